@@ -1,0 +1,35 @@
+// A blocking HTTP client (libcurl inside). Called from pools, never from an I/O thread.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "net/http.h"
+
+namespace coalmine::net {
+
+struct ClientRequest {
+  std::string method = "GET";
+  std::string url;
+  Headers headers;
+  std::string body;
+  std::chrono::milliseconds timeout{10'000};
+  std::size_t max_response = 64u << 20;
+};
+
+// An interface so that tests can answer without a network.
+class HttpClient {
+ public:
+  virtual ~HttpClient() = default;
+  // Any status that arrives is a value; unavailable / deadline_exceeded when none does. Thread-safe. No redirects followed.
+  virtual Result<HttpResponse> fetch(const ClientRequest& request) = 0;
+  // Streams the body to on_chunk until it returns false or the server ends (server-sent events); no overall timeout.
+  virtual Status stream(const ClientRequest& request, const std::function<bool(std::string_view)>& on_chunk) = 0;
+};
+
+std::unique_ptr<HttpClient> make_http_client();
+
+} // namespace coalmine::net

@@ -1,0 +1,41 @@
+// The seed's find_canary_failures: failing traces of one version, newest first.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "store/store.h"
+
+namespace coalmine::query {
+
+struct FailedSpan {
+  std::string name;
+  std::string exception_type;    // from the event named "exception" (last one), else from an exception log record of the span
+  std::string exception_message;
+};
+
+struct Failure {
+  TraceId trace_id{};
+  std::int64_t time_ms = 0;     // start of the entry span
+  std::string error;            // status message, else exception message, else error.type, else "HTTP <code>"
+  double duration_ms = 0;       // of the entry span
+  std::string endpoint;         // http.route, else the span's name; "unknown" when neither
+  std::string version;
+  std::string track;
+  std::vector<FailedSpan> failed_spans; // deepest first: the span that actually errored leads
+};
+
+struct FailureFilter {
+  std::string service;
+  std::string version; // "" any
+  std::string track;   // "" any
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = INT64_MAX;
+  std::size_t limit = 20;
+};
+
+Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter);
+
+} // namespace coalmine::query

@@ -1,0 +1,55 @@
+// What moves traffic. A router knows no rollouts: a weight goes in, a weight that was read back comes out.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace coalmine::route {
+
+// The canary's share of traffic, 0 to 1, as asked for or read back.
+struct Weight {
+  double canary = 0;
+};
+
+// What the router said. applied is read back from it after the change.
+struct Applied {
+  Weight asked;
+  Weight applied;      // what integer weights allow may differ by up to the tolerance
+  double elapsed_ms = 0;
+  std::string detail;  // for the log: "canary1 weight 3, stable1 weight 19"
+};
+
+// Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations are thread-safe.
+class Router {
+ public:
+  virtual ~Router() = default;
+  virtual std::string describe() const = 0; // "haproxy /run/haproxy/admin.sock checkout"
+  // Idempotent: sets the value, never adds. failed_precondition when the weight cannot be expressed within tolerance.
+  virtual Result<Applied> set(Weight weight) = 0;
+  // All traffic to stable with the least machinery, retried by the caller until it succeeds.
+  virtual Result<Applied> panic() = 0;
+  virtual Result<Weight> read() = 0;
+};
+
+struct HaproxyOptions {
+  std::string socket;       // unix socket path, or host:port of a TCP stats socket
+  // Layout A: server weights in one backend.
+  std::string backend;
+  std::vector<std::string> stable_servers;
+  std::vector<std::string> canary_servers;
+  // Layout B: two backends and a map key (value 0..10000). Used when map is set.
+  std::string map;          // file name of the map as HAProxy knows it
+  std::string map_key;
+  double tolerance = 0.0025;
+  int timeout_ms = 2000;
+};
+Result<std::unique_ptr<Router>> make_haproxy_router(HaproxyOptions options);
+
+// Moves nothing: watching only. read() gives what was last set.
+std::unique_ptr<Router> make_observe_router();
+
+} // namespace coalmine::route

@@ -1,0 +1,163 @@
+// The embedded store: metric series, spans and exception logs in one RocksDB directory.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "base/self_metrics.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::store {
+
+// Where a request/error/duration series comes from (design: one source of counts per instance, never added up).
+enum class Source : std::uint8_t {
+  sent,       // the series as the application sent it; for the three request metrics: its explicit counters
+  histogram,  // derived from the HTTP server duration histogram
+  spans,      // derived from server and consumer spans
+};
+
+// The three names that every service answers to, whatever it sends (milliseconds for the duration).
+inline constexpr std::string_view kRequestsName = "http_server_request_total";
+inline constexpr std::string_view kErrorsName = "http_server_request_errors_total";
+inline constexpr std::string_view kDurationName = "http_server_request_duration"; // a classic histogram
+
+struct FloatSample {
+  std::int64_t time_ms = 0;
+  std::int64_t start_ms = 0; // of the cumulative count; 0 unknown
+  double value = 0;          // the NaN 0x7ff0000000000002 is a staleness marker
+};
+struct ClassicSample {
+  std::int64_t time_ms = 0;
+  std::int64_t start_ms = 0;
+  bool stale = false;
+  ClassicHistogram value; // cumulative over time since start_ms
+};
+struct ExponentialSample {
+  std::int64_t time_ms = 0;
+  std::int64_t start_ms = 0;
+  bool stale = false;
+  ExponentialHistogram value;
+};
+
+// One series with its samples in a time range, ascending, at most one a millisecond. All sums and histograms are cumulative here:
+// delta points were added up on the way in. Exactly one of the three vectors is used, by kind.
+struct SeriesData {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels; // __name__ is the base name: no _bucket/_sum/_count view here
+  MetricKind kind = MetricKind::gauge;
+  Source source = Source::sent;
+  std::string unit;
+  std::vector<FloatSample> floats;
+  std::vector<ClassicSample> classic;
+  std::vector<ExponentialSample> exponential;
+};
+
+struct SelectRequest {
+  std::vector<Matcher> matchers;
+  std::int64_t from_ms = 0; // inclusive
+  std::int64_t to_ms = 0;   // inclusive
+  // For the three request names: true (default) leaves per instance only the best source that has requests in the range, in the
+  // order sent, histogram, spans; false returns every source.
+  bool choose_source = true;
+  bool with_samples = true; // false: labels only (series, labels, label values)
+  std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
+};
+
+struct MetricMetadata {
+  std::string name; // Prometheus base name
+  MetricKind kind = MetricKind::gauge;
+  std::string unit;
+  std::string help;
+};
+
+// A span with what belongs to it, as find and trace return it.
+struct StoredSpan {
+  Span span;
+  std::vector<LogRecord> logs; // exception logs of this span
+};
+
+struct SpanFilter {
+  std::string service;              // required
+  std::optional<std::string> version;
+  std::optional<std::string> track;
+  bool errors_only = false;         // status ERROR
+  std::int64_t from_ms = 0;         // by span start
+  std::int64_t to_ms = INT64_MAX;
+  std::size_t limit = 20;           // spans of distinct traces
+};
+
+// First and last telemetry of one (service, track, version, instance), metrics and spans alike. "Canary age" comes from here.
+struct Presence {
+  std::string service;
+  std::string track;
+  std::string version;
+  std::string instance;
+  std::string environment;
+  std::int64_t first_ms = 0;
+  std::int64_t last_ms = 0;
+  std::int64_t export_interval_ms = 0; // longest seen between two metric exports; 0 unknown
+};
+
+// What happened to the parts of a batch that were not kept; the receiver turns it into partial success.
+struct AppendResult {
+  std::size_t rejected_points = 0;
+  std::size_t rejected_spans = 0;
+  std::size_t rejected_logs = 0;
+  std::string reason; // one sentence, "" when nothing was rejected
+};
+
+struct StoreStats {
+  std::size_t series = 0;
+  std::size_t head_samples = 0;
+  std::uint64_t disk_bytes = 0;
+  std::int64_t oldest_ms = 0;
+  std::int64_t newest_ms = 0;
+};
+
+struct Options {
+  std::string directory;                     // made when missing; locked while open
+  std::int64_t retention_ms = 24LL * 3600 * 1000;
+  std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
+  std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
+  std::int64_t accept_future_ms = 10 * 60 * 1000;
+  std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
+  std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
+};
+
+// Thread-safe throughout. What append accepted survives kill -9 and is visible to the next call of any reader, on any thread.
+class Store {
+ public:
+  // Reads what an earlier process left (snapshot and tail of the log). Damaged pieces are logged, counted and skipped.
+  static Result<std::unique_ptr<Store>> open(Options options, const Clock& clock, SelfMetrics& metrics);
+  virtual ~Store() = default;
+
+  // unavailable: the disk refuses (full, stalled); nothing was kept and the client may send again.
+  virtual Result<AppendResult> append(const Batch& batch) = 0;
+
+  virtual Result<std::vector<SeriesData>> select(const SelectRequest& request) const = 0;
+  // Names of labels / values of one label over the series that match and have samples in the range. Sorted.
+  virtual std::vector<std::string> label_names(const SelectRequest& request) const = 0;
+  virtual std::vector<std::string> label_values(std::string_view label, const SelectRequest& request) const = 0;
+  virtual std::vector<MetricMetadata> metadata() const = 0;
+
+  // Newest first by span start.
+  virtual Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const = 0;
+  // All spans of a trace by start time; empty when unknown.
+  virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
+
+  virtual std::vector<Presence> presence() const = 0;
+  virtual StoreStats stats() const = 0;
+
+  // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in app/, by tests at will.
+  virtual Status maintain() = 0;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "telemetry/resource.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+namespace coalmine {
+namespace {
+
+std::string base64(std::string_view raw) {
+  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (std::size_t i = 0; i < raw.size(); i += 3) {
+    std::uint32_t group = 0;
+    const std::size_t n = std::min<std::size_t>(3, raw.size() - i);
+    for (std::size_t k = 0; k < 3; ++k) group = (group << 8) | (k < n ? static_cast<std::uint8_t>(raw[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k) out += k <= n ? kAlphabet[(group >> (18 - 6 * k)) & 63] : '=';
+  }
+  return out;
+}
+
+// Resource attributes that distinguish cohorts or places; the rest (SDK versions, process arguments) would only add bytes.
+bool becomes_label(std::string_view name) {
+  static constexpr std::array kPrefixes = {std::string_view("service."), std::string_view("deployment."),
+                                           std::string_view("k8s."), std::string_view("cloud."), std::string_view("container.name")};
+  static constexpr std::array kNames = {std::string_view("host.name"), std::string_view("track"), std::string_view("role")};
+  return std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); }) ||
+         std::ranges::find(kNames, name) != kNames.end();
+}
+
+std::string derive_instance(const Attributes& attributes, std::string_view sender) {
+  if (auto id = attribute_text(attributes, "service.instance.id"); !id.empty()) return id;
+  if (auto pod = attribute_text(attributes, "k8s.pod.name"); !pod.empty() && pod != "unknown") {
+    const auto space = attribute_text(attributes, "k8s.namespace.name");
+    return space.empty() ? pod : space + "/" + pod;
+  }
+  if (auto host = attribute_text(attributes, "host.name"); !host.empty()) {
+    const auto pid = attribute_text(attributes, "process.pid");
+    return pid.empty() ? host : host + ":" + pid;
+  }
+  if (auto pid = attribute_text(attributes, "process.pid"); !pid.empty()) return fmt::format("{}#{}", sender, pid);
+  return std::string(sender);
+}
+
+} // namespace
+
+std::string to_text(const AttributeValue& value) {
+  struct Visitor {
+    std::string operator()(std::monostate) const { return ""; }
+    std::string operator()(const std::string& v) const { return v; }
+    std::string operator()(bool v) const { return v ? "true" : "false"; }
+    std::string operator()(std::int64_t v) const { return fmt::format("{}", v); }
+    std::string operator()(double v) const { return fmt::format("{}", v); }
+    std::string operator()(const Bytes& v) const { return base64(v.raw); }
+    std::string operator()(const JsonText& v) const { return v.text; }
+  };
+  return std::visit(Visitor{}, value);
+}
+
+const AttributeValue* find_attribute(const Attributes& attributes, std::string_view name) {
+  const auto it = std::ranges::find(attributes, name, &Attribute::first);
+  return it == attributes.end() ? nullptr : &it->second;
+}
+
+std::string attribute_text(const Attributes& attributes, std::string_view name) {
+  const auto* value = find_attribute(attributes, name);
+  return value == nullptr ? std::string() : to_text(*value);
+}
+
+std::string label_name(std::string_view attribute_name) {
+  std::string out;
+  if (!attribute_name.empty() && attribute_name[0] >= '0' && attribute_name[0] <= '9') out = "key_";
+  for (const char c : attribute_name) {
+    const bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    out += keep ? c : '_';
+  }
+  return out;
+}
+
+std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender) {
+  auto out = std::make_shared<Resource>();
+  out->service = attribute_text(attributes, "service.name");
+  if (out->service.empty()) out->service = "unknown_service";
+  out->version = attribute_text(attributes, "service.version");
+  out->track = attribute_text(attributes, "deployment.track");
+  out->environment = attribute_text(attributes, "deployment.environment.name");
+  if (out->environment.empty()) out->environment = attribute_text(attributes, "deployment.environment");
+  out->instance = derive_instance(attributes, sender);
+
+  std::vector<Labels::Pair> labels;
+  for (const auto& [name, value] : attributes) {
+    if (becomes_label(name)) labels.emplace_back(label_name(name), to_text(value));
+  }
+  const auto space = attribute_text(attributes, "service.namespace");
+  labels.emplace_back("service_name", out->service);
+  labels.emplace_back("job", space.empty() ? out->service : space + "/" + out->service);
+  labels.emplace_back("instance", out->instance);
+  out->labels = Labels(std::move(labels));
+  out->attributes = std::move(attributes);
+  return out;
+}
+
+} // namespace coalmine
