@@ -4,6 +4,7 @@
 
 #include <compare>
 #include <cstdint>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +22,7 @@ class Labels {
   Labels() = default;
   // Sorts; of equal names the last given wins; empty values are dropped (in Prometheus a missing label equals "").
   explicit Labels(std::vector<Pair> pairs);
+  static Labels of(std::initializer_list<Pair> pairs) { return Labels(std::vector<Pair>(pairs)); }
 
   std::string_view get(std::string_view name) const;
   bool has(std::string_view name) const { return !get(name).empty(); }

@@ -9,13 +9,13 @@ namespace coalmine {
 namespace {
 
 TEST(Labels, SortedWithoutEmptiesAndDuplicates) {
-  const Labels labels({{"b", "1"}, {"a", "x"}, {"c", ""}, {"a", "y"}});
+  const auto labels = Labels::of({{"b", "1"}, {"a", "x"}, {"c", ""}, {"a", "y"}});
   EXPECT_EQ(labels.to_string(), "{a=\"y\", b=\"1\"}");
   EXPECT_EQ(labels.get("c"), "");
   EXPECT_EQ(labels.with("a", "").size(), 1u);
   EXPECT_EQ(labels.with("aa", "z").get("aa"), "z");
-  EXPECT_EQ(labels.hash(), Labels({{"a", "y"}, {"b", "1"}}).hash());
-  EXPECT_NE(Labels({{"ab", "c"}}).hash(), Labels({{"a", "bc"}}).hash());
+  EXPECT_EQ(labels.hash(), Labels::of({{"a", "y"}, {"b", "1"}}).hash());
+  EXPECT_NE(Labels::of({{"ab", "c"}}).hash(), Labels::of({{"a", "bc"}}).hash());
 }
 
 TEST(Histogram, QuantileInterpolatesInsideTheBucket) {
