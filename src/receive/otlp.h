@@ -1,0 +1,33 @@
+// OTLP payloads to Batch. Pure functions; any thread. Used by the receiver, the fuzz targets and the benchmarks.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "receive/receiver.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::receive {
+
+enum class Signal { traces, metrics, logs };
+enum class Encoding { protobuf, json };
+
+// Parts of the payload that were left out (zero ids, unspecified temporality …); reported as partial success.
+struct Decoded {
+  Batch batch;
+  std::size_t rejected = 0; // spans, data points or log records, by signal
+  std::string reason;       // one sentence, "" when nothing was rejected
+};
+
+// payload: an Export*ServiceRequest, inflated. sender: the peer's address without port, for resources without any instance id.
+// invalid_argument: not decodable (the message says at which byte or key). Views into payload do not survive the call.
+Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload, std::string_view sender, std::int64_t now_ms,
+                       const Limits& limits);
+
+// The one bounded inflate for both protocols. encoding: gzip, deflate, zstd, identity or ""; others fail invalid_argument.
+// resource_exhausted as soon as a limit is passed, without having allocated more than the limit.
+Result<std::string> inflate(std::string_view body, std::string_view encoding, const Limits& limits);
+
+} // namespace coalmine::receive

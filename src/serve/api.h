@@ -1,0 +1,68 @@
+// Everything on :7070: own API under /v1/, Prometheus API under /api/v1/, /healthz, /readyz, /metrics, the page at /.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/self_metrics.h"
+#include "net/http_server.h"
+#include "query/cohorts.h"
+#include "query/queryable.h"
+#include "rollout/controller.h"
+#include "rollout/json.h"
+#include "store/store.h"
+
+namespace coalmine::serve {
+
+// A panel file as the seed has it (canary-dashboard-panels.yaml), parsed by app/.
+struct PanelQuery {
+  std::string label;
+  std::string query;
+};
+struct Panel {
+  std::string title;
+  std::string type; // timeseries, gauge
+  std::vector<PanelQuery> queries;
+};
+struct Dashboard {
+  std::string name; // file name without extension
+  std::vector<Panel> panels;
+};
+
+struct Options {
+  net::Endpoint listen{"127.0.0.1", 7070};
+  std::string operator_token; // "": none; then the server must listen on loopback or be told --insecure
+  std::string viewer_token;
+  bool insecure = false;
+  std::vector<Dashboard> dashboards;
+  std::size_t query_threads = 2;
+  std::int64_t query_timeout_ms = 30'000;
+  std::string version;
+};
+
+struct Deps {
+  const store::Store& store;
+  const query::Queryable& queryable;
+  const query::CohortSource& cohorts;
+  rollout::Controller& rollouts;
+  const Clock& clock;
+  SelfMetrics& metrics;
+  // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May be empty.
+  std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
+  std::function<bool()> ready;
+};
+
+class Api {
+ public:
+  // failed_precondition: asked to listen beyond loopback without a token or --insecure.
+  static Result<std::unique_ptr<Api>> start(Options options, Deps deps);
+  virtual ~Api() = default;
+  virtual net::Endpoint endpoint() const = 0;
+};
+
+} // namespace coalmine::serve
