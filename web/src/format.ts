@@ -1,0 +1,29 @@
+// Numbers and times as people read them: units on every number, 24-hour clock.
+
+export const percent = (ratio: number | null | undefined, digits = 2): string =>
+  ratio == null || Number.isNaN(ratio) ? '–' : `${(ratio * 100).toFixed(digits)} %`;
+
+export function millis(ms: number | null | undefined): string {
+  if (ms == null || Number.isNaN(ms)) return '–';
+  if (!Number.isFinite(ms)) return '∞';
+  if (ms >= 10_000) return `${(ms / 1000).toFixed(1)} s`;
+  return ms >= 100 ? `${ms.toFixed(0)} ms` : `${ms.toFixed(1)} ms`;
+}
+
+export function duration(ms: number): string {
+  const total = Math.max(0, Math.round(ms / 1000));
+  const [h, m, s] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60), total % 60];
+  if (h > 0) return `${h}h ${m}m`;
+  return m > 0 ? `${m}m ${s}s` : `${s}s`;
+}
+
+export function clock(ms: number): string {
+  return new Date(ms).toLocaleTimeString('en-GB', { hour12: false });
+}
+
+export function timeZone(): string {
+  const minutes = -new Date().getTimezoneOffset();
+  const sign = minutes < 0 ? '−' : '+';
+  const [h, m] = [Math.floor(Math.abs(minutes) / 60), Math.abs(minutes) % 60];
+  return minutes === 0 ? 'UTC' : `UTC${sign}${h}${m ? `:${String(m).padStart(2, '0')}` : ''}`;
+}

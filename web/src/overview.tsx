@@ -1,0 +1,81 @@
+// All rollouts, those that need a person first: one sentence of state, one of reason, the traffic.
+import type { Rollout } from './api';
+import { getServices, rollouts } from './api';
+import { clock, duration, percent } from './format';
+import { usePolling } from './panel';
+
+const phases: Record<string, { glyph: string; word: string; tone: string }> = {
+  progressing: { glyph: '◌', word: 'WATCHING', tone: 'watching' },
+  paused: { glyph: '॥', word: 'PAUSED', tone: 'paused' },
+  rolling_back: { glyph: '✖', word: 'ROLLING BACK', tone: 'regression' },
+  rolled_back: { glyph: '✖', word: 'ROLLED BACK', tone: 'regression' },
+  aborted: { glyph: '✖', word: 'ABORTED', tone: 'paused' },
+  promoted: { glyph: '✔', word: 'PROMOTED', tone: 'pass' },
+};
+
+export function Chip({ phase }: { phase: string }) {
+  const { glyph, word, tone } = phases[phase] ?? phases.progressing!;
+  return <span class={`chip ${tone}`}>{glyph} {word}</span>;
+}
+
+function Row({ rollout: r }: { rollout: Rollout }) {
+  const weight = r.weight_applied ?? r.weight_asked;
+  return (
+    <li>
+      <a class="row" href={`/r/${encodeURIComponent(r.service)}/${r.id}`}>
+        <Chip phase={r.phase} />
+        <strong>{r.service}</strong>
+        <span class="versions">{r.stable_version || '?'} → {r.canary_version || '?'}</span>
+        <span class="traffic" title={`weight ${percent(weight, 0)}`}><i style={{ width: `${weight * 100}%` }} /></span>
+        <span class="number">{percent(weight, 0)}</span>
+        <span class="when">{r.terminal ? `${clock(r.ended_ms)}, after ${duration(r.ended_ms - r.started_ms)}`
+          : `step ${r.step + 1} of ${r.steps.length}`}</span>
+        <span class="reason">{r.reason}</span>
+      </a>
+    </li>
+  );
+}
+
+function Group({ title, items }: { title: string; items: Rollout[] }) {
+  if (items.length === 0) return null;
+  return (
+    <section>
+      <h2>{title} ({items.length})</h2>
+      <ul class="rows">{items.map((r) => <Row key={r.id} rollout={r} />)}</ul>
+    </section>
+  );
+}
+
+function FirstSteps() {
+  const { value } = usePolling(getServices, 3000, 'services');
+  const services = value ?? [];
+  const tracks = new Set(services.map((s) => s.track));
+  const done = (yes: boolean) => (yes ? '●' : '○');
+  return (
+    <section class="empty">
+      <h2>No rollout yet</h2>
+      <p>Point a service at this server, tag its telemetry, then start a rollout:</p>
+      <pre>{`export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
+export OTEL_RESOURCE_ATTRIBUTES=service.version=2.4.0,deployment.track=canary
+coalmine rollout start checkout-service`}</pre>
+      <ul class="checklist">
+        <li>{done(services.length > 0)} telemetry received{services.length > 0 && `: ${[...new Set(services.map((s) => s.service))].join(', ')}`}</li>
+        <li>{done(tracks.has('stable'))} the stable track seen</li>
+        <li>{done(tracks.has('canary'))} the canary track seen</li>
+      </ul>
+    </section>
+  );
+}
+
+export function Overview() {
+  const all = rollouts.value;
+  if (all === null) return <p class="quiet">Connecting…</p>;
+  if (all.length === 0) return <FirstSteps />;
+  return (
+    <>
+      <Group title="Needs a person" items={all.filter((r) => r.phase === 'paused')} />
+      <Group title="Running" items={all.filter((r) => r.phase === 'progressing' || r.phase === 'rolling_back')} />
+      <Group title="Finished" items={all.filter((r) => r.terminal)} />
+    </>
+  );
+}

@@ -1,0 +1,131 @@
+// One rollout: what happened and why, its steps, the traffic split, error rate and p99 of both tracks, verdicts, failures, log.
+import { useState } from 'preact/hooks';
+import type { Metric, Panel, Rollout } from './api';
+import { command, getFailures, getRollout, rollouts } from './api';
+import { Gauge } from './chart';
+import { FailureList } from './failures';
+import { clock, duration, millis, percent } from './format';
+import { Chip } from './overview';
+import { PanelView, usePolling } from './panel';
+
+const verdictMark: Record<Metric['verdict'], string> = {
+  pass: '✔ PASS', regression: '✖ REGRESSION', watching: '◌ WATCHING', no_data: '∅ NO DATA',
+};
+
+function Steps({ rollout: r }: { rollout: Rollout }) {
+  return (
+    <ol class="steps">
+      {r.steps.map((step, i) => {
+        const current = !r.terminal && i === r.step;
+        const mark = step.outcome === 'passed' ? '●' : step.outcome === 'failed' ? '✖' : current ? '◐' : '○';
+        const share = current && step.analyze_ms > 0 ? Math.min(1, r.observed_valid_ms / step.analyze_ms) : step.outcome === 'passed' ? 1 : 0;
+        return (
+          <li class={step.outcome || (current ? 'current' : 'open')} aria-current={current ? 'step' : undefined}>
+            <b>{mark} {percent(step.weight, 0)}</b>
+            <span class="bar"><i style={{ width: `${share * 100}%` }} /></span>
+            <small>{current && step.analyze_ms > 0 ? `${duration(r.observed_valid_ms)} of ${duration(step.analyze_ms)}`
+              : step.started_ms ? clock(step.started_ms) : step.analyze_ms > 0 ? duration(step.analyze_ms) : ''}</small>
+          </li>
+        );
+      })}
+    </ol>
+  );
+}
+
+// The live charts ask the same PromQL that a user could; the window fits rollouts of seconds and of hours.
+function panels(r: Rollout): Panel[] {
+  const window = (r.steps[0]?.analyze_ms ?? 600_000) >= 120_000 ? '1m' : '10s';
+  const pick = (track: string) => `service_name=${JSON.stringify(r.service)}, deployment_track="${track}"`;
+  const errorRate = (track: string) =>
+    `sum(rate(http_server_request_errors_total{${pick(track)}}[${window}])) / sum(rate(http_server_request_total{${pick(track)}}[${window}]))`;
+  const p99 = (track: string) =>
+    `histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket{${pick(track)}}[${window}])) by (le))`;
+  const label = { stable: `stable ${r.stable_version}`, canary: `canary ${r.canary_version}` };
+  const both = (query: (track: string) => string) =>
+    (['stable', 'canary'] as const).map((track) => ({ label: label[track], query: query(track) }));
+  return [
+    { title: 'Error rate', type: 'timeseries', queries: both(errorRate) },
+    { title: 'p99 latency', type: 'timeseries', queries: both(p99) },
+  ];
+}
+
+function Verdicts({ metrics }: { metrics: Metric[] }) {
+  const show = (m: Metric, v: number | null) => (m.name.includes('latency') ? millis(v) : percent(v));
+  return (
+    <table>
+      <thead><tr><th>Signal</th><th>Route</th><th>Stable</th><th>Canary</th><th>Difference</th><th>Allowed</th><th>Requests c/s</th><th>Verdict</th></tr></thead>
+      <tbody>
+        {metrics.map((m) => (
+          <tr title={m.reason}>
+            <td>{m.name}</td><td>{m.route || 'all'}</td>
+            <td class="number">{show(m, m.stable)}</td><td class="number">{show(m, m.canary)}</td>
+            <td class="number">{m.difference === null ? '–' : `${m.difference < 0 ? '−' : '+'}${show(m, Math.abs(m.difference))}`}</td>
+            <td class="number">{m.margin}{m.gate ? '' : ' (shown only)'}</td>
+            <td class="number">{Math.round(m.canary_requests)}/{Math.round(m.stable_requests)}</td>
+            <td class={m.verdict}>{verdictMark[m.verdict]}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function Controls({ rollout: r }: { rollout: Rollout }) {
+  const [problem, setProblem] = useState('');
+  const act = (verb: string, question: string, needsReason: boolean) => async () => {
+    const reason = needsReason ? prompt(question) : confirm(question) ? 'by hand, on the page' : null;
+    if (!reason) return;
+    await command(r.id, verb, reason).then(() => setProblem(''), (error: Error) => setProblem(error.message));
+  };
+  if (r.terminal) return null;
+  return (
+    <div class="controls">
+      {r.phase === 'paused'
+        ? <button onClick={act('resume', 'Go on with this rollout?', false)}>Resume</button>
+        : <button onClick={act('pause', 'Hold the weight where it is?', false)}>Pause</button>}
+      <button onClick={act('promote', 'Passing this gate by hand moves more traffic to the canary. Why?', true)}>Promote</button>
+      <button class="danger" onClick={act('abort', 'Send all traffic back to stable?', false)}>Abort</button>
+      {problem && <span class="problem">{problem}</span>}
+    </div>
+  );
+}
+
+export function RolloutPage({ id }: { id: string }) {
+  const live = rollouts.value?.find((r) => String(r.id) === id);
+  const { value: full, error } = usePolling(() => getRollout(id), 2000, id);
+  const r = live ? { ...full, ...live, log: full?.log } : full;
+  if (!r) return <p class={error ? 'problem' : 'quiet'}>{error ?? 'Loading…'}</p>;
+  const span = {
+    from: () => r.started_ms / 1000 - 20,
+    to: () => (r.terminal ? Math.min(Date.now(), r.ended_ms + 15_000) : Date.now()) / 1000,
+  };
+  return (
+    <article>
+      <header class="verdict">
+        <h1>{r.service} <span class="versions">{r.stable_version} → {r.canary_version}</span> <small>#{r.id}</small></h1>
+        <p aria-live="polite"><Chip phase={r.phase} /> {r.reason}</p>
+        {r.phase === 'rolled_back' && r.time_to_rollback_ms > 0 &&
+          <p class="quiet">All traffic was back on stable {millis(r.time_to_rollback_ms)} after the decision.</p>}
+        <Controls rollout={r} />
+      </header>
+      <Steps rollout={r} />
+      <div class="grid">
+        <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={r.weight_asked} /></section>
+        {panels(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
+      </div>
+      {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} /></section>}
+      <FailuresOf rollout={r} />
+      <section>
+        <h2>Log</h2>
+        <table class="log"><tbody>
+          {[...(r.log ?? [])].reverse().map((e) => <tr key={e.sequence}><td>{clock(e.time_ms)}</td><td>{e.kind}</td><td>{e.text}</td><td>{e.actor}</td></tr>)}
+        </tbody></table>
+      </section>
+    </article>
+  );
+}
+
+function FailuresOf({ rollout }: { rollout: Rollout }) {
+  const { value } = usePolling(() => getFailures(rollout.service, rollout.canary_version), 5000, `${rollout.id}`);
+  return value && value.length > 0 ? <section><h2>Newest failing requests of the canary</h2><FailureList failures={value.slice(0, 5)} /></section> : null;
+}
