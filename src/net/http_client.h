@@ -13,9 +13,9 @@ namespace coalmine::net {
 
 struct ClientRequest {
   std::string method = "GET";
-  std::string url;
-  Headers headers;
-  std::string body;
+  std::string url = {};
+  Headers headers = {};
+  std::string body = {};
   std::chrono::milliseconds timeout{10'000};
   std::size_t max_response = 64u << 20;
 };
