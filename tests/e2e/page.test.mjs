@@ -21,7 +21,7 @@ const launch = async (t) => {
 };
 
 test('the page', { timeout: 120_000 }, async (t) => {
-  const coalmine = await Coalmine.start(t, { args: ['--dashboard', path.join(root, 'demo/canary-dashboard-panels.yaml')] });
+  const coalmine = await Coalmine.start(t, { config: 'service: checkout-service\n', args: ['--dashboard', path.join(root, 'demo/canary-dashboard-panels.yaml')] });
   const { page, problems } = await launch(t);
   const shots = path.join(root, 'build/test-logs');
   fs.mkdirSync(shots, { recursive: true });

@@ -1,0 +1,186 @@
+// ./dev bench [ingest] [query] [delay]: measures the release binary as a whole process and prints Markdown tables.
+// CPU time is the server's own (user and system, /proc/PID/stat), so the load generator on the same cores does not count.
+// SPDX-License-Identifier: Apache-2.0
+import { execFileSync } from 'node:child_process';
+import fs from 'node:fs';
+import http from 'node:http';
+import net from 'node:net';
+import os from 'node:os';
+import path from 'node:path';
+import zlib from 'node:zlib';
+import grpc from '@grpc/grpc-js';
+import { Coalmine, freePorts, seedPanels, start, until } from '../tests/e2e/harness.mjs';
+import { metrics, spans } from './otlp.mjs';
+
+const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
+function cpuSeconds(pid) {
+  const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticks;
+}
+// node:test's context, as far as the harness needs it.
+class Scope {
+  #ends = [];
+  after(f) { this.#ends.push(f); }
+  async close() { for (const f of this.#ends.reverse()) await f(); }
+}
+async function scoped(body) {
+  const scope = new Scope();
+  try {
+    return await body(scope);
+  } finally {
+    await scope.close();
+  }
+}
+const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
+const table = (...head) => { row(...head); row(...head.map(() => '---')); };
+const thousands = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(2)} M` : `${(n / 1e3).toFixed(0)} k`);
+
+const agent = new http.Agent({ keepAlive: true });
+const post = (port, where, body, gzip) => new Promise((resolve, reject) => {
+  const request = http.request({ port, host: '127.0.0.1', path: where, method: 'POST', agent, headers: {
+    'content-type': 'application/x-protobuf', 'content-length': body.length, ...(gzip ? { 'content-encoding': 'gzip' } : {}) } }, (response) => {
+    response.resume().on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`HTTP ${response.statusCode}`))));
+  });
+  request.on('error', reject).end(body);
+});
+const services = { traces: 'trace.v1.TraceService', metrics: 'metrics.v1.MetricsService' };
+function grpcSender(port) {
+  const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), { 'grpc.max_send_message_length': -1 });
+  return (signal, body, gzip) => new Promise((resolve, reject) => {
+    const metadata = new grpc.Metadata();
+    if (gzip) metadata.set('grpc-internal-encoding-request', 'gzip');
+    client.makeUnaryRequest(`/opentelemetry.proto.collector.${services[signal]}/Export`, (b) => b, (b) => b, body, metadata,
+      (error) => (error ? reject(error) : resolve()));
+  });
+}
+
+// Sends every payload once, four at a time; the items a second of the server's CPU.
+async function pump(coalmine, payloads, send, itemsEach) {
+  const before = cpuSeconds(coalmine.child.pid);
+  const started = performance.now();
+  let next = 0;
+  await Promise.all(Array.from({ length: 4 }, async () => { while (next < payloads.length) await send(payloads[next++]); }));
+  const wall = (performance.now() - started) / 1000;
+  const items = payloads.length * itemsEach;
+  return { perCpu: items / (cpuSeconds(coalmine.child.pid) - before), perWall: items / wall };
+}
+
+async function ingest() {
+  console.log('\n## Ingest, durable, a request is acknowledged when it survives kill -9\n');
+  table('what', 'transport', 'per CPU second', 'per second seen (client on the same cores)');
+  const requests = 300;
+  const kinds = {
+    traces: { unit: 'spans', items: 500, make: (n, now) => spans(500, n + 1, now) },
+    metrics: { unit: 'points (60 a request)', items: 60, make: (n, now, begin) => metrics(n % 2 ? 'canary' : 'stable', n % 10, 20, n * 100, begin + n * 50, begin - 1000) },
+  };
+  for (const [signal, kind] of Object.entries(kinds)) {
+    for (const [transport, gzip] of [['HTTP', false], ['HTTP', true], ['gRPC', false], ['gRPC', true]]) {
+      const result = await scoped(async (t) => {
+        const coalmine = await Coalmine.start(t);
+        const now = Date.now();
+        const count = signal === 'metrics' ? requests * 5 : requests;
+        const payloads = Array.from({ length: count }, (_, n) => kind.make(n, now, now - count * 50));
+        const send = grpcSender(coalmine.grpc);
+        const zipped = gzip && transport === 'HTTP' ? payloads.map((p) => zlib.gzipSync(p)) : payloads;
+        return pump(coalmine, zipped, transport === 'HTTP' ? (p) => post(coalmine.http, `/v1/${signal}`, p, gzip) : (p) => send(signal, p, gzip), kind.items);
+      });
+      row(kind.unit, transport + (gzip ? ' gzip' : ''), thousands(result.perCpu), thousands(result.perWall));
+    }
+  }
+}
+
+async function query() {
+  console.log('\n## The seed\'s panel queries, 1,000 series x 1 h at 15 s (20 instances x 5 routes; request, error and histogram series)\n');
+  await scoped(async (t) => {
+    const coalmine = await Coalmine.start(t);
+    const end = Date.now();
+    const begin = end - 3_590_000; // just inside what is accepted late
+    for (let i = 0; i <= 239; i += 1) {
+      for (let instance = 0; instance < 20; instance += 1) {
+        await post(coalmine.http, '/v1/metrics', metrics(instance < 2 ? 'canary' : 'stable', instance, 5, (i + 1) * 100, begin + i * 15_000, begin - 1000), false);
+      }
+    }
+    const series = await coalmine.number('count({service_name="checkout-service", __name__=~"http_server_request_(total|errors_total|duration_bucket)"})');
+    console.log(`${series} series presented\n`);
+    table('query', 'instant, CPU ms', 'instant, ms', 'range 1 h step 15 s, CPU ms', 'range, ms');
+    const panels = seedPanels();
+    const queries = [['error rate', panels[0].queries[0]], ['p99', panels[1].queries[0]], ['traffic split', panels[2].queries[0]]];
+    for (const [name, text] of queries) {
+      const cells = [];
+      for (const [where, form, runs] of [['query', { query: text }, 50],
+        ['query_range', { query: text, start: begin / 1000, end: end / 1000, step: 15 }, 10]]) {
+        const ask = async () => {
+          const answer = await (await fetch(`${coalmine.url}/api/v1/${where}`, { method: 'POST', body: new URLSearchParams(form) })).json();
+          if (answer.status !== 'success' || answer.data.result.length === 0) throw new Error(`${name}: ${JSON.stringify(answer).slice(0, 200)}`);
+        };
+        await ask();
+        const times = [];
+        const cpu = cpuSeconds(coalmine.child.pid);
+        for (let i = 0; i < runs; i += 1) {
+          const t0 = performance.now();
+          await ask();
+          times.push(performance.now() - t0);
+        }
+        cells.push(((cpuSeconds(coalmine.child.pid) - cpu) * 1000 / runs).toFixed(1), median(times).toFixed(1));
+      }
+      row(name, ...cells);
+    }
+  });
+}
+
+const admin = (socket, line) => new Promise((resolve, reject) => {
+  const client = net.connect(socket, () => client.write(`${line}\n`));
+  let text = '';
+  client.on('data', (d) => (text += d)).on('error', reject).on('close', () => resolve(text));
+});
+
+// From the acknowledgement of the failing points to weight 0 read out of HAProxy by us.
+async function delay() {
+  console.log('\n## From telemetry to weight 0: failing points acknowledged until HAProxy says weight 0\n');
+  table('look interval', 'runs', 'median ms', 'max ms');
+  for (const interval of ['200ms', '1s', '5s']) {
+    const times = await scoped(async (t) => {
+      const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-bench-'));
+      t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+      const socket = path.join(dir, 'haproxy.sock');
+      const [front, a, b] = await freePorts(3);
+      fs.writeFileSync(path.join(dir, 'haproxy.cfg'), `global\n  stats socket ${socket} mode 600 level admin\ndefaults\n  mode http\n  timeout connect 1s\n  timeout client 5s\n  timeout server 5s\nfrontend f\n  bind 127.0.0.1:${front}\n  default_backend shop\nbackend shop\n  server stable1 127.0.0.1:${a} weight 19\n  server canary1 127.0.0.1:${b} weight 0\n`);
+      start(t, '/usr/sbin/haproxy', ['-db', '-f', path.join(dir, 'haproxy.cfg')]);
+      await until('HAProxy', () => admin(socket, 'show info'));
+      const coalmine = await Coalmine.start(t, { config: `service: checkout-service\nsteps: [5% 10m, 100%]\ninterval: ${interval}\nanalysis: { analysis_window: 10m }\nrouter:\n  haproxy: { socket: ${socket}, backend: shop, stable: stable1, canary: canary1 }\n` });
+      const found = [];
+      for (let run = 0; run < (interval === '5s' ? 5 : 20); run += 1) {
+        const version = `2.4.${run}`;
+        const point = (track, v, total, errors, at, startAt) => JSON.stringify({ resourceMetrics: [{ resource: { attributes:
+          [['service.name', 'checkout-service'], ['service.version', v], ['deployment.track', track], ['service.instance.id', `${track}-${v}`]].map(([key, stringValue]) => ({ key, value: { stringValue } })) },
+        scopeMetrics: [{ metrics: [['http_server_request_total', total], ['http_server_request_errors_total', errors]].map(([name, value]) => ({ name, sum: {
+          isMonotonic: true, aggregationTemporality: 2, dataPoints: [{ asDouble: value, timeUnixNano: `${at}000000`, startTimeUnixNano: `${startAt}000000` }] } })) }] }] });
+        const feed = async (...p) => {
+          const r = await fetch(`http://127.0.0.1:${coalmine.http}/v1/metrics`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: point(...p) });
+          if (r.status !== 200) throw new Error(`HTTP ${r.status}`);
+        };
+        const begin = Date.now();
+        const { id } = await coalmine.post('/v1/rollouts', { service: 'checkout-service', canary_version: version, stable_version: '2.3.0' });
+        await until('5 %', async () => (await coalmine.get(`/v1/rollouts/${id}`)).steps[0].started_ms > 0);
+        await feed('stable', '2.3.0', 19000 * (run + 1), 0, Date.now(), begin - 100_000);
+        await feed('canary', version, 1000, 500, Date.now(), begin);
+        const acknowledged = performance.now();
+        while (!(await admin(socket, 'get weight shop/canary1')).startsWith('0 ')) {
+          if (performance.now() - acknowledged > 30_000) throw new Error('no rollback within 30 s');
+        }
+        found.push(performance.now() - acknowledged);
+        await until('the end', async () => (await coalmine.get(`/v1/rollouts/${id}`)).terminal);
+      }
+      return found;
+    });
+    row(interval, times.length, median(times).toFixed(0), Math.max(...times).toFixed(0));
+  }
+}
+
+const all = { ingest, query, delay };
+const chosen = process.argv.slice(2);
+for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
+console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);
+for (const name of chosen.length ? chosen : Object.keys(all)) await all[name]();
+process.exit(0);
