@@ -45,13 +45,13 @@ const post = (port, where, body, gzip) => new Promise((resolve, reject) => {
   request.on('error', reject).end(body);
 });
 const services = { traces: 'trace.v1.TraceService', metrics: 'metrics.v1.MetricsService' };
-function grpcSender(port) {
-  const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), { 'grpc.max_send_message_length': -1 });
-  return (signal, body, gzip) => new Promise((resolve, reject) => {
-    const metadata = new grpc.Metadata();
-    if (gzip) metadata.set('grpc-internal-encoding-request', 'gzip');
-    client.makeUnaryRequest(`/opentelemetry.proto.collector.${services[signal]}/Export`, (b) => b, (b) => b, body, metadata,
-      (error) => (error ? reject(error) : resolve()));
+function grpcSender(port, gzip) {
+  const client = new grpc.Client(`127.0.0.1:${port}`, grpc.credentials.createInsecure(), {
+    'grpc.max_send_message_length': -1,
+    'grpc.default_compression_algorithm': gzip ? grpc.compressionAlgorithms.gzip : grpc.compressionAlgorithms.identity,
+  });
+  return (signal, body) => new Promise((resolve, reject) => {
+    client.makeUnaryRequest(`/opentelemetry.proto.collector.${services[signal]}/Export`, (b) => b, (b) => b, body, (error) => (error ? reject(error) : resolve()));
   });
 }
 
@@ -81,9 +81,9 @@ async function ingest() {
         const now = Date.now();
         const count = signal === 'metrics' ? requests * 5 : requests;
         const payloads = Array.from({ length: count }, (_, n) => kind.make(n, now, now - count * 50));
-        const send = grpcSender(coalmine.grpc);
+        const send = grpcSender(coalmine.grpc, gzip);
         const zipped = gzip && transport === 'HTTP' ? payloads.map((p) => zlib.gzipSync(p)) : payloads;
-        return pump(coalmine, zipped, transport === 'HTTP' ? (p) => post(coalmine.http, `/v1/${signal}`, p, gzip) : (p) => send(signal, p, gzip), kind.items);
+        return pump(coalmine, zipped, transport === 'HTTP' ? (p) => post(coalmine.http, `/v1/${signal}`, p, gzip) : (p) => send(signal, p), kind.items);
       });
       row(kind.unit, transport + (gzip ? ' gzip' : ''), thousands(result.perCpu), thousands(result.perWall));
     }
