@@ -16,14 +16,16 @@ find_package(simdjson REQUIRED)
 pkg_check_modules(nghttp2 REQUIRED IMPORTED_TARGET libnghttp2)
 pkg_check_modules(re2 REQUIRED IMPORTED_TARGET re2)
 pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
-pkg_check_modules(zstd REQUIRED IMPORTED_TARGET libzstd)
+# Not under the prefix "zstd": RocksDB's own find module keeps its results under that name, and a second configure would fail.
+pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
+add_library(PkgConfig::zstd ALIAS PkgConfig::libzstd)
 pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET libdeflate)
 
 # What each room needs from outside.
 set(COALMINE_DEPS_base Threads::Threads fmt::fmt spdlog::spdlog)
 set(COALMINE_DEPS_telemetry PkgConfig::xxhash fmt::fmt)
 set(COALMINE_DEPS_net Boost::headers Boost::url OpenSSL::SSL OpenSSL::Crypto PkgConfig::nghttp2 CURL::libcurl)
-set(COALMINE_DEPS_receive simdjson::simdjson PkgConfig::libdeflate ZLIB::ZLIB)
+set(COALMINE_DEPS_receive simdjson::simdjson PkgConfig::libdeflate ZLIB::ZLIB PkgConfig::zstd)
 set(COALMINE_DEPS_store RocksDB::rocksdb-shared PkgConfig::re2 PkgConfig::zstd PkgConfig::xxhash)
 set(COALMINE_DEPS_query PkgConfig::re2 fmt::fmt)
 set(COALMINE_DEPS_judge fmt::fmt)

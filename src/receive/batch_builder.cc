@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "receive/batch_builder.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "receive/text.h"
+
+namespace coalmine::receive {
+namespace {
+
+// A payload may decode to this many times the limit of its inflated size. Honest telemetry needs 2 to 10 times.
+constexpr std::size_t kBudgetFactor = 8;
+constexpr std::int32_t kSeverityError = 17;
+
+std::size_t heap_bytes(std::string_view text) { return text.size() > 15 ? text.size() + 1 : 0; }
+
+bool is_exception(const LogRecord& record) {
+  if (record.event_name == "exception" || record.event_name.ends_with(".exception")) return true;
+  return std::ranges::any_of(record.attributes, [](const Attribute& a) { return a.first.starts_with("exception."); });
+}
+
+bool all_zero(const auto& id) {
+  return std::ranges::all_of(id, [](std::uint8_t b) { return b == 0; });
+}
+
+std::string_view items_word(Signal signal) {
+  switch (signal) {
+    case Signal::traces: return "spans";
+    case Signal::metrics: return "data points";
+    case Signal::logs: return "log records";
+  }
+  return "items";
+}
+
+} // namespace
+
+BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits)
+    : sender_(sender),
+      limits_(limits),
+      budget_(limits.max_inflated_bytes * kBudgetFactor),
+      no_bounds_(std::make_shared<const std::vector<double>>()) {
+  out_.batch.received_ms = now_ms;
+}
+
+void BatchBuilder::begin_resource(Attributes attributes) {
+  resource_attributes_ = std::move(attributes);
+  resource_.reset();
+  scope_.clear();
+  series_.clear();
+}
+
+const std::shared_ptr<const Resource>& BatchBuilder::resource() {
+  if (!resource_) {
+    charge(sizeof(Resource) + 1024);
+    resource_ = make_resource(std::move(resource_attributes_), sender_);
+    resource_attributes_.clear();
+  }
+  return resource_;
+}
+
+std::string BatchBuilder::text(std::string_view raw) {
+  bool cut = false;
+  auto out = safe_text(raw, limits_.max_value_bytes, cut);
+  if (cut) count_cut();
+  return out;
+}
+
+bool BatchBuilder::has_room(const Attributes& attributes, std::string_view key) {
+  if (!key.empty() && attributes.size() < limits_.max_attributes) return true;
+  ++out_.dropped_attributes;
+  return false;
+}
+
+bool BatchBuilder::has_room(const std::vector<SpanEvent>& events) {
+  if (events.size() < limits_.max_attributes) return true;
+  ++out_.dropped_attributes;
+  return false;
+}
+
+void BatchBuilder::push(Attributes& attributes, std::string_view key, AttributeValue value) {
+  if (attributes.empty()) attributes.reserve(8);
+  attributes.emplace_back(text(key), std::move(value));
+}
+
+void BatchBuilder::charge(const Attributes& attributes) {
+  std::size_t bytes = attributes.capacity() * sizeof(Attribute);
+  for (const auto& [key, value] : attributes) {
+    bytes += heap_bytes(key);
+    if (const auto* text = std::get_if<std::string>(&value)) bytes += heap_bytes(*text);
+    if (const auto* json = std::get_if<JsonText>(&value)) bytes += heap_bytes(json->text);
+    if (const auto* raw = std::get_if<Bytes>(&value)) bytes += heap_bytes(raw->raw);
+  }
+  charge(bytes);
+}
+
+void BatchBuilder::reject(std::string_view slug, std::string sentence) {
+  ++out_.rejected;
+  const auto it = out_.rejected_by.find(slug);
+  if (it != out_.rejected_by.end()) {
+    ++it->second;
+    return;
+  }
+  out_.rejected_by.emplace(slug, 1);
+  reasons_.emplace_back(slug, std::move(sentence));
+}
+
+void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
+  ++out_.items;
+  if (trace != IdState::good || all_zero(span.trace_id)) {
+    return reject("bad_trace_id", fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", span.name.substr(0, 100)));
+  }
+  if (span_id != IdState::good || all_zero(span.span_id)) {
+    return reject("bad_span_id", fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", span.name.substr(0, 100)));
+  }
+  if (parent == IdState::bad) {
+    return reject("bad_parent_id", fmt::format("the parent span id of span \"{}\" is not 8 bytes", span.name.substr(0, 100)));
+  }
+  charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) + heap_bytes(span.trace_state));
+  charge(span.attributes);
+  for (const auto& event : span.events) {
+    charge(sizeof(SpanEvent) + heap_bytes(event.name));
+    charge(event.attributes);
+  }
+  span.resource = resource();
+  out_.batch.spans.push_back(std::move(span));
+}
+
+void BatchBuilder::add(LogRecord record) {
+  ++out_.items;
+  if (record.event_name.empty()) record.event_name = attribute_text(record.attributes, "event.name");
+  const bool error_of_trace = record.severity >= kSeverityError && !all_zero(record.trace_id);
+  if (!error_of_trace && !is_exception(record)) {
+    ++out_.logs_not_kept;
+    return;
+  }
+  charge(sizeof(LogRecord) + heap_bytes(record.event_name) + heap_bytes(record.body));
+  charge(record.attributes);
+  record.resource = resource();
+  out_.batch.logs.push_back(std::move(record));
+}
+
+Result<Decoded> BatchBuilder::finish(Signal signal) {
+  if (over_budget()) {
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("the payload decodes to more than {} bytes of memory; send smaller batches", budget_));
+  }
+  if (out_.rejected > 0) {
+    std::string parts;
+    for (const auto& [slug, sentence] : reasons_) {
+      if (!parts.empty()) parts += "; ";
+      parts += sentence;
+      const std::size_t others = out_.rejected_by.find(slug)->second - 1;
+      if (others > 0) parts += fmt::format(" (and {} more)", others);
+    }
+    out_.reason = fmt::format("{} of {} {} rejected: {}", out_.rejected, out_.items, items_word(signal), parts);
+  }
+  return std::move(out_);
+}
+
+} // namespace coalmine::receive

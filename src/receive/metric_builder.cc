@@ -1,0 +1,297 @@
+// The metric half of BatchBuilder: data points, their checks and the identity of their series.
+//
+// Series identity is the Prometheus one: name, resource labels, point attributes. The instrumentation scope is not part of it, as a
+// scope label would be different for every library version. When two scopes of one process do send the same name and attributes, the
+// scope that comes first in the payload keeps the plain series and each other one gets the label otel_scope_name. SDKs export scopes
+// in the order they were made, so the choice is the same in every export.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "receive/batch_builder.h"
+
+namespace coalmine::receive {
+namespace {
+
+constexpr std::size_t kMaxBuckets = 16'384;  // of one histogram point
+constexpr std::size_t kMaxQuantiles = 64;    // of one summary point
+constexpr std::int32_t kMinScale = -10;      // outside, the base of the buckets is no finite double above 1
+constexpr std::int32_t kMaxScale = 20;
+
+// Labels that say which process a series belongs to: the resource knows better than a point.
+constexpr std::array kResourceWins = {std::string_view("service_name"), std::string_view("service_version"),
+                                      std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
+
+std::uint64_t hash(std::string_view name, const Attributes& attributes) {
+  std::uint64_t h = XXH3_64bits(name.data(), name.size());
+  for (const auto& [key, value] : attributes) {
+    h = XXH3_64bits_withSeed(key.data(), key.size(), h);
+    if (const auto* text = std::get_if<std::string>(&value)) {
+      h = XXH3_64bits_withSeed(text->data(), text->size(), h);
+    } else if (const auto* number = std::get_if<std::int64_t>(&value)) {
+      h = XXH3_64bits_withSeed(number, sizeof(*number), h);
+    } else {
+      const auto other = to_text(value);
+      h = XXH3_64bits_withSeed(other.data(), other.size(), h);
+    }
+  }
+  return h;
+}
+
+// Of one point. Attributes that fall on the same label are joined with ';' in the order of their keys, as the specification says.
+std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_histogram) {
+  std::vector<const Attribute*> sorted;
+  for (const auto& attribute : attributes) sorted.push_back(&attribute);
+  std::ranges::stable_sort(sorted, {}, [](const Attribute* a) { return std::string_view(a->first); });
+  std::vector<Labels::Pair> out;
+  const std::string* previous_key = nullptr;
+  for (const auto* attribute : sorted) {
+    if (previous_key != nullptr && *previous_key == attribute->first) continue; // keys are unique in OTLP: the first one counts
+    previous_key = &attribute->first;
+    auto name = label_name(attribute->first);
+    auto value = to_text(attribute->second);
+    if (name.empty() || value.empty()) continue;
+    if (name.starts_with("__")) name.insert(0, "key_");         // __name__ and the like are ours
+    if (is_histogram && name == "le") name = "exported_le";     // le belongs to the buckets
+    const auto same = std::ranges::find(out, name, &Labels::Pair::first);
+    if (same != out.end()) {
+      same->second += ";" + value;
+    } else {
+      out.emplace_back(std::move(name), std::move(value));
+    }
+  }
+  return out;
+}
+
+// Adds up; false when the total does not fit.
+bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
+  return std::ranges::none_of(counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
+}
+
+// "" when the point is well-formed.
+std::string find_fault(const RawHistogram& raw) {
+  if (raw.counts.size() > kMaxBuckets || raw.bounds.size() > kMaxBuckets) {
+    return fmt::format("has {} buckets, more than {}", std::max(raw.counts.size(), raw.bounds.size()), kMaxBuckets);
+  }
+  if (!raw.counts.empty() && raw.counts.size() != raw.bounds.size() + 1) {
+    return fmt::format("has {} bucket counts for {} bounds; it needs one more count than bounds", raw.counts.size(), raw.bounds.size());
+  }
+  for (std::size_t i = 0; i < raw.bounds.size(); ++i) {
+    if (!std::isfinite(raw.bounds[i])) return fmt::format("has the bound {}; bounds must be finite", raw.bounds[i]);
+    if (i > 0 && raw.bounds[i] <= raw.bounds[i - 1]) {
+      return fmt::format("has bounds that do not ascend ({} after {})", raw.bounds[i], raw.bounds[i - 1]);
+    }
+  }
+  std::uint64_t total = 0;
+  return add_all(raw.counts, total) ? "" : "has bucket counts that add up to more than 64 bits hold";
+}
+
+std::string find_fault(const ExponentialHistogram& value) {
+  if (value.scale < kMinScale || value.scale > kMaxScale) {
+    return fmt::format("has scale {}, outside {} to {}", value.scale, kMinScale, kMaxScale);
+  }
+  if (!(value.zero_threshold >= 0)) return fmt::format("has the zero threshold {}", value.zero_threshold);
+  for (const auto* side : {&value.positive, &value.negative}) {
+    if (side->counts.size() > kMaxBuckets) return fmt::format("has {} buckets, more than {}", side->counts.size(), kMaxBuckets);
+    const std::int64_t last = static_cast<std::int64_t>(side->offset) + static_cast<std::int64_t>(side->counts.size());
+    if (last > std::numeric_limits<std::int32_t>::max()) return fmt::format("has the bucket offset {}", side->offset);
+  }
+  std::uint64_t total = value.zero_count;
+  const bool fits = add_all(value.positive.counts, total) && add_all(value.negative.counts, total);
+  return fits ? "" : "has bucket counts that add up to more than 64 bits hold";
+}
+
+MetricKind kind_of(Instrument instrument) {
+  switch (instrument) {
+    case Instrument::counter: return MetricKind::counter;
+    case Instrument::up_down_counter:
+    case Instrument::gauge:
+    case Instrument::summary: return MetricKind::gauge;
+    case Instrument::histogram: return MetricKind::histogram;
+    case Instrument::exponential: return MetricKind::exponential;
+  }
+  return MetricKind::gauge;
+}
+
+} // namespace
+
+void BatchBuilder::begin_metric(MetricHead head) {
+  metric_ = std::move(head);
+  metric_name_ = metric_name(metric_.name, metric_.unit, metric_.instrument);
+}
+
+// The checks that all kinds share; false: rejected. Puts right what can be.
+bool BatchBuilder::check(PointHead& point) {
+  ++out_.items;
+  const auto named = [&] { return fmt::format("metric \"{}\"", metric_.name.substr(0, 100)); };
+  if (metric_name_.empty()) {
+    reject("bad_name", fmt::format("the {} has no letter or digit in its name", named()));
+    return false;
+  }
+  const bool needs_temporality = metric_.instrument != Instrument::gauge && metric_.instrument != Instrument::summary;
+  if (needs_temporality && !metric_.temporality) {
+    reject("no_temporality", fmt::format("the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)", named()));
+    return false;
+  }
+  // A sum of changes that may be negative has no total to show without knowing all changes since the process began.
+  if (metric_.instrument == Instrument::up_down_counter && metric_.temporality == Temporality::delta) {
+    reject("delta_up_down", fmt::format("{} is a delta sum that is not monotonic; send it cumulative", named()));
+    return false;
+  }
+  if (point.time_ns == 0) {
+    reject("no_time", fmt::format("a point of {} has no time", named()));
+    return false;
+  }
+  // JavaScript cuts start times and end times differently: a start after the end says nothing.
+  if (point.start_ns > point.time_ns) point.start_ns = 0;
+  return true;
+}
+
+bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const {
+  const auto& s = *entry.series;
+  return entry.instrument == metric_.instrument && entry.suffix == kind.suffix && s.otel_name == metric_.name &&
+         s.unit == metric_.unit && s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
+}
+
+Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
+  const auto& from_resource = resource()->labels;
+  auto own = point_labels(attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
+  std::vector<Labels::Pair> pairs;
+  pairs.reserve(from_resource.size() + own.size() + 3);
+  pairs.assign(from_resource.begin(), from_resource.end());
+  for (auto& label : own) {
+    const bool protected_name = std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
+    if (protected_name && from_resource.has(label.first)) continue;
+    pairs.push_back(std::move(label));
+  }
+  if (kind.extra_label) pairs.push_back(*kind.extra_label);
+  if (with_scope) pairs.emplace_back("otel_scope_name", scope_);
+  pairs.emplace_back(kMetricName, metric_name_ + std::string(kind.suffix));
+  return Labels(std::move(pairs));
+}
+
+std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, const SeriesKind& kind) {
+  if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
+  const std::uint64_t key = hash(metric_.name, attributes);
+  bool other_scope = false;
+  const auto [begin, end] = series_.equal_range(key);
+  for (auto it = begin; it != end; ++it) {
+    if (!same_series(it->second, attributes, kind)) continue;
+    if (it->second.scope == scope_) return it->second.series;
+    other_scope = true;
+  }
+  if (kind.extra_label) attributes.pop_back();
+  auto made = std::make_shared<MetricSeries>();
+  made->resource = resource();
+  made->otel_name = metric_.name;
+  made->unit = metric_.unit;
+  made->help = metric_.help;
+  made->kind = kind.kind;
+  made->temporality = kind.temporality;
+  made->labels = labels(attributes, kind, other_scope);
+  if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
+  made->attributes = std::move(attributes);
+  charge(sizeof(MetricSeries) + sizeof(SeriesEntry) + made->help.size() + made->otel_name.size());
+  charge(made->attributes);
+  for (const auto& [name, value] : made->labels) charge(sizeof(Labels::Pair) + name.size() + value.size());
+  series_.emplace(key, SeriesEntry{made, scope_, metric_.instrument, std::string(kind.suffix)});
+  return made;
+}
+
+BucketBounds BatchBuilder::shared_bounds(std::vector<double> bounds) {
+  if (bounds.empty()) return no_bounds_;
+  // A process uses a handful of bounds: the last few are worth a look, more are not.
+  constexpr std::size_t kKept = 8;
+  for (const auto& known : bounds_) {
+    if (*known == bounds) return known;
+  }
+  charge(bounds.size() * sizeof(double));
+  auto made = std::make_shared<const std::vector<double>>(std::move(bounds));
+  if (bounds_.size() == kKept) bounds_.erase(bounds_.begin());
+  bounds_.push_back(made);
+  return made;
+}
+
+void BatchBuilder::push_point(std::shared_ptr<const MetricSeries> owner, const PointHead& point,
+                              std::variant<double, ClassicHistogram, ExponentialHistogram> value) {
+  charge(sizeof(MetricPoint));
+  out_.batch.points.push_back({std::move(owner), point.start_ns, point.time_ns, point.no_recorded_value, std::move(value)});
+}
+
+void BatchBuilder::add_number(PointHead point, std::optional<double> value) {
+  if (!check(point)) return;
+  if (point.no_recorded_value) value = 0;
+  if (!value) return reject("no_value", fmt::format("a point of metric \"{}\" has no value", metric_.name.substr(0, 100)));
+  // One NaN only: some bit patterns mean "stale" further on.
+  if (std::isnan(*value)) value = std::numeric_limits<double>::quiet_NaN();
+  if (metric_.instrument == Instrument::counter && !(*value >= 0 && std::isfinite(*value))) {
+    return reject("bad_value", fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_.name.substr(0, 100), *value));
+  }
+  const SeriesKind kind{kind_of(metric_.instrument), metric_.temporality.value_or(Temporality::cumulative), "", std::nullopt};
+  auto owner = series(std::move(point.attributes), kind);
+  push_point(std::move(owner), point, *value);
+}
+
+void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
+  if (!check(point)) return;
+  if (point.no_recorded_value) raw = {};
+  if (auto fault = find_fault(raw); !fault.empty()) {
+    return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}", metric_.name.substr(0, 100), fault));
+  }
+  ClassicHistogram value;
+  value.count = raw.count;
+  // Without a sum (negative measurements) the sum is unknown, not zero.
+  value.sum = raw.sum.value_or(point.no_recorded_value ? 0 : std::numeric_limits<double>::quiet_NaN());
+  if (raw.counts.empty()) {
+    value.bounds = no_bounds_;
+    value.counts = {raw.count};
+  } else {
+    value.bounds = shared_bounds(std::move(raw.bounds));
+    value.counts = std::move(raw.counts);
+    value.count = 0; // the buckets are the truth; some senders read count and buckets at different moments
+    add_all(value.counts, value.count);
+  }
+  charge(value.counts.size() * sizeof(std::uint64_t));
+  auto owner = series(std::move(point.attributes), {MetricKind::histogram, *metric_.temporality, "", std::nullopt});
+  push_point(std::move(owner), point, std::move(value));
+}
+
+void BatchBuilder::add_exponential(PointHead point, ExponentialHistogram value) {
+  if (!check(point)) return;
+  if (point.no_recorded_value) value = {};
+  if (auto fault = find_fault(value); !fault.empty()) {
+    return reject("bad_histogram", fmt::format("a point of exponential histogram \"{}\" {}", metric_.name.substr(0, 100), fault));
+  }
+  value.count = value.zero_count;
+  add_all(value.positive.counts, value.count);
+  add_all(value.negative.counts, value.count);
+  charge((value.positive.counts.size() + value.negative.counts.size()) * sizeof(std::uint64_t));
+  auto owner = series(std::move(point.attributes), {MetricKind::exponential, *metric_.temporality, "", std::nullopt});
+  push_point(std::move(owner), point, std::move(value));
+}
+
+// As Prometheus keeps summaries: a gauge per quantile (label quantile), and the counters NAME_sum and NAME_count.
+void BatchBuilder::add_summary(PointHead point, const RawSummary& raw) {
+  if (!check(point)) return;
+  const auto name = metric_.name.substr(0, 100);
+  if (raw.quantiles.size() > kMaxQuantiles) {
+    return reject("bad_summary", fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name, raw.quantiles.size(), kMaxQuantiles));
+  }
+  if (!point.no_recorded_value && !std::isfinite(raw.sum)) {
+    return reject("bad_summary", fmt::format("a point of summary \"{}\" has the sum {}", name, raw.sum));
+  }
+  push_point(series(point.attributes, {MetricKind::counter, Temporality::cumulative, "_count", std::nullopt}), point,
+             static_cast<double>(raw.count));
+  push_point(series(point.attributes, {MetricKind::counter, Temporality::cumulative, "_sum", std::nullopt}), point, raw.sum);
+  for (const auto& [quantile, value] : raw.quantiles) {
+    const SeriesKind kind{MetricKind::gauge, Temporality::cumulative, "", std::pair(std::string("quantile"), fmt::format("{}", quantile))};
+    push_point(series(point.attributes, kind), point, std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
+  }
+}
+
+} // namespace coalmine::receive

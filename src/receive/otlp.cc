@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "receive/otlp.h"
+
+#include <fmt/format.h>
+
+#include "receive/batch_builder.h"
+#include "receive/json_decoder.h"
+#include "receive/protobuf_decoder.h"
+
+namespace coalmine::receive {
+namespace {
+
+std::string_view request_name(Signal signal) {
+  switch (signal) {
+    case Signal::traces: return "ExportTraceServiceRequest";
+    case Signal::metrics: return "ExportMetricsServiceRequest";
+    case Signal::logs: return "ExportLogsServiceRequest";
+  }
+  return "request";
+}
+
+Status decode_protobuf(Signal signal, std::string_view payload, BatchBuilder& builder) {
+  ProtobufDecoder decoder(payload, builder);
+  std::string why;
+  try {
+    decoder.run(signal);
+    why = decoder.cursor().fault();
+  } catch (const protozero::exception& e) { // the library's way to say "malformed"
+    why = e.what();
+  }
+  if (why.empty()) return {};
+  return fail(ErrorCode::invalid_argument, fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}", request_name(signal),
+                                                       why, decoder.cursor().offset(), payload.size()));
+}
+
+} // namespace
+
+Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload, std::string_view sender, std::int64_t now_ms,
+                       const Limits& limits) {
+  BatchBuilder builder(sender, now_ms, limits);
+  if (encoding == Encoding::protobuf) {
+    TRY(decode_protobuf(signal, payload, builder));
+  } else {
+    TRY(JsonDecoder(builder).run(signal, payload));
+  }
+  return builder.finish(signal);
+}
+
+} // namespace coalmine::receive

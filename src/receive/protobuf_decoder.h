@@ -1,0 +1,88 @@
+// OTLP/protobuf to BatchBuilder: a streaming visitor over the bytes, no generated code.
+// Fields: opentelemetry-proto 1.x, trace.proto, metrics.proto, logs.proto, common.proto, resource.proto.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <protozero/pbf_reader.hpp>
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "receive/batch_builder.h"
+#include "receive/text.h"
+
+namespace coalmine::receive {
+
+// Cursor over nested messages that remembers where it is, for error messages. The first wrong field stops every loop: next() is false
+// from then on. What protozero finds wrong (lengths, varints) it throws; decode_protobuf catches it. One thread, one payload.
+class ProtobufCursor {
+ public:
+  using Message = protozero::pbf_reader;
+  explicit ProtobufCursor(std::string_view payload) : payload_(payload), at_(payload.data()) {}
+
+  bool next(Message& message) {
+    if (failed()) return false;
+    at_ = message.data().data();
+    return message.next();
+  }
+  // A field not read: skipped when the protocol may have added it, an error when it is one we know in another wire type.
+  void other(Message& message, std::string_view type, std::initializer_list<std::uint32_t> known);
+  void stop() { stopped_ = true; }
+  bool failed() const { return stopped_; }
+  const std::string& fault() const { return fault_; }
+  std::size_t offset() const { return static_cast<std::size_t>(at_ - payload_.data()); }
+
+ private:
+  std::string_view payload_;
+  const char* at_;
+  bool stopped_ = false;
+  std::string fault_;
+};
+
+// The visitor. One decode call on one thread.
+class ProtobufDecoder {
+ public:
+  using Message = protozero::pbf_reader;
+  ProtobufDecoder(std::string_view payload, BatchBuilder& out) : payload_(payload), cursor_(payload), out_(out) {}
+
+  // Reads the whole Export*ServiceRequest. May throw protozero::exception.
+  void run(Signal signal);
+  const ProtobufCursor& cursor() const { return cursor_; }
+
+ private:
+  void resource_items(Message message, Signal signal);
+  void scope_items(Message message, Signal signal);
+  void span(Message message);
+  void event(Message message, std::vector<SpanEvent>& events);
+  void status(Message message, Span& span);
+  void log_record(Message message);
+
+  void metric(Message message);
+  struct DataMessage { // Gauge, Sum, Histogram …: the same fields where they have them
+    std::optional<Temporality> temporality;
+    bool monotonic = false;
+  };
+  DataMessage data_message(Message message);
+  void data_points(Message message, Instrument instrument);
+  void number_point(Message message);
+  void histogram_point(Message message);
+  void exponential_point(Message message);
+  void buckets(Message message, ExponentialHistogram::Buckets& to);
+  void summary_point(Message message);
+
+  Attributes attributes_of(Message message, std::string_view type);
+  void key_value(Message message, Attributes& to);
+  AttributeValue any_value(Message message);
+  void nested_value(Message message, BoundedJson& json, int depth);
+  void nested_array(Message message, BoundedJson& json, int depth);
+  void nested_map(Message message, BoundedJson& json, int depth);
+
+  std::string_view payload_;
+  ProtobufCursor cursor_;
+  BatchBuilder& out_;
+};
+
+} // namespace coalmine::receive
