@@ -95,8 +95,13 @@ std::string explain(const rollout::RolloutSpec& spec) {
   out += steps_text(spec);
   out += signals_text(spec);
   if (!spec.ignore_routes.empty()) out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
-  out += fmt::format("Undecided at a gate: wait {} more, at most {} times, then pause and call a person.\n",
-                     spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time", spec.max_extends);
+  if (spec.max_extends == 0) {
+    out += "Undecided at a gate: pause and call a person.\n";
+  } else {
+    out += fmt::format("Undecided at a gate: wait {} more, at most {}, then pause and call a person.\n",
+                       spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time",
+                       spec.max_extends == 1 ? "once" : fmt::format("{} times", spec.max_extends));
+  }
   out += fmt::format("No telemetry for {}: pause and call a person. Missing data never promotes.\n", duration_text(spec.no_data_grace_ms));
   out += router_text(spec.router);
   out += notify_text(spec);

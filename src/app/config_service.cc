@@ -255,6 +255,7 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
 std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, const YAML::Node& node, ServerConfig& server,
                                                  bool with_server_keys) {
   ServiceBlock block;
+  const std::size_t errors_before = context.yaml.errors();
   block.spec = rollout::default_spec("");
   YamlReader::Keys keys = service_keys(context, block);
   if (with_server_keys) {
@@ -265,7 +266,7 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, c
   if (!block.service_given) {
     context.yaml.error(node, "no service is named", "add `service: NAME`, the service.name your application reports");
   }
-  if (block.spec.canary == block.spec.stable) {
+  if (context.yaml.errors() == errors_before && block.spec.canary == block.spec.stable) {
     context.yaml.error(node, "canary and stable select the same telemetry",
                        "give each its own attribute value, for example deployment.track: canary and stable");
   }

@@ -47,6 +47,16 @@ std::size_t token_length(std::string_view rest, const YAML::Node& node) {
   return 1;
 }
 
+// yaml-cpp ends a quoted text at the end of the file without complaint, and so swallows everything after a forgotten quote.
+bool never_closed(std::string_view source, const YAML::Node& node) {
+  const auto mark = node.Mark();
+  if (mark.is_null() || mark.pos < 0 || static_cast<std::size_t>(mark.pos) >= source.size()) return false;
+  const auto rest = source.substr(static_cast<std::size_t>(mark.pos));
+  if (rest[0] != '"' && rest[0] != '\'') return false;
+  const auto length = token_length(rest, node);
+  return length == 1 || rest[length - 1] != rest[0];
+}
+
 std::string join(std::initializer_list<std::string_view> words) {
   std::string out;
   for (const auto word : words) out += (out.empty() ? "" : ", ") + std::string(word);
@@ -167,9 +177,15 @@ bool YamlReader::items(const YAML::Node& node, std::string_view what, const Hand
 }
 
 std::optional<std::string> YamlReader::scalar(const YAML::Node& node, std::string_view what, std::string_view wanted) {
-  if (node.IsScalar()) return node.Scalar();
-  error(node, fmt::format("{} must be {}, not {}", what, wanted, kind_of(node)));
-  return std::nullopt;
+  if (!node.IsScalar()) {
+    error(node, fmt::format("{} must be {}, not {}", what, wanted, kind_of(node)));
+    return std::nullopt;
+  }
+  if (quoted(node) && never_closed(source_, node)) {
+    error(node, "this quote is never closed, so the rest of the file is part of the text", "close it on this line");
+    return std::nullopt;
+  }
+  return node.Scalar();
 }
 
 std::optional<std::string> YamlReader::text(const YAML::Node& node, std::string_view what) {

@@ -1,0 +1,92 @@
+// The commands that talk to a running server: what was asked goes out over its HTTP API, the answer is printed, and the exit code
+// says what a script must know. docs/cli.md is the reference.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <ostream>
+#include <string>
+
+#include "base/clock.h"
+#include "net/http_client.h"
+
+namespace coalmine::cli {
+
+// Exit codes: a stable interface for scripts.
+enum Exit : int {
+  kExitGood = 0,         // promote, promoted, done
+  kExitBad = 1,          // rollback, rolled back, aborted
+  kExitUsage = 2,        // wrong usage or configuration
+  kExitUndecided = 3,    // continue, inconclusive, paused for a person, time ran out
+  kExitNoData = 4,       // one or both tracks send nothing
+  kExitUnreachable = 5,  // the server (or its store) cannot be reached
+};
+
+enum class Output { text, json };
+
+// How a command sees the world. Tests stand in for each part. One thread; everything must outlive the command.
+struct Terminal {
+  net::HttpClient& http;
+  const Clock& clock;
+  std::ostream& out;                                    // results
+  std::ostream& err;                                    // messages
+  std::function<void(std::chrono::milliseconds)> sleep; // between two polls
+  std::string server = "http://127.0.0.1:7070";
+  std::string token;                                    // sent as a bearer token when not empty
+  Output output = Output::text;
+  bool color = false;
+  bool interactive = false;                             // out is a terminal that can be redrawn
+  bool quiet = false;                                   // no "Next:" line, no progress
+  bool utc = false;                                     // times in UTC instead of local time
+};
+
+struct AnalyzeOptions {
+  std::string service;
+  std::string canary_version;
+  std::string stable_version;
+  std::string window; // 10m; "": the service's own
+};
+struct FailuresOptions {
+  std::string service;
+  std::string version;
+  std::string track = "canary"; // "any" for both
+  int limit = 20;
+};
+struct QueryOptions {
+  std::string promql;
+  std::string range; // 1h; "": an instant query
+  std::string step;  // 15s; "": range / 60
+};
+struct StartOptions {
+  std::string service;
+  std::string canary_version;
+  std::string stable_version;
+  std::string actor;
+  bool wait = false;
+  std::string timeout;
+};
+struct StatusOptions {
+  std::string target; // a service (its newest rollout) or a rollout's number
+  bool watch = false; // show changes until it ends
+  bool wait = false;  // until it ends or pauses
+  std::string timeout;
+};
+struct CommandOptions {
+  std::string verb; // pause, resume, promote, abort
+  std::string target;
+  std::string reason;
+  std::string actor;
+};
+
+// Each returns the exit code.
+int analyze(const Terminal& terminal, const AnalyzeOptions& options);
+int failures(const Terminal& terminal, const FailuresOptions& options);
+int query(const Terminal& terminal, const QueryOptions& options);
+int rollout_start(const Terminal& terminal, const StartOptions& options);
+int rollout_status(const Terminal& terminal, const StatusOptions& options);
+int rollout_list(const Terminal& terminal);
+int rollout_command(const Terminal& terminal, const CommandOptions& options);
+
+} // namespace coalmine::cli

@@ -1,0 +1,181 @@
+// analyze, failures, query: questions with one answer.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/render.h"
+#include "cli/text.h"
+
+namespace coalmine::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kMaxRangeRows = 1000;
+constexpr std::size_t kMaxSeries = 200;
+
+Style style_of(const Terminal& terminal) { return {terminal.color, terminal.utc, terminal.clock.wall_ms()}; }
+
+void next(const Terminal& terminal, const std::string& command) {
+  if (!terminal.quiet) terminal.out << "\nNext: " << command << '\n';
+}
+
+// {__name__="up", job="x"} as Prometheus writes it.
+std::string series_name(const json::value& metric) {
+  std::string name = text_of(metric, "__name__");
+  std::string labels;
+  if (const auto* object = metric.if_object()) {
+    for (const auto& [key, value] : *object) {
+      if (key == "__name__" || !value.is_string()) continue;
+      labels += fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ", ", std::string_view(key), std::string_view(value.get_string()));
+    }
+  }
+  if (!labels.empty() || name.empty()) name += "{" + labels + "}";
+  return harmless(name);
+}
+
+// [seconds, "value"]
+std::int64_t point_ms(const json::value& point) {
+  const auto* pair = point.if_array();
+  return pair != nullptr && pair->size() == 2 && (*pair)[0].is_number() ? std::llround((*pair)[0].to_number<double>() * 1000) : 0;
+}
+
+std::string point_value(const json::value& point) {
+  const auto* pair = point.if_array();
+  if (pair == nullptr || pair->size() != 2) return "";
+  if (const auto* text = (*pair)[1].if_string()) return harmless(std::string_view(text->data(), text->size()));
+  return (*pair)[1].is_object() ? "histogram " + harmless(text_of((*pair)[1], "count")) : "";
+}
+
+void print_vector(const Terminal& terminal, const json::array& result) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& series : result) {
+    const bool histogram = member_of(series, "histogram").is_array();
+    rows.push_back({series_name(member_of(series, "metric")), point_value(member_of(series, histogram ? "histogram" : "value"))});
+  }
+  terminal.out << table({{"SERIES"}, {"VALUE", Align::right}}, rows);
+}
+
+void print_matrix(const Terminal& terminal, const json::array& result) {
+  std::size_t rows_left = kMaxRangeRows;
+  std::size_t shown = 0;
+  for (const auto& series : result) {
+    if (shown == kMaxSeries || rows_left == 0) break;
+    terminal.out << (shown++ == 0 ? "" : "\n") << series_name(member_of(series, "metric")) << '\n';
+    std::vector<std::vector<std::string>> rows;
+    for (const auto* key : {"values", "histograms"}) {
+      for (const auto& point : list_of(series, key)) {
+        if (rows_left == 0) break;
+        --rows_left;
+        rows.push_back({"  " + date_text(point_ms(point), terminal.utc), point_value(point)});
+      }
+    }
+    terminal.out << table({{"  TIME"}, {"VALUE", Align::right}}, rows);
+  }
+  if (shown < result.size() || rows_left == 0) {
+    terminal.err << fmt::format("coalmine: showing {} of {} series; --output json prints all\n", shown, result.size());
+  }
+}
+
+int print_result(const Terminal& terminal, const json::value& answer) {
+  const auto& data = member_of(answer, "data");
+  const std::string type = text_of(data, "resultType");
+  for (const auto* key : {"warnings", "infos"}) {
+    for (const auto& note : list_of(answer, key)) {
+      if (note.is_string()) terminal.err << "coalmine: " << harmless(std::string_view(note.get_string())) << '\n';
+    }
+  }
+  if (type == "scalar" || type == "string") {
+    terminal.out << point_value(member_of(data, "result")) << '\n';
+    return kExitGood;
+  }
+  const auto& result = list_of(data, "result");
+  if (result.empty()) {
+    terminal.err << "coalmine: the query has no result: no series matches, or none has a sample in that time\n";
+    return kExitGood;
+  }
+  if (type == "matrix") {
+    print_matrix(terminal, result);
+  } else {
+    print_vector(terminal, result);
+  }
+  return kExitGood;
+}
+
+// Seconds with milliseconds, as the Prometheus API wants them.
+std::string seconds(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000, ms % 1000); }
+
+} // namespace
+
+int analyze(const Terminal& terminal, const AnalyzeOptions& options) {
+  if (!options.window.empty() && parse_typed_duration(options.window) <= 0) {
+    return usage_error(terminal, fmt::format("--window {} is not a duration", options.window), "write 10m, 90s or 1h30m");
+  }
+  const auto answer = post(terminal, "/v1/analyze",
+                           {{"service", options.service},
+                            {"canary_version", options.canary_version},
+                            {"stable_version", options.stable_version},
+                            {"window", options.window}});
+  if (!answer) return report(terminal, answer.error());
+  const int exit = exit_for_verdict(answer->json);
+  if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
+  terminal.out << verdict_text(answer->json, style_of(terminal));
+  const std::string version = text_of(answer->json, "canary_version");
+  if (exit == kExitBad) {
+    next(terminal, fmt::format("coalmine failures {}{}", options.service, version.empty() ? "" : " --version " + version));
+  } else if (exit == kExitNoData) {
+    next(terminal, fmt::format("coalmine query 'count by (deployment_track, service_version) "
+                               "(http_server_request_total{{service_name=\"{}\"}})'",
+                               options.service));
+  }
+  return exit;
+}
+
+int failures(const Terminal& terminal, const FailuresOptions& options) {
+  if (options.limit < 1 || options.limit > 10'000) {
+    return usage_error(terminal, fmt::format("--limit {} is not between 1 and 10000", options.limit));
+  }
+  const auto answer = get(terminal, "/v1/failures",
+                          {{"service", options.service},
+                           {"version", options.version},
+                           {"track", options.track == "any" ? "" : options.track},
+                           {"limit", std::to_string(options.limit)}});
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& found = list_of(answer->json, "failures");
+  for (const auto& failure : found) terminal.out << failure_text(failure);
+  if (found.empty()) {
+    terminal.err << fmt::format("coalmine: no failing request of {}{}{} is stored\n", options.service,
+                                options.version.empty() ? "" : " " + options.version,
+                                options.track == "any" || options.track.empty() ? "" : " (" + options.track + ")");
+  }
+  return kExitGood;
+}
+
+int query(const Terminal& terminal, const QueryOptions& options) {
+  const std::int64_t now_ms = terminal.clock.wall_ms();
+  std::string path = "/api/v1/query";
+  Parameters parameters{{"query", options.promql}, {"time", seconds(now_ms)}};
+  if (options.range.empty() && !options.step.empty()) return usage_error(terminal, "--step needs --range", "write --range 1h --step 15s");
+  if (!options.range.empty()) {
+    const std::int64_t range_ms = parse_typed_duration(options.range);
+    if (range_ms <= 0) return usage_error(terminal, fmt::format("--range {} is not a duration", options.range), "write 1h or 30m");
+    const std::int64_t step_ms = options.step.empty() ? std::max<std::int64_t>(range_ms / 60, 1000) : parse_typed_duration(options.step);
+    if (step_ms <= 0) return usage_error(terminal, fmt::format("--step {} is not a duration", options.step), "write 15s or 1m");
+    path = "/api/v1/query_range";
+    // Whole steps since the epoch, so that the same question gives the same times.
+    const std::int64_t end_ms = now_ms / step_ms * step_ms;
+    parameters = {{"query", options.promql}, {"start", seconds(end_ms - range_ms)}, {"end", seconds(end_ms)}, {"step", seconds(step_ms)}};
+  }
+  const auto answer = get(terminal, path, parameters);
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  return print_result(terminal, answer->json);
+}
+
+} // namespace coalmine::cli

@@ -1,0 +1,30 @@
+// The server's JSON (docs/http-api.md) as text for a terminal. Pure: golden tests pin every form.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/json/value.hpp>
+#include <cstdint>
+#include <string>
+
+namespace coalmine::cli {
+
+struct Style {
+  bool color = false;
+  bool utc = false;
+  std::int64_t now_ms = 0;
+};
+
+// A verdict as `analyze` prints it: one header line, the reason, a line per metric, the requests.
+std::string verdict_text(const boost::json::value& verdict, const Style& style);
+// A rollout as `rollout status` prints it.
+std::string rollout_text(const boost::json::value& rollout, const Style& style);
+// One line of `rollout list` per rollout.
+std::string rollouts_text(const boost::json::array& rollouts, const Style& style);
+// The seed's print block, line for line, with its empty line at the end.
+std::string failure_text(const boost::json::value& failure);
+
+// What the answer means to a script (docs/cli.md, exit codes).
+int exit_for_verdict(const boost::json::value& verdict);
+int exit_for_rollout(const boost::json::value& rollout);
+
+} // namespace coalmine::cli

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <cstdio>
+#include <ctime>
+#include <vector>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/render_parts.h"
+#include "cli/text.h"
+
+namespace coalmine::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kMaxRouteLines = 12;
+
+bool is_latency(std::string_view name) { return name.find("latency") != std::string_view::npos; }
+
+std::string value_text(const json::value& metric, std::string_view key, bool latency) {
+  if (!has_number(metric, key)) return "-";
+  const double value = number_of(metric, key);
+  return latency ? millis_text(value) : ratio_text(value);
+}
+
+// In the margin's own unit: +8.90pp, +4.4%, +25 ms.
+std::string difference_text(const json::value& metric, std::string_view margin, bool latency) {
+  const bool relative = margin.ends_with('%') && has_number(metric, "relative");
+  if (!relative && !has_number(metric, "difference")) return "-";
+  const double difference = number_of(metric, "difference");
+  std::string text = relative  ? signed_percent(number_of(metric, "relative"))
+                     : latency ? fmt::format("{}{}", difference < 0 ? "" : "+", millis_text(difference))
+                               : signed_points(difference);
+  const auto& interval = list_of(metric, "interval");
+  if (interval.size() == 2 && interval[0].is_number() && interval[1].is_number()) {
+    const double scale = latency ? 1 : 100;
+    text += fmt::format(" ({:+.1f} … {:+.1f})", interval[0].to_number<double>() * scale, interval[1].to_number<double>() * scale);
+  }
+  return text;
+}
+
+// Milliseconds of "2026-11-22T13:32:07Z", -1 when it is not such a text.
+std::int64_t time_of(const std::string& text) {
+  std::tm parts{};
+  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
+                  &parts.tm_sec) != 6) {
+    return -1;
+  }
+  parts.tm_year -= 1900;
+  parts.tm_mon -= 1;
+  return static_cast<std::int64_t>(timegm(&parts)) * 1000;
+}
+
+std::string window_text(const json::value& verdict) {
+  const auto& window = member_of(verdict, "window");
+  const std::int64_t from = time_of(text_of(window, "from"));
+  const std::int64_t to = time_of(text_of(window, "to"));
+  return from < 0 || to <= from ? "" : fmt::format(", last {}", short_duration(to - from));
+}
+
+std::string subject(const json::value& verdict) {
+  const std::string canary = harmless(text_of(verdict, "canary_version"));
+  const std::string stable = harmless(text_of(verdict, "stable_version"));
+  return fmt::format("{} {} against {}", harmless(text_of(verdict, "service")), canary.empty() ? "canary" : canary + " (canary)",
+                     stable.empty() ? "stable" : stable + " (stable)");
+}
+
+struct Line {
+  std::string label;
+  std::string rest;
+  std::string verdict;
+};
+
+Line metric_line(const MetricCells& cells) {
+  Line line;
+  line.label = cells.route.empty() ? cells.name : fmt::format("{}{{route={}}}", cells.name, cells.route);
+  line.verdict = cells.verdict;
+  const bool numbers = cells.canary != "-" && cells.stable != "-";
+  if (numbers && (cells.verdict == "pass" || cells.verdict == "regression")) {
+    line.rest = fmt::format("{} against {}: {}, allowed {}", cells.canary, cells.stable, cells.difference, cells.margin);
+  } else {
+    line.rest = cells.reason;
+  }
+  if (!cells.gate) line.rest += ", shown only (gate: false)";
+  return line;
+}
+
+std::string metric_lines(const json::value& verdict, bool color) {
+  std::vector<Line> lines;
+  std::size_t routes = 0;
+  std::size_t folded = 0;
+  for (const auto& metric : list_of(verdict, "metrics")) {
+    const MetricCells cells = metric_cells(metric);
+    if (!cells.route.empty() && ++routes > kMaxRouteLines && cells.verdict != "regression") {
+      ++folded;
+      continue;
+    }
+    lines.push_back(metric_line(cells));
+  }
+  std::size_t widest = 0;
+  for (const auto& line : lines) widest = std::max(widest, width(line.label));
+  std::string out;
+  for (const auto& line : lines) {
+    out += fmt::format("  {} {}  {}\n", painted(verdict_glyph(line.verdict), verdict_tone(line.verdict), color), pad(line.label, widest),
+                       line.rest);
+  }
+  if (folded > 0) out += fmt::format("    and {} more route lines without a regression (--output json shows all)\n", folded);
+  return out;
+}
+
+} // namespace
+
+std::string painted(std::string_view text, Tone tone, bool color) {
+  if (!color || tone == Tone::plain) return std::string(text);
+  const std::string_view code = tone == Tone::good ? "\x1b[32m" : tone == Tone::bad ? "\x1b[1;31m" : "\x1b[33m";
+  return fmt::format("{}{}\x1b[0m", code, text);
+}
+
+std::string_view verdict_glyph(std::string_view verdict) {
+  if (verdict == "pass") return "✔";
+  if (verdict == "regression") return "✖";
+  return verdict == "no_data" ? "∅" : "◌";
+}
+
+std::string_view verdict_word(std::string_view verdict) {
+  if (verdict == "pass") return "PASS";
+  if (verdict == "regression") return "REGRESSION";
+  return verdict == "no_data" ? "NO DATA" : "WATCHING";
+}
+
+Tone verdict_tone(std::string_view verdict) {
+  if (verdict == "pass") return Tone::good;
+  return verdict == "regression" ? Tone::bad : Tone::waiting;
+}
+
+MetricCells metric_cells(const json::value& metric) {
+  MetricCells cells;
+  cells.name = harmless(text_of(metric, "name"));
+  cells.route = harmless(text_of(metric, "route"));
+  const bool latency = is_latency(cells.name);
+  cells.margin = harmless(text_of(metric, "margin"));
+  cells.stable = value_text(metric, "stable", latency);
+  cells.canary = value_text(metric, "canary", latency);
+  cells.difference = difference_text(metric, cells.margin, latency);
+  cells.verdict = text_of(metric, "verdict");
+  cells.reason = harmless(text_of(metric, "reason"));
+  cells.gate = !member_of(metric, "gate").is_bool() || flag_of(metric, "gate");
+  return cells;
+}
+
+int exit_for_verdict(const json::value& verdict) {
+  const std::string decision = text_of(verdict, "decision");
+  if (decision == "promote") return kExitGood;
+  if (decision == "rollback") return kExitBad;
+  int exit = kExitUndecided;
+  for (const auto& metric : list_of(verdict, "metrics")) {
+    const bool decides = text_of(metric, "route").empty() && flag_of(metric, "gate");
+    if (!decides || text_of(metric, "verdict") != "no_data") continue;
+    if (text_of(metric, "cause") == "source_unreachable") return kExitUnreachable;
+    exit = kExitNoData;
+  }
+  return exit;
+}
+
+std::string verdict_text(const json::value& verdict, const Style& style) {
+  const int exit = exit_for_verdict(verdict);
+  const std::string decision = text_of(verdict, "decision");
+  std::string head = "◌ CONTINUE";
+  Tone tone = Tone::waiting;
+  if (exit == kExitGood) {
+    head = "✔ PROMOTE";
+    tone = Tone::good;
+  } else if (exit == kExitBad) {
+    head = "✖ ROLLBACK";
+    tone = Tone::bad;
+  } else if (exit == kExitNoData) {
+    head = "∅ NO DATA";
+  } else if (exit == kExitUnreachable) {
+    head = "∅ STORE UNREACHABLE";
+  } else if (decision == "inconclusive") {
+    head = "◌ INCONCLUSIVE";
+  }
+  std::string out = fmt::format("{}  {}{}\n", painted(head, tone, style.color), subject(verdict), window_text(verdict));
+  out += harmless(text_of(verdict, "reason")) + "\n";
+  const std::string lines = metric_lines(verdict, style.color);
+  if (!lines.empty()) out += "\n" + lines;
+  const auto& requests = member_of(verdict, "requests");
+  out += fmt::format("  {} canary and {} stable requests; the canary is {} minutes old.\n", grouped(number_of(requests, "canary")),
+                     grouped(number_of(requests, "stable")), plain_number(number_of(verdict, "analysis_duration_minutes")));
+  return out;
+}
+
+} // namespace coalmine::cli

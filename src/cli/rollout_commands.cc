@@ -1,0 +1,197 @@
+// rollout start, status, list, pause, resume, promote, abort.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "cli/render.h"
+#include "cli/text.h"
+
+namespace coalmine::cli {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::chrono::milliseconds kPoll{1000};
+// A server that restarts is back within this; waiting commands do not give up before.
+constexpr std::int64_t kPatienceMs = 20'000;
+
+Style style_of(const Terminal& terminal) { return {terminal.color, terminal.utc, terminal.clock.wall_ms()}; }
+
+std::string id_text(const json::value& rollout) { return fmt::format("{:.0f}", number_of(rollout, "id")); }
+
+// "42" and "#42" name a rollout, anything else a service.
+std::optional<std::string> as_number(std::string_view target) {
+  if (target.starts_with('#')) target.remove_prefix(1);
+  const bool digits = !target.empty() && target.size() < 19 && target.find_first_not_of("0123456789") == std::string_view::npos;
+  return digits ? std::optional(std::string(target)) : std::nullopt;
+}
+
+// The rollout's number: given, or the newest of the service.
+CallResult<std::string> find_rollout(const Terminal& terminal, const std::string& target) {
+  if (const auto number = as_number(target)) return *number;
+  auto answer = get(terminal, "/v1/rollouts");
+  if (!answer) return std::unexpected(answer.error());
+  for (const auto& rollout : list_of(answer->json, "rollouts")) {
+    if (text_of(rollout, "service") == target) return id_text(rollout);
+  }
+  CallError error;
+  error.exit = kExitUsage;
+  error.message = fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}", target, terminal.server, target);
+  return std::unexpected(std::move(error));
+}
+
+bool is_settled(const json::value& rollout, bool paused_counts) {
+  return flag_of(rollout, "terminal") || (paused_counts && text_of(rollout, "phase") == "paused");
+}
+
+int print_rollout(const Terminal& terminal, const Answer& answer) {
+  const int exit = exit_for_rollout(answer.json);
+  if (terminal.output == Output::json) return print_json(terminal, answer, exit);
+  terminal.out << rollout_text(answer.json, style_of(terminal));
+  if (terminal.quiet) return exit;
+  const std::string phase = text_of(answer.json, "phase");
+  const std::string service = text_of(answer.json, "service");
+  const std::string version = text_of(answer.json, "canary_version");
+  if (phase == "rolled_back") {
+    terminal.out << fmt::format("\nNext: coalmine failures {}{}\n", service, version.empty() ? "" : " --version " + version);
+  } else if (phase == "paused") {
+    terminal.out << fmt::format("\nNext: coalmine rollout promote {} --reason '…'   (or resume, or abort)\n", service);
+  } else if (phase == "progressing") {
+    terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", service);
+  }
+  return exit;
+}
+
+// Shows a rollout as it changes: redraws on a terminal, one line per change elsewhere, nothing for JSON until the end.
+class Follower {
+ public:
+  Follower(const Terminal& terminal, bool lines) : terminal_(terminal), lines_(lines) {}
+
+  void show(const Answer& answer) {
+    if (terminal_.output == Output::json || !lines_) return;
+    if (terminal_.interactive) {
+      terminal_.out << "\x1b[2J\x1b[H" << rollout_text(answer.json, style_of(terminal_)) << std::flush;
+      return;
+    }
+    std::int64_t newest_ms = std::llround(number_of(answer.json, "started_ms"));
+    for (const auto& entry : list_of(answer.json, "log")) {
+      const double sequence = number_of(entry, "sequence");
+      const std::string kind = text_of(entry, "kind");
+      newest_ms = std::llround(number_of(entry, "time_ms"));
+      if (sequence <= last_sequence_ || kind == "look") continue;
+      last_sequence_ = sequence;
+      line(newest_ms, kind, text_of(entry, "text"));
+    }
+    const std::string phase = text_of(answer.json, "phase");
+    if (phase != last_phase_) line(newest_ms, phase, text_of(answer.json, "reason"));
+    last_phase_ = phase;
+    terminal_.out << std::flush;
+  }
+
+ private:
+  void line(std::int64_t ms, const std::string& kind, const std::string& text) {
+    terminal_.out << fmt::format("{} {} {}\n", rfc3339(ms), kind, harmless(text));
+  }
+
+  const Terminal& terminal_;
+  const bool lines_;
+  double last_sequence_ = 0;
+  std::string last_phase_;
+};
+
+// Polls until the rollout settles, the time is up, or the server stays away.
+int follow(const Terminal& terminal, const std::string& id, const StatusOptions& options) {
+  const std::int64_t timeout_ms = options.timeout.empty() ? -1 : parse_typed_duration(options.timeout);
+  const std::int64_t began_ms = terminal.clock.steady_ms();
+  std::int64_t answered_ms = began_ms;
+  Follower follower(terminal, options.watch || !terminal.quiet);
+  for (;;) {
+    const auto answer = get(terminal, "/v1/rollouts/" + id);
+    const std::int64_t now_ms = terminal.clock.steady_ms();
+    const bool late = timeout_ms >= 0 && now_ms - began_ms >= timeout_ms;
+    if (answer) {
+      answered_ms = now_ms;
+      follower.show(*answer);
+      const bool settled = is_settled(answer->json, options.wait);
+      if (settled || late) {
+        if (!settled) terminal.err << fmt::format("coalmine: rollout {} is not over after {}\n", id, options.timeout);
+        const int exit = exit_for_rollout(answer->json);
+        if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
+        return exit;
+      }
+    } else if (!answer.error().unreachable || late || now_ms - answered_ms >= kPatienceMs) {
+      return report(terminal, answer.error());
+    }
+    terminal.sleep(kPoll);
+  }
+}
+
+} // namespace
+
+int rollout_start(const Terminal& terminal, const StartOptions& options) {
+  if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
+    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout), "write 40m or 90s");
+  }
+  const auto answer = post(terminal, "/v1/rollouts",
+                           {{"service", options.service},
+                            {"canary_version", options.canary_version},
+                            {"stable_version", options.stable_version},
+                            {"actor", options.actor}});
+  if (!answer) return report(terminal, answer.error());
+  const std::string id = id_text(answer->json);
+  if (options.wait) {
+    if (terminal.output == Output::text && !terminal.quiet) terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);
+    return follow(terminal, id, {.target = id, .watch = false, .wait = true, .timeout = options.timeout});
+  }
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  terminal.out << fmt::format("Rollout {} of {} started.\n", id, options.service);
+  if (!terminal.quiet) terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", options.service);
+  return kExitGood;
+}
+
+int rollout_status(const Terminal& terminal, const StatusOptions& options) {
+  if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
+    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout), "write 40m or 90s");
+  }
+  if (!options.timeout.empty() && !options.wait && !options.watch) return usage_error(terminal, "--timeout needs --wait or --watch");
+  const auto id = find_rollout(terminal, options.target);
+  if (!id) return report(terminal, id.error());
+  if (options.watch || options.wait) return follow(terminal, *id, options);
+  const auto answer = get(terminal, "/v1/rollouts/" + *id);
+  if (!answer) return report(terminal, answer.error());
+  return print_rollout(terminal, *answer);
+}
+
+int rollout_list(const Terminal& terminal) {
+  const auto answer = get(terminal, "/v1/rollouts");
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& rollouts = list_of(answer->json, "rollouts");
+  if (rollouts.empty()) {
+    terminal.err << "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n";
+    return kExitGood;
+  }
+  terminal.out << rollouts_text(rollouts, style_of(terminal));
+  return kExitGood;
+}
+
+int rollout_command(const Terminal& terminal, const CommandOptions& options) {
+  if (options.verb == "promote" && options.reason.empty()) {
+    return usage_error(terminal, "promote passes a gate by hand, so it needs --reason",
+                       fmt::format("coalmine rollout promote {} --reason 'why the gate may be passed'", options.target));
+  }
+  const auto id = find_rollout(terminal, options.target);
+  if (!id) return report(terminal, id.error());
+  const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb), {{"reason", options.reason}, {"actor", options.actor}});
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  terminal.out << rollout_text(answer->json, style_of(terminal));
+  return kExitGood;
+}
+
+} // namespace coalmine::cli
