@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace coalmine::judge {
@@ -80,6 +81,10 @@ struct SignalVerdict {
   double canary_requests = 0;
   double stable_requests = 0;
   std::string reason; // one sentence with numbers
+  std::optional<double> max;        // the absolute limit, where one is set
+  double required_requests = 0;     // of the canary, before this line may be more than watching
+  bool canary_at_least = false;     // the quantile is in the last bucket: the true value is at least this
+  bool stable_at_least = false;
 };
 
 struct Judgement {
@@ -97,7 +102,15 @@ class Judge {
   virtual Judgement judge(const Evidence& evidence) = 0;
 };
 
-// The seed's rule: fixed thresholds on point estimates.
+// The seed's rule: fixed thresholds on point estimates. What it decides, in order:
+//   the store was unreachable, a track sent nothing, or the canary has fewer than min_requests  -> continue, with that cause
+//   a gating signal is beyond its margin or max, over all requests or on a route               -> rollback, at any age
+//   a gating signal cannot be told over all requests                                           -> continue
+//   the canary is younger than min_analysis_minutes                                            -> continue
+//   otherwise                                                                                  -> promote
+// A percent margin on a latency whose stable value is 0 passes, as in the seed; on an error rate it then allows no error at all.
+// An unknown latency is not 0: it decides nothing. A route decides only by regressing; one that cannot be told is covered by the
+// whole service. Never inconclusive: there is no end of time in one look.
 struct ThresholdOptions {
   std::vector<SignalSpec> signals;      // default: error_rate +10pp, p99_latency +20%
   double min_analysis_minutes = 10;

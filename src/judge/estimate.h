@@ -1,0 +1,32 @@
+// Point estimates from counts, and the comparison of two of them with a margin.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+
+#include "judge/judge.h"
+
+namespace coalmine::judge {
+
+struct Estimate {
+  double value = 0;
+  bool at_least = false; // a quantile in the last bucket: the true value is no less than this
+};
+
+// errors / requests; zero errors are 0. Nothing without requests or with numbers that are none.
+std::optional<Estimate> error_rate(const TrackNumbers& track);
+
+// The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the first bucket starts at 0 when its
+// bound is positive, the last one answers its lower bound. Nothing without a usable distribution.
+std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q);
+
+std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track);
+
+// points fit ratios, millis fit latencies, percent fits both. A margin that does not fit decides nothing.
+bool margin_fits(SignalKind kind, const Margin& margin);
+
+// The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent margin passes every latency (the seed
+// takes the increase as 0) and no error rate above 0.
+bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable);
+
+} // namespace coalmine::judge

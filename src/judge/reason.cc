@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "judge/reason.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "judge/estimate.h"
+
+namespace coalmine::judge {
+namespace {
+
+// Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of 100".
+std::string count_text(double requests) { return fmt::format("{:.0f}", std::floor(std::max(0.0, requests))); }
+
+std::string prefix(const SignalVerdict& v) { return v.route.empty() ? v.signal + ": " : v.signal + " on " + v.route + ": "; }
+
+std::string_view margin_suffix(const SignalVerdict& v) {
+  switch (v.margin.unit) {
+    case Margin::Unit::points: return "pp";
+    case Margin::Unit::percent: return "%";
+    case Margin::Unit::millis: return "ms";
+  }
+  return "";
+}
+
+// The compared number in the unit of the margin: percentage points, percent of stable, or milliseconds.
+std::optional<double> compared(const SignalVerdict& v, std::optional<double> difference) {
+  if (!difference) return std::nullopt;
+  if (v.margin.unit == Margin::Unit::millis) return difference;
+  if (v.margin.unit == Margin::Unit::points) return *difference * 100;
+  if (!v.stable || *v.stable <= 0) return std::nullopt;
+  return *difference / *v.stable * 100;
+}
+
+int digits_wanted(Margin::Unit unit, double value) {
+  if (unit == Margin::Unit::points) return 2;
+  const double size = std::abs(value);
+  if (unit == Margin::Unit::percent) return size < 1000 ? 1 : 0;
+  return size < 10 ? 2 : size < 100 ? 1 : 0;
+}
+
+// Enough digits that the rounded number is on the same side of the margin as the real one: never "+20.0%, allowed +20%" for a
+// regression.
+std::string difference_text(const SignalVerdict& v, double value, double allowed) {
+  int digits = digits_wanted(v.margin.unit, value);
+  std::string text;
+  for (; digits <= 9; ++digits) {
+    text = fmt::format("{:+.{}f}", value, digits);
+    if ((std::stod(text) <= allowed) == (value <= allowed)) break;
+  }
+  return text;
+}
+
+std::string interval_text(const SignalVerdict& v) {
+  const auto lower = compared(v, v.lower);
+  const auto upper = compared(v, v.upper);
+  if (!lower || !upper) return "";
+  const int digits = v.margin.unit == Margin::Unit::points ? 2 : 1;
+  return fmt::format(" ({:+.{}f} to {:+.{}f})", *lower, digits, *upper, digits);
+}
+
+std::string comparison(const SignalVerdict& v) {
+  std::string out = fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
+                                format_value(v.kind, *v.stable, v.stable_at_least));
+  if (const auto shown = compared(v, v.difference)) {
+    const double allowed = v.margin.unit == Margin::Unit::millis ? v.margin.amount : v.margin.amount * 100;
+    out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v), interval_text(v));
+  }
+  return out + ", allowed " + to_string(v.margin);
+}
+
+std::string no_data_sentence(const SignalVerdict& v) {
+  const bool rate = v.kind == SignalKind::error_rate;
+  const std::string where = v.route.empty() ? "" : " on " + v.route;
+  if (v.cause == Cause::no_canary_data) {
+    if (v.canary_requests > 0 && !rate) {
+      return fmt::format("No latency distribution from the canary{} for {}: {} requests, how long they took is unknown", where, v.signal,
+                         count_text(v.canary_requests));
+    }
+    if (v.stable_requests > 0) return fmt::format("No canary data{}: stable served {} requests", where, count_text(v.stable_requests));
+    return fmt::format("No canary data{}, and none of stable either", where);
+  }
+  if (v.stable_requests > 0 && !rate) {
+    return fmt::format("No latency distribution from stable{} for {}: {} requests, how long they took is unknown", where, v.signal,
+                       count_text(v.stable_requests));
+  }
+  return fmt::format("No stable data{} to compare {} canary requests with", where, count_text(v.canary_requests));
+}
+
+std::string too_few_sentence(const SignalVerdict& v) {
+  const std::string where = v.route.empty() ? "" : " on " + v.route;
+  if (v.canary_requests < v.required_requests) {
+    return fmt::format("{} of {:g} canary requests{} so far", count_text(v.canary_requests), v.required_requests, where);
+  }
+  return fmt::format("No stable requests{} to compare {} canary requests with", where, count_text(v.canary_requests));
+}
+
+std::string minutes_text(double minutes) { return fmt::format("{:.3g}", std::floor(std::max(0.0, minutes) * 10) / 10); }
+
+} // namespace
+
+std::string to_string(const Margin& margin) {
+  // 10 significant digits: 0.29 * 100 is 28.999999999999996 in a double and 29 to its author.
+  switch (margin.unit) {
+    case Margin::Unit::points: return fmt::format("{:+.10g}pp", margin.amount * 100);
+    case Margin::Unit::percent: return fmt::format("{:+.10g}%", margin.amount * 100);
+    case Margin::Unit::millis: return fmt::format("{:+.10g}ms", margin.amount);
+  }
+  return "";
+}
+
+std::string format_value(SignalKind kind, double value, bool at_least) {
+  std::string out = at_least ? "at least " : "";
+  const double size = std::abs(value);
+  if (kind == SignalKind::error_rate) {
+    // A rate below 0.01% is not 0.00%.
+    return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100) : fmt::format("{:.2f}%", value * 100));
+  }
+  const int digits = size < 10 ? 2 : size < 100 ? 1 : 0;
+  return out + fmt::format("{:.{}f} ms", value, digits);
+}
+
+std::string reason_sentence(const SignalVerdict& v, const std::string& source_error) {
+  switch (v.cause) {
+    case Cause::source_unreachable:
+      return "The telemetry store could not be reached" + (source_error.empty() ? std::string() : " (" + source_error + ")") +
+             ": nothing is decided";
+    case Cause::no_canary_data:
+    case Cause::no_stable_data: return no_data_sentence(v);
+    case Cause::too_few_requests: return too_few_sentence(v);
+    case Cause::none:
+    case Cause::undecided: break;
+  }
+  const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && *v.canary > *v.max;
+  const bool fits = margin_fits(v.kind, v.margin);
+  if (over_max && (!v.stable || !fits || within_margin(v.kind, v.margin, *v.canary, *v.stable))) {
+    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least), format_value(v.kind, *v.max));
+  }
+  if (!fits) {
+    return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v), to_string(v.margin),
+                       v.kind == SignalKind::error_rate ? "an error rate" : "a latency");
+  }
+  if (v.canary && v.stable) return comparison(v);
+  if (v.canary) return fmt::format("{}{} on canary, nothing to compare with", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least));
+  return fmt::format("{}not decided", prefix(v));
+}
+
+std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes) {
+  if (deciding != nullptr) return deciding->reason;
+  std::string lines;
+  for (const auto& line : judgement.signals) {
+    if (!line.gate || !line.route.empty()) continue;
+    if (!lines.empty()) lines += "; ";
+    lines += line.reason;
+  }
+  if (lines.empty()) return "No signal gates: nothing is decided";
+  if (judgement.decision == Decision::promote) return lines;
+  return fmt::format("Passing so far, {} of {:g} minutes: {}", minutes_text(judgement.analysis_duration_minutes), needed_minutes, lines);
+}
+
+} // namespace coalmine::judge

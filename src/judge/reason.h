@@ -1,0 +1,24 @@
+// The one place that writes the sentence people read: pages, terminal, JSON, spans, notifications and journal all show it.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "judge/judge.h"
+
+namespace coalmine::judge {
+
+// A ratio or milliseconds as shown: "9.70%", "190 ms", "at least 10000 ms".
+std::string format_value(SignalKind kind, double value, bool at_least = false);
+
+// One line's sentence, from its verdict, cause and numbers. source_error is named only when the cause is source_unreachable.
+//   error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp
+//   p99_latency: 640 ms on canary, limit 500 ms
+//   64 of 100 canary requests so far
+std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
+
+// The judgement's own sentence. deciding: the line that settles it, or null when the gating lines of the whole service settle it
+// together (promote, or passing but too young). needed_minutes: the least age of a canary that may be promoted.
+std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes);
+
+} // namespace coalmine::judge

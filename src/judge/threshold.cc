@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <limits>
+
+#include "judge/estimate.h"
+#include "judge/judge.h"
+#include "judge/reason.h"
+
+namespace coalmine::judge {
+namespace {
+
+// How far beyond its allowance a line is: 1 is exactly at it. Orders lines and picks the one that explains a rollback.
+double excess(const SignalVerdict& v) {
+  double out = 0;
+  if (v.canary && v.max) out = *v.max > 0 ? *v.canary / *v.max : (*v.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
+  if (!v.difference || !v.stable) return out;
+  const double allowed = v.margin.unit == Margin::Unit::percent ? v.margin.amount * *v.stable : v.margin.amount;
+  if (*v.difference <= 0) return out;
+  return std::max(out, allowed > 0 ? *v.difference / allowed : std::numeric_limits<double>::infinity());
+}
+
+int severity(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::regression: return 0;
+    case Verdict::watching: return 1;
+    case Verdict::pass: return 2;
+    case Verdict::no_data: return 3;
+  }
+  return 3;
+}
+
+bool worse(const SignalVerdict& a, const SignalVerdict& b) {
+  if (a.verdict != b.verdict) return severity(a.verdict) < severity(b.verdict);
+  const double excess_a = excess(a), excess_b = excess(b);
+  if (excess_a != excess_b) return excess_a > excess_b;
+  if (a.canary_requests != b.canary_requests) return a.canary_requests > b.canary_requests;
+  return a.route < b.route;
+}
+
+// Without any request there is nothing to divide by, so a minimum of 0 means 1.
+ThresholdOptions at_least_one_request(ThresholdOptions options) {
+  options.min_requests = std::max(1.0, options.min_requests);
+  options.min_route_requests = std::max(1.0, options.min_route_requests);
+  return options;
+}
+
+// Stateless: a look depends on its evidence alone. Any thread.
+class ThresholdJudge final : public Judge {
+ public:
+  explicit ThresholdJudge(ThresholdOptions options) : options_(at_least_one_request(std::move(options))) {}
+
+  std::string_view name() const override { return "threshold"; }
+  Judgement judge(const Evidence& evidence) override;
+
+ private:
+  SignalVerdict compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary, const TrackNumbers& stable,
+                        double required) const;
+  std::vector<SignalVerdict> judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const;
+  void decide(Judgement& out) const;
+
+  const ThresholdOptions options_;
+};
+
+// Fills in what can be shown, whatever comes of it.
+void fill_estimates(const SignalSpec& signal, const TrackNumbers& canary, const TrackNumbers& stable, SignalVerdict& v) {
+  const auto of_canary = canary.has_data ? estimate(signal, canary) : std::nullopt;
+  const auto of_stable = stable.has_data ? estimate(signal, stable) : std::nullopt;
+  if (of_canary) {
+    v.canary = of_canary->value;
+    v.canary_at_least = of_canary->at_least;
+  }
+  if (of_stable) {
+    v.stable = of_stable->value;
+    v.stable_at_least = of_stable->at_least;
+  }
+  if (!of_canary || !of_stable) return;
+  v.difference = *v.canary - *v.stable;
+  if (*v.stable > 0) {
+    v.relative = *v.difference / *v.stable;
+  } else if (signal.kind == SignalKind::latency_quantile) {
+    v.relative = 0; // the seed's value for a stable p99 of 0
+  }
+}
+
+void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
+  v.verdict = verdict;
+  v.cause = cause;
+}
+
+SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary,
+                                      const TrackNumbers& stable, double required) const {
+  SignalVerdict v;
+  v.signal = signal.name;
+  v.route = route;
+  v.kind = signal.kind;
+  v.gate = signal.gate;
+  v.margin = signal.margin;
+  v.max = signal.max;
+  v.required_requests = required;
+  v.canary_requests = canary.has_data ? canary.requests : 0;
+  v.stable_requests = stable.has_data ? stable.requests : 0;
+  fill_estimates(signal, canary, stable, v);
+
+  if (!canary.has_data) {
+    set_verdict(v, Verdict::no_data, Cause::no_canary_data);
+  } else if (!(canary.requests >= required)) {
+    set_verdict(v, Verdict::watching, Cause::too_few_requests);
+  } else if (!v.canary) {
+    set_verdict(v, Verdict::no_data, Cause::no_canary_data);
+  } else if (v.max && *v.canary > *v.max) {
+    set_verdict(v, Verdict::regression, Cause::none);
+  } else if (!stable.has_data) {
+    set_verdict(v, Verdict::no_data, Cause::no_stable_data);
+  } else if (!(stable.requests > 0)) {
+    set_verdict(v, Verdict::watching, Cause::too_few_requests);
+  } else if (!v.stable) {
+    set_verdict(v, Verdict::no_data, Cause::no_stable_data);
+  } else if (!margin_fits(signal.kind, signal.margin)) {
+    set_verdict(v, Verdict::watching, Cause::undecided);
+  } else {
+    const bool within = within_margin(signal.kind, signal.margin, *v.canary, *v.stable);
+    set_verdict(v, within ? Verdict::pass : Verdict::regression, Cause::none);
+  }
+  v.reason = reason_sentence(v);
+  return v;
+}
+
+std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const {
+  std::vector<SignalVerdict> out;
+  // Telemetry without any http.route is the whole service once more.
+  if (evidence.routes.size() == 1 && evidence.routes[0].route.empty()) return out;
+  for (const auto& numbers : evidence.routes) {
+    const std::string route = numbers.route.empty() ? "(none)" : numbers.route;
+    for (const auto& signal : options_.signals) {
+      if (!signal.per_route) continue;
+      auto v = compare(signal, route, numbers.canary, numbers.stable, options_.min_route_requests);
+      if (blocked != nullptr && v.verdict != Verdict::no_data && v.cause != Cause::too_few_requests) {
+        // Nothing is decided on a part before anything may be decided on the whole.
+        set_verdict(v, Verdict::watching, blocked->cause);
+        v.reason = blocked->reason;
+      }
+      out.push_back(std::move(v));
+    }
+  }
+  std::ranges::stable_sort(out, worse);
+  return out;
+}
+
+void ThresholdJudge::decide(Judgement& out) const {
+  const SignalVerdict* worst = nullptr;     // among the gating regressions
+  const SignalVerdict* undecided = nullptr; // first gating line of the whole service that does not pass
+  bool any_gate = false;
+  for (const auto& v : out.signals) {
+    if (!v.gate) continue;
+    any_gate = true;
+    if (v.verdict == Verdict::regression) {
+      if (worst == nullptr || excess(v) > excess(*worst)) worst = &v;
+    } else if (v.route.empty() && v.verdict != Verdict::pass && undecided == nullptr) {
+      undecided = &v;
+    }
+  }
+  const SignalVerdict* deciding = worst != nullptr ? worst : undecided;
+  if (worst != nullptr) {
+    out.decision = Decision::rollback;
+  } else if (any_gate && undecided == nullptr && out.analysis_duration_minutes >= options_.min_analysis_minutes) {
+    out.decision = Decision::promote;
+  }
+  out.reason = reason_sentence(out, deciding, options_.min_analysis_minutes);
+}
+
+Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence) {
+  Judgement out;
+  for (const auto& signal : options.signals) {
+    SignalVerdict v;
+    v.signal = signal.name;
+    v.kind = signal.kind;
+    v.gate = signal.gate;
+    v.margin = signal.margin;
+    v.max = signal.max;
+    v.required_requests = options.min_requests;
+    set_verdict(v, Verdict::no_data, Cause::source_unreachable);
+    v.reason = reason_sentence(v, evidence.source_error);
+    out.signals.push_back(std::move(v));
+  }
+  SignalVerdict whole;
+  set_verdict(whole, Verdict::no_data, Cause::source_unreachable);
+  out.reason = reason_sentence(whole, evidence.source_error);
+  return out;
+}
+
+Judgement ThresholdJudge::judge(const Evidence& evidence) {
+  Judgement out;
+  if (!evidence.source_error.empty()) {
+    out = unreachable(options_, evidence);
+    out.analysis_duration_minutes = evidence.canary_age_minutes;
+    return out;
+  }
+  out.analysis_duration_minutes = evidence.canary_age_minutes;
+  for (const auto& signal : options_.signals) {
+    out.signals.push_back(compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+  }
+  const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
+  const SignalVerdict* blocked = enough || out.signals.empty() ? nullptr : &out.signals.front();
+  auto routes = judge_routes(evidence, blocked);
+  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  decide(out);
+  return out;
+}
+
+} // namespace
+
+ThresholdOptions seed_defaults() {
+  ThresholdOptions out;
+  SignalSpec errors;
+  errors.name = "error_rate";
+  errors.margin = {Margin::Unit::points, 0.10};
+  SignalSpec latency;
+  latency.name = "p99_latency";
+  latency.kind = SignalKind::latency_quantile;
+  latency.margin = {Margin::Unit::percent, 0.20};
+  out.signals = {errors, latency};
+  return out;
+}
+
+std::unique_ptr<Judge> make_threshold_judge(ThresholdOptions options) {
+  return std::make_unique<ThresholdJudge>(std::move(options));
+}
+
+} // namespace coalmine::judge
