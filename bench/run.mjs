@@ -10,7 +10,7 @@ import path from 'node:path';
 import zlib from 'node:zlib';
 import grpc from '@grpc/grpc-js';
 import { Coalmine, freePorts, seedPanels, start, until } from '../tests/e2e/harness.mjs';
-import { metrics, spans } from './otlp.mjs';
+import { metrics, spans } from '../tests/e2e/otlp.mjs';
 
 const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
 function cpuSeconds(pid) {

@@ -1,4 +1,4 @@
-// OTLP payloads for the benchmarks, written byte by byte: a protobuf field is (number << 3 | wire type), then the value.
+// OTLP payloads for tests and benchmarks, written byte by byte: a protobuf field is (number << 3 | wire type), then the value.
 // SPDX-License-Identifier: Apache-2.0
 
 function varint(n) {
