@@ -34,7 +34,7 @@ struct Terminal {
   std::ostream& err;                                    // messages
   std::function<void(std::chrono::milliseconds)> sleep; // between two polls
   std::string server = "http://127.0.0.1:7070";
-  std::string token;                                    // sent as a bearer token when not empty
+  std::string token{};                                    // sent as a bearer token when not empty
   Output output = Output::text;
   bool color = false;
   bool interactive = false;                             // out is a terminal that can be redrawn
@@ -43,41 +43,41 @@ struct Terminal {
 };
 
 struct AnalyzeOptions {
-  std::string service;
-  std::string canary_version;
-  std::string stable_version;
-  std::string window; // 10m; "": the service's own
+  std::string service{};
+  std::string canary_version{};
+  std::string stable_version{};
+  std::string window{}; // 10m; "": the service's own
 };
 struct FailuresOptions {
-  std::string service;
-  std::string version;
+  std::string service{};
+  std::string version{};
   std::string track = "canary"; // "any" for both
   int limit = 20;
 };
 struct QueryOptions {
-  std::string promql;
-  std::string range; // 1h; "": an instant query
-  std::string step;  // 15s; "": range / 60
+  std::string promql{};
+  std::string range{}; // 1h; "": an instant query
+  std::string step{};  // 15s; "": range / 60
 };
 struct StartOptions {
-  std::string service;
-  std::string canary_version;
-  std::string stable_version;
-  std::string actor;
+  std::string service{};
+  std::string canary_version{};
+  std::string stable_version{};
+  std::string actor{};
   bool wait = false;
-  std::string timeout;
+  std::string timeout{};
 };
 struct StatusOptions {
-  std::string target; // a service (its newest rollout) or a rollout's number
+  std::string target{}; // a service (its newest rollout) or a rollout's number
   bool watch = false; // show changes until it ends
   bool wait = false;  // until it ends or pauses
-  std::string timeout;
+  std::string timeout{};
 };
 struct CommandOptions {
-  std::string verb; // pause, resume, promote, abort
-  std::string target;
-  std::string reason;
-  std::string actor;
+  std::string verb{}; // pause, resume, promote, abort
+  std::string target{};
+  std::string reason{};
+  std::string actor{};
 };
 
 // Each returns the exit code.

@@ -116,9 +116,15 @@ std::string pad_left(std::string_view text, std::size_t columns) {
 
 std::string harmless(std::string_view text) {
   std::string out;
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    out += c == '\n' || c == '\t' ? ' ' : (byte < 0x20 || byte == 0x7f) ? '?' : c;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    const auto following = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
+    if (byte == 0xc2 && following >= 0x80 && following <= 0x9f) { // the 8-bit control characters, as UTF-8
+      out += '?';
+      ++i;
+    } else {
+      out += byte == '\n' || byte == '\t' ? ' ' : (byte < 0x20 || byte == 0x7f) ? '?' : text[i];
+    }
   }
   return out;
 }

@@ -1,0 +1,301 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/cli.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <cstdlib>
+#include <deque>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "cli/render.h"
+#include "cli/text.h"
+
+namespace coalmine::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Answers calls with what a test queued, in order; the last answer stays. Keeps what was asked.
+class FakeServer final : public net::HttpClient {
+ public:
+  Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
+    requests.push_back(request);
+    if (answers.empty()) return fail(ErrorCode::unavailable, "connection refused");
+    auto answer = answers.front();
+    if (answers.size() > 1) answers.pop_front();
+    return answer;
+  }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
+    return fail(ErrorCode::unimplemented, "not used");
+  }
+  void say(int status, std::string body) {
+    net::HttpResponse response;
+    response.status = status;
+    response.body = std::move(body);
+    answers.push_back(std::move(response));
+  }
+  void refuse() { answers.push_back(fail(ErrorCode::unavailable, "connection refused")); }
+
+  std::deque<Result<net::HttpResponse>> answers;
+  std::vector<net::ClientRequest> requests;
+};
+
+class Cli : public testing::Test {
+ protected:
+  Terminal terminal() {
+    Terminal t{.http = server, .clock = clock, .out = out, .err = err, .sleep = [this](std::chrono::milliseconds d) { clock.advance_ms(d.count()); }};
+    t.utc = true;
+    return t;
+  }
+  FakeServer server;
+  ManualClock clock{1'795'354'927'000};
+  std::ostringstream out;
+  std::ostringstream err;
+};
+
+std::string slurp(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+const fs::path kData = fs::path(COALMINE_SOURCE_DIR) / "tests/cli";
+
+std::vector<fs::path> cases() {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(kData)) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+class Rendered : public testing::TestWithParam<fs::path> {};
+
+// tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last line. COALMINE_GOLDEN=1 rewrites.
+TEST_P(Rendered, ShowsWhatIsExpected) {
+  const std::string name = GetParam().stem().string();
+  const auto value = boost::json::parse(slurp(GetParam()));
+  std::string actual;
+  if (name.starts_with("verdict_")) {
+    actual = verdict_text(value, {.utc = true}) + "exit " + std::to_string(exit_for_verdict(value)) + "\n";
+  } else if (name.starts_with("rollout_")) {
+    actual = rollout_text(value, {.utc = true}) + "exit " + std::to_string(exit_for_rollout(value)) + "\n";
+  } else if (name.starts_with("rollouts_")) {
+    actual = rollouts_text(value.as_object().at("rollouts").as_array(), {.utc = true});
+  } else {
+    for (const auto& failure : value.as_object().at("failures").as_array()) actual += failure_text(failure);
+  }
+  const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
+  if (std::getenv("COALMINE_GOLDEN") != nullptr) std::ofstream(expected, std::ios::binary) << actual;
+  EXPECT_EQ(actual, slurp(expected));
+}
+INSTANTIATE_TEST_SUITE_P(All, Rendered, testing::ValuesIn(cases()), [](const auto& test) { return test.param.stem().string(); });
+
+TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {
+  server.say(200, slurp(kData / "verdict_rollback.json"));
+  const int exit = analyze(terminal(), {.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .window = "10m"});
+  EXPECT_EQ(exit, kExitBad);
+  ASSERT_EQ(server.requests.size(), 1u);
+  EXPECT_EQ(server.requests[0].method, "POST");
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/analyze");
+  EXPECT_EQ(server.requests[0].body, R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
+  EXPECT_EQ(net::Headers({{"Content-Type", "application/json"}, {"Accept", "application/json"}}), server.requests[0].headers);
+  EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n")) << out.str();
+  EXPECT_EQ(out.str().find('\x1b'), std::string::npos);
+}
+
+TEST_F(Cli, JsonIsTheServersOwn) {
+  server.say(200, R"({"decision":"promote","extra":1})");
+  auto t = terminal();
+  t.output = Output::json;
+  t.token = "abc";
+  EXPECT_EQ(analyze(t, {.service = "s"}), kExitGood);
+  EXPECT_EQ(out.str(), "{\"decision\":\"promote\",\"extra\":1}\n");
+  EXPECT_EQ(net::header(server.requests[0].headers, "Authorization"), "Bearer abc");
+}
+
+TEST_F(Cli, ExitCodesOfVerdicts) {
+  const auto exit = [](std::string_view text) { return exit_for_verdict(boost::json::parse(text)); };
+  EXPECT_EQ(exit(R"({"decision":"promote"})"), 0);
+  EXPECT_EQ(exit(R"({"decision":"rollback"})"), 1);
+  EXPECT_EQ(exit(R"({"decision":"continue"})"), 3);
+  EXPECT_EQ(exit(R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,"route":""}]})"), 3);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"), 4);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":true,"route":"/x"}]})"), 3);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":false,"route":""}]})"), 3);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"), 5);
+  EXPECT_EQ(exit("[]"), 3);
+}
+
+TEST_F(Cli, UnreachableServerExitsFiveAndSaysWhatToDo) {
+  EXPECT_EQ(analyze(terminal(), {.service = "s"}), kExitUnreachable);
+  EXPECT_EQ(out.str(), "");
+  EXPECT_EQ(err.str(),
+            "coalmine: cannot reach http://127.0.0.1:7070: connection refused\n"
+            "  Start a server:    coalmine serve\n"
+            "  or name another:   --server URL  (or COALMINE_SERVER)\n");
+}
+
+TEST_F(Cli, ErrorsOfTheServerKeepTheirSentence) {
+  server.say(404, R"({"error":{"code":"not_found","message":"no config names service nobody"}})");
+  EXPECT_EQ(rollout_start(terminal(), {.service = "nobody"}), kExitUsage);
+  EXPECT_EQ(err.str(), "coalmine: no config names service nobody\n");
+  server.answers.clear();
+  server.say(503, R"({"error":{"code":"unavailable","message":"the store is stalled"}})");
+  EXPECT_EQ(analyze(terminal(), {.service = "s"}), kExitUnreachable);
+  server.answers.clear();
+  server.say(200, "<html>");
+  EXPECT_EQ(analyze(terminal(), {.service = "s"}), kExitUnreachable);
+  EXPECT_NE(err.str().find("is it a coalmine server?"), std::string::npos);
+  server.answers.clear();
+  server.say(400, R"({"status":"error","errorType":"bad_data","error":"1:4: parse error"})");
+  EXPECT_EQ(query(terminal(), {.promql = "sum("}), kExitUsage);
+  EXPECT_NE(err.str().find("coalmine: 1:4: parse error\n"), std::string::npos);
+}
+
+TEST_F(Cli, WrongUsageAsksNobody) {
+  EXPECT_EQ(analyze(terminal(), {.service = "s", .window = "10"}), kExitUsage);
+  EXPECT_EQ(query(terminal(), {.promql = "up", .step = "15s"}), kExitUsage);
+  EXPECT_EQ(query(terminal(), {.promql = "up", .range = "x"}), kExitUsage);
+  EXPECT_EQ(failures(terminal(), {.service = "s", .limit = 0}), kExitUsage);
+  EXPECT_EQ(rollout_status(terminal(), {.target = "s", .timeout = "5m"}), kExitUsage);
+  EXPECT_EQ(rollout_command(terminal(), {.verb = "promote", .target = "s"}), kExitUsage);
+  EXPECT_TRUE(server.requests.empty());
+}
+
+TEST_F(Cli, FailuresAskForTheVersionAndTrack) {
+  server.say(200, R"({"failures":[]})");
+  EXPECT_EQ(failures(terminal(), {.service = "check out", .version = "2.4.0"}), kExitGood);
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/failures?service=check%20out&version=2.4.0&track=canary&limit=20");
+  EXPECT_EQ(err.str(), "coalmine: no failing request of check out 2.4.0 (canary) is stored\n");
+}
+
+TEST_F(Cli, QueryPrintsATable) {
+  server.say(200, R"({"status":"success","data":{"resultType":"vector","result":[
+    {"metric":{"__name__":"up","job":"a"},"value":[1795354927,"1"]},{"metric":{"job":"bb"},"value":[1795354927,"0.25"]}]},
+    "infos":["metric might not be a counter"]})");
+  EXPECT_EQ(query(terminal(), {.promql = "up"}), kExitGood);
+  EXPECT_EQ(out.str(),
+            "SERIES       VALUE\n"
+            "up{job=\"a\"}      1\n"
+            "{job=\"bb\"}    0.25\n");
+  EXPECT_EQ(err.str(), "coalmine: metric might not be a counter\n");
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/api/v1/query?query=up&time=1795354927.000");
+}
+
+TEST_F(Cli, QueryOverARange) {
+  server.say(200, R"({"status":"success","data":{"resultType":"matrix","result":[
+    {"metric":{"job":"a"},"values":[[1795354890,"1"],[1795354905,"2"]]}]}})");
+  EXPECT_EQ(query(terminal(), {.promql = "x", .range = "1m", .step = "15s"}), kExitGood);
+  EXPECT_EQ(server.requests[0].url,
+            "http://127.0.0.1:7070/api/v1/query_range?query=x&start=1795354860.000&end=1795354920.000&step=15.000");
+  EXPECT_EQ(out.str(),
+            "{job=\"a\"}\n"
+            "  TIME                 VALUE\n"
+            "  2026-11-22 13:41:30      1\n"
+            "  2026-11-22 13:41:45      2\n");
+}
+
+TEST_F(Cli, ScalarsAndEmptyResults) {
+  server.say(200, R"({"status":"success","data":{"resultType":"scalar","result":[1795354927,"42"]}})");
+  EXPECT_EQ(query(terminal(), {.promql = "42"}), kExitGood);
+  EXPECT_EQ(out.str(), "42\n");
+  server.answers.clear();
+  server.say(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})");
+  EXPECT_EQ(query(terminal(), {.promql = "nope"}), kExitGood);
+  EXPECT_NE(err.str().find("no result"), std::string::npos);
+}
+
+std::string rollout(std::string_view phase, bool terminal_phase) {
+  return R"({"id":42,"service":"shop","canary_version":"2","stable_version":"1","phase":")" + std::string(phase) +
+         R"(","terminal":)" + (terminal_phase ? "true" : "false") +
+         R"(,"step":0,"steps":[{"weight":0.05,"analyze_ms":60000,"outcome":""},{"weight":1,"analyze_ms":0,"outcome":""}],
+  "weight_asked":0.05,"reason":"because","started_ms":1795354900000,"log":[
+  {"sequence":1,"time_ms":1795354900000,"kind":"started","text":"started by ci","actor":"ci"}]})";
+}
+
+TEST_F(Cli, StatusFindsTheNewestRolloutOfAService) {
+  server.say(200, R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,"service":"shop"}]})");
+  server.say(200, rollout("progressing", false));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUndecided);
+  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
+  EXPECT_TRUE(out.str().ends_with("Next: coalmine rollout status shop --watch\n")) << out.str();
+}
+
+TEST_F(Cli, StatusOfAServiceWithoutRollout) {
+  server.say(200, R"({"rollouts":[]})");
+  EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUsage);
+  EXPECT_NE(err.str().find("shop has no rollout"), std::string::npos);
+}
+
+TEST_F(Cli, WaitEndsWithTheRolloutAndPrintsEachChangeOnce) {
+  server.say(200, rollout("progressing", false));
+  server.say(200, rollout("progressing", false));
+  server.refuse(); // a restart in between
+  server.say(200, rollout("rolled_back", true));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true}), kExitBad);
+  EXPECT_EQ(out.str(),
+            "2026-11-22T13:41:40Z started started by ci\n"
+            "2026-11-22T13:41:40Z progressing because\n"
+            "2026-11-22T13:41:40Z rolled_back because\n");
+}
+
+TEST_F(Cli, WaitStopsAtAPauseWatchDoesNot) {
+  server.say(200, rollout("paused", false));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitUndecided);
+  EXPECT_EQ(server.requests.size(), 1u);
+  server.answers.clear();
+  server.say(200, rollout("paused", false));
+  server.say(200, rollout("promoted", true));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .watch = true}), kExitGood);
+}
+
+TEST_F(Cli, WaitGivesUpAfterItsTimeAndOnADeadServer) {
+  server.say(200, rollout("progressing", false));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true, .timeout = "3s"}), kExitUndecided);
+  EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
+  server.answers.clear();
+  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true}), kExitUnreachable);
+}
+
+TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
+  server.say(201, R"({"id":42})");
+  server.say(200, rollout("promoted", true));
+  EXPECT_EQ(rollout_start(terminal(), {.service = "shop", .canary_version = "2", .actor = "ci", .wait = true}), kExitGood);
+  EXPECT_EQ(server.requests[0].body, R"({"service":"shop","canary_version":"2","actor":"ci"})");
+  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
+}
+
+TEST_F(Cli, CommandsPostTheirReason) {
+  server.say(200, rollout("aborted", true));
+  EXPECT_EQ(rollout_command(terminal(), {.verb = "abort", .target = "42", .reason = "no", .actor = "me"}), kExitGood);
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
+  EXPECT_EQ(server.requests[0].body, R"({"reason":"no","actor":"me"})");
+}
+
+TEST_F(Cli, TelemetryCannotPaintTheTerminal) {
+  server.say(200, R"({"failures":[{"trace_id":"ab","error":"\u001b[31mboo\u009b2J\n","duration_ms":1.5,"failed_spans":[]}]})");
+  failures(terminal(), {.service = "s"});
+  EXPECT_EQ(out.str(), "Trace ID: ab\n  Error: ?[31mboo?2J \n  Duration: 1.5ms\n  Endpoint: unknown\n\n");
+}
+
+TEST(CliText, Numbers) {
+  EXPECT_EQ(grouped(40660), "40,660");
+  EXPECT_EQ(grouped(100), "100");
+  EXPECT_EQ(grouped(1234567), "1,234,567");
+  EXPECT_EQ(millis_text(182.4), "182 ms");
+  EXPECT_EQ(millis_text(1234), "1.23 s");
+  EXPECT_EQ(plain_number(212), "212");
+  EXPECT_EQ(plain_number(212.5), "212.5");
+  EXPECT_EQ(minutes_seconds(190'000), "3:10");
+  EXPECT_EQ(minutes_seconds(3'723'000), "1:02:03");
+  EXPECT_EQ(parse_typed_duration("1h30m"), 5'400'000);
+  EXPECT_EQ(parse_typed_duration("x"), -1);
+  EXPECT_EQ(rfc3339(1'795'354'927'000), "2026-11-22T13:42:07Z");
+}
+
+} // namespace
+} // namespace coalmine::cli
