@@ -1,0 +1,44 @@
+// Error codes at the edge: gRPC and HTTP statuses.
+// SPDX-License-Identifier: Apache-2.0
+#include "net/grpc_server.h"
+
+namespace coalmine::net {
+
+GrpcStatus to_grpc(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument: return GrpcStatus::invalid_argument;
+    case ErrorCode::not_found: return GrpcStatus::not_found;
+    case ErrorCode::already_exists: return GrpcStatus::already_exists;
+    case ErrorCode::failed_precondition: return GrpcStatus::failed_precondition;
+    case ErrorCode::resource_exhausted: return GrpcStatus::resource_exhausted;
+    case ErrorCode::unavailable: return GrpcStatus::unavailable;
+    case ErrorCode::deadline_exceeded: return GrpcStatus::deadline_exceeded;
+    case ErrorCode::permission_denied: return GrpcStatus::permission_denied;
+    case ErrorCode::unauthenticated: return GrpcStatus::unauthenticated;
+    case ErrorCode::unimplemented: return GrpcStatus::unimplemented;
+    // Clients retry DATA_LOSS; bytes damaged on our disk do not heal by that.
+    case ErrorCode::data_loss: return GrpcStatus::internal;
+    case ErrorCode::internal: return GrpcStatus::internal;
+  }
+  return GrpcStatus::unknown;
+}
+
+int to_http(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::invalid_argument: return 400;
+    case ErrorCode::not_found: return 404;
+    case ErrorCode::already_exists: return 409;
+    case ErrorCode::failed_precondition: return 412;
+    case ErrorCode::resource_exhausted: return 413; // a limit that a retry does not change; "later" is unavailable
+    case ErrorCode::unavailable: return 503;
+    case ErrorCode::deadline_exceeded: return 504;
+    case ErrorCode::permission_denied: return 403;
+    case ErrorCode::unauthenticated: return 401;
+    case ErrorCode::unimplemented: return 501;
+    case ErrorCode::data_loss: return 500;
+    case ErrorCode::internal: return 500;
+  }
+  return 500;
+}
+
+} // namespace coalmine::net
