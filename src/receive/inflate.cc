@@ -55,7 +55,13 @@ class BoundedOutput {
  private:
   void grow() {
     const std::size_t size = std::min(std::max(out_.size() * 2, kFirstBuffer), limits_.max_inflated_bytes);
-    out_.resize_and_overwrite(size, [](char*, std::size_t n) { return n; });
+    // Into a fresh string: growing the old one might allocate twice its capacity, beyond the limit.
+    std::string next;
+    next.resize_and_overwrite(size, [&](char* data, std::size_t) {
+      std::memcpy(data, out_.data(), used_);
+      return size; // and not the second argument, which libstdc++ 12 sets to the capacity
+    });
+    out_ = std::move(next);
   }
 
   const Limits& limits_;
@@ -114,9 +120,9 @@ std::optional<std::string> inflate_quickly(std::string_view body, const Limits& 
   std::size_t used = 0;
   std::size_t written = 0;
   auto rc = LIBDEFLATE_BAD_DATA;
-  out.resize_and_overwrite(claimed, [&](char* data, std::size_t size) {
-    rc = libdeflate_gzip_decompress_ex(engine.get(), body.data(), body.size(), data, size, &used, &written);
-    return size;
+  out.resize_and_overwrite(claimed, [&](char* data, std::size_t) {
+    rc = libdeflate_gzip_decompress_ex(engine.get(), body.data(), body.size(), data, claimed, &used, &written);
+    return claimed;
   });
   if (rc != LIBDEFLATE_SUCCESS || used != body.size() || written != claimed) return std::nullopt;
   return out;

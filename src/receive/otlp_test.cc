@@ -1,0 +1,576 @@
+// Decoding: names, identity, checks, limits, and both encodings against each other.
+// SPDX-License-Identifier: Apache-2.0
+#include "receive/otlp.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include "receive/dump_for_test.h"
+#include "receive/metric_name.h"
+#include "receive/payload_for_test.h"
+
+namespace coalmine::receive {
+namespace {
+
+namespace p = payload;
+constexpr std::int64_t kNow = 1'700'000'020'000;
+const std::string kTrace(16, '\x11');
+const std::string kSpan(8, '\x22');
+
+Decoded decoded(Signal signal, const p::Message& message, const Limits& limits = {}) {
+  auto out = decode(signal, Encoding::protobuf, p::to_protobuf(message), "10.1.2.3", kNow, limits);
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  return out ? std::move(*out) : Decoded{};
+}
+
+Decoded from_json(Signal signal, std::string_view text, const Limits& limits = {}) {
+  auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, limits);
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  return out ? std::move(*out) : Decoded{};
+}
+
+std::string error_of(Signal signal, Encoding encoding, std::string_view payload) {
+  auto out = decode(signal, encoding, payload, "10.1.2.3", kNow, {});
+  EXPECT_FALSE(out);
+  if (out) return "";
+  EXPECT_EQ(out.error().code, ErrorCode::invalid_argument);
+  return out.error().message;
+}
+
+TEST(MetricName, TranslatesAsTheSpecificationSays) {
+  struct Case {
+    std::string_view name, unit;
+    Instrument instrument;
+    std::string_view want;
+  };
+  using enum Instrument;
+  const Case cases[] = {
+      {"http.server.request.duration", "s", histogram, "http_server_request_duration_seconds"},
+      {"http.server.request.duration", "ms", histogram, "http_server_request_duration_milliseconds"},
+      {"http_server_request_duration", "ms", histogram, "http_server_request_duration_milliseconds"},
+      {"http_server_request_duration", "", histogram, "http_server_request_duration"},
+      {"http.server.request", "{request}", counter, "http_server_request_total"},
+      {"http.server.request", "1", counter, "http_server_request_total"},
+      {"http.server.request.total", "", counter, "http_server_request_total"},
+      {"http_server_request_total", "", counter, "http_server_request_total"},
+      {"http.server.request.errors", "", counter, "http_server_request_errors_total"},
+      {"http_server_request_errors_total", "{error}", counter, "http_server_request_errors_total"},
+      {"system.cpu.utilization", "1", gauge, "system_cpu_utilization_ratio"},
+      {"queue.size", "1", up_down_counter, "queue_size"},
+      {"process.memory.usage", "By", up_down_counter, "process_memory_usage_bytes"},
+      {"disk.io", "By/s", gauge, "disk_io_bytes_per_second"},
+      {"http.server.active_requests", "{request}", up_down_counter, "http_server_active_requests"},
+      {"memory_bytes", "By", gauge, "memory_bytes"},
+      {"system.disk.io_time", "s", counter, "system_disk_io_time_seconds_total"},
+      {"a..b__c-d", "", gauge, "a_b_c_d"},
+      {"2xx.count", "", counter, "_2xx_count_total"},
+      {"speed", "m/s", gauge, "speed_meters_per_second"},
+      {"load", "%", gauge, "load_percent"},
+      {"odd", "foo.bar", gauge, "odd_foo_bar"},
+      {"rule:latency", "", gauge, "rule:latency"},
+      {"...", "s", gauge, ""},
+      {"", "", gauge, ""},
+  };
+  for (const auto& c : cases) EXPECT_EQ(metric_name(c.name, c.unit, c.instrument), c.want) << c.name << " [" << c.unit << "]";
+}
+
+TEST(Decode, EmptyRequestIsNoError) {
+  for (const auto signal : {Signal::traces, Signal::metrics, Signal::logs}) {
+    EXPECT_TRUE(decoded(signal, {}).batch.empty());
+    EXPECT_TRUE(from_json(signal, "{}").batch.empty());
+  }
+}
+
+TEST(Decode, OneResourceAndOneSeriesAreShared) {
+  const auto route = [] { return std::vector{p::key_value("http.route", p::text_value("/pay"))}; };
+  const auto out = decoded(Signal::metrics, p::request("metrics", p::canary_resource(),
+                                                       {p::metric("http.server.request", "{request}", 7, "sum",
+                                                                  p::sum_data({p::number_point(p::SignedFixed64{5}, route(), 1'700'000'010'000'000'000),
+                                                                               p::number_point(p::SignedFixed64{9}, route(), 1'700'000'020'000'000'000),
+                                                                               p::number_point(p::SignedFixed64{1}, {})},
+                                                                              2, true))}));
+  ASSERT_EQ(out.batch.points.size(), 3u);
+  EXPECT_EQ(out.batch.points[0].series, out.batch.points[1].series);
+  EXPECT_NE(out.batch.points[0].series, out.batch.points[2].series);
+  EXPECT_EQ(out.batch.points[0].series->resource, out.batch.points[2].series->resource);
+  EXPECT_EQ(out.batch.points[0].series->labels.to_string(),
+            "http_server_request_total{deployment_track=\"canary\", http_route=\"/pay\", instance=\"pod-1\", job=\"checkout-service\", "
+            "service_instance_id=\"pod-1\", service_name=\"checkout-service\", service_version=\"2.4.0\"}");
+  EXPECT_EQ(out.batch.received_ms, kNow);
+}
+
+TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
+  const auto out = decoded(
+      Signal::metrics,
+      p::request("metrics", p::canary_resource(),
+                 {p::metric("m", "", 5, "gauge",
+                            p::Message().many(1, "dataPoints", {p::number_point(1.5, {p::key_value("service.name", p::text_value("other")),
+                                                                                     p::key_value("job", p::text_value("j")),
+                                                                                     p::key_value("service.instance.id", p::text_value("mine")),
+                                                                                     p::key_value("__name__", p::text_value("evil")),
+                                                                                     p::key_value("a.b", p::text_value("1")),
+                                                                                     p::key_value("a_b", p::text_value("2"))})}))}));
+  ASSERT_EQ(out.batch.points.size(), 1u);
+  const auto& labels = out.batch.points[0].series->labels;
+  EXPECT_EQ(labels.get("service_name"), "checkout-service");
+  EXPECT_EQ(labels.get("job"), "checkout-service");
+  EXPECT_EQ(labels.get("service_instance_id"), "mine");
+  EXPECT_EQ(labels.metric_name(), "m");
+  EXPECT_EQ(labels.get("a_b"), "1;2");
+}
+
+TEST(Decode, ScopesThatCollideAreKeptApart) {
+  const auto scope = [](std::string name) {
+    return p::Message()
+        .one(1, "scope", p::Message().set(1, "name", std::move(name)))
+        .many(2, "metrics", {p::metric("m", "", 5, "gauge", p::Message().many(1, "dataPoints", {p::number_point(1.0)}))});
+  };
+  p::Message wrapper;
+  wrapper.one(1, "resource", p::canary_resource()).many(2, "scopeMetrics", {scope("one"), scope("two"), scope("one")});
+  const auto out = decoded(Signal::metrics, p::Message().many(1, "resourceMetrics", {wrapper}));
+  ASSERT_EQ(out.batch.points.size(), 3u);
+  EXPECT_EQ(out.batch.points[0].series->labels.get("otel_scope_name"), "");
+  EXPECT_EQ(out.batch.points[1].series->labels.get("otel_scope_name"), "two");
+  EXPECT_EQ(out.batch.points[2].series, out.batch.points[0].series);
+}
+
+TEST(Decode, BadPointsAreRejectedOneByOne) {
+  const auto infinity = std::numeric_limits<double>::infinity();
+  struct Case {
+    std::string name;
+    p::Message metric;
+    std::string want;
+  };
+  auto timeless = p::number_point(1.0, {}, 0);
+  auto valueless = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000});
+  auto wild_scale = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(6, "scale", p::ZigZag{99});
+  const Case cases[] = {
+      {"unspecified", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 0, true)), "temporality"},
+      {"delta up-down", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 1, false)), "not monotonic"},
+      {"negative counter", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(-1.0)}, 2, true)), "value -1"},
+      {"infinite counter", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(infinity)}, 2, true)), "value inf"},
+      {"no time", p::metric("m", "", 7, "sum", p::sum_data({timeless}, 2, true)), "no time"},
+      {"no value", p::metric("m", "", 7, "sum", p::sum_data({valueless}, 2, true)), "no value"},
+      {"no name", p::metric("--", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 2, true)), "name"},
+      {"descending", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1, 1}, {5, 4})}, 2)), "ascend"},
+      {"equal bounds", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1, 1}, {5, 5})}, 2)), "ascend"},
+      {"count mismatch", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {1, 2})}, 2)), "2 bucket counts for 2 bounds"},
+      {"infinite bound", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {infinity})}, 2)), "finite"},
+      {"overflow", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({UINT64_MAX, 2}, {1})}, 2)), "64 bits"},
+      {"histogram without temporality", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {1})}, 0)), "temporality"},
+      {"scale", p::metric("m", "", 10, "exponentialHistogram", p::histogram_data({wild_scale}, 2)), "scale 99"},
+  };
+  for (const auto& c : cases) {
+    auto good = p::metric("fine", "", 5, "gauge", p::Message().many(1, "dataPoints", {p::number_point(1.0)}));
+    const auto request = p::request("metrics", p::canary_resource(), {c.metric, std::move(good)});
+    const auto out = decoded(Signal::metrics, request);
+    EXPECT_EQ(out.rejected, 1u) << c.name;
+    EXPECT_EQ(out.batch.points.size(), 1u) << c.name;
+    EXPECT_NE(out.reason.find(c.want), std::string::npos) << c.name << ": " << out.reason;
+    EXPECT_EQ(dump(from_json(Signal::metrics, p::to_json(request, {}))), dump(out)) << c.name;
+  }
+}
+
+TEST(Decode, PointsThatLookOddAndAreFine) {
+  auto stale = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(8, "flags", p::Varint{1});
+  auto bare = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(4, "count", p::Fixed64{7});
+  const auto out = decoded(Signal::metrics,
+                           p::request("metrics", p::canary_resource(),
+                                      {p::metric("stale", "", 7, "sum", p::sum_data({stale}, 2, true)),
+                                       p::metric("bare", "s", 9, "histogram", p::histogram_data({bare}, 1)),
+                                       p::metric("updown", "", 7, "sum", p::sum_data({p::number_point(p::SignedFixed64{-4})}, 2, false))}));
+  ASSERT_EQ(out.batch.points.size(), 3u) << out.reason;
+  EXPECT_TRUE(out.batch.points[0].no_recorded_value);
+  const auto& h = std::get<ClassicHistogram>(out.batch.points[1].value);
+  EXPECT_EQ(h.counts, std::vector<std::uint64_t>{7});
+  EXPECT_TRUE(h.bounds->empty());
+  EXPECT_TRUE(std::isnan(h.sum)) << "no sum was sent: unknown, not zero";
+  EXPECT_EQ(out.batch.points[1].series->temporality, Temporality::delta);
+  EXPECT_EQ(out.batch.points[2].series->kind, MetricKind::gauge);
+  EXPECT_EQ(std::get<double>(out.batch.points[2].value), -4);
+}
+
+TEST(Decode, SpansWithBadIdsAreRejectedAlone) {
+  const auto out = decoded(Signal::traces,
+                           p::request("traces", p::canary_resource(),
+                                      {p::span(kTrace, kSpan, "good"), p::span(std::string(16, '\0'), kSpan, "zero trace"),
+                                       p::span(kTrace, std::string(8, '\0'), "zero span"), p::span("short", kSpan, "short trace"),
+                                       p::span(kTrace, kSpan, "bad parent").set(4, "parentSpanId", p::Hex{"abc"}),
+                                       p::span(kTrace, kSpan, "zero parent").set(4, "parentSpanId", p::Hex{std::string(8, '\0')})}));
+  EXPECT_EQ(out.batch.spans.size(), 2u);
+  EXPECT_EQ(out.rejected, 4u);
+  EXPECT_EQ(out.rejected_by.at("bad_trace_id"), 2u);
+  EXPECT_NE(out.reason.find("4 of 6 spans rejected"), std::string::npos) << out.reason;
+  EXPECT_NE(out.reason.find("\"zero trace\""), std::string::npos) << out.reason;
+}
+
+TEST(Decode, JsonIdsInBase64AreRejected) {
+  const auto out = from_json(Signal::traces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
+      {"traceId":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsPBsXM=","name":"b"},
+      {"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","name":"upper case is fine"}]}]}]})");
+  EXPECT_EQ(out.rejected, 1u);
+  ASSERT_EQ(out.batch.spans.size(), 1u);
+  EXPECT_EQ(to_hex(out.batch.spans[0].trace_id), "5b8efff798038103d269b633813fc60c");
+  EXPECT_EQ(out.batch.spans[0].resource->service, "unknown_service");
+  EXPECT_EQ(out.batch.spans[0].resource->instance, "10.1.2.3");
+}
+
+TEST(Decode, FieldsMayComeInAnyOrder) {
+  // The resource after its spans, a metric's name after its data.
+  p::Message scope;
+  scope.many(2, "spans", {p::span(kTrace, kSpan, "s")});
+  p::Message wrapper;
+  wrapper.many(2, "scopeSpans", {scope}).one(1, "resource", p::canary_resource());
+  const auto request = p::Message().many(1, "resourceSpans", {wrapper});
+  EXPECT_EQ(decoded(Signal::traces, request).batch.spans.at(0).resource->version, "2.4.0");
+  EXPECT_EQ(from_json(Signal::traces, p::to_json(request, {})).batch.spans.at(0).resource->version, "2.4.0");
+  auto metric = p::Message().one(7, "sum", p::sum_data({p::number_point(1.0)}, 2, true)).set(1, "name", std::string("late"));
+  const auto metrics = p::request("metrics", p::canary_resource(), {metric});
+  EXPECT_EQ(decoded(Signal::metrics, metrics).batch.points.at(0).series->labels.metric_name(), "late_total");
+  EXPECT_EQ(from_json(Signal::metrics, p::to_json(metrics, {})).batch.points.at(0).series->labels.metric_name(), "late_total");
+}
+
+p::Message log(std::uint64_t severity, std::string trace_id, std::vector<p::Message> attributes, std::string event_name = "") {
+  p::Message out;
+  out.set(11, "observedTimeUnixNano", p::Fixed64{1'700'000'000'000'000'000}).set(2, "severityNumber", p::Varint{severity});
+  out.one(5, "body", p::text_value("it broke")).many(6, "attributes", std::move(attributes));
+  return std::move(out.set(9, "traceId", p::Hex{std::move(trace_id)}).set(12, "eventName", std::move(event_name)));
+}
+
+TEST(Decode, LogsAreKeptWhenTheyTellOfFailures) {
+  const auto out = decoded(Signal::logs, p::request("logs", p::canary_resource(),
+                                                    {log(17, kTrace, {}), log(9, kTrace, {}), log(17, "", {}),
+                                                     log(9, "", {p::key_value("exception.type", p::text_value("E"))}),
+                                                     log(9, "", {}, "http.server.request.exception"), log(17, "wrong length", {})}));
+  EXPECT_EQ(out.batch.logs.size(), 3u);
+  EXPECT_EQ(out.logs_not_kept, 3u);
+  EXPECT_EQ(out.items, 6u);
+  EXPECT_EQ(out.rejected, 0u);
+  EXPECT_EQ(out.batch.logs[0].time_ns, 1'700'000'000'000'000'000u) << "the observed time stands in";
+}
+
+TEST(Decode, LimitsCutAndCount) {
+  Limits limits;
+  limits.max_attributes = 3;
+  limits.max_value_bytes = 10;
+  limits.max_depth = 2;
+  auto deep = p::int_value(1);
+  for (int i = 0; i < 5; ++i) deep = p::Message().one(5, "arrayValue", p::Message().many(1, "values", {deep}));
+  const auto request = p::request("traces", p::canary_resource(),
+                                  {p::span(kTrace, kSpan, "0123456789abc")
+                                       .many(9, "attributes",
+                                             {p::key_value("long", p::text_value("äääääääää")), p::key_value("", p::int_value(1)),
+                                              p::key_value("deep", deep), p::key_value("c", p::int_value(3)), p::key_value("d", p::int_value(4))})});
+  const auto out = decoded(Signal::traces, request, limits);
+  ASSERT_EQ(out.batch.spans.size(), 1u);
+  const auto& span = out.batch.spans[0];
+  EXPECT_EQ(span.name, "0123456789");
+  EXPECT_EQ(attribute_text(span.attributes, "long"), "äääää");
+  EXPECT_EQ(attribute_text(span.attributes, "deep"), "[[null]]");
+  EXPECT_EQ(span.attributes.size(), 3u);
+  EXPECT_EQ(out.dropped_attributes, 3u) << "one of them of the resource";
+  EXPECT_GE(out.cut_values, 3u);
+  EXPECT_EQ(dump(from_json(Signal::traces, p::to_json(request, {}), limits)), dump(out));
+}
+
+TEST(Decode, ManyTinyItemsStopAtTheMemoryBudget) {
+  Limits limits;
+  limits.max_inflated_bytes = 10'000;
+  std::vector<p::Message> spans;
+  for (int i = 0; i < 1000; ++i) {
+    p::Message s;
+    spans.push_back(std::move(s.set(1, "traceId", p::Hex{kTrace}).set(2, "spanId", p::Hex{kSpan})));
+  }
+  const auto request = p::request("traces", {}, std::move(spans));
+  for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
+    const auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+    const auto out = decode(Signal::traces, encoding, payload, "x", kNow, limits);
+    ASSERT_FALSE(out);
+    EXPECT_EQ(out.error().code, ErrorCode::resource_exhausted);
+  }
+}
+
+TEST(Decode, InvalidUtf8IsReplaced) {
+  const auto out = decoded(Signal::traces, p::request("traces", p::canary_resource(), {p::span(kTrace, kSpan, "a\xff\xc0\x80z")}));
+  EXPECT_EQ(out.batch.spans.at(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+}
+
+TEST(Decode, WrongTypesNameTheField) {
+  const std::string wrong = p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(kTrace, kSpan, "x").set(7, "x", std::string("text"))}));
+  EXPECT_NE(error_of(Signal::traces, Encoding::protobuf, wrong).find("field 7 of Span has wire type 2"), std::string::npos);
+  EXPECT_NE(error_of(Signal::traces, Encoding::protobuf, "\x0a\xff\xff\xff\xff\x0f").find("at byte"), std::string::npos);
+  EXPECT_NE(error_of(Signal::metrics, Encoding::protobuf, "this is no protobuf").find("ExportMetricsServiceRequest"), std::string::npos);
+  struct Case {
+    std::string_view json, want;
+  };
+  const Case cases[] = {
+      {"", "not valid JSON"},
+      {"[1]", "not an object"},
+      {"{\"resourceSpans\":[", "not valid JSON"},
+      {R"({"resourceSpans":{}})", "resourceSpans is an object, not an array"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"},{"name":7}]}]}]})", "resourceSpans[0].scopeSpans[0].spans[1].name is 7, not a string"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"now"}]}]}]})", "startTimeUnixNano is \"now\", not an unsigned"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":-1}]}]}]})", "startTimeUnixNano is -1"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"bare"}]}]}]}]})", "not an object"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}]}]}]})", "base64"},
+  };
+  for (const auto& c : cases) {
+    const auto error = error_of(Signal::traces, Encoding::json, c.json);
+    EXPECT_NE(error.find(c.want), std::string::npos) << c.json << " gave: " << error;
+  }
+}
+
+TEST(Decode, DeepNestingIsBounded) {
+  std::string deep(200'000, '[');
+  EXPECT_NE(error_of(Signal::traces, Encoding::json, deep).find("JSON"), std::string::npos);
+  EXPECT_NE(error_of(Signal::traces, Encoding::json, "{\"x\":" + deep + std::string(200'000, ']') + "}").find("JSON"), std::string::npos);
+  auto value = p::to_protobuf(p::int_value(1));
+  for (int i = 0; i < 2'000; ++i) { // AnyValue{array_value{values{…}}}
+    std::string array;
+    protozero::pbf_writer(array).add_message(1, value);
+    value.clear();
+    protozero::pbf_writer(value).add_message(5, array);
+  }
+  std::string pair;
+  protozero::pbf_writer writer(pair);
+  writer.add_string(1, "deep");
+  writer.add_message(2, value);
+  auto span = p::to_protobuf(p::span(kTrace, kSpan, "s"));
+  protozero::pbf_writer(span).add_message(9, pair);
+  std::string scope;
+  protozero::pbf_writer(scope).add_message(2, span);
+  std::string wrapper;
+  protozero::pbf_writer(wrapper).add_message(2, scope);
+  std::string request;
+  protozero::pbf_writer(request).add_message(1, wrapper);
+  const auto out = decode(Signal::traces, Encoding::protobuf, request, "x", kNow, {});
+  ASSERT_TRUE(out) << out.error().message;
+  EXPECT_EQ(out->cut_values, 1u);
+  EXPECT_EQ(attribute_text(out->batch.spans.at(0).attributes, "deep"), std::string(64, '[') + "null" + std::string(64, ']'));
+}
+
+TEST(Decode, LenientJson) {
+  const auto out = from_json(Signal::traces, R"({"resource_spans":[{"unknown":{"a":[1,{}]},"resource":{"attributes":[
+      {"key":"service.name","value":{"string_value":"s"}}],"droppedAttributesCount":0},"scope_spans":[{"spans":[
+      {"trace_id":"5b8efff798038103d269b633813fc60c","span_id":"eee19b7ec3c1b174","parent_span_id":null,"name":null,"kind":"SPAN_KIND_SERVER",
+       "start_time_unix_nano":1700000000000000000,"endTimeUnixNano":"1700000000100000000","status":{"code":"STATUS_CODE_ERROR","message":"m"},
+       "flags":257,"links":[{"traceId":"bad"}],"attributes":[{"key":"a","value":{"intValue":2}},{"key":"b","value":{"doubleValue":null}},
+       {"key":"c","value":{}},{"key":"d","value":{"intValue":"9007199254740993"}},{"key":"e"},{"key":"f","value":{"intValue":3.0}}]}]}]}]})");
+  EXPECT_EQ(dump(out),
+            "span 5b8efff798038103d269b633813fc60c eee19b7ec3c1b174 parent=0000000000000000 \"\" kind=2 start=1700000000000000000 "
+            "end=1700000000100000000 status=2 \"m\" state=\"\" flags=257 {a:int=2, b:double=nan, c:empty=, d:int=9007199254740993, e:empty=, "
+            "f:int=3} of {instance=\"10.1.2.3\", job=\"s\", service_name=\"s\"}\n");
+}
+
+TEST(Decode, SummaryBecomesItsParts) {
+  auto point = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(4, "count", p::Fixed64{10}).set(5, "sum", 2.5);
+  point.many(6, "quantileValues", {p::Message().set(1, "quantile", 0.5).set(2, "value", 0.2), p::Message().set(1, "quantile", 0.99).set(2, "value", 0.9)});
+  const auto request = p::request("metrics", p::canary_resource(), {p::metric("rpc", "s", 11, "summary", p::Message().many(1, "dataPoints", {point}))});
+  const auto out = decoded(Signal::metrics, request);
+  ASSERT_EQ(out.batch.points.size(), 4u);
+  EXPECT_EQ(out.items, 1u);
+  EXPECT_EQ(out.batch.points[0].series->labels.metric_name(), "rpc_seconds_count");
+  EXPECT_EQ(out.batch.points[1].series->labels.metric_name(), "rpc_seconds_sum");
+  EXPECT_EQ(out.batch.points[3].series->labels.get("quantile"), "0.99");
+  EXPECT_EQ(dump(from_json(Signal::metrics, p::to_json(request, {}))), dump(out));
+}
+
+// --- property: the same data in both encodings ---
+
+class Generator {
+ public:
+  explicit Generator(unsigned seed) : random_(seed) {}
+
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+  std::string bytes(std::size_t n) {
+    std::string out;
+    for (std::size_t i = 0; i < n; ++i) out += static_cast<char>(below(256));
+    return out;
+  }
+  std::string word() {
+    static const char* const kWords[] = {"checkout", "http.route", "a b", "ünïcode", "quote\"d", "line\nbreak", "", "x.y_z", "日本語", "tab\t"};
+    return kWords[below(10)];
+  }
+  double real() {
+    static const double kReals[] = {0, 1.5, -2.25, 1e300, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 0.1};
+    return kReals[below(7)];
+  }
+  p::Message any(int depth = 0) {
+    p::Message out;
+    switch (below(depth < 3 ? 8 : 5)) {
+      case 0: return out.set(1, "stringValue", word());
+      case 1: return out.set(2, "boolValue", below(2) == 1);
+      case 2: return out.set(3, "intValue", p::SignedVarint{static_cast<std::int64_t>(random_())});
+      case 3: return out.set(4, "doubleValue", real());
+      case 4: return out.set(7, "bytesValue", p::Base64{bytes(below(9))});
+      case 5: return out;
+      case 6: {
+        std::vector<p::Message> values;
+        for (auto n = below(4); n > 0; --n) values.push_back(any(depth + 1));
+        return out.one(5, "arrayValue", p::Message().many(1, "values", std::move(values)));
+      }
+      default: return out.one(6, "kvlistValue", p::Message().many(1, "values", attributes(depth + 1)));
+    }
+  }
+  std::vector<p::Message> attributes(int depth = 0) {
+    std::vector<p::Message> out;
+    for (auto n = below(5); n > 0; --n) out.push_back(p::key_value(word(), any(depth)));
+    return out;
+  }
+  std::uint64_t time() { return 1'700'000'000'000'000'000 + below(1'000'000'000'000); }
+
+  p::Message span() {
+    auto out = p::span(bytes(below(8) == 0 ? 15 : 16), bytes(8), word());
+    out.set(3, "traceState", word()).set(4, "parentSpanId", p::Hex{bytes(below(3) == 0 ? 0 : 8)});
+    out.set(6, "kind", p::Varint{below(8)}).set(16, "flags", p::Fixed32{static_cast<std::uint32_t>(below(1024))});
+    out.many(9, "attributes", attributes());
+    std::vector<p::Message> events;
+    for (auto n = below(3); n > 0; --n) {
+      p::Message event;
+      events.push_back(event.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "name", word()).many(3, "attributes", attributes()));
+    }
+    out.many(11, "events", std::move(events));
+    return std::move(out.one(15, "status", p::Message().set(2, "message", word()).set(3, "code", p::Varint{below(4)})));
+  }
+  p::Message log() {
+    p::Message out;
+    out.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "severityNumber", p::Varint{below(25)}).one(5, "body", any());
+    out.many(6, "attributes", attributes()).set(9, "traceId", p::Hex{bytes(16)}).set(10, "spanId", p::Hex{bytes(8)});
+    return std::move(out.set(12, "eventName", below(2) == 0 ? std::string("exception") : word()));
+  }
+  p::Message number() {
+    const p::Value value = below(2) == 0 ? p::Value(real()) : p::Value(p::SignedFixed64{static_cast<std::int64_t>(below(1000))});
+    auto out = p::number_point(value, attributes(), time());
+    return std::move(out.set(8, "flags", p::Varint{below(2)}));
+  }
+  p::Message histogram() {
+    std::vector<double> bounds;
+    for (auto n = below(5); n > 0; --n) bounds.push_back(static_cast<double>(below(100)));
+    if (below(3) != 0) std::ranges::sort(bounds);
+    std::vector<std::uint64_t> counts;
+    for (std::size_t i = 0; i < bounds.size() + below(2); ++i) counts.push_back(below(1000));
+    return p::histogram_point(std::move(counts), std::move(bounds), attributes());
+  }
+  p::Message exponential() {
+    const auto buckets = [&] {
+      p::Message out;
+      std::vector<std::uint64_t> counts;
+      for (auto n = below(6); n > 0; --n) counts.push_back(below(1000));
+      return out.set(1, "offset", p::ZigZag{static_cast<std::int32_t>(below(100)) - 50}).set(2, "bucketCounts", p::PackedVarint{counts});
+    };
+    p::Message out;
+    out.many(1, "attributes", attributes()).set(3, "timeUnixNano", p::Fixed64{time()}).set(4, "count", p::Fixed64{below(100)});
+    if (below(2) == 0) out.set(5, "sum", real());
+    out.set(6, "scale", p::ZigZag{static_cast<std::int32_t>(below(30)) - 8}).set(7, "zeroCount", p::Fixed64{below(10)});
+    return std::move(out.one(8, "positive", buckets()).one(9, "negative", buckets()).set(14, "zeroThreshold", 0.25));
+  }
+  template <typename F>
+  std::vector<p::Message> some(F make) {
+    std::vector<p::Message> out;
+    for (auto n = 1 + below(4); n > 0; --n) out.push_back(make());
+    return out;
+  }
+  p::Message metric() {
+    switch (below(4)) {
+      case 0: return p::metric(word(), "s", 5, "gauge", p::Message().many(1, "dataPoints", some([&] { return number(); })));
+      case 1: return p::metric(word(), "By", 7, "sum", p::sum_data(some([&] { return number(); }), below(3), below(2) == 0));
+      case 2: return p::metric(word(), "ms", 9, "histogram", p::histogram_data(some([&] { return histogram(); }), below(3)));
+      default: return p::metric(word(), "1", 10, "exponentialHistogram", p::histogram_data(some([&] { return exponential(); }), below(3)));
+    }
+  }
+  p::Message request(Signal signal) {
+    if (signal == Signal::traces) return p::request("traces", p::resource(attributes()), some([&] { return span(); }));
+    if (signal == Signal::logs) return p::request("logs", p::resource(attributes()), some([&] { return log(); }));
+    return p::request("metrics", p::resource(attributes()), some([&] { return metric(); }));
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+TEST(Property, ProtobufAndJsonDecodeAlike) {
+  for (unsigned seed = 1; seed <= 600; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    const auto from_protobuf = decode(signal, Encoding::protobuf, p::to_protobuf(request), "h", kNow, {});
+    ASSERT_TRUE(from_protobuf) << from_protobuf.error().message;
+    for (const bool snake : {false, true}) {
+      for (const bool strings : {false, true}) {
+        const auto json = p::to_json(request, {snake, strings});
+        const auto out = decode(signal, Encoding::json, json, "h", kNow, {});
+        ASSERT_TRUE(out) << "seed " << seed << ": " << out.error().message << "\n" << json;
+        ASSERT_EQ(dump(*out), dump(*from_protobuf)) << "seed " << seed << "\n" << json;
+      }
+    }
+  }
+}
+
+TEST(Property, TruncatedPayloadsFailOrYieldLess) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
+      const auto whole = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      const auto all = decode(signal, encoding, whole, "h", kNow, {});
+      ASSERT_TRUE(all);
+      for (std::size_t size = 0; size < whole.size(); ++size) {
+        // A copy of just this size, so that a sanitizer sees a read past the end.
+        const std::string part(whole.substr(0, size));
+        const auto out = decode(signal, encoding, part, "h", kNow, {});
+        if (!out) continue;
+        ASSERT_LE(out->items, all->items);
+        ASSERT_EQ(encoding, Encoding::protobuf) << "a part of a JSON object is never one";
+      }
+    }
+  }
+}
+
+TEST(Property, FlippedBytesNeverCrash) {
+  for (unsigned seed = 1; seed <= 300; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
+      auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      for (int i = 0; i < 8; ++i) payload[generator.below(payload.size())] = static_cast<char>(generator.below(256));
+      (void)decode(signal, encoding, payload, "h", kNow, {});
+    }
+  }
+}
+
+// --- golden: tests/otlp/NAME.SIGNAL.json -> NAME.SIGNAL.rows. COALMINE_GOLDEN=write rewrites the rows. ---
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+TEST(Golden, PayloadsGiveTheRowsBesideThem) {
+  const std::filesystem::path folder = std::string(COALMINE_SOURCE_DIR) + "/tests/otlp";
+  std::size_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".json") continue;
+    const auto stem = entry.path().stem(); // NAME.SIGNAL
+    const auto signal = stem.extension() == ".traces" ? Signal::traces : stem.extension() == ".metrics" ? Signal::metrics : Signal::logs;
+    const auto rows = dump(from_json(signal, read(entry.path())));
+    const auto rows_path = folder / (stem.string() + ".rows");
+    const char* mode = std::getenv("COALMINE_GOLDEN");
+    if (mode != nullptr && std::string_view(mode) == "write") std::ofstream(rows_path, std::ios::binary) << rows;
+    EXPECT_EQ(rows, read(rows_path)) << entry.path();
+    ++seen;
+  }
+  EXPECT_GE(seen, 4u);
+}
+
+} // namespace
+} // namespace coalmine::receive
