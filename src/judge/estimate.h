@@ -25,8 +25,8 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& t
 // points fit ratios, millis fit latencies, percent fits both. A margin that does not fit decides nothing.
 bool margin_fits(SignalKind kind, const Margin& margin);
 
-// The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent margin passes every latency (the seed
-// takes the increase as 0) and no error rate above 0.
+// The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent margin passes every latency (the
+// seed takes the increase as 0) and no error rate above 0.
 bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable);
 
 } // namespace coalmine::judge

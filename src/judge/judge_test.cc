@@ -264,7 +264,8 @@ TEST(Threshold, RubbishInDecidesNothing) {
 class Properties : public ::testing::Test {
  protected:
   TrackNumbers random_track() {
-    TrackNumbers out{true, static_cast<double>(100 + random_() % 5000), 0, {10, 25, 50, 100, 250, 500}, std::vector<double>(7, 0.0)};
+    TrackNumbers out{
+        true, static_cast<double>(100 + random_() % 5000), 0, {10, 25, 50, 100, 250, 500}, std::vector<double>(7, 0.0)};
     out.errors = std::floor(out.requests * std::pow(uniform_(random_), 4));
     const auto middle = random_() % 5;
     for (int i = 0; i < out.requests; ++i) ++out.bucket_counts[(middle + (random_() % 10 == 0) + (random_() % 100 == 0)) % 7];
@@ -320,7 +321,8 @@ TEST_F(Properties, MoreErrorsOrSlowerNeverHelps) {
     auto given = random_evidence();
     const auto before = look(given);
     auto worse = given;
-    auto& target = worse.routes.empty() || random_() % 2 == 0 ? worse.canary : worse.routes[random_() % worse.routes.size()].canary;
+    auto& target =
+        worse.routes.empty() || random_() % 2 == 0 ? worse.canary : worse.routes[random_() % worse.routes.size()].canary;
     if (random_() % 2 == 0) {
       target.errors += static_cast<double>(random_() % 500);
     } else {
@@ -399,7 +401,8 @@ TEST(Reason, IntervalWhereTheJudgeHasOne) {
   v.lower = 0.051;
   v.upper = 0.127;
   v.margin = {Margin::Unit::points, 0.005};
-  EXPECT_EQ(reason_sentence(v), "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp (+5.10 to +12.70), allowed +0.5pp");
+  EXPECT_EQ(reason_sentence(v),
+            "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp (+5.10 to +12.70), allowed +0.5pp");
 }
 
 TEST(Reason, NeverRoundsARegressionOntoItsMargin) {

@@ -62,8 +62,9 @@ std::string interval_text(const SignalVerdict& v) {
 }
 
 std::string comparison(const SignalVerdict& v) {
-  std::string out = fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
-                                format_value(v.kind, *v.stable, v.stable_at_least));
+  std::string out =
+      fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
+                  format_value(v.kind, *v.stable, v.stable_at_least));
   if (const auto shown = compared(v, v.difference)) {
     const double allowed = v.margin.unit == Margin::Unit::millis ? v.margin.amount : v.margin.amount * 100;
     out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v), interval_text(v));
@@ -76,15 +77,16 @@ std::string no_data_sentence(const SignalVerdict& v) {
   const std::string where = v.route.empty() ? "" : " on " + v.route;
   if (v.cause == Cause::no_canary_data) {
     if (v.canary_requests > 0 && !rate) {
-      return fmt::format("No latency distribution from the canary{} for {}: {} requests, how long they took is unknown", where, v.signal,
-                         count_text(v.canary_requests));
+      return fmt::format("No latency distribution from the canary{} for {}: {} requests, how long they took is unknown", where,
+                         v.signal, count_text(v.canary_requests));
     }
-    if (v.stable_requests > 0) return fmt::format("No canary data{}: stable served {} requests", where, count_text(v.stable_requests));
+    if (v.stable_requests > 0)
+      return fmt::format("No canary data{}: stable served {} requests", where, count_text(v.stable_requests));
     return fmt::format("No canary data{}, and none of stable either", where);
   }
   if (v.stable_requests > 0 && !rate) {
-    return fmt::format("No latency distribution from stable{} for {}: {} requests, how long they took is unknown", where, v.signal,
-                       count_text(v.stable_requests));
+    return fmt::format("No latency distribution from stable{} for {}: {} requests, how long they took is unknown", where,
+                       v.signal, count_text(v.stable_requests));
   }
   return fmt::format("No stable data{} to compare {} canary requests with", where, count_text(v.canary_requests));
 }
@@ -136,14 +138,16 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
   const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && *v.canary > *v.max;
   const bool fits = margin_fits(v.kind, v.margin);
   if (over_max && (!v.stable || !fits || within_margin(v.kind, v.margin, *v.canary, *v.stable))) {
-    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least), format_value(v.kind, *v.max));
+    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
+                       format_value(v.kind, *v.max));
   }
   if (!fits) {
     return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v), to_string(v.margin),
                        v.kind == SignalKind::error_rate ? "an error rate" : "a latency");
   }
   if (v.canary && v.stable) return comparison(v);
-  if (v.canary) return fmt::format("{}{} on canary, nothing to compare with", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least));
+  if (v.canary)
+    return fmt::format("{}{} on canary, nothing to compare with", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least));
   return fmt::format("{}not decided", prefix(v));
 }
 
@@ -157,7 +161,8 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   }
   if (lines.empty()) return "No signal gates: nothing is decided";
   if (judgement.decision == Decision::promote) return lines;
-  return fmt::format("Passing so far, {} of {:g} minutes: {}", minutes_text(judgement.analysis_duration_minutes), needed_minutes, lines);
+  return fmt::format("Passing so far, {} of {:g} minutes: {}", minutes_text(judgement.analysis_duration_minutes), needed_minutes,
+                     lines);
 }
 
 } // namespace coalmine::judge

@@ -53,8 +53,8 @@ class ThresholdJudge final : public Judge {
   Judgement judge(const Evidence& evidence) override;
 
  private:
-  SignalVerdict compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary, const TrackNumbers& stable,
-                        double required) const;
+  SignalVerdict compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary,
+                        const TrackNumbers& stable, double required) const;
   std::vector<SignalVerdict> judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const;
   void decide(Judgement& out) const;
 
