@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/analysis_span.h"
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <mutex>
+
+#include "receive/otlp.h"
+
+namespace coalmine::app {
+namespace {
+
+judge::SignalVerdict signal(std::string name, std::string route, judge::Verdict verdict, double canary, double stable) {
+  judge::SignalVerdict v;
+  v.signal = std::move(name);
+  v.route = std::move(route);
+  v.verdict = verdict;
+  v.canary = canary;
+  v.stable = stable;
+  return v;
+}
+
+judge::Judgement judgement() {
+  judge::Judgement j;
+  j.decision = judge::Decision::rollback;
+  j.analysis_duration_minutes = 12.5;
+  j.reason = "the error rate is 30.00% on canary against 1.00% on stable";
+  j.signals = {signal("error_rate", "", judge::Verdict::regression, 0.30, 0.01), signal("p99_latency", "", judge::Verdict::pass, 190, 182),
+               signal("error_rate", "/api/pay", judge::Verdict::pass, 0.5, 0.5)};
+  return j;
+}
+
+const rollout::VerdictContext kContext{.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 0};
+
+SpanStamp stamp() {
+  SpanStamp s;
+  s.trace_id[0] = 7;
+  s.span_id[7] = 9;
+  s.time_ns = 1'795'354'927'000'000'000;
+  s.version = "0.1.0";
+  return s;
+}
+
+// What our own receiver reads.
+Batch received(const std::string& payload) {
+  auto decoded = receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload, "127.0.0.1", 1'795'354'927'000, {});
+  EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
+  return decoded ? std::move(decoded->batch) : Batch{};
+}
+
+TEST(AnalysisSpan, HasTheSeedsAttributes) {
+  const auto batch = received(encode_analysis_span(kContext, judgement(), stamp()));
+  ASSERT_EQ(batch.spans.size(), 1u);
+  const auto& span = batch.spans[0];
+  EXPECT_EQ(span.name, "canary.analysis");
+  EXPECT_EQ(span.kind, SpanKind::internal);
+  EXPECT_EQ(span.resource->service, "canary-analyzer");
+  EXPECT_EQ(span.resource->track, "");
+  EXPECT_EQ(span.start_ns, 1'795'354'927'000'000'000u);
+  const std::vector<std::pair<std::string, AttributeValue>> expected{
+      {"canary.service", std::string("checkout-service")},
+      {"canary.version", std::string("2.4.0")},
+      {"canary.stable_version", std::string("2.3.0")},
+      {"canary.error_rate.canary", 0.30},
+      {"canary.error_rate.stable", 0.01},
+      {"canary.error_rate.passed", false},
+      {"canary.p99.canary_ms", 190.0},
+      {"canary.p99.stable_ms", 182.0},
+      {"canary.p99.passed", true},
+      {"canary.decision", std::string("rollback")},
+      {"canary.analysis_duration_min", 12.5},
+      {"canary.reason", std::string("the error rate is 30.00% on canary against 1.00% on stable")},
+  };
+  EXPECT_EQ(span.attributes, expected);
+}
+
+TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
+  judge::Judgement empty;
+  empty.signals = {signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1)};
+  empty.signals[0].stable.reset();
+  const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
+  ASSERT_EQ(batch.spans.size(), 1u);
+  EXPECT_NE(find_attribute(batch.spans[0].attributes, "canary.error_rate.canary"), nullptr);
+  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.stable"), nullptr);
+  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.passed"), nullptr);
+  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.p99.canary_ms"), nullptr);
+  EXPECT_EQ(attribute_text(batch.spans[0].attributes, "canary.decision"), "continue");
+}
+
+// Keeps requests; while held, fetch does not return.
+class Collector final : public net::HttpClient {
+ public:
+  Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
+    std::unique_lock lock(mutex);
+    requests.push_back(request);
+    changed.notify_all();
+    changed.wait(lock, [this] { return !held; });
+    if (status == 0) return fail(ErrorCode::unavailable, "connection refused");
+    net::HttpResponse response;
+    response.status = status;
+    return response;
+  }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override { return {}; }
+  void release() {
+    std::lock_guard lock(mutex);
+    held = false;
+    changed.notify_all();
+  }
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool held = false;
+  int status = 200;
+  std::vector<net::ClientRequest> requests;
+};
+
+std::string counter_line(const SelfMetrics& metrics, const std::string& name) {
+  const std::string text = metrics.render();
+  const auto at = text.find("\n" + name + " ");
+  return at == std::string::npos ? "" : text.substr(at + 1, text.find('\n', at + 1) - at - 1);
+}
+
+TEST(AnalysisSpans, AreSentWithTokenAndDistinctIds) {
+  Collector collector;
+  ManualClock clock;
+  SelfMetrics metrics;
+  {
+    AnalysisSpans spans({.endpoint = "http://127.0.0.1:4318", .bearer_token = "t", .version = "1"}, collector, clock, metrics);
+    spans.record(kContext, judgement());
+    spans.record(kContext, judgement());
+  }
+  ASSERT_EQ(collector.requests.size(), 2u);
+  EXPECT_EQ(collector.requests[0].url, "http://127.0.0.1:4318/v1/traces");
+  EXPECT_EQ(net::header(collector.requests[0].headers, "authorization"), "Bearer t");
+  EXPECT_EQ(net::header(collector.requests[0].headers, "content-type"), "application/x-protobuf");
+  EXPECT_NE(received(collector.requests[0].body).spans.at(0).trace_id, received(collector.requests[1].body).spans.at(0).trace_id);
+  EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"), "coalmine_analysis_spans_exported_total 2");
+}
+
+TEST(AnalysisSpans, ASlowEndpointCostsSpansNotTime) {
+  Collector collector;
+  collector.held = true;
+  ManualClock clock;
+  SelfMetrics metrics;
+  {
+    AnalysisSpans spans({.endpoint = "http://x", .bearer_token = "", .version = "1"}, collector, clock, metrics);
+    for (int i = 0; i < 400; ++i) spans.record(kContext, judgement());
+    EXPECT_GE(metrics.counter("coalmine_analysis_spans_dropped_total", "").value(), 100);
+    collector.release();
+  }
+  EXPECT_LE(collector.requests.size(), 258u);
+}
+
+TEST(AnalysisSpans, ADeadEndpointDoesNotHoldUpTheEnd) {
+  Collector collector;
+  collector.held = true;
+  collector.status = 0;
+  ManualClock clock;
+  SelfMetrics metrics;
+  auto spans = std::make_unique<AnalysisSpans>(AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"}, collector, clock, metrics);
+  for (int i = 0; i < 50; ++i) spans->record(kContext, judgement());
+  std::thread ending([&] { spans.reset(); });
+  collector.release();
+  ending.join();
+  EXPECT_GE(metrics.counter("coalmine_analysis_spans_failed_total", "").value(), 1);
+}
+
+} // namespace
+} // namespace coalmine::app

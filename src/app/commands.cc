@@ -1,0 +1,149 @@
+// check, version, and the way to the commands of cli/.
+// SPDX-License-Identifier: Apache-2.0
+#include "app/commands.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <boost/json/serialize.hpp>
+#include <boost/json/value.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <thread>
+
+#include "app/config.h"
+#include "app/dashboard_file.h"
+#include "app/version.h"
+#include "base/clock.h"
+#include "net/http_client.h"
+
+namespace coalmine::app {
+namespace {
+
+namespace json = boost::json;
+
+constexpr std::size_t kMaxFileBytes = 1u << 20;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// What check found over all files.
+struct Findings {
+  std::vector<FileReport> reports;
+  std::vector<rollout::RolloutSpec> specs;
+};
+
+// One file or directory of the command line; a file may be a config or a panel file.
+Status check_path(const std::string& path, Findings& findings) {
+  std::error_code failure;
+  if (!std::filesystem::is_directory(path, failure)) {
+    TRY_ASSIGN(auto text, read_file(path, kMaxFileBytes));
+    if (looks_like_dashboard(text)) {
+      findings.reports.push_back(parse_dashboard(path, std::move(text)).report);
+      return {};
+    }
+  }
+  TRY_ASSIGN(auto loaded, load_config(path, {.secrets_required = false}));
+  for (auto& report : loaded.reports) findings.reports.push_back(std::move(report));
+  for (auto& spec : loaded.config.specs) findings.specs.push_back(std::move(spec));
+  return {};
+}
+
+std::string findings_json(const Findings& findings) {
+  json::array files;
+  for (const auto& report : findings.reports) {
+    json::array diagnostics;
+    for (const auto& d : report.diagnostics) {
+      diagnostics.push_back({{"severity", d.severity == Diagnostic::Severity::error ? "error" : "warning"},
+                             {"line", d.span.line},
+                             {"column", d.span.column},
+                             {"length", d.span.length},
+                             {"message", d.message},
+                             {"hint", d.hint}});
+    }
+    files.push_back({{"path", report.path}, {"diagnostics", std::move(diagnostics)}});
+  }
+  const auto problems = count(findings.reports);
+  return json::serialize(json::value{
+      {"schema", "coalmine.check/v1"}, {"errors", problems.errors}, {"warnings", problems.warnings}, {"files", std::move(files)}});
+}
+
+// A token of the client: the file of the flag, else of the environment. Empty text: none.
+Result<std::string> client_token(const ClientFlags& client) {
+  const std::string file = client.token_file.empty() ? environment("COALMINE_TOKEN_FILE") : client.token_file;
+  if (file.empty()) return std::string();
+  TRY_ASSIGN(auto token, read_file(file, 4096));
+  while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
+  if (token.empty()) return fail(ErrorCode::invalid_argument, fmt::format("{} is empty, so it holds no token", file));
+  return token;
+}
+
+} // namespace
+
+bool use_color(int descriptor, const CommonFlags& common) {
+  return !common.no_color && environment("NO_COLOR").empty() && environment("TERM") != "dumb" && ::isatty(descriptor) == 1;
+}
+
+int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command) {
+  auto token = client_token(client);
+  if (!token) {
+    std::cerr << "coalmine: " << token.error().message << '\n';
+    return cli::kExitUsage;
+  }
+  const auto http = net::make_http_client();
+  const SystemClock clock;
+  cli::Terminal terminal{.http = *http, .clock = clock, .out = std::cout, .err = std::cerr,
+                         .sleep = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }};
+  const std::string server = client.server.empty() ? environment("COALMINE_SERVER") : client.server;
+  if (!server.empty()) terminal.server = server;
+  terminal.token = std::move(*token);
+  terminal.output = common.output == "json" ? cli::Output::json : cli::Output::text;
+  terminal.color = use_color(STDOUT_FILENO, common);
+  terminal.interactive = ::isatty(STDOUT_FILENO) == 1 && environment("TERM") != "dumb";
+  terminal.quiet = common.quiet;
+  const int exit = command(terminal);
+  std::cout.flush();
+  return exit;
+}
+
+int run_check(const CheckFlags& flags, const CommonFlags& common) {
+  Findings findings;
+  for (const auto& path : flags.files) {
+    if (const auto read = check_path(path, findings); !read) {
+      std::cerr << "coalmine: " << read.error().message << '\n';
+      return cli::kExitUsage;
+    }
+  }
+  const auto problems = count(findings.reports);
+  const bool failed = problems.errors > 0 || (flags.strict && problems.warnings > 0);
+  if (common.output == "json") {
+    std::cout << findings_json(findings) << '\n';
+    return failed ? cli::kExitUsage : cli::kExitGood;
+  }
+  const bool color = use_color(STDOUT_FILENO, common);
+  for (const auto& report : findings.reports) std::cout << render(report, color);
+  const std::string total = count_text(problems);
+  if (!total.empty()) std::cout << '\n' << total << '\n';
+  if (flags.explain && problems.errors == 0) {
+    for (std::size_t i = 0; i < findings.specs.size(); ++i) std::cout << (i == 0 && total.empty() ? "" : "\n") << explain(findings.specs[i]);
+  }
+  if (total.empty() && !common.quiet && !flags.explain) {
+    std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(), findings.reports.size() == 1 ? "" : "s");
+  }
+  return failed ? cli::kExitUsage : cli::kExitGood;
+}
+
+int run_version(const CommonFlags& common) {
+  if (common.output == "json") {
+    std::cout << json::serialize(json::value{{"version", kVersion}}) << '\n';
+  } else {
+    std::cout << "coalmine " << kVersion << '\n';
+  }
+  return cli::kExitGood;
+}
+
+} // namespace coalmine::app

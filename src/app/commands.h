@@ -1,0 +1,57 @@
+// What main.cc's table calls: each command takes what was typed, does its work and returns the exit code (docs/cli.md).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/cli.h"
+
+namespace coalmine::app {
+
+// Flags that several commands share.
+struct CommonFlags {
+  std::string output = "text"; // text, json
+  bool no_color = false;
+  bool quiet = false;
+  std::string log_level = "info";
+};
+
+struct ServeFlags {
+  std::string config;
+  std::string listen;
+  std::string otlp_grpc;
+  std::string otlp_http;
+  std::string data;
+  std::string retention;
+  std::string retention_size;
+  std::vector<std::string> dashboards;
+  bool insecure = false;
+  std::string token_file;
+};
+
+struct ClientFlags {
+  std::string server;     // "": COALMINE_SERVER, else http://127.0.0.1:7070
+  std::string token_file; // "": COALMINE_TOKEN_FILE, else none
+};
+
+struct CheckFlags {
+  std::vector<std::string> files;
+  bool explain = false;
+  bool strict = false; // warnings are errors
+};
+
+int run_serve(const ServeFlags& flags, const CommonFlags& common);
+int run_check(const CheckFlags& flags, const CommonFlags& common);
+int run_version(const CommonFlags& common);
+int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& common);
+
+// Runs a command of cli/ against the server that the flags name.
+int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command);
+
+// Colour on this stream: a terminal, and neither --no-color nor NO_COLOR nor TERM=dumb.
+bool use_color(int descriptor, const CommonFlags& common);
+
+} // namespace coalmine::app

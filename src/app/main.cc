@@ -1,0 +1,187 @@
+// The command line as a table: names, flags, help; the work is in commands.h, demo.h and cli/.
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <string>
+
+#include "app/commands.h"
+#include "app/demo.h"
+#include "app/version.h"
+
+namespace {
+
+using namespace coalmine;
+using app::CommonFlags;
+
+// What was typed. The chosen subcommand sets run; main calls it once everything is parsed.
+struct Typed {
+  CommonFlags common;
+  app::ClientFlags client;
+  app::ServeFlags serve;
+  app::DemoOptions demo;
+  app::CheckFlags check;
+  std::vector<std::string> promql_files;
+  cli::AnalyzeOptions analyze;
+  cli::FailuresOptions failures;
+  cli::QueryOptions query;
+  cli::StartOptions start;
+  cli::StatusOptions status;
+  cli::CommandOptions command;
+  std::function<int()> run;
+};
+
+void add_client(CLI::App& command, Typed& typed, std::function<int(const cli::Terminal&)> work) {
+  command.callback([&typed, work = std::move(work)] { typed.run = [&typed, work] { return run_client(typed.client, typed.common, work); }; });
+}
+
+void add_serve(CLI::App& root, Typed& typed) {
+  auto& f = typed.serve;
+  auto* c = root.add_subcommand("serve", "Receive telemetry, judge rollouts, serve the API and the page");
+  c->add_option("-c,--config", f.config, "Config file, or a directory of them (docs/config.md)");
+  c->add_option("--listen", f.listen, "Address of API and page (:7070; :PORT means 127.0.0.1)");
+  c->add_option("--otlp-grpc", f.otlp_grpc, "Address for OTLP/gRPC (:4317)");
+  c->add_option("--otlp-http", f.otlp_http, "Address for OTLP/HTTP (:4318)");
+  c->add_option("--data", f.data, "Data directory (~/.local/state/coalmine)");
+  c->add_option("--retention", f.retention, "Keep telemetry this long (24h)");
+  c->add_option("--retention-size", f.retention_size, "Keep at most this much telemetry (8GiB)");
+  c->add_option("--dashboard", f.dashboards, "Panel file to show; may be given several times")->allow_extra_args(false);
+  c->add_flag("--insecure", f.insecure, "Allow addresses that other machines reach without tokens");
+  c->add_option("--log-level", typed.common.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  c->callback([&typed] {
+    typed.serve.token_file = typed.client.token_file;
+    typed.run = [&typed] { return run_serve(typed.serve, typed.common); };
+  });
+}
+
+void add_demo(CLI::App& root, Typed& typed) {
+  auto& f = typed.demo;
+  auto* c = root.add_subcommand("demo", "Real processes on this machine: a bad release goes back, a good one through");
+  c->add_flag("--ci", f.ci, "Unattended; exit 0 only if every scene ended as it should");
+  c->add_option("--scenario", f.scenario, "Only one: bad-release, slow-tail, good-release");
+  c->add_flag("--keep", f.keep, "Leave the working directory behind");
+  c->add_option("--rps", f.rps, "Requests a second")->check(CLI::Range(1.0, 5000.0));
+  c->add_option("--repeat", f.repeat, "All scenes that many times")->check(CLI::Range(1, 1000));
+  c->add_option("--assets", f.assets_dir, "Folder with the demo's services");
+  c->callback([&typed] {
+    typed.demo.no_color = typed.common.no_color;
+    typed.run = [&typed] { return run_demo(typed.demo); };
+  });
+}
+
+void add_questions(CLI::App& root, Typed& typed) {
+  auto* analyze = root.add_subcommand("analyze", "One verdict now: promote, rollback or continue");
+  analyze->add_option("service,--service", typed.analyze.service, "service.name")->required();
+  analyze->add_option("--canary-version", typed.analyze.canary_version, "service.version of the canary");
+  analyze->add_option("--stable-version", typed.analyze.stable_version, "service.version of stable");
+  analyze->add_option("--window", typed.analyze.window, "Look back this far (the service's own, 10m)");
+  add_client(*analyze, typed, [&typed](const cli::Terminal& t) { return cli::analyze(t, typed.analyze); });
+
+  auto* failures = root.add_subcommand("failures", "Failing requests of a version, newest first");
+  failures->add_option("service,--service", typed.failures.service, "service.name")->required();
+  failures->add_option("--version", typed.failures.version, "service.version");
+  failures->add_option("--track", typed.failures.track, "canary, stable or any")->check(CLI::IsMember({"canary", "stable", "any"}));
+  failures->add_option("--limit", typed.failures.limit, "At most this many (20)");
+  add_client(*failures, typed, [&typed](const cli::Terminal& t) { return cli::failures(t, typed.failures); });
+
+  auto* query = root.add_subcommand("query", "Evaluate PromQL");
+  query->add_option("promql", typed.query.promql, "The expression")->required();
+  query->add_option("--range", typed.query.range, "Over this much time until now (1h)");
+  query->add_option("--step", typed.query.step, "Between two points of --range (15s)");
+  add_client(*query, typed, [&typed](const cli::Terminal& t) { return cli::query(t, typed.query); });
+}
+
+void add_rollout_verb(CLI::App& rollout, Typed& typed, const std::string& verb, const std::string& help) {
+  auto* c = rollout.add_subcommand(verb, help);
+  c->add_option("target", typed.command.target, "Service (its newest rollout) or rollout number")->required();
+  c->add_option("--reason", typed.command.reason, "Why; kept in the log");
+  add_client(*c, typed, [&typed, verb](const cli::Terminal& t) {
+    typed.command.verb = verb;
+    return cli::rollout_command(t, typed.command);
+  });
+}
+
+void add_rollout(CLI::App& root, Typed& typed) {
+  auto* rollout = root.add_subcommand("rollout", "Start, watch and steer rollouts");
+  rollout->require_subcommand(1);
+  rollout->fallthrough();
+  auto* start = rollout->add_subcommand("start", "Start a rollout of a configured service");
+  start->add_option("service", typed.start.service, "service.name")->required();
+  start->add_option("--version,--canary-version", typed.start.canary_version, "service.version of the canary (the newest seen)");
+  start->add_option("--stable-version", typed.start.stable_version, "service.version of stable (the newest seen)");
+  start->add_flag("--wait", typed.start.wait, "Until it ends or pauses; the exit code tells how");
+  start->add_option("--timeout", typed.start.timeout, "Give up waiting after this time");
+  add_client(*start, typed, [&typed](const cli::Terminal& t) { return cli::rollout_start(t, typed.start); });
+
+  auto* status = rollout->add_subcommand("status", "Show a rollout");
+  status->add_option("target", typed.status.target, "Service (its newest rollout) or rollout number")->required();
+  status->add_flag("-w,--watch", typed.status.watch, "Until it ends");
+  status->add_flag("--wait", typed.status.wait, "Until it ends or pauses");
+  status->add_option("--timeout", typed.status.timeout, "Give up waiting after this time");
+  add_client(*status, typed, [&typed](const cli::Terminal& t) { return cli::rollout_status(t, typed.status); });
+
+  auto* list = rollout->add_subcommand("list", "All rollouts, newest first");
+  add_client(*list, typed, [](const cli::Terminal& t) { return cli::rollout_list(t); });
+  add_rollout_verb(*rollout, typed, "pause", "Hold the weight");
+  add_rollout_verb(*rollout, typed, "resume", "Go on after a pause");
+  add_rollout_verb(*rollout, typed, "promote", "Pass the current gate by hand (needs --reason)");
+  add_rollout_verb(*rollout, typed, "abort", "All traffic back to stable");
+}
+
+void add_local(CLI::App& root, Typed& typed) {
+  auto* check = root.add_subcommand("check", "Check config and panel files");
+  check->add_option("files", typed.check.files, "Files or directories")->required();
+  check->add_flag("--explain", typed.check.explain, "Say in words what each service's rollout does");
+  check->add_flag("--strict", typed.check.strict, "Warnings are errors");
+  check->callback([&typed] { typed.run = [&typed] { return run_check(typed.check, typed.common); }; });
+
+  auto* promql = root.add_subcommand("promql-test", "Run PromQL test files in Prometheus's format");
+  promql->add_option("files", typed.promql_files, "Test files")->required();
+  promql->callback([&typed] { typed.run = [&typed] { return run_promql_tests(typed.promql_files, typed.common); }; });
+
+  auto* version = root.add_subcommand("version", "Print the version");
+  version->callback([&typed] { typed.run = [&typed] { return run_version(typed.common); }; });
+}
+
+void add_common(CLI::App& root, Typed& typed) {
+  root.add_option("-o,--output", typed.common.output, "text or json")->check(CLI::IsMember({"text", "json"}));
+  root.add_flag("--no-color", typed.common.no_color, "No colour (also NO_COLOR)");
+  root.add_flag("-q,--quiet", typed.common.quiet, "Only the result");
+  root.add_option("--server", typed.client.server, "Server to talk to (COALMINE_SERVER, else http://127.0.0.1:7070)");
+  root.add_option("--token-file", typed.client.token_file, "File with the token: asked for by serve, sent by the others");
+}
+
+int main_checked(int argc, char** argv) {
+  Typed typed;
+  CLI::App root{"coalmine watches a canary release through OpenTelemetry and rolls it back or promotes it.", "coalmine"};
+  root.require_subcommand(1);
+  root.fallthrough();
+  root.set_version_flag("--version", "coalmine " + std::string(app::kVersion));
+  add_common(root, typed);
+  add_serve(root, typed);
+  add_demo(root, typed);
+  add_questions(root, typed);
+  add_rollout(root, typed);
+  add_local(root, typed);
+  root.footer("Exit codes: 0 good, 1 bad canary, 2 usage or config, 3 undecided, 4 no data, 5 unreachable.");
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return root.exit(problem) == 0 ? cli::kExitGood : cli::kExitUsage;
+  }
+  const char* user = std::getenv("USER");
+  typed.start.actor = typed.command.actor = user != nullptr && *user != '\0' ? std::string(user) + " (cli)" : "cli";
+  return typed.run();
+}
+
+} // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return main_checked(argc, argv);
+  } catch (const std::exception& problem) {
+    std::cerr << "coalmine: stopped by an unexpected failure: " << problem.what() << '\n';
+    return 70;
+  }
+}

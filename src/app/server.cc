@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/server.h"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include "app/analysis_span.h"
+#include "app/haproxy_servers.h"
+#include "app/track_versions.h"
+#include "app/version.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/self_metrics.h"
+#include "net/http_client.h"
+#include "query/cohorts.h"
+#include "query/store_queryable.h"
+#include "receive/receiver.h"
+#include "rollout/controller.h"
+#include "store/store.h"
+
+namespace coalmine::app {
+namespace {
+
+// Calls a function again and again on its own thread; destruction ends it at once, after a call that is under way.
+class Timer {
+ public:
+  Timer(std::chrono::milliseconds interval, std::function<void()> task)
+      : thread_([this, interval, task = std::move(task)] {
+          std::unique_lock lock(mutex_);
+          while (!wake_.wait_for(lock, interval, [this] { return stopping_; })) {
+            lock.unlock();
+            task();
+            lock.lock();
+          }
+        }) {}
+  ~Timer() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_all();
+    thread_.join();
+  }
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stopping_ = false;
+  std::thread thread_; // last: it uses everything above
+};
+
+// Only loopback may be open to everybody, unless somebody said so. The API checks its own address.
+Status check_exposure(const net::Endpoint& endpoint, std::string_view flag, const ServerOptions& options) {
+  if (endpoint.loopback() || options.insecure || !options.otlp_token.empty()) return {};
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("{} {} is reachable from other machines and would accept telemetry from anybody\n"
+                          "  Ask for a token:   server: {{ otlp_token: file:/path }} in the config file\n"
+                          "  or stay local:     {} :{}\n"
+                          "  or accept it:      --insecure",
+                          flag, endpoint.to_string(), flag, endpoint.port));
+}
+
+// Where this server reaches its own receiver.
+std::string own_url(net::Endpoint endpoint) {
+  if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = "127.0.0.1";
+  return "http://" + endpoint.to_string();
+}
+
+Status make_directories(const std::string& directory) {
+  std::error_code failure;
+  std::filesystem::create_directories(std::filesystem::path(directory) / "journal", failure);
+  if (!failure) std::filesystem::create_directories(std::filesystem::path(directory) / "telemetry", failure);
+  if (!failure) return {};
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("cannot make the data directory {}: {}\n  Choose another:   --data DIR", directory, failure.message()));
+}
+
+// Members are in the order of construction; destruction is the reverse, so nothing outlives what it uses.
+class RunningServer final : public Server {
+ public:
+  explicit RunningServer(ServerOptions options) : options_(std::move(options)) {}
+
+  // Nobody is answered any more before anything is taken down.
+  ~RunningServer() override { ready_ = false; }
+
+  Status open() {
+    TRY(check_exposure(options_.otlp_grpc, "--otlp-grpc", options_));
+    TRY(check_exposure(options_.otlp_http, "--otlp-http", options_));
+    TRY(make_directories(options_.data_directory));
+    TRY(open_store());
+    TRY(start_receiver());
+    start_spans();
+    TRY(open_controller());
+    TRY(start_api());
+    ready_ = true;
+    return {};
+  }
+
+  net::Endpoint api_endpoint() const override { return api_->endpoint(); }
+  net::Endpoint otlp_grpc_endpoint() const override { return receiver_->grpc_endpoint(); }
+  net::Endpoint otlp_http_endpoint() const override { return receiver_->http_endpoint(); }
+
+ private:
+  std::string inside(std::string_view name) const { return (std::filesystem::path(options_.data_directory) / name).string(); }
+
+  Status open_store() {
+    store::Options options;
+    options.directory = inside("telemetry");
+    options.retention_ms = options_.retention_ms;
+    options.retention_bytes = options_.retention_bytes;
+    TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
+    queryable_ = query::make_store_queryable(*store_);
+    cohorts_ = query::make_store_cohort_source(*store_);
+    maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
+      if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
+    });
+    return {};
+  }
+
+  Status start_receiver() {
+    receive::Options options;
+    options.grpc = options_.otlp_grpc;
+    options.http = options_.otlp_http;
+    options.bearer_token = options_.otlp_token;
+    TRY_ASSIGN(receiver_, receive::Receiver::start(std::move(options), *store_, clock_, metrics_));
+    return {};
+  }
+
+  void start_spans() {
+    if (options_.telemetry_endpoint == "off") return;
+    AnalysisSpans::Options options;
+    const bool self = options_.telemetry_endpoint == "self";
+    options.endpoint = self ? own_url(receiver_->http_endpoint()) : options_.telemetry_endpoint;
+    while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
+    if (self) options.bearer_token = options_.otlp_token;
+    options.version = std::string(kVersion);
+    spans_.emplace(std::move(options), *http_, clock_, metrics_);
+  }
+
+  void record(const rollout::VerdictContext& context, const judge::Judgement& judgement) {
+    if (spans_) spans_->record(context, judgement);
+  }
+
+  Status open_controller() {
+    rollout::ControllerDeps deps{.clock = clock_, .cohorts = *cohorts_, .make_router = make_router, .http = *http_, .metrics = metrics_,
+                                 .on_look = {}, .newest_version = {}};
+    deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
+      record({.service = status.service,
+              .canary_version = status.canary_version,
+              .stable_version = status.stable_version,
+              .from_ms = status.judged_from_ms,
+              .to_ms = status.judged_ms},
+             judgement);
+    };
+    deps.newest_version = [this](const rollout::RolloutSpec& spec, bool canary) { return newest_version(spec, canary, store_->presence()); };
+    rollout::ControllerOptions options;
+    options.journal_directory = inside("journal");
+    TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps), std::move(options_.specs)));
+    return {};
+  }
+
+  Status start_api() {
+    serve::Options options;
+    options.listen = options_.listen;
+    options.operator_token = options_.operator_token;
+    options.viewer_token = options_.viewer_token;
+    options.insecure = options_.insecure;
+    options.dashboards = std::move(options_.dashboards);
+    options.version = std::string(kVersion);
+    serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}};
+    deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
+    deps.ready = [this] { return ready_.load(); };
+    TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
+    return {};
+  }
+
+  ServerOptions options_;
+  SystemClock clock_;
+  SelfMetrics metrics_;
+  std::unique_ptr<net::HttpClient> http_ = net::make_http_client();
+  std::atomic<bool> ready_{false};
+  std::unique_ptr<store::Store> store_;
+  std::unique_ptr<query::Queryable> queryable_;
+  std::unique_ptr<query::CohortSource> cohorts_;
+  std::optional<Timer> maintenance_;
+  std::unique_ptr<receive::Receiver> receiver_;
+  std::optional<AnalysisSpans> spans_;
+  std::unique_ptr<rollout::Controller> controller_;
+  std::unique_ptr<serve::Api> api_;
+};
+
+} // namespace
+
+Result<std::unique_ptr<Server>> Server::start(ServerOptions options) {
+  auto server = std::make_unique<RunningServer>(std::move(options));
+  TRY(server->open());
+  return server;
+}
+
+} // namespace coalmine::app

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/track_versions.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+namespace coalmine::app {
+namespace {
+
+constexpr std::int64_t kStillReportingMs = 2 * 60 * 1000;
+
+// What presence knows of an attribute; empty when it keeps none of that name.
+std::optional<std::string> attribute_of(const store::Presence& presence, const std::string& name) {
+  if (name == "service.name") return presence.service;
+  if (name == "deployment.track") return presence.track;
+  if (name == "service.version") return presence.version;
+  if (name == "service.instance.id") return presence.instance;
+  if (name == "deployment.environment" || name == "deployment.environment.name") return presence.environment;
+  return std::nullopt;
+}
+
+bool selected(const rollout::RolloutSpec& spec, bool canary, const store::Presence& presence) {
+  if (presence.service != spec.service || presence.version.empty()) return false;
+  if (!spec.environment.empty() && presence.environment != spec.environment) return false;
+  return std::ranges::all_of(canary ? spec.canary : spec.stable, [&](const auto& wanted) {
+    return attribute_of(presence, wanted.first) == wanted.second;
+  });
+}
+
+} // namespace
+
+std::string newest_version(const rollout::RolloutSpec& spec, bool canary, const std::vector<store::Presence>& presence) {
+  struct Seen {
+    std::int64_t first_ms = INT64_MAX;
+    std::int64_t last_ms = 0;
+  };
+  std::map<std::string, Seen> versions;
+  std::int64_t newest_ms = 0;
+  for (const auto& one : presence) {
+    if (!selected(spec, canary, one)) continue;
+    auto& seen = versions[one.version];
+    seen.first_ms = std::min(seen.first_ms, one.first_ms);
+    seen.last_ms = std::max(seen.last_ms, one.last_ms);
+    newest_ms = std::max(newest_ms, one.last_ms);
+  }
+  std::string best;
+  std::int64_t best_first_ms = -1;
+  for (const auto& [version, seen] : versions) {
+    if (seen.last_ms + kStillReportingMs < newest_ms || seen.first_ms <= best_first_ms) continue;
+    best = version;
+    best_first_ms = seen.first_ms;
+  }
+  return best;
+}
+
+} // namespace coalmine::app

@@ -1,0 +1,17 @@
+// Which versions a service's tracks are at, read off the telemetry that came in.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "rollout/spec.h"
+#include "store/store.h"
+
+namespace coalmine::app {
+
+// The newest version of one track: among the versions that still report (within two minutes of the track's newest telemetry) the
+// one that was first seen last. "" when none is known, or when the track is selected by an attribute that presence does not keep.
+std::string newest_version(const rollout::RolloutSpec& spec, bool canary, const std::vector<store::Presence>& presence);
+
+} // namespace coalmine::app
