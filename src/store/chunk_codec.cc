@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/chunk_codec.h"
+
+#include <xxhash.h>
+
+#include <bit>
+#include <cmath>
+
+#include "base/bytes.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::uint8_t kVersion = 1;
+enum class Body : std::uint8_t { integers, doubles, classic, exponential };
+
+using Buckets = ExponentialHistogram::Buckets;
+
+// Differences wrap, so that every pair of numbers comes back as it was.
+std::int64_t minus(std::uint64_t a, std::uint64_t b) { return static_cast<std::int64_t>(a - b); }
+std::int64_t minus(std::int64_t a, std::int64_t b) { return minus(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)); }
+std::uint64_t plus(std::uint64_t a, std::int64_t change) { return a + static_cast<std::uint64_t>(change); }
+std::int64_t plus(std::int64_t a, std::int64_t change) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(change));
+}
+
+void break_reader(ByteReader& r) { (void)r.raw(r.remaining() + 1); }
+
+class XorWriter {
+ public:
+  void write(ByteWriter& w, double value) {
+    const auto bits = std::bit_cast<std::uint64_t>(value);
+    const std::uint64_t x = bits ^ before_;
+    before_ = bits;
+    const int lead = x == 0 ? 8 : std::countl_zero(x) / 8;
+    const int trail = x == 0 ? 0 : std::countr_zero(x) / 8;
+    w.u8(static_cast<std::uint8_t>(lead << 4 | trail));
+    for (int octet = trail; octet < 8 - lead; ++octet) w.u8(static_cast<std::uint8_t>(x >> (8 * octet)));
+  }
+
+ private:
+  std::uint64_t before_ = 0;
+};
+
+class XorReader {
+ public:
+  double read(ByteReader& r) {
+    const auto shape = r.u8();
+    const int lead = shape >> 4;
+    const int trail = shape & 15;
+    if (lead + trail > 8) {
+      break_reader(r);
+      return 0;
+    }
+    std::uint64_t x = 0;
+    for (int octet = trail; octet < 8 - lead; ++octet) x |= std::uint64_t{r.u8()} << (8 * octet);
+    before_ ^= x;
+    return std::bit_cast<double>(before_);
+  }
+
+ private:
+  std::uint64_t before_ = 0;
+};
+
+template <typename S>
+void write_times(ByteWriter& w, const std::vector<S>& samples) {
+  std::int64_t step = 0;
+  w.zigzag(samples.front().time_ms);
+  for (std::size_t i = 1; i < samples.size(); ++i) {
+    const auto now = minus(samples[i].time_ms, samples[i - 1].time_ms);
+    w.zigzag(minus(now, step));
+    step = now;
+  }
+  std::int64_t before = 0;
+  for (std::size_t i = 0; i < samples.size();) {
+    std::size_t end = i + 1;
+    while (end < samples.size() && samples[end].start_ms == samples[i].start_ms) ++end;
+    w.varint(end - i);
+    w.zigzag(minus(samples[i].start_ms, before));
+    before = samples[i].start_ms;
+    i = end;
+  }
+}
+
+template <typename S>
+void read_times(ByteReader& r, std::vector<S>& samples) {
+  std::int64_t time = r.zigzag();
+  std::int64_t step = 0;
+  samples.front().time_ms = time;
+  for (std::size_t i = 1; i < samples.size(); ++i) {
+    step = plus(step, r.zigzag());
+    time = plus(time, step);
+    samples[i].time_ms = time;
+    if (time <= samples[i - 1].time_ms) break_reader(r);
+  }
+  std::int64_t start = 0;
+  for (std::size_t i = 0; i < samples.size() && r.ok();) {
+    const auto run = r.varint();
+    start = plus(start, r.zigzag());
+    if (run == 0 || run > samples.size() - i) {
+      break_reader(r);
+      return;
+    }
+    for (std::uint64_t k = 0; k < run; ++k) samples[i++].start_ms = start;
+  }
+}
+
+template <typename S>
+void write_stale(ByteWriter& w, const std::vector<S>& samples) {
+  std::uint64_t count = 0;
+  for (const auto& s : samples) count += s.stale ? 1 : 0;
+  w.varint(count);
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    if (samples[i].stale) w.varint(i);
+  }
+}
+
+template <typename S>
+void read_stale(ByteReader& r, std::vector<S>& samples) {
+  const auto count = r.varint();
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    const auto at = r.varint();
+    if (at >= samples.size()) {
+      break_reader(r);
+      return;
+    }
+    samples[static_cast<std::size_t>(at)].stale = true;
+  }
+}
+
+bool integral(double value) {
+  return std::abs(value) <= 9007199254740992.0 && std::trunc(value) == value && !(value == 0 && std::signbit(value));
+}
+
+void write_body(ByteWriter& w, const std::vector<FloatSample>& samples, Body body) {
+  if (body == Body::integers) {
+    std::int64_t before = 0;
+    for (const auto& s : samples) {
+      const auto now = static_cast<std::int64_t>(s.value);
+      w.zigzag(now - before);
+      before = now;
+    }
+    return;
+  }
+  XorWriter values;
+  for (const auto& s : samples) values.write(w, s.value);
+}
+
+void write_body(ByteWriter& w, const std::vector<ClassicSample>& samples, Body) {
+  const auto& bounds = *samples.front().value.bounds;
+  w.varint(bounds.size());
+  for (const double bound : bounds) w.f64(bound);
+  write_stale(w, samples);
+  std::vector<std::uint64_t> before(bounds.size() + 1, 0);
+  XorWriter sums;
+  for (const auto& s : samples) {
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < before.size(); ++i) {
+      w.zigzag(minus(s.value.counts[i], before[i]));
+      total += s.value.counts[i];
+    }
+    before = s.value.counts;
+    w.zigzag(minus(s.value.count, total));
+    sums.write(w, s.value.sum);
+  }
+}
+
+std::uint64_t total_of(const ExponentialHistogram& h) {
+  std::uint64_t total = h.zero_count;
+  for (const auto n : h.positive.counts) total += n;
+  for (const auto n : h.negative.counts) total += n;
+  return total;
+}
+
+bool same_shape(const ExponentialHistogram& a, const ExponentialHistogram& b) {
+  const auto same = [](const Buckets& x, const Buckets& y) { return x.offset == y.offset && x.counts.size() == y.counts.size(); };
+  return a.scale == b.scale && same(a.positive, b.positive) && same(a.negative, b.negative);
+}
+
+void write_body(ByteWriter& w, const std::vector<ExponentialSample>& samples, Body) {
+  write_stale(w, samples);
+  ExponentialHistogram before;
+  XorWriter thresholds;
+  XorWriter sums;
+  bool first = true;
+  for (const auto& s : samples) {
+    const auto& h = s.value;
+    const bool changes = !first && same_shape(before, h);
+    w.u8(changes ? 0 : 1);
+    if (!changes) w.zigzag(h.scale);
+    for (const auto side : {&ExponentialHistogram::positive, &ExponentialHistogram::negative}) {
+      const Buckets& buckets = h.*side;
+      if (!changes) {
+        w.zigzag(buckets.offset);
+        w.varint(buckets.counts.size());
+      }
+      for (std::size_t i = 0; i < buckets.counts.size(); ++i) {
+        if (changes) {
+          w.zigzag(minus(buckets.counts[i], (before.*side).counts[i]));
+        } else {
+          w.varint(buckets.counts[i]);
+        }
+      }
+    }
+    thresholds.write(w, h.zero_threshold);
+    w.zigzag(minus(h.zero_count, before.zero_count));
+    w.zigzag(minus(h.count, total_of(h)));
+    sums.write(w, h.sum);
+    before = h;
+    first = false;
+  }
+}
+
+void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body) {
+  std::int64_t integer = 0;
+  XorReader values;
+  for (auto& s : samples) {
+    if (body == Body::integers) {
+      integer = plus(integer, r.zigzag());
+      s.value = static_cast<double>(integer);
+    } else {
+      s.value = values.read(r);
+    }
+  }
+}
+
+void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body) {
+  const auto size = r.varint();
+  if (size > r.remaining() / sizeof(double)) {
+    break_reader(r);
+    return;
+  }
+  std::vector<double> list(static_cast<std::size_t>(size));
+  for (auto& bound : list) bound = r.f64();
+  const auto bounds = std::make_shared<const std::vector<double>>(std::move(list));
+  read_stale(r, samples);
+  const std::vector<std::uint64_t>* before = nullptr;
+  XorReader sums;
+  for (auto& s : samples) {
+    if (!r.ok() || bounds->size() >= r.remaining()) {
+      break_reader(r);
+      return;
+    }
+    s.value.bounds = bounds;
+    s.value.counts.resize(bounds->size() + 1);
+    std::uint64_t total = 0;
+    for (std::size_t i = 0; i < s.value.counts.size(); ++i) {
+      s.value.counts[i] = plus(before == nullptr ? 0 : (*before)[i], r.zigzag());
+      total += s.value.counts[i];
+    }
+    s.value.count = plus(total, r.zigzag());
+    s.value.sum = sums.read(r);
+    before = &s.value.counts;
+  }
+}
+
+void read_buckets(ByteReader& r, Buckets& buckets) {
+  buckets.offset = static_cast<std::int32_t>(r.zigzag());
+  const auto size = r.varint();
+  if (size > r.remaining()) {
+    break_reader(r);
+    return;
+  }
+  buckets.counts.resize(static_cast<std::size_t>(size));
+  for (auto& n : buckets.counts) n = r.varint();
+}
+
+void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body) {
+  read_stale(r, samples);
+  ExponentialHistogram before;
+  XorReader thresholds;
+  XorReader sums;
+  for (auto& s : samples) {
+    auto& h = s.value;
+    const auto mode = r.u8();
+    if (!r.ok() || mode > 1 || before.positive.counts.size() + before.negative.counts.size() > r.remaining()) {
+      break_reader(r);
+      return;
+    }
+    if (mode == 1) {
+      h.scale = static_cast<std::int32_t>(r.zigzag());
+      read_buckets(r, h.positive);
+      read_buckets(r, h.negative);
+    } else {
+      h.scale = before.scale;
+      h.positive = before.positive;
+      h.negative = before.negative;
+      for (auto& n : h.positive.counts) n = plus(n, r.zigzag());
+      for (auto& n : h.negative.counts) n = plus(n, r.zigzag());
+    }
+    h.zero_threshold = thresholds.read(r);
+    h.zero_count = plus(before.zero_count, r.zigzag());
+    h.count = plus(total_of(h), r.zigzag());
+    h.sum = sums.read(r);
+    before = h;
+  }
+}
+
+template <typename S>
+EncodedChunk encode_one(const std::vector<S>& samples, Body body) {
+  EncodedChunk out;
+  out.min_ms = samples.front().time_ms;
+  out.max_ms = samples.back().time_ms;
+  ByteWriter w(out.bytes);
+  w.u8(kVersion);
+  w.u8(static_cast<std::uint8_t>(body));
+  w.varint(samples.size());
+  write_times(w, samples);
+  write_body(w, samples, body);
+  w.u32(static_cast<std::uint32_t>(XXH3_64bits(out.bytes.data(), out.bytes.size())));
+  return out;
+}
+
+bool cut_between(const FloatSample&, const FloatSample&) { return false; }
+bool cut_between(const ClassicSample& a, const ClassicSample& b) {
+  return a.value.bounds != b.value.bounds && *a.value.bounds != *b.value.bounds;
+}
+bool cut_between(const ExponentialSample&, const ExponentialSample&) { return false; }
+
+Body body_of(const std::vector<FloatSample>& samples) {
+  for (const auto& s : samples) {
+    if (!integral(s.value)) return Body::doubles;
+  }
+  return Body::integers;
+}
+Body body_of(const std::vector<ClassicSample>&) { return Body::classic; }
+Body body_of(const std::vector<ExponentialSample>&) { return Body::exponential; }
+
+template <typename S>
+void encode_all(const std::vector<S>& samples, std::vector<EncodedChunk>& out) {
+  std::vector<S> part;
+  for (const auto& sample : samples) {
+    if (!part.empty() && (part.size() == kMaxChunkSamples || cut_between(part.back(), sample))) {
+      out.push_back(encode_one(part, body_of(part)));
+      part.clear();
+    }
+    part.push_back(sample);
+  }
+  if (!part.empty()) out.push_back(encode_one(part, body_of(part)));
+}
+
+template <typename S>
+void decode_into(ByteReader& r, std::vector<S>& samples, std::uint64_t count, Body body) {
+  samples.resize(static_cast<std::size_t>(count));
+  read_times(r, samples);
+  if (r.ok()) read_body(r, samples, body);
+}
+
+std::unexpected<Error> damaged() { return fail(ErrorCode::data_loss, "a chunk of samples is damaged"); }
+
+} // namespace
+
+std::vector<EncodedChunk> encode_chunks(const SampleRun& run) {
+  std::vector<EncodedChunk> out;
+  encode_all(run.floats, out);
+  encode_all(run.classic, out);
+  encode_all(run.exponential, out);
+  return out;
+}
+
+Result<SampleRun> decode_chunk(std::string_view bytes) {
+  if (bytes.size() < sizeof(std::uint32_t)) return damaged();
+  const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
+  const auto sum = ByteReader(bytes.substr(content.size())).u32();
+  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return damaged();
+  ByteReader r(content);
+  if (r.u8() != kVersion) return damaged();
+  const auto kind = r.u8();
+  const auto count = r.varint();
+  if (kind > 3 || count == 0 || count > kMaxChunkSamples || count > r.remaining()) return damaged();
+  SampleRun out;
+  const auto body = static_cast<Body>(kind);
+  switch (body) {
+    case Body::integers:
+    case Body::doubles: decode_into(r, out.floats, count, body); break;
+    case Body::classic: decode_into(r, out.classic, count, body); break;
+    case Body::exponential: decode_into(r, out.exponential, count, body); break;
+  }
+  if (!r.ok() || !r.done()) return damaged();
+  return out;
+}
+
+} // namespace coalmine::store

@@ -1,0 +1,44 @@
+// Chunks: a run of samples of one series as bytes.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "store/samples.h"
+
+namespace coalmine::store {
+
+inline constexpr std::size_t kMaxChunkSamples = 240;
+
+// chunk    = %x01 kind:u8 count:varint times starts body checksum:u32
+// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential
+// times    = first:zigzag [step:zigzag *change:zigzag]      ; change of the step, sample by sample
+// starts   = *(run:varint start:zigzag)                     ; runs of one start; relative to the run before. 0 is unknown
+// body     = first:zigzag *step:zigzag                      ; integers
+//          / *xored                                         ; doubles
+//          / bounds stale *classic
+//          / stale *exponential
+// stale    = count:varint *position:varint                  ; which samples are staleness markers
+// xored    = shape:u8 *OCTET    ; value XOR the one before, without its leading (high nibble) and trailing (low nibble) zero octets
+// bounds   = size:varint *f64
+// classic  = *change:zigzag rest:zigzag sum:xored           ; per bucket, against the sample before; rest = count minus all buckets
+// exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as the sample before
+//          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
+// tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
+// checksum = low half of XXH3-64 of everything before it
+struct EncodedChunk {
+  std::int64_t min_ms = 0;
+  std::int64_t max_ms = 0;
+  std::string bytes;
+};
+
+// Cut where the bounds of a classic histogram change and at kMaxChunkSamples.
+std::vector<EncodedChunk> encode_chunks(const SampleRun& run);
+// data_loss: damaged.
+Result<SampleRun> decode_chunk(std::string_view bytes);
+
+} // namespace coalmine::store

@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/ingest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "store/histogram_math.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::string_view kStableDuration = "http.server.request.duration";
+constexpr std::string_view kOldDuration = "http.server.duration";
+constexpr std::uint64_t kNsPerMs = 1'000'000;
+
+bool is_histogram(MetricKind kind) { return kind == MetricKind::histogram || kind == MetricKind::exponential; }
+
+std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
+
+// A start after the point itself says nothing.
+std::int64_t start_of(const MetricPoint& point) { return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns); }
+
+// The first value after an unknown past counts only when the sender says that it began before the point.
+bool counts_in_full(const MetricPoint& point) { return point.start_ns != 0 && point.start_ns < point.time_ns; }
+
+// Whose error counter a request counter goes with.
+std::string error_key(const Labels& labels) {
+  const auto method = labels.get("http_request_method").empty() ? labels.get("http_method") : labels.get("http_request_method");
+  return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
+}
+
+bool is_own_errors(MetricKind kind, const Labels& labels) { return kind == MetricKind::counter && labels.metric_name() == kErrorsName; }
+
+Result<Sample> to_sample(const MetricPoint& point) {
+  const std::int64_t time_ms = to_ms(point.time_ns);
+  const std::int64_t start_ms = start_of(point);
+  const MetricKind kind = point.series->kind;
+  if (point.no_recorded_value) {
+    if (kind == MetricKind::histogram) {
+      ClassicSample out{time_ms, start_ms, true, {}};
+      TRY(normalise(out.value));
+      return Sample(std::move(out));
+    }
+    if (kind == MetricKind::exponential) return Sample(ExponentialSample{time_ms, start_ms, true, {}});
+    return Sample(FloatSample{time_ms, start_ms, stale_value()});
+  }
+  if (const auto* classic = std::get_if<ClassicHistogram>(&point.value); classic != nullptr && kind == MetricKind::histogram) {
+    ClassicSample out{time_ms, start_ms, false, *classic};
+    TRY(normalise(out.value));
+    return Sample(std::move(out));
+  }
+  if (const auto* exponential = std::get_if<ExponentialHistogram>(&point.value); exponential != nullptr && kind == MetricKind::exponential) {
+    ExponentialSample out{time_ms, start_ms, false, *exponential};
+    TRY(normalise(out.value));
+    return Sample(std::move(out));
+  }
+  if (const auto* number = std::get_if<double>(&point.value); number != nullptr && !is_histogram(kind)) {
+    return Sample(FloatSample{time_ms, start_ms, *number});
+  }
+  return fail(ErrorCode::invalid_argument, fmt::format("a point of {} does not hold what its metric's type promises", point.series->otel_name));
+}
+
+} // namespace
+
+void Rejections::point(std::string why) {
+  ++points;
+  if (reason.empty()) reason = std::move(why);
+}
+
+void Ingest::restore(const SeriesInfo& info) {
+  if (info.source != Source::sent) return;
+  if (is_histogram(info.kind) && info.otel_name == kStableDuration) stable_instances_.insert(instance_key(*info.labels));
+  if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
+}
+
+void Ingest::commit() {
+  own_errors_.merge(batch_own_errors_);
+  batch_own_errors_.clear();
+  switching_.clear();
+}
+
+void Ingest::forget() {
+  deriver_.clear();
+  memories_.clear();
+  batch_own_errors_.clear();
+  // Their points were not kept, so that the switch is still to come.
+  for (const auto& instance : switching_) stable_instances_.erase(instance);
+  switching_.clear();
+}
+
+// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing.
+void Ingest::survey(const std::vector<MetricPoint>& points) {
+  const MetricSeries* before = nullptr;
+  for (const auto& point : points) {
+    if (!point.series || point.series.get() == before) continue;
+    const MetricSeries& series = *point.series;
+    before = &series;
+    if (is_histogram(series.kind) && series.otel_name == kStableDuration) {
+      auto key = instance_key(series.labels);
+      if (stable_instances_.insert(key).second) switching_.insert(std::move(key));
+    }
+    if (is_own_errors(series.kind, series.labels)) {
+      auto key = error_key(series.labels);
+      if (!own_errors_.contains(key)) batch_own_errors_.insert(std::move(key));
+    }
+  }
+}
+
+void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
+  survey(points);
+  std::vector<std::size_t> order(points.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return points[i].time_ns; });
+  std::unordered_map<const MetricSeries*, Known> known;
+  for (const auto i : order) {
+    const auto& p = points[i];
+    if (!p.series) {
+      rejections.point("a point belongs to no metric");
+      continue;
+    }
+    const std::int64_t time_ms = to_ms(p.time_ns);
+    if (time_ms < window.from_ms || time_ms > window.to_ms) {
+      const bool late = time_ms < window.from_ms;
+      rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}", p.series->otel_name, time_ms,
+                                   late ? "before" : "after", window.from_ms, window.to_ms,
+                                   late ? "it came too late" : "check the sender's clock"));
+      continue;
+    }
+    auto it = known.find(p.series.get());
+    if (it == known.end()) it = known.emplace(p.series.get(), know(stage, *p.series)).first;
+    if (it->second.info == nullptr) {
+      rejections.point(it->second.refusal);
+      continue;
+    }
+    point(stage, p, it->second, rejections);
+  }
+}
+
+Ingest::Known Ingest::know(Stage& stage, const MetricSeries& series) {
+  Known out;
+  SeriesInfo what;
+  what.labels = std::make_shared<const Labels>(series.labels);
+  what.kind = series.kind;
+  what.source = Source::sent;
+  what.otel_name = series.otel_name;
+  what.unit = series.unit;
+  what.help = series.help;
+  const auto info = stage.series(what, series.labels.hash());
+  if (!info) {
+    out.refusal = info.error().message;
+    return out;
+  }
+  out.info = *info;
+  if (out.info->filler && is_own_errors(series.kind, series.labels)) {
+    out.info->filler = false;
+    out.info->stored = false;
+    stage.write_row(out.info);
+  }
+  if (is_histogram(series.kind) && series.otel_name == kStableDuration) out.role = Role::duration;
+  if (is_histogram(series.kind) && series.otel_name == kOldDuration && !stable_instances_.contains(instance_key(series.labels))) {
+    out.role = Role::old_duration;
+  }
+  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
+  const bool derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
+  if (derives || series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
+  if (derives && out.memory->group == nullptr) {
+    out.memory->group = deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+    out.memory->is_error = is_error_point(series.attributes);
+  }
+  if (derives && out.role == Role::duration && out.memory->group != nullptr && switching_.contains(instance_key(series.labels))) {
+    out.baseline = !out.memory->last && out.memory->group->last_ms != 0;
+  }
+  if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
+  return out;
+}
+
+Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
+  const auto [it, added] = memories_.try_emplace(info.id);
+  Memory& memory = it->second;
+  if (!added) return &memory;
+  memory.last = stage.stored().last_value(info.id);
+  // Up to the whole millisecond: what was cut off must not make a repeated point look new.
+  if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
+  return &memory;
+}
+
+SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
+  const auto key = error_key(*requests.labels);
+  if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
+  SeriesInfo what;
+  what.labels = std::make_shared<const Labels>(requests.labels->with(kMetricName, kErrorsName));
+  what.kind = MetricKind::counter;
+  what.unit = requests.unit;
+  what.help = "Requests that failed; zero until the service reports one.";
+  what.filler = true;
+  const auto info = stage.series(what, what.labels->hash());
+  return info ? *info : nullptr;
+}
+
+void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections) {
+  auto sample = to_sample(point);
+  if (!sample) {
+    rejections.point(std::move(sample).error().message);
+    return;
+  }
+  if (point.no_recorded_value) {
+    stage.put(known.info->id, std::move(*sample));
+    return;
+  }
+  if (point.series->temporality == Temporality::delta) {
+    delta(stage, point, known, std::move(*sample));
+  } else {
+    cumulative(stage, point, known, std::move(*sample));
+  }
+  if (known.filler == nullptr) return;
+  // The same moment and start as the request count beside it.
+  const Sample& requests = stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
+  const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
+  if (just_put) stage.put(known.filler->id, FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
+}
+
+void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+  Memory* memory = known.memory;
+  if (memory != nullptr && memory->group != nullptr && (!memory->last || point.time_ns > memory->last_ns)) {
+    std::optional<Sample> grown;
+    const std::int64_t start_ms = coalmine::store::start_of(sample);
+    const std::int64_t known_start = memory->last ? coalmine::store::start_of(*memory->last) : 0;
+    const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
+    if (memory->last && !restarted) grown = difference(*memory->last, sample);
+    if (!grown) {
+      // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is certain.
+      const bool fell = memory->last && !restarted;
+      const bool counts = !known.baseline && (fell || counts_in_full(point));
+      grown = counts ? sample : zero_like(sample);
+    }
+    // A count of unknown age begins, for us, at its first point.
+    const std::int64_t from_ms = !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
+    derive(*point.series, known, *grown, from_ms);
+    known.baseline = false;
+    memory->last = sample;
+    memory->last_ns = point.time_ns;
+  }
+  stage.put(known.info->id, std::move(sample));
+}
+
+void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+  Memory& memory = *known.memory;
+  const std::int64_t time_ms = time_of(sample);
+  // A delta counts in full whatever its start, and a start before the point says so to readers.
+  const std::int64_t sent_start = coalmine::store::start_of(sample);
+  const std::int64_t start_ms = sent_start == 0 ? time_ms - 1 : std::min(sent_start, time_ms - 1);
+  set_times(sample, time_ms, start_ms);
+  if (memory.last && point.time_ns <= memory.last_ns) {
+    if (!stage.put_late(known.info->id, sample)) return; // a repeated point
+    const std::int64_t last_ms = time_of(*memory.last);
+    const std::int64_t first_ms = std::min(start_ms, coalmine::store::start_of(*memory.last));
+    memory.last = add(*memory.last, sample);
+    set_times(*memory.last, last_ms, first_ms);
+  } else {
+    memory.last = memory.last ? add(*memory.last, sample) : sample;
+    memory.last_ns = point.time_ns;
+    stage.put(known.info->id, *memory.last);
+  }
+  if (memory.group != nullptr) derive(*point.series, known, sample, start_ms);
+}
+
+void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {
+  Memory& memory = *known.memory;
+  const auto* classic = std::get_if<ClassicSample>(&increase);
+  const double factor =
+      to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
+  deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
+  deriver_.add(*memory.group, increase, factor, memory.is_error);
+}
+
+void Ingest::spans(Stage& stage, const std::vector<Span>& spans, std::int64_t received_ms) {
+  std::map<std::tuple<const Resource*, std::string, std::string>, DerivedGroup*> groups;
+  for (const auto& span : spans) {
+    if (!span.resource || (span.kind != SpanKind::server && span.kind != SpanKind::consumer)) continue;
+    auto key = std::tuple(span.resource.get(), route_of(span.attributes), method_of(span.attributes));
+    auto it = groups.find(key);
+    if (it == groups.end()) {
+      DerivedGroup* group = deriver_.group(stage, *span.resource, std::get<1>(key), std::get<2>(key), Source::spans);
+      it = groups.emplace(std::move(key), group).first;
+    }
+    if (it->second == nullptr) continue;
+    deriver_.see(*it->second, received_ms, std::min(to_ms(span.start_ns), received_ms - 1));
+    deriver_.add_span(*it->second, span);
+  }
+}
+
+} // namespace coalmine::store

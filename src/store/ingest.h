@@ -1,0 +1,83 @@
+// Metric points and spans of a batch to samples: cumulative, deduplicated, with the derived series beside them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "store/derive.h"
+#include "store/stage.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::store {
+
+// Wall-clock window in which points are accepted.
+struct AcceptWindow {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+};
+
+struct Rejections {
+  std::size_t points = 0;
+  std::string reason; // of the first
+  void point(std::string why);
+};
+
+// Holds what has to be remembered between appends: the last value of the series it adds up or takes increases of. All of it comes
+// from the store when missing, so forget() is always safe: after a failed write it is called because the memory ran ahead of the disk.
+// Used by the one writer.
+class Ingest {
+ public:
+  // A series that was there at start.
+  void restore(const SeriesInfo& info);
+  void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections);
+  void spans(Stage& stage, const std::vector<Span>& spans, std::int64_t received_ms);
+  void flush(Stage& stage) { deriver_.flush(stage); }
+  // The write succeeded / failed.
+  void commit();
+  void forget();
+
+ private:
+  enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
+  // What is remembered of one raw series: deltas and duration histograms.
+  struct Memory {
+    std::optional<Sample> last; // cumulative, a value
+    std::uint64_t last_ns = 0;
+    DerivedGroup* group = nullptr;
+    bool is_error = false;
+  };
+  // What a batch needs to know of one of its series.
+  struct Known {
+    SeriesInfo* info = nullptr; // nullptr: refused
+    std::string refusal;
+    Role role = Role::plain;
+    Memory* memory = nullptr;
+    bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
+    SeriesInfo* filler = nullptr;
+  };
+
+  void survey(const std::vector<MetricPoint>& points);
+  Known know(Stage& stage, const MetricSeries& series);
+  Memory* remember(Stage& stage, const SeriesInfo& info);
+  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
+  void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
+  void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
+
+  Deriver deriver_;
+  std::unordered_map<SeriesId, Memory> memories_;
+  std::set<std::string> stable_instances_;   // that send http.server.request.duration
+  std::set<std::string> own_errors_;         // error_key()s with an error counter of the application's own
+  std::set<std::string> batch_own_errors_;   // added to own_errors_ by commit
+  std::set<std::string> switching_;          // instances whose first stable histogram is in this batch
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,39 @@
+// The rows of the meta family.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "base/bytes.h"
+
+namespace coalmine::store {
+
+inline constexpr std::string_view kSchemaKey = "schema";       // u64: kSchemaVersion of who wrote the directory
+inline constexpr std::string_view kSealKey = "seal";           // u64 record, u64 time_ms: see StoreImpl::seal_record_
+inline constexpr std::string_view kNextSeriesKey = "next";     // u64: ids below were given out
+inline constexpr std::string_view kPresencePrefix = "presence/"; // + presence_key -> presence row
+inline constexpr std::string_view kPresenceEnd = "presence0";
+
+inline std::string number_key(std::uint64_t number) {
+  std::string out;
+  ByteWriter(out).u64_ordered(number);
+  return out;
+}
+
+inline std::string number_row(std::uint64_t a) {
+  std::string out;
+  ByteWriter(out).u64(a);
+  return out;
+}
+
+inline std::string number_row(std::uint64_t a, std::uint64_t b) {
+  std::string out;
+  ByteWriter w(out);
+  w.u64(a);
+  w.u64(b);
+  return out;
+}
+
+} // namespace coalmine::store

@@ -1,0 +1,63 @@
+// Who has reported, since when, and how often.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "store/store.h"
+
+namespace coalmine::store {
+
+// A longer silence between two exports is an outage and tells nothing of the interval.
+inline constexpr std::int64_t kLongestInterval = 10 * 60 * 1000;
+
+// presence = %x01 service:text track:text version:text instance:text environment:text first_ms:zigzag last_ms:zigzag
+//            interval_ms:zigzag last_export_ms:zigzag
+struct PresenceRow {
+  Presence presence;
+  std::int64_t last_export_ms = 0; // newest metric point
+};
+std::string encode_presence(const PresenceRow& row);
+Result<PresenceRow> decode_presence(std::string_view bytes);
+
+// Not synchronised: the store guards it.
+class PresenceBook {
+ public:
+  // What a batch says; nothing is remembered until set().
+  class Draft {
+   public:
+    explicit Draft(const PresenceBook& book) : book_(book) {}
+    void see_point(const Resource& resource, std::int64_t time_ms);
+    void see_span(const Resource& resource, std::int64_t start_ms, std::int64_t end_ms);
+    // The rows as they will be, by key.
+    std::map<std::string, PresenceRow> finish();
+
+   private:
+    struct Seen {
+      PresenceRow row;
+      std::int64_t newest_point_ms = 0;
+    };
+    Seen& seen(const Resource& resource);
+    const PresenceBook& book_;
+    std::map<std::string, Seen> seen_;
+    const Resource* before_ = nullptr;
+    Seen* before_seen_ = nullptr;
+  };
+
+  void set(const std::string& key, PresenceRow row) { rows_[key] = std::move(row); }
+  std::vector<Presence> all() const;
+  std::vector<std::string> older_than(std::int64_t time_ms) const;
+  void erase(const std::string& key) { rows_.erase(key); }
+
+ private:
+  std::map<std::string, PresenceRow> rows_;
+};
+
+std::string presence_key(const Resource& resource);
+
+} // namespace coalmine::store

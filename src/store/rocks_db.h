@@ -1,0 +1,72 @@
+// The thin wall around RocksDB: ordered bytes in five families, one atomic write, a background sync.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace coalmine::store {
+
+// docs/formats.md says what is in each.
+enum class Family : std::uint8_t { log, series, chunks, spans, meta };
+inline constexpr std::array<std::string_view, 5> kFamilyNames = {"log", "series", "chunks", "spans", "meta"};
+
+// What one write does, in order; all of it or nothing.
+class WriteSet {
+ public:
+  enum class Kind : std::uint8_t { put, erase, erase_range };
+  struct Op {
+    Kind kind;
+    Family family;
+    std::string key;
+    std::string value; // erase_range: the first key that stays
+  };
+  void put(Family family, std::string key, std::string value) {
+    ops_.push_back({Kind::put, family, std::move(key), std::move(value)});
+  }
+  void erase(Family family, std::string key) { ops_.push_back({Kind::erase, family, std::move(key), {}}); }
+  void erase_range(Family family, std::string from, std::string to) {
+    ops_.push_back({Kind::erase_range, family, std::move(from), std::move(to)});
+  }
+  bool empty() const { return ops_.empty(); }
+  const std::vector<Op>& ops() const { return ops_; }
+
+ private:
+  std::vector<Op> ops_;
+};
+
+// Thread-safe. Tests put a failing one in front of the real one.
+class Database {
+ public:
+  virtual ~Database() = default;
+
+  // In the operating system's hands when it returns, so that it survives the death of this process. unavailable: nothing of it was
+  // applied and the same may be tried again.
+  virtual Status write(const WriteSet& set) = 0;
+  virtual Result<std::optional<std::string>> get(Family family, std::string_view key) const = 0;
+  // As many answers as keys. A value that cannot be read is data_loss only for itself: it is nullopt and counted in damaged().
+  virtual std::vector<std::optional<std::string>> get_many(Family family, const std::vector<std::string>& keys) const = 0;
+  // Calls visit for every key in [from, to) in order until it returns false. to "": to the end. data_loss: the files are damaged
+  // where the scan stopped; what was visited is sound.
+  using Visit = std::function<bool(std::string_view key, std::string_view value)>;
+  virtual Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const = 0;
+
+  virtual Status sync() = 0;
+  // Gives the space of an erased range back to the file system. Slow.
+  virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
+  virtual std::uint64_t disk_bytes() const = 0;
+  virtual std::uint64_t damaged() const = 0;
+};
+
+// sync_interval_ms <= 0: every write is synced before it returns.
+Result<std::unique_ptr<Database>> open_rocks(const std::string& directory, std::int64_t sync_interval_ms);
+
+} // namespace coalmine::store

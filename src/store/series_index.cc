@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/series_index.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/bytes.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::uint8_t kRowVersion = 1;
+constexpr int kRefusalsPerCount = 1000;
+
+std::uint64_t identity_of(std::uint64_t labels_hash, Source source, MetricKind kind) {
+  const auto extra = static_cast<std::uint64_t>(source) * 8 + static_cast<std::uint64_t>(kind) + 1;
+  return labels_hash ^ (extra * 0x9e3779b97f4a7c15ULL);
+}
+
+void sort_unique(std::vector<std::uint64_t>& ids) {
+  std::ranges::sort(ids);
+  ids.erase(std::ranges::unique(ids).begin(), ids.end());
+}
+
+} // namespace
+
+std::string instance_key(const Labels& labels) {
+  return fmt::format("{}\xff{}\xff{}\xff{}", labels.get("service_name"), labels.get("deployment_track"), labels.get("service_version"),
+                     labels.get("instance"));
+}
+
+bool is_request_metric(std::string_view name) { return name == kRequestsName || name == kErrorsName || name == kDurationName; }
+
+std::string encode_series(const SeriesInfo& info) {
+  std::string out;
+  ByteWriter w(out);
+  w.u8(kRowVersion);
+  w.u8(static_cast<std::uint8_t>(info.kind));
+  w.u8(static_cast<std::uint8_t>(info.source));
+  w.u8(info.filler ? 1 : 0);
+  w.text(info.otel_name);
+  w.text(info.unit);
+  w.text(info.help);
+  w.varint(info.labels->size());
+  for (const auto& [name, value] : *info.labels) {
+    w.text(name);
+    w.text(value);
+  }
+  return out;
+}
+
+Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
+  ByteReader r(bytes);
+  SeriesInfo out;
+  out.id = id;
+  out.stored = true;
+  const auto version = r.u8();
+  const auto kind = r.u8();
+  const auto source = r.u8();
+  const auto flags = r.u8();
+  out.otel_name = r.text();
+  out.unit = r.text();
+  out.help = r.text();
+  std::vector<Labels::Pair> pairs;
+  const auto count = r.varint();
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    std::string name(r.text());
+    pairs.emplace_back(std::move(name), r.text());
+  }
+  if (!r.ok() || !r.done() || version != kRowVersion || kind > 3 || source > 2 || flags > 1) {
+    return fail(ErrorCode::data_loss, fmt::format("the row of series {} is damaged", id.value));
+  }
+  out.kind = static_cast<MetricKind>(kind);
+  out.source = static_cast<Source>(source);
+  out.filler = flags == 1;
+  out.labels = std::make_shared<const Labels>(std::move(pairs));
+  return out;
+}
+
+SeriesInfo* SeriesIndex::find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) const {
+  const auto [begin, end] = by_identity_.equal_range(identity_of(labels_hash, source, kind));
+  for (auto it = begin; it != end; ++it) {
+    SeriesInfo* info = it->second;
+    if (info->source == source && info->kind == kind && *info->labels == labels) return info;
+  }
+  return nullptr;
+}
+
+SeriesInfo* SeriesIndex::get(SeriesId id) const {
+  const auto it = series_.find(id.value);
+  return it == series_.end() ? nullptr : it->second.get();
+}
+
+Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info) {
+  const std::string service(info.labels->get("service_name"));
+  if (size_of(service) >= max_per_service_) return std::unexpected(limit_error(service));
+  if (info.id.value == 0) info.id = SeriesId{next_id_};
+  return insert(std::move(info));
+}
+
+SeriesInfo* SeriesIndex::restore(SeriesInfo info) { return insert(std::move(info)); }
+
+SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
+  const std::uint64_t id = info.id.value;
+  next_id_ = std::max(next_id_, id + 1);
+  auto& slot = series_[id];
+  slot = std::make_unique<SeriesInfo>(std::move(info));
+  by_identity_.emplace(identity_of(slot->labels->hash(), slot->source, slot->kind), slot.get());
+  for (const auto& [name, value] : *slot->labels) {
+    auto& ids = postings_[name][value];
+    if (ids.empty() || ids.back() < id) {
+      ids.push_back(id);
+    } else {
+      ids.insert(std::ranges::lower_bound(ids, id), id);
+    }
+  }
+  ++per_service_[std::string(slot->labels->get("service_name"))];
+  if (is_request_metric(slot->labels->metric_name())) request_metrics_[instance_key(*slot->labels)].push_back(slot.get());
+  return slot.get();
+}
+
+void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
+  std::map<std::pair<std::string, std::string>, std::set<std::uint64_t>> gone;
+  for (const auto id : ids) {
+    const auto it = series_.find(id.value);
+    if (it == series_.end()) continue;
+    const SeriesInfo& info = *it->second;
+    for (const auto& pair : *info.labels) gone[pair].insert(id.value);
+    const auto [begin, end] = by_identity_.equal_range(identity_of(info.labels->hash(), info.source, info.kind));
+    for (auto entry = begin; entry != end; ++entry) {
+      if (entry->second == &info) {
+        by_identity_.erase(entry);
+        break;
+      }
+    }
+    const std::string service(info.labels->get("service_name"));
+    if (--per_service_[service] == 0) per_service_.erase(service);
+    refusals_.erase(service);
+    if (is_request_metric(info.labels->metric_name())) {
+      const auto instance = request_metrics_.find(instance_key(*info.labels));
+      std::erase(instance->second, &info);
+      if (instance->second.empty()) request_metrics_.erase(instance);
+    }
+    series_.erase(it);
+  }
+  for (const auto& [pair, dead] : gone) {
+    auto& values = postings_[pair.first];
+    auto& posting = values[pair.second];
+    std::erase_if(posting, [&](std::uint64_t id) { return dead.contains(id); });
+    if (posting.empty()) values.erase(pair.second);
+    if (values.empty()) postings_.erase(pair.first);
+  }
+}
+
+std::size_t SeriesIndex::size_of(const std::string& service) const {
+  const auto it = per_service_.find(service);
+  return it == per_service_.end() ? 0 : it->second;
+}
+
+Error SeriesIndex::limit_error(const std::string& service) const {
+  auto& [message, left] = refusals_[service];
+  if (left-- <= 0) {
+    std::map<std::string_view, std::set<std::string_view>> values;
+    const auto of_service = postings_.find("service_name");
+    const Ids* ids = nullptr;
+    if (of_service != postings_.end()) {
+      if (const auto posting = of_service->second.find(service); posting != of_service->second.end()) ids = &posting->second;
+    }
+    if (ids != nullptr) {
+      for (const auto id : *ids) {
+        for (const auto& [name, value] : *get(SeriesId{id})->labels) values[name].insert(value);
+      }
+    }
+    const auto most = std::ranges::max_element(values, {}, [](const auto& entry) { return entry.second.size(); });
+    const std::string worst = most == values.end() ? "" : fmt::format("; its label {} has {} values, the most of all", most->first, most->second.size());
+    message = fmt::format("service {} has {} metric series, which is the limit{}: drop that attribute in the application or a collector, "
+                          "or raise the limit of series per service",
+                          service, size_of(service), worst);
+    left = kRefusalsPerCount;
+  }
+  return {ErrorCode::resource_exhausted, message};
+}
+
+// Keeps of the candidates (of all series, when first) those with a value that matches. Only for matchers that do not match "".
+bool SeriesIndex::narrow(const CompiledMatcher& matcher, Ids& candidates, bool first) const {
+  const auto label = postings_.find(matcher.name());
+  Ids found;
+  if (label != postings_.end()) {
+    if (const auto* only = matcher.only_value()) {
+      if (const auto posting = label->second.find(*only); posting != label->second.end()) found = posting->second;
+    } else {
+      for (const auto& [value, ids] : label->second) {
+        if (matcher.matches(value)) found.insert(found.end(), ids.begin(), ids.end());
+      }
+      sort_unique(found);
+    }
+  }
+  if (first) {
+    candidates = std::move(found);
+  } else {
+    Ids both;
+    std::ranges::set_intersection(candidates, found, std::back_inserter(both));
+    candidates = std::move(both);
+  }
+  return !candidates.empty();
+}
+
+std::vector<const SeriesInfo*> SeriesIndex::match(const std::vector<CompiledMatcher>& matchers) const {
+  std::vector<const SeriesInfo*> out;
+  Ids candidates;
+  bool first = true;
+  for (const auto& matcher : matchers) {
+    if (matcher.matches_empty()) continue;
+    if (!narrow(matcher, candidates, first)) return out;
+    first = false;
+  }
+  if (first) {
+    for (const auto& [id, info] : series_) candidates.push_back(id);
+  }
+  // What also matches a missing label cannot be answered from postings alone; each value is tried once.
+  std::vector<std::pair<const CompiledMatcher*, std::unordered_map<std::string_view, bool>>> rest;
+  for (const auto& matcher : matchers) {
+    if (matcher.matches_empty()) rest.emplace_back(&matcher, std::unordered_map<std::string_view, bool>());
+  }
+  out.reserve(candidates.size());
+  for (const auto id : candidates) {
+    const SeriesInfo* info = get(SeriesId{id});
+    const bool kept = std::ranges::all_of(rest, [&](auto& entry) {
+      const auto value = info->labels->get(entry.first->name());
+      const auto [it, added] = entry.second.try_emplace(value, false);
+      if (added) it->second = entry.first->matches(value);
+      return it->second;
+    });
+    if (kept) out.push_back(info);
+  }
+  return out;
+}
+
+std::vector<const SeriesInfo*> SeriesIndex::request_metrics(const std::string& instance) const {
+  const auto it = request_metrics_.find(instance);
+  return it == request_metrics_.end() ? std::vector<const SeriesInfo*>() : it->second;
+}
+
+void SeriesIndex::for_each(const std::function<void(const SeriesInfo&)>& visit) const {
+  for (const auto& [id, info] : series_) visit(*info);
+}
+
+} // namespace coalmine::store

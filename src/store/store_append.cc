@@ -1,0 +1,144 @@
+// One append: drafted, written in one piece, then published.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "store/meta.h"
+#include "store/store_impl.h"
+
+namespace coalmine::store {
+namespace {
+
+std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
+
+} // namespace
+
+struct StoreImpl::Draft {
+  Draft(StoreImpl& store, const PresenceBook& book)
+      : stage(store.index_, store.state_mutex_, static_cast<const StoredSamples&>(store)), presence(book) {}
+
+  Stage stage;
+  PresenceBook::Draft presence;
+  std::map<std::string, PresenceRow> presence_rows;
+  SpanSegment segment;
+  SegmentSummary summary;
+  SegmentRef segment_ref;
+  std::vector<std::uint64_t> hashes; // of the segment's spans and logs
+  std::unordered_set<std::uint64_t> in_batch;
+  AppendResult result;
+  std::uint64_t record = 0; // 0: none
+  std::int64_t newest_sample_ms = INT64_MIN;
+};
+
+Result<AppendResult> StoreImpl::append(const Batch& batch) {
+  std::lock_guard lock(write_mutex_);
+  const std::int64_t now_ms = clock_.wall_ms();
+  Draft draft(*this, presence_);
+  take_points(batch, now_ms, draft);
+  take_spans(batch, now_ms, draft);
+  ingest_.flush(draft.stage);
+  const WriteSet writes = to_writes(draft);
+  if (!writes.empty()) {
+    if (auto written = database_->write(writes); !written) {
+      // The memory of totals ran ahead of the disk. It is read back from what is stored when next needed.
+      ingest_.forget();
+      refused_writes_total_.add();
+      return std::unexpected(std::move(written).error());
+    }
+  }
+  publish(draft);
+  rejected_total_.add(static_cast<double>(draft.result.rejected_points + draft.result.rejected_spans + draft.result.rejected_logs));
+  return std::move(draft.result);
+}
+
+void StoreImpl::take_points(const Batch& batch, std::int64_t now_ms, Draft& draft) {
+  const AcceptWindow window{now_ms - options_.accept_late_ms, now_ms + options_.accept_future_ms};
+  Rejections rejections;
+  ingest_.points(draft.stage, batch.points, window, rejections);
+  draft.result.rejected_points = rejections.points;
+  draft.result.reason = std::move(rejections.reason);
+  for (const auto& point : batch.points) {
+    const std::int64_t time_ms = to_ms(point.time_ns);
+    if (!point.series || !point.series->resource || time_ms < window.from_ms || time_ms > window.to_ms) continue;
+    draft.presence.see_point(*point.series->resource, time_ms);
+  }
+}
+
+void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft) {
+  const std::int64_t from_ms = now_ms - options_.retention_ms;
+  const std::int64_t to_ms_limit = now_ms + options_.accept_future_ms;
+  const auto refuse = [&](std::string_view what, std::int64_t time_ms) {
+    if (!draft.result.reason.empty()) return;
+    draft.result.reason = fmt::format("a {} is dated {} ms since 1970, outside of what is kept, {} to {}: check the sender's clock", what,
+                                      time_ms, from_ms, to_ms_limit);
+  };
+  const auto fresh = [&](std::uint64_t hash) {
+    if (recent_spans_.contains(hash) || !draft.in_batch.insert(hash).second) return false;
+    draft.hashes.push_back(hash);
+    return true;
+  };
+  for (const auto& span : batch.spans) {
+    const std::int64_t start_ms = to_ms(span.start_ns);
+    if (std::max(start_ms, to_ms(span.end_ns)) < from_ms || start_ms > to_ms_limit) {
+      ++draft.result.rejected_spans;
+      refuse("span", start_ms);
+    } else if (fresh(span_hash(span.trace_id, span.span_id))) {
+      draft.segment.spans.push_back(span);
+      if (span.resource) draft.presence.see_span(*span.resource, start_ms, std::min(to_ms(span.end_ns), to_ms_limit));
+    }
+  }
+  const std::int64_t received_ms = batch.received_ms > 0 ? batch.received_ms : now_ms;
+  for (const auto& log : batch.logs) {
+    LogRecord copy = log;
+    if (copy.time_ns == 0) copy.time_ns = static_cast<std::uint64_t>(received_ms) * 1'000'000;
+    const std::int64_t time_ms = to_ms(copy.time_ns);
+    if (time_ms < from_ms || time_ms > to_ms_limit) {
+      ++draft.result.rejected_logs;
+      refuse("log record", time_ms);
+    } else if (fresh(log_hash(copy))) {
+      draft.segment.logs.push_back(std::move(copy));
+    }
+  }
+  ingest_.spans(draft.stage, draft.segment.spans, received_ms);
+  draft.segment_ref.received_ms = received_ms;
+}
+
+WriteSet StoreImpl::to_writes(Draft& draft) {
+  WriteSet out;
+  for (const auto* info : draft.stage.rows()) out.put(Family::series, number_key(info->id.value), encode_series(*info));
+  if (!draft.stage.samples().empty()) {
+    draft.record = next_record_;
+    for (const auto& staged : draft.stage.samples()) draft.newest_sample_ms = std::max(draft.newest_sample_ms, time_of(staged.sample));
+    out.put(Family::log, number_key(draft.record), encode_record(draft.stage.samples()));
+  }
+  if (!draft.segment.empty()) {
+    draft.summary = summarise(draft.segment);
+    draft.segment_ref.number = next_segment_;
+    out.put(Family::spans, segment_key('s', draft.segment_ref), encode_summary(draft.summary));
+    out.put(Family::spans, segment_key('d', draft.segment_ref), encode_segment(draft.segment));
+  }
+  draft.presence_rows = draft.presence.finish();
+  for (const auto& [key, row] : draft.presence_rows) out.put(Family::meta, std::string(kPresencePrefix) + key, encode_presence(row));
+  return out;
+}
+
+void StoreImpl::publish(Draft& draft) {
+  for (auto* info : draft.stage.rows()) info->stored = true;
+  ingest_.commit();
+  for (const auto hash : draft.hashes) recent_spans_.insert(hash);
+  spans_total_.add(static_cast<double>(draft.segment.spans.size()));
+  samples_total_.add(static_cast<double>(draft.stage.samples().size()));
+
+  std::unique_lock lock(state_mutex_);
+  if (draft.record != 0) {
+    ++next_record_;
+    log_records_.emplace_back(draft.record, draft.newest_sample_ms);
+    for (auto& [series, sample] : draft.stage.take_samples()) head_.upsert(series, std::move(sample));
+  }
+  if (!draft.segment.empty()) {
+    ++next_segment_;
+    segments_.add(draft.segment_ref, draft.summary);
+  }
+  for (auto& [key, row] : draft.presence_rows) presence_.set(key, std::move(row));
+}
+
+} // namespace coalmine::store

@@ -1,0 +1,126 @@
+// The store's parts put together. Private to this room and its tests.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/fair_shared_mutex.h"
+#include "store/head.h"
+#include "store/ingest.h"
+#include "store/presence_book.h"
+#include "store/rocks_db.h"
+#include "store/segment_list.h"
+#include "store/series_index.h"
+#include "store/stage.h"
+#include "store/store.h"
+
+namespace coalmine::store {
+
+inline constexpr std::uint64_t kSchemaVersion = 1;
+// Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
+inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
+
+// With a database of the caller's choice: the way in for tests that make writes fail.
+Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database);
+
+// Threads: append() and maintain() are writers and take turns under write_mutex_. What readers see (index_, head_, segments_,
+// presence_) changes only under write_mutex_ and state_mutex_ both, so that a writer may read it without state_mutex_.
+// Nothing waits for the disk under state_mutex_.
+class StoreImpl final : public Store, private StoredSamples {
+ public:
+  StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database);
+
+  Status load();
+
+  Result<AppendResult> append(const Batch& batch) override;
+  Result<std::vector<SeriesData>> select(const SelectRequest& request) const override;
+  std::vector<std::string> label_names(const SelectRequest& request) const override;
+  std::vector<std::string> label_values(std::string_view label, const SelectRequest& request) const override;
+  std::vector<MetricMetadata> metadata() const override;
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override;
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
+  std::vector<Presence> presence() const override;
+  StoreStats stats() const override;
+  Status maintain() override;
+
+ private:
+  // load
+  Status check_schema();
+  Status load_meta();
+  Status load_series();
+  Status load_chunks();
+  Status load_segments();
+  Status replay_log();
+  void replay_record(std::uint64_t number, std::string_view bytes);
+  void remember_recent_spans();
+  void damaged(std::string_view what, const std::string& why, double count = 1) const;
+
+  // append
+  struct Draft;
+  void take_points(const Batch& batch, std::int64_t now_ms, Draft& draft);
+  void take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft);
+  WriteSet to_writes(Draft& draft);
+  void publish(Draft& draft);
+
+  // StoredSamples
+  SampleRun read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const override;
+  std::optional<Sample> last_value(SeriesId id) const override;
+  bool in_head(SeriesId id, const Sample& sample) const override;
+
+  // select
+  struct Picked;
+  Result<std::vector<Picked>> pick(const SelectRequest& request) const;
+  bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
+  Source choose(const std::string& instance, std::string_view name, const SelectRequest& request) const;
+  Status fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const;
+  SampleRun decode(const std::string& bytes) const;
+
+  // spans
+  Result<SpanSegment> load_segment(const SegmentRef& ref) const;
+  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint64_t>& traces, std::int64_t from_ms, std::int64_t to_ms) const;
+
+  // maintain
+  Status seal(std::int64_t now_ms);
+  Status seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms);
+  Status finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms);
+  Status apply_retention(std::int64_t now_ms);
+  Status drop_older(std::int64_t time_ms, bool reclaim);
+  Status shrink(std::int64_t now_ms);
+  Status drop_dead_series(std::int64_t now_ms);
+
+  const Options options_;
+  const Clock& clock_;
+  const std::unique_ptr<Database> database_;
+  Counter& damaged_total_;
+  Counter& samples_total_;
+  Counter& spans_total_;
+  Counter& rejected_total_;
+  Counter& refused_writes_total_;
+
+  std::mutex maintain_mutex_; // one maintain() at a time; taken before the others
+  std::mutex write_mutex_;    // taken before state_mutex_
+  // Writers only.
+  Ingest ingest_;
+  RecentSpans recent_spans_;
+  std::uint64_t next_record_ = 1;
+  std::uint64_t next_chunk_ = 1;
+  std::uint64_t next_segment_ = 1;
+  std::uint64_t seal_record_ = 0;     // records below this number have their samples before sealed_before_ms_ in chunks
+  std::int64_t sealed_before_ms_ = 0;
+  std::deque<std::pair<std::uint64_t, std::int64_t>> log_records_; // number, newest sample
+
+  mutable FairSharedMutex state_mutex_;
+  SeriesIndex index_;
+  Head head_;
+  SegmentList segments_;
+  PresenceBook presence_;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,163 @@
+// Upkeep: old samples into chunks, the covered log away, retention by time and size, dead series.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <mutex>
+
+#include "base/log.h"
+#include "store/chunk_codec.h"
+#include "store/meta.h"
+#include "store/store_impl.h"
+
+namespace coalmine::store {
+namespace {
+
+// Series sealed under one hold of the write lock.
+constexpr std::size_t kSealSlice = 512;
+
+} // namespace
+
+Status StoreImpl::maintain() {
+  std::lock_guard one_at_a_time(maintain_mutex_);
+  const std::int64_t now_ms = clock_.wall_ms();
+  TRY(seal(now_ms));
+  TRY(apply_retention(now_ms));
+  TRY(shrink(now_ms));
+  return drop_dead_series(now_ms);
+}
+
+// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a chunk
+// and in the log too is the same sample twice.
+Status StoreImpl::seal(std::int64_t now_ms) {
+  const std::int64_t cutoff_ms = block_of(now_ms - kSealAgeMs);
+  std::vector<SeriesId> ids;
+  std::uint64_t seal_record = 0;
+  {
+    std::lock_guard lock(write_mutex_);
+    if (cutoff_ms <= sealed_before_ms_) return {};
+    seal_record = next_record_;
+    ids = head_.with_samples_before(cutoff_ms);
+  }
+  for (std::size_t begin = 0; begin < ids.size(); begin += kSealSlice) {
+    TRY(seal_slice(ids.data() + begin, ids.data() + std::min(ids.size(), begin + kSealSlice), cutoff_ms));
+  }
+  return finish_seal(seal_record, cutoff_ms);
+}
+
+Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms) {
+  std::lock_guard lock(write_mutex_);
+  WriteSet writes;
+  std::map<std::int64_t, std::vector<ChunkEntry>> by_block;
+  const std::uint64_t first_number = next_chunk_;
+  for (const auto* id = begin; id != end; ++id) {
+    const auto* series = head_.find(*id);
+    if (series == nullptr) continue;
+    // A run is cut at blocks, so that late samples of an older block do not stretch a chunk over several.
+    for (SampleRun rest = series->samples.slice(INT64_MIN, cutoff_ms - 1); !rest.empty();) {
+      const std::int64_t block = block_of(rest.first_ms());
+      for (auto& chunk : encode_chunks(rest.slice(block, block + kBlockMs - 1))) {
+        const ChunkRef ref{chunk.min_ms, chunk.max_ms, next_chunk_++};
+        writes.put(Family::chunks, chunk_key(*id, ref), std::move(chunk.bytes));
+        by_block[block].push_back({*id, ref});
+      }
+      rest.drop_before(block + kBlockMs);
+    }
+  }
+  if (by_block.empty()) return {};
+  for (const auto& [block, entries] : by_block) {
+    writes.put(Family::chunks, chunk_list_key(block, entries.front().ref.number), encode_chunk_list(entries));
+  }
+  if (auto written = database_->write(writes); !written) {
+    next_chunk_ = first_number;
+    return written;
+  }
+  std::unique_lock state(state_mutex_);
+  for (const auto& [block, entries] : by_block) {
+    for (const auto& entry : entries) head_.add_chunk(entry.series, entry.ref);
+  }
+  for (const auto* id = begin; id != end; ++id) head_.drop_samples_before(*id, cutoff_ms);
+  return {};
+}
+
+Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms) {
+  std::lock_guard lock(write_mutex_);
+  std::size_t covered = 0;
+  while (covered < log_records_.size() && log_records_[covered].first < seal_record && log_records_[covered].second < cutoff_ms) ++covered;
+  WriteSet writes;
+  writes.put(Family::meta, std::string(kSealKey), number_row(seal_record, static_cast<std::uint64_t>(cutoff_ms)));
+  if (covered > 0) writes.erase_range(Family::log, "", number_key(log_records_[covered - 1].first + 1));
+  TRY(database_->write(writes));
+  seal_record_ = seal_record;
+  sealed_before_ms_ = cutoff_ms;
+  log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
+  return {};
+}
+
+Status StoreImpl::apply_retention(std::int64_t now_ms) { return drop_older(now_ms - options_.retention_ms, false); }
+
+Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
+  const std::int64_t block = block_of(time_ms);
+  WriteSet writes;
+  {
+    std::lock_guard lock(write_mutex_);
+    const auto oldest_block = head_.oldest_block();
+    const auto oldest_segment = segments_.oldest_received_ms();
+    const bool chunks = oldest_block && *oldest_block < block;
+    const bool spans = oldest_segment && *oldest_segment < time_ms;
+    const auto stale = head_.with_samples_before(time_ms);
+    if (chunks) {
+      for (const char kind : {'c', 'l'}) writes.erase_range(Family::chunks, std::string(1, kind), block_key(kind, block));
+    }
+    if (spans) {
+      for (const char kind : {'s', 'd'}) writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, time_ms));
+    }
+    if (!writes.empty()) TRY(database_->write(writes));
+    std::unique_lock state(state_mutex_);
+    if (chunks) head_.drop_chunks_before(time_ms);
+    if (spans) segments_.drop_before(time_ms);
+    for (const auto id : stale) head_.drop_samples_before(id, time_ms);
+  }
+  if (!reclaim) return {};
+  for (const auto& op : writes.ops()) TRY(database_->reclaim(op.family, op.key, op.value));
+  return {};
+}
+
+// The oldest block goes first, of chunks and spans alike, until the directory fits or there is nothing left that may go.
+Status StoreImpl::shrink(std::int64_t now_ms) {
+  while (database_->disk_bytes() > options_.retention_bytes) {
+    std::optional<std::int64_t> oldest;
+    {
+      std::lock_guard lock(write_mutex_);
+      oldest = head_.oldest_block();
+      if (const auto segment = segments_.oldest_received_ms(); segment && (!oldest || *segment < *oldest)) oldest = block_of(*segment);
+    }
+    // The present block stays: a store that is too small for it has to be made larger.
+    if (!oldest || *oldest + kBlockMs > block_of(now_ms)) break;
+    log_info("retention by size drops the oldest telemetry", {{"before_ms", std::to_string(*oldest + kBlockMs)}});
+    TRY(drop_older(*oldest + kBlockMs, true));
+  }
+  return {};
+}
+
+Status StoreImpl::drop_dead_series(std::int64_t now_ms) {
+  std::lock_guard lock(write_mutex_);
+  std::vector<SeriesId> dead;
+  index_.for_each([&](const SeriesInfo& info) {
+    const auto* series = head_.find(info.id);
+    if (series == nullptr || (series->samples.empty() && series->chunks.empty())) dead.push_back(info.id);
+  });
+  const auto gone = presence_.older_than(now_ms - options_.retention_ms);
+  if (dead.empty() && gone.empty()) return {};
+  WriteSet writes;
+  for (const auto id : dead) writes.erase(Family::series, number_key(id.value));
+  for (const auto& key : gone) writes.erase(Family::meta, std::string(kPresencePrefix) + key);
+  writes.put(Family::meta, std::string(kNextSeriesKey), number_row(index_.next_id().value));
+  TRY(database_->write(writes));
+  if (!dead.empty()) ingest_.forget(); // it holds pointers into the index
+  std::unique_lock state(state_mutex_);
+  index_.remove(dead);
+  for (const auto id : dead) head_.erase(id);
+  for (const auto& key : gone) presence_.erase(key);
+  return {};
+}
+
+} // namespace coalmine::store

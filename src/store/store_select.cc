@@ -1,0 +1,264 @@
+// Reading series: matchers, the choice of one source an instance, samples of chunks and head together.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <shared_mutex>
+
+#include "store/chunk_codec.h"
+#include "store/store_impl.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans}; // best first
+// Series whose samples are copied under one hold of the lock.
+constexpr std::size_t kSlice = 256;
+
+bool overlaps(const ChunkRef& ref, std::int64_t from_ms, std::int64_t to_ms) { return ref.max_ms >= from_ms && ref.min_ms <= to_ms; }
+
+} // namespace
+
+struct StoreImpl::Picked {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels;
+  MetricKind kind;
+  Source source;
+  std::string unit;
+};
+
+SampleRun StoreImpl::decode(const std::string& bytes) const {
+  auto run = decode_chunk(bytes);
+  if (run) return std::move(*run);
+  damaged("chunks", run.error().message);
+  return {};
+}
+
+SampleRun StoreImpl::read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const {
+  SampleRun out;
+  const auto* series = head_.find(id);
+  if (series == nullptr) return out;
+  for (const auto& ref : series->chunks) {
+    if (!overlaps(ref, from_ms, to_ms)) continue;
+    const auto bytes = database_->get(Family::chunks, chunk_key(id, ref));
+    if (!bytes) {
+      damaged("chunks", bytes.error().message);
+    } else if (*bytes) {
+      out.overlay(decode(**bytes).slice(from_ms, to_ms));
+    }
+  }
+  out.overlay(series->samples.slice(from_ms, to_ms));
+  return out;
+}
+
+std::optional<Sample> StoreImpl::last_value(SeriesId id) const {
+  const auto* series = head_.find(id);
+  if (series == nullptr) return std::nullopt;
+  const auto newest_of = [](const SampleRun& run) -> std::optional<Sample> {
+    const auto newest = [](const auto& samples) -> std::optional<Sample> {
+      for (auto it = samples.rbegin(); it != samples.rend(); ++it) {
+        if (const Sample sample = *it; !is_stale(sample)) return sample;
+      }
+      return std::nullopt;
+    };
+    if (!run.floats.empty()) return newest(run.floats);
+    if (!run.classic.empty()) return newest(run.classic);
+    return newest(run.exponential);
+  };
+  auto best = newest_of(series->samples);
+  // A late chunk may be older than one before it, so that the newest is not simply the last.
+  auto refs = series->chunks;
+  std::ranges::stable_sort(refs, std::greater{}, &ChunkRef::max_ms);
+  for (const auto& ref : refs) {
+    if (best && time_of(*best) >= ref.max_ms) break;
+    const auto found = newest_of(read(id, ref.min_ms, ref.max_ms));
+    if (found && (!best || time_of(*found) > time_of(*best))) best = found;
+  }
+  return best;
+}
+
+bool StoreImpl::in_head(SeriesId id, const Sample& sample) const {
+  const auto* series = head_.find(id);
+  return series != nullptr && series->samples.contains(sample);
+}
+
+bool StoreImpl::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const {
+  const auto* series = head_.find(id);
+  if (series == nullptr || from_ms > to_ms) return false;
+  if (series->samples.count(from_ms, to_ms) > 0) return true;
+  const auto within = [&](std::int64_t time_ms) { return time_ms >= from_ms && time_ms <= to_ms; };
+  bool unsure = false;
+  for (const auto& ref : series->chunks) {
+    if (within(ref.min_ms) || within(ref.max_ms)) return true;
+    unsure = unsure || overlaps(ref, from_ms, to_ms);
+  }
+  return unsure && !read(id, from_ms, to_ms).empty();
+}
+
+Source StoreImpl::choose(const std::string& instance, std::string_view name, const SelectRequest& request) const {
+  const auto metrics = index_.request_metrics(instance);
+  const auto has = [&](Source source, std::string_view metric) {
+    return std::ranges::any_of(metrics, [&](const SeriesInfo* info) {
+      return info->source == source && info->labels->metric_name() == metric && has_samples(info->id, request.from_ms, request.to_ms);
+    });
+  };
+  std::size_t at = 0;
+  while (at < kSources.size() && !has(kSources[at], kRequestsName)) ++at;
+  if (at == kSources.size()) at = 0; // nobody counts requests: whoever has this metric
+  const bool counted = has(kSources[at], kRequestsName);
+  if (counted && name != kDurationName) return kSources[at];
+  for (std::size_t i = at; i < kSources.size(); ++i) {
+    if (has(kSources[i], name)) return kSources[i];
+  }
+  return kSources[at];
+}
+
+Result<std::vector<StoreImpl::Picked>> StoreImpl::pick(const SelectRequest& request) const {
+  TRY_ASSIGN(const auto matchers, compile_all(request.matchers));
+  std::vector<Picked> out;
+  std::map<std::pair<std::string, std::string_view>, Source> chosen;
+  std::shared_lock lock(state_mutex_);
+  const auto matched = index_.match(matchers);
+  out.reserve(matched.size());
+  for (const auto* info : matched) {
+    const auto name = info->labels->metric_name();
+    if (request.choose_source && is_request_metric(name)) {
+      auto key = std::pair(instance_key(*info->labels), name);
+      auto it = chosen.find(key);
+      if (it == chosen.end()) {
+        const Source source = choose(key.first, name, request);
+        it = chosen.emplace(std::move(key), source).first;
+      }
+      if (it->second != info->source) continue;
+    }
+    if (!has_samples(info->id, request.from_ms, request.to_ms)) continue;
+    out.push_back({info->id, info->labels, info->kind, info->source, info->unit});
+  }
+  return out;
+}
+
+Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) const {
+  TRY_ASSIGN(auto picked, pick(request));
+  std::vector<SeriesData> out;
+  out.reserve(picked.size());
+  if (request.with_samples) {
+    TRY(fill(picked, request, out));
+    return out;
+  }
+  for (auto& p : picked) {
+    SeriesData data;
+    data.id = p.id;
+    data.labels = std::move(p.labels);
+    data.kind = p.kind;
+    data.source = p.source;
+    data.unit = std::move(p.unit);
+    out.push_back(std::move(data));
+  }
+  return out;
+}
+
+Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const {
+  std::size_t total = 0;
+  for (std::size_t begin = 0; begin < picked.size(); begin += kSlice) {
+    const std::size_t end = std::min(picked.size(), begin + kSlice);
+    std::vector<SampleRun> recent(end - begin);
+    std::vector<std::string> keys;
+    std::vector<std::size_t> owner; // of each key, relative to begin
+    {
+      std::shared_lock lock(state_mutex_);
+      for (std::size_t i = begin; i < end; ++i) {
+        const auto* series = head_.find(picked[i].id);
+        if (series == nullptr) continue;
+        total += series->samples.count(request.from_ms, request.to_ms);
+        if (total > request.max_samples) break;
+        recent[i - begin] = series->samples.slice(request.from_ms, request.to_ms);
+        for (const auto& ref : series->chunks) {
+          if (!overlaps(ref, request.from_ms, request.to_ms)) continue;
+          keys.push_back(chunk_key(picked[i].id, ref));
+          owner.push_back(i - begin);
+        }
+      }
+    }
+    std::vector<SampleRun> older(end - begin);
+    const auto chunks = keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, keys);
+    for (std::size_t k = 0; k < chunks.size() && total <= request.max_samples; ++k) {
+      if (!chunks[k]) continue; // retention was quicker
+      auto run = decode(*chunks[k]).slice(request.from_ms, request.to_ms);
+      total += run.size();
+      older[owner[k]].overlay(std::move(run));
+    }
+    if (total > request.max_samples) {
+      return fail(ErrorCode::resource_exhausted, fmt::format("the query needs more than {} samples: narrow its matchers or its time range",
+                                                             request.max_samples));
+    }
+    for (std::size_t i = begin; i < end; ++i) {
+      auto& run = older[i - begin];
+      run.overlay(std::move(recent[i - begin]));
+      if (run.empty()) continue;
+      auto& p = picked[i];
+      out.push_back({p.id, std::move(p.labels), p.kind, p.source, std::move(p.unit), std::move(run.floats), std::move(run.classic),
+                     std::move(run.exponential)});
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> StoreImpl::label_names(const SelectRequest& request) const {
+  const auto picked = pick(request);
+  std::set<std::string> names;
+  if (picked) {
+    for (const auto& p : *picked) {
+      for (const auto& [name, value] : *p.labels) names.insert(name);
+    }
+  }
+  return {names.begin(), names.end()};
+}
+
+std::vector<std::string> StoreImpl::label_values(std::string_view label, const SelectRequest& request) const {
+  const auto picked = pick(request);
+  std::set<std::string> values;
+  if (picked) {
+    for (const auto& p : *picked) {
+      if (const auto value = p.labels->get(label); !value.empty()) values.emplace(value);
+    }
+  }
+  return {values.begin(), values.end()};
+}
+
+std::vector<MetricMetadata> StoreImpl::metadata() const {
+  std::map<std::string, MetricMetadata> by_name;
+  std::shared_lock lock(state_mutex_);
+  index_.for_each([&](const SeriesInfo& info) {
+    auto& entry = by_name[std::string(info.labels->metric_name())];
+    // What an application says of its own metric counts more than what we derived or filled in.
+    const bool own = info.source == Source::sent && !info.filler;
+    if (entry.name.empty() || (own && entry.help.empty())) {
+      entry = {std::string(info.labels->metric_name()), info.kind, info.unit, info.help};
+    }
+  });
+  std::vector<MetricMetadata> out;
+  out.reserve(by_name.size());
+  for (auto& [name, entry] : by_name) out.push_back(std::move(entry));
+  return out;
+}
+
+std::vector<Presence> StoreImpl::presence() const {
+  std::shared_lock lock(state_mutex_);
+  return presence_.all();
+}
+
+StoreStats StoreImpl::stats() const {
+  StoreStats out;
+  out.disk_bytes = database_->disk_bytes();
+  std::shared_lock lock(state_mutex_);
+  out.series = index_.size();
+  out.head_samples = head_.sample_count();
+  out.oldest_ms = head_.oldest_ms();
+  out.newest_ms = std::max(head_.newest_ms(), segments_.newest_start_ms());
+  if (const auto oldest = segments_.oldest_received_ms(); oldest && (out.oldest_ms == 0 || *oldest < out.oldest_ms)) out.oldest_ms = *oldest;
+  return out;
+}
+
+} // namespace coalmine::store

@@ -1,0 +1,139 @@
+// Reading spans: newest first, and whole traces with their exception logs.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <map>
+#include <shared_mutex>
+
+#include "store/store_impl.h"
+
+namespace coalmine::store {
+namespace {
+
+// Logs of a trace come through another exporter than its spans; they are looked for around the spans' time only.
+constexpr std::int64_t kLogsBeforeMs = 60 * 1000;
+constexpr std::int64_t kLogsAfterMs = 10 * 60 * 1000;
+
+std::int64_t start_ms(const Span& span) { return static_cast<std::int64_t>(span.start_ns / 1'000'000); }
+
+bool is_entry(const Span& span) { return span.kind == SpanKind::server || span.kind == SpanKind::consumer; }
+
+// Which of two matching spans of one trace stands for it: the request itself rather than a part of it.
+bool stands_better(const Span& a, const Span& b) {
+  if (is_entry(a) != is_entry(b)) return is_entry(a);
+  return a.start_ns < b.start_ns;
+}
+
+// The n-th newest of the traces found so far; INT64_MIN while there are fewer.
+std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& found, std::size_t n) {
+  if (found.size() < n || n == 0) return INT64_MIN;
+  std::vector<std::int64_t> starts;
+  starts.reserve(found.size());
+  for (const auto& [id, best] : found) starts.push_back(best.first);
+  std::ranges::nth_element(starts, starts.begin() + static_cast<std::ptrdiff_t>(n - 1), std::greater{});
+  return starts[n - 1];
+}
+
+void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>& segments) {
+  std::map<std::pair<TraceId, SpanId>, StoredSpan*> by_id;
+  for (auto& stored : spans) by_id.emplace(std::pair(stored.span.trace_id, stored.span.span_id), &stored);
+  for (const auto& segment : segments) {
+    for (const auto& log : segment.logs) {
+      const auto it = by_id.find({log.trace_id, log.span_id});
+      if (it != by_id.end()) it->second->logs.push_back(log);
+    }
+  }
+  for (auto& stored : spans) std::ranges::stable_sort(stored.logs, {}, &LogRecord::time_ns);
+}
+
+} // namespace
+
+Result<SpanSegment> StoreImpl::load_segment(const SegmentRef& ref) const {
+  TRY_ASSIGN(const auto bytes, database_->get(Family::spans, segment_key('d', ref)));
+  if (!bytes) return SpanSegment{}; // retention was quicker
+  return decode_segment(*bytes);
+}
+
+Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint64_t>& traces, std::int64_t from_ms,
+                                                          std::int64_t to_ms) const {
+  std::vector<SegmentRef> refs;
+  TRY(database_->scan(Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)), to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms),
+                      [&](auto key, auto value) {
+                        const auto ref = parse_segment_key(key);
+                        const auto summary = decode_summary(value);
+                        const auto listed = [&](std::uint64_t hash) { return std::ranges::binary_search(summary->traces, hash); };
+                        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
+                        return true;
+                      }));
+  std::vector<SpanSegment> out;
+  for (const auto& ref : refs) {
+    auto segment = load_segment(ref);
+    if (segment) {
+      out.push_back(std::move(*segment));
+    } else if (segment.error().code == ErrorCode::data_loss) {
+      damaged("spans", segment.error().message);
+    } else {
+      return std::unexpected(std::move(segment).error());
+    }
+  }
+  return out;
+}
+
+Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) const {
+  std::vector<SegmentRef> candidates;
+  {
+    std::shared_lock lock(state_mutex_);
+    candidates = segments_.candidates(filter);
+  }
+  std::map<TraceId, std::pair<std::int64_t, Span>> found; // newest matching start, and the span that stands for the trace
+  std::int64_t enough_ms = INT64_MIN;
+  for (const auto& ref : candidates) {
+    if (filter.limit == 0 || ref.max_start_ms < enough_ms) break; // all that follow are older than what we have
+    const auto segment = load_segment(ref);
+    if (!segment) {
+      if (segment.error().code != ErrorCode::data_loss) return std::unexpected(segment.error());
+      damaged("spans", segment.error().message);
+      continue;
+    }
+    for (const auto& span : segment->spans) {
+      if (!passes(filter, span)) continue;
+      const auto [it, added] = found.try_emplace(span.trace_id, start_ms(span), span);
+      if (added) continue;
+      it->second.first = std::max(it->second.first, start_ms(span));
+      if (stands_better(span, it->second.second)) it->second.second = span;
+    }
+    enough_ms = nth_newest(found, filter.limit);
+  }
+  std::vector<StoredSpan> out;
+  for (auto& [id, best] : found) out.push_back({std::move(best.second), {}});
+  std::ranges::sort(out, [](const StoredSpan& a, const StoredSpan& b) {
+    return a.span.start_ns != b.span.start_ns ? a.span.start_ns > b.span.start_ns : a.span.trace_id < b.span.trace_id;
+  });
+  if (out.size() > filter.limit) out.resize(filter.limit);
+  if (out.empty()) return out;
+
+  std::set<std::uint64_t> traces;
+  std::int64_t last_ms = 0;
+  for (const auto& stored : out) {
+    traces.insert(trace_hash(stored.span.trace_id));
+    last_ms = std::max({last_ms, start_ms(stored.span), static_cast<std::int64_t>(stored.span.end_ns / 1'000'000)});
+  }
+  TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs, last_ms + kLogsAfterMs));
+  attach_logs(out, segments);
+  return out;
+}
+
+Result<std::vector<StoredSpan>> StoreImpl::trace(const TraceId& id) const {
+  TRY_ASSIGN(auto segments, segments_with({trace_hash(id)}, 0, INT64_MAX));
+  std::vector<StoredSpan> out;
+  std::set<SpanId> seen;
+  for (auto& segment : segments) {
+    for (auto& span : segment.spans) {
+      if (span.trace_id == id && seen.insert(span.span_id).second) out.push_back({std::move(span), {}});
+    }
+  }
+  std::ranges::stable_sort(out, {}, [](const StoredSpan& stored) { return stored.span.start_ns; });
+  attach_logs(out, segments);
+  return out;
+}
+
+} // namespace coalmine::store
