@@ -1,0 +1,13 @@
+// The rollouts as metrics of this server at /metrics.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/self_metrics.h"
+#include "rollout/controller.h"
+
+namespace coalmine::serve {
+
+// coalmine_rollout_info, coalmine_rollout_step, coalmine_rollout_weight_ratio. rollouts must live as long as metrics is rendered.
+void register_rollout_metrics(SelfMetrics& metrics, const rollout::Controller& rollouts);
+
+} // namespace coalmine::serve
