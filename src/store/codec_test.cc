@@ -1,0 +1,217 @@
+// Everything that is written to disk comes back to the bit, and damage is noticed.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <random>
+
+#include "store/chunk_codec.h"
+#include "store/record_codec.h"
+#include "store/span_segment.h"
+#include "store/testing.h"
+
+namespace coalmine::store {
+namespace {
+
+std::int64_t any_start(std::mt19937_64& random, std::int64_t time) {
+  return random() % 3 == 0 ? 0 : time - static_cast<std::int64_t>(random() % 100'000);
+}
+
+double any_double(std::mt19937_64& random) {
+  switch (random() % 6) {
+    case 0: return stale_value();
+    case 1: return std::bit_cast<double>(random());
+    case 2: return -0.0;
+    case 3: return static_cast<double>(random() % 1000) / 8;
+    default: return static_cast<double>(random() % 100'000);
+  }
+}
+
+ClassicSample any_classic(std::mt19937_64& random, std::int64_t time, const BucketBounds& bounds) {
+  ClassicSample out{time, any_start(random, time), random() % 9 == 0, {}};
+  out.value.bounds = bounds;
+  for (std::size_t i = 0; i <= bounds->size(); ++i) out.value.counts.push_back(random() % 4 == 0 ? random() : random() % 50);
+  out.value.count = random() % 7 == 0 ? random() : 12;
+  out.value.sum = any_double(random);
+  return out;
+}
+
+ExponentialSample any_exponential(std::mt19937_64& random, std::int64_t time, std::size_t size) {
+  ExponentialSample out{time, any_start(random, time), random() % 9 == 0, {}};
+  out.value.scale = static_cast<std::int32_t>(random() % 3);
+  out.value.zero_threshold = any_double(random);
+  out.value.zero_count = random() % 10;
+  out.value.positive.offset = static_cast<std::int32_t>(random() % 3) - 1;
+  for (std::size_t i = 0; i < size; ++i) out.value.positive.counts.push_back(random() % 100);
+  if (random() % 2 == 0) out.value.negative = {-3, {random(), 2}};
+  out.value.count = random() % 1000;
+  out.value.sum = any_double(random);
+  return out;
+}
+
+SampleRun any_run(std::mt19937_64& random, std::size_t size) {
+  SampleRun run;
+  std::int64_t time = 1'700'000'000'000;
+  const auto kind = random() % 4;
+  auto bounds = testing::bounds({1, 2.5, 10});
+  for (std::size_t i = 0; i < size; ++i) {
+    time += random() % 4 == 0 ? static_cast<std::int64_t>(random() % 60'000) + 1 : 15'000;
+    if (kind == 0) (void)run.upsert(FloatSample{time, any_start(random, time), any_double(random)});
+    if (kind == 1) (void)run.upsert(FloatSample{time, 5, static_cast<double>(i * (random() % 10))});
+    if (kind == 2) {
+      if (random() % 50 == 0) bounds = testing::bounds({1, static_cast<double>(2 + random() % 5)});
+      (void)run.upsert(any_classic(random, time, bounds));
+    }
+    if (kind == 3) (void)run.upsert(any_exponential(random, time, random() % 5 == 0 ? 2 : 6));
+  }
+  return run;
+}
+
+void expect_same(const SampleRun& a, const SampleRun& b) {
+  ASSERT_EQ(a.floats.size(), b.floats.size());
+  ASSERT_EQ(a.classic.size(), b.classic.size());
+  ASSERT_EQ(a.exponential.size(), b.exponential.size());
+  for (std::size_t i = 0; i < a.floats.size(); ++i) ASSERT_TRUE(same(a.floats[i], b.floats[i])) << i;
+  for (std::size_t i = 0; i < a.classic.size(); ++i) ASSERT_TRUE(same(a.classic[i], b.classic[i])) << i;
+  for (std::size_t i = 0; i < a.exponential.size(); ++i) ASSERT_TRUE(same(a.exponential[i], b.exponential[i])) << i;
+}
+
+TEST(ChunkCodec, RandomRunsComeBack) {
+  std::mt19937_64 random(42);
+  for (int round = 0; round < 400; ++round) {
+    const SampleRun run = any_run(random, 1 + random() % 600);
+    SampleRun back;
+    for (const auto& chunk : encode_chunks(run)) {
+      auto decoded = decode_chunk(chunk.bytes);
+      ASSERT_TRUE(decoded);
+      EXPECT_LE(decoded->size(), kMaxChunkSamples);
+      EXPECT_EQ(decoded->first_ms(), chunk.min_ms);
+      EXPECT_EQ(decoded->last_ms(), chunk.max_ms);
+      back.overlay(std::move(*decoded));
+    }
+    expect_same(run, back);
+  }
+}
+
+TEST(ChunkCodec, RegularCountersAreSmall) {
+  SampleRun run;
+  for (int i = 0; i < 240; ++i) (void)run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, i * 37.0});
+  const auto chunks = encode_chunks(run);
+  ASSERT_EQ(chunks.size(), 1u);
+  EXPECT_LT(chunks[0].bytes.size(), 240u * 21 / 10) << "about two bytes a sample";
+}
+
+TEST(ChunkCodec, DamageIsNoticed) {
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 40; ++round) {
+    const auto bytes = encode_chunks(any_run(random, 20)).front().bytes;
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      auto flipped = bytes;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << (random() % 8)));
+      EXPECT_FALSE(decode_chunk(flipped));
+    }
+    EXPECT_FALSE(decode_chunk(std::string_view(bytes).substr(0, bytes.size() / 2)));
+  }
+  EXPECT_FALSE(decode_chunk(""));
+}
+
+TEST(RecordCodec, RandomRecordsComeBackAndDamageIsNoticed) {
+  std::mt19937_64 random(4);
+  const auto one = testing::bounds({1, 2});
+  const auto two = testing::bounds({5});
+  for (int round = 0; round < 100; ++round) {
+    std::vector<StagedSample> samples;
+    for (std::size_t i = random() % 30; i > 0; --i) {
+      const auto time = static_cast<std::int64_t>(random() % 3 == 0 ? random() : 1'700'000'000'000 + random() % 1000);
+      Sample sample = FloatSample{time, any_start(random, 1'700'000'000'000), any_double(random)};
+      if (random() % 3 == 0) sample = any_classic(random, time, random() % 2 == 0 ? one : two);
+      if (random() % 3 == 0) sample = any_exponential(random, time, 3);
+      samples.push_back({SeriesId{random() % 1000}, std::move(sample)});
+    }
+    const auto bytes = encode_record(samples);
+    const auto back = decode_record(bytes);
+    ASSERT_TRUE(back);
+    ASSERT_EQ(back->size(), samples.size());
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      EXPECT_EQ((*back)[i].series, samples[i].series);
+      ASSERT_EQ((*back)[i].sample.index(), samples[i].sample.index());
+      SampleRun a, b;
+      (void)a.upsert(samples[i].sample);
+      (void)b.upsert((*back)[i].sample);
+      expect_same(a, b);
+    }
+    auto flipped = bytes;
+    flipped[random() % flipped.size()] ^= 16;
+    EXPECT_FALSE(decode_record(flipped));
+  }
+}
+
+SpanSegment sample_segment() {
+  const auto canary = testing::resource("shop", "canary", "2");
+  SpanSegment out;
+  out.spans.push_back(testing::span(canary, 1, 1, 1000, 1500, SpanKind::server, StatusCode::error,
+                                    {{"http.route", std::string("/a")},
+                                     {"http.response.status_code", std::int64_t{503}},
+                                     {"ratio", 0.5},
+                                     {"flag", true},
+                                     {"raw", Bytes{"\x01\x02"}},
+                                     {"list", JsonText{"[1]"}},
+                                     {"none", std::monostate{}}}));
+  out.spans.back().events.push_back({testing::ns(1200), "exception", {{"exception.message", std::string("boom")}}});
+  out.spans.back().status_message = "no";
+  out.spans.back().trace_state = "a=b";
+  out.spans.back().flags = 257;
+  out.spans.push_back(testing::span(testing::resource("shop"), 2, 2, 3000, 2000, SpanKind::client));
+  LogRecord log;
+  log.resource = canary;
+  log.time_ns = testing::ns(1300);
+  log.trace_id.fill(3);
+  log.span_id.fill(1);
+  log.severity = 17;
+  log.body = "broken";
+  log.attributes = {{"exception.type", std::string("E")}};
+  out.logs.push_back(log);
+  return out;
+}
+
+TEST(SpanSegment, ComesBackWhole) {
+  const auto segment = sample_segment();
+  const auto bytes = encode_segment(segment);
+  const auto back = decode_segment(bytes);
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->spans.size(), 2u);
+  const auto& span = back->spans[0];
+  EXPECT_EQ(span.attributes, segment.spans[0].attributes);
+  EXPECT_EQ(span.resource->labels, segment.spans[0].resource->labels);
+  EXPECT_EQ(span.resource->track, "canary");
+  EXPECT_EQ(span.events[0].time_ns, testing::ns(1200));
+  EXPECT_EQ(span.events[0].attributes, segment.spans[0].events[0].attributes);
+  EXPECT_EQ(span.status_message, "no");
+  EXPECT_EQ(span.flags, 257u);
+  EXPECT_EQ(back->spans[1].end_ns, testing::ns(2000)) << "ends before it starts, as it was sent";
+  EXPECT_EQ(back->logs[0].body, "broken");
+  EXPECT_EQ(back->logs[0].attributes, segment.logs[0].attributes);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    auto flipped = bytes;
+    flipped[i] = static_cast<char>(flipped[i] ^ 2);
+    EXPECT_FALSE(decode_segment(flipped));
+  }
+}
+
+TEST(SpanSegment, SummaryTellsWhatIsInside) {
+  const auto summary = summarise(sample_segment());
+  EXPECT_EQ(summary.min_start_ms, 1000);
+  EXPECT_EQ(summary.max_start_ms, 3000);
+  ASSERT_EQ(summary.cohorts.size(), 2u);
+  EXPECT_EQ(summary.cohorts[0], (SegmentCohort{"shop", "canary", "2", true}));
+  EXPECT_EQ(summary.cohorts[1], (SegmentCohort{"shop", "stable", "1", false}));
+  EXPECT_EQ(summary.traces.size(), 3u) << "the log's trace counts too";
+  EXPECT_TRUE(std::ranges::is_sorted(summary.traces));
+  const auto back = decode_summary(encode_summary(summary));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->traces, summary.traces);
+  EXPECT_EQ(back->cohorts, summary.cohorts);
+}
+
+} // namespace
+} // namespace coalmine::store
