@@ -69,7 +69,11 @@ class FakeRollouts final : public rollout::Controller {
 class ServeTest : public ::testing::Test {
  protected:
   ServeTest() {
-    rollouts_.all.push_back({.id = {7}, .service = "shop", .canary_version = "2", .stable_version = "1", .reason = "because"});
+    rollout::RolloutStatus status;
+    status.id = {7};
+    status.service = "shop";
+    status.reason = "because";
+    rollouts_.all.push_back(std::move(status));
     options_.version = "1.2.3";
     store::SeriesData up;
     up.labels = std::make_shared<Labels>(Labels::of({{"__name__", "up"}, {"job", "a"}}));
