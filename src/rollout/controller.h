@@ -21,10 +21,12 @@
 namespace coalmine::rollout {
 
 enum class Phase {
-  progressing,   // moving to or watching a step
-  paused,        // weight held, waiting for a person
-  rolling_back,  // router is being set to 0
-  promoted, rolled_back, aborted, // terminal
+  progressing,  // moving to or watching a step
+  paused,       // weight held, waiting for a person
+  rolling_back, // router is being set to 0
+  promoted,
+  rolled_back,
+  aborted, // terminal
 };
 std::string_view to_string(Phase phase);
 bool is_terminal(Phase phase);
@@ -33,16 +35,16 @@ bool is_terminal(Phase phase);
 struct LogEntry {
   std::uint64_t sequence = 0;
   std::int64_t time_ms = 0;
-  std::string kind;   // started step weight_set look pause resume promote abort rollback promoted rolled_back notify router_error …
-  std::string text;   // one sentence
-  std::string actor;  // "coalmine", or who asked
+  std::string kind; // started step weight_set look pause resume promote abort rollback promoted rolled_back notify router_error …
+  std::string text; // one sentence
+  std::string actor; // "coalmine", or who asked
 };
 
 struct StepState {
   StepSpec spec;
   std::int64_t started_ms = 0; // when its weight was confirmed; 0: not yet
   std::int64_t ended_ms = 0;
-  std::string outcome;         // "", "passed", "failed", "skipped"
+  std::string outcome; // "", "passed", "failed", "skipped"
 };
 
 // A snapshot for pages, the CLI and JSON. A plain value.
@@ -55,16 +57,18 @@ struct RolloutStatus {
   std::size_t step = 0;
   std::vector<StepState> steps;
   double weight_asked = 0;
-  std::optional<double> weight_applied;     // read back; empty: unknown
-  std::optional<double> observed_split;     // canary share of requests in the step, from telemetry
-  std::int64_t observed_valid_ms = 0;       // analysis time accumulated in this step
+  std::optional<double> weight_applied;      // read back; empty: unknown
+  std::optional<double> observed_split;      // canary share of requests in the step, from telemetry
+  std::int64_t observed_valid_ms = 0;        // analysis time accumulated in this step
   std::optional<judge::Judgement> judgement; // the newest look
-  std::string reason;                       // the one sentence
+  std::string reason;                        // the one sentence
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
-  double time_to_rollback_ms = 0;           // from decision to weight 0 read back
+  double time_to_rollback_ms = 0; // from decision to weight 0 read back
   std::vector<LogEntry> log;
   std::string actor;
+  std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet
+  std::int64_t judged_ms = 0;
 };
 
 struct StartRequest {
@@ -85,18 +89,19 @@ struct ControllerDeps {
   SelfMetrics& metrics;
   // Called on an effect thread after every look; exports the seed's canary.analysis span. May be empty.
   std::function<void(const RolloutStatus&, const judge::Judgement&)> on_look;
+  // The newest version that the track's telemetry has named, for a start without versions; "" when none. May be empty.
+  std::function<std::string(const RolloutSpec&, bool canary)> newest_version;
 };
 
 struct ControllerOptions {
-  std::string journal_directory; // its own; made when missing
+  std::string journal_directory;          // its own; made when missing
   std::uint64_t reserve_bytes = 8u << 20; // kept free for the journal by a ballast file
 };
 
 class Controller {
  public:
   // Replays the journal, re-reads the routers of rollouts that were running, and goes on with them.
-  static Result<std::unique_ptr<Controller>> open(ControllerOptions options, ControllerDeps deps,
-                                                  std::vector<RolloutSpec> specs);
+  static Result<std::unique_ptr<Controller>> open(ControllerOptions options, ControllerDeps deps, std::vector<RolloutSpec> specs);
   virtual ~Controller() = default; // stops looking; weights stay as they are
 
   // All thread-safe. start: already_exists when the service has a running rollout; not_found when no spec names the service.

@@ -13,10 +13,10 @@
 namespace coalmine::rollout {
 
 struct StepSpec {
-  double weight = 0;              // 0..1
-  std::int64_t analyze_ms = 0;    // gate at its end; 0 only for the last step
-  double min_requests = 100;      // of the canary in the step before the gate may open
-  bool approve_manually = false;  // the gate also waits for `promote`
+  double weight = 0;             // 0..1
+  std::int64_t analyze_ms = 0;   // gate at its end; 0 only for the last step
+  double min_requests = 100;     // of the canary in the step before the gate may open
+  bool approve_manually = false; // the gate also waits for `promote`
 };
 
 // Resource attributes that tell a track's telemetry: {"deployment.track", "canary"}.
@@ -30,33 +30,33 @@ struct RouterSpec {
 struct NotifySpec {
   enum class Kind { webhook, slack } kind = Kind::webhook;
   std::string url;
-  std::string secret;               // webhook: HMAC-SHA256 key of X-Coalmine-Signature
-  std::vector<std::string> events;  // promoted, rolled_back, aborted, paused; empty: all
+  std::string secret;              // webhook: HMAC-SHA256 key of X-Coalmine-Signature
+  std::vector<std::string> events; // promoted, rolled_back, aborted, paused; empty: all
 };
 
 enum class PolicyAction { rollback, pause, notify };
 
 struct RolloutSpec {
   std::string service;
-  std::string environment;                                           // "" any
+  std::string environment; // "" any
   AttributeSelector canary = {{"deployment.track", "canary"}};
   AttributeSelector stable = {{"deployment.track", "stable"}};
-  std::vector<StepSpec> steps;                                       // ends at weight 1
+  std::vector<StepSpec> steps; // ends at weight 1
   std::string judge = "threshold";
   std::vector<judge::SignalSpec> signals;
-  double min_analysis_minutes = 10;                                  // for one-shot analyze; a rollout's steps carry their own
+  double min_analysis_minutes = 10; // for one-shot analyze; a rollout's steps carry their own
   double min_requests = 100;
   double min_route_requests = 100;
   std::int64_t analysis_window_ms = 10 * 60 * 1000;
   std::int64_t look_interval_ms = 5000;
   PolicyAction on_fail = PolicyAction::rollback;
-  std::int64_t no_data_grace_ms = 5 * 60 * 1000;                     // then paused and a person called; never promoted
-  std::int64_t extend_ms = 0;                                        // gate not decided: extend by this much (0: the step's own length)
-  int max_extends = 2;                                               // then pause
-  std::vector<std::string> ignore_routes;                            // /healthz …
+  std::int64_t no_data_grace_ms = 5 * 60 * 1000; // then paused and a person called; never promoted
+  std::int64_t extend_ms = 0;                    // gate not decided: extend by this much (0: the step's own length)
+  int max_extends = 2;                           // then pause
+  std::vector<std::string> ignore_routes;        // /healthz …
   RouterSpec router;
   std::vector<NotifySpec> notify;
-  std::string config_hash;                                           // sha256 of the text it came from, hex
+  std::string config_hash; // sha256 of the text it came from, hex
 };
 
 // Steps 5% 10m, 25% 10m, 50% 15m, 100% and the threshold judge with the seed's margins.

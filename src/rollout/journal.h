@@ -1,0 +1,80 @@
+// The durable record of every rollout: what happened, what was decided, who has still to be told.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "rollout/machine.h"
+
+namespace coalmine::rollout {
+
+// A message for one target, kept until it is delivered or given up. event_id is the same in every attempt, so that receivers can
+// drop what they have had.
+struct OutboxEntry {
+  std::string event_id; // "42-17-0": rollout, sequence, target
+  RolloutId id;
+  std::size_t target = 0; // index into spec.notify
+  bool is_signed = false; // a secret was configured; without it the message is not sent
+  std::string body;
+  std::int64_t created_ms = 0;
+  int attempts = 0;
+};
+
+// One step of one rollout: written whole or not at all.
+struct JournalRecord {
+  RolloutId id;
+  std::vector<LogEntry> lines; // at least one
+  std::string event_json;      // the event that led here (encode_event)
+  std::string state_json;      // the state after it (encode_state)
+  std::string spec_json;       // only with a rollout's first record
+  std::vector<OutboxEntry> outbox;
+  // Columns for people.
+  std::string service;
+  std::string canary_version;
+  std::string stable_version;
+  std::string phase;
+  std::size_t step = 0;
+  double weight_asked = 0;
+  std::string reason;
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;
+};
+
+struct StoredRollout {
+  State state;               // with its spec (without secrets)
+  std::vector<LogEntry> log; // lines that have a text, oldest first, at most kMaxLogLines
+};
+
+inline constexpr std::size_t kMaxLogLines = 500;
+
+// Thread-safe; every call may block on the disk, so none is made on the control thread. An interface so that simulations can keep
+// a journal in memory across simulated crashes.
+class Journal {
+ public:
+  virtual ~Journal() = default;
+  // All records in one transaction, on disk when it returns. On failure nothing was written.
+  virtual Status append(std::span<const JournalRecord> records) = 0;
+  // Every rollout that has not ended, and the newest that have, oldest first.
+  virtual Result<std::vector<StoredRollout>> load() = 0;
+  virtual Result<std::uint64_t> newest_id() = 0;
+  // The recorded events of one rollout (encode_event), in order: what fold() is fed.
+  virtual Result<std::vector<std::string>> events(RolloutId id) = 0;
+  virtual Result<std::vector<OutboxEntry>> undelivered() = 0;
+  // given_up false: delivered. Also when the entry is not (yet) in the journal.
+  virtual Status settle(const std::string& event_id, int attempts, bool given_up) = 0;
+};
+
+struct JournalOptions {
+  std::string directory; // made when missing, for the owner only; one process at a time
+  std::uint64_t reserve_bytes = 8u << 20;
+  bool sync = true; // false: faster and not safe against power loss; for simulations
+};
+// unavailable: another process has it; failed_precondition: written by a newer version; data_loss: damaged.
+Result<std::unique_ptr<Journal>> open_journal(JournalOptions options);
+
+} // namespace coalmine::rollout

@@ -1,0 +1,25 @@
+// One look of a rollout at the telemetry of both tracks.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "query/cohorts.h"
+#include "rollout/machine.h"
+
+namespace coalmine::rollout {
+
+// The judge of one step: it asks for as many requests as the step does, and for as long as the step lasts.
+std::unique_ptr<judge::Judge> make_step_judge(const State& state);
+
+// What a look needs, copied from the state on the control thread so that it can be taken on another.
+struct LookRequest {
+  std::shared_ptr<const RolloutSpec> spec;
+  std::string canary_version;
+  std::string stable_version;
+  effect::TakeLook look;
+};
+// Blocks as long as the source does. Never fails: a source that does not answer is a result too.
+LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge);
+
+} // namespace coalmine::rollout

@@ -1,0 +1,215 @@
+// The rollout as a pure state machine: step(state, event, now) -> {state, effects}. No I/O, no clock, no threads.
+//
+// Upward: the intent is recorded; only when the journal says it is on disk is the router told; only when the router has been read
+// back does the step's clock start. Downward: the router is told first, the record follows, and the router is told again every
+// second until it reads back 0.
+//
+// A State has a durable part and a volatile one (Live). The durable part changes only in steps that record at least one line, so
+// the recorded events, folded by fold(), give it back exactly; Live only says what is under way in this process.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "judge/judge.h"
+#include "rollout/controller.h"
+#include "rollout/spec.h"
+
+namespace coalmine::rollout {
+
+// wall_ms for what people read and what is asked of the store, steady_ms (of this process) for every duration.
+struct Moment {
+  std::int64_t wall_ms = 0;
+  std::int64_t steady_ms = 0;
+};
+
+enum class PauseCause { none, by_hand, approval, undecided, no_data, manual_override, regression, router_refused };
+std::string_view to_string(PauseCause cause);
+
+enum class RouterOp { set, panic, read };
+std::string_view to_string(RouterOp op);
+
+// What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing else is known.
+struct LookResult {
+  std::uint64_t look = 0; // number of the look that was asked for
+  std::size_t step = 0;
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  judge::Judgement judgement;
+  std::string source_error;
+  double canary_requests = 0;
+  double stable_requests = 0;
+  std::int64_t canary_last_ms = 0; // newest telemetry of each track in the window; 0: none
+  std::int64_t stable_last_ms = 0;
+};
+
+namespace event {
+// A new rollout; the state before it is State{}.
+struct Start {
+  RolloutId id;
+  std::shared_ptr<const RolloutSpec> spec;
+  std::string canary_version;
+  std::string stable_version;
+  std::string actor;
+};
+// A router call came back. epoch: of the call, so that the answer to a superseded call is known as such.
+struct RouterDone {
+  RouterOp op = RouterOp::read;
+  std::uint64_t epoch = 0;
+  std::optional<Error> error;
+  double applied = 0; // read back
+  std::string detail;
+};
+struct Looked {
+  LookResult look;
+};
+struct Commanded {
+  Command command = Command::pause;
+  std::string actor;
+  std::string reason;
+};
+struct Tick {};
+// Every line up to this sequence is on disk.
+struct JournalSynced {
+  std::uint64_t sequence = 0;
+};
+// The first event after a restart: what was under way is not any more.
+struct Recovered {};
+// Something outside the machine worth a line: a notification went out or could not.
+struct Noted {
+  std::string kind;
+  std::string text;
+};
+} // namespace event
+using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::JournalSynced,
+                           event::Recovered, event::Noted>;
+
+// Someone is to be told. event: promoted rolled_back aborted paused attention.
+struct Notice {
+  std::string event;
+  std::string text;
+};
+
+namespace effect {
+// Lines (and notices, in the same transaction) for the journal.
+struct Record {
+  std::vector<LogEntry> lines;
+  std::vector<Notice> notices;
+};
+struct CallRouter {
+  RouterOp op = RouterOp::read;
+  double weight = 0; // set
+  std::uint64_t epoch = 0;
+};
+struct TakeLook {
+  std::uint64_t look = 0;
+  std::size_t step = 0;
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  double age_minutes = 0; // how long the step has been watched, for the judge's own minimum
+};
+} // namespace effect
+// In the order in which they are to be started.
+using Effect = std::variant<effect::Record, effect::CallRouter, effect::TakeLook>;
+
+// What is under way in this process. Starts empty after every restart.
+struct Live {
+  std::uint64_t epoch = 0;           // grows with every new wish about the weight
+  std::uint64_t synced_sequence = 0; // lines up to here are on disk
+  bool set_in_flight = false;
+  bool panic_in_flight = false;
+  bool read_in_flight = false;
+  bool look_in_flight = false;
+  std::uint64_t look = 0;        // number of the newest look asked for
+  std::int64_t look_started = 0; // steady
+  bool reassert = false;         // the router has more than was asked for: set it again, without waiting for the journal
+  bool await_look = false;       // after a restart: a lowered weight is judged only after a look (it may be our own rollback)
+  int router_failures = 0;       // in a row
+  std::int64_t retry_at = 0;     // steady; no set or panic before
+  std::int64_t next_read = 0;    // steady
+  std::int64_t next_look = 0;    // steady
+  std::int64_t due = 0;          // steady; a Tick before does nothing
+
+  std::optional<judge::Judgement> judgement; // the newest look's
+  std::optional<double> observed_split;
+  std::int64_t judged_from_ms = 0;
+  std::int64_t judged_ms = 0;
+};
+
+struct State {
+  RolloutId id;
+  std::shared_ptr<const RolloutSpec> spec;
+  std::string canary_version;
+  std::string stable_version;
+  std::string actor;
+
+  Phase phase = Phase::progressing;
+  Phase end_phase = Phase::rolled_back; // where rolling_back ends
+  PauseCause pause_cause = PauseCause::none;
+  std::size_t step = 0;
+  std::vector<StepState> steps;
+
+  double weight_asked = 0;
+  bool confirmed = false;               // weight_asked was read back since it was asked for
+  double weight_confirmed = 0;          // what the router made of it
+  std::optional<double> weight_applied; // newest read-back; empty: unknown
+  std::uint64_t sequence = 0;           // of the newest line
+  std::uint64_t intent_sequence = 0;    // must be on disk before the router hears weight_asked
+  std::int64_t intent_ms = 0;           // wall
+  bool intent_by_hand = false;
+
+  // The step's clock: how far the telemetry of both tracks has been seen to advance while the step was being watched.
+  std::int64_t observed_valid_ms = 0;
+  std::int64_t deadline_ms = 0; // of observed_valid_ms; grows by extensions
+  int extends = 0;
+  std::int64_t watermark_ms = 0;        // wall: telemetry of both tracks was seen up to here
+  std::int64_t watermark_steady = 0;    // when it last advanced
+  std::int64_t source_down_steady = -1; // -1: the store answers
+  std::int64_t router_down_steady = -1; // -1: the router answers
+  bool source_noticed = false;
+  bool router_noticed = false;
+  bool regression_noticed = false;
+  judge::Decision last_decision = judge::Decision::keep_watching;
+
+  std::string reason;
+  std::int64_t started_ms = 0;
+  std::int64_t ended_ms = 0;
+  std::int64_t decided_ms = 0;      // wall: when the rollback was decided
+  std::int64_t decided_steady = -1; // -1: in an earlier process
+  double time_to_rollback_ms = 0;
+
+  Live live;
+};
+
+struct StepOutcome {
+  State state;
+  std::vector<Effect> effects;
+};
+
+// Quick and pure. Events that do not apply (answers to superseded calls, commands that check_command refuses) change nothing.
+StepOutcome step(const State& state, const Event& event, Moment now);
+
+// Whether the command may be given now; the error says why not and what to do. OK too when what it asks for is already so.
+Status check_command(const State& state, Command command, std::string_view reason);
+
+// The durable part of the next state, for an event that was recorded: replay without effects.
+State fold(const State& state, const Event& event, Moment now);
+
+// A change of the weight beyond this is somebody else's hand, not rounding.
+inline constexpr double kWeightDrift = 0.005;
+inline constexpr std::int64_t kReadEveryMs = 5'000;
+inline constexpr std::int64_t kRetryMs = 1'000;
+inline constexpr std::int64_t kMaxRetryMs = 10'000;
+// An upward intent found after a restart is carried out only when it is younger; else its evidence is looked at again.
+inline constexpr std::int64_t kIntentFreshMs = 60'000;
+// A rollback that the router has refused for this long calls a person (and goes on trying).
+inline constexpr std::int64_t kRollbackAlarmMs = 10'000;
+
+} // namespace coalmine::rollout

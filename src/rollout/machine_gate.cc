@@ -1,0 +1,234 @@
+// What looks lead to: the step's clock, the gate at its end, regressions. And the small words of the machine.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rollout/machine_step.h"
+
+namespace coalmine::rollout {
+
+std::string_view to_string(Phase phase) {
+  switch (phase) {
+    case Phase::progressing: return "progressing";
+    case Phase::paused: return "paused";
+    case Phase::rolling_back: return "rolling_back";
+    case Phase::promoted: return "promoted";
+    case Phase::rolled_back: return "rolled_back";
+    case Phase::aborted: return "aborted";
+  }
+  return "progressing";
+}
+
+bool is_terminal(Phase phase) { return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted; }
+
+std::string_view to_string(PauseCause cause) {
+  switch (cause) {
+    case PauseCause::none: return "none";
+    case PauseCause::by_hand: return "by_hand";
+    case PauseCause::approval: return "approval";
+    case PauseCause::undecided: return "undecided";
+    case PauseCause::no_data: return "no_data";
+    case PauseCause::manual_override: return "manual_override";
+    case PauseCause::regression: return "regression";
+    case PauseCause::router_refused: return "router_refused";
+  }
+  return "none";
+}
+
+std::string_view to_string(RouterOp op) {
+  switch (op) {
+    case RouterOp::set: return "set";
+    case RouterOp::panic: return "panic";
+    case RouterOp::read: return "read";
+  }
+  return "read";
+}
+
+bool terminal_or_rolling_back(const State& state) { return is_terminal(state.phase) || state.phase == Phase::rolling_back; }
+
+std::string percent(double weight) { return fmt::format("{:.4g}%", weight * 100); }
+
+std::string duration_text(std::int64_t ms) {
+  if (ms < 1000) return fmt::format("{}ms", std::max<std::int64_t>(0, ms));
+  if (ms < 10'000 && ms % 1000 != 0) return fmt::format("{:.1f}s", static_cast<double>(ms) / 1000.0);
+  const auto seconds = ms / 1000;
+  if (seconds < 60) return fmt::format("{}s", seconds);
+  if (seconds < 3600)
+    return seconds % 60 == 0 ? fmt::format("{}m", seconds / 60) : fmt::format("{}m{}s", seconds / 60, seconds % 60);
+  const auto minutes = seconds / 60;
+  return minutes % 60 == 0 ? fmt::format("{}h", minutes / 60) : fmt::format("{}h{}m", minutes / 60, minutes % 60);
+}
+
+Status check_command(const State& state, Command command, std::string_view reason) {
+  const auto no = [](std::string text) { return fail(ErrorCode::failed_precondition, std::move(text)); };
+  const auto name = fmt::format("rollout {}", state.id.value);
+  if (command == Command::abort &&
+      (state.phase == Phase::aborted || (state.phase == Phase::rolling_back && state.end_phase == Phase::aborted))) {
+    return {};
+  }
+  if (is_terminal(state.phase)) return no(fmt::format("{} has ended: {}; start a new one", name, to_string(state.phase)));
+  if (state.phase == Phase::rolling_back) return no(fmt::format("{} is being taken to 0% already; nothing can stop that", name));
+  if (command == Command::resume && state.pause_cause == PauseCause::approval) {
+    return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name, state.step + 1));
+  }
+  if (command != Command::promote) return {};
+  if (reason.empty()) {
+    return fail(ErrorCode::invalid_argument, "promote passes a gate by hand, so it needs a reason; give one with --reason");
+  }
+  if (!state.confirmed || state.steps[state.step].started_ms == 0) {
+    return no(fmt::format("step {} of {} has not begun: the router has not confirmed {}; wait, or abort", state.step + 1, name,
+                          percent(state.weight_asked)));
+  }
+  return {};
+}
+
+void MachineStep::on(const event::Looked& looked) {
+  const auto& look = looked.look;
+  auto& live = s_.live;
+  if (!source_answers(look)) return;
+  live.judgement = look.judgement;
+  live.judged_from_ms = look.from_ms;
+  live.judged_ms = look.to_ms;
+  const double total = look.canary_requests + look.stable_requests;
+  live.observed_split = total > 0 ? std::optional(look.canary_requests / total) : std::nullopt;
+
+  if (look.judgement.decision == judge::Decision::rollback) {
+    regression(look);
+    if (s_.phase != Phase::progressing) return;
+  }
+  if (s_.phase != Phase::progressing || !s_.confirmed) return;
+  const bool advanced = advance_clock(look);
+  const bool changed = look.judgement.decision != s_.last_decision;
+  if (advanced || changed) {
+    s_.last_decision = look.judgement.decision;
+    line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement.reason) : std::string());
+  }
+  if (!advanced && now_.steady_ms - s_.watermark_steady >= s_.spec->no_data_grace_ms) {
+    no_data(look);
+    return;
+  }
+  gate(look);
+}
+
+// False: the store did not answer. The weight is held and the step's clock stands still, for as long as it takes.
+bool MachineStep::source_answers(const LookResult& look) {
+  if (look.source_error.empty()) {
+    if (s_.source_down_steady < 0) return true;
+    line("source_back",
+         fmt::format("the telemetry store answers again after {}", duration_text(now_.steady_ms - s_.source_down_steady)));
+    s_.source_down_steady = -1;
+    s_.source_noticed = false;
+    restart_clock();
+    return true;
+  }
+  if (s_.source_down_steady < 0) {
+    s_.source_down_steady = now_.steady_ms;
+    s_.reason = fmt::format("The telemetry store cannot be reached, the weight is held: {}", look.source_error);
+    line("source_error", s_.reason);
+  } else if (!s_.source_noticed && now_.steady_ms - s_.source_down_steady >= s_.spec->no_data_grace_ms) {
+    s_.source_noticed = true;
+    auto text = fmt::format("{}: the telemetry store has not answered for {}, the weight is held: {}", named(),
+                            duration_text(now_.steady_ms - s_.source_down_steady), look.source_error);
+    line("source_error", text);
+    notice("attention", std::move(text));
+  }
+  return false;
+}
+
+void MachineStep::regression(const LookResult& look) {
+  switch (s_.spec->on_fail) {
+    case PolicyAction::rollback:
+      s_.reason = look.judgement.reason;
+      s_.last_decision = look.judgement.decision;
+      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement.reason), Phase::rolled_back, "coalmine");
+      return;
+    case PolicyAction::pause:
+      if (s_.phase == Phase::paused) return;
+      pause(PauseCause::regression, fmt::format("regression, the weight is held: {}", look.judgement.reason));
+      return;
+    case PolicyAction::notify:
+      if (s_.regression_noticed) return;
+      s_.regression_noticed = true;
+      line("regression", look.judgement.reason);
+      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1, look.judgement.reason));
+      return;
+  }
+}
+
+bool MachineStep::advance_clock(const LookResult& look) {
+  if (s_.watermark_ms > now_.wall_ms + 1'000) {
+    line("clock", fmt::format("the wall clock went back by {}; the open window starts anew",
+                              duration_text(s_.watermark_ms - now_.wall_ms)));
+    restart_clock();
+  }
+  if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
+  const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
+  if (seen <= s_.watermark_ms) return false;
+  s_.observed_valid_ms +=
+      std::clamp<std::int64_t>(seen - s_.watermark_ms, 0, std::max<std::int64_t>(0, now_.steady_ms - s_.watermark_steady));
+  s_.watermark_ms = seen;
+  s_.watermark_steady = now_.steady_ms;
+  return true;
+}
+
+void MachineStep::no_data(const LookResult& look) {
+  const auto silent = duration_text(now_.steady_ms - s_.watermark_steady);
+  const auto track = [&](std::string_view name, std::int64_t last) {
+    if (last == 0) return fmt::format("no {} telemetry in this step", name);
+    return fmt::format("newest {} telemetry {} old", name, duration_text(now_.wall_ms - last));
+  };
+  pause(PauseCause::no_data, fmt::format("no new data for {} ({}; {}): nothing is decided without data", silent,
+                                         track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
+}
+
+std::int64_t MachineStep::extension_ms() const {
+  const auto own = s_.steps[s_.step].spec.analyze_ms;
+  return std::max<std::int64_t>(1'000, s_.spec->extend_ms > 0 ? s_.spec->extend_ms : own);
+}
+
+void MachineStep::gate(const LookResult& look) {
+  const auto& spec = s_.steps[s_.step].spec;
+  if (s_.observed_valid_ms < spec.analyze_ms || !s_.weight_applied) return;
+  const bool enough = look.canary_requests >= spec.min_requests;
+  if (look.judgement.decision == judge::Decision::promote && enough) {
+    if (spec.approve_manually) {
+      pause(PauseCause::approval, fmt::format("step {} of {} passed and waits for an approval: {}", s_.step + 1, s_.steps.size(),
+                                              look.judgement.reason));
+      return;
+    }
+    pass_gate("passed", "passed", fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(), look.judgement.reason),
+              "coalmine");
+    return;
+  }
+  if (s_.observed_valid_ms >= s_.deadline_ms) undecided(look);
+}
+
+void MachineStep::undecided(const LookResult& look) {
+  const auto& spec = s_.steps[s_.step].spec;
+  const auto why = look.canary_requests < spec.min_requests
+                       ? fmt::format("{:.0f} canary requests of the {:.0f} needed", look.canary_requests, spec.min_requests)
+                       : look.judgement.reason;
+  if (s_.extends < s_.spec->max_extends) {
+    ++s_.extends;
+    s_.deadline_ms = s_.observed_valid_ms + extension_ms();
+    line("extend", fmt::format("not decided after {}, watching up to {} more ({} of {}): {}", duration_text(s_.observed_valid_ms),
+                               duration_text(extension_ms()), s_.extends, s_.spec->max_extends, why));
+    return;
+  }
+  pause(PauseCause::undecided, fmt::format("not decided after {}, needs a person: {}", duration_text(s_.observed_valid_ms), why));
+}
+
+void MachineStep::pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor) {
+  auto& current = s_.steps[s_.step];
+  current.outcome = std::move(outcome);
+  current.ended_ms = now_.wall_ms;
+  s_.phase = Phase::progressing;
+  s_.pause_cause = PauseCause::none;
+  const bool by_hand = kind == "promote";
+  line(kind, std::move(text), actor);
+  ask(s_.step + 1, "");
+  s_.intent_by_hand = by_hand;
+}
+
+} // namespace coalmine::rollout

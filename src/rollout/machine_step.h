@@ -1,0 +1,80 @@
+// The working copy inside one step() of the machine. Private to machine*.cc.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "rollout/machine.h"
+
+namespace coalmine::rollout {
+
+// Holds the next state while one event is applied, and collects the lines and notices it causes. Lives for one step(), on the
+// control thread. apply() touches the durable part only together with a line; drive() touches Live only.
+class MachineStep {
+ public:
+  MachineStep(const State& state, Moment now) : s_(state), now_(now) {}
+
+  // Clears what came back from flight; false: the event does not apply any more.
+  bool admit(const Event& event);
+  void apply(const Event& event);
+  // Starts what the state calls for and nothing else has started: level-triggered, so a lost event costs one tick.
+  StepOutcome drive() &&;
+  State take_state() && { return std::move(s_); }
+
+ private:
+  void on(const event::Start& start);
+  void on(const event::RouterDone& done);
+  void on(const event::Looked& looked);
+  void on(const event::Commanded& command);
+  void on(const event::Tick&) {}
+  void on(const event::JournalSynced& synced);
+  void on(const event::Recovered&);
+  void on(const event::Noted& noted) { line(noted.kind, noted.text); }
+
+  // machine.cc: moving the weight
+  void ask(std::size_t step, std::string text);
+  void intend();
+  void set_done(const event::RouterDone& done);
+  void panic_done(const event::RouterDone& done);
+  void read_done(const event::RouterDone& done);
+  void confirm(const event::RouterDone& done);
+  void router_failed(const event::RouterDone& done);
+  void router_answers();
+  void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
+  void finish_rollback();
+  void pause(PauseCause cause, std::string text, const std::string& actor = "coalmine");
+  void resume(const event::Commanded& command);
+  void restart_clock();
+  void call_router(RouterOp op, double weight);
+  void drive_router();
+  void drive_look();
+  bool last_step() const { return s_.step + 1 == s_.steps.size(); }
+
+  // machine_gate.cc: what looks lead to
+  bool source_answers(const LookResult& look);
+  void regression(const LookResult& look);
+  bool advance_clock(const LookResult& look);
+  void no_data(const LookResult& look);
+  void gate(const LookResult& look);
+  void undecided(const LookResult& look);
+  void pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor);
+  std::int64_t extension_ms() const;
+
+  void line(std::string_view kind, std::string text, std::string_view actor = "coalmine");
+  void notice(std::string_view event, std::string text) { notices_.push_back({std::string(event), std::move(text)}); }
+  std::string named() const; // "checkout-service 2.4.0"
+
+  State s_;
+  const Moment now_;
+  std::vector<LogEntry> lines_;
+  std::vector<Notice> notices_;
+  std::vector<Effect> calls_;
+};
+
+std::string percent(double weight);         // "5%"
+std::string duration_text(std::int64_t ms); // "10m", "1h5m", "40s", "250ms"
+bool terminal_or_rolling_back(const State& state);
+
+} // namespace coalmine::rollout
