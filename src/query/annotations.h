@@ -1,0 +1,62 @@
+// Warnings and infos of one evaluation: kept once per text, with the place in the query that caused them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace coalmine::query {
+
+// Not thread-safe; one per evaluation. A text that repeats keeps the newest position.
+class Annotations {
+ public:
+  void warn(std::string text, std::size_t pos) { add(true, std::move(text), pos); }
+  void info(std::string text, std::size_t pos) { add(false, std::move(text), pos); }
+
+  // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the buckets, times and count it reports.
+  struct Monotonicity {
+    double min_bucket = 0;
+    double max_bucket = 0;
+    double max_diff = 0;
+    std::int64_t from_ms = 0;
+    std::int64_t to_ms = 0;
+    int samples = 1;
+  };
+  void monotonicity(std::string_view metric, std::size_t pos, const Monotonicity& seen);
+  // A start time that lies before the previous sample.
+  void start_overlap(std::string_view metric, std::size_t pos);
+
+  // Rendered with line:column of the query, at most `limit` of each kind (0: all) and then how many were left out.
+  std::vector<std::string> warnings(std::string_view query, std::size_t limit) const { return render(true, query, limit); }
+  std::vector<std::string> infos(std::string_view query, std::size_t limit) const { return render(false, query, limit); }
+
+ private:
+  struct Entry {
+    bool warning = true;
+    std::string text;
+    std::size_t pos = 0;
+    int count = 1;            // start_overlap: occurrences
+    bool counted = false;
+    bool monotonic = false;   // details holds what is appended
+    Monotonicity details;
+  };
+  Entry& add(bool warning, std::string text, std::size_t pos);
+  std::vector<std::string> render(bool warnings, std::string_view query, std::size_t limit) const;
+  std::vector<Entry> entries_; // few: the texts are fixed
+};
+
+// `text for metric name "m"`, or just the text when the metric has no name.
+std::string with_metric(std::string_view text, std::string_view metric);
+
+// Texts used in more than one place.
+std::string mixed_floats_histograms(std::string_view metric);
+std::string mixed_bucket_schemas(std::string_view metric);
+std::string histogram_not_counter(std::string_view metric);
+std::string histogram_not_gauge(std::string_view metric);
+std::string histograms_ignored_in_range(std::string_view metric);
+std::string bad_quantile(double q);
+inline constexpr std::string_view kMixedInAggregation = "encountered a mix of histograms and floats for aggregation";
+
+} // namespace coalmine::query

@@ -1,0 +1,14 @@
+// Makes a parsed tree ready for one evaluation.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "query/ast.h"
+#include "query/eval_types.h"
+
+namespace coalmine::query {
+
+// start(), end(), step() and range() become numbers, duration expressions and @ start()/end() become times, and parts that do
+// not depend on the step are marked. step_ms is 0 for an instant query. The tree serves this one frame afterwards.
+Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms);
+
+} // namespace coalmine::query
