@@ -18,21 +18,29 @@ class LiveStream final : public Responder::Stream {
   LiveStream(std::shared_ptr<HttpCore> core, std::weak_ptr<HttpConnection> connection, std::shared_ptr<StreamState> state)
       : core_(std::move(core)), connection_(std::move(connection)), state_(std::move(state)) {}
   ~LiveStream() override {
-    asio::post(core_->loop.io(), [connection = connection_] {
-      if (const auto alive = connection.lock()) alive->end_stream();
-    });
+    announce([](auto& queue) { queue.ended = true; });
   }
 
   bool write(std::string chunk) override {
     if (state_->gone || state_->unsent > kStreamLimit) return false;
     state_->unsent += chunk.size();
-    asio::post(core_->loop.io(), [connection = connection_, chunk = std::move(chunk)]() mutable {
-      if (const auto alive = connection.lock()) alive->stream_chunk(std::move(chunk));
-    });
+    announce([&](auto& queue) { queue.chunks.push_back(std::move(chunk)); });
     return true;
   }
 
  private:
+  template <typename F>
+  void announce(F&& change) {
+    const bool wake = state_->queue.with([&](auto& queue) {
+      change(queue);
+      return !std::exchange(queue.announced, true);
+    });
+    if (!wake) return;
+    asio::post(core_->loop.io(), [connection = connection_] {
+      if (const auto alive = connection.lock()) alive->stream_ready();
+    });
+  }
+
   const std::shared_ptr<HttpCore> core_;
   const std::weak_ptr<HttpConnection> connection_;
   const std::shared_ptr<StreamState> state_;

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -35,22 +36,24 @@ struct GrpcRequest {
 
 struct GrpcResponse {
   GrpcStatus status = GrpcStatus::ok;
-  std::string status_message;   // percent-encoded by the server
-  std::string status_details;   // serialized google.rpc.Status, sent as grpc-status-details-bin when not empty
-  std::string message;          // serialized reply; only with ok
+  std::string status_message = {}; // percent-encoded by the server
+  std::string status_details = {}; // serialized google.rpc.Status, sent as grpc-status-details-bin when not empty
+  std::string message = {};        // serialized reply; only with ok
 };
 
 class GrpcServer {
  public:
   struct Options {
-    Endpoint listen;
+    Endpoint listen = {};
     std::size_t max_message = 64u << 20;   // bytes on the wire; more answers RESOURCE_EXHAUSTED
     std::size_t max_connections = 1024;
     std::uint32_t max_streams = 128;       // per connection
     std::size_t max_in_flight_bytes = 256u << 20; // more answers UNAVAILABLE
     std::string name = "grpc";
+    std::chrono::seconds request_timeout{60}; // for the preface, and for a request to arrive whole: DEADLINE_EXCEEDED
+    std::chrono::seconds idle_timeout{1800};  // without a byte from the client (its pings count), then GOAWAY
   };
-  // Called exactly once, from any thread.
+  // Called exactly once, from any thread; dropping it unused answers INTERNAL. When the client is gone, it does nothing.
   using Reply = std::move_only_function<void(GrpcResponse)>;
   // Runs on the server's I/O thread: quick, or hands the work to a pool.
   using Handler = std::function<void(GrpcRequest, Reply)>;

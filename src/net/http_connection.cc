@@ -195,7 +195,7 @@ void HttpConnection::read_sized_body() {
   if (request_.body.size() == body_have_) {
     // Memory follows what arrives, not what the client claims.
     const auto size = std::min(body_length_, std::max(kFirstAllocation, body_have_ * 2));
-    request_.body.resize_and_overwrite(size, [](char*, std::size_t n) { return n; });
+    request_.body.resize_and_overwrite(size, [size](char*, std::size_t) { return size; }); // no zeros written
   }
   const auto room = asio::buffer(request_.body.data() + body_have_, request_.body.size() - body_have_);
   socket_.async_read_some(room, [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {

@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/guarded.h"
 #include "net/http_server.h"
 #include "net/server_loop.h"
 
@@ -30,8 +31,15 @@ struct HttpCore : std::enable_shared_from_this<HttpCore> {
   ServerLoop loop;
 };
 
-// The state of an event stream that its two ends share.
+// What the two ends of an event stream share. The queue is here, and not in posted calls, because a loop keeps no order between
+// what different threads post.
 struct StreamState {
+  struct Queue {
+    std::vector<std::string> chunks;
+    bool ended = false;
+    bool announced = false; // a call of stream_ready() is on its way
+  };
+  Guarded<Queue> queue;
   std::atomic<bool> gone{false};
   std::atomic<std::size_t> unsent{0};
 };
@@ -52,8 +60,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   // For responders, on the loop's thread.
   void answer(HttpResponse response);
   void begin_stream(HttpResponse head, std::shared_ptr<StreamState> state);
-  void stream_chunk(std::string chunk);
-  void end_stream();
+  void stream_ready(); // there is something in the queue
 
  private:
   enum class Step { idle, receiving, handling, writing, streaming, draining, closed };
@@ -113,10 +120,8 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   std::string body_;
   std::shared_ptr<StreamState> stream_;
   std::string stream_out_;  // framed, being written
-  std::vector<std::string> stream_waiting_;
   std::size_t stream_writing_ = 0; // bytes of chunks inside stream_out_
   bool stream_busy_ = false;
-  bool stream_ended_ = false;
 };
 
 } // namespace coalmine::net

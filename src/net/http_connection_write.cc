@@ -126,36 +126,33 @@ void HttpConnection::begin_stream(HttpResponse head, std::shared_ptr<StreamState
   stream_out_ = head_;
   if (head_only_) {
     stream_->gone = true;
-    stream_ended_ = true;
+    stream_->queue.with([](auto& queue) { queue.ended = true; });
   }
   pump_stream();
   if (!head_only_) watch_client();
 }
 
-void HttpConnection::stream_chunk(std::string chunk) {
-  if (step_ != Step::streaming || stream_ended_ || chunk.empty()) return;
-  stream_waiting_.push_back(std::move(chunk));
-  if (!stream_busy_) pump_stream();
-}
-
-void HttpConnection::end_stream() {
-  if (step_ != Step::streaming || stream_ended_) return;
-  stream_ended_ = true;
-  if (!stream_busy_) pump_stream();
+void HttpConnection::stream_ready() {
+  if (step_ == Step::streaming && !stream_busy_) pump_stream();
 }
 
 void HttpConnection::pump_stream() {
-  for (const auto& chunk : stream_waiting_) {
+  auto queue = stream_->queue.with([](auto& shared) {
+    StreamState::Queue taken{std::move(shared.chunks), shared.ended, false};
+    shared.chunks.clear();
+    shared.announced = false;
+    return taken;
+  });
+  for (const auto& chunk : queue.chunks) {
     stream_writing_ += chunk.size();
-    if (http_1_0_) {
-      stream_out_ += chunk;
+    if (http_1_0_ || chunk.empty()) {
+      stream_out_ += chunk; // an empty chunk would end the body
     } else {
       fmt::format_to(std::back_inserter(stream_out_), "{:x}\r\n{}\r\n", chunk.size(), chunk);
     }
   }
-  stream_waiting_.clear();
-  const bool last = stream_ended_;
-  if (last && !http_1_0_ && !head_only_) stream_out_ += "0\r\n\r\n";
+  if (queue.ended && !http_1_0_ && !head_only_) stream_out_ += "0\r\n\r\n";
+  if (stream_out_.empty()) return queue.ended ? drain() : void();
   stream_busy_ = true;
   touch();
   const auto progress = [this](const boost::system::error_code& error, std::size_t) -> std::size_t {
@@ -163,17 +160,14 @@ void HttpConnection::pump_stream() {
     return error ? 0 : kWriteAtOnce;
   };
   asio::async_write(socket_, asio::buffer(stream_out_), progress,
-                    [self = shared_from_this(), last](const boost::system::error_code& error, std::size_t) {
+                    [self = shared_from_this(), last = queue.ended](const boost::system::error_code& error, std::size_t) {
                       if (self->step_ == Step::closed) return;
                       if (error) return self->close();
                       self->stream_busy_ = false;
                       self->stream_out_.clear();
                       self->stream_->unsent -= std::exchange(self->stream_writing_, 0);
-                      if (last) {
-                        self->drain();
-                      } else if (!self->stream_waiting_.empty() || self->stream_ended_) {
-                        self->pump_stream();
-                      }
+                      if (last) return self->drain();
+                      self->pump_stream();
                     });
 }
 
