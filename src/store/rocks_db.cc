@@ -175,6 +175,13 @@ class RocksDatabase final : public Database {
     return status.ok() ? Status() : refused("sync", status);
   }
 
+  Status flush() override {
+    const auto status = db_->Flush({}, families_);
+    if (!status.ok()) return refused("flush", status);
+    purge();
+    return {};
+  }
+
   Status reclaim(Family family, std::string_view from, std::string_view to) override {
     const rocksdb::Slice begin = slice(from);
     const rocksdb::Slice end = slice(to);
@@ -182,7 +189,9 @@ class RocksDatabase final : public Database {
     rocksdb::CompactRangeOptions options;
     options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
     const auto status = db_->CompactRange(options, handle(family), &begin, &end);
-    return status.ok() ? Status() : refused("give space back", status);
+    if (!status.ok()) return refused("give space back", status);
+    purge();
+    return {};
   }
 
   std::uint64_t disk_bytes() const override {
@@ -206,6 +215,12 @@ class RocksDatabase final : public Database {
     return fail(ErrorCode::unavailable, fmt::format("the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
                                                     "with the next request",
                                                     directory_, what, status.ToString()));
+  }
+
+  // Files that are no longer needed go now and not some time later, so that what is measured next is true.
+  void purge() {
+    (void)db_->DisableFileDeletions();
+    (void)db_->EnableFileDeletions(true);
   }
 
   void sync_until_stopped() {

@@ -60,6 +60,8 @@ class Database {
   virtual Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const = 0;
 
   virtual Status sync() = 0;
+  // Memory into data files, so that the log files that covered it can go. Slow.
+  virtual Status flush() = 0;
   // Gives the space of an erased range back to the file system. Slow.
   virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
   virtual std::uint64_t disk_bytes() const = 0;

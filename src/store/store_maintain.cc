@@ -123,6 +123,8 @@ Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
 
 // The oldest block goes first, of chunks and spans alike, until the directory fits or there is nothing left that may go.
 Status StoreImpl::shrink(std::int64_t now_ms) {
+  // Half of it may be log files whose content is in data files, or could be.
+  if (database_->disk_bytes() > options_.retention_bytes) TRY(database_->flush());
   while (database_->disk_bytes() > options_.retention_bytes) {
     std::optional<std::int64_t> oldest;
     {

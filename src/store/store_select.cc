@@ -182,7 +182,11 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
       }
     }
     std::vector<SampleRun> older(end - begin);
+    const auto damaged_before = database_->damaged();
     const auto chunks = keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, keys);
+    if (const auto more = database_->damaged() - damaged_before; more > 0) {
+      damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
+    }
     for (std::size_t k = 0; k < chunks.size() && total <= request.max_samples; ++k) {
       if (!chunks[k]) continue; // retention was quicker
       auto run = decode(*chunks[k]).slice(request.from_ms, request.to_ms);

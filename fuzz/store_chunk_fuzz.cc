@@ -1,0 +1,24 @@
+// Any bytes as a chunk: decoded or refused; what was decoded encodes to chunks that decode to as many samples.
+// SPDX-License-Identifier: Apache-2.0
+#include <xxhash.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "store/chunk_codec.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace coalmine;
+  std::string bytes(reinterpret_cast<const char*>(data), size);
+  (void)store::decode_chunk(bytes);
+  ByteWriter(bytes).u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()))); // past the checksum
+  const auto run = store::decode_chunk(bytes);
+  if (!run) return 0;
+  std::size_t samples = 0;
+  for (const auto& chunk : store::encode_chunks(*run)) {
+    const auto again = store::decode_chunk(chunk.bytes);
+    CHECK(again.has_value());
+    samples += again->size();
+  }
+  CHECK(samples == run->size());
+  return 0;
+}

@@ -1,0 +1,341 @@
+// The store as its callers see it.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <thread>
+
+#include "store/meta.h"
+#include "store/testing.h"
+
+namespace coalmine::store::testing {
+namespace {
+
+using Points = std::vector<std::pair<std::int64_t, double>>;
+constexpr std::int64_t kMinute = 60'000;
+
+struct StoreTest : ::testing::Test, Fixture {
+  std::shared_ptr<const Resource> app = resource("shop");
+  std::shared_ptr<const MetricSeries> counter = series(app, "jobs", "jobs_total", MetricKind::counter);
+  std::shared_ptr<const MetricSeries> gauge = series(app, "depth", "depth", MetricKind::gauge, {{"queue", std::string("a")}}, "{item}");
+  void SetUp() override { open(); }
+  Points only(std::string_view name) {
+    const auto found = select(*store, name);
+    EXPECT_EQ(found.size(), 1u);
+    return found.empty() ? Points{} : values(found[0]);
+  }
+};
+
+TEST_F(StoreTest, WhatIsAppendedIsThereAtOnceAndAfterRestart) {
+  append(batch({point(counter, kNow - 1000, kNow, 5), point(gauge, 0, kNow, 1.5)}));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(only("jobs_total"), (Points{{0, 5}}));
+    EXPECT_EQ(select(*store, "jobs_total")[0].floats[0].start_ms, kNow - 1000);
+    const auto found = select(*store, "depth");
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(found[0].unit, "{item}");
+    EXPECT_EQ(found[0].kind, MetricKind::gauge);
+    EXPECT_EQ(found[0].labels->get("queue"), "a");
+    reopen();
+  }
+  EXPECT_EQ(damaged(), 0);
+}
+
+TEST_F(StoreTest, OutsideTheWindowIsRejectedWithAReason) {
+  const auto result = append(batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2), point(counter, 0, kNow, 3)}));
+  EXPECT_EQ(result.rejected_points, 2u);
+  EXPECT_NE(result.reason.find("jobs"), std::string::npos) << result.reason;
+  EXPECT_EQ(only("jobs_total"), (Points{{0, 3}}));
+  const auto again = append(batch({point(series(app, "late", "late", MetricKind::gauge), 0, kNow - 3600'000, 1)}));
+  EXPECT_EQ(again.rejected_points, 0u) << "an hour old is fine, also as a series' first";
+  EXPECT_EQ(append(batch({{counter, 0, UINT64_MAX, false, 1.0}, {counter, 0, 0, false, 1.0}})).rejected_points, 2u);
+}
+
+TEST_F(StoreTest, LatePointsAreSortedInAndTheLastOfAMillisecondStays) {
+  append(batch({point(gauge, 0, kNow, 3)}));
+  append(batch({point(gauge, 0, kNow - 2000, 1), point(gauge, 0, kNow - 1000, 2)}));
+  append(batch({point(gauge, 0, kNow - 1000, 22)}));
+  EXPECT_EQ(only("depth"), (Points{{-2000, 1}, {-1000, 22}, {0, 3}}));
+  reopen();
+  EXPECT_EQ(only("depth"), (Points{{-2000, 1}, {-1000, 22}, {0, 3}}));
+}
+
+TEST_F(StoreTest, MalformedPointsAreRejectedNotFatal) {
+  const auto histogram = series(app, "h", "h", MetricKind::histogram);
+  auto wrong = classic(bounds({1, 2}), {1});
+  const auto result = append(batch({point(histogram, 0, kNow, wrong), point(counter, 0, kNow, wrong), {nullptr, 0, ns(kNow), false, 1.0}}));
+  EXPECT_EQ(result.rejected_points, 3u);
+  EXPECT_NE(result.reason, "");
+}
+
+TEST_F(StoreTest, NoRecordedValueEndsTheSeries) {
+  const auto histogram = series(app, "h", "h", MetricKind::histogram);
+  append(batch({point(gauge, 0, kNow, 1), point(histogram, 0, kNow, classic(bounds({1}), {1, 1}))}));
+  append(batch({{gauge, 0, ns(kNow + 1000), true, 0.0}, {histogram, 0, ns(kNow + 1000), true, ClassicHistogram{}}}));
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(is_stale(select(*store, "depth")[0].floats[1].value));
+    EXPECT_TRUE(select(*store, "h")[0].classic[1].stale);
+    reopen();
+  }
+}
+
+TEST_F(StoreTest, DeltasBecomeTotalsAndRepeatsCountOnce) {
+  const auto delta = series(app, "d", "d_total", MetricKind::counter, {}, "", Temporality::delta);
+  const auto at = [&](std::int64_t time, double value) { return batch({point(delta, kNow + time - 1000, kNow + time, value)}); };
+  append(at(0, 1));
+  append(at(1000, 2));
+  append(at(1000, 2));
+  append(at(3000, 8));
+  append(at(2000, 4)); // overtaken
+  append(at(2000, 4));
+  reopen();
+  append(at(3000, 8)); // repeated across a restart
+  append(at(4000, 16));
+  EXPECT_EQ(only("d_total"), (Points{{0, 1}, {1000, 3}, {2000, 7}, {3000, 15}, {4000, 31}}));
+  const auto totals = select(*store, "d_total");
+  for (const auto& s : totals[0].floats) EXPECT_EQ(s.start_ms, kNow - 1000);
+}
+
+TEST_F(StoreTest, DeltasGoOnAfterSealing) {
+  const auto delta = series(app, "d", "d_total", MetricKind::counter, {}, "", Temporality::delta);
+  append(batch({point(delta, kNow - 1000, kNow, 1), point(delta, kNow, kNow + 20'000, 4)}));
+  clock.advance_ms(45 * kMinute);
+  ASSERT_TRUE(store->maintain());
+  EXPECT_EQ(store->stats().head_samples, 0u);
+  append(batch({point(delta, kNow, kNow + 10'000, 2)})); // late, into what is sealed already
+  append(batch({point(delta, kNow + 40 * kMinute, kNow + 44 * kMinute, 8)}));
+  const Points expected = {{0, 1}, {10'000, 3}, {20'000, 7}, {44 * kMinute, 15}};
+  EXPECT_EQ(only("d_total"), expected);
+  reopen();
+  EXPECT_EQ(only("d_total"), expected);
+  clock.advance_ms(45 * kMinute);
+  ASSERT_TRUE(store->maintain());
+  EXPECT_EQ(only("d_total"), expected);
+  reopen();
+  EXPECT_EQ(only("d_total"), expected);
+}
+
+TEST_F(StoreTest, ExponentialDeltasAddUp) {
+  const auto delta = series(app, "e", "e", MetricKind::exponential, {}, "", Temporality::delta);
+  ExponentialHistogram h;
+  h.scale = 2;
+  h.positive = {3, {1, 2}};
+  h.count = 3;
+  append(batch({point(delta, kNow - 1000, kNow, h), point(delta, kNow, kNow + 1000, h)}));
+  const auto found = select(*store, "e");
+  ASSERT_EQ(found[0].exponential.size(), 2u);
+  EXPECT_EQ(found[0].exponential[1].value.count, 6u);
+  EXPECT_EQ(found[0].exponential[1].value.positive.counts, (std::vector<std::uint64_t>{2, 4}));
+}
+
+TEST_F(StoreTest, TooManySeriesNameTheLabel) {
+  options.max_series_per_service = 3;
+  reopen();
+  AppendResult result;
+  for (int i = 0; i < 5; ++i) {
+    result = append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::to_string(i)}}), 0, kNow, 1)}));
+  }
+  EXPECT_EQ(result.rejected_points, 1u);
+  EXPECT_NE(result.reason.find("label user"), std::string::npos) << result.reason;
+  EXPECT_EQ(append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::string("1")}}), 0, kNow + 1, 1)})).rejected_points, 0u);
+}
+
+TEST_F(StoreTest, SelectBoundsAndLimits) {
+  for (int i = 0; i < 10; ++i) append(batch({point(gauge, 0, kNow + i * 1000, i)}));
+  EXPECT_EQ(select(*store, "depth", {}, true, kNow + 1000, kNow + 2000)[0].floats.size(), 2u) << "both ends are inclusive";
+  EXPECT_TRUE(select(*store, "depth", {}, true, kNow + 1001, kNow + 1999).empty());
+  SelectRequest request;
+  request.to_ms = INT64_MAX;
+  request.max_samples = 9;
+  const auto refused = store->select(request);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);
+  request.matchers = {{"queue", Matcher::Op::regexp, "("}};
+  EXPECT_EQ(store->select(request).error().code, ErrorCode::invalid_argument);
+  request = {};
+  request.to_ms = INT64_MAX;
+  request.with_samples = false;
+  const auto labels_only = store->select(request);
+  ASSERT_EQ(labels_only->size(), 1u);
+  EXPECT_TRUE((*labels_only)[0].floats.empty());
+}
+
+TEST_F(StoreTest, LabelsAndMetadata) {
+  append(batch({point(counter, 0, kNow, 1), point(gauge, 0, kNow + 5000, 2)}));
+  SelectRequest all;
+  all.to_ms = INT64_MAX;
+  EXPECT_EQ(store->label_values("__name__", all), (std::vector<std::string>{"depth", "jobs_total"}));
+  const auto names = store->label_names(all);
+  EXPECT_TRUE(std::ranges::is_sorted(names));
+  EXPECT_TRUE(std::ranges::find(names, "queue") != names.end());
+  all.to_ms = kNow + 1000;
+  EXPECT_EQ(store->label_values("__name__", all), (std::vector<std::string>{"jobs_total"})) << "only with samples in the range";
+  const auto metadata = store->metadata();
+  ASSERT_EQ(metadata.size(), 2u);
+  EXPECT_EQ(metadata[0].name, "depth");
+  EXPECT_EQ(metadata[0].unit, "{item}");
+}
+
+TEST_F(StoreTest, PresenceSurvivesRestart) {
+  append(batch({point(counter, 0, kNow, 1)}));
+  append(batch({point(counter, 0, kNow + 15'000, 1)}));
+  Batch with_span = batch({});
+  with_span.spans = {span(app, 1, 1, kNow + 20'000, kNow + 21'000)};
+  append(with_span);
+  for (int round = 0; round < 2; ++round) {
+    const auto all = store->presence();
+    ASSERT_EQ(all.size(), 1u);
+    EXPECT_EQ(all[0].service, "shop");
+    EXPECT_EQ(all[0].first_ms, kNow);
+    EXPECT_EQ(all[0].last_ms, kNow + 21'000);
+    EXPECT_EQ(all[0].export_interval_ms, 15'000);
+    reopen();
+  }
+}
+
+TEST_F(StoreTest, SealingAndRestartChangeNoAnswer) {
+  const auto histogram = series(app, "h", "h", MetricKind::histogram);
+  const auto other = bounds({1, 3});
+  for (int i = 0; i < 300; ++i) {
+    const std::int64_t t = kNow + i * 15'000;
+    clock.set_wall_ms(t);
+    append(batch({point(counter, kNow - 1, t, i), point(gauge, 0, t, i * 0.1),
+                  point(histogram, kNow - 1, t, classic(i < 150 ? bounds({1, 2}) : other, {1, static_cast<std::uint64_t>(i), 2}, i * 0.5))}));
+  }
+  const auto snapshot = [&] {
+    SelectRequest all;
+    all.to_ms = INT64_MAX;
+    return *store->select(all);
+  };
+  const auto expect_equal = [&](const std::vector<SeriesData>& a, const std::vector<SeriesData>& b) {
+    ASSERT_EQ(a.size(), b.size());
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      ASSERT_EQ(*a[i].labels, *b[i].labels);
+      ASSERT_EQ(a[i].floats.size(), b[i].floats.size());
+      ASSERT_EQ(a[i].classic.size(), b[i].classic.size());
+      for (std::size_t k = 0; k < a[i].floats.size(); ++k) ASSERT_TRUE(same(a[i].floats[k], b[i].floats[k]));
+      for (std::size_t k = 0; k < a[i].classic.size(); ++k) ASSERT_TRUE(same(a[i].classic[k], b[i].classic[k]));
+    }
+  };
+  const auto before = snapshot();
+  const auto in_head = store->stats().head_samples;
+  ASSERT_TRUE(store->maintain());
+  EXPECT_LT(store->stats().head_samples, in_head);
+  expect_equal(before, snapshot());
+  reopen();
+  expect_equal(before, snapshot());
+  EXPECT_EQ(damaged(), 0);
+  const auto middle = select(*store, "jobs_total", {}, true, kNow + 100 * 15'000, kNow + 110 * 15'000);
+  EXPECT_EQ(middle[0].floats.size(), 11u);
+}
+
+TEST_F(StoreTest, RetentionByTimeDropsSamplesSpansSeriesAndPresence) {
+  Batch first = batch({point(counter, 0, kNow, 1)});
+  first.spans = {span(app, 1, 1, kNow, kNow + 5, SpanKind::client)};
+  append(first);
+  const auto late = resource("late");
+  clock.advance_ms(25 * 3600'000);
+  const auto now = clock.wall_ms();
+  append(batch({point(series(late, "g", "g", MetricKind::gauge), 0, now, 1)}, now));
+  ASSERT_TRUE(store->maintain());
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_TRUE(select(*store, "jobs_total").empty());
+    EXPECT_EQ(select(*store, "g").size(), 1u);
+    EXPECT_TRUE(store->trace(first.spans[0].trace_id)->empty());
+    EXPECT_EQ(store->stats().series, 1u);
+    ASSERT_EQ(store->presence().size(), 1u);
+    EXPECT_EQ(store->presence()[0].service, "late");
+    reopen();
+  }
+  append(batch({point(counter, 0, now, 7)}, now));
+  EXPECT_EQ(select(*store, "jobs_total")[0].floats[0].value, 7);
+}
+
+TEST_F(StoreTest, RetentionBySizeDropsTheOldestFirst) {
+  options.retention_bytes = 3 << 20;
+  reopen();
+  for (int block = 0; block < 4; ++block) {
+    const auto now = clock.wall_ms();
+    for (int part = 0; part < 4; ++part) {
+      Batch b = batch({point(counter, 0, now + part, block)}, now + part);
+      auto s = span(app, static_cast<std::uint8_t>(block + 1), static_cast<std::uint8_t>(part + 1), now, now + 1, SpanKind::client);
+      std::string noise(400'000, 'x');
+      std::uint64_t state = static_cast<std::uint64_t>(block * 4 + part + 1);
+      for (auto& c : noise) c = static_cast<char>('!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
+      s.attributes = {{"noise", noise}};
+      b.spans = {s};
+      append(b);
+    }
+    clock.advance_ms(kBlockMs);
+  }
+  clock.advance_ms(2 * kBlockMs);
+  ASSERT_TRUE(store->maintain());
+  TraceId oldest, newest;
+  oldest.fill(1);
+  newest.fill(4);
+  EXPECT_TRUE(store->trace(oldest)->empty());
+  EXPECT_FALSE(store->trace(newest)->empty());
+}
+
+TEST_F(StoreTest, ASecondOneIsRefusedByName) {
+  auto second = Store::open(options, clock, metrics);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::failed_precondition);
+  EXPECT_NE(second.error().message.find("another coalmine"), std::string::npos) << second.error().message;
+  append(batch({point(counter, 0, kNow, 1)})); // the first is unharmed
+}
+
+TEST_F(StoreTest, ANewerSchemaIsRefused) {
+  store.reset();
+  {
+    auto database = open_rocks(options.directory, 1000);
+    ASSERT_TRUE(database);
+    WriteSet set;
+    set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion + 1));
+    ASSERT_TRUE((*database)->write(set));
+  }
+  const auto opened = Store::open(options, clock, metrics);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("schema 2"), std::string::npos) << opened.error().message;
+}
+
+TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
+  Options bad = options;
+  std::ofstream(dir.path() + "/file") << "x";
+  bad.directory = dir.path() + "/file/below";
+  const auto opened = Store::open(bad, clock, metrics);
+  ASSERT_FALSE(opened);
+  EXPECT_NE(opened.error().message.find("cannot be made"), std::string::npos) << opened.error().message;
+}
+
+TEST_F(StoreTest, ReadersAndUpkeepBesideTheWriter) {
+  std::atomic<bool> done{false};
+  std::atomic<std::int64_t> written{-1};
+  std::thread reader([&] {
+    std::size_t seen = 0;
+    while (!done) {
+      const auto promised = written.load();
+      const auto found = select(*store, "jobs_total");
+      const std::size_t now = found.empty() ? 0 : found[0].floats.size();
+      EXPECT_GE(static_cast<std::int64_t>(now), promised + 1) << "acknowledged is visible";
+      EXPECT_GE(now, seen);
+      seen = now;
+    }
+  });
+  std::thread upkeep([&] {
+    while (!done) EXPECT_TRUE(store->maintain());
+  });
+  for (int i = 0; i < 200; ++i) {
+    clock.advance_ms(30'000);
+    const auto now = clock.wall_ms();
+    append(batch({point(counter, kNow, now, i)}, now));
+    written = i;
+  }
+  done = true;
+  reader.join();
+  upkeep.join();
+  EXPECT_EQ(only("jobs_total").size(), 200u);
+}
+
+} // namespace
+} // namespace coalmine::store::testing
