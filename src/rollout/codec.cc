@@ -34,6 +34,7 @@ json::value signal_value(const judge::SignalVerdict& s) {
   o["relative"] = json_number(s.relative);
   o["lower"] = json_number(s.lower);
   o["upper"] = json_number(s.upper);
+  o["max"] = json_number(s.max);
   o["margin_unit"] = static_cast<int>(s.margin.unit);
   o["margin_amount"] = s.margin.amount;
   o["canary_requests"] = s.canary_requests;
@@ -56,6 +57,7 @@ judge::SignalVerdict signal_from(const json::object& o) {
   s.relative = get_optional(o, "relative");
   s.lower = get_optional(o, "lower");
   s.upper = get_optional(o, "upper");
+  s.max = get_optional(o, "max");
   s.margin.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 2));
   s.margin.amount = get_double(o, "margin_amount");
   s.canary_requests = get_double(o, "canary_requests");

@@ -100,6 +100,7 @@ void MachineStep::on(const event::Looked& looked) {
   if (s_.phase != Phase::progressing || !s_.confirmed) return;
   const bool advanced = advance_clock(look);
   const bool changed = look.judgement.decision != s_.last_decision;
+  const auto own = lines_.size();
   if (advanced || changed) {
     s_.last_decision = look.judgement.decision;
     line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement.reason) : std::string());
@@ -109,6 +110,7 @@ void MachineStep::on(const event::Looked& looked) {
     return;
   }
   gate(look);
+  if (lines_.size() > own + 1) lines_[own].text.clear(); // the gate's line says the same and more
 }
 
 // False: the store did not answer. The weight is held and the step's clock stands still, for as long as it takes.
