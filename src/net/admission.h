@@ -30,8 +30,8 @@ class ByteBudget {
   std::atomic<std::size_t> used_{0};
 };
 
-// What one request took from the budget; given back when it is destroyed. It travels with the request, so that a body still counts
-// while a pool works on it after its client has gone. One thread at a time.
+// What one request took from the budget; given back when it is destroyed. It travels with the request, so that a body still
+// counts while a pool works on it after its client has gone. One thread at a time.
 class Charge {
  public:
   Charge() = default;

@@ -87,7 +87,8 @@ Result<HeaderList> header_list(const ClientRequest& request) {
   const auto add = [&list](const std::string& line) { list = HeaderList(curl_slist_append(list.release(), line.c_str())); };
   for (const auto& [name, value] : request.headers) {
     if (name.empty() || !one_line(name) || !one_line(value)) {
-      return fail(ErrorCode::invalid_argument, fmt::format("the header '{}' of a request to {} has a line break or no name", name, request.url));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("the header '{}' of a request to {} has a line break or no name", name, request.url));
     }
     add(value.empty() ? name + ";" : name + ": " + value);
   }
@@ -139,10 +140,12 @@ std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& reque
   const std::string why = *detail != '\0' ? detail : curl_easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
-      return fail(ErrorCode::deadline_exceeded, fmt::format("no answer from {} within {} ms ({})", request.url, request.timeout.count(), why));
+      return fail(ErrorCode::deadline_exceeded,
+                  fmt::format("no answer from {} within {} ms ({})", request.url, request.timeout.count(), why));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return fail(ErrorCode::invalid_argument, fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH", request.url, why));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH", request.url, why));
     default: return fail(ErrorCode::unavailable, fmt::format("cannot reach {}: {}", request.url, why));
   }
 }
@@ -155,7 +158,10 @@ ErrorCode code_of_status(int status) {
     case 408:
     case 429: return ErrorCode::unavailable;
     case 501: return ErrorCode::unimplemented;
-    default: return status >= 500 ? ErrorCode::unavailable : status >= 400 ? ErrorCode::invalid_argument : ErrorCode::failed_precondition;
+    default:
+      return status >= 500   ? ErrorCode::unavailable
+             : status >= 400 ? ErrorCode::invalid_argument
+                             : ErrorCode::failed_precondition;
   }
 }
 
@@ -191,7 +197,8 @@ class CurlClient final : public HttpClient {
  private:
   Status perform(const ClientRequest& request, Call& call) {
     if (!one_line(request.method) || request.method.empty() || !one_line(request.url)) {
-      return fail(ErrorCode::invalid_argument, fmt::format("the method '{}' or the URL '{}' is not valid", request.method, request.url));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("the method '{}' or the URL '{}' is not valid", request.method, request.url));
     }
     TRY_ASSIGN(const HeaderList headers, header_list(request));
     Handle curl = take();

@@ -21,7 +21,8 @@ class ClientTest : public ::testing::Test {
     HttpServer::Options options;
     options.listen = *parse_endpoint(":0");
     auto started = HttpServer::start(
-        options, [this](HttpRequest request, std::unique_ptr<Responder> responder) { answer(std::move(request), std::move(responder)); },
+        options,
+        [this](HttpRequest request, std::unique_ptr<Responder> responder) { answer(std::move(request), std::move(responder)); },
         metrics_);
     ASSERT_TRUE(started) << started.error().message;
     server_ = std::move(*started);
@@ -43,7 +44,9 @@ class ClientTest : public ::testing::Test {
     } else if (request.path == "/denied") {
       responder->send({401, {}, "no token\n"});
     } else {
-      responder->send({404, {{"X-Type", std::string(header(request.headers, "Content-Type"))}, {"X-Own", std::string(header(request.headers, "x-own"))}},
+      responder->send({404,
+                       {{"X-Type", std::string(header(request.headers, "Content-Type"))},
+                        {"X-Own", std::string(header(request.headers, "x-own"))}},
                        request.method + " " + request.path + "?" + request.query + " " + request.body});
     }
   }
@@ -78,7 +81,8 @@ TEST_F(ClientTest, EveryMethodAndStatus) {
 TEST_F(ClientTest, BinaryBodyOfTenMegabytes) {
   std::string body(10'000'000, '\0');
   for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * 7);
-  const auto response = client_->fetch({.method = "POST", .url = base_ + "/b", .headers = {{"Content-Type", "x/y"}}, .body = body});
+  const auto response =
+      client_->fetch({.method = "POST", .url = base_ + "/b", .headers = {{"Content-Type", "x/y"}}, .body = body});
   ASSERT_TRUE(response) << response.error().message;
   EXPECT_EQ(response->body, "POST /b? " + body);
   EXPECT_EQ(header(response->headers, "x-type"), "x/y");

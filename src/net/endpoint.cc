@@ -54,10 +54,12 @@ Status check_host(std::string_view whole, const std::string& host, bool brackets
   const bool colons = host.find(':') != std::string::npos;
   const bool number = numeric_address(host).has_value();
   if (colons && !brackets) {
-    return fail(ErrorCode::invalid_argument, fmt::format("'{}' is no address: an IPv6 host stands in brackets, such as [::1]:7070", whole));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("'{}' is no address: an IPv6 host stands in brackets, such as [::1]:7070", whole));
   }
   if (brackets ? colons && number : number || host_name(host)) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("'{}' is no address: the host '{}' is not valid; {}", whole, host, kForms));
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("'{}' is no address: the host '{}' is not valid; {}", whole, host, kForms));
 }
 
 // /proc/net/tcp: sl local_address rem_address st … inode; addresses as hex of 32-bit words in host order, state 0A is LISTEN.
@@ -138,8 +140,8 @@ std::string Endpoint::to_string() const {
 Result<Endpoint> parse_endpoint(std::string_view text) {
   if (text.empty()) return fail(ErrorCode::invalid_argument, fmt::format("an address is empty; {}", kForms));
   if (const auto scheme = text.find("://"); scheme != std::string_view::npos) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' is a URL, not an address to listen on: leave '{}' out; {}", text, text.substr(0, scheme + 3), kForms));
+    return fail(ErrorCode::invalid_argument, fmt::format("'{}' is a URL, not an address to listen on: leave '{}' out; {}", text,
+                                                         text.substr(0, scheme + 3), kForms));
   }
   const auto colon = text.rfind(':');
   const auto port_text = colon == std::string_view::npos ? text : text.substr(colon + 1);

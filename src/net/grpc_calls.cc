@@ -32,9 +32,10 @@ class ReplyTicket {
     const auto core = std::exchange(core_, nullptr);
     if (!core) return;
     charge_.release();
-    asio::dispatch(core->loop.io(), [connection = std::move(connection_), stream = stream_, response = std::move(response)]() mutable {
-      if (const auto alive = connection.lock()) alive->reply(stream, std::move(response));
-    });
+    asio::dispatch(core->loop.io(),
+                   [connection = std::move(connection_), stream = stream_, response = std::move(response)]() mutable {
+                     if (const auto alive = connection.lock()) alive->reply(stream, std::move(response));
+                   });
   }
 
  private:
@@ -61,12 +62,13 @@ std::vector<nghttp2_nv> name_values(const Headers& headers) {
   std::vector<nghttp2_nv> out;
   out.reserve(headers.size());
   const auto bytes = [](const std::string& text) { return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())); };
-  for (const auto& [name, value] : headers) out.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+  for (const auto& [name, value] : headers)
+    out.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
   return out;
 }
 
 ssize_t read_body(nghttp2_session*, std::int32_t stream, std::uint8_t* out, std::size_t room, std::uint32_t* flags,
-                        nghttp2_data_source* source, void*) {
+                  nghttp2_data_source* source, void*) {
   return static_cast<ssize_t>(static_cast<GrpcConnection*>(source->ptr)->on_send_body(stream, out, room, *flags));
 }
 
@@ -127,18 +129,23 @@ void GrpcConnection::count_cheap(CheapFrame kind) {
 
 void GrpcConnection::on_request_head(std::int32_t stream, Call& call) {
   if (call.header_bytes > kHeaderListLimit) {
-    const auto message = fmt::format("The headers of {} bytes are larger than the {} bytes that are accepted.", call.header_bytes, kHeaderListLimit);
+    const auto message = fmt::format("The headers of {} bytes are larger than the {} bytes that are accepted.", call.header_bytes,
+                                     kHeaderListLimit);
     return refuse(stream, call, {ErrorCode::resource_exhausted, message}, Rejection::too_large);
   }
   if (call.method != "POST") {
     core_.loop.counters().rejected(Rejection::wrong_protocol);
-    return submit_http(stream, call, 405, fmt::format("gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 "
-                                                      "by default.\n", call.method));
+    return submit_http(stream, call, 405,
+                       fmt::format("gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 "
+                                   "by default.\n",
+                                   call.method));
   }
   if (const auto type = header(call.headers, "content-type"); !grpc_content_type(type)) {
     core_.loop.counters().rejected(Rejection::wrong_protocol);
-    return submit_http(stream, call, 415, fmt::format("This is the OTLP/gRPC port; it takes application/grpc, not '{}'. OTLP/HTTP goes to the "
-                                                      "OTLP/HTTP port, 4318 by default.\n", type));
+    return submit_http(stream, call, 415,
+                       fmt::format("This is the OTLP/gRPC port; it takes application/grpc, not '{}'. OTLP/HTTP goes to the "
+                                   "OTLP/HTTP port, 4318 by default.\n",
+                                   type));
   }
 }
 
@@ -253,8 +260,10 @@ void GrpcConnection::on_frame_sent(const nghttp2_frame& frame) {
       frame.goaway.error_code != NGHTTP2_ENHANCE_YOUR_CALM) {
     return core_.loop.counters().rejected(Rejection::bad_request);
   }
-  if (frame.hd.type == NGHTTP2_RST_STREAM && frame.rst_stream.error_code != NGHTTP2_NO_ERROR) return count_cheap(CheapFrame::reset);
-  if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
+  if (frame.hd.type == NGHTTP2_RST_STREAM && frame.rst_stream.error_code != NGHTTP2_NO_ERROR)
+    return count_cheap(CheapFrame::reset);
+  if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+    return;
   // Answered before the request was whole: ask the client to stop sending (RFC 9113 8.1).
   if (const auto* call = find(frame.hd.stream_id); call != nullptr && !call->whole) {
     nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR);

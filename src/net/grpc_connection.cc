@@ -21,6 +21,18 @@ constexpr std::size_t kWriteAtOnce = 256u << 10;
 constexpr std::chrono::seconds kStalledWrite{60};
 constexpr std::chrono::seconds kDrain{2};
 
+// True while nghttp2 is on the stack, also when something throws.
+class Inside {
+ public:
+  explicit Inside(bool& flag) : flag_(flag) { flag_ = true; }
+  ~Inside() { flag_ = false; }
+  Inside(const Inside&) = delete;
+  Inside& operator=(const Inside&) = delete;
+
+ private:
+  bool& flag_;
+};
+
 } // namespace
 
 GrpcConnection::GrpcConnection(GrpcCore& core, Socket socket)
@@ -29,12 +41,13 @@ GrpcConnection::GrpcConnection(GrpcCore& core, Socket socket)
 void GrpcConnection::start() { read(); }
 
 void GrpcConnection::read() {
-  socket_.async_read_some(asio::buffer(in_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
-    if (self->step_ == Step::closed || self->step_ == Step::draining) return;
-    if (error) return self->close();
-    self->on_read(size);
-    if (self->step_ == Step::preface || self->step_ == Step::open) self->read();
-  });
+  socket_.async_read_some(asio::buffer(in_),
+                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
+                            if (self->step_ == Step::closed || self->step_ == Step::draining) return;
+                            if (error) return self->close();
+                            self->on_read(size);
+                            if (self->step_ == Step::preface || self->step_ == Step::open) self->read();
+                          });
 }
 
 void GrpcConnection::on_read(std::size_t size) {
@@ -59,19 +72,22 @@ void GrpcConnection::check_preface(std::string_view bytes) {
 
 void GrpcConnection::wrong_protocol(bool tls) {
   core_.loop.counters().rejected(Rejection::wrong_protocol);
-  const std::string text = tls ? "This port speaks gRPC over plain HTTP/2, and the connection begins with a TLS handshake: use http:// or "
-                                 "an insecure channel.\n"
-                               : "This is the OTLP/gRPC port and speaks HTTP/2, and the connection begins with something else: OTLP/HTTP "
-                                 "goes to the OTLP/HTTP port, 4318 by default.\n";
-  out_ = fmt::format("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
-                     text.size(), text);
+  const std::string text =
+      tls ? "This port speaks gRPC over plain HTTP/2, and the connection begins with a TLS handshake: use http:// or "
+            "an insecure channel.\n"
+          : "This is the OTLP/gRPC port and speaks HTTP/2, and the connection begins with something else: OTLP/HTTP "
+            "goes to the OTLP/HTTP port, 4318 by default.\n";
+  out_ = fmt::format(
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+      text.size(), text);
   step_ = Step::draining;
   write_deadline_ = last_bytes_ + kDrain;
-  asio::async_write(socket_, asio::buffer(out_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-    if (self->step_ == Step::closed) return;
-    if (error) return self->close();
-    self->drain();
-  });
+  asio::async_write(socket_, asio::buffer(out_),
+                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                      if (self->step_ == Step::closed) return;
+                      if (error) return self->close();
+                      self->drain();
+                    });
 }
 
 bool GrpcConnection::open_session() {
@@ -87,9 +103,10 @@ bool GrpcConnection::open_session() {
 }
 
 void GrpcConnection::receive(std::string_view bytes) {
-  inside_ = true;
-  const auto used = nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  inside_ = false;
+  const auto used = [&] {
+    const Inside inside(inside_);
+    return nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  }();
   if (used == NGHTTP2_ERR_FLOODED) {
     core_.loop.counters().rejected(Rejection::flood);
     nghttp2_session_terminate_session(session_.get(), NGHTTP2_ENHANCE_YOUR_CALM);
@@ -101,28 +118,30 @@ void GrpcConnection::receive(std::string_view bytes) {
 
 void GrpcConnection::flush() {
   if (inside_ || writing_ || step_ != Step::open) return;
-  out_.clear();
-  inside_ = true;
-  while (out_.size() < kWriteAtOnce) {
-    const std::uint8_t* bytes = nullptr;
-    const auto size = nghttp2_session_mem_send(session_.get(), &bytes);
-    if (size < 0) {
-      inside_ = false;
-      return close();
-    }
-    if (size == 0) break;
-    out_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
-  }
-  inside_ = false;
+  if (!collect_output()) return close();
   if (out_.empty()) return settle();
   writing_ = true;
   write_deadline_ = std::chrono::steady_clock::now() + kStalledWrite;
-  asio::async_write(socket_, asio::buffer(out_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-    self->writing_ = false;
-    if (self->step_ == Step::closed) return;
-    if (error) return self->close();
-    self->flush();
-  });
+  asio::async_write(socket_, asio::buffer(out_),
+                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+                      self->writing_ = false;
+                      if (self->step_ == Step::closed) return;
+                      if (error) return self->close();
+                      self->flush();
+                    });
+}
+
+bool GrpcConnection::collect_output() {
+  const Inside inside(inside_);
+  out_.clear();
+  while (out_.size() < kWriteAtOnce) {
+    const std::uint8_t* bytes = nullptr;
+    const auto size = nghttp2_session_mem_send(session_.get(), &bytes);
+    if (size < 0) return false;
+    if (size == 0) break;
+    out_.append(reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(size));
+  }
+  return true;
 }
 
 // Nothing is left to write: is this the end?
@@ -177,8 +196,8 @@ void GrpcConnection::check_deadlines(SteadyTime now) {
 void GrpcConnection::wind_down() {
   winding_down_ = true;
   if (step_ != Step::open) return close();
-  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
-                        nullptr, 0);
+  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_.get()),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
   flush();
 }
 

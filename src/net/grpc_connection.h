@@ -41,8 +41,8 @@ struct GrpcCore : std::enable_shared_from_this<GrpcCore> {
 };
 
 // Belongs to the loop's thread, wholly; replies reach it through posted calls and name their stream (ids are never used twice).
-// Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) -> on_*() here -> handler; reply() -> nghttp2 -> flush() -> socket.
-// nghttp2 calls back only inside receive() and flush(), so replying inside a handler is safe.
+// Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) -> on_*() here -> handler; reply() -> nghttp2 -> flush() ->
+// socket. nghttp2 calls back only inside receive() and flush(), so replying inside a handler is safe.
 class GrpcConnection final : public Connection, public std::enable_shared_from_this<GrpcConnection> {
  public:
   GrpcConnection(GrpcCore& core, Socket socket);
@@ -79,9 +79,9 @@ class GrpcConnection final : public Connection, public std::enable_shared_from_t
     bool whole = false;    // the request has ended
     bool answered = false; // or handed over and answered
     bool handed_over = false;
-    std::string out;       // body of the answer
+    std::string out; // body of the answer
     std::size_t out_sent = 0;
-    Headers trailers;      // behind it; none for plain HTTP answers
+    Headers trailers; // behind it; none for plain HTTP answers
   };
   enum class Step { preface, open, draining, closed };
 
@@ -93,6 +93,7 @@ class GrpcConnection final : public Connection, public std::enable_shared_from_t
   bool open_session();
   void receive(std::string_view bytes);
   void flush();
+  bool collect_output();
   void settle();
   void drain();
   void discard();

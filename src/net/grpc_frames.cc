@@ -33,15 +33,16 @@ Status MessageReader::feed(std::string_view bytes) {
 
 Status MessageReader::begin_message() {
   if (byte_of(prefix_[0]) > 1) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("The request is no gRPC message: its first byte is {}, which should be 0 or 1.", byte_of(prefix_[0])));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("The request is no gRPC message: its first byte is {}, which should be 0 or 1.", byte_of(prefix_[0])));
   }
   length_ = 0;
   for (std::size_t i = 1; i < prefix_.size(); ++i) length_ = (length_ << 8) | byte_of(prefix_[i]);
   if (length_ > max_message_) {
     return fail(ErrorCode::resource_exhausted,
-                fmt::format("The message of {} bytes is larger than the {} bytes that are accepted: send smaller batches.", length_,
-                            max_message_));
+                fmt::format("The message of {} bytes is larger than the {} bytes that are accepted: send smaller batches.",
+                            length_, max_message_));
   }
   message_.reserve(std::min(length_, kFirstAllocation));
   return {};
@@ -50,7 +51,8 @@ Status MessageReader::begin_message() {
 Status MessageReader::finish() const {
   if (prefix_have_ == 0) return fail(ErrorCode::unimplemented, "The request has no message; a unary method takes exactly one.");
   if (prefix_have_ < prefix_.size()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("The request ends after {} of the 5 bytes before a message.", prefix_have_));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("The request ends after {} of the 5 bytes before a message.", prefix_have_));
   }
   if (message_.size() < length_) {
     return fail(ErrorCode::invalid_argument, fmt::format("The message ends after {} of {} bytes.", message_.size(), length_));

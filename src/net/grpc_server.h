@@ -18,17 +18,31 @@ namespace coalmine::net {
 
 // grpc-status numbers.
 enum class GrpcStatus : int {
-  ok = 0, cancelled = 1, unknown = 2, invalid_argument = 3, deadline_exceeded = 4, not_found = 5, already_exists = 6,
-  permission_denied = 7, resource_exhausted = 8, failed_precondition = 9, aborted = 10, out_of_range = 11, unimplemented = 12,
-  internal = 13, unavailable = 14, data_loss = 15, unauthenticated = 16,
+  ok = 0,
+  cancelled = 1,
+  unknown = 2,
+  invalid_argument = 3,
+  deadline_exceeded = 4,
+  not_found = 5,
+  already_exists = 6,
+  permission_denied = 7,
+  resource_exhausted = 8,
+  failed_precondition = 9,
+  aborted = 10,
+  out_of_range = 11,
+  unimplemented = 12,
+  internal = 13,
+  unavailable = 14,
+  data_loss = 15,
+  unauthenticated = 16,
 };
 GrpcStatus to_grpc(ErrorCode code);
-int to_http(ErrorCode code); // 400, 401, 403, 404, 409, 412, 413, 429 …: see the definition
+int to_http(ErrorCode code); // resource_exhausted is 413, unavailable 503: see the definition
 
 struct GrpcRequest {
-  std::string path;     // /opentelemetry.proto.collector.trace.v1.TraceService/Export
-  Headers headers;      // metadata, lower-case names
-  std::string message;  // one message, without the 5-byte prefix, still compressed when `compressed`
+  std::string path;    // /opentelemetry.proto.collector.trace.v1.TraceService/Export
+  Headers headers;     // metadata, lower-case names
+  std::string message; // one message, without the 5-byte prefix, still compressed when `compressed`
   bool compressed = false;
   std::string encoding; // grpc-encoding: gzip …
   std::string peer;
@@ -45,9 +59,9 @@ class GrpcServer {
  public:
   struct Options {
     Endpoint listen = {};
-    std::size_t max_message = 64u << 20;   // bytes on the wire; more answers RESOURCE_EXHAUSTED
+    std::size_t max_message = 64u << 20; // bytes on the wire; more answers RESOURCE_EXHAUSTED
     std::size_t max_connections = 1024;
-    std::uint32_t max_streams = 128;       // per connection
+    std::uint32_t max_streams = 128;              // per connection
     std::size_t max_in_flight_bytes = 256u << 20; // more answers UNAVAILABLE
     std::string name = "grpc";
     std::chrono::seconds request_timeout{60}; // for the preface, and for a request to arrive whole: DEADLINE_EXCEEDED

@@ -87,7 +87,10 @@ TEST_F(GrpcServerTest, LargeAnswer) {
 
 TEST_F(GrpcServerTest, ErrorsAreTrailersOnly) {
   GrpcClient client(serve({}, [](GrpcRequest, GrpcServer::Reply reply) {
-    reply({.status = GrpcStatus::unavailable, .status_message = "100% busy: später", .status_details = "\x08\x0e\xff", .message = "never"});
+    reply({.status = GrpcStatus::unavailable,
+           .status_message = "100% busy: später",
+           .status_details = "\x08\x0e\xff",
+           .message = "never"});
   }));
   const auto answer = client.call(frame_message("x"));
   EXPECT_EQ(answer.field(":status"), "200");
@@ -153,7 +156,8 @@ TEST_F(GrpcServerTest, NotGrpc) {
 
 TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
   const auto endpoint = serve();
-  for (const auto* request : {"POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", "PRI * HTTP/1.1\r\n\r\n", "x"}) {
+  for (const auto* request :
+       {"POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", "PRI * HTTP/1.1\r\n\r\n", "x"}) {
     RawClient client(endpoint);
     ASSERT_TRUE(client.send(request));
     const auto answer = client.read_to_end();
@@ -169,7 +173,7 @@ TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
 TEST_F(GrpcServerTest, PrefaceByteByByte) {
   RawClient client(serve());
   for (const char c : std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) ASSERT_TRUE(client.send({&c, 1}));
-  ASSERT_TRUE(client.send("\0\0\0\4\0\0\0\0\0"sv)); // empty SETTINGS
+  ASSERT_TRUE(client.send("\0\0\0\4\0\0\0\0\0"sv));     // empty SETTINGS
   EXPECT_EQ(client.read_exactly(9).substr(3, 1), "\4"); // the server's
 }
 
@@ -186,14 +190,14 @@ TEST_F(GrpcServerTest, ManyStreamsAnsweredFromManyThreads) {
   std::vector<std::jthread> pool;
   const auto endpoint = serve({}, [&](GrpcRequest request, GrpcServer::Reply reply) {
     std::lock_guard lock(mutex);
-    pool.emplace_back([request = std::move(request), reply = std::move(reply)]() mutable { reply({.message = request.message}); });
+    pool.emplace_back(
+        [request = std::move(request), reply = std::move(reply)]() mutable { reply({.message = request.message}); });
   });
   GrpcClient client(endpoint);
   std::vector<std::int32_t> streams;
   for (int i = 0; i < 300; ++i) streams.push_back(client.start(frame_message("message " + std::to_string(i))));
-  EXPECT_TRUE(client.run([&] {
-    return std::all_of(streams.begin(), streams.end(), [&](auto id) { return client.answers[id].closed; });
-  }));
+  EXPECT_TRUE(client.run(
+      [&] { return std::all_of(streams.begin(), streams.end(), [&](auto id) { return client.answers[id].closed; }); }));
   for (std::size_t i = 0; i < streams.size(); ++i) {
     EXPECT_EQ(client.answers[streams[i]].body, frame_message("message " + std::to_string(i)));
   }

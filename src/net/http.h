@@ -17,12 +17,12 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 std::string_view header(const Headers& headers, std::string_view name);
 
 struct HttpRequest {
-  std::string method;  // GET, POST …
-  std::string path;    // decoded, without the query
-  std::string query;   // raw, without '?'
+  std::string method; // GET, POST …
+  std::string path;   // decoded, without the query
+  std::string query;  // raw, without '?'
   Headers headers;
-  std::string body;    // whole; chunked bodies are put together; still as Content-Encoding says
-  std::string peer;    // 127.0.0.1:53211
+  std::string body; // whole; chunked bodies are put together; still as Content-Encoding says
+  std::string peer; // 127.0.0.1:53211
 };
 
 struct HttpResponse {

@@ -17,7 +17,8 @@ namespace {
 
 namespace http = boost::beast::http;
 
-constexpr std::size_t kReadSize = 64u << 10; // with less room Beast-style reads of 100 KB bodies fall apart into hundreds of calls
+constexpr std::size_t kReadSize =
+    64u << 10; // with less room Beast-style reads of 100 KB bodies fall apart into hundreds of calls
 constexpr std::uint32_t kHeadLimit = 64u << 10;
 constexpr std::size_t kFirstAllocation = 1u << 20; // of a body whose length is only claimed so far
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
@@ -36,7 +37,8 @@ HttpCore::HttpCore(HttpServer::Options given, HttpServer::Handler run, SelfMetri
             .name = options.name},
            metrics) {}
 
-HttpConnection::HttpConnection(HttpCore& core, Socket socket) : core_(core), socket_(std::move(socket)), peer_(peer_name(socket_)) {
+HttpConnection::HttpConnection(HttpCore& core, Socket socket)
+    : core_(core), socket_(std::move(socket)), peer_(peer_name(socket_)) {
   in_.reserve(kReadSize);
   boost::system::error_code ignored;
   socket_.non_blocking(true, ignored);
@@ -63,12 +65,13 @@ void HttpConnection::next_request() {
 
 void HttpConnection::read_more() {
   const auto room = std::max<std::size_t>(in_.capacity() - in_.size(), 4096);
-  socket_.async_read_some(in_.prepare(room), [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
-    if (self->step_ == Step::closed) return;
-    if (error) return self->on_read_error(error);
-    self->in_.commit(size);
-    self->on_bytes();
-  });
+  socket_.async_read_some(in_.prepare(room),
+                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
+                            if (self->step_ == Step::closed) return;
+                            if (error) return self->on_read_error(error);
+                            self->in_.commit(size);
+                            self->on_bytes();
+                          });
 }
 
 void HttpConnection::on_bytes() {
@@ -88,7 +91,8 @@ void HttpConnection::on_bytes() {
 bool HttpConnection::foreign_protocol() {
   const std::string_view seen(static_cast<const char*>(in_.data().data()), in_.size());
   if (seen.front() == kTlsHandshake) {
-    reject(400, Rejection::wrong_protocol, "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use http://.");
+    reject(400, Rejection::wrong_protocol,
+           "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use http://.");
     return true;
   }
   if (!kHttp2Preface.starts_with(seen.substr(0, kHttp2Preface.size()))) {
@@ -99,9 +103,10 @@ bool HttpConnection::foreign_protocol() {
     read_more();
   } else {
     reject(400, Rejection::wrong_protocol,
-           fmt::format("This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: gRPC goes to the OTLP/gRPC port, 4317 by "
-                       "default.",
-                       core_.options.name));
+           fmt::format(
+               "This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: gRPC goes to the OTLP/gRPC port, 4317 by "
+               "default.",
+               core_.options.name));
   }
   return true;
 }
@@ -131,7 +136,8 @@ void HttpConnection::on_head() {
 bool HttpConnection::check_head() {
   const auto coding = header(request_.headers, "Transfer-Encoding");
   if (!coding.empty() && !same_text(coding, "chunked")) {
-    reject(501, Rejection::bad_request, fmt::format("Transfer-Encoding '{}' is not supported: send 'chunked' or a Content-Length.", coding));
+    reject(501, Rejection::bad_request,
+           fmt::format("Transfer-Encoding '{}' is not supported: send 'chunked' or a Content-Length.", coding));
     return false;
   }
   if (!coding.empty() && parser_->get().count(http::field::content_length) > 0) {
@@ -160,7 +166,8 @@ bool HttpConnection::take_target(std::string_view target) {
   if (question != std::string_view::npos) request_.query = std::string(target.substr(question + 1));
   if (percent_decode(target.substr(0, question), false, request_.path)) return true;
   reject(400, Rejection::bad_request,
-         fmt::format("The path '{}' has a '%' without two hex digits behind it: write %25 for the sign itself.", target.substr(0, question)));
+         fmt::format("The path '{}' has a '%' without two hex digits behind it: write %25 for the sign itself.",
+                     target.substr(0, question)));
   return false;
 }
 
@@ -169,8 +176,8 @@ void HttpConnection::begin_body() {
   if (!parser_->chunked() && (!length || *length == 0)) return hand_over();
   if (length && *length > core_.options.max_body) {
     return reject(413, Rejection::too_large,
-                  fmt::format("The request body of {} bytes is larger than the {} bytes that are accepted: send smaller batches.", *length,
-                              core_.options.max_body));
+                  fmt::format("The request body of {} bytes is larger than the {} bytes that are accepted: send smaller batches.",
+                              *length, core_.options.max_body));
   }
   if (in_.size() == 0 && !http_1_0_ && !header(request_.headers, "Expect").empty()) write_continue();
   if (step_ == Step::closed) return;
@@ -230,8 +237,8 @@ void HttpConnection::parse_chunks() {
 bool HttpConnection::charge_body(std::size_t bytes) {
   if (charge_.grow(bytes)) return true;
   reject(503, Rejection::overloaded,
-         fmt::format("Requests in flight already hold {} of {} bytes: send this one again in a second.", core_.loop.budget()->used(),
-                     core_.loop.budget()->limit()));
+         fmt::format("Requests in flight already hold {} of {} bytes: send this one again in a second.",
+                     core_.loop.budget()->used(), core_.loop.budget()->limit()));
   return false;
 }
 

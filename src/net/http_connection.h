@@ -119,7 +119,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   std::string head_;
   std::string body_;
   std::shared_ptr<StreamState> stream_;
-  std::string stream_out_;  // framed, being written
+  std::string stream_out_;         // framed, being written
   std::size_t stream_writing_ = 0; // bytes of chunks inside stream_out_
   bool stream_busy_ = false;
 };

@@ -61,7 +61,8 @@ void HttpConnection::reject(int status, Rejection reason, std::string message) {
 }
 
 void HttpConnection::write_continue() {
-  // 25 bytes, and the client has read what came before: they fit at once, or it is not worth waiting for (the socket does not block).
+  // 25 bytes, and the client has read what came before: they fit at once, or it is not worth waiting for (the socket does not
+  // block).
   boost::system::error_code error;
   const auto size = socket_.write_some(asio::buffer(kContinue), error);
   if (error || size != kContinue.size()) close();
@@ -209,6 +210,7 @@ void HttpConnection::check_deadlines(SteadyTime now) {
   boost::system::error_code ignored;
   switch (step_) {
     case Step::receiving:
+      if (timed_out_) return close(); // no read was pending: an exception cut the chain
       timed_out_ = true;
       touch();
       socket_.cancel(ignored); // the pending read ends, and on_read_error answers 408

@@ -47,11 +47,11 @@ class HttpServer {
  public:
   struct Options {
     Endpoint listen = {};
-    std::size_t max_body = 64u << 20;      // bytes on the wire; more answers 413
-    std::size_t max_connections = 1024;    // more are closed at once
+    std::size_t max_body = 64u << 20;             // bytes on the wire; more answers 413
+    std::size_t max_connections = 1024;           // more are closed at once
     std::size_t max_in_flight_bytes = 256u << 20; // bodies being read and handled; more answers 503 with Retry-After
-    std::chrono::seconds idle_timeout{60}; // between requests, and for a request to arrive whole
-    std::string name = "http";             // label of the metrics
+    std::chrono::seconds idle_timeout{60};        // between requests, and for a request to arrive whole
+    std::string name = "http";                    // label of the metrics
     // Answer for transport errors (bad request line, body too large…): status and sentence to body; null gives text/plain.
     std::function<HttpResponse(int status, std::string message)> error_body = {};
   };

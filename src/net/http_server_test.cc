@@ -64,7 +64,8 @@ TEST_F(HttpServerTest, KeepAliveAndPipelining) {
 
 TEST_F(HttpServerTest, BytesOneByOne) {
   RawClient client(serve());
-  for (const char c : std::string("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello")) ASSERT_TRUE(client.send({&c, 1}));
+  for (const char c : std::string("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"))
+    ASSERT_TRUE(client.send({&c, 1}));
   EXPECT_EQ(client.read_answer().second, "POST /slow? 5 hello");
 }
 
@@ -81,7 +82,8 @@ TEST_F(HttpServerTest, LargeBodiesOfBothKinds) {
   const std::string body(5'000'000, 'x');
   ASSERT_TRUE(client.send("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n" + body));
   EXPECT_EQ(client.read_answer().second.substr(0, 16), "POST /b? 5000000");
-  ASSERT_TRUE(client.send("POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + body + "\r\n0\r\n\r\n"));
+  ASSERT_TRUE(
+      client.send("POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + body + "\r\n0\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second.substr(0, 16), "POST /b? 5000000");
 }
 
@@ -130,7 +132,8 @@ TEST_F(HttpServerTest, BadRequestsAreAnsweredAndCounted) {
       {"GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n", "431"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'), "413"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n", "413"},
-      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'x') + "\r\n0\r\n\r\n", "413"},
+      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'x') + "\r\n0\r\n\r\n",
+       "413"},
   };
   for (const auto& [request, status] : cases) {
     RawClient client(endpoint);
@@ -210,7 +213,8 @@ TEST_F(HttpServerTest, ResponderFromAnotherThreadAndDropped) {
     });
   });
   RawClient client(endpoint);
-  ASSERT_TRUE(client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /drop HTTP/1.1\r\nHost: h\r\n\r\nGET /throw HTTP/1.1\r\nHost: h\r\n\r\n"));
+  ASSERT_TRUE(client.send(
+      "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /drop HTTP/1.1\r\nHost: h\r\n\r\nGET /throw HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second, "late");
   EXPECT_EQ(client.read_answer().first.substr(0, 12), "HTTP/1.1 500");
   EXPECT_EQ(client.read_answer().first.substr(0, 12), "HTTP/1.1 500");
@@ -411,7 +415,8 @@ TEST_F(HttpServerTest, ManyClientsAtOnce) {
   threads.clear();
   EXPECT_EQ(good, 200);
   EXPECT_NE(metrics_.render().find("coalmine_net_connections_total{server=\"http\"} 200"), std::string::npos);
-  EXPECT_TRUE(eventually([&] { return metrics_.render().find("coalmine_net_open_connections{server=\"http\"} 0\n") != std::string::npos; }));
+  EXPECT_TRUE(eventually(
+      [&] { return metrics_.render().find("coalmine_net_open_connections{server=\"http\"} 0\n") != std::string::npos; }));
 }
 
 } // namespace

@@ -53,10 +53,17 @@ TEST(Http, ReasonPhrases) {
 
 TEST(Endpoints, Good) {
   const std::vector<std::tuple<std::string_view, std::string, int, bool>> cases = {
-      {":7070", "127.0.0.1", 7070, true},     {"7070", "127.0.0.1", 7070, true},    {"127.0.0.1:7070", "127.0.0.1", 7070, true},
-      {"[::1]:80", "::1", 80, true},          {"0.0.0.0:4317", "0.0.0.0", 4317, false}, {"localhost:1", "localhost", 1, true},
-      {"LOCALHOST:1", "LOCALHOST", 1, true},  {"127.8.9.1:0", "127.8.9.1", 0, true}, {"[::]:65535", "::", 65535, false},
-      {"10.0.0.1:80", "10.0.0.1", 80, false}, {"[::ffff:127.0.0.1]:80", "::ffff:127.0.0.1", 80, true},
+      {":7070", "127.0.0.1", 7070, true},
+      {"7070", "127.0.0.1", 7070, true},
+      {"127.0.0.1:7070", "127.0.0.1", 7070, true},
+      {"[::1]:80", "::1", 80, true},
+      {"0.0.0.0:4317", "0.0.0.0", 4317, false},
+      {"localhost:1", "localhost", 1, true},
+      {"LOCALHOST:1", "LOCALHOST", 1, true},
+      {"127.8.9.1:0", "127.8.9.1", 0, true},
+      {"[::]:65535", "::", 65535, false},
+      {"10.0.0.1:80", "10.0.0.1", 80, false},
+      {"[::ffff:127.0.0.1]:80", "::ffff:127.0.0.1", 80, true},
       {"127.0.0.1.example.com:80", "127.0.0.1.example.com", 80, false},
   };
   for (const auto& [text, host, port, loopback] : cases) {

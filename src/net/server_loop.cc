@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::chrono::milliseconds kAcceptBackoff{100};
 constexpr std::chrono::seconds kGrace{2};
+constexpr std::chrono::seconds kWarnEvery{10};
 constexpr int kBacklog = 1024;
 
 std::string why_not(const Endpoint& endpoint, const boost::system::error_code& error) {
@@ -24,8 +25,7 @@ std::string why_not(const Endpoint& endpoint, const boost::system::error_code& e
   switch (error.value()) {
     case EADDRINUSE:
       return fmt::format("{}the port is {}; stop that process or choose another port", what, describe_port_holder(endpoint));
-    case EACCES:
-      return fmt::format("{}permission denied; ports below 1024 need extra rights, choose a higher one", what);
+    case EACCES: return fmt::format("{}permission denied; ports below 1024 need extra rights, choose a higher one", what);
     case EADDRNOTAVAIL:
       return fmt::format("{}no interface of this machine has the address {}; use 127.0.0.1 or 0.0.0.0", what, endpoint.host);
     default: return fmt::format("{}{}", what, error.message());
@@ -40,8 +40,9 @@ Result<Tcp::endpoint> resolve(const Endpoint& endpoint) {
   Tcp::resolver resolver(io);
   const auto found = resolver.resolve(endpoint.host, std::to_string(endpoint.port), error);
   if (error || found.empty()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("cannot listen on {}: the host name '{}' has no address ({}); write an IP address",
-                                                         endpoint.to_string(), endpoint.host, error.message()));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("cannot listen on {}: the host name '{}' has no address ({}); write an IP address",
+                            endpoint.to_string(), endpoint.host, error.message()));
   }
   return found.begin()->endpoint();
 }
@@ -110,10 +111,11 @@ void ServerLoop::run() {
 }
 
 void ServerLoop::accept() {
+  accepting_ = true;
   acceptor_.async_accept([this](const boost::system::error_code& error, Socket socket) {
+    accepting_ = false; // should anything below throw, the next tick accepts again
     if (stopping_ || error == asio::error::operation_aborted) return;
     if (error) return accept_later(error);
-    starved_ = false;
     adopt(std::move(socket));
     accept();
   });
@@ -137,14 +139,16 @@ void ServerLoop::adopt(Socket socket) {
   }
 }
 
-// Out of descriptors, mostly. The listener must outlive that: the waiting connections stay in the kernel's queue, and we look again
-// in a moment.
+// Out of descriptors, mostly. The listener must outlive that: the waiting connections stay in the kernel's queue, and we look
+// again in a moment.
 void ServerLoop::accept_later(const boost::system::error_code& error) {
   if (error == asio::error::connection_aborted) return accept(); // that client had already left
-  if (!starved_) {
+  const auto now = std::chrono::steady_clock::now();
+  if (now - last_warning_ > kWarnEvery) {
+    last_warning_ = now;
     log_warn("cannot accept connections, will retry", {{"server", options_.name}, {"why", error.message()}});
   }
-  starved_ = true;
+  accepting_ = true;
   backoff_.expires_after(kAcceptBackoff);
   backoff_.async_wait([this](const boost::system::error_code& cancelled) {
     if (!cancelled && !stopping_) accept();
@@ -155,13 +159,27 @@ void ServerLoop::tick() {
   ticker_.expires_after(options_.tick);
   ticker_.async_wait([this](const boost::system::error_code& cancelled) {
     if (cancelled) return;
-    const auto now = std::chrono::steady_clock::now();
-    std::vector<std::shared_ptr<Connection>> all; // a check may remove connections
-    all.reserve(connections_.size());
-    for (const auto& [_, connection] : connections_) all.push_back(connection);
-    for (const auto& connection : all) connection->check_deadlines(now);
+    try {
+      check();
+    } catch (const std::exception& e) {
+      log_error("exception while checking deadlines", {{"server", options_.name}, {"what", e.what()}});
+    }
     tick();
   });
+}
+
+void ServerLoop::check() {
+  if (!accepting_ && !stopping_) accept();
+  const auto now = std::chrono::steady_clock::now();
+  for (const auto& connection : snapshot()) connection->check_deadlines(now);
+}
+
+// A copy, for loops whose body may remove connections.
+std::vector<std::shared_ptr<Connection>> ServerLoop::snapshot() const {
+  std::vector<std::shared_ptr<Connection>> all;
+  all.reserve(connections_.size());
+  for (const auto& [_, connection] : connections_) all.push_back(connection);
+  return all;
 }
 
 void ServerLoop::remove(const Connection* connection) {
@@ -185,9 +203,7 @@ void ServerLoop::begin_stop() {
   grace_.async_wait([this](const boost::system::error_code& cancelled) {
     if (!cancelled) finish_stop();
   });
-  std::vector<std::shared_ptr<Connection>> all;
-  for (const auto& [_, connection] : connections_) all.push_back(connection);
-  for (const auto& connection : all) connection->wind_down();
+  for (const auto& connection : snapshot()) connection->wind_down();
   if (connections_.empty()) finish_stop();
 }
 

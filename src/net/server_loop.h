@@ -1,5 +1,5 @@
-// The part that the HTTP/1.1 and the gRPC server share: one I/O thread, the listening socket, the set of connections, an orderly end.
-// SPDX-License-Identifier: Apache-2.0
+// The part that the HTTP/1.1 and the gRPC server share: one I/O thread, the listening socket, the set of connections, an orderly
+// end. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <boost/asio/basic_socket_acceptor.hpp>
@@ -14,6 +14,7 @@
 #include <string>
 #include <thread>
 #include <unordered_map>
+#include <vector>
 
 #include "base/result.h"
 #include "net/admission.h"
@@ -80,6 +81,8 @@ class ServerLoop {
   void adopt(Socket socket);
   void accept_later(const boost::system::error_code& error);
   void tick();
+  void check();
+  std::vector<std::shared_ptr<Connection>> snapshot() const;
   void begin_stop();
   void finish_stop();
 
@@ -89,7 +92,8 @@ class ServerLoop {
   MakeConnection make_;
   Endpoint bound_;
   bool stopping_ = false;
-  bool starved_ = false; // out of descriptors or memory; logged once per episode
+  bool accepting_ = false;    // an accept, or the wait before the next one, is pending
+  SteadyTime last_warning_{}; // that nothing can be accepted
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::basic_socket_acceptor<Tcp, asio::io_context::executor_type> acceptor_;

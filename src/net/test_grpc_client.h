@@ -35,21 +35,23 @@ class GrpcClient {
         callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size,
                       const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user) {
           static_cast<GrpcClient*>(user)->answers[frame->hd.stream_id].headers.emplace_back(
-              std::string(reinterpret_cast<const char*>(name), name_size), std::string(reinterpret_cast<const char*>(value), value_size));
+              std::string(reinterpret_cast<const char*>(name), name_size),
+              std::string(reinterpret_cast<const char*>(value), value_size));
           return 0;
         });
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        callbacks, [](nghttp2_session*, std::uint8_t, std::int32_t stream, const std::uint8_t* bytes, std::size_t size, void* user) {
+        callbacks,
+        [](nghttp2_session*, std::uint8_t, std::int32_t stream, const std::uint8_t* bytes, std::size_t size, void* user) {
           static_cast<GrpcClient*>(user)->answers[stream].body.append(reinterpret_cast<const char*>(bytes), size);
           return 0;
         });
-    nghttp2_session_callbacks_set_on_stream_close_callback(callbacks,
-                                                           [](nghttp2_session*, std::int32_t stream, std::uint32_t error, void* user) {
-                                                             auto& answer = static_cast<GrpcClient*>(user)->answers[stream];
-                                                             answer.closed = true;
-                                                             answer.error = error;
-                                                             return 0;
-                                                           });
+    nghttp2_session_callbacks_set_on_stream_close_callback(
+        callbacks, [](nghttp2_session*, std::int32_t stream, std::uint32_t error, void* user) {
+          auto& answer = static_cast<GrpcClient*>(user)->answers[stream];
+          answer.closed = true;
+          answer.error = error;
+          return 0;
+        });
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
       auto& self = *static_cast<GrpcClient*>(user);
       if (frame->hd.type == NGHTTP2_GOAWAY) self.goaway = static_cast<int>(frame->goaway.error_code);
@@ -64,8 +66,12 @@ class GrpcClient {
 
   // Starts a request with exactly this body (already framed). hold: the body never ends.
   std::int32_t start(std::string body, Headers headers = {}, bool hold = false) {
-    Headers all = {{":method", "POST"}, {":scheme", "http"}, {":path", "/test.Service/Call"}, {":authority", "localhost"},
-                   {"content-type", "application/grpc"}, {"te", "trailers"}};
+    Headers all = {{":method", "POST"},
+                   {":scheme", "http"},
+                   {":path", "/test.Service/Call"},
+                   {":authority", "localhost"},
+                   {"content-type", "application/grpc"},
+                   {"te", "trailers"}};
     for (auto& [name, value] : headers) {
       const auto same = std::find_if(all.begin(), all.end(), [&](const auto& field) { return field.first == name; });
       if (same != all.end()) {
@@ -76,7 +82,8 @@ class GrpcClient {
     }
     std::vector<nghttp2_nv> fields;
     const auto bytes = [](const std::string& text) { return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())); };
-    for (const auto& [name, value] : all) fields.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
+    for (const auto& [name, value] : all)
+      fields.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
     auto source = std::make_unique<Source>(Source{std::move(body), 0, hold});
     nghttp2_data_provider provider{};
     provider.source.ptr = source.get();
