@@ -35,6 +35,9 @@ json::value signal_value(const judge::SignalVerdict& s) {
   o["lower"] = json_number(s.lower);
   o["upper"] = json_number(s.upper);
   o["max"] = json_number(s.max);
+  o["required_requests"] = s.required_requests;
+  o["canary_at_least"] = s.canary_at_least;
+  o["stable_at_least"] = s.stable_at_least;
   o["margin_unit"] = static_cast<int>(s.margin.unit);
   o["margin_amount"] = s.margin.amount;
   o["canary_requests"] = s.canary_requests;
@@ -58,6 +61,9 @@ judge::SignalVerdict signal_from(const json::object& o) {
   s.lower = get_optional(o, "lower");
   s.upper = get_optional(o, "upper");
   s.max = get_optional(o, "max");
+  s.required_requests = get_double(o, "required_requests");
+  s.canary_at_least = get_bool(o, "canary_at_least");
+  s.stable_at_least = get_bool(o, "stable_at_least");
   s.margin.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 2));
   s.margin.amount = get_double(o, "margin_amount");
   s.canary_requests = get_double(o, "canary_requests");

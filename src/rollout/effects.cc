@@ -172,7 +172,6 @@ void Effects::forget(RolloutId id) {
 }
 
 void Effects::record(JournalRecord record) {
-  // Told from memory as well as from the journal: a disk that fails must not keep a rollback secret.
   specs_.try_emplace(record.id.value, nullptr);
   pending_.with([&](Pending& pending) {
     pending.records.push_back(std::move(record));
@@ -218,8 +217,12 @@ void Effects::flush() {
     });
   }
   callbacks_.post([this, written = std::move(written), outbox = std::move(outbox), status = std::move(status)] {
+    // Told even when the disk refused: it must not keep a rollback secret. Once, though every retry comes by here.
     for (const auto& entry : outbox) {
-      if (const auto it = specs_.find(entry.id.value); it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
+      const bool first = told_early_.insert(entry.event_id).second;
+      if (status) told_early_.erase(entry.event_id);
+      const auto it = specs_.find(entry.id.value);
+      if (first && it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
     }
     flushed(written, status);
   });

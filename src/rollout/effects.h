@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -83,6 +84,7 @@ class Effects final : public EffectSink {
   std::map<std::uint64_t, std::shared_ptr<JudgeSlot>> judges_;
   std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs_; // whose notifications may still go out
   std::vector<Waiter> waiters_;
+  std::set<std::string> told_early_; // event ids that were queued before the journal had them
   Guarded<Pending> pending_;
   bool flushing_ = false;
   bool journal_broken_ = false;

@@ -237,7 +237,7 @@ class Simulation final : public EffectSink {
   }
 
   // One beat of the world.
-  void beat(std::int64_t ms = 250) {
+  void beat(std::int64_t ms = 500) {
     clock_.advance_ms(ms);
     guarded([&] {
       if (core_->find(RolloutId{1}) == nullptr) return;
