@@ -79,6 +79,7 @@ struct VectorSelector final : Expr {
   bool anchored = false;
   bool smoothed = false;
   bool allow_empty = false;       // the label selector of info()
+  bool stats_only = false;        // set before evaluation: only count and sum of histograms are looked at
   explicit VectorSelector(TextRange r) : Expr(kKind, r) {}
 };
 

@@ -18,6 +18,25 @@ constexpr std::string_view kTooMany = "query processing would load too many samp
 
 bool is_stale(const HistogramSample& sample) { return query::is_stale(sample.value->sum); }
 
+// Drops buckets; whether a sample follows a reset is decided before they are gone.
+void reduce_to_stats(std::vector<HistogramSample>& samples) {
+  using Hint = NativeHistogram::ResetHint;
+  HistogramRef previous;
+  for (HistogramSample& sample : samples) {
+    const HistogramRef whole = sample.value;
+    auto stats = std::make_shared<NativeHistogram>();
+    stats->schema = whole->schema;
+    stats->count = whole->count;
+    stats->sum = whole->sum;
+    stats->hint = whole->hint;
+    if (stats->hint == Hint::unknown && previous && !query::is_stale(whole->sum)) {
+      stats->hint = detect_reset(*previous, *whole) ? Hint::reset : Hint::not_reset;
+    }
+    if (!query::is_stale(whole->sum)) previous = whole;
+    sample.value = std::move(stats);
+  }
+}
+
 } // namespace
 
 std::size_t count_points(const EvalMatrix& matrix) {
@@ -87,6 +106,7 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
       std::erase_if(next.floats, [](const Sample& s) { return query::is_stale(s.value); });
       std::erase_if(next.histograms, [](const HistogramSample& s) { return is_stale(s); });
     }
+    if (node.stats_only) reduce_to_stats(next.histograms);
     if (next.points() > 0) series.push_back(std::move(next));
   }
   fetched_[&node] = std::move(series);

@@ -70,7 +70,7 @@ class Parser {
   TimeShift* shift_of(Expr& expr, std::string_view complaint);
 
   ExprPtr duration_expression(int min_level);
-  ExprPtr duration_operand();
+  ExprPtr duration_operand(int sign_level);
   ExprPtr positive_duration();
   ExprPtr offset_duration();
   ExprPtr duration_function();

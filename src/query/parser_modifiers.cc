@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "query/parser_impl.h"
@@ -10,6 +11,8 @@ namespace coalmine::query {
 namespace {
 
 constexpr std::string_view kAllDurations = "number, duration, step(), or range()";
+
+constexpr int kOperandOnly = 4; // above every operator
 
 int duration_level(Tok op) {
   switch (op) {
@@ -212,7 +215,8 @@ ExprPtr Parser::duration_expression(int min_level) {
     fail(range_of(peek()), fmt::format("duration is nested deeper than {} levels", kMaxDepth));
     return nullptr;
   }
-  ExprPtr left = duration_operand();
+  // Behind offset a sign binds to one operand: offset -2^2 is (… offset -2)^2.
+  ExprPtr left = duration_operand(std::max(min_level, 3));
   while (left && !error_) {
     const Token op = peek();
     const int level = duration_level(op.type);
@@ -238,11 +242,11 @@ ExprPtr Parser::duration_expression(int min_level) {
 }
 
 // Null without an error when nothing here starts a duration.
-ExprPtr Parser::duration_operand() {
+ExprPtr Parser::duration_operand(int sign_level) {
   const Token token = peek();
   if (token.type == Tok::add || token.type == Tok::sub) {
     next();
-    ExprPtr inner = duration_expression(3);
+    ExprPtr inner = duration_expression(sign_level);
     if (!inner) return nullptr;
     if (auto* number = as<NumberLiteral>(inner)) {
       if (token.type == Tok::sub) number->value = -number->value;
@@ -295,6 +299,6 @@ ExprPtr Parser::duration_function() {
 }
 
 // After offset: one signed literal, step(), range(), min_of(), max_of(), or arithmetic in parentheses.
-ExprPtr Parser::offset_duration() { return duration_expression(4); }
+ExprPtr Parser::offset_duration() { return duration_expression(kOperandOnly); }
 
 } // namespace coalmine::query

@@ -53,6 +53,21 @@ class Preparer {
     return true;
   }
 
+  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a reset is then worked out on the way.
+  static void find_stats_only(Expr& expr, bool counted, bool buckets_needed) {
+    if (auto* vector = as<VectorSelector>(&expr)) vector->stats_only = counted && !buckets_needed;
+    if (auto* matrix = as<MatrixSelector>(&expr)) matrix->selector->stats_only = counted && !buckets_needed;
+    if (const auto* call = as<CallExpr>(&expr)) {
+      const std::string_view name = call->function->name;
+      counted = counted || name == "histogram_count" || name == "histogram_sum" || name == "histogram_avg";
+      buckets_needed = buckets_needed || name.starts_with("histogram_quantile") || name == "histogram_fraction";
+    }
+    const auto* binary = as<BinaryExpr>(&expr);
+    const bool trims = binary != nullptr && (binary->op == Tok::trim_upper || binary->op == Tok::trim_lower);
+    buckets_needed = buckets_needed || trims || expr.kind == Expr::Kind::subquery;
+    for (ExprPtr* child : child_slots(expr)) find_stats_only(**child, counted, buckets_needed);
+  }
+
   struct Invariance {
     bool invariant = false;
     bool wrap = false; // worth evaluating once; ranges and literals are not
@@ -175,6 +190,7 @@ class Preparer {
 
 Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms) {
   Preparer preparer(start_ms, end_ms, step_ms);
+  Preparer::find_stats_only(*expr, false, false);
   preparer.fold(expr);
   TRY_EVAL([[maybe_unused]] bool done, preparer.durations(*expr));
   if (preparer.mark(*expr).wrap) expr->step_invariant = true;
