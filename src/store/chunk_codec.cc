@@ -273,7 +273,9 @@ void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body) {
   for (auto& s : samples) {
     auto& h = s.value;
     const auto mode = r.u8();
-    if (!r.ok() || mode > 1 || before.positive.counts.size() + before.negative.counts.size() > r.remaining()) {
+    // Each count that is carried on takes at least one byte.
+    const std::size_t carried = mode == 0 ? before.positive.counts.size() + before.negative.counts.size() : 0;
+    if (!r.ok() || mode > 1 || carried > r.remaining()) {
       break_reader(r);
       return;
     }

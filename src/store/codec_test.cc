@@ -93,6 +93,20 @@ TEST(ChunkCodec, RandomRunsComeBack) {
   }
 }
 
+TEST(ChunkCodec, AnExponentialHistogramMayShrinkToNothing) {
+  SampleRun run;
+  ExponentialHistogram wide;
+  wide.positive.counts.assign(300, 1);
+  wide.count = 300;
+  (void)run.upsert(ExponentialSample{1000, 1, false, wide});
+  (void)run.upsert(ExponentialSample{2000, 1, false, {}});
+  const auto chunks = encode_chunks(run);
+  ASSERT_EQ(chunks.size(), 1u);
+  const auto back = decode_chunk(chunks[0].bytes);
+  ASSERT_TRUE(back);
+  expect_same(run, *back);
+}
+
 TEST(ChunkCodec, RegularCountersAreSmall) {
   SampleRun run;
   for (int i = 0; i < 240; ++i) (void)run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, i * 37.0});

@@ -134,7 +134,7 @@ SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
   return info ? *info : nullptr;
 }
 
-DerivedGroup::Pending& Deriver::pending_of(DerivedGroup& group) {
+DerivedPending& Deriver::pending_of(DerivedGroup& group) {
   if (!group.pending) {
     group.pending.emplace();
     touched_.push_back(&group);

@@ -15,7 +15,16 @@
 
 namespace coalmine::store {
 
-// What one instance says of one route and method, by one source. Totals are cumulative; pending is what the current append adds.
+// What the current append adds to a group.
+struct DerivedPending {
+  double requests = 0;
+  double errors = 0;
+  std::optional<ClassicHistogram> duration;
+  std::int64_t time_ms = 0;
+  std::int64_t start_ms = INT64_MAX;
+};
+
+// What one instance says of one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
   SeriesInfo* errors = nullptr;
@@ -26,14 +35,7 @@ struct DerivedGroup {
   std::int64_t start_ms = 0;
   std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
 
-  struct Pending {
-    double requests = 0;
-    double errors = 0;
-    std::optional<ClassicHistogram> duration;
-    std::int64_t time_ms = 0;
-    std::int64_t start_ms = INT64_MAX;
-  };
-  std::optional<Pending> pending;
+  std::optional<DerivedPending> pending;
 };
 
 // The labels of a derived series beside its name: the resource's, and the route and method where they are known.
@@ -67,7 +69,7 @@ class Deriver {
   void clear();
 
  private:
-  DerivedGroup::Pending& pending_of(DerivedGroup& group);
+  DerivedPending& pending_of(DerivedGroup& group);
   DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source);
   SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group);
   void write(Stage& stage, DerivedGroup& group);
