@@ -1,6 +1,5 @@
-// Decoding OTLP, per second of CPU: 500 server spans of 15 attributes (2 % with an exception), and a metrics payload of 150 histogram
-// points of 15 buckets and 250 sums. Labels: span or point per second of CPU time.
-// SPDX-License-Identifier: Apache-2.0
+// Decoding OTLP, per second of CPU: 500 server spans of 15 attributes (2 % with an exception), and a metrics payload of 150
+// histogram points of 15 buckets and 250 sums. Labels: span or point per second of CPU time. SPDX-License-Identifier: Apache-2.0
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <zlib.h>
@@ -50,8 +49,9 @@ p::Message traces() {
     if (i % 50 == 0) {
       p::Message event;
       event.set(1, "timeUnixNano", p::Fixed64{1'700'000'000'040'000'000}).set(2, "name", std::string("exception"));
-      event.many(3, "attributes", {p::key_value("exception.type", p::text_value("java.lang.IllegalStateException")),
-                                   p::key_value("exception.stacktrace", p::text_value(std::string(2000, 's')))});
+      event.many(3, "attributes",
+                 {p::key_value("exception.type", p::text_value("java.lang.IllegalStateException")),
+                  p::key_value("exception.stacktrace", p::text_value(std::string(2000, 's')))});
       span.many(11, "events", {event}).one(15, "status", p::Message().set(3, "code", p::Varint{2}));
     }
     spans.push_back(std::move(span));
@@ -61,15 +61,16 @@ p::Message traces() {
 
 p::Message metrics() {
   const auto attributes = [](int i) {
-    return std::vector{p::key_value("http.route", p::text_value(fmt::format("/api/v1/{}", i))),
-                       p::key_value("http.request.method", p::text_value("GET")),
-                       p::key_value("http.response.status_code", p::int_value(200)), p::key_value("url.scheme", p::text_value("https")),
-                       p::key_value("network.protocol.version", p::text_value("1.1"))};
+    return std::vector{
+        p::key_value("http.route", p::text_value(fmt::format("/api/v1/{}", i))),
+        p::key_value("http.request.method", p::text_value("GET")), p::key_value("http.response.status_code", p::int_value(200)),
+        p::key_value("url.scheme", p::text_value("https")), p::key_value("network.protocol.version", p::text_value("1.1"))};
   };
   std::vector<p::Message> histograms;
   for (int i = 0; i < 150; ++i) {
     histograms.push_back(p::histogram_point({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14},
-                                            {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}, attributes(i)));
+                                            {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10},
+                                            attributes(i)));
   }
   std::vector<p::Message> sums;
   for (int i = 0; i < 250; ++i) sums.push_back(p::number_point(p::SignedFixed64{i}, attributes(i)));
@@ -88,9 +89,13 @@ void run(benchmark::State& state, Signal signal, Encoding encoding, const std::s
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(payload.size()));
 }
 
-void traces_protobuf(benchmark::State& state) { run(state, Signal::traces, Encoding::protobuf, p::to_protobuf(traces()), kSpans); }
+void traces_protobuf(benchmark::State& state) {
+  run(state, Signal::traces, Encoding::protobuf, p::to_protobuf(traces()), kSpans);
+}
 void traces_json(benchmark::State& state) { run(state, Signal::traces, Encoding::json, p::to_json(traces(), {}), kSpans); }
-void metrics_protobuf(benchmark::State& state) { run(state, Signal::metrics, Encoding::protobuf, p::to_protobuf(metrics()), kPoints); }
+void metrics_protobuf(benchmark::State& state) {
+  run(state, Signal::metrics, Encoding::protobuf, p::to_protobuf(metrics()), kPoints);
+}
 void metrics_json(benchmark::State& state) { run(state, Signal::metrics, Encoding::json, p::to_json(metrics(), {}), kPoints); }
 
 void inflate_gzip(benchmark::State& state) {

@@ -17,8 +17,8 @@ std::string_view content_type(Encoding encoding); // application/x-protobuf, app
 // Export*ServiceResponse. Nothing rejected and no message: full success, which is an empty message.
 std::string export_response(Signal signal, Encoding encoding, std::size_t rejected, std::string_view message);
 
-// google.rpc.Status. retry_after_s > 0 adds google.rpc.RetryInfo, which tells the client that trying again is right (protobuf only; over
-// HTTP the header Retry-After says it).
+// google.rpc.Status. retry_after_s > 0 adds google.rpc.RetryInfo, which tells the client that trying again is right (protobuf
+// only; over HTTP the header Retry-After says it).
 std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view message, int retry_after_s = 0);
 
 net::GrpcStatus grpc_code(ErrorCode code);

@@ -109,10 +109,12 @@ void BatchBuilder::reject(std::string_view slug, std::string sentence) {
 void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
   ++out_.items;
   if (trace != IdState::good || all_zero(span.trace_id)) {
-    return reject("bad_trace_id", fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", span.name.substr(0, 100)));
+    return reject("bad_trace_id",
+                  fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", span.name.substr(0, 100)));
   }
   if (span_id != IdState::good || all_zero(span.span_id)) {
-    return reject("bad_span_id", fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", span.name.substr(0, 100)));
+    return reject("bad_span_id",
+                  fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", span.name.substr(0, 100)));
   }
   if (parent == IdState::bad) {
     return reject("bad_parent_id", fmt::format("the parent span id of span \"{}\" is not 8 bytes", span.name.substr(0, 100)));

@@ -52,8 +52,9 @@ struct RawSummary {
 // An id as far as it was right; decoders fill it from bytes or hex.
 enum class IdState { missing, good, bad };
 
-// Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope, begin_metric as it meets them (the
-// resource's attributes before anything inside it), then adds items. Values are made with text() and push(), which keep the limits.
+// Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope, begin_metric as it meets them
+// (the resource's attributes before anything inside it), then adds items. Values are made with text() and push(), which keep the
+// limits.
 class BatchBuilder {
  public:
   BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits);

@@ -24,16 +24,18 @@ inline std::string dump(const Attributes& attributes) {
 inline std::string dump(const MetricPoint& point) {
   static constexpr const char* kKinds[] = {"counter", "gauge", "histogram", "exponential"};
   const auto& s = *point.series;
-  std::string out = fmt::format("{} {} {} from {} [{}] {}", kKinds[static_cast<int>(s.kind)], s.labels.to_string(),
-                                s.temporality == Temporality::delta ? "delta" : "cumulative", s.otel_name, s.unit, dump(s.attributes));
+  std::string out =
+      fmt::format("{} {} {} from {} [{}] {}", kKinds[static_cast<int>(s.kind)], s.labels.to_string(),
+                  s.temporality == Temporality::delta ? "delta" : "cumulative", s.otel_name, s.unit, dump(s.attributes));
   out += fmt::format(" start={} time={}{} ", point.start_ns, point.time_ns, point.no_recorded_value ? " stale" : "");
   if (const auto* number = std::get_if<double>(&point.value)) out += fmt::format("value={}", *number);
   if (const auto* h = std::get_if<ClassicHistogram>(&point.value)) {
     out += fmt::format("count={} sum={} bounds={} counts={}", h->count, h->sum, *h->bounds, h->counts);
   }
   if (const auto* h = std::get_if<ExponentialHistogram>(&point.value)) {
-    out += fmt::format("count={} sum={} scale={} zero={}<={} positive={}@{} negative={}@{}", h->count, h->sum, h->scale, h->zero_count,
-                       h->zero_threshold, h->positive.counts, h->positive.offset, h->negative.counts, h->negative.offset);
+    out += fmt::format("count={} sum={} scale={} zero={}<={} positive={}@{} negative={}@{}", h->count, h->sum, h->scale,
+                       h->zero_count, h->zero_threshold, h->positive.counts, h->positive.offset, h->negative.counts,
+                       h->negative.offset);
   }
   return out;
 }
@@ -41,15 +43,17 @@ inline std::string dump(const MetricPoint& point) {
 inline std::string dump(const Span& span) {
   std::string out = fmt::format("span {} {} parent={} \"{}\" kind={} start={} end={} status={} \"{}\" state=\"{}\" flags={} {}",
                                 to_hex(span.trace_id), to_hex(span.span_id), to_hex(span.parent_span_id), span.name,
-                                static_cast<int>(span.kind), span.start_ns, span.end_ns, static_cast<int>(span.status), span.status_message,
-                                span.trace_state, span.flags, dump(span.attributes));
-  for (const auto& event : span.events) out += fmt::format(" event {} \"{}\" {}", event.time_ns, event.name, dump(event.attributes));
+                                static_cast<int>(span.kind), span.start_ns, span.end_ns, static_cast<int>(span.status),
+                                span.status_message, span.trace_state, span.flags, dump(span.attributes));
+  for (const auto& event : span.events)
+    out += fmt::format(" event {} \"{}\" {}", event.time_ns, event.name, dump(event.attributes));
   return out + " of " + span.resource->labels.to_string();
 }
 
 inline std::string dump(const LogRecord& log) {
-  return fmt::format("log {} {} {} severity={} event=\"{}\" body=\"{}\" {} of {}", log.time_ns, to_hex(log.trace_id), to_hex(log.span_id),
-                     log.severity, log.event_name, log.body, dump(log.attributes), log.resource->labels.to_string());
+  return fmt::format("log {} {} {} severity={} event=\"{}\" body=\"{}\" {} of {}", log.time_ns, to_hex(log.trace_id),
+                     to_hex(log.span_id), log.severity, log.event_name, log.body, dump(log.attributes),
+                     log.resource->labels.to_string());
 }
 
 inline std::string dump(const Decoded& decoded) {

@@ -16,9 +16,11 @@ namespace coalmine::receive {
 namespace {
 
 namespace p = payload;
-const std::string kGoodTraces = p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
-const std::string kHalfBadTraces = p::to_protobuf(p::request(
-    "traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s"), p::span("", std::string(8, 'b'), "bad \"one\"")}));
+const std::string kGoodTraces =
+    p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
+const std::string kHalfBadTraces = p::to_protobuf(
+    p::request("traces", p::canary_resource(),
+               {p::span(std::string(16, 'a'), std::string(8, 'b'), "s"), p::span("", std::string(8, 'b'), "bad \"one\"")}));
 
 std::string gzipped(std::string_view text) {
   z_stream stream{};
@@ -52,7 +54,8 @@ class Fronts : public testing::Test {
     http_ = std::make_unique<HttpFront>(*intake_, *pool_, token);
     grpc_ = std::make_unique<GrpcFront>(*intake_, *pool_, token);
   }
-  std::future<net::HttpResponse> post_later(std::string path, std::string body, net::Headers headers, std::string method = "POST") {
+  std::future<net::HttpResponse> post_later(std::string path, std::string body, net::Headers headers,
+                                            std::string method = "POST") {
     std::promise<net::HttpResponse> promise;
     auto future = promise.get_future();
     http_->handle({std::move(method), std::move(path), "", std::move(headers), std::move(body), "127.0.0.1:5000"},
@@ -62,7 +65,8 @@ class Fronts : public testing::Test {
   net::HttpResponse post(std::string path, std::string body, net::Headers headers, std::string method = "POST") {
     return post_later(std::move(path), std::move(body), std::move(headers), std::move(method)).get();
   }
-  std::future<net::GrpcResponse> call_later(std::string path, std::string message, std::string encoding = "", net::Headers headers = {}) {
+  std::future<net::GrpcResponse> call_later(std::string path, std::string message, std::string encoding = "",
+                                            net::Headers headers = {}) {
     std::promise<net::GrpcResponse> promise;
     auto future = promise.get_future();
     const bool compressed = !encoding.empty();
@@ -188,7 +192,9 @@ TEST_F(Fronts, HttpRefusals) {
 
 TEST_F(Fronts, GzipIsReadAlsoWhenNotDeclared) {
   start();
-  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), {{"content-type", "application/x-protobuf"}, {"content-encoding", "gzip"}}).status, 200);
+  EXPECT_EQ(
+      post("/v1/traces", gzipped(kGoodTraces), {{"content-type", "application/x-protobuf"}, {"content-encoding", "gzip"}}).status,
+      200);
   EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), kProtobuf).status, 200);
   EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::ok);
   EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces)).status, net::GrpcStatus::ok);
@@ -256,7 +262,8 @@ TEST_F(Fronts, GrpcStatuses) {
   EXPECT_EQ(bomb.status, net::GrpcStatus::resource_exhausted);
   EXPECT_EQ(bomb.status_details, "") << "no RetryInfo: trying again cannot help";
   EXPECT_EQ(call(kTraceExport, kGoodTraces, "snappy").status, net::GrpcStatus::unimplemented);
-  EXPECT_EQ(call("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", "").status, net::GrpcStatus::unimplemented);
+  EXPECT_EQ(call("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", "").status,
+            net::GrpcStatus::unimplemented);
   const auto partial = call(kTraceExport, kHalfBadTraces);
   EXPECT_EQ(partial.status, net::GrpcStatus::ok);
   EXPECT_FALSE(partial.message.empty());
@@ -265,7 +272,8 @@ TEST_F(Fronts, GrpcStatuses) {
 
 TEST_F(Fronts, GrpcHealth) {
   start();
-  for (const std::string service : {"", "opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry.proto.collector.logs.v1.LogsService"}) {
+  for (const std::string service :
+       {"", "opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry.proto.collector.logs.v1.LogsService"}) {
     std::string request;
     if (!service.empty()) protozero::pbf_writer(request).add_string(1, service);
     const auto response = call("/grpc.health.v1.Health/Check", request);

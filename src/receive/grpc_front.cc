@@ -28,7 +28,8 @@ constexpr std::array kServices = {
 
 std::optional<Signal> signal_of_path(std::string_view path) {
   for (const auto& [service, signal] : kServices) {
-    if (path.size() == service.size() + 8 && path.starts_with('/') && path.substr(1).starts_with(service) && path.ends_with("/Export")) {
+    if (path.size() == service.size() + 8 && path.starts_with('/') && path.substr(1).starts_with(service) &&
+        path.ends_with("/Export")) {
       return signal;
     }
   }
@@ -97,14 +98,16 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
                                              short_message(request.path, 200))));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
-    return answer(error_response(GrpcStatus::unauthenticated, "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
+    return answer(error_response(GrpcStatus::unauthenticated,
+                                 "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
   }
   // A message flagged as compressed without a named encoding is taken for what its first bytes say.
   std::string compression;
   if (request.compressed && request.encoding != "identity") compression = request.encoding;
   if (!compression.empty() && !known_compression(compression)) {
-    return answer(error_response(GrpcStatus::unimplemented, fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none",
-                                                                        short_message(compression, 64))));
+    return answer(error_response(
+        GrpcStatus::unimplemented,
+        fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none", short_message(compression, 64))));
   }
   auto job = std::make_shared<Job>(
       Job{{*signal, Encoding::protobuf, std::move(request.message), compression, std::move(request.peer)}, std::move(reply)});
@@ -123,7 +126,8 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     const auto status = grpc_code(taken.error().code);
     finish(*job, error_response(status, taken.error().message, status == GrpcStatus::unavailable ? kRetryStore : 0));
   });
-  if (!queued) finish(*job, error_response(GrpcStatus::unavailable, "too many requests are waiting; send again later", kRetryBusy));
+  if (!queued)
+    finish(*job, error_response(GrpcStatus::unavailable, "too many requests are waiting; send again later", kRetryBusy));
 }
 
 } // namespace coalmine::receive

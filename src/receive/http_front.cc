@@ -47,9 +47,11 @@ net::HttpResponse error_response(int status, Encoding encoding, ErrorCode code, 
 }
 
 std::string wrong_type(const std::string& type) {
-  if (type.starts_with("application/grpc")) return "this is the OTLP/HTTP port; send OTLP/gRPC to the gRPC port (4317 by default)";
+  if (type.starts_with("application/grpc"))
+    return "this is the OTLP/HTTP port; send OTLP/gRPC to the gRPC port (4317 by default)";
   bool cut = false;
-  return fmt::format("the content type \"{}\" is not supported; send application/x-protobuf or application/json", safe_text(type, 100, cut));
+  return fmt::format("the content type \"{}\" is not supported; send application/x-protobuf or application/json",
+                     safe_text(type, 100, cut));
 }
 
 } // namespace
@@ -82,7 +84,8 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     return answer(std::move(response));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
-    auto response = refuse(401, ErrorCode::unauthenticated, "this receiver asks for a token; set the header Authorization: Bearer TOKEN");
+    auto response =
+        refuse(401, ErrorCode::unauthenticated, "this receiver asks for a token; set the header Authorization: Bearer TOKEN");
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return answer(std::move(response));
   }
@@ -99,7 +102,8 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     const auto taken = intake.take(job->delivery);
     const auto& d = job->delivery;
     if (taken) {
-      return finish(*job, {200, {{"Content-Type", std::string(content_type(d.encoding))}},
+      return finish(*job, {200,
+                           {{"Content-Type", std::string(content_type(d.encoding))}},
                            export_response(d.signal, d.encoding, taken->rejected, taken->message)});
     }
     const auto& error = taken.error();
@@ -107,7 +111,8 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     finish(*job, error_response(status, d.encoding, error.code, error.message, status == 503 ? kRetryStore : 0));
   });
   if (!queued) {
-    finish(*job, error_response(429, *encoding, ErrorCode::unavailable, "too many requests are waiting; send again later", kRetryBusy));
+    finish(*job,
+           error_response(429, *encoding, ErrorCode::unavailable, "too many requests are waiting; send again later", kRetryBusy));
   }
 }
 

@@ -1,5 +1,5 @@
-// The one bounded inflate. zlib streams; libdeflate is the quick way for the honest single-member gzip that SDKs and collectors send.
-// SPDX-License-Identifier: Apache-2.0
+// The one bounded inflate. zlib streams; libdeflate is the quick way for the honest single-member gzip that SDKs and collectors
+// send. SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <libdeflate.h>
 #include <zlib.h>
@@ -15,10 +15,10 @@
 namespace coalmine::receive {
 namespace {
 
-constexpr std::size_t kRatioFree = 1u << 20;  // the ratio counts only beyond this many bytes
+constexpr std::size_t kRatioFree = 1u << 20; // the ratio counts only beyond this many bytes
 constexpr std::size_t kFirstBuffer = 64u << 10;
-constexpr std::size_t kHonestRatio = 32;      // a trailer that claims more is not believed, not even as a hint
-constexpr int kMaxZstdWindowLog = 23;         // 8 MiB, what RFC 8878 asks decoders for at most
+constexpr std::size_t kHonestRatio = 32; // a trailer that claims more is not believed, not even as a hint
+constexpr int kMaxZstdWindowLog = 23;    // 8 MiB, what RFC 8878 asks decoders for at most
 
 // The output: grows by doubling up to the limits, and knows when they are passed. One inflate call.
 class BoundedOutput {
@@ -34,10 +34,11 @@ class BoundedOutput {
   Status wrote(std::size_t n, std::size_t consumed) {
     used_ += n;
     if (used_ > kRatioFree && static_cast<double>(used_) > limits_.max_inflate_ratio * static_cast<double>(consumed)) {
-      return fail(ErrorCode::resource_exhausted,
-                  fmt::format("the compressed body inflates more than {:g}:1 ({} bytes from the first {}); send it less compressed or in "
-                              "smaller batches",
-                              limits_.max_inflate_ratio, used_, consumed));
+      return fail(
+          ErrorCode::resource_exhausted,
+          fmt::format("the compressed body inflates more than {:g}:1 ({} bytes from the first {}); send it less compressed or in "
+                      "smaller batches",
+                      limits_.max_inflate_ratio, used_, consumed));
     }
     return {};
   }
@@ -106,7 +107,8 @@ Result<std::string> inflate_zlib(std::string_view body, std::string_view encodin
   }
 }
 
-// One gzip member whose trailer states a believable size: a buffer of that size, one call. nullopt: not so, take the streaming way.
+// One gzip member whose trailer states a believable size: a buffer of that size, one call. nullopt: not so, take the streaming
+// way.
 std::optional<std::string> inflate_quickly(std::string_view body, const Limits& limits) {
   if (body.size() < 18) return std::nullopt;
   std::uint32_t claimed = 0;
@@ -162,8 +164,9 @@ Result<std::string> inflate_zstd(std::string_view body, const Limits& limits) {
 Result<std::string> inflate(std::string_view body, std::string_view encoding, const Limits& limits) {
   if (encoding.empty() || encoding == "identity") {
     if (body.size() > limits.max_inflated_bytes) {
-      return fail(ErrorCode::resource_exhausted, fmt::format("the body has {} bytes, more than the limit of {}; send smaller batches",
-                                                             body.size(), limits.max_inflated_bytes));
+      return fail(ErrorCode::resource_exhausted,
+                  fmt::format("the body has {} bytes, more than the limit of {}; send smaller batches", body.size(),
+                              limits.max_inflated_bytes));
     }
     return std::string(body);
   }

@@ -64,7 +64,8 @@ std::string noise(std::size_t size) { // compresses about 2:1
 }
 
 TEST(Inflate, RoundTripsEveryEncoding) {
-  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{65'536}, std::size_t{1'200'000}}) {
+  for (const std::size_t size :
+       {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{65'536}, std::size_t{1'200'000}}) {
     const auto text = noise(size);
     EXPECT_EQ(inflate(text, "", {}).value(), text);
     EXPECT_EQ(inflate(text, "identity", {}).value(), text);
@@ -95,7 +96,8 @@ TEST(Inflate, TheSizeTrailerIsNotBelieved) {
 
 TEST(Inflate, TruncationAndDamageFail) {
   const auto text = noise(3000);
-  for (const auto& [encoding, body] : {std::pair("gzip", gzipped(text)), std::pair("deflate", deflated(text, 15)), std::pair("zstd", zstd(text))}) {
+  for (const auto& [encoding, body] :
+       {std::pair("gzip", gzipped(text)), std::pair("deflate", deflated(text, 15)), std::pair("zstd", zstd(text))}) {
     for (std::size_t size = 0; size < body.size(); ++size) {
       const auto out = inflate(std::string(body.substr(0, size)), encoding, {});
       ASSERT_FALSE(out) << encoding << " cut to " << size;

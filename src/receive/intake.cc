@@ -81,15 +81,18 @@ void Intake::count(Signal signal, const Decoded& decoded, std::size_t rejected_b
   };
   const auto reject = [&](const std::string& reason, std::size_t n) {
     if (n == 0) return;
-    metrics_.counter("coalmine_otlp_rejected_total", "Spans, data points and log records answered as rejected.",
-                     {{"signal", name}, {"reason", reason}})
+    metrics_
+        .counter("coalmine_otlp_rejected_total", "Spans, data points and log records answered as rejected.",
+                 {{"signal", name}, {"reason", reason}})
         .add(static_cast<double>(n));
   };
   const std::size_t rejected = decoded.rejected + rejected_by_store;
-  add("coalmine_otlp_items_total", "Spans, data points and log records accepted.", decoded.items - std::min(decoded.items, rejected));
+  add("coalmine_otlp_items_total", "Spans, data points and log records accepted.",
+      decoded.items - std::min(decoded.items, rejected));
   add("coalmine_otlp_logs_not_kept_total", "Log records accepted and not kept: neither an exception nor an error of a trace.",
       decoded.logs_not_kept);
-  add("coalmine_otlp_dropped_attributes_total", "Attributes and events beyond the limit, or without a key.", decoded.dropped_attributes);
+  add("coalmine_otlp_dropped_attributes_total", "Attributes and events beyond the limit, or without a key.",
+      decoded.dropped_attributes);
   add("coalmine_otlp_cut_values_total", "Values cut because they were too long or nested too deeply.", decoded.cut_values);
   for (const auto& [reason, n] : decoded.rejected_by) reject(reason, n);
   reject("store", rejected_by_store);

@@ -9,8 +9,8 @@
 namespace coalmine::receive {
 namespace {
 
-// The deepest JSON that AnyValues of max_depth levels give: four brackets a level (kvlistValue, values, pair, value), and the way to
-// the first of them.
+// The deepest JSON that AnyValues of max_depth levels give: four brackets a level (kvlistValue, values, pair, value), and the way
+// to the first of them.
 std::size_t json_depth(const Limits& limits) { return static_cast<std::size_t>(std::max(limits.max_depth, 1)) * 4 + 24; }
 
 std::string_view items_key(Signal signal, std::string_view of_traces, std::string_view of_metrics, std::string_view of_logs) {
@@ -106,7 +106,8 @@ void JsonDecoder::span(JsonElement item) {
     } else if (key == "name") {
       span.name = out_.text(reader_.text(value, key));
     } else if (key == "kind") {
-      const auto kind = reader_.enumerator(value, key, "SPAN_KIND_", {"UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"});
+      const auto kind =
+          reader_.enumerator(value, key, "SPAN_KIND_", {"UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"});
       span.kind = kind >= 0 && kind <= 5 ? static_cast<SpanKind>(kind) : SpanKind::unspecified;
     } else if (is_key(key, "startTimeUnixNano")) {
       span.start_ns = reader_.unsigned_integer(value, key);
@@ -233,7 +234,8 @@ void JsonDecoder::nested_value(JsonElement value, BoundedJson& json, int depth) 
   JsonElement content;
   reader_.fields(value, "value", [&](std::string_view key, JsonElement part) {
     if (part.is_null()) return; // doubleValue null is NaN, which this text writes as null
-    for (const std::string_view known : {"stringValue", "boolValue", "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue"}) {
+    for (const std::string_view known :
+         {"stringValue", "boolValue", "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue"}) {
       if (!is_key(key, known)) continue;
       kind = known;
       content = part;

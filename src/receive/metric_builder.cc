@@ -1,10 +1,9 @@
 // The metric half of BatchBuilder: data points, their checks and the identity of their series.
 //
-// Series identity is the Prometheus one: name, resource labels, point attributes. The instrumentation scope is not part of it, as a
-// scope label would be different for every library version. When two scopes of one process do send the same name and attributes, the
-// scope that comes first in the payload keeps the plain series and each other one gets the label otel_scope_name. SDKs export scopes
-// in the order they were made, so the choice is the same in every export.
-// SPDX-License-Identifier: Apache-2.0
+// Series identity is the Prometheus one: name, resource labels, point attributes. The instrumentation scope is not part of it, as
+// a scope label would be different for every library version. When two scopes of one process do send the same name and
+// attributes, the scope that comes first in the payload keeps the plain series and each other one gets the label otel_scope_name.
+// SDKs export scopes in the order they were made, so the choice is the same in every export. SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <xxhash.h>
 
@@ -18,14 +17,15 @@
 namespace coalmine::receive {
 namespace {
 
-constexpr std::size_t kMaxBuckets = 16'384;  // of one histogram point
-constexpr std::size_t kMaxQuantiles = 64;    // of one summary point
-constexpr std::int32_t kMinScale = -10;      // outside, the base of the buckets is no finite double above 1
+constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
+constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
+constexpr std::int32_t kMinScale = -10;     // outside, the base of the buckets is no finite double above 1
 constexpr std::int32_t kMaxScale = 20;
 
 // Labels that say which process a series belongs to: the resource knows better than a point.
 constexpr std::array kResourceWins = {std::string_view("service_name"), std::string_view("service_version"),
-                                      std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
+                                      std::string_view("deployment_track"), std::string_view("instance"),
+                                      std::string_view("job")};
 
 std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   std::uint64_t h = XXH3_64bits(name.data(), name.size());
@@ -56,8 +56,8 @@ std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_his
     auto name = label_name(attribute->first);
     auto value = to_text(attribute->second);
     if (name.empty() || value.empty()) continue;
-    if (name.starts_with("__")) name.insert(0, "key_");         // __name__ and the like are ours
-    if (is_histogram && name == "le") name = "exported_le";     // le belongs to the buckets
+    if (name.starts_with("__")) name.insert(0, "key_");     // __name__ and the like are ours
+    if (is_histogram && name == "le") name = "exported_le"; // le belongs to the buckets
     const auto same = std::ranges::find(out, name, &Labels::Pair::first);
     if (same != out.end()) {
       same->second += ";" + value;
@@ -79,7 +79,8 @@ std::string find_fault(const RawHistogram& raw) {
     return fmt::format("has {} buckets, more than {}", std::max(raw.counts.size(), raw.bounds.size()), kMaxBuckets);
   }
   if (!raw.counts.empty() && raw.counts.size() != raw.bounds.size() + 1) {
-    return fmt::format("has {} bucket counts for {} bounds; it needs one more count than bounds", raw.counts.size(), raw.bounds.size());
+    return fmt::format("has {} bucket counts for {} bounds; it needs one more count than bounds", raw.counts.size(),
+                       raw.bounds.size());
   }
   for (std::size_t i = 0; i < raw.bounds.size(); ++i) {
     if (!std::isfinite(raw.bounds[i])) return fmt::format("has the bound {}; bounds must be finite", raw.bounds[i]);
@@ -135,7 +136,8 @@ bool BatchBuilder::check(PointHead& point) {
   }
   const bool needs_temporality = metric_.instrument != Instrument::gauge && metric_.instrument != Instrument::summary;
   if (needs_temporality && !metric_.temporality) {
-    reject("no_temporality", fmt::format("the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)", named()));
+    reject("no_temporality",
+           fmt::format("the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)", named()));
     return false;
   }
   // A sum of changes that may be negative has no total to show without knowing all changes since the process began.
@@ -230,7 +232,8 @@ void BatchBuilder::add_number(PointHead point, std::optional<double> value) {
   // One NaN only: some bit patterns mean "stale" further on.
   if (std::isnan(*value)) value = std::numeric_limits<double>::quiet_NaN();
   if (metric_.instrument == Instrument::counter && !(*value >= 0 && std::isfinite(*value))) {
-    return reject("bad_value", fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_.name.substr(0, 100), *value));
+    return reject("bad_value",
+                  fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_.name.substr(0, 100), *value));
   }
   const SeriesKind kind{kind_of(metric_.instrument), metric_.temporality.value_or(Temporality::cumulative), "", std::nullopt};
   auto owner = series(std::move(point.attributes), kind);
@@ -280,7 +283,8 @@ void BatchBuilder::add_summary(PointHead point, const RawSummary& raw) {
   if (!check(point)) return;
   const auto name = metric_.name.substr(0, 100);
   if (raw.quantiles.size() > kMaxQuantiles) {
-    return reject("bad_summary", fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name, raw.quantiles.size(), kMaxQuantiles));
+    return reject("bad_summary", fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name,
+                                             raw.quantiles.size(), kMaxQuantiles));
   }
   if (!point.no_recorded_value && !std::isfinite(raw.sum)) {
     return reject("bad_summary", fmt::format("a point of summary \"{}\" has the sum {}", name, raw.sum));
@@ -289,7 +293,8 @@ void BatchBuilder::add_summary(PointHead point, const RawSummary& raw) {
              static_cast<double>(raw.count));
   push_point(series(point.attributes, {MetricKind::counter, Temporality::cumulative, "_sum", std::nullopt}), point, raw.sum);
   for (const auto& [quantile, value] : raw.quantiles) {
-    const SeriesKind kind{MetricKind::gauge, Temporality::cumulative, "", std::pair(std::string("quantile"), fmt::format("{}", quantile))};
+    const SeriesKind kind{MetricKind::gauge, Temporality::cumulative, "",
+                          std::pair(std::string("quantile"), fmt::format("{}", quantile))};
     push_point(series(point.attributes, kind), point, std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
   }
 }

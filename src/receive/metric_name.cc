@@ -14,22 +14,39 @@ using Words = std::pair<std::string_view, std::string_view>;
 
 // UCUM code -> the word Prometheus uses. "1" has none.
 constexpr std::array kUnits = {
-    Words{"d", "days"},         Words{"h", "hours"},         Words{"min", "minutes"},   Words{"s", "seconds"},
-    Words{"ms", "milliseconds"}, Words{"us", "microseconds"}, Words{"ns", "nanoseconds"}, Words{"By", "bytes"},
-    Words{"KiBy", "kibibytes"}, Words{"MiBy", "mebibytes"},  Words{"GiBy", "gibibytes"}, Words{"TiBy", "tibibytes"},
-    Words{"KBy", "kilobytes"},  Words{"MBy", "megabytes"},   Words{"GBy", "gigabytes"}, Words{"TBy", "terabytes"},
-    Words{"m", "meters"},       Words{"V", "volts"},         Words{"A", "amperes"},     Words{"J", "joules"},
-    Words{"W", "watts"},        Words{"g", "grams"},         Words{"Cel", "celsius"},   Words{"Hz", "hertz"},
-    Words{"1", ""},             Words{"%", "percent"},
+    Words{"d", "days"},
+    Words{"h", "hours"},
+    Words{"min", "minutes"},
+    Words{"s", "seconds"},
+    Words{"ms", "milliseconds"},
+    Words{"us", "microseconds"},
+    Words{"ns", "nanoseconds"},
+    Words{"By", "bytes"},
+    Words{"KiBy", "kibibytes"},
+    Words{"MiBy", "mebibytes"},
+    Words{"GiBy", "gibibytes"},
+    Words{"TiBy", "tibibytes"},
+    Words{"KBy", "kilobytes"},
+    Words{"MBy", "megabytes"},
+    Words{"GBy", "gigabytes"},
+    Words{"TBy", "terabytes"},
+    Words{"m", "meters"},
+    Words{"V", "volts"},
+    Words{"A", "amperes"},
+    Words{"J", "joules"},
+    Words{"W", "watts"},
+    Words{"g", "grams"},
+    Words{"Cel", "celsius"},
+    Words{"Hz", "hertz"},
+    Words{"1", ""},
+    Words{"%", "percent"},
 };
 constexpr std::array kPerUnits = {
     Words{"s", "second"}, Words{"m", "minute"}, Words{"h", "hour"}, Words{"d", "day"},
     Words{"w", "week"},   Words{"mo", "month"}, Words{"y", "year"},
 };
 
-bool is_name_char(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':';
-}
+bool is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':'; }
 
 Tokens split(std::string_view text) {
   Tokens out;

@@ -29,8 +29,8 @@ Status decode_protobuf(Signal signal, std::string_view payload, BatchBuilder& bu
     why = e.what();
   }
   if (why.empty()) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}", request_name(signal),
-                                                       why, decoder.cursor().offset(), payload.size()));
+  return fail(ErrorCode::invalid_argument, fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}",
+                                                       request_name(signal), why, decoder.cursor().offset(), payload.size()));
 }
 
 } // namespace

@@ -1,6 +1,5 @@
-// Test support: one tree of fields that is written as OTLP/protobuf and as OTLP/JSON, so that both decoders can be held against each
-// other. Only *_test.cc, fuzzers and benchmarks include it.
-// SPDX-License-Identifier: Apache-2.0
+// Test support: one tree of fields that is written as OTLP/protobuf and as OTLP/JSON, so that both decoders can be held against
+// each other. Only *_test.cc, fuzzers and benchmarks include it. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <fmt/format.h>
@@ -28,17 +27,39 @@ struct JsonStyle {
 
 struct Message;
 
-struct Hex { std::string raw; };
-struct Base64 { std::string raw; };
-struct Varint { std::uint64_t value; };
-struct SignedVarint { std::int64_t value; }; // int64: intValue
-struct ZigZag { std::int32_t value; };
-struct Fixed32 { std::uint32_t value; };
-struct Fixed64 { std::uint64_t value; };
-struct SignedFixed64 { std::int64_t value; };
-struct PackedFixed64 { std::vector<std::uint64_t> values; };
-struct PackedVarint { std::vector<std::uint64_t> values; };
-struct PackedDouble { std::vector<double> values; };
+struct Hex {
+  std::string raw;
+};
+struct Base64 {
+  std::string raw;
+};
+struct Varint {
+  std::uint64_t value;
+};
+struct SignedVarint {
+  std::int64_t value;
+}; // int64: intValue
+struct ZigZag {
+  std::int32_t value;
+};
+struct Fixed32 {
+  std::uint32_t value;
+};
+struct Fixed64 {
+  std::uint64_t value;
+};
+struct SignedFixed64 {
+  std::int64_t value;
+};
+struct PackedFixed64 {
+  std::vector<std::uint64_t> values;
+};
+struct PackedVarint {
+  std::vector<std::uint64_t> values;
+};
+struct PackedDouble {
+  std::vector<double> values;
+};
 using Value = std::variant<std::string, bool, double, Hex, Base64, Varint, SignedVarint, ZigZag, Fixed32, Fixed64, SignedFixed64,
                            PackedFixed64, PackedVarint, PackedDouble, std::vector<Message>>;
 
@@ -214,20 +235,23 @@ inline Message histogram_data(std::vector<Message> points, std::uint64_t tempora
   Message out;
   return std::move(out.many(1, "dataPoints", std::move(points)).set(2, "aggregationTemporality", Varint{temporality}));
 }
-inline Message number_point(Value value, std::vector<Message> attributes = {}, std::uint64_t time_ns = 1'700'000'010'000'000'000) {
+inline Message number_point(Value value, std::vector<Message> attributes = {},
+                            std::uint64_t time_ns = 1'700'000'010'000'000'000) {
   Message out;
   out.many(7, "attributes", std::move(attributes)).set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
   out.set(3, "timeUnixNano", Fixed64{time_ns});
   const bool integer = std::holds_alternative<SignedFixed64>(value);
   return std::move(out.set(integer ? 6 : 4, integer ? "asInt" : "asDouble", std::move(value)));
 }
-inline Message histogram_point(std::vector<std::uint64_t> counts, std::vector<double> bounds, std::vector<Message> attributes = {}) {
+inline Message histogram_point(std::vector<std::uint64_t> counts, std::vector<double> bounds,
+                               std::vector<Message> attributes = {}) {
   std::uint64_t count = 0;
   for (const auto n : counts) count += n;
   Message out;
   out.many(9, "attributes", std::move(attributes)).set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
   out.set(3, "timeUnixNano", Fixed64{1'700'000'010'000'000'000}).set(4, "count", Fixed64{count}).set(5, "sum", 12.5);
-  return std::move(out.set(6, "bucketCounts", PackedFixed64{std::move(counts)}).set(7, "explicitBounds", PackedDouble{std::move(bounds)}));
+  return std::move(
+      out.set(6, "bucketCounts", PackedFixed64{std::move(counts)}).set(7, "explicitBounds", PackedDouble{std::move(bounds)}));
 }
 
 } // namespace coalmine::receive::payload

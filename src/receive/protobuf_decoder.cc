@@ -52,7 +52,8 @@ void ProtobufDecoder::run(Signal signal) {
   }
 }
 
-// ResourceSpans, ResourceMetrics and ResourceLogs have the same shape: resource = 1, scope_* = 2. A sender may write them in any order.
+// ResourceSpans, ResourceMetrics and ResourceLogs have the same shape: resource = 1, scope_* = 2. A sender may write them in any
+// order.
 void ProtobufDecoder::resource_items(Message message, Signal signal) {
   Attributes attributes;
   Message scan = message;

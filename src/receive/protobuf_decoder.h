@@ -16,8 +16,9 @@
 
 namespace coalmine::receive {
 
-// Cursor over nested messages that remembers where it is, for error messages. The first wrong field stops every loop: next() is false
-// from then on. What protozero finds wrong (lengths, varints) it throws; decode_protobuf catches it. One thread, one payload.
+// Cursor over nested messages that remembers where it is, for error messages. The first wrong field stops every loop: next() is
+// false from then on. What protozero finds wrong (lengths, varints) it throws; decode_protobuf catches it. One thread, one
+// payload.
 class ProtobufCursor {
  public:
   using Message = protozero::pbf_reader;

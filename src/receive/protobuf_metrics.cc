@@ -1,6 +1,5 @@
-// Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points, so both are read in two passes;
-// the first skips over the points.
-// SPDX-License-Identifier: Apache-2.0
+// Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points, so both are read in two
+// passes; the first skips over the points. SPDX-License-Identifier: Apache-2.0
 #include <limits>
 
 #include "receive/protobuf_decoder.h"
@@ -48,11 +47,26 @@ void ProtobufDecoder::metric(Message message) {
       case tag_and_type(1, kBytes): head.name = out_.text(view(message)); break;
       case tag_and_type(2, kBytes): head.help = out_.text(view(message)); break;
       case tag_and_type(3, kBytes): head.unit = out_.text(view(message)); break;
-      case tag_and_type(5, kBytes): head.instrument = Instrument::gauge; data = message.get_message(); break;
-      case tag_and_type(7, kBytes): head.instrument = Instrument::counter; data = message.get_message(); break;
-      case tag_and_type(9, kBytes): head.instrument = Instrument::histogram; data = message.get_message(); break;
-      case tag_and_type(10, kBytes): head.instrument = Instrument::exponential; data = message.get_message(); break;
-      case tag_and_type(11, kBytes): head.instrument = Instrument::summary; data = message.get_message(); break;
+      case tag_and_type(5, kBytes):
+        head.instrument = Instrument::gauge;
+        data = message.get_message();
+        break;
+      case tag_and_type(7, kBytes):
+        head.instrument = Instrument::counter;
+        data = message.get_message();
+        break;
+      case tag_and_type(9, kBytes):
+        head.instrument = Instrument::histogram;
+        data = message.get_message();
+        break;
+      case tag_and_type(10, kBytes):
+        head.instrument = Instrument::exponential;
+        data = message.get_message();
+        break;
+      case tag_and_type(11, kBytes):
+        head.instrument = Instrument::summary;
+        data = message.get_message();
+        break;
       default: cursor_.other(message, "Metric", {1, 2, 3, 5, 7, 9, 10, 11});
     }
   }

@@ -10,8 +10,8 @@
 namespace coalmine::receive {
 namespace {
 
-// Members in the order they depend on each other; destroyed in reverse: the listeners first, then the pool, which finishes what was
-// accepted.
+// Members in the order they depend on each other; destroyed in reverse: the listeners first, then the pool, which finishes what
+// was accepted.
 class ReceiverImpl final : public Receiver {
  public:
   ReceiverImpl(const Options& options, store::Store& store, const Clock& clock, SelfMetrics& metrics)
@@ -60,7 +60,8 @@ class ReceiverImpl final : public Receiver {
 
 } // namespace
 
-Result<std::unique_ptr<Receiver>> Receiver::start(Options options, store::Store& store, const Clock& clock, SelfMetrics& metrics) {
+Result<std::unique_ptr<Receiver>> Receiver::start(Options options, store::Store& store, const Clock& clock,
+                                                  SelfMetrics& metrics) {
   auto receiver = std::make_unique<ReceiverImpl>(options, store, clock, metrics);
   TRY(receiver->listen(options, metrics));
   return std::unique_ptr<Receiver>(std::move(receiver));

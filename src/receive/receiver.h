@@ -19,17 +19,17 @@ namespace coalmine::receive {
 struct Limits {
   std::size_t max_wire_bytes = 64u << 20;
   std::size_t max_inflated_bytes = 64u << 20;
-  double max_inflate_ratio = 200;             // checked beyond the first MiB
-  int max_depth = 64;                         // nesting of AnyValue and of JSON
-  std::size_t max_attributes = 512;           // per span, point, resource or record; the rest is dropped and counted
-  std::size_t max_value_bytes = 64u << 10;    // of one attribute value; longer ones are cut and counted
+  double max_inflate_ratio = 200;          // checked beyond the first MiB
+  int max_depth = 64;                      // nesting of AnyValue and of JSON
+  std::size_t max_attributes = 512;        // per span, point, resource or record; the rest is dropped and counted
+  std::size_t max_value_bytes = 64u << 10; // of one attribute value; longer ones are cut and counted
 };
 
 struct Options {
   net::Endpoint grpc{"127.0.0.1", 4317};
   net::Endpoint http{"127.0.0.1", 4318};
   Limits limits;
-  std::size_t threads = 2;      // decode and append
+  std::size_t threads = 2;       // decode and append
   std::size_t queue_limit = 256; // requests waiting; more answers retryable (429 with Retry-After, UNAVAILABLE)
   std::string bearer_token;      // "": none asked for
 };

@@ -58,8 +58,10 @@ TEST_F(ReceiverTest, TakesProtobufAndJsonOverHttp) {
   EXPECT_NE(http.port, 0);
   EXPECT_NE(receiver_->grpc_endpoint().port, http.port);
   EXPECT_EQ(post(http, "/v1/traces", good_traces(), kProtobuf).status, 200);
-  const auto json = post(http, "/v1/metrics", R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[
-      {"timeUnixNano":"1700000000000000000","asInt":"7"}]}}]}]}]})", {{"Content-Type", "application/json"}});
+  const auto json =
+      post(http, "/v1/metrics", R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[
+      {"timeUnixNano":"1700000000000000000","asInt":"7"}]}}]}]}]})",
+           {{"Content-Type", "application/json"}});
   EXPECT_EQ(json.status, 200);
   EXPECT_EQ(json.body, "{}");
   const auto batches = store_.batches();

@@ -23,7 +23,8 @@ bool is_ascii(std::string_view text) {
   return true;
 }
 
-// Length of the well-formed UTF-8 sequence at the front (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF), 0 if none.
+// Length of the well-formed UTF-8 sequence at the front (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF), 0 if
+// none.
 std::size_t sequence_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
   const auto tail = [&](std::size_t i) { return (byte(i) & 0xc0u) == 0x80u; };

@@ -1,0 +1,227 @@
+// Random payloads: both encodings against each other, cut short, damaged. And the golden payloads.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <random>
+#include <sstream>
+
+#include "receive/dump_for_test.h"
+#include "receive/otlp.h"
+#include "receive/payload_for_test.h"
+
+namespace coalmine::receive {
+namespace {
+
+namespace p = payload;
+constexpr std::int64_t kNow = 1'700'000'020'000;
+
+class Generator {
+ public:
+  explicit Generator(unsigned seed) : random_(seed) {}
+
+  std::uint64_t below(std::uint64_t n) { return random_() % n; }
+  std::string bytes(std::size_t n) {
+    std::string out;
+    for (std::size_t i = 0; i < n; ++i) out += static_cast<char>(below(256));
+    return out;
+  }
+  std::string word() {
+    static const char* const kWords[] = {"checkout",    "http.route", "a b",   "ünïcode", "quote\"d",
+                                         "line\nbreak", "",           "x.y_z", "日本語",  "tab\t"};
+    return kWords[below(10)];
+  }
+  double real() {
+    static const double kReals[] = {
+        0, 1.5, -2.25, 1e300, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 0.1};
+    return kReals[below(7)];
+  }
+  p::Message any(int depth = 0) {
+    p::Message out;
+    switch (below(depth < 3 ? 8 : 5)) {
+      case 0: return out.set(1, "stringValue", word());
+      case 1: return out.set(2, "boolValue", below(2) == 1);
+      case 2: return out.set(3, "intValue", p::SignedVarint{static_cast<std::int64_t>(random_())});
+      case 3: return out.set(4, "doubleValue", real());
+      case 4: return out.set(7, "bytesValue", p::Base64{bytes(below(9))});
+      case 5: return out;
+      case 6: {
+        std::vector<p::Message> values;
+        for (auto n = below(4); n > 0; --n) values.push_back(any(depth + 1));
+        return out.one(5, "arrayValue", p::Message().many(1, "values", std::move(values)));
+      }
+      default: return out.one(6, "kvlistValue", p::Message().many(1, "values", attributes(depth + 1)));
+    }
+  }
+  std::vector<p::Message> attributes(int depth = 0) {
+    std::vector<p::Message> out;
+    for (auto n = below(5); n > 0; --n) out.push_back(p::key_value(word(), any(depth)));
+    return out;
+  }
+  std::uint64_t time() { return 1'700'000'000'000'000'000 + below(1'000'000'000'000); }
+
+  p::Message span() {
+    auto out = p::span(bytes(below(8) == 0 ? 15 : 16), bytes(8), word());
+    out.set(3, "traceState", word()).set(4, "parentSpanId", p::Hex{bytes(below(3) == 0 ? 0 : 8)});
+    out.set(6, "kind", p::Varint{below(8)}).set(16, "flags", p::Fixed32{static_cast<std::uint32_t>(below(1024))});
+    out.many(9, "attributes", attributes());
+    std::vector<p::Message> events;
+    for (auto n = below(3); n > 0; --n) {
+      p::Message event;
+      events.push_back(
+          event.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "name", word()).many(3, "attributes", attributes()));
+    }
+    out.many(11, "events", std::move(events));
+    return std::move(out.one(15, "status", p::Message().set(2, "message", word()).set(3, "code", p::Varint{below(4)})));
+  }
+  p::Message log() {
+    p::Message out;
+    out.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "severityNumber", p::Varint{below(25)}).one(5, "body", any());
+    out.many(6, "attributes", attributes()).set(9, "traceId", p::Hex{bytes(16)}).set(10, "spanId", p::Hex{bytes(8)});
+    return std::move(out.set(12, "eventName", below(2) == 0 ? std::string("exception") : word()));
+  }
+  p::Message number() {
+    const p::Value value = below(2) == 0 ? p::Value(real()) : p::Value(p::SignedFixed64{static_cast<std::int64_t>(below(1000))});
+    auto out = p::number_point(value, attributes(), time());
+    return std::move(out.set(8, "flags", p::Varint{below(2)}));
+  }
+  p::Message histogram() {
+    std::vector<double> bounds;
+    for (auto n = below(5); n > 0; --n) bounds.push_back(static_cast<double>(below(100)));
+    if (below(3) != 0) std::ranges::sort(bounds);
+    std::vector<std::uint64_t> counts;
+    for (std::size_t i = 0; i < bounds.size() + below(2); ++i) counts.push_back(below(1000));
+    return p::histogram_point(std::move(counts), std::move(bounds), attributes());
+  }
+  p::Message exponential() {
+    const auto buckets = [&] {
+      p::Message out;
+      std::vector<std::uint64_t> counts;
+      for (auto n = below(6); n > 0; --n) counts.push_back(below(1000));
+      return out.set(1, "offset", p::ZigZag{static_cast<std::int32_t>(below(100)) - 50})
+          .set(2, "bucketCounts", p::PackedVarint{counts});
+    };
+    p::Message out;
+    out.many(1, "attributes", attributes()).set(3, "timeUnixNano", p::Fixed64{time()}).set(4, "count", p::Fixed64{below(100)});
+    if (below(2) == 0) out.set(5, "sum", real());
+    out.set(6, "scale", p::ZigZag{static_cast<std::int32_t>(below(30)) - 8}).set(7, "zeroCount", p::Fixed64{below(10)});
+    return std::move(out.one(8, "positive", buckets()).one(9, "negative", buckets()).set(14, "zeroThreshold", 0.25));
+  }
+  template <typename F>
+  std::vector<p::Message> some(F make) {
+    std::vector<p::Message> out;
+    for (auto n = 1 + below(4); n > 0; --n) out.push_back(make());
+    return out;
+  }
+  p::Message metric() {
+    switch (below(4)) {
+      case 0: return p::metric(word(), "s", 5, "gauge", p::Message().many(1, "dataPoints", some([&] { return number(); })));
+      case 1: return p::metric(word(), "By", 7, "sum", p::sum_data(some([&] { return number(); }), below(3), below(2) == 0));
+      case 2: return p::metric(word(), "ms", 9, "histogram", p::histogram_data(some([&] { return histogram(); }), below(3)));
+      default:
+        return p::metric(word(), "1", 10, "exponentialHistogram",
+                         p::histogram_data(some([&] { return exponential(); }), below(3)));
+    }
+  }
+  p::Message request(Signal signal) {
+    if (signal == Signal::traces) return p::request("traces", p::resource(attributes()), some([&] { return span(); }));
+    if (signal == Signal::logs) return p::request("logs", p::resource(attributes()), some([&] { return log(); }));
+    return p::request("metrics", p::resource(attributes()), some([&] { return metric(); }));
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+TEST(Property, ProtobufAndJsonDecodeAlike) {
+  for (unsigned seed = 1; seed <= 240; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    const auto from_protobuf = decode(signal, Encoding::protobuf, p::to_protobuf(request), "h", kNow, {});
+    ASSERT_TRUE(from_protobuf) << from_protobuf.error().message;
+    for (const bool snake : {false, true}) {
+      for (const bool strings : {false, true}) {
+        const auto json = p::to_json(request, {snake, strings});
+        const auto out = decode(signal, Encoding::json, json, "h", kNow, {});
+        ASSERT_TRUE(out) << "seed " << seed << ": " << out.error().message << "\n" << json;
+        ASSERT_EQ(dump(*out), dump(*from_protobuf)) << "seed " << seed << "\n" << json;
+      }
+    }
+  }
+}
+
+TEST(Property, TruncatedPayloadsFailOrYieldLess) {
+  for (unsigned seed = 1; seed <= 12; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
+      const auto whole = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      const auto all = decode(signal, encoding, whole, "h", kNow, {});
+      ASSERT_TRUE(all);
+      for (std::size_t size = 0; size < whole.size(); ++size) {
+        // A copy of just this size, so that a sanitizer sees a read past the end.
+        const std::string part(whole.substr(0, size));
+        const auto out = decode(signal, encoding, part, "h", kNow, {});
+        if (!out) continue;
+        ASSERT_LE(out->items, all->items);
+        ASSERT_EQ(encoding, Encoding::protobuf) << "a part of a JSON object is never one";
+      }
+    }
+  }
+}
+
+TEST(Property, FlippedBytesNeverCrash) {
+  for (unsigned seed = 1; seed <= 150; ++seed) {
+    Generator generator(seed);
+    const auto signal = static_cast<Signal>(seed % 3);
+    const auto request = generator.request(signal);
+    for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
+      auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      for (int i = 0; i < 8; ++i) payload[generator.below(payload.size())] = static_cast<char>(generator.below(256));
+      (void)decode(signal, encoding, payload, "h", kNow, {});
+    }
+  }
+}
+
+// tests/otlp/NAME.SIGNAL.json -> NAME.SIGNAL.rows. COALMINE_GOLDEN=write rewrites the rows.
+
+std::string rows_of(Signal signal, std::string_view text) {
+  const auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, {});
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  return out ? dump(*out) : "";
+}
+
+std::string read(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  std::stringstream out;
+  out << in.rdbuf();
+  return out.str();
+}
+
+TEST(Golden, PayloadsGiveTheRowsBesideThem) {
+  const std::filesystem::path folder = std::string(COALMINE_SOURCE_DIR) + "/tests/otlp";
+  std::size_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() != ".json") continue;
+    const auto stem = entry.path().stem(); // NAME.SIGNAL
+    const auto signal = stem.extension() == ".traces"    ? Signal::traces
+                        : stem.extension() == ".metrics" ? Signal::metrics
+                                                         : Signal::logs;
+    const auto rows = rows_of(signal, read(entry.path()));
+    const auto rows_path = folder / (stem.string() + ".rows");
+    const char* mode = std::getenv("COALMINE_GOLDEN");
+    if (mode != nullptr && std::string_view(mode) == "write") std::ofstream(rows_path, std::ios::binary) << rows;
+    EXPECT_EQ(rows, read(rows_path)) << entry.path();
+    ++seen;
+  }
+  EXPECT_GE(seen, 4u);
+}
+
+} // namespace
+} // namespace coalmine::receive
