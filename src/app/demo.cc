@@ -53,6 +53,7 @@ std::string text_of(const json::value& object, std::string_view key) {
 Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std::int64_t id) {
   std::uint64_t told = 0;
   std::string reason;
+  std::string last_told;
   json::value rollout;
   const auto look = [&] {
     auto answer = world.get(fmt::format("/v1/rollouts/{}", id));
@@ -62,9 +63,10 @@ Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std
       const auto sequence = entry.at("sequence").to_number<std::uint64_t>();
       if (sequence <= told) continue;
       told = sequence;
-      if (text_of(entry, "kind") != "look") narrator.at(text_of(entry, "text"));
+      last_told = text_of(entry, "text");
+      if (text_of(entry, "kind") != "look") narrator.at(last_told);
     }
-    if (auto now = text_of(rollout, "reason"); now != reason && !rollout.at("terminal").as_bool()) {
+    if (auto now = text_of(rollout, "reason"); now != reason && now != last_told && !rollout.at("terminal").as_bool()) {
       reason = now;
       narrator.at("  " + reason);
     }

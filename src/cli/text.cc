@@ -43,7 +43,8 @@ std::string without_trailing_zeros(std::string text) {
 std::string grouped(double count) {
   std::string digits = fmt::format("{:.0f}", std::fabs(count));
   for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
-  return count <= -0.5 ? "-" + digits : digits;
+  if (count <= -0.5) digits.insert(digits.begin(), '-');
+  return digits;
 }
 
 std::string ratio_text(double ratio) { return fmt::format("{:.2f}%", ratio * 100); }

@@ -99,7 +99,14 @@ std::string too_few_sentence(const SignalVerdict& v) {
   return fmt::format("No stable requests{} to compare {} canary requests with", where, count_text(v.canary_requests));
 }
 
-std::string minutes_text(double minutes) { return fmt::format("{:.3g}", std::floor(std::max(0.0, minutes) * 10) / 10); }
+// "4.5 of 10 minutes", "6 of 10 seconds".
+std::string progress_text(double done_minutes, double needed_minutes) {
+  const bool short_one = needed_minutes < 2;
+  const double scale = short_one ? 60 : 1;
+  const double rounding = short_one ? 1 : 10;
+  return fmt::format("{:.3g} of {:.3g} {}", std::floor(std::max(0.0, done_minutes) * scale * rounding) / rounding, needed_minutes * scale,
+                     short_one ? "seconds" : "minutes");
+}
 
 } // namespace
 
@@ -161,8 +168,7 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   }
   if (lines.empty()) return "No signal gates: nothing is decided";
   if (judgement.decision == Decision::promote) return lines;
-  return fmt::format("Passing so far, {} of {:g} minutes: {}", minutes_text(judgement.analysis_duration_minutes), needed_minutes,
-                     lines);
+  return fmt::format("Passing so far, {}: {}", progress_text(judgement.analysis_duration_minutes, needed_minutes), lines);
 }
 
 } // namespace coalmine::judge

@@ -71,8 +71,8 @@ Status StoreImpl::check_schema() {
 
 Status StoreImpl::load_meta() {
   TRY_ASSIGN(const auto seal_row, database_->get(Family::meta, kSealKey));
-  if (seal_row) {
-    ByteReader r(*seal_row);
+  if (const std::string seal = seal_row.value_or(std::string()); !seal.empty()) {
+    ByteReader r(seal);
     seal_record_ = r.u64();
     sealed_before_ms_ = static_cast<std::int64_t>(r.u64());
     next_record_ = std::max<std::uint64_t>(1, seal_record_);

@@ -52,7 +52,7 @@ export function spans(count, seed, now = Date.now()) {
     const id = Buffer.alloc(16);
     id.writeUInt32BE(seed, 0);
     id.writeUInt32BE(i + 1, 4);
-    id.writeUInt32BE(0x9e3779b9 ^ i, 12);
+    id.writeUInt32BE((0x9e3779b9 ^ i) >>> 0, 12);
     const failing = i % 50 === 0;
     const start = BigInt(now - 200) * 1_000_000n + BigInt(i * 1000);
     const attributes = {
