@@ -110,7 +110,7 @@ TEST(Server, APortInUseNamesTheAddressAndTheWayOut) {
 
 TEST(Server, IsNotOpenToEverybodyByAccident) {
   Scratch scratch;
-  for (auto* endpoint : {&ServerOptions::otlp_grpc, &ServerOptions::otlp_http, &ServerOptions::listen}) {
+  for (const auto endpoint : {&ServerOptions::otlp_grpc, &ServerOptions::otlp_http, &ServerOptions::listen}) {
     auto options = anywhere(scratch);
     (options.*endpoint).host = "0.0.0.0";
     const auto server = Server::start(options);
