@@ -27,14 +27,14 @@ for (const kind of ['seed', 'stock', 'traces']) {
       // A zero must read 0 %, not "no data".
       assert.equal(await coalmine.number(errorRate.queries[0]), 0, 'stable error rate');
       const canary = await coalmine.number(errorRate.queries[1]);
-      assert.ok(canary > 0.2 && canary < 0.3, `canary error rate ${canary}, sent 1 in 4`);
+      assert.ok(canary > 0.18 && canary < 0.32, `canary error rate ${canary}, sent 1 in 4`);
       for (const query of latency.queries) {
         const p99 = await coalmine.number(query);
         // The stock SDK's buckets tell milliseconds only roughly; the sane range is what counts.
         assert.ok(p99 > 0 && p99 < 5000, `p99 ${p99} ms`);
       }
       const share = await coalmine.number(split.queries[0]);
-      assert.ok(share > 0.28 && share < 0.39, `split ${share}, sent 1 in 3`);
+      assert.ok(share > 0.22 && share < 0.45, `split ${share}, sent 1 in 3`);
       assert.equal(await coalmine.number('sum(http_server_request_errors_total{deployment_track="canary"})'), 20);
       assert.equal(await coalmine.number('count(count by (instance) (http_server_request_total))'), 2);
     });

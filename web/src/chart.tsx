@@ -2,6 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { clock } from './format';
 import type { Line, Track } from './prom';
 
 export interface ChartLine { label: string; track: Track | null; line: Line }
@@ -13,7 +14,7 @@ function options(lines: ChartLine[], width: number, show: (v: number) => string)
   return {
     width, height: 200,
     scales: { x: { time: true }, y: { range: (_u, _min, max) => [0, max > 0 ? max * 1.15 : 1] } },
-    axes: [axis, { ...axis, size: 70, values: (_u, ticks) => ticks.map(show) }],
+    axes: [{ ...axis, values: (_u, ticks) => ticks.map((t) => clock(t * 1000)), space: 80 }, { ...axis, size: 70, values: (_u, ticks) => ticks.map(show) }],
     series: [
       { value: '{HH}:{mm}:{ss}' },
       ...lines.map(({ label, track }) => ({
