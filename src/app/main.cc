@@ -1,12 +1,16 @@
 // The command line as a table: names, flags, help; the work is in commands.h, demo.h and cli/.
 // SPDX-License-Identifier: Apache-2.0
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 #include <exception>
 #include <functional>
 #include <iostream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "app/commands.h"
+#include "app/config_values.h"
 #include "app/demo.h"
 #include "app/version.h"
 
@@ -152,6 +156,22 @@ void add_common(CLI::App& root, Typed& typed) {
   root.add_option("--token-file", typed.client.token_file, "File with the token: asked for by serve, sent by the others");
 }
 
+// `rollout stats` and the like: CLI11 only says that a subcommand is missing.
+bool explain_wrong_word(CLI::App& root) {
+  CLI::App* at = &root;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  std::vector<std::string_view> known;
+  for (const auto* command : at->get_subcommands([](const CLI::App*) { return true; })) known.push_back(command->get_name());
+  for (const auto& word : root.remaining(true)) {
+    if (word.starts_with('-') || known.empty()) continue;
+    const std::string close = app::did_you_mean(word, known);
+    std::cerr << "coalmine: unknown command \"" << word << '"' << (close.empty() ? "" : " - did you mean \"" + close + "\"?")
+              << "\n  All commands:   " << (at == &root ? "coalmine" : "coalmine " + at->get_name()) << " --help\n";
+    return true;
+  }
+  return false;
+}
+
 int main_checked(int argc, char** argv) {
   Typed typed;
   CLI::App root{"coalmine watches a canary release through OpenTelemetry and rolls it back or promotes it.", "coalmine"};
@@ -168,6 +188,8 @@ int main_checked(int argc, char** argv) {
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
+    const bool wanted = dynamic_cast<const CLI::Success*>(&problem) != nullptr; // --help, --version
+    if (!wanted && explain_wrong_word(root)) return cli::kExitUsage;
     return root.exit(problem) == 0 ? cli::kExitGood : cli::kExitUsage;
   }
   const char* user = std::getenv("USER");

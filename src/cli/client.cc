@@ -24,10 +24,12 @@ std::string base_url(const Terminal& terminal) {
 CallError unreachable(const Terminal& terminal, const Error& cause) {
   CallError error;
   error.unreachable = true;
-  error.message = fmt::format("cannot reach {}: {}\n"
+  // The client's own sentence names the address already when it failed to connect.
+  const bool named = cause.message.find(base_url(terminal)) != std::string::npos;
+  error.message = fmt::format("{}{}\n"
                               "  Start a server:    coalmine serve\n"
                               "  or name another:   --server URL  (or COALMINE_SERVER)",
-                              base_url(terminal), cause.message);
+                              named ? "" : fmt::format("cannot reach {}: ", base_url(terminal)), cause.message);
   return error;
 }
 

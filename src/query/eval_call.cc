@@ -129,6 +129,7 @@ Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunc
   const std::int64_t after = window.smoothed ? eval_.options_.lookback_ms : 0;
   std::size_t step = 0;
   for (std::int64_t t = frame_.start; t <= frame_.end; t += frame_.step, ++step) {
+    TRY_EVAL([[maybe_unused]] bool in_time, eval_.tick());
     window.step_ms = t;
     window.end_ms = Evaluator::reference(shift, t);
     window.start_ms = window.end_ms - range_ms;

@@ -107,6 +107,11 @@ void HistogramFunctions::group_series(const EvalMatrix& input) {
       groups_.push_back({series.labels, true, {}, nullptr, false});
     }
   }
+  for (std::size_t g = 0; g < groups_.size(); ++g) {
+    if (!groups_[g].native) continue;
+    const auto same = classic.find(*groups_[g].labels);
+    if (same != classic.end()) namesakes_.emplace_back(g, same->second);
+  }
 }
 
 void HistogramFunctions::fill_groups(const EvalMatrix& input, const std::vector<VectorPoint>& points, std::size_t pos) {
@@ -126,14 +131,11 @@ void HistogramFunctions::fill_groups(const EvalMatrix& input, const std::vector<
       groups_[classic_of_[point.series]].buckets.push_back({bound_of_[point.series], point.value});
     }
   }
-  for (Group& native : groups_) {
-    if (!native.native || !native.histogram) continue;
-    for (Group& group : groups_) {
-      if (group.native || group.buckets.empty() || *group.labels != *native.labels) continue;
-      eval_.notes_.warn(with_metric("vector contains a mix of classic and native histograms", name(*native.labels)), pos);
-      native.conflict = true;
-      group.conflict = true;
-    }
+  for (const auto& [native, classic] : namesakes_) {
+    if (!groups_[native].histogram || groups_[classic].buckets.empty()) continue;
+    eval_.notes_.warn(with_metric("vector contains a mix of classic and native histograms", name(*groups_[native].labels)), pos);
+    groups_[native].conflict = true;
+    groups_[classic].conflict = true;
   }
 }
 

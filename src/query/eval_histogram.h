@@ -67,6 +67,7 @@ class HistogramFunctions {
   std::vector<Group> groups_;
   std::vector<std::size_t> classic_of_;  // input series -> group of its floats
   std::vector<std::size_t> native_of_;   // input series -> group of its histograms
+  std::vector<std::pair<std::size_t, std::size_t>> namesakes_; // native and classic groups of the same labels
   std::vector<double> bound_of_;         // input series -> le
   std::vector<bool> bad_bound_;
 };

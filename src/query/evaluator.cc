@@ -50,6 +50,12 @@ Eval<bool> Evaluator::check_deadline() {
   return std::unexpected(QueryError{QueryError::Kind::timeout, "query timed out in expression evaluation", {}});
 }
 
+Eval<bool> Evaluator::tick() {
+  constexpr std::uint32_t kStepsBetweenLooks = 1 << 14;
+  if (++ticks_ % kStepsBetweenLooks != 0) return true;
+  return check_deadline();
+}
+
 Eval<bool> Evaluator::charge(std::size_t samples) {
   samples_ += samples;
   if (samples_ > options_.max_samples) return execution_error(std::string(kTooMany));
@@ -115,6 +121,8 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
 
 Eval<EvalMatrix> Evaluator::eval(const Expr& expr, const Frame& frame) {
   if (frame.end < frame.start) return EvalMatrix{};
+  // A long subquery with a short step: refused before its steps are walked or its constants are written out.
+  if (frame.steps() > options_.max_samples) return execution_error(std::string(kTooMany));
   if (expr.step_invariant && !frame.single()) return eval_invariant(expr, frame);
   TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
   const std::size_t before = samples_;
@@ -208,6 +216,7 @@ Eval<EvalMatrix> Evaluator::eval_selector(const VectorSelector& node, const Fram
     EvalSeries series{source.labels, false, {}, {}};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
+      TRY_EVAL([[maybe_unused]] bool in_time, tick());
       const Found found = newest(source, reference(node.shift, t), place);
       if (found.value != nullptr) series.floats.push_back({t, found.value->value, 0});
       if (found.histogram != nullptr) series.histograms.push_back({t, found.histogram->value, 0});
@@ -224,6 +233,7 @@ Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const 
     EvalSeries series{source.labels, false, {}, {}};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
+      TRY_EVAL([[maybe_unused]] bool in_time, tick());
       const Found found = newest(source, reference(node.shift, t), place);
       if (!found) continue;
       std::int64_t ms = 0;

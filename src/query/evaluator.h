@@ -70,6 +70,8 @@ class Evaluator {
   // Counts samples in memory against the limit and looks at the clock now and then.
   Eval<bool> charge(std::size_t samples);
   Eval<bool> check_deadline();
+  // Called at every step of every series; looks at the clock once in a while.
+  Eval<bool> tick();
 
   const Queryable& data_;
   const EvalOptions& options_;
@@ -77,6 +79,7 @@ class Evaluator {
   Annotations notes_;
   std::unordered_map<const VectorSelector*, EvalMatrix> fetched_;
   std::size_t samples_ = 0;
+  std::uint32_t ticks_ = 0;
 };
 
 std::size_t count_points(const EvalMatrix& matrix);

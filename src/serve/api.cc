@@ -1,30 +1,54 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/api.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "base/executor.h"
+#include "serve/answer.h"
 #include "serve/dispatch.h"
 #include "serve/events.h"
+#include "serve/query_clock.h"
 #include "serve/rollout_metrics.h"
 
 namespace coalmine::serve {
 namespace {
 
-net::HttpResponse busy() {
-  auto response = error_response({ErrorCode::unavailable, "too many requests are waiting; try again in a second"});
-  response.headers.emplace_back("Retry-After", "1");
-  return response;
-}
+constexpr std::size_t kMaxBody = 4u << 20;
+constexpr std::size_t kQueryQueue = 64;
+constexpr std::size_t kQuickQueue = 512;
+constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
+constexpr std::size_t kQuickThreads = 2;
 
-// Members are destroyed in reverse: the listener first, then the pools with what they still run, then what they use.
+// Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams, then the listener, then the pools with
+// what they still run, then what that uses.
 class ApiServer final : public Api {
  public:
   ApiServer(Options options, Deps deps)
-      : options_(std::move(options)), deps_(std::move(deps)), events_(deps_.rollouts),
-        // Queries have threads of their own, so that a heavy one cannot keep a command waiting.
-        queries_({.name = "query", .threads = options_.query_threads, .queue_limit = 256}), others_({.name = "api", .threads = 1, .queue_limit = 1024}) {}
+      : options_(std::move(options)),
+        clock_(deps.clock),
+        deps_{.store = deps.store, .queryable = deps.queryable, .cohorts = deps.cohorts, .rollouts = deps.rollouts, .clock = clock_,
+              .metrics = deps.metrics, .on_analysis = std::move(deps.on_analysis), .ready = std::move(deps.ready)},
+        dispatch_(options_, deps_, options_.listen),
+        events_(deps_.rollouts, {}),
+        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue}),
+        commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
+        quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}
+
+  ~ApiServer() override {
+    clock_.stop();
+    events_.close();
+  }
 
   Status listen() {
-    TRY_ASSIGN(server_, net::HttpServer::start({.listen = options_.listen, .max_body = 4u << 20, .name = "api", .error_body = nullptr},
+    net::HttpServer::Options options{.listen = options_.listen, .max_body = kMaxBody, .name = "api"};
+    options.error_body = [](int status, const std::string& message) {
+      auto answer = error_answer(status, message);
+      harden(answer);
+      return answer;
+    };
+    TRY_ASSIGN(server_, net::HttpServer::start(std::move(options),
                                                [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
                                                  serve(std::move(request), std::move(responder));
                                                },
@@ -34,28 +58,58 @@ class ApiServer final : public Api {
   net::Endpoint endpoint() const override { return server_->endpoint(); }
 
  private:
+  // A waiting request. Shared, because a full queue drops the task, and the client still wants an answer.
+  struct Call {
+    net::HttpRequest request;
+    std::unique_ptr<net::Responder> responder;
+    std::int64_t arrived_ms = 0;
+  };
+
   void serve(net::HttpRequest request, std::unique_ptr<net::Responder> responder);
+  void answer(Call& call) const;
+  Executor& pool(Lane lane);
 
   const Options options_;
+  QueryClock clock_;
   const Deps deps_;
+  const Dispatch dispatch_;
   EventStreams events_;
-  const Dispatch dispatch_{options_, deps_, options_.listen};
   Executor queries_;
-  Executor others_;
+  Executor commands_;
+  Executor quick_;
   std::unique_ptr<net::HttpServer> server_;
 };
 
+Executor& ApiServer::pool(Lane lane) {
+  switch (lane) {
+    case Lane::query: return queries_;
+    case Lane::command: return commands_;
+    case Lane::quick: return quick_;
+  }
+  return quick_;
+}
+
 // On the listener's I/O thread: only hands over.
 void ApiServer::serve(net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-  if (request.path == "/v1/events" && request.method == "GET") {
-    if (auto refused = dispatch_.refusal(request)) return responder->send(std::move(*refused));
-    return events_.open(std::move(responder));
+  const bool stream = request.path == "/v1/events" && request.method == "GET";
+  auto& pool = this->pool(stream ? Lane::quick : dispatch_.lane(request));
+  auto call = std::make_shared<Call>(std::move(request), std::move(responder), clock_.steady_ms());
+  const bool accepted = pool.try_submit([this, call, stream] {
+    if (!stream) return answer(*call);
+    if (auto refused = dispatch_.refusal(call->request)) return call->responder->send(std::move(*refused));
+    events_.open(std::move(call->responder));
+  });
+  if (!accepted) call->responder->send(dispatch_.busy(call->request, "too many requests are waiting; try again in a second"));
+}
+
+void ApiServer::answer(Call& call) const {
+  if (clock_.stopped()) return call.responder->send(dispatch_.busy(call.request, "the server is stopping"));
+  if (clock_.steady_ms() - call.arrived_ms > options_.query_timeout_ms) {
+    // Its client has given up, most likely; those behind it have not yet.
+    return call.responder->send(
+        dispatch_.busy(call.request, fmt::format("the request waited longer than {} s for its turn; try again", options_.query_timeout_ms / 1000)));
   }
-  // Shared, because a full queue drops the task, and the client still wants an answer.
-  auto shared = std::make_shared<std::unique_ptr<net::Responder>>(std::move(responder));
-  auto& pool = is_query(request) ? queries_ : others_;
-  const bool accepted = pool.try_submit([this, request = std::move(request), shared] { (*shared)->send(dispatch_.handle(request)); });
-  if (!accepted) (*shared)->send(busy());
+  call.responder->send(dispatch_.handle(call.request));
 }
 
 } // namespace
@@ -63,8 +117,9 @@ void ApiServer::serve(net::HttpRequest request, std::unique_ptr<net::Responder> 
 Result<std::unique_ptr<Api>> Api::start(Options options, Deps deps) {
   TRY(check_listen(options));
   register_rollout_metrics(deps.metrics, deps.rollouts);
-  auto& metrics = deps.metrics;
-  metrics.gauge("coalmine_build_info", "The version of this server.", {{"version", options.version}}, [] { return 1.0; });
+  deps.metrics.family("coalmine_build_info", "The version of this server.", "gauge", [version = options.version] {
+    return std::vector<std::pair<MetricLabels, double>>{{{{"version", version}}, 1.0}};
+  });
   auto server = std::make_unique<ApiServer>(std::move(options), std::move(deps));
   TRY(server->listen());
   return server;

@@ -39,6 +39,7 @@ struct Options {
   std::string operator_token; // "": none; then the server must listen on loopback or be told --insecure
   std::string viewer_token;
   bool insecure = false;
+  std::vector<std::string> host_names; // further names of this server that a Host header may carry (a proxy's)
   std::vector<Dashboard> dashboards;
   std::size_t query_threads = 2;
   std::int64_t query_timeout_ms = 30'000;

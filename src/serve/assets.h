@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <span>
 #include <string_view>
 
@@ -18,8 +17,6 @@ struct Asset {
 // Generated at configure time from web/dist; empty when the page was not built.
 std::span<const Asset> assets();
 
-// The asset at a path; nullptr when there is none.
-const Asset* find_asset(std::string_view path);
 // By file ending.
 std::string_view content_type(std::string_view path);
 

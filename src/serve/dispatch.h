@@ -2,32 +2,42 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
+
 #include "serve/guard.h"
 #include "serve/own_api.h"
+#include "serve/page.h"
 #include "serve/prometheus_api.h"
+#include "serve/router.h"
 
 namespace coalmine::serve {
 
-// Whether a request may take long (a query), so that it goes to the pool of its own.
-bool is_query(const net::HttpRequest& request);
-
-// Stateless between requests; any thread.
+// Stateless between requests; any thread. options and deps must outlive it.
 class Dispatch {
  public:
   Dispatch(const Options& options, const Deps& deps, net::Endpoint bound);
-  // Refused requests included. Everything but /v1/events.
+
+  // The whole answer, refusals included. Everything but /v1/events, which is a stream.
   net::HttpResponse handle(const net::HttpRequest& request) const;
-  // The refusal of a request, when it is refused.
+  // Where handle should run for this request.
+  Lane lane(const net::HttpRequest& request) const;
+  // The answer of a request that may not be served, when it may not.
   std::optional<net::HttpResponse> refusal(const net::HttpRequest& request) const;
+  // The answer when it cannot be served now.
+  net::HttpResponse busy(const net::HttpRequest& request, const std::string& why) const;
 
  private:
+  std::vector<Route> all_routes() const;
   net::HttpResponse route(const net::HttpRequest& request) const;
-  net::HttpResponse page(const net::HttpRequest& request) const;
+  net::HttpResponse unknown(const net::HttpRequest& request, const std::string& allow) const;
+  void count(const net::HttpRequest& request, const net::HttpResponse& answer) const;
 
   const Deps& deps_;
   const Guard guard_;
   const PrometheusApi prometheus_;
   const OwnApi own_;
+  const Page page_;
+  const Router router_;
 };
 
 } // namespace coalmine::serve

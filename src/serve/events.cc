@@ -3,68 +3,116 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
+#include "base/check.h"
 #include "rollout/json.h"
-#include "serve/own_api.h"
+#include "serve/answer.h"
+#include "serve/json_text.h"
 
 namespace coalmine::serve {
 namespace {
 
-constexpr std::size_t kMaxStreams = 256;
-constexpr std::chrono::seconds kHeartbeat{15};
+constexpr std::size_t kMaxBacklog = 1u << 20;
 
+// An event of a stream: "event:" and one "data:" line (JSON has no line breaks in it), ended by an empty line.
 std::string event_of(const rollout::RolloutStatus& status) {
-  return fmt::format("event: rollout\ndata: {}\n\n", rollout::rollout_json(status, false));
+  return fmt::format("event: rollout\ndata: {}\n\n", with_valid_utf8(rollout::rollout_json(status, false)));
+}
+
+net::HttpResponse head() {
+  net::HttpResponse out;
+  out.headers = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
+  harden(out);
+  return out;
+}
+
+net::HttpResponse refused(const std::string& why) {
+  auto out = error_answer({ErrorCode::unavailable, why});
+  harden(out);
+  return out;
 }
 
 } // namespace
 
-EventStreams::EventStreams(rollout::Controller& rollouts)
+EventStreams::EventStreams(rollout::Controller& rollouts, Options options)
     : rollouts_(rollouts),
-      unsubscribe_(rollouts.subscribe([this](const rollout::RolloutStatus& status) { send_to_all(event_of(status)); })),
-      heart_([this] { beat(); }) {}
+      options_(options),
+      unsubscribe_(rollouts.subscribe([this](const rollout::RolloutStatus& status) { tell(status); })),
+      heart_({.name = "events", .threads = 1, .queue_limit = 1}) {
+  CHECK(heart_.try_submit([this] { beat(); }));
+}
 
 EventStreams::~EventStreams() {
   unsubscribe_();
+  close();
+}
+
+void EventStreams::close() {
+  std::list<Client> ended;
   {
     std::lock_guard lock(mutex_);
-    stopping_ = true;
+    closed_ = true;
+    // One that is being begun ends there, when it sees that all are closed.
+    for (auto it = clients_.begin(); it != clients_.end();) {
+      const auto next = std::next(it);
+      if (it->stream) ended.splice(ended.end(), clients_, it);
+      it = next;
+    }
   }
   wake_.notify_all();
-  heart_.join();
+}
+
+std::size_t EventStreams::clients() const {
+  std::lock_guard lock(mutex_);
+  return clients_.size();
 }
 
 void EventStreams::open(std::unique_ptr<net::Responder> responder) {
-  {
-    std::lock_guard lock(mutex_);
-    if (streams_.size() >= kMaxStreams) {
-      return responder->send(error_response({ErrorCode::unavailable, fmt::format("{} event streams are open already", kMaxStreams)}));
-    }
+  std::unique_lock lock(mutex_);
+  if (closed_ || clients_.size() >= options_.max_clients) {
+    const auto why = closed_ ? std::string("the server is stopping") : fmt::format("{} event streams are open already", clients_.size());
+    lock.unlock();
+    return responder->send(refused(why));
   }
-  auto stream = responder->start_stream({.status = 200,
-                                         .headers = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}},
-                                         .body = {}});
-  if (!stream) return;
-  // The rollouts are read after the stream is known, so that no change between falls through; one told twice does no harm.
-  {
-    std::lock_guard lock(mutex_);
-    streams_.push_back(stream);
-  }
-  std::string first = ": coalmine\n\n";
-  for (const auto& status : rollouts_.list()) first += event_of(status);
-  stream->write(std::move(first));
+  const auto client = clients_.emplace(clients_.end());
+  lock.unlock();
+  begin(client, std::move(responder));
 }
 
-void EventStreams::send_to_all(const std::string& chunk) {
+// The rollouts are listed after the client is known, so that no change falls between, and outside the lock, which the control thread
+// waits for.
+void EventStreams::begin(ClientPointer client, std::unique_ptr<net::Responder> responder) {
+  auto stream = responder->start_stream(head());
+  std::string first = ": every rollout, then each change\n\n";
+  for (const auto& status : rollouts_.list()) first += event_of(status);
   std::lock_guard lock(mutex_);
-  std::erase_if(streams_, [&](const auto& stream) { return !stream->write(chunk); });
+  first += client->backlog;
+  client->backlog.clear();
+  if (closed_ || client->lost || !stream || !stream->write(std::move(first))) {
+    clients_.erase(client);
+    return;
+  }
+  client->stream = std::move(stream);
+}
+
+void EventStreams::tell(const rollout::RolloutStatus& status) {
+  {
+    std::lock_guard lock(mutex_);
+    if (clients_.empty()) return;
+  }
+  const auto text = event_of(status);
+  std::lock_guard lock(mutex_);
+  std::erase_if(clients_, [&](Client& client) {
+    if (client.stream) return !client.stream->write(text);
+    client.lost = client.lost || client.backlog.size() + text.size() > kMaxBacklog;
+    if (!client.lost) client.backlog += text;
+    return false;
+  });
 }
 
 void EventStreams::beat() {
   std::unique_lock lock(mutex_);
-  while (!wake_.wait_for(lock, kHeartbeat, [this] { return stopping_; })) {
-    std::erase_if(streams_, [](const auto& stream) { return !stream->write(": still here\n\n"); });
+  while (!wake_.wait_for(lock, options_.heartbeat, [this] { return closed_; })) {
+    std::erase_if(clients_, [](const Client& client) { return client.stream && !client.stream->write(": still here\n\n"); });
   }
 }
 

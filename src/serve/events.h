@@ -2,41 +2,59 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
+#include <list>
 #include <memory>
 #include <mutex>
-#include <thread>
-#include <vector>
+#include <string>
 
+#include "base/executor.h"
 #include "net/http_server.h"
 #include "rollout/controller.h"
 
 namespace coalmine::serve {
 
-// Changes come on the control thread, which only puts them in a stream's bounded buffer; one thread of its own writes heartbeats, by
-// which streams of clients that are gone are found and dropped.
+// open may be called on any thread. Changes come on the control thread, which only puts them into each client's bounded buffer; one
+// thread of its own writes heartbeats, by which clients that are gone are found and dropped.
 class EventStreams {
  public:
-  explicit EventStreams(rollout::Controller& rollouts);
+  struct Options {
+    std::chrono::milliseconds heartbeat{15'000};
+    std::size_t max_clients = 256; // one more is answered 503
+  };
+  EventStreams(rollout::Controller& rollouts, Options options);
   ~EventStreams();
   EventStreams(const EventStreams&) = delete;
   EventStreams& operator=(const EventStreams&) = delete;
 
-  // At most 256 streams; one more is answered 503.
   void open(std::unique_ptr<net::Responder> responder);
+  // Ends every stream and takes no more.
+  void close();
+  std::size_t clients() const;
 
  private:
-  void send_to_all(const std::string& chunk);
+  // Until the list of rollouts has been written, changes wait in backlog: an older state must not follow a newer one.
+  struct Client {
+    std::shared_ptr<net::Responder::Stream> stream; // null: not begun
+    std::string backlog;
+    bool lost = false; // too much waited
+  };
+  using ClientPointer = std::list<Client>::iterator;
+
+  void begin(ClientPointer client, std::unique_ptr<net::Responder> responder);
+  void tell(const rollout::RolloutStatus& status);
   void beat();
 
   rollout::Controller& rollouts_;
-  std::mutex mutex_;
+  const Options options_;
+  mutable std::mutex mutex_;
   std::condition_variable wake_;
-  bool stopping_ = false;
-  std::vector<std::shared_ptr<net::Responder::Stream>> streams_;
+  bool closed_ = false;
+  std::list<Client> clients_;
   std::function<void()> unsubscribe_;
-  std::thread heart_;
+  Executor heart_;
 };
 
 } // namespace coalmine::serve

@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/guard.h"
 
+#include <arpa/inet.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 
 namespace coalmine::serve {
 namespace {
 
-// As long for every pair of texts of one length, so that a token cannot be guessed byte by byte.
-bool equal_in_constant_time(std::string_view a, std::string_view b) {
-  unsigned char difference = a.size() == b.size() ? 0 : 1;
-  for (std::size_t i = 0; i < a.size(); ++i) {
-    difference = static_cast<unsigned char>(difference | (a[i] ^ (b.empty() ? 0 : b[i % b.size()])));
+// As long for every pair of texts, whatever they share, so that a token cannot be guessed byte by byte.
+bool equal_in_constant_time(std::string_view given, std::string_view secret) {
+  unsigned difference = given.size() == secret.size() ? 0 : 1;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    const char against = secret.empty() ? '\0' : secret[i % secret.size()];
+    difference |= static_cast<unsigned char>(given[i] ^ against);
   }
-  return difference == 0;
+  const volatile unsigned result = difference; // keeps the loop from being cut short
+  return result == 0 && !secret.empty();
 }
 
 std::string lower(std::string_view text) {
@@ -24,10 +28,68 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// "name:port" or "[v6]:port" without the port.
-std::string_view without_port(std::string_view host) {
-  if (host.starts_with('[')) return host.substr(0, host.find(']') + 1);
+std::string_view trimmed(std::string_view text) {
+  const auto first = text.find_first_not_of(" \t");
+  if (first == std::string_view::npos) return {};
+  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+// "name:port" without the port, "[v6]:port" without the brackets too.
+std::string_view name_of(std::string_view host) {
+  if (host.starts_with('[')) {
+    const auto end = host.find(']');
+    return end == std::string_view::npos ? std::string_view() : host.substr(1, end - 1);
+  }
   return host.substr(0, host.rfind(':'));
+}
+
+bool is_address(const std::string& name) {
+  in6_addr address{};
+  return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
+}
+
+bool is_loopback(const std::string& name) {
+  in_addr address{};
+  if (inet_pton(AF_INET, name.c_str(), &address) == 1) return (ntohl(address.s_addr) >> 24) == 127;
+  return name == "localhost" || name.ends_with(".localhost") || name == "::1";
+}
+
+// Names that nobody can own on the internet, so that no foreign page can have been loaded from one.
+bool is_private_name(const std::string& name) {
+  static constexpr std::array<std::string_view, 6> kEndings = {".internal", ".local", ".home.arpa", ".svc", ".cluster.local", ".test"};
+  return (!name.empty() && name.find('.') == std::string::npos) ||
+         std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
+}
+
+std::optional<std::string> base64_decoded(std::string_view text) {
+  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  while (text.ends_with('=')) text.remove_suffix(1);
+  std::string out;
+  unsigned bits = 0;
+  int count = 0;
+  for (const char c : text) {
+    const auto value = kAlphabet.find(c);
+    if (value == std::string_view::npos) return std::nullopt;
+    bits = (bits << 6 | static_cast<unsigned>(value)) & 0xfff;
+    count += 6;
+    if (count >= 8) {
+      count -= 8;
+      out += static_cast<char>(bits >> count & 0xff);
+    }
+  }
+  return out;
+}
+
+// "Bearer TOKEN", or "Basic" with the token as password: the only one a browser can ask for, for the page and its event stream.
+std::string token_of(const net::HttpRequest& request) {
+  const auto value = net::header(request.headers, "Authorization");
+  const auto scheme = lower(value.substr(0, value.find(' ')));
+  const auto rest = trimmed(value.substr(std::min(scheme.size(), value.size())));
+  if (scheme == "bearer") return std::string(rest);
+  if (scheme != "basic") return {};
+  const auto pair = base64_decoded(rest).value_or("");
+  const auto colon = pair.find(':');
+  return colon == std::string::npos ? std::string() : pair.substr(colon + 1);
 }
 
 // PromQL by POST form changes nothing; everything else that is posted does.
@@ -35,45 +97,61 @@ bool changes_something(const net::HttpRequest& request) {
   return request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS" && !request.path.starts_with("/api/v1/");
 }
 
+// For those who watch whether this process lives; they tell nothing.
+bool is_probe(const net::HttpRequest& request) { return request.path == "/healthz" || request.path == "/readyz"; }
+
 } // namespace
 
 Guard::Guard(const Options& options, net::Endpoint bound)
-    : operator_token_(options.operator_token), viewer_token_(options.viewer_token), bound_(std::move(bound)) {}
+    : operator_token_(options.operator_token), viewer_token_(options.viewer_token), bound_(std::move(bound)) {
+  for (const auto& name : options.host_names) names_.push_back(lower(name));
+  names_.push_back(lower(bound_.host));
+}
 
+// A page on evil.example can point its name at this server's address, and its requests then count as its own site's. Only names that
+// cannot be such a page's are answered. Where a token is asked for by other machines, any name is: a foreign page has no token.
 bool Guard::host_allowed(std::string_view host) const {
-  // A page on evil.example can point its name at 127.0.0.1; only names that are this server's own are answered there.
-  static constexpr std::array<std::string_view, 3> kLoopback = {"localhost", "127.0.0.1", "[::1]"};
-  const auto name = lower(without_port(host));
-  if (!bound_.loopback()) return true; // behind whatever name; tokens guard it
-  return std::ranges::find(kLoopback, name) != kLoopback.end() || name == bound_.host || name == "[" + bound_.host + "]";
+  const auto name = lower(name_of(host));
+  if (is_loopback(name) || std::ranges::find(names_, name) != names_.end()) return true;
+  if (bound_.loopback()) return false;
+  return is_address(name) || is_private_name(name) || !operator_token_.empty() || !viewer_token_.empty();
+}
+
+Role Guard::role_of_token(std::string_view token) const {
+  const bool is_operator = equal_in_constant_time(token, operator_token_);
+  const bool is_viewer = equal_in_constant_time(token, viewer_token_);
+  return is_operator ? Role::operator_ : is_viewer ? Role::viewer : Role::nobody;
 }
 
 Role Guard::role(const net::HttpRequest& request) const {
   if (operator_token_.empty() && viewer_token_.empty()) return Role::operator_;
-  const auto value = net::header(request.headers, "Authorization");
-  if (!lower(value.substr(0, 7)).starts_with("bearer ")) return Role::nobody;
-  const auto token = value.substr(7);
-  if (!operator_token_.empty() && equal_in_constant_time(token, operator_token_)) return Role::operator_;
-  if (!viewer_token_.empty() && equal_in_constant_time(token, viewer_token_)) return Role::viewer;
-  return Role::nobody;
+  return role_of_token(token_of(request));
 }
 
 Status Guard::check(const net::HttpRequest& request) const {
+  if (is_probe(request)) return {};
   const auto host = net::header(request.headers, "Host");
   if (!host_allowed(host)) {
-    return fail(ErrorCode::permission_denied, fmt::format("this server does not answer to the host name \"{}\"; use localhost or 127.0.0.1", host));
+    return fail(ErrorCode::permission_denied,
+                fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
+                            bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
   }
-  if (request.path == "/healthz" || request.path == "/readyz") return {};
   const auto who = role(request);
-  if (who == Role::nobody) return fail(ErrorCode::unauthenticated, "a token is needed: Authorization: Bearer TOKEN");
+  if (who == Role::nobody) {
+    const bool given = !net::header(request.headers, "Authorization").empty();
+    return fail(ErrorCode::unauthenticated,
+                given ? "the token is not one of this server's" : "a token is needed: Authorization: Bearer TOKEN");
+  }
   if (!changes_something(request)) return {};
-  if (who != Role::operator_) return fail(ErrorCode::permission_denied, "this token may look but not change anything");
-  const auto origin = net::header(request.headers, "Origin");
-  if (!origin.empty() && lower(origin) != "http://" + lower(host) && lower(origin) != "https://" + lower(host)) {
+  if (who != Role::operator_) return fail(ErrorCode::permission_denied, "this token may look but not change anything; the operator token may");
+  const auto origin = lower(net::header(request.headers, "Origin"));
+  const auto own = lower(host);
+  if (!origin.empty() && origin != "http://" + own && origin != "https://" + own) {
     return fail(ErrorCode::permission_denied, fmt::format("a page of {} may not change anything here", origin));
   }
-  const auto type = lower(net::header(request.headers, "Content-Type"));
-  if (!type.starts_with("application/json")) {
+  const auto type = net::header(request.headers, "Content-Type");
+  // A form or plain text can be posted by any page without asking; JSON cannot.
+  if (lower(trimmed(type.substr(0, type.find(';')))) != "application/json") {
     return fail(ErrorCode::invalid_argument, fmt::format("Content-Type is \"{}\"; send application/json", type));
   }
   return {};

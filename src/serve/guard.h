@@ -2,8 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/result.h"
 #include "net/http.h"
@@ -26,10 +27,12 @@ class Guard {
  private:
   bool host_allowed(std::string_view host) const;
   Role role(const net::HttpRequest& request) const;
+  Role role_of_token(std::string_view token) const;
 
   const std::string operator_token_;
   const std::string viewer_token_;
   const net::Endpoint bound_;
+  std::vector<std::string> names_; // lower case
 };
 
 // failed_precondition when listening there would let strangers in.

@@ -3,40 +3,49 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <boost/json.hpp>
 #include <charconv>
-#include <cmath>
 
-#include "net/grpc_server.h"
 #include "query/engine.h"
 #include "query/failures.h"
+#include "query/go_text.h"
 #include "rollout/json.h"
 #include "rollout/one_shot.h"
+#include "serve/answer.h"
+#include "serve/json_text.h"
 #include "serve/parameters.h"
+#include "serve/span_json.h"
 
 namespace coalmine::serve {
 namespace {
 
 namespace json = boost::json;
 
-net::HttpResponse json_response(int status, std::string body) {
-  return {.status = status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
-}
+// What a person types goes into the journal and every notification.
+constexpr std::size_t kMaxNameBytes = 256;
+constexpr std::size_t kMaxReasonBytes = 2000;
+constexpr std::int64_t kMaxWindowMs = 30LL * 24 * 3600 * 1000;
+constexpr std::int64_t kMaxFailures = 10'000;
 
 Result<json::object> object_of(const net::HttpRequest& request) {
   if (request.body.empty()) return json::object();
   boost::system::error_code bad;
   auto value = json::parse(request.body, bad);
-  if (bad || !value.is_object()) return fail(ErrorCode::invalid_argument, "the body is not a JSON object: " + bad.message());
+  if (bad) return fail(ErrorCode::invalid_argument, "the body is not JSON: " + bad.message());
+  if (!value.is_object()) return fail(ErrorCode::invalid_argument, "the body is not a JSON object");
   return std::move(value.as_object());
 }
 
-Result<std::string> text_of(const json::object& object, std::string_view key) {
+Result<std::string> text_of(const json::object& object, std::string_view key, std::size_t max = kMaxNameBytes) {
   const auto* value = object.if_contains(key);
   if (value == nullptr || value->is_null()) return std::string();
   if (!value->is_string()) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" must be a text", key));
-  return std::string(value->as_string());
+  std::string text(value->as_string());
+  if (text.size() > max) {
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" has {} bytes; at most {} are taken", key, text.size(), max));
+  }
+  if (!query::is_utf8(text)) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
+  return text;
 }
 
 Result<std::string> needed_text(const json::object& object, std::string_view key) {
@@ -45,64 +54,13 @@ Result<std::string> needed_text(const json::object& object, std::string_view key
   return text;
 }
 
-// JSON has no NaN or infinity.
-json::value number(double v) { return std::isfinite(v) ? json::value(v) : json::value(nullptr); }
-
-double ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
-
-json::object attributes_json(const Attributes& attributes) {
-  json::object out;
-  for (const auto& [key, value] : attributes) {
-    if (const auto* b = std::get_if<bool>(&value)) {
-      out[key] = *b;
-    } else if (const auto* i = std::get_if<std::int64_t>(&value)) {
-      out[key] = *i;
-    } else if (const auto* d = std::get_if<double>(&value)) {
-      out[key] = number(*d);
-    } else {
-      out[key] = to_text(value);
-    }
+Result<RolloutId> rollout_id(std::string_view text) {
+  RolloutId id;
+  const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), id.value);
+  if (bad != std::errc() || end != text.data() + text.size()) {
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not the number of a rollout", text));
   }
-  return out;
-}
-
-std::string_view kind_name(SpanKind kind) {
-  switch (kind) {
-    case SpanKind::unspecified: return "unspecified";
-    case SpanKind::internal: return "internal";
-    case SpanKind::server: return "server";
-    case SpanKind::client: return "client";
-    case SpanKind::producer: return "producer";
-    case SpanKind::consumer: return "consumer";
-  }
-  return "unspecified";
-}
-
-json::object span_json(const store::StoredSpan& stored) {
-  const auto& span = stored.span;
-  json::array events;
-  for (const auto& event : span.events) {
-    events.push_back({{"name", event.name}, {"time_ms", ms(event.time_ns)}, {"attributes", attributes_json(event.attributes)}});
-  }
-  json::array logs;
-  for (const auto& log : stored.logs) {
-    logs.push_back({{"time_ms", ms(log.time_ns)}, {"severity", log.severity}, {"body", log.body}, {"attributes", attributes_json(log.attributes)}});
-  }
-  const auto parent = to_hex(span.parent_span_id);
-  return {{"span_id", to_hex(span.span_id)},
-          {"parent_span_id", parent == "0000000000000000" ? std::string() : parent},
-          {"name", span.name},
-          {"kind", kind_name(span.kind)},
-          {"service", span.resource->service},
-          {"version", span.resource->version},
-          {"track", span.resource->track},
-          {"start_ms", ms(span.start_ns)},
-          {"duration_ms", span.end_ns >= span.start_ns ? ms(span.end_ns - span.start_ns) : 0.0},
-          {"status", span.status == StatusCode::error ? "error" : span.status == StatusCode::ok ? "ok" : "unset"},
-          {"status_message", span.status_message},
-          {"attributes", attributes_json(span.attributes)},
-          {"events", std::move(events)},
-          {"logs", std::move(logs)}};
+  return id;
 }
 
 Result<rollout::Command> parse_command(std::string_view verb) {
@@ -110,45 +68,48 @@ Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "resume") return rollout::Command::resume;
   if (verb == "promote") return rollout::Command::promote;
   if (verb == "abort") return rollout::Command::abort;
-  return fail(ErrorCode::not_found, fmt::format("no command is called \"{}\": pause, resume, promote, abort", verb));
+  return fail(ErrorCode::not_found, fmt::format("no command is called \"{}\"; there are pause, resume, promote and abort", verb));
+}
+
+Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) {
+  TRY_ASSIGN(const auto text, text_of(body, "window"));
+  if (text.empty()) return fallback;
+  const auto window = query::parse_duration_ms(text);
+  if (!window || *window <= 0 || *window > kMaxWindowMs) {
+    return fail(ErrorCode::invalid_argument, fmt::format("\"window\": \"{}\" is not a duration between 1ms and 30d, such as 10m", text));
+  }
+  return *window;
+}
+
+net::HttpResponse answered(int status, Result<std::string> body) {
+  if (!body) return error_answer(body.error());
+  return json_answer(status, with_valid_utf8(std::move(*body)));
 }
 
 } // namespace
 
-net::HttpResponse error_response(const Error& error) {
-  return json_response(net::to_http(error.code),
-                       json::serialize(json::object{{"error", json::object{{"code", to_string(error.code)}, {"message", error.message}}}}));
-}
-
-net::HttpResponse OwnApi::answer(const net::HttpRequest& request) const {
-  const auto body = body_of(request);
-  if (!body) return error_response(body.error());
-  const bool created = request.path == "/v1/rollouts" && request.method == "POST";
-  return json_response(created ? 201 : 200, *body);
-}
-
-Result<std::string> OwnApi::body_of(const net::HttpRequest& request) const {
-  const std::string_view path = request.path;
-  const bool get = request.method == "GET" || request.method == "HEAD";
-  const bool post = request.method == "POST";
-  if (path == "/v1/rollouts" && get) return list_rollouts();
-  if (path == "/v1/rollouts" && post) return start_rollout(request);
-  if (path.starts_with("/v1/rollouts/")) return rollout(path.substr(13), request);
-  if (path == "/v1/analyze" && post) return analyze(request);
-  if (path == "/v1/failures" && get) return failures(request);
-  if (path.starts_with("/v1/traces/") && get) return trace(path.substr(11));
-  if (path == "/v1/dashboards" && get) return dashboards();
-  if (path == "/v1/services" && get) return services();
-  if (path == "/v1/status" && get) return status();
-  return fail(ErrorCode::not_found, fmt::format("there is no {} {}; docs/http-api.md lists what there is", request.method, path));
+std::vector<Route> OwnApi::routes() const {
+  using Request = net::HttpRequest;
+  return {
+      {"GET", "/v1/rollouts", Lane::quick, [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
+      {"POST", "/v1/rollouts", Lane::command, [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
+      {"GET", "/v1/rollouts/*", Lane::quick, [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
+      {"POST", "/v1/rollouts/*/*", Lane::command,
+       [this](const Request& r, const Segments& s) { return answered(200, command(s[0], s[1], r)); }},
+      {"POST", "/v1/analyze", Lane::query, [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
+      {"GET", "/v1/failures", Lane::query, [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
+      {"GET", "/v1/traces/*", Lane::query, [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
+      {"GET", "/v1/dashboards", Lane::quick, [this](const Request&, const Segments&) { return answered(200, dashboards()); }},
+      {"GET", "/v1/services", Lane::quick, [this](const Request&, const Segments&) { return answered(200, services()); }},
+      {"GET", "/v1/status", Lane::quick, [this](const Request&, const Segments&) { return answered(200, status()); }},
+  };
 }
 
 Result<std::string> OwnApi::list_rollouts() const {
   std::string out = "{\"rollouts\":[";
   bool first = true;
   for (const auto& status : deps_.rollouts.list()) {
-    if (!first) out += ',';
-    first = false;
+    if (!std::exchange(first, false)) out += ',';
     out += rollout::rollout_json(status, false);
   }
   return out + "]}";
@@ -161,30 +122,27 @@ Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const
   TRY_ASSIGN(start.canary_version, text_of(body, "canary_version"));
   TRY_ASSIGN(start.stable_version, text_of(body, "stable_version"));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
-  if (!actor.empty()) start.actor = actor;
+  start.actor = actor.empty() ? "api" : actor;
   TRY_ASSIGN(const auto id, deps_.rollouts.start(start));
   return fmt::format("{{\"id\":{}}}", id.value);
 }
 
-Result<std::string> OwnApi::rollout(std::string_view id_and_verb, const net::HttpRequest& request) const {
-  const auto slash = id_and_verb.find('/');
-  const auto id_text = id_and_verb.substr(0, slash);
-  RolloutId id;
-  const auto [end, bad] = std::from_chars(id_text.data(), id_text.data() + id_text.size(), id.value);
-  if (bad != std::errc() || end != id_text.data() + id_text.size()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not the number of a rollout", id_text));
-  }
-  if (slash != std::string_view::npos) {
-    if (request.method != "POST") return fail(ErrorCode::invalid_argument, "a command is sent with POST");
-    TRY_ASSIGN(const auto command, parse_command(id_and_verb.substr(slash + 1)));
-    TRY_ASSIGN(const auto body, object_of(request));
-    TRY_ASSIGN(const auto reason, text_of(body, "reason"));
-    TRY_ASSIGN(auto actor, text_of(body, "actor"));
-    TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
-  }
+Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {
+  TRY_ASSIGN(const auto id, rollout_id(id_text));
   const auto status = deps_.rollouts.get(id);
   if (!status) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
   return rollout::rollout_json(*status, true);
+}
+
+Result<std::string> OwnApi::command(const std::string& id_text, const std::string& verb, const net::HttpRequest& request) const {
+  TRY_ASSIGN(const auto id, rollout_id(id_text));
+  TRY_ASSIGN(const auto command, parse_command(verb));
+  TRY_ASSIGN(const auto body, object_of(request));
+  TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
+  TRY_ASSIGN(const auto actor, text_of(body, "actor"));
+  if (!deps_.rollouts.get(id)) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
+  return show_rollout(id_text);
 }
 
 Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
@@ -192,17 +150,11 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto service, needed_text(body, "service"));
   TRY_ASSIGN(const auto canary, text_of(body, "canary_version"));
   TRY_ASSIGN(const auto stable, text_of(body, "stable_version"));
-  TRY_ASSIGN(const auto window_text, text_of(body, "window"));
   auto spec = rollout::default_spec(service);
   for (auto& configured : deps_.rollouts.specs()) {
     if (configured.service == service) spec = std::move(configured);
   }
-  auto window = spec.analysis_window_ms;
-  if (!window_text.empty()) {
-    const auto parsed = query::parse_duration_ms(window_text);
-    if (!parsed || *parsed <= 0) return fail(ErrorCode::invalid_argument, fmt::format("\"window\": \"{}\" is not a duration such as 10m", window_text));
-    window = *parsed;
-  }
+  TRY_ASSIGN(const auto window, window_of(body, spec.analysis_window_ms));
   const auto now = deps_.clock.wall_ms();
   const rollout::VerdictContext context{service, canary, stable, now - window, now};
   const auto judgement =
@@ -219,30 +171,19 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   filter.version = parameters.get("version");
   filter.track = parameters.get("track");
   TRY_ASSIGN(const auto limit, parameters.integer("limit", 20));
-  if (limit < 1 || limit > 10'000) return fail(ErrorCode::invalid_argument, fmt::format("limit is {}; it must be 1 to 10000", limit));
+  if (limit < 1 || limit > kMaxFailures) {
+    return fail(ErrorCode::invalid_argument, fmt::format("limit is {}; it must be 1 to {}", limit, kMaxFailures));
+  }
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
   TRY_ASSIGN(const auto found, query::find_failures(deps_.store, filter));
   json::array out;
-  for (const auto& failure : found) {
-    json::array spans;
-    for (const auto& span : failure.failed_spans) {
-      spans.push_back({{"name", span.name}, {"exception_type", span.exception_type}, {"exception_message", span.exception_message}});
-    }
-    out.push_back({{"trace_id", to_hex(failure.trace_id)},
-                   {"time_ms", failure.time_ms},
-                   {"error", failure.error},
-                   {"duration_ms", number(failure.duration_ms)},
-                   {"endpoint", failure.endpoint},
-                   {"version", failure.version},
-                   {"track", failure.track},
-                   {"failed_spans", std::move(spans)}});
-  }
+  for (const auto& failure : found) out.push_back(failure_json(failure));
   return json::serialize(json::object{{"failures", std::move(out)}});
 }
 
-Result<std::string> OwnApi::trace(std::string_view id) const {
+Result<std::string> OwnApi::trace(const std::string& id) const {
   TraceId trace_id;
   if (!parse_hex(id, trace_id)) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
   TRY_ASSIGN(const auto spans, deps_.store.trace(trace_id));
@@ -270,7 +211,8 @@ Result<std::string> OwnApi::services() const {
   json::array out;
   for (const auto& p : deps_.store.presence()) {
     out.push_back({{"service", p.service}, {"track", p.track}, {"version", p.version}, {"instance", p.instance},
-                   {"environment", p.environment}, {"first_ms", p.first_ms}, {"last_ms", p.last_ms}});
+                   {"environment", p.environment}, {"first_ms", p.first_ms}, {"last_ms", p.last_ms},
+                   {"export_interval_ms", p.export_interval_ms}});
   }
   return json::serialize(json::object{{"services", std::move(out)}});
 }

@@ -2,28 +2,29 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "net/http.h"
 #include "serve/api.h"
+#include "serve/router.h"
 
 namespace coalmine::serve {
 
-// {"error": {"code", "message"}} with the matching status.
-net::HttpResponse error_response(const Error& error);
-
-// Stateless between requests; any thread. deps must outlive it.
+// Stateless between requests; any thread. options and deps must outlive it.
 class OwnApi {
  public:
   OwnApi(const Options& options, const Deps& deps) : options_(options), deps_(deps), started_ms_(deps.clock.steady_ms()) {}
-  net::HttpResponse answer(const net::HttpRequest& request) const;
+  std::vector<Route> routes() const;
 
  private:
-  Result<std::string> body_of(const net::HttpRequest& request) const;
   Result<std::string> list_rollouts() const;
   Result<std::string> start_rollout(const net::HttpRequest& request) const;
-  Result<std::string> rollout(std::string_view id_and_verb, const net::HttpRequest& request) const;
+  Result<std::string> show_rollout(const std::string& id) const;
+  Result<std::string> command(const std::string& id, const std::string& verb, const net::HttpRequest& request) const;
   Result<std::string> analyze(const net::HttpRequest& request) const;
   Result<std::string> failures(const net::HttpRequest& request) const;
-  Result<std::string> trace(std::string_view id) const;
+  Result<std::string> trace(const std::string& id) const;
   Result<std::string> dashboards() const;
   Result<std::string> services() const;
   Result<std::string> status() const;

@@ -8,9 +8,11 @@
 
 namespace coalmine::serve {
 
-Parameters::Parameters(const net::HttpRequest& request) : pairs_(net::parse_form(request.query)) {
-  if (!net::header(request.headers, "Content-Type").starts_with("application/x-www-form-urlencoded")) return;
-  for (auto& pair : net::parse_form(request.body)) pairs_.push_back(std::move(pair));
+Parameters::Parameters(const net::HttpRequest& request) {
+  if (net::header(request.headers, "Content-Type").starts_with("application/x-www-form-urlencoded")) {
+    pairs_ = net::parse_form(request.body);
+  }
+  for (auto& pair : net::parse_form(request.query)) pairs_.push_back(std::move(pair));
 }
 
 std::string Parameters::get(std::string_view name) const {
@@ -24,10 +26,6 @@ std::vector<std::string> Parameters::all(std::string_view name) const {
     if (key == name) out.push_back(value);
   }
   return out;
-}
-
-bool Parameters::has(std::string_view name) const {
-  return std::ranges::any_of(pairs_, [&](const auto& p) { return p.first == name; });
 }
 
 Result<std::int64_t> Parameters::integer(std::string_view name, std::int64_t fallback) const {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,11 +15,10 @@ namespace coalmine::serve {
 
 class Parameters {
  public:
-  // From the query, and for a POST form from the body too.
+  // From the query, and for a form from the body too; the body's come first, as in Prometheus.
   explicit Parameters(const net::HttpRequest& request);
   std::string get(std::string_view name) const; // the first; "" when absent
   std::vector<std::string> all(std::string_view name) const;
-  bool has(std::string_view name) const;
   // A whole number, fallback when absent; invalid_argument names the parameter and the text seen.
   Result<std::int64_t> integer(std::string_view name, std::int64_t fallback) const;
 

@@ -3,92 +3,80 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <map>
 #include <set>
 
 #include "query/engine.h"
-#include "serve/parameters.h"
+#include "serve/answer.h"
 #include "serve/prometheus_json.h"
+#include "serve/prometheus_request.h"
 
 namespace coalmine::serve {
 namespace {
 
-constexpr std::int64_t kMaxPoints = 11'000;
+constexpr std::size_t kMaxAnswerBytes = 256u << 20;
+constexpr std::string_view kTruncated = "results truncated due to limit";
+constexpr int kClientClosedRequest = 499; // Prometheus's own, for a query that was given up
 
-net::HttpResponse json(int status, std::string body) {
-  return {.status = status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
-}
-
-net::HttpResponse bad_data(std::string_view message) { return json(400, error_json("bad_data", message)); }
-
-net::HttpResponse bad_parameter(std::string_view name, std::string_view why) {
-  return bad_data(fmt::format("invalid parameter \"{}\": {}", name, why));
-}
+net::HttpResponse bad_data(std::string_view message) { return json_answer(400, error_json("bad_data", message)); }
 
 net::HttpResponse failed(const query::QueryError& error) {
   using Kind = query::QueryError::Kind;
   switch (error.kind) {
-    case Kind::bad_data: return bad_data(error.message);
-    case Kind::execution: return json(422, error_json("execution", error.message));
-    case Kind::timeout: return json(503, error_json("timeout", error.message));
-    case Kind::canceled: return json(503, error_json("canceled", error.message));
-    case Kind::unavailable: return json(503, error_json("unavailable", error.message));
-    case Kind::unimplemented: return json(422, error_json("execution", "not evaluated yet: " + error.message));
+    case Kind::bad_data: return bad_data(invalid_parameter("query", error.message));
+    case Kind::execution: return json_answer(422, error_json("execution", error.message));
+    case Kind::timeout: return json_answer(503, error_json("timeout", error.message));
+    case Kind::canceled: return json_answer(kClientClosedRequest, error_json("canceled", error.message));
+    case Kind::unavailable: return json_answer(503, error_json("unavailable", error.message));
+    case Kind::unimplemented: return json_answer(422, error_json("execution", "not evaluated yet: " + error.message));
   }
-  return json(500, error_json("internal", error.message));
+  return json_answer(500, error_json("internal", error.message));
 }
 
-net::HttpResponse failed(const Error& error) {
-  switch (error.code) {
-    case ErrorCode::invalid_argument: return bad_data(error.message);
-    case ErrorCode::resource_exhausted: return json(422, error_json("execution", error.message));
-    case ErrorCode::unavailable: return json(503, error_json("unavailable", error.message));
-    default: return json(500, error_json("internal", error.message));
-  }
-}
-
-std::string json_texts(const std::vector<std::string>& texts) {
+std::string json_texts(const std::set<std::string>& texts, std::size_t limit) {
   std::string out = "[";
+  std::size_t count = 0;
   for (const auto& text : texts) {
-    if (out.size() > 1) out += ',';
+    if (limit > 0 && count == limit) break;
+    if (count++ > 0) out += ',';
     append_json_text(out, text);
   }
   return out + "]";
 }
 
-query::QueryOutcome<std::int64_t> time_or(const Parameters& parameters, std::string_view name, std::int64_t fallback) {
-  const auto text = parameters.get(name);
-  if (text.empty()) return fallback;
-  return query::parse_time_ms(text);
+// Drops what is beyond the limit and says so.
+void truncate(query::QueryResult& result, std::size_t limit) {
+  if (limit == 0) return;
+  const auto cut = [&](std::vector<query::ResultSeries>& series) {
+    if (series.size() <= limit) return;
+    series.resize(limit);
+    result.warnings.emplace_back(kTruncated);
+  };
+  if (auto* vector = std::get_if<query::Vector>(&result.value)) cut(vector->series);
+  if (auto* matrix = std::get_if<query::Matrix>(&result.value)) cut(matrix->series);
 }
 
-// One selection a match[] parameter, over [start, end] (all of time when absent); with no match[] one that matches everything.
-query::QueryOutcome<std::vector<query::Selection>> selections(const Parameters& parameters) {
-  const auto from = time_or(parameters, "start", INT64_MIN / 2);
-  if (!from) return std::unexpected(from.error());
-  const auto to = time_or(parameters, "end", INT64_MAX / 2);
-  if (!to) return std::unexpected(to.error());
-  std::vector<query::Selection> out;
-  for (const auto& text : parameters.all("match[]")) {
-    auto matchers = query::parse_selector(text);
-    if (!matchers) return std::unexpected(matchers.error());
-    out.push_back({.matchers = std::move(*matchers), .from_ms = *from, .to_ms = *to});
+net::HttpResponse answered(query::QueryOutcome<query::QueryResult> result, std::size_t limit) {
+  if (!result) return failed(result.error());
+  truncate(*result, limit);
+  auto json = result_json(*result, kMaxAnswerBytes);
+  if (!json) return prometheus_error(json.error());
+  return json_answer(200, std::move(*json));
+}
+
+Notes truncation(std::size_t size, std::size_t limit) {
+  return limit > 0 && size > limit ? Notes{std::string(kTruncated)} : Notes{};
+}
+
+// Asks once a selection and puts the answers together, sorted and each once.
+template <typename T, typename Ask>
+Result<std::set<T>> united(const std::vector<query::Selection>& selections, Ask ask) {
+  std::set<T> out;
+  for (const auto& selection : selections) {
+    Result<std::vector<T>> some = ask(selection);
+    if (!some) return std::unexpected(std::move(some).error());
+    out.insert(std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
   }
-  if (out.empty()) out.push_back({.matchers = {}, .from_ms = *from, .to_ms = *to});
-  return out;
-}
-
-template <typename T>
-void limit_to(std::vector<T>& all, std::int64_t limit) {
-  if (limit > 0 && all.size() > static_cast<std::size_t>(limit)) all.resize(static_cast<std::size_t>(limit));
-}
-
-query::EvalOptions eval_options(const Options& options, const Parameters& parameters, const Clock& clock) {
-  query::EvalOptions out;
-  auto budget = options.query_timeout_ms;
-  if (const auto asked = query::parse_duration_ms(parameters.get("timeout")); asked && *asked > 0) budget = std::min(budget, *asked);
-  if (const auto back = query::parse_duration_ms(parameters.get("lookback_delta")); back && *back > 0) out.lookback_ms = *back;
-  out.deadline_steady_ms = clock.steady_ms() + budget;
   return out;
 }
 
@@ -102,126 +90,168 @@ std::string_view type_name(MetricKind kind) {
   return "unknown";
 }
 
+void append_metadata(std::string& out, const store::MetricMetadata& metric) {
+  out += "{\"type\":";
+  append_json_text(out, type_name(metric.kind));
+  out += ",\"help\":";
+  append_json_text(out, metric.help);
+  out += ",\"unit\":";
+  append_json_text(out, metric.unit);
+  out += '}';
+}
+
 } // namespace
 
-net::HttpResponse PrometheusApi::answer(const net::HttpRequest& request) const {
-  if (request.method != "GET" && request.method != "POST" && request.method != "HEAD") {
-    auto refused = json(405, error_json("bad_data", request.method + " is not allowed here; use GET or POST"));
-    refused.headers.emplace_back("Allow", "GET, POST");
-    return refused;
+net::HttpResponse prometheus_error(const Error& error) {
+  switch (error.code) {
+    case ErrorCode::invalid_argument: return bad_data(error.message);
+    case ErrorCode::resource_exhausted: return json_answer(422, error_json("execution", error.message));
+    case ErrorCode::not_found: return json_answer(404, error_json("not_found", error.message));
+    case ErrorCode::unavailable: return json_answer(503, error_json("unavailable", error.message));
+    case ErrorCode::deadline_exceeded: return json_answer(503, error_json("timeout", error.message));
+    case ErrorCode::permission_denied: return json_answer(403, error_json("forbidden", error.message));
+    case ErrorCode::unauthenticated: return json_answer(401, error_json("unauthorized", error.message));
+    default: return json_answer(500, error_json("internal", error.message));
   }
-  const std::string_view path = std::string_view(request.path).substr(std::string_view("/api/v1/").size());
-  if (path == "query") return instant(request);
-  if (path == "query_range") return range(request);
-  if (path == "series") return series(request);
-  if (path == "labels") return labels(request, "");
-  if (path.starts_with("label/") && path.ends_with("/values") && path.size() > 13) return labels(request, path.substr(6, path.size() - 13));
-  if (path == "metadata") return metadata(request);
-  if (path == "format_query") return format(request);
-  if (path == "query_exemplars") return json(200, success_json("[]"));
-  if (path == "rules") return json(200, success_json("{\"groups\":[]}"));
-  if (path == "alerts") return json(200, success_json("{\"alerts\":[]}"));
-  if (path == "status/buildinfo") {
-    std::string version;
-    append_json_text(version, options_.version);
-    return json(200, success_json(fmt::format("{{\"version\":{},\"revision\":\"\",\"branch\":\"\",\"buildUser\":\"\",\"buildDate\":\"\","
-                                              "\"goVersion\":\"\",\"features\":{{}}}}",
-                                              version)));
+}
+
+std::vector<Route> PrometheusApi::routes() const {
+  std::vector<Route> out;
+  const auto get = [&](std::string_view path, Lane lane, Handler handler) { out.push_back({"GET", path, lane, std::move(handler)}); };
+  const auto get_and_post = [&](std::string_view path, net::HttpResponse (PrometheusApi::*answer)(const net::HttpRequest&) const) {
+    for (const std::string_view method : {"GET", "POST"}) {
+      out.push_back({method, path, Lane::query, [this, answer](const net::HttpRequest& r, const Segments&) { return (this->*answer)(r); }});
+    }
+  };
+  get_and_post("/api/v1/query", &PrometheusApi::instant);
+  get_and_post("/api/v1/query_range", &PrometheusApi::range);
+  get_and_post("/api/v1/series", &PrometheusApi::series);
+  get_and_post("/api/v1/labels", &PrometheusApi::label_names);
+  for (const std::string_view method : {"GET", "POST"}) {
+    out.push_back({method, "/api/v1/format_query", Lane::quick, [](const net::HttpRequest& request, const Segments&) {
+                     const auto text = query::format(Parameters(request).get("query"));
+                     if (!text) return failed(text.error());
+                     std::string quoted;
+                     append_json_text(quoted, *text);
+                     return json_answer(200, success_json(quoted));
+                   }});
   }
-  return json(404, error_json("not_found", fmt::format("there is no {} in the Prometheus API of this server", request.path)));
+  get("/api/v1/label/*/values", Lane::query, [this](const auto& request, const Segments& s) { return label_values(request, s[0]); });
+  get("/api/v1/metadata", Lane::query, [this](const auto& request, const Segments&) { return metadata(request); });
+  get("/api/v1/status/buildinfo", Lane::quick, [this](const auto&, const Segments&) { return build_info(); });
+  // Asked for by dashboards; this server has no exemplars, rules or alerts.
+  const auto none = [](std::string_view data) {
+    return [data](const net::HttpRequest&, const Segments&) { return json_answer(200, success_json(data)); };
+  };
+  get("/api/v1/query_exemplars", Lane::quick, none("[]"));
+  out.push_back({"POST", "/api/v1/query_exemplars", Lane::quick, none("[]")});
+  get("/api/v1/rules", Lane::quick, none("{\"groups\":[]}"));
+  get("/api/v1/alerts", Lane::quick, none("{\"alerts\":[]}"));
+  return out;
 }
 
 net::HttpResponse PrometheusApi::instant(const net::HttpRequest& request) const {
   const Parameters parameters(request);
-  const auto time = time_or(parameters, "time", deps_.clock.wall_ms());
-  if (!time) return bad_parameter("time", time.error().message);
-  const auto result = query::instant(deps_.queryable, parameters.get("query"), *time, eval_options(options_, parameters, deps_.clock), deps_.clock);
-  if (!result) return failed(result.error());
-  return json(200, result_json(*result));
+  const auto limit = limit_of(parameters);
+  if (!limit) return bad_data(limit.error());
+  const auto time = time_of(parameters, "time", deps_.clock.wall_ms());
+  if (!time) return bad_data(time.error());
+  const auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
+  if (!options) return bad_data(options.error());
+  return answered(query::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock), *limit);
 }
 
 net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
   const Parameters parameters(request);
-  for (const auto name : {"start", "end"}) {
-    if (const auto time = query::parse_time_ms(parameters.get(name)); !time) return bad_parameter(name, time.error().message);
-  }
-  const auto start = *query::parse_time_ms(parameters.get("start"));
-  const auto end = *query::parse_time_ms(parameters.get("end"));
-  if (end < start) return bad_parameter("end", "end timestamp must not be before start time");
-  const auto step = query::parse_duration_ms(parameters.get("step"));
-  if (!step) return bad_parameter("step", step.error().message);
-  if (*step <= 0) return bad_parameter("step", "zero or negative query resolution step widths are not accepted. Try a positive integer");
-  if ((end - start) / *step > kMaxPoints) {
-    return bad_data("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
-  }
-  const auto result = query::range(deps_.queryable, parameters.get("query"), start, end, *step,
-                                   eval_options(options_, parameters, deps_.clock), deps_.clock);
-  if (!result) return failed(result.error());
-  return json(200, result_json(*result));
+  const auto limit = limit_of(parameters);
+  if (!limit) return bad_data(limit.error());
+  const auto times = range_times(parameters);
+  if (!times) return bad_data(times.error());
+  const auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
+  if (!options) return bad_data(options.error());
+  return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms, times->end_ms, times->step_ms, *options,
+                               deps_.clock),
+                  *limit);
 }
 
 net::HttpResponse PrometheusApi::series(const net::HttpRequest& request) const {
   const Parameters parameters(request);
-  if (!parameters.has("match[]")) return bad_data("no match[] parameter provided");
+  if (parameters.all("match[]").empty()) return bad_data("no match[] parameter provided");
+  const auto limit = limit_of(parameters);
+  if (!limit) return bad_data(limit.error());
   const auto wanted = selections(parameters);
-  if (!wanted) return failed(wanted.error());
-  const auto limit = parameters.integer("limit", 0);
-  if (!limit) return failed(limit.error());
-  std::set<Labels> found;
-  for (const auto& selection : *wanted) {
-    auto some = deps_.queryable.series(selection);
-    if (!some) return failed(some.error());
-    found.insert(std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
-  }
+  if (!wanted) return bad_data(wanted.error());
+  const auto found = united<Labels>(*wanted, [&](const auto& selection) { return deps_.queryable.series(selection); });
+  if (!found) return prometheus_error(found.error());
   std::string out = "[";
-  std::int64_t count = 0;
-  for (const auto& one : found) {
-    if (*limit > 0 && count++ >= *limit) break;
-    if (out.size() > 1) out += ',';
+  std::size_t count = 0;
+  for (const auto& one : *found) {
+    if (*limit > 0 && count == *limit) break;
+    if (count++ > 0) out += ',';
     append_labels(out, one);
   }
-  return json(200, success_json(out + "]"));
+  return json_answer(200, success_json(out + "]", truncation(found->size(), *limit)));
 }
 
-net::HttpResponse PrometheusApi::labels(const net::HttpRequest& request, std::string_view label) const {
+net::HttpResponse PrometheusApi::label_names(const net::HttpRequest& request) const {
   const Parameters parameters(request);
+  const auto limit = limit_of(parameters);
+  if (!limit) return bad_data(limit.error());
   const auto wanted = selections(parameters);
-  if (!wanted) return failed(wanted.error());
-  const auto limit = parameters.integer("limit", 0);
-  if (!limit) return failed(limit.error());
-  std::set<std::string> found;
-  for (const auto& selection : *wanted) {
-    auto some = label.empty() ? deps_.queryable.label_names(selection) : deps_.queryable.label_values(label, selection);
-    if (!some) return failed(some.error());
-    found.insert(std::make_move_iterator(some->begin()), std::make_move_iterator(some->end()));
-  }
-  std::vector<std::string> texts(found.begin(), found.end());
-  limit_to(texts, *limit);
-  return json(200, success_json(json_texts(texts)));
+  if (!wanted) return bad_data(wanted.error());
+  const auto found = united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_names(selection); });
+  if (!found) return prometheus_error(found.error());
+  return json_answer(200, success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
+}
+
+net::HttpResponse PrometheusApi::label_values(const net::HttpRequest& request, const std::string& label) const {
+  const Parameters parameters(request);
+  const auto limit = limit_of(parameters);
+  if (!limit) return bad_data(limit.error());
+  const auto wanted = selections(parameters);
+  if (!wanted) return bad_data(wanted.error());
+  const auto name = unescaped_label_name(label);
+  const auto found = united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_values(name, selection); });
+  if (!found) return prometheus_error(found.error());
+  return json_answer(200, success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
 }
 
 net::HttpResponse PrometheusApi::metadata(const net::HttpRequest& request) const {
-  const auto wanted = Parameters(request).get("metric");
-  std::string out = "{";
-  for (const auto& metric : deps_.store.metadata()) {
-    if (!wanted.empty() && metric.name != wanted) continue;
-    if (out.size() > 1) out += ',';
-    append_json_text(out, metric.name);
-    out += fmt::format(":[{{\"type\":\"{}\",\"help\":", type_name(metric.kind));
-    append_json_text(out, metric.help);
-    out += ",\"unit\":";
-    append_json_text(out, metric.unit);
-    out += "}]";
+  const Parameters parameters(request);
+  const auto limit = parameters.integer("limit", -1);
+  if (!limit) return bad_data("limit must be a number");
+  const auto per_metric = parameters.integer("limit_per_metric", -1);
+  if (!per_metric) return bad_data("limit_per_metric must be a number");
+  const auto wanted = parameters.get("metric");
+  std::map<std::string, std::vector<store::MetricMetadata>> by_name;
+  for (auto& metric : deps_.store.metadata()) {
+    if (wanted.empty() || metric.name == wanted) by_name[metric.name].push_back(std::move(metric));
   }
-  return json(200, success_json(out + "}"));
+  std::string out = "{";
+  std::int64_t count = 0;
+  for (const auto& [name, metrics] : by_name) {
+    if (*limit >= 0 && count == *limit) break;
+    if (count++ > 0) out += ',';
+    append_json_text(out, name);
+    out += ":[";
+    std::int64_t shown = 0;
+    for (const auto& metric : metrics) {
+      if (*per_metric > 0 && shown == *per_metric) break;
+      if (shown++ > 0) out += ',';
+      append_metadata(out, metric);
+    }
+    out += ']';
+  }
+  return json_answer(200, success_json(out + "}"));
 }
 
-net::HttpResponse PrometheusApi::format(const net::HttpRequest& request) const {
-  const auto text = query::format(Parameters(request).get("query"));
-  if (!text) return failed(text.error());
-  std::string out;
-  append_json_text(out, *text);
-  return json(200, success_json(out));
+net::HttpResponse PrometheusApi::build_info() const {
+  std::string out = "{\"version\":";
+  append_json_text(out, kPrometheusVersion);
+  out += ",\"revision\":";
+  append_json_text(out, "coalmine " + options_.version);
+  // No "features": clients take a server that lists any for another product.
+  return json_answer(200, success_json(out + R"(,"branch":"","buildUser":"","buildDate":"","goVersion":""})"));
 }
 
 } // namespace coalmine::serve

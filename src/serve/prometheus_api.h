@@ -2,25 +2,35 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <string_view>
+#include <vector>
+
 #include "net/http.h"
 #include "serve/api.h"
+#include "serve/router.h"
 
 namespace coalmine::serve {
 
-// Stateless between requests; any thread. deps must outlive it.
+// Which Prometheus this API behaves as: clients switch features on by the version that status/buildinfo tells.
+inline constexpr std::string_view kPrometheusVersion = "3.0.0";
+
+// {"status":"error","errorType","error"}: every failure of a request below /api/.
+net::HttpResponse prometheus_error(const Error& error);
+
+// Stateless between requests; any thread. options and deps must outlive it.
 class PrometheusApi {
  public:
   PrometheusApi(const Options& options, const Deps& deps) : options_(options), deps_(deps) {}
-  // path begins with /api/v1/. Errors are answered in Prometheus's form.
-  net::HttpResponse answer(const net::HttpRequest& request) const;
+  std::vector<Route> routes() const;
 
  private:
   net::HttpResponse instant(const net::HttpRequest& request) const;
   net::HttpResponse range(const net::HttpRequest& request) const;
   net::HttpResponse series(const net::HttpRequest& request) const;
-  net::HttpResponse labels(const net::HttpRequest& request, std::string_view label) const; // "": the names
+  net::HttpResponse label_names(const net::HttpRequest& request) const;
+  net::HttpResponse label_values(const net::HttpRequest& request, const std::string& label) const;
   net::HttpResponse metadata(const net::HttpRequest& request) const;
-  net::HttpResponse format(const net::HttpRequest& request) const;
+  net::HttpResponse build_info() const;
 
   const Options& options_;
   const Deps& deps_;

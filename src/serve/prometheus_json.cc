@@ -3,73 +3,45 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <charconv>
 #include <cmath>
-#include <limits>
+#include <utility>
+
+#include "query/histogram_math.h"
 
 namespace coalmine::serve {
 namespace {
 
-// Go's strconv.FormatFloat(v, 'f', -1, 64): shortest digits, never an exponent.
-void append_value(std::string& out, double value) {
-  if (std::isnan(value)) {
-    out += "\"NaN\"";
-  } else if (std::isinf(value)) {
-    out += value > 0 ? "\"+Inf\"" : "\"-Inf\"";
-  } else {
-    char buffer[400];
-    const auto end = std::to_chars(buffer, buffer + sizeof(buffer), value, std::chars_format::fixed).ptr;
-    out += '"';
-    out.append(buffer, end);
-    out += '"';
-  }
+void append_number(std::string& out, std::int64_t number) {
+  std::array<char, 24> buffer;
+  out.append(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), number).ptr);
 }
 
-double exponential_bound(std::int32_t index, std::int32_t schema) { return std::exp2(std::ldexp(static_cast<double>(index), -schema)); }
-
-// [boundary rule, lower, upper, count]; rule 0: upper inclusive, 1: lower inclusive, 2: both exclusive, 3: both inclusive.
-void append_bucket(std::string& out, int rule, double lower, double upper, double count, bool& first) {
-  if (count == 0) return;
-  out += first ? "" : ",";
-  first = false;
-  out += fmt::format("[{},", rule);
-  append_value(out, lower);
-  out += ',';
-  append_value(out, upper);
-  out += ',';
-  append_value(out, count);
+void append_bucket(std::string& out, const query::HistogramBucket& bucket) {
+  constexpr int kRules[2][2] = {{2, 0}, {1, 3}}; // [lower inclusive][upper inclusive]
+  out += '[';
+  append_number(out, kRules[bucket.lower_inclusive ? 1 : 0][bucket.upper_inclusive ? 1 : 0]);
+  for (const double value : {bucket.lower, bucket.upper, bucket.count}) {
+    out += ',';
+    append_value(out, value);
+  }
   out += ']';
 }
 
-double upper_bound(const query::NativeHistogram& h, std::int32_t index) {
-  if (h.schema != -53) return exponential_bound(index + 1, h.schema);
-  const auto at = static_cast<std::size_t>(index);
-  return at < h.custom_bounds.size() ? h.custom_bounds[at] : std::numeric_limits<double>::infinity();
-}
-
-double lower_bound(const query::NativeHistogram& h, std::int32_t index) {
-  if (h.schema == -53 && index == 0) return -std::numeric_limits<double>::infinity();
-  return upper_bound(h, index - 1);
-}
-
-void append_histogram(std::string& out, const query::NativeHistogram& h) {
+void append_histogram(std::string& out, const query::NativeHistogram& histogram) {
   out += "{\"count\":";
-  append_value(out, h.count);
+  append_value(out, histogram.count);
   out += ",\"sum\":";
-  append_value(out, h.sum);
-  std::string buckets;
-  bool first = true;
-  for (std::size_t i = h.negative.counts.size(); i-- > 0;) {
-    const auto index = h.negative.offset + static_cast<std::int32_t>(i);
-    append_bucket(buckets, 1, -upper_bound(h, index), -lower_bound(h, index), h.negative.counts[i], first);
+  append_value(out, histogram.sum);
+  bool any = false;
+  for (const auto& bucket : query::buckets_of(histogram)) {
+    if (bucket.count == 0) continue;
+    out += any ? "," : ",\"buckets\":[";
+    any = true;
+    append_bucket(out, bucket);
   }
-  append_bucket(buckets, 3, -h.zero_threshold, h.zero_threshold, h.zero_count, first);
-  for (std::size_t i = 0; i < h.positive.counts.size(); ++i) {
-    const auto index = h.positive.offset + static_cast<std::int32_t>(i);
-    append_bucket(buckets, 0, lower_bound(h, index), upper_bound(h, index), h.positive.counts[i], first);
-  }
-  if (!first) out += ",\"buckets\":[" + buckets + "]";
-  out += '}';
+  out += any ? "]}" : "}";
 }
 
 void append_point(std::string& out, const query::Point& point) {
@@ -84,96 +56,64 @@ void append_point(std::string& out, const query::Point& point) {
   out += ']';
 }
 
-void append_vector(std::string& out, const query::Vector& vector) {
-  bool first = true;
-  for (const auto& series : vector.series) {
-    out += first ? "{\"metric\":" : ",{\"metric\":";
-    first = false;
-    append_labels(out, series.labels);
-    const auto& point = series.points.front();
-    out += point.histogram ? ",\"histogram\":" : ",\"value\":";
-    append_point(out, point);
-    out += '}';
-  }
+void append_metric(std::string& out, const Labels& labels, bool first) {
+  out += first ? "{\"metric\":" : ",{\"metric\":";
+  append_labels(out, labels);
 }
 
-void append_matrix(std::string& out, const query::Matrix& matrix) {
-  bool first = true;
-  for (const auto& series : matrix.series) {
-    out += first ? "{\"metric\":" : ",{\"metric\":";
-    first = false;
-    append_labels(out, series.labels);
-    for (const bool histograms : {false, true}) {
-      bool any = false;
-      for (const auto& point : series.points) {
-        if ((point.histogram != nullptr) != histograms) continue;
-        out += any ? "," : histograms ? ",\"histograms\":[" : ",\"values\":[";
-        any = true;
-        append_point(out, point);
-      }
-      if (any) out += ']';
+// Writes the series of a result into out, up to max_bytes.
+struct SeriesWriter {
+  std::string& out;
+  const std::size_t max_bytes;
+
+  Status vector(const query::Vector& vector) {
+    bool first = true;
+    for (const auto& series : vector.series) {
+      if (series.points.empty()) continue;
+      append_metric(out, series.labels, std::exchange(first, false));
+      const auto& point = series.points.front();
+      out += point.histogram ? ",\"histogram\":" : ",\"value\":";
+      append_point(out, point);
+      out += '}';
+      TRY(fits());
     }
-    out += '}';
+    return {};
   }
-}
 
-void append_notes(std::string& out, std::string_view key, const std::vector<std::string>& notes) {
-  if (notes.empty()) return;
-  out += fmt::format(",\"{}\":[", key);
-  for (std::size_t i = 0; i < notes.size(); ++i) {
-    if (i > 0) out += ',';
-    append_json_text(out, notes[i]);
-  }
-  out += ']';
-}
-
-} // namespace
-
-void append_json_text(std::string& out, std::string_view text) {
-  out += '"';
-  for (const char c : text) {
-    switch (c) {
-      case '"': out += "\\\""; break;
-      case '\\': out += "\\\\"; break;
-      case '\n': out += "\\n"; break;
-      case '\r': out += "\\r"; break;
-      case '\t': out += "\\t"; break;
-      default:
-        if (static_cast<unsigned char>(c) < 0x20) {
-          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        } else {
-          out += c;
-        }
+  Status matrix(const query::Matrix& matrix) {
+    bool first = true;
+    for (const auto& series : matrix.series) {
+      append_metric(out, series.labels, std::exchange(first, false));
+      points(series, false);
+      points(series, true);
+      out += '}';
+      TRY(fits());
     }
+    return {};
   }
-  out += '"';
-}
 
-void append_seconds(std::string& out, std::int64_t time_ms) {
-  const auto magnitude = time_ms < 0 ? -time_ms : time_ms;
-  if (time_ms < 0) out += '-';
-  out += fmt::format("{}", magnitude / 1000);
-  if (magnitude % 1000 != 0) {
-    auto decimals = fmt::format(".{:03}", magnitude % 1000);
-    out += decimals.substr(0, decimals.find_last_not_of('0') + 1);
+ private:
+  // "values", and "histograms" beside it, each left out when empty.
+  void points(const query::ResultSeries& series, bool histograms) {
+    bool any = false;
+    for (const auto& point : series.points) {
+      if ((point.histogram != nullptr) != histograms) continue;
+      out += any ? "," : histograms ? ",\"histograms\":[" : ",\"values\":[";
+      any = true;
+      append_point(out, point);
+    }
+    if (any) out += ']';
   }
-}
 
-void append_labels(std::string& out, const Labels& labels) {
-  out += '{';
-  bool first = true;
-  for (const auto& [name, value] : labels) {
-    if (!first) out += ',';
-    first = false;
-    append_json_text(out, name);
-    out += ':';
-    append_json_text(out, value);
+  Status fits() const {
+    if (out.size() <= max_bytes) return {};
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("the answer is larger than {} MiB; ask for fewer series, a shorter range or a larger step", max_bytes >> 20));
   }
-  out += '}';
-}
+};
 
-std::string result_json(const query::QueryResult& result) {
-  std::string out = "{\"status\":\"success\",\"data\":{\"resultType\":";
+Status append_result(std::string& out, const query::QueryResult& result, std::size_t max_bytes) {
+  SeriesWriter series{out, max_bytes};
   if (const auto* scalar = std::get_if<query::Scalar>(&result.value)) {
     out += "\"scalar\",\"result\":";
     append_point(out, {.time_ms = scalar->time_ms, .value = scalar->value, .histogram = nullptr});
@@ -185,23 +125,93 @@ std::string result_json(const query::QueryResult& result) {
     out += ']';
   } else if (const auto* vector = std::get_if<query::Vector>(&result.value)) {
     out += "\"vector\",\"result\":[";
-    append_vector(out, *vector);
+    TRY(series.vector(*vector));
     out += ']';
   } else {
     out += "\"matrix\",\"result\":[";
-    append_matrix(out, std::get<query::Matrix>(result.value));
+    TRY(series.matrix(std::get<query::Matrix>(result.value)));
     out += ']';
   }
+  return {};
+}
+
+void append_notes(std::string& out, std::string_view key, const Notes& notes) {
+  if (notes.empty()) return;
+  out += ",\"";
+  out += key;
+  out += "\":[";
+  for (std::size_t i = 0; i < notes.size(); ++i) {
+    if (i > 0) out += ',';
+    append_json_text(out, notes[i]);
+  }
+  out += ']';
+}
+
+} // namespace
+
+void append_value(std::string& out, double value) {
+  if (std::isnan(value)) {
+    out += "\"NaN\"";
+    return;
+  }
+  if (std::isinf(value)) {
+    out += value > 0 ? "\"+Inf\"" : "\"-Inf\"";
+    return;
+  }
+  const double size = std::abs(value);
+  const bool exponent = size != 0 && (size < 1e-6 || size >= 1e21);
+  std::array<char, 64> buffer;
+  const auto format = exponent ? std::chars_format::scientific : std::chars_format::fixed;
+  out += '"';
+  out.append(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr);
+  out += '"';
+}
+
+void append_seconds(std::string& out, std::int64_t time_ms) {
+  const auto magnitude = time_ms < 0 ? -time_ms : time_ms;
+  if (time_ms < 0) out += '-';
+  append_number(out, magnitude / 1000);
+  const auto rest = magnitude % 1000;
+  if (rest == 0) return;
+  out += '.';
+  out += static_cast<char>('0' + rest / 100);
+  out += static_cast<char>('0' + rest / 10 % 10);
+  out += static_cast<char>('0' + rest % 10);
+}
+
+void append_labels(std::string& out, const Labels& labels) {
+  out += '{';
+  bool first = true;
+  for (const auto& [name, value] : labels) {
+    if (!std::exchange(first, false)) out += ',';
+    append_json_text(out, name);
+    out += ':';
+    append_json_text(out, value);
+  }
+  out += '}';
+}
+
+Result<std::string> result_json(const query::QueryResult& result, std::size_t max_bytes) {
+  std::string out = "{\"status\":\"success\",\"data\":{\"resultType\":";
+  TRY(append_result(out, result, max_bytes));
   out += '}';
   append_notes(out, "warnings", result.warnings);
   append_notes(out, "infos", result.infos);
+  out += '}';
+  return out;
+}
+
+std::string success_json(std::string_view data, const Notes& warnings) {
+  std::string out = "{\"status\":\"success\",\"data\":";
+  out += data;
+  append_notes(out, "warnings", warnings);
   return out + "}";
 }
 
-std::string success_json(std::string_view data) { return fmt::format("{{\"status\":\"success\",\"data\":{}}}", data); }
-
 std::string error_json(std::string_view type, std::string_view message) {
-  std::string out = fmt::format("{{\"status\":\"error\",\"errorType\":\"{}\",\"error\":", type);
+  std::string out = "{\"status\":\"error\",\"errorType\":";
+  append_json_text(out, type);
+  out += ",\"error\":";
   append_json_text(out, message);
   return out + "}";
 }

@@ -3,44 +3,83 @@
 
 #include <fmt/format.h>
 
+#include <set>
+#include <string>
+
 namespace coalmine::serve {
 namespace {
 
 using Samples = std::vector<std::pair<MetricLabels, double>>;
 
+// Old rollouts leave, so that the number of series does not grow with every release.
+std::vector<rollout::RolloutStatus> current(const rollout::Controller& rollouts) {
+  std::vector<rollout::RolloutStatus> out;
+  std::set<std::string> seen;
+  for (auto& one : rollouts.list()) { // newest first
+    const bool newest = seen.insert(one.service).second;
+    if (newest || !rollout::is_terminal(one.phase)) out.push_back(std::move(one));
+  }
+  return out;
+}
+
 MetricLabels identity(const rollout::RolloutStatus& r) { return {{"service_name", r.service}, {"rollout", fmt::format("{}", r.id.value)}}; }
 
-MetricLabels with(MetricLabels labels, std::string name, std::string value) {
-  labels.emplace_back(std::move(name), std::move(value));
-  return labels;
+// A few fixed words, never the sentence: the signal that fails, else what is missing.
+std::string short_reason(const rollout::RolloutStatus& r) {
+  if (!r.judgement) return "";
+  for (const auto& signal : r.judgement->signals) {
+    if (signal.gate && signal.verdict == judge::Verdict::regression) return signal.signal;
+  }
+  for (const auto& signal : r.judgement->signals) {
+    if (signal.gate && signal.cause != judge::Cause::none) return std::string(to_string(signal.cause));
+  }
+  return "";
+}
+
+Samples infos(const rollout::Controller& rollouts) {
+  Samples out;
+  for (const auto& r : current(rollouts)) {
+    auto labels = identity(r);
+    labels.emplace_back("canary_version", r.canary_version);
+    labels.emplace_back("stable_version", r.stable_version);
+    labels.emplace_back("phase", to_string(r.phase));
+    labels.emplace_back("decision", r.judgement ? to_string(r.judgement->decision) : "");
+    labels.emplace_back("reason", short_reason(r));
+    out.emplace_back(std::move(labels), 1);
+  }
+  return out;
+}
+
+Samples steps(const rollout::Controller& rollouts) {
+  Samples out;
+  for (const auto& r : current(rollouts)) out.emplace_back(identity(r), static_cast<double>(r.step));
+  return out;
+}
+
+Samples weights(const rollout::Controller& rollouts) {
+  Samples out;
+  const auto add = [&](const rollout::RolloutStatus& r, std::string kind, double ratio) {
+    auto labels = identity(r);
+    labels.emplace_back("kind", std::move(kind));
+    out.emplace_back(std::move(labels), ratio);
+  };
+  for (const auto& r : current(rollouts)) {
+    add(r, "desired", r.weight_asked);
+    if (r.weight_applied) add(r, "applied", *r.weight_applied);
+    if (r.observed_split) add(r, "observed", *r.observed_split);
+  }
+  return out;
 }
 
 } // namespace
 
 void register_rollout_metrics(SelfMetrics& metrics, const rollout::Controller& rollouts) {
-  metrics.family("coalmine_rollout_info", "One a rollout, with its versions and phase.", "gauge", [&rollouts] {
-    Samples out;
-    for (const auto& r : rollouts.list()) {
-      auto labels = with(with(identity(r), "canary_version", r.canary_version), "stable_version", r.stable_version);
-      out.emplace_back(with(std::move(labels), "phase", std::string(to_string(r.phase))), 1);
-    }
-    return out;
-  });
-  metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge", [&rollouts] {
-    Samples out;
-    for (const auto& r : rollouts.list()) out.emplace_back(identity(r), static_cast<double>(r.step));
-    return out;
-  });
-  metrics.family("coalmine_rollout_weight_ratio", "The canary's share of traffic: asked for, read back from the router, seen in telemetry.", "gauge",
-                 [&rollouts] {
-                   Samples out;
-                   for (const auto& r : rollouts.list()) {
-                     out.emplace_back(with(identity(r), "kind", "desired"), r.weight_asked);
-                     if (r.weight_applied) out.emplace_back(with(identity(r), "kind", "applied"), *r.weight_applied);
-                     if (r.observed_split) out.emplace_back(with(identity(r), "kind", "observed"), *r.observed_split);
-                   }
-                   return out;
-                 });
+  metrics.family("coalmine_rollout_info", "One a rollout, with its versions, phase and newest decision.", "gauge",
+                 [&rollouts] { return infos(rollouts); });
+  metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge", [&rollouts] { return steps(rollouts); });
+  metrics.family("coalmine_rollout_weight_ratio",
+                 "The canary's share of traffic: asked for (desired), read back from the router (applied), seen in telemetry (observed).",
+                 "gauge", [&rollouts] { return weights(rollouts); });
 }
 
 } // namespace coalmine::serve

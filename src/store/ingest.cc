@@ -14,6 +14,9 @@ namespace {
 
 constexpr std::string_view kStableDuration = "http.server.request.duration";
 constexpr std::string_view kOldDuration = "http.server.duration";
+
+// By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
+bool is_stable_duration(std::string_view otel_name) { return otel_name == kStableDuration || otel_name == kDurationName; }
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 
 bool is_histogram(MetricKind kind) { return kind == MetricKind::histogram || kind == MetricKind::exponential; }
@@ -72,7 +75,7 @@ void Rejections::point(std::string why) {
 
 void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
-  if (is_histogram(info.kind) && info.otel_name == kStableDuration) stable_instances_.insert(instance_key(*info.labels));
+  if (is_histogram(info.kind) && is_stable_duration(info.otel_name)) stable_instances_.insert(instance_key(*info.labels));
   if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
 }
 
@@ -98,7 +101,7 @@ void Ingest::survey(const std::vector<MetricPoint>& points) {
     if (!point.series || point.series.get() == before) continue;
     const MetricSeries& series = *point.series;
     before = &series;
-    if (is_histogram(series.kind) && series.otel_name == kStableDuration) {
+    if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) {
       auto key = instance_key(series.labels);
       if (stable_instances_.insert(key).second) switching_.insert(std::move(key));
     }
@@ -141,25 +144,28 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
 
 Ingest::Known Ingest::know(Stage& stage, const MetricSeries& series) {
   Known out;
-  SeriesInfo what;
-  what.labels = std::make_shared<const Labels>(series.labels);
-  what.kind = series.kind;
-  what.source = Source::sent;
-  what.otel_name = series.otel_name;
-  what.unit = series.unit;
-  what.help = series.help;
-  const auto info = stage.series(what, series.labels.hash());
-  if (!info) {
-    out.refusal = info.error().message;
-    return out;
+  const std::uint64_t hash = series.labels.hash();
+  out.info = stage.find(series.labels, hash, Source::sent, series.kind);
+  if (out.info == nullptr) {
+    SeriesInfo what;
+    what.labels = std::make_shared<const Labels>(series.labels);
+    what.kind = series.kind;
+    what.otel_name = series.otel_name;
+    what.unit = series.unit;
+    what.help = series.help;
+    const auto added = stage.series(what, hash);
+    if (!added) {
+      out.refusal = added.error().message;
+      return out;
+    }
+    out.info = *added;
   }
-  out.info = *info;
   if (out.info->filler && is_own_errors(series.kind, series.labels)) {
     out.info->filler = false;
     out.info->stored = false;
     stage.write_row(out.info);
   }
-  if (is_histogram(series.kind) && series.otel_name == kStableDuration) out.role = Role::duration;
+  if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) out.role = Role::duration;
   if (is_histogram(series.kind) && series.otel_name == kOldDuration && !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }

@@ -103,14 +103,18 @@ void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms) {
   }, sample);
 }
 
-Result<SeriesInfo*> Stage::series(const SeriesInfo& what, std::uint64_t labels_hash) {
-  SeriesInfo* info = index_.find(*what.labels, labels_hash, what.source, what.kind);
-  if (info == nullptr) {
-    std::unique_lock lock(index_mutex_);
-    TRY_ASSIGN(info, index_.add(what));
-  }
-  if (!info->stored) write_row(info);
+SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) {
+  SeriesInfo* info = index_.find(labels, labels_hash, source, kind);
+  if (info != nullptr && !info->stored) write_row(info);
   return info;
+}
+
+Result<SeriesInfo*> Stage::series(const SeriesInfo& what, std::uint64_t labels_hash) {
+  if (SeriesInfo* known = find(*what.labels, labels_hash, what.source, what.kind)) return known;
+  std::unique_lock lock(index_mutex_);
+  TRY_ASSIGN(SeriesInfo * added, index_.add(what));
+  write_row(added);
+  return added;
 }
 
 void Stage::write_row(SeriesInfo* info) {

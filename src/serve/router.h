@@ -1,0 +1,44 @@
+// The table of what this server answers.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/http.h"
+
+namespace coalmine::serve {
+
+// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the journal none from health checks.
+enum class Lane { quick, query, command };
+
+// The parts of the path that stood where the pattern has '*', in order.
+using Segments = std::vector<std::string>;
+using Handler = std::function<net::HttpResponse(const net::HttpRequest& request, const Segments& segments)>;
+
+struct Route {
+  std::string_view method; // GET (HEAD arrives as GET), POST
+  std::string_view path;   // "/v1/rollouts/*": each * is one segment, never empty
+  Lane lane = Lane::quick;
+  Handler handler;
+};
+
+// Immutable after construction; any thread.
+class Router {
+ public:
+  explicit Router(std::vector<Route> routes) : routes_(std::move(routes)) {}
+
+  struct Found {
+    const Route* route = nullptr; // null: no such path, or not with this method
+    Segments segments;
+    std::string allow; // methods that the path does have, "GET, POST"; "": there is no such path
+  };
+  Found find(std::string_view method, std::string_view path) const;
+
+ private:
+  const std::vector<Route> routes_;
+};
+
+} // namespace coalmine::serve

@@ -1,0 +1,15 @@
+// Spans and failures as docs/http-api.md has them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/json/object.hpp>
+
+#include "query/failures.h"
+#include "store/store.h"
+
+namespace coalmine::serve {
+
+boost::json::object span_json(const store::StoredSpan& stored);
+boost::json::object failure_json(const query::Failure& failure);
+
+} // namespace coalmine::serve
