@@ -41,10 +41,14 @@ std::string without_trailing_zeros(std::string text) {
 } // namespace
 
 std::string grouped(double count) {
-  std::string digits = fmt::format("{:.0f}", std::fabs(count));
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) digits.insert(static_cast<std::size_t>(at), ",");
-  if (count <= -0.5) digits.insert(digits.begin(), '-');
-  return digits;
+  const std::string digits = fmt::format("{:.0f}", std::fabs(count));
+  std::string out;
+  if (count <= -0.5) out.push_back('-');
+  for (std::size_t i = 0; i < digits.size(); ++i) {
+    if (i > 0 && (digits.size() - i) % 3 == 0) out.push_back(',');
+    out.push_back(digits[i]);
+  }
+  return out;
 }
 
 std::string ratio_text(double ratio) { return fmt::format("{:.2f}%", ratio * 100); }
