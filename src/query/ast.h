@@ -26,6 +26,7 @@ struct Expr {
   enum class Kind : std::uint8_t { number, string, vector, matrix, subquery, call, aggregate, binary, unary, paren, duration };
   Kind kind;
   TextRange range;
+  std::uint16_t height = 1; // of the tree below, itself included; the parser bounds it, so walking it may recurse
   // Set before evaluation: the value does not depend on the step, so it is computed once and repeated.
   bool step_invariant = false;
 

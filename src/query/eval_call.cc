@@ -127,14 +127,18 @@ Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunc
   window.use_start_times = eval_.options_.use_start_timestamps && selector != nullptr;
   const std::int64_t before = window.anchored || window.smoothed ? eval_.options_.lookback_ms : 0;
   const std::int64_t after = window.smoothed ? eval_.options_.lookback_ms : 0;
+  SlidingWindow<Sample> floats(source.floats);
+  SlidingWindow<HistogramSample> histograms(source.histograms);
   std::size_t step = 0;
   for (std::int64_t t = frame_.start; t <= frame_.end; t += frame_.step, ++step) {
-    TRY_EVAL([[maybe_unused]] bool in_time, eval_.tick());
+    if (eval_.look_due()) {
+      TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
+    }
     window.step_ms = t;
     window.end_ms = Evaluator::reference(shift, t);
     window.start_ms = window.end_ms - range_ms;
-    window.floats = window_of(source.floats, window.start_ms - before, window.end_ms + after);
-    window.histograms = window_of(source.histograms, window.start_ms - before, window.end_ms + after);
+    window.floats = floats.move_to(window.start_ms - before, window.end_ms + after);
+    window.histograms = histograms.move_to(window.start_ms - before, window.end_ms + after);
     if (window.floats.empty() && window.histograms.empty()) continue;
     window.scalars = scalars.at(step);
     VectorPoint point;

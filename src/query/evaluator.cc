@@ -50,12 +50,6 @@ Eval<bool> Evaluator::check_deadline() {
   return std::unexpected(QueryError{QueryError::Kind::timeout, "query timed out in expression evaluation", {}});
 }
 
-Eval<bool> Evaluator::tick() {
-  constexpr std::uint32_t kStepsBetweenLooks = 1 << 14;
-  if (++ticks_ % kStepsBetweenLooks != 0) return true;
-  return check_deadline();
-}
-
 Eval<bool> Evaluator::charge(std::size_t samples) {
   samples_ += samples;
   if (samples_ > options_.max_samples) return execution_error(std::string(kTooMany));
@@ -216,7 +210,9 @@ Eval<EvalMatrix> Evaluator::eval_selector(const VectorSelector& node, const Fram
     EvalSeries series{source.labels, false, {}, {}};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
-      TRY_EVAL([[maybe_unused]] bool in_time, tick());
+      if (look_due()) {
+        TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
+      }
       const Found found = newest(source, reference(node.shift, t), place);
       if (found.value != nullptr) series.floats.push_back({t, found.value->value, 0});
       if (found.histogram != nullptr) series.histograms.push_back({t, found.histogram->value, 0});
@@ -233,7 +229,9 @@ Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const 
     EvalSeries series{source.labels, false, {}, {}};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
-      TRY_EVAL([[maybe_unused]] bool in_time, tick());
+      if (look_due()) {
+        TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
+      }
       const Found found = newest(source, reference(node.shift, t), place);
       if (!found) continue;
       std::int64_t ms = 0;

@@ -175,7 +175,9 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
   for (const EvalSeries& source : fetched_[&node]) {
     EvalSeries series{source.labels, false, {}, {}};
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
-      TRY_EVAL([[maybe_unused]] bool in_time, tick());
+      if (look_due()) {
+        TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
+      }
       const std::int64_t at = reference(node.shift, t);
       const auto floats = window_of(source.floats, at - reach, at + reach);
       const auto histograms = window_of(source.histograms, at - reach, at + reach);

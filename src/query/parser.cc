@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 #include <re2/re2.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "query/go_text.h"
@@ -101,6 +102,11 @@ ExprPtr Parser::expression(int min_level) {
   return error_ ? nullptr : std::move(left);
 }
 
+void Parser::raise(Expr& node, const Expr& child) {
+  node.height = std::max<std::uint16_t>(node.height, static_cast<std::uint16_t>(child.height + 1));
+  if (node.height > kMaxHeight) fail(node.range, fmt::format("expression is more than {} operators deep", kMaxHeight));
+}
+
 ExprPtr Parser::operand() {
   const Token token = peek();
   if (token.type != Tok::add && token.type != Tok::sub) return modifiers(primary());
@@ -113,7 +119,9 @@ ExprPtr Parser::operand() {
     return inner;
   }
   const TextRange range{token.pos, inner->range.end};
-  return std::make_unique<UnaryExpr>(range, token.type, std::move(inner));
+  auto node = std::make_unique<UnaryExpr>(range, token.type, std::move(inner));
+  raise(*node, *node->inner);
+  return node;
 }
 
 ExprPtr Parser::binary(ExprPtr left, const Token& op, int level) {
@@ -125,6 +133,8 @@ ExprPtr Parser::binary(ExprPtr left, const Token& op, int level) {
   node->range.end = right->range.end;
   node->left = std::move(left);
   node->right = std::move(right);
+  raise(*node, *node->left);
+  raise(*node, *node->right);
   if (!options_.fill_modifiers && (node->matching->fill_left || node->matching->fill_right)) {
     fail(node->range, "binop fill modifiers are experimental and not enabled");
     return nullptr;

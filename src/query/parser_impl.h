@@ -25,7 +25,8 @@ class Parser {
   const std::optional<ParseError>& error() const { return error_; }
 
  private:
-  static constexpr int kMaxDepth = 200;
+  static constexpr int kMaxDepth = 200;             // of nesting while parsing
+  static constexpr std::uint16_t kMaxHeight = 500;  // of the tree: a chain of operators leans to the left
 
   const Token& peek_second() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   Token next() {
@@ -42,6 +43,8 @@ class Parser {
   bool expect(Tok type, std::string_view context, std::string_view expected);
   static TextRange range_of(const Token& token) { return {token.pos, token.pos + token.text.size()}; }
 
+  // Sets the height of a node above its child; fails when the tree grows too high.
+  void raise(Expr& node, const Expr& child);
   ExprPtr operand();
   ExprPtr binary(ExprPtr left, const Token& op, int level);
   bool binary_modifiers(BinaryExpr& node);

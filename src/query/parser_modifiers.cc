@@ -104,6 +104,7 @@ ExprPtr Parser::finish_range(ExprPtr expr, ExprPtr range, TextRange brackets) {
 ExprPtr Parser::finish_subquery(ExprPtr expr, ExprPtr range) {
   const TextRange start = expr->range;
   auto node = std::make_unique<SubqueryExpr>(start, std::move(expr));
+  raise(*node, *node->inner);
   node->range_ms = take_literal(range);
   node->range_expr = std::move(range);
   if (!accept(Tok::right_bracket)) {
@@ -235,6 +236,8 @@ ExprPtr Parser::duration_expression(int min_level) {
     auto node = std::make_unique<DurationExpr>(TextRange{left->range.start, right->range.end}, op.type);
     node->left = std::move(left);
     node->right = std::move(right);
+    raise(*node, *node->left);
+    raise(*node, *node->right);
     left = std::move(node);
   }
   --depth_;

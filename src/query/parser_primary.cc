@@ -69,7 +69,9 @@ ExprPtr Parser::parenthesized() {
   const std::size_t start = next().pos;
   ExprPtr inner = expression(0);
   if (!inner || !expect(Tok::right_paren, "", "")) return nullptr;
-  return std::make_unique<ParenExpr>(TextRange{start, last_end_}, std::move(inner));
+  auto node = std::make_unique<ParenExpr>(TextRange{start, last_end_}, std::move(inner));
+  raise(*node, *node->inner);
+  return node;
 }
 
 ExprPtr Parser::aggregate() {
@@ -106,6 +108,8 @@ ExprPtr Parser::aggregate() {
   }
   if (wanted == 2) node->param = std::move(args[0]);
   node->inner = std::move(args.back());
+  raise(*node, *node->inner);
+  if (node->param) raise(*node, *node->param);
   return node;
 }
 
@@ -119,6 +123,7 @@ ExprPtr Parser::call() {
   if (error_) return nullptr;
   auto node = std::make_unique<CallExpr>(range_of(name), function);
   if (!arguments(node->args)) return nullptr;
+  for (const ExprPtr& arg : node->args) raise(*node, *arg);
   node->range.end = last_end_;
   return node;
 }

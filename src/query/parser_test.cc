@@ -35,7 +35,7 @@ TEST(Printer, CanonicalForm) {
       {"a / on(x) group_left(y,\"z.z\") b", "a / on (x) group_left (y, \"z.z\") b"},
       {"a == bool ignoring(x) b", "a == bool ignoring (x) b"},
       {"a AND b Or c unless d", "a and b or c unless d"},
-      {"{\"my.metric\", \"some label\"!~'x|y'}", "{__name__=\"my.metric\",\"some label\"!~\"x|y\"}"},
+      {"{\"my.metric\", \"some label\"!~'x|y'}", "{\"some label\"!~\"x|y\",__name__=\"my.metric\"}"},
       {"topk(2, a) by (x)", "topk by (x) (2, a)"},
       {"'a\\nb'", "\"a\\nb\""},
       {"a[(1m+30s)*2]", "a[(1m + 30s) * 2]"},
@@ -112,8 +112,11 @@ TEST(Parser, DeepNesting) {
   for (int i = 0; i < 100'000; ++i) brackets += "(";
   EXPECT_FALSE(parse_expression(brackets + "1", ParseOptions::all()));
   std::string chain = "1";
+  for (int i = 0; i < 400; ++i) chain += "+1";
+  EXPECT_TRUE(parse_expression(chain, ParseOptions::all()));
   for (int i = 0; i < 20'000; ++i) chain += "+1";
   EXPECT_FALSE(parse_expression(chain, ParseOptions::all()));
+  EXPECT_FALSE(parse_expression("a[" + chain + "]", ParseOptions::all()));
 }
 
 TEST(Parser, Selectors) {

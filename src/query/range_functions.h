@@ -54,6 +54,23 @@ inline std::span<const HistogramSample> window_of(const std::vector<HistogramSam
   return window_of(std::span<const HistogramSample>(points), after_ms, to_ms);
 }
 
+// The same for windows that only move forward: each point is passed once.
+template <typename T>
+class SlidingWindow {
+ public:
+  explicit SlidingWindow(std::span<const T> points) : points_(points) {}
+  std::span<const T> move_to(std::int64_t after_ms, std::int64_t to_ms) {
+    while (last_ < points_.size() && points_[last_].time_ms <= to_ms) ++last_;
+    while (first_ < last_ && points_[first_].time_ms <= after_ms) ++first_;
+    return points_.subspan(first_, last_ - first_);
+  }
+
+ private:
+  std::span<const T> points_;
+  std::size_t first_ = 0; // of the window
+  std::size_t last_ = 0;  // one behind it
+};
+
 // The points of an anchored or smoothed range with one point exactly on each end; empty when nothing lies after the start.
 std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms, std::int64_t end_ms, bool smoothed);
 // The value at a time between two points. A counter that fell counts from zero.

@@ -103,8 +103,9 @@ void compress(const net::HttpRequest& request, net::HttpResponse& answer) {
 }
 
 void harden(net::HttpResponse& answer) {
-  answer.headers.emplace_back("Content-Security-Policy",
-                              "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'");
+  answer.headers.emplace_back(
+      "Content-Security-Policy",
+      "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'");
   answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
   answer.headers.emplace_back("X-Frame-Options", "DENY");
   answer.headers.emplace_back("Referrer-Policy", "no-referrer");

@@ -21,15 +21,21 @@ constexpr std::size_t kQuickQueue = 512;
 constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
 constexpr std::size_t kQuickThreads = 2;
 
-// Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams, then the listener, then the pools with
-// what they still run, then what that uses.
+// Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams, then the listener, then the pools
+// with what they still run, then what that uses.
 class ApiServer final : public Api {
  public:
   ApiServer(Options options, Deps deps)
       : options_(std::move(options)),
         clock_(deps.clock),
-        deps_{.store = deps.store, .queryable = deps.queryable, .cohorts = deps.cohorts, .rollouts = deps.rollouts, .clock = clock_,
-              .metrics = deps.metrics, .on_analysis = std::move(deps.on_analysis), .ready = std::move(deps.ready)},
+        deps_{.store = deps.store,
+              .queryable = deps.queryable,
+              .cohorts = deps.cohorts,
+              .rollouts = deps.rollouts,
+              .clock = clock_,
+              .metrics = deps.metrics,
+              .on_analysis = std::move(deps.on_analysis),
+              .ready = std::move(deps.ready)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
         queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue}),
@@ -48,11 +54,12 @@ class ApiServer final : public Api {
       harden(answer);
       return answer;
     };
-    TRY_ASSIGN(server_, net::HttpServer::start(std::move(options),
-                                               [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-                                                 serve(std::move(request), std::move(responder));
-                                               },
-                                               deps_.metrics));
+    TRY_ASSIGN(server_, net::HttpServer::start(
+                            std::move(options),
+                            [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
+                              serve(std::move(request), std::move(responder));
+                            },
+                            deps_.metrics));
     return {};
   }
   net::Endpoint endpoint() const override { return server_->endpoint(); }
@@ -106,8 +113,9 @@ void ApiServer::answer(Call& call) const {
   if (clock_.stopped()) return call.responder->send(dispatch_.busy(call.request, "the server is stopping"));
   if (clock_.steady_ms() - call.arrived_ms > options_.query_timeout_ms) {
     // Its client has given up, most likely; those behind it have not yet.
-    return call.responder->send(
-        dispatch_.busy(call.request, fmt::format("the request waited longer than {} s for its turn; try again", options_.query_timeout_ms / 1000)));
+    return call.responder->send(dispatch_.busy(
+        call.request,
+        fmt::format("the request waited longer than {} s for its turn; try again", options_.query_timeout_ms / 1000)));
   }
   call.responder->send(dispatch_.handle(call.request));
 }

@@ -23,7 +23,9 @@ class HeldQueryable final : public query::Queryable {
   }
   Result<std::vector<Labels>> series(const query::Selection&) const override { return std::vector<Labels>(); }
   Result<std::vector<std::string>> label_names(const query::Selection&) const override { return std::vector<std::string>(); }
-  Result<std::vector<std::string>> label_values(std::string_view, const query::Selection&) const override { return std::vector<std::string>(); }
+  Result<std::vector<std::string>> label_values(std::string_view, const query::Selection&) const override {
+    return std::vector<std::string>();
+  }
 
   mutable std::atomic<int> waiting{0};
   std::promise<void> release;
@@ -51,8 +53,11 @@ TEST_F(ApiTest, AnswersOverASocket) {
   auto [head, body] = client.read_answer();
   EXPECT_TRUE(head.starts_with("HTTP/1.1 200")) << head;
   EXPECT_NE(head.find("Content-Security-Policy: "), std::string::npos);
-  EXPECT_EQ(body, R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
-  ASSERT_TRUE(client.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"service\":\"shop\"}"));
+  EXPECT_EQ(body,
+            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
+  ASSERT_TRUE(
+      client.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+                  "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_EQ(client.read_answer().second, "{\"id\":7}");
   ASSERT_TRUE(client.send("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
   EXPECT_TRUE(client.read_answer().first.starts_with("HTTP/1.1 403"));
@@ -113,7 +118,9 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
     ASSERT_TRUE(control.send(get(target)));
     EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 200")) << target;
   }
-  ASSERT_TRUE(control.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n{\"service\":\"shop\"}"));
+  ASSERT_TRUE(
+      control.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+                   "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 201"));
   // Stopping answers those that wait, and gives up those that run once the store has answered them.
   auto stopping = std::async(std::launch::async, [&] { api.reset(); });

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <algorithm>
+#include <array>
 #include <exception>
 
 #include "base/log.h"
@@ -31,7 +31,12 @@ net::HttpResponse in_form(const net::HttpRequest& request, const Error& error) {
 } // namespace
 
 Dispatch::Dispatch(const Options& options, const Deps& deps, net::Endpoint bound)
-    : deps_(deps), guard_(options, std::move(bound)), prometheus_(options, deps), own_(options, deps), page_(assets()), router_(all_routes()) {}
+    : deps_(deps),
+      guard_(options, std::move(bound)),
+      prometheus_(options, deps),
+      own_(options, deps),
+      page_(assets()),
+      router_(all_routes()) {}
 
 std::vector<Route> Dispatch::all_routes() const {
   std::vector<Route> all = {
@@ -41,7 +46,9 @@ std::vector<Route> Dispatch::all_routes() const {
          return deps_.ready && !deps_.ready() ? text_answer(503, "not ready\n") : text_answer(200, "ready\n");
        }},
       {"GET", "/metrics", Lane::quick,
-       [this](const auto&, const Segments&) { return text_answer(200, deps_.metrics.render(), "text/plain; version=0.0.4; charset=utf-8"); }},
+       [this](const auto&, const Segments&) {
+         return text_answer(200, deps_.metrics.render(), "text/plain; version=0.0.4; charset=utf-8");
+       }},
   };
   std::ranges::move(prometheus_.routes(), std::back_inserter(all));
   std::ranges::move(own_.routes(), std::back_inserter(all));
@@ -100,9 +107,11 @@ net::HttpResponse Dispatch::route(const net::HttpRequest& request) const {
 
 net::HttpResponse Dispatch::unknown(const net::HttpRequest& request, const std::string& allow) const {
   if (allow.empty()) {
-    return in_form(request, {ErrorCode::not_found, fmt::format("there is no {} {}; docs/http-api.md lists what there is", request.method, request.path)});
+    return in_form(request, {ErrorCode::not_found, fmt::format("there is no {} {}; docs/http-api.md lists what there is",
+                                                               request.method, request.path)});
   }
-  auto answer = in_form(request, {ErrorCode::invalid_argument, fmt::format("{} takes {}, not {}", request.path, allow, request.method)});
+  auto answer =
+      in_form(request, {ErrorCode::invalid_argument, fmt::format("{} takes {}, not {}", request.path, allow, request.method)});
   answer.status = 405;
   answer.headers.emplace_back("Allow", allow);
   return answer;
@@ -110,7 +119,10 @@ net::HttpResponse Dispatch::unknown(const net::HttpRequest& request, const std::
 
 void Dispatch::count(const net::HttpRequest& request, const net::HttpResponse& answer) const {
   if (!is_prometheus(request)) return;
-  deps_.metrics.counter("coalmine_queries_total", "Requests to the Prometheus API by HTTP status.", {{"code", fmt::format("{}", answer.status)}}).add();
+  deps_.metrics
+      .counter("coalmine_queries_total", "Requests to the Prometheus API by HTTP status.",
+               {{"code", fmt::format("{}", answer.status)}})
+      .add();
 }
 
 } // namespace coalmine::serve

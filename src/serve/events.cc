@@ -69,7 +69,8 @@ std::size_t EventStreams::clients() const {
 void EventStreams::open(std::unique_ptr<net::Responder> responder) {
   std::unique_lock lock(mutex_);
   if (closed_ || clients_.size() >= options_.max_clients) {
-    const auto why = closed_ ? std::string("the server is stopping") : fmt::format("{} event streams are open already", clients_.size());
+    const auto why =
+        closed_ ? std::string("the server is stopping") : fmt::format("{} event streams are open already", clients_.size());
     lock.unlock();
     return responder->send(refused(why));
   }
@@ -78,8 +79,8 @@ void EventStreams::open(std::unique_ptr<net::Responder> responder) {
   begin(client, std::move(responder));
 }
 
-// The rollouts are listed after the client is known, so that no change falls between, and outside the lock, which the control thread
-// waits for.
+// The rollouts are listed after the client is known, so that no change falls between, and outside the lock, which the control
+// thread waits for.
 void EventStreams::begin(ClientPointer client, std::unique_ptr<net::Responder> responder) {
   auto stream = responder->start_stream(head());
   std::string first = ": every rollout, then each change\n\n";

@@ -16,8 +16,8 @@
 
 namespace coalmine::serve {
 
-// open may be called on any thread. Changes come on the control thread, which only puts them into each client's bounded buffer; one
-// thread of its own writes heartbeats, by which clients that are gone are found and dropped.
+// open may be called on any thread. Changes come on the control thread, which only puts them into each client's bounded buffer;
+// one thread of its own writes heartbeats, by which clients that are gone are found and dropped.
 class EventStreams {
  public:
   struct Options {

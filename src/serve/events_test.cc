@@ -84,7 +84,8 @@ TEST_F(EventsTest, AllRolloutsFirstThenChanges) {
   ASSERT_TRUE(wire->wait_for_text("third"));
   // Every event is "event: rollout", one data line of JSON without a log, and an empty line.
   std::size_t count = 0;
-  for (auto at = wire->text.find("event: rollout\ndata: "); at != std::string::npos; at = wire->text.find("event: rollout\ndata: ", at)) {
+  for (auto at = wire->text.find("event: rollout\ndata: "); at != std::string::npos;
+       at = wire->text.find("event: rollout\ndata: ", at)) {
     at += 21;
     const auto value = boost::json::parse(wire->text.substr(at, wire->text.find("\n\n", at) - at));
     EXPECT_FALSE(value.as_object().contains("log"));

@@ -56,7 +56,8 @@ bool is_loopback(const std::string& name) {
 
 // Names that nobody can own on the internet, so that no foreign page can have been loaded from one.
 bool is_private_name(const std::string& name) {
-  static constexpr std::array<std::string_view, 6> kEndings = {".internal", ".local", ".home.arpa", ".svc", ".cluster.local", ".test"};
+  static constexpr std::array<std::string_view, 6> kEndings = {".internal", ".local",         ".home.arpa",
+                                                               ".svc",      ".cluster.local", ".test"};
   return (!name.empty() && name.find('.') == std::string::npos) ||
          std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
 }
@@ -94,7 +95,8 @@ std::string token_of(const net::HttpRequest& request) {
 
 // PromQL by POST form changes nothing; everything else that is posted does.
 bool changes_something(const net::HttpRequest& request) {
-  return request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS" && !request.path.starts_with("/api/v1/");
+  return request.method != "GET" && request.method != "HEAD" && request.method != "OPTIONS" &&
+         !request.path.starts_with("/api/v1/");
 }
 
 // For those who watch whether this process lives; they tell nothing.
@@ -108,8 +110,9 @@ Guard::Guard(const Options& options, net::Endpoint bound)
   names_.push_back(lower(bound_.host));
 }
 
-// A page on evil.example can point its name at this server's address, and its requests then count as its own site's. Only names that
-// cannot be such a page's are answered. Where a token is asked for by other machines, any name is: a foreign page has no token.
+// A page on evil.example can point its name at this server's address, and its requests then count as its own site's. Only names
+// that cannot be such a page's are answered. Where a token is asked for by other machines, any name is: a foreign page has no
+// token.
 bool Guard::host_allowed(std::string_view host) const {
   const auto name = lower(name_of(host));
   if (is_loopback(name) || std::ranges::find(names_, name) != names_.end()) return true;
@@ -132,9 +135,8 @@ Status Guard::check(const net::HttpRequest& request) const {
   if (is_probe(request)) return {};
   const auto host = net::header(request.headers, "Host");
   if (!host_allowed(host)) {
-    return fail(ErrorCode::permission_denied,
-                fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
-                            bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
+    return fail(ErrorCode::permission_denied, fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
+                                                          bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
   }
   const auto who = role(request);
   if (who == Role::nobody) {
@@ -143,7 +145,8 @@ Status Guard::check(const net::HttpRequest& request) const {
                 given ? "the token is not one of this server's" : "a token is needed: Authorization: Bearer TOKEN");
   }
   if (!changes_something(request)) return {};
-  if (who != Role::operator_) return fail(ErrorCode::permission_denied, "this token may look but not change anything; the operator token may");
+  if (who != Role::operator_)
+    return fail(ErrorCode::permission_denied, "this token may look but not change anything; the operator token may");
   const auto origin = lower(net::header(request.headers, "Origin"));
   const auto own = lower(host);
   if (!origin.empty() && origin != "http://" + own && origin != "https://" + own) {
@@ -158,7 +161,8 @@ Status Guard::check(const net::HttpRequest& request) const {
 }
 
 Status check_listen(const Options& options) {
-  if (options.listen.loopback() || options.insecure || !options.operator_token.empty() || !options.viewer_token.empty()) return {};
+  if (options.listen.loopback() || options.insecure || !options.operator_token.empty() || !options.viewer_token.empty())
+    return {};
   return fail(ErrorCode::failed_precondition,
               fmt::format("{} is reachable from other machines, and everybody there could move traffic\n"
                           "  Set a token:     --token-file FILE\n  or stay local:   --listen :{}\n  or accept it:    --insecure",

@@ -76,7 +76,8 @@ Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) 
   if (text.empty()) return fallback;
   const auto window = query::parse_duration_ms(text);
   if (!window || *window <= 0 || *window > kMaxWindowMs) {
-    return fail(ErrorCode::invalid_argument, fmt::format("\"window\": \"{}\" is not a duration between 1ms and 30d, such as 10m", text));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("\"window\": \"{}\" is not a duration between 1ms and 30d, such as 10m", text));
   }
   return *window;
 }
@@ -92,8 +93,10 @@ std::vector<Route> OwnApi::routes() const {
   using Request = net::HttpRequest;
   return {
       {"GET", "/v1/rollouts", Lane::quick, [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
-      {"POST", "/v1/rollouts", Lane::command, [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
-      {"GET", "/v1/rollouts/*", Lane::quick, [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
+      {"POST", "/v1/rollouts", Lane::command,
+       [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
+      {"GET", "/v1/rollouts/*", Lane::quick,
+       [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
       {"POST", "/v1/rollouts/*/*", Lane::command,
        [this](const Request& r, const Segments& s) { return answered(200, command(s[0], s[1], r)); }},
       {"POST", "/v1/analyze", Lane::query, [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
@@ -157,8 +160,8 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto window, window_of(body, spec.analysis_window_ms));
   const auto now = deps_.clock.wall_ms();
   const rollout::VerdictContext context{service, canary, stable, now - window, now};
-  const auto judgement =
-      rollout::analyze(spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now}, deps_.cohorts);
+  const auto judgement = rollout::analyze(
+      spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now}, deps_.cohorts);
   if (deps_.on_analysis) deps_.on_analysis(context, judgement);
   return rollout::verdict_json(judgement, context);
 }
@@ -185,7 +188,8 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
 
 Result<std::string> OwnApi::trace(const std::string& id) const {
   TraceId trace_id;
-  if (!parse_hex(id, trace_id)) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
+  if (!parse_hex(id, trace_id))
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
   TRY_ASSIGN(const auto spans, deps_.store.trace(trace_id));
   if (spans.empty()) return fail(ErrorCode::not_found, fmt::format("no span of trace {} is stored", id));
   json::array out;
@@ -210,8 +214,13 @@ Result<std::string> OwnApi::dashboards() const {
 Result<std::string> OwnApi::services() const {
   json::array out;
   for (const auto& p : deps_.store.presence()) {
-    out.push_back({{"service", p.service}, {"track", p.track}, {"version", p.version}, {"instance", p.instance},
-                   {"environment", p.environment}, {"first_ms", p.first_ms}, {"last_ms", p.last_ms},
+    out.push_back({{"service", p.service},
+                   {"track", p.track},
+                   {"version", p.version},
+                   {"instance", p.instance},
+                   {"environment", p.environment},
+                   {"first_ms", p.first_ms},
+                   {"last_ms", p.last_ms},
                    {"export_interval_ms", p.export_interval_ms}});
   }
   return json::serialize(json::object{{"services", std::move(out)}});
@@ -222,8 +231,11 @@ Result<std::string> OwnApi::status() const {
   return json::serialize(json::object{{"version", options_.version},
                                       {"uptime_ms", deps_.clock.steady_ms() - started_ms_},
                                       {"now_ms", deps_.clock.wall_ms()},
-                                      {"store", json::object{{"series", s.series}, {"head_samples", s.head_samples}, {"disk_bytes", s.disk_bytes},
-                                                             {"oldest_ms", s.oldest_ms}, {"newest_ms", s.newest_ms}}}});
+                                      {"store", json::object{{"series", s.series},
+                                                             {"head_samples", s.head_samples},
+                                                             {"disk_bytes", s.disk_bytes},
+                                                             {"oldest_ms", s.oldest_ms},
+                                                             {"newest_ms", s.newest_ms}}}});
 }
 
 } // namespace coalmine::serve

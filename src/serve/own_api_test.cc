@@ -43,7 +43,8 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
   expect_error(request("POST", "/v1/rollouts", R"({"service":"other"})"), 404, "not_found", "other");
   expect_error(request("POST", "/v1/rollouts", R"({"service":"running"})"), 409, "already_exists", "already");
   expect_error(request("POST", "/v1/rollouts", R"({"service":7})"), 400, "invalid_argument", "must be a text");
-  expect_error(request("POST", "/v1/rollouts", R"({"service":")" + std::string(300, 'x') + "\"}"), 400, "invalid_argument", "at most 256");
+  expect_error(request("POST", "/v1/rollouts", R"({"service":")" + std::string(300, 'x') + "\"}"), 400, "invalid_argument",
+               "at most 256");
   expect_error(request("POST", "/v1/rollouts", "{}"), 400, "invalid_argument", "\"service\" is missing");
   expect_error(request("POST", "/v1/rollouts", ""), 400, "invalid_argument", "missing");
   expect_error(request("POST", "/v1/rollouts", "[]"), 400, "invalid_argument", "not a JSON object");
@@ -63,7 +64,8 @@ TEST_F(OwnApiTest, CommandsReachTheController) {
   expect_error(request("POST", "/v1/rollouts/7/promote", "{}"), 400, "invalid_argument", "reason");
   expect_error(request("POST", "/v1/rollouts/7/explode", "{}"), 404, "not_found", "explode");
   expect_error(request("POST", "/v1/rollouts/8/abort", "{}"), 404, "not_found", "8");
-  expect_error(request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"), 400, "invalid_argument", "at most 2000");
+  expect_error(request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"), 400,
+               "invalid_argument", "at most 2000");
   EXPECT_EQ(ask(request("GET", "/v1/rollouts/7/abort")).status, 405);
 }
 
@@ -88,7 +90,8 @@ TEST_F(OwnApiTest, AnalyzeAnswersTheSeedsKeysAndTellsWhoListens) {
   deps_.on_analysis = [&](const rollout::VerdictContext& context, const judge::Judgement& judgement) {
     heard.push_back(context.service + " " + context.canary_version + " " + std::string(to_string(judgement.decision)));
   };
-  const auto body = ask_json(request("POST", "/v1/analyze", R"({"service":"shop","canary_version":"2","stable_version":"1","window":"5m"})"));
+  const auto body =
+      ask_json(request("POST", "/v1/analyze", R"({"service":"shop","canary_version":"2","stable_version":"1","window":"5m"})"));
   EXPECT_EQ(body.at("schema").as_string(), "coalmine.verdict/v1");
   EXPECT_EQ(body.at("decision").as_string(), "rollback");
   EXPECT_FALSE(body.at("reason").as_string().empty());
@@ -112,7 +115,8 @@ TEST_F(OwnApiTest, AnalyzeUsesTheServicesSpecAndItsWindow) {
   cohorts_.broken = true;
   EXPECT_EQ(ask_json(request("POST", "/v1/analyze", R"({"service":"shop"})")).at("decision").as_string(), "continue");
   for (const auto* bad : {"soon", "0s", "-5m", "10y"}) {
-    expect_error(request("POST", "/v1/analyze", std::string(R"({"service":"shop","window":")") + bad + "\"}"), 400, "invalid_argument", bad);
+    expect_error(request("POST", "/v1/analyze", std::string(R"({"service":"shop","window":")") + bad + "\"}"), 400,
+                 "invalid_argument", bad);
   }
   expect_error(request("POST", "/v1/analyze", "{}"), 400, "invalid_argument", "service");
   EXPECT_EQ(ask(request("GET", "/v1/analyze")).status, 405);
@@ -134,7 +138,11 @@ store::StoredSpan failing_span(std::uint8_t id) {
   span.status = StatusCode::error;
   span.status_message = "charge failed";
   span.attributes = {{"http.route", std::string("/api/pay")}, {"retries", std::int64_t{3}}, {"ratio", 0.5}, {"last", true}};
-  span.events.push_back({1'100'000'000, "exception", {{"exception.type", std::string("CardError")}, {"exception.message", std::string("no\xff" "pe")}}});
+  span.events.push_back({1'100'000'000,
+                         "exception",
+                         {{"exception.type", std::string("CardError")},
+                          {"exception.message", std::string("no\xff"
+                                                            "pe")}}});
   return {.span = span, .logs = {}};
 }
 
@@ -160,8 +168,14 @@ TEST_F(OwnApiTest, FailuresNameTraceErrorEndpointAndException) {
 
 TEST_F(OwnApiTest, ATraceShowsItsSpans) {
   store_.spans = {failing_span(1)};
-  store_.spans[0].logs.push_back({.resource = store_.spans[0].span.resource, .time_ns = 1'200'000'000, .trace_id = {}, .span_id = {}, .severity = 17,
-                                  .event_name = "", .body = "boom", .attributes = {}});
+  store_.spans[0].logs.push_back({.resource = store_.spans[0].span.resource,
+                                  .time_ns = 1'200'000'000,
+                                  .trace_id = {},
+                                  .span_id = {},
+                                  .severity = 17,
+                                  .event_name = "",
+                                  .body = "boom",
+                                  .attributes = {}});
   const auto body = ask_json(request("GET", "/v1/traces/00000000000000000000000000000001"));
   const auto& span = body.at("spans").at(0);
   EXPECT_EQ(span.at("parent_span_id").as_string(), "");
@@ -179,15 +193,18 @@ TEST_F(OwnApiTest, ATraceShowsItsSpans) {
 
 TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
   options_.dashboards = {{"board", {{"Errors", "timeseries", {{"Canary", "up{a=\"b\"}"}}}}}};
-  EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/dashboards"))),
-            R"({"dashboards":[{"name":"board","panels":[{"title":"Errors","type":"timeseries","queries":[{"label":"Canary","query":"up{a=\"b\"}"}]}]}]})");
+  EXPECT_EQ(
+      json::serialize(ask_json(request("GET", "/v1/dashboards"))),
+      R"({"dashboards":[{"name":"board","panels":[{"title":"Errors","type":"timeseries","queries":[{"label":"Canary","query":"up{a=\"b\"}"}]}]}]})");
   store_.present = {{"shop", "canary", "2", "i1", "prod", 1, 2, 15000}};
-  EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/services"))),
-            R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"i1","environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}]})");
+  EXPECT_EQ(
+      json::serialize(ask_json(request("GET", "/v1/services"))),
+      R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"i1","environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}]})");
   const Dispatch dispatch(options_, deps_, options_.listen);
   clock_.advance_ms(1500);
-  EXPECT_EQ(json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-            R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"store":{"series":3,"head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
+  EXPECT_EQ(
+      json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
+      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"store":{"series":3,"head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 
 TEST_F(OwnApiTest, UnknownPathsAndMethods) {
@@ -212,7 +229,8 @@ TEST_F(OwnApiTest, HealthReadinessMetricsAndHardening) {
   for (const auto* path : {"/metrics", "/v1/status", "/api/v1/labels", "/", "/v1/nothing"}) {
     const auto answer = ask(request("GET", path));
     EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("default-src 'self'"), std::string_view::npos) << path;
-    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("frame-ancestors 'none'"), std::string_view::npos) << path;
+    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("frame-ancestors 'none'"), std::string_view::npos)
+        << path;
     EXPECT_EQ(net::header(answer.headers, "X-Content-Type-Options"), "nosniff") << path;
     EXPECT_NE(net::header(answer.headers, "Cache-Control"), "") << path;
   }

@@ -13,7 +13,9 @@ constexpr std::size_t kWorthCompressing = 512;
 constexpr int kSmallest = 9;
 
 // Whether If-None-Match names the tag; a list, weak tags and "*" included.
-bool names_tag(std::string_view header, std::string_view tag) { return header == "*" || header.find(tag) != std::string_view::npos; }
+bool names_tag(std::string_view header, std::string_view tag) {
+  return header == "*" || header.find(tag) != std::string_view::npos;
+}
 
 } // namespace
 
@@ -33,7 +35,8 @@ const Page::File* Page::find(std::string_view path) const {
 
 net::HttpResponse Page::answer(const net::HttpRequest& request) const {
   if (files_.empty()) {
-    return text_answer(request.path == "/" ? 200 : 404, "coalmine is running, but the page was not built into this binary. The API is at /v1/status.\n");
+    return text_answer(request.path == "/" ? 200 : 404,
+                       "coalmine is running, but the page was not built into this binary. The API is at /v1/status.\n");
   }
   const auto* file = find(request.path);
   // An old page that asks for a file of an older build must not get HTML for a script.

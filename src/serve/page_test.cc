@@ -80,9 +80,8 @@ TEST(PageTest, WhatIsEmbeddedIsWhole) {
 
 TEST(RouterTest, SegmentsMethodsAndWhatIsThere) {
   const auto nothing = [](const net::HttpRequest&, const Segments&) { return net::HttpResponse(); };
-  const Router router({{"GET", "/a", Lane::quick, nothing},
-                       {"POST", "/a", Lane::command, nothing},
-                       {"GET", "/a/*/c/*", Lane::query, nothing}});
+  const Router router(
+      {{"GET", "/a", Lane::quick, nothing}, {"POST", "/a", Lane::command, nothing}, {"GET", "/a/*/c/*", Lane::query, nothing}});
   EXPECT_EQ(router.find("GET", "/a").route->lane, Lane::quick);
   EXPECT_EQ(router.find("HEAD", "/a").route->lane, Lane::quick);
   EXPECT_EQ(router.find("POST", "/a").route->lane, Lane::command);

@@ -117,10 +117,14 @@ net::HttpResponse prometheus_error(const Error& error) {
 
 std::vector<Route> PrometheusApi::routes() const {
   std::vector<Route> out;
-  const auto get = [&](std::string_view path, Lane lane, Handler handler) { out.push_back({"GET", path, lane, std::move(handler)}); };
-  const auto get_and_post = [&](std::string_view path, net::HttpResponse (PrometheusApi::*answer)(const net::HttpRequest&) const) {
+  const auto get = [&](std::string_view path, Lane lane, Handler handler) {
+    out.push_back({"GET", path, lane, std::move(handler)});
+  };
+  const auto get_and_post = [&](std::string_view path,
+                                net::HttpResponse (PrometheusApi::*answer)(const net::HttpRequest&) const) {
     for (const std::string_view method : {"GET", "POST"}) {
-      out.push_back({method, path, Lane::query, [this, answer](const net::HttpRequest& r, const Segments&) { return (this->*answer)(r); }});
+      out.push_back(
+          {method, path, Lane::query, [this, answer](const net::HttpRequest& r, const Segments&) { return (this->*answer)(r); }});
     }
   };
   get_and_post("/api/v1/query", &PrometheusApi::instant);
@@ -136,7 +140,8 @@ std::vector<Route> PrometheusApi::routes() const {
                      return json_answer(200, success_json(quoted));
                    }});
   }
-  get("/api/v1/label/*/values", Lane::query, [this](const auto& request, const Segments& s) { return label_values(request, s[0]); });
+  get("/api/v1/label/*/values", Lane::query,
+      [this](const auto& request, const Segments& s) { return label_values(request, s[0]); });
   get("/api/v1/metadata", Lane::query, [this](const auto& request, const Segments&) { return metadata(request); });
   get("/api/v1/status/buildinfo", Lane::quick, [this](const auto&, const Segments&) { return build_info(); });
   // Asked for by dashboards; this server has no exemplars, rules or alerts.
@@ -211,7 +216,8 @@ net::HttpResponse PrometheusApi::label_values(const net::HttpRequest& request, c
   const auto wanted = selections(parameters);
   if (!wanted) return bad_data(wanted.error());
   const auto name = unescaped_label_name(label);
-  const auto found = united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_values(name, selection); });
+  const auto found =
+      united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_values(name, selection); });
   if (!found) return prometheus_error(found.error());
   return json_answer(200, success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
 }

@@ -40,7 +40,8 @@ TEST_F(PrometheusApiTest, AnInstantQueryAnswersAsPrometheusDoes) {
 
 TEST_F(PrometheusApiTest, ARangeQueryTakesSecondsAndDurations) {
   const auto rows = [&](const std::string& step) {
-    return json::serialize(ask_json(request("GET", "/api/v1/query_range?query=sum(up)&start=990&end=1000&step=" + step)).at("data").at("result"));
+    return json::serialize(
+        ask_json(request("GET", "/api/v1/query_range?query=sum(up)&start=990&end=1000&step=" + step)).at("data").at("result"));
   };
   EXPECT_EQ(rows("10"), R"([{"metric":{},"values":[[990,"2"],[1000,"4"]]}])");
   EXPECT_EQ(rows("10s"), rows("10"));
@@ -90,9 +91,11 @@ TEST_F(PrometheusApiTest, Listings) {
   EXPECT_EQ(data("/api/v1/label/__name__/values"), R"(["dup","up"])");
   EXPECT_EQ(data("/api/v1/label/job/values?match[]=up&match[]=dup"), R"(["a","b"])");
   EXPECT_EQ(data("/api/v1/label/U__job/values"), R"(["a","b"])");
-  EXPECT_EQ(data("/api/v1/series?match[]=up&match[]=%7Bjob=%22a%22%7D"), R"([{"__name__":"up","job":"a"},{"__name__":"up","job":"b"}])");
+  EXPECT_EQ(data("/api/v1/series?match[]=up&match[]=%7Bjob=%22a%22%7D"),
+            R"([{"__name__":"up","job":"a"},{"__name__":"up","job":"b"}])");
   EXPECT_EQ(data("/api/v1/series?match[]=up&start=1&end=2"), "[]");
-  EXPECT_EQ(json::serialize(ask_json(form("/api/v1/series", "match[]=dup%7Bi%3D%221%22%7D")).at("data")), R"([{"__name__":"dup","i":"1"}])");
+  EXPECT_EQ(json::serialize(ask_json(form("/api/v1/series", "match[]=dup%7Bi%3D%221%22%7D")).at("data")),
+            R"([{"__name__":"dup","i":"1"}])");
 }
 
 TEST_F(PrometheusApiTest, LimitsCutAndSaySo) {
@@ -101,7 +104,8 @@ TEST_F(PrometheusApiTest, LimitsCutAndSaySo) {
     EXPECT_EQ(body.at("data").as_array().size(), 1u) << target;
     EXPECT_EQ(json::serialize(body.at("warnings")), R"(["results truncated due to limit"])") << target;
   }
-  for (const auto* target : {"/api/v1/query?query=up&limit=1", "/api/v1/query_range?query=up&start=990&end=1000&step=5&limit=1"}) {
+  for (const auto* target :
+       {"/api/v1/query?query=up&limit=1", "/api/v1/query_range?query=up&start=990&end=1000&step=5&limit=1"}) {
     const auto body = ask_json(request("GET", target));
     EXPECT_EQ(body.at("data").at("result").as_array().size(), 1u) << target;
     EXPECT_TRUE(body.as_object().contains("warnings")) << target;
@@ -110,9 +114,12 @@ TEST_F(PrometheusApiTest, LimitsCutAndSaySo) {
 }
 
 TEST_F(PrometheusApiTest, MetadataBuildInfoAndFormat) {
-  store_.described = {{"up", MetricKind::gauge, "1", "Is \"up\"."}, {"up", MetricKind::counter, "", "Twice."}, {"zz", MetricKind::exponential, "s", ""}};
-  EXPECT_EQ(data("/api/v1/metadata"),
-            R"({"up":[{"type":"gauge","help":"Is \"up\".","unit":"1"},{"type":"counter","help":"Twice.","unit":""}],"zz":[{"type":"histogram","help":"","unit":"s"}]})");
+  store_.described = {{"up", MetricKind::gauge, "1", "Is \"up\"."},
+                      {"up", MetricKind::counter, "", "Twice."},
+                      {"zz", MetricKind::exponential, "s", ""}};
+  EXPECT_EQ(
+      data("/api/v1/metadata"),
+      R"({"up":[{"type":"gauge","help":"Is \"up\".","unit":"1"},{"type":"counter","help":"Twice.","unit":""}],"zz":[{"type":"histogram","help":"","unit":"s"}]})");
   EXPECT_EQ(data("/api/v1/metadata?metric=zz"), R"({"zz":[{"type":"histogram","help":"","unit":"s"}]})");
   EXPECT_EQ(data("/api/v1/metadata?limit=1&limit_per_metric=1"), R"({"up":[{"type":"gauge","help":"Is \"up\".","unit":"1"}]})");
   const auto build = ask_json(request("GET", "/api/v1/status/buildinfo")).at("data").as_object();
@@ -131,7 +138,9 @@ class BrokenQueryable final : public query::Queryable {
   Result<std::vector<query::Series>> select(const query::Selection&) const override { return std::unexpected(error); }
   Result<std::vector<Labels>> series(const query::Selection&) const override { return std::unexpected(error); }
   Result<std::vector<std::string>> label_names(const query::Selection&) const override { return std::unexpected(error); }
-  Result<std::vector<std::string>> label_values(std::string_view, const query::Selection&) const override { return std::unexpected(error); }
+  Result<std::vector<std::string>> label_values(std::string_view, const query::Selection&) const override {
+    return std::unexpected(error);
+  }
 };
 
 TEST_F(PrometheusApiTest, FailuresOfTheStoreKeepTheirKind) {
@@ -161,7 +170,9 @@ TEST_F(PrometheusApiTest, BigAnswersAreCompressedOnRequest) {
   EXPECT_LT(zipped.body.size() * 4, plain.body.size());
   const auto refused = ask(request("GET", "/api/v1/query?query=many", "", {{"Accept-Encoding", "gzip;q=0.0"}}));
   EXPECT_EQ(refused.body, plain.body);
-  EXPECT_EQ(net::header(ask(request("GET", "/api/v1/query?query=up", "", {{"Accept-Encoding", "gzip"}})).headers, "Content-Encoding"), "");
+  EXPECT_EQ(
+      net::header(ask(request("GET", "/api/v1/query?query=up", "", {{"Accept-Encoding", "gzip"}})).headers, "Content-Encoding"),
+      "");
 }
 
 TEST_F(PrometheusApiTest, QueriesAreCountedByStatus) {

@@ -18,6 +18,34 @@ void append_number(std::string& out, std::int64_t number) {
   out.append(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), number).ptr);
 }
 
+void append_finite(std::string& out, double value) {
+  const double size = std::abs(value);
+  const bool exponent = size != 0 && (size < 1e-6 || size >= 1e21);
+  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves as zeros.
+  const bool padded = !exponent && size >= 9007199254740992.0;
+  std::array<char, 64> buffer;
+  const auto format = exponent || padded ? std::chars_format::scientific : std::chars_format::fixed;
+  const std::string_view text(
+      buffer.data(),
+      static_cast<std::size_t>(std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr - buffer.data()));
+  if (!padded) {
+    out += text;
+    return;
+  }
+  // -1.25e+17: the digits, then zeros up to the exponent.
+  const auto e = text.find('e');
+  int power = 0;
+  std::from_chars(text.data() + e + 2, text.data() + text.size(), power);
+  std::size_t digits = 0;
+  for (const char c : text.substr(0, e)) {
+    if (c == '.') continue;
+    out += c;
+    if (c != '-') ++digits;
+  }
+  const auto wanted = static_cast<std::size_t>(power) + 1;
+  if (digits < wanted) out.append(wanted - digits, '0');
+}
+
 void append_bucket(std::string& out, const query::HistogramBucket& bucket) {
   constexpr int kRules[2][2] = {{2, 0}, {1, 3}}; // [lower inclusive][upper inclusive]
   out += '[';
@@ -107,8 +135,9 @@ struct SeriesWriter {
 
   Status fits() const {
     if (out.size() <= max_bytes) return {};
-    return fail(ErrorCode::resource_exhausted,
-                fmt::format("the answer is larger than {} MiB; ask for fewer series, a shorter range or a larger step", max_bytes >> 20));
+    return fail(
+        ErrorCode::resource_exhausted,
+        fmt::format("the answer is larger than {} MiB; ask for fewer series, a shorter range or a larger step", max_bytes >> 20));
   }
 };
 
@@ -158,12 +187,8 @@ void append_value(std::string& out, double value) {
     out += value > 0 ? "\"+Inf\"" : "\"-Inf\"";
     return;
   }
-  const double size = std::abs(value);
-  const bool exponent = size != 0 && (size < 1e-6 || size >= 1e21);
-  std::array<char, 64> buffer;
-  const auto format = exponent ? std::chars_format::scientific : std::chars_format::fixed;
   out += '"';
-  out.append(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr);
+  append_finite(out, value);
   out += '"';
 }
 

@@ -32,10 +32,26 @@ constexpr std::size_t kRoomy = 1 << 20;
 
 TEST(PrometheusJson, ValuesAsGoWritesThem) {
   const std::vector<std::pair<double, std::string>> cases = {
-      {0, "0"},           {-0.0, "-0"},       {1.5, "1.5"},           {100, "100"},         {0.1, "0.1"},
-      {1e-6, "0.000001"}, {9.9e-7, "9.9e-07"}, {1e-7, "1e-07"},       {-2.5e-100, "-2.5e-100"}, {123456789012345680000.0, "123456789012345680000"},
-      {1e21, "1e+21"},    {-1e21, "-1e+21"},  {1.7976931348623157e308, "1.7976931348623157e+308"}, {0.30000000000000004, "0.30000000000000004"},
-      {INFINITY, "+Inf"}, {-INFINITY, "-Inf"}, {NAN, "NaN"},
+      {0, "0"},
+      {-0.0, "-0"},
+      {1.5, "1.5"},
+      {100, "100"},
+      {0.1, "0.1"},
+      {1e-6, "0.000001"},
+      {9.9e-7, "9.9e-07"},
+      {1e-7, "1e-07"},
+      {-2.5e-100, "-2.5e-100"},
+      {123456789012345680000.0, "123456789012345680000"},
+      {-1e15, "-1000000000000000"},
+      {9007199254740993.0, "9007199254740992"},
+      {1234567890123456.5, "1234567890123456.5"},
+      {1e21, "1e+21"},
+      {-1e21, "-1e+21"},
+      {1.7976931348623157e308, "1.7976931348623157e+308"},
+      {0.30000000000000004, "0.30000000000000004"},
+      {INFINITY, "+Inf"},
+      {-INFINITY, "-Inf"},
+      {NAN, "NaN"},
   };
   for (const auto& [value, text] : cases) EXPECT_EQ(value_text(value), "\"" + text + "\"");
 }
@@ -70,8 +86,9 @@ TEST(PrometheusJson, EveryKindOfResult) {
   query::Matrix matrix;
   matrix.series.push_back({Labels::of({{"a", "b"}}), {{1000, 1, nullptr}, {2000, NAN, nullptr}}});
   matrix.series.push_back({Labels(), {{1000, 3, nullptr}}});
-  EXPECT_EQ(json({.value = matrix, .warnings = {}, .infos = {}}),
-            R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"1"],[2,"NaN"]]},{"metric":{},"values":[[1,"3"]]}]}})");
+  EXPECT_EQ(
+      json({.value = matrix, .warnings = {}, .infos = {}}),
+      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"1"],[2,"NaN"]]},{"metric":{},"values":[[1,"3"]]}]}})");
 }
 
 TEST(PrometheusJson, NativeHistograms) {
@@ -85,9 +102,10 @@ TEST(PrometheusJson, NativeHistograms) {
   h->negative = {.offset = 1, .counts = {5}};       // [-2,-1)
   query::Matrix matrix;
   matrix.series.push_back({Labels(), {{1000, 7, nullptr}, {2000, 0, h}}});
-  EXPECT_EQ(*result_json({.value = matrix, .warnings = {}, .infos = {}}, kRoomy),
-            R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]],"histograms":[[2,{"count":"12","sum":"18.5",)"
-            R"("buckets":[[1,"-2","-1","5"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"2","4","4"]]}]]}]}})");
+  EXPECT_EQ(
+      *result_json({.value = matrix, .warnings = {}, .infos = {}}, kRoomy),
+      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]],"histograms":[[2,{"count":"12","sum":"18.5",)"
+      R"("buckets":[[1,"-2","-1","5"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"2","4","4"]]}]]}]}})");
 
   auto custom = std::make_shared<query::NativeHistogram>();
   custom->schema = -53;

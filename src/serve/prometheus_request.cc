@@ -52,7 +52,8 @@ Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view nam
   const auto text = parameters.get(name);
   if (text.empty()) return fallback;
   const auto time = query::parse_time_ms(text);
-  if (!time) return std::unexpected(invalid_parameter(name, fmt::format("invalid time value for '{}': {}", name, time.error().message)));
+  if (!time)
+    return std::unexpected(invalid_parameter(name, fmt::format("invalid time value for '{}': {}", name, time.error().message)));
   return std::clamp(*time, -kFarthestMs, kFarthestMs);
 }
 
@@ -60,7 +61,9 @@ Checked<std::size_t> limit_of(const Parameters& parameters) {
   const auto text = parameters.get("limit");
   if (text.empty()) return 0;
   const auto value = number(text);
-  if (!value) return std::unexpected(invalid_parameter("limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", query::go_quote(text))));
+  if (!value)
+    return std::unexpected(
+        invalid_parameter("limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", query::go_quote(text))));
   if (*value < 0) return std::unexpected(invalid_parameter("limit", "limit must be non-negative"));
   return static_cast<std::size_t>(*value);
 }
@@ -78,7 +81,8 @@ Checked<RangeTimes> range_times(const Parameters& parameters) {
         invalid_parameter("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
   }
   if ((*end - *start) / *step > kMaxPoints) {
-    return std::unexpected("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+    return std::unexpected(
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
   }
   return RangeTimes{*start, *end, *step};
 }

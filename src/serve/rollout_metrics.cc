@@ -22,7 +22,9 @@ std::vector<rollout::RolloutStatus> current(const rollout::Controller& rollouts)
   return out;
 }
 
-MetricLabels identity(const rollout::RolloutStatus& r) { return {{"service_name", r.service}, {"rollout", fmt::format("{}", r.id.value)}}; }
+MetricLabels identity(const rollout::RolloutStatus& r) {
+  return {{"service_name", r.service}, {"rollout", fmt::format("{}", r.id.value)}};
+}
 
 // A few fixed words, never the sentence: the signal that fails, else what is missing.
 std::string short_reason(const rollout::RolloutStatus& r) {
@@ -77,9 +79,10 @@ void register_rollout_metrics(SelfMetrics& metrics, const rollout::Controller& r
   metrics.family("coalmine_rollout_info", "One a rollout, with its versions, phase and newest decision.", "gauge",
                  [&rollouts] { return infos(rollouts); });
   metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge", [&rollouts] { return steps(rollouts); });
-  metrics.family("coalmine_rollout_weight_ratio",
-                 "The canary's share of traffic: asked for (desired), read back from the router (applied), seen in telemetry (observed).",
-                 "gauge", [&rollouts] { return weights(rollouts); });
+  metrics.family(
+      "coalmine_rollout_weight_ratio",
+      "The canary's share of traffic: asked for (desired), read back from the router (applied), seen in telemetry (observed).",
+      "gauge", [&rollouts] { return weights(rollouts); });
 }
 
 } // namespace coalmine::serve

@@ -11,7 +11,8 @@
 
 namespace coalmine::serve {
 
-// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the journal none from health checks.
+// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the journal none from health
+// checks.
 enum class Lane { quick, query, command };
 
 // The parts of the path that stood where the pattern has '*', in order.

@@ -52,7 +52,10 @@ json::object span_json(const store::StoredSpan& stored) {
   }
   json::array logs;
   for (const auto& log : stored.logs) {
-    logs.push_back({{"time_ms", ms(log.time_ns)}, {"severity", log.severity}, {"body", log.body}, {"attributes", attributes_json(log.attributes)}});
+    logs.push_back({{"time_ms", ms(log.time_ns)},
+                    {"severity", log.severity},
+                    {"body", log.body},
+                    {"attributes", attributes_json(log.attributes)}});
   }
   const auto parent = to_hex(span.parent_span_id);
   return {{"span_id", to_hex(span.span_id)},
@@ -64,7 +67,9 @@ json::object span_json(const store::StoredSpan& stored) {
           {"track", span.resource->track},
           {"start_ms", ms(span.start_ns)},
           {"duration_ms", span.end_ns >= span.start_ns ? ms(span.end_ns - span.start_ns) : 0.0},
-          {"status", span.status == StatusCode::error ? "error" : span.status == StatusCode::ok ? "ok" : "unset"},
+          {"status", span.status == StatusCode::error ? "error"
+                     : span.status == StatusCode::ok  ? "ok"
+                                                      : "unset"},
           {"status_message", span.status_message},
           {"attributes", attributes_json(span.attributes)},
           {"events", std::move(events)},
@@ -74,7 +79,8 @@ json::object span_json(const store::StoredSpan& stored) {
 json::object failure_json(const query::Failure& failure) {
   json::array spans;
   for (const auto& span : failure.failed_spans) {
-    spans.push_back({{"name", span.name}, {"exception_type", span.exception_type}, {"exception_message", span.exception_message}});
+    spans.push_back(
+        {{"name", span.name}, {"exception_type", span.exception_type}, {"exception_message", span.exception_message}});
   }
   return {{"trace_id", to_hex(failure.trace_id)},
           {"time_ms", failure.time_ms},

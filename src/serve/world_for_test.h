@@ -22,7 +22,9 @@ class FakeStore final : public store::Store {
   bool broken = false;
 
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest&) const override { return std::vector<store::SeriesData>(); }
+  Result<std::vector<store::SeriesData>> select(const store::SelectRequest&) const override {
+    return std::vector<store::SeriesData>();
+  }
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
   std::vector<std::string> label_values(std::string_view, const store::SelectRequest&) const override { return {}; }
   std::vector<store::MetricMetadata> metadata() const override { return described; }
@@ -30,7 +32,8 @@ class FakeStore final : public store::Store {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
     std::vector<store::StoredSpan> out;
     for (const auto& s : spans) {
-      const bool fits = s.span.resource->service == filter.service && (!filter.errors_only || s.span.status == StatusCode::error) &&
+      const bool fits = s.span.resource->service == filter.service &&
+                        (!filter.errors_only || s.span.status == StatusCode::error) &&
                         (!filter.version || s.span.resource->version == *filter.version);
       if (fits && out.size() < filter.limit) out.push_back(s);
     }
@@ -43,7 +46,9 @@ class FakeStore final : public store::Store {
     return out;
   }
   std::vector<store::Presence> presence() const override { return present; }
-  store::StoreStats stats() const override { return {.series = 3, .head_samples = 4, .disk_bytes = 5, .oldest_ms = 6, .newest_ms = 7}; }
+  store::StoreStats stats() const override {
+    return {.series = 3, .head_samples = 4, .disk_bytes = 5, .oldest_ms = 6, .newest_ms = 7};
+  }
   Status maintain() override { return {}; }
 };
 
@@ -54,7 +59,8 @@ class FakeCohorts final : public query::CohortSource {
   query::CohortCounts stable;
   bool broken = false;
 
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t from_ms, std::int64_t to_ms) const override {
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t from_ms,
+                                     std::int64_t to_ms) const override {
     if (broken) return fail(ErrorCode::unavailable, "connection refused");
     {
       std::lock_guard lock(mutex_);
@@ -102,7 +108,8 @@ class FakeRollouts final : public rollout::Controller {
   }
   Status command(RolloutId id, rollout::Command command, const std::string& actor, const std::string& reason) override {
     static constexpr const char* kNames[] = {"pause", "resume", "promote", "abort"};
-    if (command == rollout::Command::promote && reason.empty()) return fail(ErrorCode::invalid_argument, "promote needs a reason");
+    if (command == rollout::Command::promote && reason.empty())
+      return fail(ErrorCode::invalid_argument, "promote needs a reason");
     last_command = std::to_string(id.value) + " " + kNames[static_cast<int>(command)] + " by " + actor + ": " + reason;
     return {};
   }
@@ -148,7 +155,8 @@ inline rollout::RolloutStatus rollout_status(std::uint64_t id, std::string servi
 }
 
 // "/path?query" with a local Host and, for POST, JSON; more replaces headers of the same name.
-inline net::HttpRequest request(std::string method, const std::string& target, std::string body = "", const net::Headers& more = {}) {
+inline net::HttpRequest request(std::string method, const std::string& target, std::string body = "",
+                                const net::Headers& more = {}) {
   const auto question = target.find('?');
   net::HttpRequest out;
   out.method = std::move(method);
@@ -181,7 +189,9 @@ class World : public ::testing::Test {
     return value;
   }
   // data of a Prometheus answer, serialized.
-  std::string data(const std::string& target) const { return boost::json::serialize(ask_json(request("GET", target)).at("data")); }
+  std::string data(const std::string& target) const {
+    return boost::json::serialize(ask_json(request("GET", target)).at("data"));
+  }
 
   FakeStore store_;
   query::MemoryQueryable queryable_;
