@@ -14,6 +14,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <shared_mutex>
 
 #include "base/executor.h"
 #include "base/log.h"
@@ -100,7 +101,7 @@ class RocksDatabase final : public Database {
     }
     wake_.notify_all();
     syncer_.reset();
-    (void)db_->FlushWAL(true);
+    (void)sync();
     for (auto* family : families_) (void)db_->DestroyColumnFamilyHandle(family);
     (void)db_->Close();
   }
@@ -116,6 +117,7 @@ class RocksDatabase final : public Database {
       }
       if (!added.ok()) return refused("write", added);
     }
+    const std::shared_lock log_in_use(log_mutex_);
     // After a full disk RocksDB refuses writes until it is told to try again.
     if (failed_.exchange(false)) {
       if (const auto resumed = db_->Resume(); !resumed.ok()) {
@@ -171,6 +173,8 @@ class RocksDatabase final : public Database {
   }
 
   Status sync() override {
+    const std::unique_lock log_at_rest(log_mutex_);
+    if (failed_) return fail(ErrorCode::unavailable, "the store's log is not synced: an earlier write failed and none succeeded since");
     const auto status = db_->FlushWAL(true);
     return status.ok() ? Status() : refused("sync", status);
   }
@@ -243,6 +247,8 @@ class RocksDatabase final : public Database {
   const std::int64_t sync_interval_ms_;
   std::atomic<bool> dirty_{false};
   std::atomic<bool> failed_{false};
+  // Exclusive while the log is synced: RocksDB stops the process when a log is synced whose write just failed.
+  std::shared_mutex log_mutex_;
   mutable std::atomic<std::uint64_t> damaged_{0};
   std::mutex mutex_;
   std::condition_variable wake_;
