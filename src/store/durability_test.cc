@@ -203,55 +203,6 @@ TEST(Durability, FlippedBytesInTheLogFileCostWhatTheyHit) {
   }
 }
 
-// In a process of its own: no file may grow beyond a limit, which RocksDB sees as a disk that is full; then the limit goes away.
-int fill_the_disk_and_free_it(const Options& options) {
-  ::signal(SIGXFSZ, SIG_IGN);
-  const ManualClock clock(kNow);
-  SelfMetrics metrics;
-  auto store = Store::open(options, clock, metrics);
-  if (!store) return 1;
-  const auto gauge = series(resource("shop"), "g", "g", MetricKind::gauge);
-  rlimit limit{};
-  ::getrlimit(RLIMIT_FSIZE, &limit);
-  const rlimit full{20'000, limit.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &full);
-  int kept = 0;
-  int refused = 0;
-  for (int i = 0; i < 1000 && refused < 5; ++i) {
-    const auto result = (*store)->append(batch({point(gauge, 0, kNow + kept, kept)}));
-    if (result) {
-      ++kept;
-    } else {
-      if (result.error().code != ErrorCode::unavailable) return 2;
-      ++refused;
-    }
-  }
-  if (refused < 5) return 3;
-  if (kept > 0 && select(**store, "g").at(0).floats.size() != static_cast<std::size_t>(kept)) return 4;
-  ::setrlimit(RLIMIT_FSIZE, &limit);
-  bool again = false;
-  for (int attempt = 0; attempt < 3 && !again; ++attempt) {
-    again = (*store)->append(batch({point(gauge, 0, kNow + kept, kept)})).has_value();
-  }
-  if (!again) return 5;
-  store->reset();
-  auto reopened = Store::open(options, clock, metrics);
-  if (!reopened) return 6;
-  const auto found = select(**reopened, "g");
-  return found.size() == 1 && found[0].floats.size() == static_cast<std::size_t>(kept) + 1 ? 0 : 7;
-}
-
-TEST(Durability, AFullDiskIsRetryableAndPasses) {
-  Fixture f;
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) ::_exit(fill_the_disk_and_free_it(f.options));
-  int status = 0;
-  ::waitpid(child, &status, 0);
-  ASSERT_TRUE(WIFEXITED(status));
-  EXPECT_EQ(WEXITSTATUS(status), 0) << "the number says which step of fill_the_disk_and_free_it failed";
-}
-
 // In front of the real thing; refuses writes while told to.
 class FailingDatabase final : public Database {
  public:
