@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <ctime>
 #include <vector>
@@ -187,8 +189,9 @@ std::string verdict_text(const json::value& verdict, const Style& style) {
   const std::string lines = metric_lines(verdict, style.color);
   if (!lines.empty()) out += "\n" + lines;
   const auto& requests = member_of(verdict, "requests");
-  out += fmt::format("  {} canary and {} stable requests; the canary is {} minutes old.\n", grouped(number_of(requests, "canary")),
-                     grouped(number_of(requests, "stable")), plain_number(number_of(verdict, "analysis_duration_minutes")));
+  const std::int64_t age_s = std::llround(number_of(verdict, "analysis_duration_minutes") * 60);
+  out += fmt::format("  {} canary and {} stable requests; the canary is {} old.\n", grouped(number_of(requests, "canary")),
+                     grouped(number_of(requests, "stable")), short_duration(age_s * 1000));
   return out;
 }
 
