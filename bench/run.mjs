@@ -150,6 +150,7 @@ async function delay() {
       await until('HAProxy', () => admin(socket, 'show info'));
       const coalmine = await Coalmine.start(t, { config: `service: checkout-service\nsteps: [5% 10m, 100%]\ninterval: ${interval}\nanalysis: { analysis_window: 10m }\nrouter:\n  haproxy: { socket: ${socket}, backend: shop, stable: stable1, canary: canary1 }\n` });
       const found = [];
+      const began = Date.now() - 1000;
       for (let run = 0; run < (interval === '5s' ? 5 : 20); run += 1) {
         const version = `2.4.${run}`;
         const point = (track, v, total, errors, at, startAt) => JSON.stringify({ resourceMetrics: [{ resource: { attributes:
@@ -160,11 +161,13 @@ async function delay() {
           const r = await fetch(`http://127.0.0.1:${coalmine.http}/v1/metrics`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: point(...p) });
           if (r.status !== 200) throw new Error(`HTTP ${r.status}`);
         };
-        const begin = Date.now();
+        // Stable is there before; the canary's process is new.
+        await feed('stable', '2.3.0', 19000 * run, 0, Date.now(), began);
         const { id } = await coalmine.post('/v1/rollouts', { service: 'checkout-service', canary_version: version, stable_version: '2.3.0' });
         await until('5 %', async () => (await coalmine.get(`/v1/rollouts/${id}`)).steps[0].started_ms > 0);
-        await feed('stable', '2.3.0', 19000 * (run + 1), 0, Date.now(), begin - 100_000);
-        await feed('canary', version, 1000, 500, Date.now(), begin);
+        const now = Date.now();
+        await feed('stable', '2.3.0', 19000 * (run + 1), 0, now + 2, began);
+        await feed('canary', version, 1000, 500, now + 2, now);
         const acknowledged = performance.now();
         while (!(await admin(socket, 'get weight shop/canary1')).startsWith('0 ')) {
           if (performance.now() - acknowledged > 30_000) throw new Error('no rollback within 30 s');
