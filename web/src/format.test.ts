@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, millis, percent } from './format';
+import { duration, millis, percent, points } from './format';
 import { isRatio, trackOf, unitOf } from './prom';
 import { parsePath } from './route';
 
@@ -11,6 +11,7 @@ describe('format', () => {
   });
   it('reads a zero as 0 %', () => expect(percent(0)).toBe('0.00 %'));
   it('keeps units', () => {
+    expect(points(0.0123)).toBe('1.23 pp');
     expect(millis(182.4)).toBe('182 ms');
     expect(millis(12_345)).toBe('12.3 s');
     expect(duration(192_000)).toBe('3m 12s');

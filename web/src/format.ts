@@ -3,6 +3,8 @@
 export const percent = (ratio: number | null | undefined, digits = 2): string =>
   ratio == null || Number.isNaN(ratio) ? '–' : `${(ratio * 100).toFixed(digits)} %`;
 
+export const points = (difference: number): string => `${(difference * 100).toFixed(2)} pp`;
+
 export function millis(ms: number | null | undefined): string {
   if (ms == null || Number.isNaN(ms)) return '–';
   if (!Number.isFinite(ms)) return '∞';

@@ -4,7 +4,7 @@ import type { Metric, Panel, Rollout } from './api';
 import { command, getFailures, getRollout, rollouts } from './api';
 import { Gauge } from './chart';
 import { FailureList } from './failures';
-import { clock, duration, millis, percent } from './format';
+import { clock, duration, millis, percent, points } from './format';
 import { Chip } from './overview';
 import { PanelView, usePolling } from './panel';
 
@@ -35,13 +35,16 @@ function Steps({ rollout: r }: { rollout: Rollout }) {
 // The live charts ask the same PromQL that a user could; the window fits rollouts of seconds and of hours.
 function panels(r: Rollout): Panel[] {
   const window = (r.steps[0]?.analyze_ms ?? 600_000) >= 120_000 ? '1m' : '10s';
-  const pick = (track: string) => `service_name=${JSON.stringify(r.service)}, deployment_track="${track}"`;
-  const errorRate = (track: string) =>
+  const version = { stable: r.stable_version, canary: r.canary_version };
+  // By version too: what the track runs after this rollout is another rollout's.
+  const pick = (track: keyof typeof version) =>
+    `service_name=${JSON.stringify(r.service)}, deployment_track="${track}", service_version=${JSON.stringify(version[track])}`;
+  const errorRate = (track: keyof typeof version) =>
     `sum(rate(http_server_request_errors_total{${pick(track)}}[${window}])) / sum(rate(http_server_request_total{${pick(track)}}[${window}]))`;
-  const p99 = (track: string) =>
+  const p99 = (track: keyof typeof version) =>
     `histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket{${pick(track)}}[${window}])) by (le))`;
   const label = { stable: `stable ${r.stable_version}`, canary: `canary ${r.canary_version}` };
-  const both = (query: (track: string) => string) =>
+  const both = (query: typeof p99) =>
     (['stable', 'canary'] as const).map((track) => ({ label: label[track], query: query(track) }));
   return [
     { title: 'Error rate', type: 'timeseries', queries: both(errorRate) },
@@ -51,6 +54,9 @@ function panels(r: Rollout): Panel[] {
 
 function Verdicts({ metrics }: { metrics: Metric[] }) {
   const show = (m: Metric, v: number | null) => (m.name.includes('latency') ? millis(v) : percent(v));
+  // Between two shares lie percentage points, not percent.
+  const apart = (m: Metric, v: number) =>
+    `${v < 0 ? '−' : '+'}${m.name.includes('latency') ? millis(Math.abs(v)) : points(Math.abs(v))}`;
   return (
     <table>
       <thead><tr><th>Signal</th><th>Route</th><th>Stable</th><th>Canary</th><th>Difference</th><th>Allowed</th><th>Requests c/s</th><th>Verdict</th></tr></thead>
@@ -59,7 +65,7 @@ function Verdicts({ metrics }: { metrics: Metric[] }) {
           <tr title={m.reason}>
             <td>{m.name}</td><td>{m.route || 'all'}</td>
             <td class="number">{show(m, m.stable)}</td><td class="number">{show(m, m.canary)}</td>
-            <td class="number">{m.difference === null ? '–' : `${m.difference < 0 ? '−' : '+'}${show(m, Math.abs(m.difference))}`}</td>
+            <td class="number">{m.difference === null ? '–' : apart(m, m.difference)}</td>
             <td class="number">{m.margin}{m.gate ? '' : ' (shown only)'}</td>
             <td class="number">{Math.round(m.canary_requests)}/{Math.round(m.stable_requests)}</td>
             <td class={m.verdict}>{verdictMark[m.verdict]}</td>
