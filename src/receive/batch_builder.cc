@@ -36,19 +36,42 @@ std::string_view items_word(Signal signal) {
 
 } // namespace
 
-BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits)
+BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits, SeriesCache* cache)
     : sender_(sender),
       limits_(limits),
       budget_(limits.max_inflated_bytes * kBudgetFactor),
+      cache_(cache),
       no_bounds_(std::make_shared<const std::vector<double>>()) {
   out_.batch.received_ms = now_ms;
 }
 
+bool BatchBuilder::begin_known_resource(std::string_view bytes) {
+  begin_resource({});
+  if (cache_ == nullptr) return false;
+  const ByteKey key = cache_->seed() + sender_ + bytes;
+  known_ = cache_->find(key);
+  if (!known_) {
+    resource_key_ = key;
+    resource_losses_ = losses();
+    return false;
+  }
+  resource_ = known_->resource;
+  known_lock_ = std::unique_lock(known_->mutex);
+  return true;
+}
+
 void BatchBuilder::begin_resource(Attributes attributes) {
+  const auto key = std::exchange(resource_key_, std::nullopt);
+  if (known_lock_.owns_lock()) known_lock_.unlock();
+  known_.reset();
   resource_attributes_ = std::move(attributes);
   resource_.reset();
   scope_.clear();
   series_.clear();
+  in_many_scopes_.clear();
+  if (!key || losses() != resource_losses_) return; // what was cut is to be counted again next time
+  known_ = cache_->add(*key, resource());
+  known_lock_ = std::unique_lock(known_->mutex);
 }
 
 const std::shared_ptr<const Resource>& BatchBuilder::resource() {

@@ -4,31 +4,37 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "receive/metric_name.h"
 #include "receive/otlp.h"
+#include "receive/series_cache.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::receive {
 
-// What a Metric message says about all its points.
-struct MetricHead {
-  std::string name;
-  std::string unit;
-  std::string help;
+// A Metric message as protobuf has it: views into the payload.
+struct MetricBytes {
+  std::string_view name;
+  std::string_view unit;
+  std::string_view help;
   Instrument instrument = Instrument::gauge;
-  std::optional<Temporality> temporality; // nullopt: unspecified, where the instrument needs one
+  std::optional<Temporality> temporality;
 };
 
-// What every kind of data point has.
+// What every kind of data point has. find_series() fills series or key; without it the attributes say which series it is.
 struct PointHead {
   Attributes attributes;
+  std::shared_ptr<const MetricSeries> series;
+  std::optional<ByteKey> key;  // under which the series is remembered once it is known
+  std::size_t losses = 0;      // what limits had taken away when the key was made
   std::uint64_t start_ns = 0;
   std::uint64_t time_ns = 0;
   bool no_recorded_value = false;
@@ -40,7 +46,11 @@ struct RawHistogram {
   std::optional<double> sum;
   std::vector<std::uint64_t> counts;
   std::vector<double> bounds;
+  std::string_view packed_bounds; // little-endian doubles in the payload; bounds is empty then
 };
+
+// packed_bounds, if there are any, to the end of bounds.
+void unpack_bounds(RawHistogram& raw);
 
 // SummaryDataPoint as sent: (quantile, value) pairs.
 struct RawSummary {
@@ -57,11 +67,19 @@ enum class IdState { missing, good, bad };
 // limits.
 class BatchBuilder {
  public:
-  BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits);
+  // cache: may be null; it has to be used with these limits only.
+  BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits, SeriesCache* cache = nullptr);
 
+  // By its bytes. False: not known, and begin_resource has to follow.
+  bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);
+  // Metrics of this name are in several scopes of the present resource, so that their bytes alone do not say which series they are.
+  void set_in_many_scopes(std::unordered_set<std::string_view> names) { in_many_scopes_ = std::move(names); }
   void begin_scope(std::string name) { scope_ = std::move(name); }
   void begin_metric(MetricHead head);
+  void begin_metric(const MetricBytes& bytes);
+  // Looks the point's series up by the bytes of its attributes. False: not known, and the attributes have to be decoded.
+  bool find_series(PointHead& point, std::string_view attribute_bytes);
 
   // Valid UTF-8 within max_value_bytes.
   std::string text(std::string_view raw);
@@ -105,10 +123,15 @@ class BatchBuilder {
   void reject(std::string_view slug, std::string sentence);
   const std::shared_ptr<const Resource>& resource();
   bool check(PointHead& point);
-  std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind);
+  std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind, bool recurring = false);
+  // The series of a point that is not a part of a summary.
+  std::shared_ptr<const MetricSeries> series_of(PointHead& point, MetricKind kind);
+  std::size_t losses() const { return out_.dropped_attributes + out_.cut_values; }
   bool same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
   BucketBounds shared_bounds(std::vector<double> bounds);
+  // Of packed doubles that were checked before; nullptr: they were not.
+  BucketBounds known_bounds(std::string_view packed);
   void push_point(std::shared_ptr<const MetricSeries> series, const PointHead& point,
                   std::variant<double, ClassicHistogram, ExponentialHistogram> value);
 
@@ -122,8 +145,16 @@ class BatchBuilder {
   Attributes resource_attributes_;
   std::shared_ptr<const Resource> resource_; // made when the first item asks for it
   std::string scope_;
-  MetricHead metric_;
-  std::string metric_name_;
+  std::shared_ptr<const KnownMetric> metric_;
+  SeriesCache* const cache_;
+  std::optional<ByteKey> resource_key_; // of bytes that begin_known_resource did not know
+  std::size_t resource_losses_ = 0;
+  std::shared_ptr<KnownResource> known_; // the present resource, locked; nullptr: nothing of it is looked up by bytes
+  std::unique_lock<std::mutex> known_lock_;
+  std::optional<ByteKey> metric_key_; // nullopt: its points are not looked up by bytes
+  std::unordered_set<std::string_view> in_many_scopes_;
+  std::string_view last_packed_bounds_;
+  BucketBounds last_bounds_;
   std::unordered_multimap<std::uint64_t, SeriesEntry> series_; // of the present resource, by hash of metric name and attributes
   std::vector<BucketBounds> bounds_;
   BucketBounds no_bounds_;

@@ -59,7 +59,7 @@ Result<Accepted> Intake::decode_and_append(const Delivery& delivery) {
     return std::unexpected<Error>(inflate(payload, "", limits_).error());
   }
   TRY_ASSIGN(const Decoded decoded,
-             decode(delivery.signal, delivery.encoding, payload, host_of(delivery.peer), clock_.wall_ms(), limits_));
+             decode(delivery.signal, delivery.encoding, payload, host_of(delivery.peer), clock_.wall_ms(), limits_, &cache_));
   store::AppendResult stored;
   if (!decoded.batch.empty()) {
     TRY_ASSIGN(stored, store_.append(decoded.batch));

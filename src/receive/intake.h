@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "base/self_metrics.h"
 #include "receive/otlp.h"
+#include "receive/series_cache.h"
 #include "store/store.h"
 
 namespace coalmine::receive {
@@ -49,6 +50,7 @@ class Intake {
   store::Store& store_;
   const Clock& clock_;
   SelfMetrics& metrics_;
+  SeriesCache cache_;
 };
 
 // gzip's first two bytes, which no OTLP request in protobuf or JSON starts with: some clients compress and do not say so.

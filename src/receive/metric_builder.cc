@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "receive/batch_builder.h"
@@ -19,6 +21,7 @@ namespace {
 
 constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
 constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
+constexpr const char* kTooMany = "has bucket counts that add up to more than 64 bits hold";
 constexpr std::int32_t kMinScale = -10;     // outside, the base of the buckets is no finite double above 1
 constexpr std::int32_t kMaxScale = 20;
 
@@ -73,8 +76,10 @@ bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
   return std::ranges::none_of(counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
 }
 
-// "" when the point is well-formed.
-std::string find_fault(const RawHistogram& raw) {
+// "" when the point is well-formed. bounds_checked: they and the number of counts are known to be right.
+std::string find_fault(const RawHistogram& raw, bool bounds_checked) {
+  std::uint64_t total = 0;
+  if (bounds_checked) return add_all(raw.counts, total) ? "" : kTooMany;
   if (raw.counts.size() > kMaxBuckets || raw.bounds.size() > kMaxBuckets) {
     return fmt::format("has {} buckets, more than {}", std::max(raw.counts.size(), raw.bounds.size()), kMaxBuckets);
   }
@@ -88,8 +93,7 @@ std::string find_fault(const RawHistogram& raw) {
       return fmt::format("has bounds that do not ascend ({} after {})", raw.bounds[i], raw.bounds[i - 1]);
     }
   }
-  std::uint64_t total = 0;
-  return add_all(raw.counts, total) ? "" : "has bucket counts that add up to more than 64 bits hold";
+  return add_all(raw.counts, total) ? "" : kTooMany;
 }
 
 std::string find_fault(const ExponentialHistogram& value) {
@@ -121,27 +125,68 @@ MetricKind kind_of(Instrument instrument) {
 
 } // namespace
 
+void unpack_bounds(RawHistogram& raw) {
+  static_assert(std::endian::native == std::endian::little, "OTLP's doubles are little-endian");
+  const std::size_t before = raw.bounds.size();
+  raw.bounds.resize(before + raw.packed_bounds.size() / sizeof(double));
+  if (!raw.packed_bounds.empty()) std::memcpy(raw.bounds.data() + before, raw.packed_bounds.data(), raw.packed_bounds.size());
+  raw.packed_bounds = {};
+}
+
 void BatchBuilder::begin_metric(MetricHead head) {
-  metric_ = std::move(head);
-  metric_name_ = metric_name(metric_.name, metric_.unit, metric_.instrument);
+  auto made = std::make_shared<KnownMetric>();
+  made->name = metric_name(head.name, head.unit, head.instrument);
+  made->head = std::move(head);
+  metric_ = std::move(made);
+  metric_key_.reset();
+}
+
+void BatchBuilder::begin_metric(const MetricBytes& bytes) {
+  std::optional<ByteKey> key;
+  if (known_ && bytes.instrument != Instrument::summary && !in_many_scopes_.contains(bytes.name)) {
+    const std::array<char, 2> shape = {static_cast<char>(bytes.instrument),
+                                       static_cast<char>(bytes.temporality ? static_cast<int>(*bytes.temporality) : -1)};
+    key = cache_->seed() + bytes.name + bytes.unit + bytes.help + std::string_view(shape.data(), shape.size());
+    if (const auto it = known_->metrics.find(*key); it != known_->metrics.end()) {
+      metric_ = it->second;
+      metric_key_ = key;
+      return;
+    }
+  }
+  const std::size_t before = losses();
+  begin_metric(MetricHead{text(bytes.name), text(bytes.unit), text(bytes.help), bytes.instrument, bytes.temporality});
+  if (!key || losses() != before) return;
+  known_->metrics.emplace(*key, metric_);
+  cache_->count(*known_);
+  metric_key_ = key;
+}
+
+bool BatchBuilder::find_series(PointHead& point, std::string_view attribute_bytes) {
+  if (!metric_key_) return false;
+  point.key = *metric_key_ + attribute_bytes;
+  point.losses = losses();
+  const auto it = known_->series.find(*point.key);
+  if (it == known_->series.end()) return false;
+  point.series = it->second;
+  return true;
 }
 
 // The checks that all kinds share; false: rejected. Puts right what can be.
 bool BatchBuilder::check(PointHead& point) {
   ++out_.items;
-  const auto named = [&] { return fmt::format("metric \"{}\"", metric_.name.substr(0, 100)); };
-  if (metric_name_.empty()) {
+  const auto named = [&] { return fmt::format("metric \"{}\"", metric_->head.name.substr(0, 100)); };
+  if (metric_->name.empty()) {
     reject("bad_name", fmt::format("the {} has no letter or digit in its name", named()));
     return false;
   }
-  const bool needs_temporality = metric_.instrument != Instrument::gauge && metric_.instrument != Instrument::summary;
-  if (needs_temporality && !metric_.temporality) {
+  const bool needs_temporality = metric_->head.instrument != Instrument::gauge && metric_->head.instrument != Instrument::summary;
+  if (needs_temporality && !metric_->head.temporality) {
     reject("no_temporality",
            fmt::format("the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)", named()));
     return false;
   }
   // A sum of changes that may be negative has no total to show without knowing all changes since the process began.
-  if (metric_.instrument == Instrument::up_down_counter && metric_.temporality == Temporality::delta) {
+  if (metric_->head.instrument == Instrument::up_down_counter && metric_->head.temporality == Temporality::delta) {
     reject("delta_up_down", fmt::format("{} is a delta sum that is not monotonic; send it cumulative", named()));
     return false;
   }
@@ -156,8 +201,8 @@ bool BatchBuilder::check(PointHead& point) {
 
 bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const {
   const auto& s = *entry.series;
-  return entry.instrument == metric_.instrument && entry.suffix == kind.suffix && s.otel_name == metric_.name &&
-         s.unit == metric_.unit && s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
+  return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix && s.otel_name == metric_->head.name &&
+         s.unit == metric_->head.unit && s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
 }
 
 Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
@@ -173,13 +218,21 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
   }
   if (kind.extra_label) pairs.push_back(*kind.extra_label);
   if (with_scope) pairs.emplace_back("otel_scope_name", scope_);
-  pairs.emplace_back(kMetricName, metric_name_ + std::string(kind.suffix));
+  pairs.emplace_back(kMetricName, metric_->name + std::string(kind.suffix));
   return Labels(std::move(pairs));
 }
 
-std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, const SeriesKind& kind) {
+std::shared_ptr<const MetricSeries> BatchBuilder::series_of(PointHead& point, MetricKind kind) {
+  if (point.series) return std::move(point.series);
+  const bool recurring = point.key && losses() == point.losses;
+  auto out = series(std::move(point.attributes), {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt}, recurring);
+  if (recurring && known_->series.emplace(*point.key, out).second) cache_->count(*known_);
+  return out;
+}
+
+std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, const SeriesKind& kind, bool recurring) {
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
-  const std::uint64_t key = hash(metric_.name, attributes);
+  const std::uint64_t key = hash(metric_->head.name, attributes);
   bool other_scope = false;
   const auto [begin, end] = series_.equal_range(key);
   for (auto it = begin; it != end; ++it) {
@@ -190,19 +243,31 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, 
   if (kind.extra_label) attributes.pop_back();
   auto made = std::make_shared<MetricSeries>();
   made->resource = resource();
-  made->otel_name = metric_.name;
-  made->unit = metric_.unit;
-  made->help = metric_.help;
+  made->otel_name = metric_->head.name;
+  made->unit = metric_->head.unit;
+  made->help = metric_->head.help;
   made->kind = kind.kind;
   made->temporality = kind.temporality;
+  made->recurring = recurring;
   made->labels = labels(attributes, kind, other_scope);
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   made->attributes = std::move(attributes);
   charge(sizeof(MetricSeries) + sizeof(SeriesEntry) + made->help.size() + made->otel_name.size());
   charge(made->attributes);
   for (const auto& [name, value] : made->labels) charge(sizeof(Labels::Pair) + name.size() + value.size());
-  series_.emplace(key, SeriesEntry{made, scope_, metric_.instrument, std::string(kind.suffix)});
+  series_.emplace(key, SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
   return made;
+}
+
+BucketBounds BatchBuilder::known_bounds(std::string_view packed) {
+  if (cache_ == nullptr || packed.empty()) return nullptr;
+  if (packed == last_packed_bounds_) return last_bounds_;
+  auto found = cache_->bounds(packed);
+  if (found) {
+    last_packed_bounds_ = packed;
+    last_bounds_ = found;
+  }
+  return found;
 }
 
 BucketBounds BatchBuilder::shared_bounds(std::vector<double> bounds) {
@@ -228,23 +293,26 @@ void BatchBuilder::push_point(std::shared_ptr<const MetricSeries> owner, const P
 void BatchBuilder::add_number(PointHead point, std::optional<double> value) {
   if (!check(point)) return;
   if (point.no_recorded_value) value = 0;
-  if (!value) return reject("no_value", fmt::format("a point of metric \"{}\" has no value", metric_.name.substr(0, 100)));
+  if (!value) return reject("no_value", fmt::format("a point of metric \"{}\" has no value", metric_->head.name.substr(0, 100)));
   // One NaN only: some bit patterns mean "stale" further on.
   if (std::isnan(*value)) value = std::numeric_limits<double>::quiet_NaN();
-  if (metric_.instrument == Instrument::counter && !(*value >= 0 && std::isfinite(*value))) {
+  if (metric_->head.instrument == Instrument::counter && !(*value >= 0 && std::isfinite(*value))) {
     return reject("bad_value",
-                  fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_.name.substr(0, 100), *value));
+                  fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_->head.name.substr(0, 100), *value));
   }
-  const SeriesKind kind{kind_of(metric_.instrument), metric_.temporality.value_or(Temporality::cumulative), "", std::nullopt};
-  auto owner = series(std::move(point.attributes), kind);
+  auto owner = series_of(point, kind_of(metric_->head.instrument));
   push_point(std::move(owner), point, *value);
 }
 
 void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
   if (!check(point)) return;
   if (point.no_recorded_value) raw = {};
-  if (auto fault = find_fault(raw); !fault.empty()) {
-    return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}", metric_.name.substr(0, 100), fault));
+  BucketBounds bounds = raw.counts.empty() ? nullptr : known_bounds(raw.packed_bounds);
+  const std::string_view packed = raw.packed_bounds;
+  const bool checked = bounds && raw.counts.size() == bounds->size() + 1;
+  if (!checked) unpack_bounds(raw);
+  if (auto fault = find_fault(raw, checked); !fault.empty()) {
+    return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
   }
   ClassicHistogram value;
   value.count = raw.count;
@@ -254,13 +322,17 @@ void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
     value.bounds = no_bounds_;
     value.counts = {raw.count};
   } else {
-    value.bounds = shared_bounds(std::move(raw.bounds));
+    if (!checked) {
+      bounds = shared_bounds(std::move(raw.bounds));
+      if (cache_ != nullptr && !packed.empty()) bounds = cache_->add_bounds(packed, std::move(bounds));
+    }
+    value.bounds = std::move(bounds);
     value.counts = std::move(raw.counts);
     value.count = 0; // the buckets are the truth; some senders read count and buckets at different moments
     add_all(value.counts, value.count);
   }
   charge(value.counts.size() * sizeof(std::uint64_t));
-  auto owner = series(std::move(point.attributes), {MetricKind::histogram, *metric_.temporality, "", std::nullopt});
+  auto owner = series_of(point, MetricKind::histogram);
   push_point(std::move(owner), point, std::move(value));
 }
 
@@ -268,20 +340,20 @@ void BatchBuilder::add_exponential(PointHead point, ExponentialHistogram value) 
   if (!check(point)) return;
   if (point.no_recorded_value) value = {};
   if (auto fault = find_fault(value); !fault.empty()) {
-    return reject("bad_histogram", fmt::format("a point of exponential histogram \"{}\" {}", metric_.name.substr(0, 100), fault));
+    return reject("bad_histogram", fmt::format("a point of exponential histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
   }
   value.count = value.zero_count;
   add_all(value.positive.counts, value.count);
   add_all(value.negative.counts, value.count);
   charge((value.positive.counts.size() + value.negative.counts.size()) * sizeof(std::uint64_t));
-  auto owner = series(std::move(point.attributes), {MetricKind::exponential, *metric_.temporality, "", std::nullopt});
+  auto owner = series_of(point, MetricKind::exponential);
   push_point(std::move(owner), point, std::move(value));
 }
 
 // As Prometheus keeps summaries: a gauge per quantile (label quantile), and the counters NAME_sum and NAME_count.
 void BatchBuilder::add_summary(PointHead point, const RawSummary& raw) {
   if (!check(point)) return;
-  const auto name = metric_.name.substr(0, 100);
+  const auto name = metric_->head.name.substr(0, 100);
   if (raw.quantiles.size() > kMaxQuantiles) {
     return reject("bad_summary", fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name,
                                              raw.quantiles.size(), kMaxQuantiles));

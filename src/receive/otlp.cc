@@ -36,8 +36,8 @@ Status decode_protobuf(Signal signal, std::string_view payload, BatchBuilder& bu
 } // namespace
 
 Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload, std::string_view sender, std::int64_t now_ms,
-                       const Limits& limits) {
-  BatchBuilder builder(sender, now_ms, limits);
+                       const Limits& limits, SeriesCache* cache) {
+  BatchBuilder builder(sender, now_ms, limits, cache);
   if (encoding == Encoding::protobuf) {
     TRY(decode_protobuf(signal, payload, builder));
   } else {

@@ -12,6 +12,8 @@
 
 namespace coalmine::receive {
 
+class SeriesCache;
+
 enum class Signal { traces, metrics, logs };
 enum class Encoding { protobuf, json };
 
@@ -31,8 +33,9 @@ struct Decoded {
 // payload: an Export*ServiceRequest, inflated. sender: the peer's address without port, for resources without any instance id.
 // invalid_argument: not decodable (the message says at which byte or key). resource_exhausted: decodes to far more memory than
 // the limits allow for. Views into payload do not survive the call.
+// cache: what earlier payloads taught, for protobuf; may be null. Always used with the same limits.
 Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload, std::string_view sender, std::int64_t now_ms,
-                       const Limits& limits);
+                       const Limits& limits, SeriesCache* cache = nullptr);
 
 // The one bounded inflate for both protocols. encoding: gzip, deflate, zstd, identity or ""; others fail invalid_argument.
 // resource_exhausted as soon as a limit is passed, without having allocated more than the limit.

@@ -10,6 +10,7 @@
 #include "receive/dump_for_test.h"
 #include "receive/metric_name.h"
 #include "receive/payload_for_test.h"
+#include "receive/series_cache.h"
 
 namespace coalmine::receive {
 namespace {
@@ -20,8 +21,18 @@ const std::string kTrace(16, '\x11');
 const std::string kSpan(8, '\x22');
 
 Decoded decoded(Signal signal, const p::Message& message, const Limits& limits = {}) {
-  auto out = decode(signal, Encoding::protobuf, p::to_protobuf(message), "10.1.2.3", kNow, limits);
+  const auto payload = p::to_protobuf(message);
+  auto out = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits);
   EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  // What earlier payloads taught changes nothing.
+  SeriesCache cache;
+  for (int pass = 0; pass < 3 && out; ++pass) {
+    const auto again = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits, &cache);
+    EXPECT_TRUE(again);
+    if (again) {
+      EXPECT_EQ(dump(*again), dump(*out)) << "pass " << pass;
+    }
+  }
   return out ? std::move(*out) : Decoded{};
 }
 

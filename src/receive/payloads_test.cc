@@ -13,6 +13,7 @@
 #include "receive/dump_for_test.h"
 #include "receive/otlp.h"
 #include "receive/payload_for_test.h"
+#include "receive/series_cache.h"
 
 namespace coalmine::receive {
 namespace {
@@ -155,6 +156,42 @@ TEST(Property, ProtobufAndJsonDecodeAlike) {
   }
 }
 
+TEST(Property, WhatEarlierPayloadsTaughtChangesNothing) {
+  SeriesCache cache;
+  SeriesCache small(60); // turns over all the time
+  for (int pass = 0; pass < 2; ++pass) {
+    for (unsigned seed = 1; seed <= 240; ++seed) {
+      Generator generator(seed);
+      const auto payload = p::to_protobuf(generator.request(Signal::metrics));
+      const auto plain = decode(Signal::metrics, Encoding::protobuf, payload, "h", kNow, {});
+      ASSERT_TRUE(plain);
+      for (auto* one : {&cache, &small}) {
+        const auto out = decode(Signal::metrics, Encoding::protobuf, payload, "h", kNow, {}, one);
+        ASSERT_TRUE(out) << out.error().message;
+        ASSERT_EQ(dump(*out), dump(*plain)) << "seed " << seed << " pass " << pass;
+      }
+    }
+  }
+}
+
+TEST(SeriesCache, GivesTheSameSeriesAgain) {
+  SeriesCache cache;
+  Generator generator(7);
+  std::size_t points = 0;
+  for (int i = 0; i < 20; ++i) {
+    const auto payload = p::to_protobuf(generator.request(Signal::metrics));
+    const auto first = decode(Signal::metrics, Encoding::protobuf, payload, "h", kNow, {}, &cache);
+    const auto second = decode(Signal::metrics, Encoding::protobuf, payload, "h", kNow, {}, &cache);
+    ASSERT_TRUE(first && second);
+    for (std::size_t k = 0; k < first->batch.points.size(); ++k) {
+      if (!first->batch.points[k].series->recurring) continue;
+      ++points;
+      EXPECT_EQ(first->batch.points[k].series, second->batch.points[k].series);
+    }
+  }
+  EXPECT_GT(points, 10u);
+}
+
 TEST(Property, TruncatedPayloadsFailOrYieldLess) {
   for (unsigned seed = 1; seed <= 12; ++seed) {
     Generator generator(seed);
@@ -177,6 +214,7 @@ TEST(Property, TruncatedPayloadsFailOrYieldLess) {
 }
 
 TEST(Property, FlippedBytesNeverCrash) {
+  SeriesCache cache;
   for (unsigned seed = 1; seed <= 150; ++seed) {
     Generator generator(seed);
     const auto signal = static_cast<Signal>(seed % 3);
@@ -184,7 +222,12 @@ TEST(Property, FlippedBytesNeverCrash) {
     for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
       auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
       for (int i = 0; i < 8; ++i) payload[generator.below(payload.size())] = static_cast<char>(generator.below(256));
-      (void)decode(signal, encoding, payload, "h", kNow, {});
+      const auto plain = decode(signal, encoding, payload, "h", kNow, {});
+      const auto cached = decode(signal, encoding, payload, "h", kNow, {}, &cache);
+      ASSERT_EQ(plain.has_value(), cached.has_value());
+      if (plain) {
+        ASSERT_EQ(dump(*plain), dump(*cached));
+      }
     }
   }
 }

@@ -55,17 +55,32 @@ void ProtobufDecoder::run(Signal signal) {
 // ResourceSpans, ResourceMetrics and ResourceLogs have the same shape: resource = 1, scope_* = 2. A sender may write them in any
 // order.
 void ProtobufDecoder::resource_items(Message message, Signal signal) {
-  Attributes attributes;
+  std::string_view bytes;
+  std::size_t resources = 0;
+  std::size_t scopes = 0;
   Message scan = message;
   while (cursor_.next(scan)) {
     if (scan.tag_and_type() == tag_and_type(1, kBytes)) {
-      auto more = attributes_of(scan.get_message(), "Resource");
-      std::ranges::move(more, std::back_inserter(attributes));
+      bytes = view(scan);
+      ++resources;
     } else {
+      if (scan.tag_and_type() == tag_and_type(2, kBytes)) ++scopes;
       scan.skip();
     }
   }
-  out_.begin_resource(std::move(attributes));
+  if (resources > 1 || !out_.begin_known_resource(bytes)) {
+    Attributes attributes;
+    for (scan = message; cursor_.next(scan);) {
+      if (scan.tag_and_type() != tag_and_type(1, kBytes)) {
+        scan.skip();
+        continue;
+      }
+      auto more = attributes_of(scan.get_message(), "Resource");
+      std::ranges::move(more, std::back_inserter(attributes));
+    }
+    out_.begin_resource(std::move(attributes));
+  }
+  if (signal == Signal::metrics && scopes > 1) find_shared_names(message);
   while (cursor_.next(message)) {
     if (message.tag_and_type() == tag_and_type(2, kBytes)) {
       scope_items(message.get_message(), signal);

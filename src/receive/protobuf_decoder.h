@@ -34,6 +34,8 @@ class ProtobufCursor {
   void stop() { stopped_ = true; }
   bool failed() const { return stopped_; }
   const std::string& fault() const { return fault_; }
+  // Where the field that next() found begins, its tag included.
+  const char* field() const { return at_; }
   std::size_t offset() const { return static_cast<std::size_t>(at_ - payload_.data()); }
 
  private:
@@ -41,6 +43,23 @@ class ProtobufCursor {
   const char* at_;
   bool stopped_ = false;
   std::string fault_;
+};
+
+// The attributes of a point as they stand in the payload, as long as they stand together.
+class AttributeBytes {
+ public:
+  void add(const char* begin, const char* end) {
+    if (begin_ == nullptr) begin_ = begin;
+    if (end_ != nullptr && end_ != begin) scattered_ = true;
+    end_ = end;
+  }
+  bool scattered() const { return scattered_; }
+  std::string_view view() const { return {begin_, static_cast<std::size_t>(end_ - begin_)}; }
+
+ private:
+  const char* begin_ = nullptr;
+  const char* end_ = nullptr;
+  bool scattered_ = false;
 };
 
 // The visitor. One decode call on one thread.
@@ -62,6 +81,7 @@ class ProtobufDecoder {
   void log_record(Message message);
 
   void metric(Message message);
+  void find_shared_names(Message items);
   struct DataMessage { // Gauge, Sum, Histogram …: the same fields where they have them
     std::optional<Temporality> temporality;
     bool monotonic = false;
@@ -74,6 +94,8 @@ class ProtobufDecoder {
   void buckets(Message message, ExponentialHistogram::Buckets& to);
   void summary_point(Message message);
 
+  // The point's series by the bytes of its attributes (field number tag), else its attributes.
+  void identify(PointHead& point, const Message& message, const AttributeBytes& bytes, std::uint32_t tag);
   Attributes attributes_of(Message message, std::string_view type);
   void key_value(Message message, Attributes& to);
   AttributeValue any_value(Message message);

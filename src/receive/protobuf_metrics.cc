@@ -1,6 +1,10 @@
 // Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points, so both are read in two
 // passes; the first skips over the points. SPDX-License-Identifier: Apache-2.0
+#include <bit>
+#include <cstring>
 #include <limits>
+#include <unordered_map>
+#include <unordered_set>
 
 #include "receive/protobuf_decoder.h"
 
@@ -26,6 +30,8 @@ std::optional<Temporality> to_temporality(std::int32_t value) {
   return std::nullopt;
 }
 
+
+
 // More buckets than any point may have are not worth memory; one more is enough for the check to see it.
 constexpr std::size_t kEnoughBuckets = 16'385;
 
@@ -37,16 +43,71 @@ void append(std::vector<T>& to, const Range& range) {
   }
 }
 
+// The usual case, one packed field, is not taken apart: the bounds are those of the point before.
+void packed_bounds(protozero::pbf_reader& message, RawHistogram& raw) {
+  protozero::pbf_reader again = message;
+  const auto bytes = view(message);
+  const bool only = raw.bounds.empty() && raw.packed_bounds.empty();
+  if (only && !bytes.empty() && bytes.size() % sizeof(double) == 0 && bytes.size() / sizeof(double) < kEnoughBuckets) {
+    raw.packed_bounds = bytes;
+    return;
+  }
+  unpack_bounds(raw);
+  append(raw.bounds, again.get_packed_double());
+}
+
+void packed_counts(protozero::pbf_reader& message, RawHistogram& raw) {
+  protozero::pbf_reader again = message;
+  const auto bytes = view(message);
+  const std::size_t count = bytes.size() / sizeof(std::uint64_t);
+  if (!raw.counts.empty() || bytes.size() % sizeof(std::uint64_t) != 0 || count >= kEnoughBuckets) {
+    append(raw.counts, again.get_packed_fixed64());
+    return;
+  }
+  raw.counts.resize(count);
+  std::memcpy(raw.counts.data(), bytes.data(), bytes.size());
+}
+
 } // namespace
 
+// Metric names that several scopes of one resource have.
+void ProtobufDecoder::find_shared_names(Message items) {
+  std::unordered_map<std::string_view, std::size_t> first_scope;
+  std::unordered_set<std::string_view> shared;
+  for (std::size_t scope = 0; cursor_.next(items);) {
+    if (items.tag_and_type() != tag_and_type(2, kBytes)) {
+      items.skip();
+      continue;
+    }
+    ++scope;
+    Message metrics = items.get_message();
+    while (cursor_.next(metrics)) {
+      if (metrics.tag_and_type() != tag_and_type(2, kBytes)) {
+        metrics.skip();
+        continue;
+      }
+      Message one = metrics.get_message();
+      while (cursor_.next(one)) {
+        if (one.tag_and_type() != tag_and_type(1, kBytes)) {
+          one.skip();
+          continue;
+        }
+        const auto name = view(one);
+        if (first_scope.try_emplace(name, scope).first->second != scope) shared.insert(name);
+      }
+    }
+  }
+  out_.set_in_many_scopes(std::move(shared));
+}
+
 void ProtobufDecoder::metric(Message message) {
-  MetricHead head;
+  MetricBytes head;
   std::optional<Message> data;
   while (cursor_.next(message)) {
     switch (message.tag_and_type()) {
-      case tag_and_type(1, kBytes): head.name = out_.text(view(message)); break;
-      case tag_and_type(2, kBytes): head.help = out_.text(view(message)); break;
-      case tag_and_type(3, kBytes): head.unit = out_.text(view(message)); break;
+      case tag_and_type(1, kBytes): head.name = view(message); break;
+      case tag_and_type(2, kBytes): head.help = view(message); break;
+      case tag_and_type(3, kBytes): head.unit = view(message); break;
       case tag_and_type(5, kBytes):
         head.instrument = Instrument::gauge;
         data = message.get_message();
@@ -74,9 +135,8 @@ void ProtobufDecoder::metric(Message message) {
   const auto about = data_message(*data);
   head.temporality = about.temporality;
   if (head.instrument == Instrument::counter && !about.monotonic) head.instrument = Instrument::up_down_counter;
-  const auto instrument = head.instrument;
-  out_.begin_metric(std::move(head));
-  data_points(*data, instrument);
+  out_.begin_metric(head);
+  data_points(*data, head.instrument);
 }
 
 ProtobufDecoder::DataMessage ProtobufDecoder::data_message(Message message) {
@@ -110,7 +170,21 @@ void ProtobufDecoder::data_points(Message message, Instrument instrument) {
   }
 }
 
+void ProtobufDecoder::identify(PointHead& point, const Message& message, const AttributeBytes& bytes, std::uint32_t tag) {
+  if (cursor_.failed() || (!bytes.scattered() && out_.find_series(point, bytes.view()))) return;
+  Message again = message;
+  while (cursor_.next(again)) {
+    if (again.tag_and_type() == tag_and_type(static_cast<protozero::pbf_tag_type>(tag), kBytes)) {
+      key_value(again.get_message(), point.attributes);
+    } else {
+      again.skip();
+    }
+  }
+}
+
 void ProtobufDecoder::number_point(Message message) {
+  const Message whole = message;
+  AttributeBytes attributes;
   PointHead point;
   std::optional<double> value;
   while (cursor_.next(message)) {
@@ -119,15 +193,21 @@ void ProtobufDecoder::number_point(Message message) {
       case tag_and_type(3, kFixed64): point.time_ns = message.get_fixed64(); break;
       case tag_and_type(4, kFixed64): value = message.get_double(); break;
       case tag_and_type(6, kFixed64): value = static_cast<double>(message.get_sfixed64()); break;
-      case tag_and_type(7, kBytes): key_value(message.get_message(), point.attributes); break;
+      case tag_and_type(7, kBytes):
+        message.skip();
+        attributes.add(cursor_.field(), message.data().data());
+        break;
       case tag_and_type(8, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
       default: cursor_.other(message, "NumberDataPoint", {2, 3, 4, 6, 7, 8});
     }
   }
+  identify(point, whole, attributes, 7);
   if (!cursor_.failed()) out_.add_number(std::move(point), value);
 }
 
 void ProtobufDecoder::histogram_point(Message message) {
+  const Message whole = message;
+  AttributeBytes attributes;
   PointHead point;
   RawHistogram raw;
   while (cursor_.next(message)) {
@@ -136,29 +216,39 @@ void ProtobufDecoder::histogram_point(Message message) {
       case tag_and_type(3, kFixed64): point.time_ns = message.get_fixed64(); break;
       case tag_and_type(4, kFixed64): raw.count = message.get_fixed64(); break;
       case tag_and_type(5, kFixed64): raw.sum = message.get_double(); break;
-      case tag_and_type(6, kBytes): append(raw.counts, message.get_packed_fixed64()); break;
+      case tag_and_type(6, kBytes): packed_counts(message, raw); break;
       case tag_and_type(6, kFixed64):
         if (const auto n = message.get_fixed64(); raw.counts.size() < kEnoughBuckets) raw.counts.push_back(n);
         break;
-      case tag_and_type(7, kBytes): append(raw.bounds, message.get_packed_double()); break;
+      case tag_and_type(7, kBytes): packed_bounds(message, raw); break;
       case tag_and_type(7, kFixed64):
+        unpack_bounds(raw);
         if (const auto bound = message.get_double(); raw.bounds.size() < kEnoughBuckets) raw.bounds.push_back(bound);
         break;
-      case tag_and_type(9, kBytes): key_value(message.get_message(), point.attributes); break;
+      case tag_and_type(9, kBytes):
+        message.skip();
+        attributes.add(cursor_.field(), message.data().data());
+        break;
       case tag_and_type(10, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
       default: cursor_.other(message, "HistogramDataPoint", {2, 3, 4, 5, 6, 7, 9, 10});
     }
   }
+  identify(point, whole, attributes, 9);
   if (!cursor_.failed()) out_.add_histogram(std::move(point), std::move(raw));
 }
 
 void ProtobufDecoder::exponential_point(Message message) {
+  const Message whole = message;
+  AttributeBytes attributes;
   PointHead point;
   ExponentialHistogram value;
   value.sum = kNan; // unknown until sent
   while (cursor_.next(message)) {
     switch (message.tag_and_type()) {
-      case tag_and_type(1, kBytes): key_value(message.get_message(), point.attributes); break;
+      case tag_and_type(1, kBytes):
+        message.skip();
+        attributes.add(cursor_.field(), message.data().data());
+        break;
       case tag_and_type(2, kFixed64): point.start_ns = message.get_fixed64(); break;
       case tag_and_type(3, kFixed64): point.time_ns = message.get_fixed64(); break;
       case tag_and_type(4, kFixed64): value.count = message.get_fixed64(); break;
@@ -172,6 +262,7 @@ void ProtobufDecoder::exponential_point(Message message) {
       default: cursor_.other(message, "ExponentialHistogramDataPoint", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14});
     }
   }
+  identify(point, whole, attributes, 1);
   if (!cursor_.failed()) out_.add_exponential(std::move(point), std::move(value));
 }
 

@@ -34,6 +34,8 @@ struct MetricSeries {
   // attributes; the identity of the series.
   Labels labels;
   Attributes attributes; // the point's own, as sent
+  // The same object is given for this series again and again, so that what is found out about it may be kept by its address.
+  bool recurring = false;
 };
 
 // One point. Times are Unix nanoseconds as OTLP has them. start_ns 0: unknown.

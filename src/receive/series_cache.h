@@ -1,0 +1,94 @@
+// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up by the bytes that describe them,
+// so that an export that repeats what is known decodes no attribute and builds no label.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "receive/metric_name.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::receive {
+
+// What a Metric message says about all its points.
+struct MetricHead {
+  std::string name;
+  std::string unit;
+  std::string help;
+  Instrument instrument = Instrument::gauge;
+  std::optional<Temporality> temporality; // nullopt: unspecified, where the instrument needs one
+};
+
+// 128 bits of XXH3 over the describing bytes. The seed is the process's own, so that nobody can prepare two series of one key.
+struct ByteKey {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  bool operator==(const ByteKey&) const = default;
+};
+struct ByteKeyHash {
+  std::size_t operator()(const ByteKey& key) const noexcept { return static_cast<std::size_t>(key.low); }
+};
+// key continued by more bytes; where one part ends and the next begins is part of it.
+ByteKey operator+(const ByteKey& key, std::string_view bytes);
+
+// A metric as its head says, and its Prometheus name ("" when it has none).
+struct KnownMetric {
+  MetricHead head;
+  std::string name;
+};
+
+// Everything known below one resource. Its user holds mutex.
+struct KnownResource {
+  std::mutex mutex;
+  std::shared_ptr<const Resource> resource;
+  std::unordered_map<ByteKey, std::shared_ptr<const KnownMetric>, ByteKeyHash> metrics;
+  std::unordered_map<ByteKey, std::shared_ptr<const MetricSeries>, ByteKeyHash> series;
+  std::atomic<std::size_t> entries{1}; // itself, its metrics and its series
+};
+
+// Thread-safe. Bounded: what was not asked for while the cache filled up once is forgotten.
+class SeriesCache {
+ public:
+  explicit SeriesCache(std::size_t max_entries = kMaxEntries);
+
+  // Where a key starts.
+  ByteKey seed() const { return seed_; }
+
+  // nullptr: not known. The entry's resource is set.
+  std::shared_ptr<KnownResource> find(const ByteKey& key);
+  std::shared_ptr<KnownResource> add(const ByteKey& key, std::shared_ptr<const Resource> resource);
+  // To be called for every metric and series that is added to an entry.
+  void count(KnownResource& entry) {
+    ++entry.entries;
+    ++entries_;
+  }
+
+  // The bounds that the packed doubles of a histogram point say, shared by everyone who sends the same. nullptr: not known.
+  BucketBounds bounds(std::string_view packed) const;
+  // The one object for these bounds from now on.
+  BucketBounds add_bounds(std::string_view packed, BucketBounds bounds);
+
+  static constexpr std::size_t kMaxEntries = 2'000'000;
+  static constexpr std::size_t kMaxBounds = 1024;
+
+ private:
+  using Resources = std::unordered_map<ByteKey, std::shared_ptr<KnownResource>, ByteKeyHash>;
+
+  const std::size_t max_entries_;
+  const ByteKey seed_;
+  std::atomic<std::size_t> entries_{0};
+  std::mutex mutex_;
+  Resources young_; // used since the last turn
+  Resources old_;
+  mutable std::mutex bounds_mutex_;
+  std::unordered_map<std::string, BucketBounds> bounds_;
+};
+
+} // namespace coalmine::receive
