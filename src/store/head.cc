@@ -69,78 +69,73 @@ Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes) {
   return out;
 }
 
-const Head::Series* Head::find(SeriesId id) const {
-  const auto it = series_.find(id);
-  return it == series_.end() ? nullptr : &it->second;
+const Head::Series* Head::find(SeriesId id) const { return id.value < series_.size() ? series_[id.value].get() : nullptr; }
+
+Head::Series& Head::at(SeriesId id) {
+  if (id.value >= series_.size()) series_.resize(static_cast<std::size_t>(id.value) + 1);
+  auto& slot = series_[id.value];
+  if (!slot) slot = std::make_unique<Series>();
+  return *slot;
 }
 
-void Head::upsert(SeriesId id, Sample sample) {
+void Head::upsert(SeriesId id, const Sample& sample) {
   newest_ms_ = std::max(newest_ms_, time_of(sample));
-  if (series_[id].samples.upsert(std::move(sample))) ++sample_count_;
+  if (at(id).samples.upsert(sample)) ++sample_count_;
 }
 
 void Head::add_chunk(SeriesId id, const ChunkRef& ref) {
   newest_ms_ = std::max(newest_ms_, ref.max_ms);
-  auto& chunks = series_[id].chunks;
+  auto& chunks = at(id).chunks;
   chunks.insert(std::ranges::upper_bound(chunks, ref.number, {}, &ChunkRef::number), ref);
 }
 
 void Head::drop_samples_before(SeriesId id, std::int64_t time_ms) {
-  const auto it = series_.find(id);
-  if (it == series_.end()) return;
-  const std::size_t before = it->second.samples.size();
-  it->second.samples.drop_before(time_ms);
-  sample_count_ -= before - it->second.samples.size();
+  if (find(id) == nullptr) return;
+  auto& samples = at(id).samples;
+  const std::size_t before = samples.size();
+  samples.drop_before(time_ms);
+  sample_count_ -= before - samples.size();
 }
 
 void Head::drop_chunks_before(std::int64_t time_ms) {
   const std::int64_t block = block_of(time_ms);
-  for (auto& [id, series] : series_) {
-    std::erase_if(series.chunks, [&](const ChunkRef& ref) { return block_of(ref.max_ms) < block; });
+  for (auto& series : series_) {
+    if (series) std::erase_if(series->chunks, [&](const ChunkRef& ref) { return block_of(ref.max_ms) < block; });
   }
 }
 
 void Head::erase(SeriesId id) {
-  const auto it = series_.find(id);
-  if (it == series_.end()) return;
-  sample_count_ -= it->second.samples.size();
-  series_.erase(it);
+  if (const auto* series = find(id)) {
+    sample_count_ -= series->samples.size();
+    series_[id.value].reset();
+  }
 }
 
 std::vector<SeriesId> Head::with_samples_before(std::int64_t time_ms) const {
   std::vector<SeriesId> out;
-  for (const auto& [id, series] : series_) {
+  each([&](SeriesId id, const Series& series) {
     if (!series.samples.empty() && series.samples.first_ms() < time_ms) out.push_back(id);
-  }
-  std::ranges::sort(out);
-  return out;
-}
-
-std::vector<SeriesId> Head::empty_series() const {
-  std::vector<SeriesId> out;
-  for (const auto& [id, series] : series_) {
-    if (series.samples.empty() && series.chunks.empty()) out.push_back(id);
-  }
+  });
   return out;
 }
 
 std::optional<std::int64_t> Head::oldest_block() const {
   std::optional<std::int64_t> out;
-  for (const auto& [id, series] : series_) {
+  each([&](SeriesId, const Series& series) {
     for (const auto& ref : series.chunks) {
       const std::int64_t block = block_of(ref.max_ms);
       if (!out || block < *out) out = block;
     }
-  }
+  });
   return out;
 }
 
 std::int64_t Head::oldest_ms() const {
   std::int64_t oldest = INT64_MAX;
-  for (const auto& [id, series] : series_) {
+  each([&](SeriesId, const Series& series) {
     if (!series.samples.empty()) oldest = std::min(oldest, series.samples.first_ms());
     for (const auto& ref : series.chunks) oldest = std::min(oldest, ref.min_ms);
-  }
+  });
   return oldest == INT64_MAX ? 0 : oldest;
 }
 

@@ -3,14 +3,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "base/ids.h"
 #include "base/result.h"
-#include "store/samples.h"
+#include "store/open_run.h"
 
 namespace coalmine::store {
 
@@ -45,12 +45,12 @@ Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes);
 class Head {
  public:
   struct Series {
-    SampleRun samples;
+    OpenRun samples;
     std::vector<ChunkRef> chunks; // by number
   };
 
   const Series* find(SeriesId id) const;
-  void upsert(SeriesId id, Sample sample);
+  void upsert(SeriesId id, const Sample& sample);
   void add_chunk(SeriesId id, const ChunkRef& ref);
   // After they were written as chunks.
   void drop_samples_before(SeriesId id, std::int64_t time_ms);
@@ -58,10 +58,8 @@ class Head {
   void drop_chunks_before(std::int64_t time_ms);
   void erase(SeriesId id);
 
-  // Series with a sample before time_ms in the head.
+  // Series with a sample before time_ms in the head, in order.
   std::vector<SeriesId> with_samples_before(std::int64_t time_ms) const;
-  // Series that have neither a sample nor a chunk left.
-  std::vector<SeriesId> empty_series() const;
   std::size_t sample_count() const { return sample_count_; }
   // The oldest block that has a chunk.
   std::optional<std::int64_t> oldest_block() const;
@@ -70,7 +68,15 @@ class Head {
   std::int64_t newest_ms() const { return newest_ms_; }
 
  private:
-  std::unordered_map<SeriesId, Series> series_;
+  Series& at(SeriesId id);
+  template <typename F>
+  void each(F&& visit) const {
+    for (std::size_t i = 0; i < series_.size(); ++i) {
+      if (series_[i]) visit(SeriesId{i}, *series_[i]);
+    }
+  }
+
+  std::vector<std::unique_ptr<Series>> series_; // by id: ids are given out in order
   std::size_t sample_count_ = 0;
   std::int64_t newest_ms_ = 0;
 };

@@ -17,6 +17,7 @@ constexpr std::string_view kOldDuration = "http.server.duration";
 
 // By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
 bool is_stable_duration(std::string_view otel_name) { return otel_name == kStableDuration || otel_name == kDurationName; }
+constexpr std::size_t kMaxKept = 1'000'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 
 bool is_histogram(MetricKind kind) { return kind == MetricKind::histogram || kind == MetricKind::exponential; }
@@ -37,7 +38,8 @@ std::string error_key(const Labels& labels) {
 
 bool is_own_errors(MetricKind kind, const Labels& labels) { return kind == MetricKind::counter && labels.metric_name() == kErrorsName; }
 
-Result<Sample> to_sample(const MetricPoint& point) {
+// checked_bounds: known to be in order, and set to what turned out to be.
+Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds) {
   const std::int64_t time_ms = to_ms(point.time_ns);
   const std::int64_t start_ms = start_of(point);
   const MetricKind kind = point.series->kind;
@@ -52,7 +54,10 @@ Result<Sample> to_sample(const MetricPoint& point) {
   }
   if (const auto* classic = std::get_if<ClassicHistogram>(&point.value); classic != nullptr && kind == MetricKind::histogram) {
     ClassicSample out{time_ms, start_ms, false, *classic};
-    TRY(normalise(out.value));
+    if (!out.value.bounds || out.value.bounds != checked_bounds || out.value.counts.size() != checked_bounds->size() + 1) {
+      TRY(normalise(out.value));
+      checked_bounds = out.value.bounds;
+    }
     return Sample(std::move(out));
   }
   if (const auto* exponential = std::get_if<ExponentialHistogram>(&point.value); exponential != nullptr && kind == MetricKind::exponential) {
@@ -82,12 +87,14 @@ void Ingest::restore(const SeriesInfo& info) {
 void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
+  if (!switching_.empty()) kept_.clear(); // what they begin with holds for this batch alone
   switching_.clear();
 }
 
 void Ingest::forget() {
   deriver_.clear();
   memories_.clear();
+  kept_.clear();
   batch_own_errors_.clear();
   // Their points were not kept, so that the switch is still to come.
   for (const auto& instance : switching_) stable_instances_.erase(instance);
@@ -95,31 +102,43 @@ void Ingest::forget() {
 }
 
 // What a batch says about its senders has to be known before its first point: the order of its metrics means nothing.
-void Ingest::survey(const std::vector<MetricPoint>& points) {
+bool Ingest::survey(const std::vector<MetricPoint>& points) {
   const MetricSeries* before = nullptr;
+  bool learnt = false;
   for (const auto& point : points) {
     if (!point.series || point.series.get() == before) continue;
     const MetricSeries& series = *point.series;
     before = &series;
+    if (series.recurring && kept_.contains(&series)) continue; // was surveyed when it was met first
     if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) {
       auto key = instance_key(series.labels);
-      if (stable_instances_.insert(key).second) switching_.insert(std::move(key));
+      if (stable_instances_.insert(key).second) {
+        switching_.insert(std::move(key));
+        learnt = true;
+      }
     }
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
-      if (!own_errors_.contains(key)) batch_own_errors_.insert(std::move(key));
+      if (!own_errors_.contains(key)) {
+        batch_own_errors_.insert(std::move(key));
+        learnt = true;
+      }
     }
   }
+  return learnt;
 }
 
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
-  survey(points);
-  std::vector<std::size_t> order(points.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, {}, [&](std::size_t i) { return points[i].time_ns; });
-  std::unordered_map<const MetricSeries*, Known> known;
-  for (const auto i : order) {
-    const auto& p = points[i];
+  if (survey(points)) kept_.clear();
+  std::vector<std::size_t> order; // empty: as they are
+  if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
+    order.resize(points.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return points[i].time_ns; });
+  }
+  std::unordered_map<const MetricSeries*, Known> here;
+  for (std::size_t n = 0; n < points.size(); ++n) {
+    const auto& p = points[order.empty() ? n : order[n]];
     if (!p.series) {
       rejections.point("a point belongs to no metric");
       continue;
@@ -132,23 +151,35 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
                                    late ? "it came too late" : "check the sender's clock"));
       continue;
     }
-    auto it = known.find(p.series.get());
-    if (it == known.end()) it = known.emplace(p.series.get(), know(stage, *p.series)).first;
-    if (it->second.info == nullptr) {
-      rejections.point(it->second.refusal);
+    Known& known = known_of(stage, p.series, here);
+    if (known.info == nullptr) {
+      rejections.point(known.refusal);
       continue;
     }
-    point(stage, p, it->second, rejections);
+    point(stage, p, known, rejections);
   }
 }
 
-Ingest::Known Ingest::know(Stage& stage, const MetricSeries& series) {
+Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
+                                std::unordered_map<const MetricSeries*, Known>& here) {
+  if (series->recurring) {
+    if (const auto it = kept_.find(series.get()); it != kept_.end()) return it->second.known;
+  }
+  if (const auto it = here.find(series.get()); it != here.end()) return it->second;
+  Known known = know(stage, series);
+  if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
+  if (kept_.size() >= kMaxKept) kept_.clear();
+  return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
+}
+
+Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared) {
+  const MetricSeries& series = *shared;
   Known out;
   const std::uint64_t hash = series.labels.hash();
   out.info = stage.find(series.labels, hash, Source::sent, series.kind);
   if (out.info == nullptr) {
     SeriesInfo what;
-    what.labels = std::make_shared<const Labels>(series.labels);
+    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // not a second copy
     what.kind = series.kind;
     what.otel_name = series.otel_name;
     what.unit = series.unit;
@@ -207,7 +238,7 @@ SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
 }
 
 void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections) {
-  auto sample = to_sample(point);
+  auto sample = to_sample(point, known.checked_bounds);
   if (!sample) {
     rejections.point(std::move(sample).error().message);
     return;

@@ -61,10 +61,19 @@ class Ingest {
     Memory* memory = nullptr;
     bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
     SeriesInfo* filler = nullptr;
+    BucketBounds checked_bounds; // of the last point: in order
   };
 
-  void survey(const std::vector<MetricPoint>& points);
-  Known know(Stage& stage, const MetricSeries& series);
+  // What is known of a recurring series stays known, by the address of its description.
+  struct Kept {
+    std::shared_ptr<const MetricSeries> series; // keeps the address its own
+    Known known;
+  };
+
+  // False: nothing new was learnt about what other series are.
+  bool survey(const std::vector<MetricPoint>& points);
+  Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series, std::unordered_map<const MetricSeries*, Known>& here);
+  Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
   Memory* remember(Stage& stage, const SeriesInfo& info);
   SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
@@ -74,6 +83,7 @@ class Ingest {
 
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
+  std::unordered_map<const MetricSeries*, Kept> kept_;
   std::set<std::string> stable_instances_;   // that send http.server.request.duration
   std::set<std::string> own_errors_;         // error_key()s with an error counter of the application's own
   std::set<std::string> batch_own_errors_;   // added to own_errors_ by commit

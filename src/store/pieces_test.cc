@@ -248,7 +248,9 @@ TEST(Head, CountsAndForgets) {
   EXPECT_EQ(head.sample_count(), 1u);
   head.drop_chunks_before(kBlockMs);
   EXPECT_TRUE(head.find(SeriesId{1})->chunks.empty());
-  EXPECT_EQ(head.empty_series(), std::vector<SeriesId>{SeriesId{1}});
+  EXPECT_TRUE(head.find(SeriesId{1})->samples.empty());
+  head.erase(SeriesId{1});
+  EXPECT_EQ(head.find(SeriesId{1}), nullptr);
 }
 
 TEST(Head, ChunkListsComeBack) {

@@ -84,6 +84,12 @@ void overlay_in(std::vector<S>& base, std::vector<S> newer) {
 double stale_value() { return std::bit_cast<double>(kStaleBits); }
 bool is_stale(double value) { return std::bit_cast<std::uint64_t>(value) == kStaleBits; }
 
+bool is_stale(const Sample& sample) {
+  if (const auto* number = std::get_if<FloatSample>(&sample)) return is_stale(number->value);
+  if (const auto* histogram = std::get_if<ClassicSample>(&sample)) return histogram->stale;
+  return std::get<ExponentialSample>(sample).stale;
+}
+
 std::int64_t time_of(const Sample& sample) {
   return std::visit([](const auto& s) { return s.time_ms; }, sample);
 }

@@ -16,6 +16,7 @@ using Sample = std::variant<FloatSample, ClassicSample, ExponentialSample>;
 // 0x7ff0000000000002, Prometheus's staleness marker.
 double stale_value();
 bool is_stale(double value);
+bool is_stale(const Sample& sample);
 
 std::int64_t time_of(const Sample& sample);
 std::int64_t start_of(const Sample& sample);
@@ -60,6 +61,14 @@ auto with_samples_of(MetricKind kind, Run& run, F&& f) {
     case MetricKind::gauge: break;
   }
   return f(run.floats);
+}
+
+// Calls f with each of the vectors of a run; at most one has samples.
+template <typename F>
+void with_all(const SampleRun& run, F&& f) {
+  f(run.floats);
+  f(run.classic);
+  f(run.exponential);
 }
 
 } // namespace coalmine::store

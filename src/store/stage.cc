@@ -64,12 +64,6 @@ struct Subtractor {
 
 } // namespace
 
-bool is_stale(const Sample& sample) {
-  if (const auto* number = std::get_if<FloatSample>(&sample)) return is_stale(number->value);
-  if (const auto* histogram = std::get_if<ClassicSample>(&sample)) return histogram->stale;
-  return std::get<ExponentialSample>(sample).stale;
-}
-
 Sample add(const Sample& total, const Sample& delta) {
   Sample out = std::visit(Adder{}, total, delta);
   const bool again = total.index() != delta.index() ||

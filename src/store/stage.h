@@ -25,8 +25,6 @@ class StoredSamples {
   virtual bool in_head(SeriesId id, const Sample& sample) const = 0;
 };
 
-bool is_stale(const Sample& sample);
-
 // total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again with delta.
 Sample add(const Sample& total, const Sample& delta);
 // now - before; nullopt when the count fell, which means that it started again.
@@ -56,7 +54,6 @@ class Stage {
 
   const StoredSamples& stored() const { return stored_; }
   const std::vector<StagedSample>& samples() const { return samples_; }
-  std::vector<StagedSample> take_samples() { return std::move(samples_); }
   const std::vector<SeriesInfo*>& rows() const { return rows_; }
 
  private:

@@ -132,7 +132,7 @@ void StoreImpl::publish(Draft& draft) {
   if (draft.record != 0) {
     ++next_record_;
     log_records_.emplace_back(draft.record, draft.newest_sample_ms);
-    for (auto& [series, sample] : draft.stage.take_samples()) head_.upsert(series, std::move(sample));
+    for (const auto& [series, sample] : draft.stage.samples()) head_.upsert(series, sample);
   }
   if (!draft.segment.empty()) {
     ++next_segment_;

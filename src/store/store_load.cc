@@ -12,6 +12,8 @@ namespace {
 // Spans this far back are remembered for telling repeated requests.
 constexpr std::size_t kRecentSegments = 256;
 constexpr std::size_t kRecentSpanLimit = 100'000;
+// Ids are given out one by one and the head is indexed by them: a larger one is a damaged key.
+constexpr std::uint64_t kMaxSeriesId = 1ULL << 32;
 
 std::size_t index_of_kind(MetricKind kind) {
   switch (kind) {
@@ -94,7 +96,7 @@ Status StoreImpl::load_meta() {
 Status StoreImpl::load_series() {
   const auto status = database_->scan(Family::series, "", "", [&](auto key, auto value) {
     const SeriesId id{ByteReader(key).u64_ordered()};
-    if (auto info = decode_series(id, value); info && id.value != 0) {
+    if (auto info = decode_series(id, value); info && id.value != 0 && id.value <= kMaxSeriesId) {
       index_.restore(std::move(*info));
     } else {
       damaged("series", fmt::format("the row of series {} cannot be read", id.value));
@@ -162,7 +164,7 @@ void StoreImpl::replay_record(std::uint64_t number, std::string_view bytes) {
   }
   std::int64_t newest = INT64_MIN;
   std::size_t orphans = 0;
-  for (auto& [series, sample] : *samples) {
+  for (const auto& [series, sample] : *samples) {
     const std::int64_t time_ms = time_of(sample);
     newest = std::max(newest, time_ms);
     if (number < seal_record_ && time_ms < sealed_before_ms_) continue; // in a chunk
@@ -171,7 +173,7 @@ void StoreImpl::replay_record(std::uint64_t number, std::string_view bytes) {
       ++orphans;
       continue;
     }
-    head_.upsert(series, std::move(sample));
+    head_.upsert(series, sample);
   }
   if (orphans > 0) damaged("log", fmt::format("record {} has {} samples of unknown series", number, orphans));
   log_records_.emplace_back(number, newest);

@@ -67,7 +67,7 @@ std::optional<Sample> StoreImpl::last_value(SeriesId id) const {
     if (!run.classic.empty()) return newest(run.classic);
     return newest(run.exponential);
   };
-  auto best = newest_of(series->samples);
+  auto best = series->samples.last_value();
   // A late chunk may be older than one before it, so that the newest is not simply the last.
   auto refs = series->chunks;
   std::ranges::stable_sort(refs, std::greater{}, &ChunkRef::max_ms);

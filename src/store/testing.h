@@ -100,6 +100,7 @@ inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Re
   pairs.emplace_back("__name__", std::move(name));
   out->labels = Labels(std::move(pairs));
   out->attributes = std::move(attributes);
+  out->recurring = true;
   return out;
 }
 

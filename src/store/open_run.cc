@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/open_run.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "base/bytes.h"
+#include "store/histogram_math.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::uint32_t kFrameRows = 32;
+
+constexpr unsigned kSameStep = 1;
+constexpr unsigned kSameStart = 2;
+constexpr unsigned kStale = 4;
+constexpr unsigned kRest = 8;
+constexpr unsigned kValueShift = 4;
+constexpr unsigned kCountsShift = 6;
+enum class Value : unsigned { same, delta, raw };
+enum class Counts : unsigned { same, nibbles, octets, zigzag };
+
+std::int64_t minus(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
+}
+std::int64_t plus(std::int64_t a, std::int64_t b) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
+}
+bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
+
+// A whole number that a double holds exactly and that has one form only (not -0).
+bool is_whole(double v) {
+  constexpr double kLimit = 9007199254740992.0;
+  return v > -kLimit && v < kLimit && same_bits(static_cast<double>(static_cast<std::int64_t>(v)), v);
+}
+
+Value value_kind(double before, double now) {
+  if (same_bits(before, now)) return Value::same;
+  return is_whole(before) && is_whole(now) ? Value::delta : Value::raw;
+}
+
+void write_value(ByteWriter& w, Value kind, double before, double now) {
+  if (kind == Value::delta) w.zigzag(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before));
+  if (kind == Value::raw) w.f64(now);
+}
+
+double read_value(ByteReader& r, Value kind, double before) {
+  if (kind == Value::delta) return static_cast<double>(static_cast<std::int64_t>(before) + r.zigzag());
+  return kind == Value::raw ? r.f64() : before;
+}
+
+Counts counts_kind(const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
+  std::uint64_t all = 0;
+  for (std::size_t i = 0; i < now.size(); ++i) all |= now[i] - before[i];
+  if (all == 0) return Counts::same;
+  if (all < 16) return Counts::nibbles;
+  return all < 256 ? Counts::octets : Counts::zigzag;
+}
+
+void write_counts(ByteWriter& w, Counts kind, const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
+  const std::size_t n = now.size();
+  switch (kind) {
+    case Counts::same: return;
+    case Counts::nibbles:
+      for (std::size_t i = 0; i < n; i += 2) {
+        const auto high = i + 1 < n ? now[i + 1] - before[i + 1] : 0;
+        w.u8(static_cast<std::uint8_t>((now[i] - before[i]) | (high << 4)));
+      }
+      return;
+    case Counts::octets:
+      for (std::size_t i = 0; i < n; ++i) w.u8(static_cast<std::uint8_t>(now[i] - before[i]));
+      return;
+    case Counts::zigzag:
+      for (std::size_t i = 0; i < n; ++i) w.zigzag(static_cast<std::int64_t>(now[i] - before[i]));
+      return;
+  }
+}
+
+void read_counts(ByteReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
+  const std::size_t n = counts.size();
+  switch (kind) {
+    case Counts::same: return;
+    case Counts::nibbles: {
+      const auto packed = r.raw((n + 1) / 2);
+      for (std::size_t i = 0; i < n && i / 2 < packed.size(); ++i) {
+        counts[i] += (static_cast<std::uint8_t>(packed[i / 2]) >> (i % 2 * 4)) & 15u;
+      }
+      return;
+    }
+    case Counts::octets: {
+      const auto packed = r.raw(n);
+      for (std::size_t i = 0; i < packed.size(); ++i) counts[i] += static_cast<std::uint8_t>(packed[i]);
+      return;
+    }
+    case Counts::zigzag:
+      for (auto& n_ : counts) n_ += static_cast<std::uint64_t>(r.zigzag());
+      return;
+  }
+}
+
+template <typename State>
+unsigned time_flags(const State& before, std::int64_t time_ms, std::int64_t start_ms) {
+  return (minus(time_ms, before.time_ms) == before.step ? kSameStep : 0u) | (start_ms == before.start_ms ? kSameStart : 0u);
+}
+
+template <typename State>
+void write_times(ByteWriter& w, unsigned flags, State& state, std::int64_t time_ms, std::int64_t start_ms) {
+  const std::int64_t step = minus(time_ms, state.time_ms);
+  if ((flags & kSameStep) == 0) w.zigzag(step);
+  if ((flags & kSameStart) == 0) w.zigzag(minus(start_ms, state.start_ms));
+  state.time_ms = time_ms;
+  state.step = step;
+  state.start_ms = start_ms;
+}
+
+template <typename State>
+void read_row(ByteReader& r, State& state, bool classic) {
+  const unsigned flags = r.u8();
+  if ((flags & kSameStep) == 0) state.step = r.zigzag();
+  if ((flags & kSameStart) == 0) state.start_ms = plus(state.start_ms, r.zigzag());
+  state.time_ms = plus(state.time_ms, state.step);
+  if (classic) {
+    std::uint64_t before = 0;
+    for (const auto n : state.counts) before += n;
+    read_counts(r, static_cast<Counts>(flags >> kCountsShift & 3u), state.counts);
+    std::uint64_t after = 0;
+    for (const auto n : state.counts) after += n;
+    state.count += after - before;
+    if ((flags & kRest) != 0) state.count += static_cast<std::uint64_t>(r.zigzag());
+    state.stale = (flags & kStale) != 0;
+  }
+  state.value = read_value(r, static_cast<Value>(flags >> kValueShift & 3u), state.value);
+}
+
+} // namespace
+
+std::int64_t OpenRun::first_ms() const { return exponential_ ? exponential_->front().time_ms : frames_.front().first_ms; }
+std::int64_t OpenRun::last_ms() const { return exponential_ ? exponential_->back().time_ms : last_.time_ms; }
+
+std::size_t OpenRun::end_of(std::size_t frame) const { return frame + 1 < frames_.size() ? frames_[frame + 1].begin : bytes_.size(); }
+
+void OpenRun::write_row(const FloatSample& sample) {
+  ByteWriter w(bytes_);
+  const Value kind = value_kind(last_.value, sample.value);
+  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | static_cast<unsigned>(kind) << kValueShift;
+  w.u8(static_cast<std::uint8_t>(flags));
+  write_times(w, flags, last_, sample.time_ms, sample.start_ms);
+  write_value(w, kind, last_.value, sample.value);
+  last_.value = sample.value;
+}
+
+void OpenRun::write_row(const ClassicSample& sample) {
+  ByteWriter w(bytes_);
+  const auto& counts = sample.value.counts;
+  std::uint64_t grown = 0;
+  for (std::size_t i = 0; i < counts.size(); ++i) grown += counts[i] - last_.counts[i];
+  const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);
+  const Value kind = value_kind(last_.value, sample.value.sum);
+  const Counts shape = counts_kind(last_.counts, counts);
+  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | (sample.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
+                         static_cast<unsigned>(kind) << kValueShift | static_cast<unsigned>(shape) << kCountsShift;
+  w.u8(static_cast<std::uint8_t>(flags));
+  write_times(w, flags, last_, sample.time_ms, sample.start_ms);
+  write_counts(w, shape, last_.counts, counts);
+  if (rest != 0) w.zigzag(rest);
+  write_value(w, kind, last_.value, sample.value.sum);
+  last_.value = sample.value.sum;
+  last_.count = sample.value.count;
+  last_.counts = counts;
+  last_.stale = sample.stale;
+}
+
+template <typename S>
+void OpenRun::append(const S& sample) {
+  constexpr bool kClassic = std::is_same_v<S, ClassicSample>;
+  bool fresh = frames_.empty() || frames_.back().rows == kFrameRows;
+  BucketBounds bounds;
+  if constexpr (kClassic) {
+    bounds = sample.value.bounds ? sample.value.bounds : std::make_shared<const std::vector<double>>();
+    if (!frames_.empty() && same_bounds(frames_.back().bounds, bounds)) bounds = frames_.back().bounds;
+    fresh = fresh || frames_.back().bounds != bounds || last_.counts.size() != sample.value.counts.size();
+  }
+  if (fresh) {
+    frames_.push_back({bytes_.size(), sample.time_ms, 0, 0, std::move(bounds)});
+    last_ = {};
+    if constexpr (kClassic) last_.counts.assign(sample.value.counts.size(), 0);
+  }
+  write_row(sample);
+  frames_.back().last_ms = sample.time_ms;
+  ++frames_.back().rows;
+  ++count_;
+}
+
+bool OpenRun::upsert(const Sample& sample) {
+  if (const auto* exponential = std::get_if<ExponentialSample>(&sample)) {
+    if (!exponential_) exponential_ = std::make_unique<std::vector<ExponentialSample>>();
+    const auto at = std::ranges::lower_bound(*exponential_, exponential->time_ms, {}, &ExponentialSample::time_ms);
+    if (at == exponential_->end() || at->time_ms != exponential->time_ms) {
+      exponential_->insert(at, *exponential);
+      return true;
+    }
+    *at = *exponential;
+    return false;
+  }
+  if (empty() || time_of(sample) > last_.time_ms) {
+    if (const auto* number = std::get_if<FloatSample>(&sample)) {
+      append(*number);
+    } else {
+      append(std::get<ClassicSample>(sample));
+    }
+    return true;
+  }
+  SampleRun all = slice(INT64_MIN, INT64_MAX);
+  const bool added = all.upsert(sample);
+  rebuild(all);
+  return added;
+}
+
+void OpenRun::rebuild(const SampleRun& run) {
+  bytes_.clear();
+  frames_.clear();
+  last_ = {};
+  count_ = 0;
+  for (const auto& sample : run.floats) append(sample);
+  for (const auto& sample : run.classic) append(sample);
+  bytes_.shrink_to_fit();
+  frames_.shrink_to_fit();
+}
+
+template <typename F>
+void OpenRun::each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const {
+  auto frame = std::ranges::lower_bound(frames_, from_ms, {}, &Frame::last_ms);
+  for (; frame != frames_.end() && frame->first_ms <= to_ms; ++frame) {
+    const std::size_t end = end_of(static_cast<std::size_t>(frame - frames_.begin()));
+    ByteReader r(std::string_view(bytes_).substr(frame->begin, end - frame->begin));
+    State state;
+    const bool classic = frame->bounds != nullptr;
+    if (classic) state.counts.assign(frame->bounds->size() + 1, 0);
+    for (std::uint32_t i = 0; i < frame->rows; ++i) {
+      read_row(r, state, classic);
+      if (state.time_ms > to_ms) return;
+      if (state.time_ms >= from_ms) visit(*frame, state);
+    }
+  }
+}
+
+void OpenRun::emit(const Frame& frame, const State& state, SampleRun& out) {
+  if (frame.bounds == nullptr) {
+    out.floats.push_back({state.time_ms, state.start_ms, state.value});
+  } else {
+    out.classic.push_back({state.time_ms, state.start_ms, state.stale, {frame.bounds, state.counts, state.count, state.value}});
+  }
+}
+
+std::size_t OpenRun::count(std::int64_t from_ms, std::int64_t to_ms) const {
+  if (from_ms > to_ms) return 0;
+  std::size_t out = 0;
+  if (exponential_) {
+    for (const auto& sample : *exponential_) out += sample.time_ms >= from_ms && sample.time_ms <= to_ms ? 1u : 0u;
+    return out;
+  }
+  for (const auto& frame : frames_) {
+    if (frame.first_ms >= from_ms && frame.last_ms <= to_ms) {
+      out += frame.rows;
+    } else if (frame.last_ms >= from_ms && frame.first_ms <= to_ms) {
+      each(std::max(from_ms, frame.first_ms), std::min(to_ms, frame.last_ms), [&](const Frame&, const State&) { ++out; });
+    }
+  }
+  return out;
+}
+
+SampleRun OpenRun::slice(std::int64_t from_ms, std::int64_t to_ms) const {
+  SampleRun out;
+  if (from_ms > to_ms) return out;
+  if (exponential_) {
+    for (const auto& sample : *exponential_) {
+      if (sample.time_ms >= from_ms && sample.time_ms <= to_ms) out.exponential.push_back(sample);
+    }
+    return out;
+  }
+  each(from_ms, to_ms, [&](const Frame& frame, const State& state) { emit(frame, state, out); });
+  return out;
+}
+
+bool OpenRun::contains(const Sample& sample) const {
+  if (empty() || time_of(sample) > last_ms()) return false;
+  return slice(time_of(sample), time_of(sample)).contains(sample);
+}
+
+std::optional<Sample> OpenRun::last_value() const {
+  for (std::int64_t until = empty() ? 0 : last_ms(); !empty() && until >= first_ms();) {
+    // Frame by frame from the end: markers are rare.
+    std::int64_t from = first_ms();
+    for (const auto& frame : frames_) {
+      if (frame.first_ms <= until) from = frame.first_ms;
+    }
+    const SampleRun run = slice(from, until);
+    std::optional<Sample> found;
+    with_all(run, [&](const auto& samples) {
+      for (const auto& one : samples) {
+        if (!is_stale(Sample(one))) found = one;
+      }
+    });
+    if (found || from == first_ms()) return found;
+    until = from - 1;
+  }
+  return std::nullopt;
+}
+
+void OpenRun::drop_before(std::int64_t time_ms) {
+  if (exponential_) {
+    std::erase_if(*exponential_, [&](const ExponentialSample& s) { return s.time_ms < time_ms; });
+    return;
+  }
+  if (!empty() && first_ms() < time_ms) rebuild(slice(time_ms, INT64_MAX));
+}
+
+std::size_t OpenRun::memory() const {
+  return bytes_.capacity() + frames_.capacity() * sizeof(Frame) + last_.counts.capacity() * sizeof(std::uint64_t) +
+         (exponential_ ? exponential_->capacity() * sizeof(ExponentialSample) : 0);
+}
+
+} // namespace coalmine::store

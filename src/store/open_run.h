@@ -1,0 +1,84 @@
+// The samples of one series that are not in a chunk yet, packed as they come.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "store/samples.h"
+
+namespace coalmine::store {
+
+// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended as a
+// few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is nobody
+// else's business:
+//
+// rows    = *frame ; frames of at most kFrameRows rows, each on its own, against a state of zeros
+// float   = flags [step:zigzag] [start:zigzag] [delta:zigzag / f64]
+// classic = flags [step:zigzag] [start:zigzag] counts [rest:zigzag] [delta:zigzag / f64]
+// flags   : 1 step as before, 2 start as before, 4 stale (classic), 8 with rest; two bits each for the value or sum (unchanged,
+//           whole-number delta, as it is) and for the counts (unchanged, nibbles, octets, zigzag)
+// step = time - time before, start = start - start before, counts = increase of each bucket, rest = increase of the count beyond
+// that of the buckets.
+// Exponential histograms are kept as they are.
+class OpenRun {
+ public:
+  std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
+  bool empty() const { return size() == 0; }
+  std::int64_t first_ms() const; // of a non-empty run
+  std::int64_t last_ms() const;
+
+  // A sample at the same millisecond is replaced. True when there was none before.
+  bool upsert(const Sample& sample);
+  // The very sample is already here.
+  bool contains(const Sample& sample) const;
+
+  std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
+  SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
+  // The newest sample that is not a staleness marker.
+  std::optional<Sample> last_value() const;
+  void drop_before(std::int64_t time_ms);
+
+  // Heap bytes, roughly.
+  std::size_t memory() const;
+
+ private:
+  struct State {
+    std::int64_t time_ms = 0;
+    std::int64_t step = 0;
+    std::int64_t start_ms = 0;
+    double value = 0; // or the sum
+    std::uint64_t count = 0;
+    std::vector<std::uint64_t> counts;
+    bool stale = false;
+  };
+  struct Frame {
+    std::size_t begin = 0; // in bytes_
+    std::int64_t first_ms = 0;
+    std::int64_t last_ms = 0;
+    std::uint32_t rows = 0;
+    BucketBounds bounds; // of a classic histogram
+  };
+
+  template <typename S>
+  void append(const S& sample);
+  void write_row(const FloatSample& sample);
+  void write_row(const ClassicSample& sample);
+  template <typename F>
+  void each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const;
+  std::size_t end_of(std::size_t frame) const;
+  bool is_classic() const { return !frames_.empty() && frames_.front().bounds != nullptr; }
+  void rebuild(const SampleRun& run);
+  static void emit(const Frame& frame, const State& state, SampleRun& out);
+
+  std::string bytes_;
+  std::vector<Frame> frames_;
+  State last_; // of the last frame
+  std::uint32_t count_ = 0;
+  std::unique_ptr<std::vector<ExponentialSample>> exponential_;
+};
+
+} // namespace coalmine::store
