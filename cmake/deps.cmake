@@ -19,6 +19,7 @@ pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET libxxhash)
 # Not under the prefix "zstd": RocksDB's own find module keeps its results under that name, and a second configure would fail.
 pkg_check_modules(libzstd REQUIRED IMPORTED_TARGET libzstd)
 add_library(PkgConfig::zstd ALIAS PkgConfig::libzstd)
+pkg_check_modules(jemalloc REQUIRED IMPORTED_TARGET jemalloc)
 pkg_check_modules(libdeflate REQUIRED IMPORTED_TARGET libdeflate)
 
 # What each room needs from outside.
