@@ -202,15 +202,19 @@ struct SequentialOptions {
   bool strict = false;
   bool restarts = true;                              // half of the bet on regressions that begin later
   double warm_up_margin = 0.05;                      // an error rate's margin is at least this while a canary instance warms up
-  std::vector<double> next_weights = {0.25, 0.5, 1}; // that steps lead to: their harm margins are kept
-  double planned_minutes = 35;                       // of all steps, and the canary's mean share in them: what traffic can decide
-  double planned_share = 0.3;
-  double min_route_requests = 100;
+  // The steps ahead: their harm margins are kept, and they tell what traffic can decide. The last leads to all of the traffic.
+  struct PlannedStep {
+    double weight = 0;
+    double minutes = 0;
+  };
+  std::vector<PlannedStep> plan = {{0.05, 10}, {0.25, 10}, {0.5, 15}};
 };
 SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
-// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more.
-Margin default_error_margin(double stable_rate);
+// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the plan's
+// traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is widened to what
+// can be shown, up to 0.5 points or 35 % of the rate.
+Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan = {}, double rps = 0, double phi = 1);
 
 } // namespace coalmine::judge

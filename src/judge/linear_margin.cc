@@ -71,22 +71,26 @@ ExcessProcess::Slope ExcessProcess::log_sum_at(double delta) const {
   return {top + std::log(sum), weighted / sum};
 }
 
+double SafetyProcess::gain_of(const Cell& cell, double bet) const {
+  double gain = 0;
+  if (cell.x1 > 0) gain += bet > 0 ? cell.x1 * std::log(bet) : -kInfinity;
+  if (cell.x0 > 0) gain += cell.x0 * std::log1p(r0_ * (cell.n1 / cell.n0) * (1 - bet));
+  return gain;
+}
+
 void SafetyProcess::add(const Cell& cell, double phi) {
   if (!usable(cell) || !(phi >= 1) || !(cell.n1 > 0) || !(cell.n0 > 0)) return;
-  for (std::size_t i = 0; i < kShrinkBets.size(); ++i) {
-    const double bet = kShrinkBets[i];
-    double gain = 0;
-    if (cell.x1 > 0) gain += bet > 0 ? cell.x1 * std::log(bet) : -kInfinity;
-    if (cell.x0 > 0) gain += cell.x0 * std::log1p(r0_ * (cell.n1 / cell.n0) * (1 - bet));
-    sums_.gain[i] += gain / phi;
-  }
+  for (std::size_t i = 0; i < kShrinkBets.size(); ++i) sums_.gain[i] += gain_of(cell, kShrinkBets[i]) / phi;
+  if (bet_ >= 0) sums_.own_gain += gain_of(cell, bet_) / phi;
   sums_.requests += cell.n1 / phi;
 }
 
 double SafetyProcess::log_e(double delta) const {
   std::array<double, kShrinkBets.size()> terms;
   for (std::size_t i = 0; i < terms.size(); ++i) terms[i] = sums_.gain[i] + (1 - kShrinkBets[i]) * sums_.requests * delta;
-  return log_mean_exp(terms);
+  if (bet_ < 0) return log_mean_exp(terms);
+  const double both[] = {std::log(0.25) + log_mean_exp(terms), std::log(0.75) + sums_.own_gain + (1 - bet_) * sums_.requests * delta};
+  return log_sum_exp(both);
 }
 
 double difference_lower(const ExcessProcess& process, double bar) {

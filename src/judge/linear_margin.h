@@ -59,19 +59,26 @@ class ExcessProcess {
 class SafetyProcess {
  public:
   explicit SafetyProcess(double r0 = 1) : r0_(r0) {}
+  // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets: with bet = p / (r0 p + delta) for a
+  // rate p known from the past, evidence grows as fast as it can while the rate stays what it was.
+  SafetyProcess(double r0, double bet) : r0_(r0), bet_(bet) {}
   void add(const Cell& cell, double phi = 1);
   double log_e(double delta = 0) const;
 
   struct Sums {
     std::array<double, kShrinkBets.size()> gain{}; // minus infinity after the first bad event for the bet 0
     double requests = 0;                           // of the canary, divided by phi
+    double own_gain = 0;                           // of the caller's bet
   };
   const Sums& sums() const { return sums_; }
   void restore(const Sums& sums) { sums_ = sums; }
   double r0() const { return r0_; }
 
  private:
+  double gain_of(const Cell& cell, double bet) const;
+
   double r0_;
+  double bet_ = -1; // negative: none
   Sums sums_;
 };
 

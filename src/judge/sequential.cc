@@ -26,12 +26,11 @@ Cell cell_of(const CellRoute& c) {
           c.stable.requests};
 }
 
-std::vector<double> scales(const std::vector<double>& next_weights) {
-  std::vector<double> out;
-  for (const double w : next_weights) {
-    if (w > 0 && w <= 1) out.push_back(1 / w);
+std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& plan) {
+  std::vector<double> out = {1};
+  for (std::size_t i = 1; i < plan.size(); ++i) {
+    if (plan[i].weight > 0 && plan[i].weight <= 1) out.push_back(1 / plan[i].weight);
   }
-  out.push_back(1);
   std::ranges::sort(out);
   out.erase(std::ranges::unique(out).begin(), out.end());
   constexpr std::size_t kMost = 8; // the strictest ones are kept: a missing one is judged by the next stricter
@@ -39,12 +38,33 @@ std::vector<double> scales(const std::vector<double>& next_weights) {
   return out;
 }
 
+// Whether an equal canary passes every step of the plan in one and a half times its minutes, nineteen times out of twenty: the expected
+// evidence reaches kNatsToPass.
+bool plan_can_show(double rate, double margin, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
+  constexpr double kNatsToPass = 9.5; // ln 20 for alpha, the stake on other bets, and chance
+  double requests = 0;
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const double next = i + 1 < plan.size() ? plan[i + 1].weight : 1;
+    const double harm = margin / next;
+    requests += plan[i].weight * rps * 60 * plan[i].minutes;
+    const double growth = rate > 0 ? harm - rate * std::log1p(harm / rate) : harm;
+    if (1.5 * requests * growth / phi < kNatsToPass) return false;
+  }
+  return true;
+}
+
 } // namespace
 
-Margin default_error_margin(double stable_rate) {
-  const double points = std::clamp(stable_rate / 2, 0.002, 0.005);
-  if (0.2 * stable_rate > points) return {Margin::Unit::percent, 0.2};
-  return {Margin::Unit::points, std::round(points * 1e4) / 1e4}; // as people read it: hundredths of a point
+Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
+  const double usual = std::max(std::clamp(stable_rate / 2, 0.002, 0.005), 0.2 * stable_rate);
+  const double most = std::max(0.005, 0.35 * stable_rate);
+  double margin = usual;
+  constexpr double kStep = 0.0005;
+  if (rps > 0) {
+    while (margin < most && !plan_can_show(stable_rate, margin, plan, rps, phi)) margin = std::min(most, margin + kStep);
+  }
+  if (margin > 0.005) return {Margin::Unit::percent, std::round(margin / stable_rate * 100) / 100};
+  return {Margin::Unit::points, std::round(margin * 1e4) / 1e4}; // as people read it: hundredths of a point
 }
 
 SequentialOptions sequential_defaults() {
@@ -72,7 +92,7 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
 }
 
 SequentialJudge::SequentialJudge(SequentialOptions options)
-    : options_(std::move(options)), harms_(scales(options_.next_weights)) {
+    : options_(std::move(options)), harms_(scales(options_.plan)) {
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
@@ -101,7 +121,6 @@ LineOptions SequentialJudge::line_options(bool whole) const {
   } else {
     out.plan = {kRouteStarts, kRouteStakes};
   }
-  out.alpha_promote = options_.alpha_promote;
   out.strict = options_.strict;
   return out;
 }
@@ -206,7 +225,8 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   begun_ = true;
   if (rate_signal_ && options_.signals[*rate_signal_].automatic) {
     // A rate from few requests is taken with a grain of salt: half an error more.
-    margin_ = default_error_margin((past_.errors + 0.5) / (past_.requests + 1));
+    const double rps = past_.minutes > 0 ? past_.requests / past_.minutes / 60 : 0;
+    margin_ = default_error_margin((past_.errors + 0.5) / (past_.requests + 1), options_.plan, rps, errors_.phi());
   }
   const double canary = service_.canary, stable = service_.stable;
   service_ = make_scope(past_, true, 1);

@@ -14,6 +14,13 @@ const auto kHarm = [](const auto& process) { return process.log_e(); };
 // A limit is a margin over a stable arm that is known to have no bad events: then n0 goes to infinity and x0 is 0.
 Cell against_known_zero(const Cell& cell) { return {cell.x1, cell.n1, 0, 1e15}; }
 
+// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad event would end it.
+SafetyProcess safety_with(const LinearMargin& harm, double rate) {
+  const double null = harm.at(rate);
+  if (!(rate >= 0) || !(null > rate)) return SafetyProcess(harm.r0);
+  return SafetyProcess(harm.r0, std::clamp(rate / null, 0.02, 0.98));
+}
+
 // Where a convex function that falls from the left reaches 0; from: a point left of it.
 template <typename F>
 double falling_root(F&& f, double from, double to) {
@@ -51,7 +58,8 @@ RateLine::RateLine(const LineOptions& options, const LinearMargin& margin, std::
       totals_(options.plan, TotalsProcess()) {
   if (strict_ && margin_.r0 != 1) beyond_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(margin_.r0));
   if (exact_) bernoulli_ = Epochs<BernoulliProcess>(options.plan, BernoulliProcess(past_bad, past_requests));
-  for (const auto& harm : harms_) safety_.emplace_back(harm.r0);
+  past_rate_ = past_requests > 0 ? past_bad / past_requests : 0;
+  for (const auto& harm : harms_) safety_.push_back(safety_with(harm, past_rate_));
 }
 
 void RateLine::add(const Cell& cell, double phi, double minute) {
@@ -126,20 +134,25 @@ std::optional<Interval> RateLine::difference(double bar_low, double bar_high) co
   return out;
 }
 
-TailLine::TailLine(const LineOptions& options, const Buckets& past, std::vector<double> boundaries, std::vector<Mark> marks)
-    : boundaries_(std::move(boundaries)), marks_(std::move(marks)), strict_(options.strict) {
-  if (boundaries_.size() > kMaxBoundaries) boundaries_.resize(kMaxBoundaries);
+TailLine::TailLine(const LineOptions& options, const Buckets& past, std::vector<double> boundaries, std::vector<Mark> marks) {
+  std::vector<double> rates;
   const double total = past.empty() ? 0 : past.total();
-  for (const double boundary : boundaries_) {
-    const double above = tail_count(past.bounds_ms, past.counts, boundary).value_or(0);
-    if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(above, total));
+  for (const double b : boundaries) rates.push_back(total > 0 ? tail_count(past.bounds_ms, past.counts, b).value_or(0) / total : 0);
+  *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(rates), total);
+}
+
+TailLine::TailLine(const LineOptions& options, std::vector<double> boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
+                   double past_total)
+    : boundaries_(std::move(boundaries)), marks_(std::move(marks)), strict_(options.strict), past_rates_(std::move(past_rates)) {
+  for (std::size_t i = 0; i < boundaries_.size(); ++i) {
+    if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(past_rates_[i] * past_total, past_total));
     totals_.emplace_back(options.plan, TotalsProcess());
   }
   for (const auto& mark : marks_) {
     if (strict_) beyond_.emplace_back(options.plan, ExcessProcess(mark.allowed_ratio));
     over_limit_.emplace_back();
     auto& list = safety_.emplace_back();
-    for (const double ratio : mark.harms) list.emplace_back(ratio);
+    for (const double ratio : mark.harms) list.push_back(safety_with({ratio, 0}, past_rates_[mark.boundary]));
   }
 }
 

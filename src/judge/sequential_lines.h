@@ -33,7 +33,6 @@ struct TotalsProcess {
 // Shared by all lines of a judge.
 struct LineOptions {
   EpochPlan plan;
-  double alpha_promote = 0.05;
   bool strict = false;
 };
 
@@ -73,6 +72,7 @@ class RateLine {
   Epochs<BernoulliProcess> bernoulli_; // exact
   Epochs<TotalsProcess> totals_;
   std::vector<SafetyProcess> safety_; // one for each harm
+  double past_rate_ = 0;               // what their bets are made from
   SafetyProcess width_;               // r0 = 1, for the interval
   ExcessProcess over_limit_;          // against "at most limit"
 };
@@ -93,6 +93,8 @@ class TailLine {
 
   TailLine() = default;
   TailLine(const LineOptions& options, const Buckets& past, std::vector<double> boundaries, std::vector<Mark> marks);
+  // past_rates: tails in the past; past_total: observations they rest on.
+  TailLine(const LineOptions& options, std::vector<double> boundaries, std::vector<Mark> marks, std::vector<double> past_rates, double past_total);
 
   bool empty() const { return boundaries_.empty(); }
   void add(const CellRoute& counts, double phi, double minute);
@@ -118,6 +120,7 @@ class TailLine {
   std::vector<Epochs<ExcessProcess>> beyond_;      // for each mark; strict rule
   std::vector<Epochs<TotalsProcess>> totals_;      // for each boundary
   std::vector<std::vector<SafetyProcess>> safety_; // for each mark and harm
+  std::vector<double> past_rates_;                 // tails in the past, for each boundary
   std::vector<ExcessProcess> over_limit_;          // for each mark
   Buckets canary_;
   Buckets stable_;

@@ -34,11 +34,13 @@ void read(ByteReader& in, ExcessProcess& p) {
 void write(ByteWriter& out, const SafetyProcess& p) {
   write_all(out, p.sums().gain);
   out.f64(p.sums().requests);
+  out.f64(p.sums().own_gain);
 }
 void read(ByteReader& in, SafetyProcess& p) {
   SafetyProcess::Sums sums;
   read_all(in, sums.gain);
   sums.requests = in.f64();
+  sums.own_gain = in.f64();
   p.restore(sums);
 }
 
@@ -116,6 +118,7 @@ void RateLine::save(ByteWriter& out) const {
   out.u8(exact_ ? 1 : 0);
   out.u8(limit_ ? 1 : 0);
   out.f64(limit_.value_or(0));
+  out.f64(past_rate_);
   write(out, excess_);
   write(out, beyond_);
   write(out, bernoulli_);
@@ -137,9 +140,9 @@ bool RateLine::load(ByteReader& in, const LineOptions& options) {
     h.delta = in.f64();
   }
   const bool exact = in.u8() == 1, limited = in.u8() == 1;
-  const double limit = in.f64();
+  const double limit = in.f64(), past_rate = in.f64();
   if (!in.ok()) return false;
-  *this = RateLine(options, margin, harms, exact, limited ? std::optional(limit) : std::nullopt, 0, 0);
+  *this = RateLine(options, margin, harms, exact, limited ? std::optional(limit) : std::nullopt, past_rate, 1);
   read(in, excess_);
   read(in, beyond_);
   read(in, bernoulli_);
@@ -152,6 +155,7 @@ bool RateLine::load(ByteReader& in, const LineOptions& options) {
 
 void TailLine::save(ByteWriter& out) const {
   write_numbers(out, boundaries_);
+  write_numbers(out, past_rates_);
   out.varint(marks_.size());
   for (const auto& m : marks_) {
     out.varint(m.boundary);
@@ -172,8 +176,9 @@ void TailLine::save(ByteWriter& out) const {
 }
 
 bool TailLine::load(ByteReader& in, const LineOptions& options) {
-  std::vector<double> boundaries;
+  std::vector<double> boundaries, past_rates;
   if (!read_numbers(in, boundaries) || boundaries.size() > kMaxBoundaries) return false;
+  if (!read_numbers(in, past_rates) || past_rates.size() != boundaries.size()) return false;
   const auto n = read_size(in, 50);
   if (n > 50) return false;
   std::vector<Mark> marks(n);
@@ -187,7 +192,7 @@ bool TailLine::load(ByteReader& in, const LineOptions& options) {
     if (m.boundary >= boundaries.size() || limit > boundaries.size()) return false;
   }
   if (!in.ok()) return false;
-  *this = TailLine(options, {}, std::move(boundaries), std::move(marks));
+  *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(past_rates), 0);
   for (auto& p : worse_) read(in, p);
   for (auto& p : beyond_) read(in, p);
   for (auto& p : totals_) read(in, p);

@@ -192,8 +192,10 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
 bool SequentialJudge::holds_promotion(std::size_t index) const {
   const auto& signal = options_.signals[index];
   if (!signal.gate || !signal.if_decidable || !begun_) return signal.gate;
-  const double planned =
-      past_.minutes > 0 ? past_.requests / past_.minutes * options_.planned_minutes * options_.planned_share : 0;
+  double planned = 0; // canary requests
+  for (const auto& step : options_.plan) {
+    if (past_.minutes > 0) planned += past_.requests / past_.minutes * step.minutes * step.weight;
+  }
   double p = 0, null = 0;
   if (signal.kind == SignalKind::error_rate) {
     p = past_.errors / std::max(1.0, past_.requests);
