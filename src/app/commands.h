@@ -47,6 +47,7 @@ int run_serve(const ServeFlags& flags, const CommonFlags& common);
 int run_check(const CheckFlags& flags, const CommonFlags& common);
 int run_version(const CommonFlags& common);
 int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& common);
+int run_vectors(const std::vector<std::string>& files, const CommonFlags& common);
 
 // Runs a command of cli/ against the server that the flags name.
 int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command);

@@ -27,6 +27,7 @@ struct Typed {
   app::DemoOptions demo;
   app::CheckFlags check;
   std::vector<std::string> promql_files;
+  std::vector<std::string> vector_files;
   cli::AnalyzeOptions analyze;
   cli::FailuresOptions failures;
   cli::QueryOptions query;
@@ -143,6 +144,10 @@ void add_local(CLI::App& root, Typed& typed) {
   auto* promql = root.add_subcommand("promql-test", "Run PromQL test files in Prometheus's format");
   promql->add_option("files", typed.promql_files, "Test files")->required();
   promql->callback([&typed] { typed.run = [&typed] { return run_promql_tests(typed.promql_files, typed.common); }; });
+
+  auto* vectors = root.add_subcommand("vectors", "Check the judges against files of golden vectors");
+  vectors->add_option("files", typed.vector_files, "Vectors files")->required();
+  vectors->callback([&typed] { typed.run = [&typed] { return run_vectors(typed.vector_files, typed.common); }; });
 
   auto* version = root.add_subcommand("version", "Print the version");
   version->callback([&typed] { typed.run = [&typed] { return run_version(typed.common); }; });
