@@ -22,8 +22,8 @@ struct CountFeedRequest {
 class CountFeed {
  public:
   virtual ~CountFeed() = default;
-  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock). unavailable: the source cannot be reached;
-  // nothing was added and the next read catches up.
+  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock). unavailable: the source cannot be
+  // reached; nothing was added and the next read catches up.
   virtual Status read(CountGrid& grid, std::int64_t now_ms) = 0;
 };
 
