@@ -30,6 +30,7 @@ set(COALMINE_DEPS_receive simdjson::simdjson PkgConfig::libdeflate ZLIB::ZLIB Pk
 set(COALMINE_DEPS_store RocksDB::rocksdb-shared PkgConfig::re2 PkgConfig::zstd PkgConfig::xxhash)
 set(COALMINE_DEPS_query PkgConfig::re2 fmt::fmt)
 set(COALMINE_DEPS_judge fmt::fmt)
+set(COALMINE_DEPS_remote Boost::json fmt::fmt)
 set(COALMINE_DEPS_rollout SQLite::SQLite3 OpenSSL::Crypto Boost::json)
 set(COALMINE_DEPS_serve Boost::json ZLIB::ZLIB)
 set(COALMINE_DEPS_cli Boost::json)
