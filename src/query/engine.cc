@@ -10,6 +10,7 @@
 #include "query/parser.h"
 #include "query/preprocess.h"
 #include "query/printer.h"
+#include "query/series_matcher.h"
 
 namespace coalmine::query {
 namespace {
@@ -113,7 +114,7 @@ QueryOutcome<std::string> format(std::string_view text, bool experimental) {
 QueryOutcome<std::vector<Matcher>> parse_selector(std::string_view text) {
   auto parsed = parse_metric_selector(text);
   if (!parsed) return std::unexpected(QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
-  return std::move(*parsed);
+  return for_storage(std::move(*parsed));
 }
 
 } // namespace coalmine::query

@@ -93,16 +93,19 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
   EvalMatrix out;
   for (const EvalSeries& source : sources) {
     TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, selector));
+    TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, range_arg, selector));
     if (series.points() == 0) continue;
     TRY_EVAL([[maybe_unused]] bool fits, eval_.charge(series.points()));
-    if (!series.floats.empty()) note_non_counter(source, arg(0).range.start);
+    if (!series.floats.empty()) note_non_counter(source, place(range_arg, subquery != nullptr));
     out.push_back(std::move(series));
   }
   if (is("absent_over_time")) return absent_over_time(std::move(out), range_arg);
   if (eval_.delayed()) return out;
   return merge_same_labels(std::move(out));
 }
+
+// Where annotations point: the first argument. The reference forgets the place of a subquery and points at the start of the text.
+std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const { return subquery && range_arg == 0 ? 0 : arg(0).range.start; }
 
 void CallEvaluator::note_non_counter(const EvalSeries& source, std::size_t pos) {
   if (!is("rate") && !is("increase")) return;
@@ -113,13 +116,13 @@ void CallEvaluator::note_non_counter(const EvalSeries& source, std::size_t pos) 
 }
 
 Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
-                                             const TimeShift& shift, const VectorSelector* selector) {
+                                             const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector) {
   const bool drop = source.drop_name || !(is("last_over_time") || is("first_over_time"));
   EvalSeries out{drop ? eval_.dropped(source.labels) : source.labels, drop, {}, {}};
   std::string error;
   RangeWindow window;
   window.labels = source.labels.get();
-  window.pos = arg(0).range.start;
+  window.pos = place(range_arg, selector == nullptr);
   window.notes = &eval_.notes_;
   window.error = &error;
   window.anchored = selector != nullptr && selector->anchored;

@@ -83,7 +83,7 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
 
 Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
   Selection selection;
-  selection.matchers = node.matchers;
+  selection.matchers = for_storage(node.matchers);
   const std::int64_t before = matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);

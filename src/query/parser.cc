@@ -45,7 +45,10 @@ int binary_level(Tok op) {
 
 } // namespace
 
-std::string ParseError::text() const { return fmt::format("{}:{}: parse error: {}", span.line, span.column, message); }
+std::string ParseError::text() const {
+  if (range.end == 0) return "unknown position: parse error: " + message; // of an empty query
+  return fmt::format("{}:{}: parse error: {}", span.line, span.column, message);
+}
 
 SourceSpan span_of(std::string_view text, TextRange range) {
   SourceSpan out;

@@ -57,7 +57,7 @@ TEST(Printer, CanonicalForm) {
 
 TEST(Parser, Errors) {
   const Pair cases[] = {
-      {"", "1:1: parse error: no expression found in input"},
+      {"", "unknown position: parse error: no expression found in input"},
       {"sum(", "1:5: parse error: unclosed left parenthesis"},
       {"rate(a)", "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector"},
       {"rate(a[5m], 1)", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 2"},
