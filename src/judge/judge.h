@@ -200,8 +200,8 @@ struct SequentialOptions {
   double alpha_rollback = 0.01;
   double alpha_promote = 0.05;
   bool strict = false;
-  bool restarts = true;                              // half of the bet on regressions that begin later
-  double warm_up_margin = 0.05;                      // an error rate's margin is at least this while a canary instance warms up
+  bool restarts = true;         // half of the bet on regressions that begin later
+  double warm_up_margin = 0.05; // an error rate's margin is at least this while a canary instance warms up
   // The steps ahead: their harm margins are kept, and they tell what traffic can decide. The last leads to all of the traffic.
   struct PlannedStep {
     double weight = 0;
@@ -212,9 +212,10 @@ struct SequentialOptions {
 SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
-// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the plan's
-// traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is widened to what
-// can be shown, up to 0.5 points or 35 % of the rate.
-Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan = {}, double rps = 0, double phi = 1);
+// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the
+// plan's traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is
+// widened to what can be shown, up to 0.5 points or 40 % of the rate.
+Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan = {}, double rps = 0,
+                            double phi = 1);
 
 } // namespace coalmine::judge

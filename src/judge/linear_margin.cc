@@ -89,7 +89,8 @@ double SafetyProcess::log_e(double delta) const {
   std::array<double, kShrinkBets.size()> terms;
   for (std::size_t i = 0; i < terms.size(); ++i) terms[i] = sums_.gain[i] + (1 - kShrinkBets[i]) * sums_.requests * delta;
   if (bet_ < 0) return log_mean_exp(terms);
-  const double both[] = {std::log(0.25) + log_mean_exp(terms), std::log(0.75) + sums_.own_gain + (1 - bet_) * sums_.requests * delta};
+  const double both[] = {std::log(0.25) + log_mean_exp(terms),
+                         std::log(0.75) + sums_.own_gain + (1 - bet_) * sums_.requests * delta};
   return log_sum_exp(both);
 }
 

@@ -59,8 +59,8 @@ class ExcessProcess {
 class SafetyProcess {
  public:
   explicit SafetyProcess(double r0 = 1) : r0_(r0) {}
-  // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets: with bet = p / (r0 p + delta) for a
-  // rate p known from the past, evidence grows as fast as it can while the rate stays what it was.
+  // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets: with bet = p / (r0 p + delta)
+  // for a rate p known from the past, evidence grows as fast as it can while the rate stays what it was.
   SafetyProcess(double r0, double bet) : r0_(r0), bet_(bet) {}
   void add(const Cell& cell, double phi = 1);
   double log_e(double delta = 0) const;

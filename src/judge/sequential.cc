@@ -38,10 +38,10 @@ std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& pl
   return out;
 }
 
-// Whether an equal canary passes every step of the plan in one and a half times its minutes, nineteen times out of twenty: the expected
-// evidence reaches kNatsToPass.
+// Whether an equal canary passes every step of the plan in one and a half times its minutes, nineteen times out of twenty: the
+// expected evidence reaches kNatsToPass.
 bool plan_can_show(double rate, double margin, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
-  constexpr double kNatsToPass = 9.5; // ln 20 for alpha, the stake on other bets, and chance
+  constexpr double kNatsToPass = 11; // ln 20 for alpha, the stake on other bets, and chance
   double requests = 0;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const double next = i + 1 < plan.size() ? plan[i + 1].weight : 1;
@@ -57,7 +57,7 @@ bool plan_can_show(double rate, double margin, const std::vector<SequentialOptio
 
 Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
   const double usual = std::max(std::clamp(stable_rate / 2, 0.002, 0.005), 0.2 * stable_rate);
-  const double most = std::max(0.005, 0.35 * stable_rate);
+  const double most = std::max(0.005, 0.4 * stable_rate);
   double margin = usual;
   constexpr double kStep = 0.0005;
   if (rps > 0) {
@@ -91,8 +91,7 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
   return std::make_unique<SequentialJudge>(std::move(options));
 }
 
-SequentialJudge::SequentialJudge(SequentialOptions options)
-    : options_(std::move(options)), harms_(scales(options_.plan)) {
+SequentialJudge::SequentialJudge(SequentialOptions options) : options_(std::move(options)), harms_(scales(options_.plan)) {
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
@@ -261,7 +260,8 @@ SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
 
 TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
   if (past.latency.empty() || !(past.latency.total() > 0)) return {};
-  auto boundaries = whole ? choose_boundaries(past.latency, kServiceTails) : choose_boundaries(past.latency, kRouteTails);
+  auto chosen = whole ? choose_boundaries(past.latency, kServiceTails) : choose_boundaries(past.latency, kRouteTails);
+  auto& boundaries = chosen.bounds_ms;
   std::vector<TailLine::Mark> marks;
   for (const auto index : tail_signals_) {
     const auto& signal = options_.signals[index];
@@ -286,7 +286,10 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
       const auto above = std::ranges::lower_bound(past.latency.bounds_ms, *signal.max);
       if (above != past.latency.bounds_ms.end()) {
         const auto known = std::ranges::find(boundaries, *above);
-        if (known == boundaries.end()) boundaries.push_back(*above); // at the end: indexes so far keep their meaning
+        if (known == boundaries.end()) { // at the end: indexes so far keep their meaning
+          boundaries.push_back(*above);
+          chosen.stakes.push_back(0);
+        }
         mark.limit_boundary = static_cast<std::size_t>(std::ranges::find(boundaries, *above) - boundaries.begin());
         mark.limit_share = 1 - signal.quantile;
       }
@@ -294,7 +297,7 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
     marks.push_back(std::move(mark));
   }
   if (marks.empty()) return {};
-  return TailLine(line_options(whole), past.latency, std::move(boundaries), std::move(marks));
+  return TailLine(line_options(whole), past.latency, std::move(chosen), std::move(marks));
 }
 
 // Routes that stable had before share nine tenths of the pool by the square root of their traffic; later ones get a series of

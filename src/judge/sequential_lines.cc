@@ -134,16 +134,22 @@ std::optional<Interval> RateLine::difference(double bar_low, double bar_high) co
   return out;
 }
 
-TailLine::TailLine(const LineOptions& options, const Buckets& past, std::vector<double> boundaries, std::vector<Mark> marks) {
+TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries, std::vector<Mark> marks) {
   std::vector<double> rates;
   const double total = past.empty() ? 0 : past.total();
-  for (const double b : boundaries) rates.push_back(total > 0 ? tail_count(past.bounds_ms, past.counts, b).value_or(0) / total : 0);
+  for (const double b : boundaries.bounds_ms) {
+    rates.push_back(total > 0 ? tail_count(past.bounds_ms, past.counts, b).value_or(0) / total : 0);
+  }
   *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(rates), total);
 }
 
-TailLine::TailLine(const LineOptions& options, std::vector<double> boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
+TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
                    double past_total)
-    : boundaries_(std::move(boundaries)), marks_(std::move(marks)), strict_(options.strict), past_rates_(std::move(past_rates)) {
+    : boundaries_(std::move(boundaries.bounds_ms)),
+      stakes_(std::move(boundaries.stakes)),
+      marks_(std::move(marks)),
+      strict_(options.strict),
+      past_rates_(std::move(past_rates)) {
   for (std::size_t i = 0; i < boundaries_.size(); ++i) {
     if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(past_rates_[i] * past_total, past_total));
     totals_.emplace_back(options.plan, TotalsProcess());
@@ -189,8 +195,10 @@ double TailLine::log_harm(std::size_t mark) const {
   } else if (!worse_.empty()) {
     double terms[kMaxBoundaries];
     std::size_t n = 0;
-    for (const auto& p : worse_) terms[n++] = p.log_e(kHarm);
-    out = log_mean_exp(std::span(terms, n));
+    for (std::size_t i = 0; i < worse_.size(); ++i) {
+      if (stakes_[i] > 0) terms[n++] = std::log(stakes_[i]) + worse_[i].log_e(kHarm);
+    }
+    out = log_sum_exp(std::span(terms, n));
   }
   if (!marks_[mark].limit_boundary) return out;
   const double both[] = {out, over_limit_[mark].log_e(marks_[mark].limit_share)};
@@ -216,11 +224,11 @@ const Totals& TailLine::driver(std::size_t mark) const {
     epoch = beyond_[mark].driver(kHarm);
   } else {
     double most = -kInfinity;
-    for (const auto& p : worse_) {
-      const double log_e = p.log_e(kHarm);
+    for (std::size_t i = 0; i < worse_.size(); ++i) {
+      const double log_e = stakes_[i] > 0 ? std::log(stakes_[i]) + worse_[i].log_e(kHarm) : -kInfinity;
       if (log_e > most) {
         most = log_e;
-        epoch = p.driver(kHarm);
+        epoch = worse_[i].driver(kHarm);
       }
     }
   }

@@ -72,7 +72,7 @@ class RateLine {
   Epochs<BernoulliProcess> bernoulli_; // exact
   Epochs<TotalsProcess> totals_;
   std::vector<SafetyProcess> safety_; // one for each harm
-  double past_rate_ = 0;               // what their bets are made from
+  double past_rate_ = 0;              // what their bets are made from
   SafetyProcess width_;               // r0 = 1, for the interval
   ExcessProcess over_limit_;          // against "at most limit"
 };
@@ -92,9 +92,10 @@ class TailLine {
   };
 
   TailLine() = default;
-  TailLine(const LineOptions& options, const Buckets& past, std::vector<double> boundaries, std::vector<Mark> marks);
+  TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries, std::vector<Mark> marks);
   // past_rates: tails in the past; past_total: observations they rest on.
-  TailLine(const LineOptions& options, std::vector<double> boundaries, std::vector<Mark> marks, std::vector<double> past_rates, double past_total);
+  TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
+           double past_total);
 
   bool empty() const { return boundaries_.empty(); }
   void add(const CellRoute& counts, double phi, double minute);
@@ -114,6 +115,7 @@ class TailLine {
 
  private:
   std::vector<double> boundaries_;
+  std::vector<double> stakes_; // of the boundaries' evidence, 0 for one that only a limit needs
   std::vector<Mark> marks_;
   bool strict_ = false;
   std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule

@@ -155,6 +155,7 @@ bool RateLine::load(ByteReader& in, const LineOptions& options) {
 
 void TailLine::save(ByteWriter& out) const {
   write_numbers(out, boundaries_);
+  write_numbers(out, stakes_);
   write_numbers(out, past_rates_);
   out.varint(marks_.size());
   for (const auto& m : marks_) {
@@ -176,9 +177,11 @@ void TailLine::save(ByteWriter& out) const {
 }
 
 bool TailLine::load(ByteReader& in, const LineOptions& options) {
-  std::vector<double> boundaries, past_rates;
-  if (!read_numbers(in, boundaries) || boundaries.size() > kMaxBoundaries) return false;
-  if (!read_numbers(in, past_rates) || past_rates.size() != boundaries.size()) return false;
+  Boundaries boundaries;
+  std::vector<double> past_rates;
+  if (!read_numbers(in, boundaries.bounds_ms) || boundaries.bounds_ms.size() > kMaxBoundaries) return false;
+  if (!read_numbers(in, boundaries.stakes) || boundaries.stakes.size() != boundaries.bounds_ms.size()) return false;
+  if (!read_numbers(in, past_rates) || past_rates.size() != boundaries.bounds_ms.size()) return false;
   const auto n = read_size(in, 50);
   if (n > 50) return false;
   std::vector<Mark> marks(n);
@@ -189,7 +192,7 @@ bool TailLine::load(ByteReader& in, const LineOptions& options) {
     const auto limit = in.varint();
     if (limit > 0) m.limit_boundary = limit - 1;
     m.limit_share = in.f64();
-    if (m.boundary >= boundaries.size() || limit > boundaries.size()) return false;
+    if (m.boundary >= boundaries.bounds_ms.size() || limit > boundaries.bounds_ms.size()) return false;
   }
   if (!in.ok()) return false;
   *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(past_rates), 0);

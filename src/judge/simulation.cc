@@ -12,7 +12,8 @@
 namespace coalmine::judge {
 namespace {
 
-// Inversion from the mode outwards: expected steps grow with the standard deviation only. up(k): p(k+1)/p(k); down(k): p(k-1)/p(k).
+// Inversion from the mode outwards: expected steps grow with the standard deviation only. up(k): p(k+1)/p(k); down(k):
+// p(k-1)/p(k).
 template <typename Up, typename Down>
 double invert(double u, double mode, double log_p, double most, Up&& up, Down&& down) {
   const double p = std::exp(log_p);
@@ -87,8 +88,7 @@ double SimulationRandom::poisson(double mean) {
   if (!(mean > 0) || !std::isfinite(mean)) return 0;
   const double mode = std::floor(mean);
   const double log_p = mode * std::log(mean) - mean - log_gamma(mode + 1);
-  return invert(
-      uniform(), mode, log_p, 1e15, [&](double k) { return mean / (k + 1); }, [&](double k) { return k / mean; });
+  return invert(uniform(), mode, log_p, 1e15, [&](double k) { return mean / (k + 1); }, [&](double k) { return k / mean; });
 }
 
 double SimulationRandom::binomial(double n, double p) {
@@ -96,10 +96,12 @@ double SimulationRandom::binomial(double n, double p) {
   if (p >= 1) return n;
   if (p > 0.5) return n - binomial(n, 1 - p);
   const double mode = std::floor((n + 1) * p);
-  const double log_p = log_gamma(n + 1) - log_gamma(mode + 1) - log_gamma(n - mode + 1) + mode * std::log(p) + (n - mode) * std::log1p(-p);
+  const double log_p =
+      log_gamma(n + 1) - log_gamma(mode + 1) - log_gamma(n - mode + 1) + mode * std::log(p) + (n - mode) * std::log1p(-p);
   const double odds = p / (1 - p);
   return invert(
-      uniform(), mode, log_p, n, [&](double k) { return (n - k) / (k + 1) * odds; }, [&](double k) { return k / (n - k + 1) / odds; });
+      uniform(), mode, log_p, n, [&](double k) { return (n - k) / (k + 1) * odds; },
+      [&](double k) { return k / (n - k + 1) / odds; });
 }
 
 SimulatedTraffic::SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed)
@@ -123,7 +125,8 @@ std::vector<double> SimulatedTraffic::shares(double factor, double slow_share, d
   return out;
 }
 
-SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double error_rate, const std::vector<double>& bucket_shares) {
+SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double error_rate,
+                                                const std::vector<double>& bucket_shares) {
   Counts out;
   out.requests = random_.poisson(mean_requests);
   const double rate = std::clamp(error_rate, 0.0, 1.0);
@@ -160,7 +163,8 @@ CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
   }
   const double size = changed ? strength : 0;
   const bool other = size > 0 && (change_.latency_factor != 1 || change_.slow_share > 0);
-  const auto own = other ? shares(1 + (change_.latency_factor - 1) * size, change_.slow_share * size, change_.slow_factor) : stable_shares_;
+  const auto own =
+      other ? shares(1 + (change_.latency_factor - 1) * size, change_.slow_share * size, change_.slow_factor) : stable_shares_;
   put(out.canary, draw(requests * weight, (rate + change_.error_rate_added * size) * noise(), own));
   return out;
 }
@@ -217,7 +221,8 @@ std::vector<EvidenceCell> SimulatedTraffic::baseline() {
 
 std::vector<SimulatedStep> usual_steps() { return {{0.05, 10, 100}, {0.25, 10, 100}, {0.50, 15, 100}}; }
 
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps, double extend) {
+SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps,
+                                  double extend) {
   SimulatedRelease out;
   Evidence evidence;
   evidence.cells = traffic.baseline();

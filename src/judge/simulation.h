@@ -1,5 +1,5 @@
-// Releases that never happened: traffic with a known truth, for measuring what a judge decides. Deterministic: the same seed gives the
-// same releases. Pure; one object, one thread. SPDX-License-Identifier: Apache-2.0
+// Releases that never happened: traffic with a known truth, for measuring what a judge decides. Deterministic: the same seed
+// gives the same releases. Pure; one object, one thread. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>
@@ -44,13 +44,13 @@ struct TrafficModel {
 };
 // What is different about the canary, from a minute on.
 struct CanaryChange {
-  double error_rate_added = 0;  // 0.01: one percentage point more
-  double latency_factor = 1;    // all requests
-  double slow_share = 0;        // this share of requests takes slow_factor times as long
+  double error_rate_added = 0; // 0.01: one percentage point more
+  double latency_factor = 1;   // all requests
+  double slow_share = 0;       // this share of requests takes slow_factor times as long
   double slow_factor = 1;
   double from_minute = 0;
-  double ramp_minutes = 0;      // grows from nothing to all of it
-  int only_route = -1;          // one route alone
+  double ramp_minutes = 0; // grows from nothing to all of it
+  int only_route = -1;     // one route alone
 };
 
 // Makes the cells of one release.
@@ -91,12 +91,13 @@ std::vector<SimulatedStep> usual_steps(); // 5% 10m, 25% 10m, 50% 15m
 enum class Outcome { promoted, rolled_back, inconclusive };
 struct SimulatedRelease {
   Outcome outcome = Outcome::inconclusive;
-  double minutes = 0;         // until it ended
+  double minutes = 0; // until it ended
   double canary_requests = 0;
   std::string reason;
 };
 // One release through all steps: each step ends when the judge promotes, or is inconclusive after extend times its minutes.
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps, double extend);
+SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps,
+                                  double extend);
 
 // Shares of many releases, and how long they took.
 struct SimulationSummary {

@@ -80,13 +80,20 @@ std::optional<double> tail_share(const Buckets& buckets, double value_ms) {
   return low * std::pow(high / low, part);
 }
 
-std::vector<double> choose_boundaries(const Buckets& past, std::span<const double> shares) {
-  std::vector<double> out;
+Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares) {
+  Boundaries out;
+  std::vector<double> chosen;
   for (const double share : shares) {
-    if (const auto at = nearest_boundary(past, past.bounds_ms, share)) out.push_back(past.bounds_ms[*at]);
+    if (const auto at = nearest_boundary(past, past.bounds_ms, share)) chosen.push_back(past.bounds_ms[*at]);
   }
-  std::ranges::sort(out);
-  out.erase(std::ranges::unique(out).begin(), out.end());
+  std::ranges::sort(chosen);
+  for (const double b : chosen) {
+    if (out.bounds_ms.empty() || out.bounds_ms.back() != b) {
+      out.bounds_ms.push_back(b);
+      out.stakes.push_back(0);
+    }
+    out.stakes.back() += 1 / static_cast<double>(chosen.size());
+  }
   return out;
 }
 

@@ -28,8 +28,13 @@ std::optional<double> tail_count(std::span<const double> bounds, std::span<const
 // the last boundary.
 std::optional<double> tail_share(const Buckets& buckets, double value_ms);
 
-// Boundaries whose tails in the past are nearest to these shares, ascending, each once.
-std::vector<double> choose_boundaries(const Buckets& past, std::span<const double> shares);
+// Boundaries whose tails in the past are nearest to these shares, ascending, each once; its stake is the part of the shares that
+// it is nearest to.
+struct Boundaries {
+  std::vector<double> bounds_ms;
+  std::vector<double> stakes; // add up to 1
+};
+Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares);
 // The boundary of the given ones whose tail in the past is nearest to share (in logarithms). Nothing without data.
 std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const double> boundaries, double share);
 
