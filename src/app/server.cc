@@ -23,6 +23,7 @@
 #include "query/cohorts.h"
 #include "query/store_queryable.h"
 #include "receive/receiver.h"
+#include "receive/remote_write.h"
 #include "rollout/controller.h"
 #include "store/store.h"
 
@@ -132,6 +133,7 @@ class RunningServer final : public Server {
     options.grpc = options_.otlp_grpc;
     options.http = options_.otlp_http;
     options.bearer_token = options_.otlp_token;
+    remote_write_.emplace(options.limits, *store_, clock_, metrics_);
     TRY_ASSIGN(receiver_, receive::Receiver::start(std::move(options), *store_, clock_, metrics_));
     return {};
   }
@@ -174,11 +176,13 @@ class RunningServer final : public Server {
     options.listen = options_.listen;
     options.operator_token = options_.operator_token;
     options.viewer_token = options_.viewer_token;
+    options.write_token = options_.otlp_token;
     options.insecure = options_.insecure;
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}};
+    deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
@@ -194,6 +198,7 @@ class RunningServer final : public Server {
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
   std::optional<Timer> maintenance_;
+  std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;
   std::optional<AnalysisSpans> spans_;
   std::unique_ptr<rollout::Controller> controller_;

@@ -34,12 +34,14 @@ const kAggregations = ['sum', 'avg', 'min', 'max', 'count', 'group', 'stddev', '
 const kNative = ['histogram_count', 'histogram_sum', 'histogram_avg', 'histogram_stddev', 'histogram_stdvar'];
 
 // world: {metrics: [{name, kind: counter|gauge|classic|native|mixed, labels: {name: [values]}}], features: Set of
-// recent (Prometheus 3), native, experimental, extended, fill, durations, sorted}
+// recent (Prometheus 3), native, experimental, extended, fill, durations, sorted; times, numbers: texts to use}
 export class Generator {
   constructor(rng, world) {
     this.r = rng;
     this.metrics = world.metrics;
     this.has = (feature) => world.features.has(feature);
+    this.times = world.times ?? ['600', '1200', '2000.5']; // behind @
+    this.numbers = world.numbers ?? ['0', '1', '2', '-1', '0.5', '3', '10', '-2.5', '100', '1e3', 'NaN', 'Inf', '-Inf'];
     this.labels = [...new Set(world.metrics.flatMap((m) => Object.keys(m.labels)))];
   }
 
@@ -51,7 +53,7 @@ export class Generator {
 
   number() {
     const { r } = this;
-    return node('s', r.pick(['0', '1', '2', '-1', '0.5', '3', '10', '-2.5', '100', '1e3', 'NaN', 'Inf', '-Inf', String(r.below(1000) / 100), String(r.below(1e6))]));
+    return node('s', r.pick([...this.numbers, String(r.below(1000) / 100), String(r.below(1e6))]));
   }
 
   scalar(depth) {
@@ -90,7 +92,7 @@ export class Generator {
     const { r } = this;
     const out = [];
     if (r.chance(0.12)) out.push({ opt: [' offset ', r.chance(0.3) ? '-' : '', r.pick(['30s', '1m', '5m', '7m', '1h'])] });
-    if (r.chance(0.08)) out.push({ opt: [' @ ', r.pick(['start()', 'end()', '600', '1200', '2000.5'])] });
+    if (r.chance(0.08)) out.push({ opt: [' @ ', r.pick(['start()', 'end()', ...this.times])] });
     return r.chance(0.5) ? out.reverse() : out;
   }
 
