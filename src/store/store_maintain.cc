@@ -40,9 +40,7 @@ Status StoreImpl::seal(std::int64_t now_ms) {
   for (std::size_t begin = 0; begin < ids.size(); begin += kSealSlice) {
     TRY(seal_slice(ids.data() + begin, ids.data() + std::min(ids.size(), begin + kSealSlice), cutoff_ms));
   }
-  TRY(finish_seal(seal_record, cutoff_ms));
-  // What was sealed is compact only once the log files it came in are gone, and a restart need not read them.
-  return database_->flush();
+  return finish_seal(seal_record, cutoff_ms);
 }
 
 Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms) {
