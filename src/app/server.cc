@@ -21,6 +21,7 @@
 #include "base/self_metrics.h"
 #include "net/http_client.h"
 #include "query/cohorts.h"
+#include "query/count_feed.h"
 #include "query/store_queryable.h"
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
@@ -122,6 +123,7 @@ class RunningServer final : public Server {
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     queryable_ = query::make_store_queryable(*store_);
     cohorts_ = query::make_store_cohort_source(*store_);
+    feeds_ = query::make_store_count_feed_source(*store_);
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
       if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
     });
@@ -155,7 +157,7 @@ class RunningServer final : public Server {
 
   Status open_controller() {
     rollout::ControllerDeps deps{.clock = clock_, .cohorts = *cohorts_, .make_router = make_router, .http = *http_, .metrics = metrics_,
-                                 .on_look = {}, .newest_version = {}};
+                                 .on_look = {}, .feeds = feeds_.get(), .newest_version = {}};
     deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
       record({.service = status.service,
               .canary_version = status.canary_version,
@@ -197,6 +199,7 @@ class RunningServer final : public Server {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
+  std::unique_ptr<query::CountFeedSource> feeds_;
   std::optional<Timer> maintenance_;
   std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;

@@ -16,6 +16,7 @@ namespace {
 constexpr std::array<double, 8> kServiceTails = {0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001};
 constexpr std::array<double, 4> kRouteTails = {0.5, 0.1, 0.01, 0.001};
 constexpr double kExactFrom = 0.1;     // rates above: the Bernoulli process
+constexpr double kChooseFrom = 200;    // observations
 constexpr double kRateShare = 4.0 / 7; // of a route's weight that its errors get; latency the rest
 
 double sane(double v) { return std::isfinite(v) && v > 0 ? v : 0; }
@@ -202,9 +203,13 @@ void SequentialJudge::add_dispersion(const EvidenceCell& cell) {
   }
   if (cell.total.bounds_ms == nullptr || !usable(*cell.total.bounds_ms, cell.total.stable.bucket_counts)) return;
   const auto& bounds = *cell.total.bounds_ms;
-  const auto tenth = nearest_boundary(past_.latency, past_.latency.bounds_ms, 0.1);
-  if (!tenth) return;
-  const auto above = tail_count(bounds, cell.total.stable.bucket_counts, past_.latency.bounds_ms[*tenth]);
+  if (!(dispersion_boundary_ > 0)) {
+    // Chosen once: two cells are compared at the same boundary.
+    const auto tenth = nearest_boundary(past_.latency, past_.latency.bounds_ms, 0.1);
+    if (!tenth || past_.latency.total() < kChooseFrom) return;
+    dispersion_boundary_ = past_.latency.bounds_ms[*tenth];
+  }
+  const auto above = tail_count(bounds, cell.total.stable.bucket_counts, dispersion_boundary_);
   if (!above) return;
   double all = 0;
   for (const double n : cell.total.stable.bucket_counts) all += n;

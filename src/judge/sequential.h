@@ -88,7 +88,8 @@ class SequentialJudge final : public Judge {
   double past_root_ = 0; // sum of the square roots of the routes' past traffic
   Dispersion errors_;
   Dispersion tails_;
-  std::vector<Part> previous_; // stable's instances in the cell before, when there was one instance
+  double dispersion_boundary_ = 0; // where tails_ compares; 0: not chosen yet
+  std::vector<Part> previous_;     // stable's instances in the cell before, when there was one instance
   std::optional<Part> previous_tail_;
   Margin margin_; // of the error rate, as shown
   Scope service_;

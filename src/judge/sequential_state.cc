@@ -230,6 +230,7 @@ std::string SequentialJudge::save() const {
     out.f64(d->sums().pearson);
     out.f64(d->sums().degrees);
   }
+  out.f64(dispersion_boundary_);
   // At most one cell waits for its partner.
   out.u8(previous_.empty() ? 0 : 1);
   for (const auto& p : previous_) out.f64(p.bad), out.f64(p.requests);
@@ -305,6 +306,7 @@ Status SequentialJudge::restore(std::string_view bytes) {
     p.requests = in.f64();
     return p;
   };
+  fresh.dispersion_boundary_ = in.f64();
   if (in.u8() == 1) fresh.previous_ = {part()};
   if (in.u8() == 1) fresh.previous_tail_ = part();
   const auto unit = in.u8();
@@ -339,6 +341,7 @@ void SequentialJudge::take(SequentialJudge&& other) {
   past_root_ = other.past_root_;
   errors_ = other.errors_;
   tails_ = other.tails_;
+  dispersion_boundary_ = other.dispersion_boundary_;
   previous_ = std::move(other.previous_);
   previous_tail_ = other.previous_tail_;
   margin_ = other.margin_;
