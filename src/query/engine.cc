@@ -25,7 +25,7 @@ std::unexpected<QueryError> bad_data(std::string message) {
 
 ParseOptions parse_options(bool experimental) { return experimental ? ParseOptions::all() : ParseOptions{}; }
 
-QueryOutcome<ExprPtr> parse(std::string_view text, bool experimental) {
+QueryOutcome<ExprPtr> parse_text(std::string_view text, bool experimental) {
   if (text.size() > kMaxQueryBytes) {
     return bad_data(fmt::format("the query is {} bytes long, at most {} are read; shorten it", text.size(), kMaxQueryBytes));
   }
@@ -64,7 +64,7 @@ QueryResult with_notes(QueryResult result, const Evaluator& evaluator, std::stri
 
 QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, std::int64_t time_ms, const EvalOptions& options,
                                   const Clock& clock) {
-  TRY_EVAL(ExprPtr expr, parse(text, options.experimental));
+  TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, time_ms, time_ms, 0));
   const ValueType type = type_of(*expr);
   QueryResult result;
@@ -93,7 +93,7 @@ QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, st
   if ((end_ms - start_ms) / step_ms > kMaxSteps) {
     return bad_data("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
   }
-  TRY_EVAL(ExprPtr expr, parse(text, options.experimental));
+  TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   const ValueType type = type_of(*expr);
   if (type != ValueType::scalar && type != ValueType::vector) {
     return bad_data(fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
@@ -106,8 +106,10 @@ QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, st
   return with_notes(std::move(result), evaluator, text);
 }
 
+QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental) { return parse_text(text, experimental); }
+
 QueryOutcome<std::string> format(std::string_view text, bool experimental) {
-  TRY_EVAL(const ExprPtr expr, parse(text, experimental));
+  TRY_EVAL(const ExprPtr expr, parse_text(text, experimental));
   return print(*expr);
 }
 

@@ -134,14 +134,15 @@ Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunc
   SlidingWindow<HistogramSample> histograms(source.histograms);
   std::size_t step = 0;
   for (std::int64_t t = frame_.start; t <= frame_.end; t += frame_.step, ++step) {
-    if (eval_.look_due()) {
-      TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    }
     window.step_ms = t;
     window.end_ms = Evaluator::reference(shift, t);
     window.start_ms = window.end_ms - range_ms;
     window.floats = floats.move_to(window.start_ms - before, window.end_ms + after);
     window.histograms = histograms.move_to(window.start_ms - before, window.end_ms + after);
+    // A median of thousands of samples takes far longer than a rate.
+    if (eval_.look_due(1 + window.floats.size() / 4 + window.histograms.size())) {
+      TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
+    }
     if (window.floats.empty() && window.histograms.empty()) continue;
     window.scalars = scalars.at(step);
     VectorPoint point;

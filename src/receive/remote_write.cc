@@ -26,7 +26,7 @@ constexpr auto kDouble = pbf_wire_type::fixed64;
 
 constexpr std::uint64_t kStaleBits = 0x7ff0000000000002;
 constexpr std::int64_t kNsPerMs = 1'000'000;
-constexpr std::size_t kMaxBuckets = 16'384; // of one side of a histogram
+constexpr std::size_t kMaxBuckets = 16'384;  // of one side of a histogram
 constexpr std::size_t kMaxFamilies = 20'000; // whose help is remembered
 constexpr std::size_t kMaxHelp = 1024;
 
@@ -46,7 +46,8 @@ struct Spans {
   std::vector<std::int64_t> deltas;
 };
 
-// Integer histograms as Prometheus sends them: counts as differences from bucket to bucket, buckets numbered by their upper bound.
+// Integer histograms as Prometheus sends them: counts as differences from bucket to bucket, buckets numbered by their upper
+// bound.
 struct WireHistogram {
   std::uint64_t count = 0;
   std::uint64_t zero_count = 0;
@@ -93,7 +94,10 @@ WireHistogram read_histogram(Message message) {
       case tag_and_type(2, kDouble):
       case tag_and_type(7, kDouble):
       case tag_and_type(10, kBytes):
-      case tag_and_type(13, kBytes): out.floats = true; message.skip(); break;
+      case tag_and_type(13, kBytes):
+        out.floats = true;
+        message.skip();
+        break;
       default: message.skip();
     }
   }
@@ -171,15 +175,19 @@ class WriteReader {
       switch (message.tag_and_type()) {
         case tag_and_type(1, kBytes): label(message.get_message(), labels, cut); break;
         case tag_and_type(2, kBytes): points.floats.push_back(sample(message.get_message())); break;
-        case tag_and_type(3, kBytes): ++out_.exemplars; message.skip(); break;
+        case tag_and_type(3, kBytes):
+          ++out_.exemplars;
+          message.skip();
+          break;
         case tag_and_type(4, kBytes): points.histograms.push_back(read_histogram(message.get_message())); break;
         default: message.skip();
       }
     }
     out_.samples += points.size();
     if (cut) {
-      return reject(points.size(), fmt::format("a series has more than {} labels, or a value longer than {} bytes, or text that is not UTF-8",
-                                               limits_.max_attributes, limits_.max_value_bytes));
+      return reject(points.size(),
+                    fmt::format("a series has more than {} labels, or a value longer than {} bytes, or text that is not UTF-8",
+                                limits_.max_attributes, limits_.max_value_bytes));
     }
     Labels all(std::move(labels));
     if (all.metric_name().empty()) return reject(points.size(), "a series has no metric name (label __name__)");
@@ -251,7 +259,8 @@ class WriteReader {
       const bool stale = std::bit_cast<std::uint64_t>(wire.sum) == kStaleBits;
       auto value = stale ? std::optional(ExponentialHistogram{}) : to_exponential(wire);
       if (!time || wire.floats || !value) {
-        reject(1, fmt::format("a histogram of {} cannot be kept: only whole counts in the schemas -4 to 8 are", labels.metric_name()));
+        reject(1, fmt::format("a histogram of {} cannot be kept: only whole counts in the schemas -4 to 8 are",
+                              labels.metric_name()));
         continue;
       }
       out_.batch.points.push_back({series, 0, *time, stale, std::move(*value)});
@@ -276,11 +285,12 @@ class WriteReader {
 
   // Who sent it, as far as labels tell: those that OTLP resources become, else the scrape's job and instance.
   std::shared_ptr<const Resource> resource_of(const Labels& labels) {
-    constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kNames = {{{"service_name", "service.name"},
-                                                                                     {"service_version", "service.version"},
-                                                                                     {"deployment_track", "deployment.track"},
-                                                                                     {"deployment_environment", "deployment.environment"},
-                                                                                     {"instance", "service.instance.id"}}};
+    constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kNames = {
+        {{"service_name", "service.name"},
+         {"service_version", "service.version"},
+         {"deployment_track", "deployment.track"},
+         {"deployment_environment", "deployment.environment"},
+         {"instance", "service.instance.id"}}};
     Attributes attributes;
     std::string key;
     for (const auto& [label, attribute] : kNames) {
@@ -305,7 +315,8 @@ Result<std::string> unsnapped(std::string_view body, std::size_t limit) {
     return fail(ErrorCode::invalid_argument, "the body is not snappy (block format), as remote write has it");
   }
   if (size > limit) {
-    return fail(ErrorCode::resource_exhausted, fmt::format("the body inflates to {} bytes, at most {} are read; send smaller batches", size, limit));
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("the body inflates to {} bytes, at most {} are read; send smaller batches", size, limit));
   }
   std::string out(size, '\0');
   if (!snappy::RawUncompress(body.data(), body.size(), out.data())) {
@@ -365,7 +376,8 @@ net::HttpResponse RemoteWrite::answer(const net::HttpRequest& request) {
   if (!type.starts_with("application/x-protobuf") || type.find("io.prometheus.write.v2") != std::string_view::npos) {
     return plain(415, "send remote write 1.0: Content-Type application/x-protobuf, Content-Encoding snappy");
   }
-  if (const std::string_view encoding = net::header(request.headers, "Content-Encoding"); !encoding.empty() && encoding != "snappy") {
+  if (const std::string_view encoding = net::header(request.headers, "Content-Encoding");
+      !encoding.empty() && encoding != "snappy") {
     return plain(415, "the body must be compressed with snappy");
   }
   auto decoded = read(request);
@@ -381,7 +393,8 @@ net::HttpResponse RemoteWrite::answer(const net::HttpRequest& request) {
   const auto count = [&](std::string_view name, std::string_view help, std::size_t n) {
     if (n > 0) metrics_.counter(name, help, {}).add(static_cast<double>(n));
   };
-  count("coalmine_remote_write_samples_total", "Samples accepted by remote write.", decoded->samples - std::min(decoded->samples, rejected));
+  count("coalmine_remote_write_samples_total", "Samples accepted by remote write.",
+        decoded->samples - std::min(decoded->samples, rejected));
   count("coalmine_remote_write_rejected_total", "Samples of remote write answered as rejected.", rejected);
   count("coalmine_remote_write_exemplars_dropped_total", "Exemplars of remote write, which are not kept.", decoded->exemplars);
   if (rejected == 0) return plain(204, "");
@@ -398,7 +411,10 @@ net::HttpResponse RemoteWrite::handle(const net::HttpRequest& request) {
   } catch (const std::exception& e) { // of a library
     out = plain(500, std::string("reading failed: ") + e.what());
   }
-  metrics_.counter("coalmine_remote_write_requests_total", "Remote write requests by HTTP status.", {{"code", fmt::format("{}", out.status)}}).add();
+  metrics_
+      .counter("coalmine_remote_write_requests_total", "Remote write requests by HTTP status.",
+               {{"code", fmt::format("{}", out.status)}})
+      .add();
   return out;
 }
 

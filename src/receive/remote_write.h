@@ -22,10 +22,10 @@ namespace coalmine::receive {
 // What a WriteRequest said, and what of it is not kept.
 struct WriteDecoded {
   Batch batch;
-  std::size_t samples = 0;             // floats, staleness markers and histograms in the payload
-  std::size_t exemplars = 0;           // read and not kept
-  std::size_t rejected = 0;            // samples of series that cannot be kept
-  std::string reason;                  // of the first of them
+  std::size_t samples = 0;                 // floats, staleness markers and histograms in the payload
+  std::size_t exemplars = 0;               // read and not kept
+  std::size_t rejected = 0;                // samples of series that cannot be kept
+  std::string reason;                      // of the first of them
   std::map<std::string, std::string> help; // metric family -> its help text
 };
 

@@ -17,6 +17,7 @@ namespace {
 
 constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kQueryQueue = 64;
+constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
 constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
 constexpr std::size_t kIngestThreads = 1; // the store has one writer
@@ -41,7 +42,7 @@ class ApiServer final : public Api {
               .remote_write = std::move(deps.remote_write)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
-        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue}),
+        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue, .nice = kQueryNice}),
         commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
         ingest_({.name = "write", .threads = kIngestThreads, .queue_limit = kIngestQueue}),
         quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}
