@@ -248,6 +248,7 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
     }
   };
   return {{"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
+          {"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
           {"telemetry",
            [&yaml, read_endpoint](const YAML::Node& v) { yaml.map(v, "telemetry", {{"endpoint", read_endpoint}}); }}};
 }
