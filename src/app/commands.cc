@@ -26,11 +26,6 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxFileBytes = 1u << 20;
 
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
 // What check found over all files.
 struct Findings {
   std::vector<FileReport> reports;
@@ -84,6 +79,17 @@ Result<std::string> client_token(const ClientFlags& client) {
 
 } // namespace
 
+cli::Output output_of(const CommonFlags& common) {
+  if (common.output == "json") return cli::Output::json;
+  if (common.output == "junit") return cli::Output::junit;
+  return common.output == "github" ? cli::Output::github : cli::Output::text;
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
 bool use_color(int descriptor, const CommonFlags& common) {
   return !common.no_color && environment("NO_COLOR").empty() && environment("TERM") != "dumb" && ::isatty(descriptor) == 1;
 }
@@ -101,7 +107,8 @@ int run_client(const ClientFlags& client, const CommonFlags& common, const std::
   const std::string server = client.server.empty() ? environment("COALMINE_SERVER") : client.server;
   if (!server.empty()) terminal.server = server;
   terminal.token = std::move(*token);
-  terminal.output = common.output == "json" ? cli::Output::json : cli::Output::text;
+  terminal.output = output_of(common);
+  terminal.environment = environment;
   terminal.color = use_color(STDOUT_FILENO, common);
   terminal.interactive = ::isatty(STDOUT_FILENO) == 1 && environment("TERM") != "dumb";
   terminal.quiet = common.quiet;

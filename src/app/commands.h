@@ -14,7 +14,7 @@ namespace coalmine::app {
 
 // Flags that several commands share.
 struct CommonFlags {
-  std::string output = "text"; // text, json
+  std::string output = "text"; // text, json; a verdict also junit, github
   bool no_color = false;
   bool quiet = false;
   std::string log_level = "info";
@@ -64,6 +64,25 @@ struct SimulateFlags {
   std::string table; // reference, defaults
 };
 
+// analyze --source, and what else it needs.
+struct AnalyzeSourceFlags {
+  std::string source; // URL or recording
+  std::string config;
+  std::string at; // end of the window; "": now, or the recording's end
+};
+
+struct ReplayFlags {
+  std::string service;
+  std::string source;
+  std::string config;
+  std::string from = "30d";
+  std::string to;
+  int runs = 200;
+  std::uint64_t seed = 1;
+};
+
+int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed, const CommonFlags& common);
+int run_replay(const ReplayFlags& flags, const CommonFlags& common);
 int run_serve(const ServeFlags& flags, const CommonFlags& common);
 int run_check(const CheckFlags& flags, const CommonFlags& common);
 int run_version(const CommonFlags& common);
@@ -73,6 +92,10 @@ int run_simulate(const SimulateFlags& flags, const CommonFlags& common);
 
 // Runs a command of cli/ against the server that the flags name.
 int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command);
+
+cli::Output output_of(const CommonFlags& common);
+// A variable of the process; "" when it is not set.
+std::string environment(const char* name);
 
 // Colour on this stream: a terminal, and neither --no-color nor NO_COLOR nor TERM=dumb.
 bool use_color(int descriptor, const CommonFlags& common);

@@ -47,7 +47,7 @@ class FileParser {
       const auto& key = entry.first.Scalar();
       has_service |= key == "service";
       has_list |= key == "services";
-      has_server |= key == "server" || key == "telemetry";
+      has_server |= key == "server" || key == "telemetry" || key == "stores";
     }
     if (has_service || !(has_server || has_list)) return service(node, true);
     YamlReader::Keys keys = server_keys(context_, config_.server);

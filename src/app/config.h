@@ -10,11 +10,19 @@
 
 #include "app/diagnostics.h"
 #include "base/result.h"
+#include "remote/prometheus.h"
+#include "remote/request_series.h"
 #include "rollout/spec.h"
 
 namespace coalmine::app {
 
-// The `server:` and `telemetry:` blocks. Empty: not given, so flags and defaults decide. Addresses are as written.
+// `stores: prometheus:` telemetry that is asked of a Prometheus-compatible server instead of the built-in store.
+struct PrometheusStore {
+  remote::PrometheusOptions client;
+  remote::SeriesNames names;
+};
+
+// The `server:`, `telemetry:` and `stores:` blocks. Empty: not given, so flags and defaults decide. Addresses are as written.
 struct ServerConfig {
   std::optional<std::string> listen;
   std::optional<std::string> otlp_grpc;
@@ -28,6 +36,7 @@ struct ServerConfig {
   std::optional<bool> insecure;
   std::vector<std::string> dashboards;
   std::optional<std::string> telemetry_endpoint; // self, off, or a URL
+  std::optional<PrometheusStore> prometheus;     // none: the built-in store
 };
 
 struct Config {

@@ -56,6 +56,21 @@ void read_no_data(const ConfigContext& context, const YAML::Node& node, rollout:
             {"then", check}});
 }
 
+void read_canary_silent(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
+  auto& yaml = context.yaml;
+  const auto action = [&](const YAML::Node& v) {
+    const auto choice = yaml.choice(v, "canary_silent", {"rollback", "pause"});
+    if (choice) spec.on_canary_silent = *choice == "pause" ? rollout::PolicyAction::pause : rollout::PolicyAction::rollback;
+  };
+  if (!node.IsMap()) return action(node);
+  yaml.map(node, "canary_silent",
+           {{"grace",
+             [&](const YAML::Node& v) {
+               spec.canary_silent_grace_ms = yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.canary_silent_grace_ms);
+             }},
+            {"then", action}});
+}
+
 // NAME or [NAME, …]; a name ending in '*' stands for every server of the backend that starts so.
 std::vector<std::string> read_servers(const ConfigContext& context, const YAML::Node& node, std::string_view what) {
   auto names = context.yaml.texts(node, what);
@@ -234,6 +249,11 @@ void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::
        }},
       {"inconclusive", [&](const YAML::Node& v) { read_inconclusive(context, v, spec); }},
       {"no_data", [&](const YAML::Node& v) { read_no_data(context, v, spec); }},
+      {"canary_silent", [&](const YAML::Node& v) { read_canary_silent(context, v, spec); }},
+      {"split",
+       [&](const YAML::Node& v) {
+         if (const auto choice = yaml.choice(v, "split", {"suspend", "ignore"})) spec.guard_split = *choice == "suspend";
+       }},
   };
   yaml.map(node, "policy", keys);
 }

@@ -102,6 +102,11 @@ std::string explain(const rollout::RolloutSpec& spec) {
                        spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time",
                        spec.max_extends == 1 ? "once" : fmt::format("{} times", spec.max_extends));
   }
+  if (spec.router.kind != rollout::RouterSpec::Kind::observe) {
+    out += fmt::format("A canary that is sent requests and reports nothing for {} while stable reports: {}.\n",
+                       duration_text(spec.canary_silent_grace_ms),
+                       spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back" : "pause and call a person");
+  }
   out += fmt::format("No telemetry for {}: pause and call a person. Missing data never promotes.\n", duration_text(spec.no_data_grace_ms));
   out += router_text(spec.router);
   out += notify_text(spec);

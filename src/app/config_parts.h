@@ -22,6 +22,7 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, c
 // The keys `server` and `telemetry`.
 YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server);
 
+void read_stores(const ConfigContext& context, const YAML::Node& node, ServerConfig& server);
 void read_steps(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 
 // `analysis`, `metrics` and `judge` overlap: they are read together. A null node is an absent key.

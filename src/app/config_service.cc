@@ -113,17 +113,6 @@ struct ServiceBlock {
   JudgeNodes judging;
 };
 
-void read_stores(const ConfigContext& context, const YAML::Node& node) {
-  auto& yaml = context.yaml;
-  const auto refuse = [&](std::string_view name) {
-    return [&yaml, name](const YAML::Node& v) {
-      yaml.error(v, fmt::format("stores.{} is not available yet: coalmine reads only the telemetry it receives itself", name),
-                 "remove it and send OTLP to coalmine (ports 4317 and 4318), for example from your Collector");
-    };
-  };
-  yaml.map(node, "stores", {{"prometheus", refuse("prometheus")}, {"tempo", refuse("tempo")}, {"jaeger", refuse("jaeger")}});
-}
-
 YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block) {
   auto& yaml = context.yaml;
   auto& spec = block.spec;
@@ -152,7 +141,6 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
       {"routes", [&](const YAML::Node& v) { read_routes(context, v, spec); }},
       {"router", [&](const YAML::Node& v) { read_router(context, v, spec); }},
       {"notify", [&](const YAML::Node& v) { read_notify(context, v, spec); }},
-      {"stores", [&](const YAML::Node& v) { read_stores(context, v); }},
   };
 }
 
@@ -247,7 +235,8 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       yaml.error(v, fmt::format("telemetry.endpoint is \"{}\"", *text), "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
     }
   };
-  return {{"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
+  return {{"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
+          {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
           {"telemetry",
            [&yaml, read_endpoint](const YAML::Node& v) { yaml.map(v, "telemetry", {{"endpoint", read_endpoint}}); }}};
 }

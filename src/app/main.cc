@@ -30,6 +30,8 @@ struct Typed {
   std::vector<std::string> vector_files;
   app::SimulateFlags simulate;
   cli::AnalyzeOptions analyze;
+  app::AnalyzeSourceFlags analyze_source;
+  app::ReplayFlags replay;
   cli::FailuresOptions failures;
   cli::QueryOptions query;
   cli::StartOptions start;
@@ -82,7 +84,16 @@ void add_questions(CLI::App& root, Typed& typed) {
   analyze->add_option("--canary-version", typed.analyze.canary_version, "service.version of the canary");
   analyze->add_option("--stable-version", typed.analyze.stable_version, "service.version of stable");
   analyze->add_option("--window", typed.analyze.window, "Look back this far (the service's own, 10m)");
-  add_client(*analyze, typed, [&typed](const cli::Terminal& t) { return cli::analyze(t, typed.analyze); });
+  analyze->add_option("--source", typed.analyze_source.source, "Without a server: URL of a Prometheus-compatible one, or a recording's path");
+  analyze->add_option("-c,--config", typed.analyze_source.config, "With --source: config file with the service's margins and stores");
+  analyze->add_option("--at", typed.analyze_source.at, "With --source: end of the window (now; a recording's end)");
+  analyze->callback([&typed] {
+    typed.run = [&typed] {
+      const auto& local = typed.analyze_source;
+      if (!local.source.empty() || !local.config.empty()) return run_analyze_source(local, typed.analyze, typed.common);
+      return run_client(typed.client, typed.common, [&typed](const cli::Terminal& t) { return cli::analyze(t, typed.analyze); });
+    };
+  });
 
   auto* failures = root.add_subcommand("failures", "Failing requests of a version, newest first");
   failures->add_option("service,--service", typed.failures.service, "service.name")->required();
@@ -172,12 +183,23 @@ void add_local(CLI::App& root, Typed& typed) {
   vectors->add_option("files", typed.vector_files, "Vectors files")->required();
   vectors->callback([&typed] { typed.run = [&typed] { return run_vectors(typed.vector_files, typed.common); }; });
 
+  auto* replay = root.add_subcommand("replay", "What a config would have decided about past releases");
+  replay->add_option("service,--service", typed.replay.service, "service.name (the only one of the config)");
+  replay->add_option("--source", typed.replay.source, "URL of a Prometheus-compatible server (a running coalmine is one), or a recording's path");
+  replay->add_option("-c,--config", typed.replay.config, "Config file to judge by");
+  replay->add_option("--from", typed.replay.from, "Beginning: 30d ago, or a time (30d)");
+  replay->add_option("--to", typed.replay.to, "End (now; a recording's end)");
+  replay->add_option("--runs", typed.replay.runs, "Random splits of stable for the rates (200)")->check(CLI::Range(0, 100000));
+  replay->add_option("--seed", typed.replay.seed, "Of the random splits (1)");
+  replay->callback([&typed] { typed.run = [&typed] { return run_replay(typed.replay, typed.common); }; });
+
   auto* version = root.add_subcommand("version", "Print the version");
   version->callback([&typed] { typed.run = [&typed] { return run_version(typed.common); }; });
 }
 
 void add_common(CLI::App& root, Typed& typed) {
-  root.add_option("-o,--output", typed.common.output, "text or json")->check(CLI::IsMember({"text", "json"}));
+  root.add_option("-o,--output", typed.common.output, "text or json; of a verdict also junit or github")
+      ->check(CLI::IsMember({"text", "json", "junit", "github"}));
   root.add_flag("--no-color", typed.common.no_color, "No colour (also NO_COLOR)");
   root.add_flag("-q,--quiet", typed.common.quiet, "Only the result");
   root.add_option("--server", typed.client.server, "Server to talk to (COALMINE_SERVER, else http://127.0.0.1:7070)");

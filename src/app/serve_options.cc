@@ -81,6 +81,7 @@ Result<ServerOptions> server_options(const ServeFlags& flags, const Config& conf
   if (out.data_directory == "memory") {
     return fail(ErrorCode::unimplemented, "--data memory is not available yet; give a directory (write ./memory for one of that name)");
   }
+  out.prometheus = file.prometheus;
   out.telemetry_endpoint = file.telemetry_endpoint.value_or("self");
   out.specs = config.specs;
   return out;

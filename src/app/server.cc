@@ -25,6 +25,8 @@
 #include "query/store_queryable.h"
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
+#include "remote/prometheus.h"
+#include "remote/series_source.h"
 #include "rollout/controller.h"
 #include "store/store.h"
 
@@ -121,9 +123,16 @@ class RunningServer final : public Server {
     options.retention_ms = options_.retention_ms;
     options.retention_bytes = options_.retention_bytes;
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
-    queryable_ = query::make_store_queryable(*store_);
-    cohorts_ = query::make_store_cohort_source(*store_);
-    feeds_ = query::make_store_count_feed_source(*store_);
+    if (options_.prometheus) {
+      TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
+      cohorts_ = remote::make_series_cohort_source(*prometheus, options_.prometheus->names);
+      feeds_ = remote::make_series_count_feed_source(*prometheus, options_.prometheus->names);
+      queryable_ = std::move(prometheus);
+    } else {
+      queryable_ = query::make_store_queryable(*store_);
+      cohorts_ = query::make_store_cohort_source(*store_);
+      feeds_ = query::make_store_count_feed_source(*store_);
+    }
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
       if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
     });
@@ -183,7 +192,7 @@ class RunningServer final : public Server {
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .feeds = feeds_.get()};
     deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };

@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "app/config.h"
 #include "base/result.h"
 #include "net/http_server.h"
 #include "rollout/spec.h"
@@ -28,6 +30,7 @@ struct ServerOptions {
   std::string otlp_token;
   std::vector<serve::Dashboard> dashboards;
   std::vector<rollout::RolloutSpec> specs;
+  std::optional<PrometheusStore> prometheus; // rollouts and pages ask it; the built-in store goes on receiving
   std::string telemetry_endpoint = "self"; // where canary.analysis spans go: self, off, or a URL
 };
 

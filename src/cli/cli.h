@@ -8,6 +8,7 @@
 #include <functional>
 #include <ostream>
 #include <string>
+#include <string_view>
 
 #include "base/clock.h"
 #include "net/http_client.h"
@@ -24,7 +25,7 @@ enum Exit : int {
   kExitUnreachable = 5,  // the server (or its store) cannot be reached
 };
 
-enum class Output { text, json };
+enum class Output { text, json, junit, github };
 
 // How a command sees the world. Tests stand in for each part. One thread; everything must outlive the command.
 struct Terminal {
@@ -36,6 +37,7 @@ struct Terminal {
   std::string server = "http://127.0.0.1:7070";
   std::string token{};                                    // sent as a bearer token when not empty
   Output output = Output::text;
+  std::function<std::string(const char*)> environment{}; // of the process; empty: nothing is set
   bool color = false;
   bool interactive = false;                             // out is a terminal that can be redrawn
   bool quiet = false;                                   // no "Next:" line, no progress
@@ -79,6 +81,14 @@ struct CommandOptions {
   std::string reason{};
   std::string actor{};
 };
+
+// Prints a verdict (the JSON of POST /v1/analyze) in the terminal's form and returns its exit code. On GitHub Actions
+// (GITHUB_ACTIONS=true in env) the job's summary and outputs are written as well, and an annotation where the canary is bad.
+using Environment = std::function<std::string(const char* name)>; // "" when it is not set
+int print_verdict(const Terminal& terminal, const std::string& verdict_json, const std::string& service, const Environment& env);
+
+// A duration as it is typed (10m, 1h30m, 90s, 500ms, 30d), in milliseconds; -1 when it is none.
+std::int64_t parse_duration_text(std::string_view text);
 
 // Each returns the exit code.
 int analyze(const Terminal& terminal, const AnalyzeOptions& options);

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/parse.hpp>
 #include <cmath>
+#include <fstream>
 #include <vector>
 
 #include "cli/cli.h"
@@ -107,10 +109,49 @@ int print_result(const Terminal& terminal, const json::value& answer) {
   return kExitGood;
 }
 
+// Files that a CI system names; without one there is nothing to write.
+void append_file(const std::string& path, const std::string& text) {
+  if (!path.empty()) std::ofstream(path, std::ios::app) << text;
+}
+
 // Seconds with milliseconds, as the Prometheus API wants them.
 std::string seconds(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000, ms % 1000); }
 
 } // namespace
+
+std::int64_t parse_duration_text(std::string_view text) { return parse_typed_duration(text); }
+
+int print_verdict(const Terminal& terminal, const std::string& verdict_json, const std::string& service, const Environment& env) {
+  boost::system::error_code failure;
+  const auto verdict = json::parse(verdict_json, failure);
+  if (failure) {
+    terminal.err << "coalmine: the verdict cannot be read: " << failure.message() << '\n';
+    return kExitUnreachable;
+  }
+  const int exit = exit_for_verdict(verdict);
+  const auto variable = [&](const char* name) { return env ? env(name) : std::string(); };
+  if (variable("GITHUB_ACTIONS") == "true" || terminal.output == Output::github) {
+    append_file(variable("GITHUB_STEP_SUMMARY"), verdict_markdown(verdict));
+    append_file(variable("GITHUB_OUTPUT"), fmt::format("decision={}\n", harmless(text_of(verdict, "decision"))));
+    terminal.err << verdict_annotation(verdict); // workflow commands are read from both streams; the result stays whole
+  }
+  switch (terminal.output) {
+    case Output::json: return print_json(terminal, {verdict, verdict_json}, exit);
+    case Output::junit: terminal.out << verdict_junit(verdict); return exit;
+    case Output::github: terminal.out << verdict_markdown(verdict); return exit;
+    case Output::text: break;
+  }
+  terminal.out << verdict_text(verdict, style_of(terminal));
+  const std::string version = text_of(verdict, "canary_version");
+  if (exit == kExitBad) {
+    next(terminal, fmt::format("coalmine failures {}{}", service, version.empty() ? "" : " --version " + version));
+  } else if (exit == kExitNoData) {
+    next(terminal, fmt::format("coalmine query 'count by (deployment_track, service_version) "
+                               "(http_server_request_total{{service_name=\"{}\"}})'",
+                               service));
+  }
+  return exit;
+}
 
 int analyze(const Terminal& terminal, const AnalyzeOptions& options) {
   if (!options.window.empty() && parse_typed_duration(options.window) <= 0) {
@@ -122,18 +163,7 @@ int analyze(const Terminal& terminal, const AnalyzeOptions& options) {
                             {"stable_version", options.stable_version},
                             {"window", options.window}});
   if (!answer) return report(terminal, answer.error());
-  const int exit = exit_for_verdict(answer->json);
-  if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
-  terminal.out << verdict_text(answer->json, style_of(terminal));
-  const std::string version = text_of(answer->json, "canary_version");
-  if (exit == kExitBad) {
-    next(terminal, fmt::format("coalmine failures {}{}", options.service, version.empty() ? "" : " --version " + version));
-  } else if (exit == kExitNoData) {
-    next(terminal, fmt::format("coalmine query 'count by (deployment_track, service_version) "
-                               "(http_server_request_total{{service_name=\"{}\"}})'",
-                               options.service));
-  }
-  return exit;
+  return print_verdict(terminal, answer->text, options.service, terminal.environment);
 }
 
 int failures(const Terminal& terminal, const FailuresOptions& options) {

@@ -16,6 +16,13 @@ struct Style {
 
 // A verdict as `analyze` prints it: one header line, the reason, a line per metric, the requests.
 std::string verdict_text(const boost::json::value& verdict, const Style& style);
+// The verdict as a JUnit file: a test suite for the service, a case for each metric; a regression fails, what is not decided is skipped,
+// a store that cannot be reached is an error.
+std::string verdict_junit(const boost::json::value& verdict);
+// The verdict as Markdown for a job's summary.
+std::string verdict_markdown(const boost::json::value& verdict);
+// One workflow command of GitHub Actions, or "" when there is nothing to point at.
+std::string verdict_annotation(const boost::json::value& verdict);
 // A rollout as `rollout status` prints it.
 std::string rollout_text(const boost::json::value& rollout, const Style& style);
 // One line of `rollout list` per rollout.

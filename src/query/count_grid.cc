@@ -270,6 +270,31 @@ void CountGrid::weight_changed(std::int64_t from_ms, std::int64_t to_ms, double 
   impl_->changes.push_back({std::min(from_ms, to_ms), std::max(from_ms, to_ms), weight});
 }
 
+void CountGrid::set_weight_changes(std::vector<WeightChange> changes) { impl_->changes = std::move(changes); }
+
+double CountGrid::waiting_requests(Track track) const {
+  impl_->settle();
+  std::array<double, kSources> by_source{};
+  for (const auto& line : impl_->lines) {
+    const auto& instance = impl_->instances[line.instance];
+    if (instance.track != track || line.measure != Measure::requests || impl_->routes[line.route].ignored) continue;
+    for (const auto& piece : line.pieces) by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
+  }
+  if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
+  const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });
+  return it == by_source.end() ? 0 : *it;
+}
+
+std::optional<std::int64_t> CountGrid::newest_ms(Track track) const {
+  impl_->settle();
+  std::optional<std::int64_t> out;
+  for (const auto& instance : impl_->instances) {
+    if (instance.track != track || instance.exports.empty()) continue;
+    if (!out || instance.exports.back() > *out) out = instance.exports.back();
+  }
+  return out;
+}
+
 std::int64_t CountGrid::closed_until_ms() const { return impl_->closed_ms; }
 std::int64_t CountGrid::cell_ms() const { return impl_->cell_ms; }
 

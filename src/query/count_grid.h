@@ -124,6 +124,12 @@ struct GridOptions {
   std::int64_t new_process_ms = 10 * 60'000;
 };
 
+struct WeightChange {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  double weight = -1; // from to_ms on
+};
+
 // Where every request went. counted + pending + late == what the samples added up to since origin.
 struct GridLedger {
   double counted = 0; // in cells handed out, weight_changed ones among them
@@ -146,6 +152,8 @@ class CountGrid {
   // The split moved between these two moments (from the order to the router to its confirmation). The cells they touch are
   // marked. To be told before the cells that it concerns close: pass it before close(). weight: what holds from then on.
   void weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight);
+  // All of them at once, in place of what was told before (a change that was under way has been confirmed by now).
+  void set_weight_changes(std::vector<WeightChange> changes);
   // The cells that can be closed: both tracks' telemetry has passed their end, and their end is not beyond until_ms. A track's
   // telemetry is as far as the least advanced of its instances that are alive; one that misses its export by half an interval
   // does not hold up the rest. In order; each once.
@@ -154,6 +162,8 @@ class CountGrid {
   std::int64_t closed_until_ms() const; // end of the newest closed cell; origin before the first
   std::int64_t cell_ms() const;         // as long as the longest export interval seen on either track, within the limits
   std::optional<std::int64_t> watermark_ms(Track track) const; // telemetry complete up to here; nothing seen: none
+  double waiting_requests(Track track) const; // behind the last closed edge, by the track's best source
+  std::optional<std::int64_t> newest_ms(Track track) const;    // newest sample of any source; nothing seen: none
   // Raw samples from here on may still be wanted by the next add(): what a reader asks the store for.
   std::int64_t needed_from_ms() const;
   GridLedger ledger() const;                                                    // of requests, the chosen source

@@ -250,7 +250,7 @@ void CountGrid::Impl::list_instances(CountCell& cell) {
 }
 
 double CountGrid::Impl::weight_at(std::int64_t time_ms) const {
-  const SplitChange* last = nullptr;
+  const WeightChange* last = nullptr;
   for (const auto& change : changes) {
     if (change.to_ms <= time_ms && (last == nullptr || change.to_ms >= last->to_ms)) last = &change;
   }
@@ -260,7 +260,7 @@ double CountGrid::Impl::weight_at(std::int64_t time_ms) const {
 bool CountGrid::Impl::split_moved(std::int64_t from_ms, std::int64_t to_ms) const {
   // A change that is complete at the cell's first moment belongs to the time before.
   return std::ranges::any_of(changes,
-                             [&](const SplitChange& change) { return change.from_ms < to_ms && change.to_ms > from_ms; });
+                             [&](const WeightChange& change) { return change.from_ms < to_ms && change.to_ms > from_ms; });
 }
 
 // Everything that no later sample can refer to: all but the newest export before the edge.

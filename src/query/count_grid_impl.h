@@ -72,11 +72,6 @@ struct CountGrid::Impl {
     bool own_row = false;
     double requests = 0; // so far
   };
-  struct SplitChange {
-    std::int64_t from_ms = 0;
-    std::int64_t to_ms = 0;
-    double weight = -1;
-  };
   // What a cell is counted by. duration: none when no source has durations on both tracks.
   struct Sources {
     store::Source counts = store::Source::sent;
@@ -127,7 +122,7 @@ struct CountGrid::Impl {
   std::int64_t closed_ms = 0;
   std::int64_t cell_ms = 0;
   std::optional<Sources> chosen; // of the newest closed cell
-  std::vector<SplitChange> changes;
+  std::vector<WeightChange> changes;
   std::deque<ClockState> clocks; // addresses stay
   std::map<std::pair<Track, std::string>, ClockState*> clock_of;
   std::vector<Instance> instances;

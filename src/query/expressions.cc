@@ -12,6 +12,7 @@ namespace {
 
 // An expression of a look has no longer than this; there is another look soon.
 constexpr std::int64_t kDeadlineMs = 10'000;
+constexpr std::int64_t kRangeDeadlineMs = 120'000;
 
 ErrorCode code_of(QueryError::Kind kind) {
   switch (kind) {
@@ -46,6 +47,24 @@ class EngineExpressions final : public ExpressionSource {
     } else {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("'{}' gives neither a number nor an instant vector; a signal needs one of them", promql));
+    }
+    return out;
+  }
+
+  Result<std::vector<Series>> evaluate_range(const std::string& promql, std::int64_t from_ms, std::int64_t to_ms,
+                                             std::int64_t step_ms) const override {
+    EvalOptions options;
+    options.deadline_steady_ms = clock_.steady_ms() + kRangeDeadlineMs;
+    const auto result = range(data_, promql, from_ms, to_ms, step_ms, options, clock_);
+    if (!result) return fail(code_of(result.error().kind), result.error().message);
+    std::vector<Series> out;
+    if (const auto* matrix = std::get_if<Matrix>(&result->value)) {
+      for (const auto& one : matrix->series) {
+        auto& series = out.emplace_back(Series{.labels = one.labels, .floats = {}, .histograms = {}});
+        for (const auto& point : one.points) {
+          if (!point.histogram) series.floats.push_back({point.time_ms, point.value, 0});
+        }
+      }
     }
     return out;
   }

@@ -126,6 +126,15 @@ class HttpPrometheus final : public Prometheus {
     return named(parse_instant(body));
   }
 
+  Result<std::vector<query::Series>> evaluate_range(const std::string& promql, std::int64_t from_ms, std::int64_t to_ms,
+                                                    std::int64_t step_ms) const override {
+    TRY_ASSIGN(const auto body, ask("/api/v1/query_range", {{"query", promql},
+                                                            {"start", seconds_text(from_ms)},
+                                                            {"end", seconds_text(to_ms)},
+                                                            {"step", seconds_text(step_ms)}}));
+    return named(parse_matrix(body));
+  }
+
  private:
   static Form range_form(const query::Selection& selection) {
     Form out = {{"start", seconds_text(selection.from_ms)}, {"end", seconds_text(selection.to_ms)}};

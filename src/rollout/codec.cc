@@ -129,6 +129,7 @@ json::object durable_value(const State& s) {
   o["source_noticed"] = s.source_noticed;
   o["router_noticed"] = s.router_noticed;
   o["regression_noticed"] = s.regression_noticed;
+  o["split_noticed"] = s.split_noticed;
   o["last_decision"] = text(judge::to_string(s.last_decision));
   o["reason"] = text(s.reason);
   o["started_ms"] = s.started_ms;
@@ -148,8 +149,10 @@ json::object look_value(const LookResult& look) {
   o["decision"] = text(judge::to_string(look.judgement.decision));
   o["reason"] = text(look.judgement.reason);
   o["source_error"] = text(look.source_error);
+  o["split_problem"] = text(look.split_problem);
   o["canary_requests"] = look.canary_requests;
   o["stable_requests"] = look.stable_requests;
+  o["stable_rps"] = look.stable_rps;
   o["canary_last_ms"] = look.canary_last_ms;
   o["stable_last_ms"] = look.stable_last_ms;
   return o;
@@ -164,8 +167,10 @@ LookResult look_from(const json::object& o) {
   look.judgement.decision = from_word(get_text(o, "decision"), kDecisions, kWord);
   look.judgement.reason = get_text(o, "reason");
   look.source_error = get_text(o, "source_error");
+  look.split_problem = get_text(o, "split_problem");
   look.canary_requests = get_double(o, "canary_requests");
   look.stable_requests = get_double(o, "stable_requests");
+  look.stable_rps = get_double(o, "stable_rps");
   look.canary_last_ms = get_int(o, "canary_last_ms");
   look.stable_last_ms = get_int(o, "stable_last_ms");
   return look;
@@ -305,6 +310,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.source_noticed = get_bool(*o, "source_noticed");
   s.router_noticed = get_bool(*o, "router_noticed");
   s.regression_noticed = get_bool(*o, "regression_noticed");
+  s.split_noticed = get_bool(*o, "split_noticed");
   s.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
   s.reason = get_text(*o, "reason");
   s.started_ms = get_int(*o, "started_ms");

@@ -160,6 +160,9 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["look_interval_ms"] = spec.look_interval_ms;
   o["on_fail"] = spec.on_fail == PolicyAction::rollback ? "rollback" : spec.on_fail == PolicyAction::pause ? "pause" : "notify";
   o["no_data_grace_ms"] = spec.no_data_grace_ms;
+  o["on_canary_silent"] = spec.on_canary_silent == PolicyAction::rollback ? "rollback" : "pause";
+  o["canary_silent_grace_ms"] = spec.canary_silent_grace_ms;
+  o["guard_split"] = spec.guard_split;
   o["extend_ms"] = spec.extend_ms;
   o["max_extends"] = spec.max_extends;
   o["ignore_routes"] = texts(spec.ignore_routes);
@@ -205,6 +208,10 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
   const auto on_fail = get_text(*o, "on_fail");
   spec.on_fail = on_fail == "pause" ? PolicyAction::pause : on_fail == "notify" ? PolicyAction::notify : PolicyAction::rollback;
   spec.no_data_grace_ms = get_int(*o, "no_data_grace_ms", spec.no_data_grace_ms);
+  // A rollout that began before there was such a policy goes on as it began.
+  spec.on_canary_silent = get_text(*o, "on_canary_silent") == "rollback" ? PolicyAction::rollback : PolicyAction::pause;
+  spec.canary_silent_grace_ms = get_int(*o, "canary_silent_grace_ms", spec.canary_silent_grace_ms);
+  spec.guard_split = get_bool(*o, "guard_split");
   spec.extend_ms = get_int(*o, "extend_ms");
   spec.max_extends = static_cast<int>(get_int(*o, "max_extends", spec.max_extends));
   spec.ignore_routes = texts_from(*o, "ignore_routes");

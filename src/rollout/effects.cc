@@ -105,13 +105,17 @@ void Effects::call_router(const State& state, const effect::CallRouter& call) {
 std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
   auto& slot = judges_[state.id.value];
   // Evidence goes on from step to step; after a look that was given up it is read again from the beginning.
-  const bool keeps = slot != nullptr && slot->feed != nullptr;
+  const bool keeps = slot != nullptr && slot->feed != nullptr && slot->judge->takes_cells();
   const bool whole_again = slot != nullptr && slot->judge->takes_cells() && !keeps; // a window's cells come anew with every look
   if (slot == nullptr || (slot->step != state.step && !keeps) || whole_again || slot->busy) {
+    // The guard of the split goes on with the feed it has; one that a look which was given up may be using is left to it.
+    auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells() ? std::move(slot->feed) : nullptr;
     slot = std::make_shared<JudgeSlot>();
     slot->step = state.step;
     slot->judge = make_step_judge(state);
-    if (slot->judge->takes_cells() && deps_.feeds != nullptr) {
+    slot->feed = std::move(feed);
+    const bool wanted = slot->judge->takes_cells() || guards_split(*state.spec);
+    if (wanted && slot->feed == nullptr && deps_.feeds != nullptr) {
       slot->feed = make_grid_feed(*deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
     }
   }

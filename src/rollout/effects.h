@@ -58,7 +58,7 @@ class Effects final : public EffectSink {
   struct JudgeSlot {
     std::size_t step = 0;
     std::unique_ptr<judge::Judge> judge;
-    std::unique_ptr<EvidenceFeed> feed; // for a judge that takes cells
+    std::unique_ptr<EvidenceFeed> feed; // for a judge that takes cells, and the guard of the split
     std::atomic<bool> busy = false;     // a look that was given up may still be using it
   };
   struct Waiter {

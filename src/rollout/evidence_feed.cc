@@ -15,7 +15,9 @@ judge::CellRoute route_of(const query::RouteTally& row) {
   return {row.route, row.bounds_ms, counts_of(row.canary), counts_of(row.stable)};
 }
 
-judge::EvidenceCell evidence_of(const query::CountCell& cell, std::int64_t begin_ms) {
+} // namespace
+
+judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms) {
   judge::EvidenceCell out;
   out.from_ms = cell.from_ms;
   out.to_ms = cell.to_ms;
@@ -33,6 +35,11 @@ judge::EvidenceCell evidence_of(const query::CountCell& cell, std::int64_t begin
   return out;
 }
 
+namespace {
+
+// A rollout of weeks keeps the newest; nobody asks for totals of longer ago.
+constexpr std::size_t kMaxClosed = 20'000;
+
 class GridFeed final : public EvidenceFeed {
  public:
   GridFeed(const query::CountFeedSource& source, const FeedRequest& request)
@@ -49,7 +56,21 @@ class GridFeed final : public EvidenceFeed {
     }
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
     std::vector<judge::EvidenceCell> out;
-    for (const auto& cell : grid_.close(view.until_ms)) out.push_back(evidence_of(cell, begin));
+    for (const auto& cell : grid_.close(view.until_ms)) {
+      out.push_back(evidence_cell(cell, begin));
+      if (!cell.weight_changed) closed_.push_back({cell.from_ms, {cell.total.canary.requests, cell.total.stable.requests}});
+    }
+    if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
+    return out;
+  }
+
+  FeedTotals totals_since(std::int64_t from_ms) const override {
+    FeedTotals out;
+    for (const auto& cell : closed_) {
+      if (cell.from_ms < from_ms) continue;
+      out.canary += cell.totals.canary;
+      out.stable += cell.totals.stable;
+    }
     return out;
   }
 
@@ -63,7 +84,13 @@ class GridFeed final : public EvidenceFeed {
     return out;
   }
 
+  struct Closed {
+    std::int64_t from_ms = 0;
+    FeedTotals totals;
+  };
+
   query::CountGrid grid_;
+  std::vector<Closed> closed_;
   std::unique_ptr<query::CountFeed> feed_;
   std::size_t told_ = 0;
 };

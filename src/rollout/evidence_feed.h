@@ -28,12 +28,23 @@ struct FeedView {
 };
 FeedView feed_view(const State& state, std::int64_t now_ms);
 
+// Requests of both tracks over some cells.
+struct FeedTotals {
+  double canary = 0;
+  double stable = 0;
+};
+
+// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before, and with 0, it is stable's past.
+judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms);
+
 // Of one rollout; one thread at a time. After a restart everything since the beginning is read again, which gives the same cells.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
   // The cells that closed, in order, each once. unavailable: the store does not answer; the next read catches up.
   virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
+  // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
+  virtual FeedTotals totals_since(std::int64_t from_ms) const = 0;
 };
 
 struct FeedRequest {

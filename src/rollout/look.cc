@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/look.h"
 
+#include <algorithm>
 #include <exception>
 
 #include "rollout/one_shot.h"
+#include "rollout/split_guard.h"
 
 namespace coalmine::rollout {
 
@@ -15,6 +17,8 @@ std::unique_ptr<judge::Judge> make_step_judge(const State& state) {
   return make_judge(spec);
 }
 
+bool guards_split(const RolloutSpec& spec) { return spec.guard_split && spec.router.kind != RouterSpec::Kind::observe; }
+
 LookRequest make_look_request(const State& state, const effect::TakeLook& look) {
   LookRequest out{.spec = state.spec,
                   .canary_version = state.canary_version,
@@ -22,9 +26,25 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look) 
                   .look = look,
                   .view = feed_view(state, look.to_ms),
                   .step = state.steps[state.step].spec,
-                  .next_weight = 1};
+                  .next_weight = 1,
+                  .step_started_ms = state.steps[state.step].started_ms,
+                  .asked_split = 0};
+  if (guards_split(*state.spec) && state.confirmed) out.asked_split = state.weight_confirmed;
   if (state.step + 1 < state.steps.size()) out.next_weight = state.steps[state.step + 1].spec.weight;
   return out;
+}
+
+namespace {
+
+// Suspends the comparison: evidence goes on being gathered, and decides nothing.
+void guard_split(const LookRequest& request, const EvidenceFeed& feed, LookResult& out) {
+  if (!(request.asked_split > 0) || request.step_started_ms == 0) return;
+  const auto totals = feed.totals_since(request.step_started_ms);
+  const auto check = check_split(totals.canary, totals.stable, request.asked_split);
+  if (!check.broken) return;
+  out.split_problem = check.sentence;
+  out.judgement.decision = judge::Decision::keep_watching;
+  out.judgement.reason = check.sentence;
 }
 
 // The cells for a judge that takes them.
@@ -45,6 +65,8 @@ Status add_cells(const LookRequest& request, const query::CohortSource& cohorts,
   return {};
 }
 
+} // namespace
+
 LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge, EvidenceFeed* feed) {
   const auto& spec = request.spec;
   const auto& canary_version = request.canary_version;
@@ -64,12 +86,18 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
     out.stable_requests = evidence.stable.requests;
     if (canary) out.canary_last_ms = canary->last_ms;
     if (stable) out.stable_last_ms = stable->last_ms;
+    out.stable_rps = evidence.stable.requests * 1000 / static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
     evidence.canary_age_minutes = look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells() && evidence.source_error.empty()) {
       if (const auto cells = add_cells(request, cohorts, feed, evidence); !cells)
         out.source_error = evidence.source_error = cells.error().message;
     }
+    // A judge that takes no cells has them read for the guard of the split alone.
+    if (!judge.takes_cells() && feed != nullptr && evidence.source_error.empty()) {
+      if (const auto cells = feed->read(request.view, look.to_ms); !cells) out.source_error = evidence.source_error = cells.error().message;
+    }
     out.judgement = judge.judge(evidence);
+    if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, out);
   } catch (const std::exception& e) {
     out.source_error = std::string("the look failed: ") + e.what();
   }

@@ -22,7 +22,11 @@ struct LookRequest {
   FeedView view;
   StepSpec step;
   double next_weight = 1;
+  std::int64_t step_started_ms = 0;
+  double asked_split = 0; // the canary's share that the router has confirmed; 0: not ours to ask
 };
+// Whether coalmine moves the traffic of this rollout, and watches that it is split as asked.
+bool guards_split(const RolloutSpec& spec);
 LookRequest make_look_request(const State& state, const effect::TakeLook& look);
 
 // Blocks as long as the source does. Never fails: a source that does not answer is a result too.

@@ -44,8 +44,10 @@ struct LookResult {
   std::int64_t to_ms = 0;
   judge::Judgement judgement;
   std::string source_error;
+  std::string split_problem; // not empty: traffic is not split as asked; the judgement then only watches
   double canary_requests = 0;
   double stable_requests = 0;
+  double stable_rps = 0; // requests a second that stable served of late
   std::int64_t canary_last_ms = 0; // newest telemetry of each track in the window; 0: none
   std::int64_t stable_last_ms = 0;
 };
@@ -176,6 +178,7 @@ struct State {
   bool source_noticed = false;
   bool router_noticed = false;
   bool regression_noticed = false;
+  bool split_noticed = false;
   judge::Decision last_decision = judge::Decision::keep_watching;
 
   std::string reason;

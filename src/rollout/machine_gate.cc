@@ -45,6 +45,13 @@ std::string_view to_string(RouterOp op) {
   return "read";
 }
 
+namespace {
+
+// Fewer may just not have come: at this many, none at all is one chance in twenty thousand.
+constexpr double kSilentRequests = 10;
+
+} // namespace
+
 bool terminal_or_rolling_back(const State& state) { return is_terminal(state.phase) || state.phase == Phase::rolling_back; }
 
 std::string percent(double weight) { return fmt::format("{:.4g}%", weight * 100); }
@@ -93,10 +100,12 @@ void MachineStep::on(const event::Looked& looked) {
   const double total = look.canary_requests + look.stable_requests;
   live.observed_split = total > 0 ? std::optional(look.canary_requests / total) : std::nullopt;
 
+  note_split(look);
   if (look.judgement.decision == judge::Decision::rollback) {
     regression(look);
     if (s_.phase != Phase::progressing) return;
   }
+  if (s_.phase == Phase::paused && s_.pause_cause == PauseCause::no_data && s_.confirmed && canary_silent(look)) return;
   if (s_.phase != Phase::progressing || !s_.confirmed) return;
   const bool advanced = advance_clock(look);
   const bool changed = look.judgement.decision != s_.last_decision;
@@ -105,6 +114,7 @@ void MachineStep::on(const event::Looked& looked) {
     s_.last_decision = look.judgement.decision;
     line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement.reason) : std::string());
   }
+  if (!advanced && canary_silent(look)) return;
   if (!advanced && now_.steady_ms - s_.watermark_steady >= s_.spec->no_data_grace_ms) {
     no_data(look);
     return;
@@ -171,6 +181,43 @@ bool MachineStep::advance_clock(const LookResult& look) {
       std::clamp<std::int64_t>(seen - s_.watermark_ms, 0, std::max<std::int64_t>(0, now_.steady_ms - s_.watermark_steady));
   s_.watermark_ms = seen;
   s_.watermark_steady = now_.steady_ms;
+  return true;
+}
+
+// Told once when it breaks and once when it is mended.
+void MachineStep::note_split(const LookResult& look) {
+  const bool broken = !look.split_problem.empty();
+  if (broken == s_.split_noticed) return;
+  s_.split_noticed = broken;
+  if (!broken) {
+    line("split", "the traffic is split as asked again; the tracks are compared");
+    return;
+  }
+  line("split", look.split_problem);
+  notice("attention", fmt::format("{}: {}", named(), look.split_problem));
+}
+
+// A canary that is sent requests and reports nothing while stable reports is a failure of its own kind: it may well be down. Measured
+// in stable's telemetry, so that an outage of all telemetry is none of this. True when it has been acted upon.
+bool MachineStep::canary_silent(const LookResult& look) {
+  const auto& spec = *s_.spec;
+  const auto started = s_.steps[s_.step].started_ms;
+  const auto weight = s_.weight_applied.value_or(0);
+  if (spec.router.kind == RouterSpec::Kind::observe || started == 0 || !(weight > 0) || look.stable_last_ms == 0) return false;
+  if (s_.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback) return false; // so already
+  const auto heard = std::max({look.canary_last_ms, started, s_.watermark_ms});
+  const auto silent = look.stable_last_ms - heard;
+  if (silent < spec.canary_silent_grace_ms) return false;
+  // What it must have been sent meanwhile, by what stable served and the weight. A handful may just not have come.
+  const double missed = weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
+  if (missed < kSilentRequests) return false;
+  s_.reason = fmt::format("The canary has reported nothing for {} while stable reports; about {:.0f} requests were sent to it", duration_text(silent),
+                          missed);
+  if (spec.on_canary_silent == PolicyAction::rollback) {
+    begin_rollback("rollback", fmt::format("rolling back: {}", s_.reason), Phase::rolled_back, "coalmine");
+  } else {
+    pause(PauseCause::no_data, s_.reason);
+  }
   return true;
 }
 

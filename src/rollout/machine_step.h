@@ -57,6 +57,8 @@ class MachineStep {
   void regression(const LookResult& look);
   bool advance_clock(const LookResult& look);
   void no_data(const LookResult& look);
+  void note_split(const LookResult& look);
+  bool canary_silent(const LookResult& look);
   void gate(const LookResult& look);
   void undecided(const LookResult& look);
   void pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor);

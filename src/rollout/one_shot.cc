@@ -158,7 +158,26 @@ std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
   return judge::make_threshold_judge(std::move(options));
 }
 
-judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request, const query::CohortSource& cohorts) {
+namespace {
+
+// The window's cells as if it were a rollout of one step.
+Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec, const AnalyzeRequest& request,
+                                                        const query::CohortSource& cohorts, const query::CountFeedSource* feeds) {
+  if (feeds == nullptr) {
+    return window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
+                        cohort_selector(spec, false, request.stable_version), request.from_ms, request.to_ms);
+  }
+  const auto feed = make_grid_feed(*feeds, {.spec = std::make_shared<const RolloutSpec>(spec),
+                                            .canary_version = request.canary_version,
+                                            .stable_version = request.stable_version,
+                                            .started_ms = request.from_ms});
+  return feed->read({.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms}, request.to_ms);
+}
+
+} // namespace
+
+judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request, const query::CohortSource& cohorts,
+                         const query::CountFeedSource* feeds) {
   const auto counts = [&](bool canary, const std::string& version) -> Result<query::CohortCounts> {
     try {
       return cohorts.counts(cohort_selector(spec, canary, version), request.from_ms, request.to_ms);
@@ -172,8 +191,7 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   const auto judge = make_judge(spec);
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
-      auto cells = window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
-                                cohort_selector(spec, false, request.stable_version), request.from_ms, request.to_ms);
+      auto cells = analysis_cells(spec, request, cohorts, feeds);
       if (!cells) evidence.source_error = cells.error().message;
       if (cells) evidence.cells = std::move(*cells);
     } catch (const std::exception& e) {

@@ -2,13 +2,14 @@
 //
 //   # a comment
 //   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s   no_data_grace 5m   extend 5m
-//                            max_extends 2   on_fail rollback|pause|notify   min_requests 100   approve 2 (that step waits for a
+//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail rollback|pause|notify   min_requests 100   approve 2 (that step waits for a
 //                            person)
 //   world rps 200            all requests, both tracks
 //   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of canary requests at 450 ms
 //   at TIME router down|up|refuses|accepts                            at TIME hand 2%    someone sets the router
 //   at TIME store down|up                                             at TIME telemetry stops|canary_stops|returns
 //   at TIME pause|resume|promote|abort [WHY…]                         at TIME refused pause|…   the same, and it must be refused
+//   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
 //   at TIME restart          the process is killed and comes back
 //   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1] [says WORDS…]
 //   by TIME expect PHASE …   as soon as PHASE is reached, at the latest at TIME
@@ -96,6 +97,11 @@ class Player {
       for (auto& step : spec_.steps) step.min_requests = std::stod(value);
     } else if (key == "approve") {
       spec_.steps.at(std::stoul(value) - 1).approve_manually = true;
+    } else if (key == "judge") {
+      spec_.judge = value;
+      spec_.signals.clear(); // its own defaults
+    } else if (key == "on_canary_silent") {
+      spec_.on_canary_silent = value == "pause" ? PolicyAction::pause : PolicyAction::rollback;
     } else if (key == "on_fail") {
       spec_.on_fail = value == "pause" ? PolicyAction::pause : value == "notify" ? PolicyAction::notify : PolicyAction::rollback;
     } else {
@@ -153,6 +159,9 @@ class Player {
     } else if (verb == "slow") {
       words >> value;
       world_.canary_slow.set(clock_.wall_ms(), parse_percent(value));
+    } else if (verb == "split") {
+      words >> value;
+      world_.shown_share = parse_percent(value);
     } else if (verb == "router") {
       words >> value;
       world_.router_down = value == "down";

@@ -55,6 +55,10 @@ struct RolloutSpec {
   std::int64_t look_interval_ms = 5000;
   PolicyAction on_fail = PolicyAction::rollback;
   std::int64_t no_data_grace_ms = 5 * 60 * 1000; // then paused and a person called; never promoted
+  // A canary that is sent requests and reports nothing while stable reports: after this long it is taken as broken.
+  PolicyAction on_canary_silent = PolicyAction::rollback; // pause, rollback
+  std::int64_t canary_silent_grace_ms = 3 * 60 * 1000;
+  bool guard_split = true; // a split that is not as asked suspends the comparison; only where coalmine moves the traffic
   std::int64_t extend_ms = 0;                    // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;                           // then pause
   std::vector<std::string> ignore_routes;        // /healthz …

@@ -46,7 +46,7 @@ class Timeline {
 };
 
 // One service behind one router. Counts are integrals of the traffic, so every look at the same window sees the same.
-class World final : public query::CohortSource {
+class World final : public query::CohortSource, public query::CountFeedSource {
  public:
   explicit World(ManualClock& clock) : clock_(clock) {}
 
@@ -99,7 +99,71 @@ class World final : public query::CohortSource {
     return out;
   }
 
+  query::CountFeedTraits traits() const override { return {}; }
+  // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the canary's.
+  std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
+    return std::make_unique<Feed>(*this, request.origin_ms);
+  }
+  double shown_share = 1; // of the canary's requests arrive where they were sent; the rest goes to stable
+
  private:
+  class Feed final : public query::CountFeed {
+   public:
+    Feed(const World& world, std::int64_t origin_ms) : world_(world), from_ms_(origin_ms - 60'000) {}
+    Status read(query::CountGrid& grid, std::int64_t now_ms) override {
+      if (world_.store_down) return fail(ErrorCode::unavailable, "connection refused");
+      for (const bool canary : {true, false}) {
+        const auto arrived = std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
+        query::CountSeries requests;
+        requests.track = canary ? query::Track::canary : query::Track::stable;
+        requests.instance = canary ? "c" : "s";
+        requests.route = "/api/pay";
+        auto errors = requests;
+        auto& last = canary ? canary_ : stable_;
+        requests.id = canary ? 1 : 2;
+        errors.id = canary ? 3 : 4;
+        errors.measure = query::Measure::bad;
+        auto durations = requests;
+        durations.id = canary ? 5 : 6;
+        durations.measure = query::Measure::duration;
+        if (last.at == 0) last.at = (from_ms_ / kExportMs) * kExportMs + (canary ? 0 : 4'000);
+        for (; last.at + kExportMs <= std::min(now_ms, arrived); last.at += kExportMs) {
+          world_.for_each_piece(last.at, last.at + kExportMs, [&](std::int64_t start, std::int64_t end) {
+            const double sent = world_.weight.at(start);
+            const double share = canary ? sent * world_.shown_share : 1 - sent * world_.shown_share;
+            const double n = world_.rps * share * static_cast<double>(end - start) / 1000.0;
+            last.requests += n;
+            if (canary) last.slow += n * world_.canary_slow.at(start);
+            last.errors += n * (canary ? world_.canary_errors : world_.stable_errors).at(start);
+          });
+          requests.floats.push_back({last.at + kExportMs, 1, std::floor(last.requests)});
+          errors.floats.push_back({last.at + kExportMs, 1, std::floor(last.errors)});
+          const auto all = static_cast<std::uint64_t>(last.requests);
+          const auto late = std::min(all, static_cast<std::uint64_t>(last.slow));
+          durations.classic.push_back({last.at + kExportMs, 1, false, {bounds_, {0, all - late, 0, late, 0}, all, 0}});
+        }
+        grid.add(requests);
+        grid.add(errors);
+        grid.add(durations);
+      }
+      return {};
+    }
+
+   private:
+    static constexpr std::int64_t kExportMs = 15'000;
+    struct Sent {
+      std::int64_t at = 0;
+      double requests = 0;
+      double errors = 0;
+      double slow = 0;
+    };
+    const BucketBounds bounds_ = std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
+    const World& world_;
+    const std::int64_t from_ms_;
+    Sent canary_;
+    Sent stable_;
+  };
+
   template <typename F>
   void for_each_piece(std::int64_t from, std::int64_t to, F f) const {
     std::vector<std::int64_t> cuts{from, to};
@@ -228,6 +292,8 @@ class Simulation final : public EffectSink {
     todo_.clear();
     unwritten_.clear();
     asked_sequence_ = 0;
+    judge_.reset();
+    feed_.reset();
     journal_.reset();
     journal_ = open_();
     core_ = std::make_unique<Core>(clock_, *this);
@@ -280,9 +346,12 @@ class Simulation final : public EffectSink {
   }
   void take_look(const State& state, const effect::TakeLook& look) override {
     const auto request = make_look_request(state, look);
-    std::shared_ptr<judge::Judge> judge = make_step_judge(state);
-    todo_.push_back([this, id = state.id, request, judge] {
-      core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge)});
+    if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
+    if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.spec))) {
+      feed_ = make_grid_feed(world_, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+    }
+    todo_.push_back([this, id = state.id, request, judge = judge_, feed = feed_] {
+      core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge, feed.get())});
     });
   }
   void changed(const State&, const std::vector<LogEntry>&) override {}
@@ -345,6 +414,8 @@ class Simulation final : public EffectSink {
   std::unique_ptr<Core> core_;
   std::vector<std::function<void()>> todo_;
   std::vector<JournalRecord> unwritten_;
+  std::shared_ptr<judge::Judge> judge_; // of this process
+  std::shared_ptr<EvidenceFeed> feed_;
   std::deque<event::Commanded> asked_;
   std::uint64_t asked_sequence_ = 0;
 };

@@ -12,6 +12,7 @@
 #include "base/self_metrics.h"
 #include "net/http_server.h"
 #include "query/cohorts.h"
+#include "query/count_feed.h"
 #include "query/queryable.h"
 #include "rollout/controller.h"
 #include "rollout/json.h"
@@ -59,6 +60,7 @@ struct Deps {
   std::function<bool()> ready;
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write;
+  const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
 };
 
 class Api {

@@ -1,0 +1,21 @@
+// Rollouts judged on Prometheus-like data: the questions of query/cohorts.h and query/count_feed.h, answered from a Queryable that has
+// no start times (a remote server, a recording).
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "query/cohorts.h"
+#include "query/count_feed.h"
+#include "query/queryable.h"
+#include "remote/request_series.h"
+
+namespace coalmine::remote {
+
+// data outlives both. An instance that is first seen within the window (for a feed: after the origin) began at 0; of one that was seen
+// before, the newest sample before it is the baseline. Where start times are known as well (the embedded store), both rules give
+// the same counts for every process that exported before the window or started within it.
+std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data, SeriesNames names);
+std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data, SeriesNames names);
+
+} // namespace coalmine::remote
