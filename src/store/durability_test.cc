@@ -145,7 +145,7 @@ TEST(Durability, DamagedRowsAreCountedAndSkipped) {
   for (int i = 0; i < 10; ++i) f.append(batch({point(gauge, 0, kNow + i, i)}));
   f.store.reset();
   {
-    auto database = open_rocks(f.options.directory, 1000);
+    auto database = open_rocks({f.options.directory});
     ASSERT_TRUE(database);
     auto row = *(*database)->get(Family::log, number_key(4));
     ASSERT_TRUE(row);
@@ -231,7 +231,7 @@ class FailingDatabase final : public Database {
 
 TEST(Durability, ARefusedWriteLeavesNoTraceAndCanBeSentAgain) {
   Fixture f;
-  auto real = open_rocks(f.options.directory, 1000);
+  auto real = open_rocks({f.options.directory});
   ASSERT_TRUE(real);
   auto owned = std::make_unique<FailingDatabase>(std::move(*real));
   auto* database = owned.get();

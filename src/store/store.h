@@ -130,6 +130,7 @@ struct Options {
   std::int64_t accept_future_ms = 10 * 60 * 1000;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
   std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
+  std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space ingest answers unavailable
 };
 
 // Thread-safe throughout. What append accepted survives kill -9 and is visible to the next call of any reader, on any thread.

@@ -44,6 +44,7 @@ void StoreImpl::damaged(std::string_view what, const std::string& why, double co
 }
 
 Status StoreImpl::load() {
+  if (const auto files = database_->damaged(); files > 0) damaged("files", "see the lines above", static_cast<double>(files));
   TRY(check_schema());
   TRY(load_meta());
   TRY(load_series());

@@ -288,7 +288,7 @@ TEST_F(StoreTest, ASecondOneIsRefusedByName) {
 TEST_F(StoreTest, ANewerSchemaIsRefused) {
   store.reset();
   {
-    auto database = open_rocks(options.directory, 1000);
+    auto database = open_rocks({options.directory});
     ASSERT_TRUE(database);
     WriteSet set;
     set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion + 1));
