@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <random>
 
@@ -62,6 +63,24 @@ void fill(Fixture& f) {
   f.store.reset();
 }
 
+// The same every time, so it is made once and copied.
+class Filled {
+ public:
+  Filled() {
+    fill(fixture_);
+    fixture_.store.reset();
+  }
+  void copy_to(const std::string& directory) const { fs::copy(fixture_.dir.path(), directory, fs::copy_options::recursive); }
+
+ private:
+  Fixture fixture_;
+};
+
+void fill_copy(const Fixture& f) {
+  static const Filled filled;
+  filled.copy_to(f.options.directory);
+}
+
 struct Seen {
   std::size_t points = 0;
   std::size_t spans = 0;
@@ -102,12 +121,18 @@ const Case kCases[] = {
     {"current", "CURRENT", "", kMessages, true},
 };
 
+// More of them: COALMINE_DAMAGE_ROUNDS.
+unsigned rounds(unsigned few) {
+  const char* many = std::getenv("COALMINE_DAMAGE_ROUNDS"); // NOLINT(concurrency-mt-unsafe)
+  return many == nullptr ? few : static_cast<unsigned>(std::strtoul(many, nullptr, 10));
+}
+
 class Damage : public ::testing::TestWithParam<Case> {
  protected:
   // damage: what to do to the file of this path and size.
   void run(const std::function<void(const std::string&, std::uint64_t)>& damage, unsigned round) {
     Fixture f;
-    ASSERT_NO_FATAL_FAILURE(fill(f));
+    fill_copy(f);
     const auto path = newest(f.options.directory, GetParam().begin, GetParam().end);
     ASSERT_TRUE(fs::exists(path));
     damage(path, fs::file_size(path));
@@ -134,14 +159,14 @@ class Damage : public ::testing::TestWithParam<Case> {
 
 TEST_P(Damage, ABitFlipped) {
   std::mt19937_64 random(17);
-  for (unsigned round = 0; round < 8; ++round) {
+  for (unsigned round = 0; round < rounds(3); ++round) {
     run([&](const std::string& path, std::uint64_t size) { flip(path, random() % size); }, round);
   }
 }
 
 TEST_P(Damage, Cut) {
   std::mt19937_64 random(19);
-  for (unsigned round = 0; round < 5; ++round) {
+  for (unsigned round = 0; round < rounds(2); ++round) {
     run([&](const std::string& path, std::uint64_t size) { fs::resize_file(path, round == 0 ? 0 : random() % size); }, round);
   }
 }
@@ -155,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases), [](const au
 // One flipped block costs what is in it and not the rest of its file.
 TEST(Damage, ADataFileIsReadAroundItsDamage) {
   Fixture f;
-  ASSERT_NO_FATAL_FAILURE(fill(f));
+  fill_copy(f);
   std::string largest = newest(f.options.directory, "", ".sst");
   for (const auto& name : files_ending(f.options.directory, ".sst")) {
     const auto path = (fs::path(f.options.directory) / name).string();

@@ -9,12 +9,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <optional>
 #include <sstream>
 
 namespace coalmine::store {
@@ -44,13 +43,6 @@ std::unexpected<Error> not_synced(const std::string& path) {
   return fail(ErrorCode::unavailable, fmt::format("{} cannot be synced: {}. Check the disk", path, std::strerror(errno)));
 }
 
-std::optional<std::uint64_t> size_of(const std::string& directory, std::string_view name) {
-  std::error_code error;
-  const auto size = fs::file_size(path_of(directory, name), error);
-  if (error) return std::nullopt;
-  return size;
-}
-
 // The name in CURRENT, "" when there is none.
 std::string manifest_name(const std::string& directory) {
   std::ifstream current(path_of(directory, "CURRENT"));
@@ -77,32 +69,32 @@ std::map<std::string, std::uint64_t> read_synced(const std::string& directory) {
   return out;
 }
 
-// How far the records of a manifest follow each other. RocksDB's log format: blocks of 32 KiB; a record is crc:u32 length:u16 type:u8 and
-// its bytes, never across blocks; fewer than 7 octets at a block's end are filling. RocksDB itself takes a broken length near the end
-// for the trace of a crash and forgets what follows.
+// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of 32 KiB; a record is crc:u32 length:u16
+// type:u8 and its bytes, never across blocks; fewer than 7 octets at a block's end are filling. RocksDB itself takes a broken length
+// near the end for the trace of a crash and forgets what follows.
 std::uint64_t records_end(const std::string& path) {
   constexpr std::uint64_t kBlock = 32768;
-  constexpr std::uint64_t kHeader = 7;
+  constexpr std::size_t kHeader = 7;
   constexpr unsigned kLastType = 4; // full, first, middle, last
-  std::ifstream in(path, std::ios::binary);
-  std::stringstream all;
-  all << in.rdbuf();
-  const std::string bytes = all.str();
+  const Descriptor file(path, O_RDONLY);
+  struct stat info {};
+  if (file.get() < 0 || ::fstat(file.get(), &info) != 0) return 0;
+  const auto size = static_cast<std::uint64_t>(info.st_size);
   std::uint64_t at = 0;
-  while (at < bytes.size()) {
+  while (at < size) {
     const std::uint64_t left = kBlock - at % kBlock;
     if (left < kHeader) {
       at += left;
       continue;
     }
-    if (at + kHeader > bytes.size()) break;
-    const auto octet = [&](std::uint64_t i) { return static_cast<unsigned>(static_cast<unsigned char>(bytes[at + i])); };
-    const std::uint64_t length = octet(4) | octet(5) << 8;
-    const unsigned type = octet(6);
-    if (type == 0 || type > kLastType || kHeader + length > left || at + kHeader + length > bytes.size()) break;
+    std::array<unsigned char, kHeader> header{};
+    if (::pread(file.get(), header.data(), kHeader, static_cast<off_t>(at)) != static_cast<ssize_t>(kHeader)) break;
+    const std::uint64_t length = header[4] | static_cast<unsigned>(header[5]) << 8;
+    const unsigned type = header[6];
+    if (type == 0 || type > kLastType || kHeader + length > left || at + kHeader + length > size) break;
     at += kHeader + length;
   }
-  return std::min<std::uint64_t>(at, bytes.size());
+  return std::min(at, size);
 }
 
 } // namespace
@@ -178,7 +170,7 @@ Shortage find_shortage(const std::string& directory) {
       out.manifest = records_end(path_of(directory, name)) < size;
     } else if (file.ends_with(".log")) {
       newest_log = &file;
-      if (const auto actual = size_of(directory, file); actual && *actual < size) out.logs.push_back(file);
+      if (std::ranges::binary_search(logs, file) && records_end(path_of(directory, file)) < size) out.logs.push_back(file);
     }
   }
   // A log file goes only after a newer one was begun.

@@ -29,7 +29,7 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
 // start was cut by something else than a crash. Text lines "name size", then XXH3-64 of them in hex; not synced itself.
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes);
 
-// Compares with `synced` and walks the manifest's records.
+// Compares with `synced` and walks the records of the files.
 struct Shortage {
   bool manifest = false;         // it must not be used
   std::vector<std::string> logs; // names of log files that are cut or gone

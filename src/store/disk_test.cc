@@ -51,14 +51,15 @@ struct Sender {
   std::shared_ptr<const Resource> app = resource("shop");
   std::shared_ptr<const MetricSeries> gauge = series(app, "g", "g", MetricKind::gauge);
   std::mt19937_64 random{7};
+  std::int64_t now_ms = kNow;
   int next = 0;
 
   // A point and a span of about two kilobytes that do not compress; the same again until it is acknowledged.
   Batch message() {
-    Batch b = batch({point(gauge, 0, kNow + next, next)});
+    Batch b = batch({point(gauge, 0, now_ms + next, next)});
     std::string noise(2000, '\0');
     for (auto& c : noise) c = static_cast<char>('!' + random() % 90);
-    Span s = span(app, 1, 1, kNow + next, kNow + next + 1, SpanKind::server, StatusCode::unset, {{"noise", noise}});
+    Span s = span(app, 1, 1, now_ms + next, now_ms + next + 1, SpanKind::server, StatusCode::unset, {{"noise", noise}});
     std::memcpy(s.trace_id.data(), &next, sizeof next);
     b.spans = {std::move(s)};
     return b;
@@ -107,6 +108,7 @@ TEST(FullDisk, IsRefusedBeforeRocksDbMeetsItAndRecoversByItself) {
     f.clock.advance_ms(3'600'000);
     EXPECT_FALSE(f.store->maintain()) << "there is no room for chunks";
     disk.make_room();
+    sender.now_ms = f.clock.wall_ms();
     ASSERT_TRUE(sender.send(*f.store));
     EXPECT_TRUE(f.store->maintain());
   }

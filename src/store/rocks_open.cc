@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <rocksdb/listener.h>
 #include <rocksdb/options.h>
 #include <rocksdb/sst_file_reader.h>
 #include <rocksdb/table.h>
@@ -10,6 +11,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdarg>
+#include <cstdio>
 #include <filesystem>
 
 #include "base/log.h"
@@ -25,6 +30,31 @@ namespace fs = std::filesystem;
 constexpr std::string_view kMarker = "\xff\xff\xff\xffmend";
 constexpr std::size_t kSalvageBatchBytes = 4 << 20;
 
+// RocksDB's own log in ours, and a count of what it dropped from its log files while it read them. Thread-safe.
+class RocksLog final : public rocksdb::Logger {
+ public:
+  RocksLog() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
+  using rocksdb::Logger::Logv;
+  void Logv(const char* format, va_list arguments) override {
+    std::array<char, 512> line{};
+    std::vsnprintf(line.data(), line.size(), format, arguments);
+    const std::string_view text(line.data());
+    if (text.find(": dropping ") == std::string_view::npos) return;
+    ++dropped_;
+    log_error("damaged records of a log file are skipped", {{"why", std::string(text)}});
+  }
+  std::size_t dropped() const { return dropped_; }
+
+ private:
+  std::atomic<std::size_t> dropped_{0};
+};
+
+// RocksDB would try by itself to go on after a full disk, and stop the process over the log file that failed.
+class NoOwnRecovery final : public rocksdb::EventListener {
+ public:
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override { *auto_recovery = false; }
+};
+
 rocksdb::DBOptions database_options() {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
@@ -36,8 +66,10 @@ rocksdb::DBOptions database_options() {
   options.max_manifest_file_size = 4ULL << 20;
   options.max_background_jobs = 2;
   options.max_open_files = 512;
-  options.keep_log_file_num = 2;
-  options.info_log_level = rocksdb::InfoLogLevel::ERROR_LEVEL;
+  options.allow_fallocate = false; // free space is what it seems to be
+  options.info_log = std::make_shared<RocksLog>();
+  options.listeners.push_back(std::make_shared<NoOwnRecovery>());
+  options.max_bgerror_resume_count = 0;
   return options;
 }
 
@@ -65,7 +97,9 @@ std::vector<rocksdb::ColumnFamilyDescriptor> descriptors() {
 rocksdb::Status try_open(const std::string& directory, OpenedRocks& out) {
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* raw = nullptr;
-  const auto status = rocksdb::DB::Open(database_options(), directory, descriptors(), &handles, &raw);
+  const auto options = database_options();
+  const auto status = rocksdb::DB::Open(options, directory, descriptors(), &handles, &raw);
+  out.damaged += static_cast<const RocksLog&>(*options.info_log).dropped();
   if (!status.ok()) return status;
   out.db.reset(raw);
   (void)raw->DestroyColumnFamilyHandle(handles.front()); // RocksDB insists on a family named default; we keep nothing in it
@@ -237,7 +271,7 @@ Result<OpenedRocks> mend_and_open(const std::string& directory, const std::strin
   std::size_t rows = 0;
   for (const auto& name : lost) rows += salvage(directory, name, out);
   remove_markers(directory, out);
-  out.damaged = std::max<std::size_t>(1, lost.size());
+  out.damaged += std::max<std::size_t>(1, lost.size());
   log_error("the telemetry store was put together anew",
             {{"directory", directory}, {"damaged_files", std::to_string(lost.size())}, {"rows_saved_from_them", std::to_string(rows)}});
   return out;
@@ -323,7 +357,7 @@ Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend
   for (const auto& log : shortage.logs) {
     log_error("a log file of the telemetry store is shorter than it was", {{"directory", directory}, {"file", log}});
   }
-  out.damaged = shortage.logs.size();
+  out.damaged += shortage.logs.size();
   remove_markers(directory, out);
   return out;
 }
