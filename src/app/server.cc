@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "app/analysis_span.h"
+#include "app/backup.h"
 #include "app/haproxy_servers.h"
 #include "app/track_versions.h"
 #include "app/version.h"
@@ -179,9 +180,10 @@ class RunningServer final : public Server {
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .backup = {}};
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
+    deps.backup = [this](const std::string& to) { return backup(options_.data_directory, *store_, to); };
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }

@@ -80,10 +80,15 @@ struct CommandOptions {
   std::string actor{};
 };
 
+struct BackupOptions {
+  std::string directory{}; // absolute, on the server's machine
+};
+
 // Each returns the exit code.
 int analyze(const Terminal& terminal, const AnalyzeOptions& options);
 int failures(const Terminal& terminal, const FailuresOptions& options);
 int query(const Terminal& terminal, const QueryOptions& options);
+int backup(const Terminal& terminal, const BackupOptions& options);
 int rollout_start(const Terminal& terminal, const StartOptions& options);
 int rollout_status(const Terminal& terminal, const StatusOptions& options);
 int rollout_list(const Terminal& terminal);

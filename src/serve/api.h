@@ -46,6 +46,12 @@ struct Options {
   std::string version;
 };
 
+struct Backup {
+  std::string directory; // absolute
+  std::size_t files = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct Deps {
   const store::Store& store;
   const query::Queryable& queryable;
@@ -56,6 +62,8 @@ struct Deps {
   // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May be empty.
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
+  // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
+  std::function<Result<Backup>(const std::string& directory)> backup;
 };
 
 class Api {

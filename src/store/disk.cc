@@ -159,6 +159,20 @@ void write_synced(const std::string& directory, std::map<std::string, std::uint6
   if (out.good()) fs::rename(fresh, path, ignored);
 }
 
+Status copy_files(const std::string& from, const std::string& to) {
+  std::error_code error;
+  fs::create_directories(to, error);
+  for (const auto& name : files_ending(from, "")) {
+    if (!error) fs::copy_file(path_of(from, name), path_of(to, name), error);
+    if (error) return fail(ErrorCode::unavailable, fmt::format("{} cannot be written: {}", path_of(to, name), error.message()));
+    const Descriptor file(path_of(to, name), O_RDONLY);
+    if (file.get() < 0 || ::fsync(file.get()) != 0) return not_synced(path_of(to, name));
+  }
+  const Descriptor own(to, O_RDONLY | O_DIRECTORY);
+  if (own.get() < 0 || ::fsync(own.get()) != 0) return not_synced(to);
+  return {};
+}
+
 Shortage find_shortage(const std::string& directory) {
   Shortage out;
   const auto synced = read_synced(directory);

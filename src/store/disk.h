@@ -29,6 +29,9 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
 // start was cut by something else than a crash. Text lines "name size", then XXH3-64 of them in hex; not synced itself.
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes);
 
+// Every file of one directory into another, which is made; synced when it returns.
+Status copy_files(const std::string& from, const std::string& to);
+
 // Compares with `synced` and walks the records of the files.
 struct Shortage {
   bool manifest = false;         // it must not be used

@@ -64,6 +64,8 @@ class Database {
   virtual Status flush() = 0;
   // Gives the space of an erased range back to the file system. Slow.
   virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
+  // A copy that is consistent at one moment while writes go on, in a directory that does not exist yet, synced and verified.
+  virtual Status copy_to(const std::string& directory) = 0;
   virtual std::uint64_t disk_bytes() const = 0;
   virtual std::uint64_t damaged() const = 0;
 };

@@ -161,14 +161,17 @@ void move_to_lost(const std::string& directory, const std::string& name) {
   log_error("a damaged file of the telemetry store is put aside", {{"file", to.string()}, {"why", error ? error.message() : "damaged"}});
 }
 
+rocksdb::Status verify_file(const std::string& path) {
+  rocksdb::SstFileReader reader{rocksdb::Options(database_options(), family_options(Family::meta))};
+  const auto status = reader.Open(path);
+  return status.ok() ? reader.VerifyChecksum() : status;
+}
+
 // The data files that fail their checksums, moved away. Their names inside `lost`.
 std::vector<std::string> put_damaged_aside(const std::string& directory) {
   std::vector<std::string> out;
   for (const auto& name : files_ending(directory, ".sst")) {
-    rocksdb::SstFileReader reader{rocksdb::Options(database_options(), family_options(Family::meta))};
-    auto status = reader.Open((fs::path(directory) / name).string());
-    if (status.ok()) status = reader.VerifyChecksum();
-    if (status.ok()) continue;
+    if (verify_file((fs::path(directory) / name).string()).ok()) continue;
     move_to_lost(directory, name);
     out.push_back(name);
   }
@@ -311,6 +314,16 @@ Key middle(const Key& low, const Key& high) {
 }
 
 } // namespace
+
+Status verify_data_files(const std::string& directory) {
+  for (const auto& name : files_ending(directory, ".sst")) {
+    const auto path = (fs::path(directory) / name).string();
+    if (const auto status = verify_file(path); !status.ok()) {
+      return fail(ErrorCode::data_loss, fmt::format("{} is damaged: {}", path, status.ToString()));
+    }
+  }
+  return {};
+}
 
 bool seek_past_damage(rocksdb::Iterator& it, const std::string& after) {
   constexpr std::size_t kWidth = 24;

@@ -24,6 +24,9 @@ struct OpenedRocks {
 // unavailable: the disk refuses.
 Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend);
 
+// data_loss: a data file fails its checksums.
+Status verify_data_files(const std::string& directory);
+
 // Puts an iterator that stopped at damage behind `after` on the first place behind the damage. False: nothing readable follows.
 bool seek_past_damage(rocksdb::Iterator& it, const std::string& after);
 

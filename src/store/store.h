@@ -89,6 +89,8 @@ struct SpanFilter {
   std::optional<std::string> version;
   std::optional<std::string> track;
   bool errors_only = false;         // status ERROR
+  // Each name must be an attribute of the span (or else of its resource) whose text form (to_text) is the value.
+  std::vector<std::pair<std::string, std::string>> attributes;
   std::int64_t from_ms = 0;         // by span start
   std::int64_t to_ms = INT64_MAX;
   std::size_t limit = 20;           // spans of distinct traces
@@ -156,6 +158,12 @@ class Store {
 
   virtual std::vector<Presence> presence() const = 0;
   virtual StoreStats stats() const = 0;
+
+  // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is read,
+  // written, synced and verified. unavailable: a disk refuses; data_loss: what was copied is damaged.
+  virtual Status backup(const std::string& directory) {
+    return fail(ErrorCode::unimplemented, "this store has nothing on disk to copy to " + directory);
+  }
 
   // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in app/, by tests at will.
   virtual Status maintain() = 0;

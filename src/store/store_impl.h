@@ -48,6 +48,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
   std::vector<Presence> presence() const override;
   StoreStats stats() const override;
+  Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
 
  private:
