@@ -11,13 +11,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <thread>
 
+#include "app/backup.h"
 #include "app/config.h"
 #include "app/dashboard_file.h"
 #include "app/version.h"
 #include "base/clock.h"
+#include "base/self_metrics.h"
 #include "net/http_client.h"
+#include "store/store.h"
 
 namespace coalmine::app {
 namespace {

@@ -229,6 +229,7 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"retention",
        [&](const YAML::Node& v) { server.retention_ms = yaml.duration(v, "retention", 10 * kMinute, 3650 * kDay); }},
       {"retention_size", size("retention_size", "8GiB", server.retention_bytes)},
+      {"span_budget", size("span_budget", "2GiB", server.span_budget_bytes)},
       {"disk_reserve", size("disk_reserve", "32MiB", server.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
       {"viewer_token", secret("viewer_token", server.viewer_token)},

@@ -28,7 +28,7 @@ struct Typed {
   app::CheckFlags check;
   std::vector<std::string> promql_files;
   cli::AnalyzeOptions analyze;
-  BackupFlags backup;
+  app::BackupFlags backup;
   cli::FailuresOptions failures;
   cli::QueryOptions query;
   cli::StartOptions start;

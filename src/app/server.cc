@@ -119,6 +119,7 @@ class RunningServer final : public Server {
     options.directory = inside("telemetry");
     options.retention_ms = options_.retention_ms;
     options.retention_bytes = options_.retention_bytes;
+    options.span_budget_bytes = options_.span_budget_bytes;
     options.disk_reserve_bytes = options_.disk_reserve_bytes;
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     queryable_ = query::make_store_queryable(*store_);

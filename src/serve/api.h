@@ -63,7 +63,7 @@ struct Deps {
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
-  std::function<Result<Backup>(const std::string& directory)> backup;
+  std::function<Result<Backup>(const std::string& directory)> backup{};
 };
 
 class Api {

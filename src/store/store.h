@@ -128,6 +128,9 @@ struct Options {
   std::string directory;                     // made when missing; locked while open
   std::int64_t retention_ms = 24LL * 3600 * 1000;
   std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
+  // Of it, what spans may take (0: half). Beyond it healthy spans are thinned out, evenly by trace and the oldest first, and what is kept
+  // says how many it stands for; failing and slow traces stay until there is nothing else to drop.
+  std::uint64_t span_budget_bytes = 0;
   std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
   std::int64_t accept_future_ms = 10 * 60 * 1000;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
