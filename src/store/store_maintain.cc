@@ -20,7 +20,9 @@ Status StoreImpl::maintain() {
   std::lock_guard one_at_a_time(maintain_mutex_);
   const std::int64_t now_ms = clock_.wall_ms();
   TRY(seal(now_ms));
+  TRY(merge_segments());
   TRY(apply_retention(now_ms));
+  TRY(keep_span_budget(now_ms));
   TRY(shrink(now_ms));
   return drop_dead_series(now_ms);
 }
