@@ -46,7 +46,9 @@ SpanStamp stamp() {
 Batch received(const std::string& payload) {
   auto decoded = receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload, "127.0.0.1", 1'795'354'927'000, {});
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
-  return decoded ? std::move(decoded->batch) : Batch{};
+  if (!decoded) return {};
+  decoded->batch.spans = spans_of(decoded->batch.span_table);
+  return std::move(decoded->batch);
 }
 
 TEST(AnalysisSpan, HasTheSeedsAttributes) {

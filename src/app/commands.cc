@@ -11,13 +11,17 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iostream>
+#include <limits>
 #include <thread>
 
+#include "app/backup.h"
 #include "app/config.h"
 #include "app/dashboard_file.h"
 #include "app/version.h"
 #include "base/clock.h"
+#include "base/self_metrics.h"
 #include "net/http_client.h"
+#include "store/store.h"
 
 namespace coalmine::app {
 namespace {
@@ -115,6 +119,36 @@ int run_client(const ClientFlags& client, const CommonFlags& common, const std::
   const int exit = command(terminal);
   std::cout.flush();
   return exit;
+}
+
+int run_backup(const BackupFlags& flags, const ClientFlags& client, const CommonFlags& common) {
+  std::error_code error;
+  const std::string to = std::filesystem::absolute(flags.directory, error).lexically_normal().string();
+  if (flags.data.empty()) {
+    return run_client(client, common, [&to](const cli::Terminal& terminal) { return cli::backup(terminal, {to}); });
+  }
+  const auto done = [&]() -> Result<serve::Backup> {
+    store::Options options;
+    options.directory = (std::filesystem::path(flags.data) / "telemetry").string();
+    if (!std::filesystem::is_directory(options.directory, error)) {
+      return fail(ErrorCode::not_found, fmt::format("{} is no data directory: it has no telemetry in it", flags.data));
+    }
+    options.retention_ms = std::numeric_limits<std::int64_t>::max() / 4; // nothing is dropped on the way
+    const SystemClock clock;
+    SelfMetrics metrics;
+    TRY_ASSIGN(const auto store, store::Store::open(std::move(options), clock, metrics));
+    return backup(flags.data, *store, to);
+  }();
+  if (!done) {
+    std::cerr << "coalmine: " << done.error().message << '\n';
+    return done.error().code == ErrorCode::unavailable || done.error().code == ErrorCode::data_loss ? cli::kExitUnreachable : cli::kExitUsage;
+  }
+  if (common.output == "json") {
+    std::cout << json::serialize(json::object{{"directory", done->directory}, {"files", done->files}, {"bytes", done->bytes}}) << '\n';
+  } else {
+    std::cout << fmt::format("{} files, {:.1f} MB in {}\n", done->files, static_cast<double>(done->bytes) / 1e6, done->directory);
+  }
+  return cli::kExitGood;
 }
 
 int run_check(const CheckFlags& flags, const CommonFlags& common) {

@@ -38,6 +38,11 @@ struct ClientFlags {
   std::string token_file; // "": COALMINE_TOKEN_FILE, else none
 };
 
+struct BackupFlags {
+  std::string directory;
+  std::string data; // "": through the running server
+};
+
 struct CheckFlags {
   std::vector<std::string> files;
   bool explain = false;
@@ -85,6 +90,7 @@ int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOption
 int run_replay(const ReplayFlags& flags, const CommonFlags& common);
 int run_serve(const ServeFlags& flags, const CommonFlags& common);
 int run_check(const CheckFlags& flags, const CommonFlags& common);
+int run_backup(const BackupFlags& flags, const ClientFlags& client, const CommonFlags& common);
 int run_version(const CommonFlags& common);
 int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& common);
 int run_vectors(const std::vector<std::string>& files, const CommonFlags& common);

@@ -30,6 +30,8 @@ struct ServerConfig {
   std::optional<std::string> data_directory;
   std::optional<std::int64_t> retention_ms;
   std::optional<std::uint64_t> retention_bytes;
+  std::optional<std::uint64_t> disk_reserve_bytes;
+  std::optional<std::uint64_t> span_budget_bytes;
   std::optional<std::string> operator_token;
   std::optional<std::string> viewer_token;
   std::optional<std::string> otlp_token;

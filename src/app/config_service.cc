@@ -201,11 +201,13 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
   const auto secret = [&context](std::string_view what, std::optional<std::string>& out) {
     return [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
   };
-  const auto read_size = [&yaml, &server](const YAML::Node& v) {
-    const auto text = yaml.text(v, "retention_size");
-    if (!text) return;
-    server.retention_bytes = parse_bytes(*text);
-    if (!server.retention_bytes) yaml.error(v, fmt::format("retention_size is \"{}\", which is not a size", *text), "write 8GiB");
+  const auto size = [&yaml](std::string_view key, std::string_view example, std::optional<std::uint64_t>& out) {
+    return [&yaml, key, example, &out](const YAML::Node& v) {
+      const auto text = yaml.text(v, key);
+      if (!text) return;
+      out = parse_bytes(*text);
+      if (!out) yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text), fmt::format("write {}", example));
+    };
   };
   YamlReader::Keys keys{
       {"listen", take_text(context, "listen", server.listen)},
@@ -214,7 +216,9 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"data", take_text(context, "data", server.data_directory)},
       {"retention",
        [&](const YAML::Node& v) { server.retention_ms = yaml.duration(v, "retention", 10 * kMinute, 3650 * kDay); }},
-      {"retention_size", read_size},
+      {"retention_size", size("retention_size", "8GiB", server.retention_bytes)},
+      {"span_budget", size("span_budget", "2GiB", server.span_budget_bytes)},
+      {"disk_reserve", size("disk_reserve", "32MiB", server.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
       {"viewer_token", secret("viewer_token", server.viewer_token)},
       {"otlp_token", secret("otlp_token", server.otlp_token)},

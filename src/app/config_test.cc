@@ -132,11 +132,12 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
 TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
   Config config;
   const auto report = parse_config("/etc/coalmine/main.yaml",
-                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB }\n", {}, config);
+                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, disk_reserve: 64MiB }\n", {}, config);
   EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.server.data_directory, "/etc/coalmine/state");
   EXPECT_EQ(config.server.dashboards, (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
   EXPECT_EQ(config.server.retention_bytes, 1073741824u);
+  EXPECT_EQ(config.server.disk_reserve_bytes, 67108864u);
 }
 
 TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {

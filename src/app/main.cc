@@ -32,6 +32,7 @@ struct Typed {
   cli::AnalyzeOptions analyze;
   app::AnalyzeSourceFlags analyze_source;
   app::ReplayFlags replay;
+  app::BackupFlags backup;
   cli::FailuresOptions failures;
   cli::QueryOptions query;
   cli::StartOptions start;
@@ -174,6 +175,12 @@ void add_local(CLI::App& root, Typed& typed) {
   check->add_flag("--explain", typed.check.explain, "Say in words what each service's rollout does");
   check->add_flag("--strict", typed.check.strict, "Warnings are errors");
   check->callback([&typed] { typed.run = [&typed] { return run_check(typed.check, typed.common); }; });
+
+  auto* backup = root.add_subcommand("backup", "Copy telemetry and journal into an empty directory, while the server works on");
+  backup->add_option("directory", typed.backup.directory, "Where to; on the server's machine")->required();
+  backup->add_option("--data", typed.backup.data, "Copy this data directory, of a server that is not running");
+  add_client(*backup, typed, [](const cli::Terminal&) { return cli::kExitUsage; });
+  backup->callback([&typed] { typed.run = [&typed] { return run_backup(typed.backup, typed.client, typed.common); }; });
 
   auto* promql = root.add_subcommand("promql-test", "Run PromQL test files in Prometheus's format");
   promql->add_option("files", typed.promql_files, "Test files")->required();

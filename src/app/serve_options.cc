@@ -25,6 +25,8 @@ Status take_endpoint(const std::string& flag, std::string_view flag_name, const 
 Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerOptions& out) {
   if (file.retention_ms) out.retention_ms = *file.retention_ms;
   if (file.retention_bytes) out.retention_bytes = *file.retention_bytes;
+  if (file.span_budget_bytes) out.span_budget_bytes = *file.span_budget_bytes;
+  if (file.disk_reserve_bytes) out.disk_reserve_bytes = *file.disk_reserve_bytes;
   if (!flags.retention.empty()) {
     const auto parsed = parse_duration(flags.retention);
     if (!parsed || *parsed < 600'000) {

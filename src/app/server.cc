@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "app/analysis_span.h"
+#include "app/backup.h"
 #include "app/haproxy_servers.h"
 #include "app/track_versions.h"
 #include "app/version.h"
@@ -122,6 +123,8 @@ class RunningServer final : public Server {
     options.directory = inside("telemetry");
     options.retention_ms = options_.retention_ms;
     options.retention_bytes = options_.retention_bytes;
+    options.span_budget_bytes = options_.span_budget_bytes;
+    options.disk_reserve_bytes = options_.disk_reserve_bytes;
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     if (options_.prometheus) {
       TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
@@ -192,10 +195,11 @@ class RunningServer final : public Server {
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .feeds = feeds_.get()};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .backup = {}, .feeds = feeds_.get()};
     deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
+    deps.backup = [this](const std::string& to) { return backup(options_.data_directory, *store_, to); };
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }

@@ -23,6 +23,8 @@ struct ServerOptions {
   std::string data_directory; // journal/ and telemetry/ are made inside
   std::int64_t retention_ms = 24LL * 3600 * 1000;
   std::uint64_t retention_bytes = 8ULL << 30;
+  std::uint64_t span_budget_bytes = 0; // of it, for spans; 0: half
+  std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space telemetry is refused (retryable)
   std::int64_t maintain_interval_ms = 30'000; // sealing, retention
   bool insecure = false;                      // may listen beyond loopback without tokens
   std::string operator_token;

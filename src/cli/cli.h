@@ -90,10 +90,15 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json, con
 // A duration as it is typed (10m, 1h30m, 90s, 500ms, 30d), in milliseconds; -1 when it is none.
 std::int64_t parse_duration_text(std::string_view text);
 
+struct BackupOptions {
+  std::string directory{}; // absolute, on the server's machine
+};
+
 // Each returns the exit code.
 int analyze(const Terminal& terminal, const AnalyzeOptions& options);
 int failures(const Terminal& terminal, const FailuresOptions& options);
 int query(const Terminal& terminal, const QueryOptions& options);
+int backup(const Terminal& terminal, const BackupOptions& options);
 int rollout_start(const Terminal& terminal, const StartOptions& options);
 int rollout_status(const Terminal& terminal, const StatusOptions& options);
 int rollout_list(const Terminal& terminal);

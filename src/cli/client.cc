@@ -61,7 +61,6 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
 }
 
 CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
-  request.timeout = kTimeout;
   request.max_response = kMaxResponse;
   request.headers.emplace_back("Accept", "application/json");
   if (!terminal.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + terminal.token);
@@ -90,15 +89,17 @@ CallResult<Answer> get(const Terminal& terminal, const std::string& path, const 
   }
   net::ClientRequest request;
   request.url = std::move(url);
+  request.timeout = kTimeout;
   return call(terminal, std::move(request));
 }
 
-CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body) {
+CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body, std::chrono::milliseconds timeout) {
   json::object object;
   for (const auto& [name, value] : body) {
     if (!value.empty()) object[name] = value;
   }
   net::ClientRequest request;
+  request.timeout = timeout;
   request.method = "POST";
   request.url = base_url(terminal) + path;
   request.headers.emplace_back("Content-Type", "application/json");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/json/value.hpp>
+#include <chrono>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -33,7 +34,8 @@ using Parameters = std::vector<std::pair<std::string, std::string>>;
 
 // path begins with '/'. Parameters with empty values are left out.
 CallResult<Answer> get(const Terminal& terminal, const std::string& path, const Parameters& parameters = {});
-CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body);
+CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
+                        std::chrono::milliseconds timeout = std::chrono::minutes(1));
 
 // Prints "coalmine: …" to err and gives the exit code.
 int report(const Terminal& terminal, const CallError& error);

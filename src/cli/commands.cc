@@ -208,4 +208,15 @@ int query(const Terminal& terminal, const QueryOptions& options) {
   return print_result(terminal, answer->json);
 }
 
+int backup(const Terminal& terminal, const BackupOptions& options) {
+  constexpr std::chrono::hours kPatience{6}; // as much as a large store on a slow disk takes
+  auto answer = post(terminal, "/v1/backup", {{"directory", options.directory}}, kPatience);
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  terminal.out << fmt::format("{} files, {:.1f} MB in {}\n", number_of(answer->json, "files"), number_of(answer->json, "bytes") / 1e6,
+                              harmless(text_of(answer->json, "directory")));
+  next(terminal, fmt::format("cd {} && sha256sum --quiet -c SHA256SUMS", harmless(text_of(answer->json, "directory"))));
+  return kExitGood;
+}
+
 } // namespace coalmine::cli

@@ -90,11 +90,13 @@ std::string BatchBuilder::text(std::string_view raw) {
   return out;
 }
 
-bool BatchBuilder::has_room(const Attributes& attributes, std::string_view key) {
-  if (!key.empty() && attributes.size() < limits_.max_attributes) return true;
+bool BatchBuilder::has_room(std::size_t attributes, std::string_view key) {
+  if (!key.empty() && attributes < limits_.max_attributes) return true;
   ++out_.dropped_attributes;
   return false;
 }
+
+bool BatchBuilder::has_room(const Attributes& attributes, std::string_view key) { return has_room(attributes.size(), key); }
 
 bool BatchBuilder::has_room(const std::vector<SpanEvent>& events) {
   if (events.size() < limits_.max_attributes) return true;
@@ -129,19 +131,34 @@ void BatchBuilder::reject(std::string_view slug, std::string sentence) {
   reasons_.emplace_back(slug, std::move(sentence));
 }
 
-void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
+bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id,
+                             IdState parent) {
   ++out_.items;
-  if (trace != IdState::good || all_zero(span.trace_id)) {
-    return reject("bad_trace_id",
-                  fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", span.name.substr(0, 100)));
+  name = name.substr(0, 100);
+  if (trace != IdState::good || all_zero(trace_id)) {
+    reject("bad_trace_id", fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", name));
+  } else if (span_id != IdState::good || all_zero(id)) {
+    reject("bad_span_id", fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", name));
+  } else if (parent == IdState::bad) {
+    reject("bad_parent_id", fmt::format("the parent span id of span \"{}\" is not 8 bytes", name));
+  } else {
+    return true;
   }
-  if (span_id != IdState::good || all_zero(span.span_id)) {
-    return reject("bad_span_id",
-                  fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", span.name.substr(0, 100)));
-  }
-  if (parent == IdState::bad) {
-    return reject("bad_parent_id", fmt::format("the parent span id of span \"{}\" is not 8 bytes", span.name.substr(0, 100)));
-  }
+  return false;
+}
+
+void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent, const SpanCollector::Mark& begun) {
+  auto& table = spans_.table();
+  if (!check_ids(table.table().texts[row.name], row.trace_id, row.span_id, trace, span_id, parent)) return spans_.back_to(begun);
+  charge(sizeof(SpanTable::Row) + row.attributes.size * sizeof(std::uint32_t));
+  row.resource = table.resource(resource());
+  row.events_begin = static_cast<std::uint32_t>(begun.events);
+  row.events_size = static_cast<std::uint32_t>(table.table().events.size() - begun.events);
+  table.table().rows.push_back(row);
+}
+
+void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
+  if (!check_ids(span.name, span.trace_id, span.span_id, trace, span_id, parent)) return;
   charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) + heap_bytes(span.trace_state));
   charge(span.attributes);
   for (const auto& event : span.events) {
@@ -181,6 +198,7 @@ Result<Decoded> BatchBuilder::finish(Signal signal) {
     }
     out_.reason = fmt::format("{} of {} {} rejected: {}", out_.rejected, out_.items, items_word(signal), parts);
   }
+  out_.batch.span_table = spans_.table().take();
   return std::move(out_);
 }
 

@@ -15,6 +15,7 @@
 
 #include "receive/metric_name.h"
 #include "receive/otlp.h"
+#include "receive/span_collector.h"
 #include "receive/series_cache.h"
 #include "telemetry/batch.h"
 
@@ -95,6 +96,12 @@ class BatchBuilder {
   // trace, span, parent: what became of the span's ids.
   void add(Span span, IdState trace, IdState span_id, IdState parent);
   void add(LogRecord record);
+  // The same for a decoder that fills the collector: the row's lists and texts are in its table. begun: before the span's events.
+  SpanCollector& spans() { return spans_; }
+  void add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent, const SpanCollector::Mark& begun);
+  std::size_t losses() const { return out_.dropped_attributes + out_.cut_values; }
+  bool has_room(std::size_t attributes, std::string_view key);
+  void charge(std::size_t bytes) { spent_ += bytes; }
   void add_number(PointHead point, std::optional<double> value);
   void add_histogram(PointHead point, RawHistogram raw);
   void add_exponential(PointHead point, ExponentialHistogram value);
@@ -119,7 +126,6 @@ class BatchBuilder {
     std::optional<std::pair<std::string, std::string>> extra_label; // quantile of a summary
   };
 
-  void charge(std::size_t bytes) { spent_ += bytes; }
   void charge(const Attributes& attributes);
   void reject(std::string_view slug, std::string sentence);
   const std::shared_ptr<const Resource>& resource();
@@ -127,7 +133,7 @@ class BatchBuilder {
   std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind, bool recurring = false);
   // The series of a point that is not a part of a summary.
   std::shared_ptr<const MetricSeries> series_of(PointHead& point, MetricKind kind);
-  std::size_t losses() const { return out_.dropped_attributes + out_.cut_values; }
+  bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id, IdState parent);
   bool same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
   BucketBounds shared_bounds(std::vector<double> bounds);
@@ -141,6 +147,7 @@ class BatchBuilder {
   const std::size_t budget_;
   std::size_t spent_ = 0;
   Decoded out_;
+  SpanCollector spans_;
   std::vector<std::pair<std::string, std::string>> reasons_; // slug, first sentence; in the order met
 
   Attributes resource_attributes_;

@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -23,6 +25,7 @@ class FakeStore final : public store::Store {
     --waiting_;
     if (failure_) return std::unexpected<Error>(*failure_);
     batches_.push_back(batch);
+    std::ranges::move(spans_of(batch.span_table), std::back_inserter(batches_.back().spans));
     return result_;
   }
   Result<std::vector<store::SeriesData>> select(const store::SelectRequest&) const override { return {}; }

@@ -15,7 +15,6 @@ using protozero::tag_and_type;
 constexpr auto kBytes = pbf_wire_type::length_delimited;
 constexpr auto kVarint = pbf_wire_type::varint;
 constexpr auto kFixed64 = pbf_wire_type::fixed64;
-constexpr auto kFixed32 = pbf_wire_type::fixed32;
 
 std::string_view view(protozero::pbf_reader& message) {
   const auto v = message.get_view();
@@ -123,63 +122,6 @@ void ProtobufDecoder::scope_items(Message message, Signal signal) {
       message.skip();
     } else {
       cursor_.other(message, "a scope's items", {1, 2});
-    }
-  }
-}
-
-void ProtobufDecoder::span(Message message) {
-  Span span;
-  IdState trace = IdState::missing;
-  IdState span_id = IdState::missing;
-  IdState parent = IdState::missing;
-  while (cursor_.next(message)) {
-    switch (message.tag_and_type()) {
-      case tag_and_type(1, kBytes): trace = read_id(view(message), span.trace_id); break;
-      case tag_and_type(2, kBytes): span_id = read_id(view(message), span.span_id); break;
-      case tag_and_type(3, kBytes): span.trace_state = out_.text(view(message)); break;
-      case tag_and_type(4, kBytes): parent = read_id(view(message), span.parent_span_id); break;
-      case tag_and_type(5, kBytes): span.name = out_.text(view(message)); break;
-      case tag_and_type(6, kVarint): {
-        const auto kind = message.get_enum();
-        span.kind = kind >= 0 && kind <= 5 ? static_cast<SpanKind>(kind) : SpanKind::unspecified;
-        break;
-      }
-      case tag_and_type(7, kFixed64): span.start_ns = message.get_fixed64(); break;
-      case tag_and_type(8, kFixed64): span.end_ns = message.get_fixed64(); break;
-      case tag_and_type(9, kBytes): key_value(message.get_message(), span.attributes); break;
-      case tag_and_type(11, kBytes): event(message.get_message(), span.events); break;
-      case tag_and_type(15, kBytes): status(message.get_message(), span); break;
-      case tag_and_type(16, kFixed32): span.flags = message.get_fixed32(); break;
-      default: cursor_.other(message, "Span", {1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 15, 16});
-    }
-  }
-  if (!cursor_.failed()) out_.add(std::move(span), trace, span_id, parent);
-}
-
-void ProtobufDecoder::event(Message message, std::vector<SpanEvent>& events) {
-  if (!out_.has_room(events)) return;
-  SpanEvent event;
-  while (cursor_.next(message)) {
-    switch (message.tag_and_type()) {
-      case tag_and_type(1, kFixed64): event.time_ns = message.get_fixed64(); break;
-      case tag_and_type(2, kBytes): event.name = out_.text(view(message)); break;
-      case tag_and_type(3, kBytes): key_value(message.get_message(), event.attributes); break;
-      default: cursor_.other(message, "Event", {1, 2, 3});
-    }
-  }
-  events.push_back(std::move(event));
-}
-
-void ProtobufDecoder::status(Message message, Span& span) {
-  while (cursor_.next(message)) {
-    switch (message.tag_and_type()) {
-      case tag_and_type(2, kBytes): span.status_message = out_.text(view(message)); break;
-      case tag_and_type(3, kVarint): {
-        const auto code = message.get_enum();
-        span.status = code >= 0 && code <= 2 ? static_cast<StatusCode>(code) : StatusCode::unset;
-        break;
-      }
-      default: cursor_.other(message, "Status", {2, 3});
     }
   }
 }

@@ -76,8 +76,10 @@ class ProtobufDecoder {
   void resource_items(Message message, Signal signal);
   void scope_items(Message message, Signal signal);
   void span(Message message);
-  void event(Message message, std::vector<SpanEvent>& events);
-  void status(Message message, Span& span);
+  void event(Message message, std::uint32_t& count);
+  void status(Message message, SpanTable::Row& row);
+  void span_attribute(Message message);
+  std::uint32_t span_text(Message& message);
   void log_record(Message message);
 
   void metric(Message message);

@@ -48,6 +48,12 @@ struct Options {
   std::string version;
 };
 
+struct Backup {
+  std::string directory; // absolute
+  std::size_t files = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct Deps {
   const store::Store& store;
   const query::Queryable& queryable;
@@ -61,6 +67,8 @@ struct Deps {
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write;
   const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
+  // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
+  std::function<Result<Backup>(const std::string& directory)> backup{};
 };
 
 class Api {

@@ -99,6 +99,7 @@ std::vector<Route> OwnApi::routes() const {
        [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
       {"POST", "/v1/rollouts/*/*", Lane::command,
        [this](const Request& r, const Segments& s) { return answered(200, command(s[0], s[1], r)); }},
+      {"POST", "/v1/backup", Lane::query, [this](const Request& r, const Segments&) { return answered(200, backup(r)); }},
       {"POST", "/v1/analyze", Lane::query, [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
       {"GET", "/v1/failures", Lane::query, [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
       {"GET", "/v1/traces/*", Lane::query, [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
@@ -236,6 +237,18 @@ Result<std::string> OwnApi::status() const {
                                                              {"disk_bytes", s.disk_bytes},
                                                              {"oldest_ms", s.oldest_ms},
                                                              {"newest_ms", s.newest_ms}}}});
+}
+
+Result<std::string> OwnApi::backup(const net::HttpRequest& request) const {
+  constexpr std::size_t kMaxPathBytes = 4096;
+  TRY_ASSIGN(const auto body, object_of(request));
+  TRY_ASSIGN(const auto directory, text_of(body, "directory", kMaxPathBytes));
+  if (directory.empty() || directory.front() != '/') {
+    return fail(ErrorCode::invalid_argument, fmt::format("\"directory\" is \"{}\"; an absolute path on the server's machine is needed", directory));
+  }
+  if (!deps_.backup) return fail(ErrorCode::unimplemented, "this server keeps nothing on disk that could be copied");
+  TRY_ASSIGN(const auto done, deps_.backup(directory));
+  return json::serialize(json::object{{"directory", done.directory}, {"files", done.files}, {"bytes", done.bytes}});
 }
 
 } // namespace coalmine::serve

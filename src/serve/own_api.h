@@ -28,6 +28,7 @@ class OwnApi {
   Result<std::string> dashboards() const;
   Result<std::string> services() const;
   Result<std::string> status() const;
+  Result<std::string> backup(const net::HttpRequest& request) const;
 
   const Options& options_;
   const Deps& deps_;

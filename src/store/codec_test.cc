@@ -1,10 +1,12 @@
 // Everything that is written to disk comes back to the bit, and damage is noticed.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <bit>
 #include <random>
 
+#include "store/segment_parts.h"
 #include "store/chunk_codec.h"
 #include "store/packed_column.h"
 #include "store/record_codec.h"
@@ -198,9 +200,14 @@ TEST(RecordCodec, RandomRecordsComeBackAndDamageIsNoticed) {
   }
 }
 
-SpanSegment sample_segment() {
+struct SegmentParts {
+  std::vector<Span> spans;
+  std::vector<LogRecord> logs;
+};
+
+SegmentParts sample_segment() {
   const auto canary = testing::resource("shop", "canary", "2");
-  SpanSegment out;
+  SegmentParts out;
   out.spans.push_back(testing::span(canary, 1, 1, 1000, 1500, SpanKind::server, StatusCode::error,
                                     {{"http.route", std::string("/a")},
                                      {"http.response.status_code", std::int64_t{503}},
@@ -226,12 +233,125 @@ SpanSegment sample_segment() {
   return out;
 }
 
-TEST(SpanSegment, ComesBackWhole) {
+SpanTable table_of(const std::vector<Span>& spans) {
+  SpanTableBuilder builder;
+  for (const auto& span : spans) builder.add(span);
+  return builder.take();
+}
+
+// The form of version 0.1.
+void write_span(ByteWriter& w, const Span& span) {
+  write_id(w, span.trace_id);
+  write_id(w, span.span_id);
+  write_id(w, span.parent_span_id);
+  w.text(span.name);
+  w.u8(static_cast<std::uint8_t>(span.kind));
+  w.u64(span.start_ns);
+  w.zigzag(static_cast<std::int64_t>(span.end_ns - span.start_ns));
+  w.u8(static_cast<std::uint8_t>(span.status));
+  w.text(span.status_message);
+  w.text(span.trace_state);
+  w.varint(span.flags);
+  write_attributes(w, span.attributes);
+  w.varint(span.events.size());
+  for (const auto& event : span.events) {
+    w.zigzag(static_cast<std::int64_t>(event.time_ns - span.start_ns));
+    w.text(event.name);
+    write_attributes(w, event.attributes);
+  }
+}
+
+
+std::string encode_rows(const SegmentParts& segment) {
+  std::string out;
+  ByteWriter w(out);
+  w.u8(1);
+  std::vector<std::shared_ptr<const Resource>> resources;
+  for (const auto& span : segment.spans) resources.push_back(span.resource);
+  for (const auto& log : segment.logs) resources.push_back(log.resource);
+  w.varint(resources.size());
+  for (const auto& resource : resources) write_resource(w, *resource);
+  std::uint64_t at = 0;
+  w.varint(segment.spans.size());
+  for (const auto& span : segment.spans) {
+    w.varint(at++);
+    write_span(w, span);
+  }
+  w.varint(segment.logs.size());
+  for (const auto& log : segment.logs) {
+    w.varint(at++);
+    write_log(w, log);
+  }
+  w.u64(XXH3_64bits(out.data(), out.size()));
+  return out;
+}
+
+// Whatever a sender may put together comes back as it was.
+TEST(SpanSegment, RandomSpansComeBack) {
+  std::mt19937_64 random(8);
+  const auto word = [&](std::size_t kinds) { return "w" + std::to_string(random() % kinds); };
+  const auto value = [&]() -> AttributeValue {
+    switch (random() % 7) {
+      case 0: return std::monostate{};
+      case 1: return word(1000);
+      case 2: return random() % 2 == 0;
+      case 3: return static_cast<std::int64_t>(random() >> random() % 64);
+      case 4: return std::bit_cast<double>(random());
+      case 5: return Bytes{word(5)};
+      default: return JsonText{word(5)};
+    }
+  };
+  const auto attributes = [&](std::size_t most) {
+    Attributes out;
+    for (std::size_t n = random() % (most + 1); n > 0; --n) out.emplace_back(word(10), random() % 2 == 0 ? value() : AttributeValue(word(3)));
+    return out;
+  };
+  for (int round = 0; round < 40; ++round) {
+    std::vector<Span> spans(random() % 60);
+    for (auto& span : spans) {
+      span.resource = testing::resource("s" + std::to_string(random() % 3));
+      const std::uint64_t id = random() % 40 + 1;
+      std::memcpy(span.trace_id.data(), &id, sizeof id);
+      span.span_id[0] = static_cast<std::uint8_t>(random() % 80 + 1);
+      if (random() % 2 == 0) span.parent_span_id[0] = static_cast<std::uint8_t>(random() % 80 + 1);
+      span.name = random() % 5 == 0 ? "" : word(4);
+      span.kind = static_cast<SpanKind>(random() % 6);
+      span.status = static_cast<StatusCode>(random() % 3);
+      span.start_ns = random() >> random() % 64;
+      span.end_ns = random() >> random() % 64;
+      span.status_message = random() % 3 == 0 ? word(9) : "";
+      span.flags = static_cast<std::uint32_t>(random());
+      span.weight = static_cast<std::uint32_t>(1 + random() % 9);
+      span.attributes = attributes(20);
+      for (auto n = random() % 3; n > 0; --n) span.events.push_back({random(), word(3), attributes(3)});
+    }
+    const auto back = decode_segment(encode_segment(table_of(spans), {}, round % 2 == 0 ? SegmentPacking::quick : SegmentPacking::small));
+    ASSERT_TRUE(back);
+    ASSERT_EQ(back->spans.rows.size(), spans.size());
+    const auto again = table_of(spans);
+    for (std::size_t i = 0; i < spans.size(); ++i) {
+      std::string a;
+      std::string b;
+      ByteWriter wa(a);
+      ByteWriter wb(b);
+      write_span(wa, spans[i]);
+      write_span(wb, back->spans.span(i));
+      ASSERT_EQ(a, b) << "round " << round << ", span " << i;
+      EXPECT_EQ(back->spans.span(i).weight, spans[i].weight);
+    }
+  }
+}
+
+class SegmentForms : public ::testing::TestWithParam<bool> {};
+
+TEST_P(SegmentForms, ComeBackWhole) {
   const auto segment = sample_segment();
-  const auto bytes = encode_segment(segment);
-  const auto back = decode_segment(bytes);
-  ASSERT_TRUE(back);
-  ASSERT_EQ(back->spans.size(), 2u);
+  const auto bytes = GetParam() ? encode_segment(table_of(segment.spans), segment.logs, SegmentPacking::quick) : encode_rows(segment);
+  const auto decoded = decode_segment(bytes);
+  ASSERT_TRUE(decoded);
+  ASSERT_EQ(decoded->spans.rows.size(), 2u);
+  SegmentParts parts{{decoded->spans.span(0), decoded->spans.span(1)}, decoded->logs};
+  const auto* back = &parts;
   const auto& span = back->spans[0];
   EXPECT_EQ(span.attributes, segment.spans[0].attributes);
   EXPECT_EQ(span.resource->labels, segment.spans[0].resource->labels);
@@ -250,8 +370,11 @@ TEST(SpanSegment, ComesBackWhole) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Both, SegmentForms, ::testing::Bool(), [](const auto& of) { return of.param ? "columns" : "rows"; });
+
 TEST(SpanSegment, SummaryTellsWhatIsInside) {
-  const auto summary = summarise(sample_segment());
+  const auto segment = sample_segment();
+  const auto summary = summarise(table_of(segment.spans), segment.logs);
   EXPECT_EQ(summary.min_start_ms, 1000);
   EXPECT_EQ(summary.max_start_ms, 3000);
   ASSERT_EQ(summary.cohorts.size(), 2u);

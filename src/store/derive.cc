@@ -55,15 +55,19 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
 std::string route_of(const Attributes& attributes) { return attribute_text(attributes, "http.route"); }
 std::string method_of(const Attributes& attributes) { return first_text(attributes, {"http.request.method", "http.method"}); }
 
+int http_status_of(const AttributeValue& value) {
+  if (const auto* number = std::get_if<std::int64_t>(&value)) return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
+  const std::string text = to_text(value);
+  int code = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
+  return error == std::errc() && end == text.data() + text.size() ? code : 0;
+}
+
 int http_status_of(const Attributes& attributes) {
   for (const std::string_view name : {"http.response.status_code", "http.status_code"}) {
     const auto* value = find_attribute(attributes, name);
     if (value == nullptr) continue;
-    if (const auto* number = std::get_if<std::int64_t>(value)) return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
-    const std::string text = to_text(*value);
-    int code = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
-    if (error == std::errc() && end == text.data() + text.size()) return code;
+    if (const int code = http_status_of(*value); code != 0 || std::holds_alternative<std::int64_t>(*value)) return code;
   }
   return 0;
 }
@@ -75,9 +79,8 @@ bool is_error_point(const Attributes& attributes) {
   return !type.empty() && !client_error;
 }
 
-bool is_error_span(const Span& span) {
-  if (span.status == StatusCode::error) return true;
-  return span.status != StatusCode::ok && http_status_of(span.attributes) >= 500;
+bool is_error_span(StatusCode status, int http_status) {
+  return status == StatusCode::error || (status != StatusCode::ok && http_status >= 500);
 }
 
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
@@ -212,16 +215,15 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, const Span& span) {
+void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
   auto& pending = pending_of(group);
   pending.requests += 1;
-  if (is_error_span(span)) pending.errors += 1;
+  if (is_error) pending.errors += 1;
   if (!pending.duration) {
     pending.duration.emplace();
     pending.duration->bounds = group.duration_total.bounds ? group.duration_total.bounds : fixed_bounds_ms();
     pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
   }
-  const double ms = span.end_ns > span.start_ns ? static_cast<double>(span.end_ns - span.start_ns) / 1e6 : 0;
   auto& histogram = *pending.duration;
   ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) - histogram.bounds->begin())];
   ++histogram.count;

@@ -49,7 +49,9 @@ std::string method_of(const Attributes& attributes);
 int http_status_of(const Attributes& attributes);
 // What makes a point of the duration histogram an error: status 500 or above, or error.type that is not a 4xx code.
 bool is_error_point(const Attributes& attributes);
-bool is_error_span(const Span& span);
+// http_status: http_status_of, 0 when there is none.
+bool is_error_span(StatusCode status, int http_status);
+int http_status_of(const AttributeValue& value);
 // From the histogram's unit to milliseconds. Without a unit the bounds tell: seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
@@ -65,7 +67,7 @@ class Deriver {
   // The same of two samples of one series, without a histogram in between. False, and nothing done, unless it is the usual case: a count
   // that grew, and buckets as before.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error);
-  void add_span(DerivedGroup& group, const Span& span);
+  void add_span(DerivedGroup& group, double ms, bool is_error);
   // The sample of this append will be at the newest of these times.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 

@@ -80,14 +80,14 @@ TEST(DeriveRules, WhatIsAnError) {
   EXPECT_TRUE(is_error_point({{e, std::string("500")}}));
   EXPECT_FALSE(is_error_point({{e, std::string("404")}}));
   Span s;
-  EXPECT_FALSE(is_error_span(s));
+  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
   s.attributes = {{"http.response.status_code", std::int64_t{500}}};
-  EXPECT_TRUE(is_error_span(s));
+  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
   s.status = StatusCode::ok;
-  EXPECT_FALSE(is_error_span(s));
+  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
   s.status = StatusCode::error;
   s.attributes.clear();
-  EXPECT_TRUE(is_error_span(s));
+  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
 }
 
 TEST(DeriveRules, Units) {

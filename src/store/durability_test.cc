@@ -145,7 +145,7 @@ TEST(Durability, DamagedRowsAreCountedAndSkipped) {
   for (int i = 0; i < 10; ++i) f.append(batch({point(gauge, 0, kNow + i, i)}));
   f.store.reset();
   {
-    auto database = open_rocks(f.options.directory, 1000);
+    auto database = open_rocks({f.options.directory});
     ASSERT_TRUE(database);
     auto row = *(*database)->get(Family::log, number_key(4));
     ASSERT_TRUE(row);
@@ -220,6 +220,7 @@ class FailingDatabase final : public Database {
   Status sync() override { return inner_->sync(); }
   Status flush() override { return inner_->flush(); }
   Status reclaim(Family family, std::string_view from, std::string_view to) override { return inner_->reclaim(family, from, to); }
+  Status copy_to(const std::string& directory) override { return inner_->copy_to(directory); }
   std::uint64_t disk_bytes() const override { return inner_->disk_bytes(); }
   std::uint64_t damaged() const override { return inner_->damaged(); }
 
@@ -231,7 +232,7 @@ class FailingDatabase final : public Database {
 
 TEST(Durability, ARefusedWriteLeavesNoTraceAndCanBeSentAgain) {
   Fixture f;
-  auto real = open_rocks(f.options.directory, 1000);
+  auto real = open_rocks({f.options.directory});
   ASSERT_TRUE(real);
   auto owned = std::make_unique<FailingDatabase>(std::move(*real));
   auto* database = owned.get();

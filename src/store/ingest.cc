@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <numeric>
 
@@ -352,19 +353,69 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
   return to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-void Ingest::spans(Stage& stage, const std::vector<Span>& spans, std::int64_t received_ms) {
-  std::map<std::tuple<const Resource*, std::string, std::string>, DerivedGroup*> groups;
-  for (const auto& span : spans) {
-    if (!span.resource || (span.kind != SpanKind::server && span.kind != SpanKind::consumer)) continue;
-    auto key = std::tuple(span.resource.get(), route_of(span.attributes), method_of(span.attributes));
-    auto it = groups.find(key);
-    if (it == groups.end()) {
-      DerivedGroup* group = deriver_.group(stage, *span.resource, std::get<1>(key), std::get<2>(key), Source::spans);
-      it = groups.emplace(std::move(key), group).first;
+// What the derived series need of a span's attributes, told once per key and once per distinct value of a table.
+class Ingest::SpanFacts {
+ public:
+  explicit SpanFacts(const SpanTable& table) : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
+    for (std::size_t i = 0; i < table.texts.size(); ++i) {
+      const auto at = std::ranges::find(kKeys, table.texts[i]);
+      if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
+    }
+  }
+
+  // Numbers of pairs; kNone where the span has none. Of two names for one thing the newer counts.
+  struct Facts {
+    std::uint32_t route = kNone;
+    std::uint32_t method = kNone;
+    int http_status = 0;
+  };
+  Facts of(const SpanTable::Row& row) {
+    std::array<std::uint32_t, kKeys.size()> found;
+    found.fill(kNone);
+    for (const auto id : table_.list(row.attributes)) {
+      const auto role = roles_[table_.pairs[id].key];
+      if (role != kOther && found[role] == kNone) found[role] = id;
+    }
+    Facts out{found[0], has_text(found[1]) ? found[1] : found[2], status(found[3])};
+    if (out.http_status == 0) out.http_status = status(found[4]);
+    return out;
+  }
+  std::string text(std::uint32_t pair) const { return pair == kNone ? "" : to_text(table_.pairs[pair].value); }
+
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+
+ private:
+  static constexpr std::array<std::string_view, 5> kKeys = {"http.route", "http.request.method", "http.method", "http.response.status_code",
+                                                            "http.status_code"};
+  static constexpr std::size_t kOther = kKeys.size();
+  static constexpr int kUnread = -1;
+
+  bool has_text(std::uint32_t pair) const { return pair != kNone && !text(pair).empty(); }
+  int status(std::uint32_t pair) {
+    if (pair == kNone) return 0;
+    if (status_[pair] == kUnread) status_[pair] = http_status_of(table_.pairs[pair].value);
+    return status_[pair];
+  }
+
+  const SpanTable& table_;
+  std::vector<std::size_t> roles_; // by text
+  std::vector<int> status_;        // by pair
+};
+
+void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms) {
+  SpanFacts facts_of(spans);
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, DerivedGroup*> groups;
+  for (const auto& row : spans.rows) {
+    if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
+    const auto facts = facts_of.of(row);
+    const auto [it, added] = groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
+    if (added) {
+      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route), facts_of.text(facts.method), Source::spans);
     }
     if (it->second == nullptr) continue;
-    deriver_.see(*it->second, received_ms, std::min(to_ms(span.start_ns), received_ms - 1));
-    deriver_.add_span(*it->second, span);
+    deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
+    const double ms = row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
+    deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
   }
 }
 

@@ -39,13 +39,14 @@ class Ingest {
   // A series that was there at start.
   void restore(const SeriesInfo& info);
   void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections);
-  void spans(Stage& stage, const std::vector<Span>& spans, std::int64_t received_ms);
+  void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
   void flush(Stage& stage) { deriver_.flush(stage); }
   // The write succeeded / failed.
   void commit();
   void forget();
 
  private:
+  class SpanFacts;
   enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
   // What is remembered of one raw series: deltas and duration histograms.
   struct Memory {

@@ -1,97 +1,58 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/rocks_db.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <rocksdb/convenience.h>
 #include <rocksdb/db.h>
-#include <rocksdb/options.h>
-#include <rocksdb/table.h>
+#include <rocksdb/utilities/checkpoint.h>
 #include <rocksdb/write_batch.h>
-#include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <limits>
 #include <mutex>
 #include <shared_mutex>
 
 #include "base/executor.h"
 #include "base/log.h"
+#include "store/disk.h"
+#include "store/rocks_open.h"
 
 namespace coalmine::store {
 namespace {
 
-namespace fs = std::filesystem;
+// Beside what RocksDB takes for itself.
+constexpr std::uint64_t kRowOverhead = 64;
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
 std::string_view view(const rocksdb::Slice& s) { return {s.data(), s.size()}; }
+std::string_view name_of(Family family) { return kFamilyNames[static_cast<std::size_t>(family)]; }
 
-ErrorCode code_of(const rocksdb::Status& status) { return status.IsCorruption() ? ErrorCode::data_loss : ErrorCode::unavailable; }
-
-rocksdb::DBOptions database_options() {
-  rocksdb::DBOptions options;
-  options.create_if_missing = true;
-  options.create_missing_column_families = true;
-  // A torn or damaged record costs itself and not what was acknowledged after it; gaps are noticed by the log's numbers.
-  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
-  options.max_total_wal_size = 64ULL << 20;
-  options.db_write_buffer_size = 128ULL << 20;
-  options.max_background_jobs = 2;
-  options.max_open_files = 512;
-  options.keep_log_file_num = 2;
-  options.info_log_level = rocksdb::InfoLogLevel::ERROR_LEVEL;
-  return options;
+std::uint64_t size_of(const WriteSet& set) {
+  std::uint64_t out = 0;
+  for (const auto& op : set.ops()) out += op.key.size() + op.value.size() + kRowOverhead;
+  return out;
 }
 
-rocksdb::ColumnFamilyOptions family_options(Family family) {
-  rocksdb::ColumnFamilyOptions options;
-  options.write_buffer_size = 32ULL << 20;
-  options.compression = rocksdb::kLZ4Compression;
-  options.bottommost_compression = rocksdb::kZSTD;
-  rocksdb::BlockBasedTableOptions table;
-  // cache_index_and_filter_blocks stays off: with it and a small cache, point reads are ten times slower (measured).
-  table.block_size = family == Family::spans ? 64 << 10 : 16 << 10;
-  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  return options;
-}
-
-// Who has the LOCK file of a directory, as far as the kernel tells: ", process 1234" or "".
-std::string lock_holder(const std::string& directory) {
-  const int fd = ::open((directory + "/LOCK").c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return "";
-  struct flock lock {};
-  lock.l_type = F_WRLCK;
-  lock.l_whence = SEEK_SET;
-  const bool known = ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
-  ::close(fd);
-  return known ? fmt::format(" (process {})", lock.l_pid) : "";
-}
-
-Error open_error(const std::string& directory, const rocksdb::Status& status) {
-  const std::string text = status.ToString();
-  // Looking at a lock of our own would drop it (POSIX), hence the two cases.
-  const bool ours = text.find("lock hold by current process") != std::string::npos;
-  if (ours || text.find("lock file") != std::string::npos) {
-    return {ErrorCode::failed_precondition,
-            fmt::format("the data directory {} is held by another coalmine{}: stop that one or choose another directory", directory,
-                        ours ? " in this process" : lock_holder(directory))};
+bool only_erases(const WriteSet& set) {
+  for (const auto& op : set.ops()) {
+    if (op.kind == WriteSet::Kind::put) return false;
   }
-  return {code_of(status), fmt::format("the data directory {} does not open: {}. Check its permissions and free space; a damaged "
-                                       "directory can be moved away, coalmine then starts empty",
-                                       directory, text)};
+  return true;
 }
 
-// Owns the RocksDB instance and the thread that syncs its log. Thread-safe.
+// Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves the state it gets into when a write of its
+// log fails, and stops the process when that log is synced or flushed afterwards: so writes are refused before the disk is full,
+// log files are synced by our own hands, and after a failed write the instance is closed and opened again.
 class RocksDatabase final : public Database {
  public:
-  RocksDatabase(std::string directory, std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> families,
-                std::int64_t sync_interval_ms)
-      : directory_(std::move(directory)), db_(std::move(db)), families_(std::move(families)), sync_interval_ms_(sync_interval_ms) {
-    if (sync_interval_ms_ > 0) {
-      syncer_ = std::make_unique<Executor>(Executor::Options{"store-sync", 1, 1});
-      (void)syncer_->try_submit([this] { sync_until_stopped(); });
-    }
+  RocksDatabase(RocksOptions options, OpenedRocks opened) : options_(std::move(options)), damaged_(opened.damaged) {
+    db_ = std::move(opened.db);
+    families_ = std::move(opened.families);
+    watcher_ = std::make_unique<Executor>(Executor::Options{"store-sync", 1, 1});
+    (void)watcher_->try_submit([this] { watch_until_stopped(); });
   }
 
   ~RocksDatabase() override {
@@ -100,13 +61,16 @@ class RocksDatabase final : public Database {
       stopping_ = true;
     }
     wake_.notify_all();
-    syncer_.reset();
+    watcher_.reset();
     (void)sync();
-    for (auto* family : families_) (void)db_->DestroyColumnFamilyHandle(family);
-    (void)db_->Close();
+    close();
   }
 
   Status write(const WriteSet& set) override {
+    TRY(check_room(set));
+    TRY(recover());
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
     rocksdb::WriteBatch batch;
     for (const auto& op : set.ops()) {
       rocksdb::Status added;
@@ -117,34 +81,34 @@ class RocksDatabase final : public Database {
       }
       if (!added.ok()) return refused("write", added);
     }
-    const std::shared_lock log_in_use(log_mutex_);
-    // After a full disk RocksDB refuses writes until it is told to try again.
-    if (failed_.exchange(false)) {
-      if (const auto resumed = db_->Resume(); !resumed.ok()) {
-        failed_ = true;
-        return refused("resume writing", resumed);
-      }
-    }
-    rocksdb::WriteOptions options;
-    options.sync = sync_interval_ms_ <= 0;
-    if (const auto written = db_->Write(options, &batch); !written.ok()) {
-      failed_ = true;
+    if (const auto written = db_->Write({}, &batch); !written.ok()) {
+      mark_failed(written);
       return refused("write", written);
     }
     dirty_ = true;
-    return {};
+    return options_.sync_interval_ms <= 0 ? sync() : Status();
   }
 
   Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
     std::string value;
     const auto status = db_->Get({}, handle(family), slice(key), &value);
     if (status.IsNotFound()) return std::optional<std::string>();
-    if (!status.ok()) return fail(code_of(status), fmt::format("the store cannot read a {} row: {}", name_of(family), status.ToString()));
+    if (!status.ok()) {
+      return fail(is_damage(status) ? ErrorCode::data_loss : ErrorCode::unavailable,
+                  fmt::format("the store cannot read a {} row: {}", name_of(family), status.ToString()));
+    }
     return std::optional(std::move(value));
   }
 
   std::vector<std::optional<std::string>> get_many(Family family, const std::vector<std::string>& keys) const override {
+    const std::shared_lock in_use(use_mutex_);
     std::vector<std::optional<std::string>> out(keys.size());
+    if (!db_) {
+      damaged_ += keys.size();
+      return out;
+    }
     std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
     std::vector<rocksdb::PinnableSlice> values(keys.size());
     std::vector<rocksdb::Status> statuses(keys.size());
@@ -160,65 +124,148 @@ class RocksDatabase final : public Database {
   }
 
   Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const override {
-    rocksdb::ReadOptions options;
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
+    rocksdb::ReadOptions read;
     const rocksdb::Slice upper = slice(to);
-    if (!to.empty()) options.iterate_upper_bound = &upper;
-    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(options, handle(family)));
-    for (it->Seek(slice(from)); it->Valid(); it->Next()) {
-      if (!visit(view(it->key()), view(it->value()))) return {};
+    if (!to.empty()) read.iterate_upper_bound = &upper;
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read, handle(family)));
+    Status result;
+    std::string last(from);
+    it->Seek(slice(from));
+    while (true) {
+      for (; it->Valid(); it->Next()) {
+        last.assign(it->key().data(), it->key().size());
+        if (!visit(view(it->key()), view(it->value()))) return result;
+      }
+      const auto status = it->status();
+      if (status.ok()) return result;
+      const std::string sentence = fmt::format("the store cannot read all {} rows: {}", name_of(family), status.ToString());
+      if (!is_damage(status)) return fail(ErrorCode::unavailable, sentence);
+      ++damaged_;
+      if (result) result = fail(ErrorCode::data_loss, sentence);
+      if (!seek_past_damage(*it, last)) return result;
     }
-    if (it->status().ok()) return {};
-    ++damaged_;
-    return fail(code_of(it->status()), fmt::format("the store cannot read all {} rows: {}", name_of(family), it->status().ToString()));
   }
 
   Status sync() override {
-    const std::unique_lock log_at_rest(log_mutex_);
-    if (failed_) return fail(ErrorCode::unavailable, "the store's log is not synced: an earlier write failed and none succeeded since");
-    const auto status = db_->FlushWAL(true);
-    return status.ok() ? Status() : refused("sync", status);
+    auto sizes = sync_logs(options_.directory);
+    if (!sizes) return std::unexpected(std::move(sizes).error());
+    write_synced(options_.directory, std::move(*sizes));
+    return {};
   }
 
   Status flush() override {
-    const auto status = db_->Flush({}, families_);
-    if (!status.ok()) return refused("flush", status);
+    TRY(recover());
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
+    if (const auto status = db_->Flush({}, families_); !status.ok()) {
+      mark_failed(status);
+      return refused("flush", status);
+    }
     purge();
     return {};
   }
 
   Status reclaim(Family family, std::string_view from, std::string_view to) override {
+    TRY(recover());
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
     const rocksdb::Slice begin = slice(from);
     const rocksdb::Slice end = slice(to);
     (void)rocksdb::DeleteFilesInRange(db_.get(), handle(family), &begin, &end, false);
     rocksdb::CompactRangeOptions options;
     options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
-    const auto status = db_->CompactRange(options, handle(family), &begin, &end);
-    if (!status.ok()) return refused("give space back", status);
+    if (const auto status = db_->CompactRange(options, handle(family), &begin, &end); !status.ok()) {
+      mark_failed(status);
+      return refused("give space back", status);
+    }
     purge();
     return {};
   }
 
-  std::uint64_t disk_bytes() const override {
-    std::uint64_t total = 0;
-    std::error_code error;
-    for (auto it = fs::directory_iterator(directory_, error); !error && it != fs::directory_iterator(); it.increment(error)) {
-      std::error_code gone; // files come and go beneath us
-      const auto size = it->file_size(gone);
-      if (!gone) total += size;
-    }
-    return total;
+  Status copy_to(const std::string& directory) override {
+    TRY(recover());
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
+    const std::string links = options_.directory + "/copy";
+    std::error_code ignored;
+    std::filesystem::remove_all(links, ignored); // of an earlier process that was killed meanwhile
+    // Hard links where files do not change any more, so that the moment is short; the slow copy follows.
+    rocksdb::Checkpoint* raw = nullptr;
+    auto status = rocksdb::Checkpoint::Create(db_.get(), &raw);
+    const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
+    if (status.ok()) status = checkpoint->CreateCheckpoint(links, std::numeric_limits<std::uint64_t>::max());
+    if (!status.ok()) return refused("be copied", status);
+    auto copied = copy_files(links, directory);
+    std::filesystem::remove_all(links, ignored);
+    TRY(copied);
+    return verify_data_files(directory);
   }
 
+  std::uint64_t disk_bytes() const override { return directory_bytes(options_.directory); }
   std::uint64_t damaged() const override { return damaged_; }
 
  private:
   rocksdb::ColumnFamilyHandle* handle(Family family) const { return families_[static_cast<std::size_t>(family)]; }
-  static std::string_view name_of(Family family) { return kFamilyNames[static_cast<std::size_t>(family)]; }
 
   Status refused(std::string_view what, const rocksdb::Status& status) const {
     return fail(ErrorCode::unavailable, fmt::format("the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
                                                     "with the next request",
-                                                    directory_, what, status.ToString()));
+                                                    options_.directory, what, status.ToString()));
+  }
+
+  Status check_open() const {
+    if (db_) return {};
+    return fail(ErrorCode::unavailable, fmt::format("the store at {} is closed after a failed write and could not be opened again yet: free "
+                                                    "disk space or repair the disk; it is tried again with the next request",
+                                                    options_.directory));
+  }
+
+  Status check_room(const WriteSet& set) const {
+    const std::uint64_t free = free_bytes(options_.directory);
+    const std::uint64_t needed = only_erases(set) ? options_.reserve_bytes / 8 : options_.reserve_bytes + 2 * size_of(set);
+    if (options_.reserve_bytes == 0 || free >= needed) return {};
+    return fail(ErrorCode::unavailable,
+                fmt::format("the disk of {} is full: {} bytes are free and {} are kept in reserve. Free disk space; nothing was stored and the "
+                            "same may be sent again",
+                            options_.directory, free, options_.reserve_bytes));
+  }
+
+  void mark_failed(const rocksdb::Status& status) {
+    if (status.IsCorruption()) mend_ = true;
+    failed_ = true;
+  }
+
+  // After a failure: closed, opened again, and thereby verified.
+  Status recover() {
+    if (!failed_) return {};
+    const std::unique_lock alone(use_mutex_);
+    if (!failed_) return {};
+    const auto now = std::chrono::steady_clock::now();
+    if (now < next_recovery_) return fail(ErrorCode::unavailable, fmt::format("the store at {} failed a write and is opened again within "
+                                                                              "{} ms: send again then",
+                                                                              options_.directory, options_.recover_pause_ms));
+    next_recovery_ = now + std::chrono::milliseconds(options_.recover_pause_ms);
+    close();
+    auto opened = open_rocks_directory(options_.directory, mend_);
+    if (!opened) return std::unexpected(std::move(opened).error());
+    db_ = std::move(opened->db);
+    families_ = std::move(opened->families);
+    damaged_ += opened->damaged;
+    background_errors_ = 0;
+    mend_ = false;
+    failed_ = false;
+    log_info("the store was opened again after a failed write", {{"directory", options_.directory}});
+    return {};
+  }
+
+  void close() {
+    if (!db_) return;
+    for (auto* family : families_) (void)db_->DestroyColumnFamilyHandle(family);
+    families_.clear();
+    (void)db_->Close();
+    db_.reset();
   }
 
   // Files that are no longer needed go now and not some time later, so that what is measured next is true.
@@ -227,57 +274,67 @@ class RocksDatabase final : public Database {
     (void)db_->EnableFileDeletions(true);
   }
 
-  void sync_until_stopped() {
+  // Once a second (or as often as the log is to be synced).
+  void watch_until_stopped() {
+    constexpr std::int64_t kOwnPaceMs = 1000;
+    const auto pace = std::chrono::milliseconds(options_.sync_interval_ms > 0 ? options_.sync_interval_ms : kOwnPaceMs);
     std::unique_lock lock(mutex_);
-    while (!wake_.wait_for(lock, std::chrono::milliseconds(sync_interval_ms_), [this] { return stopping_; })) {
-      if (!dirty_.exchange(false)) continue;
+    while (!wake_.wait_for(lock, pace, [this] { return stopping_; })) {
       lock.unlock();
-      if (const auto status = sync(); !status) {
-        dirty_ = true;
-        failed_ = true;
-        log_error("store sync failed", {{"error", status.error().message}});
+      watch_background();
+      if (options_.sync_interval_ms > 0 && dirty_.exchange(false)) {
+        if (const auto status = sync(); !status) {
+          dirty_ = true;
+          log_error("store sync failed", {{"error", status.error().message}});
+        }
       }
       lock.lock();
     }
   }
 
-  const std::string directory_;
-  const std::unique_ptr<rocksdb::DB> db_;
-  const std::vector<rocksdb::ColumnFamilyHandle*> families_; // owned by db_, given back in the destructor
-  const std::int64_t sync_interval_ms_;
+  // A flush or compaction that failed leaves RocksDB without either, silently: the next write opens it again.
+  void watch_background() {
+    const std::shared_lock in_use(use_mutex_);
+    std::uint64_t errors = 0;
+    for (auto* family : families_) {
+      std::uint64_t of_family = 0;
+      if (db_ && db_->GetIntProperty(family, rocksdb::DB::Properties::kBackgroundErrors, &of_family)) errors += of_family;
+    }
+    if (errors <= background_errors_.exchange(errors)) return;
+    log_error("the store could not rewrite its files in the background; it will be opened again", {{"directory", options_.directory}});
+    // A full disk is over sooner or later. What comes back at once is damage, which is found by verifying the files.
+    constexpr auto kAtOnce = std::chrono::minutes(10);
+    const auto now = std::chrono::steady_clock::now();
+    if (last_background_error_ && now - *last_background_error_ < kAtOnce && free_bytes(options_.directory) > options_.reserve_bytes) {
+      mend_ = true;
+    }
+    last_background_error_ = now;
+    failed_ = true;
+  }
+
+  const RocksOptions options_;
+  // Exclusive while the instance is exchanged.
+  mutable std::shared_mutex use_mutex_;
+  std::unique_ptr<rocksdb::DB> db_;                    // guarded by use_mutex_; null: closed after a failure
+  std::vector<rocksdb::ColumnFamilyHandle*> families_; // likewise; owned by db_
+  std::chrono::steady_clock::time_point next_recovery_{}; // likewise
   std::atomic<bool> dirty_{false};
   std::atomic<bool> failed_{false};
-  // Exclusive while the log is synced: RocksDB stops the process when a log is synced whose write just failed.
-  std::shared_mutex log_mutex_;
-  mutable std::atomic<std::uint64_t> damaged_{0};
+  std::atomic<bool> mend_{false};
+  std::atomic<std::uint64_t> background_errors_{0};
+  std::optional<std::chrono::steady_clock::time_point> last_background_error_; // the watcher's
+  mutable std::atomic<std::uint64_t> damaged_;
   std::mutex mutex_;
   std::condition_variable wake_;
   bool stopping_ = false; // guarded by mutex_
-  std::unique_ptr<Executor> syncer_;
+  std::unique_ptr<Executor> watcher_;
 };
 
 } // namespace
 
-Result<std::unique_ptr<Database>> open_rocks(const std::string& directory, std::int64_t sync_interval_ms) {
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("the data directory {} cannot be made: {}. Choose one that coalmine may write", directory, error.message()));
-  }
-  std::vector<rocksdb::ColumnFamilyDescriptor> descriptors;
-  descriptors.emplace_back(rocksdb::kDefaultColumnFamilyName, family_options(Family::meta));
-  for (std::size_t i = 0; i < kFamilyNames.size(); ++i) {
-    descriptors.emplace_back(std::string(kFamilyNames[i]), family_options(static_cast<Family>(i)));
-  }
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  rocksdb::DB* raw = nullptr;
-  const auto status = rocksdb::DB::Open(database_options(), directory, descriptors, &handles, &raw);
-  if (!status.ok()) return std::unexpected(open_error(directory, status));
-  std::unique_ptr<rocksdb::DB> db(raw);
-  (void)db->DestroyColumnFamilyHandle(handles.front()); // RocksDB insists on a family named default; we keep nothing in it
-  handles.erase(handles.begin());
-  return std::make_unique<RocksDatabase>(directory, std::move(db), std::move(handles), sync_interval_ms);
+Result<std::unique_ptr<Database>> open_rocks(const RocksOptions& options) {
+  TRY_ASSIGN(auto opened, open_rocks_directory(options.directory, false));
+  return std::make_unique<RocksDatabase>(options, std::move(opened));
 }
 
 } // namespace coalmine::store

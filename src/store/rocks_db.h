@@ -54,8 +54,8 @@ class Database {
   virtual Result<std::optional<std::string>> get(Family family, std::string_view key) const = 0;
   // As many answers as keys. A value that cannot be read is data_loss only for itself: it is nullopt and counted in damaged().
   virtual std::vector<std::optional<std::string>> get_many(Family family, const std::vector<std::string>& keys) const = 0;
-  // Calls visit for every key in [from, to) in order until it returns false. to "": to the end. data_loss: the files are damaged
-  // where the scan stopped; what was visited is sound.
+  // Calls visit for every key in [from, to) in order until it returns false. to "": to the end. visit must not call back into the
+  // database. data_loss: parts of the range are damaged and were left out; what was visited is sound.
   using Visit = std::function<bool(std::string_view key, std::string_view value)>;
   virtual Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const = 0;
 
@@ -64,11 +64,22 @@ class Database {
   virtual Status flush() = 0;
   // Gives the space of an erased range back to the file system. Slow.
   virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
+  // A copy that is consistent at one moment while writes go on, in a directory that does not exist yet, synced and verified.
+  virtual Status copy_to(const std::string& directory) = 0;
   virtual std::uint64_t disk_bytes() const = 0;
   virtual std::uint64_t damaged() const = 0;
 };
 
-// sync_interval_ms <= 0: every write is synced before it returns.
-Result<std::unique_ptr<Database>> open_rocks(const std::string& directory, std::int64_t sync_interval_ms);
+struct RocksOptions {
+  std::string directory;
+  std::int64_t sync_interval_ms = 1000; // <= 0: every write is synced before it returns
+  // Writes are refused as unavailable while less than this is free on the disk, so that RocksDB always finds room for its own
+  // files; writes that only erase are refused at an eighth of it.
+  std::uint64_t reserve_bytes = 32ULL << 20;
+  // After a write that RocksDB failed, the database is closed and opened again before the next one, at most this often.
+  std::int64_t recover_pause_ms = 1000;
+};
+// Damaged files are put aside in `lost` and told in the log and in damaged().
+Result<std::unique_ptr<Database>> open_rocks(const RocksOptions& options);
 
 } // namespace coalmine::store

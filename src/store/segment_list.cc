@@ -38,6 +38,10 @@ void SegmentList::add(SegmentRef ref, const SegmentSummary& summary) {
   Entry entry{ref, {}};
   entry.ref.min_start_ms = summary.min_start_ms;
   entry.ref.max_start_ms = summary.max_start_ms;
+  entry.ref.spans = summary.spans;
+  entry.ref.bytes = summary.bytes;
+  entry.ref.thinned = summary.thinned;
+  bytes_ += summary.bytes;
   for (const auto& cohort : summary.cohorts) {
     const auto next = static_cast<std::uint32_t>(cohorts_.size());
     const auto it = cohorts_.try_emplace({cohort.service, cohort.track, cohort.version}, next).first;
@@ -72,6 +76,21 @@ std::vector<SegmentRef> SegmentList::candidates(const SpanFilter& filter) const 
   return out;
 }
 
+std::vector<SegmentRef> SegmentList::all() const {
+  std::vector<SegmentRef> out;
+  for (const auto& entry : entries_) out.push_back(entry.ref);
+  return out;
+}
+
+void SegmentList::replace(const std::vector<SegmentRef>& old, SegmentRef ref, const SegmentSummary& summary) {
+  std::erase_if(entries_, [&](const Entry& entry) {
+    const bool gone = std::ranges::binary_search(old, entry.ref, before);
+    if (gone) bytes_ -= entry.ref.bytes;
+    return gone;
+  });
+  add(ref, summary);
+}
+
 std::vector<SegmentRef> SegmentList::newest(std::size_t limit) const {
   std::vector<SegmentRef> out;
   for (auto it = entries_.rbegin(); it != entries_.rend() && out.size() < limit; ++it) out.push_back(it->ref);
@@ -79,7 +98,10 @@ std::vector<SegmentRef> SegmentList::newest(std::size_t limit) const {
 }
 
 void SegmentList::drop_before(std::int64_t received_ms) {
-  while (!entries_.empty() && entries_.front().ref.received_ms < received_ms) entries_.pop_front();
+  while (!entries_.empty() && entries_.front().ref.received_ms < received_ms) {
+    bytes_ -= entries_.front().ref.bytes;
+    entries_.pop_front();
+  }
 }
 
 std::optional<std::int64_t> SegmentList::oldest_received_ms() const {
@@ -95,11 +117,34 @@ void RecentSpans::insert(std::uint64_t hash) {
   young_.insert(hash);
 }
 
-bool passes(const SpanFilter& filter, const Span& span) {
-  const auto start_ms = static_cast<std::int64_t>(span.start_ns / 1'000'000);
-  return span.resource && span.resource->service == filter.service && start_ms >= filter.from_ms && start_ms <= filter.to_ms &&
-         (!filter.version || *filter.version == span.resource->version) && (!filter.track || *filter.track == span.resource->track) &&
-         (!filter.errors_only || span.status == StatusCode::error);
+SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table) : filter_(filter), table_(table) {
+  for (const auto& resource : table.resources) {
+    resources_.push_back(resource->service == filter.service && (!filter.version || *filter.version == resource->version) &&
+                         (!filter.track || *filter.track == resource->track));
+  }
+  for (const auto& [name, value] : filter.attributes) {
+    Wanted wanted;
+    for (const auto& resource : table.resources) {
+      const auto* has = find_attribute(resource->attributes, name);
+      wanted.resources.push_back(has != nullptr && to_text(*has) == value);
+    }
+    const auto key = std::ranges::find(table.texts, name);
+    if (key != table.texts.end()) wanted.key = static_cast<std::uint32_t>(key - table.texts.begin());
+    for (const auto& pair : table.pairs) wanted.pairs.push_back(pair.key == wanted.key && to_text(pair.value) == value);
+    wanted_.push_back(std::move(wanted));
+  }
+}
+
+bool SpanSieve::passes(const SpanTable::Row& row) const {
+  const auto start_ms = static_cast<std::int64_t>(row.start_ns / 1'000'000);
+  if (!resources_[row.resource] || start_ms < filter_.from_ms || start_ms > filter_.to_ms) return false;
+  if (filter_.errors_only && row.status != StatusCode::error) return false;
+  return std::ranges::all_of(wanted_, [&](const Wanted& wanted) {
+    for (const auto id : table_.list(row.attributes)) {
+      if (table_.pairs[id].key == wanted.key) return static_cast<bool>(wanted.pairs[id]);
+    }
+    return static_cast<bool>(wanted.resources[row.resource]);
+  });
 }
 
 } // namespace coalmine::store

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <deque>
 #include <map>
@@ -23,6 +24,9 @@ struct SegmentRef {
   std::uint64_t number = 0;
   std::int64_t min_start_ms = 0;
   std::int64_t max_start_ms = 0;
+  std::uint64_t spans = 0;
+  std::uint64_t bytes = 0;  // 0: not known, of an older form
+  std::uint8_t thinned = 0; // how often half of its healthy traces were dropped
 };
 
 // The spans family: "s" received_ms number -> summary, "d" received_ms number -> segment (u64 big-endian).
@@ -36,6 +40,11 @@ class SegmentList {
   void add(SegmentRef ref, const SegmentSummary& summary);
   // Those that may hold a span that passes the filter; the one with the newest span first.
   std::vector<SegmentRef> candidates(const SpanFilter& filter) const;
+  // By arrival.
+  std::vector<SegmentRef> all() const;
+  // old, by arrival, give way to one.
+  void replace(const std::vector<SegmentRef>& old, SegmentRef ref, const SegmentSummary& summary);
+  std::uint64_t bytes() const { return bytes_; }
   // The newest by arrival first.
   std::vector<SegmentRef> newest(std::size_t limit) const;
   void drop_before(std::int64_t received_ms);
@@ -51,6 +60,7 @@ class SegmentList {
   std::deque<Entry> entries_; // by (received_ms, number)
   std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_; // (service, track, version)
   std::int64_t newest_start_ms_ = 0;
+  std::uint64_t bytes_ = 0;
 };
 
 // The last spans that came in, as hashes: a client that repeats a request must not make them count twice. Bounded: it forgets the
@@ -63,10 +73,26 @@ class RecentSpans {
 
  private:
   const std::size_t half_;
-  std::unordered_set<std::uint64_t> young_;
-  std::unordered_set<std::uint64_t> old_;
+  boost::unordered_flat_set<std::uint64_t> young_;
+  boost::unordered_flat_set<std::uint64_t> old_;
 };
 
-bool passes(const SpanFilter& filter, const Span& span);
+// A filter made ready for one table: what it asks of texts is told once per resource and per distinct attribute.
+class SpanSieve {
+ public:
+  SpanSieve(const SpanFilter& filter, const SpanTable& table);
+  bool passes(const SpanTable::Row& row) const;
+
+ private:
+  struct Wanted { // one attribute of the filter
+    std::vector<bool> resources; // whose resource has it; counts where the span itself has no such name
+    std::uint32_t key = UINT32_MAX;
+    std::vector<bool> pairs;
+  };
+  const SpanFilter& filter_;
+  const SpanTable& table_;
+  std::vector<bool> resources_;
+  std::vector<Wanted> wanted_;
+};
 
 } // namespace coalmine::store

@@ -2,6 +2,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <map>
+#include <random>
+#include <set>
+
 #include "store/testing.h"
 
 namespace coalmine::store::testing {
@@ -148,6 +152,126 @@ TEST_F(SpansTest, ManySegmentsAgainstAPlainList) {
   const auto spans = found(filter);
   ASSERT_EQ(spans.size(), 25u);
   for (std::size_t i = 0; i < spans.size(); ++i) EXPECT_EQ(spans[i], all[i].second);
+}
+
+TEST_F(SpansTest, ByAttribute) {
+  const auto with = [&](std::uint8_t id, Attributes attributes) {
+    return span(canary, id, 1, kNow - id, kNow, SpanKind::server, StatusCode::unset, std::move(attributes));
+  };
+  send({with(1, {{"http.route", std::string("/a")}, {"code", std::int64_t{200}}}), with(2, {{"http.route", std::string("/b")}}), with(3, {})});
+  auto filter = shop();
+  filter.attributes = {{"http.route", "/a"}};
+  EXPECT_EQ(found(filter), (std::vector<int>{1}));
+  filter.attributes = {{"http.route", "/a"}, {"code", "200"}};
+  EXPECT_EQ(found(filter), (std::vector<int>{1}));
+  filter.attributes = {{"http.route", "/a"}, {"code", "500"}};
+  EXPECT_TRUE(found(filter).empty());
+  filter.attributes = {{"service.instance.id", "i1"}};
+  EXPECT_EQ(found(filter), (std::vector<int>{1, 2, 3})) << "of the resource";
+}
+
+struct Expected {
+  std::int64_t start = 0;
+  bool error = false;
+  bool canary = false;
+  int route = 0;
+};
+
+// Appends, repeats, merges and restarts against a plain map.
+TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
+  std::mt19937 random(4);
+  std::map<int, Expected> model; // by number, which is the trace id
+  options.retention_ms = 1LL << 40;
+  reopen();
+  std::vector<Span> last;
+  int next = 1;
+  for (int step = 0; step < 120; ++step) {
+    clock.advance_ms(random() % 20'000);
+    const auto now = clock.wall_ms();
+    std::vector<Span> spans = random() % 4 == 0 ? last : std::vector<Span>();
+    for (auto n = random() % 8; n > 0; --n) {
+      const Expected e{now - static_cast<std::int64_t>(random() % 60'000), random() % 5 == 0, random() % 2 == 0, static_cast<int>(random() % 3)};
+      Span s = span(e.canary ? canary : stable, 1, 1, e.start, e.start + 5, SpanKind::server, e.error ? StatusCode::error : StatusCode::unset,
+                    {{"http.route", "/" + std::to_string(e.route)}, {"n", std::int64_t{next}}});
+      std::memcpy(s.trace_id.data(), &next, sizeof next);
+      model[next++] = e;
+      spans.push_back(std::move(s));
+    }
+    last = spans;
+    send(spans);
+    if (random() % 15 == 0) {
+      ASSERT_TRUE(store->maintain());
+    }
+    if (random() % 30 == 0) reopen();
+    if (random() % 6 != 0) continue;
+    auto filter = shop();
+    filter.limit = 1000;
+    filter.errors_only = random() % 2 == 0;
+    if (random() % 2 == 0) filter.track = "canary";
+    if (random() % 2 == 0) filter.attributes = {{"http.route", "/1"}};
+    if (random() % 2 == 0) filter.from_ms = now - static_cast<std::int64_t>(random() % 300'000);
+    std::set<std::int64_t> wanted;
+    for (const auto& [n, e] : model) {
+      if ((e.error || !filter.errors_only) && (e.canary || !filter.track) && (e.route == 1 || filter.attributes.empty()) && e.start >= filter.from_ms) {
+        wanted.insert(n);
+      }
+    }
+    std::set<std::int64_t> seen;
+    const auto answer = store->find_spans(filter);
+    ASSERT_TRUE(answer);
+    for (const auto& s : *answer) seen.insert(std::get<std::int64_t>(*find_attribute(s.span.attributes, "n")));
+    EXPECT_EQ(seen, wanted) << "step " << step;
+  }
+  EXPECT_EQ(damaged(), 0);
+  const auto requests = select(*store, kRequestsName);
+  double total = 0;
+  for (const auto& data : requests) total += data.floats.back().value;
+  EXPECT_EQ(total, static_cast<double>(model.size()));
+}
+
+// The budget drops healthy traces first, evenly, and says how many each that is left stands for.
+TEST_F(SpansTest, TheBudgetKeepsWhatTells) {
+  options.span_budget_bytes = 15'000;
+  reopen();
+  int failing = 0;
+  for (int i = 0; i < 40; ++i) {
+    std::vector<Span> spans;
+    for (int k = 0; k < 100; ++k) {
+      const int n = i * 100 + k;
+      const bool fails = n % 100 == 7;
+      const bool slow = n % 400 == 9;
+      failing += fails ? 1 : 0;
+      Span s = span(canary, 1, 1, kNow - 50'000 + n, kNow - 50'000 + n + (slow ? 900 : n % 50), SpanKind::server,
+                    fails ? StatusCode::error : StatusCode::unset, {{"n", std::int64_t{n}}, {"noise", std::to_string(n * 2654435761u)}});
+      std::memcpy(s.trace_id.data(), &n, sizeof n);
+      spans.push_back(std::move(s));
+    }
+    send(std::move(spans));
+  }
+  ASSERT_TRUE(store->maintain());
+  EXPECT_LT(store->stats().disk_bytes, 100'000'000u);
+  auto filter = shop();
+  filter.limit = 10'000;
+  for (int round = 0; round < 2; ++round) {
+    const auto kept = store->find_spans(filter);
+    ASSERT_TRUE(kept);
+    EXPECT_LT(kept->size(), 3000u);
+    int failing_kept = 0;
+    int slow_kept = 0;
+    double standing_for = 0;
+    for (const auto& s : *kept) {
+      failing_kept += s.span.status == StatusCode::error ? 1 : 0;
+      slow_kept += s.span.end_ns - s.span.start_ns > 800'000'000 ? 1 : 0;
+      standing_for += s.span.weight;
+    }
+    EXPECT_EQ(failing_kept, failing);
+    EXPECT_EQ(slow_kept, 10);
+    EXPECT_NEAR(standing_for, 4000, 600);
+    const auto requests = select(*store, kRequestsName);
+    ASSERT_EQ(requests.size(), 1u);
+    EXPECT_EQ(requests[0].floats.back().value, 4000) << "counts do not come from what was kept";
+    reopen();
+  }
 }
 
 } // namespace

@@ -7,7 +7,7 @@
 namespace coalmine::store {
 
 Result<std::unique_ptr<Store>> Store::open(Options options, const Clock& clock, SelfMetrics& metrics) {
-  TRY_ASSIGN(auto database, open_rocks(options.directory, options.sync_interval_ms));
+  TRY_ASSIGN(auto database, open_rocks({options.directory, options.sync_interval_ms, options.disk_reserve_bytes}));
   return open_store(std::move(options), clock, metrics, std::move(database));
 }
 

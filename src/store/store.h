@@ -89,6 +89,8 @@ struct SpanFilter {
   std::optional<std::string> version;
   std::optional<std::string> track;
   bool errors_only = false;         // status ERROR
+  // Each name must be an attribute of the span (or else of its resource) whose text form (to_text) is the value.
+  std::vector<std::pair<std::string, std::string>> attributes;
   std::int64_t from_ms = 0;         // by span start
   std::int64_t to_ms = INT64_MAX;
   std::size_t limit = 20;           // spans of distinct traces
@@ -126,10 +128,14 @@ struct Options {
   std::string directory;                     // made when missing; locked while open
   std::int64_t retention_ms = 24LL * 3600 * 1000;
   std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
+  // Of it, what spans may take (0: half). Beyond it healthy spans are thinned out, evenly by trace and the oldest first, and what is kept
+  // says how many it stands for; failing and slow traces stay until there is nothing else to drop.
+  std::uint64_t span_budget_bytes = 0;
   std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
   std::int64_t accept_future_ms = 10 * 60 * 1000;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
   std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
+  std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space ingest answers unavailable
 };
 
 // Thread-safe throughout. What append accepted survives kill -9 and is visible to the next call of any reader, on any thread.
@@ -155,6 +161,12 @@ class Store {
 
   virtual std::vector<Presence> presence() const = 0;
   virtual StoreStats stats() const = 0;
+
+  // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is read,
+  // written, synced and verified. unavailable: a disk refuses; data_loss: what was copied is damaged.
+  virtual Status backup(const std::string& directory) {
+    return fail(ErrorCode::unimplemented, "this store has nothing on disk to copy to " + directory);
+  }
 
   // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in app/, by tests at will.
   virtual Status maintain() = 0;

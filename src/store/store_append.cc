@@ -19,14 +19,18 @@ struct StoreImpl::Draft {
   Stage stage;
   PresenceBook::Draft presence;
   std::map<std::string, PresenceRow> presence_rows;
-  SpanSegment segment;
+  const SpanTable* spans = nullptr; // the batch's own, or kept_spans
+  SpanTable kept_spans;
+  std::vector<LogRecord> logs;
   SegmentSummary summary;
   SegmentRef segment_ref;
   std::vector<std::uint64_t> hashes; // of the segment's spans and logs
-  std::unordered_set<std::uint64_t> in_batch;
+  boost::unordered_flat_set<std::uint64_t> in_batch;
   AppendResult result;
   std::uint64_t record = 0; // 0: none
   std::int64_t newest_sample_ms = INT64_MIN;
+
+  bool has_segment() const { return !spans->empty() || !logs.empty(); }
 };
 
 Result<AppendResult> StoreImpl::append(const Batch& batch) {
@@ -76,15 +80,44 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
     draft.hashes.push_back(hash);
     return true;
   };
-  for (const auto& span : batch.spans) {
-    const std::int64_t start_ms = to_ms(span.start_ns);
-    if (std::max(start_ms, to_ms(span.end_ns)) < from_ms || start_ms > to_ms_limit) {
+  SpanTableBuilder builder;
+  for (const auto& span : batch.spans) builder.add(span);
+  if (!batch.spans.empty()) {
+    SpanTableBuilder::Import import(batch.span_table, builder);
+    for (std::size_t i = 0; i < batch.span_table.rows.size(); ++i) import.add(i);
+  }
+  const SpanTable own = builder.take();
+  const SpanTable& all = batch.spans.empty() ? batch.span_table : own;
+  std::vector<bool> kept(all.rows.size());
+  std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(), {INT64_MAX, INT64_MIN});
+  std::size_t count = 0;
+  for (std::size_t i = 0; i < all.rows.size(); ++i) {
+    const auto& row = all.rows[i];
+    const std::int64_t start_ms = to_ms(row.start_ns);
+    if (std::max(start_ms, to_ms(row.end_ns)) < from_ms || start_ms > to_ms_limit) {
       ++draft.result.rejected_spans;
       refuse("span", start_ms);
-    } else if (fresh(span_hash(span.trace_id, span.span_id))) {
-      draft.segment.spans.push_back(span);
-      if (span.resource) draft.presence.see_span(*span.resource, start_ms, std::min(to_ms(span.end_ns), to_ms_limit));
+    } else if (fresh(span_hash(row.trace_id, row.span_id))) {
+      kept[i] = true;
+      ++count;
+      auto& [first, last] = seen[row.resource];
+      first = std::min(first, start_ms);
+      last = std::max({last, start_ms, std::min(to_ms(row.end_ns), to_ms_limit)});
     }
+  }
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    if (seen[i].second != INT64_MIN) draft.presence.see_span(*all.resources[i], seen[i].first, seen[i].second);
+  }
+  if (count == all.rows.size() && batch.spans.empty()) {
+    draft.spans = &batch.span_table;
+  } else {
+    SpanTableBuilder some;
+    SpanTableBuilder::Import import(all, some);
+    for (std::size_t i = 0; i < kept.size(); ++i) {
+      if (kept[i]) import.add(i);
+    }
+    draft.kept_spans = some.take();
+    draft.spans = &draft.kept_spans;
   }
   const std::int64_t received_ms = batch.received_ms > 0 ? batch.received_ms : now_ms;
   for (const auto& log : batch.logs) {
@@ -95,10 +128,10 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
       ++draft.result.rejected_logs;
       refuse("log record", time_ms);
     } else if (fresh(log_hash(copy))) {
-      draft.segment.logs.push_back(std::move(copy));
+      draft.logs.push_back(std::move(copy));
     }
   }
-  ingest_.spans(draft.stage, draft.segment.spans, received_ms);
+  ingest_.spans(draft.stage, *draft.spans, received_ms);
   draft.segment_ref.received_ms = received_ms;
 }
 
@@ -110,11 +143,13 @@ WriteSet StoreImpl::to_writes(Draft& draft) {
     for (const auto& staged : draft.stage.samples()) draft.newest_sample_ms = std::max(draft.newest_sample_ms, time_of(staged.sample));
     out.put(Family::log, number_key(draft.record), encode_record(draft.stage.samples()));
   }
-  if (!draft.segment.empty()) {
-    draft.summary = summarise(draft.segment);
+  if (draft.has_segment()) {
+    draft.summary = summarise(*draft.spans, draft.logs);
     draft.segment_ref.number = next_segment_;
+    auto bytes = encode_segment(*draft.spans, draft.logs, SegmentPacking::quick);
+    draft.summary.bytes = bytes.size();
     out.put(Family::spans, segment_key('s', draft.segment_ref), encode_summary(draft.summary));
-    out.put(Family::spans, segment_key('d', draft.segment_ref), encode_segment(draft.segment));
+    out.put(Family::spans, segment_key('d', draft.segment_ref), std::move(bytes));
   }
   draft.presence_rows = draft.presence.finish();
   for (const auto& [key, row] : draft.presence_rows) out.put(Family::meta, std::string(kPresencePrefix) + key, encode_presence(row));
@@ -125,7 +160,7 @@ void StoreImpl::publish(Draft& draft) {
   for (auto* info : draft.stage.rows()) info->stored = true;
   ingest_.commit();
   for (const auto hash : draft.hashes) recent_spans_.insert(hash);
-  spans_total_.add(static_cast<double>(draft.segment.spans.size()));
+  spans_total_.add(static_cast<double>(draft.spans->rows.size()));
   samples_total_.add(static_cast<double>(draft.stage.samples().size()));
 
   std::unique_lock lock(state_mutex_);
@@ -134,7 +169,7 @@ void StoreImpl::publish(Draft& draft) {
     log_records_.emplace_back(draft.record, draft.newest_sample_ms);
     for (const auto& [series, sample] : draft.stage.samples()) head_.upsert(series, sample);
   }
-  if (!draft.segment.empty()) {
+  if (draft.has_segment()) {
     ++next_segment_;
     segments_.add(draft.segment_ref, draft.summary);
   }

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <map>
 #include <memory>
@@ -23,7 +24,7 @@
 
 namespace coalmine::store {
 
-inline constexpr std::uint64_t kSchemaVersion = 1;
+inline constexpr std::uint64_t kSchemaVersion = 2;
 // Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
@@ -48,6 +49,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
   std::vector<Presence> presence() const override;
   StoreStats stats() const override;
+  Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
 
  private:
@@ -84,7 +86,11 @@ class StoreImpl final : public Store, private StoredSamples {
 
   // spans
   Result<SpanSegment> load_segment(const SegmentRef& ref) const;
-  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint64_t>& traces, std::int64_t from_ms, std::int64_t to_ms) const;
+  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms, std::int64_t to_ms) const;
+  template <typename Read>
+  auto at_rest(Read read) const -> decltype(read());
+  Result<std::vector<StoredSpan>> find_spans_once(const SpanFilter& filter) const;
+  Result<std::vector<StoredSpan>> trace_once(const TraceId& id) const;
 
   // maintain
   Status seal(std::int64_t now_ms);
@@ -93,6 +99,12 @@ class StoreImpl final : public Store, private StoredSamples {
   Status apply_retention(std::int64_t now_ms);
   Status drop_older(std::int64_t time_ms, bool reclaim);
   Status shrink(std::int64_t now_ms);
+  // spans: small segments into large ones, and what the budget asks for
+  Status merge_segments();
+  Status merge_run(const std::vector<SegmentRef>& run);
+  Status keep_span_budget(std::int64_t now_ms);
+  Status thin(const SegmentRef& ref);
+  Status replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment, std::uint8_t thinned);
   Status drop_dead_series(std::int64_t now_ms);
 
   const Options options_;
@@ -120,6 +132,7 @@ class StoreImpl final : public Store, private StoredSamples {
   SeriesIndex index_;
   Head head_;
   SegmentList segments_;
+  std::atomic<std::uint64_t> merges_{0}; // how often segments_ lost segments to a merge
   PresenceBook presence_;
 };
 

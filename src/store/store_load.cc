@@ -44,6 +44,7 @@ void StoreImpl::damaged(std::string_view what, const std::string& why, double co
 }
 
 Status StoreImpl::load() {
+  if (const auto files = database_->damaged(); files > 0) damaged("files", "see the lines above", static_cast<double>(files));
   TRY(check_schema());
   TRY(load_meta());
   TRY(load_series());
@@ -64,7 +65,13 @@ Status StoreImpl::check_schema() {
   }
   ByteReader r(*row);
   const auto version = r.u64();
-  if (r.ok() && version >= 1 && version <= kSchemaVersion) return {};
+  if (r.ok() && version == kSchemaVersion) return {};
+  if (r.ok() && version >= 1 && version < kSchemaVersion) {
+    // What is there is read as it is; what is written from now on an older coalmine could not read.
+    WriteSet set;
+    set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion));
+    return database_->write(set);
+  }
   return fail(ErrorCode::failed_precondition,
               fmt::format("the data directory {} has schema {}, this coalmine reads up to {}: it was written by a newer one. Start that one "
                           "again or choose another directory",
@@ -185,8 +192,8 @@ void StoreImpl::remember_recent_spans() {
     if (spans > kRecentSpanLimit) break;
     const auto segment = load_segment(ref);
     if (!segment) continue;
-    spans += segment->spans.size();
-    for (const auto& span : segment->spans) recent_spans_.insert(span_hash(span.trace_id, span.span_id));
+    spans += segment->spans.rows.size();
+    for (const auto& row : segment->spans.rows) recent_spans_.insert(span_hash(row.trace_id, row.span_id));
     for (const auto& log : segment->logs) recent_spans_.insert(log_hash(log));
   }
 }

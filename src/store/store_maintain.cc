@@ -19,10 +19,18 @@ constexpr std::size_t kSealSlice = 512;
 Status StoreImpl::maintain() {
   std::lock_guard one_at_a_time(maintain_mutex_);
   const std::int64_t now_ms = clock_.wall_ms();
-  TRY(seal(now_ms));
-  TRY(apply_retention(now_ms));
-  TRY(shrink(now_ms));
-  return drop_dead_series(now_ms);
+  // Each does what it can: on a full disk nothing can be sealed or merged, and dropping what is old is all the more needed.
+  Status first;
+  const auto step = [&first](Status done) {
+    if (first) first = std::move(done);
+  };
+  step(seal(now_ms));
+  step(merge_segments());
+  step(apply_retention(now_ms));
+  step(keep_span_budget(now_ms));
+  step(shrink(now_ms));
+  step(drop_dead_series(now_ms));
+  return first;
 }
 
 // Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a chunk

@@ -13,12 +13,18 @@ namespace {
 constexpr std::int64_t kLogsBeforeMs = 60 * 1000;
 constexpr std::int64_t kLogsAfterMs = 10 * 60 * 1000;
 
-std::int64_t start_ms(const Span& span) { return static_cast<std::int64_t>(span.start_ns / 1'000'000); }
+template <typename T> // a span or a row
+std::int64_t start_ms(const T& span) {
+  return static_cast<std::int64_t>(span.start_ns / 1'000'000);
+}
 
-bool is_entry(const Span& span) { return span.kind == SpanKind::server || span.kind == SpanKind::consumer; }
+template <typename T>
+bool is_entry(const T& span) {
+  return span.kind == SpanKind::server || span.kind == SpanKind::consumer;
+}
 
 // Which of two matching spans of one trace stands for it: the request itself rather than a part of it.
-bool stands_better(const Span& a, const Span& b) {
+bool stands_better(const SpanTable::Row& a, const Span& b) {
   if (is_entry(a) != is_entry(b)) return is_entry(a);
   return a.start_ns < b.start_ns;
 }
@@ -49,21 +55,24 @@ void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>&
 
 Result<SpanSegment> StoreImpl::load_segment(const SegmentRef& ref) const {
   TRY_ASSIGN(const auto bytes, database_->get(Family::spans, segment_key('d', ref)));
-  if (!bytes) return SpanSegment{}; // retention was quicker
+  if (!bytes) return SpanSegment{}; // retention was quicker, or a merge, which the caller notices
   return decode_segment(*bytes);
 }
 
-Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint64_t>& traces, std::int64_t from_ms,
+Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
                                                           std::int64_t to_ms) const {
   std::vector<SegmentRef> refs;
-  TRY(database_->scan(Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)), to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms),
-                      [&](auto key, auto value) {
-                        const auto ref = parse_segment_key(key);
-                        const auto summary = decode_summary(value);
-                        const auto listed = [&](std::uint64_t hash) { return std::ranges::binary_search(summary->traces, hash); };
-                        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
-                        return true;
-                      }));
+  const auto status = database_->scan(
+      Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)), to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms),
+      [&](auto key, auto value) {
+        const auto ref = parse_segment_key(key);
+        const auto summary = decode_summary(value);
+        const auto listed = [&](std::uint32_t mark) { return std::ranges::binary_search(summary->traces, mark); };
+        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
+        return true;
+      });
+  if (!status && status.error().code != ErrorCode::data_loss) return std::unexpected(status.error());
+  if (!status) damaged("spans", status.error().message);
   std::vector<SpanSegment> out;
   for (const auto& ref : refs) {
     auto segment = load_segment(ref);
@@ -78,7 +87,26 @@ Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::ui
   return out;
 }
 
+// Merging takes segments away while they are being read; then it is read again.
+template <typename Read>
+auto StoreImpl::at_rest(Read read) const -> decltype(read()) {
+  constexpr int kTries = 5;
+  for (int i = 1;; ++i) {
+    const auto before = merges_.load();
+    auto out = read();
+    if (merges_ == before || i == kTries) return out;
+  }
+}
+
 Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) const {
+  return at_rest([&] { return find_spans_once(filter); });
+}
+
+Result<std::vector<StoredSpan>> StoreImpl::trace(const TraceId& id) const {
+  return at_rest([&] { return trace_once(id); });
+}
+
+Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& filter) const {
   std::vector<SegmentRef> candidates;
   {
     std::shared_lock lock(state_mutex_);
@@ -94,12 +122,18 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) 
       damaged("spans", segment.error().message);
       continue;
     }
-    for (const auto& span : segment->spans) {
-      if (!passes(filter, span)) continue;
-      const auto [it, added] = found.try_emplace(span.trace_id, start_ms(span), span);
-      if (added) continue;
-      it->second.first = std::max(it->second.first, start_ms(span));
-      if (stands_better(span, it->second.second)) it->second.second = span;
+    const auto& table = segment->spans;
+    const SpanSieve sieve(filter, table);
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+      const auto& row = table.rows[i];
+      if (!sieve.passes(row)) continue;
+      const auto it = found.find(row.trace_id);
+      if (it == found.end()) {
+        if (start_ms(row) >= enough_ms) found.emplace(row.trace_id, std::pair(start_ms(row), table.span(i)));
+        continue;
+      }
+      it->second.first = std::max(it->second.first, start_ms(row));
+      if (stands_better(row, it->second.second)) it->second.second = table.span(i);
     }
     enough_ms = nth_newest(found, filter.limit);
   }
@@ -111,10 +145,10 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) 
   if (out.size() > filter.limit) out.resize(filter.limit);
   if (out.empty()) return out;
 
-  std::set<std::uint64_t> traces;
+  std::set<std::uint32_t> traces;
   std::int64_t last_ms = 0;
   for (const auto& stored : out) {
-    traces.insert(trace_hash(stored.span.trace_id));
+    traces.insert(trace_mark(stored.span.trace_id));
     last_ms = std::max({last_ms, start_ms(stored.span), static_cast<std::int64_t>(stored.span.end_ns / 1'000'000)});
   }
   TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs, last_ms + kLogsAfterMs));
@@ -122,13 +156,14 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) 
   return out;
 }
 
-Result<std::vector<StoredSpan>> StoreImpl::trace(const TraceId& id) const {
-  TRY_ASSIGN(auto segments, segments_with({trace_hash(id)}, 0, INT64_MAX));
+Result<std::vector<StoredSpan>> StoreImpl::trace_once(const TraceId& id) const {
+  TRY_ASSIGN(const auto segments, segments_with({trace_mark(id)}, 0, INT64_MAX));
   std::vector<StoredSpan> out;
   std::set<SpanId> seen;
-  for (auto& segment : segments) {
-    for (auto& span : segment.spans) {
-      if (span.trace_id == id && seen.insert(span.span_id).second) out.push_back({std::move(span), {}});
+  for (const auto& segment : segments) {
+    const auto& table = segment.spans;
+    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+      if (table.rows[i].trace_id == id && seen.insert(table.rows[i].span_id).second) out.push_back({table.span(i), {}});
     }
   }
   std::ranges::stable_sort(out, {}, [](const StoredSpan& stored) { return stored.span.start_ns; });

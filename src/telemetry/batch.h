@@ -11,6 +11,8 @@
 
 #include "telemetry/histogram.h"
 #include "telemetry/resource.h"
+#include "telemetry/span.h"
+#include "telemetry/span_table.h"
 
 namespace coalmine {
 
@@ -48,41 +50,6 @@ struct MetricPoint {
   std::variant<double, ClassicHistogram, ExponentialHistogram> value = 0.0;
 };
 
-using TraceId = std::array<std::uint8_t, 16>;
-using SpanId = std::array<std::uint8_t, 8>;
-
-std::string to_hex(const TraceId& id);
-std::string to_hex(const SpanId& id);
-// Exactly 32 hex digits, either case.
-bool parse_hex(std::string_view text, TraceId& out);
-bool parse_hex(std::string_view text, SpanId& out);
-
-enum class SpanKind : std::uint8_t { unspecified, internal, server, client, producer, consumer };
-enum class StatusCode : std::uint8_t { unset, ok, error };
-
-struct SpanEvent {
-  std::uint64_t time_ns = 0;
-  std::string name;
-  Attributes attributes;
-};
-
-struct Span {
-  std::shared_ptr<const Resource> resource;
-  TraceId trace_id{};
-  SpanId span_id{};
-  SpanId parent_span_id{}; // all zero: a root
-  std::string name;
-  SpanKind kind = SpanKind::unspecified;
-  std::uint64_t start_ns = 0;
-  std::uint64_t end_ns = 0;
-  StatusCode status = StatusCode::unset;
-  std::string status_message;
-  std::string trace_state;
-  std::uint32_t flags = 0;
-  Attributes attributes;
-  std::vector<SpanEvent> events;
-};
-
 // Kept only when it carries an exception (exception.* attributes) or belongs to a trace with severity ERROR or above.
 struct LogRecord {
   std::shared_ptr<const Resource> resource;
@@ -99,8 +66,9 @@ struct Batch {
   std::int64_t received_ms = 0; // wall clock at arrival
   std::vector<MetricPoint> points;
   std::vector<Span> spans;
+  SpanTable span_table; // further spans, as the receiver has them
   std::vector<LogRecord> logs;
-  bool empty() const { return points.empty() && spans.empty() && logs.empty(); }
+  bool empty() const { return points.empty() && spans.empty() && span_table.empty() && logs.empty(); }
 };
 
 } // namespace coalmine

@@ -1,23 +1,11 @@
 // What was acknowledged survives kill -9, and a rollout goes on where it was.
 // SPDX-License-Identifier: Apache-2.0
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
-import http from 'node:http';
-import net from 'node:net';
-import path from 'node:path';
 import test from 'node:test';
-import { Coalmine, freePorts, scratch, start, stop, until } from './harness.mjs';
+import { haproxy } from './haproxy.mjs';
+import { Coalmine, freePorts, scratch, stop, until } from './harness.mjs';
+import { requestCounters } from './otlp.mjs';
 
-const sum = (track, version, value, errors, at, startAt) => JSON.stringify({
-  resourceMetrics: [{
-    resource: { attributes: [['service.name', 'shop'], ['service.version', version], ['deployment.track', track], ['service.instance.id', track]]
-      .map(([key, stringValue]) => ({ key, value: { stringValue } })) },
-    scopeMetrics: [{ metrics: [['http_server_request_total', value], ['http_server_request_errors_total', errors]].map(([name, v]) => ({
-      name, sum: { isMonotonic: true, aggregationTemporality: 2,
-        dataPoints: [{ asDouble: v, timeUnixNano: `${at}000000`, startTimeUnixNano: `${startAt}000000` }] },
-    })) }],
-  }],
-});
 const post = (coalmine, body) => fetch(`http://127.0.0.1:${coalmine.http}/v1/metrics`, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
 
 test('acknowledged points survive kill -9', { timeout: 60_000 }, async (t) => {
@@ -25,7 +13,7 @@ test('acknowledged points survive kill -9', { timeout: 60_000 }, async (t) => {
   const begin = Date.now() - 60_000;
   for (let round = 1; round <= 3; round += 1) {
     for (let i = 0; i < 20; i += 1) {
-      assert.equal((await post(coalmine, sum('stable', '1', round * 100 + i, 0, begin + (round * 20 + i) * 500, begin - 1000))).status, 200);
+      assert.equal((await post(coalmine, requestCounters('stable', '1', round * 100 + i, 0, begin + (round * 20 + i) * 500, begin - 1000))).status, 200);
     }
     coalmine.child.kill('SIGKILL');
     await coalmine.child.done;
@@ -34,38 +22,6 @@ test('acknowledged points survive kill -9', { timeout: 60_000 }, async (t) => {
     assert.equal(await coalmine.number('http_server_request_total'), round * 100 + 19);
   }
 });
-
-const ask = (socket, line) => new Promise((resolve, reject) => {
-  const client = net.connect(socket, () => client.write(`${line}\n`));
-  let text = '';
-  client.on('data', (d) => (text += d)).on('error', reject).on('close', () => resolve(text));
-});
-
-async function haproxy(t, dir) {
-  const [port, stable, canary] = await freePorts(3);
-  for (const p of [stable, canary]) {
-    const backend = http.createServer((_, response) => response.end('ok')).listen(p, '127.0.0.1');
-    t.after(() => backend.close());
-  }
-  const socket = path.join(dir, 'haproxy.sock');
-  fs.writeFileSync(path.join(dir, 'haproxy.cfg'), `global
-  stats socket ${socket} mode 600 level admin
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 5s
-  timeout server 5s
-frontend f
-  bind 127.0.0.1:${port}
-  default_backend shop
-backend shop
-  server stable1 127.0.0.1:${stable} weight 19
-  server canary1 127.0.0.1:${canary} weight 0
-`);
-  start(t, '/usr/sbin/haproxy', ['-db', '-f', path.join(dir, 'haproxy.cfg')]);
-  await until('HAProxy', () => ask(socket, 'show info'));
-  return { socket, canaryWeight: async () => Number((await ask(socket, 'get weight shop/canary1')).split(' ')[0]) };
-}
 
 test('a rollout survives kill -9 and a regression after it still goes back', { timeout: 90_000 }, async (t) => {
   const dir = scratch(t);
@@ -84,8 +40,8 @@ router:
   const feed = async () => {
     count += 100;
     canaryErrors += feed.failing ? 50 : 0;
-    await post(coalmine, sum('stable', '1', count * 19, 0, Date.now(), begin));
-    await post(coalmine, sum('canary', '2', count, canaryErrors, Date.now(), begin));
+    await post(coalmine, requestCounters('stable', '1', count * 19, 0, Date.now(), begin));
+    await post(coalmine, requestCounters('canary', '2', count, canaryErrors, Date.now(), begin));
   };
   await feed();
   const { id } = await coalmine.post('/v1/rollouts', { service: 'shop', canary_version: '2', stable_version: '1' });

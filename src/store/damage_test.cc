@@ -1,0 +1,198 @@
+// Files of the store that are cut, flipped or gone: told, skipped, never fatal and never wrong.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <random>
+
+#include "store/disk.h"
+#include "store/testing.h"
+
+namespace coalmine::store::testing {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kMessages = 240;
+constexpr int kSealed = 120;
+
+std::string newest(const std::string& directory, std::string_view begin, std::string_view end) {
+  std::string out;
+  std::uintmax_t most = 0;
+  for (const auto& name : files_ending(directory, end)) {
+    if (!name.starts_with(begin)) continue;
+    const auto size = fs::file_size(fs::path(directory) / name);
+    if (size >= most) out = name;
+    most = std::max(most, size);
+  }
+  return (fs::path(directory) / out).string();
+}
+
+void flip(const std::string& path, std::uint64_t at) {
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekg(static_cast<std::streamoff>(at));
+  const char before = static_cast<char>(file.get());
+  file.seekp(static_cast<std::streamoff>(at));
+  file.put(static_cast<char>(before ^ 0x20));
+}
+
+// Half of it in data files, half of it in the log. A message is one point and one span, and both say its number.
+void fill(Fixture& f) {
+  auto database = open_rocks({.directory = f.options.directory});
+  ASSERT_TRUE(database);
+  auto* raw = database->get();
+  auto opened = open_store(f.options, f.clock, f.metrics, std::move(*database));
+  ASSERT_TRUE(opened);
+  f.store = std::move(*opened);
+  const auto app = resource("shop");
+  const auto gauge = series(app, "g", "g", MetricKind::gauge);
+  std::mt19937_64 random(3);
+  for (int i = 0; i < kMessages; ++i) {
+    std::string noise(400, '\0');
+    for (auto& c : noise) c = static_cast<char>('!' + random() % 90);
+    Batch b = batch({point(gauge, 0, kNow + i, i)});
+    Span s = span(app, 1, 1, kNow + i, kNow + i + 1, SpanKind::server, StatusCode::unset, {{"number", std::int64_t{i}}, {"noise", noise}});
+    std::memcpy(s.trace_id.data(), &i, sizeof i);
+    b.spans = {std::move(s)};
+    f.append(b);
+    if (i == kSealed) {
+      ASSERT_TRUE(raw->flush());
+    }
+  }
+  f.store.reset();
+}
+
+// The same every time, so it is made once and copied.
+class Filled {
+ public:
+  Filled() {
+    fill(fixture_);
+    fixture_.store.reset();
+  }
+  void copy_to(const std::string& directory) const { fs::copy(fixture_.dir.path(), directory, fs::copy_options::recursive); }
+
+ private:
+  Fixture fixture_;
+};
+
+void fill_copy(const Fixture& f) {
+  static const Filled filled;
+  filled.copy_to(f.options.directory);
+}
+
+struct Seen {
+  std::size_t points = 0;
+  std::size_t spans = 0;
+};
+
+// What is there must be right; returns how much of it is there.
+Seen look(Fixture& f) {
+  Seen out;
+  for (const auto& data : select(*f.store, "g")) {
+    for (const auto& s : data.floats) {
+      EXPECT_EQ(s.value, static_cast<double>(s.time_ms - kNow)) << "a wrong number";
+      ++out.points;
+    }
+  }
+  for (int i = 0; i < kMessages; ++i) {
+    TraceId id;
+    id.fill(1);
+    std::memcpy(id.data(), &i, sizeof i);
+    const auto trace = f.store->trace(id);
+    if (!trace || trace->empty()) continue;
+    EXPECT_EQ(attribute_text((*trace)[0].span.attributes, "number"), std::to_string(i)) << "a wrong span";
+    ++out.spans;
+  }
+  return out;
+}
+
+struct Case {
+  const char* name;
+  const char* begin; // of the file's name
+  const char* end;
+  std::size_t least; // points and spans that must be left
+  bool whole;        // nothing may be lost at all
+};
+const Case kCases[] = {
+    {"log", "", ".log", kSealed, false},
+    {"data", "", ".sst", kMessages - kSealed - 1, false},
+    {"manifest", "MANIFEST", "", kMessages, true},
+    {"current", "CURRENT", "", kMessages, true},
+};
+
+// More of them: COALMINE_DAMAGE_ROUNDS.
+unsigned rounds(unsigned few) {
+  const char* many = std::getenv("COALMINE_DAMAGE_ROUNDS"); // NOLINT(concurrency-mt-unsafe)
+  return many == nullptr ? few : static_cast<unsigned>(std::strtoul(many, nullptr, 10));
+}
+
+class Damage : public ::testing::TestWithParam<Case> {
+ protected:
+  // damage: what to do to the file of this path and size.
+  void run(const std::function<void(const std::string&, std::uint64_t)>& damage, unsigned round) {
+    Fixture f;
+    fill_copy(f);
+    const auto path = newest(f.options.directory, GetParam().begin, GetParam().end);
+    ASSERT_TRUE(fs::exists(path));
+    damage(path, fs::file_size(path));
+    ASSERT_NO_FATAL_FAILURE(f.open()) << "never fatal";
+    const Seen seen = look(f);
+    const auto& c = GetParam();
+    const bool lost = seen.points < kMessages || seen.spans < kMessages;
+    EXPECT_FALSE(lost && c.whole) << seen.points << " points and " << seen.spans << " spans are left; round " << round;
+    if (lost) {
+      EXPECT_GT(f.damaged(), 0) << "never silent; round " << round;
+    }
+    // It works on, and what comes now is kept.
+    const auto app = resource("shop");
+    f.append(batch({point(series(app, "after", "after", MetricKind::gauge), 0, kNow + 5000, 1)}));
+    f.clock.advance_ms(3'600'000);
+    EXPECT_TRUE(f.store->maintain());
+    f.reopen();
+    EXPECT_EQ(select(*f.store, "after").size(), 1u) << "round " << round;
+    const Seen again = look(f);
+    EXPECT_EQ(again.points, seen.points);
+    EXPECT_EQ(again.spans, seen.spans);
+  }
+};
+
+TEST_P(Damage, ABitFlipped) {
+  std::mt19937_64 random(17);
+  for (unsigned round = 0; round < rounds(3); ++round) {
+    run([&](const std::string& path, std::uint64_t size) { flip(path, random() % size); }, round);
+  }
+}
+
+TEST_P(Damage, Cut) {
+  std::mt19937_64 random(19);
+  for (unsigned round = 0; round < rounds(2); ++round) {
+    run([&](const std::string& path, std::uint64_t size) { fs::resize_file(path, round == 0 ? 0 : random() % size); }, round);
+  }
+}
+
+TEST_P(Damage, Gone) {
+  run([](const std::string& path, std::uint64_t) { fs::remove(path); }, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases), [](const auto& of) { return std::string(of.param.name); });
+
+// One flipped block costs what is in it and not the rest of its file.
+TEST(Damage, ADataFileIsReadAroundItsDamage) {
+  Fixture f;
+  fill_copy(f);
+  std::string largest = newest(f.options.directory, "", ".sst");
+  for (const auto& name : files_ending(f.options.directory, ".sst")) {
+    const auto path = (fs::path(f.options.directory) / name).string();
+    if (fs::file_size(path) > fs::file_size(largest)) largest = path;
+  }
+  flip(largest, fs::file_size(largest) / 3);
+  f.open();
+  const Seen seen = look(f);
+  EXPECT_GE(f.damaged(), 1);
+  EXPECT_GE(seen.spans, kMessages / 4u);
+  EXPECT_LT(seen.spans, static_cast<unsigned>(kMessages));
+}
+
+} // namespace
+} // namespace coalmine::store::testing
