@@ -195,7 +195,7 @@ class RunningServer final : public Server {
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .backup = {}, .feeds = feeds_.get()};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .feeds = feeds_.get(), .backup = {}};
     deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
