@@ -1,4 +1,4 @@
-// ./dev bench [ingest] [query] [delay]: measures the release binary as a whole process and prints Markdown tables.
+// ./dev bench [ingest] [query] [delay] [store]: measures the release binary as a whole process and prints Markdown tables.
 // CPU time is the server's own (user and system, /proc/PID/stat), so the load generator on the same cores does not count.
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
@@ -11,6 +11,7 @@ import zlib from 'node:zlib';
 import grpc from '@grpc/grpc-js';
 import { Coalmine, freePorts, seedPanels, start, until } from '../tests/e2e/harness.mjs';
 import { metrics, spans } from '../tests/e2e/otlp.mjs';
+import { store } from './store.mjs';
 
 const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
 function cpuSeconds(pid) {
@@ -181,7 +182,7 @@ async function delay() {
   }
 }
 
-const all = { ingest, query, delay };
+const all = { ingest, query, delay, store: () => store(scoped) };
 const chosen = process.argv.slice(2);
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);

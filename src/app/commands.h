@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -48,11 +49,33 @@ struct CheckFlags {
   bool strict = false; // warnings are errors
 };
 
+// Releases that never happened: what the sequential judge with its defaults decides about them.
+struct SimulateFlags {
+  double rps = 200;
+  double error_rate = 0.01; // of stable
+  double errors_added = 0;  // on the canary: 0.01 is one percentage point
+  double latency_factor = 1;
+  double slow_share = 0; // of the canary's requests, slower by slow_factor
+  double slow_factor = 3;
+  double from_minute = 0;
+  double ramp_minutes = 0;
+  double clump = 1;
+  int instances = 4;
+  int routes = 0;
+  int only_route = -1;
+  bool strict = false;
+  std::size_t runs = 1000;
+  std::uint64_t seed = 1;
+  std::string table; // reference, defaults
+};
+
 int run_serve(const ServeFlags& flags, const CommonFlags& common);
 int run_check(const CheckFlags& flags, const CommonFlags& common);
 int run_backup(const BackupFlags& flags, const ClientFlags& client, const CommonFlags& common);
 int run_version(const CommonFlags& common);
 int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& common);
+int run_vectors(const std::vector<std::string>& files, const CommonFlags& common);
+int run_simulate(const SimulateFlags& flags, const CommonFlags& common);
 
 // Runs a command of cli/ against the server that the flags name.
 int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command);

@@ -38,7 +38,8 @@ std::optional<SignalSpec> built_in(const std::string& name) {
 // Fills one SignalSpec (or checks a custom metric) from one entry of `metrics`.
 class MetricReader {
  public:
-  MetricReader(const ConfigContext& context, const std::string& name) : yaml_(context.yaml), name_(name), signal_(built_in(name)) {}
+  MetricReader(const ConfigContext& context, const std::string& name, bool sequential)
+      : yaml_(context.yaml), name_(name), sequential_(sequential), signal_(built_in(name)) {}
 
   // Empty: a custom metric, or not usable.
   std::optional<SignalSpec> read(const YAML::Node& key, const YAML::Node& value) {
@@ -57,10 +58,13 @@ class MetricReader {
     }
     if (!margin_given_ && !failed_) yaml_.error(key, fmt::format("{} has no margin", name_), example());
     if (!margin_given_ || failed_) return std::nullopt;
-    if (signal_->kind == SignalKind::latency_quantile && signal_->quantile > 0.99 && signal_->gate) {
-      yaml_.error(key, fmt::format("{} cannot gate yet: at a canary's traffic it is the few slowest requests, and the threshold judge "
-                                   "has no interval for them", name_),
-                  "add gate: false to show it, and gate on latency_p99");
+    const bool rare = signal_->kind == SignalKind::latency_quantile && signal_->quantile > 0.99;
+    // A regression of the slowest requests always counts; promotion waits for them only when the traffic can tell.
+    if (sequential_) signal_->if_decidable = rare;
+    if (rare && signal_->gate && !sequential_) {
+      yaml_.error(key, fmt::format("{} cannot gate with the threshold judge: at a canary's traffic it is the few slowest requests, and that "
+                                   "judge has no interval for them", name_),
+                  "add gate: false to show it, and gate on latency_p99; or use judge: { method: sequential }");
       return std::nullopt;
     }
     return signal_;
@@ -73,9 +77,7 @@ class MetricReader {
         {"max", [this](const YAML::Node& v) { read_max(v); }},
         {"min", [this](const YAML::Node& v) { yaml_.error(v, "min is not evaluated yet", "remove it"); }},
         {"floor",
-         [this](const YAML::Node& v) {
-           if (yaml_.text(v, "floor")) yaml_.warn(v, "floor is not evaluated yet: small differences count like any other");
-         }},
+         [this](const YAML::Node& v) { read_floor(v); }},
         {"by", [this](const YAML::Node& v) { read_by(v); }},
         {"gate",
          [this](const YAML::Node& v) {
@@ -153,6 +155,22 @@ class MetricReader {
     }
   }
 
+  void read_floor(const YAML::Node& node) {
+    const auto text = yaml_.text(node, "floor");
+    if (!text) return;
+    MarginProblem problem;
+    const auto floor = parse_margin(text->starts_with('+') ? *text : "+" + *text, problem);
+    const bool points = floor && floor->unit == "pp" && !is_latency();
+    const bool time = floor && (floor->unit == "ms" || floor->unit == "s") && is_latency();
+    if (!points && !time) {
+      yaml_.error(node, fmt::format("\"{}\" is not a floor of {}", *text, name_), is_latency() ? "write for example 5ms" : "write for example 0.1pp");
+    } else if (!sequential_) {
+      yaml_.warn(node, "floor is evaluated by the sequential judge only: here small differences count like any other");
+    } else if (signal_) {
+      signal_->floor = points ? floor->amount / 100 : floor->amount * (floor->unit == "s" ? 1000 : 1);
+    }
+  }
+
   void read_by(const YAML::Node& node) {
     const auto by = yaml_.choice(node, "by", {"http.route", "service"});
     if (by && signal_) signal_->per_route = *by == "http.route";
@@ -187,6 +205,7 @@ class MetricReader {
 
   YamlReader& yaml_;
   const std::string& name_;
+  const bool sequential_;
   std::optional<SignalSpec> signal_;
   bool gate_ = true;
   bool custom_ = false;
@@ -238,7 +257,7 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node, rollout:
   const bool is_map = context.yaml.entries(node, "metrics", [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
     if (++seen == kMaxMetrics + 1) context.yaml.error(key, fmt::format("more than {} metrics", kMaxMetrics));
     if (seen > kMaxMetrics) return;
-    auto signal = MetricReader(context, name).read(key, value);
+    auto signal = MetricReader(context, name, spec.judge == "sequential").read(key, value);
     if (!signal) return;
     const bool twice = std::any_of(signals.begin(), signals.end(), [&](const SignalSpec& s) { return s.name == signal->name; });
     if (twice) {
@@ -256,35 +275,52 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node, rollout:
 
 void read_judge(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
-  const auto unused = [&yaml](std::string_view name) {
-    return [&yaml, name](const YAML::Node& v) {
-      if (yaml.percent(v, name)) {
-        yaml.warn(v, fmt::format("{} has no effect: the threshold judge compares point estimates", name));
-      }
-    };
+  std::vector<YAML::Node> of_sequential; // keys that the threshold judge has no use for
+  const auto risk = [&](const YAML::Node& v, std::string_view name, double low, double high) -> std::optional<double> {
+    of_sequential.push_back(v);
+    const auto value = yaml.percent(v, name);
+    if (!value || (*value >= low && *value <= high)) return value;
+    yaml.error(v, fmt::format("{} is {:g}%, which is not between {:g}% and {:g}%", name, *value * 100, low * 100, high * 100));
+    return std::nullopt;
   };
   const YamlReader::Keys keys{
       {"method",
        [&](const YAML::Node& v) {
          const auto method = yaml.choice(v, "method", {"threshold", "sequential", "mann_whitney"});
-         if (method && *method != "threshold") {
-           yaml.warn(v, fmt::format("judge {} is not available yet: threshold is used, with the same margins", *method));
+         if (method && *method == "mann_whitney") {
+           yaml.warn(v, "judge mann_whitney is not available yet: sequential is used, with the same margins");
          }
+         if (method) spec.judge = *method == "threshold" ? "threshold" : "sequential";
        }},
-      {"confidence", unused("confidence")},
-      {"false_rollback_budget", unused("false_rollback_budget")},
+      {"confidence",
+       [&](const YAML::Node& v) {
+         if (const auto value = risk(v, "confidence", 0.5, 0.9999)) spec.false_promote_risk = 1 - *value;
+       }},
+      {"false_rollback_budget",
+       [&](const YAML::Node& v) {
+         if (const auto value = risk(v, "false_rollback_budget", 0.0001, 0.5)) spec.false_rollback_budget = *value;
+       }},
+      {"strict",
+       [&](const YAML::Node& v) {
+         of_sequential.push_back(v);
+         spec.strict = yaml.boolean(v, "strict").value_or(false);
+       }},
   };
   yaml.map(node, "judge", keys);
-  spec.judge = "threshold";
+  if (spec.judge == "sequential") return;
+  for (const auto& v : of_sequential) yaml.warn(v, "this has no effect: the threshold judge compares point estimates");
 }
 
 } // namespace
 
 void read_judging(const ConfigContext& context, const JudgeNodes& nodes, rollout::RolloutSpec& spec) {
   const bool metrics_given = nodes.metrics.IsDefined();
+  // The seed's keys mean the seed's judge; everything else is judged by evidence.
+  spec.judge = nodes.analysis.IsDefined() ? "threshold" : "sequential";
+  if (nodes.judge.IsDefined()) read_judge(context, nodes.judge, spec);
+  if (spec.judge == "sequential") spec.signals = judge::sequential_defaults().signals;
   if (nodes.analysis.IsDefined()) read_analysis(context, nodes.analysis, metrics_given, spec);
   if (metrics_given) read_metrics(context, nodes.metrics, spec);
-  if (nodes.judge.IsDefined()) read_judge(context, nodes.judge, spec);
 }
 
 } // namespace coalmine::app

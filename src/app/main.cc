@@ -27,6 +27,8 @@ struct Typed {
   app::DemoOptions demo;
   app::CheckFlags check;
   std::vector<std::string> promql_files;
+  std::vector<std::string> vector_files;
+  app::SimulateFlags simulate;
   cli::AnalyzeOptions analyze;
   app::BackupFlags backup;
   cli::FailuresOptions failures;
@@ -134,6 +136,28 @@ void add_rollout(CLI::App& root, Typed& typed) {
   add_rollout_verb(*rollout, typed, "abort", "All traffic back to stable");
 }
 
+void add_simulate(CLI::App& root, Typed& typed) {
+  auto& f = typed.simulate;
+  auto* c = root.add_subcommand("simulate", "What the judge decides about releases whose truth is known");
+  c->add_option("--rps", f.rps, "Requests a second of both tracks (200)")->check(CLI::Range(0.01, 1e6));
+  c->add_option("--error-rate", f.error_rate, "Of stable, 0 to 1 (0.01)")->check(CLI::Range(0.0, 1.0));
+  c->add_option("--errors", f.errors_added, "Added on the canary, 0 to 1 (0)")->check(CLI::Range(0.0, 1.0));
+  c->add_option("--latency", f.latency_factor, "The canary takes so many times as long (1)")->check(CLI::Range(0.1, 100.0));
+  c->add_option("--slow", f.slow_share, "Share of the canary's requests that is slow (0)")->check(CLI::Range(0.0, 1.0));
+  c->add_option("--slow-factor", f.slow_factor, "How many times slower those are (3)")->check(CLI::Range(1.0, 1000.0));
+  c->add_option("--from", f.from_minute, "Minute in which it begins (0)")->check(CLI::Range(0.0, 1e4));
+  c->add_option("--ramp", f.ramp_minutes, "Minutes until it is all there (0)")->check(CLI::Range(0.0, 1e4));
+  c->add_option("--clump", f.clump, "Errors come in groups of so many (1)")->check(CLI::Range(1.0, 100.0));
+  c->add_option("--instances", f.instances, "Instances of stable (4)")->check(CLI::Range(1, 100));
+  c->add_option("--routes", f.routes, "Routes of equal traffic (0: none)")->check(CLI::Range(0, 500));
+  c->add_option("--only-route", f.only_route, "Only this route is worse, from 0")->check(CLI::Range(0, 499));
+  c->add_flag("--strict", f.strict, "Roll back only what is proven to be beyond the margin");
+  c->add_option("--runs", f.runs, "Releases (1000)")->check(CLI::Range(1, 1000000));
+  c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
+  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")->check(CLI::IsMember({"reference", "defaults"}));
+  c->callback([&typed] { typed.run = [&typed] { return run_simulate(typed.simulate, typed.common); }; });
+}
+
 void add_local(CLI::App& root, Typed& typed) {
   auto* check = root.add_subcommand("check", "Check config and panel files");
   check->add_option("files", typed.check.files, "Files or directories")->required();
@@ -150,6 +174,10 @@ void add_local(CLI::App& root, Typed& typed) {
   auto* promql = root.add_subcommand("promql-test", "Run PromQL test files in Prometheus's format");
   promql->add_option("files", typed.promql_files, "Test files")->required();
   promql->callback([&typed] { typed.run = [&typed] { return run_promql_tests(typed.promql_files, typed.common); }; });
+
+  auto* vectors = root.add_subcommand("vectors", "Check the judges against files of golden vectors");
+  vectors->add_option("files", typed.vector_files, "Vectors files")->required();
+  vectors->callback([&typed] { typed.run = [&typed] { return run_vectors(typed.vector_files, typed.common); }; });
 
   auto* version = root.add_subcommand("version", "Print the version");
   version->callback([&typed] { typed.run = [&typed] { return run_version(typed.common); }; });
@@ -191,6 +219,7 @@ int main_checked(int argc, char** argv) {
   add_questions(root, typed);
   add_rollout(root, typed);
   add_local(root, typed);
+  add_simulate(root, typed);
   root.footer("Exit codes: 0 good, 1 bad canary, 2 usage or config, 3 undecided, 4 no data, 5 unreachable.");
   try {
     root.parse(argc, argv);

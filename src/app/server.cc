@@ -22,8 +22,10 @@
 #include "base/self_metrics.h"
 #include "net/http_client.h"
 #include "query/cohorts.h"
+#include "query/count_feed.h"
 #include "query/store_queryable.h"
 #include "receive/receiver.h"
+#include "receive/remote_write.h"
 #include "rollout/controller.h"
 #include "store/store.h"
 
@@ -124,6 +126,7 @@ class RunningServer final : public Server {
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     queryable_ = query::make_store_queryable(*store_);
     cohorts_ = query::make_store_cohort_source(*store_);
+    feeds_ = query::make_store_count_feed_source(*store_);
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
       if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
     });
@@ -135,6 +138,7 @@ class RunningServer final : public Server {
     options.grpc = options_.otlp_grpc;
     options.http = options_.otlp_http;
     options.bearer_token = options_.otlp_token;
+    remote_write_.emplace(options.limits, *store_, clock_, metrics_);
     TRY_ASSIGN(receiver_, receive::Receiver::start(std::move(options), *store_, clock_, metrics_));
     return {};
   }
@@ -156,7 +160,7 @@ class RunningServer final : public Server {
 
   Status open_controller() {
     rollout::ControllerDeps deps{.clock = clock_, .cohorts = *cohorts_, .make_router = make_router, .http = *http_, .metrics = metrics_,
-                                 .on_look = {}, .newest_version = {}};
+                                 .on_look = {}, .feeds = feeds_.get(), .newest_version = {}};
     deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
       record({.service = status.service,
               .canary_version = status.canary_version,
@@ -177,11 +181,13 @@ class RunningServer final : public Server {
     options.listen = options_.listen;
     options.operator_token = options_.operator_token;
     options.viewer_token = options_.viewer_token;
+    options.write_token = options_.otlp_token;
     options.insecure = options_.insecure;
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .backup = {}};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .backup = {}};
+    deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
     deps.backup = [this](const std::string& to) { return backup(options_.data_directory, *store_, to); };
@@ -197,7 +203,9 @@ class RunningServer final : public Server {
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
+  std::unique_ptr<query::CountFeedSource> feeds_;
   std::optional<Timer> maintenance_;
+  std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;
   std::optional<AnalysisSpans> spans_;
   std::unique_ptr<rollout::Controller> controller_;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -10,6 +11,47 @@
 #include <string_view>
 
 namespace coalmine {
+
+inline constexpr std::size_t kMaxVarint = 10; // bytes of a 64-bit varint
+
+// Writes v at the address and returns the address after it; there is room for kMaxVarint bytes.
+inline char* put_varint(char* at, std::uint64_t v) {
+  while (v >= 0x80) {
+    *at++ = static_cast<char>(v | 0x80);
+    v >>= 7;
+  }
+  *at++ = static_cast<char>(v);
+  return at;
+}
+
+// Writes into room that was made beforehand, without asking for each byte whether there is any. The caller knows the largest size.
+class RoomWriter {
+ public:
+  // Grows out by most bytes until it goes, which cuts out to what was written.
+  RoomWriter(std::string& out, std::size_t most) : out_(out) {
+    const std::size_t before = out.size();
+    // Half as large again at least, so that many rows do not copy as often.
+    if (out.capacity() < before + most) out.reserve(std::max(before + most, grown(before)));
+    out.resize(before + most);
+    at_ = out.data() + before;
+  }
+  RoomWriter(const RoomWriter&) = delete;
+  RoomWriter& operator=(const RoomWriter&) = delete;
+  ~RoomWriter() { out_.resize(static_cast<std::size_t>(at_ - out_.data())); }
+
+  void u8(std::uint8_t v) { *at_++ = static_cast<char>(v); }
+  void f64(double v) {
+    std::memcpy(at_, &v, sizeof(v));
+    at_ += sizeof(v);
+  }
+  void varint(std::uint64_t v) { at_ = put_varint(at_, v); }
+  void zigzag(std::int64_t v) { varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63)); }
+
+ private:
+  static std::size_t grown(std::size_t size) { return size + size / 2 + 32; }
+  std::string& out_;
+  char* at_ = nullptr;
+};
 
 // Appends to a string the caller owns. Single thread.
 class ByteWriter {
@@ -24,11 +66,9 @@ class ByteWriter {
     for (int shift = 56; shift >= 0; shift -= 8) u8(static_cast<std::uint8_t>(v >> shift));
   }
   void varint(std::uint64_t v) {
-    while (v >= 0x80) {
-      u8(static_cast<std::uint8_t>(v | 0x80));
-      v >>= 7;
-    }
-    u8(static_cast<std::uint8_t>(v));
+    if (v < 0x80) return u8(static_cast<std::uint8_t>(v));
+    char buffer[kMaxVarint];
+    out_.append(buffer, static_cast<std::size_t>(put_varint(buffer, v) - buffer));
   }
   void zigzag(std::int64_t v) { varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63)); }
   void raw(std::string_view v) { out_.append(v); }

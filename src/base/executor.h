@@ -21,6 +21,7 @@ class Executor {
     std::string name;              // shown by the operating system, at most 15 characters
     std::size_t threads = 1;
     std::size_t queue_limit = 1024; // tasks waiting, not those running
+    int nice = 0;                   // above 0: the operating system prefers other threads of this process
   };
 
   explicit Executor(Options options);

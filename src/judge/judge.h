@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/result.h"
+
 namespace coalmine::judge {
 
 enum class Verdict { pass, regression, watching, no_data };
@@ -16,7 +18,7 @@ enum class Verdict { pass, regression, watching, no_data };
 enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, undecided, source_unreachable };
 enum class Decision { promote, rollback, keep_watching /* "continue" in every output */, inconclusive };
 
-std::string_view to_string(Verdict verdict);   // pass regression watching no_data
+std::string_view to_string(Verdict verdict); // pass regression watching no_data
 std::string_view to_string(Cause cause);
 std::string_view to_string(Decision decision); // promote rollback continue inconclusive
 
@@ -31,13 +33,19 @@ struct Margin {
 std::string to_string(const Margin& margin);
 
 struct SignalSpec {
-  std::string name;              // error_rate, p99_latency
+  std::string name; // error_rate, p99_latency
   SignalKind kind = SignalKind::error_rate;
-  double quantile = 0.99;        // latency_quantile
+  double quantile = 0.99; // latency_quantile
   Margin margin;
-  std::optional<double> max;     // absolute limit whatever stable does (ratio, or ms)
-  bool gate = true;              // false: shown, decides nothing
+  std::optional<double> max; // absolute limit whatever stable does (ratio, or ms)
+  bool gate = true;          // false: shown, decides nothing
   bool per_route = true;
+  // sequential only. automatic: the margin follows stable's own rate (see default_error_margin); margin is then what is shown
+  // before stable is known. if_decidable: a regression always counts, but promotion waits for this signal only when the planned
+  // traffic can decide it. floor: differences below it (a ratio, or milliseconds) never count.
+  bool automatic = false;
+  bool if_decidable = false;
+  double floor = 0;
 };
 
 // One track's numbers in the window. buckets: non-cumulative, counts.size() == bounds_ms.size() + 1; empty when unknown.
@@ -54,6 +62,36 @@ struct RouteNumbers {
   TrackNumbers stable;
 };
 
+// One track in one cell of the common time grid. bucket_counts: of the cell's bounds, without instances that are warming up;
+// empty when no distribution is known. Counts may be fractions.
+struct CellCounts {
+  double requests = 0;
+  double errors = 0;
+  std::vector<double> bucket_counts;
+};
+struct CellRoute {
+  std::string route;                                    // "": the whole service
+  std::shared_ptr<const std::vector<double>> bounds_ms; // that both tracks share; null: none
+  CellCounts canary;
+  CellCounts stable;
+};
+// One instance of stable in one cell: what dispersion is estimated from.
+struct CellInstance {
+  double requests = 0;
+  double errors = 0;
+};
+// A stretch of time that the telemetry of both tracks has passed. Each is handed to a judge once, in order.
+struct EvidenceCell {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  bool baseline = false; // before the canary had traffic: only stable counts, as its past
+  bool mixed = false;    // the split was moved inside: counted, never judged
+  bool warming = false;  // a canary instance was warming up
+  CellRoute total;
+  std::vector<CellRoute> routes; // parts of the whole
+  std::vector<CellInstance> stable_instances;
+};
+
 // Everything a judge may look at. routes are parts of the whole.
 struct Evidence {
   TrackNumbers canary;
@@ -61,6 +99,13 @@ struct Evidence {
   std::vector<RouteNumbers> routes;
   double canary_age_minutes = 0; // since the first telemetry of the canary version
   std::string source_error;      // not empty: the store could not be reached; every verdict is no_data with that cause
+  // For judges that take cells: those that closed since the last look, and where the rollout stands.
+  std::vector<EvidenceCell> cells;
+  double next_weight = 1;         // the canary's share if this step passes: what a difference would then cost the whole service
+  double step_minutes = 0;        // observed so far in the step
+  double step_needed_minutes = 0; // before its gate may open
+  double step_min_requests = 0;   // of the canary in the step, before its gate may open
+  double step_requests = 0;       // of the canary in the step so far
 };
 
 // One line of a judgement. Estimates are null when there is nothing to show.
@@ -71,7 +116,7 @@ struct SignalVerdict {
   bool gate = true;
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
-  std::optional<double> canary;     // ratio, or ms
+  std::optional<double> canary; // ratio, or ms
   std::optional<double> stable;
   std::optional<double> difference; // canary - stable, in the same unit
   std::optional<double> relative;   // difference / stable
@@ -80,11 +125,24 @@ struct SignalVerdict {
   Margin margin;
   double canary_requests = 0;
   double stable_requests = 0;
-  std::string reason; // one sentence with numbers
-  std::optional<double> max;        // the absolute limit, where one is set
-  double required_requests = 0;     // of the canary, before this line may be more than watching
-  bool canary_at_least = false;     // the quantile is in the last bucket: the true value is at least this
+  std::string reason;           // one sentence with numbers
+  std::optional<double> max;    // the absolute limit, where one is set
+  double required_requests = 0; // of the canary, before this line may be more than watching
+  bool canary_at_least = false; // the quantile is in the last bucket: the true value is at least this
   bool stable_at_least = false;
+  // Of judges that weigh evidence.
+  bool beyond = false;                   // the measured difference is beyond the margin or the limit
+  std::optional<double> evidence;        // how many times likelier the data are under "worse" than under "no worse": e-value
+  std::optional<double> needed_evidence; // what this line needs to decide alone
+  std::optional<double> detectable;      // smallest true difference that would have been seen by now, in the unit of difference
+  std::optional<double> minutes_left;    // until "not worse" can be shown, at the traffic of now
+  struct Tail {                          // latency: requests slower than a bucket boundary, which is what the decision rests on
+    double boundary_ms = 0;
+    double canary = 0; // share of requests
+    double stable = 0;
+    double allowed = 0;
+  };
+  std::optional<Tail> tail;
 };
 
 struct Judgement {
@@ -92,14 +150,24 @@ struct Judgement {
   std::vector<SignalVerdict> signals; // whole service first, then routes, worst first
   std::string reason;                 // the sentence that every output shows
   double analysis_duration_minutes = 0;
+  // Of judges that weigh evidence.
+  std::optional<double> minutes_left; // earliest verdict in about
+  std::optional<double> dispersion;   // phi in use; 1: errors are independent
+  std::string guarantee;              // one sentence: what is promised, and under which assumptions
 };
 
-// The state a sequential judge carries from look to look is the implementation's; one Judge object serves one rollout step.
+// One Judge object serves one rollout, one look after the other; never two threads at once.
 class Judge {
  public:
   virtual ~Judge() = default;
   virtual std::string_view name() const = 0;
   virtual Judgement judge(const Evidence& evidence) = 0;
+  // Whether judge() wants evidence.cells; else the window's totals are enough and the judge keeps nothing from look to look.
+  virtual bool takes_cells() const { return false; }
+  // What the judge carries from look to look, as bytes for the journal; "" when it carries nothing.
+  virtual std::string save() const { return {}; }
+  // Goes on from saved bytes. invalid_argument: not of this judge, its options or its version; it then starts anew.
+  virtual Status restore(std::string_view) { return {}; }
 };
 
 // The seed's rule: fixed thresholds on point estimates. What it decides, in order:
@@ -112,12 +180,42 @@ class Judge {
 // An unknown latency is not 0: it decides nothing. A route decides only by regressing; one that cannot be told is covered by the
 // whole service. Never inconclusive: there is no end of time in one look.
 struct ThresholdOptions {
-  std::vector<SignalSpec> signals;      // default: error_rate +10pp, p99_latency +20%
+  std::vector<SignalSpec> signals; // default: error_rate +10pp, p99_latency +20%
   double min_analysis_minutes = 10;
-  double min_requests = 100;            // of the canary, before anything is decided
-  double min_route_requests = 100;      // routes with fewer are watched, and neither gate nor fail
+  double min_requests = 100;       // of the canary, before anything is decided
+  double min_route_requests = 100; // routes with fewer are watched, and neither gate nor fail
 };
 ThresholdOptions seed_defaults();
 std::unique_ptr<Judge> make_threshold_judge(ThresholdOptions options);
+
+// The default: anytime-valid evidence on every cell. What it decides:
+//   rollback  the canary is proven worse than stable (one error budget of alpha_rollback over all signals, routes, looks and
+//   steps of
+//             the rollout) and a measured difference is beyond its margin; strict: worse by more than the margin is proven
+//   promote   for every gating signal of the whole service a difference that the next step may not bear (margin / next weight) is
+//             excluded at alpha_promote, and the step's own time and requests are over
+//   continue  otherwise
+struct SequentialOptions {
+  std::vector<SignalSpec> signals;
+  double alpha_rollback = 0.01;
+  double alpha_promote = 0.05;
+  bool strict = false;
+  bool restarts = true;         // half of the bet on regressions that begin later
+  double warm_up_margin = 0.05; // an error rate's margin is at least this while a canary instance warms up
+  // The steps ahead: their harm margins are kept, and they tell what traffic can decide. The last leads to all of the traffic.
+  struct PlannedStep {
+    double weight = 0;
+    double minutes = 0;
+  };
+  std::vector<PlannedStep> plan = {{0.05, 10}, {0.25, 10}, {0.5, 15}};
+};
+SequentialOptions sequential_defaults();
+std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
+
+// Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the
+// plan's traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is
+// widened to what can be shown, up to 0.5 points or 40 % of the rate.
+Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan = {}, double rps = 0,
+                            double phi = 1);
 
 } // namespace coalmine::judge

@@ -61,7 +61,16 @@ std::string interval_text(const SignalVerdict& v) {
   return fmt::format(" ({:+.{}f} to {:+.{}f})", *lower, digits, *upper, digits);
 }
 
+// "p99_latency: 5.50% of requests took longer than 250 ms on canary against 2.88% on stable, allowed up to 4.75% (+20%)".
+std::string tail_comparison(const SignalVerdict& v) {
+  const auto share = [](double s) { return format_value(SignalKind::error_rate, s); };
+  return fmt::format("{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})", prefix(v),
+                     share(v.tail->canary), format_value(SignalKind::latency_quantile, v.tail->boundary_ms),
+                     share(v.tail->stable), share(v.tail->allowed), to_string(v.margin));
+}
+
 std::string comparison(const SignalVerdict& v) {
+  if (v.tail) return tail_comparison(v);
   std::string out =
       fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
                   format_value(v.kind, *v.stable, v.stable_at_least));
@@ -104,8 +113,8 @@ std::string progress_text(double done_minutes, double needed_minutes) {
   const bool short_one = needed_minutes < 2;
   const double scale = short_one ? 60 : 1;
   const double rounding = short_one ? 1 : 10;
-  return fmt::format("{:.3g} of {:.3g} {}", std::floor(std::max(0.0, done_minutes) * scale * rounding) / rounding, needed_minutes * scale,
-                     short_one ? "seconds" : "minutes");
+  return fmt::format("{:.3g} of {:.3g} {}", std::floor(std::max(0.0, done_minutes) * scale * rounding) / rounding,
+                     needed_minutes * scale, short_one ? "seconds" : "minutes");
 }
 
 } // namespace
@@ -158,7 +167,30 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
   return fmt::format("{}not decided", prefix(v));
 }
 
+namespace {
+
+std::string duration_words(double minutes) {
+  if (minutes < 1.5) return fmt::format("{:.0f} seconds", std::max(5.0, std::ceil(minutes * 12) * 5));
+  if (minutes < 100) return fmt::format("{:.0f} minutes", std::ceil(minutes));
+  return minutes < 2880 ? fmt::format("{:.0f} hours", std::ceil(minutes / 60))
+                        : fmt::format("{:.0f} days", std::ceil(minutes / 1440));
+}
+
+// What is still missing, of a judge that weighs evidence.
+std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
+  std::string out;
+  if (judgement.minutes_left) out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
+  if (v.detectable && v.kind == SignalKind::error_rate && *v.detectable < 1) {
+    out += fmt::format("; detectable now: {:+.2g}pp or more", *v.detectable * 100);
+  }
+  return out;
+}
+
+} // namespace
+
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes) {
+  if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->evidence)
+    return deciding->reason + outlook(judgement, *deciding);
   if (deciding != nullptr) return deciding->reason;
   std::string lines;
   for (const auto& line : judgement.signals) {

@@ -117,6 +117,15 @@ void set_method(CURL* curl, const ClientRequest& request) {
   if (request.method != "GET" || !request.body.empty()) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
 }
 
+void set_tls(CURL* curl, const ClientTls& tls) {
+  if (!tls.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, tls.ca_file.c_str());
+  if (!tls.certificate_file.empty()) curl_easy_setopt(curl, CURLOPT_SSLCERT, tls.certificate_file.c_str());
+  if (!tls.key_file.empty()) curl_easy_setopt(curl, CURLOPT_SSLKEY, tls.key_file.c_str());
+  if (tls.verify) return;
+  curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
+  curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L);
+}
+
 void set_up(CURL* curl, const ClientRequest& request, const curl_slist* headers, Call& call) {
   const auto timeout = std::max<long>(1, static_cast<long>(request.timeout.count()));
   curl_easy_setopt(curl, CURLOPT_URL, request.url.c_str());
@@ -133,6 +142,7 @@ void set_up(CURL* curl, const ClientRequest& request, const curl_slist* headers,
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &call);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &on_body);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call);
+  if (request.tls) set_tls(curl, *request.tls);
   set_method(curl, request);
 }
 

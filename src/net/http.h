@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,8 @@ struct HttpRequest {
   Headers headers;
   std::string body; // whole; chunked bodies are put together; still as Content-Encoding says
   std::string peer; // 127.0.0.1:53211
+  // Becomes true, within a second, when the client hangs up while it waits for the answer. Null: nobody watches.
+  std::shared_ptr<const std::atomic<bool>> client_gone;
 };
 
 struct HttpResponse {

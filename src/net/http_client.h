@@ -11,6 +11,15 @@
 
 namespace coalmine::net {
 
+// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files; empty: the system's authorities, no
+// certificate of our own.
+struct ClientTls {
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
+  bool verify = true; // false: anybody may answer; for tests and laboratories
+};
+
 struct ClientRequest {
   std::string method = "GET";
   std::string url = {};
@@ -18,6 +27,7 @@ struct ClientRequest {
   std::string body = {};
   std::chrono::milliseconds timeout{10'000};
   std::size_t max_response = 64u << 20;
+  std::shared_ptr<const ClientTls> tls = nullptr; // null: the defaults
 };
 
 // An interface so that tests can answer without a network.

@@ -2,8 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "net/http_connection.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
+#include <cerrno>
 #include <exception>
 
 #include <fmt/format.h>
@@ -244,6 +247,8 @@ bool HttpConnection::charge_body(std::size_t bytes) {
 
 void HttpConnection::hand_over() {
   step_ = Step::handling;
+  gone_ = std::make_shared<std::atomic<bool>>(false);
+  request_.client_gone = gone_;
   auto responder = make_responder(core_, shared_from_this(), std::move(charge_));
   try {
     core_.handler(std::move(request_), std::move(responder));
@@ -251,6 +256,14 @@ void HttpConnection::hand_over() {
     // The responder died with the handler and answers 500.
     log_error("exception in a request handler", {{"server", core_.options.name}, {"what", e.what()}});
   }
+}
+
+// Nothing is read while a request is handled; a peek tells whether the client has closed its end.
+void HttpConnection::look_for_client() {
+  char byte = 0;
+  const auto seen = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  const bool closed = seen == 0 || (seen < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+  if (closed && gone_) *gone_ = true;
 }
 
 void HttpConnection::on_read_error(const boost::system::error_code& error) {

@@ -81,6 +81,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   void parse_chunks();
   bool charge_body(std::size_t bytes);
   void hand_over();
+  void look_for_client();
   void on_read_error(const boost::system::error_code& error);
   void on_parse_error(const boost::system::error_code& error);
 
@@ -106,6 +107,7 @@ class HttpConnection final : public Connection, public std::enable_shared_from_t
   boost::beast::flat_buffer in_;
   std::optional<Parser> parser_;
   HttpRequest request_;
+  std::shared_ptr<std::atomic<bool>> gone_; // of the request being handled
   std::size_t body_length_ = 0;
   std::size_t body_have_ = 0;
   Charge charge_;

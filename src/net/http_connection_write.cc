@@ -206,6 +206,7 @@ void HttpConnection::discard() {
 }
 
 void HttpConnection::check_deadlines(SteadyTime now) {
+  if (step_ == Step::handling) look_for_client();
   if (now < deadline_) return;
   boost::system::error_code ignored;
   switch (step_) {

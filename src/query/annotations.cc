@@ -49,7 +49,10 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
   constexpr std::string_view kText =
       "input to histogram_quantile needed to be fixed for monotonicity (see "
       "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
-  Entry& entry = add(false, with_metric(kText, metric), pos);
+  std::string text = with_metric(kText, metric);
+  const auto known = std::ranges::find_if(entries_, [&](const Entry& e) { return !e.warning && e.text == text; });
+  // What is merged keeps the place it was first seen at.
+  Entry& entry = known != entries_.end() ? *known : add(false, std::move(text), pos);
   if (!entry.monotonic) {
     entry.monotonic = true;
     entry.details = seen;
@@ -65,7 +68,13 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
 }
 
 void Annotations::start_overlap(std::string_view metric, std::size_t pos) {
-  add(true, fmt::format("sample has start time that overlaps with previous sample timestamp for metric {}", go_quote(metric)), pos).counted = true;
+  std::string text = fmt::format("sample has start time that overlaps with previous sample timestamp for metric {}", go_quote(metric));
+  const auto known = std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning && e.text == text; });
+  if (known != entries_.end()) {
+    ++known->count; // the first place stays
+    return;
+  }
+  add(true, std::move(text), pos).counted = true;
 }
 
 std::vector<std::string> Annotations::render(bool warnings, std::string_view query, std::size_t limit) const {

@@ -117,8 +117,9 @@ double bucket_fraction(double lower, double upper, std::vector<ClassicBucket>& b
     rank = bucket.count;
     start = bucket.upper;
   }
-  const double from = lower_rank && *lower_rank <= total ? *lower_rank : total;
-  const double to = upper_rank && *upper_rank <= total ? *upper_rank : total;
+  // Written so that NaN stays NaN.
+  const double from = !lower_rank || *lower_rank > total ? total : *lower_rank;
+  const double to = !upper_rank || *upper_rank > total ? total : *upper_rank;
   return (to - from) / total;
 }
 

@@ -5,11 +5,13 @@
 
 #include <algorithm>
 
+#include "query/engine_plain.h"
 #include "query/evaluator.h"
 #include "query/go_text.h"
 #include "query/parser.h"
 #include "query/preprocess.h"
 #include "query/printer.h"
+#include "query/series_matcher.h"
 
 namespace coalmine::query {
 namespace {
@@ -24,7 +26,7 @@ std::unexpected<QueryError> bad_data(std::string message) {
 
 ParseOptions parse_options(bool experimental) { return experimental ? ParseOptions::all() : ParseOptions{}; }
 
-QueryOutcome<ExprPtr> parse(std::string_view text, bool experimental) {
+QueryOutcome<ExprPtr> parse_text(std::string_view text, bool experimental) {
   if (text.size() > kMaxQueryBytes) {
     return bad_data(fmt::format("the query is {} bytes long, at most {} are read; shorten it", text.size(), kMaxQueryBytes));
   }
@@ -59,11 +61,31 @@ QueryResult with_notes(QueryResult result, const Evaluator& evaluator, std::stri
   return result;
 }
 
+QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
+                                     std::int64_t step_ms, const EvalOptions& options, const Clock& clock, bool shortcuts) {
+  if (step_ms <= 0) return bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer");
+  if (end_ms < start_ms) return bad_data("end timestamp must not be before start time");
+  if ((end_ms - start_ms) / step_ms > kMaxSteps) {
+    return bad_data("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+  }
+  TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
+  const ValueType type = type_of(*expr);
+  if (type != ValueType::scalar && type != ValueType::vector) {
+    return bad_data(fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
+  }
+  TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, start_ms, end_ms, step_ms, shortcuts));
+  Evaluator evaluator(data, options, clock);
+  TRY_EVAL(EvalMatrix matrix, evaluator.run(*expr, Frame{start_ms, end_ms, step_ms}));
+  QueryResult result;
+  result.value = Matrix{sorted_by_labels(to_series(std::move(matrix)))};
+  return with_notes(std::move(result), evaluator, text);
+}
+
 } // namespace
 
 QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, std::int64_t time_ms, const EvalOptions& options,
                                   const Clock& clock) {
-  TRY_EVAL(ExprPtr expr, parse(text, options.experimental));
+  TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, time_ms, time_ms, 0));
   const ValueType type = type_of(*expr);
   QueryResult result;
@@ -87,33 +109,25 @@ QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, 
 
 QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
                                 std::int64_t step_ms, const EvalOptions& options, const Clock& clock) {
-  if (step_ms <= 0) return bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer");
-  if (end_ms < start_ms) return bad_data("end timestamp must not be before start time");
-  if ((end_ms - start_ms) / step_ms > kMaxSteps) {
-    return bad_data("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
-  }
-  TRY_EVAL(ExprPtr expr, parse(text, options.experimental));
-  const ValueType type = type_of(*expr);
-  if (type != ValueType::scalar && type != ValueType::vector) {
-    return bad_data(fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
-  }
-  TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, start_ms, end_ms, step_ms));
-  Evaluator evaluator(data, options, clock);
-  TRY_EVAL(EvalMatrix matrix, evaluator.run(*expr, Frame{start_ms, end_ms, step_ms}));
-  QueryResult result;
-  result.value = Matrix{sorted_by_labels(to_series(std::move(matrix)))};
-  return with_notes(std::move(result), evaluator, text);
+  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, true);
 }
 
+QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
+                                      std::int64_t step_ms, const EvalOptions& options, const Clock& clock) {
+  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, false);
+}
+
+QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental) { return parse_text(text, experimental); }
+
 QueryOutcome<std::string> format(std::string_view text, bool experimental) {
-  TRY_EVAL(const ExprPtr expr, parse(text, experimental));
+  TRY_EVAL(const ExprPtr expr, parse_text(text, experimental));
   return print(*expr);
 }
 
 QueryOutcome<std::vector<Matcher>> parse_selector(std::string_view text) {
   auto parsed = parse_metric_selector(text);
   if (!parsed) return std::unexpected(QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
-  return std::move(*parsed);
+  return for_storage(std::move(*parsed));
 }
 
 } // namespace coalmine::query

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,10 +16,15 @@
 
 namespace coalmine::query {
 
+struct Expr;
+
 // Limits and switches of one evaluation.
 struct EvalOptions {
   std::int64_t lookback_ms = 5 * 60 * 1000;
   std::size_t max_samples = 50'000'000;
+  std::size_t max_series = 1'000'000;     // that its selectors find, all together
+  std::size_t max_bytes = 1U << 30;       // of samples and labels in memory, roughly
+  std::function<bool()> canceled;         // asked now and then, on the thread that evaluates; may be empty
   std::int64_t deadline_steady_ms = 0; // 0: none; checked against the clock given to the engine
   bool delayed_name_removal = false;
   bool use_start_timestamps = false;
@@ -73,6 +79,8 @@ QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, 
 QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
                                 std::int64_t step_ms, const EvalOptions& options, const Clock& clock);
 
+// The tree of an expression (query/ast.h), its types checked.
+QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental = true);
 // Parsed and printed again in canonical form (format_query).
 QueryOutcome<std::string> format(std::string_view text, bool experimental = true);
 // The matchers of a series selector (match[] parameters).

@@ -52,6 +52,28 @@ TEST_F(EngineTest, RangeIsChecked) {
   EXPECT_EQ(message("\"x\"", 0, 10, 1), "invalid expression type \"string\" for range query, must be Scalar or instant Vector");
 }
 
+TEST_F(EngineTest, SeriesAndMemoryLimits) {
+  options_.max_series = 1;
+  EXPECT_EQ(error("a_total"), "");
+  EXPECT_EQ(error("a_total + ignoring(none) b_total"), "the query selects more than 1 series; add matchers to its selectors");
+  options_.max_series = 10;
+  options_.max_bytes = 1U << 20;
+  EXPECT_EQ(error("sum_over_time(a_total[30m])"), "");
+  EXPECT_EQ(error("sum_over_time(vector(1)[1000h:1m])"),
+            "the query needs more than 1 MiB of memory; select fewer series, a shorter range or a larger step");
+  options_.max_bytes = 500;
+  EXPECT_EQ(error("sum_over_time(a_total[30m])"),
+            "the query needs more than 0 MiB of memory; select fewer series, a shorter range or a larger step");
+}
+
+TEST_F(EngineTest, CanceledQueriesEnd) {
+  int asked = 0;
+  options_.canceled = [&] { return ++asked > 2; };
+  const auto result = ask("sum(rate(a_total[5m])) / sum(rate(b_total[5m]))");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().kind, QueryError::Kind::canceled);
+}
+
 TEST_F(EngineTest, SampleLimit) {
   options_.max_samples = 20;
   const auto result = range(data_, "a_total", 0, 60 * kMinute, kMinute, options_, clock_);

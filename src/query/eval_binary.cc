@@ -77,6 +77,7 @@ Eval<EvalMatrix> BinaryEvaluator::with_scalar(EvalMatrix vector, const EvalMatri
     };
     for (const Sample& sample : series.floats) one(sample.time_ms, {sample.value, nullptr});
     for (const HistogramSample& sample : series.histograms) one(sample.time_ms, {0, sample.value});
+    tell();
     std::ranges::sort(result.floats, {}, &Sample::time_ms);
     series = std::move(result);
   }
@@ -163,6 +164,7 @@ Eval<EvalMatrix> BinaryEvaluator::vectors(const EvalMatrix& left, const EvalMatr
     const bool swap = swapped();
     TRY_EVAL([[maybe_unused]] bool done, match_step(swap ? right : left, swap ? left : right, swap ? right_points : left_points,
                                                     swap ? left_points : right_points, t));
+    tell();
   }
   EvalMatrix out = out_.take();
   std::erase_if(out, [](const EvalSeries& s) { return s.points() == 0; });
@@ -282,10 +284,19 @@ std::optional<double> BinaryEvaluator::apply_floats(Tok op, double left, double 
   }
 }
 
+void BinaryEvaluator::tell() {
+  if (note_.text.empty()) return;
+  if (note_.warning) {
+    eval_.notes_.warn(std::move(note_.text), node_.range.start);
+  } else {
+    eval_.notes_.info(std::move(note_.text), node_.range.start);
+  }
+  note_ = {};
+}
+
 BinaryEvaluator::Outcome BinaryEvaluator::mixed(std::string_view left, std::string_view right) {
   const std::string_view op = spelling(node_.op);
-  eval_.notes_.info(fmt::format("incompatible sample types encountered for binary operator \"{}\": {} {} {}", op, left, op, right),
-                    node_.range.start);
+  note_ = {false, fmt::format("incompatible sample types encountered for binary operator \"{}\": {} {} {}", op, left, op, right)};
   return {0, nullptr, false, true};
 }
 
@@ -318,7 +329,6 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply(const Operand& left, const Opera
 }
 
 BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram& left, const NativeHistogram& right) {
-  const std::size_t pos = node_.range.start;
   if (node_.op == Tok::eqlc || node_.op == Tok::neq) {
     const bool keep = equal(left, right) == (node_.op == Tok::eqlc);
     return {0, std::make_shared<const NativeHistogram>(left), keep, false};
@@ -330,12 +340,15 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
   bool conflict = false;
   const bool fits = plus ? add(result, right, reconciled, &conflict) : subtract(result, right, reconciled, &conflict);
   if (!fits) {
-    eval_.notes_.warn(fmt::format("incompatible bucket layout encountered for binary operator {}", spelling(node_.op)), pos);
+    note_ = {true, fmt::format("incompatible bucket layout encountered for binary operator {}", spelling(node_.op))};
     return {0, nullptr, false, true};
   }
   const std::string_view what = plus ? "addition" : "subtraction";
-  if (conflict) eval_.notes_.warn(fmt::format("conflicting counter resets during histogram {}", what), pos);
-  if (reconciled) eval_.notes_.info(fmt::format("mismatched custom buckets were reconciled during {}", what), pos);
+  if (conflict) { // as in the reference, no element comes of it
+    note_ = {true, fmt::format("conflicting counter resets during histogram {}", what)};
+    return {0, nullptr, false, true};
+  }
+  if (reconciled) note_ = {false, fmt::format("mismatched custom buckets were reconciled during {}", what)};
   if (!plus) result.hint = NativeHistogram::ResetHint::gauge;
   compact(result);
   return {0, std::make_shared<const NativeHistogram>(std::move(result)), true, false};

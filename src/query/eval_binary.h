@@ -49,6 +49,7 @@ class BinaryEvaluator {
   static std::optional<double> apply_floats(Tok op, double left, double right, bool& keep);
   Outcome apply_histograms(const NativeHistogram& left, const NativeHistogram& right);
   Outcome mixed(std::string_view left, std::string_view right);
+  void tell();
 
   Evaluator& eval_;
   const BinaryExpr& node_;
@@ -61,6 +62,11 @@ class BinaryEvaluator {
   std::vector<bool> matched_;                                  // one-to-one: signature already used
   std::vector<std::unordered_set<std::size_t>> inserted_;      // grouped: signature -> result slots already used
   std::unordered_map<std::uint64_t, std::size_t> slot_of_;     // pair of series -> slot of the result
+  struct Note {
+    bool warning = false;
+    std::string text;
+  };
+  Note note_; // of the pairs of one step only the last is told
   MatrixBuilder out_;
 };
 

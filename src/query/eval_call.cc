@@ -93,16 +93,19 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
   EvalMatrix out;
   for (const EvalSeries& source : sources) {
     TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, selector));
+    TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, range_arg, selector));
     if (series.points() == 0) continue;
     TRY_EVAL([[maybe_unused]] bool fits, eval_.charge(series.points()));
-    if (!series.floats.empty()) note_non_counter(source, arg(0).range.start);
+    if (!series.floats.empty()) note_non_counter(source, place(range_arg, subquery != nullptr));
     out.push_back(std::move(series));
   }
   if (is("absent_over_time")) return absent_over_time(std::move(out), range_arg);
   if (eval_.delayed()) return out;
   return merge_same_labels(std::move(out));
 }
+
+// Where annotations point: the first argument. The reference forgets the place of a subquery and points at the start of the text.
+std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const { return subquery && range_arg == 0 ? 0 : arg(0).range.start; }
 
 void CallEvaluator::note_non_counter(const EvalSeries& source, std::size_t pos) {
   if (!is("rate") && !is("increase")) return;
@@ -113,13 +116,13 @@ void CallEvaluator::note_non_counter(const EvalSeries& source, std::size_t pos) 
 }
 
 Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
-                                             const TimeShift& shift, const VectorSelector* selector) {
+                                             const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector) {
   const bool drop = source.drop_name || !(is("last_over_time") || is("first_over_time"));
   EvalSeries out{drop ? eval_.dropped(source.labels) : source.labels, drop, {}, {}};
   std::string error;
   RangeWindow window;
   window.labels = source.labels.get();
-  window.pos = arg(0).range.start;
+  window.pos = place(range_arg, selector == nullptr);
   window.notes = &eval_.notes_;
   window.error = &error;
   window.anchored = selector != nullptr && selector->anchored;
@@ -131,14 +134,15 @@ Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunc
   SlidingWindow<HistogramSample> histograms(source.histograms);
   std::size_t step = 0;
   for (std::int64_t t = frame_.start; t <= frame_.end; t += frame_.step, ++step) {
-    if (eval_.look_due()) {
-      TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    }
     window.step_ms = t;
     window.end_ms = Evaluator::reference(shift, t);
     window.start_ms = window.end_ms - range_ms;
     window.floats = floats.move_to(window.start_ms - before, window.end_ms + after);
     window.histograms = histograms.move_to(window.start_ms - before, window.end_ms + after);
+    // A median of thousands of samples takes far longer than a rate.
+    if (eval_.look_due(1 + window.floats.size() / 4 + window.histograms.size())) {
+      TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
+    }
     if (window.floats.empty() && window.histograms.empty()) continue;
     window.scalars = scalars.at(step);
     VectorPoint point;

@@ -34,7 +34,8 @@ class CallEvaluator {
   Eval<EvalMatrix> over_range(std::size_t range_arg, RangeFunction function);
   Eval<bool> check_extended(const VectorSelector& selector) const;
   Eval<EvalSeries> range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
-                                const TimeShift& shift, const VectorSelector* selector);
+                                const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector);
+  std::size_t place(std::size_t range_arg, bool subquery) const;
   void note_non_counter(const EvalSeries& source, std::size_t pos);
   Eval<EvalMatrix> absent_over_time(EvalMatrix present, std::size_t range_arg);
 

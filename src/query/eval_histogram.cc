@@ -119,6 +119,7 @@ void HistogramFunctions::fill_groups(const EvalMatrix& input, const std::vector<
     group.buckets.clear();
     group.histogram = nullptr;
     group.conflict = false;
+    group.repaired = false;
   }
   const auto name = [&](const Labels& labels) { return eval_.delayed() ? labels.metric_name() : std::string_view(); };
   for (const VectorPoint& point : points) {
@@ -156,7 +157,7 @@ double HistogramFunctions::answer(Group& group, const Question& question, std::i
   if (question.fraction) return bucket_fraction(question.a, question.b, buckets);
   Forced forced;
   const double out = bucket_quantile(question.a, buckets, forced);
-  if (forced.any) eval_.notes_.monotonicity(name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
+  if (forced.any && !std::exchange(group.repaired, true)) eval_.notes_.monotonicity(name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
   return out;
 }
 

@@ -42,6 +42,7 @@ class HistogramFunctions {
     std::vector<ClassicBucket> buckets; // at the present step
     HistogramRef histogram;             // likewise
     bool conflict = false;              // classic and native at once
+    bool repaired = false;              // made monotonic, and told once however many quantiles are asked
   };
   // What one call asks of each histogram.
   struct Question {

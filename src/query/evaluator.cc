@@ -16,6 +16,17 @@ namespace {
 
 constexpr std::string_view kTooMany = "query processing would load too many samples into memory in query execution";
 
+std::size_t bytes_of(const EvalSeries& series) {
+  constexpr std::size_t kLabel = 2 * sizeof(std::string);
+  std::size_t out = sizeof(EvalSeries) + sizeof(Labels) + series.labels->size() * kLabel + series.floats.size() * sizeof(Sample);
+  for (const HistogramSample& sample : series.histograms) {
+    const NativeHistogram& h = *sample.value;
+    out += sizeof(HistogramSample) + sizeof(NativeHistogram) +
+           (h.positive.counts.size() + h.negative.counts.size() + h.custom_bounds.size()) * sizeof(double);
+  }
+  return out;
+}
+
 bool is_stale(const HistogramSample& sample) { return query::is_stale(sample.value->sum); }
 
 // Drops buckets; whether a sample follows a reset is decided before they are gone.
@@ -46,6 +57,9 @@ std::size_t count_points(const EvalMatrix& matrix) {
 }
 
 Eval<bool> Evaluator::check_deadline() {
+  if (options_.canceled && options_.canceled()) {
+    return std::unexpected(QueryError{QueryError::Kind::canceled, "query was canceled in expression evaluation", {}});
+  }
   if (options_.deadline_steady_ms == 0 || clock_.steady_ms() < options_.deadline_steady_ms) return true;
   return std::unexpected(QueryError{QueryError::Kind::timeout, "query timed out in expression evaluation", {}});
 }
@@ -53,7 +67,22 @@ Eval<bool> Evaluator::check_deadline() {
 Eval<bool> Evaluator::charge(std::size_t samples) {
   samples_ += samples;
   if (samples_ > options_.max_samples) return execution_error(std::string(kTooMany));
-  return true;
+  return within_memory();
+}
+
+Eval<bool> Evaluator::within_memory() const {
+  if (fetched_bytes_ + samples_ * sizeof(Sample) <= options_.max_bytes) return true;
+  return execution_error(fmt::format("the query needs more than {} MiB of memory; select fewer series, a shorter range or a larger step",
+                                     options_.max_bytes >> 20));
+}
+
+Eval<bool> Evaluator::charge_fetched(const EvalMatrix& series) {
+  fetched_series_ += series.size();
+  if (fetched_series_ > options_.max_series) {
+    return execution_error(fmt::format("the query selects more than {} series; add matchers to its selectors", options_.max_series));
+  }
+  for (const EvalSeries& one : series) fetched_bytes_ += bytes_of(one);
+  return within_memory();
 }
 
 Eval<EvalMatrix> Evaluator::run(const Expr& expr, const Frame& frame) {
@@ -83,16 +112,22 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
 
 Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
   Selection selection;
-  selection.matchers = node.matchers;
+  selection.matchers = for_storage(node.matchers);
   const std::int64_t before = matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);
-  selection.max_samples = options_.max_samples;
+  // What is beyond the memory of the query is not even fetched.
+  const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
+  const bool by_memory = room / sizeof(Sample) < options_.max_samples;
+  selection.max_samples = by_memory ? room / sizeof(Sample) : options_.max_samples;
   auto found = data_.select(selection);
   if (!found) {
     const Error& error = found.error();
     switch (error.code) {
-      case ErrorCode::resource_exhausted: return execution_error(std::string(kTooMany));
+      case ErrorCode::resource_exhausted:
+        if (!by_memory) return execution_error(std::string(kTooMany));
+        fetched_bytes_ = options_.max_bytes + 1;
+        return within_memory();
       case ErrorCode::unavailable: return std::unexpected(QueryError{QueryError::Kind::unavailable, error.message, {}});
       case ErrorCode::deadline_exceeded: return std::unexpected(QueryError{QueryError::Kind::timeout, error.message, {}});
       default: return execution_error("expanding series: " + error.message);
@@ -109,6 +144,7 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
     if (node.stats_only) reduce_to_stats(next.histograms);
     if (next.points() > 0) series.push_back(std::move(next));
   }
+  TRY_EVAL([[maybe_unused]] bool fits, charge_fetched(series));
   fetched_[&node] = std::move(series);
   return check_deadline();
 }

@@ -69,10 +69,18 @@ class Evaluator {
 
   // Counts samples in memory against the limit and looks at the clock now and then.
   Eval<bool> charge(std::size_t samples);
+  // Counts what a selector fetched, which stays until the end, against the limits of series and memory.
+  Eval<bool> charge_fetched(const EvalMatrix& series);
+  Eval<bool> within_memory() const;
   Eval<bool> check_deadline();
-  // Asked at every step of every series: whether it is time to look at the clock again.
-  bool look_due() { return ++ticks_ % kStepsBetweenLooks == 0; }
-  static constexpr std::uint32_t kStepsBetweenLooks = 1 << 14;
+  // Asked at every step of every series: whether it is time to look at the clock again. work: 1, more for steps that cost more.
+  bool look_due(std::size_t work = 1) {
+    ticks_ += work;
+    if (ticks_ < kWorkBetweenLooks) return false;
+    ticks_ = 0;
+    return true;
+  }
+  static constexpr std::size_t kWorkBetweenLooks = 1 << 14;
 
   const Queryable& data_;
   const EvalOptions& options_;
@@ -80,7 +88,9 @@ class Evaluator {
   Annotations notes_;
   std::unordered_map<const VectorSelector*, EvalMatrix> fetched_;
   std::size_t samples_ = 0;
-  std::uint32_t ticks_ = 0;
+  std::size_t fetched_series_ = 0;
+  std::size_t fetched_bytes_ = 0;
+  std::size_t ticks_ = 0;
 };
 
 std::size_t count_points(const EvalMatrix& matrix);

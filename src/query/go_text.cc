@@ -88,8 +88,21 @@ constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000}, {"w", 7LL * 
 std::string format_decimal(double value) {
   if (const char* text = special(value)) return text;
   std::array<char, 400> buffer;
-  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
-  return {buffer.data(), result.ptr};
+  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves as zeros.
+  const bool padded = std::abs(value) >= 9007199254740992.0;
+  const auto format = padded ? std::chars_format::scientific : std::chars_format::fixed;
+  const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format);
+  const std::string text(buffer.data(), result.ptr);
+  if (!padded) return text;
+  // -1.25e+17: the digits, then zeros up to the exponent.
+  const auto e = text.find('e');
+  const auto wanted = static_cast<std::size_t>(std::atoi(text.c_str() + e + 1)) + 1;
+  std::string out;
+  for (const char c : text.substr(0, e)) {
+    if (c != '.') out += c;
+  }
+  const std::size_t digits = out.size() - (value < 0 ? 1 : 0);
+  return out.append(wanted - std::min(wanted, digits), '0');
 }
 
 std::string format_general(double value) {

@@ -178,8 +178,16 @@ bool merge_hint(NativeHistogram& a, Hint b) {
   return conflict;
 }
 
-void add_scaled(Buckets& a, const Buckets& b, double sign) {
-  for (std::size_t i = 0; i < b.counts.size(); ++i) {
+// The first of the buckets that reach beyond the zero bucket; those below it are not added up.
+std::size_t first_beyond_zero(const NativeHistogram& h, const Buckets& side) {
+  if (uses_custom_buckets(h) || h.zero_threshold == 0) return 0;
+  std::size_t i = 0;
+  while (i < side.counts.size() && exponential_bound(side.offset + static_cast<std::int64_t>(i), h.schema) <= h.zero_threshold) ++i;
+  return i;
+}
+
+void add_scaled(Buckets& a, const Buckets& b, double sign, std::size_t first) {
+  for (std::size_t i = first; i < b.counts.size(); ++i) {
     a.counts[static_cast<std::size_t>(b.offset - a.offset) + i] += sign * b.counts[i];
   }
 }
@@ -191,8 +199,8 @@ bool combine(NativeHistogram& a, const NativeHistogram& other, double sign, bool
   a.zero_count += sign * b.zero_count;
   a.count += sign * b.count;
   a.sum += sign * b.sum;
-  add_scaled(a.positive, b.positive, sign);
-  add_scaled(a.negative, b.negative, sign);
+  add_scaled(a.positive, b.positive, sign, first_beyond_zero(b, b.positive));
+  add_scaled(a.negative, b.negative, sign, first_beyond_zero(b, b.negative));
   return true;
 }
 
@@ -337,12 +345,14 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
   }
   for (std::size_t i = h.negative.counts.size(); i-- > 0;) {
     const std::int64_t index = h.negative.offset + static_cast<std::int64_t>(i);
-    out.push_back({-exponential_bound(index, h.schema), -exponential_bound(index - 1, h.schema), h.negative.counts[i], true, false});
+    const double upper = std::min(-exponential_bound(index - 1, h.schema), -h.zero_threshold); // the zero bucket ends it
+    out.push_back({-exponential_bound(index, h.schema), upper, h.negative.counts[i], true, false});
   }
   if (h.zero_count > 0) out.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
   for (std::size_t i = 0; i < h.positive.counts.size(); ++i) {
     const std::int64_t index = h.positive.offset + static_cast<std::int64_t>(i);
-    out.push_back({exponential_bound(index - 1, h.schema), exponential_bound(index, h.schema), h.positive.counts[i], false, true});
+    const double lower = std::max(exponential_bound(index - 1, h.schema), h.zero_threshold);
+    out.push_back({lower, exponential_bound(index, h.schema), h.positive.counts[i], false, true});
   }
   return out;
 }
@@ -366,9 +376,9 @@ void kahan_add(double& sum, double& compensation, double value) {
   compensation = both.compensation;
 }
 
-void kahan_add(Buckets& sum, Buckets& compensation, const Buckets& value) {
+void kahan_add(Buckets& sum, Buckets& compensation, const Buckets& value, std::size_t first) {
   cover(compensation, sum);
-  for (std::size_t i = 0; i < value.counts.size(); ++i) {
+  for (std::size_t i = first; i < value.counts.size(); ++i) {
     const std::int64_t index = value.offset + static_cast<std::int64_t>(i);
     kahan_add(sum.counts[static_cast<std::size_t>(index - sum.offset)],
               compensation.counts[static_cast<std::size_t>(index - compensation.offset)], value.counts[i]);
@@ -389,8 +399,8 @@ bool HistogramSum::accumulate(const NativeHistogram& h) {
   kahan_add(sum_.zero_count, compensation_.zero_count, b.zero_count);
   kahan_add(sum_.count, compensation_.count, b.count);
   kahan_add(sum_.sum, compensation_.sum, b.sum);
-  kahan_add(sum_.positive, compensation_.positive, b.positive);
-  kahan_add(sum_.negative, compensation_.negative, b.negative);
+  kahan_add(sum_.positive, compensation_.positive, b.positive, first_beyond_zero(b, b.positive));
+  kahan_add(sum_.negative, compensation_.negative, b.negative, first_beyond_zero(b, b.negative));
   return true;
 }
 

@@ -8,6 +8,7 @@
 
 #include "query/eval_call.h"
 #include "query/go_text.h"
+#include "query/series_matcher.h"
 
 namespace coalmine::query {
 namespace {
@@ -128,7 +129,7 @@ Eval<EvalMatrix> CallEvaluator::label_replace() {
   re2::RE2::Options options;
   options.set_log_errors(false);
   options.set_dot_nl(true);
-  const re2::RE2 regexp(re2::StringPiece(pattern.data(), pattern.size()), options);
+  const re2::RE2 regexp(re2_pattern(pattern), options);
   if (!regexp.ok()) return execution_error(fmt::format("invalid regular expression in label_replace(): {}", pattern));
   if (!valid_label(destination)) return execution_error(fmt::format("invalid destination label name in label_replace(): {}", destination));
   std::vector<re2::StringPiece> groups(static_cast<std::size_t>(regexp.NumberOfCapturingGroups()) + 1);

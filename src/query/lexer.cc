@@ -136,7 +136,10 @@ class Lexer {
     }
     if (c != ')') return false;
     if (--parens_ < 0) {
-      unexpected("unexpected right parenthesis ");
+      const std::string rune = quoted_rune();
+      ++pos_;
+      start_ = pos_; // told at what follows it
+      fail("unexpected right parenthesis " + rune);
     } else {
       emit(Tok::right_paren, 1);
     }

@@ -45,7 +45,10 @@ int binary_level(Tok op) {
 
 } // namespace
 
-std::string ParseError::text() const { return fmt::format("{}:{}: parse error: {}", span.line, span.column, message); }
+std::string ParseError::text() const {
+  if (range.end == 0) return "unknown position: parse error: " + message; // of an empty query
+  return fmt::format("{}:{}: parse error: {}", span.line, span.column, message);
+}
 
 SourceSpan span_of(std::string_view text, TextRange range) {
   SourceSpan out;
@@ -195,7 +198,8 @@ bool Parser::grouping_labels(std::vector<std::string>& out) {
       unexpected(kContext, "label");
       return false;
     }
-    if (token.type != Tok::string && !std::isalpha(static_cast<unsigned char>(name[0])) && name[0] != '_') {
+    const bool word = token.type == Tok::string || token.type == Tok::identifier || token.type == Tok::metric_identifier;
+    if (!word && !std::isalpha(static_cast<unsigned char>(name[0]))) { // an operator that is a sign
       unexpected(kContext, "label");
       return false;
     }

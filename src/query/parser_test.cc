@@ -57,7 +57,7 @@ TEST(Printer, CanonicalForm) {
 
 TEST(Parser, Errors) {
   const Pair cases[] = {
-      {"", "1:1: parse error: no expression found in input"},
+      {"", "unknown position: parse error: no expression found in input"},
       {"sum(", "1:5: parse error: unclosed left parenthesis"},
       {"rate(a)", "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector"},
       {"rate(a[5m], 1)", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 2"},
@@ -79,7 +79,7 @@ TEST(Parser, Errors) {
       {"sum(a) offset 5m", "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
       {"sum(a)[5m]", "1:7: parse error: ranges only allowed for vector selectors"},
       {"a{x=\"1}", "1:5: parse error: unterminated quoted string"},
-      {"a{x=~\"(\"}", "1:3: parse error: error parsing regexp: missing ): ("},
+      {"a{x=~\"(\"}", "1:3: parse error: error parsing regexp: missing closing ): `(`"},
       {"a b", "1:3: parse error: unexpected identifier \"b\""},
       {"topk(a)", "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 2, got 1"},
       {"a\n  + rate(b)", "2:10: parse error: expected type range vector in call to function \"rate\", got instant vector"},

@@ -188,12 +188,12 @@ class Preparer {
 
 } // namespace
 
-Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms) {
+Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms, bool shortcuts) {
   Preparer preparer(start_ms, end_ms, step_ms);
-  Preparer::find_stats_only(*expr, false, false);
+  if (shortcuts) Preparer::find_stats_only(*expr, false, false);
   preparer.fold(expr);
   TRY_EVAL([[maybe_unused]] bool done, preparer.durations(*expr));
-  if (preparer.mark(*expr).wrap) expr->step_invariant = true;
+  if (shortcuts && preparer.mark(*expr).wrap) expr->step_invariant = true;
   return true;
 }
 

@@ -5,6 +5,7 @@
 #include <re2/re2.h>
 
 #include <algorithm>
+#include <cctype>
 
 #include "query/go_text.h"
 
@@ -40,6 +41,7 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
   std::optional<TestStartLine> starts;
   for (std::size_t i = 1; i < block.size(); ++i) {
     if (is_test_start_line(block[i])) {
+      if (starts) return wrong("@st line has no following sample line");
       TRY_ASSIGN(starts, parse_test_start_line(block[i]));
       continue;
     }
@@ -85,6 +87,11 @@ Result<TestExpectation> parse_expectation(const std::string& line) {
   return out;
 }
 
+Status check_range(std::int64_t start_ms, std::int64_t end_ms) {
+  if (end_ms >= start_ms) return {};
+  return wrong(fmt::format("the end of the range lies {} ms before its start; give from, then to", start_ms - end_ms));
+}
+
 Status parse_head(const std::string& line, TestEval& out) {
   std::string modifier;
   std::string first;
@@ -96,6 +103,7 @@ Status parse_head(const std::string& line, TestEval& out) {
     TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
     TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
     TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
+    TRY(check_range(out.start_ms, out.end_ms));
   } else if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))", &modifier, &first, &out.query)) {
     TRY_ASSIGN(out.eval_ms, parse_prometheus_duration(first));
     out.start_ms = out.end_ms = out.eval_ms;
@@ -109,6 +117,15 @@ Status parse_head(const std::string& line, TestEval& out) {
   return {};
 }
 
+// Expectations that contradict each other.
+Status check_expectations(const TestEval& eval) {
+  if (eval.has(Kind::info) && eval.has(Kind::no_info)) return wrong("invalid expect lines, info and no_info cannot be used together");
+  if (eval.has(Kind::warn) && eval.has(Kind::no_warn)) return wrong("invalid expect lines, warn and no_warn cannot be used together");
+  const auto fails = std::ranges::count_if(eval.expectations, [](const TestExpectation& e) { return e.kind == Kind::fail; });
+  if (fails > 1) return wrong("invalid expect lines, multiple expect fail lines are not allowed");
+  return {};
+}
+
 // One line under an eval that is not a series.
 Result<bool> parse_directive(const std::string& line, TestEval& out) {
   std::string first;
@@ -118,6 +135,7 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
     TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
     TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
     TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
+    TRY(check_range(out.start_ms, out.end_ms));
     out.eval_ms = out.end_ms;
     out.expects_matrix = true;
     return true;
@@ -139,15 +157,21 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
   if (line.starts_with("expect ")) {
     TRY_ASSIGN(TestExpectation expectation, parse_expectation(line));
     out.expectations.push_back(std::move(expectation));
+    TRY(check_expectations(out));
     return true;
   }
   return false;
 }
 
-Result<TestEval> parse_eval(const std::vector<std::string>& block) {
+bool is_expected_failure(const std::string& line) { return line.starts_with("expected_fail_message") || line.starts_with("expected_fail_regexp"); }
+
+// used: the lines of the block that belong to the eval. A number, or how an eval_fail fails, ends it even without an empty line.
+Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& used) {
   TestEval out;
+  used = block.size();
   TRY(parse_head(block[0], out));
-  for (std::size_t i = 1; i < block.size(); ++i) {
+  for (std::size_t i = 1; i < used; ++i) {
+    if (out.old_fail && is_expected_failure(block[i])) used = i + 1;
     TRY_ASSIGN(const bool directive, parse_directive(block[i], out));
     if (directive) continue;
     std::string_view number = block[i];
@@ -155,12 +179,23 @@ Result<TestEval> parse_eval(const std::vector<std::string>& block) {
     if (negative || number.starts_with('+')) number.remove_prefix(1);
     if (const auto value = parse_promql_number(number)) {
       out.expected_scalar = negative ? -*value : *value;
+      used = i + 1;
       continue;
     }
     TRY_ASSIGN(TestSeriesLine series, parse_test_series(block[i]));
+    if (series.points.size() > 1 && !out.range && !out.expects_matrix) {
+      return wrong("expecting multiple values in instant evaluation not allowed. consider using 'expect range vector' directive to enable a range "
+                   "vector result for an instant query");
+    }
     out.expected.push_back(std::move(series));
   }
   return out;
+}
+
+bool is_clear(const std::string& line) {
+  std::string word = line.substr(0, line.find_first_of(" \t"));
+  for (char& c : word) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return word == "clear";
 }
 
 } // namespace
@@ -180,7 +215,8 @@ std::vector<TestCommand> parse_promql_test(std::string_view text) {
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (lines[i].empty()) continue;
     TestCommand command{i + 1, lines[i], TestClear{}, ""};
-    if (lines[i] != "clear") {
+    if (!is_clear(lines[i])) {
+      const std::size_t first = i;
       std::vector<std::string> block = {lines[i]};
       while (i + 1 < lines.size() && !lines[i + 1].empty()) block.push_back(lines[++i]);
       if (block[0].starts_with("load")) {
@@ -188,7 +224,9 @@ std::vector<TestCommand> parse_promql_test(std::string_view text) {
         if (load) command.what = *std::move(load);
         if (!load) command.error = load.error().message;
       } else if (block[0].starts_with("eval")) {
-        auto eval = parse_eval(block);
+        std::size_t used = 0;
+        auto eval = parse_eval(block, used);
+        i = first + used - 1;
         if (eval) command.what = *std::move(eval);
         if (!eval) command.error = eval.error().message;
       } else {

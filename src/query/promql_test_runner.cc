@@ -11,6 +11,7 @@
 #include <map>
 
 #include "query/engine.h"
+#include "query/engine_plain.h"
 #include "query/go_text.h"
 #include "query/histogram_math.h"
 #include "query/memory_queryable.h"
@@ -175,7 +176,10 @@ class Runner {
   }
 
   std::string run_range(const TestEval& eval) {
-    return judge(eval, range(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
+    std::string wrong = judge(eval, range(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
+    if (!wrong.empty()) return wrong;
+    wrong = judge(eval, range_plain(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
+    return wrong.empty() ? "" : "without shortcuts: " + wrong;
   }
 
   std::string run_instant(const TestEval& eval, const Instant& one) {
@@ -184,14 +188,17 @@ class Runner {
     if (!wrong.empty() || !outcome || eval.expects_matrix || eval.expected_string) return wrong;
     const re2::RE2 context(R"((start|end|range|step)\(\))");
     if (re2::RE2::PartialMatch(one.query, context)) return "";
-    wrong = run_as_range(eval, one, std::holds_alternative<Scalar>(outcome->value));
-    return wrong.empty() ? "" : "as a range query: " + wrong;
+    const bool scalar = std::holds_alternative<Scalar>(outcome->value);
+    wrong = run_as_range(eval, one, scalar, range);
+    if (!wrong.empty()) return "as a range query: " + wrong;
+    wrong = run_as_range(eval, one, scalar, range_plain);
+    return wrong.empty() ? "" : "as a range query without shortcuts: " + wrong;
   }
 
   // One minute to either side; the middle step must say the same.
-  std::string run_as_range(const TestEval& eval, const Instant& one, bool scalar) {
+  std::string run_as_range(const TestEval& eval, const Instant& one, bool scalar, decltype(range)* evaluate) {
     constexpr std::int64_t kMinute = 60'000;
-    const auto outcome = range(data_, one.query, one.time_ms - kMinute, one.time_ms + kMinute, kMinute, options_, clock_);
+    const auto outcome = evaluate(data_, one.query, one.time_ms - kMinute, one.time_ms + kMinute, kMinute, options_, clock_);
     if (!outcome) return "error: " + outcome.error().message;
     if (eval.ordered()) return "";
     const auto& series = std::get<Matrix>(outcome->value).series;

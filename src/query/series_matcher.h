@@ -16,6 +16,10 @@ class RE2;
 
 namespace coalmine::query {
 
+// A pattern of Go's regexp package as RE2 reads it: named groups may be written (?<name>…) in Go.
+std::string re2_pattern(std::string_view go_pattern);
+// Matchers as a Queryable takes them: their patterns as RE2 reads them.
+std::vector<Matcher> for_storage(std::vector<Matcher> matchers);
 // Why the matcher cannot be used (a regexp that does not compile); nullopt when it can.
 std::optional<std::string> check_matcher(const Matcher& matcher);
 

@@ -2,8 +2,8 @@
 #include "query/value_functions.h"
 
 #include <array>
-#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numbers>
 #include <utility>
@@ -54,35 +54,62 @@ constexpr auto kValueFunctions = std::to_array<std::pair<std::string_view, Value
     {"tanh", plain<std::tanh>},
 });
 
-using std::chrono::days;
-using std::chrono::sys_days;
-using std::chrono::year_month_day;
+// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the lowest of them, and seconds before
+// the calendar's first year wrap to its end: both as the reference server does on a 64-bit machine.
+constexpr std::int64_t kDaySeconds = 86'400;
+constexpr std::int64_t kFirstYear = -292'277'022'400; // its first of March begins the calendar; a multiple of 400
+constexpr std::uint64_t kEpochSeconds = 9'223'372'028'741'760'000U; // from there to 1970
 
-// Go's int64(float) of a moment out of range is its minimum; the calendar here ends at year 32767.
-std::int64_t seconds_of(double v) {
-  constexpr double kReach = 9e11;
-  return std::isfinite(v) && std::abs(v) < kReach ? static_cast<std::int64_t>(v) : 0;
+std::uint64_t since_first_day(double v) {
+  constexpr double kReach = 9223372036854775808.0;
+  const std::int64_t seconds = v < kReach && v >= -kReach ? static_cast<std::int64_t>(v) : std::numeric_limits<std::int64_t>::min();
+  return static_cast<std::uint64_t>(seconds) + kEpochSeconds;
 }
-sys_days day_of(double v) {
-  return std::chrono::floor<days>(std::chrono::sys_seconds(std::chrono::seconds(seconds_of(v))));
-}
-year_month_day calendar(double v) { return year_month_day(day_of(v)); }
-std::int64_t second_of_day(double v) { return seconds_of(v) - day_of(v).time_since_epoch().count() * 86'400; }
 
-double day_of_month(double v) { return static_cast<unsigned>(calendar(v).day()); }
-double day_of_week(double v) { return std::chrono::weekday(day_of(v)).c_encoding(); }
+struct Date {
+  std::int64_t year = 0;
+  int month = 1;
+  int day = 1;
+};
+
+bool is_leap(std::int64_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
+
+// Years here begin in March, so that a leap day is the last one; months follow from day numbers by 153 days each five months.
+Date date_of(double v) {
+  constexpr std::int64_t kEraDays = 146'097; // 400 years
+  const auto days = static_cast<std::int64_t>(since_first_day(v) / kDaySeconds);
+  const std::int64_t in_era = days % kEraDays;
+  const std::int64_t year_of_era = (in_era - in_era / 1460 + in_era / 36'524 - in_era / 146'096) / 365;
+  const std::int64_t in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  const std::int64_t month = (5 * in_year + 2) / 153; // 0: March
+  Date out;
+  out.day = static_cast<int>(in_year - (153 * month + 2) / 5 + 1);
+  out.month = static_cast<int>(month < 10 ? month + 3 : month - 9);
+  out.year = kFirstYear + days / kEraDays * 400 + year_of_era + (out.month <= 2 ? 1 : 0);
+  return out;
+}
+
+int month_days(std::int64_t year, int month) {
+  constexpr std::array<int, 12> kDays = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  return kDays[static_cast<std::size_t>(month - 1)] + (month == 2 && is_leap(year) ? 1 : 0);
+}
+
+double day_of_month(double v) { return date_of(v).day; }
+double day_of_week(double v) { return static_cast<double>((since_first_day(v) / kDaySeconds + 3) % 7); } // the first day is a Wednesday
 double day_of_year(double v) {
-  const sys_days first = calendar(v).year() / std::chrono::January / 1;
-  return static_cast<double>((day_of(v) - first).count() + 1);
+  const Date date = date_of(v);
+  int out = date.day;
+  for (int month = 1; month < date.month; ++month) out += month_days(date.year, month);
+  return out;
 }
 double days_in_month(double v) {
-  const year_month_day date = calendar(v);
-  return static_cast<unsigned>((date.year() / date.month() / std::chrono::last).day());
+  const Date date = date_of(v);
+  return month_days(date.year, date.month);
 }
-double hour(double v) { return static_cast<double>(second_of_day(v) / 3600); }
-double minute(double v) { return static_cast<double>(second_of_day(v) / 60 % 60); }
-double month(double v) { return static_cast<unsigned>(calendar(v).month()); }
-double year(double v) { return static_cast<int>(calendar(v).year()); }
+double hour(double v) { return static_cast<double>(since_first_day(v) % kDaySeconds / 3600); }
+double minute(double v) { return static_cast<double>(since_first_day(v) % 3600 / 60); }
+double month(double v) { return date_of(v).month; }
+double year(double v) { return static_cast<double>(date_of(v).year); }
 
 constexpr auto kDateFunctions = std::to_array<std::pair<std::string_view, ValueFunction>>({
     {"day_of_month", plain<day_of_month>}, {"day_of_week", plain<day_of_week>}, {"day_of_year", plain<day_of_year>},

@@ -71,6 +71,7 @@ class BatchBuilder {
   // cache: may be null; it has to be used with these limits only.
   BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits, SeriesCache* cache = nullptr);
 
+  void expect_points(std::size_t count) { out_.batch.points.reserve(count); }
   // By its bytes. False: not known, and begin_resource has to follow.
   bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);

@@ -10,6 +10,9 @@
 namespace coalmine::receive {
 namespace {
 
+// Of a data point with a few attributes. More room than points costs address space only.
+constexpr std::size_t kUsualPointBytes = 100;
+
 std::string_view request_name(Signal signal) {
   switch (signal) {
     case Signal::traces: return "ExportTraceServiceRequest";
@@ -39,6 +42,7 @@ Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payloa
                        const Limits& limits, SeriesCache* cache) {
   BatchBuilder builder(sender, now_ms, limits, cache);
   if (encoding == Encoding::protobuf) {
+    if (signal == Signal::metrics) builder.expect_points(payload.size() / kUsualPointBytes);
     TRY(decode_protobuf(signal, payload, builder));
   } else {
     TRY(JsonDecoder(builder).run(signal, payload));

@@ -74,6 +74,9 @@ json::value signals_value(const std::vector<judge::SignalSpec>& signals) {
     o["max"] = json_number(signal.max);
     o["gate"] = signal.gate;
     o["per_route"] = signal.per_route;
+    o["automatic"] = signal.automatic;
+    o["if_decidable"] = signal.if_decidable;
+    o["floor"] = signal.floor;
     out.push_back(std::move(o));
   }
   return out;
@@ -89,6 +92,9 @@ judge::SignalSpec signal_from(const json::object& o) {
   signal.max = get_optional(o, "max");
   signal.gate = get_bool(o, "gate", true);
   signal.per_route = get_bool(o, "per_route", true);
+  signal.automatic = get_bool(o, "automatic", false);
+  signal.if_decidable = get_bool(o, "if_decidable", false);
+  signal.floor = get_double(o, "floor");
   return signal;
 }
 
@@ -143,6 +149,9 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["stable"] = selector_value(spec.stable);
   o["steps"] = steps_value(spec.steps);
   o["judge"] = text(spec.judge);
+  o["false_rollback_budget"] = spec.false_rollback_budget;
+  o["false_promote_risk"] = spec.false_promote_risk;
+  o["strict"] = spec.strict;
   o["signals"] = signals_value(spec.signals);
   o["min_analysis_minutes"] = spec.min_analysis_minutes;
   o["min_requests"] = spec.min_requests;
@@ -180,6 +189,9 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
     }
   }
   spec.judge = get_text(*o, "judge", "threshold");
+  spec.false_rollback_budget = get_double(*o, "false_rollback_budget", spec.false_rollback_budget);
+  spec.false_promote_risk = get_double(*o, "false_promote_risk", spec.false_promote_risk);
+  spec.strict = get_bool(*o, "strict", false);
   if (const auto* signals = get_array(*o, "signals")) {
     for (const auto& signal : *signals) {
       if (const auto* each = signal.if_object()) spec.signals.push_back(signal_from(*each));

@@ -16,6 +16,7 @@
 #include "judge/judge.h"
 #include "net/http_client.h"
 #include "query/cohorts.h"
+#include "query/count_feed.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {
@@ -89,6 +90,8 @@ struct ControllerDeps {
   SelfMetrics& metrics;
   // Called on an effect thread after every look; exports the seed's canary.analysis span. May be empty.
   std::function<void(const RolloutStatus&, const judge::Judgement&)> on_look;
+  // Where judges that weigh evidence get their cells; null: from cohorts, for tests.
+  const query::CountFeedSource* feeds = nullptr;
   // The newest version that the track's telemetry has named, for a start without versions; "" when none. May be empty.
   std::function<std::string(const RolloutSpec&, bool canary)> newest_version;
 };

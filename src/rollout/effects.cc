@@ -104,24 +104,30 @@ void Effects::call_router(const State& state, const effect::CallRouter& call) {
 
 std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
   auto& slot = judges_[state.id.value];
-  if (slot == nullptr || slot->step != state.step || slot->busy) {
+  // Evidence goes on from step to step; after a look that was given up it is read again from the beginning.
+  const bool keeps = slot != nullptr && slot->feed != nullptr;
+  const bool whole_again = slot != nullptr && slot->judge->takes_cells() && !keeps; // a window's cells come anew with every look
+  if (slot == nullptr || (slot->step != state.step && !keeps) || whole_again || slot->busy) {
     slot = std::make_shared<JudgeSlot>();
     slot->step = state.step;
     slot->judge = make_step_judge(state);
+    if (slot->judge->takes_cells() && deps_.feeds != nullptr) {
+      slot->feed = make_grid_feed(*deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+    }
   }
   return slot;
 }
 
 void Effects::take_look(const State& state, const effect::TakeLook& look) {
   const auto id = state.id;
-  LookRequest request{state.spec, state.canary_version, state.stable_version, look};
+  const auto request = make_look_request(state, look);
   auto judge = judge_of(state);
   judge->busy = true;
   RolloutStatus status;
   if (deps_.on_look) status = make_status(state, {});
   auto& looks = deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
   const bool accepted = look_pool_.try_submit([this, id, request, judge, status = std::move(status), &looks]() mutable {
-    auto result = rollout::take_look(request, deps_.cohorts, *judge->judge);
+    auto result = rollout::take_look(request, deps_.cohorts, *judge->judge, judge->feed.get());
     looks.add();
     if (deps_.on_look) {
       try {

@@ -58,7 +58,8 @@ class Effects final : public EffectSink {
   struct JudgeSlot {
     std::size_t step = 0;
     std::unique_ptr<judge::Judge> judge;
-    std::atomic<bool> busy = false; // a look that was given up may still be using it
+    std::unique_ptr<EvidenceFeed> feed; // for a judge that takes cells
+    std::atomic<bool> busy = false;     // a look that was given up may still be using it
   };
   struct Waiter {
     RolloutId id;

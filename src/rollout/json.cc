@@ -35,6 +35,16 @@ json::object metric_value(const judge::SignalVerdict& s) {
   o["canary_requests"] = s.canary_requests;
   o["stable_requests"] = s.stable_requests;
   o["reason"] = text(s.reason);
+  if (s.evidence) {
+    o["evidence"] = *s.evidence;
+    o["needed_evidence"] = json_number(s.needed_evidence);
+    o["detectable"] = json_number(s.detectable);
+    o["minutes_left"] = json_number(s.minutes_left);
+  }
+  if (s.tail) {
+    o["tail"] = json::object{
+        {"boundary_ms", s.tail->boundary_ms}, {"canary", s.tail->canary}, {"stable", s.tail->stable}, {"allowed", s.tail->allowed}};
+  }
   return o;
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "query/cohorts.h"
+#include "rollout/evidence_feed.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -18,8 +19,16 @@ struct LookRequest {
   std::string canary_version;
   std::string stable_version;
   effect::TakeLook look;
+  FeedView view;
+  StepSpec step;
+  double next_weight = 1;
 };
+LookRequest make_look_request(const State& state, const effect::TakeLook& look);
+
 // Blocks as long as the source does. Never fails: a source that does not answer is a result too.
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge);
+// feed: for a judge that takes cells; null: they come from the window's counts, read in one go each time, so only for a fresh
+// judge.
+LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge,
+                     EvidenceFeed* feed = nullptr);
 
 } // namespace coalmine::rollout

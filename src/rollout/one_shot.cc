@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 
+#include "rollout/evidence_feed.h"
 #include "telemetry/resource.h"
 
 namespace coalmine::rollout {
@@ -130,7 +131,25 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<query::Cohor
   return out;
 }
 
+namespace {
+
+std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
+  auto options = judge::sequential_defaults();
+  if (!spec.signals.empty()) options.signals = spec.signals;
+  options.alpha_rollback = spec.false_rollback_budget;
+  options.alpha_promote = spec.false_promote_risk;
+  options.strict = spec.strict;
+  options.plan.clear();
+  for (const auto& step : spec.steps) {
+    if (step.analyze_ms > 0) options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
+  }
+  return judge::make_sequential_judge(std::move(options));
+}
+
+} // namespace
+
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
+  if (spec.judge == "sequential") return make_sequential(spec);
   auto options = judge::seed_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.min_analysis_minutes = spec.min_analysis_minutes;
@@ -149,7 +168,24 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   };
   const auto canary = counts(true, request.canary_version);
   const auto stable = counts(false, request.stable_version);
-  return make_judge(spec)->judge(make_evidence(spec, canary, stable, request.to_ms));
+  auto evidence = make_evidence(spec, canary, stable, request.to_ms);
+  const auto judge = make_judge(spec);
+  if (judge->takes_cells() && evidence.source_error.empty()) {
+    try {
+      auto cells = window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
+                                cohort_selector(spec, false, request.stable_version), request.from_ms, request.to_ms);
+      if (!cells) evidence.source_error = cells.error().message;
+      if (cells) evidence.cells = std::move(*cells);
+    } catch (const std::exception& e) {
+      evidence.source_error = std::string("the telemetry store failed: ") + e.what();
+    }
+    // Outside a rollout the next weight is all of the traffic: what passes is within the margin itself.
+    evidence.step_minutes = evidence.canary_age_minutes;
+    evidence.step_needed_minutes = spec.min_analysis_minutes;
+    evidence.step_min_requests = spec.min_requests;
+    evidence.step_requests = evidence.canary.requests;
+  }
+  return judge->judge(evidence);
 }
 
 } // namespace coalmine::rollout

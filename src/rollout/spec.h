@@ -42,8 +42,12 @@ struct RolloutSpec {
   AttributeSelector canary = {{"deployment.track", "canary"}};
   AttributeSelector stable = {{"deployment.track", "stable"}};
   std::vector<StepSpec> steps; // ends at weight 1
-  std::string judge = "threshold";
+  std::string judge = "threshold"; // sequential, threshold
   std::vector<judge::SignalSpec> signals;
+  // sequential: the chance of rolling back a canary that is no worse, over the whole rollout; of promoting one that is too bad.
+  double false_rollback_budget = 0.01;
+  double false_promote_risk = 0.05;
+  bool strict = false;
   double min_analysis_minutes = 10; // for one-shot analyze; a rollout's steps carry their own
   double min_requests = 100;
   double min_route_requests = 100;

@@ -279,7 +279,7 @@ class Simulation final : public EffectSink {
     });
   }
   void take_look(const State& state, const effect::TakeLook& look) override {
-    LookRequest request{state.spec, state.canary_version, state.stable_version, look};
+    const auto request = make_look_request(state, look);
     std::shared_ptr<judge::Judge> judge = make_step_judge(state);
     todo_.push_back([this, id = state.id, request, judge] {
       core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge)});

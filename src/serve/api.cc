@@ -17,8 +17,11 @@ namespace {
 
 constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kQueryQueue = 64;
+constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
 constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
+constexpr std::size_t kIngestThreads = 1; // the store has one writer
+constexpr std::size_t kIngestQueue = 64;
 constexpr std::size_t kQuickThreads = 2;
 
 // Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams, then the listener, then the pools
@@ -35,11 +38,13 @@ class ApiServer final : public Api {
               .clock = clock_,
               .metrics = deps.metrics,
               .on_analysis = std::move(deps.on_analysis),
-              .ready = std::move(deps.ready)},
+              .ready = std::move(deps.ready),
+              .remote_write = std::move(deps.remote_write)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
-        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue}),
+        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue, .nice = kQueryNice}),
         commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
+        ingest_({.name = "write", .threads = kIngestThreads, .queue_limit = kIngestQueue}),
         quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}
 
   ~ApiServer() override {
@@ -83,6 +88,7 @@ class ApiServer final : public Api {
   EventStreams events_;
   Executor queries_;
   Executor commands_;
+  Executor ingest_;
   Executor quick_;
   std::unique_ptr<net::HttpServer> server_;
 };
@@ -91,6 +97,7 @@ Executor& ApiServer::pool(Lane lane) {
   switch (lane) {
     case Lane::query: return queries_;
     case Lane::command: return commands_;
+    case Lane::ingest: return ingest_;
     case Lane::quick: return quick_;
   }
   return quick_;

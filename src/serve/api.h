@@ -38,6 +38,7 @@ struct Options {
   net::Endpoint listen{"127.0.0.1", 7070};
   std::string operator_token; // "": none; then the server must listen on loopback or be told --insecure
   std::string viewer_token;
+  std::string write_token; // lets its bearer send telemetry (POST /api/v1/write) and nothing else
   bool insecure = false;
   std::vector<std::string> host_names; // further names of this server that a Host header may carry (a proxy's)
   std::vector<Dashboard> dashboards;
@@ -62,6 +63,8 @@ struct Deps {
   // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May be empty.
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
+  // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
+  std::function<net::HttpResponse(const net::HttpRequest&)> remote_write;
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};
 };

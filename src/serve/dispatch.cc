@@ -50,6 +50,9 @@ std::vector<Route> Dispatch::all_routes() const {
          return text_answer(200, deps_.metrics.render(), "text/plain; version=0.0.4; charset=utf-8");
        }},
   };
+  if (deps_.remote_write) {
+    all.push_back({"POST", "/api/v1/write", Lane::ingest, [this](const net::HttpRequest& request, const Segments&) { return deps_.remote_write(request); }});
+  }
   std::ranges::move(prometheus_.routes(), std::back_inserter(all));
   std::ranges::move(own_.routes(), std::back_inserter(all));
   return all;
@@ -118,7 +121,7 @@ net::HttpResponse Dispatch::unknown(const net::HttpRequest& request, const std::
 }
 
 void Dispatch::count(const net::HttpRequest& request, const net::HttpResponse& answer) const {
-  if (!is_prometheus(request)) return;
+  if (!is_prometheus(request) || request.path == "/api/v1/write") return;
   deps_.metrics
       .counter("coalmine_queries_total", "Requests to the Prometheus API by HTTP status.",
                {{"code", fmt::format("{}", answer.status)}})

@@ -99,13 +99,15 @@ bool changes_something(const net::HttpRequest& request) {
          !request.path.starts_with("/api/v1/");
 }
 
+bool is_write(const net::HttpRequest& request) { return request.path == "/api/v1/write"; }
+
 // For those who watch whether this process lives; they tell nothing.
 bool is_probe(const net::HttpRequest& request) { return request.path == "/healthz" || request.path == "/readyz"; }
 
 } // namespace
 
 Guard::Guard(const Options& options, net::Endpoint bound)
-    : operator_token_(options.operator_token), viewer_token_(options.viewer_token), bound_(std::move(bound)) {
+    : operator_token_(options.operator_token), viewer_token_(options.viewer_token), write_token_(options.write_token), bound_(std::move(bound)) {
   for (const auto& name : options.host_names) names_.push_back(lower(name));
   names_.push_back(lower(bound_.host));
 }
@@ -131,6 +133,16 @@ Role Guard::role(const net::HttpRequest& request) const {
   return role_of_token(token_of(request));
 }
 
+// Telemetry in: as on the OTLP ports, the token for that when there is one. Operators may too.
+Status Guard::check_write(const net::HttpRequest& request) const {
+  if (!net::header(request.headers, "Origin").empty()) return fail(ErrorCode::permission_denied, "a page may not send telemetry");
+  const auto token = token_of(request);
+  if (!write_token_.empty() && equal_in_constant_time(token, write_token_)) return {};
+  const bool asked = !write_token_.empty() || !operator_token_.empty() || !viewer_token_.empty();
+  if (!asked || role_of_token(token) == Role::operator_) return {};
+  return fail(ErrorCode::unauthenticated, "a token is needed to send telemetry: Authorization: Bearer TOKEN (server.otlp_token)");
+}
+
 Status Guard::check(const net::HttpRequest& request) const {
   if (is_probe(request)) return {};
   const auto host = net::header(request.headers, "Host");
@@ -138,6 +150,7 @@ Status Guard::check(const net::HttpRequest& request) const {
     return fail(ErrorCode::permission_denied, fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
                                                           bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
   }
+  if (is_write(request)) return check_write(request);
   const auto who = role(request);
   if (who == Role::nobody) {
     const bool given = !net::header(request.headers, "Authorization").empty();

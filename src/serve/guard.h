@@ -25,12 +25,14 @@ class Guard {
   Status check(const net::HttpRequest& request) const;
 
  private:
+  Status check_write(const net::HttpRequest& request) const;
   bool host_allowed(std::string_view host) const;
   Role role(const net::HttpRequest& request) const;
   Role role_of_token(std::string_view token) const;
 
   const std::string operator_token_;
   const std::string viewer_token_;
+  const std::string write_token_;
   const net::Endpoint bound_;
   std::vector<std::string> names_; // lower case
 };

@@ -44,6 +44,23 @@ TEST_F(GuardTest, ProbesAreAnsweredWhateverTheHost) {
   for (const auto* path : {"/healthz", "/readyz"}) EXPECT_EQ(status(request("GET", path, "", {{"Host", "10.1.2.3:7070"}})), 200);
 }
 
+TEST_F(GuardTest, TelemetryNeedsItsTokenOrTheOperators) {
+  const auto write = [&](const net::Headers& more) {
+    const auto answer = Guard(options_, options_.listen).check(request("POST", "/api/v1/write", "", more));
+    return answer ? std::string("ok") : std::string(answer.error().message.substr(0, 15));
+  };
+  EXPECT_EQ(write({}), "ok");
+  EXPECT_EQ(write({{"Origin", "http://localhost:7070"}}), "a page may not ");
+  options_.viewer_token = "view";
+  EXPECT_EQ(write({{"Authorization", "Bearer view"}}), "a token is need");
+  options_.write_token = "send";
+  options_.operator_token = "oper";
+  EXPECT_EQ(write({}), "a token is need");
+  EXPECT_EQ(write({{"Authorization", "Bearer send"}}), "ok");
+  EXPECT_EQ(write({{"Authorization", "Bearer oper"}}), "ok");
+  EXPECT_EQ(status(request("GET", "/v1/status", "", {{"Authorization", "Bearer send"}})), 401);
+}
+
 TEST_F(GuardTest, ChangesNeedTheOwnOriginAndJson) {
   const auto start = [&](const net::Headers& more) {
     return status(request("POST", "/v1/rollouts", R"({"service":"shop"})", more));

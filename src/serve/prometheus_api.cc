@@ -8,6 +8,7 @@
 
 #include "query/engine.h"
 #include "serve/answer.h"
+#include "serve/ast_json.h"
 #include "serve/prometheus_json.h"
 #include "serve/prometheus_request.h"
 
@@ -144,12 +145,18 @@ std::vector<Route> PrometheusApi::routes() const {
       [this](const auto& request, const Segments& s) { return label_values(request, s[0]); });
   get("/api/v1/metadata", Lane::query, [this](const auto& request, const Segments&) { return metadata(request); });
   get("/api/v1/status/buildinfo", Lane::quick, [this](const auto&, const Segments&) { return build_info(); });
+  // What clients ask to see whether a Prometheus is there.
+  out.push_back({"GET", "/-/healthy", Lane::quick, [](const auto&, const Segments&) { return text_answer(200, "Prometheus Server is Healthy.\n"); }});
+  out.push_back({"GET", "/-/ready", Lane::quick, [this](const auto&, const Segments&) {
+                   if (deps_.ready && !deps_.ready()) return text_answer(503, "Service Unavailable\n");
+                   return text_answer(200, "Prometheus Server is Ready.\n");
+                 }});
   // Asked for by dashboards; this server has no exemplars, rules or alerts.
   const auto none = [](std::string_view data) {
     return [data](const net::HttpRequest&, const Segments&) { return json_answer(200, success_json(data)); };
   };
-  get("/api/v1/query_exemplars", Lane::quick, none("[]"));
-  out.push_back({"POST", "/api/v1/query_exemplars", Lane::quick, none("[]")});
+  get_and_post("/api/v1/query_exemplars", &PrometheusApi::exemplars);
+  get_and_post("/api/v1/parse_query", &PrometheusApi::parsed);
   get("/api/v1/rules", Lane::quick, none("{\"groups\":[]}"));
   get("/api/v1/alerts", Lane::quick, none("{\"alerts\":[]}"));
   return out;
@@ -161,8 +168,9 @@ net::HttpResponse PrometheusApi::instant(const net::HttpRequest& request) const 
   if (!limit) return bad_data(limit.error());
   const auto time = time_of(parameters, "time", deps_.clock.wall_ms());
   if (!time) return bad_data(time.error());
-  const auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
+  auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
   if (!options) return bad_data(options.error());
+  if (request.client_gone) options->canceled = [gone = request.client_gone] { return gone->load(); };
   return answered(query::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock), *limit);
 }
 
@@ -172,11 +180,31 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
   if (!limit) return bad_data(limit.error());
   const auto times = range_times(parameters);
   if (!times) return bad_data(times.error());
-  const auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
+  auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
   if (!options) return bad_data(options.error());
+  if (request.client_gone) options->canceled = [gone = request.client_gone] { return gone->load(); };
   return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms, times->end_ms, times->step_ms, *options,
                                deps_.clock),
                   *limit);
+}
+
+// None are kept. What is asked is looked at all the same, so that a mistake is told.
+net::HttpResponse PrometheusApi::exemplars(const net::HttpRequest& request) const {
+  const Parameters parameters(request);
+  const auto from = time_of(parameters, "start", 0);
+  if (!from) return bad_data(from.error());
+  const auto to = time_of(parameters, "end", deps_.clock.wall_ms());
+  if (!to) return bad_data(to.error());
+  if (*to < *from) return bad_data(invalid_parameter("end", "end timestamp must not be before start timestamp"));
+  const auto text = query::format(parameters.get("query"));
+  if (!text) return failed(text.error());
+  return json_answer(200, success_json("[]"));
+}
+
+net::HttpResponse PrometheusApi::parsed(const net::HttpRequest& request) const {
+  const auto tree = query::parse(Parameters(request).get("query"), true);
+  if (!tree) return failed(tree.error());
+  return json_answer(200, success_json(ast_json(**tree)));
 }
 
 net::HttpResponse PrometheusApi::series(const net::HttpRequest& request) const {

@@ -26,6 +26,8 @@ class PrometheusApi {
  private:
   net::HttpResponse instant(const net::HttpRequest& request) const;
   net::HttpResponse range(const net::HttpRequest& request) const;
+  net::HttpResponse exemplars(const net::HttpRequest& request) const;
+  net::HttpResponse parsed(const net::HttpRequest& request) const;
   net::HttpResponse series(const net::HttpRequest& request) const;
   net::HttpResponse label_names(const net::HttpRequest& request) const;
   net::HttpResponse label_values(const net::HttpRequest& request, const std::string& label) const;

@@ -24,8 +24,11 @@ TEST(RolloutMetrics, RunningOnesAndTheNewestOfEachService) {
   judge::SignalVerdict signal;
   signal.signal = "error_rate";
   signal.verdict = judge::Verdict::regression;
-  last.judgement = judge::Judgement{
-      .decision = judge::Decision::rollback, .signals = {signal}, .reason = "a sentence", .analysis_duration_minutes = 1};
+  last.judgement.emplace();
+  last.judgement->decision = judge::Decision::rollback;
+  last.judgement->signals = {signal};
+  last.judgement->reason = "a sentence";
+  last.judgement->analysis_duration_minutes = 1;
   rollouts.put(last);
   rollouts.put(rollout_status(3, "cart"));
   const auto text = metrics.render();

@@ -12,8 +12,8 @@
 namespace coalmine::serve {
 
 // Which pool answers: a heavy query takes no thread from commands, and a command that waits for the journal none from health
-// checks.
-enum class Lane { quick, query, command };
+// checks. Telemetry that comes in waits for neither.
+enum class Lane { quick, query, command, ingest };
 
 // The parts of the path that stood where the pattern has '*', in order.
 using Segments = std::vector<std::string>;

@@ -200,7 +200,7 @@ class World : public ::testing::Test {
   ManualClock clock_{1'000'000};
   SelfMetrics metrics_;
   Options options_;
-  Deps deps_{store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}};
+  Deps deps_{store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}, {}};
 };
 
 } // namespace coalmine::serve::test

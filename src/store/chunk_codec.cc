@@ -3,15 +3,19 @@
 
 #include <xxhash.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numeric>
+#include <span>
 
 #include "base/bytes.h"
+#include "store/packed_column.h"
 
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kVersion = 2;
 enum class Body : std::uint8_t { integers, doubles, classic, exponential };
 
 using Buckets = ExponentialHistogram::Buckets;
@@ -62,15 +66,34 @@ class XorReader {
   std::uint64_t before_ = 0;
 };
 
+// first:zigzag, then the steps that lead from it: the first of them, and the changes of the others.
+void write_changes(ByteWriter& w, std::int64_t first, std::vector<std::int64_t> steps) {
+  w.zigzag(first);
+  if (steps.empty()) return;
+  w.zigzag(steps.front());
+  for (std::size_t i = steps.size() - 1; i > 0; --i) steps[i] = minus(steps[i], steps[i - 1]);
+  write_column(w, std::span(steps).subspan(1));
+}
+
+// A row of numbers: the first, then the steps between them.
+void write_numbers(ByteWriter& w, const std::vector<std::int64_t>& numbers) {
+  std::vector<std::int64_t> steps;
+  for (std::size_t i = 1; i < numbers.size(); ++i) steps.push_back(minus(numbers[i], numbers[i - 1]));
+  w.zigzag(numbers.front());
+  write_column(w, steps);
+}
+
+void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers) {
+  numbers.front() = r.zigzag();
+  read_column(r, std::span(numbers).subspan(1));
+  for (std::size_t i = 1; i < numbers.size(); ++i) numbers[i] = plus(numbers[i - 1], numbers[i]);
+}
+
 template <typename S>
 void write_times(ByteWriter& w, const std::vector<S>& samples) {
-  std::int64_t step = 0;
-  w.zigzag(samples.front().time_ms);
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    const auto now = minus(samples[i].time_ms, samples[i - 1].time_ms);
-    w.zigzag(minus(now, step));
-    step = now;
-  }
+  std::vector<std::int64_t> steps;
+  for (std::size_t i = 1; i < samples.size(); ++i) steps.push_back(minus(samples[i].time_ms, samples[i - 1].time_ms));
+  write_changes(w, samples.front().time_ms, steps);
   std::int64_t before = 0;
   for (std::size_t i = 0; i < samples.size();) {
     std::size_t end = i + 1;
@@ -85,10 +108,15 @@ void write_times(ByteWriter& w, const std::vector<S>& samples) {
 template <typename S>
 void read_times(ByteReader& r, std::vector<S>& samples) {
   std::int64_t time = r.zigzag();
-  std::int64_t step = 0;
   samples.front().time_ms = time;
+  std::vector<std::int64_t> changes(samples.size() - 1);
+  if (!changes.empty()) {
+    changes.front() = r.zigzag();
+    read_column(r, std::span(changes).subspan(1));
+  }
+  std::int64_t step = 0;
   for (std::size_t i = 1; i < samples.size(); ++i) {
-    step = plus(step, r.zigzag());
+    step = plus(step, changes[i - 1]);
     time = plus(time, step);
     samples[i].time_ms = time;
     if (time <= samples[i - 1].time_ms) break_reader(r);
@@ -134,13 +162,9 @@ bool integral(double value) {
 
 void write_body(ByteWriter& w, const std::vector<FloatSample>& samples, Body body) {
   if (body == Body::integers) {
-    std::int64_t before = 0;
-    for (const auto& s : samples) {
-      const auto now = static_cast<std::int64_t>(s.value);
-      w.zigzag(now - before);
-      before = now;
-    }
-    return;
+    std::vector<std::int64_t> numbers;
+    for (const auto& s : samples) numbers.push_back(static_cast<std::int64_t>(s.value));
+    return write_numbers(w, numbers);
   }
   XorWriter values;
   for (const auto& s : samples) values.write(w, s.value);
@@ -151,18 +175,20 @@ void write_body(ByteWriter& w, const std::vector<ClassicSample>& samples, Body) 
   w.varint(bounds.size());
   for (const double bound : bounds) w.f64(bound);
   write_stale(w, samples);
-  std::vector<std::uint64_t> before(bounds.size() + 1, 0);
-  XorWriter sums;
-  for (const auto& s : samples) {
-    std::uint64_t total = 0;
-    for (std::size_t i = 0; i < before.size(); ++i) {
-      w.zigzag(minus(s.value.counts[i], before[i]));
-      total += s.value.counts[i];
-    }
-    before = s.value.counts;
-    w.zigzag(minus(s.value.count, total));
-    sums.write(w, s.value.sum);
+  std::vector<std::int64_t> column(samples.size());
+  const auto write_each = [&](auto&& number_of) {
+    for (std::size_t k = 0; k < samples.size(); ++k) column[k] = number_of(samples[k].value);
+    write_numbers(w, column);
+  };
+  for (std::size_t i = 0; i <= bounds.size(); ++i) {
+    write_each([&](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.counts[i]); });
   }
+  write_each([](const ClassicHistogram& h) { return minus(h.count, std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t{0})); });
+  const bool whole = std::ranges::all_of(samples, [](const ClassicSample& s) { return integral(s.value.sum); });
+  w.u8(whole ? 1 : 0);
+  if (whole) return write_each([](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.sum); });
+  XorWriter sums;
+  for (const auto& s : samples) sums.write(w, s.value.sum);
 }
 
 std::uint64_t total_of(const ExponentialHistogram& h) {
@@ -212,16 +238,14 @@ void write_body(ByteWriter& w, const std::vector<ExponentialSample>& samples, Bo
 }
 
 void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body) {
-  std::int64_t integer = 0;
-  XorReader values;
-  for (auto& s : samples) {
-    if (body == Body::integers) {
-      integer = plus(integer, r.zigzag());
-      s.value = static_cast<double>(integer);
-    } else {
-      s.value = values.read(r);
-    }
+  if (body == Body::integers) {
+    std::vector<std::int64_t> numbers(samples.size());
+    read_numbers(r, numbers);
+    for (std::size_t i = 0; i < samples.size(); ++i) samples[i].value = static_cast<double>(numbers[i]);
+    return;
   }
+  XorReader values;
+  for (auto& s : samples) s.value = values.read(r);
 }
 
 void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body) {
@@ -234,24 +258,31 @@ void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body) {
   for (auto& bound : list) bound = r.f64();
   const auto bounds = std::make_shared<const std::vector<double>>(std::move(list));
   read_stale(r, samples);
-  const std::vector<std::uint64_t>* before = nullptr;
-  XorReader sums;
+  // Each bucket takes two bytes at least.
+  if (!r.ok() || bounds->size() >= r.remaining()) return break_reader(r);
   for (auto& s : samples) {
-    if (!r.ok() || bounds->size() >= r.remaining()) {
-      break_reader(r);
-      return;
-    }
     s.value.bounds = bounds;
     s.value.counts.resize(bounds->size() + 1);
-    std::uint64_t total = 0;
-    for (std::size_t i = 0; i < s.value.counts.size(); ++i) {
-      s.value.counts[i] = plus(before == nullptr ? 0 : (*before)[i], r.zigzag());
-      total += s.value.counts[i];
-    }
-    s.value.count = plus(total, r.zigzag());
-    s.value.sum = sums.read(r);
-    before = &s.value.counts;
   }
+  std::vector<std::int64_t> column(samples.size());
+  for (std::size_t i = 0; i <= bounds->size(); ++i) {
+    read_numbers(r, column);
+    for (std::size_t k = 0; k < samples.size(); ++k) samples[k].value.counts[i] = static_cast<std::uint64_t>(column[k]);
+  }
+  read_numbers(r, column);
+  for (std::size_t k = 0; k < samples.size(); ++k) {
+    auto& h = samples[k].value;
+    h.count = plus(std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t{0}), column[k]);
+  }
+  const auto whole = r.u8();
+  if (whole > 1) return break_reader(r);
+  if (whole == 1) {
+    read_numbers(r, column);
+    for (std::size_t k = 0; k < samples.size(); ++k) samples[k].value.sum = static_cast<double>(column[k]);
+    return;
+  }
+  XorReader sums;
+  for (auto& s : samples) s.value.sum = sums.read(r);
 }
 
 void read_buckets(ByteReader& r, Buckets& buckets) {
@@ -369,7 +400,7 @@ Result<SampleRun> decode_chunk(std::string_view bytes) {
   if (r.u8() != kVersion) return damaged();
   const auto kind = r.u8();
   const auto count = r.varint();
-  if (kind > 3 || count == 0 || count > kMaxChunkSamples || count > r.remaining()) return damaged();
+  if (kind > 3 || count == 0 || count > kMaxChunkSamples) return damaged();
   SampleRun out;
   const auto body = static_cast<Body>(kind);
   switch (body) {

@@ -14,18 +14,19 @@ namespace coalmine::store {
 
 inline constexpr std::size_t kMaxChunkSamples = 240;
 
-// chunk    = %x01 kind:u8 count:varint times starts body checksum:u32
+// chunk    = %x02 kind:u8 count:varint times starts body checksum:u32
 // kind     = 0 integers / 1 doubles / 2 classic / 3 exponential
-// times    = first:zigzag [step:zigzag *change:zigzag]      ; change of the step, sample by sample
+// times    = first:zigzag [step:zigzag column]              ; the column: how each further step differs from the one before
 // starts   = *(run:varint start:zigzag)                     ; runs of one start; relative to the run before. 0 is unknown
-// body     = first:zigzag *step:zigzag                      ; integers
+// body     = numbers                                        ; integers
 //          / *xored                                         ; doubles
-//          / bounds stale *classic
+//          / bounds stale *numbers sums                     ; classic: a row a bucket, and one of the count minus all buckets
 //          / stale *exponential
+// numbers  = first:zigzag column                            ; the column: the steps (packed_column.h)
 // stale    = count:varint *position:varint                  ; which samples are staleness markers
 // xored    = shape:u8 *OCTET    ; value XOR the one before, without its leading (high nibble) and trailing (low nibble) zero octets
 // bounds   = size:varint *f64
-// classic  = *change:zigzag rest:zigzag sum:xored           ; per bucket, against the sample before; rest = count minus all buckets
+// sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
 // exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as the sample before
 //          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored

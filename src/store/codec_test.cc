@@ -8,6 +8,7 @@
 
 #include "store/segment_parts.h"
 #include "store/chunk_codec.h"
+#include "store/packed_column.h"
 #include "store/record_codec.h"
 #include "store/span_segment.h"
 #include "store/testing.h"
@@ -114,7 +115,44 @@ TEST(ChunkCodec, RegularCountersAreSmall) {
   for (int i = 0; i < 240; ++i) (void)run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, i * 37.0});
   const auto chunks = encode_chunks(run);
   ASSERT_EQ(chunks.size(), 1u);
-  EXPECT_LT(chunks[0].bytes.size(), 240u * 21 / 10) << "about two bytes a sample";
+  EXPECT_LT(chunks[0].bytes.size(), 240u * 11 / 10) << "about a byte a sample";
+}
+
+TEST(ChunkCodec, AHistogramCostsLessThanAByteAPresentedSample) {
+  std::mt19937_64 random(5);
+  const auto bounds = testing::bounds({5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 2000, 3000, 5000});
+  SampleRun run;
+  ClassicHistogram h;
+  h.bounds = bounds;
+  h.counts.assign(20, 0);
+  for (int i = 0; i < 120; ++i) {
+    for (std::size_t b = 0; b < 20; ++b) {
+      const auto more = b < 12 ? random() % 10 : random() % 60 == 0 ? 1 : 0;
+      h.counts[b] += more;
+      h.count += more;
+      h.sum += static_cast<double>(more) * (1 + static_cast<double>(random() % 1000) / 1000);
+    }
+    (void)run.upsert(ClassicSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, false, h});
+  }
+  const auto chunks = encode_chunks(run);
+  ASSERT_EQ(chunks.size(), 1u);
+  EXPECT_LT(chunks[0].bytes.size(), 120u * 22 * 8 / 10);
+}
+
+TEST(PackedColumn, AnyNumbersComeBack) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 300; ++round) {
+    std::vector<std::int64_t> values(random() % 100);
+    for (auto& v : values) v = static_cast<std::int64_t>(random()) >> (random() % 64);
+    std::string bytes;
+    ByteWriter w(bytes);
+    write_column(w, values);
+    std::vector<std::int64_t> back(values.size());
+    ByteReader r(bytes);
+    read_column(r, back);
+    EXPECT_TRUE(r.ok() && r.done());
+    EXPECT_EQ(back, values);
+  }
 }
 
 TEST(ChunkCodec, DamageIsNoticed) {

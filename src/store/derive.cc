@@ -164,7 +164,12 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
     if (!classic->value.bounds->empty()) {
       const auto bounds = scale_bounds(classic->value.bounds, factor);
       in_ms = scaled(classic->value, factor, same_bounds(target, bounds) ? target : bounds);
-      if (target && in_ms->bounds != target) in_ms = rebinned(*in_ms, target);
+      if (target && in_ms->bounds != target) {
+        in_ms = rebinned(*in_ms, target);
+      } else {
+        group.plain_bounds = classic->value.bounds;
+        group.plain_factor = factor;
+      }
     }
   } else if (const auto* exponential = std::get_if<ExponentialSample>(&increase)) {
     count = static_cast<double>(exponential->value.count);
@@ -178,6 +183,36 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
   } else {
     pending.duration = std::move(in_ms);
   }
+}
+
+bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error) {
+  const auto* was = std::get_if<ClassicSample>(&before);
+  const auto* is = std::get_if<ClassicSample>(&now);
+  if (was == nullptr || is == nullptr || !group.duration_total.bounds || group.plain_factor != factor) return false;
+  const auto& a = was->value;
+  const auto& b = is->value;
+  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size() || b.count < a.count ||
+      group.duration_total.counts.size() != b.counts.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.counts.size(); ++i) {
+    if (b.counts[i] < a.counts[i]) return false;
+  }
+  auto& pending = pending_of(group);
+  if (!pending.duration) {
+    pending.duration.emplace();
+    pending.duration->bounds = group.duration_total.bounds;
+    pending.duration->counts.assign(b.counts.size(), 0);
+  } else if (pending.duration->bounds != group.duration_total.bounds) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.counts.size(); ++i) pending.duration->counts[i] += b.counts[i] - a.counts[i];
+  const auto count = b.count - a.count;
+  pending.duration->count += count;
+  pending.duration->sum += (b.sum - a.sum) * factor;
+  pending.requests += static_cast<double>(count);
+  if (is_error) pending.errors += static_cast<double>(count);
+  return true;
 }
 
 void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {

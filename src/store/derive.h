@@ -34,6 +34,8 @@ struct DerivedGroup {
   ClassicHistogram duration_total; // in ms
   std::int64_t start_ms = 0;
   std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
+  BucketBounds plain_bounds; // those of increases whose buckets are duration_total's, one by one, by plain_factor
+  double plain_factor = 0;
 
   std::optional<DerivedPending> pending;
 };
@@ -62,6 +64,9 @@ class Deriver {
 
   // An increase of a duration histogram (classic or exponential); zero increases count as a sign of life.
   void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
+  // The same of two samples of one series, without a histogram in between. False, and nothing done, unless it is the usual case: a count
+  // that grew, and buckets as before.
+  bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error);
   void add_span(DerivedGroup& group, double ms, bool is_error);
   // The sample of this append will be at the newest of these times.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);

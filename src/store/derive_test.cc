@@ -311,6 +311,31 @@ TEST_F(DeriveTest, ADurationOfTheSameNameIsKeptAsSentAndStillDerived) {
   EXPECT_EQ(only(kErrorsName), (Points{{0, 2}}));
 }
 
+TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
+  const auto requests = counter(kRequestsName);
+  const auto of = series(app, std::string(kDurationName), std::string(kDurationName), MetricKind::histogram, request(200), "");
+  const auto both = [&](std::int64_t time, std::uint64_t count) {
+    append(batch({point(requests, kNow - 1000, kNow + time, static_cast<double>(count)),
+                  point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+  };
+  const auto derived = [&] {
+    for (const auto& data : select(*store, kRequestsName, {}, false)) {
+      if (data.source == Source::histogram) return values(data);
+    }
+    return Points{};
+  };
+  both(0, 5);
+  both(15'000, 7);
+  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::sent);
+  EXPECT_TRUE(derived().empty());
+  // Its own counter has been silent for more than five minutes: from here on we count, and only what comes from here on.
+  clock.advance_ms(10 * 60'000);
+  append(batch({point(of, kNow - 1000, kNow + 600'000, classic(seconds(), {20, 0, 0, 0, 0}))}));
+  append(batch({point(of, kNow - 1000, kNow + 615'000, classic(seconds(), {23, 0, 0, 0, 0}))}));
+  EXPECT_EQ(derived(), (Points{{600'000, 13}, {615'000, 16}}));
+  EXPECT_EQ(select(*store, kRequestsName, {}, true, kNow + 599'000)[0].source, Source::histogram);
+}
+
 TEST_F(DeriveTest, TotalsGoOnAfterRestartAndSealing) {
   const auto of = duration(request(200));
   const auto at = [&](std::int64_t time, std::uint64_t count, std::uint8_t id) {

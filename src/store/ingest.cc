@@ -18,6 +18,8 @@ constexpr std::string_view kOldDuration = "http.server.duration";
 
 // By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
 bool is_stable_duration(std::string_view otel_name) { return otel_name == kStableDuration || otel_name == kDurationName; }
+// So long after the application's last own count we derive again.
+constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 
@@ -131,6 +133,7 @@ bool Ingest::survey(const std::vector<MetricPoint>& points) {
 
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
   if (survey(points)) kept_.clear();
+  stage.expect(points.size() * 2); // derived ones beside them
   std::vector<std::size_t> order; // empty: as they are
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
     order.resize(points.size());
@@ -202,6 +205,10 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     out.role = Role::old_duration;
   }
   if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
+  // The three request metrics as we would name them need nothing derived beside them.
+  if (out.role == Role::sent_requests || (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
+    out.own_requests = &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
+  }
   const bool derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (derives || series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   if (derives && out.memory->group == nullptr) {
@@ -218,11 +225,14 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
 Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
   const auto [it, added] = memories_.try_emplace(info.id);
   Memory& memory = it->second;
-  if (!added) return &memory;
-  memory.last = stage.stored().last_value(info.id);
+  if (added) recall(stage, info.id, memory);
+  return &memory;
+}
+
+void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
+  memory.last = stage.stored().last_value(id);
   // Up to the whole millisecond: what was cut off must not make a repeated point look new.
   if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
-  return &memory;
 }
 
 SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
@@ -248,6 +258,7 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     stage.put(known.info->id, std::move(*sample));
     return;
   }
+  if (known.role == Role::sent_requests) *known.own_requests = std::max(*known.own_requests, time_of(*sample));
   if (point.series->temporality == Temporality::delta) {
     delta(stage, point, known, std::move(*sample));
   } else {
@@ -262,12 +273,39 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
   Memory* memory = known.memory;
-  if (memory != nullptr && memory->group != nullptr && (!memory->last || point.time_ns > memory->last_ns)) {
+  const bool derives = memory != nullptr && memory->group != nullptr;
+  if (derives && needs_no_derived(known, time_of(sample))) {
+    memory->last.reset();
+    memory->behind = true;
+  } else if (derives) {
+    if (std::exchange(memory->behind, false)) recall(stage, known.info->id, *memory);
+    derive_growth(point, known, sample);
+  }
+  stage.put(known.info->id, std::move(sample));
+}
+
+// The application counts requests itself and measures their duration under our own name: nobody would choose what we derive.
+bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
+  return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
+}
+
+void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample& sample) {
+  Memory* memory = known.memory;
+  if (!memory->last || point.time_ns > memory->last_ns) {
     std::optional<Sample> grown;
     const std::int64_t start_ms = coalmine::store::start_of(sample);
     const std::int64_t known_start = memory->last ? coalmine::store::start_of(*memory->last) : 0;
     const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
-    if (memory->last && !restarted) grown = difference(*memory->last, sample);
+    if (memory->last && !restarted) {
+      if (deriver_.add_growth(*memory->group, *memory->last, sample, ms_factor(*point.series, sample), memory->is_error)) {
+        deriver_.see(*memory->group, time_of(sample), start_ms == 0 ? time_of(sample) : start_ms);
+        known.baseline = false;
+        memory->last = sample;
+        memory->last_ns = point.time_ns;
+        return;
+      }
+      grown = difference(*memory->last, sample);
+    }
     if (!grown) {
       // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is certain.
       const bool fell = memory->last && !restarted;
@@ -281,7 +319,6 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
     memory->last = sample;
     memory->last_ns = point.time_ns;
   }
-  stage.put(known.info->id, std::move(sample));
 }
 
 void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
@@ -302,16 +339,18 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
   }
-  if (memory.group != nullptr) derive(*point.series, known, sample, start_ms);
+  if (memory.group != nullptr && !needs_no_derived(known, time_ms)) derive(*point.series, known, sample, start_ms);
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {
   Memory& memory = *known.memory;
-  const auto* classic = std::get_if<ClassicSample>(&increase);
-  const double factor =
-      to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
   deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
-  deriver_.add(*memory.group, increase, factor, memory.is_error);
+  deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.is_error);
+}
+
+double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
+  const auto* classic = std::get_if<ClassicSample>(&sample);
+  return to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
 }
 
 // What the derived series need of a span's attributes, told once per key and once per distinct value of a table.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -53,6 +54,7 @@ class Ingest {
     std::uint64_t last_ns = 0;
     DerivedGroup* group = nullptr;
     bool is_error = false;
+    bool behind = false; // last was not kept up to date: what is stored says it
   };
   // What a batch needs to know of one of its series.
   struct Known {
@@ -63,6 +65,7 @@ class Ingest {
     bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
     SeriesInfo* filler = nullptr;
     BucketBounds checked_bounds; // of the last point: in order
+    std::int64_t* own_requests = nullptr; // of the instance, where this series is its request counter or its duration in our own form
   };
 
   // What is known of a recurring series stays known, by the address of its description.
@@ -76,17 +79,23 @@ class Ingest {
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series, std::unordered_map<const MetricSeries*, Known>& here);
   Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
   Memory* remember(Stage& stage, const SeriesInfo& info);
+  void recall(Stage& stage, SeriesId id, Memory& memory);
+  bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
+  void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
   SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
+  static double ms_factor(const MetricSeries& series, const Sample& sample);
 
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
   std::set<std::string> stable_instances_;   // that send http.server.request.duration
   std::set<std::string> own_errors_;         // error_key()s with an error counter of the application's own
+  // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.
+  std::map<std::string, std::int64_t> own_requests_;
   std::set<std::string> batch_own_errors_;   // added to own_errors_ by commit
   std::set<std::string> switching_;          // instances whose first stable histogram is in this batch
 };

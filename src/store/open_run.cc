@@ -12,6 +12,7 @@ namespace coalmine::store {
 namespace {
 
 constexpr std::uint32_t kFrameRows = 32;
+constexpr std::size_t kMostRow = 1 + 4 * kMaxVarint; // without counts
 
 constexpr unsigned kSameStep = 1;
 constexpr unsigned kSameStart = 2;
@@ -41,7 +42,7 @@ Value value_kind(double before, double now) {
   return is_whole(before) && is_whole(now) ? Value::delta : Value::raw;
 }
 
-void write_value(ByteWriter& w, Value kind, double before, double now) {
+void write_value(RoomWriter& w, Value kind, double before, double now) {
   if (kind == Value::delta) w.zigzag(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before));
   if (kind == Value::raw) w.f64(now);
 }
@@ -59,7 +60,7 @@ Counts counts_kind(const std::vector<std::uint64_t>& before, const std::vector<s
   return all < 256 ? Counts::octets : Counts::zigzag;
 }
 
-void write_counts(ByteWriter& w, Counts kind, const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
+void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
   const std::size_t n = now.size();
   switch (kind) {
     case Counts::same: return;
@@ -106,7 +107,7 @@ unsigned time_flags(const State& before, std::int64_t time_ms, std::int64_t star
 }
 
 template <typename State>
-void write_times(ByteWriter& w, unsigned flags, State& state, std::int64_t time_ms, std::int64_t start_ms) {
+void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms, std::int64_t start_ms) {
   const std::int64_t step = minus(time_ms, state.time_ms);
   if ((flags & kSameStep) == 0) w.zigzag(step);
   if ((flags & kSameStart) == 0) w.zigzag(minus(start_ms, state.start_ms));
@@ -142,7 +143,7 @@ std::int64_t OpenRun::last_ms() const { return exponential_ ? exponential_->back
 std::size_t OpenRun::end_of(std::size_t frame) const { return frame + 1 < frames_.size() ? frames_[frame + 1].begin : bytes_.size(); }
 
 void OpenRun::write_row(const FloatSample& sample) {
-  ByteWriter w(bytes_);
+  RoomWriter w(bytes_, kMostRow);
   const Value kind = value_kind(last_.value, sample.value);
   const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | static_cast<unsigned>(kind) << kValueShift;
   w.u8(static_cast<std::uint8_t>(flags));
@@ -152,8 +153,8 @@ void OpenRun::write_row(const FloatSample& sample) {
 }
 
 void OpenRun::write_row(const ClassicSample& sample) {
-  ByteWriter w(bytes_);
   const auto& counts = sample.value.counts;
+  RoomWriter w(bytes_, kMostRow + counts.size() * kMaxVarint);
   std::uint64_t grown = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) grown += counts[i] - last_.counts[i];
   const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);

@@ -34,7 +34,7 @@ std::int64_t plus(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
-void write_buckets(ByteWriter& w, const Buckets& buckets) {
+void write_buckets(RoomWriter& w, const Buckets& buckets) {
   w.zigzag(buckets.offset);
   w.varint(buckets.counts.size());
   for (const auto n : buckets.counts) w.varint(n);
@@ -53,8 +53,18 @@ Buckets read_buckets(ByteReader& r) {
   return out;
 }
 
+// The largest an entry may be.
+std::size_t most_bytes(const Sample& sample) {
+  constexpr std::size_t kFixed = 16 * kMaxVarint;
+  if (const auto* classic = std::get_if<ClassicSample>(&sample)) return kFixed + classic->value.counts.size() * kMaxVarint;
+  if (const auto* exponential = std::get_if<ExponentialSample>(&sample)) {
+    return kFixed + (exponential->value.positive.counts.size() + exponential->value.negative.counts.size()) * kMaxVarint;
+  }
+  return kFixed;
+}
+
 struct BodyWriter {
-  ByteWriter& w;
+  RoomWriter& w;
   BoundsList& bounds;
 
   void operator()(const FloatSample& s) const { w.f64(s.value); }
@@ -123,11 +133,12 @@ std::unexpected<Error> damaged() { return fail(ErrorCode::data_loss, "a record o
 std::string encode_record(const std::vector<StagedSample>& samples) {
   BoundsList bounds;
   std::string entries;
-  ByteWriter w(entries);
+  entries.reserve(samples.size() * 32);
   std::int64_t before = 0;
   for (const auto& [series, sample] : samples) {
     const std::int64_t time = time_of(sample);
     const std::int64_t start = start_of(sample);
+    RoomWriter w(entries, most_bytes(sample));
     w.varint(series.value);
     w.u8(static_cast<std::uint8_t>(sample.index() | (start == 0 ? kUnknownStart : 0u) | (std::visit(StaleFlag{}, sample) ? kStale : 0u)));
     w.zigzag(minus(time, before));

@@ -61,7 +61,7 @@ rocksdb::DBOptions database_options() {
   options.create_missing_column_families = true;
   // A torn or damaged record costs itself and not what was acknowledged after it; gaps are noticed by the log's numbers.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
-  options.max_total_wal_size = 256ULL << 20;
+  options.max_total_wal_size = 64ULL << 20;
   options.db_write_buffer_size = 128ULL << 20;
   options.max_manifest_file_size = 4ULL << 20;
   options.max_background_jobs = 2;

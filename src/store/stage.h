@@ -39,6 +39,7 @@ class Stage {
   Stage(SeriesIndex& index, FairSharedMutex& index_mutex, const StoredSamples& stored)
       : index_(index), index_mutex_(index_mutex), stored_(stored) {}
 
+  void expect(std::size_t samples) { samples_.reserve(samples); }
   // The series when it is there already.
   SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind);
   // The series, made when it is new. what.labels_hash is given so that it is computed once. resource_exhausted: too many series.

@@ -1,0 +1,104 @@
+// The sequential judge. What it decides: judge.h. Why it may be looked at all the time: docs/concepts/statistics.md.
+//
+// Life of one object: cells before the canary (baseline) teach it stable's rate, distribution, dispersion and routes; with the
+// first cell of the canary, margins, boundaries and weights are fixed from that past; every later cell is multiplied into the
+// evidence and forgotten. Nothing is chosen after seeing the cell it is applied to. One thread. SPDX-License-Identifier:
+// Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "judge/dispersion.h"
+#include "judge/judge.h"
+#include "judge/sequential_lines.h"
+
+namespace coalmine::judge {
+
+class SequentialJudge final : public Judge {
+ public:
+  explicit SequentialJudge(SequentialOptions options);
+
+  std::string_view name() const override { return "sequential"; }
+  Judgement judge(const Evidence& evidence) override;
+  bool takes_cells() const override { return true; }
+  std::string save() const override;
+  Status restore(std::string_view bytes) override;
+
+  // One cell; what judge() does with each of evidence.cells.
+  void add(const EvidenceCell& cell);
+  // The verdicts as they stand.
+  Judgement decide(const Evidence& evidence) const;
+
+ private:
+  // What is known of stable before the canary.
+  struct Past {
+    double requests = 0;
+    double errors = 0;
+    double minutes = 0;
+    Buckets latency;
+  };
+  // The service, or one route.
+  struct Scope {
+    double rate_weight = 0; // shares of the error budget
+    double tail_weight = 0;
+    RateLine rate;
+    TailLine tail;
+    double canary = 0; // requests seen, also in cells that are not judged
+    double stable = 0;
+  };
+  struct Route {
+    std::string name;
+    Scope scope;
+  };
+
+  bool begin(const EvidenceCell& cell);
+  Scope make_scope(const Past& past, bool whole, double weight) const;
+  TailLine make_tails(const Past& past, bool whole) const;
+  Scope& route_scope(const std::string& name);
+  void feed(Scope& scope, const CellRoute& counts, double minute);
+  void learn(const EvidenceCell& cell);
+  void add_dispersion(const EvidenceCell& cell);
+  LineOptions line_options(bool whole) const;
+
+  std::size_t harm_index(double next_weight) const;
+  SignalVerdict verdict(std::size_t signal, const Scope& scope, const std::string& route, const Evidence& evidence) const;
+  void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
+  void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
+  void conclude(Judgement& out, const Evidence& evidence) const;
+  bool holds_promotion(std::size_t signal) const;
+  void write_signature(ByteWriter& out) const;
+  void take(SequentialJudge&& other);
+
+  const SequentialOptions options_;
+  std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
+  std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
+  std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
+  double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
+
+  bool begun_ = false;
+  double minutes_ = 0;    // observed since the canary began
+  double per_minute_ = 0; // canary requests, of late
+  bool warming_ = false;  // in the newest cell
+  Past past_;
+  std::map<std::string, Past> past_routes_;
+  double past_root_ = 0; // sum of the square roots of the routes' past traffic
+  Dispersion errors_;
+  Dispersion tails_;
+  double dispersion_boundary_ = 0; // where tails_ compares; 0: not chosen yet
+  std::vector<Part> previous_;     // stable's instances in the cell before, when there was one instance
+  std::optional<Part> previous_tail_;
+  Margin margin_; // of the error rate, as shown
+  Scope service_;
+  std::vector<Route> routes_;
+  std::map<std::string, std::size_t> route_index_;
+  std::size_t late_routes_ = 0;
+};
+
+inline constexpr std::size_t kMaxJudgedRoutes = 500;
+inline constexpr std::uint8_t kStateVersion = 1;
+
+} // namespace coalmine::judge

@@ -1,0 +1,56 @@
+// What a judge that weighs evidence is fed: the cells of one rollout that have closed since the last look.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "judge/judge.h"
+#include "query/cohorts.h"
+#include "query/count_feed.h"
+#include "query/count_grid.h"
+#include "rollout/machine.h"
+
+namespace coalmine::rollout {
+
+// From the order to the router until its confirmation.
+struct WeightChange {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  double weight = 0;
+};
+
+// What a look tells the feed; copied from the state on the control thread.
+struct FeedView {
+  std::vector<WeightChange> changes; // all so far, in order
+  std::int64_t until_ms = 0;         // nothing after this is final yet: a change is under way
+};
+FeedView feed_view(const State& state, std::int64_t now_ms);
+
+// Of one rollout; one thread at a time. After a restart everything since the beginning is read again, which gives the same cells.
+class EvidenceFeed {
+ public:
+  virtual ~EvidenceFeed() = default;
+  // The cells that closed, in order, each once. unavailable: the store does not answer; the next read catches up.
+  virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
+};
+
+struct FeedRequest {
+  std::shared_ptr<const RolloutSpec> spec;
+  std::string canary_version;
+  std::string stable_version;
+  std::int64_t started_ms = 0; // of the rollout
+};
+// source outlives the feed.
+std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source, const FeedRequest& request);
+
+// Cells of [from, to) straight from window counts, for one look outside any rollout; the first is stable's past before from.
+Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec, const query::CohortSource& cohorts,
+                                                      const query::CohortSelector& canary, const query::CohortSelector& stable,
+                                                      std::int64_t from_ms, std::int64_t to_ms);
+
+// Of stable, before a rollout begins.
+inline constexpr std::int64_t kBaselineMs = 30 * 60'000;
+
+} // namespace coalmine::rollout

@@ -1,0 +1,14 @@
+// A PromQL expression as the JSON tree that /api/v1/parse_query answers.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "query/ast.h"
+
+namespace coalmine::serve {
+
+// Pure. The depth is bounded by the parser.
+std::string ast_json(const query::Expr& expr);
+
+} // namespace coalmine::serve
