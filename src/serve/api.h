@@ -65,7 +65,7 @@ struct Deps {
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
-  std::function<net::HttpResponse(const net::HttpRequest&)> remote_write;
+  std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
   const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};
