@@ -51,6 +51,7 @@ std::string rest_of(std::istringstream& in) {
 class Player {
  public:
   explicit Player(const std::filesystem::path& file) : file_(file), world_(clock_) {
+    clock_.advance_ms(3'600'000); // the service has a past
     spec_ = default_spec("checkout-service");
     spec_.router.kind = RouterSpec::Kind::haproxy;
     spec_.notify = {{.kind = NotifySpec::Kind::webhook, .url = "http://127.0.0.1:1/", .secret = "", .events = {}}};
