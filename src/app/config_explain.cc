@@ -58,7 +58,14 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
     const std::string where =
         signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more", spec.min_route_requests)
                          : "of the whole service";
-    if (signal.gate) {
+    if (signal.gate && spec.judge == "sequential") {
+      const std::string margin = signal.automatic
+                                     ? "half of stable's own rate (at least 0.2, at most 0.5 percentage points) or 20% of it above stable"
+                                     : margin_text(signal);
+      const std::string proof = spec.strict ? "is proven to be more than " : "is proven to be worse than stable, and is more than ";
+      out += fmt::format("{} when {} {} {}{}{}.{}\n", action, signal_name(signal), where, proof, margin, max_text(signal),
+                         signal.if_decidable ? " Promotion waits for it only when the traffic can decide it." : "");
+    } else if (signal.gate) {
       out += fmt::format("{} when {} {} is more than {}{}.\n", action, signal_name(signal), where, margin_text(signal), max_text(signal));
     } else {
       out += fmt::format("Show, without deciding on it, {} {}.\n", signal_name(signal), where);

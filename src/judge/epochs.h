@@ -67,14 +67,14 @@ class Epochs {
     for (std::size_t i = 0; i < processes_.size(); ++i) terms[i] = std::log(plan_.stakes[i]) + of(processes_[i]);
     return log_sum_exp(std::span(terms, processes_.size()));
   }
-  // The epoch that carries most of the evidence.
+  // The epoch that carries most of the evidence, of those that have begun.
   template <typename F>
-  std::size_t driver(F&& of) const {
+  std::size_t driver(F&& of, double minute) const {
     std::size_t best = 0;
     double most = -kInfinity;
     for (std::size_t i = 0; i < processes_.size(); ++i) {
       const double share = std::log(plan_.stakes[i]) + of(processes_[i]);
-      if (share > most) {
+      if (share > most && (i == 0 || plan_.starts[i] <= minute)) {
         most = share;
         best = i;
       }

@@ -23,8 +23,10 @@ double sane(double v) { return std::isfinite(v) && v > 0 ? v : 0; }
 
 // Rounding of interpolated counts may leave a hair more errors than requests.
 Cell cell_of(const CellRoute& c) {
-  return {std::min(c.canary.errors, c.canary.requests), c.canary.requests, std::min(c.stable.errors, c.stable.requests),
-          c.stable.requests};
+  const auto errors = [](const CellCounts& side) {
+    return std::isfinite(side.errors) ? std::min(side.errors, side.requests) : side.errors; // what is no number stays none
+  };
+  return {errors(c.canary), c.canary.requests, errors(c.stable), c.stable.requests};
 }
 
 std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& plan) {

@@ -63,6 +63,7 @@ RateLine::RateLine(const LineOptions& options, const LinearMargin& margin, std::
 }
 
 void RateLine::add(const Cell& cell, double phi, double minute) {
+  minute_ = minute;
   excess_.add(cell, phi, minute);
   totals_.add(cell, phi, minute);
   if (!beyond_.processes().empty()) beyond_.add(cell, phi, minute);
@@ -94,7 +95,7 @@ double RateLine::log_safety(std::size_t harm) const {
 }
 
 const Totals& RateLine::driver() const {
-  const auto i = exact_ ? bernoulli_.driver(kHarm) : excess_.driver(kHarm);
+  const auto i = exact_ ? bernoulli_.driver(kHarm, minute_) : excess_.driver(kHarm, minute_);
   return totals_.processes()[i].totals;
 }
 
@@ -163,6 +164,7 @@ TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vecto
 }
 
 void TailLine::add(const CellRoute& counts, double phi, double minute) {
+  minute_ = minute;
   if (counts.bounds_ms == nullptr) return;
   const auto& bounds = *counts.bounds_ms;
   const auto& canary = counts.canary.bucket_counts;
@@ -221,14 +223,14 @@ const Totals& TailLine::driver(std::size_t mark) const {
   // The epoch that carries the evidence of all boundaries together is that of the boundary with the most.
   std::size_t epoch = 0;
   if (strict_) {
-    epoch = beyond_[mark].driver(kHarm);
+    epoch = beyond_[mark].driver(kHarm, minute_);
   } else {
     double most = -kInfinity;
     for (std::size_t i = 0; i < worse_.size(); ++i) {
       const double log_e = stakes_[i] > 0 ? std::log(stakes_[i]) + worse_[i].log_e(kHarm) : -kInfinity;
       if (log_e > most) {
         most = log_e;
-        epoch = worse_[i].driver(kHarm);
+        epoch = worse_[i].driver(kHarm, minute_);
       }
     }
   }

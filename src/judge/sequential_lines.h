@@ -65,6 +65,7 @@ class RateLine {
   LinearMargin margin_;
   std::vector<LinearMargin> harms_;
   bool strict_ = false;
+  double minute_ = 0; // of the newest cell
   bool exact_ = false;
   std::optional<double> limit_;
   Epochs<ExcessProcess> excess_;       // r0 = 1, for the interval and for harm
@@ -118,6 +119,7 @@ class TailLine {
   std::vector<double> stakes_; // of the boundaries' evidence, 0 for one that only a limit needs
   std::vector<Mark> marks_;
   bool strict_ = false;
+  double minute_ = 0;                              // of the newest cell
   std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule
   std::vector<Epochs<ExcessProcess>> beyond_;      // for each mark; strict rule
   std::vector<Epochs<TotalsProcess>> totals_;      // for each boundary

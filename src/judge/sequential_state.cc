@@ -119,6 +119,7 @@ void RateLine::save(ByteWriter& out) const {
   out.u8(limit_ ? 1 : 0);
   out.f64(limit_.value_or(0));
   out.f64(past_rate_);
+  out.f64(minute_);
   write(out, excess_);
   write(out, beyond_);
   write(out, bernoulli_);
@@ -140,9 +141,10 @@ bool RateLine::load(ByteReader& in, const LineOptions& options) {
     h.delta = in.f64();
   }
   const bool exact = in.u8() == 1, limited = in.u8() == 1;
-  const double limit = in.f64(), past_rate = in.f64();
+  const double limit = in.f64(), past_rate = in.f64(), minute = in.f64();
   if (!in.ok()) return false;
   *this = RateLine(options, margin, harms, exact, limited ? std::optional(limit) : std::nullopt, past_rate, 1);
+  minute_ = minute;
   read(in, excess_);
   read(in, beyond_);
   read(in, bernoulli_);
@@ -157,6 +159,7 @@ void TailLine::save(ByteWriter& out) const {
   write_numbers(out, boundaries_);
   write_numbers(out, stakes_);
   write_numbers(out, past_rates_);
+  out.f64(minute_);
   out.varint(marks_.size());
   for (const auto& m : marks_) {
     out.varint(m.boundary);
@@ -182,6 +185,7 @@ bool TailLine::load(ByteReader& in, const LineOptions& options) {
   if (!read_numbers(in, boundaries.bounds_ms) || boundaries.bounds_ms.size() > kMaxBoundaries) return false;
   if (!read_numbers(in, boundaries.stakes) || boundaries.stakes.size() != boundaries.bounds_ms.size()) return false;
   if (!read_numbers(in, past_rates) || past_rates.size() != boundaries.bounds_ms.size()) return false;
+  const double minute = in.f64();
   const auto n = read_size(in, 50);
   if (n > 50) return false;
   std::vector<Mark> marks(n);
@@ -196,6 +200,7 @@ bool TailLine::load(ByteReader& in, const LineOptions& options) {
   }
   if (!in.ok()) return false;
   *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(past_rates), 0);
+  minute_ = minute;
   for (auto& p : worse_) read(in, p);
   for (auto& p : beyond_) read(in, p);
   for (auto& p : totals_) read(in, p);

@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "judge/judge.h"
+#include "judge/reason.h"
+#include "judge/simulation.h"
+
+namespace coalmine::judge {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+EvidenceCell cell(std::int64_t index, double x1, double n1, double x0, double n0, bool baseline = false) {
+  EvidenceCell out;
+  out.from_ms = index * 15'000;
+  out.to_ms = out.from_ms + 15'000;
+  out.baseline = baseline;
+  out.total = {"", nullptr, {n1, x1, {}}, {n0, x0, {}}};
+  return out;
+}
+
+SequentialOptions errors_only() {
+  auto out = sequential_defaults();
+  out.signals.resize(1);
+  return out;
+}
+
+Evidence look(std::vector<EvidenceCell> cells) {
+  Evidence out;
+  out.cells = std::move(cells);
+  out.step_needed_minutes = 1;
+  out.step_minutes = 2;
+  out.step_min_requests = 100;
+  out.step_requests = 1000;
+  return out;
+}
+
+std::vector<EvidenceCell> baseline_cells(double x0, double n0) {
+  std::vector<EvidenceCell> out;
+  for (int i = 0; i < 40; ++i) out.push_back(cell(i, 0, 0, x0, n0, true));
+  return out;
+}
+
+TEST(Sequential, ProvenAndBeyondTheMarginRollsBackAtOnce) {
+  auto judge = make_sequential_judge(errors_only());
+  auto cells = baseline_cells(10, 1000);
+  cells.push_back(cell(40, 30, 60, 10, 1000));
+  const auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::rollback);
+  EXPECT_EQ(out.signals[0].verdict, Verdict::regression);
+  EXPECT_NE(out.reason.find("50.00% on canary against 1.00% on stable"), std::string::npos) << out.reason;
+  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence);
+}
+
+TEST(Sequential, WorseWithinTheMarginGoesOn) {
+  auto options = errors_only();
+  options.signals[0].automatic = false;
+  options.signals[0].margin = {Margin::Unit::points, 0.05};
+  auto judge = make_sequential_judge(options);
+  auto evidence = look(baseline_cells(100, 10'000));
+  for (int i = 40; i < 80; ++i) evidence.cells.push_back(cell(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
+  const auto out = judge->judge(evidence);
+  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence) << "it is proven to be worse";
+  EXPECT_EQ(out.signals[0].verdict, Verdict::pass);
+  EXPECT_EQ(out.decision, Decision::promote);
+  EXPECT_GT(*out.signals[0].lower, 0);
+}
+
+TEST(Sequential, StrictAsksForMoreThanTheMargin) {
+  for (const bool strict : {false, true}) {
+    auto options = errors_only();
+    options.signals[0].automatic = false;
+    options.signals[0].margin = {Margin::Unit::percent, 0.5};
+    options.strict = strict;
+    auto judge = make_sequential_judge(options);
+    auto evidence = look(baseline_cells(100, 10'000));
+    for (int i = 40; i < 60; ++i) evidence.cells.push_back(cell(i, 8, 500, 100, 10'000)); // 1.6 % against 1 %, allowed 1.5 %
+    EXPECT_EQ(judge->judge(evidence).decision, strict ? Decision::keep_watching : Decision::rollback);
+  }
+}
+
+TEST(Sequential, PromotesOnlyWhatIsShownToBeSafe) {
+  auto judge = make_sequential_judge(errors_only());
+  auto evidence = look(baseline_cells(10, 1000));
+  evidence.cells.push_back(cell(40, 0, 50, 10, 1000));
+  auto out = judge->judge(evidence);
+  EXPECT_EQ(out.decision, Decision::keep_watching);
+  EXPECT_EQ(out.signals[0].cause, Cause::undecided);
+  EXPECT_TRUE(out.minutes_left.has_value());
+  EXPECT_NE(out.reason.find("earliest verdict in about"), std::string::npos) << out.reason;
+  evidence.cells.clear();
+  for (int i = 41; i < 120; ++i) evidence.cells.push_back(cell(i, 5, 500, 10, 1000));
+  out = judge->judge(evidence);
+  EXPECT_EQ(out.decision, Decision::promote) << out.reason;
+  evidence.cells.clear();
+  evidence.step_minutes = 0.5;
+  EXPECT_EQ(judge->judge(evidence).decision, Decision::keep_watching) << "a step takes its own time";
+}
+
+TEST(Sequential, TheNextWeightDecidesHowMuchMustBeExcluded) {
+  auto options = errors_only();
+  options.signals[0].automatic = false;
+  auto judge = make_sequential_judge(options);
+  auto evidence = look(baseline_cells(10, 1000));
+  for (int i = 40; i < 50; ++i) evidence.cells.push_back(cell(i, 1, 100, 10, 1000));
+  evidence.next_weight = 0.25;
+  EXPECT_EQ(judge->judge(evidence).decision, Decision::promote) << "+2pp is excluded";
+  evidence.cells.clear();
+  evidence.next_weight = 1;
+  EXPECT_EQ(judge->judge(evidence).decision, Decision::keep_watching) << "+0.5pp is not";
+}
+
+TEST(Sequential, MissingDataIsNoEvidence) {
+  auto judge = make_sequential_judge(sequential_defaults());
+  auto out = judge->judge(look({}));
+  for (const auto& v : out.signals) EXPECT_EQ(v.verdict, Verdict::no_data);
+  EXPECT_EQ(out.decision, Decision::keep_watching);
+
+  std::vector<EvidenceCell> canary_only;
+  for (int i = 0; i < 100; ++i) canary_only.push_back(cell(i, 100, 100, 0, 0));
+  out = judge->judge(look(canary_only));
+  EXPECT_EQ(out.decision, Decision::keep_watching) << "nothing to compare with";
+  EXPECT_EQ(out.signals[0].cause, Cause::no_stable_data);
+
+  auto unreachable = look({});
+  unreachable.source_error = "connection refused";
+  out = judge->judge(unreachable);
+  EXPECT_EQ(out.signals[0].cause, Cause::source_unreachable);
+  EXPECT_NE(out.reason.find("connection refused"), std::string::npos);
+}
+
+// Any cell: no crash, finite or absent numbers, and nothing unusable decides.
+TEST(Sequential, BadNumbersDecideNothing) {
+  const double bad[] = {kNaN, -1, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  for (const double v : bad) {
+    auto judge = make_sequential_judge(sequential_defaults());
+    auto cells = baseline_cells(10, 1000);
+    cells.push_back(cell(0, 0, 0, v, v, true));
+    auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{10, 20});
+    for (int i = 40; i < 60; ++i) {
+      auto c = cell(i, v, 100, 10, 1000);
+      c.total.bounds_ms = bounds;
+      c.total.canary.bucket_counts = {v, 1, 1};
+      c.total.stable.bucket_counts = {1};
+      c.routes.push_back({"/x", bounds, {v, v, {}}, {v, v, {}}});
+      c.stable_instances.push_back({v, v});
+      cells.push_back(c);
+    }
+    const auto out = judge->judge(look(cells));
+    EXPECT_EQ(out.decision, Decision::keep_watching) << v;
+  }
+}
+
+TEST(Sequential, FromOneRequestToABillion) {
+  for (const double n : {1.0, 1e3, 1e6, 1e9}) {
+    for (const double share : {0.0, 0.01, 1.0}) {
+      auto judge = make_sequential_judge(errors_only());
+      auto cells = baseline_cells(std::floor(19 * n * share), 19 * n);
+      for (int i = 40; i < 80; ++i) cells.push_back(cell(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
+      const auto out = judge->judge(look(cells));
+      EXPECT_NE(out.decision, Decision::rollback) << n << " " << share << " " << out.reason;
+      EXPECT_LE(out.signals[0].lower.value_or(-1), out.signals[0].upper.value_or(1));
+    }
+    auto judge = make_sequential_judge(errors_only());
+    auto cells = baseline_cells(0, 19 * n);
+    for (int i = 40; i < 60; ++i) cells.push_back(cell(i, n, n, 0, 19 * n));
+    EXPECT_EQ(judge->judge(look(cells)).decision, Decision::rollback) << "every request fails: " << n;
+  }
+}
+
+TEST(Sequential, MixedCellsAreCountedAndNeverJudged) {
+  auto judge = make_sequential_judge(errors_only());
+  auto cells = baseline_cells(10, 1000);
+  cells.push_back(cell(40, 1, 100, 10, 1000));
+  for (int i = 41; i < 60; ++i) {
+    cells.push_back(cell(i, 90, 100, 10, 1000));
+    cells.back().mixed = true;
+  }
+  const auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::keep_watching);
+  EXPECT_EQ(out.signals[0].canary_requests, 2000);
+}
+
+TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
+  for (const bool warming : {true, false}) {
+    auto judge = make_sequential_judge(errors_only());
+    auto cells = baseline_cells(10, 1000);
+    for (int i = 40; i < 60; ++i) {
+      cells.push_back(cell(i, 40, 1000, 10, 1000)); // +3pp
+      cells.back().warming = warming;
+    }
+    EXPECT_EQ(judge->judge(look(cells)).decision, warming ? Decision::keep_watching : Decision::rollback);
+  }
+}
+
+TEST(Sequential, AnAbsoluteLimitHoldsWhateverStableDoes) {
+  auto options = errors_only();
+  options.signals[0].max = 0.05;
+  auto judge = make_sequential_judge(options);
+  auto cells = baseline_cells(100, 1000);
+  for (int i = 40; i < 60; ++i) cells.push_back(cell(i, 100, 1000, 100, 1000)); // 10 % on both
+  const auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::rollback);
+  EXPECT_NE(out.reason.find("limit 5.00%"), std::string::npos) << out.reason;
+}
+
+TEST(Sequential, AfterARestartTheSameEvidence) {
+  TrafficModel model;
+  model.routes = 3;
+  auto first = make_sequential_judge(sequential_defaults());
+  SimulatedTraffic traffic(model, {}, 3);
+  auto evidence = look(traffic.baseline());
+  for (int i = 0; i < 30; ++i) evidence.cells.push_back(traffic.next(0.05));
+  (void)first->judge(evidence);
+  auto second = make_sequential_judge(sequential_defaults());
+  const auto bytes = first->save();
+  ASSERT_TRUE(second->restore(bytes));
+  EXPECT_EQ(second->save(), bytes);
+  evidence.cells.clear();
+  for (int i = 0; i < 30; ++i) evidence.cells.push_back(traffic.next(0.25));
+  const auto a = first->judge(evidence), b = second->judge(evidence);
+  EXPECT_EQ(first->save(), second->save());
+  ASSERT_EQ(a.signals.size(), b.signals.size());
+  for (std::size_t i = 0; i < a.signals.size(); ++i) {
+    EXPECT_EQ(a.signals[i].evidence, b.signals[i].evidence) << a.signals[i].signal;
+    EXPECT_EQ(a.signals[i].reason, b.signals[i].reason);
+  }
+  // Of another configuration, or damaged: refused, and nothing changes.
+  auto other = make_sequential_judge(errors_only());
+  EXPECT_FALSE(other->restore(bytes));
+  for (std::size_t n = 0; n < bytes.size(); n += 97) EXPECT_FALSE(second->restore(std::string_view(bytes).substr(0, n)));
+  EXPECT_EQ(first->save(), second->save());
+}
+
+TEST(Sequential, SlowTailIsSeenAndNamed) {
+  TrafficModel model;
+  CanaryChange slow;
+  slow.latency_factor = 1.5;
+  auto judge = make_sequential_judge(sequential_defaults());
+  SimulatedTraffic traffic(model, slow, 9);
+  const auto release = simulate_release(*judge, traffic, usual_steps(), 3);
+  EXPECT_EQ(release.outcome, Outcome::rolled_back);
+  EXPECT_LT(release.minutes, 3);
+  EXPECT_NE(release.reason.find("of requests took longer than"), std::string::npos) << release.reason;
+}
+
+TEST(Sequential, OneBadRouteIsSeenAndNamed) {
+  TrafficModel model;
+  model.routes = 20;
+  CanaryChange bad;
+  bad.error_rate_added = 0.3;
+  bad.only_route = 7;
+  auto judge = make_sequential_judge(sequential_defaults());
+  SimulatedTraffic traffic(model, bad, 5);
+  const auto release = simulate_release(*judge, traffic, usual_steps(), 3);
+  EXPECT_EQ(release.outcome, Outcome::rolled_back);
+  EXPECT_NE(release.reason.find("/r7"), std::string::npos) << release.reason;
+}
+
+// Forty equal releases, and forty with four points more: the rates themselves are in docs/benchmarks.md.
+TEST(Sequential, EqualReleasesPassAndBadOnesDoNot) {
+  for (const double added : {0.0, 0.04}) {
+    std::vector<SimulatedRelease> releases;
+    for (std::uint64_t i = 0; i < 40; ++i) {
+      TrafficModel model;
+      model.stable_instances = 4;
+      CanaryChange change;
+      change.error_rate_added = added;
+      auto judge = make_sequential_judge(errors_only());
+      SimulatedTraffic traffic(model, change, 100 + i);
+      releases.push_back(simulate_release(*judge, traffic, usual_steps(), 3));
+    }
+    const auto s = summarize(releases, usual_steps());
+    if (added > 0) {
+      EXPECT_EQ(s.rolled_back, 1);
+      EXPECT_LE(s.rollback_p95, 3);
+    } else {
+      EXPECT_EQ(s.promoted, 1);
+      EXPECT_EQ(s.promote_median, 35);
+    }
+  }
+}
+
+TEST(Sequential, DefaultMarginFollowsStablesRate) {
+  EXPECT_EQ(to_string(default_error_margin(0)), "+0.2pp");
+  EXPECT_EQ(to_string(default_error_margin(0.006)), "+0.3pp");
+  EXPECT_EQ(to_string(default_error_margin(0.02)), "+0.5pp");
+  EXPECT_EQ(to_string(default_error_margin(0.05)), "+20%");
+  const auto plan = sequential_defaults().plan;
+  EXPECT_EQ(to_string(default_error_margin(0.005, plan, 2000)), "+0.25pp");
+  EXPECT_EQ(to_string(default_error_margin(0.005, plan, 2)), "+0.5pp") << "little traffic shows no less";
+}
+
+} // namespace
+} // namespace coalmine::judge
