@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/vectors.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -12,7 +13,7 @@ namespace coalmine::app {
 namespace {
 
 std::string file_text(const std::string& name) {
-  const auto text = read_file(std::string(COALMINE_SOURCE_DIR) + "/tests/judge/" + name, kMaxVectorsBytes);
+  const auto text = read_file(fmt::format("{}/tests/judge/{}", COALMINE_SOURCE_DIR, name), kMaxVectorsBytes);
   EXPECT_TRUE(text) << name;
   return text.value_or("");
 }
@@ -72,7 +73,7 @@ TEST(Vectors, WhatDoesNotMatchIsToldAndWhatIsNoVectorsFileIsRefused) {
 }
 
 TEST(Vectors, ExitCodes) {
-  const std::string folder = std::string(COALMINE_SOURCE_DIR) + "/tests/judge/";
+  const std::string folder = COALMINE_SOURCE_DIR "/tests/judge/";
   EXPECT_EQ(run_vectors({folder + "statistics_vectors.json", folder + "kayenta_cases.json"}, {}), 0);
   EXPECT_EQ(run_vectors({folder + "no-such-file.json"}, {}), 2);
   EXPECT_EQ(run_vectors({folder + "threshold.table"}, {}), 2);

@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { haproxy } from './haproxy.mjs';
-import { Coalmine, scratch, stop, until } from './harness.mjs';
+import { atEnd, Coalmine, scratch, stop, until } from './harness.mjs';
 import { requestCounters } from './otlp.mjs';
 
 // A file system of its own; only root can make one.
@@ -18,7 +18,7 @@ function smallDisk(t, dir, megabytes) {
   } catch {
     return false;
   }
-  t.after(() => execFileSync('umount', ['-l', where]));
+  atEnd(t, () => execFileSync('umount', ['-l', where]));
   return true;
 }
 

@@ -8,7 +8,7 @@ import { SeverityNumber } from '@opentelemetry/api-logs';
 import { OTLPLogExporter } from '@opentelemetry/exporter-logs-otlp-proto';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import { LoggerProvider, SimpleLogRecordProcessor } from '@opentelemetry/sdk-logs';
-import { Coalmine, root, start, until } from './harness.mjs';
+import { atEnd, Coalmine, root, start, until } from './harness.mjs';
 import { spans } from './otlp.mjs';
 
 test('coalmine failures prints what the seed prints', { timeout: 60_000 }, async (t) => {
@@ -60,7 +60,7 @@ test('a collector\'s batch of 8,192 spans, above 4 MiB, over gRPC with and witho
   for (const [seed, algorithm] of [[1, grpc.compressionAlgorithms.identity], [2, grpc.compressionAlgorithms.gzip]]) {
     const client = new grpc.Client(`127.0.0.1:${coalmine.grpc}`, grpc.credentials.createInsecure(), {
       'grpc.max_send_message_length': -1, 'grpc.default_compression_algorithm': algorithm });
-    t.after(() => client.close());
+    atEnd(t, () => client.close());
     const batch = spans(8192, seed);
     assert.ok(batch.length > 4 * 2 ** 20, `${batch.length} bytes`);
     await new Promise((resolve, reject) => client.makeUnaryRequest('/opentelemetry.proto.collector.trace.v1.TraceService/Export', (b) => b, (b) => b,

@@ -4,7 +4,7 @@ import fs from 'node:fs';
 import http from 'node:http';
 import net from 'node:net';
 import path from 'node:path';
-import { freePorts, start, until } from './harness.mjs';
+import { atEnd, freePorts, start, until } from './harness.mjs';
 
 const ask = (socket, line) => new Promise((resolve, reject) => {
   const client = net.connect(socket, () => client.write(`${line}\n`));
@@ -16,7 +16,7 @@ export async function haproxy(t, dir) {
   const [port, stable, canary] = await freePorts(3);
   for (const p of [stable, canary]) {
     const backend = http.createServer((_, response) => response.end('ok')).listen(p, '127.0.0.1');
-    t.after(() => backend.close());
+    atEnd(t, () => backend.close());
   }
   const socket = path.join(dir, 'haproxy.sock');
   fs.writeFileSync(path.join(dir, 'haproxy.cfg'), `global

@@ -36,9 +36,23 @@ export async function freePorts(count) {
   return ports;
 }
 
+// Cleans up when a test ends, the newest first: node:test runs its hooks in the order they were given, and so would take the
+// directory from under a server that still runs.
+const ends = new WeakMap();
+export function atEnd(t, end) {
+  if (ends.has(t)) return ends.get(t).push(end);
+  const list = [end];
+  ends.set(t, list);
+  t.after(async () => {
+    const failed = [];
+    for (const f of list.reverse()) await Promise.resolve().then(f).catch((error) => failed.push(error));
+    if (failed.length > 0) throw failed[0];
+  });
+}
+
 export function scratch(t) {
   const dir = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-e2e-'));
-  t.after(() => fs.rmSync(dir, { recursive: true, force: true }));
+  atEnd(t, () => fs.rmSync(dir, { recursive: true, force: true }));
   return dir;
 }
 
@@ -48,7 +62,7 @@ export function start(t, command, args, env = {}) {
   child.stdout.on('data', (d) => (child.output += d));
   child.stderr.on('data', (d) => (child.output += d));
   child.done = new Promise((resolve) => child.once('exit', (code, signal) => resolve({ code, signal })));
-  t.after(() => stop(child));
+  atEnd(t, () => stop(child));
   return child;
 }
 

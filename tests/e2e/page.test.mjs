@@ -5,14 +5,14 @@ import fs from 'node:fs';
 import path from 'node:path';
 import test from 'node:test';
 import { chromium } from 'playwright-core';
-import { Coalmine, root, start, until } from './harness.mjs';
+import { atEnd, Coalmine, root, start, until } from './harness.mjs';
 
 const launch = async (t) => {
   const browser = await chromium.launch({
     executablePath: '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
   });
-  t.after(() => browser.close());
+  atEnd(t, () => browser.close());
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
   const problems = [];
   page.on('console', (m) => m.type() === 'error' && problems.push(m.text()));

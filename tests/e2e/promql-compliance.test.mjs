@@ -90,8 +90,9 @@ test('the compliance queries', { skip: version ? false : 'prometheus is not inst
   assert.deepEqual(wrong, [], wrong.join('\n'));
 });
 
-// COALMINE_FUZZ_SECONDS: how long; COALMINE_FUZZ_SEED: where to begin.
-const seconds = Number(process.env.COALMINE_FUZZ_SECONDS ?? 20);
+// A number of queries, so that every machine asks the same; with COALMINE_FUZZ_SECONDS for that long. COALMINE_FUZZ_SEED: where to begin.
+const kQueries = 1500;
+const seconds = Number(process.env.COALMINE_FUZZ_SECONDS ?? 0);
 const firstSeed = Number(process.env.COALMINE_FUZZ_SEED ?? 1);
 
 const labels = { job: ['api', 'db'], instance: ['0', '1', '2'] };
@@ -133,14 +134,15 @@ function mixture(startMs, endMs, rng) {
   return series;
 }
 
-test('random queries', { skip: version ? false : 'prometheus is not installed', timeout: (seconds + 60) * 1000 }, async (t) => {
+test('random queries', { skip: version ? false : 'prometheus is not installed', timeout: (seconds + 240) * 1000 }, async (t) => {
   const end = Math.floor(Date.now() / 60_000) * 60_000 - 60_000;
   const [prometheus, coalmine] = await both(t, mixture(end - 50 * 60_000, end, random(firstSeed)));
   const deadline = performance.now() + seconds * 1000;
+  const more = () => (seconds > 0 ? performance.now() < deadline : asked < kQueries);
   const wrong = [];
   let asked = 0;
   let answered = 0;
-  for (let seed = firstSeed; performance.now() < deadline && wrong.length < 10; seed++) {
+  for (let seed = firstSeed; more() && wrong.length < 10; seed++) {
     const rng = random(seed);
     const tree = new Generator(rng, { ...world, times: [60, 600, 1500].map((s) => String(end / 1000 + 7.3 - s)) }).query(1 + rng.below(4));
     // Off the seconds, as the samples are: no subquery begins on one of its steps.
@@ -157,7 +159,6 @@ test('random queries', { skip: version ? false : 'prometheus is not installed', 
     wrong.push(`seed ${seed} ${JSON.stringify(when)}: ${small}\n    ${await differs(small)}`);
   }
   t.diagnostic(`prometheus ${version}: ${asked} random queries from seed ${firstSeed}, ${answered} answers with series, ${wrong.length} differ`);
-  assert.ok(asked > 20, `only ${asked} queries in ${seconds} s`);
   assert.deepEqual(wrong, [], wrong.join('\n'));
 });
 
