@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <cctype>
 #include <string>
 
 #include "cli/cli.h"
@@ -28,11 +29,15 @@ std::string xml(std::string_view text) {
   return out;
 }
 
-// Telemetry writes route names; a cell of a table holds neither bars nor markup.
+// Telemetry writes route names; a cell of a table holds neither bars nor markup. An underscore inside a word is none.
 std::string cell(std::string_view text) {
+  const auto clean = harmless(text);
+  const auto word = [&](std::size_t i) { return i < clean.size() && (std::isalnum(static_cast<unsigned char>(clean[i])) != 0); };
   std::string out;
-  for (const char c : harmless(text)) {
-    if (c == '|' || c == '<' || c == '`' || c == '[' || c == '*' || c == '_') out += '\\';
+  for (std::size_t i = 0; i < clean.size(); ++i) {
+    const char c = clean[i];
+    const bool emphasis = c == '*' || (c == '_' && !(i > 0 && word(i - 1) && word(i + 1)));
+    if (c == '|' || c == '<' || c == '`' || c == '[' || emphasis) out += '\\';
     out += c == '\n' ? ' ' : c;
   }
   return out;

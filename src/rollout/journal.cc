@@ -103,6 +103,7 @@ class SqliteJournal final : public Journal {
   Status take_directory();
   Status prepare_schema();
   void keep_reserve();
+  void take_reserve_again();
   Status write(std::span<const JournalRecord> records);
   Status write_record(const JournalRecord& record);
   Result<std::vector<LogEntry>> log(std::uint64_t id);
@@ -110,6 +111,7 @@ class SqliteJournal final : public Journal {
   const JournalOptions options_;
   std::mutex mutex_;
   FileHandle lock_;
+  bool reserve_given_back_ = false;
   sqlite3* db_ = nullptr;
 };
 
@@ -182,11 +184,22 @@ void SqliteJournal::keep_reserve() {
   if (failed != 0) log_warn("no space could be reserved for the journal", {{"path", path}, {"why", std::strerror(failed)}});
 }
 
+// Only when there is space for more than that: on a disk that is still full the next write would have to give it back again.
+void SqliteJournal::take_reserve_again() {
+  std::error_code error;
+  const auto space = std::filesystem::space(options_.directory, error);
+  if (error || space.available < 2 * options_.reserve_bytes) return;
+  reserve_given_back_ = false;
+  keep_reserve();
+}
+
 Status SqliteJournal::append(std::span<const JournalRecord> records) {
   std::lock_guard lock(mutex_);
   auto status = write(records);
+  if (status && reserve_given_back_) take_reserve_again();
   if (status || status.error().code == ErrorCode::data_loss) return status;
   if (options_.reserve_bytes == 0 || ::unlink(file("reserve").c_str()) != 0) return status;
+  reserve_given_back_ = true;
   log_error("the journal could not be written; its reserved space was given back", {{"why", status.error().message}});
   return write(records);
 }

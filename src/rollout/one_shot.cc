@@ -188,7 +188,11 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   const auto canary = counts(true, request.canary_version);
   const auto stable = counts(false, request.stable_version);
   auto evidence = make_evidence(spec, canary, stable, request.to_ms);
-  const auto judge = make_judge(spec);
+  // What the window holds is all the traffic there will be: what it cannot decide is not waited for.
+  auto window = spec;
+  const double requests = evidence.canary.requests + evidence.stable.requests;
+  window.steps = {{.weight = requests > 0 ? evidence.canary.requests / requests : 0, .analyze_ms = request.to_ms - request.from_ms}};
+  const auto judge = make_judge(window);
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
       auto cells = analysis_cells(spec, request, cohorts, feeds);
