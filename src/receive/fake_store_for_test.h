@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <condition_variable>
+#include <functional>
 #include <iterator>
 #include <mutex>
 #include <optional>
@@ -23,6 +24,7 @@ class FakeStore final : public store::Store {
     changed_.notify_all();
     changed_.wait(lock, [&] { return !held_; });
     --waiting_;
+    if (on_append_) on_append_();
     if (failure_) return std::unexpected<Error>(*failure_);
     batches_.push_back(batch);
     std::ranges::move(spans_of(batch.span_table), std::back_inserter(batches_.back().spans));
@@ -46,6 +48,11 @@ class FakeStore final : public store::Store {
     std::lock_guard lock(mutex_);
     result_ = std::move(result);
   }
+  // Called within every append.
+  void on_append(std::function<void()> hook) {
+    std::lock_guard lock(mutex_);
+    on_append_ = std::move(hook);
+  }
   void hold() {
     std::lock_guard lock(mutex_);
     held_ = true;
@@ -68,6 +75,7 @@ class FakeStore final : public store::Store {
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::function<void()> on_append_;
   bool held_ = false;
   std::size_t waiting_ = 0;
   std::optional<Error> failure_;

@@ -3,9 +3,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
+#include "base/clock.h"
 #include "base/executor.h"
 #include "net/grpc_server.h"
 #include "net/http_server.h"
@@ -13,11 +15,38 @@
 
 namespace coalmine::receive {
 
-// handle runs on the HTTP server's I/O thread and only checks headers; the work is done on the pool. Borrows intake and pool.
+// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to wake another thread costs more than
+// they do. All else is the pool's, so that nobody waits behind something large; so is everything for some seconds after one
+// took long, because then it is the disk that one waits for. One per I/O thread, used on it alone.
+class Lane {
+ public:
+  static constexpr std::size_t kAtOnceBytes = 64 << 10;
+  static constexpr std::int64_t kLongMs = 50;
+  static constexpr std::int64_t kPoolMs = 5'000;
+
+  Lane(Executor& pool, const Clock& clock) : pool_(pool), clock_(clock) {}
+  // False when the pool is full; the work was not done then.
+  template <typename Work>
+  bool run(std::size_t bytes, bool compressed, Work work) {
+    if (compressed || bytes > kAtOnceBytes || clock_.steady_ms() < pool_until_ms_) return pool_.try_submit(std::move(work));
+    const auto begun = clock_.steady_ms();
+    work();
+    const auto ended = clock_.steady_ms();
+    if (ended - begun >= kLongMs) pool_until_ms_ = ended + kPoolMs;
+    return true;
+  }
+
+ private:
+  Executor& pool_;
+  const Clock& clock_;
+  std::int64_t pool_until_ms_ = INT64_MIN;
+};
+
+// handle runs on the HTTP server's I/O thread. Borrows intake, pool and clock.
 class HttpFront {
  public:
-  HttpFront(Intake& intake, Executor& pool, std::string bearer_token)
-      : intake_(intake), pool_(pool), bearer_token_(std::move(bearer_token)) {}
+  HttpFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
+      : intake_(intake), lane_(pool, clock), bearer_token_(std::move(bearer_token)) {}
 
   void handle(net::HttpRequest request, std::unique_ptr<net::Responder> responder);
   // The body for errors the server itself finds (bad request line, too large …).
@@ -26,22 +55,22 @@ class HttpFront {
  private:
   struct Job;
   Intake& intake_;
-  Executor& pool_;
+  Lane lane_;
   const std::string bearer_token_;
 };
 
 // As HttpFront, for gRPC: the three Export methods and grpc.health.v1.Health/Check.
 class GrpcFront {
  public:
-  GrpcFront(Intake& intake, Executor& pool, std::string bearer_token)
-      : intake_(intake), pool_(pool), bearer_token_(std::move(bearer_token)) {}
+  GrpcFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
+      : intake_(intake), lane_(pool, clock), bearer_token_(std::move(bearer_token)) {}
 
   void handle(net::GrpcRequest request, net::GrpcServer::Reply reply);
 
  private:
   struct Job;
   Intake& intake_;
-  Executor& pool_;
+  Lane lane_;
   const std::string bearer_token_;
 };
 

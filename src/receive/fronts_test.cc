@@ -51,8 +51,8 @@ class Fronts : public testing::Test {
   void start(Limits limits = {}, std::string token = "", std::size_t queue_limit = 16) {
     intake_ = std::make_unique<Intake>(limits, store_, clock_, metrics_);
     pool_ = std::make_unique<Executor>(Executor::Options{.name = "test", .threads = 1, .queue_limit = queue_limit});
-    http_ = std::make_unique<HttpFront>(*intake_, *pool_, token);
-    grpc_ = std::make_unique<GrpcFront>(*intake_, *pool_, token);
+    http_ = std::make_unique<HttpFront>(*intake_, *pool_, clock_, token);
+    grpc_ = std::make_unique<GrpcFront>(*intake_, *pool_, clock_, token);
   }
   std::future<net::HttpResponse> post_later(std::string path, std::string body, net::Headers headers,
                                             std::string method = "POST") {
@@ -76,6 +76,13 @@ class Fronts : public testing::Test {
   }
   net::GrpcResponse call(std::string path, std::string message, std::string encoding = "", net::Headers headers = {}) {
     return call_later(std::move(path), std::move(message), std::move(encoding), std::move(headers)).get();
+  }
+  // From now on both fronts leave everything to the pool.
+  void make_slow() {
+    store_.on_append([this] { clock_.advance_ms(Lane::kLongMs); });
+    post("/v1/traces", kGoodTraces, {{"content-type", "application/x-protobuf"}});
+    call("/opentelemetry.proto.collector.trace.v1.TraceService/Export", kGoodTraces);
+    store_.on_append({});
   }
   bool counted(std::string_view line) const { return metrics_.render().find(line) != std::string::npos; }
 
@@ -215,8 +222,29 @@ TEST_F(Fronts, StoreThatRefusesMakesClientsComeBack) {
   EXPECT_EQ(parse_status(grpc.status_details).code, 14);
 }
 
+TEST_F(Fronts, SmallRequestsWaitForNoThread) {
+  start({}, "", 0); // a pool that takes nothing
+  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
+  EXPECT_EQ(call(kTraceExport, kGoodTraces).status, net::GrpcStatus::ok);
+  net::Headers compressed = kProtobuf;
+  compressed.emplace_back("content-encoding", "gzip");
+  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), compressed).status, 429);
+  EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::unavailable);
+  EXPECT_EQ(post("/v1/traces", std::string(Lane::kAtOnceBytes + 1, ' '), kJson).status, 429);
+}
+
+TEST_F(Fronts, ASlowStoreDoesNotHoldTheNetwork) {
+  start({}, "", 0);
+  store_.on_append([this] { clock_.advance_ms(Lane::kLongMs); });
+  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
+  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 429) << "it is the pool's now, which is full";
+  clock_.advance_ms(Lane::kPoolMs);
+  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
+}
+
 TEST_F(Fronts, FullPoolMakesClientsComeBack) {
   start({}, "", 1);
+  make_slow();
   store_.hold();
   auto running = post_later("/v1/traces", kGoodTraces, kProtobuf);
   store_.wait_for_waiting(1);

@@ -74,7 +74,7 @@ bool known_compression(std::string_view name) { return name == "gzip" || name ==
 
 } // namespace
 
-// One call on its way through the pool.
+// One call on its way.
 struct GrpcFront::Job {
   Delivery delivery;
   net::GrpcServer::Reply reply;
@@ -116,7 +116,7 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     intake.count_request("grpc", signal_name(done.delivery.signal), grpc_name(response.status));
     done.reply(std::move(response));
   };
-  const bool queued = pool_.try_submit([&intake = intake_, job, finish] {
+  const auto work = [&intake = intake_, job, finish] {
     const auto taken = intake.take(job->delivery);
     if (taken) {
       net::GrpcResponse response;
@@ -125,8 +125,8 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     }
     const auto status = grpc_code(taken.error().code);
     finish(*job, error_response(status, taken.error().message, status == GrpcStatus::unavailable ? kRetryStore : 0));
-  });
-  if (!queued)
+  };
+  if (!lane_.run(job->delivery.body.size(), request.compressed, work))
     finish(*job, error_response(GrpcStatus::unavailable, "too many requests are waiting; send again later", kRetryBusy));
 }
 

@@ -56,7 +56,7 @@ std::string wrong_type(const std::string& type) {
 
 } // namespace
 
-// One request on its way through the pool.
+// One request on its way.
 struct HttpFront::Job {
   Delivery delivery;
   std::unique_ptr<net::Responder> responder;
@@ -98,7 +98,7 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     intake.count_request("http", signal_name(done.delivery.signal), fmt::format("{}", response.status));
     done.responder->send(std::move(response));
   };
-  const bool queued = pool_.try_submit([&intake = intake_, job, finish] {
+  const auto work = [&intake = intake_, job, finish] {
     const auto taken = intake.take(job->delivery);
     const auto& d = job->delivery;
     if (taken) {
@@ -109,8 +109,8 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     const auto& error = taken.error();
     const int status = http_code(error.code);
     finish(*job, error_response(status, d.encoding, error.code, error.message, status == 503 ? kRetryStore : 0));
-  });
-  if (!queued) {
+  };
+  if (!lane_.run(job->delivery.body.size(), !compression.empty(), work)) {
     finish(*job,
            error_response(429, *encoding, ErrorCode::unavailable, "too many requests are waiting; send again later", kRetryBusy));
   }

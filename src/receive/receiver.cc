@@ -17,8 +17,8 @@ class ReceiverImpl final : public Receiver {
   ReceiverImpl(const Options& options, store::Store& store, const Clock& clock, SelfMetrics& metrics)
       : intake_(options.limits, store, clock, metrics),
         pool_({.name = "otlp", .threads = options.threads, .queue_limit = options.queue_limit}),
-        http_front_(intake_, pool_, options.bearer_token),
-        grpc_front_(intake_, pool_, options.bearer_token) {}
+        http_front_(intake_, pool_, clock, options.bearer_token),
+        grpc_front_(intake_, pool_, clock, options.bearer_token) {}
 
   Status listen(const Options& options, SelfMetrics& metrics) {
     net::GrpcServer::Options grpc;
