@@ -62,6 +62,9 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
       if (random() % 12 == 0) {
         ASSERT_TRUE(f.store->maintain());
       }
+      if (random() % 15 == 0) {
+        ASSERT_TRUE(f.store->snapshot());
+      }
       if (random() % 25 == 0) f.reopen();
       if (random() % 10 == 0) expect_model(*f.store, model, random() % 2 == 0 ? 0 : now - static_cast<std::int64_t>(random() % 7'200'000));
     }

@@ -83,6 +83,14 @@ void Head::upsert(SeriesId id, const Sample& sample) {
   if (at(id).samples.upsert(sample)) ++sample_count_;
 }
 
+void Head::restore(SeriesId id, OpenRun samples) {
+  auto& run = at(id).samples;
+  sample_count_ += samples.size();
+  sample_count_ -= run.size();
+  run = std::move(samples);
+  if (!run.empty()) newest_ms_ = std::max(newest_ms_, run.last_ms());
+}
+
 void Head::add_chunk(SeriesId id, const ChunkRef& ref) {
   newest_ms_ = std::max(newest_ms_, ref.max_ms);
   auto& chunks = at(id).chunks;

@@ -51,6 +51,8 @@ class Head {
 
   const Series* find(SeriesId id) const;
   void upsert(SeriesId id, const Sample& sample);
+  // In place of what the series has.
+  void restore(SeriesId id, OpenRun samples);
   void add_chunk(SeriesId id, const ChunkRef& ref);
   // After they were written as chunks.
   void drop_samples_before(SeriesId id, std::int64_t time_ms);
@@ -60,6 +62,8 @@ class Head {
 
   // Series with a sample before time_ms in the head, in order.
   std::vector<SeriesId> with_samples_before(std::int64_t time_ms) const;
+  // One more than the highest id that has anything.
+  std::uint64_t end() const { return series_.size(); }
   std::size_t sample_count() const { return sample_count_; }
   // The oldest block that has a chunk.
   std::optional<std::int64_t> oldest_block() const;

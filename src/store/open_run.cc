@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "store/histogram_math.h"
+#include "store/record_codec.h"
 
 namespace coalmine::store {
 namespace {
@@ -20,6 +21,8 @@ constexpr unsigned kStale = 4;
 constexpr unsigned kRest = 8;
 constexpr unsigned kValueShift = 4;
 constexpr unsigned kCountsShift = 6;
+constexpr std::uint8_t kFramesImage = 0;
+constexpr std::uint8_t kExponentialImage = 1;
 enum class Value : unsigned { same, delta, raw };
 enum class Counts : unsigned { same, nibbles, octets, zigzag };
 
@@ -316,6 +319,81 @@ void OpenRun::drop_before(std::int64_t time_ms) {
     return;
   }
   if (!empty() && first_ms() < time_ms) rebuild(slice(time_ms, INT64_MAX));
+}
+
+void OpenRun::write_image(ByteWriter& w, BoundsList& bounds) const {
+  if (exponential_) {
+    std::vector<StagedSample> samples;
+    samples.reserve(exponential_->size());
+    for (const auto& sample : *exponential_) samples.push_back({{}, sample});
+    w.u8(kExponentialImage);
+    w.text(encode_record(samples));
+    return;
+  }
+  w.u8(kFramesImage);
+  w.varint(frames_.size());
+  for (std::size_t i = 0; i < frames_.size(); ++i) {
+    const auto& frame = frames_[i];
+    w.varint(end_of(i) - frame.begin);
+    w.varint(frame.rows);
+    w.zigzag(frame.first_ms);
+    w.zigzag(frame.last_ms);
+    if (frame.bounds == nullptr) {
+      w.varint(0);
+      continue;
+    }
+    auto at = std::ranges::find(bounds, frame.bounds);
+    if (at == bounds.end()) at = std::ranges::find_if(bounds, [&](const auto& known) { return same_bounds(known, frame.bounds); });
+    w.varint(static_cast<std::uint64_t>(at - bounds.begin()) + 1);
+    if (at == bounds.end()) bounds.push_back(frame.bounds);
+  }
+  w.text(bytes_);
+}
+
+Result<OpenRun> OpenRun::read_image(ByteReader& r, const BoundsList& bounds) {
+  const auto damaged = [] { return fail(ErrorCode::data_loss, "the image of a run is damaged"); };
+  OpenRun out;
+  const auto kind = r.u8();
+  if (kind == kExponentialImage) {
+    TRY_ASSIGN(auto samples, decode_record(r.text()));
+    for (const auto& staged : samples) {
+      if (!std::holds_alternative<ExponentialSample>(staged.sample)) return damaged();
+      out.upsert(staged.sample);
+    }
+    return out;
+  }
+  const auto frames = r.varint();
+  if (kind != kFramesImage || frames > r.remaining()) return damaged();
+  out.frames_.reserve(static_cast<std::size_t>(frames));
+  std::uint64_t end = 0;
+  for (std::uint64_t i = 0; i < frames; ++i) {
+    Frame frame;
+    frame.begin = static_cast<std::size_t>(end);
+    end += r.varint();
+    const auto rows = r.varint();
+    frame.first_ms = r.zigzag();
+    frame.last_ms = r.zigzag();
+    const auto place = r.varint();
+    if (rows == 0 || rows > kFrameRows || place > bounds.size()) return damaged();
+    frame.rows = static_cast<std::uint32_t>(rows);
+    if (place > 0) frame.bounds = bounds[static_cast<std::size_t>(place) - 1];
+    out.count_ += frame.rows;
+    out.frames_.push_back(std::move(frame));
+  }
+  out.bytes_ = r.text();
+  if (!r.ok() || end != out.bytes_.size()) return damaged();
+  if (!out.frames_.empty()) out.last_ = out.state_at_end();
+  return out;
+}
+
+// What appending goes on from: the state after the last row.
+OpenRun::State OpenRun::state_at_end() const {
+  const auto& frame = frames_.back();
+  ByteReader r(std::string_view(bytes_).substr(frame.begin));
+  State state;
+  if (frame.bounds != nullptr) state.counts.assign(frame.bounds->size() + 1, 0);
+  for (std::uint32_t i = 0; i < frame.rows; ++i) read_row(r, state, frame.bounds != nullptr);
+  return state;
 }
 
 std::size_t OpenRun::memory() const {

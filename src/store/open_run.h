@@ -8,9 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "base/bytes.h"
+#include "base/result.h"
 #include "store/samples.h"
 
 namespace coalmine::store {
+
+// Different bucket bounds, which images name by their place.
+using BoundsList = std::vector<BucketBounds>;
 
 // Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended as a
 // few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is nobody
@@ -28,6 +33,7 @@ class OpenRun {
  public:
   std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
   bool empty() const { return size() == 0; }
+  std::size_t kind() const { return exponential_ ? 2 : is_classic() ? 1 : 0; } // place in Sample; of a non-empty run
   std::int64_t first_ms() const; // of a non-empty run
   std::int64_t last_ms() const;
 
@@ -41,6 +47,11 @@ class OpenRun {
   // The newest sample that is not a staleness marker.
   std::optional<Sample> last_value() const;
   void drop_before(std::int64_t time_ms);
+
+  // As head_snapshot.h says. bounds grows by those it does not have yet.
+  void write_image(ByteWriter& w, BoundsList& bounds) const;
+  // data_loss: this was not written by write_image.
+  static Result<OpenRun> read_image(ByteReader& r, const BoundsList& bounds);
 
   // Heap bytes, roughly.
   std::size_t memory() const;
@@ -72,6 +83,7 @@ class OpenRun {
   std::size_t end_of(std::size_t frame) const;
   bool is_classic() const { return !frames_.empty() && frames_.front().bounds != nullptr; }
   void rebuild(const SampleRun& run);
+  State state_at_end() const;
   static void emit(const Frame& frame, const State& state, SampleRun& out);
 
   std::string bytes_;

@@ -8,6 +8,8 @@
 #include <limits>
 #include <random>
 
+#include "store/head_snapshot.h"
+
 namespace coalmine::store {
 namespace {
 
@@ -93,6 +95,17 @@ void expect_same(const SampleRun& a, const SampleRun& b) {
   equal(a.exponential, b.exponential);
 }
 
+OpenRun through_image(const OpenRun& run) {
+  auto slice = decode_head_slice(encode_head_slice(7, {{SeriesId{3}, &run}, {SeriesId{4}, &run}}));
+  EXPECT_TRUE(slice);
+  if (!slice) return {};
+  EXPECT_EQ(slice->record, 7u);
+  EXPECT_EQ(slice->runs.size(), 2u);
+  expect_same(slice->runs[0].second.slice(INT64_MIN, INT64_MAX), run.slice(INT64_MIN, INT64_MAX));
+  EXPECT_EQ(slice->runs[1].first, SeriesId{4});
+  return std::move(slice->runs[1].second);
+}
+
 TEST(OpenRun, IsASampleRun) {
   for (const auto kind : {MetricKind::counter, MetricKind::histogram, MetricKind::exponential}) {
     for (unsigned seed = 1; seed <= 60; ++seed) {
@@ -107,6 +120,7 @@ TEST(OpenRun, IsASampleRun) {
         ASSERT_EQ(packed.size(), plain.size());
         ASSERT_EQ(packed.first_ms(), plain.first_ms());
         ASSERT_EQ(packed.last_ms(), plain.last_ms());
+        if (source.below(20) == 0) packed = through_image(packed);
         if (i % 10 != 0) continue;
         const std::int64_t span = plain.last_ms() - plain.first_ms() + 2;
         const std::int64_t from = plain.first_ms() - 1 + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
@@ -132,6 +146,19 @@ TEST(OpenRun, IsASampleRun) {
         EXPECT_EQ(time_of(*found), time_of(*newest));
       }
     }
+  }
+}
+
+TEST(HeadSlice, DamageIsNoticed) {
+  OpenRun run;
+  const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
+  for (int i = 0; i < 40; ++i) run.upsert(ClassicSample{1000 + i, 1, false, {bounds, {1u, 2u, 3u}, 6, 0.5}});
+  const auto bytes = encode_head_slice(1, {{SeriesId{1}, &run}});
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    auto flipped = bytes;
+    flipped[i] = static_cast<char>(flipped[i] ^ 4);
+    EXPECT_FALSE(decode_head_slice(flipped));
+    EXPECT_FALSE(decode_head_slice(std::string_view(bytes).substr(0, i)));
   }
 }
 

@@ -135,6 +135,9 @@ struct Options {
   std::int64_t accept_future_ms = 10 * 60 * 1000;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
   std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
+  // Upkeep copies what is in memory only into data files once this much log, and half of what the last copy took, has come since:
+  // the log that a start has to replay.
+  std::uint64_t snapshot_bytes = 16ULL << 20;
   std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space ingest answers unavailable
 };
 
@@ -170,6 +173,8 @@ class Store {
 
   // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in app/, by tests at will.
   virtual Status maintain() = 0;
+  // Copies what is in memory only into data files, so that the next start has next to no log to replay. Called before an orderly end.
+  virtual Status snapshot() { return {}; }
 };
 
 } // namespace coalmine::store

@@ -28,6 +28,7 @@ struct StoreImpl::Draft {
   boost::unordered_flat_set<std::uint64_t> in_batch;
   AppendResult result;
   std::uint64_t record = 0; // 0: none
+  std::size_t record_bytes = 0;
   std::int64_t newest_sample_ms = INT64_MIN;
 
   bool has_segment() const { return !spans->empty() || !logs.empty(); }
@@ -141,7 +142,9 @@ WriteSet StoreImpl::to_writes(Draft& draft) {
   if (!draft.stage.samples().empty()) {
     draft.record = next_record_;
     for (const auto& staged : draft.stage.samples()) draft.newest_sample_ms = std::max(draft.newest_sample_ms, time_of(staged.sample));
-    out.put(Family::log, number_key(draft.record), encode_record(draft.stage.samples()));
+    auto bytes = encode_record(draft.stage.samples());
+    draft.record_bytes = bytes.size();
+    out.put(Family::log, number_key(draft.record), std::move(bytes));
   }
   if (draft.has_segment()) {
     draft.summary = summarise(*draft.spans, draft.logs);
@@ -166,6 +169,7 @@ void StoreImpl::publish(Draft& draft) {
   std::unique_lock lock(state_mutex_);
   if (draft.record != 0) {
     ++next_record_;
+    log_bytes_ += draft.record_bytes;
     log_records_.emplace_back(draft.record, draft.newest_sample_ms);
     for (const auto& [series, sample] : draft.stage.samples()) head_.upsert(series, sample);
   }

@@ -24,7 +24,7 @@
 
 namespace coalmine::store {
 
-inline constexpr std::uint64_t kSchemaVersion = 2;
+inline constexpr std::uint64_t kSchemaVersion = 3;
 // Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
@@ -51,6 +51,7 @@ class StoreImpl final : public Store, private StoredSamples {
   StoreStats stats() const override;
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
+  Status snapshot() override;
 
  private:
   // load
@@ -58,6 +59,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Status load_meta();
   Status load_series();
   Status load_chunks();
+  Status load_slices();
   Status load_segments();
   Status replay_log();
   void replay_record(std::uint64_t number, std::string_view bytes);
@@ -96,6 +98,9 @@ class StoreImpl final : public Store, private StoredSamples {
   Status seal(std::int64_t now_ms);
   Status seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms);
   Status finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms);
+  Status take_snapshot();
+  Status copy_head();
+  Status copy_slice(std::uint64_t slice, std::uint64_t& bytes);
   Status apply_retention(std::int64_t now_ms);
   Status drop_older(std::int64_t time_ms, bool reclaim);
   Status shrink(std::int64_t now_ms);
@@ -127,6 +132,9 @@ class StoreImpl final : public Store, private StoredSamples {
   std::uint64_t seal_record_ = 0;     // records below this number have their samples before sealed_before_ms_ in chunks
   std::int64_t sealed_before_ms_ = 0;
   std::deque<std::pair<std::uint64_t, std::int64_t>> log_records_; // number, newest sample
+  std::vector<std::uint64_t> slice_records_; // by slice: records below this number are in its copy
+  std::uint64_t log_bytes_ = 0;              // of the records since the last snapshot
+  std::uint64_t snapshot_bytes_ = 0;         // what that took
 
   mutable FairSharedMutex state_mutex_;
   SeriesIndex index_;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
+#include "store/head_snapshot.h"
 #include "store/meta.h"
 #include "store/store_impl.h"
 
@@ -49,6 +50,7 @@ Status StoreImpl::load() {
   TRY(load_meta());
   TRY(load_series());
   TRY(load_chunks());
+  TRY(load_slices());
   TRY(load_segments());
   TRY(replay_log());
   remember_recent_spans();
@@ -131,6 +133,37 @@ Status StoreImpl::load_chunks() {
   return {};
 }
 
+Status StoreImpl::load_slices() {
+  const auto status = database_->scan(Family::chunks, kSlicesBegin, kSlicesEnd, [&](auto key, auto value) {
+    const std::uint64_t slice = ByteReader(key.substr(kSlicesBegin.size())).u64_ordered();
+    auto copy = decode_head_slice(value);
+    if (!copy || slice > kMaxSeriesId / kSliceSeries) {
+      damaged("snapshot", fmt::format("slice {}: {}", slice, copy ? "its key is damaged" : copy.error().message));
+      return true;
+    }
+    if (slice >= slice_records_.size()) slice_records_.resize(static_cast<std::size_t>(slice) + 1);
+    slice_records_[static_cast<std::size_t>(slice)] = copy->record;
+    next_record_ = std::max(next_record_, copy->record);
+    snapshot_bytes_ += value.size();
+    std::size_t orphans = 0;
+    for (auto& [series, run] : copy->runs) {
+      const SeriesInfo* info = index_.get(series);
+      if (info == nullptr) continue; // it has gone since
+      if (copy->record < seal_record_) run.drop_before(sealed_before_ms_); // in a chunk
+      if (run.empty()) continue;
+      if (run.kind() == index_of_kind(info->kind)) {
+        head_.restore(series, std::move(run));
+      } else {
+        ++orphans;
+      }
+    }
+    if (orphans > 0) damaged("snapshot", fmt::format("slice {} has {} series of another kind", slice, orphans));
+    return true;
+  });
+  if (!status) damaged("snapshot", status.error().message);
+  return {};
+}
+
 Status StoreImpl::load_segments() {
   const auto status = database_->scan(Family::spans, "s", "t", [&](auto key, auto value) {
     const auto ref = parse_segment_key(key);
@@ -169,12 +202,15 @@ void StoreImpl::replay_record(std::uint64_t number, std::string_view bytes) {
     damaged("log", fmt::format("record {}: {}", number, samples.error().message));
     return;
   }
+  log_bytes_ += bytes.size();
   std::int64_t newest = INT64_MIN;
   std::size_t orphans = 0;
   for (const auto& [series, sample] : *samples) {
     const std::int64_t time_ms = time_of(sample);
     newest = std::max(newest, time_ms);
     if (number < seal_record_ && time_ms < sealed_before_ms_) continue; // in a chunk
+    const auto slice = static_cast<std::size_t>(series.value / kSliceSeries);
+    if (slice < slice_records_.size() && number < slice_records_[slice]) continue; // in the copy of the head
     const SeriesInfo* info = index_.get(series);
     if (info == nullptr || index_of_kind(info->kind) != sample.index()) {
       ++orphans;

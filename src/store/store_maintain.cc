@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "store/chunk_codec.h"
+#include "store/head_snapshot.h"
 #include "store/meta.h"
 #include "store/store_impl.h"
 
@@ -25,6 +26,7 @@ Status StoreImpl::maintain() {
     if (first) first = std::move(done);
   };
   step(seal(now_ms));
+  step(take_snapshot());
   step(merge_segments());
   step(apply_retention(now_ms));
   step(keep_span_budget(now_ms));
@@ -97,6 +99,68 @@ Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms)
   seal_record_ = seal_record;
   sealed_before_ms_ = cutoff_ms;
   log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
+  return {};
+}
+
+Status StoreImpl::take_snapshot() {
+  {
+    std::lock_guard lock(write_mutex_);
+    if (log_bytes_ < std::max(options_.snapshot_bytes, snapshot_bytes_ / 2)) return {};
+  }
+  return copy_head();
+}
+
+Status StoreImpl::snapshot() {
+  std::lock_guard one_at_a_time(maintain_mutex_);
+  return copy_head();
+}
+
+// Slice by slice, each with the number of the first record that is not in it, so that writers wait for one slice at most. When all
+// are there, no record from before the first of them is needed any more.
+Status StoreImpl::copy_head() {
+  std::uint64_t begin = 0;
+  std::uint64_t log_bytes = 0;
+  std::uint64_t slices = 0;
+  {
+    std::lock_guard lock(write_mutex_);
+    begin = next_record_;
+    log_bytes = log_bytes_;
+    slices = (head_.end() + kSliceSeries - 1) / kSliceSeries;
+  }
+  std::uint64_t bytes = 0;
+  for (std::uint64_t slice = 0; slice < slices; ++slice) TRY(copy_slice(slice, bytes));
+  {
+    std::lock_guard lock(write_mutex_);
+    std::size_t covered = 0;
+    while (covered < log_records_.size() && log_records_[covered].first < begin) ++covered;
+    if (covered > 0) {
+      WriteSet writes;
+      writes.erase_range(Family::log, "", number_key(begin));
+      TRY(database_->write(writes));
+      log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
+    }
+    log_bytes_ -= log_bytes;
+    snapshot_bytes_ = bytes;
+  }
+  // What was just written is in RocksDB's own log too, which a start replays as well.
+  return database_->flush();
+}
+
+Status StoreImpl::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
+  std::lock_guard lock(write_mutex_);
+  std::vector<std::pair<SeriesId, const OpenRun*>> runs;
+  for (std::uint64_t id = slice * kSliceSeries; id < (slice + 1) * kSliceSeries; ++id) {
+    const auto* series = head_.find(SeriesId{id});
+    if (series != nullptr && !series->samples.empty()) runs.emplace_back(SeriesId{id}, &series->samples);
+  }
+  const auto at = static_cast<std::size_t>(slice);
+  if (at >= slice_records_.size()) slice_records_.resize(at + 1);
+  if (runs.empty() && slice_records_[at] == 0) return {}; // there is no older copy that could come back
+  WriteSet writes;
+  writes.put(Family::chunks, slice_key(slice), encode_head_slice(next_record_, runs));
+  bytes += writes.ops().front().value.size();
+  TRY(database_->write(writes));
+  slice_records_[at] = next_record_;
   return {};
 }
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <thread>
 
+#include "store/head_snapshot.h"
 #include "store/meta.h"
 #include "store/testing.h"
 
@@ -306,6 +307,41 @@ TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
   const auto opened = Store::open(bad, clock, metrics);
   ASSERT_FALSE(opened);
   EXPECT_NE(opened.error().message.find("cannot be made"), std::string::npos) << opened.error().message;
+}
+
+TEST_F(StoreTest, ASnapshotReplacesTheLog) {
+  options.snapshot_bytes = 0;
+  reopen();
+  const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
+  const auto histogram = series(app, "h", "h", MetricKind::histogram);
+  append(batch({point(counter, kNow - 1000, kNow, 1), point(histogram, kNow - 1000, kNow, classic(bounds, {1, 2, 3}))}));
+  ASSERT_TRUE(store->maintain());
+  append(batch({point(counter, kNow - 1000, kNow + 1000, 2), point(histogram, kNow - 1000, kNow + 1000, classic(bounds, {2, 3, 4}))}));
+  for (int i = 0; i < 2; ++i) {
+    reopen();
+    EXPECT_EQ(only("jobs_total"), (Points{{0, 1}, {1000, 2}}));
+    const auto found = select(*store, "h");
+    ASSERT_EQ(found.size(), 1u);
+    ASSERT_EQ(found[0].classic.size(), 2u);
+    EXPECT_EQ(found[0].classic[1].value.counts, (std::vector<std::uint64_t>{2, 3, 4}));
+    EXPECT_EQ(damaged(), 0);
+  }
+  store.reset();
+  auto database = open_rocks({options.directory});
+  ASSERT_TRUE(database);
+  std::size_t records = 0;
+  ASSERT_TRUE((*database)->scan(Family::log, "", "", [&](auto, auto) { return ++records > 0; }));
+  EXPECT_EQ(records, 1u) << "what the snapshot holds is not in the log any more";
+  database->reset();
+  // What is damaged is told and costs itself only.
+  database = open_rocks({options.directory});
+  WriteSet set;
+  set.put(Family::chunks, slice_key(0), "no slice");
+  ASSERT_TRUE((*database)->write(set));
+  database->reset();
+  reopen();
+  EXPECT_EQ(damaged(), 1);
+  EXPECT_EQ(only("jobs_total"), (Points{{1000, 2}}));
 }
 
 TEST_F(StoreTest, ReadersAndUpkeepBesideTheWriter) {
