@@ -13,6 +13,7 @@
 #include "remote/prometheus.h"
 #include "remote/request_series.h"
 #include "rollout/spec.h"
+#include "store/store.h"
 
 namespace coalmine::app {
 
@@ -28,10 +29,7 @@ struct ServerConfig {
   std::optional<std::string> otlp_grpc;
   std::optional<std::string> otlp_http;
   std::optional<std::string> data_directory;
-  std::optional<std::int64_t> retention_ms;
-  std::optional<std::uint64_t> retention_bytes;
-  std::optional<std::uint64_t> disk_reserve_bytes;
-  std::optional<std::uint64_t> span_budget_bytes;
+  store::Options store; // without its directory
   std::optional<std::string> operator_token;
   std::optional<std::string> viewer_token;
   std::optional<std::string> otlp_token;

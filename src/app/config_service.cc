@@ -201,24 +201,30 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
   const auto secret = [&context](std::string_view what, std::optional<std::string>& out) {
     return [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
   };
-  const auto size = [&yaml](std::string_view key, std::string_view example, std::optional<std::uint64_t>& out) {
+  const auto size = [&yaml](std::string_view key, std::string_view example, std::uint64_t& out) {
     return [&yaml, key, example, &out](const YAML::Node& v) {
       const auto text = yaml.text(v, key);
       if (!text) return;
-      out = parse_bytes(*text);
-      if (!out) yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text), fmt::format("write {}", example));
+      const auto bytes = parse_bytes(*text);
+      if (bytes) out = *bytes;
+      if (!bytes) yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text), fmt::format("write {}", example));
     };
+  };
+  const auto duration = [&yaml](std::string_view key, std::int64_t low_ms, std::int64_t high_ms, std::int64_t& out) {
+    return [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) { out = yaml.duration(v, key, low_ms, high_ms).value_or(out); };
   };
   YamlReader::Keys keys{
       {"listen", take_text(context, "listen", server.listen)},
       {"otlp_grpc", take_text(context, "otlp_grpc", server.otlp_grpc)},
       {"otlp_http", take_text(context, "otlp_http", server.otlp_http)},
       {"data", take_text(context, "data", server.data_directory)},
-      {"retention",
-       [&](const YAML::Node& v) { server.retention_ms = yaml.duration(v, "retention", 10 * kMinute, 3650 * kDay); }},
-      {"retention_size", size("retention_size", "8GiB", server.retention_bytes)},
-      {"span_budget", size("span_budget", "2GiB", server.span_budget_bytes)},
-      {"disk_reserve", size("disk_reserve", "32MiB", server.disk_reserve_bytes)},
+      {"retention", duration("retention", 10 * kMinute, 3650 * kDay, server.store.retention_ms)},
+      {"retention_size", size("retention_size", "8GiB", server.store.retention_bytes)},
+      {"span_budget", size("span_budget", "2GiB", server.store.span_budget_bytes)},
+      {"accept_late", duration("accept_late", 0, kDay, server.store.accept_late_ms)},
+      {"sync_interval", duration("sync_interval", 0, kMinute, server.store.sync_interval_ms)},
+      {"ended_after", [&](const YAML::Node& v) { server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0); }},
+      {"disk_reserve", size("disk_reserve", "32MiB", server.store.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
       {"viewer_token", secret("viewer_token", server.viewer_token)},
       {"otlp_token", secret("otlp_token", server.otlp_token)},

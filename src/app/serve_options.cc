@@ -23,21 +23,18 @@ Status take_endpoint(const std::string& flag, std::string_view flag_name, const 
 }
 
 Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerOptions& out) {
-  if (file.retention_ms) out.retention_ms = *file.retention_ms;
-  if (file.retention_bytes) out.retention_bytes = *file.retention_bytes;
-  if (file.span_budget_bytes) out.span_budget_bytes = *file.span_budget_bytes;
-  if (file.disk_reserve_bytes) out.disk_reserve_bytes = *file.disk_reserve_bytes;
+  out.store = file.store;
   if (!flags.retention.empty()) {
     const auto parsed = parse_duration(flags.retention);
     if (!parsed || *parsed < 600'000) {
       return fail(ErrorCode::invalid_argument, fmt::format("--retention {} is not a duration of 10m or more; write 24h or 7d", flags.retention));
     }
-    out.retention_ms = *parsed;
+    out.store.retention_ms = *parsed;
   }
   if (!flags.retention_size.empty()) {
     const auto parsed = parse_bytes(flags.retention_size);
     if (!parsed) return fail(ErrorCode::invalid_argument, fmt::format("--retention-size {} is not a size; write 8GiB", flags.retention_size));
-    out.retention_bytes = *parsed;
+    out.store.retention_bytes = *parsed;
   }
   return {};
 }

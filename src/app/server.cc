@@ -128,12 +128,8 @@ class RunningServer final : public Server {
   std::string inside(std::string_view name) const { return (std::filesystem::path(options_.data_directory) / name).string(); }
 
   Status open_store() {
-    store::Options options;
+    auto options = options_.store;
     options.directory = inside("telemetry");
-    options.retention_ms = options_.retention_ms;
-    options.retention_bytes = options_.retention_bytes;
-    options.span_budget_bytes = options_.span_budget_bytes;
-    options.disk_reserve_bytes = options_.disk_reserve_bytes;
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     if (options_.prometheus) {
       TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));

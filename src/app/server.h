@@ -13,6 +13,7 @@
 #include "net/http_server.h"
 #include "rollout/spec.h"
 #include "serve/api.h"
+#include "store/store.h"
 
 namespace coalmine::app {
 
@@ -21,10 +22,7 @@ struct ServerOptions {
   net::Endpoint otlp_grpc{"127.0.0.1", 4317};
   net::Endpoint otlp_http{"127.0.0.1", 4318};
   std::string data_directory; // journal/ and telemetry/ are made inside
-  std::int64_t retention_ms = 24LL * 3600 * 1000;
-  std::uint64_t retention_bytes = 8ULL << 30;
-  std::uint64_t span_budget_bytes = 0; // of it, for spans; 0: half
-  std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space telemetry is refused (retryable)
+  store::Options store; // its directory comes from data_directory
   std::int64_t maintain_interval_ms = 30'000; // sealing, retention
   bool insecure = false;                      // may listen beyond loopback without tokens
   std::string operator_token;

@@ -132,7 +132,7 @@ TEST(ServeOptions, FlagsWinOverTheFile) {
   Config config;
   config.server.listen = ":7171";
   config.server.otlp_grpc = ":14317";
-  config.server.retention_ms = 3'600'000;
+  config.server.store.retention_ms = 3'600'000;
   config.server.data_directory = "/from/file";
   ServeFlags flags;
   flags.listen = ":8181";
@@ -142,7 +142,7 @@ TEST(ServeOptions, FlagsWinOverTheFile) {
   EXPECT_EQ(options->listen.port, 8181);
   EXPECT_EQ(options->otlp_grpc.port, 14317);
   EXPECT_EQ(options->otlp_http.port, 4318);
-  EXPECT_EQ(options->retention_ms, 48LL * 3'600'000);
+  EXPECT_EQ(options->store.retention_ms, 48LL * 3'600'000);
   EXPECT_EQ(options->data_directory, "/from/file");
 }
 

@@ -78,9 +78,13 @@ Head::Series& Head::at(SeriesId id) {
   return *slot;
 }
 
-void Head::upsert(SeriesId id, const Sample& sample) {
+bool Head::upsert(SeriesId id, const Sample& sample) {
   newest_ms_ = std::max(newest_ms_, time_of(sample));
-  if (at(id).samples.upsert(sample)) ++sample_count_;
+  auto& run = at(id).samples;
+  const std::int64_t start_ms = start_of(sample);
+  const bool back = start_ms != 0 && !run.empty() && start_ms < run.last_start_ms() && time_of(sample) > run.last_ms();
+  if (run.upsert(sample)) ++sample_count_;
+  return !back;
 }
 
 void Head::restore(SeriesId id, OpenRun samples) {

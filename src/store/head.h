@@ -50,7 +50,8 @@ class Head {
   };
 
   const Series* find(SeriesId id) const;
-  void upsert(SeriesId id, const Sample& sample);
+  // False when the sample says that counting began before the sample before it did: then two senders write the series.
+  bool upsert(SeriesId id, const Sample& sample);
   // In place of what the series has.
   void restore(SeriesId id, OpenRun samples);
   void add_chunk(SeriesId id, const ChunkRef& ref);

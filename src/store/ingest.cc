@@ -46,15 +46,7 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
   const std::int64_t time_ms = to_ms(point.time_ns);
   const std::int64_t start_ms = start_of(point);
   const MetricKind kind = point.series->kind;
-  if (point.no_recorded_value) {
-    if (kind == MetricKind::histogram) {
-      ClassicSample out{time_ms, start_ms, true, {}};
-      TRY(normalise(out.value));
-      return Sample(std::move(out));
-    }
-    if (kind == MetricKind::exponential) return Sample(ExponentialSample{time_ms, start_ms, true, {}});
-    return Sample(FloatSample{time_ms, start_ms, stale_value()});
-  }
+  if (point.no_recorded_value) return stale_marker(kind, time_ms, start_ms);
   if (const auto* classic = std::get_if<ClassicHistogram>(&point.value); classic != nullptr && kind == MetricKind::histogram) {
     ClassicSample out{time_ms, start_ms, false, *classic};
     if (!out.value.bounds || out.value.bounds != checked_bounds || out.value.counts.size() != checked_bounds->size() + 1) {

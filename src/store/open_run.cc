@@ -143,6 +143,13 @@ void read_row(ByteReader& r, State& state, bool classic) {
 std::int64_t OpenRun::first_ms() const { return exponential_ ? exponential_->front().time_ms : frames_.front().first_ms; }
 std::int64_t OpenRun::last_ms() const { return exponential_ ? exponential_->back().time_ms : last_.time_ms; }
 
+std::int64_t OpenRun::last_start_ms() const { return exponential_ ? exponential_->back().start_ms : last_.start_ms; }
+
+bool OpenRun::ends_stale() const {
+  if (exponential_) return exponential_->back().stale;
+  return is_classic() ? last_.stale : is_stale(last_.value);
+}
+
 std::size_t OpenRun::end_of(std::size_t frame) const { return frame + 1 < frames_.size() ? frames_[frame + 1].begin : bytes_.size(); }
 
 void OpenRun::write_row(const FloatSample& sample) {

@@ -36,6 +36,8 @@ class OpenRun {
   std::size_t kind() const { return exponential_ ? 2 : is_classic() ? 1 : 0; } // place in Sample; of a non-empty run
   std::int64_t first_ms() const; // of a non-empty run
   std::int64_t last_ms() const;
+  std::int64_t last_start_ms() const; // of the newest sample
+  bool ends_stale() const;            // the newest sample is a staleness marker; of a non-empty run, both
 
   // A sample at the same millisecond is replaced. True when there was none before.
   bool upsert(const Sample& sample);

@@ -50,6 +50,7 @@ class PresenceBook {
   };
 
   void set(const std::string& key, PresenceRow row) { rows_[key] = std::move(row); }
+  const std::map<std::string, PresenceRow>& rows() const { return rows_; }
   std::vector<Presence> all() const;
   std::vector<std::string> older_than(std::int64_t time_ms) const;
   void erase(const std::string& key) { rows_.erase(key); }

@@ -31,6 +31,18 @@ std::string instance_key(const Labels& labels) {
                      labels.get("instance"));
 }
 
+std::string instance_key(const Presence& presence) {
+  return fmt::format("{}\xff{}\xff{}\xff{}", presence.service, presence.track, presence.version, presence.instance);
+}
+
+std::string to_text(const Labels& labels) {
+  std::string inside;
+  for (const auto& [name, value] : labels) {
+    if (name != "__name__") inside += fmt::format("{}{}=\"{}\"", inside.empty() ? "" : ",", name, value);
+  }
+  return fmt::format("{}{{{}}}", labels.metric_name(), inside);
+}
+
 bool is_request_metric(std::string_view name) { return name == kRequestsName || name == kErrorsName || name == kDurationName; }
 
 std::string encode_series(const SeriesInfo& info) {

@@ -35,6 +35,9 @@ struct SeriesInfo {
 
 // What tells two processes apart wherever one source of counts is chosen: service, track, version and instance.
 std::string instance_key(const Labels& labels);
+std::string instance_key(const Presence& presence);
+// name{label="value",…} for messages.
+std::string to_text(const Labels& labels);
 // One of kRequestsName, kErrorsName, kDurationName.
 bool is_request_metric(std::string_view name);
 

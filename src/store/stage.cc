@@ -90,6 +90,17 @@ Sample zero_like(const Sample& sample) {
   return out;
 }
 
+Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms) {
+  if (kind == MetricKind::histogram) {
+    ClassicSample out{time_ms, start_ms, true, {}};
+    out.value.bounds = std::make_shared<const std::vector<double>>();
+    out.value.counts.assign(1, 0);
+    return out;
+  }
+  if (kind == MetricKind::exponential) return ExponentialSample{time_ms, start_ms, true, {}};
+  return FloatSample{time_ms, start_ms, stale_value()};
+}
+
 void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms) {
   std::visit([&](auto& s) {
     s.time_ms = time_ms;

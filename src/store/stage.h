@@ -31,6 +31,8 @@ Sample add(const Sample& total, const Sample& delta);
 std::optional<Sample> difference(const Sample& before, const Sample& now);
 // The same sample with count and buckets zero.
 Sample zero_like(const Sample& sample);
+// The end of a series: no value from here on.
+Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms);
 void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms);
 
 // One per append, on the stack of the writer.

@@ -133,6 +133,9 @@ struct Options {
   std::uint64_t span_budget_bytes = 0;
   std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
   std::int64_t accept_future_ms = 10 * 60 * 1000;
+  // An instance that exports metrics and then nothing for this many of its export intervals (a minute at least) has ended: its series get
+  // staleness markers, as those of an app get that says so itself. 0: never.
+  double ended_after_intervals = 3;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
   std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
   // Upkeep copies what is in memory only into data files once this much log, and half of what the last copy took, has come since:

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "store/meta.h"
 #include "store/store_impl.h"
 
@@ -166,18 +167,39 @@ void StoreImpl::publish(Draft& draft) {
   spans_total_.add(static_cast<double>(draft.spans->rows.size()));
   samples_total_.add(static_cast<double>(draft.stage.samples().size()));
 
+  std::optional<SeriesId> two_senders;
   std::unique_lock lock(state_mutex_);
   if (draft.record != 0) {
     ++next_record_;
     log_bytes_ += draft.record_bytes;
     log_records_.emplace_back(draft.record, draft.newest_sample_ms);
-    for (const auto& [series, sample] : draft.stage.samples()) head_.upsert(series, sample);
+    for (const auto& [series, sample] : draft.stage.samples()) {
+      if (!head_.upsert(series, sample)) two_senders = series;
+    }
   }
   if (draft.has_segment()) {
     ++next_segment_;
     segments_.add(draft.segment_ref, draft.summary);
   }
   for (auto& [key, row] : draft.presence_rows) presence_.set(key, std::move(row));
+  lock.unlock();
+  if (two_senders) tell_two_senders(*two_senders, draft);
+}
+
+// A process that starts again begins to count later, never earlier: who goes back in time is somebody else.
+void StoreImpl::tell_two_senders(SeriesId series, Draft& draft) {
+  constexpr std::int64_t kTellAgainMs = 10 * 60 * 1000;
+  const SeriesInfo* info = index_.get(series);
+  if (info == nullptr || info->source != Source::sent) return;
+  const std::int64_t now_ms = clock_.wall_ms();
+  const auto [told, first] = two_senders_.try_emplace(series.value, now_ms);
+  if (!first && now_ms - told->second < kTellAgainMs) return;
+  told->second = now_ms;
+  two_senders_total_.add();
+  const auto why = fmt::format("two senders write the series {}, so its counts mean nothing: give each process a service.instance.id of its own",
+                               to_text(*info->labels));
+  log_warn("two senders write one series", {{"why", why}});
+  if (draft.result.reason.empty()) draft.result.reason = why;
 }
 
 } // namespace coalmine::store

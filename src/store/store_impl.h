@@ -72,6 +72,7 @@ class StoreImpl final : public Store, private StoredSamples {
   void take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft);
   WriteSet to_writes(Draft& draft);
   void publish(Draft& draft);
+  void tell_two_senders(SeriesId series, Draft& draft);
 
   // StoredSamples
   SampleRun read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const override;
@@ -95,6 +96,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Result<std::vector<StoredSpan>> trace_once(const TraceId& id) const;
 
   // maintain
+  Status end_silent_instances(std::int64_t now_ms);
   Status seal(std::int64_t now_ms);
   Status seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms);
   Status finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms);
@@ -120,6 +122,8 @@ class StoreImpl final : public Store, private StoredSamples {
   Counter& spans_total_;
   Counter& rejected_total_;
   Counter& refused_writes_total_;
+  Counter& two_senders_total_;
+  const std::int64_t opened_ms_; // before it nobody could be heard
 
   std::mutex maintain_mutex_; // one maintain() at a time; taken before the others
   std::mutex write_mutex_;    // taken before state_mutex_
@@ -133,6 +137,7 @@ class StoreImpl final : public Store, private StoredSamples {
   std::int64_t sealed_before_ms_ = 0;
   std::deque<std::pair<std::uint64_t, std::int64_t>> log_records_; // number, newest sample
   std::vector<std::uint64_t> slice_records_; // by slice: records below this number are in its copy
+  std::unordered_map<std::uint64_t, std::int64_t> two_senders_; // series id: when it was told
   std::uint64_t log_bytes_ = 0;              // of the records since the last snapshot
   std::uint64_t snapshot_bytes_ = 0;         // what that took
 

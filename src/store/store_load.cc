@@ -37,6 +37,8 @@ StoreImpl::StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics, 
       spans_total_(metrics.counter("coalmine_store_spans_total", "Spans stored.")),
       rejected_total_(metrics.counter("coalmine_store_rejected_total", "Points, spans and log records that were not accepted.")),
       refused_writes_total_(metrics.counter("coalmine_store_refused_writes_total", "Writes that the disk refused; clients send again.")),
+      two_senders_total_(metrics.counter("coalmine_store_two_senders_total", "Series found to be written by two senders at once.")),
+      opened_ms_(clock.wall_ms()),
       index_(options_.max_series_per_service) {}
 
 void StoreImpl::damaged(std::string_view what, const std::string& why, double count) const {

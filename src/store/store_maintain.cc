@@ -25,6 +25,7 @@ Status StoreImpl::maintain() {
   const auto step = [&first](Status done) {
     if (first) first = std::move(done);
   };
+  step(end_silent_instances(now_ms));
   step(seal(now_ms));
   step(take_snapshot());
   step(merge_segments());
@@ -33,6 +34,40 @@ Status StoreImpl::maintain() {
   step(shrink(now_ms));
   step(drop_dead_series(now_ms));
   return first;
+}
+
+// Pushed telemetry has no scrape that fails: without markers an instance that is gone goes on being counted by instant queries for as
+// long as they look back.
+Status StoreImpl::end_silent_instances(std::int64_t now_ms) {
+  constexpr std::int64_t kLeastMs = 60'000;
+  if (options_.ended_after_intervals <= 0) return {};
+  std::lock_guard lock(write_mutex_);
+  std::map<std::string, std::int64_t> silent; // by instance_key: their last export
+  for (const auto& [key, row] : presence_.rows()) {
+    const auto patience = std::max(kLeastMs, static_cast<std::int64_t>(options_.ended_after_intervals * static_cast<double>(row.presence.export_interval_ms)));
+    if (row.presence.export_interval_ms == 0 || now_ms - std::max(row.last_export_ms, opened_ms_) <= patience) continue;
+    silent.emplace(instance_key(row.presence), row.last_export_ms);
+  }
+  if (silent.empty()) return {};
+  std::vector<StagedSample> markers;
+  index_.for_each([&](const SeriesInfo& info) {
+    const auto* series = head_.find(info.id);
+    if (series == nullptr || series->samples.empty() || series->samples.ends_stale()) return;
+    const auto at = silent.find(instance_key(*info.labels));
+    if (at == silent.end() || series->samples.last_ms() >= now_ms) return;
+    markers.push_back({info.id, stale_marker(info.kind, now_ms, series->samples.last_start_ms())});
+  });
+  if (markers.empty()) return {};
+  auto bytes = encode_record(markers);
+  const std::size_t size = bytes.size();
+  WriteSet writes;
+  writes.put(Family::log, number_key(next_record_), std::move(bytes));
+  TRY(database_->write(writes));
+  std::unique_lock state(state_mutex_);
+  log_records_.emplace_back(next_record_++, now_ms);
+  log_bytes_ += size;
+  for (const auto& [series, sample] : markers) (void)head_.upsert(series, sample);
+  return {};
 }
 
 // Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a chunk

@@ -309,6 +309,58 @@ TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
   EXPECT_NE(opened.error().message.find("cannot be made"), std::string::npos) << opened.error().message;
 }
 
+TEST_F(StoreTest, TwoSendersOfOneSeriesAreNamed) {
+  const auto send = [&](std::int64_t start, std::int64_t time, double value) { return append(batch({point(counter, start, time, value)})).reason; };
+  EXPECT_EQ(send(kNow - 9000, kNow, 5), "");
+  EXPECT_EQ(send(kNow - 500, kNow + 1000, 1), "") << "started again";
+  EXPECT_EQ(send(kNow - 9000, kNow + 500, 6), "") << "overtaken";
+  const auto told = send(kNow - 9000, kNow + 2000, 7);
+  EXPECT_NE(told.find("two senders write the series jobs_total{"), std::string::npos) << told;
+  EXPECT_NE(told.find("service.instance.id"), std::string::npos) << told;
+  EXPECT_EQ(send(kNow - 500, kNow + 3000, 2), "");
+  EXPECT_EQ(send(kNow - 9000, kNow + 4000, 8), "") << "once in a while is enough";
+  clock.advance_ms(10 * kMinute);
+  EXPECT_EQ(send(kNow - 500, kNow + 5000, 3), "");
+  EXPECT_NE(send(kNow - 9000, kNow + 6000, 9), "");
+  EXPECT_NE(metrics.render().find("coalmine_store_two_senders_total 2"), std::string::npos);
+}
+
+TEST_F(StoreTest, AnInstanceThatFallsSilentHasEnded) {
+  const auto other = resource("shop", "stable", "1", "i2");
+  const auto living = series(other, "jobs", "jobs_total", MetricKind::counter);
+  const auto histogram = series(app, "h", "h", MetricKind::histogram);
+  const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
+  for (int i = 0; i < 3; ++i) {
+    append(batch({point(counter, kNow - 1000, clock.wall_ms(), i), point(histogram, kNow - 1000, clock.wall_ms(), classic(bounds, {1, 2, 3}))}));
+    append(batch({point(living, kNow - 1000, clock.wall_ms(), i)}));
+    clock.advance_ms(30'000);
+  }
+  append(batch({point(living, kNow - 1000, kNow + 90'000, 3)}));
+  clock.advance_ms(60'000);
+  ASSERT_TRUE(store->maintain()); // 90 s after the last export: not yet more than three intervals
+  const auto markers = [&](std::string_view name) {
+    std::size_t n = 0;
+    for (const auto& s : select(*store, name)) {
+      n += static_cast<std::size_t>(std::ranges::count_if(s.floats, [](const auto& f) { return is_stale(f.value); }));
+      n += static_cast<std::size_t>(std::ranges::count_if(s.classic, [](const auto& c) { return c.stale; }));
+    }
+    return n;
+  };
+  EXPECT_EQ(markers("jobs_total"), 0u);
+  append(batch({point(living, kNow - 1000, kNow + 120'000, 4)}));
+  clock.advance_ms(1000);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(store->maintain());
+    EXPECT_EQ(markers("jobs_total"), 1u) << "of the one that is silent, once";
+    EXPECT_EQ(markers("h"), 1u);
+    reopen();
+  }
+  append(batch({point(counter, kNow - 1000, clock.wall_ms() + 1, 9)})); // it was only away
+  clock.advance_ms(1000);
+  ASSERT_TRUE(store->maintain());
+  EXPECT_EQ(markers("jobs_total"), 1u);
+}
+
 TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   options.snapshot_bytes = 0;
   reopen();
