@@ -34,12 +34,12 @@ function makeCounts(groups) {
     }
   } };
 }
-const identity = (i) => ({ 'service.name': 'checkout-service', 'service.version': i % 10 ? '2.3.0' : '2.4.0', 'deployment.track': i % 10 ? 'stable' : 'canary',
+const identity = (i, services = 1) => ({ 'service.name': services > 1 ? `service-${i % services}` : 'checkout-service', 'service.version': i % 10 ? '2.3.0' : '2.4.0', 'deployment.track': i % 10 ? 'stable' : 'canary',
   'deployment.environment': 'production', 'service.instance.id': `checkout-${i}` });
 
 // OTLP payloads, one an instance, made once and patched for every export: all that changes has a fixed size.
 class OtlpFeed {
-  constructor(instances, routes) {
+  constructor(instances, routes, services) {
     const marks = { start: 0xa5a5a5a5a5a5a5a5n, time: 0xb6b6b6b6b6b6b6b6n, value: 0xc7c7c7c7c7c7c7c7n };
     const filled = (n) => Buffer.alloc(8 * n, 0xc7);
     const raw = (field) => fixed64(field, marks.value);
@@ -51,7 +51,7 @@ class OtlpFeed {
       const packedBounds = Buffer.concat(bounds.map((b) => double(1, b).subarray(1)));
       const histogram = message(2, text(1, 'http_server_request_duration'), message(9, ...Array.from({ length: routes }, (_unused, r) =>
         message(1, ...times, raw(4), raw(5), bytes(6, filled(bounds.length + 1)), bytes(7, packedBounds), attribute(9, 'http.route', `/api/v1/route-${r}`))), uint(2, 2)));
-      const body = message(1, message(1, ...Object.entries(identity(i)).map(([k, v]) => attribute(1, k, v))),
+      const body = message(1, message(1, ...Object.entries(identity(i, services)).map(([k, v]) => attribute(1, k, v))),
         message(2, message(1, text(1, 'bench')), sum('http_server_request_total'), sum('http_server_request_errors_total'), histogram));
       const find = (byte) => {
         const at = [];
@@ -176,14 +176,14 @@ const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
 const table = (...head) => { row(...head); row(...head.map(() => '---')); };
 const thousands = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(2)} M` : `${(n / 1e3).toFixed(0)} k`);
 
-async function one(t, name, instances, routes, exports_) {
+async function one(t, name, instances, routes, exports_, services = 1) {
   const dir = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-bench-')), 'data');
   fs.mkdirSync(dir);
   t.after(() => fs.rmSync(path.dirname(dir), { recursive: true, force: true }));
   const system = systems[name];
   const server = await system.begin(t, dir);
   const idle = rss(server.pid);
-  const feed = new system.feed(instances, routes);
+  const feed = new system.feed(instances, routes, services);
   const counts = makeCounts(instances * routes);
   // Old enough to be put into chunks at once, young enough to be taken.
   const begin = Date.now() - 59 * 60_000;
@@ -220,12 +220,14 @@ export async function store(scoped) {
     const r = await scoped((t) => one(t, name, instances, routes, exports_));
     row(name + (name === 'coalmine' ? ` (${thousands(r.points)} points)` : ''), thousands(r.perCpu), r.memory.toFixed(0), r.stopped.toFixed(2), r.kept.toFixed(2), r.ready.toFixed(0));
   }
-  console.log('\nCost per point as the number of series grows (coalmine, 4 exports):\n');
-  table('presented series', 'presented samples per CPU second', 'memory, bytes per presented series');
-  for (const n of [5, 50, 500]) {
-    const r = await scoped((t) => one(t, 'coalmine', n, 20, n > 100 ? 12 : 40));
-    row(thousands(n * 20 * perGroup), thousands(r.perCpu), r.memory.toFixed(0));
-  }
+  console.log('\nThe cost of a sample as series and services become more (coalmine):\n');
+  table('presented series', 'services', 'presented samples per CPU second', 'memory, bytes per presented series');
+  const curve = async (n, each, exports_, services) => {
+    const r = await scoped((t) => one(t, 'coalmine', n, each, exports_, services));
+    row(thousands(n * each * perGroup), services, thousands(r.perCpu), r.memory.toFixed(0));
+  };
+  for (const n of [2, 20, 200, 2083]) await curve(n, 20, Math.max(4, Math.min(400, 20_000 / n)) | 0, 1);
+  for (const services of [1, 10, 100, 1000]) await curve(1000, 5, 10, services);
   await spanTable(scoped);
 }
 
