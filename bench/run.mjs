@@ -9,8 +9,9 @@ import os from 'node:os';
 import path from 'node:path';
 import zlib from 'node:zlib';
 import grpc from '@grpc/grpc-js';
-import { Coalmine, freePorts, seedPanels, start, until } from '../tests/e2e/harness.mjs';
+import { Coalmine, freePorts, start, until } from '../tests/e2e/harness.mjs';
 import { metrics, spans } from '../tests/e2e/otlp.mjs';
+import { query } from './query.mjs';
 import { store } from './store.mjs';
 
 const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
@@ -91,45 +92,6 @@ async function ingest() {
   }
 }
 
-async function query() {
-  console.log('\n## The seed\'s panel queries, 1,000 series x 1 h at 15 s (20 instances x 5 routes; request, error and histogram series)\n');
-  await scoped(async (t) => {
-    const coalmine = await Coalmine.start(t);
-    const end = Date.now();
-    const begin = end - 3_590_000; // just inside what is accepted late
-    for (let i = 0; i <= 239; i += 1) {
-      for (let instance = 0; instance < 20; instance += 1) {
-        await post(coalmine.http, '/v1/metrics', metrics(instance < 2 ? 'canary' : 'stable', instance, 5, (i + 1) * 100, begin + i * 15_000, begin - 1000), false);
-      }
-    }
-    const series = await coalmine.number('count({service_name="checkout-service", __name__=~"http_server_request_(total|errors_total|duration_bucket)"})');
-    console.log(`${series} series presented\n`);
-    table('query', 'instant, CPU ms', 'instant, ms', 'range 1 h step 15 s, CPU ms', 'range, ms');
-    const panels = seedPanels();
-    const queries = [['error rate', panels[0].queries[0]], ['p99', panels[1].queries[0]], ['traffic split', panels[2].queries[0]]];
-    for (const [name, text] of queries) {
-      const cells = [];
-      for (const [where, form, runs] of [['query', { query: text }, 50],
-        ['query_range', { query: text, start: begin / 1000, end: end / 1000, step: 15 }, 10]]) {
-        const ask = async () => {
-          const answer = await (await fetch(`${coalmine.url}/api/v1/${where}`, { method: 'POST', body: new URLSearchParams(form) })).json();
-          if (answer.status !== 'success' || answer.data.result.length === 0) throw new Error(`${name}: ${JSON.stringify(answer).slice(0, 200)}`);
-        };
-        await ask();
-        const times = [];
-        const cpu = cpuSeconds(coalmine.child.pid);
-        for (let i = 0; i < runs; i += 1) {
-          const t0 = performance.now();
-          await ask();
-          times.push(performance.now() - t0);
-        }
-        cells.push(((cpuSeconds(coalmine.child.pid) - cpu) * 1000 / runs).toFixed(1), median(times).toFixed(1));
-      }
-      row(name, ...cells);
-    }
-  });
-}
-
 const admin = (socket, line) => new Promise((resolve, reject) => {
   const client = net.connect(socket, () => client.write(`${line}\n`));
   let text = '';
@@ -182,7 +144,7 @@ async function delay() {
   }
 }
 
-const all = { ingest, query, delay, store: () => store(scoped) };
+const all = { ingest, query: () => query(scoped), delay, store: () => store(scoped) };
 const chosen = process.argv.slice(2);
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);

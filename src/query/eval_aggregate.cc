@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <unordered_map>
 
+#include "query/column_sums.h"
 #include "query/go_text.h"
 #include "query/label_hash.h"
 
@@ -20,6 +22,12 @@ std::string ignored_histogram(Tok op) { return fmt::format("ignored histogram in
 
 Eval<EvalMatrix> AggregateEvaluator::run() {
   if (is(Tok::count_values)) return count_values();
+  if (const auto planned = eval_.planned_.find(&node_); planned != eval_.planned_.end()) {
+    TRY_EVAL(std::optional<EvalMatrix> sums, ColumnSums(eval_, node_, frame_, *planned->second.source).run(planned->second.max_samples));
+    if (sums) return std::move(*sums);
+    TRY_EVAL([[maybe_unused]] bool fetched, eval_.fetch_planned(node_));
+    eval_.planned_.erase(planned);
+  }
   std::vector<double> params(frame_.steps(), 0.0);
   if (node_.param) {
     TRY_EVAL(const EvalMatrix column, eval_.eval(unwrap_parens(*node_.param), frame_));

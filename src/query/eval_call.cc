@@ -96,7 +96,7 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
     TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, range_arg, selector));
     if (series.points() == 0) continue;
     TRY_EVAL([[maybe_unused]] bool fits, eval_.charge(series.points()));
-    if (!series.floats.empty()) note_non_counter(source, place(range_arg, subquery != nullptr));
+    if (!series.floats.empty()) note_non_counter(eval_.notes_, node_.function->name, source.labels->metric_name(), place(range_arg, subquery != nullptr));
     out.push_back(std::move(series));
   }
   if (is("absent_over_time")) return absent_over_time(std::move(out), range_arg);
@@ -107,12 +107,11 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
 // Where annotations point: the first argument. The reference forgets the place of a subquery and points at the start of the text.
 std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const { return subquery && range_arg == 0 ? 0 : arg(0).range.start; }
 
-void CallEvaluator::note_non_counter(const EvalSeries& source, std::size_t pos) {
-  if (!is("rate") && !is("increase")) return;
-  const std::string_view name = source.labels->metric_name();
+void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric, std::size_t pos) {
+  if (function != "rate" && function != "increase") return;
   constexpr std::array<std::string_view, 4> kCounters = {"_total", "_sum", "_count", "_bucket"};
-  if (name.empty() || std::ranges::any_of(kCounters, [&](std::string_view suffix) { return name.ends_with(suffix); })) return;
-  eval_.notes_.info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " + go_quote(name), pos);
+  if (metric.empty() || std::ranges::any_of(kCounters, [&](std::string_view suffix) { return metric.ends_with(suffix); })) return;
+  notes.info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " + go_quote(metric), pos);
 }
 
 Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,

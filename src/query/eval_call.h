@@ -36,7 +36,6 @@ class CallEvaluator {
   Eval<EvalSeries> range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
                                 const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector);
   std::size_t place(std::size_t range_arg, bool subquery) const;
-  void note_non_counter(const EvalSeries& source, std::size_t pos);
   Eval<EvalMatrix> absent_over_time(EvalMatrix present, std::size_t range_arg);
 
   // Functions of one value.
@@ -59,6 +58,8 @@ class CallEvaluator {
   const Frame& frame_;
 };
 
+// rate and increase of what is not called like a counter are told.
+void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric, std::size_t pos);
 
 // Histograms that came out of a subquery: whether one follows another without a reset is no longer known.
 void forget_reset_hints(EvalMatrix& matrix);

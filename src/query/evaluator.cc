@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "query/column_sums.h"
 #include "query/eval_aggregate.h"
 #include "query/eval_binary.h"
 #include "query/eval_call.h"
@@ -104,35 +105,68 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
     return fetch(*subquery->inner, first, reference(subquery->shift, to));
   }
   if (const auto* call = as<CallExpr>(&expr); call != nullptr && call->function->name == "info") return fetch(*call->args[0], from, to);
+  if (const auto* aggregate = as<AggregateExpr>(&expr)) {
+    TRY_EVAL(const bool planned, plan_columns(*aggregate, from, to));
+    if (planned) return true;
+  }
   for (ExprPtr* child : child_slots(const_cast<Expr&>(expr))) { // only read here
     TRY_EVAL([[maybe_unused]] bool done, fetch(**child, from, to));
   }
   return true;
 }
 
-Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
+Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
   Selection selection;
   selection.matchers = for_storage(node.matchers);
   const std::int64_t before = matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);
+  selection.max_samples = options_.max_samples;
+  selection.give_up = [this] { return !check_deadline(); };
+  return selection;
+}
+
+Eval<bool> Evaluator::plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to) {
+  if (!options_.column_plans || options_.delayed_name_removal || options_.use_start_timestamps) return false;
+  const MatrixSelector* range = ColumnSums::range_of(node);
+  if (range == nullptr) return false;
+  const Selection selection = selection_of(*range->selector, from, to, range->range_ms, true);
+  auto source = data_.columns(selection);
+  if (!source) return std::unexpected(select_error(source.error(), false));
+  if (*source == nullptr) return false;
+  planned_[&node] = {std::move(*source), selection.max_samples, from, to};
+  return true;
+}
+
+Eval<bool> Evaluator::fetch_planned(const AggregateExpr& node) {
+  const Planned& planned = planned_.at(&node);
+  return fetch(*node.inner, planned.from, planned.to);
+}
+
+QueryError Evaluator::select_error(const Error& error, bool by_memory) {
+  switch (error.code) {
+    case ErrorCode::resource_exhausted: {
+      if (!by_memory) return execution_error(std::string(kTooMany)).error();
+      fetched_bytes_ = options_.max_bytes + 1;
+      return within_memory().error();
+    }
+    case ErrorCode::unavailable: return {QueryError::Kind::unavailable, error.message, {}};
+    case ErrorCode::deadline_exceeded: {
+      const auto in_time = check_deadline(); // given up on our word, or the place that answers ran out of time
+      return in_time ? QueryError{QueryError::Kind::timeout, error.message, {}} : in_time.error();
+    }
+    default: return execution_error("expanding series: " + error.message).error();
+  }
+}
+
+Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
+  Selection selection = selection_of(node, from, to, range_ms, matrix);
   // What is beyond the memory of the query is not even fetched.
   const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
   const bool by_memory = room / sizeof(Sample) < options_.max_samples;
-  selection.max_samples = by_memory ? room / sizeof(Sample) : options_.max_samples;
+  if (by_memory) selection.max_samples = room / sizeof(Sample);
   auto found = data_.select(selection);
-  if (!found) {
-    const Error& error = found.error();
-    switch (error.code) {
-      case ErrorCode::resource_exhausted:
-        if (!by_memory) return execution_error(std::string(kTooMany));
-        fetched_bytes_ = options_.max_bytes + 1;
-        return within_memory();
-      case ErrorCode::unavailable: return std::unexpected(QueryError{QueryError::Kind::unavailable, error.message, {}});
-      case ErrorCode::deadline_exceeded: return std::unexpected(QueryError{QueryError::Kind::timeout, error.message, {}});
-      default: return execution_error("expanding series: " + error.message);
-    }
-  }
+  if (!found) return std::unexpected(select_error(found.error(), by_memory));
   EvalMatrix series;
   series.reserve(found->size());
   for (Series& one : *found) {

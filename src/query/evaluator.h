@@ -31,9 +31,17 @@ class Evaluator {
   friend class AggregateEvaluator;
   friend class HistogramFunctions;
   friend class InfoEvaluator;
+  friend class ColumnSums;
 
   Eval<bool> fetch(const Expr& expr, std::int64_t from, std::int64_t to);
   Eval<bool> fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+
+  Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+  // Whether the sum will be computed on columns; then its selector is not fetched.
+  Eval<bool> plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to);
+  // Instead of the plan that did not work out.
+  Eval<bool> fetch_planned(const AggregateExpr& node);
+  QueryError select_error(const Error& error, bool by_memory);
 
   Eval<EvalMatrix> eval(const Expr& expr, const Frame& frame);
   Eval<EvalMatrix> eval_node(const Expr& expr, const Frame& frame);
@@ -87,6 +95,13 @@ class Evaluator {
   const Clock& clock_;
   Annotations notes_;
   std::unordered_map<const VectorSelector*, EvalMatrix> fetched_;
+  struct Planned {
+    std::unique_ptr<ColumnSource> source;
+    std::size_t max_samples = 0; // that may be read
+    std::int64_t from = 0;       // the steps at which it is evaluated
+    std::int64_t to = 0;
+  };
+  std::unordered_map<const AggregateExpr*, Planned> planned_;
   std::size_t samples_ = 0;
   std::size_t fetched_series_ = 0;
   std::size_t fetched_bytes_ = 0;

@@ -4,11 +4,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "store/sample_columns.h"
 #include "telemetry/labels.h"
 
 namespace coalmine::query {
@@ -53,6 +56,25 @@ struct Selection {
   std::int64_t from_ms = 0;      // inclusive
   std::int64_t to_ms = 0;        // inclusive
   std::size_t max_samples = 50'000'000;
+  // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be empty.
+  std::function<bool()> give_up;
+};
+
+// What a selection by one name finds, to be read as columns of numbers instead of as series. All are floats of that name, or all are
+// the same part of histograms: a column of buckets is one series then, with the label le.
+class ColumnSource {
+ public:
+  virtual ~ColumnSource() = default;
+  // False ends the reading.
+  using Visit = std::function<bool(std::size_t series, const store::SampleColumns& columns)>;
+
+  // In the order of select(); __name__ may be another here, le of buckets is missing.
+  virtual const std::vector<std::shared_ptr<const Labels>>& series() const = 0;
+  virtual bool buckets() const = 0;
+  // Whether the selection takes the column with this le.
+  virtual bool accepts_bound(std::string_view le) const = 0;
+  // Visits these series in this order, all of them.
+  virtual Status read(std::span<const std::size_t> order, const Visit& visit) const = 0;
 };
 
 // Thread-safe.
@@ -60,6 +82,8 @@ class Queryable {
  public:
   virtual ~Queryable() = default;
   virtual Result<std::vector<Series>> select(const Selection& selection) const = 0;
+  // Null where select() has to do: what is found is of several kinds, or cannot be read that way.
+  virtual Result<std::unique_ptr<ColumnSource>> columns(const Selection&) const { return std::unique_ptr<ColumnSource>(); }
   virtual Result<std::vector<Labels>> series(const Selection& selection) const = 0;
   virtual Result<std::vector<std::string>> label_names(const Selection& selection) const = 0;
   virtual Result<std::vector<std::string>> label_values(std::string_view label, const Selection& selection) const = 0;

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <map>
+#include <optional>
 #include <set>
+#include <unordered_set>
 
 #include "query/eval_types.h"
 #include "query/go_text.h"
@@ -127,6 +129,43 @@ class ClassicView {
   std::map<Labels, std::unique_ptr<Series>> columns_;
 };
 
+// Histograms or floats of a store, by id.
+class StoreColumns final : public ColumnSource {
+ public:
+  StoreColumns(const store::Store& store, store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
+      : store_(store), request_(request), buckets_(buckets), matcher_(std::move(matcher)) {}
+
+  void add(const store::FoundSeries& found) {
+    labels_.push_back(found.labels);
+    ids_.push_back(found.id);
+  }
+  const std::vector<std::shared_ptr<const Labels>>& series() const override { return labels_; }
+  bool buckets() const override { return buckets_; }
+  bool accepts_bound(std::string_view le) const override { return matcher_.accepts(kBucketLabel, le); }
+  Status read(std::span<const std::size_t> order, const Visit& visit) const override {
+    std::vector<SeriesId> ids;
+    ids.reserve(order.size());
+    for (const std::size_t i : order) ids.push_back(ids_[i]);
+    return store_.read_columns(ids, request_, [&](std::size_t place, const store::SampleColumns& columns) { return visit(order[place], columns); });
+  }
+
+ private:
+  const store::Store& store_;
+  const store::ColumnRequest request_;
+  const bool buckets_;
+  const SeriesMatcher matcher_;
+  std::vector<std::shared_ptr<const Labels>> labels_;
+  std::vector<SeriesId> ids_;
+};
+
+// Series that differ only in kind or source have the same labels.
+bool distinct(const std::vector<store::FoundSeries>& found) {
+  const auto one_sort = [&](const store::FoundSeries& f) { return f.kind == found[0].kind && f.source == found[0].source; };
+  if (std::ranges::all_of(found, one_sort)) return true;
+  std::unordered_set<Labels, LabelsHash> seen;
+  return std::ranges::all_of(found, [&](const store::FoundSeries& f) { return seen.insert(*f.labels).second; });
+}
+
 class StoreQueryable final : public Queryable {
  public:
   explicit StoreQueryable(const store::Store& store) : store_(store) {}
@@ -135,10 +174,14 @@ class StoreQueryable final : public Queryable {
     const SeriesMatcher matcher(selection.matchers);
     std::vector<Series> out;
     std::size_t samples = 0;
+    std::size_t visited = 0;
     TRY_ASSIGN(const std::set<std::string> names, base_names(selection, matcher));
     for (const std::string& name : names) {
       TRY_ASSIGN(std::vector<SeriesData> found, store_.select(request(selection, &name, true)));
       for (const SeriesData& data : found) {
+        if (++visited % 64 == 0 && selection.give_up && selection.give_up()) {
+          return fail(ErrorCode::deadline_exceeded, "given up while series were read");
+        }
         const std::size_t before = out.size();
         append(data, matcher, out);
         for (std::size_t i = before; i < out.size(); ++i) samples += out[i].floats.size() + out[i].histograms.size();
@@ -148,6 +191,36 @@ class StoreQueryable final : public Queryable {
       }
     }
     std::erase_if(out, [](const Series& s) { return s.floats.empty() && s.histograms.empty(); });
+    return out;
+  }
+
+  Result<std::unique_ptr<ColumnSource>> columns(const Selection& selection) const override {
+    const auto names = std::ranges::count_if(selection.matchers, is_name);
+    const auto name = std::ranges::find_if(selection.matchers, is_name);
+    if (names != 1 || name->op != Matcher::Op::equal) return nullptr;
+    SeriesMatcher matcher(selection.matchers);
+    std::vector<store::FoundSeries> found;
+    std::optional<ViewName> view;
+    TRY_ASSIGN(const std::set<std::string> bases, base_names(selection, matcher));
+    for (const std::string& base : bases) {
+      TRY_ASSIGN(std::vector<store::FoundSeries> some, store_.find(request(selection, &base, true)));
+      if (base == name->value) {
+        std::erase_if(some, [&](const store::FoundSeries& f) { return f.kind == MetricKind::histogram || !matcher.matches(*f.labels); });
+      } else {
+        std::erase_if(some, [](const store::FoundSeries& f) { return f.kind != MetricKind::histogram; });
+        if (some.empty()) continue;
+        view = *std::ranges::find_if(kViews, [&](const ViewName& v) { return name->value == base + std::string(v.suffix); });
+      }
+      if (!some.empty() && !found.empty()) return nullptr; // x_bucket of histograms and beside them as sent
+      if (found.empty()) found = std::move(some);
+    }
+    const bool buckets = view && view->view == View::bucket;
+    if (view && !buckets && std::ranges::any_of(selection.matchers, is_le)) return nullptr;
+    const auto odd = [&](const store::FoundSeries& f) { return f.kind == MetricKind::exponential || (view && f.labels->has(kBucketLabel)); };
+    if (std::ranges::any_of(found, odd) || !distinct(found)) return nullptr;
+    const auto part = buckets ? store::HistogramPart::buckets : view && view->view == View::sum ? store::HistogramPart::sum : store::HistogramPart::count;
+    auto out = std::make_unique<StoreColumns>(store_, store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
+    for (const store::FoundSeries& f : found) out->add(f);
     return out;
   }
 
@@ -185,6 +258,7 @@ class StoreQueryable final : public Queryable {
     out.to_ms = selection.to_ms;
     out.with_samples = samples;
     out.max_samples = selection.max_samples;
+    out.give_up = selection.give_up;
     return out;
   }
 

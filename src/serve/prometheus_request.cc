@@ -99,6 +99,7 @@ Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int6
     if (!back) return std::unexpected("error parsing lookback delta duration: " + back.error().message);
     if (*back > 0) out.lookback_ms = std::min(*back, kFarthestMs);
   }
+  out.column_plans = parameters.get("column_plans") != "off";
   out.deadline_steady_ms = clock.steady_ms() + timeout_ms;
   return out;
 }

@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <numeric>
+#include <optional>
 #include <span>
 
 #include "base/bytes.h"
@@ -379,6 +381,20 @@ void decode_into(ByteReader& r, std::vector<S>& samples, std::uint64_t count, Bo
   if (r.ok()) read_body(r, samples, body);
 }
 
+// Of a chunk that is whole: its kind and number of samples; the reader stands behind them.
+std::optional<Body> open_chunk(std::string_view bytes, ByteReader& r, std::uint64_t& count) {
+  if (bytes.size() < sizeof(std::uint32_t)) return std::nullopt;
+  const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
+  const auto sum = ByteReader(bytes.substr(content.size())).u32();
+  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return std::nullopt;
+  r = ByteReader(content);
+  if (r.u8() != kVersion) return std::nullopt;
+  const auto kind = r.u8();
+  count = r.varint();
+  if (kind > 3 || count == 0 || count > kMaxChunkSamples) return std::nullopt;
+  return static_cast<Body>(kind);
+}
+
 std::unexpected<Error> damaged() { return fail(ErrorCode::data_loss, "a chunk of samples is damaged"); }
 
 } // namespace
@@ -392,17 +408,12 @@ std::vector<EncodedChunk> encode_chunks(const SampleRun& run) {
 }
 
 Result<SampleRun> decode_chunk(std::string_view bytes) {
-  if (bytes.size() < sizeof(std::uint32_t)) return damaged();
-  const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
-  const auto sum = ByteReader(bytes.substr(content.size())).u32();
-  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return damaged();
-  ByteReader r(content);
-  if (r.u8() != kVersion) return damaged();
-  const auto kind = r.u8();
-  const auto count = r.varint();
-  if (kind > 3 || count == 0 || count > kMaxChunkSamples) return damaged();
+  ByteReader r("");
+  std::uint64_t count = 0;
+  const auto kind = open_chunk(bytes, r, count);
+  if (!kind) return damaged();
   SampleRun out;
-  const auto body = static_cast<Body>(kind);
+  const auto body = *kind;
   switch (body) {
     case Body::integers:
     case Body::doubles: decode_into(r, out.floats, count, body); break;
@@ -411,6 +422,130 @@ Result<SampleRun> decode_chunk(std::string_view bytes) {
   }
   if (!r.ok() || !r.done()) return damaged();
   return out;
+}
+
+Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) {
+  ByteReader r("");
+  std::uint64_t count = 0;
+  const auto kind = open_chunk(bytes, r, count);
+  if (!kind) return damaged();
+  if (*kind == Body::exponential) {
+    out.uniform = false;
+    return {};
+  }
+  from_ms_ = from_ms;
+  to_ms_ = to_ms;
+  times_.resize(static_cast<std::size_t>(count));
+  column_.resize(times_.size());
+  read_times(r);
+  const std::size_t rows = out.times.size();
+  if (r.ok() && *kind == Body::classic) read_classic(r, out, part);
+  if (r.ok() && *kind != Body::classic) read_floats(r, *kind == Body::integers, out);
+  if (r.ok()) return {};
+  out.times.resize(rows);
+  out.values.resize(rows * out.width);
+  return damaged();
+}
+
+void ChunkColumns::read_times(ByteReader& r) {
+  std::int64_t time = r.zigzag();
+  times_.front() = time;
+  if (times_.size() > 1) {
+    std::int64_t step = r.zigzag();
+    const auto changes = std::span(column_).first(times_.size() - 2);
+    read_column(r, changes);
+    for (std::size_t i = 1; i < times_.size(); ++i) {
+      if (i > 1) step = plus(step, changes[i - 2]);
+      time = plus(time, step);
+      times_[i] = time;
+      if (time <= times_[i - 1]) return break_reader(r);
+    }
+  }
+  for (std::uint64_t i = 0; i < times_.size() && r.ok();) { // start times are not asked for
+    const auto run = r.varint();
+    (void)r.zigzag();
+    if (run == 0 || run > times_.size() - i) return break_reader(r);
+    i += run;
+  }
+  wanted_.clear();
+  for (std::size_t i = 0; i < times_.size(); ++i) {
+    if (times_[i] >= from_ms_ && times_[i] <= to_ms_) wanted_.push_back(static_cast<std::uint32_t>(i));
+  }
+}
+
+void ChunkColumns::read_floats(ByteReader& r, bool integers, SampleColumns& out) {
+  if (integers) {
+    read_numbers(r, column_);
+    for (const auto i : wanted_) out.add(times_[i], static_cast<double>(column_[i]));
+    return;
+  }
+  XorReader values;
+  for (const auto time_ms : times_) {
+    const double value = values.read(r);
+    if (time_ms >= from_ms_ && time_ms <= to_ms_) out.add(time_ms, value);
+  }
+}
+
+void ChunkColumns::skip_stale(ByteReader& r) {
+  const auto count = r.varint();
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    const auto at = r.varint();
+    if (at >= times_.size()) return break_reader(r);
+    std::erase(wanted_, static_cast<std::uint32_t>(at));
+  }
+}
+
+void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart part) {
+  const auto size = r.varint();
+  if (size > r.remaining() / sizeof(double)) return break_reader(r);
+  const auto packed = r.raw(static_cast<std::size_t>(size) * sizeof(double));
+  // The same bounds as before nearly always: no new list is made for them.
+  const bool known = out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
+  if (part == HistogramPart::buckets && !known) {
+    std::vector<double> list(static_cast<std::size_t>(size));
+    std::memcpy(list.data(), packed.data(), packed.size());
+    out.set_bounds(std::make_shared<const std::vector<double>>(std::move(list)));
+  }
+  skip_stale(r);
+  if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
+  if (!out.uniform) return;
+  const std::size_t before = out.times.size();
+  for (const auto i : wanted_) out.times.push_back(times_[i]);
+  out.values.resize(out.times.size() * out.width);
+  double* const rows = out.values.data() + before * out.width;
+  below_.assign(times_.size(), 0);
+  for (std::size_t bucket = 0; bucket <= size; ++bucket) {
+    read_numbers(r, column_);
+    for (std::size_t i = 0; i < below_.size(); ++i) below_[i] = plus(below_[i], column_[i]);
+    if (part != HistogramPart::buckets || bucket == size) continue;
+    double* at = rows + bucket;
+    for (const auto i : wanted_) {
+      *at = static_cast<double>(static_cast<std::uint64_t>(below_[i]));
+      at += out.width;
+    }
+  }
+  read_numbers(r, column_);
+  if (part != HistogramPart::sum) {
+    double* at = rows + out.width - 1;
+    for (const auto i : wanted_) {
+      *at = static_cast<double>(static_cast<std::uint64_t>(plus(below_[i], column_[i])));
+      at += out.width;
+    }
+    return;
+  }
+  const auto whole = r.u8();
+  if (whole > 1) return break_reader(r);
+  if (whole == 1) read_numbers(r, column_);
+  XorReader sums;
+  double* at = rows;
+  std::size_t next = 0;
+  for (std::size_t i = 0; i < times_.size(); ++i) {
+    const double sum = whole == 1 ? static_cast<double>(column_[i]) : sums.read(r);
+    if (next < wanted_.size() && wanted_[next] == i) {
+      *at++ = sum;
+      ++next;
+    }
+  }
 }
 
 } // namespace coalmine::store

@@ -7,7 +7,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/bytes.h"
 #include "base/result.h"
+#include "store/sample_columns.h"
 #include "store/samples.h"
 
 namespace coalmine::store {
@@ -41,5 +43,26 @@ struct EncodedChunk {
 std::vector<EncodedChunk> encode_chunks(const SampleRun& run);
 // data_loss: damaged.
 Result<SampleRun> decode_chunk(std::string_view bytes);
+
+// The same as columns: what lies in the range (both inclusive), behind what is there already. Its buffers are kept from chunk to
+// chunk. Not synchronised.
+class ChunkColumns {
+ public:
+  // data_loss: damaged, nothing was added.
+  Status append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part);
+
+ private:
+  void read_times(ByteReader& r);
+  void read_floats(ByteReader& r, bool integers, SampleColumns& out);
+  void read_classic(ByteReader& r, SampleColumns& out, HistogramPart part);
+  void skip_stale(ByteReader& r);
+  // Of the rows that are wanted: their places, and one number of each.
+  std::vector<std::uint32_t> wanted_;
+  std::vector<std::int64_t> times_;
+  std::vector<std::int64_t> column_;
+  std::vector<std::int64_t> below_;
+  std::int64_t from_ms_ = 0;
+  std::int64_t to_ms_ = 0;
+};
 
 } // namespace coalmine::store

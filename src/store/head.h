@@ -19,6 +19,7 @@ struct ChunkRef {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
   std::uint64_t number = 0;
+  bool overlaps(std::int64_t from_ms, std::int64_t to_ms) const { return max_ms >= from_ms && min_ms <= to_ms; }
 };
 
 // Chunks are kept and dropped by blocks of this length, the block of their newest sample.

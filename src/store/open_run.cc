@@ -82,26 +82,43 @@ void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& 
   }
 }
 
-void read_counts(ByteReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
+// Adds the increase of each bucket, and tells that of all.
+std::uint64_t read_counts(ByteReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
   const std::size_t n = counts.size();
+  std::uint64_t all = 0;
   switch (kind) {
-    case Counts::same: return;
+    case Counts::same: break;
     case Counts::nibbles: {
       const auto packed = r.raw((n + 1) / 2);
-      for (std::size_t i = 0; i < n && i / 2 < packed.size(); ++i) {
-        counts[i] += (static_cast<std::uint8_t>(packed[i / 2]) >> (i % 2 * 4)) & 15u;
+      const auto add = [&](std::size_t i, unsigned more) {
+        counts[i] += more;
+        all += more;
+      };
+      for (std::size_t i = 0; i < packed.size(); ++i) {
+        const auto two = static_cast<std::uint8_t>(packed[i]);
+        add(2 * i, two & 15u);
+        if (2 * i + 1 < n) add(2 * i + 1, two >> 4u);
       }
-      return;
+      break;
     }
     case Counts::octets: {
       const auto packed = r.raw(n);
-      for (std::size_t i = 0; i < packed.size(); ++i) counts[i] += static_cast<std::uint8_t>(packed[i]);
-      return;
+      for (std::size_t i = 0; i < packed.size(); ++i) {
+        const auto more = static_cast<std::uint8_t>(packed[i]);
+        counts[i] += more;
+        all += more;
+      }
+      break;
     }
     case Counts::zigzag:
-      for (auto& n_ : counts) n_ += static_cast<std::uint64_t>(r.zigzag());
-      return;
+      for (auto& count : counts) {
+        const auto more = static_cast<std::uint64_t>(r.zigzag());
+        count += more;
+        all += more;
+      }
+      break;
   }
+  return all;
 }
 
 template <typename State>
@@ -126,12 +143,7 @@ void read_row(ByteReader& r, State& state, bool classic) {
   if ((flags & kSameStart) == 0) state.start_ms = plus(state.start_ms, r.zigzag());
   state.time_ms = plus(state.time_ms, state.step);
   if (classic) {
-    std::uint64_t before = 0;
-    for (const auto n : state.counts) before += n;
-    read_counts(r, static_cast<Counts>(flags >> kCountsShift & 3u), state.counts);
-    std::uint64_t after = 0;
-    for (const auto n : state.counts) after += n;
-    state.count += after - before;
+    state.count += read_counts(r, static_cast<Counts>(flags >> kCountsShift & 3u), state.counts);
     if ((flags & kRest) != 0) state.count += static_cast<std::uint64_t>(r.zigzag());
     state.stale = (flags & kStale) != 0;
   }
@@ -293,6 +305,37 @@ SampleRun OpenRun::slice(std::int64_t from_ms, std::int64_t to_ms) const {
   }
   each(from_ms, to_ms, [&](const Frame& frame, const State& state) { emit(frame, state, out); });
   return out;
+}
+
+bool OpenRun::any(std::int64_t from_ms, std::int64_t to_ms) const {
+  if (from_ms > to_ms || empty()) return false;
+  if (exponential_) return count(from_ms, to_ms) > 0;
+  const auto within = [&](std::int64_t time_ms) { return time_ms >= from_ms && time_ms <= to_ms; };
+  const auto frame = std::ranges::lower_bound(frames_, from_ms, {}, &Frame::last_ms);
+  if (frame == frames_.end() || frame->first_ms > to_ms) return false;
+  return within(frame->first_ms) || within(frame->last_ms) || count(from_ms, to_ms) > 0;
+}
+
+void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const {
+  if (exponential_) {
+    out.uniform = out.uniform && !any(from_ms, to_ms);
+    return;
+  }
+  if (from_ms > to_ms || empty()) return;
+  if (!is_classic()) return each(from_ms, to_ms, [&](const Frame&, const State& state) { out.add(state.time_ms, state.value); });
+  const Frame* known = nullptr;
+  each(from_ms, to_ms, [&](const Frame& frame, const State& state) {
+    if (part == HistogramPart::buckets && known != &frame) {
+      known = &frame;
+      out.set_bounds(frame.bounds);
+    }
+    if (state.stale || !out.uniform) return;
+    switch (part) {
+      case HistogramPart::buckets: return out.add_buckets(state.time_ms, state.counts, state.count);
+      case HistogramPart::count: return out.add(state.time_ms, static_cast<double>(state.count));
+      case HistogramPart::sum: return out.add(state.time_ms, state.value);
+    }
+  });
 }
 
 bool OpenRun::contains(const Sample& sample) const {

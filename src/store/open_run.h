@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "store/sample_columns.h"
 #include "store/samples.h"
 
 namespace coalmine::store {
@@ -46,6 +47,10 @@ class OpenRun {
 
   std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
   SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
+  // The same as columns, behind what is there already.
+  void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const;
+  // Whether count() is more than zero, without looking into frames where that can be.
+  bool any(std::int64_t from_ms, std::int64_t to_ms) const;
   // The newest sample that is not a staleness marker.
   std::optional<Sample> last_value() const;
   void drop_before(std::int64_t time_ms);

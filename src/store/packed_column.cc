@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstring>
 #include <string>
 
 namespace coalmine::store {
@@ -15,6 +16,37 @@ constexpr std::uint8_t kPlain = 0x80; // in width: nothing is negative, so that 
 std::uint64_t zigzag(std::int64_t v) { return (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63); }
 std::int64_t unzigzag(std::uint64_t v) { return static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1); }
 std::size_t octets(std::size_t count, unsigned width) { return (count * width + 7) / 8; }
+
+// Each value lies in the eight octets from where it begins, unless it is wider than what is left of them.
+constexpr unsigned kNarrow = 57;
+
+void unpack(std::span<std::int64_t> out, std::string_view packed, unsigned width) {
+  std::array<char, kFrame * sizeof(std::uint64_t) + sizeof(std::uint64_t)> octets_and_more{};
+  std::memcpy(octets_and_more.data(), packed.data(), packed.size());
+  if (width <= kNarrow) {
+    const std::uint64_t mask = (std::uint64_t{1} << width) - 1;
+    std::size_t bit = 0;
+    for (auto& v : out) {
+      std::uint64_t word = 0;
+      std::memcpy(&word, octets_and_more.data() + bit / 8, sizeof(word));
+      v = static_cast<std::int64_t>(word >> (bit % 8) & mask);
+      bit += width;
+    }
+    return;
+  }
+  std::size_t bit = 0;
+  for (auto& v : out) {
+    std::uint64_t read = 0;
+    for (unsigned have = 0; have < width;) {
+      const auto room = static_cast<unsigned>(std::min<std::size_t>(8 - bit % 8, width - have));
+      const auto part = static_cast<std::uint64_t>(static_cast<std::uint8_t>(octets_and_more[bit / 8]) >> (bit % 8)) & ((1u << room) - 1);
+      read |= part << have;
+      bit += room;
+      have += room;
+    }
+    v = static_cast<std::int64_t>(read);
+  }
+}
 
 void break_reader(ByteReader& r) { (void)r.raw(r.remaining() + 1); }
 
@@ -61,17 +93,9 @@ void read_column(ByteReader& r, std::span<std::int64_t> values) {
     if (width > 64) return break_reader(r);
     const auto packed = r.raw(octets(frame.size(), width));
     if (!r.ok()) return;
-    std::size_t bit = 0;
-    for (auto& v : frame) {
-      std::uint64_t read = 0;
-      for (unsigned have = 0; have < width;) {
-        const auto room = static_cast<unsigned>(std::min<std::size_t>(8 - bit % 8, width - have));
-        const auto part = static_cast<std::uint64_t>(static_cast<std::uint8_t>(packed[bit / 8]) >> (bit % 8)) & ((1u << room) - 1);
-        read |= part << have;
-        bit += room;
-        have += room;
-      }
-      v = plain ? static_cast<std::int64_t>(read) : unzigzag(read);
+    unpack(frame, packed, width);
+    if (!plain) {
+      for (auto& v : frame) v = unzigzag(static_cast<std::uint64_t>(v));
     }
   }
 }

@@ -115,6 +115,7 @@ Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info) {
 SeriesInfo* SeriesIndex::restore(SeriesInfo info) { return insert(std::move(info)); }
 
 SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
+  ++version_;
   const std::uint64_t id = info.id.value;
   next_id_ = std::max(next_id_, id + 1);
   auto& slot = series_[id];
@@ -134,6 +135,7 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
 }
 
 void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
+  ++version_;
   std::map<std::pair<std::string, std::string>, std::set<std::uint64_t>> gone;
   for (const auto id : ids) {
     const auto it = series_.find(id.value);

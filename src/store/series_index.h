@@ -66,6 +66,8 @@ class SeriesIndex {
   void for_each(const std::function<void(const SeriesInfo&)>& visit) const;
 
   std::size_t size() const { return series_.size(); }
+  // Another number whenever series came or went.
+  std::uint64_t version() const { return version_; }
   std::size_t size_of(const std::string& service) const;
   SeriesId next_id() const { return SeriesId{next_id_}; }
   void reserve_ids_below(std::uint64_t next_id) { next_id_ = std::max(next_id_, next_id); }
@@ -80,6 +82,7 @@ class SeriesIndex {
 
   const std::size_t max_per_service_;
   std::uint64_t next_id_ = 1;
+  std::uint64_t version_ = 0;
   std::map<std::uint64_t, std::unique_ptr<SeriesInfo>> series_;
   std::unordered_multimap<std::uint64_t, SeriesInfo*> by_identity_;
   std::map<std::string, Values, std::less<>> postings_;

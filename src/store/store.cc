@@ -17,4 +17,18 @@ Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, S
   return store;
 }
 
+Result<std::vector<FoundSeries>> Store::find(const SelectRequest& request) const {
+  SelectRequest labels_only = request;
+  labels_only.with_samples = false;
+  TRY_ASSIGN(const auto found, select(labels_only));
+  std::vector<FoundSeries> out;
+  out.reserve(found.size());
+  for (const auto& data : found) out.push_back({data.id, data.labels, data.kind, data.source});
+  return out;
+}
+
+Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&, const VisitColumns&) const {
+  return fail(ErrorCode::unimplemented, "this store does not read columns");
+}
+
 } // namespace coalmine::store

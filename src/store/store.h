@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -13,6 +15,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
+#include "store/sample_columns.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::store {
@@ -69,7 +72,26 @@ struct SelectRequest {
   bool choose_source = true;
   bool with_samples = true; // false: labels only (series, labels, label values)
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
+  // Asked now and then while samples are read, on the caller's thread; true: give up with deadline_exceeded. May be empty.
+  std::function<bool()> give_up;
 };
+
+// A series that a selector found.
+struct FoundSeries {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels; // as in SeriesData
+  MetricKind kind = MetricKind::gauge;
+  Source source = Source::sent;
+};
+
+// Where columns are read, and what of histograms.
+struct ColumnRequest {
+  std::int64_t from_ms = 0; // inclusive
+  std::int64_t to_ms = 0;   // inclusive
+  HistogramPart part = HistogramPart::buckets;
+};
+// place: of the series in the list that was asked for. False ends the reading. Called without a lock held.
+using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;
 
 struct MetricMetadata {
   std::string name; // Prometheus base name
@@ -155,6 +177,11 @@ class Store {
   virtual Result<AppendResult> append(const Batch& batch) = 0;
 
   virtual Result<std::vector<SeriesData>> select(const SelectRequest& request) const = 0;
+  // What select finds, without samples, in its order.
+  virtual Result<std::vector<FoundSeries>> find(const SelectRequest& request) const;
+  // Their samples one series after the other, in the order given, as numbers: with few allocations and little memory however many
+  // they are. A series without samples is visited too. unimplemented where a store has no such way.
+  virtual Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request, const VisitColumns& visit) const;
   // Names of labels / values of one label over the series that match and have samples in the range. Sorted.
   virtual std::vector<std::string> label_names(const SelectRequest& request) const = 0;
   virtual std::vector<std::string> label_values(std::string_view label, const SelectRequest& request) const = 0;

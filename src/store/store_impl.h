@@ -18,6 +18,7 @@
 #include "store/presence_book.h"
 #include "store/rocks_db.h"
 #include "store/segment_list.h"
+#include "store/selector_cache.h"
 #include "store/series_index.h"
 #include "store/stage.h"
 #include "store/store.h"
@@ -42,6 +43,8 @@ class StoreImpl final : public Store, private StoredSamples {
 
   Result<AppendResult> append(const Batch& batch) override;
   Result<std::vector<SeriesData>> select(const SelectRequest& request) const override;
+  Result<std::vector<FoundSeries>> find(const SelectRequest& request) const override;
+  Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request, const VisitColumns& visit) const override;
   std::vector<std::string> label_names(const SelectRequest& request) const override;
   std::vector<std::string> label_values(std::string_view label, const SelectRequest& request) const override;
   std::vector<MetricMetadata> metadata() const override;
@@ -81,9 +84,14 @@ class StoreImpl final : public Store, private StoredSamples {
 
   // select
   struct Picked;
-  Result<std::vector<Picked>> pick(const SelectRequest& request) const;
+  struct ColumnSlice;
+  // Calls visit with each series of the request, holding state_mutex_.
+  template <typename Visit>
+  Status pick(const SelectRequest& request, Visit visit) const;
   bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
-  Source choose(const std::string& instance, std::string_view name, const SelectRequest& request) const;
+  Source choose(const std::vector<const SeriesInfo*>& instance, std::string_view name, const SelectRequest& request) const;
+  void plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const;
+  Status read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const;
   Status fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const;
   SampleRun decode(const std::string& bytes) const;
 
@@ -142,11 +150,21 @@ class StoreImpl final : public Store, private StoredSamples {
   std::uint64_t snapshot_bytes_ = 0;         // what that took
 
   mutable FairSharedMutex state_mutex_;
+  mutable SelectorCache selectors_; // of index_; synchronised by itself, read under state_mutex_
   SeriesIndex index_;
   Head head_;
   SegmentList segments_;
   std::atomic<std::uint64_t> merges_{0}; // how often segments_ lost segments to a merge
   PresenceBook presence_;
+};
+
+// A series that a selector picked, as it was then.
+struct StoreImpl::Picked {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels;
+  MetricKind kind = MetricKind::gauge;
+  Source source = Source::sent;
+  std::string unit;
 };
 
 } // namespace coalmine::store

@@ -17,17 +17,7 @@ constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans}
 // Series whose samples are copied under one hold of the lock.
 constexpr std::size_t kSlice = 256;
 
-bool overlaps(const ChunkRef& ref, std::int64_t from_ms, std::int64_t to_ms) { return ref.max_ms >= from_ms && ref.min_ms <= to_ms; }
-
 } // namespace
-
-struct StoreImpl::Picked {
-  SeriesId id;
-  std::shared_ptr<const Labels> labels;
-  MetricKind kind;
-  Source source;
-  std::string unit;
-};
 
 SampleRun StoreImpl::decode(const std::string& bytes) const {
   auto run = decode_chunk(bytes);
@@ -41,7 +31,7 @@ SampleRun StoreImpl::read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms)
   const auto* series = head_.find(id);
   if (series == nullptr) return out;
   for (const auto& ref : series->chunks) {
-    if (!overlaps(ref, from_ms, to_ms)) continue;
+    if (!ref.overlaps(from_ms, to_ms)) continue;
     const auto bytes = database_->get(Family::chunks, chunk_key(id, ref));
     if (!bytes) {
       damaged("chunks", bytes.error().message);
@@ -87,20 +77,19 @@ bool StoreImpl::in_head(SeriesId id, const Sample& sample) const {
 bool StoreImpl::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const {
   const auto* series = head_.find(id);
   if (series == nullptr || from_ms > to_ms) return false;
-  if (series->samples.count(from_ms, to_ms) > 0) return true;
+  if (series->samples.any(from_ms, to_ms)) return true;
   const auto within = [&](std::int64_t time_ms) { return time_ms >= from_ms && time_ms <= to_ms; };
   bool unsure = false;
   for (const auto& ref : series->chunks) {
     if (within(ref.min_ms) || within(ref.max_ms)) return true;
-    unsure = unsure || overlaps(ref, from_ms, to_ms);
+    unsure = unsure || ref.overlaps(from_ms, to_ms);
   }
   return unsure && !read(id, from_ms, to_ms).empty();
 }
 
-Source StoreImpl::choose(const std::string& instance, std::string_view name, const SelectRequest& request) const {
-  const auto metrics = index_.request_metrics(instance);
+Source StoreImpl::choose(const std::vector<const SeriesInfo*>& instance, std::string_view name, const SelectRequest& request) const {
   const auto has = [&](Source source, std::string_view metric) {
-    return std::ranges::any_of(metrics, [&](const SeriesInfo* info) {
+    return std::ranges::any_of(instance, [&](const SeriesInfo* info) {
       return info->source == source && info->labels->metric_name() == metric && has_samples(info->id, request.from_ms, request.to_ms);
     });
   };
@@ -115,32 +104,34 @@ Source StoreImpl::choose(const std::string& instance, std::string_view name, con
   return kSources[at];
 }
 
-Result<std::vector<StoreImpl::Picked>> StoreImpl::pick(const SelectRequest& request) const {
-  TRY_ASSIGN(const auto matchers, compile_all(request.matchers));
-  std::vector<Picked> out;
-  std::map<std::pair<std::string, std::string_view>, Source> chosen;
+template <typename Visit>
+Status StoreImpl::pick(const SelectRequest& request, Visit visit) const {
+  std::map<std::pair<std::uint32_t, std::string_view>, Source> chosen;
   std::shared_lock lock(state_mutex_);
-  const auto matched = index_.match(matchers);
-  out.reserve(matched.size());
-  for (const auto* info : matched) {
-    const auto name = info->labels->metric_name();
-    if (request.choose_source && is_request_metric(name)) {
-      auto key = std::pair(instance_key(*info->labels), name);
-      auto it = chosen.find(key);
-      if (it == chosen.end()) {
-        const Source source = choose(key.first, name, request);
-        it = chosen.emplace(std::move(key), source).first;
-      }
+  TRY_ASSIGN(const auto matched, selectors_.find(index_, request.matchers));
+  for (std::size_t i = 0; i < matched->series.size(); ++i) {
+    const SeriesInfo* info = matched->series[i];
+    const std::uint32_t instance = matched->instance_of[i];
+    if (request.choose_source && instance != UINT32_MAX) {
+      const auto name = info->labels->metric_name();
+      const auto [it, fresh] = chosen.try_emplace({instance, name}, Source::sent);
+      if (fresh) it->second = choose(matched->instances[instance], name, request);
       if (it->second != info->source) continue;
     }
-    if (!has_samples(info->id, request.from_ms, request.to_ms)) continue;
-    out.push_back({info->id, info->labels, info->kind, info->source, info->unit});
+    if (has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
   }
+  return {};
+}
+
+Result<std::vector<FoundSeries>> StoreImpl::find(const SelectRequest& request) const {
+  std::vector<FoundSeries> out;
+  TRY(pick(request, [&](const SeriesInfo& info) { out.push_back({info.id, info.labels, info.kind, info.source}); }));
   return out;
 }
 
 Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) const {
-  TRY_ASSIGN(auto picked, pick(request));
+  std::vector<Picked> picked;
+  TRY(pick(request, [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.unit}); }));
   std::vector<SeriesData> out;
   out.reserve(picked.size());
   if (request.with_samples) {
@@ -163,6 +154,7 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
   std::size_t total = 0;
   for (std::size_t begin = 0; begin < picked.size(); begin += kSlice) {
     const std::size_t end = std::min(picked.size(), begin + kSlice);
+    if (request.give_up && request.give_up()) return fail(ErrorCode::deadline_exceeded, "given up while samples were read");
     std::vector<SampleRun> recent(end - begin);
     std::vector<std::string> keys;
     std::vector<std::size_t> owner; // of each key, relative to begin
@@ -175,7 +167,7 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
         if (total > request.max_samples) break;
         recent[i - begin] = series->samples.slice(request.from_ms, request.to_ms);
         for (const auto& ref : series->chunks) {
-          if (!overlaps(ref, request.from_ms, request.to_ms)) continue;
+          if (!ref.overlaps(request.from_ms, request.to_ms)) continue;
           keys.push_back(chunk_key(picked[i].id, ref));
           owner.push_back(i - begin);
         }
@@ -210,24 +202,20 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
 }
 
 std::vector<std::string> StoreImpl::label_names(const SelectRequest& request) const {
-  const auto picked = pick(request);
   std::set<std::string> names;
-  if (picked) {
-    for (const auto& p : *picked) {
-      for (const auto& [name, value] : *p.labels) names.insert(name);
-    }
-  }
+  const auto picked = pick(request, [&](const SeriesInfo& info) {
+    for (const auto& [name, value] : *info.labels) names.insert(name);
+  });
+  if (!picked) return {};
   return {names.begin(), names.end()};
 }
 
 std::vector<std::string> StoreImpl::label_values(std::string_view label, const SelectRequest& request) const {
-  const auto picked = pick(request);
   std::set<std::string> values;
-  if (picked) {
-    for (const auto& p : *picked) {
-      if (const auto value = p.labels->get(label); !value.empty()) values.emplace(value);
-    }
-  }
+  const auto picked = pick(request, [&](const SeriesInfo& info) {
+    if (const auto value = info.labels->get(label); !value.empty()) values.emplace(value);
+  });
+  if (!picked) return {};
   return {values.begin(), values.end()};
 }
 

@@ -1,0 +1,42 @@
+// What selectors found in the index last time: a canary's panels and looks ask for the same ones again and again.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "store/series_index.h"
+
+namespace coalmine::store {
+
+// The series that match some matchers, at one version of the index.
+struct Matched {
+  std::uint64_t version = 0;
+  std::vector<const SeriesInfo*> series; // in order of id
+  // Of a series that is a request metric: the place of its instance in instances. Others: UINT32_MAX.
+  std::vector<std::uint32_t> instance_of;
+  std::vector<std::vector<const SeriesInfo*>> instances; // the request metrics of each, of every source
+};
+
+// Thread-safe. Remembers the few selectors asked for last. What it gives may be read only as long as the index stays as it is: under
+// the lock that guards the index.
+class SelectorCache {
+ public:
+  // invalid_argument: a matcher's regular expression does not compile.
+  Result<std::shared_ptr<const Matched>> find(const SeriesIndex& index, const std::vector<Matcher>& matchers);
+
+ private:
+  struct Entry {
+    std::vector<Matcher> matchers;
+    std::shared_ptr<const Matched> matched;
+  };
+  std::mutex mutex_;
+  std::list<Entry> entries_; // the one asked for last is first
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,114 @@
+// Reading samples as columns: chunks and head are unpacked straight into the numbers that a plan computes with.
+// SPDX-License-Identifier: Apache-2.0
+#include <array>
+#include <shared_mutex>
+
+#include "store/chunk_codec.h"
+#include "store/store_impl.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::size_t kSlice = 32; // series whose samples are in memory at a time
+
+void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) {
+  if (!data.exponential.empty()) out.uniform = false;
+  for (const auto& sample : data.floats) out.add(sample.time_ms, sample.value);
+  for (const auto& sample : data.classic) {
+    const auto& value = sample.value;
+    if (part == HistogramPart::buckets) out.set_bounds(value.bounds);
+    if (sample.stale || !out.uniform) continue;
+    switch (part) {
+      case HistogramPart::buckets: out.add_buckets(sample.time_ms, value.counts, value.count); break;
+      case HistogramPart::count: out.add(sample.time_ms, static_cast<double>(value.count)); break;
+      case HistogramPart::sum: out.add(sample.time_ms, value.sum); break;
+    }
+  }
+}
+
+} // namespace
+
+// What one hold of the lock yields. Buffers are used again by the next slice.
+struct StoreImpl::ColumnSlice {
+  struct One {
+    SampleColumns recent;    // of the head
+    std::size_t chunks = 0;  // of keys, in order
+    bool in_order = true;    // chunks and head follow one another in time; otherwise the newer ones of a millisecond have to win
+  };
+  std::array<One, kSlice> series;
+  std::vector<std::string> keys;
+};
+
+void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const {
+  slice.keys.clear();
+  std::shared_lock lock(state_mutex_);
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    ColumnSlice::One& one = slice.series[i];
+    one.recent.clear();
+    one.chunks = 0;
+    one.in_order = true;
+    const auto* stored = head_.find(ids[i]);
+    if (stored == nullptr) continue;
+    std::int64_t newest = INT64_MIN;
+    for (const auto& ref : stored->chunks) {
+      if (!ref.overlaps(request.from_ms, request.to_ms)) continue;
+      one.in_order = one.in_order && ref.min_ms > newest;
+      newest = ref.max_ms;
+      ++one.chunks;
+      slice.keys.push_back(chunk_key(ids[i], ref));
+    }
+    if (!stored->samples.empty() && one.chunks > 0) one.in_order = one.in_order && stored->samples.first_ms() > newest;
+    if (one.in_order) stored->samples.append_to(one.recent, request.from_ms, request.to_ms, request.part);
+  }
+}
+
+Status StoreImpl::read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const {
+  std::vector<Picked> picked(1);
+  picked[0].id = id;
+  SelectRequest select;
+  select.from_ms = request.from_ms;
+  select.to_ms = request.to_ms;
+  std::vector<SeriesData> found;
+  TRY(fill(picked, select, found));
+  for (const auto& data : found) append_run(data, request.part, out);
+  return {};
+}
+
+Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnRequest& request, const VisitColumns& visit) const {
+  const auto slice = std::make_unique<ColumnSlice>();
+  SampleColumns whole;
+  ChunkColumns chunk;
+  for (std::size_t begin = 0; begin < ids.size(); begin += kSlice) {
+    const auto some = ids.subspan(begin, std::min(kSlice, ids.size() - begin));
+    plan_slice(some, request, *slice);
+    const auto damaged_before = database_->damaged();
+    const auto chunks = slice->keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, slice->keys);
+    if (const auto more = database_->damaged() - damaged_before; more > 0) {
+      damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
+    }
+    std::size_t next = 0;
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      ColumnSlice::One& one = slice->series[i];
+      const std::span bytes = std::span(chunks).subspan(next, one.chunks);
+      next += one.chunks;
+      if (one.in_order && bytes.empty()) {
+        if (!visit(begin + i, one.recent)) return {};
+        continue;
+      }
+      whole.clear();
+      if (one.in_order) {
+        for (const auto& each : bytes) {
+          if (!each) continue; // retention was quicker
+          if (const auto read = chunk.append_to(whole, *each, request.from_ms, request.to_ms, request.part); !read) damaged("chunks", read.error().message);
+        }
+        whole.append(one.recent);
+      } else {
+        TRY(read_merged(some[i], request, whole));
+      }
+      if (!visit(begin + i, whole)) return {};
+    }
+  }
+  return {};
+}
+
+} // namespace coalmine::store
