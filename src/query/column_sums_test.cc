@@ -52,7 +52,9 @@ class ColumnSumsTest : public ::testing::Test {
     for (int e = 0; e < kExports; ++e) {
       add_export(e);
       fixture_.clock.advance_ms(kStep);
-      if (e == 130 || e == 200) ASSERT_TRUE(fixture_.store->maintain());
+      if (e == 130 || e == 200) {
+        ASSERT_TRUE(fixture_.store->maintain());
+      }
     }
     // Late: into what is a chunk already, and before what is not.
     send(late_);

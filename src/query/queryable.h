@@ -57,7 +57,7 @@ struct Selection {
   std::int64_t to_ms = 0;        // inclusive
   std::size_t max_samples = 50'000'000;
   // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be empty.
-  std::function<bool()> give_up;
+  std::function<bool()> give_up = nullptr;
 };
 
 // What a selection by one name finds, to be read as columns of numbers instead of as series. All are floats of that name, or all are

@@ -73,7 +73,7 @@ struct SelectRequest {
   bool with_samples = true; // false: labels only (series, labels, label values)
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
   // Asked now and then while samples are read, on the caller's thread; true: give up with deadline_exceeded. May be empty.
-  std::function<bool()> give_up;
+  std::function<bool()> give_up = nullptr;
 };
 
 // A series that a selector found.

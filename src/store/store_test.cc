@@ -326,6 +326,8 @@ TEST_F(StoreTest, TwoSendersOfOneSeriesAreNamed) {
 }
 
 TEST_F(StoreTest, AnInstanceThatFallsSilentHasEnded) {
+  options.ended_after_intervals = 3;
+  reopen();
   const auto other = resource("shop", "stable", "1", "i2");
   const auto living = series(other, "jobs", "jobs_total", MetricKind::counter);
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
