@@ -136,6 +136,7 @@ struct SignalVerdict {
   std::optional<double> needed_evidence; // what this line needs to decide alone
   std::optional<double> detectable;      // smallest true difference that would have been seen by now, in the unit of difference
   std::optional<double> minutes_left;    // until "not worse" can be shown, at the traffic of now
+  std::optional<double> warming;         // a canary instance warms up: this much more errors (a ratio) are borne for now
   struct Tail {                          // latency: requests slower than a bucket boundary, which is what the decision rests on
     double boundary_ms = 0;
     double canary = 0; // share of requests

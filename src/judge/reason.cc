@@ -78,7 +78,9 @@ std::string comparison(const SignalVerdict& v) {
     const double allowed = v.margin.unit == Margin::Unit::millis ? v.margin.amount : v.margin.amount * 100;
     out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v), interval_text(v));
   }
-  return out + ", allowed " + to_string(v.margin);
+  out += ", allowed " + to_string(v.margin);
+  if (v.warming) out += fmt::format(" ({} while the canary warms up)", to_string(Margin{Margin::Unit::points, *v.warming}));
+  return out;
 }
 
 std::string no_data_sentence(const SignalVerdict& v) {

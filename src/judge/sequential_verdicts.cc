@@ -158,7 +158,10 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
     if (!v.canary) return v;
     const auto& totals = scope.rate.driver();
     double allowed = scope.rate.margin().at(totals.stable_rate());
-    if (warming_) allowed = std::max(allowed, totals.stable_rate() + options_.warm_up_margin);
+    if (const double warm = totals.stable_rate() + options_.warm_up_margin; warming_ && warm > allowed) {
+      allowed = warm;
+      v.warming = options_.warm_up_margin;
+    }
     bool beyond = totals.canary_rate() > allowed;
     if (signal.max && *v.canary > *signal.max) beyond = true;
     set_outcome(v, beyond, scope.rate.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)), scope.rate.log_safety(harm));

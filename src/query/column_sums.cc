@@ -73,16 +73,17 @@ std::string ColumnSums::group_key(const Labels& labels) const {
 }
 
 void ColumnSums::form_groups() {
-  const auto& series = source_.series();
-  const bool one = !node_.without && std::ranges::all_of(node_.grouping, [&](const std::string& name) { return is_name(name) || (source_.buckets() && name == kLe); });
+  const bool one = !node_.without && std::ranges::all_of(node_.grouping, [&](const std::string& name) {
+    return is_name(name) || (source_.buckets() && name == kLe);
+  });
   std::unordered_map<std::string, std::size_t> known;
-  for (std::size_t i = 0; i < series.size(); ++i) {
+  for (std::size_t i = 0; i < source_.size(); ++i) {
     std::size_t group = 0;
     if (one) {
       if (groups_.empty()) groups_.push_back({empty_labels(), {}});
     } else {
-      const auto [it, fresh] = known.try_emplace(group_key(*series[i]), groups_.size());
-      if (fresh) groups_.push_back({group_labels(*series[i]), {}});
+      const auto [it, fresh] = known.try_emplace(group_key(source_.labels(i)), groups_.size());
+      if (fresh) groups_.push_back({group_labels(source_.labels(i)), {}});
       group = it->second;
     }
     groups_[group].members.push_back(i);
@@ -185,9 +186,7 @@ void ColumnSums::find_resets(const Columns& columns) {
   resets_.clear();
   const double* row = columns.values.data();
   for (std::size_t r = 1; r < columns.times.size(); ++r, row += width_) {
-    unsigned lower = 0;
-    for (std::size_t c = 0; c < width_; ++c) lower |= static_cast<unsigned>(row[width_ + c] < row[c]);
-    if (lower != 0) resets_.push_back(r);
+    if (any_lower(row, row + width_, width_)) resets_.push_back(r);
   }
 }
 
@@ -203,94 +202,73 @@ void ColumnSums::add_series(std::size_t series, const Columns& columns) {
     while (end < times.size() && times[end] <= to_ms) ++end;
     while (first < end && times[first] <= from_ms) ++first;
     if (end - first < 2) continue;
-    rates(columns, window_at(columns, first, end - 1, from_ms, to_ms));
-    sum_up(step);
+    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first], end - first});
+    add_window(columns, first, end - 1, w, step);
     any = true;
   }
   if (any) first_seen_ = std::min(first_seen_, series);
 }
 
-// As extrapolation() in rate_functions.cc does it; what depends on a column's own values is left to rates().
-ColumnSums::Window ColumnSums::window_at(const Columns& columns, std::size_t first, std::size_t last, std::int64_t from_ms, std::int64_t to_ms) const {
-  Window w;
-  w.first = first;
-  w.last = last;
-  const std::int64_t first_ms = columns.times[first];
-  const std::int64_t last_ms = columns.times[last];
-  w.to_start = seconds(first_ms - from_ms);
-  w.to_end = seconds(to_ms - last_ms);
-  w.sampled = seconds(last_ms - first_ms);
-  const double average = w.sampled / static_cast<double>(last - first);
+// As extrapolation() in rate_functions.cc does it; what depends on a column's own values is left to add_window(). Most windows of
+// regular samples lie alike: those are computed once.
+const ColumnSums::Window& ColumnSums::window_at(const Place& place) {
+  if (place == place_) return window_;
+  place_ = place;
+  Window& w = window_;
+  w.reach.to_start = seconds(place.before_ms);
+  w.to_end = seconds(place.after_ms);
+  w.reach.sampled = seconds(place.sampled_ms);
+  const double average = w.reach.sampled / static_cast<double>(place.samples - 1);
   const double threshold = average * 1.1;
-  if (w.to_start >= threshold) w.to_start = average / 2;
+  if (w.reach.to_start >= threshold) w.reach.to_start = average / 2;
   if (w.to_end >= threshold) w.to_end = average / 2;
-  w.factor = factor(w.to_start, w);
+  w.factor = factor(w.reach.to_start, w);
   return w;
 }
 
 double ColumnSums::factor(double to_start, const Window& w) const {
-  double out = w.sampled != 0 ? (w.sampled + to_start + w.to_end) / w.sampled : 1.0;
+  const double sampled = w.reach.sampled;
+  double out = sampled != 0 ? (sampled + to_start + w.to_end) / sampled : 1.0;
   if (per_second_) out /= range_seconds_;
   return out;
 }
 
-// Fills rates_.
-void ColumnSums::rates(const Columns& columns, const Window& w) {
-  const double* const first = columns.values.data() + w.first * width_;
-  const double* const last = columns.values.data() + w.last * width_;
+// Adds the rates from one row to another to the sums of a step.
+void ColumnSums::add_window(const Columns& columns, std::size_t first_row, std::size_t last_row, const Window& w,
+                            std::size_t step) {
+  const double* const first = columns.values.data() + first_row * width_;
+  const double* const last = columns.values.data() + last_row * width_;
   double* const out = rates_.data();
-  for (std::size_t c = 0; c < width_; ++c) out[c] = last[c] - first[c];
+  bool clear = increases(first, last, width_, w.reach, out);
   if (!resets_.empty()) {
-    for (auto r = std::ranges::upper_bound(resets_, w.first); r != resets_.end() && *r <= w.last; ++r) {
+    const auto begin = std::ranges::upper_bound(resets_, first_row);
+    for (auto r = begin; r != resets_.end() && *r <= last_row; ++r) {
       const double* const now = columns.values.data() + *r * width_;
       const double* const before = now - width_;
       for (std::size_t c = 0; c < width_; ++c) {
         if (now[c] < before[c]) out[c] += before[c];
       }
     }
+    if (begin != resets_.end() && *begin <= last_row) clear = surely_above_zero(first, out, width_, w.reach);
   }
-  // A counter is never negative: extrapolation does not reach back beyond the moment it was zero. That it would not is told without a
-  // division, with room for what rounding does to one, where the numbers are far from the ends of their range.
-  constexpr double kSmall = 1e-100;
-  constexpr double kLarge = 1e100;
-  constexpr double kSurely = 1 + 1e-9;
-  const double needed = w.to_start * kSurely;
-  unsigned close = 0;
+  if (clear) return sum_up(step, w.factor);
+  // A counter is never negative: extrapolation does not reach back beyond the moment it was zero.
   for (std::size_t c = 0; c < width_; ++c) {
-    const double amount = out[c];
-    const unsigned far = static_cast<unsigned>(amount > kSmall) & static_cast<unsigned>(amount < kLarge) & static_cast<unsigned>(first[c] < kLarge) &
-                         static_cast<unsigned>(first[c] * w.sampled >= amount * needed);
-    close |= static_cast<unsigned>(amount > 0) & (far ^ 1U);
+    const double increase = out[c];
+    const bool bounded = increase > 0 && first[c] >= 0;
+    out[c] = increase * (bounded ? factor(std::min(w.reach.to_start, w.reach.sampled * (first[c] / increase)), w) : w.factor);
   }
-  if (close == 0) {
-    for (std::size_t c = 0; c < width_; ++c) out[c] *= w.factor;
-    return;
-  }
-  for (std::size_t c = 0; c < width_; ++c) {
-    const double amount = out[c];
-    const bool bounded = amount > 0 && first[c] >= 0;
-    out[c] = amount * (bounded ? factor(std::min(w.to_start, w.sampled * (first[c] / amount)), w) : w.factor);
-  }
+  sum_up(step, 1);
 }
 
-// Adds rates_ to the sums of a step: KahanSum, column by column.
-void ColumnSums::sum_up(std::size_t step) {
+// Adds rates_ times factor to the sums of a step.
+void ColumnSums::sum_up(std::size_t step, double factor) {
   seen_[step] = 1;
   double* const sums = sums_.data() + step * slots_;
   double* const compensations = compensations_.data() + step * slots_;
-  if (slots_ == width_) {
-    for (std::size_t c = 0; c < width_; ++c) {
-      const double sum = sums[c];
-      const double value = rates_[c];
-      const double next = sum + value;
-      const double low = std::abs(sum) >= std::abs(value) ? (sum - next) + value : (value - next) + sum;
-      compensations[c] = std::isinf(next) ? 0 : compensations[c] + low;
-      sums[c] = next;
-    }
-    return;
-  }
+  if (slots_ == width_) return add_scaled(rates_.data(), width_, factor, sums, compensations);
   KahanSum total{sums[0], compensations[0]};
-  for (const std::size_t c : columns_) total.add(rates_[c]);
+  for (const std::size_t c : columns_) total.add(rates_[c] * factor);
   sums[0] = total.sum;
   compensations[0] = total.compensation;
 }

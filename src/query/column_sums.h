@@ -1,6 +1,5 @@
-// sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole histograms and columns of numbers go in,
-// one vector of sums a group comes out.
-// SPDX-License-Identifier: Apache-2.0
+// sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole histograms and columns of numbers go
+// in, one vector of sums a group comes out. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -8,12 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "query/column_kernels.h"
 #include "query/evaluator.h"
 
 namespace coalmine::query {
 
-// One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over CallEvaluator gives, to the bit: each
-// column goes through the same operations in the same order. What it cannot do so is left to them.
+// One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over CallEvaluator gives, to the bit:
+// each column goes through the same operations in the same order. What it cannot do so is left to them.
 class ColumnSums {
  public:
   // The range whose rates the expression sums up, when it is of this form; else null.
@@ -25,17 +25,22 @@ class ColumnSums {
 
  private:
   struct Group {
-    LabelsRef labels; // without le where it is of a bucket
+    LabelsRef labels;                 // without le where it is of a bucket
     std::vector<std::size_t> members; // series in the order of the source
   };
-  // What a window's place among a series' rows says to all of its columns.
+  // Where a window's samples lie in it, in milliseconds.
+  struct Place {
+    std::int64_t before_ms = 0; // from its begin to the first
+    std::int64_t after_ms = 0;  // from the last to its end
+    std::int64_t sampled_ms = 0;
+    std::size_t samples = 0;
+    bool operator==(const Place&) const = default;
+  };
+  // What that says to all columns.
   struct Window {
-    std::size_t first = 0; // row
-    std::size_t last = 0;  // row, > first
-    double sampled = 0;    // seconds between them
-    double to_start = 0;   // seconds to extrapolate, as far as the samples' distance allows it
-    double to_end = 0;
-    double factor = 0;     // of the increase, when all of to_start is taken
+    Reach reach;
+    double to_end = 0; // seconds to extrapolate to the right
+    double factor = 0; // of the increase, when all of reach.to_start is taken
   };
   using Columns = store::SampleColumns;
 
@@ -49,10 +54,10 @@ class ColumnSums {
   bool charge(const Columns& columns);
   void find_resets(const Columns& columns);
   void add_series(std::size_t series, const Columns& columns);
-  Window window_at(const Columns& columns, std::size_t first, std::size_t last, std::int64_t from_ms, std::int64_t to_ms) const;
+  const Window& window_at(const Place& place);
   double factor(double to_start, const Window& w) const;
-  void rates(const Columns& columns, const Window& w);
-  void sum_up(std::size_t step);
+  void add_window(const Columns& columns, std::size_t first_row, std::size_t last_row, const Window& w, std::size_t step);
+  void sum_up(std::size_t step, double factor);
   void finish_group(const Group& group);
   EvalMatrix take_result();
 
@@ -62,25 +67,28 @@ class ColumnSums {
   const ColumnSource& source_;
   const CallExpr& call_;
   const MatrixSelector& range_;
-  const bool per_second_;  // rate, not increase
-  const bool keep_le_;     // buckets stay apart in the groups
+  const bool per_second_; // rate, not increase
+  const bool keep_le_;    // buckets stay apart in the groups
   const double range_seconds_;
   std::vector<Group> groups_;
 
   // Of the group at hand.
   BucketBounds bounds_;
-  std::size_t width_ = 0;               // 0: no samples yet
-  std::vector<std::string> le_;         // of each column of buckets
-  std::vector<std::size_t> columns_;    // those that the selection takes, in the order of the labels
-  std::size_t slots_ = 0;               // sums a step
-  std::vector<double> sums_;            // steps times slots
+  std::size_t width_ = 0;            // 0: no samples yet
+  std::vector<std::string> le_;      // of each column of buckets
+  std::vector<std::size_t> columns_; // those that the selection takes, in the order of the labels
+  std::size_t slots_ = 0;            // sums a step
+  std::vector<double> sums_;         // steps times slots
   std::vector<double> compensations_;
-  std::vector<std::uint8_t> seen_;      // steps
-  std::size_t first_seen_ = SIZE_MAX;   // series
+  std::vector<std::uint8_t> seen_;    // steps
+  std::size_t first_seen_ = SIZE_MAX; // series
 
   // Of the series at hand.
   std::vector<std::size_t> resets_; // rows, ascending: a column is lower there than in the row before
   std::vector<double> rates_;       // of one window
+
+  Place place_; // whose window is known
+  Window window_;
 
   struct Result {
     std::size_t first_seen = 0;

@@ -37,7 +37,9 @@ class Watched final : public Queryable {
   Result<std::unique_ptr<ColumnSource>> columns(const Selection& s) const override { return inner_.columns(s); }
   Result<std::vector<Labels>> series(const Selection& s) const override { return inner_.series(s); }
   Result<std::vector<std::string>> label_names(const Selection& s) const override { return inner_.label_names(s); }
-  Result<std::vector<std::string>> label_values(std::string_view label, const Selection& s) const override { return inner_.label_values(label, s); }
+  Result<std::vector<std::string>> label_values(std::string_view label, const Selection& s) const override {
+    return inner_.label_values(label, s);
+  }
   mutable int selects = 0;
 
  private:
@@ -73,9 +75,10 @@ class ColumnSumsTest : public ::testing::Test {
     std::vector<MetricPoint> points;
     const std::int64_t now = kBegin + e * kStep;
     for (int instance = 0; instance < 6; ++instance) {
-      if (instance == 4 && e > 60 && e < 110) continue;  // a gap
-      if (instance == 5 && e < 140) continue;            // late to begin
-      const auto from = store::testing::resource("checkout-service", instance % 3 == 0 ? "canary" : "stable", "1", "i" + std::to_string(instance));
+      if (instance == 4 && e > 60 && e < 110) continue; // a gap
+      if (instance == 5 && e < 140) continue;           // late to begin
+      const auto from = store::testing::resource("checkout-service", instance % 3 == 0 ? "canary" : "stable", "1",
+                                                 "i" + std::to_string(instance));
       const int restarted = instance == 1 && e >= 90 ? 90 : instance == 2 && e >= 171 ? 171 : 0;
       const std::int64_t start = kBegin - 1000 + restarted * kStep;
       for (int r = 0; r < 2; ++r) {
@@ -86,12 +89,15 @@ class ColumnSumsTest : public ::testing::Test {
         if (random_() % 5 == 0) count[7] += random_() % 3;
         std::vector<std::uint64_t> buckets(count.begin(), count.begin() + 7);
         const bool other = instance == 3 && e >= 120;
-        ClassicHistogram h = other ? classic(other_bounds_, {buckets[0], buckets[1], buckets[2]}, 0.3) : classic(bounds_, buckets, static_cast<double>(count[0]) * 1.7);
+        ClassicHistogram h = other ? classic(other_bounds_, {buckets[0], buckets[1], buckets[2]}, 0.3)
+                                   : classic(bounds_, buckets, static_cast<double>(count[0]) * 1.7);
         const auto total = static_cast<double>(h.count);
         add(points, from, "http_server_request_total", MetricKind::counter, r, point_of(start, now, total));
-        add(points, from, "http_server_request_errors_total", MetricKind::counter, r, point_of(start, now, static_cast<double>(count[7])));
+        add(points, from, "http_server_request_errors_total", MetricKind::counter, r,
+            point_of(start, now, static_cast<double>(count[7])));
         add(points, from, "busy", MetricKind::gauge, r, point_of(start, now, std::sin(e) * 10));
-        add(points, from, "odd_total", MetricKind::counter, r, point_of(start, now, e % 50 == 13 ? std::nan("") : total * 0.1 * (e % 40)));
+        add(points, from, "odd_total", MetricKind::counter, r,
+            point_of(start, now, e % 50 == 13 ? std::nan("") : total * 0.1 * (e % 40)));
         add(points, from, instance == 3 ? "mixed" : "http_server_request_duration", MetricKind::histogram, r, h);
         ClassicHistogram demo = classic(bounds_, buckets, 1);
         add(points, from, "demo_api_request_duration_seconds", MetricKind::histogram, r, demo);
@@ -105,7 +111,11 @@ class ColumnSumsTest : public ::testing::Test {
         add(points, from, "native", MetricKind::exponential, r, native);
         // A histogram as a Prometheus sends it.
         for (std::size_t b = 0; b < 3; ++b) {
-          auto made = store::testing::series(from, "", "sent_bucket", MetricKind::counter, {{"le", AttributeValue(std::string(b == 0 ? "0.1" : b == 1 ? "1" : "+Inf"))}, route(r)[0]});
+          auto made = store::testing::series(from, "", "sent_bucket", MetricKind::counter,
+                                             {{"le", AttributeValue(std::string(b == 0   ? "0.1"
+                                                                                : b == 1 ? "1"
+                                                                                         : "+Inf"))},
+                                              route(r)[0]});
           points.push_back(point(made, start, now, static_cast<double>(count[0] * (b + 1))));
         }
       }
@@ -126,12 +136,14 @@ class ColumnSumsTest : public ::testing::Test {
     double value;
   };
   static At point_of(std::int64_t start, std::int64_t now, double value) { return {start, now, value}; }
-  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name, MetricKind kind, int r, At at) {
+  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name,
+           MetricKind kind, int r, At at) {
     points.push_back(point(store::testing::series(from, "", name, kind, route(r)), at.start, at.now, at.value));
     last_ = at;
   }
   template <typename H>
-  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name, MetricKind kind, int r, H value) {
+  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name,
+           MetricKind kind, int r, H value) {
     points.push_back(point(store::testing::series(from, "", name, kind, route(r)), last_.start, last_.now, std::move(value)));
   }
 
@@ -169,7 +181,8 @@ class ColumnSumsTest : public ::testing::Test {
     return out;
   }
   void expect_same(const std::string& text, const When& when) {
-    EXPECT_EQ(print(ask(text, when, true)), print(ask(text, when, false))) << text << " from " << when.start << " to " << when.end << " step " << when.step;
+    EXPECT_EQ(print(ask(text, when, true)), print(ask(text, when, false)))
+        << text << " from " << when.start << " to " << when.end << " step " << when.step;
   }
 
   store::testing::Fixture fixture_;
@@ -189,10 +202,13 @@ const std::vector<std::string>& panels() {
     std::vector<std::string> out;
     for (const char* track : {"stable", "canary"}) {
       const std::string of = fmt::format("{{service_name=\"checkout-service\",deployment_track=\"{}\"}}", track);
-      out.push_back("sum(rate(http_server_request_errors_total" + of + "[5m])) / sum(rate(http_server_request_total" + of + "[5m]))");
+      out.push_back("sum(rate(http_server_request_errors_total" + of + "[5m])) / sum(rate(http_server_request_total" + of +
+                    "[5m]))");
       out.push_back("histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket" + of + "[5m])) by (le))");
-      out.push_back("sum(rate(http_server_request_total" + of + "[5m])) / sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))");
-      out.push_back("sum(rate(http_server_request_duration_sum" + of + "[5m])) / sum(rate(http_server_request_duration_count" + of + "[5m]))");
+      out.push_back("sum(rate(http_server_request_total" + of +
+                    "[5m])) / sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))");
+      out.push_back("sum(rate(http_server_request_duration_sum" + of + "[5m])) / sum(rate(http_server_request_duration_count" +
+                    of + "[5m]))");
     }
     return out;
   }();
@@ -234,16 +250,20 @@ TEST_F(ColumnSumsTest, RandomQueries) {
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
   const auto pick = [&](const std::vector<std::string>& list) { return list[below(list.size())]; };
   const auto sum = [&] {
-    const std::string name = pick({"http_server_request_total", "http_server_request_errors_total", "http_server_request_duration_bucket",
-                                   "http_server_request_duration_sum", "http_server_request_duration_count", "mixed_bucket", "mixed_count", "odd_total", "busy",
-                                   "native", "sent_bucket", "nothing"});
-    const std::string matchers = pick({"", "{deployment_track=\"stable\"}", "{service_instance_id!=\"i1\"}", "{http_route=~\"/p.*\"}", "{le=\"10\"}",
-                                       "{le=~\"1.*\"}", "{le!=\"+Inf\",http_route=\"/cart\"}", "{instance=~\".+\"}"});
-    const std::string grouping = pick({"", " by (le)", " by (le, http_route)", " by (http_route)", " by (instance, le)", " without (le)",
-                                       " without (http_route)", " by (__name__, le)", " without (le, instance, http_route)", " by (deployment_track)"});
-    const std::string shift = pick({"", "", "", " offset 7m", " @ end()", " offset -2m", fmt::format(" @ {}", (kBegin + 1'000'000) / 1000)});
-    return pick({"sum", "sum", "sum", "avg", "max"}) + grouping + "(" + pick({"rate", "increase", "rate", "delta"}) + "(" + name + matchers + "[" +
-           pick({"1m", "5m", "5m", "20s", "17m"}) + "]" + shift + "))";
+    const std::string name =
+        pick({"http_server_request_total", "http_server_request_errors_total", "http_server_request_duration_bucket",
+              "http_server_request_duration_sum", "http_server_request_duration_count", "mixed_bucket", "mixed_count",
+              "odd_total", "busy", "native", "sent_bucket", "nothing"});
+    const std::string matchers =
+        pick({"", "{deployment_track=\"stable\"}", "{service_instance_id!=\"i1\"}", "{http_route=~\"/p.*\"}", "{le=\"10\"}",
+              "{le=~\"1.*\"}", "{le!=\"+Inf\",http_route=\"/cart\"}", "{instance=~\".+\"}"});
+    const std::string grouping =
+        pick({"", " by (le)", " by (le, http_route)", " by (http_route)", " by (instance, le)", " without (le)",
+              " without (http_route)", " by (__name__, le)", " without (le, instance, http_route)", " by (deployment_track)"});
+    const std::string shift =
+        pick({"", "", "", " offset 7m", " @ end()", " offset -2m", fmt::format(" @ {}", (kBegin + 1'000'000) / 1000)});
+    return pick({"sum", "sum", "sum", "avg", "max"}) + grouping + "(" + pick({"rate", "increase", "rate", "delta"}) + "(" + name +
+           matchers + "[" + pick({"1m", "5m", "5m", "20s", "17m"}) + "]" + shift + "))";
   };
   for (int i = 0; i < 1500; ++i) {
     std::string text = sum();

@@ -69,7 +69,8 @@ class ColumnSource {
   using Visit = std::function<bool(std::size_t series, const store::SampleColumns& columns)>;
 
   // In the order of select(); __name__ may be another here, le of buckets is missing.
-  virtual const std::vector<std::shared_ptr<const Labels>>& series() const = 0;
+  virtual std::size_t size() const = 0;
+  virtual const Labels& labels(std::size_t series) const = 0;
   virtual bool buckets() const = 0;
   // Whether the selection takes the column with this le.
   virtual bool accepts_bound(std::string_view le) const = 0;

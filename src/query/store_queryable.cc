@@ -132,30 +132,26 @@ class ClassicView {
 // Histograms or floats of a store, by id.
 class StoreColumns final : public ColumnSource {
  public:
-  StoreColumns(const store::Store& store, store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
-      : store_(store), request_(request), buckets_(buckets), matcher_(std::move(matcher)) {}
+  StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found, store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
+      : store_(store), found_(std::move(found)), request_(request), buckets_(buckets), matcher_(std::move(matcher)) {}
 
-  void add(const store::FoundSeries& found) {
-    labels_.push_back(found.labels);
-    ids_.push_back(found.id);
-  }
-  const std::vector<std::shared_ptr<const Labels>>& series() const override { return labels_; }
+  std::size_t size() const override { return found_.size(); }
+  const Labels& labels(std::size_t series) const override { return *found_[series].labels; }
   bool buckets() const override { return buckets_; }
   bool accepts_bound(std::string_view le) const override { return matcher_.accepts(kBucketLabel, le); }
   Status read(std::span<const std::size_t> order, const Visit& visit) const override {
     std::vector<SeriesId> ids;
     ids.reserve(order.size());
-    for (const std::size_t i : order) ids.push_back(ids_[i]);
+    for (const std::size_t i : order) ids.push_back(found_[i].id);
     return store_.read_columns(ids, request_, [&](std::size_t place, const store::SampleColumns& columns) { return visit(order[place], columns); });
   }
 
  private:
   const store::Store& store_;
+  const std::vector<store::FoundSeries> found_;
   const store::ColumnRequest request_;
   const bool buckets_;
   const SeriesMatcher matcher_;
-  std::vector<std::shared_ptr<const Labels>> labels_;
-  std::vector<SeriesId> ids_;
 };
 
 // Series that differ only in kind or source have the same labels.
@@ -198,6 +194,7 @@ class StoreQueryable final : public Queryable {
     const auto names = std::ranges::count_if(selection.matchers, is_name);
     const auto name = std::ranges::find_if(selection.matchers, is_name);
     if (names != 1 || name->op != Matcher::Op::equal) return nullptr;
+    const bool by_le = std::ranges::any_of(selection.matchers, is_le);
     SeriesMatcher matcher(selection.matchers);
     std::vector<store::FoundSeries> found;
     std::optional<ViewName> view;
@@ -205,7 +202,9 @@ class StoreQueryable final : public Queryable {
     for (const std::string& base : bases) {
       TRY_ASSIGN(std::vector<store::FoundSeries> some, store_.find(request(selection, &base, true)));
       if (base == name->value) {
-        std::erase_if(some, [&](const store::FoundSeries& f) { return f.kind == MetricKind::histogram || !matcher.matches(*f.labels); });
+        std::erase_if(some, [&](const store::FoundSeries& f) {
+          return f.kind == MetricKind::histogram || (by_le && !matcher.accepts(kBucketLabel, f.labels->get(kBucketLabel)));
+        });
       } else {
         std::erase_if(some, [](const store::FoundSeries& f) { return f.kind != MetricKind::histogram; });
         if (some.empty()) continue;
@@ -215,13 +214,11 @@ class StoreQueryable final : public Queryable {
       if (found.empty()) found = std::move(some);
     }
     const bool buckets = view && view->view == View::bucket;
-    if (view && !buckets && std::ranges::any_of(selection.matchers, is_le)) return nullptr;
+    if (view && !buckets && by_le) return nullptr;
     const auto odd = [&](const store::FoundSeries& f) { return f.kind == MetricKind::exponential || (view && f.labels->has(kBucketLabel)); };
     if (std::ranges::any_of(found, odd) || !distinct(found)) return nullptr;
     const auto part = buckets ? store::HistogramPart::buckets : view && view->view == View::sum ? store::HistogramPart::sum : store::HistogramPart::count;
-    auto out = std::make_unique<StoreColumns>(store_, store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
-    for (const store::FoundSeries& f : found) out->add(f);
-    return out;
+    return std::make_unique<StoreColumns>(store_, std::move(found), store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
   }
 
   Result<std::vector<Labels>> series(const Selection& selection) const override {

@@ -495,10 +495,31 @@ void ChunkColumns::skip_stale(ByteReader& r) {
   }
 }
 
+// Steps add up as the numbers do, which are made of them once for all.
+void ChunkColumns::add_numbers(ByteReader& r, std::span<std::int64_t> column) {
+  column.front() = r.zigzag();
+  read_column(r, column.subspan(1));
+  for (std::size_t i = 0; i < column.size(); ++i) steps_[i] = plus(steps_[i], column[i]);
+}
+
+// The numbers of the wanted rows, each so many places after the one before.
+void ChunkColumns::write_column_of(double* at, std::size_t stride) const {
+  std::int64_t sum = 0;
+  std::size_t i = 0;
+  for (const auto wanted : wanted_) {
+    for (; i <= wanted; ++i) sum = plus(sum, steps_[i]);
+    *at = sum >= 0 ? static_cast<double>(sum) : static_cast<double>(static_cast<std::uint64_t>(sum));
+    at += stride;
+  }
+}
+
 void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart part) {
   const auto size = r.varint();
   if (size > r.remaining() / sizeof(double)) return break_reader(r);
   const auto packed = r.raw(static_cast<std::size_t>(size) * sizeof(double));
+  skip_stale(r);
+  if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
+  if (wanted_.empty()) return;
   // The same bounds as before nearly always: no new list is made for them.
   const bool known = out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
   if (part == HistogramPart::buckets && !known) {
@@ -506,33 +527,19 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
     std::memcpy(list.data(), packed.data(), packed.size());
     out.set_bounds(std::make_shared<const std::vector<double>>(std::move(list)));
   }
-  skip_stale(r);
-  if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
   if (!out.uniform) return;
   const std::size_t before = out.times.size();
   for (const auto i : wanted_) out.times.push_back(times_[i]);
   out.values.resize(out.times.size() * out.width);
   double* const rows = out.values.data() + before * out.width;
-  below_.assign(times_.size(), 0);
+  steps_.assign(times_.size(), 0);
+  const std::span column(column_);
   for (std::size_t bucket = 0; bucket <= size; ++bucket) {
-    read_numbers(r, column_);
-    for (std::size_t i = 0; i < below_.size(); ++i) below_[i] = plus(below_[i], column_[i]);
-    if (part != HistogramPart::buckets || bucket == size) continue;
-    double* at = rows + bucket;
-    for (const auto i : wanted_) {
-      *at = static_cast<double>(static_cast<std::uint64_t>(below_[i]));
-      at += out.width;
-    }
+    add_numbers(r, column);
+    if (part == HistogramPart::buckets && bucket < size) write_column_of(rows + bucket, out.width);
   }
-  read_numbers(r, column_);
-  if (part != HistogramPart::sum) {
-    double* at = rows + out.width - 1;
-    for (const auto i : wanted_) {
-      *at = static_cast<double>(static_cast<std::uint64_t>(plus(below_[i], column_[i])));
-      at += out.width;
-    }
-    return;
-  }
+  add_numbers(r, column); // what the count has beyond the buckets
+  if (part != HistogramPart::sum) return write_column_of(rows + out.width - 1, out.width);
   const auto whole = r.u8();
   if (whole > 1) return break_reader(r);
   if (whole == 1) read_numbers(r, column_);

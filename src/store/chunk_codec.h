@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,11 +57,13 @@ class ChunkColumns {
   void read_floats(ByteReader& r, bool integers, SampleColumns& out);
   void read_classic(ByteReader& r, SampleColumns& out, HistogramPart part);
   void skip_stale(ByteReader& r);
-  // Of the rows that are wanted: their places, and one number of each.
-  std::vector<std::uint32_t> wanted_;
+  void add_numbers(ByteReader& r, std::span<std::int64_t> column);
+  void write_column_of(double* at, std::size_t stride) const;
+
   std::vector<std::int64_t> times_;
+  std::vector<std::uint32_t> wanted_; // rows: within the range, and no staleness markers
   std::vector<std::int64_t> column_;
-  std::vector<std::int64_t> below_;
+  std::vector<std::int64_t> steps_;   // of the sum of the columns up to now; the first is the first number
   std::int64_t from_ms_ = 0;
   std::int64_t to_ms_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstring>
 
 #include "base/bytes.h"
 #include "store/histogram_math.h"
@@ -25,6 +26,36 @@ constexpr std::uint8_t kFramesImage = 0;
 constexpr std::uint8_t kExponentialImage = 1;
 enum class Value : unsigned { same, delta, raw };
 enum class Counts : unsigned { same, nibbles, octets, zigzag };
+
+// Reads what RoomWriter wrote, without asking whether there is more: a frame knows its rows.
+class RowReader {
+ public:
+  explicit RowReader(const char* at) : at_(at) {}
+  std::uint8_t u8() { return static_cast<std::uint8_t>(*at_++); }
+  double f64() {
+    double v = 0;
+    std::memcpy(&v, at_, sizeof(v));
+    at_ += sizeof(v);
+    return v;
+  }
+  std::uint64_t varint() {
+    std::uint64_t v = u8();
+    if (v < 0x80) return v;
+    v &= 0x7f;
+    for (unsigned shift = 7;; shift += 7) {
+      const std::uint64_t octet = u8();
+      v |= (octet & 0x7f) << shift;
+      if (octet < 0x80) return v;
+    }
+  }
+  std::int64_t zigzag() {
+    const std::uint64_t v = varint();
+    return static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1);
+  }
+
+ private:
+  const char* at_;
+};
 
 std::int64_t minus(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
@@ -50,7 +81,7 @@ void write_value(RoomWriter& w, Value kind, double before, double now) {
   if (kind == Value::raw) w.f64(now);
 }
 
-double read_value(ByteReader& r, Value kind, double before) {
+double read_value(RowReader& r, Value kind, double before) {
   if (kind == Value::delta) return static_cast<double>(static_cast<std::int64_t>(before) + r.zigzag());
   return kind == Value::raw ? r.f64() : before;
 }
@@ -83,33 +114,26 @@ void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& 
 }
 
 // Adds the increase of each bucket, and tells that of all.
-std::uint64_t read_counts(ByteReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
+std::uint64_t read_counts(RowReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
   const std::size_t n = counts.size();
   std::uint64_t all = 0;
   switch (kind) {
     case Counts::same: break;
-    case Counts::nibbles: {
-      const auto packed = r.raw((n + 1) / 2);
-      const auto add = [&](std::size_t i, unsigned more) {
-        counts[i] += more;
-        all += more;
-      };
-      for (std::size_t i = 0; i < packed.size(); ++i) {
-        const auto two = static_cast<std::uint8_t>(packed[i]);
-        add(2 * i, two & 15u);
-        if (2 * i + 1 < n) add(2 * i + 1, two >> 4u);
+    case Counts::nibbles:
+      for (std::size_t i = 0; i < n; i += 2) {
+        const unsigned two = r.u8();
+        counts[i] += two & 15u;
+        if (i + 1 < n) counts[i + 1] += two >> 4u;
+        all += (two & 15u) + (two >> 4u);
       }
       break;
-    }
-    case Counts::octets: {
-      const auto packed = r.raw(n);
-      for (std::size_t i = 0; i < packed.size(); ++i) {
-        const auto more = static_cast<std::uint8_t>(packed[i]);
+    case Counts::octets:
+      for (std::size_t i = 0; i < n; ++i) {
+        const unsigned more = r.u8();
         counts[i] += more;
         all += more;
       }
       break;
-    }
     case Counts::zigzag:
       for (auto& count : counts) {
         const auto more = static_cast<std::uint64_t>(r.zigzag());
@@ -137,7 +161,7 @@ void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_
 }
 
 template <typename State>
-void read_row(ByteReader& r, State& state, bool classic) {
+void read_row(RowReader& r, State& state, bool classic) {
   const unsigned flags = r.u8();
   if ((flags & kSameStep) == 0) state.step = r.zigzag();
   if ((flags & kSameStart) == 0) state.start_ms = plus(state.start_ms, r.zigzag());
@@ -161,8 +185,6 @@ bool OpenRun::ends_stale() const {
   if (exponential_) return exponential_->back().stale;
   return is_classic() ? last_.stale : is_stale(last_.value);
 }
-
-std::size_t OpenRun::end_of(std::size_t frame) const { return frame + 1 < frames_.size() ? frames_[frame + 1].begin : bytes_.size(); }
 
 void OpenRun::write_row(const FloatSample& sample) {
   RoomWriter w(bytes_, kMostRow);
@@ -256,8 +278,7 @@ template <typename F>
 void OpenRun::each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const {
   auto frame = std::ranges::lower_bound(frames_, from_ms, {}, &Frame::last_ms);
   for (; frame != frames_.end() && frame->first_ms <= to_ms; ++frame) {
-    const std::size_t end = end_of(static_cast<std::size_t>(frame - frames_.begin()));
-    ByteReader r(std::string_view(bytes_).substr(frame->begin, end - frame->begin));
+    RowReader r(bytes_.data() + frame->begin);
     State state;
     const bool classic = frame->bounds != nullptr;
     if (classic) state.counts.assign(frame->bounds->size() + 1, 0);
@@ -325,11 +346,12 @@ void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t t
   if (!is_classic()) return each(from_ms, to_ms, [&](const Frame&, const State& state) { out.add(state.time_ms, state.value); });
   const Frame* known = nullptr;
   each(from_ms, to_ms, [&](const Frame& frame, const State& state) {
+    if (state.stale) return; // its bounds, if any, mean nothing
     if (part == HistogramPart::buckets && known != &frame) {
       known = &frame;
       out.set_bounds(frame.bounds);
     }
-    if (state.stale || !out.uniform) return;
+    if (!out.uniform) return;
     switch (part) {
       case HistogramPart::buckets: return out.add_buckets(state.time_ms, state.counts, state.count);
       case HistogramPart::count: return out.add(state.time_ms, static_cast<double>(state.count));

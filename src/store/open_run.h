@@ -87,7 +87,6 @@ class OpenRun {
   void write_row(const ClassicSample& sample);
   template <typename F>
   void each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const;
-  std::size_t end_of(std::size_t frame) const;
   bool is_classic() const { return !frames_.empty() && frames_.front().bounds != nullptr; }
   void rebuild(const SampleRun& run);
   State state_at_end() const;

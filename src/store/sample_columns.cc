@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/sample_columns.h"
 
-#include "store/samples.h"
-
 namespace coalmine::store {
 
 void SampleColumns::clear() {
@@ -17,12 +15,6 @@ double* SampleColumns::add(std::int64_t time_ms) {
   times.push_back(time_ms);
   values.resize(times.size() * width);
   return values.data() + (times.size() - 1) * width;
-}
-
-void SampleColumns::add(std::int64_t time_ms, double value) {
-  if (is_stale(value)) return;
-  times.push_back(time_ms);
-  values.push_back(value);
 }
 
 void SampleColumns::set_bounds(const BucketBounds& next) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "store/stale.h"
 #include "telemetry/histogram.h"
 
 namespace coalmine::store {
@@ -24,14 +25,18 @@ class SampleColumns {
   std::vector<std::int64_t> times; // ascending
   std::vector<double> values;      // of each time, width numbers
   std::size_t width = 1;
-  BucketBounds bounds;             // of buckets
+  BucketBounds bounds; // of buckets
   // False: the bounds change on the way, or these are exponential histograms; the rest is void then.
   bool uniform = true;
 
   void clear();
   // Room for a row at this time, after the last; to be written at once.
   double* add(std::int64_t time_ms);
-  void add(std::int64_t time_ms, double value);
+  void add(std::int64_t time_ms, double value) {
+    if (is_stale(value)) return;
+    times.push_back(time_ms);
+    values.push_back(value);
+  }
   // Buckets with these bounds come now.
   void set_bounds(const BucketBounds& next);
   // counts: of each bucket alone.

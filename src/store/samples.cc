@@ -7,7 +7,6 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint64_t kStaleBits = 0x7ff0000000000002ULL;
 
 bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
 
@@ -80,9 +79,6 @@ void overlay_in(std::vector<S>& base, std::vector<S> newer) {
 }
 
 } // namespace
-
-double stale_value() { return std::bit_cast<double>(kStaleBits); }
-bool is_stale(double value) { return std::bit_cast<std::uint64_t>(value) == kStaleBits; }
 
 bool is_stale(const Sample& sample) {
   if (const auto* number = std::get_if<FloatSample>(&sample)) return is_stale(number->value);

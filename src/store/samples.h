@@ -7,15 +7,13 @@
 #include <variant>
 #include <vector>
 
+#include "store/stale.h"
 #include "store/store.h"
 
 namespace coalmine::store {
 
 using Sample = std::variant<FloatSample, ClassicSample, ExponentialSample>;
 
-// 0x7ff0000000000002, Prometheus's staleness marker.
-double stale_value();
-bool is_stale(double value);
 bool is_stale(const Sample& sample);
 
 std::int64_t time_of(const Sample& sample);

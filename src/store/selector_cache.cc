@@ -2,7 +2,8 @@
 #include "store/selector_cache.h"
 
 #include <algorithm>
-#include <unordered_map>
+#include <map>
+#include <utility>
 
 namespace coalmine::store {
 namespace {
@@ -10,21 +11,34 @@ namespace {
 constexpr std::size_t kMostEntries = 32;
 constexpr std::size_t kMostSeries = 20'000; // of an entry: more than that is asked for by people, not every few seconds
 
+SourceChoice choice(const SeriesIndex& index, const std::string& instance, std::string_view name) {
+  SourceChoice out;
+  out.duration = name == kDurationName;
+  for (const SeriesInfo* info : index.request_metrics(instance)) {
+    const auto source = static_cast<std::size_t>(info->source);
+    const auto metric = info->labels->metric_name();
+    if (metric == kRequestsName) out.requests[source].push_back(info);
+    if (metric == name) out.named[source].push_back(info);
+  }
+  return out;
+}
+
 std::shared_ptr<const Matched> match(const SeriesIndex& index, const std::vector<CompiledMatcher>& matchers) {
   auto out = std::make_shared<Matched>();
   out->version = index.version();
   out->series = index.match(matchers);
-  out->instance_of.reserve(out->series.size());
-  std::unordered_map<std::string, std::uint32_t> known;
+  out->choice_of.reserve(out->series.size());
+  std::map<std::pair<std::string, std::string_view>, std::uint32_t> known;
   for (const SeriesInfo* info : out->series) {
-    if (!is_request_metric(info->labels->metric_name())) {
-      out->instance_of.push_back(UINT32_MAX);
+    const auto name = info->labels->metric_name();
+    if (!is_request_metric(name)) {
+      out->choice_of.push_back(UINT32_MAX);
       continue;
     }
-    auto key = instance_key(*info->labels);
-    const auto [it, fresh] = known.try_emplace(std::move(key), static_cast<std::uint32_t>(out->instances.size()));
-    if (fresh) out->instances.push_back(index.request_metrics(it->first));
-    out->instance_of.push_back(it->second);
+    const auto [it, fresh] =
+        known.try_emplace({instance_key(*info->labels), name}, static_cast<std::uint32_t>(out->choices.size()));
+    if (fresh) out->choices.push_back(choice(index, it->first.first, name));
+    out->choice_of.push_back(it->second);
   }
   return out;
 }

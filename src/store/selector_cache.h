@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <list>
 #include <memory>
@@ -14,17 +15,24 @@
 
 namespace coalmine::store {
 
+// The request metrics of one instance from which one source has to be chosen for one of their names; by source.
+struct SourceChoice {
+  bool duration = false;                                  // the name is that of the durations
+  std::array<std::vector<const SeriesInfo*>, 3> requests; // its request counters
+  std::array<std::vector<const SeriesInfo*>, 3> named;    // its series of that name
+};
+
 // The series that match some matchers, at one version of the index.
 struct Matched {
   std::uint64_t version = 0;
   std::vector<const SeriesInfo*> series; // in order of id
-  // Of a series that is a request metric: the place of its instance in instances. Others: UINT32_MAX.
-  std::vector<std::uint32_t> instance_of;
-  std::vector<std::vector<const SeriesInfo*>> instances; // the request metrics of each, of every source
+  // Of a series that is a request metric: its place in choices. Others: UINT32_MAX.
+  std::vector<std::uint32_t> choice_of;
+  std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the few selectors asked for last. What it gives may be read only as long as the index stays as it is: under
-// the lock that guards the index.
+// Thread-safe. Remembers the few selectors asked for last. What it gives may be read only as long as the index stays as it is:
+// under the lock that guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.

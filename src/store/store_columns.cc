@@ -15,9 +15,10 @@ void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) 
   if (!data.exponential.empty()) out.uniform = false;
   for (const auto& sample : data.floats) out.add(sample.time_ms, sample.value);
   for (const auto& sample : data.classic) {
+    if (sample.stale) continue; // its bounds, if any, mean nothing
     const auto& value = sample.value;
     if (part == HistogramPart::buckets) out.set_bounds(value.bounds);
-    if (sample.stale || !out.uniform) continue;
+    if (!out.uniform) continue;
     switch (part) {
       case HistogramPart::buckets: out.add_buckets(sample.time_ms, value.counts, value.count); break;
       case HistogramPart::count: out.add(sample.time_ms, static_cast<double>(value.count)); break;
@@ -31,9 +32,9 @@ void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) 
 // What one hold of the lock yields. Buffers are used again by the next slice.
 struct StoreImpl::ColumnSlice {
   struct One {
-    SampleColumns recent;    // of the head
-    std::size_t chunks = 0;  // of keys, in order
-    bool in_order = true;    // chunks and head follow one another in time; otherwise the newer ones of a millisecond have to win
+    SampleColumns recent;   // of the head
+    std::size_t chunks = 0; // of keys, in order
+    bool in_order = true;   // chunks and head follow one another in time; otherwise the newer ones of a millisecond have to win
   };
   std::array<One, kSlice> series;
   std::vector<std::string> keys;
@@ -82,7 +83,8 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
     const auto some = ids.subspan(begin, std::min(kSlice, ids.size() - begin));
     plan_slice(some, request, *slice);
     const auto damaged_before = database_->damaged();
-    const auto chunks = slice->keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, slice->keys);
+    const auto chunks =
+        slice->keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, slice->keys);
     if (const auto more = database_->damaged() - damaged_before; more > 0) {
       damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
     }
@@ -99,7 +101,8 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
       if (one.in_order) {
         for (const auto& each : bytes) {
           if (!each) continue; // retention was quicker
-          if (const auto read = chunk.append_to(whole, *each, request.from_ms, request.to_ms, request.part); !read) damaged("chunks", read.error().message);
+          if (const auto read = chunk.append_to(whole, *each, request.from_ms, request.to_ms, request.part); !read)
+            damaged("chunks", read.error().message);
         }
         whole.append(one.recent);
       } else {

@@ -89,7 +89,7 @@ class StoreImpl final : public Store, private StoredSamples {
   template <typename Visit>
   Status pick(const SelectRequest& request, Visit visit) const;
   bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
-  Source choose(const std::vector<const SeriesInfo*>& instance, std::string_view name, const SelectRequest& request) const;
+  Source choose(const SourceChoice& choice, const SelectRequest& request) const;
   void plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const;
   Status read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const;
   Status fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const;

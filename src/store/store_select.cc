@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
+#include <optional>
 #include <shared_mutex>
 
 #include "store/chunk_codec.h"
@@ -13,7 +13,7 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans}; // best first
+constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans}; // best first, and in the order of their numbers
 // Series whose samples are copied under one hold of the lock.
 constexpr std::size_t kSlice = 256;
 
@@ -87,36 +87,32 @@ bool StoreImpl::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_m
   return unsure && !read(id, from_ms, to_ms).empty();
 }
 
-Source StoreImpl::choose(const std::vector<const SeriesInfo*>& instance, std::string_view name, const SelectRequest& request) const {
-  const auto has = [&](Source source, std::string_view metric) {
-    return std::ranges::any_of(instance, [&](const SeriesInfo* info) {
-      return info->source == source && info->labels->metric_name() == metric && has_samples(info->id, request.from_ms, request.to_ms);
-    });
+Source StoreImpl::choose(const SourceChoice& choice, const SelectRequest& request) const {
+  const auto any = [&](const std::vector<const SeriesInfo*>& series) {
+    return std::ranges::any_of(series, [&](const SeriesInfo* info) { return has_samples(info->id, request.from_ms, request.to_ms); });
   };
   std::size_t at = 0;
-  while (at < kSources.size() && !has(kSources[at], kRequestsName)) ++at;
-  if (at == kSources.size()) at = 0; // nobody counts requests: whoever has this metric
-  const bool counted = has(kSources[at], kRequestsName);
-  if (counted && name != kDurationName) return kSources[at];
+  while (at < kSources.size() && !any(choice.requests[at])) ++at;
+  const bool counted = at < kSources.size();
+  if (!counted) at = 0; // nobody counts requests: whoever has this metric
+  if (counted && !choice.duration) return kSources[at];
   for (std::size_t i = at; i < kSources.size(); ++i) {
-    if (has(kSources[i], name)) return kSources[i];
+    if (any(choice.named[i])) return kSources[i];
   }
   return kSources[at];
 }
 
 template <typename Visit>
 Status StoreImpl::pick(const SelectRequest& request, Visit visit) const {
-  std::map<std::pair<std::uint32_t, std::string_view>, Source> chosen;
   std::shared_lock lock(state_mutex_);
   TRY_ASSIGN(const auto matched, selectors_.find(index_, request.matchers));
+  std::vector<std::optional<Source>> chosen(matched->choices.size());
   for (std::size_t i = 0; i < matched->series.size(); ++i) {
     const SeriesInfo* info = matched->series[i];
-    const std::uint32_t instance = matched->instance_of[i];
-    if (request.choose_source && instance != UINT32_MAX) {
-      const auto name = info->labels->metric_name();
-      const auto [it, fresh] = chosen.try_emplace({instance, name}, Source::sent);
-      if (fresh) it->second = choose(matched->instances[instance], name, request);
-      if (it->second != info->source) continue;
+    const std::uint32_t at = matched->choice_of[i];
+    if (request.choose_source && at != UINT32_MAX) {
+      if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
+      if (*chosen[at] != info->source) continue;
     }
     if (has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
   }
