@@ -35,5 +35,6 @@ backend shop
 `);
   start(t, '/usr/sbin/haproxy', ['-db', '-f', path.join(dir, 'haproxy.cfg')]);
   await until('HAProxy', () => ask(socket, 'show info'));
-  return { socket, canaryWeight: async () => Number((await ask(socket, 'get weight shop/canary1')).split(' ')[0]) };
+  const weight = async (server) => Number((await ask(socket, `get weight shop/${server}`)).split(' ')[0]);
+  return { socket, canaryWeight: () => weight('canary1'), weights: async () => [await weight('canary1'), await weight('stable1')] };
 }
