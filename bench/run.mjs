@@ -1,4 +1,4 @@
-// ./dev bench [ingest] [query] [delay] [store]: measures the release binary as a whole process and prints Markdown tables.
+// ./dev bench [ingest] [query] [delay] [store] [judge]: measures the release binary as a whole process and prints Markdown tables.
 // CPU time is the server's own (user and system, /proc/PID/stat), so the load generator on the same cores does not count.
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
@@ -9,7 +9,7 @@ import os from 'node:os';
 import path from 'node:path';
 import zlib from 'node:zlib';
 import grpc from '@grpc/grpc-js';
-import { Coalmine, freePorts, start, until } from '../tests/e2e/harness.mjs';
+import { binary, Coalmine, freePorts, start, until } from '../tests/e2e/harness.mjs';
 import { metrics, spans } from '../tests/e2e/otlp.mjs';
 import { query } from './query.mjs';
 import { store } from './store.mjs';
@@ -144,7 +144,14 @@ async function delay() {
   }
 }
 
-const all = { ingest, query: () => query(scoped), delay, store: () => store(scoped) };
+// What the judges decide about releases whose truth is known; the same seed gives the same tables.
+function judge() {
+  for (const which of ['reference', 'defaults']) {
+    execFileSync(binary, ['simulate', '--table', which, '--runs', process.env.COALMINE_BENCH_RUNS ?? '2000', '--seed', '1'], { stdio: ['ignore', 'inherit', 'inherit'] });
+  }
+}
+
+const all = { ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
 const chosen = process.argv.slice(2);
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);
