@@ -15,7 +15,8 @@ namespace coalmine::judge {
 
 enum class Verdict { pass, regression, watching, no_data };
 // watching with a cause: too little data and undecided are different states.
-enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, undecided, source_unreachable };
+// interval_open: both tracks report, and no export interval of both is complete yet.
+enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, interval_open, undecided, source_unreachable };
 enum class Decision { promote, rollback, keep_watching /* "continue" in every output */, inconclusive };
 
 std::string_view to_string(Verdict verdict); // pass regression watching no_data

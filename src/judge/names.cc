@@ -19,6 +19,7 @@ std::string_view to_string(Cause cause) {
     case Cause::no_canary_data: return "no_canary_data";
     case Cause::no_stable_data: return "no_stable_data";
     case Cause::too_few_requests: return "too_few_requests";
+    case Cause::interval_open: return "interval_open";
     case Cause::undecided: return "undecided";
     case Cause::source_unreachable: return "source_unreachable";
   }

@@ -150,6 +150,7 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::no_canary_data:
     case Cause::no_stable_data: return no_data_sentence(v);
     case Cause::too_few_requests: return too_few_sentence(v);
+    case Cause::interval_open: return "Both tracks report; waiting for the first export interval that is complete on both";
     case Cause::none:
     case Cause::undecided: break;
   }

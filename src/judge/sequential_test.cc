@@ -135,6 +135,18 @@ TEST(Sequential, MissingDataIsNoEvidence) {
 }
 
 // Any cell: no crash, finite or absent numbers, and nothing unusable decides.
+TEST(Sequential, BeforeTheFirstCellNothingIsMissing) {
+  auto judge = make_sequential_judge(errors_only());
+  auto evidence = look(baseline_cells(10, 1000));
+  evidence.canary.requests = 50;
+  evidence.stable.requests = 1000;
+  const auto out = judge->judge(evidence);
+  EXPECT_EQ(out.decision, Decision::keep_watching);
+  EXPECT_EQ(out.signals[0].verdict, Verdict::watching);
+  EXPECT_EQ(out.signals[0].cause, Cause::interval_open);
+  EXPECT_NE(out.reason.find("waiting for the first export interval"), std::string::npos) << out.reason;
+}
+
 TEST(Sequential, BadNumbersDecideNothing) {
   const double bad[] = {kNaN, -1, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
   for (const double v : bad) {
@@ -194,7 +206,9 @@ TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
       cells.push_back(cell(i, 40, 1000, 10, 1000)); // +3pp
       cells.back().warming = warming;
     }
-    EXPECT_EQ(judge->judge(look(cells)).decision, warming ? Decision::keep_watching : Decision::rollback);
+    const auto out = judge->judge(look(cells));
+    EXPECT_EQ(out.decision, warming ? Decision::keep_watching : Decision::rollback);
+    EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos, warming) << out.signals[0].reason;
   }
 }
 

@@ -141,6 +141,10 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.canary_requests = scope.canary;
   v.stable_requests = scope.stable;
   v.required_requests = evidence.step_min_requests;
+  if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
+    v.cause = Cause::interval_open;
+    return v;
+  }
   if (!(scope.canary > 0)) {
     set_no_data(v, Cause::no_canary_data);
     return v;
