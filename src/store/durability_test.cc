@@ -93,6 +93,9 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
 }
 
 TEST(Durability, EverythingAcknowledgedSurvivesKill9) {
+#if defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "ThreadSanitizer does not follow the fork of a process with threads";
+#endif
   Fixture f;
   std::int64_t acknowledged = -1;
   std::mt19937 random(5);
