@@ -78,7 +78,7 @@ int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOption
   const auto judgement = rollout::analyze(
       spec,
       {.canary_version = typed.canary_version, .stable_version = typed.stable_version, .from_ms = context.from_ms, .to_ms = context.to_ms},
-      *question->source.cohorts, question->source.counts.get());
+      *question->source.cohorts, question->source.counts.get(), question->source.metrics.get());
   const SystemClock clock;
   cli::Terminal terminal{.http = *question->source.http, .clock = clock, .out = std::cout, .err = std::cerr, .sleep = {}};
   terminal.output = output_of(common);

@@ -2,11 +2,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
+
 #include "app/config.h"
 #include "app/config_values.h"
+#include "judge/reason.h"
 
 namespace coalmine::app {
 namespace {
+
+constexpr std::int64_t kUsualExportMs = 60'000;
 
 std::string selector_text(const rollout::AttributeSelector& selector) {
   std::string out;
@@ -16,24 +22,32 @@ std::string selector_text(const rollout::AttributeSelector& selector) {
 
 std::string margin_text(const judge::SignalSpec& signal) {
   const auto& margin = signal.margin;
+  const std::string_view side = margin.worse == judge::Worse::higher  ? "above stable"
+                                : margin.worse == judge::Worse::lower ? "below stable"
+                                                                      : "away from stable";
   switch (margin.unit) {
-    case judge::Margin::Unit::points: return fmt::format("{:g} percentage points above stable", margin.amount * 100);
-    case judge::Margin::Unit::percent: return fmt::format("{:g}% above stable", margin.amount * 100);
-    case judge::Margin::Unit::millis: return fmt::format("{:g} ms above stable", margin.amount);
+    case judge::Margin::Unit::points: return fmt::format("{:g} percentage points {}", margin.amount * 100, side);
+    case judge::Margin::Unit::percent: return fmt::format("{:g}% {}", margin.amount * 100, side);
+    case judge::Margin::Unit::millis: return fmt::format("{:g} ms {}", margin.amount, side);
+    case judge::Margin::Unit::seconds: return fmt::format("{:g} s {}", margin.amount, side);
+    case judge::Margin::Unit::bytes: return fmt::format("{} {}", judge::format_value(signal.kind, margin.amount, false, signal.unit), side);
+    case judge::Margin::Unit::per_second: return fmt::format("{:g} a second {}", margin.amount, side);
   }
   return "";
 }
 
 std::string signal_name(const judge::SignalSpec& signal) {
   if (signal.kind == judge::SignalKind::error_rate) return "the error rate";
-  return fmt::format("the p{:g} latency", signal.quantile * 100);
+  if (signal.kind == judge::SignalKind::latency_quantile) return fmt::format("the p{:g} latency", signal.quantile * 100);
+  return signal.name;
 }
 
 std::string max_text(const judge::SignalSpec& signal) {
   if (!signal.max) return "";
-  const bool ratio = signal.kind == judge::SignalKind::error_rate;
-  return ratio ? fmt::format(", or above {} whatever stable does", percent_text(*signal.max))
-               : fmt::format(", or above {:g} ms whatever stable does", *signal.max);
+  const std::string limit = judge::unit_text(signal.kind, signal.unit) == "ratio"
+                                ? percent_text(*signal.max)
+                                : judge::format_value(signal.kind, *signal.max, false, signal.unit);
+  return fmt::format(", or {} {} whatever stable does", signal.margin.worse == judge::Worse::lower ? "below" : "above", limit);
 }
 
 std::string steps_text(const rollout::RolloutSpec& spec) {
@@ -45,6 +59,11 @@ std::string steps_text(const rollout::RolloutSpec& spec) {
     if (step.analyze_ms > 0 && step.min_requests != spec.min_requests) out += fmt::format(" and {:g} requests", step.min_requests);
     if (step.approve_manually) out += " until a person promotes";
   }
+  const auto shortest = std::ranges::min(spec.steps, {}, [](const auto& s) { return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX; }).analyze_ms;
+  if (spec.judge != "threshold" && shortest > 0 && shortest < 2 * kUsualExportMs) {
+    out += fmt::format(". A step of {} can be decided only if both tracks export more often than that; OpenTelemetry SDKs export every 60s unless "
+                       "told otherwise", duration_text(shortest));
+  }
   return out + fmt::format(". A gate opens only after the canary has served enough requests ({:g} unless the step says otherwise).\n",
                            spec.min_requests);
 }
@@ -55,10 +74,12 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   if (spec.on_fail == rollout::PolicyAction::notify) action = "Only notify";
   std::string out;
   for (const auto& signal : spec.signals) {
-    const std::string where =
-        signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more", spec.min_route_requests)
+    const std::string where = judge::is_metric(signal.kind) || spec.judge == "mann_whitney" ? "of the whole service"
+        : signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more", spec.min_route_requests)
                          : "of the whole service";
-    if (signal.gate && spec.judge == "sequential") {
+    if (signal.gate && spec.judge == "mann_whitney") {
+      out += fmt::format("Score {} {} with a rank test.\n", signal_name(signal), "of the whole service");
+    } else if (signal.gate && spec.judge == "sequential") {
       const std::string margin = signal.automatic
                                      ? "half of stable's own rate (at least 0.2, at most 0.5 percentage points) or 20% of it above stable"
                                      : margin_text(signal);
@@ -70,6 +91,10 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
     } else {
       out += fmt::format("Show, without deciding on it, {} {}.\n", signal_name(signal), where);
     }
+  }
+  if (spec.judge == "mann_whitney") {
+    out += fmt::format("{} when the score is {:g} or less (after every {} intervals) or below {:g} at the end of a step; {:g} or more passes.\n", action,
+                       spec.rank.marginal, spec.rank.interval, spec.rank.marginal, spec.rank.pass);
   }
   return out;
 }

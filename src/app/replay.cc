@@ -13,6 +13,7 @@
 #include "rollout/evidence_feed.h"
 #include "rollout/json_text.h"
 #include "rollout/one_shot.h"
+#include "rollout/metric_reader.h"
 #include "rollout/replay.h"
 #include "rollout/spec.h"
 
@@ -107,11 +108,15 @@ class Replay {
 
   Result<std::vector<judge::EvidenceCell>> release_cells(const rollout::PastRelease& release) const {
     const auto until = std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
-    const auto feed = rollout::make_grid_feed(*question_.source.counts,
-                                              {.spec = std::make_shared<const rollout::RolloutSpec>(question_.spec),
-                                               .canary_version = release.version,
-                                               .stable_version = "",
-                                               .started_ms = release.from_ms});
+    const auto spec = std::make_shared<const rollout::RolloutSpec>(question_.spec);
+    auto feed = rollout::make_grid_feed(*question_.source.counts, {.spec = spec,
+                                                                   .canary_version = release.version,
+                                                                   .stable_version = "",
+                                                                   .started_ms = release.from_ms});
+    if (!spec->metrics.empty()) {
+      feed = rollout::make_metric_feed(std::move(feed), *question_.source.metrics,
+                                       {.spec = spec, .canary_version = release.version, .stable_version = ""});
+    }
     return feed->read({.changes = {{release.from_ms, release.from_ms, 0}}, .until_ms = until}, until);
   }
 
@@ -145,21 +150,24 @@ class Replay {
     for (const auto& step : question_.spec.steps) schedule += step.analyze_ms;
     const auto needed = static_cast<std::size_t>(schedule / length) + 1;
     if (cells.size() < past + needed) return {};
+    // A split of requests says nothing of the user's own metrics.
+    auto spec = question_.spec;
+    std::erase_if(spec.signals, [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
     std::mt19937_64 random(flags_.seed);
     std::vector<double> injected = {0};
     injected.insert(injected.end(), std::begin(kInjected), std::end(kInjected));
-    for (const auto more : injected) out.rates.push_back(measure_one(cells, past, needed, more, random));
+    for (const auto more : injected) out.rates.push_back(measure_one(spec, cells, past, needed, more, random));
     return {};
   }
 
-  Rate measure_one(const std::vector<judge::EvidenceCell>& cells, std::size_t past, std::size_t needed, double more,
+  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells, std::size_t past, std::size_t needed, double more,
                    std::mt19937_64& random) const {
     Rate rate{.injected = more, .runs = flags_.runs, .rolled_back = 0, .promoted = 0, .median_minutes = 0};
     std::vector<double> minutes;
     for (int run = 0; run < flags_.runs; ++run) {
       const auto first = std::uniform_int_distribution<std::size_t>(past, cells.size() - needed)(random);
       const std::vector window(cells.begin() + static_cast<std::ptrdiff_t>(first - past), cells.end());
-      const auto outcome = replay_cells(question_.spec, split_stable(question_.spec, window, past, more, random));
+      const auto outcome = replay_cells(spec, split_stable(spec, window, past, more, random));
       if (outcome.end == ReplayEnd::promoted) ++rate.promoted;
       if (outcome.end != ReplayEnd::rolled_back) continue;
       ++rate.rolled_back;

@@ -135,11 +135,14 @@ class RunningServer final : public Server {
       TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
       cohorts_ = remote::make_series_cohort_source(*prometheus, options_.prometheus->names);
       feeds_ = remote::make_series_count_feed_source(*prometheus, options_.prometheus->names);
+      own_metrics_ = remote::make_series_metric_source(*prometheus, *prometheus, options_.prometheus->names);
       queryable_ = std::move(prometheus);
     } else {
       queryable_ = query::make_store_queryable(*store_);
       cohorts_ = query::make_store_cohort_source(*store_);
       feeds_ = query::make_store_count_feed_source(*store_);
+      expressions_ = query::make_engine_expression_source(*queryable_, clock_);
+      own_metrics_ = remote::make_series_metric_source(*queryable_, *expressions_, {});
     }
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
       if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
@@ -174,7 +177,7 @@ class RunningServer final : public Server {
 
   Status open_controller() {
     rollout::ControllerDeps deps{.clock = clock_, .cohorts = *cohorts_, .make_router = make_router, .http = *http_, .metrics = metrics_,
-                                 .on_look = {}, .feeds = feeds_.get(), .newest_version = {}};
+                                 .on_look = {}, .feeds = feeds_.get(), .own_metrics = own_metrics_.get(), .newest_version = {}};
     deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
       record({.service = status.service,
               .canary_version = status.canary_version,
@@ -200,7 +203,7 @@ class RunningServer final : public Server {
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
     serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .feeds = feeds_.get(), .backup = {}};
+                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .own_metrics = own_metrics_.get(), .feeds = feeds_.get(), .backup = {}};
     deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
     deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
@@ -218,6 +221,8 @@ class RunningServer final : public Server {
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
   std::unique_ptr<query::CountFeedSource> feeds_;
+  std::unique_ptr<query::ExpressionSource> expressions_; // of the embedded store
+  std::unique_ptr<query::MetricSource> own_metrics_;
   std::optional<Timer> maintenance_;
   std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;

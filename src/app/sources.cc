@@ -54,6 +54,7 @@ Result<TelemetrySource> open_source(const std::string& where, const Config& conf
     out.expressions = out.own_expressions.get();
   }
   out.cohorts = remote::make_series_cohort_source(*out.data, store.names);
+  out.metrics = remote::make_series_metric_source(*out.data, *out.expressions, store.names);
   out.counts = remote::make_series_count_feed_source(*out.data, store.names);
   return out;
 }

@@ -13,6 +13,7 @@
 #include "query/cohorts.h"
 #include "query/count_feed.h"
 #include "query/expressions.h"
+#include "query/metric_source.h"
 #include "query/queryable.h"
 
 namespace coalmine::app {
@@ -26,6 +27,7 @@ struct TelemetrySource {
   std::unique_ptr<query::CountFeedSource> counts;
   const query::ExpressionSource* expressions = nullptr;
   std::unique_ptr<query::ExpressionSource> own_expressions; // of a recording
+  std::unique_ptr<query::MetricSource> metrics;
   std::string name;                      // for messages: its URL or path
   std::optional<std::int64_t> newest_ms; // of a recording: its last sample, which is its "now"
 };

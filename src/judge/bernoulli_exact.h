@@ -27,8 +27,6 @@ class BernoulliProcess {
     double past_bad = 0;
     double past_requests = 0;
   };
-  const Sums& sums() const { return sums_; }
-  void restore(const Sums& sums) { sums_ = sums; }
 
  private:
   Sums sums_;

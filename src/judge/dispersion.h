@@ -23,16 +23,6 @@ class Dispersion {
   // max(1, upper 90 % bound); 1 below kMinDegrees, for nothing is known then.
   double phi() const;
 
-  struct Sums {
-    double pearson = 0;
-    double degrees = 0;
-  };
-  Sums sums() const { return {pearson_, degrees_}; }
-  void restore(const Sums& sums) {
-    pearson_ = sums.pearson;
-    degrees_ = sums.degrees;
-  }
-
  private:
   double pearson_ = 0;
   double degrees_ = 0;

@@ -45,17 +45,42 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& t
   switch (signal.kind) {
     case SignalKind::error_rate: return error_rate(track);
     case SignalKind::latency_quantile: return latency_quantile(track, signal.quantile);
+    case SignalKind::ratio:
+    case SignalKind::mean:
+    case SignalKind::value: break;
   }
   return std::nullopt;
 }
 
-bool margin_fits(SignalKind kind, const Margin& margin) {
+bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit) {
   if (!std::isfinite(margin.amount)) return false;
-  if (margin.unit == Margin::Unit::percent) return true;
-  return (margin.unit == Margin::Unit::points) == (kind == SignalKind::error_rate);
+  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::ratio;
+  switch (margin.unit) {
+    case Margin::Unit::percent: return true;
+    case Margin::Unit::points: return rate || (is_metric(kind) && unit == ValueUnit::ratio);
+    case Margin::Unit::millis: return kind == SignalKind::latency_quantile || (is_metric(kind) && unit == ValueUnit::millis);
+    case Margin::Unit::seconds: return is_metric(kind) && unit == ValueUnit::seconds;
+    case Margin::Unit::bytes: return is_metric(kind) && unit == ValueUnit::bytes;
+    case Margin::Unit::per_second: return is_metric(kind) && unit == ValueUnit::per_second;
+  }
+  return false;
+}
+
+double allowed_difference(const Margin& margin, double floor, double stable) {
+  return std::max(margin.unit == Margin::Unit::percent ? margin.amount * std::abs(stable) : margin.amount, floor);
+}
+
+double badness(Worse worse, double canary, double stable) {
+  switch (worse) {
+    case Worse::higher: return canary - stable;
+    case Worse::lower: return stable - canary;
+    case Worse::either: return std::abs(canary - stable);
+  }
+  return canary - stable;
 }
 
 bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable) {
+  if (is_metric(kind)) return badness(margin.worse, canary, stable) <= allowed_difference(margin, 0, stable);
   if (margin.unit != Margin::Unit::percent) return canary - stable <= margin.amount;
   if (stable > 0) return (canary - stable) / stable <= margin.amount;
   return kind == SignalKind::latency_quantile || canary <= stable;

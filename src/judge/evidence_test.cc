@@ -163,28 +163,6 @@ TEST(Evidence, MoreMarginIsLessEvidenceOfHarmAndMoreOfSafety) {
   }
 }
 
-TEST(Evidence, StateGoesThroughRestore) {
-  ExcessProcess a;
-  SafetyProcess s(1.2);
-  BernoulliProcess b;
-  const Cell first{3, 150, 28, 2850}, second{5, 140, 25, 2900};
-  a.add(first);
-  s.add(first);
-  b.add(first);
-  ExcessProcess a2;
-  SafetyProcess s2(1.2);
-  BernoulliProcess b2;
-  a2.restore(a.sums());
-  s2.restore(s.sums());
-  b2.restore(b.sums());
-  for (auto* p : {&a, &a2}) p->add(second);
-  for (auto* p : {&s, &s2}) p->add(second);
-  for (auto* p : {&b, &b2}) p->add(second);
-  EXPECT_EQ(a.log_e(0.001), a2.log_e(0.001));
-  EXPECT_EQ(s.log_e(0.001), s2.log_e(0.001));
-  EXPECT_EQ(b.log_e(), b2.log_e());
-}
-
 TEST(Dispersion, ClumpsAreSeenAndIndependentRequestsAreNot) {
   std::mt19937_64 random(11);
   for (const int clump : {1, 3, 6}) {

@@ -3,34 +3,49 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "base/result.h"
+#include "judge/rank_statistics.h"
 
 namespace coalmine::judge {
 
 enum class Verdict { pass, regression, watching, no_data };
 // watching with a cause: too little data and undecided are different states.
 // interval_open: both tracks report, and no export interval of both is complete yet.
-enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, interval_open, undecided, source_unreachable };
+// not_measurable: the metric itself cannot be read (an expression with many series, a part larger than its whole).
+enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, interval_open, undecided, source_unreachable, not_measurable };
 enum class Decision { promote, rollback, keep_watching /* "continue" in every output */, inconclusive };
 
 std::string_view to_string(Verdict verdict); // pass regression watching no_data
 std::string_view to_string(Cause cause);
 std::string_view to_string(Decision decision); // promote rollback continue inconclusive
 
-enum class SignalKind { error_rate, latency_quantile };
+// ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the value of an order). value: a number that
+// is read now and then, whatever it is (a gauge, any PromQL expression). These three are of the service, never of a route.
+enum class SignalKind { error_rate, latency_quantile, ratio, mean, value };
+inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
+std::string_view to_string(SignalKind kind);
+std::optional<SignalKind> signal_kind(std::string_view text);
 
-// How much worse is allowed. points: +0.5pp is 0.005 absolute. percent: +20% is 0.20 of stable's value. millis: +25ms.
+// Which way is worse.
+enum class Worse { higher, lower, either };
+// What a mean or a value is measured in. A ratio is a share, 0 to 1.
+enum class ValueUnit { number, ratio, millis, seconds, bytes, per_second };
+std::string_view unit_text(SignalKind kind, ValueUnit unit); // as in the config file: count, ratio, ms, s, bytes, rps
+
+// How much worse is allowed. points: +0.5pp is 0.005 absolute. percent: +20% is 0.20 of stable's value. The others are amounts in the
+// unit of the value: +25ms is 25 of millis and 0.025 of seconds.
 struct Margin {
-  enum class Unit { points, percent, millis } unit = Unit::points;
-  double amount = 0;
+  enum class Unit { points, percent, millis, seconds, bytes, per_second } unit = Unit::points;
+  double amount = 0; // not negative
+  Worse worse = Worse::higher;
 };
-// "+0.5pp", "+20%", "+25ms": shown exactly as a user would write it.
+// "+0.5pp", "-20%", "+25ms": shown exactly as a user would write it; "±5%" where either way is worse.
 std::string to_string(const Margin& margin);
 
 struct SignalSpec {
@@ -38,7 +53,7 @@ struct SignalSpec {
   SignalKind kind = SignalKind::error_rate;
   double quantile = 0.99; // latency_quantile
   Margin margin;
-  std::optional<double> max; // absolute limit whatever stable does (ratio, or ms)
+  std::optional<double> max; // absolute limit whatever stable does (ratio, ms, or the unit); a minimum where lower is worse
   bool gate = true;          // false: shown, decides nothing
   bool per_route = true;
   // sequential only. automatic: the margin follows stable's own rate (see default_error_margin); margin is then what is shown
@@ -47,6 +62,7 @@ struct SignalSpec {
   bool automatic = false;
   bool if_decidable = false;
   double floor = 0;
+  ValueUnit unit = ValueUnit::number; // of a mean or a value
 };
 
 // One track's numbers in the window. buckets: non-cumulative, counts.size() == bounds_ms.size() + 1; empty when unknown.
@@ -70,6 +86,20 @@ struct CellCounts {
   double errors = 0;
   std::vector<double> bucket_counts;
 };
+// A metric of the user's own on one track. ratio: amount of count. mean: the sum, and of how many. value: the value, and 1.
+struct MetricTrack {
+  bool has_data = false;
+  double amount = 0;
+  double count = 0;
+  std::optional<double> value() const { return has_data && count > 0 ? std::optional(amount / count) : std::nullopt; }
+};
+struct MetricNumbers {
+  std::string signal;
+  MetricTrack canary;
+  MetricTrack stable;
+  std::string problem; // why it cannot be measured, a sentence without its end; "" it can
+};
+
 struct CellRoute {
   std::string route;                                    // "": the whole service
   std::shared_ptr<const std::vector<double>> bounds_ms; // that both tracks share; null: none
@@ -91,6 +121,7 @@ struct EvidenceCell {
   CellRoute total;
   std::vector<CellRoute> routes; // parts of the whole
   std::vector<CellInstance> stable_instances;
+  std::vector<MetricNumbers> metrics; // those that were measured in this cell
 };
 
 // Everything a judge may look at. routes are parts of the whole.
@@ -98,6 +129,7 @@ struct Evidence {
   TrackNumbers canary;
   TrackNumbers stable;
   std::vector<RouteNumbers> routes;
+  std::vector<MetricNumbers> metrics; // for judges that take no cells: over the window
   double canary_age_minutes = 0; // since the first telemetry of the canary version
   std::string source_error;      // not empty: the store could not be reached; every verdict is no_data with that cause
   // For judges that take cells: those that closed since the last look, and where the rollout stands.
@@ -117,7 +149,10 @@ struct SignalVerdict {
   bool gate = true;
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
-  std::optional<double> canary; // ratio, or ms
+  ValueUnit unit = ValueUnit::number;
+  bool approximate = false;     // the guarantee holds in the limit of many observations only
+  std::string problem;          // not_measurable: why
+  std::optional<double> canary; // ratio, ms, or the unit
   std::optional<double> stable;
   std::optional<double> difference; // canary - stable, in the same unit
   std::optional<double> relative;   // difference / stable
@@ -166,10 +201,6 @@ class Judge {
   virtual Judgement judge(const Evidence& evidence) = 0;
   // Whether judge() wants evidence.cells; else the window's totals are enough and the judge keeps nothing from look to look.
   virtual bool takes_cells() const { return false; }
-  // What the judge carries from look to look, as bytes for the journal; "" when it carries nothing.
-  virtual std::string save() const { return {}; }
-  // Goes on from saved bytes. invalid_argument: not of this judge, its options or its version; it then starts anew.
-  virtual Status restore(std::string_view) { return {}; }
 };
 
 // The seed's rule: fixed thresholds on point estimates. What it decides, in order:
@@ -213,6 +244,27 @@ struct SequentialOptions {
 };
 SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
+
+// The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits carried over. Of the whole service; routes
+// are not judged. It sees intervals, not requests: a cell of one request weighs as much as one of a million. What it decides, after
+// every `interval` cells and at the end of a step:
+//   half of the metrics have no data            -> continue
+//   the score is at or below marginal           -> rollback
+//   the step is over and the score reaches pass -> promote
+//   otherwise                                   -> continue
+struct RankSignal {
+  std::vector<std::string> groups; // none: one group of all such
+  std::optional<rank::MetricOptions> options; // null: worse as the margin says, its percentage as the least effect
+};
+struct RankOptions {
+  std::vector<SignalSpec> signals;
+  std::map<std::string, RankSignal> metrics; // by signal; what is not named has the defaults
+  std::map<std::string, double> group_weights;
+  double pass = 95;
+  double marginal = 75;
+  std::size_t interval = 10; // cells
+};
+std::unique_ptr<Judge> make_rank_judge(RankOptions options);
 
 // Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the
 // plan's traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is

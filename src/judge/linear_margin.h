@@ -42,13 +42,11 @@ class ExcessProcess {
   };
   Slope log_sum_at(double delta) const;
 
-  // The state for the journal: what restore() takes back.
   struct Sums {
     std::array<double, kRatioBets.size()> gain{};
     std::array<double, kRatioBets.size()> cost{};
   };
   const Sums& sums() const { return sums_; }
-  void restore(const Sums& sums) { sums_ = sums; }
 
  private:
   double r0_;
@@ -71,7 +69,6 @@ class SafetyProcess {
     double own_gain = 0;                           // of the caller's bet
   };
   const Sums& sums() const { return sums_; }
-  void restore(const Sums& sums) { sums_ = sums; }
   double r0() const { return r0_; }
 
  private:

@@ -22,6 +22,7 @@ std::string_view to_string(Cause cause) {
     case Cause::interval_open: return "interval_open";
     case Cause::undecided: return "undecided";
     case Cause::source_unreachable: return "source_unreachable";
+    case Cause::not_measurable: return "not_measurable";
   }
   return "none";
 }
@@ -34,6 +35,38 @@ std::string_view to_string(Decision decision) {
     case Decision::inconclusive: return "inconclusive";
   }
   return "continue";
+}
+
+std::string_view to_string(SignalKind kind) {
+  switch (kind) {
+    case SignalKind::error_rate: return "error_rate";
+    case SignalKind::latency_quantile: return "latency_quantile";
+    case SignalKind::ratio: return "ratio";
+    case SignalKind::mean: return "mean";
+    case SignalKind::value: return "value";
+  }
+  return "error_rate";
+}
+
+std::string_view unit_text(SignalKind kind, ValueUnit unit) {
+  if (kind == SignalKind::error_rate || kind == SignalKind::ratio) return "ratio";
+  if (kind == SignalKind::latency_quantile) return "ms";
+  switch (unit) {
+    case ValueUnit::number: return "count";
+    case ValueUnit::ratio: return "ratio";
+    case ValueUnit::millis: return "ms";
+    case ValueUnit::seconds: return "s";
+    case ValueUnit::bytes: return "bytes";
+    case ValueUnit::per_second: return "rps";
+  }
+  return "count";
+}
+
+std::optional<SignalKind> signal_kind(std::string_view text) {
+  for (const auto kind : {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
+    if (to_string(kind) == text) return kind;
+  }
+  return std::nullopt;
 }
 
 } // namespace coalmine::judge

@@ -44,6 +44,7 @@ Score score(std::span<const Scored> metrics, const std::map<std::string, double>
   }
   if (metrics.empty()) {
     out.reason = "no metric was judged";
+    out.no_data = true;
     return out;
   }
   if (critical_failed) {
@@ -52,6 +53,7 @@ Score score(std::span<const Scored> metrics, const std::map<std::string, double>
   }
   if (100 * nodata / static_cast<double>(metrics.size()) >= kNodataPercent) {
     out.reason = "half of the metrics or more have no data";
+    out.no_data = true;
     return out;
   }
   double total = 0;

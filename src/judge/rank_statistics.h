@@ -91,6 +91,7 @@ struct Score {
   double total = 0; // 0..100, two decimals
   std::vector<GroupScore> groups;
   std::string reason;
+  bool no_data = false; // half of the metrics or more have none, or there is no metric
 };
 Score score(std::span<const Scored> metrics, const std::map<std::string, double>& group_weights);
 

@@ -4,12 +4,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "judge/estimate.h"
 
 namespace coalmine::judge {
 namespace {
+
+bool beyond_limit(const SignalVerdict& v) {
+  return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max;
+}
 
 // Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of 100".
 std::string count_text(double requests) { return fmt::format("{:.0f}", std::floor(std::max(0.0, requests))); }
@@ -21,17 +26,29 @@ std::string_view margin_suffix(const SignalVerdict& v) {
     case Margin::Unit::points: return "pp";
     case Margin::Unit::percent: return "%";
     case Margin::Unit::millis: return "ms";
+    case Margin::Unit::seconds: return "s";
+    case Margin::Unit::bytes: return "B";
+    case Margin::Unit::per_second: return "/s";
   }
   return "";
 }
 
-// The compared number in the unit of the margin: percentage points, percent of stable, or milliseconds.
+bool is_share(const SignalVerdict& v) {
+  return v.kind == SignalKind::error_rate || v.kind == SignalKind::ratio || (is_metric(v.kind) && v.unit == ValueUnit::ratio);
+}
+
+// The compared number in the unit of the margin: percentage points, percent of stable, or an amount.
 std::optional<double> compared(const SignalVerdict& v, std::optional<double> difference) {
   if (!difference) return std::nullopt;
-  if (v.margin.unit == Margin::Unit::millis) return difference;
   if (v.margin.unit == Margin::Unit::points) return *difference * 100;
-  if (!v.stable || *v.stable <= 0) return std::nullopt;
-  return *difference / *v.stable * 100;
+  if (v.margin.unit != Margin::Unit::percent) return difference;
+  if (!v.stable || !(std::abs(*v.stable) > 0) || (*v.stable < 0 && !is_metric(v.kind))) return std::nullopt;
+  return *difference / std::abs(*v.stable) * 100;
+}
+
+// What a number of the margin is multiplied with to be as compared() gives it.
+double margin_scale(const Margin& margin) {
+  return margin.unit == Margin::Unit::points || margin.unit == Margin::Unit::percent ? 100 : 1;
 }
 
 int digits_wanted(Margin::Unit unit, double value) {
@@ -48,7 +65,8 @@ std::string difference_text(const SignalVerdict& v, double value, double allowed
   std::string text;
   for (; digits <= 9; ++digits) {
     text = fmt::format("{:+.{}f}", value, digits);
-    if ((std::stod(text) <= allowed) == (value <= allowed)) break;
+    const double shown = badness(v.margin.worse, std::stod(text), 0), real = badness(v.margin.worse, value, 0);
+    if ((shown <= allowed) == (real <= allowed)) break;
   }
   return text;
 }
@@ -72,18 +90,24 @@ std::string tail_comparison(const SignalVerdict& v) {
 std::string comparison(const SignalVerdict& v) {
   if (v.tail) return tail_comparison(v);
   std::string out =
-      fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
-                  format_value(v.kind, *v.stable, v.stable_at_least));
+      fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
+                  format_value(v.kind, *v.stable, v.stable_at_least, v.unit));
   if (const auto shown = compared(v, v.difference)) {
-    const double allowed = v.margin.unit == Margin::Unit::millis ? v.margin.amount : v.margin.amount * 100;
+    const double allowed = v.margin.amount * margin_scale(v.margin);
     out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v), interval_text(v));
   }
   out += ", allowed " + to_string(v.margin);
+  if (v.approximate) out += " (approximate)";
   if (v.warming) out += fmt::format(" ({} while the canary warms up)", to_string(Margin{Margin::Unit::points, *v.warming}));
   return out;
 }
 
 std::string no_data_sentence(const SignalVerdict& v) {
+  if (is_metric(v.kind)) {
+    const bool canary = v.cause == Cause::no_canary_data;
+    return fmt::format("{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
+                       canary && v.stable ? fmt::format("; {} on stable", format_value(v.kind, *v.stable, false, v.unit)) : "");
+  }
   const bool rate = v.kind == SignalKind::error_rate;
   const std::string where = v.route.empty() ? "" : " on " + v.route;
   if (v.cause == Cause::no_canary_data) {
@@ -122,19 +146,41 @@ std::string progress_text(double done_minutes, double needed_minutes) {
 } // namespace
 
 std::string to_string(const Margin& margin) {
+  const std::string_view sign = margin.amount < 0 ? "" : margin.worse == Worse::higher ? "+" : margin.worse == Worse::lower ? "-" : "±";
   // 10 significant digits: 0.29 * 100 is 28.999999999999996 in a double and 29 to its author.
+  const auto text = [&](double amount, std::string_view unit) { return fmt::format("{}{:.10g}{}", sign, amount, unit); };
   switch (margin.unit) {
-    case Margin::Unit::points: return fmt::format("{:+.10g}pp", margin.amount * 100);
-    case Margin::Unit::percent: return fmt::format("{:+.10g}%", margin.amount * 100);
-    case Margin::Unit::millis: return fmt::format("{:+.10g}ms", margin.amount);
+    case Margin::Unit::points: return text(margin.amount * 100, "pp");
+    case Margin::Unit::percent: return text(margin.amount * 100, "%");
+    case Margin::Unit::millis: return text(margin.amount, "ms");
+    case Margin::Unit::seconds: return margin.amount < 1 ? text(margin.amount * 1000, "ms") : text(margin.amount, "s");
+    case Margin::Unit::bytes:
+      if (margin.amount >= 1e6) return text(margin.amount / 1e6, "MB");
+      return margin.amount >= 1e3 ? text(margin.amount / 1e3, "KB") : text(margin.amount, "B");
+    case Margin::Unit::per_second: return text(margin.amount, "/s");
   }
   return "";
 }
 
-std::string format_value(SignalKind kind, double value, bool at_least) {
+namespace {
+
+std::string bytes_text(double bytes) {
+  constexpr std::array<std::string_view, 5> kUnits = {"B", "KB", "MB", "GB", "TB"};
+  std::size_t unit = 0;
+  for (; unit + 1 < kUnits.size() && std::abs(bytes) >= 1000; ++unit) bytes /= 1000;
+  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.1f} {}", bytes, kUnits[unit]);
+}
+
+} // namespace
+
+std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit unit) {
   std::string out = at_least ? "at least " : "";
   const double size = std::abs(value);
-  if (kind == SignalKind::error_rate) {
+  if (is_metric(kind) && kind != SignalKind::ratio && unit != ValueUnit::ratio && unit != ValueUnit::millis) {
+    if (unit == ValueUnit::bytes) return bytes_text(value);
+    return fmt::format("{:.4g}{}", value, unit == ValueUnit::seconds ? " s" : unit == ValueUnit::per_second ? "/s" : "");
+  }
+  if (kind == SignalKind::error_rate || kind == SignalKind::ratio || unit == ValueUnit::ratio) {
     // A rate below 0.01% is not 0.00%.
     return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100) : fmt::format("{:.2f}%", value * 100));
   }
@@ -150,23 +196,25 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::no_canary_data:
     case Cause::no_stable_data: return no_data_sentence(v);
     case Cause::too_few_requests: return too_few_sentence(v);
+    case Cause::not_measurable: return prefix(v) + "cannot be measured: " + v.problem;
     case Cause::interval_open: return "Both tracks report; waiting for the first export interval that is complete on both";
     case Cause::none:
     case Cause::undecided: break;
   }
-  const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && *v.canary > *v.max;
-  const bool fits = margin_fits(v.kind, v.margin);
+  const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && beyond_limit(v);
+  const bool fits = margin_fits(v.kind, v.margin, v.unit);
   if (over_max && (!v.stable || !fits || within_margin(v.kind, v.margin, *v.canary, *v.stable))) {
-    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least),
-                       format_value(v.kind, *v.max));
+    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
+                       format_value(v.kind, *v.max, false, v.unit));
   }
   if (!fits) {
     return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v), to_string(v.margin),
-                       v.kind == SignalKind::error_rate ? "an error rate" : "a latency");
+                       v.kind == SignalKind::error_rate ? "an error rate" : is_share(v) ? "a ratio" : v.kind == SignalKind::latency_quantile ? "a latency" : "what is measured");
   }
   if (v.canary && v.stable) return comparison(v);
   if (v.canary)
-    return fmt::format("{}{} on canary, nothing to compare with", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least));
+    return fmt::format("{}{} on canary, nothing to compare with", prefix(v),
+                       format_value(v.kind, *v.canary, v.canary_at_least, v.unit));
   return fmt::format("{}not decided", prefix(v));
 }
 

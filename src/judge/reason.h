@@ -8,8 +8,8 @@
 
 namespace coalmine::judge {
 
-// A ratio or milliseconds as shown: "9.70%", "190 ms", "at least 10000 ms".
-std::string format_value(SignalKind kind, double value, bool at_least = false);
+// A value as shown: "9.70%", "190 ms", "at least 10000 ms", "12.5 MB". unit: of a mean or a value.
+std::string format_value(SignalKind kind, double value, bool at_least = false, ValueUnit unit = ValueUnit::number);
 
 // One line's sentence, from its verdict, cause and numbers. source_error is named only when the cause is source_unreachable.
 //   error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp

@@ -98,8 +98,10 @@ SequentialJudge::SequentialJudge(SequentialOptions options) : options_(std::move
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
-    routes = routes || (signal.per_route && signal.gate);
-    if (signal.kind == SignalKind::latency_quantile) {
+    routes = routes || (signal.per_route && signal.gate && !is_metric(signal.kind));
+    if (is_metric(signal.kind)) {
+      metrics_.push_back({.signal = i, .past = {}, .line = std::nullopt, .problem = ""});
+    } else if (signal.kind == SignalKind::latency_quantile) {
       tail_signals_.push_back(i);
     } else if (!rate_signal_) {
       rate_signal_ = i;
@@ -107,10 +109,12 @@ SequentialJudge::SequentialJudge(SequentialOptions options) : options_(std::move
   }
   // What is not configured leaves its share to the rest.
   const double rate = rate_signal_ ? 0.4 : 0, tail = tail_signals_.empty() ? 0 : 0.3, pool = routes ? 0.2 : 0;
-  const double whole = std::max(rate + tail + pool, 1e-9);
+  const double own = metrics_.empty() ? 0 : 0.1;
+  const double whole = std::max(rate + tail + pool + own, 1e-9);
   class_rate_ = rate / whole;
   class_tail_ = tail / whole;
   class_routes_ = pool / whole;
+  metric_weight_ = metrics_.empty() ? 0 : own / whole / static_cast<double>(metrics_.size());
   if (rate_signal_) margin_ = options_.signals[*rate_signal_].margin;
 }
 
@@ -153,6 +157,7 @@ void SequentialJudge::add(const EvidenceCell& cell) {
   service_.canary += sane(cell.total.canary.requests);
   service_.stable += sane(cell.total.stable.requests);
   if (cell.mixed) return;
+  feed_metrics(cell, minutes_ - length);
   feed(service_, cell.total, minutes_ - length);
   for (const auto& route : cell.routes) {
     if (class_routes_ <= 0) break;
@@ -171,7 +176,25 @@ void SequentialJudge::feed(Scope& scope, const CellRoute& counts, double minute)
   if (!scope.tail.empty()) scope.tail.add(counts, tails_.phi(), minute);
 }
 
+void SequentialJudge::feed_metrics(const EvidenceCell& cell, double minute) {
+  for (const auto& numbers : cell.metrics) {
+    for (auto& metric : metrics_) {
+      if (options_.signals[metric.signal].name != numbers.signal) continue;
+      metric.problem = numbers.problem;
+      if (numbers.problem.empty() && metric.line) metric.line->add(numbers, minute);
+    }
+  }
+}
+
 void SequentialJudge::learn(const EvidenceCell& cell) {
+  for (const auto& numbers : cell.metrics) {
+    for (auto& metric : metrics_) {
+      if (options_.signals[metric.signal].name != numbers.signal || !numbers.stable.has_data) continue;
+      metric.past.has_data = true;
+      metric.past.amount += numbers.stable.amount;
+      metric.past.count += numbers.stable.count;
+    }
+  }
   const auto learn_one = [&](Past& past, const CellRoute& counts) {
     if (!usable(cell_of(counts))) return;
     past.requests += counts.stable.requests;
@@ -238,6 +261,7 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   service_ = make_scope(past_, true, 1);
   service_.canary = canary;
   service_.stable = stable;
+  for (auto& metric : metrics_) metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
   past_root_ = 0;
   for (const auto& [name, past] : past_routes_) past_root_ += std::sqrt(past.requests);
   return true;

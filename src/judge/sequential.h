@@ -13,6 +13,7 @@
 
 #include "judge/dispersion.h"
 #include "judge/judge.h"
+#include "judge/metric_line.h"
 #include "judge/sequential_lines.h"
 
 namespace coalmine::judge {
@@ -24,8 +25,6 @@ class SequentialJudge final : public Judge {
   std::string_view name() const override { return "sequential"; }
   Judgement judge(const Evidence& evidence) override;
   bool takes_cells() const override { return true; }
-  std::string save() const override;
-  Status restore(std::string_view bytes) override;
 
   // One cell; what judge() does with each of evidence.cells.
   void add(const EvidenceCell& cell);
@@ -53,6 +52,13 @@ class SequentialJudge final : public Judge {
     std::string name;
     Scope scope;
   };
+  // One of the user's own metrics.
+  struct Metric {
+    std::size_t signal = 0; // index in options_.signals
+    MetricTrack past;       // of stable
+    std::optional<MetricLine> line;
+    std::string problem; // of the newest measurement
+  };
 
   bool begin(const EvidenceCell& cell);
   Scope make_scope(const Past& past, bool whole, double weight) const;
@@ -64,20 +70,21 @@ class SequentialJudge final : public Judge {
   LineOptions line_options(bool whole) const;
 
   std::size_t harm_index(double next_weight) const;
+  void feed_metrics(const EvidenceCell& cell, double minute);
+  void judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const;
   SignalVerdict verdict(std::size_t signal, const Scope& scope, const std::string& route, const Evidence& evidence) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;
-  void write_signature(ByteWriter& out) const;
-  void take(SequentialJudge&& other);
 
   const SequentialOptions options_;
   std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
   std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
   std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
   double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
+  double metric_weight_ = 0;                                  // of each metric
 
   bool begun_ = false;
   double minutes_ = 0;    // observed since the canary began
@@ -93,12 +100,12 @@ class SequentialJudge final : public Judge {
   std::optional<Part> previous_tail_;
   Margin margin_; // of the error rate, as shown
   Scope service_;
+  std::vector<Metric> metrics_;
   std::vector<Route> routes_;
   std::map<std::string, std::size_t> route_index_;
   std::size_t late_routes_ = 0;
 };
 
 inline constexpr std::size_t kMaxJudgedRoutes = 500;
-inline constexpr std::uint8_t kStateVersion = 1;
 
 } // namespace coalmine::judge

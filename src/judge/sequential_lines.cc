@@ -42,7 +42,7 @@ LinearMargin linear_margin(const Margin& margin, double floor, double scale) {
   switch (margin.unit) {
     case Margin::Unit::percent: return {1 + amount * scale, floor};
     case Margin::Unit::points: return {1, std::max(amount * scale, floor)};
-    case Margin::Unit::millis: break;
+    default: break; // no unit of a rate
   }
   return {1, floor};
 }

@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.h"
 #include "judge/bernoulli_exact.h"
 #include "judge/epochs.h"
 #include "judge/judge.h"
@@ -55,9 +54,6 @@ class RateLine {
   // Differences that are not rejected: harm's mixture at bar_low nats, safety at bar_high. Nothing when the cells contradict
   // every one.
   std::optional<Interval> difference(double bar_low, double bar_high) const;
-
-  void save(ByteWriter& out) const;
-  bool load(ByteReader& in, const LineOptions& options);
 
  private:
   double log_harm_at(double delta) const;
@@ -110,9 +106,6 @@ class TailLine {
   std::optional<double> share_over_limit(std::size_t mark) const;
   const Buckets& canary() const { return canary_; }
   const Buckets& stable() const { return stable_; }
-
-  void save(ByteWriter& out) const;
-  bool load(ByteReader& in, const LineOptions& options);
 
  private:
   std::vector<double> boundaries_;

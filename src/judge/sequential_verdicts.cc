@@ -128,6 +128,29 @@ void SequentialJudge::set_outcome(SignalVerdict& v, bool beyond, double log_e, d
   }
 }
 
+void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const {
+  if (!metric.problem.empty()) {
+    set_no_data(v, Cause::not_measurable);
+    v.problem = metric.problem;
+    return;
+  }
+  const double log_weight = std::log(std::max(metric_weight_, 1e-300));
+  const auto reading = metric.line->read(harm, std::log(1 / options_.alpha_rollback) - log_weight, std::log(1 / options_.alpha_promote));
+  v.canary = reading.canary;
+  v.stable = reading.stable;
+  if (!reading.canary || !reading.stable) {
+    const bool known = metric.line->has_canary() && metric.line->has_stable(); // but never in the same interval
+    if (!known) set_no_data(v, metric.line->has_canary() ? Cause::no_stable_data : Cause::no_canary_data);
+    return;
+  }
+  v.difference = *v.canary - *v.stable;
+  if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  v.lower = reading.lower;
+  v.upper = reading.upper;
+  v.approximate = v.kind == SignalKind::mean;
+  set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
+}
+
 SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, const std::string& route,
                                        const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
@@ -138,6 +161,7 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.gate = signal.gate;
   v.margin = signal.margin;
   v.max = signal.max;
+  v.unit = signal.unit;
   v.canary_requests = scope.canary;
   v.stable_requests = scope.stable;
   v.required_requests = evidence.step_min_requests;
@@ -156,6 +180,10 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.cause = Cause::undecided;
   if (!begun_) return v;
   const auto harm = harm_index(evidence.next_weight);
+  if (is_metric(signal.kind)) {
+    judge_metric(v, *std::ranges::find(metrics_, index, &Metric::signal), harm);
+    return v;
+  }
   if (signal.kind == SignalKind::error_rate) {
     if (!rate_signal_ || *rate_signal_ != index) return v;
     fill_rate(v, scope, harm);
@@ -236,7 +264,7 @@ Judgement SequentialJudge::decide(const Evidence& evidence) const {
   for (const auto& route : routes_) {
     if (only_whole) break;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
-      if (options_.signals[i].per_route)
+      if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
         routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
   }

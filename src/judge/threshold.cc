@@ -14,9 +14,10 @@ double excess(const SignalVerdict& v) {
   double out = 0;
   if (v.canary && v.max) out = *v.max > 0 ? *v.canary / *v.max : (*v.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
   if (!v.difference || !v.stable) return out;
-  const double allowed = v.margin.unit == Margin::Unit::percent ? v.margin.amount * *v.stable : v.margin.amount;
-  if (*v.difference <= 0) return out;
-  return std::max(out, allowed > 0 ? *v.difference / allowed : std::numeric_limits<double>::infinity());
+  const double allowed = v.margin.unit == Margin::Unit::percent ? v.margin.amount * std::abs(*v.stable) : v.margin.amount;
+  const double worse = badness(v.margin.worse, *v.canary, *v.stable);
+  if (worse <= 0) return out;
+  return std::max(out, allowed > 0 ? worse / allowed : std::numeric_limits<double>::infinity());
 }
 
 int severity(Verdict verdict) {
@@ -53,6 +54,7 @@ class ThresholdJudge final : public Judge {
   Judgement judge(const Evidence& evidence) override;
 
  private:
+  SignalVerdict compare_metric(const SignalSpec& signal, const Evidence& evidence) const;
   SignalVerdict compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary,
                         const TrackNumbers& stable, double required) const;
   std::vector<SignalVerdict> judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const;
@@ -125,6 +127,47 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   return v;
 }
 
+SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal, const Evidence& evidence) const {
+  SignalVerdict v;
+  v.signal = signal.name;
+  v.kind = signal.kind;
+  v.unit = signal.unit;
+  v.gate = signal.gate;
+  v.margin = signal.margin;
+  v.max = signal.max;
+  v.required_requests = options_.min_requests;
+  v.canary_requests = evidence.canary.has_data ? evidence.canary.requests : 0;
+  v.stable_requests = evidence.stable.has_data ? evidence.stable.requests : 0;
+  const auto numbers = std::ranges::find(evidence.metrics, signal.name, &MetricNumbers::signal);
+  if (numbers != evidence.metrics.end()) {
+    v.canary = numbers->canary.value();
+    v.stable = numbers->stable.value();
+    v.problem = numbers->problem;
+  }
+  if (v.canary && v.stable) {
+    v.difference = *v.canary - *v.stable;
+    if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  }
+  if (!v.problem.empty()) {
+    set_verdict(v, Verdict::no_data, Cause::not_measurable);
+  } else if (!v.canary) {
+    set_verdict(v, Verdict::no_data, Cause::no_canary_data);
+  } else if (!(v.canary_requests >= v.required_requests)) {
+    set_verdict(v, Verdict::watching, Cause::too_few_requests);
+  } else if (v.max && badness(v.margin.worse, *v.canary, *v.max) > 0) {
+    set_verdict(v, Verdict::regression, Cause::none);
+  } else if (!v.stable) {
+    set_verdict(v, Verdict::no_data, Cause::no_stable_data);
+  } else if (!margin_fits(signal.kind, signal.margin, signal.unit)) {
+    set_verdict(v, Verdict::watching, Cause::undecided);
+  } else {
+    const bool within = within_margin(signal.kind, signal.margin, *v.canary, *v.stable);
+    set_verdict(v, within ? Verdict::pass : Verdict::regression, Cause::none);
+  }
+  v.reason = reason_sentence(v);
+  return v;
+}
+
 std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const {
   std::vector<SignalVerdict> out;
   // Telemetry without any http.route is the whole service once more.
@@ -132,7 +175,7 @@ std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence
   for (const auto& numbers : evidence.routes) {
     const std::string route = numbers.route.empty() ? "(none)" : numbers.route;
     for (const auto& signal : options_.signals) {
-      if (!signal.per_route) continue;
+      if (!signal.per_route || is_metric(signal.kind)) continue;
       auto v = compare(signal, route, numbers.canary, numbers.stable, options_.min_route_requests);
       if (blocked != nullptr && v.verdict != Verdict::no_data && v.cause != Cause::too_few_requests) {
         // Nothing is decided on a part before anything may be decided on the whole.
@@ -197,10 +240,13 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   }
   out.analysis_duration_minutes = evidence.canary_age_minutes;
   for (const auto& signal : options_.signals) {
-    out.signals.push_back(compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+    out.signals.push_back(is_metric(signal.kind)
+                              ? compare_metric(signal, evidence)
+                              : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
-  const SignalVerdict* blocked = enough || out.signals.empty() ? nullptr : &out.signals.front();
+  const auto requests = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });
+  const SignalVerdict* blocked = enough || requests == out.signals.end() ? nullptr : &*requests;
   auto routes = judge_routes(evidence, blocked);
   out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   decide(out);

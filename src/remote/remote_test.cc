@@ -7,6 +7,7 @@
 
 #include "query/cohorts_fake_store.h"
 #include "query/count_grid.h"
+#include "query/memory_queryable.h"
 #include "remote/prometheus.h"
 #include "remote/prometheus_answer.h"
 #include "remote/recording.h"
@@ -348,6 +349,43 @@ TEST_F(Both, GiveTheSameCells) {
     }
     EXPECT_GT(a.total.stable.timed, 0);
   }
+}
+
+// Counters of orders and checkouts, one process a track; the canary's is new.
+TEST(SeriesMetricSource, GrowthOfTwoCounters) {
+  query::MemoryQueryable data;
+  const auto put = [&](const char* name, const char* track, double seconds, double value, double start_seconds = 0) {
+    data.append(Labels::of({{"__name__", name}, {"service_name", "checkout"}, {"deployment_track", track}, {"instance", track}}),
+                {at(seconds), value, start_seconds == 0 ? 0 : at(start_seconds)});
+  };
+  for (int i = -60; i <= 120; i += 15) {
+    put("checkouts_total", "stable", i, 1000 + i);
+    put("orders_total", "stable", i, 500 + i / 2.0);
+    if (i > 0) put("checkouts_total", "canary", i, 10.0 * i);
+    if (i > 30) put("orders_total", "canary", i, 4.0 * i); // the counter is absent until the first order
+  }
+  class NoExpressions final : public query::ExpressionSource {
+   public:
+    Result<std::vector<query::ExpressionValue>> evaluate(const std::string&, std::int64_t) const override {
+      return std::vector<query::ExpressionValue>{{{}, 3}};
+    }
+    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t, std::int64_t) const override {
+      return std::vector<query::Series>{};
+    }
+  } expressions;
+  const auto source = make_series_metric_source(data, expressions, {});
+  const auto stable = source->ratio(track("stable"), "orders_total", "checkouts_total", at(0), at(60));
+  ASSERT_TRUE(stable);
+  EXPECT_EQ(stable->whole, 60);
+  EXPECT_EQ(stable->part, 30);
+  const auto canary = source->ratio(track("canary"), "orders_total", "checkouts_total", at(0), at(60));
+  ASSERT_TRUE(canary);
+  EXPECT_EQ(canary->whole, 600); // the first point counts: it began at 0
+  EXPECT_EQ(canary->part, 240);
+  const auto none = source->ratio(track("other"), "orders_total", "checkouts_total", at(0), at(60));
+  ASSERT_TRUE(none);
+  EXPECT_FALSE(none->any_series);
+  EXPECT_EQ(source->value("sum(x)", {}, at(0))->value(), 3);
 }
 
 } // namespace

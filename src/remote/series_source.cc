@@ -172,7 +172,58 @@ class SeriesCountFeedSource final : public query::CountFeedSource {
   const SeriesNames names_;
 };
 
+class SeriesMetricSource final : public query::MetricSource {
+ public:
+  SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names)
+      : data_(data), expressions_(expressions), names_(std::move(names)) {}
+
+  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part, const std::string& whole, std::int64_t from_ms,
+                                   std::int64_t to_ms) const override {
+    // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an expression could match.
+    std::vector<query::Series> series;
+    for (const auto& name : {whole, part}) {
+      query::Selection selection;
+      selection.matchers = cohort.matchers;
+      for (auto& matcher : selection.matchers) {
+        if (matcher.name == "service_name") matcher.name = names_.service_label;
+      }
+      selection.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, name});
+      selection.from_ms = from_ms - kBaselineLookbackMs;
+      selection.to_ms = to_ms;
+      TRY_ASSIGN(auto found, data_.select(selection));
+      series.insert(series.end(), std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+    }
+    const auto names = ratio_names(whole, part, names_);
+    auto families = request_families(series, names);
+    CohortCounts counts;
+    const query::CohortWindow window{.from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
+    const auto firsts = find_instances(families, window, counts);
+    add_up(families, window, firsts, counts);
+    query::RatioCounts out;
+    out.any_series = !families.requests.empty();
+    for (const auto& route : counts.routes) {
+      out.whole += route.requests;
+      out.part += route.errors;
+    }
+    return out;
+  }
+
+  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope, std::int64_t time_ms) const override {
+    return query::read_expression(expressions_, promql, scope, time_ms);
+  }
+
+ private:
+  const query::Queryable& data_;
+  const query::ExpressionSource& expressions_;
+  const SeriesNames names_;
+};
+
 } // namespace
+
+std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data, const query::ExpressionSource& expressions,
+                                                               SeriesNames names) {
+  return std::make_unique<SeriesMetricSource>(data, expressions, std::move(names));
+}
 
 std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data, SeriesNames names) {
   return std::make_unique<SeriesCohortSource>(data, std::move(names));

@@ -7,6 +7,8 @@
 
 #include "query/cohorts.h"
 #include "query/count_feed.h"
+#include "query/expressions.h"
+#include "query/metric_source.h"
 #include "query/queryable.h"
 #include "remote/request_series.h"
 
@@ -16,6 +18,9 @@ namespace coalmine::remote {
 // before, the newest sample before it is the baseline. Where start times are known as well (the embedded store), both rules give
 // the same counts for every process that exported before the window or started within it.
 std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data, SeriesNames names);
+// Metrics of the user's own. Where data has start times (the embedded store), they are used. data and expressions outlive the result.
+std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data, const query::ExpressionSource& expressions,
+                                                               SeriesNames names);
 std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data, SeriesNames names);
 
 } // namespace coalmine::remote

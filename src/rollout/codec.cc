@@ -24,7 +24,10 @@ json::value signal_value(const judge::SignalVerdict& s) {
   json::object o;
   o["signal"] = text(s.signal);
   o["route"] = text(s.route);
-  o["kind"] = s.kind == judge::SignalKind::latency_quantile ? "latency_quantile" : "error_rate";
+  o["kind"] = text(judge::to_string(s.kind));
+  o["unit"] = static_cast<int>(s.unit);
+  o["approximate"] = s.approximate;
+  if (!s.problem.empty()) o["problem"] = text(s.problem);
   o["gate"] = s.gate;
   o["verdict"] = text(judge::to_string(s.verdict));
   o["cause"] = text(judge::to_string(s.cause));
@@ -40,17 +43,33 @@ json::value signal_value(const judge::SignalVerdict& s) {
   o["stable_at_least"] = s.stable_at_least;
   o["margin_unit"] = static_cast<int>(s.margin.unit);
   o["margin_amount"] = s.margin.amount;
+  o["margin_worse"] = static_cast<int>(s.margin.worse);
   o["canary_requests"] = s.canary_requests;
   o["stable_requests"] = s.stable_requests;
   o["reason"] = text(s.reason);
   return o;
 }
 
+} // namespace
+
+judge::Margin margin_from(const json::object& o) {
+  judge::Margin out;
+  out.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 5));
+  out.amount = get_double(o, "margin_amount");
+  out.worse = static_cast<judge::Worse>(std::clamp<std::int64_t>(get_int(o, "margin_worse"), 0, 2));
+  return out;
+}
+
+namespace {
+
 judge::SignalVerdict signal_from(const json::object& o) {
   judge::SignalVerdict s;
   s.signal = get_text(o, "signal");
   s.route = get_text(o, "route");
-  s.kind = get_text(o, "kind") == "latency_quantile" ? judge::SignalKind::latency_quantile : judge::SignalKind::error_rate;
+  s.kind = judge::signal_kind(get_text(o, "kind")).value_or(judge::SignalKind::error_rate);
+  s.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
+  s.approximate = get_bool(o, "approximate");
+  s.problem = get_text(o, "problem");
   s.gate = get_bool(o, "gate", true);
   s.verdict = from_word(get_text(o, "verdict"), kVerdicts, kWord);
   s.cause = from_word(get_text(o, "cause"), kCauses, kWord);
@@ -64,8 +83,7 @@ judge::SignalVerdict signal_from(const json::object& o) {
   s.required_requests = get_double(o, "required_requests");
   s.canary_at_least = get_bool(o, "canary_at_least");
   s.stable_at_least = get_bool(o, "stable_at_least");
-  s.margin.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 2));
-  s.margin.amount = get_double(o, "margin_amount");
+  s.margin = margin_from(o);
   s.canary_requests = get_double(o, "canary_requests");
   s.stable_requests = get_double(o, "stable_requests");
   s.reason = get_text(o, "reason");

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "rollout/codec.h"
+#include "rollout/codec_words.h"
 #include "rollout/json_text.h"
 
 namespace coalmine::rollout {
@@ -67,10 +68,12 @@ json::value signals_value(const std::vector<judge::SignalSpec>& signals) {
   for (const auto& signal : signals) {
     json::object o;
     o["name"] = text(signal.name);
-    o["kind"] = static_cast<int>(signal.kind);
+    o["kind"] = text(judge::to_string(signal.kind));
     o["quantile"] = signal.quantile;
     o["margin_unit"] = static_cast<int>(signal.margin.unit);
     o["margin_amount"] = signal.margin.amount;
+    o["margin_worse"] = static_cast<int>(signal.margin.worse);
+    o["unit"] = static_cast<int>(signal.unit);
     o["max"] = json_number(signal.max);
     o["gate"] = signal.gate;
     o["per_route"] = signal.per_route;
@@ -85,10 +88,12 @@ json::value signals_value(const std::vector<judge::SignalSpec>& signals) {
 judge::SignalSpec signal_from(const json::object& o) {
   judge::SignalSpec signal;
   signal.name = get_text(o, "name");
-  signal.kind = get_int(o, "kind") == 1 ? judge::SignalKind::latency_quantile : judge::SignalKind::error_rate;
+  // Rollouts that were begun by earlier versions have 1 for latencies.
+  const auto kind = judge::signal_kind(get_text(o, "kind"));
+  signal.kind = kind ? *kind : get_int(o, "kind") == 1 ? judge::SignalKind::latency_quantile : judge::SignalKind::error_rate;
   signal.quantile = get_double(o, "quantile", 0.99);
-  signal.margin.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 2));
-  signal.margin.amount = get_double(o, "margin_amount");
+  signal.margin = margin_from(o);
+  signal.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
   signal.max = get_optional(o, "max");
   signal.gate = get_bool(o, "gate", true);
   signal.per_route = get_bool(o, "per_route", true);
@@ -96,6 +101,91 @@ judge::SignalSpec signal_from(const json::object& o) {
   signal.if_decidable = get_bool(o, "if_decidable", false);
   signal.floor = get_double(o, "floor");
   return signal;
+}
+
+json::value metrics_value(const std::vector<MetricSpec>& metrics) {
+  json::array out;
+  for (const auto& m : metrics) {
+    out.push_back(
+        json::object{{"name", text(m.name)}, {"part", text(m.part)}, {"whole", text(m.whole)}, {"promql", text(m.promql)}});
+  }
+  return out;
+}
+
+std::vector<MetricSpec> metrics_from(const json::object& o) {
+  std::vector<MetricSpec> out;
+  const auto* metrics = get_array(o, "metrics");
+  if (metrics == nullptr) return out;
+  for (const auto& metric : *metrics) {
+    const auto* each = metric.if_object();
+    if (each == nullptr) continue;
+    out.push_back({get_text(*each, "name"), get_text(*each, "part"), get_text(*each, "whole"), get_text(*each, "promql")});
+  }
+  return out;
+}
+
+json::value rank_value(const RankSpec& rank) {
+  json::object metrics;
+  for (const auto& [name, metric] : rank.metrics) {
+    json::object o;
+    o["groups"] = texts(metric.groups);
+    if (metric.options) {
+      const auto& m = *metric.options;
+      o["options"] = json::object{{"direction", static_cast<int>(m.direction)},
+                                  {"nan", static_cast<int>(m.nan_strategy)},
+                                  {"remove_outliers", m.remove_outliers},
+                                  {"outlier_factor", m.outlier_factor},
+                                  {"critical", m.critical},
+                                  {"must_have_data", m.must_have_data},
+                                  {"measure", static_cast<int>(m.measure)},
+                                  {"allowed_increase", json_number(m.allowed_increase)},
+                                  {"allowed_decrease", json_number(m.allowed_decrease)},
+                                  {"critical_increase", json_number(m.critical_increase)},
+                                  {"critical_decrease", json_number(m.critical_decrease)}};
+    }
+    metrics[json::string_view(name)] = std::move(o);
+  }
+  json::object weights;
+  for (const auto& [group, weight] : rank.group_weights) weights[json::string_view(group)] = weight;
+  return json::object{{"metrics", std::move(metrics)}, {"group_weights", std::move(weights)}, {"pass", rank.pass},
+                      {"marginal", rank.marginal},     {"interval", rank.interval}};
+}
+
+judge::rank::MetricOptions rank_options_from(const json::object& o) {
+  const auto one_of = [&](std::string_view key, std::int64_t last) { return std::clamp<std::int64_t>(get_int(o, key), 0, last); };
+  judge::rank::MetricOptions out;
+  out.direction = static_cast<judge::rank::Direction>(one_of("direction", 2));
+  out.nan_strategy = static_cast<judge::rank::NanStrategy>(one_of("nan", 1));
+  out.remove_outliers = get_bool(o, "remove_outliers");
+  out.outlier_factor = get_double(o, "outlier_factor", out.outlier_factor);
+  out.critical = get_bool(o, "critical");
+  out.must_have_data = get_bool(o, "must_have_data");
+  out.measure = static_cast<judge::rank::EffectMeasure>(one_of("measure", 1));
+  out.allowed_increase = get_optional(o, "allowed_increase");
+  out.allowed_decrease = get_optional(o, "allowed_decrease");
+  out.critical_increase = get_optional(o, "critical_increase");
+  out.critical_decrease = get_optional(o, "critical_decrease");
+  return out;
+}
+
+RankSpec rank_from(const json::object& o) {
+  RankSpec out;
+  if (const auto* metrics = get_object(o, "metrics")) {
+    for (const auto& [name, value] : *metrics) {
+      const auto* each = value.if_object();
+      if (each == nullptr) continue;
+      auto& metric = out.metrics[std::string(name)];
+      metric.groups = texts_from(*each, "groups");
+      if (const auto* options = get_object(*each, "options")) metric.options = rank_options_from(*options);
+    }
+  }
+  if (const auto* weights = get_object(o, "group_weights")) {
+    for (const auto& [group, weight] : *weights) out.group_weights[std::string(group)] = get_double(*weights, group);
+  }
+  out.pass = get_double(o, "pass", out.pass);
+  out.marginal = get_double(o, "marginal", out.marginal);
+  out.interval = static_cast<int>(get_int(o, "interval", out.interval));
+  return out;
 }
 
 json::value router_value(const RouterSpec& router) {
@@ -149,6 +239,8 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["stable"] = selector_value(spec.stable);
   o["steps"] = steps_value(spec.steps);
   o["judge"] = text(spec.judge);
+  o["metrics"] = metrics_value(spec.metrics);
+  if (spec.judge == "mann_whitney") o["rank"] = rank_value(spec.rank);
   o["false_rollback_budget"] = spec.false_rollback_budget;
   o["false_promote_risk"] = spec.false_promote_risk;
   o["strict"] = spec.strict;
@@ -192,6 +284,8 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
     }
   }
   spec.judge = get_text(*o, "judge", "threshold");
+  spec.metrics = metrics_from(*o);
+  if (const auto* rank = get_object(*o, "rank")) spec.rank = rank_from(*rank);
   spec.false_rollback_budget = get_double(*o, "false_rollback_budget", spec.false_rollback_budget);
   spec.false_promote_risk = get_double(*o, "false_promote_risk", spec.false_promote_risk);
   spec.strict = get_bool(*o, "strict", false);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <boost/json/object.hpp>
 #include <string_view>
 
 #include "rollout/machine.h"
@@ -31,12 +32,16 @@ inline constexpr std::array kVerdicts = {judge::Verdict::watching, judge::Verdic
                                          judge::Verdict::no_data};
 inline constexpr std::array kCauses = {judge::Cause::none,           judge::Cause::no_canary_data,
                                        judge::Cause::no_stable_data, judge::Cause::too_few_requests,
-                                       judge::Cause::undecided,      judge::Cause::source_unreachable};
+                                       judge::Cause::undecided,      judge::Cause::source_unreachable,
+                                       judge::Cause::interval_open,  judge::Cause::not_measurable};
 inline constexpr std::array kErrorCodes = {
     ErrorCode::internal,        ErrorCode::invalid_argument,    ErrorCode::not_found,
     ErrorCode::already_exists,  ErrorCode::failed_precondition, ErrorCode::resource_exhausted,
     ErrorCode::unavailable,     ErrorCode::deadline_exceeded,   ErrorCode::permission_denied,
     ErrorCode::unauthenticated, ErrorCode::unimplemented,       ErrorCode::data_loss};
+
+// From margin_unit, margin_amount and margin_worse.
+judge::Margin margin_from(const boost::json::object& o);
 
 constexpr std::string_view word(Command command) {
   switch (command) {

@@ -17,6 +17,7 @@
 #include "net/http_client.h"
 #include "query/cohorts.h"
 #include "query/count_feed.h"
+#include "query/metric_source.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {
@@ -93,6 +94,8 @@ struct ControllerDeps {
   // Where judges that weigh evidence get their cells, and the guard of the split its counts; null: cells from cohorts and no
   // guard, for tests.
   const query::CountFeedSource* feeds = nullptr;
+  // Where the metrics of users are read; null: none, and specs that name some cannot be decided.
+  const query::MetricSource* own_metrics = nullptr;
   // The newest version that the track's telemetry has named, for a start without versions; "" when none. May be empty.
   std::function<std::string(const RolloutSpec&, bool canary)> newest_version;
 };

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "rollout/metric_reader.h"
 #include "rollout/status.h"
 
 namespace coalmine::rollout {
@@ -117,6 +118,9 @@ std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
     const bool wanted = slot->judge->takes_cells() || guards_split(*state.spec);
     if (wanted && slot->feed == nullptr && deps_.feeds != nullptr) {
       slot->feed = make_grid_feed(*deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+      if (slot->judge->takes_cells() && !state.spec->metrics.empty() && deps_.own_metrics != nullptr) {
+        slot->feed = make_metric_feed(std::move(slot->feed), *deps_.own_metrics, {state.spec, state.canary_version, state.stable_version});
+      }
     }
   }
   return slot;
@@ -131,7 +135,7 @@ void Effects::take_look(const State& state, const effect::TakeLook& look) {
   if (deps_.on_look) status = make_status(state, {});
   auto& looks = deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
   const bool accepted = look_pool_.try_submit([this, id, request, judge, status = std::move(status), &looks]() mutable {
-    auto result = rollout::take_look(request, deps_.cohorts, *judge->judge, judge->feed.get());
+    auto result = rollout::take_look(request, deps_.cohorts, *judge->judge, judge->feed.get(), deps_.own_metrics);
     looks.add();
     if (deps_.on_look) {
       try {

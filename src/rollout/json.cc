@@ -29,6 +29,9 @@ json::object metric_value(const judge::SignalVerdict& s) {
     o["interval"] = nullptr;
   }
   o["margin"] = text(judge::to_string(s.margin));
+  o["kind"] = text(judge::to_string(s.kind));
+  if (judge::is_metric(s.kind)) o["unit"] = text(judge::unit_text(s.kind, s.unit));
+  if (s.approximate) o["approximate"] = true;
   o["verdict"] = text(judge::to_string(s.verdict));
   o["cause"] = text(judge::to_string(s.cause));
   o["gate"] = s.gate;
@@ -55,7 +58,7 @@ json::object results_value(const judge::Judgement& judgement) {
     const bool judged = s.verdict == judge::Verdict::pass || s.verdict == judge::Verdict::regression;
     if (!s.route.empty() || !judged || !s.canary || !s.stable) continue;
     json::object o;
-    if (s.kind == judge::SignalKind::error_rate) {
+    if (s.kind != judge::SignalKind::latency_quantile) {
       o["canary"] = json_number(s.canary);
       o["stable"] = json_number(s.stable);
       o["diff"] = json_number(s.difference);
@@ -87,7 +90,7 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   requests["stable"] = nullptr;
   json::array metrics;
   for (const auto& signal : judgement.signals) {
-    if (signal.route.empty() && requests["canary"].is_null()) {
+    if (signal.route.empty() && !judge::is_metric(signal.kind) && requests["canary"].is_null()) {
       requests["canary"] = signal.canary_requests;
       requests["stable"] = signal.stable_requests;
     }

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "rollout/metric_reader.h"
 #include "rollout/one_shot.h"
 #include "rollout/split_guard.h"
 
@@ -67,7 +68,8 @@ Status add_cells(const LookRequest& request, const query::CohortSource& cohorts,
 
 } // namespace
 
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge, EvidenceFeed* feed) {
+LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge, EvidenceFeed* feed,
+                     const query::MetricSource* metrics) {
   const auto& spec = request.spec;
   const auto& canary_version = request.canary_version;
   const auto& stable_version = request.stable_version;
@@ -95,6 +97,11 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
     // A judge that takes no cells has them read for the guard of the split alone.
     if (!judge.takes_cells() && feed != nullptr && evidence.source_error.empty()) {
       if (const auto cells = feed->read(request.view, look.to_ms); !cells) out.source_error = evidence.source_error = cells.error().message;
+    }
+    if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
+      auto numbers = read_window_metrics(*metrics, {spec, canary_version, stable_version}, look.from_ms, look.to_ms);
+      if (!numbers) out.source_error = evidence.source_error = numbers.error().message;
+      if (numbers) evidence.metrics = std::move(*numbers);
     }
     out.judgement = judge.judge(evidence);
     if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, out);

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "query/cohorts.h"
+#include "query/metric_source.h"
 #include "rollout/evidence_feed.h"
 #include "rollout/machine.h"
 
@@ -31,8 +32,8 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look);
 
 // Blocks as long as the source does. Never fails: a source that does not answer is a result too.
 // feed: for a judge that takes cells; null: they come from the window's counts, read in one go each time, so only for a fresh
-// judge.
+// judge. metrics: for a judge that takes no cells; those of a feed come with its cells.
 LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge,
-                     EvidenceFeed* feed = nullptr);
+                     EvidenceFeed* feed = nullptr, const query::MetricSource* metrics = nullptr);
 
 } // namespace coalmine::rollout

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include "rollout/evidence_feed.h"
+#include "rollout/metric_reader.h"
 #include "telemetry/resource.h"
 
 namespace coalmine::rollout {
@@ -149,6 +150,16 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
 } // namespace
 
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
+  if (spec.judge == "mann_whitney") {
+    judge::RankOptions options;
+    options.signals = spec.signals.empty() ? judge::seed_defaults().signals : spec.signals;
+    options.metrics = spec.rank.metrics;
+    options.group_weights = spec.rank.group_weights;
+    options.pass = spec.rank.pass;
+    options.marginal = spec.rank.marginal;
+    options.interval = static_cast<std::size_t>(std::max(2, spec.rank.interval));
+    return judge::make_rank_judge(std::move(options));
+  }
   if (spec.judge == "sequential") return make_sequential(spec);
   auto options = judge::seed_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
@@ -162,22 +173,27 @@ namespace {
 
 // The window's cells as if it were a rollout of one step.
 Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec, const AnalyzeRequest& request,
-                                                        const query::CohortSource& cohorts, const query::CountFeedSource* feeds) {
+                                                        const query::CohortSource& cohorts, const query::CountFeedSource* feeds,
+                                                        const query::MetricSource* metrics) {
   if (feeds == nullptr) {
     return window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
                         cohort_selector(spec, false, request.stable_version), request.from_ms, request.to_ms);
   }
-  const auto feed = make_grid_feed(*feeds, {.spec = std::make_shared<const RolloutSpec>(spec),
-                                            .canary_version = request.canary_version,
-                                            .stable_version = request.stable_version,
-                                            .started_ms = request.from_ms});
+  const auto shared = std::make_shared<const RolloutSpec>(spec);
+  auto feed = make_grid_feed(*feeds, {.spec = shared,
+                                      .canary_version = request.canary_version,
+                                      .stable_version = request.stable_version,
+                                      .started_ms = request.from_ms});
+  if (!spec.metrics.empty() && metrics != nullptr) {
+    feed = make_metric_feed(std::move(feed), *metrics, {shared, request.canary_version, request.stable_version});
+  }
   return feed->read({.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms}, request.to_ms);
 }
 
 } // namespace
 
 judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request, const query::CohortSource& cohorts,
-                         const query::CountFeedSource* feeds) {
+                         const query::CountFeedSource* feeds, const query::MetricSource* metrics) {
   const auto counts = [&](bool canary, const std::string& version) -> Result<query::CohortCounts> {
     try {
       return cohorts.counts(cohort_selector(spec, canary, version), request.from_ms, request.to_ms);
@@ -195,7 +211,7 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   const auto judge = make_judge(window);
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
-      auto cells = analysis_cells(spec, request, cohorts, feeds);
+      auto cells = analysis_cells(spec, request, cohorts, feeds, metrics);
       if (!cells) evidence.source_error = cells.error().message;
       if (cells) evidence.cells = std::move(*cells);
     } catch (const std::exception& e) {
@@ -206,6 +222,12 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     evidence.step_needed_minutes = spec.min_analysis_minutes;
     evidence.step_min_requests = spec.min_requests;
     evidence.step_requests = evidence.canary.requests;
+  }
+  if (!judge->takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
+    auto numbers = read_window_metrics(*metrics, {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
+                                       request.from_ms, request.to_ms);
+    if (!numbers) evidence.source_error = numbers.error().message;
+    if (numbers) evidence.metrics = std::move(*numbers);
   }
   return judge->judge(evidence);
 }

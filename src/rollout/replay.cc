@@ -31,6 +31,13 @@ void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts, const ju
   for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i) to.bucket_counts[i] += counts.bucket_counts[i];
 }
 
+// Of values that is their mean.
+void add_metric(judge::MetricTrack& to, const judge::MetricTrack& from) {
+  to.has_data = to.has_data || from.has_data;
+  to.amount += from.amount;
+  to.count += from.count;
+}
+
 // One rollout being gone through. Lives for one replay.
 class Player {
  public:
@@ -95,6 +102,16 @@ class Player {
     add_cell(evidence_.canary, cell.total.canary, cell.total);
     add_cell(evidence_.stable, cell.total.stable, cell.total);
     if (judge_->takes_cells()) return;
+    for (const auto& numbers : cell.metrics) {
+      auto it = std::ranges::find(evidence_.metrics, numbers.signal, &judge::MetricNumbers::signal);
+      if (it == evidence_.metrics.end()) {
+        evidence_.metrics.push_back(numbers);
+        continue;
+      }
+      add_metric(it->canary, numbers.canary);
+      add_metric(it->stable, numbers.stable);
+      it->problem = numbers.problem;
+    }
     for (const auto& row : cell.routes) {
       auto& route = routes_[row.route];
       route.route = row.route;

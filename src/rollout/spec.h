@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +35,23 @@ struct NotifySpec {
   std::vector<std::string> events; // promoted, rolled_back, aborted, paused; empty: all
 };
 
+// Where the numbers of a signal of kind ratio, mean or value come from; name is the signal's.
+struct MetricSpec {
+  std::string name;
+  std::string part;   // ratio: a counter; mean: the sum of what was observed
+  std::string whole;  // ratio: a counter; mean: how many were observed
+  std::string promql; // value
+};
+
+// Judge mann_whitney.
+struct RankSpec {
+  std::map<std::string, judge::RankSignal> metrics;
+  std::map<std::string, double> group_weights;
+  double pass = 95;
+  double marginal = 75;
+  int interval = 10; // cells
+};
+
 enum class PolicyAction { rollback, pause, notify };
 
 struct RolloutSpec {
@@ -42,8 +60,10 @@ struct RolloutSpec {
   AttributeSelector canary = {{"deployment.track", "canary"}};
   AttributeSelector stable = {{"deployment.track", "stable"}};
   std::vector<StepSpec> steps; // ends at weight 1
-  std::string judge = "threshold"; // sequential, threshold
+  std::string judge = "threshold"; // sequential, threshold, mann_whitney
   std::vector<judge::SignalSpec> signals;
+  std::vector<MetricSpec> metrics; // one for each signal that is not of requests
+  RankSpec rank;
   // sequential: the chance of rolling back a canary that is no worse, over the whole rollout; of promoting one that is too bad.
   double false_rollback_budget = 0.01;
   double false_promote_risk = 0.05;

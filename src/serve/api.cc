@@ -40,6 +40,7 @@ class ApiServer final : public Api {
               .on_analysis = std::move(deps.on_analysis),
               .ready = std::move(deps.ready),
               .remote_write = std::move(deps.remote_write),
+              .own_metrics = deps.own_metrics,
               .feeds = deps.feeds,
               .backup = std::move(deps.backup)},
         dispatch_(options_, deps_, options_.listen),

@@ -66,6 +66,7 @@ struct Deps {
   std::function<bool()> ready;
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
+  const query::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
   const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};

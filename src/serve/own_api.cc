@@ -162,7 +162,8 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   const auto now = deps_.clock.wall_ms();
   const rollout::VerdictContext context{service, canary, stable, now - window, now};
   const auto judgement = rollout::analyze(
-      spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now}, deps_.cohorts, deps_.feeds);
+      spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now}, deps_.cohorts, deps_.feeds,
+      deps_.own_metrics);
   if (deps_.on_analysis) deps_.on_analysis(context, judgement);
   return rollout::verdict_json(judgement, context);
 }

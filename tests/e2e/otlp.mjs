@@ -92,11 +92,11 @@ export function metrics(track, instance, routes, value, atMs, startMs) {
 }
 
 // The seed's two counters of one track as OTLP/JSON; times in ms.
-export const requestCounters = (track, version, value, errors, at, startAt) => JSON.stringify({
+export const requestCounters = (track, version, value, errors, at, startAt, more = {}) => JSON.stringify({
   resourceMetrics: [{
     resource: { attributes: [['service.name', 'shop'], ['service.version', version], ['deployment.track', track], ['service.instance.id', track]]
       .map(([key, stringValue]) => ({ key, value: { stringValue } })) },
-    scopeMetrics: [{ metrics: [['http_server_request_total', value], ['http_server_request_errors_total', errors]].map(([name, v]) => ({
+    scopeMetrics: [{ metrics: [['http_server_request_total', value], ['http_server_request_errors_total', errors], ...Object.entries(more)].map(([name, v]) => ({
       name, sum: { isMonotonic: true, aggregationTemporality: 2,
         dataPoints: [{ asDouble: v, timeUnixNano: `${at}000000`, startTimeUnixNano: `${startAt}000000` }] },
     })) }],

@@ -65,3 +65,70 @@ router:
     }
   });
 }
+
+// Nothing fails and nothing is slow: only fewer checkouts become orders. An expression rides along that is equal on both tracks.
+for (const { name, converted, phase } of [
+  { name: 'a fifth fewer orders go back', converted: 0.24, phase: 'rolled_back' },
+  { name: 'as many orders are promoted', converted: 0.3, phase: 'promoted' },
+]) {
+  test(`metrics of one's own: ${name}`, { timeout: 180_000 }, async (t) => {
+    const dir = scratch(t);
+    const balancer = await haproxy(t, dir);
+    const coalmine = await Coalmine.start(t, { dir, config: `service: shop
+steps: [5% 15s, 50% 15s, 100%]
+interval: 500ms
+policy: { inconclusive: { extend: 30s } }
+metrics:
+  error_rate: +0.5pp
+  conversion: { ratio: { good: orders_total, total: checkouts_total }, margin: -5% }
+  checkouts_a_request:
+    promql: 'sum(rate(checkouts_total{deployment_track="$track"}[$window])) / sum(rate(http_server_request_total{deployment_track="$track"}[$window]))'
+    unit: ratio
+    margin: +20%
+    gate: false
+router:
+  haproxy: { socket: ${balancer.socket}, backend: shop, stable: stable1, canary: canary1 }
+` });
+    const begin = Date.now();
+    const sums = { stable: 0, canary: 0 };
+    const send = async (track, version, requests) => {
+      sums[track] += requests;
+      const rate = track === 'canary' ? converted : 0.3;
+      const response = await fetch(`http://127.0.0.1:${coalmine.http}/v1/metrics`, {
+        method: 'POST', headers: { 'content-type': 'application/json' },
+        body: requestCounters(track, version, Math.round(sums[track]), Math.round(sums[track] * 0.01), Date.now(), begin, {
+          'checkouts.total': Math.round(sums[track] * 0.5), 'orders.total': Math.round(sums[track] * 0.5 * rate),
+        }),
+      });
+      assert.equal(response.status, 200);
+    };
+    let share = 0;
+    const feed = async () => {
+      const canary = kRequests * share;
+      await send('stable', '1', kRequests - canary);
+      if (share > 0) await send('canary', '2', canary);
+      const [canaryWeight, stableWeight] = await balancer.weights();
+      share = canaryWeight / (canaryWeight + stableWeight);
+    };
+    await feed();
+    const { id } = await coalmine.post('/v1/rollouts', { service: 'shop', canary_version: '2', stable_version: '1' });
+    let next = 0;
+    let seen;
+    const ended = await until('the end', async () => {
+      if (Date.now() >= next) {
+        next = Date.now() + 500;
+        await feed();
+      }
+      const rollout = await coalmine.get(`/v1/rollouts/${id}`);
+      seen = rollout.metrics?.find((m) => m.name === 'checkouts_a_request' && m.canary !== null) ?? seen;
+      return rollout.terminal && rollout;
+    }, 150);
+    assert.equal(ended.phase, phase, ended.reason);
+    if (phase === 'rolled_back') {
+      assert.match(ended.reason, /conversion: 24\.0\d% on canary against 30\.0\d% on stable, -20\.\d%.*, allowed -5%/);
+    } else {
+      assert.equal(seen?.unit, 'ratio', 'the expression was measured');
+      assert.ok(Math.abs(seen.canary - 0.5) < 0.1 && Math.abs(seen.stable - 0.5) < 0.1, JSON.stringify(seen));
+    }
+  });
+}

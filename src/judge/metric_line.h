@@ -1,0 +1,140 @@
+// The sequential judge's evidence on one metric of the user's own: a ratio of two counters, a mean, or any number that is read now and
+// then. Each is looked at from the side on which it gets worse; one that may get worse either way is looked at from both, half a stake
+// each. Values of the judge; one thread. SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <span>
+#include <variant>
+#include <vector>
+
+#include "judge/asymptotic.h"
+#include "judge/bernoulli_exact.h"
+#include "judge/dispersion.h"
+#include "judge/epochs.h"
+#include "judge/judge.h"
+#include "judge/linear_margin.h"
+#include "judge/sequential_lines.h"
+
+namespace coalmine::judge {
+
+// What one side of a line says. Values in the metric's own unit.
+struct MetricReading {
+  std::optional<double> canary;
+  std::optional<double> stable;
+  bool beyond = false;   // measured beyond the margin or the limit
+  double log_harm = 0;   // ln E against "no worse"
+  double log_safety = 0; // ln E for "not worse than the harm"
+  std::optional<double> lower, upper; // of canary - stable
+  double canary_count = 0; // of the whole, of observations, or of intervals
+};
+
+// A share of a whole. The rarer of part and rest is what is counted, since the bounds are for rare events; rates from 10 % up add the
+// Bernoulli process, half a stake each.
+class RatioSide {
+ public:
+  RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse, std::span<const double> scales, const MetricTrack& past);
+  void add(const MetricNumbers& numbers, double minute);
+  MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
+
+ private:
+  LinearMargin boundary(double scale) const; // as a rate of the counted events
+  Cell cell_of(const MetricNumbers& numbers) const;
+  double log_harm() const;
+
+  SignalSpec signal_;
+  Worse worse_;
+  bool rest_ = false; // the rest is counted, not the part
+  bool up_ = true;    // more of the counted events is worse
+  bool strict_ = false;
+  bool exact_ = false;
+  double minute_ = 0;
+  std::vector<LinearMargin> harms_;
+  Epochs<ExcessProcess> excess_;       // up: against "no more"
+  Epochs<SafetyProcess> shrink_;       // down: against "no fewer"
+  Epochs<BernoulliProcess> bernoulli_; // of what is bad
+  Epochs<TotalsProcess> totals_;
+  std::vector<SafetyProcess> below_; // up: for "not more than", one for each harm
+  std::vector<ExcessProcess> above_; // down: for "not fewer than"
+  ExcessProcess more_;               // for the interval
+  SafetyProcess fewer_;
+  ExcessProcess over_limit_;
+  SafetyProcess under_limit_;
+  Dispersion dispersion_;
+  std::optional<Part> previous_;
+};
+
+// A mean, from sums and counts. Its variance is that between cells, weighted by what was counted in them (batch means), so that nothing
+// need be known of single observations. The guarantee holds in the limit of many (asymptotic.h).
+class MeanSide {
+ public:
+  MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse) : signal_(signal), worse_(worse), strict_(options.strict) {}
+  void add(const MetricNumbers& numbers, double minute);
+  MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
+
+ private:
+  struct Batches {
+    double count = 0;
+    double sum = 0;
+    double weighted_squares = 0; // sum of count * mean^2 over cells
+    double cells = 0;
+    void add(const MetricTrack& track);
+    double mean() const { return sum / count; }
+    double variance_of_mean() const;
+  };
+
+  SignalSpec signal_;
+  Worse worse_;
+  bool strict_;
+  Batches canary_;
+  Batches stable_;
+};
+
+// Any number: in how many intervals was the canary's worse than stable's? When it is no worse that is a fair coin at most, whatever
+// the number's distribution; the bet is a uniform prior over coins that are not fair (one_sided_beta_log_bf with a = b = 1).
+class ValueSide {
+ public:
+  ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse);
+  void add(const MetricNumbers& numbers, double minute);
+  MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
+
+ private:
+  struct Coin {
+    double wins = 0;
+    double losses = 0;
+    double canary = 0; // sums of the values
+    double stable = 0;
+    double intervals = 0;
+    void add(const Cell& cell, double);
+    double log_e() const;
+  };
+  double allowed(double stable) const;
+
+  SignalSpec signal_;
+  Worse worse_;
+  bool strict_;
+  double minute_ = 0;
+  Epochs<Coin> harm_;
+  Coin safe_;
+  Coin over_limit_;
+};
+
+// One line of a judgement.
+class MetricLine {
+ public:
+  // scales: 1 / next weight of the steps, for ratios, whose harm to the whole service is what a step may bear; a mean or a value is held
+  // to its margin at every step. past: of stable, where it is known.
+  MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales, const MetricTrack& past);
+  // minute: observed time of the rollout at the cell's beginning.
+  void add(const MetricNumbers& numbers, double minute);
+  MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
+  bool has_canary() const { return canary_; }
+  bool has_stable() const { return stable_; }
+
+ private:
+  std::vector<std::variant<RatioSide, MeanSide, ValueSide>> sides_;
+  bool canary_ = false; // was ever seen
+  bool stable_ = false;
+};
+
+} // namespace coalmine::judge

@@ -1,0 +1,222 @@
+// The judge of rank tests: cells in, one value of each signal from each, classified and scored as in rank_statistics.h.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "judge/estimate.h"
+#include "judge/judge.h"
+#include "judge/rank_statistics.h"
+#include "judge/reason.h"
+
+namespace coalmine::judge {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+rank::MetricOptions from_margin(const Margin& margin) {
+  rank::MetricOptions out;
+  if (margin.worse == Worse::higher) out.direction = rank::Direction::increase;
+  if (margin.worse == Worse::lower) out.direction = rank::Direction::decrease;
+  if (margin.unit == Margin::Unit::percent) {
+    out.allowed_increase = 1 + margin.amount;
+    out.allowed_decrease = std::max(0.0, 1 - margin.amount);
+  }
+  return out;
+}
+
+std::optional<double> finite_mean(const std::vector<double>& values) {
+  const auto clean = rank::remove_nan(values);
+  return clean.empty() ? std::nullopt : std::optional(rank::summarize(clean).mean);
+}
+
+class RankJudge final : public Judge {
+ public:
+  explicit RankJudge(RankOptions options) : options_(std::move(options)), lines_(options_.signals.size()) {
+    options_.interval = std::max<std::size_t>(2, options_.interval);
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      const auto& signal = options_.signals[i];
+      auto& line = lines_[i];
+      line.options = from_margin(signal.margin);
+      line.groups = {is_metric(signal.kind) ? "metrics" : "requests"};
+      const auto given = options_.metrics.find(signal.name);
+      if (given == options_.metrics.end()) continue;
+      if (given->second.options) line.options = *given->second.options;
+      if (!given->second.groups.empty()) line.groups = given->second.groups;
+    }
+  }
+
+  std::string_view name() const override { return "mann_whitney"; }
+  bool takes_cells() const override { return true; }
+  Judgement judge(const Evidence& evidence) override;
+
+ private:
+  struct Line {
+    rank::MetricOptions options;
+    std::vector<std::string> groups;
+    std::vector<double> control;
+    std::vector<double> experiment;
+    std::string problem;
+  };
+
+  void add(const EvidenceCell& cell);
+  SignalVerdict verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const;
+  void decide(Judgement& out, const Evidence& evidence, const rank::Score& score);
+
+  RankOptions options_;
+  std::vector<Line> lines_;
+  std::size_t cells_ = 0;
+  std::size_t judged_ = 0; // cells of the last judgement that counted
+};
+
+void RankJudge::add(const EvidenceCell& cell) {
+  if (cell.baseline || cell.mixed) return;
+  ++cells_;
+  const auto value = [&](const SignalSpec& signal, const CellCounts& counts) {
+    TrackNumbers track{true, counts.requests, counts.errors, {}, counts.bucket_counts};
+    if (cell.total.bounds_ms) track.bounds_ms = *cell.total.bounds_ms;
+    const auto found = estimate(signal, track);
+    return found ? found->value : kNaN;
+  };
+  for (std::size_t i = 0; i < lines_.size(); ++i) {
+    const auto& signal = options_.signals[i];
+    auto& line = lines_[i];
+    if (!is_metric(signal.kind)) {
+      line.control.push_back(value(signal, cell.total.stable));
+      line.experiment.push_back(value(signal, cell.total.canary));
+      continue;
+    }
+    const auto it = std::ranges::find(cell.metrics, signal.name, &MetricNumbers::signal);
+    if (it == cell.metrics.end()) continue;
+    line.problem = it->problem;
+    line.control.push_back(it->stable.value().value_or(kNaN));
+    line.experiment.push_back(it->canary.value().value_or(kNaN));
+  }
+}
+
+SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const {
+  const auto& signal = options_.signals[index];
+  const auto& line = lines_[index];
+  SignalVerdict v;
+  v.signal = signal.name;
+  v.kind = signal.kind;
+  v.unit = signal.unit;
+  v.gate = signal.gate;
+  v.margin = signal.margin;
+  v.canary_requests = evidence.canary.requests;
+  v.stable_requests = evidence.stable.requests;
+  v.required_requests = evidence.step_min_requests;
+  v.canary = finite_mean(line.experiment);
+  v.stable = finite_mean(line.control);
+  if (v.canary && v.stable) {
+    v.difference = *v.canary - *v.stable;
+    if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  }
+  const auto found = rank::classify(signal.name, rank::transform(line.control, line.options), rank::transform(line.experiment, line.options),
+                                    line.options);
+  scored = {found.label, found.critical, line.groups};
+  if (found.shift) {
+    v.lower = found.shift->low;
+    v.upper = found.shift->high;
+  }
+  const auto points = [&](const std::vector<double>& values) { return rank::remove_nan(values).size(); };
+  const auto compared = [&] {
+    return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals", format_value(v.kind, *v.canary, false, v.unit),
+                       format_value(v.kind, *v.stable, false, v.unit), points(line.experiment), points(line.control));
+  };
+  switch (found.label) {
+    case rank::Class::pass:
+      v.verdict = Verdict::pass;
+      v.reason = v.canary && v.stable ? fmt::format("{}: {}: no shift that counts", signal.name, compared()) : signal.name + ": nothing to compare";
+      break;
+    case rank::Class::high:
+    case rank::Class::low:
+      v.verdict = Verdict::regression;
+      v.reason = fmt::format("{}: {}: shifted {}{}", signal.name, compared(), found.label == rank::Class::high ? "up" : "down",
+                             found.critical ? ", critical" : "");
+      break;
+    case rank::Class::error:
+    case rank::Class::nodata:
+    case rank::Class::nodata_fail:
+      v.verdict = Verdict::no_data;
+      v.problem = line.problem;
+      v.cause = !line.problem.empty() || found.label == rank::Class::error ? Cause::not_measurable
+                : v.canary                                               ? Cause::no_stable_data
+                                                                         : Cause::no_canary_data;
+      if (v.problem.empty() && v.cause == Cause::not_measurable) v.problem = "the rank test is not defined for these values";
+      v.reason = reason_sentence(v);
+      break;
+  }
+  return v;
+}
+
+Judgement RankJudge::judge(const Evidence& evidence) {
+  for (const auto& cell : evidence.cells) add(cell);
+  Judgement out;
+  out.analysis_duration_minutes = evidence.step_minutes;
+  out.guarantee = "Rank tests over intervals make no promise when they are looked at more than once.";
+  std::vector<rank::Scored> scored;
+  for (std::size_t i = 0; i < lines_.size(); ++i) {
+    rank::Scored one;
+    out.signals.push_back(verdict(i, evidence, one));
+    if (options_.signals[i].gate) scored.push_back(std::move(one));
+  }
+  if (!evidence.source_error.empty()) {
+    for (auto& v : out.signals) {
+      v.verdict = Verdict::no_data;
+      v.cause = Cause::source_unreachable;
+      v.reason = reason_sentence(v, evidence.source_error);
+    }
+    SignalVerdict whole;
+    whole.cause = Cause::source_unreachable;
+    out.reason = reason_sentence(whole, evidence.source_error);
+    return out;
+  }
+  decide(out, evidence, rank::score(scored, options_.group_weights));
+  return out;
+}
+
+void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
+  const auto keep_watching = [&](std::string why) {
+    for (auto& v : out.signals) {
+      if (v.verdict == Verdict::no_data) continue;
+      v.verdict = Verdict::watching;
+      v.cause = Cause::undecided;
+    }
+    out.reason = std::move(why);
+  };
+  if (cells_ < options_.interval) {
+    return keep_watching(fmt::format("{} of {} intervals measured before the first rank test", cells_, options_.interval));
+  }
+  std::string lines;
+  for (const auto& v : out.signals) {
+    if (v.gate && v.verdict != Verdict::pass) lines += "; " + v.reason;
+  }
+  const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}", score.total, options_.pass, options_.marginal,
+                                       score.reason.empty() ? "" : ": ", score.reason, lines);
+  if (score.no_data) {
+    out.reason = text;
+    return;
+  }
+  const bool over = evidence.step_minutes >= evidence.step_needed_minutes && evidence.step_requests >= evidence.step_min_requests;
+  const bool due = over || cells_ / options_.interval > judged_ / options_.interval;
+  if (due) {
+    judged_ = cells_;
+    const bool lost = over ? rank::mark(score.total, options_.pass, options_.marginal) == rank::Mark::fail
+                           : !rank::run_passes(std::vector{score.total}, options_.marginal, std::nullopt);
+    if (lost) {
+      out.decision = Decision::rollback;
+    } else if (over && score.total >= options_.pass) {
+      out.decision = Decision::promote;
+    }
+  }
+  out.reason = text;
+}
+
+} // namespace
+
+std::unique_ptr<Judge> make_rank_judge(RankOptions options) { return std::make_unique<RankJudge>(std::move(options)); }
+
+} // namespace coalmine::judge
