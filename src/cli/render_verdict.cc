@@ -19,25 +19,33 @@ namespace json = boost::json;
 
 constexpr std::size_t kMaxRouteLines = 12;
 
-bool is_latency(std::string_view name) { return name.find("latency") != std::string_view::npos; }
+// An amount in a unit of the API: ratio, ms, s, bytes, rps, count.
+std::string amount_text(double value, std::string_view unit) {
+  if (unit == "ratio") return ratio_text(value);
+  if (unit == "ms") return millis_text(value);
+  if (unit == "s") return std::abs(value) < 1 ? millis_text(value * 1000) : fmt::format("{:.4g} s", value);
+  if (unit == "rps") return fmt::format("{:.4g}/s", value);
+  if (unit != "bytes") return fmt::format("{:.4g}", value);
+  const double size = std::abs(value);
+  if (size < 1e3) return fmt::format("{:.0f} B", value);
+  return size < 1e6 ? fmt::format("{:.1f} KB", value / 1e3) : size < 1e9 ? fmt::format("{:.1f} MB", value / 1e6) : fmt::format("{:.1f} GB", value / 1e9);
+}
 
-std::string value_text(const json::value& metric, std::string_view key, bool latency) {
-  if (!has_number(metric, key)) return "-";
-  const double value = number_of(metric, key);
-  return latency ? millis_text(value) : ratio_text(value);
+std::string value_text(const json::value& metric, std::string_view key, std::string_view unit) {
+  return has_number(metric, key) ? amount_text(number_of(metric, key), unit) : "-";
 }
 
 // In the margin's own unit: +8.90pp, +4.4%, +25 ms.
-std::string difference_text(const json::value& metric, std::string_view margin, bool latency) {
+std::string difference_text(const json::value& metric, std::string_view margin, std::string_view unit) {
   const bool relative = margin.ends_with('%') && has_number(metric, "relative");
   if (!relative && !has_number(metric, "difference")) return "-";
   const double difference = number_of(metric, "difference");
-  std::string text = relative  ? signed_percent(number_of(metric, "relative"))
-                     : latency ? fmt::format("{}{}", difference < 0 ? "" : "+", millis_text(difference))
-                               : signed_points(difference);
+  std::string text = relative          ? signed_percent(number_of(metric, "relative"))
+                     : unit == "ratio" ? signed_points(difference)
+                                       : fmt::format("{}{}", difference < 0 ? "" : "+", amount_text(difference, unit));
   const auto& interval = list_of(metric, "interval");
   if (interval.size() == 2 && interval[0].is_number() && interval[1].is_number()) {
-    const double scale = latency ? 1 : 100;
+    const double scale = unit == "ratio" ? 100 : 1;
     text += fmt::format(" ({:+.1f} … {:+.1f})", interval[0].to_number<double>() * scale, interval[1].to_number<double>() * scale);
   }
   return text;
@@ -141,11 +149,11 @@ MetricCells metric_cells(const json::value& metric) {
   MetricCells cells;
   cells.name = harmless(text_of(metric, "name"));
   cells.route = harmless(text_of(metric, "route"));
-  const bool latency = is_latency(cells.name);
+  const std::string unit(text_of(metric, "unit"));
   cells.margin = harmless(text_of(metric, "margin"));
-  cells.stable = value_text(metric, "stable", latency);
-  cells.canary = value_text(metric, "canary", latency);
-  cells.difference = difference_text(metric, cells.margin, latency);
+  cells.stable = value_text(metric, "stable", unit);
+  cells.canary = value_text(metric, "canary", unit);
+  cells.difference = difference_text(metric, cells.margin, unit);
   cells.verdict = text_of(metric, "verdict");
   cells.reason = harmless(text_of(metric, "reason"));
   cells.gate = !member_of(metric, "gate").is_bool() || flag_of(metric, "gate");

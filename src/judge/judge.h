@@ -121,7 +121,7 @@ struct EvidenceCell {
   CellRoute total;
   std::vector<CellRoute> routes; // parts of the whole
   std::vector<CellInstance> stable_instances;
-  std::vector<MetricNumbers> metrics; // those that were measured in this cell
+  std::vector<MetricNumbers> metrics; // those that were measured in this cell and may be judged, mixed or not
 };
 
 // Everything a judge may look at. routes are parts of the whole.

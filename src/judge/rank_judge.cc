@@ -72,8 +72,8 @@ class RankJudge final : public Judge {
 };
 
 void RankJudge::add(const EvidenceCell& cell) {
-  if (cell.baseline || cell.mixed) return;
-  ++cells_;
+  if (cell.baseline) return;
+  cells_ += cell.mixed ? 0 : 1;
   const auto value = [&](const SignalSpec& signal, const CellCounts& counts) {
     TrackNumbers track{true, counts.requests, counts.errors, {}, counts.bucket_counts};
     if (cell.total.bounds_ms) track.bounds_ms = *cell.total.bounds_ms;
@@ -84,6 +84,7 @@ void RankJudge::add(const EvidenceCell& cell) {
     const auto& signal = options_.signals[i];
     auto& line = lines_[i];
     if (!is_metric(signal.kind)) {
+      if (cell.mixed) continue;
       line.control.push_back(value(signal, cell.total.stable));
       line.experiment.push_back(value(signal, cell.total.canary));
       continue;

@@ -156,8 +156,8 @@ void SequentialJudge::add(const EvidenceCell& cell) {
   }
   service_.canary += sane(cell.total.canary.requests);
   service_.stable += sane(cell.total.stable.requests);
-  if (cell.mixed) return;
   feed_metrics(cell, minutes_ - length);
+  if (cell.mixed) return;
   feed(service_, cell.total, minutes_ - length);
   for (const auto& route : cell.routes) {
     if (class_routes_ <= 0) break;

@@ -30,7 +30,7 @@ json::object metric_value(const judge::SignalVerdict& s) {
   }
   o["margin"] = text(judge::to_string(s.margin));
   o["kind"] = text(judge::to_string(s.kind));
-  if (judge::is_metric(s.kind)) o["unit"] = text(judge::unit_text(s.kind, s.unit));
+  o["unit"] = text(judge::unit_text(s.kind, s.unit));
   if (s.approximate) o["approximate"] = true;
   o["verdict"] = text(judge::to_string(s.verdict));
   o["cause"] = text(judge::to_string(s.cause));

@@ -81,7 +81,10 @@ class MetricFeed final : public EvidenceFeed {
     }
     if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
     const bool values = block_cells_ + 1 >= kValueCells;
-    TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, cell.from_ms, cell.to_ms, false, false));
+    // Counts of a time in which the split was moved mix two splits, like those of requests; a value is none of them.
+    if (!cell.mixed) {
+      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, cell.from_ms, cell.to_ms, false, false));
+    }
     if (values) {
       TRY_ASSIGN(auto more, read_metrics(source_, scope_, block_from_ms_, cell.to_ms, false, true));
       for (auto& m : more) cell.metrics.push_back(std::move(m));

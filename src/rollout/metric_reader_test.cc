@@ -93,6 +93,19 @@ TEST(MetricFeed, CountersOfEveryCellAndExpressionsOfBlocks) {
   EXPECT_EQ(feed->totals_since(0).stable, 8);
 }
 
+TEST(MetricFeed, OfACellOfTwoSplitsOnlyValuesAreRead) {
+  FakeMetrics source;
+  auto cells = std::make_unique<FakeCells>();
+  auto* give = cells.get();
+  const auto feed = make_metric_feed(std::move(cells), source, scope_of({kConversion, kMemory}));
+  give->ready = {cell(1), cell(2), cell(3)};
+  give->ready.back().mixed = true;
+  const auto out = feed->read({}, 0);
+  ASSERT_TRUE(out);
+  ASSERT_EQ(out->back().metrics.size(), 1u);
+  EXPECT_EQ(out->back().metrics[0].signal, "memory");
+}
+
 TEST(MetricFeed, AnOutageLosesNoCell) {
   FakeMetrics source;
   auto cells = std::make_unique<FakeCells>();

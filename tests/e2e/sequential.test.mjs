@@ -120,7 +120,7 @@ router:
         await feed();
       }
       const rollout = await coalmine.get(`/v1/rollouts/${id}`);
-      seen = rollout.metrics?.find((m) => m.name === 'checkouts_a_request' && m.canary !== null) ?? seen;
+      seen = rollout.judgement?.metrics.find((m) => m.name === 'checkouts_a_request' && m.canary !== null) ?? seen;
       return rollout.terminal && rollout;
     }, 150);
     assert.equal(ended.phase, phase, ended.reason);

@@ -4,7 +4,7 @@ import { signal } from '@preact/signals';
 export type Phase = 'progressing' | 'paused' | 'rolling_back' | 'promoted' | 'rolled_back' | 'aborted';
 
 export interface Metric {
-  name: string; route: string;
+  name: string; route: string; unit: string; approximate?: boolean;
   stable: number | null; canary: number | null; difference: number | null; relative: number | null;
   margin: string; verdict: 'pass' | 'regression' | 'watching' | 'no_data'; cause: string; gate: boolean;
   canary_requests: number; stable_requests: number; reason: string;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, millis, percent, points } from './format';
+import { duration, measure, millis, percent, points } from './format';
 import { isRatio, trackOf, unitOf } from './prom';
 import { parsePath } from './route';
 
@@ -16,6 +16,11 @@ describe('format', () => {
     expect(millis(12_345)).toBe('12.3 s');
     expect(duration(192_000)).toBe('3m 12s');
     expect(duration(-5)).toBe('0s');
+    expect(measure(0.3, 'ratio')).toBe('30.00 %');
+    expect(measure(0.25, 's')).toBe('250 ms');
+    expect(measure(12_500_000, 'bytes')).toBe('12.5 MB');
+    expect(measure(49.99, 'count')).toBe('49.99');
+    expect(measure(null, 'rps')).toBe('–');
   });
 });
 

@@ -12,6 +12,26 @@ export function millis(ms: number | null | undefined): string {
   return ms >= 100 ? `${ms.toFixed(0)} ms` : `${ms.toFixed(1)} ms`;
 }
 
+export function bytes(n: number): string {
+  const units = ['B', 'KB', 'MB', 'GB', 'TB'];
+  let unit = 0;
+  for (; unit + 1 < units.length && Math.abs(n) >= 1000; ++unit) n /= 1000;
+  return `${unit === 0 ? n.toFixed(0) : n.toFixed(1)} ${units[unit]}`;
+}
+
+// A signal's value in its unit, as the API names units.
+export function measure(value: number | null | undefined, unit: string): string {
+  if (value == null || Number.isNaN(value)) return '–';
+  switch (unit) {
+    case 'ms': return millis(value);
+    case 'ratio': return percent(value);
+    case 's': return Math.abs(value) < 1 ? millis(value * 1000) : `${value.toPrecision(4)} s`;
+    case 'bytes': return bytes(value);
+    case 'rps': return `${Number(value.toPrecision(4))}/s`;
+    default: return String(Number(value.toPrecision(4)));
+  }
+}
+
 export function duration(ms: number): string {
   const total = Math.max(0, Math.round(ms / 1000));
   const [h, m, s] = [Math.floor(total / 3600), Math.floor((total % 3600) / 60), total % 60];

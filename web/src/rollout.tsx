@@ -4,7 +4,7 @@ import type { Metric, Panel, Rollout } from './api';
 import { command, getFailures, getRollout, rollouts } from './api';
 import { Gauge } from './chart';
 import { FailureList } from './failures';
-import { clock, duration, millis, percent, points } from './format';
+import { clock, duration, measure, millis, percent, points } from './format';
 import { Chip } from './overview';
 import { PanelView, usePolling } from './panel';
 
@@ -53,10 +53,9 @@ function panels(r: Rollout): Panel[] {
 }
 
 function Verdicts({ metrics }: { metrics: Metric[] }) {
-  const show = (m: Metric, v: number | null) => (m.name.includes('latency') ? millis(v) : percent(v));
+  const show = (m: Metric, v: number | null) => measure(v, m.unit);
   // Between two shares lie percentage points, not percent.
-  const apart = (m: Metric, v: number) =>
-    `${v < 0 ? '−' : '+'}${m.name.includes('latency') ? millis(Math.abs(v)) : points(Math.abs(v))}`;
+  const apart = (m: Metric, v: number) => `${v < 0 ? '−' : '+'}${m.unit === 'ratio' ? points(Math.abs(v)) : measure(Math.abs(v), m.unit)}`;
   return (
     <table>
       <thead><tr><th>Signal</th><th>Route</th><th>Stable</th><th>Canary</th><th>Difference</th><th>Allowed</th><th>Requests c/s</th><th>Verdict</th></tr></thead>
@@ -66,7 +65,7 @@ function Verdicts({ metrics }: { metrics: Metric[] }) {
             <td>{m.name}</td><td>{m.route || 'all'}</td>
             <td class="number">{show(m, m.stable)}</td><td class="number">{show(m, m.canary)}</td>
             <td class="number">{m.difference === null ? '–' : apart(m, m.difference)}</td>
-            <td class="number">{m.margin}{m.gate ? '' : ' (shown only)'}</td>
+            <td class="number">{m.margin}{m.approximate ? ' (approximate)' : ''}{m.gate ? '' : ' (shown only)'}</td>
             <td class="number">{Math.round(m.canary_requests)}/{Math.round(m.stable_requests)}</td>
             <td class={m.verdict}>{verdictMark[m.verdict]}</td>
           </tr>
@@ -119,7 +118,9 @@ export function RolloutPage({ id }: { id: string }) {
         <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={r.weight_asked} /></section>
         {panels(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
       </div>
-      {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} /></section>}
+      {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} />
+        <p class="quiet">Counted from the first request of every process. The charts above ask rate(), which leaves out what a process did before its second
+          export, so the two may differ early in a step.</p></section>}
       <FailuresOf rollout={r} />
       <section>
         <h2>Log</h2>
