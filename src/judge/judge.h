@@ -268,7 +268,7 @@ std::unique_ptr<Judge> make_rank_judge(RankOptions options);
 
 // Half of stable's own error rate, at least 0.2 and at most 0.5 percentage points, or 20 % of it where that is more. Where the
 // plan's traffic could not show an equal canary to be within that (rps requests a second of both tracks; 0: unknown), it is
-// widened to what can be shown, up to 0.5 points or 40 % of the rate.
+// widened to what can be shown, up to 0.5 points, 0.8 points at rates of 1 % and more, or half of the rate.
 Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan = {}, double rps = 0,
                             double phi = 1);
 

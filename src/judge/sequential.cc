@@ -44,7 +44,7 @@ std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& pl
 // Whether an equal canary passes every step of the plan in one and a half times its minutes, nineteen times out of twenty: the
 // expected evidence reaches kNatsToPass.
 bool plan_can_show(double rate, double margin, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
-  constexpr double kNatsToPass = 11; // ln 20 for alpha, the stake on other bets, and chance
+  constexpr double kNatsToPass = 13; // ln 20 for alpha, the stake on other bets, and chance
   double requests = 0;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const double next = i + 1 < plan.size() ? plan[i + 1].weight : 1;
@@ -60,7 +60,7 @@ bool plan_can_show(double rate, double margin, const std::vector<SequentialOptio
 
 Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
   const double usual = std::max(std::clamp(stable_rate / 2, 0.002, 0.005), 0.2 * stable_rate);
-  const double most = std::max(0.005, 0.4 * stable_rate);
+  const double most = std::max({0.005, std::min(0.8 * stable_rate, 0.008), 0.5 * stable_rate});
   double margin = usual;
   constexpr double kStep = 0.0005;
   if (rps > 0) {

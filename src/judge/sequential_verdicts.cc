@@ -223,10 +223,10 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   return v;
 }
 
-// Whether promotion waits for the signal. if_decidable: when the planned traffic can show an equal canary to be safe at every
-// step, in one and a half times its minutes, nineteen times out of twenty.
+// Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal canary to be safe at every step within its
+// minutes, all but always; a signal that nobody asked for must not keep a rollout waiting.
 bool SequentialJudge::holds_promotion(std::size_t index) const {
-  constexpr double kNatsToPass = 11;
+  constexpr double kNatsToPass = 16;
   const auto& signal = options_.signals[index];
   if (!signal.gate || !signal.if_decidable || !begun_) return signal.gate;
   const auto mark = static_cast<std::size_t>(std::ranges::find(tail_signals_, index) - tail_signals_.begin());
@@ -244,7 +244,7 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
     } else {
       null = service_.rate.harms()[harm].at(p);
     }
-    if (1.5 * requests * growth(p, null) < kNatsToPass * (tail ? tails_.phi() : errors_.phi())) return false;
+    if (requests * growth(p, null) < kNatsToPass * (tail ? tails_.phi() : errors_.phi())) return false;
   }
   return true;
 }

@@ -272,7 +272,7 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases, const
   const auto all = static_cast<double>(releases.size());
   out.promoted = static_cast<double>(promoted.size()) / all;
   out.rolled_back = static_cast<double>(rolled.size()) / all;
-  out.inconclusive = 1 - out.promoted - out.rolled_back;
+  out.inconclusive = std::max(0.0, 1 - out.promoted - out.rolled_back);
   out.promoted_in_time /= all;
   out.rollback_median = quantile_of(rolled, 0.5);
   out.rollback_p95 = quantile_of(rolled, 0.95);
