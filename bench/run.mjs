@@ -151,7 +151,39 @@ function judge() {
   }
 }
 
-const all = { ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
+// What looks cost: many rollouts at once, each with many routes. Ingest is left out: the server's CPU is read between exports, when only looks run.
+async function looks() {
+  const [rollouts, routes] = [Number(process.env.COALMINE_BENCH_ROLLOUTS ?? 1000), 50];
+  console.log(`\n## Looks: ${rollouts} rollouts x ${routes} routes x 4 signals (error rate, p50, p99, p999), exports every 15 s\n`);
+  await scoped(async (t) => {
+    const names = Array.from({ length: rollouts }, (_, i) => `service-${i}`);
+    const config = names.map((name) => `service: ${name}\nsteps: [50% 1h, 100%]\nmetrics: { error_rate: +0.5pp, latency_p50: +20%, latency_p99: +20%, latency_p999: +30% }\n`).join('---\n');
+    const coalmine = await Coalmine.start(t, { config });
+    const began = Date.now() - 60_000;
+    let value = 0;
+    const feed = async () => {
+      value += 20;
+      for (const name of names) {
+        for (const track of ['stable', 'canary']) await post(coalmine.http, '/v1/metrics', metrics(track, `${track}-1`, routes, value, Date.now(), began, name), false);
+      }
+    };
+    const cpu = () => cpuSeconds(coalmine.child.pid);
+    const rest = async (ms) => { const before = cpu(); await new Promise((resolve) => setTimeout(resolve, ms)); return cpu() - before; };
+    const round = async () => { const at = Date.now(); const before = cpu(); await feed(); const spent = cpu() - before; return { spent, left: Math.max(1000, at + 15_000 - Date.now()) }; };
+    await feed();
+    for (const name of names) await coalmine.post('/v1/rollouts', { service: name, canary_version: '2.4.0', stable_version: '2.3.0' });
+    table('15 s after', 'ingest and its looks, CPU s', 'looks by the clock alone, CPU s in 15 s');
+    for (let i = 1; i <= 6; i += 1) {
+      const { spent, left } = await round();
+      const idle = await rest(left);
+      row(`export ${i}`, spent.toFixed(2), (idle * 15_000 / left).toFixed(2));
+    }
+    const [one] = (await coalmine.get('/v1/rollouts')).rollouts ?? [];
+    console.log(`\n${one?.judgement?.reason ?? ''}`);
+  });
+}
+
+const all = { looks, ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
 const chosen = process.argv.slice(2);
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);

@@ -18,6 +18,7 @@
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "base/clock.h"
+#include "base/guarded.h"
 #include "base/log.h"
 #include "base/self_metrics.h"
 #include "net/http_client.h"
@@ -99,6 +100,7 @@ class RunningServer final : public Server {
   ~RunningServer() override {
     ready_ = false;
     api_.reset();
+    arrivals_.with([](rollout::Controller*& controller) { controller = nullptr; });
     controller_.reset();
     spans_.reset();
     receiver_.reset();
@@ -130,6 +132,13 @@ class RunningServer final : public Server {
   Status open_store() {
     auto options = options_.store;
     options.directory = inside("telemetry");
+    if (!options_.prometheus) {
+      options.on_arrival = [this](const std::string& service) {
+        arrivals_.with([&](rollout::Controller* controller) {
+          if (controller != nullptr) controller->arrived(service);
+        });
+      };
+    }
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     if (options_.prometheus) {
       TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
@@ -190,6 +199,7 @@ class RunningServer final : public Server {
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps), std::move(options_.specs)));
+    arrivals_.with([&](rollout::Controller*& controller) { controller = controller_.get(); });
     return {};
   }
 
@@ -217,6 +227,7 @@ class RunningServer final : public Server {
   SelfMetrics metrics_;
   std::unique_ptr<net::HttpClient> http_ = net::make_http_client();
   std::atomic<bool> ready_{false};
+  Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;

@@ -226,6 +226,10 @@ struct EventWriter {
     return "commanded";
   }
   std::string_view operator()(const event::Tick&) const { return "tick"; }
+  std::string_view operator()(const event::Arrived& e) const {
+    o["gap_ms"] = e.gap_ms;
+    return "arrived";
+  }
   std::string_view operator()(const event::JournalSynced& e) const {
     o["sequence"] = e.sequence;
     return "journal_synced";
@@ -373,6 +377,7 @@ Result<std::pair<Event, Moment>> decode_event(std::string_view encoded, const st
                                  get_text(*o, "actor"), get_text(*o, "reason")});
   }
   if (name == "tick") return made(event::Tick{});
+  if (name == "arrived") return made(event::Arrived{get_int(*o, "gap_ms")});
   if (name == "journal_synced") return made(event::JournalSynced{static_cast<std::uint64_t>(get_int(*o, "sequence"))});
   if (name == "recovered") return made(event::Recovered{});
   if (name == "noted") return made(event::Noted{get_text(*o, "kind"), get_text(*o, "text")});

@@ -103,6 +103,7 @@ class ControllerImpl final : public Controller {
   std::optional<RolloutStatus> get(RolloutId id) const override;
   std::vector<RolloutSpec> specs() const override { return specs_; }
   std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
+  void arrived(const std::string& service) override;
 
  private:
   using StatusPointer = std::shared_ptr<const RolloutStatus>;
@@ -123,6 +124,7 @@ class ControllerImpl final : public Controller {
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
+  Guarded<std::map<std::string, bool, std::less<>>> watched_; // services with a running rollout; true: the control thread is told already
   std::uint64_t newest_id_ = 0;
   Effects effects_;
   Core core_;
@@ -167,7 +169,28 @@ void ControllerImpl::loop() {
   }
 }
 
+void ControllerImpl::arrived(const std::string& service) {
+  const bool tell = watched_.with([&](auto& watched) {
+    const auto it = watched.find(service);
+    return it != watched.end() && !std::exchange(it->second, true);
+  });
+  if (!tell) return;
+  inbox_.post([this, service] {
+    watched_.with([&](auto& watched) {
+      if (const auto it = watched.find(service); it != watched.end()) it->second = false;
+    });
+    core_.arrived(service, effects_.look_cost_us());
+  });
+}
+
 void ControllerImpl::publish(const State& state, const std::vector<LogEntry>& log) {
+  watched_.with([&](auto& watched) {
+    if (is_terminal(state.phase)) {
+      watched.erase(state.spec->service);
+    } else {
+      watched.try_emplace(state.spec->service, false);
+    }
+  });
   auto status = std::make_shared<const RolloutStatus>(make_status(state, log));
   statuses_.with([&](auto& statuses) { statuses[state.id.value] = status; });
   subscribers_->with([&](const Subscribers& subscribers) {

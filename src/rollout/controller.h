@@ -119,6 +119,9 @@ class Controller {
   virtual std::optional<RolloutStatus> get(RolloutId id) const = 0;
   virtual std::vector<RolloutSpec> specs() const = 0;
 
+  // Telemetry of this service has been stored: its rollouts look at it soon, instead of at their next interval. Quick.
+  virtual void arrived(const std::string& service) = 0;
+
   // on_change runs on the control thread after every change of any rollout; quick. Returns a function that unsubscribes.
   virtual std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) = 0;
 };

@@ -162,6 +162,20 @@ class ControllerTest : public ::testing::Test {
   std::unique_ptr<Controller> controller_;
 };
 
+TEST_F(ControllerTest, ArrivalsAreLookedAtWithoutWaitingForTheInterval) {
+  spec_.look_interval_ms = 3'600'000;
+  source_.canary_error_rate = 0.9;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->steps[0].started_ms != 0; }));
+  controller_->arrived("another-service");
+  EXPECT_EQ(looks_, 0);
+  controller_->arrived("checkout-service");
+  ASSERT_TRUE(reaches(id, Phase::rolled_back));
+  EXPECT_EQ(looks_, 1);
+  controller_->arrived("checkout-service"); // nobody watches it any more
+}
+
 TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
   open();
   std::atomic<int> changes = 0;

@@ -80,6 +80,15 @@ void Core::tick() {
   }
 }
 
+void Core::arrived(std::string_view service, std::int64_t look_cost_us) {
+  std::int64_t looking = 0;
+  for (const auto& [id, rollout] : rollouts_) looking += is_terminal(rollout.state.phase) ? 0 : 1;
+  const auto gap_ms = std::max(kLeastGapMs, look_cost_us * looking * kGapPerCost / 1000);
+  for (auto& [id, rollout] : rollouts_) {
+    if (!is_terminal(rollout.state.phase) && rollout.state.spec->service == service) run(rollout, event::Arrived{gap_ms});
+  }
+}
+
 std::int64_t Core::due() const {
   std::int64_t due = INT64_MAX;
   for (const auto& [id, rollout] : rollouts_) {
@@ -127,7 +136,8 @@ void Core::run(Rollout& rollout, const Event& event) {
       sink_.take_look(rollout.state, *look);
     }
   }
-  const bool quiet = std::holds_alternative<event::Tick>(event) || std::holds_alternative<event::JournalSynced>(event);
+  const bool quiet = std::holds_alternative<event::Tick>(event) || std::holds_alternative<event::Arrived>(event) ||
+                     std::holds_alternative<event::JournalSynced>(event);
   if (!quiet || !effects.empty()) sink_.changed(rollout.state, rollout.log);
 }
 

@@ -36,6 +36,9 @@ class Core {
   Status command(RolloutId id, const event::Commanded& command);
   // Nothing happens for an unknown id: the answer of an effect may outlive its rollout.
   void deliver(RolloutId id, const Event& event);
+  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for arrivals, of all rollouts together, are kept
+  // to a twentieth of the time, those by the clock come on top.
+  void arrived(std::string_view service, std::int64_t look_cost_us);
   void tick();
   // When tick() has something to do, steady; INT64_MAX: never.
   std::int64_t due() const;
@@ -59,6 +62,9 @@ class Core {
   std::map<std::uint64_t, Rollout> rollouts_;
 };
 
+// Looks for arrivals: at least so far apart, and so many times what a look costs.
+inline constexpr std::int64_t kLeastGapMs = 50;
+inline constexpr std::int64_t kGapPerCost = 20;
 // A look that has not come back after this long counts as a store that cannot be reached.
 inline constexpr std::int64_t kLookTimeoutMs = 30'000;
 

@@ -43,6 +43,7 @@ class Effects final : public EffectSink {
   // Retries what is due.
   void tick();
   std::int64_t due() const;
+  std::int64_t look_cost_us() const { return look_cost_us_; } // a running average
 
   void record(JournalRecord record) override;
   void call_router(const State& state, const effect::CallRouter& call) override;
@@ -90,6 +91,7 @@ class Effects final : public EffectSink {
   bool flushing_ = false;
   bool journal_broken_ = false;
   std::int64_t flush_at_ = INT64_MAX; // steady; after a failure
+  std::atomic<std::int64_t> look_cost_us_ = 0;
   std::atomic<bool> notifying_ = false;
   Notifier notifier_;
   Executor router_pool_;

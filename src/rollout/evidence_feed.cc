@@ -74,6 +74,11 @@ class GridFeed final : public EvidenceFeed {
     return out;
   }
 
+  FeedProgress progress(bool canary) const override {
+    const auto track = canary ? query::Track::canary : query::Track::stable;
+    return {grid_.newest_ms(track).value_or(0), grid_.waiting_requests(track)};
+  }
+
  private:
   static query::GridOptions options(const query::CountFeedSource& source, const FeedRequest& request) {
     query::GridOptions out;

@@ -33,6 +33,11 @@ struct FeedTotals {
   double canary = 0;
   double stable = 0;
 };
+// How far a track's telemetry has come.
+struct FeedProgress {
+  std::int64_t newest_ms = 0; // its newest sample; 0: none
+  double waiting = 0;         // requests behind the last closed cell
+};
 
 // A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before, and with 0, it is stable's past.
 judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms);
@@ -45,6 +50,7 @@ class EvidenceFeed {
   virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
   // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
   virtual FeedTotals totals_since(std::int64_t from_ms) const = 0;
+  virtual FeedProgress progress(bool canary) const = 0;
 };
 
 struct FeedRequest {

@@ -48,31 +48,58 @@ void guard_split(const LookRequest& request, const EvidenceFeed& feed, LookResul
   out.judgement.reason = check.sentence;
 }
 
-// The cells for a judge that takes them.
-Status add_cells(const LookRequest& request, const query::CohortSource& cohorts, EvidenceFeed* feed, judge::Evidence& evidence) {
-  const auto& look = request.look;
-  if (feed != nullptr) {
-    TRY_ASSIGN(evidence.cells, feed->read(request.view, look.to_ms));
-  } else {
-    TRY_ASSIGN(evidence.cells,
-               window_cells(*request.spec, cohorts, cohort_selector(*request.spec, true, request.canary_version),
-                            cohort_selector(*request.spec, false, request.stable_version), look.from_ms, look.to_ms));
-  }
+// Where the rollout stands, for judges that take cells.
+void add_standing(const LookRequest& request, judge::Evidence& evidence) {
   evidence.next_weight = request.next_weight;
-  evidence.step_minutes = look.age_minutes;
+  evidence.step_minutes = request.look.age_minutes;
   evidence.step_needed_minutes = static_cast<double>(request.step.analyze_ms) / 60'000.0;
   evidence.step_min_requests = request.step.min_requests;
   evidence.step_requests = evidence.canary.requests;
+}
+
+// What a look knows of one track.
+struct TrackStanding {
+  judge::TrackNumbers& numbers;
+  std::int64_t& last_ms;
+};
+
+// Only what is new is read; the totals are those of the cells so far and of what waits behind them.
+Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence& evidence, LookResult& out) {
+  const auto& look = request.look;
+  TRY_ASSIGN(evidence.cells, feed.read(request.view, look.to_ms));
+  const auto totals = feed.totals_since(look.from_ms);
+  const auto fill = [&](bool canary, TrackStanding track) {
+    const auto progress = feed.progress(canary);
+    track.numbers.requests = (canary ? totals.canary : totals.stable) + progress.waiting;
+    if (progress.newest_ms > look.from_ms) track.last_ms = progress.newest_ms;
+    track.numbers.has_data = track.last_ms != 0;
+  };
+  fill(true, {evidence.canary, out.canary_last_ms});
+  fill(false, {evidence.stable, out.stable_last_ms});
   return {};
+}
+
+// The window's counts; for a judge that takes cells they are made of parts of it.
+void read_window(const LookRequest& request, const query::CohortSource& cohorts, const judge::Judge& judge, judge::Evidence& evidence,
+                 LookResult& out) {
+  const auto& look = request.look;
+  const auto canary_cohort = cohort_selector(*request.spec, true, request.canary_version);
+  const auto stable_cohort = cohort_selector(*request.spec, false, request.stable_version);
+  const auto canary = cohorts.counts(canary_cohort, look.from_ms, look.to_ms);
+  const auto stable = cohorts.counts(stable_cohort, look.from_ms, look.to_ms);
+  evidence = make_evidence(*request.spec, canary, stable, look.to_ms);
+  if (canary) out.canary_last_ms = canary->last_ms;
+  if (stable) out.stable_last_ms = stable->last_ms;
+  if (!judge.takes_cells() || !evidence.source_error.empty()) return;
+  auto cells = window_cells(*request.spec, cohorts, canary_cohort, stable_cohort, look.from_ms, look.to_ms);
+  if (!cells) evidence.source_error = cells.error().message;
+  if (cells) evidence.cells = std::move(*cells);
 }
 
 } // namespace
 
 LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge, EvidenceFeed* feed,
                      const query::MetricSource* metrics) {
-  const auto& spec = request.spec;
-  const auto& canary_version = request.canary_version;
-  const auto& stable_version = request.stable_version;
   const auto& look = request.look;
   LookResult out;
   out.look = look.look;
@@ -80,29 +107,30 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
   out.from_ms = look.from_ms;
   out.to_ms = look.to_ms;
   try {
-    const auto canary = cohorts.counts(cohort_selector(*spec, true, canary_version), look.from_ms, look.to_ms);
-    const auto stable = cohorts.counts(cohort_selector(*spec, false, stable_version), look.from_ms, look.to_ms);
-    auto evidence = make_evidence(*spec, canary, stable, look.to_ms);
+    judge::Evidence evidence;
+    const auto note = [&](const Status& status) {
+      if (!status) evidence.source_error = status.error().message;
+    };
+    if (judge.takes_cells() && feed != nullptr) {
+      note(read_feed(request, *feed, evidence, out));
+    } else {
+      read_window(request, cohorts, judge, evidence, out);
+      // A judge that takes no cells has them read for the guard of the split alone.
+      if (feed != nullptr && evidence.source_error.empty()) {
+        if (const auto cells = feed->read(request.view, look.to_ms); !cells) evidence.source_error = cells.error().message;
+      }
+    }
+    if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
+      auto numbers = read_window_metrics(*metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms, look.to_ms);
+      if (!numbers) evidence.source_error = numbers.error().message;
+      if (numbers) evidence.metrics = std::move(*numbers);
+    }
     out.source_error = evidence.source_error;
     out.canary_requests = evidence.canary.requests;
     out.stable_requests = evidence.stable.requests;
-    if (canary) out.canary_last_ms = canary->last_ms;
-    if (stable) out.stable_last_ms = stable->last_ms;
     out.stable_rps = evidence.stable.requests * 1000 / static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
     evidence.canary_age_minutes = look.age_minutes; // of the step, not of the version: every step asks for its own time
-    if (judge.takes_cells() && evidence.source_error.empty()) {
-      if (const auto cells = add_cells(request, cohorts, feed, evidence); !cells)
-        out.source_error = evidence.source_error = cells.error().message;
-    }
-    // A judge that takes no cells has them read for the guard of the split alone.
-    if (!judge.takes_cells() && feed != nullptr && evidence.source_error.empty()) {
-      if (const auto cells = feed->read(request.view, look.to_ms); !cells) out.source_error = evidence.source_error = cells.error().message;
-    }
-    if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-      auto numbers = read_window_metrics(*metrics, {spec, canary_version, stable_version}, look.from_ms, look.to_ms);
-      if (!numbers) out.source_error = evidence.source_error = numbers.error().message;
-      if (numbers) evidence.metrics = std::move(*numbers);
-    }
+    if (judge.takes_cells()) add_standing(request, evidence);
     out.judgement = judge.judge(evidence);
     if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, out);
   } catch (const std::exception& e) {

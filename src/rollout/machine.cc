@@ -392,6 +392,11 @@ void MachineStep::drive_router() {
   call_router(RouterOp::read, 0);
 }
 
+void MachineStep::on(const event::Arrived& arrived) {
+  auto& live = s_.live;
+  live.next_look = std::min(live.next_look, std::max(now_.steady_ms, live.look_started + arrived.gap_ms));
+}
+
 // A look's window is the step so far, so that no early evidence is lost; a step that lasts longer than it was meant to (paused,
 // blind) is seen through a window as long as the step was meant to be, so that new trouble does not drown in old quiet.
 void MachineStep::drive_look() {

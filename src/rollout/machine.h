@@ -78,6 +78,10 @@ struct Commanded {
   std::string reason;
 };
 struct Tick {};
+// Telemetry of the service was stored: a look may know more now. gap_ms: since the newest look, at least.
+struct Arrived {
+  std::int64_t gap_ms = 0;
+};
 // Every line up to this sequence is on disk.
 struct JournalSynced {
   std::uint64_t sequence = 0;
@@ -90,7 +94,7 @@ struct Noted {
   std::string text;
 };
 } // namespace event
-using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::JournalSynced,
+using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::Arrived, event::JournalSynced,
                            event::Recovered, event::Noted>;
 
 // Someone is to be told. event: promoted rolled_back aborted paused attention.

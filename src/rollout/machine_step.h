@@ -29,6 +29,7 @@ class MachineStep {
   void on(const event::Looked& looked);
   void on(const event::Commanded& command);
   void on(const event::Tick&) {}
+  void on(const event::Arrived& arrived);
   void on(const event::JournalSynced& synced);
   void on(const event::Recovered&);
   void on(const event::Noted& noted) { line(noted.kind, noted.text); }

@@ -68,6 +68,7 @@ class MetricFeed final : public EvidenceFeed {
   }
 
   FeedTotals totals_since(std::int64_t from_ms) const override { return cells_->totals_since(from_ms); }
+  FeedProgress progress(bool canary) const override { return cells_->progress(canary); }
 
  private:
   Status fill(judge::EvidenceCell& cell) {

@@ -40,6 +40,7 @@ class FakeCells final : public EvidenceFeed {
  public:
   Result<std::vector<judge::EvidenceCell>> read(const FeedView&, std::int64_t) override { return std::exchange(ready, {}); }
   FeedTotals totals_since(std::int64_t) const override { return {7, 8}; }
+  FeedProgress progress(bool) const override { return {}; }
   std::vector<judge::EvidenceCell> ready;
 };
 

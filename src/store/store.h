@@ -164,6 +164,9 @@ struct Options {
   // the log that a start has to replay.
   std::uint64_t snapshot_bytes = 16ULL << 20;
   std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space ingest answers unavailable
+  // Called on the writer's thread for every service whose telemetry a batch has brought, once readers see it. Quick, and calls nothing of
+  // the store. May be empty.
+  std::function<void(const std::string& service)> on_arrival;
 };
 
 // Thread-safe throughout. What append accepted survives kill -9 and is visible to the next call of any reader, on any thread.

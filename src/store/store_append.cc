@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/log.h"
 #include "store/meta.h"
 #include "store/store_impl.h"
@@ -181,8 +183,13 @@ void StoreImpl::publish(Draft& draft) {
     ++next_segment_;
     segments_.add(draft.segment_ref, draft.summary);
   }
+  std::set<std::string> arrived;
+  if (options_.on_arrival) {
+    for (const auto& [key, row] : draft.presence_rows) arrived.insert(row.presence.service);
+  }
   for (auto& [key, row] : draft.presence_rows) presence_.set(key, std::move(row));
   lock.unlock();
+  for (const auto& service : arrived) options_.on_arrival(service);
   if (two_senders) tell_two_senders(*two_senders, draft);
 }
 

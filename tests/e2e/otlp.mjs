@@ -74,7 +74,7 @@ export function spans(count, seed, now = Date.now()) {
 export const bounds = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1000];
 
 // One export of one instance: for each route a request counter, an error counter and a duration histogram with 10 bounds (12 presented series).
-export function metrics(track, instance, routes, value, atMs, startMs) {
+export function metrics(track, instance, routes, value, atMs, startMs, service = undefined) {
   const time = BigInt(Math.round(atMs)) * 1_000_000n;
   const start = BigInt(Math.round(startMs)) * 1_000_000n;
   const route = (field, r) => attribute(field, 'http.route', `/api/route-${r}`);
@@ -87,7 +87,7 @@ export function metrics(track, instance, routes, value, atMs, startMs) {
     return message(1, fixed64(2, start), fixed64(3, time), fixed64(4, c.reduce((a, b) => a + b, 0)), double(5, value * 80), packed64(6, c),
       packedDoubles(7, bounds), route(9, r));
   }), uint(2, 2)));
-  return message(1, resource(identity(track, instance)), message(2, message(1, text(1, 'bench')),
+  return message(1, resource({ ...identity(track, instance), ...(service ? { 'service.name': service } : {}) }), message(2, message(1, text(1, 'bench')),
     sum('http_server_request_total', () => value), sum('http_server_request_errors_total', () => Math.floor(value / 100)), histogram));
 }
 
