@@ -55,6 +55,14 @@ class Epochs {
   Epochs(EpochPlan plan, const Process& fresh) : plan_(plan), processes_(plan.starts.size(), fresh) {}
 
   void add(const Cell& cell, double phi, double minute) {
+    if constexpr (requires(Process p) { p.add_growth(p.growth(cell, phi)); }) {
+      if (processes_.empty()) return;
+      const auto growth = processes_.front().growth(cell, phi);
+      for (std::size_t i = 0; i < processes_.size(); ++i) {
+        if (minute >= plan_.starts[i]) processes_[i].add_growth(growth);
+      }
+      return;
+    }
     for (std::size_t i = 0; i < processes_.size(); ++i) {
       if (minute >= plan_.starts[i]) processes_[i].add(cell, phi);
     }

@@ -32,8 +32,9 @@ bool usable(const Cell& cell) {
   return is_count(cell.x1) && is_count(cell.n1) && is_count(cell.x0) && is_count(cell.n0);
 }
 
-void ExcessProcess::add(const Cell& cell, double phi) {
-  if (!usable(cell) || !(phi >= 1) || cell.n1 + cell.n0 <= 0) return;
+ExcessProcess::Sums ExcessProcess::growth(const Cell& cell, double phi) const {
+  Sums out;
+  if (!usable(cell) || !(phi >= 1) || cell.n1 + cell.n0 <= 0) return out;
   const double scaled = cell.n1 * r0_;
   for (std::size_t i = 0; i < kRatioBets.size(); ++i) {
     const double bet = kRatioBets[i];
@@ -45,8 +46,16 @@ void ExcessProcess::add(const Cell& cell, double phi) {
     double gain = 0;
     if (cell.x1 > 0) gain += cell.x1 * std::log1p(up);
     if (cell.x0 > 0) gain += cell.x0 * std::log1p(down);
-    sums_.gain[i] += gain / phi;
-    sums_.cost[i] += cell.n1 * up / phi;
+    out.gain[i] = gain / phi;
+    out.cost[i] = cell.n1 * up / phi;
+  }
+  return out;
+}
+
+void ExcessProcess::add_growth(const Sums& growth) {
+  for (std::size_t i = 0; i < kRatioBets.size(); ++i) {
+    sums_.gain[i] += growth.gain[i];
+    sums_.cost[i] += growth.cost[i];
   }
 }
 
@@ -64,6 +73,7 @@ ExcessProcess::Slope ExcessProcess::log_sum_at(double delta) const {
   if (!std::isfinite(top)) return {top, 0};
   double sum = 0, weighted = 0;
   for (std::size_t i = 0; i < terms.size(); ++i) {
+    if (terms[i] - top < -45) continue; // has no digit in the sum
     const double share = std::exp(terms[i] - top);
     sum += share;
     weighted += share * sums_.cost[i];
@@ -71,17 +81,22 @@ ExcessProcess::Slope ExcessProcess::log_sum_at(double delta) const {
   return {top + std::log(sum), weighted / sum};
 }
 
-double SafetyProcess::gain_of(const Cell& cell, double bet) const {
+double SafetyProcess::gain_of(const Cell& cell, double bet, double log_bet) const {
   double gain = 0;
-  if (cell.x1 > 0) gain += bet > 0 ? cell.x1 * std::log(bet) : -kInfinity;
+  if (cell.x1 > 0) gain += cell.x1 * log_bet;
   if (cell.x0 > 0) gain += cell.x0 * std::log1p(r0_ * (cell.n1 / cell.n0) * (1 - bet));
   return gain;
 }
 
 void SafetyProcess::add(const Cell& cell, double phi) {
   if (!usable(cell) || !(phi >= 1) || !(cell.n1 > 0) || !(cell.n0 > 0)) return;
-  for (std::size_t i = 0; i < kShrinkBets.size(); ++i) sums_.gain[i] += gain_of(cell, kShrinkBets[i]) / phi;
-  if (bet_ >= 0) sums_.own_gain += gain_of(cell, bet_) / phi;
+  static const auto log_bets = [] {
+    std::array<double, kShrinkBets.size()> out{};
+    for (std::size_t i = 0; i < out.size(); ++i) out[i] = kShrinkBets[i] > 0 ? std::log(kShrinkBets[i]) : -kInfinity;
+    return out;
+  }();
+  for (std::size_t i = 0; i < kShrinkBets.size(); ++i) sums_.gain[i] += gain_of(cell, kShrinkBets[i], log_bets[i]) / phi;
+  if (bet_ >= 0) sums_.own_gain += gain_of(cell, bet_, bet_ > 0 ? std::log(bet_) : -kInfinity) / phi;
   sums_.requests += cell.n1 / phi;
 }
 

@@ -33,7 +33,7 @@ inline constexpr std::array<double, 11> kShrinkBets = {0, 0.05, 0.1, 0.2, 0.3, 0
 class ExcessProcess {
  public:
   explicit ExcessProcess(double r0 = 1) : r0_(r0) {}
-  void add(const Cell& cell, double phi = 1);
+  void add(const Cell& cell, double phi = 1) { add_growth(growth(cell, phi)); }
   double log_e(double delta = 0) const;
   // ln of the sum (not the mean) over the bets, and its derivative by -delta: for mixtures over several processes.
   struct Slope {
@@ -47,6 +47,9 @@ class ExcessProcess {
     std::array<double, kRatioBets.size()> cost{};
   };
   const Sums& sums() const { return sums_; }
+  // What a cell adds, whatever came before it: processes of one r0 share the work.
+  Sums growth(const Cell& cell, double phi) const;
+  void add_growth(const Sums& growth);
 
  private:
   double r0_;
@@ -72,7 +75,7 @@ class SafetyProcess {
   double r0() const { return r0_; }
 
  private:
-  double gain_of(const Cell& cell, double bet) const;
+  double gain_of(const Cell& cell, double bet, double log_bet) const;
 
   double r0_;
   double bet_ = -1; // negative: none

@@ -131,11 +131,6 @@ LineOptions SequentialJudge::line_options(bool whole) const {
   return out;
 }
 
-Judgement SequentialJudge::judge(const Evidence& evidence) {
-  for (const auto& cell : evidence.cells) add(cell);
-  return decide(evidence);
-}
-
 void SequentialJudge::add(const EvidenceCell& cell) {
   if (cell.baseline) {
     learn(cell);

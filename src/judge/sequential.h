@@ -28,8 +28,6 @@ class SequentialJudge final : public Judge {
 
   // One cell; what judge() does with each of evidence.cells.
   void add(const EvidenceCell& cell);
-  // The verdicts as they stand.
-  Judgement decide(const Evidence& evidence) const;
 
  private:
   // What is known of stable before the canary.
@@ -74,8 +72,10 @@ class SequentialJudge final : public Judge {
   void judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const;
   SignalVerdict verdict(std::size_t signal, const Scope& scope, const std::string& route, const Evidence& evidence) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
+  std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;
 
@@ -85,6 +85,16 @@ class SequentialJudge final : public Judge {
   std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
   double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
   double metric_weight_ = 0;                                  // of each metric
+
+  // What the lines depend on beside the cells.
+  struct Question {
+    double next_weight = 0;
+    double min_requests = 0;
+    bool both_report = false;
+    bool operator==(const Question&) const = default;
+  };
+  std::optional<std::vector<SignalVerdict>> lines_; // of the newest cell
+  Question asked_;
 
   bool begun_ = false;
   double minutes_ = 0;    // observed since the canary began

@@ -71,32 +71,30 @@ void RateLine::add(const Cell& cell, double phi, double minute) {
   for (auto& process : safety_) process.add(cell, phi);
   width_.add(cell, phi);
   if (limit_ && usable(cell)) over_limit_.add(against_known_zero(cell), phi);
+  weigh();
 }
 
 double RateLine::log_harm_at(double delta) const {
   return excess_.log_e([&](const ExcessProcess& p) { return p.log_e(delta); });
 }
 
-double RateLine::log_harm() const {
-  double out = 0;
+void RateLine::weigh() {
+  double log_e = 0;
   if (strict_) {
-    out = beyond_.processes().empty() ? log_harm_at(margin_.delta)
-                                      : beyond_.log_e([&](const ExcessProcess& p) { return p.log_e(margin_.delta); });
+    log_e = beyond_.processes().empty() ? log_harm_at(margin_.delta)
+                                        : beyond_.log_e([&](const ExcessProcess& p) { return p.log_e(margin_.delta); });
   } else {
-    out = exact_ ? bernoulli_.log_e(kHarm) : log_harm_at(0);
+    log_e = exact_ ? bernoulli_.log_e(kHarm) : log_harm_at(0);
   }
-  if (!limit_) return out;
-  const double both[] = {out, over_limit_.log_e(*limit_)};
-  return log_mean_exp(both);
+  if (limit_) {
+    const double both[] = {log_e, over_limit_.log_e(*limit_)};
+    log_e = log_mean_exp(both);
+  }
+  harm_ = {log_e, exact_ ? bernoulli_.driver(kHarm, minute_) : excess_.driver(kHarm, minute_)};
 }
 
 double RateLine::log_safety(std::size_t harm) const {
   return harm < safety_.size() ? safety_[harm].log_e(harms_[harm].delta) : 0;
-}
-
-const Totals& RateLine::driver() const {
-  const auto i = exact_ ? bernoulli_.driver(kHarm, minute_) : excess_.driver(kHarm, minute_);
-  return totals_.processes()[i].totals;
 }
 
 std::optional<Interval> RateLine::difference(double bar_low, double bar_high) const {
@@ -188,20 +186,29 @@ void TailLine::add(const CellRoute& counts, double phi, double minute) {
   }
   canary_.add(bounds, canary);
   stable_.add(bounds, stable);
+  weigh();
+}
+
+void TailLine::weigh() {
+  if (strict_) return;
+  double terms[kMaxBoundaries];
+  std::size_t n = 0, best = 0;
+  double most = -kInfinity;
+  for (std::size_t i = 0; i < worse_.size(); ++i) {
+    if (!(stakes_[i] > 0)) continue;
+    terms[n] = std::log(stakes_[i]) + worse_[i].log_e(kHarm);
+    if (terms[n] > most) {
+      most = terms[n];
+      best = i;
+    }
+    ++n;
+  }
+  // The epoch that carries the evidence of all boundaries together is that of the boundary with the most.
+  harm_ = {log_sum_exp(std::span(terms, n)), worse_.empty() ? 0 : worse_[best].driver(kHarm, minute_)};
 }
 
 double TailLine::log_harm(std::size_t mark) const {
-  double out = 0;
-  if (strict_) {
-    out = beyond_[mark].log_e(kHarm);
-  } else if (!worse_.empty()) {
-    double terms[kMaxBoundaries];
-    std::size_t n = 0;
-    for (std::size_t i = 0; i < worse_.size(); ++i) {
-      if (stakes_[i] > 0) terms[n++] = std::log(stakes_[i]) + worse_[i].log_e(kHarm);
-    }
-    out = log_sum_exp(std::span(terms, n));
-  }
+  const double out = strict_ ? beyond_[mark].log_e(kHarm) : worse_.empty() ? 0 : harm_.log_e;
   if (!marks_[mark].limit_boundary) return out;
   const double both[] = {out, over_limit_[mark].log_e(marks_[mark].limit_share)};
   return log_mean_exp(both);
@@ -219,22 +226,8 @@ double TailLine::log_safety(std::size_t mark, std::size_t harm) const {
 }
 
 const Totals& TailLine::driver(std::size_t mark) const {
-  const auto boundary = marks_[mark].boundary;
-  // The epoch that carries the evidence of all boundaries together is that of the boundary with the most.
-  std::size_t epoch = 0;
-  if (strict_) {
-    epoch = beyond_[mark].driver(kHarm, minute_);
-  } else {
-    double most = -kInfinity;
-    for (std::size_t i = 0; i < worse_.size(); ++i) {
-      const double log_e = stakes_[i] > 0 ? std::log(stakes_[i]) + worse_[i].log_e(kHarm) : -kInfinity;
-      if (log_e > most) {
-        most = log_e;
-        epoch = worse_[i].driver(kHarm, minute_);
-      }
-    }
-  }
-  return totals_[boundary].processes()[epoch].totals;
+  const auto epoch = strict_ ? beyond_[mark].driver(kHarm, minute_) : harm_.epoch;
+  return totals_[marks_[mark].boundary].processes()[epoch].totals;
 }
 
 const Totals& TailLine::all(std::size_t mark) const { return totals_[marks_[mark].boundary].processes().front().totals; }

@@ -35,6 +35,12 @@ struct LineOptions {
   bool strict = false;
 };
 
+// Evidence of harm, and the epoch that carries it.
+struct Harm {
+  double log_e = 0;
+  std::size_t epoch = 0;
+};
+
 // Evidence on a rate of bad events.
 class RateLine {
  public:
@@ -45,9 +51,10 @@ class RateLine {
 
   // minute: observed time of the rollout at the cell's end.
   void add(const Cell& cell, double phi, double minute);
-  double log_harm() const;                   // ln E against "no worse" (strict: against "within the margin")
+  double log_harm() const { return harm_.log_e; } // ln E against "no worse" (strict: against "within the margin")
   double log_safety(std::size_t harm) const; // ln E for "not worse than harms[harm]"
-  const Totals& driver() const;              // counts of the epoch that carries the evidence
+  // Counts of the epoch that carries the evidence.
+  const Totals& driver() const { return totals_.processes()[harm_.epoch].totals; }
   const Totals& all() const { return totals_.processes().front().totals; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
@@ -57,6 +64,7 @@ class RateLine {
 
  private:
   double log_harm_at(double delta) const;
+  void weigh();
 
   LinearMargin margin_;
   std::vector<LinearMargin> harms_;
@@ -72,6 +80,7 @@ class RateLine {
   double past_rate_ = 0;              // what their bets are made from
   SafetyProcess width_;               // r0 = 1, for the interval
   ExcessProcess over_limit_;          // against "at most limit"
+  Harm harm_;                         // of the cells so far
 };
 
 inline constexpr std::size_t kMaxBoundaries = 32;
@@ -108,6 +117,8 @@ class TailLine {
   const Buckets& stable() const { return stable_; }
 
  private:
+  void weigh();
+
   std::vector<double> boundaries_;
   std::vector<double> stakes_; // of the boundaries' evidence, 0 for one that only a limit needs
   std::vector<Mark> marks_;
@@ -119,6 +130,7 @@ class TailLine {
   std::vector<std::vector<SafetyProcess>> safety_; // for each mark and harm
   std::vector<double> past_rates_;                 // tails in the past, for each boundary
   std::vector<ExcessProcess> over_limit_;          // for each mark
+  Harm harm_;                                      // default rule: of all boundaries together, from the cells so far
   Buckets canary_;
   Buckets stable_;
 };

@@ -62,6 +62,8 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
     v.difference = *v.canary - *v.stable;
     if (*v.stable > 0) v.relative = *v.difference / *v.stable;
   }
+  // Of a route only where it is not plainly fine: roots are what a look costs, and a service may have hundreds of routes.
+  if (!v.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
   if (const auto range =
           harmful && &totals != &line.all() ? std::nullopt : line.difference(bar, std::log(1 / options_.alpha_promote))) {
     if (range->lower > -1) v.lower = range->lower;
@@ -70,7 +72,14 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const double p = line.all().stable_rate(), phi = errors_.phi();
   const auto& all = line.all();
   if (all.n1 > 0 && all.n0 > 0) v.detectable = detectable_excess(p, all.n1 / phi, all.n0 / phi, bar + kUsualSlack);
-  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / phi;
+  fill_minutes(v, scope, harm);
+}
+
+void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
+  const auto& line = scope.rate;
+  const auto& all = line.all();
+  const double p = all.stable_rate();
+  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / errors_.phi();
   const double missing = std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
   const double share = service_.canary > 0 ? scope.canary / service_.canary : 0;
   if (missing <= 0) {
@@ -249,16 +258,9 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
-Judgement SequentialJudge::decide(const Evidence& evidence) const {
-  Judgement out;
-  out.analysis_duration_minutes = evidence.step_minutes;
-  if (begun_) out.dispersion = errors_.phi();
-  out.guarantee = fmt::format(
-      "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole rollout, however often it is looked "
-      "at. Assumed: "
-      "requests{} fail independently at any given time, and both tracks get the same kind of traffic.",
-      options_.alpha_rollback * 100, errors_.phi() > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", errors_.phi()) : "");
-  for (std::size_t i = 0; i < options_.signals.size(); ++i) out.signals.push_back(verdict(i, service_, "", evidence));
+std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
+  std::vector<SignalVerdict> out;
+  for (std::size_t i = 0; i < options_.signals.size(); ++i) out.push_back(verdict(i, service_, "", evidence));
   std::vector<SignalVerdict> routes;
   const bool only_whole = routes_.size() == 1 && routes_[0].name.empty(); // telemetry without routes is the whole once more
   for (const auto& route : routes_) {
@@ -269,20 +271,38 @@ Judgement SequentialJudge::decide(const Evidence& evidence) const {
     }
   }
   std::ranges::stable_sort(routes, worse);
-  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
-  for (auto& v : out.signals) {
+  out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
+    v.reason = reason_sentence(v, evidence.source_error);
   }
+  return out;
+}
+
+Judgement SequentialJudge::judge(const Evidence& evidence) {
+  for (const auto& cell : evidence.cells) add(cell);
+  // Between cells only the clock moves: the lines stay as they were.
+  const Question question{evidence.next_weight, evidence.step_min_requests, evidence.canary.requests > 0 && evidence.stable.requests > 0};
+  if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
+    lines_ = verdicts(evidence);
+    asked_ = question;
+  }
+  Judgement out;
+  out.analysis_duration_minutes = evidence.step_minutes;
+  if (begun_) out.dispersion = errors_.phi();
+  out.guarantee = fmt::format(
+      "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole rollout, however often it is looked "
+      "at. Assumed: "
+      "requests{} fail independently at any given time, and both tracks get the same kind of traffic.",
+      options_.alpha_rollback * 100, errors_.phi() > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", errors_.phi()) : "");
+  out.signals = *lines_;
+  if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);
   return out;
 }
 
 void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
-  const auto write_reasons = [&] {
-    for (auto& v : out.signals) v.reason = reason_sentence(v, evidence.source_error);
-  };
   if (!evidence.source_error.empty()) {
-    write_reasons();
     SignalVerdict whole;
     set_no_data(whole, Cause::source_unreachable);
     out.reason = reason_sentence(whole, evidence.source_error);
@@ -311,8 +331,8 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   if (culprit != nullptr && sum >= 1) {
     culprit->verdict = Verdict::regression;
     culprit->cause = Cause::none;
+    culprit->reason = reason_sentence(*culprit);
     out.decision = Decision::rollback;
-    write_reasons();
     out.reason = reason_sentence(out, culprit, evidence.step_needed_minutes);
     return;
   }
@@ -323,7 +343,10 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     auto& v = out.signals[i];
     if (!holds_promotion(i)) continue;
     any = true;
-    if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests) v.cause = Cause::too_few_requests;
+    if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests) {
+      v.cause = Cause::too_few_requests;
+      v.reason = reason_sentence(v);
+    }
     if (v.verdict == Verdict::pass) continue;
     if (undecided == nullptr) undecided = &v;
     left = v.minutes_left ? std::max(left, *v.minutes_left) : kInfinity;
@@ -332,7 +355,6 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   const bool enough =
       evidence.step_minutes >= evidence.step_needed_minutes && evidence.step_requests >= evidence.step_min_requests;
   if (any && undecided == nullptr && enough) out.decision = Decision::promote;
-  write_reasons();
   out.reason = reason_sentence(out, undecided, evidence.step_needed_minutes);
 }
 

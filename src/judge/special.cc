@@ -41,12 +41,15 @@ double beta_fraction(double a, double b, double x) {
 
 } // namespace
 
+// A term that is smaller by exp(this) has no digit in the sum; most bets are far behind the best, and exp is what a look costs.
+constexpr double kNoDigit = -45;
+
 double log_sum_exp(std::span<const double> terms) {
   double top = -kInfinity;
   for (const double t : terms) top = std::max(top, t);
   if (!std::isfinite(top)) return top;
   double sum = 0;
-  for (const double t : terms) sum += std::exp(t - top);
+  for (const double t : terms) sum += t - top > kNoDigit ? std::exp(t - top) : 0;
   return top + std::log(sum);
 }
 

@@ -287,7 +287,8 @@ std::string durable_text(const State& state) { return json_text(durable_value(st
 std::string encode_state(const State& state) {
   auto o = durable_value(state);
   const auto& live = state.live;
-  if (live.judgement) o["judgement"] = judgement_value(*live.judgement);
+  // Of one that goes on the next look tells.
+  if (live.judgement && state.phase != Phase::progressing) o["judgement"] = judgement_value(*live.judgement);
   o["observed_split"] = json_number(live.observed_split);
   o["judged_from_ms"] = live.judged_from_ms;
   o["judged_ms"] = live.judged_ms;
@@ -340,7 +341,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.decided_ms = get_int(*o, "decided_ms");
   s.decided_steady = get_int(*o, "decided_steady", -1);
   s.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
-  if (const auto* judgement = get_object(*o, "judgement")) s.live.judgement = judgement_from(*judgement);
+  if (const auto* judgement = get_object(*o, "judgement")) s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
   s.live.observed_split = get_optional(*o, "observed_split");
   s.live.judged_from_ms = get_int(*o, "judged_from_ms");
   s.live.judged_ms = get_int(*o, "judged_ms");

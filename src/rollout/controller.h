@@ -62,7 +62,7 @@ struct RolloutStatus {
   std::optional<double> weight_applied;      // read back; empty: unknown
   std::optional<double> observed_split;      // canary share of requests in the step, from telemetry
   std::int64_t observed_valid_ms = 0;        // analysis time accumulated in this step
-  std::optional<judge::Judgement> judgement; // the newest look
+  std::shared_ptr<const judge::Judgement> judgement; // the newest look; null: none
   std::string reason;                        // the one sentence
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;

@@ -176,7 +176,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   signal.canary = 0.5;
   signal.margin = {judge::Margin::Unit::percent, 0.2};
   judgement.signals.push_back(signal);
-  state.live.judgement = judgement;
+  state.live.judgement = std::make_shared<const judge::Judgement>(judgement);
   const auto again = decode_state(encode_state(state));
   ASSERT_TRUE(again);
   EXPECT_EQ(encode_state(*again), encode_state(state));

@@ -143,7 +143,7 @@ struct Live {
   std::int64_t next_look = 0;    // steady
   std::int64_t due = 0;          // steady; a Tick before does nothing
 
-  std::optional<judge::Judgement> judgement; // the newest look's
+  std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
   std::int64_t judged_from_ms = 0;
   std::int64_t judged_ms = 0;

@@ -94,7 +94,7 @@ void MachineStep::on(const event::Looked& looked) {
   const auto& look = looked.look;
   auto& live = s_.live;
   if (!source_answers(look)) return;
-  live.judgement = look.judgement;
+  live.judgement = std::make_shared<const judge::Judgement>(look.judgement);
   live.judged_from_ms = look.from_ms;
   live.judged_ms = look.to_ms;
   const double total = look.canary_requests + look.stable_requests;

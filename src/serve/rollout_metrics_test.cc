@@ -24,11 +24,12 @@ TEST(RolloutMetrics, RunningOnesAndTheNewestOfEachService) {
   judge::SignalVerdict signal;
   signal.signal = "error_rate";
   signal.verdict = judge::Verdict::regression;
-  last.judgement.emplace();
-  last.judgement->decision = judge::Decision::rollback;
-  last.judgement->signals = {signal};
-  last.judgement->reason = "a sentence";
-  last.judgement->analysis_duration_minutes = 1;
+  judge::Judgement judgement;
+  judgement.decision = judge::Decision::rollback;
+  judgement.signals = {signal};
+  judgement.reason = "a sentence";
+  judgement.analysis_duration_minutes = 1;
+  last.judgement = std::make_shared<const judge::Judgement>(judgement);
   rollouts.put(last);
   rollouts.put(rollout_status(3, "cart"));
   const auto text = metrics.render();
