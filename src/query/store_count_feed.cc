@@ -62,9 +62,12 @@ class StoreCountFeed final : public CountFeed {
   Status put_baseline(Read& read) const;
   void tell_spans(CountGrid& grid, std::int64_t now_ms) const;
 
+  std::uint64_t arrivals() const;
+
   const store::Store& store_;
   const CountFeedRequest request_;
   bool begun_ = false;
+  std::uint64_t read_arrivals_ = 0; // of the service when it was last read; 0: unknown
   std::unordered_map<std::uint64_t, Known> known_;
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
@@ -131,7 +134,24 @@ void StoreCountFeed::tell_spans(CountGrid& grid, std::int64_t now_ms) const {
   }
 }
 
+// Of the service that both tracks are of; 0 where they name none or two.
+std::uint64_t StoreCountFeed::arrivals() const {
+  const auto service = [](const CohortSelector& cohort) -> std::string_view {
+    for (const auto& m : cohort.matchers) {
+      if (m.name == "service_name" && m.op == Matcher::Op::equal) return m.value;
+    }
+    return {};
+  };
+  const auto canary = service(request_.canary), stable = service(request_.stable);
+  return canary.empty() || canary != stable ? 0 : store_.arrivals(canary);
+}
+
 Status StoreCountFeed::read(CountGrid& grid, std::int64_t now_ms) {
+  const auto arrived = arrivals(); // before the samples are read: what comes meanwhile is read again
+  if (begun_ && arrived != 0 && arrived == read_arrivals_) {
+    tell_spans(grid, now_ms);
+    return {};
+  }
   const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
   std::vector<Read> reads;
   TRY(select(request_.canary, Track::canary, from_ms, now_ms + kFutureMs, reads));
@@ -159,6 +179,7 @@ Status StoreCountFeed::read(CountGrid& grid, std::int64_t now_ms) {
   }
   tell_spans(grid, now_ms);
   begun_ = true;
+  read_arrivals_ = arrived;
   return {};
 }
 

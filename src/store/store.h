@@ -196,6 +196,11 @@ class Store {
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
 
   virtual std::vector<Presence> presence() const = 0;
+  // How often telemetry of a service has been stored since the start: who finds the number unchanged need not select again. 0: unknown.
+  virtual std::uint64_t arrivals(std::string_view service) const {
+    (void)service;
+    return 0;
+  }
   virtual StoreStats stats() const = 0;
 
   // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is read,

@@ -184,12 +184,13 @@ void StoreImpl::publish(Draft& draft) {
     segments_.add(draft.segment_ref, draft.summary);
   }
   std::set<std::string> arrived;
-  if (options_.on_arrival) {
-    for (const auto& [key, row] : draft.presence_rows) arrived.insert(row.presence.service);
-  }
+  for (const auto& [key, row] : draft.presence_rows) arrived.insert(row.presence.service);
+  for (const auto& service : arrived) ++arrivals_[service];
   for (auto& [key, row] : draft.presence_rows) presence_.set(key, std::move(row));
   lock.unlock();
-  for (const auto& service : arrived) options_.on_arrival(service);
+  for (const auto& service : arrived) {
+    if (options_.on_arrival) options_.on_arrival(service);
+  }
   if (two_senders) tell_two_senders(*two_senders, draft);
 }
 

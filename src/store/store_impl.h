@@ -51,6 +51,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override;
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
   std::vector<Presence> presence() const override;
+  std::uint64_t arrivals(std::string_view service) const override;
   StoreStats stats() const override;
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
@@ -156,6 +157,7 @@ class StoreImpl final : public Store, private StoredSamples {
   SegmentList segments_;
   std::atomic<std::uint64_t> merges_{0}; // how often segments_ lost segments to a merge
   PresenceBook presence_;
+  std::map<std::string, std::uint64_t, std::less<>> arrivals_; // by service
 };
 
 // A series that a selector picked, as it was then.

@@ -237,6 +237,12 @@ std::vector<Presence> StoreImpl::presence() const {
   return presence_.all();
 }
 
+std::uint64_t StoreImpl::arrivals(std::string_view service) const {
+  std::shared_lock lock(state_mutex_);
+  const auto it = arrivals_.find(service);
+  return it == arrivals_.end() ? 0 : it->second;
+}
+
 StoreStats StoreImpl::stats() const {
   StoreStats out;
   out.disk_bytes = database_->disk_bytes();
