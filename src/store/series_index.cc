@@ -197,46 +197,72 @@ Error SeriesIndex::limit_error(const std::string& service) const {
   return {ErrorCode::resource_exhausted, message};
 }
 
-// Keeps of the candidates (of all series, when first) those with a value that matches. Only for matchers that do not match "".
-bool SeriesIndex::narrow(const CompiledMatcher& matcher, Ids& candidates, bool first) const {
-  const auto label = postings_.find(matcher.name());
+// All series with a value that matches. Only for matchers that do not match "".
+SeriesIndex::Ids SeriesIndex::postings_of(const CompiledMatcher& matcher) const {
   Ids found;
-  if (label != postings_.end()) {
-    if (const auto* only = matcher.only_value()) {
-      if (const auto posting = label->second.find(*only); posting != label->second.end()) found = posting->second;
-    } else {
-      for (const auto& [value, ids] : label->second) {
-        if (matcher.matches(value)) found.insert(found.end(), ids.begin(), ids.end());
-      }
-      sort_unique(found);
-    }
+  const auto label = postings_.find(matcher.name());
+  if (label == postings_.end()) return found;
+  for (const auto& [value, ids] : label->second) {
+    if (matcher.matches(value)) found.insert(found.end(), ids.begin(), ids.end());
   }
-  if (first) {
-    candidates = std::move(found);
-  } else {
-    Ids both;
-    std::ranges::set_intersection(candidates, found, std::back_inserter(both));
-    candidates = std::move(both);
-  }
-  return !candidates.empty();
+  sort_unique(found);
+  return found;
 }
+
+namespace {
+
+// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much longer, so its next id is searched
+// for in steps that double.
+void keep_common(std::vector<std::uint64_t>& candidates, const std::vector<std::uint64_t>& posting) {
+  auto from = posting.begin();
+  std::size_t kept = 0;
+  for (const auto id : candidates) {
+    std::ptrdiff_t step = 1;
+    auto to = from;
+    while (to != posting.end() && *to < id) {
+      from = to;
+      to = posting.end() - to > step ? to + step : posting.end();
+      step *= 2;
+    }
+    from = std::lower_bound(from, to, id);
+    if (from == posting.end()) break;
+    if (*from == id) candidates[kept++] = id;
+  }
+  candidates.resize(kept);
+}
+
+} // namespace
 
 std::vector<const SeriesInfo*> SeriesIndex::match(const std::vector<CompiledMatcher>& matchers) const {
   std::vector<const SeriesInfo*> out;
-  Ids candidates;
-  bool first = true;
+  std::vector<const Ids*> wanted; // one value each
   for (const auto& matcher : matchers) {
-    if (matcher.matches_empty()) continue;
-    if (!narrow(matcher, candidates, first)) return out;
-    first = false;
+    const auto* only = matcher.matches_empty() ? nullptr : matcher.only_value();
+    if (only == nullptr) continue;
+    const auto label = postings_.find(matcher.name());
+    if (label == postings_.end()) return out;
+    const auto posting = label->second.find(*only);
+    if (posting == label->second.end()) return out;
+    wanted.push_back(&posting->second);
   }
-  if (first) {
-    for (const auto& [id, info] : series_) candidates.push_back(id);
-  }
-  // What also matches a missing label cannot be answered from postings alone; each value is tried once.
+  std::ranges::sort(wanted, {}, [](const Ids* ids) { return ids->size(); });
+  Ids candidates;
+  bool begun = !wanted.empty();
+  if (begun) candidates = *wanted.front();
+  for (std::size_t i = 1; i < wanted.size(); ++i) keep_common(candidates, *wanted[i]);
+  // The rest is asked of each candidate, each value once; without candidates yet, of the postings.
   std::vector<std::pair<const CompiledMatcher*, std::unordered_map<std::string_view, bool>>> rest;
   for (const auto& matcher : matchers) {
-    if (matcher.matches_empty()) rest.emplace_back(&matcher, std::unordered_map<std::string_view, bool>());
+    if (!matcher.matches_empty() && matcher.only_value() != nullptr) continue;
+    if (begun || matcher.matches_empty()) {
+      rest.emplace_back(&matcher, std::unordered_map<std::string_view, bool>());
+    } else {
+      candidates = postings_of(matcher);
+      begun = true;
+    }
+  }
+  if (!begun) {
+    for (const auto& [id, info] : series_) candidates.push_back(id);
   }
   out.reserve(candidates.size());
   for (const auto id : candidates) {

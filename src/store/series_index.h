@@ -78,7 +78,7 @@ class SeriesIndex {
 
   SeriesInfo* insert(SeriesInfo info);
   Error limit_error(const std::string& service) const;
-  bool narrow(const CompiledMatcher& matcher, Ids& candidates, bool first) const;
+  Ids postings_of(const CompiledMatcher& matcher) const;
 
   const std::size_t max_per_service_;
   std::uint64_t next_id_ = 1;
