@@ -165,7 +165,7 @@ void add_simulate(CLI::App& root, Typed& typed) {
   c->add_flag("--strict", f.strict, "Roll back only what is proven to be beyond the margin");
   c->add_option("--runs", f.runs, "Releases (1000)")->check(CLI::Range(1, 1000000));
   c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
-  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")->check(CLI::IsMember({"reference", "defaults"}));
+  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")->check(CLI::IsMember({"reference", "defaults", "exports"}));
   c->callback([&typed] { typed.run = [&typed] { return run_simulate(typed.simulate, typed.common); }; });
 }
 

@@ -149,8 +149,8 @@ std::string default_tables(std::size_t runs, std::uint64_t seed) {
 
 int run_simulate(const SimulateFlags& flags, const CommonFlags& common) {
   if (!flags.table.empty()) {
-    const std::string out =
-        flags.table == "reference" ? reference_tables(flags.runs, flags.seed) : default_tables(flags.runs, flags.seed);
+    const auto table = flags.table == "reference" ? reference_tables : flags.table == "exports" ? export_tables : default_tables;
+    const std::string out = table(flags.runs, flags.seed);
     std::fputs(out.c_str(), stdout);
     return 0;
   }
