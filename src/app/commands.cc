@@ -17,6 +17,7 @@
 #include "app/backup.h"
 #include "app/config.h"
 #include "app/dashboard_file.h"
+#include "app/outlook.h"
 #include "app/version.h"
 #include "base/clock.h"
 #include "base/self_metrics.h"
@@ -171,6 +172,9 @@ int run_check(const CheckFlags& flags, const CommonFlags& common) {
   if (!total.empty()) std::cout << '\n' << total << '\n';
   if (flags.explain && problems.errors == 0) {
     for (std::size_t i = 0; i < findings.specs.size(); ++i) std::cout << (i == 0 && total.empty() ? "" : "\n") << explain(findings.specs[i]);
+  }
+  if (flags.rps > 0 && problems.errors == 0) {
+    for (const auto& spec : findings.specs) std::cout << '\n' << spec.service << '\n' << traffic_outlook(spec, flags.rps, flags.error_rate);
   }
   if (total.empty() && !common.quiet && !flags.explain) {
     std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(), findings.reports.size() == 1 ? "" : "s");

@@ -174,6 +174,8 @@ void add_local(CLI::App& root, Typed& typed) {
   check->add_option("files", typed.check.files, "Files or directories")->required();
   check->add_flag("--explain", typed.check.explain, "Say in words what each service's rollout does");
   check->add_flag("--strict", typed.check.strict, "Warnings are errors");
+  check->add_option("--rps", typed.check.rps, "Also say what so many requests a second can decide")->check(CLI::Range(0.01, 1e6));
+  check->add_option("--error-rate", typed.check.error_rate, "Of stable, 0 to 1, with --rps (0.01)")->check(CLI::Range(0.0, 1.0));
   check->callback([&typed] { typed.run = [&typed] { return run_check(typed.check, typed.common); }; });
 
   auto* backup = root.add_subcommand("backup", "Copy telemetry and journal into an empty directory, while the server works on");
