@@ -9,7 +9,7 @@ namespace {
 
 using test::request;
 
-const std::string kScript = std::string(5000, 'x') + "\n";
+const std::string kScript = std::string("\n").insert(0, 5000, 'x');
 const std::array<Asset, 3> kFiles = {{
     {"/index.html", "<!doctype html><title>page</title>", "\"aa\""},
     {"/assets/index-abc.js", kScript, "\"bb\""},
