@@ -21,7 +21,15 @@ enum ResourceSpansField : protozero::pbf_tag_type { kResource = 1, kScopeSpans =
 enum ResourceField : protozero::pbf_tag_type { kResourceAttributes = 1 };
 enum ScopeSpansField : protozero::pbf_tag_type { kScope = 1, kSpans = 2 };
 enum ScopeField : protozero::pbf_tag_type { kScopeName = 1, kScopeVersion = 2 };
-enum SpanField : protozero::pbf_tag_type { kTraceId = 1, kSpanId = 2, kName = 5, kKind = 6, kStart = 7, kEnd = 8, kAttributes = 9 };
+enum SpanField : protozero::pbf_tag_type {
+  kTraceId = 1,
+  kSpanId = 2,
+  kName = 5,
+  kKind = 6,
+  kStart = 7,
+  kEnd = 8,
+  kAttributes = 9
+};
 enum KeyValueField : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
 enum AnyValueField : protozero::pbf_tag_type { kString = 1, kBool = 2, kDouble = 4 };
 constexpr int kKindInternal = 1;
@@ -90,7 +98,8 @@ void write_attributes(pbf_writer& span, const rollout::VerdictContext& context, 
 
 } // namespace
 
-std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement, const SpanStamp& stamp) {
+std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement,
+                                 const SpanStamp& stamp) {
   std::string message;
   {
     pbf_writer request(message);
@@ -125,7 +134,8 @@ AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock
       clock_(clock),
       exported_(metrics.counter("coalmine_analysis_spans_exported_total", "canary.analysis spans that were accepted.")),
       failed_(metrics.counter("coalmine_analysis_spans_failed_total", "canary.analysis spans that the endpoint did not take.")),
-      dropped_(metrics.counter("coalmine_analysis_spans_dropped_total", "canary.analysis spans dropped because too many waited.")),
+      dropped_(
+          metrics.counter("coalmine_analysis_spans_dropped_total", "canary.analysis spans dropped because too many waited.")),
       random_(std::random_device{}()),
       pool_(std::make_unique<Executor>(Executor::Options{.name = "analysis-span", .threads = 1, .queue_limit = kQueueLimit})) {}
 
@@ -163,7 +173,8 @@ void AnalysisSpans::send(const rollout::VerdictContext& context, const judge::Ju
   (accepted ? exported_ : failed_).add();
   if (!accepted && answering_) {
     log_warn("cannot export canary.analysis spans; trying on with each analysis",
-             {{"endpoint", options_.endpoint}, {"reason", response ? fmt::format("HTTP {}", response->status) : response.error().message}});
+             {{"endpoint", options_.endpoint},
+              {"reason", response ? fmt::format("HTTP {}", response->status) : response.error().message}});
   }
   answering_ = accepted;
 }

@@ -34,7 +34,8 @@ struct SpanStamp {
 //               canary.p99.canary_ms canary.p99.stable_ms canary.p99.passed
 //               canary.decision canary.analysis_duration_min canary.reason
 // What is not known (no data yet) is left out rather than sent as 0; passed is there once a signal was judged.
-std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement, const SpanStamp& stamp);
+std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement,
+                                 const SpanStamp& stamp);
 
 // Sends the spans, off the caller's path: record never blocks, and when the receiver is slow the newest spans are dropped and
 // counted. Any thread. Destruction sends what waits, unless the endpoint has stopped answering.
@@ -60,10 +61,10 @@ class AnalysisSpans {
   Counter& exported_;
   Counter& failed_;
   Counter& dropped_;
-  std::mt19937_64 random_;            // only on the pool's one thread
-  bool answering_ = true;             // likewise: false after a failure, so that one line is logged for an outage
+  std::mt19937_64 random_; // only on the pool's one thread
+  bool answering_ = true;  // likewise: false after a failure, so that one line is logged for an outage
   std::atomic<bool> stopping_{false};
-  std::unique_ptr<Executor> pool_;    // last: its tasks use everything above
+  std::unique_ptr<Executor> pool_; // last: its tasks use everything above
 };
 
 } // namespace coalmine::app

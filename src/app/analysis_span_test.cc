@@ -26,12 +26,14 @@ judge::Judgement judgement() {
   j.decision = judge::Decision::rollback;
   j.analysis_duration_minutes = 12.5;
   j.reason = "the error rate is 30.00% on canary against 1.00% on stable";
-  j.signals = {signal("error_rate", "", judge::Verdict::regression, 0.30, 0.01), signal("p99_latency", "", judge::Verdict::pass, 190, 182),
+  j.signals = {signal("error_rate", "", judge::Verdict::regression, 0.30, 0.01),
+               signal("p99_latency", "", judge::Verdict::pass, 190, 182),
                signal("error_rate", "/api/pay", judge::Verdict::pass, 0.5, 0.5)};
   return j;
 }
 
-const rollout::VerdictContext kContext{.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 0};
+const rollout::VerdictContext kContext{
+    .service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 0};
 
 SpanStamp stamp() {
   SpanStamp s;
@@ -44,7 +46,8 @@ SpanStamp stamp() {
 
 // What our own receiver reads.
 Batch received(const std::string& payload) {
-  auto decoded = receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload, "127.0.0.1", 1'795'354'927'000, {});
+  auto decoded =
+      receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload, "127.0.0.1", 1'795'354'927'000, {});
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
   if (!decoded) return {};
   decoded->batch.spans = spans_of(decoded->batch.span_table);
@@ -159,7 +162,8 @@ TEST(AnalysisSpans, ADeadEndpointDoesNotHoldUpTheEnd) {
   collector.status = 0;
   ManualClock clock;
   SelfMetrics metrics;
-  auto spans = std::make_unique<AnalysisSpans>(AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"}, collector, clock, metrics);
+  auto spans = std::make_unique<AnalysisSpans>(AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"},
+                                               collector, clock, metrics);
   for (int i = 0; i < 50; ++i) spans->record(kContext, judgement());
   std::thread ending([&] { spans.reset(); });
   collector.release();

@@ -28,7 +28,8 @@ Result<Config> config_of(const std::string& path) {
   if (path.empty()) return out;
   TRY_ASSIGN(auto loaded, load_config(path, {.secrets_required = true}));
   for (const auto& report : loaded.reports) std::cerr << render(report, false);
-  if (!loaded.ok()) return fail(ErrorCode::invalid_argument, fmt::format("the configuration has {}", count_text(count(loaded.reports))));
+  if (!loaded.ok())
+    return fail(ErrorCode::invalid_argument, fmt::format("the configuration has {}", count_text(count(loaded.reports))));
   return std::move(loaded.config);
 }
 
@@ -75,10 +76,13 @@ int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOption
     return cli::kExitUsage;
   }
   const rollout::VerdictContext context{spec.service, typed.canary_version, typed.stable_version, *to - window, *to};
-  const auto judgement = rollout::analyze(
-      spec,
-      {.canary_version = typed.canary_version, .stable_version = typed.stable_version, .from_ms = context.from_ms, .to_ms = context.to_ms},
-      *question->source.cohorts, question->source.counts.get(), question->source.metrics.get());
+  const auto judgement =
+      rollout::analyze(spec,
+                       {.canary_version = typed.canary_version,
+                        .stable_version = typed.stable_version,
+                        .from_ms = context.from_ms,
+                        .to_ms = context.to_ms},
+                       *question->source.cohorts, question->source.counts.get(), question->source.metrics.get());
   const SystemClock clock;
   cli::Terminal terminal{.http = *question->source.http, .clock = clock, .out = std::cout, .err = std::cerr, .sleep = {}};
   terminal.output = output_of(common);

@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 constexpr std::string_view kSums = "SHA256SUMS";
 
 std::unexpected<Error> unwritable(const fs::path& path, const std::string& why) {
-  return fail(ErrorCode::unavailable, fmt::format("{} cannot be written: {}. Free disk space or choose another directory", path.string(), why));
+  return fail(ErrorCode::unavailable,
+              fmt::format("{} cannot be written: {}. Free disk space or choose another directory", path.string(), why));
 }
 
 Result<std::string> sha256_of_file(const fs::path& path) {
@@ -55,7 +56,8 @@ Result<serve::Backup> write_sums(const fs::path& root) {
   serve::Backup out{root.string(), 0, 0};
   std::map<std::string, std::string> sums;
   std::error_code error;
-  for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
+  for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator();
+       it.increment(error)) {
     if (!it->is_regular_file()) continue;
     sync_path(it->path(), O_RDONLY);
     TRY_ASSIGN(auto sum, sha256_of_file(it->path()));
@@ -85,8 +87,9 @@ Result<serve::Backup> backup(const std::string& data_directory, store::Store& st
   std::error_code error;
   const fs::path target = fs::absolute(to, error).lexically_normal();
   if (fs::exists(target, error) && !fs::is_empty(target, error)) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("{} is not an empty directory: a backup is not put over anything. Choose a new one", target.string()));
+    return fail(
+        ErrorCode::failed_precondition,
+        fmt::format("{} is not an empty directory: a backup is not put over anything. Choose a new one", target.string()));
   }
   fs::create_directories(target, error);
   if (error) return unwritable(target, error.message());

@@ -68,8 +68,10 @@ std::string findings_json(const Findings& findings) {
     files.push_back({{"path", report.path}, {"diagnostics", std::move(diagnostics)}});
   }
   const auto problems = count(findings.reports);
-  return json::serialize(json::value{
-      {"schema", "coalmine.check/v1"}, {"errors", problems.errors}, {"warnings", problems.warnings}, {"files", std::move(files)}});
+  return json::serialize(json::value{{"schema", "coalmine.check/v1"},
+                                     {"errors", problems.errors},
+                                     {"warnings", problems.warnings},
+                                     {"files", std::move(files)}});
 }
 
 // A token of the client: the file of the flag, else of the environment. Empty text: none.
@@ -107,8 +109,10 @@ int run_client(const ClientFlags& client, const CommonFlags& common, const std::
   }
   const auto http = net::make_http_client();
   const SystemClock clock;
-  cli::Terminal terminal{.http = *http, .clock = clock, .out = std::cout, .err = std::cerr,
-                         .sleep = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }};
+  cli::Terminal terminal{
+      .http = *http, .clock = clock, .out = std::cout, .err = std::cerr, .sleep = [](std::chrono::milliseconds time) {
+        std::this_thread::sleep_for(time);
+      }};
   const std::string server = client.server.empty() ? environment("COALMINE_SERVER") : client.server;
   if (!server.empty()) terminal.server = server;
   terminal.token = std::move(*token);
@@ -142,10 +146,12 @@ int run_backup(const BackupFlags& flags, const ClientFlags& client, const Common
   }();
   if (!done) {
     std::cerr << "coalmine: " << done.error().message << '\n';
-    return done.error().code == ErrorCode::unavailable || done.error().code == ErrorCode::data_loss ? cli::kExitUnreachable : cli::kExitUsage;
+    return done.error().code == ErrorCode::unavailable || done.error().code == ErrorCode::data_loss ? cli::kExitUnreachable
+                                                                                                    : cli::kExitUsage;
   }
   if (common.output == "json") {
-    std::cout << json::serialize(json::object{{"directory", done->directory}, {"files", done->files}, {"bytes", done->bytes}}) << '\n';
+    std::cout << json::serialize(json::object{{"directory", done->directory}, {"files", done->files}, {"bytes", done->bytes}})
+              << '\n';
   } else {
     std::cout << fmt::format("{} files, {:.1f} MB in {}\n", done->files, static_cast<double>(done->bytes) / 1e6, done->directory);
   }
@@ -171,13 +177,16 @@ int run_check(const CheckFlags& flags, const CommonFlags& common) {
   const std::string total = count_text(problems);
   if (!total.empty()) std::cout << '\n' << total << '\n';
   if (flags.explain && problems.errors == 0) {
-    for (std::size_t i = 0; i < findings.specs.size(); ++i) std::cout << (i == 0 && total.empty() ? "" : "\n") << explain(findings.specs[i]);
+    for (std::size_t i = 0; i < findings.specs.size(); ++i)
+      std::cout << (i == 0 && total.empty() ? "" : "\n") << explain(findings.specs[i]);
   }
   if (flags.rps > 0 && problems.errors == 0) {
-    for (const auto& spec : findings.specs) std::cout << '\n' << spec.service << '\n' << traffic_outlook(spec, flags.rps, flags.error_rate);
+    for (const auto& spec : findings.specs)
+      std::cout << '\n' << spec.service << '\n' << traffic_outlook(spec, flags.rps, flags.error_rate);
   }
   if (total.empty() && !common.quiet && !flags.explain) {
-    std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(), findings.reports.size() == 1 ? "" : "s");
+    std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(),
+                             findings.reports.size() == 1 ? "" : "s");
   }
   return failed ? cli::kExitUsage : cli::kExitGood;
 }

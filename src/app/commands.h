@@ -46,7 +46,7 @@ struct BackupFlags {
 struct CheckFlags {
   std::vector<std::string> files;
   bool explain = false;
-  bool strict = false; // warnings are errors
+  bool strict = false;      // warnings are errors
   double rps = 0;           // of both tracks; 0: nothing is told of what the traffic can decide
   double error_rate = 0.01; // of stable, with rps
 };

@@ -87,8 +87,7 @@ Result<std::vector<std::string>> config_files(const std::string& path) {
   }
   if (failure) return fail(ErrorCode::invalid_argument, fmt::format("cannot list {}: {}", path, failure.message()));
   if (files.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("{} has no *.yaml or *.yml file; put one file per service there", path));
+    return fail(ErrorCode::invalid_argument, fmt::format("{} has no *.yaml or *.yml file; put one file per service there", path));
   }
   if (files.size() > kMaxFiles) {
     return fail(ErrorCode::invalid_argument, fmt::format("{} has {} config files, at most {}", path, files.size(), kMaxFiles));

@@ -18,7 +18,8 @@ void read_inconclusive(const ConfigContext& context, const YAML::Node& node, rol
   auto& yaml = context.yaml;
   const auto only_pause = [&yaml](const YAML::Node& v, std::string_view value) {
     if (value != "promote" && value != "rollback") return;
-    yaml.error(v, fmt::format("inconclusive: {} is not available yet", value), "an undecided gate can only pause and call a person: write pause");
+    yaml.error(v, fmt::format("inconclusive: {} is not available yet", value),
+               "an undecided gate can only pause and call a person: write pause");
   };
   if (!node.IsMap()) {
     const auto choice = yaml.choice(node, "inconclusive", {"extend", "pause", "promote", "rollback"});
@@ -44,7 +45,8 @@ void read_no_data(const ConfigContext& context, const YAML::Node& node, rollout:
   auto& yaml = context.yaml;
   const auto check = [&yaml](const YAML::Node& v) {
     if (yaml.choice(v, "no_data", {"pause", "rollback"}) == "rollback") {
-      yaml.error(v, "no_data: rollback is not available yet", "missing telemetry pauses the rollout and calls a person: write pause");
+      yaml.error(v, "no_data: rollback is not available yet",
+                 "missing telemetry pauses the rollout and calls a person: write pause");
     }
   };
   if (!node.IsMap()) return check(node);
@@ -154,8 +156,8 @@ void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std
   check_socket(context, node, router.haproxy.socket);
 }
 
-constexpr std::array<std::string_view, 8> kRoutersToCome{"builtin", "nginx", "envoy", "kubernetes",
-                                                         "gateway-api", "istio", "exec", "webhook"};
+constexpr std::array<std::string_view, 8> kRoutersToCome{"builtin",     "nginx", "envoy", "kubernetes",
+                                                         "gateway-api", "istio", "exec",  "webhook"};
 
 void refuse_router(const ConfigContext& context, const YAML::Node& node, const std::string& name) {
   if (std::find(kRoutersToCome.begin(), kRoutersToCome.end(), name) != kRoutersToCome.end()) {
@@ -163,8 +165,9 @@ void refuse_router(const ConfigContext& context, const YAML::Node& node, const s
     return;
   }
   const std::string close = did_you_mean(name, {"observe", "haproxy"});
-  context.yaml.error(node, fmt::format("unknown router \"{}\"{}", name, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
-                     "available: observe, haproxy");
+  context.yaml.error(
+      node, fmt::format("unknown router \"{}\"{}", name, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+      "available: observe, haproxy");
 }
 
 std::string event_name(const std::string& written) {
@@ -177,7 +180,8 @@ std::string event_name(const std::string& written) {
 
 void read_events(const ConfigContext& context, const YAML::Node& node, rollout::NotifySpec& notify) {
   context.yaml.items(node, "events", [&](const YAML::Node& item) {
-    const auto event = context.yaml.choice(item, "an event", {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
+    const auto event = context.yaml.choice(
+        item, "an event", {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
     if (event) notify.events.push_back(event_name(*event));
   });
 }
@@ -204,7 +208,8 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node, rol
     return [&, name](const YAML::Node& v) {
       ++targets;
       has_url = true;
-      yaml.error(v, fmt::format("notify {} is not available yet", name), "available: webhook, slack (also Mattermost and other compatible ones)");
+      yaml.error(v, fmt::format("notify {} is not available yet", name),
+                 "available: webhook, slack (also Mattermost and other compatible ones)");
     };
   };
   const YamlReader::Keys keys{
@@ -217,7 +222,9 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node, rol
       {"webhook",
        [&](const YAML::Node& v) {
          ++targets;
-         const auto secret = [&](const YAML::Node& s) { notify.secret = read_secret(context, s, "webhook secret", false).value_or(""); };
+         const auto secret = [&](const YAML::Node& s) {
+           notify.secret = read_secret(context, s, "webhook secret", false).value_or("");
+         };
          yaml.map(v, "webhook", {{"url", url("webhook url")}, {"secret", secret}});
        }},
       {"teams", to_come("teams")},

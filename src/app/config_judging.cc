@@ -31,7 +31,8 @@ void read_analysis(const ConfigContext& context, const YAML::Node& node, bool me
     return [&yaml, &spec, metrics_given, key, name, unit, high](const YAML::Node& v) {
       const auto amount = yaml.number(v, key, 0, high);
       if (metrics_given) {
-        yaml.error(v, fmt::format("{} and the metrics block both set margins", key), "keep the metrics block and remove this key");
+        yaml.error(v, fmt::format("{} and the metrics block both set margins", key),
+                   "keep the metrics block and remove this key");
       } else if (amount) {
         find_or_add(spec.signals, name).margin = {unit, *amount};
       }
@@ -58,18 +59,20 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node, rollout:
   std::vector<SignalSpec> signals;
   const std::size_t errors_before = context.yaml.errors();
   std::size_t seen = 0;
-  const bool is_map = context.yaml.entries(node, "metrics", [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
-    if (++seen == kMaxMetrics + 1) context.yaml.error(key, fmt::format("more than {} metrics", kMaxMetrics));
-    if (seen > kMaxMetrics) return;
-    auto signal = read_metric(context, name, key, value, spec);
-    if (!signal) return;
-    const bool twice = std::any_of(signals.begin(), signals.end(), [&](const SignalSpec& s) { return s.name == signal->name; });
-    if (twice) {
-      context.yaml.error(key, fmt::format("{} is given twice under two names", name), "keep one of them");
-    } else {
-      signals.push_back(std::move(*signal));
-    }
-  });
+  const bool is_map =
+      context.yaml.entries(node, "metrics", [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
+        if (++seen == kMaxMetrics + 1) context.yaml.error(key, fmt::format("more than {} metrics", kMaxMetrics));
+        if (seen > kMaxMetrics) return;
+        auto signal = read_metric(context, name, key, value, spec);
+        if (!signal) return;
+        const bool twice =
+            std::any_of(signals.begin(), signals.end(), [&](const SignalSpec& s) { return s.name == signal->name; });
+        if (twice) {
+          context.yaml.error(key, fmt::format("{} is given twice under two names", name), "keep one of them");
+        } else {
+          signals.push_back(std::move(*signal));
+        }
+      });
   const bool any_gate = std::any_of(signals.begin(), signals.end(), [](const SignalSpec& s) { return s.gate; });
   if (is_map && !any_gate && context.yaml.errors() == errors_before) {
     context.yaml.error(node, "no metric gates, so nothing could stop a bad release", "add error_rate: +0.5pp");
@@ -138,7 +141,8 @@ void read_judge(const ConfigContext& context, const YAML::Node& node, rollout::R
     for (const auto& v : nodes) yaml.warn(v, fmt::format("this has no effect: {}", why));
   };
   if (spec.judge != "sequential") {
-    no_effect(of_sequential, spec.judge == "threshold" ? "the threshold judge compares point estimates" : "a rank test has its own constants");
+    no_effect(of_sequential,
+              spec.judge == "threshold" ? "the threshold judge compares point estimates" : "a rank test has its own constants");
   }
   if (spec.judge != "mann_whitney") no_effect(of_rank, "only mann_whitney gives scores");
 }

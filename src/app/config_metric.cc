@@ -90,40 +90,48 @@ class MetricReader {
   // What a margin of this metric looks like.
   std::string example() const {
     if (is_latency()) return "write for example margin: +20%";
-    return built_in_ ? "write for example margin: +0.5pp" : "write for example margin: +10% where more is worse, -5% where less is worse";
+    return built_in_ ? "write for example margin: +0.5pp"
+                     : "write for example margin: +10% where more is worse, -5% where less is worse";
   }
   std::string units() const {
     if (is_share()) return "use pp (percentage points) or % (relative to stable)";
     switch (signal_.unit) {
       case ValueUnit::bytes: return "use % (relative to stable), B, KB or MB";
       case ValueUnit::per_second: return "use % (relative to stable) or /s";
-      case ValueUnit::number: return is_latency() ? "use % (relative to stable), ms or s" : "use % (relative to stable), or say its unit";
+      case ValueUnit::number:
+        return is_latency() ? "use % (relative to stable), ms or s" : "use % (relative to stable), or say its unit";
       default: return "use % (relative to stable), ms or s";
     }
   }
 
   std::string bare_number_hint(double n) const {
-    if (is_latency()) return fmt::format("write +{:g}% (relative to stable) or +{:g}ms.", n < 1 ? n * 100 : n, n < 1 ? n * 1000 : n);
+    if (is_latency())
+      return fmt::format("write +{:g}% (relative to stable) or +{:g}ms.", n < 1 ? n * 100 : n, n < 1 ? n * 1000 : n);
     const double points = n < 1 ? n * 100 : n;
     if (!built_in_) return fmt::format("write +{0:g}% or -{0:g}% (relative to stable): the sign is the bad direction", points);
-    return fmt::format("write +{0:g}pp (percentage points) or +{0:g}% (relative to stable).\n"
-                       "On a 0.4% baseline +{0:g}pp allows {1:g}%; most services use +0.5pp.",
-                       points, 0.4 + points);
+    return fmt::format(
+        "write +{0:g}pp (percentage points) or +{0:g}% (relative to stable).\n"
+        "On a 0.4% baseline +{0:g}pp allows {1:g}%; most services use +0.5pp.",
+        points, 0.4 + points);
   }
 
   bool check_kind(const YAML::Node& key) {
     if (sources_.size() > 1) {
-      yaml_.error(key, fmt::format("{} has {} sources: {}", name_, sources_.size(), fmt::join(sources_, " and ")), "keep one of them");
+      yaml_.error(key, fmt::format("{} has {} sources: {}", name_, sources_.size(), fmt::join(sources_, " and ")),
+                  "keep one of them");
       return false;
     }
     if (built_in_ && custom()) {
-      yaml_.error(key, fmt::format("{} is a built-in metric and takes no {}", name_, sources_.front()), "give your own metric its own name");
+      yaml_.error(key, fmt::format("{} is a built-in metric and takes no {}", name_, sources_.front()),
+                  "give your own metric its own name");
       return false;
     }
     if (built_in_ || custom()) return true;
-    const std::string close = did_you_mean(name_, {"error_rate", "latency_p99", "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
-    yaml_.error(key, fmt::format("unknown metric \"{}\"{}", name_, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
-                "built in: error_rate, latency_p50, latency_p90, latency_p95, latency_p99; one of your own needs promql, ratio or mean");
+    const std::string close =
+        did_you_mean(name_, {"error_rate", "latency_p99", "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
+    yaml_.error(
+        key, fmt::format("unknown metric \"{}\"{}", name_, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+        "built in: error_rate, latency_p50, latency_p90, latency_p95, latency_p99; one of your own needs promql, ratio or mean");
     return false;
   }
 
@@ -131,8 +139,8 @@ class MetricReader {
     if (!unit_) return;
     const auto unit = yaml_.choice(*unit_, "unit", {"ratio", "ms", "s", "bytes", "count", "rps"});
     if (!unit || built_in_) return;
-    constexpr std::pair<std::string_view, ValueUnit> kUnits[] = {{"ratio", ValueUnit::ratio}, {"ms", ValueUnit::millis},
-                                                                 {"s", ValueUnit::seconds},   {"bytes", ValueUnit::bytes},
+    constexpr std::pair<std::string_view, ValueUnit> kUnits[] = {{"ratio", ValueUnit::ratio},  {"ms", ValueUnit::millis},
+                                                                 {"s", ValueUnit::seconds},    {"bytes", ValueUnit::bytes},
                                                                  {"count", ValueUnit::number}, {"rps", ValueUnit::per_second}};
     for (const auto& [name, value] : kUnits) {
       if (name == *unit) signal_.unit = value;
@@ -140,7 +148,8 @@ class MetricReader {
   }
 
   void read_margin(const YAML::Node& node) {
-    if (!node.IsScalar()) return refuse(node, fmt::format("the margin of {} must be a text, not {}", name_, kind_of(node)), example());
+    if (!node.IsScalar())
+      return refuse(node, fmt::format("the margin of {} must be a text, not {}", name_, kind_of(node)), example());
     MarginProblem problem;
     const auto margin = parse_margin(node.Scalar(), problem);
     const std::string& text = node.Scalar();
@@ -148,7 +157,8 @@ class MetricReader {
       return refuse(node, fmt::format("margin \"{}\" has no unit", text), bare_number_hint(problem.number));
     }
     if (!margin && problem.kind == MarginProblem::Kind::no_sign) {
-      return refuse(node, fmt::format("margin \"{}\" has no sign", text), fmt::format("write +{}: the sign is the bad direction", text));
+      return refuse(node, fmt::format("margin \"{}\" has no sign", text),
+                    fmt::format("write +{}: the sign is the bad direction", text));
     }
     if (!margin) return refuse(node, fmt::format("\"{}\" is not a margin", text), "write +0.5pp, +20% or +25ms");
     if (!margin->worse_is_up && built_in_) {
@@ -204,8 +214,9 @@ class MetricReader {
     if (*direction == "no_change" || !margin_) {
       worse = *direction == "no_change" ? Worse::either : *direction == "higher_is_better" ? Worse::lower : Worse::higher;
     } else if ((worse == Worse::lower) != (*direction == "higher_is_better")) {
-      refuse(*direction_, fmt::format("{} is {}, but the sign of its margin says that {} is worse", name_, *direction,
-                                      worse == Worse::lower ? "less" : "more"),
+      refuse(*direction_,
+             fmt::format("{} is {}, but the sign of its margin says that {} is worse", name_, *direction,
+                         worse == Worse::lower ? "less" : "more"),
              "the sign of the margin is the bad direction: change one of the two");
     }
   }
@@ -229,12 +240,15 @@ class MetricReader {
   void read_limit(const YAML::Node& node, bool is_max) {
     const std::string_view key = is_max ? "max" : "min";
     const auto worse = signal_.margin.worse;
-    if (worse == Worse::either) return refuse(node, fmt::format("{} may get worse either way, so it takes no {}", name_, key), "remove it");
+    if (worse == Worse::either)
+      return refuse(node, fmt::format("{} may get worse either way, so it takes no {}", name_, key), "remove it");
     if ((worse == Worse::higher) != is_max) {
-      return refuse(node, fmt::format("{} gets worse when it {}, so {} would be no limit", name_, is_max ? "falls" : "rises", key),
+      return refuse(node,
+                    fmt::format("{} gets worse when it {}, so {} would be no limit", name_, is_max ? "falls" : "rises", key),
                     is_max ? "write min" : "write max");
     }
-    if (signal_.kind == SignalKind::mean) return refuse(node, fmt::format("a mean takes no {}", key), "give its PromQL expression instead");
+    if (signal_.kind == SignalKind::mean)
+      return refuse(node, fmt::format("a mean takes no {}", key), "give its PromQL expression instead");
     signal_.max = amount(node, key);
   }
 
@@ -332,13 +346,19 @@ class MetricReader {
     };
     const YamlReader::Keys keys{
         {"direction",
-         [&](const YAML::Node& v) { options.direction = static_cast<Direction>(pick(v, "direction", {"either", "increase", "decrease"})); }},
-        {"nan", [&](const YAML::Node& v) { options.nan_strategy = static_cast<NanStrategy>(pick(v, "nan", {"remove", "replace"})); }},
+         [&](const YAML::Node& v) {
+           options.direction = static_cast<Direction>(pick(v, "direction", {"either", "increase", "decrease"}));
+         }},
+        {"nan",
+         [&](const YAML::Node& v) { options.nan_strategy = static_cast<NanStrategy>(pick(v, "nan", {"remove", "replace"})); }},
         {"outliers", [&](const YAML::Node& v) { options.remove_outliers = pick(v, "outliers", {"keep", "remove"}) == 1; }},
-        {"outlier_factor", [&](const YAML::Node& v) { options.outlier_factor = yaml_.number(v, "outlier_factor", 0, 1000).value_or(3); }},
+        {"outlier_factor",
+         [&](const YAML::Node& v) { options.outlier_factor = yaml_.number(v, "outlier_factor", 0, 1000).value_or(3); }},
         {"critical", [&](const YAML::Node& v) { options.critical = yaml_.boolean(v, "critical").value_or(false); }},
-        {"must_have_data", [&](const YAML::Node& v) { options.must_have_data = yaml_.boolean(v, "must_have_data").value_or(false); }},
-        {"effect", [&](const YAML::Node& v) { options.measure = static_cast<EffectMeasure>(pick(v, "effect", {"mean_ratio", "cles"})); }},
+        {"must_have_data",
+         [&](const YAML::Node& v) { options.must_have_data = yaml_.boolean(v, "must_have_data").value_or(false); }},
+        {"effect",
+         [&](const YAML::Node& v) { options.measure = static_cast<EffectMeasure>(pick(v, "effect", {"mean_ratio", "cles"})); }},
         {"allowed_increase", limit(options.allowed_increase, "allowed_increase")},
         {"allowed_decrease", limit(options.allowed_decrease, "allowed_decrease")},
         {"critical_increase", limit(options.critical_increase, "critical_increase")},
@@ -354,9 +374,12 @@ class MetricReader {
     const bool rare = is_latency() && signal_.quantile > 0.99;
     if (spec_.judge == "sequential") signal_.if_decidable = rare;
     if (!rare || !signal_.gate || spec_.judge != "threshold") return true;
-    yaml_.error(key, fmt::format("{} cannot gate with the threshold judge: at a canary's traffic it is the few slowest requests, and that "
-                                 "judge has no interval for them", name_),
-                "add gate: false to show it, and gate on latency_p99; or use judge: { method: sequential }");
+    yaml_.error(
+        key,
+        fmt::format("{} cannot gate with the threshold judge: at a canary's traffic it is the few slowest requests, and that "
+                    "judge has no interval for them",
+                    name_),
+        "add gate: false to show it, and gate on latency_p99; or use judge: { method: sequential }");
     return false;
   }
 
@@ -390,8 +413,8 @@ std::optional<SignalSpec> built_in_signal(const std::string& name) {
   return signal;
 }
 
-std::optional<SignalSpec> read_metric(const ConfigContext& context, const std::string& name, const YAML::Node& key, const YAML::Node& value,
-                                      rollout::RolloutSpec& spec) {
+std::optional<SignalSpec> read_metric(const ConfigContext& context, const std::string& name, const YAML::Node& key,
+                                      const YAML::Node& value, rollout::RolloutSpec& spec) {
   return MetricReader(context, name, spec).read(key, value);
 }
 

@@ -42,7 +42,8 @@ std::optional<rollout::StepSpec> read_step_text(const ConfigContext& context, co
   const auto rest_at = text.find_first_not_of(' ', space);
   const auto analyze = rest_at == std::string::npos ? std::optional<std::int64_t>(0) : parse_duration(text.substr(rest_at));
   if (!weight || *weight > 1 || !analyze) {
-    context.yaml.error(node, fmt::format("step \"{}\" is not a weight and a time", text), "write 5% 10m: 5% of traffic for 10 minutes");
+    context.yaml.error(node, fmt::format("step \"{}\" is not a weight and a time", text),
+                       "write 5% 10m: 5% of traffic for 10 minutes");
     return std::nullopt;
   }
   step.weight = *weight;
@@ -63,7 +64,8 @@ std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context, con
        }},
       {"analyze", [&](const YAML::Node& v) { step.analyze_ms = yaml.duration(v, "analyze", 1, 30 * kDay).value_or(kMinute); }},
       {"min_requests", [&](const YAML::Node& v) { step.min_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(100); }},
-      {"approve", [&](const YAML::Node& v) { step.approve_manually = yaml.choice(v, "approve", {"auto", "manual"}) == "manual"; }},
+      {"approve",
+       [&](const YAML::Node& v) { step.approve_manually = yaml.choice(v, "approve", {"auto", "manual"}) == "manual"; }},
       {"watch",
        [&](const YAML::Node& v) {
          if (yaml.duration(v, "watch", 1, 30 * kDay)) {
@@ -87,8 +89,9 @@ void check_steps(const ConfigContext& context, const std::vector<std::pair<rollo
     const auto& [step, node] = steps[i];
     const bool last = i + 1 == steps.size();
     if (step.weight <= previous) {
-      yaml.error(node, i == 0 ? "the first step must send some traffic: its weight is 0%"
-                              : fmt::format("weights must rise: {} comes after {}", percent_text(step.weight), percent_text(previous)));
+      yaml.error(node,
+                 i == 0 ? "the first step must send some traffic: its weight is 0%"
+                        : fmt::format("weights must rise: {} comes after {}", percent_text(step.weight), percent_text(previous)));
     }
     previous = step.weight;
     if (!last && step.analyze_ms == 0) {
@@ -119,7 +122,8 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
   return {
       {"version",
        [&](const YAML::Node& v) {
-         if (yaml.number(v, "version", 0, 1e9).value_or(1) != 1) yaml.error(v, "version must be 1: this is the only config version");
+         if (yaml.number(v, "version", 0, 1e9).value_or(1) != 1)
+           yaml.error(v, "version must be 1: this is the only config version");
        }},
       {"service",
        [&](const YAML::Node& v) {
@@ -211,7 +215,8 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
     };
   };
   const auto duration = [&yaml](std::string_view key, std::int64_t low_ms, std::int64_t high_ms, std::int64_t& out) {
-    return [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) { out = yaml.duration(v, key, low_ms, high_ms).value_or(out); };
+    return
+        [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) { out = yaml.duration(v, key, low_ms, high_ms).value_or(out); };
   };
   YamlReader::Keys keys{
       {"listen", take_text(context, "listen", server.listen)},
@@ -223,13 +228,17 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"span_budget", size("span_budget", "2GiB", server.store.span_budget_bytes)},
       {"accept_late", duration("accept_late", 0, kDay, server.store.accept_late_ms)},
       {"sync_interval", duration("sync_interval", 0, kMinute, server.store.sync_interval_ms)},
-      {"ended_after", [&](const YAML::Node& v) { server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0); }},
+      {"ended_after",
+       [&](const YAML::Node& v) { server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0); }},
       {"disk_reserve", size("disk_reserve", "32MiB", server.store.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
       {"viewer_token", secret("viewer_token", server.viewer_token)},
       {"otlp_token", secret("otlp_token", server.otlp_token)},
       {"insecure", [&](const YAML::Node& v) { server.insecure = yaml.boolean(v, "insecure"); }},
-      {"dashboards", [&](const YAML::Node& v) { for (auto& file : yaml.texts(v, "dashboards")) server.dashboards.push_back(std::move(file)); }},
+      {"dashboards",
+       [&](const YAML::Node& v) {
+         for (auto& file : yaml.texts(v, "dashboards")) server.dashboards.push_back(std::move(file));
+       }},
   };
   const auto read_endpoint = [&yaml, &server](const YAML::Node& v) {
     // "off" is a word of ours here, so the check for YAML 1.1 booleans is passed by.
@@ -242,13 +251,14 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
     if (*text == "self" || text->starts_with("http://") || text->starts_with("https://")) {
       server.telemetry_endpoint = *text;
     } else {
-      yaml.error(v, fmt::format("telemetry.endpoint is \"{}\"", *text), "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
+      yaml.error(v, fmt::format("telemetry.endpoint is \"{}\"", *text),
+                 "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
     }
   };
-  return {{"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
-          {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
-          {"telemetry",
-           [&yaml, read_endpoint](const YAML::Node& v) { yaml.map(v, "telemetry", {{"endpoint", read_endpoint}}); }}};
+  return {
+      {"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
+      {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
+      {"telemetry", [&yaml, read_endpoint](const YAML::Node& v) { yaml.map(v, "telemetry", {{"endpoint", read_endpoint}}); }}};
 }
 
 std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, const YAML::Node& node, ServerConfig& server,

@@ -17,7 +17,8 @@ void read_url(const ConfigContext& context, const YAML::Node& node, PrometheusSt
   if (!text) return;
   store.client.url = *text;
   if (is_url(*text)) return;
-  context.yaml.error(node, fmt::format("\"{}\" is not the URL of a Prometheus-compatible server", *text), "write http://HOST:9090");
+  context.yaml.error(node, fmt::format("\"{}\" is not the URL of a Prometheus-compatible server", *text),
+                     "write http://HOST:9090");
 }
 
 void read_headers(const ConfigContext& context, const YAML::Node& node, PrometheusStore& store) {
@@ -56,8 +57,8 @@ void read_names(const ConfigContext& context, const YAML::Node& node, remote::Se
     };
   };
   const YamlReader::Keys keys{
-      {"requests", one("names.requests", names.requests)},     {"errors", one("names.errors", names.errors)},
-      {"duration", many("names.duration", names.durations)},   {"service", one("names.service", names.service_label)},
+      {"requests", one("names.requests", names.requests)},         {"errors", one("names.errors", names.errors)},
+      {"duration", many("names.duration", names.durations)},       {"service", one("names.service", names.service_label)},
       {"instance", many("names.instance", names.instance_labels)}, {"route", many("names.route", names.route_labels)},
       {"status", many("names.status", names.status_labels)},
   };
@@ -67,7 +68,8 @@ void read_names(const ConfigContext& context, const YAML::Node& node, remote::Se
 void read_basic_auth(const ConfigContext& context, const YAML::Node& node, PrometheusStore& store) {
   const YamlReader::Keys keys{
       {"user", [&](const YAML::Node& v) { store.client.user = context.yaml.text(v, "basic_auth.user").value_or(""); }},
-      {"password", [&](const YAML::Node& v) { store.client.password = read_secret(context, v, "basic_auth.password", false).value_or(""); }},
+      {"password",
+       [&](const YAML::Node& v) { store.client.password = read_secret(context, v, "basic_auth.password", false).value_or(""); }},
   };
   context.yaml.map(node, "basic_auth", keys);
 }
@@ -81,12 +83,15 @@ std::optional<PrometheusStore> read_prometheus(const ConfigContext& context, con
   }
   const YamlReader::Keys keys{
       {"url", [&](const YAML::Node& v) { read_url(context, v, store); }},
-      {"bearer_token", [&](const YAML::Node& v) { store.client.bearer_token = read_secret(context, v, "bearer_token", false).value_or(""); }},
+      {"bearer_token",
+       [&](const YAML::Node& v) { store.client.bearer_token = read_secret(context, v, "bearer_token", false).value_or(""); }},
       {"basic_auth", [&](const YAML::Node& v) { read_basic_auth(context, v, store); }},
       {"headers", [&](const YAML::Node& v) { read_headers(context, v, store); }},
       {"tls", [&](const YAML::Node& v) { read_tls(context, v, store); }},
       {"timeout",
-       [&](const YAML::Node& v) { store.client.timeout_ms = yaml.duration(v, "timeout", 100, 120'000).value_or(store.client.timeout_ms); }},
+       [&](const YAML::Node& v) {
+         store.client.timeout_ms = yaml.duration(v, "timeout", 100, 120'000).value_or(store.client.timeout_ms);
+       }},
       {"retries",
        [&](const YAML::Node& v) {
          store.client.retries = static_cast<int>(yaml.number(v, "retries", 0, 10).value_or(store.client.retries));
@@ -106,7 +111,9 @@ std::optional<PrometheusStore> read_prometheus(const ConfigContext& context, con
 void read_stores(const ConfigContext& context, const YAML::Node& node, ServerConfig& server) {
   auto& yaml = context.yaml;
   const auto to_come = [&yaml](std::string_view name) {
-    return [&yaml, name](const YAML::Node& v) { yaml.error(v, fmt::format("stores.{} is not available yet", name), "available: prometheus"); };
+    return [&yaml, name](const YAML::Node& v) {
+      yaml.error(v, fmt::format("stores.{} is not available yet", name), "available: prometheus");
+    };
   };
   yaml.map(node, "stores",
            {{"prometheus", [&](const YAML::Node& v) { server.prometheus = read_prometheus(context, v); }},

@@ -146,7 +146,9 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
 TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
   Config config;
   const auto report = parse_config("/etc/coalmine/main.yaml",
-                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, disk_reserve: 64MiB, sync_interval: 0s }\n", {}, config);
+                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, "
+                                   "disk_reserve: 64MiB, sync_interval: 0s }\n",
+                                   {}, config);
   EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.server.data_directory, "/etc/coalmine/state");
   EXPECT_EQ(config.server.dashboards, (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
@@ -161,9 +163,9 @@ TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {
   std::ofstream(file) << "s3cret\n";
   ::setenv("COALMINE_TEST_HOOK", "https://hooks.example.com/abc", 1);
   Config config;
-  const auto report = parse_config("x.yaml",
-                                   "service: a\nnotify:\n- webhook: { url: env:COALMINE_TEST_HOOK, secret: \"file:" + file.string() + "\" }\n",
-                                   {}, config);
+  const auto report = parse_config(
+      "x.yaml", "service: a\nnotify:\n- webhook: { url: env:COALMINE_TEST_HOOK, secret: \"file:" + file.string() + "\" }\n", {},
+      config);
   fs::remove(file);
   ASSERT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.specs.at(0).notify.at(0).url, "https://hooks.example.com/abc");
@@ -244,9 +246,10 @@ TEST(DashboardFile, ReadsTheSeedsPanels) {
 }
 
 TEST(DashboardFile, UnknownKeysAreWarningsAndMistakesArePlaced) {
-  const auto file = parse_dashboard("p.yaml",
-                                    "refresh: 5s\npanels:\n- title: T\n  tpye: gauge\n  query: up\n- title: U\n  type: pie\n- title: V\n"
-                                    "  query: sum(\n");
+  const auto file =
+      parse_dashboard("p.yaml",
+                      "refresh: 5s\npanels:\n- title: T\n  tpye: gauge\n  query: up\n- title: U\n  type: pie\n- title: V\n"
+                      "  query: sum(\n");
   EXPECT_EQ(render(file.report, false),
             "p.yaml:1:1: warning: unknown key \"refresh\"\n"
             "    1 | refresh: 5s\n"

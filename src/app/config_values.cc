@@ -91,15 +91,15 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
   if (!number) return std::nullopt;
   skip_spaces(text);
   constexpr std::array<std::pair<std::string_view, double>, 10> kSizes{{{"", 1},
-                                                                       {"B", 1},
-                                                                       {"KB", 1e3},
-                                                                       {"MB", 1e6},
-                                                                       {"GB", 1e9},
-                                                                       {"TB", 1e12},
-                                                                       {"KiB", 1024.0},
-                                                                       {"MiB", 1048576.0},
-                                                                       {"GiB", 1073741824.0},
-                                                                       {"TiB", 1099511627776.0}}};
+                                                                        {"B", 1},
+                                                                        {"KB", 1e3},
+                                                                        {"MB", 1e6},
+                                                                        {"GB", 1e9},
+                                                                        {"TB", 1e12},
+                                                                        {"KiB", 1024.0},
+                                                                        {"MiB", 1048576.0},
+                                                                        {"GiB", 1073741824.0},
+                                                                        {"TiB", 1099511627776.0}}};
   for (const auto& [name, factor] : kSizes) {
     if (text == name && *number * factor < 9e18) return static_cast<std::uint64_t>(*number * factor);
   }

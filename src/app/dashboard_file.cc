@@ -29,7 +29,8 @@ class PanelParser {
                   yaml_.items(list, "panels", [&](const YAML::Node& item) { panel(item); });
                 }}},
               false);
-    if (node.IsMap() && !any) yaml_.error(node, "a panel file without panels", "write panels: with a list of { title, type, query }");
+    if (node.IsMap() && !any)
+      yaml_.error(node, "a panel file without panels", "write panels: with a list of { title, type, query }");
   }
 
  private:
@@ -38,7 +39,8 @@ class PanelParser {
     panel.type = "timeseries";
     const YamlReader::Keys keys{
         {"title", [&](const YAML::Node& v) { panel.title = yaml_.text(v, "title").value_or(""); }},
-        {"type", [&](const YAML::Node& v) { panel.type = yaml_.choice(v, "type", {"timeseries", "gauge"}).value_or("timeseries"); }},
+        {"type",
+         [&](const YAML::Node& v) { panel.type = yaml_.choice(v, "type", {"timeseries", "gauge"}).value_or("timeseries"); }},
         {"query", [&](const YAML::Node& v) { add_query(panel, "", v); }},
         {"queries",
          [&](const YAML::Node& v) { yaml_.items(v, "queries", [&](const YAML::Node& item) { labelled(panel, item); }); }},
@@ -67,7 +69,8 @@ class PanelParser {
   void add_query(serve::Panel& panel, std::string label, const YAML::Node& node) {
     auto text = yaml_.text(node, "query");
     if (!text) return;
-    if (panel.queries.size() >= kMaxQueries) return yaml_.error(node, fmt::format("more than {} queries in one panel", kMaxQueries));
+    if (panel.queries.size() >= kMaxQueries)
+      return yaml_.error(node, fmt::format("more than {} queries in one panel", kMaxQueries));
     if (const auto checked = query::format(*text); !checked) {
       yaml_.warn(node, fmt::format("not a PromQL expression: {}", checked.error().message));
     }
@@ -90,8 +93,10 @@ DashboardFile parse_dashboard(std::string path, std::string text) {
     if (documents.size() == 1) {
       PanelParser(yaml, file.dashboard).document(documents[0]);
     } else if (file.report.diagnostics.empty()) {
-      file.report.diagnostics.push_back(
-          {Diagnostic::Severity::error, {}, fmt::format("a panel file holds one YAML document, this one {}", documents.size()), ""});
+      file.report.diagnostics.push_back({Diagnostic::Severity::error,
+                                         {},
+                                         fmt::format("a panel file holds one YAML document, this one {}", documents.size()),
+                                         ""});
     }
   } catch (const YAML::Exception& problem) {
     file.report.diagnostics.push_back({Diagnostic::Severity::error, {}, "cannot be read: " + problem.msg, ""});

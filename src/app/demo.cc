@@ -80,10 +80,11 @@ void tell_first_failure(const DemoWorld& world, const Narrator& narrator, const 
   const auto answer = world.get("/v1/failures?service=checkout-service&track=canary&limit=1&version=" + version);
   if (!answer || answer->at("failures").as_array().empty()) return;
   const auto& failure = answer->at("failures").as_array()[0];
-  narrator.line(fmt::format("\n  The newest failing request:\n    Trace ID: {}\n      Error: {}\n      Endpoint: {}", text_of(failure, "trace_id"),
-                            text_of(failure, "error"), text_of(failure, "endpoint")));
+  narrator.line(fmt::format("\n  The newest failing request:\n    Trace ID: {}\n      Error: {}\n      Endpoint: {}",
+                            text_of(failure, "trace_id"), text_of(failure, "error"), text_of(failure, "endpoint")));
   for (const auto& span : failure.at("failed_spans").as_array()) {
-    narrator.line(fmt::format("      Failed span: {}\n      Exception: {}", text_of(span, "name"), text_of(span, "exception_message")));
+    narrator.line(
+        fmt::format("      Failed span: {}\n      Exception: {}", text_of(span, "name"), text_of(span, "exception_message")));
     break;
   }
 }
@@ -93,17 +94,18 @@ Result<bool> play(DemoWorld& world, Narrator& narrator, const Scene& scene, cons
   narrator.restart();
   TRY(world.reset_weights());
   TRY(world.start_canary(version, scene.fault));
-  TRY_ASSIGN(const auto started, world.post("/v1/rollouts", {{"service", "checkout-service"},
-                                                             {"canary_version", version},
-                                                             {"stable_version", "2.3.0"},
-                                                             {"actor", "demo"}}));
+  TRY_ASSIGN(
+      const auto started,
+      world.post("/v1/rollouts",
+                 {{"service", "checkout-service"}, {"canary_version", version}, {"stable_version", "2.3.0"}, {"actor", "demo"}}));
   TRY_ASSIGN(const auto rollout, follow(world, narrator, started.at("id").to_number<std::int64_t>()));
   const auto phase = text_of(rollout, "phase");
   const bool right = phase == scene.expected;
   const char* mark = phase == "promoted" ? "✔ PROMOTED" : phase == "rolled_back" ? "✖ ROLLED BACK" : "॥ ENDED";
   narrator.at(fmt::format("{}  {}", mark, text_of(rollout, "reason")));
   if (phase == "rolled_back") {
-    narrator.at(fmt::format("all traffic on stable {:.0f} ms after the decision", rollout.at("time_to_rollback_ms").to_number<double>()));
+    narrator.at(
+        fmt::format("all traffic on stable {:.0f} ms after the decision", rollout.at("time_to_rollback_ms").to_number<double>()));
     tell_first_failure(world, narrator, version);
   }
   const auto seen = world.answered(version);
@@ -144,9 +146,10 @@ Status run_in(const DemoOptions& options, const std::string& directory, Tally& t
   narrator.line(fmt::format("\n  Watch it live: {}", world.page_url()));
   TRY(play_all(options, world, narrator, tally));
   if (!options.ci && isatty(STDOUT_FILENO) == 1) {
-    narrator.line(fmt::format("\nNext:  look around at {}, or  coalmine failures checkout-service --server {}\nCtrl-C stops everything that "
-                              "this command started.",
-                              world.page_url(), world.page_url()));
+    narrator.line(fmt::format(
+        "\nNext:  look around at {}, or  coalmine failures checkout-service --server {}\nCtrl-C stops everything that "
+        "this command started.",
+        world.page_url(), world.page_url()));
     while (!interrupted) std::this_thread::sleep_for(100ms);
   }
   return {};
@@ -165,7 +168,7 @@ int run_demo(const DemoOptions& options) {
     std::fputs(fmt::format("coalmine: no scenario is called \"{}\": {}\n", options.scenario, names).c_str(), stderr);
     return 2;
   }
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = [](int) { interrupted = true; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
@@ -186,7 +189,8 @@ int run_demo(const DemoOptions& options) {
     std::filesystem::remove_all(*directory, ignored);
   }
   if (interrupted) return 130;
-  if (options.ci) std::fputs(fmt::format("\n{} passed, {} failed\n", tally.right, tally.wrong + (outcome ? 0 : 1)).c_str(), stdout);
+  if (options.ci)
+    std::fputs(fmt::format("\n{} passed, {} failed\n", tally.right, tally.wrong + (outcome ? 0 : 1)).c_str(), stdout);
   return failed ? 1 : 0;
 }
 

@@ -8,12 +8,12 @@
 namespace coalmine::app {
 
 struct DemoOptions {
-  bool ci = false;          // unattended: no waiting at the end; exit code 0 only if every scene ended as it should
-  std::string scenario;     // one of bad-release, slow-tail, good-release; "" all
-  bool keep = false;        // leave the working directory behind
+  bool ci = false;      // unattended: no waiting at the end; exit code 0 only if every scene ended as it should
+  std::string scenario; // one of bad-release, slow-tail, good-release; "" all
+  bool keep = false;    // leave the working directory behind
   double rps = 300;
-  int repeat = 1;           // all scenes that many times
-  std::string assets_dir;   // folder with the demo's services; "" finds demo/ beside the binary or above it
+  int repeat = 1;         // all scenes that many times
+  std::string assets_dir; // folder with the demo's services; "" finds demo/ beside the binary or above it
   bool no_color = false;
 };
 

@@ -44,8 +44,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 
 } // namespace
 
-Result<Child> Child::spawn(const std::vector<std::string>& command, const std::vector<std::pair<std::string, std::string>>& environment,
-                           const std::string& log_path) {
+Result<Child> Child::spawn(const std::vector<std::string>& command,
+                           const std::vector<std::pair<std::string, std::string>>& environment, const std::string& log_path) {
   std::vector<std::string> arguments = command;
   std::vector<std::string> settings;
   for (char** entry = environ; *entry != nullptr; ++entry) settings.emplace_back(*entry);

@@ -17,8 +17,8 @@ namespace coalmine::app {
 class Child {
  public:
   // environment is added to our own. Output of the child goes to log_path.
-  static Result<Child> spawn(const std::vector<std::string>& command, const std::vector<std::pair<std::string, std::string>>& environment,
-                             const std::string& log_path);
+  static Result<Child> spawn(const std::vector<std::string>& command,
+                             const std::vector<std::pair<std::string, std::string>>& environment, const std::string& log_path);
   Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
   Child& operator=(Child&& other) noexcept;
   ~Child() { stop(); }

@@ -36,16 +36,18 @@ Result<std::string> find_assets(const std::string& given) {
   for (const auto& candidate : {binary / "demo", binary / "../demo", binary / "../../demo", binary / "../share/coalmine/demo"}) {
     if (fs::exists(candidate / "checkout-service.mjs", ignored)) return fs::canonical(candidate, ignored).string();
   }
-  return fail(ErrorCode::not_found, fmt::format("the demo's services (checkout-service.mjs) are not beside {}: give --assets DIR, "
-                                                "or start it as ./dev demo",
-                                                binary.string()));
+  return fail(ErrorCode::not_found,
+              fmt::format("the demo's services (checkout-service.mjs) are not beside {}: give --assets DIR, "
+                          "or start it as ./dev demo",
+                          binary.string()));
 }
 
 Result<json::value> parse_answer(const std::string& path, Result<net::HttpResponse> answer) {
   TRY_ASSIGN(const auto response, std::move(answer));
   boost::system::error_code bad;
   auto body = json::parse(response.body, bad);
-  if (response.status >= 300 || bad) return fail(ErrorCode::internal, fmt::format("{}: HTTP {}: {}", path, response.status, response.body));
+  if (response.status >= 300 || bad)
+    return fail(ErrorCode::internal, fmt::format("{}: HTTP {}: {}", path, response.status, response.body));
   return body;
 }
 
@@ -59,7 +61,8 @@ Status DemoWorld::wait(const std::string& waiting_for, double seconds, const std
   while (!ready()) {
     if (interrupted_()) return fail(ErrorCode::unavailable, "interrupted");
     if (std::chrono::steady_clock::now() > deadline) {
-      return fail(ErrorCode::deadline_exceeded, fmt::format("waited {} s for {}; logs are in {}", seconds, waiting_for, directory_));
+      return fail(ErrorCode::deadline_exceeded,
+                  fmt::format("waited {} s for {}; logs are in {}", seconds, waiting_for, directory_));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -67,7 +70,8 @@ Status DemoWorld::wait(const std::string& waiting_for, double seconds, const std
 }
 
 bool DemoWorld::answers(std::uint16_t port, const std::string& where) const {
-  const auto response = http_->fetch({.url = fmt::format("http://127.0.0.1:{}{}", port, where), .timeout = std::chrono::milliseconds(500)});
+  const auto response =
+      http_->fetch({.url = fmt::format("http://127.0.0.1:{}{}", port, where), .timeout = std::chrono::milliseconds(500)});
   return response && response->status == 200;
 }
 
@@ -77,7 +81,8 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
   const auto port = [&](std::uint16_t usual, const char* what) {
     const auto got = free_port(usual);
     if (got != usual) {
-      tell(fmt::format("  ! {} {}: using {} instead", usual, net::describe_port_holder({"127.0.0.1", usual}), got) + fmt::format(" for {}", what));
+      tell(fmt::format("  ! {} {}: using {} instead", usual, net::describe_port_holder({"127.0.0.1", usual}), got) +
+           fmt::format(" for {}", what));
     }
     return got;
   };
@@ -88,10 +93,11 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
   shop_ports_ = {free_port(0), free_port(0), free_port(0)};
 
   TRY(start_server());
-  tell(fmt::format("  ✔ server        127.0.0.1:{:<6} OTLP {}/{}                   pid {}", api_port_, otlp_grpc_port_, otlp_http_port_,
-                   server_[0].pid()));
+  tell(fmt::format("  ✔ server        127.0.0.1:{:<6} OTLP {}/{}                   pid {}", api_port_, otlp_grpc_port_,
+                   otlp_http_port_, server_[0].pid()));
   TRY(start_balancer());
-  tell(fmt::format("  ✔ balancer      127.0.0.1:{:<6} HAProxy, 100% stable             pid {}", balancer_port_, balancer_[0].pid()));
+  tell(fmt::format("  ✔ balancer      127.0.0.1:{:<6} HAProxy, 100% stable             pid {}", balancer_port_,
+                   balancer_[0].pid()));
   TRY(start_stable());
   tell(fmt::format("  ✔ checkout      v{} ×2 (stable)                              pid {}, {}", kStableVersion, stable_[0].pid(),
                    stable_[1].pid()));
@@ -103,12 +109,15 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
 Result<std::string> DemoWorld::fill_template(const std::string& name) const {
   TRY_ASSIGN(auto text, read_file(assets_ + "/" + name));
   const std::vector<std::pair<std::string, std::string>> values = {
-      {"{SOCKET}", path("haproxy.sock")},           {"{PORT}", std::to_string(balancer_port_)},
-      {"{STABLE1}", std::to_string(shop_ports_[0])}, {"{STABLE2}", std::to_string(shop_ports_[1])},
+      {"{SOCKET}", path("haproxy.sock")},
+      {"{PORT}", std::to_string(balancer_port_)},
+      {"{STABLE1}", std::to_string(shop_ports_[0])},
+      {"{STABLE2}", std::to_string(shop_ports_[1])},
       {"{CANARY1}", std::to_string(shop_ports_[2])},
   };
   for (const auto& [key, value] : values) {
-    for (auto at = text.find(key); at != std::string::npos; at = text.find(key, at + value.size())) text.replace(at, key.size(), value);
+    for (auto at = text.find(key); at != std::string::npos; at = text.find(key, at + value.size()))
+      text.replace(at, key.size(), value);
   }
   const auto target = path(name);
   std::ofstream(target) << text;
@@ -117,9 +126,12 @@ Result<std::string> DemoWorld::fill_template(const std::string& name) const {
 
 Status DemoWorld::start_server() {
   TRY_ASSIGN(const auto config, fill_template("coalmine.yaml"));
-  std::vector<std::string> command = {"/proc/self/exe", "serve", "--config", config, "--data", path("data"),
-                                      "--listen", fmt::format(":{}", api_port_), "--otlp-grpc", fmt::format(":{}", otlp_grpc_port_),
-                                      "--otlp-http", fmt::format(":{}", otlp_http_port_)};
+  std::vector<std::string> command = {"/proc/self/exe", "serve",
+                                      "--config",       config,
+                                      "--data",         path("data"),
+                                      "--listen",       fmt::format(":{}", api_port_),
+                                      "--otlp-grpc",    fmt::format(":{}", otlp_grpc_port_),
+                                      "--otlp-http",    fmt::format(":{}", otlp_http_port_)};
   if (const auto panels = assets_ + "/canary-dashboard-panels.yaml"; fs::exists(panels)) {
     command.insert(command.end(), {"--dashboard", panels});
   }
@@ -136,8 +148,8 @@ Status DemoWorld::start_balancer() {
   return wait("HAProxy's admin socket", 10, [&] { return ask_unix_socket(path("haproxy.sock"), "show info").has_value(); });
 }
 
-Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& version, const std::string& track, std::string_view fault,
-                                    std::uint16_t port) const {
+Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& version, const std::string& track,
+                                    std::string_view fault, std::uint16_t port) const {
   return Child::spawn({node_, assets_ + "/checkout-service.mjs"},
                       {{"PORT", std::to_string(port)},
                        {"APP_VERSION", version},
@@ -150,11 +162,13 @@ Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& v
 
 Status DemoWorld::start_stable() {
   for (std::size_t i = 0; i < 2; ++i) {
-    TRY_ASSIGN(auto child, start_shop(fmt::format("checkout-stable-{}", i + 1), std::string(kStableVersion), "stable", "none", shop_ports_[i]));
+    TRY_ASSIGN(auto child, start_shop(fmt::format("checkout-stable-{}", i + 1), std::string(kStableVersion), "stable", "none",
+                                      shop_ports_[i]));
     stable_.push_back(std::move(child));
   }
-  return wait("the stable shop to answer through the balancer", 20,
-              [&] { return answers(shop_ports_[0], "/healthz") && answers(shop_ports_[1], "/healthz") && answers(balancer_port_, "/api/cart"); });
+  return wait("the stable shop to answer through the balancer", 20, [&] {
+    return answers(shop_ports_[0], "/healthz") && answers(shop_ports_[1], "/healthz") && answers(balancer_port_, "/api/cart");
+  });
 }
 
 Status DemoWorld::start_load() {
@@ -187,8 +201,9 @@ Status DemoWorld::start_canary(const std::string& version, std::string_view faul
 }
 
 Status DemoWorld::reset_weights() {
-  TRY_ASSIGN(const auto answer, ask_unix_socket(path("haproxy.sock"), "set server checkout/stable1 weight 19; set server checkout/stable2 weight 19; "
-                                                                      "set server checkout/canary1 weight 0"));
+  TRY_ASSIGN(const auto answer, ask_unix_socket(path("haproxy.sock"),
+                                                "set server checkout/stable1 weight 19; set server checkout/stable2 weight 19; "
+                                                "set server checkout/canary1 weight 0"));
   if (answer.find_first_not_of(" \n") != std::string::npos) return fail(ErrorCode::internal, "HAProxy: " + answer);
   return {};
 }

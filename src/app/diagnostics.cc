@@ -57,9 +57,8 @@ std::string render_one(const FileReport& report, const Diagnostic& diagnostic, b
   const bool error = diagnostic.severity == Diagnostic::Severity::error;
   const std::string_view word = error ? "error" : "warning";
   const std::string_view paint = error ? "\x1b[1;31m" : "\x1b[1;33m";
-  std::string out =
-      fmt::format("{}:{}:{}: {}{}{}: {}\n", printable(report.path), diagnostic.span.line, diagnostic.span.column,
-                  color ? paint : "", word, color ? "\x1b[0m" : "", printable(diagnostic.message));
+  std::string out = fmt::format("{}:{}:{}: {}{}{}: {}\n", printable(report.path), diagnostic.span.line, diagnostic.span.column,
+                                color ? paint : "", word, color ? "\x1b[0m" : "", printable(diagnostic.message));
   const std::string line = printable(line_of(report.text, diagnostic.span.line));
   if (line.size() > kMaxShownLine || line.empty()) {
     return diagnostic.hint.empty() ? out : out + "      | " + diagnostic.hint + "\n";

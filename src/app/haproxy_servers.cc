@@ -82,9 +82,10 @@ Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
 // One line out, everything back until HAProxy closes. Bounded in time and size.
 Result<std::string> ask(const route::HaproxyOptions& options, const std::string& command) {
   TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/') ? connect_unix(options.socket, options.timeout_ms)
-                                                                 : connect_tcp(options.socket, options.timeout_ms));
+                                                                  : connect_tcp(options.socket, options.timeout_ms));
   const std::string line = command + "\n";
-  if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size())) return unreachable(options.socket, errno);
+  if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
+    return unreachable(options.socket, errno);
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
   std::string answer;
   char chunk[8192];
@@ -97,16 +98,19 @@ Result<std::string> ask(const route::HaproxyOptions& options, const std::string&
     if (size == 0) return answer;
     answer.append(chunk, static_cast<std::size_t>(size));
   }
-  return fail(ErrorCode::resource_exhausted, fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket, kMaxAnswer, command));
+  return fail(ErrorCode::resource_exhausted,
+              fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket, kMaxAnswer, command));
 }
 
 bool is_pattern(const std::string& name) { return name.ends_with('*'); }
 
 bool has_patterns(const route::HaproxyOptions& options) {
-  return options.map.empty() && (std::ranges::any_of(options.stable_servers, is_pattern) || std::ranges::any_of(options.canary_servers, is_pattern));
+  return options.map.empty() &&
+         (std::ranges::any_of(options.stable_servers, is_pattern) || std::ranges::any_of(options.canary_servers, is_pattern));
 }
 
-Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted, const std::vector<std::string>& names, const std::string& backend) {
+Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted, const std::vector<std::string>& names,
+                                        const std::string& backend) {
   std::vector<std::string> out;
   for (const auto& want : wanted) {
     const std::size_t before = out.size();
@@ -184,7 +188,8 @@ Result<std::vector<std::string>> parse_server_names(std::string_view answer) {
   }
   if (!header) {
     while (!answer.empty() && (answer.back() == '\n' || answer.back() == ' ')) answer.remove_suffix(1);
-    return fail(ErrorCode::not_found, fmt::format("HAProxy does not list the servers: {}", answer.empty() ? "an empty answer" : answer.substr(0, 200)));
+    return fail(ErrorCode::not_found,
+                fmt::format("HAProxy does not list the servers: {}", answer.empty() ? "an empty answer" : answer.substr(0, 200)));
   }
   return names;
 }
@@ -196,7 +201,8 @@ Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& optio
   for (const auto& name : out.stable_servers) {
     if (std::ranges::find(out.canary_servers, name) != out.canary_servers.end()) {
       return fail(ErrorCode::failed_precondition,
-                  fmt::format("server {} of HAProxy backend {} is both stable and canary; make the patterns exclude each other", name, options.backend));
+                  fmt::format("server {} of HAProxy backend {} is both stable and canary; make the patterns exclude each other",
+                              name, options.backend));
     }
   }
   return out;

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::string_view kState =
     "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state\n"
-    "3 checkout 1 stable1 127.0.0.1 2\n3 checkout 2 stable2 127.0.0.1 2\n3 checkout 3 canary1 127.0.0.1 2\n3 checkout 4 spare 127.0.0.1 2\n\n";
+    "3 checkout 1 stable1 127.0.0.1 2\n3 checkout 2 stable2 127.0.0.1 2\n3 checkout 3 canary1 127.0.0.1 2\n3 checkout 4 spare "
+    "127.0.0.1 2\n\n";
 
 route::HaproxyOptions patterns() {
   route::HaproxyOptions options;
@@ -76,7 +77,8 @@ TEST(HaproxyServers, ReadsTheNames) {
   const auto names = parse_server_names(kState);
   ASSERT_TRUE(names);
   EXPECT_EQ(*names, (std::vector<std::string>{"stable1", "stable2", "canary1", "spare"}));
-  EXPECT_EQ(parse_server_names("Can't find backend.\n\n").error().message, "HAProxy does not list the servers: Can't find backend.");
+  EXPECT_EQ(parse_server_names("Can't find backend.\n\n").error().message,
+            "HAProxy does not list the servers: Can't find backend.");
   EXPECT_FALSE(parse_server_names(""));
 }
 

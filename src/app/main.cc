@@ -42,7 +42,8 @@ struct Typed {
 };
 
 void add_client(CLI::App& command, Typed& typed, std::function<int(const cli::Terminal&)> work) {
-  command.callback([&typed, work = std::move(work)] { typed.run = [&typed, work] { return run_client(typed.client, typed.common, work); }; });
+  command.callback(
+      [&typed, work = std::move(work)] { typed.run = [&typed, work] { return run_client(typed.client, typed.common, work); }; });
 }
 
 void add_serve(CLI::App& root, Typed& typed) {
@@ -57,7 +58,8 @@ void add_serve(CLI::App& root, Typed& typed) {
   c->add_option("--retention-size", f.retention_size, "Keep at most this much telemetry (8GiB)");
   c->add_option("--dashboard", f.dashboards, "Panel file to show; may be given several times")->allow_extra_args(false);
   c->add_flag("--insecure", f.insecure, "Allow addresses that other machines reach without tokens");
-  c->add_option("--log-level", typed.common.log_level, "debug, info, warn or error")->check(CLI::IsMember({"debug", "info", "warn", "error"}));
+  c->add_option("--log-level", typed.common.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}));
   c->callback([&typed] {
     typed.serve.token_file = typed.client.token_file;
     typed.run = [&typed] { return run_serve(typed.serve, typed.common); };
@@ -85,8 +87,10 @@ void add_questions(CLI::App& root, Typed& typed) {
   analyze->add_option("--canary-version", typed.analyze.canary_version, "service.version of the canary");
   analyze->add_option("--stable-version", typed.analyze.stable_version, "service.version of stable");
   analyze->add_option("--window", typed.analyze.window, "Look back this far (the service's own, 10m)");
-  analyze->add_option("--source", typed.analyze_source.source, "Without a server: URL of a Prometheus-compatible one, or a recording's path");
-  analyze->add_option("-c,--config", typed.analyze_source.config, "With --source: config file with the service's margins and stores");
+  analyze->add_option("--source", typed.analyze_source.source,
+                      "Without a server: URL of a Prometheus-compatible one, or a recording's path");
+  analyze->add_option("-c,--config", typed.analyze_source.config,
+                      "With --source: config file with the service's margins and stores");
   analyze->add_option("--at", typed.analyze_source.at, "With --source: end of the window (now; a recording's end)");
   analyze->callback([&typed] {
     typed.run = [&typed] {
@@ -99,7 +103,8 @@ void add_questions(CLI::App& root, Typed& typed) {
   auto* failures = root.add_subcommand("failures", "Failing requests of a version, newest first");
   failures->add_option("service,--service", typed.failures.service, "service.name")->required();
   failures->add_option("--version", typed.failures.version, "service.version");
-  failures->add_option("--track", typed.failures.track, "canary, stable or any")->check(CLI::IsMember({"canary", "stable", "any"}));
+  failures->add_option("--track", typed.failures.track, "canary, stable or any")
+      ->check(CLI::IsMember({"canary", "stable", "any"}));
   failures->add_option("--limit", typed.failures.limit, "At most this many (20)");
   add_client(*failures, typed, [&typed](const cli::Terminal& t) { return cli::failures(t, typed.failures); });
 
@@ -165,7 +170,8 @@ void add_simulate(CLI::App& root, Typed& typed) {
   c->add_flag("--strict", f.strict, "Roll back only what is proven to be beyond the margin");
   c->add_option("--runs", f.runs, "Releases (1000)")->check(CLI::Range(1, 1000000));
   c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
-  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")->check(CLI::IsMember({"reference", "defaults", "exports"}));
+  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")
+      ->check(CLI::IsMember({"reference", "defaults", "exports"}));
   c->callback([&typed] { typed.run = [&typed] { return run_simulate(typed.simulate, typed.common); }; });
 }
 
@@ -194,7 +200,8 @@ void add_local(CLI::App& root, Typed& typed) {
 
   auto* replay = root.add_subcommand("replay", "What a config would have decided about past releases");
   replay->add_option("service,--service", typed.replay.service, "service.name (the only one of the config)");
-  replay->add_option("--source", typed.replay.source, "URL of a Prometheus-compatible server (a running coalmine is one), or a recording's path");
+  replay->add_option("--source", typed.replay.source,
+                     "URL of a Prometheus-compatible server (a running coalmine is one), or a recording's path");
   replay->add_option("-c,--config", typed.replay.config, "Config file to judge by");
   replay->add_option("--from", typed.replay.from, "Beginning: 30d ago, or a time (30d)");
   replay->add_option("--to", typed.replay.to, "End (now; a recording's end)");

@@ -12,8 +12,8 @@
 #include "app/local_question.h"
 #include "rollout/evidence_feed.h"
 #include "rollout/json_text.h"
-#include "rollout/one_shot.h"
 #include "rollout/metric_reader.h"
+#include "rollout/one_shot.h"
 #include "rollout/replay.h"
 #include "rollout/spec.h"
 
@@ -109,10 +109,9 @@ class Replay {
   Result<std::vector<judge::EvidenceCell>> release_cells(const rollout::PastRelease& release) const {
     const auto until = std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
     const auto spec = std::make_shared<const rollout::RolloutSpec>(question_.spec);
-    auto feed = rollout::make_grid_feed(*question_.source.counts, {.spec = spec,
-                                                                   .canary_version = release.version,
-                                                                   .stable_version = "",
-                                                                   .started_ms = release.from_ms});
+    auto feed = rollout::make_grid_feed(
+        *question_.source.counts,
+        {.spec = spec, .canary_version = release.version, .stable_version = "", .started_ms = release.from_ms});
     if (!spec->metrics.empty()) {
       feed = rollout::make_metric_feed(std::move(feed), *question_.source.metrics,
                                        {.spec = spec, .canary_version = release.version, .stable_version = ""});
@@ -160,8 +159,8 @@ class Replay {
     return {};
   }
 
-  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells, std::size_t past, std::size_t needed, double more,
-                   std::mt19937_64& random) const {
+  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells, std::size_t past,
+                   std::size_t needed, double more, std::mt19937_64& random) const {
     Rate rate{.injected = more, .runs = flags_.runs, .rolled_back = 0, .promoted = 0, .median_minutes = 0};
     std::vector<double> minutes;
     for (int run = 0; run < flags_.runs; ++run) {
@@ -219,8 +218,8 @@ void print_rates(const Found& found) {
     const double share = rate.runs == 0 ? 0 : 100.0 * rate.rolled_back / rate.runs;
     const double promoted = rate.runs == 0 ? 0 : 100.0 * rate.promoted / rate.runs;
     if (rate.injected == 0) {
-      std::cout << fmt::format("A/A: {} random splits of {:.1f} h of stable: {} rolled back ({:.1f}%), {:.1f}% promoted\n", rate.runs,
-                               found.stable_hours, rate.rolled_back, share, promoted);
+      std::cout << fmt::format("A/A: {} random splits of {:.1f} h of stable: {} rolled back ({:.1f}%), {:.1f}% promoted\n",
+                               rate.runs, found.stable_hours, rate.rolled_back, share, promoted);
     } else {
       std::cout << fmt::format("A/B: +{:.1f}pp errors injected: caught {:.0f}%{}, {:.0f}% promoted\n", rate.injected * 100, share,
                                rate.rolled_back > 0 ? ", median " + minutes_text(rate.median_minutes) : "", promoted);

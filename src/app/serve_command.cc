@@ -86,7 +86,8 @@ int run_serve(const ServeFlags& flags, const CommonFlags& common) {
     if (!read) return complain(read.error().message);
     loaded = std::move(*read);
     for (const auto& report : loaded.reports) std::cerr << render(report, color);
-    if (!loaded.ok()) return complain(fmt::format("the configuration has {}; nothing was started", count_text(count(loaded.reports))));
+    if (!loaded.ok())
+      return complain(fmt::format("the configuration has {}; nothing was started", count_text(count(loaded.reports))));
   }
   auto options = server_options(flags, loaded.config);
   if (!options) return complain(options.error().message);

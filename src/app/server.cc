@@ -185,8 +185,15 @@ class RunningServer final : public Server {
   }
 
   Status open_controller() {
-    rollout::ControllerDeps deps{.clock = clock_, .cohorts = *cohorts_, .make_router = make_router, .http = *http_, .metrics = metrics_,
-                                 .on_look = {}, .feeds = feeds_.get(), .own_metrics = own_metrics_.get(), .newest_version = {}};
+    rollout::ControllerDeps deps{.clock = clock_,
+                                 .cohorts = *cohorts_,
+                                 .make_router = make_router,
+                                 .http = *http_,
+                                 .metrics = metrics_,
+                                 .on_look = {},
+                                 .feeds = feeds_.get(),
+                                 .own_metrics = own_metrics_.get(),
+                                 .newest_version = {}};
     deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
       record({.service = status.service,
               .canary_version = status.canary_version,
@@ -195,7 +202,9 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    deps.newest_version = [this](const rollout::RolloutSpec& spec, bool canary) { return newest_version(spec, canary, store_->presence()); };
+    deps.newest_version = [this](const rollout::RolloutSpec& spec, bool canary) {
+      return newest_version(spec, canary, store_->presence());
+    };
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps), std::move(options_.specs)));
@@ -212,10 +221,22 @@ class RunningServer final : public Server {
     options.insecure = options_.insecure;
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
-    serve::Deps deps{.store = *store_, .queryable = *queryable_, .cohorts = *cohorts_, .rollouts = *controller_, .clock = clock_,
-                     .metrics = metrics_, .on_analysis = {}, .ready = {}, .remote_write = {}, .own_metrics = own_metrics_.get(), .feeds = feeds_.get(), .backup = {}};
+    serve::Deps deps{.store = *store_,
+                     .queryable = *queryable_,
+                     .cohorts = *cohorts_,
+                     .rollouts = *controller_,
+                     .clock = clock_,
+                     .metrics = metrics_,
+                     .on_analysis = {},
+                     .ready = {},
+                     .remote_write = {},
+                     .own_metrics = own_metrics_.get(),
+                     .feeds = feeds_.get(),
+                     .backup = {}};
     deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
-    deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) { record(context, judgement); };
+    deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) {
+      record(context, judgement);
+    };
     deps.ready = [this] { return ready_.load(); };
     deps.backup = [this](const std::string& to) { return backup(options_.data_directory, *store_, to); };
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));

@@ -21,8 +21,8 @@ struct ServerOptions {
   net::Endpoint listen{"127.0.0.1", 7070}; // API and page
   net::Endpoint otlp_grpc{"127.0.0.1", 4317};
   net::Endpoint otlp_http{"127.0.0.1", 4318};
-  std::string data_directory; // journal/ and telemetry/ are made inside
-  store::Options store; // its directory comes from data_directory
+  std::string data_directory;                 // journal/ and telemetry/ are made inside
+  store::Options store;                       // its directory comes from data_directory
   std::int64_t maintain_interval_ms = 30'000; // sealing, retention
   bool insecure = false;                      // may listen beyond loopback without tokens
   std::string operator_token;
@@ -31,7 +31,7 @@ struct ServerOptions {
   std::vector<serve::Dashboard> dashboards;
   std::vector<rollout::RolloutSpec> specs;
   std::optional<PrometheusStore> prometheus; // rollouts and pages ask it; the built-in store goes on receiving
-  std::string telemetry_endpoint = "self"; // where canary.analysis spans go: self, off, or a URL
+  std::string telemetry_endpoint = "self";   // where canary.analysis spans go: self, off, or a URL
 };
 
 // A running server. start returns when every port answers. Destruction stops listening, finishes what was accepted, closes the

@@ -81,10 +81,12 @@ TEST(Server, AnAnalysisLeavesTheSeedsSpan) {
   Scratch scratch;
   auto server = Server::start(anywhere(scratch));
   ASSERT_TRUE(server) << server.error().message;
-  const auto answer = fetch((*server)->api_endpoint(), "/v1/analyze", R"({"service":"nobody","canary_version":"2","stable_version":"1"})");
+  const auto answer =
+      fetch((*server)->api_endpoint(), "/v1/analyze", R"({"service":"nobody","canary_version":"2","stable_version":"1"})");
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_TRUE(eventually([&] {
-    return fetch((*server)->api_endpoint(), "/metrics").body.find("\ncoalmine_analysis_spans_exported_total 1") != std::string::npos;
+    return fetch((*server)->api_endpoint(), "/metrics").body.find("\ncoalmine_analysis_spans_exported_total 1") !=
+           std::string::npos;
   }));
   // It is not mistaken for a service under test.
   const auto counted = fetch((*server)->api_endpoint(), "/api/v1/query?query=http_server_request_total");
@@ -188,9 +190,10 @@ store::Presence seen(std::string track, std::string version, std::int64_t first_
 
 TEST(TrackVersions, TheNewestThatStillReports) {
   const auto spec = rollout::default_spec("shop");
-  const std::vector<store::Presence> presence{seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 9'000'000),
-                                              seen("canary", "2.4.1", 8'000'000, 9'000'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
-                                              seen("stable", "2.3.0", 2'000'000, 9'000'000), seen("stable", "", 8'900'000, 9'000'000)};
+  const std::vector<store::Presence> presence{
+      seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 9'000'000),
+      seen("canary", "2.4.1", 8'000'000, 9'000'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
+      seen("stable", "2.3.0", 2'000'000, 9'000'000), seen("stable", "", 8'900'000, 9'000'000)};
   EXPECT_EQ(newest_version(spec, true, presence), "2.4.1");
   EXPECT_EQ(newest_version(spec, false, presence), "2.3.0");
   EXPECT_EQ(newest_version(rollout::default_spec("other"), true, presence), "");

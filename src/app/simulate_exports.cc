@@ -42,7 +42,8 @@ struct Instance {
   double bad = 0;
 };
 
-query::CountSeries series_of(const Instance& instance, int number, query::Measure measure, std::int64_t time_ms, std::int64_t start_ms) {
+query::CountSeries series_of(const Instance& instance, int number, query::Measure measure, std::int64_t time_ms,
+                             std::int64_t start_ms) {
   query::CountSeries out;
   out.id = static_cast<std::uint64_t>(number) * 2 + (measure == query::Measure::bad ? 1 : 0);
   out.track = instance.canary ? query::Track::canary : query::Track::stable;
@@ -95,7 +96,8 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
       one.bad += random.binomial(requests, rate);
       if ((second + 1 + kPastSeconds) % one.interval != one.phase) continue;
       const auto start_ms = one.canary ? begin_ms : kOriginMs;
-      for (const auto measure : {query::Measure::requests, query::Measure::bad}) grid.add(series_of(one, i, measure, now_ms, start_ms));
+      for (const auto measure : {query::Measure::requests, query::Measure::bad})
+        grid.add(series_of(one, i, measure, now_ms, start_ms));
     }
     if ((second + 1) % 15 != 0) continue;
     evidence.cells.clear();
@@ -111,9 +113,11 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
 std::string export_tables(std::size_t runs, std::uint64_t seed) {
   std::string out = fmt::format(
       "\n### Exports that are not synchronised, with three shared incidents an hour\n\n"
-      "One canary and 19 stable instances of 10 requests a second, 1 % errors, ten times as many in each incident, alpha 1 %; through the same\n"
+      "One canary and 19 stable instances of 10 requests a second, 1 % errors, ten times as many in each incident, alpha 1 %; "
+      "through the same\n"
       "grid of cells as in a rollout. {} runs a row, seed {}.\n\n"
-      "| exports | equal: rolled back | errors 1 to 2 %: found within the hour | median / 95 % after minutes |\n|---|---|---|---|\n",
+      "| exports | equal: rolled back | errors 1 to 2 %: found within the hour | median / 95 % after minutes "
+      "|\n|---|---|---|---|\n",
       runs, seed);
   for (const auto& exports : kExports) {
     std::vector<double> equal(runs), worse(runs);
@@ -127,8 +131,12 @@ std::string export_tables(std::size_t runs, std::uint64_t seed) {
     std::erase(worse, kNever);
     std::ranges::sort(worse);
     const double share = static_cast<double>(worse.size()) / static_cast<double>(runs);
-    const auto quantile = [&](double q) { return worse.empty() ? 0 : worse[std::min(worse.size() - 1, static_cast<std::size_t>(q * static_cast<double>(worse.size())))]; };
-    out += fmt::format("| {} | {:.4g} | {:.4g} | {:.3g} / {:.3g} |\n", exports.name, found(equal), share, quantile(0.5), quantile(0.95));
+    const auto quantile = [&](double q) {
+      return worse.empty() ? 0
+                           : worse[std::min(worse.size() - 1, static_cast<std::size_t>(q * static_cast<double>(worse.size())))];
+    };
+    out += fmt::format("| {} | {:.4g} | {:.4g} | {:.3g} / {:.3g} |\n", exports.name, found(equal), share, quantile(0.5),
+                       quantile(0.95));
   }
   return out;
 }

@@ -16,7 +16,9 @@ class RecordedQueryable final : public query::Queryable {
   explicit RecordedQueryable(std::unique_ptr<remote::Recording> recording) : recording_(std::move(recording)) {}
   Result<std::vector<query::Series>> select(const query::Selection& s) const override { return recording_->data.select(s); }
   Result<std::vector<Labels>> series(const query::Selection& s) const override { return recording_->data.series(s); }
-  Result<std::vector<std::string>> label_names(const query::Selection& s) const override { return recording_->data.label_names(s); }
+  Result<std::vector<std::string>> label_names(const query::Selection& s) const override {
+    return recording_->data.label_names(s);
+  }
   Result<std::vector<std::string>> label_values(std::string_view label, const query::Selection& s) const override {
     return recording_->data.label_values(label, s);
   }
@@ -34,8 +36,9 @@ Result<TelemetrySource> open_source(const std::string& where, const Config& conf
   out.http = net::make_http_client();
   auto store = config.server.prometheus.value_or(PrometheusStore{});
   if (where.empty() && store.client.url.empty()) {
-    return fail(ErrorCode::invalid_argument, "no telemetry to read: give --source URL (a Prometheus-compatible server) or --source FILE (a "
-                                             "recording), or stores: { prometheus: URL } in the config");
+    return fail(ErrorCode::invalid_argument,
+                "no telemetry to read: give --source URL (a Prometheus-compatible server) or --source FILE (a "
+                "recording), or stores: { prometheus: URL } in the config");
   }
   if (where.empty() || is_url(where)) {
     if (!where.empty()) store.client.url = where;

@@ -32,8 +32,8 @@ struct TelemetrySource {
   std::optional<std::int64_t> newest_ms; // of a recording: its last sample, which is its "now"
 };
 
-// where: http(s)://… asks a server (with the credentials and names of the config's stores.prometheus, if there is one), anything else is
-// the path of a recording. "": the config's own store. invalid_argument when there is none.
+// where: http(s)://… asks a server (with the credentials and names of the config's stores.prometheus, if there is one), anything
+// else is the path of a recording. "": the config's own store. invalid_argument when there is none.
 Result<TelemetrySource> open_source(const std::string& where, const Config& config);
 
 } // namespace coalmine::app

@@ -23,9 +23,8 @@ std::optional<std::string> attribute_of(const store::Presence& presence, const s
 bool selected(const rollout::RolloutSpec& spec, bool canary, const store::Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
-  return std::ranges::all_of(canary ? spec.canary : spec.stable, [&](const auto& wanted) {
-    return attribute_of(presence, wanted.first) == wanted.second;
-  });
+  return std::ranges::all_of(canary ? spec.canary : spec.stable,
+                             [&](const auto& wanted) { return attribute_of(presence, wanted.first) == wanted.second; });
 }
 
 } // namespace

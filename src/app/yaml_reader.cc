@@ -209,7 +209,8 @@ std::optional<std::string> YamlReader::choice(const YAML::Node& node, std::strin
   if (!value) return std::nullopt;
   if (std::find(choices.begin(), choices.end(), *value) != choices.end()) return value;
   const std::string close = did_you_mean(*value, std::vector<std::string_view>(choices));
-  error(node, fmt::format("{} cannot be \"{}\"{}", what, *value, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+  error(node,
+        fmt::format("{} cannot be \"{}\"{}", what, *value, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
         fmt::format("one of: {}", join(choices)));
   return std::nullopt;
 }

@@ -50,7 +50,8 @@ class YamlReader {
   // A non-empty text. Unquoted words that other YAML readers take for booleans or null are refused.
   std::optional<std::string> text(const YAML::Node& node, std::string_view what);
   // text, but one of the choices.
-  std::optional<std::string> choice(const YAML::Node& node, std::string_view what, std::initializer_list<std::string_view> choices);
+  std::optional<std::string> choice(const YAML::Node& node, std::string_view what,
+                                    std::initializer_list<std::string_view> choices);
   std::optional<bool> boolean(const YAML::Node& node, std::string_view what);
   // A number, low <= n <= high.
   std::optional<double> number(const YAML::Node& node, std::string_view what, double low, double high);

@@ -54,7 +54,9 @@ TEST(Bytes, RoundTrip) {
 }
 
 TEST(Bytes, TruncatedInputFailsAndStaysFailed) {
-  ByteReader r("\x05" "ab");
+  ByteReader r(
+      "\x05"
+      "ab");
   EXPECT_EQ(r.text(), "");
   EXPECT_FALSE(r.ok());
   EXPECT_EQ(r.u64(), 0u);

@@ -24,7 +24,8 @@ inline char* put_varint(char* at, std::uint64_t v) {
   return at;
 }
 
-// Writes into room that was made beforehand, without asking for each byte whether there is any. The caller knows the largest size.
+// Writes into room that was made beforehand, without asking for each byte whether there is any. The caller knows the largest
+// size.
 class RoomWriter {
  public:
   // Grows out by most bytes until it goes, which cuts out to what was written.

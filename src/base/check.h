@@ -14,7 +14,7 @@ namespace coalmine {
 
 } // namespace coalmine
 
-#define CHECK(condition)                                                                                                      \
-  do {                                                                                                                        \
-    if (!(condition)) ::coalmine::check_failed(#condition, __FILE__, __LINE__);                                               \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
+    if (!(condition)) ::coalmine::check_failed(#condition, __FILE__, __LINE__); \
   } while (false)

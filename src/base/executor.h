@@ -18,7 +18,7 @@ namespace coalmine {
 class Executor {
  public:
   struct Options {
-    std::string name;              // shown by the operating system, at most 15 characters
+    std::string name; // shown by the operating system, at most 15 characters
     std::size_t threads = 1;
     std::size_t queue_limit = 1024; // tasks waiting, not those running
     int nice = 0;                   // above 0: the operating system prefers other threads of this process

@@ -1,6 +1,5 @@
-// Errors as values: Result<T>, Status, and the TRY macros. We do not throw; exceptions of libraries are caught at the request edge,
-// in the worker loop and in main.
-// SPDX-License-Identifier: Apache-2.0
+// Errors as values: Result<T>, Status, and the TRY macros. We do not throw; exceptions of libraries are caught at the request
+// edge, in the worker loop and in main. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <expected>
@@ -53,18 +52,18 @@ inline std::unexpected<Error> fail(ErrorCode code, std::string message) {
 #define COALMINE_CONCAT(a, b) COALMINE_CONCAT_INNER(a, b)
 
 // TRY(expr): returns the error of a Status to the caller.
-#define TRY(expr)                                                                                                             \
-  do {                                                                                                                        \
-    if (auto try_status = (expr); !try_status) {                                                                              \
-      return std::unexpected<::coalmine::Error>(std::move(try_status).error());                                               \
-    }                                                                                                                         \
+#define TRY(expr)                                                               \
+  do {                                                                          \
+    if (auto try_status = (expr); !try_status) {                                \
+      return std::unexpected<::coalmine::Error>(std::move(try_status).error()); \
+    }                                                                           \
   } while (false)
 
-#define TRY_ASSIGN_INNER(tmp, decl, expr)                                                                                     \
-  auto tmp = (expr);                                                                                                          \
-  if (!tmp) {                                                                                                                 \
-    return std::unexpected<::coalmine::Error>(std::move(tmp).error());                                                        \
-  }                                                                                                                           \
+#define TRY_ASSIGN_INNER(tmp, decl, expr)                              \
+  auto tmp = (expr);                                                   \
+  if (!tmp) {                                                          \
+    return std::unexpected<::coalmine::Error>(std::move(tmp).error()); \
+  }                                                                    \
   decl = std::move(*tmp)
 
 // TRY_ASSIGN(auto x, expr): binds the value of a Result or returns its error.

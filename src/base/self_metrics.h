@@ -31,7 +31,8 @@ class Counter {
 // that count. Any thread.
 class SelfMetrics {
  public:
-  // The same name and labels give the same counter. name: snake_case ending in _total. help: one sentence, taken from the first call.
+  // The same name and labels give the same counter. name: snake_case ending in _total. help: one sentence, taken from the first
+  // call.
   Counter& counter(std::string_view name, std::string_view help, const MetricLabels& labels = {});
 
   // read is called, from the thread that renders, at every scrape; it must stay callable as long as this object.

@@ -17,12 +17,12 @@ namespace coalmine::cli {
 
 // Exit codes: a stable interface for scripts.
 enum Exit : int {
-  kExitGood = 0,         // promote, promoted, done
-  kExitBad = 1,          // rollback, rolled back, aborted
-  kExitUsage = 2,        // wrong usage or configuration
-  kExitUndecided = 3,    // continue, inconclusive, paused for a person, time ran out
-  kExitNoData = 4,       // one or both tracks send nothing
-  kExitUnreachable = 5,  // the server (or its store) cannot be reached
+  kExitGood = 0,        // promote, promoted, done
+  kExitBad = 1,         // rollback, rolled back, aborted
+  kExitUsage = 2,       // wrong usage or configuration
+  kExitUndecided = 3,   // continue, inconclusive, paused for a person, time ran out
+  kExitNoData = 4,      // one or both tracks send nothing
+  kExitUnreachable = 5, // the server (or its store) cannot be reached
 };
 
 enum class Output { text, json, junit, github };
@@ -35,13 +35,13 @@ struct Terminal {
   std::ostream& err;                                    // messages
   std::function<void(std::chrono::milliseconds)> sleep; // between two polls
   std::string server = "http://127.0.0.1:7070";
-  std::string token{};                                    // sent as a bearer token when not empty
+  std::string token{}; // sent as a bearer token when not empty
   Output output = Output::text;
   std::function<std::string(const char*)> environment{}; // of the process; empty: nothing is set
   bool color = false;
-  bool interactive = false;                             // out is a terminal that can be redrawn
-  bool quiet = false;                                   // no "Next:" line, no progress
-  bool utc = false;                                     // times in UTC instead of local time
+  bool interactive = false; // out is a terminal that can be redrawn
+  bool quiet = false;       // no "Next:" line, no progress
+  bool utc = false;         // times in UTC instead of local time
 };
 
 struct AnalyzeOptions {
@@ -71,8 +71,8 @@ struct StartOptions {
 };
 struct StatusOptions {
   std::string target{}; // a service (its newest rollout) or a rollout's number
-  bool watch = false; // show changes until it ends
-  bool wait = false;  // until it ends or pauses
+  bool watch = false;   // show changes until it ends
+  bool wait = false;    // until it ends or pauses
   std::string timeout{};
 };
 struct CommandOptions {

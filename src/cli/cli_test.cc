@@ -46,7 +46,9 @@ class FakeServer final : public net::HttpClient {
 class Cli : public testing::Test {
  protected:
   Terminal terminal() {
-    Terminal t{.http = server, .clock = clock, .out = out, .err = err, .sleep = [this](std::chrono::milliseconds d) { clock.advance_ms(d.count()); }};
+    Terminal t{.http = server, .clock = clock, .out = out, .err = err, .sleep = [this](std::chrono::milliseconds d) {
+                 clock.advance_ms(d.count());
+               }};
     t.utc = true;
     return t;
   }
@@ -74,7 +76,8 @@ std::vector<fs::path> cases() {
 
 class Rendered : public testing::TestWithParam<fs::path> {};
 
-// tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last line. COALMINE_GOLDEN=1 rewrites.
+// tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last line. COALMINE_GOLDEN=1
+// rewrites.
 TEST_P(Rendered, ShowsWhatIsExpected) {
   const std::string name = GetParam().stem().string();
   const auto value = boost::json::parse(slurp(GetParam()));
@@ -96,12 +99,14 @@ INSTANTIATE_TEST_SUITE_P(All, Rendered, testing::ValuesIn(cases()), [](const aut
 
 TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {
   server.say(200, slurp(kData / "verdict_rollback.json"));
-  const int exit = analyze(terminal(), {.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .window = "10m"});
+  const int exit =
+      analyze(terminal(), {.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .window = "10m"});
   EXPECT_EQ(exit, kExitBad);
   ASSERT_EQ(server.requests.size(), 1u);
   EXPECT_EQ(server.requests[0].method, "POST");
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/analyze");
-  EXPECT_EQ(server.requests[0].body, R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
+  EXPECT_EQ(server.requests[0].body,
+            R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
   EXPECT_EQ(net::Headers({{"Content-Type", "application/json"}, {"Accept", "application/json"}}), server.requests[0].headers);
   EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n")) << out.str();
   EXPECT_EQ(out.str().find('\x1b'), std::string::npos);
@@ -123,10 +128,13 @@ TEST_F(Cli, ExitCodesOfVerdicts) {
   EXPECT_EQ(exit(R"({"decision":"rollback"})"), 1);
   EXPECT_EQ(exit(R"({"decision":"continue"})"), 3);
   EXPECT_EQ(exit(R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,"route":""}]})"), 3);
-  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"), 4);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"),
+            4);
   EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":true,"route":"/x"}]})"), 3);
   EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":false,"route":""}]})"), 3);
-  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"), 5);
+  EXPECT_EQ(
+      exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"),
+      5);
   EXPECT_EQ(exit("[]"), 3);
 }
 

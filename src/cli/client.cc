@@ -26,10 +26,11 @@ CallError unreachable(const Terminal& terminal, const Error& cause) {
   error.unreachable = true;
   // The client's own sentence names the address already when it failed to connect.
   const bool named = cause.message.find(base_url(terminal)) != std::string::npos;
-  error.message = fmt::format("{}{}\n"
-                              "  Start a server:    coalmine serve\n"
-                              "  or name another:   --server URL  (or COALMINE_SERVER)",
-                              named ? "" : fmt::format("cannot reach {}: ", base_url(terminal)), cause.message);
+  error.message = fmt::format(
+      "{}{}\n"
+      "  Start a server:    coalmine serve\n"
+      "  or name another:   --server URL  (or COALMINE_SERVER)",
+      named ? "" : fmt::format("cannot reach {}: ", base_url(terminal)), cause.message);
   return error;
 }
 
@@ -93,7 +94,8 @@ CallResult<Answer> get(const Terminal& terminal, const std::string& path, const 
   return call(terminal, std::move(request));
 }
 
-CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body, std::chrono::milliseconds timeout) {
+CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
+                        std::chrono::milliseconds timeout) {
   json::object object;
   for (const auto& [name, value] : body) {
     if (!value.empty()) object[name] = value;

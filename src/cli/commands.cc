@@ -34,7 +34,8 @@ std::string series_name(const json::value& metric) {
   if (const auto* object = metric.if_object()) {
     for (const auto& [key, value] : *object) {
       if (key == "__name__" || !value.is_string()) continue;
-      labels += fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ", ", std::string_view(key), std::string_view(value.get_string()));
+      labels +=
+          fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ", ", std::string_view(key), std::string_view(value.get_string()));
     }
   }
   if (!labels.empty() || name.empty()) name += "{" + labels + "}";
@@ -191,16 +192,20 @@ int query(const Terminal& terminal, const QueryOptions& options) {
   const std::int64_t now_ms = terminal.clock.wall_ms();
   std::string path = "/api/v1/query";
   Parameters parameters{{"query", options.promql}, {"time", seconds(now_ms)}};
-  if (options.range.empty() && !options.step.empty()) return usage_error(terminal, "--step needs --range", "write --range 1h --step 15s");
+  if (options.range.empty() && !options.step.empty())
+    return usage_error(terminal, "--step needs --range", "write --range 1h --step 15s");
   if (!options.range.empty()) {
     const std::int64_t range_ms = parse_typed_duration(options.range);
-    if (range_ms <= 0) return usage_error(terminal, fmt::format("--range {} is not a duration", options.range), "write 1h or 30m");
-    const std::int64_t step_ms = options.step.empty() ? std::max<std::int64_t>(range_ms / 60, 1000) : parse_typed_duration(options.step);
+    if (range_ms <= 0)
+      return usage_error(terminal, fmt::format("--range {} is not a duration", options.range), "write 1h or 30m");
+    const std::int64_t step_ms =
+        options.step.empty() ? std::max<std::int64_t>(range_ms / 60, 1000) : parse_typed_duration(options.step);
     if (step_ms <= 0) return usage_error(terminal, fmt::format("--step {} is not a duration", options.step), "write 15s or 1m");
     path = "/api/v1/query_range";
     // Whole steps since the epoch, so that the same question gives the same times.
     const std::int64_t end_ms = now_ms / step_ms * step_ms;
-    parameters = {{"query", options.promql}, {"start", seconds(end_ms - range_ms)}, {"end", seconds(end_ms)}, {"step", seconds(step_ms)}};
+    parameters = {
+        {"query", options.promql}, {"start", seconds(end_ms - range_ms)}, {"end", seconds(end_ms)}, {"step", seconds(step_ms)}};
   }
   const auto answer = get(terminal, path, parameters);
   if (!answer) return report(terminal, answer.error());
@@ -213,8 +218,8 @@ int backup(const Terminal& terminal, const BackupOptions& options) {
   auto answer = post(terminal, "/v1/backup", {{"directory", options.directory}}, kPatience);
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
-  terminal.out << fmt::format("{} files, {:.1f} MB in {}\n", number_of(answer->json, "files"), number_of(answer->json, "bytes") / 1e6,
-                              harmless(text_of(answer->json, "directory")));
+  terminal.out << fmt::format("{} files, {:.1f} MB in {}\n", number_of(answer->json, "files"),
+                              number_of(answer->json, "bytes") / 1e6, harmless(text_of(answer->json, "directory")));
   next(terminal, fmt::format("cd {} && sha256sum --quiet -c SHA256SUMS", harmless(text_of(answer->json, "directory"))));
   return kExitGood;
 }

@@ -15,13 +15,13 @@ std::string painted(std::string_view text, Tone tone, bool color);
 
 // One line of a verdict in pieces.
 struct MetricCells {
-  std::string name;       // error_rate
-  std::string route;      // "": the whole service
-  std::string stable;     // 0.80%
+  std::string name;   // error_rate
+  std::string route;  // "": the whole service
+  std::string stable; // 0.80%
   std::string canary;
   std::string difference; // +8.90pp (+5.1 … +12.7)
   std::string margin;
-  std::string verdict;    // pass regression watching no_data
+  std::string verdict; // pass regression watching no_data
   std::string reason;
   bool gate = true;
 };

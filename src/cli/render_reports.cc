@@ -43,7 +43,9 @@ std::string cell(std::string_view text) {
   return out;
 }
 
-std::string label_of(const MetricCells& cells) { return cells.route.empty() ? cells.name : fmt::format("{} {}", cells.name, cells.route); }
+std::string label_of(const MetricCells& cells) {
+  return cells.route.empty() ? cells.name : fmt::format("{} {}", cells.name, cells.route);
+}
 
 std::string headline(const json::value& verdict) {
   switch (exit_for_verdict(verdict)) {
@@ -101,18 +103,20 @@ std::string verdict_junit(const json::value& verdict) {
       cases += fmt::format(">\n      <skipped message=\"{}\"/>\n    </testcase>\n", reason);
     }
   }
-  return fmt::format("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
-                     "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n"
-                     "    <properties>\n      <property name=\"decision\" value=\"{}\"/>\n      <property name=\"reason\" value=\"{}\"/>\n"
-                     "    </properties>\n{}  </testsuite>\n</testsuites>\n",
-                     suite, tests, failures, errors, skipped, xml(text_of(verdict, "decision")), xml(harmless(text_of(verdict, "reason"))),
-                     cases);
+  return fmt::format(
+      "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n"
+      "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\" skipped=\"{}\">\n"
+      "    <properties>\n      <property name=\"decision\" value=\"{}\"/>\n      <property name=\"reason\" value=\"{}\"/>\n"
+      "    </properties>\n{}  </testsuite>\n</testsuites>\n",
+      suite, tests, failures, errors, skipped, xml(text_of(verdict, "decision")), xml(harmless(text_of(verdict, "reason"))),
+      cases);
 }
 
 std::string verdict_markdown(const json::value& verdict) {
-  std::string out = fmt::format("### {}: {} {} → {}\n\n{}\n\n| | metric | stable | canary | difference | allowed |\n|---|---|---|---|---|---|\n",
-                                headline(verdict), cell(text_of(verdict, "service")), cell(text_of(verdict, "stable_version")),
-                                cell(text_of(verdict, "canary_version")), cell(text_of(verdict, "reason")));
+  std::string out = fmt::format(
+      "### {}: {} {} → {}\n\n{}\n\n| | metric | stable | canary | difference | allowed |\n|---|---|---|---|---|---|\n",
+      headline(verdict), cell(text_of(verdict, "service")), cell(text_of(verdict, "stable_version")),
+      cell(text_of(verdict, "canary_version")), cell(text_of(verdict, "reason")));
   for (const auto& metric : list_of(verdict, "metrics")) {
     const auto cells = metric_cells(metric);
     out += fmt::format("| {} | {}{} | {} | {} | {} | {} |\n", verdict_glyph(cells.verdict), cell(label_of(cells)),

@@ -60,7 +60,8 @@ std::string current_step(const json::value& rollout, std::int64_t analyze_ms) {
                       minutes_seconds(analyze_ms));
   }
   if (has_number(requests, "canary")) {
-    out += fmt::format("   canary {} req · stable {} req", grouped(number_of(requests, "canary")), grouped(number_of(requests, "stable")));
+    out += fmt::format("   canary {} req · stable {} req", grouped(number_of(requests, "canary")),
+                       grouped(number_of(requests, "stable")));
   }
   return out;
 }
@@ -74,7 +75,11 @@ std::string step_lines(const json::value& rollout) {
     const auto& step = steps[i];
     const std::string outcome = text_of(step, "outcome");
     const bool here = running && i == current;
-    const std::string_view glyph = outcome == "failed" ? "✖" : outcome == "passed" ? "●" : outcome == "skipped" ? "-" : here ? "◌" : "○";
+    const std::string_view glyph = outcome == "failed"    ? "✖"
+                                   : outcome == "passed"  ? "●"
+                                   : outcome == "skipped" ? "-"
+                                   : here                 ? "◌"
+                                                          : "○";
     std::string line = fmt::format("{} {}", glyph, pad(share_text(number_of(step, "weight")), 6));
     const std::int64_t analyze_ms = ms_of(step, "analyze_ms");
     if (here) {
@@ -91,8 +96,10 @@ std::string step_lines(const json::value& rollout) {
 
 std::string split_line(const json::value& rollout) {
   std::string out = fmt::format("Canary weight: {} asked", share_text(number_of(rollout, "weight_asked")));
-  if (has_number(rollout, "weight_applied")) out += fmt::format(", {} read back", share_text(number_of(rollout, "weight_applied")));
-  if (has_number(rollout, "observed_split")) out += fmt::format(", {} of requests seen", share_text(number_of(rollout, "observed_split")));
+  if (has_number(rollout, "weight_applied"))
+    out += fmt::format(", {} read back", share_text(number_of(rollout, "weight_applied")));
+  if (has_number(rollout, "observed_split"))
+    out += fmt::format(", {} of requests seen", share_text(number_of(rollout, "observed_split")));
   const double back_ms = number_of(rollout, "time_to_rollback_ms");
   if (back_ms > 0) out += fmt::format("; back to stable in {:.0f} ms", back_ms);
   return out + "\n";
@@ -122,7 +129,8 @@ std::string metric_table(const json::value& judgement, bool color) {
     }
   }
   if (rows.empty()) return "";
-  std::string out = table({{"METRIC"}, {"STABLE", Align::right}, {"CANARY", Align::right}, {"DIFFERENCE"}, {"ALLOWED"}, {"VERDICT"}}, rows);
+  std::string out =
+      table({{"METRIC"}, {"STABLE", Align::right}, {"CANARY", Align::right}, {"DIFFERENCE"}, {"ALLOWED"}, {"VERDICT"}}, rows);
   if (folded > 0) out += fmt::format("and {} more route rows without a regression\n", folded);
   return out;
 }
@@ -153,7 +161,8 @@ int exit_for_rollout(const json::value& rollout) {
 
 std::string rollout_text(const json::value& rollout, const Style& style) {
   const PhaseLook look = phase_look(rollout);
-  const std::string name = fmt::format("{}{}   #{}", harmless(text_of(rollout, "service")), versions(rollout), ms_of(rollout, "id"));
+  const std::string name =
+      fmt::format("{}{}   #{}", harmless(text_of(rollout, "service")), versions(rollout), ms_of(rollout, "id"));
   std::string out = fmt::format("{}   {}\n", pad(name, 52), painted(look.text, look.tone, style.color));
   const std::string reason = harmless(text_of(rollout, "reason"));
   if (!reason.empty()) out += reason + "\n";
@@ -169,9 +178,10 @@ std::string rollouts_text(const json::array& rollouts, const Style& style) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& rollout : rollouts) {
     const std::int64_t started = ms_of(rollout, "started_ms");
-    rows.push_back({fmt::format("{}", ms_of(rollout, "id")), harmless(text_of(rollout, "service")),
-                    fmt::format("{} → {}", harmless(text_of(rollout, "stable_version")), harmless(text_of(rollout, "canary_version"))),
-                    started > 0 ? date_text(started, style.utc) : "-", phase_look(rollout).text, harmless(text_of(rollout, "reason"))});
+    rows.push_back(
+        {fmt::format("{}", ms_of(rollout, "id")), harmless(text_of(rollout, "service")),
+         fmt::format("{} → {}", harmless(text_of(rollout, "stable_version")), harmless(text_of(rollout, "canary_version"))),
+         started > 0 ? date_text(started, style.utc) : "-", phase_look(rollout).text, harmless(text_of(rollout, "reason"))});
   }
   return table({{"#", Align::right}, {"SERVICE"}, {"VERSIONS"}, {"STARTED"}, {"PHASE"}, {"REASON"}}, rows);
 }

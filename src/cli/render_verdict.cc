@@ -28,7 +28,9 @@ std::string amount_text(double value, std::string_view unit) {
   if (unit != "bytes") return fmt::format("{:.4g}", value);
   const double size = std::abs(value);
   if (size < 1e3) return fmt::format("{:.0f} B", value);
-  return size < 1e6 ? fmt::format("{:.1f} KB", value / 1e3) : size < 1e9 ? fmt::format("{:.1f} MB", value / 1e6) : fmt::format("{:.1f} GB", value / 1e9);
+  return size < 1e6   ? fmt::format("{:.1f} KB", value / 1e3)
+         : size < 1e9 ? fmt::format("{:.1f} MB", value / 1e6)
+                      : fmt::format("{:.1f} GB", value / 1e9);
 }
 
 std::string value_text(const json::value& metric, std::string_view key, std::string_view unit) {
@@ -113,8 +115,8 @@ std::string metric_lines(const json::value& verdict, bool color) {
   for (const auto& line : lines) widest = std::max(widest, width(line.label));
   std::string out;
   for (const auto& line : lines) {
-    out += fmt::format("  {} {}  {}\n", painted(verdict_glyph(line.verdict), verdict_tone(line.verdict), color), pad(line.label, widest),
-                       line.rest);
+    out += fmt::format("  {} {}  {}\n", painted(verdict_glyph(line.verdict), verdict_tone(line.verdict), color),
+                       pad(line.label, widest), line.rest);
   }
   if (folded > 0) out += fmt::format("    and {} more route lines without a regression (--output json shows all)\n", folded);
   return out;

@@ -41,7 +41,8 @@ CallResult<std::string> find_rollout(const Terminal& terminal, const std::string
   }
   CallError error;
   error.exit = kExitUsage;
-  error.message = fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}", target, terminal.server, target);
+  error.message =
+      fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}", target, terminal.server, target);
   return std::unexpected(std::move(error));
 }
 
@@ -145,7 +146,8 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
   if (!answer) return report(terminal, answer.error());
   const std::string id = id_text(answer->json);
   if (options.wait) {
-    if (terminal.output == Output::text && !terminal.quiet) terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);
+    if (terminal.output == Output::text && !terminal.quiet)
+      terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);
     return follow(terminal, id, {.target = id, .watch = false, .wait = true, .timeout = options.timeout});
   }
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
@@ -158,7 +160,8 @@ int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
     return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout), "write 40m or 90s");
   }
-  if (!options.timeout.empty() && !options.wait && !options.watch) return usage_error(terminal, "--timeout needs --wait or --watch");
+  if (!options.timeout.empty() && !options.wait && !options.watch)
+    return usage_error(terminal, "--timeout needs --wait or --watch");
   const auto id = find_rollout(terminal, options.target);
   if (!id) return report(terminal, id.error());
   if (options.watch || options.wait) return follow(terminal, *id, options);
@@ -187,7 +190,8 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
   }
   const auto id = find_rollout(terminal, options.target);
   if (!id) return report(terminal, id.error());
-  const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb), {{"reason", options.reason}, {"actor", options.actor}});
+  const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb),
+                           {{"reason", options.reason}, {"actor", options.actor}});
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
   terminal.out << rollout_text(answer->json, style_of(terminal));

@@ -9,15 +9,15 @@
 
 namespace coalmine::cli {
 
-std::string grouped(double count);                // 40,660
-std::string ratio_text(double ratio);             // 9.70%
-std::string millis_text(double ms);               // 190 ms, 1.2 s
-std::string signed_points(double difference);     // +8.90pp
-std::string signed_percent(double relative);      // +4.4%
-std::string plain_number(double value);           // shortest, at most three decimals: 212, 212.5
-std::string minutes_seconds(std::int64_t ms);     // 3:10, 1:02:03
-std::string short_duration(std::int64_t ms);      // 10m, 1h30m, 45s, 500ms
-std::string share_text(double share);             // 5%, 12.5%
+std::string grouped(double count);            // 40,660
+std::string ratio_text(double ratio);         // 9.70%
+std::string millis_text(double ms);           // 190 ms, 1.2 s
+std::string signed_points(double difference); // +8.90pp
+std::string signed_percent(double relative);  // +4.4%
+std::string plain_number(double value);       // shortest, at most three decimals: 212, 212.5
+std::string minutes_seconds(std::int64_t ms); // 3:10, 1:02:03
+std::string short_duration(std::int64_t ms);  // 10m, 1h30m, 45s, 500ms
+std::string share_text(double share);         // 5%, 12.5%
 
 // 14:03:15 and 2026-11-22 14:03:15, in local time or UTC; 2026-11-22T13:42:07Z.
 std::string clock_text(std::int64_t unix_ms, bool utc);
@@ -29,8 +29,8 @@ std::int64_t parse_typed_duration(std::string_view text);
 
 // Columns a terminal needs for UTF-8 text of our own (no wide characters).
 std::size_t width(std::string_view text);
-std::string pad(std::string_view text, std::size_t columns);       // left aligned
-std::string pad_left(std::string_view text, std::size_t columns);  // right aligned
+std::string pad(std::string_view text, std::size_t columns);      // left aligned
+std::string pad_left(std::string_view text, std::size_t columns); // right aligned
 // The text with control characters (escape sequences of telemetry) made harmless.
 std::string harmless(std::string_view text);
 

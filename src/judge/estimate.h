@@ -23,8 +23,8 @@ std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q);
 // Of the request signals. A metric's value is its MetricTrack's.
 std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track);
 
-// points fit ratios, millis fit latencies, percent fits everything, the others what is measured in them. A margin that does not fit
-// decides nothing.
+// points fit ratios, millis fit latencies, percent fits everything, the others what is measured in them. A margin that does not
+// fit decides nothing.
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit = ValueUnit::number);
 
 // The margin as a difference in the signal's own unit, at this value of stable; not below floor.

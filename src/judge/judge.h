@@ -18,15 +18,25 @@ enum class Verdict { pass, regression, watching, no_data };
 // watching with a cause: too little data and undecided are different states.
 // interval_open: both tracks report, and no export interval of both is complete yet.
 // not_measurable: the metric itself cannot be read (an expression with many series, a part larger than its whole).
-enum class Cause { none, no_canary_data, no_stable_data, too_few_requests, interval_open, undecided, source_unreachable, not_measurable };
+enum class Cause {
+  none,
+  no_canary_data,
+  no_stable_data,
+  too_few_requests,
+  interval_open,
+  undecided,
+  source_unreachable,
+  not_measurable
+};
 enum class Decision { promote, rollback, keep_watching /* "continue" in every output */, inconclusive };
 
 std::string_view to_string(Verdict verdict); // pass regression watching no_data
 std::string_view to_string(Cause cause);
 std::string_view to_string(Decision decision); // promote rollback continue inconclusive
 
-// ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the value of an order). value: a number that
-// is read now and then, whatever it is (a gauge, any PromQL expression). These three are of the service, never of a route.
+// ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the value of an order). value: a
+// number that is read now and then, whatever it is (a gauge, any PromQL expression). These three are of the service, never of a
+// route.
 enum class SignalKind { error_rate, latency_quantile, ratio, mean, value };
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
 std::string_view to_string(SignalKind kind);
@@ -38,8 +48,8 @@ enum class Worse { higher, lower, either };
 enum class ValueUnit { number, ratio, millis, seconds, bytes, per_second };
 std::string_view unit_text(SignalKind kind, ValueUnit unit); // as in the config file: count, ratio, ms, s, bytes, rps
 
-// How much worse is allowed. points: +0.5pp is 0.005 absolute. percent: +20% is 0.20 of stable's value. The others are amounts in the
-// unit of the value: +25ms is 25 of millis and 0.025 of seconds.
+// How much worse is allowed. points: +0.5pp is 0.005 absolute. percent: +20% is 0.20 of stable's value. The others are amounts in
+// the unit of the value: +25ms is 25 of millis and 0.025 of seconds.
 struct Margin {
   enum class Unit { points, percent, millis, seconds, bytes, per_second } unit = Unit::points;
   double amount = 0; // not negative
@@ -130,8 +140,8 @@ struct Evidence {
   TrackNumbers stable;
   std::vector<RouteNumbers> routes;
   std::vector<MetricNumbers> metrics; // for judges that take no cells: over the window
-  double canary_age_minutes = 0; // since the first telemetry of the canary version
-  std::string source_error;      // not empty: the store could not be reached; every verdict is no_data with that cause
+  double canary_age_minutes = 0;      // since the first telemetry of the canary version
+  std::string source_error;           // not empty: the store could not be reached; every verdict is no_data with that cause
   // For judges that take cells: those that closed since the last look, and where the rollout stands.
   std::vector<EvidenceCell> cells;
   double next_weight = 1;         // the canary's share if this step passes: what a difference would then cost the whole service
@@ -245,15 +255,15 @@ struct SequentialOptions {
 SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
-// The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits carried over. Of the whole service; routes
-// are not judged. It sees intervals, not requests: a cell of one request weighs as much as one of a million. What it decides, after
-// every `interval` cells and at the end of a step:
+// The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits carried over. Of the whole
+// service; routes are not judged. It sees intervals, not requests: a cell of one request weighs as much as one of a million. What
+// it decides, after every `interval` cells and at the end of a step:
 //   half of the metrics have no data            -> continue
 //   the score is at or below marginal           -> rollback
 //   the step is over and the score reaches pass -> promote
 //   otherwise                                   -> continue
 struct RankSignal {
-  std::vector<std::string> groups; // none: one group of all such
+  std::vector<std::string> groups;            // none: one group of all such
   std::optional<rank::MetricOptions> options; // null: worse as the margin says, its percentage as the least effect
 };
 struct RankOptions {

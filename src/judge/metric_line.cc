@@ -30,7 +30,8 @@ bool beyond_limit(const SignalSpec& signal, Worse worse, double canary) {
 
 void fill_beyond(MetricReading& out, const SignalSpec& signal, Worse worse) {
   if (!out.canary) return;
-  if (out.stable) out.beyond = badness(worse, *out.canary, *out.stable) > allowed_difference(signal.margin, signal.floor, *out.stable);
+  if (out.stable)
+    out.beyond = badness(worse, *out.canary, *out.stable) > allowed_difference(signal.margin, signal.floor, *out.stable);
   out.beyond = out.beyond || beyond_limit(signal, worse, *out.canary);
 }
 
@@ -118,7 +119,8 @@ double RatioSide::log_harm() const {
 MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high) const {
   MetricReading out;
   out.log_harm = log_harm();
-  if (harm < harms_.size()) out.log_safety = up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
+  if (harm < harms_.size())
+    out.log_safety = up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
   const double delta = strict_ ? boundary(1).delta : 0;
   const auto at = [&](const auto& process) { return process.log_e(delta); };
   const auto driver = out.log_harm < bar_low ? 0 : up_ ? excess_.driver(at, minute_) : shrink_.driver(at, minute_);
@@ -172,7 +174,8 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   const double worse = sign * (canary_.mean() - stable_.mean());
   out.log_harm = msprt_log_e(strict_ ? worse - margin : worse, variance, tau2, true);
   out.log_safety = msprt_log_e(margin - worse, variance, tau2, true);
-  const double low = asymptotic_halfwidth(variance, tau2, std::exp(-bar_low)), high = asymptotic_halfwidth(variance, tau2, std::exp(-bar_high));
+  const double low = asymptotic_halfwidth(variance, tau2, std::exp(-bar_low)),
+               high = asymptotic_halfwidth(variance, tau2, std::exp(-bar_high));
   if (std::isfinite(low) && std::isfinite(high)) {
     const double difference = canary_.mean() - stable_.mean();
     out.lower = difference - (sign > 0 ? low : high);
@@ -201,7 +204,9 @@ void ValueSide::add(const MetricNumbers& numbers, double minute) {
   const auto canary = numbers.canary.value(), stable = numbers.stable.value();
   if (!canary || !stable || !std::isfinite(*canary) || !std::isfinite(*stable)) return;
   minute_ = minute;
-  const auto coin = [&](double difference) { return Cell{difference > 0 ? 1.0 : 0, difference != 0 ? 1.0 : 0, *canary, *stable}; };
+  const auto coin = [&](double difference) {
+    return Cell{difference > 0 ? 1.0 : 0, difference != 0 ? 1.0 : 0, *canary, *stable};
+  };
   const double worse = badness(worse_, *canary, *stable);
   harm_.add(coin(strict_ ? worse - allowed(*stable) : worse), 1, minute);
   // No difference is within any margin, also within none.
@@ -224,7 +229,8 @@ MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
   return out;
 }
 
-MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales, const MetricTrack& past) {
+MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales,
+                       const MetricTrack& past) {
   const auto worse = signal.margin.worse;
   for (const auto way : {Worse::higher, Worse::lower}) {
     if (worse != Worse::either && worse != way) continue;
@@ -245,7 +251,9 @@ void MetricLine::add(const MetricNumbers& numbers, double minute) {
 }
 
 MetricReading MetricLine::read(std::size_t harm, double bar_low, double bar_high) const {
-  const auto read = [&](const auto& side) { return std::visit([&](const auto& s) { return s.read(harm, bar_low, bar_high); }, side); };
+  const auto read = [&](const auto& side) {
+    return std::visit([&](const auto& s) { return s.read(harm, bar_low, bar_high); }, side);
+  };
   auto out = read(sides_.front());
   if (sides_.size() == 1) return out;
   const auto other = read(sides_.back());

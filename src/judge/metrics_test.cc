@@ -176,7 +176,9 @@ TEST(Metrics, MeansAreJudgedApproximately) {
 Draw gauge(double stable, double canary, double noise) {
   return [=](SimulationRandom& random, int index, MetricNumbers& out) {
     if (index < 0 || index % 3 != 2) return false;
-    const auto draw = [&](double level) { return level * std::exp(noise * random.normal() / std::sqrt(random.uniform() + 0.05)); };
+    const auto draw = [&](double level) {
+      return level * std::exp(noise * random.normal() / std::sqrt(random.uniform() + 0.05));
+    };
     out.canary = {true, draw(canary), 1};
     out.stable = {true, draw(stable), 1};
     return true;
@@ -232,12 +234,13 @@ TEST(Metrics, NothingMeasuredNeverPromotes) {
   EXPECT_EQ(none.last.decision, Decision::keep_watching);
   EXPECT_EQ(none.last.signals[0].verdict, Verdict::no_data);
   EXPECT_EQ(none.last.reason, "own: nothing is known of the canary");
-  const auto broken = run(*sequential(signal),
-                          [](SimulationRandom&, int, MetricNumbers& out) {
-                            out.problem = "it gives 3 series";
-                            return true;
-                          },
-                          1);
+  const auto broken = run(
+      *sequential(signal),
+      [](SimulationRandom&, int, MetricNumbers& out) {
+        out.problem = "it gives 3 series";
+        return true;
+      },
+      1);
   EXPECT_EQ(broken.last.decision, Decision::keep_watching);
   EXPECT_EQ(broken.last.signals[0].cause, Cause::not_measurable);
   EXPECT_EQ(broken.last.reason, "own: cannot be measured: it gives 3 series");
@@ -264,13 +267,14 @@ TEST(Metrics, OddNumbersDoNoHarm) {
     for (const double a : odd) {
       for (const double b : odd) {
         const auto judge = sequential(metric(kind, percent(0.1, Worse::either)));
-        const auto end = run(*judge,
-                             [&](SimulationRandom&, int, MetricNumbers& out) {
-                               out.canary = {true, a, b};
-                               out.stable = {true, b, a};
-                               return true;
-                             },
-                             1, 2);
+        const auto end = run(
+            *judge,
+            [&](SimulationRandom&, int, MetricNumbers& out) {
+              out.canary = {true, a, b};
+              out.stable = {true, b, a};
+              return true;
+            },
+            1, 2);
         if (a == 1e300 && b == 1e300) continue; // large, and equal
         EXPECT_NE(end.last.decision, Decision::promote) << to_string(kind) << " " << a << " " << b << ": " << end.last.reason;
         EXPECT_FALSE(end.last.reason.empty());
@@ -380,7 +384,9 @@ TEST(RankJudge, NoDataIsNoVerdict) {
   EXPECT_NE(none.last.reason.find("no data"), std::string::npos) << none.last.reason;
   // Unless the metric must have some: then it counts against the canary.
   options.metrics["own"].options.emplace().must_have_data = true;
-  EXPECT_EQ(run(*make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1).last.decision,
+  EXPECT_EQ(run(
+                *make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1)
+                .last.decision,
             Decision::rollback);
 }
 

@@ -63,7 +63,8 @@ std::string_view unit_text(SignalKind kind, ValueUnit unit) {
 }
 
 std::optional<SignalKind> signal_kind(std::string_view text) {
-  for (const auto kind : {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
+  for (const auto kind :
+       {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
     if (to_string(kind) == text) return kind;
   }
   return std::nullopt;

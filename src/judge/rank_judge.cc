@@ -115,8 +115,8 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
     v.difference = *v.canary - *v.stable;
     if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
   }
-  const auto found = rank::classify(signal.name, rank::transform(line.control, line.options), rank::transform(line.experiment, line.options),
-                                    line.options);
+  const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
+                                    rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};
   if (found.shift) {
     v.lower = found.shift->low;
@@ -124,13 +124,15 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
   }
   const auto points = [&](const std::vector<double>& values) { return rank::remove_nan(values).size(); };
   const auto compared = [&] {
-    return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals", format_value(v.kind, *v.canary, false, v.unit),
-                       format_value(v.kind, *v.stable, false, v.unit), points(line.experiment), points(line.control));
+    return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals",
+                       format_value(v.kind, *v.canary, false, v.unit), format_value(v.kind, *v.stable, false, v.unit),
+                       points(line.experiment), points(line.control));
   };
   switch (found.label) {
     case rank::Class::pass:
       v.verdict = Verdict::pass;
-      v.reason = v.canary && v.stable ? fmt::format("{}: {}: no shift that counts", signal.name, compared()) : signal.name + ": nothing to compare";
+      v.reason = v.canary && v.stable ? fmt::format("{}: {}: no shift that counts", signal.name, compared())
+                                      : signal.name + ": nothing to compare";
       break;
     case rank::Class::high:
     case rank::Class::low:
@@ -144,8 +146,8 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
       v.verdict = Verdict::no_data;
       v.problem = line.problem;
       v.cause = !line.problem.empty() || found.label == rank::Class::error ? Cause::not_measurable
-                : v.canary                                               ? Cause::no_stable_data
-                                                                         : Cause::no_canary_data;
+                : v.canary                                                 ? Cause::no_stable_data
+                                                                           : Cause::no_canary_data;
       if (v.problem.empty() && v.cause == Cause::not_measurable) v.problem = "the rank test is not defined for these values";
       v.reason = reason_sentence(v);
       break;
@@ -195,8 +197,8 @@ void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Sco
   for (const auto& v : out.signals) {
     if (v.gate && v.verdict != Verdict::pass) lines += "; " + v.reason;
   }
-  const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}", score.total, options_.pass, options_.marginal,
-                                       score.reason.empty() ? "" : ": ", score.reason, lines);
+  const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}", score.total, options_.pass,
+                                       options_.marginal, score.reason.empty() ? "" : ": ", score.reason, lines);
   if (score.no_data) {
     out.reason = text;
     return;

@@ -12,9 +12,7 @@
 namespace coalmine::judge {
 namespace {
 
-bool beyond_limit(const SignalVerdict& v) {
-  return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max;
-}
+bool beyond_limit(const SignalVerdict& v) { return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max; }
 
 // Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of 100".
 std::string count_text(double requests) { return fmt::format("{:.0f}", std::floor(std::max(0.0, requests))); }
@@ -146,7 +144,10 @@ std::string progress_text(double done_minutes, double needed_minutes) {
 } // namespace
 
 std::string to_string(const Margin& margin) {
-  const std::string_view sign = margin.amount < 0 ? "" : margin.worse == Worse::higher ? "+" : margin.worse == Worse::lower ? "-" : "±";
+  const std::string_view sign = margin.amount < 0               ? ""
+                                : margin.worse == Worse::higher ? "+"
+                                : margin.worse == Worse::lower  ? "-"
+                                                                : "±";
   // 10 significant digits: 0.29 * 100 is 28.999999999999996 in a double and 29 to its author.
   const auto text = [&](double amount, std::string_view unit) { return fmt::format("{}{:.10g}{}", sign, amount, unit); };
   switch (margin.unit) {
@@ -209,7 +210,10 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
   }
   if (!fits) {
     return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v), to_string(v.margin),
-                       v.kind == SignalKind::error_rate ? "an error rate" : is_share(v) ? "a ratio" : v.kind == SignalKind::latency_quantile ? "a latency" : "what is measured");
+                       v.kind == SignalKind::error_rate         ? "an error rate"
+                       : is_share(v)                            ? "a ratio"
+                       : v.kind == SignalKind::latency_quantile ? "a latency"
+                                                                : "what is measured");
   }
   if (v.canary && v.stable) return comparison(v);
   if (v.canary)

@@ -52,7 +52,7 @@ class RateLine {
   // minute: observed time of the rollout at the cell's end.
   void add(const Cell& cell, double phi, double minute);
   double log_harm() const { return harm_.log_e; } // ln E against "no worse" (strict: against "within the margin")
-  double log_safety(std::size_t harm) const; // ln E for "not worse than harms[harm]"
+  double log_safety(std::size_t harm) const;      // ln E for "not worse than harms[harm]"
   // Counts of the epoch that carries the evidence.
   const Totals& driver() const { return totals_.processes()[harm_.epoch].totals; }
   const Totals& all() const { return totals_.processes().front().totals; }

@@ -208,7 +208,8 @@ TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
     }
     const auto out = judge->judge(look(cells));
     EXPECT_EQ(out.decision, warming ? Decision::keep_watching : Decision::rollback);
-    EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos, warming) << out.signals[0].reason;
+    EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos, warming)
+        << out.signals[0].reason;
   }
 }
 

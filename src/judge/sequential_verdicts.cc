@@ -144,7 +144,8 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
     return;
   }
   const double log_weight = std::log(std::max(metric_weight_, 1e-300));
-  const auto reading = metric.line->read(harm, std::log(1 / options_.alpha_rollback) - log_weight, std::log(1 / options_.alpha_promote));
+  const auto reading =
+      metric.line->read(harm, std::log(1 / options_.alpha_rollback) - log_weight, std::log(1 / options_.alpha_promote));
   v.canary = reading.canary;
   v.stable = reading.stable;
   if (!reading.canary || !reading.stable) {
@@ -232,8 +233,8 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   return v;
 }
 
-// Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal canary to be safe at every step within its
-// minutes, all but always; a signal that nobody asked for must not keep a rollout waiting.
+// Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal canary to be safe at every step
+// within its minutes, all but always; a signal that nobody asked for must not keep a rollout waiting.
 bool SequentialJudge::holds_promotion(std::size_t index) const {
   constexpr double kNatsToPass = 16;
   const auto& signal = options_.signals[index];
@@ -282,7 +283,8 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
 Judgement SequentialJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
   // Between cells only the clock moves: the lines stay as they were.
-  const Question question{evidence.next_weight, evidence.step_min_requests, evidence.canary.requests > 0 && evidence.stable.requests > 0};
+  const Question question{evidence.next_weight, evidence.step_min_requests,
+                          evidence.canary.requests > 0 && evidence.stable.requests > 0};
   if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
     lines_ = verdicts(evidence);
     asked_ = question;

@@ -240,9 +240,8 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   }
   out.analysis_duration_minutes = evidence.canary_age_minutes;
   for (const auto& signal : options_.signals) {
-    out.signals.push_back(is_metric(signal.kind)
-                              ? compare_metric(signal, evidence)
-                              : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+    out.signals.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
+                                                 : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
   const auto requests = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });

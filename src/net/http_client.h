@@ -11,8 +11,8 @@
 
 namespace coalmine::net {
 
-// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files; empty: the system's authorities, no
-// certificate of our own.
+// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files; empty: the system's authorities,
+// no certificate of our own.
 struct ClientTls {
   std::string ca_file;
   std::string certificate_file;

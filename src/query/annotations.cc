@@ -68,7 +68,8 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
 }
 
 void Annotations::start_overlap(std::string_view metric, std::size_t pos) {
-  std::string text = fmt::format("sample has start time that overlaps with previous sample timestamp for metric {}", go_quote(metric));
+  std::string text =
+      fmt::format("sample has start time that overlaps with previous sample timestamp for metric {}", go_quote(metric));
   const auto known = std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning && e.text == text; });
   if (known != entries_.end()) {
     ++known->count; // the first place stays
@@ -89,8 +90,9 @@ std::vector<std::string> Annotations::render(bool warnings, std::string_view que
     std::string text = fmt::format("PromQL {}: {}", warnings ? "warning" : "info", entry.text);
     if (entry.monotonic) {
       const Monotonicity& d = entry.details;
-      text += fmt::format(", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}", format_general(d.min_bucket),
-                          format_general(d.max_bucket), two_digits(d.max_diff), d.samples, rfc3339(d.from_ms), rfc3339(d.to_ms));
+      text += fmt::format(", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+                          format_general(d.min_bucket), format_general(d.max_bucket), two_digits(d.max_diff), d.samples,
+                          rfc3339(d.from_ms), rfc3339(d.to_ms));
     }
     if (entry.counted && entry.count > 1) text += fmt::format(" ({} occurrences)", entry.count);
     const SourceSpan at = span_of(query, {entry.pos, entry.pos});
@@ -108,7 +110,8 @@ std::string mixed_floats_histograms(std::string_view metric) {
   return fmt::format("encountered a mix of histograms and floats for metric name {}", go_quote(metric));
 }
 std::string mixed_bucket_schemas(std::string_view metric) {
-  return fmt::format("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}", go_quote(metric));
+  return fmt::format("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
+                     go_quote(metric));
 }
 std::string histogram_not_counter(std::string_view metric) {
   return fmt::format("this native histogram metric is not a counter: {}", go_quote(metric));

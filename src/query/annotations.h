@@ -37,9 +37,9 @@ class Annotations {
     bool warning = true;
     std::string text;
     std::size_t pos = 0;
-    int count = 1;            // start_overlap: occurrences
+    int count = 1; // start_overlap: occurrences
     bool counted = false;
-    bool monotonic = false;   // details holds what is appended
+    bool monotonic = false; // details holds what is appended
     Monotonicity details;
   };
   Entry& add(bool warning, std::string text, std::size_t pos);

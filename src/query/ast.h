@@ -64,9 +64,9 @@ struct DurationExpr final : Expr {
 
 // The @ and offset modifiers of selectors and subqueries.
 struct TimeShift {
-  std::int64_t offset_ms = 0;   // literal, or computed from offset_expr before evaluation
+  std::int64_t offset_ms = 0; // literal, or computed from offset_expr before evaluation
   bool has_offset = false;
-  ExprPtr offset_expr;          // a DurationExpr, when not a literal
+  ExprPtr offset_expr; // a DurationExpr, when not a literal
   std::optional<std::int64_t> at_ms;
   enum class Edge : std::uint8_t { none, start, end } at_edge = Edge::none;
   bool has_at() const { return at_ms.has_value() || at_edge != Edge::none; }
@@ -74,13 +74,13 @@ struct TimeShift {
 
 struct VectorSelector final : Expr {
   static constexpr Kind kKind = Kind::vector;
-  std::string name;               // written before the braces; also the last matcher
+  std::string name; // written before the braces; also the last matcher
   std::vector<Matcher> matchers;
   TimeShift shift;
   bool anchored = false;
   bool smoothed = false;
-  bool allow_empty = false;       // the label selector of info()
-  bool stats_only = false;        // set before evaluation: only count and sum of histograms are looked at
+  bool allow_empty = false; // the label selector of info()
+  bool stats_only = false;  // set before evaluation: only count and sum of histograms are looked at
   explicit VectorSelector(TextRange r) : Expr(kKind, r) {}
 };
 

@@ -77,9 +77,10 @@ double bucket_quantile(double q, std::vector<ClassicBucket>& buckets, Forced& fo
   const double total = buckets.back().count;
   if (total == 0) return kNaN;
   double rank = q * total;
-  const auto at = static_cast<std::size_t>(
-      std::ranges::partition_point(buckets.begin(), buckets.end() - 1, [&](const ClassicBucket& b) { return !(b.count >= rank); }) -
-      buckets.begin());
+  const auto at =
+      static_cast<std::size_t>(std::ranges::partition_point(buckets.begin(), buckets.end() - 1,
+                                                            [&](const ClassicBucket& b) { return !(b.count >= rank); }) -
+                               buckets.begin());
   if (at == buckets.size() - 1) return buckets[buckets.size() - 2].upper;
   if (at == 0 && buckets[0].upper <= 0) return buckets[0].upper;
   double start = 0;

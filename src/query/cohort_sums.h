@@ -18,10 +18,10 @@ namespace coalmine::query {
 // How far before the window the sample is looked for that counting begins at. Exporters send every 60 s unless told otherwise,
 // some every 5 minutes; behind a longer gap a series is taken as new, and its start time decides.
 inline constexpr std::int64_t kBaselineLookbackMs = 10 * 60 * 1000;
-// A process that started this long before the window, and of which nothing was seen before it, is a new process to it. As long as the
-// look-back: a release's pods start minutes before its rollout is, their first export may be outstanding for one interval (60 s unless
-// told otherwise, 5 minutes in places), and everything they have done belongs to this release. An older one that is seen for the first
-// time has a past that nobody saw.
+// A process that started this long before the window, and of which nothing was seen before it, is a new process to it. As long as
+// the look-back: a release's pods start minutes before its rollout is, their first export may be outstanding for one interval (60
+// s unless told otherwise, 5 minutes in places), and everything they have done belongs to this release. An older one that is seen
+// for the first time has a past that nobody saw.
 inline constexpr std::int64_t kNewProcessMs = kBaselineLookbackMs;
 
 struct CohortWindow {

@@ -54,7 +54,8 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& 
 
 // Series derived from spans and delta points have samples only when something happened, so the last one may be hours old. Puts it
 // in front of the samples of those series that have none before the window. Mostly there are none such: one look into the index.
-Status StoreCohortSource::extend_back(const CohortSelector& cohort, const CohortWindow& window, std::vector<SeriesData>& all) const {
+Status StoreCohortSource::extend_back(const CohortSelector& cohort, const CohortWindow& window,
+                                      std::vector<SeriesData>& all) const {
   const auto lacking = [&](const SeriesData& s) { return lacks_baseline(s.floats, window) || lacks_baseline(s.classic, window); };
   if (std::ranges::none_of(all, lacking)) return {};
   store::SelectRequest request;

@@ -1,6 +1,5 @@
-// Counts of a cohort over a window: what the judge is fed. Counts, not rates: start times and resets handled, the first point of a
-// new process counts in full.
-// SPDX-License-Identifier: Apache-2.0
+// Counts of a cohort over a window: what the judge is fed. Counts, not rates: start times and resets handled, the first point of
+// a new process counts in full. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -27,15 +26,15 @@ struct RouteCounts {
 };
 
 struct CohortCounts {
-  std::vector<RouteCounts> routes;   // by requests, most first
+  std::vector<RouteCounts> routes;    // by requests, most first
   std::vector<std::string> instances; // that reported in the window
-  std::int64_t first_ms = 0;         // first telemetry of the cohort ever seen (not only in the window); 0: none
-  std::int64_t last_ms = 0;          // newest sample in the window; 0: none
-  bool any_series = false;           // false: nothing was ever received for this selector: "no data", not "zero"
+  std::int64_t first_ms = 0;          // first telemetry of the cohort ever seen (not only in the window); 0: none
+  std::int64_t last_ms = 0;           // newest sample in the window; 0: none
+  bool any_series = false;            // false: nothing was ever received for this selector: "no data", not "zero"
 };
 
-// The same question to the embedded store and to remote servers. unavailable: the store cannot be reached, which is not "no data".
-// Called on effect threads; thread-safe.
+// The same question to the embedded store and to remote servers. unavailable: the store cannot be reached, which is not "no
+// data". Called on effect threads; thread-safe.
 class CohortSource {
  public:
   virtual ~CohortSource() = default;

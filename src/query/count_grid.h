@@ -162,7 +162,7 @@ class CountGrid {
   std::int64_t closed_until_ms() const; // end of the newest closed cell; origin before the first
   std::int64_t cell_ms() const;         // as long as the longest export interval seen on either track, within the limits
   std::optional<std::int64_t> watermark_ms(Track track) const; // telemetry complete up to here; nothing seen: none
-  double waiting_requests(Track track) const; // behind the last closed edge, by the track's best source
+  double waiting_requests(Track track) const;                  // behind the last closed edge, by the track's best source
   std::optional<std::int64_t> newest_ms(Track track) const;    // newest sample of any source; nothing seen: none
   // Raw samples from here on may still be wanted by the next add(): what a reader asks the store for.
   std::int64_t needed_from_ms() const;

@@ -66,12 +66,14 @@ QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view tex
   if (step_ms <= 0) return bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer");
   if (end_ms < start_ms) return bad_data("end timestamp must not be before start time");
   if ((end_ms - start_ms) / step_ms > kMaxSteps) {
-    return bad_data("exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+    return bad_data(
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
   }
   TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   const ValueType type = type_of(*expr);
   if (type != ValueType::scalar && type != ValueType::vector) {
-    return bad_data(fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
+    return bad_data(
+        fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
   }
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, start_ms, end_ms, step_ms, shortcuts));
   Evaluator evaluator(data, options, clock);

@@ -22,16 +22,16 @@ struct Expr;
 struct EvalOptions {
   std::int64_t lookback_ms = 5 * 60 * 1000;
   std::size_t max_samples = 50'000'000;
-  std::size_t max_series = 1'000'000;     // that its selectors find, all together
-  std::size_t max_bytes = 1U << 30;       // of samples and labels in memory, roughly
-  std::function<bool()> canceled;         // asked now and then, on the thread that evaluates; may be empty
+  std::size_t max_series = 1'000'000;  // that its selectors find, all together
+  std::size_t max_bytes = 1U << 30;    // of samples and labels in memory, roughly
+  std::function<bool()> canceled;      // asked now and then, on the thread that evaluates; may be empty
   std::int64_t deadline_steady_ms = 0; // 0: none; checked against the clock given to the engine
-  // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h). Off: series by series, which gives the
-  // same and is what the tests hold it against.
+  // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h). Off: series by series, which
+  // gives the same and is what the tests hold it against.
   bool column_plans = true;
   bool delayed_name_removal = false;
   bool use_start_timestamps = false;
-  bool experimental = false;           // experimental functions, modifiers and aggregations
+  bool experimental = false; // experimental functions, modifiers and aggregations
 };
 
 // One point of a result: exactly one of value and histogram counts.

@@ -46,9 +46,11 @@ TEST_F(EngineTest, RangeIsChecked) {
   };
   EXPECT_EQ(message("1", 0, 10, 0), "zero or negative query resolution step widths are not accepted. Try a positive integer");
   EXPECT_EQ(message("1", 10, 0, 1), "end timestamp must not be before start time");
-  EXPECT_EQ(message("1", 0, 11'001, 1), "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+  EXPECT_EQ(message("1", 0, 11'001, 1),
+            "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
   EXPECT_EQ(message("1", 0, 11'000, 1), "");
-  EXPECT_EQ(message("a_total[5m]", 0, 10, 1), "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector");
+  EXPECT_EQ(message("a_total[5m]", 0, 10, 1),
+            "invalid expression type \"range vector\" for range query, must be Scalar or instant Vector");
   EXPECT_EQ(message("\"x\"", 0, 10, 1), "invalid expression type \"string\" for range query, must be Scalar or instant Vector");
 }
 
@@ -122,7 +124,8 @@ TEST_F(EngineTest, StartTimesOnlyWhenSwitchedOn) {
 }
 
 TEST_F(EngineTest, AnnotationsAreLimited) {
-  for (int i = 0; i < 30; ++i) data_.append(Labels::of({{"__name__", "gauge" + std::to_string(i)}}), Sample{30 * kMinute - 1000, 1, 0});
+  for (int i = 0; i < 30; ++i)
+    data_.append(Labels::of({{"__name__", "gauge" + std::to_string(i)}}), Sample{30 * kMinute - 1000, 1, 0});
   for (int i = 0; i < 30; ++i) data_.append(Labels::of({{"__name__", "gauge" + std::to_string(i)}}), Sample{30 * kMinute, 1, 0});
   options_.delayed_name_removal = true;
   const auto result = ask("count(rate({__name__=~\"gauge.*\"}[5m]))");

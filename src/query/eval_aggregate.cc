@@ -23,7 +23,8 @@ std::string ignored_histogram(Tok op) { return fmt::format("ignored histogram in
 Eval<EvalMatrix> AggregateEvaluator::run() {
   if (is(Tok::count_values)) return count_values();
   if (const auto planned = eval_.planned_.find(&node_); planned != eval_.planned_.end()) {
-    TRY_EVAL(std::optional<EvalMatrix> sums, ColumnSums(eval_, node_, frame_, *planned->second.source).run(planned->second.max_samples));
+    TRY_EVAL(std::optional<EvalMatrix> sums,
+             ColumnSums(eval_, node_, frame_, *planned->second.source).run(planned->second.max_samples));
     if (sums) return std::move(*sums);
     TRY_EVAL([[maybe_unused]] bool fetched, eval_.fetch_planned(node_));
     eval_.planned_.erase(planned);
@@ -80,7 +81,9 @@ Eval<bool> AggregateEvaluator::check_params(const std::vector<double>& params, b
     nothing = high == 0 && low == 0;
     if (nan) return execution_error("Ratio value is NaN");
     const auto capped = [&](double value, double to) {
-      eval_.notes_.warn(fmt::format("ratio value should be between -1 and 1, got {}, capping to {}", format_general(value), format_general(to)), pos);
+      eval_.notes_.warn(
+          fmt::format("ratio value should be between -1 and 1, got {}, capping to {}", format_general(value), format_general(to)),
+          pos);
     };
     if (high > 1) capped(high, 1);
     if (low < -1) capped(low, -1);
@@ -227,7 +230,8 @@ bool AggregateEvaluator::finish(Group& group, double param, VectorPoint& out) {
   }
   switch (node_.op) {
     case Tok::avg:
-      out.value = group.incremental ? group.mean + group.compensation : group.value / group.count + group.compensation / group.count;
+      out.value =
+          group.incremental ? group.mean + group.compensation : group.value / group.count + group.compensation / group.count;
       break;
     case Tok::sum: out.value = group.value + group.compensation; break;
     case Tok::count: out.value = group.count; break;

@@ -29,8 +29,8 @@ class AggregateEvaluator {
     double mean = 0;
     double compensation = 0;
     bool incremental = false;
-    std::vector<double> values;             // quantile
-    std::vector<HistogramSum> histograms;   // none or one
+    std::vector<double> values;           // quantile
+    std::vector<HistogramSum> histograms; // none or one
   };
   using Points = std::vector<VectorPoint>;
 

@@ -13,7 +13,8 @@ namespace coalmine::query {
 namespace {
 
 bool changes_schema(Tok op) {
-  return op == Tok::add || op == Tok::sub || op == Tok::mul || op == Tok::div || op == Tok::pow || op == Tok::mod || op == Tok::atan2;
+  return op == Tok::add || op == Tok::sub || op == Tok::mul || op == Tok::div || op == Tok::pow || op == Tok::mod ||
+         op == Tok::atan2;
 }
 
 constexpr std::uint64_t kFilled = 0x7fffffff; // no series: a fill value
@@ -46,7 +47,8 @@ Eval<EvalMatrix> BinaryEvaluator::scalars(EvalMatrix left, const EvalMatrix& rig
     bool keep = false;
     double& value = left[0].floats[i].value;
     const auto result = apply_floats(node_.op, value, right[0].floats[i].value, keep);
-    if (!result) return execution_error(fmt::format("operator {} not allowed for Scalar operations", go_quote(spelling(node_.op))));
+    if (!result)
+      return execution_error(fmt::format("operator {} not allowed for Scalar operations", go_quote(spelling(node_.op))));
     value = is_comparison(node_.op) ? (keep ? 1 : 0) : *result;
   }
   return left;
@@ -180,17 +182,18 @@ Eval<bool> BinaryEvaluator::one_side(const EvalMatrix& series, const Points& poi
       std::string first = braces_text(*series[point.series].labels);
       std::string second = braces_text(*series[at->series].labels);
       if (second < first) std::swap(first, second);
-      return execution_error(fmt::format("found duplicate series for the match group {} on the {} hand-side of the operation: [{}, {}];many-to-many "
-                                         "matching not allowed: matching labels must be unique on one side",
-                                         braces_text(*match_labels(*series[point.series].labels)), swapped() ? "left" : "right", first, second));
+      return execution_error(
+          fmt::format("found duplicate series for the match group {} on the {} hand-side of the operation: [{}, {}];many-to-many "
+                      "matching not allowed: matching labels must be unique on one side",
+                      braces_text(*match_labels(*series[point.series].labels)), swapped() ? "left" : "right", first, second));
     }
     at = &point;
   }
   return true;
 }
 
-Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const EvalMatrix& one_series, const Points& many, const Points& one,
-                                       std::int64_t time_ms) {
+Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const EvalMatrix& one_series, const Points& many,
+                                       const Points& one, std::int64_t time_ms) {
   TRY_EVAL([[maybe_unused]] bool unique, one_side(one_series, one));
   const VectorMatching& matching = *node_.matching;
   if (matching.card == VectorMatching::Card::one_to_one) {
@@ -205,11 +208,11 @@ Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const Eval
     const LabelsRef& labels = many_series[point.series].labels;
     const Operand operand{point.value, point.histogram};
     if (const VectorPoint* other = one_at_[signature]) {
-      TRY_EVAL([[maybe_unused]] bool done, pair(labels, one_series[other->series].labels, pair_key(point.series, other->series), operand,
-                                                {other->value, other->histogram}, signature, time_ms));
+      TRY_EVAL([[maybe_unused]] bool done, pair(labels, one_series[other->series].labels, pair_key(point.series, other->series),
+                                                operand, {other->value, other->histogram}, signature, time_ms));
     } else if (matching.fill_right) {
-      TRY_EVAL([[maybe_unused]] bool done, pair(labels, match_labels(*labels), pair_key(point.series, kFilled), operand, {*matching.fill_right, nullptr},
-                                                signature, time_ms));
+      TRY_EVAL([[maybe_unused]] bool done, pair(labels, match_labels(*labels), pair_key(point.series, kFilled), operand,
+                                                {*matching.fill_right, nullptr}, signature, time_ms));
     }
   }
   if (!matching.fill_left) return true;
@@ -218,14 +221,15 @@ Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const Eval
     const bool used = matching.card == VectorMatching::Card::one_to_one ? matched_[signature] : !inserted_[signature].empty();
     if (used) continue;
     const LabelsRef& labels = one_series[point.series].labels;
-    TRY_EVAL([[maybe_unused]] bool done, pair(match_labels(*labels), labels, pair_key(kFilled, point.series), {*matching.fill_left, nullptr},
-                                              {point.value, point.histogram}, signature, time_ms));
+    TRY_EVAL([[maybe_unused]] bool done,
+             pair(match_labels(*labels), labels, pair_key(kFilled, point.series), {*matching.fill_left, nullptr},
+                  {point.value, point.histogram}, signature, time_ms));
   }
   return true;
 }
 
-Eval<bool> BinaryEvaluator::pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key, const Operand& many,
-                                 const Operand& one, std::size_t signature, std::int64_t time_ms) {
+Eval<bool> BinaryEvaluator::pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key,
+                                 const Operand& many, const Operand& one, std::size_t signature, std::int64_t time_ms) {
   Outcome outcome = swapped() ? apply(one, many) : apply(many, one);
   if (outcome.invalid) return true;
   if (node_.return_bool) {

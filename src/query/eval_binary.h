@@ -25,8 +25,8 @@ class BinaryEvaluator {
   struct Outcome {
     double value = 0;
     HistogramRef histogram;
-    bool keep = false;     // a comparison that holds, or any arithmetic
-    bool invalid = false;  // the operands do not fit: no element at all
+    bool keep = false;    // a comparison that holds, or any arithmetic
+    bool invalid = false; // the operands do not fit: no element at all
   };
   using Points = std::vector<VectorPoint>;
 
@@ -37,10 +37,11 @@ class BinaryEvaluator {
   Eval<EvalMatrix> set_operator(const EvalMatrix& left, const EvalMatrix& right);
 
   // Vector matching, per step.
-  Eval<bool> match_step(const EvalMatrix& left, const EvalMatrix& right, const Points& many, const Points& one, std::int64_t time_ms);
+  Eval<bool> match_step(const EvalMatrix& left, const EvalMatrix& right, const Points& many, const Points& one,
+                        std::int64_t time_ms);
   Eval<bool> one_side(const EvalMatrix& series, const Points& points);
-  Eval<bool> pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key, const Operand& many, const Operand& one,
-                  std::size_t signature, std::int64_t time_ms);
+  Eval<bool> pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key, const Operand& many,
+                  const Operand& one, std::size_t signature, std::int64_t time_ms);
   LabelsRef result_labels(const Labels& many, const Labels& one) const;
   LabelsRef match_labels(const Labels& labels) const;
   bool swapped() const { return node_.matching && node_.matching->card == VectorMatching::Card::one_to_many; }
@@ -55,13 +56,13 @@ class BinaryEvaluator {
   const BinaryExpr& node_;
   const Frame& frame_;
 
-  std::vector<std::size_t> left_signature_;  // series -> number of its match group
+  std::vector<std::size_t> left_signature_; // series -> number of its match group
   std::vector<std::size_t> right_signature_;
   std::size_t signatures_ = 0;
-  std::vector<const VectorPoint*> one_at_;                     // signature -> the point of the "one" side
-  std::vector<bool> matched_;                                  // one-to-one: signature already used
-  std::vector<std::unordered_set<std::size_t>> inserted_;      // grouped: signature -> result slots already used
-  std::unordered_map<std::uint64_t, std::size_t> slot_of_;     // pair of series -> slot of the result
+  std::vector<const VectorPoint*> one_at_;                 // signature -> the point of the "one" side
+  std::vector<bool> matched_;                              // one-to-one: signature already used
+  std::vector<std::unordered_set<std::size_t>> inserted_;  // grouped: signature -> result slots already used
+  std::unordered_map<std::uint64_t, std::size_t> slot_of_; // pair of series -> slot of the result
   struct Note {
     bool warning = false;
     std::string text;

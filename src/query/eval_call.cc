@@ -53,7 +53,8 @@ Eval<EvalMatrix> CallEvaluator::run() {
     return out;
   }
   if (is("sort") || is("sort_desc") || is("sort_by_label") || is("sort_by_label_desc")) return sorted();
-  return std::unexpected(QueryError{QueryError::Kind::unimplemented, fmt::format("function {} is not evaluated by this server", name), {}});
+  return std::unexpected(
+      QueryError{QueryError::Kind::unimplemented, fmt::format("function {} is not evaluated by this server", name), {}});
 }
 
 Eval<bool> CallEvaluator::check_extended(const VectorSelector& selector) const {
@@ -61,10 +62,12 @@ Eval<bool> CallEvaluator::check_extended(const VectorSelector& selector) const {
   constexpr std::array<std::string_view, 3> kSmoothed = {"delta", "increase", "rate"};
   const std::string_view name = node_.function->name;
   if (selector.anchored && std::ranges::find(kAnchored, name) == kAnchored.end()) {
-    return execution_error(fmt::format("anchored modifier can only be used with: {} - not with {}", fmt::join(kAnchored, ", "), name));
+    return execution_error(
+        fmt::format("anchored modifier can only be used with: {} - not with {}", fmt::join(kAnchored, ", "), name));
   }
   if (selector.smoothed && std::ranges::find(kSmoothed, name) == kSmoothed.end()) {
-    return execution_error(fmt::format("smoothed modifier can only be used with: {} - not with {}", fmt::join(kSmoothed, ", "), name));
+    return execution_error(
+        fmt::format("smoothed modifier can only be used with: {} - not with {}", fmt::join(kSmoothed, ", "), name));
   }
   return true;
 }
@@ -96,7 +99,8 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
     TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, range_arg, selector));
     if (series.points() == 0) continue;
     TRY_EVAL([[maybe_unused]] bool fits, eval_.charge(series.points()));
-    if (!series.floats.empty()) note_non_counter(eval_.notes_, node_.function->name, source.labels->metric_name(), place(range_arg, subquery != nullptr));
+    if (!series.floats.empty())
+      note_non_counter(eval_.notes_, node_.function->name, source.labels->metric_name(), place(range_arg, subquery != nullptr));
     out.push_back(std::move(series));
   }
   if (is("absent_over_time")) return absent_over_time(std::move(out), range_arg);
@@ -105,7 +109,9 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
 }
 
 // Where annotations point: the first argument. The reference forgets the place of a subquery and points at the start of the text.
-std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const { return subquery && range_arg == 0 ? 0 : arg(0).range.start; }
+std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const {
+  return subquery && range_arg == 0 ? 0 : arg(0).range.start;
+}
 
 void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric, std::size_t pos) {
   if (function != "rate" && function != "increase") return;
@@ -114,8 +120,9 @@ void note_non_counter(Annotations& notes, std::string_view function, std::string
   notes.info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " + go_quote(metric), pos);
 }
 
-Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
-                                             const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector) {
+Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars,
+                                             std::int64_t range_ms, const TimeShift& shift, std::size_t range_arg,
+                                             const VectorSelector* selector) {
   const bool drop = source.drop_name || !(is("last_over_time") || is("first_over_time"));
   EvalSeries out{drop ? eval_.dropped(source.labels) : source.labels, drop, {}, {}};
   std::string error;
@@ -262,7 +269,8 @@ Eval<EvalMatrix> CallEvaluator::sample_times() {
     TRY_EVAL(out, eval_arg(0));
     for (EvalSeries& series : out) {
       for (Sample& sample : series.floats) sample.value = static_cast<double>(sample.time_ms) / 1000;
-      for (const HistogramSample& sample : series.histograms) series.floats.push_back({sample.time_ms, static_cast<double>(sample.time_ms) / 1000, 0});
+      for (const HistogramSample& sample : series.histograms)
+        series.floats.push_back({sample.time_ms, static_cast<double>(sample.time_ms) / 1000, 0});
       series.histograms.clear();
       std::ranges::sort(series.floats, {}, &Sample::time_ms);
     }

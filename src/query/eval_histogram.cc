@@ -127,7 +127,9 @@ void HistogramFunctions::fill_groups(const EvalMatrix& input, const std::vector<
       groups_[native_of_[point.series]].histogram = point.histogram;
     } else if (bad_bound_[point.series]) {
       const Labels& labels = *input[point.series].labels;
-      eval_.notes_.warn(with_metric("bucket label \"le\" is missing or has a malformed value of " + go_quote(labels.get("le")), name(labels)), pos);
+      eval_.notes_.warn(
+          with_metric("bucket label \"le\" is missing or has a malformed value of " + go_quote(labels.get("le")), name(labels)),
+          pos);
     } else {
       groups_[classic_of_[point.series]].buckets.push_back({bound_of_[point.series], point.value});
     }
@@ -157,7 +159,8 @@ double HistogramFunctions::answer(Group& group, const Question& question, std::i
   if (question.fraction) return bucket_fraction(question.a, question.b, buckets);
   Forced forced;
   const double out = bucket_quantile(question.a, buckets, forced);
-  if (forced.any && !std::exchange(group.repaired, true)) eval_.notes_.monotonicity(name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
+  if (forced.any && !std::exchange(group.repaired, true))
+    eval_.notes_.monotonicity(name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
   return out;
 }
 
@@ -171,7 +174,8 @@ Eval<std::vector<EvalMatrix>> HistogramFunctions::scalar_args() {
   return out;
 }
 
-std::vector<HistogramFunctions::Question> HistogramFunctions::questions(const std::vector<EvalMatrix>& scalars, std::size_t step) {
+std::vector<HistogramFunctions::Question> HistogramFunctions::questions(const std::vector<EvalMatrix>& scalars,
+                                                                        std::size_t step) {
   const auto value = [&](std::size_t i) { return scalars[i][0].floats[step].value; };
   if (is("histogram_fraction")) return {{true, value(0), value(1), {}}};
   const bool many = is("histogram_quantiles");
@@ -214,7 +218,8 @@ Eval<EvalMatrix> HistogramFunctions::distribution(std::size_t vector_arg) {
         if (group.conflict || (group.buckets.empty() && !group.histogram)) continue;
         const LabelsRef& base = result_labels[g];
         const LabelsRef labels = label.empty() ? base : std::make_shared<const Labels>(base->with(label, question.label));
-        if (!out.add(out.slot(labels, true), t, answer(group, question, t, pos), nullptr)) return execution_error(std::string(kSameLabels));
+        if (!out.add(out.slot(labels, true), t, answer(group, question, t, pos), nullptr))
+          return execution_error(std::string(kSameLabels));
       }
     }
   }

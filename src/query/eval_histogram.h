@@ -37,7 +37,7 @@ class HistogramFunctions {
  private:
   // A classic histogram, or a native series, of the input.
   struct Group {
-    LabelsRef labels;              // with the name, without le
+    LabelsRef labels; // with the name, without le
     bool native = false;
     std::vector<ClassicBucket> buckets; // at the present step
     HistogramRef histogram;             // likewise
@@ -47,8 +47,8 @@ class HistogramFunctions {
   // What one call asks of each histogram.
   struct Question {
     bool fraction = false;
-    double a = 0; // q, or the lower end
-    double b = 0; // the upper end
+    double a = 0;      // q, or the lower end
+    double b = 0;      // the upper end
     std::string label; // histogram_quantiles: what the label says
   };
 
@@ -66,10 +66,10 @@ class HistogramFunctions {
   const CallExpr& node_;
   const Frame& frame_;
   std::vector<Group> groups_;
-  std::vector<std::size_t> classic_of_;  // input series -> group of its floats
-  std::vector<std::size_t> native_of_;   // input series -> group of its histograms
+  std::vector<std::size_t> classic_of_;                        // input series -> group of its floats
+  std::vector<std::size_t> native_of_;                         // input series -> group of its histograms
   std::vector<std::pair<std::size_t, std::size_t>> namesakes_; // native and classic groups of the same labels
-  std::vector<double> bound_of_;         // input series -> le
+  std::vector<double> bound_of_;                               // input series -> le
   std::vector<bool> bad_bound_;
 };
 

@@ -96,12 +96,13 @@ Eval<bool> InfoEvaluator::newest_at(const EvalMatrix& info, StepCursor& cursor, 
   cursor.gather(time_ms, points);
   for (const VectorPoint& point : points) {
     const EvalSeries& series = info[point.series];
-    auto [it, fresh] = out.try_emplace(identity_of(*series.labels, series.labels->metric_name()), InfoPoint{&series, point.value});
+    auto [it, fresh] =
+        out.try_emplace(identity_of(*series.labels, series.labels->metric_name()), InfoPoint{&series, point.value});
     if (fresh || it->second.time > point.value) continue;
     if (it->second.time == point.value) {
       const auto ms = static_cast<std::int64_t>(point.value * 1000);
-      return execution_error(fmt::format("found duplicate series for info metric: existing {} @ {}, new {} @ {}", it->second.series->labels->to_string(),
-                                         ms, series.labels->to_string(), ms));
+      return execution_error(fmt::format("found duplicate series for info metric: existing {} @ {}, new {} @ {}",
+                                         it->second.series->labels->to_string(), ms, series.labels->to_string(), ms));
     }
     it->second = {&series, point.value};
   }

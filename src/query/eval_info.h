@@ -37,8 +37,8 @@ class InfoEvaluator {
   Evaluator& eval_;
   const CallExpr& node_;
   const Frame& frame_;
-  std::vector<Matcher> names_;        // which metrics are info metrics
-  std::vector<Matcher> data_;         // which of their labels are wanted
+  std::vector<Matcher> names_; // which metrics are info metrics
+  std::vector<Matcher> data_;  // which of their labels are wanted
   std::vector<std::string> info_names_;
 };
 

@@ -55,11 +55,11 @@ inline std::unexpected<QueryError> execution_error(std::string message) {
 }
 
 // TRY_EVAL(auto x, expr): binds the value of an Eval or returns its error.
-#define TRY_EVAL_INNER(tmp, decl, expr) \
-  auto tmp = (expr);                    \
-  if (!tmp) {                           \
+#define TRY_EVAL_INNER(tmp, decl, expr)             \
+  auto tmp = (expr);                                \
+  if (!tmp) {                                       \
     return std::unexpected(std::move(tmp).error()); \
-  }                                     \
+  }                                                 \
   decl = std::move(*tmp)
 #define TRY_EVAL(decl, expr) TRY_EVAL_INNER(COALMINE_CONCAT(try_eval_, __LINE__), decl, expr)
 

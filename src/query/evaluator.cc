@@ -73,14 +73,16 @@ Eval<bool> Evaluator::charge(std::size_t samples) {
 
 Eval<bool> Evaluator::within_memory() const {
   if (fetched_bytes_ + samples_ * sizeof(Sample) <= options_.max_bytes) return true;
-  return execution_error(fmt::format("the query needs more than {} MiB of memory; select fewer series, a shorter range or a larger step",
-                                     options_.max_bytes >> 20));
+  return execution_error(
+      fmt::format("the query needs more than {} MiB of memory; select fewer series, a shorter range or a larger step",
+                  options_.max_bytes >> 20));
 }
 
 Eval<bool> Evaluator::charge_fetched(const EvalMatrix& series) {
   fetched_series_ += series.size();
   if (fetched_series_ > options_.max_series) {
-    return execution_error(fmt::format("the query selects more than {} series; add matchers to its selectors", options_.max_series));
+    return execution_error(
+        fmt::format("the query selects more than {} series; add matchers to its selectors", options_.max_series));
   }
   for (const EvalSeries& one : series) fetched_bytes_ += bytes_of(one);
   return within_memory();
@@ -104,7 +106,8 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
     const std::int64_t first = reference(subquery->shift, from) - subquery->range_ms;
     return fetch(*subquery->inner, first, reference(subquery->shift, to));
   }
-  if (const auto* call = as<CallExpr>(&expr); call != nullptr && call->function->name == "info") return fetch(*call->args[0], from, to);
+  if (const auto* call = as<CallExpr>(&expr); call != nullptr && call->function->name == "info")
+    return fetch(*call->args[0], from, to);
   if (const auto* aggregate = as<AggregateExpr>(&expr)) {
     TRY_EVAL(const bool planned, plan_columns(*aggregate, from, to));
     if (planned) return true;
@@ -115,10 +118,12 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
   return true;
 }
 
-Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
+Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms,
+                                  bool matrix) {
   Selection selection;
   selection.matchers = for_storage(node.matchers);
-  const std::int64_t before = matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
+  const std::int64_t before =
+      matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);
   selection.max_samples = options_.max_samples;
@@ -159,7 +164,8 @@ QueryError Evaluator::select_error(const Error& error, bool by_memory) {
   }
 }
 
-Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix) {
+Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms,
+                                     bool matrix) {
   Selection selection = selection_of(node, from, to, range_ms, matrix);
   // What is beyond the memory of the query is not even fetched.
   const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
@@ -170,7 +176,8 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
   EvalMatrix series;
   series.reserve(found->size());
   for (Series& one : *found) {
-    EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false, std::move(one.floats), std::move(one.histograms)};
+    EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false, std::move(one.floats),
+                    std::move(one.histograms)};
     if (matrix || node.smoothed) {
       std::erase_if(next.floats, [](const Sample& s) { return query::is_stale(s.value); });
       std::erase_if(next.histograms, [](const HistogramSample& s) { return is_stale(s); });
@@ -324,9 +331,11 @@ Eval<EvalMatrix> Evaluator::eval_matrix_selector(const MatrixSelector& node, con
     EvalSeries series{source.labels, false, {}, {}};
     if (selector.anchored || selector.smoothed) {
       if (!source.histograms.empty()) {
-        return execution_error(fmt::format("{} modifier is not supported with histograms", selector.anchored ? "anchored" : "smoothed"));
+        return execution_error(
+            fmt::format("{} modifier is not supported with histograms", selector.anchored ? "anchored" : "smoothed"));
       }
-      const auto floats = window_of(source.floats, to - node.range_ms - options_.lookback_ms, to + (selector.smoothed ? options_.lookback_ms : 0));
+      const auto floats = window_of(source.floats, to - node.range_ms - options_.lookback_ms,
+                                    to + (selector.smoothed ? options_.lookback_ms : 0));
       series.floats = extended_floats(floats, to - node.range_ms, to, selector.smoothed);
     } else {
       const auto floats = window_of(source.floats, to - node.range_ms, to);

@@ -16,10 +16,12 @@ namespace coalmine::query {
 
 inline constexpr std::int64_t kDefaultSubqueryStepMs = 60'000;
 
-// One evaluation on one thread. The tree, the data and the options outlive it. Expressions must have passed prepare() (preprocess.h).
+// One evaluation on one thread. The tree, the data and the options outlive it. Expressions must have passed prepare()
+// (preprocess.h).
 class Evaluator {
  public:
-  Evaluator(const Queryable& data, const EvalOptions& options, const Clock& clock) : data_(data), options_(options), clock_(clock) {}
+  Evaluator(const Queryable& data, const EvalOptions& options, const Clock& clock)
+      : data_(data), options_(options), clock_(clock) {}
 
   // Fetches every selector once for all steps, evaluates, and drops names that were kept until now.
   Eval<EvalMatrix> run(const Expr& expr, const Frame& frame);

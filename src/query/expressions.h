@@ -22,8 +22,8 @@ struct ExpressionValue {
 class ExpressionSource {
  public:
   virtual ~ExpressionSource() = default;
-  // A scalar is one value without labels; an instant vector any number, an empty one included. invalid_argument: not PromQL, or not an
-  // expression of one of these types. unavailable, deadline_exceeded: the source did not answer.
+  // A scalar is one value without labels; an instant vector any number, an empty one included. invalid_argument: not PromQL, or
+  // not an expression of one of these types. unavailable, deadline_exceeded: the source did not answer.
   virtual Result<std::vector<ExpressionValue>> evaluate(const std::string& promql, std::int64_t time_ms) const = 0;
   // At every step_ms from from_ms to to_ms, at most 11,000 times.
   virtual Result<std::vector<Series>> evaluate_range(const std::string& promql, std::int64_t from_ms, std::int64_t to_ms,

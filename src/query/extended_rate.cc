@@ -22,16 +22,19 @@ template <typename T>
 std::optional<Ends> ends_of(std::span<const T> points, std::int64_t start_ms, std::int64_t end_ms, bool smoothed) {
   if (points.empty()) return std::nullopt;
   const auto but_last = points.first(points.size() - 1);
-  const auto after_start = static_cast<std::size_t>(std::ranges::upper_bound(but_last, start_ms, {}, &T::time_ms) - but_last.begin());
+  const auto after_start =
+      static_cast<std::size_t>(std::ranges::upper_bound(but_last, start_ms, {}, &T::time_ms) - but_last.begin());
   Ends out{after_start == 0 ? 0 : after_start - 1, points.size() - 1};
-  if (smoothed) out.last = static_cast<std::size_t>(std::ranges::lower_bound(but_last, end_ms, {}, &T::time_ms) - but_last.begin());
+  if (smoothed)
+    out.last = static_cast<std::size_t>(std::ranges::lower_bound(but_last, end_ms, {}, &T::time_ms) - but_last.begin());
   if (points[out.last].time_ms <= start_ms) return std::nullopt;
   if (smoothed && points[out.first].time_ms > end_ms) return std::nullopt;
   return out;
 }
 
 double left_value(std::span<const Sample> f, std::size_t first, std::int64_t start_ms, bool smoothed, bool counter) {
-  if (smoothed && f[first].time_ms < start_ms && first + 1 < f.size()) return interpolate(f[first], f[first + 1], start_ms, counter);
+  if (smoothed && f[first].time_ms < start_ms && first + 1 < f.size())
+    return interpolate(f[first], f[first + 1], start_ms, counter);
   return f[first].value;
 }
 
@@ -106,7 +109,8 @@ bool reset_correction(const RangeWindow& w, const Ends& ends, const NativeHistog
   const auto& h = w.histograms;
   std::size_t first = ends.first + 1; // the first sample is represented by left
   const NativeHistogram* previous = &left;
-  if (w.smoothed && h[ends.first].time_ms < w.start_ms && first < h.size() && detect_reset(*h[ends.first].value, *h[first].value)) {
+  if (w.smoothed && h[ends.first].time_ms < w.start_ms && first < h.size() &&
+      detect_reset(*h[ends.first].value, *h[first].value)) {
     previous = h[first].value.get(); // left was interpolated over this reset
     ++first;
   }
@@ -151,7 +155,8 @@ bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counte
     right = interpolate(h[ends->last - 1], h[ends->last], w.end_ms, counter, *w.notes, w.pos);
   }
   if (!left || !right) return mixed();
-  if (!counter && (left->hint != Hint::gauge || right->hint != Hint::gauge)) w.notes->warn(histogram_not_gauge(w.metric()), w.pos);
+  if (!counter && (left->hint != Hint::gauge || right->hint != Hint::gauge))
+    w.notes->warn(histogram_not_gauge(w.metric()), w.pos);
   NativeHistogram result = *right;
   bool subtracted = false;
   bool added = false;

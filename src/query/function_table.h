@@ -16,8 +16,8 @@ std::string_view short_name(ValueType type);
 
 struct FunctionSignature {
   std::string_view name;
-  std::string_view args;       // a letter each: v vector, m matrix, s scalar, t string
-  int variadic = 0;            // the last argument is optional; up to this many of them (-1: any number)
+  std::string_view args; // a letter each: v vector, m matrix, s scalar, t string
+  int variadic = 0;      // the last argument is optional; up to this many of them (-1: any number)
   ValueType result = ValueType::vector;
   bool experimental = false;
 

@@ -80,8 +80,13 @@ struct Unit {
   std::string_view name;
   std::int64_t ms;
 };
-constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000}, {"w", 7LL * 86'400'000}, {"d", 86'400'000}, {"h", 3'600'000},
-                                         {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
+constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000},
+                                         {"w", 7LL * 86'400'000},
+                                         {"d", 86'400'000},
+                                         {"h", 3'600'000},
+                                         {"m", 60'000},
+                                         {"s", 1000},
+                                         {"ms", 1}}};
 
 } // namespace
 
@@ -177,7 +182,8 @@ EscapeResult check_escape(std::string_view text, char quote) {
   const char c = text[1];
   constexpr std::string_view kFrom = "abfnrtv\\";
   constexpr std::string_view kTo = "\a\b\f\n\r\t\v\\";
-  if (const auto at = kFrom.find(c); at != std::string_view::npos) return {.length = 2, .bytes = std::string(1, kTo[at]), .error = {}};
+  if (const auto at = kFrom.find(c); at != std::string_view::npos)
+    return {.length = 2, .bytes = std::string(1, kTo[at]), .error = {}};
   if (c == quote) return {.length = 2, .bytes = std::string(1, c), .error = {}};
   if ((c >= '0' && c <= '7') || c == 'x' || c == 'u' || c == 'U') return numeric_escape(text);
   return escape_error(fmt::format("unknown escape sequence U+{:04X} '{}'", code_of(c), c));
@@ -224,7 +230,8 @@ Result<std::int64_t> parse_prometheus_duration(std::string_view text) {
     if (next_unit == kUnits.size()) return bad();
     std::int64_t part = 0;
     constexpr std::int64_t kLimit = std::numeric_limits<std::int64_t>::max() / 1'000'000; // Go counts nanoseconds
-    if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) || __builtin_add_overflow(total, part, &total) || total > kLimit) {
+    if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) || __builtin_add_overflow(total, part, &total) ||
+        total > kLimit) {
       return fail(ErrorCode::invalid_argument, "duration out of range");
     }
     ++next_unit;

@@ -28,8 +28,8 @@ std::string go_quote_inner(std::string_view text, char quote);
 // One escape sequence at the start of text (which starts with a backslash), inside the given quotes.
 struct EscapeResult {
   std::size_t length = 0;
-  std::string bytes;  // what it stands for
-  std::string error;  // "" when it is valid
+  std::string bytes; // what it stands for
+  std::string error; // "" when it is valid
 };
 EscapeResult check_escape(std::string_view text, char quote);
 // The content of a quoted literal as the lexer accepted it. nullopt when it is malformed.

@@ -71,7 +71,8 @@ void reduce_in_place(NativeHistogram& h, std::int32_t schema) {
   h.schema = schema;
 }
 
-// Sums the buckets of one side that reach below the threshold and, when it falls inside a populated one, moves it to that bucket's end.
+// Sums the buckets of one side that reach below the threshold and, when it falls inside a populated one, moves it to that
+// bucket's end.
 double absorbed(const NativeHistogram& h, const Buckets& side, double& threshold) {
   double out = 0;
   for (std::size_t i = 0; i < side.counts.size(); ++i) {
@@ -182,7 +183,8 @@ bool merge_hint(NativeHistogram& a, Hint b) {
 std::size_t first_beyond_zero(const NativeHistogram& h, const Buckets& side) {
   if (uses_custom_buckets(h) || h.zero_threshold == 0) return 0;
   std::size_t i = 0;
-  while (i < side.counts.size() && exponential_bound(side.offset + static_cast<std::int64_t>(i), h.schema) <= h.zero_threshold) ++i;
+  while (i < side.counts.size() && exponential_bound(side.offset + static_cast<std::int64_t>(i), h.schema) <= h.zero_threshold)
+    ++i;
   return i;
 }
 
@@ -288,7 +290,9 @@ void compact(NativeHistogram& h) {
   trim_ends(h.negative);
 }
 
-bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict) { return combine(a, b, 1, reconciled, conflict); }
+bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict) {
+  return combine(a, b, 1, reconciled, conflict);
+}
 bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict) {
   return combine(a, b, -1, reconciled, conflict);
 }
@@ -387,7 +391,8 @@ void kahan_add(Buckets& sum, Buckets& compensation, const Buckets& value, std::s
 
 bool overflows(const NativeHistogram& h) {
   const auto inf = [](double v) { return std::isinf(v); };
-  return inf(h.zero_count) || inf(h.count) || inf(h.sum) || std::ranges::any_of(h.positive.counts, inf) || std::ranges::any_of(h.negative.counts, inf);
+  return inf(h.zero_count) || inf(h.count) || inf(h.sum) || std::ranges::any_of(h.positive.counts, inf) ||
+         std::ranges::any_of(h.negative.counts, inf);
 }
 
 } // namespace

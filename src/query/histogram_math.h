@@ -1,6 +1,6 @@
 // Arithmetic of native histograms: exponential schemas -4 … 8, and custom bounds (schema -53).
-// A bucket with index i of an exponential schema s covers (2^((i-1)/2^s), 2^(i/2^s)]; with custom bounds, (bounds[i-1], bounds[i]].
-// SPDX-License-Identifier: Apache-2.0
+// A bucket with index i of an exponential schema s covers (2^((i-1)/2^s), 2^(i/2^s)]; with custom bounds, (bounds[i-1],
+// bounds[i]]. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,9 @@ NativeHistogram empty_like(const NativeHistogram& h);
 // Drops empty buckets at both ends.
 void compact(NativeHistogram& h);
 
-// a += b, a -= b. Schemas, zero buckets and custom bounds are brought together first; `reconciled` is set when custom bounds had to be,
-// `conflict` when one says reset and the other not_reset. False, and a unchanged, when one is exponential and the other custom.
+// a += b, a -= b. Schemas, zero buckets and custom bounds are brought together first; `reconciled` is set when custom bounds had
+// to be, `conflict` when one says reset and the other not_reset. False, and a unchanged, when one is exponential and the other
+// custom.
 bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict = nullptr);
 bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict = nullptr);
 

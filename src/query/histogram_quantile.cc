@@ -162,7 +162,8 @@ Kept keep_of_bucket(const HistogramBucket& b, double at, bool below, bool positi
   if (none || std::isnan(at)) return {};
   if (std::isinf(b.lower) || std::isinf(b.upper)) return keep_of_endless(b, at, below);
   const double under = b.count * b.fraction_below(at, linear);
-  return below ? Kept{under, midpoint(b.lower, at, positive, linear)} : Kept{b.count - under, midpoint(at, b.upper, positive, linear)};
+  return below ? Kept{under, midpoint(b.lower, at, positive, linear)}
+               : Kept{b.count - under, midpoint(at, b.upper, positive, linear)};
 }
 
 Kept keep_of_zero(const NativeHistogram& h, double at, bool below, bool has_negative, bool has_positive) {

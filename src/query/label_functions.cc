@@ -31,7 +31,9 @@ bool natural_less(std::string_view a, std::string_view b) {
     b.remove_prefix(right.size());
     if (left == right) continue;
     if (!is_digit(left[0]) || !is_digit(right[0])) return left < right;
-    const auto number = [](std::string_view digits) { return digits.substr(std::min(digits.find_first_not_of('0'), digits.size())); };
+    const auto number = [](std::string_view digits) {
+      return digits.substr(std::min(digits.find_first_not_of('0'), digits.size()));
+    };
     const std::string_view x = number(left);
     const std::string_view y = number(right);
     if (x.size() != y.size()) return x.size() < y.size();
@@ -131,7 +133,8 @@ Eval<EvalMatrix> CallEvaluator::label_replace() {
   options.set_dot_nl(true);
   const re2::RE2 regexp(re2_pattern(pattern), options);
   if (!regexp.ok()) return execution_error(fmt::format("invalid regular expression in label_replace(): {}", pattern));
-  if (!valid_label(destination)) return execution_error(fmt::format("invalid destination label name in label_replace(): {}", destination));
+  if (!valid_label(destination))
+    return execution_error(fmt::format("invalid destination label name in label_replace(): {}", destination));
   std::vector<re2::StringPiece> groups(static_cast<std::size_t>(regexp.NumberOfCapturingGroups()) + 1);
   return relabeled(destination, [&](const Labels& labels, std::string& out) {
     const std::string_view value = labels.get(source);
@@ -148,9 +151,11 @@ Eval<EvalMatrix> CallEvaluator::label_join() {
   std::vector<std::string_view> sources;
   for (std::size_t i = 3; i < node_.args.size(); ++i) {
     sources.push_back(text_arg(i));
-    if (!valid_label(sources.back())) return execution_error(fmt::format("invalid source label name in label_join(): {}", sources.back()));
+    if (!valid_label(sources.back()))
+      return execution_error(fmt::format("invalid source label name in label_join(): {}", sources.back()));
   }
-  if (!valid_label(destination)) return execution_error(fmt::format("invalid destination label name in label_join(): {}", destination));
+  if (!valid_label(destination))
+    return execution_error(fmt::format("invalid destination label name in label_join(): {}", destination));
   return relabeled(destination, [&](const Labels& labels, std::string& out) {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (i > 0) out += separator;

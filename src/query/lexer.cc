@@ -11,19 +11,69 @@ namespace coalmine::query {
 namespace {
 
 constexpr auto kSpellings = std::to_array<std::pair<Tok, std::string_view>>({
-    {Tok::comma, ","}, {Tok::colon, ":"}, {Tok::left_paren, "("}, {Tok::right_paren, ")"}, {Tok::left_brace, "{"},
-    {Tok::right_brace, "}"}, {Tok::left_bracket, "["}, {Tok::right_bracket, "]"}, {Tok::eql, "="}, {Tok::eql_regex, "=~"},
-    {Tok::neq_regex, "!~"}, {Tok::at, "@"}, {Tok::add, "+"}, {Tok::sub, "-"}, {Tok::mul, "*"}, {Tok::div, "/"}, {Tok::mod, "%"},
-    {Tok::pow, "^"}, {Tok::atan2, "atan2"}, {Tok::eqlc, "=="}, {Tok::neq, "!="}, {Tok::gtr, ">"}, {Tok::lss, "<"}, {Tok::gte, ">="},
-    {Tok::lte, "<="}, {Tok::trim_upper, "</"}, {Tok::trim_lower, ">/"}, {Tok::land, "and"}, {Tok::lor, "or"},
-    {Tok::lunless, "unless"}, {Tok::avg, "avg"}, {Tok::bottomk, "bottomk"}, {Tok::count, "count"},
-    {Tok::count_values, "count_values"}, {Tok::group, "group"}, {Tok::max, "max"}, {Tok::min, "min"}, {Tok::quantile, "quantile"},
-    {Tok::stddev, "stddev"}, {Tok::stdvar, "stdvar"}, {Tok::sum, "sum"}, {Tok::topk, "topk"}, {Tok::limitk, "limitk"},
-    {Tok::limit_ratio, "limit_ratio"}, {Tok::kw_bool, "bool"}, {Tok::by, "by"}, {Tok::group_left, "group_left"},
-    {Tok::group_right, "group_right"}, {Tok::fill, "fill"}, {Tok::fill_left, "fill_left"}, {Tok::fill_right, "fill_right"},
-    {Tok::ignoring, "ignoring"}, {Tok::offset, "offset"}, {Tok::smoothed, "smoothed"}, {Tok::anchored, "anchored"}, {Tok::on, "on"},
-    {Tok::without, "without"}, {Tok::start, "start"}, {Tok::end, "end"}, {Tok::step, "step"}, {Tok::range, "range"},
-    {Tok::max_of, "max_of"}, {Tok::min_of, "min_of"},
+    {Tok::comma, ","},
+    {Tok::colon, ":"},
+    {Tok::left_paren, "("},
+    {Tok::right_paren, ")"},
+    {Tok::left_brace, "{"},
+    {Tok::right_brace, "}"},
+    {Tok::left_bracket, "["},
+    {Tok::right_bracket, "]"},
+    {Tok::eql, "="},
+    {Tok::eql_regex, "=~"},
+    {Tok::neq_regex, "!~"},
+    {Tok::at, "@"},
+    {Tok::add, "+"},
+    {Tok::sub, "-"},
+    {Tok::mul, "*"},
+    {Tok::div, "/"},
+    {Tok::mod, "%"},
+    {Tok::pow, "^"},
+    {Tok::atan2, "atan2"},
+    {Tok::eqlc, "=="},
+    {Tok::neq, "!="},
+    {Tok::gtr, ">"},
+    {Tok::lss, "<"},
+    {Tok::gte, ">="},
+    {Tok::lte, "<="},
+    {Tok::trim_upper, "</"},
+    {Tok::trim_lower, ">/"},
+    {Tok::land, "and"},
+    {Tok::lor, "or"},
+    {Tok::lunless, "unless"},
+    {Tok::avg, "avg"},
+    {Tok::bottomk, "bottomk"},
+    {Tok::count, "count"},
+    {Tok::count_values, "count_values"},
+    {Tok::group, "group"},
+    {Tok::max, "max"},
+    {Tok::min, "min"},
+    {Tok::quantile, "quantile"},
+    {Tok::stddev, "stddev"},
+    {Tok::stdvar, "stdvar"},
+    {Tok::sum, "sum"},
+    {Tok::topk, "topk"},
+    {Tok::limitk, "limitk"},
+    {Tok::limit_ratio, "limit_ratio"},
+    {Tok::kw_bool, "bool"},
+    {Tok::by, "by"},
+    {Tok::group_left, "group_left"},
+    {Tok::group_right, "group_right"},
+    {Tok::fill, "fill"},
+    {Tok::fill_left, "fill_left"},
+    {Tok::fill_right, "fill_right"},
+    {Tok::ignoring, "ignoring"},
+    {Tok::offset, "offset"},
+    {Tok::smoothed, "smoothed"},
+    {Tok::anchored, "anchored"},
+    {Tok::on, "on"},
+    {Tok::without, "without"},
+    {Tok::start, "start"},
+    {Tok::end, "end"},
+    {Tok::step, "step"},
+    {Tok::range, "range"},
+    {Tok::max_of, "max_of"},
+    {Tok::min_of, "min_of"},
 });
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -122,7 +172,11 @@ class Lexer {
       case '^': return emit(Tok::pow, 1);
       case '@': return emit(Tok::at, 1);
       case '{': brace_ = true; return emit(Tok::left_brace, 1);
-      case '[': bracket_ = true; colon_ = false; duration_ = false; return emit(Tok::left_bracket, 1);
+      case '[':
+        bracket_ = true;
+        colon_ = false;
+        duration_ = false;
+        return emit(Tok::left_bracket, 1);
       case ']': return unexpected("unexpected right bracket ");
       default: return unexpected("unexpected character: ");
     }
@@ -240,7 +294,8 @@ class Lexer {
     while (is_word(peek()) || peek() == ':') ++pos_;
     const std::string_view text = text_.substr(start_, pos_ - start_);
     Tok type = keyword_of(text);
-    if ((type == Tok::fill || type == Tok::fill_left || type == Tok::fill_right) && !parenthesis_follows()) type = Tok::identifier;
+    if ((type == Tok::fill || type == Tok::fill_left || type == Tok::fill_right) && !parenthesis_follows())
+      type = Tok::identifier;
     if (type == Tok::identifier && text.find(':') != std::string_view::npos) type = Tok::metric_identifier;
     emit(type);
   }

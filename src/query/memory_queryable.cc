@@ -14,10 +14,12 @@ namespace {
 
 using Hint = NativeHistogram::ResetHint;
 
-// The hint a histogram has when read back: a database knows that one follows another of the same run without a reset, and no more.
+// The hint a histogram has when read back: a database knows that one follows another of the same run without a reset, and no
+// more.
 Hint stored_hint(const NativeHistogram* previous, const NativeHistogram& now) {
   if (now.hint == Hint::gauge) return Hint::gauge;
-  if (previous == nullptr || previous->hint == Hint::gauge || now.hint == Hint::reset || is_stale(previous->sum)) return Hint::unknown;
+  if (previous == nullptr || previous->hint == Hint::gauge || now.hint == Hint::reset || is_stale(previous->sum))
+    return Hint::unknown;
   if (is_stale(now.sum)) return Hint::not_reset;
   if (now.schema != previous->schema || now.zero_threshold != previous->zero_threshold) return Hint::unknown;
   if (now.custom_bounds != previous->custom_bounds) return Hint::unknown;

@@ -1,6 +1,6 @@
-// Recursive descent with precedence climbing. Levels, loosest first: or | and unless | comparisons </ >/ | + - | * / % atan2 | ^ (right).
-// Unary minus sits on the level of *, and every modifier ([...], offset, @, anchored, smoothed) binds tighter than any operator.
-// SPDX-License-Identifier: Apache-2.0
+// Recursive descent with precedence climbing. Levels, loosest first: or | and unless | comparisons </ >/ | + - | * / % atan2 | ^
+// (right). Unary minus sits on the level of *, and every modifier ([...], offset, @, anchored, smoothed) binds tighter than any
+// operator. SPDX-License-Identifier: Apache-2.0
 #include "query/parser.h"
 
 #include <fmt/format.h>
@@ -225,7 +225,9 @@ std::string Parser::unquoted(const Token& token) {
 std::optional<double> Parser::number_token(const Token& token) {
   if (token.type == Tok::number) {
     const auto value = parse_promql_number(token.text);
-    if (!value) fail(range_of(token), fmt::format("error parsing number: strconv.ParseFloat: parsing {}: invalid syntax", go_quote(token.text)));
+    if (!value)
+      fail(range_of(token),
+           fmt::format("error parsing number: strconv.ParseFloat: parsing {}: invalid syntax", go_quote(token.text)));
     return value.value_or(0);
   }
   if (token.type != Tok::duration) return std::nullopt;

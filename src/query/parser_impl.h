@@ -25,8 +25,8 @@ class Parser {
   const std::optional<ParseError>& error() const { return error_; }
 
  private:
-  static constexpr int kMaxDepth = 200;             // of nesting while parsing
-  static constexpr std::uint16_t kMaxHeight = 500;  // of the tree: a chain of operators leans to the left
+  static constexpr int kMaxDepth = 200;            // of nesting while parsing
+  static constexpr std::uint16_t kMaxHeight = 500; // of the tree: a chain of operators leans to the left
 
   const Token& peek_second() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   Token next() {

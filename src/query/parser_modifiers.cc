@@ -125,7 +125,9 @@ TimeShift* Parser::shift_of(Expr& expr, std::string_view complaint) {
   if (auto* vector = as<VectorSelector>(&expr)) return &vector->shift;
   if (auto* matrix = as<MatrixSelector>(&expr)) return &matrix->selector->shift;
   if (auto* subquery = as<SubqueryExpr>(&expr)) return &subquery->shift;
-  fail(expr.range, fmt::format("{} modifier must be preceded by an instant vector selector or range vector selector or a subquery", complaint));
+  fail(expr.range,
+       fmt::format("{} modifier must be preceded by an instant vector selector or range vector selector or a subquery",
+                   complaint));
   return nullptr;
 }
 

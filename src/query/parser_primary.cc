@@ -37,7 +37,8 @@ bool may_name_metric(Tok t) {
 }
 
 bool may_name_function(Tok t) {
-  return t == Tok::identifier || t == Tok::start || t == Tok::end || t == Tok::step || t == Tok::range || t == Tok::max_of || t == Tok::min_of;
+  return t == Tok::identifier || t == Tok::start || t == Tok::end || t == Tok::step || t == Tok::range || t == Tok::max_of ||
+         t == Tok::min_of;
 }
 
 } // namespace
@@ -103,7 +104,8 @@ ExprPtr Parser::aggregate() {
   }
   const std::size_t wanted = takes_param(op.type) ? 2 : 1;
   if (args.size() != wanted) {
-    fail(node->range, fmt::format("wrong number of arguments for aggregate expression provided, expected {}, got {}", wanted, args.size()));
+    fail(node->range,
+         fmt::format("wrong number of arguments for aggregate expression provided, expected {}, got {}", wanted, args.size()));
     return nullptr;
   }
   if (wanted == 2) node->param = std::move(args[0]);

@@ -76,7 +76,8 @@ TEST(Parser, Errors) {
       {"a[5m/0]", "1:5: parse error: division by zero"},
       {"a[5m] offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"},
       {"a @ 1 @ 2", "1:1: parse error: @ <timestamp> may not be set multiple times"},
-      {"sum(a) offset 5m", "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+      {"sum(a) offset 5m",
+       "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
       {"sum(a)[5m]", "1:7: parse error: ranges only allowed for vector selectors"},
       {"a{x=\"1}", "1:5: parse error: unterminated quoted string"},
       {"a{x=~\"(\"}", "1:3: parse error: error parsing regexp: missing closing ): `(`"},
@@ -135,7 +136,8 @@ TEST(TimeText, Times) {
   EXPECT_EQ(parse_time_ms("1700000000.123"), 1'700'000'000'123);
   EXPECT_EQ(parse_time_ms("1970-01-01T00:00:01Z"), 1000);
   EXPECT_EQ(parse_time_ms("2026-11-22T10:00:00.25+01:00"), 1'795'338'000'250);
-  for (const std::string_view bad : {"", "x", "2026-13-01T00:00:00Z", "2026-01-01", "1e300", "2026-01-01T00:00:00"}) EXPECT_FALSE(parse_time_ms(bad)) << bad;
+  for (const std::string_view bad : {"", "x", "2026-13-01T00:00:00Z", "2026-01-01", "1e300", "2026-01-01T00:00:00"})
+    EXPECT_FALSE(parse_time_ms(bad)) << bad;
 }
 
 TEST(TimeText, Durations) {

@@ -13,8 +13,9 @@ namespace coalmine::query {
 namespace {
 
 // Functions whose value depends on the step even when their arguments do not.
-constexpr auto kStepDependent = std::to_array<std::string_view>(
-    {"day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month", "predict_linear", "start_timestamp", "time", "timestamp", "year"});
+constexpr auto kStepDependent =
+    std::to_array<std::string_view>({"day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month",
+                                     "predict_linear", "start_timestamp", "time", "timestamp", "year"});
 
 class Preparer {
  public:
@@ -53,7 +54,8 @@ class Preparer {
     return true;
   }
 
-  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a reset is then worked out on the way.
+  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a reset is then worked out on the
+  // way.
   static void find_stats_only(Expr& expr, bool counted, bool buckets_needed) {
     if (auto* vector = as<VectorSelector>(&expr)) vector->stats_only = counted && !buckets_needed;
     if (auto* matrix = as<MatrixSelector>(&expr)) matrix->selector->stats_only = counted && !buckets_needed;

@@ -15,7 +15,8 @@ namespace {
 
 bool is_plain_label(std::string_view name) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
-  return std::ranges::all_of(name, [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::ranges::all_of(
+      name, [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
 }
 
 std::string label_list(const std::vector<std::string>& labels) {
@@ -52,7 +53,9 @@ std::string at_text(const TimeShift& shift) {
   return shift.at_ms ? fmt::format(" @ {:.3f}", static_cast<double>(*shift.at_ms) / 1000) : "";
 }
 
-std::string offset_text(const TimeShift& shift) { return shift.has_offset ? " offset " + length_text(shift.offset_ms, shift.offset_expr) : ""; }
+std::string offset_text(const TimeShift& shift) {
+  return shift.has_offset ? " offset " + length_text(shift.offset_ms, shift.offset_expr) : "";
+}
 
 std::string_view extended_text(const VectorSelector& node) {
   if (node.anchored) return " anchored";
@@ -88,7 +91,8 @@ std::string matching_text(const VectorMatching& matching) {
   std::string out;
   const bool left = matching.card == VectorMatching::Card::many_to_one;
   const bool grouped = left || matching.card == VectorMatching::Card::one_to_many;
-  if (!matching.labels.empty() || matching.on || grouped) out += fmt::format(" {} ({})", matching.on ? "on" : "ignoring", label_list(matching.labels));
+  if (!matching.labels.empty() || matching.on || grouped)
+    out += fmt::format(" {} ({})", matching.on ? "on" : "ignoring", label_list(matching.labels));
   if (grouped) out += fmt::format(" group_{} ({})", left ? "left" : "right", label_list(matching.include));
   if (matching.fill_left && matching.fill_right && *matching.fill_left == *matching.fill_right) {
     return out + fmt::format(" fill ({})", format_general(*matching.fill_left));
@@ -141,8 +145,8 @@ std::string print(const Expr& expr) {
     case Expr::Kind::subquery: {
       const auto& node = static_cast<const SubqueryExpr&>(expr);
       const std::string step = node.step_ms != 0 || node.step_expr ? length_text(node.step_ms, node.step_expr) : "";
-      return fmt::format("{}[{}:{}]{}{}", print(*node.inner), length_text(node.range_ms, node.range_expr), step, at_text(node.shift),
-                         offset_text(node.shift));
+      return fmt::format("{}[{}:{}]{}{}", print(*node.inner), length_text(node.range_ms, node.range_expr), step,
+                         at_text(node.shift), offset_text(node.shift));
     }
   }
   return "";

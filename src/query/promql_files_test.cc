@@ -65,7 +65,7 @@ eval instant at 1m rate(a[5m])
 
 frobnicate
 )",
-                                                 "own.test");
+                                                  "own.test");
   ASSERT_EQ(report.cases.size(), 8U);
   EXPECT_TRUE(report.cases[0].passed) << report.cases[0].detail;
   const std::vector<std::string> details = {"",

@@ -74,7 +74,8 @@ std::string check_vector(const TestEval& eval, const std::vector<ResultSeries>& 
     std::size_t position = 0;
     const TestSeriesLine* expected = find(eval, series[i].labels, position);
     if (expected == nullptr) return fmt::format("unexpected metric {} with {}", name, text_of(series[i].points[0]));
-    if (eval.ordered() && position != i) return fmt::format("expected metric {} at position {}, got it at {}", name, position + 1, i + 1);
+    if (eval.ordered() && position != i)
+      return fmt::format("expected metric {} at position {}, got it at {}", name, position + 1, i + 1);
     if (expected->points.empty()) return fmt::format("no value is given for {}", name);
     if (const std::string wrong = compare(expected->points[0], series[i].points[0]); !wrong.empty()) return name + ": " + wrong;
   }
@@ -96,10 +97,13 @@ std::string check_matrix(const TestEval& eval, const std::vector<ResultSeries>& 
       if (t > eval.end_ms) return fmt::format("{}: more points are expected than the range has", name);
       if (at >= one.points.size()) return fmt::format("{}: expected a point at {} ms: {}", name, t, text_of(expected->points[i]));
       const Point& actual = one.points[at++];
-      if (actual.time_ms != t) return fmt::format("{}: expected a point at {} ms, got one at {} ms: {}", name, t, actual.time_ms, text_of(actual));
-      if (const std::string wrong = compare(expected->points[i], actual); !wrong.empty()) return fmt::format("{} at {} ms: {}", name, t, wrong);
+      if (actual.time_ms != t)
+        return fmt::format("{}: expected a point at {} ms, got one at {} ms: {}", name, t, actual.time_ms, text_of(actual));
+      if (const std::string wrong = compare(expected->points[i], actual); !wrong.empty())
+        return fmt::format("{} at {} ms: {}", name, t, wrong);
     }
-    if (at < one.points.size()) return fmt::format("{}: unexpected point at {} ms: {}", name, one.points[at].time_ms, text_of(one.points[at]));
+    if (at < one.points.size())
+      return fmt::format("{}: unexpected point at {} ms: {}", name, one.points[at].time_ms, text_of(one.points[at]));
   }
   return check_all_seen(eval, series);
 }
@@ -115,7 +119,8 @@ std::string check_kind(const TestEval& eval, Kind kind, Kind none, const std::ve
   }
   for (const TestExpectation& e : eval.expectations) {
     if (e.kind != kind || std::ranges::any_of(texts, [&](const std::string& text) { return e.matches(text); })) continue;
-    return fmt::format("expected {} {}, got {}", name, go_quote(e.by_message ? e.message : e.pattern), texts.empty() ? "none" : texts[0]);
+    return fmt::format("expected {} {}, got {}", name, go_quote(e.by_message ? e.message : e.pattern),
+                       texts.empty() ? "none" : texts[0]);
   }
   return "";
 }
@@ -124,7 +129,8 @@ std::string check_kind(const TestEval& eval, Kind kind, Kind none, const std::ve
 
 std::string check_result(const TestEval& eval, const QueryResult& result) {
   if (const auto* scalar = std::get_if<Scalar>(&result.value)) {
-    if (!eval.expected_scalar) return fmt::format("expected a vector or matrix, got the scalar {}", format_general(scalar->value));
+    if (!eval.expected_scalar)
+      return fmt::format("expected a vector or matrix, got the scalar {}", format_general(scalar->value));
     if (close(*eval.expected_scalar, scalar->value)) return "";
     return fmt::format("expected scalar {}, got {}", format_general(*eval.expected_scalar), format_general(scalar->value));
   }

@@ -35,7 +35,8 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
   TestLoad out;
   std::string suffix;
   std::string step;
-  if (!RE2::FullMatch(block[0], R"(load(_with_nhcb)?\s+(.+?))", &suffix, &step)) return wrong("invalid load command. (load[_with_nhcb] <step:duration>)");
+  if (!RE2::FullMatch(block[0], R"(load(_with_nhcb)?\s+(.+?))", &suffix, &step))
+    return wrong("invalid load command. (load[_with_nhcb] <step:duration>)");
   out.with_custom_histograms = !suffix.empty();
   TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
   std::optional<TestStartLine> starts;
@@ -54,7 +55,8 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
       line.start_offsets_ms = std::move(starts->offsets_ms);
       starts.reset();
     }
-    const auto same = std::ranges::find_if(out.lines, [&](const TestLoad::Line& l) { return l.series.labels == line.series.labels; });
+    const auto same =
+        std::ranges::find_if(out.lines, [&](const TestLoad::Line& l) { return l.series.labels == line.series.labels; });
     if (same != out.lines.end()) {
       *same = std::move(line); // of two in one block the last wins
     } else {
@@ -73,10 +75,10 @@ Result<TestExpectation> parse_expectation(const std::string& line) {
     return wrong("invalid expect statement, must match `expect <type> <match_type>: <string>` format");
   }
   TestExpectation out;
-  out.kind = mode == "ordered" ? Kind::ordered
-             : mode == "fail"  ? Kind::fail
-             : mode == "warn"  ? Kind::warn
-             : mode == "info"  ? Kind::info
+  out.kind = mode == "ordered"   ? Kind::ordered
+             : mode == "fail"    ? Kind::fail
+             : mode == "warn"    ? Kind::warn
+             : mode == "info"    ? Kind::info
              : mode == "no_warn" ? Kind::no_warn
                                  : Kind::no_info;
   const auto first = what.find_first_not_of(" \t");
@@ -97,14 +99,15 @@ Status parse_head(const std::string& line, TestEval& out) {
   std::string first;
   std::string last;
   std::string step;
-  if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+))", &modifier, &first, &last, &step,
-                     &out.query)) {
+  if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+))", &modifier,
+                     &first, &last, &step, &out.query)) {
     out.range = true;
     TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
     TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
     TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
     TRY(check_range(out.start_ms, out.end_ms));
-  } else if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))", &modifier, &first, &out.query)) {
+  } else if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))", &modifier, &first,
+                            &out.query)) {
     TRY_ASSIGN(out.eval_ms, parse_prometheus_duration(first));
     out.start_ms = out.end_ms = out.eval_ms;
   } else {
@@ -119,8 +122,10 @@ Status parse_head(const std::string& line, TestEval& out) {
 
 // Expectations that contradict each other.
 Status check_expectations(const TestEval& eval) {
-  if (eval.has(Kind::info) && eval.has(Kind::no_info)) return wrong("invalid expect lines, info and no_info cannot be used together");
-  if (eval.has(Kind::warn) && eval.has(Kind::no_warn)) return wrong("invalid expect lines, warn and no_warn cannot be used together");
+  if (eval.has(Kind::info) && eval.has(Kind::no_info))
+    return wrong("invalid expect lines, info and no_info cannot be used together");
+  if (eval.has(Kind::warn) && eval.has(Kind::no_warn))
+    return wrong("invalid expect lines, warn and no_warn cannot be used together");
   const auto fails = std::ranges::count_if(eval.expectations, [](const TestExpectation& e) { return e.kind == Kind::fail; });
   if (fails > 1) return wrong("invalid expect lines, multiple expect fail lines are not allowed");
   return {};
@@ -163,7 +168,9 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
   return false;
 }
 
-bool is_expected_failure(const std::string& line) { return line.starts_with("expected_fail_message") || line.starts_with("expected_fail_regexp"); }
+bool is_expected_failure(const std::string& line) {
+  return line.starts_with("expected_fail_message") || line.starts_with("expected_fail_regexp");
+}
 
 // used: the lines of the block that belong to the eval. A number, or how an eval_fail fails, ends it even without an empty line.
 Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& used) {
@@ -184,8 +191,10 @@ Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& 
     }
     TRY_ASSIGN(TestSeriesLine series, parse_test_series(block[i]));
     if (series.points.size() > 1 && !out.range && !out.expects_matrix) {
-      return wrong("expecting multiple values in instant evaluation not allowed. consider using 'expect range vector' directive to enable a range "
-                   "vector result for an instant query");
+      return wrong(
+          "expecting multiple values in instant evaluation not allowed. consider using 'expect range vector' directive to enable "
+          "a range "
+          "vector result for an instant query");
     }
     out.expected.push_back(std::move(series));
   }

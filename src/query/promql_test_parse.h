@@ -41,7 +41,7 @@ struct TestEval {
   std::int64_t start_ms = 0; // of an instant query: its time, unless an expected range vector says otherwise
   std::int64_t end_ms = 0;
   std::int64_t step_ms = 0;
-  std::int64_t eval_ms = 0;  // of an instant query
+  std::int64_t eval_ms = 0; // of an instant query
   bool expects_matrix = false;
   std::optional<std::string> expected_string;
   std::optional<double> expected_scalar;
@@ -61,7 +61,7 @@ struct TestCommand {
   std::size_t line = 0; // from 1
   std::string text;     // of that line
   std::variant<TestClear, TestLoad, TestEval> what;
-  std::string error;    // could not be read, and why
+  std::string error; // could not be read, and why
 };
 
 std::vector<TestCommand> parse_promql_test(std::string_view text);

@@ -108,8 +108,9 @@ void load(const TestLoad& command, MemoryQueryable& data) {
 }
 
 // Functions whose value may differ from time to time even when all selectors are fixed.
-constexpr auto kTimeDependent = std::to_array<std::string_view>({"day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute",
-                                                                "month", "predict_linear", "range", "start", "step", "time", "timestamp", "year"});
+constexpr auto kTimeDependent =
+    std::to_array<std::string_view>({"day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute",
+                                     "month", "predict_linear", "range", "start", "step", "time", "timestamp", "year"});
 
 // Puts @ on every selector and outermost subquery that has none. False when the query depends on time all the same.
 bool pin(Expr& expr, std::int64_t at_ms) {
@@ -144,7 +145,8 @@ std::vector<Instant> pinned(const TestEval& eval) {
   if (!expr || !pin(**expr, eval.eval_ms)) return {};
   const std::string query = print(**expr);
   const std::int64_t t = eval.eval_ms;
-  const std::vector<std::int64_t> times = t == 0 ? std::vector<std::int64_t>{-1000, 0, 1000} : std::vector<std::int64_t>{-10 * t, 0, t / 5, t, 10 * t};
+  const std::vector<std::int64_t> times =
+      t == 0 ? std::vector<std::int64_t>{-1000, 0, 1000} : std::vector<std::int64_t>{-10 * t, 0, t / 5, t, 10 * t};
   std::vector<Instant> out;
   for (const std::int64_t at : times) out.push_back({query, at});
   return out;
@@ -226,7 +228,9 @@ class Runner {
 
 } // namespace
 
-std::size_t PromqlTestReport::passed() const { return static_cast<std::size_t>(std::ranges::count_if(cases, &PromqlTestCase::passed)); }
+std::size_t PromqlTestReport::passed() const {
+  return static_cast<std::size_t>(std::ranges::count_if(cases, &PromqlTestCase::passed));
+}
 
 std::string PromqlTestReport::summary() const { return fmt::format("{}: {} passed, {} failed", file, passed(), failed()); }
 

@@ -285,7 +285,8 @@ std::optional<std::int64_t> start_offset(Cursor& in) {
   const bool negative = in.take("-");
   if (!negative) in.take("+");
   std::size_t n = 0;
-  while (n < in.rest().size() && in.rest()[n] != 'x' && in.rest()[n] != '+' && in.rest()[n] != '-' && !is_blank(in.rest()[n])) ++n;
+  while (n < in.rest().size() && in.rest()[n] != 'x' && in.rest()[n] != '+' && in.rest()[n] != '-' && !is_blank(in.rest()[n]))
+    ++n;
   const std::string text(in.rest().substr(0, n));
   const auto ms = parse_prometheus_duration(text);
   if (!ms) return std::nullopt;

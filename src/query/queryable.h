@@ -20,8 +20,8 @@ namespace coalmine::query {
 // schema -53 has custom (classic) bounds.
 struct NativeHistogram {
   struct Buckets {
-    std::int32_t offset = 0;     // index of counts[0]
-    std::vector<double> counts;  // per bucket
+    std::int32_t offset = 0;    // index of counts[0]
+    std::vector<double> counts; // per bucket
   };
   std::int32_t schema = 0;
   double zero_threshold = 0;
@@ -47,7 +47,7 @@ struct HistogramSample {
 
 struct Series {
   Labels labels;
-  std::vector<Sample> floats;             // ascending
+  std::vector<Sample> floats;              // ascending
   std::vector<HistogramSample> histograms; // ascending
 };
 
@@ -56,12 +56,13 @@ struct Selection {
   std::int64_t from_ms = 0;      // inclusive
   std::int64_t to_ms = 0;        // inclusive
   std::size_t max_samples = 50'000'000;
-  // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be empty.
+  // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be
+  // empty.
   std::function<bool()> give_up = nullptr;
 };
 
-// What a selection by one name finds, to be read as columns of numbers instead of as series. All are floats of that name, or all are
-// the same part of histograms: a column of buckets is one series then, with the label le.
+// What a selection by one name finds, to be read as columns of numbers instead of as series. All are floats of that name, or all
+// are the same part of histograms: a column of buckets is one series then, with the label le.
 class ColumnSource {
  public:
   virtual ~ColumnSource() = default;

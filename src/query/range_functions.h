@@ -15,19 +15,19 @@ namespace coalmine::query {
 
 // One series' window at one step, and what else a function may look at.
 struct RangeWindow {
-  std::span<const Sample> floats;               // in (start_ms, end_ms]; extended selectors reach beyond by the lookback
-  std::span<const HistogramSample> histograms;  // likewise
-  std::int64_t start_ms = 0;                    // exclusive
+  std::span<const Sample> floats;              // in (start_ms, end_ms]; extended selectors reach beyond by the lookback
+  std::span<const HistogramSample> histograms; // likewise
+  std::int64_t start_ms = 0;                   // exclusive
   std::int64_t end_ms = 0;
-  std::int64_t step_ms = 0;                     // the time of the step itself
+  std::int64_t step_ms = 0; // the time of the step itself
   bool anchored = false;
   bool smoothed = false;
   bool use_start_times = false;
-  std::span<const double> scalars;              // the other arguments at this step
+  std::span<const double> scalars; // the other arguments at this step
   const Labels* labels = nullptr;
-  std::size_t pos = 0;                          // of the first argument, for annotations
+  std::size_t pos = 0; // of the first argument, for annotations
   Annotations* notes = nullptr;
-  std::string* error = nullptr;                 // set to fail the query
+  std::string* error = nullptr; // set to fail the query
 
   std::string_view metric() const { return labels->metric_name(); }
   double range_seconds() const { return static_cast<double>(end_ms - start_ms) / 1000; }
@@ -50,7 +50,8 @@ std::span<const T> window_of(std::span<const T> points, std::int64_t after_ms, s
 inline std::span<const Sample> window_of(const std::vector<Sample>& points, std::int64_t after_ms, std::int64_t to_ms) {
   return window_of(std::span<const Sample>(points), after_ms, to_ms);
 }
-inline std::span<const HistogramSample> window_of(const std::vector<HistogramSample>& points, std::int64_t after_ms, std::int64_t to_ms) {
+inline std::span<const HistogramSample> window_of(const std::vector<HistogramSample>& points, std::int64_t after_ms,
+                                                  std::int64_t to_ms) {
   return window_of(std::span<const HistogramSample>(points), after_ms, to_ms);
 }
 

@@ -102,8 +102,8 @@ struct Increase {
   double amount = 0; // increase of value or count
 };
 
-// By how much the increase between first and last sample is to be scaled to stand for the whole range. When the first sample's start
-// time lies in the window, `from_start` is set: the series began there with zero and nothing is extrapolated to the left.
+// By how much the increase between first and last sample is to be scaled to stand for the whole range. When the first sample's
+// start time lies in the window, `from_start` is set: the series began there with zero and nothing is extrapolated to the left.
 std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, bool counter, bool rate, bool& from_start) {
   const auto seconds = [](std::int64_t ms) { return static_cast<double>(ms) / 1000; };
   double to_start = seconds(seen.first_ms - w.start_ms);
@@ -134,7 +134,8 @@ bool float_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate)
   const Sample& last = w.floats.back();
   const double amount = counter ? counter_increase(w) : last.value - first.value;
   bool from_start = false;
-  const auto factor = extrapolation(w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount}, counter, rate, from_start);
+  const auto factor = extrapolation(w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount},
+                                    counter, rate, from_start);
   if (!factor) return false;
   out.value = (from_start ? amount + first.value : amount) * *factor;
   return true;
@@ -149,8 +150,9 @@ bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool r
     if (!amount) return false;
   }
   bool from_start = false;
-  const auto factor = extrapolation(w, {first.time_ms, first.start_ms, last.time_ms, w.histograms.size(), first.value->count, amount ? amount->count : 0},
-                                    counter, rate, from_start);
+  const auto factor = extrapolation(
+      w, {first.time_ms, first.start_ms, last.time_ms, w.histograms.size(), first.value->count, amount ? amount->count : 0},
+      counter, rate, from_start);
   if (!factor) return false;
   if (from_start) {
     bool reconciled = false;
@@ -172,7 +174,8 @@ bool any_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
     return false;
   }
   const bool extended = w.anchored || w.smoothed;
-  if (!w.histograms.empty()) return extended ? extended_histogram_rate(w, out, counter, rate) : histogram_rate(w, out, counter, rate);
+  if (!w.histograms.empty())
+    return extended ? extended_histogram_rate(w, out, counter, rate) : histogram_rate(w, out, counter, rate);
   if (w.floats.empty()) return false;
   return extended ? extended_float_rate(w, out, counter, rate) : float_rate(w, out, counter, rate);
 }
@@ -209,7 +212,8 @@ bool instant_histograms(const RangeWindow& w, const Either& before, const Either
   NativeHistogram result = **now.histogram;
   const NativeHistogram& previous = **before.histogram;
   const bool gauges = result.hint == Hint::gauge && previous.hint == Hint::gauge;
-  if (rate && (result.hint == Hint::gauge || previous.hint == Hint::gauge)) w.notes->warn(histogram_not_counter(w.metric()), w.pos);
+  if (rate && (result.hint == Hint::gauge || previous.hint == Hint::gauge))
+    w.notes->warn(histogram_not_counter(w.metric()), w.pos);
   if (!rate && !gauges) w.notes->warn(histogram_not_gauge(w.metric()), w.pos);
   const bool reset = rate && (detect_reset(previous, result) ||
                               (w.use_start_times && reset_between(before.start_ms, before.time_ms, now.start_ms, now.time_ms)));
@@ -243,7 +247,8 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
     return false;
   }
   if (now.histogram != nullptr) return instant_histograms(w, before, now, rate, out);
-  const bool reset = rate && (now.value < before.value || (w.use_start_times && reset_between(before.start_ms, before.time_ms, now.start_ms, now.time_ms)));
+  const bool reset = rate && (now.value < before.value ||
+                              (w.use_start_times && reset_between(before.start_ms, before.time_ms, now.start_ms, now.time_ms)));
   out.value = reset ? now.value : now.value - before.value;
   if (rate) out.value /= static_cast<double>(now.time_ms - before.time_ms) / 1000;
   return true;
@@ -258,7 +263,8 @@ bool anchored_window(const RangeWindow& w, std::span<const Sample>& floats, std:
   histograms = w.histograms;
   if (!w.anchored) return true;
   const auto f = static_cast<std::size_t>(std::ranges::upper_bound(floats, w.start_ms, {}, &Sample::time_ms) - floats.begin());
-  const auto h = static_cast<std::size_t>(std::ranges::upper_bound(histograms, w.start_ms, {}, &HistogramSample::time_ms) - histograms.begin());
+  const auto h = static_cast<std::size_t>(std::ranges::upper_bound(histograms, w.start_ms, {}, &HistogramSample::time_ms) -
+                                          histograms.begin());
   if (f >= floats.size() && h >= histograms.size()) return false;
   const bool anchor_is_float = f > 0 && (h == 0 || floats[f - 1].time_ms >= histograms[h - 1].time_ms);
   const bool anchor_is_histogram = !anchor_is_float && h > 0;

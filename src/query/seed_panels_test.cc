@@ -39,7 +39,9 @@ class FakeStore final : public store::Store {
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
   std::vector<std::string> label_values(std::string_view, const store::SelectRequest&) const override { return {}; }
   std::vector<store::MetricMetadata> metadata() const override { return {}; }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter&) const override { return std::vector<store::StoredSpan>{}; }
+  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter&) const override {
+    return std::vector<store::StoredSpan>{};
+  }
   Result<std::vector<store::StoredSpan>> trace(const TraceId&) const override { return std::vector<store::StoredSpan>{}; }
   std::vector<store::Presence> presence() const override { return {}; }
   store::StoreStats stats() const override { return {}; }
@@ -121,14 +123,16 @@ class SeedPanels : public ::testing::Test {
 
 std::string error_ratio(std::string_view track) {
   const auto rate = [&](std::string_view name) {
-    return "sum(rate(" + std::string(name) + "{\n            service_name=\"checkout-service\",\n            deployment_track=\"" +
-           std::string(track) + "\"\n          }[5m]))\n";
+    return "sum(rate(" + std::string(name) +
+           "{\n            service_name=\"checkout-service\",\n            deployment_track=\"" + std::string(track) +
+           "\"\n          }[5m]))\n";
   };
   return rate("http_server_request_errors_total") + "/\n" + rate("http_server_request_total");
 }
 
 std::string p99(std::string_view track) {
-  return "histogram_quantile(0.99,\n  sum(rate(http_server_request_duration_bucket{\n    service_name=\"checkout-service\",\n    deployment_track=\"" +
+  return "histogram_quantile(0.99,\n  sum(rate(http_server_request_duration_bucket{\n    service_name=\"checkout-service\",\n    "
+         "deployment_track=\"" +
          std::string(track) + "\"\n  }[5m])) by (le)\n)\n";
 }
 
@@ -145,9 +149,10 @@ TEST_F(SeedPanels, P99) {
 }
 
 TEST_F(SeedPanels, TrafficSplit) {
-  EXPECT_NEAR(number("sum(rate(http_server_request_total{service_name=\"checkout-service\", deployment_track=\"canary\"}[5m]))\n/\n"
-                     "sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))"),
-              6.0 / 66.0, 1e-12);
+  EXPECT_NEAR(
+      number("sum(rate(http_server_request_total{service_name=\"checkout-service\", deployment_track=\"canary\"}[5m]))\n/\n"
+             "sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))"),
+      6.0 / 66.0, 1e-12);
 }
 
 // Every query of the seed's panel file evaluates, as it is written there.

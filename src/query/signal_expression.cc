@@ -50,8 +50,9 @@ Result<std::string> expand_expression(std::string_view promql, const SignalScope
     } else if (name == "window") {
       out += fmt::format("{}ms", std::max<std::int64_t>(1, scope.window_ms));
     } else {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("${} is not known: there are $service, $track, $version and $window, and $$ is a dollar sign", name));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("${} is not known: there are $service, $track, $version and $window, and $$ is a dollar sign", name));
     }
   }
   return out;
@@ -63,8 +64,8 @@ Result<std::optional<double>> read_expression(const ExpressionSource& source, st
   TRY_ASSIGN(const auto values, source.evaluate(text, time_ms));
   if (values.size() > 1) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' gives {} series for {}; a signal is one number: put sum(…) or max(…) around it", text, values.size(),
-                            scope.track));
+                fmt::format("'{}' gives {} series for {}; a signal is one number: put sum(…) or max(…) around it", text,
+                            values.size(), scope.track));
   }
   if (values.empty() || std::isnan(values.front().value)) return std::optional<double>();
   return std::optional<double>(values.front().value);

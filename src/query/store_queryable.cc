@@ -69,7 +69,8 @@ class ClassicView {
       if (const std::vector<double>* now = sample.value.bounds.get(); bounds == nullptr || now != bounds) {
         std::vector<Series*> next = columns_for(now);
         for (Series* column : columns) { // buckets that are no longer reported end here
-          if (column != nullptr && std::ranges::find(next, column) == next.end()) column->floats.push_back({sample.time_ms, stale_marker(), 0});
+          if (column != nullptr && std::ranges::find(next, column) == next.end())
+            column->floats.push_back({sample.time_ms, stale_marker(), 0});
         }
         columns = std::move(next);
         bounds = now;
@@ -84,7 +85,8 @@ class ClassicView {
   }
 
   void total(const SeriesData& data, View view) {
-    Series* column = column_for(base_.with(kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
+    Series* column =
+        column_for(base_.with(kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
     if (column == nullptr) return;
     for (const store::ClassicSample& sample : data.classic) {
       const double value = view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
@@ -132,7 +134,8 @@ class ClassicView {
 // Histograms or floats of a store, by id.
 class StoreColumns final : public ColumnSource {
  public:
-  StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found, store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
+  StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found, store::ColumnRequest request, bool buckets,
+               SeriesMatcher matcher)
       : store_(store), found_(std::move(found)), request_(request), buckets_(buckets), matcher_(std::move(matcher)) {}
 
   std::size_t size() const override { return found_.size(); }
@@ -143,7 +146,8 @@ class StoreColumns final : public ColumnSource {
     std::vector<SeriesId> ids;
     ids.reserve(order.size());
     for (const std::size_t i : order) ids.push_back(found_[i].id);
-    return store_.read_columns(ids, request_, [&](std::size_t place, const store::SampleColumns& columns) { return visit(order[place], columns); });
+    return store_.read_columns(
+        ids, request_, [&](std::size_t place, const store::SampleColumns& columns) { return visit(order[place], columns); });
   }
 
  private:
@@ -182,7 +186,8 @@ class StoreQueryable final : public Queryable {
         append(data, matcher, out);
         for (std::size_t i = before; i < out.size(); ++i) samples += out[i].floats.size() + out[i].histograms.size();
         if (samples > selection.max_samples) {
-          return fail(ErrorCode::resource_exhausted, "the selection holds more samples than a query may load; narrow it or shorten the range");
+          return fail(ErrorCode::resource_exhausted,
+                      "the selection holds more samples than a query may load; narrow it or shorten the range");
         }
       }
     }
@@ -215,10 +220,15 @@ class StoreQueryable final : public Queryable {
     }
     const bool buckets = view && view->view == View::bucket;
     if (view && !buckets && by_le) return nullptr;
-    const auto odd = [&](const store::FoundSeries& f) { return f.kind == MetricKind::exponential || (view && f.labels->has(kBucketLabel)); };
+    const auto odd = [&](const store::FoundSeries& f) {
+      return f.kind == MetricKind::exponential || (view && f.labels->has(kBucketLabel));
+    };
     if (std::ranges::any_of(found, odd) || !distinct(found)) return nullptr;
-    const auto part = buckets ? store::HistogramPart::buckets : view && view->view == View::sum ? store::HistogramPart::sum : store::HistogramPart::count;
-    return std::make_unique<StoreColumns>(store_, std::move(found), store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
+    const auto part = buckets                           ? store::HistogramPart::buckets
+                      : view && view->view == View::sum ? store::HistogramPart::sum
+                                                        : store::HistogramPart::count;
+    return std::make_unique<StoreColumns>(
+        store_, std::move(found), store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
   }
 
   Result<std::vector<Labels>> series(const Selection& selection) const override {

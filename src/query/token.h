@@ -11,17 +11,80 @@
 namespace coalmine::query {
 
 enum class Tok : std::uint8_t {
-  end_of_input, error, comma, colon, left_paren, right_paren, left_brace, right_brace, left_bracket, right_bracket,
-  identifier, metric_identifier, string, number, duration,
+  end_of_input,
+  error,
+  comma,
+  colon,
+  left_paren,
+  right_paren,
+  left_brace,
+  right_brace,
+  left_bracket,
+  right_bracket,
+  identifier,
+  metric_identifier,
+  string,
+  number,
+  duration,
   // Operators, kFirstOperator … kLastOperator.
-  eql, eql_regex, neq_regex, at, add, sub, mul, div, mod, pow, atan2, eqlc, neq, gtr, lss, gte, lte, trim_upper, trim_lower,
-  land, lor, lunless,
+  eql,
+  eql_regex,
+  neq_regex,
+  at,
+  add,
+  sub,
+  mul,
+  div,
+  mod,
+  pow,
+  atan2,
+  eqlc,
+  neq,
+  gtr,
+  lss,
+  gte,
+  lte,
+  trim_upper,
+  trim_lower,
+  land,
+  lor,
+  lunless,
   // Aggregators.
-  avg, bottomk, count, count_values, group, max, min, quantile, stddev, stdvar, sum, topk, limitk, limit_ratio,
+  avg,
+  bottomk,
+  count,
+  count_values,
+  group,
+  max,
+  min,
+  quantile,
+  stddev,
+  stdvar,
+  sum,
+  topk,
+  limitk,
+  limit_ratio,
   // Keywords.
-  kw_bool, by, group_left, group_right, fill, fill_left, fill_right, ignoring, offset, smoothed, anchored, on, without,
+  kw_bool,
+  by,
+  group_left,
+  group_right,
+  fill,
+  fill_left,
+  fill_right,
+  ignoring,
+  offset,
+  smoothed,
+  anchored,
+  on,
+  without,
   // Words that are functions, durations or @ edges by place.
-  start, end, step, range, max_of, min_of,
+  start,
+  end,
+  step,
+  range,
+  max_of,
+  min_of,
 };
 
 constexpr bool is_operator(Tok t) { return t >= Tok::eql_regex && t <= Tok::lunless; }
@@ -30,7 +93,8 @@ constexpr bool is_keyword(Tok t) { return t >= Tok::kw_bool && t <= Tok::without
 constexpr bool is_set_operator(Tok t) { return t == Tok::land || t == Tok::lor || t == Tok::lunless; }
 constexpr bool is_comparison(Tok t) { return t >= Tok::eqlc && t <= Tok::lte; }
 constexpr bool takes_param(Tok t) {
-  return t == Tok::topk || t == Tok::bottomk || t == Tok::count_values || t == Tok::quantile || t == Tok::limitk || t == Tok::limit_ratio;
+  return t == Tok::topk || t == Tok::bottomk || t == Tok::count_values || t == Tok::quantile || t == Tok::limitk ||
+         t == Tok::limit_ratio;
 }
 
 // As written in a query ("+", "sum", "group_left"); "" for the kinds that have no fixed spelling.

@@ -43,7 +43,8 @@ class TypeChecker {
 
   void expect_type(Expr& expr, ValueType want, std::string_view context) {
     const ValueType got = check(expr);
-    if (got != want) fail(expr.range, fmt::format("expected type {} in {}, got {}", documented_name(want), context, documented_name(got)));
+    if (got != want)
+      fail(expr.range, fmt::format("expected type {} in {}, got {}", documented_name(want), context, documented_name(got)));
   }
 
   void aggregate(AggregateExpr& node) {
@@ -55,7 +56,9 @@ class TypeChecker {
   // The text between the two sides.
   TextRange operator_range(const BinaryExpr& node) const {
     TextRange out{node.left->range.end, node.right->range.start};
-    const auto blank = [&](std::size_t at) { return at < text_.size() && (text_[at] == ' ' || text_[at] == '\t' || text_[at] == '\n' || text_[at] == '\r'); };
+    const auto blank = [&](std::size_t at) {
+      return at < text_.size() && (text_[at] == ' ' || text_[at] == '\t' || text_[at] == '\n' || text_[at] == '\r');
+    };
     while (out.start < out.end && blank(out.start)) ++out.start;
     while (out.end > out.start && blank(out.end - 1)) --out.end;
     return out;
@@ -64,13 +67,15 @@ class TypeChecker {
   void binary(BinaryExpr& node) {
     const ValueType left = check(*node.left);
     const ValueType right = check(*node.right);
-    if (node.return_bool && !is_comparison(node.op)) fail(operator_range(node), "bool modifier can only be used on comparison operators");
+    if (node.return_bool && !is_comparison(node.op))
+      fail(operator_range(node), "bool modifier can only be used on comparison operators");
     if (is_comparison(node.op) && !node.return_bool && left == ValueType::scalar && right == ValueType::scalar) {
       fail(operator_range(node), "comparisons between scalars must use BOOL modifier");
     }
     if (!node.matching) return;
     VectorMatching& matching = *node.matching;
-    if (is_set_operator(node.op) && matching.card == VectorMatching::Card::one_to_one) matching.card = VectorMatching::Card::many_to_many;
+    if (is_set_operator(node.op) && matching.card == VectorMatching::Card::one_to_one)
+      matching.card = VectorMatching::Card::many_to_many;
     for (const std::string& label : matching.labels) {
       if (matching.on && std::ranges::find(matching.include, label) != matching.include.end()) {
         fail(operator_range(node), fmt::format("label {} must not occur in ON and GROUP clause at once", go_quote(label)));
@@ -81,7 +86,8 @@ class TypeChecker {
     if (!is_operand(right)) fail(node.right->range, std::string(kTypes));
     if (left != ValueType::vector || right != ValueType::vector) {
       if (!matching.labels.empty()) fail(node.range, "vector matching only allowed between instant vectors");
-      if (matching.fill_left || matching.fill_right) fail(node.range, "filling in missing series only allowed between instant vectors");
+      if (matching.fill_left || matching.fill_right)
+        fail(node.range, "filling in missing series only allowed between instant vectors");
       node.matching.reset();
     } else if (is_set_operator(node.op)) {
       set_operator(node, matching);
@@ -107,7 +113,8 @@ class TypeChecker {
       if (listed != given) fail(node.range, fmt::format("expected {} argument(s) in call to {}, got {}", listed, name, given));
     } else {
       const int least = listed - 1;
-      if (least > given) fail(node.range, fmt::format("expected at least {} argument(s) in call to {}, got {}", least, name, given));
+      if (least > given)
+        fail(node.range, fmt::format("expected at least {} argument(s) in call to {}, got {}", least, name, given));
       const int most = least + function.variadic;
       if (function.variadic > 0 && most < given) {
         fail(node.range, fmt::format("expected at most {} argument(s) in call to {}, got {}", most, name, given));
@@ -123,7 +130,8 @@ class TypeChecker {
   void info_selector(Expr& arg) {
     auto* chosen = as<VectorSelector>(&arg);
     if (type_of(arg) != ValueType::vector) {
-      fail(arg.range, fmt::format("expected type instant vector in call to function \"info\", got {}", documented_name(type_of(arg))));
+      fail(arg.range,
+           fmt::format("expected type instant vector in call to function \"info\", got {}", documented_name(type_of(arg))));
     } else if (chosen == nullptr) {
       fail(arg.range, "expected label selectors only");
     } else if (!chosen->name.empty()) {
@@ -143,14 +151,16 @@ class TypeChecker {
 
   void subquery(SubqueryExpr& node) {
     const ValueType got = check(*node.inner);
-    if (got != ValueType::vector) fail(node.range, fmt::format("subquery is only allowed on instant vector, got {} instead", short_name(got)));
+    if (got != ValueType::vector)
+      fail(node.range, fmt::format("subquery is only allowed on instant vector, got {} instead", short_name(got)));
   }
 
   void selector(VectorSelector& node) {
     if (!node.name.empty()) {
       for (std::size_t i = 0; i + 1 < node.matchers.size(); ++i) {
         if (node.matchers[i].name != kMetricName) continue;
-        fail(node.range, fmt::format("metric name must not be set twice: {} or {}", go_quote(node.name), go_quote(node.matchers[i].value)));
+        fail(node.range,
+             fmt::format("metric name must not be set twice: {} or {}", go_quote(node.name), go_quote(node.matchers[i].value)));
       }
       return;
     }

@@ -45,24 +45,27 @@ bool clamp_max(double v, Params params, double& out) {
 }
 
 constexpr auto kValueFunctions = std::to_array<std::pair<std::string_view, ValueFunction>>({
-    {"abs", plain<std::fabs>}, {"acos", plain<std::acos>}, {"acosh", plain<std::acosh>}, {"asin", plain<std::asin>},
-    {"asinh", plain<std::asinh>}, {"atan", plain<std::atan>}, {"atanh", plain<std::atanh>}, {"ceil", plain<std::ceil>},
-    {"clamp", clamp}, {"clamp_max", clamp_max}, {"clamp_min", clamp_min}, {"cos", plain<std::cos>}, {"cosh", plain<std::cosh>},
-    {"deg", plain<deg>}, {"exp", plain<std::exp>}, {"floor", plain<std::floor>}, {"ln", plain<std::log>},
-    {"log10", plain<std::log10>}, {"log2", plain<std::log2>}, {"rad", plain<rad>}, {"round", round_to}, {"sgn", plain<sgn>},
-    {"sin", plain<std::sin>}, {"sinh", plain<std::sinh>}, {"sqrt", plain<std::sqrt>}, {"tan", plain<std::tan>},
-    {"tanh", plain<std::tanh>},
+    {"abs", plain<std::fabs>},    {"acos", plain<std::acos>},   {"acosh", plain<std::acosh>},
+    {"asin", plain<std::asin>},   {"asinh", plain<std::asinh>}, {"atan", plain<std::atan>},
+    {"atanh", plain<std::atanh>}, {"ceil", plain<std::ceil>},   {"clamp", clamp},
+    {"clamp_max", clamp_max},     {"clamp_min", clamp_min},     {"cos", plain<std::cos>},
+    {"cosh", plain<std::cosh>},   {"deg", plain<deg>},          {"exp", plain<std::exp>},
+    {"floor", plain<std::floor>}, {"ln", plain<std::log>},      {"log10", plain<std::log10>},
+    {"log2", plain<std::log2>},   {"rad", plain<rad>},          {"round", round_to},
+    {"sgn", plain<sgn>},          {"sin", plain<std::sin>},     {"sinh", plain<std::sinh>},
+    {"sqrt", plain<std::sqrt>},   {"tan", plain<std::tan>},     {"tanh", plain<std::tanh>},
 });
 
-// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the lowest of them, and seconds before
-// the calendar's first year wrap to its end: both as the reference server does on a 64-bit machine.
+// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the lowest of them, and seconds
+// before the calendar's first year wrap to its end: both as the reference server does on a 64-bit machine.
 constexpr std::int64_t kDaySeconds = 86'400;
-constexpr std::int64_t kFirstYear = -292'277'022'400; // its first of March begins the calendar; a multiple of 400
+constexpr std::int64_t kFirstYear = -292'277'022'400;               // its first of March begins the calendar; a multiple of 400
 constexpr std::uint64_t kEpochSeconds = 9'223'372'028'741'760'000U; // from there to 1970
 
 std::uint64_t since_first_day(double v) {
   constexpr double kReach = 9223372036854775808.0;
-  const std::int64_t seconds = v < kReach && v >= -kReach ? static_cast<std::int64_t>(v) : std::numeric_limits<std::int64_t>::min();
+  const std::int64_t seconds =
+      v < kReach && v >= -kReach ? static_cast<std::int64_t>(v) : std::numeric_limits<std::int64_t>::min();
   return static_cast<std::uint64_t>(seconds) + kEpochSeconds;
 }
 
@@ -95,7 +98,9 @@ int month_days(std::int64_t year, int month) {
 }
 
 double day_of_month(double v) { return date_of(v).day; }
-double day_of_week(double v) { return static_cast<double>((since_first_day(v) / kDaySeconds + 3) % 7); } // the first day is a Wednesday
+double day_of_week(double v) {
+  return static_cast<double>((since_first_day(v) / kDaySeconds + 3) % 7);
+} // the first day is a Wednesday
 double day_of_year(double v) {
   const Date date = date_of(v);
   int out = date.day;
@@ -112,8 +117,13 @@ double month(double v) { return date_of(v).month; }
 double year(double v) { return static_cast<double>(date_of(v).year); }
 
 constexpr auto kDateFunctions = std::to_array<std::pair<std::string_view, ValueFunction>>({
-    {"day_of_month", plain<day_of_month>}, {"day_of_week", plain<day_of_week>}, {"day_of_year", plain<day_of_year>},
-    {"days_in_month", plain<days_in_month>}, {"hour", plain<hour>}, {"minute", plain<minute>}, {"month", plain<month>},
+    {"day_of_month", plain<day_of_month>},
+    {"day_of_week", plain<day_of_week>},
+    {"day_of_year", plain<day_of_year>},
+    {"days_in_month", plain<days_in_month>},
+    {"hour", plain<hour>},
+    {"minute", plain<minute>},
+    {"month", plain<month>},
     {"year", plain<year>},
 });
 

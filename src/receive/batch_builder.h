@@ -15,8 +15,8 @@
 
 #include "receive/metric_name.h"
 #include "receive/otlp.h"
-#include "receive/span_collector.h"
 #include "receive/series_cache.h"
+#include "receive/span_collector.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::receive {
@@ -34,8 +34,8 @@ struct MetricBytes {
 struct PointHead {
   Attributes attributes;
   std::shared_ptr<const MetricSeries> series;
-  std::optional<ByteKey> key;  // under which the series is remembered once it is known
-  std::size_t losses = 0;      // what limits had taken away when the key was made
+  std::optional<ByteKey> key; // under which the series is remembered once it is known
+  std::size_t losses = 0;     // what limits had taken away when the key was made
   std::uint64_t start_ns = 0;
   std::uint64_t time_ns = 0;
   bool no_recorded_value = false;
@@ -75,7 +75,8 @@ class BatchBuilder {
   // By its bytes. False: not known, and begin_resource has to follow.
   bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);
-  // Metrics of this name are in several scopes of the present resource, so that their bytes alone do not say which series they are.
+  // Metrics of this name are in several scopes of the present resource, so that their bytes alone do not say which series they
+  // are.
   void set_in_many_scopes(std::unordered_set<std::string_view> names) { in_many_scopes_ = std::move(names); }
   void begin_scope(std::string name) { scope_ = std::move(name); }
   void begin_metric(MetricHead head);
@@ -133,7 +134,8 @@ class BatchBuilder {
   std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind, bool recurring = false);
   // The series of a point that is not a part of a summary.
   std::shared_ptr<const MetricSeries> series_of(PointHead& point, MetricKind kind);
-  bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id, IdState parent);
+  bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id,
+                 IdState parent);
   bool same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
   BucketBounds shared_bounds(std::vector<double> bounds);

@@ -15,8 +15,8 @@
 
 namespace coalmine::receive {
 
-// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to wake another thread costs more than
-// they do. All else is the pool's, so that nobody waits behind something large; so is everything for some seconds after one
+// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to wake another thread costs more
+// than they do. All else is the pool's, so that nobody waits behind something large; so is everything for some seconds after one
 // took long, because then it is the disk that one waits for. One per I/O thread, used on it alone.
 class Lane {
  public:

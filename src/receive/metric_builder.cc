@@ -22,7 +22,7 @@ namespace {
 constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
 constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
 constexpr const char* kTooMany = "has bucket counts that add up to more than 64 bits hold";
-constexpr std::int32_t kMinScale = -10;     // outside, the base of the buckets is no finite double above 1
+constexpr std::int32_t kMinScale = -10; // outside, the base of the buckets is no finite double above 1
 constexpr std::int32_t kMaxScale = 20;
 
 // Labels that say which process a series belongs to: the resource knows better than a point.
@@ -225,7 +225,8 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
 std::shared_ptr<const MetricSeries> BatchBuilder::series_of(PointHead& point, MetricKind kind) {
   if (point.series) return std::move(point.series);
   const bool recurring = point.key && losses() == point.losses;
-  auto out = series(std::move(point.attributes), {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt}, recurring);
+  auto out = series(std::move(point.attributes),
+                    {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt}, recurring);
   if (recurring && known_->series.emplace(*point.key, out).second) cache_->count(*known_);
   return out;
 }
@@ -340,7 +341,8 @@ void BatchBuilder::add_exponential(PointHead point, ExponentialHistogram value) 
   if (!check(point)) return;
   if (point.no_recorded_value) value = {};
   if (auto fault = find_fault(value); !fault.empty()) {
-    return reject("bad_histogram", fmt::format("a point of exponential histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
+    return reject("bad_histogram",
+                  fmt::format("a point of exponential histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
   }
   value.count = value.zero_count;
   add_all(value.positive.counts, value.count);

@@ -30,8 +30,6 @@ std::optional<Temporality> to_temporality(std::int32_t value) {
   return std::nullopt;
 }
 
-
-
 // More buckets than any point may have are not worth memory; one more is enough for the check to see it.
 constexpr std::size_t kEnoughBuckets = 16'385;
 

@@ -1,6 +1,6 @@
-// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up by the bytes that describe them,
-// so that an export that repeats what is known decodes no attribute and builds no label.
-// SPDX-License-Identifier: Apache-2.0
+// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up by the bytes that describe
+// them, so that an export that repeats what is known decodes no attribute and builds no label. SPDX-License-Identifier:
+// Apache-2.0
 #pragma once
 
 #include <atomic>

@@ -12,8 +12,8 @@
 
 namespace coalmine::receive {
 
-// Remembers attributes by their bytes as sent: first the one at the same place of the span before (libraries write the same keys in the
-// same order), then all of the payload. One thread, one payload, whose bytes outlive it.
+// Remembers attributes by their bytes as sent: first the one at the same place of the span before (libraries write the same keys
+// in the same order), then all of the payload. One thread, one payload, whose bytes outlive it.
 class SpanCollector {
  public:
   SpanTableBuilder& table() { return table_; }

@@ -30,7 +30,8 @@ std::string base64(std::string_view bytes) {
 std::string form_encoded(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
     if (plain) {
       out += c;
     } else {
@@ -85,19 +86,21 @@ class HttpPrometheus final : public Prometheus {
   Result<std::vector<query::Series>> select(const query::Selection& selection) const override {
     // A range is open on the left since Prometheus 3 and closed before; what is too early is cut off here.
     const auto range_ms = std::max<std::int64_t>(1, selection.to_ms - selection.from_ms + 1);
-    TRY_ASSIGN(const auto body, ask("/api/v1/query", {{"query", fmt::format("{}[{}ms]", selector_text(selection.matchers), range_ms)},
-                                                      {"time", seconds_text(selection.to_ms)}}));
+    TRY_ASSIGN(const auto body,
+               ask("/api/v1/query", {{"query", fmt::format("{}[{}ms]", selector_text(selection.matchers), range_ms)},
+                                     {"time", seconds_text(selection.to_ms)}}));
     TRY_ASSIGN(auto out, named(parse_matrix(body)));
     std::size_t samples = 0;
     for (auto& series : out) {
-      std::erase_if(series.floats, [&](const query::Sample& s) { return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms; });
+      std::erase_if(series.floats,
+                    [&](const query::Sample& s) { return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms; });
       samples += series.floats.size();
     }
     std::erase_if(out, [](const query::Series& series) { return series.floats.empty(); });
     if (samples > selection.max_samples) {
       return fail(ErrorCode::resource_exhausted,
-                  fmt::format("{} gave {} samples where {} were allowed: narrow the selector or the time range", options_.url, samples,
-                              selection.max_samples));
+                  fmt::format("{} gave {} samples where {} were allowed: narrow the selector or the time range", options_.url,
+                              samples, selection.max_samples));
     }
     return out;
   }
@@ -189,7 +192,8 @@ class HttpPrometheus final : public Prometheus {
                   fmt::format("{} refuses the credentials ({}): check bearer_token or basic_auth of the store", options_.url,
                               response.status));
     }
-    if (response.status == 400 || response.status == 422) return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", options_.url, said));
+    if (response.status == 400 || response.status == 422)
+      return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", options_.url, said));
     if (response.status == 404 || response.status == 405) {
       return fail(ErrorCode::failed_precondition,
                   fmt::format("{} has no Prometheus API ({} for {}): give the URL that /api/v1/query follows", options_.url,

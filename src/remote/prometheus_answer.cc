@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "remote/prometheus_answer.h"
 
+#include <fmt/format.h>
 #include <boost/json/parse.hpp>
 #include <boost/json/value.hpp>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
@@ -115,7 +115,8 @@ Result<std::vector<query::Series>> parse_matrix(std::string_view body) {
       if (!parsed) return not_prometheus("a sample that is not [seconds, \"value\"]");
       series.floats.push_back(*parsed);
     }
-    if (!std::ranges::is_sorted(series.floats, {}, &query::Sample::time_ms)) return not_prometheus("samples that are not in order");
+    if (!std::ranges::is_sorted(series.floats, {}, &query::Sample::time_ms))
+      return not_prometheus("samples that are not in order");
     out.push_back(std::move(series));
   }
   return out;
@@ -134,7 +135,8 @@ Result<std::vector<query::ExpressionValue>> parse_instant(std::string_view body)
   }
   const auto* result = result_of(*data, "vector");
   if (result == nullptr) {
-    return fail(ErrorCode::invalid_argument, "the expression gives neither a number nor an instant vector; a signal needs one of them");
+    return fail(ErrorCode::invalid_argument,
+                "the expression gives neither a number nor an instant vector; a signal needs one of them");
   }
   for (const auto& one : *result) {
     auto labels = labels_of(member(one, "metric"));

@@ -137,7 +137,8 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
     const auto time_ms = std::llround(ms);
     const Labels labels(std::move(pairs));
     const auto [it, added] = newest.try_emplace(labels, time_ms);
-    if (!added && time_ms <= it->second) return bad_line(number, "the series has a sample that is as new or newer in a line above");
+    if (!added && time_ms <= it->second)
+      return bad_line(number, "the series has a sample that is as new or newer in a line above");
     it->second = time_ms;
     if (++out->samples > kMaxRecordingSamples) {
       return fail(ErrorCode::resource_exhausted, fmt::format("the recording has more than {} samples", kMaxRecordingSamples));

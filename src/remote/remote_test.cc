@@ -64,7 +64,8 @@ TEST(Prometheus, AsksForRawSamples) {
   const auto prometheus = make_prometheus(options, http);
   ASSERT_TRUE(prometheus);
   const auto series =
-      (*prometheus)->select({{{"__name__", Matcher::Op::equal, "up"}, {"job", Matcher::Op::regexp, "a\"b|\\d"}}, at(0), at(30), 100});
+      (*prometheus)
+          ->select({{{"__name__", Matcher::Op::equal, "up"}, {"job", Matcher::Op::regexp, "a\"b|\\d"}}, at(0), at(30), 100});
   ASSERT_TRUE(series) << series.error().message;
   ASSERT_EQ(series->size(), 1u);
   EXPECT_EQ((*series)[0].labels.get("job"), "a\"b");
@@ -93,13 +94,19 @@ TEST(Prometheus, FailuresAreNotNoData) {
       {"503", answer(503, "Service Unavailable"), ErrorCode::unavailable, 3, "answered 503: Service Unavailable"},
       {"429", answer(429, ""), ErrorCode::unavailable, 3, "429"},
       {"401", answer(401, ""), ErrorCode::permission_denied, 1, "credentials"},
-      {"400", answer(400, R"({"status":"error","errorType":"bad_data","error":"parse error at 1"})"), ErrorCode::invalid_argument, 1, "parse error at 1"},
+      {"400", answer(400, R"({"status":"error","errorType":"bad_data","error":"parse error at 1"})"), ErrorCode::invalid_argument,
+       1, "parse error at 1"},
       {"404", answer(404, "404 page not found"), ErrorCode::failed_precondition, 1, "has no Prometheus API"},
       {"a page", answer(200, "<html>login</html>"), ErrorCode::internal, 1, "not one of Prometheus's API"},
-      {"half an answer", answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{)"), ErrorCode::internal, 1, "not JSON"},
-      {"another type", answer(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})"), ErrorCode::internal, 1, "no matrix"},
-      {"nonsense inside", answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x",1]]}]}})"), ErrorCode::internal, 1, "sample"},
-      {"error in a success", answer(200, R"({"status":"error","error":"out of memory"})"), ErrorCode::invalid_argument, 1, "out of memory"},
+      {"half an answer", answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{)"),
+       ErrorCode::internal, 1, "not JSON"},
+      {"another type", answer(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})"), ErrorCode::internal, 1,
+       "no matrix"},
+      {"nonsense inside",
+       answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x",1]]}]}})"),
+       ErrorCode::internal, 1, "sample"},
+      {"error in a success", answer(200, R"({"status":"error","error":"out of memory"})"), ErrorCode::invalid_argument, 1,
+       "out of memory"},
   };
   for (const auto& c : cases) {
     ScriptedHttp http;
@@ -123,7 +130,8 @@ TEST(Prometheus, FailuresAreNotNoData) {
 }
 
 TEST(Prometheus, NoAnswerBreaksTheParser) {
-  const std::string good = R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"2"]]}]}})";
+  const std::string good =
+      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"2"]]}]}})";
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const char c : {'{', '[', '"', '0', 'n', '}'}) {
       auto bad = good;
@@ -139,10 +147,11 @@ TEST(Prometheus, NoAnswerBreaksTheParser) {
 }
 
 TEST(Recording, Reads) {
-  const auto got = parse_recording("# HELP x things\n# TYPE x counter\n"
-                                   "x{a=\"1\",b=\"q\\\"\\\\\\n\",} 5 1700000000.5\n"
-                                   "x{a=\"1\",b=\"q\\\"\\\\\\n\"} 6 1700000001.5 # {trace_id=\"1\"} 1\r\n"
-                                   "y 1e3 1700000000500\n\nz +Inf 12\n# EOF\n");
+  const auto got = parse_recording(
+      "# HELP x things\n# TYPE x counter\n"
+      "x{a=\"1\",b=\"q\\\"\\\\\\n\",} 5 1700000000.5\n"
+      "x{a=\"1\",b=\"q\\\"\\\\\\n\"} 6 1700000001.5 # {trace_id=\"1\"} 1\r\n"
+      "y 1e3 1700000000500\n\nz +Inf 12\n# EOF\n");
   ASSERT_TRUE(got) << got.error().message;
   const auto x = (*got)->data.select({{{"__name__", Matcher::Op::equal, "x"}}, 0, INT64_MAX, 100});
   ASSERT_EQ(x->size(), 1u);
@@ -151,8 +160,8 @@ TEST(Recording, Reads) {
   EXPECT_EQ((*got)->data.select({{{"__name__", Matcher::Op::equal, "y"}}, 0, INT64_MAX, 100})->at(0).floats[0].time_ms, at(0.5));
   EXPECT_EQ((*got)->samples, 4u);
   EXPECT_EQ((*got)->last_ms, at(1.5));
-  for (const auto* bad : {"x", "x 1", "x{a} 1 1", "x{a=\"b} 1 1", "x{a=\"b\" 1 1", "1x 1 1", "x one 1", "x 1 one", "x 1 1 1", "x 1 1e300",
-                          "x 1 5\nx 1 5", "x 1 5\nx 1 4", "{a=\"b\"} 1 1"}) {
+  for (const auto* bad : {"x", "x 1", "x{a} 1 1", "x{a=\"b} 1 1", "x{a=\"b\" 1 1", "1x 1 1", "x one 1", "x 1 one", "x 1 1 1",
+                          "x 1 1e300", "x 1 5\nx 1 5", "x 1 5\nx 1 4", "{a=\"b\"} 1 1"}) {
     const auto failed = parse_recording(bad);
     ASSERT_FALSE(failed) << bad;
     EXPECT_NE(failed.error().message.find("line "), std::string::npos) << failed.error().message;
@@ -176,13 +185,15 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
                            line("http_server_request_duration_bucket", ",le=\"100\"", 60) +
                            line("http_server_request_duration_bucket", ",le=\"250\"", 90) +
                            line("http_server_request_duration_bucket", ",le=\"+Inf\"", 100);
-  const std::string conventions = line("http_server_request_duration_seconds_count", ",http_response_status_code=\"200\"", 90) +
-                                  line("http_server_request_duration_seconds_count", ",http_response_status_code=\"503\"", 8) +
-                                  line("http_server_request_duration_seconds_count", ",error_type=\"timeout\"", 2) +
-                                  line("http_server_request_duration_seconds_count", ",http_response_status_code=\"404\",error_type=\"404\"", 5) +
-                                  line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"0.1\"", 50) +
-                                  line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"+Inf\"", 90);
-  const std::string codes = line("http_server_request_total", ",code=\"200\"", 95) + line("http_server_request_total", ",code=\"500\"", 5);
+  const std::string conventions =
+      line("http_server_request_duration_seconds_count", ",http_response_status_code=\"200\"", 90) +
+      line("http_server_request_duration_seconds_count", ",http_response_status_code=\"503\"", 8) +
+      line("http_server_request_duration_seconds_count", ",error_type=\"timeout\"", 2) +
+      line("http_server_request_duration_seconds_count", ",http_response_status_code=\"404\",error_type=\"404\"", 5) +
+      line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"0.1\"", 50) +
+      line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"+Inf\"", 90);
+  const std::string codes =
+      line("http_server_request_total", ",code=\"200\"", 95) + line("http_server_request_total", ",code=\"500\"", 5);
   const Case cases[] = {{"the seed's names", seed.c_str(), 100, 7, 100, 100},
                         {"semantic conventions", conventions.c_str(), 105, 10, 90, 100},
                         {"status codes on the counter", codes.c_str(), 100, 5, 0, 0}};
@@ -197,7 +208,9 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
     EXPECT_EQ(counts->routes[0].requests, c.requests) << c.name;
     EXPECT_EQ(counts->routes[0].errors, c.errors) << c.name;
     EXPECT_EQ(static_cast<double>(counts->routes[0].duration_ms.count), c.timed) << c.name;
-    if (c.bound > 0) { EXPECT_NEAR(counts->routes[0].duration_ms.bounds->at(0), c.bound, 1e-9); }
+    if (c.bound > 0) {
+      EXPECT_NEAR(counts->routes[0].duration_ms.bounds->at(0), c.bound, 1e-9);
+    }
     EXPECT_EQ(counts->instances, std::vector<std::string>{"a"});
   }
 }
@@ -206,7 +219,8 @@ TEST(RequestSeries, OtherLabelsAndHalfScrapes) {
   SeriesNames names;
   names.service_label = "job";
   names.route_labels = {"handler"};
-  const auto recording = parse_recording(R"(http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 1 1700000000
+  const auto recording =
+      parse_recording(R"(http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 1 1700000000
 http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 5 1700000060
 http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 1 1700000000
 http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 4 1700000060
@@ -234,7 +248,8 @@ class Both : public ::testing::Test {
   struct Point {
     double second, value;
   };
-  void counter(std::string_view name, const char* of_track, const char* instance, double start, const std::vector<Point>& points) {
+  void counter(std::string_view name, const char* of_track, const char* instance, double start,
+               const std::vector<Point>& points) {
     const auto labels = Labels::of({{std::string(kMetricName), std::string(name)},
                                     {"service_name", "checkout"},
                                     {"deployment_track", of_track},
@@ -369,7 +384,8 @@ TEST(SeriesMetricSource, GrowthOfTwoCounters) {
     Result<std::vector<query::ExpressionValue>> evaluate(const std::string&, std::int64_t) const override {
       return std::vector<query::ExpressionValue>{{{}, 3}};
     }
-    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t, std::int64_t) const override {
+    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t,
+                                                      std::int64_t) const override {
       return std::vector<query::Series>{};
     }
   } expressions;

@@ -140,7 +140,8 @@ class SeriesCountFeed final : public query::CountFeed {
         series.measure = measure;
         series.source = data.source;
         series.instance = std::string(data.labels->get("instance"));
-        if (const auto version = data.labels->get("service_version"); !version.empty()) series.instance += fmt::format("@{}", version);
+        if (const auto version = data.labels->get("service_version"); !version.empty())
+          series.instance += fmt::format("@{}", version);
         series.route = std::string(data.labels->get("http_route"));
         series.floats = data.floats;
         series.classic = data.classic;
@@ -177,8 +178,8 @@ class SeriesMetricSource final : public query::MetricSource {
   SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names)
       : data_(data), expressions_(expressions), names_(std::move(names)) {}
 
-  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part, const std::string& whole, std::int64_t from_ms,
-                                   std::int64_t to_ms) const override {
+  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part, const std::string& whole,
+                                   std::int64_t from_ms, std::int64_t to_ms) const override {
     // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an expression could match.
     std::vector<query::Series> series;
     for (const auto& name : {whole, part}) {
@@ -208,7 +209,8 @@ class SeriesMetricSource final : public query::MetricSource {
     return out;
   }
 
-  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope, std::int64_t time_ms) const override {
+  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope,
+                                      std::int64_t time_ms) const override {
     return query::read_expression(expressions_, promql, scope, time_ms);
   }
 
@@ -220,8 +222,8 @@ class SeriesMetricSource final : public query::MetricSource {
 
 } // namespace
 
-std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data, const query::ExpressionSource& expressions,
-                                                               SeriesNames names) {
+std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data,
+                                                               const query::ExpressionSource& expressions, SeriesNames names) {
   return std::make_unique<SeriesMetricSource>(data, expressions, std::move(names));
 }
 

@@ -341,7 +341,8 @@ Result<State> decode_state(std::string_view encoded) {
   s.decided_ms = get_int(*o, "decided_ms");
   s.decided_steady = get_int(*o, "decided_steady", -1);
   s.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
-  if (const auto* judgement = get_object(*o, "judgement")) s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
+  if (const auto* judgement = get_object(*o, "judgement"))
+    s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
   s.live.observed_split = get_optional(*o, "observed_split");
   s.live.judged_from_ms = get_int(*o, "judged_from_ms");
   s.live.judged_ms = get_int(*o, "judged_ms");

@@ -147,8 +147,11 @@ json::value rank_value(const RankSpec& rank) {
   }
   json::object weights;
   for (const auto& [group, weight] : rank.group_weights) weights[json::string_view(group)] = weight;
-  return json::object{{"metrics", std::move(metrics)}, {"group_weights", std::move(weights)}, {"pass", rank.pass},
-                      {"marginal", rank.marginal},     {"interval", rank.interval}};
+  return json::object{{"metrics", std::move(metrics)},
+                      {"group_weights", std::move(weights)},
+                      {"pass", rank.pass},
+                      {"marginal", rank.marginal},
+                      {"interval", rank.interval}};
 }
 
 judge::rank::MetricOptions rank_options_from(const json::object& o) {

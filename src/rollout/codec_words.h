@@ -30,10 +30,9 @@ inline constexpr std::array kDecisions = {judge::Decision::keep_watching, judge:
                                           judge::Decision::inconclusive};
 inline constexpr std::array kVerdicts = {judge::Verdict::watching, judge::Verdict::pass, judge::Verdict::regression,
                                          judge::Verdict::no_data};
-inline constexpr std::array kCauses = {judge::Cause::none,           judge::Cause::no_canary_data,
-                                       judge::Cause::no_stable_data, judge::Cause::too_few_requests,
-                                       judge::Cause::undecided,      judge::Cause::source_unreachable,
-                                       judge::Cause::interval_open,  judge::Cause::not_measurable};
+inline constexpr std::array kCauses = {
+    judge::Cause::none,      judge::Cause::no_canary_data,     judge::Cause::no_stable_data, judge::Cause::too_few_requests,
+    judge::Cause::undecided, judge::Cause::source_unreachable, judge::Cause::interval_open,  judge::Cause::not_measurable};
 inline constexpr std::array kErrorCodes = {
     ErrorCode::internal,        ErrorCode::invalid_argument,    ErrorCode::not_found,
     ErrorCode::already_exists,  ErrorCode::failed_precondition, ErrorCode::resource_exhausted,

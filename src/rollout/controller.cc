@@ -124,7 +124,8 @@ class ControllerImpl final : public Controller {
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
-  Guarded<std::map<std::string, bool, std::less<>>> watched_; // services with a running rollout; true: the control thread is told already
+  Guarded<std::map<std::string, bool, std::less<>>>
+      watched_; // services with a running rollout; true: the control thread is told already
   std::uint64_t newest_id_ = 0;
   Effects effects_;
   Core core_;

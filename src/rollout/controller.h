@@ -59,11 +59,11 @@ struct RolloutStatus {
   std::size_t step = 0;
   std::vector<StepState> steps;
   double weight_asked = 0;
-  std::optional<double> weight_applied;      // read back; empty: unknown
-  std::optional<double> observed_split;      // canary share of requests in the step, from telemetry
-  std::int64_t observed_valid_ms = 0;        // analysis time accumulated in this step
+  std::optional<double> weight_applied;              // read back; empty: unknown
+  std::optional<double> observed_split;              // canary share of requests in the step, from telemetry
+  std::int64_t observed_valid_ms = 0;                // analysis time accumulated in this step
   std::shared_ptr<const judge::Judgement> judgement; // the newest look; null: none
-  std::string reason;                        // the one sentence
+  std::string reason;                                // the one sentence
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
   double time_to_rollback_ms = 0; // from decision to weight 0 read back

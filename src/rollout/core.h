@@ -36,8 +36,8 @@ class Core {
   Status command(RolloutId id, const event::Commanded& command);
   // Nothing happens for an unknown id: the answer of an effect may outlive its rollout.
   void deliver(RolloutId id, const Event& event);
-  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for arrivals, of all rollouts together, are kept
-  // to a twentieth of the time, those by the clock come on top.
+  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for arrivals, of all rollouts together,
+  // are kept to a twentieth of the time, those by the clock come on top.
   void arrived(std::string_view service, std::int64_t look_cost_us);
   void tick();
   // When tick() has something to do, steady; INT64_MAX: never.

@@ -128,7 +128,8 @@ std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
     if (wanted && slot->feed == nullptr && deps_.feeds != nullptr) {
       slot->feed = make_grid_feed(*deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
       if (slot->judge->takes_cells() && !state.spec->metrics.empty() && deps_.own_metrics != nullptr) {
-        slot->feed = make_metric_feed(std::move(slot->feed), *deps_.own_metrics, {state.spec, state.canary_version, state.stable_version});
+        slot->feed =
+            make_metric_feed(std::move(slot->feed), *deps_.own_metrics, {state.spec, state.canary_version, state.stable_version});
       }
     }
   }

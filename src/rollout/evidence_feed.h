@@ -39,7 +39,8 @@ struct FeedProgress {
   double waiting = 0;         // requests behind the last closed cell
 };
 
-// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before, and with 0, it is stable's past.
+// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before, and with 0, it is stable's
+// past.
 judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms);
 
 // Of one rollout; one thread at a time. After a restart everything since the beginning is read again, which gives the same cells.

@@ -38,7 +38,8 @@ Status check_copy(const std::string& path) {
   Statement check(copy.get(), "pragma integrity_check");
   TRY_ASSIGN(const bool row, check.next("check the copied journal " + path));
   if (row && check.text(0) == "ok") return {};
-  return fail(ErrorCode::data_loss, fmt::format("the copied journal {} is damaged: {}", path, row ? std::string(check.text(0)) : "no answer"));
+  return fail(ErrorCode::data_loss,
+              fmt::format("the copied journal {} is damaged: {}", path, row ? std::string(check.text(0)) : "no answer"));
 }
 
 } // namespace

@@ -45,8 +45,10 @@ json::object metric_value(const judge::SignalVerdict& s) {
     o["minutes_left"] = json_number(s.minutes_left);
   }
   if (s.tail) {
-    o["tail"] = json::object{
-        {"boundary_ms", s.tail->boundary_ms}, {"canary", s.tail->canary}, {"stable", s.tail->stable}, {"allowed", s.tail->allowed}};
+    o["tail"] = json::object{{"boundary_ms", s.tail->boundary_ms},
+                             {"canary", s.tail->canary},
+                             {"stable", s.tail->stable},
+                             {"allowed", s.tail->allowed}};
   }
   return o;
 }

@@ -80,8 +80,8 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
 }
 
 // The window's counts; for a judge that takes cells they are made of parts of it.
-void read_window(const LookRequest& request, const query::CohortSource& cohorts, const judge::Judge& judge, judge::Evidence& evidence,
-                 LookResult& out) {
+void read_window(const LookRequest& request, const query::CohortSource& cohorts, const judge::Judge& judge,
+                 judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
   const auto canary_cohort = cohort_selector(*request.spec, true, request.canary_version);
   const auto stable_cohort = cohort_selector(*request.spec, false, request.stable_version);
@@ -121,7 +121,8 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
       }
     }
     if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-      auto numbers = read_window_metrics(*metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms, look.to_ms);
+      auto numbers =
+          read_window_metrics(*metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms, look.to_ms);
       if (!numbers) evidence.source_error = numbers.error().message;
       if (numbers) evidence.metrics = std::move(*numbers);
     }

@@ -47,7 +47,7 @@ struct LookResult {
   std::string split_problem; // not empty: traffic is not split as asked; the judgement then only watches
   double canary_requests = 0;
   double stable_requests = 0;
-  double stable_rps = 0; // requests a second that stable served of late
+  double stable_rps = 0;           // requests a second that stable served of late
   std::int64_t canary_last_ms = 0; // newest telemetry of each track in the window; 0: none
   std::int64_t stable_last_ms = 0;
 };
@@ -94,8 +94,8 @@ struct Noted {
   std::string text;
 };
 } // namespace event
-using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::Arrived, event::JournalSynced,
-                           event::Recovered, event::Noted>;
+using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::Arrived,
+                           event::JournalSynced, event::Recovered, event::Noted>;
 
 // Someone is to be told. event: promoted rolled_back aborted paused attention.
 struct Notice {

@@ -197,8 +197,8 @@ void MachineStep::note_split(const LookResult& look) {
   notice("attention", fmt::format("{}: {}", named(), look.split_problem));
 }
 
-// A canary that is sent requests and reports nothing while stable reports is a failure of its own kind: it may well be down. Measured
-// in stable's telemetry, so that an outage of all telemetry is none of this. True when it has been acted upon.
+// A canary that is sent requests and reports nothing while stable reports is a failure of its own kind: it may well be down.
+// Measured in stable's telemetry, so that an outage of all telemetry is none of this. True when it has been acted upon.
 bool MachineStep::canary_silent(const LookResult& look) {
   const auto& spec = *s_.spec;
   const auto started = s_.steps[s_.step].started_ms;
@@ -211,8 +211,8 @@ bool MachineStep::canary_silent(const LookResult& look) {
   // What it must have been sent meanwhile, by what stable served and the weight. A handful may just not have come.
   const double missed = weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
   if (missed < kSilentRequests) return false;
-  s_.reason = fmt::format("The canary has reported nothing for {} while stable reports; about {:.0f} requests were sent to it", duration_text(silent),
-                          missed);
+  s_.reason = fmt::format("The canary has reported nothing for {} while stable reports; about {:.0f} requests were sent to it",
+                          duration_text(silent), missed);
   if (spec.on_canary_silent == PolicyAction::rollback) {
     begin_rollback("rollback", fmt::format("rolling back: {}", s_.reason), Phase::rolled_back, "coalmine");
   } else {

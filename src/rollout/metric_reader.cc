@@ -10,7 +10,9 @@ namespace coalmine::rollout {
 namespace {
 
 // Faults of the question, which asking again does not cure.
-bool is_fault(const Error& error) { return error.code == ErrorCode::invalid_argument || error.code == ErrorCode::resource_exhausted; }
+bool is_fault(const Error& error) {
+  return error.code == ErrorCode::invalid_argument || error.code == ErrorCode::resource_exhausted;
+}
 
 class Question {
  public:
@@ -22,15 +24,14 @@ class Question {
     const auto& version = canary ? scope_.canary_version : scope_.stable_version;
     judge::MetricTrack out;
     if (!metric.promql.empty()) {
-      const query::SignalScope of{.service = spec.service,
-                                  .track = canary ? "canary" : "stable",
-                                  .version = version,
-                                  .window_ms = to_ms_ - from_ms_};
+      const query::SignalScope of{
+          .service = spec.service, .track = canary ? "canary" : "stable", .version = version, .window_ms = to_ms_ - from_ms_};
       TRY_ASSIGN(const auto value, source_.value(metric.promql, of, to_ms_));
       if (value) out = {true, *value, 1};
       return out;
     }
-    TRY_ASSIGN(const auto counts, source_.ratio(cohort_selector(spec, canary, version), metric.part, metric.whole, from_ms_, to_ms_));
+    TRY_ASSIGN(const auto counts,
+               source_.ratio(cohort_selector(spec, canary, version), metric.part, metric.whole, from_ms_, to_ms_));
     return judge::MetricTrack{counts.any_series, counts.part, counts.whole};
   }
 
@@ -41,8 +42,8 @@ class Question {
   const std::int64_t to_ms_;
 };
 
-// More of a part than of its whole in a cell is two exports that came apart; in the long run it is no ratio. A small excess is cut off by
-// the judge.
+// More of a part than of its whole in a cell is two exports that came apart; in the long run it is no ratio. A small excess is
+// cut off by the judge.
 bool is_no_ratio(const judge::MetricTrack& track) { return track.count > 20 && track.amount > 1.5 * track.count; }
 
 class MetricFeed final : public EvidenceFeed {
@@ -105,8 +106,8 @@ class MetricFeed final : public EvidenceFeed {
 
 } // namespace
 
-Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source, const MetricScope& scope, std::int64_t from_ms,
-                                                       std::int64_t to_ms, bool baseline, bool values) {
+Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source, const MetricScope& scope,
+                                                       std::int64_t from_ms, std::int64_t to_ms, bool baseline, bool values) {
   std::vector<judge::MetricNumbers> out;
   const Question question(source, scope, from_ms, to_ms);
   for (const auto& metric : scope.spec->metrics) {
@@ -141,7 +142,8 @@ Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::Metri
   return out;
 }
 
-std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source, MetricScope scope) {
+std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source,
+                                               MetricScope scope) {
   return std::make_unique<MetricFeed>(std::move(cells), source, std::move(scope));
 }
 

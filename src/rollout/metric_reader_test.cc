@@ -17,14 +17,15 @@ class FakeMetrics final : public query::MetricSource {
     bool canary = false;
     bool operator==(const Asked&) const = default;
   };
-  Result<query::RatioCounts> ratio(const query::CohortSelector& cohort, const std::string&, const std::string&, std::int64_t from_ms,
-                                   std::int64_t to_ms) const override {
+  Result<query::RatioCounts> ratio(const query::CohortSelector& cohort, const std::string&, const std::string&,
+                                   std::int64_t from_ms, std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "connection refused");
     const bool canary = std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "canary"; });
     ratios.push_back({from_ms, to_ms, canary});
     return query::RatioCounts{true, canary ? 25.0 : 50.0, whole};
   }
-  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope, std::int64_t time_ms) const override {
+  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope,
+                                      std::int64_t time_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "connection refused");
     if (promql == "many") return fail(ErrorCode::invalid_argument, "it gives 2 series");
     values.push_back({time_ms - scope.window_ms, time_ms, scope.track == "canary"});

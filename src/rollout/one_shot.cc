@@ -207,7 +207,8 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   // What the window holds is all the traffic there will be: what it cannot decide is not waited for.
   auto window = spec;
   const double requests = evidence.canary.requests + evidence.stable.requests;
-  window.steps = {{.weight = requests > 0 ? evidence.canary.requests / requests : 0, .analyze_ms = request.to_ms - request.from_ms}};
+  window.steps = {
+      {.weight = requests > 0 ? evidence.canary.requests / requests : 0, .analyze_ms = request.to_ms - request.from_ms}};
   const auto judge = make_judge(window);
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
@@ -224,8 +225,9 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     evidence.step_requests = evidence.canary.requests;
   }
   if (!judge->takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-    auto numbers = read_window_metrics(*metrics, {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
-                                       request.from_ms, request.to_ms);
+    auto numbers =
+        read_window_metrics(*metrics, {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
+                            request.from_ms, request.to_ms);
     if (!numbers) evidence.source_error = numbers.error().message;
     if (numbers) evidence.metrics = std::move(*numbers);
   }

@@ -26,7 +26,8 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<query::Cohor
                               const Result<query::CohortCounts>& stable, std::int64_t now_ms);
 std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec);
 // Counts both cohorts and judges them once. Never fails: an unreachable source is a judgement too.
-// feeds: for judges that take cells; without it they are made of counts of parts of the window. metrics: for the spec's own metrics.
+// feeds: for judges that take cells; without it they are made of counts of parts of the window. metrics: for the spec's own
+// metrics.
 judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request, const query::CohortSource& cohorts,
                          const query::CountFeedSource* feeds = nullptr, const query::MetricSource* metrics = nullptr);
 

@@ -76,7 +76,8 @@ class Player {
     out_.step = step_;
     if (ended) return std::move(out_);
     out_.end = minutes_ > 0 ? ReplayEnd::inconclusive : ReplayEnd::no_data;
-    if (minutes_ > 0) out_.reason = fmt::format("the telemetry ends after {:.0f} minutes, in step {}: {}", minutes_, step_ + 1, out_.reason);
+    if (minutes_ > 0)
+      out_.reason = fmt::format("the telemetry ends after {:.0f} minutes, in step {}: {}", minutes_, step_ + 1, out_.reason);
     return std::move(out_);
   }
 
@@ -229,8 +230,8 @@ std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen, s
   return out;
 }
 
-std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& stable, std::size_t first,
-                                              double more_errors, std::mt19937_64& random) {
+std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& stable,
+                                              std::size_t first, double more_errors, std::mt19937_64& random) {
   std::vector<judge::EvidenceCell> out;
   double minutes = 0;
   const double longest = static_cast<double>(longest_ms(spec)) / kMsPerMinute;

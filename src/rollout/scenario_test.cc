@@ -2,8 +2,8 @@
 //
 //   # a comment
 //   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s   no_data_grace 5m   extend 5m
-//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail rollback|pause|notify   min_requests 100   approve 2 (that step waits for a
-//                            person)
+//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail rollback|pause|notify
+//                            min_requests 100   approve 2 (that step waits for a person)
 //   world rps 200            all requests, both tracks
 //   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of canary requests at 450 ms
 //   at TIME router down|up|refuses|accepts                            at TIME hand 2%    someone sets the router

@@ -59,7 +59,7 @@ struct RolloutSpec {
   std::string environment; // "" any
   AttributeSelector canary = {{"deployment.track", "canary"}};
   AttributeSelector stable = {{"deployment.track", "stable"}};
-  std::vector<StepSpec> steps; // ends at weight 1
+  std::vector<StepSpec> steps;     // ends at weight 1
   std::string judge = "threshold"; // sequential, threshold, mann_whitney
   std::vector<judge::SignalSpec> signals;
   std::vector<MetricSpec> metrics; // one for each signal that is not of requests
@@ -78,10 +78,10 @@ struct RolloutSpec {
   // A canary that is sent requests and reports nothing while stable reports: after this long it is taken as broken.
   PolicyAction on_canary_silent = PolicyAction::rollback; // pause, rollback
   std::int64_t canary_silent_grace_ms = 3 * 60 * 1000;
-  bool guard_split = true; // a split that is not as asked suspends the comparison; only where coalmine moves the traffic
-  std::int64_t extend_ms = 0;                    // gate not decided: extend by this much (0: the step's own length)
-  int max_extends = 2;                           // then pause
-  std::vector<std::string> ignore_routes;        // /healthz …
+  bool guard_split = true;    // a split that is not as asked suspends the comparison; only where coalmine moves the traffic
+  std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
+  int max_extends = 2;        // then pause
+  std::vector<std::string> ignore_routes; // /healthz …
   RouterSpec router;
   std::vector<NotifySpec> notify;
   std::string config_hash; // sha256 of the text it came from, hex

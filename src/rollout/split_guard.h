@@ -6,7 +6,8 @@
 
 namespace coalmine::rollout {
 
-// A share that is off by less does not spoil a comparison, and balancers that count connections or round weights are off by as much.
+// A share that is off by less does not spoil a comparison, and balancers that count connections or round weights are off by as
+// much.
 inline constexpr double kSplitTolerance = 0.15; // of the smaller of the two shares asked for
 inline constexpr double kSplitAlpha = 0.001;
 

@@ -39,7 +39,8 @@ TEST(SplitGuard, Cases) {
     EXPECT_EQ(got.sentence.empty(), !c.broken) << c.name;
   }
   const auto got = check_split(2'500, 97'500, 0.05);
-  EXPECT_NE(got.sentence.find("the canary got 2.5% of 100000 requests where 5% were asked for"), std::string::npos) << got.sentence;
+  EXPECT_NE(got.sentence.find("the canary got 2.5% of 100000 requests where 5% were asked for"), std::string::npos)
+      << got.sentence;
 }
 
 TEST(SplitGuard, MayBeAskedAtEveryLook) {
@@ -61,7 +62,8 @@ TEST(SplitGuard, MayBeAskedAtEveryLook) {
   EXPECT_LE(alarms, 1);
 }
 
-judge::EvidenceCell cell(int index, double stable_requests, double stable_errors, double canary_requests = 0, double canary_errors = 0) {
+judge::EvidenceCell cell(int index, double stable_requests, double stable_errors, double canary_requests = 0,
+                         double canary_errors = 0) {
   judge::EvidenceCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
@@ -86,7 +88,9 @@ TEST(Replay, SplitsOfStableAreEqualUnlessErrorsAreInjected) {
       EXPECT_NEAR(c.total.canary.requests + c.total.stable.requests, 3'000.25, 1.0);
       EXPECT_LE(c.total.canary.errors, c.total.canary.requests);
       EXPECT_LE(c.total.stable.errors, c.total.stable.requests + 1e-9);
-      if (c.baseline) { EXPECT_EQ(c.total.canary.requests, 0); }
+      if (c.baseline) {
+        EXPECT_EQ(c.total.canary.requests, 0);
+      }
       canary += c.total.canary.requests;
       errors += c.total.canary.errors;
     }
@@ -102,8 +106,8 @@ TEST(Replay, JudgesAsLooksWould) {
     ReplayEnd end;
   };
   const Case cases[] = {
-      {"threshold", 0.01, 400, ReplayEnd::promoted},   {"threshold", 0.3, 400, ReplayEnd::rolled_back},
-      {"threshold", 0.01, 60, ReplayEnd::inconclusive}, {"sequential", 0.01, 400, ReplayEnd::promoted},
+      {"threshold", 0.01, 400, ReplayEnd::promoted},     {"threshold", 0.3, 400, ReplayEnd::rolled_back},
+      {"threshold", 0.01, 60, ReplayEnd::inconclusive},  {"sequential", 0.01, 400, ReplayEnd::promoted},
       {"sequential", 0.05, 400, ReplayEnd::rolled_back}, {"threshold", 0.01, 0, ReplayEnd::no_data},
   };
   for (const auto& c : cases) {
@@ -118,7 +122,9 @@ TEST(Replay, JudgesAsLooksWould) {
     for (int i = 0; i < c.cells; ++i) cells.push_back(cell(120 + i, 2'700, 27, 300, 300 * c.canary_errors));
     const auto got = replay_cells(spec, cells);
     EXPECT_EQ(got.end, c.end) << c.judge << ' ' << c.canary_errors << ": " << to_string(got.end) << ", " << got.reason;
-    if (got.end == ReplayEnd::rolled_back) { EXPECT_LT(got.minutes, 5) << c.judge; }
+    if (got.end == ReplayEnd::rolled_back) {
+      EXPECT_LT(got.minutes, 5) << c.judge;
+    }
   }
 }
 

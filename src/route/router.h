@@ -18,9 +18,9 @@ struct Weight {
 // What the router said. applied is read back from it after the change.
 struct Applied {
   Weight asked;
-  Weight applied;      // what integer weights allow may differ by up to the tolerance
+  Weight applied; // what integer weights allow may differ by up to the tolerance
   double elapsed_ms = 0;
-  std::string detail;  // for the log: "canary1 weight 3, stable1 weight 19"
+  std::string detail; // for the log: "canary1 weight 3, stable1 weight 19"
 };
 
 // Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations are thread-safe.
@@ -36,13 +36,13 @@ class Router {
 };
 
 struct HaproxyOptions {
-  std::string socket;       // unix socket path, or host:port of a TCP stats socket
+  std::string socket; // unix socket path, or host:port of a TCP stats socket
   // Layout A: server weights in one backend.
   std::string backend;
   std::vector<std::string> stable_servers;
   std::vector<std::string> canary_servers;
   // Layout B: two backends and a map key (value 0..10000). Used when map is set.
-  std::string map;          // file name of the map as HAProxy knows it
+  std::string map; // file name of the map as HAProxy knows it
   std::string map_key;
   double tolerance = 0.0025;
   int timeout_ms = 2000;

@@ -20,7 +20,7 @@ constexpr std::size_t kQueryQueue = 64;
 constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
 constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
-constexpr std::size_t kIngestThreads = 1; // the store has one writer
+constexpr std::size_t kIngestThreads = 1;  // the store has one writer
 constexpr std::size_t kIngestQueue = 64;
 constexpr std::size_t kQuickThreads = 2;
 
@@ -45,7 +45,10 @@ class ApiServer final : public Api {
               .backup = std::move(deps.backup)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
-        queries_({.name = "query", .threads = std::max<std::size_t>(1, options_.query_threads), .queue_limit = kQueryQueue, .nice = kQueryNice}),
+        queries_({.name = "query",
+                  .threads = std::max<std::size_t>(1, options_.query_threads),
+                  .queue_limit = kQueryQueue,
+                  .nice = kQueryNice}),
         commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
         ingest_({.name = "write", .threads = kIngestThreads, .queue_limit = kIngestQueue}),
         quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}

@@ -51,7 +51,8 @@ std::vector<Route> Dispatch::all_routes() const {
        }},
   };
   if (deps_.remote_write) {
-    all.push_back({"POST", "/api/v1/write", Lane::ingest, [this](const net::HttpRequest& request, const Segments&) { return deps_.remote_write(request); }});
+    all.push_back({"POST", "/api/v1/write", Lane::ingest,
+                   [this](const net::HttpRequest& request, const Segments&) { return deps_.remote_write(request); }});
   }
   std::ranges::move(prometheus_.routes(), std::back_inserter(all));
   std::ranges::move(own_.routes(), std::back_inserter(all));

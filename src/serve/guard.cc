@@ -107,7 +107,10 @@ bool is_probe(const net::HttpRequest& request) { return request.path == "/health
 } // namespace
 
 Guard::Guard(const Options& options, net::Endpoint bound)
-    : operator_token_(options.operator_token), viewer_token_(options.viewer_token), write_token_(options.write_token), bound_(std::move(bound)) {
+    : operator_token_(options.operator_token),
+      viewer_token_(options.viewer_token),
+      write_token_(options.write_token),
+      bound_(std::move(bound)) {
   for (const auto& name : options.host_names) names_.push_back(lower(name));
   names_.push_back(lower(bound_.host));
 }

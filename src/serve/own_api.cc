@@ -161,9 +161,9 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto window, window_of(body, spec.analysis_window_ms));
   const auto now = deps_.clock.wall_ms();
   const rollout::VerdictContext context{service, canary, stable, now - window, now};
-  const auto judgement = rollout::analyze(
-      spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now}, deps_.cohorts, deps_.feeds,
-      deps_.own_metrics);
+  const auto judgement =
+      rollout::analyze(spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now},
+                       deps_.cohorts, deps_.feeds, deps_.own_metrics);
   if (deps_.on_analysis) deps_.on_analysis(context, judgement);
   return rollout::verdict_json(judgement, context);
 }
@@ -245,7 +245,8 @@ Result<std::string> OwnApi::backup(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto directory, text_of(body, "directory", kMaxPathBytes));
   if (directory.empty() || directory.front() != '/') {
-    return fail(ErrorCode::invalid_argument, fmt::format("\"directory\" is \"{}\"; an absolute path on the server's machine is needed", directory));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("\"directory\" is \"{}\"; an absolute path on the server's machine is needed", directory));
   }
   if (!deps_.backup) return fail(ErrorCode::unimplemented, "this server keeps nothing on disk that could be copied");
   TRY_ASSIGN(const auto done, deps_.backup(directory));

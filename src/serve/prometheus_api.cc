@@ -146,7 +146,8 @@ std::vector<Route> PrometheusApi::routes() const {
   get("/api/v1/metadata", Lane::query, [this](const auto& request, const Segments&) { return metadata(request); });
   get("/api/v1/status/buildinfo", Lane::quick, [this](const auto&, const Segments&) { return build_info(); });
   // What clients ask to see whether a Prometheus is there.
-  out.push_back({"GET", "/-/healthy", Lane::quick, [](const auto&, const Segments&) { return text_answer(200, "Prometheus Server is Healthy.\n"); }});
+  out.push_back({"GET", "/-/healthy", Lane::quick,
+                 [](const auto&, const Segments&) { return text_answer(200, "Prometheus Server is Healthy.\n"); }});
   out.push_back({"GET", "/-/ready", Lane::quick, [this](const auto&, const Segments&) {
                    if (deps_.ready && !deps_.ready()) return text_answer(503, "Service Unavailable\n");
                    return text_answer(200, "Prometheus Server is Ready.\n");

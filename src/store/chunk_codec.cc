@@ -185,7 +185,9 @@ void write_body(ByteWriter& w, const std::vector<ClassicSample>& samples, Body) 
   for (std::size_t i = 0; i <= bounds.size(); ++i) {
     write_each([&](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.counts[i]); });
   }
-  write_each([](const ClassicHistogram& h) { return minus(h.count, std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t{0})); });
+  write_each([](const ClassicHistogram& h) {
+    return minus(h.count, std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t{0}));
+  });
   const bool whole = std::ranges::all_of(samples, [](const ClassicSample& s) { return integral(s.value.sum); });
   w.u8(whole ? 1 : 0);
   if (whole) return write_each([](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.sum); });
@@ -424,7 +426,8 @@ Result<SampleRun> decode_chunk(std::string_view bytes) {
   return out;
 }
 
-Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) {
+Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms,
+                               HistogramPart part) {
   ByteReader r("");
   std::uint64_t count = 0;
   const auto kind = open_chunk(bytes, r, count);
@@ -521,7 +524,8 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
   if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
   if (wanted_.empty()) return;
   // The same bounds as before nearly always: no new list is made for them.
-  const bool known = out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
+  const bool known =
+      out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
   if (part == HistogramPart::buckets && !known) {
     std::vector<double> list(static_cast<std::size_t>(size));
     std::memcpy(list.data(), packed.data(), packed.size());

@@ -27,9 +27,8 @@ inline constexpr std::size_t kMaxChunkSamples = 240;
 //          / stale *exponential
 // numbers  = first:zigzag column                            ; the column: the steps (packed_column.h)
 // stale    = count:varint *position:varint                  ; which samples are staleness markers
-// xored    = shape:u8 *OCTET    ; value XOR the one before, without its leading (high nibble) and trailing (low nibble) zero octets
-// bounds   = size:varint *f64
-// sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
+// xored    = shape:u8 *OCTET    ; value XOR the one before, without its leading (high nibble) and trailing (low nibble) zero
+// octets bounds   = size:varint *f64 sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
 // exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as the sample before
 //          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
@@ -63,7 +62,7 @@ class ChunkColumns {
   std::vector<std::int64_t> times_;
   std::vector<std::uint32_t> wanted_; // rows: within the range, and no staleness markers
   std::vector<std::int64_t> column_;
-  std::vector<std::int64_t> steps_;   // of the sum of the columns up to now; the first is the first number
+  std::vector<std::int64_t> steps_; // of the sum of the columns up to now; the first is the first number
   std::int64_t from_ms_ = 0;
   std::int64_t to_ms_ = 0;
 };

@@ -6,10 +6,10 @@
 #include <bit>
 #include <random>
 
-#include "store/segment_parts.h"
 #include "store/chunk_codec.h"
 #include "store/packed_column.h"
 #include "store/record_codec.h"
+#include "store/segment_parts.h"
 #include "store/span_segment.h"
 #include "store/testing.h"
 
@@ -261,7 +261,6 @@ void write_span(ByteWriter& w, const Span& span) {
   }
 }
 
-
 std::string encode_rows(const SegmentParts& segment) {
   std::string out;
   ByteWriter w(out);
@@ -303,7 +302,8 @@ TEST(SpanSegment, RandomSpansComeBack) {
   };
   const auto attributes = [&](std::size_t most) {
     Attributes out;
-    for (std::size_t n = random() % (most + 1); n > 0; --n) out.emplace_back(word(10), random() % 2 == 0 ? value() : AttributeValue(word(3)));
+    for (std::size_t n = random() % (most + 1); n > 0; --n)
+      out.emplace_back(word(10), random() % 2 == 0 ? value() : AttributeValue(word(3)));
     return out;
   };
   for (int round = 0; round < 40; ++round) {
@@ -325,7 +325,8 @@ TEST(SpanSegment, RandomSpansComeBack) {
       span.attributes = attributes(20);
       for (auto n = random() % 3; n > 0; --n) span.events.push_back({random(), word(3), attributes(3)});
     }
-    const auto back = decode_segment(encode_segment(table_of(spans), {}, round % 2 == 0 ? SegmentPacking::quick : SegmentPacking::small));
+    const auto back =
+        decode_segment(encode_segment(table_of(spans), {}, round % 2 == 0 ? SegmentPacking::quick : SegmentPacking::small));
     ASSERT_TRUE(back);
     ASSERT_EQ(back->spans.rows.size(), spans.size());
     const auto again = table_of(spans);
@@ -346,7 +347,8 @@ class SegmentForms : public ::testing::TestWithParam<bool> {};
 
 TEST_P(SegmentForms, ComeBackWhole) {
   const auto segment = sample_segment();
-  const auto bytes = GetParam() ? encode_segment(table_of(segment.spans), segment.logs, SegmentPacking::quick) : encode_rows(segment);
+  const auto bytes =
+      GetParam() ? encode_segment(table_of(segment.spans), segment.logs, SegmentPacking::quick) : encode_rows(segment);
   const auto decoded = decode_segment(bytes);
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->spans.rows.size(), 2u);

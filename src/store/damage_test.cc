@@ -52,7 +52,8 @@ void fill(Fixture& f) {
     std::string noise(400, '\0');
     for (auto& c : noise) c = static_cast<char>('!' + random() % 90);
     Batch b = batch({point(gauge, 0, kNow + i, i)});
-    Span s = span(app, 1, 1, kNow + i, kNow + i + 1, SpanKind::server, StatusCode::unset, {{"number", std::int64_t{i}}, {"noise", noise}});
+    Span s = span(app, 1, 1, kNow + i, kNow + i + 1, SpanKind::server, StatusCode::unset,
+                  {{"number", std::int64_t{i}}, {"noise", noise}});
     std::memcpy(s.trace_id.data(), &i, sizeof i);
     b.spans = {std::move(s)};
     f.append(b);

@@ -56,7 +56,8 @@ std::string route_of(const Attributes& attributes) { return attribute_text(attri
 std::string method_of(const Attributes& attributes) { return first_text(attributes, {"http.request.method", "http.method"}); }
 
 int http_status_of(const AttributeValue& value) {
-  if (const auto* number = std::get_if<std::int64_t>(&value)) return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
+  if (const auto* number = std::get_if<std::int64_t>(&value))
+    return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
   const std::string text = to_text(value);
   int code = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
@@ -75,7 +76,8 @@ int http_status_of(const Attributes& attributes) {
 bool is_error_point(const Attributes& attributes) {
   if (http_status_of(attributes) >= 500) return true;
   const std::string type = attribute_text(attributes, "error.type");
-  const bool client_error = type.size() == 3 && type[0] == '4' && std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
+  const bool client_error =
+      type.size() == 3 && type[0] == '4' && std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
   return !type.empty() && !client_error;
 }
 
@@ -92,20 +94,23 @@ double to_ms_factor(std::string_view unit, bool old_convention, const BucketBoun
   return bounds && !bounds->empty() && bounds->back() >= 100 ? 1 : 1000;
 }
 
-DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route, std::string_view method, Source source) {
+DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route, std::string_view method,
+                             Source source) {
   const Labels labels = derived_labels(resource, kRequestsName, route, method);
   return load(stage, labels, labels.hash(), source);
 }
 
 DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
   const auto requests = stage.series(
-      describe(labels, MetricKind::counter, source, "1", "Requests served, derived from what the service reports about itself."), hash);
+      describe(labels, MetricKind::counter, source, "1", "Requests served, derived from what the service reports about itself."),
+      hash);
   if (!requests) return nullptr;
   auto& slot = groups_[(*requests)->id];
   if (slot) return slot.get();
   const Labels error_labels = labels.with(kMetricName, kErrorsName);
-  const auto errors = stage.series(describe(error_labels, MetricKind::counter, source, "1", "Requests that failed on the server's side."),
-                                   error_labels.hash());
+  const auto errors =
+      stage.series(describe(error_labels, MetricKind::counter, source, "1", "Requests that failed on the server's side."),
+                   error_labels.hash());
   if (!errors) {
     groups_.erase((*requests)->id);
     return nullptr;
@@ -132,8 +137,9 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
 
 SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
   const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
-  const auto info = stage.series(
-      describe(labels, MetricKind::histogram, group.requests->source, "ms", "Duration of requests in milliseconds."), labels.hash());
+  const auto info =
+      stage.series(describe(labels, MetricKind::histogram, group.requests->source, "ms", "Duration of requests in milliseconds."),
+                   labels.hash());
   return info ? *info : nullptr;
 }
 
@@ -191,8 +197,8 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   if (was == nullptr || is == nullptr || !group.duration_total.bounds || group.plain_factor != factor) return false;
   const auto& a = was->value;
   const auto& b = is->value;
-  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size() || b.count < a.count ||
-      group.duration_total.counts.size() != b.counts.size()) {
+  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size() ||
+      b.count < a.count || group.duration_total.counts.size() != b.counts.size()) {
     return false;
   }
   for (std::size_t i = 0; i < a.counts.size(); ++i) {
@@ -234,7 +240,8 @@ void Deriver::flush(Stage& stage) {
   for (auto* group : touched_) {
     const bool from_spans = group->requests->source == Source::spans;
     auto& pending = *group->pending;
-    if (from_spans && group->last_ms != 0 && (pending.time_ms <= group->last_ms || pending.time_ms / 1000 == group->last_ms / 1000)) {
+    if (from_spans && group->last_ms != 0 &&
+        (pending.time_ms <= group->last_ms || pending.time_ms / 1000 == group->last_ms / 1000)) {
       pending.time_ms = group->last_ms;
     }
     if (pending.time_ms < group->last_ms) {
@@ -260,7 +267,8 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
     if (group.duration == nullptr) group.duration = duration_series(stage, group);
     coalmine::add(group.duration_total, *pending.duration);
   }
-  if (group.duration != nullptr) stage.put(group.duration->id, ClassicSample{time_ms, group.start_ms, false, group.duration_total});
+  if (group.duration != nullptr)
+    stage.put(group.duration->id, ClassicSample{time_ms, group.start_ms, false, group.duration_total});
 }
 
 // An export that was overtaken by a newer one. What it adds belongs before that one.
@@ -286,7 +294,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   // That moment has its sample; the increase shows in the newest one.
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
   stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
-  if (group.duration != nullptr) stage.put(group.duration->id, ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+  if (group.duration != nullptr)
+    stage.put(group.duration->id, ClassicSample{group.last_ms, start_ms, false, group.duration_total});
 }
 
 void Deriver::clear() {

@@ -33,7 +33,7 @@ struct DerivedGroup {
   double errors_total = 0;
   ClassicHistogram duration_total; // in ms
   std::int64_t start_ms = 0;
-  std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
+  std::int64_t last_ms = 0;  // of the newest sample; 0: nothing stored yet
   BucketBounds plain_bounds; // those of increases whose buckets are duration_total's, one by one, by plain_factor
   double plain_factor = 0;
 
@@ -55,8 +55,8 @@ int http_status_of(const AttributeValue& value);
 // From the histogram's unit to milliseconds. Without a unit the bounds tell: seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
-// Holds the totals of all groups seen since start; what it does not know it reads from the store, so it may be cleared at any time.
-// Used by the one writer.
+// Holds the totals of all groups seen since start; what it does not know it reads from the store, so it may be cleared at any
+// time. Used by the one writer.
 class Deriver {
  public:
   // nullptr when the service has too many series. Good until clear().
@@ -64,8 +64,8 @@ class Deriver {
 
   // An increase of a duration histogram (classic or exponential); zero increases count as a sign of life.
   void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
-  // The same of two samples of one series, without a histogram in between. False, and nothing done, unless it is the usual case: a count
-  // that grew, and buckets as before.
+  // The same of two samples of one series, without a histogram in between. False, and nothing done, unless it is the usual case:
+  // a count that grew, and buckets as before.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error);
   void add_span(DerivedGroup& group, double ms, bool is_error);
   // The sample of this append will be at the newest of these times.

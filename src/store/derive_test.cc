@@ -27,9 +27,10 @@ struct DeriveTest : ::testing::Test, Fixture {
   std::shared_ptr<const Resource> app = resource("shop");
   void SetUp() override { open(); }
 
-  std::shared_ptr<const MetricSeries> duration(const Attributes& attributes, std::string_view otel = kStable, std::string unit = "s",
-                                               Temporality temporality = Temporality::cumulative) {
-    return series(app, std::string(otel), otel == kStable ? "http_server_request_duration_seconds" : "http_server_duration_milliseconds",
+  std::shared_ptr<const MetricSeries> duration(const Attributes& attributes, std::string_view otel = kStable,
+                                               std::string unit = "s", Temporality temporality = Temporality::cumulative) {
+    return series(app, std::string(otel),
+                  otel == kStable ? "http_server_request_duration_seconds" : "http_server_duration_milliseconds",
                   MetricKind::histogram, attributes, std::move(unit), temporality);
   }
   std::shared_ptr<const MetricSeries> counter(std::string_view name, const Attributes& attributes = {}) {
@@ -189,7 +190,8 @@ TEST_F(DeriveTest, TheOldConventionAloneCountsAndThenGivesWay) {
 }
 
 TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
-  const auto of = series(app, std::string(kStable), "http_server_request_duration_seconds", MetricKind::exponential, request(200), "s");
+  const auto of =
+      series(app, std::string(kStable), "http_server_request_duration_seconds", MetricKind::exponential, request(200), "s");
   const auto at = [&](std::int64_t time, int scale, std::vector<std::uint64_t> counts) {
     ExponentialHistogram h;
     h.scale = scale;
@@ -197,8 +199,8 @@ TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
     h.positive = {0, std::move(counts)};
     append(batch({point(of, kNow - 1000, kNow + time, h)}));
   };
-  at(0, 1, {1, 1, 0, 2});      // up to 1.42 s, 2 s, -, 4 s
-  at(15'000, 0, {3, 2});       // coarser: (1,2] now 3, (2,4] still 2
+  at(0, 1, {1, 1, 0, 2}); // up to 1.42 s, 2 s, -, 4 s
+  at(15'000, 0, {3, 2});  // coarser: (1,2] now 3, (2,4] still 2
   const auto found = select(*store, kDurationName);
   ASSERT_EQ(found.size(), 1u);
   ASSERT_EQ(found[0].classic.size(), 2u);
@@ -251,7 +253,8 @@ TEST_F(DeriveTest, AnErrorCounterWithOtherLabelsStopsTheZerosOfItsRouteOnly) {
   const auto b = counter(kRequestsName, {{"http.route", std::string("/b")}});
   const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}, {"kind", std::string("db")}});
   append(batch({point(a, kNow - 1, kNow, 1), point(b, kNow - 1, kNow, 1)}));
-  append(batch({point(errors, kNow - 1, kNow + 1000, 1), point(a, kNow - 1, kNow + 1000, 2), point(b, kNow - 1, kNow + 1000, 2)}));
+  append(
+      batch({point(errors, kNow - 1, kNow + 1000, 1), point(a, kNow - 1, kNow + 1000, 2), point(b, kNow - 1, kNow + 1000, 2)}));
   for (int round = 0; round < 2; ++round) {
     const auto found = select(*store, kErrorsName);
     ASSERT_EQ(found.size(), 3u);
@@ -279,7 +282,8 @@ TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   EXPECT_EQ(select(*store, kRequestsName).size(), 1u);
   EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::sent);
   EXPECT_EQ(select(*store, kErrorsName)[0].source, Source::sent);
-  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::histogram) << "explicit counters bring no durations: the next source";
+  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::histogram)
+      << "explicit counters bring no durations: the next source";
 
   SelectRequest request;
   request.matchers = {{"__name__", Matcher::Op::regexp, "http_server_request.*total"}};

@@ -69,15 +69,15 @@ std::map<std::string, std::uint64_t> read_synced(const std::string& directory) {
   return out;
 }
 
-// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of 32 KiB; a record is crc:u32 length:u16
-// type:u8 and its bytes, never across blocks; fewer than 7 octets at a block's end are filling. RocksDB itself takes a broken length
-// near the end for the trace of a crash and forgets what follows.
+// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of 32 KiB; a record is crc:u32
+// length:u16 type:u8 and its bytes, never across blocks; fewer than 7 octets at a block's end are filling. RocksDB itself takes a
+// broken length near the end for the trace of a crash and forgets what follows.
 std::uint64_t records_end(const std::string& path) {
   constexpr std::uint64_t kBlock = 32768;
   constexpr std::size_t kHeader = 7;
   constexpr unsigned kLastType = 4; // full, first, middle, last
   const Descriptor file(path, O_RDONLY);
-  struct stat info {};
+  struct stat info{};
   if (file.get() < 0 || ::fstat(file.get(), &info) != 0) return 0;
   const auto size = static_cast<std::uint64_t>(info.st_size);
   std::uint64_t at = 0;
@@ -100,7 +100,7 @@ std::uint64_t records_end(const std::string& path) {
 } // namespace
 
 std::uint64_t free_bytes(const std::string& directory) {
-  struct statvfs info {};
+  struct statvfs info{};
   if (::statvfs(directory.c_str(), &info) != 0) return 0;
   return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
 }
@@ -134,7 +134,7 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
     const auto path = path_of(directory, name);
     const Descriptor file(path, O_RDONLY);
     if (file.get() < 0 && errno == ENOENT) continue; // its content is in synced data files by now
-    struct stat info {};
+    struct stat info{};
     if (file.get() < 0 || ::fstat(file.get(), &info) != 0 || ::fdatasync(file.get()) != 0) return not_synced(path);
     out[name] = static_cast<std::uint64_t>(info.st_size);
   }

@@ -50,14 +50,17 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
       Batch b = batch({}, now);
       for (std::size_t n = random() % 30; n > 0; --n) {
         const std::size_t k = random() % all.size();
-        const std::int64_t age = random() % 5 == 0 ? static_cast<std::int64_t>(random() % 3'600'000) : static_cast<std::int64_t>(random() % 3) * 1000;
-        const double value = random() % 10 == 0 ? 0.1 * static_cast<double>(random() % 100) : static_cast<double>(random() % 1000);
+        const std::int64_t age =
+            random() % 5 == 0 ? static_cast<std::int64_t>(random() % 3'600'000) : static_cast<std::int64_t>(random() % 3) * 1000;
+        const double value =
+            random() % 10 == 0 ? 0.1 * static_cast<double>(random() % 100) : static_cast<double>(random() % 1000);
         b.points.push_back(point(all[k], 0, now - age, value));
       }
       EXPECT_EQ(f.append(b).rejected_points, 0u);
       // The store takes a batch in order of time; of one series and millisecond the last in the batch stays either way.
       for (const auto& p : b.points) {
-        model[std::string(p.series->labels.get("k"))][static_cast<std::int64_t>(p.time_ns / 1'000'000)] = std::get<double>(p.value);
+        model[std::string(p.series->labels.get("k"))][static_cast<std::int64_t>(p.time_ns / 1'000'000)] =
+            std::get<double>(p.value);
       }
       if (random() % 12 == 0) {
         ASSERT_TRUE(f.store->maintain());
@@ -66,7 +69,8 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
         ASSERT_TRUE(f.store->snapshot());
       }
       if (random() % 25 == 0) f.reopen();
-      if (random() % 10 == 0) expect_model(*f.store, model, random() % 2 == 0 ? 0 : now - static_cast<std::int64_t>(random() % 7'200'000));
+      if (random() % 10 == 0)
+        expect_model(*f.store, model, random() % 2 == 0 ? 0 : now - static_cast<std::int64_t>(random() % 7'200'000));
     }
     expect_model(*f.store, model, 0);
     EXPECT_EQ(f.damaged(), 0);
@@ -248,7 +252,8 @@ TEST(Durability, ARefusedWriteLeavesNoTraceAndCanBeSentAgain) {
 
   const auto app = resource("shop");
   const auto delta = series(app, "d", "d_total", MetricKind::counter, {}, "", Temporality::delta);
-  const auto histogram = series(app, "http.server.request.duration", "http_server_request_duration_seconds", MetricKind::histogram, {}, "s");
+  const auto histogram =
+      series(app, "http.server.request.duration", "http_server_request_duration_seconds", MetricKind::histogram, {}, "s");
   const auto at = [&](std::int64_t time, double value) {
     Batch b = batch({point(delta, kNow + time - 1000, kNow + time, value),
                      point(histogram, kNow - 1000, kNow + time, classic(bounds({0.1}), {static_cast<std::uint64_t>(value), 0}))});

@@ -85,9 +85,8 @@ bool subtract_buckets(Buckets& now, const Buckets& before) {
 } // namespace
 
 const BucketBounds& fixed_bounds_ms() {
-  static const BucketBounds bounds = std::make_shared<const std::vector<double>>(
-      std::vector<double>{1,   2,   5,   10,  20,   30,   40,   50,   75,   100,  150,   200,
-                          300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 30000});
+  static const BucketBounds bounds = std::make_shared<const std::vector<double>>(std::vector<double>{
+      1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 30000});
   return bounds;
 }
 
@@ -98,14 +97,16 @@ Status normalise(ClassicHistogram& histogram) {
   if (histogram.bounds->empty() && histogram.counts.empty()) histogram.counts.push_back(histogram.count);
   const auto& bounds = *histogram.bounds;
   if (histogram.counts.size() != bounds.size() + 1) {
-    return fail(ErrorCode::invalid_argument, fmt::format("a histogram has {} bucket counts for {} bounds; there must be one more count than bounds",
-                                                         histogram.counts.size(), bounds.size()));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("a histogram has {} bucket counts for {} bounds; there must be one more count than bounds",
+                            histogram.counts.size(), bounds.size()));
   }
   for (std::size_t i = 0; i < bounds.size(); ++i) {
     const bool last = i + 1 == bounds.size();
     const bool finite = std::isfinite(bounds[i]) || (last && bounds[i] > 0 && !std::isnan(bounds[i]));
     if (!finite || (i > 0 && !(bounds[i - 1] < bounds[i]))) {
-      return fail(ErrorCode::invalid_argument, fmt::format("histogram bound {} is {}; bounds must be finite and ascending", i, bounds[i]));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("histogram bound {} is {}; bounds must be finite and ascending", i, bounds[i]));
     }
   }
   if (!bounds.empty() && std::isinf(bounds.back())) {
@@ -120,14 +121,15 @@ Status normalise(ClassicHistogram& histogram) {
 
 Status normalise(ExponentialHistogram& histogram) {
   if (histogram.scale < kMinScale || histogram.scale > kMaxScale) {
-    return fail(ErrorCode::invalid_argument, fmt::format("an exponential histogram has scale {}; allowed is {} to {}", histogram.scale,
-                                                         kMinScale, kMaxScale));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("an exponential histogram has scale {}; allowed is {} to {}", histogram.scale, kMinScale, kMaxScale));
   }
   for (auto* buckets : {&histogram.positive, &histogram.negative}) {
     trim(*buckets);
     const std::int64_t end = std::int64_t{buckets->offset} + static_cast<std::int64_t>(buckets->counts.size());
     if (end > INT32_MAX) {
-      return fail(ErrorCode::invalid_argument, fmt::format("an exponential histogram has a bucket at {}; indexes are 32 bit", end));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("an exponential histogram has a bucket at {}; indexes are 32 bit", end));
     }
   }
   return {};

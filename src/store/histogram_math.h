@@ -33,8 +33,8 @@ void downscale(ExponentialHistogram& histogram, int steps);
 ClassicHistogram scaled(const ClassicHistogram& histogram, double factor, const BucketBounds& scaled_bounds);
 BucketBounds scale_bounds(const BucketBounds& bounds, double factor);
 
-// Each bucket goes into the first bucket of target whose upper bound is at least its own (times factor): no observation is counted
-// as faster than it was. Zero and negative buckets go into the first.
+// Each bucket goes into the first bucket of target whose upper bound is at least its own (times factor): no observation is
+// counted as faster than it was. Zero and negative buckets go into the first.
 ClassicHistogram to_classic(const ExponentialHistogram& histogram, double factor, const BucketBounds& target);
 
 } // namespace coalmine::store

@@ -39,7 +39,9 @@ std::string error_key(const Labels& labels) {
   return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
 }
 
-bool is_own_errors(MetricKind kind, const Labels& labels) { return kind == MetricKind::counter && labels.metric_name() == kErrorsName; }
+bool is_own_errors(MetricKind kind, const Labels& labels) {
+  return kind == MetricKind::counter && labels.metric_name() == kErrorsName;
+}
 
 // checked_bounds: known to be in order, and set to what turned out to be.
 Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds) {
@@ -55,7 +57,8 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
     }
     return Sample(std::move(out));
   }
-  if (const auto* exponential = std::get_if<ExponentialHistogram>(&point.value); exponential != nullptr && kind == MetricKind::exponential) {
+  if (const auto* exponential = std::get_if<ExponentialHistogram>(&point.value);
+      exponential != nullptr && kind == MetricKind::exponential) {
     ExponentialSample out{time_ms, start_ms, false, *exponential};
     TRY(normalise(out.value));
     return Sample(std::move(out));
@@ -63,7 +66,8 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
   if (const auto* number = std::get_if<double>(&point.value); number != nullptr && !is_histogram(kind)) {
     return Sample(FloatSample{time_ms, start_ms, *number});
   }
-  return fail(ErrorCode::invalid_argument, fmt::format("a point of {} does not hold what its metric's type promises", point.series->otel_name));
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("a point of {} does not hold what its metric's type promises", point.series->otel_name));
 }
 
 } // namespace
@@ -126,7 +130,7 @@ bool Ingest::survey(const std::vector<MetricPoint>& points) {
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
   if (survey(points)) kept_.clear();
   stage.expect(points.size() * 2); // derived ones beside them
-  std::vector<std::size_t> order; // empty: as they are
+  std::vector<std::size_t> order;  // empty: as they are
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
     order.resize(points.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -142,8 +146,8 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
     const std::int64_t time_ms = to_ms(p.time_ns);
     if (time_ms < window.from_ms || time_ms > window.to_ms) {
       const bool late = time_ms < window.from_ms;
-      rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}", p.series->otel_name, time_ms,
-                                   late ? "before" : "after", window.from_ms, window.to_ms,
+      rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}",
+                                   p.series->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
                                    late ? "it came too late" : "check the sender's clock"));
       continue;
     }
@@ -204,7 +208,8 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   const bool derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (derives || series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   if (derives && out.memory->group == nullptr) {
-    out.memory->group = deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+    out.memory->group =
+        deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
     out.memory->is_error = is_error_point(series.attributes);
   }
   if (derives && out.role == Role::duration && out.memory->group != nullptr && switching_.contains(instance_key(series.labels))) {
@@ -299,7 +304,8 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
       grown = difference(*memory->last, sample);
     }
     if (!grown) {
-      // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is certain.
+      // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is
+      // certain.
       const bool fell = memory->last && !restarted;
       const bool counts = !known.baseline && (fell || counts_in_full(point));
       grown = counts ? sample : zero_like(sample);
@@ -348,7 +354,8 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
 // What the derived series need of a span's attributes, told once per key and once per distinct value of a table.
 class Ingest::SpanFacts {
  public:
-  explicit SpanFacts(const SpanTable& table) : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
+  explicit SpanFacts(const SpanTable& table)
+      : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
     for (std::size_t i = 0; i < table.texts.size(); ++i) {
       const auto at = std::ranges::find(kKeys, table.texts[i]);
       if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
@@ -377,8 +384,8 @@ class Ingest::SpanFacts {
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
  private:
-  static constexpr std::array<std::string_view, 5> kKeys = {"http.route", "http.request.method", "http.method", "http.response.status_code",
-                                                            "http.status_code"};
+  static constexpr std::array<std::string_view, 5> kKeys = {"http.route", "http.request.method", "http.method",
+                                                            "http.response.status_code", "http.status_code"};
   static constexpr std::size_t kOther = kKeys.size();
   static constexpr int kUnread = -1;
 
@@ -402,7 +409,8 @@ void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_m
     const auto facts = facts_of.of(row);
     const auto [it, added] = groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
     if (added) {
-      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route), facts_of.text(facts.method), Source::spans);
+      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route), facts_of.text(facts.method),
+                                  Source::spans);
     }
     if (it->second == nullptr) continue;
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));

@@ -32,8 +32,8 @@ struct Rejections {
 };
 
 // Holds what has to be remembered between appends: the last value of the series it adds up or takes increases of. All of it comes
-// from the store when missing, so forget() is always safe: after a failed write it is called because the memory ran ahead of the disk.
-// Used by the one writer.
+// from the store when missing, so forget() is always safe: after a failed write it is called because the memory ran ahead of the
+// disk. Used by the one writer.
 class Ingest {
  public:
   // A series that was there at start.
@@ -65,7 +65,8 @@ class Ingest {
     bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
     SeriesInfo* filler = nullptr;
     BucketBounds checked_bounds; // of the last point: in order
-    std::int64_t* own_requests = nullptr; // of the instance, where this series is its request counter or its duration in our own form
+    std::int64_t* own_requests =
+        nullptr; // of the instance, where this series is its request counter or its duration in our own form
   };
 
   // What is known of a recurring series stays known, by the address of its description.
@@ -76,7 +77,8 @@ class Ingest {
 
   // False: nothing new was learnt about what other series are.
   bool survey(const std::vector<MetricPoint>& points);
-  Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series, std::unordered_map<const MetricSeries*, Known>& here);
+  Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
+                  std::unordered_map<const MetricSeries*, Known>& here);
   Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
   Memory* remember(Stage& stage, const SeriesInfo& info);
   void recall(Stage& stage, SeriesId id, Memory& memory);
@@ -92,12 +94,12 @@ class Ingest {
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
-  std::set<std::string> stable_instances_;   // that send http.server.request.duration
-  std::set<std::string> own_errors_;         // error_key()s with an error counter of the application's own
+  std::set<std::string> stable_instances_; // that send http.server.request.duration
+  std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
   // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.
   std::map<std::string, std::int64_t> own_requests_;
-  std::set<std::string> batch_own_errors_;   // added to own_errors_ by commit
-  std::set<std::string> switching_;          // instances whose first stable histogram is in this batch
+  std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
+  std::set<std::string> switching_;        // instances whose first stable histogram is in this batch
 };
 
 } // namespace coalmine::store

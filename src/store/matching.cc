@@ -19,9 +19,8 @@ Result<CompiledMatcher> CompiledMatcher::compile(const Matcher& matcher) {
     options.set_log_errors(false);
     out.pattern_ = std::make_unique<re2::RE2>(matcher.value, options);
     if (!out.pattern_->ok()) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("the regular expression \"{}\" for label {} is not valid RE2: {}", matcher.value, matcher.name,
-                              out.pattern_->error()));
+      return fail(ErrorCode::invalid_argument, fmt::format("the regular expression \"{}\" for label {} is not valid RE2: {}",
+                                                           matcher.value, matcher.name, out.pattern_->error()));
     }
   }
   out.matches_empty_ = out.matches("");

@@ -204,8 +204,9 @@ void OpenRun::write_row(const ClassicSample& sample) {
   const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);
   const Value kind = value_kind(last_.value, sample.value.sum);
   const Counts shape = counts_kind(last_.counts, counts);
-  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | (sample.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
-                         static_cast<unsigned>(kind) << kValueShift | static_cast<unsigned>(shape) << kCountsShift;
+  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | (sample.stale ? kStale : 0u) |
+                         (rest != 0 ? kRest : 0u) | static_cast<unsigned>(kind) << kValueShift |
+                         static_cast<unsigned>(shape) << kCountsShift;
   w.u8(static_cast<std::uint8_t>(flags));
   write_times(w, flags, last_, sample.time_ms, sample.start_ms);
   write_counts(w, shape, last_.counts, counts);
@@ -415,7 +416,8 @@ void OpenRun::write_image(ByteWriter& w, BoundsList& bounds) const {
       continue;
     }
     auto at = std::ranges::find(bounds, frame.bounds);
-    if (at == bounds.end()) at = std::ranges::find_if(bounds, [&](const auto& known) { return same_bounds(known, frame.bounds); });
+    if (at == bounds.end())
+      at = std::ranges::find_if(bounds, [&](const auto& known) { return same_bounds(known, frame.bounds); });
     w.varint(static_cast<std::uint64_t>(at - bounds.begin()) + 1);
     if (at == bounds.end()) bounds.push_back(frame.bounds);
   }

@@ -18,9 +18,9 @@ namespace coalmine::store {
 // Different bucket bounds, which images name by their place.
 using BoundsList = std::vector<BucketBounds>;
 
-// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended as a
-// few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is nobody
-// else's business:
+// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended
+// as a few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is
+// nobody else's business:
 //
 // rows    = *frame ; frames of at most kFrameRows rows, each on its own, against a state of zeros
 // float   = flags [step:zigzag] [start:zigzag] [delta:zigzag / f64]
@@ -35,7 +35,7 @@ class OpenRun {
   std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
   bool empty() const { return size() == 0; }
   std::size_t kind() const { return exponential_ ? 2 : is_classic() ? 1 : 0; } // place in Sample; of a non-empty run
-  std::int64_t first_ms() const; // of a non-empty run
+  std::int64_t first_ms() const;                                               // of a non-empty run
   std::int64_t last_ms() const;
   std::int64_t last_start_ms() const; // of the newest sample
   bool ends_stale() const;            // the newest sample is a staleness marker; of a non-empty run, both

@@ -123,7 +123,8 @@ TEST(OpenRun, IsASampleRun) {
         if (source.below(20) == 0) packed = through_image(packed);
         if (i % 10 != 0) continue;
         const std::int64_t span = plain.last_ms() - plain.first_ms() + 2;
-        const std::int64_t from = plain.first_ms() - 1 + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
+        const std::int64_t from =
+            plain.first_ms() - 1 + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
         const std::int64_t to = from + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
         expect_same(packed.slice(from, to), plain.slice(from, to));
         ASSERT_EQ(packed.count(from, to), plain.count(from, to));

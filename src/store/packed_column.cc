@@ -39,7 +39,8 @@ void unpack(std::span<std::int64_t> out, std::string_view packed, unsigned width
     std::uint64_t read = 0;
     for (unsigned have = 0; have < width;) {
       const auto room = static_cast<unsigned>(std::min<std::size_t>(8 - bit % 8, width - have));
-      const auto part = static_cast<std::uint64_t>(static_cast<std::uint8_t>(octets_and_more[bit / 8]) >> (bit % 8)) & ((1u << room) - 1);
+      const auto part =
+          static_cast<std::uint64_t>(static_cast<std::uint8_t>(octets_and_more[bit / 8]) >> (bit % 8)) & ((1u << room) - 1);
       read |= part << have;
       bit += room;
       have += room;
@@ -67,7 +68,8 @@ void write_column(ByteWriter& w, std::span<const std::int64_t> values) {
     for (const auto v : frame) {
       for (std::uint64_t rest = coded(v), left = width; left > 0;) {
         const auto room = std::min<std::uint64_t>(8 - bit % 8, left);
-        packed[bit / 8] = static_cast<char>(static_cast<std::uint8_t>(packed[bit / 8]) | static_cast<std::uint8_t>(rest << (bit % 8)));
+        packed[bit / 8] =
+            static_cast<char>(static_cast<std::uint8_t>(packed[bit / 8]) | static_cast<std::uint8_t>(rest << (bit % 8)));
         rest >>= room;
         bit += room;
         left -= room;

@@ -209,7 +209,8 @@ TEST(SeriesIndex, IdentityIsLabelsSourceAndKind) {
 
 TEST(SeriesIndex, TheLimitNamesTheLabelWithMostValues) {
   SeriesIndex index(3);
-  for (const char* user : {"1", "2", "3"}) ASSERT_TRUE(index.add(info({{"service_name", "shop"}, {"user_id", user}, {"zone", "x"}})));
+  for (const char* user : {"1", "2", "3"})
+    ASSERT_TRUE(index.add(info({{"service_name", "shop"}, {"user_id", user}, {"zone", "x"}})));
   const auto refused = index.add(info({{"service_name", "shop"}, {"user_id", "4"}}));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);

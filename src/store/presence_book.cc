@@ -20,7 +20,8 @@ void extend(Presence& presence, std::int64_t from_ms, std::int64_t to_ms) {
 std::string presence_key(const Resource& resource) {
   std::string out;
   ByteWriter w(out);
-  for (const auto* part : {&resource.service, &resource.track, &resource.version, &resource.instance, &resource.environment}) w.text(*part);
+  for (const auto* part : {&resource.service, &resource.track, &resource.version, &resource.instance, &resource.environment})
+    w.text(*part);
   return out;
 }
 

@@ -140,7 +140,8 @@ std::string encode_record(const std::vector<StagedSample>& samples) {
     const std::int64_t start = start_of(sample);
     RoomWriter w(entries, most_bytes(sample));
     w.varint(series.value);
-    w.u8(static_cast<std::uint8_t>(sample.index() | (start == 0 ? kUnknownStart : 0u) | (std::visit(StaleFlag{}, sample) ? kStale : 0u)));
+    w.u8(static_cast<std::uint8_t>(sample.index() | (start == 0 ? kUnknownStart : 0u) |
+                                   (std::visit(StaleFlag{}, sample) ? kStale : 0u)));
     w.zigzag(minus(time, before));
     w.zigzag(start == 0 ? 0 : minus(time, start));
     std::visit(BodyWriter{w, bounds}, sample);
@@ -186,10 +187,12 @@ Result<std::vector<StagedSample>> decode_record(std::string_view bytes) {
     const auto time = plus(before, r.zigzag());
     const auto age = r.zigzag();
     Sample sample = read_body(r, type, bounds);
-    std::visit([&](auto& s) {
-      s.time_ms = time;
-      s.start_ms = (type & kUnknownStart) != 0 ? 0 : minus(time, age);
-    }, sample);
+    std::visit(
+        [&](auto& s) {
+          s.time_ms = time;
+          s.start_ms = (type & kUnknownStart) != 0 ? 0 : minus(time, age);
+        },
+        sample);
     before = time;
     out.push_back({series, std::move(sample)});
   }

@@ -43,9 +43,9 @@ bool only_erases(const WriteSet& set) {
   return true;
 }
 
-// Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves the state it gets into when a write of its
-// log fails, and stops the process when that log is synced or flushed afterwards: so writes are refused before the disk is full,
-// log files are synced by our own hands, and after a failed write the instance is closed and opened again.
+// Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves the state it gets into when a
+// write of its log fails, and stops the process when that log is synced or flushed afterwards: so writes are refused before the
+// disk is full, log files are synced by our own hands, and after a failed write the instance is closed and opened again.
 class RocksDatabase final : public Database {
  public:
   RocksDatabase(RocksOptions options, OpenedRocks opened) : options_(std::move(options)), damaged_(opened.damaged) {
@@ -210,26 +210,30 @@ class RocksDatabase final : public Database {
   rocksdb::ColumnFamilyHandle* handle(Family family) const { return families_[static_cast<std::size_t>(family)]; }
 
   Status refused(std::string_view what, const rocksdb::Status& status) const {
-    return fail(ErrorCode::unavailable, fmt::format("the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
-                                                    "with the next request",
-                                                    options_.directory, what, status.ToString()));
+    return fail(ErrorCode::unavailable,
+                fmt::format("the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
+                            "with the next request",
+                            options_.directory, what, status.ToString()));
   }
 
   Status check_open() const {
     if (db_) return {};
-    return fail(ErrorCode::unavailable, fmt::format("the store at {} is closed after a failed write and could not be opened again yet: free "
-                                                    "disk space or repair the disk; it is tried again with the next request",
-                                                    options_.directory));
+    return fail(ErrorCode::unavailable,
+                fmt::format("the store at {} is closed after a failed write and could not be opened again yet: free "
+                            "disk space or repair the disk; it is tried again with the next request",
+                            options_.directory));
   }
 
   Status check_room(const WriteSet& set) const {
     const std::uint64_t free = free_bytes(options_.directory);
     const std::uint64_t needed = only_erases(set) ? options_.reserve_bytes / 8 : options_.reserve_bytes + 2 * size_of(set);
     if (options_.reserve_bytes == 0 || free >= needed) return {};
-    return fail(ErrorCode::unavailable,
-                fmt::format("the disk of {} is full: {} bytes are free and {} are kept in reserve. Free disk space; nothing was stored and the "
-                            "same may be sent again",
-                            options_.directory, free, options_.reserve_bytes));
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format(
+            "the disk of {} is full: {} bytes are free and {} are kept in reserve. Free disk space; nothing was stored and the "
+            "same may be sent again",
+            options_.directory, free, options_.reserve_bytes));
   }
 
   void mark_failed(const rocksdb::Status& status) {
@@ -243,9 +247,10 @@ class RocksDatabase final : public Database {
     const std::unique_lock alone(use_mutex_);
     if (!failed_) return {};
     const auto now = std::chrono::steady_clock::now();
-    if (now < next_recovery_) return fail(ErrorCode::unavailable, fmt::format("the store at {} failed a write and is opened again within "
-                                                                              "{} ms: send again then",
-                                                                              options_.directory, options_.recover_pause_ms));
+    if (now < next_recovery_)
+      return fail(ErrorCode::unavailable, fmt::format("the store at {} failed a write and is opened again within "
+                                                      "{} ms: send again then",
+                                                      options_.directory, options_.recover_pause_ms));
     next_recovery_ = now + std::chrono::milliseconds(options_.recover_pause_ms);
     close();
     auto opened = open_rocks_directory(options_.directory, mend_);
@@ -301,11 +306,13 @@ class RocksDatabase final : public Database {
       if (db_ && db_->GetIntProperty(family, rocksdb::DB::Properties::kBackgroundErrors, &of_family)) errors += of_family;
     }
     if (errors <= background_errors_.exchange(errors)) return;
-    log_error("the store could not rewrite its files in the background; it will be opened again", {{"directory", options_.directory}});
+    log_error("the store could not rewrite its files in the background; it will be opened again",
+              {{"directory", options_.directory}});
     // A full disk is over sooner or later. What comes back at once is damage, which is found by verifying the files.
     constexpr auto kAtOnce = std::chrono::minutes(10);
     const auto now = std::chrono::steady_clock::now();
-    if (last_background_error_ && now - *last_background_error_ < kAtOnce && free_bytes(options_.directory) > options_.reserve_bytes) {
+    if (last_background_error_ && now - *last_background_error_ < kAtOnce &&
+        free_bytes(options_.directory) > options_.reserve_bytes) {
       mend_ = true;
     }
     last_background_error_ = now;
@@ -315,8 +322,8 @@ class RocksDatabase final : public Database {
   const RocksOptions options_;
   // Exclusive while the instance is exchanged.
   mutable std::shared_mutex use_mutex_;
-  std::unique_ptr<rocksdb::DB> db_;                    // guarded by use_mutex_; null: closed after a failure
-  std::vector<rocksdb::ColumnFamilyHandle*> families_; // likewise; owned by db_
+  std::unique_ptr<rocksdb::DB> db_;                       // guarded by use_mutex_; null: closed after a failure
+  std::vector<rocksdb::ColumnFamilyHandle*> families_;    // likewise; owned by db_
   std::chrono::steady_clock::time_point next_recovery_{}; // likewise
   std::atomic<bool> dirty_{false};
   std::atomic<bool> failed_{false};

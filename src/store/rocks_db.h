@@ -48,8 +48,8 @@ class Database {
  public:
   virtual ~Database() = default;
 
-  // In the operating system's hands when it returns, so that it survives the death of this process. unavailable: nothing of it was
-  // applied and the same may be tried again.
+  // In the operating system's hands when it returns, so that it survives the death of this process. unavailable: nothing of it
+  // was applied and the same may be tried again.
   virtual Status write(const WriteSet& set) = 0;
   virtual Result<std::optional<std::string>> get(Family family, std::string_view key) const = 0;
   // As many answers as keys. A value that cannot be read is data_loss only for itself: it is nullopt and counted in damaged().

@@ -52,7 +52,9 @@ class RocksLog final : public rocksdb::Logger {
 // RocksDB would try by itself to go on after a full disk, and stop the process over the log file that failed.
 class NoOwnRecovery final : public rocksdb::EventListener {
  public:
-  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override { *auto_recovery = false; }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+    *auto_recovery = false;
+  }
 };
 
 rocksdb::DBOptions database_options() {
@@ -119,7 +121,7 @@ void close(OpenedRocks& opened) {
 std::string lock_holder(const std::string& directory) {
   const int fd = ::open((directory + "/LOCK").c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return "";
-  struct flock lock {};
+  struct flock lock{};
   lock.l_type = F_WRLCK;
   lock.l_whence = SEEK_SET;
   const bool known = ::fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
@@ -138,8 +140,8 @@ Error open_error(const std::string& directory, const rocksdb::Status& status) {
   const bool ours = text.find("lock hold by current process") != std::string::npos;
   if (is_locked(status)) {
     return {ErrorCode::failed_precondition,
-            fmt::format("the data directory {} is held by another coalmine{}: stop that one or choose another directory", directory,
-                        ours ? " in this process" : lock_holder(directory))};
+            fmt::format("the data directory {} is held by another coalmine{}: stop that one or choose another directory",
+                        directory, ours ? " in this process" : lock_holder(directory))};
   }
   return {ErrorCode::unavailable,
           fmt::format("the data directory {} does not open: {}. Check its permissions and free space", directory, text)};
@@ -158,7 +160,8 @@ void move_to_lost(const std::string& directory, const std::string& name) {
   auto to = lost / name;
   for (int n = 1; fs::exists(to, error); ++n) to = lost / fmt::format("{}.{}", name, n);
   fs::rename(fs::path(directory) / name, to, error);
-  log_error("a damaged file of the telemetry store is put aside", {{"file", to.string()}, {"why", error ? error.message() : "damaged"}});
+  log_error("a damaged file of the telemetry store is put aside",
+            {{"file", to.string()}, {"why", error ? error.message() : "damaged"}});
 }
 
 rocksdb::Status verify_file(const std::string& path) {
@@ -178,8 +181,8 @@ std::vector<std::string> put_damaged_aside(const std::string& directory) {
   return out;
 }
 
-// RocksDB's repair learns of a family only from its data files, and drops what the log has for others. So each gets one: from a database
-// made on the side, where the families have the same numbers because they are made in the same order.
+// RocksDB's repair learns of a family only from its data files, and drops what the log has for others. So each gets one: from a
+// database made on the side, where the families have the same numbers because they are made in the same order.
 Status add_family_files(const std::string& directory) {
   const auto side = (fs::path(directory) / "mend").string();
   std::error_code error;
@@ -207,8 +210,8 @@ Status add_family_files(const std::string& directory) {
   return {};
 }
 
-// Puts the rows that can still be read in a file of `lost` back, where there is no newer one. Rows the file had as erased stay erased
-// only if another file says so: the store takes what comes back in that way for old.
+// Puts the rows that can still be read in a file of `lost` back, where there is no newer one. Rows the file had as erased stay
+// erased only if another file says so: the store takes what comes back in that way for old.
 std::size_t salvage(const std::string& directory, const std::string& name, OpenedRocks& to) {
   rocksdb::SstFileReader reader{rocksdb::Options(database_options(), family_options(Family::meta))};
   if (!reader.Open((fs::path(directory) / "lost" / name).string()).ok()) return 0;
@@ -263,7 +266,8 @@ Result<OpenedRocks> start_over(const std::string& directory, const rocksdb::Stat
 }
 
 Result<OpenedRocks> mend_and_open(const std::string& directory, const std::string& why) {
-  log_error("the telemetry store is damaged; its files are verified and it is put together anew", {{"directory", directory}, {"why", why}});
+  log_error("the telemetry store is damaged; its files are verified and it is put together anew",
+            {{"directory", directory}, {"why", why}});
   const auto lost = put_damaged_aside(directory);
   TRY(add_family_files(directory));
   OpenedRocks out;
@@ -275,8 +279,9 @@ Result<OpenedRocks> mend_and_open(const std::string& directory, const std::strin
   for (const auto& name : lost) rows += salvage(directory, name, out);
   remove_markers(directory, out);
   out.damaged += std::max<std::size_t>(1, lost.size());
-  log_error("the telemetry store was put together anew",
-            {{"directory", directory}, {"damaged_files", std::to_string(lost.size())}, {"rows_saved_from_them", std::to_string(rows)}});
+  log_error(
+      "the telemetry store was put together anew",
+      {{"directory", directory}, {"damaged_files", std::to_string(lost.size())}, {"rows_saved_from_them", std::to_string(rows)}});
   return out;
 }
 
@@ -355,13 +360,15 @@ Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend
   std::error_code error;
   fs::create_directories(directory, error);
   if (error) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("the data directory {} cannot be made: {}. Choose one that coalmine may write", directory, error.message()));
+    return fail(
+        ErrorCode::failed_precondition,
+        fmt::format("the data directory {} cannot be made: {}. Choose one that coalmine may write", directory, error.message()));
   }
   if (mend) return mend_and_open(directory, "damage was found while it ran");
   if (current_is_gone(directory)) return mend_and_open(directory, "the file CURRENT is missing");
   const auto shortage = find_shortage(directory);
-  if (shortage.manifest) return mend_and_open(directory, "the manifest is shorter than it was, or its records do not follow each other");
+  if (shortage.manifest)
+    return mend_and_open(directory, "the manifest is shorter than it was, or its records do not follow each other");
   OpenedRocks out;
   if (const auto status = try_open(directory, out); !status.ok()) {
     if (is_locked(status) || !is_repairable(status)) return std::unexpected(open_error(directory, status));

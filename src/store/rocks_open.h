@@ -19,8 +19,8 @@ struct OpenedRocks {
   std::size_t damaged = 0;                            // files found damaged on the way
 };
 
-// mend: every data file is verified first, as when RocksDB came upon damage while it ran. Damaged files are moved to `lost` inside the
-// directory and what can still be read in them is put back. failed_precondition: another process has the directory;
+// mend: every data file is verified first, as when RocksDB came upon damage while it ran. Damaged files are moved to `lost`
+// inside the directory and what can still be read in them is put back. failed_precondition: another process has the directory;
 // unavailable: the disk refuses.
 Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend);
 

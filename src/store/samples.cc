@@ -7,7 +7,6 @@
 namespace coalmine::store {
 namespace {
 
-
 bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
 
 template <typename S>
@@ -98,8 +97,8 @@ bool same(const FloatSample& a, const FloatSample& b) {
 }
 
 bool same(const ClassicSample& a, const ClassicSample& b) {
-  const bool bounds = a.value.bounds == b.value.bounds ||
-                      (a.value.bounds && b.value.bounds && *a.value.bounds == *b.value.bounds);
+  const bool bounds =
+      a.value.bounds == b.value.bounds || (a.value.bounds && b.value.bounds && *a.value.bounds == *b.value.bounds);
   return bounds && a.time_ms == b.time_ms && a.start_ms == b.start_ms && a.stale == b.stale && a.value.count == b.value.count &&
          same_bits(a.value.sum, b.value.sum) && a.value.counts == b.value.counts;
 }

@@ -8,7 +8,9 @@
 namespace coalmine::store {
 namespace {
 
-bool before(const SegmentRef& a, const SegmentRef& b) { return std::tie(a.received_ms, a.number) < std::tie(b.received_ms, b.number); }
+bool before(const SegmentRef& a, const SegmentRef& b) {
+  return std::tie(a.received_ms, a.number) < std::tie(b.received_ms, b.number);
+}
 
 } // namespace
 
@@ -60,7 +62,8 @@ std::vector<SegmentRef> SegmentList::candidates(const SpanFilter& filter) const 
   std::unordered_set<std::uint32_t> wanted;
   for (const auto& [cohort, index] : cohorts_) {
     const auto& [service, track, version] = cohort;
-    if (service == filter.service && (!filter.track || *filter.track == track) && (!filter.version || *filter.version == version)) {
+    if (service == filter.service && (!filter.track || *filter.track == track) &&
+        (!filter.version || *filter.version == version)) {
       wanted.insert(index);
     }
   }

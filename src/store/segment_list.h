@@ -57,7 +57,7 @@ class SegmentList {
     SegmentRef ref;
     std::vector<std::pair<std::uint32_t, bool>> cohorts; // index into cohorts_, has errors
   };
-  std::deque<Entry> entries_; // by (received_ms, number)
+  std::deque<Entry> entries_;                                                          // by (received_ms, number)
   std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_; // (service, track, version)
   std::int64_t newest_start_ms_ = 0;
   std::uint64_t bytes_ = 0;
@@ -84,7 +84,7 @@ class SpanSieve {
   bool passes(const SpanTable::Row& row) const;
 
  private:
-  struct Wanted { // one attribute of the filter
+  struct Wanted {                // one attribute of the filter
     std::vector<bool> resources; // whose resource has it; counts where the span itself has no such name
     std::uint32_t key = UINT32_MAX;
     std::vector<bool> pairs;

@@ -68,7 +68,8 @@ Attributes read_attributes(ByteReader& r) {
 
 void write_resource(ByteWriter& w, const Resource& resource) {
   write_attributes(w, resource.attributes);
-  for (const auto* text : {&resource.service, &resource.version, &resource.track, &resource.environment, &resource.instance}) w.text(*text);
+  for (const auto* text : {&resource.service, &resource.version, &resource.track, &resource.environment, &resource.instance})
+    w.text(*text);
   w.varint(resource.labels.size());
   for (const auto& [name, value] : resource.labels) {
     w.text(name);

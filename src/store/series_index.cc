@@ -27,8 +27,8 @@ void sort_unique(std::vector<std::uint64_t>& ids) {
 } // namespace
 
 std::string instance_key(const Labels& labels) {
-  return fmt::format("{}\xff{}\xff{}\xff{}", labels.get("service_name"), labels.get("deployment_track"), labels.get("service_version"),
-                     labels.get("instance"));
+  return fmt::format("{}\xff{}\xff{}\xff{}", labels.get("service_name"), labels.get("deployment_track"),
+                     labels.get("service_version"), labels.get("instance"));
 }
 
 std::string instance_key(const Presence& presence) {
@@ -188,10 +188,13 @@ Error SeriesIndex::limit_error(const std::string& service) const {
       }
     }
     const auto most = std::ranges::max_element(values, {}, [](const auto& entry) { return entry.second.size(); });
-    const std::string worst = most == values.end() ? "" : fmt::format("; its label {} has {} values, the most of all", most->first, most->second.size());
-    message = fmt::format("service {} has {} metric series, which is the limit{}: drop that attribute in the application or a collector, "
-                          "or raise the limit of series per service",
-                          service, size_of(service), worst);
+    const std::string worst =
+        most == values.end() ? ""
+                             : fmt::format("; its label {} has {} values, the most of all", most->first, most->second.size());
+    message = fmt::format(
+        "service {} has {} metric series, which is the limit{}: drop that attribute in the application or a collector, "
+        "or raise the limit of series per service",
+        service, size_of(service), worst);
     left = kRefusalsPerCount;
   }
   return {ErrorCode::resource_exhausted, message};
@@ -211,8 +214,8 @@ SeriesIndex::Ids SeriesIndex::postings_of(const CompiledMatcher& matcher) const 
 
 namespace {
 
-// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much longer, so its next id is searched
-// for in steps that double.
+// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much longer, so its next id is
+// searched for in steps that double.
 void keep_common(std::vector<std::uint64_t>& candidates, const std::vector<std::uint64_t>& posting) {
   auto from = posting.begin();
   std::size_t kept = 0;

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::size_t kRowLeast = 16 + 8; // bytes that each row takes at least: its ids
 
-// Lists of attributes are written by shape, the sequence of their keys, and inside a shape column by column. A value is written as 0
-// when its key has it for the first time, else as 1 + its number among the key's values.
+// Lists of attributes are written by shape, the sequence of their keys, and inside a shape column by column. A value is written
+// as 0 when its key has it for the first time, else as 1 + its number among the key's values.
 class ListWriter {
  public:
   explicit ListWriter(const SpanTable& table)
@@ -175,7 +175,8 @@ void read_dictionary(ByteReader& r, SpanTable& table) {
 }
 
 // All lists of a table, in the order in which they were added.
-void read_lists(ByteReader& r, SpanTable& table, std::vector<SpanTable::List*>& lists, const std::vector<std::uint32_t>& shape_of) {
+void read_lists(ByteReader& r, SpanTable& table, std::vector<SpanTable::List*>& lists,
+                const std::vector<std::uint32_t>& shape_of) {
   std::vector<std::uint32_t> first; // pair of each key
   const auto keys = read_count(r);
   for (std::size_t i = 0; i < keys && r.ok(); ++i) {
@@ -278,8 +279,8 @@ void read_texts(ByteReader& r, SpanTable& table) {
 }
 
 using Row = SpanTable::Row;
-constexpr std::uint32_t Row::*kNumbers[] = {&Row::resource,    &Row::name,  &Row::status_message, &Row::trace_state,
-                                            &Row::flags,       &Row::weight, &Row::events_size};
+constexpr std::uint32_t Row::* kNumbers[] = {&Row::resource, &Row::name,   &Row::status_message, &Row::trace_state,
+                                             &Row::flags,    &Row::weight, &Row::events_size};
 
 } // namespace
 
@@ -295,7 +296,8 @@ void write_columns(std::string& out, const SpanTable& table) {
   for (const auto member : kNumbers) {
     for (const auto& row : table.rows) w.varint(row.*member);
   }
-  for (const auto& row : table.rows) w.u8(static_cast<std::uint8_t>(static_cast<unsigned>(row.kind) << 2 | static_cast<unsigned>(row.status)));
+  for (const auto& row : table.rows)
+    w.u8(static_cast<std::uint8_t>(static_cast<unsigned>(row.kind) << 2 | static_cast<unsigned>(row.status)));
   std::uint64_t before = 0;
   for (const auto& row : table.rows) w.zigzag(static_cast<std::int64_t>(row.start_ns - std::exchange(before, row.start_ns)));
   for (const auto& row : table.rows) w.zigzag(static_cast<std::int64_t>(row.end_ns - row.start_ns));
@@ -332,8 +334,8 @@ SpanTable read_columns(ByteReader& r) {
     row.events_begin = static_cast<std::uint32_t>(events);
     events += row.events_size;
     const auto texts = table.texts.size();
-    if (row.kind > SpanKind::consumer || row.status > StatusCode::error || row.resource >= table.resources.size() || row.name >= texts ||
-        row.status_message >= texts || row.trace_state >= texts || events > r.remaining()) {
+    if (row.kind > SpanKind::consumer || row.status > StatusCode::error || row.resource >= table.resources.size() ||
+        row.name >= texts || row.status_message >= texts || row.trace_state >= texts || events > r.remaining()) {
       break_reader(r);
       return {};
     }

@@ -40,7 +40,8 @@ Span read_span(ByteReader& r, const Resources& resources) {
   out.start_ns = r.u64();
   out.end_ns = out.start_ns + static_cast<std::uint64_t>(r.zigzag());
   const auto status = r.u8();
-  if (kind > static_cast<std::uint8_t>(SpanKind::consumer) || status > static_cast<std::uint8_t>(StatusCode::error)) break_reader(r);
+  if (kind > static_cast<std::uint8_t>(SpanKind::consumer) || status > static_cast<std::uint8_t>(StatusCode::error))
+    break_reader(r);
   out.kind = static_cast<SpanKind>(kind);
   out.status = static_cast<StatusCode>(status);
   out.status_message = r.text();
@@ -93,7 +94,8 @@ Result<SpanSegment> read_rows(ByteReader& r) {
 Result<SpanSegment> read_compressed(ByteReader& r) {
   const auto size = r.varint();
   const auto packed = r.raw(r.remaining());
-  if (!r.ok() || size > kMaxRawBytes || ZSTD_getFrameContentSize(packed.data(), packed.size()) != size) return damaged("segment of spans");
+  if (!r.ok() || size > kMaxRawBytes || ZSTD_getFrameContentSize(packed.data(), packed.size()) != size)
+    return damaged("segment of spans");
   std::string raw(static_cast<std::size_t>(size), '\0');
   if (ZSTD_decompress(raw.data(), raw.size(), packed.data(), packed.size()) != raw.size()) return damaged("segment of spans");
   ByteReader in(raw);

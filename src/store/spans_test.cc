@@ -131,7 +131,8 @@ TEST_F(SpansTest, RepeatedSpansAreStoredOnceAlsoAcrossARestart) {
 }
 
 TEST_F(SpansTest, ImpossibleTimesAreRejected) {
-  const auto result = send({span(canary, 1, 1, 0, 0), span(canary, 2, 1, kNow + 3600'000, kNow + 3600'001), span(canary, 3, 1, kNow, kNow - 5)});
+  const auto result =
+      send({span(canary, 1, 1, 0, 0), span(canary, 2, 1, kNow + 3600'000, kNow + 3600'001), span(canary, 3, 1, kNow, kNow - 5)});
   EXPECT_EQ(result.rejected_spans, 2u);
   EXPECT_NE(result.reason, "");
   EXPECT_EQ(found(shop()), (std::vector<int>{3})) << "an end before the start is odd but telling";
@@ -158,7 +159,8 @@ TEST_F(SpansTest, ByAttribute) {
   const auto with = [&](std::uint8_t id, Attributes attributes) {
     return span(canary, id, 1, kNow - id, kNow, SpanKind::server, StatusCode::unset, std::move(attributes));
   };
-  send({with(1, {{"http.route", std::string("/a")}, {"code", std::int64_t{200}}}), with(2, {{"http.route", std::string("/b")}}), with(3, {})});
+  send({with(1, {{"http.route", std::string("/a")}, {"code", std::int64_t{200}}}), with(2, {{"http.route", std::string("/b")}}),
+        with(3, {})});
   auto filter = shop();
   filter.attributes = {{"http.route", "/a"}};
   EXPECT_EQ(found(filter), (std::vector<int>{1}));
@@ -190,8 +192,10 @@ TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
     const auto now = clock.wall_ms();
     std::vector<Span> spans = random() % 4 == 0 ? last : std::vector<Span>();
     for (auto n = random() % 8; n > 0; --n) {
-      const Expected e{now - static_cast<std::int64_t>(random() % 60'000), random() % 5 == 0, random() % 2 == 0, static_cast<int>(random() % 3)};
-      Span s = span(e.canary ? canary : stable, 1, 1, e.start, e.start + 5, SpanKind::server, e.error ? StatusCode::error : StatusCode::unset,
+      const Expected e{now - static_cast<std::int64_t>(random() % 60'000), random() % 5 == 0, random() % 2 == 0,
+                       static_cast<int>(random() % 3)};
+      Span s = span(e.canary ? canary : stable, 1, 1, e.start, e.start + 5, SpanKind::server,
+                    e.error ? StatusCode::error : StatusCode::unset,
                     {{"http.route", "/" + std::to_string(e.route)}, {"n", std::int64_t{next}}});
       std::memcpy(s.trace_id.data(), &next, sizeof next);
       model[next++] = e;
@@ -212,7 +216,8 @@ TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
     if (random() % 2 == 0) filter.from_ms = now - static_cast<std::int64_t>(random() % 300'000);
     std::set<std::int64_t> wanted;
     for (const auto& [n, e] : model) {
-      if ((e.error || !filter.errors_only) && (e.canary || !filter.track) && (e.route == 1 || filter.attributes.empty()) && e.start >= filter.from_ms) {
+      if ((e.error || !filter.errors_only) && (e.canary || !filter.track) && (e.route == 1 || filter.attributes.empty()) &&
+          e.start >= filter.from_ms) {
         wanted.insert(n);
       }
     }
@@ -242,7 +247,8 @@ TEST_F(SpansTest, TheBudgetKeepsWhatTells) {
       const bool slow = n % 400 == 9;
       failing += fails ? 1 : 0;
       Span s = span(canary, 1, 1, kNow - 50'000 + n, kNow - 50'000 + n + (slow ? 900 : n % 50), SpanKind::server,
-                    fails ? StatusCode::error : StatusCode::unset, {{"n", std::int64_t{n}}, {"noise", std::to_string(n * 2654435761u)}});
+                    fails ? StatusCode::error : StatusCode::unset,
+                    {{"n", std::int64_t{n}}, {"noise", std::to_string(n * 2654435761u)}});
       std::memcpy(s.trace_id.data(), &n, sizeof n);
       spans.push_back(std::move(s));
     }

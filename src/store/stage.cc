@@ -67,7 +67,8 @@ struct Subtractor {
 Sample add(const Sample& total, const Sample& delta) {
   Sample out = std::visit(Adder{}, total, delta);
   const bool again = total.index() != delta.index() ||
-                     (total.index() == 1 && !same_bounds(std::get<ClassicSample>(total).value.bounds, std::get<ClassicSample>(delta).value.bounds));
+                     (total.index() == 1 &&
+                      !same_bounds(std::get<ClassicSample>(total).value.bounds, std::get<ClassicSample>(delta).value.bounds));
   set_times(out, time_of(delta), again ? start_of(delta) : start_of(total));
   return out;
 }
@@ -102,10 +103,12 @@ Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms
 }
 
 void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms) {
-  std::visit([&](auto& s) {
-    s.time_ms = time_ms;
-    s.start_ms = start_ms;
-  }, sample);
+  std::visit(
+      [&](auto& s) {
+        s.time_ms = time_ms;
+        s.start_ms = start_ms;
+      },
+      sample);
 }
 
 SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) {

@@ -51,8 +51,8 @@ class Stage {
 
   // Dropped when the store has exactly this sample.
   void put(SeriesId id, Sample sample);
-  // delta is an increase that ended at its time, before samples that are already there: it is inserted as a sample of its own and all
-  // later ones are raised. False when there is a sample at that time: it was counted before.
+  // delta is an increase that ended at its time, before samples that are already there: it is inserted as a sample of its own and
+  // all later ones are raised. False when there is a sample at that time: it was counted before.
   bool put_late(SeriesId id, const Sample& delta);
 
   const StoredSamples& stored() const { return stored_; }

@@ -11,7 +11,8 @@ Result<std::unique_ptr<Store>> Store::open(Options options, const Clock& clock, 
   return open_store(std::move(options), clock, metrics, std::move(database));
 }
 
-Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database) {
+Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics,
+                                          std::unique_ptr<Database> database) {
   auto store = std::make_unique<StoreImpl>(std::move(options), clock, metrics, std::move(database));
   TRY(store->load());
   return store;

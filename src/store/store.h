@@ -22,9 +22,9 @@ namespace coalmine::store {
 
 // Where a request/error/duration series comes from (design: one source of counts per instance, never added up).
 enum class Source : std::uint8_t {
-  sent,       // the series as the application sent it; for the three request metrics: its explicit counters
-  histogram,  // derived from the HTTP server duration histogram
-  spans,      // derived from server and consumer spans
+  sent,      // the series as the application sent it; for the three request metrics: its explicit counters
+  histogram, // derived from the HTTP server duration histogram
+  spans,     // derived from server and consumer spans
 };
 
 // The three names that every service answers to, whatever it sends (milliseconds for the duration).
@@ -70,7 +70,7 @@ struct SelectRequest {
   // For the three request names: true (default) leaves per instance only the best source that has requests in the range, in the
   // order sent, histogram, spans; false returns every source.
   bool choose_source = true;
-  bool with_samples = true; // false: labels only (series, labels, label values)
+  bool with_samples = true;             // false: labels only (series, labels, label values)
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
   // Asked now and then while samples are read, on the caller's thread; true: give up with deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;
@@ -107,15 +107,15 @@ struct StoredSpan {
 };
 
 struct SpanFilter {
-  std::string service;              // required
+  std::string service; // required
   std::optional<std::string> version;
   std::optional<std::string> track;
-  bool errors_only = false;         // status ERROR
+  bool errors_only = false; // status ERROR
   // Each name must be an attribute of the span (or else of its resource) whose text form (to_text) is the value.
   std::vector<std::pair<std::string, std::string>> attributes;
-  std::int64_t from_ms = 0;         // by span start
+  std::int64_t from_ms = 0; // by span start
   std::int64_t to_ms = INT64_MAX;
-  std::size_t limit = 20;           // spans of distinct traces
+  std::size_t limit = 20; // spans of distinct traces
 };
 
 // First and last telemetry of one (service, track, version, instance), metrics and spans alike. "Canary age" comes from here.
@@ -147,25 +147,25 @@ struct StoreStats {
 };
 
 struct Options {
-  std::string directory;                     // made when missing; locked while open
+  std::string directory; // made when missing; locked while open
   std::int64_t retention_ms = 24LL * 3600 * 1000;
   std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
-  // Of it, what spans may take (0: half). Beyond it healthy spans are thinned out, evenly by trace and the oldest first, and what is kept
-  // says how many it stands for; failing and slow traces stay until there is nothing else to drop.
+  // Of it, what spans may take (0: half). Beyond it healthy spans are thinned out, evenly by trace and the oldest first, and what
+  // is kept says how many it stands for; failing and slow traces stay until there is nothing else to drop.
   std::uint64_t span_budget_bytes = 0;
   std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
   std::int64_t accept_future_ms = 10 * 60 * 1000;
-  // An instance that exports metrics and then nothing for this many of its export intervals (a minute at least) has ended: its series get
-  // staleness markers, as those of an app get that says so itself. 0: never.
+  // An instance that exports metrics and then nothing for this many of its export intervals (a minute at least) has ended: its
+  // series get staleness markers, as those of an app get that says so itself. 0: never.
   double ended_after_intervals = 3;
   std::size_t max_series_per_service = 200'000; // more is refused, naming the label with most values
-  std::int64_t sync_interval_ms = 1000;      // power-loss window; kill -9 loses nothing at any setting
+  std::int64_t sync_interval_ms = 1000;         // power-loss window; kill -9 loses nothing at any setting
   // Upkeep copies what is in memory only into data files once this much log, and half of what the last copy took, has come since:
   // the log that a start has to replay.
   std::uint64_t snapshot_bytes = 16ULL << 20;
   std::uint64_t disk_reserve_bytes = 32ULL << 20; // below this much free space ingest answers unavailable
-  // Called on the writer's thread for every service whose telemetry a batch has brought, once readers see it. Quick, and calls nothing of
-  // the store. May be empty.
+  // Called on the writer's thread for every service whose telemetry a batch has brought, once readers see it. Quick, and calls
+  // nothing of the store. May be empty.
   std::function<void(const std::string& service)> on_arrival;
 };
 
@@ -196,22 +196,24 @@ class Store {
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
 
   virtual std::vector<Presence> presence() const = 0;
-  // How often telemetry of a service has been stored since the start: who finds the number unchanged need not select again. 0: unknown.
+  // How often telemetry of a service has been stored since the start: who finds the number unchanged need not select again. 0:
+  // unknown.
   virtual std::uint64_t arrivals(std::string_view service) const {
     (void)service;
     return 0;
   }
   virtual StoreStats stats() const = 0;
 
-  // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is read,
-  // written, synced and verified. unavailable: a disk refuses; data_loss: what was copied is damaged.
+  // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is
+  // read, written, synced and verified. unavailable: a disk refuses; data_loss: what was copied is damaged.
   virtual Status backup(const std::string& directory) {
     return fail(ErrorCode::unimplemented, "this store has nothing on disk to copy to " + directory);
   }
 
   // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in app/, by tests at will.
   virtual Status maintain() = 0;
-  // Copies what is in memory only into data files, so that the next start has next to no log to replay. Called before an orderly end.
+  // Copies what is in memory only into data files, so that the next start has next to no log to replay. Called before an orderly
+  // end.
   virtual Status snapshot() { return {}; }
 };
 

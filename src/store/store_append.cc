@@ -54,7 +54,8 @@ Result<AppendResult> StoreImpl::append(const Batch& batch) {
     }
   }
   publish(draft);
-  rejected_total_.add(static_cast<double>(draft.result.rejected_points + draft.result.rejected_spans + draft.result.rejected_logs));
+  rejected_total_.add(
+      static_cast<double>(draft.result.rejected_points + draft.result.rejected_spans + draft.result.rejected_logs));
   return std::move(draft.result);
 }
 
@@ -76,8 +77,9 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
   const std::int64_t to_ms_limit = now_ms + options_.accept_future_ms;
   const auto refuse = [&](std::string_view what, std::int64_t time_ms) {
     if (!draft.result.reason.empty()) return;
-    draft.result.reason = fmt::format("a {} is dated {} ms since 1970, outside of what is kept, {} to {}: check the sender's clock", what,
-                                      time_ms, from_ms, to_ms_limit);
+    draft.result.reason =
+        fmt::format("a {} is dated {} ms since 1970, outside of what is kept, {} to {}: check the sender's clock", what, time_ms,
+                    from_ms, to_ms_limit);
   };
   const auto fresh = [&](std::uint64_t hash) {
     if (recent_spans_.contains(hash) || !draft.in_batch.insert(hash).second) return false;
@@ -144,7 +146,8 @@ WriteSet StoreImpl::to_writes(Draft& draft) {
   for (const auto* info : draft.stage.rows()) out.put(Family::series, number_key(info->id.value), encode_series(*info));
   if (!draft.stage.samples().empty()) {
     draft.record = next_record_;
-    for (const auto& staged : draft.stage.samples()) draft.newest_sample_ms = std::max(draft.newest_sample_ms, time_of(staged.sample));
+    for (const auto& staged : draft.stage.samples())
+      draft.newest_sample_ms = std::max(draft.newest_sample_ms, time_of(staged.sample));
     auto bytes = encode_record(draft.stage.samples());
     draft.record_bytes = bytes.size();
     out.put(Family::log, number_key(draft.record), std::move(bytes));
@@ -158,7 +161,8 @@ WriteSet StoreImpl::to_writes(Draft& draft) {
     out.put(Family::spans, segment_key('d', draft.segment_ref), std::move(bytes));
   }
   draft.presence_rows = draft.presence.finish();
-  for (const auto& [key, row] : draft.presence_rows) out.put(Family::meta, std::string(kPresencePrefix) + key, encode_presence(row));
+  for (const auto& [key, row] : draft.presence_rows)
+    out.put(Family::meta, std::string(kPresencePrefix) + key, encode_presence(row));
   return out;
 }
 
@@ -204,8 +208,9 @@ void StoreImpl::tell_two_senders(SeriesId series, Draft& draft) {
   if (!first && now_ms - told->second < kTellAgainMs) return;
   told->second = now_ms;
   two_senders_total_.add();
-  const auto why = fmt::format("two senders write the series {}, so its counts mean nothing: give each process a service.instance.id of its own",
-                               to_text(*info->labels));
+  const auto why = fmt::format(
+      "two senders write the series {}, so its counts mean nothing: give each process a service.instance.id of its own",
+      to_text(*info->labels));
   log_warn("two senders write one series", {{"why", why}});
   if (draft.result.reason.empty()) draft.result.reason = why;
 }

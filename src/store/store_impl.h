@@ -30,7 +30,8 @@ inline constexpr std::uint64_t kSchemaVersion = 3;
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
 // With a database of the caller's choice: the way in for tests that make writes fail.
-Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database);
+Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics,
+                                          std::unique_ptr<Database> database);
 
 // Threads: append() and maintain() are writers and take turns under write_mutex_. What readers see (index_, head_, segments_,
 // presence_) changes only under write_mutex_ and state_mutex_ both, so that a writer may read it without state_mutex_.
@@ -98,7 +99,8 @@ class StoreImpl final : public Store, private StoredSamples {
 
   // spans
   Result<SpanSegment> load_segment(const SegmentRef& ref) const;
-  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms, std::int64_t to_ms) const;
+  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
+                                                 std::int64_t to_ms) const;
   template <typename Read>
   auto at_rest(Read read) const -> decltype(read());
   Result<std::vector<StoredSpan>> find_spans_once(const SpanFilter& filter) const;
@@ -142,13 +144,13 @@ class StoreImpl final : public Store, private StoredSamples {
   std::uint64_t next_record_ = 1;
   std::uint64_t next_chunk_ = 1;
   std::uint64_t next_segment_ = 1;
-  std::uint64_t seal_record_ = 0;     // records below this number have their samples before sealed_before_ms_ in chunks
+  std::uint64_t seal_record_ = 0; // records below this number have their samples before sealed_before_ms_ in chunks
   std::int64_t sealed_before_ms_ = 0;
   std::deque<std::pair<std::uint64_t, std::int64_t>> log_records_; // number, newest sample
-  std::vector<std::uint64_t> slice_records_; // by slice: records below this number are in its copy
-  std::unordered_map<std::uint64_t, std::int64_t> two_senders_; // series id: when it was told
-  std::uint64_t log_bytes_ = 0;              // of the records since the last snapshot
-  std::uint64_t snapshot_bytes_ = 0;         // what that took
+  std::vector<std::uint64_t> slice_records_;                       // by slice: records below this number are in its copy
+  std::unordered_map<std::uint64_t, std::int64_t> two_senders_;    // series id: when it was told
+  std::uint64_t log_bytes_ = 0;                                    // of the records since the last snapshot
+  std::uint64_t snapshot_bytes_ = 0;                               // what that took
 
   mutable FairSharedMutex state_mutex_;
   mutable SelectorCache selectors_; // of index_; synchronised by itself, read under state_mutex_

@@ -32,12 +32,15 @@ StoreImpl::StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics, 
     : options_(std::move(options)),
       clock_(clock),
       database_(std::move(database)),
-      damaged_total_(metrics.counter("coalmine_store_damaged_total", "Pieces of stored data that could not be read and were skipped.")),
+      damaged_total_(
+          metrics.counter("coalmine_store_damaged_total", "Pieces of stored data that could not be read and were skipped.")),
       samples_total_(metrics.counter("coalmine_store_samples_total", "Samples stored, derived ones included.")),
       spans_total_(metrics.counter("coalmine_store_spans_total", "Spans stored.")),
       rejected_total_(metrics.counter("coalmine_store_rejected_total", "Points, spans and log records that were not accepted.")),
-      refused_writes_total_(metrics.counter("coalmine_store_refused_writes_total", "Writes that the disk refused; clients send again.")),
-      two_senders_total_(metrics.counter("coalmine_store_two_senders_total", "Series found to be written by two senders at once.")),
+      refused_writes_total_(
+          metrics.counter("coalmine_store_refused_writes_total", "Writes that the disk refused; clients send again.")),
+      two_senders_total_(
+          metrics.counter("coalmine_store_two_senders_total", "Series found to be written by two senders at once.")),
       opened_ms_(clock.wall_ms()),
       index_(options_.max_series_per_service) {}
 
@@ -76,10 +79,12 @@ Status StoreImpl::check_schema() {
     set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion));
     return database_->write(set);
   }
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("the data directory {} has schema {}, this coalmine reads up to {}: it was written by a newer one. Start that one "
-                          "again or choose another directory",
-                          options_.directory, r.ok() ? fmt::format("{}", version) : "unknown", kSchemaVersion));
+  return fail(
+      ErrorCode::failed_precondition,
+      fmt::format(
+          "the data directory {} has schema {}, this coalmine reads up to {}: it was written by a newer one. Start that one "
+          "again or choose another directory",
+          options_.directory, r.ok() ? fmt::format("{}", version) : "unknown", kSchemaVersion));
 }
 
 Status StoreImpl::load_meta() {
@@ -150,7 +155,7 @@ Status StoreImpl::load_slices() {
     std::size_t orphans = 0;
     for (auto& [series, run] : copy->runs) {
       const SeriesInfo* info = index_.get(series);
-      if (info == nullptr) continue; // it has gone since
+      if (info == nullptr) continue;                                       // it has gone since
       if (copy->record < seal_record_) run.drop_before(sealed_before_ms_); // in a chunk
       if (run.empty()) continue;
       if (run.kind() == index_of_kind(info->kind)) {

@@ -36,15 +36,16 @@ Status StoreImpl::maintain() {
   return first;
 }
 
-// Pushed telemetry has no scrape that fails: without markers an instance that is gone goes on being counted by instant queries for as
-// long as they look back.
+// Pushed telemetry has no scrape that fails: without markers an instance that is gone goes on being counted by instant queries
+// for as long as they look back.
 Status StoreImpl::end_silent_instances(std::int64_t now_ms) {
   constexpr std::int64_t kLeastMs = 60'000;
   if (options_.ended_after_intervals <= 0) return {};
   std::lock_guard lock(write_mutex_);
   std::map<std::string, std::int64_t> silent; // by instance_key: their last export
   for (const auto& [key, row] : presence_.rows()) {
-    const auto patience = std::max(kLeastMs, static_cast<std::int64_t>(options_.ended_after_intervals * static_cast<double>(row.presence.export_interval_ms)));
+    const auto patience = std::max(kLeastMs, static_cast<std::int64_t>(options_.ended_after_intervals *
+                                                                       static_cast<double>(row.presence.export_interval_ms)));
     if (row.presence.export_interval_ms == 0 || now_ms - std::max(row.last_export_ms, opened_ms_) <= patience) continue;
     silent.emplace(instance_key(row.presence), row.last_export_ms);
   }
@@ -70,8 +71,8 @@ Status StoreImpl::end_silent_instances(std::int64_t now_ms) {
   return {};
 }
 
-// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a chunk
-// and in the log too is the same sample twice.
+// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a
+// chunk and in the log too is the same sample twice.
 Status StoreImpl::seal(std::int64_t now_ms) {
   const std::int64_t cutoff_ms = block_of(now_ms - kSealAgeMs);
   std::vector<SeriesId> ids;
@@ -126,7 +127,8 @@ Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::in
 Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms) {
   std::lock_guard lock(write_mutex_);
   std::size_t covered = 0;
-  while (covered < log_records_.size() && log_records_[covered].first < seal_record && log_records_[covered].second < cutoff_ms) ++covered;
+  while (covered < log_records_.size() && log_records_[covered].first < seal_record && log_records_[covered].second < cutoff_ms)
+    ++covered;
   WriteSet writes;
   writes.put(Family::meta, std::string(kSealKey), number_row(seal_record, static_cast<std::uint64_t>(cutoff_ms)));
   if (covered > 0) writes.erase_range(Family::log, "", number_key(log_records_[covered - 1].first + 1));
@@ -150,8 +152,8 @@ Status StoreImpl::snapshot() {
   return copy_head();
 }
 
-// Slice by slice, each with the number of the first record that is not in it, so that writers wait for one slice at most. When all
-// are there, no record from before the first of them is needed any more.
+// Slice by slice, each with the number of the first record that is not in it, so that writers wait for one slice at most. When
+// all are there, no record from before the first of them is needed any more.
 Status StoreImpl::copy_head() {
   std::uint64_t begin = 0;
   std::uint64_t log_bytes = 0;
@@ -237,7 +239,8 @@ Status StoreImpl::shrink(std::int64_t now_ms) {
     {
       std::lock_guard lock(write_mutex_);
       oldest = head_.oldest_block();
-      if (const auto segment = segments_.oldest_received_ms(); segment && (!oldest || *segment < *oldest)) oldest = block_of(*segment);
+      if (const auto segment = segments_.oldest_received_ms(); segment && (!oldest || *segment < *oldest))
+        oldest = block_of(*segment);
     }
     // The present block stays: a store that is too small for it has to be made larger.
     if (!oldest || *oldest + kBlockMs > block_of(now_ms)) break;

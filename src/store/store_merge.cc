@@ -31,8 +31,8 @@ struct MarkHash {
   std::size_t operator()(const TraceId& id) const { return static_cast<std::size_t>(trace_hash(id)); }
 };
 
-// The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its service and name here, counting
-// each span for as many as it stands for.
+// The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its service and name here,
+// counting each span for as many as it stands for.
 boost::unordered_flat_set<TraceId, MarkHash> telling_traces(const SpanTable& table) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
@@ -74,8 +74,9 @@ Status StoreImpl::merge_segments() {
   };
   for (const auto& ref : all) {
     const bool large = ref.spans >= kLargeSpans / 2 || ref.bytes >= kLargeBytes / 2;
-    const bool fits = run.empty() || (spans + ref.spans <= kLargeSpans && bytes + ref.bytes <= kLargeBytes &&
-                                      ref.received_ms - run.front().received_ms <= kLongestRunMs && ref.thinned == run.front().thinned);
+    const bool fits =
+        run.empty() || (spans + ref.spans <= kLargeSpans && bytes + ref.bytes <= kLargeBytes &&
+                        ref.received_ms - run.front().received_ms <= kLongestRunMs && ref.thinned == run.front().thinned);
     if (large || !fits) TRY(end_run());
     if (large) continue;
     run.push_back(ref);
@@ -102,7 +103,8 @@ Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
       damaged("spans", segment.error().message);
       continue;
     }
-    for (std::size_t i = 0; i < segment->spans.rows.size(); ++i) order.push_back({segments.size(), i, segment->spans.rows[i].start_ns});
+    for (std::size_t i = 0; i < segment->spans.rows.size(); ++i)
+      order.push_back({segments.size(), i, segment->spans.rows[i].start_ns});
     std::ranges::move(segment->logs, std::back_inserter(merged.logs));
     segments.push_back(std::move(*segment));
   }
@@ -165,7 +167,8 @@ Status StoreImpl::keep_span_budget(std::int64_t now_ms) {
     return std::pair(segments_.bytes(), segments_.all());
   };
   for (auto [bytes, all] = look(); bytes > budget && !all.empty(); std::tie(bytes, all) = look()) {
-    // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what is new stays whole as long as possible.
+    // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what is new stays whole as long as
+    // possible.
     const auto next = std::ranges::min_element(all, {}, [](const SegmentRef& ref) {
       return std::tuple(ref.thinned < kFirstThinned ? 0 : ref.thinned < kMostThinned ? 1 : 2, ref.received_ms, ref.number);
     });

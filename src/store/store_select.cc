@@ -89,7 +89,8 @@ bool StoreImpl::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_m
 
 Source StoreImpl::choose(const SourceChoice& choice, const SelectRequest& request) const {
   const auto any = [&](const std::vector<const SeriesInfo*>& series) {
-    return std::ranges::any_of(series, [&](const SeriesInfo* info) { return has_samples(info->id, request.from_ms, request.to_ms); });
+    return std::ranges::any_of(series,
+                               [&](const SeriesInfo* info) { return has_samples(info->id, request.from_ms, request.to_ms); });
   };
   std::size_t at = 0;
   while (at < kSources.size() && !any(choice.requests[at])) ++at;
@@ -127,7 +128,8 @@ Result<std::vector<FoundSeries>> StoreImpl::find(const SelectRequest& request) c
 
 Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) const {
   std::vector<Picked> picked;
-  TRY(pick(request, [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.unit}); }));
+  TRY(pick(request,
+           [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.unit}); }));
   std::vector<SeriesData> out;
   out.reserve(picked.size());
   if (request.with_samples) {
@@ -182,16 +184,17 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
       older[owner[k]].overlay(std::move(run));
     }
     if (total > request.max_samples) {
-      return fail(ErrorCode::resource_exhausted, fmt::format("the query needs more than {} samples: narrow its matchers or its time range",
-                                                             request.max_samples));
+      return fail(
+          ErrorCode::resource_exhausted,
+          fmt::format("the query needs more than {} samples: narrow its matchers or its time range", request.max_samples));
     }
     for (std::size_t i = begin; i < end; ++i) {
       auto& run = older[i - begin];
       run.overlay(std::move(recent[i - begin]));
       if (run.empty()) continue;
       auto& p = picked[i];
-      out.push_back({p.id, std::move(p.labels), p.kind, p.source, std::move(p.unit), std::move(run.floats), std::move(run.classic),
-                     std::move(run.exponential)});
+      out.push_back({p.id, std::move(p.labels), p.kind, p.source, std::move(p.unit), std::move(run.floats),
+                     std::move(run.classic), std::move(run.exponential)});
     }
   }
   return {};
@@ -251,7 +254,8 @@ StoreStats StoreImpl::stats() const {
   out.head_samples = head_.sample_count();
   out.oldest_ms = head_.oldest_ms();
   out.newest_ms = std::max(head_.newest_ms(), segments_.newest_start_ms());
-  if (const auto oldest = segments_.oldest_received_ms(); oldest && (out.oldest_ms == 0 || *oldest < out.oldest_ms)) out.oldest_ms = *oldest;
+  if (const auto oldest = segments_.oldest_received_ms(); oldest && (out.oldest_ms == 0 || *oldest < out.oldest_ms))
+    out.oldest_ms = *oldest;
   return out;
 }
 

@@ -62,15 +62,15 @@ Result<SpanSegment> StoreImpl::load_segment(const SegmentRef& ref) const {
 Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
                                                           std::int64_t to_ms) const {
   std::vector<SegmentRef> refs;
-  const auto status = database_->scan(
-      Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)), to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms),
-      [&](auto key, auto value) {
-        const auto ref = parse_segment_key(key);
-        const auto summary = decode_summary(value);
-        const auto listed = [&](std::uint32_t mark) { return std::ranges::binary_search(summary->traces, mark); };
-        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
-        return true;
-      });
+  const auto status =
+      database_->scan(Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)),
+                      to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms), [&](auto key, auto value) {
+                        const auto ref = parse_segment_key(key);
+                        const auto summary = decode_summary(value);
+                        const auto listed = [&](std::uint32_t mark) { return std::ranges::binary_search(summary->traces, mark); };
+                        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
+                        return true;
+                      });
   if (!status && status.error().code != ErrorCode::data_loss) return std::unexpected(status.error());
   if (!status) damaged("spans", status.error().message);
   std::vector<SpanSegment> out;

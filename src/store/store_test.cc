@@ -18,7 +18,8 @@ constexpr std::int64_t kMinute = 60'000;
 struct StoreTest : ::testing::Test, Fixture {
   std::shared_ptr<const Resource> app = resource("shop");
   std::shared_ptr<const MetricSeries> counter = series(app, "jobs", "jobs_total", MetricKind::counter);
-  std::shared_ptr<const MetricSeries> gauge = series(app, "depth", "depth", MetricKind::gauge, {{"queue", std::string("a")}}, "{item}");
+  std::shared_ptr<const MetricSeries> gauge =
+      series(app, "depth", "depth", MetricKind::gauge, {{"queue", std::string("a")}}, "{item}");
   void SetUp() override { open(); }
   Points only(std::string_view name) {
     const auto found = select(*store, name);
@@ -43,7 +44,8 @@ TEST_F(StoreTest, WhatIsAppendedIsThereAtOnceAndAfterRestart) {
 }
 
 TEST_F(StoreTest, OutsideTheWindowIsRejectedWithAReason) {
-  const auto result = append(batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2), point(counter, 0, kNow, 3)}));
+  const auto result = append(
+      batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2), point(counter, 0, kNow, 3)}));
   EXPECT_EQ(result.rejected_points, 2u);
   EXPECT_NE(result.reason.find("jobs"), std::string::npos) << result.reason;
   EXPECT_EQ(only("jobs_total"), (Points{{0, 3}}));
@@ -64,7 +66,8 @@ TEST_F(StoreTest, LatePointsAreSortedInAndTheLastOfAMillisecondStays) {
 TEST_F(StoreTest, MalformedPointsAreRejectedNotFatal) {
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
   auto wrong = classic(bounds({1, 2}), {1});
-  const auto result = append(batch({point(histogram, 0, kNow, wrong), point(counter, 0, kNow, wrong), {nullptr, 0, ns(kNow), false, 1.0}}));
+  const auto result =
+      append(batch({point(histogram, 0, kNow, wrong), point(counter, 0, kNow, wrong), {nullptr, 0, ns(kNow), false, 1.0}}));
   EXPECT_EQ(result.rejected_points, 3u);
   EXPECT_NE(result.reason, "");
 }
@@ -138,7 +141,9 @@ TEST_F(StoreTest, TooManySeriesNameTheLabel) {
   }
   EXPECT_EQ(result.rejected_points, 1u);
   EXPECT_NE(result.reason.find("label user"), std::string::npos) << result.reason;
-  EXPECT_EQ(append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::string("1")}}), 0, kNow + 1, 1)})).rejected_points, 0u);
+  EXPECT_EQ(append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::string("1")}}), 0, kNow + 1, 1)}))
+                .rejected_points,
+            0u);
 }
 
 TEST_F(StoreTest, SelectBoundsAndLimits) {
@@ -201,7 +206,8 @@ TEST_F(StoreTest, SealingAndRestartChangeNoAnswer) {
     const std::int64_t t = kNow + i * 15'000;
     clock.set_wall_ms(t);
     append(batch({point(counter, kNow - 1, t, i), point(gauge, 0, t, i * 0.1),
-                  point(histogram, kNow - 1, t, classic(i < 150 ? bounds({1, 2}) : other, {1, static_cast<std::uint64_t>(i), 2}, i * 0.5))}));
+                  point(histogram, kNow - 1, t,
+                        classic(i < 150 ? bounds({1, 2}) : other, {1, static_cast<std::uint64_t>(i), 2}, i * 0.5))}));
   }
   const auto snapshot = [&] {
     SelectRequest all;
@@ -259,10 +265,12 @@ TEST_F(StoreTest, RetentionBySizeDropsTheOldestFirst) {
     const auto now = clock.wall_ms();
     for (int part = 0; part < 4; ++part) {
       Batch b = batch({point(counter, 0, now + part, block)}, now + part);
-      auto s = span(app, static_cast<std::uint8_t>(block + 1), static_cast<std::uint8_t>(part + 1), now, now + 1, SpanKind::client);
+      auto s =
+          span(app, static_cast<std::uint8_t>(block + 1), static_cast<std::uint8_t>(part + 1), now, now + 1, SpanKind::client);
       std::string noise(400'000, 'x');
       std::uint64_t state = static_cast<std::uint64_t>(block * 4 + part + 1);
-      for (auto& c : noise) c = static_cast<char>('!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
+      for (auto& c : noise)
+        c = static_cast<char>('!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
       s.attributes = {{"noise", noise}};
       b.spans = {s};
       append(b);
@@ -297,7 +305,8 @@ TEST_F(StoreTest, ANewerSchemaIsRefused) {
   }
   const auto opened = Store::open(options, clock, metrics);
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("schema " + std::to_string(kSchemaVersion + 1)), std::string::npos) << opened.error().message;
+  EXPECT_NE(opened.error().message.find("schema " + std::to_string(kSchemaVersion + 1)), std::string::npos)
+      << opened.error().message;
 }
 
 TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
@@ -310,7 +319,9 @@ TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
 }
 
 TEST_F(StoreTest, TwoSendersOfOneSeriesAreNamed) {
-  const auto send = [&](std::int64_t start, std::int64_t time, double value) { return append(batch({point(counter, start, time, value)})).reason; };
+  const auto send = [&](std::int64_t start, std::int64_t time, double value) {
+    return append(batch({point(counter, start, time, value)})).reason;
+  };
   EXPECT_EQ(send(kNow - 9000, kNow, 5), "");
   EXPECT_EQ(send(kNow - 500, kNow + 1000, 1), "") << "started again";
   EXPECT_EQ(send(kNow - 9000, kNow + 500, 6), "") << "overtaken";
@@ -333,7 +344,8 @@ TEST_F(StoreTest, AnInstanceThatFallsSilentHasEnded) {
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
   const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
   for (int i = 0; i < 3; ++i) {
-    append(batch({point(counter, kNow - 1000, clock.wall_ms(), i), point(histogram, kNow - 1000, clock.wall_ms(), classic(bounds, {1, 2, 3}))}));
+    append(batch({point(counter, kNow - 1000, clock.wall_ms(), i),
+                  point(histogram, kNow - 1000, clock.wall_ms(), classic(bounds, {1, 2, 3}))}));
     append(batch({point(living, kNow - 1000, clock.wall_ms(), i)}));
     clock.advance_ms(30'000);
   }
@@ -370,7 +382,8 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
   append(batch({point(counter, kNow - 1000, kNow, 1), point(histogram, kNow - 1000, kNow, classic(bounds, {1, 2, 3}))}));
   ASSERT_TRUE(store->maintain());
-  append(batch({point(counter, kNow - 1000, kNow + 1000, 2), point(histogram, kNow - 1000, kNow + 1000, classic(bounds, {2, 3, 4}))}));
+  append(batch(
+      {point(counter, kNow - 1000, kNow + 1000, 2), point(histogram, kNow - 1000, kNow + 1000, classic(bounds, {2, 3, 4}))}));
   for (int i = 0; i < 2; ++i) {
     reopen();
     EXPECT_EQ(only("jobs_total"), (Points{{0, 1}, {1000, 2}}));

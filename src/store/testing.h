@@ -4,12 +4,12 @@
 
 #include <gtest/gtest.h>
 
+#include <unistd.h>
 #include <atomic>
 #include <cstring>
 #include <filesystem>
 #include <memory>
 #include <string>
-#include <unistd.h>
 #include <utility>
 #include <vector>
 
@@ -87,9 +87,9 @@ inline std::shared_ptr<const Resource> resource(std::string service, std::string
                        "127.0.0.1");
 }
 
-inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Resource>& from, std::string otel_name, std::string name,
-                                                  MetricKind kind, Attributes attributes = {}, std::string unit = "",
-                                                  Temporality temporality = Temporality::cumulative) {
+inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Resource>& from, std::string otel_name,
+                                                  std::string name, MetricKind kind, Attributes attributes = {},
+                                                  std::string unit = "", Temporality temporality = Temporality::cumulative) {
   auto out = std::make_shared<MetricSeries>();
   out->resource = from;
   out->otel_name = std::move(otel_name);
@@ -122,16 +122,19 @@ inline ClassicHistogram classic(const BucketBounds& of, std::vector<std::uint64_
   return out;
 }
 
-inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms, ClassicHistogram value) {
+inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms,
+                         ClassicHistogram value) {
   return {std::move(of), ns(start_ms), ns(time_ms), false, std::move(value)};
 }
 
-inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms, ExponentialHistogram value) {
+inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms,
+                         ExponentialHistogram value) {
   return {std::move(of), ns(start_ms), ns(time_ms), false, std::move(value)};
 }
 
-inline Span span(const std::shared_ptr<const Resource>& from, std::uint8_t trace, std::uint8_t id, std::int64_t start_ms, std::int64_t end_ms,
-                 SpanKind kind = SpanKind::server, StatusCode status = StatusCode::unset, Attributes attributes = {}) {
+inline Span span(const std::shared_ptr<const Resource>& from, std::uint8_t trace, std::uint8_t id, std::int64_t start_ms,
+                 std::int64_t end_ms, SpanKind kind = SpanKind::server, StatusCode status = StatusCode::unset,
+                 Attributes attributes = {}) {
   Span out;
   out.resource = from;
   out.trace_id.fill(trace);
@@ -152,8 +155,8 @@ inline Batch batch(std::vector<MetricPoint> points, std::int64_t received_ms = k
   return out;
 }
 
-inline std::vector<SeriesData> select(const Store& store, std::string_view name, std::vector<Matcher> more = {}, bool choose = true,
-                                      std::int64_t from_ms = 0, std::int64_t to_ms = INT64_MAX) {
+inline std::vector<SeriesData> select(const Store& store, std::string_view name, std::vector<Matcher> more = {},
+                                      bool choose = true, std::int64_t from_ms = 0, std::int64_t to_ms = INT64_MAX) {
   SelectRequest request;
   request.matchers = std::move(more);
   request.matchers.push_back({"__name__", Matcher::Op::equal, std::string(name)});

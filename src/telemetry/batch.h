@@ -17,19 +17,19 @@
 namespace coalmine {
 
 enum class MetricKind : std::uint8_t {
-  counter,        // monotonic sum
-  gauge,          // gauge, and sums that may fall
-  histogram,      // explicit bounds
-  exponential,    // exponential histogram
+  counter,     // monotonic sum
+  gauge,       // gauge, and sums that may fall
+  histogram,   // explicit bounds
+  exponential, // exponential histogram
 };
 enum class Temporality : std::uint8_t { cumulative, delta };
 
 // One metric series' identity and what is known of it. Shared by all points of the series in a batch.
 struct MetricSeries {
   std::shared_ptr<const Resource> resource;
-  std::string otel_name;  // http.server.request.duration
-  std::string unit;       // UCUM as sent: s, ms, By, 1, {request}
-  std::string help;       // the instrument's description
+  std::string otel_name; // http.server.request.duration
+  std::string unit;      // UCUM as sent: s, ms, By, 1, {request}
+  std::string help;      // the instrument's description
   MetricKind kind = MetricKind::gauge;
   Temporality temporality = Temporality::cumulative; // gauges: cumulative
   // With __name__ (Prometheus form of otel_name and unit, without _bucket/_sum/_count), the resource's labels and the point's

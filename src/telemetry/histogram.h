@@ -41,8 +41,8 @@ struct ExponentialHistogram {
 // does: the first bucket starts at 0 when its bound is positive; the last bucket answers its lower bound. NaN when empty.
 double quantile(const ClassicHistogram& histogram, double q);
 
-// a += b. Equal bounds are added bucket by bucket; otherwise each bucket of b goes into the first bucket of a whose upper bound is
-// at least its own, so that no observation is counted as faster than it was.
+// a += b. Equal bounds are added bucket by bucket; otherwise each bucket of b goes into the first bucket of a whose upper bound
+// is at least its own, so that no observation is counted as faster than it was.
 void add(ClassicHistogram& a, const ClassicHistogram& b);
 
 } // namespace coalmine

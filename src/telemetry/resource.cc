@@ -24,7 +24,8 @@ std::string base64(std::string_view raw) {
 // Resource attributes that distinguish cohorts or places; the rest (SDK versions, process arguments) would only add bytes.
 bool becomes_label(std::string_view name) {
   static constexpr std::array kPrefixes = {std::string_view("service."), std::string_view("deployment."),
-                                           std::string_view("k8s."), std::string_view("cloud."), std::string_view("container.name")};
+                                           std::string_view("k8s."), std::string_view("cloud."),
+                                           std::string_view("container.name")};
   static constexpr std::array kNames = {std::string_view("host.name"), std::string_view("track"), std::string_view("role")};
   return std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); }) ||
          std::ranges::find(kNames, name) != kNames.end();

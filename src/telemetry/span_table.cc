@@ -137,7 +137,11 @@ void SpanTableBuilder::add(const Span& span) {
 }
 
 SpanTableBuilder::Import::Import(const SpanTable& from, SpanTableBuilder& to)
-    : from_(from), to_(to), resources_(from.resources.size(), kUnknown), texts_(from.texts.size(), kUnknown), pairs_(from.pairs.size(), kUnknown) {}
+    : from_(from),
+      to_(to),
+      resources_(from.resources.size(), kUnknown),
+      texts_(from.texts.size(), kUnknown),
+      pairs_(from.pairs.size(), kUnknown) {}
 
 std::uint32_t SpanTableBuilder::Import::text(std::uint32_t number) {
   if (texts_[number] == kUnknown) texts_[number] = to_.text(from_.texts[number]);

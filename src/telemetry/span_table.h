@@ -19,7 +19,7 @@ namespace coalmine {
 struct SpanTable {
   static constexpr std::uint32_t kNoText = 0; // texts[0] is ""
 
-  struct Pair { // an attribute
+  struct Pair {            // an attribute
     std::uint32_t key = 0; // into texts
     AttributeValue value;
   };
