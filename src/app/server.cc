@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -18,6 +19,7 @@
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "base/clock.h"
+#include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/self_metrics.h"
@@ -64,6 +66,9 @@ class Timer {
   bool stopping_ = false;
   std::thread thread_; // last: it uses everything above
 };
+
+// Pieces a heavy range query is cut into at most.
+const std::size_t kSlices = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 4);
 
 // Only loopback may be open to everybody, unless somebody said so. The API checks its own address.
 Status check_exposure(const net::Endpoint& endpoint, std::string_view flag, const ServerOptions& options) {
@@ -150,6 +155,7 @@ class RunningServer final : public Server {
       queryable_ = query::make_store_queryable(*store_);
       cohorts_ = query::make_store_cohort_source(*store_);
       feeds_ = query::make_store_count_feed_source(*store_);
+      slices_.emplace(Executor::Options{.name = "query-slice", .threads = kSlices - 1, .queue_limit = 64, .nice = 5});
       expressions_ = query::make_engine_expression_source(*queryable_, clock_);
       own_metrics_ = remote::make_series_metric_source(*queryable_, *expressions_, {});
     }
@@ -230,6 +236,8 @@ class RunningServer final : public Server {
                      .on_analysis = {},
                      .ready = {},
                      .remote_write = {},
+                     .query_helpers = slices_ ? &*slices_ : nullptr,
+                     .query_slices = kSlices,
                      .own_metrics = own_metrics_.get(),
                      .feeds = feeds_.get(),
                      .backup = {}};
@@ -250,6 +258,7 @@ class RunningServer final : public Server {
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;
+  std::optional<Executor> slices_; // of range queries on the embedded store; asking a remote one twice would bring nothing
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
   std::unique_ptr<query::CountFeedSource> feeds_;

@@ -47,8 +47,15 @@ std::string difference_text(const json::value& metric, std::string_view margin, 
                                        : fmt::format("{}{}", difference < 0 ? "" : "+", amount_text(difference, unit));
   const auto& interval = list_of(metric, "interval");
   if (interval.size() == 2 && interval[0].is_number() && interval[1].is_number()) {
-    const double scale = unit == "ratio" ? 100 : 1;
-    text += fmt::format(" ({:+.1f} … {:+.1f})", interval[0].to_number<double>() * scale, interval[1].to_number<double>() * scale);
+    // In the unit of the difference beside it.
+    const double stable = std::abs(number_of(metric, "stable"));
+    const auto end = [&](const json::value& v) {
+      const double value = v.to_number<double>();
+      if (relative) return stable > 0 ? fmt::format("{:+.1f}", value / stable * 100) : std::string("?");
+      return unit == "ratio" ? fmt::format("{:+.2f}", value * 100)
+                             : fmt::format("{}{}", value < 0 ? "" : "+", amount_text(value, unit));
+    };
+    text += fmt::format(" ({} … {})", end(interval[0]), end(interval[1]));
   }
   return text;
 }

@@ -29,6 +29,7 @@ class Annotations {
   void start_overlap(std::string_view metric, std::size_t pos);
 
   // Rendered with line:column of the query, at most `limit` of each kind (0: all) and then how many were left out.
+  bool empty() const { return entries_.empty(); }
   std::vector<std::string> warnings(std::string_view query, std::size_t limit) const { return render(true, query, limit); }
   std::vector<std::string> infos(std::string_view query, std::size_t limit) const { return render(false, query, limit); }
 

@@ -9,7 +9,9 @@
 #include <fstream>
 #include <random>
 
+#include "base/executor.h"
 #include "query/engine.h"
+#include "query/range_slices.h"
 #include "query/store_queryable.h"
 #include "store/testing.h"
 
@@ -181,8 +183,13 @@ class ColumnSumsTest : public ::testing::Test {
     return out;
   }
   void expect_same(const std::string& text, const When& when) {
-    EXPECT_EQ(print(ask(text, when, true)), print(ask(text, when, false)))
+    const auto whole = print(ask(text, when, true));
+    EXPECT_EQ(whole, print(ask(text, when, false)))
         << text << " from " << when.start << " to " << when.end << " step " << when.step;
+    options_.helpers = &helpers_;
+    options_.slices = 4;
+    EXPECT_EQ(whole, print(ask(text, when, true))) << "in slices: " << text << " from " << when.start << " to " << when.end;
+    options_.helpers = nullptr;
   }
 
   store::testing::Fixture fixture_;
@@ -195,6 +202,7 @@ class ColumnSumsTest : public ::testing::Test {
   std::unique_ptr<Queryable> inner_;
   std::unique_ptr<Watched> data_;
   EvalOptions options_;
+  Executor helpers_{{.name = "slices", .threads = 3}};
 };
 
 const std::vector<std::string>& panels() {
@@ -225,6 +233,34 @@ TEST_F(ColumnSumsTest, ThePanelsReadNoSeries) {
       expect_same(text, when);
       data_->selects = 0;
     }
+  }
+}
+
+TEST(RangeSlices, CoverEveryStepOnce) {
+  for (const std::int64_t steps : {1, 29, 59, 60, 61, 241, 11'000}) {
+    const Frame frame{1'000, 1'000 + (steps - 1) * 15, 15};
+    for (const std::size_t most : {1u, 2u, 3u, 16u}) {
+      const auto slices = slices_of(frame, most);
+      EXPECT_LE(slices.size(), most);
+      std::size_t seen = 0;
+      for (std::size_t i = 0; i < slices.size(); ++i) {
+        EXPECT_EQ(slices[i].start, i == 0 ? frame.start : slices[i - 1].end + frame.step);
+        seen += slices[i].steps();
+      }
+      EXPECT_EQ(slices.back().end, frame.end);
+      EXPECT_EQ(seen, frame.steps());
+    }
+  }
+}
+
+TEST(RangeSlices, OnlyWhatIsComputedStepByStep) {
+  const auto can = [](std::string_view text) { return sliceable(**parse(text)); };
+  for (const auto& panel : panels()) EXPECT_TRUE(can(panel)) << panel;
+  EXPECT_TRUE(can("-(1 - sum by (a) (increase(x[1m]))) > bool 3"));
+  for (const auto* whole :
+       {"1", "x", "rate(x[1m])", "sum(x)", "topk(2, sum by (a) (rate(x[1m])))", "sum(rate(x[1m])) + on() group_left y",
+        "label_replace(sum(rate(x[1m])), \"a\", \"b\", \"\", \"\")", "max_over_time(sum(rate(x[1m]))[5m:1m])"}) {
+    EXPECT_FALSE(can(whole)) << whole;
   }
 }
 

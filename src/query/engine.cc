@@ -11,6 +11,7 @@
 #include "query/parser.h"
 #include "query/preprocess.h"
 #include "query/printer.h"
+#include "query/range_slices.h"
 #include "query/series_matcher.h"
 
 namespace coalmine::query {
@@ -61,6 +62,27 @@ QueryResult with_notes(QueryResult result, const Evaluator& evaluator, std::stri
   return result;
 }
 
+// The stretches of frame side by side, each with an evaluator of its own. nullopt: one has failed or has something to note, so
+// that the whole is to be evaluated at once, for the one error and the notes of it all.
+std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, const Frame& frame, const EvalOptions& options,
+                                     const Clock& clock) {
+  const auto slices = slices_of(frame, options.slices);
+  if (slices.size() < 2) return std::nullopt;
+  auto own = options;
+  own.max_samples /= slices.size();
+  own.max_bytes /= slices.size();
+  std::vector<EvalMatrix> parts(slices.size());
+  std::vector<char> failed(slices.size(), 0);
+  run_side_by_side(*options.helpers, slices.size(), [&](std::size_t i) {
+    Evaluator evaluator(data, own, clock);
+    auto part = evaluator.run(expr, slices[i]);
+    failed[i] = !part || !evaluator.annotations().empty();
+    if (part) parts[i] = std::move(*part);
+  });
+  if (std::ranges::find(failed, 1) != failed.end()) return std::nullopt;
+  return joined(std::move(parts));
+}
+
 QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
                                      std::int64_t step_ms, const EvalOptions& options, const Clock& clock, bool shortcuts) {
   if (step_ms <= 0) return bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer");
@@ -76,9 +98,16 @@ QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view tex
         fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
   }
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, start_ms, end_ms, step_ms, shortcuts));
-  Evaluator evaluator(data, options, clock);
-  TRY_EVAL(EvalMatrix matrix, evaluator.run(*expr, Frame{start_ms, end_ms, step_ms}));
+  const Frame frame{start_ms, end_ms, step_ms};
   QueryResult result;
+  if (options.helpers != nullptr && options.column_plans && sliceable(*expr)) {
+    if (auto matrix = run_sliced(data, *expr, frame, options, clock)) {
+      result.value = Matrix{sorted_by_labels(to_series(std::move(*matrix)))};
+      return result;
+    }
+  }
+  Evaluator evaluator(data, options, clock);
+  TRY_EVAL(EvalMatrix matrix, evaluator.run(*expr, frame));
   result.value = Matrix{sorted_by_labels(to_series(std::move(matrix)))};
   return with_notes(std::move(result), evaluator, text);
 }

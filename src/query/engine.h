@@ -14,6 +14,10 @@
 #include "base/diagnostic.h"
 #include "query/queryable.h"
 
+namespace coalmine {
+class Executor;
+}
+
 namespace coalmine::query {
 
 struct Expr;
@@ -29,6 +33,10 @@ struct EvalOptions {
   // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h). Off: series by series, which
   // gives the same and is what the tests hold it against.
   bool column_plans = true;
+  // Range queries of sums of rates are cut into stretches of time, which these threads share with the caller's; the answer is the
+  // same. Null: the caller's thread does it all.
+  Executor* helpers = nullptr;
+  std::size_t slices = 1; // at most
   bool delayed_name_removal = false;
   bool use_start_timestamps = false;
   bool experimental = false; // experimental functions, modifiers and aggregations

@@ -40,6 +40,8 @@ class ApiServer final : public Api {
               .on_analysis = std::move(deps.on_analysis),
               .ready = std::move(deps.ready),
               .remote_write = std::move(deps.remote_write),
+              .query_helpers = deps.query_helpers,
+              .query_slices = deps.query_slices,
               .own_metrics = deps.own_metrics,
               .feeds = deps.feeds,
               .backup = std::move(deps.backup)},

@@ -18,6 +18,10 @@
 #include "rollout/json.h"
 #include "store/store.h"
 
+namespace coalmine {
+class Executor;
+}
+
 namespace coalmine::serve {
 
 // A panel file as the seed has it (canary-dashboard-panels.yaml), parsed by app/.
@@ -66,6 +70,8 @@ struct Deps {
   std::function<bool()> ready;
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
+  Executor* query_helpers = nullptr;                // share the work of heavy range queries; null: nobody does
+  std::size_t query_slices = 1;                     // into so many pieces at most
   const query::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
   const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.

@@ -184,6 +184,8 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
   auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
   if (!options) return bad_data(options.error());
   if (request.client_gone) options->canceled = [gone = request.client_gone] { return gone->load(); };
+  options->helpers = deps_.query_helpers;
+  options->slices = deps_.query_slices;
   return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms, times->end_ms, times->step_ms, *options,
                                deps_.clock),
                   *limit);
