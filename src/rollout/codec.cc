@@ -142,6 +142,7 @@ json::object durable_value(const State& s) {
   o["extends"] = s.extends;
   o["watermark_ms"] = s.watermark_ms;
   o["watermark_steady"] = s.watermark_steady;
+  o["clock_steady"] = s.clock_steady;
   o["source_down_steady"] = s.source_down_steady;
   o["router_down_steady"] = s.router_down_steady;
   o["source_noticed"] = s.source_noticed;
@@ -328,6 +329,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.extends = static_cast<int>(get_int(*o, "extends"));
   s.watermark_ms = get_int(*o, "watermark_ms");
   s.watermark_steady = get_int(*o, "watermark_steady");
+  s.clock_steady = o->contains("clock_steady") ? get_int(*o, "clock_steady") : s.watermark_steady - s.observed_valid_ms;
   s.source_down_steady = get_int(*o, "source_down_steady", -1);
   s.router_down_steady = get_int(*o, "router_down_steady", -1);
   s.source_noticed = get_bool(*o, "source_noticed");

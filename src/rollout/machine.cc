@@ -176,10 +176,10 @@ void MachineStep::confirm(const event::RouterDone& done) {
   auto& current = s_.steps[s_.step];
   line("weight_set", fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed", percent(done.applied),
                                  done.detail.empty() ? "" : ": ", done.detail));
+  if (current.started_ms == 0) s_.observed_valid_ms = 0;
   restart_clock();
   if (current.started_ms != 0) return;
   current.started_ms = now_.wall_ms;
-  s_.observed_valid_ms = 0;
   s_.extends = 0;
   s_.deadline_ms = current.spec.analyze_ms;
   s_.regression_noticed = false;
@@ -295,6 +295,7 @@ void MachineStep::pause(PauseCause cause, std::string text, const std::string& a
 void MachineStep::restart_clock() {
   s_.watermark_ms = now_.wall_ms;
   s_.watermark_steady = now_.steady_ms;
+  s_.clock_steady = now_.steady_ms - s_.observed_valid_ms;
 }
 
 void MachineStep::on(const event::Commanded& command) {

@@ -177,6 +177,7 @@ struct State {
   int extends = 0;
   std::int64_t watermark_ms = 0;        // wall: telemetry of both tracks was seen up to here
   std::int64_t watermark_steady = 0;    // when it last advanced
+  std::int64_t clock_steady = 0;        // no more than the time since then is observed_valid_ms
   std::int64_t source_down_steady = -1; // -1: the store answers
   std::int64_t router_down_steady = -1; // -1: the router answers
   bool source_noticed = false;

@@ -177,8 +177,10 @@ bool MachineStep::advance_clock(const LookResult& look) {
   if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
   const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
   if (seen <= s_.watermark_ms) return false;
-  s_.observed_valid_ms +=
-      std::clamp<std::int64_t>(seen - s_.watermark_ms, 0, std::max<std::int64_t>(0, now_.steady_ms - s_.watermark_steady));
+  // Bounded by all the time since the clock was started, not since the last look: of two looks a few milliseconds apart, one
+  // after each track's export, the second would otherwise count nothing of the interval that both have now reported.
+  const auto most = std::max(s_.observed_valid_ms, now_.steady_ms - s_.clock_steady);
+  s_.observed_valid_ms = std::min(s_.observed_valid_ms + seen - s_.watermark_ms, most);
   s_.watermark_ms = seen;
   s_.watermark_steady = now_.steady_ms;
   return true;
