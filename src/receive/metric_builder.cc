@@ -210,7 +210,7 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
   auto own = point_labels(attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
   std::vector<Labels::Pair> pairs;
   pairs.reserve(from_resource.size() + own.size() + 3);
-  pairs.assign(from_resource.begin(), from_resource.end());
+  for (const auto [name, value] : from_resource) pairs.emplace_back(name, value);
   for (auto& label : own) {
     const bool protected_name = std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
     if (protected_name && from_resource.has(label.first)) continue;
@@ -252,10 +252,11 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, 
   made->recurring = recurring;
   made->labels = labels(attributes, kind, other_scope);
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
+  attributes.shrink_to_fit(); // of as many as there are series
   made->attributes = std::move(attributes);
   charge(sizeof(MetricSeries) + sizeof(SeriesEntry) + made->help.size() + made->otel_name.size());
   charge(made->attributes);
-  for (const auto& [name, value] : made->labels) charge(sizeof(Labels::Pair) + name.size() + value.size());
+  charge(made->labels.memory());
   series_.emplace(key, SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
   return made;
 }

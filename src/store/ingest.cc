@@ -205,18 +205,31 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   if (out.role == Role::sent_requests || (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
     out.own_requests = &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
   }
-  const bool derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
-  if (derives || series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
-  if (derives && out.memory->group == nullptr) {
-    out.memory->group =
-        deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
-    out.memory->is_error = is_error_point(series.attributes);
-  }
-  if (derives && out.role == Role::duration && out.memory->group != nullptr && switching_.contains(instance_key(series.labels))) {
-    out.baseline = !out.memory->last && out.memory->group->last_ms != 0;
-  }
+  out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
+  if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
+  // Where the application may count its requests itself it is left until it turns out not to: three more series each are no
+  // trifle.
+  if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
   return out;
+}
+
+bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
+  if (known.memory == nullptr) {
+    const bool late = known.own_requests != nullptr && memories_.contains(known.info->id);
+    known.memory = remember(stage, *known.info);
+    known.memory->behind = late;
+  }
+  Memory& memory = *known.memory;
+  if (memory.group != nullptr) return true;
+  memory.group =
+      deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+  memory.is_error = is_error_point(series.attributes);
+  if (memory.group == nullptr) return false;
+  if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
+    known.baseline = !memory.last && memory.group->last_ms != 0;
+  }
+  return true;
 }
 
 Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
@@ -269,13 +282,13 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
-  Memory* memory = known.memory;
-  const bool derives = memory != nullptr && memory->group != nullptr;
-  if (derives && needs_no_derived(known, time_of(sample))) {
-    memory->last.reset();
-    memory->behind = true;
-  } else if (derives) {
-    if (std::exchange(memory->behind, false)) recall(stage, known.info->id, *memory);
+  if (known.derives && needs_no_derived(known, time_of(sample))) {
+    if (known.memory != nullptr) {
+      known.memory->last.reset();
+      known.memory->behind = true;
+    }
+  } else if (known.derives && begin_deriving(stage, *point.series, known)) {
+    if (std::exchange(known.memory->behind, false)) recall(stage, known.info->id, *known.memory);
     derive_growth(point, known, sample);
   }
   stage.put(known.info->id, std::move(sample));
@@ -337,7 +350,8 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
   }
-  if (memory.group != nullptr && !needs_no_derived(known, time_ms)) derive(*point.series, known, sample, start_ms);
+  if (!known.derives || needs_no_derived(known, time_ms)) return;
+  if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {

@@ -61,8 +61,9 @@ class Ingest {
     SeriesInfo* info = nullptr; // nullptr: refused
     std::string refusal;
     Role role = Role::plain;
-    Memory* memory = nullptr;
-    bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
+    bool derives = false;     // what others would have to choose instead of the application's own request metrics
+    Memory* memory = nullptr; // of a cumulative series: only once something is derived from it
+    bool baseline = false;    // its first value only starts the count, because the old convention has counted these requests
     SeriesInfo* filler = nullptr;
     BucketBounds checked_bounds; // of the last point: in order
     std::int64_t* own_requests =
@@ -83,6 +84,8 @@ class Ingest {
   Memory* remember(Stage& stage, const SeriesInfo& info);
   void recall(Stage& stage, SeriesId id, Memory& memory);
   bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
+  // False when nothing can be derived, because the service has too many series.
+  bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
   SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);

@@ -77,6 +77,7 @@ class SeriesIndex {
   using Values = std::map<std::string, Ids, std::less<>>;
 
   SeriesInfo* insert(SeriesInfo info);
+  Ids& posting(std::string_view name, std::string_view value);
   Error limit_error(const std::string& service) const;
   Ids postings_of(const CompiledMatcher& matcher) const;
 

@@ -203,7 +203,7 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
 std::vector<std::string> StoreImpl::label_names(const SelectRequest& request) const {
   std::set<std::string> names;
   const auto picked = pick(request, [&](const SeriesInfo& info) {
-    for (const auto& [name, value] : *info.labels) names.insert(name);
+    for (const auto [name, value] : *info.labels) names.emplace(name);
   });
   if (!picked) return {};
   return {names.begin(), names.end()};
