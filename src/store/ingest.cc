@@ -67,7 +67,7 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
     return Sample(FloatSample{time_ms, start_ms, *number});
   }
   return fail(ErrorCode::invalid_argument,
-              fmt::format("a point of {} does not hold what its metric's type promises", point.series->otel_name));
+              fmt::format("a point of {} does not hold what its metric's type promises", point.series->metric->otel_name));
 }
 
 } // namespace
@@ -79,7 +79,7 @@ void Rejections::point(std::string why) {
 
 void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
-  if (is_histogram(info.kind) && is_stable_duration(info.otel_name)) stable_instances_.insert(instance_key(*info.labels));
+  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name)) stable_instances_.insert(instance_key(*info.labels));
   if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
 }
 
@@ -104,12 +104,20 @@ void Ingest::forget() {
 bool Ingest::survey(const std::vector<MetricPoint>& points) {
   const MetricSeries* before = nullptr;
   bool learnt = false;
-  for (const auto& point : points) {
+  found_.assign(points.size(), nullptr);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const auto& point = points[i];
     if (!point.series || point.series.get() == before) continue;
     const MetricSeries& series = *point.series;
     before = &series;
-    if (series.recurring && kept_.contains(&series)) continue; // was surveyed when it was met first
-    if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) {
+    if (series.recurring) {
+      const auto it = kept_.find(&series);
+      if (it != kept_.end()) {
+        found_[i] = &it->second.known;
+        continue; // was surveyed when it was met first
+      }
+    }
+    if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
       auto key = instance_key(series.labels);
       if (stable_instances_.insert(key).second) {
         switching_.insert(std::move(key));
@@ -128,7 +136,10 @@ bool Ingest::survey(const std::vector<MetricPoint>& points) {
 }
 
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
-  if (survey(points)) kept_.clear();
+  if (survey(points)) {
+    kept_.clear();
+    std::ranges::fill(found_, nullptr);
+  }
   stage.expect(points.size() * 2); // derived ones beside them
   std::vector<std::size_t> order;  // empty: as they are
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
@@ -138,7 +149,8 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
   }
   std::unordered_map<const MetricSeries*, Known> here;
   for (std::size_t n = 0; n < points.size(); ++n) {
-    const auto& p = points[order.empty() ? n : order[n]];
+    const std::size_t place = order.empty() ? n : order[n];
+    const auto& p = points[place];
     if (!p.series) {
       rejections.point("a point belongs to no metric");
       continue;
@@ -147,11 +159,11 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
     if (time_ms < window.from_ms || time_ms > window.to_ms) {
       const bool late = time_ms < window.from_ms;
       rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}",
-                                   p.series->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
+                                   p.series->metric->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
                                    late ? "it came too late" : "check the sender's clock"));
       continue;
     }
-    Known& known = known_of(stage, p.series, here);
+    Known& known = found_[place] != nullptr ? *found_[place] : known_of(stage, p.series, here);
     if (known.info == nullptr) {
       rejections.point(known.refusal);
       continue;
@@ -168,7 +180,10 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
   if (const auto it = here.find(series.get()); it != here.end()) return it->second;
   Known known = know(stage, series);
   if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
-  if (kept_.size() >= kMaxKept) kept_.clear();
+  if (kept_.size() >= kMaxKept) {
+    kept_.clear();
+    std::ranges::fill(found_, nullptr);
+  }
   return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
 }
 
@@ -181,9 +196,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     SeriesInfo what;
     what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // not a second copy
     what.kind = series.kind;
-    what.otel_name = series.otel_name;
-    what.unit = series.unit;
-    what.help = series.help;
+    what.metric = series.metric;
     const auto added = stage.series(what, hash);
     if (!added) {
       out.refusal = added.error().message;
@@ -196,8 +209,9 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     out.info->stored = false;
     stage.write_row(out.info);
   }
-  if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) out.role = Role::duration;
-  if (is_histogram(series.kind) && series.otel_name == kOldDuration && !stable_instances_.contains(instance_key(series.labels))) {
+  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) out.role = Role::duration;
+  if (is_histogram(series.kind) && series.metric->otel_name == kOldDuration &&
+      !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }
   if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
@@ -245,14 +259,21 @@ void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
   if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
 }
 
+const DescriptionRef& Ingest::filler_description(const std::string& unit) {
+  if (filler_description_->help.empty() || filler_description_->unit != unit) {
+    filler_description_ = std::make_shared<const MetricDescription>(
+        MetricDescription{"", unit, "Requests that failed; zero until the service reports one."});
+  }
+  return filler_description_;
+}
+
 SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
   const auto key = error_key(*requests.labels);
   if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
   SeriesInfo what;
   what.labels = std::make_shared<const Labels>(requests.labels->with(kMetricName, kErrorsName));
   what.kind = MetricKind::counter;
-  what.unit = requests.unit;
-  what.help = "Requests that failed; zero until the service reports one.";
+  what.metric = filler_description(requests.metric->unit);
   what.filler = true;
   const auto info = stage.series(what, what.labels->hash());
   return info ? *info : nullptr;
@@ -362,7 +383,8 @@ void Ingest::derive(const MetricSeries& series, Known& known, const Sample& incr
 
 double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
   const auto* classic = std::get_if<ClassicSample>(&sample);
-  return to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
+  return to_ms_factor(series.metric->unit, series.metric->otel_name == kOldDuration,
+                      classic == nullptr ? nullptr : classic->value.bounds);
 }
 
 // What the derived series need of a span's attributes, told once per key and once per distinct value of a table.

@@ -76,7 +76,8 @@ class Ingest {
     Known known;
   };
 
-  // False: nothing new was learnt about what other series are.
+  // Looks up what is kept of each point's series into found_, by place. False: nothing new was learnt about what other series
+  // are.
   bool survey(const std::vector<MetricPoint>& points);
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
                   std::unordered_map<const MetricSeries*, Known>& here);
@@ -87,6 +88,7 @@ class Ingest {
   // False when nothing can be derived, because the service has too many series.
   bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
+  const DescriptionRef& filler_description(const std::string& unit);
   SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
@@ -94,9 +96,11 @@ class Ingest {
   void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
 
+  DescriptionRef filler_description_ = no_description(); // the last one, as they hardly differ
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
+  std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
   // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.

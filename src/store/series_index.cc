@@ -52,9 +52,9 @@ std::string encode_series(const SeriesInfo& info) {
   w.u8(static_cast<std::uint8_t>(info.kind));
   w.u8(static_cast<std::uint8_t>(info.source));
   w.u8(info.filler ? 1 : 0);
-  w.text(info.otel_name);
-  w.text(info.unit);
-  w.text(info.help);
+  w.text(info.metric->otel_name);
+  w.text(info.metric->unit);
+  w.text(info.metric->help);
   w.varint(info.labels->size());
   for (const auto [name, value] : *info.labels) {
     w.text(name);
@@ -72,9 +72,10 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   const auto kind = r.u8();
   const auto source = r.u8();
   const auto flags = r.u8();
-  out.otel_name = r.text();
-  out.unit = r.text();
-  out.help = r.text();
+  MetricDescription metric;
+  metric.otel_name = r.text();
+  metric.unit = r.text();
+  metric.help = r.text();
   std::vector<Labels::Pair> pairs;
   const auto count = r.varint();
   for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
@@ -84,6 +85,7 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   if (!r.ok() || !r.done() || version != kRowVersion || kind > 3 || source > 2 || flags > 1) {
     return fail(ErrorCode::data_loss, fmt::format("the row of series {} is damaged", id.value));
   }
+  out.metric = std::make_shared<const MetricDescription>(std::move(metric));
   out.kind = static_cast<MetricKind>(kind);
   out.source = static_cast<Source>(source);
   out.filler = flags == 1;
