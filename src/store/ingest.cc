@@ -86,24 +86,32 @@ void Ingest::restore(const SeriesInfo& info) {
 void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
-  if (!switching_.empty()) kept_.clear(); // what they begin with holds for this batch alone
+  for (const auto& instance : switching_) forget_instance(instance); // what they begin with holds for this batch alone
   switching_.clear();
 }
 
 void Ingest::forget() {
   deriver_.clear();
   memories_.clear();
-  kept_.clear();
+  forget_kept();
   batch_own_errors_.clear();
   // Their points were not kept, so that the switch is still to come.
   for (const auto& instance : switching_) stable_instances_.erase(instance);
   switching_.clear();
 }
 
-// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing.
-bool Ingest::survey(const std::vector<MetricPoint>& points) {
+// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing. What is
+// learnt of an instance changes what its other series are, and nobody else's.
+void Ingest::survey(const std::vector<MetricPoint>& points) {
+  std::set<std::string> learnt;
+  look_up(points, learnt);
+  if (learnt.empty()) return;
+  for (const auto& instance : learnt) forget_instance(instance);
+  look_up(points, learnt);
+}
+
+void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
   const MetricSeries* before = nullptr;
-  bool learnt = false;
   found_.assign(points.size(), nullptr);
   for (std::size_t i = 0; i < points.size(); ++i) {
     const auto& point = points[i];
@@ -120,26 +128,33 @@ bool Ingest::survey(const std::vector<MetricPoint>& points) {
     if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
       auto key = instance_key(series.labels);
       if (stable_instances_.insert(key).second) {
+        learnt.insert(key);
         switching_.insert(std::move(key));
-        learnt = true;
       }
     }
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
-      if (!own_errors_.contains(key)) {
-        batch_own_errors_.insert(std::move(key));
-        learnt = true;
-      }
+      if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
+        learnt.insert(instance_key(series.labels));
     }
   }
-  return learnt;
+}
+
+void Ingest::forget_instance(const std::string& instance) {
+  const auto at = kept_of_instance_.find(instance);
+  if (at == kept_of_instance_.end()) return;
+  for (const auto* series : at->second) kept_.erase(series);
+  kept_of_instance_.erase(at);
+}
+
+void Ingest::forget_kept() {
+  kept_.clear();
+  kept_of_instance_.clear();
+  std::ranges::fill(found_, nullptr);
 }
 
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
-  if (survey(points)) {
-    kept_.clear();
-    std::ranges::fill(found_, nullptr);
-  }
+  survey(points);
   stage.expect(points.size() * 2); // derived ones beside them
   std::vector<std::size_t> order;  // empty: as they are
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
@@ -180,10 +195,8 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
   if (const auto it = here.find(series.get()); it != here.end()) return it->second;
   Known known = know(stage, series);
   if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
-  if (kept_.size() >= kMaxKept) {
-    kept_.clear();
-    std::ranges::fill(found_, nullptr);
-  }
+  if (kept_.size() >= kMaxKept) forget_kept();
+  kept_of_instance_[instance_key(series->labels)].push_back(series.get());
   return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
 }
 

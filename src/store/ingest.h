@@ -76,9 +76,12 @@ class Ingest {
     Known known;
   };
 
-  // Looks up what is kept of each point's series into found_, by place. False: nothing new was learnt about what other series
-  // are.
-  bool survey(const std::vector<MetricPoint>& points);
+  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what the batch makes untrue.
+  void survey(const std::vector<MetricPoint>& points);
+  void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
+  // What its series turned out to be is found out anew.
+  void forget_instance(const std::string& instance);
+  void forget_kept();
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
                   std::unordered_map<const MetricSeries*, Known>& here);
   Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
@@ -100,6 +103,7 @@ class Ingest {
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
+  std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_; // keys of kept_ by instance_key
   std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
