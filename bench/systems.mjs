@@ -181,22 +181,23 @@ export async function pump(bodies, send) {
   await Promise.all(Array.from({ length: 4 }, async () => { while (next < bodies.length) await send(bodies[next++]); }));
 }
 
+// kept: where under its directory a system keeps samples; the rest of ours is the rollouts' journal and its reserve of 8 MiB.
 export const systems = {
-  coalmine: { feed: OtlpFeed, begin: async (t, dir) => {
-    const server = await Coalmine.start(t, { dir });
+  coalmine: { feed: OtlpFeed, kept: 'data/telemetry', begin: async (t, dir) => {
+    const server = await Coalmine.start(t, { dir, pollMs: 5 });
     return { pid: server.child.pid, url: server.url, send: (b) => post(server.http, '/v1/metrics', b, { 'content-type': 'application/x-protobuf' }), stop: () => stop(server.child) };
   } },
-  prometheus: { feed: RemoteWriteFeed, begin: async (t, dir) => {
+  prometheus: { feed: RemoteWriteFeed, kept: '.', begin: async (t, dir) => {
     const [port] = await freePorts(1);
     fs.writeFileSync(`${dir}.yml`, 'global: {}\n');
     const child = start(t, 'prometheus', [`--config.file=${dir}.yml`, `--storage.tsdb.path=${dir}`, `--web.listen-address=127.0.0.1:${port}`, '--web.enable-remote-write-receiver']);
-    await until('Prometheus', () => fetch(`http://127.0.0.1:${port}/-/ready`).then((r) => r.ok));
+    await until('Prometheus', () => fetch(`http://127.0.0.1:${port}/-/ready`).then((r) => r.ok), 120, 5);
     return { pid: child.pid, url: `http://127.0.0.1:${port}`, send: (b) => post(port, '/api/v1/write', b, { 'content-encoding': 'snappy', 'content-type': 'application/x-protobuf', 'x-prometheus-remote-write-version': '0.1.0' }), stop: () => stop(child) };
   } },
-  'victoria-metrics': { feed: RemoteWriteFeed, begin: async (t, dir) => {
+  'victoria-metrics': { feed: RemoteWriteFeed, kept: '.', begin: async (t, dir) => {
     const [port] = await freePorts(1);
     const child = start(t, 'victoria-metrics', [`-storageDataPath=${dir}`, `-httpListenAddr=127.0.0.1:${port}`, '-retentionPeriod=1', '-search.disableCache', '-search.latencyOffset=0s']);
-    await until('VictoriaMetrics', () => fetch(`http://127.0.0.1:${port}/health`).then((r) => r.ok));
+    await until('VictoriaMetrics', () => fetch(`http://127.0.0.1:${port}/health`).then((r) => r.ok), 120, 5);
     return { pid: child.pid, url: `http://127.0.0.1:${port}`, form: { nocache: 1 }, send: (b) => post(port, '/api/v1/write', b, { 'content-encoding': 'snappy', 'content-type': 'application/x-protobuf' }), stop: () => stop(child) };
   } },
 };
