@@ -145,6 +145,10 @@ std::string explain(const rollout::RolloutSpec& spec) {
   out += steps_text(spec);
   out += signals_text(spec);
   if (!spec.ignore_routes.empty()) out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
+  if (!spec.critical_routes.empty() && spec.judge == "sequential") {
+    out += fmt::format("Critical routes, judged on their own from the first request and with twice the stake: {}.\n",
+                       fmt::join(spec.critical_routes, ", "));
+  }
   if (spec.max_extends == 0) {
     out += "Undecided at a gate: pause and call a person.\n";
   } else {

@@ -94,7 +94,10 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
   return std::make_unique<SequentialJudge>(std::move(options));
 }
 
-SequentialJudge::SequentialJudge(SequentialOptions options) : options_(std::move(options)), harms_(scales(options_.plan)) {
+SequentialJudge::SequentialJudge(SequentialOptions options)
+    : options_(std::move(options)),
+      critical_(options_.critical_routes.begin(), options_.critical_routes.end()),
+      harms_(scales(options_.plan)) {
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
@@ -157,7 +160,7 @@ void SequentialJudge::add(const EvidenceCell& cell) {
   for (const auto& route : cell.routes) {
     if (class_routes_ <= 0) break;
     const bool known = route_index_.contains(route.route);
-    if (!known && routes_.size() >= kMaxJudgedRoutes) continue;
+    if (!known && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
     auto& scope = route_scope(route.route);
     scope.canary += sane(route.canary.requests);
     scope.stable += sane(route.stable.requests);
@@ -199,7 +202,8 @@ void SequentialJudge::learn(const EvidenceCell& cell) {
   past_.minutes += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   learn_one(past_, cell.total);
   for (const auto& route : cell.routes) {
-    if (past_routes_.size() < kMaxJudgedRoutes || past_routes_.contains(route.route)) learn_one(past_routes_[route.route], route);
+    const bool place = past_routes_.size() < kMaxJudgedRoutes || is_critical(route.route);
+    if (place || past_routes_.contains(route.route)) learn_one(past_routes_[route.route], route);
   }
   add_dispersion(cell);
 }
@@ -258,7 +262,7 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   service_.stable = stable;
   for (auto& metric : metrics_) metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
   past_root_ = 0;
-  for (const auto& [name, past] : past_routes_) past_root_ += std::sqrt(past.requests);
+  for (const auto& [name, past] : past_routes_) past_root_ += stake_of(name) * std::sqrt(past.requests);
   return true;
 }
 
@@ -326,17 +330,24 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
   return TailLine(line_options(whole), past.latency, std::move(chosen), std::move(marks));
 }
 
-// Routes that stable had before share nine tenths of the pool by the square root of their traffic; later ones get a series of
-// weights that adds up to the rest.
+// One of the series of weights that adds up to a tenth of the pool. With critical routes two thirds of it are theirs, in a series
+// of their own: the number of other new routes cannot take it away.
+double SequentialJudge::late_route_weight(bool critical) {
+  const double part = critical_.empty() ? 1 : critical ? 2.0 / 3 : 1.0 / 3;
+  const auto j = static_cast<double>(critical ? ++late_critical_routes_ : ++late_routes_);
+  return 0.1 * class_routes_ * part * 6 / (std::numbers::pi * std::numbers::pi * j * j);
+}
+
+// Routes that stable had before share nine tenths of the pool by the square root of their traffic, critical ones twice; later
+// ones get a series of weights that adds up to the rest.
 SequentialJudge::Scope& SequentialJudge::route_scope(const std::string& name) {
   if (const auto it = route_index_.find(name); it != route_index_.end()) return routes_[it->second].scope;
   const auto past = past_routes_.find(name);
   double weight = 0;
   if (past != past_routes_.end() && past_root_ > 0) {
-    weight = 0.9 * class_routes_ * std::sqrt(past->second.requests) / past_root_;
+    weight = 0.9 * class_routes_ * stake_of(name) * std::sqrt(past->second.requests) / past_root_;
   } else {
-    const auto j = static_cast<double>(++late_routes_);
-    weight = 0.1 * class_routes_ * 6 / (std::numbers::pi * std::numbers::pi * j * j);
+    weight = late_route_weight(is_critical(name));
   }
   route_index_[name] = routes_.size();
   // A route without a past of its own is measured with the service's boundaries.

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -62,6 +63,9 @@ class SequentialJudge final : public Judge {
   Scope make_scope(const Past& past, bool whole, double weight) const;
   TailLine make_tails(const Past& past, bool whole) const;
   Scope& route_scope(const std::string& name);
+  bool is_critical(const std::string& route) const { return critical_.contains(route); }
+  double stake_of(const std::string& route) const { return is_critical(route) ? 2 : 1; }
+  double late_route_weight(bool critical);
   void feed(Scope& scope, const CellRoute& counts, double minute);
   void learn(const EvidenceCell& cell);
   void add_dispersion(const EvidenceCell& cell);
@@ -80,6 +84,7 @@ class SequentialJudge final : public Judge {
   bool holds_promotion(std::size_t signal) const;
 
   const SequentialOptions options_;
+  const std::set<std::string> critical_;
   std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
   std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
   std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
@@ -102,7 +107,7 @@ class SequentialJudge final : public Judge {
   bool warming_ = false;  // in the newest cell
   Past past_;
   std::map<std::string, Past> past_routes_;
-  double past_root_ = 0; // sum of the square roots of the routes' past traffic
+  double past_root_ = 0; // sum of the square roots of the routes' past traffic, critical ones twice
   Dispersion errors_;
   Dispersion tails_;
   double dispersion_boundary_ = 0; // where tails_ compares; 0: not chosen yet
@@ -114,6 +119,7 @@ class SequentialJudge final : public Judge {
   std::vector<Route> routes_;
   std::map<std::string, std::size_t> route_index_;
   std::size_t late_routes_ = 0;
+  std::size_t late_critical_routes_ = 0;
 };
 
 inline constexpr std::size_t kMaxJudgedRoutes = 500;

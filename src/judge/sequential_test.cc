@@ -272,6 +272,36 @@ TEST(Sequential, OneBadRouteIsSeenAndNamed) {
 }
 
 // Forty equal releases, and forty with four points more: the rates themselves are in docs/benchmarks.md.
+// Two routes alike, of which one is critical.
+EvidenceCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
+  const double n1 = baseline ? 0 : 200, x1 = baseline ? 0 : bad;
+  auto out = cell(index, 2 * x1, 2 * n1, 20, 2000, baseline);
+  if (baseline && !with_past) return out;
+  for (const char* name : {"/a", "/pay"}) out.routes.push_back({name, nullptr, {n1, x1, {}}, {1000, 10, {}}});
+  return out;
+}
+
+TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
+  for (const bool with_past : {true, false}) {
+    auto options = errors_only();
+    options.critical_routes = {"/pay"};
+    auto judge = make_sequential_judge(options);
+    std::vector<EvidenceCell> cells;
+    for (int i = 0; i < 40; ++i) cells.push_back(two_routes(i, 0, true, with_past));
+    cells.push_back(two_routes(40, 2, false, with_past));
+    auto out = judge->judge(look(cells));
+    ASSERT_EQ(out.signals.size(), 3u);
+    EXPECT_EQ(out.signals[1].route, "/pay");
+    EXPECT_NEAR(*out.signals[1].needed_evidence * 2, *out.signals[2].needed_evidence, 1e-6 * *out.signals[2].needed_evidence);
+    double stakes = 0;
+    for (const auto& v : out.signals) stakes += 100 / *v.needed_evidence; // of a budget of 1 %
+    EXPECT_LE(stakes, 1 + 1e-9) << "one budget for all";
+    out = judge->judge(look({two_routes(41, 150, false)}));
+    EXPECT_EQ(out.decision, Decision::rollback);
+    EXPECT_NE(out.reason.find("error_rate on /pay: "), std::string::npos) << out.reason;
+  }
+}
+
 TEST(Sequential, EqualReleasesPassAndBadOnesDoNot) {
   for (const double added : {0.0, 0.04}) {
     std::vector<SimulatedRelease> releases;

@@ -271,7 +271,10 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
         routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
   }
-  std::ranges::stable_sort(routes, worse);
+  std::ranges::stable_sort(routes, [&](const SignalVerdict& a, const SignalVerdict& b) {
+    if (severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) return is_critical(a.route);
+    return worse(a, b);
+  });
   out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
@@ -313,7 +316,8 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   // One budget: the weighted average of the evidence of all gating lines that are measured beyond their margins. Latency signals
   // of one scope share their evidence, which counts once.
   SignalVerdict* culprit = nullptr;
-  double sum = 0, most = 0;
+  double sum = 0;
+  std::pair<bool, double> most;
   std::map<std::string, double> latency;
   for (auto& v : out.signals) {
     if (!v.gate || !v.evidence || !v.beyond) continue;
@@ -325,9 +329,11 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
       counted = std::max(counted, part);
     }
     sum += add;
-    if (culprit == nullptr || part > most) {
+    // A critical route that is proven alone is named before whatever else is.
+    const std::pair rank(is_critical(v.route) && part >= 1, part);
+    if (culprit == nullptr || rank > most) {
       culprit = &v;
-      most = part;
+      most = rank;
     }
   }
   if (culprit != nullptr && sum >= 1) {

@@ -150,6 +150,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   spec.steps[1].approve_manually = true;
   spec.on_fail = PolicyAction::pause;
   spec.ignore_routes = {"/healthz"};
+  spec.critical_routes = {"/pay"};
   spec.router.kind = RouterSpec::Kind::haproxy;
   spec.router.haproxy.stable_servers = {"stable1", "stable2"};
   spec.notify = {{.kind = NotifySpec::Kind::slack, .url = "http://x/y", .secret = "hidden", .events = {"paused"}}};
