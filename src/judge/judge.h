@@ -259,12 +259,14 @@ SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
 // The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits carried over. Of the whole
-// service; routes are not judged. It sees intervals, not requests: a cell of one request weighs as much as one of a million. What
-// it decides, after every `interval` cells and at the end of a step:
+// service; routes are tested over their newest kRankRouteCells cells and shown, but decide nothing: so many tests without a
+// budget would roll back equal canaries. It sees intervals, not requests: a cell of one request weighs as much as one of a
+// million. What it decides, after every `interval` cells and at the end of a step:
 //   half of the metrics have no data            -> continue
 //   the score is at or below marginal           -> rollback
 //   the step is over and the score reaches pass -> promote
 //   otherwise                                   -> continue
+inline constexpr std::size_t kRankRouteCells = 50;
 struct RankSignal {
   std::vector<std::string> groups;            // none: one group of all such
   std::optional<rank::MetricOptions> options; // null: worse as the margin says, its percentage as the least effect
