@@ -302,6 +302,42 @@ TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
   }
 }
 
+// Ten routes; what is bad of 100 canary requests of each, of 100 of the whole service the sum.
+TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
+  const auto routes_of = [](std::int64_t index, bool baseline, const std::vector<double>& bad) {
+    double sum = 0;
+    for (const double b : bad) sum += b;
+    auto out = cell(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
+    for (std::size_t i = 0; i < bad.size(); ++i)
+      out.routes.push_back({"/" + std::to_string(i), nullptr, {baseline ? 0.0 : 100, baseline ? 0 : bad[i], {}}, {1000, 10, {}}});
+    return out;
+  };
+  auto judge = make_sequential_judge(errors_only());
+  std::vector<EvidenceCell> cells;
+  std::vector<double> bad(10, 1);
+  for (int i = 0; i < 40; ++i) cells.push_back(routes_of(i, true, bad));
+  EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
+  bad[3] = 60; // beyond doubt
+  bad[7] = 9;  // not enough for a rollback, enough to be named beside one
+  const auto out = judge->judge(look({routes_of(40, false, bad)}));
+  ASSERT_EQ(out.decision, Decision::rollback);
+  ASSERT_EQ(out.signals.size(), 11u);
+  EXPECT_EQ(out.signals[1].route, "/3");
+  EXPECT_EQ(out.signals[2].route, "/7");
+  EXPECT_EQ(out.signals[2].verdict, Verdict::regression);
+  EXPECT_LT(*out.signals[2].evidence, *out.signals[2].needed_evidence);
+  EXPECT_NE(out.signals[3].verdict, Verdict::regression);
+  // Alone it rolls nothing back, and is not called a regression.
+  auto alone = make_sequential_judge(errors_only());
+  bad[3] = 1;
+  cells.push_back(routes_of(40, false, bad));
+  const auto other = alone->judge(look(cells));
+  EXPECT_NE(other.decision, Decision::rollback);
+  EXPECT_EQ(other.signals[1].route, "/7");
+  EXPECT_EQ(other.signals[1].verdict, Verdict::watching)
+      << *other.signals[1].evidence << " of " << *other.signals[1].needed_evidence;
+}
+
 TEST(Sequential, EqualReleasesPassAndBadOnesDoNot) {
   for (const double added : {0.0, 0.04}) {
     std::vector<SimulatedRelease> releases;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "judge/estimate.h"
+#include "judge/multiplicity.h"
 #include "judge/reason.h"
 #include "judge/sequential.h"
 #include "judge/special.h"
@@ -259,6 +260,39 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
+void SequentialJudge::sort_routes(std::vector<SignalVerdict>& routes) const {
+  std::ranges::stable_sort(routes, [&](const SignalVerdict& a, const SignalVerdict& b) {
+    if (severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) return is_critical(a.route);
+    return worse(a, b);
+  });
+}
+
+// Which routes are worse, when the rollout is rolled back: e-BH, so that at most alpha of those named are expected to be no
+// worse. It asks for less evidence of each than the rollback does and therefore never triggers one. A line within its margin
+// counts as no evidence: less than an e-value is one as well, whereas dropping discoveries afterwards would void the rate.
+void SequentialJudge::name_routes(Judgement& out) const {
+  std::vector<SignalVerdict> routes;
+  std::vector<std::size_t> tested;
+  std::vector<double> e_values;
+  const auto first = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !v.route.empty(); });
+  routes.assign(std::make_move_iterator(first), std::make_move_iterator(out.signals.end()));
+  out.signals.erase(first, out.signals.end());
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const auto& v = routes[i];
+    if (!v.gate || !v.evidence) continue;
+    tested.push_back(i);
+    e_values.push_back(v.beyond ? *v.evidence : 0);
+  }
+  for (const auto i : e_bh(e_values, options_.alpha_rollback)) {
+    auto& v = routes[tested[i]];
+    v.verdict = Verdict::regression;
+    v.cause = Cause::none;
+    v.reason = reason_sentence(v);
+  }
+  sort_routes(routes);
+  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+}
+
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> out;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) out.push_back(verdict(i, service_, "", evidence));
@@ -271,10 +305,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
         routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
   }
-  std::ranges::stable_sort(routes, [&](const SignalVerdict& a, const SignalVerdict& b) {
-    if (severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) return is_critical(a.route);
-    return worse(a, b);
-  });
+  sort_routes(routes);
   out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
@@ -342,6 +373,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     culprit->reason = reason_sentence(*culprit);
     out.decision = Decision::rollback;
     out.reason = reason_sentence(out, culprit, evidence.step_needed_minutes);
+    name_routes(out);
     return;
   }
   const SignalVerdict* undecided = nullptr;
