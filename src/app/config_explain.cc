@@ -40,6 +40,7 @@ std::string margin_text(const judge::SignalSpec& signal) {
 std::string signal_name(const judge::SignalSpec& signal) {
   if (signal.kind == judge::SignalKind::error_rate) return "the error rate";
   if (signal.kind == judge::SignalKind::latency_quantile) return fmt::format("the p{:g} latency", signal.quantile * 100);
+  if (signal.kind == judge::SignalKind::request_share) return "the share of requests";
   return signal.name;
 }
 
@@ -82,6 +83,8 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   std::string out;
   for (const auto& signal : spec.signals) {
     const std::string where = judge::is_metric(signal.kind) || spec.judge == "mann_whitney" ? "of the whole service"
+                              : signal.kind == judge::SignalKind::request_share
+                                  ? fmt::format("of any route with {:g} requests or more", spec.min_route_requests)
                               : signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more",
                                                                spec.min_route_requests)
                                                  : "of the whole service";

@@ -36,8 +36,9 @@ std::string_view to_string(Decision decision); // promote rollback continue inco
 
 // ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the value of an order). value: a
 // number that is read now and then, whatever it is (a gauge, any PromQL expression). These three are of the service, never of a
-// route.
-enum class SignalKind { error_rate, latency_quantile, ratio, mean, value };
+// route. request_share: which part of a track's requests goes to a route; of routes only, never of the service, and sequential
+// only.
+enum class SignalKind { error_rate, latency_quantile, request_share, ratio, mean, value };
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
 std::string_view to_string(SignalKind kind);
 std::optional<SignalKind> signal_kind(std::string_view text);

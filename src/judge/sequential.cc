@@ -19,6 +19,14 @@ constexpr double kExactFrom = 0.1;     // rates above: the Bernoulli process
 constexpr double kChooseFrom = 200;    // observations
 constexpr double kRateShare = 4.0 / 7; // of a route's weight that its errors get; latency the rest
 
+constexpr double kShareShare = 0.25; // of a route's weight that its share of the requests gets, beside errors or latency
+
+// Signals of the service first: their lines are found by their index.
+SequentialOptions in_order(SequentialOptions options) {
+  std::ranges::stable_partition(options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
+  return options;
+}
+
 double sane(double v) { return std::isfinite(v) && v > 0 ? v : 0; }
 
 // Rounding of interpolated counts may leave a hair more errors than requests.
@@ -95,17 +103,20 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
 }
 
 SequentialJudge::SequentialJudge(SequentialOptions options)
-    : options_(std::move(options)),
+    : options_(in_order(std::move(options))),
       critical_(options_.critical_routes.begin(), options_.critical_routes.end()),
       harms_(scales(options_.plan)) {
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
+    whole_signals_ += signal.kind == SignalKind::request_share ? 0 : 1;
     routes = routes || (signal.per_route && signal.gate && !is_metric(signal.kind));
     if (is_metric(signal.kind)) {
       metrics_.push_back({.signal = i, .past = {}, .line = std::nullopt, .problem = ""});
     } else if (signal.kind == SignalKind::latency_quantile) {
       tail_signals_.push_back(i);
+    } else if (signal.kind == SignalKind::request_share) {
+      if (!share_signal_) share_signal_ = i;
     } else if (!rate_signal_) {
       rate_signal_ = i;
     }
@@ -157,16 +168,32 @@ void SequentialJudge::add(const EvidenceCell& cell) {
   feed_metrics(cell, minutes_ - length);
   if (cell.mixed) return;
   feed(service_, cell.total, minutes_ - length);
+  if (class_routes_ > 0) feed_routes(cell, minutes_ - length);
+  add_dispersion(cell); // after the cell: it tempers what comes later
+}
+
+void SequentialJudge::feed_routes(const EvidenceCell& cell, double minute) {
+  std::vector<bool> counted(routes_.size());
+  const auto feed_share = [&](Scope& scope, double canary, double stable) {
+    if (!scope.share) return;
+    const MetricTrack on_canary{true, canary, cell.total.canary.requests}, on_stable{true, stable, cell.total.stable.requests};
+    scope.share->add({"", on_canary, on_stable, ""}, minute);
+  };
   for (const auto& route : cell.routes) {
-    if (class_routes_ <= 0) break;
     const bool known = route_index_.contains(route.route);
     if (!known && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
     auto& scope = route_scope(route.route);
     scope.canary += sane(route.canary.requests);
     scope.stable += sane(route.stable.requests);
-    feed(scope, route, minutes_ - length);
+    feed(scope, route, minute);
+    feed_share(scope, route.canary.requests, route.stable.requests);
+    counted.resize(routes_.size());
+    counted[route_index_[route.route]] = true;
   }
-  add_dispersion(cell); // after the cell: it tempers what comes later
+  // Cells without a request of the route count as well: to leave them out would be to choose cells by what is tested.
+  for (std::size_t i = 0; i < counted.size(); ++i) {
+    if (!counted[i]) feed_share(routes_[i].scope, 0, 0);
+  }
 }
 
 void SequentialJudge::feed(Scope& scope, const CellRoute& counts, double minute) {
@@ -263,6 +290,9 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   for (auto& metric : metrics_) metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
   past_root_ = 0;
   for (const auto& [name, past] : past_routes_) past_root_ += stake_of(name) * std::sqrt(past.requests);
+  if (share_signal_ && class_routes_ > 0) {
+    for (const auto& [name, past] : past_routes_) route_scope(name); // one that never comes again is what a share is about
+  }
   return true;
 }
 
@@ -274,9 +304,16 @@ SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
     out.rate_weight = class_rate_;
     out.tail_weight = class_tail_;
   } else {
+    if (share_signal_ && past.requests > 0) {
+      auto signal = options_.signals[*share_signal_];
+      signal.kind = SignalKind::ratio; // the requests of the route are a part of all
+      const double now = 1;            // a route's share is not held to what a later step would make of it
+      out.share.emplace(signal, line_options(false), std::span(&now, 1), MetricTrack{true, past.requests, past_.requests});
+      out.share_weight = weight * (rate_counts || !out.tail.empty() ? kShareShare : 1);
+    }
     const double part = out.tail.empty() ? 1 : rate_counts ? kRateShare : 0;
-    out.rate_weight = weight * part;
-    out.tail_weight = weight * (1 - part);
+    out.rate_weight = (weight - out.share_weight) * part;
+    out.tail_weight = (weight - out.share_weight) * (1 - part);
   }
   if (!rate_signal_) return out;
   const auto& signal = options_.signals[*rate_signal_];

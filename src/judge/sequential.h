@@ -44,7 +44,9 @@ class SequentialJudge final : public Judge {
     double tail_weight = 0;
     RateLine rate;
     TailLine tail;
-    double canary = 0; // requests seen, also in cells that are not judged
+    double share_weight = 0;
+    std::optional<MetricLine> share; // of a route that stable had before
+    double canary = 0;               // requests seen, also in cells that are not judged
     double stable = 0;
   };
   struct Route {
@@ -67,6 +69,8 @@ class SequentialJudge final : public Judge {
   double stake_of(const std::string& route) const { return is_critical(route) ? 2 : 1; }
   double late_route_weight(bool critical);
   void feed(Scope& scope, const CellRoute& counts, double minute);
+  void feed_routes(const EvidenceCell& cell, double minute);
+  void judge_share(SignalVerdict& v, const Scope& scope) const;
   void learn(const EvidenceCell& cell);
   void add_dispersion(const EvidenceCell& cell);
   LineOptions line_options(bool whole) const;
@@ -89,6 +93,8 @@ class SequentialJudge final : public Judge {
   const std::set<std::string> critical_;
   std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
   std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
+  std::optional<std::size_t> share_signal_;                   // index of the request share
+  std::size_t whole_signals_ = 0;                             // the first so many are of the service too
   std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
   double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
   double metric_weight_ = 0;                                  // of each metric

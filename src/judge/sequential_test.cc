@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "judge/judge.h"
@@ -336,6 +337,69 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
   EXPECT_EQ(other.signals[1].route, "/7");
   EXPECT_EQ(other.signals[1].verdict, Verdict::watching)
       << *other.signals[1].evidence << " of " << *other.signals[1].needed_evidence;
+}
+
+// Three routes; a tenth of stable's requests goes to /pay, and of the canary's what is told.
+EvidenceCell shared_routes(SimulationRandom& random, std::int64_t index, double pay_of_canary) {
+  const bool baseline = index < 40;
+  const auto draw = [&](double mean) { return mean > 0 ? random.poisson(mean) : 0.0; };
+  auto out = cell(index, 0, 0, 0, 0, baseline);
+  for (const auto& [name, canary, stable] : {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
+    CellRoute route{name, nullptr, {baseline ? 0 : draw(canary * 200), 0, {}}, {draw(stable * 2000), 0, {}}};
+    out.total.canary.requests += route.canary.requests;
+    out.total.stable.requests += route.stable.requests;
+    out.routes.push_back(std::move(route));
+  }
+  return out;
+}
+
+SequentialOptions with_request_share() {
+  auto options = errors_only();
+  SignalSpec share;
+  share.name = "request_share";
+  share.kind = SignalKind::request_share;
+  share.margin = {Margin::Unit::percent, 0.2, Worse::lower};
+  options.signals.insert(options.signals.begin(), share);
+  return options;
+}
+
+TEST(Sequential, ARouteThatIsNoLongerReachedIsARegression) {
+  SimulationRandom random(3);
+  auto judge = make_sequential_judge(with_request_share());
+  Judgement out;
+  int cells = 0;
+  for (int i = 0; i < 80 && out.decision != Decision::rollback; ++i) {
+    auto one = shared_routes(random, i, 0);
+    if (i >= 40) {
+      ++cells;
+      if (i % 2 == 0) one.routes.pop_back(); // no row is no request
+    }
+    out = judge->judge(look({one}));
+  }
+  ASSERT_EQ(out.decision, Decision::rollback);
+  EXPECT_LT(cells, 10);
+  EXPECT_NE(out.reason.find("request_share on /pay: 0.00% on canary"), std::string::npos) << out.reason;
+  EXPECT_EQ(out.signals[0].signal, "error_rate") << "no line of the whole service";
+  double stakes = 0;
+  for (const auto& v : out.signals) stakes += v.needed_evidence ? 100 / *v.needed_evidence : 0; // of a budget of 1 %
+  EXPECT_LE(stakes, 1 + 1e-9);
+}
+
+TEST(Sequential, EqualSharesOfRequestsKeepTheBudget) {
+  int back = 0, promoted = 0;
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    SimulationRandom random(seed);
+    auto judge = make_sequential_judge(with_request_share());
+    bool decided = false;
+    for (int i = 0; i < 120 && !decided; ++i) {
+      const auto out = judge->judge(look({shared_routes(random, i, 0.1)}));
+      back += out.decision == Decision::rollback ? 1 : 0;
+      decided = out.decision == Decision::rollback;
+      promoted += i == 119 && out.decision == Decision::promote ? 1 : 0;
+    }
+  }
+  EXPECT_LE(back, 3); // 1 % of 300
+  EXPECT_GT(promoted, 285) << "a share holds no promotion";
 }
 
 TEST(Sequential, EqualReleasesPassAndBadOnesDoNot) {

@@ -162,6 +162,21 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
+void SequentialJudge::judge_share(SignalVerdict& v, const Scope& scope) const {
+  if (!scope.share) return;
+  const double log_weight = std::log(std::max(scope.share_weight, 1e-300));
+  const auto reading =
+      scope.share->read(0, std::log(1 / options_.alpha_rollback) - log_weight, std::log(1 / options_.alpha_promote));
+  if (!reading.canary || !reading.stable) return;
+  v.canary = reading.canary;
+  v.stable = reading.stable;
+  v.difference = *v.canary - *v.stable;
+  if (*v.stable > 0) v.relative = *v.difference / *v.stable;
+  v.lower = reading.lower;
+  v.upper = reading.upper;
+  set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
+}
+
 SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, const std::string& route,
                                        const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
@@ -178,6 +193,11 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.required_requests = evidence.step_min_requests;
   if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
     v.cause = Cause::interval_open;
+    return v;
+  }
+  if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 && service_.stable > 0) {
+    v.cause = Cause::undecided; // no request of the route is what it is about, not a lack of data
+    judge_share(v, scope);
     return v;
   }
   if (!(scope.canary > 0)) {
@@ -295,12 +315,14 @@ void SequentialJudge::name_routes(Judgement& out) const {
 
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> out;
-  for (std::size_t i = 0; i < options_.signals.size(); ++i) out.push_back(verdict(i, service_, "", evidence));
+  for (std::size_t i = 0; i < whole_signals_; ++i) out.push_back(verdict(i, service_, "", evidence));
   std::vector<SignalVerdict> routes;
   const bool only_whole = routes_.size() == 1 && routes_[0].name.empty(); // telemetry without routes is the whole once more
   for (const auto& route : routes_) {
     if (only_whole) break;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
+      // A route that stable did not have before has no share to keep.
+      if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
         routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
@@ -379,7 +401,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   const SignalVerdict* undecided = nullptr;
   bool any = false;
   double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
-  for (std::size_t i = 0; i < options_.signals.size(); ++i) {
+  for (std::size_t i = 0; i < whole_signals_; ++i) {
     auto& v = out.signals[i];
     if (!holds_promotion(i)) continue;
     any = true;
