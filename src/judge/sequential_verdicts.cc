@@ -287,13 +287,15 @@ void SequentialJudge::sort_routes(std::vector<SignalVerdict>& routes) const {
   });
 }
 
-// Which routes are worse, when the rollout is rolled back: e-BH, so that at most alpha of those named are expected to be no
-// worse. It asks for less evidence of each than the rollback does and therefore never triggers one. A line within its margin
-// counts as no evidence: less than an e-value is one as well, whereas dropping discoveries afterwards would void the rate.
+// Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights (so that whoever is proven
+// alone is among them), so that at most alpha of those named are expected to be no worse. It asks for less evidence of each than
+// the rollback does and therefore never triggers one. A line within its margin counts as no evidence: less than an e-value is one
+// as well, whereas dropping discoveries afterwards would void the rate.
 void SequentialJudge::name_routes(Judgement& out) const {
   std::vector<SignalVerdict> routes;
   std::vector<std::size_t> tested;
   std::vector<double> e_values;
+  double stakes = 0;
   const auto first = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !v.route.empty(); });
   routes.assign(std::make_move_iterator(first), std::make_move_iterator(out.signals.end()));
   out.signals.erase(first, out.signals.end());
@@ -301,8 +303,10 @@ void SequentialJudge::name_routes(Judgement& out) const {
     const auto& v = routes[i];
     if (!v.gate || !v.evidence) continue;
     tested.push_back(i);
-    e_values.push_back(v.beyond ? *v.evidence : 0);
+    e_values.push_back(v.beyond ? *v.evidence / *v.needed_evidence : 0);
+    stakes += 1 / *v.needed_evidence;
   }
+  for (double& e : e_values) e *= static_cast<double>(e_values.size()) / stakes; // weights whose mean is 1
   for (const auto i : e_bh(e_values, options_.alpha_rollback)) {
     auto& v = routes[tested[i]];
     v.verdict = Verdict::regression;
