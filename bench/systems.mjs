@@ -34,7 +34,9 @@ export function makeCounts(groups) {
 const identity = (i, services = 1) => ({ 'service.name': services > 1 ? `service-${i % services}` : 'checkout-service', 'service.version': i % 10 ? '2.3.0' : '2.4.0', 'deployment.track': i % 10 ? 'stable' : 'canary',
   'deployment.environment': 'production', 'service.instance.id': `checkout-${i}` });
 
-// OTLP payloads, one an instance, made once and patched for every export: all that changes has a fixed size.
+// OTLP payloads, made once and patched for every export: all that changes has a fixed size. A request holds as many samples as one of
+// the others' by remote write, as a Collector in between would put them together.
+const samplesARequest = 2000;
 class OtlpFeed {
   constructor(instances, routes, services) {
     const marks = { start: 0xa5a5a5a5a5a5a5a5n, time: 0xb6b6b6b6b6b6b6b6n, value: 0xc7c7c7c7c7c7c7c7n };
@@ -42,36 +44,44 @@ class OtlpFeed {
     const raw = (field) => fixed64(field, marks.value);
     const times = [fixed64(2, marks.start), fixed64(3, marks.time)];
     this.routes = routes;
-    this.payloads = Array.from({ length: instances }, (_, i) => {
+    const together = Math.max(1, Math.floor(samplesARequest / (routes * perGroup)));
+    const ofInstance = (i) => {
       const each = (make) => Array.from({ length: routes }, (_unused, r) => make(attribute(7, 'http.route', `/api/v1/route-${r}`)));
       const sum = (name) => message(2, text(1, name), message(7, ...each((route) => message(1, ...times, raw(4), route)), uint(2, 2), uint(3, 1)));
       const packedBounds = Buffer.concat(bounds.map((b) => double(1, b).subarray(1)));
       const histogram = message(2, text(1, 'http_server_request_duration'), message(9, ...Array.from({ length: routes }, (_unused, r) =>
         message(1, ...times, raw(4), raw(5), bytes(6, filled(bounds.length + 1)), bytes(7, packedBounds), attribute(9, 'http.route', `/api/v1/route-${r}`))), uint(2, 2)));
-      const body = message(1, message(1, ...Object.entries(identity(i, services)).map(([k, v]) => attribute(1, k, v))),
+      return message(1, message(1, ...Object.entries(identity(i, services)).map(([k, v]) => attribute(1, k, v))),
         message(2, message(1, text(1, 'bench')), sum('http_server_request_total'), sum('http_server_request_errors_total'), histogram));
+    };
+    this.payloads = [];
+    for (let first = 0; first < instances; first += together) {
+      const members = Array.from({ length: Math.min(together, instances - first) }, (_, n) => first + n);
+      const body = Buffer.concat(members.map(ofInstance));
       const find = (byte) => {
         const at = [];
         for (let p = body.indexOf(Buffer.alloc(8, byte)); p >= 0; p = body.indexOf(Buffer.alloc(8, byte), p + 8)) at.push(p);
         return at;
       };
-      return { body, start: find(0xa5), time: find(0xb6), value: find(0xc7) };
-    });
+      this.payloads.push({ members, body, start: find(0xa5), time: find(0xb6), value: find(0xc7) });
+    }
   }
   requests(counts, startMs, timeMs) {
     const { state } = counts;
     const width = bounds.length + 1;
-    return this.payloads.map((p, i) => {
+    return this.payloads.map((p) => {
       for (const at of p.start) p.body.writeBigUInt64LE(BigInt(startMs) * 1_000_000n, at);
       for (const at of p.time) p.body.writeBigUInt64LE(BigInt(timeMs) * 1_000_000n, at);
       let k = 0;
-      const group = (r) => i * this.routes + r;
-      for (let r = 0; r < this.routes; r += 1) p.body.writeDoubleLE(state.requests[group(r)], p.value[k++]);
-      for (let r = 0; r < this.routes; r += 1) p.body.writeDoubleLE(state.errors[group(r)], p.value[k++]);
-      for (let r = 0; r < this.routes; r += 1) {
-        p.body.writeBigUInt64LE(BigInt(state.requests[group(r)]), p.value[k++]);
-        p.body.writeDoubleLE(state.sums[group(r)], p.value[k++]);
-        for (let b = 0; b < width; b += 1) p.body.writeBigUInt64LE(BigInt(state.buckets[group(r) * width + b]), p.value[k++]);
+      for (const i of p.members) {
+        const groups = Array.from({ length: this.routes }, (_, r) => i * this.routes + r);
+        for (const g of groups) p.body.writeDoubleLE(state.requests[g], p.value[k++]);
+        for (const g of groups) p.body.writeDoubleLE(state.errors[g], p.value[k++]);
+        for (const g of groups) {
+          p.body.writeBigUInt64LE(BigInt(state.requests[g]), p.value[k++]);
+          p.body.writeDoubleLE(state.sums[g], p.value[k++]);
+          for (let b = 0; b < width; b += 1) p.body.writeBigUInt64LE(BigInt(state.buckets[g * width + b]), p.value[k++]);
+        }
       }
       return Buffer.from(p.body);
     });
@@ -171,22 +181,23 @@ export async function pump(bodies, send) {
   await Promise.all(Array.from({ length: 4 }, async () => { while (next < bodies.length) await send(bodies[next++]); }));
 }
 
+// kept: where under its directory a system keeps samples; the rest of ours is the rollouts' journal and its reserve of 8 MiB.
 export const systems = {
-  coalmine: { feed: OtlpFeed, begin: async (t, dir) => {
-    const server = await Coalmine.start(t, { dir });
+  coalmine: { feed: OtlpFeed, kept: 'data/telemetry', begin: async (t, dir) => {
+    const server = await Coalmine.start(t, { dir, pollMs: 5 });
     return { pid: server.child.pid, url: server.url, send: (b) => post(server.http, '/v1/metrics', b, { 'content-type': 'application/x-protobuf' }), stop: () => stop(server.child) };
   } },
-  prometheus: { feed: RemoteWriteFeed, begin: async (t, dir) => {
+  prometheus: { feed: RemoteWriteFeed, kept: '.', begin: async (t, dir) => {
     const [port] = await freePorts(1);
     fs.writeFileSync(`${dir}.yml`, 'global: {}\n');
     const child = start(t, 'prometheus', [`--config.file=${dir}.yml`, `--storage.tsdb.path=${dir}`, `--web.listen-address=127.0.0.1:${port}`, '--web.enable-remote-write-receiver']);
-    await until('Prometheus', () => fetch(`http://127.0.0.1:${port}/-/ready`).then((r) => r.ok));
+    await until('Prometheus', () => fetch(`http://127.0.0.1:${port}/-/ready`).then((r) => r.ok), 120, 5);
     return { pid: child.pid, url: `http://127.0.0.1:${port}`, send: (b) => post(port, '/api/v1/write', b, { 'content-encoding': 'snappy', 'content-type': 'application/x-protobuf', 'x-prometheus-remote-write-version': '0.1.0' }), stop: () => stop(child) };
   } },
-  'victoria-metrics': { feed: RemoteWriteFeed, begin: async (t, dir) => {
+  'victoria-metrics': { feed: RemoteWriteFeed, kept: '.', begin: async (t, dir) => {
     const [port] = await freePorts(1);
     const child = start(t, 'victoria-metrics', [`-storageDataPath=${dir}`, `-httpListenAddr=127.0.0.1:${port}`, '-retentionPeriod=1', '-search.disableCache', '-search.latencyOffset=0s']);
-    await until('VictoriaMetrics', () => fetch(`http://127.0.0.1:${port}/health`).then((r) => r.ok));
+    await until('VictoriaMetrics', () => fetch(`http://127.0.0.1:${port}/health`).then((r) => r.ok), 120, 5);
     return { pid: child.pid, url: `http://127.0.0.1:${port}`, form: { nocache: 1 }, send: (b) => post(port, '/api/v1/write', b, { 'content-encoding': 'snappy', 'content-type': 'application/x-protobuf' }), stop: () => stop(child) };
   } },
 };

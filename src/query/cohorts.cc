@@ -72,7 +72,8 @@ Status StoreCohortSource::extend_back(const CohortSelector& cohort, const Cohort
   for (auto& series : all) {
     if (!older.contains(series.id) || !lacking(series)) continue;
     request.matchers.clear();
-    for (const auto& [name, value] : *series.labels) request.matchers.push_back({name, Matcher::Op::equal, value});
+    for (const auto [name, value] : *series.labels)
+      request.matchers.push_back({std::string(name), Matcher::Op::equal, std::string(value)});
     TRY_ASSIGN(const auto past, store_.select(request));
     const auto it = std::ranges::find(past, series.id, &SeriesData::id);
     if (it == past.end()) continue;

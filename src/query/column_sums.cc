@@ -44,10 +44,7 @@ ColumnSums::ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& 
 bool ColumnSums::listed(std::string_view label) const { return std::ranges::find(node_.grouping, label) != node_.grouping.end(); }
 
 LabelsRef ColumnSums::group_labels(const Labels& labels) const {
-  std::vector<Labels::Pair> kept;
-  for (const Labels::Pair& pair : labels) {
-    if (!is_name(pair.first) && listed(pair.first) != node_.without) kept.push_back(pair);
-  }
+  auto kept = labels.where([&](std::string_view name) { return !is_name(name) && listed(name) != node_.without; });
   return kept.empty() ? empty_labels() : std::make_shared<const Labels>(std::move(kept));
 }
 
@@ -59,10 +56,10 @@ std::string ColumnSums::group_key(const Labels& labels) const {
     out.push_back('\xff'); // in no UTF-8 text
   };
   if (node_.without) {
-    for (const Labels::Pair& pair : labels) {
-      if (is_name(pair.first) || listed(pair.first)) continue;
-      add(pair.first);
-      add(pair.second);
+    for (const auto [name, value] : labels) {
+      if (is_name(name) || listed(name)) continue;
+      add(name);
+      add(value);
     }
     return out;
   }

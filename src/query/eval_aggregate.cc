@@ -44,12 +44,10 @@ Eval<EvalMatrix> AggregateEvaluator::run() {
 
 LabelsRef AggregateEvaluator::group_labels(const Labels& labels) const {
   if (!node_.without && node_.grouping.empty()) return empty_labels();
-  std::vector<Labels::Pair> kept;
-  for (const Labels::Pair& pair : labels) {
-    const bool listed = std::ranges::find(node_.grouping, pair.first) != node_.grouping.end();
-    if (node_.without ? !listed && pair.first != kMetricName : listed) kept.push_back(pair);
-  }
-  return std::make_shared<const Labels>(std::move(kept));
+  return std::make_shared<const Labels>(labels.where([&](std::string_view name) {
+    const bool listed = std::ranges::find(node_.grouping, name) != node_.grouping.end();
+    return node_.without ? !listed && name != kMetricName : listed;
+  }));
 }
 
 void AggregateEvaluator::form_groups(const EvalMatrix& input) {

@@ -24,7 +24,7 @@ std::uint64_t pair_key(std::size_t many, std::uint64_t one) { return (static_cas
 // {a="b", c="d"} with the name inside, as error messages print series.
 std::string braces_text(const Labels& labels) {
   std::string out;
-  for (const auto& [name, value] : labels) out += fmt::format("{}{}={}", out.empty() ? "" : ", ", name, go_quote(value));
+  for (const auto [name, value] : labels) out += fmt::format("{}{}={}", out.empty() ? "" : ", ", name, go_quote(value));
   return "{" + out + "}";
 }
 
@@ -104,12 +104,10 @@ void BinaryEvaluator::assign_signatures(const EvalMatrix& left, const EvalMatrix
 // The labels that make a match group: those listed in on(), or all but the name and those in ignoring().
 LabelsRef BinaryEvaluator::match_labels(const Labels& labels) const {
   const VectorMatching& matching = *node_.matching;
-  std::vector<Labels::Pair> kept;
-  for (const Labels::Pair& pair : labels) {
-    const bool listed = std::ranges::find(matching.labels, pair.first) != matching.labels.end();
-    if (matching.on ? listed : !listed && pair.first != kMetricName) kept.push_back(pair);
-  }
-  return std::make_shared<const Labels>(std::move(kept));
+  return std::make_shared<const Labels>(labels.where([&](std::string_view name) {
+    const bool listed = std::ranges::find(matching.labels, name) != matching.labels.end();
+    return matching.on ? listed : !listed && name != kMetricName;
+  }));
 }
 
 Eval<EvalMatrix> BinaryEvaluator::set_operator(const EvalMatrix& left, const EvalMatrix& right) {
@@ -257,12 +255,9 @@ LabelsRef BinaryEvaluator::result_labels(const Labels& many, const Labels& one) 
   const bool drop = changes_schema(node_.op) || (node_.return_bool && !eval_.delayed());
   Labels out = drop ? without_name(many) : many;
   if (matching.card == VectorMatching::Card::one_to_one) {
-    std::vector<Labels::Pair> kept;
-    for (const Labels::Pair& pair : out) {
-      const bool listed = std::ranges::find(matching.labels, pair.first) != matching.labels.end();
-      if (listed == matching.on) kept.push_back(pair);
-    }
-    out = Labels(std::move(kept));
+    out = out.where([&](std::string_view name) {
+      return (std::ranges::find(matching.labels, name) != matching.labels.end()) == matching.on;
+    });
   }
   for (const std::string& label : matching.include) out = out.with(label, one.get(label));
   return std::make_shared<const Labels>(std::move(out));

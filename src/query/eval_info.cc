@@ -116,18 +116,18 @@ Eval<std::optional<LabelsRef>> InfoEvaluator::enriched(const Labels& base, const
     const auto it = info.find(identity_of(base, name));
     if (it == info.end()) continue;
     found = true;
-    for (const auto& [label, value] : *it->second.series->labels) {
+    for (const auto [label, value] : *it->second.series->labels) {
       if (label == kMetricName) continue;
       const bool wanted = data_.empty() || std::ranges::any_of(data_, [&](const Matcher& m) { return m.name == label; });
       if (!wanted) continue;
-      if (added.has(label) && added.get(label) != value) return execution_error("conflicting label: " + label);
+      if (added.has(label) && added.get(label) != value) return execution_error(fmt::format("conflicting label: {}", label));
       if (!base.has(label)) added = added.with(label, value);
     }
   }
   const bool may_lack = std::ranges::all_of(data_, SeriesMatcher::matches_empty);
   if (!found && !may_lack) return std::optional<LabelsRef>();
   Labels out = base;
-  for (const auto& [label, value] : added) out = out.with(label, value);
+  for (const auto [label, value] : added) out = out.with(label, value);
   return std::optional<LabelsRef>(std::make_shared<const Labels>(std::move(out)));
 }
 

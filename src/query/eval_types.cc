@@ -6,12 +6,7 @@
 namespace coalmine::query {
 
 Labels without_name(const Labels& labels) {
-  std::vector<Labels::Pair> kept;
-  kept.reserve(labels.size());
-  for (const Labels::Pair& pair : labels) {
-    if (pair.first != kMetricName && pair.first != "__type__" && pair.first != "__unit__") kept.push_back(pair);
-  }
-  return Labels(std::move(kept));
+  return labels.where([](std::string_view name) { return name != kMetricName && name != "__type__" && name != "__unit__"; });
 }
 
 LabelsRef without_name(const LabelsRef& labels) {

@@ -10,7 +10,7 @@ namespace coalmine::query {
 std::uint64_t prometheus_label_hash(const Labels& labels) {
   // Each text is preceded by its length: one byte, or 255 and three bytes little-endian.
   std::string bytes;
-  const auto put = [&](const std::string& text) {
+  const auto put = [&](std::string_view text) {
     if (text.size() < 255) {
       bytes += static_cast<char>(text.size());
     } else {
@@ -19,7 +19,7 @@ std::uint64_t prometheus_label_hash(const Labels& labels) {
     }
     bytes += text;
   };
-  for (const auto& [name, value] : labels) {
+  for (const auto [name, value] : labels) {
     put(name);
     put(value);
   }

@@ -83,7 +83,7 @@ Result<std::vector<std::string>> MemoryQueryable::label_names(const Selection& s
   TRY_ASSIGN(const std::vector<Labels> found, series(selection));
   std::set<std::string> out;
   for (const Labels& labels : found) {
-    for (const auto& pair : labels) out.insert(pair.first);
+    for (const auto [name, value] : labels) out.emplace(name);
   }
   return std::vector<std::string>(out.begin(), out.end());
 }

@@ -112,7 +112,8 @@ Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
 
 Status StoreCountFeed::put_baseline(Read& read) const {
   store::SelectRequest request;
-  for (const auto& [name, value] : *read.data.labels) request.matchers.push_back({name, Matcher::Op::equal, value});
+  for (const auto [name, value] : *read.data.labels)
+    request.matchers.push_back({std::string(name), Matcher::Op::equal, std::string(value)});
   request.from_ms = 0;
   request.to_ms = request_.origin_ms - kBaselineLookbackMs - 1;
   request.choose_source = false;

@@ -243,7 +243,7 @@ class StoreQueryable final : public Queryable {
 
   Result<std::vector<std::string>> label_names(const Selection& selection) const override {
     return collect(selection, "", [](const Labels& labels, std::set<std::string>& out) {
-      for (const auto& pair : labels) out.insert(pair.first);
+      for (const auto [name, value] : labels) out.emplace(name);
     });
   }
 

@@ -24,9 +24,9 @@ inline std::string dump(const Attributes& attributes) {
 inline std::string dump(const MetricPoint& point) {
   static constexpr const char* kKinds[] = {"counter", "gauge", "histogram", "exponential"};
   const auto& s = *point.series;
-  std::string out =
-      fmt::format("{} {} {} from {} [{}] {}", kKinds[static_cast<int>(s.kind)], s.labels.to_string(),
-                  s.temporality == Temporality::delta ? "delta" : "cumulative", s.otel_name, s.unit, dump(s.attributes));
+  std::string out = fmt::format("{} {} {} from {} [{}] {}", kKinds[static_cast<int>(s.kind)], s.labels.to_string(),
+                                s.temporality == Temporality::delta ? "delta" : "cumulative", s.metric->otel_name, s.metric->unit,
+                                dump(s.attributes));
   out += fmt::format(" start={} time={}{} ", point.start_ns, point.time_ns, point.no_recorded_value ? " stale" : "");
   if (const auto* number = std::get_if<double>(&point.value)) out += fmt::format("value={}", *number);
   if (const auto* h = std::get_if<ClassicHistogram>(&point.value)) {

@@ -136,6 +136,7 @@ void unpack_bounds(RawHistogram& raw) {
 void BatchBuilder::begin_metric(MetricHead head) {
   auto made = std::make_shared<KnownMetric>();
   made->name = metric_name(head.name, head.unit, head.instrument);
+  made->description = std::make_shared<const MetricDescription>(MetricDescription{head.name, head.unit, head.help});
   made->head = std::move(head);
   metric_ = std::move(made);
   metric_key_.reset();
@@ -165,9 +166,9 @@ bool BatchBuilder::find_series(PointHead& point, std::string_view attribute_byte
   if (!metric_key_) return false;
   point.key = *metric_key_ + attribute_bytes;
   point.losses = losses();
-  const auto it = known_->series.find(*point.key);
-  if (it == known_->series.end()) return false;
-  point.series = it->second;
+  const auto* found = known_->series.find(*point.key);
+  if (found == nullptr) return false;
+  point.series = *found;
   return true;
 }
 
@@ -201,8 +202,9 @@ bool BatchBuilder::check(PointHead& point) {
 
 bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const {
   const auto& s = *entry.series;
-  return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix && s.otel_name == metric_->head.name &&
-         s.unit == metric_->head.unit && s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
+  return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix &&
+         s.metric->otel_name == metric_->head.name && s.metric->unit == metric_->head.unit && s.kind == kind.kind &&
+         s.temporality == kind.temporality && s.attributes == attributes;
 }
 
 Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
@@ -210,7 +212,7 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
   auto own = point_labels(attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
   std::vector<Labels::Pair> pairs;
   pairs.reserve(from_resource.size() + own.size() + 3);
-  pairs.assign(from_resource.begin(), from_resource.end());
+  for (const auto [name, value] : from_resource) pairs.emplace_back(name, value);
   for (auto& label : own) {
     const bool protected_name = std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
     if (protected_name && from_resource.has(label.first)) continue;
@@ -227,7 +229,7 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series_of(PointHead& point, Me
   const bool recurring = point.key && losses() == point.losses;
   auto out = series(std::move(point.attributes),
                     {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt}, recurring);
-  if (recurring && known_->series.emplace(*point.key, out).second) cache_->count(*known_);
+  if (recurring && known_->series.add(*point.key, out)) cache_->count(*known_);
   return out;
 }
 
@@ -244,18 +246,17 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, 
   if (kind.extra_label) attributes.pop_back();
   auto made = std::make_shared<MetricSeries>();
   made->resource = resource();
-  made->otel_name = metric_->head.name;
-  made->unit = metric_->head.unit;
-  made->help = metric_->head.help;
+  made->metric = metric_->description;
   made->kind = kind.kind;
   made->temporality = kind.temporality;
   made->recurring = recurring;
   made->labels = labels(attributes, kind, other_scope);
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
+  attributes.shrink_to_fit(); // of as many as there are series
   made->attributes = std::move(attributes);
-  charge(sizeof(MetricSeries) + sizeof(SeriesEntry) + made->help.size() + made->otel_name.size());
+  charge(sizeof(MetricSeries) + sizeof(SeriesEntry));
   charge(made->attributes);
-  for (const auto& [name, value] : made->labels) charge(sizeof(Labels::Pair) + name.size() + value.size());
+  charge(made->labels.memory());
   series_.emplace(key, SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
   return made;
 }

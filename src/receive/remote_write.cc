@@ -277,7 +277,7 @@ class WriteReader {
   std::shared_ptr<const MetricSeries> identity(const Labels& labels, MetricKind kind) {
     MetricSeries out;
     out.resource = resource_of(labels);
-    out.otel_name = labels.metric_name();
+    out.metric = std::make_shared<const MetricDescription>(MetricDescription{std::string(labels.metric_name()), "", ""});
     out.kind = kind;
     out.labels = labels;
     return std::make_shared<const MetricSeries>(std::move(out));
@@ -365,9 +365,11 @@ void RemoteWrite::remember(WriteDecoded& decoded) {
   for (MetricPoint& point : decoded.batch.points) {
     if (point.series.get() == last) continue;
     last = point.series.get();
-    const auto known = help_.find(last->otel_name);
+    const auto known = help_.find(last->metric->otel_name);
+    if (known == help_.end()) continue;
     // Nobody else sees the series yet: it was made for this batch.
-    if (known != help_.end()) const_cast<MetricSeries&>(*last).help = known->second;
+    const_cast<MetricSeries&>(*last).metric =
+        std::make_shared<const MetricDescription>(MetricDescription{last->metric->otel_name, "", known->second});
   }
 }
 

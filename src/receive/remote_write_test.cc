@@ -16,7 +16,7 @@ std::string series(const std::vector<std::pair<std::string, std::string>>& label
                    const std::vector<std::pair<std::int64_t, double>>& samples, const std::string& histogram = {}) {
   std::string out;
   protozero::pbf_writer writer(out);
-  for (const auto& [name, value] : labels) {
+  for (const auto [name, value] : labels) {
     protozero::pbf_writer label(writer, 1);
     label.add_string(1, name);
     label.add_string(2, value);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/unordered/unordered_flat_map.hpp>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -11,6 +12,8 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "receive/metric_name.h"
 #include "telemetry/batch.h"
@@ -42,6 +45,38 @@ ByteKey operator+(const ByteKey& key, std::string_view bytes);
 struct KnownMetric {
   MetricHead head;
   std::string name;
+  DescriptionRef description; // what of the head its series carry
+};
+
+// The series of one resource by key. A process sends its series in the same order again and again, so the one that followed the
+// last one found is tried before they are searched.
+class KnownSeries {
+ public:
+  // nullptr: not known. Good until add.
+  const std::shared_ptr<const MetricSeries>* find(const ByteKey& key) {
+    if (next_ >= in_order_.size() || in_order_[next_].key != key) {
+      const auto it = places_.find(key);
+      if (it == places_.end()) return nullptr;
+      next_ = it->second;
+    }
+    return &in_order_[next_++].series;
+  }
+  // False when the key is there already.
+  bool add(const ByteKey& key, std::shared_ptr<const MetricSeries> series) {
+    if (!places_.try_emplace(key, static_cast<std::uint32_t>(in_order_.size())).second) return false;
+    in_order_.push_back({key, std::move(series)});
+    next_ = in_order_.size();
+    return true;
+  }
+
+ private:
+  struct Entry {
+    ByteKey key;
+    std::shared_ptr<const MetricSeries> series;
+  };
+  std::vector<Entry> in_order_; // as they were met first
+  boost::unordered_flat_map<ByteKey, std::uint32_t, ByteKeyHash> places_;
+  std::size_t next_ = 0;
 };
 
 // Everything known below one resource. Its user holds mutex.
@@ -49,7 +84,7 @@ struct KnownResource {
   std::mutex mutex;
   std::shared_ptr<const Resource> resource;
   std::unordered_map<ByteKey, std::shared_ptr<const KnownMetric>, ByteKeyHash> metrics;
-  std::unordered_map<ByteKey, std::shared_ptr<const MetricSeries>, ByteKeyHash> series;
+  KnownSeries series;
   std::atomic<std::size_t> entries{1}; // itself, its metrics and its series
 };
 

@@ -207,7 +207,7 @@ void append_seconds(std::string& out, std::int64_t time_ms) {
 void append_labels(std::string& out, const Labels& labels) {
   out += '{';
   bool first = true;
-  for (const auto& [name, value] : labels) {
+  for (const auto [name, value] : labels) {
     if (!std::exchange(first, false)) out += ',';
     append_json_text(out, name);
     out += ':';

@@ -19,13 +19,28 @@ std::string first_text(const Attributes& attributes, std::initializer_list<std::
   return "";
 }
 
-SeriesInfo describe(Labels labels, MetricKind kind, Source source, std::string_view unit, std::string_view help) {
+DescriptionRef description(std::string unit, std::string help) {
+  return std::make_shared<const MetricDescription>(MetricDescription{"", std::move(unit), std::move(help)});
+}
+const DescriptionRef& requests_description() {
+  static const auto kText = description("1", "Requests served, derived from what the service reports about itself.");
+  return kText;
+}
+const DescriptionRef& errors_description() {
+  static const auto kText = description("1", "Requests that failed on the server's side.");
+  return kText;
+}
+const DescriptionRef& duration_description() {
+  static const auto kText = description("ms", "Duration of requests in milliseconds.");
+  return kText;
+}
+
+SeriesInfo describe(Labels labels, MetricKind kind, Source source, DescriptionRef metric) {
   SeriesInfo out;
   out.labels = std::make_shared<const Labels>(std::move(labels));
   out.kind = kind;
   out.source = source;
-  out.unit = unit;
-  out.help = help;
+  out.metric = std::move(metric);
   return out;
 }
 
@@ -101,16 +116,13 @@ DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string
 }
 
 DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
-  const auto requests = stage.series(
-      describe(labels, MetricKind::counter, source, "1", "Requests served, derived from what the service reports about itself."),
-      hash);
+  const auto requests = stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
   if (!requests) return nullptr;
   auto& slot = groups_[(*requests)->id];
   if (slot) return slot.get();
   const Labels error_labels = labels.with(kMetricName, kErrorsName);
   const auto errors =
-      stage.series(describe(error_labels, MetricKind::counter, source, "1", "Requests that failed on the server's side."),
-                   error_labels.hash());
+      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()), error_labels.hash());
   if (!errors) {
     groups_.erase((*requests)->id);
     return nullptr;
@@ -138,8 +150,7 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
 SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
   const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
   const auto info =
-      stage.series(describe(labels, MetricKind::histogram, group.requests->source, "ms", "Duration of requests in milliseconds."),
-                   labels.hash());
+      stage.series(describe(labels, MetricKind::histogram, group.requests->source, duration_description()), labels.hash());
   return info ? *info : nullptr;
 }
 

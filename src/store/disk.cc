@@ -99,9 +99,17 @@ std::uint64_t records_end(const std::string& path) {
 
 } // namespace
 
-std::uint64_t free_bytes(const std::string& directory) {
+std::uint64_t free_bytes(const std::string& directory) { return FreeSpace(directory).bytes(); }
+
+FreeSpace::FreeSpace(const std::string& directory) : descriptor_(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+
+FreeSpace::~FreeSpace() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+std::uint64_t FreeSpace::bytes() const {
   struct statvfs info{};
-  if (::statvfs(directory.c_str(), &info) != 0) return 0;
+  if (::fstatvfs(descriptor_, &info) != 0) return 0;
   return static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize;
 }
 

@@ -67,7 +67,7 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
     return Sample(FloatSample{time_ms, start_ms, *number});
   }
   return fail(ErrorCode::invalid_argument,
-              fmt::format("a point of {} does not hold what its metric's type promises", point.series->otel_name));
+              fmt::format("a point of {} does not hold what its metric's type promises", point.series->metric->otel_name));
 }
 
 } // namespace
@@ -79,56 +79,82 @@ void Rejections::point(std::string why) {
 
 void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
-  if (is_histogram(info.kind) && is_stable_duration(info.otel_name)) stable_instances_.insert(instance_key(*info.labels));
+  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name)) stable_instances_.insert(instance_key(*info.labels));
   if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
 }
 
 void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
-  if (!switching_.empty()) kept_.clear(); // what they begin with holds for this batch alone
+  for (const auto& instance : switching_) forget_instance(instance); // what they begin with holds for this batch alone
   switching_.clear();
 }
 
 void Ingest::forget() {
   deriver_.clear();
   memories_.clear();
-  kept_.clear();
+  forget_kept();
   batch_own_errors_.clear();
   // Their points were not kept, so that the switch is still to come.
   for (const auto& instance : switching_) stable_instances_.erase(instance);
   switching_.clear();
 }
 
-// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing.
-bool Ingest::survey(const std::vector<MetricPoint>& points) {
+// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing. What is
+// learnt of an instance changes what its other series are, and nobody else's.
+void Ingest::survey(const std::vector<MetricPoint>& points) {
+  std::set<std::string> learnt;
+  look_up(points, learnt);
+  if (learnt.empty()) return;
+  for (const auto& instance : learnt) forget_instance(instance);
+  look_up(points, learnt);
+}
+
+void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
   const MetricSeries* before = nullptr;
-  bool learnt = false;
-  for (const auto& point : points) {
+  found_.assign(points.size(), nullptr);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const auto& point = points[i];
     if (!point.series || point.series.get() == before) continue;
     const MetricSeries& series = *point.series;
     before = &series;
-    if (series.recurring && kept_.contains(&series)) continue; // was surveyed when it was met first
-    if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) {
+    if (series.recurring) {
+      const auto it = kept_.find(&series);
+      if (it != kept_.end()) {
+        found_[i] = &it->second.known;
+        continue; // was surveyed when it was met first
+      }
+    }
+    if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
       auto key = instance_key(series.labels);
       if (stable_instances_.insert(key).second) {
+        learnt.insert(key);
         switching_.insert(std::move(key));
-        learnt = true;
       }
     }
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
-      if (!own_errors_.contains(key)) {
-        batch_own_errors_.insert(std::move(key));
-        learnt = true;
-      }
+      if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
+        learnt.insert(instance_key(series.labels));
     }
   }
-  return learnt;
+}
+
+void Ingest::forget_instance(const std::string& instance) {
+  const auto at = kept_of_instance_.find(instance);
+  if (at == kept_of_instance_.end()) return;
+  for (const auto* series : at->second) kept_.erase(series);
+  kept_of_instance_.erase(at);
+}
+
+void Ingest::forget_kept() {
+  kept_.clear();
+  kept_of_instance_.clear();
+  std::ranges::fill(found_, nullptr);
 }
 
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
-  if (survey(points)) kept_.clear();
+  survey(points);
   stage.expect(points.size() * 2); // derived ones beside them
   std::vector<std::size_t> order;  // empty: as they are
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
@@ -138,7 +164,8 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
   }
   std::unordered_map<const MetricSeries*, Known> here;
   for (std::size_t n = 0; n < points.size(); ++n) {
-    const auto& p = points[order.empty() ? n : order[n]];
+    const std::size_t place = order.empty() ? n : order[n];
+    const auto& p = points[place];
     if (!p.series) {
       rejections.point("a point belongs to no metric");
       continue;
@@ -147,11 +174,11 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
     if (time_ms < window.from_ms || time_ms > window.to_ms) {
       const bool late = time_ms < window.from_ms;
       rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}",
-                                   p.series->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
+                                   p.series->metric->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
                                    late ? "it came too late" : "check the sender's clock"));
       continue;
     }
-    Known& known = known_of(stage, p.series, here);
+    Known& known = found_[place] != nullptr ? *found_[place] : known_of(stage, p.series, here);
     if (known.info == nullptr) {
       rejections.point(known.refusal);
       continue;
@@ -168,7 +195,8 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
   if (const auto it = here.find(series.get()); it != here.end()) return it->second;
   Known known = know(stage, series);
   if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
-  if (kept_.size() >= kMaxKept) kept_.clear();
+  if (kept_.size() >= kMaxKept) forget_kept();
+  kept_of_instance_[instance_key(series->labels)].push_back(series.get());
   return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
 }
 
@@ -181,9 +209,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     SeriesInfo what;
     what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // not a second copy
     what.kind = series.kind;
-    what.otel_name = series.otel_name;
-    what.unit = series.unit;
-    what.help = series.help;
+    what.metric = series.metric;
     const auto added = stage.series(what, hash);
     if (!added) {
       out.refusal = added.error().message;
@@ -196,8 +222,9 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     out.info->stored = false;
     stage.write_row(out.info);
   }
-  if (is_histogram(series.kind) && is_stable_duration(series.otel_name)) out.role = Role::duration;
-  if (is_histogram(series.kind) && series.otel_name == kOldDuration && !stable_instances_.contains(instance_key(series.labels))) {
+  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) out.role = Role::duration;
+  if (is_histogram(series.kind) && series.metric->otel_name == kOldDuration &&
+      !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }
   if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
@@ -205,18 +232,31 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   if (out.role == Role::sent_requests || (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
     out.own_requests = &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
   }
-  const bool derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
-  if (derives || series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
-  if (derives && out.memory->group == nullptr) {
-    out.memory->group =
-        deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
-    out.memory->is_error = is_error_point(series.attributes);
-  }
-  if (derives && out.role == Role::duration && out.memory->group != nullptr && switching_.contains(instance_key(series.labels))) {
-    out.baseline = !out.memory->last && out.memory->group->last_ms != 0;
-  }
+  out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
+  if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
+  // Where the application may count its requests itself it is left until it turns out not to: three more series each are no
+  // trifle.
+  if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
   return out;
+}
+
+bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
+  if (known.memory == nullptr) {
+    const bool late = known.own_requests != nullptr && memories_.contains(known.info->id);
+    known.memory = remember(stage, *known.info);
+    known.memory->behind = late;
+  }
+  Memory& memory = *known.memory;
+  if (memory.group != nullptr) return true;
+  memory.group =
+      deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+  memory.is_error = is_error_point(series.attributes);
+  if (memory.group == nullptr) return false;
+  if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
+    known.baseline = !memory.last && memory.group->last_ms != 0;
+  }
+  return true;
 }
 
 Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
@@ -232,14 +272,21 @@ void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
   if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
 }
 
+const DescriptionRef& Ingest::filler_description(const std::string& unit) {
+  if (filler_description_->help.empty() || filler_description_->unit != unit) {
+    filler_description_ = std::make_shared<const MetricDescription>(
+        MetricDescription{"", unit, "Requests that failed; zero until the service reports one."});
+  }
+  return filler_description_;
+}
+
 SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
   const auto key = error_key(*requests.labels);
   if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
   SeriesInfo what;
   what.labels = std::make_shared<const Labels>(requests.labels->with(kMetricName, kErrorsName));
   what.kind = MetricKind::counter;
-  what.unit = requests.unit;
-  what.help = "Requests that failed; zero until the service reports one.";
+  what.metric = filler_description(requests.metric->unit);
   what.filler = true;
   const auto info = stage.series(what, what.labels->hash());
   return info ? *info : nullptr;
@@ -269,13 +316,13 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
-  Memory* memory = known.memory;
-  const bool derives = memory != nullptr && memory->group != nullptr;
-  if (derives && needs_no_derived(known, time_of(sample))) {
-    memory->last.reset();
-    memory->behind = true;
-  } else if (derives) {
-    if (std::exchange(memory->behind, false)) recall(stage, known.info->id, *memory);
+  if (known.derives && needs_no_derived(known, time_of(sample))) {
+    if (known.memory != nullptr) {
+      known.memory->last.reset();
+      known.memory->behind = true;
+    }
+  } else if (known.derives && begin_deriving(stage, *point.series, known)) {
+    if (std::exchange(known.memory->behind, false)) recall(stage, known.info->id, *known.memory);
     derive_growth(point, known, sample);
   }
   stage.put(known.info->id, std::move(sample));
@@ -337,7 +384,8 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
   }
-  if (memory.group != nullptr && !needs_no_derived(known, time_ms)) derive(*point.series, known, sample, start_ms);
+  if (!known.derives || needs_no_derived(known, time_ms)) return;
+  if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {
@@ -348,7 +396,8 @@ void Ingest::derive(const MetricSeries& series, Known& known, const Sample& incr
 
 double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
   const auto* classic = std::get_if<ClassicSample>(&sample);
-  return to_ms_factor(series.unit, series.otel_name == kOldDuration, classic == nullptr ? nullptr : classic->value.bounds);
+  return to_ms_factor(series.metric->unit, series.metric->otel_name == kOldDuration,
+                      classic == nullptr ? nullptr : classic->value.bounds);
 }
 
 // What the derived series need of a span's attributes, told once per key and once per distinct value of a table.

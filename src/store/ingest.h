@@ -61,8 +61,9 @@ class Ingest {
     SeriesInfo* info = nullptr; // nullptr: refused
     std::string refusal;
     Role role = Role::plain;
-    Memory* memory = nullptr;
-    bool baseline = false; // its first value only starts the count, because the old convention has counted these requests
+    bool derives = false;     // what others would have to choose instead of the application's own request metrics
+    Memory* memory = nullptr; // of a cumulative series: only once something is derived from it
+    bool baseline = false;    // its first value only starts the count, because the old convention has counted these requests
     SeriesInfo* filler = nullptr;
     BucketBounds checked_bounds; // of the last point: in order
     std::int64_t* own_requests =
@@ -75,15 +76,22 @@ class Ingest {
     Known known;
   };
 
-  // False: nothing new was learnt about what other series are.
-  bool survey(const std::vector<MetricPoint>& points);
+  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what the batch makes untrue.
+  void survey(const std::vector<MetricPoint>& points);
+  void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
+  // What its series turned out to be is found out anew.
+  void forget_instance(const std::string& instance);
+  void forget_kept();
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
                   std::unordered_map<const MetricSeries*, Known>& here);
   Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
   Memory* remember(Stage& stage, const SeriesInfo& info);
   void recall(Stage& stage, SeriesId id, Memory& memory);
   bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
+  // False when nothing can be derived, because the service has too many series.
+  bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
+  const DescriptionRef& filler_description(const std::string& unit);
   SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
@@ -91,9 +99,12 @@ class Ingest {
   void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
 
+  DescriptionRef filler_description_ = no_description(); // the last one, as they hardly differ
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
+  std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_; // keys of kept_ by instance_key
+  std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
   // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.

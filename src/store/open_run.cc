@@ -27,6 +27,13 @@ constexpr std::uint8_t kExponentialImage = 1;
 enum class Value : unsigned { same, delta, raw };
 enum class Counts : unsigned { same, nibbles, octets, zigzag };
 
+// Where a row is packed before it is appended: at its largest it takes ten times what it usually does.
+std::string& row_room() {
+  thread_local std::string room;
+  room.clear();
+  return room;
+}
+
 // Reads what RoomWriter wrote, without asking whether there is more: a frame knows its rows.
 class RowReader {
  public:
@@ -186,8 +193,31 @@ bool OpenRun::ends_stale() const {
   return is_classic() ? last_.stale : is_stale(last_.value);
 }
 
-void OpenRun::write_row(const FloatSample& sample) {
-  RoomWriter w(bytes_, kMostRow);
+// By a quarter at a time: std::string would double, and there are as many of these as series.
+void OpenRun::append_row(std::string_view row) {
+  const std::size_t size = bytes_.size() + row.size();
+  if (bytes_.capacity() < size) {
+    std::string roomier;
+    roomier.reserve(size + size / 4 + 16);
+    roomier = bytes_;
+    bytes_.swap(roomier);
+  }
+  bytes_ += row;
+}
+
+template <typename S>
+void OpenRun::write_row(const S& sample) {
+  std::size_t most = kMostRow;
+  if constexpr (std::is_same_v<S, ClassicSample>) most += sample.value.counts.size() * kMaxVarint;
+  auto& room = row_room();
+  {
+    RoomWriter w(room, most);
+    pack_row(w, sample);
+  }
+  append_row(room);
+}
+
+void OpenRun::pack_row(RoomWriter& w, const FloatSample& sample) {
   const Value kind = value_kind(last_.value, sample.value);
   const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | static_cast<unsigned>(kind) << kValueShift;
   w.u8(static_cast<std::uint8_t>(flags));
@@ -196,9 +226,8 @@ void OpenRun::write_row(const FloatSample& sample) {
   last_.value = sample.value;
 }
 
-void OpenRun::write_row(const ClassicSample& sample) {
+void OpenRun::pack_row(RoomWriter& w, const ClassicSample& sample) {
   const auto& counts = sample.value.counts;
-  RoomWriter w(bytes_, kMostRow + counts.size() * kMaxVarint);
   std::uint64_t grown = 0;
   for (std::size_t i = 0; i < counts.size(); ++i) grown += counts[i] - last_.counts[i];
   const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);

@@ -83,8 +83,11 @@ class OpenRun {
 
   template <typename S>
   void append(const S& sample);
-  void write_row(const FloatSample& sample);
-  void write_row(const ClassicSample& sample);
+  template <typename S>
+  void write_row(const S& sample);
+  void pack_row(RoomWriter& w, const FloatSample& sample);
+  void pack_row(RoomWriter& w, const ClassicSample& sample);
+  void append_row(std::string_view row);
   template <typename F>
   void each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const;
   bool is_classic() const { return !frames_.empty() && frames_.front().bounds != nullptr; }

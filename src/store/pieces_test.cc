@@ -221,14 +221,13 @@ TEST(SeriesIndex, TheLimitNamesTheLabelWithMostValues) {
 
 TEST(SeriesIndex, RowsComeBack) {
   auto row = info({{"__name__", "x"}, {"a", "b"}}, MetricKind::histogram, Source::spans);
-  row.otel_name = "o";
-  row.unit = "ms";
-  row.help = "h";
+  row.metric = std::make_shared<const MetricDescription>(MetricDescription{"o", "ms", "h"});
   row.filler = true;
   const auto bytes = encode_series(row);
   const auto back = decode_series(SeriesId{9}, bytes);
   ASSERT_TRUE(back);
   EXPECT_EQ(*back->labels, *row.labels);
+  EXPECT_EQ(*back->metric, *row.metric);
   EXPECT_EQ(back->kind, row.kind);
   EXPECT_EQ(back->source, row.source);
   EXPECT_TRUE(back->filler && back->stored);

@@ -48,7 +48,8 @@ bool only_erases(const WriteSet& set) {
 // disk is full, log files are synced by our own hands, and after a failed write the instance is closed and opened again.
 class RocksDatabase final : public Database {
  public:
-  RocksDatabase(RocksOptions options, OpenedRocks opened) : options_(std::move(options)), damaged_(opened.damaged) {
+  RocksDatabase(RocksOptions options, OpenedRocks opened)
+      : options_(std::move(options)), free_space_(options_.directory), damaged_(opened.damaged) {
     db_ = std::move(opened.db);
     families_ = std::move(opened.families);
     watcher_ = std::make_unique<Executor>(Executor::Options{"store-sync", 1, 1});
@@ -225,7 +226,7 @@ class RocksDatabase final : public Database {
   }
 
   Status check_room(const WriteSet& set) const {
-    const std::uint64_t free = free_bytes(options_.directory);
+    const std::uint64_t free = free_space_.bytes();
     const std::uint64_t needed = only_erases(set) ? options_.reserve_bytes / 8 : options_.reserve_bytes + 2 * size_of(set);
     if (options_.reserve_bytes == 0 || free >= needed) return {};
     return fail(
@@ -311,8 +312,7 @@ class RocksDatabase final : public Database {
     // A full disk is over sooner or later. What comes back at once is damage, which is found by verifying the files.
     constexpr auto kAtOnce = std::chrono::minutes(10);
     const auto now = std::chrono::steady_clock::now();
-    if (last_background_error_ && now - *last_background_error_ < kAtOnce &&
-        free_bytes(options_.directory) > options_.reserve_bytes) {
+    if (last_background_error_ && now - *last_background_error_ < kAtOnce && free_space_.bytes() > options_.reserve_bytes) {
       mend_ = true;
     }
     last_background_error_ = now;
@@ -320,6 +320,7 @@ class RocksDatabase final : public Database {
   }
 
   const RocksOptions options_;
+  const FreeSpace free_space_;
   // Exclusive while the instance is exchanged.
   mutable std::shared_mutex use_mutex_;
   std::unique_ptr<rocksdb::DB> db_;                       // guarded by use_mutex_; null: closed after a failure

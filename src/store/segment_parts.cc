@@ -71,7 +71,7 @@ void write_resource(ByteWriter& w, const Resource& resource) {
   for (const auto* text : {&resource.service, &resource.version, &resource.track, &resource.environment, &resource.instance})
     w.text(*text);
   w.varint(resource.labels.size());
-  for (const auto& [name, value] : resource.labels) {
+  for (const auto [name, value] : resource.labels) {
     w.text(name);
     w.text(value);
   }

@@ -37,7 +37,7 @@ std::string instance_key(const Presence& presence) {
 
 std::string to_text(const Labels& labels) {
   std::string inside;
-  for (const auto& [name, value] : labels) {
+  for (const auto [name, value] : labels) {
     if (name != "__name__") inside += fmt::format("{}{}=\"{}\"", inside.empty() ? "" : ",", name, value);
   }
   return fmt::format("{}{{{}}}", labels.metric_name(), inside);
@@ -52,11 +52,11 @@ std::string encode_series(const SeriesInfo& info) {
   w.u8(static_cast<std::uint8_t>(info.kind));
   w.u8(static_cast<std::uint8_t>(info.source));
   w.u8(info.filler ? 1 : 0);
-  w.text(info.otel_name);
-  w.text(info.unit);
-  w.text(info.help);
+  w.text(info.metric->otel_name);
+  w.text(info.metric->unit);
+  w.text(info.metric->help);
   w.varint(info.labels->size());
-  for (const auto& [name, value] : *info.labels) {
+  for (const auto [name, value] : *info.labels) {
     w.text(name);
     w.text(value);
   }
@@ -72,9 +72,10 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   const auto kind = r.u8();
   const auto source = r.u8();
   const auto flags = r.u8();
-  out.otel_name = r.text();
-  out.unit = r.text();
-  out.help = r.text();
+  MetricDescription metric;
+  metric.otel_name = r.text();
+  metric.unit = r.text();
+  metric.help = r.text();
   std::vector<Labels::Pair> pairs;
   const auto count = r.varint();
   for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
@@ -84,6 +85,7 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   if (!r.ok() || !r.done() || version != kRowVersion || kind > 3 || source > 2 || flags > 1) {
     return fail(ErrorCode::data_loss, fmt::format("the row of series {} is damaged", id.value));
   }
+  out.metric = std::make_shared<const MetricDescription>(std::move(metric));
   out.kind = static_cast<MetricKind>(kind);
   out.source = static_cast<Source>(source);
   out.filler = flags == 1;
@@ -114,6 +116,14 @@ Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info) {
 
 SeriesInfo* SeriesIndex::restore(SeriesInfo info) { return insert(std::move(info)); }
 
+SeriesIndex::Ids& SeriesIndex::posting(std::string_view name, std::string_view value) {
+  auto label = postings_.find(name);
+  if (label == postings_.end()) label = postings_.emplace(name, Values()).first;
+  auto found = label->second.find(value);
+  if (found == label->second.end()) found = label->second.emplace(value, Ids()).first;
+  return found->second;
+}
+
 SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
   ++version_;
   const std::uint64_t id = info.id.value;
@@ -121,8 +131,8 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
   auto& slot = series_[id];
   slot = std::make_unique<SeriesInfo>(std::move(info));
   by_identity_.emplace(identity_of(slot->labels->hash(), slot->source, slot->kind), slot.get());
-  for (const auto& [name, value] : *slot->labels) {
-    auto& ids = postings_[name][value];
+  for (const auto [name, value] : *slot->labels) {
+    auto& ids = posting(name, value);
     if (ids.empty() || ids.back() < id) {
       ids.push_back(id);
     } else {
@@ -141,7 +151,7 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
     const auto it = series_.find(id.value);
     if (it == series_.end()) continue;
     const SeriesInfo& info = *it->second;
-    for (const auto& pair : *info.labels) gone[pair].insert(id.value);
+    for (const auto [name, value] : *info.labels) gone[{std::string(name), std::string(value)}].insert(id.value);
     const auto [begin, end] = by_identity_.equal_range(identity_of(info.labels->hash(), info.source, info.kind));
     for (auto entry = begin; entry != end; ++entry) {
       if (entry->second == &info) {

@@ -15,6 +15,7 @@
 #include "base/result.h"
 #include "store/matching.h"
 #include "store/store.h"
+#include "telemetry/batch.h"
 
 namespace coalmine::store {
 
@@ -24,9 +25,7 @@ struct SeriesInfo {
   std::shared_ptr<const Labels> labels;
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
-  std::string otel_name;
-  std::string unit;
-  std::string help;
+  DescriptionRef metric = no_description();
   // An error counter of zeros that we write beside the app's request counter until the app's own shows up.
   bool filler = false;
   // Its row is on disk. Not part of the row.
@@ -77,6 +76,7 @@ class SeriesIndex {
   using Values = std::map<std::string, Ids, std::less<>>;
 
   SeriesInfo* insert(SeriesInfo info);
+  Ids& posting(std::string_view name, std::string_view value);
   Error limit_error(const std::string& service) const;
   Ids postings_of(const CompiledMatcher& matcher) const;
 

@@ -110,9 +110,11 @@ Status StoreImpl::load_meta() {
 }
 
 Status StoreImpl::load_series() {
+  std::map<MetricDescription, DescriptionRef> descriptions; // each once in memory, however many rows tell it
   const auto status = database_->scan(Family::series, "", "", [&](auto key, auto value) {
     const SeriesId id{ByteReader(key).u64_ordered()};
     if (auto info = decode_series(id, value); info && id.value != 0 && id.value <= kMaxSeriesId) {
+      info->metric = descriptions.try_emplace(*info->metric, info->metric).first->second;
       index_.restore(std::move(*info));
     } else {
       damaged("series", fmt::format("the row of series {} cannot be read", id.value));

@@ -129,7 +129,7 @@ Result<std::vector<FoundSeries>> StoreImpl::find(const SelectRequest& request) c
 Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) const {
   std::vector<Picked> picked;
   TRY(pick(request,
-           [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.unit}); }));
+           [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.metric->unit}); }));
   std::vector<SeriesData> out;
   out.reserve(picked.size());
   if (request.with_samples) {
@@ -203,7 +203,7 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
 std::vector<std::string> StoreImpl::label_names(const SelectRequest& request) const {
   std::set<std::string> names;
   const auto picked = pick(request, [&](const SeriesInfo& info) {
-    for (const auto& [name, value] : *info.labels) names.insert(name);
+    for (const auto [name, value] : *info.labels) names.emplace(name);
   });
   if (!picked) return {};
   return {names.begin(), names.end()};
@@ -226,7 +226,7 @@ std::vector<MetricMetadata> StoreImpl::metadata() const {
     // What an application says of its own metric counts more than what we derived or filled in.
     const bool own = info.source == Source::sent && !info.filler;
     if (entry.name.empty() || (own && entry.help.empty())) {
-      entry = {std::string(info.labels->metric_name()), info.kind, info.unit, info.help};
+      entry = {std::string(info.labels->metric_name()), info.kind, info.metric->unit, info.metric->help};
     }
   });
   std::vector<MetricMetadata> out;

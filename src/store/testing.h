@@ -92,8 +92,7 @@ inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Re
                                                   std::string unit = "", Temporality temporality = Temporality::cumulative) {
   auto out = std::make_shared<MetricSeries>();
   out->resource = from;
-  out->otel_name = std::move(otel_name);
-  out->unit = std::move(unit);
+  out->metric = std::make_shared<const MetricDescription>(MetricDescription{std::move(otel_name), std::move(unit), ""});
   out->kind = kind;
   out->temporality = temporality;
   auto pairs = from->labels.pairs();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,12 +25,23 @@ enum class MetricKind : std::uint8_t {
 };
 enum class Temporality : std::uint8_t { cumulative, delta };
 
-// One metric series' identity and what is known of it. Shared by all points of the series in a batch.
-struct MetricSeries {
-  std::shared_ptr<const Resource> resource;
+// What a metric says of itself, the same for all of its series and so shared by them.
+struct MetricDescription {
   std::string otel_name; // http.server.request.duration
   std::string unit;      // UCUM as sent: s, ms, By, 1, {request}
   std::string help;      // the instrument's description
+  auto operator<=>(const MetricDescription&) const = default;
+};
+using DescriptionRef = std::shared_ptr<const MetricDescription>; // never null
+inline const DescriptionRef& no_description() {
+  static const auto kNone = std::make_shared<const MetricDescription>();
+  return kNone;
+}
+
+// One metric series' identity and what is known of it. Shared by all points of the series in a batch.
+struct MetricSeries {
+  std::shared_ptr<const Resource> resource;
+  DescriptionRef metric = no_description();
   MetricKind kind = MetricKind::gauge;
   Temporality temporality = Temporality::cumulative; // gauges: cumulative
   // With __name__ (Prometheus form of otel_name and unit, without _bucket/_sum/_count), the resource's labels and the point's

@@ -12,7 +12,7 @@ export const binary = process.env.COALMINE_BINARY ?? path.join(root, 'build/rele
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 // Asks again until check gives something truthy; fails with the last answer or error.
-export async function until(what, check, seconds = 20) {
+export async function until(what, check, seconds = 20, everyMs = 50) {
   const deadline = performance.now() + seconds * 1000;
   let last;
   while (performance.now() < deadline) {
@@ -22,7 +22,7 @@ export async function until(what, check, seconds = 20) {
     } catch (error) {
       last = error;
     }
-    await wait(50);
+    await wait(everyMs);
   }
   throw new Error(`waited ${seconds} s for ${what}; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
 }
@@ -90,7 +90,7 @@ export class Coalmine {
     await until('the server to be ready', async () => {
       if (self.child.exitCode !== null) throw new Error(`it ended: ${self.child.output}`);
       return (await fetch(`${self.url}/readyz`)).status === 200;
-    });
+    }, 20, options.pollMs);
     return self;
   }
   get url() { return `http://127.0.0.1:${this.api}`; }
