@@ -275,10 +275,16 @@ void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::
        }},
       {"critical",
        [&](const YAML::Node& v) {
-         if (!yaml.texts(v, "critical").empty()) yaml.warn(v, "critical has no effect yet: every route is judged alike");
+         constexpr std::size_t kMost = 50; // each is a row of its own in every cell
+         spec.critical_routes = yaml.texts(v, "critical");
+         if (spec.critical_routes.size() > kMost) yaml.error(v, fmt::format("more than {} critical routes", kMost));
        }},
   };
   yaml.map(node, "routes", keys);
+  for (const auto& route : spec.critical_routes) {
+    if (std::ranges::find(spec.ignore_routes, route) == spec.ignore_routes.end()) continue;
+    yaml.error(node, fmt::format("{} is both critical and ignored", route));
+  }
 }
 
 void read_router(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {

@@ -40,6 +40,7 @@ std::string margin_text(const judge::SignalSpec& signal) {
 std::string signal_name(const judge::SignalSpec& signal) {
   if (signal.kind == judge::SignalKind::error_rate) return "the error rate";
   if (signal.kind == judge::SignalKind::latency_quantile) return fmt::format("the p{:g} latency", signal.quantile * 100);
+  if (signal.kind == judge::SignalKind::request_share) return "the share of requests";
   return signal.name;
 }
 
@@ -82,6 +83,8 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   std::string out;
   for (const auto& signal : spec.signals) {
     const std::string where = judge::is_metric(signal.kind) || spec.judge == "mann_whitney" ? "of the whole service"
+                              : signal.kind == judge::SignalKind::request_share
+                                  ? fmt::format("of any route with {:g} requests or more", spec.min_route_requests)
                               : signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more",
                                                                spec.min_route_requests)
                                                  : "of the whole service";
@@ -145,6 +148,10 @@ std::string explain(const rollout::RolloutSpec& spec) {
   out += steps_text(spec);
   out += signals_text(spec);
   if (!spec.ignore_routes.empty()) out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
+  if (!spec.critical_routes.empty() && spec.judge == "sequential") {
+    out += fmt::format("Critical routes, judged on their own from the first request and with twice the stake: {}.\n",
+                       fmt::join(spec.critical_routes, ", "));
+  }
   if (spec.max_extends == 0) {
     out += "Undecided at a gate: pause and call a person.\n";
   } else {

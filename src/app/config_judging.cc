@@ -73,7 +73,9 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node, rollout:
           signals.push_back(std::move(*signal));
         }
       });
-  const bool any_gate = std::any_of(signals.begin(), signals.end(), [](const SignalSpec& s) { return s.gate; });
+  const bool any_gate = std::any_of(signals.begin(), signals.end(), [](const SignalSpec& s) {
+    return s.gate && s.kind != judge::SignalKind::request_share; // which is of routes only, and shows no release to be good
+  });
   if (is_map && !any_gate && context.yaml.errors() == errors_before) {
     context.yaml.error(node, "no metric gates, so nothing could stop a bad release", "add error_rate: +0.5pp");
   }

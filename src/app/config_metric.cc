@@ -77,8 +77,10 @@ class MetricReader {
   }
 
   bool is_latency() const { return signal_.kind == SignalKind::latency_quantile; }
+  bool is_request_share() const { return signal_.kind == SignalKind::request_share; }
   bool is_share() const {
-    return signal_.kind == SignalKind::error_rate || signal_.kind == SignalKind::ratio || signal_.unit == ValueUnit::ratio;
+    return signal_.kind == SignalKind::error_rate || is_request_share() || signal_.kind == SignalKind::ratio ||
+           signal_.unit == ValueUnit::ratio;
   }
   bool custom() const { return !sources_.empty(); }
 
@@ -90,6 +92,7 @@ class MetricReader {
   // What a margin of this metric looks like.
   std::string example() const {
     if (is_latency()) return "write for example margin: +20%";
+    if (is_request_share()) return "write for example margin: -20%";
     return built_in_ ? "write for example margin: +0.5pp"
                      : "write for example margin: +10% where more is worse, -5% where less is worse";
   }
@@ -108,7 +111,8 @@ class MetricReader {
     if (is_latency())
       return fmt::format("write +{:g}% (relative to stable) or +{:g}ms.", n < 1 ? n * 100 : n, n < 1 ? n * 1000 : n);
     const double points = n < 1 ? n * 100 : n;
-    if (!built_in_) return fmt::format("write +{0:g}% or -{0:g}% (relative to stable): the sign is the bad direction", points);
+    if (!built_in_ || is_request_share())
+      return fmt::format("write +{0:g}% or -{0:g}% (relative to stable): the sign is the bad direction", points);
     return fmt::format(
         "write +{0:g}pp (percentage points) or +{0:g}% (relative to stable).\n"
         "On a 0.4% baseline +{0:g}pp allows {1:g}%; most services use +0.5pp.",
@@ -126,9 +130,13 @@ class MetricReader {
                   "give your own metric its own name");
       return false;
     }
+    if (is_request_share() && spec_.judge != "sequential") {
+      yaml_.error(key, "request_share is judged by evidence only", "use judge: { method: sequential }, or remove it");
+      return false;
+    }
     if (built_in_ || custom()) return true;
-    const std::string close =
-        did_you_mean(name_, {"error_rate", "latency_p99", "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
+    const std::string close = did_you_mean(
+        name_, {"error_rate", "request_share", "latency_p99", "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
     yaml_.error(
         key, fmt::format("unknown metric \"{}\"{}", name_, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
         "built in: error_rate, latency_p50, latency_p90, latency_p95, latency_p99; one of your own needs promql, ratio or mean");
@@ -161,7 +169,7 @@ class MetricReader {
                     fmt::format("write +{}: the sign is the bad direction", text));
     }
     if (!margin) return refuse(node, fmt::format("\"{}\" is not a margin", text), "write +0.5pp, +20% or +25ms");
-    if (!margin->worse_is_up && built_in_) {
+    if (!margin->worse_is_up && built_in_ && !is_request_share()) {
       return refuse(node, fmt::format("the margin of {} is negative, but worse is more here", name_),
                     fmt::format("write +{:g}{}", margin->amount, margin->unit));
     }
@@ -207,7 +215,7 @@ class MetricReader {
     if (!direction_) return;
     const auto direction = yaml_.choice(*direction_, "direction", {"lower_is_better", "higher_is_better", "no_change"});
     if (!direction) return;
-    if (built_in_ && *direction != "lower_is_better") {
+    if (built_in_ && !is_request_share() && *direction != "lower_is_better") {
       return refuse(*direction_, fmt::format("{} is better when lower; {} does not fit", name_, *direction), "remove direction");
     }
     auto& worse = signal_.margin.worse;
@@ -240,6 +248,7 @@ class MetricReader {
   void read_limit(const YAML::Node& node, bool is_max) {
     const std::string_view key = is_max ? "max" : "min";
     const auto worse = signal_.margin.worse;
+    if (is_request_share()) return refuse(node, fmt::format("{} takes no {}", name_, key), "remove it");
     if (worse == Worse::either)
       return refuse(node, fmt::format("{} may get worse either way, so it takes no {}", name_, key), "remove it");
     if ((worse == Worse::higher) != is_max) {
@@ -278,6 +287,8 @@ class MetricReader {
     if (!by) return;
     if (!built_in_ && *by == "http.route") {
       yaml_.error(node, fmt::format("{} is judged for the whole service", name_), "remove by");
+    } else if (is_request_share() && *by == "service") {
+      yaml_.error(node, "of the whole service the share of requests is always all of them", "remove by");
     } else if (built_in_) {
       signal_.per_route = *by == "http.route";
     }
@@ -400,6 +411,10 @@ std::optional<SignalSpec> built_in_signal(const std::string& name) {
   SignalSpec signal;
   signal.name = name;
   if (name == "error_rate") return signal;
+  if (name == "request_share") {
+    signal.kind = SignalKind::request_share;
+    return signal;
+  }
   std::string digits;
   if (name.starts_with("latency_p")) digits = name.substr(9);
   if (name.starts_with("p") && name.ends_with("_latency")) digits = name.substr(1, name.size() - 9);

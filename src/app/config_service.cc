@@ -69,7 +69,8 @@ std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context, con
       {"watch",
        [&](const YAML::Node& v) {
          if (yaml.duration(v, "watch", 1, 30 * kDay)) {
-           yaml.warn(v, "watch is not evaluated yet: the rollout ends when 100% is confirmed",
+           yaml.warn(v,
+                     "watch has no effect: the rollout ends when 100% is confirmed, stable then has no traffic to compare with",
                      "keep the stable version at hand yourself for that time");
          }
        }},
@@ -103,7 +104,7 @@ void check_steps(const ConfigContext& context, const std::vector<std::pair<rollo
                  "add a last step: 100%");
     }
     if (last && step.weight >= 1 && step.analyze_ms > 0) {
-      yaml.warn(node, fmt::format("the time {} at 100% is not watched yet: the rollout ends when 100% is confirmed",
+      yaml.warn(node, fmt::format("the time {} at 100% has no effect: the rollout ends when 100% is confirmed",
                                   duration_text(step.analyze_ms)));
     }
   }
@@ -272,6 +273,9 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, c
   }
   if (!context.yaml.map(node, "a service", keys)) return std::nullopt;
   read_judging(context, block.judging, block.spec);
+  if (block.spec.judge == "threshold" && !block.spec.critical_routes.empty()) {
+    context.yaml.warn(node["routes"]["critical"], "critical has no effect: the threshold judge has no error budget to share");
+  }
   if (!block.service_given) {
     context.yaml.error(node, "no service is named", "add `service: NAME`, the service.name your application reports");
   }

@@ -128,6 +128,7 @@ class Replay {
     query::GridOptions options;
     options.origin_ms = from_ms;
     options.ignore_routes = question_.spec.ignore_routes;
+    options.own_routes = question_.spec.critical_routes;
     options.min_route_requests = question_.spec.min_route_requests;
     options.unseen_instances_begin_at_zero = source.traits().unseen_instances_begin_at_zero;
     query::CountGrid grid(options);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <vector>
 
 #include "cli/cli.h"
@@ -115,9 +116,14 @@ std::string metric_table(const json::value& judgement, bool color) {
     rows.push_back({std::move(name), cells.stable, cells.canary, cells.difference, cells.margin,
                     painted(verdict, verdict_tone(cells.verdict), color) + (cells.gate ? "" : " (shown only)")});
   };
+  std::set<std::string> done;
   for (const auto& whole : all) {
-    if (!whole.route.empty()) continue;
-    add(whole, whole.name);
+    if (!done.insert(whole.name).second) continue;
+    if (whole.route.empty()) {
+      add(whole, whole.name);
+    } else {
+      rows.push_back({whole.name, "", "", "", whole.margin, ""}); // of routes only
+    }
     std::size_t shown = 0;
     for (const auto& route : all) {
       if (route.route.empty() || route.name != whole.name) continue;

@@ -45,6 +45,7 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& t
   switch (signal.kind) {
     case SignalKind::error_rate: return error_rate(track);
     case SignalKind::latency_quantile: return latency_quantile(track, signal.quantile);
+    case SignalKind::request_share: // not of one track's numbers alone
     case SignalKind::ratio:
     case SignalKind::mean:
     case SignalKind::value: break;
@@ -54,7 +55,7 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& t
 
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit) {
   if (!std::isfinite(margin.amount)) return false;
-  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::ratio;
+  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::request_share || kind == SignalKind::ratio;
   switch (margin.unit) {
     case Margin::Unit::percent: return true;
     case Margin::Unit::points: return rate || (is_metric(kind) && unit == ValueUnit::ratio);
@@ -80,7 +81,8 @@ double badness(Worse worse, double canary, double stable) {
 }
 
 bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable) {
-  if (is_metric(kind)) return badness(margin.worse, canary, stable) <= allowed_difference(margin, 0, stable);
+  if (is_metric(kind) || kind == SignalKind::request_share)
+    return badness(margin.worse, canary, stable) <= allowed_difference(margin, 0, stable);
   if (margin.unit != Margin::Unit::percent) return canary - stable <= margin.amount;
   if (stable > 0) return (canary - stable) / stable <= margin.amount;
   return kind == SignalKind::latency_quantile || canary <= stable;

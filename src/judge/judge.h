@@ -36,8 +36,9 @@ std::string_view to_string(Decision decision); // promote rollback continue inco
 
 // ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the value of an order). value: a
 // number that is read now and then, whatever it is (a gauge, any PromQL expression). These three are of the service, never of a
-// route.
-enum class SignalKind { error_rate, latency_quantile, ratio, mean, value };
+// route. request_share: which part of a track's requests goes to a route; of routes only, never of the service, and sequential
+// only.
+enum class SignalKind { error_rate, latency_quantile, request_share, ratio, mean, value };
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
 std::string_view to_string(SignalKind kind);
 std::optional<SignalKind> signal_kind(std::string_view text);
@@ -245,6 +246,9 @@ struct SequentialOptions {
   bool strict = false;
   bool restarts = true;         // half of the bet on regressions that begin later
   double warm_up_margin = 0.05; // an error rate's margin is at least this while a canary instance warms up
+  // Routes with twice the share of the error budget that another of the same traffic has; judged however many routes there are,
+  // shown and named before others that are equally bad. Their cells must not be pooled (query::GridOptions::own_routes).
+  std::vector<std::string> critical_routes;
   // The steps ahead: their harm margins are kept, and they tell what traffic can decide. The last leads to all of the traffic.
   struct PlannedStep {
     double weight = 0;
@@ -256,12 +260,14 @@ SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
 // The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits carried over. Of the whole
-// service; routes are not judged. It sees intervals, not requests: a cell of one request weighs as much as one of a million. What
-// it decides, after every `interval` cells and at the end of a step:
+// service; routes are tested over their newest kRankRouteCells cells and shown, but decide nothing: so many tests without a
+// budget would roll back equal canaries. It sees intervals, not requests: a cell of one request weighs as much as one of a
+// million. What it decides, after every `interval` cells and at the end of a step:
 //   half of the metrics have no data            -> continue
 //   the score is at or below marginal           -> rollback
 //   the step is over and the score reaches pass -> promote
 //   otherwise                                   -> continue
+inline constexpr std::size_t kRankRouteCells = 50;
 struct RankSignal {
   std::vector<std::string> groups;            // none: one group of all such
   std::optional<rank::MetricOptions> options; // null: worse as the margin says, its percentage as the least effect

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -388,6 +389,44 @@ TEST(RankJudge, NoDataIsNoVerdict) {
                 *make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1)
                 .last.decision,
             Decision::rollback);
+}
+
+// A route is tested once it has ten cells, over its newest fifty, and decides nothing.
+TEST(RankJudge, RoutesAreShownAndDecideNothing) {
+  RankOptions options;
+  options.signals = {sequential_defaults().signals[0]};
+  const auto judge = make_rank_judge(options);
+  SimulationRandom random(7);
+  Evidence evidence;
+  evidence.canary = evidence.stable = {true, 1000, 0, {}, {}};
+  evidence.step_needed_minutes = 60;
+  Judgement last;
+  const auto line = [&](const std::string& route) { return *std::ranges::find(last.signals, route, &SignalVerdict::route); };
+  const auto counts = [&](const std::string& route, double rate) {
+    return CellRoute{route, nullptr, {1000, random.poisson(rate * 1000), {}}, {1000, random.poisson(10), {}}};
+  };
+  for (int i = 0; i < 130; ++i) {
+    auto cell = cell_at(i);
+    cell.total = counts("", 0.01);
+    cell.routes = {counts("/fine", 0.01), counts("/pay", i < 60 ? 0.1 : 0.01)};
+    if (i % 20 == 0) cell.routes.push_back(counts("/rare", 0.1));
+    evidence.cells = {cell};
+    last = judge->judge(evidence);
+    EXPECT_NE(last.decision, Decision::rollback);
+    if (i == 8) {
+      EXPECT_EQ(line("/pay").verdict, Verdict::watching) << line("/pay").reason;
+    }
+    if (i == 30) {
+      EXPECT_EQ(last.signals[0].route, "");
+      EXPECT_EQ(last.signals[1].route, "/pay") << "worst first";
+      EXPECT_EQ(line("/pay").verdict, Verdict::regression);
+      EXPECT_FALSE(line("/pay").gate);
+      EXPECT_NE(line("/pay").reason.find("error_rate on /pay: "), std::string::npos) << line("/pay").reason;
+      EXPECT_EQ(line("/fine").verdict, Verdict::pass) << line("/fine").reason;
+      EXPECT_EQ(line("/rare").verdict, Verdict::watching) << line("/rare").reason;
+    }
+  }
+  EXPECT_EQ(line("/pay").verdict, Verdict::pass) << "what is more than fifty cells ago is forgotten: " << line("/pay").reason;
 }
 
 TEST(RankJudge, RequestsOfCells) {

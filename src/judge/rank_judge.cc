@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <limits>
+#include <map>
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
@@ -31,6 +33,20 @@ std::optional<double> finite_mean(const std::vector<double>& values) {
   const auto clean = rank::remove_nan(values);
   return clean.empty() ? std::nullopt : std::optional(rank::summarize(clean).mean);
 }
+
+// NaN: nothing was measured.
+double cell_value(const SignalSpec& signal, const CellRoute& where, const CellCounts& counts) {
+  TrackNumbers track{true, counts.requests, counts.errors, {}, counts.bucket_counts};
+  if (where.bounds_ms) track.bounds_ms = *where.bounds_ms;
+  const auto found = estimate(signal, track);
+  return found ? found->value : kNaN;
+}
+
+int severity(Verdict verdict) {
+  return verdict == Verdict::regression ? 0 : verdict == Verdict::watching ? 1 : verdict == Verdict::pass ? 2 : 3;
+}
+
+constexpr std::size_t kMostRoutes = 200; // as many rows as a cell has
 
 class RankJudge final : public Judge {
  public:
@@ -61,12 +77,29 @@ class RankJudge final : public Judge {
     std::string problem;
   };
 
+  // One signal on one route, over its newest cells: a route is tested at every look, and a test takes the product of both
+  // lengths.
+  struct RouteLine {
+    std::deque<double> control;
+    std::deque<double> experiment;
+  };
+  struct Route {
+    std::vector<RouteLine> lines; // as options_.signals; empty for those that are not judged by route
+    double canary = 0;            // requests
+    double stable = 0;
+  };
+
   void add(const EvidenceCell& cell);
+  void add_routes(const EvidenceCell& cell);
+  SignalVerdict route_verdict(std::size_t index, const std::string& name, const Route& route) const;
+  std::vector<SignalVerdict> route_verdicts() const;
   SignalVerdict verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const;
   void decide(Judgement& out, const Evidence& evidence, const rank::Score& score);
 
   RankOptions options_;
   std::vector<Line> lines_;
+  std::map<std::string, Route> routes_;
+  std::vector<SignalVerdict> route_lines_; // of the newest cell
   std::size_t cells_ = 0;
   std::size_t judged_ = 0; // cells of the last judgement that counted
 };
@@ -74,19 +107,14 @@ class RankJudge final : public Judge {
 void RankJudge::add(const EvidenceCell& cell) {
   if (cell.baseline) return;
   cells_ += cell.mixed ? 0 : 1;
-  const auto value = [&](const SignalSpec& signal, const CellCounts& counts) {
-    TrackNumbers track{true, counts.requests, counts.errors, {}, counts.bucket_counts};
-    if (cell.total.bounds_ms) track.bounds_ms = *cell.total.bounds_ms;
-    const auto found = estimate(signal, track);
-    return found ? found->value : kNaN;
-  };
+  if (!cell.mixed) add_routes(cell);
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     const auto& signal = options_.signals[i];
     auto& line = lines_[i];
     if (!is_metric(signal.kind)) {
       if (cell.mixed) continue;
-      line.control.push_back(value(signal, cell.total.stable));
-      line.experiment.push_back(value(signal, cell.total.canary));
+      line.control.push_back(cell_value(signal, cell.total, cell.total.stable));
+      line.experiment.push_back(cell_value(signal, cell.total, cell.total.canary));
       continue;
     }
     const auto it = std::ranges::find(cell.metrics, signal.name, &MetricNumbers::signal);
@@ -95,6 +123,94 @@ void RankJudge::add(const EvidenceCell& cell) {
     line.control.push_back(it->stable.value().value_or(kNaN));
     line.experiment.push_back(it->canary.value().value_or(kNaN));
   }
+}
+
+void RankJudge::add_routes(const EvidenceCell& cell) {
+  for (const auto& counts : cell.routes) {
+    if (counts.route.empty() || (routes_.size() >= kMostRoutes && !routes_.contains(counts.route))) continue;
+    auto& route = routes_[counts.route];
+    route.lines.resize(lines_.size());
+    route.canary += counts.canary.requests;
+    route.stable += counts.stable.requests;
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      const auto& signal = options_.signals[i];
+      if (!signal.per_route || is_metric(signal.kind)) continue;
+      const auto keep = [](std::deque<double>& values, double value) {
+        if (std::isnan(value)) return; // an interval without requests of the route
+        values.push_back(value);
+        if (values.size() > kRankRouteCells) values.pop_front();
+      };
+      keep(route.lines[i].control, cell_value(signal, counts, counts.stable));
+      keep(route.lines[i].experiment, cell_value(signal, counts, counts.canary));
+    }
+  }
+}
+
+SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& name, const Route& route) const {
+  const auto& signal = options_.signals[index];
+  const auto& options = lines_[index].options;
+  const std::vector<double> control(route.lines[index].control.begin(), route.lines[index].control.end());
+  const std::vector<double> experiment(route.lines[index].experiment.begin(), route.lines[index].experiment.end());
+  SignalVerdict v;
+  v.signal = signal.name;
+  v.route = name;
+  v.kind = signal.kind;
+  v.unit = signal.unit;
+  v.gate = false;
+  v.margin = signal.margin;
+  v.canary_requests = route.canary;
+  v.stable_requests = route.stable;
+  v.canary = finite_mean(experiment);
+  v.stable = finite_mean(control);
+  if (!v.canary || !v.stable) {
+    v.verdict = Verdict::no_data;
+    v.cause = v.canary ? Cause::no_stable_data : Cause::no_canary_data;
+    v.reason = reason_sentence(v);
+    return v;
+  }
+  v.difference = *v.canary - *v.stable;
+  if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  const auto least = std::min(control.size(), experiment.size());
+  const std::string where = signal.name + " on " + name;
+  if (least < options_.interval) {
+    v.cause = Cause::undecided;
+    v.reason = fmt::format("{}: {} of {} intervals measured before the first rank test", where, least, options_.interval);
+    return v;
+  }
+  const auto found = rank::classify(where, rank::transform(control, options), rank::transform(experiment, options), options);
+  if (found.shift) {
+    v.lower = found.shift->low;
+    v.upper = found.shift->high;
+  }
+  const bool shifted = found.label == rank::Class::high || found.label == rank::Class::low;
+  if (!shifted && found.label != rank::Class::pass) {
+    v.verdict = Verdict::no_data;
+    v.cause = Cause::not_measurable;
+    v.problem = "the rank test is not defined for these values";
+    v.reason = reason_sentence(v);
+    return v;
+  }
+  v.verdict = shifted ? Verdict::regression : Verdict::pass;
+  v.reason = fmt::format("{}: {} on canary against {} on stable in the mean of {} and {} intervals: {}", where,
+                         format_value(v.kind, *v.canary, false, v.unit), format_value(v.kind, *v.stable, false, v.unit),
+                         experiment.size(), control.size(),
+                         !shifted                           ? "no shift that counts"
+                         : found.label == rank::Class::high ? "shifted up"
+                                                            : "shifted down");
+  return v;
+}
+
+// Worst first. Each is a test of its own without a share of any budget, so none decides.
+std::vector<SignalVerdict> RankJudge::route_verdicts() const {
+  std::vector<SignalVerdict> out;
+  for (const auto& [name, route] : routes_) {
+    for (std::size_t i = 0; i < lines_.size(); ++i) {
+      const auto& signal = options_.signals[i];
+      if (signal.per_route && !is_metric(signal.kind)) out.push_back(route_verdict(i, name, route));
+    }
+  }
+  std::ranges::stable_sort(out, {}, [](const SignalVerdict& v) { return std::pair(severity(v.verdict), -v.canary_requests); });
+  return out;
 }
 
 SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const {
@@ -157,6 +273,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
 
 Judgement RankJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
+  if (!evidence.cells.empty()) route_lines_ = route_verdicts();
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
   out.guarantee = "Rank tests over intervals make no promise when they are looked at more than once.";
@@ -166,6 +283,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
     out.signals.push_back(verdict(i, evidence, one));
     if (options_.signals[i].gate) scored.push_back(std::move(one));
   }
+  out.signals.insert(out.signals.end(), route_lines_.begin(), route_lines_.end());
   if (!evidence.source_error.empty()) {
     for (auto& v : out.signals) {
       v.verdict = Verdict::no_data;
@@ -184,7 +302,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
   const auto keep_watching = [&](std::string why) {
     for (auto& v : out.signals) {
-      if (v.verdict == Verdict::no_data) continue;
+      if (v.verdict == Verdict::no_data || !v.route.empty()) continue; // a route has counted its own intervals
       v.verdict = Verdict::watching;
       v.cause = Cause::undecided;
     }

@@ -32,7 +32,8 @@ std::string_view margin_suffix(const SignalVerdict& v) {
 }
 
 bool is_share(const SignalVerdict& v) {
-  return v.kind == SignalKind::error_rate || v.kind == SignalKind::ratio || (is_metric(v.kind) && v.unit == ValueUnit::ratio);
+  return v.kind == SignalKind::error_rate || v.kind == SignalKind::request_share || v.kind == SignalKind::ratio ||
+         (is_metric(v.kind) && v.unit == ValueUnit::ratio);
 }
 
 // The compared number in the unit of the margin: percentage points, percent of stable, or an amount.
@@ -106,7 +107,7 @@ std::string no_data_sentence(const SignalVerdict& v) {
     return fmt::format("{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
                        canary && v.stable ? fmt::format("; {} on stable", format_value(v.kind, *v.stable, false, v.unit)) : "");
   }
-  const bool rate = v.kind == SignalKind::error_rate;
+  const bool rate = v.kind != SignalKind::latency_quantile;
   const std::string where = v.route.empty() ? "" : " on " + v.route;
   if (v.cause == Cause::no_canary_data) {
     if (v.canary_requests > 0 && !rate) {
@@ -181,7 +182,8 @@ std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit
     if (unit == ValueUnit::bytes) return bytes_text(value);
     return fmt::format("{:.4g}{}", value, unit == ValueUnit::seconds ? " s" : unit == ValueUnit::per_second ? "/s" : "");
   }
-  if (kind == SignalKind::error_rate || kind == SignalKind::ratio || unit == ValueUnit::ratio) {
+  if (kind == SignalKind::error_rate || kind == SignalKind::request_share || kind == SignalKind::ratio ||
+      unit == ValueUnit::ratio) {
     // A rate below 0.01% is not 0.00%.
     return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100) : fmt::format("{:.2f}%", value * 100));
   }

@@ -19,6 +19,14 @@ constexpr double kExactFrom = 0.1;     // rates above: the Bernoulli process
 constexpr double kChooseFrom = 200;    // observations
 constexpr double kRateShare = 4.0 / 7; // of a route's weight that its errors get; latency the rest
 
+constexpr double kShareShare = 0.25; // of a route's weight that its share of the requests gets, beside errors or latency
+
+// Signals of the service first: their lines are found by their index.
+SequentialOptions in_order(SequentialOptions options) {
+  std::ranges::stable_partition(options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
+  return options;
+}
+
 double sane(double v) { return std::isfinite(v) && v > 0 ? v : 0; }
 
 // Rounding of interpolated counts may leave a hair more errors than requests.
@@ -94,15 +102,21 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
   return std::make_unique<SequentialJudge>(std::move(options));
 }
 
-SequentialJudge::SequentialJudge(SequentialOptions options) : options_(std::move(options)), harms_(scales(options_.plan)) {
+SequentialJudge::SequentialJudge(SequentialOptions options)
+    : options_(in_order(std::move(options))),
+      critical_(options_.critical_routes.begin(), options_.critical_routes.end()),
+      harms_(scales(options_.plan)) {
   bool routes = false;
   for (std::size_t i = 0; i < options_.signals.size(); ++i) {
     const auto& signal = options_.signals[i];
+    whole_signals_ += signal.kind == SignalKind::request_share ? 0 : 1;
     routes = routes || (signal.per_route && signal.gate && !is_metric(signal.kind));
     if (is_metric(signal.kind)) {
       metrics_.push_back({.signal = i, .past = {}, .line = std::nullopt, .problem = ""});
     } else if (signal.kind == SignalKind::latency_quantile) {
       tail_signals_.push_back(i);
+    } else if (signal.kind == SignalKind::request_share) {
+      if (!share_signal_) share_signal_ = i;
     } else if (!rate_signal_) {
       rate_signal_ = i;
     }
@@ -154,16 +168,32 @@ void SequentialJudge::add(const EvidenceCell& cell) {
   feed_metrics(cell, minutes_ - length);
   if (cell.mixed) return;
   feed(service_, cell.total, minutes_ - length);
+  if (class_routes_ > 0) feed_routes(cell, minutes_ - length);
+  add_dispersion(cell); // after the cell: it tempers what comes later
+}
+
+void SequentialJudge::feed_routes(const EvidenceCell& cell, double minute) {
+  std::vector<bool> counted(routes_.size());
+  const auto feed_share = [&](Scope& scope, double canary, double stable) {
+    if (!scope.share) return;
+    const MetricTrack on_canary{true, canary, cell.total.canary.requests}, on_stable{true, stable, cell.total.stable.requests};
+    scope.share->add({"", on_canary, on_stable, ""}, minute);
+  };
   for (const auto& route : cell.routes) {
-    if (class_routes_ <= 0) break;
     const bool known = route_index_.contains(route.route);
-    if (!known && routes_.size() >= kMaxJudgedRoutes) continue;
+    if (!known && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
     auto& scope = route_scope(route.route);
     scope.canary += sane(route.canary.requests);
     scope.stable += sane(route.stable.requests);
-    feed(scope, route, minutes_ - length);
+    feed(scope, route, minute);
+    feed_share(scope, route.canary.requests, route.stable.requests);
+    counted.resize(routes_.size());
+    counted[route_index_[route.route]] = true;
   }
-  add_dispersion(cell); // after the cell: it tempers what comes later
+  // Cells without a request of the route count as well: to leave them out would be to choose cells by what is tested.
+  for (std::size_t i = 0; i < counted.size(); ++i) {
+    if (!counted[i]) feed_share(routes_[i].scope, 0, 0);
+  }
 }
 
 void SequentialJudge::feed(Scope& scope, const CellRoute& counts, double minute) {
@@ -199,7 +229,8 @@ void SequentialJudge::learn(const EvidenceCell& cell) {
   past_.minutes += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   learn_one(past_, cell.total);
   for (const auto& route : cell.routes) {
-    if (past_routes_.size() < kMaxJudgedRoutes || past_routes_.contains(route.route)) learn_one(past_routes_[route.route], route);
+    const bool place = past_routes_.size() < kMaxJudgedRoutes || is_critical(route.route);
+    if (place || past_routes_.contains(route.route)) learn_one(past_routes_[route.route], route);
   }
   add_dispersion(cell);
 }
@@ -258,7 +289,10 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   service_.stable = stable;
   for (auto& metric : metrics_) metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
   past_root_ = 0;
-  for (const auto& [name, past] : past_routes_) past_root_ += std::sqrt(past.requests);
+  for (const auto& [name, past] : past_routes_) past_root_ += stake_of(name) * std::sqrt(past.requests);
+  if (share_signal_ && class_routes_ > 0) {
+    for (const auto& [name, past] : past_routes_) route_scope(name); // one that never comes again is what a share is about
+  }
   return true;
 }
 
@@ -270,9 +304,16 @@ SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
     out.rate_weight = class_rate_;
     out.tail_weight = class_tail_;
   } else {
+    if (share_signal_ && past.requests > 0) {
+      auto signal = options_.signals[*share_signal_];
+      signal.kind = SignalKind::ratio; // the requests of the route are a part of all
+      const double now = 1;            // a route's share is not held to what a later step would make of it
+      out.share.emplace(signal, line_options(false), std::span(&now, 1), MetricTrack{true, past.requests, past_.requests});
+      out.share_weight = weight * (rate_counts || !out.tail.empty() ? kShareShare : 1);
+    }
     const double part = out.tail.empty() ? 1 : rate_counts ? kRateShare : 0;
-    out.rate_weight = weight * part;
-    out.tail_weight = weight * (1 - part);
+    out.rate_weight = (weight - out.share_weight) * part;
+    out.tail_weight = (weight - out.share_weight) * (1 - part);
   }
   if (!rate_signal_) return out;
   const auto& signal = options_.signals[*rate_signal_];
@@ -326,17 +367,24 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
   return TailLine(line_options(whole), past.latency, std::move(chosen), std::move(marks));
 }
 
-// Routes that stable had before share nine tenths of the pool by the square root of their traffic; later ones get a series of
-// weights that adds up to the rest.
+// One of the series of weights that adds up to a tenth of the pool. With critical routes two thirds of it are theirs, in a series
+// of their own: the number of other new routes cannot take it away.
+double SequentialJudge::late_route_weight(bool critical) {
+  const double part = critical_.empty() ? 1 : critical ? 2.0 / 3 : 1.0 / 3;
+  const auto j = static_cast<double>(critical ? ++late_critical_routes_ : ++late_routes_);
+  return 0.1 * class_routes_ * part * 6 / (std::numbers::pi * std::numbers::pi * j * j);
+}
+
+// Routes that stable had before share nine tenths of the pool by the square root of their traffic, critical ones twice; later
+// ones get a series of weights that adds up to the rest.
 SequentialJudge::Scope& SequentialJudge::route_scope(const std::string& name) {
   if (const auto it = route_index_.find(name); it != route_index_.end()) return routes_[it->second].scope;
   const auto past = past_routes_.find(name);
   double weight = 0;
   if (past != past_routes_.end() && past_root_ > 0) {
-    weight = 0.9 * class_routes_ * std::sqrt(past->second.requests) / past_root_;
+    weight = 0.9 * class_routes_ * stake_of(name) * std::sqrt(past->second.requests) / past_root_;
   } else {
-    const auto j = static_cast<double>(++late_routes_);
-    weight = 0.1 * class_routes_ * 6 / (std::numbers::pi * std::numbers::pi * j * j);
+    weight = late_route_weight(is_critical(name));
   }
   route_index_[name] = routes_.size();
   // A route without a past of its own is measured with the service's boundaries.

@@ -8,6 +8,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -43,7 +44,9 @@ class SequentialJudge final : public Judge {
     double tail_weight = 0;
     RateLine rate;
     TailLine tail;
-    double canary = 0; // requests seen, also in cells that are not judged
+    double share_weight = 0;
+    std::optional<MetricLine> share; // of a route that stable had before
+    double canary = 0;               // requests seen, also in cells that are not judged
     double stable = 0;
   };
   struct Route {
@@ -62,7 +65,12 @@ class SequentialJudge final : public Judge {
   Scope make_scope(const Past& past, bool whole, double weight) const;
   TailLine make_tails(const Past& past, bool whole) const;
   Scope& route_scope(const std::string& name);
+  bool is_critical(const std::string& route) const { return critical_.contains(route); }
+  double stake_of(const std::string& route) const { return is_critical(route) ? 2 : 1; }
+  double late_route_weight(bool critical);
   void feed(Scope& scope, const CellRoute& counts, double minute);
+  void feed_routes(const EvidenceCell& cell, double minute);
+  void judge_share(SignalVerdict& v, const Scope& scope) const;
   void learn(const EvidenceCell& cell);
   void add_dispersion(const EvidenceCell& cell);
   LineOptions line_options(bool whole) const;
@@ -76,12 +84,17 @@ class SequentialJudge final : public Judge {
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
+  void sort_routes(std::vector<SignalVerdict>& routes) const;
+  void name_routes(Judgement& out) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;
 
   const SequentialOptions options_;
+  const std::set<std::string> critical_;
   std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
   std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
+  std::optional<std::size_t> share_signal_;                   // index of the request share
+  std::size_t whole_signals_ = 0;                             // the first so many are of the service too
   std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
   double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
   double metric_weight_ = 0;                                  // of each metric
@@ -102,7 +115,7 @@ class SequentialJudge final : public Judge {
   bool warming_ = false;  // in the newest cell
   Past past_;
   std::map<std::string, Past> past_routes_;
-  double past_root_ = 0; // sum of the square roots of the routes' past traffic
+  double past_root_ = 0; // sum of the square roots of the routes' past traffic, critical ones twice
   Dispersion errors_;
   Dispersion tails_;
   double dispersion_boundary_ = 0; // where tails_ compares; 0: not chosen yet
@@ -114,6 +127,7 @@ class SequentialJudge final : public Judge {
   std::vector<Route> routes_;
   std::map<std::string, std::size_t> route_index_;
   std::size_t late_routes_ = 0;
+  std::size_t late_critical_routes_ = 0;
 };
 
 inline constexpr std::size_t kMaxJudgedRoutes = 500;

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "judge/judge.h"
@@ -272,6 +273,135 @@ TEST(Sequential, OneBadRouteIsSeenAndNamed) {
 }
 
 // Forty equal releases, and forty with four points more: the rates themselves are in docs/benchmarks.md.
+// Two routes alike, of which one is critical.
+EvidenceCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
+  const double n1 = baseline ? 0 : 200, x1 = baseline ? 0 : bad;
+  auto out = cell(index, 2 * x1, 2 * n1, 20, 2000, baseline);
+  if (baseline && !with_past) return out;
+  for (const char* name : {"/a", "/pay"}) out.routes.push_back({name, nullptr, {n1, x1, {}}, {1000, 10, {}}});
+  return out;
+}
+
+TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
+  for (const bool with_past : {true, false}) {
+    auto options = errors_only();
+    options.critical_routes = {"/pay"};
+    auto judge = make_sequential_judge(options);
+    std::vector<EvidenceCell> cells;
+    for (int i = 0; i < 40; ++i) cells.push_back(two_routes(i, 0, true, with_past));
+    cells.push_back(two_routes(40, 2, false, with_past));
+    auto out = judge->judge(look(cells));
+    ASSERT_EQ(out.signals.size(), 3u);
+    EXPECT_EQ(out.signals[1].route, "/pay");
+    EXPECT_NEAR(*out.signals[1].needed_evidence * 2, *out.signals[2].needed_evidence, 1e-6 * *out.signals[2].needed_evidence);
+    double stakes = 0;
+    for (const auto& v : out.signals) stakes += 100 / *v.needed_evidence; // of a budget of 1 %
+    EXPECT_LE(stakes, 1 + 1e-9) << "one budget for all";
+    out = judge->judge(look({two_routes(41, 150, false)}));
+    EXPECT_EQ(out.decision, Decision::rollback);
+    EXPECT_NE(out.reason.find("error_rate on /pay: "), std::string::npos) << out.reason;
+  }
+}
+
+// Ten routes; what is bad of 100 canary requests of each, of 100 of the whole service the sum.
+TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
+  const auto routes_of = [](std::int64_t index, bool baseline, const std::vector<double>& bad) {
+    double sum = 0;
+    for (const double b : bad) sum += b;
+    auto out = cell(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
+    for (std::size_t i = 0; i < bad.size(); ++i)
+      out.routes.push_back({"/" + std::to_string(i), nullptr, {baseline ? 0.0 : 100, baseline ? 0 : bad[i], {}}, {1000, 10, {}}});
+    return out;
+  };
+  auto judge = make_sequential_judge(errors_only());
+  std::vector<EvidenceCell> cells;
+  std::vector<double> bad(10, 1);
+  for (int i = 0; i < 40; ++i) cells.push_back(routes_of(i, true, bad));
+  EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
+  bad[3] = 60; // beyond doubt
+  bad[7] = 9;  // not enough for a rollback, enough to be named beside one
+  const auto out = judge->judge(look({routes_of(40, false, bad)}));
+  ASSERT_EQ(out.decision, Decision::rollback);
+  ASSERT_EQ(out.signals.size(), 11u);
+  EXPECT_EQ(out.signals[1].route, "/3");
+  EXPECT_EQ(out.signals[2].route, "/7");
+  EXPECT_EQ(out.signals[2].verdict, Verdict::regression);
+  EXPECT_LT(*out.signals[2].evidence, *out.signals[2].needed_evidence);
+  EXPECT_NE(out.signals[3].verdict, Verdict::regression);
+  // Alone it rolls nothing back, and is not called a regression.
+  auto alone = make_sequential_judge(errors_only());
+  bad[3] = 1;
+  cells.push_back(routes_of(40, false, bad));
+  const auto other = alone->judge(look(cells));
+  EXPECT_NE(other.decision, Decision::rollback);
+  EXPECT_EQ(other.signals[1].route, "/7");
+  EXPECT_EQ(other.signals[1].verdict, Verdict::watching)
+      << *other.signals[1].evidence << " of " << *other.signals[1].needed_evidence;
+}
+
+// Three routes; a tenth of stable's requests goes to /pay, and of the canary's what is told.
+EvidenceCell shared_routes(SimulationRandom& random, std::int64_t index, double pay_of_canary) {
+  const bool baseline = index < 40;
+  const auto draw = [&](double mean) { return mean > 0 ? random.poisson(mean) : 0.0; };
+  auto out = cell(index, 0, 0, 0, 0, baseline);
+  for (const auto& [name, canary, stable] : {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
+    CellRoute route{name, nullptr, {baseline ? 0 : draw(canary * 200), 0, {}}, {draw(stable * 2000), 0, {}}};
+    out.total.canary.requests += route.canary.requests;
+    out.total.stable.requests += route.stable.requests;
+    out.routes.push_back(std::move(route));
+  }
+  return out;
+}
+
+SequentialOptions with_request_share() {
+  auto options = errors_only();
+  SignalSpec share;
+  share.name = "request_share";
+  share.kind = SignalKind::request_share;
+  share.margin = {Margin::Unit::percent, 0.2, Worse::lower};
+  options.signals.insert(options.signals.begin(), share);
+  return options;
+}
+
+TEST(Sequential, ARouteThatIsNoLongerReachedIsARegression) {
+  SimulationRandom random(3);
+  auto judge = make_sequential_judge(with_request_share());
+  Judgement out;
+  int cells = 0;
+  for (int i = 0; i < 80 && out.decision != Decision::rollback; ++i) {
+    auto one = shared_routes(random, i, 0);
+    if (i >= 40) {
+      ++cells;
+      if (i % 2 == 0) one.routes.pop_back(); // no row is no request
+    }
+    out = judge->judge(look({one}));
+  }
+  ASSERT_EQ(out.decision, Decision::rollback);
+  EXPECT_LT(cells, 10);
+  EXPECT_NE(out.reason.find("request_share on /pay: 0.00% on canary"), std::string::npos) << out.reason;
+  EXPECT_EQ(out.signals[0].signal, "error_rate") << "no line of the whole service";
+  double stakes = 0;
+  for (const auto& v : out.signals) stakes += v.needed_evidence ? 100 / *v.needed_evidence : 0; // of a budget of 1 %
+  EXPECT_LE(stakes, 1 + 1e-9);
+}
+
+TEST(Sequential, EqualSharesOfRequestsKeepTheBudget) {
+  int back = 0, promoted = 0;
+  for (unsigned seed = 0; seed < 300; ++seed) {
+    SimulationRandom random(seed);
+    auto judge = make_sequential_judge(with_request_share());
+    bool decided = false;
+    for (int i = 0; i < 120 && !decided; ++i) {
+      const auto out = judge->judge(look({shared_routes(random, i, 0.1)}));
+      back += out.decision == Decision::rollback ? 1 : 0;
+      decided = out.decision == Decision::rollback;
+      promoted += i == 119 && out.decision == Decision::promote ? 1 : 0;
+    }
+  }
+  EXPECT_LE(back, 3); // 1 % of 300
+  EXPECT_GT(promoted, 285) << "a share holds no promotion";
+}
+
 TEST(Sequential, EqualReleasesPassAndBadOnesDoNot) {
   for (const double added : {0.0, 0.04}) {
     std::vector<SimulatedRelease> releases;

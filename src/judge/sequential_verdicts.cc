@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "judge/estimate.h"
+#include "judge/multiplicity.h"
 #include "judge/reason.h"
 #include "judge/sequential.h"
 #include "judge/special.h"
@@ -161,6 +162,21 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
+void SequentialJudge::judge_share(SignalVerdict& v, const Scope& scope) const {
+  if (!scope.share) return;
+  const double log_weight = std::log(std::max(scope.share_weight, 1e-300));
+  const auto reading =
+      scope.share->read(0, std::log(1 / options_.alpha_rollback) - log_weight, std::log(1 / options_.alpha_promote));
+  if (!reading.canary || !reading.stable) return;
+  v.canary = reading.canary;
+  v.stable = reading.stable;
+  v.difference = *v.canary - *v.stable;
+  if (*v.stable > 0) v.relative = *v.difference / *v.stable;
+  v.lower = reading.lower;
+  v.upper = reading.upper;
+  set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
+}
+
 SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, const std::string& route,
                                        const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
@@ -177,6 +193,11 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.required_requests = evidence.step_min_requests;
   if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
     v.cause = Cause::interval_open;
+    return v;
+  }
+  if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 && service_.stable > 0) {
+    v.cause = Cause::undecided; // no request of the route is what it is about, not a lack of data
+    judge_share(v, scope);
     return v;
   }
   if (!(scope.canary > 0)) {
@@ -259,19 +280,58 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
+void SequentialJudge::sort_routes(std::vector<SignalVerdict>& routes) const {
+  std::ranges::stable_sort(routes, [&](const SignalVerdict& a, const SignalVerdict& b) {
+    if (severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) return is_critical(a.route);
+    return worse(a, b);
+  });
+}
+
+// Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights (so that whoever is proven
+// alone is among them), so that at most alpha of those named are expected to be no worse. It asks for less evidence of each than
+// the rollback does and therefore never triggers one. A line within its margin counts as no evidence: less than an e-value is one
+// as well, whereas dropping discoveries afterwards would void the rate.
+void SequentialJudge::name_routes(Judgement& out) const {
+  std::vector<SignalVerdict> routes;
+  std::vector<std::size_t> tested;
+  std::vector<double> e_values;
+  double stakes = 0;
+  const auto first = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !v.route.empty(); });
+  routes.assign(std::make_move_iterator(first), std::make_move_iterator(out.signals.end()));
+  out.signals.erase(first, out.signals.end());
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const auto& v = routes[i];
+    if (!v.gate || !v.evidence) continue;
+    tested.push_back(i);
+    e_values.push_back(v.beyond ? *v.evidence / *v.needed_evidence : 0);
+    stakes += 1 / *v.needed_evidence;
+  }
+  for (double& e : e_values) e *= static_cast<double>(e_values.size()) / stakes; // weights whose mean is 1
+  for (const auto i : e_bh(e_values, options_.alpha_rollback)) {
+    auto& v = routes[tested[i]];
+    v.verdict = Verdict::regression;
+    v.cause = Cause::none;
+    v.reason = reason_sentence(v);
+  }
+  sort_routes(routes);
+  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+}
+
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> out;
-  for (std::size_t i = 0; i < options_.signals.size(); ++i) out.push_back(verdict(i, service_, "", evidence));
+  for (std::size_t i = 0; i < whole_signals_; ++i) out.push_back(verdict(i, service_, "", evidence));
   std::vector<SignalVerdict> routes;
   const bool only_whole = routes_.size() == 1 && routes_[0].name.empty(); // telemetry without routes is the whole once more
   for (const auto& route : routes_) {
     if (only_whole) break;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
+      // A route that stable did not have before has no share to keep.
+      if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
         routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
   }
-  std::ranges::stable_sort(routes, worse);
+  sort_routes(routes);
   out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
@@ -313,7 +373,8 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   // One budget: the weighted average of the evidence of all gating lines that are measured beyond their margins. Latency signals
   // of one scope share their evidence, which counts once.
   SignalVerdict* culprit = nullptr;
-  double sum = 0, most = 0;
+  double sum = 0;
+  std::pair<bool, double> most;
   std::map<std::string, double> latency;
   for (auto& v : out.signals) {
     if (!v.gate || !v.evidence || !v.beyond) continue;
@@ -325,9 +386,11 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
       counted = std::max(counted, part);
     }
     sum += add;
-    if (culprit == nullptr || part > most) {
+    // A critical route that is proven alone is named before whatever else is.
+    const std::pair rank(is_critical(v.route) && part >= 1, part);
+    if (culprit == nullptr || rank > most) {
       culprit = &v;
-      most = part;
+      most = rank;
     }
   }
   if (culprit != nullptr && sum >= 1) {
@@ -336,12 +399,13 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     culprit->reason = reason_sentence(*culprit);
     out.decision = Decision::rollback;
     out.reason = reason_sentence(out, culprit, evidence.step_needed_minutes);
+    name_routes(out);
     return;
   }
   const SignalVerdict* undecided = nullptr;
   bool any = false;
   double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
-  for (std::size_t i = 0; i < options_.signals.size(); ++i) {
+  for (std::size_t i = 0; i < whole_signals_; ++i) {
     auto& v = out.signals[i];
     if (!holds_promotion(i)) continue;
     any = true;

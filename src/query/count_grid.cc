@@ -31,6 +31,7 @@ CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
   closed_ms = options.origin_ms;
   cell_ms = std::clamp(kAssumedIntervalMs, options.min_cell_ms, options.max_cell_ms);
   ignored.insert(options.ignore_routes.begin(), options.ignore_routes.end());
+  always_own.insert(options.own_routes.begin(), options.own_routes.end());
 }
 
 // The middle of the newest gaps: one missed export makes one long gap.

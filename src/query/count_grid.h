@@ -104,8 +104,8 @@ struct CountCell {
   std::vector<InstanceTally> instances;
 };
 
-// All routes that have not had options.min_route_requests (both tracks, all cells before this one) yet. A route leaves the pool
-// for good, and what decides is only the past, so that the choice cannot depend on what is being tested.
+// All routes but options.own_routes that have not had options.min_route_requests (both tracks, all cells before this one) yet. A
+// route leaves the pool for good, and what decides is only the past, so that the choice cannot depend on what is being tested.
 inline constexpr std::string_view kPooledRoute = "(other routes)";
 
 struct GridOptions {
@@ -116,6 +116,7 @@ struct GridOptions {
   double min_route_requests = 50;
   std::size_t max_routes = 200; // rows of their own; the rest stays pooled
   std::vector<std::string> ignore_routes;
+  std::vector<std::string> own_routes; // never pooled, from the first request on; max_routes is for the others
   // What the first value of a process means whose start time is unknown (Prometheus has none). false: a baseline. true: an
   // instance that is first seen after origin began at 0.
   bool unseen_instances_begin_at_zero = false;

@@ -203,7 +203,9 @@ void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& 
     add_tally(cell.total.stable, row.stable);
     // Requests without a route are part of the whole, but "no route" is not an endpoint.
     if (route.name.empty()) continue;
-    if (!route.own_row && route.requests >= options.min_route_requests && own_rows < options.max_routes) {
+    if (!route.own_row && always_own.contains(route.name)) {
+      route.own_row = true; // named beforehand, so it takes no place from the others
+    } else if (!route.own_row && route.requests >= options.min_route_requests && own_rows < options.max_routes) {
       route.own_row = true;
       ++own_rows;
     }

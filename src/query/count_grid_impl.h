@@ -130,6 +130,7 @@ struct CountGrid::Impl {
   std::vector<Route> routes;
   std::map<std::string, std::size_t> route_index;
   std::set<std::string> ignored;
+  std::set<std::string> always_own; // options.own_routes
   std::size_t own_rows = 0;
   std::vector<Line> lines;
   std::unordered_map<std::uint64_t, std::size_t> line_index;

@@ -292,6 +292,26 @@ TEST(CountGrid, SmallRoutesArePooledByThePast) {
   EXPECT_NEAR(cells[1].total.canary.requests, 15 * 11.3, 1e-6) << "with the requests without a route, without the ignored";
 }
 
+TEST(CountGrid, ARouteThatIsNamedIsNeverPooled) {
+  auto o = options();
+  o.min_route_requests = 1e9;
+  o.max_routes = 0;
+  o.own_routes = {"/pay"};
+  CountGrid grid(o);
+  for (const auto track : {Track::stable, Track::canary}) {
+    grid.add(steady(track, "i", -15, 15, 120, 10, Measure::requests, "/big"));
+    grid.add(steady(track, "i", -15, 15, 120, 0.1, Measure::requests, "/pay"));
+  }
+  const auto cells = grid.close(kFar);
+  ASSERT_FALSE(cells.empty());
+  for (const auto& cell : cells) {
+    ASSERT_EQ(cell.routes.size(), 2u);
+    EXPECT_EQ(cell.routes[0].route, "/pay");
+    EXPECT_NEAR(cell.routes[0].canary.requests, 1.5, 1e-9);
+    EXPECT_EQ(cell.routes[1].route, kPooledRoute);
+  }
+}
+
 TEST(CountGrid, OneSourceForBothTracks) {
   CountGrid grid(options());
   const auto with = [](CountSeries s, store::Source source) {

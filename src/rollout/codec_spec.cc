@@ -261,6 +261,7 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["extend_ms"] = spec.extend_ms;
   o["max_extends"] = spec.max_extends;
   o["ignore_routes"] = texts(spec.ignore_routes);
+  o["critical_routes"] = texts(spec.critical_routes);
   o["router"] = router_value(spec.router);
   o["notify"] = notify_value(spec.notify);
   o["config_hash"] = text(spec.config_hash);
@@ -312,6 +313,7 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
   spec.extend_ms = get_int(*o, "extend_ms");
   spec.max_extends = static_cast<int>(get_int(*o, "max_extends", spec.max_extends));
   spec.ignore_routes = texts_from(*o, "ignore_routes");
+  spec.critical_routes = texts_from(*o, "critical_routes");
   if (const auto* router = get_object(*o, "router")) spec.router = router_from(*router);
   if (const auto* targets = get_array(*o, "notify")) {
     for (const auto& target : *targets) {

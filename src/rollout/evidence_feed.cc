@@ -85,6 +85,7 @@ class GridFeed final : public EvidenceFeed {
     out.origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
+    out.own_routes = request.spec->critical_routes;
     out.unseen_instances_begin_at_zero = source.traits().unseen_instances_begin_at_zero;
     return out;
   }

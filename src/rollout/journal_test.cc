@@ -150,6 +150,12 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   spec.steps[1].approve_manually = true;
   spec.on_fail = PolicyAction::pause;
   spec.ignore_routes = {"/healthz"};
+  spec.critical_routes = {"/pay"};
+  judge::SignalSpec share;
+  share.name = "request_share";
+  share.kind = judge::SignalKind::request_share;
+  share.margin.worse = judge::Worse::lower;
+  spec.signals.push_back(share);
   spec.router.kind = RouterSpec::Kind::haproxy;
   spec.router.haproxy.stable_servers = {"stable1", "stable2"};
   spec.notify = {{.kind = NotifySpec::Kind::slack, .url = "http://x/y", .secret = "hidden", .events = {"paused"}}};
@@ -158,6 +164,9 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   const auto back = decode_spec(text);
   ASSERT_TRUE(back);
   EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2) << "only 'signed' differs: true became false";
+  EXPECT_EQ(back->critical_routes, spec.critical_routes);
+  EXPECT_EQ(back->signals.back().kind, judge::SignalKind::request_share);
+  EXPECT_EQ(back->signals.back().margin.worse, judge::Worse::lower);
   EXPECT_EQ(back->router.haproxy.stable_servers, spec.router.haproxy.stable_servers);
   EXPECT_EQ(back->on_fail, PolicyAction::pause);
 

@@ -138,6 +138,7 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
   auto options = judge::sequential_defaults();
   if (!spec.signals.empty()) options.signals = spec.signals;
   options.alpha_rollback = spec.false_rollback_budget;
+  options.critical_routes = spec.critical_routes;
   options.alpha_promote = spec.false_promote_risk;
   options.strict = spec.strict;
   options.plan.clear();

@@ -3,7 +3,7 @@
 //   # a comment
 //   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s   no_data_grace 5m   extend 5m
 //                            judge sequential   on_canary_silent pause   max_extends 2   on_fail rollback|pause|notify
-//                            min_requests 100   approve 2 (that step waits for a person)
+//                            min_requests 100   approve 2 (that step waits for a person)   critical /api/pay
 //   world rps 200            all requests, both tracks
 //   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of canary requests at 450 ms
 //   at TIME router down|up|refuses|accepts                            at TIME hand 2%    someone sets the router
@@ -101,6 +101,8 @@ class Player {
     } else if (key == "judge") {
       spec_.judge = value;
       spec_.signals.clear(); // its own defaults
+    } else if (key == "critical") {
+      spec_.critical_routes = {value};
     } else if (key == "on_canary_silent") {
       spec_.on_canary_silent = value == "pause" ? PolicyAction::pause : PolicyAction::rollback;
     } else if (key == "on_fail") {

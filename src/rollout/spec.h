@@ -81,7 +81,8 @@ struct RolloutSpec {
   bool guard_split = true;    // a split that is not as asked suspends the comparison; only where coalmine moves the traffic
   std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;        // then pause
-  std::vector<std::string> ignore_routes; // /healthz …
+  std::vector<std::string> ignore_routes;   // /healthz …
+  std::vector<std::string> critical_routes; // judged on their own from the first request; judge::SequentialOptions
   RouterSpec router;
   std::vector<NotifySpec> notify;
   std::string config_hash; // sha256 of the text it came from, hex
