@@ -230,6 +230,7 @@ class FailingDatabase final : public Database {
   Status sync() override { return inner_->sync(); }
   Status flush() override { return inner_->flush(); }
   Status reclaim(Family family, std::string_view from, std::string_view to) override { return inner_->reclaim(family, from, to); }
+  Status compact(Family family) override { return inner_->compact(family); }
   Status copy_to(const std::string& directory) override { return inner_->copy_to(directory); }
   std::uint64_t disk_bytes() const override { return inner_->disk_bytes(); }
   std::uint64_t damaged() const override { return inner_->damaged(); }

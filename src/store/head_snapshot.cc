@@ -29,12 +29,6 @@ Result<std::vector<BucketBounds>> read_bounds(ByteReader& r) {
 
 } // namespace
 
-std::string slice_key(std::uint64_t slice) {
-  std::string out(kSlicesBegin);
-  ByteWriter(out).u64_ordered(slice);
-  return out;
-}
-
 std::string encode_head_slice(std::uint64_t record, const std::vector<std::pair<SeriesId, const OpenRun*>>& runs) {
   BoundsList bounds;
   std::string body;

@@ -14,12 +14,8 @@
 
 namespace coalmine::store {
 
-// The head is copied in slices of this many series ids, each under its own row of the chunks family: "h" slice (u64 big-endian).
+// The head is copied in slices of this many series ids, each under its own row of the head family: its number (u64 big-endian).
 inline constexpr std::uint64_t kSliceSeries = 256;
-std::string slice_key(std::uint64_t slice);
-// From this key on nothing is a slice any more.
-inline constexpr std::string_view kSlicesBegin = "h";
-inline constexpr std::string_view kSlicesEnd = "i";
 
 // What the log records below `record` did to these series; later ones are to be replayed on it.
 struct HeadSlice {

@@ -175,14 +175,14 @@ class RocksDatabase final : public Database {
     const rocksdb::Slice begin = slice(from);
     const rocksdb::Slice end = slice(to);
     (void)rocksdb::DeleteFilesInRange(db_.get(), handle(family), &begin, &end, false);
-    rocksdb::CompactRangeOptions options;
-    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
-    if (const auto status = db_->CompactRange(options, handle(family), &begin, &end); !status.ok()) {
-      mark_failed(status);
-      return refused("give space back", status);
-    }
-    purge();
-    return {};
+    return compact_between(family, &begin, &end);
+  }
+
+  Status compact(Family family) override {
+    TRY(recover());
+    const std::shared_lock in_use(use_mutex_);
+    TRY(check_open());
+    return compact_between(family, nullptr, nullptr);
   }
 
   Status copy_to(const std::string& directory) override {
@@ -272,6 +272,18 @@ class RocksDatabase final : public Database {
     families_.clear();
     (void)db_->Close();
     db_.reset();
+  }
+
+  // use_mutex_ held.
+  Status compact_between(Family family, const rocksdb::Slice* begin, const rocksdb::Slice* end) {
+    rocksdb::CompactRangeOptions options;
+    options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+    if (const auto status = db_->CompactRange(options, handle(family), begin, end); !status.ok()) {
+      mark_failed(status);
+      return refused("give space back", status);
+    }
+    purge();
+    return {};
   }
 
   // Files that are no longer needed go now and not some time later, so that what is measured next is true.

@@ -1,4 +1,4 @@
-// The thin wall around RocksDB: ordered bytes in five families, one atomic write, a background sync.
+// The thin wall around RocksDB: ordered bytes in six families, one atomic write, a background sync.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,8 +16,8 @@
 namespace coalmine::store {
 
 // docs/formats.md says what is in each.
-enum class Family : std::uint8_t { log, series, chunks, spans, meta };
-inline constexpr std::array<std::string_view, 5> kFamilyNames = {"log", "series", "chunks", "spans", "meta"};
+enum class Family : std::uint8_t { log, series, chunks, spans, meta, head };
+inline constexpr std::array<std::string_view, 6> kFamilyNames = {"log", "series", "chunks", "spans", "meta", "head"};
 
 // What one write does, in order; all of it or nothing.
 class WriteSet {
@@ -62,8 +62,10 @@ class Database {
   virtual Status sync() = 0;
   // Memory into data files, so that the log files that covered it can go. Slow.
   virtual Status flush() = 0;
-  // Gives the space of an erased range back to the file system. Slow.
+  // Gives the space of an erased range back to the file system; whatever is left in it goes too. Slow.
   virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
+  // Gives the space of all that was erased or replaced in a family back to the file system. Reads and writes all of it.
+  virtual Status compact(Family family) = 0;
   // A copy that is consistent at one moment while writes go on, in a directory that does not exist yet, synced and verified.
   virtual Status copy_to(const std::string& directory) = 0;
   virtual std::uint64_t disk_bytes() const = 0;

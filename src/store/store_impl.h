@@ -25,7 +25,7 @@
 
 namespace coalmine::store {
 
-inline constexpr std::uint64_t kSchemaVersion = 3;
+inline constexpr std::uint64_t kSchemaVersion = 4;
 // Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
@@ -64,6 +64,7 @@ class StoreImpl final : public Store, private StoredSamples {
   Status load_meta();
   Status load_series();
   Status load_chunks();
+  Status move_slices(WriteSet& set) const;
   Status load_slices();
   Status load_segments();
   Status replay_log();
@@ -151,6 +152,7 @@ class StoreImpl final : public Store, private StoredSamples {
   std::unordered_map<std::uint64_t, std::int64_t> two_senders_;    // series id: when it was told
   std::uint64_t log_bytes_ = 0;                                    // of the records since the last snapshot
   std::uint64_t snapshot_bytes_ = 0;                               // what that took
+  bool sealed_since_copy_ = true;                                  // the copy of the head has samples that are in chunks too
 
   mutable FairSharedMutex state_mutex_;
   mutable SelectorCache selectors_; // of index_; synchronised by itself, read under state_mutex_

@@ -76,6 +76,7 @@ Status StoreImpl::check_schema() {
   if (r.ok() && version >= 1 && version < kSchemaVersion) {
     // What is there is read as it is; what is written from now on an older coalmine could not read.
     WriteSet set;
+    if (version == 3) TRY(move_slices(set));
     set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion));
     return database_->write(set);
   }
@@ -85,6 +86,18 @@ Status StoreImpl::check_schema() {
           "the data directory {} has schema {}, this coalmine reads up to {}: it was written by a newer one. Start that one "
           "again or choose another directory",
           options_.directory, r.ok() ? fmt::format("{}", version) : "unknown", kSchemaVersion));
+}
+
+// Schema 3 had the copy of the head among the chunks.
+Status StoreImpl::move_slices(WriteSet& set) const {
+  constexpr std::string_view kBegin = "h";
+  constexpr std::string_view kEnd = "i";
+  TRY(database_->scan(Family::chunks, kBegin, kEnd, [&](auto key, auto value) {
+    set.put(Family::head, std::string(key.substr(kBegin.size())), std::string(value));
+    return true;
+  }));
+  set.erase_range(Family::chunks, std::string(kBegin), std::string(kEnd));
+  return {};
 }
 
 Status StoreImpl::load_meta() {
@@ -143,8 +156,8 @@ Status StoreImpl::load_chunks() {
 }
 
 Status StoreImpl::load_slices() {
-  const auto status = database_->scan(Family::chunks, kSlicesBegin, kSlicesEnd, [&](auto key, auto value) {
-    const std::uint64_t slice = ByteReader(key.substr(kSlicesBegin.size())).u64_ordered();
+  const auto status = database_->scan(Family::head, "", "", [&](auto key, auto value) {
+    const std::uint64_t slice = ByteReader(key).u64_ordered();
     auto copy = decode_head_slice(value);
     if (!copy || slice > kMaxSeriesId / kSliceSeries) {
       damaged("snapshot", fmt::format("slice {}: {}", slice, copy ? "its key is damaged" : copy.error().message));

@@ -14,6 +14,8 @@ namespace {
 
 // Series sealed under one hold of the write lock.
 constexpr std::size_t kSealSlice = 512;
+// Bytes on disk that nothing needs any more and that are worth rewriting what is beside them.
+constexpr std::uint64_t kWorthRewriting = 1 << 20;
 
 } // namespace
 
@@ -135,6 +137,7 @@ Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms)
   TRY(database_->write(writes));
   seal_record_ = seal_record;
   sealed_before_ms_ = cutoff_ms;
+  sealed_since_copy_ = true;
   log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
   return {};
 }
@@ -142,7 +145,9 @@ Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms)
 Status StoreImpl::take_snapshot() {
   {
     std::lock_guard lock(write_mutex_);
-    if (log_bytes_ < std::max(options_.snapshot_bytes, snapshot_bytes_ / 2)) return {};
+    const bool log_is_long = log_bytes_ >= std::max(options_.snapshot_bytes, snapshot_bytes_ / 2);
+    const bool kept_twice = sealed_since_copy_ && snapshot_bytes_ >= kWorthRewriting;
+    if (!log_is_long && !kept_twice) return {};
   }
   return copy_head();
 }
@@ -166,6 +171,7 @@ Status StoreImpl::copy_head() {
   }
   std::uint64_t bytes = 0;
   for (std::uint64_t slice = 0; slice < slices; ++slice) TRY(copy_slice(slice, bytes));
+  std::uint64_t replaced = 0;
   {
     std::lock_guard lock(write_mutex_);
     std::size_t covered = 0;
@@ -177,10 +183,15 @@ Status StoreImpl::copy_head() {
       log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
     }
     log_bytes_ -= log_bytes;
+    replaced = snapshot_bytes_;
     snapshot_bytes_ = bytes;
+    sealed_since_copy_ = false;
   }
   // What was just written is in RocksDB's own log too, which a start replays as well.
-  return database_->flush();
+  TRY(database_->flush());
+  if (replaced >= kWorthRewriting) TRY(database_->compact(Family::head));
+  if (log_bytes >= kWorthRewriting) TRY(database_->compact(Family::log));
+  return {};
 }
 
 Status StoreImpl::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
@@ -194,7 +205,7 @@ Status StoreImpl::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
   if (at >= slice_records_.size()) slice_records_.resize(at + 1);
   if (runs.empty() && slice_records_[at] == 0) return {}; // there is no older copy that could come back
   WriteSet writes;
-  writes.put(Family::chunks, slice_key(slice), encode_head_slice(next_record_, runs));
+  writes.put(Family::head, number_key(slice), encode_head_slice(next_record_, runs));
   bytes += writes.ops().front().value.size();
   TRY(database_->write(writes));
   slice_records_[at] = next_record_;

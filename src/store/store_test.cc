@@ -2,10 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <fstream>
+#include <random>
 #include <thread>
 
-#include "store/head_snapshot.h"
+#include "store/disk.h"
 #include "store/meta.h"
 #include "store/testing.h"
 
@@ -400,15 +402,56 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   ASSERT_TRUE((*database)->scan(Family::log, "", "", [&](auto, auto) { return ++records > 0; }));
   EXPECT_EQ(records, 1u) << "what the snapshot holds is not in the log any more";
   database->reset();
+  // As schema 3 had it.
+  database = open_rocks({options.directory});
+  WriteSet older;
+  ASSERT_TRUE((*database)->scan(Family::head, "", "", [&](auto key, auto value) {
+    older.put(Family::chunks, "h" + std::string(key), std::string(value));
+    older.erase(Family::head, std::string(key));
+    return true;
+  }));
+  older.put(Family::meta, std::string(kSchemaKey), number_row(3));
+  ASSERT_TRUE((*database)->write(older));
+  database->reset();
+  for (int start = 0; start < 2; ++start) {
+    reopen();
+    EXPECT_EQ(only("jobs_total"), (Points{{0, 1}, {1000, 2}}));
+    EXPECT_EQ(damaged(), 0);
+  }
+  store.reset();
   // What is damaged is told and costs itself only.
   database = open_rocks({options.directory});
   WriteSet set;
-  set.put(Family::chunks, slice_key(0), "no slice");
+  set.put(Family::head, number_key(0), "no slice");
   ASSERT_TRUE((*database)->write(set));
   database->reset();
   reopen();
   EXPECT_EQ(damaged(), 1);
   EXPECT_EQ(only("jobs_total"), (Points{{1000, 2}}));
+}
+
+// Noise, so that it takes on disk what it takes in memory.
+TEST_F(StoreTest, ReplacedCopiesGiveTheirSpaceBack) {
+  constexpr int kSamples = 300'000;
+  std::mt19937_64 random(5);
+  const auto send = [&] {
+    Batch noise = batch({}, clock.wall_ms());
+    for (int i = 0; i < kSamples; ++i)
+      noise.points.push_back(point(gauge, 0, clock.wall_ms() - kSamples + i, std::ldexp(static_cast<double>(random()), -64)));
+    append(noise);
+  };
+  send();
+  ASSERT_TRUE(store->snapshot());
+  const auto once = directory_bytes(options.directory);
+  ASSERT_GT(once, kSamples * 6u);
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(store->snapshot());
+  EXPECT_LT(directory_bytes(options.directory), once + once / 4);
+  // In chunks now: the copy is made anew without them, though no log has come.
+  clock.advance_ms(2 * kBlockMs);
+  ASSERT_TRUE(store->maintain());
+  EXPECT_LT(directory_bytes(options.directory), once + once / 4);
+  reopen();
+  EXPECT_EQ(only("depth").size(), static_cast<std::size_t>(kSamples));
 }
 
 TEST_F(StoreTest, ReadersAndUpkeepBesideTheWriter) {
