@@ -32,6 +32,7 @@ constexpr Exports kExports[] = {
     {"every 60 s, all at once", 60, 60, true},
     {"every 60 s, unsynchronised", 60, 60, false},
     {"canary every 15 s, stable every 60 s, unsynchronised", 15, 60, false},
+    {"canary every 60 s, stable every 15 s, unsynchronised", 60, 15, false},
 };
 
 struct Instance {
@@ -42,13 +43,13 @@ struct Instance {
   double bad = 0;
 };
 
-query::CountSeries series_of(const Instance& instance, int number, query::Measure measure, std::int64_t time_ms,
-                             std::int64_t start_ms) {
+query::CountSeries series_of(const Instance& instance, int number, std::uint64_t hour, query::Measure measure,
+                             std::int64_t time_ms, std::int64_t start_ms) {
   query::CountSeries out;
   out.id = static_cast<std::uint64_t>(number) * 2 + (measure == query::Measure::bad ? 1 : 0);
   out.track = instance.canary ? query::Track::canary : query::Track::stable;
   out.measure = measure;
-  out.instance = std::to_string(number);
+  out.instance = fmt::format("{}-{}", hour, number);
   out.floats = {{time_ms, start_ms, measure == query::Measure::bad ? instance.bad : instance.requests}};
   return out;
 }
@@ -97,7 +98,7 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
       if ((second + 1 + kPastSeconds) % one.interval != one.phase) continue;
       const auto start_ms = one.canary ? begin_ms : kOriginMs;
       for (const auto measure : {query::Measure::requests, query::Measure::bad})
-        grid.add(series_of(one, i, measure, now_ms, start_ms));
+        grid.add(series_of(one, i, seed, measure, now_ms, start_ms));
     }
     if ((second + 1) % 15 != 0) continue;
     evidence.cells.clear();

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "query/count_grid.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -49,6 +51,24 @@ std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_
   return *(it - 1);
 }
 
+bool CountGrid::Impl::Instance::exports_often(std::int64_t cell_ms) const {
+  if (source == store::Source::spans) return false; // all alike
+  const auto interval = interval_ms();
+  return interval && *interval + *interval / 4 < cell_ms;
+}
+
+// (begin, end] of window n: begin = n * cell_ms + phase % cell_ms.
+std::int64_t CountGrid::Impl::Instance::window_of(std::int64_t time_ms, std::int64_t cell_ms) const {
+  const auto since = time_ms - static_cast<std::int64_t>(phase % static_cast<std::uint64_t>(cell_ms)) - 1;
+  return since >= 0 ? since / cell_ms : -((-since + cell_ms - 1) / cell_ms);
+}
+
+std::int64_t CountGrid::Impl::Instance::last_knot(std::int64_t cell_ms) const {
+  const auto present = window_of(known_until() + 1, cell_ms);
+  const auto it = std::ranges::lower_bound(exports, present, {}, [&](std::int64_t at) { return window_of(at, cell_ms); });
+  return it == exports.begin() ? exports.front() : *(it - 1);
+}
+
 void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
   if (!first_ms || time_ms < *first_ms) first_ms = time_ms;
   if (exports.empty() || time_ms > exports.back() + kSameExportMs) {
@@ -74,6 +94,7 @@ std::size_t CountGrid::Impl::instance_of(Track track, store::Source source, cons
   instance.track = track;
   instance.source = source;
   instance.name = name;
+  instance.phase = XXH3_64bits(name.data(), name.size());
   instance.clock = clock;
   return it->second;
 }
