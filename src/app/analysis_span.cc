@@ -3,7 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <protozero/pbf_writer.hpp>
+#include <utility>
 
 #include "base/log.h"
 
@@ -12,7 +14,8 @@ namespace {
 
 using protozero::pbf_writer;
 
-constexpr std::size_t kQueueLimit = 256;
+constexpr std::size_t kMostWaiting = 4096;
+constexpr std::size_t kSpansPerRequest = 512;
 constexpr std::chrono::milliseconds kTimeout{2000};
 
 // Field numbers of opentelemetry-proto (trace/v1/trace.proto, common/v1/common.proto).
@@ -135,44 +138,62 @@ AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock
       exported_(metrics.counter("coalmine_analysis_spans_exported_total", "canary.analysis spans that were accepted.")),
       failed_(metrics.counter("coalmine_analysis_spans_failed_total", "canary.analysis spans that the endpoint did not take.")),
       dropped_(
-          metrics.counter("coalmine_analysis_spans_dropped_total", "canary.analysis spans dropped because too many waited.")),
-      random_(std::random_device{}()),
-      pool_(std::make_unique<Executor>(Executor::Options{.name = "analysis-span", .threads = 1, .queue_limit = kQueueLimit})) {}
+          metrics.counter("coalmine_analysis_spans_dropped_total", "canary.analysis spans dropped because too many waited.")) {
+  timer_.emplace(options_.interval, [this] { send_waiting(); });
+}
 
 AnalysisSpans::~AnalysisSpans() {
   stopping_ = true;
-  pool_.reset();
+  timer_.reset();
+  send_waiting();
 }
 
 void AnalysisSpans::record(const rollout::VerdictContext& context, const judge::Judgement& judgement) {
-  const auto time_ns = static_cast<std::uint64_t>(clock_.wall_ns());
-  if (!pool_->try_submit([this, context, judgement, time_ns] { send(context, judgement, time_ns); })) dropped_.add();
+  SpanStamp stamp{
+      .trace_id = {}, .span_id = {}, .time_ns = static_cast<std::uint64_t>(clock_.wall_ns()), .version = options_.version};
+  waiting_.with([&](Waiting& waiting) {
+    const auto fill = [&](auto& id) {
+      for (auto& byte : id) byte = static_cast<char>(waiting.random());
+      id[0] = static_cast<char>(id[0] | 1); // an id of zeros is none
+    };
+    fill(stamp.trace_id);
+    fill(stamp.span_id);
+  });
+  auto encoded = encode_analysis_span(context, judgement, stamp);
+  const bool kept = waiting_.with([&](Waiting& waiting) {
+    if (waiting.spans.size() >= kMostWaiting) return false;
+    waiting.spans.push_back(std::move(encoded));
+    return true;
+  });
+  if (!kept) dropped_.add();
 }
 
-void AnalysisSpans::send(const rollout::VerdictContext& context, const judge::Judgement& judgement, std::uint64_t time_ns) {
-  // At the end the queue is worked off, but nobody waits for a timeout after another.
-  if (stopping_ && !answering_) return dropped_.add();
-  SpanStamp stamp{.trace_id = {}, .span_id = {}, .time_ns = time_ns, .version = options_.version};
-  const auto fill = [this](auto& id) {
-    for (auto& byte : id) byte = static_cast<char>(random_());
-    id[0] = static_cast<char>(id[0] | 1); // an id of zeros is none
-  };
-  fill(stamp.trace_id);
-  fill(stamp.span_id);
+void AnalysisSpans::send_waiting() {
+  const auto all = waiting_.with([](Waiting& waiting) { return std::exchange(waiting.spans, {}); });
+  const std::span spans(all);
+  for (std::size_t at = 0; at < spans.size(); at += kSpansPerRequest)
+    send(spans.subspan(at, std::min(kSpansPerRequest, spans.size() - at)));
+}
 
+void AnalysisSpans::send(std::span<const std::string> spans) {
+  const auto count = static_cast<double>(spans.size());
+  // At the end what waits is sent, but nobody waits for a timeout after another.
+  if (stopping_ && !answering_) return dropped_.add(count);
   net::ClientRequest request;
   request.method = "POST";
   request.url = options_.endpoint + "/v1/traces";
   request.headers = {{"Content-Type", "application/x-protobuf"}};
   if (!options_.bearer_token.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
-  request.body = encode_analysis_span(context, judgement, stamp);
+  // One message after the other is one message with all their resource_spans (Protobuf encoding, "Last One Wins": repeated fields
+  // are concatenated).
+  for (const auto& span : spans) request.body += span;
   request.timeout = kTimeout;
   request.max_response = 64u << 10;
   const auto response = http_.fetch(request);
   const bool accepted = response && response->status >= 200 && response->status < 300;
-  (accepted ? exported_ : failed_).add();
+  (accepted ? exported_ : failed_).add(count);
   if (!accepted && answering_) {
-    log_warn("cannot export canary.analysis spans; trying on with each analysis",
+    log_warn("cannot export canary.analysis spans; trying on with those to come",
              {{"endpoint", options_.endpoint},
               {"reason", response ? fmt::format("HTTP {}", response->status) : response.error().message}});
   }

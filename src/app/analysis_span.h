@@ -4,14 +4,18 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <random>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
-#include "base/executor.h"
+#include "base/guarded.h"
 #include "base/self_metrics.h"
+#include "base/timer.h"
 #include "judge/judge.h"
 #include "net/http_client.h"
 #include "rollout/json.h"
@@ -37,14 +41,15 @@ struct SpanStamp {
 std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement,
                                  const SpanStamp& stamp);
 
-// Sends the spans, off the caller's path: record never blocks, and when the receiver is slow the newest spans are dropped and
-// counted. Any thread. Destruction sends what waits, unless the endpoint has stopped answering.
+// Sends the spans, off the caller's path and many in a request: record never blocks, and when the receiver is slow the newest
+// spans are dropped and counted. Any thread. Destruction sends what waits, unless the endpoint has stopped answering.
 class AnalysisSpans {
  public:
   struct Options {
     std::string endpoint; // http://127.0.0.1:4318; /v1/traces is added
     std::string bearer_token;
     std::string version;
+    std::chrono::milliseconds interval{1000}; // between requests
   };
   // http, clock and metrics must outlive it.
   AnalysisSpans(Options options, net::HttpClient& http, const Clock& clock, SelfMetrics& metrics);
@@ -53,7 +58,12 @@ class AnalysisSpans {
   void record(const rollout::VerdictContext& context, const judge::Judgement& judgement);
 
  private:
-  void send(const rollout::VerdictContext& context, const judge::Judgement& judgement, std::uint64_t time_ns);
+  struct Waiting {
+    std::mt19937_64 random{std::random_device{}()}; // of ids
+    std::vector<std::string> spans;                 // encoded requests of one span each
+  };
+  void send_waiting();
+  void send(std::span<const std::string> spans);
 
   const Options options_;
   net::HttpClient& http_;
@@ -61,10 +71,10 @@ class AnalysisSpans {
   Counter& exported_;
   Counter& failed_;
   Counter& dropped_;
-  std::mt19937_64 random_; // only on the pool's one thread
-  bool answering_ = true;  // likewise: false after a failure, so that one line is logged for an outage
+  Guarded<Waiting> waiting_;
+  bool answering_ = true; // of whoever sends; false after a failure, so that one line is logged for an outage
   std::atomic<bool> stopping_{false};
-  std::unique_ptr<Executor> pool_; // last: its tasks use everything above
+  std::optional<Timer> timer_; // last: it uses everything above
 };
 
 } // namespace coalmine::app

@@ -23,6 +23,7 @@
 #include "base/guarded.h"
 #include "base/log.h"
 #include "base/self_metrics.h"
+#include "base/timer.h"
 #include "net/http_client.h"
 #include "query/cohorts.h"
 #include "query/count_feed.h"
@@ -36,36 +37,6 @@
 
 namespace coalmine::app {
 namespace {
-
-// Calls a function again and again on its own thread; destruction ends it at once, after a call that is under way.
-class Timer {
- public:
-  Timer(std::chrono::milliseconds interval, std::function<void()> task)
-      : thread_([this, interval, task = std::move(task)] {
-          std::unique_lock lock(mutex_);
-          while (!wake_.wait_for(lock, interval, [this] { return stopping_; })) {
-            lock.unlock();
-            task();
-            lock.lock();
-          }
-        }) {}
-  ~Timer() {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-    }
-    wake_.notify_all();
-    thread_.join();
-  }
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  bool stopping_ = false;
-  std::thread thread_; // last: it uses everything above
-};
 
 // Pieces a heavy range query is cut into at most.
 const std::size_t kSlices = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 4);

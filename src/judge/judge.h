@@ -172,7 +172,7 @@ struct SignalVerdict {
   Margin margin;
   double canary_requests = 0;
   double stable_requests = 0;
-  std::string reason;           // one sentence with numbers
+  std::string reason;           // one sentence with numbers; of a route it may be left out: reason.h makes it when it is shown
   std::optional<double> max;    // the absolute limit, where one is set
   double required_requests = 0; // of the canary, before this line may be more than watching
   bool canary_at_least = false; // the quantile is in the last bucket: the true value is at least this

@@ -245,10 +245,14 @@ std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
 
 } // namespace
 
+std::string line_sentence(const SignalVerdict& verdict) {
+  return verdict.reason.empty() ? reason_sentence(verdict) : verdict.reason;
+}
+
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes) {
   if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->evidence)
-    return deciding->reason + outlook(judgement, *deciding);
-  if (deciding != nullptr) return deciding->reason;
+    return line_sentence(*deciding) + outlook(judgement, *deciding);
+  if (deciding != nullptr) return line_sentence(*deciding);
   std::string lines;
   for (const auto& line : judgement.signals) {
     if (!line.gate || !line.route.empty()) continue;

@@ -17,6 +17,9 @@ std::string format_value(SignalKind kind, double value, bool at_least = false, V
 //   64 of 100 canary requests so far
 std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
 
+// What a line is shown with: its reason, or its sentence made now where the judge left that out (judge.h).
+std::string line_sentence(const SignalVerdict& verdict);
+
 // The judgement's own sentence. deciding: the line that settles it, or null when the gating lines of the whole service settle it
 // together (promote, or passing but too young). needed_minutes: the least age of a canary that may be promoted.
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes);

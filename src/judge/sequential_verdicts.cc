@@ -335,7 +335,8 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
   out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
-    v.reason = reason_sentence(v, evidence.source_error);
+    // Of routes it is made when somebody looks: a service may have hundreds, and is looked at every few seconds.
+    if (v.route.empty() || v.verdict == Verdict::no_data) v.reason = reason_sentence(v, evidence.source_error);
   }
   return out;
 }

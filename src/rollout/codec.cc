@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "judge/reason.h"
 #include "rollout/codec_words.h"
 #include "rollout/json_text.h"
 
@@ -46,7 +47,7 @@ json::value signal_value(const judge::SignalVerdict& s) {
   o["margin_worse"] = static_cast<int>(s.margin.worse);
   o["canary_requests"] = s.canary_requests;
   o["stable_requests"] = s.stable_requests;
-  o["reason"] = text(s.reason);
+  o["reason"] = text(judge::line_sentence(s));
   return o;
 }
 
@@ -165,8 +166,8 @@ json::object look_value(const LookResult& look) {
   o["step"] = look.step;
   o["from_ms"] = look.from_ms;
   o["to_ms"] = look.to_ms;
-  o["decision"] = text(judge::to_string(look.judgement.decision));
-  o["reason"] = text(look.judgement.reason);
+  o["decision"] = text(judge::to_string(look.judgement->decision));
+  o["reason"] = text(look.judgement->reason);
   o["source_error"] = text(look.source_error);
   o["split_problem"] = text(look.split_problem);
   o["canary_requests"] = look.canary_requests;
@@ -183,8 +184,10 @@ LookResult look_from(const json::object& o) {
   look.step = static_cast<std::size_t>(get_int(o, "step"));
   look.from_ms = get_int(o, "from_ms");
   look.to_ms = get_int(o, "to_ms");
-  look.judgement.decision = from_word(get_text(o, "decision"), kDecisions, kWord);
-  look.judgement.reason = get_text(o, "reason");
+  judge::Judgement judgement;
+  judgement.decision = from_word(get_text(o, "decision"), kDecisions, kWord);
+  judgement.reason = get_text(o, "reason");
+  look.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
   look.source_error = get_text(o, "source_error");
   look.split_problem = get_text(o, "split_problem");
   look.canary_requests = get_double(o, "canary_requests");

@@ -63,10 +63,23 @@ void Core::deliver(RolloutId id, const Event& event) {
   if (it != rollouts_.end()) run(it->second, event);
 }
 
+void Core::drop(RolloutId id) {
+  const auto it = rollouts_.find(id.value);
+  if (it == rollouts_.end()) return;
+  forget(it->second);
+  rollouts_.erase(it);
+}
+
 void Core::tick() {
   const auto steady = clock_.steady_ms();
-  for (auto& [id, rollout] : rollouts_) {
-    if (is_terminal(rollout.state.phase)) continue;
+  std::vector<std::uint64_t> due;
+  for (const auto& [deadline, id] : deadlines_) {
+    if (deadline > steady) break;
+    due.push_back(id);
+  }
+  std::ranges::sort(due);
+  for (const auto id : due) {
+    auto& rollout = rollouts_.at(id);
     const auto& live = rollout.state.live;
     if (live.look_in_flight && steady - live.look_started >= kLookTimeoutMs) {
       LookResult none;
@@ -74,30 +87,44 @@ void Core::tick() {
       none.step = rollout.state.step;
       none.source_error = fmt::format("no answer within {} s", kLookTimeoutMs / 1000);
       run(rollout, event::Looked{std::move(none)});
-    } else if (steady >= live.due) {
+    } else {
       run(rollout, event::Tick{});
     }
   }
 }
 
 void Core::arrived(std::string_view service, std::int64_t look_cost_us) {
-  std::int64_t looking = 0;
-  for (const auto& [id, rollout] : rollouts_) looking += is_terminal(rollout.state.phase) ? 0 : 1;
+  const auto it = running_.find(service);
+  if (it == running_.end()) return;
+  const auto looking = static_cast<std::int64_t>(deadlines_.size());
   const auto gap_ms = std::max(kLeastGapMs, look_cost_us * looking * kGapPerCost / 1000);
-  for (auto& [id, rollout] : rollouts_) {
-    if (!is_terminal(rollout.state.phase) && rollout.state.spec->service == service) run(rollout, event::Arrived{gap_ms});
-  }
+  const auto ids = it->second; // one that ends leaves the original
+  for (const auto id : ids) run(rollouts_.at(id), event::Arrived{gap_ms});
 }
 
-std::int64_t Core::due() const {
-  std::int64_t due = INT64_MAX;
-  for (const auto& [id, rollout] : rollouts_) {
-    if (is_terminal(rollout.state.phase)) continue;
-    const auto& live = rollout.state.live;
-    due = std::min(due, live.due);
-    if (live.look_in_flight) due = std::min(due, live.look_started + kLookTimeoutMs);
-  }
-  return due;
+std::int64_t Core::due() const { return deadlines_.empty() ? INT64_MAX : deadlines_.begin()->first; }
+
+void Core::forget(Rollout& rollout) {
+  if (!rollout.runs) return;
+  rollout.runs = false;
+  const auto id = rollout.state.id.value;
+  deadlines_.erase({rollout.deadline, id});
+  const auto it = running_.find(rollout.state.spec->service);
+  it->second.erase(id);
+  if (it->second.empty()) running_.erase(it);
+}
+
+void Core::note(Rollout& rollout) {
+  const auto& state = rollout.state;
+  if (is_terminal(state.phase)) return forget(rollout);
+  const auto& live = state.live;
+  const auto deadline = live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
+  if (rollout.runs && deadline == rollout.deadline) return;
+  if (rollout.runs) deadlines_.erase({rollout.deadline, state.id.value});
+  rollout.runs = true;
+  rollout.deadline = deadline;
+  deadlines_.insert({deadline, state.id.value});
+  running_[state.spec->service].insert(state.id.value);
 }
 
 const State* Core::find(RolloutId id) const {
@@ -111,16 +138,15 @@ const std::vector<LogEntry>* Core::log(RolloutId id) const {
 }
 
 const State* Core::running(std::string_view service) const {
-  for (const auto& [id, rollout] : rollouts_) {
-    if (!is_terminal(rollout.state.phase) && rollout.state.spec->service == service) return &rollout.state;
-  }
-  return nullptr;
+  const auto it = running_.find(service);
+  return it == running_.end() ? nullptr : &rollouts_.at(*it->second.begin()).state;
 }
 
 void Core::run(Rollout& rollout, const Event& event) {
   const auto moment = now();
   auto [state, effects] = step(rollout.state, event, moment);
   rollout.state = std::move(state);
+  note(rollout);
   for (auto& each : effects) {
     if (auto* record = std::get_if<effect::Record>(&each)) {
       for (const auto& line : record->lines) {

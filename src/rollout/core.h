@@ -2,8 +2,11 @@
 // one in a world of their own. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/clock.h"
@@ -32,7 +35,7 @@ class Core {
   void restore(StoredRollout stored);
   void start(event::Start start);
   // Forgets a rollout whose first record could not be written.
-  void drop(RolloutId id) { rollouts_.erase(id.value); }
+  void drop(RolloutId id);
   Status command(RolloutId id, const event::Commanded& command);
   // Nothing happens for an unknown id: the answer of an effect may outlive its rollout.
   void deliver(RolloutId id, const Event& event);
@@ -52,14 +55,21 @@ class Core {
   struct Rollout {
     State state;
     std::vector<LogEntry> log; // lines with a text
+    bool runs = false;         // it is in running_ and in deadlines_, at:
+    std::int64_t deadline = 0;
   };
   Moment now() const { return {clock_.wall_ms(), clock_.steady_ms()}; }
   void run(Rollout& rollout, const Event& event);
+  void forget(Rollout& rollout);
+  void note(Rollout& rollout);
   JournalRecord make_record(const State& state, const Event& event, Moment now, effect::Record lines) const;
 
   const Clock& clock_;
   EffectSink& sink_;
   std::map<std::uint64_t, Rollout> rollouts_;
+  // Of those that have not ended: who is told of an arrival, and whose turn is next (steady time, id).
+  std::map<std::string, std::set<std::uint64_t>, std::less<>> running_;
+  std::set<std::pair<std::int64_t, std::uint64_t>> deadlines_;
 };
 
 // Looks for arrivals: at least so far apart, and so many times what a look costs.

@@ -152,10 +152,10 @@ void Effects::take_look(const State& state, const effect::TakeLook& look) {
     look_cost_us_ = (look_cost_us_ * 7 + (thread_cpu_us() - begun_us)) / 8;
     if (deps_.on_look) {
       try {
-        status.judgement = std::make_shared<const judge::Judgement>(result.judgement);
+        status.judgement = result.judgement;
         status.judged_from_ms = result.from_ms;
         status.judged_ms = result.to_ms;
-        deps_.on_look(status, result.judgement);
+        deps_.on_look(status, *result.judgement);
       } catch (const std::exception& e) {
         log_warn("a look could not be exported", {{"why", e.what()}});
       }

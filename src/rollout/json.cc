@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "judge/reason.h"
 #include "rollout/json_text.h"
 
 namespace coalmine::rollout {
@@ -37,7 +38,7 @@ json::object metric_value(const judge::SignalVerdict& s) {
   o["gate"] = s.gate;
   o["canary_requests"] = s.canary_requests;
   o["stable_requests"] = s.stable_requests;
-  o["reason"] = text(s.reason);
+  o["reason"] = text(judge::line_sentence(s));
   if (s.evidence) {
     o["evidence"] = *s.evidence;
     o["needed_evidence"] = json_number(s.needed_evidence);

@@ -38,14 +38,14 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look) 
 namespace {
 
 // Suspends the comparison: evidence goes on being gathered, and decides nothing.
-void guard_split(const LookRequest& request, const EvidenceFeed& feed, LookResult& out) {
+void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Judgement& judgement, LookResult& out) {
   if (!(request.asked_split > 0) || request.step_started_ms == 0) return;
   const auto totals = feed.totals_since(request.step_started_ms);
   const auto check = check_split(totals.canary, totals.stable, request.asked_split);
   if (!check.broken) return;
   out.split_problem = check.sentence;
-  out.judgement.decision = judge::Decision::keep_watching;
-  out.judgement.reason = check.sentence;
+  judgement.decision = judge::Decision::keep_watching;
+  judgement.reason = check.sentence;
 }
 
 // Where the rollout stands, for judges that take cells.
@@ -132,8 +132,9 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
     out.stable_rps = evidence.stable.requests * 1000 / static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
     evidence.canary_age_minutes = look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells()) add_standing(request, evidence);
-    out.judgement = judge.judge(evidence);
-    if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, out);
+    auto judgement = judge.judge(evidence);
+    if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, judgement, out);
+    out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
   } catch (const std::exception& e) {
     out.source_error = std::string("the look failed: ") + e.what();
   }

@@ -36,13 +36,19 @@ std::string_view to_string(PauseCause cause);
 enum class RouterOp { set, panic, read };
 std::string_view to_string(RouterOp op);
 
+inline std::shared_ptr<const judge::Judgement> nothing_judged() {
+  static const auto nothing = std::make_shared<const judge::Judgement>();
+  return nothing;
+}
+
 // What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing else is known.
 struct LookResult {
   std::uint64_t look = 0; // number of the look that was asked for
   std::size_t step = 0;
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
-  judge::Judgement judgement;
+  // Shared with whoever shows it: hundreds of lines for a service with many routes. Never null.
+  std::shared_ptr<const judge::Judgement> judgement = nothing_judged();
   std::string source_error;
   std::string split_problem; // not empty: traffic is not split as asked; the judgement then only watches
   double canary_requests = 0;

@@ -94,25 +94,25 @@ void MachineStep::on(const event::Looked& looked) {
   const auto& look = looked.look;
   auto& live = s_.live;
   if (!source_answers(look)) return;
-  live.judgement = std::make_shared<const judge::Judgement>(look.judgement);
+  live.judgement = look.judgement;
   live.judged_from_ms = look.from_ms;
   live.judged_ms = look.to_ms;
   const double total = look.canary_requests + look.stable_requests;
   live.observed_split = total > 0 ? std::optional(look.canary_requests / total) : std::nullopt;
 
   note_split(look);
-  if (look.judgement.decision == judge::Decision::rollback) {
+  if (look.judgement->decision == judge::Decision::rollback) {
     regression(look);
     if (s_.phase != Phase::progressing) return;
   }
   if (s_.phase == Phase::paused && s_.pause_cause == PauseCause::no_data && s_.confirmed && canary_silent(look)) return;
   if (s_.phase != Phase::progressing || !s_.confirmed) return;
   const bool advanced = advance_clock(look);
-  const bool changed = look.judgement.decision != s_.last_decision;
+  const bool changed = look.judgement->decision != s_.last_decision;
   const auto own = lines_.size();
   if (advanced || changed) {
-    s_.last_decision = look.judgement.decision;
-    line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement.reason) : std::string());
+    s_.last_decision = look.judgement->decision;
+    line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement->reason) : std::string());
   }
   if (!advanced && canary_silent(look)) return;
   if (!advanced && now_.steady_ms - s_.watermark_steady >= s_.spec->no_data_grace_ms) {
@@ -151,19 +151,19 @@ bool MachineStep::source_answers(const LookResult& look) {
 void MachineStep::regression(const LookResult& look) {
   switch (s_.spec->on_fail) {
     case PolicyAction::rollback:
-      s_.reason = look.judgement.reason;
-      s_.last_decision = look.judgement.decision;
-      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement.reason), Phase::rolled_back, "coalmine");
+      s_.reason = look.judgement->reason;
+      s_.last_decision = look.judgement->decision;
+      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason), Phase::rolled_back, "coalmine");
       return;
     case PolicyAction::pause:
       if (s_.phase == Phase::paused) return;
-      pause(PauseCause::regression, fmt::format("regression, the weight is held: {}", look.judgement.reason));
+      pause(PauseCause::regression, fmt::format("regression, the weight is held: {}", look.judgement->reason));
       return;
     case PolicyAction::notify:
       if (s_.regression_noticed) return;
       s_.regression_noticed = true;
-      line("regression", look.judgement.reason);
-      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1, look.judgement.reason));
+      line("regression", look.judgement->reason);
+      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1, look.judgement->reason));
       return;
   }
 }
@@ -242,13 +242,13 @@ void MachineStep::gate(const LookResult& look) {
   const auto& spec = s_.steps[s_.step].spec;
   if (s_.observed_valid_ms < spec.analyze_ms || !s_.weight_applied) return;
   const bool enough = look.canary_requests >= spec.min_requests;
-  if (look.judgement.decision == judge::Decision::promote && enough) {
+  if (look.judgement->decision == judge::Decision::promote && enough) {
     if (spec.approve_manually) {
       pause(PauseCause::approval, fmt::format("step {} of {} passed and waits for an approval: {}", s_.step + 1, s_.steps.size(),
-                                              look.judgement.reason));
+                                              look.judgement->reason));
       return;
     }
-    pass_gate("passed", "passed", fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(), look.judgement.reason),
+    pass_gate("passed", "passed", fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(), look.judgement->reason),
               "coalmine");
     return;
   }
@@ -259,7 +259,7 @@ void MachineStep::undecided(const LookResult& look) {
   const auto& spec = s_.steps[s_.step].spec;
   const auto why = look.canary_requests < spec.min_requests
                        ? fmt::format("{:.0f} canary requests of the {:.0f} needed", look.canary_requests, spec.min_requests)
-                       : look.judgement.reason;
+                       : look.judgement->reason;
   if (s_.extends < s_.spec->max_extends) {
     ++s_.extends;
     s_.deadline_ms = s_.observed_valid_ms + extension_ms();

@@ -41,7 +41,6 @@ class StepClock : public ::testing::Test {
     look.to_ms = kStart + at;
     look.canary_last_ms = kStart + canary_at;
     look.stable_last_ms = kStart + stable_at;
-    look.judgement.decision = judge::Decision::keep_watching;
     take(event::Looked{look}, at);
   }
 

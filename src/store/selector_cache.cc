@@ -2,14 +2,29 @@
 #include "store/selector_cache.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <utility>
+
+#include "base/bytes.h"
 
 namespace coalmine::store {
 namespace {
 
-constexpr std::size_t kMostEntries = 32;
-constexpr std::size_t kMostSeries = 20'000; // of an entry: more than that is asked for by people, not every few seconds
+constexpr std::size_t kMostSeries = 20'000;      // of an entry: more than that is asked for by people, not every few seconds
+constexpr std::size_t kMostSeriesHeld = 400'000; // of all entries: some 10 MB
+constexpr std::size_t kMostEntries = 20'000;     // of which many may have found nothing
+
+std::string key_of(const std::vector<Matcher>& matchers) {
+  std::string out;
+  ByteWriter w(out);
+  for (const auto& matcher : matchers) {
+    w.u8(static_cast<std::uint8_t>(matcher.op));
+    w.text(matcher.name);
+    w.text(matcher.value);
+  }
+  return out;
+}
 
 SourceChoice choice(const SeriesIndex& index, const std::string& instance, std::string_view name) {
   SourceChoice out;
@@ -46,24 +61,33 @@ std::shared_ptr<const Matched> match(const SeriesIndex& index, const std::vector
 } // namespace
 
 Result<std::shared_ptr<const Matched>> SelectorCache::find(const SeriesIndex& index, const std::vector<Matcher>& matchers) {
+  auto key = key_of(matchers);
   {
     std::lock_guard lock(mutex_);
-    const auto it = std::ranges::find(entries_, matchers, &Entry::matchers);
-    if (it != entries_.end()) {
-      if (it->matched->version == index.version()) {
-        entries_.splice(entries_.begin(), entries_, it);
-        return entries_.front().matched;
-      }
-      entries_.erase(it);
+    const auto it = by_key_.find(key);
+    if (it != by_key_.end() && it->second->matched->version == index.version()) {
+      entries_.splice(entries_.begin(), entries_, it->second);
+      return entries_.front().matched;
     }
   }
   TRY_ASSIGN(const auto compiled, compile_all(matchers));
   auto matched = match(index, compiled);
-  if (matched->series.size() > kMostSeries) return matched;
+  const std::size_t size = matched->series.size();
   std::lock_guard lock(mutex_);
-  entries_.push_front({matchers, matched});
-  if (entries_.size() > kMostEntries) entries_.pop_back();
+  if (const auto it = by_key_.find(key); it != by_key_.end()) drop(it->second);
+  if (size > kMostSeries) return matched;
+  while (!entries_.empty() && (entries_.size() >= kMostEntries || series_ + size > kMostSeriesHeld))
+    drop(std::prev(entries_.end()));
+  entries_.push_front({std::move(key), matched});
+  by_key_.emplace(entries_.front().key, entries_.begin());
+  series_ += size;
   return matched;
+}
+
+void SelectorCache::drop(std::list<Entry>::iterator it) {
+  series_ -= it->matched->series.size();
+  by_key_.erase(it->key);
+  entries_.erase(it);
 }
 
 } // namespace coalmine::store

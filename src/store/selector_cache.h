@@ -8,6 +8,8 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
@@ -31,8 +33,8 @@ struct Matched {
   std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the few selectors asked for last. What it gives may be read only as long as the index stays as it is:
-// under the lock that guards the index.
+// Thread-safe. Remembers the selectors asked for last: some for every rollout that is looked at and panel that is open. What it
+// gives may be read only as long as the index stays as it is: under the lock that guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.
@@ -40,11 +42,15 @@ class SelectorCache {
 
  private:
   struct Entry {
-    std::vector<Matcher> matchers;
+    std::string key;
     std::shared_ptr<const Matched> matched;
   };
+  void drop(std::list<Entry>::iterator it);
+
   std::mutex mutex_;
   std::list<Entry> entries_; // the one asked for last is first
+  std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key_;
+  std::size_t series_ = 0; // of all entries
 };
 
 } // namespace coalmine::store
