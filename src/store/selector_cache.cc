@@ -11,9 +11,9 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::size_t kMostSeries = 20'000;      // of an entry: more than that is asked for by people, not every few seconds
-constexpr std::size_t kMostSeriesHeld = 400'000; // of all entries: some 10 MB
-constexpr std::size_t kMostEntries = 20'000;     // of which many may have found nothing
+constexpr std::size_t kMostSeries = 20'000;        // of an entry: more than that is asked for by people, not every few seconds
+constexpr std::size_t kMostSeriesHeld = 2'000'000; // of all entries: some tens of megabytes
+constexpr std::size_t kMostEntries = 20'000;       // of which many may have found nothing
 
 std::string key_of(const std::vector<Matcher>& matchers) {
   std::string out;
