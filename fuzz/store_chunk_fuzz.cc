@@ -1,4 +1,5 @@
-// Any bytes as a chunk: decoded or refused; what was decoded encodes to chunks that decode to as many samples.
+// Any bytes as a chunk: decoded or refused; what was decoded is read as columns too, and encodes to chunks that decode
+// to as many samples.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -13,6 +14,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ByteWriter(bytes).u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()))); // past the checksum
   const auto run = store::decode_chunk(bytes);
   if (!run) return 0;
+  store::ChunkColumns reader;
+  store::SampleColumns columns;
+  CHECK(reader.append_to(columns, bytes, {.from_ms = INT64_MIN, .to_ms = INT64_MAX, .one_window = true}).has_value());
   std::size_t samples = 0;
   for (const auto& chunk : store::encode_chunks(*run)) {
     const auto again = store::decode_chunk(chunk.bytes);

@@ -165,7 +165,7 @@ bool ColumnSums::start_group(const Columns& columns) {
 // The budgets, counted as if each column were a series.
 bool ColumnSums::charge(const Columns& columns) {
   eval_.fetched_series_ += columns_.size();
-  const std::size_t samples = columns.times.size() * columns_.size();
+  const std::size_t samples = (columns.times.size() + columns.hidden) * columns_.size();
   const auto check = [&](auto&& verdict) {
     if (!verdict) error_ = verdict.error();
     return !error_;
@@ -199,7 +199,8 @@ void ColumnSums::add_series(std::size_t series, const Columns& columns) {
     while (end < times.size() && times[end] <= to_ms) ++end;
     while (first < end && times[first] <= from_ms) ++first;
     if (end - first < 2) continue;
-    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first], end - first});
+    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first],
+                                 end - first + columns.hidden}); // hidden: the whole selection is this window
     add_window(columns, first, end - 1, w, step);
     any = true;
   }

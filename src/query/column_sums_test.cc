@@ -7,6 +7,7 @@
 #include <bit>
 #include <cmath>
 #include <fstream>
+#include <numeric>
 #include <random>
 
 #include "base/executor.h"
@@ -280,6 +281,37 @@ TEST_F(ColumnSumsTest, TheComplianceQueries) {
   EXPECT_EQ(queries, 539U);
 }
 
+// What is within a window is read as first and last row of its chunks, the same to the bit.
+TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
+  const std::string text = "sum by (le, instance) (increase(http_server_request_duration_bucket[50m]))";
+  const auto whole = print(ask(text, {}, true));
+  EXPECT_EQ(whole, print(ask(text, {}, false)));
+  options_.block_summaries = false;
+  EXPECT_EQ(whole, print(ask(text, {}, true)));
+
+  Selection selection;
+  selection.matchers = {{"__name__", Matcher::Op::equal, "http_server_request_duration_bucket"}};
+  selection.from_ms = kBegin - 1;
+  selection.to_ms = kEnd;
+  std::size_t samples[2] = {0, 0};
+  std::size_t hidden = 0;
+  for (const bool ends : {false, true}) {
+    selection.one_window = ends;
+    auto source = inner_->columns(selection);
+    ASSERT_TRUE(source && *source);
+    std::vector<std::size_t> all((*source)->size());
+    std::iota(all.begin(), all.end(), 0);
+    ASSERT_TRUE((*source)->read(all, [&](std::size_t, const store::SampleColumns& columns) {
+      samples[ends ? 1 : 0] += columns.times.size() + columns.hidden;
+      hidden += columns.hidden;
+      return true;
+    }));
+    EXPECT_TRUE(ends || hidden == 0);
+  }
+  EXPECT_EQ(samples[0], samples[1]);
+  EXPECT_GT(hidden, samples[0] / 5) << "much happens in this store";
+}
+
 // Sums of rates of all forms, at all times, in all kinds of company.
 TEST_F(ColumnSumsTest, RandomQueries) {
   std::mt19937 random(1);
@@ -299,7 +331,7 @@ TEST_F(ColumnSumsTest, RandomQueries) {
     const std::string shift =
         pick({"", "", "", " offset 7m", " @ end()", " offset -2m", fmt::format(" @ {}", (kBegin + 1'000'000) / 1000)});
     return pick({"sum", "sum", "sum", "avg", "max"}) + grouping + "(" + pick({"rate", "increase", "rate", "delta"}) + "(" + name +
-           matchers + "[" + pick({"1m", "5m", "5m", "20s", "17m"}) + "]" + shift + "))";
+           matchers + "[" + pick({"1m", "5m", "5m", "20s", "17m", "50m", "35m"}) + "]" + shift + "))";
   };
   for (int i = 0; i < 1500; ++i) {
     std::string text = sum();

@@ -33,6 +33,7 @@ struct EvalOptions {
   // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h). Off: series by series, which
   // gives the same and is what the tests hold it against.
   bool column_plans = true;
+  bool block_summaries = true; // a chunk within the window of an instant query is read as its first and last row
   // Range queries of sums of rates are cut into stretches of time, which these threads share with the caller's; the answer is the
   // same. Null: the caller's thread does it all.
   Executor* helpers = nullptr;

@@ -135,7 +135,8 @@ Eval<bool> Evaluator::plan_columns(const AggregateExpr& node, std::int64_t from,
   if (!options_.column_plans || options_.delayed_name_removal || options_.use_start_timestamps) return false;
   const MatrixSelector* range = ColumnSums::range_of(node);
   if (range == nullptr) return false;
-  const Selection selection = selection_of(*range->selector, from, to, range->range_ms, true);
+  Selection selection = selection_of(*range->selector, from, to, range->range_ms, true);
+  selection.one_window = from == to && options_.block_summaries;
   auto source = data_.columns(selection);
   if (!source) return std::unexpected(select_error(source.error(), false));
   if (*source == nullptr) return false;

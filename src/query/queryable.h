@@ -56,6 +56,8 @@ struct Selection {
   std::int64_t from_ms = 0;      // inclusive
   std::int64_t to_ms = 0;        // inclusive
   std::size_t max_samples = 50'000'000;
+  // Of columns(): all of the range is one window (store::ColumnRequest).
+  bool one_window = false;
   // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be
   // empty.
   std::function<bool()> give_up = nullptr;

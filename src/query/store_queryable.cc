@@ -227,8 +227,9 @@ class StoreQueryable final : public Queryable {
     const auto part = buckets                           ? store::HistogramPart::buckets
                       : view && view->view == View::sum ? store::HistogramPart::sum
                                                         : store::HistogramPart::count;
-    return std::make_unique<StoreColumns>(
-        store_, std::move(found), store::ColumnRequest{selection.from_ms, selection.to_ms, part}, buckets, std::move(matcher));
+    return std::make_unique<StoreColumns>(store_, std::move(found),
+                                          store::ColumnRequest{selection.from_ms, selection.to_ms, part, selection.one_window},
+                                          buckets, std::move(matcher));
   }
 
   Result<std::vector<Labels>> series(const Selection& selection) const override {

@@ -10,27 +10,18 @@
 #include <numeric>
 #include <optional>
 #include <span>
+#include <type_traits>
+#include <utility>
 
 #include "base/bytes.h"
+#include "store/chunk_parts.h"
 #include "store/packed_column.h"
 
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 2;
-enum class Body : std::uint8_t { integers, doubles, classic, exponential };
-
+using Body = ChunkBody;
 using Buckets = ExponentialHistogram::Buckets;
-
-// Differences wrap, so that every pair of numbers comes back as it was.
-std::int64_t minus(std::uint64_t a, std::uint64_t b) { return static_cast<std::int64_t>(a - b); }
-std::int64_t minus(std::int64_t a, std::int64_t b) { return minus(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b)); }
-std::uint64_t plus(std::uint64_t a, std::int64_t change) { return a + static_cast<std::uint64_t>(change); }
-std::int64_t plus(std::int64_t a, std::int64_t change) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(change));
-}
-
-void break_reader(ByteReader& r) { (void)r.raw(r.remaining() + 1); }
 
 class XorWriter {
  public:
@@ -42,26 +33,6 @@ class XorWriter {
     const int trail = x == 0 ? 0 : std::countr_zero(x) / 8;
     w.u8(static_cast<std::uint8_t>(lead << 4 | trail));
     for (int octet = trail; octet < 8 - lead; ++octet) w.u8(static_cast<std::uint8_t>(x >> (8 * octet)));
-  }
-
- private:
-  std::uint64_t before_ = 0;
-};
-
-class XorReader {
- public:
-  double read(ByteReader& r) {
-    const auto shape = r.u8();
-    const int lead = shape >> 4;
-    const int trail = shape & 15;
-    if (lead + trail > 8) {
-      break_reader(r);
-      return 0;
-    }
-    std::uint64_t x = 0;
-    for (int octet = trail; octet < 8 - lead; ++octet) x |= std::uint64_t{r.u8()} << (8 * octet);
-    before_ ^= x;
-    return std::bit_cast<double>(before_);
   }
 
  private:
@@ -83,12 +54,6 @@ void write_numbers(ByteWriter& w, const std::vector<std::int64_t>& numbers) {
   for (std::size_t i = 1; i < numbers.size(); ++i) steps.push_back(minus(numbers[i], numbers[i - 1]));
   w.zigzag(numbers.front());
   write_column(w, steps);
-}
-
-void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers) {
-  numbers.front() = r.zigzag();
-  read_column(r, std::span(numbers).subspan(1));
-  for (std::size_t i = 1; i < numbers.size(); ++i) numbers[i] = plus(numbers[i - 1], numbers[i]);
 }
 
 template <typename S>
@@ -162,7 +127,61 @@ bool integral(double value) {
   return std::abs(value) <= 9007199254740992.0 && std::trunc(value) == value && !(value == 0 && std::signbit(value));
 }
 
+// Neither falls nor is something else than a number. at(i): the value of a sample.
+template <typename S, typename At>
+bool never_falls(const std::vector<S>& samples, At at) {
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    if constexpr (std::is_floating_point_v<decltype(at(samples[i]))>) {
+      if (!std::isfinite(at(samples[i]))) return false;
+    }
+    if (i > 0 && at(samples[i]) < at(samples[i - 1])) return false;
+  }
+  return true;
+}
+
+void write_rise(ByteWriter& w, std::int64_t first, std::int64_t last) {
+  w.zigzag(first);
+  w.varint(static_cast<std::uint64_t>(minus(last, first)));
+}
+
+void write_summary(ByteWriter& w, const std::vector<FloatSample>& samples, Body body) {
+  const bool kept = never_falls(samples, [](const FloatSample& s) { return s.value; });
+  w.u8(kept ? 1 : 0);
+  if (!kept) return;
+  if (body == Body::integers) {
+    return write_rise(w, static_cast<std::int64_t>(samples.front().value), static_cast<std::int64_t>(samples.back().value));
+  }
+  w.f64(samples.front().value);
+  w.f64(samples.back().value);
+}
+
+void write_summary(ByteWriter& w, const std::vector<ClassicSample>& samples) {
+  constexpr std::uint64_t kMostCounts = std::uint64_t{1} << 53; // doubles are exact up to there, and sums of buckets do not wrap
+  const auto& first = samples.front().value;
+  const auto& last = samples.back().value;
+  bool kept = std::ranges::none_of(samples, &ClassicSample::stale);
+  kept = kept && last.count <= kMostCounts && never_falls(samples, [](const ClassicSample& s) { return s.value.count; });
+  kept = kept && never_falls(samples, [](const ClassicSample& s) { return s.value.sum; });
+  for (std::size_t i = 0; kept && i < first.counts.size(); ++i) {
+    kept = last.counts[i] <= kMostCounts && never_falls(samples, [i](const ClassicSample& s) { return s.value.counts[i]; });
+  }
+  w.u8(kept ? 1 : 0);
+  if (!kept) return;
+  for (std::size_t i = 0; i < first.counts.size(); ++i)
+    write_rise(w, static_cast<std::int64_t>(first.counts[i]), static_cast<std::int64_t>(last.counts[i]));
+  write_rise(w, static_cast<std::int64_t>(first.count), static_cast<std::int64_t>(last.count));
+  w.f64(first.sum);
+  w.f64(last.sum);
+}
+
+void skip_summary(ByteReader& r, std::size_t rises, std::size_t doubles) {
+  if (!has_summary(r)) return;
+  for (std::size_t i = 0; i < rises && r.ok(); ++i) (void)read_rise(r);
+  (void)r.raw(doubles * sizeof(double));
+}
+
 void write_body(ByteWriter& w, const std::vector<FloatSample>& samples, Body body) {
+  write_summary(w, samples, body);
   if (body == Body::integers) {
     std::vector<std::int64_t> numbers;
     for (const auto& s : samples) numbers.push_back(static_cast<std::int64_t>(s.value));
@@ -177,6 +196,7 @@ void write_body(ByteWriter& w, const std::vector<ClassicSample>& samples, Body) 
   w.varint(bounds.size());
   for (const double bound : bounds) w.f64(bound);
   write_stale(w, samples);
+  write_summary(w, samples);
   std::vector<std::int64_t> column(samples.size());
   const auto write_each = [&](auto&& number_of) {
     for (std::size_t k = 0; k < samples.size(); ++k) column[k] = number_of(samples[k].value);
@@ -241,8 +261,10 @@ void write_body(ByteWriter& w, const std::vector<ExponentialSample>& samples, Bo
   }
 }
 
-void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body) {
-  if (body == Body::integers) {
+void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body, bool summarised) {
+  const bool integers = body == Body::integers;
+  if (summarised) skip_summary(r, integers ? 1 : 0, integers ? 0 : 2);
+  if (integers) {
     std::vector<std::int64_t> numbers(samples.size());
     read_numbers(r, numbers);
     for (std::size_t i = 0; i < samples.size(); ++i) samples[i].value = static_cast<double>(numbers[i]);
@@ -252,7 +274,7 @@ void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body) {
   for (auto& s : samples) s.value = values.read(r);
 }
 
-void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body) {
+void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body, bool summarised) {
   const auto size = r.varint();
   if (size > r.remaining() / sizeof(double)) {
     break_reader(r);
@@ -264,6 +286,7 @@ void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body) {
   read_stale(r, samples);
   // Each bucket takes two bytes at least.
   if (!r.ok() || bounds->size() >= r.remaining()) return break_reader(r);
+  if (summarised) skip_summary(r, bounds->size() + 2, 2);
   for (auto& s : samples) {
     s.value.bounds = bounds;
     s.value.counts.resize(bounds->size() + 1);
@@ -300,7 +323,7 @@ void read_buckets(ByteReader& r, Buckets& buckets) {
   for (auto& n : buckets.counts) n = r.varint();
 }
 
-void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body) {
+void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body, bool) {
   read_stale(r, samples);
   ExponentialHistogram before;
   XorReader thresholds;
@@ -339,7 +362,7 @@ EncodedChunk encode_one(const std::vector<S>& samples, Body body) {
   out.min_ms = samples.front().time_ms;
   out.max_ms = samples.back().time_ms;
   ByteWriter w(out.bytes);
-  w.u8(kVersion);
+  w.u8(kChunkVersion);
   w.u8(static_cast<std::uint8_t>(body));
   w.varint(samples.size());
   write_times(w, samples);
@@ -377,27 +400,11 @@ void encode_all(const std::vector<S>& samples, std::vector<EncodedChunk>& out) {
 }
 
 template <typename S>
-void decode_into(ByteReader& r, std::vector<S>& samples, std::uint64_t count, Body body) {
-  samples.resize(static_cast<std::size_t>(count));
+void decode_into(ByteReader& r, std::vector<S>& samples, const ChunkHead& head) {
+  samples.resize(head.samples);
   read_times(r, samples);
-  if (r.ok()) read_body(r, samples, body);
+  if (r.ok()) read_body(r, samples, head.body, head.summarised);
 }
-
-// Of a chunk that is whole: its kind and number of samples; the reader stands behind them.
-std::optional<Body> open_chunk(std::string_view bytes, ByteReader& r, std::uint64_t& count) {
-  if (bytes.size() < sizeof(std::uint32_t)) return std::nullopt;
-  const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
-  const auto sum = ByteReader(bytes.substr(content.size())).u32();
-  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return std::nullopt;
-  r = ByteReader(content);
-  if (r.u8() != kVersion) return std::nullopt;
-  const auto kind = r.u8();
-  count = r.varint();
-  if (kind > 3 || count == 0 || count > kMaxChunkSamples) return std::nullopt;
-  return static_cast<Body>(kind);
-}
-
-std::unexpected<Error> damaged() { return fail(ErrorCode::data_loss, "a chunk of samples is damaged"); }
 
 } // namespace
 
@@ -411,152 +418,17 @@ std::vector<EncodedChunk> encode_chunks(const SampleRun& run) {
 
 Result<SampleRun> decode_chunk(std::string_view bytes) {
   ByteReader r("");
-  std::uint64_t count = 0;
-  const auto kind = open_chunk(bytes, r, count);
-  if (!kind) return damaged();
+  const auto head = open_chunk(bytes, r);
+  if (!head) return damaged_chunk();
   SampleRun out;
-  const auto body = *kind;
-  switch (body) {
+  switch (head->body) {
     case Body::integers:
-    case Body::doubles: decode_into(r, out.floats, count, body); break;
-    case Body::classic: decode_into(r, out.classic, count, body); break;
-    case Body::exponential: decode_into(r, out.exponential, count, body); break;
+    case Body::doubles: decode_into(r, out.floats, *head); break;
+    case Body::classic: decode_into(r, out.classic, *head); break;
+    case Body::exponential: decode_into(r, out.exponential, *head); break;
   }
-  if (!r.ok() || !r.done()) return damaged();
+  if (!r.ok() || !r.done()) return damaged_chunk();
   return out;
-}
-
-Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms,
-                               HistogramPart part) {
-  ByteReader r("");
-  std::uint64_t count = 0;
-  const auto kind = open_chunk(bytes, r, count);
-  if (!kind) return damaged();
-  if (*kind == Body::exponential) {
-    out.uniform = false;
-    return {};
-  }
-  from_ms_ = from_ms;
-  to_ms_ = to_ms;
-  times_.resize(static_cast<std::size_t>(count));
-  column_.resize(times_.size());
-  read_times(r);
-  const std::size_t rows = out.times.size();
-  if (r.ok() && *kind == Body::classic) read_classic(r, out, part);
-  if (r.ok() && *kind != Body::classic) read_floats(r, *kind == Body::integers, out);
-  if (r.ok()) return {};
-  out.times.resize(rows);
-  out.values.resize(rows * out.width);
-  return damaged();
-}
-
-void ChunkColumns::read_times(ByteReader& r) {
-  std::int64_t time = r.zigzag();
-  times_.front() = time;
-  if (times_.size() > 1) {
-    std::int64_t step = r.zigzag();
-    const auto changes = std::span(column_).first(times_.size() - 2);
-    read_column(r, changes);
-    for (std::size_t i = 1; i < times_.size(); ++i) {
-      if (i > 1) step = plus(step, changes[i - 2]);
-      time = plus(time, step);
-      times_[i] = time;
-      if (time <= times_[i - 1]) return break_reader(r);
-    }
-  }
-  for (std::uint64_t i = 0; i < times_.size() && r.ok();) { // start times are not asked for
-    const auto run = r.varint();
-    (void)r.zigzag();
-    if (run == 0 || run > times_.size() - i) return break_reader(r);
-    i += run;
-  }
-  wanted_.clear();
-  for (std::size_t i = 0; i < times_.size(); ++i) {
-    if (times_[i] >= from_ms_ && times_[i] <= to_ms_) wanted_.push_back(static_cast<std::uint32_t>(i));
-  }
-}
-
-void ChunkColumns::read_floats(ByteReader& r, bool integers, SampleColumns& out) {
-  if (integers) {
-    read_numbers(r, column_);
-    for (const auto i : wanted_) out.add(times_[i], static_cast<double>(column_[i]));
-    return;
-  }
-  XorReader values;
-  for (const auto time_ms : times_) {
-    const double value = values.read(r);
-    if (time_ms >= from_ms_ && time_ms <= to_ms_) out.add(time_ms, value);
-  }
-}
-
-void ChunkColumns::skip_stale(ByteReader& r) {
-  const auto count = r.varint();
-  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
-    const auto at = r.varint();
-    if (at >= times_.size()) return break_reader(r);
-    std::erase(wanted_, static_cast<std::uint32_t>(at));
-  }
-}
-
-// Steps add up as the numbers do, which are made of them once for all.
-void ChunkColumns::add_numbers(ByteReader& r, std::span<std::int64_t> column) {
-  column.front() = r.zigzag();
-  read_column(r, column.subspan(1));
-  for (std::size_t i = 0; i < column.size(); ++i) steps_[i] = plus(steps_[i], column[i]);
-}
-
-// The numbers of the wanted rows, each so many places after the one before.
-void ChunkColumns::write_column_of(double* at, std::size_t stride) const {
-  std::int64_t sum = 0;
-  std::size_t i = 0;
-  for (const auto wanted : wanted_) {
-    for (; i <= wanted; ++i) sum = plus(sum, steps_[i]);
-    *at = sum >= 0 ? static_cast<double>(sum) : static_cast<double>(static_cast<std::uint64_t>(sum));
-    at += stride;
-  }
-}
-
-void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart part) {
-  const auto size = r.varint();
-  if (size > r.remaining() / sizeof(double)) return break_reader(r);
-  const auto packed = r.raw(static_cast<std::size_t>(size) * sizeof(double));
-  skip_stale(r);
-  if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
-  if (wanted_.empty()) return;
-  // The same bounds as before nearly always: no new list is made for them.
-  const bool known =
-      out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
-  if (part == HistogramPart::buckets && !known) {
-    std::vector<double> list(static_cast<std::size_t>(size));
-    std::memcpy(list.data(), packed.data(), packed.size());
-    out.set_bounds(std::make_shared<const std::vector<double>>(std::move(list)));
-  }
-  if (!out.uniform) return;
-  const std::size_t before = out.times.size();
-  for (const auto i : wanted_) out.times.push_back(times_[i]);
-  out.values.resize(out.times.size() * out.width);
-  double* const rows = out.values.data() + before * out.width;
-  steps_.assign(times_.size(), 0);
-  const std::span column(column_);
-  for (std::size_t bucket = 0; bucket <= size; ++bucket) {
-    add_numbers(r, column);
-    if (part == HistogramPart::buckets && bucket < size) write_column_of(rows + bucket, out.width);
-  }
-  add_numbers(r, column); // what the count has beyond the buckets
-  if (part != HistogramPart::sum) return write_column_of(rows + out.width - 1, out.width);
-  const auto whole = r.u8();
-  if (whole > 1) return break_reader(r);
-  if (whole == 1) read_numbers(r, column_);
-  XorReader sums;
-  double* at = rows;
-  std::size_t next = 0;
-  for (std::size_t i = 0; i < times_.size(); ++i) {
-    const double sum = whole == 1 ? static_cast<double>(column_[i]) : sums.read(r);
-    if (next < wanted_.size() && wanted_[next] == i) {
-      *at++ = sum;
-      ++next;
-    }
-  }
 }
 
 } // namespace coalmine::store

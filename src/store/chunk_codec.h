@@ -17,22 +17,30 @@ namespace coalmine::store {
 
 inline constexpr std::size_t kMaxChunkSamples = 240;
 
-// chunk    = %x02 kind:u8 count:varint times starts body checksum:u32
+// chunk    = %x03 kind:u8 count:varint times starts body checksum:u32
 // kind     = 0 integers / 1 doubles / 2 classic / 3 exponential
 // times    = first:zigzag [step:zigzag column]              ; the column: how each further step differs from the one before
 // starts   = *(run:varint start:zigzag)                     ; runs of one start; relative to the run before. 0 is unknown
-// body     = numbers                                        ; integers
-//          / *xored                                         ; doubles
-//          / bounds stale *numbers sums                     ; classic: a row a bucket, and one of the count minus all buckets
+// body     = summary numbers                                ; integers
+//          / summary *xored                                 ; doubles
+//          / bounds stale summary *numbers sums             ; classic: a row a bucket, and one of the count minus all buckets
 //          / stale *exponential
+// summary  = %x00                                           ; something falls, ends or is no number
+//          / %x01 ends                                      ; nothing does: the first and the last value
+// ends     = first:zigzag rise:varint                       ; integers
+//          / first:f64 last:f64                             ; doubles
+//          / *(first:zigzag rise:varint) f64 f64            ; classic: each bucket and the count; first and last sum
 // numbers  = first:zigzag column                            ; the column: the steps (packed_column.h)
 // stale    = count:varint *position:varint                  ; which samples are staleness markers
-// xored    = shape:u8 *OCTET    ; value XOR the one before, without its leading (high nibble) and trailing (low nibble) zero
-// octets bounds   = size:varint *f64 sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
+// xored    = shape:u8 *OCTET                                ; value XOR the one before, without its leading (high nibble) and
+//                                                           ; trailing (low nibble) zero octets
+// bounds   = size:varint *f64
+// sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
 // exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as the sample before
 //          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
 // checksum = low half of XXH3-64 of everything before it
+// %x02 is the same without summaries, and still read.
 struct EncodedChunk {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
@@ -49,12 +57,13 @@ Result<SampleRun> decode_chunk(std::string_view bytes);
 class ChunkColumns {
  public:
   // data_loss: damaged, nothing was added.
-  Status append_to(SampleColumns& out, std::string_view bytes, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part);
+  Status append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request);
 
  private:
   void read_times(ByteReader& r);
   void read_floats(ByteReader& r, bool integers, SampleColumns& out);
   void read_classic(ByteReader& r, SampleColumns& out, HistogramPart part);
+  bool read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out, HistogramPart part);
   void skip_stale(ByteReader& r);
   void add_numbers(ByteReader& r, std::span<std::int64_t> column);
   void write_column_of(double* at, std::size_t stride) const;
@@ -65,6 +74,8 @@ class ChunkColumns {
   std::vector<std::int64_t> steps_; // of the sum of the columns up to now; the first is the first number
   std::int64_t from_ms_ = 0;
   std::int64_t to_ms_ = 0;
+  bool summarised_ = false; // the chunk may have a summary
+  bool ends_do_ = false;    // its first and last row are enough
 };
 
 } // namespace coalmine::store

@@ -96,6 +96,81 @@ TEST(ChunkCodec, RandomRunsComeBack) {
   }
 }
 
+// What one window is given of a chunk: its ends where nothing falls between them, else all of it.
+TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
+  std::mt19937_64 random(43);
+  std::size_t shortened = 0;
+  const auto check = [&](const EncodedChunk& chunk, HistogramPart part, std::int64_t from_ms) {
+    ChunkColumns reader;
+    SampleColumns all;
+    SampleColumns ends;
+    ASSERT_TRUE(reader.append_to(all, chunk.bytes, {from_ms, chunk.max_ms, part, false}));
+    ASSERT_TRUE(reader.append_to(ends, chunk.bytes, {from_ms, chunk.max_ms, part, true}));
+    EXPECT_EQ(all.hidden, 0u);
+    ASSERT_EQ(ends.times.size() + ends.hidden, all.times.size());
+    ASSERT_EQ(ends.values.size(), ends.times.size() * ends.width);
+    if (ends.hidden == 0) return;
+    ++shortened;
+    ASSERT_EQ(ends.times, (std::vector{all.times.front(), all.times.back()}));
+    EXPECT_TRUE(std::equal(all.values.begin(), all.values.begin() + static_cast<std::ptrdiff_t>(all.width), ends.values.begin()));
+    EXPECT_TRUE(
+        std::equal(all.values.rbegin(), all.values.rbegin() + static_cast<std::ptrdiff_t>(all.width), ends.values.rbegin()));
+    for (std::size_t i = all.width; i < all.values.size(); ++i) ASSERT_GE(all.values[i], all.values[i - all.width]);
+  };
+  for (int round = 0; round < 300; ++round) {
+    SampleRun run = any_run(random, 1 + random() % 400);
+    // Every other one only rises.
+    double sum = 0;
+    std::vector<std::uint64_t> counts;
+    for (auto& s : run.floats) {
+      if (round % 2 == 0)
+        s.value = sum += round % 4 == 0 ? static_cast<double>(random() % 9) : 0.25 * static_cast<double>(random() % 9);
+    }
+    for (auto& s : run.classic) {
+      if (round % 2 != 0) break;
+      counts.resize(s.value.counts.size());
+      for (auto& n : counts) n += random() % 3;
+      s.stale = false;
+      s.value.counts = counts;
+      s.value.count = std::accumulate(counts.begin(), counts.end(), std::uint64_t{round % 3 == 0 ? 1u : 0u});
+      s.value.sum = sum += 0.5;
+    }
+    for (const auto& chunk : encode_chunks(run)) {
+      for (const auto part : {HistogramPart::buckets, HistogramPart::count, HistogramPart::sum}) {
+        check(chunk, part, chunk.min_ms);
+        check(chunk, part, chunk.min_ms + 1);
+      }
+    }
+  }
+  EXPECT_GT(shortened, 300u);
+}
+
+TEST(ChunkCodec, ChunksWithoutSummaryAreRead) {
+  std::string bytes;
+  ByteWriter w(bytes);
+  w.u8(2); // version
+  w.u8(0); // integers
+  w.u8(3); // samples
+  w.zigzag(1000);
+  w.zigzag(15'000);
+  write_column(w, std::vector<std::int64_t>{0});
+  w.varint(3);
+  w.zigzag(5);
+  w.zigzag(7);
+  write_column(w, std::vector<std::int64_t>{1, 2});
+  w.u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size())));
+  const auto run = decode_chunk(bytes);
+  ASSERT_TRUE(run);
+  ASSERT_EQ(run->floats.size(), 3u);
+  EXPECT_EQ(run->floats[2].time_ms, 31'000);
+  EXPECT_EQ(run->floats[2].start_ms, 5);
+  EXPECT_EQ(run->floats[2].value, 10);
+  ChunkColumns reader;
+  SampleColumns columns;
+  ASSERT_TRUE(reader.append_to(columns, bytes, {0, INT64_MAX, HistogramPart::buckets, true}));
+  EXPECT_EQ(columns.values, (std::vector<double>{7, 8, 10}));
+}
+
 TEST(ChunkCodec, AnExponentialHistogramMayShrinkToNothing) {
   SampleRun run;
   ExponentialHistogram wide;

@@ -8,6 +8,7 @@ void SampleColumns::clear() {
   values.clear();
   width = 1;
   bounds = nullptr;
+  hidden = 0;
   uniform = true;
 }
 
@@ -42,6 +43,7 @@ void SampleColumns::append(const SampleColumns& later) {
   if (later.times.empty()) return;
   if (later.bounds != nullptr) set_bounds(later.bounds);
   if (!uniform) return;
+  hidden += later.hidden;
   times.insert(times.end(), later.times.begin(), later.times.end());
   values.insert(values.end(), later.values.begin(), later.values.end());
 }

@@ -26,6 +26,8 @@ class SampleColumns {
   std::vector<double> values;      // of each time, width numbers
   std::size_t width = 1;
   BucketBounds bounds; // of buckets
+  // Samples that lie between the rows and were left out, because no number falls there (ColumnRequest::one_window).
+  std::size_t hidden = 0;
   // False: the bounds change on the way, or these are exponential histograms; the rest is void then.
   bool uniform = true;
 

@@ -89,6 +89,9 @@ struct ColumnRequest {
   std::int64_t from_ms = 0; // inclusive
   std::int64_t to_ms = 0;   // inclusive
   HistogramPart part = HistogramPart::buckets;
+  // All of the range is one window, of which only its first and last sample, their number and what falls are asked for, as of a
+  // rate: a chunk within it in which nothing falls may be given by its first and last row, the others as SampleColumns::hidden.
+  bool one_window = false;
 };
 // place: of the series in the list that was asked for. False ends the reading. Called without a lock held.
 using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;

@@ -101,8 +101,7 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
       if (one.in_order) {
         for (const auto& each : bytes) {
           if (!each) continue; // retention was quicker
-          if (const auto read = chunk.append_to(whole, *each, request.from_ms, request.to_ms, request.part); !read)
-            damaged("chunks", read.error().message);
+          if (const auto read = chunk.append_to(whole, *each, request); !read) damaged("chunks", read.error().message);
         }
         whole.append(one.recent);
       } else {
