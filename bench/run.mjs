@@ -19,6 +19,17 @@ function cpuSeconds(pid) {
   const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
   return (Number(fields[11]) + Number(fields[12])) / ticks;
 }
+// By the names of its threads.
+function cpuByThread(pid) {
+  const out = {};
+  for (const id of fs.readdirSync(`/proc/${pid}/task`)) {
+    const [head, rest] = fs.readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8').split(') ');
+    const name = head.slice(head.indexOf('(') + 1);
+    const fields = rest.split(' ');
+    out[name] = (out[name] ?? 0) + (Number(fields[11]) + Number(fields[12])) / ticks;
+  }
+  return out;
+}
 // node:test's context, as far as the harness needs it.
 class Scope {
   #ends = [];
@@ -151,7 +162,8 @@ function judge() {
   }
 }
 
-// What looks cost: many rollouts at once, each with many routes. Ingest is left out: the server's CPU is read between exports, when only looks run.
+// What looks cost: many rollouts at once, each with many routes. The threads that look, those that decide and write the journal, and those that take
+// telemetry in have names of their own.
 async function looks() {
   const [rollouts, routes] = [Number(process.env.COALMINE_BENCH_ROLLOUTS ?? 1000), 50];
   console.log(`\n## Looks: ${rollouts} rollouts x ${routes} routes x 4 signals (error rate, p50, p99, p999), exports every 15 s\n`);
@@ -167,16 +179,20 @@ async function looks() {
         for (const track of ['stable', 'canary']) await post(coalmine.http, '/v1/metrics', metrics(track, `${track}-1`, routes, value, Date.now(), began, name), false);
       }
     };
-    const cpu = () => cpuSeconds(coalmine.child.pid);
-    const rest = async (ms) => { const before = cpu(); await new Promise((resolve) => setTimeout(resolve, ms)); return cpu() - before; };
-    const round = async () => { const at = Date.now(); const before = cpu(); await feed(); const spent = cpu() - before; return { spent, left: Math.max(1000, at + 15_000 - Date.now()) }; };
     await feed();
     for (const name of names) await coalmine.post('/v1/rollouts', { service: name, canary_version: '2.4.0', stable_version: '2.3.0' });
-    table('15 s after', 'ingest and its looks, CPU s', 'looks by the clock alone, CPU s in 15 s');
+    const looked = async () => Number(/^coalmine_looks_total (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${coalmine.api}/metrics`)).text())[1]);
+    table('15 s from', 'looks', 'looking, CPU s', 'deciding and journal, CPU s', 'everything else (telemetry in), CPU s');
     for (let i = 1; i <= 6; i += 1) {
-      const { spent, left } = await round();
-      const idle = await rest(left);
-      row(`export ${i}`, spent.toFixed(2), (idle * 15_000 / left).toFixed(2));
+      const at = Date.now();
+      const before = cpuByThread(coalmine.child.pid);
+      const looksBefore = await looked();
+      await feed();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, at + 15_000 - Date.now())));
+      const spent = cpuByThread(coalmine.child.pid);
+      for (const name of Object.keys(spent)) spent[name] -= before[name] ?? 0;
+      const { looks: looking, rollouts: deciding, journal = 0, ...others } = spent;
+      row(`export ${i}`, await looked() - looksBefore, ...[looking, deciding + journal, Object.values(others).reduce((a, b) => a + b, 0)].map((s) => s.toFixed(2)));
     }
     const [one] = (await coalmine.get('/v1/rollouts')).rollouts ?? [];
     console.log(`\n${one?.judgement?.reason ?? ''}`);
