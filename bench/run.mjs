@@ -181,7 +181,7 @@ async function looks() {
     };
     await feed();
     for (const name of names) await coalmine.post('/v1/rollouts', { service: name, canary_version: '2.4.0', stable_version: '2.3.0' });
-    const looked = async () => Number(/^coalmine_looks_total (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${coalmine.api}/metrics`)).text())[1]);
+    const looked = async () => Number(/^coalmine_looks_total (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${coalmine.api}/metrics`)).text())?.[1] ?? 0);
     table('15 s from', 'looks', 'looking, CPU s', 'deciding and journal, CPU s', 'everything else (telemetry in), CPU s');
     for (let i = 1; i <= 6; i += 1) {
       const at = Date.now();
