@@ -195,11 +195,11 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
   if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
   if (wanted_.empty()) return;
   // The same bounds as before nearly always: no new list is made for them.
-  const bool known =
-      out.bounds != nullptr && out.bounds->size() == size && std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0;
+  const bool known = out.bounds != nullptr && out.bounds->size() == size &&
+                     (size == 0 || std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0);
   if (part == HistogramPart::buckets && !known) {
     std::vector<double> list(static_cast<std::size_t>(size));
-    std::memcpy(list.data(), packed.data(), packed.size());
+    if (size > 0) std::memcpy(list.data(), packed.data(), packed.size());
     out.set_bounds(std::make_shared<const std::vector<double>>(std::move(list)));
   }
   if (!out.uniform) return;

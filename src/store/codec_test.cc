@@ -145,6 +145,19 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
   EXPECT_GT(shortened, 300u);
 }
 
+TEST(ChunkCodec, AHistogramWithoutBoundsIsOneColumn) {
+  SampleRun run;
+  for (std::uint64_t i = 0; i < 5; ++i)
+    (void)run.upsert(ClassicSample{1000 + static_cast<std::int64_t>(i), 1, false, testing::classic(testing::bounds({}), {i})});
+  const auto chunks = encode_chunks(run);
+  ASSERT_EQ(chunks.size(), 1u);
+  ChunkColumns reader;
+  SampleColumns columns;
+  for (int twice = 0; twice < 2; ++twice)
+    ASSERT_TRUE(reader.append_to(columns, chunks[0].bytes, {0, INT64_MAX, HistogramPart::buckets, false}));
+  EXPECT_EQ(columns.values, (std::vector<double>{0, 1, 2, 3, 4, 0, 1, 2, 3, 4}));
+}
+
 TEST(ChunkCodec, ChunksWithoutSummaryAreRead) {
   std::string bytes;
   ByteWriter w(bytes);
