@@ -61,6 +61,10 @@ void write_times(ByteWriter& w, const std::vector<S>& samples) {
   std::vector<std::int64_t> steps;
   for (std::size_t i = 1; i < samples.size(); ++i) steps.push_back(minus(samples[i].time_ms, samples[i - 1].time_ms));
   write_changes(w, samples.front().time_ms, steps);
+}
+
+template <typename S>
+void write_starts(ByteWriter& w, const std::vector<S>& samples) {
   std::int64_t before = 0;
   for (std::size_t i = 0; i < samples.size();) {
     std::size_t end = i + 1;
@@ -73,21 +77,7 @@ void write_times(ByteWriter& w, const std::vector<S>& samples) {
 }
 
 template <typename S>
-void read_times(ByteReader& r, std::vector<S>& samples) {
-  std::int64_t time = r.zigzag();
-  samples.front().time_ms = time;
-  std::vector<std::int64_t> changes(samples.size() - 1);
-  if (!changes.empty()) {
-    changes.front() = r.zigzag();
-    read_column(r, std::span(changes).subspan(1));
-  }
-  std::int64_t step = 0;
-  for (std::size_t i = 1; i < samples.size(); ++i) {
-    step = plus(step, changes[i - 1]);
-    time = plus(time, step);
-    samples[i].time_ms = time;
-    if (time <= samples[i - 1].time_ms) break_reader(r);
-  }
+void read_starts(ByteReader& r, std::vector<S>& samples) {
   std::int64_t start = 0;
   for (std::size_t i = 0; i < samples.size() && r.ok();) {
     const auto run = r.varint();
@@ -356,6 +346,10 @@ void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body, boo
   }
 }
 
+void write_checksum(ByteWriter& w, const std::string& bytes) {
+  w.u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size())));
+}
+
 template <typename S>
 EncodedChunk encode_one(const std::vector<S>& samples, Body body) {
   EncodedChunk out;
@@ -364,10 +358,13 @@ EncodedChunk encode_one(const std::vector<S>& samples, Body body) {
   ByteWriter w(out.bytes);
   w.u8(kChunkVersion);
   w.u8(static_cast<std::uint8_t>(body));
+  out.times_begin = out.bytes.size();
   w.varint(samples.size());
   write_times(w, samples);
+  out.times_size = out.bytes.size() - out.times_begin;
+  write_starts(w, samples);
   write_body(w, samples, body);
-  w.u32(static_cast<std::uint32_t>(XXH3_64bits(out.bytes.data(), out.bytes.size())));
+  write_checksum(w, out.bytes);
   return out;
 }
 
@@ -400,10 +397,11 @@ void encode_all(const std::vector<S>& samples, std::vector<EncodedChunk>& out) {
 }
 
 template <typename S>
-void decode_into(ByteReader& r, std::vector<S>& samples, const ChunkHead& head) {
-  samples.resize(head.samples);
-  read_times(r, samples);
-  if (r.ok()) read_body(r, samples, head.body, head.summarised);
+void decode_into(ByteReader& r, std::vector<S>& samples, const OpenedChunk& chunk) {
+  samples.resize(chunk.times.size());
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i].time_ms = chunk.times[i];
+  read_starts(r, samples);
+  if (r.ok()) read_body(r, samples, chunk.head.body, chunk.head.summarised);
 }
 
 } // namespace
@@ -416,16 +414,40 @@ std::vector<EncodedChunk> encode_chunks(const SampleRun& run) {
   return out;
 }
 
-Result<SampleRun> decode_chunk(std::string_view bytes) {
+std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number) {
+  const std::string_view bytes = chunk.bytes;
+  std::string out;
+  ByteWriter w(out);
+  w.u8(kChunkVersion);
+  w.u8(static_cast<std::uint8_t>(bytes[1]) | kSharesTimes);
+  w.varint(ByteReader(chunk.times()).varint());
+  w.varint(number);
+  const std::size_t rest = chunk.times_begin + chunk.times_size;
+  out += bytes.substr(rest, bytes.size() - rest - sizeof(std::uint32_t));
+  write_checksum(w, out);
+  return out;
+}
+
+std::string encode_times_row(std::string_view times) {
+  std::string out;
+  ByteWriter w(out);
+  w.u8(kTimesRowVersion);
+  out += times;
+  write_checksum(w, out);
+  return out;
+}
+
+Result<SampleRun> decode_chunk(std::string_view bytes, std::span<const std::int64_t> times) {
   ByteReader r("");
-  const auto head = open_chunk(bytes, r);
-  if (!head) return damaged_chunk();
+  std::vector<std::int64_t> own;
+  const auto chunk = open_chunk(bytes, r, times, own);
+  if (!chunk) return damaged_chunk();
   SampleRun out;
-  switch (head->body) {
+  switch (chunk->head.body) {
     case Body::integers:
-    case Body::doubles: decode_into(r, out.floats, *head); break;
-    case Body::classic: decode_into(r, out.classic, *head); break;
-    case Body::exponential: decode_into(r, out.exponential, *head); break;
+    case Body::doubles: decode_into(r, out.floats, *chunk); break;
+    case Body::classic: decode_into(r, out.classic, *chunk); break;
+    case Body::exponential: decode_into(r, out.exponential, *chunk); break;
   }
   if (!r.ok() || !r.done()) return damaged_chunk();
   return out;

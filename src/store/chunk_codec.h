@@ -2,7 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,8 +19,9 @@ namespace coalmine::store {
 
 inline constexpr std::size_t kMaxChunkSamples = 240;
 
-// chunk    = %x03 kind:u8 count:varint times starts body checksum:u32
-// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential
+// chunk    = %x04 kind:u8 count:varint (times / number:varint) starts body checksum:u32
+// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential, plus %x10: its times are in the times row of that number
+// row      = %x01 count:varint times checksum:u32           ; a times row, once for all chunks of a block that share it
 // times    = first:zigzag [step:zigzag column]              ; the column: how each further step differs from the one before
 // starts   = *(run:varint start:zigzag)                     ; runs of one start; relative to the run before. 0 is unknown
 // body     = summary numbers                                ; integers
@@ -40,27 +43,42 @@ inline constexpr std::size_t kMaxChunkSamples = 240;
 //          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
 // checksum = low half of XXH3-64 of everything before it
-// %x02 is the same without summaries, and still read.
+// %x03 is the same with its own times always, %x02 without summaries too. Both are still read.
 struct EncodedChunk {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
   std::string bytes;
+  // Where its own times are, with their count in front, in bytes.
+  std::size_t times_begin = 0;
+  std::size_t times_size = 0;
+
+  std::string_view times() const { return std::string_view(bytes).substr(times_begin, times_size); }
 };
 
 // Cut where the bounds of a classic histogram change and at kMaxChunkSamples.
 std::vector<EncodedChunk> encode_chunks(const SampleRun& run);
-// data_loss: damaged.
-Result<SampleRun> decode_chunk(std::string_view bytes);
+// The same chunk with a number in place of its own times.
+std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number);
+// Of EncodedChunk::times().
+std::string encode_times_row(std::string_view times);
+// Ascending. data_loss: damaged.
+Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes);
+// Which times row a chunk needs; nullopt when its times are its own. Whether the chunk is sound is not looked at.
+std::optional<std::uint64_t> times_row_of(std::string_view bytes);
+
+// times: of its times row; not looked at when its times are its own. data_loss: damaged, or these are not its times.
+Result<SampleRun> decode_chunk(std::string_view bytes, std::span<const std::int64_t> times = {});
 
 // The same as columns: what lies in the range (both inclusive), behind what is there already. Its buffers are kept from chunk to
 // chunk. Not synchronised.
 class ChunkColumns {
  public:
-  // data_loss: damaged, nothing was added.
-  Status append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request);
+  // times and errors as with decode_chunk; nothing was added then.
+  Status append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request,
+                   std::span<const std::int64_t> times = {});
 
  private:
-  void read_times(ByteReader& r);
+  void read_starts(ByteReader& r);
   void read_floats(ByteReader& r, bool integers, SampleColumns& out);
   void read_classic(ByteReader& r, SampleColumns& out, HistogramPart part);
   bool read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out, HistogramPart part);
@@ -68,8 +86,9 @@ class ChunkColumns {
   void add_numbers(ByteReader& r, std::span<std::int64_t> column);
   void write_column_of(double* at, std::size_t stride) const;
 
-  std::vector<std::int64_t> times_;
-  std::vector<std::uint32_t> wanted_; // rows: within the range, and no staleness markers
+  std::vector<std::int64_t> own_times_;
+  std::span<const std::int64_t> times_; // those, or of a times row
+  std::vector<std::uint32_t> wanted_;   // rows: within the range, and no staleness markers
   std::vector<std::int64_t> column_;
   std::vector<std::int64_t> steps_; // of the sum of the columns up to now; the first is the first number
   std::int64_t from_ms_ = 0;

@@ -29,41 +29,111 @@ bool has_summary(ByteReader& r) {
   return kept == 1;
 }
 
-std::optional<ChunkHead> open_chunk(std::string_view bytes, ByteReader& r) {
+void read_times(ByteReader& r, std::span<std::int64_t> times) {
+  std::int64_t time = r.zigzag();
+  times.front() = time;
+  if (times.size() < 2) return;
+  std::int64_t step = r.zigzag();
+  // A change lies where the time it leads to will be written.
+  read_column(r, times.subspan(2));
+  for (std::size_t i = 1; i < times.size(); ++i) {
+    if (i > 1) step = plus(step, times[i]);
+    time = plus(time, step);
+    times[i] = time;
+    if (time <= times[i - 1]) return break_reader(r);
+  }
+}
+
+namespace {
+
+// The content of what ends with its checksum.
+std::optional<std::string_view> without_checksum(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint32_t)) return std::nullopt;
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
   const auto sum = ByteReader(bytes.substr(content.size())).u32();
   if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return std::nullopt;
-  r = ByteReader(content);
+  return content;
+}
+
+std::optional<ChunkHead> read_head(ByteReader& r) {
   const auto version = r.u8();
   const auto kind = r.u8();
   const auto count = r.varint();
-  if (version < kOldestChunk || version > kChunkVersion || kind > 3 || count == 0 || count > kMaxChunkSamples)
+  const bool shares = version >= kFirstSharingChunk && (kind & kSharesTimes) != 0;
+  const auto body = shares ? kind - kSharesTimes : kind;
+  if (version < kOldestChunk || version > kChunkVersion || body > 3 || count == 0 || count > kMaxChunkSamples)
     return std::nullopt;
-  return ChunkHead{static_cast<ChunkBody>(kind), static_cast<std::size_t>(count), version >= kFirstSummarisedChunk};
+  return ChunkHead{static_cast<ChunkBody>(body), static_cast<std::size_t>(count), version >= kFirstSummarisedChunk, shares};
+}
+
+} // namespace
+
+std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r, std::span<const std::int64_t> shared,
+                                      std::vector<std::int64_t>& own) {
+  const auto content = without_checksum(bytes);
+  if (!content) return std::nullopt;
+  r = ByteReader(*content);
+  const auto head = read_head(r);
+  if (!head) return std::nullopt;
+  if (head->shares_times) {
+    (void)r.varint();
+    if (!r.ok() || shared.size() != head->samples) return std::nullopt;
+    return OpenedChunk{*head, shared};
+  }
+  own.resize(head->samples);
+  read_times(r, own);
+  if (!r.ok()) return std::nullopt;
+  return OpenedChunk{*head, own};
+}
+
+std::optional<std::uint64_t> times_row_of(std::string_view bytes) {
+  ByteReader r(bytes);
+  const auto head = read_head(r);
+  if (!head || !head->shares_times) return std::nullopt;
+  return r.varint();
+}
+
+Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes) {
+  const auto damaged = [] { return fail(ErrorCode::data_loss, "times that chunks share are damaged"); };
+  const auto content = without_checksum(bytes);
+  if (!content) return damaged();
+  ByteReader r(*content);
+  const auto version = r.u8();
+  const auto count = r.varint();
+  if (version != kTimesRowVersion || count == 0 || count > kMaxChunkSamples) return damaged();
+  std::vector<std::int64_t> times(static_cast<std::size_t>(count));
+  read_times(r, times);
+  if (!r.ok() || !r.done()) return damaged();
+  return times;
 }
 
 std::unexpected<Error> damaged_chunk() { return fail(ErrorCode::data_loss, "a chunk of samples is damaged"); }
 
-Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request) {
+Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request,
+                               std::span<const std::int64_t> times) {
   ByteReader r("");
-  const auto head = open_chunk(bytes, r);
-  if (!head) return damaged_chunk();
-  if (head->body == ChunkBody::exponential) {
+  const auto chunk = open_chunk(bytes, r, times, own_times_);
+  if (!chunk) return damaged_chunk();
+  const ChunkHead& head = chunk->head;
+  if (head.body == ChunkBody::exponential) {
     out.uniform = false;
     return {};
   }
   from_ms_ = request.from_ms;
   to_ms_ = request.to_ms;
-  times_.resize(head->samples);
+  times_ = chunk->times;
   column_.resize(times_.size());
-  read_times(r);
-  summarised_ = head->summarised;
+  read_starts(r);
+  wanted_.clear();
+  for (std::size_t i = 0; i < times_.size(); ++i) {
+    if (times_[i] >= from_ms_ && times_[i] <= to_ms_) wanted_.push_back(static_cast<std::uint32_t>(i));
+  }
+  summarised_ = head.summarised;
   ends_do_ = request.one_window && times_.size() > 2 && wanted_.size() == times_.size();
   const std::size_t rows = out.times.size();
   const std::size_t hidden = out.hidden;
-  if (r.ok() && head->body == ChunkBody::classic) read_classic(r, out, request.part);
-  if (r.ok() && head->body != ChunkBody::classic) read_floats(r, head->body == ChunkBody::integers, out);
+  if (r.ok() && head.body == ChunkBody::classic) read_classic(r, out, request.part);
+  if (r.ok() && head.body != ChunkBody::classic) read_floats(r, head.body == ChunkBody::integers, out);
   if (r.ok()) return {};
   out.hidden = hidden;
   out.times.resize(rows);
@@ -71,29 +141,13 @@ Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, const
   return damaged_chunk();
 }
 
-void ChunkColumns::read_times(ByteReader& r) {
-  std::int64_t time = r.zigzag();
-  times_.front() = time;
-  if (times_.size() > 1) {
-    std::int64_t step = r.zigzag();
-    const auto changes = std::span(column_).first(times_.size() - 2);
-    read_column(r, changes);
-    for (std::size_t i = 1; i < times_.size(); ++i) {
-      if (i > 1) step = plus(step, changes[i - 2]);
-      time = plus(time, step);
-      times_[i] = time;
-      if (time <= times_[i - 1]) return break_reader(r);
-    }
-  }
-  for (std::uint64_t i = 0; i < times_.size() && r.ok();) { // start times are not asked for
+// They are not asked for.
+void ChunkColumns::read_starts(ByteReader& r) {
+  for (std::uint64_t i = 0; i < times_.size() && r.ok();) {
     const auto run = r.varint();
     (void)r.zigzag();
     if (run == 0 || run > times_.size() - i) return break_reader(r);
     i += run;
-  }
-  wanted_.clear();
-  for (std::size_t i = 0; i < times_.size(); ++i) {
-    if (times_[i] >= from_ms_ && times_[i] <= to_ms_) wanted_.push_back(static_cast<std::uint32_t>(i));
   }
 }
 

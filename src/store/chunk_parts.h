@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -15,14 +16,18 @@
 
 namespace coalmine::store {
 
-inline constexpr std::uint8_t kChunkVersion = 3;
+inline constexpr std::uint8_t kChunkVersion = 4;
+inline constexpr std::uint8_t kFirstSharingChunk = 4;
 inline constexpr std::uint8_t kFirstSummarisedChunk = 3;
 inline constexpr std::uint8_t kOldestChunk = 2;
+inline constexpr std::uint8_t kTimesRowVersion = 1;
+inline constexpr std::uint8_t kSharesTimes = 0x10;
 enum class ChunkBody : std::uint8_t { integers, doubles, classic, exponential };
 struct ChunkHead {
   ChunkBody body = ChunkBody::integers;
   std::size_t samples = 0;
   bool summarised = false;
+  bool shares_times = false;
 };
 
 // Differences wrap, so that every pair of numbers comes back as it was.
@@ -63,8 +68,16 @@ void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers);
 std::pair<std::int64_t, std::int64_t> read_rise(ByteReader& r);
 // Whether there is a summary: the reader stands before its rows then.
 bool has_summary(ByteReader& r);
-// Of a chunk that is whole; the reader stands behind it.
-std::optional<ChunkHead> open_chunk(std::string_view bytes, ByteReader& r);
+// Fills times, which must ascend.
+void read_times(ByteReader& r, std::span<std::int64_t> times);
+// Of a chunk that is whole; the reader stands behind its times: shared ones, which must be as many as its samples, or its own,
+// for which there is a buffer.
+struct OpenedChunk {
+  ChunkHead head;
+  std::span<const std::int64_t> times;
+};
+std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r, std::span<const std::int64_t> shared,
+                                      std::vector<std::int64_t>& own);
 std::unexpected<Error> damaged_chunk();
 
 } // namespace coalmine::store

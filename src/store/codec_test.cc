@@ -96,6 +96,43 @@ TEST(ChunkCodec, RandomRunsComeBack) {
   }
 }
 
+// A chunk is the same with its times in a row of their own, to whoever reads it.
+TEST(ChunkCodec, TimesMayBeElsewhere) {
+  std::mt19937_64 random(44);
+  for (int round = 0; round < 300; ++round) {
+    for (const auto& chunk : encode_chunks(any_run(random, 1 + random() % 300))) {
+      const std::uint64_t number = random() >> (random() % 64);
+      const auto shared = chunk_with_times_at(chunk, number);
+      EXPECT_EQ(times_row_of(chunk.bytes), std::nullopt);
+      EXPECT_EQ(times_row_of(shared), number);
+      const auto times = decode_times_row(encode_times_row(chunk.times()));
+      ASSERT_TRUE(times);
+      const auto own = decode_chunk(chunk.bytes);
+      const auto back = decode_chunk(shared, *times);
+      ASSERT_TRUE(own && back);
+      expect_same(*own, *back);
+      for (const auto part : {HistogramPart::buckets, HistogramPart::count, HistogramPart::sum}) {
+        ChunkColumns reader;
+        SampleColumns a;
+        SampleColumns b;
+        const ColumnRequest request{chunk.min_ms + static_cast<std::int64_t>(random() % 60'000), chunk.max_ms, part,
+                                    random() % 2 == 0};
+        ASSERT_TRUE(reader.append_to(a, chunk.bytes, request));
+        ASSERT_TRUE(reader.append_to(b, shared, request, *times));
+        EXPECT_EQ(a.times, b.times);
+        ASSERT_EQ(a.values.size(), b.values.size());
+        EXPECT_TRUE(a.values.empty() || std::memcmp(a.values.data(), b.values.data(), a.values.size() * sizeof(double)) == 0);
+        EXPECT_EQ(a.hidden, b.hidden);
+      }
+      // Times of other chunks are no times of this.
+      std::vector<std::int64_t> more = *times;
+      more.push_back(more.back() + 1);
+      EXPECT_FALSE(decode_chunk(shared, more));
+      EXPECT_FALSE(decode_chunk(shared));
+    }
+  }
+}
+
 // What one window is given of a chunk: its ends where nothing falls between them, else all of it.
 TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
   std::mt19937_64 random(43);
@@ -255,6 +292,13 @@ TEST(ChunkCodec, DamageIsNoticed) {
     EXPECT_FALSE(decode_chunk(std::string_view(bytes).substr(0, bytes.size() / 2)));
   }
   EXPECT_FALSE(decode_chunk(""));
+  const auto row = encode_times_row(encode_chunks(any_run(random, 20)).front().times());
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    auto flipped = row;
+    flipped[i] = static_cast<char>(flipped[i] ^ (1 << (random() % 8)));
+    EXPECT_FALSE(decode_times_row(flipped));
+  }
+  EXPECT_FALSE(decode_times_row(""));
 }
 
 TEST(RecordCodec, RandomRecordsComeBackAndDamageIsNoticed) {

@@ -31,13 +31,14 @@ struct ChunkEntry {
   ChunkRef ref;
 };
 
-// The chunks family holds two kinds of row, each under its block (u64 big-endian, as all numbers in keys):
+// The chunks family holds three kinds of row, each under its block (u64 big-endian, as all numbers in keys); the third is in
+// shared_times.h:
 // chunk row = "c" block_ms series number -> a chunk (chunk_codec.h)
 // list row  = "l" block_ms number        -> which chunks were written together, so that a start need not read them all
 // list      = %x01 count:varint *(series:varint min_ms:zigzag max_ms:zigzag number:varint) checksum:u64
 std::string chunk_key(SeriesId series, const ChunkRef& ref);
 std::string chunk_list_key(std::int64_t block_ms, std::uint64_t number);
-// Where a block's rows of the given kind ('c' or 'l') begin.
+// Where a block's rows of the given kind ('c', 'l' or 't') begin.
 std::string block_key(char kind, std::int64_t block_ms);
 std::string encode_chunk_list(const std::vector<ChunkEntry>& entries);
 Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes);

@@ -79,6 +79,11 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
   const auto slice = std::make_unique<ColumnSlice>();
   SampleColumns whole;
   ChunkColumns chunk;
+  SharedTimes times(*database_);
+  const auto add = [&](const std::string& key, const std::string& bytes) -> Status {
+    TRY_ASSIGN(const auto shared, times.of(key, bytes));
+    return shared ? chunk.append_to(whole, bytes, request, *shared) : Status();
+  };
   for (std::size_t begin = 0; begin < ids.size(); begin += kSlice) {
     const auto some = ids.subspan(begin, std::min(kSlice, ids.size() - begin));
     plan_slice(some, request, *slice);
@@ -91,17 +96,17 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
     std::size_t next = 0;
     for (std::size_t i = 0; i < some.size(); ++i) {
       ColumnSlice::One& one = slice->series[i];
-      const std::span bytes = std::span(chunks).subspan(next, one.chunks);
+      const std::size_t first = next;
       next += one.chunks;
-      if (one.in_order && bytes.empty()) {
+      if (one.in_order && one.chunks == 0) {
         if (!visit(begin + i, one.recent)) return {};
         continue;
       }
       whole.clear();
       if (one.in_order) {
-        for (const auto& each : bytes) {
-          if (!each) continue; // retention was quicker
-          if (const auto read = chunk.append_to(whole, *each, request); !read) damaged("chunks", read.error().message);
+        for (std::size_t k = first; k < next; ++k) {
+          if (!chunks[k]) continue; // retention was quicker
+          if (const auto read = add(slice->keys[k], *chunks[k]); !read) damaged("chunks", read.error().message);
         }
         whole.append(one.recent);
       } else {

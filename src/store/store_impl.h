@@ -20,12 +20,13 @@
 #include "store/segment_list.h"
 #include "store/selector_cache.h"
 #include "store/series_index.h"
+#include "store/shared_times.h"
 #include "store/stage.h"
 #include "store/store.h"
 
 namespace coalmine::store {
 
-inline constexpr std::uint64_t kSchemaVersion = 4;
+inline constexpr std::uint64_t kSchemaVersion = 5;
 // Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
@@ -96,7 +97,7 @@ class StoreImpl final : public Store, private StoredSamples {
   void plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const;
   Status read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const;
   Status fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const;
-  SampleRun decode(const std::string& bytes) const;
+  SampleRun decode(const std::string& key, const std::string& bytes, SharedTimes& times) const;
 
   // spans
   Result<SpanSegment> load_segment(const SegmentRef& ref) const;

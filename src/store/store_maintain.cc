@@ -4,9 +4,9 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "store/chunk_codec.h"
 #include "store/head_snapshot.h"
 #include "store/meta.h"
+#include "store/shared_times.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {
@@ -93,7 +93,7 @@ Status StoreImpl::seal(std::int64_t now_ms) {
 
 Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::int64_t cutoff_ms) {
   std::lock_guard lock(write_mutex_);
-  WriteSet writes;
+  std::vector<SealedChunk> sealed;
   std::map<std::int64_t, std::vector<ChunkEntry>> by_block;
   const std::uint64_t first_number = next_chunk_;
   for (const auto* id = begin; id != end; ++id) {
@@ -103,14 +103,16 @@ Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::in
     for (SampleRun rest = series->samples.slice(INT64_MIN, cutoff_ms - 1); !rest.empty();) {
       const std::int64_t block = block_of(rest.first_ms());
       for (auto& chunk : encode_chunks(rest.slice(block, block + kBlockMs - 1))) {
-        const ChunkRef ref{chunk.min_ms, chunk.max_ms, next_chunk_++};
-        writes.put(Family::chunks, chunk_key(*id, ref), std::move(chunk.bytes));
-        by_block[block].push_back({*id, ref});
+        const ChunkEntry entry{*id, {chunk.min_ms, chunk.max_ms, next_chunk_++}};
+        by_block[block].push_back(entry);
+        sealed.push_back({entry, std::move(chunk)});
       }
       rest.drop_before(block + kBlockMs);
     }
   }
-  if (by_block.empty()) return {};
+  if (sealed.empty()) return {};
+  WriteSet writes;
+  put_chunks(sealed, writes);
   for (const auto& [block, entries] : by_block) {
     writes.put(Family::chunks, chunk_list_key(block, entries.front().ref.number), encode_chunk_list(entries));
   }
@@ -225,7 +227,7 @@ Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
     const bool spans = oldest_segment && *oldest_segment < time_ms;
     const auto stale = head_.with_samples_before(time_ms);
     if (chunks) {
-      for (const char kind : {'c', 'l'}) writes.erase_range(Family::chunks, std::string(1, kind), block_key(kind, block));
+      for (const char kind : {'c', 'l', 't'}) writes.erase_range(Family::chunks, std::string(1, kind), block_key(kind, block));
     }
     if (spans) {
       for (const char kind : {'s', 'd'}) writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, time_ms));

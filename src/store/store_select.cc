@@ -19,8 +19,12 @@ constexpr std::size_t kSlice = 256;
 
 } // namespace
 
-SampleRun StoreImpl::decode(const std::string& bytes) const {
-  auto run = decode_chunk(bytes);
+SampleRun StoreImpl::decode(const std::string& key, const std::string& bytes, SharedTimes& times) const {
+  const auto read = [&]() -> Result<SampleRun> {
+    TRY_ASSIGN(const auto shared, times.of(key, bytes));
+    return shared ? decode_chunk(bytes, *shared) : SampleRun();
+  };
+  auto run = read();
   if (run) return std::move(*run);
   damaged("chunks", run.error().message);
   return {};
@@ -30,13 +34,15 @@ SampleRun StoreImpl::read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms)
   SampleRun out;
   const auto* series = head_.find(id);
   if (series == nullptr) return out;
+  SharedTimes times(*database_);
   for (const auto& ref : series->chunks) {
     if (!ref.overlaps(from_ms, to_ms)) continue;
-    const auto bytes = database_->get(Family::chunks, chunk_key(id, ref));
+    const auto key = chunk_key(id, ref);
+    const auto bytes = database_->get(Family::chunks, key);
     if (!bytes) {
       damaged("chunks", bytes.error().message);
     } else if (*bytes) {
-      out.overlay(decode(**bytes).slice(from_ms, to_ms));
+      out.overlay(decode(key, **bytes, times).slice(from_ms, to_ms));
     }
   }
   out.overlay(series->samples.slice(from_ms, to_ms));
@@ -150,6 +156,7 @@ Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) 
 
 Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const {
   std::size_t total = 0;
+  SharedTimes times(*database_);
   for (std::size_t begin = 0; begin < picked.size(); begin += kSlice) {
     const std::size_t end = std::min(picked.size(), begin + kSlice);
     if (request.give_up && request.give_up()) return fail(ErrorCode::deadline_exceeded, "given up while samples were read");
@@ -179,7 +186,7 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
     }
     for (std::size_t k = 0; k < chunks.size() && total <= request.max_samples; ++k) {
       if (!chunks[k]) continue; // retention was quicker
-      auto run = decode(*chunks[k]).slice(request.from_ms, request.to_ms);
+      auto run = decode(keys[k], *chunks[k], times).slice(request.from_ms, request.to_ms);
       total += run.size();
       older[owner[k]].overlay(std::move(run));
     }
