@@ -83,7 +83,7 @@ TEST(AnalysisSpan, HasTheSeedsAttributes) {
 TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
   judge::Judgement empty;
   empty.signals = {signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1)};
-  empty.signals[0].stable.reset();
+  empty.signals.edit()[0].stable.reset();
   const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
   ASSERT_EQ(batch.spans.size(), 1u);
   EXPECT_NE(find_attribute(batch.spans[0].attributes, "canary.error_rate.canary"), nullptr);

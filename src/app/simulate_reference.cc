@@ -155,7 +155,7 @@ Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   judge::Buckets past;
   for (const auto& cell : traffic.baseline()) past.add(*cell.total.bounds_ms, cell.total.stable.bucket_counts);
   Times out;
-  const judge::EpochPlan once{judge::kOneStart, judge::kOneStake}, restarts{judge::kServiceStarts, judge::kServiceStakes};
+  const judge::EpochPlan once{judge::kOneStart, judge::kOneLogStake}, restarts{judge::kServiceStarts, judge::kServiceLogStakes};
   judge::ExcessProcess errors, tempered;
   judge::Epochs<judge::ExcessProcess> restarted(restarts, judge::ExcessProcess());
   judge::SafetyProcess safe;

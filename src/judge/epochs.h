@@ -13,17 +13,22 @@
 
 namespace coalmine::judge {
 
-// Minutes of observed time at which a process begins, and its share of the stake.
+// Minutes of observed time at which a process begins, ascending from 0, and the logarithm of its share of the stake.
 struct EpochPlan {
   std::span<const double> starts;
-  std::span<const double> stakes; // add up to 1
+  std::span<const double> log_stakes; // of shares that add up to 1
 };
+template <std::size_t N>
+std::array<double, N> log_of(std::array<double, N> stakes) {
+  for (double& stake : stakes) stake = std::log(stake);
+  return stakes;
+}
 inline constexpr std::array<double, 7> kServiceStarts = {0, 5, 10, 20, 30, 40, 50};
-inline constexpr std::array<double, 7> kServiceStakes = {0.5, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12};
+inline const auto kServiceLogStakes = log_of<7>({0.5, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12});
 inline constexpr std::array<double, 3> kRouteStarts = {0, 10, 30};
-inline constexpr std::array<double, 3> kRouteStakes = {0.5, 0.25, 0.25};
+inline const auto kRouteLogStakes = log_of<3>({0.5, 0.25, 0.25});
 inline constexpr std::array<double, 1> kOneStart = {0};
-inline constexpr std::array<double, 1> kOneStake = {1};
+inline const auto kOneLogStake = log_of<1>({1});
 
 // What both arms did since an epoch began. stable_expected: what stable's rates would have given on the canary's requests, cell
 // by cell: the fair comparison when the split changes while the common rate moves.
@@ -47,47 +52,46 @@ struct Totals {
   double stable_rate() const { return compared > 0 ? stable_expected / compared : n0 > 0 ? x0 / n0 : 0; }
 };
 
-// Process: anything with add(cell, phi) and a default copy that has seen nothing.
+// Process: anything with add(cell, phi) and a default copy that has seen nothing, of which ln E is 0.
 template <typename Process>
 class Epochs {
  public:
+  struct Weight {
+    double log_e = 0;       // of the mixture
+    std::size_t driver = 0; // the epoch that carries most of it
+  };
+
   Epochs() = default;
   Epochs(EpochPlan plan, const Process& fresh) : plan_(plan), processes_(plan.starts.size(), fresh) {}
 
+  // minute: never falls.
   void add(const Cell& cell, double phi, double minute) {
+    while (begun_ < processes_.size() && minute >= plan_.starts[begun_]) ++begun_;
+    const std::span begun(processes_.data(), begun_);
     if constexpr (requires(Process p) { p.add_growth(p.growth(cell, phi)); }) {
-      if (processes_.empty()) return;
-      const auto growth = processes_.front().growth(cell, phi);
-      for (std::size_t i = 0; i < processes_.size(); ++i) {
-        if (minute >= plan_.starts[i]) processes_[i].add_growth(growth);
-      }
-      return;
-    }
-    for (std::size_t i = 0; i < processes_.size(); ++i) {
-      if (minute >= plan_.starts[i]) processes_[i].add(cell, phi);
+      if (begun.empty()) return;
+      const auto growth = begun.front().growth(cell, phi);
+      for (auto& process : begun) process.add_growth(growth);
+    } else {
+      for (auto& process : begun) process.add(cell, phi);
     }
   }
-  // ln of the mixture; log_e maps a process to its ln E.
+  // of: maps a process to its ln E.
+  template <typename F>
+  Weight weight(F&& of) const {
+    Weight out;
+    if (processes_.empty()) return out;
+    double terms[16];
+    for (std::size_t i = 0; i < processes_.size(); ++i) {
+      terms[i] = plan_.log_stakes[i] + (i < begun_ ? of(processes_[i]) : 0);
+      if (i < begun_ && terms[i] > terms[out.driver]) out.driver = i;
+    }
+    out.log_e = log_sum_exp(std::span(terms, processes_.size()));
+    return out;
+  }
   template <typename F>
   double log_e(F&& of) const {
-    if (processes_.empty()) return 0;
-    double terms[16];
-    for (std::size_t i = 0; i < processes_.size(); ++i) terms[i] = std::log(plan_.stakes[i]) + of(processes_[i]);
-    return log_sum_exp(std::span(terms, processes_.size()));
-  }
-  // The epoch that carries most of the evidence, of those that have begun.
-  template <typename F>
-  std::size_t driver(F&& of, double minute) const {
-    std::size_t best = 0;
-    double most = -kInfinity;
-    for (std::size_t i = 0; i < processes_.size(); ++i) {
-      const double share = std::log(plan_.stakes[i]) + of(processes_[i]);
-      if (share > most && (i == 0 || plan_.starts[i] <= minute)) {
-        most = share;
-        best = i;
-      }
-    }
-    return best;
+    return weight(of).log_e;
   }
   std::vector<Process>& processes() { return processes_; }
   const std::vector<Process>& processes() const { return processes_; }
@@ -96,6 +100,7 @@ class Epochs {
  private:
   EpochPlan plan_;
   std::vector<Process> processes_;
+  std::size_t begun_ = 0; // the first so many have
 };
 
 } // namespace coalmine::judge

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/shared_vector.h"
 #include "judge/rank_statistics.h"
 
 namespace coalmine::judge {
@@ -195,8 +196,8 @@ struct SignalVerdict {
 
 struct Judgement {
   Decision decision = Decision::keep_watching;
-  std::vector<SignalVerdict> signals; // whole service first, then routes, worst first
-  std::string reason;                 // the sentence that every output shows
+  SharedVector<SignalVerdict> signals; // whole service first, then routes, worst first
+  std::string reason;                  // the sentence that every output shows
   double analysis_duration_minutes = 0;
   // Of judges that weigh evidence.
   std::optional<double> minutes_left; // earliest verdict in about

@@ -80,7 +80,6 @@ Cell RatioSide::cell_of(const MetricNumbers& numbers) const {
 void RatioSide::add(const MetricNumbers& numbers, double minute) {
   const auto cell = cell_of(numbers);
   if (!usable(cell)) return;
-  minute_ = minute;
   const double phi = dispersion_.phi();
   totals_.add(cell, phi, minute);
   if (up_) {
@@ -123,7 +122,7 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
     out.log_safety = up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
   const double delta = strict_ ? boundary(1).delta : 0;
   const auto at = [&](const auto& process) { return process.log_e(delta); };
-  const auto driver = out.log_harm < bar_low ? 0 : up_ ? excess_.driver(at, minute_) : shrink_.driver(at, minute_);
+  const auto driver = out.log_harm < bar_low ? 0 : up_ ? excess_.weight(at).driver : shrink_.weight(at).driver;
   const auto& totals = totals_.processes()[driver].totals;
   out.canary_count = totals_.processes().front().totals.n1;
   if (!(totals.compared > 0)) return out;
@@ -203,7 +202,6 @@ double ValueSide::allowed(double stable) const { return allowed_difference(signa
 void ValueSide::add(const MetricNumbers& numbers, double minute) {
   const auto canary = numbers.canary.value(), stable = numbers.stable.value();
   if (!canary || !stable || !std::isfinite(*canary) || !std::isfinite(*stable)) return;
-  minute_ = minute;
   const auto coin = [&](double difference) {
     return Cell{difference > 0 ? 1.0 : 0, difference != 0 ? 1.0 : 0, *canary, *stable};
   };
@@ -220,7 +218,7 @@ MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
   out.log_harm = harm_.log_e(kLogE);
   if (signal_.max && worse_ == signal_.margin.worse) out.log_harm = log_half_each(out.log_harm, over_limit_.log_e());
   out.log_safety = safe_.log_e();
-  const auto& seen = harm_.processes()[out.log_harm < bar_low ? 0 : harm_.driver(kLogE, minute_)];
+  const auto& seen = harm_.processes()[out.log_harm < bar_low ? 0 : harm_.weight(kLogE).driver];
   out.canary_count = harm_.processes().front().intervals;
   if (!(seen.intervals > 0)) return out;
   out.canary = seen.canary / seen.intervals;

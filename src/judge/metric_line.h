@@ -49,7 +49,6 @@ class RatioSide {
   bool up_ = true;    // more of the counted events is worse
   bool strict_ = false;
   bool exact_ = false;
-  double minute_ = 0;
   std::vector<LinearMargin> harms_;
   Epochs<ExcessProcess> excess_;       // up: against "no more"
   Epochs<SafetyProcess> shrink_;       // down: against "no fewer"
@@ -116,7 +115,6 @@ class ValueSide {
   SignalSpec signal_;
   Worse worse_;
   bool strict_;
-  double minute_ = 0;
   Epochs<Coin> harm_;
   Coin safe_;
   Coin over_limit_;

@@ -278,14 +278,15 @@ Judgement RankJudge::judge(const Evidence& evidence) {
   out.analysis_duration_minutes = evidence.step_minutes;
   out.guarantee = "Rank tests over intervals make no promise when they are looked at more than once.";
   std::vector<rank::Scored> scored;
+  auto& signals = out.signals.edit();
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     rank::Scored one;
-    out.signals.push_back(verdict(i, evidence, one));
+    signals.push_back(verdict(i, evidence, one));
     if (options_.signals[i].gate) scored.push_back(std::move(one));
   }
-  out.signals.insert(out.signals.end(), route_lines_.begin(), route_lines_.end());
+  signals.insert(signals.end(), route_lines_.begin(), route_lines_.end());
   if (!evidence.source_error.empty()) {
-    for (auto& v : out.signals) {
+    for (auto& v : signals) {
       v.verdict = Verdict::no_data;
       v.cause = Cause::source_unreachable;
       v.reason = reason_sentence(v, evidence.source_error);
@@ -301,7 +302,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
   const auto keep_watching = [&](std::string why) {
-    for (auto& v : out.signals) {
+    for (auto& v : out.signals.edit()) {
       if (v.verdict == Verdict::no_data || !v.route.empty()) continue; // a route has counted its own intervals
       v.verdict = Verdict::watching;
       v.cause = Cause::undecided;

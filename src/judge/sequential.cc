@@ -135,11 +135,11 @@ SequentialJudge::SequentialJudge(SequentialOptions options)
 LineOptions SequentialJudge::line_options(bool whole) const {
   LineOptions out;
   if (!options_.restarts) {
-    out.plan = {kOneStart, kOneStake};
+    out.plan = {kOneStart, kOneLogStake};
   } else if (whole) {
-    out.plan = {kServiceStarts, kServiceStakes};
+    out.plan = {kServiceStarts, kServiceLogStakes};
   } else {
-    out.plan = {kRouteStarts, kRouteStakes};
+    out.plan = {kRouteStarts, kRouteLogStakes};
   }
   out.strict = options_.strict;
   return out;

@@ -84,8 +84,8 @@ class SequentialJudge final : public Judge {
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
-  void sort_routes(std::vector<SignalVerdict>& routes) const;
-  void name_routes(Judgement& out) const;
+  void sort_routes(std::vector<SignalVerdict>& lines) const;
+  void name_routes(std::vector<SignalVerdict>& lines) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;
 
@@ -103,10 +103,11 @@ class SequentialJudge final : public Judge {
   struct Question {
     double next_weight = 0;
     double min_requests = 0;
+    bool too_few_requests = false;
     bool both_report = false;
     bool operator==(const Question&) const = default;
   };
-  std::optional<std::vector<SignalVerdict>> lines_; // of the newest cell
+  std::optional<SharedVector<SignalVerdict>> lines_; // of the newest cell
   Question asked_;
 
   bool begun_ = false;

@@ -63,7 +63,6 @@ RateLine::RateLine(const LineOptions& options, const LinearMargin& margin, std::
 }
 
 void RateLine::add(const Cell& cell, double phi, double minute) {
-  minute_ = minute;
   excess_.add(cell, phi, minute);
   totals_.add(cell, phi, minute);
   if (!beyond_.processes().empty()) beyond_.add(cell, phi, minute);
@@ -74,23 +73,21 @@ void RateLine::add(const Cell& cell, double phi, double minute) {
   weigh();
 }
 
-double RateLine::log_harm_at(double delta) const {
-  return excess_.log_e([&](const ExcessProcess& p) { return p.log_e(delta); });
-}
-
 void RateLine::weigh() {
-  double log_e = 0;
-  if (strict_) {
-    log_e = beyond_.processes().empty() ? log_harm_at(margin_.delta)
-                                        : beyond_.log_e([&](const ExcessProcess& p) { return p.log_e(margin_.delta); });
+  const auto take = [&](const auto& weight) { harm_ = {weight.log_e, weight.driver}; };
+  if (exact_) {
+    take(bernoulli_.weight(kHarm));
   } else {
-    log_e = exact_ ? bernoulli_.log_e(kHarm) : log_harm_at(0);
+    take(excess_.weight(kHarm));
+  }
+  if (strict_) {
+    const auto at_margin = [&](const ExcessProcess& p) { return p.log_e(margin_.delta); };
+    harm_.log_e = (beyond_.processes().empty() ? excess_ : beyond_).log_e(at_margin);
   }
   if (limit_) {
-    const double both[] = {log_e, over_limit_.log_e(*limit_)};
-    log_e = log_mean_exp(both);
+    const double both[] = {harm_.log_e, over_limit_.log_e(*limit_)};
+    harm_.log_e = log_mean_exp(both);
   }
-  harm_ = {log_e, exact_ ? bernoulli_.driver(kHarm, minute_) : excess_.driver(kHarm, minute_)};
 }
 
 double RateLine::log_safety(std::size_t harm) const {
@@ -108,7 +105,7 @@ std::optional<Interval> RateLine::difference(double bar_low, double bar_high) co
     double slopes[16];
     for (std::size_t i = 0; i < processes.size(); ++i) {
       const auto at = processes[i].log_sum_at(delta);
-      terms[i] = std::log(plan.stakes[i]) + at.log_sum - bets;
+      terms[i] = plan.log_stakes[i] + at.log_sum - bets;
       slopes[i] = at.slope;
     }
     const double whole = log_sum_exp(std::span(terms, processes.size()));
@@ -145,10 +142,10 @@ TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries b
 TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
                    double past_total)
     : boundaries_(std::move(boundaries.bounds_ms)),
-      stakes_(std::move(boundaries.stakes)),
       marks_(std::move(marks)),
       strict_(options.strict),
       past_rates_(std::move(past_rates)) {
+  for (const double stake : boundaries.stakes) log_stakes_.push_back(std::log(stake));
   for (std::size_t i = 0; i < boundaries_.size(); ++i) {
     if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(past_rates_[i] * past_total, past_total));
     totals_.emplace_back(options.plan, TotalsProcess());
@@ -162,7 +159,6 @@ TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vecto
 }
 
 void TailLine::add(const CellRoute& counts, double phi, double minute) {
-  minute_ = minute;
   if (counts.bounds_ms == nullptr) return;
   const auto& bounds = *counts.bounds_ms;
   const auto& canary = counts.canary.bucket_counts;
@@ -192,19 +188,20 @@ void TailLine::add(const CellRoute& counts, double phi, double minute) {
 void TailLine::weigh() {
   if (strict_) return;
   double terms[kMaxBoundaries];
-  std::size_t n = 0, best = 0;
+  std::size_t n = 0;
   double most = -kInfinity;
+  harm_.epoch = 0; // that of the boundary with the most
   for (std::size_t i = 0; i < worse_.size(); ++i) {
-    if (!(stakes_[i] > 0)) continue;
-    terms[n] = std::log(stakes_[i]) + worse_[i].log_e(kHarm);
+    if (std::isinf(log_stakes_[i])) continue;
+    const auto weight = worse_[i].weight(kHarm);
+    terms[n] = log_stakes_[i] + weight.log_e;
     if (terms[n] > most) {
       most = terms[n];
-      best = i;
+      harm_.epoch = weight.driver;
     }
     ++n;
   }
-  // The epoch that carries the evidence of all boundaries together is that of the boundary with the most.
-  harm_ = {log_sum_exp(std::span(terms, n)), worse_.empty() ? 0 : worse_[best].driver(kHarm, minute_)};
+  harm_.log_e = log_sum_exp(std::span(terms, n));
 }
 
 double TailLine::log_harm(std::size_t mark) const {
@@ -226,7 +223,7 @@ double TailLine::log_safety(std::size_t mark, std::size_t harm) const {
 }
 
 const Totals& TailLine::driver(std::size_t mark) const {
-  const auto epoch = strict_ ? beyond_[mark].driver(kHarm, minute_) : harm_.epoch;
+  const auto epoch = strict_ ? beyond_[mark].weight(kHarm).driver : harm_.epoch;
   return totals_[marks_[mark].boundary].processes()[epoch].totals;
 }
 

@@ -63,13 +63,11 @@ class RateLine {
   std::optional<Interval> difference(double bar_low, double bar_high) const;
 
  private:
-  double log_harm_at(double delta) const;
   void weigh();
 
   LinearMargin margin_;
   std::vector<LinearMargin> harms_;
   bool strict_ = false;
-  double minute_ = 0; // of the newest cell
   bool exact_ = false;
   std::optional<double> limit_;
   Epochs<ExcessProcess> excess_;       // r0 = 1, for the interval and for harm
@@ -120,10 +118,9 @@ class TailLine {
   void weigh();
 
   std::vector<double> boundaries_;
-  std::vector<double> stakes_; // of the boundaries' evidence, 0 for one that only a limit needs
+  std::vector<double> log_stakes_; // of the boundaries' evidence, of no share for one that only a limit needs
   std::vector<Mark> marks_;
   bool strict_ = false;
-  double minute_ = 0;                              // of the newest cell
   std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule
   std::vector<Epochs<ExcessProcess>> beyond_;      // for each mark; strict rule
   std::vector<Epochs<TotalsProcess>> totals_;      // for each boundary

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "judge/estimate.h"
 #include "judge/multiplicity.h"
@@ -280,59 +281,69 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
-void SequentialJudge::sort_routes(std::vector<SignalVerdict>& routes) const {
-  std::ranges::stable_sort(routes, [&](const SignalVerdict& a, const SignalVerdict& b) {
-    if (severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) return is_critical(a.route);
+// Worst first. Places are sorted, not lines, which are large.
+void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
+  const auto first = static_cast<std::size_t>(
+      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.route.empty(); }) - lines.begin());
+  std::vector<std::size_t> order(lines.size() - first);
+  std::iota(order.begin(), order.end(), first);
+  std::ranges::stable_sort(order, [&](std::size_t left, std::size_t right) {
+    const auto &a = lines[left], &b = lines[right];
+    if (!critical_.empty() && severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) {
+      return is_critical(a.route);
+    }
     return worse(a, b);
   });
+  std::vector<SignalVerdict> sorted;
+  sorted.reserve(order.size());
+  for (const auto i : order) sorted.push_back(std::move(lines[i]));
+  std::ranges::move(sorted, lines.begin() + static_cast<std::ptrdiff_t>(first));
 }
 
 // Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights (so that whoever is proven
 // alone is among them), so that at most alpha of those named are expected to be no worse. It asks for less evidence of each than
 // the rollback does and therefore never triggers one. A line within its margin counts as no evidence: less than an e-value is one
 // as well, whereas dropping discoveries afterwards would void the rate.
-void SequentialJudge::name_routes(Judgement& out) const {
-  std::vector<SignalVerdict> routes;
-  std::vector<std::size_t> tested;
+void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
+  std::vector<SignalVerdict*> tested;
   std::vector<double> e_values;
   double stakes = 0;
-  const auto first = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !v.route.empty(); });
-  routes.assign(std::make_move_iterator(first), std::make_move_iterator(out.signals.end()));
-  out.signals.erase(first, out.signals.end());
-  for (std::size_t i = 0; i < routes.size(); ++i) {
-    const auto& v = routes[i];
-    if (!v.gate || !v.evidence) continue;
-    tested.push_back(i);
+  for (auto& v : lines) {
+    if (v.route.empty() || !v.gate || !v.evidence) continue;
+    tested.push_back(&v);
     e_values.push_back(v.beyond ? *v.evidence / *v.needed_evidence : 0);
     stakes += 1 / *v.needed_evidence;
   }
   for (double& e : e_values) e *= static_cast<double>(e_values.size()) / stakes; // weights whose mean is 1
   for (const auto i : e_bh(e_values, options_.alpha_rollback)) {
-    auto& v = routes[tested[i]];
+    auto& v = *tested[i];
     v.verdict = Verdict::regression;
     v.cause = Cause::none;
     v.reason = reason_sentence(v);
   }
-  sort_routes(routes);
-  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  sort_routes(lines);
 }
 
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> out;
-  for (std::size_t i = 0; i < whole_signals_; ++i) out.push_back(verdict(i, service_, "", evidence));
-  std::vector<SignalVerdict> routes;
   const bool only_whole = routes_.size() == 1 && routes_[0].name.empty(); // telemetry without routes is the whole once more
+  out.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes_.size())));
+  for (std::size_t i = 0; i < whole_signals_; ++i) {
+    auto& v = out.emplace_back(verdict(i, service_, "", evidence));
+    if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests && holds_promotion(i)) {
+      v.cause = Cause::too_few_requests;
+    }
+  }
   for (const auto& route : routes_) {
     if (only_whole) break;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
       // A route that stable did not have before has no share to keep.
       if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
-        routes.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
+        out.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
     }
   }
-  sort_routes(routes);
-  out.insert(out.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  sort_routes(out);
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
     // Of routes it is made when somebody looks: a service may have hundreds, and is looked at every few seconds.
@@ -345,6 +356,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
   // Between cells only the clock moves: the lines stay as they were.
   const Question question{evidence.next_weight, evidence.step_min_requests,
+                          evidence.step_requests < evidence.step_min_requests,
                           evidence.canary.requests > 0 && evidence.stable.requests > 0};
   if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
     lines_ = verdicts(evidence);
@@ -373,11 +385,12 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   }
   // One budget: the weighted average of the evidence of all gating lines that are measured beyond their margins. Latency signals
   // of one scope share their evidence, which counts once.
-  SignalVerdict* culprit = nullptr;
+  std::optional<std::size_t> culprit;
   double sum = 0;
   std::pair<bool, double> most;
-  std::map<std::string, double> latency;
-  for (auto& v : out.signals) {
+  std::map<std::string_view, double> latency;
+  for (std::size_t i = 0; i < out.signals.size(); ++i) {
+    const auto& v = out.signals[i];
     if (!v.gate || !v.evidence || !v.beyond) continue;
     const double part = *v.evidence / *v.needed_evidence; // of what the line needs alone
     double add = part;
@@ -389,31 +402,29 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     sum += add;
     // A critical route that is proven alone is named before whatever else is.
     const std::pair rank(is_critical(v.route) && part >= 1, part);
-    if (culprit == nullptr || rank > most) {
-      culprit = &v;
+    if (!culprit || rank > most) {
+      culprit = i;
       most = rank;
     }
   }
-  if (culprit != nullptr && sum >= 1) {
-    culprit->verdict = Verdict::regression;
-    culprit->cause = Cause::none;
-    culprit->reason = reason_sentence(*culprit);
+  if (culprit && sum >= 1) {
+    auto& lines = out.signals.edit();
+    auto& worst = lines[*culprit];
+    worst.verdict = Verdict::regression;
+    worst.cause = Cause::none;
+    worst.reason = reason_sentence(worst);
     out.decision = Decision::rollback;
-    out.reason = reason_sentence(out, culprit, evidence.step_needed_minutes);
-    name_routes(out);
+    out.reason = reason_sentence(out, &worst, evidence.step_needed_minutes);
+    name_routes(lines);
     return;
   }
   const SignalVerdict* undecided = nullptr;
   bool any = false;
   double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
   for (std::size_t i = 0; i < whole_signals_; ++i) {
-    auto& v = out.signals[i];
+    const auto& v = out.signals[i];
     if (!holds_promotion(i)) continue;
     any = true;
-    if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests) {
-      v.cause = Cause::too_few_requests;
-      v.reason = reason_sentence(v);
-    }
     if (v.verdict == Verdict::pass) continue;
     if (undecided == nullptr) undecided = &v;
     left = v.minutes_left ? std::max(left, *v.minutes_left) : kInfinity;

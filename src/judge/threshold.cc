@@ -223,7 +223,7 @@ Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence)
     v.required_requests = options.min_requests;
     set_verdict(v, Verdict::no_data, Cause::source_unreachable);
     v.reason = reason_sentence(v, evidence.source_error);
-    out.signals.push_back(std::move(v));
+    out.signals.edit().push_back(std::move(v));
   }
   SignalVerdict whole;
   set_verdict(whole, Verdict::no_data, Cause::source_unreachable);
@@ -239,15 +239,16 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
     return out;
   }
   out.analysis_duration_minutes = evidence.canary_age_minutes;
+  auto& signals = out.signals.edit();
   for (const auto& signal : options_.signals) {
-    out.signals.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
+    signals.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
                                                  : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
-  const auto requests = std::ranges::find_if(out.signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });
-  const SignalVerdict* blocked = enough || requests == out.signals.end() ? nullptr : &*requests;
+  const auto requests = std::ranges::find_if(signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });
+  const SignalVerdict* blocked = enough || requests == signals.end() ? nullptr : &*requests;
   auto routes = judge_routes(evidence, blocked);
-  out.signals.insert(out.signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  signals.insert(signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
   decide(out);
   return out;
 }

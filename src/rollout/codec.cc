@@ -280,7 +280,7 @@ judge::Judgement judgement_from(const json::object& object) {
   judgement.analysis_duration_minutes = get_double(object, "analysis_duration_minutes");
   if (const auto* signals = get_array(object, "signals")) {
     for (const auto& signal : *signals) {
-      if (const auto* o = signal.if_object()) judgement.signals.push_back(signal_from(*o));
+      if (const auto* o = signal.if_object()) judgement.signals.edit().push_back(signal_from(*o));
     }
   }
   return judgement;
