@@ -355,8 +355,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
 Judgement SequentialJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
   // Between cells only the clock moves: the lines stay as they were.
-  const Question question{evidence.next_weight, evidence.step_min_requests,
-                          evidence.step_requests < evidence.step_min_requests,
+  const Question question{evidence.next_weight, evidence.step_min_requests, evidence.step_requests < evidence.step_min_requests,
                           evidence.canary.requests > 0 && evidence.stable.requests > 0};
   if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
     lines_ = verdicts(evidence);

@@ -242,7 +242,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   auto& signals = out.signals.edit();
   for (const auto& signal : options_.signals) {
     signals.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
-                                                 : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+                                             : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
   const auto requests = std::ranges::find_if(signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });

@@ -139,7 +139,9 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
       ids.insert(std::ranges::lower_bound(ids, id), id);
     }
   }
-  ++per_service_[std::string(slot->labels->get("service_name"))];
+  auto& service = services_[std::string(slot->labels->get("service_name"))];
+  ++service.series;
+  service.version = version_;
   if (is_request_metric(slot->labels->metric_name())) request_metrics_[instance_key(*slot->labels)].push_back(slot.get());
   return slot.get();
 }
@@ -160,7 +162,9 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
       }
     }
     const std::string service(info.labels->get("service_name"));
-    if (--per_service_[service] == 0) per_service_.erase(service);
+    auto& rest = services_[service];
+    rest.version = version_;
+    if (--rest.series == 0) services_.erase(service);
     refusals_.erase(service);
     if (is_request_metric(info.labels->metric_name())) {
       const auto instance = request_metrics_.find(instance_key(*info.labels));
@@ -178,9 +182,14 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
   }
 }
 
-std::size_t SeriesIndex::size_of(const std::string& service) const {
-  const auto it = per_service_.find(service);
-  return it == per_service_.end() ? 0 : it->second;
+std::size_t SeriesIndex::size_of(std::string_view service) const {
+  const auto it = services_.find(service);
+  return it == services_.end() ? 0 : it->second.series;
+}
+
+std::uint64_t SeriesIndex::version_of(std::string_view service) const {
+  const auto it = services_.find(service);
+  return it == services_.end() ? 0 : it->second.version;
 }
 
 Error SeriesIndex::limit_error(const std::string& service) const {

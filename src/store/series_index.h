@@ -67,7 +67,9 @@ class SeriesIndex {
   std::size_t size() const { return series_.size(); }
   // Another number whenever series came or went.
   std::uint64_t version() const { return version_; }
-  std::size_t size_of(const std::string& service) const;
+  // The same of one service's; 0: it has none.
+  std::uint64_t version_of(std::string_view service) const;
+  std::size_t size_of(std::string_view service) const;
   SeriesId next_id() const { return SeriesId{next_id_}; }
   void reserve_ids_below(std::uint64_t next_id) { next_id_ = std::max(next_id_, next_id); }
 
@@ -86,7 +88,11 @@ class SeriesIndex {
   std::map<std::uint64_t, std::unique_ptr<SeriesInfo>> series_;
   std::unordered_multimap<std::uint64_t, SeriesInfo*> by_identity_;
   std::map<std::string, Values, std::less<>> postings_;
-  std::unordered_map<std::string, std::size_t> per_service_;
+  struct OfService {
+    std::size_t series = 0;
+    std::uint64_t version = 0;
+  };
+  std::map<std::string, OfService, std::less<>> services_;
   std::unordered_map<std::string, std::vector<const SeriesInfo*>> request_metrics_; // by instance_key
   // The last refusals, as counting values walks all series of a service: service to message, good for so many refusals more.
   mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;

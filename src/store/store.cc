@@ -32,4 +32,8 @@ Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&, cons
   return fail(ErrorCode::unimplemented, "this store does not read columns");
 }
 
+std::uint64_t Store::arrivals(std::string_view, std::string_view) const { return 0; }
+std::uint64_t Store::series_version(std::string_view) const { return 0; }
+std::optional<std::vector<NewSamples>> Store::newest(std::span<const SeriesPosition>) const { return std::nullopt; }
+
 } // namespace coalmine::store

@@ -71,6 +71,7 @@ struct SelectRequest {
   // order sent, histogram, spans; false returns every source.
   bool choose_source = true;
   bool with_samples = true;             // false: labels only (series, labels, label values)
+  bool without_any = false;             // of find(): also series that have no samples in the range
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
   // Asked now and then while samples are read, on the caller's thread; true: give up with deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;
@@ -82,6 +83,18 @@ struct FoundSeries {
   std::shared_ptr<const Labels> labels; // as in SeriesData
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
+};
+
+// How far a reader has come with a series.
+struct SeriesPosition {
+  SeriesId id;
+  std::int64_t from_ms = 0; // its next samples are at this time or later
+};
+// What it has had since; exponential histograms are left out.
+struct NewSamples {
+  std::vector<FloatSample> floats;
+  std::vector<ClassicSample> classic;
+  bool empty() const { return floats.empty() && classic.empty(); }
 };
 
 // Where columns are read, and what of histograms.
@@ -199,12 +212,14 @@ class Store {
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
 
   virtual std::vector<Presence> presence() const = 0;
-  // How often telemetry of a service has been stored since the start: who finds the number unchanged need not select again. 0:
-  // unknown.
-  virtual std::uint64_t arrivals(std::string_view service) const {
-    (void)service;
-    return 0;
-  }
+  // How often telemetry of a service, or of one version of it, has been stored since the start: who finds the number unchanged
+  // need not select again. version "": of all. 0: unknown.
+  virtual std::uint64_t arrivals(std::string_view service, std::string_view version) const;
+  // Another number whenever a series of the service came or went. 0: unknown.
+  virtual std::uint64_t series_version(std::string_view service) const;
+  // What series that find() told of have had since, by place in the request: for readers that look every few seconds. nullopt:
+  // some of it may be in files; select() finds it there.
+  virtual std::optional<std::vector<NewSamples>> newest(std::span<const SeriesPosition> positions) const;
   virtual StoreStats stats() const = 0;
 
   // A consistent copy of everything acknowledged so far, while the store works on; directory must not exist yet. Slow: it is

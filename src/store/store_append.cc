@@ -187,13 +187,16 @@ void StoreImpl::publish(Draft& draft) {
     ++next_segment_;
     segments_.add(draft.segment_ref, draft.summary);
   }
-  std::set<std::string> arrived;
-  for (const auto& [key, row] : draft.presence_rows) arrived.insert(row.presence.service);
-  for (const auto& service : arrived) ++arrivals_[service];
+  std::set<std::pair<std::string, std::string>> arrived; // service and version; "": all versions
+  for (const auto& [key, row] : draft.presence_rows) {
+    arrived.emplace(row.presence.service, "");
+    arrived.emplace(row.presence.service, row.presence.version);
+  }
+  for (const auto& [service, version] : arrived) ++arrivals_[service][version];
   for (auto& [key, row] : draft.presence_rows) presence_.set(key, std::move(row));
   lock.unlock();
-  for (const auto& service : arrived) {
-    if (options_.on_arrival) options_.on_arrival(service);
+  for (const auto& [service, version] : arrived) {
+    if (options_.on_arrival && version.empty()) options_.on_arrival(service);
   }
   if (two_senders) tell_two_senders(*two_senders, draft);
 }

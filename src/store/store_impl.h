@@ -53,7 +53,9 @@ class StoreImpl final : public Store, private StoredSamples {
   Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override;
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
   std::vector<Presence> presence() const override;
-  std::uint64_t arrivals(std::string_view service) const override;
+  std::uint64_t arrivals(std::string_view service, std::string_view version) const override;
+  std::uint64_t series_version(std::string_view service) const override;
+  std::optional<std::vector<NewSamples>> newest(std::span<const SeriesPosition> positions) const override;
   StoreStats stats() const override;
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
@@ -162,7 +164,8 @@ class StoreImpl final : public Store, private StoredSamples {
   SegmentList segments_;
   std::atomic<std::uint64_t> merges_{0}; // how often segments_ lost segments to a merge
   PresenceBook presence_;
-  std::map<std::string, std::uint64_t, std::less<>> arrivals_; // by service
+  using ByVersion = std::map<std::string, std::uint64_t, std::less<>>; // "": of all
+  std::map<std::string, ByVersion, std::less<>> arrivals_;             // by service
 };
 
 // A series that a selector picked, as it was then.

@@ -121,7 +121,7 @@ Status StoreImpl::pick(const SelectRequest& request, Visit visit) const {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
       if (*chosen[at] != info->source) continue;
     }
-    if (has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
+    if (request.without_any || has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
   }
   return {};
 }
@@ -247,10 +247,36 @@ std::vector<Presence> StoreImpl::presence() const {
   return presence_.all();
 }
 
-std::uint64_t StoreImpl::arrivals(std::string_view service) const {
+std::uint64_t StoreImpl::arrivals(std::string_view service, std::string_view version) const {
   std::shared_lock lock(state_mutex_);
-  const auto it = arrivals_.find(service);
-  return it == arrivals_.end() ? 0 : it->second;
+  const auto versions = arrivals_.find(service);
+  if (versions == arrivals_.end()) return 0;
+  const auto it = versions->second.find(version);
+  return it == versions->second.end() ? 0 : it->second;
+}
+
+std::uint64_t StoreImpl::series_version(std::string_view service) const {
+  std::shared_lock lock(state_mutex_);
+  return index_.version_of(service);
+}
+
+std::optional<std::vector<NewSamples>> StoreImpl::newest(std::span<const SeriesPosition> positions) const {
+  std::vector<NewSamples> out(positions.size());
+  for (std::size_t begin = 0; begin < positions.size(); begin += kSlice) {
+    const auto some = positions.subspan(begin, std::min(kSlice, positions.size() - begin));
+    std::shared_lock lock(state_mutex_);
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      const auto* series = head_.find(some[i].id);
+      if (series == nullptr) continue;
+      const auto later = [&](const ChunkRef& ref) { return ref.max_ms > some[i].from_ms; };
+      if (std::ranges::any_of(series->chunks, later)) return std::nullopt;
+      if (!series->samples.empty() && series->samples.last_ms() >= some[i].from_ms) {
+        auto run = series->samples.slice(some[i].from_ms, INT64_MAX);
+        out[begin + i] = {std::move(run.floats), std::move(run.classic)};
+      }
+    }
+  }
+  return out;
 }
 
 StoreStats StoreImpl::stats() const {
