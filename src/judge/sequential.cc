@@ -22,7 +22,7 @@ constexpr double kRateShare = 4.0 / 7; // of a route's weight that its errors ge
 constexpr double kShareShare = 0.25; // of a route's weight that its share of the requests gets, beside errors or latency
 
 // Signals of the service first: their lines are found by their index.
-SequentialOptions in_order(SequentialOptions options) {
+SequentialOptions whole_first(SequentialOptions options) {
   std::ranges::stable_partition(options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
   return options;
 }
@@ -103,7 +103,7 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options) {
 }
 
 SequentialJudge::SequentialJudge(SequentialOptions options)
-    : options_(in_order(std::move(options))),
+    : options_(whole_first(std::move(options))),
       critical_(options_.critical_routes.begin(), options_.critical_routes.end()),
       harms_(scales(options_.plan)) {
   bool routes = false;
@@ -180,15 +180,16 @@ void SequentialJudge::feed_routes(const EvidenceCell& cell, double minute) {
     scope.share->add({"", on_canary, on_stable, ""}, minute);
   };
   for (const auto& route : cell.routes) {
-    const bool known = route_index_.contains(route.route);
-    if (!known && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
-    auto& scope = route_scope(route.route);
+    const auto known = route_index_.find(route.route);
+    if (known == route_index_.end() && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
+    const auto place = known == route_index_.end() ? route_place(route.route) : known->second;
+    auto& scope = routes_[place].scope;
     scope.canary += sane(route.canary.requests);
     scope.stable += sane(route.stable.requests);
     feed(scope, route, minute);
     feed_share(scope, route.canary.requests, route.stable.requests);
     counted.resize(routes_.size());
-    counted[route_index_[route.route]] = true;
+    counted[place] = true;
   }
   // Cells without a request of the route count as well: to leave them out would be to choose cells by what is tested.
   for (std::size_t i = 0; i < counted.size(); ++i) {
@@ -291,7 +292,7 @@ bool SequentialJudge::begin(const EvidenceCell& cell) {
   past_root_ = 0;
   for (const auto& [name, past] : past_routes_) past_root_ += stake_of(name) * std::sqrt(past.requests);
   if (share_signal_ && class_routes_ > 0) {
-    for (const auto& [name, past] : past_routes_) route_scope(name); // one that never comes again is what a share is about
+    for (const auto& [name, past] : past_routes_) (void)route_place(name); // one that never comes again is what a share is about
   }
   return true;
 }
@@ -377,8 +378,8 @@ double SequentialJudge::late_route_weight(bool critical) {
 
 // Routes that stable had before share nine tenths of the pool by the square root of their traffic, critical ones twice; later
 // ones get a series of weights that adds up to the rest.
-SequentialJudge::Scope& SequentialJudge::route_scope(const std::string& name) {
-  if (const auto it = route_index_.find(name); it != route_index_.end()) return routes_[it->second].scope;
+std::size_t SequentialJudge::route_place(const std::string& name) {
+  if (const auto it = route_index_.find(name); it != route_index_.end()) return it->second;
   const auto past = past_routes_.find(name);
   double weight = 0;
   if (past != past_routes_.end() && past_root_ > 0) {
@@ -391,7 +392,7 @@ SequentialJudge::Scope& SequentialJudge::route_scope(const std::string& name) {
   Past unknown;
   unknown.latency = past_.latency;
   routes_.push_back({name, make_scope(past != past_routes_.end() ? past->second : unknown, false, weight)});
-  return routes_.back().scope;
+  return routes_.size() - 1;
 }
 
 std::size_t SequentialJudge::harm_index(double next_weight) const {

@@ -64,7 +64,8 @@ class SequentialJudge final : public Judge {
   bool begin(const EvidenceCell& cell);
   Scope make_scope(const Past& past, bool whole, double weight) const;
   TailLine make_tails(const Past& past, bool whole) const;
-  Scope& route_scope(const std::string& name);
+  // Its place in routes_, where it is put when it is new.
+  std::size_t route_place(const std::string& name);
   bool is_critical(const std::string& route) const { return critical_.contains(route); }
   double stake_of(const std::string& route) const { return is_critical(route) ? 2 : 1; }
   double late_route_weight(bool critical);
@@ -78,13 +79,14 @@ class SequentialJudge final : public Judge {
   std::size_t harm_index(double next_weight) const;
   void feed_metrics(const EvidenceCell& cell, double minute);
   void judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const;
-  SignalVerdict verdict(std::size_t signal, const Scope& scope, const std::string& route, const Evidence& evidence) const;
+  void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope, const std::string& route,
+                    const Evidence& evidence) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
-  void sort_routes(std::vector<SignalVerdict>& lines) const;
+  std::vector<SignalVerdict> in_order(std::vector<SignalVerdict> lines) const;
   void name_routes(std::vector<SignalVerdict>& lines) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "judge/estimate.h"
 #include "judge/multiplicity.h"
@@ -178,10 +177,9 @@ void SequentialJudge::judge_share(SignalVerdict& v, const Scope& scope) const {
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
-SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, const std::string& route,
-                                       const Evidence& evidence) const {
+void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Scope& scope, const std::string& route,
+                                   const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
-  SignalVerdict v;
   v.signal = signal.name;
   v.route = route;
   v.kind = signal.kind;
@@ -194,32 +192,24 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
   v.required_requests = evidence.step_min_requests;
   if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
     v.cause = Cause::interval_open;
-    return v;
+    return;
   }
   if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 && service_.stable > 0) {
     v.cause = Cause::undecided; // no request of the route is what it is about, not a lack of data
-    judge_share(v, scope);
-    return v;
+    return judge_share(v, scope);
   }
-  if (!(scope.canary > 0)) {
-    set_no_data(v, Cause::no_canary_data);
-    return v;
-  }
-  if (!(scope.stable > 0)) {
-    set_no_data(v, Cause::no_stable_data);
-    return v;
-  }
+  if (!(scope.canary > 0)) return set_no_data(v, Cause::no_canary_data);
+  if (!(scope.stable > 0)) return set_no_data(v, Cause::no_stable_data);
   v.cause = Cause::undecided;
-  if (!begun_) return v;
+  if (!begun_) return;
   const auto harm = harm_index(evidence.next_weight);
   if (is_metric(signal.kind)) {
-    judge_metric(v, *std::ranges::find(metrics_, index, &Metric::signal), harm);
-    return v;
+    return judge_metric(v, *std::ranges::find(metrics_, index, &Metric::signal), harm);
   }
   if (signal.kind == SignalKind::error_rate) {
-    if (!rate_signal_ || *rate_signal_ != index) return v;
+    if (!rate_signal_ || *rate_signal_ != index) return;
     fill_rate(v, scope, harm);
-    if (!v.canary) return v;
+    if (!v.canary) return;
     const auto& totals = scope.rate.driver();
     double allowed = scope.rate.margin().at(totals.stable_rate());
     if (const double warm = totals.stable_rate() + options_.warm_up_margin; warming_ && warm > allowed) {
@@ -228,8 +218,8 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
     }
     bool beyond = totals.canary_rate() > allowed;
     if (signal.max && *v.canary > *signal.max) beyond = true;
-    set_outcome(v, beyond, scope.rate.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)), scope.rate.log_safety(harm));
-    return v;
+    return set_outcome(v, beyond, scope.rate.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
+                       scope.rate.log_safety(harm));
   }
   const auto mark = static_cast<std::size_t>(std::ranges::find(tail_signals_, index) - tail_signals_.begin());
   std::size_t place = mark; // among the marks that this scope has
@@ -237,22 +227,15 @@ SignalVerdict SequentialJudge::verdict(std::size_t index, const Scope& scope, co
     place = 0;
     for (std::size_t i = 0; i < mark; ++i) place += options_.signals[tail_signals_[i]].per_route ? 1 : 0;
   }
-  if (place >= scope.tail.marks().size()) {
-    set_no_data(v, Cause::no_stable_data);
-    return v;
-  }
+  if (place >= scope.tail.marks().size()) return set_no_data(v, Cause::no_stable_data);
   fill_tail(v, scope, place, harm);
-  if (!v.tail) {
-    set_no_data(v, scope.tail.canary().empty() ? Cause::no_canary_data : Cause::no_stable_data);
-    return v;
-  }
+  if (!v.tail) return set_no_data(v, scope.tail.canary().empty() ? Cause::no_canary_data : Cause::no_stable_data);
   const auto& totals = scope.tail.driver(place);
   const double allowed = scope.tail.marks()[place].allowed_ratio * totals.stable_rate();
   const auto over = scope.tail.share_over_limit(place);
   const bool beyond = totals.canary_rate() > allowed || (over && *over > 1 - signal.quantile);
   set_outcome(v, beyond, scope.tail.log_harm(place), std::log(std::max(scope.tail_weight, 1e-300)),
               scope.tail.log_safety(place, harm));
-  return v;
 }
 
 // Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal canary to be safe at every step
@@ -281,23 +264,22 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
-// Worst first. Places are sorted, not lines, which are large.
-void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
-  const auto first = static_cast<std::size_t>(
-      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.route.empty(); }) - lines.begin());
-  std::vector<std::size_t> order(lines.size() - first);
-  std::iota(order.begin(), order.end(), first);
-  std::ranges::stable_sort(order, [&](std::size_t left, std::size_t right) {
-    const auto &a = lines[left], &b = lines[right];
-    if (!critical_.empty() && severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) {
-      return is_critical(a.route);
-    }
-    return worse(a, b);
-  });
-  std::vector<SignalVerdict> sorted;
-  sorted.reserve(order.size());
-  for (const auto i : order) sorted.push_back(std::move(lines[i]));
-  std::ranges::move(sorted, lines.begin() + static_cast<std::ptrdiff_t>(first));
+// Routes behind the whole service, worst first.
+std::vector<SignalVerdict> SequentialJudge::in_order(std::vector<SignalVerdict> lines) const {
+  const auto routes = std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.route.empty(); });
+  std::vector<SignalVerdict*> order; // lines are large
+  order.reserve(lines.size());
+  for (auto& line : lines) order.push_back(&line);
+  std::ranges::stable_sort(
+      order.begin() + (routes - lines.begin()), order.end(), [&](const SignalVerdict* a, const SignalVerdict* b) {
+        if (!critical_.empty() && severity(*a) == severity(*b) && is_critical(a->route) != is_critical(b->route))
+          return is_critical(a->route);
+        return worse(*a, *b);
+      });
+  std::vector<SignalVerdict> out;
+  out.reserve(lines.size());
+  for (auto* line : order) out.push_back(std::move(*line));
+  return out;
 }
 
 // Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights (so that whoever is proven
@@ -321,15 +303,16 @@ void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
     v.cause = Cause::none;
     v.reason = reason_sentence(v);
   }
-  sort_routes(lines);
+  lines = in_order(std::move(lines));
 }
 
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
-  std::vector<SignalVerdict> out;
+  std::vector<SignalVerdict> lines;
   const bool only_whole = routes_.size() == 1 && routes_[0].name.empty(); // telemetry without routes is the whole once more
-  out.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes_.size())));
+  lines.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes_.size())));
   for (std::size_t i = 0; i < whole_signals_; ++i) {
-    auto& v = out.emplace_back(verdict(i, service_, "", evidence));
+    auto& v = lines.emplace_back();
+    fill_verdict(v, i, service_, "", evidence);
     if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests && holds_promotion(i)) {
       v.cause = Cause::too_few_requests;
     }
@@ -340,10 +323,10 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
       // A route that stable did not have before has no share to keep.
       if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
-        out.push_back(verdict(i, route.scope, route.name.empty() ? "(none)" : route.name, evidence));
+        fill_verdict(lines.emplace_back(), i, route.scope, route.name.empty() ? "(none)" : route.name, evidence);
     }
   }
-  sort_routes(out);
+  auto out = in_order(std::move(lines));
   for (auto& v : out) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
     // Of routes it is made when somebody looks: a service may have hundreds, and is looked at every few seconds.

@@ -36,13 +36,8 @@ CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
   always_own.insert(options.own_routes.begin(), options.own_routes.end());
 }
 
-// The middle of the newest gaps: one missed export makes one long gap.
 std::optional<std::int64_t> CountGrid::Impl::Instance::interval_ms() const {
-  if (source == store::Source::spans) return kSpanIntervalMs;
-  if (gaps.empty()) return std::nullopt;
-  std::vector<std::int64_t> sorted(gaps.begin(), gaps.end());
-  std::ranges::sort(sorted);
-  return sorted[(sorted.size() - 1) / 2];
+  return source == store::Source::spans ? kSpanIntervalMs : gap;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_t time_ms) const {
@@ -75,6 +70,9 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
     if (!exports.empty()) {
       gaps.push_back(time_ms - exports.back());
       if (gaps.size() > kGapsKept) gaps.pop_front();
+      std::vector<std::int64_t> sorted(gaps.begin(), gaps.end());
+      std::ranges::sort(sorted);
+      gap = sorted[(sorted.size() - 1) / 2]; // one missed export makes one long gap
     }
     exports.push_back(time_ms);
     return;
@@ -112,6 +110,7 @@ CountGrid::Impl::Line& CountGrid::Impl::line_of(const CountSeries& series) {
     line.instance = instance_of(series.track, series.source, series.instance);
     line.route = route_of(series.route);
     line.measure = series.measure;
+    if (line.measure == Measure::requests) request_lines.push_back(it->second);
   }
   return lines[it->second];
 }
@@ -297,9 +296,10 @@ void CountGrid::set_weight_changes(std::vector<WeightChange> changes) { impl_->c
 double CountGrid::waiting_requests(Track track) const {
   impl_->settle();
   std::array<double, kSources> by_source{};
-  for (const auto& line : impl_->lines) {
+  for (const auto at : impl_->request_lines) {
+    const auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
-    if (instance.track != track || line.measure != Measure::requests || impl_->routes[line.route].ignored) continue;
+    if (instance.track != track || impl_->routes[line.route].ignored) continue;
     for (const auto& piece : line.pieces) by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
   }
   if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];

@@ -41,6 +41,7 @@ struct CountGrid::Impl {
     ClockState* clock = nullptr;
     std::vector<std::int64_t> exports; // ascending, the recent ones
     std::deque<std::int64_t> gaps;     // between the newest exports
+    std::optional<std::int64_t> gap;   // the middle one of them
     std::optional<std::int64_t> first_ms;
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
@@ -140,6 +141,7 @@ struct CountGrid::Impl {
   std::set<std::string> always_own; // options.own_routes
   std::size_t own_rows = 0;
   std::vector<Line> lines;
+  std::vector<std::size_t> request_lines; // those that count requests
   std::unordered_map<std::uint64_t, std::size_t> line_index;
   std::vector<std::size_t> dirty; // lines with new samples
   std::vector<BucketBounds> known_bounds;

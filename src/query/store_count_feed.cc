@@ -219,7 +219,13 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
       if (samples.empty()) continue;
       const auto& one = followed.series[i];
       auto& position = followed.positions[i];
-      position.from_ms = std::max(newest_of(samples.floats), newest_of(samples.classic));
+      if (!samples.floats.empty()) {
+        position.from_ms = samples.floats.back().time_ms;
+        position.seen = {samples.floats.back().value, 0};
+      } else {
+        position.from_ms = samples.classic.back().time_ms;
+        position.seen = {samples.classic.back().value.sum, samples.classic.back().value.count};
+      }
       if (one.newest_of_spans != nullptr) *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       CountSeries series;
       series.id = grid_id(position.id, track);

@@ -358,6 +358,18 @@ SampleRun OpenRun::slice(std::int64_t from_ms, std::int64_t to_ms) const {
   return out;
 }
 
+SampleRun OpenRun::since(const SeriesPosition& position) const {
+  if (exponential_) return slice(position.from_ms, INT64_MAX);
+  SampleRun out;
+  const auto& seen = position.seen;
+  each(position.from_ms, INT64_MAX, [&](const Frame& frame, const State& state) {
+    const bool again = seen && state.time_ms == position.from_ms && state.count == seen->count &&
+                       std::bit_cast<std::uint64_t>(state.value) == std::bit_cast<std::uint64_t>(seen->value);
+    if (!again) emit(frame, state, out);
+  });
+  return out;
+}
+
 bool OpenRun::any(std::int64_t from_ms, std::int64_t to_ms) const {
   if (from_ms > to_ms || empty()) return false;
   if (exponential_) return count(from_ms, to_ms) > 0;

@@ -47,6 +47,8 @@ class OpenRun {
 
   std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
   SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
+  // From the position on.
+  SampleRun since(const SeriesPosition& position) const;
   // The same as columns, behind what is there already.
   void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const;
   // Whether count() is more than zero, without looking into frames where that can be.

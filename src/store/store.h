@@ -89,6 +89,12 @@ struct FoundSeries {
 struct SeriesPosition {
   SeriesId id;
   std::int64_t from_ms = 0; // its next samples are at this time or later
+  // What it has read at that time, so that it is not given that again: samples may still be replaced.
+  struct Seen {
+    double value = 0; // or the sum
+    std::uint64_t count = 0;
+  };
+  std::optional<Seen> seen = std::nullopt;
 };
 // What it has had since; exponential histograms are left out.
 struct NewSamples {

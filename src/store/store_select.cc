@@ -271,7 +271,7 @@ std::optional<std::vector<NewSamples>> StoreImpl::newest(std::span<const SeriesP
       const auto later = [&](const ChunkRef& ref) { return ref.max_ms > some[i].from_ms; };
       if (std::ranges::any_of(series->chunks, later)) return std::nullopt;
       if (!series->samples.empty() && series->samples.last_ms() >= some[i].from_ms) {
-        auto run = series->samples.slice(some[i].from_ms, INT64_MAX);
+        auto run = series->samples.since(some[i]);
         out[begin + i] = {std::move(run.floats), std::move(run.classic)};
       }
     }
