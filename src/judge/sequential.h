@@ -86,7 +86,7 @@ class SequentialJudge final : public Judge {
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
-  std::vector<SignalVerdict> in_order(std::vector<SignalVerdict> lines) const;
+  void sort_routes(std::vector<SignalVerdict>& lines) const;
   void name_routes(std::vector<SignalVerdict>& lines) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
   bool holds_promotion(std::size_t signal) const;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
+#include <utility>
 
 #include "judge/estimate.h"
 #include "judge/multiplicity.h"
@@ -264,22 +266,26 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
-// Routes behind the whole service, worst first.
-std::vector<SignalVerdict> SequentialJudge::in_order(std::vector<SignalVerdict> lines) const {
+// Routes behind the whole service, worst first. Lines are large: places are sorted, then each line is moved once.
+void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
   const auto routes = std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.route.empty(); });
-  std::vector<SignalVerdict*> order; // lines are large
-  order.reserve(lines.size());
-  for (auto& line : lines) order.push_back(&line);
-  std::ranges::stable_sort(
-      order.begin() + (routes - lines.begin()), order.end(), [&](const SignalVerdict* a, const SignalVerdict* b) {
-        if (!critical_.empty() && severity(*a) == severity(*b) && is_critical(a->route) != is_critical(b->route))
-          return is_critical(a->route);
-        return worse(*a, *b);
-      });
-  std::vector<SignalVerdict> out;
-  out.reserve(lines.size());
-  for (auto* line : order) out.push_back(std::move(*line));
-  return out;
+  std::vector<std::size_t> from(lines.size()); // which line goes here
+  std::iota(from.begin(), from.end(), 0);
+  std::ranges::stable_sort(from.begin() + (routes - lines.begin()), from.end(), [&](std::size_t left, std::size_t right) {
+    const auto &a = lines[left], &b = lines[right];
+    if (!critical_.empty() && severity(a) == severity(b) && is_critical(a.route) != is_critical(b.route)) {
+      return is_critical(a.route);
+    }
+    return worse(a, b);
+  });
+  for (std::size_t begin = 0; begin < from.size(); ++begin) {
+    if (from[begin] == begin) continue;
+    auto first = std::move(lines[begin]);
+    auto to = begin;
+    for (; from[to] != begin; to = std::exchange(from[to], to)) lines[to] = std::move(lines[from[to]]);
+    lines[to] = std::move(first);
+    from[to] = to;
+  }
 }
 
 // Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights (so that whoever is proven
@@ -303,7 +309,7 @@ void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
     v.cause = Cause::none;
     v.reason = reason_sentence(v);
   }
-  lines = in_order(std::move(lines));
+  sort_routes(lines);
 }
 
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
@@ -326,13 +332,13 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
         fill_verdict(lines.emplace_back(), i, route.scope, route.name.empty() ? "(none)" : route.name, evidence);
     }
   }
-  auto out = in_order(std::move(lines));
-  for (auto& v : out) {
+  sort_routes(lines);
+  for (auto& v : lines) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
     // Of routes it is made when somebody looks: a service may have hundreds, and is looked at every few seconds.
     if (v.route.empty() || v.verdict == Verdict::no_data) v.reason = reason_sentence(v, evidence.source_error);
   }
-  return out;
+  return lines;
 }
 
 Judgement SequentialJudge::judge(const Evidence& evidence) {
