@@ -82,8 +82,9 @@ TEST(AnalysisSpan, HasTheSeedsAttributes) {
 
 TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
   judge::Judgement empty;
-  empty.signals = {signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1)};
-  empty.signals.edit()[0].stable.reset();
+  auto line = signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1);
+  line.stable.reset();
+  empty.signals = {line};
   const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
   ASSERT_EQ(batch.spans.size(), 1u);
   EXPECT_NE(find_attribute(batch.spans[0].attributes, "canary.error_rate.canary"), nullptr);

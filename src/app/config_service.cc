@@ -231,6 +231,11 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"sync_interval", duration("sync_interval", 0, kMinute, server.store.sync_interval_ms)},
       {"ended_after",
        [&](const YAML::Node& v) { server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0); }},
+      {"series_per_service",
+       [&](const YAML::Node& v) {
+         auto& limit = server.store.max_series_per_service;
+         limit = static_cast<std::size_t>(yaml.number(v, "series_per_service", 1, 1e9).value_or(static_cast<double>(limit)));
+       }},
       {"disk_reserve", size("disk_reserve", "32MiB", server.store.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
       {"viewer_token", secret("viewer_token", server.viewer_token)},

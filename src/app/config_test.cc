@@ -147,13 +147,14 @@ TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
   Config config;
   const auto report = parse_config("/etc/coalmine/main.yaml",
                                    "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, "
-                                   "disk_reserve: 64MiB, sync_interval: 0s }\n",
+                                   "disk_reserve: 64MiB, sync_interval: 0s, series_per_service: 5000 }\n",
                                    {}, config);
   EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.server.data_directory, "/etc/coalmine/state");
   EXPECT_EQ(config.server.dashboards, (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
   EXPECT_EQ(config.server.store.retention_bytes, 1073741824u);
   EXPECT_EQ(config.server.store.disk_reserve_bytes, 67108864u);
+  EXPECT_EQ(config.server.store.max_series_per_service, 5000u);
   EXPECT_EQ(config.server.store.sync_interval_ms, 0);
   EXPECT_EQ(config.server.store.accept_late_ms, 3'600'000);
 }

@@ -10,6 +10,7 @@
 #include <sstream>
 #include <thread>
 
+#include "cli/text.h"
 #include "net/http_server.h"
 
 namespace coalmine::app {
@@ -92,17 +93,18 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
   balancer_port_ = port(7080, "the balancer");
   shop_ports_ = {free_port(0), free_port(0), free_port(0)};
 
+  const auto tell_part = [&tell](std::string_view name, const std::string& what, const std::string& pids) {
+    tell(fmt::format("  ✔ {:<13} {} pid {}", name, cli::pad(what, 50), pids));
+  };
+  const auto pid = [](const Child& child) { return fmt::to_string(child.pid()); };
   TRY(start_server());
-  tell(fmt::format("  ✔ server        127.0.0.1:{:<6} OTLP {}/{}                   pid {}", api_port_, otlp_grpc_port_,
-                   otlp_http_port_, server_[0].pid()));
+  tell_part("server", fmt::format("127.0.0.1:{:<6} OTLP {}/{}", api_port_, otlp_grpc_port_, otlp_http_port_), pid(server_[0]));
   TRY(start_balancer());
-  tell(fmt::format("  ✔ balancer      127.0.0.1:{:<6} HAProxy, 100% stable             pid {}", balancer_port_,
-                   balancer_[0].pid()));
+  tell_part("balancer", fmt::format("127.0.0.1:{:<6} HAProxy, 100% stable", balancer_port_), pid(balancer_[0]));
   TRY(start_stable());
-  tell(fmt::format("  ✔ checkout      v{} ×2 (stable)                              pid {}, {}", kStableVersion, stable_[0].pid(),
-                   stable_[1].pid()));
+  tell_part("checkout", fmt::format("v{} ×2 (stable)", kStableVersion), pid(stable_[0]) + ", " + pid(stable_[1]));
   TRY(start_load());
-  tell(fmt::format("  ✔ load          {:.0f} req/s over /api/cart, /api/quote, /api/pay   pid {}", options_.rps, load_[0].pid()));
+  tell_part("load", fmt::format("{:.0f} req/s over /api/cart, /api/quote, /api/pay", options_.rps), pid(load_[0]));
   return {};
 }
 

@@ -10,6 +10,7 @@
 
 #include "app/commands.h"
 #include "app/local_question.h"
+#include "base/rfc3339.h"
 #include "rollout/evidence_feed.h"
 #include "rollout/json_text.h"
 #include "rollout/metric_reader.h"
@@ -204,7 +205,7 @@ void print_releases(const Found& found, const std::vector<Column>& columns) {
   std::cout << '\n';
   for (const auto& row : found.rows) {
     const auto& own = row.outcomes.front();
-    std::cout << fmt::format("{}  {:<16} {:<12} after {:<8} {}\n", rollout::rfc3339(row.release.from_ms),
+    std::cout << fmt::format("{}  {:<16} {:<12} after {:<8} {}\n", rfc3339(row.release.from_ms),
                              row.release.version.empty() ? "(no version)" : row.release.version, rollout::to_string(own.end),
                              minutes_text(own.minutes), own.reason);
   }
@@ -238,8 +239,8 @@ std::string replay_json(const Found& found, const LocalQuestion& question, const
           {"end", std::string(rollout::to_string(o.end))}, {"minutes", o.minutes}, {"step", o.step + 1}, {"reason", o.reason}};
     }
     releases.push_back(json::object{{"version", row.release.version},
-                                    {"from", rollout::rfc3339(row.release.from_ms)},
-                                    {"to", rollout::rfc3339(row.release.to_ms)},
+                                    {"from", rfc3339(row.release.from_ms)},
+                                    {"to", rfc3339(row.release.to_ms)},
                                     {"outcomes", std::move(outcomes)}});
   }
   json::array rates;

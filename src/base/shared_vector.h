@@ -1,4 +1,4 @@
-// A vector whose copies share their elements until one of them is edited. SPDX-License-Identifier: Apache-2.0
+// A vector that copies share. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>
@@ -9,12 +9,12 @@
 
 namespace coalmine {
 
-// Copies may be read by different threads; one copy is not synchronised.
+// Its elements never change: to change one, copy the vector and assign it. Copies may be read by different threads.
 template <typename T>
 class SharedVector {
  public:
   SharedVector() = default;
-  SharedVector(std::vector<T> elements) : elements_(std::make_shared<std::vector<T>>(std::move(elements))) {}
+  SharedVector(std::vector<T> elements) : elements_(std::make_shared<const std::vector<T>>(std::move(elements))) {}
   SharedVector(std::initializer_list<T> elements) : SharedVector(std::vector<T>(elements)) {}
 
   const std::vector<T>& operator*() const {
@@ -26,16 +26,9 @@ class SharedVector {
   std::size_t size() const { return (**this).size(); }
   bool empty() const { return (**this).empty(); }
   const T& operator[](std::size_t i) const { return (**this)[i]; }
-  const T& front() const { return (**this).front(); }
-
-  // Elements of this one alone, to be changed; copied when others share them. References from before are to the old ones.
-  std::vector<T>& edit() {
-    if (!elements_ || elements_.use_count() > 1) elements_ = std::make_shared<std::vector<T>>(**this);
-    return *elements_;
-  }
 
  private:
-  std::shared_ptr<std::vector<T>> elements_; // never changed while it is shared
+  std::shared_ptr<const std::vector<T>> elements_;
 };
 
 } // namespace coalmine

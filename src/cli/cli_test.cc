@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "base/rfc3339.h"
 #include "cli/render.h"
 #include "cli/text.h"
 
@@ -303,6 +304,9 @@ TEST(CliText, Numbers) {
   EXPECT_EQ(parse_typed_duration("1h30m"), 5'400'000);
   EXPECT_EQ(parse_typed_duration("x"), -1);
   EXPECT_EQ(rfc3339(1'795'354'927'000), "2026-11-22T13:42:07Z");
+  EXPECT_EQ(rfc3339(1'795'354'927'250), "2026-11-22T13:42:07.250Z");
+  EXPECT_EQ(rfc3339_seconds(1'795'354'927'250), "2026-11-22T13:42:07Z");
+  EXPECT_EQ(rfc3339(-250), "1969-12-31T23:59:59.750Z");
 }
 
 } // namespace

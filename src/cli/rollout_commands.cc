@@ -6,6 +6,7 @@
 #include <cmath>
 #include <optional>
 
+#include "base/rfc3339.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/render.h"
@@ -96,7 +97,7 @@ class Follower {
 
  private:
   void line(std::int64_t ms, const std::string& kind, const std::string& text) {
-    terminal_.out << fmt::format("{} {} {}\n", rfc3339(ms), kind, harmless(text));
+    terminal_.out << fmt::format("{} {} {}\n", rfc3339_seconds(ms), kind, harmless(text));
   }
 
   const Terminal& terminal_;

@@ -84,7 +84,6 @@ std::string short_duration(std::int64_t ms) {
 
 std::string clock_text(std::int64_t unix_ms, bool utc) { return strftime_text("%H:%M:%S", unix_ms, utc); }
 std::string date_text(std::int64_t unix_ms, bool utc) { return strftime_text("%Y-%m-%d %H:%M:%S", unix_ms, utc); }
-std::string rfc3339(std::int64_t unix_ms) { return strftime_text("%Y-%m-%dT%H:%M:%SZ", unix_ms, true); }
 
 std::int64_t parse_typed_duration(std::string_view text) {
   constexpr std::array<std::pair<std::string_view, double>, 5> kUnits{

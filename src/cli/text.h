@@ -19,10 +19,9 @@ std::string minutes_seconds(std::int64_t ms); // 3:10, 1:02:03
 std::string short_duration(std::int64_t ms);  // 10m, 1h30m, 45s, 500ms
 std::string share_text(double share);         // 5%, 12.5%
 
-// 14:03:15 and 2026-11-22 14:03:15, in local time or UTC; 2026-11-22T13:42:07Z.
+// 14:03:15 and 2026-11-22 14:03:15, in local time or UTC.
 std::string clock_text(std::int64_t unix_ms, bool utc);
 std::string date_text(std::int64_t unix_ms, bool utc);
-std::string rfc3339(std::int64_t unix_ms);
 
 // A duration a user typed (10m, 1h30m, 90s, 500ms); -1 when it is none.
 std::int64_t parse_typed_duration(std::string_view text);

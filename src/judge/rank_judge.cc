@@ -278,19 +278,26 @@ Judgement RankJudge::judge(const Evidence& evidence) {
   out.analysis_duration_minutes = evidence.step_minutes;
   out.guarantee = "Rank tests over intervals make no promise when they are looked at more than once.";
   std::vector<rank::Scored> scored;
-  auto& signals = out.signals.edit();
+  std::vector<SignalVerdict> lines;
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     rank::Scored one;
-    signals.push_back(verdict(i, evidence, one));
+    lines.push_back(verdict(i, evidence, one));
     if (options_.signals[i].gate) scored.push_back(std::move(one));
   }
-  signals.insert(signals.end(), route_lines_.begin(), route_lines_.end());
-  if (!evidence.source_error.empty()) {
-    for (auto& v : signals) {
+  lines.insert(lines.end(), route_lines_.begin(), route_lines_.end());
+  const bool unreachable = !evidence.source_error.empty();
+  for (auto& v : lines) {
+    if (unreachable) {
       v.verdict = Verdict::no_data;
       v.cause = Cause::source_unreachable;
       v.reason = reason_sentence(v, evidence.source_error);
+    } else if (cells_ < options_.interval && v.verdict != Verdict::no_data && v.route.empty()) { // a route has counted its own
+      v.verdict = Verdict::watching;
+      v.cause = Cause::undecided;
     }
+  }
+  out.signals = std::move(lines);
+  if (unreachable) {
     SignalVerdict whole;
     whole.cause = Cause::source_unreachable;
     out.reason = reason_sentence(whole, evidence.source_error);
@@ -301,16 +308,9 @@ Judgement RankJudge::judge(const Evidence& evidence) {
 }
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
-  const auto keep_watching = [&](std::string why) {
-    for (auto& v : out.signals.edit()) {
-      if (v.verdict == Verdict::no_data || !v.route.empty()) continue; // a route has counted its own intervals
-      v.verdict = Verdict::watching;
-      v.cause = Cause::undecided;
-    }
-    out.reason = std::move(why);
-  };
   if (cells_ < options_.interval) {
-    return keep_watching(fmt::format("{} of {} intervals measured before the first rank test", cells_, options_.interval));
+    out.reason = fmt::format("{} of {} intervals measured before the first rank test", cells_, options_.interval);
+    return;
   }
   std::string lines;
   for (const auto& v : out.signals) {

@@ -151,7 +151,7 @@ void SequentialJudge::add(const EvidenceCell& cell) {
     return;
   }
   warming_ = cell.warming;
-  if (!begun_ && !begin(cell)) {
+  if (!begun_ && !begin()) {
     learn(cell); // nothing is known of stable yet: this cell teaches, and is not judged
     service_.canary += sane(cell.total.canary.requests);
     service_.stable += sane(cell.total.stable.requests);
@@ -275,8 +275,7 @@ void SequentialJudge::add_dispersion(const EvidenceCell& cell) {
 }
 
 // Fixes everything that is chosen from the past. False: there is no past to choose from.
-bool SequentialJudge::begin(const EvidenceCell& cell) {
-  (void)cell;
+bool SequentialJudge::begin() {
   if (!(past_.requests > 0)) return false;
   begun_ = true;
   if (rate_signal_ && options_.signals[*rate_signal_].automatic) {

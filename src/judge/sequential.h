@@ -61,7 +61,7 @@ class SequentialJudge final : public Judge {
     std::string problem; // of the newest measurement
   };
 
-  bool begin(const EvidenceCell& cell);
+  bool begin();
   Scope make_scope(const Past& past, bool whole, double weight) const;
   TailLine make_tails(const Past& past, bool whole) const;
   // Its place in routes_, where it is put when it is new.

@@ -396,7 +396,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     }
   }
   if (culprit && sum >= 1) {
-    auto& lines = out.signals.edit();
+    auto lines = *out.signals;
     auto& worst = lines[*culprit];
     worst.verdict = Verdict::regression;
     worst.cause = Cause::none;
@@ -404,6 +404,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     out.decision = Decision::rollback;
     out.reason = reason_sentence(out, &worst, evidence.step_needed_minutes);
     name_routes(lines);
+    out.signals = std::move(lines);
     return;
   }
   const SignalVerdict* undecided = nullptr;

@@ -213,6 +213,7 @@ void ThresholdJudge::decide(Judgement& out) const {
 
 Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence) {
   Judgement out;
+  std::vector<SignalVerdict> lines;
   for (const auto& signal : options.signals) {
     SignalVerdict v;
     v.signal = signal.name;
@@ -223,8 +224,9 @@ Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence)
     v.required_requests = options.min_requests;
     set_verdict(v, Verdict::no_data, Cause::source_unreachable);
     v.reason = reason_sentence(v, evidence.source_error);
-    out.signals.edit().push_back(std::move(v));
+    lines.push_back(std::move(v));
   }
+  out.signals = std::move(lines);
   SignalVerdict whole;
   set_verdict(whole, Verdict::no_data, Cause::source_unreachable);
   out.reason = reason_sentence(whole, evidence.source_error);
@@ -239,16 +241,17 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
     return out;
   }
   out.analysis_duration_minutes = evidence.canary_age_minutes;
-  auto& signals = out.signals.edit();
+  std::vector<SignalVerdict> lines;
   for (const auto& signal : options_.signals) {
-    signals.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
-                                             : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+    lines.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
+                                           : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
-  const auto requests = std::ranges::find_if(signals, [](const SignalVerdict& v) { return !is_metric(v.kind); });
-  const SignalVerdict* blocked = enough || requests == signals.end() ? nullptr : &*requests;
+  const auto requests = std::ranges::find_if(lines, [](const SignalVerdict& v) { return !is_metric(v.kind); });
+  const SignalVerdict* blocked = enough || requests == lines.end() ? nullptr : &*requests;
   auto routes = judge_routes(evidence, blocked);
-  signals.insert(signals.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  lines.insert(lines.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  out.signals = std::move(lines);
   decide(out);
   return out;
 }

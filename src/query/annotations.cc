@@ -8,19 +8,12 @@
 #include <cstdio>
 #include <ctime>
 
+#include "base/rfc3339.h"
 #include "query/go_text.h"
 #include "query/parser.h"
 
 namespace coalmine::query {
 namespace {
-
-std::string rfc3339(std::int64_t ms) {
-  const std::time_t seconds = static_cast<std::time_t>(ms / 1000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}Z", parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour,
-                     parts.tm_min, parts.tm_sec);
-}
 
 std::string two_digits(double value) {
   std::array<char, 32> buffer;
@@ -92,7 +85,7 @@ std::vector<std::string> Annotations::render(bool warnings, std::string_view que
       const Monotonicity& d = entry.details;
       text += fmt::format(", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
                           format_general(d.min_bucket), format_general(d.max_bucket), two_digits(d.max_diff), d.samples,
-                          rfc3339(d.from_ms), rfc3339(d.to_ms));
+                          rfc3339_seconds(d.from_ms), rfc3339_seconds(d.to_ms));
     }
     if (entry.counted && entry.count > 1) text += fmt::format(" ({} occurrences)", entry.count);
     const SourceSpan at = span_of(query, {entry.pos, entry.pos});

@@ -37,7 +37,7 @@ CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
 }
 
 std::optional<std::int64_t> CountGrid::Impl::Instance::interval_ms() const {
-  return source == store::Source::spans ? kSpanIntervalMs : gap;
+  return source == store::Source::spans ? kSpanIntervalMs : usual_gap;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_t time_ms) const {
@@ -72,7 +72,7 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
       if (gaps.size() > kGapsKept) gaps.pop_front();
       std::vector<std::int64_t> sorted(gaps.begin(), gaps.end());
       std::ranges::sort(sorted);
-      gap = sorted[(sorted.size() - 1) / 2]; // one missed export makes one long gap
+      usual_gap = sorted[(sorted.size() - 1) / 2];
     }
     exports.push_back(time_ms);
     return;

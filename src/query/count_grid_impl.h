@@ -39,9 +39,9 @@ struct CountGrid::Impl {
     std::string name;
     std::uint64_t phase = 0; // where in a cell its windows begin: fixed, and even over the names of instances
     ClockState* clock = nullptr;
-    std::vector<std::int64_t> exports; // ascending, the recent ones
-    std::deque<std::int64_t> gaps;     // between the newest exports
-    std::optional<std::int64_t> gap;   // the middle one of them
+    std::vector<std::int64_t> exports;     // ascending, the recent ones
+    std::deque<std::int64_t> gaps;         // between the newest exports
+    std::optional<std::int64_t> usual_gap; // the middle one of them: one missed export makes one long gap
     std::optional<std::int64_t> first_ms;
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago

@@ -35,6 +35,7 @@ constexpr std::array kFamilies = {Family{store::kRequestsName, Measure::requests
                                   Family{store::kDurationName, Measure::duration}};
 
 constexpr std::array kBothTracks = {Track::canary, Track::stable};
+constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
 
 std::uint64_t grid_id(SeriesId id, Track track) { return id.value * 2 + static_cast<std::uint64_t>(track); }
 
@@ -96,7 +97,8 @@ class StoreCountFeed final : public CountFeed {
     Measure measure;
     SeriesData data;
   };
-  Status select(const CohortSelector& cohort, Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
+  store::SelectRequest request_for(Track track, const Family& family) const;
+  Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
   Status read_all(CountGrid& grid, std::int64_t now_ms);
@@ -118,22 +120,26 @@ class StoreCountFeed final : public CountFeed {
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
-Status StoreCountFeed::select(const CohortSelector& cohort, Track track, std::int64_t from_ms, std::int64_t to_ms,
-                              std::vector<Read>& out) {
-  for (const auto& matcher : cohort.matchers) {
+// Of every source: the grid chooses, one for both tracks.
+store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
+  store::SelectRequest out;
+  out.matchers = cohort(track).matchers;
+  out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
+  out.choose_source = false;
+  return out;
+}
+
+Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out) {
+  for (const auto& matcher : cohort(track).matchers) {
     if (const auto problem = check_matcher(matcher)) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("cohort selector {}=\"{}\": {}", matcher.name, matcher.value, *problem));
     }
   }
-  store::SelectRequest request;
-  request.matchers = cohort.matchers;
-  request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, ""});
-  request.from_ms = from_ms;
-  request.to_ms = to_ms;
-  request.choose_source = false; // the grid chooses, one for both tracks
   for (const auto& family : kFamilies) {
-    request.matchers.back().value = family.name;
+    auto request = request_for(track, family);
+    request.from_ms = from_ms;
+    request.to_ms = to_ms;
     TRY_ASSIGN(auto found, store_.select(request));
     for (auto& data : found) out.push_back({track, family.measure, std::move(data)});
   }
@@ -198,7 +204,7 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
   std::array<std::uint64_t, 2> arrived{};
   const bool listed = followed_version_ != 0 && followed_version_ == store_.series_version(service_);
   for (const auto track : kBothTracks) {
-    const auto at = static_cast<std::size_t>(track);
+    const auto at = place(track);
     const auto& followed = tracks_[at];
     arrived[at] = arrivals(track); // before the samples are read: what comes meanwhile is read again
     if (arrived[at] != 0 && arrived[at] == followed.arrivals) continue;
@@ -210,7 +216,7 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
     }
   }
   for (const auto track : kBothTracks) {
-    const auto at = static_cast<std::size_t>(track);
+    const auto at = place(track);
     auto& followed = tracks_[at];
     followed.arrivals = arrived[at];
     if (!news[at]) continue;
@@ -242,7 +248,7 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
   const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
   const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
   std::vector<Read> reads;
-  for (const auto track : kBothTracks) TRY(select(cohort(track), track, from_ms, now_ms + kFutureMs, reads));
+  for (const auto track : kBothTracks) TRY(select(track, from_ms, now_ms + kFutureMs, reads));
   TRY(put_baselines(reads));
   for (auto& read : reads) {
     auto& data = read.data;
@@ -278,17 +284,13 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
 
 // Lists every series of both tracks, also those without samples so far. from_ms: where the reading of those stands.
 Status StoreCountFeed::follow(std::int64_t from_ms) {
-  store::SelectRequest request;
-  request.choose_source = false;
-  request.without_any = true;
   for (const auto track : kBothTracks) {
-    auto& followed = tracks_[static_cast<std::size_t>(track)];
+    auto& followed = tracks_[place(track)];
     followed.series.clear();
     followed.positions.clear();
-    request.matchers = cohort(track).matchers;
-    request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, ""});
     for (const auto& family : kFamilies) {
-      request.matchers.back().value = family.name;
+      auto request = request_for(track, family);
+      request.all_series = true;
       TRY_ASSIGN(const auto found, store_.find(request));
       for (const auto& one : found) {
         const auto known = known_.find(one.id.value);

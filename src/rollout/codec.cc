@@ -279,9 +279,11 @@ judge::Judgement judgement_from(const json::object& object) {
   judgement.reason = get_text(object, "reason");
   judgement.analysis_duration_minutes = get_double(object, "analysis_duration_minutes");
   if (const auto* signals = get_array(object, "signals")) {
+    std::vector<judge::SignalVerdict> lines;
     for (const auto& signal : *signals) {
-      if (const auto* o = signal.if_object()) judgement.signals.edit().push_back(signal_from(*o));
+      if (const auto* o = signal.if_object()) lines.push_back(signal_from(*o));
     }
+    judgement.signals = std::move(lines);
   }
   return judgement;
 }

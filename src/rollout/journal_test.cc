@@ -184,7 +184,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   signal.signal = "error_rate";
   signal.canary = 0.5;
   signal.margin = {judge::Margin::Unit::percent, 0.2};
-  judgement.signals.edit().push_back(signal);
+  judgement.signals = {signal};
   state.live.judgement = std::make_shared<const judge::Judgement>(judgement);
   const auto again = decode_state(encode_state(state));
   ASSERT_TRUE(again);

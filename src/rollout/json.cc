@@ -3,6 +3,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/rfc3339.h"
 #include "judge/reason.h"
 #include "rollout/json_text.h"
 

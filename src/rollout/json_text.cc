@@ -74,21 +74,6 @@ json::value json_number(const std::optional<double>& value) {
   return *value;
 }
 
-std::string rfc3339(std::int64_t ms) {
-  std::int64_t seconds = ms / 1000;
-  std::int64_t fraction = ms % 1000;
-  if (fraction < 0) {
-    fraction += 1000;
-    --seconds;
-  }
-  const std::time_t time = seconds;
-  std::tm utc{};
-  if (gmtime_r(&time, &utc) == nullptr) return "1970-01-01T00:00:00Z";
-  const auto date = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                                utc.tm_hour, utc.tm_min, utc.tm_sec);
-  return fraction == 0 ? date + "Z" : fmt::format("{}.{:03}Z", date, fraction);
-}
-
 Result<json::value> parse_json(std::string_view text, std::string_view what) {
   json::error_code error;
   auto value = json::parse(json::string_view(text.data(), text.size()), error);

@@ -15,8 +15,6 @@ namespace coalmine::rollout {
 std::string json_text(const boost::json::value& value);
 // Null when there is nothing to show.
 boost::json::value json_number(const std::optional<double>& value);
-// Milliseconds since the epoch as RFC 3339 in UTC with millisecond fraction left out when it is 0.
-std::string rfc3339(std::int64_t ms);
 
 // Parses; data_loss with the place of the damage. what: "rollout state", for the message.
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what);

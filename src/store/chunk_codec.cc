@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/chunk_codec.h"
 
-#include <xxhash.h>
-
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -346,10 +344,6 @@ void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body, boo
   }
 }
 
-void write_checksum(ByteWriter& w, const std::string& bytes) {
-  w.u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size())));
-}
-
 template <typename S>
 EncodedChunk encode_one(const std::vector<S>& samples, Body body) {
   EncodedChunk out;
@@ -424,15 +418,6 @@ std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number)
   w.varint(number);
   const std::size_t rest = chunk.times_begin + chunk.times_size;
   out += bytes.substr(rest, bytes.size() - rest - sizeof(std::uint32_t));
-  write_checksum(w, out);
-  return out;
-}
-
-std::string encode_times_row(std::string_view times) {
-  std::string out;
-  ByteWriter w(out);
-  w.u8(kTimesRowVersion);
-  out += times;
   write_checksum(w, out);
   return out;
 }

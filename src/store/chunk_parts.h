@@ -68,6 +68,8 @@ void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers);
 std::pair<std::int64_t, std::int64_t> read_rise(ByteReader& r);
 // Whether there is a summary: the reader stands before its rows then.
 bool has_summary(ByteReader& r);
+// Of all bytes so far, which w writes to.
+void write_checksum(ByteWriter& w, std::string_view bytes);
 // Fills times, which must ascend.
 void read_times(ByteReader& r, std::span<std::int64_t> times);
 // Of a chunk that is whole; the reader stands behind its times: shared ones, which must be as many as its samples, or its own,

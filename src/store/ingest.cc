@@ -8,6 +8,7 @@
 #include <map>
 #include <numeric>
 
+#include "base/rfc3339.h"
 #include "store/histogram_math.h"
 
 namespace coalmine::store {
@@ -173,8 +174,9 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
     const std::int64_t time_ms = to_ms(p.time_ns);
     if (time_ms < window.from_ms || time_ms > window.to_ms) {
       const bool late = time_ms < window.from_ms;
-      rejections.point(fmt::format("a point of {} is dated {} ms since 1970, {} the accepted window of {} to {}: {}",
-                                   p.series->metric->otel_name, time_ms, late ? "before" : "after", window.from_ms, window.to_ms,
+      rejections.point(fmt::format("a point of {} is dated {}, {} the accepted window of {} to {}: {}",
+                                   p.series->metric->otel_name, rfc3339(time_ms), late ? "before" : "after",
+                                   rfc3339(window.from_ms), rfc3339(window.to_ms),
                                    late ? "it came too late" : "check the sender's clock"));
       continue;
     }

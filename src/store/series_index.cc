@@ -139,9 +139,9 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
       ids.insert(std::ranges::lower_bound(ids, id), id);
     }
   }
-  auto& service = services_[std::string(slot->labels->get("service_name"))];
-  ++service.series;
-  service.version = version_;
+  auto& of_service = services_[std::string(slot->labels->get("service_name"))];
+  ++of_service.series;
+  of_service.version = version_;
   if (is_request_metric(slot->labels->metric_name())) request_metrics_[instance_key(*slot->labels)].push_back(slot.get());
   return slot.get();
 }
@@ -162,9 +162,9 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
       }
     }
     const std::string service(info.labels->get("service_name"));
-    auto& rest = services_[service];
-    rest.version = version_;
-    if (--rest.series == 0) services_.erase(service);
+    auto& of_service = services_[service];
+    of_service.version = version_;
+    if (--of_service.series == 0) services_.erase(service);
     refusals_.erase(service);
     if (is_request_metric(info.labels->metric_name())) {
       const auto instance = request_metrics_.find(instance_key(*info.labels));
@@ -212,7 +212,7 @@ Error SeriesIndex::limit_error(const std::string& service) const {
                              : fmt::format("; its label {} has {} values, the most of all", most->first, most->second.size());
     message = fmt::format(
         "service {} has {} metric series, which is the limit{}: drop that attribute in the application or a collector, "
-        "or raise the limit of series per service",
+        "or raise server.series_per_service",
         service, size_of(service), worst);
     left = kRefusalsPerCount;
   }

@@ -71,7 +71,7 @@ struct SelectRequest {
   // order sent, histogram, spans; false returns every source.
   bool choose_source = true;
   bool with_samples = true;             // false: labels only (series, labels, label values)
-  bool without_any = false;             // of find(): also series that have no samples in the range
+  bool all_series = false;              // find() also gives those without samples in the range
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
   // Asked now and then while samples are read, on the caller's thread; true: give up with deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;

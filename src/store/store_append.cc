@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/log.h"
+#include "base/rfc3339.h"
 #include "store/meta.h"
 #include "store/store_impl.h"
 
@@ -77,9 +78,8 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
   const std::int64_t to_ms_limit = now_ms + options_.accept_future_ms;
   const auto refuse = [&](std::string_view what, std::int64_t time_ms) {
     if (!draft.result.reason.empty()) return;
-    draft.result.reason =
-        fmt::format("a {} is dated {} ms since 1970, outside of what is kept, {} to {}: check the sender's clock", what, time_ms,
-                    from_ms, to_ms_limit);
+    draft.result.reason = fmt::format("a {} is dated {}, outside of what is kept, {} to {}: check the sender's clock", what,
+                                      rfc3339(time_ms), rfc3339(from_ms), rfc3339(to_ms_limit));
   };
   const auto fresh = [&](std::uint64_t hash) {
     if (recent_spans_.contains(hash) || !draft.in_batch.insert(hash).second) return false;

@@ -121,7 +121,7 @@ Status StoreImpl::pick(const SelectRequest& request, Visit visit) const {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
       if (*chosen[at] != info->source) continue;
     }
-    if (request.without_any || has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
+    if (request.all_series || has_samples(info->id, request.from_ms, request.to_ms)) visit(*info);
   }
   return {};
 }

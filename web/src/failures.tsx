@@ -27,7 +27,8 @@ export function FailuresPage() {
   const { value: services } = usePolling(getServices, 10_000, 'services');
   const names = [...new Set((services ?? []).map((s) => s.service))].sort();
   const [chosen, choose] = useState('');
-  const service = chosen || names[0] || '';
+  // One that runs a canary: its failures are what people come for.
+  const service = chosen || names.find((name) => services?.some((s) => s.service === name && s.track === 'canary')) || names[0] || '';
   const { value, error } = usePolling(() => (service ? getFailures(service) : Promise.resolve([])), 3000, service);
   return (
     <article>
