@@ -8,11 +8,11 @@ function(coalmine_precompile target)
   endif()
 endfunction()
 
-# A room is a folder of src/ = a namespace = a static library coalmine_<room>, with one test binary <room>_test for the *_test.cc
-# beside the code. sees: the rooms it may include (tests/layers checks the includes too).
+# A room is a folder of src/ = a namespace = a static library coalmine_<room>, its sub-folders included, with one test binary
+# <room>_test for the *_test.cc beside the code. SEES: the rooms it links; tools/check_layers.py checks the includes.
 function(coalmine_room name)
   cmake_parse_arguments(ROOM "" "" "SEES" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/${name}/*.cc)
   set(tests ${sources})
   list(FILTER sources EXCLUDE REGEX "_test\\.cc$")
   list(FILTER sources EXCLUDE REGEX "/main\\.cc$")

@@ -1,7 +1,7 @@
 // Any bytes as the columns of a segment, past compression and checksum: read or refused; what was read is written and read again.
 // SPDX-License-Identifier: Apache-2.0
 #include "base/check.h"
-#include "store/span_columns.h"
+#include "store/spans/span_columns.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace coalmine;

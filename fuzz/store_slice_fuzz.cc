@@ -6,8 +6,8 @@
 
 #include "base/bytes.h"
 #include "base/check.h"
-#include "store/head_snapshot.h"
-#include "store/record_codec.h"
+#include "store/series/head_snapshot.h"
+#include "store/series/record_codec.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace coalmine;

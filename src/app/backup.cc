@@ -12,7 +12,7 @@
 #include <map>
 #include <memory>
 
-#include "rollout/journal_copy.h"
+#include "rollout/journal/journal_copy.h"
 
 namespace coalmine::app {
 namespace {

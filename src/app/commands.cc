@@ -15,9 +15,9 @@
 #include <thread>
 
 #include "app/backup.h"
-#include "app/config.h"
-#include "app/dashboard_file.h"
-#include "app/outlook.h"
+#include "config/config.h"
+#include "config/dashboard_file.h"
+#include "lab/outlook.h"
 #include "app/version.h"
 #include "base/clock.h"
 #include "base/self_metrics.h"

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "app/commands.h"
-#include "app/config_values.h"
-#include "app/demo.h"
+#include "config/config_values.h"
+#include "demo/demo.h"
 #include "app/version.h"
 
 namespace {

@@ -9,7 +9,7 @@
 #include <iostream>
 
 #include "app/commands.h"
-#include "app/dashboard_file.h"
+#include "config/dashboard_file.h"
 #include "app/serve_options.h"
 #include "base/log.h"
 

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "app/config_values.h"
+#include "config/config_values.h"
 #include "app/version.h"
 
 namespace coalmine::app {

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "app/commands.h"
-#include "app/config.h"
+#include "config/config.h"
 #include "app/server.h"
 #include "base/result.h"
 

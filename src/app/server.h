@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "app/config.h"
+#include "config/config.h"
 #include "base/result.h"
 #include "net/http_server.h"
 #include "rollout/spec.h"

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/shared_vector.h"
-#include "judge/rank_statistics.h"
+#include "judge/stats/rank_statistics.h"
 
 namespace coalmine::judge {
 

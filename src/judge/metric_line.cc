@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <cmath>
 
-#include "judge/count_process.h"
+#include "judge/stats/count_process.h"
 #include "judge/estimate.h"
-#include "judge/special.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {

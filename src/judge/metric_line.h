@@ -8,12 +8,12 @@
 #include <variant>
 #include <vector>
 
-#include "judge/asymptotic.h"
-#include "judge/bernoulli_exact.h"
-#include "judge/dispersion.h"
-#include "judge/epochs.h"
+#include "judge/stats/asymptotic.h"
+#include "judge/stats/bernoulli_exact.h"
+#include "judge/stats/dispersion.h"
+#include "judge/stats/epochs.h"
 #include "judge/judge.h"
-#include "judge/linear_margin.h"
+#include "judge/stats/linear_margin.h"
 #include "judge/sequential_lines.h"
 
 namespace coalmine::judge {

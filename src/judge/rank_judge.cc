@@ -10,7 +10,7 @@
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
-#include "judge/rank_statistics.h"
+#include "judge/stats/rank_statistics.h"
 #include "judge/reason.h"
 
 namespace coalmine::judge {

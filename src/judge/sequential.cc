@@ -8,7 +8,7 @@
 #include <numbers>
 
 #include "judge/estimate.h"
-#include "judge/special.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {

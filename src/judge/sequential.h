@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "judge/dispersion.h"
+#include "judge/stats/dispersion.h"
 #include "judge/judge.h"
 #include "judge/metric_line.h"
 #include "judge/sequential_lines.h"

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "judge/special.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {

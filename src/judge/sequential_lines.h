@@ -6,11 +6,11 @@
 #include <string>
 #include <vector>
 
-#include "judge/bernoulli_exact.h"
-#include "judge/epochs.h"
+#include "judge/stats/bernoulli_exact.h"
+#include "judge/stats/epochs.h"
 #include "judge/judge.h"
-#include "judge/linear_margin.h"
-#include "judge/tails.h"
+#include "judge/stats/linear_margin.h"
+#include "judge/stats/tails.h"
 
 namespace coalmine::judge {
 

@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "judge/estimate.h"
-#include "judge/multiplicity.h"
+#include "judge/stats/multiplicity.h"
 #include "judge/reason.h"
 #include "judge/sequential.h"
-#include "judge/special.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {

@@ -5,7 +5,7 @@
 
 #include "base/rfc3339.h"
 #include "judge/reason.h"
-#include "rollout/json_text.h"
+#include "base/json_text.h"
 
 namespace coalmine::rollout {
 namespace {

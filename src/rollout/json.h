@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string>
 
-#include "rollout/controller.h"
+#include "rollout/control/controller.h"
 
 namespace coalmine::rollout {
 

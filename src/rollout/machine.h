@@ -19,7 +19,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "judge/judge.h"
-#include "rollout/controller.h"
+#include "rollout/control/controller.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {

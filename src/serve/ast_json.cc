@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "query/go_text.h"
+#include "promql/syntax/go_text.h"
 #include "serve/json_text.h"
 
 namespace coalmine::serve {

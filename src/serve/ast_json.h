@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "query/ast.h"
+#include "promql/syntax/ast.h"
 
 namespace coalmine::serve {
 

@@ -12,7 +12,7 @@
 
 #include "base/executor.h"
 #include "net/http_server.h"
-#include "rollout/controller.h"
+#include "rollout/control/controller.h"
 
 namespace coalmine::serve {
 

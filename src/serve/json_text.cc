@@ -3,7 +3,7 @@
 
 #include <array>
 
-#include "query/go_text.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::serve {
 namespace {

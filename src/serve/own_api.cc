@@ -6,11 +6,11 @@
 #include <boost/json.hpp>
 #include <charconv>
 
-#include "query/engine.h"
-#include "query/failures.h"
-#include "query/go_text.h"
+#include "promql/engine.h"
+#include "trace/failures.h"
+#include "promql/syntax/go_text.h"
 #include "rollout/json.h"
-#include "rollout/one_shot.h"
+#include "rollout/evidence/one_shot.h"
 #include "serve/answer.h"
 #include "serve/json_text.h"
 #include "serve/parameters.h"

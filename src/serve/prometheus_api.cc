@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "query/engine.h"
+#include "promql/engine.h"
 #include "serve/answer.h"
 #include "serve/ast_json.h"
 #include "serve/prometheus_json.h"

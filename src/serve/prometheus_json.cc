@@ -8,7 +8,7 @@
 #include <cmath>
 #include <utility>
 
-#include "query/histogram_math.h"
+#include "promql/eval/histogram_math.h"
 
 namespace coalmine::serve {
 namespace {

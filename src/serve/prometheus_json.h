@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "query/engine.h"
+#include "promql/engine.h"
 #include "serve/json_text.h"
 
 namespace coalmine::serve {

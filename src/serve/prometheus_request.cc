@@ -7,8 +7,8 @@
 #include <charconv>
 #include <optional>
 
-#include "query/go_text.h"
-#include "query/series_matcher.h"
+#include "promql/syntax/go_text.h"
+#include "promql/syntax/series_matcher.h"
 
 namespace coalmine::serve {
 namespace {

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/clock.h"
-#include "query/engine.h"
+#include "promql/engine.h"
 #include "serve/parameters.h"
 
 namespace coalmine::serve {

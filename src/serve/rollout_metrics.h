@@ -3,7 +3,7 @@
 #pragma once
 
 #include "base/self_metrics.h"
-#include "rollout/controller.h"
+#include "rollout/control/controller.h"
 
 namespace coalmine::serve {
 

@@ -4,7 +4,7 @@
 
 #include <boost/json/object.hpp>
 
-#include "query/failures.h"
+#include "trace/failures.h"
 #include "store/store.h"
 
 namespace coalmine::serve {

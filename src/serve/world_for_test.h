@@ -9,7 +9,7 @@
 #include <map>
 #include <mutex>
 
-#include "query/memory_queryable.h"
+#include "promql/eval/memory_queryable.h"
 #include "serve/dispatch.h"
 
 namespace coalmine::serve::test {

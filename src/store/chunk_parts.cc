@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "store/chunk_parts.h"
+#include "store/series/chunk_parts.h"
 
 #include <xxhash.h>
 
-#include "store/chunk_codec.h"
-#include "store/packed_column.h"
+#include "store/series/chunk_codec.h"
+#include "telemetry/packed_column.h"
 
 namespace coalmine::store {
 

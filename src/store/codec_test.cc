@@ -6,11 +6,11 @@
 #include <bit>
 #include <random>
 
-#include "store/chunk_codec.h"
-#include "store/packed_column.h"
-#include "store/record_codec.h"
-#include "store/segment_parts.h"
-#include "store/span_segment.h"
+#include "store/series/chunk_codec.h"
+#include "telemetry/packed_column.h"
+#include "store/series/record_codec.h"
+#include "store/spans/segment_parts.h"
+#include "store/spans/span_segment.h"
 #include "store/testing.h"
 
 namespace coalmine::store {

@@ -6,7 +6,7 @@
 #include <fstream>
 #include <random>
 
-#include "store/disk.h"
+#include "store/disk/disk.h"
 #include "store/testing.h"
 
 namespace coalmine::store::testing {

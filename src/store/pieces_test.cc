@@ -5,10 +5,10 @@
 #include <cmath>
 #include <random>
 
-#include "store/head.h"
-#include "store/histogram_math.h"
-#include "store/presence_book.h"
-#include "store/series_index.h"
+#include "store/series/head.h"
+#include "store/series/histogram_math.h"
+#include "store/ingest/presence_book.h"
+#include "store/series/series_index.h"
 #include "store/testing.h"
 
 namespace coalmine::store {

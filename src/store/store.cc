@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/store.h"
 
-#include "store/rocks_db.h"
+#include "store/disk/rocks_db.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

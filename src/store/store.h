@@ -15,7 +15,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
-#include "store/sample_columns.h"
+#include "telemetry/sample_columns.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::store {

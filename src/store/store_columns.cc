@@ -3,7 +3,7 @@
 #include <array>
 #include <shared_mutex>
 
-#include "store/chunk_codec.h"
+#include "store/series/chunk_codec.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

@@ -12,16 +12,16 @@
 #include <utility>
 #include <vector>
 
-#include "store/fair_shared_mutex.h"
-#include "store/head.h"
-#include "store/ingest.h"
-#include "store/presence_book.h"
-#include "store/rocks_db.h"
-#include "store/segment_list.h"
-#include "store/selector_cache.h"
-#include "store/series_index.h"
-#include "store/shared_times.h"
-#include "store/stage.h"
+#include "base/fair_shared_mutex.h"
+#include "store/series/head.h"
+#include "store/ingest/ingest.h"
+#include "store/ingest/presence_book.h"
+#include "store/disk/rocks_db.h"
+#include "store/spans/segment_list.h"
+#include "store/series/selector_cache.h"
+#include "store/series/series_index.h"
+#include "store/series/shared_times.h"
+#include "store/ingest/stage.h"
 #include "store/store.h"
 
 namespace coalmine::store {

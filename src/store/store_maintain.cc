@@ -4,9 +4,9 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "store/head_snapshot.h"
+#include "store/series/head_snapshot.h"
 #include "store/meta.h"
-#include "store/shared_times.h"
+#include "store/series/shared_times.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

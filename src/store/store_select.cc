@@ -7,7 +7,7 @@
 #include <optional>
 #include <shared_mutex>
 
-#include "store/chunk_codec.h"
+#include "store/series/chunk_codec.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

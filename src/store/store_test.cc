@@ -7,7 +7,7 @@
 #include <random>
 #include <thread>
 
-#include "store/disk.h"
+#include "store/disk/disk.h"
 #include "store/meta.h"
 #include "store/testing.h"
 

@@ -1,0 +1,29 @@
+// Any text: the parser answers, never crashes; what it accepts prints to text that parses to the same.
+// SPDX-License-Identifier: Apache-2.0
+#include <cstdint>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "promql/engine.h"
+#include "promql/syntax/parser.h"
+#include "promql/syntax/printer.h"
+#include "lab/promqltest/promql_test_series.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace coalmine::query;
+  const std::string_view text(reinterpret_cast<const char*>(data), size);
+  const auto expr = parse_expression(text, ParseOptions::all());
+  if (expr) {
+    const std::string once = print(**expr);
+    const auto again = parse_expression(once, ParseOptions::all());
+    if (!again || print(**again) != once) std::abort();
+  } else if (expr.error().message.empty()) {
+    std::abort();
+  }
+  (void)parse_selector(text);
+  (void)parse_duration_ms(text);
+  (void)parse_time_ms(text);
+  if (text.find('x') == std::string_view::npos) (void)parse_test_series(text); // repeats only cost time
+  return 0;
+}

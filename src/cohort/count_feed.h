@@ -1,0 +1,45 @@
+// Reads what is new for a CountGrid: the same question to the embedded store and to a remote server.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "cohort/cohorts.h"
+#include "cohort/count_grid.h"
+
+namespace coalmine::query {
+
+struct CountFeedRequest {
+  CohortSelector canary;
+  CohortSelector stable;
+  std::int64_t origin_ms = 0; // the first read begins a baseline's look-back before it
+};
+
+// Of one rollout. One thread at a time; different feeds on different threads.
+class CountFeed {
+ public:
+  virtual ~CountFeed() = default;
+  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock). unavailable: the source cannot be
+  // reached; nothing was added and the next read catches up.
+  virtual Status read(CountGrid& grid, std::int64_t now_ms) = 0;
+};
+
+// What a feed of this source wants of its grid beside the defaults (the meaning of first values).
+struct CountFeedTraits {
+  bool unseen_instances_begin_at_zero = false;
+};
+
+class CountFeedSource {
+ public:
+  virtual ~CountFeedSource() = default;
+  virtual CountFeedTraits traits() const = 0;
+  virtual std::unique_ptr<CountFeed> open(CountFeedRequest request) const = 0; // thread-safe
+};
+
+// store must outlive the result and its feeds.
+std::unique_ptr<CountFeedSource> make_store_count_feed_source(const store::Store& store);
+
+} // namespace coalmine::query

@@ -1,0 +1,348 @@
+// Samples in: clocks, instances, pieces of growth. The closing of cells is in count_grid_close.cc.
+// SPDX-License-Identifier: Apache-2.0
+#include "cohort/count_grid.h"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "cohort/count_grid_impl.h"
+
+namespace coalmine::query {
+namespace {
+
+// Exports are hardly ever read before they were made: a clock further ahead than this is off.
+constexpr std::int64_t kAheadToleranceMs = 2'000;
+// Exports take their time through collectors; the same time for all. An instance that is this much older than the quickest is
+// off.
+constexpr std::int64_t kBehindToleranceMs = 30'000;
+constexpr int kReadsForBehind = 3;
+constexpr std::size_t kGapsKept = 5;
+
+} // namespace
+
+CountGrid::CountGrid(GridOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+CountGrid::~CountGrid() = default;
+CountGrid::CountGrid(CountGrid&&) noexcept = default;
+CountGrid& CountGrid::operator=(CountGrid&&) noexcept = default;
+
+CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
+  options.min_cell_ms = std::max<std::int64_t>(1, options.min_cell_ms);
+  options.max_cell_ms = std::max(options.min_cell_ms, options.max_cell_ms);
+  closed_ms = options.origin_ms;
+  cell_ms = std::clamp(kAssumedIntervalMs, options.min_cell_ms, options.max_cell_ms);
+  ignored.insert(options.ignore_routes.begin(), options.ignore_routes.end());
+  always_own.insert(options.own_routes.begin(), options.own_routes.end());
+}
+
+std::optional<std::int64_t> CountGrid::Impl::Instance::interval_ms() const {
+  return source == store::Source::spans ? kSpanIntervalMs : usual_gap;
+}
+
+std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_t time_ms) const {
+  const auto it = std::ranges::lower_bound(exports, time_ms - kSameExportMs);
+  if (it == exports.begin()) return std::nullopt;
+  return *(it - 1);
+}
+
+bool CountGrid::Impl::Instance::exports_often(std::int64_t cell_ms) const {
+  if (source == store::Source::spans) return false; // all alike
+  const auto interval = interval_ms();
+  return interval && *interval + *interval / 4 < cell_ms;
+}
+
+// (begin, end] of window n: begin = n * cell_ms + phase % cell_ms.
+std::int64_t CountGrid::Impl::Instance::window_of(std::int64_t time_ms, std::int64_t cell_ms) const {
+  const auto since = time_ms - static_cast<std::int64_t>(phase % static_cast<std::uint64_t>(cell_ms)) - 1;
+  return since >= 0 ? since / cell_ms : -((-since + cell_ms - 1) / cell_ms);
+}
+
+std::int64_t CountGrid::Impl::Instance::last_knot(std::int64_t cell_ms) const {
+  const auto present = window_of(known_until() + 1, cell_ms);
+  const auto it = std::ranges::lower_bound(exports, present, {}, [&](std::int64_t at) { return window_of(at, cell_ms); });
+  return it == exports.begin() ? exports.front() : *(it - 1);
+}
+
+void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
+  if (!first_ms || time_ms < *first_ms) first_ms = time_ms;
+  if (exports.empty() || time_ms > exports.back() + kSameExportMs) {
+    if (!exports.empty()) {
+      gaps.push_back(time_ms - exports.back());
+      if (gaps.size() > kGapsKept) gaps.pop_front();
+      std::vector<std::int64_t> sorted(gaps.begin(), gaps.end());
+      std::ranges::sort(sorted);
+      usual_gap = sorted[(sorted.size() - 1) / 2];
+    }
+    exports.push_back(time_ms);
+    return;
+  }
+  const auto it = std::ranges::lower_bound(exports, time_ms);
+  if (it != exports.end() && *it - time_ms <= kSameExportMs) return;
+  if (it != exports.begin() && time_ms - *(it - 1) <= kSameExportMs) return;
+  exports.insert(it, time_ms);
+}
+
+std::size_t CountGrid::Impl::instance_of(Track track, store::Source source, const std::string& name) {
+  const auto [it, added] = instance_index.try_emplace({track, source, name}, instances.size());
+  if (!added) return it->second;
+  auto& clock = clock_of[{track, name}];
+  if (clock == nullptr) clock = &clocks.emplace_back();
+  auto& instance = instances.emplace_back();
+  instance.track = track;
+  instance.source = source;
+  instance.name = name;
+  instance.phase = XXH3_64bits(name.data(), name.size());
+  instance.clock = clock;
+  return it->second;
+}
+
+std::size_t CountGrid::Impl::route_of(const std::string& name) {
+  const auto [it, added] = route_index.try_emplace(name, routes.size());
+  if (added) routes.push_back({.name = name, .ignored = ignored.contains(name)});
+  return it->second;
+}
+
+CountGrid::Impl::Line& CountGrid::Impl::line_of(const CountSeries& series) {
+  const auto [it, added] = line_index.try_emplace(series.id, lines.size());
+  if (added) {
+    auto& line = lines.emplace_back();
+    line.instance = instance_of(series.track, series.source, series.instance);
+    line.route = route_of(series.route);
+    line.measure = series.measure;
+    if (line.measure == Measure::requests) request_lines.push_back(it->second);
+  }
+  return lines[it->second];
+}
+
+BucketBounds CountGrid::Impl::interned(Line& line, const BucketBounds& raw) {
+  if (raw == line.raw_bounds) return line.bounds;
+  line.raw_bounds = raw;
+  const auto it = std::ranges::find_if(known_bounds, [&](const BucketBounds& known) { return same_bounds(known, raw); });
+  line.bounds = it == known_bounds.end() ? raw : *it;
+  if (it == known_bounds.end()) known_bounds.push_back(raw);
+  return line.bounds;
+}
+
+void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
+  auto& line = impl_->line_of(series);
+  const bool clean = line.new_floats.empty() && line.new_classic.empty();
+  const auto before = line.newest_raw_ms;
+  for (const auto& sample : series.floats) {
+    if (!std::isfinite(sample.value) || sample.time_ms < before) continue;
+    line.new_floats.push_back(sample);
+    line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
+  }
+  for (const auto& sample : series.classic) {
+    if (sample.stale || sample.time_ms < before) continue;
+    line.new_classic.push_back(sample);
+    line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
+  }
+  const bool now_clean = line.new_floats.empty() && line.new_classic.empty();
+  if (clean && !now_clean) impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
+  if (line.newest_raw_ms > before && read_ms != 0)
+    impl_->read_clock(impl_->instances[line.instance], line.newest_raw_ms, read_ms);
+}
+
+void CountGrid::add(const InstanceSeen& seen) {
+  auto& instance = impl_->instances[impl_->instance_of(seen.track, seen.source, seen.instance)];
+  instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
+}
+
+void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms) {
+  auto& clock = *instance.clock;
+  const auto age = read_ms - newest_raw_ms;
+  ++clock.reads;
+  if (clock.youngest_ms && age >= *clock.youngest_ms) return;
+  clock.youngest_ms = age;
+  if (age < -kAheadToleranceMs) set_offset(clock, age);
+}
+
+void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
+  const auto by = offset_ms - clock.offset_ms;
+  if (by == 0) return;
+  clock.offset_ms = offset_ms;
+  for (auto& instance : instances) {
+    if (instance.clock != &clock) continue;
+    for (auto& time : instance.exports) time += by;
+    if (instance.first_ms) *instance.first_ms += by;
+    if (instance.born_ms != INT64_MIN) instance.born_ms += by;
+    if (instance.lowest_start_ms != INT64_MAX) instance.lowest_start_ms += by;
+  }
+  for (auto& line : lines) {
+    if (instances[line.instance].clock != &clock) continue;
+    line.line.shift(by);
+    auto pieces = std::exchange(line.pieces, {});
+    for (auto& piece : pieces) {
+      // What waits is behind the closed edge and stays there.
+      piece.from_ms = std::max(piece.from_ms + by, closed_ms);
+      piece.to_ms = std::max(piece.to_ms + by, piece.from_ms + 1);
+      line.pieces.push_back(std::move(piece));
+    }
+  }
+}
+
+void CountGrid::Impl::settle() {
+  // A clock that is behind shows only beside the others.
+  std::optional<std::int64_t> quickest;
+  for (const auto& clock : clocks) {
+    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest)) quickest = *clock.youngest_ms;
+  }
+  for (auto& clock : clocks) {
+    if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
+    const auto excess = *clock.youngest_ms - std::max<std::int64_t>(0, *quickest);
+    if (excess > kBehindToleranceMs) set_offset(clock, excess);
+  }
+  for (const auto index : dirty) {
+    auto& line = lines[index];
+    auto& instance = instances[line.instance];
+    const auto offset = instance.clock->offset_ms;
+    for (const auto& sample : line.new_floats) instance.exported(sample.time_ms + offset);
+    for (const auto& sample : line.new_classic) instance.exported(sample.time_ms + offset);
+    if (line.measure == Measure::requests) instance.counts_requests = true;
+    if (line.measure == Measure::duration) instance.times_requests = true;
+  }
+  for (const auto index : dirty) {
+    auto& line = lines[index];
+    settle_samples(line, line.new_floats);
+    settle_samples(line, line.new_classic);
+  }
+  dirty.clear();
+}
+
+template <typename Samples>
+void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
+  auto& instance = instances[line.instance];
+  const auto offset = instance.clock->offset_ms;
+  for (auto& sample : samples) {
+    sample.time_ms += offset;
+    if (sample.start_ms != 0) sample.start_ms += offset;
+    note_start(instance, sample.start_ms, sample.time_ms);
+    if constexpr (requires { sample.value.bounds; }) sample.value.bounds = interned(line, sample.value.bounds);
+    const GrowthContext context{.origin_ms = options.origin_ms,
+                                .new_process_ms = options.new_process_ms,
+                                .exported_before = instance.export_before(sample.time_ms),
+                                .interval_ms = instance.interval_ms().value_or(cell_ms),
+                                .unseen_begin_at_zero = options.unseen_instances_begin_at_zero};
+    auto growth = line.line.add(sample, context);
+    if (growth.restarted_ms) instance.born_ms = std::max(instance.born_ms, *growth.restarted_ms);
+    if (growth.piece) admit(line, std::move(*growth.piece));
+  }
+  samples.clear();
+}
+
+// When the process began: the earliest start time of its series; else the first sight of it, if that is not simply where reading
+// began.
+void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms) {
+  if (start_ms != 0 && start_ms < time_ms) {
+    if (instance.lowest_start_ms == INT64_MAX) {
+      instance.born_ms = start_ms;
+    } else if (start_ms < instance.lowest_start_ms && instance.born_ms == instance.lowest_start_ms) {
+      instance.born_ms = start_ms;
+    }
+    instance.lowest_start_ms = std::min(instance.lowest_start_ms, start_ms);
+    return;
+  }
+  const auto reading_began = options.origin_ms - options.new_process_ms;
+  if (instance.lowest_start_ms == INT64_MAX && instance.born_ms == INT64_MIN &&
+      *instance.first_ms > reading_began + options.max_cell_ms) {
+    instance.born_ms = *instance.first_ms;
+  }
+}
+
+bool CountGrid::Impl::is_chosen(const Line& line) const {
+  if (!chosen) return true; // nothing has been closed: nothing can be counted twice
+  const auto source = instances[line.instance].source;
+  return line.measure == Measure::duration ? chosen->durations == source : chosen->counts == source;
+}
+
+// What belongs before the closed edge was closed without it. A little late, it goes into the next cell: no request is lost. Long
+// late, it would pair an old incident with today, and across a change of weight it would mix two splits: it is left out.
+void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
+  if (piece.to_ms <= options.origin_ms) return;
+  if (piece.from_ms < options.origin_ms) (void)piece.split(options.origin_ms);
+  if (piece.from_ms >= closed_ms) {
+    line.pieces.push_back(std::move(piece));
+    return;
+  }
+  const bool used = is_chosen(line);
+  const bool of_ledger = used && line.measure == Measure::requests && !routes[line.route].ignored;
+  auto keep_from = used ? closed_ms - 2 * cell_ms : closed_ms;
+  for (const auto& change : changes) keep_from = std::max(keep_from, change.to_ms);
+  keep_from = std::min(keep_from, closed_ms);
+  if (piece.to_ms <= keep_from) {
+    if (of_ledger) late += piece.amount;
+    return;
+  }
+  if (piece.from_ms < keep_from) {
+    const auto lost = piece.split(keep_from);
+    if (of_ledger) late += lost.amount;
+  }
+  piece.from_ms = closed_ms;
+  piece.to_ms = std::max(piece.to_ms, closed_ms + 1);
+  line.pieces.push_back(std::move(piece));
+}
+
+bool CountGrid::Impl::warming(const Instance& instance, std::int64_t from_ms) const {
+  return instance.born_ms != INT64_MIN && from_ms < instance.born_ms + options.warm_up_ms;
+}
+
+void CountGrid::weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight) {
+  impl_->changes.push_back({std::min(from_ms, to_ms), std::max(from_ms, to_ms), weight});
+}
+
+void CountGrid::set_weight_changes(std::vector<WeightChange> changes) { impl_->changes = std::move(changes); }
+
+double CountGrid::waiting_requests(Track track) const {
+  impl_->settle();
+  std::array<double, kSources> by_source{};
+  for (const auto at : impl_->request_lines) {
+    const auto& line = impl_->lines[at];
+    const auto& instance = impl_->instances[line.instance];
+    if (instance.track != track || impl_->routes[line.route].ignored) continue;
+    for (const auto& piece : line.pieces) by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
+  }
+  if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
+  const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });
+  return it == by_source.end() ? 0 : *it;
+}
+
+std::optional<std::int64_t> CountGrid::newest_ms(Track track) const {
+  impl_->settle();
+  std::optional<std::int64_t> out;
+  for (const auto& instance : impl_->instances) {
+    if (instance.track != track || instance.exports.empty()) continue;
+    if (!out || instance.exports.back() > *out) out = instance.exports.back();
+  }
+  return out;
+}
+
+std::int64_t CountGrid::closed_until_ms() const { return impl_->closed_ms; }
+std::int64_t CountGrid::cell_ms() const { return impl_->cell_ms; }
+
+std::int64_t CountGrid::needed_from_ms() const {
+  std::int64_t behind = 0;
+  for (const auto& clock : impl_->clocks) behind = std::max(behind, clock.offset_ms);
+  return impl_->closed_ms - behind;
+}
+
+GridLedger CountGrid::ledger() const {
+  impl_->settle();
+  GridLedger out{.counted = impl_->counted, .pending = 0, .late = impl_->late};
+  const auto sources = impl_->chosen ? impl_->chosen : impl_->choose();
+  for (const auto& line : impl_->lines) {
+    const auto source = impl_->instances[line.instance].source;
+    if (line.measure != Measure::requests || impl_->routes[line.route].ignored) continue;
+    if (sources && source != sources->counts) continue;
+    for (const auto& piece : line.pieces) out.pending += piece.amount;
+  }
+  return out;
+}
+
+std::int64_t CountGrid::clock_offset_ms(Track track, const std::string& instance) const {
+  impl_->settle();
+  const auto it = impl_->clock_of.find({track, instance});
+  return it == impl_->clock_of.end() ? 0 : it->second->offset_ms;
+}
+
+} // namespace coalmine::query

@@ -1,0 +1,313 @@
+// Cells out: how far both tracks' telemetry has come, which source counts, what falls into a cell.
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cmath>
+#include <iterator>
+#include <utility>
+
+#include "cohort/count_grid_impl.h"
+
+namespace coalmine::query {
+namespace {
+
+constexpr std::array kBestFirst = {store::Source::sent, store::Source::histogram, store::Source::spans};
+// Another source is turned to when the better one's telemetry has stood still for this long, and three cells.
+constexpr std::int64_t kSourceSilentMs = 60'000;
+// Exports come this much after their due time without anybody being late.
+constexpr std::int64_t kJitterMs = 1'000;
+// Cells end on multiples of this after the one before.
+constexpr std::int64_t kCellStepMs = 5'000;
+
+Tally& of_track(RouteTally& row, Track track) { return track == Track::canary ? row.canary : row.stable; }
+
+void add_tally(Tally& to, const Tally& from) {
+  to.requests += from.requests;
+  to.bad += from.bad;
+  to.warming_requests += from.warming_requests;
+  to.warming_bad += from.warming_bad;
+}
+
+bool is_empty(const Tally& tally) { return tally.requests <= 0 && tally.bad <= 0 && tally.timed <= 0; }
+
+} // namespace
+
+// Complete up to here: as far as the least advanced instance that is alive. One that has missed its export by half an interval
+// does not hold up the rest. cell: how long the next one is.
+std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Source source, bool durations,
+                                                       std::int64_t cell) const {
+  const auto fits = [&](const Instance& instance) {
+    return instance.track == track && instance.source == source &&
+           (durations ? instance.times_requests : instance.counts_requests);
+  };
+  std::int64_t newest = INT64_MIN;
+  for (const auto& instance : instances) {
+    if (fits(instance)) newest = std::max(newest, instance.known_until());
+  }
+  if (newest == INT64_MIN) return std::nullopt;
+  std::int64_t out = newest;
+  for (const auto& instance : instances) {
+    if (!fits(instance) || instance.known_until() == INT64_MIN) continue;
+    const auto interval = instance.interval_ms().value_or(cell);
+    const bool overdue = instance.known_until() + interval + interval / 2 + kJitterMs < newest;
+    if (!overdue) out = std::min(out, instance.exports_often(cell) ? instance.last_knot(cell) : instance.known_until());
+  }
+  return out;
+}
+
+std::optional<std::int64_t> CountGrid::Impl::both(store::Source source, bool durations, std::int64_t cell) const {
+  const auto canary = watermark(Track::canary, source, durations, cell);
+  const auto stable = watermark(Track::stable, source, durations, cell);
+  if (!canary || !stable) return std::nullopt;
+  return std::min(*canary, *stable);
+}
+
+// The best source that both tracks have and that has not fallen silent beside another. Durations from the same one or, where it
+// has none, from the next.
+std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
+  std::array<std::optional<std::int64_t>, kSources> until;
+  std::int64_t furthest = INT64_MIN;
+  for (std::size_t i = 0; i < kSources; ++i) {
+    until[i] = both(kBestFirst[i], false, cell_ms);
+    if (until[i]) furthest = std::max(furthest, *until[i]);
+  }
+  if (furthest == INT64_MIN) return std::nullopt;
+  const auto oldest = furthest - 3 * cell_ms - kSourceSilentMs;
+  std::size_t at = 0;
+  while (!until[at] || *until[at] < oldest) ++at;
+  Sources out{.counts = kBestFirst[at], .durations = std::nullopt};
+  for (std::size_t i = at; i < kSources && !out.durations; ++i) {
+    const auto durations = both(kBestFirst[i], true, cell_ms);
+    if (durations && *durations >= oldest) out.durations = kBestFirst[i];
+  }
+  return out;
+}
+
+std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
+  std::int64_t longest = 0;
+  std::array<bool, kTracks> known{};
+  for (const auto& instance : instances) {
+    const bool used = instance.source == sources.counts || instance.source == sources.durations;
+    if (!used || instance.known_until() <= closed_ms) continue;
+    const auto interval = instance.interval_ms();
+    if (!interval) continue;
+    known[static_cast<std::size_t>(instance.track)] = true;
+    longest = std::max(longest, *interval);
+  }
+  if (!known[0] || !known[1]) longest = std::max(longest, kAssumedIntervalMs);
+  // Exports jitter: a tenth over a step is that step.
+  const auto steps = (longest - longest / 20 + kCellStepMs - 1) / kCellStepMs;
+  return std::clamp(std::max<std::int64_t>(1, steps) * kCellStepMs, options.min_cell_ms, options.max_cell_ms);
+}
+
+std::vector<CountCell> CountGrid::close(std::int64_t until_ms) {
+  impl_->settle();
+  std::vector<CountCell> out;
+  while (auto cell = impl_->close_one(until_ms)) out.push_back(std::move(*cell));
+  return out;
+}
+
+std::optional<CountCell> CountGrid::Impl::close_one(std::int64_t until_ms) {
+  const auto sources = choose();
+  if (!sources) return std::nullopt;
+  const auto length = longest_interval(*sources);
+  const auto to = closed_ms + length;
+  auto complete = *both(sources->counts, false, length);
+  if (sources->durations) complete = std::min(complete, *both(*sources->durations, true, length));
+  if (to > std::min(complete, until_ms)) return std::nullopt;
+  cell_ms = length;
+  chosen = sources;
+  return make_cell(to);
+}
+
+CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
+  CountCell cell;
+  cell.from_ms = closed_ms;
+  cell.to_ms = to_ms;
+  cell.weight = weight_at(closed_ms);
+  cell.weight_changed = split_moved(closed_ms, to_ms);
+  cell.source = chosen->counts;
+  std::vector<RouteTally> by_route(routes.size());
+  std::vector<Timed> timed;
+  collect(to_ms, cell, by_route, timed);
+  take_durations(timed, by_route, cell.total);
+  gather_rows(by_route, cell);
+  list_instances(cell);
+  closed_ms = to_ms;
+  forget_before(to_ms);
+  return cell;
+}
+
+// A cell is as long as the longest interval. What exports more often is spread as if it did not: an incident that both tracks
+// share would stand sharply on the one and smeared over two cells on the other, and look like a difference (A/A false rollbacks
+// of canaries that export four times as often: 1.5 % instead of less than alpha = 1 %).
+void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
+  const auto& exports = instance.exports;
+  for (auto& piece : line.pieces) {
+    const auto window = instance.window_of(piece.to_ms, cell_ms);
+    const auto window_at = [&](std::int64_t at) { return instance.window_of(at, cell_ms); };
+    const auto first = std::ranges::lower_bound(exports, window, {}, window_at);
+    const auto behind = std::ranges::upper_bound(exports, window, {}, window_at);
+    if (first != exports.begin()) piece.from_ms = std::min(piece.from_ms, std::max(*(first - 1), closed_ms));
+    if (behind != exports.begin()) piece.to_ms = std::max(piece.to_ms, *(behind - 1));
+  }
+}
+
+// Takes every line's growth up to the edge; of the sources that are not used it is thrown away.
+void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route,
+                              std::vector<Timed>& timed) {
+  std::vector<bool> often;
+  for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
+  for (auto& line : lines) {
+    auto& instance = instances[line.instance];
+    if (often[line.instance]) spread(line, instance);
+    std::size_t kept = 0;
+    std::size_t next = 0;
+    for (; next < line.pieces.size() && line.pieces[next].from_ms < until_ms; ++next) {
+      GrowthPiece part;
+      if (line.pieces[next].to_ms <= until_ms) {
+        part = std::move(line.pieces[next]);
+      } else {
+        part = line.pieces[next].split(until_ms);
+        if (kept != next) line.pieces[kept] = std::move(line.pieces[next]);
+        ++kept;
+      }
+      if (!is_chosen(line) || routes[line.route].ignored) continue;
+      const bool warm = !warming(instance, cell.from_ms);
+      if (line.measure == Measure::duration) {
+        if (warm) timed.push_back({line.route, instance.track, std::move(part)});
+        continue;
+      }
+      auto& tally = of_track(by_route[line.route], instance.track);
+      const bool bad = line.measure == Measure::bad;
+      (bad ? tally.bad : tally.requests) += part.amount;
+      (bad ? instance.bad : instance.requests) += part.amount;
+      if (!warm) (bad ? tally.warming_bad : tally.warming_requests) += part.amount;
+      if (!bad) counted += part.amount;
+    }
+    line.pieces.erase(line.pieces.begin() + static_cast<std::ptrdiff_t>(kept),
+                      line.pieces.begin() + static_cast<std::ptrdiff_t>(next));
+  }
+}
+
+void CountGrid::Impl::take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route, RouteTally& total) {
+  const auto narrow = [](RouteTally& row, bool& first, const BucketBounds& bounds) {
+    row.bounds_ms = first ? bounds : common_bounds(row.bounds_ms, bounds);
+    first = false;
+  };
+  bool total_first = true;
+  std::vector<bool> first(by_route.size(), true);
+  for (const auto& part : timed) {
+    bool row_first = first[part.route];
+    narrow(by_route[part.route], row_first, part.piece.bounds);
+    first[part.route] = row_first;
+    narrow(total, total_first, part.piece.bounds);
+  }
+  const auto count = [](RouteTally& row, const Timed& part) {
+    if (row.bounds_ms == nullptr) return;
+    auto& tally = of_track(row, part.track);
+    add_rebinned(part.piece.bounds, part.piece.counts, row.bounds_ms, tally.buckets);
+    tally.timed += part.piece.amount;
+    tally.sum_ms += part.piece.sum;
+  };
+  for (const auto& part : timed) {
+    count(by_route[part.route], part);
+    count(total, part);
+  }
+}
+
+void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& cell) {
+  RouteTally pool;
+  pool.route = kPooledRoute;
+  std::vector<std::size_t> pooled;
+  for (std::size_t i = 0; i < by_route.size(); ++i) {
+    auto& row = by_route[i];
+    auto& route = routes[i];
+    if (is_empty(row.canary) && is_empty(row.stable)) continue;
+    add_tally(cell.total.canary, row.canary);
+    add_tally(cell.total.stable, row.stable);
+    // Requests without a route are part of the whole, but "no route" is not an endpoint.
+    if (route.name.empty()) continue;
+    if (!route.own_row && always_own.contains(route.name)) {
+      route.own_row = true; // named beforehand, so it takes no place from the others
+    } else if (!route.own_row && route.requests >= options.min_route_requests && own_rows < options.max_routes) {
+      route.own_row = true;
+      ++own_rows;
+    }
+    route.requests += row.canary.requests + row.stable.requests;
+    if (!route.own_row) {
+      pooled.push_back(i);
+      continue;
+    }
+    row.route = route.name;
+    cell.routes.push_back(std::move(row));
+  }
+  bool first = true;
+  for (const auto i : pooled) {
+    auto& row = by_route[i];
+    add_tally(pool.canary, row.canary);
+    add_tally(pool.stable, row.stable);
+    if (row.bounds_ms == nullptr) continue;
+    pool.bounds_ms = first ? row.bounds_ms : common_bounds(pool.bounds_ms, row.bounds_ms);
+    first = false;
+  }
+  for (const auto i : pooled) {
+    if (pool.bounds_ms == nullptr || by_route[i].bounds_ms == nullptr) continue;
+    for (const auto track : {Track::canary, Track::stable}) {
+      const auto& from = of_track(by_route[i], track);
+      if (from.buckets.empty()) continue;
+      auto& to = of_track(pool, track);
+      add_rebinned(by_route[i].bounds_ms, from.buckets, pool.bounds_ms, to.buckets);
+      to.timed += from.timed;
+      to.sum_ms += from.sum_ms;
+    }
+  }
+  std::ranges::sort(cell.routes, {}, &RouteTally::route);
+  if (!pooled.empty()) cell.routes.push_back(std::move(pool));
+}
+
+void CountGrid::Impl::list_instances(CountCell& cell) {
+  for (auto& instance : instances) {
+    if (instance.requests > 0 || instance.bad > 0) {
+      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.bad, warming(instance, cell.from_ms)});
+    }
+    instance.requests = 0;
+    instance.bad = 0;
+  }
+}
+
+double CountGrid::Impl::weight_at(std::int64_t time_ms) const {
+  const WeightChange* last = nullptr;
+  for (const auto& change : changes) {
+    if (change.to_ms <= time_ms && (last == nullptr || change.to_ms >= last->to_ms)) last = &change;
+  }
+  return last == nullptr ? -1 : last->weight;
+}
+
+bool CountGrid::Impl::split_moved(std::int64_t from_ms, std::int64_t to_ms) const {
+  // A change that is complete at the cell's first moment belongs to the time before.
+  return std::ranges::any_of(changes,
+                             [&](const WeightChange& change) { return change.from_ms < to_ms && change.to_ms > from_ms; });
+}
+
+// Everything that no later sample can refer to: all but the newest export before the edge.
+void CountGrid::Impl::forget_before(std::int64_t time_ms) {
+  for (auto& instance : instances) {
+    const auto it = std::ranges::lower_bound(instance.exports, time_ms - 2 * cell_ms);
+    const auto spare = std::distance(instance.exports.begin(), it) - 1;
+    if (spare > 0) instance.exports.erase(instance.exports.begin(), instance.exports.begin() + spare);
+  }
+}
+
+std::optional<std::int64_t> CountGrid::watermark_ms(Track track) const {
+  impl_->settle();
+  const auto sources = impl_->choose();
+  std::optional<std::int64_t> out;
+  for (const auto source : kBestFirst) {
+    if (sources && source != sources->counts) continue;
+    const auto until = impl_->watermark(track, source, false, impl_->cell_ms);
+    if (until && (!out || *until > *out)) out = until;
+  }
+  return out;
+}
+
+} // namespace coalmine::query

@@ -1,0 +1,152 @@
+// The working parts of CountGrid. Private to count_grid*.cc.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <deque>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "cohort/count_grid.h"
+#include "cohort/count_line.h"
+
+namespace coalmine::query {
+
+inline constexpr std::size_t kTracks = 2;
+inline constexpr std::size_t kSources = 3;
+// Spans arrive in batches of 5 s unless told otherwise, by two stations.
+inline constexpr std::int64_t kSpanIntervalMs = 10'000;
+// Of an instance that has exported once only.
+inline constexpr std::int64_t kAssumedIntervalMs = 60'000;
+
+struct CountGrid::Impl {
+  // The clock of one process as ours sees it.
+  struct ClockState {
+    std::int64_t offset_ms = 0;              // added to its times
+    std::optional<std::int64_t> youngest_ms; // least age that its newest sample had when it was read, by its own times
+    int reads = 0;                           // that brought something
+  };
+  // One process by one source.
+  struct Instance {
+    Track track = Track::stable;
+    store::Source source = store::Source::sent;
+    std::string name;
+    std::uint64_t phase = 0; // where in a cell its windows begin: fixed, and even over the names of instances
+    ClockState* clock = nullptr;
+    std::vector<std::int64_t> exports;     // ascending, the recent ones
+    std::deque<std::int64_t> gaps;         // between the newest exports
+    std::optional<std::int64_t> usual_gap; // the middle one of them: one missed export makes one long gap
+    std::optional<std::int64_t> first_ms;
+    std::int64_t seen_until_ms = INT64_MIN;
+    std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
+    std::int64_t lowest_start_ms = INT64_MAX;
+    bool counts_requests = false;
+    bool times_requests = false;
+    double requests = 0; // in the cell being closed
+    double bad = 0;
+
+    std::int64_t known_until() const { return std::max(exports.empty() ? INT64_MIN : exports.back(), seen_until_ms); }
+    std::optional<std::int64_t> interval_ms() const;
+    std::optional<std::int64_t> export_before(std::int64_t time_ms) const;
+    // Its exports as an exporter of one every cell would have made them: see CountGrid::Impl::spread. A knot is the last export
+    // of a window as long as a cell; windows begin at a moment of the instance's own.
+    bool exports_often(std::int64_t cell_ms) const;
+    std::int64_t window_of(std::int64_t time_ms, std::int64_t cell_ms) const;
+    std::int64_t last_knot(std::int64_t cell_ms) const; // of a window that is over, or else the first export
+    void exported(std::int64_t time_ms);
+  };
+  struct Line {
+    std::size_t instance = 0;
+    std::size_t route = 0;
+    Measure measure = Measure::requests;
+    CountLine line;
+    std::deque<GrowthPiece> pieces;
+    std::vector<store::FloatSample> new_floats; // as sent: not shifted
+    std::vector<store::ClassicSample> new_classic;
+    std::int64_t newest_raw_ms = INT64_MIN;
+    BucketBounds raw_bounds; // as sent last, and the grid's own object for them
+    BucketBounds bounds;
+  };
+  struct Route {
+    std::string name;
+    bool ignored = false;
+    bool own_row = false;
+    double requests = 0; // so far
+  };
+  // What a cell is counted by. duration: none when no source has durations on both tracks.
+  struct Sources {
+    store::Source counts = store::Source::sent;
+    std::optional<store::Source> durations;
+  };
+  // A piece of durations taken for the cell being closed.
+  struct Timed {
+    std::size_t route = 0;
+    Track track = Track::stable;
+    GrowthPiece piece;
+  };
+
+  explicit Impl(GridOptions given);
+
+  Line& line_of(const CountSeries& series);
+  std::size_t instance_of(Track track, store::Source source, const std::string& name);
+  std::size_t route_of(const std::string& name);
+  BucketBounds interned(Line& line, const BucketBounds& raw);
+
+  // count_grid.cc
+  void read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms);
+  void set_offset(ClockState& clock, std::int64_t offset_ms);
+  void settle();
+  template <typename Samples>
+  void settle_samples(Line& line, Samples& samples);
+  void note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms);
+  void admit(Line& line, GrowthPiece piece);
+  bool is_chosen(const Line& line) const;
+  bool warming(const Instance& instance, std::int64_t from_ms) const;
+
+  // count_grid_close.cc
+  std::optional<std::int64_t> watermark(Track track, store::Source source, bool durations, std::int64_t cell) const;
+  std::optional<std::int64_t> both(store::Source source, bool durations, std::int64_t cell) const;
+  std::optional<Sources> choose() const;
+  std::int64_t longest_interval(const Sources& sources) const;
+  std::optional<CountCell> close_one(std::int64_t until_ms);
+  CountCell make_cell(std::int64_t to_ms);
+  void take_counts(CountCell& cell, std::vector<RouteTally>& by_route);
+  void take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route, RouteTally& total);
+  void spread(Line& line, const Instance& instance) const;
+  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route, std::vector<Timed>& timed);
+  void gather_rows(std::vector<RouteTally>& by_route, CountCell& cell);
+  void list_instances(CountCell& cell);
+  double weight_at(std::int64_t time_ms) const;
+  bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;
+  void forget_before(std::int64_t time_ms);
+
+  GridOptions options;
+  std::int64_t closed_ms = 0;
+  std::int64_t cell_ms = 0;
+  std::optional<Sources> chosen; // of the newest closed cell
+  std::vector<WeightChange> changes;
+  std::deque<ClockState> clocks; // addresses stay
+  std::map<std::pair<Track, std::string>, ClockState*> clock_of;
+  std::vector<Instance> instances;
+  std::map<std::tuple<Track, store::Source, std::string>, std::size_t> instance_index;
+  std::vector<Route> routes;
+  std::map<std::string, std::size_t> route_index;
+  std::set<std::string> ignored;
+  std::set<std::string> always_own; // options.own_routes
+  std::size_t own_rows = 0;
+  std::vector<Line> lines;
+  std::vector<std::size_t> request_lines; // those that count requests
+  std::unordered_map<std::uint64_t, std::size_t> line_index;
+  std::vector<std::size_t> dirty; // lines with new samples
+  std::vector<BucketBounds> known_bounds;
+  double counted = 0;
+  double late = 0;
+};
+
+} // namespace coalmine::query

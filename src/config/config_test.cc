@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "config/config.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "config/config_values.h"
+#include "config/dashboard_file.h"
+#include "lab/outlook.h"
+
+namespace coalmine::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+const fs::path kRoot = COALMINE_SOURCE_DIR;
+
+std::string slurp(const fs::path& path) {
+  auto text = read_file(path.string(), 1u << 20);
+  return text ? *text : "";
+}
+
+// What a person sees of a config file: its problems, or what it means.
+std::string shown(const fs::path& file) {
+  ::unsetenv("SLACK_WEBHOOK");
+  Config config;
+  const auto report = parse_config(file.filename().string(), slurp(file), {.secrets_required = true}, config);
+  std::string out = render(report, false);
+  const auto problems = count({report});
+  if (problems.errors + problems.warnings > 0) out += "\n" + count_text(problems) + "\n";
+  if (problems.errors > 0) return out;
+  for (const auto& spec : config.specs) {
+    std::string words = explain(spec);
+    out += (out.empty() ? "" : "\n") + words.substr(0, words.rfind("Config "));
+  }
+  return out;
+}
+
+std::vector<fs::path> cases() {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(kRoot / "tests/config")) {
+    if (entry.path().extension() == ".yaml") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+class ConfigFile : public testing::TestWithParam<fs::path> {};
+
+// tests/config/X.yaml shows X.txt. COALMINE_GOLDEN=1 rewrites.
+TEST_P(ConfigFile, ShowsWhatIsExpected) {
+  const std::string actual = shown(GetParam());
+  const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
+  if (std::getenv("COALMINE_GOLDEN") != nullptr) std::ofstream(expected, std::ios::binary) << actual;
+  EXPECT_EQ(actual, slurp(expected));
+  const bool bad = GetParam().filename().string().starts_with("bad_");
+  EXPECT_EQ(bad, actual.find(": error: ") != std::string::npos);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ConfigFile, testing::ValuesIn(cases()),
+                         [](const auto& test) { return test.param.stem().string(); });
+
+TEST(Config, EveryExampleLoads) {
+  std::size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(kRoot / "examples")) {
+    if (entry.path().extension() != ".yaml") continue;
+    const std::string text = slurp(entry.path());
+    ++files;
+    if (looks_like_dashboard(text)) {
+      const auto file = parse_dashboard(entry.path().string(), text);
+      EXPECT_TRUE(file.ok()) << render(file.report, false);
+    } else {
+      Config config;
+      const auto report = parse_config(entry.path().string(), text, {.secrets_required = false}, config);
+      EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
+      EXPECT_FALSE(config.specs.empty()) << entry.path();
+    }
+  }
+  EXPECT_GE(files, 4u);
+}
+
+TEST(Outlook, SaysWhatLittleTrafficCannotDecide) {
+  Config config;
+  parse_config("x.yaml", "service: s\nsteps: [50% 5m, 100%]\n", {}, config);
+  ASSERT_EQ(config.specs.size(), 1u);
+  const auto little = traffic_outlook(config.specs[0], 1, 0.01, 10), much = traffic_outlook(config.specs[0], 200, 0.01, 10);
+  EXPECT_NE(little.find("too little traffic to promote on time"), std::string::npos) << little;
+  EXPECT_NE(little.find("an equal release: promoted 0 of 100"), std::string::npos) << little;
+  EXPECT_EQ(much.find("too little traffic"), std::string::npos) << much;
+  EXPECT_NE(much.find("+5pp errors: rolled back 100 of 100"), std::string::npos) << much;
+  config.specs[0].judge = "threshold";
+  EXPECT_NE(traffic_outlook(config.specs[0], 200, 0.01, 10).find("nothing is told of judge threshold"), std::string::npos);
+}
+
+TEST(Config, SeedThresholdsMeanWhatTheSeedMeans) {
+  Config config;
+  const auto report = parse_config("x.yaml", slurp(kRoot / "tests/config/valid_seed.yaml"), {}, config);
+  ASSERT_EQ(config.specs.size(), 1u) << render(report, false);
+  const auto& spec = config.specs[0];
+  ASSERT_EQ(spec.signals.size(), 2u);
+  EXPECT_EQ(spec.signals[0].name, "error_rate");
+  EXPECT_EQ(spec.signals[0].margin.unit, judge::Margin::Unit::points);
+  EXPECT_DOUBLE_EQ(spec.signals[0].margin.amount, 0.10);
+  EXPECT_EQ(spec.signals[1].name, "p99_latency");
+  EXPECT_EQ(spec.signals[1].margin.unit, judge::Margin::Unit::percent);
+  EXPECT_DOUBLE_EQ(spec.signals[1].margin.amount, 0.20);
+  EXPECT_DOUBLE_EQ(spec.min_analysis_minutes, 10);
+  EXPECT_EQ(spec.analysis_window_ms, 600'000);
+  EXPECT_EQ(spec.config_hash.size(), 64u);
+}
+
+TEST(Config, MapsEveryKeyOfTheFullForm) {
+  Config config;
+  parse_config("x.yaml", slurp(kRoot / "tests/config/valid_map_layout.yaml"), {}, config);
+  ASSERT_EQ(config.specs.size(), 1u);
+  const auto& spec = config.specs[0];
+  EXPECT_EQ(spec.environment, "production");
+  EXPECT_EQ(spec.canary, (rollout::AttributeSelector{{"deployment.track", "canary"}, {"service.version", "5.2"}}));
+  ASSERT_EQ(spec.steps.size(), 3u);
+  EXPECT_DOUBLE_EQ(spec.steps[0].weight, 0.01);
+  EXPECT_EQ(spec.steps[0].analyze_ms, 90 * 60'000);
+  EXPECT_DOUBLE_EQ(spec.steps[0].min_requests, 500);
+  EXPECT_DOUBLE_EQ(spec.steps[1].weight, 0.125);
+  EXPECT_TRUE(spec.steps[1].approve_manually);
+  EXPECT_DOUBLE_EQ(spec.steps[2].weight, 1);
+  ASSERT_EQ(spec.signals.size(), 3u);
+  EXPECT_FALSE(spec.signals[0].per_route);
+  EXPECT_DOUBLE_EQ(spec.signals[0].max.value(), 0.02);
+  EXPECT_DOUBLE_EQ(spec.signals[1].quantile, 0.95);
+  EXPECT_DOUBLE_EQ(spec.signals[1].max.value(), 800);
+  EXPECT_FALSE(spec.signals[2].gate);
+  EXPECT_EQ(spec.on_fail, rollout::PolicyAction::pause);
+  EXPECT_EQ(spec.extend_ms, 600'000);
+  EXPECT_EQ(spec.max_extends, 1);
+  EXPECT_EQ(spec.no_data_grace_ms, 120'000);
+  EXPECT_EQ(spec.look_interval_ms, 2000);
+  EXPECT_EQ(spec.router.haproxy.map_key, "search");
+  ASSERT_EQ(spec.notify.size(), 1u);
+  EXPECT_EQ(spec.notify[0].events, (std::vector<std::string>{"rolled_back", "promoted"}));
+}
+
+TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
+  Config config;
+  const auto report = parse_config("/etc/coalmine/main.yaml",
+                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, "
+                                   "disk_reserve: 64MiB, sync_interval: 0s, series_per_service: 5000 }\n",
+                                   {}, config);
+  EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
+  EXPECT_EQ(config.server.data_directory, "/etc/coalmine/state");
+  EXPECT_EQ(config.server.dashboards, (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
+  EXPECT_EQ(config.server.store.retention_bytes, 1073741824u);
+  EXPECT_EQ(config.server.store.disk_reserve_bytes, 67108864u);
+  EXPECT_EQ(config.server.store.max_series_per_service, 5000u);
+  EXPECT_EQ(config.server.store.sync_interval_ms, 0);
+  EXPECT_EQ(config.server.store.accept_late_ms, 3'600'000);
+}
+
+TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {
+  const fs::path file = fs::temp_directory_path() / ("coalmine-secret-" + std::to_string(::getpid()));
+  std::ofstream(file) << "s3cret\n";
+  ::setenv("COALMINE_TEST_HOOK", "https://hooks.example.com/abc", 1);
+  Config config;
+  const auto report = parse_config(
+      "x.yaml", "service: a\nnotify:\n- webhook: { url: env:COALMINE_TEST_HOOK, secret: \"file:" + file.string() + "\" }\n", {},
+      config);
+  fs::remove(file);
+  ASSERT_EQ(count({report}).errors, 0u) << render(report, false);
+  EXPECT_EQ(config.specs.at(0).notify.at(0).url, "https://hooks.example.com/abc");
+  EXPECT_EQ(config.specs.at(0).notify.at(0).secret, "s3cret");
+}
+
+TEST(Config, ADirectoryIsReadInOrder) {
+  const fs::path folder = fs::temp_directory_path() / ("coalmine-config-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  std::ofstream(folder / "b.yaml") << "service: b\n";
+  std::ofstream(folder / "a.yml") << "service: a\n";
+  std::ofstream(folder / "c.yaml") << "service: a\n";
+  std::ofstream(folder / ".hidden.yaml") << "nonsense\n";
+  std::ofstream(folder / "notes.txt") << "nonsense\n";
+  const auto loaded = load_config(folder.string(), {});
+  fs::remove_all(folder);
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->reports.size(), 3u);
+  EXPECT_FALSE(loaded->ok());
+  ASSERT_EQ(loaded->config.specs.size(), 2u);
+  EXPECT_EQ(loaded->config.specs[0].service, "a");
+  EXPECT_NE(render(loaded->reports[2], false).find("configured twice"), std::string::npos);
+}
+
+TEST(Config, UnreadablePathsSayWhy) {
+  EXPECT_EQ(load_config("/no/such/file.yaml", {}).error().message, "cannot read /no/such/file.yaml: no such file");
+  const auto oversized = parse_config("x", std::string(3000, '['), {}, *std::make_unique<Config>());
+  EXPECT_EQ(count({oversized}).errors, 1u);
+}
+
+// Whatever is in the file, there is an answer: every prefix and many broken copies of a real file.
+TEST(Config, BrokenTextNeverCrashes) {
+  const std::string text = slurp(kRoot / "tests/config/valid_map_layout.yaml");
+  for (std::size_t i = 0; i < text.size(); i += 11) {
+    Config config;
+    parse_config("x.yaml", text.substr(0, i), {}, config);
+    std::string changed = text;
+    changed[i] = "[]{}:,&*!|>'\"%@`#\t\x01"[i % 19];
+    const auto report = parse_config("x.yaml", changed, {}, config);
+    render(report, true);
+  }
+}
+
+TEST(ConfigValues, Durations) {
+  EXPECT_EQ(parse_duration("10m"), 600'000);
+  EXPECT_EQ(parse_duration("1h30m"), 5'400'000);
+  EXPECT_EQ(parse_duration("1h 30m"), 5'400'000);
+  EXPECT_EQ(parse_duration("1.5h"), 5'400'000);
+  EXPECT_EQ(parse_duration("500ms"), 500);
+  EXPECT_EQ(parse_duration("2d"), 172'800'000);
+  for (const auto* bad : {"", "10", "m", "10x", "-5m", "10m ", "1e3s", "99999999999d", " 5m"}) {
+    EXPECT_FALSE(parse_duration(bad)) << bad;
+  }
+  EXPECT_EQ(duration_text(5'400'000), "1h30m");
+  EXPECT_EQ(duration_text(1'500), "1s500ms");
+}
+
+TEST(ConfigValues, DidYouMean) {
+  EXPECT_EQ(did_you_mean("stpes", {"steps", "stores"}), "steps");
+  EXPECT_EQ(did_you_mean("on", {"notify", "steps"}), "");
+  EXPECT_EQ(did_you_mean("metric", {"metrics"}), "metrics");
+}
+
+TEST(DashboardFile, ReadsTheSeedsPanels) {
+  const auto file = load_dashboard((kRoot / "examples/canary-dashboard-panels.yaml").string());
+  ASSERT_TRUE(file);
+  EXPECT_TRUE(file->report.diagnostics.empty()) << render(file->report, false);
+  const auto& dashboard = file->dashboard;
+  EXPECT_EQ(dashboard.name, "canary-dashboard-panels");
+  ASSERT_EQ(dashboard.panels.size(), 3u);
+  EXPECT_EQ(dashboard.panels[0].title, "Error Rate: Canary vs Stable");
+  EXPECT_EQ(dashboard.panels[0].type, "timeseries");
+  ASSERT_EQ(dashboard.panels[0].queries.size(), 2u);
+  EXPECT_EQ(dashboard.panels[0].queries[0].label, "Stable (v2.3.0)");
+  EXPECT_EQ(dashboard.panels[2].type, "gauge");
+  ASSERT_EQ(dashboard.panels[2].queries.size(), 1u);
+  EXPECT_EQ(dashboard.panels[2].queries[0].query.substr(0, 9), "sum(rate(");
+}
+
+TEST(DashboardFile, UnknownKeysAreWarningsAndMistakesArePlaced) {
+  const auto file =
+      parse_dashboard("p.yaml",
+                      "refresh: 5s\npanels:\n- title: T\n  tpye: gauge\n  query: up\n- title: U\n  type: pie\n- title: V\n"
+                      "  query: sum(\n");
+  EXPECT_EQ(render(file.report, false),
+            "p.yaml:1:1: warning: unknown key \"refresh\"\n"
+            "    1 | refresh: 5s\n"
+            "      | ^^^^^^^ a panel file has: panels\n"
+            "p.yaml:4:3: warning: unknown key \"tpye\" - did you mean \"type\"?\n"
+            "    4 |   tpye: gauge\n"
+            "      |   ^^^^\n"
+            "p.yaml:6:3: error: panel \"U\" has no query\n"
+            "    6 | - title: U\n"
+            "      |   ^\n"
+            "p.yaml:7:9: error: type cannot be \"pie\"\n"
+            "    7 |   type: pie\n"
+            "      |         ^^^ one of: timeseries, gauge\n" +
+                render({"p.yaml", file.report.text, {file.report.diagnostics.back()}}, false));
+  EXPECT_EQ(file.report.diagnostics.back().severity, Diagnostic::Severity::warning);
+  EXPECT_EQ(file.report.diagnostics.back().span.line, 9u);
+}
+
+} // namespace
+} // namespace coalmine::app

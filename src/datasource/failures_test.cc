@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trace/failures.h"
+
+#include <gtest/gtest.h>
+
+#include "datasource/cohorts_fake_store.h"
+
+namespace coalmine::query {
+namespace {
+
+constexpr std::uint64_t kMs = 1'000'000;
+
+std::shared_ptr<const Resource> resource(std::string service = "checkout", std::string version = "2.4.0",
+                                         std::string track = "canary") {
+  return make_resource(
+      {{"service.name", std::move(service)}, {"service.version", std::move(version)}, {"deployment.track", std::move(track)}},
+      "127.0.0.1");
+}
+
+SpanEvent exception(std::string type, std::string message) {
+  return {0, "exception", {{"exception.type", std::move(type)}, {"exception.message", std::move(message)}}};
+}
+
+class Failures : public ::testing::Test {
+ protected:
+  // A span of trace number `trace` with id and parent as small numbers (0: a root), 10 ms long unless told otherwise.
+  Span& span(std::uint8_t trace, std::uint8_t id, std::uint8_t parent, std::string name, SpanKind kind, StatusCode status,
+             std::shared_ptr<const Resource> from = resource()) {
+    Span s;
+    s.resource = std::move(from);
+    s.trace_id[15] = trace;
+    s.span_id[7] = id;
+    s.parent_span_id[7] = parent;
+    s.name = std::move(name);
+    s.kind = kind;
+    s.status = status;
+    s.start_ns = (1000u + trace * 100u + id) * kMs;
+    s.end_ns = s.start_ns + 10 * kMs;
+    store_.spans.push_back({std::move(s), {}});
+    return store_.spans.back().span;
+  }
+  std::vector<Failure> find(std::size_t limit = 20) {
+    FailureFilter filter;
+    filter.service = "checkout";
+    filter.version = "2.4.0";
+    filter.track = "canary";
+    filter.limit = limit;
+    const auto out = find_failures(store_, filter);
+    EXPECT_TRUE(out) << out.error().message;
+    return out.value_or(std::vector<Failure>{});
+  }
+  FakeStore store_;
+};
+
+TEST_F(Failures, DeepestSpanLeadsAndTheEntryTellsTheRest) {
+  span(1, 9, 0, "GET /", SpanKind::server, StatusCode::error, resource("gateway", "1.0", "stable"));
+  auto& entry = span(1, 1, 9, "POST /api/pay", SpanKind::server, StatusCode::error);
+  entry.attributes = {{"http.route", "/api/pay"}, {"http.response.status_code", std::int64_t{500}}, {"error.type", "500"}};
+  entry.end_ns = entry.start_ns + 212 * kMs;
+  span(1, 2, 1, "Cart.load", SpanKind::internal, StatusCode::unset);
+  auto& charge = span(1, 3, 1, "PaymentClient.charge", SpanKind::client, StatusCode::error);
+  charge.status_message = "charge failed";
+  charge.events = {{0, "retry", {{"exception.message", "not an exception"}}},
+                   exception("Timeout", "first try"),
+                   exception("NullPointerException", "wallet.token is null"),
+                   {0, "cleanup", {}}};
+  span(1, 4, 3, "bank", SpanKind::server, StatusCode::error, resource("bank", "7", ""));
+  const auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].error, "charge failed");
+  EXPECT_DOUBLE_EQ(got[0].duration_ms, 212);
+  EXPECT_EQ(got[0].endpoint, "/api/pay");
+  EXPECT_EQ(got[0].version, "2.4.0");
+  EXPECT_EQ(got[0].track, "canary");
+  EXPECT_EQ(got[0].time_ms, 1101);
+  EXPECT_EQ(to_hex(got[0].trace_id), "00000000000000000000000000000001");
+  ASSERT_EQ(got[0].failed_spans.size(), 2u);
+  EXPECT_EQ(got[0].failed_spans[0].name, "PaymentClient.charge");
+  EXPECT_EQ(got[0].failed_spans[0].exception_type, "NullPointerException");
+  EXPECT_EQ(got[0].failed_spans[0].exception_message, "wallet.token is null");
+  EXPECT_EQ(got[0].failed_spans[1].name, "POST /api/pay");
+}
+
+TEST_F(Failures, WhatIsShownWhenThereIsNoStatusMessage) {
+  auto& s = span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
+  EXPECT_EQ(find().at(0).error, "error without a message");
+  s.attributes = {{"http.status_code", std::int64_t{503}}};
+  EXPECT_EQ(find().at(0).error, "HTTP 503");
+  s.attributes.emplace_back("error.type", "503");
+  EXPECT_EQ(find().at(0).error, "HTTP 503");
+  s.attributes.back().second = "ECONNREFUSED";
+  EXPECT_EQ(find().at(0).error, "ECONNREFUSED");
+  s.events = {{0, "exception", {{"exception.type", "OSError"}}}};
+  EXPECT_EQ(find().at(0).error, "OSError");
+  s.events = {exception("OSError", "refused")};
+  EXPECT_EQ(find().at(0).error, "refused");
+  s.status_message = "payment broke";
+  EXPECT_EQ(find().at(0).error, "payment broke");
+}
+
+TEST_F(Failures, ExceptionFromALogRecord) {
+  span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
+  LogRecord plain;
+  plain.severity = 17;
+  plain.body = "it broke";
+  LogRecord log;
+  log.attributes = {{"exception.type", "KeyError"}, {"exception.message", "token"}};
+  store_.spans.back().logs = {log, plain};
+  const auto got = find();
+  EXPECT_EQ(got.at(0).failed_spans.at(0).exception_type, "KeyError");
+  EXPECT_EQ(got.at(0).failed_spans.at(0).exception_message, "token");
+  EXPECT_EQ(got.at(0).error, "token");
+}
+
+TEST_F(Failures, OkAboveSuppressesErrorsBelow) {
+  span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::ok);
+  span(1, 2, 1, "first try", SpanKind::client, StatusCode::error);
+  span(2, 1, 0, "POST /pay", SpanKind::server, StatusCode::unset);
+  span(2, 2, 1, "worker", SpanKind::internal, StatusCode::error);
+  const auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].trace_id[15], 2);
+  EXPECT_EQ(got[0].endpoint, "POST /pay");
+}
+
+TEST_F(Failures, HandledTracesDoNotUseUpTheLimit) {
+  for (std::uint8_t t = 10; t < 60; ++t) {
+    const bool handled = t >= 20; // the forty newest
+    span(t, 1, 0, "POST /pay", SpanKind::server, handled ? StatusCode::ok : StatusCode::error);
+    if (handled) span(t, 2, 1, "try", SpanKind::client, StatusCode::error);
+  }
+  const auto got = find(5);
+  ASSERT_EQ(got.size(), 5u);
+  EXPECT_EQ(got[0].trace_id[15], 19);
+  EXPECT_EQ(got[4].trace_id[15], 15);
+  EXPECT_EQ(find(100).size(), 10u);
+  EXPECT_TRUE(find(0).empty());
+}
+
+TEST_F(Failures, OnlyTheCohort) {
+  span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("checkout", "2.3.0", "stable"));
+  span(2, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("checkout", "2.4.0", "stable"));
+  span(3, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("other", "2.4.0", "canary"));
+  span(4, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
+  span(5, 1, 0, "POST /pay", SpanKind::server, StatusCode::unset);
+  ASSERT_EQ(find().size(), 1u);
+  FailureFilter any;
+  any.service = "checkout";
+  EXPECT_EQ(find_failures(store_, any)->size(), 3u);
+  any.from_ms = 1250;
+  EXPECT_EQ(find_failures(store_, any)->size(), 1u);
+}
+
+TEST_F(Failures, NewestFirstAndLimited) {
+  for (const int t : {3, 9, 1, 7}) span(static_cast<std::uint8_t>(t), 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
+  const auto got = find(3);
+  ASSERT_EQ(got.size(), 3u);
+  EXPECT_EQ(got[0].trace_id[15], 9);
+  EXPECT_EQ(got[1].trace_id[15], 7);
+  EXPECT_EQ(got[2].trace_id[15], 3);
+}
+
+TEST_F(Failures, WithoutAnEntrySpanTheLocalRootStandsIn) {
+  span(1, 1, 8, "nightly job", SpanKind::internal, StatusCode::unset); // its parent was never received
+  auto& failed = span(1, 2, 1, "", SpanKind::client, StatusCode::error);
+  failed.end_ns = failed.start_ns - 5;
+  auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].endpoint, "nightly job");
+  EXPECT_EQ(got[0].failed_spans.at(0).name, "");
+  store_.spans.erase(store_.spans.begin());
+  got = find();
+  EXPECT_EQ(got.at(0).endpoint, "unknown");
+  EXPECT_EQ(got.at(0).duration_ms, 0);
+}
+
+TEST_F(Failures, AServiceThatCallsItselfShowsTheOuterRequest) {
+  span(1, 1, 0, "POST /outer", SpanKind::server, StatusCode::error);
+  span(1, 2, 1, "call", SpanKind::client, StatusCode::error);
+  span(1, 3, 2, "POST /inner", SpanKind::server, StatusCode::error);
+  EXPECT_EQ(find().at(0).endpoint, "POST /outer");
+  store_.spans[0].span.status = StatusCode::unset;
+  EXPECT_EQ(find().at(0).endpoint, "POST /inner");
+}
+
+TEST_F(Failures, CyclesOfParentsEnd) {
+  span(1, 1, 2, "a", SpanKind::server, StatusCode::error);
+  span(1, 2, 3, "b", SpanKind::internal, StatusCode::error);
+  span(1, 3, 1, "c", SpanKind::internal, StatusCode::error);
+  span(1, 4, 4, "own parent", SpanKind::internal, StatusCode::error);
+  const auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].failed_spans.size(), 4u);
+}
+
+TEST_F(Failures, ErrorsAreHandedOn) {
+  EXPECT_EQ(find_failures(store_, {}).error().code, ErrorCode::invalid_argument);
+  store_.broken = Error{ErrorCode::unavailable, "disk gone"};
+  FailureFilter filter;
+  filter.service = "checkout";
+  EXPECT_EQ(find_failures(store_, filter).error().code, ErrorCode::unavailable);
+}
+
+} // namespace
+} // namespace coalmine::query

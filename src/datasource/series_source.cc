@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "datasource/series_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "base/guarded.h"
+
+namespace coalmine::remote {
+namespace {
+
+using query::CohortCounts;
+using query::CohortFamilies;
+using query::CohortSelector;
+using query::kBaselineLookbackMs;
+using store::SeriesData;
+
+// How far back the beginning of a cohort is looked for: beyond it the answer is "at least this old".
+constexpr std::int64_t kOldestMs = 60 * 60'000;
+// "Was there ever anything" is asked over this long.
+constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
+constexpr std::size_t kMaxKnownCohorts = 1'000;
+constexpr std::int64_t kFutureMs = 10 * 60'000;
+
+Result<CohortFamilies> read_families(const query::Queryable& data, const SeriesNames& names, const CohortSelector& cohort,
+                                     std::int64_t from_ms, std::int64_t to_ms) {
+  query::Selection selection;
+  selection.matchers = request_matchers(cohort, names);
+  selection.from_ms = from_ms;
+  selection.to_ms = to_ms;
+  TRY_ASSIGN(const auto series, data.select(selection));
+  auto out = request_families(series, names);
+  for (auto* family : out.all()) {
+    std::ranges::sort(*family, [](const SeriesData& a, const SeriesData& b) {
+      return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
+    });
+  }
+  return out;
+}
+
+std::string key_of(const CohortSelector& cohort) {
+  std::string out;
+  for (const auto& m : cohort.matchers) out += fmt::format("{}\x01{}\x01{}\x02", m.name, static_cast<int>(m.op), m.value);
+  return out;
+}
+
+// See CohortSource. Remembers only when each cohort began.
+class SeriesCohortSource final : public query::CohortSource {
+ public:
+  SeriesCohortSource(const query::Queryable& data, SeriesNames names) : data_(data), names_(std::move(names)) {}
+
+  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms, std::int64_t to_ms) const override {
+    const query::CohortWindow window{.from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
+    const auto read_from = from_ms - kBaselineLookbackMs;
+    TRY_ASSIGN(auto families, read_families(data_, names_, cohort, read_from, to_ms));
+    choose_sources(families);
+    CohortCounts out;
+    const auto firsts = find_instances(families, window, out);
+    add_up(families, window, firsts, out);
+    for (const auto& [instance, ms] : firsts) {
+      if (out.first_ms == 0 || ms < out.first_ms) out.first_ms = ms;
+    }
+    out.any_series = !firsts.empty();
+    if (out.any_series) {
+      TRY_ASSIGN(out.first_ms, first_ever(cohort, out.first_ms, read_from));
+    } else {
+      TRY_ASSIGN(out.any_series, ever_seen(cohort, read_from));
+    }
+    return out;
+  }
+
+ private:
+  // Steps back from the first sample that was read as long as there is an older one, twice as far each time.
+  Result<std::int64_t> first_ever(const CohortSelector& cohort, std::int64_t first_ms, std::int64_t read_from) const {
+    const auto key = key_of(cohort);
+    const auto known = began_.with([&](auto& began) {
+      const auto it = began.find(key);
+      return it == began.end() ? INT64_MAX : it->second;
+    });
+    if (known <= first_ms) return known;
+    auto first = first_ms;
+    for (std::int64_t step = 5 * 60'000; first - step / 2 < read_from && first_ms - first < kOldestMs; step *= 2) {
+      TRY_ASSIGN(auto families, read_families(data_, names_, cohort, first - step, first - 1));
+      auto earlier = first;
+      for (const auto& series : families.requests) {
+        if (!series.floats.empty()) earlier = std::min(earlier, series.floats.front().time_ms);
+      }
+      if (earlier == first) break;
+      first = earlier;
+    }
+    began_.with([&](auto& began) {
+      if (began.size() >= kMaxKnownCohorts) began.clear();
+      began[key] = first;
+    });
+    return first;
+  }
+
+  Result<bool> ever_seen(const CohortSelector& cohort, std::int64_t until_ms) const {
+    query::Selection selection;
+    selection.matchers = request_matchers(cohort, names_);
+    selection.from_ms = until_ms - kEverMs;
+    selection.to_ms = until_ms;
+    TRY_ASSIGN(const auto series, data_.series(selection));
+    return !series.empty();
+  }
+
+  const query::Queryable& data_;
+  const SeriesNames names_;
+  mutable Guarded<std::map<std::string, std::int64_t>> began_;
+};
+
+// One rollout's reading position. See CountFeed.
+class SeriesCountFeed final : public query::CountFeed {
+ public:
+  SeriesCountFeed(const query::Queryable& data, const SeriesNames& names, query::CountFeedRequest request)
+      : data_(data), names_(names), request_(std::move(request)) {}
+
+  Status read(query::CountGrid& grid, std::int64_t now_ms) override {
+    const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
+    // Both are read before either is given: an outage between them leaves nothing half done.
+    TRY_ASSIGN(const auto canary, read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
+    TRY_ASSIGN(const auto stable, read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
+    give(grid, query::Track::canary, canary);
+    give(grid, query::Track::stable, stable);
+    begun_ = true;
+    return {};
+  }
+
+ private:
+  static void give(query::CountGrid& grid, query::Track track, const CohortFamilies& families) {
+    const auto add = [&](const std::vector<SeriesData>& family, query::Measure measure) {
+      for (const auto& data : family) {
+        query::CountSeries series;
+        series.id = data.id.value * 2 + static_cast<std::uint64_t>(track);
+        series.track = track;
+        series.measure = measure;
+        series.source = data.source;
+        series.instance = std::string(data.labels->get("instance"));
+        if (const auto version = data.labels->get("service_version"); !version.empty())
+          series.instance += fmt::format("@{}", version);
+        series.route = std::string(data.labels->get("http_route"));
+        series.floats = data.floats;
+        series.classic = data.classic;
+        // Times are the scraper's, one clock for all: nothing to correct.
+        grid.add(series);
+      }
+    };
+    add(families.requests, query::Measure::requests);
+    add(families.errors, query::Measure::bad);
+    add(families.durations, query::Measure::duration);
+  }
+
+  const query::Queryable& data_;
+  const SeriesNames names_;
+  const query::CountFeedRequest request_;
+  bool begun_ = false;
+};
+
+class SeriesCountFeedSource final : public query::CountFeedSource {
+ public:
+  SeriesCountFeedSource(const query::Queryable& data, SeriesNames names) : data_(data), names_(std::move(names)) {}
+  query::CountFeedTraits traits() const override { return {.unseen_instances_begin_at_zero = true}; }
+  std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
+    return std::make_unique<SeriesCountFeed>(data_, names_, std::move(request));
+  }
+
+ private:
+  const query::Queryable& data_;
+  const SeriesNames names_;
+};
+
+class SeriesMetricSource final : public query::MetricSource {
+ public:
+  SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names)
+      : data_(data), expressions_(expressions), names_(std::move(names)) {}
+
+  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part, const std::string& whole,
+                                   std::int64_t from_ms, std::int64_t to_ms) const override {
+    // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an expression could match.
+    std::vector<query::Series> series;
+    for (const auto& name : {whole, part}) {
+      query::Selection selection;
+      selection.matchers = cohort.matchers;
+      for (auto& matcher : selection.matchers) {
+        if (matcher.name == "service_name") matcher.name = names_.service_label;
+      }
+      selection.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, name});
+      selection.from_ms = from_ms - kBaselineLookbackMs;
+      selection.to_ms = to_ms;
+      TRY_ASSIGN(auto found, data_.select(selection));
+      series.insert(series.end(), std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+    }
+    const auto names = ratio_names(whole, part, names_);
+    auto families = request_families(series, names);
+    CohortCounts counts;
+    const query::CohortWindow window{.from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
+    const auto firsts = find_instances(families, window, counts);
+    add_up(families, window, firsts, counts);
+    query::RatioCounts out;
+    out.any_series = !families.requests.empty();
+    for (const auto& route : counts.routes) {
+      out.whole += route.requests;
+      out.part += route.errors;
+    }
+    return out;
+  }
+
+  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope,
+                                      std::int64_t time_ms) const override {
+    return query::read_expression(expressions_, promql, scope, time_ms);
+  }
+
+ private:
+  const query::Queryable& data_;
+  const query::ExpressionSource& expressions_;
+  const SeriesNames names_;
+};
+
+} // namespace
+
+std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data,
+                                                               const query::ExpressionSource& expressions, SeriesNames names) {
+  return std::make_unique<SeriesMetricSource>(data, expressions, std::move(names));
+}
+
+std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data, SeriesNames names) {
+  return std::make_unique<SeriesCohortSource>(data, std::move(names));
+}
+
+std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data, SeriesNames names) {
+  return std::make_unique<SeriesCountFeedSource>(data, std::move(names));
+}
+
+} // namespace coalmine::remote

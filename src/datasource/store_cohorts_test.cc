@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cohort/cohorts.h"
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cmath>
+
+#include "datasource/cohorts_fake_store.h"
+
+namespace coalmine::query {
+namespace {
+
+constexpr std::int64_t kMinute = 60'000;
+constexpr std::int64_t kFrom = 100 * kMinute; // of every window here
+constexpr std::int64_t kTo = 110 * kMinute;
+const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
+
+// Samples are written {minutes after the window's start, value, start minutes after the window's start}.
+constexpr double kUnknown = -1e9;
+struct At {
+  double minute;
+  double value;
+  double start = kUnknown;
+};
+
+std::int64_t ms(double minute) { return kFrom + static_cast<std::int64_t>(minute * kMinute); }
+
+Labels labels(std::string_view name, std::string route = "/pay", std::string instance = "a", std::string version = "2.4.0",
+              std::string track = "canary") {
+  return Labels::of({{std::string(kMetricName), std::string(name)},
+                     {"service_name", "checkout"},
+                     {"service_version", std::move(version)},
+                     {"deployment_track", std::move(track)},
+                     {"instance", std::move(instance)},
+                     {"http_route", std::move(route)}});
+}
+
+class Cohorts : public ::testing::Test {
+ protected:
+  store::SeriesData& add(Labels of, MetricKind kind) {
+    store::SeriesData s;
+    s.id = SeriesId{store_.series.size() + 1};
+    s.labels = std::make_shared<const Labels>(std::move(of));
+    s.kind = kind;
+    store_.series.push_back(std::move(s));
+    return store_.series.back();
+  }
+  void counter(Labels of, std::initializer_list<At> samples) {
+    auto& s = add(std::move(of), MetricKind::counter);
+    for (const auto& at : samples) s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
+  }
+  static ClassicHistogram histogram(std::vector<double> bounds, std::vector<std::uint64_t> counts) {
+    ClassicHistogram out;
+    for (const auto n : counts) out.count += n;
+    out.sum = static_cast<double>(out.count) * 10;
+    out.bounds = std::make_shared<const std::vector<double>>(std::move(bounds));
+    out.counts = std::move(counts);
+    return out;
+  }
+  CohortCounts counts() {
+    const auto out = make_store_cohort_source(store_)->counts(canary_, kFrom, kTo);
+    EXPECT_TRUE(out) << out.error().message;
+    return out.value_or(CohortCounts{});
+  }
+
+  FakeStore store_;
+  CohortSelector canary_{{{"service_name", Matcher::Op::equal, "checkout"}, {"deployment_track", Matcher::Op::equal, "canary"}}};
+};
+
+// What one requests series contributes to the window.
+TEST_F(Cohorts, Increments) {
+  struct Case {
+    const char* name;
+    std::vector<At> samples;
+    double expected;
+  };
+  const Case cases[] = {
+      {"from the last sample before the window", {{-2, 10}, {-1, 100}, {1, 130}, {9, 200}}, 100},
+      {"a sample at the very start is the baseline", {{0, 100}, {10, 160}}, 60},
+      {"one before only", {{-1, 100}}, 0},
+      {"no change", {{-1, 100}, {5, 100}}, 0},
+      {"first point of a new process counts in full", {{1, 40, 0.5}, {2, 60, 0.5}}, 60},
+      {"a process that started just before the window is new", {{1, 40, -0.9}}, 40},
+      {"and one that started some minutes before, and was not seen then", {{1, 40, -9}, {2, 60, -9}}, 60},
+      {"but not when it was seen before", {{-5, 30, -9}, {1, 40, -9}, {2, 60, -9}}, 30},
+      {"one that started long before is not", {{1, 40, -11}, {2, 60, -11}}, 20},
+      {"unknown start: a baseline", {{1, 40}, {2, 60}}, 20},
+      {"start at the point itself says nothing", {{1, 40, 1}, {2, 60, 1}}, 20},
+      {"the value fell: a reset", {{-1, 100}, {1, 120}, {2, 30}, {3, 50}}, 70},
+      {"start moved: a restart, even when the value is higher", {{-1, 100, -60}, {1, 150, 0.2}, {2, 160, 0.2}}, 160},
+      {"two restarts", {{-1, 100, -60}, {1, 10, 0.5}, {2, 5, 1.5}, {3, 7, 1.5}}, 17},
+      {"restart across the window's start", {{-1, 100, -60}, {1, 20, -0.5}}, 20},
+      {"stale markers are no values", {{-1, 100}, {1, kStale}, {2, 130}, {3, kStale}}, 30},
+      {"stale before the window", {{-2, 100}, {-1, kStale}, {2, 130}}, 30},
+      {"nothing but stale", {{1, kStale}}, 0},
+      {"a gap of nearly ten minutes", {{-9.9, 100}, {5, 180}}, 80},
+      {"a gap of hours: the last number still counts", {{-99, 100, -99.5}, {5, 103, -99.5}}, 3},
+  };
+  for (const auto& c : cases) {
+    store_ = FakeStore();
+    auto& s = add(labels(store::kRequestsName), MetricKind::counter);
+    for (const auto& at : c.samples) s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
+    const auto got = counts();
+    const double requests = got.routes.empty() ? 0 : got.routes[0].requests;
+    EXPECT_DOUBLE_EQ(requests, c.expected) << c.name;
+  }
+}
+
+TEST_F(Cohorts, ZeroErrorsAreZero) {
+  counter(labels(store::kRequestsName), {{-1, 0, -2}, {5, 500, -2}});
+  counter(labels(store::kErrorsName), {{-1, 0, -2}, {5, 0, -2}});
+  const auto got = counts();
+  ASSERT_EQ(got.routes.size(), 1u);
+  EXPECT_EQ(got.routes[0].requests, 500);
+  EXPECT_EQ(got.routes[0].errors, 0);
+  EXPECT_EQ(got.routes[0].duration_ms.bounds, nullptr);
+}
+
+TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
+  // The process started long ago; its error series appears with the first error, minutes into the window.
+  counter(labels(store::kRequestsName), {{-1, 1000, -60}, {1, 1100, -60}, {2, 1200, -60}});
+  counter(labels(store::kErrorsName), {{2, 7, -60}});
+  EXPECT_EQ(counts().routes.at(0).errors, 7);
+}
+
+TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
+  // We came to know an old process in the window: its counts are of a past that we did not see.
+  counter(labels(store::kRequestsName), {{1, 1000, -60}, {2, 1100, -60}});
+  counter(labels(store::kErrorsName), {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
+  const auto got = counts();
+  EXPECT_EQ(got.routes.at(0).requests, 100);
+  EXPECT_EQ(got.routes.at(0).errors, 5);
+}
+
+TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
+  // Derived from spans: samples only when something happened. The instance has others all the time.
+  counter(labels(store::kRequestsName, "/busy"), {{-1, 1000, -90}, {1, 1100, -90}});
+  counter(labels(store::kRequestsName, "/rare"), {{-60, 5000, -90}, {3, 5002, -90}});
+  const auto got = counts();
+  ASSERT_EQ(got.routes.size(), 2u);
+  EXPECT_EQ(got.routes[1].route, "/rare");
+  EXPECT_EQ(got.routes[1].requests, 2);
+}
+
+TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
+  counter(labels(store::kRequestsName, "/pay", "a"), {{-1, 100}, {5, 150}});
+  counter(labels(store::kRequestsName, "/pay", "b"), {{-1, 1000}, {6, 1030}});
+  counter(labels(store::kRequestsName, "/cart", "b"), {{-1, 0}, {6, 200}});
+  counter(labels(store::kRequestsName, "", "b"), {{-1, 0}, {6, 1}});
+  counter(labels(store::kRequestsName, "/pay", "gone"), {{-5, 77}});
+  counter(labels(store::kRequestsName, "/pay", "s", "2.3.0", "stable"), {{-1, 0}, {6, 9999}});
+  const auto got = counts();
+  ASSERT_EQ(got.routes.size(), 3u);
+  EXPECT_EQ(got.routes[0].route, "/cart");
+  EXPECT_EQ(got.routes[1].requests, 80);
+  EXPECT_EQ(got.routes[2].route, "");
+  EXPECT_EQ(got.instances, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(got.last_ms, ms(6));
+}
+
+TEST_F(Cohorts, ANewVersionOnTheSameInstanceIsAnotherProcess) {
+  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0"), {{-3, 900, -60}, {-2, 950, -60}});
+  counter(labels(store::kRequestsName, "/pay", "a", "2.4.1"), {{1, 30, 0.1}});
+  EXPECT_EQ(counts().routes.at(0).requests, 30);
+}
+
+TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
+  auto& a = add(labels(store::kDurationName, "/pay", "a"), MetricKind::histogram);
+  a.classic.push_back({ms(-1), ms(-60), false, histogram({10, 100}, {5, 5, 0})});
+  a.classic.push_back({ms(1), 0, true, {}});
+  a.classic.push_back({ms(2), ms(-60), false, histogram({10, 100}, {8, 6, 1})});
+  a.classic.push_back({ms(3), ms(2.5), false, histogram({10, 100}, {1, 0, 1})}); // restarted
+  auto& b = add(labels(store::kDurationName, "/pay", "b"), MetricKind::histogram);
+  b.classic.push_back({ms(4), ms(0.5), false, histogram({5, 50}, {1, 2, 4})}); // other bounds
+  auto& c = add(labels(store::kDurationName, "/pay", "c"), MetricKind::histogram);
+  c.classic.push_back({ms(4), ms(0.5), false, histogram({}, {9})}); // count and sum only
+  const auto got = counts();
+  ASSERT_EQ(got.routes.size(), 1u);
+  const auto& merged = got.routes[0].duration_ms;
+  EXPECT_EQ(*merged.bounds, (std::vector<double>{10, 100}));
+  EXPECT_EQ(merged.counts, (std::vector<std::uint64_t>{3 + 1 + 1, 1 + 2, 1 + 1 + 4}));
+  EXPECT_EQ(merged.count, 5u + 2 + 7);
+}
+
+TEST_F(Cohorts, ABucketThatFallsIsAReset) {
+  auto& a = add(labels(store::kDurationName), MetricKind::histogram);
+  a.classic.push_back({ms(-1), 0, false, histogram({10}, {9, 1})});
+  a.classic.push_back({ms(2), 0, false, histogram({10}, {2, 20})});
+  EXPECT_EQ(counts().routes.at(0).duration_ms.counts, (std::vector<std::uint64_t>{2, 20}));
+}
+
+TEST_F(Cohorts, NothingEverReceivedIsNotZero) {
+  auto got = counts();
+  EXPECT_FALSE(got.any_series);
+  EXPECT_EQ(got.first_ms, 0);
+  EXPECT_TRUE(got.routes.empty());
+  store_.present.push_back({"checkout", "stable", "2.3.0", "s", "production", ms(-60), ms(5), 0});
+  EXPECT_FALSE(counts().any_series);
+  store_.present.push_back({"checkout", "canary", "2.4.0", "a", "production", ms(-50), ms(-40), 0});
+  store_.present.push_back({"checkout", "canary", "2.4.0", "b", "production", ms(-55), ms(-40), 0});
+  got = counts();
+  EXPECT_TRUE(got.any_series); // it did report once, so the window is zero and not unknown
+  EXPECT_EQ(got.first_ms, ms(-55));
+  canary_.matchers.push_back({"service_version", Matcher::Op::regexp, "2\\.5\\..*"});
+  EXPECT_FALSE(counts().any_series);
+  canary_.matchers.back() = {"deployment_environment", Matcher::Op::regexp, "production|"};
+  EXPECT_TRUE(counts().any_series);
+}
+
+TEST_F(Cohorts, SelectorsBeyondPresenceGoThroughTheSeries) {
+  store_.present.push_back({"checkout", "", "2.3.0", "s", "", ms(-90), ms(5), 0});
+  store_.present.push_back({"checkout", "", "2.4.0", "a", "", ms(-30), ms(5), 0});
+  canary_.matchers = {{"service_name", Matcher::Op::equal, "checkout"}, {"role", Matcher::Op::equal, "canary"}};
+  EXPECT_FALSE(counts().any_series);
+  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0", "").with("role", "canary"), {{-20, 10}});
+  const auto got = counts();
+  EXPECT_TRUE(got.any_series);
+  EXPECT_EQ(got.first_ms, ms(-30));
+  EXPECT_TRUE(got.routes.empty());
+}
+
+TEST_F(Cohorts, ErrorsOfTheStoreAreHandedOn) {
+  store_.broken = Error{ErrorCode::unavailable, "disk gone"};
+  const auto source = make_store_cohort_source(store_);
+  EXPECT_EQ(source->counts(canary_, kFrom, kTo).error().code, ErrorCode::unavailable);
+  store_.broken.reset();
+  canary_.matchers.push_back({"role", Matcher::Op::regexp, "("});
+  EXPECT_EQ(source->counts(canary_, kFrom, kTo).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(Cohorts, AllThreeAreReadOverTheSameRange) {
+  counter(labels(store::kRequestsName), {{-1, 1}, {1, 2}});
+  counts();
+  ASSERT_GE(store_.requests.size(), 3u);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(store_.requests[i].from_ms, store_.requests[0].from_ms);
+    EXPECT_EQ(store_.requests[i].to_ms, kTo);
+    EXPECT_TRUE(store_.requests[i].choose_source);
+  }
+}
+
+} // namespace
+} // namespace coalmine::query

@@ -1,0 +1,326 @@
+// The embedded store's side of count_feed.h.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+#include <unordered_map>
+
+#include "cohort/count_feed.h"
+#include "promql/syntax/series_matcher.h"
+
+namespace coalmine::query {
+namespace {
+
+using store::SeriesData;
+
+// How far before the origin the samples are looked for that counting begins at (as in cohorts.h). Older ones are looked up series
+// by series, for series that are written only when something happens.
+constexpr std::int64_t kBaselineLookbackMs = 10 * 60'000;
+// Clocks ahead of ours by more are refused at the door.
+constexpr std::int64_t kFutureMs = 10 * 60'000;
+// Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much again for collectors, and a
+// look.
+constexpr std::int64_t kSpanDelayMs = 15'000;
+// An instance whose spans stopped this long ago is not waited for, and says nothing more.
+constexpr std::int64_t kSpanSilenceMs = 10 * 60'000;
+
+struct Family {
+  std::string_view name;
+  Measure measure;
+};
+constexpr std::array kFamilies = {Family{store::kRequestsName, Measure::requests}, Family{store::kErrorsName, Measure::bad},
+                                  Family{store::kDurationName, Measure::duration}};
+
+constexpr std::array kBothTracks = {Track::canary, Track::stable};
+constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
+
+std::uint64_t grid_id(SeriesId id, Track track) { return id.value * 2 + static_cast<std::uint64_t>(track); }
+
+template <typename S>
+std::int64_t newest_of(const std::vector<S>& samples) {
+  return samples.empty() ? INT64_MIN : samples.back().time_ms;
+}
+
+// For CountGrid::add. Counts from spans are written at the time of the newest span of a batch: their age is no clock's.
+std::int64_t read_time(store::Source source, std::int64_t now_ms) { return source == store::Source::spans ? 0 : now_ms; }
+
+// The value that a label has to be; "" where it may be several.
+std::string_view named(const CohortSelector& cohort, std::string_view label) {
+  for (const auto& m : cohort.matchers) {
+    if (m.name == label && m.op == Matcher::Op::equal) return m.value;
+  }
+  return {};
+}
+
+// Of both tracks; "" where they name none or two.
+std::string service_of(const CountFeedRequest& request) {
+  const auto canary = named(request.canary, "service_name");
+  return std::string(canary == named(request.stable, "service_name") ? canary : "");
+}
+
+std::string instance_name(const Labels& labels) {
+  const auto version = labels.get("service_version");
+  auto out = std::string(labels.get("instance"));
+  if (!version.empty()) out += fmt::format("@{}", version);
+  return out;
+}
+
+// One rollout's reading position. See CountFeed.
+class StoreCountFeed final : public CountFeed {
+ public:
+  StoreCountFeed(const store::Store& store, CountFeedRequest request)
+      : store_(store), request_(std::move(request)), service_(service_of(request_)) {}
+  Status read(CountGrid& grid, std::int64_t now_ms) override;
+
+ private:
+  struct Known {
+    std::string instance;
+    std::string route;
+    std::int64_t newest_ms = INT64_MIN;
+  };
+  // A series of a track as it is read from look to look.
+  struct Followed {
+    store::Source source;
+    bool known = false;                      // the grid has seen it
+    std::int64_t* newest_of_spans = nullptr; // in span_instances_
+  };
+  struct FollowedTrack {
+    std::vector<Followed> series;
+    std::vector<store::SeriesPosition> positions; // of the same
+    std::uint64_t arrivals = 0;                   // when it was last read; 0: unknown
+  };
+  struct Read {
+    Track track;
+    Measure measure;
+    SeriesData data;
+  };
+  store::SelectRequest request_for(Track track, const Family& family) const;
+  Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
+  Status put_baselines(std::vector<Read>& reads);
+  Status put_baseline(Read& read) const;
+  Status read_all(CountGrid& grid, std::int64_t now_ms);
+  // False: it has to be read_all.
+  bool read_followed(CountGrid& grid, std::int64_t now_ms);
+  Status follow(std::int64_t from_ms);
+  void tell_spans(CountGrid& grid, std::int64_t now_ms) const;
+  const CohortSelector& cohort(Track track) const { return track == Track::canary ? request_.canary : request_.stable; }
+  std::uint64_t arrivals(Track track) const;
+
+  const store::Store& store_;
+  const CountFeedRequest request_;
+  const std::string service_; // of both tracks, if it is one
+  bool begun_ = false;
+  std::unordered_map<std::uint64_t, Known> known_;
+  std::array<FollowedTrack, 2> tracks_;
+  std::uint64_t read_version_ = 0;     // which series the service had when all was last read; 0: unknown
+  std::uint64_t followed_version_ = 0; // and when they were made a list of; 0: they are not followed
+  std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
+};
+
+// Of every source: the grid chooses, one for both tracks.
+store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
+  store::SelectRequest out;
+  out.matchers = cohort(track).matchers;
+  out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
+  out.choose_source = false;
+  return out;
+}
+
+Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out) {
+  for (const auto& matcher : cohort(track).matchers) {
+    if (const auto problem = check_matcher(matcher)) {
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("cohort selector {}=\"{}\": {}", matcher.name, matcher.value, *problem));
+    }
+  }
+  for (const auto& family : kFamilies) {
+    auto request = request_for(track, family);
+    request.from_ms = from_ms;
+    request.to_ms = to_ms;
+    TRY_ASSIGN(auto found, store_.select(request));
+    for (auto& data : found) out.push_back({track, family.measure, std::move(data)});
+  }
+  return {};
+}
+
+// Puts the newest sample from before the reading range in front of a series that has none there, was begun long ago and is
+// written only when something happens. Once for each series.
+Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
+  const auto horizon = request_.origin_ms - kBaselineLookbackMs;
+  for (auto& read : reads) {
+    if (known_.contains(read.data.id.value)) continue;
+    const auto lacks = [&](const auto& samples) {
+      if (samples.empty() || samples.front().time_ms <= request_.origin_ms) return false;
+      const auto& first = samples.front();
+      return first.start_ms == 0 || first.start_ms >= first.time_ms || first.start_ms < horizon;
+    };
+    if (lacks(read.data.floats) || lacks(read.data.classic)) TRY(put_baseline(read));
+  }
+  return {};
+}
+
+Status StoreCountFeed::put_baseline(Read& read) const {
+  store::SelectRequest request;
+  for (const auto [name, value] : *read.data.labels)
+    request.matchers.push_back({std::string(name), Matcher::Op::equal, std::string(value)});
+  request.from_ms = 0;
+  request.to_ms = request_.origin_ms - kBaselineLookbackMs - 1;
+  request.choose_source = false;
+  TRY_ASSIGN(const auto past, store_.select(request));
+  const auto it = std::ranges::find(past, read.data.id, &SeriesData::id);
+  if (it == past.end()) return {};
+  const auto float_at =
+      std::find_if(it->floats.rbegin(), it->floats.rend(), [](const auto& s) { return std::isfinite(s.value); });
+  if (float_at != it->floats.rend()) read.data.floats.insert(read.data.floats.begin(), *float_at);
+  const auto classic_at = std::find_if(it->classic.rbegin(), it->classic.rend(), [](const auto& s) { return !s.stale; });
+  if (classic_at != it->classic.rend()) read.data.classic.insert(read.data.classic.begin(), *classic_at);
+  return {};
+}
+
+void StoreCountFeed::tell_spans(CountGrid& grid, std::int64_t now_ms) const {
+  for (const auto& [key, newest_ms] : span_instances_) {
+    if (newest_ms + kSpanSilenceMs < now_ms) continue;
+    grid.add(InstanceSeen{key.first, store::Source::spans, key.second, now_ms - kSpanDelayMs});
+  }
+}
+
+// How often telemetry that may be the track's has come; 0: unknown.
+std::uint64_t StoreCountFeed::arrivals(Track track) const {
+  return service_.empty() ? 0 : store_.arrivals(service_, named(cohort(track), "service_version"));
+}
+
+Status StoreCountFeed::read(CountGrid& grid, std::int64_t now_ms) {
+  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms));
+  tell_spans(grid, now_ms);
+  begun_ = true;
+  return {};
+}
+
+bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
+  std::array<std::optional<std::vector<store::NewSamples>>, 2> news; // by track
+  std::array<std::uint64_t, 2> arrived{};
+  const bool listed = followed_version_ != 0 && followed_version_ == store_.series_version(service_);
+  for (const auto track : kBothTracks) {
+    const auto at = place(track);
+    const auto& followed = tracks_[at];
+    arrived[at] = arrivals(track); // before the samples are read: what comes meanwhile is read again
+    if (arrived[at] != 0 && arrived[at] == followed.arrivals) continue;
+    if (!listed) return false;
+    news[at] = store_.newest(followed.positions);
+    if (!news[at]) return false;
+    for (std::size_t i = 0; i < followed.series.size(); ++i) {
+      if (!followed.series[i].known && !(*news[at])[i].empty()) return false; // it may need a baseline
+    }
+  }
+  for (const auto track : kBothTracks) {
+    const auto at = place(track);
+    auto& followed = tracks_[at];
+    followed.arrivals = arrived[at];
+    if (!news[at]) continue;
+    for (std::size_t i = 0; i < followed.series.size(); ++i) {
+      auto& samples = (*news[at])[i];
+      if (samples.empty()) continue;
+      const auto& one = followed.series[i];
+      auto& position = followed.positions[i];
+      if (!samples.floats.empty()) {
+        position.from_ms = samples.floats.back().time_ms;
+        position.seen = {samples.floats.back().value, 0};
+      } else {
+        position.from_ms = samples.classic.back().time_ms;
+        position.seen = {samples.classic.back().value.sum, samples.classic.back().value.count};
+      }
+      if (one.newest_of_spans != nullptr) *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
+      CountSeries series;
+      series.id = grid_id(position.id, track);
+      series.floats = std::move(samples.floats);
+      series.classic = std::move(samples.classic);
+      grid.add(series, read_time(one.source, now_ms));
+    }
+  }
+  return true;
+}
+
+Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
+  const auto version = service_.empty() ? 0 : store_.series_version(service_);
+  const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
+  const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
+  std::vector<Read> reads;
+  for (const auto track : kBothTracks) TRY(select(track, from_ms, now_ms + kFutureMs, reads));
+  TRY(put_baselines(reads));
+  for (auto& read : reads) {
+    auto& data = read.data;
+    const auto [it, added] = known_.try_emplace(data.id.value);
+    auto& known = it->second;
+    if (added) known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
+    CountSeries series;
+    series.id = grid_id(data.id, read.track);
+    series.track = read.track;
+    series.measure = read.measure;
+    series.source = data.source;
+    series.instance = known.instance;
+    series.route = known.route;
+    series.floats = std::move(data.floats);
+    series.classic = std::move(data.classic);
+    known.newest_ms = std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
+    if (data.source == store::Source::spans && !series.floats.empty()) {
+      auto& newest = span_instances_[{read.track, series.instance}];
+      newest = std::max(newest, series.floats.back().time_ms);
+    }
+    grid.add(series, read_time(data.source, now_ms));
+  }
+  followed_version_ = 0;
+  if (version != 0 && version == read_version_) {
+    // Nothing has come or gone since the read before: it is worth a list.
+    TRY(follow(from_ms));
+    followed_version_ = version;
+  }
+  read_version_ = version;
+  for (std::size_t track = 0; track < arrived.size(); ++track) tracks_[track].arrivals = arrived[track];
+  return {};
+}
+
+// Lists every series of both tracks, also those without samples so far. from_ms: where the reading of those stands.
+Status StoreCountFeed::follow(std::int64_t from_ms) {
+  for (const auto track : kBothTracks) {
+    auto& followed = tracks_[place(track)];
+    followed.series.clear();
+    followed.positions.clear();
+    for (const auto& family : kFamilies) {
+      auto request = request_for(track, family);
+      request.all_series = true;
+      TRY_ASSIGN(const auto found, store_.find(request));
+      for (const auto& one : found) {
+        const auto known = known_.find(one.id.value);
+        const bool is_known = known != known_.end();
+        const auto spans = is_known ? span_instances_.find({track, known->second.instance}) : span_instances_.end();
+        const bool of_spans = one.source == store::Source::spans && spans != span_instances_.end();
+        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr});
+        followed.positions.push_back({one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});
+      }
+    }
+  }
+  return {};
+}
+
+class StoreCountFeedSource final : public CountFeedSource {
+ public:
+  explicit StoreCountFeedSource(const store::Store& store) : store_(store) {}
+  CountFeedTraits traits() const override { return {}; }
+  std::unique_ptr<CountFeed> open(CountFeedRequest request) const override {
+    return std::make_unique<StoreCountFeed>(store_, std::move(request));
+  }
+
+ private:
+  const store::Store& store_;
+};
+
+} // namespace
+
+std::unique_ptr<CountFeedSource> make_store_count_feed_source(const store::Store& store) {
+  return std::make_unique<StoreCountFeedSource>(store);
+}
+
+} // namespace coalmine::query

@@ -1,0 +1,166 @@
+// What is read from look to look from the real store: following known series gives what selecting all of them anew gives.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "cohort/count_feed.h"
+#include "store/testing.h"
+
+namespace coalmine::query {
+namespace {
+
+using store::testing::batch;
+using store::testing::kNow;
+using store::testing::point;
+
+// The same store, of which nobody knows when to select anew.
+class Forgetful final : public store::Store {
+ public:
+  explicit Forgetful(const store::Store& inner) : inner_(inner) {}
+  Result<store::AppendResult> append(const Batch&) override { return fail(ErrorCode::unimplemented, "read only"); }
+  Result<std::vector<store::SeriesData>> select(const store::SelectRequest& r) const override {
+    ++selects;
+    return inner_.select(r);
+  }
+  std::vector<std::string> label_names(const store::SelectRequest& r) const override { return inner_.label_names(r); }
+  std::vector<std::string> label_values(std::string_view label, const store::SelectRequest& r) const override {
+    return inner_.label_values(label, r);
+  }
+  std::vector<store::MetricMetadata> metadata() const override { return inner_.metadata(); }
+  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& f) const override { return inner_.find_spans(f); }
+  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override { return inner_.trace(id); }
+  std::vector<store::Presence> presence() const override { return inner_.presence(); }
+  store::StoreStats stats() const override { return inner_.stats(); }
+  Status maintain() override { return {}; }
+  std::uint64_t arrivals(std::string_view service, std::string_view version) const override {
+    return knowing ? inner_.arrivals(service, version) : 0;
+  }
+  std::uint64_t series_version(std::string_view service) const override { return knowing ? inner_.series_version(service) : 0; }
+  std::optional<std::vector<store::NewSamples>> newest(std::span<const store::SeriesPosition> p) const override {
+    return inner_.newest(p);
+  }
+
+  bool knowing = false;
+  mutable int selects = 0;
+
+ private:
+  const store::Store& inner_;
+};
+
+CohortSelector of_version(const std::string& version) {
+  return {{{"service_name", Matcher::Op::equal, "shop"}, {"service_version", Matcher::Op::equal, version}}};
+}
+
+// Everything a rollout meets: instances and routes that come later, routes that fall silent for long, restarts, late and repeated
+// exports, one track or both at a time, upkeep that puts samples into files.
+struct FollowTest : ::testing::Test, store::testing::Fixture {
+  struct Process {
+    std::shared_ptr<const Resource> from;
+    std::int64_t start_ms = 0;
+    std::vector<double> requests = std::vector<double>(8); // by route
+    std::vector<double> bad = std::vector<double>(8);
+  };
+  std::vector<Process> processes;
+  std::mt19937_64 random{7};
+
+  void SetUp() override {
+    options.ended_after_intervals = 3;
+    open();
+  }
+  std::vector<MetricPoint> points_of(Process& p, std::int64_t at_ms, std::size_t routes) {
+    std::vector<MetricPoint> out;
+    for (std::size_t r = 0; r < routes; ++r) {
+      if (r > 3 && random() % 40 != 0) continue; // seldom
+      const double more = static_cast<double>(random() % 20);
+      p.requests[r] += more;
+      p.bad[r] += random() % 4 == 0 ? std::min(more, 1.0) : 0;
+      const Attributes route = {{"http.route", "/r" + std::to_string(r)}};
+      const auto counter = [&](const char* name) {
+        return store::testing::series(p.from, name, name, MetricKind::counter, route);
+      };
+      out.push_back(point(counter("http_server_request_total"), p.start_ms, at_ms, p.requests[r]));
+      if (p.bad[r] > 0) out.push_back(point(counter("http_server_request_errors_total"), p.start_ms, at_ms, p.bad[r]));
+    }
+    return out;
+  }
+};
+
+TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
+  Forgetful forgetful(*store), knowing(*store);
+  knowing.knowing = true;
+  const CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
+  const auto anew_source = make_store_count_feed_source(forgetful), followed_source = make_store_count_feed_source(knowing);
+  const auto anew = anew_source->open(request), followed = followed_source->open(request);
+  GridOptions grid_options;
+  grid_options.origin_ms = request.origin_ms;
+  CountGrid anew_grid(grid_options), followed_grid(grid_options);
+  std::size_t cells = 0;
+  const auto start = [&](const char* version, const std::string& instance) {
+    processes.push_back(
+        {store::testing::resource("shop", version[0] == '1' ? "stable" : "canary", version, instance), clock.wall_ms() - 100});
+  };
+  start("1", "s1");
+  start("2", "c1");
+  for (int look = 0; look < 1500; ++look) {
+    clock.advance_ms(5000);
+    const std::int64_t now = clock.wall_ms();
+    if (look == 300) start("1", "s2");
+    if (look == 500) start("2", "c2");
+    if (look == 700) processes[0] = {processes[0].from, now - 100}; // restarts
+    if (look % 100 == 99) {
+      ASSERT_TRUE(store->maintain());
+    }
+    const std::size_t routes = look < 200 ? 5 : 8;
+    for (std::size_t i = 0; i < processes.size(); ++i) {
+      if (look % 3 != static_cast<int>(i) % 3) continue;
+      const auto kind = random() % 20;
+      auto points = points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes); // now and then late
+      append(batch(points, now));
+      if (kind == 1) append(batch(points, now)); // repeated
+    }
+    ASSERT_TRUE(anew->read(anew_grid, now));
+    ASSERT_TRUE(followed->read(followed_grid, now));
+    const auto a = anew_grid.close(now), b = followed_grid.close(now);
+    ASSERT_EQ(a.size(), b.size()) << look;
+    for (std::size_t i = 0; i < a.size(); ++i) {
+      ++cells;
+      ASSERT_EQ(a[i].to_ms, b[i].to_ms);
+      ASSERT_EQ(a[i].total.canary.requests, b[i].total.canary.requests) << look;
+      ASSERT_EQ(a[i].total.stable.requests, b[i].total.stable.requests) << look;
+      ASSERT_EQ(a[i].total.canary.bad, b[i].total.canary.bad) << look;
+      ASSERT_EQ(a[i].total.stable.bad, b[i].total.stable.bad) << look;
+      ASSERT_EQ(a[i].routes.size(), b[i].routes.size());
+      ASSERT_EQ(a[i].instances.size(), b[i].instances.size());
+    }
+    ASSERT_EQ(anew_grid.waiting_requests(Track::canary), followed_grid.waiting_requests(Track::canary));
+  }
+  EXPECT_GT(cells, 400u);
+  EXPECT_GT(anew_grid.ledger().counted, 10'000);
+  EXPECT_LT(knowing.selects * 4, forgetful.selects) << "followed, not selected";
+}
+
+TEST_F(FollowTest, ATrackWithoutNewsIsNotRead) {
+  const auto version = [&] { return store->series_version("shop"); };
+  EXPECT_EQ(version(), 0u);
+  processes.push_back({store::testing::resource("shop", "stable", "1", "s1"), kNow - 100});
+  append(batch(points_of(processes[0], kNow, 1)));
+  const auto first = version();
+  EXPECT_GT(first, 0u);
+  EXPECT_EQ(store->arrivals("shop", ""), 1u);
+  EXPECT_EQ(store->arrivals("shop", "1"), 1u);
+  EXPECT_EQ(store->arrivals("shop", "2"), 0u);
+  clock.advance_ms(1000);
+  append(batch(points_of(processes[0], clock.wall_ms(), 1), clock.wall_ms()));
+  EXPECT_EQ(version(), first);
+  EXPECT_EQ(store->arrivals("shop", "1"), 2u);
+  processes.push_back({store::testing::resource("shop", "canary", "2", "c1"), kNow - 100});
+  append(batch(points_of(processes[1], clock.wall_ms(), 1), clock.wall_ms()));
+  EXPECT_NE(version(), first);
+  EXPECT_EQ(store->arrivals("shop", "1"), 2u);
+  EXPECT_EQ(store->arrivals("shop", ""), 3u);
+  EXPECT_EQ(store->arrivals("other", ""), 0u);
+}
+
+} // namespace
+} // namespace coalmine::query

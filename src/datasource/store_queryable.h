@@ -1,0 +1,15 @@
+// The embedded store as a Queryable: presents classic histograms as _bucket/_sum/_count, exponential ones as native histograms.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+
+#include "promql/queryable.h"
+#include "store/store.h"
+
+namespace coalmine::query {
+
+// store must outlive the result.
+std::unique_ptr<Queryable> make_store_queryable(const store::Store& store);
+
+} // namespace coalmine::query

@@ -1,0 +1,249 @@
+// Properties of the evidence: what must hold for every input. SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "judge/stats/asymptotic.h"
+#include "judge/stats/bernoulli_exact.h"
+#include "judge/stats/count_process.h"
+#include "judge/stats/dispersion.h"
+#include "judge/stats/linear_margin.h"
+#include "judge/stats/multiplicity.h"
+#include "judge/stats/quantile_bounds.h"
+#include "judge/stats/rank_statistics.h"
+#include "judge/stats/special.h"
+
+namespace coalmine::judge {
+namespace {
+
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+
+double binomial(int n, int k, double p) {
+  double log_choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0);
+  if (p == 0) return k == 0 ? 1 : 0;
+  if (p == 1) return k == n ? 1 : 0;
+  return std::exp(log_choose + k * std::log(p) + (n - k) * std::log1p(-p));
+}
+
+// Expectation of exp(f(cell)) over all outcomes of one cell.
+template <typename F>
+double expectation(int n1, double p1, int n0, double p0, F&& f) {
+  double out = 0;
+  for (int x1 = 0; x1 <= n1; ++x1) {
+    for (int x0 = 0; x0 <= n0; ++x0) {
+      const double weight = binomial(n1, x1, p1) * binomial(n0, x0, p0);
+      const double log_e =
+          f(Cell{static_cast<double>(x1), static_cast<double>(n1), static_cast<double>(x0), static_cast<double>(n0)});
+      if (weight > 0 && log_e > -kInfinity) out += weight * std::exp(log_e);
+    }
+  }
+  return out;
+}
+
+// The definition of an e-value, by enumeration: on every edge of the null the expectation is at most 1.
+TEST(Evidence, ExpectationAtMostOneUnderTheNull) {
+  for (const auto& [n1, n0] : {std::pair{1, 1}, {1, 19}, {3, 12}, {8, 8}, {10, 2}, {5, 0}, {0, 5}}) {
+    for (const double p0 : {0.0, 0.001, 0.05, 0.3, 0.7, 1.0}) {
+      for (const double r0 : {1.0, 1.5}) {
+        for (const double delta : {0.0, 0.01, 0.2}) {
+          const double edge = r0 * p0 + delta;
+          if (edge > 1) continue;
+          for (const double phi : {1.0, 2.0}) {
+            EXPECT_LE(expectation(n1, edge, n0, p0,
+                                  [&](const Cell& c) {
+                                    ExcessProcess e(r0);
+                                    e.add(c, phi);
+                                    return e.log_e(delta);
+                                  }),
+                      1 + 1e-9);
+            EXPECT_LE(expectation(n1, edge, n0, p0,
+                                  [&](const Cell& c) {
+                                    SafetyProcess e(r0);
+                                    e.add(c, phi);
+                                    return e.log_e(delta);
+                                  }),
+                      1 + 1e-9);
+          }
+        }
+      }
+      EXPECT_LE(expectation(n1, p0, n0, p0,
+                            [&](const Cell& c) {
+                              BernoulliProcess e(3, 50);
+                              e.add(c);
+                              return e.log_e();
+                            }),
+                1 + 1e-9)
+          << n1 << " " << n0 << " " << p0;
+    }
+  }
+}
+
+TEST(Evidence, CellsThatAreNoneChangeNothing) {
+  const Cell bad[] = {{kNaN, 1, 0, 1}, {0, kNaN, 0, 1},      {0, 1, kNaN, 1},      {0, 1, 0, kNaN}, {-1, 1, 0, 1},
+                      {0, -1, 0, 1},   {kInfinity, 1, 0, 1}, {0, kInfinity, 0, 1}, {0, 0, 0, 0}};
+  for (const auto& cell : bad) {
+    ExcessProcess excess;
+    SafetyProcess safety;
+    BernoulliProcess bernoulli;
+    excess.add(cell);
+    safety.add(cell);
+    bernoulli.add(cell);
+    EXPECT_NEAR(excess.log_e(), 0, 1e-12);
+    EXPECT_NEAR(safety.log_e(0.01), 0, 1e-12);
+    EXPECT_NEAR(bernoulli.log_e(), 0, 1e-12);
+  }
+  BernoulliProcess more_bad_than_requests;
+  more_bad_than_requests.add({5, 4, 0, 4});
+  EXPECT_NEAR(more_bad_than_requests.log_e(), 0, 1e-12);
+  ExcessProcess tempered;
+  tempered.add({5, 10, 0, 100}, 0.5); // below 1 is no tempering
+  tempered.add({5, 10, 0, 100}, kNaN);
+  EXPECT_NEAR(tempered.log_e(), 0, 1e-12);
+}
+
+// From one request to 10^9, all errors or none: finite, or a certain answer.
+TEST(Evidence, ExtremeCounts) {
+  for (const double n : {1.0, 10.0, 1e3, 1e6, 1e9}) {
+    for (const double share : {0.0, 1e-9, 0.01, 0.5, 1.0}) {
+      const Cell cell{std::floor(n * share), n, std::floor(19 * n * share), 19 * n};
+      ExcessProcess excess;
+      SafetyProcess safety;
+      BernoulliProcess bernoulli(share * 100, 100);
+      excess.add(cell);
+      safety.add(cell);
+      bernoulli.add(cell);
+      EXPECT_TRUE(std::isfinite(excess.log_e())) << n << " " << share;
+      EXPECT_TRUE(std::isfinite(safety.log_e(0.005))) << n << " " << share;
+      EXPECT_TRUE(std::isfinite(bernoulli.log_e())) << n << " " << share;
+      EXPECT_LT(excess.log_e(), std::log(20)) << "equal arms are no evidence";
+      const auto d = difference_interval(std::span(&cell, 1), 0.05);
+      EXPECT_LE(d.lower, 0);
+      EXPECT_GE(d.upper, 0);
+      EXPECT_LE(d.lower, d.upper);
+      const auto r = ratio_interval(std::span(&cell, 1), 0.05);
+      EXPECT_LE(r.lower, 1 + 1e-6);
+      EXPECT_GE(r.upper, 1 - 1e-6);
+    }
+    // Every canary request fails, none of stable's.
+    ExcessProcess all;
+    all.add({n, n, 0, 19 * n});
+    EXPECT_GT(all.log_e(), n * 1.5);
+    EXPECT_TRUE(std::isfinite(all.log_e()));
+    const Cell only_canary{n, n, 0, 0};
+    all = ExcessProcess();
+    all.add(only_canary);
+    EXPECT_NEAR(all.log_e(), 0, 1e-9) << "nothing to compare with";
+    const auto d = difference_interval(std::span(&only_canary, 1), 0.05);
+    EXPECT_LT(d.lower, -0.99);
+    EXPECT_GT(d.upper, 0.99);
+  }
+}
+
+TEST(Evidence, MoreMarginIsLessEvidenceOfHarmAndMoreOfSafety) {
+  std::mt19937_64 random(7);
+  for (int run = 0; run < 200; ++run) {
+    ExcessProcess excess;
+    SafetyProcess safety;
+    for (int i = 0; i < 5; ++i) {
+      const double n1 = static_cast<double>(random() % 500), n0 = static_cast<double>(random() % 5000);
+      const Cell cell{static_cast<double>(random() % 20), n1 + 20, static_cast<double>(random() % 80), n0 + 80};
+      excess.add(cell);
+      safety.add(cell);
+    }
+    double last_excess = kInfinity, last_safety = -kInfinity;
+    for (double delta = -0.5; delta <= 0.5; delta += 0.05) {
+      EXPECT_LE(excess.log_e(delta), last_excess);
+      EXPECT_GE(safety.log_e(delta), last_safety);
+      last_excess = excess.log_e(delta);
+      last_safety = safety.log_e(delta);
+    }
+  }
+}
+
+TEST(Dispersion, ClumpsAreSeenAndIndependentRequestsAreNot) {
+  std::mt19937_64 random(11);
+  for (const int clump : {1, 3, 6}) {
+    Dispersion dispersion;
+    std::poisson_distribution<int> bad(20.0 / clump);
+    for (int cell = 0; cell < 200; ++cell) {
+      std::vector<Part> parts;
+      for (int i = 0; i < 4; ++i) parts.push_back({static_cast<double>(bad(random) * clump), 2000});
+      dispersion.add_group(parts);
+    }
+    EXPECT_NEAR(dispersion.estimate(), clump, 0.15 * clump);
+    EXPECT_GE(dispersion.phi(), std::max(1.0, dispersion.estimate()));
+    EXPECT_LT(dispersion.phi(), 1.3 * clump);
+  }
+  Dispersion nothing;
+  const Part useless[] = {{0, 100}, {0, 0}, {kNaN, 5}, {7, 5}, {1, kInfinity}};
+  nothing.add_group(useless);
+  nothing.add_group({});
+  EXPECT_EQ(nothing.degrees(), 0);
+  EXPECT_EQ(nothing.phi(), 1);
+}
+
+TEST(QuantileBounds, HoldTheQuantileAndKnowNothingFromNothing) {
+  const double bounds[] = {10, 20, 50};
+  for (const double n : {0.0, 1.0, 100.0, 1e6, 1e9}) {
+    const double counts[] = {0.5 * n, 0.4 * n, 0.09 * n, 0.01 * n};
+    const auto q = quantile_bounds(bounds, counts, 0.5, 0.05, 1000);
+    EXPECT_LT(q.lower.value_or(0), 20);
+    EXPECT_GE(q.upper.value_or(kInfinity), 10);
+    EXPECT_TRUE(n >= 2 || (!q.lower && !q.upper));
+  }
+  const double broken[] = {1, kNaN, 1, 1};
+  EXPECT_FALSE(quantile_bounds(bounds, broken, 0.5, 0.05, 1000).upper);
+  EXPECT_FALSE(quantile_bounds(bounds, std::span(broken, 2), 0.5, 0.05, 1000).upper);
+}
+
+TEST(Multiplicity, NothingIsFoundInNothing) {
+  EXPECT_TRUE(e_bh({}, 0.05).empty());
+  const double e[] = {kNaN, 0, 1e9};
+  EXPECT_EQ(e_bh(e, 0.05), (std::vector<std::size_t>{2}));
+  const double log_e[] = {kNaN, 1, -kInfinity}, weights[] = {0.3, 0.5, 0.2};
+  EXPECT_NEAR(log_weighted_average(log_e, weights), 1 + std::log(0.5), 1e-12);
+  EXPECT_EQ(log_weighted_average({}, {}), -kInfinity);
+}
+
+TEST(Asymptotic, UndefinedInputsAreNoEvidence) {
+  for (const double v : {0.0, -1.0, kNaN, kInfinity}) {
+    EXPECT_EQ(msprt_log_e(1, v, 1, true), 0);
+    EXPECT_EQ(msprt_log_e(1, 1, v, false), 0);
+    EXPECT_EQ(asymptotic_halfwidth(v, 1, 0.05), kInfinity);
+  }
+  EXPECT_TRUE(std::isnan(mean_of({})));
+  EXPECT_TRUE(std::isnan(variance_of({1, 2, 4})));
+  EXPECT_DOUBLE_EQ(variance_of({2, 4, 10}), 2);
+  EXPECT_LT(msprt_log_e(-100, 1e-4, 1, true), -10) << "far on the good side: no overflow, no NaN";
+  EXPECT_TRUE(std::isfinite(msprt_log_e(-100, 1e-4, 1, true)));
+}
+
+TEST(CountProcess, HugeCountsStayExact) {
+  // Twice the counts at the same share: the evidence against the right share falls by about ln(2)/2.
+  const double theta[] = {0.05, 0.95}, prior[] = {5, 95};
+  const double once[] = {5e7, 95e7}, twice[] = {1e8, 19e8};
+  EXPECT_NEAR(dirichlet_multinomial_log_bf(once, theta, prior) - dirichlet_multinomial_log_bf(twice, theta, prior),
+              0.5 * std::log(2), 1e-4);
+  EXPECT_TRUE(std::isfinite(one_sided_beta_log_bf(6e7, 94e7, 0.05, 1, 19)));
+  const double impossible[] = {1, 1}, zero[] = {0, 1};
+  EXPECT_TRUE(std::isnan(dirichlet_multinomial_log_bf(impossible, zero, prior)));
+  EXPECT_TRUE(std::isnan(one_sided_beta_log_bf(1, 1, 1.5, 1, 1)));
+}
+
+TEST(RankTest, OneValueEachIsAnErrorNotACrash) {
+  const double one[] = {1}, two[] = {2};
+  EXPECT_EQ(rank::classify("m", one, two, {}).label, rank::Class::error);
+  rank::MetricOptions critical;
+  critical.critical = true;
+  EXPECT_FALSE(rank::classify("m", one, two, critical).critical);
+  const double infinite[] = {kInfinity, kInfinity, 1}, usual[] = {1, 2, 3};
+  (void)rank::classify("m", infinite, usual, {});
+  EXPECT_EQ(rank::score({}, {}).total, 0);
+  EXPECT_FALSE(rank::run_passes({}, std::nullopt, std::nullopt));
+}
+
+} // namespace
+} // namespace coalmine::judge

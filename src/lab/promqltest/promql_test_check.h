@@ -1,0 +1,17 @@
+// Compares what a query gave with what a PromQL test file expects.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+#include "promql/engine.h"
+#include "lab/promqltest/promql_test_parse.h"
+
+namespace coalmine::query {
+
+// Each answers "" when all is as expected, else what is not.
+std::string check_result(const TestEval& eval, const QueryResult& result);
+std::string check_annotations(const TestEval& eval, const QueryResult& result);
+std::string check_failure(const TestEval& eval, const QueryError& error);
+
+} // namespace coalmine::query

@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "lab/replay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <utility>
+
+#include "rollout/evidence/one_shot.h"
+
+namespace coalmine::rollout {
+namespace {
+
+constexpr double kMsPerMinute = 60'000.0;
+// A binomial of more is drawn as a normal: exact enough by far, and quick.
+constexpr double kLargeCount = 1e7;
+
+// Adds b's counts to a; other boundaries replace nothing: what was counted over them stays out.
+void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts, const judge::CellRoute& row) {
+  to.has_data = true;
+  to.requests += counts.requests;
+  to.errors += counts.errors;
+  if (row.bounds_ms == nullptr || counts.bucket_counts.empty()) return;
+  if (to.bounds_ms.empty()) {
+    to.bounds_ms = *row.bounds_ms;
+    to.bucket_counts.assign(counts.bucket_counts.size(), 0);
+  }
+  if (to.bounds_ms != *row.bounds_ms) return;
+  for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i) to.bucket_counts[i] += counts.bucket_counts[i];
+}
+
+// Of values that is their mean.
+void add_metric(judge::MetricTrack& to, const judge::MetricTrack& from) {
+  to.has_data = to.has_data || from.has_data;
+  to.amount += from.amount;
+  to.count += from.count;
+}
+
+// One rollout being gone through. Lives for one replay.
+class Player {
+ public:
+  explicit Player(const RolloutSpec& spec) : spec_(spec) { enter(0); }
+
+  // True when the rollout has ended.
+  bool play(const judge::EvidenceCell& cell) {
+    const double length = static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
+    if (!cell.baseline) {
+      minutes_ += length;
+      step_minutes_ += length;
+      collect(cell);
+    }
+    evidence_.cells = {cell};
+    evidence_.step_minutes = evidence_.canary_age_minutes = step_minutes_;
+    evidence_.step_requests = evidence_.canary.requests;
+    const auto judgement = judge_->judge(evidence_);
+    if (cell.baseline) return false;
+    out_.reason = judgement.reason;
+    if (judgement.decision == judge::Decision::rollback) return end(ReplayEnd::rolled_back);
+    const auto& step = spec_.steps[step_];
+    const double needed = static_cast<double>(step.analyze_ms) / kMsPerMinute;
+    const bool enough = evidence_.canary.requests >= step.min_requests;
+    if (step_minutes_ >= needed && judgement.decision == judge::Decision::promote && enough) {
+      if (step_ + 1 >= spec_.steps.size() || spec_.steps[step_ + 1].weight >= 1) return end(ReplayEnd::promoted);
+      enter(step_ + 1);
+      return false;
+    }
+    const double extension = spec_.extend_ms > 0 ? static_cast<double>(spec_.extend_ms) / kMsPerMinute : needed;
+    if (step_minutes_ >= needed + spec_.max_extends * extension) return end(ReplayEnd::inconclusive);
+    return false;
+  }
+
+  ReplayOutcome finish(bool ended) && {
+    out_.minutes = minutes_;
+    out_.step = step_;
+    if (ended) return std::move(out_);
+    out_.end = minutes_ > 0 ? ReplayEnd::inconclusive : ReplayEnd::no_data;
+    if (minutes_ > 0)
+      out_.reason = fmt::format("the telemetry ends after {:.0f} minutes, in step {}: {}", minutes_, step_ + 1, out_.reason);
+    return std::move(out_);
+  }
+
+ private:
+  void enter(std::size_t step) {
+    step_ = step;
+    step_minutes_ = 0;
+    const auto& own = spec_.steps[step];
+    if (judge_ == nullptr || !judge_->takes_cells()) {
+      auto spec = spec_;
+      spec.min_analysis_minutes = static_cast<double>(own.analyze_ms) / kMsPerMinute;
+      spec.min_requests = own.min_requests;
+      judge_ = make_judge(spec);
+    }
+    evidence_ = {};
+    routes_.clear();
+    evidence_.next_weight = step + 1 < spec_.steps.size() ? spec_.steps[step + 1].weight : 1;
+    evidence_.step_needed_minutes = static_cast<double>(own.analyze_ms) / kMsPerMinute;
+    evidence_.step_min_requests = own.min_requests;
+  }
+
+  void collect(const judge::EvidenceCell& cell) {
+    add_cell(evidence_.canary, cell.total.canary, cell.total);
+    add_cell(evidence_.stable, cell.total.stable, cell.total);
+    if (judge_->takes_cells()) return;
+    for (const auto& numbers : cell.metrics) {
+      auto it = std::ranges::find(evidence_.metrics, numbers.signal, &judge::MetricNumbers::signal);
+      if (it == evidence_.metrics.end()) {
+        evidence_.metrics.push_back(numbers);
+        continue;
+      }
+      add_metric(it->canary, numbers.canary);
+      add_metric(it->stable, numbers.stable);
+      it->problem = numbers.problem;
+    }
+    for (const auto& row : cell.routes) {
+      auto& route = routes_[row.route];
+      route.route = row.route;
+      add_cell(route.canary, row.canary, row);
+      add_cell(route.stable, row.stable, row);
+    }
+    evidence_.routes.clear();
+    for (const auto& [name, route] : routes_) evidence_.routes.push_back(route);
+  }
+
+  bool end(ReplayEnd how) {
+    out_.end = how;
+    return true;
+  }
+
+  const RolloutSpec& spec_;
+  std::unique_ptr<judge::Judge> judge_;
+  judge::Evidence evidence_;
+  std::map<std::string, judge::RouteNumbers> routes_;
+  std::size_t step_ = 0;
+  double step_minutes_ = 0;
+  double minutes_ = 0;
+  ReplayOutcome out_;
+};
+
+// Draws each of count (a fraction counts as one with its own chance) with the given chance.
+double draw(double count, double chance, std::mt19937_64& random) {
+  if (!(count > 0) || !(chance > 0)) return 0;
+  const double whole = std::floor(count);
+  const double rest = std::bernoulli_distribution(count - whole)(random) ? 1 : 0;
+  const double n = whole + rest;
+  if (chance >= 1) return n;
+  if (n > kLargeCount) {
+    const double drawn = std::normal_distribution<double>(n * chance, std::sqrt(n * chance * (1 - chance)))(random);
+    return std::clamp(std::round(drawn), 0.0, n);
+  }
+  return static_cast<double>(std::binomial_distribution<std::int64_t>(static_cast<std::int64_t>(n), chance)(random));
+}
+
+// Splits one row of stable in two.
+judge::CellRoute split_row(const judge::CellRoute& from, double share, double more_errors, std::mt19937_64& random) {
+  judge::CellRoute out;
+  out.route = from.route;
+  out.bounds_ms = from.bounds_ms;
+  const auto& all = from.stable;
+  const double bad = draw(all.errors, share, random);
+  const double good = draw(std::max(0.0, all.requests - all.errors), share, random);
+  const double broken = draw(good, more_errors, random);
+  out.canary.requests = good + bad;
+  out.canary.errors = bad + broken;
+  out.stable.errors = std::max(0.0, all.errors - bad);
+  out.stable.requests = std::max(out.stable.errors, all.requests - out.canary.requests);
+  for (const auto count : all.bucket_counts) {
+    const double drawn = std::min(count, draw(count, share, random));
+    out.canary.bucket_counts.push_back(drawn);
+    out.stable.bucket_counts.push_back(count - drawn);
+  }
+  return out;
+}
+
+void add_counts(judge::CellCounts& to, const judge::CellCounts& from) {
+  to.requests += from.requests;
+  to.errors += from.errors;
+}
+
+double share_at(const RolloutSpec& spec, double minutes) {
+  for (const auto& step : spec.steps) {
+    const double length = static_cast<double>(step.analyze_ms) / kMsPerMinute;
+    if (minutes < length || step.weight >= 1) return std::min(step.weight, 0.5);
+    minutes -= length;
+  }
+  return 0.5;
+}
+
+} // namespace
+
+std::string_view to_string(ReplayEnd end) {
+  switch (end) {
+    case ReplayEnd::promoted: return "promoted";
+    case ReplayEnd::rolled_back: return "rolled back";
+    case ReplayEnd::inconclusive: return "inconclusive";
+    case ReplayEnd::no_data: return "no data";
+  }
+  return "no data";
+}
+
+ReplayOutcome replay_cells(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells) {
+  if (spec.steps.empty()) return {};
+  Player player(spec);
+  const bool ended = std::ranges::any_of(cells, [&](const auto& cell) { return player.play(cell); });
+  return std::move(player).finish(ended);
+}
+
+std::int64_t longest_ms(const RolloutSpec& spec) {
+  std::int64_t out = 0;
+  for (const auto& step : spec.steps) {
+    const auto extension = spec.extend_ms > 0 ? spec.extend_ms : step.analyze_ms;
+    out += step.analyze_ms + spec.max_extends * extension;
+  }
+  return out;
+}
+
+std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen, std::int64_t gap_ms) {
+  std::vector<PastRelease> out;
+  for (const auto& series : seen) {
+    const std::string version(series.labels.get("service_version"));
+    bool open = false;
+    for (const auto& point : series.floats) {
+      if (!open || point.time_ms - out.back().to_ms > gap_ms) out.push_back({version, point.time_ms, point.time_ms});
+      open = true;
+      out.back().to_ms = point.time_ms;
+    }
+  }
+  std::ranges::stable_sort(out, {}, &PastRelease::from_ms);
+  return out;
+}
+
+std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& stable,
+                                              std::size_t first, double more_errors, std::mt19937_64& random) {
+  std::vector<judge::EvidenceCell> out;
+  double minutes = 0;
+  const double longest = static_cast<double>(longest_ms(spec)) / kMsPerMinute;
+  for (std::size_t i = 0; i < stable.size() && minutes <= longest; ++i) {
+    auto cell = stable[i];
+    cell.mixed = cell.warming = false;
+    cell.baseline = i < first;
+    if (!cell.baseline) {
+      const double share = share_at(spec, minutes);
+      minutes += static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
+      // What the routes do not cover is split by itself; the whole is the sum.
+      judge::CellRoute rest = cell.total;
+      judge::CellRoute total;
+      for (auto& row : cell.routes) {
+        rest.stable.requests -= row.stable.requests;
+        rest.stable.errors -= row.stable.errors;
+        row = split_row(row, share, more_errors, random);
+        add_counts(total.canary, row.canary);
+        add_counts(total.stable, row.stable);
+      }
+      rest.stable.requests = std::max(0.0, rest.stable.requests);
+      rest.stable.errors = std::clamp(rest.stable.errors, 0.0, rest.stable.requests);
+      auto split = split_row(rest, share, more_errors, random);
+      add_counts(total.canary, split.canary);
+      add_counts(total.stable, split.stable);
+      total.bounds_ms = cell.total.bounds_ms;
+      total.canary.bucket_counts = std::move(split.canary.bucket_counts);
+      total.stable.bucket_counts = std::move(split.stable.bucket_counts);
+      cell.total = std::move(total);
+    } else {
+      cell.total.canary = {};
+      for (auto& row : cell.routes) row.canary = {};
+    }
+    out.push_back(std::move(cell));
+  }
+  return out;
+}
+
+} // namespace coalmine::rollout

@@ -1,0 +1,39 @@
+// Telemetry for commands that work without a running server: a Prometheus-compatible server, or a recording.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "config/config.h"
+#include "base/clock.h"
+#include "base/result.h"
+#include "cohort/cohorts.h"
+#include "cohort/count_feed.h"
+#include "promql/expressions.h"
+#include "cohort/metric_source.h"
+#include "promql/queryable.h"
+
+namespace coalmine::app {
+
+// Owns what it is made of. One thread at a time, like the command that uses it.
+struct TelemetrySource {
+  std::unique_ptr<Clock> clock;
+  std::unique_ptr<net::HttpClient> http;
+  std::unique_ptr<query::Queryable> data;
+  std::unique_ptr<query::CohortSource> cohorts;
+  std::unique_ptr<query::CountFeedSource> counts;
+  const query::ExpressionSource* expressions = nullptr;
+  std::unique_ptr<query::ExpressionSource> own_expressions; // of a recording
+  std::unique_ptr<query::MetricSource> metrics;
+  std::string name;                      // for messages: its URL or path
+  std::optional<std::int64_t> newest_ms; // of a recording: its last sample, which is its "now"
+};
+
+// where: http(s)://… asks a server (with the credentials and names of the config's stores.prometheus, if there is one), anything
+// else is the path of a recording. "": the config's own store. invalid_argument when there is none.
+Result<TelemetrySource> open_source(const std::string& where, const Config& config);
+
+} // namespace coalmine::app

@@ -1,0 +1,115 @@
+// Walks a checked tree over a frame of steps.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "promql/eval/annotations.h"
+#include "promql/syntax/ast.h"
+#include "promql/eval/eval_types.h"
+#include "promql/eval/range_functions.h"
+
+namespace coalmine::query {
+
+inline constexpr std::int64_t kDefaultSubqueryStepMs = 60'000;
+
+// One evaluation on one thread. The tree, the data and the options outlive it. Expressions must have passed prepare()
+// (preprocess.h).
+class Evaluator {
+ public:
+  Evaluator(const Queryable& data, const EvalOptions& options, const Clock& clock)
+      : data_(data), options_(options), clock_(clock) {}
+
+  // Fetches every selector once for all steps, evaluates, and drops names that were kept until now.
+  Eval<EvalMatrix> run(const Expr& expr, const Frame& frame);
+  const Annotations& annotations() const { return notes_; }
+
+ private:
+  friend class CallEvaluator;
+  friend class BinaryEvaluator;
+  friend class AggregateEvaluator;
+  friend class HistogramFunctions;
+  friend class InfoEvaluator;
+  friend class ColumnSums;
+
+  Eval<bool> fetch(const Expr& expr, std::int64_t from, std::int64_t to);
+  Eval<bool> fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+
+  Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+  // Whether the sum will be computed on columns; then its selector is not fetched.
+  Eval<bool> plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to);
+  // Instead of the plan that did not work out.
+  Eval<bool> fetch_planned(const AggregateExpr& node);
+  QueryError select_error(const Error& error, bool by_memory);
+
+  Eval<EvalMatrix> eval(const Expr& expr, const Frame& frame);
+  Eval<EvalMatrix> eval_node(const Expr& expr, const Frame& frame);
+  Eval<EvalMatrix> eval_invariant(const Expr& expr, const Frame& frame);
+  Eval<EvalMatrix> eval_unary(const UnaryExpr& node, const Frame& frame);
+  Eval<EvalMatrix> eval_selector(const VectorSelector& node, const Frame& frame);
+  Eval<EvalMatrix> eval_smoothed(const VectorSelector& node, const Frame& frame);
+  // The times (or start times) of the samples a selector finds, in seconds.
+  Eval<EvalMatrix> eval_sample_times(const VectorSelector& node, const Frame& frame, bool starts);
+  Eval<EvalMatrix> eval_matrix_selector(const MatrixSelector& node, const Frame& frame);
+  Eval<EvalMatrix> eval_subquery(const SubqueryExpr& node, const Frame& frame);
+  EvalMatrix constant(double value, const Frame& frame) const;
+
+  // Index-free look at one series: the newest sample in (at - lookback, at], unless it is a staleness marker. Times must ascend.
+  struct Lookup {
+    std::size_t floats = 0;
+    std::size_t histograms = 0;
+  };
+  struct Found {
+    const Sample* value = nullptr;
+    const HistogramSample* histogram = nullptr;
+    explicit operator bool() const { return value != nullptr || histogram != nullptr; }
+  };
+  Found newest(const EvalSeries& source, std::int64_t at, Lookup& place) const;
+
+  // The data time a step looks at: the step, or the @ time, less the offset.
+  static std::int64_t reference(const TimeShift& shift, std::int64_t step) {
+    return shift.at_ms.value_or(step) - shift.offset_ms;
+  }
+  bool delayed() const { return options_.delayed_name_removal; }
+  // Labels after a function that drops the name: now, or marked for the end.
+  LabelsRef dropped(const LabelsRef& labels) const { return delayed() ? labels : without_name(labels); }
+
+  // Counts samples in memory against the limit and looks at the clock now and then.
+  Eval<bool> charge(std::size_t samples);
+  // Counts what a selector fetched, which stays until the end, against the limits of series and memory.
+  Eval<bool> charge_fetched(const EvalMatrix& series);
+  Eval<bool> within_memory() const;
+  Eval<bool> check_deadline();
+  // Asked at every step of every series: whether it is time to look at the clock again. work: 1, more for steps that cost more.
+  bool look_due(std::size_t work = 1) {
+    ticks_ += work;
+    if (ticks_ < kWorkBetweenLooks) return false;
+    ticks_ = 0;
+    return true;
+  }
+  static constexpr std::size_t kWorkBetweenLooks = 1 << 14;
+
+  const Queryable& data_;
+  const EvalOptions& options_;
+  const Clock& clock_;
+  Annotations notes_;
+  std::unordered_map<const VectorSelector*, EvalMatrix> fetched_;
+  struct Planned {
+    std::unique_ptr<ColumnSource> source;
+    std::size_t max_samples = 0; // that may be read
+    std::int64_t from = 0;       // the steps at which it is evaluated
+    std::int64_t to = 0;
+  };
+  std::unordered_map<const AggregateExpr*, Planned> planned_;
+  std::size_t samples_ = 0;
+  std::size_t fetched_series_ = 0;
+  std::size_t fetched_bytes_ = 0;
+  std::size_t ticks_ = 0;
+};
+
+std::size_t count_points(const EvalMatrix& matrix);
+
+} // namespace coalmine::query

@@ -1,0 +1,15 @@
+// Makes a parsed tree ready for one evaluation.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "promql/syntax/ast.h"
+#include "promql/eval/eval_types.h"
+
+namespace coalmine::query {
+
+// start(), end(), step() and range() become numbers, duration expressions and @ start()/end() become times, and parts that do
+// not depend on the step are marked. step_ms is 0 for an instant query. The tree serves this one frame afterwards.
+// shortcuts: false leaves out the marks, which save work and change no answer.
+Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms, bool shortcuts = true);
+
+} // namespace coalmine::query

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/controller.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <future>
+#include <map>
+#include <mutex>
+
+#include "base/check.h"
+#include "base/executor.h"
+#include "base/guarded.h"
+#include "base/log.h"
+#include "rollout/control/core.h"
+#include "rollout/control/effects.h"
+#include "rollout/journal/journal.h"
+#include "rollout/status.h"
+#include "rollout/validate.h"
+
+namespace coalmine::rollout {
+namespace {
+
+// How long callers of start and command wait for the control thread and the journal.
+constexpr auto kAnswerTimeout = std::chrono::seconds(10);
+// The control thread looks at the Clock at least this often while something runs, so that a clock which jumps is noticed.
+constexpr auto kLongestNap = std::chrono::milliseconds(25);
+constexpr auto kIdleNap = std::chrono::milliseconds(500);
+
+// What others may do with the control thread: hand it tasks. Any thread.
+class Inbox {
+ public:
+  void post(Effects::Task task) {
+    {
+      std::lock_guard lock(mutex_);
+      tasks_.push_back(std::move(task));
+    }
+    wake_.notify_one();
+  }
+  void stop() {
+    {
+      std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    wake_.notify_one();
+  }
+  // Waits for tasks, at most so long; false: stopped.
+  bool take(std::vector<Effects::Task>& out, std::chrono::milliseconds longest) {
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, longest, [this] { return stopping_ || !tasks_.empty(); });
+    out.clear();
+    out.swap(tasks_);
+    return !stopping_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Effects::Task> tasks_;
+  bool stopping_ = false;
+};
+
+// Secrets are not in the journal: they come from the configuration, by service and address.
+void restore_secrets(RolloutSpec& spec, const std::vector<RolloutSpec>& configured) {
+  for (const auto& other : configured) {
+    if (other.service != spec.service) continue;
+    for (auto& target : spec.notify) {
+      const auto same = [&](const NotifySpec& t) { return t.url == target.url && t.kind == target.kind; };
+      if (const auto it = std::ranges::find_if(other.notify, same); it != other.notify.end()) target.secret = it->secret;
+    }
+  }
+}
+
+// One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads published statuses.
+class ControllerImpl final : public Controller {
+ public:
+  ControllerImpl(ControllerDeps deps, std::vector<RolloutSpec> specs, std::unique_ptr<Journal> journal)
+      : deps_(std::move(deps)),
+        specs_(std::move(specs)),
+        journal_(std::move(journal)),
+        effects_(deps_, *journal_,
+                 {.post = [this](Effects::Task task) { inbox_.post(std::move(task)); },
+                  .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); },
+                  .changed = [this](const State& state, const std::vector<LogEntry>& log) { publish(state, log); }}),
+        core_(deps_.clock, effects_) {}
+
+  ~ControllerImpl() override {
+    inbox_.stop();
+    control_.reset(); // joins; effects_ then finishes what is under way
+  }
+
+  Status recover();
+  void run() {
+    control_ = std::make_unique<Executor>(Executor::Options{.name = "rollouts", .threads = 1, .queue_limit = 1});
+    CHECK(control_->try_submit([this] { loop(); }));
+  }
+
+  Result<RolloutId> start(const StartRequest& request) override;
+  Status command(RolloutId id, Command command, const std::string& actor, const std::string& reason) override;
+  std::vector<RolloutStatus> list() const override;
+  std::optional<RolloutStatus> get(RolloutId id) const override;
+  std::vector<RolloutSpec> specs() const override { return specs_; }
+  std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
+  void arrived(const std::string& service) override;
+
+ private:
+  using StatusPointer = std::shared_ptr<const RolloutStatus>;
+  struct Subscribers {
+    std::map<std::uint64_t, std::function<void(const RolloutStatus&)>> by_number;
+    std::uint64_t next = 1;
+  };
+  void loop();
+  void publish(const State& state, const std::vector<LogEntry>& log);
+  Result<event::Start> prepare(const StartRequest& request) const;
+  void begin(event::Start start, std::unique_ptr<route::Router> router, std::function<void(Result<RolloutId>)> reply);
+  void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
+
+  const ControllerDeps deps_;
+  const std::vector<RolloutSpec> specs_;
+  const std::unique_ptr<Journal> journal_;
+  Inbox inbox_;
+  Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
+  // Held while subscribers are called, so that nobody is called after having unsubscribed.
+  std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
+  Guarded<std::map<std::string, bool, std::less<>>>
+      watched_; // services with a running rollout; true: the control thread is told already
+  std::uint64_t newest_id_ = 0;
+  Effects effects_;
+  Core core_;
+  std::unique_ptr<Executor> control_;
+};
+
+Status ControllerImpl::recover() {
+  TRY_ASSIGN(newest_id_, journal_->newest_id());
+  TRY_ASSIGN(auto stored, journal_->load());
+  TRY_ASSIGN(auto undelivered, journal_->undelivered());
+  std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs;
+  for (auto& rollout : stored) {
+    auto spec = *rollout.state.spec;
+    restore_secrets(spec, specs_);
+    rollout.state.spec = std::make_shared<const RolloutSpec>(std::move(spec));
+    specs[rollout.state.id.value] = rollout.state.spec;
+    if (!is_terminal(rollout.state.phase)) effects_.add_router(rollout.state.id, rollout.state.spec->router, nullptr);
+    core_.restore(std::move(rollout));
+  }
+  for (auto& entry : undelivered) {
+    if (const auto it = specs.find(entry.id.value); it != specs.end()) effects_.enqueue(std::move(entry), *it->second);
+  }
+  return {};
+}
+
+void ControllerImpl::loop() {
+  std::vector<Effects::Task> tasks;
+  for (;;) {
+    const auto due = std::min(core_.due(), effects_.due());
+    auto nap = kIdleNap;
+    if (due != INT64_MAX) {
+      nap = std::clamp(std::chrono::milliseconds(due - deps_.clock.steady_ms()), std::chrono::milliseconds(1), kLongestNap);
+    }
+    if (!inbox_.take(tasks, nap)) return;
+    try {
+      for (auto& task : tasks) task();
+      core_.tick();
+      effects_.tick();
+    } catch (const std::exception& e) {
+      log_error("an event of a rollout failed", {{"what", e.what()}});
+    }
+  }
+}
+
+void ControllerImpl::arrived(const std::string& service) {
+  const bool tell = watched_.with([&](auto& watched) {
+    const auto it = watched.find(service);
+    return it != watched.end() && !std::exchange(it->second, true);
+  });
+  if (!tell) return;
+  inbox_.post([this, service] {
+    watched_.with([&](auto& watched) {
+      if (const auto it = watched.find(service); it != watched.end()) it->second = false;
+    });
+    core_.arrived(service, effects_.look_cost_us());
+  });
+}
+
+void ControllerImpl::publish(const State& state, const std::vector<LogEntry>& log) {
+  watched_.with([&](auto& watched) {
+    if (is_terminal(state.phase)) {
+      watched.erase(state.spec->service);
+    } else {
+      watched.try_emplace(state.spec->service, false);
+    }
+  });
+  auto status = std::make_shared<const RolloutStatus>(make_status(state, log));
+  statuses_.with([&](auto& statuses) { statuses[state.id.value] = status; });
+  subscribers_->with([&](const Subscribers& subscribers) {
+    for (const auto& [number, on_change] : subscribers.by_number) on_change(*status);
+  });
+}
+
+Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const {
+  const auto spec = std::ranges::find(specs_, request.service, &RolloutSpec::service);
+  if (spec == specs_.end()) {
+    std::string known;
+    for (const auto& each : specs_) known += (known.empty() ? "" : ", ") + each.service;
+    return fail(ErrorCode::not_found, fmt::format("no configured service is named {:?}; configured: {}", request.service,
+                                                  known.empty() ? "none" : known));
+  }
+  TRY(validate_spec(*spec));
+  if (!request.canary_version.empty() && request.canary_version == request.stable_version) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("canary and stable are both version {}; name two versions", request.canary_version));
+  }
+  event::Start start;
+  start.spec = std::make_shared<const RolloutSpec>(*spec);
+  start.canary_version = request.canary_version;
+  start.stable_version = request.stable_version;
+  if (start.canary_version.empty() && deps_.newest_version) start.canary_version = deps_.newest_version(*spec, true);
+  if (start.stable_version.empty() && deps_.newest_version) start.stable_version = deps_.newest_version(*spec, false);
+  start.actor = request.actor.empty() ? "cli" : request.actor;
+  return start;
+}
+
+Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
+  TRY_ASSIGN(auto prepared, prepare(request));
+  TRY_ASSIGN(auto router, deps_.make_router(prepared.spec->router));
+  auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
+  auto result = answer->get_future();
+  inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router)]() mutable {
+    begin(std::move(prepared), std::move(router), [answer](Result<RolloutId> id) { answer->set_value(std::move(id)); });
+  });
+  if (result.wait_for(kAnswerTimeout) != std::future_status::ready) {
+    return fail(ErrorCode::deadline_exceeded,
+                "the rollout was asked for, but the journal has not answered in 10 s; see rollout list");
+  }
+  return result.get();
+}
+
+void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
+                           std::function<void(Result<RolloutId>)> reply) {
+  if (const auto* running = core_.running(start.spec->service)) {
+    reply(fail(ErrorCode::already_exists,
+               fmt::format("{} has a rollout already: {} is {} at step {}; wait for its end or abort it", start.spec->service,
+                           running->id.value, to_string(running->phase), running->step + 1)));
+    return;
+  }
+  const RolloutId id{++newest_id_};
+  start.id = id;
+  effects_.add_router(id, start.spec->router, std::move(router));
+  core_.start(std::move(start));
+  effects_.when_synced(id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {
+    if (status) {
+      reply(id);
+      return;
+    }
+    // Nothing has been told to the router yet: the rollout never was.
+    effects_.forget(id);
+    core_.drop(id);
+    statuses_.with([&](auto& statuses) { statuses.erase(id.value); });
+    reply(fail(ErrorCode::unavailable, fmt::format("no rollout can start: {}", status.error().message)));
+  });
+}
+
+Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor, const std::string& reason) {
+  auto answer = std::make_shared<std::promise<Status>>();
+  auto result = answer->get_future();
+  inbox_.post([this, answer, id, command, actor, reason] {
+    perform(id, {command, actor.empty() ? "someone" : actor, reason},
+            [answer](Status status) { answer->set_value(std::move(status)); });
+  });
+  if (result.wait_for(kAnswerTimeout) != std::future_status::ready) {
+    return fail(ErrorCode::deadline_exceeded,
+                "the command was taken, but the journal has not answered in 10 s; see rollout status");
+  }
+  return result.get();
+}
+
+void ControllerImpl::perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply) {
+  const auto kind = command.command;
+  const auto* before = core_.find(id);
+  const auto sequence = before == nullptr ? 0 : before->sequence;
+  if (auto status = core_.command(id, command); !status) {
+    reply(std::move(status));
+    return;
+  }
+  const auto now_at = core_.find(id)->sequence;
+  if (now_at == sequence) { // it was so already
+    reply({});
+    return;
+  }
+  effects_.when_synced(id, now_at, [kind, reply = std::move(reply)](const Status& status) {
+    // Towards safety a broken disk is no obstacle: the record follows.
+    const bool safe = kind == Command::abort || kind == Command::pause;
+    if (status || safe) {
+      reply({});
+    } else {
+      reply(fail(ErrorCode::unavailable,
+                 fmt::format("taken, but not yet recorded, and nothing goes up before that: {}", status.error().message)));
+    }
+  });
+}
+
+std::vector<RolloutStatus> ControllerImpl::list() const {
+  auto pointers = statuses_.with([](const auto& statuses) {
+    std::vector<StatusPointer> out;
+    for (const auto& [id, status] : statuses) out.push_back(status);
+    return out;
+  });
+  std::vector<RolloutStatus> out;
+  for (auto it = pointers.rbegin(); it != pointers.rend(); ++it) {
+    out.push_back(**it);
+    out.back().log.clear();
+  }
+  return out;
+}
+
+std::optional<RolloutStatus> ControllerImpl::get(RolloutId id) const {
+  const auto status = statuses_.with([&](const auto& statuses) -> StatusPointer {
+    const auto it = statuses.find(id.value);
+    return it == statuses.end() ? nullptr : it->second;
+  });
+  if (status == nullptr) return std::nullopt;
+  return *status;
+}
+
+std::function<void()> ControllerImpl::subscribe(std::function<void(const RolloutStatus&)> on_change) {
+  const auto number = subscribers_->with([&](Subscribers& subscribers) {
+    const auto n = subscribers.next++;
+    subscribers.by_number.emplace(n, std::move(on_change));
+    return n;
+  });
+  return [held = std::weak_ptr(subscribers_), number] {
+    if (const auto subscribers = held.lock()) subscribers->with([&](Subscribers& s) { s.by_number.erase(number); });
+  };
+}
+
+} // namespace
+
+Result<std::unique_ptr<Controller>> Controller::open(ControllerOptions options, ControllerDeps deps,
+                                                     std::vector<RolloutSpec> specs) {
+  TRY_ASSIGN(auto journal,
+             open_journal({.directory = options.journal_directory, .reserve_bytes = options.reserve_bytes, .sync = true}));
+  auto controller = std::make_unique<ControllerImpl>(std::move(deps), std::move(specs), std::move(journal));
+  TRY(controller->recover());
+  controller->run();
+  return Result<std::unique_ptr<Controller>>(std::move(controller));
+}
+
+} // namespace coalmine::rollout

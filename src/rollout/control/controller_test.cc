@@ -1,0 +1,320 @@
+// The controller with its real threads and its real journal, in a world of fakes.
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/controller.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <boost/json.hpp>
+#include <chrono>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+
+#include "base/log.h"
+#include "notify/notify.h"
+
+namespace coalmine::rollout {
+namespace {
+
+using std::chrono::steady_clock;
+
+// A router with a memory that outlives the controllers using it.
+struct RouterMemory {
+  std::atomic<double> weight = 0;
+  std::atomic<bool> down = false;
+};
+class MemoryRouter final : public route::Router {
+ public:
+  explicit MemoryRouter(RouterMemory& memory) : memory_(memory) {}
+  std::string describe() const override { return "memory"; }
+  Result<route::Applied> set(route::Weight weight) override {
+    if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
+    memory_.weight = weight.canary;
+    return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 0, .detail = "set"};
+  }
+  Result<route::Applied> panic() override { return set({0}); }
+  Result<route::Weight> read() override {
+    if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
+    return route::Weight{memory_.weight};
+  }
+
+ private:
+  RouterMemory& memory_;
+};
+
+// 1,000 requests a look on each track, new every time.
+class SteadySource final : public query::CohortSource {
+ public:
+  std::atomic<double> canary_error_rate = 0;
+  std::atomic<bool> down = false;
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t, std::int64_t to_ms) const override {
+    if (down) return fail(ErrorCode::unavailable, "store is gone");
+    bool canary = false;
+    for (const auto& m : cohort.matchers) canary = canary || m.value == "canary";
+    static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{100});
+    query::CohortCounts out;
+    out.routes = {{.route = "/pay",
+                   .requests = 1000,
+                   .errors = canary ? 1000 * canary_error_rate.load() : 0,
+                   .duration_ms = {.bounds = kBounds, .counts = {1000, 0}, .count = 1000, .sum = 0}}};
+    out.first_ms = 1;
+    out.last_ms = to_ms;
+    out.any_series = true;
+    return out;
+  }
+};
+
+class RecordingHttp final : public net::HttpClient {
+ public:
+  std::atomic<int> failures_left = 0;
+  Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
+    if (failures_left > 0) {
+      --failures_left;
+      return fail(ErrorCode::unavailable, "connection refused");
+    }
+    requests_.with([&](auto& all) { all.push_back(request); });
+    return net::HttpResponse{.status = 200, .headers = {}, .body = ""};
+  }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override { return {}; }
+  std::vector<net::ClientRequest> requests() const {
+    return requests_.with([](const auto& all) { return all; });
+  }
+
+ private:
+  Guarded<std::vector<net::ClientRequest>> requests_;
+};
+
+StartRequest request_of(std::string service, std::string canary = "", std::string stable = "") {
+  StartRequest request;
+  request.service = std::move(service);
+  request.canary_version = std::move(canary);
+  request.stable_version = std::move(stable);
+  return request;
+}
+
+class ControllerTest : public ::testing::Test {
+ protected:
+  ControllerTest() {
+    set_log_level(LogLevel::off);
+    std::filesystem::remove_all(directory_);
+    spec_ = default_spec("checkout-service");
+    spec_.steps = {{.weight = 0.05, .analyze_ms = 300}, {.weight = 0.5, .analyze_ms = 300}, {.weight = 1, .analyze_ms = 0}};
+    spec_.look_interval_ms = 50;
+    spec_.router.kind = RouterSpec::Kind::haproxy;
+  }
+  ~ControllerTest() override {
+    controller_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  ControllerDeps deps() {
+    return {.clock = clock_,
+            .cohorts = source_,
+            .make_router = [this](const RouterSpec&) -> Result<std::unique_ptr<route::Router>> {
+              return Result<std::unique_ptr<route::Router>>(std::make_unique<MemoryRouter>(router_));
+            },
+            .http = http_,
+            .metrics = metrics_,
+            .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
+            .newest_version = {}};
+  }
+  void open() {
+    controller_.reset();
+    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0}, deps(), {spec_});
+    ASSERT_TRUE(opened) << opened.error().message;
+    controller_ = std::move(*opened);
+  }
+  RolloutId start() {
+    const auto id = controller_->start(request_of("checkout-service", "2.4.0", "2.3.0"));
+    EXPECT_TRUE(id) << (id ? "" : id.error().message);
+    return id.value_or(RolloutId{});
+  }
+  template <typename F>
+  ::testing::AssertionResult eventually(F condition) {
+    const auto deadline = steady_clock::now() + std::chrono::seconds(20);
+    while (steady_clock::now() < deadline) {
+      if (condition()) return ::testing::AssertionSuccess();
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(10));
+    }
+    return ::testing::AssertionFailure() << "not within 20 s";
+  }
+  ::testing::AssertionResult reaches(RolloutId id, Phase phase) {
+    auto result = eventually([&] { return controller_->get(id)->phase == phase; });
+    if (!result) result << ": " << to_string(controller_->get(id)->phase) << ": " << controller_->get(id)->reason;
+    return result;
+  }
+
+  const std::filesystem::path directory_ =
+      std::filesystem::temp_directory_path() / fmt::format("coalmine-controller-{}", ::getpid());
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  SystemClock clock_;
+  SelfMetrics metrics_;
+  RouterMemory router_;
+  SteadySource source_;
+  RecordingHttp http_;
+  std::atomic<int> looks_ = 0;
+  RolloutSpec spec_;
+  std::unique_ptr<Controller> controller_;
+};
+
+TEST_F(ControllerTest, ArrivalsAreLookedAtWithoutWaitingForTheInterval) {
+  spec_.look_interval_ms = 3'600'000;
+  source_.canary_error_rate = 0.9;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->steps[0].started_ms != 0; }));
+  controller_->arrived("another-service");
+  EXPECT_EQ(looks_, 0);
+  controller_->arrived("checkout-service");
+  ASSERT_TRUE(reaches(id, Phase::rolled_back));
+  EXPECT_EQ(looks_, 1);
+  controller_->arrived("checkout-service"); // nobody watches it any more
+}
+
+TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
+  open();
+  std::atomic<int> changes = 0;
+  const auto unsubscribe = controller_->subscribe([&](const RolloutStatus&) { ++changes; });
+  const auto id = start();
+  const auto second = controller_->start(request_of("checkout-service"));
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::already_exists);
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  EXPECT_EQ(router_.weight, 1);
+  const auto status = controller_->get(id);
+  EXPECT_EQ(status->steps[0].outcome, "passed");
+  EXPECT_EQ(status->canary_version, "2.4.0");
+  EXPECT_FALSE(status->log.empty());
+  EXPECT_TRUE(controller_->list().front().log.empty());
+  EXPECT_GT(looks_, 0);
+  EXPECT_GT(changes, 5);
+  unsubscribe();
+  EXPECT_NE(start().value, id.value) << "the next one may begin";
+}
+
+TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
+  spec_.notify = {
+      {.kind = NotifySpec::Kind::webhook, .url = "http://ci.example/hook", .secret = "key", .events = {"rolled_back"}},
+      {.kind = NotifySpec::Kind::slack, .url = "http://chat.example/x", .secret = "", .events = {}},
+      {.kind = NotifySpec::Kind::slack, .url = "http://chat.example/no", .secret = "", .events = {"promoted"}}};
+  http_.failures_left = 1;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  source_.canary_error_rate = 0.5;
+  ASSERT_TRUE(reaches(id, Phase::rolled_back));
+  EXPECT_EQ(router_.weight, 0);
+  EXPECT_LT(controller_->get(id)->time_to_rollback_ms, 5'000);
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 2; })) << "the one that failed is tried again";
+  for (const auto& request : http_.requests()) {
+    const auto body = boost::json::parse(request.body);
+    if (request.url == "http://chat.example/x") {
+      EXPECT_TRUE(body.as_object().contains("text"));
+      continue;
+    }
+    EXPECT_EQ(body.at("event").as_string(), "rolled_back");
+    EXPECT_EQ(body.at("rollout").at("phase").as_string(), "rolled_back");
+    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"), "sha256=" + hmac_sha256_hex("key", request.body));
+    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"), std::string_view(body.at("event_id").as_string()));
+    EXPECT_FALSE(net::header(request.headers, "X-Coalmine-Timestamp").empty());
+  }
+}
+
+TEST_F(ControllerTest, GoesOnAfterARestart) {
+  spec_.steps[0].analyze_ms = 3'600'000;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  open();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  EXPECT_EQ(controller_->get(id)->phase, Phase::progressing);
+  ASSERT_TRUE(controller_->command(id, Command::promote, "me", "looks good"));
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  open();
+  EXPECT_EQ(controller_->get(id)->phase, Phase::promoted);
+  EXPECT_EQ(controller_->get(id)->steps[0].outcome, "skipped");
+}
+
+TEST_F(ControllerTest, Commands) {
+  spec_.steps[0].analyze_ms = 3'600'000;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  EXPECT_EQ(controller_->command(id, Command::promote, "me", "").error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(controller_->command(RolloutId{999}, Command::pause, "me", "").error().code, ErrorCode::not_found);
+  ASSERT_TRUE(controller_->command(id, Command::pause, "me", "lunch"));
+  EXPECT_EQ(controller_->get(id)->phase, Phase::paused);
+  ASSERT_TRUE(controller_->command(id, Command::pause, "me", "still lunch"));
+  ASSERT_TRUE(controller_->command(id, Command::resume, "me", ""));
+  ASSERT_TRUE(controller_->command(id, Command::abort, "me", "enough"));
+  ASSERT_TRUE(reaches(id, Phase::aborted));
+  EXPECT_EQ(router_.weight, 0);
+  EXPECT_EQ(controller_->command(id, Command::resume, "me", "").error().code, ErrorCode::failed_precondition);
+  EXPECT_EQ(controller_->start(request_of("unheard")).error().code, ErrorCode::not_found);
+  EXPECT_EQ(controller_->start(request_of("checkout-service", "1", "1")).error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
+  spec_.steps[0].analyze_ms = 3'600'000;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  router_.down = true;
+  source_.canary_error_rate = 0.9;
+  ASSERT_TRUE(reaches(id, Phase::rolling_back));
+  ASSERT_TRUE(eventually([&] { return !controller_->get(id)->weight_applied.has_value(); }));
+  router_.down = false;
+  ASSERT_TRUE(reaches(id, Phase::rolled_back));
+  EXPECT_EQ(router_.weight, 0);
+}
+
+TEST_F(ControllerTest, TimeComesFromTheClock) {
+  ManualClock manual;
+  auto with_manual = deps();
+  ControllerDeps changed{.clock = manual,
+                         .cohorts = with_manual.cohorts,
+                         .make_router = with_manual.make_router,
+                         .http = with_manual.http,
+                         .metrics = with_manual.metrics,
+                         .on_look = with_manual.on_look,
+                         .newest_version = [](const RolloutSpec&, bool canary) { return canary ? "9.1" : "9.0"; }};
+  spec_.steps[0].analyze_ms = 120'000;
+  spec_.steps[1].analyze_ms = 120'000;
+  spec_.look_interval_ms = 5'000;
+  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0}, changed, {spec_});
+  ASSERT_TRUE(opened);
+  controller_ = std::move(*opened);
+  const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  EXPECT_EQ(controller_->get(id)->canary_version, "9.1");
+  EXPECT_EQ(controller_->get(id)->stable_version, "9.0");
+  EXPECT_EQ(controller_->get(id)->observed_valid_ms, 0);
+  while (controller_->get(id)->phase == Phase::progressing) {
+    const int before = looks_;
+    manual.advance_ms(5'000);
+    ASSERT_TRUE(eventually([&] { return looks_ > before || controller_->get(id)->phase != Phase::progressing; }));
+  }
+  ASSERT_EQ(controller_->get(id)->phase, Phase::promoted) << controller_->get(id)->reason;
+  EXPECT_GE(controller_->get(id)->ended_ms - controller_->get(id)->started_ms, 240'000);
+}
+
+TEST_F(ControllerTest, ASpecThatCannotRunIsRefused) {
+  spec_.steps.pop_back();
+  open();
+  const auto id = controller_->start(request_of("checkout-service"));
+  ASSERT_FALSE(id);
+  EXPECT_EQ(id.error().code, ErrorCode::invalid_argument);
+}
+
+TEST(HmacTest, KnownAnswer) { // RFC 4231, test case 2
+  EXPECT_EQ(hmac_sha256_hex("Jefe", "what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+}
+
+} // namespace
+} // namespace coalmine::rollout

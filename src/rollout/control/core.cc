@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/core.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rollout/journal/codec.h"
+#include "notify/notify.h"
+#include "rollout/status.h"
+
+namespace coalmine::rollout {
+
+RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
+  RolloutStatus out;
+  out.id = state.id;
+  out.service = state.spec->service;
+  out.canary_version = state.canary_version;
+  out.stable_version = state.stable_version;
+  out.phase = state.phase;
+  out.step = state.step;
+  out.steps = state.steps;
+  out.weight_asked = state.weight_asked;
+  out.weight_applied = state.weight_applied;
+  out.observed_split = state.live.observed_split;
+  out.observed_valid_ms = state.observed_valid_ms;
+  out.judgement = state.live.judgement;
+  const bool watching = state.phase == Phase::progressing && state.confirmed && state.source_down_steady < 0;
+  out.reason = watching && state.live.judgement ? state.live.judgement->reason : state.reason;
+  out.started_ms = state.started_ms;
+  out.ended_ms = state.ended_ms;
+  out.time_to_rollback_ms = state.time_to_rollback_ms;
+  out.log = std::move(log);
+  out.actor = state.actor;
+  out.judged_from_ms = state.live.judged_from_ms;
+  out.judged_ms = state.live.judged_ms;
+  return out;
+}
+
+void Core::restore(StoredRollout stored) {
+  auto& rollout = rollouts_[stored.state.id.value];
+  rollout.state = std::move(stored.state);
+  rollout.log = std::move(stored.log);
+  run(rollout, event::Recovered{});
+  sink_.changed(rollout.state, rollout.log);
+}
+
+void Core::start(event::Start start) {
+  auto& rollout = rollouts_[start.id.value];
+  run(rollout, std::move(start));
+}
+
+Status Core::command(RolloutId id, const event::Commanded& command) {
+  const auto it = rollouts_.find(id.value);
+  if (it == rollouts_.end()) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}; see rollout list", id.value));
+  TRY(check_command(it->second.state, command.command, command.reason));
+  run(it->second, command);
+  return {};
+}
+
+void Core::deliver(RolloutId id, const Event& event) {
+  const auto it = rollouts_.find(id.value);
+  if (it != rollouts_.end()) run(it->second, event);
+}
+
+void Core::drop(RolloutId id) {
+  const auto it = rollouts_.find(id.value);
+  if (it == rollouts_.end()) return;
+  forget(it->second);
+  rollouts_.erase(it);
+}
+
+void Core::tick() {
+  const auto steady = clock_.steady_ms();
+  std::vector<std::uint64_t> due;
+  for (const auto& [deadline, id] : deadlines_) {
+    if (deadline > steady) break;
+    due.push_back(id);
+  }
+  std::ranges::sort(due);
+  for (const auto id : due) {
+    auto& rollout = rollouts_.at(id);
+    const auto& live = rollout.state.live;
+    if (live.look_in_flight && steady - live.look_started >= kLookTimeoutMs) {
+      LookResult none;
+      none.look = live.look;
+      none.step = rollout.state.step;
+      none.source_error = fmt::format("no answer within {} s", kLookTimeoutMs / 1000);
+      run(rollout, event::Looked{std::move(none)});
+    } else {
+      run(rollout, event::Tick{});
+    }
+  }
+}
+
+void Core::arrived(std::string_view service, std::int64_t look_cost_us) {
+  const auto it = running_.find(service);
+  if (it == running_.end()) return;
+  const auto looking = static_cast<std::int64_t>(deadlines_.size());
+  const auto gap_ms = std::max(kLeastGapMs, look_cost_us * looking * kGapPerCost / 1000);
+  const auto ids = it->second; // one that ends leaves the original
+  for (const auto id : ids) run(rollouts_.at(id), event::Arrived{gap_ms});
+}
+
+std::int64_t Core::due() const { return deadlines_.empty() ? INT64_MAX : deadlines_.begin()->first; }
+
+void Core::forget(Rollout& rollout) {
+  if (!rollout.runs) return;
+  rollout.runs = false;
+  const auto id = rollout.state.id.value;
+  deadlines_.erase({rollout.deadline, id});
+  const auto it = running_.find(rollout.state.spec->service);
+  it->second.erase(id);
+  if (it->second.empty()) running_.erase(it);
+}
+
+void Core::note(Rollout& rollout) {
+  const auto& state = rollout.state;
+  if (is_terminal(state.phase)) return forget(rollout);
+  const auto& live = state.live;
+  const auto deadline = live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
+  if (rollout.runs && deadline == rollout.deadline) return;
+  if (rollout.runs) deadlines_.erase({rollout.deadline, state.id.value});
+  rollout.runs = true;
+  rollout.deadline = deadline;
+  deadlines_.insert({deadline, state.id.value});
+  running_[state.spec->service].insert(state.id.value);
+}
+
+const State* Core::find(RolloutId id) const {
+  const auto it = rollouts_.find(id.value);
+  return it == rollouts_.end() ? nullptr : &it->second.state;
+}
+
+const std::vector<LogEntry>* Core::log(RolloutId id) const {
+  const auto it = rollouts_.find(id.value);
+  return it == rollouts_.end() ? nullptr : &it->second.log;
+}
+
+const State* Core::running(std::string_view service) const {
+  const auto it = running_.find(service);
+  return it == running_.end() ? nullptr : &rollouts_.at(*it->second.begin()).state;
+}
+
+void Core::run(Rollout& rollout, const Event& event) {
+  const auto moment = now();
+  auto [state, effects] = step(rollout.state, event, moment);
+  rollout.state = std::move(state);
+  note(rollout);
+  for (auto& each : effects) {
+    if (auto* record = std::get_if<effect::Record>(&each)) {
+      for (const auto& line : record->lines) {
+        if (!line.text.empty()) rollout.log.push_back(line);
+      }
+      if (rollout.log.size() > kMaxLogLines) {
+        rollout.log.erase(rollout.log.begin(), rollout.log.end() - static_cast<std::ptrdiff_t>(kMaxLogLines));
+      }
+      sink_.record(make_record(rollout.state, event, moment, std::move(*record)));
+    } else if (const auto* call = std::get_if<effect::CallRouter>(&each)) {
+      sink_.call_router(rollout.state, *call);
+    } else if (const auto* look = std::get_if<effect::TakeLook>(&each)) {
+      sink_.take_look(rollout.state, *look);
+    }
+  }
+  const bool quiet = std::holds_alternative<event::Tick>(event) || std::holds_alternative<event::Arrived>(event) ||
+                     std::holds_alternative<event::JournalSynced>(event);
+  if (!quiet || !effects.empty()) sink_.changed(rollout.state, rollout.log);
+}
+
+JournalRecord Core::make_record(const State& state, const Event& event, Moment moment, effect::Record record) const {
+  JournalRecord out;
+  out.id = state.id;
+  out.event_json = encode_event(event, moment);
+  out.state_json = encode_state(state);
+  if (std::holds_alternative<event::Start>(event)) out.spec_json = encode_spec(*state.spec);
+  out.service = state.spec->service;
+  out.canary_version = state.canary_version;
+  out.stable_version = state.stable_version;
+  out.phase = to_string(state.phase);
+  out.step = state.step;
+  out.weight_asked = state.weight_asked;
+  out.reason = state.reason;
+  out.started_ms = state.started_ms;
+  out.ended_ms = state.ended_ms;
+  if (!record.notices.empty()) {
+    out.outbox = make_outbox(make_status(state, {}), *state.spec, record.notices, record.lines.back().sequence, moment.wall_ms);
+  }
+  out.lines = std::move(record.lines);
+  return out;
+}
+
+} // namespace coalmine::rollout

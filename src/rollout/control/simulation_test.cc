@@ -1,0 +1,264 @@
+// The whole control plane on a manual clock, killed at every journal write and every router call: the end is the same.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+
+#include "base/check.h"
+#include "base/log.h"
+#include "rollout/control/world_for_test.h"
+
+namespace coalmine::rollout::testing {
+namespace {
+
+RolloutSpec quick_spec() {
+  auto spec = default_spec("checkout-service");
+  spec.steps = {{.weight = 0.05, .analyze_ms = 10'000},
+                {.weight = 0.25, .analyze_ms = 10'000},
+                {.weight = 0.50, .analyze_ms = 15'000},
+                {.weight = 1.00, .analyze_ms = 0}};
+  spec.look_interval_ms = 5'000;
+  spec.router.kind = RouterSpec::Kind::haproxy; // one that remembers its weight
+  spec.no_data_grace_ms = 120'000;
+  spec.notify = {{.kind = NotifySpec::Kind::webhook, .url = "http://127.0.0.1:1/hook", .secret = "s", .events = {}}};
+  return spec;
+}
+
+// What happens around the rollout, called before every beat with the time since the start.
+struct Story {
+  const char* name;
+  Phase end;
+  double weight;
+  std::function<void(World&, Simulation&, std::int64_t)> at;
+};
+
+// True once, at that time or (when the process was down) after it. number: in the order of the story.
+bool once(World& world, int number, std::int64_t t, std::int64_t when) {
+  if (world.told != number || t < when) return false;
+  ++world.told;
+  return true;
+}
+
+std::vector<Story> stories() {
+  return {
+      {"a good release", Phase::promoted, 1, [](World&, Simulation&, std::int64_t) {}},
+      {"bad from the start", Phase::rolled_back, 0,
+       [](World& w, Simulation&, std::int64_t t) {
+         if (t == 0) w.canary_errors.set(w.now(), 0.5);
+       }},
+      {"bad at half the traffic", Phase::rolled_back, 0,
+       [](World& w, Simulation&, std::int64_t) {
+         if (w.weight.last() >= 0.5 && w.canary_errors.last() < 0.1) w.canary_errors.set(w.now(), 0.5);
+       }},
+      {"slow at half the traffic", Phase::rolled_back, 0,
+       [](World& w, Simulation&, std::int64_t) {
+         if (w.weight.last() >= 0.5 && w.canary_slow.last() < 0.1) w.canary_slow.set(w.now(), 0.3);
+       }},
+      {"aborted in the second step", Phase::aborted, 0,
+       [](World& w, Simulation& s, std::int64_t t) {
+         if (once(w, 0, t, 16'000)) s.command(Command::abort);
+       }},
+      {"paused, resumed, pushed through", Phase::promoted, 1,
+       [](World& w, Simulation& s, std::int64_t t) {
+         if (once(w, 0, t, 3'000)) s.command(Command::pause);
+         if (once(w, 1, t, 9'000)) s.command(Command::resume);
+         if (once(w, 2, t, 15'000)) s.command(Command::promote);
+       }},
+      {"bad while paused", Phase::rolled_back, 0,
+       [](World& w, Simulation& s, std::int64_t t) {
+         if (once(w, 0, t, 13'000)) s.command(Command::pause);
+         if (once(w, 1, t, 17'000)) w.canary_errors.set(w.now(), 0.6);
+       }},
+  };
+}
+
+struct End {
+  Phase phase = Phase::progressing;
+  double weight = 0;
+  int crash_points = 0;
+  int crashes = 0;
+  std::string fold;
+  std::size_t notices = 0;
+  std::string log;
+};
+
+struct Faults {
+  std::function<void(World&, std::int64_t)> at;
+  std::int64_t longest_ms = 300'000;
+};
+
+End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation::OpenJournal& open, const Faults& faults = {}) {
+  ManualClock clock;
+  World world(clock);
+  Simulation simulation(clock, world, open, seed);
+  simulation.crash_at = crash_at;
+  const auto begin = clock.wall_ms();
+  simulation.start(quick_spec());
+  // Killed before anything was on disk: nothing began, and whoever asked asks again.
+  while (clock.wall_ms() - begin < faults.longest_ms && !simulation.ended()) {
+    if (simulation.state() == nullptr) simulation.start(quick_spec());
+    const auto t = clock.wall_ms() - begin;
+    if (faults.at) faults.at(world, t);
+    story.at(world, simulation, t);
+    simulation.beat();
+  }
+  End end;
+  if (const auto* state = simulation.state()) end.phase = state->phase;
+  end.weight = world.weight.last();
+  end.crash_points = simulation.crash_points;
+  end.crashes = simulation.crashes;
+  end.fold = fold_difference(simulation.journal());
+  if (const auto waiting = simulation.journal().undelivered()) {
+    for (const auto& entry : *waiting) {
+      end.notices += entry.body.find(fmt::format("\"event\":\"{}\"", to_string(end.phase))) != std::string::npos ? 1u : 0u;
+    }
+  }
+  if (simulation.state() != nullptr) {
+    for (const auto& line : simulation.log()) end.log += fmt::format("{} {} {}\n", line.time_ms - begin, line.kind, line.text);
+  }
+  return end;
+}
+
+void expect_end(const Story& story, const End& end, const std::string& how) {
+  EXPECT_EQ(to_string(end.phase), to_string(story.end)) << story.name << ", " << how << "\n" << end.log;
+  EXPECT_EQ(end.weight, story.weight) << story.name << ", " << how << "\n" << end.log;
+  EXPECT_EQ(end.notices, 1u) << story.name << ", " << how << "\n" << end.log;
+  EXPECT_EQ(end.fold, "") << story.name << ", " << how;
+}
+
+class SimulationTest : public ::testing::Test {
+ protected:
+  void SetUp() override { set_log_level(LogLevel::error); }
+};
+
+TEST_F(SimulationTest, EveryCrashPointLeadsToTheSameEnd) {
+  for (const auto& story : stories()) {
+    Disk calm;
+    const auto undisturbed = play(story, -1, 1, [&] { return std::make_unique<MemoryJournal>(calm); });
+    expect_end(story, undisturbed, "undisturbed");
+    ASSERT_GT(undisturbed.crash_points, 10) << story.name;
+    for (int point = 0; point < undisturbed.crash_points; ++point) {
+      Disk disk;
+      const auto end = play(story, point, 1, [&] { return std::make_unique<MemoryJournal>(disk); });
+      expect_end(story, end, fmt::format("killed at point {} of {}", point, undisturbed.crash_points));
+      EXPECT_EQ(end.crashes, 1);
+      if (::testing::Test::HasFailure()) return;
+    }
+  }
+}
+
+TEST_F(SimulationTest, EveryCrashPointLeadsToTheSameEndOnTheRealJournal) {
+  const auto root = std::filesystem::temp_directory_path() / fmt::format("coalmine-sim-{}", ::getpid());
+  const auto all = stories();
+  for (const auto& story : {all[2]}) {
+    int points = 1;
+    for (int point = -1; point < points; ++point) {
+      std::filesystem::remove_all(root);
+      const auto end = play(story, point, 1, [&] {
+        auto journal = open_journal({.directory = root.string(), .reserve_bytes = 0, .sync = false});
+        CHECK(journal.has_value());
+        return std::move(*journal);
+      });
+      expect_end(story, end, fmt::format("killed at point {}", point));
+      if (point < 0) points = end.crash_points;
+      if (::testing::Test::HasFailure()) break;
+    }
+  }
+  std::filesystem::remove_all(root);
+}
+
+TEST_F(SimulationTest, FaultsAndCrashesNeverLeaveABadCanaryInTraffic) {
+  const auto all = stories();
+  for (std::uint64_t seed = 1; seed <= 120; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto pick = [&](std::int64_t low, std::int64_t high) {
+      return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+    };
+    const auto& story = all[static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(all.size()) - 1))];
+    const auto router_from = pick(0, 40'000), router_for = pick(0, 30'000);
+    const auto store_from = pick(0, 40'000), store_for = pick(0, 30'000);
+    const auto lost_from = pick(0, 40'000), lost_for = pick(0, 10'000);
+    const auto disk_from = pick(0, 40'000), disk_for = pick(0, 30'000);
+    const auto quiet_from = pick(0, 40'000), quiet_for = pick(0, 20'000);
+    Disk disk;
+    Faults faults;
+    faults.longest_ms = 600'000;
+    faults.at = [&](World& w, std::int64_t t) {
+      const auto during = [&](std::int64_t from, std::int64_t length) { return t >= from && t < from + length; };
+      w.router_down = during(router_from, router_for);
+      w.store_down = during(store_from, store_for);
+      w.lose_answers = during(lost_from, lost_for);
+      disk.full = during(disk_from, disk_for);
+      if (during(quiet_from, quiet_for))
+        w.silent_from = std::min(w.silent_from, w.now());
+      else
+        w.silent_from = INT64_MAX;
+    };
+    const auto end =
+        play(story, static_cast<int>(pick(-1, 60)), seed, [&] { return std::make_unique<MemoryJournal>(disk); }, faults);
+    expect_end(story, end, fmt::format("seed {}", seed));
+    if (::testing::Test::HasFailure()) return;
+  }
+}
+
+TEST_F(SimulationTest, AFullDiskDoesNotDelayARollback) {
+  ManualClock clock;
+  World world(clock);
+  Disk disk;
+  Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+  simulation.start(quick_spec());
+  for (int i = 0; i < 60; ++i) simulation.beat();
+  ASSERT_GT(world.weight.last(), 0);
+  disk.full = true;
+  world.canary_errors.set(clock.wall_ms(), 0.9);
+  for (int i = 0; i < 40; ++i) simulation.beat();
+  EXPECT_EQ(simulation.state()->phase, Phase::rolled_back);
+  EXPECT_EQ(world.weight.last(), 0);
+  EXPECT_FALSE(simulation.ended()) << "the record is still to be written";
+  disk.full = false;
+  simulation.beat();
+  EXPECT_TRUE(simulation.ended());
+  EXPECT_EQ(fold_difference(simulation.journal()), "");
+}
+
+TEST_F(SimulationTest, NothingGoesUpBeforeTheJournalHasTheIntent) {
+  ManualClock clock;
+  World world(clock);
+  Disk disk;
+  disk.full = true;
+  Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+  simulation.start(quick_spec());
+  for (int i = 0; i < 100; ++i) simulation.beat();
+  EXPECT_EQ(world.sets, 0);
+  disk.full = false;
+  for (int i = 0; i < 4; ++i) simulation.beat();
+  EXPECT_EQ(world.sets, 1);
+  EXPECT_DOUBLE_EQ(world.weight.last(), 0.05);
+}
+
+TEST_F(SimulationTest, AnOldIntentIsLookedAtAgain) {
+  ManualClock clock;
+  World world(clock);
+  Disk disk;
+  Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+  simulation.start(quick_spec());
+  for (int i = 0; i < 100 && simulation.state()->step == 0; ++i) {
+    world.sets_fail = simulation.state()->confirmed;
+    simulation.beat();
+  }
+  ASSERT_EQ(simulation.state()->step, 1u);
+  ASSERT_DOUBLE_EQ(world.weight.last(), 0.05);
+  clock.advance_ms(10 * 60'000);
+  world.sets_fail = false;
+  world.canary_errors.set(clock.wall_ms() - 9 * 60'000, 0.9); // it went bad while nobody looked
+  simulation.restart();
+  EXPECT_EQ(simulation.state()->step, 0u);
+  for (int i = 0; i < 40; ++i) simulation.beat();
+  EXPECT_EQ(simulation.state()->phase, Phase::rolled_back);
+  EXPECT_EQ(world.weight.last(), 0);
+}
+
+} // namespace
+} // namespace coalmine::rollout::testing

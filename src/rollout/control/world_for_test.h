@@ -1,0 +1,445 @@
+// A world for the rollout's tests: traffic that follows a router, telemetry of that traffic, a journal that outlives its process,
+// and faults in all of them. Time is a ManualClock.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "cohort/cohorts.h"
+#include "rollout/journal/codec.h"
+#include "rollout/control/core.h"
+#include "rollout/evidence/look.h"
+
+namespace coalmine::rollout::testing {
+
+// A value that changes at moments, integrated over time.
+class Timeline {
+ public:
+  explicit Timeline(double first) { changes_.emplace_back(INT64_MIN, first); }
+  void set(std::int64_t at, double value) { changes_.emplace_back(at, value); }
+  double last() const { return changes_.back().second; }
+  double at(std::int64_t time) const {
+    double value = changes_.front().second;
+    for (const auto& [when, v] : changes_) {
+      if (when <= time) value = v;
+    }
+    return value;
+  }
+  std::vector<std::int64_t> moments() const {
+    std::vector<std::int64_t> out;
+    for (const auto& [when, v] : changes_) out.push_back(when);
+    return out;
+  }
+
+ private:
+  std::vector<std::pair<std::int64_t, double>> changes_;
+};
+
+// One service behind one router. Counts are integrals of the traffic, so every look at the same window sees the same.
+class World final : public query::CohortSource, public query::CountFeedSource {
+ public:
+  explicit World(ManualClock& clock) : clock_(clock) {}
+
+  double rps = 400;
+  Timeline weight{0};
+  Timeline canary_errors{0.004};
+  Timeline stable_errors{0.004};
+  Timeline canary_slow{0}; // share of requests at 450 ms instead of 90 ms
+  bool router_down = false;
+  bool router_refuses = false;
+  bool sets_fail = false;    // it answers reads, and does nothing
+  bool lose_answers = false; // the router does what it is told and the answer is lost
+  bool store_down = false;
+  std::int64_t silent_from = INT64_MAX; // telemetry after this has not arrived
+  std::int64_t canary_silent_from = INT64_MAX;
+  int sets = 0;
+  int told = 0; // how far the story around it has been told
+
+  std::int64_t now() const { return clock_.wall_ms(); }
+
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t from_ms,
+                                     std::int64_t to_ms) const override {
+    if (store_down) return fail(ErrorCode::unavailable, "connection refused");
+    bool canary = false;
+    for (const auto& m : cohort.matchers) canary = canary || (m.name == "deployment_track" && m.value == "canary");
+    const auto arrived = std::min(silent_from, canary ? canary_silent_from : INT64_MAX);
+    const auto to = std::min(to_ms, arrived);
+    query::CohortCounts out;
+    query::RouteCounts route{.route = "/api/pay", .requests = 0, .errors = 0, .duration_ms = {}};
+    double slow = 0;
+    for_each_piece(from_ms, to, [&](std::int64_t start, std::int64_t end) {
+      const double share = canary ? weight.at(start) : 1 - weight.at(start);
+      const double n = rps * share * static_cast<double>(end - start) / 1000.0;
+      route.requests += n;
+      route.errors += n * (canary ? canary_errors : stable_errors).at(start);
+      if (canary) slow += n * canary_slow.at(start);
+    });
+    route.requests = std::floor(route.requests);
+    route.errors = std::floor(route.errors);
+    static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
+    const auto late = static_cast<std::uint64_t>(slow);
+    const auto all = static_cast<std::uint64_t>(route.requests);
+    route.duration_ms = {.bounds = kBounds, .counts = {0, all - std::min(all, late), 0, late, 0}, .count = all, .sum = 0};
+    out.first_ms = 1;
+    out.any_series = true;
+    if (route.requests > 0) {
+      out.last_ms = to;
+      out.routes.push_back(std::move(route));
+    }
+    return out;
+  }
+
+  query::CountFeedTraits traits() const override { return {}; }
+  // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the canary's.
+  std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
+    return std::make_unique<Feed>(*this, request.origin_ms);
+  }
+  double shown_share = 1; // of the canary's requests arrive where they were sent; the rest goes to stable
+
+ private:
+  class Feed final : public query::CountFeed {
+   public:
+    Feed(const World& world, std::int64_t origin_ms) : world_(world), from_ms_(origin_ms - 60'000) {}
+    Status read(query::CountGrid& grid, std::int64_t now_ms) override {
+      if (world_.store_down) return fail(ErrorCode::unavailable, "connection refused");
+      for (const bool canary : {true, false}) {
+        const auto arrived = std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
+        query::CountSeries requests;
+        requests.track = canary ? query::Track::canary : query::Track::stable;
+        requests.instance = canary ? "c" : "s";
+        requests.route = "/api/pay";
+        auto errors = requests;
+        auto& last = canary ? canary_ : stable_;
+        requests.id = canary ? 1 : 2;
+        errors.id = canary ? 3 : 4;
+        errors.measure = query::Measure::bad;
+        auto durations = requests;
+        durations.id = canary ? 5 : 6;
+        durations.measure = query::Measure::duration;
+        if (last.at == 0) last.at = (from_ms_ / kExportMs) * kExportMs + (canary ? 0 : 4'000);
+        for (; last.at + kExportMs <= std::min(now_ms, arrived); last.at += kExportMs) {
+          world_.for_each_piece(last.at, last.at + kExportMs, [&](std::int64_t start, std::int64_t end) {
+            const double sent = world_.weight.at(start);
+            const double share = canary ? sent * world_.shown_share : 1 - sent * world_.shown_share;
+            const double n = world_.rps * share * static_cast<double>(end - start) / 1000.0;
+            last.requests += n;
+            if (canary) last.slow += n * world_.canary_slow.at(start);
+            last.errors += n * (canary ? world_.canary_errors : world_.stable_errors).at(start);
+          });
+          requests.floats.push_back({last.at + kExportMs, 1, std::floor(last.requests)});
+          errors.floats.push_back({last.at + kExportMs, 1, std::floor(last.errors)});
+          const auto all = static_cast<std::uint64_t>(last.requests);
+          const auto late = std::min(all, static_cast<std::uint64_t>(last.slow));
+          const auto quick = all - late; // a tenth beyond 100 ms, a hundredth beyond 400
+          const std::vector<std::uint64_t> counts = {0, quick - quick / 10, quick / 10 - quick / 100, late + quick / 100, 0};
+          durations.classic.push_back({last.at + kExportMs, 1, false, {bounds_, counts, all, 0}});
+        }
+        grid.add(requests);
+        grid.add(errors);
+        grid.add(durations);
+      }
+      return {};
+    }
+
+   private:
+    static constexpr std::int64_t kExportMs = 15'000;
+    struct Sent {
+      std::int64_t at = 0;
+      double requests = 0;
+      double errors = 0;
+      double slow = 0;
+    };
+    const BucketBounds bounds_ = std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
+    const World& world_;
+    const std::int64_t from_ms_;
+    Sent canary_;
+    Sent stable_;
+  };
+
+  template <typename F>
+  void for_each_piece(std::int64_t from, std::int64_t to, F f) const {
+    std::vector<std::int64_t> cuts{from, to};
+    for (const auto* line : {&weight, &canary_errors, &stable_errors, &canary_slow}) {
+      for (const auto when : line->moments()) {
+        if (when > from && when < to) cuts.push_back(when);
+      }
+    }
+    std::ranges::sort(cuts);
+    for (std::size_t i = 0; i + 1 < cuts.size(); ++i) {
+      if (cuts[i] < cuts[i + 1]) f(cuts[i], cuts[i + 1]);
+    }
+  }
+  ManualClock& clock_;
+};
+
+class WorldRouter final : public route::Router {
+ public:
+  explicit WorldRouter(World& world) : world_(world) {}
+  std::string describe() const override { return "the world"; }
+  Result<route::Applied> set(route::Weight weight) override {
+    if (world_.router_down || world_.sets_fail) return fail(ErrorCode::unavailable, "connection refused");
+    if (world_.router_refuses) return fail(ErrorCode::failed_precondition, "cannot be expressed");
+    ++world_.sets;
+    world_.weight.set(world_.now(), weight.canary);
+    if (world_.lose_answers) return fail(ErrorCode::deadline_exceeded, "no answer");
+    return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 1, .detail = ""};
+  }
+  Result<route::Applied> panic() override {
+    world_.router_refuses = false;
+    return set({0});
+  }
+  Result<route::Weight> read() override {
+    if (world_.router_down) return fail(ErrorCode::unavailable, "connection refused");
+    return route::Weight{world_.weight.last()};
+  }
+
+ private:
+  World& world_;
+};
+
+// What a MemoryJournal leaves behind when its process dies.
+struct Disk {
+  struct Stored {
+    std::string spec;
+    std::string state;
+    std::vector<std::string> events;
+    std::vector<LogEntry> log;
+  };
+  std::map<std::uint64_t, Stored> rollouts;
+  std::map<std::string, OutboxEntry> outbox;
+  bool full = false;
+};
+
+class MemoryJournal final : public Journal {
+ public:
+  explicit MemoryJournal(Disk& disk) : disk_(disk) {}
+  Status append(std::span<const JournalRecord> records) override {
+    if (disk_.full) return fail(ErrorCode::resource_exhausted, "the disk is full");
+    for (const auto& r : records) {
+      auto& stored = disk_.rollouts[r.id.value];
+      if (!r.spec_json.empty()) stored.spec = r.spec_json;
+      stored.state = r.state_json;
+      stored.events.push_back(r.event_json);
+      for (const auto& line : r.lines) {
+        if (!line.text.empty()) stored.log.push_back(line);
+      }
+      for (const auto& entry : r.outbox) disk_.outbox.emplace(entry.event_id, entry);
+    }
+    return {};
+  }
+  Result<std::vector<StoredRollout>> load() override {
+    std::vector<StoredRollout> out;
+    for (const auto& [id, stored] : disk_.rollouts) {
+      StoredRollout rollout;
+      TRY_ASSIGN(rollout.state, decode_state(stored.state));
+      TRY_ASSIGN(auto spec, decode_spec(stored.spec));
+      rollout.state.spec = std::make_shared<const RolloutSpec>(std::move(spec));
+      rollout.log = stored.log;
+      out.push_back(std::move(rollout));
+    }
+    return out;
+  }
+  Result<std::uint64_t> newest_id() override { return disk_.rollouts.empty() ? 0 : disk_.rollouts.rbegin()->first; }
+  Result<std::vector<std::string>> events(RolloutId id) override { return disk_.rollouts[id.value].events; }
+  Result<std::vector<OutboxEntry>> undelivered() override {
+    std::vector<OutboxEntry> out;
+    for (const auto& [id, entry] : disk_.outbox) out.push_back(entry);
+    return out;
+  }
+  Status settle(const std::string&, int, bool) override { return {}; }
+
+ private:
+  Disk& disk_;
+};
+
+// One coalmine process after another, each a Core whose effects are carried out one by one, in an order that a seed decides. It
+// is killed at the crash point asked for: before or after a journal write or a router call.
+class Simulation final : public EffectSink {
+ public:
+  using OpenJournal = std::function<std::unique_ptr<Journal>()>;
+  Simulation(ManualClock& clock, World& world, OpenJournal open, std::uint64_t seed = 1)
+      : clock_(clock),
+        world_(world),
+        open_(std::move(open)),
+        random_(seed),
+        journal_(open_()),
+        core_(std::make_unique<Core>(clock, *this)) {}
+
+  int crash_at = -1;            // number of the crash point; -1: never
+  std::int64_t down_ms = 2'000; // how long a restart takes
+  int crash_points = 0;         // seen so far
+  int crashes = 0;
+
+  void start(const RolloutSpec& spec) {
+    event::Start start{RolloutId{1}, std::make_shared<const RolloutSpec>(spec), "2.4.0", "2.3.0", "test"};
+    guarded([&] { core_->start(start); });
+  }
+  // As an operator does: says it again until it is known to be on disk.
+  void command(Command command, std::string reason = "because") { asked_.push_back({command, "operator", std::move(reason)}); }
+  Status try_command(Command command, std::string reason) {
+    return core_->command(RolloutId{1}, {command, "operator", std::move(reason)});
+  }
+  void restart() {
+    core_.reset();
+    todo_.clear();
+    unwritten_.clear();
+    asked_sequence_ = 0;
+    judge_.reset();
+    feed_.reset();
+    journal_.reset();
+    journal_ = open_();
+    core_ = std::make_unique<Core>(clock_, *this);
+    auto stored = journal_->load();
+    CHECK(stored.has_value());
+    for (auto& rollout : *stored) core_->restore(std::move(rollout));
+  }
+
+  // One beat of the world.
+  void beat(std::int64_t ms = 500) {
+    clock_.advance_ms(ms);
+    guarded([&] {
+      if (core_->find(RolloutId{1}) == nullptr) return;
+      give_commands();
+      core_->tick();
+      while (!todo_.empty()) run_one();
+      write_journal();
+      while (!todo_.empty()) run_one();
+    });
+  }
+  bool ended() const {
+    const auto* s = core_->find(RolloutId{1});
+    return s != nullptr && is_terminal(s->phase) && unwritten_.empty();
+  }
+  const State* state() const { return core_->find(RolloutId{1}); }
+  const std::vector<LogEntry>& log() const { return *core_->log(RolloutId{1}); }
+  Journal& journal() { return *journal_; }
+
+  void record(JournalRecord record) override {
+    unwritten_.push_back(std::move(record));
+    todo_.push_back([this] { write_journal(); });
+  }
+  void call_router(const State& state, const effect::CallRouter& call) override {
+    todo_.push_back([this, id = state.id, call] {
+      crash_point();
+      WorldRouter router(world_);
+      event::RouterDone done{.op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
+      if (call.op == RouterOp::read) {
+        const auto weight = router.read();
+        if (weight) done.applied = weight->canary;
+        if (!weight) done.error = weight.error();
+      } else {
+        const auto applied = call.op == RouterOp::panic ? router.panic() : router.set({call.weight});
+        if (applied) done.applied = applied->applied.canary;
+        if (!applied) done.error = applied.error();
+      }
+      crash_point();
+      core_->deliver(id, done);
+    });
+  }
+  void take_look(const State& state, const effect::TakeLook& look) override {
+    const auto request = make_look_request(state, look);
+    if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
+    if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.spec))) {
+      feed_ = make_grid_feed(world_, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+    }
+    todo_.push_back([this, id = state.id, request, judge = judge_, feed = feed_] {
+      core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge, feed.get())});
+    });
+  }
+  void changed(const State&, const std::vector<LogEntry>&) override {}
+
+ private:
+  struct Crash {};
+
+  template <typename F>
+  void guarded(F f) {
+    try {
+      f();
+    } catch (const Crash&) {
+      ++crashes;
+      core_.reset();
+      clock_.advance_ms(down_ms);
+      restart();
+    }
+  }
+  void crash_point() {
+    if (crash_points++ == crash_at) throw Crash{};
+  }
+  void run_one() {
+    const auto index = std::uniform_int_distribution<std::size_t>(0, todo_.size() - 1)(random_);
+    auto task = std::move(todo_[index]);
+    todo_.erase(todo_.begin() + static_cast<std::ptrdiff_t>(index));
+    task();
+  }
+  void write_journal() {
+    if (unwritten_.empty()) return;
+    crash_point();
+    if (!journal_->append(std::vector(unwritten_.begin(), unwritten_.end()))) return; // kept, and tried again at the next beat
+    auto written = std::move(unwritten_);
+    unwritten_.clear();
+    crash_point();
+    for (const auto& record : written) {
+      const auto sequence = record.lines.back().sequence;
+      if (asked_sequence_ != 0 && sequence >= asked_sequence_ && !asked_.empty()) {
+        asked_.pop_front();
+        asked_sequence_ = 0;
+      }
+      core_->deliver(record.id, event::JournalSynced{sequence});
+    }
+  }
+  void give_commands() {
+    if (asked_.empty() || asked_sequence_ != 0) return;
+    const auto before = state()->sequence;
+    if (!core_->command(RolloutId{1}, asked_.front())) return;
+    asked_sequence_ = state()->sequence;
+    if (asked_sequence_ == before) { // so already
+      asked_.pop_front();
+      asked_sequence_ = 0;
+    }
+  }
+
+  ManualClock& clock_;
+  World& world_;
+  OpenJournal open_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Journal> journal_;
+  std::unique_ptr<Core> core_;
+  std::vector<std::function<void()>> todo_;
+  std::vector<JournalRecord> unwritten_;
+  std::shared_ptr<judge::Judge> judge_; // of this process
+  std::shared_ptr<EvidenceFeed> feed_;
+  std::deque<event::Commanded> asked_;
+  std::uint64_t asked_sequence_ = 0;
+};
+
+// Feeds the recorded events to fold() and compares with the stored state. Empty: equal.
+inline std::string fold_difference(Journal& journal) {
+  auto stored = journal.load();
+  if (!stored) return stored.error().message;
+  for (const auto& rollout : *stored) {
+    auto events = journal.events(rollout.state.id);
+    if (!events) return events.error().message;
+    State folded;
+    for (const auto& text : *events) {
+      auto event = decode_event(text, rollout.state.spec);
+      if (!event) return event.error().message;
+      folded = fold(folded, event->first, event->second);
+    }
+    const auto a = durable_text(folded);
+    const auto b = durable_text(rollout.state);
+    if (a != b) return "folded:   " + a + "\nsnapshot: " + b;
+  }
+  return "";
+}
+
+} // namespace coalmine::rollout::testing

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/evidence/one_shot.h"
+
+#include <gtest/gtest.h>
+
+#include <boost/json.hpp>
+#include <map>
+#include <stdexcept>
+
+#include "rollout/json.h"
+
+namespace coalmine::rollout {
+namespace {
+
+namespace json = boost::json;
+
+// Answers by track.
+class FixedSource final : public query::CohortSource {
+ public:
+  Result<query::CohortCounts> canary = query::CohortCounts{};
+  Result<query::CohortCounts> stable = query::CohortCounts{};
+  bool throws = false;
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t, std::int64_t) const override {
+    if (throws) throw std::runtime_error("boom");
+    for (const auto& m : cohort.matchers) {
+      if (m.name == "deployment_track") return m.value == "canary" ? canary : stable;
+    }
+    return fail(ErrorCode::invalid_argument, "no track asked for");
+  }
+};
+
+ClassicHistogram histogram(std::uint64_t fast, std::uint64_t slow) {
+  static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
+  return {.bounds = kBounds, .counts = {fast, slow, 0}, .count = fast + slow, .sum = 0};
+}
+
+query::CohortCounts cohort(double requests, double errors) {
+  query::CohortCounts out;
+  const auto all = static_cast<std::uint64_t>(requests);
+  out.routes = {{.route = "/api/pay", .requests = requests, .errors = errors, .duration_ms = histogram(all, 0)},
+                {.route = "/healthz", .requests = 1e6, .errors = 0, .duration_ms = histogram(1'000'000, 0)},
+                {.route = "", .requests = 10, .errors = 1, .duration_ms = {}}};
+  out.first_ms = 1'000;
+  out.last_ms = 900'000;
+  out.any_series = true;
+  return out;
+}
+
+RolloutSpec spec_with_ignored_health() {
+  auto spec = default_spec("checkout-service");
+  spec.ignore_routes = {"/healthz"};
+  return spec;
+}
+
+TEST(CohortSelectorTest, AttributesBecomeLabels) {
+  auto spec = default_spec("checkout-service");
+  const auto plain = cohort_selector(spec, true, "");
+  ASSERT_EQ(plain.matchers.size(), 2u);
+  EXPECT_EQ(plain.matchers[0], (Matcher{"service_name", Matcher::Op::equal, "checkout-service"}));
+  EXPECT_EQ(plain.matchers[1], (Matcher{"deployment_track", Matcher::Op::equal, "canary"}));
+
+  spec.environment = "prod.eu-1";
+  const auto full = cohort_selector(spec, false, "2.3.0");
+  ASSERT_EQ(full.matchers.size(), 5u);
+  EXPECT_EQ(full.matchers[1].value, "stable");
+  EXPECT_EQ(full.matchers[2], (Matcher{"deployment_environment", Matcher::Op::regexp, "prod\\.eu\\-1|"}));
+  EXPECT_EQ(full.matchers[3].name, "deployment_environment_name");
+  EXPECT_EQ(full.matchers[4], (Matcher{"service_version", Matcher::Op::equal, "2.3.0"}));
+
+  spec.canary = {{"service.version", "2.4.0"}};
+  EXPECT_EQ(cohort_selector(spec, true, "9").matchers.back().name, "deployment_environment_name")
+      << "the selector's own version counts";
+}
+
+TEST(MakeEvidenceTest, RoutesAndTotals) {
+  const auto evidence = make_evidence(spec_with_ignored_health(), cohort(200, 20), cohort(4000, 8), 601'000);
+  EXPECT_DOUBLE_EQ(evidence.canary.requests, 210) << "without /healthz, with the requests that have no route";
+  EXPECT_DOUBLE_EQ(evidence.canary.errors, 21);
+  EXPECT_TRUE(evidence.canary.has_data);
+  ASSERT_EQ(evidence.canary.bucket_counts.size(), evidence.canary.bounds_ms.size() + 1);
+  EXPECT_DOUBLE_EQ(evidence.canary.bucket_counts[0], 200);
+  ASSERT_EQ(evidence.routes.size(), 1u);
+  EXPECT_EQ(evidence.routes[0].route, "/api/pay");
+  EXPECT_DOUBLE_EQ(evidence.routes[0].stable.requests, 4000);
+  EXPECT_DOUBLE_EQ(evidence.canary_age_minutes, 10);
+  EXPECT_EQ(evidence.source_error, "");
+}
+
+TEST(MakeEvidenceTest, StatesAreNotMerged) {
+  const auto spec = default_spec("checkout-service");
+  const auto never = make_evidence(spec, query::CohortCounts{}, cohort(10, 0), 1'000'000);
+  EXPECT_FALSE(never.canary.has_data);
+  EXPECT_TRUE(never.stable.has_data);
+  auto idle = query::CohortCounts{};
+  idle.any_series = true;
+  idle.last_ms = 5;
+  const auto zero = make_evidence(spec, idle, cohort(10, 0), 1'000'000);
+  EXPECT_TRUE(zero.canary.has_data) << "reporting, without requests";
+  EXPECT_EQ(zero.canary.requests, 0);
+  const auto gone = make_evidence(spec, cohort(1, 0), fail(ErrorCode::unavailable, "refused"), 1'000'000);
+  EXPECT_EQ(gone.source_error, "refused");
+}
+
+TEST(AnalyzeTest, DecisionsOfTheSeedsRule) {
+  const auto spec = spec_with_ignored_health();
+  const AnalyzeRequest request{.canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 901'000};
+  FixedSource source;
+  source.canary = cohort(2000, 0);
+  source.stable = cohort(40'000, 0);
+  EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::promote);
+  source.canary = cohort(2000, 1000);
+  EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::rollback);
+  source.canary = cohort(20, 10);
+  EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::keep_watching) << "too few requests decide nothing";
+  source.canary = query::CohortCounts{};
+  const auto nothing = analyze(spec, request, source).decision;
+  EXPECT_TRUE(nothing != judge::Decision::promote && nothing != judge::Decision::rollback);
+}
+
+TEST(AnalyzeTest, NeverFails) {
+  const auto spec = default_spec("checkout-service");
+  FixedSource source;
+  source.stable = fail(ErrorCode::unavailable, "connection refused");
+  auto judgement = analyze(spec, {}, source);
+  EXPECT_NE(judgement.decision, judge::Decision::promote);
+  EXPECT_NE(judgement.decision, judge::Decision::rollback);
+  source.throws = true;
+  judgement = analyze(spec, {}, source);
+  EXPECT_NE(judgement.reason.find("boom"), std::string::npos) << judgement.reason;
+}
+
+TEST(VerdictJsonTest, HasTheSeedsKeys) {
+  FixedSource source;
+  source.canary = cohort(2000, 1000);
+  source.stable = cohort(40'000, 40);
+  const auto judgement = analyze(spec_with_ignored_health(), AnalyzeRequest{"", "", 0, 901'000}, source);
+  const auto text = verdict_json(judgement, {.service = "checkout-service",
+                                             .canary_version = "2.4.0",
+                                             .stable_version = "2.3.0",
+                                             .from_ms = 1'763'818'327'000,
+                                             .to_ms = 1'763'818'927'250});
+  const auto value = json::parse(text);
+  const auto& o = value.as_object();
+  EXPECT_EQ(o.at("schema").as_string(), "coalmine.verdict/v1");
+  EXPECT_EQ(o.at("decision").as_string(), "rollback");
+  EXPECT_EQ(o.at("window").at("from").as_string(), "2025-11-22T13:32:07Z");
+  EXPECT_EQ(o.at("window").at("to").as_string(), "2025-11-22T13:42:07.250Z");
+  EXPECT_EQ(o.at("requests").at("canary").to_number<double>(), 2010);
+  const auto& error_rate = o.at("results").at("error_rate");
+  EXPECT_FALSE(error_rate.at("passed").as_bool());
+  EXPECT_NEAR(error_rate.at("canary").to_number<double>(), 1001.0 / 2010, 1e-9);
+  EXPECT_NEAR(error_rate.at("diff").to_number<double>(), 1001.0 / 2010 - 41.0 / 40'010, 1e-9);
+  const auto& latency = o.at("results").at("p99_latency");
+  EXPECT_TRUE(latency.at("passed").as_bool());
+  EXPECT_TRUE(latency.as_object().contains("increase_pct") && latency.as_object().contains("canary_ms"));
+  const auto& metric = o.at("metrics").as_array().at(0).as_object();
+  for (const auto* key : {"name", "route", "stable", "canary", "difference", "relative", "interval", "margin", "verdict", "cause",
+                          "gate", "canary_requests", "stable_requests", "reason"}) {
+    EXPECT_TRUE(metric.contains(key)) << key;
+  }
+  EXPECT_TRUE(metric.at("interval").is_null());
+  EXPECT_EQ(metric.at("margin").as_string(), "+10pp");
+  EXPECT_TRUE(o.contains("analysis_duration_minutes"));
+}
+
+TEST(VerdictJsonTest, UnknownNumbersAreNull) {
+  FixedSource source;
+  source.canary = fail(ErrorCode::unavailable, "gone");
+  const auto value = json::parse(verdict_json(analyze(default_spec("s"), {}, source), {}));
+  EXPECT_TRUE(value.at("results").as_object().empty());
+  for (const auto& metric : value.at("metrics").as_array()) EXPECT_TRUE(metric.at("canary").is_null());
+}
+
+TEST(RolloutJsonTest, IsAsDocumented) {
+  RolloutStatus status;
+  status.id = RolloutId{42};
+  status.service = "checkout \"service\"";
+  status.steps = {{.spec = {.weight = 0.05, .analyze_ms = 600'000}, .started_ms = 5, .ended_ms = 0, .outcome = ""}};
+  status.weight_asked = 0.05;
+  status.log = {{1, 2, "started", "sentence", "cli"}};
+  auto value = json::parse(rollout_json(status, true));
+  const auto& o = value.as_object();
+  for (const auto* key : {"id", "service", "canary_version", "stable_version", "phase", "terminal", "step", "steps",
+                          "weight_asked", "weight_applied", "observed_split", "observed_valid_ms", "reason", "started_ms",
+                          "ended_ms", "time_to_rollback_ms", "actor", "judgement", "log"}) {
+    EXPECT_TRUE(o.contains(key)) << key;
+  }
+  EXPECT_EQ(o.at("id").as_int64(), 42);
+  EXPECT_EQ(o.at("service").as_string(), "checkout \"service\"");
+  EXPECT_TRUE(o.at("weight_applied").is_null());
+  EXPECT_TRUE(o.at("judgement").is_null());
+  EXPECT_EQ(o.at("log").at(0).at("kind").as_string(), "started");
+  EXPECT_EQ(o.at("steps").at(0).at("weight").as_double(), 0.05);
+  EXPECT_NE(rollout_json(status, true).find("\"weight\":0.05"), std::string::npos) << "shortest form, no exponent";
+  EXPECT_FALSE(json::parse(rollout_json(status, false)).as_object().contains("log"));
+}
+
+} // namespace
+} // namespace coalmine::rollout

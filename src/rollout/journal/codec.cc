@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/journal/codec.h"
+
+#include <boost/json.hpp>
+
+#include "judge/reason.h"
+#include "rollout/journal/codec_words.h"
+#include "base/json_text.h"
+
+namespace coalmine::rollout {
+namespace {
+
+namespace json = boost::json;
+
+// judge::to_string and our own, as one callable.
+constexpr auto kWord = [](auto value) -> std::string_view {
+  using judge::to_string;
+  using rollout::to_string;
+  return to_string(value);
+};
+
+json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
+
+json::value signal_value(const judge::SignalVerdict& s) {
+  json::object o;
+  o["signal"] = text(s.signal);
+  o["route"] = text(s.route);
+  o["kind"] = text(judge::to_string(s.kind));
+  o["unit"] = static_cast<int>(s.unit);
+  o["approximate"] = s.approximate;
+  if (!s.problem.empty()) o["problem"] = text(s.problem);
+  o["gate"] = s.gate;
+  o["verdict"] = text(judge::to_string(s.verdict));
+  o["cause"] = text(judge::to_string(s.cause));
+  o["canary"] = json_number(s.canary);
+  o["stable"] = json_number(s.stable);
+  o["difference"] = json_number(s.difference);
+  o["relative"] = json_number(s.relative);
+  o["lower"] = json_number(s.lower);
+  o["upper"] = json_number(s.upper);
+  o["max"] = json_number(s.max);
+  o["required_requests"] = s.required_requests;
+  o["canary_at_least"] = s.canary_at_least;
+  o["stable_at_least"] = s.stable_at_least;
+  o["margin_unit"] = static_cast<int>(s.margin.unit);
+  o["margin_amount"] = s.margin.amount;
+  o["margin_worse"] = static_cast<int>(s.margin.worse);
+  o["canary_requests"] = s.canary_requests;
+  o["stable_requests"] = s.stable_requests;
+  o["reason"] = text(judge::line_sentence(s));
+  return o;
+}
+
+} // namespace
+
+judge::Margin margin_from(const json::object& o) {
+  judge::Margin out;
+  out.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 5));
+  out.amount = get_double(o, "margin_amount");
+  out.worse = static_cast<judge::Worse>(std::clamp<std::int64_t>(get_int(o, "margin_worse"), 0, 2));
+  return out;
+}
+
+namespace {
+
+judge::SignalVerdict signal_from(const json::object& o) {
+  judge::SignalVerdict s;
+  s.signal = get_text(o, "signal");
+  s.route = get_text(o, "route");
+  s.kind = judge::signal_kind(get_text(o, "kind")).value_or(judge::SignalKind::error_rate);
+  s.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
+  s.approximate = get_bool(o, "approximate");
+  s.problem = get_text(o, "problem");
+  s.gate = get_bool(o, "gate", true);
+  s.verdict = from_word(get_text(o, "verdict"), kVerdicts, kWord);
+  s.cause = from_word(get_text(o, "cause"), kCauses, kWord);
+  s.canary = get_optional(o, "canary");
+  s.stable = get_optional(o, "stable");
+  s.difference = get_optional(o, "difference");
+  s.relative = get_optional(o, "relative");
+  s.lower = get_optional(o, "lower");
+  s.upper = get_optional(o, "upper");
+  s.max = get_optional(o, "max");
+  s.required_requests = get_double(o, "required_requests");
+  s.canary_at_least = get_bool(o, "canary_at_least");
+  s.stable_at_least = get_bool(o, "stable_at_least");
+  s.margin = margin_from(o);
+  s.canary_requests = get_double(o, "canary_requests");
+  s.stable_requests = get_double(o, "stable_requests");
+  s.reason = get_text(o, "reason");
+  return s;
+}
+
+json::value steps_value(const State& s) {
+  json::array steps;
+  for (const auto& step : s.steps) {
+    json::object o;
+    o["weight"] = step.spec.weight;
+    o["analyze_ms"] = step.spec.analyze_ms;
+    o["min_requests"] = step.spec.min_requests;
+    o["approve_manually"] = step.spec.approve_manually;
+    o["started_ms"] = step.started_ms;
+    o["ended_ms"] = step.ended_ms;
+    o["outcome"] = text(step.outcome);
+    steps.push_back(std::move(o));
+  }
+  return steps;
+}
+
+StepState step_from(const json::object& o) {
+  StepState step;
+  step.spec.weight = get_double(o, "weight");
+  step.spec.analyze_ms = get_int(o, "analyze_ms");
+  step.spec.min_requests = get_double(o, "min_requests", 100);
+  step.spec.approve_manually = get_bool(o, "approve_manually");
+  step.started_ms = get_int(o, "started_ms");
+  step.ended_ms = get_int(o, "ended_ms");
+  step.outcome = get_text(o, "outcome");
+  return step;
+}
+
+json::object durable_value(const State& s) {
+  json::object o;
+  o["id"] = s.id.value;
+  o["canary_version"] = text(s.canary_version);
+  o["stable_version"] = text(s.stable_version);
+  o["actor"] = text(s.actor);
+  o["phase"] = text(to_string(s.phase));
+  o["end_phase"] = text(to_string(s.end_phase));
+  o["pause_cause"] = text(to_string(s.pause_cause));
+  o["step"] = s.step;
+  o["steps"] = steps_value(s);
+  o["weight_asked"] = s.weight_asked;
+  o["confirmed"] = s.confirmed;
+  o["weight_confirmed"] = s.weight_confirmed;
+  o["weight_applied"] = json_number(s.weight_applied);
+  o["sequence"] = s.sequence;
+  o["intent_sequence"] = s.intent_sequence;
+  o["intent_ms"] = s.intent_ms;
+  o["intent_by_hand"] = s.intent_by_hand;
+  o["observed_valid_ms"] = s.observed_valid_ms;
+  o["deadline_ms"] = s.deadline_ms;
+  o["extends"] = s.extends;
+  o["watermark_ms"] = s.watermark_ms;
+  o["watermark_steady"] = s.watermark_steady;
+  o["clock_steady"] = s.clock_steady;
+  o["source_down_steady"] = s.source_down_steady;
+  o["router_down_steady"] = s.router_down_steady;
+  o["source_noticed"] = s.source_noticed;
+  o["router_noticed"] = s.router_noticed;
+  o["regression_noticed"] = s.regression_noticed;
+  o["split_noticed"] = s.split_noticed;
+  o["last_decision"] = text(judge::to_string(s.last_decision));
+  o["reason"] = text(s.reason);
+  o["started_ms"] = s.started_ms;
+  o["ended_ms"] = s.ended_ms;
+  o["decided_ms"] = s.decided_ms;
+  o["decided_steady"] = s.decided_steady;
+  o["time_to_rollback_ms"] = s.time_to_rollback_ms;
+  return o;
+}
+
+json::object look_value(const LookResult& look) {
+  json::object o;
+  o["look"] = look.look;
+  o["step"] = look.step;
+  o["from_ms"] = look.from_ms;
+  o["to_ms"] = look.to_ms;
+  o["decision"] = text(judge::to_string(look.judgement->decision));
+  o["reason"] = text(look.judgement->reason);
+  o["source_error"] = text(look.source_error);
+  o["split_problem"] = text(look.split_problem);
+  o["canary_requests"] = look.canary_requests;
+  o["stable_requests"] = look.stable_requests;
+  o["stable_rps"] = look.stable_rps;
+  o["canary_last_ms"] = look.canary_last_ms;
+  o["stable_last_ms"] = look.stable_last_ms;
+  return o;
+}
+
+LookResult look_from(const json::object& o) {
+  LookResult look;
+  look.look = static_cast<std::uint64_t>(get_int(o, "look"));
+  look.step = static_cast<std::size_t>(get_int(o, "step"));
+  look.from_ms = get_int(o, "from_ms");
+  look.to_ms = get_int(o, "to_ms");
+  judge::Judgement judgement;
+  judgement.decision = from_word(get_text(o, "decision"), kDecisions, kWord);
+  judgement.reason = get_text(o, "reason");
+  look.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
+  look.source_error = get_text(o, "source_error");
+  look.split_problem = get_text(o, "split_problem");
+  look.canary_requests = get_double(o, "canary_requests");
+  look.stable_requests = get_double(o, "stable_requests");
+  look.stable_rps = get_double(o, "stable_rps");
+  look.canary_last_ms = get_int(o, "canary_last_ms");
+  look.stable_last_ms = get_int(o, "stable_last_ms");
+  return look;
+}
+
+// One overload an event: fills o and names it.
+struct EventWriter {
+  json::object& o;
+  std::string_view operator()(const event::Start& e) const {
+    o["id"] = e.id.value;
+    o["canary_version"] = text(e.canary_version);
+    o["stable_version"] = text(e.stable_version);
+    o["actor"] = text(e.actor);
+    return "start";
+  }
+  std::string_view operator()(const event::RouterDone& e) const {
+    o["op"] = text(to_string(e.op));
+    o["epoch"] = e.epoch;
+    o["applied"] = e.applied;
+    o["detail"] = text(e.detail);
+    if (e.error) {
+      o["error_code"] = text(to_string(e.error->code));
+      o["error"] = text(e.error->message);
+    }
+    return "router_done";
+  }
+  std::string_view operator()(const event::Looked& e) const {
+    o = look_value(e.look);
+    return "looked";
+  }
+  std::string_view operator()(const event::Commanded& e) const {
+    o["command"] = text(word(e.command));
+    o["actor"] = text(e.actor);
+    o["reason"] = text(e.reason);
+    return "commanded";
+  }
+  std::string_view operator()(const event::Tick&) const { return "tick"; }
+  std::string_view operator()(const event::Arrived& e) const {
+    o["gap_ms"] = e.gap_ms;
+    return "arrived";
+  }
+  std::string_view operator()(const event::JournalSynced& e) const {
+    o["sequence"] = e.sequence;
+    return "journal_synced";
+  }
+  std::string_view operator()(const event::Recovered&) const { return "recovered"; }
+  std::string_view operator()(const event::Noted& e) const {
+    o["kind"] = text(e.kind);
+    o["text"] = text(e.text);
+    return "noted";
+  }
+};
+
+event::RouterDone router_done_from(const json::object& o) {
+  event::RouterDone done;
+  done.op = from_word(get_text(o, "op"), kRouterOps, kWord);
+  done.epoch = static_cast<std::uint64_t>(get_int(o, "epoch"));
+  done.applied = get_double(o, "applied");
+  done.detail = get_text(o, "detail");
+  if (o.contains("error")) {
+    done.error =
+        Error{from_word(get_text(o, "error_code"), kErrorCodes, [](ErrorCode code) { return coalmine::to_string(code); }),
+              get_text(o, "error")};
+  }
+  return done;
+}
+
+} // namespace
+
+json::value judgement_value(const judge::Judgement& judgement) {
+  json::object o;
+  o["decision"] = text(judge::to_string(judgement.decision));
+  o["reason"] = text(judgement.reason);
+  o["analysis_duration_minutes"] = judgement.analysis_duration_minutes;
+  json::array signals;
+  for (const auto& signal : judgement.signals) signals.push_back(signal_value(signal));
+  o["signals"] = std::move(signals);
+  return o;
+}
+
+judge::Judgement judgement_from(const json::object& object) {
+  judge::Judgement judgement;
+  judgement.decision = from_word(get_text(object, "decision"), kDecisions, kWord);
+  judgement.reason = get_text(object, "reason");
+  judgement.analysis_duration_minutes = get_double(object, "analysis_duration_minutes");
+  if (const auto* signals = get_array(object, "signals")) {
+    std::vector<judge::SignalVerdict> lines;
+    for (const auto& signal : *signals) {
+      if (const auto* o = signal.if_object()) lines.push_back(signal_from(*o));
+    }
+    judgement.signals = std::move(lines);
+  }
+  return judgement;
+}
+
+std::string durable_text(const State& state) { return json_text(durable_value(state)); }
+
+std::string encode_state(const State& state) {
+  auto o = durable_value(state);
+  const auto& live = state.live;
+  // Of one that goes on the next look tells.
+  if (live.judgement && state.phase != Phase::progressing) o["judgement"] = judgement_value(*live.judgement);
+  o["observed_split"] = json_number(live.observed_split);
+  o["judged_from_ms"] = live.judged_from_ms;
+  o["judged_ms"] = live.judged_ms;
+  return json_text(o);
+}
+
+Result<State> decode_state(std::string_view encoded) {
+  TRY_ASSIGN(const auto value, parse_json(encoded, "rollout state in the journal"));
+  const auto* o = value.if_object();
+  if (o == nullptr) return fail(ErrorCode::data_loss, "the rollout state in the journal is not an object");
+  State s;
+  s.id.value = static_cast<std::uint64_t>(get_int(*o, "id"));
+  s.canary_version = get_text(*o, "canary_version");
+  s.stable_version = get_text(*o, "stable_version");
+  s.actor = get_text(*o, "actor");
+  s.phase = from_word(get_text(*o, "phase"), kPhases, kWord);
+  s.end_phase = from_word(get_text(*o, "end_phase"), kPhases, kWord);
+  s.pause_cause = from_word(get_text(*o, "pause_cause"), kPauseCauses, kWord);
+  s.step = static_cast<std::size_t>(get_int(*o, "step"));
+  if (const auto* steps = get_array(*o, "steps")) {
+    for (const auto& step : *steps) {
+      if (const auto* each = step.if_object()) s.steps.push_back(step_from(*each));
+    }
+  }
+  if (s.step >= s.steps.size())
+    return fail(ErrorCode::data_loss, "the rollout state in the journal names a step that it does not have");
+  s.weight_asked = get_double(*o, "weight_asked");
+  s.confirmed = get_bool(*o, "confirmed");
+  s.weight_confirmed = get_double(*o, "weight_confirmed");
+  s.weight_applied = get_optional(*o, "weight_applied");
+  s.sequence = static_cast<std::uint64_t>(get_int(*o, "sequence"));
+  s.intent_sequence = static_cast<std::uint64_t>(get_int(*o, "intent_sequence"));
+  s.intent_ms = get_int(*o, "intent_ms");
+  s.intent_by_hand = get_bool(*o, "intent_by_hand");
+  s.observed_valid_ms = get_int(*o, "observed_valid_ms");
+  s.deadline_ms = get_int(*o, "deadline_ms");
+  s.extends = static_cast<int>(get_int(*o, "extends"));
+  s.watermark_ms = get_int(*o, "watermark_ms");
+  s.watermark_steady = get_int(*o, "watermark_steady");
+  s.clock_steady = o->contains("clock_steady") ? get_int(*o, "clock_steady") : s.watermark_steady - s.observed_valid_ms;
+  s.source_down_steady = get_int(*o, "source_down_steady", -1);
+  s.router_down_steady = get_int(*o, "router_down_steady", -1);
+  s.source_noticed = get_bool(*o, "source_noticed");
+  s.router_noticed = get_bool(*o, "router_noticed");
+  s.regression_noticed = get_bool(*o, "regression_noticed");
+  s.split_noticed = get_bool(*o, "split_noticed");
+  s.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
+  s.reason = get_text(*o, "reason");
+  s.started_ms = get_int(*o, "started_ms");
+  s.ended_ms = get_int(*o, "ended_ms");
+  s.decided_ms = get_int(*o, "decided_ms");
+  s.decided_steady = get_int(*o, "decided_steady", -1);
+  s.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
+  if (const auto* judgement = get_object(*o, "judgement"))
+    s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
+  s.live.observed_split = get_optional(*o, "observed_split");
+  s.live.judged_from_ms = get_int(*o, "judged_from_ms");
+  s.live.judged_ms = get_int(*o, "judged_ms");
+  return s;
+}
+
+std::string encode_event(const Event& event, Moment now) {
+  json::object body;
+  const auto name = std::visit(EventWriter{body}, event);
+  json::object o;
+  o["wall_ms"] = now.wall_ms;
+  o["steady_ms"] = now.steady_ms;
+  o["event"] = text(name);
+  o["with"] = std::move(body);
+  return json_text(o);
+}
+
+Result<std::pair<Event, Moment>> decode_event(std::string_view encoded, const std::shared_ptr<const RolloutSpec>& spec) {
+  TRY_ASSIGN(const auto value, parse_json(encoded, "event in the journal"));
+  const auto* outer = value.if_object();
+  const auto* o = outer == nullptr ? nullptr : get_object(*outer, "with");
+  if (o == nullptr) return fail(ErrorCode::data_loss, "an event in the journal is not an object");
+  const Moment now{get_int(*outer, "wall_ms"), get_int(*outer, "steady_ms")};
+  const auto name = get_text(*outer, "event");
+  const auto made = [&](Event event) { return Result<std::pair<Event, Moment>>(std::pair(std::move(event), now)); };
+  if (name == "start") {
+    return made(event::Start{RolloutId{static_cast<std::uint64_t>(get_int(*o, "id"))}, spec, get_text(*o, "canary_version"),
+                             get_text(*o, "stable_version"), get_text(*o, "actor")});
+  }
+  if (name == "router_done") return made(router_done_from(*o));
+  if (name == "looked") return made(event::Looked{look_from(*o)});
+  if (name == "commanded") {
+    return made(event::Commanded{from_word(get_text(*o, "command"), kCommands, [](Command c) { return word(c); }),
+                                 get_text(*o, "actor"), get_text(*o, "reason")});
+  }
+  if (name == "tick") return made(event::Tick{});
+  if (name == "arrived") return made(event::Arrived{get_int(*o, "gap_ms")});
+  if (name == "journal_synced") return made(event::JournalSynced{static_cast<std::uint64_t>(get_int(*o, "sequence"))});
+  if (name == "recovered") return made(event::Recovered{});
+  if (name == "noted") return made(event::Noted{get_text(*o, "kind"), get_text(*o, "text")});
+  return fail(ErrorCode::data_loss, "the journal has an event named " + name + ", which this version does not know");
+}
+
+} // namespace coalmine::rollout

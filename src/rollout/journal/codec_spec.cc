@@ -1,0 +1,333 @@
+// The spec's half of codec.h.
+// SPDX-License-Identifier: Apache-2.0
+#include <boost/json.hpp>
+
+#include "rollout/journal/codec.h"
+#include "rollout/journal/codec_words.h"
+#include "base/json_text.h"
+
+namespace coalmine::rollout {
+namespace {
+
+namespace json = boost::json;
+
+json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
+
+json::value texts(const std::vector<std::string>& values) {
+  json::array out;
+  for (const auto& value : values) out.push_back(text(value));
+  return out;
+}
+
+std::vector<std::string> texts_from(const json::object& o, std::string_view key) {
+  std::vector<std::string> out;
+  if (const auto* values = get_array(o, key)) {
+    for (const auto& value : *values) {
+      if (value.is_string()) out.emplace_back(value.get_string().data(), value.get_string().size());
+    }
+  }
+  return out;
+}
+
+json::value selector_value(const AttributeSelector& selector) {
+  json::array out;
+  for (const auto& [name, value] : selector) {
+    json::object pair;
+    pair["name"] = text(name);
+    pair["value"] = text(value);
+    out.push_back(std::move(pair));
+  }
+  return out;
+}
+
+AttributeSelector selector_from(const json::object& o, std::string_view key) {
+  AttributeSelector out;
+  if (const auto* pairs = get_array(o, key)) {
+    for (const auto& pair : *pairs) {
+      if (const auto* each = pair.if_object()) out.emplace_back(get_text(*each, "name"), get_text(*each, "value"));
+    }
+  }
+  return out;
+}
+
+json::value steps_value(const std::vector<StepSpec>& steps) {
+  json::array out;
+  for (const auto& step : steps) {
+    json::object o;
+    o["weight"] = step.weight;
+    o["analyze_ms"] = step.analyze_ms;
+    o["min_requests"] = step.min_requests;
+    o["approve_manually"] = step.approve_manually;
+    out.push_back(std::move(o));
+  }
+  return out;
+}
+
+json::value signals_value(const std::vector<judge::SignalSpec>& signals) {
+  json::array out;
+  for (const auto& signal : signals) {
+    json::object o;
+    o["name"] = text(signal.name);
+    o["kind"] = text(judge::to_string(signal.kind));
+    o["quantile"] = signal.quantile;
+    o["margin_unit"] = static_cast<int>(signal.margin.unit);
+    o["margin_amount"] = signal.margin.amount;
+    o["margin_worse"] = static_cast<int>(signal.margin.worse);
+    o["unit"] = static_cast<int>(signal.unit);
+    o["max"] = json_number(signal.max);
+    o["gate"] = signal.gate;
+    o["per_route"] = signal.per_route;
+    o["automatic"] = signal.automatic;
+    o["if_decidable"] = signal.if_decidable;
+    o["floor"] = signal.floor;
+    out.push_back(std::move(o));
+  }
+  return out;
+}
+
+judge::SignalSpec signal_from(const json::object& o) {
+  judge::SignalSpec signal;
+  signal.name = get_text(o, "name");
+  // Rollouts that were begun by earlier versions have 1 for latencies.
+  const auto kind = judge::signal_kind(get_text(o, "kind"));
+  signal.kind = kind ? *kind : get_int(o, "kind") == 1 ? judge::SignalKind::latency_quantile : judge::SignalKind::error_rate;
+  signal.quantile = get_double(o, "quantile", 0.99);
+  signal.margin = margin_from(o);
+  signal.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
+  signal.max = get_optional(o, "max");
+  signal.gate = get_bool(o, "gate", true);
+  signal.per_route = get_bool(o, "per_route", true);
+  signal.automatic = get_bool(o, "automatic", false);
+  signal.if_decidable = get_bool(o, "if_decidable", false);
+  signal.floor = get_double(o, "floor");
+  return signal;
+}
+
+json::value metrics_value(const std::vector<MetricSpec>& metrics) {
+  json::array out;
+  for (const auto& m : metrics) {
+    out.push_back(
+        json::object{{"name", text(m.name)}, {"part", text(m.part)}, {"whole", text(m.whole)}, {"promql", text(m.promql)}});
+  }
+  return out;
+}
+
+std::vector<MetricSpec> metrics_from(const json::object& o) {
+  std::vector<MetricSpec> out;
+  const auto* metrics = get_array(o, "metrics");
+  if (metrics == nullptr) return out;
+  for (const auto& metric : *metrics) {
+    const auto* each = metric.if_object();
+    if (each == nullptr) continue;
+    out.push_back({get_text(*each, "name"), get_text(*each, "part"), get_text(*each, "whole"), get_text(*each, "promql")});
+  }
+  return out;
+}
+
+json::value rank_value(const RankSpec& rank) {
+  json::object metrics;
+  for (const auto& [name, metric] : rank.metrics) {
+    json::object o;
+    o["groups"] = texts(metric.groups);
+    if (metric.options) {
+      const auto& m = *metric.options;
+      o["options"] = json::object{{"direction", static_cast<int>(m.direction)},
+                                  {"nan", static_cast<int>(m.nan_strategy)},
+                                  {"remove_outliers", m.remove_outliers},
+                                  {"outlier_factor", m.outlier_factor},
+                                  {"critical", m.critical},
+                                  {"must_have_data", m.must_have_data},
+                                  {"measure", static_cast<int>(m.measure)},
+                                  {"allowed_increase", json_number(m.allowed_increase)},
+                                  {"allowed_decrease", json_number(m.allowed_decrease)},
+                                  {"critical_increase", json_number(m.critical_increase)},
+                                  {"critical_decrease", json_number(m.critical_decrease)}};
+    }
+    metrics[json::string_view(name)] = std::move(o);
+  }
+  json::object weights;
+  for (const auto& [group, weight] : rank.group_weights) weights[json::string_view(group)] = weight;
+  return json::object{{"metrics", std::move(metrics)},
+                      {"group_weights", std::move(weights)},
+                      {"pass", rank.pass},
+                      {"marginal", rank.marginal},
+                      {"interval", rank.interval}};
+}
+
+judge::rank::MetricOptions rank_options_from(const json::object& o) {
+  const auto one_of = [&](std::string_view key, std::int64_t last) { return std::clamp<std::int64_t>(get_int(o, key), 0, last); };
+  judge::rank::MetricOptions out;
+  out.direction = static_cast<judge::rank::Direction>(one_of("direction", 2));
+  out.nan_strategy = static_cast<judge::rank::NanStrategy>(one_of("nan", 1));
+  out.remove_outliers = get_bool(o, "remove_outliers");
+  out.outlier_factor = get_double(o, "outlier_factor", out.outlier_factor);
+  out.critical = get_bool(o, "critical");
+  out.must_have_data = get_bool(o, "must_have_data");
+  out.measure = static_cast<judge::rank::EffectMeasure>(one_of("measure", 1));
+  out.allowed_increase = get_optional(o, "allowed_increase");
+  out.allowed_decrease = get_optional(o, "allowed_decrease");
+  out.critical_increase = get_optional(o, "critical_increase");
+  out.critical_decrease = get_optional(o, "critical_decrease");
+  return out;
+}
+
+RankSpec rank_from(const json::object& o) {
+  RankSpec out;
+  if (const auto* metrics = get_object(o, "metrics")) {
+    for (const auto& [name, value] : *metrics) {
+      const auto* each = value.if_object();
+      if (each == nullptr) continue;
+      auto& metric = out.metrics[std::string(name)];
+      metric.groups = texts_from(*each, "groups");
+      if (const auto* options = get_object(*each, "options")) metric.options = rank_options_from(*options);
+    }
+  }
+  if (const auto* weights = get_object(o, "group_weights")) {
+    for (const auto& [group, weight] : *weights) out.group_weights[std::string(group)] = get_double(*weights, group);
+  }
+  out.pass = get_double(o, "pass", out.pass);
+  out.marginal = get_double(o, "marginal", out.marginal);
+  out.interval = static_cast<int>(get_int(o, "interval", out.interval));
+  return out;
+}
+
+json::value router_value(const RouterSpec& router) {
+  json::object o;
+  o["kind"] = router.kind == RouterSpec::Kind::haproxy ? "haproxy" : "observe";
+  o["socket"] = text(router.haproxy.socket);
+  o["backend"] = text(router.haproxy.backend);
+  o["stable_servers"] = texts(router.haproxy.stable_servers);
+  o["canary_servers"] = texts(router.haproxy.canary_servers);
+  o["map"] = text(router.haproxy.map);
+  o["map_key"] = text(router.haproxy.map_key);
+  o["tolerance"] = router.haproxy.tolerance;
+  o["timeout_ms"] = router.haproxy.timeout_ms;
+  return o;
+}
+
+RouterSpec router_from(const json::object& o) {
+  RouterSpec router;
+  router.kind = get_text(o, "kind") == "haproxy" ? RouterSpec::Kind::haproxy : RouterSpec::Kind::observe;
+  router.haproxy.socket = get_text(o, "socket");
+  router.haproxy.backend = get_text(o, "backend");
+  router.haproxy.stable_servers = texts_from(o, "stable_servers");
+  router.haproxy.canary_servers = texts_from(o, "canary_servers");
+  router.haproxy.map = get_text(o, "map");
+  router.haproxy.map_key = get_text(o, "map_key");
+  router.haproxy.tolerance = get_double(o, "tolerance", router.haproxy.tolerance);
+  router.haproxy.timeout_ms = static_cast<int>(get_int(o, "timeout_ms", router.haproxy.timeout_ms));
+  return router;
+}
+
+json::value notify_value(const std::vector<NotifySpec>& targets) {
+  json::array out;
+  for (const auto& target : targets) {
+    json::object o;
+    o["kind"] = target.kind == NotifySpec::Kind::slack ? "slack" : "webhook";
+    o["url"] = text(target.url);
+    o["signed"] = !target.secret.empty();
+    o["events"] = texts(target.events);
+    out.push_back(std::move(o));
+  }
+  return out;
+}
+
+} // namespace
+
+std::string encode_spec(const RolloutSpec& spec) {
+  json::object o;
+  o["service"] = text(spec.service);
+  o["environment"] = text(spec.environment);
+  o["canary"] = selector_value(spec.canary);
+  o["stable"] = selector_value(spec.stable);
+  o["steps"] = steps_value(spec.steps);
+  o["judge"] = text(spec.judge);
+  o["metrics"] = metrics_value(spec.metrics);
+  if (spec.judge == "mann_whitney") o["rank"] = rank_value(spec.rank);
+  o["false_rollback_budget"] = spec.false_rollback_budget;
+  o["false_promote_risk"] = spec.false_promote_risk;
+  o["strict"] = spec.strict;
+  o["signals"] = signals_value(spec.signals);
+  o["min_analysis_minutes"] = spec.min_analysis_minutes;
+  o["min_requests"] = spec.min_requests;
+  o["min_route_requests"] = spec.min_route_requests;
+  o["analysis_window_ms"] = spec.analysis_window_ms;
+  o["look_interval_ms"] = spec.look_interval_ms;
+  o["on_fail"] = spec.on_fail == PolicyAction::rollback ? "rollback" : spec.on_fail == PolicyAction::pause ? "pause" : "notify";
+  o["no_data_grace_ms"] = spec.no_data_grace_ms;
+  o["on_canary_silent"] = spec.on_canary_silent == PolicyAction::rollback ? "rollback" : "pause";
+  o["canary_silent_grace_ms"] = spec.canary_silent_grace_ms;
+  o["guard_split"] = spec.guard_split;
+  o["extend_ms"] = spec.extend_ms;
+  o["max_extends"] = spec.max_extends;
+  o["ignore_routes"] = texts(spec.ignore_routes);
+  o["critical_routes"] = texts(spec.critical_routes);
+  o["router"] = router_value(spec.router);
+  o["notify"] = notify_value(spec.notify);
+  o["config_hash"] = text(spec.config_hash);
+  return json_text(o);
+}
+
+Result<RolloutSpec> decode_spec(std::string_view encoded) {
+  TRY_ASSIGN(const auto value, parse_json(encoded, "rollout spec in the journal"));
+  const auto* o = value.if_object();
+  if (o == nullptr) return fail(ErrorCode::data_loss, "the rollout spec in the journal is not an object");
+  RolloutSpec spec;
+  spec.service = get_text(*o, "service");
+  spec.environment = get_text(*o, "environment");
+  spec.canary = selector_from(*o, "canary");
+  spec.stable = selector_from(*o, "stable");
+  if (const auto* steps = get_array(*o, "steps")) {
+    for (const auto& step : *steps) {
+      const auto* each = step.if_object();
+      if (each == nullptr) continue;
+      spec.steps.push_back({.weight = get_double(*each, "weight"),
+                            .analyze_ms = get_int(*each, "analyze_ms"),
+                            .min_requests = get_double(*each, "min_requests", 100),
+                            .approve_manually = get_bool(*each, "approve_manually")});
+    }
+  }
+  spec.judge = get_text(*o, "judge", "threshold");
+  spec.metrics = metrics_from(*o);
+  if (const auto* rank = get_object(*o, "rank")) spec.rank = rank_from(*rank);
+  spec.false_rollback_budget = get_double(*o, "false_rollback_budget", spec.false_rollback_budget);
+  spec.false_promote_risk = get_double(*o, "false_promote_risk", spec.false_promote_risk);
+  spec.strict = get_bool(*o, "strict", false);
+  if (const auto* signals = get_array(*o, "signals")) {
+    for (const auto& signal : *signals) {
+      if (const auto* each = signal.if_object()) spec.signals.push_back(signal_from(*each));
+    }
+  }
+  spec.min_analysis_minutes = get_double(*o, "min_analysis_minutes", spec.min_analysis_minutes);
+  spec.min_requests = get_double(*o, "min_requests", spec.min_requests);
+  spec.min_route_requests = get_double(*o, "min_route_requests", spec.min_route_requests);
+  spec.analysis_window_ms = get_int(*o, "analysis_window_ms", spec.analysis_window_ms);
+  spec.look_interval_ms = std::max<std::int64_t>(1, get_int(*o, "look_interval_ms", spec.look_interval_ms));
+  const auto on_fail = get_text(*o, "on_fail");
+  spec.on_fail = on_fail == "pause" ? PolicyAction::pause : on_fail == "notify" ? PolicyAction::notify : PolicyAction::rollback;
+  spec.no_data_grace_ms = get_int(*o, "no_data_grace_ms", spec.no_data_grace_ms);
+  // A rollout that began before there was such a policy goes on as it began.
+  spec.on_canary_silent = get_text(*o, "on_canary_silent") == "rollback" ? PolicyAction::rollback : PolicyAction::pause;
+  spec.canary_silent_grace_ms = get_int(*o, "canary_silent_grace_ms", spec.canary_silent_grace_ms);
+  spec.guard_split = get_bool(*o, "guard_split");
+  spec.extend_ms = get_int(*o, "extend_ms");
+  spec.max_extends = static_cast<int>(get_int(*o, "max_extends", spec.max_extends));
+  spec.ignore_routes = texts_from(*o, "ignore_routes");
+  spec.critical_routes = texts_from(*o, "critical_routes");
+  if (const auto* router = get_object(*o, "router")) spec.router = router_from(*router);
+  if (const auto* targets = get_array(*o, "notify")) {
+    for (const auto& target : *targets) {
+      const auto* each = target.if_object();
+      if (each == nullptr) continue;
+      NotifySpec notify;
+      notify.kind = get_text(*each, "kind") == "slack" ? NotifySpec::Kind::slack : NotifySpec::Kind::webhook;
+      notify.url = get_text(*each, "url");
+      notify.events = texts_from(*each, "events");
+      spec.notify.push_back(std::move(notify));
+    }
+  }
+  spec.config_hash = get_text(*o, "config_hash");
+  return spec;
+}
+
+} // namespace coalmine::rollout

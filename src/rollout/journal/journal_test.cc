@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/journal/journal.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "base/log.h"
+#include "rollout/journal/codec.h"
+#include "rollout/control/world_for_test.h"
+
+namespace coalmine::rollout::testing {
+namespace {
+
+class JournalTest : public ::testing::Test {
+ protected:
+  JournalTest() {
+    set_log_level(LogLevel::off);
+    std::filesystem::remove_all(directory_);
+  }
+  ~JournalTest() override { std::filesystem::remove_all(directory_); }
+
+  std::unique_ptr<Journal> open() {
+    auto journal = open_journal({.directory = directory_.string(), .reserve_bytes = 1u << 20, .sync = true});
+    EXPECT_TRUE(journal) << (journal ? "" : journal.error().message);
+    return journal ? std::move(*journal) : nullptr;
+  }
+
+  // One more step of the story of rollout `id`.
+  JournalRecord record(std::uint64_t id, std::uint64_t sequence, const std::string& text, bool first = false) {
+    State state;
+    state.id = RolloutId{id};
+    auto spec = default_spec("checkout-service");
+    state.spec = std::make_shared<const RolloutSpec>(spec);
+    for (const auto& step : spec.steps) state.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+    state.sequence = sequence;
+    state.reason = text;
+    JournalRecord r;
+    r.id = state.id;
+    r.lines = {{sequence, 1'000, "look", text, "coalmine"}};
+    r.event_json = encode_event(event::Noted{"look", text}, {1'000, 1'000});
+    r.state_json = encode_state(state);
+    if (first) r.spec_json = encode_spec(spec);
+    r.service = spec.service;
+    r.phase = "progressing";
+    r.reason = text;
+    return r;
+  }
+
+  const std::filesystem::path directory_ =
+      std::filesystem::temp_directory_path() / fmt::format("coalmine-journal-{}", ::getpid());
+};
+
+TEST_F(JournalTest, KeepsWhatWasAppended) {
+  {
+    auto journal = open();
+    const std::vector records{record(7, 1, "one", true), record(7, 2, ""), record(7, 3, "three")};
+    ASSERT_TRUE(journal->append(records));
+  }
+  auto journal = open();
+  EXPECT_EQ(journal->newest_id().value_or(0), 7u);
+  const auto stored = journal->load();
+  ASSERT_TRUE(stored);
+  ASSERT_EQ(stored->size(), 1u);
+  const auto& rollout = stored->front();
+  EXPECT_EQ(rollout.state.reason, "three");
+  EXPECT_EQ(rollout.state.spec->service, "checkout-service");
+  EXPECT_EQ(rollout.state.spec->steps.size(), 4u);
+  ASSERT_EQ(rollout.log.size(), 2u) << "lines without text are not shown";
+  EXPECT_EQ(rollout.log[1].text, "three");
+  EXPECT_EQ(journal->events(RolloutId{7})->size(), 3u);
+}
+
+TEST_F(JournalTest, AppendIsAllOrNothing) {
+  auto journal = open();
+  auto broken = record(2, 1, "no spec, so no such rollout", true);
+  broken.outbox.push_back(
+      {.event_id = "2-1-0", .id = RolloutId{2}, .target = 0, .is_signed = false, .body = "{}", .created_ms = 1});
+  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}));
+  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken})) << "the same record may come again";
+  EXPECT_EQ(journal->undelivered()->size(), 1u);
+  ASSERT_TRUE(journal->settle("2-1-0", 1, false));
+  ASSERT_TRUE(journal->settle("unknown", 1, false));
+  EXPECT_TRUE(journal->undelivered()->empty());
+}
+
+TEST_F(JournalTest, OneProcessAtATime) {
+  auto journal = open();
+  const auto second = open_journal({.directory = directory_.string()});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::unavailable);
+  EXPECT_NE(second.error().message.find("in use"), std::string::npos);
+}
+
+TEST_F(JournalTest, IsForTheOwnerOnlyAndReservesSpace) {
+  auto journal = open();
+  struct stat info{};
+  ASSERT_EQ(::stat(directory_.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777u, 0700u);
+  EXPECT_EQ(std::filesystem::file_size(directory_ / "reserve"), 1u << 20);
+}
+
+TEST_F(JournalTest, AnOperatorCanReadItWhileItIsOpen) {
+  auto journal = open();
+  ASSERT_TRUE(journal->append(std::vector{record(42, 1, "read me", true)}));
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open_v2((directory_ / "rollouts.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
+  std::string seen;
+  const auto read = [](void* out, int columns, char** values, char**) {
+    for (int i = 0; i < columns; ++i) *static_cast<std::string*>(out) += values[i];
+    return 0;
+  };
+  EXPECT_EQ(sqlite3_exec(db, "select kind, text from events where rollout_id=42", read, &seen, nullptr), SQLITE_OK);
+  EXPECT_EQ(seen, "lookread me");
+  sqlite3_close(db);
+}
+
+TEST_F(JournalTest, RefusesANewerSchemaAndDamage) {
+  open().reset();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((directory_ / "rollouts.db").c_str(), &db), SQLITE_OK);
+  sqlite3_exec(db, "pragma user_version=99", nullptr, nullptr, nullptr);
+  sqlite3_close(db);
+  const auto newer = open_journal({.directory = directory_.string()});
+  ASSERT_FALSE(newer);
+  EXPECT_EQ(newer.error().code, ErrorCode::failed_precondition);
+
+  std::filesystem::remove_all(directory_);
+  std::filesystem::create_directories(directory_);
+  std::ofstream(directory_ / "rollouts.db") << std::string(8192, 'x');
+  const auto damaged = open_journal({.directory = directory_.string()});
+  ASSERT_FALSE(damaged);
+  EXPECT_EQ(damaged.error().code, ErrorCode::data_loss);
+}
+
+TEST_F(JournalTest, ADirectoryThatCannotBeMadeIsAnError) {
+  const auto status = open_journal({.directory = "/proc/no/such/place"});
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, ErrorCode::unavailable);
+}
+
+TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
+  auto spec = default_spec("checkout-service");
+  spec.environment = "production";
+  spec.steps[1].approve_manually = true;
+  spec.on_fail = PolicyAction::pause;
+  spec.ignore_routes = {"/healthz"};
+  spec.critical_routes = {"/pay"};
+  judge::SignalSpec share;
+  share.name = "request_share";
+  share.kind = judge::SignalKind::request_share;
+  share.margin.worse = judge::Worse::lower;
+  spec.signals.push_back(share);
+  spec.router.kind = RouterSpec::Kind::haproxy;
+  spec.router.haproxy.stable_servers = {"stable1", "stable2"};
+  spec.notify = {{.kind = NotifySpec::Kind::slack, .url = "http://x/y", .secret = "hidden", .events = {"paused"}}};
+  const auto text = encode_spec(spec);
+  EXPECT_EQ(text.find("hidden"), std::string::npos);
+  const auto back = decode_spec(text);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2) << "only 'signed' differs: true became false";
+  EXPECT_EQ(back->critical_routes, spec.critical_routes);
+  EXPECT_EQ(back->signals.back().kind, judge::SignalKind::request_share);
+  EXPECT_EQ(back->signals.back().margin.worse, judge::Worse::lower);
+  EXPECT_EQ(back->router.haproxy.stable_servers, spec.router.haproxy.stable_servers);
+  EXPECT_EQ(back->on_fail, PolicyAction::pause);
+
+  State state;
+  state.id = RolloutId{3};
+  state.spec = std::make_shared<const RolloutSpec>(spec);
+  state.steps.push_back({.spec = spec.steps[0], .started_ms = 5, .ended_ms = 6, .outcome = "passed"});
+  state.phase = Phase::paused;
+  state.pause_cause = PauseCause::no_data;
+  state.weight_applied = 0.05;
+  state.reason = "a \"quoted\" \\ reason\nwith ünïcode";
+  judge::Judgement judgement;
+  judgement.decision = judge::Decision::inconclusive;
+  judge::SignalVerdict signal;
+  signal.signal = "error_rate";
+  signal.canary = 0.5;
+  signal.margin = {judge::Margin::Unit::percent, 0.2};
+  judgement.signals = {signal};
+  state.live.judgement = std::make_shared<const judge::Judgement>(judgement);
+  const auto again = decode_state(encode_state(state));
+  ASSERT_TRUE(again);
+  EXPECT_EQ(encode_state(*again), encode_state(state));
+  EXPECT_EQ(again->live.judgement->signals[0].canary, 0.5);
+}
+
+TEST(CodecTest, DamagedTextIsAnError) {
+  EXPECT_FALSE(decode_state("{"));
+  EXPECT_FALSE(decode_state("[]"));
+  EXPECT_FALSE(decode_state("{\"step\": 4, \"steps\": []}"));
+  EXPECT_FALSE(decode_spec("null"));
+  EXPECT_FALSE(decode_event("{}", nullptr));
+  EXPECT_FALSE(decode_event(R"({"event":"unheard","with":{}})", nullptr));
+  EXPECT_TRUE(decode_event(R"({"event":"looked","with":{"look":"x","decision":7}})", nullptr)) << "odd members read as defaults";
+}
+
+} // namespace
+} // namespace coalmine::rollout::testing

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "route/haproxy_discovery.h"
+
+#include <fmt/format.h>
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <mutex>
+#include <sstream>
+
+namespace coalmine::app {
+namespace {
+
+constexpr std::size_t kMaxAnswer = 4u << 20;
+
+// A file descriptor that closes itself.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd) : fd_(fd) {}
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+std::unexpected<Error> unreachable(const std::string& socket, int reason) {
+  return fail(ErrorCode::unavailable, fmt::format("cannot ask HAProxy at {}: {}", socket, std::strerror(reason)));
+}
+
+Result<Descriptor> connect_unix(const std::string& socket, int timeout_ms) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket.size() >= sizeof(address.sun_path)) return unreachable(socket, ENAMETOOLONG);
+  std::memcpy(address.sun_path, socket.data(), socket.size());
+  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  // A full backlog blocks connect on a Unix socket for as long as sending may block.
+  const timeval limit{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
+  if (fd.get() >= 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
+  if (fd.get() < 0 || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+    return unreachable(socket, errno);
+  }
+  return fd;
+}
+
+Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
+  const auto colon = socket.rfind(':');
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  addrinfo* found = nullptr;
+  const std::string host = socket.substr(0, colon);
+  if (const int code = ::getaddrinfo(host.c_str(), socket.c_str() + colon + 1, &hints, &found); code != 0) {
+    return fail(ErrorCode::unavailable, fmt::format("cannot ask HAProxy at {}: {}", socket, ::gai_strerror(code)));
+  }
+  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
+  Descriptor fd(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (fd.get() < 0) return unreachable(socket, errno);
+  if (::connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0) {
+    if (errno != EINPROGRESS) return unreachable(socket, errno);
+    pollfd waiting{fd.get(), POLLOUT, 0};
+    if (::poll(&waiting, 1, timeout_ms) != 1) return unreachable(socket, ETIMEDOUT);
+    int reason = 0;
+    socklen_t size = sizeof(reason);
+    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &reason, &size);
+    if (reason != 0) return unreachable(socket, reason);
+  }
+  return fd;
+}
+
+// One line out, everything back until HAProxy closes. Bounded in time and size.
+Result<std::string> ask(const route::HaproxyOptions& options, const std::string& command) {
+  TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/') ? connect_unix(options.socket, options.timeout_ms)
+                                                                  : connect_tcp(options.socket, options.timeout_ms));
+  const std::string line = command + "\n";
+  if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
+    return unreachable(options.socket, errno);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
+  std::string answer;
+  char chunk[8192];
+  while (answer.size() < kMaxAnswer) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    pollfd waiting{fd.get(), POLLIN, 0};
+    if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0) return unreachable(options.socket, ETIMEDOUT);
+    const ssize_t size = ::recv(fd.get(), chunk, sizeof(chunk), 0);
+    if (size < 0) return unreachable(options.socket, errno);
+    if (size == 0) return answer;
+    answer.append(chunk, static_cast<std::size_t>(size));
+  }
+  return fail(ErrorCode::resource_exhausted,
+              fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket, kMaxAnswer, command));
+}
+
+bool is_pattern(const std::string& name) { return name.ends_with('*'); }
+
+bool has_patterns(const route::HaproxyOptions& options) {
+  return options.map.empty() &&
+         (std::ranges::any_of(options.stable_servers, is_pattern) || std::ranges::any_of(options.canary_servers, is_pattern));
+}
+
+Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted, const std::vector<std::string>& names,
+                                        const std::string& backend) {
+  std::vector<std::string> out;
+  for (const auto& want : wanted) {
+    const std::size_t before = out.size();
+    for (const auto& name : names) {
+      const bool fits = is_pattern(want) ? name.starts_with(std::string_view(want).substr(0, want.size() - 1)) : name == want;
+      if (fits && std::ranges::find(out, name) == out.end()) out.push_back(name);
+    }
+    if (out.size() == before && std::ranges::find(out, want) == out.end()) {
+      return fail(ErrorCode::failed_precondition,
+                  fmt::format("HAProxy backend {} has no server {} (it has: {}); name the servers in the config: "
+                              "router: {{ haproxy: {{ stable: […], canary: […] }} }}",
+                              backend, want, fmt::join(names, ", ")));
+    }
+  }
+  return out;
+}
+
+// A HAProxy router whose servers are looked up. Thread-safe; see make_router.
+class DiscoveringRouter final : public route::Router {
+ public:
+  explicit DiscoveringRouter(route::HaproxyOptions options) : options_(std::move(options)) {}
+
+  std::string describe() const override { return fmt::format("haproxy {} {}", options_.socket, options_.backend); }
+
+  Result<route::Applied> set(route::Weight weight) override {
+    TRY_ASSIGN(const auto router, found(true));
+    return router->set(weight);
+  }
+  Result<route::Applied> panic() override {
+    TRY_ASSIGN(const auto router, found(false));
+    return router->panic();
+  }
+  Result<route::Weight> read() override {
+    TRY_ASSIGN(const auto router, found(false));
+    return router->read();
+  }
+
+ private:
+  // A change asks anew (servers come and go); reading and the way back use what is known, if anything is.
+  Result<std::shared_ptr<route::Router>> found(bool fresh) {
+    std::lock_guard lock(mutex_);
+    if (router_ && !fresh) return router_;
+    TRY_ASSIGN(const auto answer, ask(options_, "show servers state " + options_.backend));
+    TRY_ASSIGN(const auto names, parse_server_names(answer));
+    TRY_ASSIGN(auto resolved, resolve_servers(options_, names));
+    if (router_ && resolved.stable_servers == stable_ && resolved.canary_servers == canary_) return router_;
+    stable_ = resolved.stable_servers;
+    canary_ = resolved.canary_servers;
+    TRY_ASSIGN(auto made, route::make_haproxy_router(std::move(resolved)));
+    router_ = std::move(made);
+    return router_;
+  }
+
+  const route::HaproxyOptions options_;
+  std::mutex mutex_; // held over the question to HAProxy: two changes at once are no use
+  std::shared_ptr<route::Router> router_;
+  std::vector<std::string> stable_;
+  std::vector<std::string> canary_;
+};
+
+} // namespace
+
+Result<std::vector<std::string>> parse_server_names(std::string_view answer) {
+  std::istringstream lines{std::string(answer)};
+  std::vector<std::string> names;
+  bool header = false;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("# be_id be_name srv_id srv_name")) {
+      header = true;
+      continue;
+    }
+    std::istringstream words(line);
+    std::string backend_id, backend, server_id, server;
+    if (header && words >> backend_id >> backend >> server_id >> server) names.push_back(server);
+  }
+  if (!header) {
+    while (!answer.empty() && (answer.back() == '\n' || answer.back() == ' ')) answer.remove_suffix(1);
+    return fail(ErrorCode::not_found,
+                fmt::format("HAProxy does not list the servers: {}", answer.empty() ? "an empty answer" : answer.substr(0, 200)));
+  }
+  return names;
+}
+
+Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options, const std::vector<std::string>& names) {
+  route::HaproxyOptions out = options;
+  TRY_ASSIGN(out.stable_servers, expand(options.stable_servers, names, options.backend));
+  TRY_ASSIGN(out.canary_servers, expand(options.canary_servers, names, options.backend));
+  for (const auto& name : out.stable_servers) {
+    if (std::ranges::find(out.canary_servers, name) != out.canary_servers.end()) {
+      return fail(ErrorCode::failed_precondition,
+                  fmt::format("server {} of HAProxy backend {} is both stable and canary; make the patterns exclude each other",
+                              name, options.backend));
+    }
+  }
+  return out;
+}
+
+Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& spec) {
+  if (spec.kind == rollout::RouterSpec::Kind::observe) return route::make_observe_router();
+  if (has_patterns(spec.haproxy)) return std::make_unique<DiscoveringRouter>(spec.haproxy);
+  return route::make_haproxy_router(spec.haproxy);
+}
+
+} // namespace coalmine::app

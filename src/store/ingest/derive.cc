@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/ingest/derive.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include "store/series/histogram_math.h"
+
+namespace coalmine::store {
+namespace {
+
+// The first of several names that an attribute goes by.
+std::string first_text(const Attributes& attributes, std::initializer_list<std::string_view> names) {
+  for (const auto name : names) {
+    if (auto text = attribute_text(attributes, name); !text.empty()) return text;
+  }
+  return "";
+}
+
+DescriptionRef description(std::string unit, std::string help) {
+  return std::make_shared<const MetricDescription>(MetricDescription{"", std::move(unit), std::move(help)});
+}
+const DescriptionRef& requests_description() {
+  static const auto kText = description("1", "Requests served, derived from what the service reports about itself.");
+  return kText;
+}
+const DescriptionRef& errors_description() {
+  static const auto kText = description("1", "Requests that failed on the server's side.");
+  return kText;
+}
+const DescriptionRef& duration_description() {
+  static const auto kText = description("ms", "Duration of requests in milliseconds.");
+  return kText;
+}
+
+SeriesInfo describe(Labels labels, MetricKind kind, Source source, DescriptionRef metric) {
+  SeriesInfo out;
+  out.labels = std::make_shared<const Labels>(std::move(labels));
+  out.kind = kind;
+  out.source = source;
+  out.metric = std::move(metric);
+  return out;
+}
+
+double number_of(const std::optional<Sample>& sample) {
+  const auto* number = sample ? std::get_if<FloatSample>(&*sample) : nullptr;
+  return number == nullptr ? 0 : number->value;
+}
+
+ClassicHistogram rebinned(const ClassicHistogram& histogram, const BucketBounds& bounds) {
+  ClassicHistogram out;
+  out.bounds = bounds;
+  out.counts.assign(bounds->size() + 1, 0);
+  coalmine::add(out, histogram);
+  return out;
+}
+
+} // namespace
+
+Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route, std::string_view method) {
+  std::vector<Labels::Pair> pairs = resource.labels.pairs();
+  pairs.emplace_back("http_route", route);
+  pairs.emplace_back("http_request_method", method);
+  pairs.emplace_back(kMetricName, name);
+  return Labels(std::move(pairs));
+}
+
+std::string route_of(const Attributes& attributes) { return attribute_text(attributes, "http.route"); }
+std::string method_of(const Attributes& attributes) { return first_text(attributes, {"http.request.method", "http.method"}); }
+
+int http_status_of(const AttributeValue& value) {
+  if (const auto* number = std::get_if<std::int64_t>(&value))
+    return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
+  const std::string text = to_text(value);
+  int code = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
+  return error == std::errc() && end == text.data() + text.size() ? code : 0;
+}
+
+int http_status_of(const Attributes& attributes) {
+  for (const std::string_view name : {"http.response.status_code", "http.status_code"}) {
+    const auto* value = find_attribute(attributes, name);
+    if (value == nullptr) continue;
+    if (const int code = http_status_of(*value); code != 0 || std::holds_alternative<std::int64_t>(*value)) return code;
+  }
+  return 0;
+}
+
+bool is_error_point(const Attributes& attributes) {
+  if (http_status_of(attributes) >= 500) return true;
+  const std::string type = attribute_text(attributes, "error.type");
+  const bool client_error =
+      type.size() == 3 && type[0] == '4' && std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
+  return !type.empty() && !client_error;
+}
+
+bool is_error_span(StatusCode status, int http_status) {
+  return status == StatusCode::error || (status != StatusCode::ok && http_status >= 500);
+}
+
+double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
+  if (unit == "s") return 1000;
+  if (unit == "ms") return 1;
+  if (unit == "us") return 1e-3;
+  if (unit == "ns") return 1e-6;
+  if (old_convention) return 1;
+  return bounds && !bounds->empty() && bounds->back() >= 100 ? 1 : 1000;
+}
+
+DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route, std::string_view method,
+                             Source source) {
+  const Labels labels = derived_labels(resource, kRequestsName, route, method);
+  return load(stage, labels, labels.hash(), source);
+}
+
+DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
+  const auto requests = stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
+  if (!requests) return nullptr;
+  auto& slot = groups_[(*requests)->id];
+  if (slot) return slot.get();
+  const Labels error_labels = labels.with(kMetricName, kErrorsName);
+  const auto errors =
+      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()), error_labels.hash());
+  if (!errors) {
+    groups_.erase((*requests)->id);
+    return nullptr;
+  }
+  slot = std::make_unique<DerivedGroup>();
+  slot->requests = *requests;
+  slot->errors = *errors;
+  const auto last = stage.stored().last_value(slot->requests->id);
+  if (!last) return slot.get();
+  slot->requests_total = number_of(last);
+  slot->errors_total = number_of(stage.stored().last_value(slot->errors->id));
+  slot->start_ms = start_of(*last);
+  slot->last_ms = time_of(*last);
+  if (SeriesInfo* duration = duration_series(stage, *slot)) {
+    const auto histogram = stage.stored().last_value(duration->id);
+    const auto* sample = histogram ? std::get_if<ClassicSample>(&*histogram) : nullptr;
+    if (sample != nullptr) {
+      slot->duration = duration;
+      slot->duration_total = sample->value;
+    }
+  }
+  return slot.get();
+}
+
+SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
+  const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
+  const auto info =
+      stage.series(describe(labels, MetricKind::histogram, group.requests->source, duration_description()), labels.hash());
+  return info ? *info : nullptr;
+}
+
+DerivedPending& Deriver::pending_of(DerivedGroup& group) {
+  if (!group.pending) {
+    group.pending.emplace();
+    touched_.push_back(&group);
+  }
+  return *group.pending;
+}
+
+void Deriver::see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms) {
+  auto& pending = pending_of(group);
+  pending.time_ms = std::max(pending.time_ms, time_ms);
+  pending.start_ms = std::min(pending.start_ms, start_ms);
+}
+
+void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bool is_error) {
+  auto& pending = pending_of(group);
+  const auto target = [&]() -> BucketBounds {
+    if (group.duration_total.bounds) return group.duration_total.bounds;
+    return pending.duration ? pending.duration->bounds : nullptr;
+  }();
+  std::optional<ClassicHistogram> in_ms;
+  double count = 0;
+  if (const auto* classic = std::get_if<ClassicSample>(&increase)) {
+    count = static_cast<double>(classic->value.count);
+    if (!classic->value.bounds->empty()) {
+      const auto bounds = scale_bounds(classic->value.bounds, factor);
+      in_ms = scaled(classic->value, factor, same_bounds(target, bounds) ? target : bounds);
+      if (target && in_ms->bounds != target) {
+        in_ms = rebinned(*in_ms, target);
+      } else {
+        group.plain_bounds = classic->value.bounds;
+        group.plain_factor = factor;
+      }
+    }
+  } else if (const auto* exponential = std::get_if<ExponentialSample>(&increase)) {
+    count = static_cast<double>(exponential->value.count);
+    in_ms = to_classic(exponential->value, factor, target ? target : fixed_bounds_ms());
+  }
+  pending.requests += count;
+  if (is_error) pending.errors += count;
+  if (!in_ms) return;
+  if (pending.duration) {
+    coalmine::add(*pending.duration, *in_ms);
+  } else {
+    pending.duration = std::move(in_ms);
+  }
+}
+
+bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error) {
+  const auto* was = std::get_if<ClassicSample>(&before);
+  const auto* is = std::get_if<ClassicSample>(&now);
+  if (was == nullptr || is == nullptr || !group.duration_total.bounds || group.plain_factor != factor) return false;
+  const auto& a = was->value;
+  const auto& b = is->value;
+  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size() ||
+      b.count < a.count || group.duration_total.counts.size() != b.counts.size()) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.counts.size(); ++i) {
+    if (b.counts[i] < a.counts[i]) return false;
+  }
+  auto& pending = pending_of(group);
+  if (!pending.duration) {
+    pending.duration.emplace();
+    pending.duration->bounds = group.duration_total.bounds;
+    pending.duration->counts.assign(b.counts.size(), 0);
+  } else if (pending.duration->bounds != group.duration_total.bounds) {
+    return false;
+  }
+  for (std::size_t i = 0; i < a.counts.size(); ++i) pending.duration->counts[i] += b.counts[i] - a.counts[i];
+  const auto count = b.count - a.count;
+  pending.duration->count += count;
+  pending.duration->sum += (b.sum - a.sum) * factor;
+  pending.requests += static_cast<double>(count);
+  if (is_error) pending.errors += static_cast<double>(count);
+  return true;
+}
+
+void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
+  auto& pending = pending_of(group);
+  pending.requests += 1;
+  if (is_error) pending.errors += 1;
+  if (!pending.duration) {
+    pending.duration.emplace();
+    pending.duration->bounds = group.duration_total.bounds ? group.duration_total.bounds : fixed_bounds_ms();
+    pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
+  }
+  auto& histogram = *pending.duration;
+  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) - histogram.bounds->begin())];
+  ++histogram.count;
+  histogram.sum += ms;
+}
+
+void Deriver::flush(Stage& stage) {
+  for (auto* group : touched_) {
+    const bool from_spans = group->requests->source == Source::spans;
+    auto& pending = *group->pending;
+    if (from_spans && group->last_ms != 0 &&
+        (pending.time_ms <= group->last_ms || pending.time_ms / 1000 == group->last_ms / 1000)) {
+      pending.time_ms = group->last_ms;
+    }
+    if (pending.time_ms < group->last_ms) {
+      write_late(stage, *group);
+    } else {
+      write(stage, *group);
+    }
+    group->pending.reset();
+  }
+  touched_.clear();
+}
+
+void Deriver::write(Stage& stage, DerivedGroup& group) {
+  const auto& pending = *group.pending;
+  const std::int64_t time_ms = pending.time_ms;
+  if (group.last_ms == 0) group.start_ms = pending.start_ms == INT64_MAX ? time_ms : std::min(pending.start_ms, time_ms);
+  group.last_ms = time_ms;
+  group.requests_total += pending.requests;
+  group.errors_total += pending.errors;
+  stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
+  stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
+  if (pending.duration) {
+    if (group.duration == nullptr) group.duration = duration_series(stage, group);
+    coalmine::add(group.duration_total, *pending.duration);
+  }
+  if (group.duration != nullptr)
+    stage.put(group.duration->id, ClassicSample{time_ms, group.start_ms, false, group.duration_total});
+}
+
+// An export that was overtaken by a newer one. What it adds belongs before that one.
+void Deriver::write_late(Stage& stage, DerivedGroup& group) {
+  const auto& pending = *group.pending;
+  if (pending.requests == 0 && !(pending.duration && pending.duration->count > 0)) return;
+  const std::int64_t start_ms = std::min(group.start_ms, pending.start_ms);
+  const bool inserted = stage.put_late(group.requests->id, FloatSample{pending.time_ms, start_ms, pending.requests});
+  group.requests_total += pending.requests;
+  group.errors_total += pending.errors;
+  if (pending.duration) {
+    if (group.duration == nullptr) group.duration = duration_series(stage, group);
+    coalmine::add(group.duration_total, *pending.duration);
+  }
+  group.start_ms = start_ms;
+  if (inserted) {
+    (void)stage.put_late(group.errors->id, FloatSample{pending.time_ms, start_ms, pending.errors});
+    if (pending.duration && group.duration != nullptr) {
+      (void)stage.put_late(group.duration->id, ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
+    }
+    return;
+  }
+  // That moment has its sample; the increase shows in the newest one.
+  stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
+  stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
+  if (group.duration != nullptr)
+    stage.put(group.duration->id, ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+}
+
+void Deriver::clear() {
+  groups_.clear();
+  touched_.clear();
+}
+
+} // namespace coalmine::store

@@ -1,0 +1,367 @@
+// The three request series that every service answers to: what is counted, when, and from which source.
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "store/ingest/derive.h"
+#include "store/series/histogram_math.h"
+#include "store/testing.h"
+
+namespace coalmine::store::testing {
+namespace {
+
+using Points = std::vector<std::pair<std::int64_t, double>>;
+
+constexpr std::string_view kStable = "http.server.request.duration";
+constexpr std::string_view kOld = "http.server.duration";
+
+const BucketBounds& seconds() {
+  static const auto list = bounds({0.005, 0.01, 0.1, 1});
+  return list;
+}
+
+Attributes request(std::int64_t status, std::string route = "/a") {
+  return {{"http.route", std::move(route)}, {"http.request.method", std::string("GET")}, {"http.response.status_code", status}};
+}
+
+struct DeriveTest : ::testing::Test, Fixture {
+  std::shared_ptr<const Resource> app = resource("shop");
+  void SetUp() override { open(); }
+
+  std::shared_ptr<const MetricSeries> duration(const Attributes& attributes, std::string_view otel = kStable,
+                                               std::string unit = "s", Temporality temporality = Temporality::cumulative) {
+    return series(app, std::string(otel),
+                  otel == kStable ? "http_server_request_duration_seconds" : "http_server_duration_milliseconds",
+                  MetricKind::histogram, attributes, std::move(unit), temporality);
+  }
+  std::shared_ptr<const MetricSeries> counter(std::string_view name, const Attributes& attributes = {}) {
+    return series(app, std::string(name), std::string(name), MetricKind::counter, attributes);
+  }
+  Points only(std::string_view name, bool choose = true) {
+    const auto found = select(*store, name, {}, choose);
+    EXPECT_EQ(found.size(), 1u) << name;
+    return found.empty() ? Points{} : values(found[0]);
+  }
+};
+
+TEST_F(DeriveTest, CountsErrorsAndDurationsFromTheHistogram) {
+  const auto start = kNow - 60'000;
+  append(batch({point(duration(request(200)), start, kNow, classic(seconds(), {1, 2, 3, 0, 0}, 0.5)),
+                point(duration(request(503)), start, kNow, classic(seconds(), {0, 0, 0, 4, 1}, 9))}));
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 11}}));
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 5}}));
+  const auto durations = select(*store, kDurationName);
+  ASSERT_EQ(durations.size(), 1u);
+  ASSERT_EQ(durations[0].classic.size(), 1u);
+  const auto& value = durations[0].classic[0].value;
+  EXPECT_EQ(*value.bounds, (std::vector<double>{5, 10, 100, 1000}));
+  EXPECT_EQ(value.counts, (std::vector<std::uint64_t>{1, 2, 3, 4, 1}));
+  EXPECT_DOUBLE_EQ(value.sum, 9500);
+  EXPECT_EQ(durations[0].classic[0].start_ms, start);
+  EXPECT_EQ(durations[0].unit, "ms");
+  EXPECT_EQ(durations[0].source, Source::histogram);
+  const auto requests = select(*store, kRequestsName);
+  EXPECT_EQ(requests[0].labels->get("http_route"), "/a");
+  EXPECT_EQ(requests[0].labels->get("http_request_method"), "GET");
+  EXPECT_EQ(requests[0].labels->get("http_response_status_code"), "") << "status codes are folded";
+  EXPECT_EQ(requests[0].labels->get("deployment_track"), "stable");
+}
+
+TEST_F(DeriveTest, TheErrorCounterExistsAsZero) {
+  append(batch({point(duration(request(200)), kNow - 1000, kNow, classic(seconds(), {1, 0, 0, 0, 0}))}));
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 0}}));
+}
+
+TEST(DeriveRules, WhatIsAnError) {
+  const std::string e = "error.type";
+  EXPECT_FALSE(is_error_point(request(200)));
+  EXPECT_FALSE(is_error_point(request(404)));
+  EXPECT_TRUE(is_error_point(request(500)));
+  EXPECT_TRUE(is_error_point({{"http.status_code", std::string("502")}}));
+  EXPECT_TRUE(is_error_point({{e, std::string("TimeoutError")}}));
+  EXPECT_TRUE(is_error_point({{e, std::string("500")}}));
+  EXPECT_FALSE(is_error_point({{e, std::string("404")}}));
+  Span s;
+  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
+  s.attributes = {{"http.response.status_code", std::int64_t{500}}};
+  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
+  s.status = StatusCode::ok;
+  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
+  s.status = StatusCode::error;
+  s.attributes.clear();
+  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
+}
+
+TEST(DeriveRules, Units) {
+  EXPECT_EQ(to_ms_factor("s", false, bounds({5, 100})), 1000);
+  EXPECT_EQ(to_ms_factor("ms", false, bounds({0.1})), 1);
+  EXPECT_EQ(to_ms_factor("", false, bounds({5, 100})), 1);
+  EXPECT_EQ(to_ms_factor("", false, bounds({0.1, 10})), 1000);
+  EXPECT_EQ(to_ms_factor("", true, bounds({0.1, 10})), 1);
+}
+
+TEST_F(DeriveTest, StartTimesDecideWhatTheFirstPointCounts) {
+  struct Case {
+    const char* what;
+    std::int64_t start_ms; // relative to the first point; 1: unknown
+    Points expected;
+  };
+  const std::vector<Case> cases = {
+      {"a start before the point: all of it", -60'000, {{0, 10}, {15'000, 14}}},
+      {"a start at the point: a baseline", 0, {{0, 0}, {15'000, 4}}},
+      {"no start: a baseline", 1, {{0, 0}, {15'000, 4}}},
+  };
+  for (const auto& c : cases) {
+    app = resource("shop", "stable", "1", c.what);
+    const auto of = duration(request(200));
+    const std::int64_t start = c.start_ms == 1 ? 0 : kNow + c.start_ms;
+    append(batch({point(of, start, kNow, classic(seconds(), {10, 0, 0, 0, 0}))}));
+    append(batch({point(of, start, kNow + 15'000, classic(seconds(), {14, 0, 0, 0, 0}))}));
+    const auto found = select(*store, kRequestsName, {{"instance", Matcher::Op::equal, c.what}});
+    ASSERT_EQ(found.size(), 1u);
+    EXPECT_EQ(values(found[0]), c.expected) << c.what;
+  }
+}
+
+TEST_F(DeriveTest, ResetsAndRestarts) {
+  const auto of = duration(request(200));
+  const auto at = [&](std::int64_t start, std::int64_t time, std::uint64_t count) {
+    append(batch({point(of, start == 0 ? 0 : kNow + start, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+  };
+  at(-10'000, 0, 100);
+  at(-10'000, 15'000, 110);
+  at(20'000, 30'000, 105); // started again: the new count in full, though it is not much smaller
+  at(20'000, 45'000, 3);   // fell
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 100}, {15'000, 110}, {30'000, 215}, {45'000, 218}}));
+  const auto found = select(*store, kRequestsName);
+  for (const auto& s : found[0].floats) EXPECT_EQ(s.start_ms, kNow - 10'000) << "the derived count itself never starts again";
+}
+
+TEST_F(DeriveTest, RepeatedAndOvertakenExportsCountOnce) {
+  const auto of = duration(request(200));
+  const auto first = batch({point(of, kNow - 1000, kNow, classic(seconds(), {5, 0, 0, 0, 0}))});
+  const auto second = batch({point(of, kNow - 1000, kNow + 15'000, classic(seconds(), {9, 0, 0, 0, 0}))});
+  append(second);
+  append(first);
+  append(second);
+  append(first);
+  EXPECT_EQ(only(kRequestsName).back(), (std::pair<std::int64_t, double>(15'000, 9)));
+}
+
+TEST_F(DeriveTest, DeltasAddUpAndLateOnesKeepTheOrder) {
+  const auto of = duration(request(200), kStable, "s", Temporality::delta);
+  const auto at = [&](std::int64_t time, std::uint64_t count) {
+    return batch({point(of, kNow + time - 10'000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))});
+  };
+  append(at(0, 1));
+  append(at(20'000, 4));
+  append(at(10'000, 2)); // overtaken
+  append(at(10'000, 2)); // and repeated
+  append(at(30'000, 8));
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 1}, {10'000, 3}, {20'000, 7}, {30'000, 15}}));
+  const auto raw = select(*store, "http_server_request_duration_seconds");
+  ASSERT_EQ(raw[0].classic.size(), 4u);
+  EXPECT_EQ(raw[0].classic[1].value.count, 3u);
+  EXPECT_EQ(raw[0].classic[3].value.count, 15u);
+  for (const auto& s : raw[0].classic) EXPECT_EQ(s.start_ms, kNow - 10'000);
+}
+
+TEST_F(DeriveTest, BothConventionsAreNeverAdded) {
+  const auto ms = bounds({5, 10, 100, 1000});
+  const auto old = duration(request(200), kOld, "ms");
+  const auto stable = duration(request(200));
+  const auto both = [&](std::int64_t time, std::uint64_t count) {
+    append(batch({point(old, kNow - 1000, kNow + time, classic(ms, {count, 0, 0, 0, 0})),
+                  point(stable, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+  };
+  both(0, 5);
+  both(15'000, 7);
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 5}, {15'000, 7}}));
+}
+
+TEST_F(DeriveTest, TheOldConventionAloneCountsAndThenGivesWay) {
+  const auto ms = bounds({5, 10, 100, 1000});
+  const auto old = duration(request(200), kOld, "ms");
+  const auto stable = duration(request(200));
+  append(batch({point(old, kNow - 1000, kNow, classic(ms, {5, 0, 0, 0, 0}))}));
+  append(batch({point(stable, kNow - 1000, kNow + 15'000, classic(seconds(), {6, 0, 0, 0, 0}))}));
+  append(batch({point(old, kNow - 1000, kNow + 30'000, classic(ms, {9, 0, 0, 0, 0}))}));
+  append(batch({point(stable, kNow - 1000, kNow + 30'000, classic(seconds(), {9, 0, 0, 0, 0}))}));
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 5}, {15'000, 5}, {30'000, 8}}));
+}
+
+TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
+  const auto of =
+      series(app, std::string(kStable), "http_server_request_duration_seconds", MetricKind::exponential, request(200), "s");
+  const auto at = [&](std::int64_t time, int scale, std::vector<std::uint64_t> counts) {
+    ExponentialHistogram h;
+    h.scale = scale;
+    for (const auto n : counts) h.count += n;
+    h.positive = {0, std::move(counts)};
+    append(batch({point(of, kNow - 1000, kNow + time, h)}));
+  };
+  at(0, 1, {1, 1, 0, 2}); // up to 1.42 s, 2 s, -, 4 s
+  at(15'000, 0, {3, 2});  // coarser: (1,2] now 3, (2,4] still 2
+  const auto found = select(*store, kDurationName);
+  ASSERT_EQ(found.size(), 1u);
+  ASSERT_EQ(found[0].classic.size(), 2u);
+  EXPECT_EQ(found[0].classic[0].value.bounds->size(), fixed_bounds_ms()->size());
+  EXPECT_EQ(found[0].classic[0].value.count, 4u);
+  EXPECT_EQ(found[0].classic[1].value.count, 5u);
+  for (std::size_t i = 0; i < found[0].classic[0].value.counts.size(); ++i) {
+    EXPECT_LE(found[0].classic[0].value.counts[i], found[0].classic[1].value.counts[i]) << "no bucket runs backwards";
+  }
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 4}, {15'000, 5}}));
+}
+
+TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {
+  const auto at = [&](std::uint8_t id, std::int64_t received, StatusCode status, SpanKind kind = SpanKind::server) {
+    Batch b;
+    b.received_ms = kNow + received;
+    b.spans = {span(app, id, id, kNow - 5000, kNow - 4880, kind, status, {{"http.route", std::string("/a")}})};
+    append(b);
+  };
+  at(1, 0, StatusCode::unset);
+  at(2, 400, StatusCode::error);
+  at(2, 500, StatusCode::error); // repeated by the client
+  at(3, 700, StatusCode::unset, SpanKind::client);
+  at(4, 1500, StatusCode::unset, SpanKind::consumer);
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 2}, {1500, 3}}));
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 1}, {1500, 1}}));
+  const auto durations = select(*store, kDurationName);
+  ASSERT_EQ(durations[0].classic.size(), 2u);
+  EXPECT_EQ(durations[0].classic[1].value.counts[10], 3u) << "120 ms is in (100, 150]";
+  EXPECT_EQ(durations[0].classic[0].start_ms, kNow - 5000);
+}
+
+TEST_F(DeriveTest, ExplicitCountersPassWithZerosUntilTheirOwnErrors) {
+  const auto requests = counter(kRequestsName, {{"http.route", std::string("/a")}});
+  const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}});
+  const auto start = kNow - 1000;
+  append(batch({point(requests, start, kNow, 10)}));
+  append(batch({point(requests, start, kNow + 15'000, 20)}));
+  append(batch({point(requests, start, kNow + 30'000, 30), point(errors, start, kNow + 30'000, 3)}));
+  append(batch({point(requests, start, kNow + 45'000, 40)}));
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 10}, {15'000, 20}, {30'000, 30}, {45'000, 40}}));
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 0}, {15'000, 0}, {30'000, 3}}));
+  const auto found = select(*store, kErrorsName);
+  EXPECT_EQ(found[0].source, Source::sent);
+  EXPECT_EQ(found[0].floats[0].start_ms, start);
+}
+
+TEST_F(DeriveTest, AnErrorCounterWithOtherLabelsStopsTheZerosOfItsRouteOnly) {
+  const auto a = counter(kRequestsName, {{"http.route", std::string("/a")}});
+  const auto b = counter(kRequestsName, {{"http.route", std::string("/b")}});
+  const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}, {"kind", std::string("db")}});
+  append(batch({point(a, kNow - 1, kNow, 1), point(b, kNow - 1, kNow, 1)}));
+  append(
+      batch({point(errors, kNow - 1, kNow + 1000, 1), point(a, kNow - 1, kNow + 1000, 2), point(b, kNow - 1, kNow + 1000, 2)}));
+  for (int round = 0; round < 2; ++round) {
+    const auto found = select(*store, kErrorsName);
+    ASSERT_EQ(found.size(), 3u);
+    for (const auto& data : found) {
+      const bool own = data.labels->get("kind") == "db";
+      const bool route_a = data.labels->get("http_route") == "/a";
+      EXPECT_EQ(values(data), own ? (Points{{1000, 1}}) : route_a ? (Points{{0, 0}}) : (Points{{0, 0}, {1000, 0}}));
+    }
+    reopen();
+    append(batch({point(a, kNow - 1, kNow + 1000, 2)})); // still known after the restart
+  }
+}
+
+TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
+  const auto histogram = duration(request(200));
+  Batch all = batch({point(histogram, kNow - 1000, kNow, classic(seconds(), {5, 0, 0, 0, 0}))});
+  all.spans = {span(app, 1, 1, kNow - 500, kNow - 400)};
+  append(all);
+  EXPECT_EQ(only(kRequestsName), (Points{{0, 5}}));
+  EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::histogram);
+  EXPECT_EQ(select(*store, kRequestsName, {}, false).size(), 2u);
+  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::histogram);
+
+  append(batch({point(counter(kRequestsName), kNow - 1000, kNow + 1, 5)}));
+  EXPECT_EQ(select(*store, kRequestsName).size(), 1u);
+  EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::sent);
+  EXPECT_EQ(select(*store, kErrorsName)[0].source, Source::sent);
+  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::histogram)
+      << "explicit counters bring no durations: the next source";
+
+  SelectRequest request;
+  request.matchers = {{"__name__", Matcher::Op::regexp, "http_server_request.*total"}};
+  request.to_ms = INT64_MAX;
+  const auto by_pattern = store->select(request);
+  ASSERT_TRUE(by_pattern);
+  EXPECT_EQ(by_pattern->size(), 2u);
+  for (const auto& data : *by_pattern) EXPECT_EQ(data.source, Source::sent);
+
+  // Only where the explicit counter has samples.
+  EXPECT_EQ(select(*store, kRequestsName, {}, true, kNow - 10, kNow)[0].source, Source::histogram);
+  // Another instance decides for itself.
+  app = resource("shop", "stable", "1", "other");
+  Batch spans_only = batch({});
+  spans_only.spans = {span(app, 9, 9, kNow - 500, kNow - 400)};
+  append(spans_only);
+  EXPECT_EQ(select(*store, kRequestsName, {{"instance", Matcher::Op::equal, "other"}})[0].source, Source::spans);
+}
+
+TEST_F(DeriveTest, ADurationOfTheSameNameIsKeptAsSentAndStillDerived) {
+  const auto of = series(app, std::string(kStable), std::string(kDurationName), MetricKind::histogram, request(500), "");
+  append(batch({point(of, kNow - 1000, kNow, classic(seconds(), {1, 1, 0, 0, 0}))}));
+  const auto all = select(*store, kDurationName, {}, false);
+  ASSERT_EQ(all.size(), 2u);
+  const auto chosen = select(*store, kDurationName);
+  ASSERT_EQ(chosen.size(), 1u);
+  EXPECT_EQ(chosen[0].source, Source::histogram);
+  EXPECT_EQ(chosen[0].classic[0].value.bounds->back(), 1000);
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 2}}));
+}
+
+TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
+  const auto requests = counter(kRequestsName);
+  const auto of = series(app, std::string(kDurationName), std::string(kDurationName), MetricKind::histogram, request(200), "");
+  const auto both = [&](std::int64_t time, std::uint64_t count) {
+    append(batch({point(requests, kNow - 1000, kNow + time, static_cast<double>(count)),
+                  point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+  };
+  const auto derived = [&] {
+    for (const auto& data : select(*store, kRequestsName, {}, false)) {
+      if (data.source == Source::histogram) return values(data);
+    }
+    return Points{};
+  };
+  both(0, 5);
+  both(15'000, 7);
+  EXPECT_EQ(select(*store, kDurationName)[0].source, Source::sent);
+  EXPECT_TRUE(derived().empty());
+  // Its own counter has been silent for more than five minutes: from here on we count, and only what comes from here on.
+  clock.advance_ms(10 * 60'000);
+  append(batch({point(of, kNow - 1000, kNow + 600'000, classic(seconds(), {20, 0, 0, 0, 0}))}));
+  append(batch({point(of, kNow - 1000, kNow + 615'000, classic(seconds(), {23, 0, 0, 0, 0}))}));
+  EXPECT_EQ(derived(), (Points{{600'000, 13}, {615'000, 16}}));
+  EXPECT_EQ(select(*store, kRequestsName, {}, true, kNow + 599'000)[0].source, Source::histogram);
+}
+
+TEST_F(DeriveTest, TotalsGoOnAfterRestartAndSealing) {
+  const auto of = duration(request(200));
+  const auto at = [&](std::int64_t time, std::uint64_t count, std::uint8_t id) {
+    Batch b = batch({point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}, kNow + time);
+    b.spans = {span(app, id, id, kNow + time - 100, kNow + time)};
+    append(b);
+  };
+  at(0, 5, 1);
+  reopen();
+  at(15'000, 7, 2);
+  clock.advance_ms(40 * 60'000);
+  ASSERT_TRUE(store->maintain());
+  reopen();
+  at(30 * 60'000, 9, 3);
+  const auto histogram = select(*store, kRequestsName);
+  ASSERT_EQ(histogram.size(), 1u);
+  EXPECT_EQ(values(histogram[0]), (Points{{0, 5}, {15'000, 7}, {30 * 60'000, 9}}));
+  for (const auto& data : select(*store, kRequestsName, {}, false)) {
+    if (data.source != Source::spans) continue;
+    EXPECT_EQ(values(data), (Points{{0, 1}, {15'000, 2}, {30 * 60'000, 3}}));
+  }
+}
+
+} // namespace
+} // namespace coalmine::store::testing

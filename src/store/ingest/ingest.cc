@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/ingest/ingest.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <numeric>
+
+#include "base/rfc3339.h"
+#include "store/series/histogram_math.h"
+
+namespace coalmine::store {
+namespace {
+
+constexpr std::string_view kStableDuration = "http.server.request.duration";
+constexpr std::string_view kOldDuration = "http.server.duration";
+
+// By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
+bool is_stable_duration(std::string_view otel_name) { return otel_name == kStableDuration || otel_name == kDurationName; }
+// So long after the application's last own count we derive again.
+constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
+constexpr std::size_t kMaxKept = 1'000'000;
+constexpr std::uint64_t kNsPerMs = 1'000'000;
+
+bool is_histogram(MetricKind kind) { return kind == MetricKind::histogram || kind == MetricKind::exponential; }
+
+std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
+
+// A start after the point itself says nothing.
+std::int64_t start_of(const MetricPoint& point) { return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns); }
+
+// The first value after an unknown past counts only when the sender says that it began before the point.
+bool counts_in_full(const MetricPoint& point) { return point.start_ns != 0 && point.start_ns < point.time_ns; }
+
+// Whose error counter a request counter goes with.
+std::string error_key(const Labels& labels) {
+  const auto method = labels.get("http_request_method").empty() ? labels.get("http_method") : labels.get("http_request_method");
+  return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
+}
+
+bool is_own_errors(MetricKind kind, const Labels& labels) {
+  return kind == MetricKind::counter && labels.metric_name() == kErrorsName;
+}
+
+// checked_bounds: known to be in order, and set to what turned out to be.
+Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds) {
+  const std::int64_t time_ms = to_ms(point.time_ns);
+  const std::int64_t start_ms = start_of(point);
+  const MetricKind kind = point.series->kind;
+  if (point.no_recorded_value) return stale_marker(kind, time_ms, start_ms);
+  if (const auto* classic = std::get_if<ClassicHistogram>(&point.value); classic != nullptr && kind == MetricKind::histogram) {
+    ClassicSample out{time_ms, start_ms, false, *classic};
+    if (!out.value.bounds || out.value.bounds != checked_bounds || out.value.counts.size() != checked_bounds->size() + 1) {
+      TRY(normalise(out.value));
+      checked_bounds = out.value.bounds;
+    }
+    return Sample(std::move(out));
+  }
+  if (const auto* exponential = std::get_if<ExponentialHistogram>(&point.value);
+      exponential != nullptr && kind == MetricKind::exponential) {
+    ExponentialSample out{time_ms, start_ms, false, *exponential};
+    TRY(normalise(out.value));
+    return Sample(std::move(out));
+  }
+  if (const auto* number = std::get_if<double>(&point.value); number != nullptr && !is_histogram(kind)) {
+    return Sample(FloatSample{time_ms, start_ms, *number});
+  }
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("a point of {} does not hold what its metric's type promises", point.series->metric->otel_name));
+}
+
+} // namespace
+
+void Rejections::point(std::string why) {
+  ++points;
+  if (reason.empty()) reason = std::move(why);
+}
+
+void Ingest::restore(const SeriesInfo& info) {
+  if (info.source != Source::sent) return;
+  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name)) stable_instances_.insert(instance_key(*info.labels));
+  if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
+}
+
+void Ingest::commit() {
+  own_errors_.merge(batch_own_errors_);
+  batch_own_errors_.clear();
+  for (const auto& instance : switching_) forget_instance(instance); // what they begin with holds for this batch alone
+  switching_.clear();
+}
+
+void Ingest::forget() {
+  deriver_.clear();
+  memories_.clear();
+  forget_kept();
+  batch_own_errors_.clear();
+  // Their points were not kept, so that the switch is still to come.
+  for (const auto& instance : switching_) stable_instances_.erase(instance);
+  switching_.clear();
+}
+
+// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing. What is
+// learnt of an instance changes what its other series are, and nobody else's.
+void Ingest::survey(const std::vector<MetricPoint>& points) {
+  std::set<std::string> learnt;
+  look_up(points, learnt);
+  if (learnt.empty()) return;
+  for (const auto& instance : learnt) forget_instance(instance);
+  look_up(points, learnt);
+}
+
+void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
+  const MetricSeries* before = nullptr;
+  found_.assign(points.size(), nullptr);
+  for (std::size_t i = 0; i < points.size(); ++i) {
+    const auto& point = points[i];
+    if (!point.series || point.series.get() == before) continue;
+    const MetricSeries& series = *point.series;
+    before = &series;
+    if (series.recurring) {
+      const auto it = kept_.find(&series);
+      if (it != kept_.end()) {
+        found_[i] = &it->second.known;
+        continue; // was surveyed when it was met first
+      }
+    }
+    if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
+      auto key = instance_key(series.labels);
+      if (stable_instances_.insert(key).second) {
+        learnt.insert(key);
+        switching_.insert(std::move(key));
+      }
+    }
+    if (is_own_errors(series.kind, series.labels)) {
+      auto key = error_key(series.labels);
+      if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
+        learnt.insert(instance_key(series.labels));
+    }
+  }
+}
+
+void Ingest::forget_instance(const std::string& instance) {
+  const auto at = kept_of_instance_.find(instance);
+  if (at == kept_of_instance_.end()) return;
+  for (const auto* series : at->second) kept_.erase(series);
+  kept_of_instance_.erase(at);
+}
+
+void Ingest::forget_kept() {
+  kept_.clear();
+  kept_of_instance_.clear();
+  std::ranges::fill(found_, nullptr);
+}
+
+void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
+  survey(points);
+  stage.expect(points.size() * 2); // derived ones beside them
+  std::vector<std::size_t> order;  // empty: as they are
+  if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
+    order.resize(points.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::ranges::stable_sort(order, {}, [&](std::size_t i) { return points[i].time_ns; });
+  }
+  std::unordered_map<const MetricSeries*, Known> here;
+  for (std::size_t n = 0; n < points.size(); ++n) {
+    const std::size_t place = order.empty() ? n : order[n];
+    const auto& p = points[place];
+    if (!p.series) {
+      rejections.point("a point belongs to no metric");
+      continue;
+    }
+    const std::int64_t time_ms = to_ms(p.time_ns);
+    if (time_ms < window.from_ms || time_ms > window.to_ms) {
+      const bool late = time_ms < window.from_ms;
+      rejections.point(fmt::format("a point of {} is dated {}, {} the accepted window of {} to {}: {}",
+                                   p.series->metric->otel_name, rfc3339(time_ms), late ? "before" : "after",
+                                   rfc3339(window.from_ms), rfc3339(window.to_ms),
+                                   late ? "it came too late" : "check the sender's clock"));
+      continue;
+    }
+    Known& known = found_[place] != nullptr ? *found_[place] : known_of(stage, p.series, here);
+    if (known.info == nullptr) {
+      rejections.point(known.refusal);
+      continue;
+    }
+    point(stage, p, known, rejections);
+  }
+}
+
+Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
+                                std::unordered_map<const MetricSeries*, Known>& here) {
+  if (series->recurring) {
+    if (const auto it = kept_.find(series.get()); it != kept_.end()) return it->second.known;
+  }
+  if (const auto it = here.find(series.get()); it != here.end()) return it->second;
+  Known known = know(stage, series);
+  if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
+  if (kept_.size() >= kMaxKept) forget_kept();
+  kept_of_instance_[instance_key(series->labels)].push_back(series.get());
+  return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
+}
+
+Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared) {
+  const MetricSeries& series = *shared;
+  Known out;
+  const std::uint64_t hash = series.labels.hash();
+  out.info = stage.find(series.labels, hash, Source::sent, series.kind);
+  if (out.info == nullptr) {
+    SeriesInfo what;
+    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // not a second copy
+    what.kind = series.kind;
+    what.metric = series.metric;
+    const auto added = stage.series(what, hash);
+    if (!added) {
+      out.refusal = added.error().message;
+      return out;
+    }
+    out.info = *added;
+  }
+  if (out.info->filler && is_own_errors(series.kind, series.labels)) {
+    out.info->filler = false;
+    out.info->stored = false;
+    stage.write_row(out.info);
+  }
+  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) out.role = Role::duration;
+  if (is_histogram(series.kind) && series.metric->otel_name == kOldDuration &&
+      !stable_instances_.contains(instance_key(series.labels))) {
+    out.role = Role::old_duration;
+  }
+  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
+  // The three request metrics as we would name them need nothing derived beside them.
+  if (out.role == Role::sent_requests || (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
+    out.own_requests = &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
+  }
+  out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
+  if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
+  // Where the application may count its requests itself it is left until it turns out not to: three more series each are no
+  // trifle.
+  if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
+  if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
+  return out;
+}
+
+bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
+  if (known.memory == nullptr) {
+    const bool late = known.own_requests != nullptr && memories_.contains(known.info->id);
+    known.memory = remember(stage, *known.info);
+    known.memory->behind = late;
+  }
+  Memory& memory = *known.memory;
+  if (memory.group != nullptr) return true;
+  memory.group =
+      deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+  memory.is_error = is_error_point(series.attributes);
+  if (memory.group == nullptr) return false;
+  if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
+    known.baseline = !memory.last && memory.group->last_ms != 0;
+  }
+  return true;
+}
+
+Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
+  const auto [it, added] = memories_.try_emplace(info.id);
+  Memory& memory = it->second;
+  if (added) recall(stage, info.id, memory);
+  return &memory;
+}
+
+void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
+  memory.last = stage.stored().last_value(id);
+  // Up to the whole millisecond: what was cut off must not make a repeated point look new.
+  if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
+}
+
+const DescriptionRef& Ingest::filler_description(const std::string& unit) {
+  if (filler_description_->help.empty() || filler_description_->unit != unit) {
+    filler_description_ = std::make_shared<const MetricDescription>(
+        MetricDescription{"", unit, "Requests that failed; zero until the service reports one."});
+  }
+  return filler_description_;
+}
+
+SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
+  const auto key = error_key(*requests.labels);
+  if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
+  SeriesInfo what;
+  what.labels = std::make_shared<const Labels>(requests.labels->with(kMetricName, kErrorsName));
+  what.kind = MetricKind::counter;
+  what.metric = filler_description(requests.metric->unit);
+  what.filler = true;
+  const auto info = stage.series(what, what.labels->hash());
+  return info ? *info : nullptr;
+}
+
+void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections) {
+  auto sample = to_sample(point, known.checked_bounds);
+  if (!sample) {
+    rejections.point(std::move(sample).error().message);
+    return;
+  }
+  if (point.no_recorded_value) {
+    stage.put(known.info->id, std::move(*sample));
+    return;
+  }
+  if (known.role == Role::sent_requests) *known.own_requests = std::max(*known.own_requests, time_of(*sample));
+  if (point.series->temporality == Temporality::delta) {
+    delta(stage, point, known, std::move(*sample));
+  } else {
+    cumulative(stage, point, known, std::move(*sample));
+  }
+  if (known.filler == nullptr) return;
+  // The same moment and start as the request count beside it.
+  const Sample& requests = stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
+  const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
+  if (just_put) stage.put(known.filler->id, FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
+}
+
+void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+  if (known.derives && needs_no_derived(known, time_of(sample))) {
+    if (known.memory != nullptr) {
+      known.memory->last.reset();
+      known.memory->behind = true;
+    }
+  } else if (known.derives && begin_deriving(stage, *point.series, known)) {
+    if (std::exchange(known.memory->behind, false)) recall(stage, known.info->id, *known.memory);
+    derive_growth(point, known, sample);
+  }
+  stage.put(known.info->id, std::move(sample));
+}
+
+// The application counts requests itself and measures their duration under our own name: nobody would choose what we derive.
+bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
+  return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
+}
+
+void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample& sample) {
+  Memory* memory = known.memory;
+  if (!memory->last || point.time_ns > memory->last_ns) {
+    std::optional<Sample> grown;
+    const std::int64_t start_ms = coalmine::store::start_of(sample);
+    const std::int64_t known_start = memory->last ? coalmine::store::start_of(*memory->last) : 0;
+    const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
+    if (memory->last && !restarted) {
+      if (deriver_.add_growth(*memory->group, *memory->last, sample, ms_factor(*point.series, sample), memory->is_error)) {
+        deriver_.see(*memory->group, time_of(sample), start_ms == 0 ? time_of(sample) : start_ms);
+        known.baseline = false;
+        memory->last = sample;
+        memory->last_ns = point.time_ns;
+        return;
+      }
+      grown = difference(*memory->last, sample);
+    }
+    if (!grown) {
+      // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is
+      // certain.
+      const bool fell = memory->last && !restarted;
+      const bool counts = !known.baseline && (fell || counts_in_full(point));
+      grown = counts ? sample : zero_like(sample);
+    }
+    // A count of unknown age begins, for us, at its first point.
+    const std::int64_t from_ms = !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
+    derive(*point.series, known, *grown, from_ms);
+    known.baseline = false;
+    memory->last = sample;
+    memory->last_ns = point.time_ns;
+  }
+}
+
+void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+  Memory& memory = *known.memory;
+  const std::int64_t time_ms = time_of(sample);
+  // A delta counts in full whatever its start, and a start before the point says so to readers.
+  const std::int64_t sent_start = coalmine::store::start_of(sample);
+  const std::int64_t start_ms = sent_start == 0 ? time_ms - 1 : std::min(sent_start, time_ms - 1);
+  set_times(sample, time_ms, start_ms);
+  if (memory.last && point.time_ns <= memory.last_ns) {
+    if (!stage.put_late(known.info->id, sample)) return; // a repeated point
+    const std::int64_t last_ms = time_of(*memory.last);
+    const std::int64_t first_ms = std::min(start_ms, coalmine::store::start_of(*memory.last));
+    memory.last = add(*memory.last, sample);
+    set_times(*memory.last, last_ms, first_ms);
+  } else {
+    memory.last = memory.last ? add(*memory.last, sample) : sample;
+    memory.last_ns = point.time_ns;
+    stage.put(known.info->id, *memory.last);
+  }
+  if (!known.derives || needs_no_derived(known, time_ms)) return;
+  if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
+}
+
+void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {
+  Memory& memory = *known.memory;
+  deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
+  deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.is_error);
+}
+
+double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
+  const auto* classic = std::get_if<ClassicSample>(&sample);
+  return to_ms_factor(series.metric->unit, series.metric->otel_name == kOldDuration,
+                      classic == nullptr ? nullptr : classic->value.bounds);
+}
+
+// What the derived series need of a span's attributes, told once per key and once per distinct value of a table.
+class Ingest::SpanFacts {
+ public:
+  explicit SpanFacts(const SpanTable& table)
+      : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
+    for (std::size_t i = 0; i < table.texts.size(); ++i) {
+      const auto at = std::ranges::find(kKeys, table.texts[i]);
+      if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
+    }
+  }
+
+  // Numbers of pairs; kNone where the span has none. Of two names for one thing the newer counts.
+  struct Facts {
+    std::uint32_t route = kNone;
+    std::uint32_t method = kNone;
+    int http_status = 0;
+  };
+  Facts of(const SpanTable::Row& row) {
+    std::array<std::uint32_t, kKeys.size()> found;
+    found.fill(kNone);
+    for (const auto id : table_.list(row.attributes)) {
+      const auto role = roles_[table_.pairs[id].key];
+      if (role != kOther && found[role] == kNone) found[role] = id;
+    }
+    Facts out{found[0], has_text(found[1]) ? found[1] : found[2], status(found[3])};
+    if (out.http_status == 0) out.http_status = status(found[4]);
+    return out;
+  }
+  std::string text(std::uint32_t pair) const { return pair == kNone ? "" : to_text(table_.pairs[pair].value); }
+
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+
+ private:
+  static constexpr std::array<std::string_view, 5> kKeys = {"http.route", "http.request.method", "http.method",
+                                                            "http.response.status_code", "http.status_code"};
+  static constexpr std::size_t kOther = kKeys.size();
+  static constexpr int kUnread = -1;
+
+  bool has_text(std::uint32_t pair) const { return pair != kNone && !text(pair).empty(); }
+  int status(std::uint32_t pair) {
+    if (pair == kNone) return 0;
+    if (status_[pair] == kUnread) status_[pair] = http_status_of(table_.pairs[pair].value);
+    return status_[pair];
+  }
+
+  const SpanTable& table_;
+  std::vector<std::size_t> roles_; // by text
+  std::vector<int> status_;        // by pair
+};
+
+void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms) {
+  SpanFacts facts_of(spans);
+  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, DerivedGroup*> groups;
+  for (const auto& row : spans.rows) {
+    if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
+    const auto facts = facts_of.of(row);
+    const auto [it, added] = groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
+    if (added) {
+      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route), facts_of.text(facts.method),
+                                  Source::spans);
+    }
+    if (it->second == nullptr) continue;
+    deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
+    const double ms = row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
+    deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
+  }
+}
+
+} // namespace coalmine::store

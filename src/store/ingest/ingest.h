@@ -1,0 +1,116 @@
+// Metric points and spans of a batch to samples: cumulative, deduplicated, with the derived series beside them.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <tuple>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "store/ingest/derive.h"
+#include "store/ingest/stage.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::store {
+
+// Wall-clock window in which points are accepted.
+struct AcceptWindow {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+};
+
+struct Rejections {
+  std::size_t points = 0;
+  std::string reason; // of the first
+  void point(std::string why);
+};
+
+// Holds what has to be remembered between appends: the last value of the series it adds up or takes increases of. All of it comes
+// from the store when missing, so forget() is always safe: after a failed write it is called because the memory ran ahead of the
+// disk. Used by the one writer.
+class Ingest {
+ public:
+  // A series that was there at start.
+  void restore(const SeriesInfo& info);
+  void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections);
+  void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
+  void flush(Stage& stage) { deriver_.flush(stage); }
+  // The write succeeded / failed.
+  void commit();
+  void forget();
+
+ private:
+  class SpanFacts;
+  enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
+  // What is remembered of one raw series: deltas and duration histograms.
+  struct Memory {
+    std::optional<Sample> last; // cumulative, a value
+    std::uint64_t last_ns = 0;
+    DerivedGroup* group = nullptr;
+    bool is_error = false;
+    bool behind = false; // last was not kept up to date: what is stored says it
+  };
+  // What a batch needs to know of one of its series.
+  struct Known {
+    SeriesInfo* info = nullptr; // nullptr: refused
+    std::string refusal;
+    Role role = Role::plain;
+    bool derives = false;     // what others would have to choose instead of the application's own request metrics
+    Memory* memory = nullptr; // of a cumulative series: only once something is derived from it
+    bool baseline = false;    // its first value only starts the count, because the old convention has counted these requests
+    SeriesInfo* filler = nullptr;
+    BucketBounds checked_bounds; // of the last point: in order
+    std::int64_t* own_requests =
+        nullptr; // of the instance, where this series is its request counter or its duration in our own form
+  };
+
+  // What is known of a recurring series stays known, by the address of its description.
+  struct Kept {
+    std::shared_ptr<const MetricSeries> series; // keeps the address its own
+    Known known;
+  };
+
+  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what the batch makes untrue.
+  void survey(const std::vector<MetricPoint>& points);
+  void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
+  // What its series turned out to be is found out anew.
+  void forget_instance(const std::string& instance);
+  void forget_kept();
+  Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
+                  std::unordered_map<const MetricSeries*, Known>& here);
+  Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
+  Memory* remember(Stage& stage, const SeriesInfo& info);
+  void recall(Stage& stage, SeriesId id, Memory& memory);
+  bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
+  // False when nothing can be derived, because the service has too many series.
+  bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
+  void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
+  const DescriptionRef& filler_description(const std::string& unit);
+  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
+  void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
+  void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
+  static double ms_factor(const MetricSeries& series, const Sample& sample);
+
+  DescriptionRef filler_description_ = no_description(); // the last one, as they hardly differ
+  Deriver deriver_;
+  std::unordered_map<SeriesId, Memory> memories_;
+  std::unordered_map<const MetricSeries*, Kept> kept_;
+  std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_; // keys of kept_ by instance_key
+  std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
+  std::set<std::string> stable_instances_; // that send http.server.request.duration
+  std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
+  // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.
+  std::map<std::string, std::int64_t> own_requests_;
+  std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
+  std::set<std::string> switching_;        // instances whose first stable histogram is in this batch
+};
+
+} // namespace coalmine::store

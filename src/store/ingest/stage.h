@@ -1,0 +1,71 @@
+// What one append is about to add: collected first, written as one record, and only then made visible.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <unordered_set>
+#include <vector>
+
+#include "base/fair_shared_mutex.h"
+#include "store/series/record_codec.h"
+#include "store/series/series_index.h"
+
+namespace coalmine::store {
+
+// Read access to what is stored already, head and chunks alike. Called by the one writer.
+class StoredSamples {
+ public:
+  virtual ~StoredSamples() = default;
+  virtual SampleRun read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const = 0;
+  // The newest sample that is a value and not a staleness marker.
+  virtual std::optional<Sample> last_value(SeriesId id) const = 0;
+  // True when this very sample is in the head; one in a chunk may be missed.
+  virtual bool in_head(SeriesId id, const Sample& sample) const = 0;
+};
+
+// total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again with delta.
+Sample add(const Sample& total, const Sample& delta);
+// now - before; nullopt when the count fell, which means that it started again.
+std::optional<Sample> difference(const Sample& before, const Sample& now);
+// The same sample with count and buckets zero.
+Sample zero_like(const Sample& sample);
+// The end of a series: no value from here on.
+Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms);
+void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms);
+
+// One per append, on the stack of the writer.
+class Stage {
+ public:
+  Stage(SeriesIndex& index, FairSharedMutex& index_mutex, const StoredSamples& stored)
+      : index_(index), index_mutex_(index_mutex), stored_(stored) {}
+
+  void expect(std::size_t samples) { samples_.reserve(samples); }
+  // The series when it is there already.
+  SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind);
+  // The series, made when it is new. what.labels_hash is given so that it is computed once. resource_exhausted: too many series.
+  Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
+  // Has its row written with this append.
+  void write_row(SeriesInfo* info);
+
+  // Dropped when the store has exactly this sample.
+  void put(SeriesId id, Sample sample);
+  // delta is an increase that ended at its time, before samples that are already there: it is inserted as a sample of its own and
+  // all later ones are raised. False when there is a sample at that time: it was counted before.
+  bool put_late(SeriesId id, const Sample& delta);
+
+  const StoredSamples& stored() const { return stored_; }
+  const std::vector<StagedSample>& samples() const { return samples_; }
+  const std::vector<SeriesInfo*>& rows() const { return rows_; }
+
+ private:
+  SeriesIndex& index_;
+  FairSharedMutex& index_mutex_;
+  const StoredSamples& stored_;
+  std::vector<StagedSample> samples_;
+  std::vector<SeriesInfo*> rows_; // without duplicates
+  std::unordered_set<SeriesInfo*> in_rows_;
+};
+
+} // namespace coalmine::store

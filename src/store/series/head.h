@@ -1,0 +1,91 @@
+// The samples that are not in chunks yet, and where the older ones of each series are.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "store/series/open_run.h"
+
+namespace coalmine::store {
+
+// Where one chunk is. Of two chunks with a sample at the same millisecond, the one with the higher number is right.
+struct ChunkRef {
+  std::int64_t min_ms = 0;
+  std::int64_t max_ms = 0;
+  std::uint64_t number = 0;
+  bool overlaps(std::int64_t from_ms, std::int64_t to_ms) const { return max_ms >= from_ms && min_ms <= to_ms; }
+};
+
+// Chunks are kept and dropped by blocks of this length, the block of their newest sample.
+inline constexpr std::int64_t kBlockMs = 30 * 60 * 1000;
+std::int64_t block_of(std::int64_t time_ms);
+
+struct ChunkEntry {
+  SeriesId series;
+  ChunkRef ref;
+};
+
+// The chunks family holds three kinds of row, each under its block (u64 big-endian, as all numbers in keys); the third is in
+// shared_times.h:
+// chunk row = "c" block_ms series number -> a chunk (chunk_codec.h)
+// list row  = "l" block_ms number        -> which chunks were written together, so that a start need not read them all
+// list      = %x01 count:varint *(series:varint min_ms:zigzag max_ms:zigzag number:varint) checksum:u64
+std::string chunk_key(SeriesId series, const ChunkRef& ref);
+std::string chunk_list_key(std::int64_t block_ms, std::uint64_t number);
+// Where a block's rows of the given kind ('c', 'l' or 't') begin.
+std::string block_key(char kind, std::int64_t block_ms);
+std::string encode_chunk_list(const std::vector<ChunkEntry>& entries);
+Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes);
+
+// Not synchronised: the store guards it. Samples in the head win over chunks at the same millisecond.
+class Head {
+ public:
+  struct Series {
+    OpenRun samples;
+    std::vector<ChunkRef> chunks; // by number
+  };
+
+  const Series* find(SeriesId id) const;
+  // False when the sample says that counting began before the sample before it did: then two senders write the series.
+  bool upsert(SeriesId id, const Sample& sample);
+  // In place of what the series has.
+  void restore(SeriesId id, OpenRun samples);
+  void add_chunk(SeriesId id, const ChunkRef& ref);
+  // After they were written as chunks.
+  void drop_samples_before(SeriesId id, std::int64_t time_ms);
+  // Forgets chunks of blocks before the one of time_ms.
+  void drop_chunks_before(std::int64_t time_ms);
+  void erase(SeriesId id);
+
+  // Series with a sample before time_ms in the head, in order.
+  std::vector<SeriesId> with_samples_before(std::int64_t time_ms) const;
+  // One more than the highest id that has anything.
+  std::uint64_t end() const { return series_.size(); }
+  std::size_t sample_count() const { return sample_count_; }
+  // The oldest block that has a chunk.
+  std::optional<std::int64_t> oldest_block() const;
+  // Oldest and newest sample of everything, chunks included; 0 when there is none.
+  std::int64_t oldest_ms() const;
+  std::int64_t newest_ms() const { return newest_ms_; }
+
+ private:
+  Series& at(SeriesId id);
+  template <typename F>
+  void each(F&& visit) const {
+    for (std::size_t i = 0; i < series_.size(); ++i) {
+      if (series_[i]) visit(SeriesId{i}, *series_[i]);
+    }
+  }
+
+  std::vector<std::unique_ptr<Series>> series_; // by id: ids are given out in order
+  std::size_t sample_count_ = 0;
+  std::int64_t newest_ms_ = 0;
+};
+
+} // namespace coalmine::store

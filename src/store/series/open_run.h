@@ -1,0 +1,107 @@
+// The samples of one series that are not in a chunk yet, packed as they come.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/result.h"
+#include "telemetry/sample_columns.h"
+#include "store/series/samples.h"
+
+namespace coalmine::store {
+
+// Different bucket bounds, which images name by their place.
+using BoundsList = std::vector<BucketBounds>;
+
+// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended
+// as a few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is
+// nobody else's business:
+//
+// rows    = *frame ; frames of at most kFrameRows rows, each on its own, against a state of zeros
+// float   = flags [step:zigzag] [start:zigzag] [delta:zigzag / f64]
+// classic = flags [step:zigzag] [start:zigzag] counts [rest:zigzag] [delta:zigzag / f64]
+// flags   : 1 step as before, 2 start as before, 4 stale (classic), 8 with rest; two bits each for the value or sum (unchanged,
+//           whole-number delta, as it is) and for the counts (unchanged, nibbles, octets, zigzag)
+// step = time - time before, start = start - start before, counts = increase of each bucket, rest = increase of the count beyond
+// that of the buckets.
+// Exponential histograms are kept as they are.
+class OpenRun {
+ public:
+  std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
+  bool empty() const { return size() == 0; }
+  std::size_t kind() const { return exponential_ ? 2 : is_classic() ? 1 : 0; } // place in Sample; of a non-empty run
+  std::int64_t first_ms() const;                                               // of a non-empty run
+  std::int64_t last_ms() const;
+  std::int64_t last_start_ms() const; // of the newest sample
+  bool ends_stale() const;            // the newest sample is a staleness marker; of a non-empty run, both
+
+  // A sample at the same millisecond is replaced. True when there was none before.
+  bool upsert(const Sample& sample);
+  // The very sample is already here.
+  bool contains(const Sample& sample) const;
+
+  std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
+  SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
+  // From the position on.
+  SampleRun since(const SeriesPosition& position) const;
+  // The same as columns, behind what is there already.
+  void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const;
+  // Whether count() is more than zero, without looking into frames where that can be.
+  bool any(std::int64_t from_ms, std::int64_t to_ms) const;
+  // The newest sample that is not a staleness marker.
+  std::optional<Sample> last_value() const;
+  void drop_before(std::int64_t time_ms);
+
+  // As head_snapshot.h says. bounds grows by those it does not have yet.
+  void write_image(ByteWriter& w, BoundsList& bounds) const;
+  // data_loss: this was not written by write_image.
+  static Result<OpenRun> read_image(ByteReader& r, const BoundsList& bounds);
+
+  // Heap bytes, roughly.
+  std::size_t memory() const;
+
+ private:
+  struct State {
+    std::int64_t time_ms = 0;
+    std::int64_t step = 0;
+    std::int64_t start_ms = 0;
+    double value = 0; // or the sum
+    std::uint64_t count = 0;
+    std::vector<std::uint64_t> counts;
+    bool stale = false;
+  };
+  struct Frame {
+    std::size_t begin = 0; // in bytes_
+    std::int64_t first_ms = 0;
+    std::int64_t last_ms = 0;
+    std::uint32_t rows = 0;
+    BucketBounds bounds; // of a classic histogram
+  };
+
+  template <typename S>
+  void append(const S& sample);
+  template <typename S>
+  void write_row(const S& sample);
+  void pack_row(RoomWriter& w, const FloatSample& sample);
+  void pack_row(RoomWriter& w, const ClassicSample& sample);
+  void append_row(std::string_view row);
+  template <typename F>
+  void each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const;
+  bool is_classic() const { return !frames_.empty() && frames_.front().bounds != nullptr; }
+  void rebuild(const SampleRun& run);
+  State state_at_end() const;
+  static void emit(const Frame& frame, const State& state, SampleRun& out);
+
+  std::string bytes_;
+  std::vector<Frame> frames_;
+  State last_; // of the last frame
+  std::uint32_t count_ = 0;
+  std::unique_ptr<std::vector<ExponentialSample>> exponential_;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,56 @@
+// What selectors found in the index last time: a canary's panels and looks ask for the same ones again and again.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/result.h"
+#include "store/series/series_index.h"
+
+namespace coalmine::store {
+
+// The request metrics of one instance from which one source has to be chosen for one of their names; by source.
+struct SourceChoice {
+  bool duration = false;                                  // the name is that of the durations
+  std::array<std::vector<const SeriesInfo*>, 3> requests; // its request counters
+  std::array<std::vector<const SeriesInfo*>, 3> named;    // its series of that name
+};
+
+// The series that match some matchers, at one version of the index.
+struct Matched {
+  std::uint64_t version = 0;
+  std::vector<const SeriesInfo*> series; // in order of id
+  // Of a series that is a request metric: its place in choices. Others: UINT32_MAX.
+  std::vector<std::uint32_t> choice_of;
+  std::vector<SourceChoice> choices;
+};
+
+// Thread-safe. Remembers the selectors asked for last: some for every rollout that is looked at and panel that is open. What it
+// gives may be read only as long as the index stays as it is: under the lock that guards the index.
+class SelectorCache {
+ public:
+  // invalid_argument: a matcher's regular expression does not compile.
+  Result<std::shared_ptr<const Matched>> find(const SeriesIndex& index, const std::vector<Matcher>& matchers);
+
+ private:
+  struct Entry {
+    std::string key;
+    std::shared_ptr<const Matched> matched;
+  };
+  void drop(std::list<Entry>::iterator it);
+
+  std::mutex mutex_;
+  std::list<Entry> entries_; // the one asked for last is first
+  std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key_;
+  std::size_t series_ = 0; // of all entries
+};
+
+} // namespace coalmine::store

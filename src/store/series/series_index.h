@@ -1,0 +1,101 @@
+// Which series exist: identity to id, and the postings that matchers are answered from.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "store/series/matching.h"
+#include "store/store.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::store {
+
+// What is known of one series besides its samples. Identity: labels, source and kind.
+struct SeriesInfo {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels;
+  MetricKind kind = MetricKind::gauge;
+  Source source = Source::sent;
+  DescriptionRef metric = no_description();
+  // An error counter of zeros that we write beside the app's request counter until the app's own shows up.
+  bool filler = false;
+  // Its row is on disk. Not part of the row.
+  bool stored = false;
+};
+
+// What tells two processes apart wherever one source of counts is chosen: service, track, version and instance.
+std::string instance_key(const Labels& labels);
+std::string instance_key(const Presence& presence);
+// name{label="value",…} for messages.
+std::string to_text(const Labels& labels);
+// One of kRequestsName, kErrorsName, kDurationName.
+bool is_request_metric(std::string_view name);
+
+// One entry of the series family; grammar in docs/formats.md.
+std::string encode_series(const SeriesInfo& info);
+Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes);
+
+// Not synchronised: the store guards it. Pointers to SeriesInfo stay good until that series is removed.
+class SeriesIndex {
+ public:
+  explicit SeriesIndex(std::size_t max_series_per_service) : max_per_service_(max_series_per_service) {}
+
+  SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) const;
+  SeriesInfo* get(SeriesId id) const;
+  // resource_exhausted: the service has its number of series; the message names the label with most values. info.id is given here
+  // when it is 0.
+  Result<SeriesInfo*> add(SeriesInfo info);
+  // What was on disk: no limit applies.
+  SeriesInfo* restore(SeriesInfo info);
+  void remove(const std::vector<SeriesId>& ids);
+
+  // In order of id. Every series when there is no matcher.
+  std::vector<const SeriesInfo*> match(const std::vector<CompiledMatcher>& matchers) const;
+  // The request metrics of one instance, of every source.
+  std::vector<const SeriesInfo*> request_metrics(const std::string& instance) const;
+  void for_each(const std::function<void(const SeriesInfo&)>& visit) const;
+
+  std::size_t size() const { return series_.size(); }
+  // Another number whenever series came or went.
+  std::uint64_t version() const { return version_; }
+  // The same of one service's; 0: it has none.
+  std::uint64_t version_of(std::string_view service) const;
+  std::size_t size_of(std::string_view service) const;
+  SeriesId next_id() const { return SeriesId{next_id_}; }
+  void reserve_ids_below(std::uint64_t next_id) { next_id_ = std::max(next_id_, next_id); }
+
+ private:
+  using Ids = std::vector<std::uint64_t>; // ascending
+  using Values = std::map<std::string, Ids, std::less<>>;
+
+  SeriesInfo* insert(SeriesInfo info);
+  Ids& posting(std::string_view name, std::string_view value);
+  Error limit_error(const std::string& service) const;
+  Ids postings_of(const CompiledMatcher& matcher) const;
+
+  const std::size_t max_per_service_;
+  std::uint64_t next_id_ = 1;
+  std::uint64_t version_ = 0;
+  std::map<std::uint64_t, std::unique_ptr<SeriesInfo>> series_;
+  std::unordered_multimap<std::uint64_t, SeriesInfo*> by_identity_;
+  std::map<std::string, Values, std::less<>> postings_;
+  struct OfService {
+    std::size_t series = 0;
+    std::uint64_t version = 0;
+  };
+  std::map<std::string, OfService, std::less<>> services_;
+  std::unordered_map<std::string, std::vector<const SeriesInfo*>> request_metrics_; // by instance_key
+  // The last refusals, as counting values walks all series of a service: service to message, good for so many refusals more.
+  mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,45 @@
+// Times that chunks share: written once, found for whoever reads the chunks.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "store/series/chunk_codec.h"
+#include "store/series/head.h"
+#include "store/disk/rocks_db.h"
+
+namespace coalmine::store {
+
+// times row = "t" block_ms number -> a row of times (chunk_codec.h); number: of the first chunk that needs it
+std::string times_key(std::string_view chunk_key, std::uint64_t number);
+
+// What is written together. One export writes all series of a process at the same times, which then are kept once.
+struct SealedChunk {
+  ChunkEntry entry;
+  EncodedChunk chunk;
+};
+void put_chunks(const std::vector<SealedChunk>& chunks, WriteSet& writes);
+
+// Reads times rows, each once for as long as it is here. Not synchronised; one for a query.
+class SharedTimes {
+ public:
+  explicit SharedTimes(const Database& database) : database_(database) {}
+
+  // Of the chunk that is at the key, until the next call: empty when its times are its own, nullopt when retention took the chunk
+  // since it was read. data_loss: they are lost or damaged.
+  Result<std::optional<std::span<const std::int64_t>>> of(const std::string& chunk_key, std::string_view chunk);
+
+ private:
+  const Database& database_;
+  std::unordered_map<std::string, std::vector<std::int64_t>> rows_; // by key
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,98 @@
+// Which segments of spans there are, what is in them, and which spans came in lately.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <boost/unordered/unordered_flat_set.hpp>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_set>
+#include <vector>
+
+#include "store/spans/span_segment.h"
+#include "store/store.h"
+
+namespace coalmine::store {
+
+// Where one segment is: by arrival, then by number.
+struct SegmentRef {
+  std::int64_t received_ms = 0;
+  std::uint64_t number = 0;
+  std::int64_t min_start_ms = 0;
+  std::int64_t max_start_ms = 0;
+  std::uint64_t spans = 0;
+  std::uint64_t bytes = 0;  // 0: not known, of an older form
+  std::uint8_t thinned = 0; // how often half of its healthy traces were dropped
+};
+
+// The spans family: "s" received_ms number -> summary, "d" received_ms number -> segment (u64 big-endian).
+std::string segment_key(char kind, const SegmentRef& ref);
+std::string segment_bound(char kind, std::int64_t received_ms);
+std::optional<SegmentRef> parse_segment_key(std::string_view key);
+
+// Not synchronised: the store guards it.
+class SegmentList {
+ public:
+  void add(SegmentRef ref, const SegmentSummary& summary);
+  // Those that may hold a span that passes the filter; the one with the newest span first.
+  std::vector<SegmentRef> candidates(const SpanFilter& filter) const;
+  // By arrival.
+  std::vector<SegmentRef> all() const;
+  // old, by arrival, give way to one.
+  void replace(const std::vector<SegmentRef>& old, SegmentRef ref, const SegmentSummary& summary);
+  std::uint64_t bytes() const { return bytes_; }
+  // The newest by arrival first.
+  std::vector<SegmentRef> newest(std::size_t limit) const;
+  void drop_before(std::int64_t received_ms);
+  std::optional<std::int64_t> oldest_received_ms() const;
+  std::int64_t newest_start_ms() const { return newest_start_ms_; }
+  std::size_t size() const { return entries_.size(); }
+
+ private:
+  struct Entry {
+    SegmentRef ref;
+    std::vector<std::pair<std::uint32_t, bool>> cohorts; // index into cohorts_, has errors
+  };
+  std::deque<Entry> entries_;                                                          // by (received_ms, number)
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_; // (service, track, version)
+  std::int64_t newest_start_ms_ = 0;
+  std::uint64_t bytes_ = 0;
+};
+
+// The last spans that came in, as hashes: a client that repeats a request must not make them count twice. Bounded: it forgets the
+// older half when full.
+class RecentSpans {
+ public:
+  explicit RecentSpans(std::size_t capacity = 1u << 19) : half_(capacity / 2) {}
+  bool contains(std::uint64_t hash) const { return young_.contains(hash) || old_.contains(hash); }
+  void insert(std::uint64_t hash);
+
+ private:
+  const std::size_t half_;
+  boost::unordered_flat_set<std::uint64_t> young_;
+  boost::unordered_flat_set<std::uint64_t> old_;
+};
+
+// A filter made ready for one table: what it asks of texts is told once per resource and per distinct attribute.
+class SpanSieve {
+ public:
+  SpanSieve(const SpanFilter& filter, const SpanTable& table);
+  bool passes(const SpanTable::Row& row) const;
+
+ private:
+  struct Wanted {                // one attribute of the filter
+    std::vector<bool> resources; // whose resource has it; counts where the span itself has no such name
+    std::uint32_t key = UINT32_MAX;
+    std::vector<bool> pairs;
+  };
+  const SpanFilter& filter_;
+  const SpanTable& table_;
+  std::vector<bool> resources_;
+  std::vector<Wanted> wanted_;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,50 @@
+// Samples of one series as columns of numbers: what plans over whole histograms compute with.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "telemetry/stale.h"
+#include "telemetry/histogram.h"
+
+namespace coalmine::store {
+
+// Which numbers of a classic histogram a row holds. Of other series it is the value.
+enum class HistogramPart : std::uint8_t {
+  buckets, // one a bound and one for +Inf: observations at or below it; the last is the count
+  count,
+  sum,
+};
+
+// One buffer, filled for one series after another. Staleness markers are left out. Not synchronised.
+class SampleColumns {
+ public:
+  std::vector<std::int64_t> times; // ascending
+  std::vector<double> values;      // of each time, width numbers
+  std::size_t width = 1;
+  BucketBounds bounds; // of buckets
+  // Samples that lie between the rows and were left out, because no number falls there (ColumnRequest::one_window).
+  std::size_t hidden = 0;
+  // False: the bounds change on the way, or these are exponential histograms; the rest is void then.
+  bool uniform = true;
+
+  void clear();
+  // Room for a row at this time, after the last; to be written at once.
+  double* add(std::int64_t time_ms);
+  void add(std::int64_t time_ms, double value) {
+    if (is_stale(value)) return;
+    times.push_back(time_ms);
+    values.push_back(value);
+  }
+  // Buckets with these bounds come now.
+  void set_bounds(const BucketBounds& next);
+  // counts: of each bucket alone.
+  void add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts, std::uint64_t total);
+  // Later samples of the same series.
+  void append(const SampleColumns& later);
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trace/failures.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <set>
+
+namespace coalmine::query {
+namespace {
+
+using store::StoredSpan;
+
+// Traces whose errors turn out to be handled are no failures, so more may have to be fetched than are wanted; this many at most.
+constexpr std::size_t kMaxFetched = 10'000;
+// Parents further up than this are not followed: a cycle of parent ids, or a trace that nobody could read.
+constexpr std::size_t kMaxDepth = 1000;
+
+bool is_entry_kind(const Span& span) { return span.kind == SpanKind::server || span.kind == SpanKind::consumer; }
+
+bool all_digits(std::string_view text) {
+  return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+// The spans of one trace with what is asked about them.
+class Trace {
+ public:
+  Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter) : spans_(spans), filter_(filter) {
+    for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
+  }
+
+  // Error spans of the cohort, deepest first. A span above that says Ok has handled what went wrong below it.
+  std::vector<const StoredSpan*> failed() const {
+    std::vector<std::pair<std::size_t, const StoredSpan*>> found;
+    for (const auto& s : spans_) {
+      if (s.span.status != StatusCode::error || !in_cohort(s)) continue;
+      const auto above = ancestors(s);
+      const bool handled =
+          std::ranges::any_of(above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
+      if (!handled) found.emplace_back(above.size(), &s);
+    }
+    std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
+      if (a.first != b.first) return a.first > b.first;
+      return a.second->span.end_ns < b.second->span.end_ns; // the first to fail took the others with it
+    });
+    std::vector<const StoredSpan*> out;
+    for (const auto& [depth, span] : found) out.push_back(span);
+    return out;
+  }
+
+  // The request that failed: the outermost failed SERVER or CONSUMER span around the error; else the nearest one; else the
+  // cohort's topmost span, where the instrumentation has no entry spans.
+  const StoredSpan& entry_of(const StoredSpan& error) const {
+    const StoredSpan* outermost_failed = nullptr;
+    const StoredSpan* nearest = nullptr;
+    const StoredSpan* local_root = &error;
+    bool unbroken = true;
+    auto chain = ancestors(error);
+    chain.insert(chain.begin(), &error);
+    for (const auto* s : chain) {
+      unbroken = unbroken && in_cohort(*s);
+      if (unbroken) local_root = s;
+      if (!in_cohort(*s) || !is_entry_kind(s->span)) continue;
+      if (nearest == nullptr) nearest = s;
+      if (s->span.status == StatusCode::error) outermost_failed = s;
+    }
+    if (outermost_failed != nullptr) return *outermost_failed;
+    return nearest != nullptr ? *nearest : *local_root;
+  }
+
+ private:
+  bool in_cohort(const StoredSpan& s) const {
+    const auto* r = s.span.resource.get();
+    return r != nullptr && r->service == filter_.service && (filter_.version.empty() || r->version == filter_.version) &&
+           (filter_.track.empty() || r->track == filter_.track);
+  }
+
+  // From the parent up.
+  std::vector<const StoredSpan*> ancestors(const StoredSpan& of) const {
+    std::vector<const StoredSpan*> out;
+    for (auto it = by_id_.find(of.span.parent_span_id); it != by_id_.end() && out.size() < kMaxDepth;
+         it = by_id_.find(it->second->span.parent_span_id)) {
+      if (it->second == &of || (!out.empty() && out.back() == it->second)) break;
+      out.push_back(it->second);
+    }
+    return out;
+  }
+
+  const std::vector<StoredSpan>& spans_;
+  const FailureFilter& filter_;
+  std::map<SpanId, const StoredSpan*> by_id_;
+};
+
+bool take_exception(const Attributes& attributes, FailedSpan& out) {
+  auto type = attribute_text(attributes, "exception.type");
+  auto message = attribute_text(attributes, "exception.message");
+  if (type.empty() && message.empty()) return false;
+  out.exception_type = std::move(type);
+  out.exception_message = std::move(message);
+  return true;
+}
+
+// From the last event named "exception", as the one that left the span; newer SDKs send a log record instead.
+FailedSpan describe(const StoredSpan& stored) {
+  FailedSpan out;
+  out.name = stored.span.name;
+  const auto& events = stored.span.events;
+  for (auto it = events.rbegin(); it != events.rend(); ++it) {
+    if (it->name == "exception" && take_exception(it->attributes, out)) return out;
+  }
+  for (auto it = stored.logs.rbegin(); it != stored.logs.rend(); ++it) {
+    if (take_exception(it->attributes, out)) return out;
+  }
+  return out;
+}
+
+std::string http_status(const Span& span) {
+  for (const auto* name : {"http.response.status_code", "http.status_code"}) {
+    if (auto text = attribute_text(span.attributes, name); !text.empty()) return text;
+  }
+  return "";
+}
+
+// The status message is empty wherever the HTTP status tells the story, so the next best thing is shown.
+std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
+                       const std::vector<FailedSpan>& described) {
+  if (entry.span.status == StatusCode::error && !entry.span.status_message.empty()) return entry.span.status_message;
+  for (const auto* s : failed) {
+    if (!s->span.status_message.empty()) return s->span.status_message;
+  }
+  for (const auto& d : described) {
+    if (!d.exception_message.empty()) return d.exception_message;
+  }
+  for (const auto& d : described) {
+    if (!d.exception_type.empty()) return d.exception_type;
+  }
+  for (const auto* s : failed) {
+    // HTTP instrumentation writes the status code here: "HTTP 500" says it better.
+    if (auto type = attribute_text(s->span.attributes, "error.type"); !type.empty() && !all_digits(type)) return type;
+  }
+  if (const auto code = http_status(entry.span); !code.empty()) return "HTTP " + code;
+  for (const auto* s : failed) {
+    if (const auto code = http_status(s->span); !code.empty()) return "HTTP " + code;
+  }
+  return "error without a message";
+}
+
+std::string endpoint_of(const Span& entry) {
+  auto route = attribute_text(entry.attributes, "http.route");
+  if (!route.empty()) return route;
+  return entry.name.empty() ? "unknown" : entry.name;
+}
+
+// nullopt when every error of the trace was handled.
+std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const FailureFilter& filter) {
+  const Trace trace(spans, filter);
+  const auto failed = trace.failed();
+  if (failed.empty()) return std::nullopt;
+  const auto& entry = trace.entry_of(*failed.front());
+  Failure out;
+  out.trace_id = entry.span.trace_id;
+  out.time_ms = static_cast<std::int64_t>(entry.span.start_ns / 1'000'000);
+  if (entry.span.end_ns > entry.span.start_ns)
+    out.duration_ms = static_cast<double>(entry.span.end_ns - entry.span.start_ns) / 1e6;
+  out.endpoint = endpoint_of(entry.span);
+  out.version = entry.span.resource->version;
+  out.track = entry.span.resource->track;
+  for (const auto* s : failed) out.failed_spans.push_back(describe(*s));
+  out.error = error_text(entry, failed, out.failed_spans);
+  return out;
+}
+
+store::SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
+  store::SpanFilter out;
+  out.service = filter.service;
+  if (!filter.version.empty()) out.version = filter.version;
+  if (!filter.track.empty()) out.track = filter.track;
+  out.errors_only = true;
+  out.from_ms = filter.from_ms;
+  out.to_ms = filter.to_ms;
+  out.limit = limit;
+  return out;
+}
+
+} // namespace
+
+Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter) {
+  if (filter.service.empty()) return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
+  std::vector<Failure> out;
+  const std::size_t wanted = std::min(filter.limit, kMaxFetched);
+  std::set<TraceId> explained; // by index would miss some: newer spans may come in between two fetches
+  for (std::size_t fetch = wanted; wanted > 0; fetch = std::min(fetch * 4, kMaxFetched)) {
+    TRY_ASSIGN(const auto found, store.find_spans(span_filter(filter, fetch)));
+    for (const auto& one : found) {
+      if (out.size() >= wanted) break;
+      if (!explained.insert(one.span.trace_id).second) continue;
+      TRY_ASSIGN(auto spans, store.trace(one.span.trace_id));
+      if (spans.empty()) spans.push_back(one); // retention was quicker
+      if (auto failure = explain(spans, filter)) out.push_back(std::move(*failure));
+    }
+    if (out.size() >= wanted || found.size() < fetch || fetch == kMaxFetched) break;
+  }
+  std::ranges::stable_sort(out, [](const Failure& a, const Failure& b) {
+    return a.time_ms != b.time_ms ? a.time_ms > b.time_ms : a.trace_id < b.trace_id;
+  });
+  return out;
+}
+
+} // namespace coalmine::query
