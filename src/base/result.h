@@ -1,5 +1,6 @@
 // Errors as values: Result<T>, Status, and the TRY macros. We do not throw; exceptions of libraries are caught at the request
-// edge, in the worker loop and in main. SPDX-License-Identifier: Apache-2.0
+// edge, in the worker loop and in main.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <expected>

@@ -1,4 +1,5 @@
-// Moments as people and other programs read them. SPDX-License-Identifier: Apache-2.0
+// Moments as people and other programs read them.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

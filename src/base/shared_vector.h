@@ -1,4 +1,5 @@
-// A vector that copies share. SPDX-License-Identifier: Apache-2.0
+// A vector that copies share.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // Counts of a cohort over a window: what the judge is fed. Counts, not rates: start times and resets handled, the first point of
-// a new process counts in full. SPDX-License-Identifier: Apache-2.0
+// a new process counts in full.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 // A Prometheus-compatible server (Prometheus, Mimir, Thanos, VictoriaMetrics, another coalmine) as a source of samples and
-// expressions, through its HTTP API. SPDX-License-Identifier: Apache-2.0
+// expressions, through its HTTP API.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

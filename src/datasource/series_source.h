@@ -1,5 +1,6 @@
 // Rollouts judged on Prometheus-like data: the questions of query/cohorts.h and query/count_feed.h, answered from a Queryable
-// that has no start times (a remote server, a recording). SPDX-License-Identifier: Apache-2.0
+// that has no start times (a remote server, a recording).
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <memory>

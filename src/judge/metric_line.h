@@ -1,6 +1,7 @@
 // The sequential judge's evidence on one metric of the user's own: a ratio of two counters, a mean, or any number that is read
 // now and then. Each is looked at from the side on which it gets worse; one that may get worse either way is looked at from both,
-// half a stake each. Values of the judge; one thread. SPDX-License-Identifier: Apache-2.0
+// half a stake each. Values of the judge; one thread.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

@@ -1,5 +1,6 @@
 // What the sequential judge keeps for one line of a judgement: the evidence on one signal of the service or of one route.
-// Values of the judge; one thread. SPDX-License-Identifier: Apache-2.0
+// Values of the judge; one thread.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// What the sequential judge's evidence adds up to. SPDX-License-Identifier: Apache-2.0
+// What the sequential judge's evidence adds up to.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>

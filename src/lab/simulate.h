@@ -1,4 +1,5 @@
-// `coalmine simulate`: what a judge decides about releases whose truth is known. SPDX-License-Identifier: Apache-2.0
+// `coalmine simulate`: what a judge decides about releases whose truth is known.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// Judging telemetry as it really comes: every instance exports at its own moments. SPDX-License-Identifier: Apache-2.0
+// Judging telemetry as it really comes: every instance exports at its own moments.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,5 +1,6 @@
 // Releases that never happened: traffic with a known truth, for measuring what a judge decides. Deterministic: the same seed
-// gives the same releases. Pure; one object, one thread. SPDX-License-Identifier: Apache-2.0
+// gives the same releases. Pure; one object, one thread.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

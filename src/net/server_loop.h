@@ -1,5 +1,6 @@
 // The part that the HTTP/1.1 and the gRPC server share: one I/O thread, the listening socket, the set of connections, an orderly
-// end. SPDX-License-Identifier: Apache-2.0
+// end.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <boost/asio/basic_socket_acceptor.hpp>

@@ -1,5 +1,6 @@
 // The one bounded inflate. zlib streams; libdeflate is the quick way for the honest single-member gzip that SDKs and collectors
-// send. SPDX-License-Identifier: Apache-2.0
+// send.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <libdeflate.h>
 #include <zlib.h>

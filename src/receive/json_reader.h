@@ -1,6 +1,7 @@
 // Reading OTLP/JSON values: the OTLP mapping of protobuf to JSON, read leniently (opentelemetry.io/docs/specs/otlp, "JSON
 // Protobuf Encoding"). Keys may be lowerCamelCase or snake_case, 64-bit integers numbers or strings, enums integers or names, NaN
-// a string or null; null elsewhere means absent; unknown keys are ignored. SPDX-License-Identifier: Apache-2.0
+// a string or null; null elsewhere means absent; unknown keys are ignored.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <simdjson.h>

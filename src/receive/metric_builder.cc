@@ -3,7 +3,8 @@
 // Series identity is the Prometheus one: name, resource labels, point attributes. The instrumentation scope is not part of it, as
 // a scope label would be different for every library version. When two scopes of one process do send the same name and
 // attributes, the scope that comes first in the payload keeps the plain series and each other one gets the label otel_scope_name.
-// SDKs export scopes in the order they were made, so the choice is the same in every export. SPDX-License-Identifier: Apache-2.0
+// SDKs export scopes in the order they were made, so the choice is the same in every export.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <xxhash.h>
 

@@ -1,5 +1,6 @@
 // Test support: one tree of fields that is written as OTLP/protobuf and as OTLP/JSON, so that both decoders can be held against
-// each other. Only *_test.cc, fuzzers and benchmarks include it. SPDX-License-Identifier: Apache-2.0
+// each other. Only *_test.cc, fuzzers and benchmarks include it.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <fmt/format.h>

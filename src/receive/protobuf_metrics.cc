@@ -1,5 +1,6 @@
 // Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points, so both are read in two
-// passes; the first skips over the points. SPDX-License-Identifier: Apache-2.0
+// passes; the first skips over the points.
+// SPDX-License-Identifier: Apache-2.0
 #include <bit>
 #include <cstring>
 #include <limits>

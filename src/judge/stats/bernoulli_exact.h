@@ -2,7 +2,8 @@
 // latency distribution), where the Poisson bound of linear_margin.h wastes a factor of about 1/(1-p). A safe test of two
 // proportions in the manner of Turner, Ly and Grunwald (arXiv 2106.02693), one-sided: stable's rate is estimated from the past,
 // the canary's is that with its odds multiplied by a bet, and each cell's factor is the likelihood of that pair against their
-// common mean. Pure value; any thread. SPDX-License-Identifier: Apache-2.0
+// common mean. Pure value; any thread.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>

@@ -1,6 +1,7 @@
 // Confidence sequences of a quantile from bucket counts (Howard and Ramdas, Bernoulli 2022, arXiv 1906.09712): for each boundary
 // b the count of values <= b is binomial with F(b), so a time-uniform test of "F(b) >= p" and of "F(b) < p" at every boundary
-// bounds the quantile, without a union over boundaries. Pure functions. SPDX-License-Identifier: Apache-2.0
+// bounds the quantile, without a union over boundaries. Pure functions.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <optional>

@@ -1,4 +1,5 @@
-// Scores of the rank test's classifications: groups, weights, thresholds. SPDX-License-Identifier: Apache-2.0
+// Scores of the rank test's classifications: groups, weights, thresholds.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
 

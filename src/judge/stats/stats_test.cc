@@ -1,4 +1,5 @@
-// Properties of the evidence: what must hold for every input. SPDX-License-Identifier: Apache-2.0
+// Properties of the evidence: what must hold for every input.
+// SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// `coalmine vectors`: checks the judges against files of golden vectors. SPDX-License-Identifier: Apache-2.0
+// `coalmine vectors`: checks the judges against files of golden vectors.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,5 @@
-// What the names of statistics vectors call. SPDX-License-Identifier: Apache-2.0
+// What the names of statistics vectors call.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>

@@ -1,4 +1,5 @@
-// The parts of vectors.cc: reading inputs out of JSON, comparing answers. SPDX-License-Identifier: Apache-2.0
+// The parts of vectors.cc: reading inputs out of JSON, comparing answers.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <boost/json/object.hpp>

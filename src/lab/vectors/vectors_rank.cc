@@ -1,4 +1,5 @@
-// Cases of the rank test: a section of the file each. SPDX-License-Identifier: Apache-2.0
+// Cases of the rank test: a section of the file each.
+// SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>

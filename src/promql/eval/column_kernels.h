@@ -1,5 +1,6 @@
 // The inner loops of sums over columns. Lines of n numbers; every number goes through the same operations as alone, so that wide
-// and narrow machines give the same bits. SPDX-License-Identifier: Apache-2.0
+// and narrow machines give the same bits.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,6 @@
 // sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole histograms and columns of numbers go
-// in, one vector of sums a group comes out. SPDX-License-Identifier: Apache-2.0
+// in, one vector of sums a group comes out.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 // Arithmetic of native histograms: exponential schemas -4 … 8, and custom bounds (schema -53).
 // A bucket with index i of an exponential schema s covers (2^((i-1)/2^s), 2^(i/2^s)]; with custom bounds, (bounds[i-1],
-// bounds[i]]. SPDX-License-Identifier: Apache-2.0
+// bounds[i]].
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>

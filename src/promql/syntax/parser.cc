@@ -1,6 +1,7 @@
 // Recursive descent with precedence climbing. Levels, loosest first: or | and unless | comparisons </ >/ | + - | * / % atan2 | ^
 // (right). Unary minus sits on the level of *, and every modifier ([...], offset, @, anchored, smoothed) binds tighter than any
-// operator. SPDX-License-Identifier: Apache-2.0
+// operator.
+// SPDX-License-Identifier: Apache-2.0
 #include "promql/syntax/parser.h"
 
 #include <fmt/format.h>

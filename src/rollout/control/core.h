@@ -1,5 +1,6 @@
 // All rollouts and what their machines ask for, without threads: the controller runs one on its control thread, simulations run
-// one in a world of their own. SPDX-License-Identifier: Apache-2.0
+// one in a world of their own.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <functional>

@@ -1,5 +1,6 @@
 // The real world behind the Core: router calls, looks, journal writes and notifications on pools of their own, so that none of
-// them waits behind another; answers come back as posted events. SPDX-License-Identifier: Apache-2.0
+// them waits behind another; answers come back as posted events.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>

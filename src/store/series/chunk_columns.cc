@@ -1,4 +1,5 @@
-// Chunks read as columns of numbers. SPDX-License-Identifier: Apache-2.0
+// Chunks read as columns of numbers.
+// SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstring>
 #include <memory>
