@@ -1,4 +1,5 @@
-// Forms, percent coding and addresses: never crash; what is encoded comes back; what parses prints to something that parses.
+// Forms, percent coding and addresses: never crash; what is encoded comes back; what parses prints
+// to something that parses.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The gRPC frame reader: the same result however the bytes are cut, and never more memory than bytes came.
+// The gRPC frame reader: the same result however the bytes are cut, and never more memory than
+// bytes came.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>
@@ -31,7 +32,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   const std::string_view body(reinterpret_cast<const char*>(bytes) + 1, size - 1);
   const auto at_once = read(body, body.size() + 1);
   CHECK(at_once == read(body, piece));
-  if (at_once.starts_with("message: ")) CHECK(body.substr(1) == coalmine::net::frame_message(at_once.substr(9)).substr(1));
+  if (at_once.starts_with("message: "))
+    CHECK(body.substr(1) == coalmine::net::frame_message(at_once.substr(9)).substr(1));
   coalmine::net::encode_grpc_message(body);
   coalmine::net::base64(body);
   return 0;

@@ -1,24 +1,26 @@
-// Any query over a small store of floats and histograms: it answers or fails, as an instant and as a range, within its limits.
+// Any query over a small store of floats and histograms: it answers or fails, as an instant and as
+// a range, within its limits.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 #include <string_view>
 
+#include "lab/promqltest/promql_test_series.h"
 #include "promql/engine.h"
 #include "promql/eval/memory_queryable.h"
-#include "lab/promqltest/promql_test_series.h"
 
 namespace {
 
 coalmine::query::MemoryQueryable make_data() {
   using namespace coalmine::query;
   MemoryQueryable out;
-  for (const std::string_view line : {"a{x=\"1\",job=\"j\",instance=\"i\"} 0+1x9 stale 0+2x9",
-                                      "a{x=\"2\"} 5 NaN Inf -Inf 3 _ _ 1", "b{le=\"1\"} 0+1x20", "b{le=\"+Inf\"} 0+2x20",
-                                      "h {{schema:2 count:4 sum:5 buckets:[1 2 1] n_buckets:[1 1] z_bucket:1 z_bucket_w:0.01}}x5 "
-                                      "{{schema:0 count:3 sum:1 buckets:[3]}}x5",
-                                      "n {{schema:-53 count:3 sum:3 buckets:[1 1 1] custom_values:[1 2]}}x9 {{schema:-53 count:3 "
-                                      "sum:3 buckets:[1 2] custom_values:[2]}}x9",
-                                      "target_info{job=\"j\",instance=\"i\",data=\"d\"} 1x20"}) {
+  for (const std::string_view line :
+       {"a{x=\"1\",job=\"j\",instance=\"i\"} 0+1x9 stale 0+2x9",
+        "a{x=\"2\"} 5 NaN Inf -Inf 3 _ _ 1", "b{le=\"1\"} 0+1x20", "b{le=\"+Inf\"} 0+2x20",
+        "h {{schema:2 count:4 sum:5 buckets:[1 2 1] n_buckets:[1 1] z_bucket:1 z_bucket_w:0.01}}x5 "
+        "{{schema:0 count:3 sum:1 buckets:[3]}}x5",
+        "n {{schema:-53 count:3 sum:3 buckets:[1 1 1] custom_values:[1 2]}}x9 {{schema:-53 count:3 "
+        "sum:3 buckets:[1 2] custom_values:[2]}}x9",
+        "target_info{job=\"j\",instance=\"i\",data=\"d\"} 1x20"}) {
     const auto series = parse_test_series(line);
     if (!series) __builtin_trap();
     std::int64_t t = 0;

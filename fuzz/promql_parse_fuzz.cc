@@ -1,14 +1,15 @@
-// Any text: the parser answers, never crashes; what it accepts prints to text that parses to the same.
+// Any text: the parser answers, never crashes; what it accepts prints to text that parses to the
+// same.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 #include <cstdlib>
 #include <string>
 #include <string_view>
 
+#include "lab/promqltest/promql_test_series.h"
 #include "promql/engine.h"
 #include "promql/syntax/parser.h"
 #include "promql/syntax/printer.h"
-#include "lab/promqltest/promql_test_series.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace coalmine::query;
@@ -24,6 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)parse_selector(text);
   (void)parse_duration_ms(text);
   (void)parse_time_ms(text);
-  if (text.find('x') == std::string_view::npos) (void)parse_test_series(text); // repeats only cost time
+  if (text.find('x') == std::string_view::npos)
+    (void)parse_test_series(text); // repeats only cost time
   return 0;
 }

@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   static constexpr std::string_view kEncodings[] = {"gzip", "deflate", "zstd", ""};
   Limits limits;
   limits.max_inflated_bytes = 256u << 10;
-  const auto out = inflate({reinterpret_cast<const char*>(data) + 1, size - 1}, kEncodings[data[0] % 4], limits);
+  const auto out =
+      inflate({reinterpret_cast<const char*>(data) + 1, size - 1}, kEncodings[data[0] % 4], limits);
   if (out && out->size() > limits.max_inflated_bytes) std::abort();
   return 0;
 }

@@ -11,6 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view payload(reinterpret_cast<const char*>(data) + 1, size - 1);
   Limits limits;
   limits.max_inflated_bytes = 1u << 20;
-  (void)decode(static_cast<Signal>(data[0] % 3), Encoding::protobuf, payload, "127.0.0.1", 1'700'000'000'000, limits);
+  (void)decode(static_cast<Signal>(data[0] % 3), Encoding::protobuf, payload, "127.0.0.1",
+               1'700'000'000'000, limits);
   return 0;
 }

@@ -6,6 +6,7 @@
 #include "receive/remote_write.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  (void)coalmine::receive::decode_remote_write({reinterpret_cast<const char*>(data), size}, 1'795'000'000'000, {});
+  (void)coalmine::receive::decode_remote_write({reinterpret_cast<const char*>(data), size},
+                                               1'795'000'000'000, {});
   return 0;
 }

@@ -1,5 +1,5 @@
-// Any bytes as a chunk: decoded or refused; what was decoded is read as columns too, and encodes to chunks that decode
-// to as many samples. As a row of times too.
+// Any bytes as a chunk: decoded or refused; what was decoded is read as columns too, and encodes to
+// chunks that decode to as many samples. As a row of times too.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -14,16 +14,22 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace coalmine;
   std::string bytes(reinterpret_cast<const char*>(data), size);
   (void)store::decode_chunk(bytes);
-  ByteWriter(bytes).u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()))); // past the checksum
-  if (const auto times = store::decode_times_row(bytes); times) CHECK(std::ranges::is_sorted(*times));
+  ByteWriter(bytes).u32(
+      static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()))); // past the checksum
+  if (const auto times = store::decode_times_row(bytes); times)
+    CHECK(std::ranges::is_sorted(*times));
   // Chunks without their own times are given some.
-  std::vector<std::int64_t> times(store::times_row_of(bytes).value_or(0) % (store::kMaxChunkSamples + 1));
+  std::vector<std::int64_t> times(store::times_row_of(bytes).value_or(0) %
+                                  (store::kMaxChunkSamples + 1));
   std::iota(times.begin(), times.end(), 1000);
   const auto run = store::decode_chunk(bytes, times);
   if (!run) return 0;
   store::ChunkColumns reader;
   store::SampleColumns columns;
-  CHECK(reader.append_to(columns, bytes, {.from_ms = INT64_MIN, .to_ms = INT64_MAX, .one_window = true}, times).has_value());
+  CHECK(reader
+            .append_to(columns, bytes,
+                       {.from_ms = INT64_MIN, .to_ms = INT64_MAX, .one_window = true}, times)
+            .has_value());
   std::size_t samples = 0;
   for (const auto& chunk : store::encode_chunks(*run)) {
     const auto again = store::decode_chunk(chunk.bytes);

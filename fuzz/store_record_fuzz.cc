@@ -1,4 +1,5 @@
-// Any bytes as a record of the durable log: decoded or refused; what was decoded encodes to something that decodes.
+// Any bytes as a record of the durable log: decoded or refused; what was decoded encodes to
+// something that decodes.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -11,6 +12,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   std::string bytes(reinterpret_cast<const char*>(data), size);
   (void)store::decode_record(bytes);
   ByteWriter(bytes).u64(XXH3_64bits(bytes.data(), bytes.size())); // past the checksum
-  if (const auto record = store::decode_record(bytes)) CHECK(store::decode_record(store::encode_record(*record)).has_value());
+  if (const auto record = store::decode_record(bytes))
+    CHECK(store::decode_record(store::encode_record(*record)).has_value());
   return 0;
 }

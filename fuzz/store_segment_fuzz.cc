@@ -1,4 +1,5 @@
-// Any bytes as a segment of spans or its summary: decoded or refused; what was decoded encodes to something that decodes.
+// Any bytes as a segment of spans or its summary: decoded or refused; what was decoded encodes to
+// something that decodes.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -12,8 +13,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)store::decode_segment(bytes);
   ByteWriter(bytes).u64(XXH3_64bits(bytes.data(), bytes.size())); // past the checksum
   if (const auto segment = store::decode_segment(bytes)) {
-    CHECK(store::decode_segment(store::encode_segment(segment->spans, segment->logs, store::SegmentPacking::quick)).has_value());
-    CHECK(store::decode_summary(store::encode_summary(store::summarise(segment->spans, segment->logs))).has_value());
+    CHECK(store::decode_segment(
+              store::encode_segment(segment->spans, segment->logs, store::SegmentPacking::quick))
+              .has_value());
+    CHECK(store::decode_summary(
+              store::encode_summary(store::summarise(segment->spans, segment->logs)))
+              .has_value());
   }
   (void)store::decode_summary(bytes);
   return 0;

@@ -1,4 +1,5 @@
-// Any samples as a slice of the head's copy: what was written is read with as many samples; any bytes are read or refused.
+// Any samples as a slice of the head's copy: what was written is read with as many samples; any
+// bytes are read or refused.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -16,7 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ByteWriter(bytes).u64(XXH3_64bits(bytes.data(), bytes.size()));
   const auto record = store::decode_record(bytes);
   if (!record) return 0;
-  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun> runs; // of one kind of samples each
+  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun>
+      runs; // of one kind of samples each
   for (const auto& [series, sample] : *record) runs[{series.value, sample.index()}].upsert(sample);
   std::vector<std::pair<SeriesId, const store::OpenRun*>> list;
   for (const auto& [key, run] : runs) list.emplace_back(SeriesId{key.first}, &run);
@@ -26,10 +28,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto was = list[i].second->slice(INT64_MIN, INT64_MAX);
     const auto is = slice->runs[i].second.slice(INT64_MIN, INT64_MAX);
     CHECK(was.size() == is.size());
-    for (std::size_t k = 0; k < was.floats.size(); ++k) CHECK(store::same(was.floats[k], is.floats[k]));
-    for (std::size_t k = 0; k < was.classic.size(); ++k) { // bounds may be no numbers here, which are not even like themselves
-      CHECK(was.classic[k].time_ms == is.classic[k].time_ms && was.classic[k].start_ms == is.classic[k].start_ms);
-      CHECK(was.classic[k].stale == is.classic[k].stale && was.classic[k].value.counts == is.classic[k].value.counts);
+    for (std::size_t k = 0; k < was.floats.size(); ++k)
+      CHECK(store::same(was.floats[k], is.floats[k]));
+    for (std::size_t k = 0; k < was.classic.size();
+         ++k) { // bounds may be no numbers here, which are not even like themselves
+      CHECK(was.classic[k].time_ms == is.classic[k].time_ms &&
+            was.classic[k].start_ms == is.classic[k].start_ms);
+      CHECK(was.classic[k].stale == is.classic[k].stale &&
+            was.classic[k].value.counts == is.classic[k].value.counts);
       CHECK(was.classic[k].value.count == is.classic[k].value.count);
     }
   }

@@ -40,7 +40,8 @@ constexpr int kKindInternal = 1;
 // Writes KeyValue messages into one field of one message.
 class AttributeWriter {
  public:
-  AttributeWriter(pbf_writer& parent, protozero::pbf_tag_type field) : parent_(parent), field_(field) {}
+  AttributeWriter(pbf_writer& parent, protozero::pbf_tag_type field)
+      : parent_(parent), field_(field) {}
 
   void text(std::string_view key, std::string_view value) {
     write(key, [&](pbf_writer& any) { any.add_string(kString, value.data(), value.size()); });
@@ -68,7 +69,8 @@ class AttributeWriter {
   const protozero::pbf_tag_type field_;
 };
 
-const judge::SignalVerdict* whole_service(const judge::Judgement& judgement, std::string_view name) {
+const judge::SignalVerdict* whole_service(const judge::Judgement& judgement,
+                                          std::string_view name) {
   for (const auto& signal : judgement.signals) {
     if (signal.route.empty() && signal.signal == name) return &signal;
   }
@@ -79,7 +81,8 @@ bool judged(const judge::SignalVerdict& signal) {
   return signal.verdict == judge::Verdict::pass || signal.verdict == judge::Verdict::regression;
 }
 
-void write_attributes(pbf_writer& span, const rollout::VerdictContext& context, const judge::Judgement& judgement) {
+void write_attributes(pbf_writer& span, const rollout::VerdictContext& context,
+                      const judge::Judgement& judgement) {
   AttributeWriter out(span, kAttributes);
   out.text("canary.service", context.service);
   out.text("canary.version", context.canary_version);
@@ -87,7 +90,8 @@ void write_attributes(pbf_writer& span, const rollout::VerdictContext& context, 
   if (const auto* errors = whole_service(judgement, "error_rate")) {
     out.number("canary.error_rate.canary", errors->canary);
     out.number("canary.error_rate.stable", errors->stable);
-    if (judged(*errors)) out.flag("canary.error_rate.passed", errors->verdict == judge::Verdict::pass);
+    if (judged(*errors))
+      out.flag("canary.error_rate.passed", errors->verdict == judge::Verdict::pass);
   }
   if (const auto* p99 = whole_service(judgement, "p99_latency")) {
     out.number("canary.p99.canary_ms", p99->canary);
@@ -101,8 +105,8 @@ void write_attributes(pbf_writer& span, const rollout::VerdictContext& context, 
 
 } // namespace
 
-std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement,
-                                 const SpanStamp& stamp) {
+std::string encode_analysis_span(const rollout::VerdictContext& context,
+                                 const judge::Judgement& judgement, const SpanStamp& stamp) {
   std::string message;
   {
     pbf_writer request(message);
@@ -131,14 +135,17 @@ std::string encode_analysis_span(const rollout::VerdictContext& context, const j
   return message;
 }
 
-AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock& clock, SelfMetrics& metrics)
+AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock& clock,
+                             SelfMetrics& metrics)
     : options_(std::move(options)),
       http_(http),
       clock_(clock),
-      exported_(metrics.counter("coalmine_analysis_spans_exported_total", "canary.analysis spans that were accepted.")),
-      failed_(metrics.counter("coalmine_analysis_spans_failed_total", "canary.analysis spans that the endpoint did not take.")),
-      dropped_(
-          metrics.counter("coalmine_analysis_spans_dropped_total", "canary.analysis spans dropped because too many waited.")) {
+      exported_(metrics.counter("coalmine_analysis_spans_exported_total",
+                                "canary.analysis spans that were accepted.")),
+      failed_(metrics.counter("coalmine_analysis_spans_failed_total",
+                              "canary.analysis spans that the endpoint did not take.")),
+      dropped_(metrics.counter("coalmine_analysis_spans_dropped_total",
+                               "canary.analysis spans dropped because too many waited.")) {
   timer_.emplace(options_.interval, [this] { send_waiting(); });
 }
 
@@ -148,9 +155,12 @@ AnalysisSpans::~AnalysisSpans() {
   send_waiting();
 }
 
-void AnalysisSpans::record(const rollout::VerdictContext& context, const judge::Judgement& judgement) {
-  SpanStamp stamp{
-      .trace_id = {}, .span_id = {}, .time_ns = static_cast<std::uint64_t>(clock_.wall_ns()), .version = options_.version};
+void AnalysisSpans::record(const rollout::VerdictContext& context,
+                           const judge::Judgement& judgement) {
+  SpanStamp stamp{.trace_id = {},
+                  .span_id = {},
+                  .time_ns = static_cast<std::uint64_t>(clock_.wall_ns()),
+                  .version = options_.version};
   waiting_.with([&](Waiting& waiting) {
     const auto fill = [&](auto& id) {
       for (auto& byte : id) byte = static_cast<char>(waiting.random());
@@ -183,9 +193,10 @@ void AnalysisSpans::send(std::span<const std::string> spans) {
   request.method = "POST";
   request.url = options_.endpoint + "/v1/traces";
   request.headers = {{"Content-Type", "application/x-protobuf"}};
-  if (!options_.bearer_token.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
-  // One message after the other is one message with all their resource_spans (Protobuf encoding, "Last One Wins": repeated fields
-  // are concatenated).
+  if (!options_.bearer_token.empty())
+    request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
+  // One message after the other is one message with all their resource_spans (Protobuf encoding,
+  // "Last One Wins": repeated fields are concatenated).
   for (const auto& span : spans) request.body += span;
   request.timeout = kTimeout;
   request.max_response = 64u << 10;
@@ -195,7 +206,8 @@ void AnalysisSpans::send(std::span<const std::string> spans) {
   if (!accepted && answering_) {
     log_warn("cannot export canary.analysis spans; trying on with those to come",
              {{"endpoint", options_.endpoint},
-              {"reason", response ? fmt::format("HTTP {}", response->status) : response.error().message}});
+              {"reason",
+               response ? fmt::format("HTTP {}", response->status) : response.error().message}});
   }
   answering_ = accepted;
 }

@@ -1,4 +1,5 @@
-// The seed's `canary.analysis` span: every look and every single analysis, exported as OTLP like any other telemetry.
+// The seed's `canary.analysis` span: every look and every single analysis, exported as OTLP like
+// any other telemetry.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -37,12 +38,14 @@ struct SpanStamp {
 //               canary.error_rate.canary canary.error_rate.stable canary.error_rate.passed
 //               canary.p99.canary_ms canary.p99.stable_ms canary.p99.passed
 //               canary.decision canary.analysis_duration_min canary.reason
-// What is not known (no data yet) is left out rather than sent as 0; passed is there once a signal was judged.
-std::string encode_analysis_span(const rollout::VerdictContext& context, const judge::Judgement& judgement,
-                                 const SpanStamp& stamp);
+// What is not known (no data yet) is left out rather than sent as 0; passed is there once a signal
+// was judged.
+std::string encode_analysis_span(const rollout::VerdictContext& context,
+                                 const judge::Judgement& judgement, const SpanStamp& stamp);
 
-// Sends the spans, off the caller's path and many in a request: record never blocks, and when the receiver is slow the newest
-// spans are dropped and counted. Any thread. Destruction sends what waits, unless the endpoint has stopped answering.
+// Sends the spans, off the caller's path and many in a request: record never blocks, and when the
+// receiver is slow the newest spans are dropped and counted. Any thread. Destruction sends what
+// waits, unless the endpoint has stopped answering.
 class AnalysisSpans {
  public:
   struct Options {
@@ -72,7 +75,8 @@ class AnalysisSpans {
   Counter& failed_;
   Counter& dropped_;
   Guarded<Waiting> waiting_;
-  bool answering_ = true; // of whoever sends; false after a failure, so that one line is logged for an outage
+  bool answering_ =
+      true; // of whoever sends; false after a failure, so that one line is logged for an outage
   std::atomic<bool> stopping_{false};
   std::optional<Timer> timer_; // last: it uses everything above
 };

@@ -11,7 +11,8 @@
 namespace coalmine::app {
 namespace {
 
-judge::SignalVerdict signal(std::string name, std::string route, judge::Verdict verdict, double canary, double stable) {
+judge::SignalVerdict signal(std::string name, std::string route, judge::Verdict verdict,
+                            double canary, double stable) {
   judge::SignalVerdict v;
   v.signal = std::move(name);
   v.route = std::move(route);
@@ -32,8 +33,11 @@ judge::Judgement judgement() {
   return j;
 }
 
-const rollout::VerdictContext kContext{
-    .service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 0};
+const rollout::VerdictContext kContext{.service = "checkout-service",
+                                       .canary_version = "2.4.0",
+                                       .stable_version = "2.3.0",
+                                       .from_ms = 0,
+                                       .to_ms = 0};
 
 SpanStamp stamp() {
   SpanStamp s;
@@ -46,8 +50,8 @@ SpanStamp stamp() {
 
 // What our own receiver reads.
 Batch received(const std::string& payload) {
-  auto decoded =
-      receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload, "127.0.0.1", 1'795'354'927'000, {});
+  auto decoded = receive::decode(receive::Signal::traces, receive::Encoding::protobuf, payload,
+                                 "127.0.0.1", 1'795'354'927'000, {});
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
   if (!decoded) return {};
   decoded->batch.spans = spans_of(decoded->batch.span_table);
@@ -107,7 +111,9 @@ class Collector final : public net::HttpClient {
     response.status = status;
     return response;
   }
-  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override { return {}; }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
+    return {};
+  }
   void release() {
     std::lock_guard lock(mutex);
     held = false;
@@ -131,7 +137,8 @@ TEST(AnalysisSpans, AreSentWithTokenAndDistinctIds) {
   ManualClock clock;
   SelfMetrics metrics;
   {
-    AnalysisSpans spans({.endpoint = "http://127.0.0.1:4318", .bearer_token = "t", .version = "1"}, collector, clock, metrics);
+    AnalysisSpans spans({.endpoint = "http://127.0.0.1:4318", .bearer_token = "t", .version = "1"},
+                        collector, clock, metrics);
     spans.record(kContext, judgement());
     spans.record(kContext, judgement());
   }
@@ -142,7 +149,8 @@ TEST(AnalysisSpans, AreSentWithTokenAndDistinctIds) {
   const auto spans = received(collector.requests[0].body).spans;
   ASSERT_EQ(spans.size(), 2u);
   EXPECT_NE(spans[0].trace_id, spans[1].trace_id);
-  EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"), "coalmine_analysis_spans_exported_total 2");
+  EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"),
+            "coalmine_analysis_spans_exported_total 2");
 }
 
 TEST(AnalysisSpans, ASlowEndpointCostsSpansNotTime) {
@@ -151,7 +159,10 @@ TEST(AnalysisSpans, ASlowEndpointCostsSpansNotTime) {
   ManualClock clock;
   SelfMetrics metrics;
   {
-    AnalysisSpans spans({.endpoint = "http://x", .bearer_token = "", .version = "1", .interval = std::chrono::milliseconds(1)},
+    AnalysisSpans spans({.endpoint = "http://x",
+                         .bearer_token = "",
+                         .version = "1",
+                         .interval = std::chrono::milliseconds(1)},
                         collector, clock, metrics);
     spans.record(kContext, judgement());
     {
@@ -172,8 +183,9 @@ TEST(AnalysisSpans, ADeadEndpointDoesNotHoldUpTheEnd) {
   collector.status = 0;
   ManualClock clock;
   SelfMetrics metrics;
-  auto spans = std::make_unique<AnalysisSpans>(AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"},
-                                               collector, clock, metrics);
+  auto spans = std::make_unique<AnalysisSpans>(
+      AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"}, collector,
+      clock, metrics);
   for (int i = 0; i < 50; ++i) spans->record(kContext, judgement());
   std::thread ending([&] { spans.reset(); });
   collector.release();

@@ -23,19 +23,22 @@ constexpr std::string_view kSums = "SHA256SUMS";
 
 std::unexpected<Error> unwritable(const fs::path& path, const std::string& why) {
   return fail(ErrorCode::unavailable,
-              fmt::format("{} cannot be written: {}. Free disk space or choose another directory", path.string(), why));
+              fmt::format("{} cannot be written: {}. Free disk space or choose another directory",
+                          path.string(), why));
 }
 
 Result<std::string> sha256_of_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), &EVP_MD_CTX_free);
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        &EVP_MD_CTX_free);
   EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
   std::array<char, 1 << 16> buffer{};
   while (in) {
     in.read(buffer.data(), buffer.size());
     EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(in.gcount()));
   }
-  if (!in.eof()) return fail(ErrorCode::data_loss, fmt::format("{} cannot be read back", path.string()));
+  if (!in.eof())
+    return fail(ErrorCode::data_loss, fmt::format("{} cannot be read back", path.string()));
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &size);
@@ -56,8 +59,8 @@ Result<serve::Backup> write_sums(const fs::path& root) {
   serve::Backup out{root.string(), 0, 0};
   std::map<std::string, std::string> sums;
   std::error_code error;
-  for (auto it = fs::recursive_directory_iterator(root, error); !error && it != fs::recursive_directory_iterator();
-       it.increment(error)) {
+  for (auto it = fs::recursive_directory_iterator(root, error);
+       !error && it != fs::recursive_directory_iterator(); it.increment(error)) {
     if (!it->is_regular_file()) continue;
     sync_path(it->path(), O_RDONLY);
     TRY_ASSIGN(auto sum, sha256_of_file(it->path()));
@@ -75,28 +78,34 @@ Result<serve::Backup> write_sums(const fs::path& root) {
   return out;
 }
 
-Result<serve::Backup> copy_all(const std::string& data_directory, store::Store& store, const fs::path& to) {
+Result<serve::Backup> copy_all(const std::string& data_directory, store::Store& store,
+                               const fs::path& to) {
   TRY(store.backup((to / "telemetry").string()));
-  TRY(rollout::copy_journal((fs::path(data_directory) / "journal").string(), (to / "journal").string()));
+  TRY(rollout::copy_journal((fs::path(data_directory) / "journal").string(),
+                            (to / "journal").string()));
   return write_sums(to);
 }
 
 } // namespace
 
-Result<serve::Backup> backup(const std::string& data_directory, store::Store& store, const std::string& to) {
+Result<serve::Backup> backup(const std::string& data_directory, store::Store& store,
+                             const std::string& to) {
   std::error_code error;
   const fs::path target = fs::absolute(to, error).lexically_normal();
   if (fs::exists(target, error) && !fs::is_empty(target, error)) {
     return fail(
         ErrorCode::failed_precondition,
-        fmt::format("{} is not an empty directory: a backup is not put over anything. Choose a new one", target.string()));
+        fmt::format(
+            "{} is not an empty directory: a backup is not put over anything. Choose a new one",
+            target.string()));
   }
   fs::create_directories(target, error);
   if (error) return unwritable(target, error.message());
   fs::permissions(target, fs::perms::owner_all, error); // tokens of routers may be in the journal
   auto done = copy_all(data_directory, store, target);
   if (!done) {
-    for (const auto* part : {"telemetry", "journal", "SHA256SUMS"}) fs::remove_all(target / part, error);
+    for (const auto* part : {"telemetry", "journal", "SHA256SUMS"})
+      fs::remove_all(target / part, error);
   }
   return done;
 }

@@ -15,12 +15,12 @@
 #include <thread>
 
 #include "app/backup.h"
-#include "config/config.h"
-#include "config/dashboard_file.h"
-#include "lab/outlook.h"
 #include "app/version.h"
 #include "base/clock.h"
 #include "base/self_metrics.h"
+#include "config/config.h"
+#include "config/dashboard_file.h"
+#include "lab/outlook.h"
 #include "net/http_client.h"
 #include "store/store.h"
 
@@ -58,12 +58,13 @@ std::string findings_json(const Findings& findings) {
   for (const auto& report : findings.reports) {
     json::array diagnostics;
     for (const auto& d : report.diagnostics) {
-      diagnostics.push_back({{"severity", d.severity == Diagnostic::Severity::error ? "error" : "warning"},
-                             {"line", d.span.line},
-                             {"column", d.span.column},
-                             {"length", d.span.length},
-                             {"message", d.message},
-                             {"hint", d.hint}});
+      diagnostics.push_back(
+          {{"severity", d.severity == Diagnostic::Severity::error ? "error" : "warning"},
+           {"line", d.span.line},
+           {"column", d.span.column},
+           {"length", d.span.length},
+           {"message", d.message},
+           {"hint", d.hint}});
     }
     files.push_back({{"path", report.path}, {"diagnostics", std::move(diagnostics)}});
   }
@@ -76,11 +77,14 @@ std::string findings_json(const Findings& findings) {
 
 // A token of the client: the file of the flag, else of the environment. Empty text: none.
 Result<std::string> client_token(const ClientFlags& client) {
-  const std::string file = client.token_file.empty() ? environment("COALMINE_TOKEN_FILE") : client.token_file;
+  const std::string file =
+      client.token_file.empty() ? environment("COALMINE_TOKEN_FILE") : client.token_file;
   if (file.empty()) return std::string();
   TRY_ASSIGN(auto token, read_file(file, 4096));
   while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
-  if (token.empty()) return fail(ErrorCode::invalid_argument, fmt::format("{} is empty, so it holds no token", file));
+  if (token.empty())
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} is empty, so it holds no token", file));
   return token;
 }
 
@@ -98,10 +102,12 @@ std::string environment(const char* name) {
 }
 
 bool use_color(int descriptor, const CommonFlags& common) {
-  return !common.no_color && environment("NO_COLOR").empty() && environment("TERM") != "dumb" && ::isatty(descriptor) == 1;
+  return !common.no_color && environment("NO_COLOR").empty() && environment("TERM") != "dumb" &&
+         ::isatty(descriptor) == 1;
 }
 
-int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command) {
+int run_client(const ClientFlags& client, const CommonFlags& common,
+               const std::function<int(const cli::Terminal&)>& command) {
   auto token = client_token(client);
   if (!token) {
     std::cerr << "coalmine: " << token.error().message << '\n';
@@ -110,9 +116,11 @@ int run_client(const ClientFlags& client, const CommonFlags& common, const std::
   const auto http = net::make_http_client();
   const SystemClock clock;
   cli::Terminal terminal{
-      .http = *http, .clock = clock, .out = std::cout, .err = std::cerr, .sleep = [](std::chrono::milliseconds time) {
-        std::this_thread::sleep_for(time);
-      }};
+      .http = *http,
+      .clock = clock,
+      .out = std::cout,
+      .err = std::cerr,
+      .sleep = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }};
   const std::string server = client.server.empty() ? environment("COALMINE_SERVER") : client.server;
   if (!server.empty()) terminal.server = server;
   terminal.token = std::move(*token);
@@ -128,17 +136,21 @@ int run_client(const ClientFlags& client, const CommonFlags& common, const std::
 
 int run_backup(const BackupFlags& flags, const ClientFlags& client, const CommonFlags& common) {
   std::error_code error;
-  const std::string to = std::filesystem::absolute(flags.directory, error).lexically_normal().string();
+  const std::string to =
+      std::filesystem::absolute(flags.directory, error).lexically_normal().string();
   if (flags.data.empty()) {
-    return run_client(client, common, [&to](const cli::Terminal& terminal) { return cli::backup(terminal, {to}); });
+    return run_client(client, common,
+                      [&to](const cli::Terminal& terminal) { return cli::backup(terminal, {to}); });
   }
   const auto done = [&]() -> Result<serve::Backup> {
     store::Options options;
     options.directory = (std::filesystem::path(flags.data) / "telemetry").string();
     if (!std::filesystem::is_directory(options.directory, error)) {
-      return fail(ErrorCode::not_found, fmt::format("{} is no data directory: it has no telemetry in it", flags.data));
+      return fail(ErrorCode::not_found,
+                  fmt::format("{} is no data directory: it has no telemetry in it", flags.data));
     }
-    options.retention_ms = std::numeric_limits<std::int64_t>::max() / 4; // nothing is dropped on the way
+    options.retention_ms =
+        std::numeric_limits<std::int64_t>::max() / 4; // nothing is dropped on the way
     const SystemClock clock;
     SelfMetrics metrics;
     TRY_ASSIGN(const auto store, store::Store::open(std::move(options), clock, metrics));
@@ -146,14 +158,18 @@ int run_backup(const BackupFlags& flags, const ClientFlags& client, const Common
   }();
   if (!done) {
     std::cerr << "coalmine: " << done.error().message << '\n';
-    return done.error().code == ErrorCode::unavailable || done.error().code == ErrorCode::data_loss ? cli::kExitUnreachable
-                                                                                                    : cli::kExitUsage;
+    return done.error().code == ErrorCode::unavailable || done.error().code == ErrorCode::data_loss
+               ? cli::kExitUnreachable
+               : cli::kExitUsage;
   }
   if (common.output == "json") {
-    std::cout << json::serialize(json::object{{"directory", done->directory}, {"files", done->files}, {"bytes", done->bytes}})
+    std::cout << json::serialize(json::object{{"directory", done->directory},
+                                              {"files", done->files},
+                                              {"bytes", done->bytes}})
               << '\n';
   } else {
-    std::cout << fmt::format("{} files, {:.1f} MB in {}\n", done->files, static_cast<double>(done->bytes) / 1e6, done->directory);
+    std::cout << fmt::format("{} files, {:.1f} MB in {}\n", done->files,
+                             static_cast<double>(done->bytes) / 1e6, done->directory);
   }
   return cli::kExitGood;
 }
@@ -182,7 +198,9 @@ int run_check(const CheckFlags& flags, const CommonFlags& common) {
   }
   if (flags.rps > 0 && problems.errors == 0) {
     for (const auto& spec : findings.specs)
-      std::cout << '\n' << spec.service << '\n' << traffic_outlook(spec, flags.rps, flags.error_rate);
+      std::cout << '\n'
+                << spec.service << '\n'
+                << traffic_outlook(spec, flags.rps, flags.error_rate);
   }
   if (total.empty() && !common.quiet && !flags.explain) {
     std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(),

@@ -1,4 +1,5 @@
-// What main.cc's table calls: each command takes what was typed, does its work and returns the exit code (docs/cli.md).
+// What main.cc's table calls: each command takes what was typed, does its work and returns the exit
+// code (docs/cli.md).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -88,7 +89,8 @@ struct ReplayFlags {
   std::uint64_t seed = 1;
 };
 
-int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed, const CommonFlags& common);
+int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed,
+                       const CommonFlags& common);
 int run_replay(const ReplayFlags& flags, const CommonFlags& common);
 int run_serve(const ServeFlags& flags, const CommonFlags& common);
 int run_check(const CheckFlags& flags, const CommonFlags& common);
@@ -99,7 +101,8 @@ int run_vectors(const std::vector<std::string>& files, const CommonFlags& common
 int run_simulate(const SimulateFlags& flags, const CommonFlags& common);
 
 // Runs a command of cli/ against the server that the flags name.
-int run_client(const ClientFlags& client, const CommonFlags& common, const std::function<int(const cli::Terminal&)>& command);
+int run_client(const ClientFlags& client, const CommonFlags& common,
+               const std::function<int(const cli::Terminal&)>& command);
 
 cli::Output output_of(const CommonFlags& common);
 // A variable of the process; "" when it is not set.

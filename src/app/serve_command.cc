@@ -9,9 +9,9 @@
 #include <iostream>
 
 #include "app/commands.h"
-#include "config/dashboard_file.h"
 #include "app/serve_options.h"
 #include "base/log.h"
+#include "config/dashboard_file.h"
 
 namespace coalmine::app {
 namespace {
@@ -21,7 +21,8 @@ int complain(const std::string& sentence) {
   return cli::kExitUsage;
 }
 
-// Blocks the signals that end the program in this thread and in all that it will start, so that only wait() sees them.
+// Blocks the signals that end the program in this thread and in all that it will start, so that
+// only wait() sees them.
 class StopSignals {
  public:
   StopSignals() {
@@ -45,7 +46,8 @@ class StopSignals {
 };
 
 // The panel files of flags and config. False: at least one cannot be used, and why was printed.
-bool read_dashboards(const std::vector<std::string>& paths, bool color, std::vector<serve::Dashboard>& out) {
+bool read_dashboards(const std::vector<std::string>& paths, bool color,
+                     std::vector<serve::Dashboard>& out) {
   bool good = true;
   for (const auto& path : paths) {
     auto file = load_dashboard(path);
@@ -57,7 +59,10 @@ bool read_dashboards(const std::vector<std::string>& paths, bool color, std::vec
     std::cerr << render(file->report, color);
     good &= file->ok();
     const std::string base = file->dashboard.name;
-    const auto taken = [&] { return std::ranges::any_of(out, [&](const auto& d) { return d.name == file->dashboard.name; }); };
+    const auto taken = [&] {
+      return std::ranges::any_of(out,
+                                 [&](const auto& d) { return d.name == file->dashboard.name; });
+    };
     for (int n = 2; taken(); ++n) file->dashboard.name = fmt::format("{}-{}", base, n);
     out.push_back(std::move(file->dashboard));
   }
@@ -71,7 +76,8 @@ LogLevel level_of(const std::string& name) {
 }
 
 int exit_for(ErrorCode code) {
-  const bool environment = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded || code == ErrorCode::internal;
+  const bool environment = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
+                           code == ErrorCode::internal;
   return environment ? cli::kExitUnreachable : cli::kExitUsage;
 }
 
@@ -87,12 +93,14 @@ int run_serve(const ServeFlags& flags, const CommonFlags& common) {
     loaded = std::move(*read);
     for (const auto& report : loaded.reports) std::cerr << render(report, color);
     if (!loaded.ok())
-      return complain(fmt::format("the configuration has {}; nothing was started", count_text(count(loaded.reports))));
+      return complain(fmt::format("the configuration has {}; nothing was started",
+                                  count_text(count(loaded.reports))));
   }
   auto options = server_options(flags, loaded.config);
   if (!options) return complain(options.error().message);
   std::vector<std::string> panels = flags.dashboards;
-  panels.insert(panels.end(), loaded.config.server.dashboards.begin(), loaded.config.server.dashboards.end());
+  panels.insert(panels.end(), loaded.config.server.dashboards.begin(),
+                loaded.config.server.dashboards.end());
   if (!read_dashboards(panels, color, options->dashboards)) return cli::kExitUsage;
 
   StopSignals signals;

@@ -6,19 +6,21 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "config/config_values.h"
 #include "app/version.h"
+#include "config/config_values.h"
 
 namespace coalmine::app {
 namespace {
 
 // The flag if given, else the file's value, else what is there.
-Status take_endpoint(const std::string& flag, std::string_view flag_name, const std::optional<std::string>& file,
-                     std::string_view key, net::Endpoint& out) {
+Status take_endpoint(const std::string& flag, std::string_view flag_name,
+                     const std::optional<std::string>& file, std::string_view key,
+                     net::Endpoint& out) {
   if (flag.empty() && !file) return {};
   auto endpoint = net::parse_endpoint(flag.empty() ? *file : flag);
   if (!endpoint)
-    return fail(endpoint.error().code, fmt::format("{}: {}", flag.empty() ? key : flag_name, endpoint.error().message));
+    return fail(endpoint.error().code,
+                fmt::format("{}: {}", flag.empty() ? key : flag_name, endpoint.error().message));
   out = std::move(*endpoint);
   return {};
 }
@@ -29,15 +31,17 @@ Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerO
     const auto parsed = parse_duration(flags.retention);
     if (!parsed || *parsed < 600'000) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("--retention {} is not a duration of 10m or more; write 24h or 7d", flags.retention));
+                  fmt::format("--retention {} is not a duration of 10m or more; write 24h or 7d",
+                              flags.retention));
     }
     out.store.retention_ms = *parsed;
   }
   if (!flags.retention_size.empty()) {
     const auto parsed = parse_bytes(flags.retention_size);
     if (!parsed)
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("--retention-size {} is not a size; write 8GiB", flags.retention_size));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("--retention-size {} is not a size; write 8GiB", flags.retention_size));
     out.store.retention_bytes = *parsed;
   }
   return {};
@@ -53,7 +57,8 @@ Status take_tokens(const ServeFlags& flags, const ServerConfig& file, ServerOpti
   while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
   if (token.size() < 16) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("the token in {} has {} characters, at least 16 are needed; make one with: openssl rand -hex 32",
+                fmt::format("the token in {} has {} characters, at least 16 are needed; make one "
+                            "with: openssl rand -hex 32",
                             flags.token_file, token.size()));
   }
   out.operator_token = std::move(token);
@@ -68,8 +73,10 @@ std::string default_data_directory() {
     return value == nullptr ? "" : value;
   };
   if (const auto given = variable("COALMINE_DATA"); !given.empty()) return given;
-  if (const auto state = variable("XDG_STATE_HOME"); state.starts_with('/')) return state + "/coalmine";
-  if (const auto home = variable("HOME"); home.starts_with('/')) return home + "/.local/state/coalmine";
+  if (const auto state = variable("XDG_STATE_HOME"); state.starts_with('/'))
+    return state + "/coalmine";
+  if (const auto home = variable("HOME"); home.starts_with('/'))
+    return home + "/.local/state/coalmine";
   return "coalmine-data";
 }
 
@@ -77,14 +84,18 @@ Result<ServerOptions> server_options(const ServeFlags& flags, const Config& conf
   const ServerConfig& file = config.server;
   ServerOptions out;
   TRY(take_endpoint(flags.listen, "--listen", file.listen, "server.listen", out.listen));
-  TRY(take_endpoint(flags.otlp_grpc, "--otlp-grpc", file.otlp_grpc, "server.otlp_grpc", out.otlp_grpc));
-  TRY(take_endpoint(flags.otlp_http, "--otlp-http", file.otlp_http, "server.otlp_http", out.otlp_http));
+  TRY(take_endpoint(flags.otlp_grpc, "--otlp-grpc", file.otlp_grpc, "server.otlp_grpc",
+                    out.otlp_grpc));
+  TRY(take_endpoint(flags.otlp_http, "--otlp-http", file.otlp_http, "server.otlp_http",
+                    out.otlp_http));
   TRY(take_retention(flags, file, out));
   TRY(take_tokens(flags, file, out));
-  out.data_directory = !flags.data.empty() ? flags.data : file.data_directory.value_or(default_data_directory());
+  out.data_directory =
+      !flags.data.empty() ? flags.data : file.data_directory.value_or(default_data_directory());
   if (out.data_directory == "memory") {
     return fail(ErrorCode::unimplemented,
-                "--data memory is not available yet; give a directory (write ./memory for one of that name)");
+                "--data memory is not available yet; give a directory (write ./memory for one of "
+                "that name)");
   }
   out.prometheus = file.prometheus;
   out.telemetry_endpoint = file.telemetry_endpoint.value_or("self");
@@ -92,7 +103,8 @@ Result<ServerOptions> server_options(const ServeFlags& flags, const Config& conf
   return out;
 }
 
-std::string banner(const Server& server, const std::string& data_directory, const std::vector<std::string>& services) {
+std::string banner(const Server& server, const std::string& data_directory,
+                   const std::vector<std::string>& services) {
   const auto api = server.api_endpoint().to_string();
   const auto http = server.otlp_http_endpoint().to_string();
   const auto grpc = server.otlp_grpc_endpoint().to_string();
@@ -100,12 +112,15 @@ std::string banner(const Server& server, const std::string& data_directory, cons
   out += fmt::format("  page and API   http://{}\n", api);
   out += fmt::format("  OTLP           http://{} (HTTP)   {} (gRPC)\n", http, grpc);
   out += fmt::format("  data           {}\n", data_directory);
-  out += fmt::format("  rollouts of    {}\n\n", services.empty()
-                                                    ? "no service configured: `analyze` works, `rollout start` needs --config"
-                                                    : fmt::format("{}", fmt::join(services, ", ")));
+  out += fmt::format("  rollouts of    {}\n\n",
+                     services.empty()
+                         ? "no service configured: `analyze` works, `rollout start` needs --config"
+                         : fmt::format("{}", fmt::join(services, ", ")));
   out += "In your application:\n";
   out += fmt::format("  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}\n", http);
-  out += "  export OTEL_RESOURCE_ATTRIBUTES=service.version=2.4.0,deployment.track=canary     # stable for the old version\n";
+  out +=
+      "  export OTEL_RESOURCE_ATTRIBUTES=service.version=2.4.0,deployment.track=canary     # "
+      "stable for the old version\n";
   return out;
 }
 
@@ -121,17 +136,20 @@ std::string start_error(const Error& error, const ServerOptions& options) {
   };
   if (concerns(options.otlp_grpc)) {
     out += fmt::format(
-        "  If that is a Collector, point it at us:   exporters: {{ otlp: {{ endpoint: localhost:{0}, tls: {{ insecure: true }} "
+        "  If that is a Collector, point it at us:   exporters: {{ otlp: {{ endpoint: "
+        "localhost:{0}, tls: {{ insecure: true }} "
         "}} }}\n"
         "  and run:                                  coalmine serve --otlp-grpc :{0}\n",
         other(options.otlp_grpc));
   } else if (concerns(options.otlp_http)) {
     out += fmt::format(
-        "  If that is a Collector, point it at us:   exporters: {{ otlphttp: {{ endpoint: http://localhost:{0} }} }}\n"
+        "  If that is a Collector, point it at us:   exporters: {{ otlphttp: {{ endpoint: "
+        "http://localhost:{0} }} }}\n"
         "  and run:                                  coalmine serve --otlp-http :{0}\n",
         other(options.otlp_http));
   } else if (concerns(options.listen)) {
-    out += fmt::format("  Listen elsewhere:   coalmine serve --listen :{}\n", other(options.listen));
+    out +=
+        fmt::format("  Listen elsewhere:   coalmine serve --listen :{}\n", other(options.listen));
   }
   return out;
 }

@@ -15,7 +15,6 @@
 
 #include "app/analysis_span.h"
 #include "app/backup.h"
-#include "route/haproxy_discovery.h"
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "base/clock.h"
@@ -24,15 +23,16 @@
 #include "base/log.h"
 #include "base/self_metrics.h"
 #include "base/timer.h"
-#include "net/http_client.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
-#include "datasource/store_queryable.h"
-#include "receive/receiver.h"
-#include "receive/remote_write.h"
 #include "datasource/prometheus.h"
 #include "datasource/series_source.h"
+#include "datasource/store_queryable.h"
+#include "net/http_client.h"
+#include "receive/receiver.h"
+#include "receive/remote_write.h"
 #include "rollout/control/controller.h"
+#include "route/haproxy_discovery.h"
 #include "store/store.h"
 
 namespace coalmine::app {
@@ -42,14 +42,16 @@ namespace {
 const std::size_t kSlices = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 4);
 
 // Only loopback may be open to everybody, unless somebody said so. The API checks its own address.
-Status check_exposure(const net::Endpoint& endpoint, std::string_view flag, const ServerOptions& options) {
+Status check_exposure(const net::Endpoint& endpoint, std::string_view flag,
+                      const ServerOptions& options) {
   if (endpoint.loopback() || options.insecure || !options.otlp_token.empty()) return {};
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("{} {} is reachable from other machines and would accept telemetry from anybody\n"
-                          "  Ask for a token:   server: {{ otlp_token: file:/path }} in the config file\n"
-                          "  or stay local:     {} :{}\n"
-                          "  or accept it:      --insecure",
-                          flag, endpoint.to_string(), flag, endpoint.port));
+  return fail(
+      ErrorCode::failed_precondition,
+      fmt::format("{} {} is reachable from other machines and would accept telemetry from anybody\n"
+                  "  Ask for a token:   server: {{ otlp_token: file:/path }} in the config file\n"
+                  "  or stay local:     {} :{}\n"
+                  "  or accept it:      --insecure",
+                  flag, endpoint.to_string(), flag, endpoint.port));
 }
 
 // Where this server reaches its own receiver.
@@ -61,18 +63,22 @@ std::string own_url(net::Endpoint endpoint) {
 Status make_directories(const std::string& directory) {
   std::error_code failure;
   std::filesystem::create_directories(std::filesystem::path(directory) / "journal", failure);
-  if (!failure) std::filesystem::create_directories(std::filesystem::path(directory) / "telemetry", failure);
+  if (!failure)
+    std::filesystem::create_directories(std::filesystem::path(directory) / "telemetry", failure);
   if (!failure) return {};
   return fail(ErrorCode::failed_precondition,
-              fmt::format("cannot make the data directory {}: {}\n  Choose another:   --data DIR", directory, failure.message()));
+              fmt::format("cannot make the data directory {}: {}\n  Choose another:   --data DIR",
+                          directory, failure.message()));
 }
 
-// Members are in the order of construction; destruction is the reverse, so nothing outlives what it uses.
+// Members are in the order of construction; destruction is the reverse, so nothing outlives what it
+// uses.
 class RunningServer final : public Server {
  public:
   explicit RunningServer(ServerOptions options) : options_(std::move(options)) {}
 
-  // Nobody is answered any more before anything is taken down. Without the snapshot the next start takes longer, no more.
+  // Nobody is answered any more before anything is taken down. Without the snapshot the next start
+  // takes longer, no more.
   ~RunningServer() override {
     ready_ = false;
     api_.reset();
@@ -82,7 +88,8 @@ class RunningServer final : public Server {
     receiver_.reset();
     maintenance_.reset();
     if (!store_) return;
-    if (const auto done = store_->snapshot(); !done) log_warn("no snapshot could be taken", {{"reason", done.error().message}});
+    if (const auto done = store_->snapshot(); !done)
+      log_warn("no snapshot could be taken", {{"reason", done.error().message}});
   }
 
   Status open() {
@@ -103,7 +110,9 @@ class RunningServer final : public Server {
   net::Endpoint otlp_http_endpoint() const override { return receiver_->http_endpoint(); }
 
  private:
-  std::string inside(std::string_view name) const { return (std::filesystem::path(options_.data_directory) / name).string(); }
+  std::string inside(std::string_view name) const {
+    return (std::filesystem::path(options_.data_directory) / name).string();
+  }
 
   Status open_store() {
     auto options = options_.store;
@@ -120,18 +129,21 @@ class RunningServer final : public Server {
       TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
       cohorts_ = remote::make_series_cohort_source(*prometheus, options_.prometheus->names);
       feeds_ = remote::make_series_count_feed_source(*prometheus, options_.prometheus->names);
-      own_metrics_ = remote::make_series_metric_source(*prometheus, *prometheus, options_.prometheus->names);
+      own_metrics_ =
+          remote::make_series_metric_source(*prometheus, *prometheus, options_.prometheus->names);
       queryable_ = std::move(prometheus);
     } else {
       queryable_ = query::make_store_queryable(*store_);
       cohorts_ = query::make_store_cohort_source(*store_);
       feeds_ = query::make_store_count_feed_source(*store_);
-      slices_.emplace(Executor::Options{.name = "query-slice", .threads = kSlices - 1, .queue_limit = 64, .nice = 5});
+      slices_.emplace(Executor::Options{
+          .name = "query-slice", .threads = kSlices - 1, .queue_limit = 64, .nice = 5});
       expressions_ = query::make_engine_expression_source(*queryable_, clock_);
       own_metrics_ = remote::make_series_metric_source(*queryable_, *expressions_, {});
     }
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
-      if (const auto done = store_->maintain(); !done) log_warn("store maintenance failed", {{"reason", done.error().message}});
+      if (const auto done = store_->maintain(); !done)
+        log_warn("store maintenance failed", {{"reason", done.error().message}});
     });
     return {};
   }
@@ -184,7 +196,8 @@ class RunningServer final : public Server {
     };
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
-    TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps), std::move(options_.specs)));
+    TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),
+                                                      std::move(options_.specs)));
     arrivals_.with([&](rollout::Controller*& controller) { controller = controller_.get(); });
     return {};
   }
@@ -212,12 +225,15 @@ class RunningServer final : public Server {
                      .own_metrics = own_metrics_.get(),
                      .feeds = feeds_.get(),
                      .backup = {}};
-    deps.remote_write = [this](const net::HttpRequest& request) { return remote_write_->handle(request); };
-    deps.on_analysis = [this](const rollout::VerdictContext& context, const judge::Judgement& judgement) {
-      record(context, judgement);
+    deps.remote_write = [this](const net::HttpRequest& request) {
+      return remote_write_->handle(request);
     };
+    deps.on_analysis = [this](const rollout::VerdictContext& context,
+                              const judge::Judgement& judgement) { record(context, judgement); };
     deps.ready = [this] { return ready_.load(); };
-    deps.backup = [this](const std::string& to) { return backup(options_.data_directory, *store_, to); };
+    deps.backup = [this](const std::string& to) {
+      return backup(options_.data_directory, *store_, to);
+    };
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }
@@ -229,7 +245,8 @@ class RunningServer final : public Server {
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;
-  std::optional<Executor> slices_; // of range queries on the embedded store; asking a remote one twice would bring nothing
+  std::optional<Executor> slices_; // of range queries on the embedded store; asking a remote one
+                                   // twice would bring nothing
   std::unique_ptr<query::Queryable> queryable_;
   std::unique_ptr<query::CohortSource> cohorts_;
   std::unique_ptr<query::CountFeedSource> feeds_;

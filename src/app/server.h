@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "config/config.h"
 #include "base/result.h"
+#include "config/config.h"
 #include "net/http_server.h"
 #include "rollout/spec.h"
 #include "serve/api.h"
@@ -30,12 +30,14 @@ struct ServerOptions {
   std::string otlp_token;
   std::vector<serve::Dashboard> dashboards;
   std::vector<rollout::RolloutSpec> specs;
-  std::optional<PrometheusStore> prometheus; // rollouts and pages ask it; the built-in store goes on receiving
-  std::string telemetry_endpoint = "self";   // where canary.analysis spans go: self, off, or a URL
+  std::optional<PrometheusStore>
+      prometheus; // rollouts and pages ask it; the built-in store goes on receiving
+  std::string telemetry_endpoint = "self"; // where canary.analysis spans go: self, off, or a URL
 };
 
-// A running server. start returns when every port answers. Destruction stops listening, finishes what was accepted, closes the
-// stores; weights in routers stay as they are. Used by `serve` and by tests in their own process; any number may run at once.
+// A running server. start returns when every port answers. Destruction stops listening, finishes
+// what was accepted, closes the stores; weights in routers stay as they are. Used by `serve` and by
+// tests in their own process; any number may run at once.
 class Server {
  public:
   static Result<std::unique_ptr<Server>> start(ServerOptions options);

@@ -41,7 +41,8 @@ ServerOptions anywhere(const Scratch& scratch) {
   return options;
 }
 
-net::HttpResponse fetch(const net::Endpoint& endpoint, const std::string& path, const std::string& body = "") {
+net::HttpResponse fetch(const net::Endpoint& endpoint, const std::string& path,
+                        const std::string& body = "") {
   net::ClientRequest request;
   request.url = "http://" + endpoint.to_string() + path;
   if (!body.empty()) {
@@ -51,7 +52,8 @@ net::HttpResponse fetch(const net::Endpoint& endpoint, const std::string& path, 
   }
   auto response = net::make_http_client()->fetch(request);
   EXPECT_TRUE(response) << (response ? "" : response.error().message);
-  return response ? std::move(*response) : net::HttpResponse{.status = 0, .headers = {}, .body = {}};
+  return response ? std::move(*response)
+                  : net::HttpResponse{.status = 0, .headers = {}, .body = {}};
 }
 
 // Polls until check holds, at most ten seconds.
@@ -81,15 +83,16 @@ TEST(Server, AnAnalysisLeavesTheSeedsSpan) {
   Scratch scratch;
   auto server = Server::start(anywhere(scratch));
   ASSERT_TRUE(server) << server.error().message;
-  const auto answer =
-      fetch((*server)->api_endpoint(), "/v1/analyze", R"({"service":"nobody","canary_version":"2","stable_version":"1"})");
+  const auto answer = fetch((*server)->api_endpoint(), "/v1/analyze",
+                            R"({"service":"nobody","canary_version":"2","stable_version":"1"})");
   EXPECT_EQ(answer.status, 200) << answer.body;
   EXPECT_TRUE(eventually([&] {
-    return fetch((*server)->api_endpoint(), "/metrics").body.find("\ncoalmine_analysis_spans_exported_total 1") !=
-           std::string::npos;
+    return fetch((*server)->api_endpoint(), "/metrics")
+               .body.find("\ncoalmine_analysis_spans_exported_total 1") != std::string::npos;
   }));
   // It is not mistaken for a service under test.
-  const auto counted = fetch((*server)->api_endpoint(), "/api/v1/query?query=http_server_request_total");
+  const auto counted =
+      fetch((*server)->api_endpoint(), "/api/v1/query?query=http_server_request_total");
   EXPECT_EQ(counted.body.find("canary-analyzer"), std::string::npos) << counted.body;
 }
 
@@ -100,25 +103,32 @@ TEST(Server, APortInUseNamesTheAddressAndTheWayOut) {
   ASSERT_TRUE(first) << first.error().message;
   for (const bool grpc : {true, false}) {
     auto options = anywhere(second_scratch);
-    (grpc ? options.otlp_grpc : options.otlp_http) = grpc ? (*first)->otlp_grpc_endpoint() : (*first)->otlp_http_endpoint();
+    (grpc ? options.otlp_grpc : options.otlp_http) =
+        grpc ? (*first)->otlp_grpc_endpoint() : (*first)->otlp_http_endpoint();
     const auto second = Server::start(options);
     ASSERT_FALSE(second);
     EXPECT_EQ(second.error().code, ErrorCode::unavailable);
     const std::string shown = start_error(second.error(), options);
-    EXPECT_NE(shown.find((grpc ? options.otlp_grpc : options.otlp_http).to_string()), std::string::npos) << shown;
-    EXPECT_NE(shown.find(grpc ? "coalmine serve --otlp-grpc :" : "coalmine serve --otlp-http :"), std::string::npos) << shown;
+    EXPECT_NE(shown.find((grpc ? options.otlp_grpc : options.otlp_http).to_string()),
+              std::string::npos)
+        << shown;
+    EXPECT_NE(shown.find(grpc ? "coalmine serve --otlp-grpc :" : "coalmine serve --otlp-http :"),
+              std::string::npos)
+        << shown;
   }
 }
 
 TEST(Server, IsNotOpenToEverybodyByAccident) {
   Scratch scratch;
-  for (const auto endpoint : {&ServerOptions::otlp_grpc, &ServerOptions::otlp_http, &ServerOptions::listen}) {
+  for (const auto endpoint :
+       {&ServerOptions::otlp_grpc, &ServerOptions::otlp_http, &ServerOptions::listen}) {
     auto options = anywhere(scratch);
     (options.*endpoint).host = "0.0.0.0";
     const auto server = Server::start(options);
     ASSERT_FALSE(server);
     EXPECT_EQ(server.error().code, ErrorCode::failed_precondition);
-    EXPECT_NE(server.error().message.find("--insecure"), std::string::npos) << server.error().message;
+    EXPECT_NE(server.error().message.find("--insecure"), std::string::npos)
+        << server.error().message;
   }
 }
 
@@ -178,7 +188,8 @@ TEST(ServeOptions, DataGoesToTheUsersStateDirectory) {
   EXPECT_EQ(default_data_directory(), "/home/me/.local/state/coalmine");
 }
 
-store::Presence seen(std::string track, std::string version, std::int64_t first_ms, std::int64_t last_ms) {
+store::Presence seen(std::string track, std::string version, std::int64_t first_ms,
+                     std::int64_t last_ms) {
   store::Presence p;
   p.service = "shop";
   p.track = std::move(track);

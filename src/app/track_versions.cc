@@ -16,20 +16,23 @@ std::optional<std::string> attribute_of(const store::Presence& presence, const s
   if (name == "deployment.track") return presence.track;
   if (name == "service.version") return presence.version;
   if (name == "service.instance.id") return presence.instance;
-  if (name == "deployment.environment" || name == "deployment.environment.name") return presence.environment;
+  if (name == "deployment.environment" || name == "deployment.environment.name")
+    return presence.environment;
   return std::nullopt;
 }
 
 bool selected(const rollout::RolloutSpec& spec, bool canary, const store::Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
-  return std::ranges::all_of(canary ? spec.canary : spec.stable,
-                             [&](const auto& wanted) { return attribute_of(presence, wanted.first) == wanted.second; });
+  return std::ranges::all_of(canary ? spec.canary : spec.stable, [&](const auto& wanted) {
+    return attribute_of(presence, wanted.first) == wanted.second;
+  });
 }
 
 } // namespace
 
-std::string newest_version(const rollout::RolloutSpec& spec, bool canary, const std::vector<store::Presence>& presence) {
+std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
+                           const std::vector<store::Presence>& presence) {
   struct Seen {
     std::int64_t first_ms = INT64_MAX;
     std::int64_t last_ms = 0;

@@ -10,8 +10,10 @@
 
 namespace coalmine::app {
 
-// The newest version of one track: among the versions that still report (within two minutes of the track's newest telemetry) the
-// one that was first seen last. "" when none is known, or when the track is selected by an attribute that presence does not keep.
-std::string newest_version(const rollout::RolloutSpec& spec, bool canary, const std::vector<store::Presence>& presence);
+// The newest version of one track: among the versions that still report (within two minutes of the
+// track's newest telemetry) the one that was first seen last. "" when none is known, or when the
+// track is selected by an attribute that presence does not keep.
+std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
+                           const std::vector<store::Presence>& presence);
 
 } // namespace coalmine::app

@@ -5,6 +5,7 @@
 
 namespace coalmine::app {
 
-inline constexpr std::string_view kVersion = "0.1.0"; // the project's version in CMakeLists.txt; a test compares them
+inline constexpr std::string_view kVersion =
+    "0.1.0"; // the project's version in CMakeLists.txt; a test compares them
 
 } // namespace coalmine::app

@@ -89,10 +89,12 @@ TEST(Executor, RunsEveryAcceptedTaskAndRefusesWhenFull) {
 TEST(SelfMetrics, RendersEscapedTextFormat) {
   SelfMetrics metrics;
   metrics.counter("a_total", "Help \\ here.", {{"why", "a\"b\nc"}}).add(2);
-  EXPECT_EQ(&metrics.counter("a_total", "", {{"why", "x"}}), &metrics.counter("a_total", "", {{"why", "x"}}));
+  EXPECT_EQ(&metrics.counter("a_total", "", {{"why", "x"}}),
+            &metrics.counter("a_total", "", {{"why", "x"}}));
   metrics.gauge("g", "G.", {}, [] { return 1.5; });
   EXPECT_EQ(metrics.render(),
-            "# HELP a_total Help \\\\ here.\n# TYPE a_total counter\na_total{why=\"a\\\"b\\nc\"} 2\na_total{why=\"x\"} 0\n"
+            "# HELP a_total Help \\\\ here.\n# TYPE a_total counter\na_total{why=\"a\\\"b\\nc\"} "
+            "2\na_total{why=\"x\"} 0\n"
             "# HELP g G.\n# TYPE g gauge\ng 1.5\n");
 }
 

@@ -1,4 +1,5 @@
-// Byte coding for everything we write to disk: fixed little-endian, big-endian (for ordered keys), LEB128 varints, zigzag.
+// Byte coding for everything we write to disk: fixed little-endian, big-endian (for ordered keys),
+// LEB128 varints, zigzag.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,8 +25,8 @@ inline char* put_varint(char* at, std::uint64_t v) {
   return at;
 }
 
-// Writes into room that was made beforehand, without asking for each byte whether there is any. The caller knows the largest
-// size.
+// Writes into room that was made beforehand, without asking for each byte whether there is any. The
+// caller knows the largest size.
 class RoomWriter {
  public:
   // Grows out by most bytes until it goes, which cuts out to what was written.
@@ -46,7 +47,9 @@ class RoomWriter {
     at_ += sizeof(v);
   }
   void varint(std::uint64_t v) { at_ = put_varint(at_, v); }
-  void zigzag(std::int64_t v) { varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63)); }
+  void zigzag(std::int64_t v) {
+    varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63));
+  }
 
  private:
   static std::size_t grown(std::size_t size) { return size + size / 2 + 32; }
@@ -71,7 +74,9 @@ class ByteWriter {
     char buffer[kMaxVarint];
     out_.append(buffer, static_cast<std::size_t>(put_varint(buffer, v) - buffer));
   }
-  void zigzag(std::int64_t v) { varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63)); }
+  void zigzag(std::int64_t v) {
+    varint((static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63));
+  }
   void raw(std::string_view v) { out_.append(v); }
   // Length-prefixed.
   void text(std::string_view v) {
@@ -90,8 +95,8 @@ class ByteWriter {
   std::string& out_;
 };
 
-// Reads what ByteWriter wrote. Never reads past the end: once a read fails, ok() is false and every later read yields zero or
-// empty, so a decoder checks once at its end. Views point into the input.
+// Reads what ByteWriter wrote. Never reads past the end: once a read fails, ok() is false and every
+// later read yields zero or empty, so a decoder checks once at its end. Views point into the input.
 class ByteReader {
  public:
   explicit ByteReader(std::string_view in) : in_(in) {}

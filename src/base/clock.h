@@ -7,8 +7,8 @@
 
 namespace coalmine {
 
-// Where time comes from. Any thread. wall_*: since the Unix epoch, for labels, queries and what is stored.
-// steady_ms: monotonic with an arbitrary origin, for every duration.
+// Where time comes from. Any thread. wall_*: since the Unix epoch, for labels, queries and what is
+// stored. steady_ms: monotonic with an arbitrary origin, for every duration.
 class Clock {
  public:
   virtual ~Clock() = default;

@@ -13,15 +13,16 @@
 
 namespace coalmine {
 
-// Runs tasks in the order given, each on one of N threads. try_submit is safe from any thread and never blocks: a full queue
-// refuses, so that the caller can tell its client to come back later. Destruction finishes every accepted task, then joins.
+// Runs tasks in the order given, each on one of N threads. try_submit is safe from any thread and
+// never blocks: a full queue refuses, so that the caller can tell its client to come back later.
+// Destruction finishes every accepted task, then joins.
 class Executor {
  public:
   struct Options {
     std::string name; // shown by the operating system, at most 15 characters
     std::size_t threads = 1;
     std::size_t queue_limit = 1024; // tasks waiting, not those running
-    int nice = 0;                   // above 0: the operating system prefers other threads of this process
+    int nice = 0; // above 0: the operating system prefers other threads of this process
   };
 
   explicit Executor(Options options);

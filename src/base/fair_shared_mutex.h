@@ -7,8 +7,9 @@
 
 namespace coalmine::store {
 
-// glibc's lock lets readers in as long as any reader is inside, so that queries could hold up ingest without end. Here a waiting
-// writer closes the gate: readers that come later wait for it. Use with std::unique_lock and std::shared_lock; not recursive.
+// glibc's lock lets readers in as long as any reader is inside, so that queries could hold up
+// ingest without end. Here a waiting writer closes the gate: readers that come later wait for it.
+// Use with std::unique_lock and std::shared_lock; not recursive.
 class FairSharedMutex {
  public:
   void lock() {

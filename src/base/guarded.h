@@ -7,7 +7,8 @@
 
 namespace coalmine {
 
-// with(f) runs f(T&) under the lock and returns what f returns. Nothing borrowed from T may leave f. Not recursive.
+// with(f) runs f(T&) under the lock and returns what f returns. Nothing borrowed from T may leave
+// f. Not recursive.
 template <typename T>
 class Guarded {
  public:

@@ -21,5 +21,7 @@ using RolloutId = Id<struct RolloutTag>;
 
 template <typename Tag>
 struct std::hash<coalmine::Id<Tag>> {
-  std::size_t operator()(coalmine::Id<Tag> id) const noexcept { return std::hash<std::uint64_t>{}(id.value); }
+  std::size_t operator()(coalmine::Id<Tag> id) const noexcept {
+    return std::hash<std::uint64_t>{}(id.value);
+  }
 };

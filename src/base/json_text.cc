@@ -77,7 +77,9 @@ json::value json_number(const std::optional<double>& value) {
 Result<json::value> parse_json(std::string_view text, std::string_view what) {
   json::error_code error;
   auto value = json::parse(json::string_view(text.data(), text.size()), error);
-  if (error) return fail(ErrorCode::data_loss, fmt::format("the {} is not readable JSON: {}", what, error.message()));
+  if (error)
+    return fail(ErrorCode::data_loss,
+                fmt::format("the {} is not readable JSON: {}", what, error.message()));
   return value;
 }
 
@@ -104,7 +106,8 @@ std::int64_t get_int(const json::object& object, std::string_view key, std::int6
   const auto* value = find(object, key);
   if (value == nullptr) return fallback;
   if (value->is_int64()) return value->get_int64();
-  if (value->is_double() && std::abs(value->get_double()) < kExactInteger) return static_cast<std::int64_t>(value->get_double());
+  if (value->is_double() && std::abs(value->get_double()) < kExactInteger)
+    return static_cast<std::int64_t>(value->get_double());
   return fallback;
 }
 

@@ -20,10 +20,12 @@ boost::json::value json_number(const std::optional<double>& value);
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what);
 
 // Member access that never throws: a missing member or one of another type reads as the fallback.
-std::string get_text(const boost::json::object& object, std::string_view key, std::string_view fallback = "");
+std::string get_text(const boost::json::object& object, std::string_view key,
+                     std::string_view fallback = "");
 double get_double(const boost::json::object& object, std::string_view key, double fallback = 0);
 std::optional<double> get_optional(const boost::json::object& object, std::string_view key);
-std::int64_t get_int(const boost::json::object& object, std::string_view key, std::int64_t fallback = 0);
+std::int64_t get_int(const boost::json::object& object, std::string_view key,
+                     std::int64_t fallback = 0);
 bool get_bool(const boost::json::object& object, std::string_view key, bool fallback = false);
 const boost::json::object* get_object(const boost::json::object& object, std::string_view key);
 const boost::json::array* get_array(const boost::json::object& object, std::string_view key);

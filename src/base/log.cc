@@ -11,7 +11,8 @@ namespace {
 
 spdlog::logger& logger() {
   static const std::shared_ptr<spdlog::logger> instance = [] {
-    auto made = std::make_shared<spdlog::logger>("coalmine", std::make_shared<spdlog::sinks::stderr_sink_mt>());
+    auto made = std::make_shared<spdlog::logger>("coalmine",
+                                                 std::make_shared<spdlog::sinks::stderr_sink_mt>());
     made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %l %v", spdlog::pattern_time_type::utc);
     made->flush_on(spdlog::level::info);
     return made;
@@ -62,9 +63,17 @@ void set_log_level(LogLevel level) {
   }
 }
 
-void log_debug(std::string_view message, LogFields fields) { write(spdlog::level::debug, message, fields); }
-void log_info(std::string_view message, LogFields fields) { write(spdlog::level::info, message, fields); }
-void log_warn(std::string_view message, LogFields fields) { write(spdlog::level::warn, message, fields); }
-void log_error(std::string_view message, LogFields fields) { write(spdlog::level::err, message, fields); }
+void log_debug(std::string_view message, LogFields fields) {
+  write(spdlog::level::debug, message, fields);
+}
+void log_info(std::string_view message, LogFields fields) {
+  write(spdlog::level::info, message, fields);
+}
+void log_warn(std::string_view message, LogFields fields) {
+  write(spdlog::level::warn, message, fields);
+}
+void log_error(std::string_view message, LogFields fields) {
+  write(spdlog::level::err, message, fields);
+}
 
 } // namespace coalmine

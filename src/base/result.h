@@ -1,5 +1,5 @@
-// Errors as values: Result<T>, Status, and the TRY macros. We do not throw; exceptions of libraries are caught at the request
-// edge, in the worker loop and in main.
+// Errors as values: Result<T>, Status, and the TRY macros. We do not throw; exceptions of libraries
+// are caught at the request edge, in the worker loop and in main.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,7 +10,8 @@
 
 namespace coalmine {
 
-// The few kinds of failure the whole program tells apart. They map to gRPC and HTTP codes only at the edge (net/status_codes.h).
+// The few kinds of failure the whole program tells apart. They map to gRPC and HTTP codes only at
+// the edge (net/status_codes.h).
 enum class ErrorCode {
   invalid_argument,    // the caller's input is wrong; retrying the same cannot help
   not_found,           // what was asked for does not exist
@@ -28,13 +29,15 @@ enum class ErrorCode {
 
 std::string_view to_string(ErrorCode code);
 
-// A failure: its kind and one sentence for a person (what happened, why with the value seen, what to do).
+// A failure: its kind and one sentence for a person (what happened, why with the value seen, what
+// to do).
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string message;
 };
 
-// The value or the Error. A class and not an alias, because libstdc++ 12 lets an alias be ignored silently.
+// The value or the Error. A class and not an alias, because libstdc++ 12 lets an alias be ignored
+// silently.
 template <typename T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
  public:

@@ -17,8 +17,8 @@ std::string rfc3339(std::int64_t unix_ms) {
   const std::time_t time = seconds;
   std::tm utc{};
   if (gmtime_r(&time, &utc) == nullptr) return "1970-01-01T00:00:00Z";
-  const auto date = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                                utc.tm_hour, utc.tm_min, utc.tm_sec);
+  const auto date = fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}", utc.tm_year + 1900,
+                                utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec);
   return fraction == 0 ? date + "Z" : fmt::format("{}.{:03}Z", date, fraction);
 }
 

@@ -20,7 +20,8 @@ void append_escaped(std::string& out, std::string_view text, bool quote) {
   }
 }
 
-void append_sample(std::string& out, std::string_view name, const MetricLabels& labels, double value) {
+void append_sample(std::string& out, std::string_view name, const MetricLabels& labels,
+                   double value) {
   out += name;
   char separator = '{';
   for (const auto& [key, text] : labels) {
@@ -37,7 +38,8 @@ void append_sample(std::string& out, std::string_view name, const MetricLabels& 
 
 } // namespace
 
-Counter& SelfMetrics::counter(std::string_view name, std::string_view help, const MetricLabels& labels) {
+Counter& SelfMetrics::counter(std::string_view name, std::string_view help,
+                              const MetricLabels& labels) {
   return families_.with([&](auto& families) -> std::reference_wrapper<Counter> {
     auto& family = families[std::string(name)];
     if (family.type.empty()) {
@@ -50,7 +52,8 @@ Counter& SelfMetrics::counter(std::string_view name, std::string_view help, cons
   });
 }
 
-void SelfMetrics::gauge(std::string_view name, std::string_view help, const MetricLabels& labels, std::function<double()> read) {
+void SelfMetrics::gauge(std::string_view name, std::string_view help, const MetricLabels& labels,
+                        std::function<double()> read) {
   families_.with([&](auto& families) {
     auto& family = families[std::string(name)];
     family.type = "gauge";
@@ -76,10 +79,12 @@ std::string SelfMetrics::render() const {
       out += fmt::format("# HELP {} ", name);
       append_escaped(out, family.help, false);
       out += fmt::format("\n# TYPE {} {}\n", name, family.type);
-      for (const auto& [labels, counter] : family.counters) append_sample(out, name, labels, counter->value());
+      for (const auto& [labels, counter] : family.counters)
+        append_sample(out, name, labels, counter->value());
       for (const auto& [labels, read] : family.gauges) append_sample(out, name, labels, read());
       if (family.computed) {
-        for (const auto& [labels, value] : family.computed()) append_sample(out, name, labels, value);
+        for (const auto& [labels, value] : family.computed())
+          append_sample(out, name, labels, value);
       }
     }
     return out;

@@ -27,18 +27,21 @@ class Counter {
   std::atomic<double> value_{0};
 };
 
-// Owns every counter; the references it hands out live as long as it does. One per process, made in app/ and passed to the rooms
-// that count. Any thread.
+// Owns every counter; the references it hands out live as long as it does. One per process, made in
+// app/ and passed to the rooms that count. Any thread.
 class SelfMetrics {
  public:
-  // The same name and labels give the same counter. name: snake_case ending in _total. help: one sentence, taken from the first
-  // call.
+  // The same name and labels give the same counter. name: snake_case ending in _total. help: one
+  // sentence, taken from the first call.
   Counter& counter(std::string_view name, std::string_view help, const MetricLabels& labels = {});
 
-  // read is called, from the thread that renders, at every scrape; it must stay callable as long as this object.
-  void gauge(std::string_view name, std::string_view help, const MetricLabels& labels, std::function<double()> read);
+  // read is called, from the thread that renders, at every scrape; it must stay callable as long as
+  // this object.
+  void gauge(std::string_view name, std::string_view help, const MetricLabels& labels,
+             std::function<double()> read);
 
-  // A family whose samples are computed at the scrape: read() gives (labels, value) pairs. type: "gauge" or "counter".
+  // A family whose samples are computed at the scrape: read() gives (labels, value) pairs. type:
+  // "gauge" or "counter".
   void family(std::string_view name, std::string_view help, std::string_view type,
               std::function<std::vector<std::pair<MetricLabels, double>>()> read);
 

@@ -10,12 +10,14 @@
 
 namespace coalmine {
 
-// Its elements never change: to change one, copy the vector and assign it. Copies may be read by different threads.
+// Its elements never change: to change one, copy the vector and assign it. Copies may be read by
+// different threads.
 template <typename T>
 class SharedVector {
  public:
   SharedVector() = default;
-  SharedVector(std::vector<T> elements) : elements_(std::make_shared<const std::vector<T>>(std::move(elements))) {}
+  SharedVector(std::vector<T> elements)
+      : elements_(std::make_shared<const std::vector<T>>(std::move(elements))) {}
   SharedVector(std::initializer_list<T> elements) : SharedVector(std::vector<T>(elements)) {}
 
   const std::vector<T>& operator*() const {

@@ -11,7 +11,8 @@
 
 namespace coalmine {
 
-// Calls a function again and again on its own thread; destruction ends it at once, after a call that is under way.
+// Calls a function again and again on its own thread; destruction ends it at once, after a call
+// that is under way.
 class Timer {
  public:
   Timer(std::chrono::milliseconds interval, std::function<void()> task)

@@ -1,5 +1,5 @@
-// The commands that talk to a running server: what was asked goes out over its HTTP API, the answer is printed, and the exit code
-// says what a script must know. docs/cli.md is the reference.
+// The commands that talk to a running server: what was asked goes out over its HTTP API, the answer
+// is printed, and the exit code says what a script must know. docs/cli.md is the reference.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -27,7 +27,8 @@ enum Exit : int {
 
 enum class Output { text, json, junit, github };
 
-// How a command sees the world. Tests stand in for each part. One thread; everything must outlive the command.
+// How a command sees the world. Tests stand in for each part. One thread; everything must outlive
+// the command.
 struct Terminal {
   net::HttpClient& http;
   const Clock& clock;
@@ -82,10 +83,12 @@ struct CommandOptions {
   std::string actor{};
 };
 
-// Prints a verdict (the JSON of POST /v1/analyze) in the terminal's form and returns its exit code. On GitHub Actions
-// (GITHUB_ACTIONS=true in env) the job's summary and outputs are written as well, and an annotation where the canary is bad.
+// Prints a verdict (the JSON of POST /v1/analyze) in the terminal's form and returns its exit code.
+// On GitHub Actions (GITHUB_ACTIONS=true in env) the job's summary and outputs are written as well,
+// and an annotation where the canary is bad.
 using Environment = std::function<std::string(const char* name)>; // "" when it is not set
-int print_verdict(const Terminal& terminal, const std::string& verdict_json, const std::string& service, const Environment& env);
+int print_verdict(const Terminal& terminal, const std::string& verdict_json,
+                  const std::string& service, const Environment& env);
 
 // A duration as it is typed (10m, 1h30m, 90s, 500ms, 30d), in milliseconds; -1 when it is none.
 std::int64_t parse_duration_text(std::string_view text);

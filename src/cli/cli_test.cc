@@ -47,9 +47,11 @@ class FakeServer final : public net::HttpClient {
 class Cli : public testing::Test {
  protected:
   Terminal terminal() {
-    Terminal t{.http = server, .clock = clock, .out = out, .err = err, .sleep = [this](std::chrono::milliseconds d) {
-                 clock.advance_ms(d.count());
-               }};
+    Terminal t{.http = server,
+               .clock = clock,
+               .out = out,
+               .err = err,
+               .sleep = [this](std::chrono::milliseconds d) { clock.advance_ms(d.count()); }};
     t.utc = true;
     return t;
   }
@@ -77,39 +79,49 @@ std::vector<fs::path> cases() {
 
 class Rendered : public testing::TestWithParam<fs::path> {};
 
-// tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last line. COALMINE_GOLDEN=1
-// rewrites.
+// tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last
+// line. COALMINE_GOLDEN=1 rewrites.
 TEST_P(Rendered, ShowsWhatIsExpected) {
   const std::string name = GetParam().stem().string();
   const auto value = boost::json::parse(slurp(GetParam()));
   std::string actual;
   if (name.starts_with("verdict_")) {
-    actual = verdict_text(value, {.utc = true}) + "exit " + std::to_string(exit_for_verdict(value)) + "\n";
+    actual = verdict_text(value, {.utc = true}) + "exit " +
+             std::to_string(exit_for_verdict(value)) + "\n";
   } else if (name.starts_with("rollout_")) {
-    actual = rollout_text(value, {.utc = true}) + "exit " + std::to_string(exit_for_rollout(value)) + "\n";
+    actual = rollout_text(value, {.utc = true}) + "exit " +
+             std::to_string(exit_for_rollout(value)) + "\n";
   } else if (name.starts_with("rollouts_")) {
     actual = rollouts_text(value.as_object().at("rollouts").as_array(), {.utc = true});
   } else {
-    for (const auto& failure : value.as_object().at("failures").as_array()) actual += failure_text(failure);
+    for (const auto& failure : value.as_object().at("failures").as_array())
+      actual += failure_text(failure);
   }
   const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
-  if (std::getenv("COALMINE_GOLDEN") != nullptr) std::ofstream(expected, std::ios::binary) << actual;
+  if (std::getenv("COALMINE_GOLDEN") != nullptr)
+    std::ofstream(expected, std::ios::binary) << actual;
   EXPECT_EQ(actual, slurp(expected));
 }
-INSTANTIATE_TEST_SUITE_P(All, Rendered, testing::ValuesIn(cases()), [](const auto& test) { return test.param.stem().string(); });
+INSTANTIATE_TEST_SUITE_P(All, Rendered, testing::ValuesIn(cases()),
+                         [](const auto& test) { return test.param.stem().string(); });
 
 TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {
   server.say(200, slurp(kData / "verdict_rollback.json"));
-  const int exit =
-      analyze(terminal(), {.service = "checkout-service", .canary_version = "2.4.0", .stable_version = "2.3.0", .window = "10m"});
+  const int exit = analyze(terminal(), {.service = "checkout-service",
+                                        .canary_version = "2.4.0",
+                                        .stable_version = "2.3.0",
+                                        .window = "10m"});
   EXPECT_EQ(exit, kExitBad);
   ASSERT_EQ(server.requests.size(), 1u);
   EXPECT_EQ(server.requests[0].method, "POST");
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/analyze");
-  EXPECT_EQ(server.requests[0].body,
-            R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
-  EXPECT_EQ(net::Headers({{"Content-Type", "application/json"}, {"Accept", "application/json"}}), server.requests[0].headers);
-  EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n")) << out.str();
+  EXPECT_EQ(
+      server.requests[0].body,
+      R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
+  EXPECT_EQ(net::Headers({{"Content-Type", "application/json"}, {"Accept", "application/json"}}),
+            server.requests[0].headers);
+  EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n"))
+      << out.str();
   EXPECT_EQ(out.str().find('\x1b'), std::string::npos);
 }
 
@@ -124,17 +136,29 @@ TEST_F(Cli, JsonIsTheServersOwn) {
 }
 
 TEST_F(Cli, ExitCodesOfVerdicts) {
-  const auto exit = [](std::string_view text) { return exit_for_verdict(boost::json::parse(text)); };
+  const auto exit = [](std::string_view text) {
+    return exit_for_verdict(boost::json::parse(text));
+  };
   EXPECT_EQ(exit(R"({"decision":"promote"})"), 0);
   EXPECT_EQ(exit(R"({"decision":"rollback"})"), 1);
   EXPECT_EQ(exit(R"({"decision":"continue"})"), 3);
-  EXPECT_EQ(exit(R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,"route":""}]})"), 3);
-  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"),
-            4);
-  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":true,"route":"/x"}]})"), 3);
-  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":false,"route":""}]})"), 3);
   EXPECT_EQ(
-      exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"),
+      exit(
+          R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,"route":""}]})"),
+      3);
+  EXPECT_EQ(
+      exit(
+          R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"),
+      4);
+  EXPECT_EQ(
+      exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":true,"route":"/x"}]})"),
+      3);
+  EXPECT_EQ(
+      exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":false,"route":""}]})"),
+      3);
+  EXPECT_EQ(
+      exit(
+          R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"),
       5);
   EXPECT_EQ(exit("[]"), 3);
 }
@@ -178,7 +202,9 @@ TEST_F(Cli, WrongUsageAsksNobody) {
 TEST_F(Cli, FailuresAskForTheVersionAndTrack) {
   server.say(200, R"({"failures":[]})");
   EXPECT_EQ(failures(terminal(), {.service = "check out", .version = "2.4.0"}), kExitGood);
-  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/failures?service=check%20out&version=2.4.0&track=canary&limit=20");
+  EXPECT_EQ(
+      server.requests[0].url,
+      "http://127.0.0.1:7070/v1/failures?service=check%20out&version=2.4.0&track=canary&limit=20");
   EXPECT_EQ(err.str(), "coalmine: no failing request of check out 2.4.0 (canary) is stored\n");
 }
 
@@ -192,7 +218,8 @@ TEST_F(Cli, QueryPrintsATable) {
             "up{job=\"a\"}      1\n"
             "{job=\"bb\"}    0.25\n");
   EXPECT_EQ(err.str(), "coalmine: metric might not be a counter\n");
-  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/api/v1/query?query=up&time=1795354927.000");
+  EXPECT_EQ(server.requests[0].url,
+            "http://127.0.0.1:7070/api/v1/query?query=up&time=1795354927.000");
 }
 
 TEST_F(Cli, QueryOverARange) {
@@ -200,7 +227,8 @@ TEST_F(Cli, QueryOverARange) {
     {"metric":{"job":"a"},"values":[[1795354890,"1"],[1795354905,"2"]]}]}})");
   EXPECT_EQ(query(terminal(), {.promql = "x", .range = "1m", .step = "15s"}), kExitGood);
   EXPECT_EQ(server.requests[0].url,
-            "http://127.0.0.1:7070/api/v1/query_range?query=x&start=1795354860.000&end=1795354920.000&step=15.000");
+            "http://127.0.0.1:7070/api/v1/"
+            "query_range?query=x&start=1795354860.000&end=1795354920.000&step=15.000");
   EXPECT_EQ(out.str(),
             "{job=\"a\"}\n"
             "  TIME                 VALUE\n"
@@ -209,7 +237,8 @@ TEST_F(Cli, QueryOverARange) {
 }
 
 TEST_F(Cli, ScalarsAndEmptyResults) {
-  server.say(200, R"({"status":"success","data":{"resultType":"scalar","result":[1795354927,"42"]}})");
+  server.say(200,
+             R"({"status":"success","data":{"resultType":"scalar","result":[1795354927,"42"]}})");
   EXPECT_EQ(query(terminal(), {.promql = "42"}), kExitGood);
   EXPECT_EQ(out.str(), "42\n");
   server.answers.clear();
@@ -219,15 +248,17 @@ TEST_F(Cli, ScalarsAndEmptyResults) {
 }
 
 std::string rollout(std::string_view phase, bool terminal_phase) {
-  return R"({"id":42,"service":"shop","canary_version":"2","stable_version":"1","phase":")" + std::string(phase) +
-         R"(","terminal":)" + (terminal_phase ? "true" : "false") +
+  return R"({"id":42,"service":"shop","canary_version":"2","stable_version":"1","phase":")" +
+         std::string(phase) + R"(","terminal":)" + (terminal_phase ? "true" : "false") +
          R"(,"step":0,"steps":[{"weight":0.05,"analyze_ms":60000,"outcome":""},{"weight":1,"analyze_ms":0,"outcome":""}],
   "weight_asked":0.05,"reason":"because","started_ms":1795354900000,"log":[
   {"sequence":1,"time_ms":1795354900000,"kind":"started","text":"started by ci","actor":"ci"}]})";
 }
 
 TEST_F(Cli, StatusFindsTheNewestRolloutOfAService) {
-  server.say(200, R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,"service":"shop"}]})");
+  server.say(
+      200,
+      R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,"service":"shop"}]})");
   server.say(200, rollout("progressing", false));
   EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUndecided);
   EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
@@ -264,7 +295,8 @@ TEST_F(Cli, WaitStopsAtAPauseWatchDoesNot) {
 
 TEST_F(Cli, WaitGivesUpAfterItsTimeAndOnADeadServer) {
   server.say(200, rollout("progressing", false));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true, .timeout = "3s"}), kExitUndecided);
+  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true, .timeout = "3s"}),
+            kExitUndecided);
   EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
   server.answers.clear();
   EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true}), kExitUnreachable);
@@ -273,22 +305,29 @@ TEST_F(Cli, WaitGivesUpAfterItsTimeAndOnADeadServer) {
 TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
   server.say(201, R"({"id":42})");
   server.say(200, rollout("promoted", true));
-  EXPECT_EQ(rollout_start(terminal(), {.service = "shop", .canary_version = "2", .actor = "ci", .wait = true}), kExitGood);
+  EXPECT_EQ(rollout_start(terminal(),
+                          {.service = "shop", .canary_version = "2", .actor = "ci", .wait = true}),
+            kExitGood);
   EXPECT_EQ(server.requests[0].body, R"({"service":"shop","canary_version":"2","actor":"ci"})");
   EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
 }
 
 TEST_F(Cli, CommandsPostTheirReason) {
   server.say(200, rollout("aborted", true));
-  EXPECT_EQ(rollout_command(terminal(), {.verb = "abort", .target = "42", .reason = "no", .actor = "me"}), kExitGood);
+  EXPECT_EQ(
+      rollout_command(terminal(), {.verb = "abort", .target = "42", .reason = "no", .actor = "me"}),
+      kExitGood);
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
   EXPECT_EQ(server.requests[0].body, R"({"reason":"no","actor":"me"})");
 }
 
 TEST_F(Cli, TelemetryCannotPaintTheTerminal) {
-  server.say(200, R"({"failures":[{"trace_id":"ab","error":"\u001b[31mboo\u009b2J\n","duration_ms":1.5,"failed_spans":[]}]})");
+  server.say(
+      200,
+      R"({"failures":[{"trace_id":"ab","error":"\u001b[31mboo\u009b2J\n","duration_ms":1.5,"failed_spans":[]}]})");
   failures(terminal(), {.service = "s"});
-  EXPECT_EQ(out.str(), "Trace ID: ab\n  Error: ?[31mboo?2J \n  Duration: 1.5ms\n  Endpoint: unknown\n\n");
+  EXPECT_EQ(out.str(),
+            "Trace ID: ab\n  Error: ?[31mboo?2J \n  Duration: 1.5ms\n  Endpoint: unknown\n\n");
 }
 
 TEST(CliText, Numbers) {

@@ -36,7 +36,9 @@ CallError unreachable(const Terminal& terminal, const Error& cause) {
 
 // Which exit code an error of the server means for a script.
 int exit_for(int status, std::string_view code) {
-  if (code == "unavailable" || code == "deadline_exceeded" || code == "internal" || code == "timeout") return kExitUnreachable;
+  if (code == "unavailable" || code == "deadline_exceeded" || code == "internal" ||
+      code == "timeout")
+    return kExitUnreachable;
   if (status >= 500 || status == 429) return kExitUnreachable;
   return kExitUsage;
 }
@@ -52,7 +54,8 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
     error.message = inner.is_object() ? text_of(inner, "message") : text_of(body, "error");
   }
   if (error.message.empty()) {
-    error.message = fmt::format("{} answered {} {}", base_url(terminal), response.status, net::reason_phrase(response.status));
+    error.message = fmt::format("{} answered {} {}", base_url(terminal), response.status,
+                                net::reason_phrase(response.status));
   }
   if (response.status == 401) {
     error.message += "\n  Give the token:    --token-file FILE  (or COALMINE_TOKEN_FILE)";
@@ -64,15 +67,18 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
 CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
   request.max_response = kMaxResponse;
   request.headers.emplace_back("Accept", "application/json");
-  if (!terminal.token.empty()) request.headers.emplace_back("Authorization", "Bearer " + terminal.token);
+  if (!terminal.token.empty())
+    request.headers.emplace_back("Authorization", "Bearer " + terminal.token);
   const auto response = terminal.http.fetch(request);
   if (!response) return std::unexpected(unreachable(terminal, response.error()));
-  if (response->status < 200 || response->status > 299) return std::unexpected(refused(terminal, *response));
+  if (response->status < 200 || response->status > 299)
+    return std::unexpected(refused(terminal, *response));
   boost::system::error_code failure;
   Answer answer{json::parse(response->body, failure), response->body};
   if (failure) {
     CallError error;
-    error.message = fmt::format("{} answered something that is not JSON: is it a coalmine server?", base_url(terminal));
+    error.message = fmt::format("{} answered something that is not JSON: is it a coalmine server?",
+                                base_url(terminal));
     return std::unexpected(std::move(error));
   }
   return answer;
@@ -80,7 +86,8 @@ CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
 
 } // namespace
 
-CallResult<Answer> get(const Terminal& terminal, const std::string& path, const Parameters& parameters) {
+CallResult<Answer> get(const Terminal& terminal, const std::string& path,
+                       const Parameters& parameters) {
   std::string url = base_url(terminal) + path;
   char separator = '?';
   for (const auto& [name, value] : parameters) {
@@ -138,7 +145,9 @@ std::string text_of(const json::value& object, std::string_view key) {
   return text == nullptr ? "" : std::string(text->data(), text->size());
 }
 
-bool has_number(const json::value& object, std::string_view key) { return member_of(object, key).is_number(); }
+bool has_number(const json::value& object, std::string_view key) {
+  return member_of(object, key).is_number();
+}
 
 double number_of(const json::value& object, std::string_view key, double fallback) {
   const auto& value = member_of(object, key);

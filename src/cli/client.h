@@ -1,4 +1,5 @@
-// The server's API as the commands use it: JSON in, JSON out, failures as an exit code and a printed sentence.
+// The server's API as the commands use it: JSON in, JSON out, failures as an exit code and a
+// printed sentence.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -33,14 +34,16 @@ struct Answer {
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 
 // path begins with '/'. Parameters with empty values are left out.
-CallResult<Answer> get(const Terminal& terminal, const std::string& path, const Parameters& parameters = {});
+CallResult<Answer> get(const Terminal& terminal, const std::string& path,
+                       const Parameters& parameters = {});
 CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
                         std::chrono::milliseconds timeout = std::chrono::minutes(1));
 
 // Prints "coalmine: …" to err and gives the exit code.
 int report(const Terminal& terminal, const CallError& error);
 // A mistake in what was typed.
-int usage_error(const Terminal& terminal, const std::string& sentence, const std::string& hint = "");
+int usage_error(const Terminal& terminal, const std::string& sentence,
+                const std::string& hint = "");
 
 // json as one line per answer, as the server sent it.
 int print_json(const Terminal& terminal, const Answer& answer, int exit);

@@ -21,7 +21,9 @@ namespace json = boost::json;
 constexpr std::size_t kMaxRangeRows = 1000;
 constexpr std::size_t kMaxSeries = 200;
 
-Style style_of(const Terminal& terminal) { return {terminal.color, terminal.utc, terminal.clock.wall_ms()}; }
+Style style_of(const Terminal& terminal) {
+  return {terminal.color, terminal.utc, terminal.clock.wall_ms()};
+}
 
 void next(const Terminal& terminal, const std::string& command) {
   if (!terminal.quiet) terminal.out << "\nNext: " << command << '\n';
@@ -34,8 +36,8 @@ std::string series_name(const json::value& metric) {
   if (const auto* object = metric.if_object()) {
     for (const auto& [key, value] : *object) {
       if (key == "__name__" || !value.is_string()) continue;
-      labels +=
-          fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ", ", std::string_view(key), std::string_view(value.get_string()));
+      labels += fmt::format("{}{}=\"{}\"", labels.empty() ? "" : ", ", std::string_view(key),
+                            std::string_view(value.get_string()));
     }
   }
   if (!labels.empty() || name.empty()) name += "{" + labels + "}";
@@ -45,13 +47,16 @@ std::string series_name(const json::value& metric) {
 // [seconds, "value"]
 std::int64_t point_ms(const json::value& point) {
   const auto* pair = point.if_array();
-  return pair != nullptr && pair->size() == 2 && (*pair)[0].is_number() ? std::llround((*pair)[0].to_number<double>() * 1000) : 0;
+  return pair != nullptr && pair->size() == 2 && (*pair)[0].is_number()
+             ? std::llround((*pair)[0].to_number<double>() * 1000)
+             : 0;
 }
 
 std::string point_value(const json::value& point) {
   const auto* pair = point.if_array();
   if (pair == nullptr || pair->size() != 2) return "";
-  if (const auto* text = (*pair)[1].if_string()) return harmless(std::string_view(text->data(), text->size()));
+  if (const auto* text = (*pair)[1].if_string())
+    return harmless(std::string_view(text->data(), text->size()));
   return (*pair)[1].is_object() ? "histogram " + harmless(text_of((*pair)[1], "count")) : "";
 }
 
@@ -59,7 +64,8 @@ void print_vector(const Terminal& terminal, const json::array& result) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& series : result) {
     const bool histogram = member_of(series, "histogram").is_array();
-    rows.push_back({series_name(member_of(series, "metric")), point_value(member_of(series, histogram ? "histogram" : "value"))});
+    rows.push_back({series_name(member_of(series, "metric")),
+                    point_value(member_of(series, histogram ? "histogram" : "value"))});
   }
   terminal.out << table({{"SERIES"}, {"VALUE", Align::right}}, rows);
 }
@@ -81,7 +87,8 @@ void print_matrix(const Terminal& terminal, const json::array& result) {
     terminal.out << table({{"  TIME"}, {"VALUE", Align::right}}, rows);
   }
   if (shown < result.size() || rows_left == 0) {
-    terminal.err << fmt::format("coalmine: showing {} of {} series; --output json prints all\n", shown, result.size());
+    terminal.err << fmt::format("coalmine: showing {} of {} series; --output json prints all\n",
+                                shown, result.size());
   }
 }
 
@@ -90,7 +97,8 @@ int print_result(const Terminal& terminal, const json::value& answer) {
   const std::string type = text_of(data, "resultType");
   for (const auto* key : {"warnings", "infos"}) {
     for (const auto& note : list_of(answer, key)) {
-      if (note.is_string()) terminal.err << "coalmine: " << harmless(std::string_view(note.get_string())) << '\n';
+      if (note.is_string())
+        terminal.err << "coalmine: " << harmless(std::string_view(note.get_string())) << '\n';
     }
   }
   if (type == "scalar" || type == "string") {
@@ -99,7 +107,8 @@ int print_result(const Terminal& terminal, const json::value& answer) {
   }
   const auto& result = list_of(data, "result");
   if (result.empty()) {
-    terminal.err << "coalmine: the query has no result: no series matches, or none has a sample in that time\n";
+    terminal.err << "coalmine: the query has no result: no series matches, or none has a sample in "
+                    "that time\n";
     return kExitGood;
   }
   if (type == "matrix") {
@@ -122,7 +131,8 @@ std::string seconds(std::int64_t ms) { return fmt::format("{}.{:03}", ms / 1000,
 
 std::int64_t parse_duration_text(std::string_view text) { return parse_typed_duration(text); }
 
-int print_verdict(const Terminal& terminal, const std::string& verdict_json, const std::string& service, const Environment& env) {
+int print_verdict(const Terminal& terminal, const std::string& verdict_json,
+                  const std::string& service, const Environment& env) {
   boost::system::error_code failure;
   const auto verdict = json::parse(verdict_json, failure);
   if (failure) {
@@ -133,8 +143,10 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json, con
   const auto variable = [&](const char* name) { return env ? env(name) : std::string(); };
   if (variable("GITHUB_ACTIONS") == "true" || terminal.output == Output::github) {
     append_file(variable("GITHUB_STEP_SUMMARY"), verdict_markdown(verdict));
-    append_file(variable("GITHUB_OUTPUT"), fmt::format("decision={}\n", harmless(text_of(verdict, "decision"))));
-    terminal.err << verdict_annotation(verdict); // workflow commands are read from both streams; the result stays whole
+    append_file(variable("GITHUB_OUTPUT"),
+                fmt::format("decision={}\n", harmless(text_of(verdict, "decision"))));
+    terminal.err << verdict_annotation(
+        verdict); // workflow commands are read from both streams; the result stays whole
   }
   switch (terminal.output) {
     case Output::json: return print_json(terminal, {verdict, verdict_json}, exit);
@@ -145,7 +157,8 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json, con
   terminal.out << verdict_text(verdict, style_of(terminal));
   const std::string version = text_of(verdict, "canary_version");
   if (exit == kExitBad) {
-    next(terminal, fmt::format("coalmine failures {}{}", service, version.empty() ? "" : " --version " + version));
+    next(terminal, fmt::format("coalmine failures {}{}", service,
+                               version.empty() ? "" : " --version " + version));
   } else if (exit == kExitNoData) {
     next(terminal, fmt::format("coalmine query 'count by (deployment_track, service_version) "
                                "(http_server_request_total{{service_name=\"{}\"}})'",
@@ -156,7 +169,8 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json, con
 
 int analyze(const Terminal& terminal, const AnalyzeOptions& options) {
   if (!options.window.empty() && parse_typed_duration(options.window) <= 0) {
-    return usage_error(terminal, fmt::format("--window {} is not a duration", options.window), "write 10m, 90s or 1h30m");
+    return usage_error(terminal, fmt::format("--window {} is not a duration", options.window),
+                       "write 10m, 90s or 1h30m");
   }
   const auto answer = post(terminal, "/v1/analyze",
                            {{"service", options.service},
@@ -169,7 +183,8 @@ int analyze(const Terminal& terminal, const AnalyzeOptions& options) {
 
 int failures(const Terminal& terminal, const FailuresOptions& options) {
   if (options.limit < 1 || options.limit > 10'000) {
-    return usage_error(terminal, fmt::format("--limit {} is not between 1 and 10000", options.limit));
+    return usage_error(terminal,
+                       fmt::format("--limit {} is not between 1 and 10000", options.limit));
   }
   const auto answer = get(terminal, "/v1/failures",
                           {{"service", options.service},
@@ -181,9 +196,10 @@ int failures(const Terminal& terminal, const FailuresOptions& options) {
   const auto& found = list_of(answer->json, "failures");
   for (const auto& failure : found) terminal.out << failure_text(failure);
   if (found.empty()) {
-    terminal.err << fmt::format("coalmine: no failing request of {}{}{} is stored\n", options.service,
-                                options.version.empty() ? "" : " " + options.version,
-                                options.track == "any" || options.track.empty() ? "" : " (" + options.track + ")");
+    terminal.err << fmt::format(
+        "coalmine: no failing request of {}{}{} is stored\n", options.service,
+        options.version.empty() ? "" : " " + options.version,
+        options.track == "any" || options.track.empty() ? "" : " (" + options.track + ")");
   }
   return kExitGood;
 }
@@ -197,15 +213,20 @@ int query(const Terminal& terminal, const QueryOptions& options) {
   if (!options.range.empty()) {
     const std::int64_t range_ms = parse_typed_duration(options.range);
     if (range_ms <= 0)
-      return usage_error(terminal, fmt::format("--range {} is not a duration", options.range), "write 1h or 30m");
-    const std::int64_t step_ms =
-        options.step.empty() ? std::max<std::int64_t>(range_ms / 60, 1000) : parse_typed_duration(options.step);
-    if (step_ms <= 0) return usage_error(terminal, fmt::format("--step {} is not a duration", options.step), "write 15s or 1m");
+      return usage_error(terminal, fmt::format("--range {} is not a duration", options.range),
+                         "write 1h or 30m");
+    const std::int64_t step_ms = options.step.empty() ? std::max<std::int64_t>(range_ms / 60, 1000)
+                                                      : parse_typed_duration(options.step);
+    if (step_ms <= 0)
+      return usage_error(terminal, fmt::format("--step {} is not a duration", options.step),
+                         "write 15s or 1m");
     path = "/api/v1/query_range";
     // Whole steps since the epoch, so that the same question gives the same times.
     const std::int64_t end_ms = now_ms / step_ms * step_ms;
-    parameters = {
-        {"query", options.promql}, {"start", seconds(end_ms - range_ms)}, {"end", seconds(end_ms)}, {"step", seconds(step_ms)}};
+    parameters = {{"query", options.promql},
+                  {"start", seconds(end_ms - range_ms)},
+                  {"end", seconds(end_ms)},
+                  {"step", seconds(step_ms)}};
   }
   const auto answer = get(terminal, path, parameters);
   if (!answer) return report(terminal, answer.error());
@@ -219,8 +240,10 @@ int backup(const Terminal& terminal, const BackupOptions& options) {
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
   terminal.out << fmt::format("{} files, {:.1f} MB in {}\n", number_of(answer->json, "files"),
-                              number_of(answer->json, "bytes") / 1e6, harmless(text_of(answer->json, "directory")));
-  next(terminal, fmt::format("cd {} && sha256sum --quiet -c SHA256SUMS", harmless(text_of(answer->json, "directory"))));
+                              number_of(answer->json, "bytes") / 1e6,
+                              harmless(text_of(answer->json, "directory")));
+  next(terminal, fmt::format("cd {} && sha256sum --quiet -c SHA256SUMS",
+                             harmless(text_of(answer->json, "directory"))));
   return kExitGood;
 }
 

@@ -16,8 +16,8 @@ struct Style {
 
 // A verdict as `analyze` prints it: one header line, the reason, a line per metric, the requests.
 std::string verdict_text(const boost::json::value& verdict, const Style& style);
-// The verdict as a JUnit file: a test suite for the service, a case for each metric; a regression fails, what is not decided is
-// skipped, a store that cannot be reached is an error.
+// The verdict as a JUnit file: a test suite for the service, a case for each metric; a regression
+// fails, what is not decided is skipped, a store that cannot be reached is an error.
 std::string verdict_junit(const boost::json::value& verdict);
 // The verdict as Markdown for a job's summary.
 std::string verdict_markdown(const boost::json::value& verdict);

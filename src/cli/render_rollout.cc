@@ -20,7 +20,9 @@ constexpr std::size_t kBarCells = 20;
 constexpr std::size_t kMaxRouteRows = 8;
 constexpr std::size_t kLogLines = 6;
 
-std::int64_t ms_of(const json::value& object, std::string_view key) { return std::llround(number_of(object, key)); }
+std::int64_t ms_of(const json::value& object, std::string_view key) {
+  return std::llround(number_of(object, key));
+}
 
 struct PhaseLook {
   std::string text;
@@ -57,8 +59,9 @@ std::string current_step(const json::value& rollout, std::int64_t analyze_ms) {
   std::string out;
   if (analyze_ms > 0) {
     const std::int64_t done = std::min(ms_of(rollout, "observed_valid_ms"), analyze_ms);
-    out = fmt::format("{} {} of {}", bar(static_cast<double>(done) / static_cast<double>(analyze_ms)), minutes_seconds(done),
-                      minutes_seconds(analyze_ms));
+    out =
+        fmt::format("{} {} of {}", bar(static_cast<double>(done) / static_cast<double>(analyze_ms)),
+                    minutes_seconds(done), minutes_seconds(analyze_ms));
   }
   if (has_number(requests, "canary")) {
     out += fmt::format("   canary {} req · stable {} req", grouped(number_of(requests, "canary")),
@@ -96,7 +99,8 @@ std::string step_lines(const json::value& rollout) {
 }
 
 std::string split_line(const json::value& rollout) {
-  std::string out = fmt::format("Canary weight: {} asked", share_text(number_of(rollout, "weight_asked")));
+  std::string out =
+      fmt::format("Canary weight: {} asked", share_text(number_of(rollout, "weight_asked")));
   if (has_number(rollout, "weight_applied"))
     out += fmt::format(", {} read back", share_text(number_of(rollout, "weight_applied")));
   if (has_number(rollout, "observed_split"))
@@ -112,9 +116,11 @@ std::string metric_table(const json::value& judgement, bool color) {
   for (const auto& metric : list_of(judgement, "metrics")) all.push_back(metric_cells(metric));
   std::size_t folded = 0;
   const auto add = [&](const MetricCells& cells, std::string name) {
-    const std::string verdict = fmt::format("{} {}", verdict_glyph(cells.verdict), verdict_word(cells.verdict));
+    const std::string verdict =
+        fmt::format("{} {}", verdict_glyph(cells.verdict), verdict_word(cells.verdict));
     rows.push_back({std::move(name), cells.stable, cells.canary, cells.difference, cells.margin,
-                    painted(verdict, verdict_tone(cells.verdict), color) + (cells.gate ? "" : " (shown only)")});
+                    painted(verdict, verdict_tone(cells.verdict), color) +
+                        (cells.gate ? "" : " (shown only)")});
   };
   std::set<std::string> done;
   for (const auto& whole : all) {
@@ -135,8 +141,13 @@ std::string metric_table(const json::value& judgement, bool color) {
     }
   }
   if (rows.empty()) return "";
-  std::string out =
-      table({{"METRIC"}, {"STABLE", Align::right}, {"CANARY", Align::right}, {"DIFFERENCE"}, {"ALLOWED"}, {"VERDICT"}}, rows);
+  std::string out = table({{"METRIC"},
+                           {"STABLE", Align::right},
+                           {"CANARY", Align::right},
+                           {"DIFFERENCE"},
+                           {"ALLOWED"},
+                           {"VERDICT"}},
+                          rows);
   if (folded > 0) out += fmt::format("and {} more route rows without a regression\n", folded);
   return out;
 }
@@ -147,7 +158,8 @@ std::string log_lines(const json::value& rollout, bool utc) {
   std::vector<std::string> lines;
   for (const auto& entry : log) {
     if (text_of(entry, "kind") == "look") continue;
-    lines.push_back(fmt::format("{}  {}", clock_text(ms_of(entry, "time_ms"), utc), harmless(text_of(entry, "text"))));
+    lines.push_back(fmt::format("{}  {}", clock_text(ms_of(entry, "time_ms"), utc),
+                                harmless(text_of(entry, "text"))));
   }
   const std::size_t first = lines.size() > kLogLines ? lines.size() - kLogLines : 0;
   for (std::size_t i = first; i < lines.size(); ++i) out += lines[i] + "\n";
@@ -167,9 +179,10 @@ int exit_for_rollout(const json::value& rollout) {
 
 std::string rollout_text(const json::value& rollout, const Style& style) {
   const PhaseLook look = phase_look(rollout);
-  const std::string name =
-      fmt::format("{}{}   #{}", harmless(text_of(rollout, "service")), versions(rollout), ms_of(rollout, "id"));
-  std::string out = fmt::format("{}   {}\n", pad(name, 52), painted(look.text, look.tone, style.color));
+  const std::string name = fmt::format("{}{}   #{}", harmless(text_of(rollout, "service")),
+                                       versions(rollout), ms_of(rollout, "id"));
+  std::string out =
+      fmt::format("{}   {}\n", pad(name, 52), painted(look.text, look.tone, style.color));
   const std::string reason = harmless(text_of(rollout, "reason"));
   if (!reason.empty()) out += reason + "\n";
   out += "\n" + step_lines(rollout) + split_line(rollout);
@@ -184,12 +197,14 @@ std::string rollouts_text(const json::array& rollouts, const Style& style) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& rollout : rollouts) {
     const std::int64_t started = ms_of(rollout, "started_ms");
-    rows.push_back(
-        {fmt::format("{}", ms_of(rollout, "id")), harmless(text_of(rollout, "service")),
-         fmt::format("{} → {}", harmless(text_of(rollout, "stable_version")), harmless(text_of(rollout, "canary_version"))),
-         started > 0 ? date_text(started, style.utc) : "-", phase_look(rollout).text, harmless(text_of(rollout, "reason"))});
+    rows.push_back({fmt::format("{}", ms_of(rollout, "id")), harmless(text_of(rollout, "service")),
+                    fmt::format("{} → {}", harmless(text_of(rollout, "stable_version")),
+                                harmless(text_of(rollout, "canary_version"))),
+                    started > 0 ? date_text(started, style.utc) : "-", phase_look(rollout).text,
+                    harmless(text_of(rollout, "reason"))});
   }
-  return table({{"#", Align::right}, {"SERVICE"}, {"VERSIONS"}, {"STARTED"}, {"PHASE"}, {"REASON"}}, rows);
+  return table({{"#", Align::right}, {"SERVICE"}, {"VERSIONS"}, {"STARTED"}, {"PHASE"}, {"REASON"}},
+               rows);
 }
 
 std::string failure_text(const json::value& failure) {

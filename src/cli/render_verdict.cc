@@ -23,7 +23,8 @@ constexpr std::size_t kMaxRouteLines = 12;
 std::string amount_text(double value, std::string_view unit) {
   if (unit == "ratio") return ratio_text(value);
   if (unit == "ms") return millis_text(value);
-  if (unit == "s") return std::abs(value) < 1 ? millis_text(value * 1000) : fmt::format("{:.4g} s", value);
+  if (unit == "s")
+    return std::abs(value) < 1 ? millis_text(value * 1000) : fmt::format("{:.4g} s", value);
   if (unit == "rps") return fmt::format("{:.4g}/s", value);
   if (unit != "bytes") return fmt::format("{:.4g}", value);
   const double size = std::abs(value);
@@ -38,20 +39,23 @@ std::string value_text(const json::value& metric, std::string_view key, std::str
 }
 
 // In the margin's own unit: +8.90pp, +4.4%, +25 ms.
-std::string difference_text(const json::value& metric, std::string_view margin, std::string_view unit) {
+std::string difference_text(const json::value& metric, std::string_view margin,
+                            std::string_view unit) {
   const bool relative = margin.ends_with('%') && has_number(metric, "relative");
   if (!relative && !has_number(metric, "difference")) return "-";
   const double difference = number_of(metric, "difference");
   std::string text = relative          ? signed_percent(number_of(metric, "relative"))
                      : unit == "ratio" ? signed_points(difference)
-                                       : fmt::format("{}{}", difference < 0 ? "" : "+", amount_text(difference, unit));
+                                       : fmt::format("{}{}", difference < 0 ? "" : "+",
+                                                     amount_text(difference, unit));
   const auto& interval = list_of(metric, "interval");
   if (interval.size() == 2 && interval[0].is_number() && interval[1].is_number()) {
     // In the unit of the difference beside it.
     const double stable = std::abs(number_of(metric, "stable"));
     const auto end = [&](const json::value& v) {
       const double value = v.to_number<double>();
-      if (relative) return stable > 0 ? fmt::format("{:+.1f}", value / stable * 100) : std::string("?");
+      if (relative)
+        return stable > 0 ? fmt::format("{:+.1f}", value / stable * 100) : std::string("?");
       return unit == "ratio" ? fmt::format("{:+.2f}", value * 100)
                              : fmt::format("{}{}", value < 0 ? "" : "+", amount_text(value, unit));
     };
@@ -63,8 +67,8 @@ std::string difference_text(const json::value& metric, std::string_view margin, 
 // Milliseconds of "2026-11-22T13:32:07Z", -1 when it is not such a text.
 std::int64_t time_of(const std::string& text) {
   std::tm parts{};
-  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday, &parts.tm_hour, &parts.tm_min,
-                  &parts.tm_sec) != 6) {
+  if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday,
+                  &parts.tm_hour, &parts.tm_min, &parts.tm_sec) != 6) {
     return -1;
   }
   parts.tm_year -= 1900;
@@ -82,7 +86,8 @@ std::string window_text(const json::value& verdict) {
 std::string subject(const json::value& verdict) {
   const std::string canary = harmless(text_of(verdict, "canary_version"));
   const std::string stable = harmless(text_of(verdict, "stable_version"));
-  return fmt::format("{} {} against {}", harmless(text_of(verdict, "service")), canary.empty() ? "canary" : canary + " (canary)",
+  return fmt::format("{} {} against {}", harmless(text_of(verdict, "service")),
+                     canary.empty() ? "canary" : canary + " (canary)",
                      stable.empty() ? "stable" : stable + " (stable)");
 }
 
@@ -94,11 +99,13 @@ struct Line {
 
 Line metric_line(const MetricCells& cells) {
   Line line;
-  line.label = cells.route.empty() ? cells.name : fmt::format("{}{{route={}}}", cells.name, cells.route);
+  line.label =
+      cells.route.empty() ? cells.name : fmt::format("{}{{route={}}}", cells.name, cells.route);
   line.verdict = cells.verdict;
   const bool numbers = cells.canary != "-" && cells.stable != "-";
   if (numbers && (cells.verdict == "pass" || cells.verdict == "regression")) {
-    line.rest = fmt::format("{} against {}: {}, allowed {}", cells.canary, cells.stable, cells.difference, cells.margin);
+    line.rest = fmt::format("{} against {}: {}, allowed {}", cells.canary, cells.stable,
+                            cells.difference, cells.margin);
   } else {
     line.rest = cells.reason;
   }
@@ -122,10 +129,13 @@ std::string metric_lines(const json::value& verdict, bool color) {
   for (const auto& line : lines) widest = std::max(widest, width(line.label));
   std::string out;
   for (const auto& line : lines) {
-    out += fmt::format("  {} {}  {}\n", painted(verdict_glyph(line.verdict), verdict_tone(line.verdict), color),
+    out += fmt::format("  {} {}  {}\n",
+                       painted(verdict_glyph(line.verdict), verdict_tone(line.verdict), color),
                        pad(line.label, widest), line.rest);
   }
-  if (folded > 0) out += fmt::format("    and {} more route lines without a regression (--output json shows all)\n", folded);
+  if (folded > 0)
+    out += fmt::format(
+        "    and {} more route lines without a regression (--output json shows all)\n", folded);
   return out;
 }
 
@@ -133,7 +143,9 @@ std::string metric_lines(const json::value& verdict, bool color) {
 
 std::string painted(std::string_view text, Tone tone, bool color) {
   if (!color || tone == Tone::plain) return std::string(text);
-  const std::string_view code = tone == Tone::good ? "\x1b[32m" : tone == Tone::bad ? "\x1b[1;31m" : "\x1b[33m";
+  const std::string_view code = tone == Tone::good  ? "\x1b[32m"
+                                : tone == Tone::bad ? "\x1b[1;31m"
+                                                    : "\x1b[33m";
   return fmt::format("{}{}\x1b[0m", code, text);
 }
 
@@ -201,14 +213,16 @@ std::string verdict_text(const json::value& verdict, const Style& style) {
   } else if (decision == "inconclusive") {
     head = "◌ INCONCLUSIVE";
   }
-  std::string out = fmt::format("{}  {}{}\n", painted(head, tone, style.color), subject(verdict), window_text(verdict));
+  std::string out = fmt::format("{}  {}{}\n", painted(head, tone, style.color), subject(verdict),
+                                window_text(verdict));
   out += harmless(text_of(verdict, "reason")) + "\n";
   const std::string lines = metric_lines(verdict, style.color);
   if (!lines.empty()) out += "\n" + lines;
   const auto& requests = member_of(verdict, "requests");
   const std::int64_t age_s = std::llround(number_of(verdict, "analysis_duration_minutes") * 60);
-  out += fmt::format("  {} canary and {} stable requests; the canary is {} old.\n", grouped(number_of(requests, "canary")),
-                     grouped(number_of(requests, "stable")), short_duration(age_s * 1000));
+  out += fmt::format("  {} canary and {} stable requests; the canary is {} old.\n",
+                     grouped(number_of(requests, "canary")), grouped(number_of(requests, "stable")),
+                     short_duration(age_s * 1000));
   return out;
 }
 

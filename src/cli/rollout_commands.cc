@@ -21,14 +21,19 @@ constexpr std::chrono::milliseconds kPoll{1000};
 // A server that restarts is back within this; waiting commands do not give up before.
 constexpr std::int64_t kPatienceMs = 20'000;
 
-Style style_of(const Terminal& terminal) { return {terminal.color, terminal.utc, terminal.clock.wall_ms()}; }
+Style style_of(const Terminal& terminal) {
+  return {terminal.color, terminal.utc, terminal.clock.wall_ms()};
+}
 
-std::string id_text(const json::value& rollout) { return fmt::format("{:.0f}", number_of(rollout, "id")); }
+std::string id_text(const json::value& rollout) {
+  return fmt::format("{:.0f}", number_of(rollout, "id"));
+}
 
 // "42" and "#42" name a rollout, anything else a service.
 std::optional<std::string> as_number(std::string_view target) {
   if (target.starts_with('#')) target.remove_prefix(1);
-  const bool digits = !target.empty() && target.size() < 19 && target.find_first_not_of("0123456789") == std::string_view::npos;
+  const bool digits = !target.empty() && target.size() < 19 &&
+                      target.find_first_not_of("0123456789") == std::string_view::npos;
   return digits ? std::optional(std::string(target)) : std::nullopt;
 }
 
@@ -42,8 +47,8 @@ CallResult<std::string> find_rollout(const Terminal& terminal, const std::string
   }
   CallError error;
   error.exit = kExitUsage;
-  error.message =
-      fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}", target, terminal.server, target);
+  error.message = fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}",
+                              target, terminal.server, target);
   return std::unexpected(std::move(error));
 }
 
@@ -60,16 +65,19 @@ int print_rollout(const Terminal& terminal, const Answer& answer) {
   const std::string service = text_of(answer.json, "service");
   const std::string version = text_of(answer.json, "canary_version");
   if (phase == "rolled_back") {
-    terminal.out << fmt::format("\nNext: coalmine failures {}{}\n", service, version.empty() ? "" : " --version " + version);
+    terminal.out << fmt::format("\nNext: coalmine failures {}{}\n", service,
+                                version.empty() ? "" : " --version " + version);
   } else if (phase == "paused") {
-    terminal.out << fmt::format("\nNext: coalmine rollout promote {} --reason '…'   (or resume, or abort)\n", service);
+    terminal.out << fmt::format(
+        "\nNext: coalmine rollout promote {} --reason '…'   (or resume, or abort)\n", service);
   } else if (phase == "progressing") {
     terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", service);
   }
   return exit;
 }
 
-// Shows a rollout as it changes: redraws on a terminal, one line per change elsewhere, nothing for JSON until the end.
+// Shows a rollout as it changes: redraws on a terminal, one line per change elsewhere, nothing for
+// JSON until the end.
 class Follower {
  public:
   Follower(const Terminal& terminal, bool lines) : terminal_(terminal), lines_(lines) {}
@@ -77,7 +85,8 @@ class Follower {
   void show(const Answer& answer) {
     if (terminal_.output == Output::json || !lines_) return;
     if (terminal_.interactive) {
-      terminal_.out << "\x1b[2J\x1b[H" << rollout_text(answer.json, style_of(terminal_)) << std::flush;
+      terminal_.out << "\x1b[2J\x1b[H" << rollout_text(answer.json, style_of(terminal_))
+                    << std::flush;
       return;
     }
     std::int64_t newest_ms = std::llround(number_of(answer.json, "started_ms"));
@@ -108,7 +117,8 @@ class Follower {
 
 // Polls until the rollout settles, the time is up, or the server stays away.
 int follow(const Terminal& terminal, const std::string& id, const StatusOptions& options) {
-  const std::int64_t timeout_ms = options.timeout.empty() ? -1 : parse_typed_duration(options.timeout);
+  const std::int64_t timeout_ms =
+      options.timeout.empty() ? -1 : parse_typed_duration(options.timeout);
   const std::int64_t began_ms = terminal.clock.steady_ms();
   std::int64_t answered_ms = began_ms;
   Follower follower(terminal, options.watch || !terminal.quiet);
@@ -121,7 +131,9 @@ int follow(const Terminal& terminal, const std::string& id, const StatusOptions&
       follower.show(*answer);
       const bool settled = is_settled(answer->json, options.wait);
       if (settled || late) {
-        if (!settled) terminal.err << fmt::format("coalmine: rollout {} is not over after {}\n", id, options.timeout);
+        if (!settled)
+          terminal.err << fmt::format("coalmine: rollout {} is not over after {}\n", id,
+                                      options.timeout);
         const int exit = exit_for_rollout(answer->json);
         if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
         return exit;
@@ -137,7 +149,8 @@ int follow(const Terminal& terminal, const std::string& id, const StatusOptions&
 
 int rollout_start(const Terminal& terminal, const StartOptions& options) {
   if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
-    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout), "write 40m or 90s");
+    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout),
+                       "write 40m or 90s");
   }
   const auto answer = post(terminal, "/v1/rollouts",
                            {{"service", options.service},
@@ -149,17 +162,20 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
   if (options.wait) {
     if (terminal.output == Output::text && !terminal.quiet)
       terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);
-    return follow(terminal, id, {.target = id, .watch = false, .wait = true, .timeout = options.timeout});
+    return follow(terminal, id,
+                  {.target = id, .watch = false, .wait = true, .timeout = options.timeout});
   }
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
   terminal.out << fmt::format("Rollout {} of {} started.\n", id, options.service);
-  if (!terminal.quiet) terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", options.service);
+  if (!terminal.quiet)
+    terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", options.service);
   return kExitGood;
 }
 
 int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
-    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout), "write 40m or 90s");
+    return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout),
+                       "write 40m or 90s");
   }
   if (!options.timeout.empty() && !options.wait && !options.watch)
     return usage_error(terminal, "--timeout needs --wait or --watch");
@@ -186,8 +202,10 @@ int rollout_list(const Terminal& terminal) {
 
 int rollout_command(const Terminal& terminal, const CommandOptions& options) {
   if (options.verb == "promote" && options.reason.empty()) {
-    return usage_error(terminal, "promote passes a gate by hand, so it needs --reason",
-                       fmt::format("coalmine rollout promote {} --reason 'why the gate may be passed'", options.target));
+    return usage_error(
+        terminal, "promote passes a gate by hand, so it needs --reason",
+        fmt::format("coalmine rollout promote {} --reason 'why the gate may be passed'",
+                    options.target));
   }
   const auto id = find_rollout(terminal, options.target);
   if (!id) return report(terminal, id.error());

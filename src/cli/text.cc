@@ -61,12 +61,17 @@ std::string millis_text(double ms) {
 
 std::string signed_points(double difference) { return fmt::format("{:+.2f}pp", difference * 100); }
 std::string signed_percent(double relative) { return fmt::format("{:+.1f}%", relative * 100); }
-std::string plain_number(double value) { return without_trailing_zeros(fmt::format("{:.3f}", value)); }
-std::string share_text(double share) { return without_trailing_zeros(fmt::format("{:.2f}", share * 100)) + "%"; }
+std::string plain_number(double value) {
+  return without_trailing_zeros(fmt::format("{:.3f}", value));
+}
+std::string share_text(double share) {
+  return without_trailing_zeros(fmt::format("{:.2f}", share * 100)) + "%";
+}
 
 std::string minutes_seconds(std::int64_t ms) {
   const std::int64_t seconds = std::max<std::int64_t>(ms, 0) / 1000;
-  if (seconds >= 3600) return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+  if (seconds >= 3600)
+    return fmt::format("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
   return fmt::format("{}:{:02}", seconds / 60, seconds % 60);
 }
 
@@ -82,8 +87,12 @@ std::string short_duration(std::int64_t ms) {
   return text;
 }
 
-std::string clock_text(std::int64_t unix_ms, bool utc) { return strftime_text("%H:%M:%S", unix_ms, utc); }
-std::string date_text(std::int64_t unix_ms, bool utc) { return strftime_text("%Y-%m-%d %H:%M:%S", unix_ms, utc); }
+std::string clock_text(std::int64_t unix_ms, bool utc) {
+  return strftime_text("%H:%M:%S", unix_ms, utc);
+}
+std::string date_text(std::int64_t unix_ms, bool utc) {
+  return strftime_text("%Y-%m-%d %H:%M:%S", unix_ms, utc);
+}
 
 std::int64_t parse_typed_duration(std::string_view text) {
   constexpr std::array<std::pair<std::string_view, double>, 5> kUnits{
@@ -92,10 +101,12 @@ std::int64_t parse_typed_duration(std::string_view text) {
   if (text.empty()) return -1;
   while (!text.empty()) {
     double number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
     if (error != std::errc{} || number < 0) return -1;
     text.remove_prefix(static_cast<std::size_t>(end - text.data()));
-    const auto* unit = std::find_if(kUnits.begin(), kUnits.end(), [&](const auto& u) { return text.starts_with(u.first); });
+    const auto* unit = std::find_if(kUnits.begin(), kUnits.end(),
+                                    [&](const auto& u) { return text.starts_with(u.first); });
     if (unit == kUnits.end()) return -1;
     text.remove_prefix(unit->first.size());
     total += number * unit->second;
@@ -104,8 +115,9 @@ std::int64_t parse_typed_duration(std::string_view text) {
 }
 
 std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(
-      std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 std::string pad(std::string_view text, std::size_t columns) {
@@ -123,7 +135,8 @@ std::string harmless(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const auto byte = static_cast<unsigned char>(text[i]);
     const auto following = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0;
-    if (byte == 0xc2 && following >= 0x80 && following <= 0x9f) { // the 8-bit control characters, as UTF-8
+    if (byte == 0xc2 && following >= 0x80 &&
+        following <= 0x9f) { // the 8-bit control characters, as UTF-8
       out += '?';
       ++i;
     } else {
@@ -133,7 +146,8 @@ std::string harmless(std::string_view text) {
   return out;
 }
 
-std::string table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows) {
+std::string table(const std::vector<Column>& columns,
+                  const std::vector<std::vector<std::string>>& rows) {
   std::vector<std::size_t> widths;
   for (std::size_t c = 0; c < columns.size(); ++c) {
     std::size_t widest = width(columns[c].title);

@@ -39,6 +39,7 @@ struct Column {
   Align align = Align::left;
 };
 // Rows under titles, two spaces between columns; no trailing spaces.
-std::string table(const std::vector<Column>& columns, const std::vector<std::vector<std::string>>& rows);
+std::string table(const std::vector<Column>& columns,
+                  const std::vector<std::vector<std::string>>& rows);
 
 } // namespace coalmine::cli

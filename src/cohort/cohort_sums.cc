@@ -16,9 +16,13 @@ using store::SeriesData;
 // What is added up over one series. Both kinds of samples are walked by the same rules.
 struct FloatSum {
   double total = 0;
-  static bool fell(const FloatSample& before, const FloatSample& now) { return now.value < before.value; }
+  static bool fell(const FloatSample& before, const FloatSample& now) {
+    return now.value < before.value;
+  }
   void add_all(const FloatSample& now) { total += now.value; }
-  void add_growth(const FloatSample& before, const FloatSample& now) { total += now.value - before.value; }
+  void add_growth(const FloatSample& before, const FloatSample& now) {
+    total += now.value - before.value;
+  }
 };
 
 struct ClassicSum {
@@ -27,7 +31,8 @@ struct ClassicSum {
   static bool fell(const ClassicSample& before, const ClassicSample& now) {
     const auto& a = before.value;
     const auto& b = now.value;
-    if (b.count < a.count || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size()) return true;
+    if (b.count < a.count || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size())
+      return true;
     for (std::size_t i = 0; i < a.counts.size(); ++i) {
       if (b.counts[i] < a.counts[i]) return true;
     }
@@ -36,21 +41,24 @@ struct ClassicSum {
   void add_all(const ClassicSample& now) { merge(now.value); }
   void add_growth(const ClassicSample& before, const ClassicSample& now) {
     ClassicHistogram growth = now.value;
-    for (std::size_t i = 0; i < growth.counts.size(); ++i) growth.counts[i] -= before.value.counts[i];
+    for (std::size_t i = 0; i < growth.counts.size(); ++i)
+      growth.counts[i] -= before.value.counts[i];
     growth.count -= before.value.count;
     growth.sum -= before.value.sum;
     merge(growth);
   }
   // A histogram of count and sum alone says nothing about the distribution, and would poison it.
   void merge(const ClassicHistogram& part) {
-    if (part.bounds && !part.bounds->empty() && part.counts.size() == part.bounds->size() + 1) coalmine::add(total, part);
+    if (part.bounds && !part.bounds->empty() && part.counts.size() == part.bounds->size() + 1)
+      coalmine::add(total, part);
   }
 };
 
-// Whether the whole first value of a series falls into the window. It does when the process is new, or when its instance exported
-// shortly before without this series: a cumulative exporter repeats every series, so all of it came since (the first error of a
-// route). Otherwise it has an unknown past, and is where counting begins. (Series that are sent only when they change are no
-// exception: their last sample, however old, was put in front by extend_back.)
+// Whether the whole first value of a series falls into the window. It does when the process is new,
+// or when its instance exported shortly before without this series: a cumulative exporter repeats
+// every series, so all of it came since (the first error of a route). Otherwise it has an unknown
+// past, and is where counting begins. (Series that are sent only when they change are no exception:
+// their last sample, however old, was put in front by extend_back.)
 template <typename Sample>
 bool first_counts(const Sample& first, const CohortWindow& window, std::int64_t instance_first_ms) {
   if (first.time_ms <= window.from_ms) return false;
@@ -62,14 +70,16 @@ bool first_counts(const Sample& first, const CohortWindow& window, std::int64_t 
 
 // samples: ascending, from kBaselineLookbackMs before the window to its end.
 template <typename Sample, typename Sum>
-void add_samples(const std::vector<Sample>& samples, const CohortWindow& window, std::int64_t instance_first_ms, Sum& sum) {
+void add_samples(const std::vector<Sample>& samples, const CohortWindow& window,
+                 std::int64_t instance_first_ms, Sum& sum) {
   const Sample* before = nullptr;
   for (const auto& now : samples) {
     if (is_stale(now)) continue;
     if (now.time_ms > window.from_ms) {
       if (before == nullptr) {
         if (first_counts(now, window, instance_first_ms)) sum.add_all(now);
-      } else if ((before->start_ms != 0 && now.start_ms > before->start_ms) || Sum::fell(*before, now)) {
+      } else if ((before->start_ms != 0 && now.start_ms > before->start_ms) ||
+                 Sum::fell(*before, now)) {
         sum.add_all(now); // another process, or a count that began again
       } else {
         sum.add_growth(*before, now);
@@ -81,7 +91,8 @@ void add_samples(const std::vector<Sample>& samples, const CohortWindow& window,
 
 InstanceKey instance_of(const SeriesData& series) {
   const auto get = [&](std::string_view name) { return std::string(series.labels->get(name)); };
-  return {get("service_name"), get("deployment_track"), get("service_version"), get("instance"), series.source};
+  return {get("service_name"), get("deployment_track"), get("service_version"), get("instance"),
+          series.source};
 }
 
 struct SampleSpan {
@@ -111,7 +122,8 @@ struct RouteSums {
 
 } // namespace
 
-InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& window, CohortCounts& out) {
+InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& window,
+                              CohortCounts& out) {
   InstanceFirsts first_ms;
   std::set<std::string> instances;
   for (const auto* family : families.all()) {
@@ -129,21 +141,25 @@ InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& wind
   return first_ms;
 }
 
-void add_up(const CohortFamilies& families, const CohortWindow& window, const InstanceFirsts& firsts, CohortCounts& out) {
+void add_up(const CohortFamilies& families, const CohortWindow& window,
+            const InstanceFirsts& firsts, CohortCounts& out) {
   std::map<std::string, RouteSums, std::less<>> routes;
   const auto add_family = [&](const std::vector<SeriesData>& family, auto samples, auto sum) {
     for (const auto& series : family) {
       const auto known = firsts.find(instance_of(series));
       if (known == firsts.end()) continue; // stale markers only
-      add_samples(series.*samples, window, known->second, routes[std::string(series.labels->get("http_route"))].*sum);
+      add_samples(series.*samples, window, known->second,
+                  routes[std::string(series.labels->get("http_route"))].*sum);
     }
   };
   add_family(families.requests, &SeriesData::floats, &RouteSums::requests);
   add_family(families.errors, &SeriesData::floats, &RouteSums::errors);
   add_family(families.durations, &SeriesData::classic, &RouteSums::duration);
   for (auto& [route, sums] : routes) {
-    if (sums.requests.total <= 0 && sums.errors.total <= 0 && sums.duration.total.count == 0) continue;
-    out.routes.push_back({route, sums.requests.total, sums.errors.total, std::move(sums.duration.total)});
+    if (sums.requests.total <= 0 && sums.errors.total <= 0 && sums.duration.total.count == 0)
+      continue;
+    out.routes.push_back(
+        {route, sums.requests.total, sums.errors.total, std::move(sums.duration.total)});
   }
   std::ranges::stable_sort(out.routes, std::ranges::greater{}, &RouteCounts::requests);
 }

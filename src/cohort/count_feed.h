@@ -1,4 +1,5 @@
-// Reads what is new for a CountGrid: the same question to the embedded store and to a remote server.
+// Reads what is new for a CountGrid: the same question to the embedded store and to a remote
+// server.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -22,8 +23,8 @@ struct CountFeedRequest {
 class CountFeed {
  public:
   virtual ~CountFeed() = default;
-  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock). unavailable: the source cannot be
-  // reached; nothing was added and the next read catches up.
+  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock).
+  // unavailable: the source cannot be reached; nothing was added and the next read catches up.
   virtual Status read(CountGrid& grid, std::int64_t now_ms) = 0;
 };
 

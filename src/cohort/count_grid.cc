@@ -14,8 +14,8 @@ namespace {
 
 // Exports are hardly ever read before they were made: a clock further ahead than this is off.
 constexpr std::int64_t kAheadToleranceMs = 2'000;
-// Exports take their time through collectors; the same time for all. An instance that is this much older than the quickest is
-// off.
+// Exports take their time through collectors; the same time for all. An instance that is this much
+// older than the quickest is off.
 constexpr std::int64_t kBehindToleranceMs = 30'000;
 constexpr int kReadsForBehind = 3;
 constexpr std::size_t kGapsKept = 5;
@@ -53,14 +53,17 @@ bool CountGrid::Impl::Instance::exports_often(std::int64_t cell_ms) const {
 }
 
 // (begin, end] of window n: begin = n * cell_ms + phase % cell_ms.
-std::int64_t CountGrid::Impl::Instance::window_of(std::int64_t time_ms, std::int64_t cell_ms) const {
-  const auto since = time_ms - static_cast<std::int64_t>(phase % static_cast<std::uint64_t>(cell_ms)) - 1;
+std::int64_t CountGrid::Impl::Instance::window_of(std::int64_t time_ms,
+                                                  std::int64_t cell_ms) const {
+  const auto since =
+      time_ms - static_cast<std::int64_t>(phase % static_cast<std::uint64_t>(cell_ms)) - 1;
   return since >= 0 ? since / cell_ms : -((-since + cell_ms - 1) / cell_ms);
 }
 
 std::int64_t CountGrid::Impl::Instance::last_knot(std::int64_t cell_ms) const {
   const auto present = window_of(known_until() + 1, cell_ms);
-  const auto it = std::ranges::lower_bound(exports, present, {}, [&](std::int64_t at) { return window_of(at, cell_ms); });
+  const auto it = std::ranges::lower_bound(exports, present, {},
+                                           [&](std::int64_t at) { return window_of(at, cell_ms); });
   return it == exports.begin() ? exports.front() : *(it - 1);
 }
 
@@ -83,7 +86,8 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
   exports.insert(it, time_ms);
 }
 
-std::size_t CountGrid::Impl::instance_of(Track track, store::Source source, const std::string& name) {
+std::size_t CountGrid::Impl::instance_of(Track track, store::Source source,
+                                         const std::string& name) {
   const auto [it, added] = instance_index.try_emplace({track, source, name}, instances.size());
   if (!added) return it->second;
   auto& clock = clock_of[{track, name}];
@@ -118,7 +122,8 @@ CountGrid::Impl::Line& CountGrid::Impl::line_of(const CountSeries& series) {
 BucketBounds CountGrid::Impl::interned(Line& line, const BucketBounds& raw) {
   if (raw == line.raw_bounds) return line.bounds;
   line.raw_bounds = raw;
-  const auto it = std::ranges::find_if(known_bounds, [&](const BucketBounds& known) { return same_bounds(known, raw); });
+  const auto it = std::ranges::find_if(
+      known_bounds, [&](const BucketBounds& known) { return same_bounds(known, raw); });
   line.bounds = it == known_bounds.end() ? raw : *it;
   if (it == known_bounds.end()) known_bounds.push_back(raw);
   return line.bounds;
@@ -139,7 +144,8 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
     line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
   }
   const bool now_clean = line.new_floats.empty() && line.new_classic.empty();
-  if (clean && !now_clean) impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
+  if (clean && !now_clean)
+    impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
   if (line.newest_raw_ms > before && read_ms != 0)
     impl_->read_clock(impl_->instances[line.instance], line.newest_raw_ms, read_ms);
 }
@@ -149,7 +155,8 @@ void CountGrid::add(const InstanceSeen& seen) {
   instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
 }
 
-void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms) {
+void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms,
+                                 std::int64_t read_ms) {
   auto& clock = *instance.clock;
   const auto age = read_ms - newest_raw_ms;
   ++clock.reads;
@@ -186,7 +193,8 @@ void CountGrid::Impl::settle() {
   // A clock that is behind shows only beside the others.
   std::optional<std::int64_t> quickest;
   for (const auto& clock : clocks) {
-    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest)) quickest = *clock.youngest_ms;
+    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
+      quickest = *clock.youngest_ms;
   }
   for (auto& clock : clocks) {
     if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
@@ -218,7 +226,8 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
     sample.time_ms += offset;
     if (sample.start_ms != 0) sample.start_ms += offset;
     note_start(instance, sample.start_ms, sample.time_ms);
-    if constexpr (requires { sample.value.bounds; }) sample.value.bounds = interned(line, sample.value.bounds);
+    if constexpr (requires { sample.value.bounds; })
+      sample.value.bounds = interned(line, sample.value.bounds);
     const GrowthContext context{.origin_ms = options.origin_ms,
                                 .new_process_ms = options.new_process_ms,
                                 .exported_before = instance.export_before(sample.time_ms),
@@ -231,13 +240,14 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
   samples.clear();
 }
 
-// When the process began: the earliest start time of its series; else the first sight of it, if that is not simply where reading
-// began.
+// When the process began: the earliest start time of its series; else the first sight of it, if
+// that is not simply where reading began.
 void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms) {
   if (start_ms != 0 && start_ms < time_ms) {
     if (instance.lowest_start_ms == INT64_MAX) {
       instance.born_ms = start_ms;
-    } else if (start_ms < instance.lowest_start_ms && instance.born_ms == instance.lowest_start_ms) {
+    } else if (start_ms < instance.lowest_start_ms &&
+               instance.born_ms == instance.lowest_start_ms) {
       instance.born_ms = start_ms;
     }
     instance.lowest_start_ms = std::min(instance.lowest_start_ms, start_ms);
@@ -256,8 +266,9 @@ bool CountGrid::Impl::is_chosen(const Line& line) const {
   return line.measure == Measure::duration ? chosen->durations == source : chosen->counts == source;
 }
 
-// What belongs before the closed edge was closed without it. A little late, it goes into the next cell: no request is lost. Long
-// late, it would pair an old incident with today, and across a change of weight it would mix two splits: it is left out.
+// What belongs before the closed edge was closed without it. A little late, it goes into the next
+// cell: no request is lost. Long late, it would pair an old incident with today, and across a
+// change of weight it would mix two splits: it is left out.
 void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
   if (piece.to_ms <= options.origin_ms) return;
   if (piece.from_ms < options.origin_ms) (void)piece.split(options.origin_ms);
@@ -291,7 +302,9 @@ void CountGrid::weight_changed(std::int64_t from_ms, std::int64_t to_ms, double 
   impl_->changes.push_back({std::min(from_ms, to_ms), std::max(from_ms, to_ms), weight});
 }
 
-void CountGrid::set_weight_changes(std::vector<WeightChange> changes) { impl_->changes = std::move(changes); }
+void CountGrid::set_weight_changes(std::vector<WeightChange> changes) {
+  impl_->changes = std::move(changes);
+}
 
 double CountGrid::waiting_requests(Track track) const {
   impl_->settle();
@@ -300,7 +313,8 @@ double CountGrid::waiting_requests(Track track) const {
     const auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
     if (instance.track != track || impl_->routes[line.route].ignored) continue;
-    for (const auto& piece : line.pieces) by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
+    for (const auto& piece : line.pieces)
+      by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
   }
   if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
   const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });

@@ -1,11 +1,13 @@
-// Counts on a common time grid: raw cumulative samples of both tracks in, closed cells out. What a sequential judge is fed.
+// Counts on a common time grid: raw cumulative samples of both tracks in, closed cells out. What a
+// sequential judge is fed.
 //
-// Why a grid: tracks export at different moments. Pairing what happened to arrive between two looks leaves one side empty and
-// puts an incident that hit both tracks into different pairs; a guarantee about false rollbacks does not survive that. Here the
-// cumulative count of each instance is taken as a line between its exports and cut at edges that both tracks share.
+// Why a grid: tracks export at different moments. Pairing what happened to arrive between two looks
+// leaves one side empty and puts an incident that hit both tracks into different pairs; a guarantee
+// about false rollbacks does not survive that. Here the cumulative count of each instance is taken
+// as a line between its exports and cut at edges that both tracks share.
 //
-// Pure: no clock, no I/O, no store. Deterministic: the same samples in the same order give the same cells. A value type for one
-// rollout, used by one thread at a time.
+// Pure: no clock, no I/O, no store. Deterministic: the same samples in the same order give the same
+// cells. A value type for one rollout, used by one thread at a time.
 //
 //   CountGrid grid(options);
 //   every look: grid.add(what is new); for (auto& cell : grid.close(now)) judge.feed(cell);
@@ -31,11 +33,12 @@ namespace coalmine::query {
 enum class Track : std::uint8_t { stable, canary };
 enum class Measure : std::uint8_t { requests, bad, duration };
 
-// One raw series, as much of it as is new (samples already given are recognised and skipped). Cumulative values, as the store and
-// Prometheus hold them. Exactly one of the two vectors is used: classic for Measure::duration (milliseconds), floats for the
-// others.
+// One raw series, as much of it as is new (samples already given are recognised and skipped).
+// Cumulative values, as the store and Prometheus hold them. Exactly one of the two vectors is used:
+// classic for Measure::duration (milliseconds), floats for the others.
 struct CountSeries {
-  std::uint64_t id = 0; // the reader's own; tells series apart. What follows is read only when an id is seen for the first time.
+  std::uint64_t id = 0; // the reader's own; tells series apart. What follows is read only when an
+                        // id is seen for the first time.
   Track track = Track::stable;
   Measure measure = Measure::requests;
   store::Source source = store::Source::sent;
@@ -45,8 +48,8 @@ struct CountSeries {
   std::vector<store::ClassicSample> classic; // ascending
 };
 
-// Telemetry of an instance is complete up to here, though no sample says so: counts derived from spans are written when something
-// happened, and silence is no news.
+// Telemetry of an instance is complete up to here, though no sample says so: counts derived from
+// spans are written when something happened, and silence is no news.
 struct InstanceSeen {
   Track track = Track::stable;
   store::Source source = store::Source::spans;
@@ -54,28 +57,32 @@ struct InstanceSeen {
   std::int64_t until_ms = 0;
 };
 
-// What one track did in one cell. Counts are fractions of exports and therefore not whole; the sum over all cells of an instance
-// is. Interpolated bad and requests come from the same lines, so bad <= requests up to rounding wherever the telemetry says so.
+// What one track did in one cell. Counts are fractions of exports and therefore not whole; the sum
+// over all cells of an instance is. Interpolated bad and requests come from the same lines, so bad
+// <= requests up to rounding wherever the telemetry says so.
 struct Tally {
   double requests = 0;
   double bad = 0;
-  // The parts of the two above that come from instances still warming up. They count (errors count from the first request), but
-  // the judge allows them a wider margin.
+  // The parts of the two above that come from instances still warming up. They count (errors count
+  // from the first request), but the judge allows them a wider margin.
   double warming_requests = 0;
   double warming_bad = 0;
-  // Durations, without the instances that are warming up. buckets[i] is (bounds[i-1], bounds[i]] of the row's bounds_ms, the last
-  // one open; empty: no distribution is known. timed: their sum. sum_ms: of all durations.
+  // Durations, without the instances that are warming up. buckets[i] is (bounds[i-1], bounds[i]] of
+  // the row's bounds_ms, the last one open; empty: no distribution is known. timed: their sum.
+  // sum_ms: of all durations.
   std::vector<double> buckets;
   double timed = 0;
   double sum_ms = 0;
 };
 
-// One route, or the whole service, in one cell. bounds_ms are the boundaries that every histogram of both tracks in this cell
-// has, so a boundary means the same on both sides and no count is guessed; a boundary that is missing here says nothing about
-// this cell. Null when no distribution is known or the tracks share no boundary. Equal bounds are usually the same object from
-// cell to cell.
+// One route, or the whole service, in one cell. bounds_ms are the boundaries that every histogram
+// of both tracks in this cell has, so a boundary means the same on both sides and no count is
+// guessed; a boundary that is missing here says nothing about this cell. Null when no distribution
+// is known or the tracks share no boundary. Equal bounds are usually the same object from cell to
+// cell.
 struct RouteTally {
-  std::string route; // "": the whole service (CountCell::total), or requests without a route (in CountCell::routes)
+  std::string route; // "": the whole service (CountCell::total), or requests without a route (in
+                     // CountCell::routes)
   BucketBounds bounds_ms;
   Tally canary;
   Tally stable;
@@ -90,38 +97,45 @@ struct InstanceTally {
   bool warming = false;
 };
 
-// (from_ms, to_ms]. Both tracks' telemetry is complete for it; it never comes again and never changes.
+// (from_ms, to_ms]. Both tracks' telemetry is complete for it; it never comes again and never
+// changes.
 struct CountCell {
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
-  // The traffic split was moved within the cell: two splits are mixed, nothing may be concluded from the difference of the
-  // tracks. Such cells are handed out (with their counts, for totals and charts) and are not to be judged.
+  // The traffic split was moved within the cell: two splits are mixed, nothing may be concluded
+  // from the difference of the tracks. Such cells are handed out (with their counts, for totals and
+  // charts) and are not to be judged.
   bool weight_changed = false;
-  double weight = -1;                         // the canary's share asked for, 0..1; negative: unknown
+  double weight = -1; // the canary's share asked for, 0..1; negative: unknown
   store::Source source = store::Source::sent; // of requests and bad, the same on both tracks
-  RouteTally total;                           // the routes of options.ignore_routes are left out of everything
-  std::vector<RouteTally> routes;             // by name; routes below options.min_route_requests so far are one row, kPooledRoute
+  RouteTally total; // the routes of options.ignore_routes are left out of everything
+  std::vector<RouteTally>
+      routes; // by name; routes below options.min_route_requests so far are one row, kPooledRoute
   std::vector<InstanceTally> instances;
 };
 
-// All routes but options.own_routes that have not had options.min_route_requests (both tracks, all cells before this one) yet. A
-// route leaves the pool for good, and what decides is only the past, so that the choice cannot depend on what is being tested.
+// All routes but options.own_routes that have not had options.min_route_requests (both tracks, all
+// cells before this one) yet. A route leaves the pool for good, and what decides is only the past,
+// so that the choice cannot depend on what is being tested.
 inline constexpr std::string_view kPooledRoute = "(other routes)";
 
 struct GridOptions {
   std::int64_t origin_ms = 0; // the first cell begins here; nothing before counts
   std::int64_t min_cell_ms = 5'000;
-  std::int64_t max_cell_ms = 5 * 60'000; // a longer export interval is cut by interpolation all the same
+  std::int64_t max_cell_ms =
+      5 * 60'000; // a longer export interval is cut by interpolation all the same
   std::int64_t warm_up_ms = 3 * 60'000;
   double min_route_requests = 50;
   std::size_t max_routes = 200; // rows of their own; the rest stays pooled
   std::vector<std::string> ignore_routes;
-  std::vector<std::string> own_routes; // never pooled, from the first request on; max_routes is for the others
-  // What the first value of a process means whose start time is unknown (Prometheus has none). false: a baseline. true: an
-  // instance that is first seen after origin began at 0.
+  std::vector<std::string>
+      own_routes; // never pooled, from the first request on; max_routes is for the others
+  // What the first value of a process means whose start time is unknown (Prometheus has none).
+  // false: a baseline. true: an instance that is first seen after origin began at 0.
   bool unseen_instances_begin_at_zero = false;
-  // A process that began at most this long before origin counts from its start even when its first sample is later (its counts
-  // before origin are left out by interpolation); behind it the first value is a baseline.
+  // A process that began at most this long before origin counts from its start even when its first
+  // sample is later (its counts before origin are left out by interpolation); behind it the first
+  // value is a baseline.
   std::int64_t new_process_ms = 10 * 60'000;
 };
 
@@ -135,7 +149,8 @@ struct WeightChange {
 struct GridLedger {
   double counted = 0; // in cells handed out, weight_changed ones among them
   double pending = 0; // behind the last closed edge, waiting
-  double late = 0;    // arrived so late that its cells had been closed more than two cells ago, or across a change of weight
+  double late = 0;    // arrived so late that its cells had been closed more than two cells ago, or
+                      // across a change of weight
 };
 
 // Thread: any one at a time.
@@ -146,29 +161,39 @@ class CountGrid {
   CountGrid(CountGrid&&) noexcept;
   CountGrid& operator=(CountGrid&&) noexcept;
 
-  // read_ms: our clock when the series was read; 0 unknown (history). An instance whose newest sample is of the future, or is
-  // steadily older than everybody else's, has a clock that is off: its times are shifted.
+  // read_ms: our clock when the series was read; 0 unknown (history). An instance whose newest
+  // sample is of the future, or is steadily older than everybody else's, has a clock that is off:
+  // its times are shifted.
   void add(const CountSeries& series, std::int64_t read_ms = 0);
   void add(const InstanceSeen& seen);
-  // The split moved between these two moments (from the order to the router to its confirmation). The cells they touch are
-  // marked. To be told before the cells that it concerns close: pass it before close(). weight: what holds from then on.
+  // The split moved between these two moments (from the order to the router to its confirmation).
+  // The cells they touch are marked. To be told before the cells that it concerns close: pass it
+  // before close(). weight: what holds from then on.
   void weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight);
-  // All of them at once, in place of what was told before (a change that was under way has been confirmed by now).
+  // All of them at once, in place of what was told before (a change that was under way has been
+  // confirmed by now).
   void set_weight_changes(std::vector<WeightChange> changes);
-  // The cells that can be closed: both tracks' telemetry has passed their end, and their end is not beyond until_ms. A track's
-  // telemetry is as far as the least advanced of its instances that are alive; one that misses its export by half an interval
-  // does not hold up the rest. In order; each once.
+  // The cells that can be closed: both tracks' telemetry has passed their end, and their end is not
+  // beyond until_ms. A track's telemetry is as far as the least advanced of its instances that are
+  // alive; one that misses its export by half an interval does not hold up the rest. In order; each
+  // once.
   std::vector<CountCell> close(std::int64_t until_ms);
 
   std::int64_t closed_until_ms() const; // end of the newest closed cell; origin before the first
-  std::int64_t cell_ms() const;         // as long as the longest export interval seen on either track, within the limits
-  std::optional<std::int64_t> watermark_ms(Track track) const; // telemetry complete up to here; nothing seen: none
-  double waiting_requests(Track track) const;                  // behind the last closed edge, by the track's best source
-  std::optional<std::int64_t> newest_ms(Track track) const;    // newest sample of any source; nothing seen: none
-  // Raw samples from here on may still be wanted by the next add(): what a reader asks the store for.
+  std::int64_t cell_ms()
+      const; // as long as the longest export interval seen on either track, within the limits
+  std::optional<std::int64_t> watermark_ms(
+      Track track) const; // telemetry complete up to here; nothing seen: none
+  double waiting_requests(
+      Track track) const; // behind the last closed edge, by the track's best source
+  std::optional<std::int64_t> newest_ms(
+      Track track) const; // newest sample of any source; nothing seen: none
+  // Raw samples from here on may still be wanted by the next add(): what a reader asks the store
+  // for.
   std::int64_t needed_from_ms() const;
-  GridLedger ledger() const;                                                    // of requests, the chosen source
-  std::int64_t clock_offset_ms(Track track, const std::string& instance) const; // added to its times; 0 none
+  GridLedger ledger() const; // of requests, the chosen source
+  std::int64_t clock_offset_ms(Track track,
+                               const std::string& instance) const; // added to its times; 0 none
 
  private:
   struct Impl;

@@ -10,15 +10,19 @@
 namespace coalmine::query {
 namespace {
 
-constexpr std::array kBestFirst = {store::Source::sent, store::Source::histogram, store::Source::spans};
-// Another source is turned to when the better one's telemetry has stood still for this long, and three cells.
+constexpr std::array kBestFirst = {store::Source::sent, store::Source::histogram,
+                                   store::Source::spans};
+// Another source is turned to when the better one's telemetry has stood still for this long, and
+// three cells.
 constexpr std::int64_t kSourceSilentMs = 60'000;
 // Exports come this much after their due time without anybody being late.
 constexpr std::int64_t kJitterMs = 1'000;
 // Cells end on multiples of this after the one before.
 constexpr std::int64_t kCellStepMs = 5'000;
 
-Tally& of_track(RouteTally& row, Track track) { return track == Track::canary ? row.canary : row.stable; }
+Tally& of_track(RouteTally& row, Track track) {
+  return track == Track::canary ? row.canary : row.stable;
+}
 
 void add_tally(Tally& to, const Tally& from) {
   to.requests += from.requests;
@@ -27,14 +31,16 @@ void add_tally(Tally& to, const Tally& from) {
   to.warming_bad += from.warming_bad;
 }
 
-bool is_empty(const Tally& tally) { return tally.requests <= 0 && tally.bad <= 0 && tally.timed <= 0; }
+bool is_empty(const Tally& tally) {
+  return tally.requests <= 0 && tally.bad <= 0 && tally.timed <= 0;
+}
 
 } // namespace
 
-// Complete up to here: as far as the least advanced instance that is alive. One that has missed its export by half an interval
-// does not hold up the rest. cell: how long the next one is.
-std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Source source, bool durations,
-                                                       std::int64_t cell) const {
+// Complete up to here: as far as the least advanced instance that is alive. One that has missed its
+// export by half an interval does not hold up the rest. cell: how long the next one is.
+std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Source source,
+                                                       bool durations, std::int64_t cell) const {
   const auto fits = [&](const Instance& instance) {
     return instance.track == track && instance.source == source &&
            (durations ? instance.times_requests : instance.counts_requests);
@@ -49,20 +55,23 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Sourc
     if (!fits(instance) || instance.known_until() == INT64_MIN) continue;
     const auto interval = instance.interval_ms().value_or(cell);
     const bool overdue = instance.known_until() + interval + interval / 2 + kJitterMs < newest;
-    if (!overdue) out = std::min(out, instance.exports_often(cell) ? instance.last_knot(cell) : instance.known_until());
+    if (!overdue)
+      out = std::min(
+          out, instance.exports_often(cell) ? instance.last_knot(cell) : instance.known_until());
   }
   return out;
 }
 
-std::optional<std::int64_t> CountGrid::Impl::both(store::Source source, bool durations, std::int64_t cell) const {
+std::optional<std::int64_t> CountGrid::Impl::both(store::Source source, bool durations,
+                                                  std::int64_t cell) const {
   const auto canary = watermark(Track::canary, source, durations, cell);
   const auto stable = watermark(Track::stable, source, durations, cell);
   if (!canary || !stable) return std::nullopt;
   return std::min(*canary, *stable);
 }
 
-// The best source that both tracks have and that has not fallen silent beside another. Durations from the same one or, where it
-// has none, from the next.
+// The best source that both tracks have and that has not fallen silent beside another. Durations
+// from the same one or, where it has none, from the next.
 std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   std::array<std::optional<std::int64_t>, kSources> until;
   std::int64_t furthest = INT64_MIN;
@@ -96,7 +105,8 @@ std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
   if (!known[0] || !known[1]) longest = std::max(longest, kAssumedIntervalMs);
   // Exports jitter: a tenth over a step is that step.
   const auto steps = (longest - longest / 20 + kCellStepMs - 1) / kCellStepMs;
-  return std::clamp(std::max<std::int64_t>(1, steps) * kCellStepMs, options.min_cell_ms, options.max_cell_ms);
+  return std::clamp(std::max<std::int64_t>(1, steps) * kCellStepMs, options.min_cell_ms,
+                    options.max_cell_ms);
 }
 
 std::vector<CountCell> CountGrid::close(std::int64_t until_ms) {
@@ -137,9 +147,10 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   return cell;
 }
 
-// A cell is as long as the longest interval. What exports more often is spread as if it did not: an incident that both tracks
-// share would stand sharply on the one and smeared over two cells on the other, and look like a difference (A/A false rollbacks
-// of canaries that export four times as often: 1.5 % instead of less than alpha = 1 %).
+// A cell is as long as the longest interval. What exports more often is spread as if it did not: an
+// incident that both tracks share would stand sharply on the one and smeared over two cells on the
+// other, and look like a difference (A/A false rollbacks of canaries that export four times as
+// often: 1.5 % instead of less than alpha = 1 %).
 void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
   const auto& exports = instance.exports;
   for (auto& piece : line.pieces) {
@@ -147,14 +158,15 @@ void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
     const auto window_at = [&](std::int64_t at) { return instance.window_of(at, cell_ms); };
     const auto first = std::ranges::lower_bound(exports, window, {}, window_at);
     const auto behind = std::ranges::upper_bound(exports, window, {}, window_at);
-    if (first != exports.begin()) piece.from_ms = std::min(piece.from_ms, std::max(*(first - 1), closed_ms));
+    if (first != exports.begin())
+      piece.from_ms = std::min(piece.from_ms, std::max(*(first - 1), closed_ms));
     if (behind != exports.begin()) piece.to_ms = std::max(piece.to_ms, *(behind - 1));
   }
 }
 
 // Takes every line's growth up to the edge; of the sources that are not used it is thrown away.
-void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route,
-                              std::vector<Timed>& timed) {
+void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
+                              std::vector<RouteTally>& by_route, std::vector<Timed>& timed) {
   std::vector<bool> often;
   for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
   for (auto& line : lines) {
@@ -189,7 +201,8 @@ void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell, std::vecto
   }
 }
 
-void CountGrid::Impl::take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route, RouteTally& total) {
+void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
+                                     std::vector<RouteTally>& by_route, RouteTally& total) {
   const auto narrow = [](RouteTally& row, bool& first, const BucketBounds& bounds) {
     row.bounds_ms = first ? bounds : common_bounds(row.bounds_ms, bounds);
     first = false;
@@ -229,7 +242,8 @@ void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& 
     if (route.name.empty()) continue;
     if (!route.own_row && always_own.contains(route.name)) {
       route.own_row = true; // named beforehand, so it takes no place from the others
-    } else if (!route.own_row && route.requests >= options.min_route_requests && own_rows < options.max_routes) {
+    } else if (!route.own_row && route.requests >= options.min_route_requests &&
+               own_rows < options.max_routes) {
       route.own_row = true;
       ++own_rows;
     }
@@ -268,7 +282,8 @@ void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& 
 void CountGrid::Impl::list_instances(CountCell& cell) {
   for (auto& instance : instances) {
     if (instance.requests > 0 || instance.bad > 0) {
-      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.bad, warming(instance, cell.from_ms)});
+      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.bad,
+                                warming(instance, cell.from_ms)});
     }
     instance.requests = 0;
     instance.bad = 0;
@@ -285,8 +300,9 @@ double CountGrid::Impl::weight_at(std::int64_t time_ms) const {
 
 bool CountGrid::Impl::split_moved(std::int64_t from_ms, std::int64_t to_ms) const {
   // A change that is complete at the cell's first moment belongs to the time before.
-  return std::ranges::any_of(changes,
-                             [&](const WeightChange& change) { return change.from_ms < to_ms && change.to_ms > from_ms; });
+  return std::ranges::any_of(changes, [&](const WeightChange& change) {
+    return change.from_ms < to_ms && change.to_ms > from_ms;
+  });
 }
 
 // Everything that no later sample can refer to: all but the newest export before the edge.
@@ -294,7 +310,8 @@ void CountGrid::Impl::forget_before(std::int64_t time_ms) {
   for (auto& instance : instances) {
     const auto it = std::ranges::lower_bound(instance.exports, time_ms - 2 * cell_ms);
     const auto spare = std::distance(instance.exports.begin(), it) - 1;
-    if (spare > 0) instance.exports.erase(instance.exports.begin(), instance.exports.begin() + spare);
+    if (spare > 0)
+      instance.exports.erase(instance.exports.begin(), instance.exports.begin() + spare);
   }
 }
 

@@ -28,20 +28,23 @@ inline constexpr std::int64_t kAssumedIntervalMs = 60'000;
 struct CountGrid::Impl {
   // The clock of one process as ours sees it.
   struct ClockState {
-    std::int64_t offset_ms = 0;              // added to its times
-    std::optional<std::int64_t> youngest_ms; // least age that its newest sample had when it was read, by its own times
-    int reads = 0;                           // that brought something
+    std::int64_t offset_ms = 0; // added to its times
+    std::optional<std::int64_t>
+        youngest_ms; // least age that its newest sample had when it was read, by its own times
+    int reads = 0;   // that brought something
   };
   // One process by one source.
   struct Instance {
     Track track = Track::stable;
     store::Source source = store::Source::sent;
     std::string name;
-    std::uint64_t phase = 0; // where in a cell its windows begin: fixed, and even over the names of instances
+    std::uint64_t phase =
+        0; // where in a cell its windows begin: fixed, and even over the names of instances
     ClockState* clock = nullptr;
-    std::vector<std::int64_t> exports;     // ascending, the recent ones
-    std::deque<std::int64_t> gaps;         // between the newest exports
-    std::optional<std::int64_t> usual_gap; // the middle one of them: one missed export makes one long gap
+    std::vector<std::int64_t> exports; // ascending, the recent ones
+    std::deque<std::int64_t> gaps;     // between the newest exports
+    std::optional<std::int64_t>
+        usual_gap; // the middle one of them: one missed export makes one long gap
     std::optional<std::int64_t> first_ms;
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
@@ -51,14 +54,18 @@ struct CountGrid::Impl {
     double requests = 0; // in the cell being closed
     double bad = 0;
 
-    std::int64_t known_until() const { return std::max(exports.empty() ? INT64_MIN : exports.back(), seen_until_ms); }
+    std::int64_t known_until() const {
+      return std::max(exports.empty() ? INT64_MIN : exports.back(), seen_until_ms);
+    }
     std::optional<std::int64_t> interval_ms() const;
     std::optional<std::int64_t> export_before(std::int64_t time_ms) const;
-    // Its exports as an exporter of one every cell would have made them: see CountGrid::Impl::spread. A knot is the last export
-    // of a window as long as a cell; windows begin at a moment of the instance's own.
+    // Its exports as an exporter of one every cell would have made them: see
+    // CountGrid::Impl::spread. A knot is the last export of a window as long as a cell; windows
+    // begin at a moment of the instance's own.
     bool exports_often(std::int64_t cell_ms) const;
     std::int64_t window_of(std::int64_t time_ms, std::int64_t cell_ms) const;
-    std::int64_t last_knot(std::int64_t cell_ms) const; // of a window that is over, or else the first export
+    std::int64_t last_knot(
+        std::int64_t cell_ms) const; // of a window that is over, or else the first export
     void exported(std::int64_t time_ms);
   };
   struct Line {
@@ -110,16 +117,19 @@ struct CountGrid::Impl {
   bool warming(const Instance& instance, std::int64_t from_ms) const;
 
   // count_grid_close.cc
-  std::optional<std::int64_t> watermark(Track track, store::Source source, bool durations, std::int64_t cell) const;
+  std::optional<std::int64_t> watermark(Track track, store::Source source, bool durations,
+                                        std::int64_t cell) const;
   std::optional<std::int64_t> both(store::Source source, bool durations, std::int64_t cell) const;
   std::optional<Sources> choose() const;
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
   void take_counts(CountCell& cell, std::vector<RouteTally>& by_route);
-  void take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route, RouteTally& total);
+  void take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route,
+                      RouteTally& total);
   void spread(Line& line, const Instance& instance) const;
-  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route, std::vector<Timed>& timed);
+  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route,
+               std::vector<Timed>& timed);
   void gather_rows(std::vector<RouteTally>& by_route, CountCell& cell);
   void list_instances(CountCell& cell);
   double weight_at(std::int64_t time_ms) const;

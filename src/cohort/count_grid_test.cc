@@ -10,8 +10,8 @@
 #include <numeric>
 #include <random>
 
-#include "datasource/cohorts_fake_store.h"
 #include "cohort/count_feed.h"
+#include "datasource/cohorts_fake_store.h"
 
 namespace coalmine::query {
 namespace {
@@ -19,7 +19,9 @@ namespace {
 constexpr std::int64_t kOrigin = 1'000'000'000;
 constexpr std::int64_t kFar = INT64_MAX;
 
-std::int64_t at(double seconds) { return kOrigin + static_cast<std::int64_t>(std::llround(seconds * 1000)); }
+std::int64_t at(double seconds) {
+  return kOrigin + static_cast<std::int64_t>(std::llround(seconds * 1000));
+}
 
 // {seconds after the origin, value, start in seconds after the origin}
 struct At {
@@ -30,30 +32,37 @@ struct At {
 
 std::uint64_t id_of(const std::string& text) { return std::hash<std::string>()(text); }
 
-CountSeries series(Track track, Measure measure, const std::string& instance, const std::string& route,
-                   const std::vector<At>& points, store::Source source = store::Source::sent) {
+CountSeries series(Track track, Measure measure, const std::string& instance,
+                   const std::string& route, const std::vector<At>& points,
+                   store::Source source = store::Source::sent) {
   CountSeries out;
-  out.id = id_of(std::to_string(static_cast<int>(track)) + std::to_string(static_cast<int>(measure)) + instance + "|" + route +
-                 "|" + std::to_string(static_cast<int>(source)));
+  out.id =
+      id_of(std::to_string(static_cast<int>(track)) + std::to_string(static_cast<int>(measure)) +
+            instance + "|" + route + "|" + std::to_string(static_cast<int>(source)));
   out.track = track;
   out.measure = measure;
   out.source = source;
   out.instance = instance;
   out.route = route;
-  for (const auto& p : points) out.floats.push_back({at(p.second), p.start == 0 ? 0 : at(p.start), p.value});
+  for (const auto& p : points)
+    out.floats.push_back({at(p.second), p.start == 0 ? 0 : at(p.start), p.value});
   return out;
 }
 
-// A steady exporter: every `every` seconds from `from`, `rate` requests a second since the origin's hour before.
-CountSeries steady(Track track, const std::string& instance, double from, double every, double until, double rate,
-                   Measure measure = Measure::requests, const std::string& route = "/pay") {
+// A steady exporter: every `every` seconds from `from`, `rate` requests a second since the origin's
+// hour before.
+CountSeries steady(Track track, const std::string& instance, double from, double every,
+                   double until, double rate, Measure measure = Measure::requests,
+                   const std::string& route = "/pay") {
   std::vector<At> points;
   for (double t = from; t <= until; t += every) points.push_back({t, rate * (t + 3600)});
   return series(track, measure, instance, route, points);
 }
 
-double total(const std::vector<CountCell>& cells, const std::function<double(const CountCell&)>& of) {
-  return std::accumulate(cells.begin(), cells.end(), 0.0, [&](double sum, const CountCell& cell) { return sum + of(cell); });
+double total(const std::vector<CountCell>& cells,
+             const std::function<double(const CountCell&)>& of) {
+  return std::accumulate(cells.begin(), cells.end(), 0.0,
+                         [&](double sum, const CountCell& cell) { return sum + of(cell); });
 }
 
 GridOptions options() {
@@ -80,11 +89,13 @@ TEST(CountGrid, UnsynchronisedExportsMeetAtCommonEdges) {
     edge = cell.to_ms;
   }
   EXPECT_EQ(edge, at(300));
-  EXPECT_EQ(grid.watermark_ms(Track::stable), at(323)); // s2: the last of its exports whose window of 60 s is over
+  EXPECT_EQ(grid.watermark_ms(Track::stable),
+            at(323)); // s2: the last of its exports whose window of 60 s is over
 }
 
-// What exports four times as often is spread as widely as the rest, whatever the moment its windows begin at: an incident that
-// is shared must not stand in one cell on the one track and in two on the other. Nothing is lost by it.
+// What exports four times as often is spread as widely as the rest, whatever the moment its windows
+// begin at: an incident that is shared must not stand in one cell on the one track and in two on
+// the other. Nothing is lost by it.
 TEST(CountGrid, OftenExportedIsSpreadLikeTheRest) {
   double least = 1;
   double most = 0;
@@ -102,7 +113,8 @@ TEST(CountGrid, OftenExportedIsSpreadLikeTheRest) {
     EXPECT_NEAR(total(cells, [](const auto& cell) { return cell.total.canary.bad; }), 10, 1e-9);
     for (const auto& cell : cells) EXPECT_NEAR(cell.total.canary.requests, 120, 1e-6);
     const double in_its_cell = cells[4].total.canary.bad / 10; // (240, 300]
-    EXPECT_NEAR(in_its_cell + (cells[3].total.canary.bad + cells[5].total.canary.bad) / 10, 1, 1e-9);
+    EXPECT_NEAR(in_its_cell + (cells[3].total.canary.bad + cells[5].total.canary.bad) / 10, 1,
+                1e-9);
     least = std::min(least, in_its_cell);
     most = std::max(most, in_its_cell);
   }
@@ -162,11 +174,17 @@ TEST(CountGrid, WhatSamplesMean) {
        true},
       {"start at the point itself says nothing", {{30, 40, 30}, {60, 60, 30}}, 20},
       {"the value fell: a reset", {{0, 100}, {15, 120}, {30, 30}, {60, 50}}, 70},
-      {"start moved: a restart, even where the value is higher", {{0, 100}, {15, 150, 2}, {60, 160, 2}}, 160},
+      {"start moved: a restart, even where the value is higher",
+       {{0, 100}, {15, 150, 2}, {60, 160, 2}},
+       160},
       {"two restarts", {{0, 100}, {15, 10, 3}, {30, 5, 20}, {60, 7, 20}}, 17},
-      {"stale markers are no values", {{0, 100}, {15, std::numeric_limits<double>::quiet_NaN()}, {60, 130}}, 30},
+      {"stale markers are no values",
+       {{0, 100}, {15, std::numeric_limits<double>::quiet_NaN()}, {60, 130}},
+       30},
       {"nothing happened", {{0, 100}, {60, 100}}, 0},
-      {"infinite and negative values are none", {{0, 100}, {15, INFINITY}, {30, -5}, {60, 110}}, 10},
+      {"infinite and negative values are none",
+       {{0, 100}, {15, INFINITY}, {30, -5}, {60, 110}},
+       10},
   };
   for (const auto& c : cases) {
     auto o = options();
@@ -178,7 +196,8 @@ TEST(CountGrid, WhatSamplesMean) {
     grid.add(steady(Track::canary, "idle", -60, 15, 60, 0));
     const auto cells = grid.close(kFar);
     const auto ledger = grid.ledger();
-    const double closed = total(cells, [](const CountCell& cell) { return cell.total.canary.requests; });
+    const double closed =
+        total(cells, [](const CountCell& cell) { return cell.total.canary.requests; });
     EXPECT_NEAR(closed + grid.waiting_requests(Track::canary), c.expected, 1e-6) << c.name;
     EXPECT_EQ(ledger.late, 0) << c.name;
   }
@@ -188,10 +207,12 @@ TEST(CountGrid, TheFirstErrorOfARouteCountsSinceTheExportBefore) {
   CountGrid grid(options());
   grid.add(steady(Track::stable, "s", -15, 15, 90, 10));
   grid.add(steady(Track::canary, "c", -15, 15, 90, 10));
-  grid.add(series(Track::canary, Measure::bad, "c", "/pay", {{45, 9, -3600}, {60, 9, -3600}, {75, 9, -3600}}));
+  grid.add(series(Track::canary, Measure::bad, "c", "/pay",
+                  {{45, 9, -3600}, {60, 9, -3600}, {75, 9, -3600}}));
   const auto cells = grid.close(kFar);
   ASSERT_EQ(cells.size(), 6u);
-  for (const auto& cell : cells) EXPECT_NEAR(cell.total.canary.bad, cell.to_ms == at(45) ? 9 : 0, 1e-9);
+  for (const auto& cell : cells)
+    EXPECT_NEAR(cell.total.canary.bad, cell.to_ms == at(45) ? 9 : 0, 1e-9);
 }
 
 TEST(CountGrid, ASparseSeriesGrewSinceTheLastExportOfItsInstance) {
@@ -201,7 +222,8 @@ TEST(CountGrid, ASparseSeriesGrewSinceTheLastExportOfItsInstance) {
   grid.add(steady(Track::canary, "c", -15, 15, 120, 10));
   grid.add(series(Track::canary, Measure::requests, "c", "/rare", {{-15, 500}, {105, 507}}));
   const auto cells = grid.close(kFar);
-  for (const auto& cell : cells) EXPECT_NEAR(cell.total.canary.requests, cell.to_ms == at(105) ? 157 : 150, 1e-6);
+  for (const auto& cell : cells)
+    EXPECT_NEAR(cell.total.canary.requests, cell.to_ms == at(105) ? 157 : 150, 1e-6);
 }
 
 TEST(CountGrid, AChangeOfWeightMarksTheCell) {
@@ -213,8 +235,9 @@ TEST(CountGrid, AChangeOfWeightMarksTheCell) {
   grid.add(steady(Track::canary, "c", -15, 15, 120, 1));
   const auto cells = grid.close(kFar);
   ASSERT_EQ(cells.size(), 8u);
-  const std::vector<std::pair<bool, double>> expected = {{false, 0.05}, {false, 0.05}, {true, 0.05}, {false, 0.25},
-                                                         {false, 0.5},  {false, 0.5},  {false, 0.5}, {false, 0.5}};
+  const std::vector<std::pair<bool, double>> expected = {{false, 0.05}, {false, 0.05}, {true, 0.05},
+                                                         {false, 0.25}, {false, 0.5},  {false, 0.5},
+                                                         {false, 0.5},  {false, 0.5}};
   for (std::size_t i = 0; i < cells.size(); ++i) {
     EXPECT_EQ(cells[i].weight_changed, expected[i].first) << i;
     EXPECT_EQ(cells[i].weight, expected[i].second) << i;
@@ -228,11 +251,13 @@ TEST(CountGrid, WarmingInstancesCountErrorsAndNotDurations) {
     auto out = series(track, Measure::duration, name, "/pay", {});
     for (double t = from; t <= 600; t += 15) {
       const auto n = static_cast<std::uint64_t>(t - start);
-      out.classic.push_back({at(t), at(start), false, {bounds, {n, n, 0}, 2 * n, static_cast<double>(n)}});
+      out.classic.push_back(
+          {at(t), at(start), false, {bounds, {n, n, 0}, 2 * n, static_cast<double>(n)}});
     }
     return out;
   };
-  const auto counted = [&](Track track, const std::string& name, double start, double from, Measure measure, double rate) {
+  const auto counted = [&](Track track, const std::string& name, double start, double from,
+                           Measure measure, double rate) {
     std::vector<At> points;
     for (double t = from; t <= 600; t += 15) points.push_back({t, rate * (t - start), start});
     return series(track, measure, name, "/pay", points);
@@ -255,7 +280,8 @@ TEST(CountGrid, WarmingInstancesCountErrorsAndNotDurations) {
     EXPECT_NEAR(cell.total.stable.timed, 30, 1e-6);
     ASSERT_EQ(cell.total.stable.buckets.size(), 3u);
     EXPECT_NEAR(cell.total.stable.buckets[1], 15, 1e-6);
-    for (const auto& instance : cell.instances) EXPECT_EQ(instance.warming, warming && instance.track == Track::canary);
+    for (const auto& instance : cell.instances)
+      EXPECT_EQ(instance.warming, warming && instance.track == Track::canary);
   }
 }
 
@@ -273,7 +299,8 @@ TEST(CountGrid, OnlyBoundariesThatAllHaveAreCounted) {
     }
     return out;
   };
-  for (const auto track : {Track::stable, Track::canary}) grid.add(steady(track, "i", 0, 15, 60, 1));
+  for (const auto track : {Track::stable, Track::canary})
+    grid.add(steady(track, "i", 0, 15, 60, 1));
   grid.add(timed(Track::stable, "i", {10, 50, 100, 250}, {1, 2, 3, 4, 5}));
   grid.add(timed(Track::canary, "i", {5, 10, 100, 1000}, {1, 1, 5, 7, 9}));
   const auto cells = grid.close(kFar);
@@ -287,7 +314,8 @@ TEST(CountGrid, OnlyBoundariesThatAllHaveAreCounted) {
   near(cells[1].total.canary.buckets, {2, 5, 16});
 
   CountGrid apart(options());
-  for (const auto track : {Track::stable, Track::canary}) apart.add(steady(track, "i", 0, 15, 60, 1));
+  for (const auto track : {Track::stable, Track::canary})
+    apart.add(steady(track, "i", 0, 15, 60, 1));
   apart.add(timed(Track::stable, "i", {10, 50}, {1, 2, 3}));
   apart.add(timed(Track::canary, "i", {7, 70}, {1, 2, 3}));
   const auto none = apart.close(kFar);
@@ -316,7 +344,8 @@ TEST(CountGrid, SmallRoutesArePooledByThePast) {
   EXPECT_EQ(cells[1].routes[0].route, "/big");
   EXPECT_EQ(cells[1].routes[1].route, kPooledRoute);
   EXPECT_NEAR(cells[1].routes[1].canary.requests, 4.5, 1e-9);
-  EXPECT_NEAR(cells[1].total.canary.requests, 15 * 11.3, 1e-6) << "with the requests without a route, without the ignored";
+  EXPECT_NEAR(cells[1].total.canary.requests, 15 * 11.3, 1e-6)
+      << "with the requests without a route, without the ignored";
 }
 
 TEST(CountGrid, ARouteThatIsNamedIsNeverPooled) {
@@ -346,7 +375,8 @@ TEST(CountGrid, OneSourceForBothTracks) {
     s.id += static_cast<std::uint64_t>(source);
     return s;
   };
-  // Counters and spans on stable, spans alone on the canary: spans on both, although counters are better.
+  // Counters and spans on stable, spans alone on the canary: spans on both, although counters are
+  // better.
   grid.add(steady(Track::stable, "s", -15, 15, 300, 10));
   grid.add(with(steady(Track::stable, "s", -15, 5, 300, 9), store::Source::spans));
   grid.add(with(steady(Track::canary, "c", -15, 5, 120, 1), store::Source::spans));
@@ -354,7 +384,8 @@ TEST(CountGrid, OneSourceForBothTracks) {
   ASSERT_FALSE(cells.empty());
   for (const auto& cell : cells) {
     EXPECT_EQ(cell.source, store::Source::spans);
-    EXPECT_NEAR(cell.total.stable.requests, 9.0 * static_cast<double>(cell.to_ms - cell.from_ms) / 1000, 1e-6);
+    EXPECT_NEAR(cell.total.stable.requests,
+                9.0 * static_cast<double>(cell.to_ms - cell.from_ms) / 1000, 1e-6);
   }
   // The canary's counters come: from the next cell on they count, and nothing counts twice.
   const auto switched = grid.closed_until_ms();
@@ -364,8 +395,10 @@ TEST(CountGrid, OneSourceForBothTracks) {
   ASSERT_FALSE(cells.empty());
   for (const auto& cell : cells) EXPECT_EQ(cell.source, store::Source::sent);
   const double seconds = static_cast<double>(grid.closed_until_ms() - switched) / 1000;
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 10 * seconds, 1e-6);
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }), seconds, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }),
+              10 * seconds, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }), seconds,
+              1e-6);
 }
 
 TEST(CountGrid, AMissingInstanceDoesNotHoldUpTheRest) {
@@ -375,7 +408,8 @@ TEST(CountGrid, AMissingInstanceDoesNotHoldUpTheRest) {
   grid.add(steady(Track::canary, "c", -15, 15, 300, 1));
   const auto cells = grid.close(kFar);
   EXPECT_EQ(cells.back().to_ms, at(300));
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 10 * 300 + 10 * 60, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }),
+              10 * 300 + 10 * 60, 1e-6);
 }
 
 TEST(CountGrid, ALateExportIsKeptALittleAndLostLong) {
@@ -388,9 +422,11 @@ TEST(CountGrid, ALateExportIsKeptALittleAndLostLong) {
   auto more = grid.close(at(120));
   cells.insert(cells.end(), more.begin(), more.end());
   EXPECT_EQ(grid.ledger().late, 0) << "60 to 85 s, closed at 90: within two cells";
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 10 * 120 + 10 * 85, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }),
+              10 * 120 + 10 * 85, 1e-6);
   more = grid.close(at(600));
-  grid.add(series(Track::stable, Measure::requests, "s2", "/pay", {{600, 10.0 * (600 + 3600)}, {615, 10.0 * (615 + 3600)}}));
+  grid.add(series(Track::stable, Measure::requests, "s2", "/pay",
+                  {{600, 10.0 * (600 + 3600)}, {615, 10.0 * (615 + 3600)}}));
   const auto ledger = grid.ledger();
   EXPECT_NEAR(ledger.late, 10 * (570 - 85), 1e-6) << "two cells are kept";
   EXPECT_NEAR(ledger.pending, 10 * 30 + 10 * 15, 1e-6);
@@ -405,7 +441,8 @@ TEST(CountGrid, LateCountsDoNotCrossAChangeOfWeight) {
   (void)grid.close(at(90));
   grid.add(series(Track::stable, Measure::requests, "s2", "/pay", {{100, 10.0 * (100 + 3600)}}));
   EXPECT_NEAR(grid.ledger().late, 10 * 20, 1e-6);
-  EXPECT_NEAR(grid.ledger().pending, 10 * 20 + (10 + 1) * 510, 1e-6) << "with what the others have waiting";
+  EXPECT_NEAR(grid.ledger().pending, 10 * 20 + (10 + 1) * 510, 1e-6)
+      << "with what the others have waiting";
 }
 
 TEST(CountGrid, ClocksThatAreOff) {
@@ -413,21 +450,26 @@ TEST(CountGrid, ClocksThatAreOff) {
     double off; // seconds: the instance's clock minus ours
     double expected_offset;
   };
-  for (const auto& c : {Case{0, 0}, Case{1, 0}, Case{41, -41}, Case{300, -300}, Case{-20, 0}, Case{-200, 200}}) {
+  for (const auto& c :
+       {Case{0, 0}, Case{1, 0}, Case{41, -41}, Case{300, -300}, Case{-20, 0}, Case{-200, 200}}) {
     CountGrid grid(options());
     double canary = 0;
     for (double now = 0; now <= 900; now += 5) {
-      for (const auto& [track, name, rate, off] :
-           {std::tuple{Track::stable, "s", 10.0, 0.0}, std::tuple{Track::canary, "c", 2.0, c.off}}) {
+      for (const auto& [track, name, rate, off] : {std::tuple{Track::stable, "s", 10.0, 0.0},
+                                                   std::tuple{Track::canary, "c", 2.0, c.off}}) {
         std::vector<At> points;
         for (double t = now - 30; t <= now; t += 5) {
-          if (t >= -15 && std::fmod(t + 900, 15) == 0) points.push_back({t + off, rate * (t + 3600), -3600 + off});
+          if (t >= -15 && std::fmod(t + 900, 15) == 0)
+            points.push_back({t + off, rate * (t + 3600), -3600 + off});
         }
         grid.add(series(track, Measure::requests, name, "/pay", points), at(now));
       }
-      canary += total(grid.close(at(now)), [](const CountCell& cell) { return cell.total.canary.requests; });
+      canary += total(grid.close(at(now)),
+                      [](const CountCell& cell) { return cell.total.canary.requests; });
     }
-    EXPECT_NEAR(static_cast<double>(grid.clock_offset_ms(Track::canary, "c")) / 1000, c.expected_offset, 5) << c.off;
+    EXPECT_NEAR(static_cast<double>(grid.clock_offset_ms(Track::canary, "c")) / 1000,
+                c.expected_offset, 5)
+        << c.off;
     EXPECT_GE(grid.closed_until_ms(), at(860)) << c.off;
     const double seconds = static_cast<double>(grid.closed_until_ms() - kOrigin) / 1000;
     EXPECT_NEAR(canary, 2 * seconds, 2 * std::abs(c.off) + 12) << c.off;
@@ -437,7 +479,9 @@ TEST(CountGrid, ClocksThatAreOff) {
 // Whatever the exporters do, every request since the origin is in exactly one place.
 TEST(CountGrid, TotalsAreConserved) {
   std::mt19937_64 random(7);
-  const auto uniform = [&](double low, double high) { return std::uniform_real_distribution<double>(low, high)(random); };
+  const auto uniform = [&](double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random);
+  };
   for (int run = 0; run < 40; ++run) {
     CountGrid grid(options());
     if (run % 3 == 1) grid.weight_changed(at(200), at(205), 0.25);
@@ -452,8 +496,9 @@ TEST(CountGrid, TotalsAreConserved) {
       const bool is_new = i % 3 == 2;
       const double start = is_new ? uniform(20, 300) : -3600;
       exporters.push_back({series(track, Measure::requests, "i" + std::to_string(i), "/pay", {}),
-                           series(track, Measure::bad, "i" + std::to_string(i), "/pay", {}), is_new ? start + uniform(1, 30) : 0,
-                           uniform(5, 60), 0, 0, start, i % 3 != 0 && uniform(0, 1) < 0.3 ? uniform(100, 400) : 1e9});
+                           series(track, Measure::bad, "i" + std::to_string(i), "/pay", {}),
+                           is_new ? start + uniform(1, 30) : 0, uniform(5, 60), 0, 0, start,
+                           i % 3 != 0 && uniform(0, 1) < 0.3 ? uniform(100, 400) : 1e9});
     }
     double truth = 0;
     double counted = 0;
@@ -507,16 +552,19 @@ TEST(CountGrid, NothingBreaksIt) {
   for (int run = 0; run < 50; ++run) {
     CountGrid grid(options());
     for (int i = 0; i < 200; ++i) {
-      auto s = series(random() % 2 ? Track::canary : Track::stable, random() % 2 ? Measure::requests : Measure::bad,
-                      std::to_string(random() % 4), std::to_string(random() % 3), {});
+      auto s = series(random() % 2 ? Track::canary : Track::stable,
+                      random() % 2 ? Measure::requests : Measure::bad, std::to_string(random() % 4),
+                      std::to_string(random() % 3), {});
       const double values[] = {0, 1, 1e9, 1e18, -1, INFINITY, NAN, 1e308, 0.5};
       for (int k = 0; k < 3; ++k) {
         const auto time = kOrigin + static_cast<std::int64_t>(random() % 2'000'000) - 600'000;
-        s.floats.push_back({time, static_cast<std::int64_t>(random() % 3) * time / 2, values[random() % 9]});
+        s.floats.push_back(
+            {time, static_cast<std::int64_t>(random() % 3) * time / 2, values[random() % 9]});
       }
       std::ranges::sort(s.floats, {}, &store::FloatSample::time_ms);
       grid.add(s, random() % 2 ? kOrigin + static_cast<std::int64_t>(random() % 1'000'000) : 0);
-      if (random() % 20 == 0) grid.weight_changed(kOrigin + 1000 * i, kOrigin + 1000 * i + 500, 0.1);
+      if (random() % 20 == 0)
+        grid.weight_changed(kOrigin + 1000 * i, kOrigin + 1000 * i + 500, 0.1);
       for (const auto& cell : grid.close(kOrigin + i * 10'000)) {
         EXPECT_GE(cell.total.canary.requests, 0);
         EXPECT_LT(cell.from_ms, cell.to_ms);
@@ -528,15 +576,17 @@ TEST(CountGrid, NothingBreaksIt) {
 // The embedded store through its feed gives what the samples say.
 TEST(CountFeed, ReadsOnlyWhatIsNew) {
   FakeStore store;
-  const auto add = [&](std::string_view name, std::string track, std::string route, std::vector<At> points) {
+  const auto add = [&](std::string_view name, std::string track, std::string route,
+                       std::vector<At> points) {
     store::SeriesData s;
     s.id = SeriesId{store.series.size() + 1};
-    s.labels = std::make_shared<const Labels>(Labels::of({{std::string(kMetricName), std::string(name)},
-                                                          {"service_name", "checkout"},
-                                                          {"deployment_track", std::move(track)},
-                                                          {"service_version", "2"},
-                                                          {"instance", "a"},
-                                                          {"http_route", std::move(route)}}));
+    s.labels =
+        std::make_shared<const Labels>(Labels::of({{std::string(kMetricName), std::string(name)},
+                                                   {"service_name", "checkout"},
+                                                   {"deployment_track", std::move(track)},
+                                                   {"service_version", "2"},
+                                                   {"instance", "a"},
+                                                   {"http_route", std::move(route)}}));
     s.kind = MetricKind::counter;
     for (const auto& p : points) s.floats.push_back({at(p.second), at(p.start), p.value});
     store.series.push_back(std::move(s));
@@ -548,7 +598,8 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   add(store::kErrorsName, "canary", "/pay", {{300, 6}, {315, 6}});
   add(store::kRequestsName, "stable", "/rare", {{-3000, 5000}, {400, 5003}});
   const auto selector = [](const char* track) {
-    return CohortSelector{{{"service_name", Matcher::Op::equal, "checkout"}, {"deployment_track", Matcher::Op::equal, track}}};
+    return CohortSelector{{{"service_name", Matcher::Op::equal, "checkout"},
+                           {"deployment_track", Matcher::Op::equal, track}}};
   };
   const auto source = make_store_count_feed_source(store);
   const auto feed = source->open({selector("canary"), selector("stable"), kOrigin});
@@ -558,7 +609,8 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
     store.requests.clear();
     // The store of that moment.
     auto whole = store.series;
-    for (auto& s : store.series) std::erase_if(s.floats, [&](const auto& p) { return p.time_ms > at(now); });
+    for (auto& s : store.series)
+      std::erase_if(s.floats, [&](const auto& p) { return p.time_ms > at(now); });
     ASSERT_TRUE(feed->read(grid, at(now)));
     store.series = std::move(whole);
     for (const auto& request : store.requests) {

@@ -26,7 +26,9 @@ GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
   return out;
 }
 
-bool same_bounds(const BucketBounds& a, const BucketBounds& b) { return a == b || (a && b && *a == *b); }
+bool same_bounds(const BucketBounds& a, const BucketBounds& b) {
+  return a == b || (a && b && *a == *b);
+}
 
 BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b) {
   if (a == nullptr || b == nullptr) return nullptr;
@@ -37,7 +39,8 @@ BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b) {
   return std::make_shared<const std::vector<double>>(std::move(both));
 }
 
-void add_rebinned(const BucketBounds& from, const std::vector<double>& counts, const BucketBounds& to, std::vector<double>& out) {
+void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
+                  const BucketBounds& to, std::vector<double>& out) {
   out.resize(to->size() + 1, 0.0);
   if (from == to) {
     for (std::size_t i = 0; i < counts.size(); ++i) out[i] += counts[i];
@@ -58,7 +61,8 @@ Growth CountLine::add(const store::FloatSample& sample, const GrowthContext& con
 Growth CountLine::add(const store::ClassicSample& sample, const GrowthContext& context) {
   const auto& h = sample.value;
   // Of count and sum alone nothing is learnt about the distribution.
-  const bool whole = h.bounds != nullptr && !h.bounds->empty() && h.counts.size() == h.bounds->size() + 1;
+  const bool whole =
+      h.bounds != nullptr && !h.bounds->empty() && h.counts.size() == h.bounds->size() + 1;
   if (sample.stale || !whole) return {};
   return step({sample.time_ms, sample.start_ms, static_cast<double>(h.count), h}, context);
 }
@@ -87,21 +91,25 @@ GrowthPiece CountLine::all_of(const Newest& now) {
 GrowthPiece CountLine::growth_of(const Newest& before, const Newest& now) {
   auto out = all_of(now);
   out.amount -= before.value;
-  for (std::size_t i = 0; i < out.counts.size(); ++i) out.counts[i] -= static_cast<double>(before.histogram.counts[i]);
+  for (std::size_t i = 0; i < out.counts.size(); ++i)
+    out.counts[i] -= static_cast<double>(before.histogram.counts[i]);
   out.sum -= before.histogram.sum;
   return out;
 }
 
 // Since when a first value grew, or none: it has an unknown past and is where counting begins.
-std::optional<std::int64_t> CountLine::first_from(const Newest& first, const GrowthContext& context) {
+std::optional<std::int64_t> CountLine::first_from(const Newest& first,
+                                                  const GrowthContext& context) {
   if (first.time_ms <= context.origin_ms) return std::nullopt;
   const bool start_known = first.start_ms != 0 && first.start_ms < first.time_ms;
   if (start_known && first.start_ms >= context.origin_ms - context.new_process_ms) {
     return std::max(first.start_ms, context.exported_before.value_or(INT64_MIN));
   }
-  // The instance exported shortly before without this series: all of it came since (the first error of a route).
+  // The instance exported shortly before without this series: all of it came since (the first error
+  // of a route).
   if (context.exported_before) return context.exported_before;
-  if (!start_known && context.unseen_begin_at_zero) return std::max(context.origin_ms, first.time_ms - context.interval_ms);
+  if (!start_known && context.unseen_begin_at_zero)
+    return std::max(context.origin_ms, first.time_ms - context.interval_ms);
   return std::nullopt;
 }
 

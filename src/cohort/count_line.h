@@ -1,5 +1,5 @@
-// One cumulative series as a line: samples become pieces of even growth, and pieces are taken off at the edges of cells.
-// Private to count_grid*.cc.
+// One cumulative series as a line: samples become pieces of even growth, and pieces are taken off
+// at the edges of cells. Private to count_grid*.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -33,10 +33,11 @@ struct GrowthPiece {
 struct GrowthContext {
   std::int64_t origin_ms = 0;
   std::int64_t new_process_ms = 0;
-  // The newest export of the instance that is older than this sample's: a series that it did not have or did not change then grew
-  // since. None: the instance is seen for the first time.
+  // The newest export of the instance that is older than this sample's: a series that it did not
+  // have or did not change then grew since. None: the instance is seen for the first time.
   std::optional<std::int64_t> exported_before;
-  std::int64_t interval_ms = 0; // of the instance's exports, for an instance whose beginning is unknown
+  std::int64_t interval_ms =
+      0; // of the instance's exports, for an instance whose beginning is unknown
   bool unseen_begin_at_zero = false;
 };
 
@@ -49,8 +50,9 @@ struct Growth {
 // A series of floats or of histograms. A value; one thread.
 class CountLine {
  public:
-  // Samples ascending in time. Staleness markers and times not after the newest change nothing, except that a value that grew at
-  // the newest time counts (counts derived from spans gather within one second).
+  // Samples ascending in time. Staleness markers and times not after the newest change nothing,
+  // except that a value that grew at the newest time counts (counts derived from spans gather
+  // within one second).
   Growth add(const store::FloatSample& sample, const GrowthContext& context);
   Growth add(const store::ClassicSample& sample, const GrowthContext& context);
   void shift(std::int64_t by_ms);
@@ -76,6 +78,7 @@ bool same_bounds(const BucketBounds& a, const BucketBounds& b);
 // The boundaries that both have; null when there are none.
 BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b);
 // counts over from, added to `to` whose boundaries are all among from's.
-void add_rebinned(const BucketBounds& from, const std::vector<double>& counts, const BucketBounds& to, std::vector<double>& out);
+void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
+                  const BucketBounds& to, std::vector<double>& out);
 
 } // namespace coalmine::query

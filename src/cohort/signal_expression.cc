@@ -36,10 +36,12 @@ Result<std::string> expand_expression(std::string_view promql, const SignalScope
     }
     const bool braced = promql.starts_with('{');
     if (braced) promql.remove_prefix(1);
-    const auto length = static_cast<std::size_t>(std::ranges::find_if_not(promql, is_letter) - promql.begin());
+    const auto length =
+        static_cast<std::size_t>(std::ranges::find_if_not(promql, is_letter) - promql.begin());
     const auto name = promql.substr(0, length);
     promql.remove_prefix(length);
-    if (braced && !promql.starts_with('}')) return fail(ErrorCode::invalid_argument, fmt::format("${{{} is not closed", name));
+    if (braced && !promql.starts_with('}'))
+      return fail(ErrorCode::invalid_argument, fmt::format("${{{} is not closed", name));
     if (braced) promql.remove_prefix(1);
     if (name == "service") {
       out += escaped(scope.service);
@@ -50,22 +52,26 @@ Result<std::string> expand_expression(std::string_view promql, const SignalScope
     } else if (name == "window") {
       out += fmt::format("{}ms", std::max<std::int64_t>(1, scope.window_ms));
     } else {
-      return fail(
-          ErrorCode::invalid_argument,
-          fmt::format("${} is not known: there are $service, $track, $version and $window, and $$ is a dollar sign", name));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("${} is not known: there are $service, $track, $version and $window, "
+                              "and $$ is a dollar sign",
+                              name));
     }
   }
   return out;
 }
 
-Result<std::optional<double>> read_expression(const ExpressionSource& source, std::string_view promql, const SignalScope& scope,
+Result<std::optional<double>> read_expression(const ExpressionSource& source,
+                                              std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms) {
   TRY_ASSIGN(const auto text, expand_expression(promql, scope));
   TRY_ASSIGN(const auto values, source.evaluate(text, time_ms));
   if (values.size() > 1) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' gives {} series for {}; a signal is one number: put sum(…) or max(…) around it", text,
-                            values.size(), scope.track));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format(
+            "'{}' gives {} series for {}; a signal is one number: put sum(…) or max(…) around it",
+            text, values.size(), scope.track));
   }
   if (values.empty() || std::isnan(values.front().value)) return std::optional<double>();
   return std::optional<double>(values.front().value);

@@ -21,14 +21,16 @@ struct SignalScope {
   std::int64_t window_ms = 0; // $window, as a PromQL duration
 };
 
-// $service, $track, $version and $window, with or without braces (${window}); $$ is a dollar sign. Values are put in as the
-// inside of a string in double quotes, so that a name cannot end it. invalid_argument: another placeholder, or one that is not
-// closed.
+// $service, $track, $version and $window, with or without braces (${window}); $$ is a dollar sign.
+// Values are put in as the inside of a string in double quotes, so that a name cannot end it.
+// invalid_argument: another placeholder, or one that is not closed.
 Result<std::string> expand_expression(std::string_view promql, const SignalScope& scope);
 
-// One number for the track: none when the expression has no result or NaN (0/0 of an idle track is no data, not zero).
-// invalid_argument: it gives several series, so which one is meant cannot be known.
-Result<std::optional<double>> read_expression(const ExpressionSource& source, std::string_view promql, const SignalScope& scope,
+// One number for the track: none when the expression has no result or NaN (0/0 of an idle track is
+// no data, not zero). invalid_argument: it gives several series, so which one is meant cannot be
+// known.
+Result<std::optional<double>> read_expression(const ExpressionSource& source,
+                                              std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms);
 
 } // namespace coalmine::query

@@ -8,7 +8,8 @@
 namespace coalmine::query {
 namespace {
 
-const SignalScope kScope{.service = "check\"out", .track = "canary", .version = "2.4", .window_ms = 600'000};
+const SignalScope kScope{
+    .service = "check\"out", .track = "canary", .version = "2.4", .window_ms = 600'000};
 
 TEST(SignalExpression, Expands) {
   struct Case {
@@ -16,7 +17,8 @@ TEST(SignalExpression, Expands) {
     const char* expected; // null: refused
   };
   const Case cases[] = {
-      {R"(sum(rate(x{s="$service",t="$track"}[$window])))", R"(sum(rate(x{s="check\"out",t="canary"}[600000ms])))"},
+      {R"(sum(rate(x{s="$service",t="$track"}[$window])))",
+       R"(sum(rate(x{s="check\"out",t="canary"}[600000ms])))"},
       {R"(x{v="${version}",r=~"^a$$"})", R"(x{v="2.4",r=~"^a$"})"},
       {"1", "1"},
       {"", ""},
@@ -40,11 +42,13 @@ class Answers final : public ExpressionSource {
  public:
   Result<std::vector<ExpressionValue>> values;
   mutable std::string asked;
-  Result<std::vector<ExpressionValue>> evaluate(const std::string& promql, std::int64_t) const override {
+  Result<std::vector<ExpressionValue>> evaluate(const std::string& promql,
+                                                std::int64_t) const override {
     asked = promql;
     return values;
   }
-  Result<std::vector<Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t, std::int64_t) const override {
+  Result<std::vector<Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t,
+                                             std::int64_t) const override {
     return std::vector<Series>();
   }
 };
@@ -61,7 +65,8 @@ TEST(SignalExpression, IsOneNumberOrNone) {
   source.values = std::vector<ExpressionValue>{{{}, 1}, {{}, 2}};
   EXPECT_EQ(read_expression(source, "x", kScope, 1).error().code, ErrorCode::invalid_argument);
   source.values = std::unexpected(Error{ErrorCode::unavailable, "gone"});
-  EXPECT_EQ(read_expression(source, "x", kScope, 1).error().code, ErrorCode::unavailable) << "an outage is not \"none\"";
+  EXPECT_EQ(read_expression(source, "x", kScope, 1).error().code, ErrorCode::unavailable)
+      << "an outage is not \"none\"";
 }
 
 } // namespace

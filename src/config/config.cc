@@ -32,8 +32,10 @@ class FileParser {
     } else if (node.IsMap()) {
       top_map(node);
     } else {
-      context_.yaml.error(node, fmt::format("a config file must be a map or a list of services, not {}", kind_of(node)),
-                          "start with `service: NAME`");
+      context_.yaml.error(
+          node,
+          fmt::format("a config file must be a map or a list of services, not {}", kind_of(node)),
+          "start with `service: NAME`");
     }
   }
 
@@ -53,7 +55,8 @@ class FileParser {
     YamlReader::Keys keys = server_keys(context_, config_.server);
     keys.push_back({"version", {}});
     keys.push_back({"services", [&](const YAML::Node& list) {
-                      context_.yaml.items(list, "services", [&](const YAML::Node& item) { service(item, false); });
+                      context_.yaml.items(list, "services",
+                                          [&](const YAML::Node& item) { service(item, false); });
                     }});
     context_.yaml.map(node, "the file", keys);
   }
@@ -64,7 +67,8 @@ class FileParser {
     const auto& specs = config_.specs;
     if (specs.size() >= kMaxServices) {
       context_.yaml.error(node, fmt::format("more than {} services", kMaxServices));
-    } else if (std::any_of(specs.begin(), specs.end(), [&](const auto& s) { return s.service == spec->service; })) {
+    } else if (std::any_of(specs.begin(), specs.end(),
+                           [&](const auto& s) { return s.service == spec->service; })) {
       context_.yaml.error(node, fmt::format("service \"{}\" is configured twice", spec->service),
                           "a service has one block; remove one of them");
     } else {
@@ -80,17 +84,23 @@ Result<std::vector<std::string>> config_files(const std::string& path) {
   std::error_code failure;
   if (!fs::is_directory(path, failure)) return std::vector<std::string>{path};
   std::vector<std::string> files;
-  for (fs::directory_iterator it(path, failure), end; !failure && it != end; it.increment(failure)) {
+  for (fs::directory_iterator it(path, failure), end; !failure && it != end;
+       it.increment(failure)) {
     const auto& file = it->path();
     const bool yaml = file.extension() == ".yaml" || file.extension() == ".yml";
     if (yaml && !file.filename().string().starts_with('.')) files.push_back(file.string());
   }
-  if (failure) return fail(ErrorCode::invalid_argument, fmt::format("cannot list {}: {}", path, failure.message()));
+  if (failure)
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("cannot list {}: {}", path, failure.message()));
   if (files.empty()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{} has no *.yaml or *.yml file; put one file per service there", path));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("{} has no *.yaml or *.yml file; put one file per service there", path));
   }
   if (files.size() > kMaxFiles) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{} has {} config files, at most {}", path, files.size(), kMaxFiles));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{} has {} config files, at most {}", path, files.size(), kMaxFiles));
   }
   std::sort(files.begin(), files.end());
   return files;
@@ -101,20 +111,23 @@ Result<std::vector<std::string>> config_files(const std::string& path) {
 Result<std::string> read_file(const std::string& path, std::size_t limit) {
   std::error_code failure;
   if (fs::is_directory(path, failure)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("cannot read {}: it is a directory", path));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("cannot read {}: it is a directory", path));
   }
   std::ifstream in(path, std::ios::binary);
   if (!in) {
     const bool missing = !fs::exists(path, failure);
     return fail(missing ? ErrorCode::not_found : ErrorCode::permission_denied,
-                fmt::format("cannot read {}: {}", path, missing ? "no such file" : "it cannot be opened for reading"));
+                fmt::format("cannot read {}: {}", path,
+                            missing ? "no such file" : "it cannot be opened for reading"));
   }
   std::string text;
   std::array<char, 16384> chunk{};
   while (in.read(chunk.data(), chunk.size()) || in.gcount() > 0) {
     text.append(chunk.data(), static_cast<std::size_t>(in.gcount()));
     if (text.size() > limit) {
-      return fail(ErrorCode::resource_exhausted, fmt::format("cannot read {}: larger than {} bytes", path, limit));
+      return fail(ErrorCode::resource_exhausted,
+                  fmt::format("cannot read {}: larger than {} bytes", path, limit));
     }
   }
   return text;
@@ -132,18 +145,21 @@ std::string sha256_hex(std::string_view text) {
 namespace {
 
 // Relative paths in a file are relative to that file, wherever the server is started.
-void anchor_paths(const std::string& config_path, std::size_t first_dashboard, bool data_was_set, ServerConfig& server) {
+void anchor_paths(const std::string& config_path, std::size_t first_dashboard, bool data_was_set,
+                  ServerConfig& server) {
   const fs::path folder = fs::path(config_path).parent_path();
   const auto anchor = [&folder](std::string& path) {
     if (fs::path(path).is_relative()) path = (folder / path).string();
   };
-  for (std::size_t i = first_dashboard; i < server.dashboards.size(); ++i) anchor(server.dashboards[i]);
+  for (std::size_t i = first_dashboard; i < server.dashboards.size(); ++i)
+    anchor(server.dashboards[i]);
   if (!data_was_set && server.data_directory) anchor(*server.data_directory);
 }
 
 } // namespace
 
-FileReport parse_config(std::string path, std::string text, const ConfigOptions& options, Config& config) {
+FileReport parse_config(std::string path, std::string text, const ConfigOptions& options,
+                        Config& config) {
   FileReport report{std::move(path), std::move(text), {}};
   YamlReader yaml(report.text, report.diagnostics);
   const ConfigContext context{yaml, options};
@@ -153,12 +169,14 @@ FileReport parse_config(std::string path, std::string text, const ConfigOptions&
   try {
     const auto documents = yaml.load();
     if (documents.empty() && report.diagnostics.empty()) {
-      report.diagnostics.push_back({Diagnostic::Severity::error, {}, "the file is empty", "start with `service: NAME`"});
+      report.diagnostics.push_back(
+          {Diagnostic::Severity::error, {}, "the file is empty", "start with `service: NAME`"});
     }
     FileParser parser(context, config);
     for (const auto& document : documents) parser.document(document);
   } catch (const YAML::Exception& problem) {
-    report.diagnostics.push_back({Diagnostic::Severity::error, {}, "cannot be read: " + problem.msg, ""});
+    report.diagnostics.push_back(
+        {Diagnostic::Severity::error, {}, "cannot be read: " + problem.msg, ""});
   }
   anchor_paths(report.path, first_dashboard, data_was_set, config.server);
   const std::string hash = sha256_hex(report.text);

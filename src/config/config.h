@@ -1,4 +1,5 @@
-// The config file: YAML in, options of each room out, with every mistake pointed at. docs/config.md is its reference.
+// The config file: YAML in, options of each room out, with every mistake pointed at. docs/config.md
+// is its reference.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -8,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
-#include "config/diagnostics.h"
 #include "base/result.h"
+#include "config/diagnostics.h"
 #include "datasource/prometheus.h"
 #include "datasource/request_series.h"
 #include "rollout/spec.h"
@@ -17,13 +18,15 @@
 
 namespace coalmine::app {
 
-// `stores: prometheus:` telemetry that is asked of a Prometheus-compatible server instead of the built-in store.
+// `stores: prometheus:` telemetry that is asked of a Prometheus-compatible server instead of the
+// built-in store.
 struct PrometheusStore {
   remote::PrometheusOptions client;
   remote::SeriesNames names;
 };
 
-// The `server:`, `telemetry:` and `stores:` blocks. Empty: not given, so flags and defaults decide. Addresses are as written.
+// The `server:`, `telemetry:` and `stores:` blocks. Empty: not given, so flags and defaults decide.
+// Addresses are as written.
 struct ServerConfig {
   std::optional<std::string> listen;
   std::optional<std::string> otlp_grpc;
@@ -45,12 +48,15 @@ struct Config {
 };
 
 struct ConfigOptions {
-  // A secret (env:NAME, file:/path) that cannot be read is an error when true (serve), a warning when false (check).
+  // A secret (env:NAME, file:/path) that cannot be read is an error when true (serve), a warning
+  // when false (check).
   bool secrets_required = true;
 };
 
-// One file's text. Appends to config; problems go to the result's diagnostics, by place. A config with errors must not be used.
-FileReport parse_config(std::string path, std::string text, const ConfigOptions& options, Config& config);
+// One file's text. Appends to config; problems go to the result's diagnostics, by place. A config
+// with errors must not be used.
+FileReport parse_config(std::string path, std::string text, const ConfigOptions& options,
+                        Config& config);
 
 struct LoadedConfig {
   Config config;
@@ -58,7 +64,8 @@ struct LoadedConfig {
   bool ok() const { return count(reports).errors == 0; }
 };
 
-// A file, or every *.yaml and *.yml of a directory in the order of their names. Fails only when nothing can be read.
+// A file, or every *.yaml and *.yml of a directory in the order of their names. Fails only when
+// nothing can be read.
 Result<LoadedConfig> load_config(const std::string& path, const ConfigOptions& options);
 
 // What a rollout will do, in words (`check --explain`).

@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 
-void read_inconclusive(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
+void read_inconclusive(const ConfigContext& context, const YAML::Node& node,
+                       rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
   const auto only_pause = [&yaml](const YAML::Node& v, std::string_view value) {
     if (value != "promote" && value != "rollback") return;
@@ -22,26 +23,33 @@ void read_inconclusive(const ConfigContext& context, const YAML::Node& node, rol
                "an undecided gate can only pause and call a person: write pause");
   };
   if (!node.IsMap()) {
-    const auto choice = yaml.choice(node, "inconclusive", {"extend", "pause", "promote", "rollback"});
+    const auto choice =
+        yaml.choice(node, "inconclusive", {"extend", "pause", "promote", "rollback"});
     if (choice == "pause") spec.max_extends = 0;
     if (choice) only_pause(node, *choice);
     return;
   }
   const YamlReader::Keys keys{
-      {"extend", [&](const YAML::Node& v) { spec.extend_ms = yaml.duration(v, "extend", 1, 30 * kDayMs).value_or(0); }},
+      {"extend",
+       [&](const YAML::Node& v) {
+         spec.extend_ms = yaml.duration(v, "extend", 1, 30 * kDayMs).value_or(0);
+       }},
       {"max_extends",
        [&](const YAML::Node& v) {
-         spec.max_extends = static_cast<int>(yaml.number(v, "max_extends", 0, 1000).value_or(spec.max_extends));
+         spec.max_extends =
+             static_cast<int>(yaml.number(v, "max_extends", 0, 1000).value_or(spec.max_extends));
        }},
       {"then",
        [&](const YAML::Node& v) {
-         if (const auto choice = yaml.choice(v, "then", {"pause", "promote", "rollback"})) only_pause(v, *choice);
+         if (const auto choice = yaml.choice(v, "then", {"pause", "promote", "rollback"}))
+           only_pause(v, *choice);
        }},
   };
   yaml.map(node, "inconclusive", keys);
 }
 
-void read_no_data(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
+void read_no_data(const ConfigContext& context, const YAML::Node& node,
+                  rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
   const auto check = [&yaml](const YAML::Node& v) {
     if (yaml.choice(v, "no_data", {"pause", "rollback"}) == "rollback") {
@@ -53,32 +61,39 @@ void read_no_data(const ConfigContext& context, const YAML::Node& node, rollout:
   yaml.map(node, "no_data",
            {{"grace",
              [&](const YAML::Node& v) {
-               spec.no_data_grace_ms = yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.no_data_grace_ms);
+               spec.no_data_grace_ms =
+                   yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.no_data_grace_ms);
              }},
             {"then", check}});
 }
 
-void read_canary_silent(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
+void read_canary_silent(const ConfigContext& context, const YAML::Node& node,
+                        rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
   const auto action = [&](const YAML::Node& v) {
     const auto choice = yaml.choice(v, "canary_silent", {"rollback", "pause"});
-    if (choice) spec.on_canary_silent = *choice == "pause" ? rollout::PolicyAction::pause : rollout::PolicyAction::rollback;
+    if (choice)
+      spec.on_canary_silent =
+          *choice == "pause" ? rollout::PolicyAction::pause : rollout::PolicyAction::rollback;
   };
   if (!node.IsMap()) return action(node);
   yaml.map(node, "canary_silent",
            {{"grace",
              [&](const YAML::Node& v) {
-               spec.canary_silent_grace_ms = yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.canary_silent_grace_ms);
+               spec.canary_silent_grace_ms =
+                   yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.canary_silent_grace_ms);
              }},
             {"then", action}});
 }
 
 // NAME or [NAME, …]; a name ending in '*' stands for every server of the backend that starts so.
-std::vector<std::string> read_servers(const ConfigContext& context, const YAML::Node& node, std::string_view what) {
+std::vector<std::string> read_servers(const ConfigContext& context, const YAML::Node& node,
+                                      std::string_view what) {
   auto names = context.yaml.texts(node, what);
   for (const auto& name : names) {
     const auto star = name.find('*');
-    if (name.find_first_of(" ;/\n") != std::string::npos || (star != std::string::npos && star + 1 != name.size())) {
+    if (name.find_first_of(" ;/\n") != std::string::npos ||
+        (star != std::string::npos && star + 1 != name.size())) {
       context.yaml.error(node, fmt::format("\"{}\" is not a server name of {}", name, what),
                          "write the name as in haproxy.cfg; only a trailing * is a wildcard");
     }
@@ -90,23 +105,29 @@ std::vector<std::string> read_servers(const ConfigContext& context, const YAML::
 bool usable_socket(std::string_view socket) {
   if (socket.starts_with('/')) return socket.size() > 1;
   const auto colon = socket.rfind(':');
-  return colon != std::string_view::npos && colon > 0 && parse_number(socket.substr(colon + 1)).has_value();
+  return colon != std::string_view::npos && colon > 0 &&
+         parse_number(socket.substr(colon + 1)).has_value();
 }
 
-bool usable_word(std::string_view word) { return !word.empty() && word.find_first_of(" ;/\n\t*") == std::string_view::npos; }
+bool usable_word(std::string_view word) {
+  return !word.empty() && word.find_first_of(" ;/\n\t*") == std::string_view::npos;
+}
 
 void check_socket(const ConfigContext& context, const YAML::Node& node, const std::string& socket) {
   if (usable_socket(socket)) return;
-  context.yaml.error(node, fmt::format("haproxy socket \"{}\" is neither an absolute path nor host:port", socket),
-                     "write the path of `stats socket` in haproxy.cfg, such as /run/haproxy/admin.sock");
+  context.yaml.error(
+      node, fmt::format("haproxy socket \"{}\" is neither an absolute path nor host:port", socket),
+      "write the path of `stats socket` in haproxy.cfg, such as /run/haproxy/admin.sock");
 }
 
-void read_haproxy_map(const ConfigContext& context, const YAML::Node& node, route::HaproxyOptions& out) {
+void read_haproxy_map(const ConfigContext& context, const YAML::Node& node,
+                      route::HaproxyOptions& out) {
   auto& yaml = context.yaml;
   const auto word = [&yaml](std::string_view what, std::string& to) {
     return [&yaml, what, &to](const YAML::Node& v) {
       const auto text = yaml.text(v, what);
-      if (text && !usable_word(*text)) yaml.error(v, fmt::format("\"{}\" is not a name of HAProxy", *text));
+      if (text && !usable_word(*text))
+        yaml.error(v, fmt::format("\"{}\" is not a name of HAProxy", *text));
       to = text.value_or("?");
     };
   };
@@ -117,23 +138,34 @@ void read_haproxy_map(const ConfigContext& context, const YAML::Node& node, rout
          if (out.socket != "/") check_socket(context, v, out.socket);
        }},
       {"backend", word("backend", out.backend)},
-      {"stable", [&](const YAML::Node& v) { out.stable_servers = read_servers(context, v, "stable"); }},
-      {"canary", [&](const YAML::Node& v) { out.canary_servers = read_servers(context, v, "canary"); }},
+      {"stable",
+       [&](const YAML::Node& v) { out.stable_servers = read_servers(context, v, "stable"); }},
+      {"canary",
+       [&](const YAML::Node& v) { out.canary_servers = read_servers(context, v, "canary"); }},
       {"map", [&](const YAML::Node& v) { out.map = yaml.text(v, "map").value_or("?"); }},
       {"key", word("key", out.map_key)},
       {"timeout",
-       [&](const YAML::Node& v) { out.timeout_ms = static_cast<int>(yaml.duration(v, "timeout", 10, 60'000).value_or(2000)); }},
-      {"tolerance", [&](const YAML::Node& v) { out.tolerance = yaml.percent(v, "tolerance").value_or(out.tolerance); }},
+       [&](const YAML::Node& v) {
+         out.timeout_ms = static_cast<int>(yaml.duration(v, "timeout", 10, 60'000).value_or(2000));
+       }},
+      {"tolerance",
+       [&](const YAML::Node& v) {
+         out.tolerance = yaml.percent(v, "tolerance").value_or(out.tolerance);
+       }},
   };
   if (!yaml.map(node, "haproxy", keys)) return;
   const bool by_map = !out.map.empty() || !out.map_key.empty();
-  if (out.socket.empty()) yaml.error(node, "haproxy has no socket", "add socket: /run/haproxy/admin.sock");
+  if (out.socket.empty())
+    yaml.error(node, "haproxy has no socket", "add socket: /run/haproxy/admin.sock");
   if (by_map && !out.backend.empty()) {
-    yaml.error(node, "haproxy has both backend and map", "use {socket, backend, stable, canary} or {socket, map, key}");
+    yaml.error(node, "haproxy has both backend and map",
+               "use {socket, backend, stable, canary} or {socket, map, key}");
   } else if (by_map && (out.map.empty() || out.map_key.empty())) {
-    yaml.error(node, "haproxy needs map and key together", "write { socket: …, map: /etc/haproxy/canary.map, key: checkout }");
+    yaml.error(node, "haproxy needs map and key together",
+               "write { socket: …, map: /etc/haproxy/canary.map, key: checkout }");
   } else if (!by_map && out.backend.empty()) {
-    yaml.error(node, "haproxy has neither backend nor map", "use {socket, backend, stable, canary} or {socket, map, key}");
+    yaml.error(node, "haproxy has neither backend nor map",
+               "use {socket, backend, stable, canary} or {socket, map, key}");
   }
   if (by_map) return;
   if (out.stable_servers.empty()) out.stable_servers = {"stable*"};
@@ -141,11 +173,13 @@ void read_haproxy_map(const ConfigContext& context, const YAML::Node& node, rout
 }
 
 // haproxy:SOCKET#BACKEND
-void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std::string_view rest, rollout::RouterSpec& router) {
+void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std::string_view rest,
+                       rollout::RouterSpec& router) {
   const auto hash = rest.rfind('#');
   if (hash == std::string_view::npos || hash == 0 || !usable_word(rest.substr(hash + 1))) {
-    context.yaml.error(node, fmt::format("router \"{}\" does not name a socket and a backend", node.Scalar()),
-                       "write haproxy:/run/haproxy/admin.sock#BACKEND");
+    context.yaml.error(
+        node, fmt::format("router \"{}\" does not name a socket and a backend", node.Scalar()),
+        "write haproxy:/run/haproxy/admin.sock#BACKEND");
     return;
   }
   router.kind = rollout::RouterSpec::Kind::haproxy;
@@ -156,17 +190,20 @@ void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std
   check_socket(context, node, router.haproxy.socket);
 }
 
-constexpr std::array<std::string_view, 8> kRoutersToCome{"builtin",     "nginx", "envoy", "kubernetes",
-                                                         "gateway-api", "istio", "exec",  "webhook"};
+constexpr std::array<std::string_view, 8> kRoutersToCome{
+    "builtin", "nginx", "envoy", "kubernetes", "gateway-api", "istio", "exec", "webhook"};
 
 void refuse_router(const ConfigContext& context, const YAML::Node& node, const std::string& name) {
   if (std::find(kRoutersToCome.begin(), kRoutersToCome.end(), name) != kRoutersToCome.end()) {
-    context.yaml.error(node, fmt::format("router {} is not available yet", name), "available: observe, haproxy");
+    context.yaml.error(node, fmt::format("router {} is not available yet", name),
+                       "available: observe, haproxy");
     return;
   }
   const std::string close = did_you_mean(name, {"observe", "haproxy"});
   context.yaml.error(
-      node, fmt::format("unknown router \"{}\"{}", name, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+      node,
+      fmt::format("unknown router \"{}\"{}", name,
+                  close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
       "available: observe, haproxy");
 }
 
@@ -178,20 +215,24 @@ std::string event_name(const std::string& written) {
   return written;
 }
 
-void read_events(const ConfigContext& context, const YAML::Node& node, rollout::NotifySpec& notify) {
+void read_events(const ConfigContext& context, const YAML::Node& node,
+                 rollout::NotifySpec& notify) {
   context.yaml.items(node, "events", [&](const YAML::Node& item) {
     const auto event = context.yaml.choice(
-        item, "an event", {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
+        item, "an event",
+        {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
     if (event) notify.events.push_back(event_name(*event));
   });
 }
 
 void check_url(const ConfigContext& context, const YAML::Node& node, const std::string& url) {
   if (url.starts_with("https://") || url.starts_with("http://")) return;
-  context.yaml.error(node, "not an http:// or https:// URL", "write https://HOST/PATH, or env:NAME or file:/path that holds one");
+  context.yaml.error(node, "not an http:// or https:// URL",
+                     "write https://HOST/PATH, or env:NAME or file:/path that holds one");
 }
 
-void read_notify_entry(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
+void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
+                       rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
   rollout::NotifySpec notify;
   int targets = 0;
@@ -234,8 +275,10 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node, rol
   };
   if (!yaml.map(node, "a notify entry", keys)) return;
   if (targets != 1) {
-    yaml.error(node, targets == 0 ? "a notify entry names no target" : "a notify entry names several targets",
-               "write one of slack: { webhook: env:NAME } or webhook: { url: …, secret: env:NAME }");
+    yaml.error(
+        node,
+        targets == 0 ? "a notify entry names no target" : "a notify entry names several targets",
+        "write one of slack: { webhook: env:NAME } or webhook: { url: …, secret: env:NAME }");
   } else if (!has_url) {
     yaml.error(node, "a notify target without a URL");
   }
@@ -259,7 +302,8 @@ void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::
       {"canary_silent", [&](const YAML::Node& v) { read_canary_silent(context, v, spec); }},
       {"split",
        [&](const YAML::Node& v) {
-         if (const auto choice = yaml.choice(v, "split", {"suspend", "ignore"})) spec.guard_split = *choice == "suspend";
+         if (const auto choice = yaml.choice(v, "split", {"suspend", "ignore"}))
+           spec.guard_split = *choice == "suspend";
        }},
   };
   yaml.map(node, "policy", keys);
@@ -271,13 +315,15 @@ void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::
       {"ignore", [&](const YAML::Node& v) { spec.ignore_routes = yaml.texts(v, "ignore"); }},
       {"min_requests",
        [&](const YAML::Node& v) {
-         spec.min_route_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(spec.min_route_requests);
+         spec.min_route_requests =
+             yaml.number(v, "min_requests", 1, 1e12).value_or(spec.min_route_requests);
        }},
       {"critical",
        [&](const YAML::Node& v) {
          constexpr std::size_t kMost = 50; // each is a row of its own in every cell
          spec.critical_routes = yaml.texts(v, "critical");
-         if (spec.critical_routes.size() > kMost) yaml.error(v, fmt::format("more than {} critical routes", kMost));
+         if (spec.critical_routes.size() > kMost)
+           yaml.error(v, fmt::format("more than {} critical routes", kMost));
        }},
   };
   yaml.map(node, "routes", keys);
@@ -296,25 +342,30 @@ void read_router(const ConfigContext& context, const YAML::Node& node, rollout::
     if (text == "observe" || text == "none") {
       spec.router = {};
     } else if (name == "haproxy") {
-      read_haproxy_text(context, node, std::string_view(text).substr(std::min(colon + 1, text.size())), spec.router);
+      read_haproxy_text(context, node,
+                        std::string_view(text).substr(std::min(colon + 1, text.size())),
+                        spec.router);
     } else {
       refuse_router(context, node, name);
     }
     return;
   }
   if (node.IsMap() && node.size() != 1) {
-    yaml.error(node, "router must name one router", "write router: { haproxy: { socket: …, backend: … } }");
+    yaml.error(node, "router must name one router",
+               "write router: { haproxy: { socket: …, backend: … } }");
     return;
   }
-  yaml.entries(node, "router", [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
-    if (name != "haproxy") return refuse_router(context, key, name);
-    spec.router.kind = rollout::RouterSpec::Kind::haproxy;
-    read_haproxy_map(context, value, spec.router.haproxy);
-  });
+  yaml.entries(node, "router",
+               [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
+                 if (name != "haproxy") return refuse_router(context, key, name);
+                 spec.router.kind = rollout::RouterSpec::Kind::haproxy;
+                 read_haproxy_map(context, value, spec.router.haproxy);
+               });
 }
 
 void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
-  context.yaml.items(node, "notify", [&](const YAML::Node& item) { read_notify_entry(context, item, spec); });
+  context.yaml.items(node, "notify",
+                     [&](const YAML::Node& item) { read_notify_entry(context, item, spec); });
 }
 
 } // namespace coalmine::app

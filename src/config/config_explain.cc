@@ -16,7 +16,8 @@ constexpr std::int64_t kUsualExportMs = 60'000;
 
 std::string selector_text(const rollout::AttributeSelector& selector) {
   std::string out;
-  for (const auto& [name, value] : selector) out += fmt::format("{}{}={}", out.empty() ? "" : " and ", name, value);
+  for (const auto& [name, value] : selector)
+    out += fmt::format("{}{}={}", out.empty() ? "" : " and ", name, value);
   return out;
 }
 
@@ -26,20 +27,24 @@ std::string margin_text(const judge::SignalSpec& signal) {
                                 : margin.worse == judge::Worse::lower ? "below stable"
                                                                       : "away from stable";
   switch (margin.unit) {
-    case judge::Margin::Unit::points: return fmt::format("{:g} percentage points {}", margin.amount * 100, side);
+    case judge::Margin::Unit::points:
+      return fmt::format("{:g} percentage points {}", margin.amount * 100, side);
     case judge::Margin::Unit::percent: return fmt::format("{:g}% {}", margin.amount * 100, side);
     case judge::Margin::Unit::millis: return fmt::format("{:g} ms {}", margin.amount, side);
     case judge::Margin::Unit::seconds: return fmt::format("{:g} s {}", margin.amount, side);
     case judge::Margin::Unit::bytes:
-      return fmt::format("{} {}", judge::format_value(signal.kind, margin.amount, false, signal.unit), side);
-    case judge::Margin::Unit::per_second: return fmt::format("{:g} a second {}", margin.amount, side);
+      return fmt::format("{} {}",
+                         judge::format_value(signal.kind, margin.amount, false, signal.unit), side);
+    case judge::Margin::Unit::per_second:
+      return fmt::format("{:g} a second {}", margin.amount, side);
   }
   return "";
 }
 
 std::string signal_name(const judge::SignalSpec& signal) {
   if (signal.kind == judge::SignalKind::error_rate) return "the error rate";
-  if (signal.kind == judge::SignalKind::latency_quantile) return fmt::format("the p{:g} latency", signal.quantile * 100);
+  if (signal.kind == judge::SignalKind::latency_quantile)
+    return fmt::format("the p{:g} latency", signal.quantile * 100);
   if (signal.kind == judge::SignalKind::request_share) return "the share of requests";
   return signal.name;
 }
@@ -49,7 +54,8 @@ std::string max_text(const judge::SignalSpec& signal) {
   const std::string limit = judge::unit_text(signal.kind, signal.unit) == "ratio"
                                 ? percent_text(*signal.max)
                                 : judge::format_value(signal.kind, *signal.max, false, signal.unit);
-  return fmt::format(", or {} {} whatever stable does", signal.margin.worse == judge::Worse::lower ? "below" : "above", limit);
+  return fmt::format(", or {} {} whatever stable does",
+                     signal.margin.worse == judge::Worse::lower ? "below" : "above", limit);
 }
 
 std::string steps_text(const rollout::RolloutSpec& spec) {
@@ -62,18 +68,21 @@ std::string steps_text(const rollout::RolloutSpec& spec) {
       out += fmt::format(" and {:g} requests", step.min_requests);
     if (step.approve_manually) out += " until a person promotes";
   }
-  const auto shortest =
-      std::ranges::min(spec.steps, {}, [](const auto& s) { return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX; }).analyze_ms;
+  const auto shortest = std::ranges::min(spec.steps, {}, [](const auto& s) {
+                          return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX;
+                        }).analyze_ms;
   if (spec.judge != "threshold" && shortest > 0 && shortest < 2 * kUsualExportMs) {
     out += fmt::format(
-        ". A step of {} can be decided only if both tracks export more often than that; OpenTelemetry SDKs export every 60s "
+        ". A step of {} can be decided only if both tracks export more often than that; "
+        "OpenTelemetry SDKs export every 60s "
         "unless "
         "told otherwise",
         duration_text(shortest));
   }
-  return out +
-         fmt::format(". A gate opens only after the canary has served enough requests ({:g} unless the step says otherwise).\n",
-                     spec.min_requests);
+  return out + fmt::format(
+                   ". A gate opens only after the canary has served enough requests ({:g} unless "
+                   "the step says otherwise).\n",
+                   spec.min_requests);
 }
 
 std::string signals_text(const rollout::RolloutSpec& spec) {
@@ -82,54 +91,68 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   if (spec.on_fail == rollout::PolicyAction::notify) action = "Only notify";
   std::string out;
   for (const auto& signal : spec.signals) {
-    const std::string where = judge::is_metric(signal.kind) || spec.judge == "mann_whitney" ? "of the whole service"
-                              : signal.kind == judge::SignalKind::request_share
-                                  ? fmt::format("of any route with {:g} requests or more", spec.min_route_requests)
-                              : signal.per_route ? fmt::format("of the whole service or of any route with {:g} requests or more",
-                                                               spec.min_route_requests)
-                                                 : "of the whole service";
+    const std::string where =
+        judge::is_metric(signal.kind) || spec.judge == "mann_whitney" ? "of the whole service"
+        : signal.kind == judge::SignalKind::request_share
+            ? fmt::format("of any route with {:g} requests or more", spec.min_route_requests)
+        : signal.per_route
+            ? fmt::format("of the whole service or of any route with {:g} requests or more",
+                          spec.min_route_requests)
+            : "of the whole service";
     if (signal.gate && spec.judge == "mann_whitney") {
-      out += fmt::format("Score {} {} with a rank test.\n", signal_name(signal), "of the whole service");
+      out += fmt::format("Score {} {} with a rank test.\n", signal_name(signal),
+                         "of the whole service");
     } else if (signal.gate && spec.judge == "sequential") {
-      const std::string margin =
-          signal.automatic ? "half of stable's own rate (at least 0.2, at most 0.5 percentage points) or 20% of it above stable"
-                           : margin_text(signal);
-      const std::string proof =
-          spec.strict ? "is proven to be more than " : "is proven to be worse than stable, and is more than ";
-      out += fmt::format("{} when {} {} {}{}{}.{}\n", action, signal_name(signal), where, proof, margin, max_text(signal),
-                         signal.if_decidable ? " Promotion waits for it only when the traffic can decide it." : "");
+      const std::string margin = signal.automatic
+                                     ? "half of stable's own rate (at least 0.2, at most 0.5 "
+                                       "percentage points) or 20% of it above stable"
+                                     : margin_text(signal);
+      const std::string proof = spec.strict
+                                    ? "is proven to be more than "
+                                    : "is proven to be worse than stable, and is more than ";
+      out += fmt::format("{} when {} {} {}{}{}.{}\n", action, signal_name(signal), where, proof,
+                         margin, max_text(signal),
+                         signal.if_decidable
+                             ? " Promotion waits for it only when the traffic can decide it."
+                             : "");
     } else if (signal.gate) {
-      out += fmt::format("{} when {} {} is more than {}{}.\n", action, signal_name(signal), where, margin_text(signal),
-                         max_text(signal));
+      out += fmt::format("{} when {} {} is more than {}{}.\n", action, signal_name(signal), where,
+                         margin_text(signal), max_text(signal));
     } else {
       out += fmt::format("Show, without deciding on it, {} {}.\n", signal_name(signal), where);
     }
   }
   if (spec.judge == "mann_whitney") {
     out += fmt::format(
-        "{} when the score is {:g} or less (after every {} intervals) or below {:g} at the end of a step; {:g} or more passes.\n",
+        "{} when the score is {:g} or less (after every {} intervals) or below {:g} at the end of "
+        "a step; {:g} or more passes.\n",
         action, spec.rank.marginal, spec.rank.interval, spec.rank.marginal, spec.rank.pass);
   }
   return out;
 }
 
 std::string router_text(const rollout::RouterSpec& router) {
-  if (router.kind == rollout::RouterSpec::Kind::observe) return "Traffic is only watched, not moved (router: observe).\n";
+  if (router.kind == rollout::RouterSpec::Kind::observe)
+    return "Traffic is only watched, not moved (router: observe).\n";
   const auto& haproxy = router.haproxy;
   if (!haproxy.map.empty()) {
-    return fmt::format("Traffic moves through HAProxy at {}: key {} of map {}.\n", haproxy.socket, haproxy.map_key, haproxy.map);
+    return fmt::format("Traffic moves through HAProxy at {}: key {} of map {}.\n", haproxy.socket,
+                       haproxy.map_key, haproxy.map);
   }
-  return fmt::format("Traffic moves through HAProxy at {}: weights of {} (stable) and {} (canary) in backend {}.\n",
-                     haproxy.socket, fmt::join(haproxy.stable_servers, ", "), fmt::join(haproxy.canary_servers, ", "),
-                     haproxy.backend);
+  return fmt::format(
+      "Traffic moves through HAProxy at {}: weights of {} (stable) and {} (canary) in backend "
+      "{}.\n",
+      haproxy.socket, fmt::join(haproxy.stable_servers, ", "),
+      fmt::join(haproxy.canary_servers, ", "), haproxy.backend);
 }
 
 std::string notify_text(const rollout::RolloutSpec& spec) {
   std::string out;
   for (const auto& notify : spec.notify) {
     const bool slack = notify.kind == rollout::NotifySpec::Kind::slack;
-    const std::string events =
-        notify.events.empty() ? "every end and every pause" : fmt::format("{}", fmt::join(notify.events, ", "));
+    const std::string events = notify.events.empty()
+                                   ? "every end and every pause"
+                                   : fmt::format("{}", fmt::join(notify.events, ", "));
     out += fmt::format("Tell {} about: {}.\n",
                        slack                   ? "Slack"
                        : notify.secret.empty() ? "a webhook"
@@ -142,34 +165,44 @@ std::string notify_text(const rollout::RolloutSpec& spec) {
 } // namespace
 
 std::string explain(const rollout::RolloutSpec& spec) {
-  std::string out = fmt::format("{}{}\n", spec.service, spec.environment.empty() ? "" : fmt::format(" in {}", spec.environment));
-  out += fmt::format("Canary is what reports {}; stable is what reports {}.\n", selector_text(spec.canary),
-                     selector_text(spec.stable));
+  std::string out =
+      fmt::format("{}{}\n", spec.service,
+                  spec.environment.empty() ? "" : fmt::format(" in {}", spec.environment));
+  out += fmt::format("Canary is what reports {}; stable is what reports {}.\n",
+                     selector_text(spec.canary), selector_text(spec.stable));
   out += steps_text(spec);
   out += signals_text(spec);
-  if (!spec.ignore_routes.empty()) out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
+  if (!spec.ignore_routes.empty())
+    out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
   if (!spec.critical_routes.empty() && spec.judge == "sequential") {
-    out += fmt::format("Critical routes, judged on their own from the first request and with twice the stake: {}.\n",
-                       fmt::join(spec.critical_routes, ", "));
+    out += fmt::format(
+        "Critical routes, judged on their own from the first request and with twice the stake: "
+        "{}.\n",
+        fmt::join(spec.critical_routes, ", "));
   }
   if (spec.max_extends == 0) {
     out += "Undecided at a gate: pause and call a person.\n";
   } else {
-    out += fmt::format("Undecided at a gate: wait {} more, at most {}, then pause and call a person.\n",
-                       spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time",
-                       spec.max_extends == 1 ? "once" : fmt::format("{} times", spec.max_extends));
+    out += fmt::format(
+        "Undecided at a gate: wait {} more, at most {}, then pause and call a person.\n",
+        spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time",
+        spec.max_extends == 1 ? "once" : fmt::format("{} times", spec.max_extends));
   }
   if (spec.router.kind != rollout::RouterSpec::Kind::observe) {
-    out += fmt::format("A canary that is sent requests and reports nothing for {} while stable reports: {}.\n",
-                       duration_text(spec.canary_silent_grace_ms),
-                       spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back" : "pause and call a person");
+    out += fmt::format(
+        "A canary that is sent requests and reports nothing for {} while stable reports: {}.\n",
+        duration_text(spec.canary_silent_grace_ms),
+        spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back"
+                                                                 : "pause and call a person");
   }
   out += fmt::format("No telemetry for {}: pause and call a person. Missing data never promotes.\n",
                      duration_text(spec.no_data_grace_ms));
   out += router_text(spec.router);
   out += notify_text(spec);
-  out += fmt::format("A single `coalmine analyze` looks back {} and promotes only a canary that is at least {:g} minutes old.\n",
-                     duration_text(spec.analysis_window_ms), spec.min_analysis_minutes);
+  out += fmt::format(
+      "A single `coalmine analyze` looks back {} and promotes only a canary that is at least {:g} "
+      "minutes old.\n",
+      duration_text(spec.analysis_window_ms), spec.min_analysis_minutes);
   return out + fmt::format("Config {}\n", spec.config_hash.substr(0, 12));
 }
 

@@ -17,7 +17,8 @@ struct ConfigContext {
 };
 
 // One `service:` block. Empty when it has no usable service name.
-std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, const YAML::Node& node, ServerConfig& server,
+std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
+                                                 const YAML::Node& node, ServerConfig& server,
                                                  bool with_server_keys);
 // The keys `server` and `telemetry`.
 YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server);
@@ -31,7 +32,8 @@ struct JudgeNodes {
   YAML::Node metrics{YAML::NodeType::Undefined};
   YAML::Node judge{YAML::NodeType::Undefined};
 };
-void read_judging(const ConfigContext& context, const JudgeNodes& nodes, rollout::RolloutSpec& spec);
+void read_judging(const ConfigContext& context, const JudgeNodes& nodes,
+                  rollout::RolloutSpec& spec);
 
 void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
@@ -39,7 +41,7 @@ void read_router(const ConfigContext& context, const YAML::Node& node, rollout::
 void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 
 // env:NAME or file:/path, resolved. A literal is refused, or passed through when literal_ok.
-std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node, std::string_view what,
-                                       bool literal_ok);
+std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node,
+                                       std::string_view what, bool literal_ok);
 
 } // namespace coalmine::app

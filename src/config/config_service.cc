@@ -17,30 +17,37 @@ constexpr std::int64_t kDay = 24 * 60 * kMinute;
 constexpr std::size_t kMaxSteps = 50;
 constexpr std::size_t kMaxSecretBytes = 64u << 10;
 
-YamlReader::Handler take_text(const ConfigContext& context, std::string_view what, std::optional<std::string>& out) {
+YamlReader::Handler take_text(const ConfigContext& context, std::string_view what,
+                              std::optional<std::string>& out) {
   return [&context, what, &out](const YAML::Node& node) { out = context.yaml.text(node, what); };
 }
 
-rollout::AttributeSelector read_selector(const ConfigContext& context, const YAML::Node& node, std::string_view what) {
+rollout::AttributeSelector read_selector(const ConfigContext& context, const YAML::Node& node,
+                                         std::string_view what) {
   rollout::AttributeSelector selector;
-  context.yaml.entries(node, what, [&](const std::string& key, const YAML::Node&, const YAML::Node& value) {
-    if (auto text = context.yaml.text(value, key)) selector.emplace_back(key, std::move(*text));
-  });
+  context.yaml.entries(node, what,
+                       [&](const std::string& key, const YAML::Node&, const YAML::Node& value) {
+                         if (auto text = context.yaml.text(value, key))
+                           selector.emplace_back(key, std::move(*text));
+                       });
   if (node.IsMap() && node.size() == 0) {
-    context.yaml.error(node, fmt::format("{} names no attribute", what), "write for example { deployment.track: canary }");
+    context.yaml.error(node, fmt::format("{} names no attribute", what),
+                       "write for example { deployment.track: canary }");
   }
   std::sort(selector.begin(), selector.end());
   return selector;
 }
 
 // step = weight [ analyze ]     5% 10m
-std::optional<rollout::StepSpec> read_step_text(const ConfigContext& context, const YAML::Node& node) {
+std::optional<rollout::StepSpec> read_step_text(const ConfigContext& context,
+                                                const YAML::Node& node) {
   const std::string& text = node.Scalar();
   const auto space = std::min(text.find(' '), text.size());
   rollout::StepSpec step;
   const auto weight = parse_percent(std::string_view(text).substr(0, space));
   const auto rest_at = text.find_first_not_of(' ', space);
-  const auto analyze = rest_at == std::string::npos ? std::optional<std::int64_t>(0) : parse_duration(text.substr(rest_at));
+  const auto analyze = rest_at == std::string::npos ? std::optional<std::int64_t>(0)
+                                                    : parse_duration(text.substr(rest_at));
   if (!weight || *weight > 1 || !analyze) {
     context.yaml.error(node, fmt::format("step \"{}\" is not a weight and a time", text),
                        "write 5% 10m: 5% of traffic for 10 minutes");
@@ -51,7 +58,8 @@ std::optional<rollout::StepSpec> read_step_text(const ConfigContext& context, co
   return step;
 }
 
-std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context, const YAML::Node& node) {
+std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context,
+                                               const YAML::Node& node) {
   auto& yaml = context.yaml;
   rollout::StepSpec step;
   std::optional<double> weight;
@@ -62,50 +70,66 @@ std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context, con
          weight_given = true;
          weight = yaml.percent(v, "weight");
        }},
-      {"analyze", [&](const YAML::Node& v) { step.analyze_ms = yaml.duration(v, "analyze", 1, 30 * kDay).value_or(kMinute); }},
-      {"min_requests", [&](const YAML::Node& v) { step.min_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(100); }},
+      {"analyze",
+       [&](const YAML::Node& v) {
+         step.analyze_ms = yaml.duration(v, "analyze", 1, 30 * kDay).value_or(kMinute);
+       }},
+      {"min_requests",
+       [&](const YAML::Node& v) {
+         step.min_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(100);
+       }},
       {"approve",
-       [&](const YAML::Node& v) { step.approve_manually = yaml.choice(v, "approve", {"auto", "manual"}) == "manual"; }},
+       [&](const YAML::Node& v) {
+         step.approve_manually = yaml.choice(v, "approve", {"auto", "manual"}) == "manual";
+       }},
       {"watch",
        [&](const YAML::Node& v) {
          if (yaml.duration(v, "watch", 1, 30 * kDay)) {
            yaml.warn(v,
-                     "watch has no effect: the rollout ends when 100% is confirmed, stable then has no traffic to compare with",
+                     "watch has no effect: the rollout ends when 100% is confirmed, stable then "
+                     "has no traffic to compare with",
                      "keep the stable version at hand yourself for that time");
          }
        }},
   };
   if (!yaml.map(node, "step", keys)) return std::nullopt;
-  if (!weight_given) yaml.error(node, "a step without weight", "write { weight: 5%, analyze: 10m } or 5% 10m");
+  if (!weight_given)
+    yaml.error(node, "a step without weight", "write { weight: 5%, analyze: 10m } or 5% 10m");
   if (!weight) return std::nullopt;
   step.weight = *weight;
   return step;
 }
 
 // Weights rise, end at 100 %, and every step but the last has a time.
-void check_steps(const ConfigContext& context, const std::vector<std::pair<rollout::StepSpec, YAML::Node>>& steps) {
+void check_steps(const ConfigContext& context,
+                 const std::vector<std::pair<rollout::StepSpec, YAML::Node>>& steps) {
   auto& yaml = context.yaml;
   double previous = 0;
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto& [step, node] = steps[i];
     const bool last = i + 1 == steps.size();
     if (step.weight <= previous) {
-      yaml.error(node,
-                 i == 0 ? "the first step must send some traffic: its weight is 0%"
-                        : fmt::format("weights must rise: {} comes after {}", percent_text(step.weight), percent_text(previous)));
+      yaml.error(node, i == 0 ? "the first step must send some traffic: its weight is 0%"
+                              : fmt::format("weights must rise: {} comes after {}",
+                                            percent_text(step.weight), percent_text(previous)));
     }
     previous = step.weight;
     if (!last && step.analyze_ms == 0) {
-      yaml.error(node, fmt::format("the step at {} has no time to watch", percent_text(step.weight)),
+      yaml.error(node,
+                 fmt::format("the step at {} has no time to watch", percent_text(step.weight)),
                  fmt::format("write {} 10m", percent_text(step.weight)));
     }
     if (last && step.weight < 1) {
-      yaml.error(node, fmt::format("the last step is {}, but a rollout ends at 100%", percent_text(step.weight)),
-                 "add a last step: 100%");
+      yaml.error(
+          node,
+          fmt::format("the last step is {}, but a rollout ends at 100%", percent_text(step.weight)),
+          "add a last step: 100%");
     }
     if (last && step.weight >= 1 && step.analyze_ms > 0) {
-      yaml.warn(node, fmt::format("the time {} at 100% has no effect: the rollout ends when 100% is confirmed",
-                                  duration_text(step.analyze_ms)));
+      yaml.warn(
+          node,
+          fmt::format("the time {} at 100% has no effect: the rollout ends when 100% is confirmed",
+                      duration_text(step.analyze_ms)));
     }
   }
 }
@@ -131,13 +155,15 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
          block.service_given = true;
          block.service = yaml.text(v, "service");
        }},
-      {"environment", [&](const YAML::Node& v) { spec.environment = yaml.text(v, "environment").value_or(""); }},
+      {"environment",
+       [&](const YAML::Node& v) { spec.environment = yaml.text(v, "environment").value_or(""); }},
       {"canary", [&](const YAML::Node& v) { spec.canary = read_selector(context, v, "canary"); }},
       {"stable", [&](const YAML::Node& v) { spec.stable = read_selector(context, v, "stable"); }},
       {"steps", [&](const YAML::Node& v) { read_steps(context, v, spec); }},
       {"interval",
        [&](const YAML::Node& v) {
-         spec.look_interval_ms = yaml.duration(v, "interval", 100, 10 * kMinute).value_or(spec.look_interval_ms);
+         spec.look_interval_ms =
+             yaml.duration(v, "interval", 100, 10 * kMinute).value_or(spec.look_interval_ms);
        }},
       {"analysis", [&](const YAML::Node& v) { block.judging.analysis.reset(v); }},
       {"metrics", [&](const YAML::Node& v) { block.judging.metrics.reset(v); }},
@@ -151,8 +177,8 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
 
 } // namespace
 
-std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node, std::string_view what,
-                                       bool literal_ok) {
+std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node,
+                                       std::string_view what, bool literal_ok) {
   auto& yaml = context.yaml;
   auto value = yaml.text(node, what);
   if (!value) return std::nullopt;
@@ -168,17 +194,20 @@ std::optional<std::string> read_secret(const ConfigContext& context, const YAML:
     const std::string name = value->substr(4);
     const char* found = std::getenv(name.c_str());
     if (found != nullptr && *found != '\0') return std::string(found);
-    return unreadable(fmt::format("{}: the environment variable {} is not set", what, name), fmt::format("export {}=…", name));
+    return unreadable(fmt::format("{}: the environment variable {} is not set", what, name),
+                      fmt::format("export {}=…", name));
   }
   if (value->starts_with("file:")) {
     auto text = read_file(value->substr(5), kMaxSecretBytes);
     if (!text) return unreadable(fmt::format("{}: {}", what, text.error().message), "");
     while (text->ends_with('\n') || text->ends_with('\r')) text->pop_back();
-    if (text->empty()) return unreadable(fmt::format("{}: {} is empty", what, value->substr(5)), "");
+    if (text->empty())
+      return unreadable(fmt::format("{}: {} is empty", what, value->substr(5)), "");
     return std::move(*text);
   }
   if (literal_ok) return value;
-  yaml.error(node, fmt::format("{} is written out in the file", what), "keep secrets outside: env:NAME or file:/path");
+  yaml.error(node, fmt::format("{} is written out in the file", what),
+             "keep secrets outside: env:NAME or file:/path");
   return std::nullopt;
 }
 
@@ -190,11 +219,13 @@ void read_steps(const ConfigContext& context, const YAML::Node& node, rollout::R
   });
   if (!whole) return;
   if (steps.empty() || steps.size() > kMaxSteps) {
-    context.yaml.error(node, fmt::format("steps has {} entries, but must have 1 to {}", steps.size(), kMaxSteps));
+    context.yaml.error(
+        node, fmt::format("steps has {} entries, but must have 1 to {}", steps.size(), kMaxSteps));
     return;
   }
   // One unreadable step would only make the order look wrong as well.
-  if (std::any_of(steps.begin(), steps.end(), [](const auto& s) { return s.first.weight < 0; })) return;
+  if (std::any_of(steps.begin(), steps.end(), [](const auto& s) { return s.first.weight < 0; }))
+    return;
   check_steps(context, steps);
   spec.steps.clear();
   for (const auto& [step, item] : steps) spec.steps.push_back(step);
@@ -204,7 +235,8 @@ void read_steps(const ConfigContext& context, const YAML::Node& node, rollout::R
 YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server) {
   auto& yaml = context.yaml;
   const auto secret = [&context](std::string_view what, std::optional<std::string>& out) {
-    return [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
+    return
+        [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
   };
   const auto size = [&yaml](std::string_view key, std::string_view example, std::uint64_t& out) {
     return [&yaml, key, example, &out](const YAML::Node& v) {
@@ -212,12 +244,16 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       if (!text) return;
       const auto bytes = parse_bytes(*text);
       if (bytes) out = *bytes;
-      if (!bytes) yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text), fmt::format("write {}", example));
+      if (!bytes)
+        yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text),
+                   fmt::format("write {}", example));
     };
   };
-  const auto duration = [&yaml](std::string_view key, std::int64_t low_ms, std::int64_t high_ms, std::int64_t& out) {
-    return
-        [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) { out = yaml.duration(v, key, low_ms, high_ms).value_or(out); };
+  const auto duration = [&yaml](std::string_view key, std::int64_t low_ms, std::int64_t high_ms,
+                                std::int64_t& out) {
+    return [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) {
+      out = yaml.duration(v, key, low_ms, high_ms).value_or(out);
+    };
   };
   YamlReader::Keys keys{
       {"listen", take_text(context, "listen", server.listen)},
@@ -230,11 +266,14 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"accept_late", duration("accept_late", 0, kDay, server.store.accept_late_ms)},
       {"sync_interval", duration("sync_interval", 0, kMinute, server.store.sync_interval_ms)},
       {"ended_after",
-       [&](const YAML::Node& v) { server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0); }},
+       [&](const YAML::Node& v) {
+         server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0);
+       }},
       {"series_per_service",
        [&](const YAML::Node& v) {
          auto& limit = server.store.max_series_per_service;
-         limit = static_cast<std::size_t>(yaml.number(v, "series_per_service", 1, 1e9).value_or(static_cast<double>(limit)));
+         limit = static_cast<std::size_t>(
+             yaml.number(v, "series_per_service", 1, 1e9).value_or(static_cast<double>(limit)));
        }},
       {"disk_reserve", size("disk_reserve", "32MiB", server.store.disk_reserve_bytes)},
       {"operator_token", secret("operator_token", server.operator_token)},
@@ -243,7 +282,8 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
       {"insecure", [&](const YAML::Node& v) { server.insecure = yaml.boolean(v, "insecure"); }},
       {"dashboards",
        [&](const YAML::Node& v) {
-         for (auto& file : yaml.texts(v, "dashboards")) server.dashboards.push_back(std::move(file));
+         for (auto& file : yaml.texts(v, "dashboards"))
+           server.dashboards.push_back(std::move(file));
        }},
   };
   const auto read_endpoint = [&yaml, &server](const YAML::Node& v) {
@@ -261,13 +301,15 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
                  "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
     }
   };
-  return {
-      {"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
-      {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
-      {"telemetry", [&yaml, read_endpoint](const YAML::Node& v) { yaml.map(v, "telemetry", {{"endpoint", read_endpoint}}); }}};
+  return {{"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
+          {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
+          {"telemetry", [&yaml, read_endpoint](const YAML::Node& v) {
+             yaml.map(v, "telemetry", {{"endpoint", read_endpoint}});
+           }}};
 }
 
-std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, const YAML::Node& node, ServerConfig& server,
+std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
+                                                 const YAML::Node& node, ServerConfig& server,
                                                  bool with_server_keys) {
   ServiceBlock block;
   const std::size_t errors_before = context.yaml.errors();
@@ -279,14 +321,17 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context, c
   if (!context.yaml.map(node, "a service", keys)) return std::nullopt;
   read_judging(context, block.judging, block.spec);
   if (block.spec.judge == "threshold" && !block.spec.critical_routes.empty()) {
-    context.yaml.warn(node["routes"]["critical"], "critical has no effect: the threshold judge has no error budget to share");
+    context.yaml.warn(node["routes"]["critical"],
+                      "critical has no effect: the threshold judge has no error budget to share");
   }
   if (!block.service_given) {
-    context.yaml.error(node, "no service is named", "add `service: NAME`, the service.name your application reports");
+    context.yaml.error(node, "no service is named",
+                       "add `service: NAME`, the service.name your application reports");
   }
   if (context.yaml.errors() == errors_before && block.spec.canary == block.spec.stable) {
-    context.yaml.error(node, "canary and stable select the same telemetry",
-                       "give each its own attribute value, for example deployment.track: canary and stable");
+    context.yaml.error(
+        node, "canary and stable select the same telemetry",
+        "give each its own attribute value, for example deployment.track: canary and stable");
   }
   if (!block.service) return std::nullopt;
   block.spec.service = *block.service;

@@ -28,7 +28,8 @@ std::string slurp(const fs::path& path) {
 std::string shown(const fs::path& file) {
   ::unsetenv("SLACK_WEBHOOK");
   Config config;
-  const auto report = parse_config(file.filename().string(), slurp(file), {.secrets_required = true}, config);
+  const auto report =
+      parse_config(file.filename().string(), slurp(file), {.secrets_required = true}, config);
   std::string out = render(report, false);
   const auto problems = count({report});
   if (problems.errors + problems.warnings > 0) out += "\n" + count_text(problems) + "\n";
@@ -55,7 +56,8 @@ class ConfigFile : public testing::TestWithParam<fs::path> {};
 TEST_P(ConfigFile, ShowsWhatIsExpected) {
   const std::string actual = shown(GetParam());
   const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
-  if (std::getenv("COALMINE_GOLDEN") != nullptr) std::ofstream(expected, std::ios::binary) << actual;
+  if (std::getenv("COALMINE_GOLDEN") != nullptr)
+    std::ofstream(expected, std::ios::binary) << actual;
   EXPECT_EQ(actual, slurp(expected));
   const bool bad = GetParam().filename().string().starts_with("bad_");
   EXPECT_EQ(bad, actual.find(": error: ") != std::string::npos);
@@ -75,7 +77,8 @@ TEST(Config, EveryExampleLoads) {
       EXPECT_TRUE(file.ok()) << render(file.report, false);
     } else {
       Config config;
-      const auto report = parse_config(entry.path().string(), text, {.secrets_required = false}, config);
+      const auto report =
+          parse_config(entry.path().string(), text, {.secrets_required = false}, config);
       EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
       EXPECT_FALSE(config.specs.empty()) << entry.path();
     }
@@ -87,18 +90,22 @@ TEST(Outlook, SaysWhatLittleTrafficCannotDecide) {
   Config config;
   parse_config("x.yaml", "service: s\nsteps: [50% 5m, 100%]\n", {}, config);
   ASSERT_EQ(config.specs.size(), 1u);
-  const auto little = traffic_outlook(config.specs[0], 1, 0.01, 10), much = traffic_outlook(config.specs[0], 200, 0.01, 10);
+  const auto little = traffic_outlook(config.specs[0], 1, 0.01, 10),
+             much = traffic_outlook(config.specs[0], 200, 0.01, 10);
   EXPECT_NE(little.find("too little traffic to promote on time"), std::string::npos) << little;
   EXPECT_NE(little.find("an equal release: promoted 0 of 100"), std::string::npos) << little;
   EXPECT_EQ(much.find("too little traffic"), std::string::npos) << much;
   EXPECT_NE(much.find("+5pp errors: rolled back 100 of 100"), std::string::npos) << much;
   config.specs[0].judge = "threshold";
-  EXPECT_NE(traffic_outlook(config.specs[0], 200, 0.01, 10).find("nothing is told of judge threshold"), std::string::npos);
+  EXPECT_NE(
+      traffic_outlook(config.specs[0], 200, 0.01, 10).find("nothing is told of judge threshold"),
+      std::string::npos);
 }
 
 TEST(Config, SeedThresholdsMeanWhatTheSeedMeans) {
   Config config;
-  const auto report = parse_config("x.yaml", slurp(kRoot / "tests/config/valid_seed.yaml"), {}, config);
+  const auto report =
+      parse_config("x.yaml", slurp(kRoot / "tests/config/valid_seed.yaml"), {}, config);
   ASSERT_EQ(config.specs.size(), 1u) << render(report, false);
   const auto& spec = config.specs[0];
   ASSERT_EQ(spec.signals.size(), 2u);
@@ -119,7 +126,8 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
   ASSERT_EQ(config.specs.size(), 1u);
   const auto& spec = config.specs[0];
   EXPECT_EQ(spec.environment, "production");
-  EXPECT_EQ(spec.canary, (rollout::AttributeSelector{{"deployment.track", "canary"}, {"service.version", "5.2"}}));
+  EXPECT_EQ(spec.canary, (rollout::AttributeSelector{{"deployment.track", "canary"},
+                                                     {"service.version", "5.2"}}));
   ASSERT_EQ(spec.steps.size(), 3u);
   EXPECT_DOUBLE_EQ(spec.steps[0].weight, 0.01);
   EXPECT_EQ(spec.steps[0].analyze_ms, 90 * 60'000);
@@ -145,13 +153,15 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
 
 TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
   Config config;
-  const auto report = parse_config("/etc/coalmine/main.yaml",
-                                   "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, "
-                                   "disk_reserve: 64MiB, sync_interval: 0s, series_per_service: 5000 }\n",
-                                   {}, config);
+  const auto report = parse_config(
+      "/etc/coalmine/main.yaml",
+      "server: { data: state, dashboards: [panels.yaml, /abs/p.yaml], retention_size: 1GiB, "
+      "disk_reserve: 64MiB, sync_interval: 0s, series_per_service: 5000 }\n",
+      {}, config);
   EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.server.data_directory, "/etc/coalmine/state");
-  EXPECT_EQ(config.server.dashboards, (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
+  EXPECT_EQ(config.server.dashboards,
+            (std::vector<std::string>{"/etc/coalmine/panels.yaml", "/abs/p.yaml"}));
   EXPECT_EQ(config.server.store.retention_bytes, 1073741824u);
   EXPECT_EQ(config.server.store.disk_reserve_bytes, 67108864u);
   EXPECT_EQ(config.server.store.max_series_per_service, 5000u);
@@ -160,13 +170,16 @@ TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
 }
 
 TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {
-  const fs::path file = fs::temp_directory_path() / ("coalmine-secret-" + std::to_string(::getpid()));
+  const fs::path file =
+      fs::temp_directory_path() / ("coalmine-secret-" + std::to_string(::getpid()));
   std::ofstream(file) << "s3cret\n";
   ::setenv("COALMINE_TEST_HOOK", "https://hooks.example.com/abc", 1);
   Config config;
   const auto report = parse_config(
-      "x.yaml", "service: a\nnotify:\n- webhook: { url: env:COALMINE_TEST_HOOK, secret: \"file:" + file.string() + "\" }\n", {},
-      config);
+      "x.yaml",
+      "service: a\nnotify:\n- webhook: { url: env:COALMINE_TEST_HOOK, secret: \"file:" +
+          file.string() + "\" }\n",
+      {}, config);
   fs::remove(file);
   ASSERT_EQ(count({report}).errors, 0u) << render(report, false);
   EXPECT_EQ(config.specs.at(0).notify.at(0).url, "https://hooks.example.com/abc");
@@ -174,7 +187,8 @@ TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {
 }
 
 TEST(Config, ADirectoryIsReadInOrder) {
-  const fs::path folder = fs::temp_directory_path() / ("coalmine-config-" + std::to_string(::getpid()));
+  const fs::path folder =
+      fs::temp_directory_path() / ("coalmine-config-" + std::to_string(::getpid()));
   fs::create_directories(folder);
   std::ofstream(folder / "b.yaml") << "service: b\n";
   std::ofstream(folder / "a.yml") << "service: a\n";
@@ -192,7 +206,8 @@ TEST(Config, ADirectoryIsReadInOrder) {
 }
 
 TEST(Config, UnreadablePathsSayWhy) {
-  EXPECT_EQ(load_config("/no/such/file.yaml", {}).error().message, "cannot read /no/such/file.yaml: no such file");
+  EXPECT_EQ(load_config("/no/such/file.yaml", {}).error().message,
+            "cannot read /no/such/file.yaml: no such file");
   const auto oversized = parse_config("x", std::string(3000, '['), {}, *std::make_unique<Config>());
   EXPECT_EQ(count({oversized}).errors, 1u);
 }
@@ -247,10 +262,10 @@ TEST(DashboardFile, ReadsTheSeedsPanels) {
 }
 
 TEST(DashboardFile, UnknownKeysAreWarningsAndMistakesArePlaced) {
-  const auto file =
-      parse_dashboard("p.yaml",
-                      "refresh: 5s\npanels:\n- title: T\n  tpye: gauge\n  query: up\n- title: U\n  type: pie\n- title: V\n"
-                      "  query: sum(\n");
+  const auto file = parse_dashboard("p.yaml",
+                                    "refresh: 5s\npanels:\n- title: T\n  tpye: gauge\n  query: "
+                                    "up\n- title: U\n  type: pie\n- title: V\n"
+                                    "  query: sum(\n");
   EXPECT_EQ(render(file.report, false),
             "p.yaml:1:1: warning: unknown key \"refresh\"\n"
             "    1 | refresh: 5s\n"

@@ -19,13 +19,15 @@ struct UnitMs {
   double ms;
 };
 // "ms" before "m": the longer name is tried first.
-constexpr std::array<UnitMs, 5> kUnits{{{"ms", 1}, {"s", 1000}, {"m", 60e3}, {"h", 3600e3}, {"d", 24 * 3600e3}}};
+constexpr std::array<UnitMs, 5> kUnits{
+    {{"ms", 1}, {"s", 1000}, {"m", 60e3}, {"h", 3600e3}, {"d", 24 * 3600e3}}};
 
 // Takes digits[.digits] off the front.
 std::optional<double> take_number(std::string_view& text) {
   if (text.empty() || text[0] < '0' || text[0] > '9') return std::nullopt;
   double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
   if (error != std::errc{}) return std::nullopt;
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));
   return value;
@@ -42,7 +44,8 @@ std::string short_number(double value) {
   return text;
 }
 
-// Optimal string alignment: insertions, deletions, replacements and swaps of neighbours each cost one.
+// Optimal string alignment: insertions, deletions, replacements and swaps of neighbours each cost
+// one.
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) cost[i][0] = i;
@@ -66,7 +69,8 @@ std::optional<std::int64_t> parse_duration(std::string_view text) {
   while (!text.empty()) {
     const auto number = take_number(text);
     if (!number) return std::nullopt;
-    const auto* unit = std::find_if(kUnits.begin(), kUnits.end(), [&](const UnitMs& u) { return text.starts_with(u.name); });
+    const auto* unit = std::find_if(kUnits.begin(), kUnits.end(),
+                                    [&](const UnitMs& u) { return text.starts_with(u.name); });
     if (unit == kUnits.end()) return std::nullopt;
     text.remove_prefix(unit->name.size());
     total += *number * unit->ms;
@@ -101,7 +105,8 @@ std::optional<std::uint64_t> parse_bytes(std::string_view text) {
                                                                         {"GiB", 1073741824.0},
                                                                         {"TiB", 1099511627776.0}}};
   for (const auto& [name, factor] : kSizes) {
-    if (text == name && *number * factor < 9e18) return static_cast<std::uint64_t>(*number * factor);
+    if (text == name && *number * factor < 9e18)
+      return static_cast<std::uint64_t>(*number * factor);
   }
   return std::nullopt;
 }
@@ -126,8 +131,10 @@ std::optional<MarginText> parse_margin(std::string_view text, MarginProblem& pro
   margin.worse_is_up = !text.starts_with('-');
   if (has_sign) text.remove_prefix(1);
   const auto number = take_number(text);
-  constexpr std::array<std::string_view, 8> kMarginUnits{"pp", "%", "ms", "s", "B", "KB", "MB", "/s"};
-  if (!number || std::find(kMarginUnits.begin(), kMarginUnits.end(), text) == kMarginUnits.end()) return std::nullopt;
+  constexpr std::array<std::string_view, 8> kMarginUnits{"pp", "%",  "ms", "s",
+                                                         "B",  "KB", "MB", "/s"};
+  if (!number || std::find(kMarginUnits.begin(), kMarginUnits.end(), text) == kMarginUnits.end())
+    return std::nullopt;
   if (!has_sign) {
     problem = {MarginProblem::Kind::no_sign, *number};
     return std::nullopt;

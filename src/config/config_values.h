@@ -10,8 +10,8 @@
 
 namespace coalmine::app {
 
-// duration = part *( [space] part )   part = number ("ms" | "s" | "m" | "h" | "d")      10m, 1h30m, 1h 30m, 1.5h
-// At most ten years. Empty: not a duration.
+// duration = part *( [space] part )   part = number ("ms" | "s" | "m" | "h" | "d")      10m, 1h30m,
+// 1h 30m, 1.5h At most ten years. Empty: not a duration.
 std::optional<std::int64_t> parse_duration(std::string_view text);
 
 // percent = number "%"      5%, 0.5%; the share, 0.05. Negative numbers are not percents.

@@ -30,7 +30,8 @@ class PanelParser {
                 }}},
               false);
     if (node.IsMap() && !any)
-      yaml_.error(node, "a panel file without panels", "write panels: with a list of { title, type, query }");
+      yaml_.error(node, "a panel file without panels",
+                  "write panels: with a list of { title, type, query }");
   }
 
  private:
@@ -40,14 +41,20 @@ class PanelParser {
     const YamlReader::Keys keys{
         {"title", [&](const YAML::Node& v) { panel.title = yaml_.text(v, "title").value_or(""); }},
         {"type",
-         [&](const YAML::Node& v) { panel.type = yaml_.choice(v, "type", {"timeseries", "gauge"}).value_or("timeseries"); }},
+         [&](const YAML::Node& v) {
+           panel.type = yaml_.choice(v, "type", {"timeseries", "gauge"}).value_or("timeseries");
+         }},
         {"query", [&](const YAML::Node& v) { add_query(panel, "", v); }},
         {"queries",
-         [&](const YAML::Node& v) { yaml_.items(v, "queries", [&](const YAML::Node& item) { labelled(panel, item); }); }},
+         [&](const YAML::Node& v) {
+           yaml_.items(v, "queries", [&](const YAML::Node& item) { labelled(panel, item); });
+         }},
     };
     if (!yaml_.map(node, "a panel", keys, false)) return;
-    if (panel.queries.empty()) yaml_.error(node, fmt::format("panel \"{}\" has no query", panel.title));
-    if (out_.panels.size() >= kMaxPanels) return yaml_.error(node, fmt::format("more than {} panels", kMaxPanels));
+    if (panel.queries.empty())
+      yaml_.error(node, fmt::format("panel \"{}\" has no query", panel.title));
+    if (out_.panels.size() >= kMaxPanels)
+      return yaml_.error(node, fmt::format("more than {} panels", kMaxPanels));
     out_.panels.push_back(std::move(panel));
   }
 
@@ -65,7 +72,8 @@ class PanelParser {
     }
   }
 
-  // Keeps the text as written. A query that does not parse is shown by the page with its error, so it is a warning here.
+  // Keeps the text as written. A query that does not parse is shown by the page with its error, so
+  // it is a warning here.
   void add_query(serve::Panel& panel, std::string label, const YAML::Node& node) {
     auto text = yaml_.text(node, "query");
     if (!text) return;
@@ -93,13 +101,15 @@ DashboardFile parse_dashboard(std::string path, std::string text) {
     if (documents.size() == 1) {
       PanelParser(yaml, file.dashboard).document(documents[0]);
     } else if (file.report.diagnostics.empty()) {
-      file.report.diagnostics.push_back({Diagnostic::Severity::error,
-                                         {},
-                                         fmt::format("a panel file holds one YAML document, this one {}", documents.size()),
-                                         ""});
+      file.report.diagnostics.push_back(
+          {Diagnostic::Severity::error,
+           {},
+           fmt::format("a panel file holds one YAML document, this one {}", documents.size()),
+           ""});
     }
   } catch (const YAML::Exception& problem) {
-    file.report.diagnostics.push_back({Diagnostic::Severity::error, {}, "cannot be read: " + problem.msg, ""});
+    file.report.diagnostics.push_back(
+        {Diagnostic::Severity::error, {}, "cannot be read: " + problem.msg, ""});
   }
   sort_by_place(file.report.diagnostics);
   return file;

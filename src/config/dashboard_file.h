@@ -4,14 +4,15 @@
 
 #include <string>
 
-#include "config/diagnostics.h"
 #include "base/result.h"
+#include "config/diagnostics.h"
 #include "serve/api.h"
 
 namespace coalmine::app {
 
 // file   = { panels: [ panel, … ] }
-// panel  = { title: text, type: timeseries | gauge, queries: [ { label: text, query: promql }, … ] }
+// panel  = { title: text, type: timeseries | gauge, queries: [ { label: text, query: promql }, … ]
+// }
 //        | { title: text, type: timeseries | gauge, query: promql }
 // Unknown keys are warnings: a newer file still shows what this version understands.
 struct DashboardFile {

@@ -33,21 +33,25 @@ std::string printable(std::string_view line) {
 
 // Characters a terminal shows for these bytes: UTF-8 continuation bytes take no room.
 std::size_t shown_width(std::string_view bytes) {
-  return static_cast<std::size_t>(
-      std::count_if(bytes.begin(), bytes.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+  return static_cast<std::size_t>(std::count_if(bytes.begin(), bytes.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
+  }));
 }
 
 std::string caret_block(std::string_view line, const Diagnostic& diagnostic, bool color) {
   const std::size_t column = std::min(diagnostic.span.column - 1, line.size());
-  const std::string_view underlined = line.substr(column, std::max<std::size_t>(diagnostic.span.length, 1));
+  const std::string_view underlined =
+      line.substr(column, std::max<std::size_t>(diagnostic.span.length, 1));
   const std::string carets(std::max<std::size_t>(shown_width(underlined), 1), '^');
   const std::string pad(shown_width(line.substr(0, column)), ' ');
-  std::string out = fmt::format("      | {}{}{}{}", pad, color ? "\x1b[31m" : "", carets, color ? "\x1b[0m" : "");
+  std::string out =
+      fmt::format("      | {}{}{}{}", pad, color ? "\x1b[31m" : "", carets, color ? "\x1b[0m" : "");
   const std::string hint_pad(pad.size() + carets.size(), ' ');
   std::string_view hint = diagnostic.hint;
   for (bool first = true; !hint.empty(); first = false) {
     const auto end = std::min(hint.find('\n'), hint.size());
-    out += first ? fmt::format(" {}", hint.substr(0, end)) : fmt::format("\n      | {} {}", hint_pad, hint.substr(0, end));
+    out += first ? fmt::format(" {}", hint.substr(0, end))
+                 : fmt::format("\n      | {} {}", hint_pad, hint.substr(0, end));
     hint.remove_prefix(std::min(end + 1, hint.size()));
   }
   return out + "\n";
@@ -57,8 +61,9 @@ std::string render_one(const FileReport& report, const Diagnostic& diagnostic, b
   const bool error = diagnostic.severity == Diagnostic::Severity::error;
   const std::string_view word = error ? "error" : "warning";
   const std::string_view paint = error ? "\x1b[1;31m" : "\x1b[1;33m";
-  std::string out = fmt::format("{}:{}:{}: {}{}{}: {}\n", printable(report.path), diagnostic.span.line, diagnostic.span.column,
-                                color ? paint : "", word, color ? "\x1b[0m" : "", printable(diagnostic.message));
+  std::string out = fmt::format("{}:{}:{}: {}{}{}: {}\n", printable(report.path),
+                                diagnostic.span.line, diagnostic.span.column, color ? paint : "",
+                                word, color ? "\x1b[0m" : "", printable(diagnostic.message));
   const std::string line = printable(line_of(report.text, diagnostic.span.line));
   if (line.size() > kMaxShownLine || line.empty()) {
     return diagnostic.hint.empty() ? out : out + "      | " + diagnostic.hint + "\n";
@@ -86,7 +91,9 @@ ProblemCount count(const std::vector<FileReport>& reports) {
 }
 
 std::string count_text(const ProblemCount& problems) {
-  const auto part = [](std::size_t n, std::string_view word) { return fmt::format("{} {}{}", n, word, n == 1 ? "" : "s"); };
+  const auto part = [](std::size_t n, std::string_view word) {
+    return fmt::format("{} {}{}", n, word, n == 1 ? "" : "s");
+  };
   if (problems.errors == 0 && problems.warnings == 0) return "";
   if (problems.errors == 0) return part(problems.warnings, "warning");
   if (problems.warnings == 0) return part(problems.errors, "error");
@@ -94,9 +101,10 @@ std::string count_text(const ProblemCount& problems) {
 }
 
 void sort_by_place(std::vector<Diagnostic>& diagnostics) {
-  std::stable_sort(diagnostics.begin(), diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
-    return std::pair(a.span.line, a.span.column) < std::pair(b.span.line, b.span.column);
-  });
+  std::stable_sort(
+      diagnostics.begin(), diagnostics.end(), [](const Diagnostic& a, const Diagnostic& b) {
+        return std::pair(a.span.line, a.span.column) < std::pair(b.span.line, b.span.column);
+      });
 }
 
 } // namespace coalmine::app

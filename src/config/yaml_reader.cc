@@ -13,11 +13,13 @@ namespace coalmine::app {
 namespace {
 
 // Words that YAML 1.1 readers take for a boolean or for nothing.
-constexpr std::array<std::string_view, 11> kTrapWords{"y", "n", "yes", "no", "on", "off", "true", "false", "null", "~", ""};
+constexpr std::array<std::string_view, 11> kTrapWords{"y",    "n",     "yes",  "no", "on", "off",
+                                                      "true", "false", "null", "~",  ""};
 
 bool is_trap_word(std::string_view text) {
   std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(lower.begin(), lower.end(), lower.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return std::find(kTrapWords.begin(), kTrapWords.end(), lower) != kTrapWords.end();
 }
 
@@ -43,14 +45,17 @@ std::size_t token_length(std::string_view rest, const YAML::Node& node) {
     }
     return rest.size();
   }
-  if (node.IsScalar() && rest.starts_with(node.Scalar())) return std::max<std::size_t>(node.Scalar().size(), 1);
+  if (node.IsScalar() && rest.starts_with(node.Scalar()))
+    return std::max<std::size_t>(node.Scalar().size(), 1);
   return 1;
 }
 
-// yaml-cpp ends a quoted text at the end of the file without complaint, and so swallows everything after a forgotten quote.
+// yaml-cpp ends a quoted text at the end of the file without complaint, and so swallows everything
+// after a forgotten quote.
 bool never_closed(std::string_view source, const YAML::Node& node) {
   const auto mark = node.Mark();
-  if (mark.is_null() || mark.pos < 0 || static_cast<std::size_t>(mark.pos) >= source.size()) return false;
+  if (mark.is_null() || mark.pos < 0 || static_cast<std::size_t>(mark.pos) >= source.size())
+    return false;
   const auto rest = source.substr(static_cast<std::size_t>(mark.pos));
   if (rest[0] != '"' && rest[0] != '\'') return false;
   const auto length = token_length(rest, node);
@@ -92,7 +97,8 @@ std::vector<YAML::Node> YamlReader::load() {
   }
 }
 
-void YamlReader::add(Diagnostic::Severity severity, const YAML::Node& at, std::string message, std::string hint) {
+void YamlReader::add(Diagnostic::Severity severity, const YAML::Node& at, std::string message,
+                     std::string hint) {
   out_.push_back({severity, span(at), std::move(message), std::move(hint)});
 }
 
@@ -105,14 +111,16 @@ void YamlReader::warn(const YAML::Node& at, std::string message, std::string hin
 }
 
 std::size_t YamlReader::errors() const {
-  return static_cast<std::size_t>(
-      std::count_if(out_.begin(), out_.end(), [](const Diagnostic& d) { return d.severity == Diagnostic::Severity::error; }));
+  return static_cast<std::size_t>(std::count_if(out_.begin(), out_.end(), [](const Diagnostic& d) {
+    return d.severity == Diagnostic::Severity::error;
+  }));
 }
 
 SourceSpan YamlReader::span(const YAML::Node& node) const {
   const auto mark = node.IsDefined() ? node.Mark() : YAML::Mark::null_mark();
   if (mark.is_null()) return {};
-  SourceSpan out{static_cast<std::size_t>(mark.line) + 1, static_cast<std::size_t>(mark.column) + 1, 1};
+  SourceSpan out{static_cast<std::size_t>(mark.line) + 1, static_cast<std::size_t>(mark.column) + 1,
+                 1};
   const auto line = line_at(source_, static_cast<std::size_t>(mark.line));
   if (out.column <= line.size()) out.length = token_length(line.substr(out.column - 1), node);
   return out;
@@ -120,7 +128,8 @@ SourceSpan YamlReader::span(const YAML::Node& node) const {
 
 bool YamlReader::entries(
     const YAML::Node& node, std::string_view what,
-    const std::function<void(const std::string& key, const YAML::Node& key_node, const YAML::Node& value)>& each) {
+    const std::function<void(const std::string& key, const YAML::Node& key_node,
+                             const YAML::Node& value)>& each) {
   if (!node.IsMap()) {
     error(node, fmt::format("{} must be a map of keys and values, not {}", what, kind_of(node)));
     return false;
@@ -128,13 +137,17 @@ bool YamlReader::entries(
   std::vector<std::pair<std::string, std::size_t>> seen;
   for (const auto& entry : node) {
     if (!entry.first.IsScalar() || entry.first.Scalar().empty()) {
-      error(entry.first, fmt::format("a key of {} must be a plain word, not {}", what, kind_of(entry.first)));
+      error(entry.first,
+            fmt::format("a key of {} must be a plain word, not {}", what, kind_of(entry.first)));
       continue;
     }
     const std::string& key = entry.first.Scalar();
-    const auto earlier = std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == key; });
+    const auto earlier =
+        std::find_if(seen.begin(), seen.end(), [&](const auto& s) { return s.first == key; });
     if (earlier != seen.end()) {
-      error(entry.first, fmt::format("\"{}\" is given twice, first on line {}", key, earlier->second), "keep one of them");
+      error(entry.first,
+            fmt::format("\"{}\" is given twice, first on line {}", key, earlier->second),
+            "keep one of them");
       continue;
     }
     seen.emplace_back(key, span(entry.first).line);
@@ -143,28 +156,32 @@ bool YamlReader::entries(
   return true;
 }
 
-bool YamlReader::map(const YAML::Node& node, std::string_view what, const Keys& keys, bool unknown_is_error) {
-  return entries(node, what, [&](const std::string& key, const YAML::Node& key_node, const YAML::Node& value) {
-    const auto known = std::find_if(keys.begin(), keys.end(), [&](const Key& k) { return k.name == key; });
-    if (known != keys.end()) {
-      if (known->read) known->read(value);
-      return;
-    }
-    std::vector<std::string_view> names;
-    for (const auto& k : keys) names.push_back(k.name);
-    const std::string close = did_you_mean(key, names);
-    std::string message = fmt::format("unknown key \"{}\"", key);
-    std::string hint;
-    if (!close.empty()) {
-      message += fmt::format(" - did you mean \"{}\"?", close);
-    } else if (key == "<<") {
-      hint = "merge keys are not part of YAML 1.2; write the keys out";
-    } else {
-      for (const auto name : names) hint += (hint.empty() ? fmt::format("{} has: ", what) : ", ") + std::string(name);
-    }
-    add(unknown_is_error ? Diagnostic::Severity::error : Diagnostic::Severity::warning, key_node, std::move(message),
-        std::move(hint));
-  });
+bool YamlReader::map(const YAML::Node& node, std::string_view what, const Keys& keys,
+                     bool unknown_is_error) {
+  return entries(
+      node, what, [&](const std::string& key, const YAML::Node& key_node, const YAML::Node& value) {
+        const auto known =
+            std::find_if(keys.begin(), keys.end(), [&](const Key& k) { return k.name == key; });
+        if (known != keys.end()) {
+          if (known->read) known->read(value);
+          return;
+        }
+        std::vector<std::string_view> names;
+        for (const auto& k : keys) names.push_back(k.name);
+        const std::string close = did_you_mean(key, names);
+        std::string message = fmt::format("unknown key \"{}\"", key);
+        std::string hint;
+        if (!close.empty()) {
+          message += fmt::format(" - did you mean \"{}\"?", close);
+        } else if (key == "<<") {
+          hint = "merge keys are not part of YAML 1.2; write the keys out";
+        } else {
+          for (const auto name : names)
+            hint += (hint.empty() ? fmt::format("{} has: ", what) : ", ") + std::string(name);
+        }
+        add(unknown_is_error ? Diagnostic::Severity::error : Diagnostic::Severity::warning,
+            key_node, std::move(message), std::move(hint));
+      });
 }
 
 bool YamlReader::items(const YAML::Node& node, std::string_view what, const Handler& each) {
@@ -176,13 +193,15 @@ bool YamlReader::items(const YAML::Node& node, std::string_view what, const Hand
   return true;
 }
 
-std::optional<std::string> YamlReader::scalar(const YAML::Node& node, std::string_view what, std::string_view wanted) {
+std::optional<std::string> YamlReader::scalar(const YAML::Node& node, std::string_view what,
+                                              std::string_view wanted) {
   if (!node.IsScalar()) {
     error(node, fmt::format("{} must be {}, not {}", what, wanted, kind_of(node)));
     return std::nullopt;
   }
   if (quoted(node) && never_closed(source_, node)) {
-    error(node, "this quote is never closed, so the rest of the file is part of the text", "close it on this line");
+    error(node, "this quote is never closed, so the rest of the file is part of the text",
+          "close it on this line");
     return std::nullopt;
   }
   return node.Scalar();
@@ -196,7 +215,10 @@ std::optional<std::string> YamlReader::text(const YAML::Node& node, std::string_
     return std::nullopt;
   }
   if (!quoted(node) && is_trap_word(*value)) {
-    error(node, fmt::format("{} is the bare word {}, which many YAML readers take for a boolean or for nothing", what, *value),
+    error(node,
+          fmt::format(
+              "{} is the bare word {}, which many YAML readers take for a boolean or for nothing",
+              what, *value),
           fmt::format("if you mean the text, write \"{}\" in quotes", *value));
     return std::nullopt;
   }
@@ -210,7 +232,8 @@ std::optional<std::string> YamlReader::choice(const YAML::Node& node, std::strin
   if (std::find(choices.begin(), choices.end(), *value) != choices.end()) return value;
   const std::string close = did_you_mean(*value, std::vector<std::string_view>(choices));
   error(node,
-        fmt::format("{} cannot be \"{}\"{}", what, *value, close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+        fmt::format("{} cannot be \"{}\"{}", what, *value,
+                    close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
         fmt::format("one of: {}", join(choices)));
   return std::nullopt;
 }
@@ -220,11 +243,14 @@ std::optional<bool> YamlReader::boolean(const YAML::Node& node, std::string_view
   if (!value) return std::nullopt;
   if (!quoted(node) && (*value == "true" || *value == "false")) return *value == "true";
   error(node, fmt::format("{} must be true or false, not \"{}\"", what, *value),
-        is_trap_word(*value) && !quoted(node) ? "write true or false: yes, no, on and off differ between YAML versions" : "");
+        is_trap_word(*value) && !quoted(node)
+            ? "write true or false: yes, no, on and off differ between YAML versions"
+            : "");
   return std::nullopt;
 }
 
-std::optional<double> YamlReader::number(const YAML::Node& node, std::string_view what, double low, double high) {
+std::optional<double> YamlReader::number(const YAML::Node& node, std::string_view what, double low,
+                                         double high) {
   const auto value = scalar(node, what, "a number");
   if (!value) return std::nullopt;
   const auto parsed = parse_number(*value);
@@ -239,18 +265,20 @@ std::optional<double> YamlReader::number(const YAML::Node& node, std::string_vie
   return parsed;
 }
 
-std::optional<std::int64_t> YamlReader::duration(const YAML::Node& node, std::string_view what, std::int64_t low_ms,
-                                                 std::int64_t high_ms) {
+std::optional<std::int64_t> YamlReader::duration(const YAML::Node& node, std::string_view what,
+                                                 std::int64_t low_ms, std::int64_t high_ms) {
   const auto value = scalar(node, what, "a duration such as 10m");
   if (!value) return std::nullopt;
   const auto parsed = parse_duration(*value);
   if (!parsed) {
     error(node, fmt::format("{} is \"{}\", which is not a duration", what, *value),
-          parse_number(*value) ? fmt::format("give it a unit: {0}s, {0}m or {0}h", *value) : "write 30s, 10m, 1h30m or 2d");
+          parse_number(*value) ? fmt::format("give it a unit: {0}s, {0}m or {0}h", *value)
+                               : "write 30s, 10m, 1h30m or 2d");
     return std::nullopt;
   }
   if (*parsed < low_ms || *parsed > high_ms) {
-    error(node, fmt::format("{} is {}, but must be {} to {}", what, *value, duration_text(low_ms), duration_text(high_ms)));
+    error(node, fmt::format("{} is {}, but must be {} to {}", what, *value, duration_text(low_ms),
+                            duration_text(high_ms)));
     return std::nullopt;
   }
   return parsed;
@@ -261,7 +289,8 @@ std::optional<double> YamlReader::percent(const YAML::Node& node, std::string_vi
   if (!value) return std::nullopt;
   const auto parsed = parse_percent(*value);
   if (!parsed || *parsed > 1) {
-    error(node, fmt::format("{} is \"{}\", which is not a percentage from 0% to 100%", what, *value),
+    error(node,
+          fmt::format("{} is \"{}\", which is not a percentage from 0% to 100%", what, *value),
           parse_number(*value) ? fmt::format("write {}%", *value) : "");
     return std::nullopt;
   }

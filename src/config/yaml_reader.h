@@ -1,4 +1,5 @@
-// Reading YAML strictly: every value checked where it stands, every complaint with its line and column.
+// Reading YAML strictly: every value checked where it stands, every complaint with its line and
+// column.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,8 +19,9 @@
 
 namespace coalmine::app {
 
-// Reads values out of YAML nodes and collects what is wrong with them. Each getter reports a problem itself and then returns
-// empty, so a caller goes on and one run shows every mistake. One thread; source and out must outlive it.
+// Reads values out of YAML nodes and collects what is wrong with them. Each getter reports a
+// problem itself and then returns empty, so a caller goes on and one run shows every mistake. One
+// thread; source and out must outlive it.
 class YamlReader {
  public:
   using Handler = std::function<void(const YAML::Node& value)>;
@@ -40,11 +42,14 @@ class YamlReader {
   // Errors reported so far.
   std::size_t errors() const;
 
-  // Calls the handler of each key present. what names the block in messages: `step`, `policy`. False when node is no map.
-  bool map(const YAML::Node& node, std::string_view what, const Keys& keys, bool unknown_is_error = true);
+  // Calls the handler of each key present. what names the block in messages: `step`, `policy`.
+  // False when node is no map.
+  bool map(const YAML::Node& node, std::string_view what, const Keys& keys,
+           bool unknown_is_error = true);
   // Every entry of a map whose keys are the user's own; duplicate keys are refused.
   bool entries(const YAML::Node& node, std::string_view what,
-               const std::function<void(const std::string& key, const YAML::Node& key_node, const YAML::Node& value)>& each);
+               const std::function<void(const std::string& key, const YAML::Node& key_node,
+                                        const YAML::Node& value)>& each);
   bool items(const YAML::Node& node, std::string_view what, const Handler& each);
 
   // A non-empty text. Unquoted words that other YAML readers take for booleans or null are refused.
@@ -54,16 +59,20 @@ class YamlReader {
                                     std::initializer_list<std::string_view> choices);
   std::optional<bool> boolean(const YAML::Node& node, std::string_view what);
   // A number, low <= n <= high.
-  std::optional<double> number(const YAML::Node& node, std::string_view what, double low, double high);
-  std::optional<std::int64_t> duration(const YAML::Node& node, std::string_view what, std::int64_t low_ms, std::int64_t high_ms);
+  std::optional<double> number(const YAML::Node& node, std::string_view what, double low,
+                               double high);
+  std::optional<std::int64_t> duration(const YAML::Node& node, std::string_view what,
+                                       std::int64_t low_ms, std::int64_t high_ms);
   // 0% to 100% as 0..1.
   std::optional<double> percent(const YAML::Node& node, std::string_view what);
   // A list of texts, or one text.
   std::vector<std::string> texts(const YAML::Node& node, std::string_view what);
 
  private:
-  void add(Diagnostic::Severity severity, const YAML::Node& at, std::string message, std::string hint);
-  std::optional<std::string> scalar(const YAML::Node& node, std::string_view what, std::string_view wanted);
+  void add(Diagnostic::Severity severity, const YAML::Node& at, std::string message,
+           std::string hint);
+  std::optional<std::string> scalar(const YAML::Node& node, std::string_view what,
+                                    std::string_view wanted);
 
   std::string_view source_;
   std::vector<Diagnostic>& out_;

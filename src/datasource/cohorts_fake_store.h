@@ -1,4 +1,5 @@
-// A Store of plain vectors for the tests of this room. It selects as store.h says, without choosing sources.
+// A Store of plain vectors for the tests of this room. It selects as store.h says, without choosing
+// sources.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,7 +22,8 @@ class FakeStore final : public store::Store {
 
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
 
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest& request) const override {
+  Result<std::vector<store::SeriesData>> select(
+      const store::SelectRequest& request) const override {
     requests.push_back(request);
     if (broken) return std::unexpected(*broken);
     const SeriesMatcher matcher(request.matchers);
@@ -29,7 +31,9 @@ class FakeStore final : public store::Store {
     for (const auto& s : series) {
       if (!matcher.matches(*s.labels)) continue;
       auto copy = s;
-      const auto outside = [&](const auto& sample) { return sample.time_ms < request.from_ms || sample.time_ms > request.to_ms; };
+      const auto outside = [&](const auto& sample) {
+        return sample.time_ms < request.from_ms || sample.time_ms > request.to_ms;
+      };
       std::erase_if(copy.floats, outside);
       std::erase_if(copy.classic, outside);
       if (copy.floats.empty() && copy.classic.empty()) continue;
@@ -42,22 +46,28 @@ class FakeStore final : public store::Store {
     return out;
   }
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
-  std::vector<std::string> label_values(std::string_view, const store::SelectRequest&) const override { return {}; }
+  std::vector<std::string> label_values(std::string_view,
+                                        const store::SelectRequest&) const override {
+    return {};
+  }
   std::vector<store::MetricMetadata> metadata() const override { return {}; }
 
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& filter) const override {
+  Result<std::vector<store::StoredSpan>> find_spans(
+      const store::SpanFilter& filter) const override {
     if (broken) return std::unexpected(*broken);
     auto sorted = spans;
-    std::ranges::stable_sort(sorted, std::ranges::greater{}, [](const store::StoredSpan& s) { return s.span.start_ns; });
+    std::ranges::stable_sort(sorted, std::ranges::greater{},
+                             [](const store::StoredSpan& s) { return s.span.start_ns; });
     std::vector<store::StoredSpan> out;
     std::set<TraceId> traces;
     for (auto& s : sorted) {
       const auto& r = *s.span.resource;
       const auto start_ms = static_cast<std::int64_t>(s.span.start_ns / 1'000'000);
-      const bool fits = r.service == filter.service && (!filter.version || r.version == *filter.version) &&
+      const bool fits = r.service == filter.service &&
+                        (!filter.version || r.version == *filter.version) &&
                         (!filter.track || r.track == *filter.track) &&
-                        (!filter.errors_only || s.span.status == StatusCode::error) && start_ms >= filter.from_ms &&
-                        start_ms <= filter.to_ms;
+                        (!filter.errors_only || s.span.status == StatusCode::error) &&
+                        start_ms >= filter.from_ms && start_ms <= filter.to_ms;
       if (!fits || out.size() >= filter.limit || !traces.insert(s.span.trace_id).second) continue;
       out.push_back(std::move(s));
     }

@@ -1,4 +1,5 @@
-// Sums of rates on columns give what the general way gives, to the bit; and they are used where they should be.
+// Sums of rates on columns give what the general way gives, to the bit; and they are used where
+// they should be.
 // SPDX-License-Identifier: Apache-2.0
 #include "promql/eval/column_sums.h"
 
@@ -11,9 +12,9 @@
 #include <random>
 
 #include "base/executor.h"
+#include "datasource/store_queryable.h"
 #include "promql/engine.h"
 #include "promql/eval/range_slices.h"
-#include "datasource/store_queryable.h"
 #include "store/testing.h"
 
 namespace coalmine::query {
@@ -37,10 +38,15 @@ class Watched final : public Queryable {
     ++selects;
     return inner_.select(s);
   }
-  Result<std::unique_ptr<ColumnSource>> columns(const Selection& s) const override { return inner_.columns(s); }
+  Result<std::unique_ptr<ColumnSource>> columns(const Selection& s) const override {
+    return inner_.columns(s);
+  }
   Result<std::vector<Labels>> series(const Selection& s) const override { return inner_.series(s); }
-  Result<std::vector<std::string>> label_names(const Selection& s) const override { return inner_.label_names(s); }
-  Result<std::vector<std::string>> label_values(std::string_view label, const Selection& s) const override {
+  Result<std::vector<std::string>> label_names(const Selection& s) const override {
+    return inner_.label_names(s);
+  }
+  Result<std::vector<std::string>> label_values(std::string_view label,
+                                                const Selection& s) const override {
     return inner_.label_values(label, s);
   }
   mutable int selects = 0;
@@ -49,7 +55,8 @@ class Watched final : public Queryable {
   const Queryable& inner_;
 };
 
-// A store in which everything happens: resets, gaps, ends, bounds that change, late points, chunks and what is not in one yet.
+// A store in which everything happens: resets, gaps, ends, bounds that change, late points, chunks
+// and what is not in one yet.
 class ColumnSumsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -72,7 +79,9 @@ class ColumnSumsTest : public ::testing::Test {
     EXPECT_EQ(kept.rejected_points, 0U) << kept.reason;
   }
 
-  static Attributes route(int r) { return {{"http.route", AttributeValue(std::string(r == 0 ? "/pay" : "/cart"))}}; }
+  static Attributes route(int r) {
+    return {{"http.route", AttributeValue(std::string(r == 0 ? "/pay" : "/cart"))}};
+  }
 
   void add_export(int e) {
     std::vector<MetricPoint> points;
@@ -80,8 +89,9 @@ class ColumnSumsTest : public ::testing::Test {
     for (int instance = 0; instance < 6; ++instance) {
       if (instance == 4 && e > 60 && e < 110) continue; // a gap
       if (instance == 5 && e < 140) continue;           // late to begin
-      const auto from = store::testing::resource("checkout-service", instance % 3 == 0 ? "canary" : "stable", "1",
-                                                 "i" + std::to_string(instance));
+      const auto from =
+          store::testing::resource("checkout-service", instance % 3 == 0 ? "canary" : "stable", "1",
+                                   "i" + std::to_string(instance));
       const int restarted = instance == 1 && e >= 90 ? 90 : instance == 2 && e >= 171 ? 171 : 0;
       const std::int64_t start = kBegin - 1000 + restarted * kStep;
       for (int r = 0; r < 2; ++r) {
@@ -92,20 +102,25 @@ class ColumnSumsTest : public ::testing::Test {
         if (random_() % 5 == 0) count[7] += random_() % 3;
         std::vector<std::uint64_t> buckets(count.begin(), count.begin() + 7);
         const bool other = instance == 3 && e >= 120;
-        ClassicHistogram h = other ? classic(other_bounds_, {buckets[0], buckets[1], buckets[2]}, 0.3)
-                                   : classic(bounds_, buckets, static_cast<double>(count[0]) * 1.7);
+        ClassicHistogram h = other
+                                 ? classic(other_bounds_, {buckets[0], buckets[1], buckets[2]}, 0.3)
+                                 : classic(bounds_, buckets, static_cast<double>(count[0]) * 1.7);
         const auto total = static_cast<double>(h.count);
-        add(points, from, "http_server_request_total", MetricKind::counter, r, point_of(start, now, total));
+        add(points, from, "http_server_request_total", MetricKind::counter, r,
+            point_of(start, now, total));
         add(points, from, "http_server_request_errors_total", MetricKind::counter, r,
             point_of(start, now, static_cast<double>(count[7])));
         add(points, from, "busy", MetricKind::gauge, r, point_of(start, now, std::sin(e) * 10));
         add(points, from, "odd_total", MetricKind::counter, r,
             point_of(start, now, e % 50 == 13 ? std::nan("") : total * 0.1 * (e % 40)));
-        add(points, from, instance == 3 ? "mixed" : "http_server_request_duration", MetricKind::histogram, r, h);
+        add(points, from, instance == 3 ? "mixed" : "http_server_request_duration",
+            MetricKind::histogram, r, h);
         ClassicHistogram demo = classic(bounds_, buckets, 1);
         add(points, from, "demo_api_request_duration_seconds", MetricKind::histogram, r, demo);
-        add(points, from, "demo_cpu_usage_seconds_total", MetricKind::counter, r, point_of(start, now, total * 0.01));
-        add(points, from, "demo_memory_usage_bytes", MetricKind::gauge, r, point_of(start, now, total));
+        add(points, from, "demo_cpu_usage_seconds_total", MetricKind::counter, r,
+            point_of(start, now, total * 0.01));
+        add(points, from, "demo_memory_usage_bytes", MetricKind::gauge, r,
+            point_of(start, now, total));
         ExponentialHistogram native;
         native.scale = 1;
         native.positive = {0, {count[0], count[1]}};
@@ -114,11 +129,12 @@ class ColumnSumsTest : public ::testing::Test {
         add(points, from, "native", MetricKind::exponential, r, native);
         // A histogram as a Prometheus sends it.
         for (std::size_t b = 0; b < 3; ++b) {
-          auto made = store::testing::series(from, "", "sent_bucket", MetricKind::counter,
-                                             {{"le", AttributeValue(std::string(b == 0   ? "0.1"
-                                                                                : b == 1 ? "1"
-                                                                                         : "+Inf"))},
-                                              route(r)[0]});
+          auto made =
+              store::testing::series(from, "", "sent_bucket", MetricKind::counter,
+                                     {{"le", AttributeValue(std::string(b == 0   ? "0.1"
+                                                                        : b == 1 ? "1"
+                                                                                 : "+Inf"))},
+                                      route(r)[0]});
           points.push_back(point(made, start, now, static_cast<double>(count[0] * (b + 1))));
         }
       }
@@ -138,16 +154,20 @@ class ColumnSumsTest : public ::testing::Test {
     std::int64_t now;
     double value;
   };
-  static At point_of(std::int64_t start, std::int64_t now, double value) { return {start, now, value}; }
-  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name,
-           MetricKind kind, int r, At at) {
-    points.push_back(point(store::testing::series(from, "", name, kind, route(r)), at.start, at.now, at.value));
+  static At point_of(std::int64_t start, std::int64_t now, double value) {
+    return {start, now, value};
+  }
+  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from,
+           const std::string& name, MetricKind kind, int r, At at) {
+    points.push_back(
+        point(store::testing::series(from, "", name, kind, route(r)), at.start, at.now, at.value));
     last_ = at;
   }
   template <typename H>
-  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from, const std::string& name,
-           MetricKind kind, int r, H value) {
-    points.push_back(point(store::testing::series(from, "", name, kind, route(r)), last_.start, last_.now, std::move(value)));
+  void add(std::vector<MetricPoint>& points, const std::shared_ptr<const Resource>& from,
+           const std::string& name, MetricKind kind, int r, H value) {
+    points.push_back(point(store::testing::series(from, "", name, kind, route(r)), last_.start,
+                           last_.now, std::move(value)));
   }
 
   struct When {
@@ -174,11 +194,13 @@ class ColumnSumsTest : public ::testing::Test {
       for (const Point& p : one.points) {
         // Every bit, but one NaN is as good as another.
         const std::uint64_t bits = std::isnan(p.value) ? 1 : std::bit_cast<std::uint64_t>(p.value);
-        out += fmt::format(" {}={:x}{}", p.time_ms, bits, p.histogram ? fmt::format("h{}", p.histogram->count) : "");
+        out += fmt::format(" {}={:x}{}", p.time_ms, bits,
+                           p.histogram ? fmt::format("h{}", p.histogram->count) : "");
       }
       out += '\n';
     }
-    if (const auto* scalar = std::get_if<Scalar>(&outcome->value)) out += fmt::format("{}", scalar->value);
+    if (const auto* scalar = std::get_if<Scalar>(&outcome->value))
+      out += fmt::format("{}", scalar->value);
     for (const std::string& note : outcome->warnings) out += note + '\n';
     for (const std::string& note : outcome->infos) out += note + '\n';
     return out;
@@ -189,7 +211,8 @@ class ColumnSumsTest : public ::testing::Test {
         << text << " from " << when.start << " to " << when.end << " step " << when.step;
     options_.helpers = &helpers_;
     options_.slices = 4;
-    EXPECT_EQ(whole, print(ask(text, when, true))) << "in slices: " << text << " from " << when.start << " to " << when.end;
+    EXPECT_EQ(whole, print(ask(text, when, true)))
+        << "in slices: " << text << " from " << when.start << " to " << when.end;
     options_.helpers = nullptr;
   }
 
@@ -210,14 +233,17 @@ const std::vector<std::string>& panels() {
   static const std::vector<std::string> kPanels = [] {
     std::vector<std::string> out;
     for (const char* track : {"stable", "canary"}) {
-      const std::string of = fmt::format("{{service_name=\"checkout-service\",deployment_track=\"{}\"}}", track);
-      out.push_back("sum(rate(http_server_request_errors_total" + of + "[5m])) / sum(rate(http_server_request_total" + of +
-                    "[5m]))");
-      out.push_back("histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket" + of + "[5m])) by (le))");
-      out.push_back("sum(rate(http_server_request_total" + of +
-                    "[5m])) / sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))");
-      out.push_back("sum(rate(http_server_request_duration_sum" + of + "[5m])) / sum(rate(http_server_request_duration_count" +
-                    of + "[5m]))");
+      const std::string of =
+          fmt::format("{{service_name=\"checkout-service\",deployment_track=\"{}\"}}", track);
+      out.push_back("sum(rate(http_server_request_errors_total" + of +
+                    "[5m])) / sum(rate(http_server_request_total" + of + "[5m]))");
+      out.push_back("histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket" + of +
+                    "[5m])) by (le))");
+      out.push_back(
+          "sum(rate(http_server_request_total" + of +
+          "[5m])) / sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))");
+      out.push_back("sum(rate(http_server_request_duration_sum" + of +
+                    "[5m])) / sum(rate(http_server_request_duration_count" + of + "[5m]))");
     }
     return out;
   }();
@@ -258,9 +284,10 @@ TEST(RangeSlices, OnlyWhatIsComputedStepByStep) {
   const auto can = [](std::string_view text) { return sliceable(**parse(text)); };
   for (const auto& panel : panels()) EXPECT_TRUE(can(panel)) << panel;
   EXPECT_TRUE(can("-(1 - sum by (a) (increase(x[1m]))) > bool 3"));
-  for (const auto* whole :
-       {"1", "x", "rate(x[1m])", "sum(x)", "topk(2, sum by (a) (rate(x[1m])))", "sum(rate(x[1m])) + on() group_left y",
-        "label_replace(sum(rate(x[1m])), \"a\", \"b\", \"\", \"\")", "max_over_time(sum(rate(x[1m]))[5m:1m])"}) {
+  for (const auto* whole : {"1", "x", "rate(x[1m])", "sum(x)", "topk(2, sum by (a) (rate(x[1m])))",
+                            "sum(rate(x[1m])) + on() group_left y",
+                            "label_replace(sum(rate(x[1m])), \"a\", \"b\", \"\", \"\")",
+                            "max_over_time(sum(rate(x[1m]))[5m:1m])"}) {
     EXPECT_FALSE(can(whole)) << whole;
   }
 }
@@ -283,7 +310,8 @@ TEST_F(ColumnSumsTest, TheComplianceQueries) {
 
 // What is within a window is read as first and last row of its chunks, the same to the bit.
 TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
-  const std::string text = "sum by (le, instance) (increase(http_server_request_duration_bucket[50m]))";
+  const std::string text =
+      "sum by (le, instance) (increase(http_server_request_duration_bucket[50m]))";
   const auto whole = print(ask(text, {}, true));
   EXPECT_EQ(whole, print(ask(text, {}, false)));
   options_.block_summaries = false;
@@ -319,19 +347,23 @@ TEST_F(ColumnSumsTest, RandomQueries) {
   const auto pick = [&](const std::vector<std::string>& list) { return list[below(list.size())]; };
   const auto sum = [&] {
     const std::string name =
-        pick({"http_server_request_total", "http_server_request_errors_total", "http_server_request_duration_bucket",
-              "http_server_request_duration_sum", "http_server_request_duration_count", "mixed_bucket", "mixed_count",
-              "odd_total", "busy", "native", "sent_bucket", "nothing"});
+        pick({"http_server_request_total", "http_server_request_errors_total",
+              "http_server_request_duration_bucket", "http_server_request_duration_sum",
+              "http_server_request_duration_count", "mixed_bucket", "mixed_count", "odd_total",
+              "busy", "native", "sent_bucket", "nothing"});
     const std::string matchers =
-        pick({"", "{deployment_track=\"stable\"}", "{service_instance_id!=\"i1\"}", "{http_route=~\"/p.*\"}", "{le=\"10\"}",
-              "{le=~\"1.*\"}", "{le!=\"+Inf\",http_route=\"/cart\"}", "{instance=~\".+\"}"});
+        pick({"", "{deployment_track=\"stable\"}", "{service_instance_id!=\"i1\"}",
+              "{http_route=~\"/p.*\"}", "{le=\"10\"}", "{le=~\"1.*\"}",
+              "{le!=\"+Inf\",http_route=\"/cart\"}", "{instance=~\".+\"}"});
     const std::string grouping =
-        pick({"", " by (le)", " by (le, http_route)", " by (http_route)", " by (instance, le)", " without (le)",
-              " without (http_route)", " by (__name__, le)", " without (le, instance, http_route)", " by (deployment_track)"});
-    const std::string shift =
-        pick({"", "", "", " offset 7m", " @ end()", " offset -2m", fmt::format(" @ {}", (kBegin + 1'000'000) / 1000)});
-    return pick({"sum", "sum", "sum", "avg", "max"}) + grouping + "(" + pick({"rate", "increase", "rate", "delta"}) + "(" + name +
-           matchers + "[" + pick({"1m", "5m", "5m", "20s", "17m", "50m", "35m"}) + "]" + shift + "))";
+        pick({"", " by (le)", " by (le, http_route)", " by (http_route)", " by (instance, le)",
+              " without (le)", " without (http_route)", " by (__name__, le)",
+              " without (le, instance, http_route)", " by (deployment_track)"});
+    const std::string shift = pick({"", "", "", " offset 7m", " @ end()", " offset -2m",
+                                    fmt::format(" @ {}", (kBegin + 1'000'000) / 1000)});
+    return pick({"sum", "sum", "sum", "avg", "max"}) + grouping + "(" +
+           pick({"rate", "increase", "rate", "delta"}) + "(" + name + matchers + "[" +
+           pick({"1m", "5m", "5m", "20s", "17m", "50m", "35m"}) + "]" + shift + "))";
   };
   for (int i = 0; i < 1500; ++i) {
     std::string text = sum();
@@ -346,7 +378,8 @@ TEST_F(ColumnSumsTest, RandomQueries) {
     const std::int64_t end = kBegin + static_cast<std::int64_t>(below(kExports * 16)) * 1000;
     const bool at_once = below(3) == 0;
     const std::int64_t step = static_cast<std::int64_t>(1 + below(90)) * 1000;
-    expect_same(text, at_once ? When{end, end, 0} : When{end - static_cast<std::int64_t>(below(40)) * step, end, step});
+    expect_same(text, at_once ? When{end, end, 0}
+                              : When{end - static_cast<std::int64_t>(below(40)) * step, end, step});
     if (HasFailure()) break; // one is enough to read
   }
 }

@@ -10,22 +10,27 @@ namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
 
-std::shared_ptr<const Resource> resource(std::string service = "checkout", std::string version = "2.4.0",
+std::shared_ptr<const Resource> resource(std::string service = "checkout",
+                                         std::string version = "2.4.0",
                                          std::string track = "canary") {
-  return make_resource(
-      {{"service.name", std::move(service)}, {"service.version", std::move(version)}, {"deployment.track", std::move(track)}},
-      "127.0.0.1");
+  return make_resource({{"service.name", std::move(service)},
+                        {"service.version", std::move(version)},
+                        {"deployment.track", std::move(track)}},
+                       "127.0.0.1");
 }
 
 SpanEvent exception(std::string type, std::string message) {
-  return {0, "exception", {{"exception.type", std::move(type)}, {"exception.message", std::move(message)}}};
+  return {0,
+          "exception",
+          {{"exception.type", std::move(type)}, {"exception.message", std::move(message)}}};
 }
 
 class Failures : public ::testing::Test {
  protected:
-  // A span of trace number `trace` with id and parent as small numbers (0: a root), 10 ms long unless told otherwise.
-  Span& span(std::uint8_t trace, std::uint8_t id, std::uint8_t parent, std::string name, SpanKind kind, StatusCode status,
-             std::shared_ptr<const Resource> from = resource()) {
+  // A span of trace number `trace` with id and parent as small numbers (0: a root), 10 ms long
+  // unless told otherwise.
+  Span& span(std::uint8_t trace, std::uint8_t id, std::uint8_t parent, std::string name,
+             SpanKind kind, StatusCode status, std::shared_ptr<const Resource> from = resource()) {
     Span s;
     s.resource = std::move(from);
     s.trace_id[15] = trace;
@@ -55,7 +60,9 @@ class Failures : public ::testing::Test {
 TEST_F(Failures, DeepestSpanLeadsAndTheEntryTellsTheRest) {
   span(1, 9, 0, "GET /", SpanKind::server, StatusCode::error, resource("gateway", "1.0", "stable"));
   auto& entry = span(1, 1, 9, "POST /api/pay", SpanKind::server, StatusCode::error);
-  entry.attributes = {{"http.route", "/api/pay"}, {"http.response.status_code", std::int64_t{500}}, {"error.type", "500"}};
+  entry.attributes = {{"http.route", "/api/pay"},
+                      {"http.response.status_code", std::int64_t{500}},
+                      {"error.type", "500"}};
   entry.end_ns = entry.start_ns + 212 * kMs;
   span(1, 2, 1, "Cart.load", SpanKind::internal, StatusCode::unset);
   auto& charge = span(1, 3, 1, "PaymentClient.charge", SpanKind::client, StatusCode::error);
@@ -138,9 +145,12 @@ TEST_F(Failures, HandledTracesDoNotUseUpTheLimit) {
 }
 
 TEST_F(Failures, OnlyTheCohort) {
-  span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("checkout", "2.3.0", "stable"));
-  span(2, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("checkout", "2.4.0", "stable"));
-  span(3, 1, 0, "POST /pay", SpanKind::server, StatusCode::error, resource("other", "2.4.0", "canary"));
+  span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error,
+       resource("checkout", "2.3.0", "stable"));
+  span(2, 1, 0, "POST /pay", SpanKind::server, StatusCode::error,
+       resource("checkout", "2.4.0", "stable"));
+  span(3, 1, 0, "POST /pay", SpanKind::server, StatusCode::error,
+       resource("other", "2.4.0", "canary"));
   span(4, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
   span(5, 1, 0, "POST /pay", SpanKind::server, StatusCode::unset);
   ASSERT_EQ(find().size(), 1u);
@@ -152,7 +162,8 @@ TEST_F(Failures, OnlyTheCohort) {
 }
 
 TEST_F(Failures, NewestFirstAndLimited) {
-  for (const int t : {3, 9, 1, 7}) span(static_cast<std::uint8_t>(t), 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
+  for (const int t : {3, 9, 1, 7})
+    span(static_cast<std::uint8_t>(t), 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
   const auto got = find(3);
   ASSERT_EQ(got.size(), 3u);
   EXPECT_EQ(got[0].trace_id[15], 9);
@@ -161,7 +172,8 @@ TEST_F(Failures, NewestFirstAndLimited) {
 }
 
 TEST_F(Failures, WithoutAnEntrySpanTheLocalRootStandsIn) {
-  span(1, 1, 8, "nightly job", SpanKind::internal, StatusCode::unset); // its parent was never received
+  span(1, 1, 8, "nightly job", SpanKind::internal,
+       StatusCode::unset); // its parent was never received
   auto& failed = span(1, 2, 1, "", SpanKind::client, StatusCode::error);
   failed.end_ns = failed.start_ns - 5;
   auto got = find();

@@ -14,14 +14,16 @@ namespace coalmine::remote {
 namespace {
 
 constexpr std::size_t kShownBody = 200;
-constexpr std::string_view kBase64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+constexpr std::string_view kBase64 =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 std::string base64(std::string_view bytes) {
   std::string out;
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t group = 0;
     const auto n = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t k = 0; k < 3; ++k) group = group << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
+    for (std::size_t k = 0; k < 3; ++k)
+      group = group << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
     for (std::size_t k = 0; k < 4; ++k) out += k <= n ? kBase64[group >> (18 - 6 * k) & 63u] : '=';
   }
   return out;
@@ -30,8 +32,8 @@ std::string base64(std::string_view bytes) {
 std::string form_encoded(std::string_view text) {
   std::string out;
   for (const char c : text) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' || c == '.';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '_' || c == '.';
     if (plain) {
       out += c;
     } else {
@@ -72,35 +74,43 @@ std::string_view operator_text(Matcher::Op op) {
   return "=";
 }
 
-bool may_pass(ErrorCode code) { return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded; }
+bool may_pass(ErrorCode code) {
+  return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
+}
 
 using Form = std::vector<std::pair<std::string_view, std::string>>;
 
 // Immutable after construction; any thread.
 class HttpPrometheus final : public Prometheus {
  public:
-  HttpPrometheus(PrometheusOptions options, net::HttpClient& http) : options_(std::move(options)), http_(http) {}
+  HttpPrometheus(PrometheusOptions options, net::HttpClient& http)
+      : options_(std::move(options)), http_(http) {}
 
   const std::string& url() const override { return options_.url; }
 
   Result<std::vector<query::Series>> select(const query::Selection& selection) const override {
-    // A range is open on the left since Prometheus 3 and closed before; what is too early is cut off here.
+    // A range is open on the left since Prometheus 3 and closed before; what is too early is cut
+    // off here.
     const auto range_ms = std::max<std::int64_t>(1, selection.to_ms - selection.from_ms + 1);
     TRY_ASSIGN(const auto body,
-               ask("/api/v1/query", {{"query", fmt::format("{}[{}ms]", selector_text(selection.matchers), range_ms)},
-                                     {"time", seconds_text(selection.to_ms)}}));
+               ask("/api/v1/query",
+                   {{"query", fmt::format("{}[{}ms]", selector_text(selection.matchers), range_ms)},
+                    {"time", seconds_text(selection.to_ms)}}));
     TRY_ASSIGN(auto out, named(parse_matrix(body)));
     std::size_t samples = 0;
     for (auto& series : out) {
-      std::erase_if(series.floats,
-                    [&](const query::Sample& s) { return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms; });
+      std::erase_if(series.floats, [&](const query::Sample& s) {
+        return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms;
+      });
       samples += series.floats.size();
     }
     std::erase_if(out, [](const query::Series& series) { return series.floats.empty(); });
     if (samples > selection.max_samples) {
-      return fail(ErrorCode::resource_exhausted,
-                  fmt::format("{} gave {} samples where {} were allowed: narrow the selector or the time range", options_.url,
-                              samples, selection.max_samples));
+      return fail(
+          ErrorCode::resource_exhausted,
+          fmt::format(
+              "{} gave {} samples where {} were allowed: narrow the selector or the time range",
+              options_.url, samples, selection.max_samples));
     }
     return out;
   }
@@ -115,21 +125,27 @@ class HttpPrometheus final : public Prometheus {
     return named(parse_strings(body));
   }
 
-  Result<std::vector<std::string>> label_values(std::string_view label, const query::Selection& selection) const override {
+  Result<std::vector<std::string>> label_values(std::string_view label,
+                                                const query::Selection& selection) const override {
     std::string query;
     for (const auto& [name, value] : range_form(selection)) {
-      query += fmt::format("{}{}={}", query.empty() ? "?" : "&", form_encoded(name), form_encoded(value));
+      query += fmt::format("{}{}={}", query.empty() ? "?" : "&", form_encoded(name),
+                           form_encoded(value));
     }
-    TRY_ASSIGN(const auto body, ask(fmt::format("/api/v1/label/{}/values{}", form_encoded(label), query), {}));
+    TRY_ASSIGN(const auto body,
+               ask(fmt::format("/api/v1/label/{}/values{}", form_encoded(label), query), {}));
     return named(parse_strings(body));
   }
 
-  Result<std::vector<query::ExpressionValue>> evaluate(const std::string& promql, std::int64_t time_ms) const override {
-    TRY_ASSIGN(const auto body, ask("/api/v1/query", {{"query", promql}, {"time", seconds_text(time_ms)}}));
+  Result<std::vector<query::ExpressionValue>> evaluate(const std::string& promql,
+                                                       std::int64_t time_ms) const override {
+    TRY_ASSIGN(const auto body,
+               ask("/api/v1/query", {{"query", promql}, {"time", seconds_text(time_ms)}}));
     return named(parse_instant(body));
   }
 
-  Result<std::vector<query::Series>> evaluate_range(const std::string& promql, std::int64_t from_ms, std::int64_t to_ms,
+  Result<std::vector<query::Series>> evaluate_range(const std::string& promql, std::int64_t from_ms,
+                                                    std::int64_t to_ms,
                                                     std::int64_t step_ms) const override {
     TRY_ASSIGN(const auto body, ask("/api/v1/query_range", {{"query", promql},
                                                             {"start", seconds_text(from_ms)},
@@ -148,7 +164,8 @@ class HttpPrometheus final : public Prometheus {
   // The error names the server: there may be several.
   template <typename T>
   Result<T> named(Result<T> result) const {
-    if (!result) return fail(result.error().code, fmt::format("{}: {}", options_.url, result.error().message));
+    if (!result)
+      return fail(result.error().code, fmt::format("{}: {}", options_.url, result.error().message));
     return result;
   }
 
@@ -161,9 +178,11 @@ class HttpPrometheus final : public Prometheus {
     request.tls = options_.tls;
     request.headers = options_.headers;
     request.headers.emplace_back("Accept", "application/json");
-    if (!options_.bearer_token.empty()) request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
+    if (!options_.bearer_token.empty())
+      request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
     if (!options_.user.empty()) {
-      request.headers.emplace_back("Authorization", "Basic " + base64(options_.user + ":" + options_.password));
+      request.headers.emplace_back("Authorization",
+                                   "Basic " + base64(options_.user + ":" + options_.password));
     }
     if (!form.empty()) {
       request.method = "POST";
@@ -188,18 +207,23 @@ class HttpPrometheus final : public Prometheus {
     auto said = error_text(response.body);
     if (said.empty()) said = response.body.substr(0, kShownBody);
     if (response.status == 401 || response.status == 403) {
-      return fail(ErrorCode::permission_denied,
-                  fmt::format("{} refuses the credentials ({}): check bearer_token or basic_auth of the store", options_.url,
-                              response.status));
+      return fail(
+          ErrorCode::permission_denied,
+          fmt::format(
+              "{} refuses the credentials ({}): check bearer_token or basic_auth of the store",
+              options_.url, response.status));
     }
     if (response.status == 400 || response.status == 422)
       return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", options_.url, said));
     if (response.status == 404 || response.status == 405) {
-      return fail(ErrorCode::failed_precondition,
-                  fmt::format("{} has no Prometheus API ({} for {}): give the URL that /api/v1/query follows", options_.url,
-                              response.status, request.url));
+      return fail(
+          ErrorCode::failed_precondition,
+          fmt::format(
+              "{} has no Prometheus API ({} for {}): give the URL that /api/v1/query follows",
+              options_.url, response.status, request.url));
     }
-    return fail(ErrorCode::unavailable, fmt::format("{} answered {}: {}", options_.url, response.status, said));
+    return fail(ErrorCode::unavailable,
+                fmt::format("{} answered {}: {}", options_.url, response.status, said));
   }
 
   const PrometheusOptions options_;
@@ -217,10 +241,13 @@ std::string selector_text(const std::vector<Matcher>& matchers) {
   return out + "}";
 }
 
-Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options, net::HttpClient& http) {
+Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
+                                                    net::HttpClient& http) {
   if (!options.url.starts_with("http://") && !options.url.starts_with("https://")) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' is not the URL of a Prometheus-compatible server: write http://HOST:PORT", options.url));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("'{}' is not the URL of a Prometheus-compatible server: write http://HOST:PORT",
+                    options.url));
   }
   while (options.url.ends_with('/')) options.url.pop_back();
   return std::unique_ptr<Prometheus>(std::make_unique<HttpPrometheus>(std::move(options), http));

@@ -19,7 +19,8 @@ namespace json = boost::json;
 constexpr double kMaxSeconds = 9e12; // beyond this milliseconds do not fit
 
 std::unexpected<Error> not_prometheus(std::string_view what) {
-  return fail(ErrorCode::internal, fmt::format("the answer is not one of Prometheus's API: {}", what));
+  return fail(ErrorCode::internal,
+              fmt::format("the answer is not one of Prometheus's API: {}", what));
 }
 
 Result<json::value> parse_body(std::string_view body) {
@@ -34,7 +35,8 @@ Result<json::value> parse_body(std::string_view body) {
 
 const json::value* member(const json::value& of, std::string_view name) {
   const auto* object = of.if_object();
-  return object == nullptr ? nullptr : object->if_contains(json::string_view(name.data(), name.size()));
+  return object == nullptr ? nullptr
+                           : object->if_contains(json::string_view(name.data(), name.size()));
 }
 
 std::string_view text_of(const json::value* value) {
@@ -89,7 +91,8 @@ std::optional<Labels> labels_of(const json::value* value) {
 }
 
 const json::array* result_of(const json::value& data, std::string_view type) {
-  const auto* result = text_of(member(data, "resultType")) == type ? member(data, "result") : nullptr;
+  const auto* result =
+      text_of(member(data, "resultType")) == type ? member(data, "result") : nullptr;
   return result == nullptr ? nullptr : result->if_array();
 }
 
@@ -135,8 +138,9 @@ Result<std::vector<query::ExpressionValue>> parse_instant(std::string_view body)
   }
   const auto* result = result_of(*data, "vector");
   if (result == nullptr) {
-    return fail(ErrorCode::invalid_argument,
-                "the expression gives neither a number nor an instant vector; a signal needs one of them");
+    return fail(
+        ErrorCode::invalid_argument,
+        "the expression gives neither a number nor an instant vector; a signal needs one of them");
   }
   for (const auto& one : *result) {
     auto labels = labels_of(member(one, "metric"));

@@ -25,7 +25,9 @@ class LineReader {
 
   std::optional<std::string_view> name() {
     std::size_t n = 0;
-    while (n < rest_.size() && (is_letter(rest_[n]) || (n > 0 && rest_[n] >= '0' && rest_[n] <= '9'))) ++n;
+    while (n < rest_.size() &&
+           (is_letter(rest_[n]) || (n > 0 && rest_[n] >= '0' && rest_[n] <= '9')))
+      ++n;
     if (n == 0) return std::nullopt;
     return take(n);
   }
@@ -59,7 +61,8 @@ class LineReader {
     if (text.starts_with('+')) text.remove_prefix(1);
     double out = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), out);
-    if (error != std::errc() || end != text.data() + text.size() || text.empty()) return std::nullopt;
+    if (error != std::errc() || end != text.data() + text.size() || text.empty())
+      return std::nullopt;
     return out;
   }
 
@@ -74,9 +77,12 @@ class LineReader {
   }
 
  private:
-  static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':'; }
+  static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
+  }
   void spaces() {
-    while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\t')) rest_.remove_prefix(1);
+    while (!rest_.empty() && (rest_.front() == ' ' || rest_.front() == '\t'))
+      rest_.remove_prefix(1);
   }
   std::string_view take(std::size_t n) {
     const auto out = rest_.substr(0, n);
@@ -106,8 +112,10 @@ class LineReader {
 };
 
 std::unexpected<Error> bad_line(std::size_t number, std::string_view what) {
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("line {} of the recording: {}; a line is NAME{{LABEL=\"VALUE\",…}} VALUE SECONDS", number, what));
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("line {} of the recording: {}; a line is NAME{{LABEL=\"VALUE\",…}} VALUE SECONDS",
+                  number, what));
 }
 
 } // namespace
@@ -125,7 +133,8 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
     const auto name = reader.name();
     if (!name) return bad_line(number, "no metric name");
     std::vector<Labels::Pair> pairs;
-    if (reader.next('{') && !reader.labels(pairs)) return bad_line(number, "the labels cannot be read");
+    if (reader.next('{') && !reader.labels(pairs))
+      return bad_line(number, "the labels cannot be read");
     pairs.emplace_back(std::string(kMetricName), std::string(*name));
     const auto value = reader.number();
     if (!value) return bad_line(number, "no value");
@@ -141,7 +150,8 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
       return bad_line(number, "the series has a sample that is as new or newer in a line above");
     it->second = time_ms;
     if (++out->samples > kMaxRecordingSamples) {
-      return fail(ErrorCode::resource_exhausted, fmt::format("the recording has more than {} samples", kMaxRecordingSamples));
+      return fail(ErrorCode::resource_exhausted,
+                  fmt::format("the recording has more than {} samples", kMaxRecordingSamples));
     }
     out->data.append(labels, query::Sample{time_ms, *value, 0});
     out->first_ms = out->samples == 1 ? time_ms : std::min<std::int64_t>(out->first_ms, time_ms);
@@ -152,9 +162,11 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
 
 Result<std::unique_ptr<Recording>> read_recording(const std::string& path) {
   std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file) return fail(ErrorCode::not_found, fmt::format("the recording {} cannot be read", path));
+  if (!file)
+    return fail(ErrorCode::not_found, fmt::format("the recording {} cannot be read", path));
   if (static_cast<std::size_t>(file.tellg()) > kMaxRecordingBytes) {
-    return fail(ErrorCode::resource_exhausted, fmt::format("the recording {} is larger than {} bytes", path, kMaxRecordingBytes));
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("the recording {} is larger than {} bytes", path, kMaxRecordingBytes));
   }
   file.seekg(0);
   std::ostringstream text;

@@ -5,13 +5,13 @@
 #include <map>
 #include <set>
 
-#include "datasource/cohorts_fake_store.h"
 #include "cohort/count_grid.h"
-#include "promql/eval/memory_queryable.h"
+#include "datasource/cohorts_fake_store.h"
 #include "datasource/prometheus.h"
 #include "datasource/prometheus_answer.h"
 #include "datasource/recording.h"
 #include "datasource/series_source.h"
+#include "promql/eval/memory_queryable.h"
 
 namespace coalmine::remote {
 namespace {
@@ -22,7 +22,8 @@ constexpr std::int64_t kOrigin = 1'700'000'000'000;
 std::int64_t at(double seconds) { return kOrigin + std::llround(seconds * 1000); }
 
 CohortSelector track(const char* name) {
-  return {{{"service_name", Matcher::Op::equal, "checkout"}, {"deployment_track", Matcher::Op::equal, name}}};
+  return {{{"service_name", Matcher::Op::equal, "checkout"},
+           {"deployment_track", Matcher::Op::equal, name}}};
 }
 
 // Answers in order; the last one again and again.
@@ -36,7 +37,9 @@ class ScriptedHttp final : public net::HttpClient {
     const auto i = std::min(requests.size(), answers.size()) - 1;
     return answers[i];
   }
-  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override { return {}; }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
+    return {};
+  }
 };
 
 net::HttpResponse answer(int status, std::string body) {
@@ -63,9 +66,12 @@ TEST(Prometheus, AsksForRawSamples) {
   options.headers = {{"X-Scope-OrgID", "team"}};
   const auto prometheus = make_prometheus(options, http);
   ASSERT_TRUE(prometheus);
-  const auto series =
-      (*prometheus)
-          ->select({{{"__name__", Matcher::Op::equal, "up"}, {"job", Matcher::Op::regexp, "a\"b|\\d"}}, at(0), at(30), 100});
+  const auto series = (*prometheus)
+                          ->select({{{"__name__", Matcher::Op::equal, "up"},
+                                     {"job", Matcher::Op::regexp, "a\"b|\\d"}},
+                                    at(0),
+                                    at(30),
+                                    100});
   ASSERT_TRUE(series) << series.error().message;
   ASSERT_EQ(series->size(), 1u);
   EXPECT_EQ((*series)[0].labels.get("job"), "a\"b");
@@ -75,7 +81,9 @@ TEST(Prometheus, AsksForRawSamples) {
   const auto& request = http.requests.at(0);
   EXPECT_EQ(request.method, "POST");
   EXPECT_EQ(request.url, "http://prometheus:9090/api/v1/query");
-  EXPECT_EQ(request.body, "query=%7B__name__%3D%22up%22%2Cjob%3D%7E%22a%5C%22b%7C%5C%5Cd%22%7D%5B30001ms%5D&time=1700000030.000");
+  EXPECT_EQ(request.body,
+            "query=%7B__name__%3D%22up%22%2Cjob%3D%7E%22a%5C%22b%7C%5C%5Cd%22%7D%5B30001ms%5D&time="
+            "1700000030.000");
   EXPECT_EQ(net::header(request.headers, "Authorization"), "Basic bWU6czNjcmV0Ong=");
   EXPECT_EQ(net::header(request.headers, "X-Scope-OrgID"), "team");
 }
@@ -88,41 +96,57 @@ TEST(Prometheus, FailuresAreNotNoData) {
     std::size_t tries;
     const char* says;
   };
-  const auto down = std::unexpected(Error{ErrorCode::unavailable, "cannot reach http://prometheus:9090: refused"});
+  const auto down = std::unexpected(
+      Error{ErrorCode::unavailable, "cannot reach http://prometheus:9090: refused"});
   const Case cases[] = {
       {"no connection", down, ErrorCode::unavailable, 3, "cannot reach"},
-      {"503", answer(503, "Service Unavailable"), ErrorCode::unavailable, 3, "answered 503: Service Unavailable"},
+      {"503", answer(503, "Service Unavailable"), ErrorCode::unavailable, 3,
+       "answered 503: Service Unavailable"},
       {"429", answer(429, ""), ErrorCode::unavailable, 3, "429"},
       {"401", answer(401, ""), ErrorCode::permission_denied, 1, "credentials"},
-      {"400", answer(400, R"({"status":"error","errorType":"bad_data","error":"parse error at 1"})"), ErrorCode::invalid_argument,
-       1, "parse error at 1"},
-      {"404", answer(404, "404 page not found"), ErrorCode::failed_precondition, 1, "has no Prometheus API"},
-      {"a page", answer(200, "<html>login</html>"), ErrorCode::internal, 1, "not one of Prometheus's API"},
-      {"half an answer", answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{)"),
+      {"400",
+       answer(400, R"({"status":"error","errorType":"bad_data","error":"parse error at 1"})"),
+       ErrorCode::invalid_argument, 1, "parse error at 1"},
+      {"404", answer(404, "404 page not found"), ErrorCode::failed_precondition, 1,
+       "has no Prometheus API"},
+      {"a page", answer(200, "<html>login</html>"), ErrorCode::internal, 1,
+       "not one of Prometheus's API"},
+      {"half an answer",
+       answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{)"),
        ErrorCode::internal, 1, "not JSON"},
-      {"another type", answer(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})"), ErrorCode::internal, 1,
-       "no matrix"},
+      {"another type",
+       answer(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})"),
+       ErrorCode::internal, 1, "no matrix"},
       {"nonsense inside",
-       answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x",1]]}]}})"),
+       answer(
+           200,
+           R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x",1]]}]}})"),
        ErrorCode::internal, 1, "sample"},
-      {"error in a success", answer(200, R"({"status":"error","error":"out of memory"})"), ErrorCode::invalid_argument, 1,
-       "out of memory"},
+      {"error in a success", answer(200, R"({"status":"error","error":"out of memory"})"),
+       ErrorCode::invalid_argument, 1, "out of memory"},
   };
   for (const auto& c : cases) {
     ScriptedHttp http;
     http.answers = {c.answer};
     const auto prometheus = make_prometheus(quick(), http).value();
-    const auto got = prometheus->select({{{"__name__", Matcher::Op::equal, "up"}}, at(0), at(30), 100});
+    const auto got =
+        prometheus->select({{{"__name__", Matcher::Op::equal, "up"}}, at(0), at(30), 100});
     ASSERT_FALSE(got) << c.name;
     EXPECT_EQ(got.error().code, c.code) << c.name << ": " << got.error().message;
     EXPECT_NE(got.error().message.find(c.says), std::string::npos) << got.error().message;
-    EXPECT_NE(got.error().message.find("prometheus:9090"), std::string::npos) << got.error().message;
+    EXPECT_NE(got.error().message.find("prometheus:9090"), std::string::npos)
+        << got.error().message;
     EXPECT_EQ(http.requests.size(), c.tries) << c.name;
     const auto source = make_series_cohort_source(*prometheus, {});
-    EXPECT_FALSE(source->counts(track("canary"), at(0), at(60))) << "an outage is never \"no data\"";
+    EXPECT_FALSE(source->counts(track("canary"), at(0), at(60)))
+        << "an outage is never \"no data\"";
   }
   ScriptedHttp flaky;
-  flaky.answers = {down, answer(200, R"({"status":"success","data":{"resultType":"scalar","result":[1700000000,"+Inf"]}})")};
+  flaky.answers = {
+      down,
+      answer(
+          200,
+          R"({"status":"success","data":{"resultType":"scalar","result":[1700000000,"+Inf"]}})")};
   const auto value = make_prometheus(quick(), flaky).value()->evaluate("1/0", at(0));
   ASSERT_TRUE(value);
   EXPECT_TRUE(std::isinf(value->at(0).value));
@@ -157,11 +181,17 @@ TEST(Recording, Reads) {
   ASSERT_EQ(x->size(), 1u);
   EXPECT_EQ((*x)[0].labels.get("b"), "q\"\\\n");
   EXPECT_EQ((*x)[0].floats[1].time_ms, at(1.5));
-  EXPECT_EQ((*got)->data.select({{{"__name__", Matcher::Op::equal, "y"}}, 0, INT64_MAX, 100})->at(0).floats[0].time_ms, at(0.5));
+  EXPECT_EQ((*got)
+                ->data.select({{{"__name__", Matcher::Op::equal, "y"}}, 0, INT64_MAX, 100})
+                ->at(0)
+                .floats[0]
+                .time_ms,
+            at(0.5));
   EXPECT_EQ((*got)->samples, 4u);
   EXPECT_EQ((*got)->last_ms, at(1.5));
-  for (const auto* bad : {"x", "x 1", "x{a} 1 1", "x{a=\"b} 1 1", "x{a=\"b\" 1 1", "1x 1 1", "x one 1", "x 1 one", "x 1 1 1",
-                          "x 1 1e300", "x 1 5\nx 1 5", "x 1 5\nx 1 4", "{a=\"b\"} 1 1"}) {
+  for (const auto* bad :
+       {"x", "x 1", "x{a} 1 1", "x{a=\"b} 1 1", "x{a=\"b\" 1 1", "1x 1 1", "x one 1", "x 1 one",
+        "x 1 1 1", "x 1 1e300", "x 1 5\nx 1 5", "x 1 5\nx 1 4", "{a=\"b\"} 1 1"}) {
     const auto failed = parse_recording(bad);
     ASSERT_FALSE(failed) << bad;
     EXPECT_NE(failed.error().message.find("line "), std::string::npos) << failed.error().message;
@@ -175,13 +205,16 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
     double requests, errors, timed;
     double bound; // the first, in ms
   };
-  const std::string l = R"(service_name="checkout",deployment_track="canary",instance="a",http_route="/pay")";
+  const std::string l =
+      R"(service_name="checkout",deployment_track="canary",instance="a",http_route="/pay")";
   const auto line = [&](const std::string& name, const std::string& more, double value) {
     std::string out;
-    for (int i = 0; i <= 1; ++i) out += fmt::format("{}{{{}{}}} {} {}\n", name, l, more, value * i, 1'700'000'000 + 60 * i);
+    for (int i = 0; i <= 1; ++i)
+      out += fmt::format("{}{{{}{}}} {} {}\n", name, l, more, value * i, 1'700'000'000 + 60 * i);
     return out;
   };
-  const std::string seed = line("http_server_request_total", "", 100) + line("http_server_request_errors_total", "", 7) +
+  const std::string seed = line("http_server_request_total", "", 100) +
+                           line("http_server_request_errors_total", "", 7) +
                            line("http_server_request_duration_bucket", ",le=\"100\"", 60) +
                            line("http_server_request_duration_bucket", ",le=\"250\"", 90) +
                            line("http_server_request_duration_bucket", ",le=\"+Inf\"", 100);
@@ -189,11 +222,14 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
       line("http_server_request_duration_seconds_count", ",http_response_status_code=\"200\"", 90) +
       line("http_server_request_duration_seconds_count", ",http_response_status_code=\"503\"", 8) +
       line("http_server_request_duration_seconds_count", ",error_type=\"timeout\"", 2) +
-      line("http_server_request_duration_seconds_count", ",http_response_status_code=\"404\",error_type=\"404\"", 5) +
-      line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"0.1\"", 50) +
-      line("http_server_request_duration_seconds_bucket", ",http_response_status_code=\"200\",le=\"+Inf\"", 90);
-  const std::string codes =
-      line("http_server_request_total", ",code=\"200\"", 95) + line("http_server_request_total", ",code=\"500\"", 5);
+      line("http_server_request_duration_seconds_count",
+           ",http_response_status_code=\"404\",error_type=\"404\"", 5) +
+      line("http_server_request_duration_seconds_bucket",
+           ",http_response_status_code=\"200\",le=\"0.1\"", 50) +
+      line("http_server_request_duration_seconds_bucket",
+           ",http_response_status_code=\"200\",le=\"+Inf\"", 90);
+  const std::string codes = line("http_server_request_total", ",code=\"200\"", 95) +
+                            line("http_server_request_total", ",code=\"500\"", 5);
   const Case cases[] = {{"the seed's names", seed.c_str(), 100, 7, 100, 100},
                         {"semantic conventions", conventions.c_str(), 105, 10, 90, 100},
                         {"status codes on the counter", codes.c_str(), 100, 5, 0, 0}};
@@ -201,7 +237,8 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
     // Lines of one series must ascend; each series was written at once.
     const auto recording = parse_recording(c.text);
     ASSERT_TRUE(recording) << c.name << recording.error().message;
-    const auto counts = make_series_cohort_source((*recording)->data, {})->counts(track("canary"), at(0), at(60));
+    const auto counts =
+        make_series_cohort_source((*recording)->data, {})->counts(track("canary"), at(0), at(60));
     ASSERT_TRUE(counts);
     ASSERT_EQ(counts->routes.size(), 1u) << c.name;
     EXPECT_EQ(counts->routes[0].route, "/pay");
@@ -219,8 +256,8 @@ TEST(RequestSeries, OtherLabelsAndHalfScrapes) {
   SeriesNames names;
   names.service_label = "job";
   names.route_labels = {"handler"};
-  const auto recording =
-      parse_recording(R"(http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 1 1700000000
+  const auto recording = parse_recording(
+      R"(http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 1 1700000000
 http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 5 1700000060
 http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 1 1700000000
 http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 4 1700000060
@@ -266,7 +303,8 @@ class Both : public ::testing::Test {
     }
     store_.series.push_back(std::move(s));
   }
-  void histogram(const char* of_track, const char* instance, double start, const std::vector<Point>& points) {
+  void histogram(const char* of_track, const char* instance, double start,
+                 const std::vector<Point>& points) {
     const auto labels = Labels::of({{std::string(kMetricName), std::string(store::kDurationName)},
                                     {"service_name", "checkout"},
                                     {"deployment_track", of_track},
@@ -277,7 +315,8 @@ class Both : public ::testing::Test {
     s.id = SeriesId{store_.series.size() + 1};
     s.labels = std::make_shared<const Labels>(labels);
     s.kind = MetricKind::histogram;
-    const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{10, 100, 500});
+    const auto bounds =
+        std::make_shared<const std::vector<double>>(std::vector<double>{10, 100, 500});
     for (const auto& p : points) {
       const auto n = static_cast<std::uint64_t>(p.value);
       const std::vector<std::uint64_t> counts = {n / 2, n / 4, n / 8, n - n / 2 - n / 4 - n / 8};
@@ -286,14 +325,17 @@ class Both : public ::testing::Test {
       const char* le[] = {"10", "100", "500", "+Inf"};
       for (std::size_t i = 0; i < 4; ++i) {
         below += counts[i];
-        memory_.append(labels.with(kMetricName, "http_server_request_duration_bucket").with("le", le[i]),
-                       query::Sample{at(p.second), static_cast<double>(below), 0});
+        memory_.append(
+            labels.with(kMetricName, "http_server_request_duration_bucket").with("le", le[i]),
+            query::Sample{at(p.second), static_cast<double>(below), 0});
       }
-      memory_.append(labels.with(kMetricName, "http_server_request_duration_sum"), query::Sample{at(p.second), p.value * 20, 0});
+      memory_.append(labels.with(kMetricName, "http_server_request_duration_sum"),
+                     query::Sample{at(p.second), p.value * 20, 0});
     }
     store_.series.push_back(std::move(s));
   }
-  void instance(const char* of_track, const char* name, double start, double from, double every, double rate, double bad) {
+  void instance(const char* of_track, const char* name, double start, double from, double every,
+                double rate, double bad) {
     std::vector<Point> requests, errors, timed;
     for (double t = from; t <= 900; t += every) {
       requests.push_back({t, std::floor(rate * (t - start))});
@@ -312,7 +354,8 @@ TEST_F(Both, GiveTheSameCountsWhereBothRulesAgree) {
   instance("stable", "s1", -7200, -590, 15, 50, 0.4);
   instance("stable", "s2", -7200, -588, 60, 30, 0.2);
   instance("canary", "c1", -7200, -592, 15, 4, 0.1);
-  instance("canary", "c2", 100, 115, 15, 5, 0.4); // first seen after the window began: from 0 in both
+  instance("canary", "c2", 100, 115, 15, 5,
+           0.4); // first seen after the window began: from 0 in both
   const auto embedded = query::make_store_cohort_source(store_);
   const auto remote = make_series_cohort_source(memory_, {});
   for (const auto* name : {"canary", "stable"}) {
@@ -369,32 +412,40 @@ TEST_F(Both, GiveTheSameCells) {
 // Counters of orders and checkouts, one process a track; the canary's is new.
 TEST(SeriesMetricSource, GrowthOfTwoCounters) {
   query::MemoryQueryable data;
-  const auto put = [&](const char* name, const char* track, double seconds, double value, double start_seconds = 0) {
-    data.append(Labels::of({{"__name__", name}, {"service_name", "checkout"}, {"deployment_track", track}, {"instance", track}}),
+  const auto put = [&](const char* name, const char* track, double seconds, double value,
+                       double start_seconds = 0) {
+    data.append(Labels::of({{"__name__", name},
+                            {"service_name", "checkout"},
+                            {"deployment_track", track},
+                            {"instance", track}}),
                 {at(seconds), value, start_seconds == 0 ? 0 : at(start_seconds)});
   };
   for (int i = -60; i <= 120; i += 15) {
     put("checkouts_total", "stable", i, 1000 + i);
     put("orders_total", "stable", i, 500 + i / 2.0);
     if (i > 0) put("checkouts_total", "canary", i, 10.0 * i);
-    if (i > 30) put("orders_total", "canary", i, 4.0 * i); // the counter is absent until the first order
+    if (i > 30)
+      put("orders_total", "canary", i, 4.0 * i); // the counter is absent until the first order
   }
   class NoExpressions final : public query::ExpressionSource {
    public:
-    Result<std::vector<query::ExpressionValue>> evaluate(const std::string&, std::int64_t) const override {
+    Result<std::vector<query::ExpressionValue>> evaluate(const std::string&,
+                                                         std::int64_t) const override {
       return std::vector<query::ExpressionValue>{{{}, 3}};
     }
-    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t,
-                                                      std::int64_t) const override {
+    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t,
+                                                      std::int64_t, std::int64_t) const override {
       return std::vector<query::Series>{};
     }
   } expressions;
   const auto source = make_series_metric_source(data, expressions, {});
-  const auto stable = source->ratio(track("stable"), "orders_total", "checkouts_total", at(0), at(60));
+  const auto stable =
+      source->ratio(track("stable"), "orders_total", "checkouts_total", at(0), at(60));
   ASSERT_TRUE(stable);
   EXPECT_EQ(stable->whole, 60);
   EXPECT_EQ(stable->part, 30);
-  const auto canary = source->ratio(track("canary"), "orders_total", "checkouts_total", at(0), at(60));
+  const auto canary =
+      source->ratio(track("canary"), "orders_total", "checkouts_total", at(0), at(60));
   ASSERT_TRUE(canary);
   EXPECT_EQ(canary->whole, 600); // the first point counts: it began at 0
   EXPECT_EQ(canary->part, 240);

@@ -23,7 +23,8 @@ constexpr double kMsPerSecond = 1000;
 std::string quoted_name(std::string_view name) {
   std::string out;
   for (const char c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    const bool plain =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     if (!plain) out += '\\';
     out += c;
   }
@@ -71,8 +72,10 @@ std::optional<double> value_at(const query::Series* series, std::int64_t time_ms
   return it->value;
 }
 
-// The buckets of one moment, or none when one is missing or they run backwards (a scrape that failed half-way).
-std::optional<ClassicHistogram> histogram_at(const HistogramParts& parts, const BucketBounds& bounds, std::int64_t time_ms) {
+// The buckets of one moment, or none when one is missing or they run backwards (a scrape that
+// failed half-way).
+std::optional<ClassicHistogram> histogram_at(const HistogramParts& parts,
+                                             const BucketBounds& bounds, std::int64_t time_ms) {
   ClassicHistogram out;
   out.bounds = bounds;
   double below = 0;
@@ -129,7 +132,8 @@ class Sorter {
   }
 
   query::CohortFamilies finish() && {
-    const bool counted = std::ranges::any_of(out_.errors, [](const SeriesData& s) { return s.source == Source::sent; });
+    const bool counted = std::ranges::any_of(
+        out_.errors, [](const SeriesData& s) { return s.source == Source::sent; });
     if (!counted) {
       for (const auto* series : errors_by_status_) add_counter(out_.errors, *series, Source::sent);
     }
@@ -146,7 +150,8 @@ class Sorter {
   }
 
  private:
-  void take_histogram(const query::Series& series, const std::string& base, std::string_view suffix) {
+  void take_histogram(const query::Series& series, const std::string& base,
+                      std::string_view suffix) {
     if (suffix == kCount) {
       add_counter(out_.requests, series, Source::histogram);
       if (is_error(series.labels)) add_counter(out_.errors, series, Source::histogram);
@@ -175,7 +180,9 @@ class Sorter {
                    .with("service_name", labels.get(names_.service_label));
     auto& data = to.emplace_back();
     // One id for the same series whenever it is read; the families of one series differ.
-    const auto family = static_cast<std::uint64_t>(&to == &out_.requests ? 0 : &to == &out_.errors ? 1 : 2);
+    const auto family = static_cast<std::uint64_t>(&to == &out_.requests ? 0
+                                                   : &to == &out_.errors ? 1
+                                                                         : 2);
     data.id = SeriesId{labels.hash() * 3 + family};
     data.labels = std::make_shared<const Labels>(std::move(own));
     data.source = source;
@@ -215,18 +222,21 @@ SeriesNames ratio_names(std::string total, std::string part, SeriesNames labels)
   return labels;
 }
 
-std::vector<Matcher> request_matchers(const query::CohortSelector& cohort, const SeriesNames& names) {
+std::vector<Matcher> request_matchers(const query::CohortSelector& cohort,
+                                      const SeriesNames& names) {
   auto out = cohort.matchers;
   for (auto& matcher : out) {
     if (matcher.name == "service_name") matcher.name = names.service_label;
   }
   std::string pattern = quoted_name(names.requests) + "|" + quoted_name(names.errors);
-  for (const auto& base : names.durations) pattern += "|" + quoted_name(base) + "_(bucket|count|sum)";
+  for (const auto& base : names.durations)
+    pattern += "|" + quoted_name(base) + "_(bucket|count|sum)";
   out.push_back({std::string(kMetricName), Matcher::Op::regexp, std::move(pattern)});
   return out;
 }
 
-query::CohortFamilies request_families(const std::vector<query::Series>& series, const SeriesNames& names) {
+query::CohortFamilies request_families(const std::vector<query::Series>& series,
+                                       const SeriesNames& names) {
   Sorter sorter(names);
   for (const auto& one : series) sorter.take(one);
   return std::move(sorter).finish();

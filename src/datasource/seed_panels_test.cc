@@ -6,9 +6,9 @@
 #include <fstream>
 #include <sstream>
 
+#include "datasource/store_queryable.h"
 #include "promql/engine.h"
 #include "promql/syntax/series_matcher.h"
-#include "datasource/store_queryable.h"
 
 namespace coalmine::query {
 namespace {
@@ -21,34 +21,44 @@ class FakeStore final : public store::Store {
   std::vector<store::SeriesData> series;
 
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest& request) const override {
+  Result<std::vector<store::SeriesData>> select(
+      const store::SelectRequest& request) const override {
     const SeriesMatcher matcher(request.matchers);
     std::vector<store::SeriesData> out;
     for (const store::SeriesData& one : series) {
       if (!matcher.matches(*one.labels)) continue;
       store::SeriesData copy = one;
-      const auto outside = [&](const auto& s) { return s.time_ms < request.from_ms || s.time_ms > request.to_ms; };
+      const auto outside = [&](const auto& s) {
+        return s.time_ms < request.from_ms || s.time_ms > request.to_ms;
+      };
       std::erase_if(copy.floats, outside);
       std::erase_if(copy.classic, outside);
       std::erase_if(copy.exponential, outside);
-      if (!request.with_samples) copy.floats.clear(), copy.classic.clear(), copy.exponential.clear();
+      if (!request.with_samples)
+        copy.floats.clear(), copy.classic.clear(), copy.exponential.clear();
       out.push_back(std::move(copy));
     }
     return out;
   }
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
-  std::vector<std::string> label_values(std::string_view, const store::SelectRequest&) const override { return {}; }
+  std::vector<std::string> label_values(std::string_view,
+                                        const store::SelectRequest&) const override {
+    return {};
+  }
   std::vector<store::MetricMetadata> metadata() const override { return {}; }
   Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter&) const override {
     return std::vector<store::StoredSpan>{};
   }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId&) const override { return std::vector<store::StoredSpan>{}; }
+  Result<std::vector<store::StoredSpan>> trace(const TraceId&) const override {
+    return std::vector<store::StoredSpan>{};
+  }
   std::vector<store::Presence> presence() const override { return {}; }
   store::StoreStats stats() const override { return {}; }
   Status maintain() override { return {}; }
 };
 
-std::shared_ptr<const Labels> labels_of(std::string_view name, std::string_view track, std::string_view pod) {
+std::shared_ptr<const Labels> labels_of(std::string_view name, std::string_view track,
+                                        std::string_view pod) {
   return std::make_shared<const Labels>(Labels::of({{"__name__", std::string(name)},
                                                     {"service_name", "checkout-service"},
                                                     {"deployment_track", std::string(track)},
@@ -56,7 +66,8 @@ std::shared_ptr<const Labels> labels_of(std::string_view name, std::string_view 
 }
 
 // One sample every 15 s for 20 minutes; per_step is added each time.
-void add_counter(FakeStore& store, std::string_view name, std::string_view track, std::string_view pod, double per_step) {
+void add_counter(FakeStore& store, std::string_view name, std::string_view track,
+                 std::string_view pod, double per_step) {
   store::SeriesData data;
   data.labels = labels_of(name, track, pod);
   data.kind = MetricKind::counter;
@@ -64,11 +75,13 @@ void add_counter(FakeStore& store, std::string_view name, std::string_view track
   store.series.push_back(std::move(data));
 }
 
-void add_histogram(FakeStore& store, std::string_view track, std::string_view pod, const std::vector<std::uint64_t>& per_step) {
+void add_histogram(FakeStore& store, std::string_view track, std::string_view pod,
+                   const std::vector<std::uint64_t>& per_step) {
   store::SeriesData data;
   data.labels = labels_of("http_server_request_duration", track, pod);
   data.kind = MetricKind::histogram;
-  const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{5, 10, 25.5, 100});
+  const auto bounds =
+      std::make_shared<const std::vector<double>>(std::vector<double>{5, 10, 25.5, 100});
   for (std::uint64_t i = 0; i <= 80; ++i) {
     store::ClassicSample sample;
     sample.time_ms = static_cast<std::int64_t>(i) * 15'000;
@@ -124,14 +137,15 @@ class SeedPanels : public ::testing::Test {
 std::string error_ratio(std::string_view track) {
   const auto rate = [&](std::string_view name) {
     return "sum(rate(" + std::string(name) +
-           "{\n            service_name=\"checkout-service\",\n            deployment_track=\"" + std::string(track) +
-           "\"\n          }[5m]))\n";
+           "{\n            service_name=\"checkout-service\",\n            deployment_track=\"" +
+           std::string(track) + "\"\n          }[5m]))\n";
   };
   return rate("http_server_request_errors_total") + "/\n" + rate("http_server_request_total");
 }
 
 std::string p99(std::string_view track) {
-  return "histogram_quantile(0.99,\n  sum(rate(http_server_request_duration_bucket{\n    service_name=\"checkout-service\",\n    "
+  return "histogram_quantile(0.99,\n  sum(rate(http_server_request_duration_bucket{\n    "
+         "service_name=\"checkout-service\",\n    "
          "deployment_track=\"" +
          std::string(track) + "\"\n  }[5m])) by (le)\n)\n";
 }
@@ -149,15 +163,16 @@ TEST_F(SeedPanels, P99) {
 }
 
 TEST_F(SeedPanels, TrafficSplit) {
-  EXPECT_NEAR(
-      number("sum(rate(http_server_request_total{service_name=\"checkout-service\", deployment_track=\"canary\"}[5m]))\n/\n"
-             "sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))"),
-      6.0 / 66.0, 1e-12);
+  EXPECT_NEAR(number("sum(rate(http_server_request_total{service_name=\"checkout-service\", "
+                     "deployment_track=\"canary\"}[5m]))\n/\n"
+                     "sum(rate(http_server_request_total{service_name=\"checkout-service\"}[5m]))"),
+              6.0 / 66.0, 1e-12);
 }
 
 // Every query of the seed's panel file evaluates, as it is written there.
 TEST_F(SeedPanels, PanelFileVerbatim) {
-  std::ifstream file(std::string(COALMINE_SOURCE_DIR) + "/tests/promql/canary-dashboard-queries.txt");
+  std::ifstream file(std::string(COALMINE_SOURCE_DIR) +
+                     "/tests/promql/canary-dashboard-queries.txt");
   ASSERT_TRUE(file.is_open());
   std::stringstream all;
   all << file.rdbuf();
@@ -172,7 +187,8 @@ TEST_F(SeedPanels, PanelFileVerbatim) {
 }
 
 TEST_F(SeedPanels, RangeGivesTheSameNumbers) {
-  auto result = range(*data_, error_ratio("canary"), 6 * kMinute, 20 * kMinute, kMinute, EvalOptions{}, clock_);
+  auto result = range(*data_, error_ratio("canary"), 6 * kMinute, 20 * kMinute, kMinute,
+                      EvalOptions{}, clock_);
   ASSERT_TRUE(result);
   const auto& matrix = std::get<Matrix>(result->value);
   ASSERT_EQ(matrix.series.size(), 1U);
@@ -186,32 +202,45 @@ TEST_F(SeedPanels, NothingIsEmptyNotZero) {
 }
 
 TEST_F(SeedPanels, HistogramViews) {
-  const auto series = [&](std::string_view text) { return std::get<Vector>(ask(text).value).series; };
+  const auto series = [&](std::string_view text) {
+    return std::get<Vector>(ask(text).value).series;
+  };
   EXPECT_TRUE(series("http_server_request_duration").empty());
   EXPECT_EQ(series("http_server_request_duration_bucket{k8s_pod_name=\"canary-a\"}").size(), 5U);
   EXPECT_EQ(series("http_server_request_duration_bucket{le=\"25.5\"}").size(), 3U);
   EXPECT_EQ(series("http_server_request_duration_bucket{le=~\"5|[+]Inf\"}").size(), 6U);
-  EXPECT_EQ(series("{__name__=~\"http_server_request_duration_(sum|count)\", deployment_track=\"stable\"}").size(), 4U);
-  const auto inf = series("http_server_request_duration_bucket{le=\"+Inf\", deployment_track=\"canary\"}");
+  EXPECT_EQ(
+      series(
+          "{__name__=~\"http_server_request_duration_(sum|count)\", deployment_track=\"stable\"}")
+          .size(),
+      4U);
+  const auto inf =
+      series("http_server_request_duration_bucket{le=\"+Inf\", deployment_track=\"canary\"}");
   ASSERT_EQ(inf.size(), 1U);
   EXPECT_EQ(inf[0].points[0].value, 6 * 80);
-  EXPECT_EQ(series("http_server_request_duration_count{deployment_track=\"canary\"}")[0].points[0].value, 6 * 80);
-  EXPECT_EQ(series("http_server_request_duration_sum{deployment_track=\"canary\"}")[0].points[0].value, 6 * 80 * 7);
+  EXPECT_EQ(
+      series("http_server_request_duration_count{deployment_track=\"canary\"}")[0].points[0].value,
+      6 * 80);
+  EXPECT_EQ(
+      series("http_server_request_duration_sum{deployment_track=\"canary\"}")[0].points[0].value,
+      6 * 80 * 7);
 }
 
 TEST_F(SeedPanels, LabelsOfViews) {
   Selection all{{}, 0, 20 * kMinute, 1'000'000};
   const auto names = data_->label_values("__name__", all);
   ASSERT_TRUE(names);
-  EXPECT_EQ(*names, (std::vector<std::string>{"http_server_request_duration_bucket", "http_server_request_duration_count",
-                                              "http_server_request_duration_sum", "http_server_request_errors_total",
-                                              "http_server_request_total"}));
+  EXPECT_EQ(*names, (std::vector<std::string>{
+                        "http_server_request_duration_bucket", "http_server_request_duration_count",
+                        "http_server_request_duration_sum", "http_server_request_errors_total",
+                        "http_server_request_total"}));
   const auto bounds = data_->label_values("le", all);
   ASSERT_TRUE(bounds);
   EXPECT_EQ(*bounds, (std::vector<std::string>{"+Inf", "10", "100", "25.5", "5"}));
   const auto labels = data_->label_names(all);
   ASSERT_TRUE(labels);
-  EXPECT_EQ(*labels, (std::vector<std::string>{"__name__", "deployment_track", "k8s_pod_name", "le", "service_name"}));
+  EXPECT_EQ(*labels, (std::vector<std::string>{"__name__", "deployment_track", "k8s_pod_name", "le",
+                                               "service_name"}));
   all.matchers = {{"__name__", Matcher::Op::equal, "http_server_request_duration_sum"}};
   const auto series = data_->series(all);
   ASSERT_TRUE(series);

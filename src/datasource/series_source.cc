@@ -19,15 +19,17 @@ using query::CohortSelector;
 using query::kBaselineLookbackMs;
 using store::SeriesData;
 
-// How far back the beginning of a cohort is looked for: beyond it the answer is "at least this old".
+// How far back the beginning of a cohort is looked for: beyond it the answer is "at least this
+// old".
 constexpr std::int64_t kOldestMs = 60 * 60'000;
 // "Was there ever anything" is asked over this long.
 constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
 constexpr std::size_t kMaxKnownCohorts = 1'000;
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 
-Result<CohortFamilies> read_families(const query::Queryable& data, const SeriesNames& names, const CohortSelector& cohort,
-                                     std::int64_t from_ms, std::int64_t to_ms) {
+Result<CohortFamilies> read_families(const query::Queryable& data, const SeriesNames& names,
+                                     const CohortSelector& cohort, std::int64_t from_ms,
+                                     std::int64_t to_ms) {
   query::Selection selection;
   selection.matchers = request_matchers(cohort, names);
   selection.from_ms = from_ms;
@@ -44,17 +46,21 @@ Result<CohortFamilies> read_families(const query::Queryable& data, const SeriesN
 
 std::string key_of(const CohortSelector& cohort) {
   std::string out;
-  for (const auto& m : cohort.matchers) out += fmt::format("{}\x01{}\x01{}\x02", m.name, static_cast<int>(m.op), m.value);
+  for (const auto& m : cohort.matchers)
+    out += fmt::format("{}\x01{}\x01{}\x02", m.name, static_cast<int>(m.op), m.value);
   return out;
 }
 
 // See CohortSource. Remembers only when each cohort began.
 class SeriesCohortSource final : public query::CohortSource {
  public:
-  SeriesCohortSource(const query::Queryable& data, SeriesNames names) : data_(data), names_(std::move(names)) {}
+  SeriesCohortSource(const query::Queryable& data, SeriesNames names)
+      : data_(data), names_(std::move(names)) {}
 
-  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms, std::int64_t to_ms) const override {
-    const query::CohortWindow window{.from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
+  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
+                              std::int64_t to_ms) const override {
+    const query::CohortWindow window{
+        .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
     const auto read_from = from_ms - kBaselineLookbackMs;
     TRY_ASSIGN(auto families, read_families(data_, names_, cohort, read_from, to_ms));
     choose_sources(families);
@@ -74,8 +80,10 @@ class SeriesCohortSource final : public query::CohortSource {
   }
 
  private:
-  // Steps back from the first sample that was read as long as there is an older one, twice as far each time.
-  Result<std::int64_t> first_ever(const CohortSelector& cohort, std::int64_t first_ms, std::int64_t read_from) const {
+  // Steps back from the first sample that was read as long as there is an older one, twice as far
+  // each time.
+  Result<std::int64_t> first_ever(const CohortSelector& cohort, std::int64_t first_ms,
+                                  std::int64_t read_from) const {
     const auto key = key_of(cohort);
     const auto known = began_.with([&](auto& began) {
       const auto it = began.find(key);
@@ -83,7 +91,8 @@ class SeriesCohortSource final : public query::CohortSource {
     });
     if (known <= first_ms) return known;
     auto first = first_ms;
-    for (std::int64_t step = 5 * 60'000; first - step / 2 < read_from && first_ms - first < kOldestMs; step *= 2) {
+    for (std::int64_t step = 5 * 60'000;
+         first - step / 2 < read_from && first_ms - first < kOldestMs; step *= 2) {
       TRY_ASSIGN(auto families, read_families(data_, names_, cohort, first - step, first - 1));
       auto earlier = first;
       for (const auto& series : families.requests) {
@@ -116,14 +125,17 @@ class SeriesCohortSource final : public query::CohortSource {
 // One rollout's reading position. See CountFeed.
 class SeriesCountFeed final : public query::CountFeed {
  public:
-  SeriesCountFeed(const query::Queryable& data, const SeriesNames& names, query::CountFeedRequest request)
+  SeriesCountFeed(const query::Queryable& data, const SeriesNames& names,
+                  query::CountFeedRequest request)
       : data_(data), names_(names), request_(std::move(request)) {}
 
   Status read(query::CountGrid& grid, std::int64_t now_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both are read before either is given: an outage between them leaves nothing half done.
-    TRY_ASSIGN(const auto canary, read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
-    TRY_ASSIGN(const auto stable, read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
+    TRY_ASSIGN(const auto canary,
+               read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
+    TRY_ASSIGN(const auto stable,
+               read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
     give(grid, query::Track::canary, canary);
     give(grid, query::Track::stable, stable);
     begun_ = true;
@@ -162,8 +174,11 @@ class SeriesCountFeed final : public query::CountFeed {
 
 class SeriesCountFeedSource final : public query::CountFeedSource {
  public:
-  SeriesCountFeedSource(const query::Queryable& data, SeriesNames names) : data_(data), names_(std::move(names)) {}
-  query::CountFeedTraits traits() const override { return {.unseen_instances_begin_at_zero = true}; }
+  SeriesCountFeedSource(const query::Queryable& data, SeriesNames names)
+      : data_(data), names_(std::move(names)) {}
+  query::CountFeedTraits traits() const override {
+    return {.unseen_instances_begin_at_zero = true};
+  }
   std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
     return std::make_unique<SeriesCountFeed>(data_, names_, std::move(request));
   }
@@ -175,12 +190,15 @@ class SeriesCountFeedSource final : public query::CountFeedSource {
 
 class SeriesMetricSource final : public query::MetricSource {
  public:
-  SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names)
+  SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions,
+                     SeriesNames names)
       : data_(data), expressions_(expressions), names_(std::move(names)) {}
 
-  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part, const std::string& whole,
-                                   std::int64_t from_ms, std::int64_t to_ms) const override {
-    // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an expression could match.
+  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
+                                   const std::string& whole, std::int64_t from_ms,
+                                   std::int64_t to_ms) const override {
+    // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an
+    // expression could match.
     std::vector<query::Series> series;
     for (const auto& name : {whole, part}) {
       query::Selection selection;
@@ -192,12 +210,14 @@ class SeriesMetricSource final : public query::MetricSource {
       selection.from_ms = from_ms - kBaselineLookbackMs;
       selection.to_ms = to_ms;
       TRY_ASSIGN(auto found, data_.select(selection));
-      series.insert(series.end(), std::make_move_iterator(found.begin()), std::make_move_iterator(found.end()));
+      series.insert(series.end(), std::make_move_iterator(found.begin()),
+                    std::make_move_iterator(found.end()));
     }
     const auto names = ratio_names(whole, part, names_);
     auto families = request_families(series, names);
     CohortCounts counts;
-    const query::CohortWindow window{.from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
+    const query::CohortWindow window{
+        .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
     const auto firsts = find_instances(families, window, counts);
     add_up(families, window, firsts, counts);
     query::RatioCounts out;
@@ -222,16 +242,18 @@ class SeriesMetricSource final : public query::MetricSource {
 
 } // namespace
 
-std::unique_ptr<query::MetricSource> make_series_metric_source(const query::Queryable& data,
-                                                               const query::ExpressionSource& expressions, SeriesNames names) {
+std::unique_ptr<query::MetricSource> make_series_metric_source(
+    const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names) {
   return std::make_unique<SeriesMetricSource>(data, expressions, std::move(names));
 }
 
-std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data, SeriesNames names) {
+std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data,
+                                                               SeriesNames names) {
   return std::make_unique<SeriesCohortSource>(data, std::move(names));
 }
 
-std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data, SeriesNames names) {
+std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data,
+                                                                      SeriesNames names) {
   return std::make_unique<SeriesCountFeedSource>(data, std::move(names));
 }
 

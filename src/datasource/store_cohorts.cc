@@ -20,7 +20,8 @@ using store::SeriesData;
 // The last number of an ascending run, or null.
 template <typename Sample>
 const Sample* last_number(const std::vector<Sample>& samples) {
-  const auto it = std::find_if(samples.rbegin(), samples.rend(), [](const Sample& s) { return !is_stale(s); });
+  const auto it =
+      std::find_if(samples.rbegin(), samples.rend(), [](const Sample& s) { return !is_stale(s); });
   return it == samples.rend() ? nullptr : &*it;
 }
 
@@ -28,17 +29,21 @@ const Sample* last_number(const std::vector<Sample>& samples) {
 class StoreCohortSource final : public CohortSource {
  public:
   explicit StoreCohortSource(const store::Store& store) : store_(store) {}
-  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms, std::int64_t to_ms) const override;
+  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
+                              std::int64_t to_ms) const override;
 
  private:
-  Result<std::vector<SeriesData>> select(const CohortSelector& cohort, std::string_view name, const CohortWindow& window) const;
-  Status extend_back(const CohortSelector& cohort, const CohortWindow& window, std::vector<SeriesData>& all) const;
+  Result<std::vector<SeriesData>> select(const CohortSelector& cohort, std::string_view name,
+                                         const CohortWindow& window) const;
+  Status extend_back(const CohortSelector& cohort, const CohortWindow& window,
+                     std::vector<SeriesData>& all) const;
   Status find_first(const CohortSelector& cohort, bool any_in_range, CohortCounts& out) const;
 
   const store::Store& store_;
 };
 
-Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& cohort, std::string_view name,
+Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& cohort,
+                                                          std::string_view name,
                                                           const CohortWindow& window) const {
   store::SelectRequest request;
   request.matchers = cohort.matchers;
@@ -46,21 +51,27 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& 
   request.from_ms = window.from_ms - kBaselineLookbackMs;
   request.to_ms = window.to_ms;
   TRY_ASSIGN(auto out, store_.select(request));
-  // Histograms with different bounds are merged in the order they come; the order must not be the store's.
-  std::ranges::sort(
-      out, [](const SeriesData& a, const SeriesData& b) { return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id; });
+  // Histograms with different bounds are merged in the order they come; the order must not be the
+  // store's.
+  std::ranges::sort(out, [](const SeriesData& a, const SeriesData& b) {
+    return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
+  });
   return out;
 }
 
-// Series derived from spans and delta points have samples only when something happened, so the last one may be hours old. Puts it
-// in front of the samples of those series that have none before the window. Mostly there are none such: one look into the index.
+// Series derived from spans and delta points have samples only when something happened, so the last
+// one may be hours old. Puts it in front of the samples of those series that have none before the
+// window. Mostly there are none such: one look into the index.
 Status StoreCohortSource::extend_back(const CohortSelector& cohort, const CohortWindow& window,
                                       std::vector<SeriesData>& all) const {
-  const auto lacking = [&](const SeriesData& s) { return lacks_baseline(s.floats, window) || lacks_baseline(s.classic, window); };
+  const auto lacking = [&](const SeriesData& s) {
+    return lacks_baseline(s.floats, window) || lacks_baseline(s.classic, window);
+  };
   if (std::ranges::none_of(all, lacking)) return {};
   store::SelectRequest request;
   request.matchers = cohort.matchers;
-  request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(all.front().labels->metric_name())});
+  request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal,
+                              std::string(all.front().labels->metric_name())});
   request.from_ms = 0;
   request.to_ms = window.from_ms - kBaselineLookbackMs - 1;
   request.choose_source = false;
@@ -77,15 +88,18 @@ Status StoreCohortSource::extend_back(const CohortSelector& cohort, const Cohort
     TRY_ASSIGN(const auto past, store_.select(request));
     const auto it = std::ranges::find(past, series.id, &SeriesData::id);
     if (it == past.end()) continue;
-    if (const auto* sample = last_number(it->floats)) series.floats.insert(series.floats.begin(), *sample);
-    if (const auto* sample = last_number(it->classic)) series.classic.insert(series.classic.begin(), *sample);
+    if (const auto* sample = last_number(it->floats))
+      series.floats.insert(series.floats.begin(), *sample);
+    if (const auto* sample = last_number(it->classic))
+      series.classic.insert(series.classic.begin(), *sample);
   }
   return {};
 }
 
 // Labels that a Presence can answer for.
 constexpr std::array<std::string_view, 6> kPresenceLabels = {
-    "service_name", "deployment_track", "service_version", "instance", "deployment_environment", "deployment_environment_name"};
+    "service_name", "deployment_track",       "service_version",
+    "instance",     "deployment_environment", "deployment_environment_name"};
 
 Labels labels_of(const store::Presence& p) {
   return Labels::of({{"service_name", p.service},
@@ -96,18 +110,22 @@ Labels labels_of(const store::Presence& p) {
                      {"deployment_environment_name", p.environment}});
 }
 
-// first_ms and any_series. A selector by labels that a Presence lacks (role, track …) is answered through the series it selects.
-Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_range, CohortCounts& out) const {
+// first_ms and any_series. A selector by labels that a Presence lacks (role, track …) is answered
+// through the series it selects.
+Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_range,
+                                     CohortCounts& out) const {
   std::vector<Matcher> known;
   for (const auto& matcher : cohort.matchers) {
-    if (std::ranges::find(kPresenceLabels, matcher.name) != kPresenceLabels.end()) known.push_back(matcher);
+    if (std::ranges::find(kPresenceLabels, matcher.name) != kPresenceLabels.end())
+      known.push_back(matcher);
   }
   using Identity = std::array<std::string, 4>;
   std::optional<std::set<Identity>> only;
   if (known.size() != cohort.matchers.size()) {
     store::SelectRequest request;
     request.matchers = cohort.matchers;
-    request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(store::kRequestsName)});
+    request.matchers.push_back(
+        {std::string(kMetricName), Matcher::Op::equal, std::string(store::kRequestsName)});
     request.to_ms = INT64_MAX;
     request.choose_source = false;
     request.with_samples = false;
@@ -115,7 +133,8 @@ Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_r
     only.emplace();
     for (const auto& s : series) {
       const auto get = [&](std::string_view name) { return std::string(s.labels->get(name)); };
-      only->insert({get("service_name"), get("deployment_track"), get("service_version"), get("instance")});
+      only->insert(
+          {get("service_name"), get("deployment_track"), get("service_version"), get("instance")});
     }
   }
   out.any_series = any_in_range || (only && !only->empty());
@@ -124,16 +143,18 @@ Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_r
     if (only && !only->contains({p.service, p.track, p.version, p.instance})) continue;
     if (!matcher.matches(labels_of(p))) continue;
     out.any_series = true;
-    if (p.first_ms != 0 && (out.first_ms == 0 || p.first_ms < out.first_ms)) out.first_ms = p.first_ms;
+    if (p.first_ms != 0 && (out.first_ms == 0 || p.first_ms < out.first_ms))
+      out.first_ms = p.first_ms;
   }
   return {};
 }
 
-Result<CohortCounts> StoreCohortSource::counts(const CohortSelector& cohort, std::int64_t from_ms, std::int64_t to_ms) const {
+Result<CohortCounts> StoreCohortSource::counts(const CohortSelector& cohort, std::int64_t from_ms,
+                                               std::int64_t to_ms) const {
   for (const auto& matcher : cohort.matchers) {
     if (const auto problem = check_matcher(matcher)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("cohort selector {}=\"{}\": {}", matcher.name, matcher.value, *problem));
+      return fail(ErrorCode::invalid_argument, fmt::format("cohort selector {}=\"{}\": {}",
+                                                           matcher.name, matcher.value, *problem));
     }
   }
   const CohortWindow window{from_ms, to_ms};

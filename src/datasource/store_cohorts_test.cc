@@ -16,7 +16,8 @@ constexpr std::int64_t kFrom = 100 * kMinute; // of every window here
 constexpr std::int64_t kTo = 110 * kMinute;
 const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
 
-// Samples are written {minutes after the window's start, value, start minutes after the window's start}.
+// Samples are written {minutes after the window's start, value, start minutes after the window's
+// start}.
 constexpr double kUnknown = -1e9;
 struct At {
   double minute;
@@ -26,8 +27,8 @@ struct At {
 
 std::int64_t ms(double minute) { return kFrom + static_cast<std::int64_t>(minute * kMinute); }
 
-Labels labels(std::string_view name, std::string route = "/pay", std::string instance = "a", std::string version = "2.4.0",
-              std::string track = "canary") {
+Labels labels(std::string_view name, std::string route = "/pay", std::string instance = "a",
+              std::string version = "2.4.0", std::string track = "canary") {
   return Labels::of({{std::string(kMetricName), std::string(name)},
                      {"service_name", "checkout"},
                      {"service_version", std::move(version)},
@@ -48,7 +49,8 @@ class Cohorts : public ::testing::Test {
   }
   void counter(Labels of, std::initializer_list<At> samples) {
     auto& s = add(std::move(of), MetricKind::counter);
-    for (const auto& at : samples) s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
+    for (const auto& at : samples)
+      s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
   }
   static ClassicHistogram histogram(std::vector<double> bounds, std::vector<std::uint64_t> counts) {
     ClassicHistogram out;
@@ -65,7 +67,8 @@ class Cohorts : public ::testing::Test {
   }
 
   FakeStore store_;
-  CohortSelector canary_{{{"service_name", Matcher::Op::equal, "checkout"}, {"deployment_track", Matcher::Op::equal, "canary"}}};
+  CohortSelector canary_{{{"service_name", Matcher::Op::equal, "checkout"},
+                          {"deployment_track", Matcher::Op::equal, "canary"}}};
 };
 
 // What one requests series contributes to the window.
@@ -82,13 +85,17 @@ TEST_F(Cohorts, Increments) {
       {"no change", {{-1, 100}, {5, 100}}, 0},
       {"first point of a new process counts in full", {{1, 40, 0.5}, {2, 60, 0.5}}, 60},
       {"a process that started just before the window is new", {{1, 40, -0.9}}, 40},
-      {"and one that started some minutes before, and was not seen then", {{1, 40, -9}, {2, 60, -9}}, 60},
+      {"and one that started some minutes before, and was not seen then",
+       {{1, 40, -9}, {2, 60, -9}},
+       60},
       {"but not when it was seen before", {{-5, 30, -9}, {1, 40, -9}, {2, 60, -9}}, 30},
       {"one that started long before is not", {{1, 40, -11}, {2, 60, -11}}, 20},
       {"unknown start: a baseline", {{1, 40}, {2, 60}}, 20},
       {"start at the point itself says nothing", {{1, 40, 1}, {2, 60, 1}}, 20},
       {"the value fell: a reset", {{-1, 100}, {1, 120}, {2, 30}, {3, 50}}, 70},
-      {"start moved: a restart, even when the value is higher", {{-1, 100, -60}, {1, 150, 0.2}, {2, 160, 0.2}}, 160},
+      {"start moved: a restart, even when the value is higher",
+       {{-1, 100, -60}, {1, 150, 0.2}, {2, 160, 0.2}},
+       160},
       {"two restarts", {{-1, 100, -60}, {1, 10, 0.5}, {2, 5, 1.5}, {3, 7, 1.5}}, 17},
       {"restart across the window's start", {{-1, 100, -60}, {1, 20, -0.5}}, 20},
       {"stale markers are no values", {{-1, 100}, {1, kStale}, {2, 130}, {3, kStale}}, 30},
@@ -100,7 +107,8 @@ TEST_F(Cohorts, Increments) {
   for (const auto& c : cases) {
     store_ = FakeStore();
     auto& s = add(labels(store::kRequestsName), MetricKind::counter);
-    for (const auto& at : c.samples) s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
+    for (const auto& at : c.samples)
+      s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
     const auto got = counts();
     const double requests = got.routes.empty() ? 0 : got.routes[0].requests;
     EXPECT_DOUBLE_EQ(requests, c.expected) << c.name;
@@ -118,7 +126,8 @@ TEST_F(Cohorts, ZeroErrorsAreZero) {
 }
 
 TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
-  // The process started long ago; its error series appears with the first error, minutes into the window.
+  // The process started long ago; its error series appears with the first error, minutes into the
+  // window.
   counter(labels(store::kRequestsName), {{-1, 1000, -60}, {1, 1100, -60}, {2, 1200, -60}});
   counter(labels(store::kErrorsName), {{2, 7, -60}});
   EXPECT_EQ(counts().routes.at(0).errors, 7);
@@ -127,7 +136,8 @@ TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
 TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
   // We came to know an old process in the window: its counts are of a past that we did not see.
   counter(labels(store::kRequestsName), {{1, 1000, -60}, {2, 1100, -60}});
-  counter(labels(store::kErrorsName), {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
+  counter(labels(store::kErrorsName),
+          {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
   const auto got = counts();
   EXPECT_EQ(got.routes.at(0).requests, 100);
   EXPECT_EQ(got.routes.at(0).errors, 5);
@@ -211,9 +221,11 @@ TEST_F(Cohorts, NothingEverReceivedIsNotZero) {
 TEST_F(Cohorts, SelectorsBeyondPresenceGoThroughTheSeries) {
   store_.present.push_back({"checkout", "", "2.3.0", "s", "", ms(-90), ms(5), 0});
   store_.present.push_back({"checkout", "", "2.4.0", "a", "", ms(-30), ms(5), 0});
-  canary_.matchers = {{"service_name", Matcher::Op::equal, "checkout"}, {"role", Matcher::Op::equal, "canary"}};
+  canary_.matchers = {{"service_name", Matcher::Op::equal, "checkout"},
+                      {"role", Matcher::Op::equal, "canary"}};
   EXPECT_FALSE(counts().any_series);
-  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0", "").with("role", "canary"), {{-20, 10}});
+  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0", "").with("role", "canary"),
+          {{-20, 10}});
   const auto got = counts();
   EXPECT_TRUE(got.any_series);
   EXPECT_EQ(got.first_ms, ms(-30));

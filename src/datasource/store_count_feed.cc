@@ -16,13 +16,14 @@ namespace {
 
 using store::SeriesData;
 
-// How far before the origin the samples are looked for that counting begins at (as in cohorts.h). Older ones are looked up series
-// by series, for series that are written only when something happens.
+// How far before the origin the samples are looked for that counting begins at (as in cohorts.h).
+// Older ones are looked up series by series, for series that are written only when something
+// happens.
 constexpr std::int64_t kBaselineLookbackMs = 10 * 60'000;
 // Clocks ahead of ours by more are refused at the door.
 constexpr std::int64_t kFutureMs = 10 * 60'000;
-// Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much again for collectors, and a
-// look.
+// Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much
+// again for collectors, and a look.
 constexpr std::int64_t kSpanDelayMs = 15'000;
 // An instance whose spans stopped this long ago is not waited for, and says nothing more.
 constexpr std::int64_t kSpanSilenceMs = 10 * 60'000;
@@ -31,21 +32,27 @@ struct Family {
   std::string_view name;
   Measure measure;
 };
-constexpr std::array kFamilies = {Family{store::kRequestsName, Measure::requests}, Family{store::kErrorsName, Measure::bad},
+constexpr std::array kFamilies = {Family{store::kRequestsName, Measure::requests},
+                                  Family{store::kErrorsName, Measure::bad},
                                   Family{store::kDurationName, Measure::duration}};
 
 constexpr std::array kBothTracks = {Track::canary, Track::stable};
 constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
 
-std::uint64_t grid_id(SeriesId id, Track track) { return id.value * 2 + static_cast<std::uint64_t>(track); }
+std::uint64_t grid_id(SeriesId id, Track track) {
+  return id.value * 2 + static_cast<std::uint64_t>(track);
+}
 
 template <typename S>
 std::int64_t newest_of(const std::vector<S>& samples) {
   return samples.empty() ? INT64_MIN : samples.back().time_ms;
 }
 
-// For CountGrid::add. Counts from spans are written at the time of the newest span of a batch: their age is no clock's.
-std::int64_t read_time(store::Source source, std::int64_t now_ms) { return source == store::Source::spans ? 0 : now_ms; }
+// For CountGrid::add. Counts from spans are written at the time of the newest span of a batch:
+// their age is no clock's.
+std::int64_t read_time(store::Source source, std::int64_t now_ms) {
+  return source == store::Source::spans ? 0 : now_ms;
+}
 
 // The value that a label has to be; "" where it may be several.
 std::string_view named(const CohortSelector& cohort, std::string_view label) {
@@ -106,7 +113,9 @@ class StoreCountFeed final : public CountFeed {
   bool read_followed(CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
   void tell_spans(CountGrid& grid, std::int64_t now_ms) const;
-  const CohortSelector& cohort(Track track) const { return track == Track::canary ? request_.canary : request_.stable; }
+  const CohortSelector& cohort(Track track) const {
+    return track == Track::canary ? request_.canary : request_.stable;
+  }
   std::uint64_t arrivals(Track track) const;
 
   const store::Store& store_;
@@ -115,8 +124,10 @@ class StoreCountFeed final : public CountFeed {
   bool begun_ = false;
   std::unordered_map<std::uint64_t, Known> known_;
   std::array<FollowedTrack, 2> tracks_;
-  std::uint64_t read_version_ = 0;     // which series the service had when all was last read; 0: unknown
-  std::uint64_t followed_version_ = 0; // and when they were made a list of; 0: they are not followed
+  std::uint64_t read_version_ =
+      0; // which series the service had when all was last read; 0: unknown
+  std::uint64_t followed_version_ =
+      0; // and when they were made a list of; 0: they are not followed
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
@@ -129,11 +140,12 @@ store::SelectRequest StoreCountFeed::request_for(Track track, const Family& fami
   return out;
 }
 
-Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out) {
+Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms,
+                              std::vector<Read>& out) {
   for (const auto& matcher : cohort(track).matchers) {
     if (const auto problem = check_matcher(matcher)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("cohort selector {}=\"{}\": {}", matcher.name, matcher.value, *problem));
+      return fail(ErrorCode::invalid_argument, fmt::format("cohort selector {}=\"{}\": {}",
+                                                           matcher.name, matcher.value, *problem));
     }
   }
   for (const auto& family : kFamilies) {
@@ -146,8 +158,8 @@ Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to
   return {};
 }
 
-// Puts the newest sample from before the reading range in front of a series that has none there, was begun long ago and is
-// written only when something happens. Once for each series.
+// Puts the newest sample from before the reading range in front of a series that has none there,
+// was begun long ago and is written only when something happens. Once for each series.
 Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
   const auto horizon = request_.origin_ms - kBaselineLookbackMs;
   for (auto& read : reads) {
@@ -172,11 +184,13 @@ Status StoreCountFeed::put_baseline(Read& read) const {
   TRY_ASSIGN(const auto past, store_.select(request));
   const auto it = std::ranges::find(past, read.data.id, &SeriesData::id);
   if (it == past.end()) return {};
-  const auto float_at =
-      std::find_if(it->floats.rbegin(), it->floats.rend(), [](const auto& s) { return std::isfinite(s.value); });
+  const auto float_at = std::find_if(it->floats.rbegin(), it->floats.rend(),
+                                     [](const auto& s) { return std::isfinite(s.value); });
   if (float_at != it->floats.rend()) read.data.floats.insert(read.data.floats.begin(), *float_at);
-  const auto classic_at = std::find_if(it->classic.rbegin(), it->classic.rend(), [](const auto& s) { return !s.stale; });
-  if (classic_at != it->classic.rend()) read.data.classic.insert(read.data.classic.begin(), *classic_at);
+  const auto classic_at = std::find_if(it->classic.rbegin(), it->classic.rend(),
+                                       [](const auto& s) { return !s.stale; });
+  if (classic_at != it->classic.rend())
+    read.data.classic.insert(read.data.classic.begin(), *classic_at);
   return {};
 }
 
@@ -202,17 +216,20 @@ Status StoreCountFeed::read(CountGrid& grid, std::int64_t now_ms) {
 bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
   std::array<std::optional<std::vector<store::NewSamples>>, 2> news; // by track
   std::array<std::uint64_t, 2> arrived{};
-  const bool listed = followed_version_ != 0 && followed_version_ == store_.series_version(service_);
+  const bool listed =
+      followed_version_ != 0 && followed_version_ == store_.series_version(service_);
   for (const auto track : kBothTracks) {
     const auto at = place(track);
     const auto& followed = tracks_[at];
-    arrived[at] = arrivals(track); // before the samples are read: what comes meanwhile is read again
+    arrived[at] =
+        arrivals(track); // before the samples are read: what comes meanwhile is read again
     if (arrived[at] != 0 && arrived[at] == followed.arrivals) continue;
     if (!listed) return false;
     news[at] = store_.newest(followed.positions);
     if (!news[at]) return false;
     for (std::size_t i = 0; i < followed.series.size(); ++i) {
-      if (!followed.series[i].known && !(*news[at])[i].empty()) return false; // it may need a baseline
+      if (!followed.series[i].known && !(*news[at])[i].empty())
+        return false; // it may need a baseline
     }
   }
   for (const auto track : kBothTracks) {
@@ -232,7 +249,8 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
         position.from_ms = samples.classic.back().time_ms;
         position.seen = {samples.classic.back().value.sum, samples.classic.back().value.count};
       }
-      if (one.newest_of_spans != nullptr) *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
+      if (one.newest_of_spans != nullptr)
+        *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       CountSeries series;
       series.id = grid_id(position.id, track);
       series.floats = std::move(samples.floats);
@@ -254,7 +272,8 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
     auto& data = read.data;
     const auto [it, added] = known_.try_emplace(data.id.value);
     auto& known = it->second;
-    if (added) known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
+    if (added)
+      known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
     CountSeries series;
     series.id = grid_id(data.id, read.track);
     series.track = read.track;
@@ -264,7 +283,8 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
     series.route = known.route;
     series.floats = std::move(data.floats);
     series.classic = std::move(data.classic);
-    known.newest_ms = std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
+    known.newest_ms =
+        std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
     if (data.source == store::Source::spans && !series.floats.empty()) {
       auto& newest = span_instances_[{read.track, series.instance}];
       newest = std::max(newest, series.floats.back().time_ms);
@@ -278,11 +298,13 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
     followed_version_ = version;
   }
   read_version_ = version;
-  for (std::size_t track = 0; track < arrived.size(); ++track) tracks_[track].arrivals = arrived[track];
+  for (std::size_t track = 0; track < arrived.size(); ++track)
+    tracks_[track].arrivals = arrived[track];
   return {};
 }
 
-// Lists every series of both tracks, also those without samples so far. from_ms: where the reading of those stands.
+// Lists every series of both tracks, also those without samples so far. from_ms: where the reading
+// of those stands.
 Status StoreCountFeed::follow(std::int64_t from_ms) {
   for (const auto track : kBothTracks) {
     auto& followed = tracks_[place(track)];
@@ -295,10 +317,12 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
       for (const auto& one : found) {
         const auto known = known_.find(one.id.value);
         const bool is_known = known != known_.end();
-        const auto spans = is_known ? span_instances_.find({track, known->second.instance}) : span_instances_.end();
+        const auto spans = is_known ? span_instances_.find({track, known->second.instance})
+                                    : span_instances_.end();
         const bool of_spans = one.source == store::Source::spans && spans != span_instances_.end();
         followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr});
-        followed.positions.push_back({one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});
+        followed.positions.push_back(
+            {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});
       }
     }
   }

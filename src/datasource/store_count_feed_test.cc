@@ -1,4 +1,5 @@
-// What is read from look to look from the real store: following known series gives what selecting all of them anew gives.
+// What is read from look to look from the real store: following known series gives what selecting
+// all of them anew gives.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -18,26 +19,38 @@ using store::testing::point;
 class Forgetful final : public store::Store {
  public:
   explicit Forgetful(const store::Store& inner) : inner_(inner) {}
-  Result<store::AppendResult> append(const Batch&) override { return fail(ErrorCode::unimplemented, "read only"); }
+  Result<store::AppendResult> append(const Batch&) override {
+    return fail(ErrorCode::unimplemented, "read only");
+  }
   Result<std::vector<store::SeriesData>> select(const store::SelectRequest& r) const override {
     ++selects;
     return inner_.select(r);
   }
-  std::vector<std::string> label_names(const store::SelectRequest& r) const override { return inner_.label_names(r); }
-  std::vector<std::string> label_values(std::string_view label, const store::SelectRequest& r) const override {
+  std::vector<std::string> label_names(const store::SelectRequest& r) const override {
+    return inner_.label_names(r);
+  }
+  std::vector<std::string> label_values(std::string_view label,
+                                        const store::SelectRequest& r) const override {
     return inner_.label_values(label, r);
   }
   std::vector<store::MetricMetadata> metadata() const override { return inner_.metadata(); }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& f) const override { return inner_.find_spans(f); }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override { return inner_.trace(id); }
+  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& f) const override {
+    return inner_.find_spans(f);
+  }
+  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override {
+    return inner_.trace(id);
+  }
   std::vector<store::Presence> presence() const override { return inner_.presence(); }
   store::StoreStats stats() const override { return inner_.stats(); }
   Status maintain() override { return {}; }
   std::uint64_t arrivals(std::string_view service, std::string_view version) const override {
     return knowing ? inner_.arrivals(service, version) : 0;
   }
-  std::uint64_t series_version(std::string_view service) const override { return knowing ? inner_.series_version(service) : 0; }
-  std::optional<std::vector<store::NewSamples>> newest(std::span<const store::SeriesPosition> p) const override {
+  std::uint64_t series_version(std::string_view service) const override {
+    return knowing ? inner_.series_version(service) : 0;
+  }
+  std::optional<std::vector<store::NewSamples>> newest(
+      std::span<const store::SeriesPosition> p) const override {
     return inner_.newest(p);
   }
 
@@ -49,11 +62,13 @@ class Forgetful final : public store::Store {
 };
 
 CohortSelector of_version(const std::string& version) {
-  return {{{"service_name", Matcher::Op::equal, "shop"}, {"service_version", Matcher::Op::equal, version}}};
+  return {{{"service_name", Matcher::Op::equal, "shop"},
+           {"service_version", Matcher::Op::equal, version}}};
 }
 
-// Everything a rollout meets: instances and routes that come later, routes that fall silent for long, restarts, late and repeated
-// exports, one track or both at a time, upkeep that puts samples into files.
+// Everything a rollout meets: instances and routes that come later, routes that fall silent for
+// long, restarts, late and repeated exports, one track or both at a time, upkeep that puts samples
+// into files.
 struct FollowTest : ::testing::Test, store::testing::Fixture {
   struct Process {
     std::shared_ptr<const Resource> from;
@@ -80,7 +95,9 @@ struct FollowTest : ::testing::Test, store::testing::Fixture {
         return store::testing::series(p.from, name, name, MetricKind::counter, route);
       };
       out.push_back(point(counter("http_server_request_total"), p.start_ms, at_ms, p.requests[r]));
-      if (p.bad[r] > 0) out.push_back(point(counter("http_server_request_errors_total"), p.start_ms, at_ms, p.bad[r]));
+      if (p.bad[r] > 0)
+        out.push_back(
+            point(counter("http_server_request_errors_total"), p.start_ms, at_ms, p.bad[r]));
     }
     return out;
   }
@@ -90,15 +107,17 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   Forgetful forgetful(*store), knowing(*store);
   knowing.knowing = true;
   const CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
-  const auto anew_source = make_store_count_feed_source(forgetful), followed_source = make_store_count_feed_source(knowing);
+  const auto anew_source = make_store_count_feed_source(forgetful),
+             followed_source = make_store_count_feed_source(knowing);
   const auto anew = anew_source->open(request), followed = followed_source->open(request);
   GridOptions grid_options;
   grid_options.origin_ms = request.origin_ms;
   CountGrid anew_grid(grid_options), followed_grid(grid_options);
   std::size_t cells = 0;
   const auto start = [&](const char* version, const std::string& instance) {
-    processes.push_back(
-        {store::testing::resource("shop", version[0] == '1' ? "stable" : "canary", version, instance), clock.wall_ms() - 100});
+    processes.push_back({store::testing::resource("shop", version[0] == '1' ? "stable" : "canary",
+                                                  version, instance),
+                         clock.wall_ms() - 100});
   };
   start("1", "s1");
   start("2", "c1");
@@ -115,7 +134,8 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
     for (std::size_t i = 0; i < processes.size(); ++i) {
       if (look % 3 != static_cast<int>(i) % 3) continue;
       const auto kind = random() % 20;
-      auto points = points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes); // now and then late
+      auto points =
+          points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes); // now and then late
       append(batch(points, now));
       if (kind == 1) append(batch(points, now)); // repeated
     }
@@ -133,7 +153,8 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
       ASSERT_EQ(a[i].routes.size(), b[i].routes.size());
       ASSERT_EQ(a[i].instances.size(), b[i].instances.size());
     }
-    ASSERT_EQ(anew_grid.waiting_requests(Track::canary), followed_grid.waiting_requests(Track::canary));
+    ASSERT_EQ(anew_grid.waiting_requests(Track::canary),
+              followed_grid.waiting_requests(Track::canary));
   }
   EXPECT_GT(cells, 400u);
   EXPECT_GT(anew_grid.ledger().counted, 10'000);

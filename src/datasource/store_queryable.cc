@@ -9,8 +9,8 @@
 #include <unordered_set>
 
 #include "promql/eval/eval_types.h"
-#include "promql/syntax/go_text.h"
 #include "promql/eval/histogram_math.h"
+#include "promql/syntax/go_text.h"
 #include "promql/syntax/series_matcher.h"
 
 namespace coalmine::query {
@@ -26,12 +26,14 @@ struct ViewName {
   View view;
   std::string_view suffix;
 };
-constexpr std::array<ViewName, 3> kViews = {{{View::bucket, "_bucket"}, {View::sum, "_sum"}, {View::count, "_count"}}};
+constexpr std::array<ViewName, 3> kViews = {
+    {{View::bucket, "_bucket"}, {View::sum, "_sum"}, {View::count, "_count"}}};
 
 bool is_name(const Matcher& m) { return m.name == kMetricName; }
 bool is_le(const Matcher& m) { return m.name == kBucketLabel; }
 
-// The histogram of a point in Prometheus's terms: buckets are counted by their upper bound, so every index is one more.
+// The histogram of a point in Prometheus's terms: buckets are counted by their upper bound, so
+// every index is one more.
 std::shared_ptr<const NativeHistogram> to_native(const store::ExponentialSample& sample) {
   auto out = std::make_shared<NativeHistogram>();
   const ExponentialHistogram& from = sample.value;
@@ -49,14 +51,16 @@ std::shared_ptr<const NativeHistogram> to_native(const store::ExponentialSample&
   out->positive = side(from.positive);
   out->negative = side(from.negative);
   if (out->schema > 8) *out = reduced_to_schema(*out, 8);
-  if (!is_sound(*out)) return nullptr; // coarser than schema -4, or buckets beyond what a float64 holds
+  if (!is_sound(*out))
+    return nullptr; // coarser than schema -4, or buckets beyond what a float64 holds
   return out;
 }
 
 // The counters of one classic histogram series.
 class ClassicView {
  public:
-  ClassicView(const Labels& labels, const SeriesMatcher& matcher) : base_(labels), matcher_(matcher) {}
+  ClassicView(const Labels& labels, const SeriesMatcher& matcher)
+      : base_(labels), matcher_(matcher) {}
 
   void buckets(const SeriesData& data) {
     const std::vector<double>* bounds = nullptr;
@@ -66,7 +70,8 @@ class ClassicView {
         end_all(columns, sample.time_ms);
         continue;
       }
-      if (const std::vector<double>* now = sample.value.bounds.get(); bounds == nullptr || now != bounds) {
+      if (const std::vector<double>* now = sample.value.bounds.get();
+          bounds == nullptr || now != bounds) {
         std::vector<Series*> next = columns_for(now);
         for (Series* column : columns) { // buckets that are no longer reported end here
           if (column != nullptr && std::ranges::find(next, column) == next.end())
@@ -79,18 +84,22 @@ class ClassicView {
       for (std::size_t i = 0; i < columns.size(); ++i) {
         if (i < sample.value.counts.size()) below += sample.value.counts[i];
         const std::uint64_t value = i + 1 == columns.size() ? sample.value.count : below;
-        if (columns[i] != nullptr) columns[i]->floats.push_back({sample.time_ms, static_cast<double>(value), sample.start_ms});
+        if (columns[i] != nullptr)
+          columns[i]->floats.push_back(
+              {sample.time_ms, static_cast<double>(value), sample.start_ms});
       }
     }
   }
 
   void total(const SeriesData& data, View view) {
-    Series* column =
-        column_for(base_.with(kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
+    Series* column = column_for(base_.with(
+        kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
     if (column == nullptr) return;
     for (const store::ClassicSample& sample : data.classic) {
-      const double value = view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
-      column->floats.push_back({sample.time_ms, sample.stale ? stale_marker() : value, sample.start_ms});
+      const double value =
+          view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
+      column->floats.push_back(
+          {sample.time_ms, sample.stale ? stale_marker() : value, sample.start_ms});
     }
   }
 
@@ -134,20 +143,28 @@ class ClassicView {
 // Histograms or floats of a store, by id.
 class StoreColumns final : public ColumnSource {
  public:
-  StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found, store::ColumnRequest request, bool buckets,
-               SeriesMatcher matcher)
-      : store_(store), found_(std::move(found)), request_(request), buckets_(buckets), matcher_(std::move(matcher)) {}
+  StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found,
+               store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
+      : store_(store),
+        found_(std::move(found)),
+        request_(request),
+        buckets_(buckets),
+        matcher_(std::move(matcher)) {}
 
   std::size_t size() const override { return found_.size(); }
   const Labels& labels(std::size_t series) const override { return *found_[series].labels; }
   bool buckets() const override { return buckets_; }
-  bool accepts_bound(std::string_view le) const override { return matcher_.accepts(kBucketLabel, le); }
+  bool accepts_bound(std::string_view le) const override {
+    return matcher_.accepts(kBucketLabel, le);
+  }
   Status read(std::span<const std::size_t> order, const Visit& visit) const override {
     std::vector<SeriesId> ids;
     ids.reserve(order.size());
     for (const std::size_t i : order) ids.push_back(found_[i].id);
-    return store_.read_columns(
-        ids, request_, [&](std::size_t place, const store::SampleColumns& columns) { return visit(order[place], columns); });
+    return store_.read_columns(ids, request_,
+                               [&](std::size_t place, const store::SampleColumns& columns) {
+                                 return visit(order[place], columns);
+                               });
   }
 
  private:
@@ -160,10 +177,13 @@ class StoreColumns final : public ColumnSource {
 
 // Series that differ only in kind or source have the same labels.
 bool distinct(const std::vector<store::FoundSeries>& found) {
-  const auto one_sort = [&](const store::FoundSeries& f) { return f.kind == found[0].kind && f.source == found[0].source; };
+  const auto one_sort = [&](const store::FoundSeries& f) {
+    return f.kind == found[0].kind && f.source == found[0].source;
+  };
   if (std::ranges::all_of(found, one_sort)) return true;
   std::unordered_set<Labels, LabelsHash> seen;
-  return std::ranges::all_of(found, [&](const store::FoundSeries& f) { return seen.insert(*f.labels).second; });
+  return std::ranges::all_of(
+      found, [&](const store::FoundSeries& f) { return seen.insert(*f.labels).second; });
 }
 
 class StoreQueryable final : public Queryable {
@@ -184,10 +204,12 @@ class StoreQueryable final : public Queryable {
         }
         const std::size_t before = out.size();
         append(data, matcher, out);
-        for (std::size_t i = before; i < out.size(); ++i) samples += out[i].floats.size() + out[i].histograms.size();
+        for (std::size_t i = before; i < out.size(); ++i)
+          samples += out[i].floats.size() + out[i].histograms.size();
         if (samples > selection.max_samples) {
           return fail(ErrorCode::resource_exhausted,
-                      "the selection holds more samples than a query may load; narrow it or shorten the range");
+                      "the selection holds more samples than a query may load; narrow it or "
+                      "shorten the range");
         }
       }
     }
@@ -205,17 +227,22 @@ class StoreQueryable final : public Queryable {
     std::optional<ViewName> view;
     TRY_ASSIGN(const std::set<std::string> bases, base_names(selection, matcher));
     for (const std::string& base : bases) {
-      TRY_ASSIGN(std::vector<store::FoundSeries> some, store_.find(request(selection, &base, true)));
+      TRY_ASSIGN(std::vector<store::FoundSeries> some,
+                 store_.find(request(selection, &base, true)));
       if (base == name->value) {
         std::erase_if(some, [&](const store::FoundSeries& f) {
-          return f.kind == MetricKind::histogram || (by_le && !matcher.accepts(kBucketLabel, f.labels->get(kBucketLabel)));
+          return f.kind == MetricKind::histogram ||
+                 (by_le && !matcher.accepts(kBucketLabel, f.labels->get(kBucketLabel)));
         });
       } else {
-        std::erase_if(some, [](const store::FoundSeries& f) { return f.kind != MetricKind::histogram; });
+        std::erase_if(some,
+                      [](const store::FoundSeries& f) { return f.kind != MetricKind::histogram; });
         if (some.empty()) continue;
-        view = *std::ranges::find_if(kViews, [&](const ViewName& v) { return name->value == base + std::string(v.suffix); });
+        view = *std::ranges::find_if(
+            kViews, [&](const ViewName& v) { return name->value == base + std::string(v.suffix); });
       }
-      if (!some.empty() && !found.empty()) return nullptr; // x_bucket of histograms and beside them as sent
+      if (!some.empty() && !found.empty())
+        return nullptr; // x_bucket of histograms and beside them as sent
       if (found.empty()) found = std::move(some);
     }
     const bool buckets = view && view->view == View::bucket;
@@ -227,14 +254,16 @@ class StoreQueryable final : public Queryable {
     const auto part = buckets                           ? store::HistogramPart::buckets
                       : view && view->view == View::sum ? store::HistogramPart::sum
                                                         : store::HistogramPart::count;
-    return std::make_unique<StoreColumns>(store_, std::move(found),
-                                          store::ColumnRequest{selection.from_ms, selection.to_ms, part, selection.one_window},
-                                          buckets, std::move(matcher));
+    return std::make_unique<StoreColumns>(
+        store_, std::move(found),
+        store::ColumnRequest{selection.from_ms, selection.to_ms, part, selection.one_window},
+        buckets, std::move(matcher));
   }
 
   Result<std::vector<Labels>> series(const Selection& selection) const override {
     std::vector<Labels> out;
-    TRY_ASSIGN(std::vector<Series> found, select(selection)); // the bounds of histograms are in their samples
+    TRY_ASSIGN(std::vector<Series> found,
+               select(selection)); // the bounds of histograms are in their samples
     for (Series& one : found) out.push_back(std::move(one.labels));
     std::ranges::sort(out);
     const auto same = std::ranges::unique(out);
@@ -248,20 +277,24 @@ class StoreQueryable final : public Queryable {
     });
   }
 
-  Result<std::vector<std::string>> label_values(std::string_view label, const Selection& selection) const override {
+  Result<std::vector<std::string>> label_values(std::string_view label,
+                                                const Selection& selection) const override {
     return collect(selection, label, [&](const Labels& labels, std::set<std::string>& out) {
-      if (const std::string_view value = labels.get(label); !value.empty()) out.insert(std::string(value));
+      if (const std::string_view value = labels.get(label); !value.empty())
+        out.insert(std::string(value));
     });
   }
 
  private:
   // What the store is asked: without the matchers that only the view can judge.
-  static SelectRequest request(const Selection& selection, const std::string* base_name, bool samples) {
+  static SelectRequest request(const Selection& selection, const std::string* base_name,
+                               bool samples) {
     SelectRequest out;
     for (const Matcher& matcher : selection.matchers) {
       if (!is_name(matcher) && !is_le(matcher)) out.matchers.push_back(matcher);
     }
-    if (base_name != nullptr) out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, *base_name});
+    if (base_name != nullptr)
+      out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, *base_name});
     out.from_ms = selection.from_ms;
     out.to_ms = selection.to_ms;
     out.with_samples = samples;
@@ -271,17 +304,20 @@ class StoreQueryable final : public Queryable {
   }
 
   // Names in the store whose series, or views of them, the selection's name matchers accept.
-  Result<std::set<std::string>> base_names(const Selection& selection, const SeriesMatcher& matcher) const {
+  Result<std::set<std::string>> base_names(const Selection& selection,
+                                           const SeriesMatcher& matcher) const {
     std::set<std::string> out;
     for (const Matcher& one : selection.matchers) {
       if (!is_name(one) || one.op != Matcher::Op::equal) continue;
       out.insert(one.value);
       for (const ViewName& view : kViews) {
-        if (one.value.ends_with(view.suffix)) out.insert(one.value.substr(0, one.value.size() - view.suffix.size()));
+        if (one.value.ends_with(view.suffix))
+          out.insert(one.value.substr(0, one.value.size() - view.suffix.size()));
       }
       return out;
     }
-    TRY_ASSIGN(const std::vector<SeriesData> known, store_.select(request(selection, nullptr, false)));
+    TRY_ASSIGN(const std::vector<SeriesData> known,
+               store_.select(request(selection, nullptr, false)));
     for (const SeriesData& data : known) {
       if (!view_names(data, matcher).empty()) out.insert(std::string(data.labels->metric_name()));
     }
@@ -297,11 +333,13 @@ class StoreQueryable final : public Queryable {
     } else {
       all.push_back(base);
     }
-    std::erase_if(all, [&](const std::string& name) { return !matcher.accepts(kMetricName, name); });
+    std::erase_if(all,
+                  [&](const std::string& name) { return !matcher.accepts(kMetricName, name); });
     return all;
   }
 
-  static void append(const SeriesData& data, const SeriesMatcher& matcher, std::vector<Series>& out) {
+  static void append(const SeriesData& data, const SeriesMatcher& matcher,
+                     std::vector<Series>& out) {
     if (data.kind == MetricKind::histogram) {
       ClassicView view(*data.labels, matcher);
       const std::string base(data.labels->metric_name());
@@ -320,16 +358,19 @@ class StoreQueryable final : public Queryable {
     Series series;
     series.labels = *data.labels;
     series.floats.reserve(data.floats.size());
-    for (const store::FloatSample& sample : data.floats) series.floats.push_back({sample.time_ms, sample.value, sample.start_ms});
+    for (const store::FloatSample& sample : data.floats)
+      series.floats.push_back({sample.time_ms, sample.value, sample.start_ms});
     for (const store::ExponentialSample& sample : data.exponential) {
-      if (auto native = to_native(sample)) series.histograms.push_back({sample.time_ms, std::move(native), sample.start_ms});
+      if (auto native = to_native(sample))
+        series.histograms.push_back({sample.time_ms, std::move(native), sample.start_ms});
     }
     out.push_back(std::move(series));
   }
 
   // Labels of all views, without reading samples unless bucket bounds are asked for.
   template <typename Visit>
-  Result<std::vector<std::string>> collect(const Selection& selection, std::string_view wanted, Visit visit) const {
+  Result<std::vector<std::string>> collect(const Selection& selection, std::string_view wanted,
+                                           Visit visit) const {
     std::set<std::string> out;
     const bool bounds = wanted == kBucketLabel || std::ranges::any_of(selection.matchers, is_le);
     if (bounds) {
@@ -338,11 +379,13 @@ class StoreQueryable final : public Queryable {
       return std::vector<std::string>(out.begin(), out.end());
     }
     const SeriesMatcher matcher(selection.matchers);
-    TRY_ASSIGN(const std::vector<SeriesData> known, store_.select(request(selection, nullptr, false)));
+    TRY_ASSIGN(const std::vector<SeriesData> known,
+               store_.select(request(selection, nullptr, false)));
     for (const SeriesData& data : known) {
       for (const std::string& name : view_names(data, matcher)) {
         Labels labels = data.labels->with(kMetricName, name);
-        if (data.kind == MetricKind::histogram && name.ends_with("_bucket")) labels = labels.with(kBucketLabel, "+Inf");
+        if (data.kind == MetricKind::histogram && name.ends_with("_bucket"))
+          labels = labels.with(kBucketLabel, "+Inf");
         visit(labels, out);
       }
     }
@@ -354,6 +397,8 @@ class StoreQueryable final : public Queryable {
 
 } // namespace
 
-std::unique_ptr<Queryable> make_store_queryable(const store::Store& store) { return std::make_unique<StoreQueryable>(store); }
+std::unique_ptr<Queryable> make_store_queryable(const store::Store& store) {
+  return std::make_unique<StoreQueryable>(store);
+}
 
 } // namespace coalmine::query

@@ -1,4 +1,5 @@
-// The embedded store as a Queryable: presents classic histograms as _bucket/_sum/_count, exponential ones as native histograms.
+// The embedded store as a Queryable: presents classic histograms as _bucket/_sum/_count,
+// exponential ones as native histograms.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -32,10 +32,14 @@ class Narrator {
     std::fputs((text + "\n").c_str(), stdout);
     std::fflush(stdout);
   }
-  void title(const std::string& text) const { line(color_ ? "\n\033[1m" + text + "\033[0m" : "\n" + text); }
+  void title(const std::string& text) const {
+    line(color_ ? "\n\033[1m" + text + "\033[0m" : "\n" + text);
+  }
   void restart() { started_ = std::chrono::steady_clock::now(); }
   void at(const std::string& text) const {
-    const auto s = std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - started_).count();
+    const auto s = std::chrono::duration_cast<std::chrono::seconds>(
+                       std::chrono::steady_clock::now() - started_)
+                       .count();
     line(fmt::format("  {:02}:{:02}  {}", s / 60, s % 60, text));
   }
 
@@ -49,7 +53,8 @@ std::string text_of(const json::value& object, std::string_view key) {
   return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
-// Follows a rollout to its end, telling each line of its log once and the reason whenever it changes.
+// Follows a rollout to its end, telling each line of its log once and the reason whenever it
+// changes.
 Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std::int64_t id) {
   std::uint64_t told = 0;
   std::string reason;
@@ -66,7 +71,8 @@ Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std
       last_told = text_of(entry, "text");
       if (text_of(entry, "kind") != "look") narrator.at(last_told);
     }
-    if (auto now = text_of(rollout, "reason"); now != reason && now != last_told && !rollout.at("terminal").as_bool()) {
+    if (auto now = text_of(rollout, "reason");
+        now != reason && now != last_told && !rollout.at("terminal").as_bool()) {
       reason = now;
       narrator.at("  " + reason);
     }
@@ -76,47 +82,56 @@ Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std
   return rollout;
 }
 
-void tell_first_failure(const DemoWorld& world, const Narrator& narrator, const std::string& version) {
-  const auto answer = world.get("/v1/failures?service=checkout-service&track=canary&limit=1&version=" + version);
+void tell_first_failure(const DemoWorld& world, const Narrator& narrator,
+                        const std::string& version) {
+  const auto answer =
+      world.get("/v1/failures?service=checkout-service&track=canary&limit=1&version=" + version);
   if (!answer || answer->at("failures").as_array().empty()) return;
   const auto& failure = answer->at("failures").as_array()[0];
-  narrator.line(fmt::format("\n  The newest failing request:\n    Trace ID: {}\n      Error: {}\n      Endpoint: {}",
-                            text_of(failure, "trace_id"), text_of(failure, "error"), text_of(failure, "endpoint")));
+  narrator.line(fmt::format(
+      "\n  The newest failing request:\n    Trace ID: {}\n      Error: {}\n      Endpoint: {}",
+      text_of(failure, "trace_id"), text_of(failure, "error"), text_of(failure, "endpoint")));
   for (const auto& span : failure.at("failed_spans").as_array()) {
-    narrator.line(
-        fmt::format("      Failed span: {}\n      Exception: {}", text_of(span, "name"), text_of(span, "exception_message")));
+    narrator.line(fmt::format("      Failed span: {}\n      Exception: {}", text_of(span, "name"),
+                              text_of(span, "exception_message")));
     break;
   }
 }
 
-Result<bool> play(DemoWorld& world, Narrator& narrator, const Scene& scene, const std::string& version) {
+Result<bool> play(DemoWorld& world, Narrator& narrator, const Scene& scene,
+                  const std::string& version) {
   narrator.title(fmt::format(fmt::runtime(scene.title), version));
   narrator.restart();
   TRY(world.reset_weights());
   TRY(world.start_canary(version, scene.fault));
-  TRY_ASSIGN(
-      const auto started,
-      world.post("/v1/rollouts",
-                 {{"service", "checkout-service"}, {"canary_version", version}, {"stable_version", "2.3.0"}, {"actor", "demo"}}));
-  TRY_ASSIGN(const auto rollout, follow(world, narrator, started.at("id").to_number<std::int64_t>()));
+  TRY_ASSIGN(const auto started, world.post("/v1/rollouts", {{"service", "checkout-service"},
+                                                             {"canary_version", version},
+                                                             {"stable_version", "2.3.0"},
+                                                             {"actor", "demo"}}));
+  TRY_ASSIGN(const auto rollout,
+             follow(world, narrator, started.at("id").to_number<std::int64_t>()));
   const auto phase = text_of(rollout, "phase");
   const bool right = phase == scene.expected;
-  const char* mark = phase == "promoted" ? "✔ PROMOTED" : phase == "rolled_back" ? "✖ ROLLED BACK" : "॥ ENDED";
+  const char* mark = phase == "promoted"      ? "✔ PROMOTED"
+                     : phase == "rolled_back" ? "✖ ROLLED BACK"
+                                              : "॥ ENDED";
   narrator.at(fmt::format("{}  {}", mark, text_of(rollout, "reason")));
   if (phase == "rolled_back") {
-    narrator.at(
-        fmt::format("all traffic on stable {:.0f} ms after the decision", rollout.at("time_to_rollback_ms").to_number<double>()));
+    narrator.at(fmt::format("all traffic on stable {:.0f} ms after the decision",
+                            rollout.at("time_to_rollback_ms").to_number<double>()));
     tell_first_failure(world, narrator, version);
   }
   const auto seen = world.answered(version);
-  narrator.line(fmt::format("\n  {} requests reached v{}, {} failed.{}", seen.requests, version, seen.failed,
-                            right ? "" : fmt::format(" EXPECTED {}, GOT {}.", scene.expected, phase)));
+  narrator.line(
+      fmt::format("\n  {} requests reached v{}, {} failed.{}", seen.requests, version, seen.failed,
+                  right ? "" : fmt::format(" EXPECTED {}, GOT {}.", scene.expected, phase)));
   return right;
 }
 
 Result<std::string> make_directory() {
   std::string pattern = std::filesystem::temp_directory_path() / "coalmine-demo-XXXXXX";
-  if (mkdtemp(pattern.data()) == nullptr) return fail(ErrorCode::internal, "cannot make a working directory in " + pattern);
+  if (mkdtemp(pattern.data()) == nullptr)
+    return fail(ErrorCode::internal, "cannot make a working directory in " + pattern);
   return pattern;
 }
 
@@ -146,10 +161,11 @@ Status run_in(const DemoOptions& options, const std::string& directory, Tally& t
   narrator.line(fmt::format("\n  Watch it live: {}", world.page_url()));
   TRY(play_all(options, world, narrator, tally));
   if (!options.ci && isatty(STDOUT_FILENO) == 1) {
-    narrator.line(fmt::format(
-        "\nNext:  look around at {}, or  coalmine failures checkout-service --server {}\nCtrl-C stops everything that "
-        "this command started.",
-        world.page_url(), world.page_url()));
+    narrator.line(
+        fmt::format("\nNext:  look around at {}, or  coalmine failures checkout-service --server "
+                    "{}\nCtrl-C stops everything that "
+                    "this command started.",
+                    world.page_url(), world.page_url()));
     while (!interrupted) std::this_thread::sleep_for(100ms);
   }
   return {};
@@ -165,7 +181,9 @@ int run_demo(const DemoOptions& options) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", scene.name);
   }
   if (!known) {
-    std::fputs(fmt::format("coalmine: no scenario is called \"{}\": {}\n", options.scenario, names).c_str(), stderr);
+    std::fputs(fmt::format("coalmine: no scenario is called \"{}\": {}\n", options.scenario, names)
+                   .c_str(),
+               stderr);
     return 2;
   }
   struct sigaction action{};
@@ -181,7 +199,8 @@ int run_demo(const DemoOptions& options) {
   Tally tally;
   const auto outcome = run_in(options, *directory, tally);
   const bool failed = !outcome || tally.wrong > 0;
-  if (!outcome && !interrupted) std::fputs(fmt::format("coalmine: {}\n", outcome.error().message).c_str(), stderr);
+  if (!outcome && !interrupted)
+    std::fputs(fmt::format("coalmine: {}\n", outcome.error().message).c_str(), stderr);
   if (options.keep || (failed && !interrupted)) {
     std::fputs(fmt::format("Logs and data are in {}\n", *directory).c_str(), stderr);
   } else {
@@ -190,7 +209,9 @@ int run_demo(const DemoOptions& options) {
   }
   if (interrupted) return 130;
   if (options.ci)
-    std::fputs(fmt::format("\n{} passed, {} failed\n", tally.right, tally.wrong + (outcome ? 0 : 1)).c_str(), stdout);
+    std::fputs(fmt::format("\n{} passed, {} failed\n", tally.right, tally.wrong + (outcome ? 0 : 1))
+                   .c_str(),
+               stdout);
   return failed ? 1 : 0;
 }
 

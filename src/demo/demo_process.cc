@@ -21,11 +21,12 @@
 namespace coalmine::app {
 namespace {
 
-// Between fork and exec only what is safe after fork in a process with threads: everything is prepared by the parent.
+// Between fork and exec only what is safe after fork in a process with threads: everything is
+// prepared by the parent.
 [[noreturn]] void become(char* const* argv, char* const* envp, int log_fd, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(127); // the parent ended before the line above
-  setpgid(0, 0);                       // Ctrl-C reaches the demo only, which then stops its children in order
+  setpgid(0, 0); // Ctrl-C reaches the demo only, which then stops its children in order
   dup2(log_fd, STDOUT_FILENO);
   dup2(log_fd, STDERR_FILENO);
   sigset_t none;
@@ -45,7 +46,8 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
 } // namespace
 
 Result<Child> Child::spawn(const std::vector<std::string>& command,
-                           const std::vector<std::pair<std::string, std::string>>& environment, const std::string& log_path) {
+                           const std::vector<std::pair<std::string, std::string>>& environment,
+                           const std::string& log_path) {
   std::vector<std::string> arguments = command;
   std::vector<std::string> settings;
   for (char** entry = environ; *entry != nullptr; ++entry) settings.emplace_back(*entry);
@@ -53,13 +55,17 @@ Result<Child> Child::spawn(const std::vector<std::string>& command,
   auto argv = pointers(arguments);
   auto envp = pointers(settings);
   const int log_fd = open(log_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-  if (log_fd < 0) return fail(ErrorCode::internal, fmt::format("cannot write {}: {}", log_path, std::strerror(errno)));
+  if (log_fd < 0)
+    return fail(ErrorCode::internal,
+                fmt::format("cannot write {}: {}", log_path, std::strerror(errno)));
   const pid_t parent = getpid();
   const pid_t pid = fork();
   if (pid == 0) become(argv.data(), envp.data(), log_fd, parent);
   const int fork_error = errno;
   close(log_fd);
-  if (pid < 0) return fail(ErrorCode::internal, fmt::format("cannot start {}: {}", command[0], std::strerror(fork_error)));
+  if (pid < 0)
+    return fail(ErrorCode::internal,
+                fmt::format("cannot start {}: {}", command[0], std::strerror(fork_error)));
   return Child(pid);
 }
 
@@ -101,7 +107,8 @@ std::uint16_t free_port(std::uint16_t preferred) {
     address.sin_port = htons(port);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(address);
-    const bool ok = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 && listen(fd, 1) == 0 &&
+    const bool ok = bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+                    listen(fd, 1) == 0 &&
                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
     close(fd);
     return ok ? ntohs(address.sin_port) : std::uint16_t{0};
@@ -113,21 +120,24 @@ std::uint16_t free_port(std::uint16_t preferred) {
 Result<std::string> ask_unix_socket(const std::string& path, const std::string& line) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) return fail(ErrorCode::invalid_argument, "socket path is too long: " + path);
+  if (path.size() >= sizeof(address.sun_path))
+    return fail(ErrorCode::invalid_argument, "socket path is too long: " + path);
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return fail(ErrorCode::internal, std::strerror(errno));
   std::string answer;
   const std::string request = line + "\n";
-  const bool sent = connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
-                    write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size());
+  const bool sent =
+      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
+      write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size());
   if (!sent) {
     const auto why = fmt::format("{} does not answer: {}", path, std::strerror(errno));
     close(fd);
     return fail(ErrorCode::unavailable, why);
   }
   char buffer[4096];
-  for (ssize_t n = 0; (n = read(fd, buffer, sizeof(buffer))) > 0;) answer.append(buffer, static_cast<std::size_t>(n));
+  for (ssize_t n = 0; (n = read(fd, buffer, sizeof(buffer))) > 0;)
+    answer.append(buffer, static_cast<std::size_t>(n));
   close(fd);
   return answer;
 }
@@ -139,7 +149,9 @@ Result<std::string> find_program(const std::string& name, const std::string& pac
     const auto candidate = folder + "/" + name;
     if (!folder.empty() && access(candidate.c_str(), X_OK) == 0) return candidate;
   }
-  return fail(ErrorCode::not_found, fmt::format("the demo needs {}, which is not installed: apt-get install {}", name, package));
+  return fail(
+      ErrorCode::not_found,
+      fmt::format("the demo needs {}, which is not installed: apt-get install {}", name, package));
 }
 
 } // namespace coalmine::app

@@ -13,12 +13,14 @@
 
 namespace coalmine::app {
 
-// A running child; destruction stops it (SIGTERM, after three seconds SIGKILL) and waits. It also dies when this process does.
+// A running child; destruction stops it (SIGTERM, after three seconds SIGKILL) and waits. It also
+// dies when this process does.
 class Child {
  public:
   // environment is added to our own. Output of the child goes to log_path.
   static Result<Child> spawn(const std::vector<std::string>& command,
-                             const std::vector<std::pair<std::string, std::string>>& environment, const std::string& log_path);
+                             const std::vector<std::pair<std::string, std::string>>& environment,
+                             const std::string& log_path);
   Child(Child&& other) noexcept : pid_(std::exchange(other.pid_, 0)) {}
   Child& operator=(Child&& other) noexcept;
   ~Child() { stop(); }

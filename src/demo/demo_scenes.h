@@ -16,7 +16,8 @@ struct Scene {
 
 inline constexpr std::array kScenes = {
     Scene{"bad-release", "errors", "v{} fails Apple Pay on /api/pay", "rolled_back"},
-    Scene{"slow-tail", "slow-tail", "v{} answers one /api/quote in seven 400 ms later", "rolled_back"},
+    Scene{"slow-tail", "slow-tail", "v{} answers one /api/quote in seven 400 ms later",
+          "rolled_back"},
     Scene{"good-release", "none", "v{} is a good release", "promoted"},
 };
 

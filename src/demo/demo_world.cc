@@ -29,18 +29,23 @@ Result<std::string> read_file(const std::string& path) {
   return std::move(text).str();
 }
 
-// demo/ stands in the source tree, of which the binary is in build/<preset>/, or in ../share/coalmine/demo when installed.
+// demo/ stands in the source tree, of which the binary is in build/<preset>/, or in
+// ../share/coalmine/demo when installed.
 Result<std::string> find_assets(const std::string& given) {
   if (!given.empty()) return given;
   std::error_code ignored;
   const auto binary = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (const auto& candidate : {binary / "demo", binary / "../demo", binary / "../../demo", binary / "../share/coalmine/demo"}) {
-    if (fs::exists(candidate / "checkout-service.mjs", ignored)) return fs::canonical(candidate, ignored).string();
+  for (const auto& candidate : {binary / "demo", binary / "../demo", binary / "../../demo",
+                                binary / "../share/coalmine/demo"}) {
+    if (fs::exists(candidate / "checkout-service.mjs", ignored))
+      return fs::canonical(candidate, ignored).string();
   }
-  return fail(ErrorCode::not_found,
-              fmt::format("the demo's services (checkout-service.mjs) are not beside {}: give --assets DIR, "
-                          "or start it as ./dev demo",
-                          binary.string()));
+  return fail(
+      ErrorCode::not_found,
+      fmt::format(
+          "the demo's services (checkout-service.mjs) are not beside {}: give --assets DIR, "
+          "or start it as ./dev demo",
+          binary.string()));
 }
 
 Result<json::value> parse_answer(const std::string& path, Result<net::HttpResponse> answer) {
@@ -48,22 +53,28 @@ Result<json::value> parse_answer(const std::string& path, Result<net::HttpRespon
   boost::system::error_code bad;
   auto body = json::parse(response.body, bad);
   if (response.status >= 300 || bad)
-    return fail(ErrorCode::internal, fmt::format("{}: HTTP {}: {}", path, response.status, response.body));
+    return fail(ErrorCode::internal,
+                fmt::format("{}: HTTP {}: {}", path, response.status, response.body));
   return body;
 }
 
 } // namespace
 
-DemoWorld::DemoWorld(const DemoOptions& options, std::string directory, std::function<bool()> interrupted)
-    : options_(options), directory_(std::move(directory)), interrupted_(std::move(interrupted)), http_(net::make_http_client()) {}
+DemoWorld::DemoWorld(const DemoOptions& options, std::string directory,
+                     std::function<bool()> interrupted)
+    : options_(options),
+      directory_(std::move(directory)),
+      interrupted_(std::move(interrupted)),
+      http_(net::make_http_client()) {}
 
-Status DemoWorld::wait(const std::string& waiting_for, double seconds, const std::function<bool()>& ready) const {
+Status DemoWorld::wait(const std::string& waiting_for, double seconds,
+                       const std::function<bool()>& ready) const {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
   while (!ready()) {
     if (interrupted_()) return fail(ErrorCode::unavailable, "interrupted");
     if (std::chrono::steady_clock::now() > deadline) {
-      return fail(ErrorCode::deadline_exceeded,
-                  fmt::format("waited {} s for {}; logs are in {}", seconds, waiting_for, directory_));
+      return fail(ErrorCode::deadline_exceeded, fmt::format("waited {} s for {}; logs are in {}",
+                                                            seconds, waiting_for, directory_));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
   }
@@ -71,8 +82,8 @@ Status DemoWorld::wait(const std::string& waiting_for, double seconds, const std
 }
 
 bool DemoWorld::answers(std::uint16_t port, const std::string& where) const {
-  const auto response =
-      http_->fetch({.url = fmt::format("http://127.0.0.1:{}{}", port, where), .timeout = std::chrono::milliseconds(500)});
+  const auto response = http_->fetch({.url = fmt::format("http://127.0.0.1:{}{}", port, where),
+                                      .timeout = std::chrono::milliseconds(500)});
   return response && response->status == 200;
 }
 
@@ -82,7 +93,8 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
   const auto port = [&](std::uint16_t usual, const char* what) {
     const auto got = free_port(usual);
     if (got != usual) {
-      tell(fmt::format("  ! {} {}: using {} instead", usual, net::describe_port_holder({"127.0.0.1", usual}), got) +
+      tell(fmt::format("  ! {} {}: using {} instead", usual,
+                       net::describe_port_holder({"127.0.0.1", usual}), got) +
            fmt::format(" for {}", what));
     }
     return got;
@@ -93,18 +105,24 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
   balancer_port_ = port(7080, "the balancer");
   shop_ports_ = {free_port(0), free_port(0), free_port(0)};
 
-  const auto tell_part = [&tell](std::string_view name, const std::string& what, const std::string& pids) {
+  const auto tell_part = [&tell](std::string_view name, const std::string& what,
+                                 const std::string& pids) {
     tell(fmt::format("  ✔ {:<13} {} pid {}", name, cli::pad(what, 50), pids));
   };
   const auto pid = [](const Child& child) { return fmt::to_string(child.pid()); };
   TRY(start_server());
-  tell_part("server", fmt::format("127.0.0.1:{:<6} OTLP {}/{}", api_port_, otlp_grpc_port_, otlp_http_port_), pid(server_[0]));
+  tell_part("server",
+            fmt::format("127.0.0.1:{:<6} OTLP {}/{}", api_port_, otlp_grpc_port_, otlp_http_port_),
+            pid(server_[0]));
   TRY(start_balancer());
-  tell_part("balancer", fmt::format("127.0.0.1:{:<6} HAProxy, 100% stable", balancer_port_), pid(balancer_[0]));
+  tell_part("balancer", fmt::format("127.0.0.1:{:<6} HAProxy, 100% stable", balancer_port_),
+            pid(balancer_[0]));
   TRY(start_stable());
-  tell_part("checkout", fmt::format("v{} ×2 (stable)", kStableVersion), pid(stable_[0]) + ", " + pid(stable_[1]));
+  tell_part("checkout", fmt::format("v{} ×2 (stable)", kStableVersion),
+            pid(stable_[0]) + ", " + pid(stable_[1]));
   TRY(start_load());
-  tell_part("load", fmt::format("{:.0f} req/s over /api/cart, /api/quote, /api/pay", options_.rps), pid(load_[0]));
+  tell_part("load", fmt::format("{:.0f} req/s over /api/cart, /api/quote, /api/pay", options_.rps),
+            pid(load_[0]));
   return {};
 }
 
@@ -147,34 +165,40 @@ Status DemoWorld::start_balancer() {
   TRY_ASSIGN(const auto config, fill_template("haproxy.cfg"));
   TRY_ASSIGN(auto child, Child::spawn({haproxy, "-db", "-f", config}, {}, path("haproxy.log")));
   balancer_.push_back(std::move(child));
-  return wait("HAProxy's admin socket", 10, [&] { return ask_unix_socket(path("haproxy.sock"), "show info").has_value(); });
+  return wait("HAProxy's admin socket", 10,
+              [&] { return ask_unix_socket(path("haproxy.sock"), "show info").has_value(); });
 }
 
-Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& version, const std::string& track,
-                                    std::string_view fault, std::uint16_t port) const {
-  return Child::spawn({node_, assets_ + "/checkout-service.mjs"},
-                      {{"PORT", std::to_string(port)},
-                       {"APP_VERSION", version},
-                       {"DEPLOYMENT_TRACK", track},
-                       {"POD_NAME", pod},
-                       {"FAULT", std::string(fault)},
-                       {"OTEL_EXPORTER_OTLP_ENDPOINT", fmt::format("http://127.0.0.1:{}", otlp_http_port_)}},
-                      path(pod + ".log"));
+Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& version,
+                                    const std::string& track, std::string_view fault,
+                                    std::uint16_t port) const {
+  return Child::spawn(
+      {node_, assets_ + "/checkout-service.mjs"},
+      {{"PORT", std::to_string(port)},
+       {"APP_VERSION", version},
+       {"DEPLOYMENT_TRACK", track},
+       {"POD_NAME", pod},
+       {"FAULT", std::string(fault)},
+       {"OTEL_EXPORTER_OTLP_ENDPOINT", fmt::format("http://127.0.0.1:{}", otlp_http_port_)}},
+      path(pod + ".log"));
 }
 
 Status DemoWorld::start_stable() {
   for (std::size_t i = 0; i < 2; ++i) {
-    TRY_ASSIGN(auto child, start_shop(fmt::format("checkout-stable-{}", i + 1), std::string(kStableVersion), "stable", "none",
-                                      shop_ports_[i]));
+    TRY_ASSIGN(auto child,
+               start_shop(fmt::format("checkout-stable-{}", i + 1), std::string(kStableVersion),
+                          "stable", "none", shop_ports_[i]));
     stable_.push_back(std::move(child));
   }
   return wait("the stable shop to answer through the balancer", 20, [&] {
-    return answers(shop_ports_[0], "/healthz") && answers(shop_ports_[1], "/healthz") && answers(balancer_port_, "/api/cart");
+    return answers(shop_ports_[0], "/healthz") && answers(shop_ports_[1], "/healthz") &&
+           answers(balancer_port_, "/api/cart");
   });
 }
 
 Status DemoWorld::start_load() {
-  TRY_ASSIGN(auto child, Child::spawn({node_, assets_ + "/load.mjs", fmt::format("http://127.0.0.1:{}", balancer_port_),
+  TRY_ASSIGN(auto child, Child::spawn({node_, assets_ + "/load.mjs",
+                                       fmt::format("http://127.0.0.1:{}", balancer_port_),
                                        fmt::format("{}", options_.rps), "7200"},
                                       {}, path("load.log")));
   load_.push_back(std::move(child));
@@ -186,7 +210,8 @@ Status DemoWorld::start_load() {
 
 Status DemoWorld::start_canary(const std::string& version, std::string_view fault) {
   canary_.clear();
-  TRY_ASSIGN(auto child, start_shop("checkout-canary-" + version, version, "canary", fault, shop_ports_[2]));
+  TRY_ASSIGN(auto child,
+             start_shop("checkout-canary-" + version, version, "canary", fault, shop_ports_[2]));
   canary_.push_back(std::move(child));
   TRY(wait("the canary to answer", 20, [&] { return answers(shop_ports_[2], "/healthz"); }));
   // show servers state: fields 4 and 6 are the server's name and operational state, 2 is up.
@@ -203,10 +228,13 @@ Status DemoWorld::start_canary(const std::string& version, std::string_view faul
 }
 
 Status DemoWorld::reset_weights() {
-  TRY_ASSIGN(const auto answer, ask_unix_socket(path("haproxy.sock"),
-                                                "set server checkout/stable1 weight 19; set server checkout/stable2 weight 19; "
-                                                "set server checkout/canary1 weight 0"));
-  if (answer.find_first_not_of(" \n") != std::string::npos) return fail(ErrorCode::internal, "HAProxy: " + answer);
+  TRY_ASSIGN(const auto answer,
+             ask_unix_socket(
+                 path("haproxy.sock"),
+                 "set server checkout/stable1 weight 19; set server checkout/stable2 weight 19; "
+                 "set server checkout/canary1 weight 0"));
+  if (answer.find_first_not_of(" \n") != std::string::npos)
+    return fail(ErrorCode::internal, "HAProxy: " + answer);
   return {};
 }
 
@@ -232,7 +260,8 @@ LoadCounts DemoWorld::answered(const std::string& version) const {
   if (bad) return {};
   const auto* row = report.at("answered").as_object().if_contains(version);
   if (row == nullptr) return {};
-  return {row->at("requests").to_number<std::uint64_t>(), row->at("failed").to_number<std::uint64_t>()};
+  return {row->at("requests").to_number<std::uint64_t>(),
+          row->at("failed").to_number<std::uint64_t>()};
 }
 
 } // namespace coalmine::app

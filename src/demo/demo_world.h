@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "demo/demo.h"
 #include "demo/demo_process.h"
-#include "base/result.h"
 #include "net/http_client.h"
 
 namespace coalmine::app {
@@ -42,14 +42,16 @@ class DemoWorld {
 
   std::string page_url() const { return "http://127.0.0.1:" + std::to_string(api_port_); }
   // Polls until ready says true; deadline_exceeded with the sentence waiting_for.
-  Status wait(const std::string& waiting_for, double seconds, const std::function<bool()>& ready) const;
+  Status wait(const std::string& waiting_for, double seconds,
+              const std::function<bool()>& ready) const;
 
  private:
   Status start_server();
   Status start_balancer();
   Status start_stable();
   Status start_load();
-  Result<Child> start_shop(const std::string& pod, const std::string& version, const std::string& track, std::string_view fault,
+  Result<Child> start_shop(const std::string& pod, const std::string& version,
+                           const std::string& track, std::string_view fault,
                            std::uint16_t port) const;
   bool answers(std::uint16_t port, const std::string& path) const;
   std::string path(const std::string& name) const { return directory_ + "/" + name; }

@@ -12,15 +12,18 @@ bool is_count(double n) { return std::isfinite(n) && n >= 0; }
 } // namespace
 
 std::optional<Estimate> error_rate(const TrackNumbers& track) {
-  if (!is_count(track.requests) || !is_count(track.errors) || track.requests <= 0) return std::nullopt;
+  if (!is_count(track.requests) || !is_count(track.errors) || track.requests <= 0)
+    return std::nullopt;
   return Estimate{track.errors / track.requests, false};
 }
 
 std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q) {
   const auto& bounds = track.bounds_ms;
   const auto& counts = track.bucket_counts;
-  if (bounds.empty() || counts.size() != bounds.size() + 1 || !(q >= 0 && q <= 1)) return std::nullopt;
-  if (!std::ranges::all_of(counts, is_count) || !std::ranges::all_of(bounds, [](double b) { return std::isfinite(b); }) ||
+  if (bounds.empty() || counts.size() != bounds.size() + 1 || !(q >= 0 && q <= 1))
+    return std::nullopt;
+  if (!std::ranges::all_of(counts, is_count) ||
+      !std::ranges::all_of(bounds, [](double b) { return std::isfinite(b); }) ||
       !std::ranges::is_sorted(bounds)) {
     return std::nullopt;
   }
@@ -55,11 +58,13 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& t
 
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit) {
   if (!std::isfinite(margin.amount)) return false;
-  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::request_share || kind == SignalKind::ratio;
+  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::request_share ||
+                    kind == SignalKind::ratio;
   switch (margin.unit) {
     case Margin::Unit::percent: return true;
     case Margin::Unit::points: return rate || (is_metric(kind) && unit == ValueUnit::ratio);
-    case Margin::Unit::millis: return kind == SignalKind::latency_quantile || (is_metric(kind) && unit == ValueUnit::millis);
+    case Margin::Unit::millis:
+      return kind == SignalKind::latency_quantile || (is_metric(kind) && unit == ValueUnit::millis);
     case Margin::Unit::seconds: return is_metric(kind) && unit == ValueUnit::seconds;
     case Margin::Unit::bytes: return is_metric(kind) && unit == ValueUnit::bytes;
     case Margin::Unit::per_second: return is_metric(kind) && unit == ValueUnit::per_second;
@@ -68,7 +73,9 @@ bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit) {
 }
 
 double allowed_difference(const Margin& margin, double floor, double stable) {
-  return std::max(margin.unit == Margin::Unit::percent ? margin.amount * std::abs(stable) : margin.amount, floor);
+  return std::max(
+      margin.unit == Margin::Unit::percent ? margin.amount * std::abs(stable) : margin.amount,
+      floor);
 }
 
 double badness(Worse worse, double canary, double stable) {

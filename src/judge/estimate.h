@@ -16,15 +16,16 @@ struct Estimate {
 // errors / requests; zero errors are 0. Nothing without requests or with numbers that are none.
 std::optional<Estimate> error_rate(const TrackNumbers& track);
 
-// The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the first bucket starts at 0 when its
-// bound is positive, the last one answers its lower bound. Nothing without a usable distribution.
+// The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the
+// first bucket starts at 0 when its bound is positive, the last one answers its lower bound.
+// Nothing without a usable distribution.
 std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q);
 
 // Of the request signals. A metric's value is its MetricTrack's.
 std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track);
 
-// points fit ratios, millis fit latencies, percent fits everything, the others what is measured in them. A margin that does not
-// fit decides nothing.
+// points fit ratios, millis fit latencies, percent fits everything, the others what is measured in
+// them. A margin that does not fit decides nothing.
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit = ValueUnit::number);
 
 // The margin as a difference in the signal's own unit, at this value of stable; not below floor.
@@ -32,8 +33,9 @@ double allowed_difference(const Margin& margin, double floor, double stable);
 // How far the canary is on the worse side of stable; either way: the distance.
 double badness(Worse worse, double canary, double stable);
 
-// The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent margin passes every latency (the
-// seed takes the increase as 0) and no error rate above 0; of anything else it then allows no difference on the worse side.
+// The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent
+// margin passes every latency (the seed takes the increase as 0) and no error rate above 0; of
+// anything else it then allows no difference on the worse side.
 bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable);
 
 } // namespace coalmine::judge

@@ -129,7 +129,9 @@ TEST(Threshold, ARouteRegressesTheWholeDecision) {
   options.signals[1].margin = {Margin::Unit::percent, 2.0};
   const auto got = look(given, options);
   EXPECT_EQ(got.decision, Decision::rollback);
-  EXPECT_EQ(got.reason, "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp");
+  EXPECT_EQ(
+      got.reason,
+      "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp");
   ASSERT_EQ(got.signals.size(), 8u);
   EXPECT_EQ(got.signals[0].route, "");
   EXPECT_EQ(got.signals[1].route, "");
@@ -140,14 +142,16 @@ TEST(Threshold, ARouteRegressesTheWholeDecision) {
 
 TEST(Threshold, QuietRoutesAreWatchedOnly) {
   auto given = evidence(track(1000, 4, 100), track(19000, 80, 100));
-  given.routes = {{"/busy", track(901, 4, 100), track(18000, 80, 100)}, {"/quiet", track(99, 99, 900), track(1000, 0, 100)}};
+  given.routes = {{"/busy", track(901, 4, 100), track(18000, 80, 100)},
+                  {"/quiet", track(99, 99, 900), track(1000, 0, 100)}};
   const auto got = look(given);
   EXPECT_EQ(got.decision, Decision::promote);
   ASSERT_EQ(got.signals.size(), 6u);
   EXPECT_EQ(got.signals[2].route, "/quiet");
   EXPECT_EQ(verdict_text(got.signals[2]), "watching(too_few_requests)");
   EXPECT_EQ(got.signals[2].reason, "99 of 100 canary requests on /quiet so far");
-  EXPECT_DOUBLE_EQ(*got.signals[2].canary, 900); // shown all the same: p99_latency, the worse of the two
+  EXPECT_DOUBLE_EQ(*got.signals[2].canary,
+                   900); // shown all the same: p99_latency, the worse of the two
 }
 
 TEST(Threshold, NothingIsDecidedOnARouteBeforeTheWhole) {
@@ -164,10 +168,12 @@ TEST(Threshold, NothingIsDecidedOnARouteBeforeTheWhole) {
 
 TEST(Threshold, ANewRouteOfTheCanaryHoldsNothingUp) {
   auto given = evidence(track(1000, 0, 100), track(19000, 0, 100));
-  given.routes = {{"/new", track(500, 500, 100), {}}, {"/none-in-window", track(500, 0, 100), TrackNumbers{true, 0, 0, {}, {}}}};
+  given.routes = {{"/new", track(500, 500, 100), {}},
+                  {"/none-in-window", track(500, 0, 100), TrackNumbers{true, 0, 0, {}, {}}}};
   const auto got = look(given);
   EXPECT_EQ(got.decision, Decision::promote);
-  for (std::size_t i = 2; i < got.signals.size(); ++i) EXPECT_NE(got.signals[i].verdict, Verdict::regression);
+  for (std::size_t i = 2; i < got.signals.size(); ++i)
+    EXPECT_NE(got.signals[i].verdict, Verdict::regression);
 }
 
 TEST(Threshold, TelemetryWithoutRoutesIsNotJudgedTwice) {
@@ -187,7 +193,9 @@ TEST(Threshold, UnreachableStoreIsNotNoData) {
   EXPECT_EQ(got.decision, Decision::keep_watching);
   ASSERT_EQ(got.signals.size(), 2u);
   EXPECT_EQ(verdict_text(got.signals[0]), "no_data(source_unreachable)");
-  EXPECT_EQ(got.reason, "The telemetry store could not be reached (http://mimir:9009: connection refused): nothing is decided");
+  EXPECT_EQ(got.reason,
+            "The telemetry store could not be reached (http://mimir:9009: connection refused): "
+            "nothing is decided");
   EXPECT_EQ(got.reason, got.signals[0].reason);
 }
 
@@ -205,25 +213,31 @@ TEST(Threshold, AbsoluteLimitsHoldWhateverStableDoes) {
   EXPECT_EQ(got.decision, Decision::promote);
   // Beyond both: the comparison says more.
   got = look(evidence(track(1000, 300, 100), track(19000, 0, 100)), options);
-  EXPECT_EQ(got.reason, "error_rate: 30.00% on canary against 0.00% on stable, +30.00pp, allowed +10pp");
+  EXPECT_EQ(got.reason,
+            "error_rate: 30.00% on canary against 0.00% on stable, +30.00pp, allowed +10pp");
 }
 
 TEST(Threshold, UnitsOfMargins) {
   auto options = seed_defaults();
   options.signals[0].margin = {Margin::Unit::percent, 0.5};
   options.signals[1].margin = {Margin::Unit::millis, 25};
-  EXPECT_EQ(look(evidence(track(1000, 15, 125), track(1000, 10, 100)), options).decision, Decision::promote);
+  EXPECT_EQ(look(evidence(track(1000, 15, 125), track(1000, 10, 100)), options).decision,
+            Decision::promote);
   auto got = look(evidence(track(1000, 16, 126), track(1000, 10, 100)), options);
-  EXPECT_EQ(got.signals[0].reason, "error_rate: 1.60% on canary against 1.00% on stable, +60.0%, allowed +50%");
-  EXPECT_EQ(got.signals[1].reason, "p99_latency: 126 ms on canary against 100 ms on stable, +26.0ms, allowed +25ms");
-  // Percent of nothing is nothing: an error rate above 0 is beyond it, a latency above 0 is not (the seed).
+  EXPECT_EQ(got.signals[0].reason,
+            "error_rate: 1.60% on canary against 1.00% on stable, +60.0%, allowed +50%");
+  EXPECT_EQ(got.signals[1].reason,
+            "p99_latency: 126 ms on canary against 100 ms on stable, +26.0ms, allowed +25ms");
+  // Percent of nothing is nothing: an error rate above 0 is beyond it, a latency above 0 is not
+  // (the seed).
   got = look(evidence(track(1000, 1, 100), track(1000, 0, 100)), options);
   EXPECT_EQ(got.reason, "error_rate: 0.10% on canary against 0.00% on stable, allowed +50%");
   // A margin that does not fit its signal fails closed, towards risk and towards rollback alike.
   options.signals[0].margin = {Margin::Unit::millis, 25};
   got = look(evidence(track(1000, 900, 100), track(1000, 0, 100)), options);
   EXPECT_EQ(got.decision, Decision::keep_watching);
-  EXPECT_EQ(got.reason, "error_rate: the margin +25ms does not fit an error rate, so nothing is decided");
+  EXPECT_EQ(got.reason,
+            "error_rate: the margin +25ms does not fit an error rate, so nothing is decided");
 }
 
 TEST(Threshold, SignalsThatDoNotGateDecideNothing) {
@@ -257,25 +271,31 @@ TEST(Threshold, RubbishInDecidesNothing) {
   auto odd = track(1000, 0, 100);
   odd.bucket_counts.pop_back();
   EXPECT_EQ(look(evidence(odd, track(1000, 0, 100))).decision, Decision::keep_watching);
-  EXPECT_EQ(look(evidence(track(1000, 0, 100), track(1000, 0, 100), nan)).decision, Decision::keep_watching);
+  EXPECT_EQ(look(evidence(track(1000, 0, 100), track(1000, 0, 100), nan)).decision,
+            Decision::keep_watching);
 }
 
 // Invariances, on random evidence.
 class Properties : public ::testing::Test {
  protected:
   TrackNumbers random_track() {
-    TrackNumbers out{
-        true, static_cast<double>(100 + random_() % 5000), 0, {10, 25, 50, 100, 250, 500}, std::vector<double>(7, 0.0)};
+    TrackNumbers out{true,
+                     static_cast<double>(100 + random_() % 5000),
+                     0,
+                     {10, 25, 50, 100, 250, 500},
+                     std::vector<double>(7, 0.0)};
     out.errors = std::floor(out.requests * std::pow(uniform_(random_), 4));
     const auto middle = random_() % 5;
-    for (int i = 0; i < out.requests; ++i) ++out.bucket_counts[(middle + (random_() % 10 == 0) + (random_() % 100 == 0)) % 7];
+    for (int i = 0; i < out.requests; ++i)
+      ++out.bucket_counts[(middle + (random_() % 10 == 0) + (random_() % 100 == 0)) % 7];
     return out;
   }
   Evidence random_evidence() {
     auto out = evidence(random_track(), random_track(), static_cast<double>(random_() % 20));
     if (random_() % 3 == 0) out.stable = out.canary;
     const auto routes = random_() % 4;
-    for (unsigned i = 0; i < routes; ++i) out.routes.push_back({"/r" + std::to_string(i), random_track(), random_track()});
+    for (unsigned i = 0; i < routes; ++i)
+      out.routes.push_back({"/r" + std::to_string(i), random_track(), random_track()});
     return out;
   }
   static void scale(TrackNumbers& t, double by) {
@@ -291,7 +311,8 @@ TEST_F(Properties, ScalingCountsChangesNoDecision) {
   for (int i = 0; i < 200; ++i) {
     auto given = random_evidence();
     const auto before = look(given);
-    const double by = std::exp2(static_cast<double>(random_() % 8)); // a power of two: exact in doubles
+    const double by =
+        std::exp2(static_cast<double>(random_() % 8)); // a power of two: exact in doubles
     for (auto* t : {&given.canary, &given.stable}) scale(*t, by);
     for (auto& r : given.routes) {
       scale(r.canary, by);
@@ -309,20 +330,24 @@ TEST_F(Properties, SwappingTheTracksMirrorsTheDifferences) {
     const auto a = look(given), b = look(mirrored);
     for (std::size_t s = 0; s < 2; ++s) {
       EXPECT_EQ(*a.signals[s].difference, -*b.signals[s].difference);
-      const bool both = a.signals[s].verdict == Verdict::regression && b.signals[s].verdict == Verdict::regression;
+      const bool both = a.signals[s].verdict == Verdict::regression &&
+                        b.signals[s].verdict == Verdict::regression;
       EXPECT_FALSE(both); // with a margin of 0 or more, only one side can be the worse one
     }
   }
 }
 
 TEST_F(Properties, MoreErrorsOrSlowerNeverHelps) {
-  const auto rank = [](Decision d) { return d == Decision::promote ? 0 : d == Decision::keep_watching ? 1 : 2; };
+  const auto rank = [](Decision d) {
+    return d == Decision::promote ? 0 : d == Decision::keep_watching ? 1 : 2;
+  };
   for (int i = 0; i < 300; ++i) {
     auto given = random_evidence();
     const auto before = look(given);
     auto worse = given;
-    auto& target =
-        worse.routes.empty() || random_() % 2 == 0 ? worse.canary : worse.routes[random_() % worse.routes.size()].canary;
+    auto& target = worse.routes.empty() || random_() % 2 == 0
+                       ? worse.canary
+                       : worse.routes[random_() % worse.routes.size()].canary;
     if (random_() % 2 == 0) {
       target.errors += static_cast<double>(random_() % 500);
     } else {
@@ -344,7 +369,8 @@ TEST_F(Properties, SameEvidenceSameJudgementWhateverTheOrderOfRoutes) {
     const auto b = look(given);
     EXPECT_EQ(a.reason, b.reason);
     ASSERT_EQ(a.signals.size(), b.signals.size());
-    for (std::size_t s = 0; s < a.signals.size(); ++s) EXPECT_EQ(a.signals[s].reason, b.signals[s].reason);
+    for (std::size_t s = 0; s < a.signals.size(); ++s)
+      EXPECT_EQ(a.signals[s].reason, b.signals[s].reason);
   }
 }
 
@@ -402,12 +428,14 @@ TEST(Reason, IntervalWhereTheJudgeHasOne) {
   v.upper = 0.127;
   v.margin = {Margin::Unit::points, 0.005};
   EXPECT_EQ(reason_sentence(v),
-            "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp (+5.10 to +12.70), allowed +0.5pp");
+            "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp (+5.10 to "
+            "+12.70), allowed +0.5pp");
 }
 
 TEST(Reason, NeverRoundsARegressionOntoItsMargin) {
   auto given = evidence(track(1000, 0, 120.04), track(1000, 0, 100));
-  EXPECT_EQ(look(given).reason, "p99_latency: 120 ms on canary against 100 ms on stable, +20.04%, allowed +20%");
+  EXPECT_EQ(look(given).reason,
+            "p99_latency: 120 ms on canary against 100 ms on stable, +20.04%, allowed +20%");
 }
 
 } // namespace

@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "judge/stats/count_process.h"
 #include "judge/estimate.h"
+#include "judge/stats/count_process.h"
 #include "judge/stats/special.h"
 
 namespace coalmine::judge {
@@ -31,14 +31,15 @@ bool beyond_limit(const SignalSpec& signal, Worse worse, double canary) {
 void fill_beyond(MetricReading& out, const SignalSpec& signal, Worse worse) {
   if (!out.canary) return;
   if (out.stable)
-    out.beyond = badness(worse, *out.canary, *out.stable) > allowed_difference(signal.margin, signal.floor, *out.stable);
+    out.beyond = badness(worse, *out.canary, *out.stable) >
+                 allowed_difference(signal.margin, signal.floor, *out.stable);
   out.beyond = out.beyond || beyond_limit(signal, worse, *out.canary);
 }
 
 } // namespace
 
-RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse, std::span<const double> scales,
-                     const MetricTrack& past)
+RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
+                     std::span<const double> scales, const MetricTrack& past)
     : signal_(signal), worse_(worse), strict_(options.strict), under_limit_(0) {
   const double rate = past.value().value_or(0);
   rest_ = rate > 0.5;
@@ -48,23 +49,28 @@ RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse
   const double null_ratio = strict_ ? boundary(1).r0 : 1;
   excess_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(null_ratio));
   shrink_ = Epochs<SafetyProcess>(options.plan, SafetyProcess(null_ratio));
-  if (exact_) bernoulli_ = Epochs<BernoulliProcess>(options.plan, BernoulliProcess(bad * past.count, past.count));
+  if (exact_)
+    bernoulli_ =
+        Epochs<BernoulliProcess>(options.plan, BernoulliProcess(bad * past.count, past.count));
   totals_ = Epochs<TotalsProcess>(options.plan, TotalsProcess());
   for (const double scale : scales) {
     harms_.push_back(boundary(scale));
     const auto& harm = harms_.back();
     const double counted = rest_ ? 1 - rate : rate, null = harm.at(counted);
     const bool informed = past.value() && counted > 0 && null > counted;
-    below_.push_back(informed ? SafetyProcess(harm.r0, std::clamp(counted / null, 0.02, 0.98)) : SafetyProcess(harm.r0));
+    below_.push_back(informed ? SafetyProcess(harm.r0, std::clamp(counted / null, 0.02, 0.98))
+                              : SafetyProcess(harm.r0));
     above_.emplace_back(harm.r0);
   }
 }
 
-// Worse by the margin, told of what is counted. Of the rest q = 1 - p, p1 <= (1 + m) p0 reads q1 >= (1 + m) q0 - m, and so on.
+// Worse by the margin, told of what is counted. Of the rest q = 1 - p, p1 <= (1 + m) p0 reads q1 >=
+// (1 + m) q0 - m, and so on.
 LinearMargin RatioSide::boundary(double scale) const {
   const double sign = worse_ == Worse::higher ? 1 : -1;
   const double amount = std::isfinite(signal_.margin.amount) ? signal_.margin.amount * scale : 0;
-  if (signal_.margin.unit != Margin::Unit::percent) return {1, (rest_ ? -sign : sign) * std::max(amount, signal_.floor)};
+  if (signal_.margin.unit != Margin::Unit::percent)
+    return {1, (rest_ ? -sign : sign) * std::max(amount, signal_.floor)};
   const double relative = sign * std::min(amount, worse_ == Worse::lower ? 1.0 : amount);
   return {1 + relative, rest_ ? -relative : 0};
 }
@@ -74,7 +80,8 @@ Cell RatioSide::cell_of(const MetricNumbers& numbers) const {
     const double part = std::clamp(track.amount, 0.0, track.count);
     return rest_ ? track.count - part : part;
   };
-  return {events(numbers.canary), numbers.canary.count, events(numbers.stable), numbers.stable.count};
+  return {events(numbers.canary), numbers.canary.count, events(numbers.stable),
+          numbers.stable.count};
 }
 
 void RatioSide::add(const MetricNumbers& numbers, double minute) {
@@ -91,10 +98,13 @@ void RatioSide::add(const MetricNumbers& numbers, double minute) {
     for (auto& process : above_) process.add(cell, phi);
     under_limit_.add(with_stable_never(cell), phi);
   }
-  if (exact_) bernoulli_.add(up_ ? cell : Cell{cell.n1 - cell.x1, cell.n1, cell.n0 - cell.x0, cell.n0}, phi, minute);
+  if (exact_)
+    bernoulli_.add(up_ ? cell : Cell{cell.n1 - cell.x1, cell.n1, cell.n0 - cell.x0, cell.n0}, phi,
+                   minute);
   more_.add(cell, phi);
   fewer_.add(cell, phi);
-  // After the cell: it tempers what comes later. Two cells that follow each other are compared, each used once.
+  // After the cell: it tempers what comes later. Two cells that follow each other are compared,
+  // each used once.
   const Part now{cell.x0, cell.n0};
   if (previous_) {
     const Part pair[] = {*previous_, now};
@@ -119,10 +129,13 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   MetricReading out;
   out.log_harm = log_harm();
   if (harm < harms_.size())
-    out.log_safety = up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
+    out.log_safety =
+        up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
   const double delta = strict_ ? boundary(1).delta : 0;
   const auto at = [&](const auto& process) { return process.log_e(delta); };
-  const auto driver = out.log_harm < bar_low ? 0 : up_ ? excess_.weight(at).driver : shrink_.weight(at).driver;
+  const auto driver = out.log_harm < bar_low ? 0
+                      : up_                  ? excess_.weight(at).driver
+                                             : shrink_.weight(at).driver;
   const auto& totals = totals_.processes()[driver].totals;
   out.canary_count = totals_.processes().front().totals.n1;
   if (!(totals.compared > 0)) return out;
@@ -167,7 +180,8 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   const double a = canary_.variance_of_mean(), b = stable_.variance_of_mean();
   if (a < 0 || b < 0) return out;
   const double margin = allowed_difference(signal_.margin, signal_.floor, stable_.mean());
-  // Cells that are all the same leave no variance to judge by; a millionth of the margin keeps the arithmetic finite.
+  // Cells that are all the same leave no variance to judge by; a millionth of the margin keeps the
+  // arithmetic finite.
   const double variance = std::max(a + b, 1e-12 * margin * margin), tau2 = margin * margin;
   const double sign = worse_ == Worse::lower ? -1 : 1;
   const double worse = sign * (canary_.mean() - stable_.mean());
@@ -192,12 +206,16 @@ void ValueSide::Coin::add(const Cell& cell, double) {
   intervals += 1;
 }
 
-double ValueSide::Coin::log_e() const { return wins + losses > 0 ? one_sided_beta_log_bf(wins, losses, 0.5, 1, 1) : 0; }
+double ValueSide::Coin::log_e() const {
+  return wins + losses > 0 ? one_sided_beta_log_bf(wins, losses, 0.5, 1, 1) : 0;
+}
 
 ValueSide::ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse)
     : signal_(signal), worse_(worse), strict_(options.strict), harm_(options.plan, Coin()) {}
 
-double ValueSide::allowed(double stable) const { return allowed_difference(signal_.margin, signal_.floor, stable); }
+double ValueSide::allowed(double stable) const {
+  return allowed_difference(signal_.margin, signal_.floor, stable);
+}
 
 void ValueSide::add(const MetricNumbers& numbers, double minute) {
   const auto canary = numbers.canary.value(), stable = numbers.stable.value();
@@ -216,7 +234,8 @@ void ValueSide::add(const MetricNumbers& numbers, double minute) {
 MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
   MetricReading out;
   out.log_harm = harm_.log_e(kLogE);
-  if (signal_.max && worse_ == signal_.margin.worse) out.log_harm = log_half_each(out.log_harm, over_limit_.log_e());
+  if (signal_.max && worse_ == signal_.margin.worse)
+    out.log_harm = log_half_each(out.log_harm, over_limit_.log_e());
   out.log_safety = safe_.log_e();
   const auto& seen = harm_.processes()[out.log_harm < bar_low ? 0 : harm_.weight(kLogE).driver];
   out.canary_count = harm_.processes().front().intervals;
@@ -227,13 +246,15 @@ MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
   return out;
 }
 
-MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales,
-                       const MetricTrack& past) {
+MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options,
+                       std::span<const double> scales, const MetricTrack& past) {
   const auto worse = signal.margin.worse;
   for (const auto way : {Worse::higher, Worse::lower}) {
     if (worse != Worse::either && worse != way) continue;
     switch (signal.kind) {
-      case SignalKind::ratio: sides_.emplace_back(RatioSide(signal, options, way, scales, past)); break;
+      case SignalKind::ratio:
+        sides_.emplace_back(RatioSide(signal, options, way, scales, past));
+        break;
       case SignalKind::mean: sides_.emplace_back(MeanSide(signal, options, way)); break;
       default: sides_.emplace_back(ValueSide(signal, options, way)); break;
     }

@@ -1,6 +1,7 @@
-// The sequential judge's evidence on one metric of the user's own: a ratio of two counters, a mean, or any number that is read
-// now and then. Each is looked at from the side on which it gets worse; one that may get worse either way is looked at from both,
-// half a stake each. Values of the judge; one thread.
+// The sequential judge's evidence on one metric of the user's own: a ratio of two counters, a mean,
+// or any number that is read now and then. Each is looked at from the side on which it gets worse;
+// one that may get worse either way is looked at from both, half a stake each. Values of the judge;
+// one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,13 +10,13 @@
 #include <variant>
 #include <vector>
 
+#include "judge/judge.h"
+#include "judge/sequential_lines.h"
 #include "judge/stats/asymptotic.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/dispersion.h"
 #include "judge/stats/epochs.h"
-#include "judge/judge.h"
 #include "judge/stats/linear_margin.h"
-#include "judge/sequential_lines.h"
 
 namespace coalmine::judge {
 
@@ -30,12 +31,12 @@ struct MetricReading {
   double canary_count = 0;            // of the whole, of observations, or of intervals
 };
 
-// A share of a whole. The rarer of part and rest is what is counted, since the bounds are for rare events; rates from 10 % up add
-// the Bernoulli process, half a stake each.
+// A share of a whole. The rarer of part and rest is what is counted, since the bounds are for rare
+// events; rates from 10 % up add the Bernoulli process, half a stake each.
 class RatioSide {
  public:
-  RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse, std::span<const double> scales,
-            const MetricTrack& past);
+  RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
+            std::span<const double> scales, const MetricTrack& past);
   void add(const MetricNumbers& numbers, double minute);
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
 
@@ -65,8 +66,9 @@ class RatioSide {
   std::optional<Part> previous_;
 };
 
-// A mean, from sums and counts. Its variance is that between cells, weighted by what was counted in them (batch means), so that
-// nothing need be known of single observations. The guarantee holds in the limit of many (asymptotic.h).
+// A mean, from sums and counts. Its variance is that between cells, weighted by what was counted in
+// them (batch means), so that nothing need be known of single observations. The guarantee holds in
+// the limit of many (asymptotic.h).
 class MeanSide {
  public:
   MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse)
@@ -92,9 +94,9 @@ class MeanSide {
   Batches stable_;
 };
 
-// Any number: in how many intervals was the canary's worse than stable's? When it is no worse that is a fair coin at most,
-// whatever the number's distribution; the bet is a uniform prior over coins that are not fair (one_sided_beta_log_bf with a = b =
-// 1).
+// Any number: in how many intervals was the canary's worse than stable's? When it is no worse that
+// is a fair coin at most, whatever the number's distribution; the bet is a uniform prior over coins
+// that are not fair (one_sided_beta_log_bf with a = b = 1).
 class ValueSide {
  public:
   ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse);
@@ -124,9 +126,11 @@ class ValueSide {
 // One line of a judgement.
 class MetricLine {
  public:
-  // scales: 1 / next weight of the steps, for ratios, whose harm to the whole service is what a step may bear; a mean or a value
-  // is held to its margin at every step. past: of stable, where it is known.
-  MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales, const MetricTrack& past);
+  // scales: 1 / next weight of the steps, for ratios, whose harm to the whole service is what a
+  // step may bear; a mean or a value is held to its margin at every step. past: of stable, where it
+  // is known.
+  MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales,
+             const MetricTrack& past);
   // minute: observed time of the rollout at the cell's beginning.
   void add(const MetricNumbers& numbers, double minute);
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;

@@ -50,7 +50,9 @@ std::string_view to_string(SignalKind kind) {
 }
 
 std::string_view unit_text(SignalKind kind, ValueUnit unit) {
-  if (kind == SignalKind::error_rate || kind == SignalKind::request_share || kind == SignalKind::ratio) return "ratio";
+  if (kind == SignalKind::error_rate || kind == SignalKind::request_share ||
+      kind == SignalKind::ratio)
+    return "ratio";
   if (kind == SignalKind::latency_quantile) return "ms";
   switch (unit) {
     case ValueUnit::number: return "count";
@@ -64,8 +66,9 @@ std::string_view unit_text(SignalKind kind, ValueUnit unit) {
 }
 
 std::optional<SignalKind> signal_kind(std::string_view text) {
-  for (const auto kind : {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::request_share, SignalKind::ratio,
-                          SignalKind::mean, SignalKind::value}) {
+  for (const auto kind :
+       {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::request_share,
+        SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
     if (to_string(kind) == text) return kind;
   }
   return std::nullopt;

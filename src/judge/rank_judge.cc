@@ -1,4 +1,5 @@
-// The judge of rank tests: cells in, one value of each signal from each, classified and scored as in rank_statistics.h.
+// The judge of rank tests: cells in, one value of each signal from each, classified and scored as
+// in rank_statistics.h.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -10,8 +11,8 @@
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
-#include "judge/stats/rank_statistics.h"
 #include "judge/reason.h"
+#include "judge/stats/rank_statistics.h"
 
 namespace coalmine::judge {
 namespace {
@@ -43,14 +44,18 @@ double cell_value(const SignalSpec& signal, const CellRoute& where, const CellCo
 }
 
 int severity(Verdict verdict) {
-  return verdict == Verdict::regression ? 0 : verdict == Verdict::watching ? 1 : verdict == Verdict::pass ? 2 : 3;
+  return verdict == Verdict::regression ? 0
+         : verdict == Verdict::watching ? 1
+         : verdict == Verdict::pass     ? 2
+                                        : 3;
 }
 
 constexpr std::size_t kMostRoutes = 200; // as many rows as a cell has
 
 class RankJudge final : public Judge {
  public:
-  explicit RankJudge(RankOptions options) : options_(std::move(options)), lines_(options_.signals.size()) {
+  explicit RankJudge(RankOptions options)
+      : options_(std::move(options)), lines_(options_.signals.size()) {
     options_.interval = std::max<std::size_t>(2, options_.interval);
     for (std::size_t i = 0; i < lines_.size(); ++i) {
       const auto& signal = options_.signals[i];
@@ -77,15 +82,16 @@ class RankJudge final : public Judge {
     std::string problem;
   };
 
-  // One signal on one route, over its newest cells: a route is tested at every look, and a test takes the product of both
-  // lengths.
+  // One signal on one route, over its newest cells: a route is tested at every look, and a test
+  // takes the product of both lengths.
   struct RouteLine {
     std::deque<double> control;
     std::deque<double> experiment;
   };
   struct Route {
-    std::vector<RouteLine> lines; // as options_.signals; empty for those that are not judged by route
-    double canary = 0;            // requests
+    std::vector<RouteLine>
+        lines;         // as options_.signals; empty for those that are not judged by route
+    double canary = 0; // requests
     double stable = 0;
   };
 
@@ -127,7 +133,8 @@ void RankJudge::add(const EvidenceCell& cell) {
 
 void RankJudge::add_routes(const EvidenceCell& cell) {
   for (const auto& counts : cell.routes) {
-    if (counts.route.empty() || (routes_.size() >= kMostRoutes && !routes_.contains(counts.route))) continue;
+    if (counts.route.empty() || (routes_.size() >= kMostRoutes && !routes_.contains(counts.route)))
+      continue;
     auto& route = routes_[counts.route];
     route.lines.resize(lines_.size());
     route.canary += counts.canary.requests;
@@ -146,11 +153,14 @@ void RankJudge::add_routes(const EvidenceCell& cell) {
   }
 }
 
-SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& name, const Route& route) const {
+SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& name,
+                                       const Route& route) const {
   const auto& signal = options_.signals[index];
   const auto& options = lines_[index].options;
-  const std::vector<double> control(route.lines[index].control.begin(), route.lines[index].control.end());
-  const std::vector<double> experiment(route.lines[index].experiment.begin(), route.lines[index].experiment.end());
+  const std::vector<double> control(route.lines[index].control.begin(),
+                                    route.lines[index].control.end());
+  const std::vector<double> experiment(route.lines[index].experiment.begin(),
+                                       route.lines[index].experiment.end());
   SignalVerdict v;
   v.signal = signal.name;
   v.route = name;
@@ -174,10 +184,12 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   const std::string where = signal.name + " on " + name;
   if (least < options_.interval) {
     v.cause = Cause::undecided;
-    v.reason = fmt::format("{}: {} of {} intervals measured before the first rank test", where, least, options_.interval);
+    v.reason = fmt::format("{}: {} of {} intervals measured before the first rank test", where,
+                           least, options_.interval);
     return v;
   }
-  const auto found = rank::classify(where, rank::transform(control, options), rank::transform(experiment, options), options);
+  const auto found = rank::classify(where, rank::transform(control, options),
+                                    rank::transform(experiment, options), options);
   if (found.shift) {
     v.lower = found.shift->low;
     v.upper = found.shift->high;
@@ -191,12 +203,13 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
     return v;
   }
   v.verdict = shifted ? Verdict::regression : Verdict::pass;
-  v.reason = fmt::format("{}: {} on canary against {} on stable in the mean of {} and {} intervals: {}", where,
-                         format_value(v.kind, *v.canary, false, v.unit), format_value(v.kind, *v.stable, false, v.unit),
-                         experiment.size(), control.size(),
-                         !shifted                           ? "no shift that counts"
-                         : found.label == rank::Class::high ? "shifted up"
-                                                            : "shifted down");
+  v.reason =
+      fmt::format("{}: {} on canary against {} on stable in the mean of {} and {} intervals: {}",
+                  where, format_value(v.kind, *v.canary, false, v.unit),
+                  format_value(v.kind, *v.stable, false, v.unit), experiment.size(), control.size(),
+                  !shifted                           ? "no shift that counts"
+                  : found.label == rank::Class::high ? "shifted up"
+                                                     : "shifted down");
   return v;
 }
 
@@ -209,11 +222,14 @@ std::vector<SignalVerdict> RankJudge::route_verdicts() const {
       if (signal.per_route && !is_metric(signal.kind)) out.push_back(route_verdict(i, name, route));
     }
   }
-  std::ranges::stable_sort(out, {}, [](const SignalVerdict& v) { return std::pair(severity(v.verdict), -v.canary_requests); });
+  std::ranges::stable_sort(out, {}, [](const SignalVerdict& v) {
+    return std::pair(severity(v.verdict), -v.canary_requests);
+  });
   return out;
 }
 
-SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const {
+SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
+                                 rank::Scored& scored) const {
   const auto& signal = options_.signals[index];
   const auto& line = lines_[index];
   SignalVerdict v;
@@ -238,22 +254,27 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
     v.lower = found.shift->low;
     v.upper = found.shift->high;
   }
-  const auto points = [&](const std::vector<double>& values) { return rank::remove_nan(values).size(); };
+  const auto points = [&](const std::vector<double>& values) {
+    return rank::remove_nan(values).size();
+  };
   const auto compared = [&] {
     return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals",
-                       format_value(v.kind, *v.canary, false, v.unit), format_value(v.kind, *v.stable, false, v.unit),
-                       points(line.experiment), points(line.control));
+                       format_value(v.kind, *v.canary, false, v.unit),
+                       format_value(v.kind, *v.stable, false, v.unit), points(line.experiment),
+                       points(line.control));
   };
   switch (found.label) {
     case rank::Class::pass:
       v.verdict = Verdict::pass;
-      v.reason = v.canary && v.stable ? fmt::format("{}: {}: no shift that counts", signal.name, compared())
-                                      : signal.name + ": nothing to compare";
+      v.reason = v.canary && v.stable
+                     ? fmt::format("{}: {}: no shift that counts", signal.name, compared())
+                     : signal.name + ": nothing to compare";
       break;
     case rank::Class::high:
     case rank::Class::low:
       v.verdict = Verdict::regression;
-      v.reason = fmt::format("{}: {}: shifted {}{}", signal.name, compared(), found.label == rank::Class::high ? "up" : "down",
+      v.reason = fmt::format("{}: {}: shifted {}{}", signal.name, compared(),
+                             found.label == rank::Class::high ? "up" : "down",
                              found.critical ? ", critical" : "");
       break;
     case rank::Class::error:
@@ -264,7 +285,8 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence, ra
       v.cause = !line.problem.empty() || found.label == rank::Class::error ? Cause::not_measurable
                 : v.canary                                                 ? Cause::no_stable_data
                                                                            : Cause::no_canary_data;
-      if (v.problem.empty() && v.cause == Cause::not_measurable) v.problem = "the rank test is not defined for these values";
+      if (v.problem.empty() && v.cause == Cause::not_measurable)
+        v.problem = "the rank test is not defined for these values";
       v.reason = reason_sentence(v);
       break;
   }
@@ -276,7 +298,8 @@ Judgement RankJudge::judge(const Evidence& evidence) {
   if (!evidence.cells.empty()) route_lines_ = route_verdicts();
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
-  out.guarantee = "Rank tests over intervals make no promise when they are looked at more than once.";
+  out.guarantee =
+      "Rank tests over intervals make no promise when they are looked at more than once.";
   std::vector<rank::Scored> scored;
   std::vector<SignalVerdict> lines;
   for (std::size_t i = 0; i < lines_.size(); ++i) {
@@ -291,7 +314,8 @@ Judgement RankJudge::judge(const Evidence& evidence) {
       v.verdict = Verdict::no_data;
       v.cause = Cause::source_unreachable;
       v.reason = reason_sentence(v, evidence.source_error);
-    } else if (cells_ < options_.interval && v.verdict != Verdict::no_data && v.route.empty()) { // a route has counted its own
+    } else if (cells_ < options_.interval && v.verdict != Verdict::no_data &&
+               v.route.empty()) { // a route has counted its own
       v.verdict = Verdict::watching;
       v.cause = Cause::undecided;
     }
@@ -309,25 +333,29 @@ Judgement RankJudge::judge(const Evidence& evidence) {
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
   if (cells_ < options_.interval) {
-    out.reason = fmt::format("{} of {} intervals measured before the first rank test", cells_, options_.interval);
+    out.reason = fmt::format("{} of {} intervals measured before the first rank test", cells_,
+                             options_.interval);
     return;
   }
   std::string lines;
   for (const auto& v : out.signals) {
     if (v.gate && v.verdict != Verdict::pass) lines += "; " + v.reason;
   }
-  const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}", score.total, options_.pass,
-                                       options_.marginal, score.reason.empty() ? "" : ": ", score.reason, lines);
+  const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}",
+                                       score.total, options_.pass, options_.marginal,
+                                       score.reason.empty() ? "" : ": ", score.reason, lines);
   if (score.no_data) {
     out.reason = text;
     return;
   }
-  const bool over = evidence.step_minutes >= evidence.step_needed_minutes && evidence.step_requests >= evidence.step_min_requests;
+  const bool over = evidence.step_minutes >= evidence.step_needed_minutes &&
+                    evidence.step_requests >= evidence.step_min_requests;
   const bool due = over || cells_ / options_.interval > judged_ / options_.interval;
   if (due) {
     judged_ = cells_;
-    const bool lost = over ? rank::mark(score.total, options_.pass, options_.marginal) == rank::Mark::fail
-                           : !rank::run_passes(std::vector{score.total}, options_.marginal, std::nullopt);
+    const bool lost =
+        over ? rank::mark(score.total, options_.pass, options_.marginal) == rank::Mark::fail
+             : !rank::run_passes(std::vector{score.total}, options_.marginal, std::nullopt);
     if (lost) {
       out.decision = Decision::rollback;
     } else if (over && score.total >= options_.pass) {
@@ -339,6 +367,8 @@ void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Sco
 
 } // namespace
 
-std::unique_ptr<Judge> make_rank_judge(RankOptions options) { return std::make_unique<RankJudge>(std::move(options)); }
+std::unique_ptr<Judge> make_rank_judge(RankOptions options) {
+  return std::make_unique<RankJudge>(std::move(options));
+}
 
 } // namespace coalmine::judge

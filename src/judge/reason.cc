@@ -12,12 +12,19 @@
 namespace coalmine::judge {
 namespace {
 
-bool beyond_limit(const SignalVerdict& v) { return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max; }
+bool beyond_limit(const SignalVerdict& v) {
+  return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max;
+}
 
-// Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of 100".
-std::string count_text(double requests) { return fmt::format("{:.0f}", std::floor(std::max(0.0, requests))); }
+// Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of
+// 100".
+std::string count_text(double requests) {
+  return fmt::format("{:.0f}", std::floor(std::max(0.0, requests)));
+}
 
-std::string prefix(const SignalVerdict& v) { return v.route.empty() ? v.signal + ": " : v.signal + " on " + v.route + ": "; }
+std::string prefix(const SignalVerdict& v) {
+  return v.route.empty() ? v.signal + ": " : v.signal + " on " + v.route + ": ";
+}
 
 std::string_view margin_suffix(const SignalVerdict& v) {
   switch (v.margin.unit) {
@@ -32,16 +39,18 @@ std::string_view margin_suffix(const SignalVerdict& v) {
 }
 
 bool is_share(const SignalVerdict& v) {
-  return v.kind == SignalKind::error_rate || v.kind == SignalKind::request_share || v.kind == SignalKind::ratio ||
-         (is_metric(v.kind) && v.unit == ValueUnit::ratio);
+  return v.kind == SignalKind::error_rate || v.kind == SignalKind::request_share ||
+         v.kind == SignalKind::ratio || (is_metric(v.kind) && v.unit == ValueUnit::ratio);
 }
 
-// The compared number in the unit of the margin: percentage points, percent of stable, or an amount.
+// The compared number in the unit of the margin: percentage points, percent of stable, or an
+// amount.
 std::optional<double> compared(const SignalVerdict& v, std::optional<double> difference) {
   if (!difference) return std::nullopt;
   if (v.margin.unit == Margin::Unit::points) return *difference * 100;
   if (v.margin.unit != Margin::Unit::percent) return difference;
-  if (!v.stable || !(std::abs(*v.stable) > 0) || (*v.stable < 0 && !is_metric(v.kind))) return std::nullopt;
+  if (!v.stable || !(std::abs(*v.stable) > 0) || (*v.stable < 0 && !is_metric(v.kind)))
+    return std::nullopt;
   return *difference / std::abs(*v.stable) * 100;
 }
 
@@ -57,14 +66,15 @@ int digits_wanted(Margin::Unit unit, double value) {
   return size < 10 ? 2 : size < 100 ? 1 : 0;
 }
 
-// Enough digits that the rounded number is on the same side of the margin as the real one: never "+20.0%, allowed +20%" for a
-// regression.
+// Enough digits that the rounded number is on the same side of the margin as the real one: never
+// "+20.0%, allowed +20%" for a regression.
 std::string difference_text(const SignalVerdict& v, double value, double allowed) {
   int digits = digits_wanted(v.margin.unit, value);
   std::string text;
   for (; digits <= 9; ++digits) {
     text = fmt::format("{:+.{}f}", value, digits);
-    const double shown = badness(v.margin.worse, std::stod(text), 0), real = badness(v.margin.worse, value, 0);
+    const double shown = badness(v.margin.worse, std::stod(text), 0),
+                 real = badness(v.margin.worse, value, 0);
     if ((shown <= allowed) == (real <= allowed)) break;
   }
   return text;
@@ -78,59 +88,75 @@ std::string interval_text(const SignalVerdict& v) {
   return fmt::format(" ({:+.{}f} to {:+.{}f})", *lower, digits, *upper, digits);
 }
 
-// "p99_latency: 5.50% of requests took longer than 250 ms on canary against 2.88% on stable, allowed up to 4.75% (+20%)".
+// "p99_latency: 5.50% of requests took longer than 250 ms on canary against 2.88% on stable,
+// allowed up to 4.75% (+20%)".
 std::string tail_comparison(const SignalVerdict& v) {
   const auto share = [](double s) { return format_value(SignalKind::error_rate, s); };
-  return fmt::format("{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})", prefix(v),
-                     share(v.tail->canary), format_value(SignalKind::latency_quantile, v.tail->boundary_ms),
-                     share(v.tail->stable), share(v.tail->allowed), to_string(v.margin));
+  return fmt::format(
+      "{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})",
+      prefix(v), share(v.tail->canary),
+      format_value(SignalKind::latency_quantile, v.tail->boundary_ms), share(v.tail->stable),
+      share(v.tail->allowed), to_string(v.margin));
 }
 
 std::string comparison(const SignalVerdict& v) {
   if (v.tail) return tail_comparison(v);
-  std::string out =
-      fmt::format("{}{} on canary against {} on stable", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
-                  format_value(v.kind, *v.stable, v.stable_at_least, v.unit));
+  std::string out = fmt::format("{}{} on canary against {} on stable", prefix(v),
+                                format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
+                                format_value(v.kind, *v.stable, v.stable_at_least, v.unit));
   if (const auto shown = compared(v, v.difference)) {
     const double allowed = v.margin.amount * margin_scale(v.margin);
-    out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v), interval_text(v));
+    out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v),
+                       interval_text(v));
   }
   out += ", allowed " + to_string(v.margin);
   if (v.approximate) out += " (approximate)";
-  if (v.warming) out += fmt::format(" ({} while the canary warms up)", to_string(Margin{Margin::Unit::points, *v.warming}));
+  if (v.warming)
+    out += fmt::format(" ({} while the canary warms up)",
+                       to_string(Margin{Margin::Unit::points, *v.warming}));
   return out;
 }
 
 std::string no_data_sentence(const SignalVerdict& v) {
   if (is_metric(v.kind)) {
     const bool canary = v.cause == Cause::no_canary_data;
-    return fmt::format("{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
-                       canary && v.stable ? fmt::format("; {} on stable", format_value(v.kind, *v.stable, false, v.unit)) : "");
+    return fmt::format(
+        "{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
+        canary && v.stable
+            ? fmt::format("; {} on stable", format_value(v.kind, *v.stable, false, v.unit))
+            : "");
   }
   const bool rate = v.kind != SignalKind::latency_quantile;
   const std::string where = v.route.empty() ? "" : " on " + v.route;
   if (v.cause == Cause::no_canary_data) {
     if (v.canary_requests > 0 && !rate) {
-      return fmt::format("No latency distribution from the canary{} for {}: {} requests, how long they took is unknown", where,
-                         v.signal, count_text(v.canary_requests));
+      return fmt::format(
+          "No latency distribution from the canary{} for {}: {} requests, how long they took is "
+          "unknown",
+          where, v.signal, count_text(v.canary_requests));
     }
     if (v.stable_requests > 0)
-      return fmt::format("No canary data{}: stable served {} requests", where, count_text(v.stable_requests));
+      return fmt::format("No canary data{}: stable served {} requests", where,
+                         count_text(v.stable_requests));
     return fmt::format("No canary data{}, and none of stable either", where);
   }
   if (v.stable_requests > 0 && !rate) {
-    return fmt::format("No latency distribution from stable{} for {}: {} requests, how long they took is unknown", where,
-                       v.signal, count_text(v.stable_requests));
+    return fmt::format(
+        "No latency distribution from stable{} for {}: {} requests, how long they took is unknown",
+        where, v.signal, count_text(v.stable_requests));
   }
-  return fmt::format("No stable data{} to compare {} canary requests with", where, count_text(v.canary_requests));
+  return fmt::format("No stable data{} to compare {} canary requests with", where,
+                     count_text(v.canary_requests));
 }
 
 std::string too_few_sentence(const SignalVerdict& v) {
   const std::string where = v.route.empty() ? "" : " on " + v.route;
   if (v.canary_requests < v.required_requests) {
-    return fmt::format("{} of {:g} canary requests{} so far", count_text(v.canary_requests), v.required_requests, where);
+    return fmt::format("{} of {:g} canary requests{} so far", count_text(v.canary_requests),
+                       v.required_requests, where);
   }
-  return fmt::format("No stable requests{} to compare {} canary requests with", where, count_text(v.canary_requests));
+  return fmt::format("No stable requests{} to compare {} canary requests with", where,
+                     count_text(v.canary_requests));
 }
 
 // "4.5 of 10 minutes", "6 of 10 seconds".
@@ -138,7 +164,8 @@ std::string progress_text(double done_minutes, double needed_minutes) {
   const bool short_one = needed_minutes < 2;
   const double scale = short_one ? 60 : 1;
   const double rounding = short_one ? 1 : 10;
-  return fmt::format("{:.3g} of {:.3g} {}", std::floor(std::max(0.0, done_minutes) * scale * rounding) / rounding,
+  return fmt::format("{:.3g} of {:.3g} {}",
+                     std::floor(std::max(0.0, done_minutes) * scale * rounding) / rounding,
                      needed_minutes * scale, short_one ? "seconds" : "minutes");
 }
 
@@ -150,12 +177,15 @@ std::string to_string(const Margin& margin) {
                                 : margin.worse == Worse::lower  ? "-"
                                                                 : "±";
   // 10 significant digits: 0.29 * 100 is 28.999999999999996 in a double and 29 to its author.
-  const auto text = [&](double amount, std::string_view unit) { return fmt::format("{}{:.10g}{}", sign, amount, unit); };
+  const auto text = [&](double amount, std::string_view unit) {
+    return fmt::format("{}{:.10g}{}", sign, amount, unit);
+  };
   switch (margin.unit) {
     case Margin::Unit::points: return text(margin.amount * 100, "pp");
     case Margin::Unit::percent: return text(margin.amount * 100, "%");
     case Margin::Unit::millis: return text(margin.amount, "ms");
-    case Margin::Unit::seconds: return margin.amount < 1 ? text(margin.amount * 1000, "ms") : text(margin.amount, "s");
+    case Margin::Unit::seconds:
+      return margin.amount < 1 ? text(margin.amount * 1000, "ms") : text(margin.amount, "s");
     case Margin::Unit::bytes:
       if (margin.amount >= 1e6) return text(margin.amount / 1e6, "MB");
       return margin.amount >= 1e3 ? text(margin.amount / 1e3, "KB") : text(margin.amount, "B");
@@ -178,14 +208,19 @@ std::string bytes_text(double bytes) {
 std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit unit) {
   std::string out = at_least ? "at least " : "";
   const double size = std::abs(value);
-  if (is_metric(kind) && kind != SignalKind::ratio && unit != ValueUnit::ratio && unit != ValueUnit::millis) {
+  if (is_metric(kind) && kind != SignalKind::ratio && unit != ValueUnit::ratio &&
+      unit != ValueUnit::millis) {
     if (unit == ValueUnit::bytes) return bytes_text(value);
-    return fmt::format("{:.4g}{}", value, unit == ValueUnit::seconds ? " s" : unit == ValueUnit::per_second ? "/s" : "");
+    return fmt::format("{:.4g}{}", value,
+                       unit == ValueUnit::seconds      ? " s"
+                       : unit == ValueUnit::per_second ? "/s"
+                                                       : "");
   }
-  if (kind == SignalKind::error_rate || kind == SignalKind::request_share || kind == SignalKind::ratio ||
-      unit == ValueUnit::ratio) {
+  if (kind == SignalKind::error_rate || kind == SignalKind::request_share ||
+      kind == SignalKind::ratio || unit == ValueUnit::ratio) {
     // A rate below 0.01% is not 0.00%.
-    return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100) : fmt::format("{:.2f}%", value * 100));
+    return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100)
+                                            : fmt::format("{:.2f}%", value * 100));
   }
   const int digits = size < 10 ? 2 : size < 100 ? 1 : 0;
   return out + fmt::format("{:.{}f} ms", value, digits);
@@ -194,24 +229,28 @@ std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit
 std::string reason_sentence(const SignalVerdict& v, const std::string& source_error) {
   switch (v.cause) {
     case Cause::source_unreachable:
-      return "The telemetry store could not be reached" + (source_error.empty() ? std::string() : " (" + source_error + ")") +
+      return "The telemetry store could not be reached" +
+             (source_error.empty() ? std::string() : " (" + source_error + ")") +
              ": nothing is decided";
     case Cause::no_canary_data:
     case Cause::no_stable_data: return no_data_sentence(v);
     case Cause::too_few_requests: return too_few_sentence(v);
     case Cause::not_measurable: return prefix(v) + "cannot be measured: " + v.problem;
-    case Cause::interval_open: return "Both tracks report; waiting for the first export interval that is complete on both";
+    case Cause::interval_open:
+      return "Both tracks report; waiting for the first export interval that is complete on both";
     case Cause::none:
     case Cause::undecided: break;
   }
   const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && beyond_limit(v);
   const bool fits = margin_fits(v.kind, v.margin, v.unit);
   if (over_max && (!v.stable || !fits || within_margin(v.kind, v.margin, *v.canary, *v.stable))) {
-    return fmt::format("{}{} on canary, limit {}", prefix(v), format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
+    return fmt::format("{}{} on canary, limit {}", prefix(v),
+                       format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
                        format_value(v.kind, *v.max, false, v.unit));
   }
   if (!fits) {
-    return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v), to_string(v.margin),
+    return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v),
+                       to_string(v.margin),
                        v.kind == SignalKind::error_rate         ? "an error rate"
                        : is_share(v)                            ? "a ratio"
                        : v.kind == SignalKind::latency_quantile ? "a latency"
@@ -227,7 +266,8 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
 namespace {
 
 std::string duration_words(double minutes) {
-  if (minutes < 1.5) return fmt::format("{:.0f} seconds", std::max(5.0, std::ceil(minutes * 12) * 5));
+  if (minutes < 1.5)
+    return fmt::format("{:.0f} seconds", std::max(5.0, std::ceil(minutes * 12) * 5));
   if (minutes < 100) return fmt::format("{:.0f} minutes", std::ceil(minutes));
   return minutes < 2880 ? fmt::format("{:.0f} hours", std::ceil(minutes / 60))
                         : fmt::format("{:.0f} days", std::ceil(minutes / 1440));
@@ -236,7 +276,8 @@ std::string duration_words(double minutes) {
 // What is still missing, of a judge that weighs evidence.
 std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
   std::string out;
-  if (judgement.minutes_left) out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
+  if (judgement.minutes_left)
+    out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
   if (v.detectable && v.kind == SignalKind::error_rate && *v.detectable < 1) {
     out += fmt::format("; detectable now: {:+.2g}pp or more", *v.detectable * 100);
   }
@@ -249,7 +290,8 @@ std::string line_sentence(const SignalVerdict& verdict) {
   return verdict.reason.empty() ? reason_sentence(verdict) : verdict.reason;
 }
 
-std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes) {
+std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
+                            double needed_minutes) {
   if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->evidence)
     return line_sentence(*deciding) + outlook(judgement, *deciding);
   if (deciding != nullptr) return line_sentence(*deciding);
@@ -261,7 +303,8 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   }
   if (lines.empty()) return "No signal gates: nothing is decided";
   if (judgement.decision == Decision::promote) return lines;
-  return fmt::format("Passing so far, {}: {}", progress_text(judgement.analysis_duration_minutes, needed_minutes), lines);
+  return fmt::format("Passing so far, {}: {}",
+                     progress_text(judgement.analysis_duration_minutes, needed_minutes), lines);
 }
 
 } // namespace coalmine::judge

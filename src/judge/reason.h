@@ -1,4 +1,5 @@
-// The one place that writes the sentence people read: pages, terminal, JSON, spans, notifications and journal all show it.
+// The one place that writes the sentence people read: pages, terminal, JSON, spans, notifications
+// and journal all show it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,19 +10,24 @@
 namespace coalmine::judge {
 
 // A value as shown: "9.70%", "190 ms", "at least 10000 ms", "12.5 MB". unit: of a mean or a value.
-std::string format_value(SignalKind kind, double value, bool at_least = false, ValueUnit unit = ValueUnit::number);
+std::string format_value(SignalKind kind, double value, bool at_least = false,
+                         ValueUnit unit = ValueUnit::number);
 
-// One line's sentence, from its verdict, cause and numbers. source_error is named only when the cause is source_unreachable.
+// One line's sentence, from its verdict, cause and numbers. source_error is named only when the
+// cause is source_unreachable.
 //   error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp
 //   p99_latency: 640 ms on canary, limit 500 ms
 //   64 of 100 canary requests so far
 std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
 
-// What a line is shown with: its reason, or its sentence made now where the judge left that out (judge.h).
+// What a line is shown with: its reason, or its sentence made now where the judge left that out
+// (judge.h).
 std::string line_sentence(const SignalVerdict& verdict);
 
-// The judgement's own sentence. deciding: the line that settles it, or null when the gating lines of the whole service settle it
-// together (promote, or passing but too young). needed_minutes: the least age of a canary that may be promoted.
-std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding, double needed_minutes);
+// The judgement's own sentence. deciding: the line that settles it, or null when the gating lines
+// of the whole service settle it together (promote, or passing but too young). needed_minutes: the
+// least age of a canary that may be promoted.
+std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
+                            double needed_minutes);
 
 } // namespace coalmine::judge

@@ -19,11 +19,13 @@ constexpr double kExactFrom = 0.1;     // rates above: the Bernoulli process
 constexpr double kChooseFrom = 200;    // observations
 constexpr double kRateShare = 4.0 / 7; // of a route's weight that its errors get; latency the rest
 
-constexpr double kShareShare = 0.25; // of a route's weight that its share of the requests gets, beside errors or latency
+constexpr double kShareShare =
+    0.25; // of a route's weight that its share of the requests gets, beside errors or latency
 
 // Signals of the service first: their lines are found by their index.
 SequentialOptions whole_first(SequentialOptions options) {
-  std::ranges::stable_partition(options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
+  std::ranges::stable_partition(
+      options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
   return options;
 }
 
@@ -32,7 +34,8 @@ double sane(double v) { return std::isfinite(v) && v > 0 ? v : 0; }
 // Rounding of interpolated counts may leave a hair more errors than requests.
 Cell cell_of(const CellRoute& c) {
   const auto errors = [](const CellCounts& side) {
-    return std::isfinite(side.errors) ? std::min(side.errors, side.requests) : side.errors; // what is no number stays none
+    return std::isfinite(side.errors) ? std::min(side.errors, side.requests)
+                                      : side.errors; // what is no number stays none
   };
   return {errors(c.canary), c.canary.requests, errors(c.stable), c.stable.requests};
 }
@@ -44,14 +47,17 @@ std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& pl
   }
   std::ranges::sort(out);
   out.erase(std::ranges::unique(out).begin(), out.end());
-  constexpr std::size_t kMost = 8; // the strictest ones are kept: a missing one is judged by the next stricter
+  constexpr std::size_t kMost =
+      8; // the strictest ones are kept: a missing one is judged by the next stricter
   if (out.size() > kMost) out.resize(kMost);
   return out;
 }
 
-// Whether an equal canary passes every step of the plan in one and a half times its minutes, nineteen times out of twenty: the
-// expected evidence reaches kNatsToPass.
-bool plan_can_show(double rate, double margin, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
+// Whether an equal canary passes every step of the plan in one and a half times its minutes,
+// nineteen times out of twenty: the expected evidence reaches kNatsToPass.
+bool plan_can_show(double rate, double margin,
+                   const std::vector<SequentialOptions::PlannedStep>& plan, double rps,
+                   double phi) {
   constexpr double kNatsToPass = 13; // ln 20 for alpha, the stake on other bets, and chance
   double requests = 0;
   for (std::size_t i = 0; i < plan.size(); ++i) {
@@ -66,16 +72,20 @@ bool plan_can_show(double rate, double margin, const std::vector<SequentialOptio
 
 } // namespace
 
-Margin default_error_margin(double stable_rate, const std::vector<SequentialOptions::PlannedStep>& plan, double rps, double phi) {
+Margin default_error_margin(double stable_rate,
+                            const std::vector<SequentialOptions::PlannedStep>& plan, double rps,
+                            double phi) {
   const double usual = std::max(std::clamp(stable_rate / 2, 0.002, 0.005), 0.2 * stable_rate);
   const double most = std::max({0.005, std::min(0.8 * stable_rate, 0.008), 0.5 * stable_rate});
   double margin = usual;
   constexpr double kStep = 0.0005;
   if (rps > 0) {
-    while (margin < most && !plan_can_show(stable_rate, margin, plan, rps, phi)) margin = std::min(most, margin + kStep);
+    while (margin < most && !plan_can_show(stable_rate, margin, plan, rps, phi))
+      margin = std::min(most, margin + kStep);
   }
   if (margin > 0.005) return {Margin::Unit::percent, std::round(margin / stable_rate * 100) / 100};
-  return {Margin::Unit::points, std::round(margin * 1e4) / 1e4}; // as people read it: hundredths of a point
+  return {Margin::Unit::points,
+          std::round(margin * 1e4) / 1e4}; // as people read it: hundredths of a point
 }
 
 SequentialOptions sequential_defaults() {
@@ -122,7 +132,8 @@ SequentialJudge::SequentialJudge(SequentialOptions options)
     }
   }
   // What is not configured leaves its share to the rest.
-  const double rate = rate_signal_ ? 0.4 : 0, tail = tail_signals_.empty() ? 0 : 0.3, pool = routes ? 0.2 : 0;
+  const double rate = rate_signal_ ? 0.4 : 0, tail = tail_signals_.empty() ? 0 : 0.3,
+               pool = routes ? 0.2 : 0;
   const double own = metrics_.empty() ? 0 : 0.1;
   const double whole = std::max(rate + tail + pool + own, 1e-9);
   class_rate_ = rate / whole;
@@ -157,7 +168,8 @@ void SequentialJudge::add(const EvidenceCell& cell) {
     service_.stable += sane(cell.total.stable.requests);
     return;
   }
-  const double length = std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
+  const double length =
+      std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   minutes_ += length;
   if (length > 0) {
     const double keep = std::exp(-length / 3); // a memory of about three minutes
@@ -176,12 +188,15 @@ void SequentialJudge::feed_routes(const EvidenceCell& cell, double minute) {
   std::vector<bool> counted(routes_.size());
   const auto feed_share = [&](Scope& scope, double canary, double stable) {
     if (!scope.share) return;
-    const MetricTrack on_canary{true, canary, cell.total.canary.requests}, on_stable{true, stable, cell.total.stable.requests};
+    const MetricTrack on_canary{true, canary, cell.total.canary.requests},
+        on_stable{true, stable, cell.total.stable.requests};
     scope.share->add({"", on_canary, on_stable, ""}, minute);
   };
   for (const auto& route : cell.routes) {
     const auto known = route_index_.find(route.route);
-    if (known == route_index_.end() && routes_.size() >= kMaxJudgedRoutes && !is_critical(route.route)) continue;
+    if (known == route_index_.end() && routes_.size() >= kMaxJudgedRoutes &&
+        !is_critical(route.route))
+      continue;
     const auto place = known == route_index_.end() ? route_place(route.route) : known->second;
     auto& scope = routes_[place].scope;
     scope.canary += sane(route.canary.requests);
@@ -191,7 +206,8 @@ void SequentialJudge::feed_routes(const EvidenceCell& cell, double minute) {
     counted.resize(routes_.size());
     counted[place] = true;
   }
-  // Cells without a request of the route count as well: to leave them out would be to choose cells by what is tested.
+  // Cells without a request of the route count as well: to leave them out would be to choose cells
+  // by what is tested.
   for (std::size_t i = 0; i < counted.size(); ++i) {
     if (!counted[i]) feed_share(routes_[i].scope, 0, 0);
   }
@@ -215,7 +231,8 @@ void SequentialJudge::feed_metrics(const EvidenceCell& cell, double minute) {
 void SequentialJudge::learn(const EvidenceCell& cell) {
   for (const auto& numbers : cell.metrics) {
     for (auto& metric : metrics_) {
-      if (options_.signals[metric.signal].name != numbers.signal || !numbers.stable.has_data) continue;
+      if (options_.signals[metric.signal].name != numbers.signal || !numbers.stable.has_data)
+        continue;
       metric.past.has_data = true;
       metric.past.amount += numbers.stable.amount;
       metric.past.count += numbers.stable.count;
@@ -225,7 +242,8 @@ void SequentialJudge::learn(const EvidenceCell& cell) {
     if (!usable(cell_of(counts))) return;
     past.requests += counts.stable.requests;
     past.errors += std::min(counts.stable.errors, counts.stable.requests);
-    if (counts.bounds_ms != nullptr) past.latency.add(*counts.bounds_ms, counts.stable.bucket_counts);
+    if (counts.bounds_ms != nullptr)
+      past.latency.add(*counts.bounds_ms, counts.stable.bucket_counts);
   };
   past_.minutes += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   learn_one(past_, cell.total);
@@ -238,13 +256,16 @@ void SequentialJudge::learn(const EvidenceCell& cell) {
 
 void SequentialJudge::add_dispersion(const EvidenceCell& cell) {
   std::vector<Part> parts;
-  for (const auto& i : cell.stable_instances) parts.push_back({std::min(i.errors, i.requests), i.requests});
+  for (const auto& i : cell.stable_instances)
+    parts.push_back({std::min(i.errors, i.requests), i.requests});
   if (parts.size() > 1) {
     errors_.add_group(parts);
     previous_.clear();
   } else {
-    // One instance, or unknown ones: two cells that follow each other are compared, each cell used once.
-    const Part now{std::min(cell.total.stable.errors, cell.total.stable.requests), cell.total.stable.requests};
+    // One instance, or unknown ones: two cells that follow each other are compared, each cell used
+    // once.
+    const Part now{std::min(cell.total.stable.errors, cell.total.stable.requests),
+                   cell.total.stable.requests};
     if (previous_.empty()) {
       previous_ = {now};
     } else {
@@ -253,7 +274,9 @@ void SequentialJudge::add_dispersion(const EvidenceCell& cell) {
       previous_.clear();
     }
   }
-  if (cell.total.bounds_ms == nullptr || !usable(*cell.total.bounds_ms, cell.total.stable.bucket_counts)) return;
+  if (cell.total.bounds_ms == nullptr ||
+      !usable(*cell.total.bounds_ms, cell.total.stable.bucket_counts))
+    return;
   const auto& bounds = *cell.total.bounds_ms;
   if (!(dispersion_boundary_ > 0)) {
     // Chosen once: two cells are compared at the same boundary.
@@ -281,22 +304,27 @@ bool SequentialJudge::begin() {
   if (rate_signal_ && options_.signals[*rate_signal_].automatic) {
     // A rate from few requests is taken with a grain of salt: half an error more.
     const double rps = past_.minutes > 0 ? past_.requests / past_.minutes / 60 : 0;
-    margin_ = default_error_margin((past_.errors + 0.5) / (past_.requests + 1), options_.plan, rps, errors_.phi());
+    margin_ = default_error_margin((past_.errors + 0.5) / (past_.requests + 1), options_.plan, rps,
+                                   errors_.phi());
   }
   const double canary = service_.canary, stable = service_.stable;
   service_ = make_scope(past_, true, 1);
   service_.canary = canary;
   service_.stable = stable;
-  for (auto& metric : metrics_) metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
+  for (auto& metric : metrics_)
+    metric.line.emplace(options_.signals[metric.signal], line_options(true), harms_, metric.past);
   past_root_ = 0;
-  for (const auto& [name, past] : past_routes_) past_root_ += stake_of(name) * std::sqrt(past.requests);
+  for (const auto& [name, past] : past_routes_)
+    past_root_ += stake_of(name) * std::sqrt(past.requests);
   if (share_signal_ && class_routes_ > 0) {
-    for (const auto& [name, past] : past_routes_) (void)route_place(name); // one that never comes again is what a share is about
+    for (const auto& [name, past] : past_routes_)
+      (void)route_place(name); // one that never comes again is what a share is about
   }
   return true;
 }
 
-SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole, double weight) const {
+SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
+                                                   double weight) const {
   Scope out;
   out.tail = make_tails(past, whole);
   const bool rate_counts = rate_signal_ && (whole || options_.signals[*rate_signal_].per_route);
@@ -307,8 +335,9 @@ SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
     if (share_signal_ && past.requests > 0) {
       auto signal = options_.signals[*share_signal_];
       signal.kind = SignalKind::ratio; // the requests of the route are a part of all
-      const double now = 1;            // a route's share is not held to what a later step would make of it
-      out.share.emplace(signal, line_options(false), std::span(&now, 1), MetricTrack{true, past.requests, past_.requests});
+      const double now = 1; // a route's share is not held to what a later step would make of it
+      out.share.emplace(signal, line_options(false), std::span(&now, 1),
+                        MetricTrack{true, past.requests, past_.requests});
       out.share_weight = weight * (rate_counts || !out.tail.empty() ? kShareShare : 1);
     }
     const double part = out.tail.empty() ? 1 : rate_counts ? kRateShare : 0;
@@ -320,14 +349,15 @@ SequentialJudge::Scope SequentialJudge::make_scope(const Past& past, bool whole,
   std::vector<LinearMargin> harms;
   for (const double scale : harms_) harms.push_back(linear_margin(margin_, signal.floor, scale));
   const double rate = past.requests > 0 ? past.errors / past.requests : 0;
-  out.rate = RateLine(line_options(whole), linear_margin(margin_, signal.floor, 1), harms, rate >= kExactFrom, signal.max,
-                      past.errors, past.requests);
+  out.rate = RateLine(line_options(whole), linear_margin(margin_, signal.floor, 1), harms,
+                      rate >= kExactFrom, signal.max, past.errors, past.requests);
   return out;
 }
 
 TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
   if (past.latency.empty() || !(past.latency.total() > 0)) return {};
-  auto chosen = whole ? choose_boundaries(past.latency, kServiceTails) : choose_boundaries(past.latency, kRouteTails);
+  auto chosen = whole ? choose_boundaries(past.latency, kServiceTails)
+                      : choose_boundaries(past.latency, kRouteTails);
   auto& boundaries = chosen.bounds_ms;
   std::vector<TailLine::Mark> marks;
   for (const auto index : tail_signals_) {
@@ -338,7 +368,8 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
     TailLine::Mark mark;
     mark.boundary = *at;
     const double here = boundaries[*at];
-    const auto quantile = latency_quantile({true, 1, 0, past.latency.bounds_ms, past.latency.counts}, signal.quantile);
+    const auto quantile = latency_quantile(
+        {true, 1, 0, past.latency.bounds_ms, past.latency.counts}, signal.quantile);
     const double value = quantile ? std::max(quantile->value, 1e-9) : here;
     const auto ratio = [&](double scale) {
       double more = signal.margin.amount * scale; // percent of the value
@@ -349,7 +380,8 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
     mark.allowed_ratio = ratio(1);
     for (const double scale : harms_) mark.harms.push_back(ratio(scale));
     if (whole && signal.max) {
-      // The first boundary at or above the limit; without one the limit cannot be told from these buckets.
+      // The first boundary at or above the limit; without one the limit cannot be told from these
+      // buckets.
       const auto above = std::ranges::lower_bound(past.latency.bounds_ms, *signal.max);
       if (above != past.latency.bounds_ms.end()) {
         const auto known = std::ranges::find(boundaries, *above);
@@ -357,7 +389,8 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
           boundaries.push_back(*above);
           chosen.stakes.push_back(0);
         }
-        mark.limit_boundary = static_cast<std::size_t>(std::ranges::find(boundaries, *above) - boundaries.begin());
+        mark.limit_boundary =
+            static_cast<std::size_t>(std::ranges::find(boundaries, *above) - boundaries.begin());
         mark.limit_share = 1 - signal.quantile;
       }
     }
@@ -367,16 +400,16 @@ TailLine SequentialJudge::make_tails(const Past& past, bool whole) const {
   return TailLine(line_options(whole), past.latency, std::move(chosen), std::move(marks));
 }
 
-// One of the series of weights that adds up to a tenth of the pool. With critical routes two thirds of it are theirs, in a series
-// of their own: the number of other new routes cannot take it away.
+// One of the series of weights that adds up to a tenth of the pool. With critical routes two thirds
+// of it are theirs, in a series of their own: the number of other new routes cannot take it away.
 double SequentialJudge::late_route_weight(bool critical) {
   const double part = critical_.empty() ? 1 : critical ? 2.0 / 3 : 1.0 / 3;
   const auto j = static_cast<double>(critical ? ++late_critical_routes_ : ++late_routes_);
   return 0.1 * class_routes_ * part * 6 / (std::numbers::pi * std::numbers::pi * j * j);
 }
 
-// Routes that stable had before share nine tenths of the pool by the square root of their traffic, critical ones twice; later
-// ones get a series of weights that adds up to the rest.
+// Routes that stable had before share nine tenths of the pool by the square root of their traffic,
+// critical ones twice; later ones get a series of weights that adds up to the rest.
 std::size_t SequentialJudge::route_place(const std::string& name) {
   if (const auto it = route_index_.find(name); it != route_index_.end()) return it->second;
   const auto past = past_routes_.find(name);
@@ -390,7 +423,8 @@ std::size_t SequentialJudge::route_place(const std::string& name) {
   // A route without a past of its own is measured with the service's boundaries.
   Past unknown;
   unknown.latency = past_.latency;
-  routes_.push_back({name, make_scope(past != past_routes_.end() ? past->second : unknown, false, weight)});
+  routes_.push_back(
+      {name, make_scope(past != past_routes_.end() ? past->second : unknown, false, weight)});
   return routes_.size() - 1;
 }
 

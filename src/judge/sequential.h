@@ -1,9 +1,10 @@
-// The sequential judge. What it decides: judge.h. Why it may be looked at all the time: docs/concepts/statistics.md.
+// The sequential judge. What it decides: judge.h. Why it may be looked at all the time:
+// docs/concepts/statistics.md.
 //
-// Life of one object: cells before the canary (baseline) teach it stable's rate, distribution, dispersion and routes; with the
-// first cell of the canary, margins, boundaries and weights are fixed from that past; every later cell is multiplied into the
-// evidence and forgotten. Nothing is chosen after seeing the cell it is applied to. One thread. SPDX-License-Identifier:
-// Apache-2.0
+// Life of one object: cells before the canary (baseline) teach it stable's rate, distribution,
+// dispersion and routes; with the first cell of the canary, margins, boundaries and weights are
+// fixed from that past; every later cell is multiplied into the evidence and forgotten. Nothing is
+// chosen after seeing the cell it is applied to. One thread. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <map>
@@ -12,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "judge/stats/dispersion.h"
 #include "judge/judge.h"
 #include "judge/metric_line.h"
 #include "judge/sequential_lines.h"
+#include "judge/stats/dispersion.h"
 
 namespace coalmine::judge {
 
@@ -79,12 +80,13 @@ class SequentialJudge final : public Judge {
   std::size_t harm_index(double next_weight) const;
   void feed_metrics(const EvidenceCell& cell, double minute);
   void judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const;
-  void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope, const std::string& route,
-                    const Evidence& evidence) const;
+  void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope,
+                    const std::string& route, const Evidence& evidence) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
-  void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight, double log_safety) const;
+  void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
+                   double log_safety) const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
   void sort_routes(std::vector<SignalVerdict>& lines) const;
   void name_routes(std::vector<SignalVerdict>& lines) const;
@@ -93,11 +95,11 @@ class SequentialJudge final : public Judge {
 
   const SequentialOptions options_;
   const std::set<std::string> critical_;
-  std::vector<double> harms_;                                 // scales of the harm rule: 1 / next weight
-  std::optional<std::size_t> rate_signal_;                    // index of the error rate in options_.signals
-  std::optional<std::size_t> share_signal_;                   // index of the request share
-  std::size_t whole_signals_ = 0;                             // the first so many are of the service too
-  std::vector<std::size_t> tail_signals_;                     // indexes of latencies, in the order of marks
+  std::vector<double> harms_;               // scales of the harm rule: 1 / next weight
+  std::optional<std::size_t> rate_signal_;  // index of the error rate in options_.signals
+  std::optional<std::size_t> share_signal_; // index of the request share
+  std::size_t whole_signals_ = 0;           // the first so many are of the service too
+  std::vector<std::size_t> tail_signals_;   // indexes of latencies, in the order of marks
   double class_rate_ = 0, class_tail_ = 0, class_routes_ = 0; // shares of the budget
   double metric_weight_ = 0;                                  // of each metric
 
@@ -122,7 +124,7 @@ class SequentialJudge final : public Judge {
   Dispersion errors_;
   Dispersion tails_;
   double dispersion_boundary_ = 0; // where tails_ compares; 0: not chosen yet
-  std::vector<Part> previous_;     // stable's instances in the cell before, when there was one instance
+  std::vector<Part> previous_; // stable's instances in the cell before, when there was one instance
   std::optional<Part> previous_tail_;
   Margin margin_; // of the error rate, as shown
   Scope service_;

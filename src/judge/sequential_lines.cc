@@ -11,10 +11,12 @@ namespace {
 
 const auto kHarm = [](const auto& process) { return process.log_e(); };
 
-// A limit is a margin over a stable arm that is known to have no bad events: then n0 goes to infinity and x0 is 0.
+// A limit is a margin over a stable arm that is known to have no bad events: then n0 goes to
+// infinity and x0 is 0.
 Cell against_known_zero(const Cell& cell) { return {cell.x1, cell.n1, 0, 1e15}; }
 
-// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad event would end it.
+// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad
+// event would end it.
 SafetyProcess safety_with(const LinearMargin& harm, double rate) {
   const double null = harm.at(rate);
   if (!(rate >= 0) || !(null > rate)) return SafetyProcess(harm.r0);
@@ -47,8 +49,9 @@ LinearMargin linear_margin(const Margin& margin, double floor, double scale) {
   return {1, floor};
 }
 
-RateLine::RateLine(const LineOptions& options, const LinearMargin& margin, std::span<const LinearMargin> harms, bool exact,
-                   std::optional<double> limit, double past_bad, double past_requests)
+RateLine::RateLine(const LineOptions& options, const LinearMargin& margin,
+                   std::span<const LinearMargin> harms, bool exact, std::optional<double> limit,
+                   double past_bad, double past_requests)
     : margin_(margin),
       harms_(harms.begin(), harms.end()),
       strict_(options.strict),
@@ -56,8 +59,10 @@ RateLine::RateLine(const LineOptions& options, const LinearMargin& margin, std::
       limit_(limit),
       excess_(options.plan, ExcessProcess()),
       totals_(options.plan, TotalsProcess()) {
-  if (strict_ && margin_.r0 != 1) beyond_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(margin_.r0));
-  if (exact_) bernoulli_ = Epochs<BernoulliProcess>(options.plan, BernoulliProcess(past_bad, past_requests));
+  if (strict_ && margin_.r0 != 1)
+    beyond_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(margin_.r0));
+  if (exact_)
+    bernoulli_ = Epochs<BernoulliProcess>(options.plan, BernoulliProcess(past_bad, past_requests));
   past_rate_ = past_requests > 0 ? past_bad / past_requests : 0;
   for (const auto& harm : harms_) safety_.push_back(safety_with(harm, past_rate_));
 }
@@ -109,7 +114,8 @@ std::optional<Interval> RateLine::difference(double bar_low, double bar_high) co
       slopes[i] = at.slope;
     }
     const double whole = log_sum_exp(std::span(terms, processes.size()));
-    for (std::size_t i = 0; i < processes.size(); ++i) slope -= std::exp(terms[i] - whole) * slopes[i];
+    for (std::size_t i = 0; i < processes.size(); ++i)
+      slope -= std::exp(terms[i] - whole) * slopes[i];
     return std::pair(whole - bar_low, slope);
   };
   Interval out{-1, 1};
@@ -130,7 +136,8 @@ std::optional<Interval> RateLine::difference(double bar_low, double bar_high) co
   return out;
 }
 
-TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries, std::vector<Mark> marks) {
+TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries,
+                   std::vector<Mark> marks) {
   std::vector<double> rates;
   const double total = past.empty() ? 0 : past.total();
   for (const double b : boundaries.bounds_ms) {
@@ -139,22 +146,24 @@ TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries b
   *this = TailLine(options, std::move(boundaries), std::move(marks), std::move(rates), total);
 }
 
-TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
-                   double past_total)
+TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks,
+                   std::vector<double> past_rates, double past_total)
     : boundaries_(std::move(boundaries.bounds_ms)),
       marks_(std::move(marks)),
       strict_(options.strict),
       past_rates_(std::move(past_rates)) {
   for (const double stake : boundaries.stakes) log_stakes_.push_back(std::log(stake));
   for (std::size_t i = 0; i < boundaries_.size(); ++i) {
-    if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(past_rates_[i] * past_total, past_total));
+    if (!strict_)
+      worse_.emplace_back(options.plan, BernoulliProcess(past_rates_[i] * past_total, past_total));
     totals_.emplace_back(options.plan, TotalsProcess());
   }
   for (const auto& mark : marks_) {
     if (strict_) beyond_.emplace_back(options.plan, ExcessProcess(mark.allowed_ratio));
     over_limit_.emplace_back();
     auto& list = safety_.emplace_back();
-    for (const double ratio : mark.harms) list.push_back(safety_with({ratio, 0}, past_rates_[mark.boundary]));
+    for (const double ratio : mark.harms)
+      list.push_back(safety_with({ratio, 0}, past_rates_[mark.boundary]));
   }
 }
 
@@ -168,7 +177,8 @@ void TailLine::add(const CellRoute& counts, double phi, double minute) {
   for (const double n : canary) n1 += n;
   for (const double n : stable) n0 += n;
   for (std::size_t i = 0; i < boundaries_.size(); ++i) {
-    const auto x1 = tail_count(bounds, canary, boundaries_[i]), x0 = tail_count(bounds, stable, boundaries_[i]);
+    const auto x1 = tail_count(bounds, canary, boundaries_[i]),
+               x0 = tail_count(bounds, stable, boundaries_[i]);
     if (!x1 || !x0) continue; // this cell knows nothing about the boundary
     const Cell cell{std::min(*x1, n1), n1, std::min(*x0, n0), n0};
     if (!strict_) worse_[i].add(cell, phi, minute);
@@ -227,6 +237,8 @@ const Totals& TailLine::driver(std::size_t mark) const {
   return totals_[marks_[mark].boundary].processes()[epoch].totals;
 }
 
-const Totals& TailLine::all(std::size_t mark) const { return totals_[marks_[mark].boundary].processes().front().totals; }
+const Totals& TailLine::all(std::size_t mark) const {
+  return totals_[marks_[mark].boundary].processes().front().totals;
+}
 
 } // namespace coalmine::judge

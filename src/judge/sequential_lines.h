@@ -1,5 +1,5 @@
-// What the sequential judge keeps for one line of a judgement: the evidence on one signal of the service or of one route.
-// Values of the judge; one thread.
+// What the sequential judge keeps for one line of a judgement: the evidence on one signal of the
+// service or of one route. Values of the judge; one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include "judge/judge.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/epochs.h"
-#include "judge/judge.h"
 #include "judge/stats/linear_margin.h"
 #include "judge/stats/tails.h"
 
@@ -46,21 +46,25 @@ struct Harm {
 class RateLine {
  public:
   RateLine() = default;
-  // exact: stable's rate is large, so the Bernoulli process is used for harm. limit: an absolute maximum.
-  RateLine(const LineOptions& options, const LinearMargin& margin, std::span<const LinearMargin> harms, bool exact,
-           std::optional<double> limit, double past_bad, double past_requests);
+  // exact: stable's rate is large, so the Bernoulli process is used for harm. limit: an absolute
+  // maximum.
+  RateLine(const LineOptions& options, const LinearMargin& margin,
+           std::span<const LinearMargin> harms, bool exact, std::optional<double> limit,
+           double past_bad, double past_requests);
 
   // minute: observed time of the rollout at the cell's end.
   void add(const Cell& cell, double phi, double minute);
-  double log_harm() const { return harm_.log_e; } // ln E against "no worse" (strict: against "within the margin")
-  double log_safety(std::size_t harm) const;      // ln E for "not worse than harms[harm]"
+  double log_harm() const {
+    return harm_.log_e;
+  } // ln E against "no worse" (strict: against "within the margin")
+  double log_safety(std::size_t harm) const; // ln E for "not worse than harms[harm]"
   // Counts of the epoch that carries the evidence.
   const Totals& driver() const { return totals_.processes()[harm_.epoch].totals; }
   const Totals& all() const { return totals_.processes().front().totals; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
-  // Differences that are not rejected: harm's mixture at bar_low nats, safety at bar_high. Nothing when the cells contradict
-  // every one.
+  // Differences that are not rejected: harm's mixture at bar_low nats, safety at bar_high. Nothing
+  // when the cells contradict every one.
   std::optional<Interval> difference(double bar_low, double bar_high) const;
 
  private:
@@ -84,27 +88,31 @@ class RateLine {
 
 inline constexpr std::size_t kMaxBoundaries = 32;
 
-// Evidence on a distribution of latencies: the canary's are not stochastically larger than stable's.
+// Evidence on a distribution of latencies: the canary's are not stochastically larger than
+// stable's.
 class TailLine {
  public:
   // One latency signal's place in the distribution.
   struct Mark {
-    std::size_t boundary = 0;                  // index of boundaries
-    double allowed_ratio = 1;                  // of tails, for the margin
-    std::vector<double> harms;                 // ratios of tails, one for each next weight
-    std::optional<std::size_t> limit_boundary; // an absolute maximum: the first boundary at or above it,
-    double limit_share = 0;                    // and the share of requests that may be slower
+    std::size_t boundary = 0;  // index of boundaries
+    double allowed_ratio = 1;  // of tails, for the margin
+    std::vector<double> harms; // ratios of tails, one for each next weight
+    std::optional<std::size_t>
+        limit_boundary;     // an absolute maximum: the first boundary at or above it,
+    double limit_share = 0; // and the share of requests that may be slower
   };
 
   TailLine() = default;
-  TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries, std::vector<Mark> marks);
+  TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries,
+           std::vector<Mark> marks);
   // past_rates: tails in the past; past_total: observations they rest on.
-  TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks, std::vector<double> past_rates,
-           double past_total);
+  TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks,
+           std::vector<double> past_rates, double past_total);
 
   bool empty() const { return boundaries_.empty(); }
   void add(const CellRoute& counts, double phi, double minute);
-  double log_harm(std::size_t mark) const; // average over the boundaries, and half of it on the mark's limit where it has one
+  double log_harm(std::size_t mark)
+      const; // average over the boundaries, and half of it on the mark's limit where it has one
   double log_safety(std::size_t mark, std::size_t harm) const;
   const Totals& driver(std::size_t mark) const;
   const Totals& all(std::size_t mark) const;
@@ -119,7 +127,8 @@ class TailLine {
   void weigh();
 
   std::vector<double> boundaries_;
-  std::vector<double> log_stakes_; // of the boundaries' evidence, of no share for one that only a limit needs
+  std::vector<double>
+      log_stakes_; // of the boundaries' evidence, of no share for one that only a limit needs
   std::vector<Mark> marks_;
   bool strict_ = false;
   std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule
@@ -128,7 +137,7 @@ class TailLine {
   std::vector<std::vector<SafetyProcess>> safety_; // for each mark and harm
   std::vector<double> past_rates_;                 // tails in the past, for each boundary
   std::vector<ExcessProcess> over_limit_;          // for each mark
-  Harm harm_;                                      // default rule: of all boundaries together, from the cells so far
+  Harm harm_; // default rule: of all boundaries together, from the cells so far
   Buckets canary_;
   Buckets stable_;
 };

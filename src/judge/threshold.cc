@@ -9,12 +9,17 @@
 namespace coalmine::judge {
 namespace {
 
-// How far beyond its allowance a line is: 1 is exactly at it. Orders lines and picks the one that explains a rollback.
+// How far beyond its allowance a line is: 1 is exactly at it. Orders lines and picks the one that
+// explains a rollback.
 double excess(const SignalVerdict& v) {
   double out = 0;
-  if (v.canary && v.max) out = *v.max > 0 ? *v.canary / *v.max : (*v.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
+  if (v.canary && v.max)
+    out = *v.max > 0 ? *v.canary / *v.max
+                     : (*v.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
   if (!v.difference || !v.stable) return out;
-  const double allowed = v.margin.unit == Margin::Unit::percent ? v.margin.amount * std::abs(*v.stable) : v.margin.amount;
+  const double allowed = v.margin.unit == Margin::Unit::percent
+                             ? v.margin.amount * std::abs(*v.stable)
+                             : v.margin.amount;
   const double worse = badness(v.margin.worse, *v.canary, *v.stable);
   if (worse <= 0) return out;
   return std::max(out, allowed > 0 ? worse / allowed : std::numeric_limits<double>::infinity());
@@ -48,23 +53,27 @@ ThresholdOptions at_least_one_request(ThresholdOptions options) {
 // Stateless: a look depends on its evidence alone. Any thread.
 class ThresholdJudge final : public Judge {
  public:
-  explicit ThresholdJudge(ThresholdOptions options) : options_(at_least_one_request(std::move(options))) {}
+  explicit ThresholdJudge(ThresholdOptions options)
+      : options_(at_least_one_request(std::move(options))) {}
 
   std::string_view name() const override { return "threshold"; }
   Judgement judge(const Evidence& evidence) override;
 
  private:
   SignalVerdict compare_metric(const SignalSpec& signal, const Evidence& evidence) const;
-  SignalVerdict compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary,
-                        const TrackNumbers& stable, double required) const;
-  std::vector<SignalVerdict> judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const;
+  SignalVerdict compare(const SignalSpec& signal, const std::string& route,
+                        const TrackNumbers& canary, const TrackNumbers& stable,
+                        double required) const;
+  std::vector<SignalVerdict> judge_routes(const Evidence& evidence,
+                                          const SignalVerdict* blocked) const;
   void decide(Judgement& out) const;
 
   const ThresholdOptions options_;
 };
 
 // Fills in what can be shown, whatever comes of it.
-void fill_estimates(const SignalSpec& signal, const TrackNumbers& canary, const TrackNumbers& stable, SignalVerdict& v) {
+void fill_estimates(const SignalSpec& signal, const TrackNumbers& canary,
+                    const TrackNumbers& stable, SignalVerdict& v) {
   const auto of_canary = canary.has_data ? estimate(signal, canary) : std::nullopt;
   const auto of_stable = stable.has_data ? estimate(signal, stable) : std::nullopt;
   if (of_canary) {
@@ -89,8 +98,9 @@ void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
   v.cause = cause;
 }
 
-SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route, const TrackNumbers& canary,
-                                      const TrackNumbers& stable, double required) const {
+SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route,
+                                      const TrackNumbers& canary, const TrackNumbers& stable,
+                                      double required) const {
   SignalVerdict v;
   v.signal = signal.name;
   v.route = route;
@@ -127,7 +137,8 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   return v;
 }
 
-SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal, const Evidence& evidence) const {
+SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal,
+                                             const Evidence& evidence) const {
   SignalVerdict v;
   v.signal = signal.name;
   v.kind = signal.kind;
@@ -168,7 +179,8 @@ SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal, const Evi
   return v;
 }
 
-std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence, const SignalVerdict* blocked) const {
+std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence,
+                                                        const SignalVerdict* blocked) const {
   std::vector<SignalVerdict> out;
   // Telemetry without any http.route is the whole service once more.
   if (evidence.routes.size() == 1 && evidence.routes[0].route.empty()) return out;
@@ -177,7 +189,8 @@ std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence
     for (const auto& signal : options_.signals) {
       if (!signal.per_route || is_metric(signal.kind)) continue;
       auto v = compare(signal, route, numbers.canary, numbers.stable, options_.min_route_requests);
-      if (blocked != nullptr && v.verdict != Verdict::no_data && v.cause != Cause::too_few_requests) {
+      if (blocked != nullptr && v.verdict != Verdict::no_data &&
+          v.cause != Cause::too_few_requests) {
         // Nothing is decided on a part before anything may be decided on the whole.
         set_verdict(v, Verdict::watching, blocked->cause);
         v.reason = blocked->reason;
@@ -190,8 +203,9 @@ std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence
 }
 
 void ThresholdJudge::decide(Judgement& out) const {
-  const SignalVerdict* worst = nullptr;     // among the gating regressions
-  const SignalVerdict* undecided = nullptr; // first gating line of the whole service that does not pass
+  const SignalVerdict* worst = nullptr; // among the gating regressions
+  const SignalVerdict* undecided =
+      nullptr; // first gating line of the whole service that does not pass
   bool any_gate = false;
   for (const auto& v : out.signals) {
     if (!v.gate) continue;
@@ -205,7 +219,8 @@ void ThresholdJudge::decide(Judgement& out) const {
   const SignalVerdict* deciding = worst != nullptr ? worst : undecided;
   if (worst != nullptr) {
     out.decision = Decision::rollback;
-  } else if (any_gate && undecided == nullptr && out.analysis_duration_minutes >= options_.min_analysis_minutes) {
+  } else if (any_gate && undecided == nullptr &&
+             out.analysis_duration_minutes >= options_.min_analysis_minutes) {
     out.decision = Decision::promote;
   }
   out.reason = reason_sentence(out, deciding, options_.min_analysis_minutes);
@@ -244,13 +259,16 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   std::vector<SignalVerdict> lines;
   for (const auto& signal : options_.signals) {
     lines.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
-                                           : compare(signal, "", evidence.canary, evidence.stable, options_.min_requests));
+                                           : compare(signal, "", evidence.canary, evidence.stable,
+                                                     options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
-  const auto requests = std::ranges::find_if(lines, [](const SignalVerdict& v) { return !is_metric(v.kind); });
+  const auto requests =
+      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !is_metric(v.kind); });
   const SignalVerdict* blocked = enough || requests == lines.end() ? nullptr : &*requests;
   auto routes = judge_routes(evidence, blocked);
-  lines.insert(lines.end(), std::make_move_iterator(routes.begin()), std::make_move_iterator(routes.end()));
+  lines.insert(lines.end(), std::make_move_iterator(routes.begin()),
+               std::make_move_iterator(routes.end()));
   out.signals = std::move(lines);
   decide(out);
   return out;

@@ -6,20 +6,21 @@
 #include <iostream>
 
 #include "app/commands.h"
+#include "base/clock.h"
 #include "config/config.h"
 #include "lab/local_question.h"
 #include "lab/sources.h"
-#include "base/clock.h"
 #include "promql/engine.h"
-#include "rollout/json.h"
 #include "rollout/evidence/one_shot.h"
+#include "rollout/json.h"
 
 namespace coalmine::app {
 namespace {
 
 int complain(const Error& error) {
   std::cerr << "coalmine: " << error.message << '\n';
-  const bool environment = error.code == ErrorCode::unavailable || error.code == ErrorCode::deadline_exceeded;
+  const bool environment =
+      error.code == ErrorCode::unavailable || error.code == ErrorCode::deadline_exceeded;
   return environment ? cli::kExitUnreachable : cli::kExitUsage;
 }
 
@@ -29,7 +30,8 @@ Result<Config> config_of(const std::string& path) {
   TRY_ASSIGN(auto loaded, load_config(path, {.secrets_required = true}));
   for (const auto& report : loaded.reports) std::cerr << render(report, false);
   if (!loaded.ok())
-    return fail(ErrorCode::invalid_argument, fmt::format("the configuration has {}", count_text(count(loaded.reports))));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the configuration has {}", count_text(count(loaded.reports))));
   return std::move(loaded.config);
 }
 
@@ -40,7 +42,9 @@ Result<rollout::RolloutSpec> spec_of(const std::string& service, const Config& c
   for (const auto& spec : config.specs) {
     if (spec.service == service) return spec;
   }
-  if (service.empty()) return fail(ErrorCode::invalid_argument, "which service? Name it, or give a config file with one");
+  if (service.empty())
+    return fail(ErrorCode::invalid_argument,
+                "which service? Name it, or give a config file with one");
   return rollout::default_spec(service);
 }
 
@@ -50,10 +54,13 @@ Result<std::int64_t> moment_of(const std::string& text, std::int64_t now_ms) {
   const auto time = query::parse_time_ms(text);
   if (time) return *time;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("\"{}\" is no moment: write 2026-11-22T13:42:07Z, Unix seconds, or 30m for half an hour ago", text));
+              fmt::format("\"{}\" is no moment: write 2026-11-22T13:42:07Z, Unix seconds, or 30m "
+                          "for half an hour ago",
+                          text));
 }
 
-Result<LocalQuestion> local_question(const std::string& source, const std::string& config_path, const std::string& service) {
+Result<LocalQuestion> local_question(const std::string& source, const std::string& config_path,
+                                     const std::string& service) {
   LocalQuestion out;
   TRY_ASSIGN(out.config, config_of(config_path));
   TRY_ASSIGN(out.spec, spec_of(service, out.config));
@@ -63,7 +70,8 @@ Result<LocalQuestion> local_question(const std::string& source, const std::strin
   return out;
 }
 
-int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed, const CommonFlags& common) {
+int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed,
+                       const CommonFlags& common) {
   auto question = local_question(flags.source, flags.config, typed.service);
   if (!question) return complain(question.error());
   const auto& spec = question->spec;
@@ -72,23 +80,30 @@ int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOption
   auto window = spec.analysis_window_ms;
   if (!typed.window.empty()) window = cli::parse_duration_text(typed.window);
   if (window <= 0) {
-    std::cerr << fmt::format("coalmine: --window {} is not a duration: write 10m, 90s or 1h30m\n", typed.window);
+    std::cerr << fmt::format("coalmine: --window {} is not a duration: write 10m, 90s or 1h30m\n",
+                             typed.window);
     return cli::kExitUsage;
   }
-  const rollout::VerdictContext context{spec.service, typed.canary_version, typed.stable_version, *to - window, *to};
-  const auto judgement =
-      rollout::analyze(spec,
-                       {.canary_version = typed.canary_version,
-                        .stable_version = typed.stable_version,
-                        .from_ms = context.from_ms,
-                        .to_ms = context.to_ms},
-                       *question->source.cohorts, question->source.counts.get(), question->source.metrics.get());
+  const rollout::VerdictContext context{spec.service, typed.canary_version, typed.stable_version,
+                                        *to - window, *to};
+  const auto judgement = rollout::analyze(spec,
+                                          {.canary_version = typed.canary_version,
+                                           .stable_version = typed.stable_version,
+                                           .from_ms = context.from_ms,
+                                           .to_ms = context.to_ms},
+                                          *question->source.cohorts, question->source.counts.get(),
+                                          question->source.metrics.get());
   const SystemClock clock;
-  cli::Terminal terminal{.http = *question->source.http, .clock = clock, .out = std::cout, .err = std::cerr, .sleep = {}};
+  cli::Terminal terminal{.http = *question->source.http,
+                         .clock = clock,
+                         .out = std::cout,
+                         .err = std::cerr,
+                         .sleep = {}};
   terminal.output = output_of(common);
   terminal.color = use_color(STDOUT_FILENO, common);
   terminal.quiet = true; // the commands that come next ask a server, and there is none
-  const int exit = cli::print_verdict(terminal, rollout::verdict_json(judgement, context), spec.service, environment);
+  const int exit = cli::print_verdict(terminal, rollout::verdict_json(judgement, context),
+                                      spec.service, environment);
   std::cout.flush();
   return exit;
 }

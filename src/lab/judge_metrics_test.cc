@@ -1,4 +1,5 @@
-// Metrics of the user's own, by every judge. Simulated with fixed seeds: the shares are exact for this code.
+// Metrics of the user's own, by every judge. Simulated with fixed seeds: the shares are exact for
+// this code.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -23,7 +24,9 @@ SignalSpec metric(SignalKind kind, Margin margin) {
   return out;
 }
 
-Margin percent(double amount, Worse worse = Worse::higher) { return {Margin::Unit::percent, amount, worse}; }
+Margin percent(double amount, Worse worse = Worse::higher) {
+  return {Margin::Unit::percent, amount, worse};
+}
 
 EvidenceCell cell_at(std::int64_t index, bool baseline = false) {
   EvidenceCell out;
@@ -42,8 +45,10 @@ struct Run {
   int cells = 0;
 };
 
-// One step at 5 % of the traffic that lasts `minutes`, looked at after every cell; ends with a decision.
-Run run(Judge& judge, const Draw& draw, std::uint64_t seed, int minutes = 10, double next_weight = 0.25) {
+// One step at 5 % of the traffic that lasts `minutes`, looked at after every cell; ends with a
+// decision.
+Run run(Judge& judge, const Draw& draw, std::uint64_t seed, int minutes = 10,
+        double next_weight = 0.25) {
   SimulationRandom random(seed);
   Run out;
   Evidence evidence;
@@ -113,7 +118,8 @@ Draw conversion(double stable, double canary, double checkouts = 100) {
 
 TEST(Metrics, AnEqualConversionIsPromotedAndHardlyEverRolledBack) {
   for (const double rate : {0.02, 0.3, 0.9}) {
-    const auto out = shares(metric(SignalKind::ratio, percent(0.1, Worse::lower)), conversion(rate, rate), 200);
+    const auto out =
+        shares(metric(SignalKind::ratio, percent(0.1, Worse::lower)), conversion(rate, rate), 200);
     EXPECT_LE(out.rolled_back, 0.01) << rate;
     if (rate > 0.1) {
       EXPECT_GE(out.promoted, 0.95) << rate;
@@ -123,7 +129,8 @@ TEST(Metrics, AnEqualConversionIsPromotedAndHardlyEverRolledBack) {
 
 TEST(Metrics, TwentyPercentLowerConversionGoesBack) {
   for (const double rate : {0.3, 0.6, 0.9}) {
-    const auto out = shares(metric(SignalKind::ratio, percent(0.05, Worse::lower)), conversion(rate, 0.8 * rate), 100);
+    const auto out = shares(metric(SignalKind::ratio, percent(0.05, Worse::lower)),
+                            conversion(rate, 0.8 * rate), 100);
     EXPECT_GE(out.rolled_back, 0.99) << rate;
   }
 }
@@ -131,7 +138,8 @@ TEST(Metrics, TwentyPercentLowerConversionGoesBack) {
 TEST(Metrics, ConversionAtTheHarmOfTheNextStepIsSeldomPassed) {
   // -5 % at the next weight 25 %: 20 % lower is what may not pass.
   for (const double rate : {0.05, 0.3, 0.9}) {
-    const auto out = shares(metric(SignalKind::ratio, percent(0.05, Worse::lower)), conversion(rate, 0.8 * rate), 200);
+    const auto out = shares(metric(SignalKind::ratio, percent(0.05, Worse::lower)),
+                            conversion(rate, 0.8 * rate), 200);
     EXPECT_LE(out.promoted, 0.05) << rate;
   }
 }
@@ -152,7 +160,8 @@ Draw order_value(double factor, double orders = 50) {
     const auto arm = [&](double mean_orders, double scale) {
       const double n = random.poisson(mean_orders);
       double sum = 0;
-      for (int i = 0; i < static_cast<int>(n); ++i) sum += scale * std::exp(3.5 + 0.5 * random.normal());
+      for (int i = 0; i < static_cast<int>(n); ++i)
+        sum += scale * std::exp(3.5 + 0.5 * random.normal());
       return MetricTrack{true, sum, n};
     };
     out.canary = arm(orders, factor);
@@ -163,14 +172,16 @@ Draw order_value(double factor, double orders = 50) {
 
 TEST(Metrics, MeansAreJudgedApproximately) {
   const auto signal = metric(SignalKind::mean, percent(0.05, Worse::lower));
-  const auto equal = shares(signal, order_value(1), 200), worse = shares(signal, order_value(0.8), 50);
+  const auto equal = shares(signal, order_value(1), 200),
+             worse = shares(signal, order_value(0.8), 50);
   EXPECT_LE(equal.rolled_back, 0.01);
   EXPECT_GE(equal.promoted, 0.9);
   EXPECT_GE(worse.rolled_back, 0.99);
   const auto judge = sequential(signal);
   const auto end = run(*judge, order_value(0.8), 1);
   EXPECT_TRUE(end.last.signals[0].approximate);
-  EXPECT_NE(end.last.reason.find("allowed -5% (approximate)"), std::string::npos) << end.last.reason;
+  EXPECT_NE(end.last.reason.find("allowed -5% (approximate)"), std::string::npos)
+      << end.last.reason;
 }
 
 // A number every third cell, with heavy tails.
@@ -188,7 +199,8 @@ Draw gauge(double stable, double canary, double noise) {
 
 TEST(Metrics, AnyNumberIsJudgedByTheSideItIsOn) {
   const auto signal = metric(SignalKind::value, percent(0.2));
-  const auto equal = shares(signal, gauge(100, 100, 0.05), 300), worse = shares(signal, gauge(100, 150, 0.05), 100);
+  const auto equal = shares(signal, gauge(100, 100, 0.05), 300),
+             worse = shares(signal, gauge(100, 150, 0.05), 100);
   EXPECT_LE(equal.rolled_back, 0.01);
   EXPECT_GE(equal.promoted, 0.95);
   EXPECT_GE(worse.rolled_back, 0.99);
@@ -201,7 +213,8 @@ TEST(Metrics, AnyNumberIsJudgedByTheSideItIsOn) {
 
 TEST(Metrics, NumbersBelowZeroAndEqualOnes) {
   const auto signal = metric(SignalKind::value, percent(0.2));
-  EXPECT_NEAR(shares(signal, gauge(0, 0, 0.1), 3).promoted, 1, 1e-9); // no difference is within any margin
+  EXPECT_NEAR(shares(signal, gauge(0, 0, 0.1), 3).promoted, 1,
+              1e-9); // no difference is within any margin
   EXPECT_NEAR(shares(signal, gauge(-100, -100, 0.01), 20).promoted, 1, 1e-9);
   EXPECT_NEAR(shares(signal, gauge(-100, -50, 0.01), 20).rolled_back, 1, 1e-9);
   const auto falls = metric(SignalKind::value, percent(0.2, Worse::lower));
@@ -225,7 +238,9 @@ TEST(Metrics, StrictNeedsProofThatItIsBeyondTheMargin) {
   const auto signal = metric(SignalKind::ratio, percent(0.1, Worse::lower));
   EXPECT_EQ(shares(signal, conversion(0.5, 0.46), 50, true).rolled_back, 0);
   EXPECT_GE(shares(signal, conversion(0.5, 0.25), 50, true).rolled_back, 0.99);
-  EXPECT_GE(shares(metric(SignalKind::value, percent(0.1)), gauge(100, 150, 0.01), 50, true).rolled_back, 0.99);
+  EXPECT_GE(
+      shares(metric(SignalKind::value, percent(0.1)), gauge(100, 150, 0.01), 50, true).rolled_back,
+      0.99);
 }
 
 TEST(Metrics, NothingMeasuredNeverPromotes) {
@@ -253,7 +268,9 @@ TEST(Metrics, SharesWithTheErrorsOneBudget) {
   const auto judge = make_sequential_judge(options);
   const auto end = run(*judge, conversion(0.5, 0.4), 1);
   ASSERT_EQ(end.last.decision, Decision::rollback);
-  EXPECT_NE(end.last.reason.find("own: 39.74% on canary against 49.63% on stable"), std::string::npos) << end.last.reason;
+  EXPECT_NE(end.last.reason.find("own: 39.74% on canary against 49.63% on stable"),
+            std::string::npos)
+      << end.last.reason;
   // A tenth of the budget: ten times the evidence of a rollout's whole.
   for (const auto& v : end.last.signals) {
     if (v.signal == "own") {
@@ -263,7 +280,8 @@ TEST(Metrics, SharesWithTheErrorsOneBudget) {
 }
 
 TEST(Metrics, OddNumbersDoNoHarm) {
-  const double odd[] = {0, -1, 1e300, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()};
+  const double odd[] = {0, -1, 1e300, std::numeric_limits<double>::quiet_NaN(),
+                        std::numeric_limits<double>::infinity()};
   for (const auto kind : {SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
     for (const double a : odd) {
       for (const double b : odd) {
@@ -277,7 +295,8 @@ TEST(Metrics, OddNumbersDoNoHarm) {
             },
             1, 2);
         if (a == 1e300 && b == 1e300) continue; // large, and equal
-        EXPECT_NE(end.last.decision, Decision::promote) << to_string(kind) << " " << a << " " << b << ": " << end.last.reason;
+        EXPECT_NE(end.last.decision, Decision::promote)
+            << to_string(kind) << " " << a << " " << b << ": " << end.last.reason;
         EXPECT_FALSE(end.last.reason.empty());
       }
     }
@@ -302,13 +321,15 @@ TEST(Metrics, ThresholdsOnAMetric) {
   ThresholdOptions options;
   options.signals = {metric(SignalKind::ratio, percent(0.05, Worse::lower))};
   const auto judge = make_threshold_judge(options);
-  EXPECT_EQ(judge->judge(window({true, 290, 1000}, {true, 5700, 19000})).decision, Decision::promote);
+  EXPECT_EQ(judge->judge(window({true, 290, 1000}, {true, 5700, 19000})).decision,
+            Decision::promote);
   const auto worse = judge->judge(window({true, 240, 1000}, {true, 5700, 19000}));
   EXPECT_EQ(worse.decision, Decision::rollback);
   EXPECT_EQ(worse.reason, "own: 24.00% on canary against 30.00% on stable, -20.0%, allowed -5%");
   EXPECT_EQ(judge->judge(window({}, {true, 5700, 19000})).decision, Decision::keep_watching);
   EXPECT_EQ(judge->judge(window({true, 290, 1000}, {})).decision, Decision::keep_watching);
-  EXPECT_EQ(judge->judge(window({true, 290, 1000}, {true, 1, 2}, "no")).signals[0].cause, Cause::not_measurable);
+  EXPECT_EQ(judge->judge(window({true, 290, 1000}, {true, 1, 2}, "no")).signals[0].cause,
+            Cause::not_measurable);
 }
 
 TEST(Metrics, ValuesAreShownInTheirUnits) {
@@ -337,20 +358,24 @@ TEST(RankJudge, ScoresAndDecides) {
   options.signals = {metric(SignalKind::value, percent(0.2))};
   const auto equal = run(*make_rank_judge(options), errors_as_metric(0.05, 0.05), 1);
   EXPECT_EQ(equal.last.decision, Decision::promote) << equal.last.reason;
-  EXPECT_NE(equal.last.reason.find("Score 100 of 100, 95 passes"), std::string::npos) << equal.last.reason;
+  EXPECT_NE(equal.last.reason.find("Score 100 of 100, 95 passes"), std::string::npos)
+      << equal.last.reason;
   const auto worse = run(*make_rank_judge(options), errors_as_metric(0.05, 0.1), 1);
   EXPECT_EQ(worse.last.decision, Decision::rollback);
   EXPECT_EQ(worse.cells, 10); // the first time it is judged
   EXPECT_NE(worse.last.reason.find("shifted up"), std::string::npos) << worse.last.reason;
   // The other way is no harm, unless both are.
-  EXPECT_EQ(run(*make_rank_judge(options), errors_as_metric(0.1, 0.05), 1).last.decision, Decision::promote);
+  EXPECT_EQ(run(*make_rank_judge(options), errors_as_metric(0.1, 0.05), 1).last.decision,
+            Decision::promote);
   options.metrics["own"].options = rank::MetricOptions{};
-  EXPECT_EQ(run(*make_rank_judge(options), errors_as_metric(0.1, 0.05), 1).last.decision, Decision::rollback);
+  EXPECT_EQ(run(*make_rank_judge(options), errors_as_metric(0.1, 0.05), 1).last.decision,
+            Decision::rollback);
 }
 
 TEST(RankJudge, MarginalIsWatchedOn) {
   RankOptions options;
-  options.signals = {metric(SignalKind::value, percent(0.2)), metric(SignalKind::value, percent(0.2))};
+  options.signals = {metric(SignalKind::value, percent(0.2)),
+                     metric(SignalKind::value, percent(0.2))};
   options.signals[1].name = "other";
   options.marginal = 40;
   const auto draw = errors_as_metric(0.05, 0.1);
@@ -380,13 +405,15 @@ TEST(RankJudge, MarginalIsWatchedOn) {
 TEST(RankJudge, NoDataIsNoVerdict) {
   RankOptions options;
   options.signals = {metric(SignalKind::value, percent(0.2))};
-  const auto none = run(*make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1);
+  const auto none = run(
+      *make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1);
   EXPECT_EQ(none.last.decision, Decision::keep_watching);
   EXPECT_NE(none.last.reason.find("no data"), std::string::npos) << none.last.reason;
   // Unless the metric must have some: then it counts against the canary.
   options.metrics["own"].options.emplace().must_have_data = true;
   EXPECT_EQ(run(
-                *make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1)
+                *make_rank_judge(options),
+                [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1)
                 .last.decision,
             Decision::rollback);
 }
@@ -401,9 +428,12 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
   evidence.canary = evidence.stable = {true, 1000, 0, {}, {}};
   evidence.step_needed_minutes = 60;
   Judgement last;
-  const auto line = [&](const std::string& route) { return *std::ranges::find(last.signals, route, &SignalVerdict::route); };
+  const auto line = [&](const std::string& route) {
+    return *std::ranges::find(last.signals, route, &SignalVerdict::route);
+  };
   const auto counts = [&](const std::string& route, double rate) {
-    return CellRoute{route, nullptr, {1000, random.poisson(rate * 1000), {}}, {1000, random.poisson(10), {}}};
+    return CellRoute{
+        route, nullptr, {1000, random.poisson(rate * 1000), {}}, {1000, random.poisson(10), {}}};
   };
   for (int i = 0; i < 130; ++i) {
     auto cell = cell_at(i);
@@ -421,12 +451,14 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
       EXPECT_EQ(last.signals[1].route, "/pay") << "worst first";
       EXPECT_EQ(line("/pay").verdict, Verdict::regression);
       EXPECT_FALSE(line("/pay").gate);
-      EXPECT_NE(line("/pay").reason.find("error_rate on /pay: "), std::string::npos) << line("/pay").reason;
+      EXPECT_NE(line("/pay").reason.find("error_rate on /pay: "), std::string::npos)
+          << line("/pay").reason;
       EXPECT_EQ(line("/fine").verdict, Verdict::pass) << line("/fine").reason;
       EXPECT_EQ(line("/rare").verdict, Verdict::watching) << line("/rare").reason;
     }
   }
-  EXPECT_EQ(line("/pay").verdict, Verdict::pass) << "what is more than fifty cells ago is forgotten: " << line("/pay").reason;
+  EXPECT_EQ(line("/pay").verdict, Verdict::pass)
+      << "what is more than fifty cells ago is forgotten: " << line("/pay").reason;
 }
 
 TEST(RankJudge, RequestsOfCells) {

@@ -1,13 +1,14 @@
-// What `analyze --source` and `replay` have in common: a configuration, a service and telemetry without a server.
+// What `analyze --source` and `replay` have in common: a configuration, a service and telemetry
+// without a server.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstdint>
 #include <string>
 
+#include "base/result.h"
 #include "config/config.h"
 #include "lab/sources.h"
-#include "base/result.h"
 #include "rollout/spec.h"
 
 namespace coalmine::app {
@@ -19,8 +20,10 @@ struct LocalQuestion {
   std::int64_t now_ms = 0; // of a recording: its last sample
 };
 
-// config_path "": defaults. service "": the only one of the config. Problems of the config go to stderr with their places.
-Result<LocalQuestion> local_question(const std::string& source, const std::string& config_path, const std::string& service);
+// config_path "": defaults. service "": the only one of the config. Problems of the config go to
+// stderr with their places.
+Result<LocalQuestion> local_question(const std::string& source, const std::string& config_path,
+                                     const std::string& service);
 
 // The config's block of that service, else the defaults.
 Result<rollout::RolloutSpec> spec_of(const std::string& service, const Config& config);

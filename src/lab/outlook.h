@@ -9,8 +9,10 @@
 
 namespace coalmine::app {
 
-// Simulated releases through the spec's own steps, signals and judge: rps requests a second of both tracks, error_rate on stable
-// (0..1). A few sentences, each ending with a line break; deterministic. Takes seconds.
-std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double error_rate, std::size_t runs = 200);
+// Simulated releases through the spec's own steps, signals and judge: rps requests a second of both
+// tracks, error_rate on stable (0..1). A few sentences, each ending with a line break;
+// deterministic. Takes seconds.
+std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double error_rate,
+                            std::size_t runs = 200);
 
 } // namespace coalmine::app

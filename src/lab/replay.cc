@@ -18,7 +18,8 @@ constexpr double kMsPerMinute = 60'000.0;
 constexpr double kLargeCount = 1e7;
 
 // Adds b's counts to a; other boundaries replace nothing: what was counted over them stays out.
-void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts, const judge::CellRoute& row) {
+void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts,
+              const judge::CellRoute& row) {
   to.has_data = true;
   to.requests += counts.requests;
   to.errors += counts.errors;
@@ -28,7 +29,8 @@ void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts, const ju
     to.bucket_counts.assign(counts.bucket_counts.size(), 0);
   }
   if (to.bounds_ms != *row.bounds_ms) return;
-  for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i) to.bucket_counts[i] += counts.bucket_counts[i];
+  for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i)
+    to.bucket_counts[i] += counts.bucket_counts[i];
 }
 
 // Of values that is their mean.
@@ -62,12 +64,15 @@ class Player {
     const double needed = static_cast<double>(step.analyze_ms) / kMsPerMinute;
     const bool enough = evidence_.canary.requests >= step.min_requests;
     if (step_minutes_ >= needed && judgement.decision == judge::Decision::promote && enough) {
-      if (step_ + 1 >= spec_.steps.size() || spec_.steps[step_ + 1].weight >= 1) return end(ReplayEnd::promoted);
+      if (step_ + 1 >= spec_.steps.size() || spec_.steps[step_ + 1].weight >= 1)
+        return end(ReplayEnd::promoted);
       enter(step_ + 1);
       return false;
     }
-    const double extension = spec_.extend_ms > 0 ? static_cast<double>(spec_.extend_ms) / kMsPerMinute : needed;
-    if (step_minutes_ >= needed + spec_.max_extends * extension) return end(ReplayEnd::inconclusive);
+    const double extension =
+        spec_.extend_ms > 0 ? static_cast<double>(spec_.extend_ms) / kMsPerMinute : needed;
+    if (step_minutes_ >= needed + spec_.max_extends * extension)
+      return end(ReplayEnd::inconclusive);
     return false;
   }
 
@@ -77,7 +82,8 @@ class Player {
     if (ended) return std::move(out_);
     out_.end = minutes_ > 0 ? ReplayEnd::inconclusive : ReplayEnd::no_data;
     if (minutes_ > 0)
-      out_.reason = fmt::format("the telemetry ends after {:.0f} minutes, in step {}: {}", minutes_, step_ + 1, out_.reason);
+      out_.reason = fmt::format("the telemetry ends after {:.0f} minutes, in step {}: {}", minutes_,
+                                step_ + 1, out_.reason);
     return std::move(out_);
   }
 
@@ -146,14 +152,17 @@ double draw(double count, double chance, std::mt19937_64& random) {
   const double n = whole + rest;
   if (chance >= 1) return n;
   if (n > kLargeCount) {
-    const double drawn = std::normal_distribution<double>(n * chance, std::sqrt(n * chance * (1 - chance)))(random);
+    const double drawn =
+        std::normal_distribution<double>(n * chance, std::sqrt(n * chance * (1 - chance)))(random);
     return std::clamp(std::round(drawn), 0.0, n);
   }
-  return static_cast<double>(std::binomial_distribution<std::int64_t>(static_cast<std::int64_t>(n), chance)(random));
+  return static_cast<double>(
+      std::binomial_distribution<std::int64_t>(static_cast<std::int64_t>(n), chance)(random));
 }
 
 // Splits one row of stable in two.
-judge::CellRoute split_row(const judge::CellRoute& from, double share, double more_errors, std::mt19937_64& random) {
+judge::CellRoute split_row(const judge::CellRoute& from, double share, double more_errors,
+                           std::mt19937_64& random) {
   judge::CellRoute out;
   out.route = from.route;
   out.bounds_ms = from.bounds_ms;
@@ -202,7 +211,8 @@ std::string_view to_string(ReplayEnd end) {
 ReplayOutcome replay_cells(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells) {
   if (spec.steps.empty()) return {};
   Player player(spec);
-  const bool ended = std::ranges::any_of(cells, [&](const auto& cell) { return player.play(cell); });
+  const bool ended =
+      std::ranges::any_of(cells, [&](const auto& cell) { return player.play(cell); });
   return std::move(player).finish(ended);
 }
 
@@ -215,13 +225,15 @@ std::int64_t longest_ms(const RolloutSpec& spec) {
   return out;
 }
 
-std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen, std::int64_t gap_ms) {
+std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen,
+                                       std::int64_t gap_ms) {
   std::vector<PastRelease> out;
   for (const auto& series : seen) {
     const std::string version(series.labels.get("service_version"));
     bool open = false;
     for (const auto& point : series.floats) {
-      if (!open || point.time_ms - out.back().to_ms > gap_ms) out.push_back({version, point.time_ms, point.time_ms});
+      if (!open || point.time_ms - out.back().to_ms > gap_ms)
+        out.push_back({version, point.time_ms, point.time_ms});
       open = true;
       out.back().to_ms = point.time_ms;
     }
@@ -230,8 +242,10 @@ std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen, s
   return out;
 }
 
-std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& stable,
-                                              std::size_t first, double more_errors, std::mt19937_64& random) {
+std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec,
+                                              const std::vector<judge::EvidenceCell>& stable,
+                                              std::size_t first, double more_errors,
+                                              std::mt19937_64& random) {
   std::vector<judge::EvidenceCell> out;
   double minutes = 0;
   const double longest = static_cast<double>(longest_ms(spec)) / kMsPerMinute;

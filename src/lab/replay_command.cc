@@ -1,4 +1,5 @@
-// replay: past releases judged anew, and how often this configuration is wrong on this service's own traffic.
+// replay: past releases judged anew, and how often this configuration is wrong on this service's
+// own traffic.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -9,13 +10,13 @@
 #include <utility>
 
 #include "app/commands.h"
-#include "lab/local_question.h"
-#include "base/rfc3339.h"
-#include "rollout/evidence/evidence_feed.h"
 #include "base/json_text.h"
+#include "base/rfc3339.h"
+#include "lab/local_question.h"
+#include "lab/replay.h"
+#include "rollout/evidence/evidence_feed.h"
 #include "rollout/evidence/metric_reader.h"
 #include "rollout/evidence/one_shot.h"
-#include "lab/replay.h"
 #include "rollout/spec.h"
 
 namespace coalmine::app {
@@ -65,7 +66,8 @@ struct Found {
 // Does one replay. Lives for one command.
 class Replay {
  public:
-  Replay(const LocalQuestion& question, const ReplayFlags& flags) : question_(question), flags_(flags) {
+  Replay(const LocalQuestion& question, const ReplayFlags& flags)
+      : question_(question), flags_(flags) {
     columns_.push_back({"this config", question.spec});
     for (const auto* name : {"sequential", "threshold"}) {
       if (question.spec.judge == name) continue;
@@ -81,9 +83,11 @@ class Replay {
     Found out;
     TRY_ASSIGN(out.to_ms, moment_of(flags_.to, question_.now_ms));
     TRY_ASSIGN(out.from_ms, moment_of(flags_.from, out.to_ms));
-    if (out.from_ms >= out.to_ms) return fail(ErrorCode::invalid_argument, "--from is not before --to");
+    if (out.from_ms >= out.to_ms)
+      return fail(ErrorCode::invalid_argument, "--from is not before --to");
     TRY_ASSIGN(auto releases, releases_between(out.from_ms, out.to_ms));
-    if (releases.size() > kMaxReleases) releases.erase(releases.begin(), releases.end() - kMaxReleases);
+    if (releases.size() > kMaxReleases)
+      releases.erase(releases.begin(), releases.end() - kMaxReleases);
     for (auto& release : releases) {
       TRY_ASSIGN(auto cells, release_cells(release));
       Row row{std::move(release), {}};
@@ -95,33 +99,44 @@ class Replay {
   }
 
  private:
-  Result<std::vector<rollout::PastRelease>> releases_between(std::int64_t from_ms, std::int64_t to_ms) const {
+  Result<std::vector<rollout::PastRelease>> releases_between(std::int64_t from_ms,
+                                                             std::int64_t to_ms) const {
     auto matchers = remote::request_matchers(cohort_selector(question_.spec, true, ""), names());
     const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
-    const auto query = fmt::format("count by (service_version) ({})", remote::selector_text(matchers));
-    TRY_ASSIGN(const auto seen, question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
+    const auto query =
+        fmt::format("count by (service_version) ({})", remote::selector_text(matchers));
+    TRY_ASSIGN(const auto seen,
+               question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
     return rollout::find_releases(seen, std::max(kGapMs, 3 * step));
   }
 
   remote::SeriesNames names() const {
-    return question_.config.server.prometheus ? question_.config.server.prometheus->names : remote::SeriesNames{};
+    return question_.config.server.prometheus ? question_.config.server.prometheus->names
+                                              : remote::SeriesNames{};
   }
 
-  Result<std::vector<judge::EvidenceCell>> release_cells(const rollout::PastRelease& release) const {
-    const auto until = std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
+  Result<std::vector<judge::EvidenceCell>> release_cells(
+      const rollout::PastRelease& release) const {
+    const auto until =
+        std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
     const auto spec = std::make_shared<const rollout::RolloutSpec>(question_.spec);
-    auto feed = rollout::make_grid_feed(
-        *question_.source.counts,
-        {.spec = spec, .canary_version = release.version, .stable_version = "", .started_ms = release.from_ms});
+    auto feed =
+        rollout::make_grid_feed(*question_.source.counts, {.spec = spec,
+                                                           .canary_version = release.version,
+                                                           .stable_version = "",
+                                                           .started_ms = release.from_ms});
     if (!spec->metrics.empty()) {
-      feed = rollout::make_metric_feed(std::move(feed), *question_.source.metrics,
-                                       {.spec = spec, .canary_version = release.version, .stable_version = ""});
+      feed = rollout::make_metric_feed(
+          std::move(feed), *question_.source.metrics,
+          {.spec = spec, .canary_version = release.version, .stable_version = ""});
     }
-    return feed->read({.changes = {{release.from_ms, release.from_ms, 0}}, .until_ms = until}, until);
+    return feed->read({.changes = {{release.from_ms, release.from_ms, 0}}, .until_ms = until},
+                      until);
   }
 
   // Stable on both sides: its cells whatever the canary did.
-  Result<std::vector<judge::EvidenceCell>> stable_cells(std::int64_t from_ms, std::int64_t to_ms) const {
+  Result<std::vector<judge::EvidenceCell>> stable_cells(std::int64_t from_ms,
+                                                        std::int64_t to_ms) const {
     const auto& source = *question_.source.counts;
     query::CountFeedRequest request;
     request.canary = request.stable = cohort_selector(question_.spec, false, "");
@@ -141,10 +156,13 @@ class Replay {
   }
 
   Status measure(Found& out) const {
-    TRY_ASSIGN(const auto cells, stable_cells(std::max(out.from_ms, out.to_ms - kStableMs), out.to_ms));
+    TRY_ASSIGN(const auto cells,
+               stable_cells(std::max(out.from_ms, out.to_ms - kStableMs), out.to_ms));
     if (cells.empty()) return {};
-    out.stable_hours = static_cast<double>(cells.back().to_ms - cells.front().from_ms) / (60.0 * kMinuteMs);
-    // As many cells as a rollout may take are left behind every beginning, and stable's past before it.
+    out.stable_hours =
+        static_cast<double>(cells.back().to_ms - cells.front().from_ms) / (60.0 * kMinuteMs);
+    // As many cells as a rollout may take are left behind every beginning, and stable's past before
+    // it.
     const auto length = cells.front().to_ms - cells.front().from_ms;
     const auto past = static_cast<std::size_t>(rollout::kBaselineMs / length);
     std::int64_t schedule = 0;
@@ -153,21 +171,30 @@ class Replay {
     if (cells.size() < past + needed) return {};
     // A split of requests says nothing of the user's own metrics.
     auto spec = question_.spec;
-    std::erase_if(spec.signals, [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
+    std::erase_if(spec.signals,
+                  [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
     std::mt19937_64 random(flags_.seed);
     std::vector<double> injected = {0};
     injected.insert(injected.end(), std::begin(kInjected), std::end(kInjected));
-    for (const auto more : injected) out.rates.push_back(measure_one(spec, cells, past, needed, more, random));
+    for (const auto more : injected)
+      out.rates.push_back(measure_one(spec, cells, past, needed, more, random));
     return {};
   }
 
-  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells, std::size_t past,
-                   std::size_t needed, double more, std::mt19937_64& random) const {
-    Rate rate{.injected = more, .runs = flags_.runs, .rolled_back = 0, .promoted = 0, .median_minutes = 0};
+  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells,
+                   std::size_t past, std::size_t needed, double more,
+                   std::mt19937_64& random) const {
+    Rate rate{.injected = more,
+              .runs = flags_.runs,
+              .rolled_back = 0,
+              .promoted = 0,
+              .median_minutes = 0};
     std::vector<double> minutes;
     for (int run = 0; run < flags_.runs; ++run) {
-      const auto first = std::uniform_int_distribution<std::size_t>(past, cells.size() - needed)(random);
-      const std::vector window(cells.begin() + static_cast<std::ptrdiff_t>(first - past), cells.end());
+      const auto first =
+          std::uniform_int_distribution<std::size_t>(past, cells.size() - needed)(random);
+      const std::vector window(cells.begin() + static_cast<std::ptrdiff_t>(first - past),
+                               cells.end());
       const auto outcome = replay_cells(spec, split_stable(spec, window, past, more, random));
       if (outcome.end == ReplayEnd::promoted) ++rate.promoted;
       if (outcome.end != ReplayEnd::rolled_back) continue;
@@ -186,57 +213,69 @@ class Replay {
 
 std::string minutes_text(double minutes) {
   const auto seconds = static_cast<std::int64_t>(minutes * 60 + 0.5);
-  return seconds >= 60 ? fmt::format("{}m{:02}s", seconds / 60, seconds % 60) : fmt::format("{}s", seconds);
+  return seconds >= 60 ? fmt::format("{}m{:02}s", seconds / 60, seconds % 60)
+                       : fmt::format("{}s", seconds);
 }
 
 int count_of(const Found& found, std::size_t column, ReplayEnd end) {
-  return static_cast<int>(std::ranges::count_if(found.rows, [&](const Row& row) { return row.outcomes[column].end == end; }));
+  return static_cast<int>(std::ranges::count_if(
+      found.rows, [&](const Row& row) { return row.outcomes[column].end == end; }));
 }
 
 void print_releases(const Found& found, const std::vector<Column>& columns) {
   std::cout << fmt::format("{:<26}", "");
   for (const auto& column : columns) std::cout << fmt::format("{:>20}", column.name);
   std::cout << '\n';
-  for (const auto end : {ReplayEnd::rolled_back, ReplayEnd::promoted, ReplayEnd::inconclusive, ReplayEnd::no_data}) {
+  for (const auto end :
+       {ReplayEnd::rolled_back, ReplayEnd::promoted, ReplayEnd::inconclusive, ReplayEnd::no_data}) {
     std::cout << fmt::format("{:<26}", rollout::to_string(end));
-    for (std::size_t i = 0; i < columns.size(); ++i) std::cout << fmt::format("{:>20}", count_of(found, i, end));
+    for (std::size_t i = 0; i < columns.size(); ++i)
+      std::cout << fmt::format("{:>20}", count_of(found, i, end));
     std::cout << '\n';
   }
   std::cout << '\n';
   for (const auto& row : found.rows) {
     const auto& own = row.outcomes.front();
     std::cout << fmt::format("{}  {:<16} {:<12} after {:<8} {}\n", rfc3339(row.release.from_ms),
-                             row.release.version.empty() ? "(no version)" : row.release.version, rollout::to_string(own.end),
-                             minutes_text(own.minutes), own.reason);
+                             row.release.version.empty() ? "(no version)" : row.release.version,
+                             rollout::to_string(own.end), minutes_text(own.minutes), own.reason);
   }
 }
 
 void print_rates(const Found& found) {
   if (found.rates.empty()) {
-    std::cout << "No rates: stable's telemetry does not cover one rollout and the half hour before it.\n";
+    std::cout
+        << "No rates: stable's telemetry does not cover one rollout and the half hour before it.\n";
     return;
   }
   for (const auto& rate : found.rates) {
     const double share = rate.runs == 0 ? 0 : 100.0 * rate.rolled_back / rate.runs;
     const double promoted = rate.runs == 0 ? 0 : 100.0 * rate.promoted / rate.runs;
     if (rate.injected == 0) {
-      std::cout << fmt::format("A/A: {} random splits of {:.1f} h of stable: {} rolled back ({:.1f}%), {:.1f}% promoted\n",
-                               rate.runs, found.stable_hours, rate.rolled_back, share, promoted);
+      std::cout << fmt::format(
+          "A/A: {} random splits of {:.1f} h of stable: {} rolled back ({:.1f}%), {:.1f}% "
+          "promoted\n",
+          rate.runs, found.stable_hours, rate.rolled_back, share, promoted);
     } else {
-      std::cout << fmt::format("A/B: +{:.1f}pp errors injected: caught {:.0f}%{}, {:.0f}% promoted\n", rate.injected * 100, share,
-                               rate.rolled_back > 0 ? ", median " + minutes_text(rate.median_minutes) : "", promoted);
+      std::cout << fmt::format(
+          "A/B: +{:.1f}pp errors injected: caught {:.0f}%{}, {:.0f}% promoted\n",
+          rate.injected * 100, share,
+          rate.rolled_back > 0 ? ", median " + minutes_text(rate.median_minutes) : "", promoted);
     }
   }
 }
 
-std::string replay_json(const Found& found, const LocalQuestion& question, const std::vector<Column>& columns) {
+std::string replay_json(const Found& found, const LocalQuestion& question,
+                        const std::vector<Column>& columns) {
   json::array releases;
   for (const auto& row : found.rows) {
     json::object outcomes;
     for (std::size_t i = 0; i < columns.size(); ++i) {
       const auto& o = row.outcomes[i];
-      outcomes[columns[i].name] = json::object{
-          {"end", std::string(rollout::to_string(o.end))}, {"minutes", o.minutes}, {"step", o.step + 1}, {"reason", o.reason}};
+      outcomes[columns[i].name] = json::object{{"end", std::string(rollout::to_string(o.end))},
+                                               {"minutes", o.minutes},
+                                               {"step", o.step + 1},
+                                               {"reason", o.reason}};
     }
     releases.push_back(json::object{{"version", row.release.version},
                                     {"from", rfc3339(row.release.from_ms)},
@@ -263,7 +302,8 @@ std::string replay_json(const Found& found, const LocalQuestion& question, const
 int run_replay(const ReplayFlags& flags, const CommonFlags& common) {
   const auto complain = [](const Error& error) {
     std::cerr << "coalmine: " << error.message << '\n';
-    const bool environment = error.code == ErrorCode::unavailable || error.code == ErrorCode::deadline_exceeded;
+    const bool environment =
+        error.code == ErrorCode::unavailable || error.code == ErrorCode::deadline_exceeded;
     return environment ? cli::kExitUnreachable : cli::kExitUsage;
   };
   const auto question = local_question(flags.source, flags.config, flags.service);
@@ -276,8 +316,9 @@ int run_replay(const ReplayFlags& flags, const CommonFlags& common) {
     std::cout << replay_json(*found, *question, replay.columns()) << '\n';
     return exit;
   }
-  std::cout << fmt::format("{} past release{} of {} found in {}\n\n", found->rows.size(), found->rows.size() == 1 ? "" : "s",
-                           question->spec.service, question->source.name);
+  std::cout << fmt::format("{} past release{} of {} found in {}\n\n", found->rows.size(),
+                           found->rows.size() == 1 ? "" : "s", question->spec.service,
+                           question->source.name);
   if (!found->rows.empty()) {
     print_releases(*found, replay.columns());
     std::cout << '\n';

@@ -16,7 +16,8 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-EvidenceCell cell(std::int64_t index, double x1, double n1, double x0, double n0, bool baseline = false) {
+EvidenceCell cell(std::int64_t index, double x1, double n1, double x0, double n0,
+                  bool baseline = false) {
   EvidenceCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
@@ -54,7 +55,8 @@ TEST(Sequential, ProvenAndBeyondTheMarginRollsBackAtOnce) {
   const auto out = judge->judge(look(cells));
   EXPECT_EQ(out.decision, Decision::rollback);
   EXPECT_EQ(out.signals[0].verdict, Verdict::regression);
-  EXPECT_NE(out.reason.find("50.00% on canary against 1.00% on stable"), std::string::npos) << out.reason;
+  EXPECT_NE(out.reason.find("50.00% on canary against 1.00% on stable"), std::string::npos)
+      << out.reason;
   EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence);
 }
 
@@ -64,9 +66,11 @@ TEST(Sequential, WorseWithinTheMarginGoesOn) {
   options.signals[0].margin = {Margin::Unit::points, 0.05};
   auto judge = make_sequential_judge(options);
   auto evidence = look(baseline_cells(100, 10'000));
-  for (int i = 40; i < 80; ++i) evidence.cells.push_back(cell(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
+  for (int i = 40; i < 80; ++i)
+    evidence.cells.push_back(cell(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
   const auto out = judge->judge(evidence);
-  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence) << "it is proven to be worse";
+  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence)
+      << "it is proven to be worse";
   EXPECT_EQ(out.signals[0].verdict, Verdict::pass);
   EXPECT_EQ(out.decision, Decision::promote);
   EXPECT_GT(*out.signals[0].lower, 0);
@@ -80,8 +84,10 @@ TEST(Sequential, StrictAsksForMoreThanTheMargin) {
     options.strict = strict;
     auto judge = make_sequential_judge(options);
     auto evidence = look(baseline_cells(100, 10'000));
-    for (int i = 40; i < 60; ++i) evidence.cells.push_back(cell(i, 8, 500, 100, 10'000)); // 1.6 % against 1 %, allowed 1.5 %
-    EXPECT_EQ(judge->judge(evidence).decision, strict ? Decision::keep_watching : Decision::rollback);
+    for (int i = 40; i < 60; ++i)
+      evidence.cells.push_back(cell(i, 8, 500, 100, 10'000)); // 1.6 % against 1 %, allowed 1.5 %
+    EXPECT_EQ(judge->judge(evidence).decision,
+              strict ? Decision::keep_watching : Decision::rollback);
   }
 }
 
@@ -100,7 +106,8 @@ TEST(Sequential, PromotesOnlyWhatIsShownToBeSafe) {
   EXPECT_EQ(out.decision, Decision::promote) << out.reason;
   evidence.cells.clear();
   evidence.step_minutes = 0.5;
-  EXPECT_EQ(judge->judge(evidence).decision, Decision::keep_watching) << "a step takes its own time";
+  EXPECT_EQ(judge->judge(evidence).decision, Decision::keep_watching)
+      << "a step takes its own time";
 }
 
 TEST(Sequential, TheNextWeightDecidesHowMuchMustBeExcluded) {
@@ -145,11 +152,13 @@ TEST(Sequential, BeforeTheFirstCellNothingIsMissing) {
   EXPECT_EQ(out.decision, Decision::keep_watching);
   EXPECT_EQ(out.signals[0].verdict, Verdict::watching);
   EXPECT_EQ(out.signals[0].cause, Cause::interval_open);
-  EXPECT_NE(out.reason.find("waiting for the first export interval"), std::string::npos) << out.reason;
+  EXPECT_NE(out.reason.find("waiting for the first export interval"), std::string::npos)
+      << out.reason;
 }
 
 TEST(Sequential, BadNumbersDecideNothing) {
-  const double bad[] = {kNaN, -1, std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()};
+  const double bad[] = {kNaN, -1, std::numeric_limits<double>::infinity(),
+                        -std::numeric_limits<double>::infinity()};
   for (const double v : bad) {
     auto judge = make_sequential_judge(sequential_defaults());
     auto cells = baseline_cells(10, 1000);
@@ -174,7 +183,8 @@ TEST(Sequential, FromOneRequestToABillion) {
     for (const double share : {0.0, 0.01, 1.0}) {
       auto judge = make_sequential_judge(errors_only());
       auto cells = baseline_cells(std::floor(19 * n * share), 19 * n);
-      for (int i = 40; i < 80; ++i) cells.push_back(cell(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
+      for (int i = 40; i < 80; ++i)
+        cells.push_back(cell(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
       const auto out = judge->judge(look(cells));
       EXPECT_NE(out.decision, Decision::rollback) << n << " " << share << " " << out.reason;
       EXPECT_LE(out.signals[0].lower.value_or(-1), out.signals[0].upper.value_or(1));
@@ -182,7 +192,8 @@ TEST(Sequential, FromOneRequestToABillion) {
     auto judge = make_sequential_judge(errors_only());
     auto cells = baseline_cells(0, 19 * n);
     for (int i = 40; i < 60; ++i) cells.push_back(cell(i, n, n, 0, 19 * n));
-    EXPECT_EQ(judge->judge(look(cells)).decision, Decision::rollback) << "every request fails: " << n;
+    EXPECT_EQ(judge->judge(look(cells)).decision, Decision::rollback)
+        << "every request fails: " << n;
   }
 }
 
@@ -209,7 +220,8 @@ TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
     }
     const auto out = judge->judge(look(cells));
     EXPECT_EQ(out.decision, warming ? Decision::keep_watching : Decision::rollback);
-    EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos, warming)
+    EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos,
+              warming)
         << out.signals[0].reason;
   }
 }
@@ -256,7 +268,8 @@ TEST(Sequential, SlowTailIsSeenAndNamed) {
   const auto release = simulate_release(*judge, traffic, usual_steps(), 3);
   EXPECT_EQ(release.outcome, Outcome::rolled_back);
   EXPECT_LT(release.minutes, 3);
-  EXPECT_NE(release.reason.find("of requests took longer than"), std::string::npos) << release.reason;
+  EXPECT_NE(release.reason.find("of requests took longer than"), std::string::npos)
+      << release.reason;
 }
 
 TEST(Sequential, OneBadRouteIsSeenAndNamed) {
@@ -272,13 +285,14 @@ TEST(Sequential, OneBadRouteIsSeenAndNamed) {
   EXPECT_NE(release.reason.find("/r7"), std::string::npos) << release.reason;
 }
 
-// Forty equal releases, and forty with four points more: the rates themselves are in docs/benchmarks.md.
-// Two routes alike, of which one is critical.
+// Forty equal releases, and forty with four points more: the rates themselves are in
+// docs/benchmarks.md. Two routes alike, of which one is critical.
 EvidenceCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
   const double n1 = baseline ? 0 : 200, x1 = baseline ? 0 : bad;
   auto out = cell(index, 2 * x1, 2 * n1, 20, 2000, baseline);
   if (baseline && !with_past) return out;
-  for (const char* name : {"/a", "/pay"}) out.routes.push_back({name, nullptr, {n1, x1, {}}, {1000, 10, {}}});
+  for (const char* name : {"/a", "/pay"})
+    out.routes.push_back({name, nullptr, {n1, x1, {}}, {1000, 10, {}}});
   return out;
 }
 
@@ -293,7 +307,8 @@ TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
     auto out = judge->judge(look(cells));
     ASSERT_EQ(out.signals.size(), 3u);
     EXPECT_EQ(out.signals[1].route, "/pay");
-    EXPECT_NEAR(*out.signals[1].needed_evidence * 2, *out.signals[2].needed_evidence, 1e-6 * *out.signals[2].needed_evidence);
+    EXPECT_NEAR(*out.signals[1].needed_evidence * 2, *out.signals[2].needed_evidence,
+                1e-6 * *out.signals[2].needed_evidence);
     double stakes = 0;
     for (const auto& v : out.signals) stakes += 100 / *v.needed_evidence; // of a budget of 1 %
     EXPECT_LE(stakes, 1 + 1e-9) << "one budget for all";
@@ -310,7 +325,10 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
     for (const double b : bad) sum += b;
     auto out = cell(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
     for (std::size_t i = 0; i < bad.size(); ++i)
-      out.routes.push_back({"/" + std::to_string(i), nullptr, {baseline ? 0.0 : 100, baseline ? 0 : bad[i], {}}, {1000, 10, {}}});
+      out.routes.push_back({"/" + std::to_string(i),
+                            nullptr,
+                            {baseline ? 0.0 : 100, baseline ? 0 : bad[i], {}},
+                            {1000, 10, {}}});
     return out;
   };
   auto judge = make_sequential_judge(errors_only());
@@ -344,8 +362,10 @@ EvidenceCell shared_routes(SimulationRandom& random, std::int64_t index, double 
   const bool baseline = index < 40;
   const auto draw = [&](double mean) { return mean > 0 ? random.poisson(mean) : 0.0; };
   auto out = cell(index, 0, 0, 0, 0, baseline);
-  for (const auto& [name, canary, stable] : {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
-    CellRoute route{name, nullptr, {baseline ? 0 : draw(canary * 200), 0, {}}, {draw(stable * 2000), 0, {}}};
+  for (const auto& [name, canary, stable] :
+       {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
+    CellRoute route{
+        name, nullptr, {baseline ? 0 : draw(canary * 200), 0, {}}, {draw(stable * 2000), 0, {}}};
     out.total.canary.requests += route.canary.requests;
     out.total.stable.requests += route.stable.requests;
     out.routes.push_back(std::move(route));
@@ -378,10 +398,12 @@ TEST(Sequential, ARouteThatIsNoLongerReachedIsARegression) {
   }
   ASSERT_EQ(out.decision, Decision::rollback);
   EXPECT_LT(cells, 10);
-  EXPECT_NE(out.reason.find("request_share on /pay: 0.00% on canary"), std::string::npos) << out.reason;
+  EXPECT_NE(out.reason.find("request_share on /pay: 0.00% on canary"), std::string::npos)
+      << out.reason;
   EXPECT_EQ(out.signals[0].signal, "error_rate") << "no line of the whole service";
   double stakes = 0;
-  for (const auto& v : out.signals) stakes += v.needed_evidence ? 100 / *v.needed_evidence : 0; // of a budget of 1 %
+  for (const auto& v : out.signals)
+    stakes += v.needed_evidence ? 100 / *v.needed_evidence : 0; // of a budget of 1 %
   EXPECT_LE(stakes, 1 + 1e-9);
 }
 
@@ -432,7 +454,8 @@ TEST(Sequential, DefaultMarginFollowsStablesRate) {
   EXPECT_EQ(to_string(default_error_margin(0.05)), "+20%");
   const auto plan = sequential_defaults().plan;
   EXPECT_EQ(to_string(default_error_margin(0.005, plan, 2000)), "+0.25pp");
-  EXPECT_EQ(to_string(default_error_margin(0.005, plan, 2)), "+0.5pp") << "little traffic shows no less";
+  EXPECT_EQ(to_string(default_error_margin(0.005, plan, 2)), "+0.5pp")
+      << "little traffic shows no less";
 }
 
 } // namespace

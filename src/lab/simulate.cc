@@ -31,8 +31,10 @@ namespace {
 
 constexpr double kExtend = 3; // the gate may be put off twice, each time by the step's own length
 
-judge::SimulationSummary simulate(const judge::SequentialOptions& options, const judge::TrafficModel& model,
-                                  const judge::CanaryChange& change, std::size_t runs, std::uint64_t seed,
+judge::SimulationSummary simulate(const judge::SequentialOptions& options,
+                                  const judge::TrafficModel& model,
+                                  const judge::CanaryChange& change, std::size_t runs,
+                                  std::uint64_t seed,
                                   std::vector<judge::SimulatedRelease>* all = nullptr) {
   std::vector<judge::SimulatedRelease> releases(runs);
   const auto steps = judge::usual_steps();
@@ -46,15 +48,19 @@ judge::SimulationSummary simulate(const judge::SequentialOptions& options, const
   return out;
 }
 
-std::string minutes(double share, double value) { return share > 0 ? fmt::format(" ({:.3g})", value) : ""; }
+std::string minutes(double share, double value) {
+  return share > 0 ? fmt::format(" ({:.3g})", value) : "";
+}
 
 // The decision rule alone: errors only, a margin of half a point, no dispersion to estimate.
 std::string rule_table(std::size_t runs, std::uint64_t seed) {
   std::string out = fmt::format(
       "### The decision rule by true difference\n\n"
-      "Errors only, 1 % on stable, 200 rps, margin +0.5pp, alpha 1 % for rollback and 5 % for promotion, steps 5% 10m, 25% 10m, "
+      "Errors only, 1 % on stable, 200 rps, margin +0.5pp, alpha 1 % for rollback and 5 % for "
+      "promotion, steps 5% 10m, 25% 10m, "
       "50% 15m,\n"
-      "each at most three times as long; {} runs a cell. Share rolled back (median minutes) / promoted / inconclusive.\n\n"
+      "each at most three times as long; {} runs a cell. Share rolled back (median minutes) / "
+      "promoted / inconclusive.\n\n"
       "| true difference | default | `strict: true` |\n|---|---|---|\n",
       runs);
   for (const double d : {0.0, 0.001, 0.002, 0.004, 0.005, 0.006, 0.01, 0.04}) {
@@ -70,8 +76,8 @@ std::string rule_table(std::size_t runs, std::uint64_t seed) {
       judge::CanaryChange change;
       change.error_rate_added = d;
       const auto s = simulate(options, model, change, runs, seed);
-      row += fmt::format(" {:.3f}{} / {:.3f} / {:.3f} |", s.rolled_back, minutes(s.rolled_back, s.rollback_median), s.promoted,
-                         s.inconclusive);
+      row += fmt::format(" {:.3f}{} / {:.3f} / {:.3f} |", s.rolled_back,
+                         minutes(s.rolled_back, s.rollback_median), s.promoted, s.inconclusive);
     }
     out += row + "\n";
   }
@@ -81,8 +87,10 @@ std::string rule_table(std::size_t runs, std::uint64_t seed) {
 std::string traffic_table(std::size_t runs, std::uint64_t seed) {
   std::string out = fmt::format(
       "\n### The default margins by traffic and error rate\n\n"
-      "All default signals (error rate, p99, p999), steps as above, {} runs a cell. The schedule is 35 minutes.\n\n"
-      "| rps | errors on stable | margin | equal: promoted within 52.5 min | equal: promoted | equal: rolled back | +1pp: rolled "
+      "All default signals (error rate, p99, p999), steps as above, {} runs a cell. The schedule "
+      "is 35 minutes.\n\n"
+      "| rps | errors on stable | margin | equal: promoted within 52.5 min | equal: promoted | "
+      "equal: rolled back | +1pp: rolled "
       "back (median min) | "
       "+1pp: promoted | x2: rolled back (median min) |\n|---|---|---|---|---|---|---|---|---|\n",
       runs);
@@ -100,45 +108,54 @@ std::string traffic_table(std::size_t runs, std::uint64_t seed) {
       const auto worse = simulate(options, model, change, runs, seed);
       change.error_rate_added = p;
       const auto twice = simulate(options, model, change, runs, seed);
-      out += fmt::format("| {:g} | {:g} % | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f}{} | {:.3f} | {:.3f}{} |\n", rps, p * 100,
-                         judge::to_string(judge::default_error_margin(p, options.plan, rps * 1.0)), equal.promoted_in_time,
-                         equal.promoted, equal.rolled_back, worse.rolled_back, minutes(worse.rolled_back, worse.rollback_median),
-                         worse.promoted, twice.rolled_back, minutes(twice.rolled_back, twice.rollback_median));
+      out += fmt::format(
+          "| {:g} | {:g} % | {} | {:.3f} | {:.3f} | {:.3f} | {:.3f}{} | {:.3f} | {:.3f}{} |\n", rps,
+          p * 100, judge::to_string(judge::default_error_margin(p, options.plan, rps * 1.0)),
+          equal.promoted_in_time, equal.promoted, equal.rolled_back, worse.rolled_back,
+          minutes(worse.rolled_back, worse.rollback_median), worse.promoted, twice.rolled_back,
+          minutes(twice.rolled_back, twice.rollback_median));
     }
   }
   return out;
 }
 
-void put_summary(const SimulateFlags& flags, const CommonFlags& common, const judge::SimulationSummary& s,
+void put_summary(const SimulateFlags& flags, const CommonFlags& common,
+                 const judge::SimulationSummary& s,
                  const std::vector<judge::SimulatedRelease>& releases, bool worse) {
   if (common.output == "json") {
-    const boost::json::object out{{"schema", "coalmine.simulation/v1"},
-                                  {"runs", s.runs},
-                                  {"seed", flags.seed},
-                                  {"promoted", s.promoted},
-                                  {"rolled_back", s.rolled_back},
-                                  {"inconclusive", s.inconclusive},
-                                  {"promoted_in_time", s.promoted_in_time},
-                                  {"rollback_minutes", {{"median", s.rollback_median}, {"p95", s.rollback_p95}}},
-                                  {"promote_minutes", {{"median", s.promote_median}, {"p95", s.promote_p95}}}};
+    const boost::json::object out{
+        {"schema", "coalmine.simulation/v1"},
+        {"runs", s.runs},
+        {"seed", flags.seed},
+        {"promoted", s.promoted},
+        {"rolled_back", s.rolled_back},
+        {"inconclusive", s.inconclusive},
+        {"promoted_in_time", s.promoted_in_time},
+        {"rollback_minutes", {{"median", s.rollback_median}, {"p95", s.rollback_p95}}},
+        {"promote_minutes", {{"median", s.promote_median}, {"p95", s.promote_p95}}}};
     std::puts(boost::json::serialize(out).c_str());
     return;
   }
   const auto line = [](const char* what, double share, double median, double p95) {
-    std::fputs(fmt::format("{:<14}{:>7.2f}%{}\n", what, share * 100,
-                           share > 0 && median > 0 ? fmt::format("   median {:.4g} min, 95% within {:.4g} min", median, p95) : "")
-                   .c_str(),
-               stdout);
+    std::fputs(
+        fmt::format("{:<14}{:>7.2f}%{}\n", what, share * 100,
+                    share > 0 && median > 0
+                        ? fmt::format("   median {:.4g} min, 95% within {:.4g} min", median, p95)
+                        : "")
+            .c_str(),
+        stdout);
   };
-  std::fputs(fmt::format("{} simulated releases, {} rps, {:g}% errors on stable, seed {}\n", s.runs, flags.rps,
-                         flags.error_rate * 100, flags.seed)
+  std::fputs(fmt::format("{} simulated releases, {} rps, {:g}% errors on stable, seed {}\n", s.runs,
+                         flags.rps, flags.error_rate * 100, flags.seed)
                  .c_str(),
              stdout);
   line(worse ? "rolled back" : "rolled back*", s.rolled_back, s.rollback_median, s.rollback_p95);
   line(worse ? "promoted*" : "promoted", s.promoted, s.promote_median, s.promote_p95);
   line("inconclusive", s.inconclusive, 0, 0);
-  std::fputs(worse ? "* wrong: the canary is worse\n" : "* wrong: the versions are equal\n", stdout);
-  if (!releases.empty() && !common.quiet) std::fputs(fmt::format("\nThe first one: {}\n", releases[0].reason).c_str(), stdout);
+  std::fputs(worse ? "* wrong: the canary is worse\n" : "* wrong: the versions are equal\n",
+             stdout);
+  if (!releases.empty() && !common.quiet)
+    std::fputs(fmt::format("\nThe first one: {}\n", releases[0].reason).c_str(), stdout);
 }
 
 } // namespace
@@ -149,7 +166,9 @@ std::string default_tables(std::size_t runs, std::uint64_t seed) {
 
 int run_simulate(const SimulateFlags& flags, const CommonFlags& common) {
   if (!flags.table.empty()) {
-    const auto table = flags.table == "reference" ? reference_tables : flags.table == "exports" ? export_tables : default_tables;
+    const auto table = flags.table == "reference" ? reference_tables
+                       : flags.table == "exports" ? export_tables
+                                                  : default_tables;
     const std::string out = table(flags.runs, flags.seed);
     std::fputs(out.c_str(), stdout);
     return 0;

@@ -11,14 +11,17 @@
 
 namespace coalmine::app {
 
-// Runs body(0..count-1) on as many threads as there are cores; every index writes its own result, so the order does not matter.
+// Runs body(0..count-1) on as many threads as there are cores; every index writes its own result,
+// so the order does not matter.
 void for_each_run(std::size_t count, const std::function<void(std::size_t)>& body);
 
-// The published comparison of judges in the reference's configuration: one hour of looks, no margins. Markdown.
+// The published comparison of judges in the reference's configuration: one hour of looks, no
+// margins. Markdown.
 std::string reference_tables(std::size_t runs, std::uint64_t seed);
 // False rollbacks and delays when every instance exports at its own moments. Markdown.
 std::string export_tables(std::size_t runs, std::uint64_t seed);
-// The product's defaults: the decision rule by true difference, and the default margins by traffic and error rate. Markdown.
+// The product's defaults: the decision rule by true difference, and the default margins by traffic
+// and error rate. Markdown.
 std::string default_tables(std::size_t runs, std::uint64_t seed);
 
 } // namespace coalmine::app

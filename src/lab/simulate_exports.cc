@@ -6,8 +6,8 @@
 #include <cmath>
 #include <vector>
 
-#include "lab/simulate.h"
 #include "cohort/count_grid.h"
+#include "lab/simulate.h"
 #include "rollout/evidence/evidence_feed.h"
 
 namespace coalmine::app {
@@ -44,14 +44,15 @@ struct Instance {
   double bad = 0;
 };
 
-query::CountSeries series_of(const Instance& instance, int number, std::uint64_t hour, query::Measure measure,
-                             std::int64_t time_ms, std::int64_t start_ms) {
+query::CountSeries series_of(const Instance& instance, int number, std::uint64_t hour,
+                             query::Measure measure, std::int64_t time_ms, std::int64_t start_ms) {
   query::CountSeries out;
   out.id = static_cast<std::uint64_t>(number) * 2 + (measure == query::Measure::bad ? 1 : 0);
   out.track = instance.canary ? query::Track::canary : query::Track::stable;
   out.measure = measure;
   out.instance = fmt::format("{}-{}", hour, number);
-  out.floats = {{time_ms, start_ms, measure == query::Measure::bad ? instance.bad : instance.requests}};
+  out.floats = {
+      {time_ms, start_ms, measure == query::Measure::bad ? instance.bad : instance.requests}};
   return out;
 }
 
@@ -103,7 +104,8 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
     }
     if ((second + 1) % 15 != 0) continue;
     evidence.cells.clear();
-    for (const auto& cell : grid.close(now_ms)) evidence.cells.push_back(rollout::evidence_cell(cell, begin_ms));
+    for (const auto& cell : grid.close(now_ms))
+      evidence.cells.push_back(rollout::evidence_cell(cell, begin_ms));
     if (second < 0 && evidence.cells.empty()) continue;
     if (judge->judge(evidence).decision == judge::Decision::rollback) return (second + 1) / 60.0;
   }
@@ -115,10 +117,12 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
 std::string export_tables(std::size_t runs, std::uint64_t seed) {
   std::string out = fmt::format(
       "\n### Exports that are not synchronised, with three shared incidents an hour\n\n"
-      "One canary and 19 stable instances of 10 requests a second, 1 % errors, ten times as many in each incident, alpha 1 %; "
+      "One canary and 19 stable instances of 10 requests a second, 1 % errors, ten times as many "
+      "in each incident, alpha 1 %; "
       "through the same\n"
       "grid of cells as in a rollout. {} runs a row, seed {}.\n\n"
-      "| exports | equal: rolled back | errors 1 to 2 %: found within the hour | median / 95 % after minutes "
+      "| exports | equal: rolled back | errors 1 to 2 %: found within the hour | median / 95 % "
+      "after minutes "
       "|\n|---|---|---|---|\n",
       runs, seed);
   for (const auto& exports : kExports) {
@@ -128,17 +132,20 @@ std::string export_tables(std::size_t runs, std::uint64_t seed) {
       worse[i] = run_hour(exports, 0.01, seed + 2 * i + 1);
     });
     const auto found = [&](const std::vector<double>& all) {
-      return static_cast<double>(std::ranges::count_if(all, [](double t) { return t != kNever; })) / static_cast<double>(runs);
+      return static_cast<double>(std::ranges::count_if(all, [](double t) { return t != kNever; })) /
+             static_cast<double>(runs);
     };
     std::erase(worse, kNever);
     std::ranges::sort(worse);
     const double share = static_cast<double>(worse.size()) / static_cast<double>(runs);
     const auto quantile = [&](double q) {
-      return worse.empty() ? 0
-                           : worse[std::min(worse.size() - 1, static_cast<std::size_t>(q * static_cast<double>(worse.size())))];
+      return worse.empty()
+                 ? 0
+                 : worse[std::min(worse.size() - 1,
+                                  static_cast<std::size_t>(q * static_cast<double>(worse.size())))];
     };
-    out += fmt::format("| {} | {:.4g} | {:.4g} | {:.3g} / {:.3g} |\n", exports.name, found(equal), share, quantile(0.5),
-                       quantile(0.95));
+    out += fmt::format("| {} | {:.4g} | {:.4g} | {:.3g} / {:.3g} |\n", exports.name, found(equal),
+                       share, quantile(0.5), quantile(0.95));
   }
   return out;
 }

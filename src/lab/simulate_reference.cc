@@ -1,4 +1,5 @@
-// Judges beside each other on the same traffic: one hour, a look at every cell, whatever they would have decided before.
+// Judges beside each other on the same traffic: one hour, a look at every cell, whatever they would
+// have decided before.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -8,13 +9,13 @@
 #include <deque>
 #include <optional>
 
-#include "lab/simulate.h"
+#include "judge/estimate.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/epochs.h"
-#include "judge/estimate.h"
 #include "judge/stats/rank_statistics.h"
 #include "judge/stats/special.h"
 #include "judge/stats/tails.h"
+#include "lab/simulate.h"
 
 namespace coalmine::app {
 namespace {
@@ -62,7 +63,8 @@ class Tails {
     stakes_ = std::move(chosen.stakes);
     for (const double b : boundaries_) {
       processes_.emplace_back(
-          plan, judge::BernoulliProcess(judge::tail_count(past.bounds_ms, past.counts, b).value_or(0), past.total()));
+          plan, judge::BernoulliProcess(
+                    judge::tail_count(past.bounds_ms, past.counts, b).value_or(0), past.total()));
     }
     const auto at = judge::nearest_boundary(past, boundaries_, 0.01);
     slowest_ = at.value_or(0);
@@ -70,8 +72,11 @@ class Tails {
   void add(const judge::CellRoute& counts, double minute) {
     const auto& bounds = *counts.bounds_ms;
     for (std::size_t i = 0; i < boundaries_.size(); ++i) {
-      const Cell cell{judge::tail_count(bounds, counts.canary.bucket_counts, boundaries_[i]).value_or(0), counts.canary.requests,
-                      judge::tail_count(bounds, counts.stable.bucket_counts, boundaries_[i]).value_or(0), counts.stable.requests};
+      const Cell cell{
+          judge::tail_count(bounds, counts.canary.bucket_counts, boundaries_[i]).value_or(0),
+          counts.canary.requests,
+          judge::tail_count(bounds, counts.stable.bucket_counts, boundaries_[i]).value_or(0),
+          counts.stable.requests};
       processes_[i].add(cell, 1, minute);
       if (i == slowest_) safety_.add(cell);
     }
@@ -79,7 +84,9 @@ class Tails {
   double log_e() const {
     std::vector<double> terms;
     for (std::size_t i = 0; i < processes_.size(); ++i) {
-      terms.push_back(std::log(stakes_[i]) + processes_[i].log_e([](const judge::BernoulliProcess& b) { return b.log_e(); }));
+      terms.push_back(
+          std::log(stakes_[i]) +
+          processes_[i].log_e([](const judge::BernoulliProcess& b) { return b.log_e(); }));
     }
     return judge::log_sum_exp(terms);
   }
@@ -102,7 +109,8 @@ void look_threshold(Times& out, const std::deque<EvidenceCell>& window, double m
     const auto add = [](judge::TrackNumbers& to, const judge::CellCounts& c) {
       to.requests += c.requests;
       to.errors += c.errors;
-      for (std::size_t i = 0; i < c.bucket_counts.size(); ++i) to.bucket_counts[i] += c.bucket_counts[i];
+      for (std::size_t i = 0; i < c.bucket_counts.size(); ++i)
+        to.bucket_counts[i] += c.bucket_counts[i];
     };
     add(canary, cell.total.canary);
     add(stable, cell.total.stable);
@@ -131,13 +139,15 @@ struct RankSeries {
       if (to.bucket_counts.empty()) to.bucket_counts.assign(c.bucket_counts.size(), 0);
       to.requests += c.requests;
       to.errors += c.errors;
-      for (std::size_t i = 0; i < c.bucket_counts.size(); ++i) to.bucket_counts[i] += c.bucket_counts[i];
+      for (std::size_t i = 0; i < c.bucket_counts.size(); ++i)
+        to.bucket_counts[i] += c.bucket_counts[i];
     };
     collect(canary, cell.total.canary);
     collect(stable, cell.total.stable);
     cells += 1;
     if (cells < cells_a_minute) return;
-    const auto close = [](judge::TrackNumbers& of, std::vector<double>& errors, std::vector<double>& p99) {
+    const auto close = [](judge::TrackNumbers& of, std::vector<double>& errors,
+                          std::vector<double>& p99) {
       if (of.requests > 0) errors.push_back(of.errors / of.requests);
       if (const auto q = judge::latency_quantile(of, 0.99)) p99.push_back(q->value);
       of = {};
@@ -153,9 +163,11 @@ struct RankSeries {
 Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   judge::SimulatedTraffic traffic(scenario.model, scenario.change, seed);
   judge::Buckets past;
-  for (const auto& cell : traffic.baseline()) past.add(*cell.total.bounds_ms, cell.total.stable.bucket_counts);
+  for (const auto& cell : traffic.baseline())
+    past.add(*cell.total.bounds_ms, cell.total.stable.bucket_counts);
   Times out;
-  const judge::EpochPlan once{judge::kOneStart, judge::kOneLogStake}, restarts{judge::kServiceStarts, judge::kServiceLogStakes};
+  const judge::EpochPlan once{judge::kOneStart, judge::kOneLogStake},
+      restarts{judge::kServiceStarts, judge::kServiceLogStakes};
   judge::ExcessProcess errors, tempered;
   judge::Epochs<judge::ExcessProcess> restarted(restarts, judge::ExcessProcess());
   judge::SafetyProcess safe;
@@ -167,7 +179,8 @@ Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   const double bar = std::log(20), high_bar = std::log(100);
   for (double minute = length; minute <= kMinutes + 1e-9; minute += length) {
     auto cell = traffic.next(kShare);
-    const Cell c{cell.total.canary.errors, cell.total.canary.requests, cell.total.stable.errors, cell.total.stable.requests};
+    const Cell c{cell.total.canary.errors, cell.total.canary.requests, cell.total.stable.errors,
+                 cell.total.stable.requests};
     errors.add(c);
     if (scenario.phi > 1) tempered.add(c, scenario.phi);
     restarted.add(c, 1, minute - length);
@@ -176,7 +189,9 @@ Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
     safe.add(c);
     x1 += c.x1, n1 += c.n1, x0 += c.x0, n0 += c.n0;
     const double parts[] = {errors.log_e(), tails.log_e()};
-    const double again[] = {restarted.log_e([](const judge::ExcessProcess& p) { return p.log_e(); }), restarted_tails.log_e()};
+    const double again[] = {
+        restarted.log_e([](const judge::ExcessProcess& p) { return p.log_e(); }),
+        restarted_tails.log_e()};
     first(out.errors, minute, parts[0] >= bar);
     first(out.latency, minute, parts[1] >= bar);
     first(out.both, minute, judge::log_mean_exp(parts) >= bar);
@@ -234,15 +249,19 @@ std::vector<Scenario> scenarios(bool equal) {
       s.change.error_rate_added = to - from;
     });
   };
-  errors(0.001, 0.005), errors(0.01, 0.012), errors(0.01, 0.015), errors(0.01, 0.02), errors(0.01, 0.05), errors(0, 0.001);
+  errors(0.001, 0.005), errors(0.01, 0.012), errors(0.01, 0.015), errors(0.01, 0.02),
+      errors(0.01, 0.05), errors(0, 0.001);
   errors(0, 0.01), errors(0.05, 0.07), errors(0.01, 0.12);
   add("10 rps: errors 1 to 10 %", [](Scenario& s) {
     s.model.rps = 10;
     s.change.error_rate_added = 0.09;
   });
-  for (const double f : {1.1, 1.2, 1.5}) add(fmt::format("latency x{:g}", f), [&](Scenario& s) { s.change.latency_factor = f; });
-  add("2 % of requests x3 (p99 only)", [](Scenario& s) { s.change.slow_share = 0.02, s.change.slow_factor = 3; });
-  add("0.3 % of requests x10 (p999 only)", [](Scenario& s) { s.change.slow_share = 0.003, s.change.slow_factor = 10; });
+  for (const double f : {1.1, 1.2, 1.5})
+    add(fmt::format("latency x{:g}", f), [&](Scenario& s) { s.change.latency_factor = f; });
+  add("2 % of requests x3 (p99 only)",
+      [](Scenario& s) { s.change.slow_share = 0.02, s.change.slow_factor = 3; });
+  add("0.3 % of requests x10 (p999 only)",
+      [](Scenario& s) { s.change.slow_share = 0.003, s.change.slow_factor = 10; });
   for (const double m : {12.0, 27.0, 43.0}) {
     add(fmt::format("errors 1 to 3 % from minute {:g}", m),
         [&](Scenario& s) { s.change.error_rate_added = 0.02, s.change.from_minute = m; });
@@ -258,18 +277,26 @@ std::string share(const std::vector<Times>& runs, double Times::* rule, std::siz
 }
 
 // "share, median / 95th percentile", in minutes from onset, of those that decided.
-std::string delays(const std::vector<Times>& runs, double Times::* rule, double onset, std::size_t count = 0) {
+std::string delays(const std::vector<Times>& runs, double Times::* rule, double onset,
+                   std::size_t count = 0) {
   const std::size_t n = count > 0 ? std::min(count, runs.size()) : runs.size();
   std::vector<double> at;
   for (std::size_t i = 0; i < n; ++i) at.push_back(runs[i].*rule);
   std::ranges::sort(at);
-  const auto quantile = [&](double q) { return at[std::min(n - 1, static_cast<std::size_t>(q * static_cast<double>(n)))]; };
-  const auto text = [&](double t) { return t == kNever ? std::string("–") : fmt::format("{:.4g}", t - onset); };
-  return fmt::format("{}, {} / {}", share(runs, rule, count), text(quantile(0.5)), text(quantile(0.95)));
+  const auto quantile = [&](double q) {
+    return at[std::min(n - 1, static_cast<std::size_t>(q * static_cast<double>(n)))];
+  };
+  const auto text = [&](double t) {
+    return t == kNever ? std::string("–") : fmt::format("{:.4g}", t - onset);
+  };
+  return fmt::format("{}, {} / {}", share(runs, rule, count), text(quantile(0.5)),
+                     text(quantile(0.95)));
 }
 
-std::string promoted_first(const std::vector<Times>& runs, double Times::* promote, double Times::* rollback) {
-  const auto n = std::ranges::count_if(runs, [&](const Times& t) { return t.*promote < t.*rollback; });
+std::string promoted_first(const std::vector<Times>& runs, double Times::* promote,
+                           double Times::* rollback) {
+  const auto n =
+      std::ranges::count_if(runs, [&](const Times& t) { return t.*promote < t.*rollback; });
   return fmt::format("{:.3g}", static_cast<double>(n) / static_cast<double>(runs.size()));
 }
 
@@ -284,32 +311,41 @@ std::vector<Times> all_runs(const Scenario& scenario, std::size_t runs, std::uin
 std::string reference_tables(std::size_t runs, std::uint64_t seed) {
   std::string out = fmt::format(
       "### False rollbacks: equal versions, a look every 15 s for an hour\n\n"
-      "{} runs a row, seed {}; the rank test on the first {}. Shares of hours with any rollback. `e`: evidence on errors and "
+      "{} runs a row, seed {}; the rank test on the first {}. Shares of hours with any rollback. "
+      "`e`: evidence on errors and "
       "latency, half\n"
       "of the stake each; tempered: errors alone, phi as in the row.\n\n"
-      "| scenario | threshold | rank test each minute | z test at 5 % | e errors 0.05 | e 0.05 | e 0.01 | e restarts 0.05 | e "
+      "| scenario | threshold | rank test each minute | z test at 5 % | e errors 0.05 | e 0.05 | e "
+      "0.01 | e restarts 0.05 | e "
       "tempered 0.05 |\n"
       "|---|---|---|---|---|---|---|---|---|\n",
       runs, seed, std::min(runs, kRankRuns));
   for (const auto& s : scenarios(true)) {
     const auto t = all_runs(s, runs, seed);
-    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", s.name, share(t, &Times::threshold),
-                       share(t, &Times::rank, kRankRuns), share(t, &Times::z), share(t, &Times::errors), share(t, &Times::both),
-                       share(t, &Times::strict), share(t, &Times::restarts), s.phi > 1 ? share(t, &Times::tempered) : "");
+    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", s.name,
+                       share(t, &Times::threshold), share(t, &Times::rank, kRankRuns),
+                       share(t, &Times::z), share(t, &Times::errors), share(t, &Times::both),
+                       share(t, &Times::strict), share(t, &Times::restarts),
+                       s.phi > 1 ? share(t, &Times::tempered) : "");
   }
   out +=
-      "\n### Regressions: share found within the hour, median / 95th percentile in minutes after onset\n\n"
-      "Promoted first: the rule's own promotion came before its rollback (for `e` at 0.05: +0.5pp and twice the p99 tail are "
+      "\n### Regressions: share found within the hour, median / 95th percentile in minutes after "
+      "onset\n\n"
+      "Promoted first: the rule's own promotion came before its rollback (for `e` at 0.05: +0.5pp "
+      "and twice the p99 tail are "
       "excluded).\n\n"
-      "| change | threshold | promoted first | rank test each minute | e errors 0.05 | e latency 0.05 | e 0.05 | e 0.01 | e "
+      "| change | threshold | promoted first | rank test each minute | e errors 0.05 | e latency "
+      "0.05 | e 0.05 | e 0.01 | e "
       "restarts 0.05 | promoted first |\n"
       "|---|---|---|---|---|---|---|---|---|---|\n";
   for (const auto& s : scenarios(false)) {
     const auto t = all_runs(s, runs, seed);
     const double onset = s.change.from_minute;
-    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", s.name, delays(t, &Times::threshold, onset),
-                       promoted_first(t, &Times::threshold_promote, &Times::threshold), delays(t, &Times::rank, onset, kRankRuns),
-                       delays(t, &Times::errors, onset), delays(t, &Times::latency, onset), delays(t, &Times::both, onset),
+    out += fmt::format("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", s.name,
+                       delays(t, &Times::threshold, onset),
+                       promoted_first(t, &Times::threshold_promote, &Times::threshold),
+                       delays(t, &Times::rank, onset, kRankRuns), delays(t, &Times::errors, onset),
+                       delays(t, &Times::latency, onset), delays(t, &Times::both, onset),
                        delays(t, &Times::strict, onset), delays(t, &Times::restarts, onset),
                        promoted_first(t, &Times::safe, &Times::both));
   }

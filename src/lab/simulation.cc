@@ -12,8 +12,8 @@
 namespace coalmine::judge {
 namespace {
 
-// Inversion from the mode outwards: expected steps grow with the standard deviation only. up(k): p(k+1)/p(k); down(k):
-// p(k-1)/p(k).
+// Inversion from the mode outwards: expected steps grow with the standard deviation only. up(k):
+// p(k+1)/p(k); down(k): p(k-1)/p(k).
 template <typename Up, typename Down>
 double invert(double u, double mode, double log_p, double most, Up&& up, Down&& down) {
   const double p = std::exp(log_p);
@@ -49,7 +49,8 @@ void add(CellCounts& to, const CellCounts& more) {
   to.requests += more.requests;
   to.errors += more.errors;
   if (to.bucket_counts.empty()) to.bucket_counts.assign(more.bucket_counts.size(), 0);
-  for (std::size_t i = 0; i < more.bucket_counts.size(); ++i) to.bucket_counts[i] += more.bucket_counts[i];
+  for (std::size_t i = 0; i < more.bucket_counts.size(); ++i)
+    to.bucket_counts[i] += more.bucket_counts[i];
 }
 
 } // namespace
@@ -88,7 +89,9 @@ double SimulationRandom::poisson(double mean) {
   if (!(mean > 0) || !std::isfinite(mean)) return 0;
   const double mode = std::floor(mean);
   const double log_p = mode * std::log(mean) - mean - log_gamma(mode + 1);
-  return invert(uniform(), mode, log_p, 1e15, [&](double k) { return mean / (k + 1); }, [&](double k) { return k / mean; });
+  return invert(
+      uniform(), mode, log_p, 1e15, [&](double k) { return mean / (k + 1); },
+      [&](double k) { return k / mean; });
 }
 
 double SimulationRandom::binomial(double n, double p) {
@@ -96,8 +99,8 @@ double SimulationRandom::binomial(double n, double p) {
   if (p >= 1) return n;
   if (p > 0.5) return n - binomial(n, 1 - p);
   const double mode = std::floor((n + 1) * p);
-  const double log_p =
-      log_gamma(n + 1) - log_gamma(mode + 1) - log_gamma(n - mode + 1) + mode * std::log(p) + (n - mode) * std::log1p(-p);
+  const double log_p = log_gamma(n + 1) - log_gamma(mode + 1) - log_gamma(n - mode + 1) +
+                       mode * std::log(p) + (n - mode) * std::log1p(-p);
   const double odds = p / (1 - p);
   return invert(
       uniform(), mode, log_p, n, [&](double k) { return (n - k) / (k + 1) * odds; },
@@ -106,18 +109,21 @@ double SimulationRandom::binomial(double n, double p) {
 
 SimulatedTraffic::SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed)
     : model_(std::move(model)), change_(change), random_(seed) {
-  bounds_ = std::make_shared<const std::vector<double>>(model_.bounds_ms.empty() ? kOtelBoundsMs : model_.bounds_ms);
+  bounds_ = std::make_shared<const std::vector<double>>(
+      model_.bounds_ms.empty() ? kOtelBoundsMs : model_.bounds_ms);
   stable_shares_ = shares(1, 0, 1);
 }
 
-std::vector<double> SimulatedTraffic::shares(double factor, double slow_share, double slow_factor) const {
+std::vector<double> SimulatedTraffic::shares(double factor, double slow_share,
+                                             double slow_factor) const {
   std::vector<double> out;
   const auto below = [&](double bound, double scale) {
     return bound > 0 ? normal_cdf(std::log(bound / (model_.median_ms * scale)) / model_.sigma) : 0;
   };
   double last = 0;
   for (const double bound : *bounds_) {
-    const double f = (1 - slow_share) * below(bound, factor) + slow_share * below(bound, factor * slow_factor);
+    const double f =
+        (1 - slow_share) * below(bound, factor) + slow_share * below(bound, factor * slow_factor);
     out.push_back(std::max(0.0, f - last));
     last = f;
   }
@@ -131,12 +137,16 @@ SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double err
   out.requests = random_.poisson(mean_requests);
   const double rate = std::clamp(error_rate, 0.0, 1.0);
   // Clumps: groups fail together, with the same expected number of errors.
-  out.errors = model_.clump > 1 ? std::min(out.requests, model_.clump * random_.poisson(out.requests * rate / model_.clump))
-                                : random_.binomial(out.requests, rate);
+  out.errors = model_.clump > 1
+                   ? std::min(out.requests,
+                              model_.clump * random_.poisson(out.requests * rate / model_.clump))
+                   : random_.binomial(out.requests, rate);
   double rest = out.requests, share = 1;
   for (std::size_t i = 0; i < bucket_shares.size(); ++i) {
     const bool last = i + 1 == bucket_shares.size();
-    const double n = last ? rest : random_.binomial(rest, share > 0 ? std::min(1.0, bucket_shares[i] / share) : 0);
+    const double n =
+        last ? rest
+             : random_.binomial(rest, share > 0 ? std::min(1.0, bucket_shares[i] / share) : 0);
     out.buckets.push_back(n);
     rest -= n;
     share -= bucket_shares[i];
@@ -144,8 +154,8 @@ SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double err
   return out;
 }
 
-CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests, double weight, double common, double strength,
-                                       bool changed) {
+CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests, double weight,
+                                       double common, double strength, bool changed) {
   CellRoute out;
   out.route = name;
   out.bounds_ms = bounds_;
@@ -154,7 +164,9 @@ CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
     const double s2 = std::log1p(model_.arm_noise * model_.arm_noise);
     return std::exp(std::sqrt(s2) * random_.normal() - s2 / 2);
   };
-  const auto put = [](CellCounts& to, Counts from) { to = {from.requests, from.errors, std::move(from.buckets)}; };
+  const auto put = [](CellCounts& to, Counts from) {
+    to = {from.requests, from.errors, std::move(from.buckets)};
+  };
   const double rate = model_.error_rate * common;
   put(out.stable, draw(requests * (1 - weight), rate * noise(), stable_shares_));
   if (!(weight > 0)) {
@@ -163,8 +175,9 @@ CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
   }
   const double size = changed ? strength : 0;
   const bool other = size > 0 && (change_.latency_factor != 1 || change_.slow_share > 0);
-  const auto own =
-      other ? shares(1 + (change_.latency_factor - 1) * size, change_.slow_share * size, change_.slow_factor) : stable_shares_;
+  const auto own = other ? shares(1 + (change_.latency_factor - 1) * size,
+                                  change_.slow_share * size, change_.slow_factor)
+                         : stable_shares_;
   put(out.canary, draw(requests * weight, (rate + change_.error_rate_added * size) * noise(), own));
   return out;
 }
@@ -175,12 +188,15 @@ EvidenceCell SimulatedTraffic::next(double canary_weight) {
   time_ms_ += static_cast<std::int64_t>(model_.cell_seconds * 1000);
   cell.to_ms = time_ms_;
   cell.baseline = !(canary_weight > 0);
-  shared_ = model_.burst > 0 ? 0.9 * shared_ + std::sqrt(1 - 0.81) * model_.burst * random_.normal() : 0;
+  shared_ =
+      model_.burst > 0 ? 0.9 * shared_ + std::sqrt(1 - 0.81) * model_.burst * random_.normal() : 0;
   const double common = std::exp(shared_ - model_.burst * model_.burst / 2);
   double strength = 0;
   if (!cell.baseline) {
     if (minute_ >= change_.from_minute) {
-      strength = change_.ramp_minutes > 0 ? std::min(1.0, (minute_ - change_.from_minute) / change_.ramp_minutes) : 1;
+      strength = change_.ramp_minutes > 0
+                     ? std::min(1.0, (minute_ - change_.from_minute) / change_.ramp_minutes)
+                     : 1;
     }
     minute_ += model_.cell_seconds / 60;
   }
@@ -191,7 +207,8 @@ EvidenceCell SimulatedTraffic::next(double canary_weight) {
     cell.total.bounds_ms = bounds_;
     for (int r = 0; r < model_.routes; ++r) {
       const bool changed = change_.only_route < 0 || change_.only_route == r;
-      auto route = draw_route(fmt::format("/r{}", r), requests / model_.routes, canary_weight, common, strength, changed);
+      auto route = draw_route(fmt::format("/r{}", r), requests / model_.routes, canary_weight,
+                              common, strength, changed);
       judge::add(cell.total.canary, route.canary);
       judge::add(cell.total.stable, route.stable);
       cell.routes.push_back(std::move(route));
@@ -200,7 +217,8 @@ EvidenceCell SimulatedTraffic::next(double canary_weight) {
   for (int i = 1; model_.stable_instances > 1 && i <= model_.stable_instances; ++i) {
     // Which instance served a request is chance.
     const double left = static_cast<double>(model_.stable_instances - i + 1);
-    double n = cell.total.stable.requests, x = cell.total.stable.errors / std::max(1.0, model_.clump);
+    double n = cell.total.stable.requests,
+           x = cell.total.stable.errors / std::max(1.0, model_.clump);
     for (const auto& done : cell.stable_instances) {
       n -= done.requests;
       x -= done.errors / std::max(1.0, model_.clump);
@@ -219,10 +237,12 @@ std::vector<EvidenceCell> SimulatedTraffic::baseline() {
   return out;
 }
 
-std::vector<SimulatedStep> usual_steps() { return {{0.05, 10, 100}, {0.25, 10, 100}, {0.50, 15, 100}}; }
+std::vector<SimulatedStep> usual_steps() {
+  return {{0.05, 10, 100}, {0.25, 10, 100}, {0.50, 15, 100}};
+}
 
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps,
-                                  double extend) {
+SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic,
+                                  const std::vector<SimulatedStep>& steps, double extend) {
   SimulatedRelease out;
   Evidence evidence;
   evidence.cells = traffic.baseline();
@@ -257,7 +277,8 @@ SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const
   return out;
 }
 
-SimulationSummary summarize(const std::vector<SimulatedRelease>& releases, const std::vector<SimulatedStep>& steps) {
+SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
+                            const std::vector<SimulatedStep>& steps) {
   SimulationSummary out;
   out.runs = releases.size();
   if (releases.empty()) return out;
@@ -267,7 +288,8 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases, const
   for (const auto& r : releases) {
     if (r.outcome == Outcome::rolled_back) rolled.push_back(r.minutes);
     if (r.outcome == Outcome::promoted) promoted.push_back(r.minutes);
-    if (r.outcome == Outcome::promoted && r.minutes <= 1.5 * schedule + 1e-9) out.promoted_in_time += 1;
+    if (r.outcome == Outcome::promoted && r.minutes <= 1.5 * schedule + 1e-9)
+      out.promoted_in_time += 1;
   }
   const auto all = static_cast<double>(releases.size());
   out.promoted = static_cast<double>(promoted.size()) / all;

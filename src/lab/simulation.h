@@ -1,5 +1,5 @@
-// Releases that never happened: traffic with a known truth, for measuring what a judge decides. Deterministic: the same seed
-// gives the same releases. Pure; one object, one thread.
+// Releases that never happened: traffic with a known truth, for measuring what a judge decides.
+// Deterministic: the same seed gives the same releases. Pure; one object, one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -38,10 +38,12 @@ struct TrafficModel {
   double cell_seconds = 15;
   double baseline_minutes = 30; // of stable, before the canary
   double clump = 1;             // errors come in groups of so many
-  double burst = 0;             // standard deviation of ln of the rate both tracks share, from cell to cell (first order, 0.9)
-  double arm_noise = 0;         // coefficient of variation of each track's own error rate, from cell to cell
-  int stable_instances = 1;     // reported for the dispersion; 1: not known
-  int routes = 0;               // of equal traffic; 0: none
+  double burst = 0; // standard deviation of ln of the rate both tracks share, from cell to cell
+                    // (first order, 0.9)
+  double arm_noise =
+      0; // coefficient of variation of each track's own error rate, from cell to cell
+  int stable_instances = 1; // reported for the dispersion; 1: not known
+  int routes = 0;           // of equal traffic; 0: none
 };
 // What is different about the canary, from a minute on.
 struct CanaryChange {
@@ -70,7 +72,8 @@ class SimulatedTraffic {
   };
   Counts draw(double mean_requests, double error_rate, const std::vector<double>& shares);
   std::vector<double> shares(double factor, double slow_share, double slow_factor) const;
-  CellRoute draw_route(const std::string& name, double requests, double weight, double common, double strength, bool changed);
+  CellRoute draw_route(const std::string& name, double requests, double weight, double common,
+                       double strength, bool changed);
 
   TrafficModel model_;
   CanaryChange change_;
@@ -96,9 +99,10 @@ struct SimulatedRelease {
   double canary_requests = 0;
   std::string reason;
 };
-// One release through all steps: each step ends when the judge promotes, or is inconclusive after extend times its minutes.
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic, const std::vector<SimulatedStep>& steps,
-                                  double extend);
+// One release through all steps: each step ends when the judge promotes, or is inconclusive after
+// extend times its minutes.
+SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic,
+                                  const std::vector<SimulatedStep>& steps, double extend);
 
 // Shares of many releases, and how long they took.
 struct SimulationSummary {
@@ -108,8 +112,10 @@ struct SimulationSummary {
   double promote_median = 0, promote_p95 = 0;
   double promoted_in_time = 0; // share of all, within one and a half times the schedule
 };
-SimulationSummary summarize(const std::vector<SimulatedRelease>& releases, const std::vector<SimulatedStep>& steps);
+SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
+                            const std::vector<SimulatedStep>& steps);
 
-inline const std::vector<double> kOtelBoundsMs = {0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000};
+inline const std::vector<double> kOtelBoundsMs = {0,   5,   10,   25,   50,   75,   100,  250,
+                                                  500, 750, 1000, 2500, 5000, 7500, 10000};
 
 } // namespace coalmine::judge

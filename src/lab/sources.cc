@@ -13,13 +13,19 @@ namespace {
 // A recording with what was read of it.
 class RecordedQueryable final : public query::Queryable {
  public:
-  explicit RecordedQueryable(std::unique_ptr<remote::Recording> recording) : recording_(std::move(recording)) {}
-  Result<std::vector<query::Series>> select(const query::Selection& s) const override { return recording_->data.select(s); }
-  Result<std::vector<Labels>> series(const query::Selection& s) const override { return recording_->data.series(s); }
+  explicit RecordedQueryable(std::unique_ptr<remote::Recording> recording)
+      : recording_(std::move(recording)) {}
+  Result<std::vector<query::Series>> select(const query::Selection& s) const override {
+    return recording_->data.select(s);
+  }
+  Result<std::vector<Labels>> series(const query::Selection& s) const override {
+    return recording_->data.series(s);
+  }
   Result<std::vector<std::string>> label_names(const query::Selection& s) const override {
     return recording_->data.label_names(s);
   }
-  Result<std::vector<std::string>> label_values(std::string_view label, const query::Selection& s) const override {
+  Result<std::vector<std::string>> label_values(std::string_view label,
+                                                const query::Selection& s) const override {
     return recording_->data.label_values(label, s);
   }
 
@@ -27,7 +33,9 @@ class RecordedQueryable final : public query::Queryable {
   std::unique_ptr<remote::Recording> recording_;
 };
 
-bool is_url(const std::string& text) { return text.starts_with("http://") || text.starts_with("https://"); }
+bool is_url(const std::string& text) {
+  return text.starts_with("http://") || text.starts_with("https://");
+}
 
 } // namespace
 
@@ -37,7 +45,8 @@ Result<TelemetrySource> open_source(const std::string& where, const Config& conf
   auto store = config.server.prometheus.value_or(PrometheusStore{});
   if (where.empty() && store.client.url.empty()) {
     return fail(ErrorCode::invalid_argument,
-                "no telemetry to read: give --source URL (a Prometheus-compatible server) or --source FILE (a "
+                "no telemetry to read: give --source URL (a Prometheus-compatible server) or "
+                "--source FILE (a "
                 "recording), or stores: { prometheus: URL } in the config");
   }
   if (where.empty() || is_url(where)) {
@@ -48,7 +57,8 @@ Result<TelemetrySource> open_source(const std::string& where, const Config& conf
     out.data = std::move(prometheus);
   } else {
     TRY_ASSIGN(auto recording, remote::read_recording(where));
-    if (recording->samples == 0) return fail(ErrorCode::invalid_argument, where + " has no samples");
+    if (recording->samples == 0)
+      return fail(ErrorCode::invalid_argument, where + " has no samples");
     out.newest_ms = recording->last_ms;
     out.name = where;
     out.data = std::make_unique<RecordedQueryable>(std::move(recording));

@@ -1,4 +1,5 @@
-// Telemetry for commands that work without a running server: a Prometheus-compatible server, or a recording.
+// Telemetry for commands that work without a running server: a Prometheus-compatible server, or a
+// recording.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -7,13 +8,13 @@
 #include <optional>
 #include <string>
 
-#include "config/config.h"
 #include "base/clock.h"
 #include "base/result.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
-#include "promql/expressions.h"
 #include "cohort/metric_source.h"
+#include "config/config.h"
+#include "promql/expressions.h"
 #include "promql/queryable.h"
 
 namespace coalmine::app {
@@ -32,8 +33,9 @@ struct TelemetrySource {
   std::optional<std::int64_t> newest_ms; // of a recording: its last sample, which is its "now"
 };
 
-// where: http(s)://… asks a server (with the credentials and names of the config's stores.prometheus, if there is one), anything
-// else is the path of a recording. "": the config's own store. invalid_argument when there is none.
+// where: http(s)://… asks a server (with the credentials and names of the config's
+// stores.prometheus, if there is one), anything else is the path of a recording. "": the config's
+// own store. invalid_argument when there is none.
 Result<TelemetrySource> open_source(const std::string& where, const Config& config);
 
 } // namespace coalmine::app

@@ -30,13 +30,15 @@ class ByteBudget {
   std::atomic<std::size_t> used_{0};
 };
 
-// What one request took from the budget; given back when it is destroyed. It travels with the request, so that a body still
-// counts while a pool works on it after its client has gone. One thread at a time.
+// What one request took from the budget; given back when it is destroyed. It travels with the
+// request, so that a body still counts while a pool works on it after its client has gone. One
+// thread at a time.
 class Charge {
  public:
   Charge() = default;
   explicit Charge(std::shared_ptr<ByteBudget> budget) : budget_(std::move(budget)) {}
-  Charge(Charge&& other) noexcept : budget_(std::move(other.budget_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Charge(Charge&& other) noexcept
+      : budget_(std::move(other.budget_)), bytes_(std::exchange(other.bytes_, 0)) {}
   Charge& operator=(Charge&& other) noexcept {
     if (this != &other) {
       release();

@@ -12,10 +12,12 @@ namespace {
 
 constexpr std::size_t kStreamLimit = 1u << 20;
 
-// The handler's end of an event stream. Any thread. Holds the core, so that posting stays safe after the server has gone.
+// The handler's end of an event stream. Any thread. Holds the core, so that posting stays safe
+// after the server has gone.
 class LiveStream final : public Responder::Stream {
  public:
-  LiveStream(std::shared_ptr<HttpCore> core, std::weak_ptr<HttpConnection> connection, std::shared_ptr<StreamState> state)
+  LiveStream(std::shared_ptr<HttpCore> core, std::weak_ptr<HttpConnection> connection,
+             std::shared_ptr<StreamState> state)
       : core_(std::move(core)), connection_(std::move(connection)), state_(std::move(state)) {}
   ~LiveStream() override {
     announce([](auto& queue) { queue.ended = true; });
@@ -46,21 +48,27 @@ class LiveStream final : public Responder::Stream {
   const std::shared_ptr<StreamState> state_;
 };
 
-// Any thread, one at a time. What it posts holds the connection weakly: a queue inside the loop must not keep the loop alive.
+// Any thread, one at a time. What it posts holds the connection weakly: a queue inside the loop
+// must not keep the loop alive.
 class LiveResponder final : public Responder {
  public:
-  LiveResponder(std::shared_ptr<HttpCore> core, std::weak_ptr<HttpConnection> connection, Charge charge)
+  LiveResponder(std::shared_ptr<HttpCore> core, std::weak_ptr<HttpConnection> connection,
+                Charge charge)
       : core_(std::move(core)), connection_(std::move(connection)), charge_(std::move(charge)) {}
   ~LiveResponder() override {
-    if (!used_) send({500, {{"Content-Type", "text/plain; charset=utf-8"}}, "The server gave no answer to this request.\n"});
+    if (!used_)
+      send({500,
+            {{"Content-Type", "text/plain; charset=utf-8"}},
+            "The server gave no answer to this request.\n"});
   }
 
   void send(HttpResponse response) override {
     if (std::exchange(used_, true)) return;
     charge_.release();
-    asio::dispatch(core_->loop.io(), [connection = connection_, response = std::move(response)]() mutable {
-      if (const auto alive = connection.lock()) alive->answer(std::move(response));
-    });
+    asio::dispatch(core_->loop.io(),
+                   [connection = connection_, response = std::move(response)]() mutable {
+                     if (const auto alive = connection.lock()) alive->answer(std::move(response));
+                   });
   }
 
   std::shared_ptr<Stream> start_stream(HttpResponse head) override {
@@ -69,13 +77,14 @@ class LiveResponder final : public Responder {
       state->gone = true;
     } else {
       charge_.release();
-      asio::post(core_->loop.io(), [connection = connection_, head = std::move(head), state]() mutable {
-        if (const auto alive = connection.lock()) {
-          alive->begin_stream(std::move(head), std::move(state));
-        } else {
-          state->gone = true;
-        }
-      });
+      asio::post(core_->loop.io(),
+                 [connection = connection_, head = std::move(head), state]() mutable {
+                   if (const auto alive = connection.lock()) {
+                     alive->begin_stream(std::move(head), std::move(state));
+                   } else {
+                     state->gone = true;
+                   }
+                 });
     }
     return std::make_shared<LiveStream>(core_, connection_, std::move(state));
   }
@@ -99,13 +108,18 @@ class BeastServer final : public HttpServer {
 
 } // namespace
 
-std::unique_ptr<Responder> make_responder(HttpCore& core, std::weak_ptr<HttpConnection> connection, Charge charge) {
-  return std::make_unique<LiveResponder>(core.shared_from_this(), std::move(connection), std::move(charge));
+std::unique_ptr<Responder> make_responder(HttpCore& core, std::weak_ptr<HttpConnection> connection,
+                                          Charge charge) {
+  return std::make_unique<LiveResponder>(core.shared_from_this(), std::move(connection),
+                                         std::move(charge));
 }
 
-Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options, Handler handler, SelfMetrics& metrics) {
+Result<std::unique_ptr<HttpServer>> HttpServer::start(Options options, Handler handler,
+                                                      SelfMetrics& metrics) {
   const auto core = std::make_shared<HttpCore>(std::move(options), std::move(handler), metrics);
-  TRY(core->loop.start([raw = core.get()](Socket socket) { return std::make_shared<HttpConnection>(*raw, std::move(socket)); }));
+  TRY(core->loop.start([raw = core.get()](Socket socket) {
+    return std::make_shared<HttpConnection>(*raw, std::move(socket));
+  }));
   return std::make_unique<BeastServer>(core);
 }
 

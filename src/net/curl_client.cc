@@ -23,7 +23,8 @@ constexpr std::size_t kMaxHeaders = 256u << 10;
 constexpr std::string_view kWithoutProxy = "localhost,127.0.0.1,::1";
 
 using Handle = std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup(curl); })>;
-using HeaderList = std::unique_ptr<curl_slist, decltype([](curl_slist* list) { curl_slist_free_all(list); })>;
+using HeaderList =
+    std::unique_ptr<curl_slist, decltype([](curl_slist* list) { curl_slist_free_all(list); })>;
 
 // One call under way: what the callbacks of libcurl fill in. Lives on the stack of the caller.
 struct Call {
@@ -79,16 +80,22 @@ std::size_t on_body(char* bytes, std::size_t, std::size_t size, void* user) {
   return size;
 }
 
-bool one_line(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos; }
+bool one_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
 
-// libcurl invents Content-Type and Expect for bodies; they are left out unless the caller gave them.
+// libcurl invents Content-Type and Expect for bodies; they are left out unless the caller gave
+// them.
 Result<HeaderList> header_list(const ClientRequest& request) {
   HeaderList list;
-  const auto add = [&list](const std::string& line) { list = HeaderList(curl_slist_append(list.release(), line.c_str())); };
+  const auto add = [&list](const std::string& line) {
+    list = HeaderList(curl_slist_append(list.release(), line.c_str()));
+  };
   for (const auto& [name, value] : request.headers) {
     if (name.empty() || !one_line(name) || !one_line(value)) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("the header '{}' of a request to {} has a line break or no name", name, request.url));
+                  fmt::format("the header '{}' of a request to {} has a line break or no name",
+                              name, request.url));
     }
     add(value.empty() ? name + ";" : name + ": " + value);
   }
@@ -101,7 +108,8 @@ Result<HeaderList> header_list(const ClientRequest& request) {
 std::string no_proxy_list() {
   const char* given = std::getenv("no_proxy");
   if (given == nullptr) given = std::getenv("NO_PROXY");
-  return given == nullptr || *given == '\0' ? std::string(kWithoutProxy) : fmt::format("{},{}", given, kWithoutProxy);
+  return given == nullptr || *given == '\0' ? std::string(kWithoutProxy)
+                                            : fmt::format("{},{}", given, kWithoutProxy);
 }
 
 void set_method(CURL* curl, const ClientRequest& request) {
@@ -109,17 +117,21 @@ void set_method(CURL* curl, const ClientRequest& request) {
     curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
     return;
   }
-  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" || request.method == "PATCH") {
+  if (!request.body.empty() || request.method == "POST" || request.method == "PUT" ||
+      request.method == "PATCH") {
     curl_easy_setopt(curl, CURLOPT_POST, 1L);
-    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
+    curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                     static_cast<curl_off_t>(request.body.size()));
     curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
   }
-  if (request.method != "GET" || !request.body.empty()) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
+  if (request.method != "GET" || !request.body.empty())
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request.method.c_str());
 }
 
 void set_tls(CURL* curl, const ClientTls& tls) {
   if (!tls.ca_file.empty()) curl_easy_setopt(curl, CURLOPT_CAINFO, tls.ca_file.c_str());
-  if (!tls.certificate_file.empty()) curl_easy_setopt(curl, CURLOPT_SSLCERT, tls.certificate_file.c_str());
+  if (!tls.certificate_file.empty())
+    curl_easy_setopt(curl, CURLOPT_SSLCERT, tls.certificate_file.c_str());
   if (!tls.key_file.empty()) curl_easy_setopt(curl, CURLOPT_SSLKEY, tls.key_file.c_str());
   if (tls.verify) return;
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);
@@ -146,17 +158,22 @@ void set_up(CURL* curl, const ClientRequest& request, const curl_slist* headers,
   set_method(curl, request);
 }
 
-std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& request, const char* detail) {
+std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& request,
+                                       const char* detail) {
   const std::string why = *detail != '\0' ? detail : curl_easy_strerror(code);
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
       return fail(ErrorCode::deadline_exceeded,
-                  fmt::format("no answer from {} within {} ms ({})", request.url, request.timeout.count(), why));
+                  fmt::format("no answer from {} within {} ms ({})", request.url,
+                              request.timeout.count(), why));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH", request.url, why));
-    default: return fail(ErrorCode::unavailable, fmt::format("cannot reach {}: {}", request.url, why));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH",
+                      request.url, why));
+    default:
+      return fail(ErrorCode::unavailable, fmt::format("cannot reach {}: {}", request.url, why));
   }
 }
 
@@ -175,7 +192,8 @@ ErrorCode code_of_status(int status) {
   }
 }
 
-// Keeps a few idle easy handles, and with them their open connections. Any thread: a handle serves one call at a time.
+// Keeps a few idle easy handles, and with them their open connections. Any thread: a handle serves
+// one call at a time.
 class CurlClient final : public HttpClient {
  public:
   CurlClient() {
@@ -190,7 +208,8 @@ class CurlClient final : public HttpClient {
     return std::move(call.response);
   }
 
-  Status stream(const ClientRequest& request, const std::function<bool(std::string_view)>& on_chunk) override {
+  Status stream(const ClientRequest& request,
+                const std::function<bool(std::string_view)>& on_chunk) override {
     Call call;
     call.max_response = kErrorBody;
     call.on_chunk = &on_chunk;
@@ -198,8 +217,9 @@ class CurlClient final : public HttpClient {
     if (call.ended_by_caller) return {};
     if (const int status = call.response.status; status / 100 != 2 && (done || call.too_large)) {
       const auto said = trimmed(call.response.body);
-      return fail(code_of_status(status), fmt::format("{} answered {} {}{}{}", request.url, status, reason_phrase(status),
-                                                      said.empty() ? "" : ": ", said));
+      return fail(code_of_status(status),
+                  fmt::format("{} answered {} {}{}{}", request.url, status, reason_phrase(status),
+                              said.empty() ? "" : ": ", said));
     }
     return done;
   }
@@ -207,8 +227,9 @@ class CurlClient final : public HttpClient {
  private:
   Status perform(const ClientRequest& request, Call& call) {
     if (!one_line(request.method) || request.method.empty() || !one_line(request.url)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("the method '{}' or the URL '{}' is not valid", request.method, request.url));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("the method '{}' or the URL '{}' is not valid", request.method, request.url));
     }
     TRY_ASSIGN(const HeaderList headers, header_list(request));
     Handle curl = take();
@@ -225,7 +246,8 @@ class CurlClient final : public HttpClient {
     if (code == CURLE_OK || call.ended_by_caller) return {};
     if (call.too_large) {
       return fail(ErrorCode::resource_exhausted,
-                  fmt::format("the answer of {} is larger than the {} bytes that are accepted", request.url, call.max_response));
+                  fmt::format("the answer of {} is larger than the {} bytes that are accepted",
+                              request.url, call.max_response));
     }
     return transport_error(code, request, detail);
   }

@@ -22,7 +22,9 @@ class ClientTest : public ::testing::Test {
     options.listen = *parse_endpoint(":0");
     auto started = HttpServer::start(
         options,
-        [this](HttpRequest request, std::unique_ptr<Responder> responder) { answer(std::move(request), std::move(responder)); },
+        [this](HttpRequest request, std::unique_ptr<Responder> responder) {
+          answer(std::move(request), std::move(responder));
+        },
         metrics_);
     ASSERT_TRUE(started) << started.error().message;
     server_ = std::move(*started);
@@ -34,7 +36,8 @@ class ClientTest : public ::testing::Test {
       std::lock_guard lock(mutex_);
       kept_.push_back(std::move(responder));
     } else if (request.path == "/events") {
-      const auto stream = responder->start_stream({200, {{"Content-Type", "text/event-stream"}}, ""});
+      const auto stream =
+          responder->start_stream({200, {{"Content-Type", "text/event-stream"}}, ""});
       stream->write("data: 1\n\n");
       stream->write("data: 2\n\n");
     } else if (request.path == "/large") {
@@ -44,10 +47,11 @@ class ClientTest : public ::testing::Test {
     } else if (request.path == "/denied") {
       responder->send({401, {}, "no token\n"});
     } else {
-      responder->send({404,
-                       {{"X-Type", std::string(header(request.headers, "Content-Type"))},
-                        {"X-Own", std::string(header(request.headers, "x-own"))}},
-                       request.method + " " + request.path + "?" + request.query + " " + request.body});
+      responder->send(
+          {404,
+           {{"X-Type", std::string(header(request.headers, "Content-Type"))},
+            {"X-Own", std::string(header(request.headers, "x-own"))}},
+           request.method + " " + request.path + "?" + request.query + " " + request.body});
     }
   }
 
@@ -62,7 +66,8 @@ class ClientTest : public ::testing::Test {
 TEST_F(ClientTest, EveryMethodAndStatus) {
   for (const std::string method : {"GET", "POST", "PUT", "PATCH", "DELETE"}) {
     const std::string body = method == "GET" || method == "DELETE" ? "" : "b";
-    const auto response = client_->fetch({.method = method, .url = base_ + "/p?q=1", .headers = {{"X-Own", "me"}}, .body = body});
+    const auto response = client_->fetch(
+        {.method = method, .url = base_ + "/p?q=1", .headers = {{"X-Own", "me"}}, .body = body});
     ASSERT_TRUE(response) << response.error().message;
     EXPECT_EQ(response->status, 404);
     EXPECT_EQ(response->body, method + " /p?q=1 " + body);
@@ -81,15 +86,16 @@ TEST_F(ClientTest, EveryMethodAndStatus) {
 TEST_F(ClientTest, BinaryBodyOfTenMegabytes) {
   std::string body(10'000'000, '\0');
   for (std::size_t i = 0; i < body.size(); ++i) body[i] = static_cast<char>(i * 7);
-  const auto response =
-      client_->fetch({.method = "POST", .url = base_ + "/b", .headers = {{"Content-Type", "x/y"}}, .body = body});
+  const auto response = client_->fetch(
+      {.method = "POST", .url = base_ + "/b", .headers = {{"Content-Type", "x/y"}}, .body = body});
   ASSERT_TRUE(response) << response.error().message;
   EXPECT_EQ(response->body, "POST /b? " + body);
   EXPECT_EQ(header(response->headers, "x-type"), "x/y");
 }
 
 TEST_F(ClientTest, Failures) {
-  const auto slow = client_->fetch({.url = base_ + "/never", .timeout = std::chrono::milliseconds(50)});
+  const auto slow =
+      client_->fetch({.url = base_ + "/never", .timeout = std::chrono::milliseconds(50)});
   ASSERT_FALSE(slow);
   EXPECT_EQ(slow.error().code, ErrorCode::deadline_exceeded) << slow.error().message;
   const auto large = client_->fetch({.url = base_ + "/large", .max_response = 99'999});
@@ -119,10 +125,12 @@ TEST_F(ClientTest, Stream) {
   EXPECT_TRUE(whole) << whole.error().message;
   EXPECT_EQ(all, "data: 1\n\ndata: 2\n\n");
   EXPECT_TRUE(client_->stream({.url = base_ + "/events"}, [&](std::string_view) { return false; }));
-  const auto denied = client_->stream({.url = base_ + "/denied"}, [](std::string_view) { return true; });
+  const auto denied =
+      client_->stream({.url = base_ + "/denied"}, [](std::string_view) { return true; });
   ASSERT_FALSE(denied);
   EXPECT_EQ(denied.error().code, ErrorCode::unauthenticated);
-  EXPECT_NE(denied.error().message.find("401 Unauthorized: no token"), std::string::npos) << denied.error().message;
+  EXPECT_NE(denied.error().message.find("401 Unauthorized: no token"), std::string::npos)
+      << denied.error().message;
 }
 
 TEST_F(ClientTest, ManyThreads) {

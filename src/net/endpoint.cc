@@ -22,7 +22,8 @@
 namespace coalmine::net {
 namespace {
 
-constexpr std::string_view kForms = "write PORT, :PORT, HOST:PORT or [IPV6]:PORT, such as :7070 or 0.0.0.0:4317";
+constexpr std::string_view kForms =
+    "write PORT, :PORT, HOST:PORT or [IPV6]:PORT, such as :7070 or 0.0.0.0:4317";
 
 using Address = std::array<unsigned char, 16>; // IPv4 as ::ffff:a.b.c.d
 
@@ -35,16 +36,19 @@ std::optional<Address> numeric_address(const std::string& host) {
 }
 
 bool is_v4(const Address& a) {
-  return std::all_of(a.begin(), a.begin() + 10, [](unsigned char b) { return b == 0; }) && a[10] == 0xff && a[11] == 0xff;
+  return std::all_of(a.begin(), a.begin() + 10, [](unsigned char b) { return b == 0; }) &&
+         a[10] == 0xff && a[11] == 0xff;
 }
 
 bool is_any(const Address& a) {
-  return std::all_of(a.begin() + (is_v4(a) ? 12 : 0), a.end(), [](unsigned char b) { return b == 0; });
+  return std::all_of(a.begin() + (is_v4(a) ? 12 : 0), a.end(),
+                     [](unsigned char b) { return b == 0; });
 }
 
 bool host_name(std::string_view host) {
   const bool known = std::all_of(host.begin(), host.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_';
   });
   const bool only_digits = host.find_first_not_of("0123456789.") == std::string_view::npos;
   return known && !only_digits && !host.empty() && host.size() <= 253;
@@ -54,15 +58,19 @@ Status check_host(std::string_view whole, const std::string& host, bool brackets
   const bool colons = host.find(':') != std::string::npos;
   const bool number = numeric_address(host).has_value();
   if (colons && !brackets) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' is no address: an IPv6 host stands in brackets, such as [::1]:7070", whole));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("'{}' is no address: an IPv6 host stands in brackets, such as [::1]:7070",
+                    whole));
   }
   if (brackets ? colons && number : number || host_name(host)) return {};
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("'{}' is no address: the host '{}' is not valid; {}", whole, host, kForms));
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("'{}' is no address: the host '{}' is not valid; {}", whole, host, kForms));
 }
 
-// /proc/net/tcp: sl local_address rem_address st … inode; addresses as hex of 32-bit words in host order, state 0A is LISTEN.
+// /proc/net/tcp: sl local_address rem_address st … inode; addresses as hex of 32-bit words in host
+// order, state 0A is LISTEN.
 struct Listening {
   Address address{};
   std::uint16_t port = 0;
@@ -82,7 +90,8 @@ std::optional<Listening> parse_listening(const std::string& line) {
   found.inode = word[9];
   if (colon == 8) found.address[10] = found.address[11] = 0xff;
   for (std::size_t i = 0; i < colon / 8; ++i) {
-    const auto value = static_cast<std::uint32_t>(std::strtoul(local.substr(i * 8, 8).c_str(), nullptr, 16));
+    const auto value =
+        static_cast<std::uint32_t>(std::strtoul(local.substr(i * 8, 8).c_str(), nullptr, 16));
     std::memcpy(found.address.data() + (colon == 8 ? 12 : 4 * i), &value, 4);
   }
   found.port = static_cast<std::uint16_t>(std::strtoul(local.c_str() + colon + 1, nullptr, 16));
@@ -90,7 +99,8 @@ std::optional<Listening> parse_listening(const std::string& line) {
 }
 
 bool collides(const Listening& other, const std::optional<Address>& wanted, std::uint16_t port) {
-  return other.port == port && (!wanted || is_any(*wanted) || is_any(other.address) || other.address == *wanted);
+  return other.port == port &&
+         (!wanted || is_any(*wanted) || is_any(other.address) || other.address == *wanted);
 }
 
 using Directory = std::unique_ptr<DIR, decltype([](DIR* d) { closedir(d); })>;
@@ -101,19 +111,24 @@ bool holds_socket(const std::string& pid, const std::string& link) {
   if (!fds) return false;
   while (const auto* entry = readdir(fds.get())) {
     std::array<char, 64> target{};
-    const auto size = readlink((folder + "/" + entry->d_name).c_str(), target.data(), target.size());
-    if (size > 0 && std::string_view(target.data(), static_cast<std::size_t>(size)) == link) return true;
+    const auto size =
+        readlink((folder + "/" + entry->d_name).c_str(), target.data(), target.size());
+    if (size > 0 && std::string_view(target.data(), static_cast<std::size_t>(size)) == link)
+      return true;
   }
   return false;
 }
 
-// The process that has the socket open; "" when it belongs to another user (their descriptors are not ours to read).
+// The process that has the socket open; "" when it belongs to another user (their descriptors are
+// not ours to read).
 std::string process_of_socket(const std::string& inode) {
   const Directory processes(opendir("/proc"));
   if (!processes) return {};
   while (const auto* entry = readdir(processes.get())) {
     const std::string pid = entry->d_name;
-    if (pid.find_first_not_of("0123456789") != std::string::npos || !holds_socket(pid, "socket:[" + inode + "]")) continue;
+    if (pid.find_first_not_of("0123456789") != std::string::npos ||
+        !holds_socket(pid, "socket:[" + inode + "]"))
+      continue;
     std::string name;
     std::getline(std::ifstream("/proc/" + pid + "/comm"), name);
     return fmt::format("{} (pid {})", name.empty() ? "a process" : name, pid);
@@ -134,22 +149,27 @@ bool Endpoint::loopback() const {
 }
 
 std::string Endpoint::to_string() const {
-  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port) : fmt::format("[{}]:{}", host, port);
+  return host.find(':') == std::string::npos ? fmt::format("{}:{}", host, port)
+                                             : fmt::format("[{}]:{}", host, port);
 }
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
-  if (text.empty()) return fail(ErrorCode::invalid_argument, fmt::format("an address is empty; {}", kForms));
+  if (text.empty())
+    return fail(ErrorCode::invalid_argument, fmt::format("an address is empty; {}", kForms));
   if (const auto scheme = text.find("://"); scheme != std::string_view::npos) {
-    return fail(ErrorCode::invalid_argument, fmt::format("'{}' is a URL, not an address to listen on: leave '{}' out; {}", text,
-                                                         text.substr(0, scheme + 3), kForms));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("'{}' is a URL, not an address to listen on: leave '{}' out; {}", text,
+                            text.substr(0, scheme + 3), kForms));
   }
   const auto colon = text.rfind(':');
   const auto port_text = colon == std::string_view::npos ? text : text.substr(colon + 1);
   unsigned port = 0;
   const auto parsed = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
-  if (port_text.empty() || parsed.ec != std::errc{} || parsed.ptr != port_text.data() + port_text.size() || port > 65535) {
+  if (port_text.empty() || parsed.ec != std::errc{} ||
+      parsed.ptr != port_text.data() + port_text.size() || port > 65535) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' is no address: the port '{}' is not a number from 0 to 65535; {}", text, port_text, kForms));
+                fmt::format("'{}' is no address: the port '{}' is not a number from 0 to 65535; {}",
+                            text, port_text, kForms));
   }
   Endpoint endpoint;
   endpoint.port = static_cast<std::uint16_t>(port);
@@ -159,14 +179,16 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   if (brackets) host = host.substr(1, host.size() - 2);
   endpoint.host = std::string(host);
   if (endpoint.host.find('\0') != std::string::npos) {
-    return fail(ErrorCode::invalid_argument, fmt::format("an address has a zero byte in it; {}", kForms));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("an address has a zero byte in it; {}", kForms));
   }
   TRY(check_host(text, endpoint.host, brackets));
   return endpoint;
 }
 
 std::string describe_port_holder(const Endpoint& endpoint) {
-  const auto wanted = numeric_address(same_text(endpoint.host, "localhost") ? "127.0.0.1" : endpoint.host);
+  const auto wanted =
+      numeric_address(same_text(endpoint.host, "localhost") ? "127.0.0.1" : endpoint.host);
   for (const char* file : {"/proc/net/tcp", "/proc/net/tcp6"}) {
     std::ifstream table(file);
     for (std::string line; std::getline(table, line);) {

@@ -11,7 +11,8 @@ namespace coalmine::net {
 
 enum class CheapFrame { ping, settings, reset, priority, empty_data };
 
-// One per HTTP/2 connection, on its thread. Resets count in both directions: a client can also make us reset its streams.
+// One per HTTP/2 connection, on its thread. Resets count in both directions: a client can also make
+// us reset its streams.
 class FloodGuard {
  public:
   // False when this frame is one too many within ten seconds.
@@ -26,7 +27,8 @@ class FloodGuard {
 
  private:
   static constexpr std::chrono::seconds kWindow{10};
-  // Clients that measure their bandwidth ping several times a second; those with tight deadlines cancel often.
+  // Clients that measure their bandwidth ping several times a second; those with tight deadlines
+  // cancel often.
   static constexpr std::array<std::uint32_t, 5> kLimits = {600, 60, 600, 5000, 600};
 
   std::chrono::steady_clock::time_point window_{};

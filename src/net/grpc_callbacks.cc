@@ -1,4 +1,5 @@
-// nghttp2's C callbacks, passed on to the connection. No exception may cross the C code: it ends the connection instead.
+// nghttp2's C callbacks, passed on to the connection. No exception may cross the C code: it ends
+// the connection instead.
 // SPDX-License-Identifier: Apache-2.0
 #include <exception>
 
@@ -19,18 +20,23 @@ int guarded(void* user, F&& call) {
   }
 }
 
-std::string_view text(const std::uint8_t* bytes, std::size_t size) { return {reinterpret_cast<const char*>(bytes), size}; }
+std::string_view text(const std::uint8_t* bytes, std::size_t size) {
+  return {reinterpret_cast<const char*>(bytes), size};
+}
 
 int begin_headers(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   return guarded(user, [&](auto& connection) { connection.on_begin_request(frame->hd.stream_id); });
 }
 
-int header_field(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name, std::size_t name_size,
-                 const std::uint8_t* value, std::size_t value_size, std::uint8_t, void* user) {
-  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0; // trailers of a request mean nothing to a unary call
+int header_field(nghttp2_session*, const nghttp2_frame* frame, const std::uint8_t* name,
+                 std::size_t name_size, const std::uint8_t* value, std::size_t value_size,
+                 std::uint8_t, void* user) {
+  if (frame->headers.cat != NGHTTP2_HCAT_REQUEST)
+    return 0; // trailers of a request mean nothing to a unary call
   return guarded(user, [&](auto& connection) {
-    connection.on_request_header(frame->hd.stream_id, text(name, name_size), text(value, value_size));
+    connection.on_request_header(frame->hd.stream_id, text(name, name_size),
+                                 text(value, value_size));
   });
 }
 
@@ -38,7 +44,8 @@ int frame_received(nghttp2_session*, const nghttp2_frame* frame, void* user) {
   return guarded(user, [&](auto& connection) { connection.on_frame(*frame); });
 }
 
-int data_chunk(nghttp2_session*, std::uint8_t, std::int32_t stream, const std::uint8_t* bytes, std::size_t size, void* user) {
+int data_chunk(nghttp2_session*, std::uint8_t, std::int32_t stream, const std::uint8_t* bytes,
+               std::size_t size, void* user) {
   return guarded(user, [&](auto& connection) { connection.on_body(stream, text(bytes, size)); });
 }
 

@@ -17,25 +17,32 @@
 namespace coalmine::net {
 namespace {
 
-// Goes out with each request. Answers INTERNAL when it is dropped unused; holds the budget of the request until then.
+// Goes out with each request. Answers INTERNAL when it is dropped unused; holds the budget of the
+// request until then.
 class ReplyTicket {
  public:
-  ReplyTicket(std::shared_ptr<GrpcCore> core, std::weak_ptr<GrpcConnection> connection, std::int32_t stream, Charge charge)
-      : core_(std::move(core)), connection_(std::move(connection)), stream_(stream), charge_(std::move(charge)) {}
+  ReplyTicket(std::shared_ptr<GrpcCore> core, std::weak_ptr<GrpcConnection> connection,
+              std::int32_t stream, Charge charge)
+      : core_(std::move(core)),
+        connection_(std::move(connection)),
+        stream_(stream),
+        charge_(std::move(charge)) {}
   ReplyTicket(ReplyTicket&&) noexcept = default;
   ReplyTicket& operator=(ReplyTicket&&) = delete;
   ~ReplyTicket() {
-    if (core_) (*this)({.status = GrpcStatus::internal, .status_message = "The server gave no answer to this call."});
+    if (core_)
+      (*this)({.status = GrpcStatus::internal,
+               .status_message = "The server gave no answer to this call."});
   }
 
   void operator()(GrpcResponse response) {
     const auto core = std::exchange(core_, nullptr);
     if (!core) return;
     charge_.release();
-    asio::dispatch(core->loop.io(),
-                   [connection = std::move(connection_), stream = stream_, response = std::move(response)]() mutable {
-                     if (const auto alive = connection.lock()) alive->reply(stream, std::move(response));
-                   });
+    asio::dispatch(core->loop.io(), [connection = std::move(connection_), stream = stream_,
+                                     response = std::move(response)]() mutable {
+      if (const auto alive = connection.lock()) alive->reply(stream, std::move(response));
+    });
   }
 
  private:
@@ -47,13 +54,16 @@ class ReplyTicket {
 
 bool grpc_content_type(std::string_view type) {
   constexpr std::string_view kType = "application/grpc";
-  return type.starts_with(kType) && (type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';');
+  return type.starts_with(kType) &&
+         (type.size() == kType.size() || type[kType.size()] == '+' || type[kType.size()] == ';');
 }
 
 Headers trailers_of(const GrpcResponse& response) {
   Headers trailers = {{"grpc-status", std::to_string(static_cast<int>(response.status))}};
-  if (!response.status_message.empty()) trailers.emplace_back("grpc-message", encode_grpc_message(response.status_message));
-  if (!response.status_details.empty()) trailers.emplace_back("grpc-status-details-bin", base64(response.status_details));
+  if (!response.status_message.empty())
+    trailers.emplace_back("grpc-message", encode_grpc_message(response.status_message));
+  if (!response.status_details.empty())
+    trailers.emplace_back("grpc-status-details-bin", base64(response.status_details));
   return trailers;
 }
 
@@ -61,15 +71,18 @@ Headers trailers_of(const GrpcResponse& response) {
 std::vector<nghttp2_nv> name_values(const Headers& headers) {
   std::vector<nghttp2_nv> out;
   out.reserve(headers.size());
-  const auto bytes = [](const std::string& text) { return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data())); };
+  const auto bytes = [](const std::string& text) {
+    return reinterpret_cast<std::uint8_t*>(const_cast<char*>(text.data()));
+  };
   for (const auto& [name, value] : headers)
     out.push_back({bytes(name), bytes(value), name.size(), value.size(), NGHTTP2_NV_FLAG_NONE});
   return out;
 }
 
-ssize_t read_body(nghttp2_session*, std::int32_t stream, std::uint8_t* out, std::size_t room, std::uint32_t* flags,
-                  nghttp2_data_source* source, void*) {
-  return static_cast<ssize_t>(static_cast<GrpcConnection*>(source->ptr)->on_send_body(stream, out, room, *flags));
+ssize_t read_body(nghttp2_session*, std::int32_t stream, std::uint8_t* out, std::size_t room,
+                  std::uint32_t* flags, nghttp2_data_source* source, void*) {
+  return static_cast<ssize_t>(
+      static_cast<GrpcConnection*>(source->ptr)->on_send_body(stream, out, room, *flags));
 }
 
 } // namespace
@@ -86,7 +99,8 @@ void GrpcConnection::on_begin_request(std::int32_t stream) {
   calls_.emplace(stream, std::move(call));
 }
 
-void GrpcConnection::on_request_header(std::int32_t stream, std::string_view name, std::string_view value) {
+void GrpcConnection::on_request_header(std::int32_t stream, std::string_view name,
+                                       std::string_view value) {
   auto* call = find(stream);
   if (call == nullptr) return;
   call->header_bytes += name.size() + value.size() + 32;
@@ -112,11 +126,13 @@ void GrpcConnection::on_frame(const nghttp2_frame& frame) {
     default: return;
   }
   const bool end = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
-  if (frame.hd.type == NGHTTP2_DATA && frame.hd.length == 0 && !end) count_cheap(CheapFrame::empty_data);
+  if (frame.hd.type == NGHTTP2_DATA && frame.hd.length == 0 && !end)
+    count_cheap(CheapFrame::empty_data);
   auto* call = find(frame.hd.stream_id);
   if (call == nullptr) return;
   call->whole = end;
-  if (frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST) on_request_head(frame.hd.stream_id, *call);
+  if (frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST)
+    on_request_head(frame.hd.stream_id, *call);
   if (end && !call->answered) on_request_end(frame.hd.stream_id, *call);
 }
 
@@ -129,21 +145,25 @@ void GrpcConnection::count_cheap(CheapFrame kind) {
 
 void GrpcConnection::on_request_head(std::int32_t stream, Call& call) {
   if (call.header_bytes > kHeaderListLimit) {
-    const auto message = fmt::format("The headers of {} bytes are larger than the {} bytes that are accepted.", call.header_bytes,
-                                     kHeaderListLimit);
+    const auto message =
+        fmt::format("The headers of {} bytes are larger than the {} bytes that are accepted.",
+                    call.header_bytes, kHeaderListLimit);
     return refuse(stream, call, {ErrorCode::resource_exhausted, message}, Rejection::too_large);
   }
   if (call.method != "POST") {
     core_.loop.counters().rejected(Rejection::wrong_protocol);
-    return submit_http(stream, call, 405,
-                       fmt::format("gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 "
-                                   "by default.\n",
-                                   call.method));
+    return submit_http(
+        stream, call, 405,
+        fmt::format(
+            "gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 "
+            "by default.\n",
+            call.method));
   }
   if (const auto type = header(call.headers, "content-type"); !grpc_content_type(type)) {
     core_.loop.counters().rejected(Rejection::wrong_protocol);
     return submit_http(stream, call, 415,
-                       fmt::format("This is the OTLP/gRPC port; it takes application/grpc, not '{}'. OTLP/HTTP goes to the "
+                       fmt::format("This is the OTLP/gRPC port; it takes application/grpc, not "
+                                   "'{}'. OTLP/HTTP goes to the "
                                    "OTLP/HTTP port, 4318 by default.\n",
                                    type));
   }
@@ -153,8 +173,9 @@ void GrpcConnection::on_body(std::int32_t stream, std::string_view bytes) {
   auto* call = find(stream);
   if (call == nullptr || call->answered) return;
   if (!call->charge.grow(bytes.size())) {
-    const auto message = fmt::format("Requests in flight already hold {} of {} bytes: send this one again in a moment.",
-                                     core_.loop.budget()->used(), core_.loop.budget()->limit());
+    const auto message = fmt::format(
+        "Requests in flight already hold {} of {} bytes: send this one again in a moment.",
+        core_.loop.budget()->used(), core_.loop.budget()->limit());
     return refuse(stream, *call, {ErrorCode::unavailable, message}, Rejection::overloaded);
   }
   if (const auto fed = call->reader.feed(bytes); !fed) {
@@ -165,10 +186,13 @@ void GrpcConnection::on_body(std::int32_t stream, std::string_view bytes) {
 
 void GrpcConnection::on_request_end(std::int32_t stream, Call& call) {
   if (call.handed_over) return;
-  if (const auto whole = call.reader.finish(); !whole) return refuse(stream, call, whole.error(), Rejection::bad_request);
+  if (const auto whole = call.reader.finish(); !whole)
+    return refuse(stream, call, whole.error(), Rejection::bad_request);
   const auto encoding = header(call.headers, "grpc-encoding");
   if (call.reader.compressed() && (encoding.empty() || encoding == "identity")) {
-    return refuse(stream, call, {ErrorCode::internal, "The message is marked as compressed, but no grpc-encoding says how."},
+    return refuse(stream, call,
+                  {ErrorCode::internal,
+                   "The message is marked as compressed, but no grpc-encoding says how."},
                   Rejection::bad_request);
   }
   hand_over(stream, call);
@@ -206,13 +230,16 @@ void GrpcConnection::refuse(std::int32_t stream, Call& call, const Error& error,
 
 void GrpcConnection::submit_http(std::int32_t stream, Call& call, int status, std::string text) {
   call.out = std::move(text);
-  Headers head = {{":status", std::to_string(status)}, {"content-type", "text/plain; charset=utf-8"}};
+  Headers head = {{":status", std::to_string(status)},
+                  {"content-type", "text/plain; charset=utf-8"}};
   if (status == 405) head.emplace_back("allow", "POST");
   submit(stream, call, head);
 }
 
 void GrpcConnection::submit_grpc(std::int32_t stream, Call& call, GrpcResponse response) {
-  Headers head = {{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-accept-encoding", "identity,gzip"}};
+  Headers head = {{":status", "200"},
+                  {"content-type", "application/grpc"},
+                  {"grpc-accept-encoding", "identity,gzip"}};
   auto trailers = trailers_of(response);
   if (response.status == GrpcStatus::ok) {
     call.out = frame_message(response.message);
@@ -231,12 +258,14 @@ void GrpcConnection::submit(std::int32_t stream, Call& call, const Headers& head
   body.source.ptr = this;
   body.read_callback = &read_body;
   const auto fields = name_values(head);
-  if (nghttp2_submit_response(session_.get(), stream, fields.data(), fields.size(), call.out.empty() ? nullptr : &body) != 0) {
+  if (nghttp2_submit_response(session_.get(), stream, fields.data(), fields.size(),
+                              call.out.empty() ? nullptr : &body) != 0) {
     nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, stream, NGHTTP2_INTERNAL_ERROR);
   }
 }
 
-std::size_t GrpcConnection::on_send_body(std::int32_t stream, std::uint8_t* out, std::size_t room, std::uint32_t& flags) {
+std::size_t GrpcConnection::on_send_body(std::int32_t stream, std::uint8_t* out, std::size_t room,
+                                         std::uint32_t& flags) {
   auto* call = find(stream);
   if (call == nullptr) {
     flags |= NGHTTP2_DATA_FLAG_EOF;
@@ -262,11 +291,13 @@ void GrpcConnection::on_frame_sent(const nghttp2_frame& frame) {
   }
   if (frame.hd.type == NGHTTP2_RST_STREAM && frame.rst_stream.error_code != NGHTTP2_NO_ERROR)
     return count_cheap(CheapFrame::reset);
-  if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) || (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
+  if ((frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) ||
+      (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0)
     return;
   // Answered before the request was whole: ask the client to stop sending (RFC 9113 8.1).
   if (const auto* call = find(frame.hd.stream_id); call != nullptr && !call->whole) {
-    nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, frame.hd.stream_id, NGHTTP2_NO_ERROR);
+    nghttp2_submit_rst_stream(session_.get(), NGHTTP2_FLAG_NONE, frame.hd.stream_id,
+                              NGHTTP2_NO_ERROR);
   }
 }
 

@@ -1,4 +1,5 @@
-// The HTTP/2 half of GrpcConnection: bytes in, bytes out, deadlines, the end. (Calls: grpc_calls.cc.)
+// The HTTP/2 half of GrpcConnection: bytes in, bytes out, deadlines, the end. (Calls:
+// grpc_calls.cc.)
 // SPDX-License-Identifier: Apache-2.0
 #include "net/grpc_connection.h"
 
@@ -36,18 +37,22 @@ class Inside {
 } // namespace
 
 GrpcConnection::GrpcConnection(GrpcCore& core, Socket socket)
-    : core_(core), socket_(std::move(socket)), peer_(peer_name(socket_)), last_bytes_(std::chrono::steady_clock::now()) {}
+    : core_(core),
+      socket_(std::move(socket)),
+      peer_(peer_name(socket_)),
+      last_bytes_(std::chrono::steady_clock::now()) {}
 
 void GrpcConnection::start() { read(); }
 
 void GrpcConnection::read() {
-  socket_.async_read_some(asio::buffer(in_),
-                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
-                            if (self->step_ == Step::closed || self->step_ == Step::draining) return;
-                            if (error) return self->close();
-                            self->on_read(size);
-                            if (self->step_ == Step::preface || self->step_ == Step::open) self->read();
-                          });
+  socket_.async_read_some(
+      asio::buffer(in_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
+        if (self->step_ == Step::closed || self->step_ == Step::draining) return;
+        if (error) return self->close();
+        self->on_read(size);
+        if (self->step_ == Step::preface || self->step_ == Step::open) self->read();
+      });
 }
 
 void GrpcConnection::on_read(std::size_t size) {
@@ -63,7 +68,8 @@ void GrpcConnection::on_read(std::size_t size) {
 void GrpcConnection::check_preface(std::string_view bytes) {
   preface_ += bytes;
   const std::string_view seen(preface_);
-  if (!kPreface.starts_with(seen.substr(0, kPreface.size()))) return wrong_protocol(seen.front() == kTlsHandshake);
+  if (!kPreface.starts_with(seen.substr(0, kPreface.size())))
+    return wrong_protocol(seen.front() == kTlsHandshake);
   if (seen.size() < kPreface.size()) return;
   if (!open_session()) return close();
   step_ = Step::open;
@@ -72,32 +78,37 @@ void GrpcConnection::check_preface(std::string_view bytes) {
 
 void GrpcConnection::wrong_protocol(bool tls) {
   core_.loop.counters().rejected(Rejection::wrong_protocol);
-  const std::string text =
-      tls ? "This port speaks gRPC over plain HTTP/2, and the connection begins with a TLS handshake: use http:// or "
-            "an insecure channel.\n"
-          : "This is the OTLP/gRPC port and speaks HTTP/2, and the connection begins with something else: OTLP/HTTP "
-            "goes to the OTLP/HTTP port, 4318 by default.\n";
+  const std::string text = tls ? "This port speaks gRPC over plain HTTP/2, and the connection "
+                                 "begins with a TLS handshake: use http:// or "
+                                 "an insecure channel.\n"
+                               : "This is the OTLP/gRPC port and speaks HTTP/2, and the connection "
+                                 "begins with something else: OTLP/HTTP "
+                                 "goes to the OTLP/HTTP port, 4318 by default.\n";
   out_ = fmt::format(
-      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+      "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "
+      "{}\r\nConnection: close\r\n\r\n{}",
       text.size(), text);
   step_ = Step::draining;
   write_deadline_ = last_bytes_ + kDrain;
-  asio::async_write(socket_, asio::buffer(out_),
-                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                      if (self->step_ == Step::closed) return;
-                      if (error) return self->close();
-                      self->drain();
-                    });
+  asio::async_write(
+      socket_, asio::buffer(out_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        self->drain();
+      });
 }
 
 bool GrpcConnection::open_session() {
   nghttp2_session* raw = nullptr;
-  if (nghttp2_session_server_new2(&raw, core_.callbacks.get(), this, core_.h2_options.get()) != 0) return false;
+  if (nghttp2_session_server_new2(&raw, core_.callbacks.get(), this, core_.h2_options.get()) != 0)
+    return false;
   session_.reset(raw);
-  const std::array<nghttp2_settings_entry, 4> settings = {{{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, core_.options.max_streams},
-                                                           {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
-                                                           {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameSize},
-                                                           {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderListLimit}}};
+  const std::array<nghttp2_settings_entry, 4> settings = {
+      {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, core_.options.max_streams},
+       {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, kStreamWindow},
+       {NGHTTP2_SETTINGS_MAX_FRAME_SIZE, kFrameSize},
+       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, kHeaderListLimit}}};
   return nghttp2_submit_settings(raw, NGHTTP2_FLAG_NONE, settings.data(), settings.size()) == 0 &&
          nghttp2_session_set_local_window_size(raw, NGHTTP2_FLAG_NONE, 0, kConnectionWindow) == 0;
 }
@@ -105,7 +116,8 @@ bool GrpcConnection::open_session() {
 void GrpcConnection::receive(std::string_view bytes) {
   const auto used = [&] {
     const Inside inside(inside_);
-    return nghttp2_session_mem_recv(session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+    return nghttp2_session_mem_recv(
+        session_.get(), reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   }();
   if (used == NGHTTP2_ERR_FLOODED) {
     core_.loop.counters().rejected(Rejection::flood);
@@ -122,13 +134,14 @@ void GrpcConnection::flush() {
   if (out_.empty()) return settle();
   writing_ = true;
   write_deadline_ = std::chrono::steady_clock::now() + kStalledWrite;
-  asio::async_write(socket_, asio::buffer(out_),
-                    [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                      self->writing_ = false;
-                      if (self->step_ == Step::closed) return;
-                      if (error) return self->close();
-                      self->flush();
-                    });
+  asio::async_write(
+      socket_, asio::buffer(out_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        self->writing_ = false;
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        self->flush();
+      });
 }
 
 bool GrpcConnection::collect_output() {
@@ -146,11 +159,13 @@ bool GrpcConnection::collect_output() {
 
 // Nothing is left to write: is this the end?
 void GrpcConnection::settle() {
-  const bool over = nghttp2_session_want_read(session_.get()) == 0 && nghttp2_session_want_write(session_.get()) == 0;
+  const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
+                    nghttp2_session_want_write(session_.get()) == 0;
   if (over || (winding_down_ && calls_.empty())) drain();
 }
 
-// Closing while unread bytes wait would reset the connection and could destroy a GOAWAY on its way: read them away first.
+// Closing while unread bytes wait would reset the connection and could destroy a GOAWAY on its way:
+// read them away first.
 void GrpcConnection::drain() {
   step_ = Step::draining;
   write_deadline_ = std::chrono::steady_clock::now() + kDrain;
@@ -162,11 +177,13 @@ void GrpcConnection::drain() {
 }
 
 void GrpcConnection::discard() {
-  socket_.async_read_some(asio::buffer(in_), [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-    if (self->step_ == Step::closed) return;
-    if (error) return self->close();
-    self->discard();
-  });
+  socket_.async_read_some(
+      asio::buffer(in_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        self->discard();
+      });
 }
 
 void GrpcConnection::check_deadlines(SteadyTime now) {
@@ -184,8 +201,10 @@ void GrpcConnection::check_deadlines(SteadyTime now) {
     if (!call->whole && !call->answered && now >= call->deadline) late.push_back(id);
   }
   for (const auto id : late) {
-    const auto message = fmt::format("The request did not arrive whole within {} s.", core_.options.request_timeout.count());
-    if (auto* call = find(id)) refuse(id, *call, {ErrorCode::deadline_exceeded, message}, Rejection::timeout);
+    const auto message = fmt::format("The request did not arrive whole within {} s.",
+                                     core_.options.request_timeout.count());
+    if (auto* call = find(id))
+      refuse(id, *call, {ErrorCode::deadline_exceeded, message}, Rejection::timeout);
   }
   if (calls_.empty() && now - last_bytes_ >= core_.options.idle_timeout) {
     nghttp2_session_terminate_session(session_.get(), NGHTTP2_NO_ERROR);
@@ -196,8 +215,9 @@ void GrpcConnection::check_deadlines(SteadyTime now) {
 void GrpcConnection::wind_down() {
   winding_down_ = true;
   if (step_ != Step::open) return close();
-  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(session_.get()),
-                        NGHTTP2_NO_ERROR, nullptr, 0);
+  nghttp2_submit_goaway(session_.get(), NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session_.get()), NGHTTP2_NO_ERROR,
+                        nullptr, 0);
   flush();
 }
 

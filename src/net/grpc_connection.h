@@ -27,7 +27,8 @@ using H2Callbacks = std::unique_ptr<nghttp2_session_callbacks, H2Delete>;
 using H2Options = std::unique_ptr<nghttp2_option, H2Delete>;
 using H2Session = std::unique_ptr<nghttp2_session, H2Delete>;
 
-inline constexpr std::uint32_t kHeaderListLimit = 32u << 10; // names, values and 32 bytes for each, as RFC 9113 counts
+inline constexpr std::uint32_t kHeaderListLimit =
+    32u << 10; // names, values and 32 bytes for each, as RFC 9113 counts
 
 // What the connections of one server share; owned by the server and by every reply still out.
 struct GrpcCore : std::enable_shared_from_this<GrpcCore> {
@@ -40,10 +41,12 @@ struct GrpcCore : std::enable_shared_from_this<GrpcCore> {
   ServerLoop loop;
 };
 
-// Belongs to the loop's thread, wholly; replies reach it through posted calls and name their stream (ids are never used twice).
-// Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) -> on_*() here -> handler; reply() -> nghttp2 -> flush() ->
-// socket. nghttp2 calls back only inside receive() and flush(), so replying inside a handler is safe.
-class GrpcConnection final : public Connection, public std::enable_shared_from_this<GrpcConnection> {
+// Belongs to the loop's thread, wholly; replies reach it through posted calls and name their stream
+// (ids are never used twice). Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) ->
+// on_*() here -> handler; reply() -> nghttp2 -> flush() -> socket. nghttp2 calls back only inside
+// receive() and flush(), so replying inside a handler is safe.
+class GrpcConnection final : public Connection,
+                             public std::enable_shared_from_this<GrpcConnection> {
  public:
   GrpcConnection(GrpcCore& core, Socket socket);
 
@@ -63,7 +66,8 @@ class GrpcConnection final : public Connection, public std::enable_shared_from_t
   void on_frame_sent(const nghttp2_frame& frame);
   void on_stream_closed(std::int32_t stream);
   // Fills a DATA frame of an answer; sets nghttp2's flags at the end.
-  std::size_t on_send_body(std::int32_t stream, std::uint8_t* out, std::size_t room, std::uint32_t& flags);
+  std::size_t on_send_body(std::int32_t stream, std::uint8_t* out, std::size_t room,
+                           std::uint32_t& flags);
 
  private:
   // One stream from its first header until it closes.

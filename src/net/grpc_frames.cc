@@ -25,7 +25,9 @@ Status MessageReader::feed(std::string_view bytes) {
     TRY(begin_message());
   }
   if (bytes.size() > length_ - message_.size()) {
-    return fail(ErrorCode::unimplemented, "The request has more than one message; this is a unary method and takes exactly one.");
+    return fail(
+        ErrorCode::unimplemented,
+        "The request has more than one message; this is a unary method and takes exactly one.");
   }
   message_.append(bytes);
   return {};
@@ -35,13 +37,15 @@ Status MessageReader::begin_message() {
   if (byte_of(prefix_[0]) > 1) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("The request is no gRPC message: its first byte is {}, which should be 0 or 1.", byte_of(prefix_[0])));
+        fmt::format("The request is no gRPC message: its first byte is {}, which should be 0 or 1.",
+                    byte_of(prefix_[0])));
   }
   length_ = 0;
   for (std::size_t i = 1; i < prefix_.size(); ++i) length_ = (length_ << 8) | byte_of(prefix_[i]);
   if (length_ > max_message_) {
     return fail(ErrorCode::resource_exhausted,
-                fmt::format("The message of {} bytes is larger than the {} bytes that are accepted: send smaller batches.",
+                fmt::format("The message of {} bytes is larger than the {} bytes that are "
+                            "accepted: send smaller batches.",
                             length_, max_message_));
   }
   message_.reserve(std::min(length_, kFirstAllocation));
@@ -49,13 +53,17 @@ Status MessageReader::begin_message() {
 }
 
 Status MessageReader::finish() const {
-  if (prefix_have_ == 0) return fail(ErrorCode::unimplemented, "The request has no message; a unary method takes exactly one.");
+  if (prefix_have_ == 0)
+    return fail(ErrorCode::unimplemented,
+                "The request has no message; a unary method takes exactly one.");
   if (prefix_have_ < prefix_.size()) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("The request ends after {} of the 5 bytes before a message.", prefix_have_));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("The request ends after {} of the 5 bytes before a message.", prefix_have_));
   }
   if (message_.size() < length_) {
-    return fail(ErrorCode::invalid_argument, fmt::format("The message ends after {} of {} bytes.", message_.size(), length_));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("The message ends after {} of {} bytes.", message_.size(), length_));
   }
   return {};
 }
@@ -64,7 +72,8 @@ std::string frame_message(std::string_view message) {
   std::string out;
   out.reserve(message.size() + 5);
   out += '\0';
-  for (int shift = 24; shift >= 0; shift -= 8) out += static_cast<char>((message.size() >> shift) & 0xff);
+  for (int shift = 24; shift >= 0; shift -= 8)
+    out += static_cast<char>((message.size() >> shift) & 0xff);
   out += message;
   return out;
 }
@@ -84,13 +93,15 @@ std::string encode_grpc_message(std::string_view text) {
 }
 
 std::string base64(std::string_view bytes) {
-  static constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() * 4 + 2) / 3);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     const auto here = std::min<std::size_t>(3, bytes.size() - i);
     std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j) group = (group << 8) | (j < here ? byte_of(bytes[i + j]) : 0u);
+    for (std::size_t j = 0; j < 3; ++j)
+      group = (group << 8) | (j < here ? byte_of(bytes[i + j]) : 0u);
     for (std::size_t j = 0; j <= here; ++j) out += kAlphabet[(group >> (18 - 6 * j)) & 63];
   }
   return out;

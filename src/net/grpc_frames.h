@@ -1,4 +1,5 @@
-// The gRPC layer above HTTP/2 in pure functions: length-prefixed messages and the coding of trailers.
+// The gRPC layer above HTTP/2 in pure functions: length-prefixed messages and the coding of
+// trailers.
 //
 //   body      = *message                       ; unary: exactly one
 //   message   = flag length payload
@@ -16,13 +17,14 @@
 
 namespace coalmine::net {
 
-// Puts one message together from a body that arrives in pieces. Memory follows the bytes that came, not the length claimed.
-// Single thread. After an error it must not be fed again.
+// Puts one message together from a body that arrives in pieces. Memory follows the bytes that came,
+// not the length claimed. Single thread. After an error it must not be fed again.
 class MessageReader {
  public:
   explicit MessageReader(std::size_t max_message) : max_message_(max_message) {}
 
-  // resource_exhausted: longer than allowed; unimplemented: a second message; invalid_argument: no gRPC frame.
+  // resource_exhausted: longer than allowed; unimplemented: a second message; invalid_argument: no
+  // gRPC frame.
   Status feed(std::string_view bytes);
   // At the end of the body: fails unless exactly one whole message came.
   Status finish() const;

@@ -26,7 +26,8 @@ class GrpcServerTest : public ::testing::Test {
  protected:
   static void describe(GrpcRequest request, GrpcServer::Reply reply) {
     GrpcResponse response;
-    response.message = request.path + " " + std::to_string(request.message.size()) + " " + request.message.substr(0, 50) +
+    response.message = request.path + " " + std::to_string(request.message.size()) + " " +
+                       request.message.substr(0, 50) +
                        (request.compressed ? " compressed " : " plain ") + request.encoding;
     reply(std::move(response));
   }
@@ -40,7 +41,9 @@ class GrpcServerTest : public ::testing::Test {
   }
 
   double rejected(const std::string& reason) {
-    return metrics_.counter("coalmine_net_rejected_total", "", {{"server", "grpc"}, {"reason", reason}}).value();
+    return metrics_
+        .counter("coalmine_net_rejected_total", "", {{"server", "grpc"}, {"reason", reason}})
+        .value();
   }
 
   SelfMetrics metrics_;
@@ -56,14 +59,17 @@ TEST_F(GrpcServerTest, Calls) {
   EXPECT_EQ(answer.field("grpc-accept-encoding"), "identity,gzip");
   EXPECT_EQ(answer.body, frame_message("/test.Service/Call 5 hello plain "));
   EXPECT_EQ(client.call(frame_message("")).body, frame_message("/test.Service/Call 0  plain "));
-  EXPECT_EQ(client.call(frame_message("x"), {{"content-type", "application/grpc+proto"}}).field("grpc-status"), "0");
+  EXPECT_EQ(client.call(frame_message("x"), {{"content-type", "application/grpc+proto"}})
+                .field("grpc-status"),
+            "0");
 }
 
 TEST_F(GrpcServerTest, CompressionIsTheHandlersBusiness) {
   GrpcClient client(serve());
   auto message = frame_message("??");
   message[0] = 1;
-  EXPECT_EQ(client.call(message, {{"grpc-encoding", "snappy"}}).body, frame_message("/test.Service/Call 2 ?? compressed snappy"));
+  EXPECT_EQ(client.call(message, {{"grpc-encoding", "snappy"}}).body,
+            frame_message("/test.Service/Call 2 ?? compressed snappy"));
   const auto nameless = client.call(message);
   EXPECT_EQ(nameless.field("grpc-status"), "13");
   EXPECT_NE(nameless.field("grpc-message").find("grpc-encoding"), std::string::npos);
@@ -79,7 +85,9 @@ TEST_F(GrpcServerTest, LargeMessages) {
 }
 
 TEST_F(GrpcServerTest, LargeAnswer) {
-  GrpcClient client(serve({}, [](GrpcRequest, GrpcServer::Reply reply) { reply({.message = std::string(3'000'000, 'y')}); }));
+  GrpcClient client(serve({}, [](GrpcRequest, GrpcServer::Reply reply) {
+    reply({.message = std::string(3'000'000, 'y')});
+  }));
   const auto answer = client.call(frame_message(""));
   EXPECT_EQ(answer.field("grpc-status"), "0");
   EXPECT_EQ(answer.body.size(), 3'000'005u);
@@ -125,8 +133,10 @@ TEST_F(GrpcServerTest, BadBodies) {
     GrpcClient client(endpoint);
     const auto answer = client.call(body);
     EXPECT_EQ(answer.field("grpc-status"), status) << part;
-    EXPECT_NE(answer.field("grpc-message").find(part), std::string::npos) << answer.field("grpc-message");
-    EXPECT_EQ(client.call(frame_message("fine")).field("grpc-status"), "0") << "the connection lives on";
+    EXPECT_NE(answer.field("grpc-message").find(part), std::string::npos)
+        << answer.field("grpc-message");
+    EXPECT_EQ(client.call(frame_message("fine")).field("grpc-status"), "0")
+        << "the connection lives on";
   }
   EXPECT_EQ(calls, static_cast<int>(cases.size()));
   EXPECT_EQ(rejected("too_large"), 2);
@@ -150,14 +160,16 @@ TEST_F(GrpcServerTest, NotGrpc) {
   const auto get = client.call("", {{":method", "GET"}});
   EXPECT_EQ(get.field(":status"), "405");
   EXPECT_EQ(get.field("allow"), "POST");
-  EXPECT_EQ(client.call(frame_message("x"), {{"x-big", std::string(40'000, 'h')}}).field("grpc-status"), "8");
+  EXPECT_EQ(
+      client.call(frame_message("x"), {{"x-big", std::string(40'000, 'h')}}).field("grpc-status"),
+      "8");
   EXPECT_EQ(client.call(frame_message("x")).field("grpc-status"), "0");
 }
 
 TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
   const auto endpoint = serve();
-  for (const auto* request :
-       {"POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}", "PRI * HTTP/1.1\r\n\r\n", "x"}) {
+  for (const auto* request : {"POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
+                              "PRI * HTTP/1.1\r\n\r\n", "x"}) {
     RawClient client(endpoint);
     ASSERT_TRUE(client.send(request));
     const auto answer = client.read_to_end();
@@ -172,7 +184,8 @@ TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
 
 TEST_F(GrpcServerTest, PrefaceByteByByte) {
   RawClient client(serve());
-  for (const char c : std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")) ASSERT_TRUE(client.send({&c, 1}));
+  for (const char c : std::string("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+    ASSERT_TRUE(client.send({&c, 1}));
   ASSERT_TRUE(client.send("\0\0\0\4\0\0\0\0\0"sv));     // empty SETTINGS
   EXPECT_EQ(client.read_exactly(9).substr(3, 1), "\4"); // the server's
 }
@@ -190,14 +203,18 @@ TEST_F(GrpcServerTest, ManyStreamsAnsweredFromManyThreads) {
   std::vector<std::jthread> pool;
   const auto endpoint = serve({}, [&](GrpcRequest request, GrpcServer::Reply reply) {
     std::lock_guard lock(mutex);
-    pool.emplace_back(
-        [request = std::move(request), reply = std::move(reply)]() mutable { reply({.message = request.message}); });
+    pool.emplace_back([request = std::move(request), reply = std::move(reply)]() mutable {
+      reply({.message = request.message});
+    });
   });
   GrpcClient client(endpoint);
   std::vector<std::int32_t> streams;
-  for (int i = 0; i < 300; ++i) streams.push_back(client.start(frame_message("message " + std::to_string(i))));
-  EXPECT_TRUE(client.run(
-      [&] { return std::all_of(streams.begin(), streams.end(), [&](auto id) { return client.answers[id].closed; }); }));
+  for (int i = 0; i < 300; ++i)
+    streams.push_back(client.start(frame_message("message " + std::to_string(i))));
+  EXPECT_TRUE(client.run([&] {
+    return std::all_of(streams.begin(), streams.end(),
+                       [&](auto id) { return client.answers[id].closed; });
+  }));
   for (std::size_t i = 0; i < streams.size(); ++i) {
     EXPECT_EQ(client.answers[streams[i]].body, frame_message("message " + std::to_string(i)));
   }
@@ -215,11 +232,12 @@ TEST_F(GrpcServerTest, DroppedReplyAndThrowingHandler) {
 TEST_F(GrpcServerTest, ClientResetsBeforeAndAfterTheRequestIsWhole) {
   std::mutex mutex;
   std::vector<GrpcServer::Reply> held;
-  const auto endpoint = serve({.max_in_flight_bytes = 1000}, [&](GrpcRequest request, GrpcServer::Reply reply) {
-    if (request.message == "now") return reply({});
-    std::lock_guard lock(mutex);
-    held.push_back(std::move(reply));
-  });
+  const auto endpoint =
+      serve({.max_in_flight_bytes = 1000}, [&](GrpcRequest request, GrpcServer::Reply reply) {
+        if (request.message == "now") return reply({});
+        std::lock_guard lock(mutex);
+        held.push_back(std::move(reply));
+      });
   const auto waiting = [&] {
     std::lock_guard lock(mutex);
     return held.size();
@@ -297,7 +315,8 @@ TEST_F(GrpcServerTest, ConnectionCapAndPortInUse) {
   const auto taken = GrpcServer::start({.listen = endpoint}, &describe, metrics_);
   ASSERT_FALSE(taken);
   EXPECT_EQ(taken.error().code, ErrorCode::unavailable);
-  EXPECT_NE(taken.error().message.find("in use by net_test"), std::string::npos) << taken.error().message;
+  EXPECT_NE(taken.error().message.find("in use by net_test"), std::string::npos)
+      << taken.error().message;
 }
 
 TEST_F(GrpcServerTest, StopFinishesRunningCallsAndSurvivesLateReplies) {

@@ -11,8 +11,8 @@
 
 namespace coalmine::net {
 
-// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files; empty: the system's authorities,
-// no certificate of our own.
+// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files;
+// empty: the system's authorities, no certificate of our own.
 struct ClientTls {
   std::string ca_file;
   std::string certificate_file;
@@ -34,10 +34,13 @@ struct ClientRequest {
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
-  // Any status that arrives is a value; unavailable / deadline_exceeded when none does. Thread-safe. No redirects followed.
+  // Any status that arrives is a value; unavailable / deadline_exceeded when none does.
+  // Thread-safe. No redirects followed.
   virtual Result<HttpResponse> fetch(const ClientRequest& request) = 0;
-  // Streams the body to on_chunk until it returns false or the server ends (server-sent events); no overall timeout.
-  virtual Status stream(const ClientRequest& request, const std::function<bool(std::string_view)>& on_chunk) = 0;
+  // Streams the body to on_chunk until it returns false or the server ends (server-sent events); no
+  // overall timeout.
+  virtual Status stream(const ClientRequest& request,
+                        const std::function<bool(std::string_view)>& on_chunk) = 0;
 };
 
 std::unique_ptr<HttpClient> make_http_client();

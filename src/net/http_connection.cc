@@ -21,7 +21,8 @@ namespace {
 namespace http = boost::beast::http;
 
 constexpr std::size_t kReadSize =
-    64u << 10; // with less room Beast-style reads of 100 KB bodies fall apart into hundreds of calls
+    64u
+    << 10; // with less room Beast-style reads of 100 KB bodies fall apart into hundreds of calls
 constexpr std::uint32_t kHeadLimit = 64u << 10;
 constexpr std::size_t kFirstAllocation = 1u << 20; // of a body whose length is only claimed so far
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
@@ -35,7 +36,8 @@ HttpCore::HttpCore(HttpServer::Options given, HttpServer::Handler run, SelfMetri
       loop({.listen = options.listen,
             .max_connections = options.max_connections,
             .max_in_flight_bytes = options.max_in_flight_bytes,
-            .tick = std::clamp<std::chrono::milliseconds>(options.idle_timeout / 10, std::chrono::milliseconds{50},
+            .tick = std::clamp<std::chrono::milliseconds>(options.idle_timeout / 10,
+                                                          std::chrono::milliseconds{50},
                                                           std::chrono::milliseconds{1000}),
             .name = options.name},
            metrics) {}
@@ -68,13 +70,14 @@ void HttpConnection::next_request() {
 
 void HttpConnection::read_more() {
   const auto room = std::max<std::size_t>(in_.capacity() - in_.size(), 4096);
-  socket_.async_read_some(in_.prepare(room),
-                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
-                            if (self->step_ == Step::closed) return;
-                            if (error) return self->on_read_error(error);
-                            self->in_.commit(size);
-                            self->on_bytes();
-                          });
+  socket_.async_read_some(
+      in_.prepare(room),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->on_read_error(error);
+        self->in_.commit(size);
+        self->on_bytes();
+      });
 }
 
 void HttpConnection::on_bytes() {
@@ -90,12 +93,14 @@ void HttpConnection::on_bytes() {
   }
 }
 
-// True when the connection does not begin with HTTP/1 (it is then answered), or cannot be told yet (more is being read).
+// True when the connection does not begin with HTTP/1 (it is then answered), or cannot be told yet
+// (more is being read).
 bool HttpConnection::foreign_protocol() {
   const std::string_view seen(static_cast<const char*>(in_.data().data()), in_.size());
   if (seen.front() == kTlsHandshake) {
     reject(400, Rejection::wrong_protocol,
-           "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use http://.");
+           "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use "
+           "http://.");
     return true;
   }
   if (!kHttp2Preface.starts_with(seen.substr(0, kHttp2Preface.size()))) {
@@ -106,10 +111,10 @@ bool HttpConnection::foreign_protocol() {
     read_more();
   } else {
     reject(400, Rejection::wrong_protocol,
-           fmt::format(
-               "This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: gRPC goes to the OTLP/gRPC port, 4317 by "
-               "default.",
-               core_.options.name));
+           fmt::format("This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: "
+                       "gRPC goes to the OTLP/gRPC port, 4317 by "
+                       "default.",
+                       core_.options.name));
   }
   return true;
 }
@@ -133,26 +138,32 @@ void HttpConnection::on_head() {
   keep_alive_ = head.keep_alive();
   head_only_ = head.method() == http::verb::head;
   if (head_only_) request_.method = "GET"; // the same answer, without its body
-  if (check_head() && take_target(std::string_view(head.target().data(), head.target().size()))) begin_body();
+  if (check_head() && take_target(std::string_view(head.target().data(), head.target().size())))
+    begin_body();
 }
 
 bool HttpConnection::check_head() {
   const auto coding = header(request_.headers, "Transfer-Encoding");
   if (!coding.empty() && !same_text(coding, "chunked")) {
-    reject(501, Rejection::bad_request,
-           fmt::format("Transfer-Encoding '{}' is not supported: send 'chunked' or a Content-Length.", coding));
+    reject(
+        501, Rejection::bad_request,
+        fmt::format("Transfer-Encoding '{}' is not supported: send 'chunked' or a Content-Length.",
+                    coding));
     return false;
   }
   if (!coding.empty() && parser_->get().count(http::field::content_length) > 0) {
-    reject(400, Rejection::bad_request, "The request has both Content-Length and Transfer-Encoding: send one of them.");
+    reject(400, Rejection::bad_request,
+           "The request has both Content-Length and Transfer-Encoding: send one of them.");
     return false;
   }
   if (parser_->get().count(http::field::host) != 1 && !http_1_0_) {
     reject(400, Rejection::bad_request, "The request needs exactly one Host header.");
     return false;
   }
-  if (const auto expect = header(request_.headers, "Expect"); !expect.empty() && !same_text(expect, "100-continue")) {
-    reject(417, Rejection::bad_request, fmt::format("Expect '{}' is not known: only 100-continue is.", expect));
+  if (const auto expect = header(request_.headers, "Expect");
+      !expect.empty() && !same_text(expect, "100-continue")) {
+    reject(417, Rejection::bad_request,
+           fmt::format("Expect '{}' is not known: only 100-continue is.", expect));
     return false;
   }
   return true;
@@ -169,7 +180,8 @@ bool HttpConnection::take_target(std::string_view target) {
   if (question != std::string_view::npos) request_.query = std::string(target.substr(question + 1));
   if (percent_decode(target.substr(0, question), false, request_.path)) return true;
   reject(400, Rejection::bad_request,
-         fmt::format("The path '{}' has a '%' without two hex digits behind it: write %25 for the sign itself.",
+         fmt::format("The path '{}' has a '%' without two hex digits behind it: write %25 for the "
+                     "sign itself.",
                      target.substr(0, question)));
   return false;
 }
@@ -179,10 +191,12 @@ void HttpConnection::begin_body() {
   if (!parser_->chunked() && (!length || *length == 0)) return hand_over();
   if (length && *length > core_.options.max_body) {
     return reject(413, Rejection::too_large,
-                  fmt::format("The request body of {} bytes is larger than the {} bytes that are accepted: send smaller batches.",
+                  fmt::format("The request body of {} bytes is larger than the {} bytes that are "
+                              "accepted: send smaller batches.",
                               *length, core_.options.max_body));
   }
-  if (in_.size() == 0 && !http_1_0_ && !header(request_.headers, "Expect").empty()) write_continue();
+  if (in_.size() == 0 && !http_1_0_ && !header(request_.headers, "Expect").empty())
+    write_continue();
   if (step_ == Step::closed) return;
   if (length) return begin_sized_body(static_cast<std::size_t>(*length));
   parser_->eager(true);
@@ -205,15 +219,18 @@ void HttpConnection::read_sized_body() {
   if (request_.body.size() == body_have_) {
     // Memory follows what arrives, not what the client claims.
     const auto size = std::min(body_length_, std::max(kFirstAllocation, body_have_ * 2));
-    request_.body.resize_and_overwrite(size, [size](char*, std::size_t) { return size; }); // no zeros written
+    request_.body.resize_and_overwrite(
+        size, [size](char*, std::size_t) { return size; }); // no zeros written
   }
-  const auto room = asio::buffer(request_.body.data() + body_have_, request_.body.size() - body_have_);
-  socket_.async_read_some(room, [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
-    if (self->step_ == Step::closed) return;
-    if (error) return self->on_read_error(error);
-    self->body_have_ += size;
-    if (self->charge_body(size)) self->read_sized_body();
-  });
+  const auto room =
+      asio::buffer(request_.body.data() + body_have_, request_.body.size() - body_have_);
+  socket_.async_read_some(
+      room, [self = shared_from_this()](const boost::system::error_code& error, std::size_t size) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->on_read_error(error);
+        self->body_have_ += size;
+        if (self->charge_body(size)) self->read_sized_body();
+      });
 }
 
 void HttpConnection::parse_chunks() {
@@ -226,7 +243,8 @@ void HttpConnection::parse_chunks() {
     const auto size = parser_->get().body().size();
     if (size > core_.options.max_body) {
       return reject(413, Rejection::too_large,
-                    fmt::format("The chunked request body is larger than the {} bytes that are accepted: send smaller batches.",
+                    fmt::format("The chunked request body is larger than the {} bytes that are "
+                                "accepted: send smaller batches.",
                                 core_.options.max_body));
     }
     if (!charge_body(size - before)) return;
@@ -240,8 +258,9 @@ void HttpConnection::parse_chunks() {
 bool HttpConnection::charge_body(std::size_t bytes) {
   if (charge_.grow(bytes)) return true;
   reject(503, Rejection::overloaded,
-         fmt::format("Requests in flight already hold {} of {} bytes: send this one again in a second.",
-                     core_.loop.budget()->used(), core_.loop.budget()->limit()));
+         fmt::format(
+             "Requests in flight already hold {} of {} bytes: send this one again in a second.",
+             core_.loop.budget()->used(), core_.loop.budget()->limit()));
   return false;
 }
 
@@ -254,7 +273,8 @@ void HttpConnection::hand_over() {
     core_.handler(std::move(request_), std::move(responder));
   } catch (const std::exception& e) {
     // The responder died with the handler and answers 500.
-    log_error("exception in a request handler", {{"server", core_.options.name}, {"what", e.what()}});
+    log_error("exception in a request handler",
+              {{"server", core_.options.name}, {"what", e.what()}});
   }
 }
 
@@ -262,27 +282,33 @@ void HttpConnection::hand_over() {
 void HttpConnection::look_for_client() {
   char byte = 0;
   const auto seen = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  const bool closed = seen == 0 || (seen < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+  const bool closed =
+      seen == 0 || (seen < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
   if (closed && gone_) *gone_ = true;
 }
 
 void HttpConnection::on_read_error(const boost::system::error_code& error) {
   if (timed_out_) {
     const auto seconds = core_.options.idle_timeout.count();
-    return reject(408, Rejection::timeout, fmt::format("The request did not arrive whole within {} s.", seconds));
+    return reject(408, Rejection::timeout,
+                  fmt::format("The request did not arrive whole within {} s.", seconds));
   }
   if (error == asio::error::eof && step_ == Step::receiving) {
     return reject(400, Rejection::bad_request, "The request ends before it is complete.");
   }
-  if (step_ == Step::receiving) core_.loop.counters().rejected(Rejection::bad_request); // reset in the middle
+  if (step_ == Step::receiving)
+    core_.loop.counters().rejected(Rejection::bad_request); // reset in the middle
   close();
 }
 
 void HttpConnection::on_parse_error(const boost::system::error_code& error) {
   if (error == http::error::header_limit) {
-    return reject(431, Rejection::too_large, fmt::format("The request line and headers are larger than {} bytes.", kHeadLimit));
+    return reject(
+        431, Rejection::too_large,
+        fmt::format("The request line and headers are larger than {} bytes.", kHeadLimit));
   }
-  reject(400, Rejection::bad_request, fmt::format("This is not a valid HTTP/1.1 request: {}.", error.message()));
+  reject(400, Rejection::bad_request,
+         fmt::format("This is not a valid HTTP/1.1 request: {}.", error.message()));
 }
 
 } // namespace coalmine::net

@@ -1,4 +1,5 @@
-// One HTTP/1.1 connection of the server: reads requests one after the other, hands each to the handler, writes its answer.
+// One HTTP/1.1 connection of the server: reads requests one after the other, hands each to the
+// handler, writes its answer.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,8 +22,8 @@
 
 namespace coalmine::net {
 
-// What the connections of one server share. Owned by the server and by every responder still out, so that a late answer finds a
-// living (if stopped) loop.
+// What the connections of one server share. Owned by the server and by every responder still out,
+// so that a late answer finds a living (if stopped) loop.
 struct HttpCore : std::enable_shared_from_this<HttpCore> {
   HttpCore(HttpServer::Options given, HttpServer::Handler run, SelfMetrics& metrics);
 
@@ -31,8 +32,8 @@ struct HttpCore : std::enable_shared_from_this<HttpCore> {
   ServerLoop loop;
 };
 
-// What the two ends of an event stream share. The queue is here, and not in posted calls, because a loop keeps no order between
-// what different threads post.
+// What the two ends of an event stream share. The queue is here, and not in posted calls, because a
+// loop keeps no order between what different threads post.
 struct StreamState {
   struct Queue {
     std::vector<std::string> chunks;
@@ -44,11 +45,15 @@ struct StreamState {
   std::atomic<std::size_t> unsent{0};
 };
 
-// Belongs to the loop's thread, wholly; responders reach it through posted calls. The steps of its life:
+// Belongs to the loop's thread, wholly; responders reach it through posted calls. The steps of its
+// life:
 //   idle -> receiving -> handling -> writing -> idle …          a request and its answer
-//                        handling -> streaming                  server-sent events, until either side ends them
-//   any  -> draining -> closed                                  after the last answer: the client may still be sending
-class HttpConnection final : public Connection, public std::enable_shared_from_this<HttpConnection> {
+//                        handling -> streaming                  server-sent events, until either
+//                        side ends them
+//   any  -> draining -> closed                                  after the last answer: the client
+//   may still be sending
+class HttpConnection final : public Connection,
+                             public std::enable_shared_from_this<HttpConnection> {
  public:
   HttpConnection(HttpCore& core, Socket socket);
 

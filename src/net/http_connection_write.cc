@@ -20,12 +20,14 @@ constexpr std::size_t kWriteAtOnce = 1u << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool written_by_server(std::string_view name) {
-  return same_text(name, "Content-Length") || same_text(name, "Connection") || same_text(name, "Date") ||
-         same_text(name, "Transfer-Encoding");
+  return same_text(name, "Content-Length") || same_text(name, "Connection") ||
+         same_text(name, "Date") || same_text(name, "Transfer-Encoding");
 }
 
 // A line break inside a header would let its author write further headers.
-bool one_line(std::string_view text) { return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos; }
+bool one_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
 
 std::string date_now() {
   const std::time_t now = std::time(nullptr);
@@ -38,9 +40,12 @@ std::string date_now() {
 
 } // namespace
 
-void HttpConnection::touch() { deadline_ = std::chrono::steady_clock::now() + core_.options.idle_timeout; }
+void HttpConnection::touch() {
+  deadline_ = std::chrono::steady_clock::now() + core_.options.idle_timeout;
+}
 
-// Also called where nothing of the request is left to read; then the rest of the connection is simply discarded.
+// Also called where nothing of the request is left to read; then the rest of the connection is
+// simply discarded.
 void HttpConnection::reject(int status, Rejection reason, std::string message) {
   core_.loop.counters().rejected(reason);
   HttpResponse response;
@@ -50,7 +55,8 @@ void HttpConnection::reject(int status, Rejection reason, std::string message) {
   } else {
     response = {status, {{"Content-Type", "text/plain; charset=utf-8"}}, std::move(message) + "\n"};
   }
-  if (status == 503 && header(response.headers, "Retry-After").empty()) response.headers.emplace_back("Retry-After", "1");
+  if (status == 503 && header(response.headers, "Retry-After").empty())
+    response.headers.emplace_back("Retry-After", "1");
   charge_.release();
   request_ = {};
   parser_.reset();
@@ -61,8 +67,8 @@ void HttpConnection::reject(int status, Rejection reason, std::string message) {
 }
 
 void HttpConnection::write_continue() {
-  // 25 bytes, and the client has read what came before: they fit at once, or it is not worth waiting for (the socket does not
-  // block).
+  // 25 bytes, and the client has read what came before: they fit at once, or it is not worth
+  // waiting for (the socket does not block).
   boost::system::error_code error;
   const auto size = socket_.write_some(asio::buffer(kContinue), error);
   if (error || size != kContinue.size()) close();
@@ -73,7 +79,8 @@ void HttpConnection::write_head(const HttpResponse& response, std::string_view f
   auto out = std::back_inserter(head_);
   fmt::format_to(out, "HTTP/1.1 {} {}\r\n", response.status, reason_phrase(response.status));
   for (const auto& [name, value] : response.headers) {
-    if (!written_by_server(name) && one_line(name) && one_line(value)) fmt::format_to(out, "{}: {}\r\n", name, value);
+    if (!written_by_server(name) && one_line(name) && one_line(value))
+      fmt::format_to(out, "{}: {}\r\n", name, value);
   }
   fmt::format_to(out, "Date: {}\r\n{}", date_now(), framing);
   if (!keep_alive_) {
@@ -90,19 +97,23 @@ void HttpConnection::answer(HttpResponse response) {
   touch();
   if (core_.loop.stopping()) keep_alive_ = false;
   const bool bodiless = response.status == 204 || response.status == 304 || response.status < 200;
-  write_head(response, bodiless ? std::string{} : fmt::format("Content-Length: {}\r\n", response.body.size()));
+  write_head(response, bodiless ? std::string{}
+                                : fmt::format("Content-Length: {}\r\n", response.body.size()));
   body_ = bodiless || head_only_ ? std::string{} : std::move(response.body);
   const std::array<asio::const_buffer, 2> buffers{asio::buffer(head_), asio::buffer(body_)};
-  // The completion condition runs after every piece: a client that keeps reading keeps its connection.
+  // The completion condition runs after every piece: a client that keeps reading keeps its
+  // connection.
   const auto progress = [this](const boost::system::error_code& error, std::size_t) -> std::size_t {
     touch();
     return error ? 0 : kWriteAtOnce;
   };
-  asio::async_write(socket_, buffers, progress, [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-    if (self->step_ == Step::closed) return;
-    if (error) return self->close();
-    self->on_written();
-  });
+  asio::async_write(
+      socket_, buffers, progress,
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        self->on_written();
+      });
 }
 
 void HttpConnection::on_written() {
@@ -161,7 +172,8 @@ void HttpConnection::pump_stream() {
     return error ? 0 : kWriteAtOnce;
   };
   asio::async_write(socket_, asio::buffer(stream_out_), progress,
-                    [self = shared_from_this(), last = queue.ended](const boost::system::error_code& error, std::size_t) {
+                    [self = shared_from_this(), last = queue.ended](
+                        const boost::system::error_code& error, std::size_t) {
                       if (self->step_ == Step::closed) return;
                       if (error) return self->close();
                       self->stream_busy_ = false;
@@ -175,16 +187,20 @@ void HttpConnection::pump_stream() {
 // While events flow to it, the client has nothing to say: its end is all we wait for.
 void HttpConnection::watch_client() {
   in_.clear();
-  socket_.async_read_some(in_.prepare(4096), [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-    if (self->step_ != Step::streaming) return;
-    if (error) return self->close();
-    self->watch_client();
-  });
+  socket_.async_read_some(
+      in_.prepare(4096),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ != Step::streaming) return;
+        if (error) return self->close();
+        self->watch_client();
+      });
 }
 
-// Closing while unread bytes wait would reset the connection and could destroy the answer on its way: read them away first.
+// Closing while unread bytes wait would reset the connection and could destroy the answer on its
+// way: read them away first.
 void HttpConnection::drain() {
-  const bool streamed = step_ == Step::streaming && !head_only_; // watch_client() still reads; cancelled below
+  const bool streamed =
+      step_ == Step::streaming && !head_only_; // watch_client() still reads; cancelled below
   step_ = Step::draining;
   if (stream_) stream_->gone = true;
   deadline_ = std::chrono::steady_clock::now() + kDrain;
@@ -197,12 +213,13 @@ void HttpConnection::drain() {
 
 void HttpConnection::discard() {
   in_.clear();
-  socket_.async_read_some(in_.prepare(std::max<std::size_t>(in_.capacity(), 4096)),
-                          [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
-                            if (self->step_ == Step::closed) return;
-                            if (error) return self->close();
-                            self->discard();
-                          });
+  socket_.async_read_some(
+      in_.prepare(std::max<std::size_t>(in_.capacity(), 4096)),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        self->discard();
+      });
 }
 
 void HttpConnection::check_deadlines(SteadyTime now) {

@@ -9,6 +9,7 @@
 namespace coalmine::net {
 
 // charge is given back when the responder is used or dropped.
-std::unique_ptr<Responder> make_responder(HttpCore& core, std::weak_ptr<HttpConnection> connection, Charge charge);
+std::unique_ptr<Responder> make_responder(HttpCore& core, std::weak_ptr<HttpConnection> connection,
+                                          Charge charge);
 
 } // namespace coalmine::net

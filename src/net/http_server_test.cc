@@ -25,8 +25,8 @@ class HttpServerTest : public ::testing::Test {
   static void echo(HttpRequest request, std::unique_ptr<Responder> responder) {
     HttpResponse response;
     response.headers = {{"Content-Type", "text/plain"}, {"X-Method", request.method}};
-    response.body = request.method + " " + request.path + "?" + request.query + " " + std::to_string(request.body.size()) + " " +
-                    request.body.substr(0, 100);
+    response.body = request.method + " " + request.path + "?" + request.query + " " +
+                    std::to_string(request.body.size()) + " " + request.body.substr(0, 100);
     responder->send(std::move(response));
   }
 
@@ -39,7 +39,9 @@ class HttpServerTest : public ::testing::Test {
   }
 
   double rejected(const std::string& reason) {
-    return metrics_.counter("coalmine_net_rejected_total", "", {{"server", "http"}, {"reason", reason}}).value();
+    return metrics_
+        .counter("coalmine_net_rejected_total", "", {{"server", "http"}, {"reason", reason}})
+        .value();
   }
 
   SelfMetrics metrics_;
@@ -51,10 +53,13 @@ TEST_F(HttpServerTest, KeepAliveAndPipelining) {
   ASSERT_TRUE(client.send("GET /a%20b?x=1&y=%20 HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second, "GET /a b?x=1&y=%20 0 ");
   std::string many;
-  for (int i = 0; i < 200; ++i) many += "POST /p" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+  for (int i = 0; i < 200; ++i)
+    many += "POST /p" + std::to_string(i) + " HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
   ASSERT_TRUE(client.send(many));
-  for (int i = 0; i < 200; ++i) EXPECT_EQ(client.read_answer().second, "POST /p" + std::to_string(i) + "? 3 abc");
-  ASSERT_TRUE(client.send("GET http://host:80/abs?q HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
+  for (int i = 0; i < 200; ++i)
+    EXPECT_EQ(client.read_answer().second, "POST /p" + std::to_string(i) + "? 3 abc");
+  ASSERT_TRUE(
+      client.send("GET http://host:80/abs?q HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"));
   const auto [head, body] = client.read_answer();
   EXPECT_NE(head.find("Connection: close"), std::string::npos);
   EXPECT_EQ(body, "GET /abs?q 0 ");
@@ -64,15 +69,18 @@ TEST_F(HttpServerTest, KeepAliveAndPipelining) {
 
 TEST_F(HttpServerTest, BytesOneByOne) {
   RawClient client(serve());
-  for (const char c : std::string("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"))
+  for (const char c :
+       std::string("POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello"))
     ASSERT_TRUE(client.send({&c, 1}));
   EXPECT_EQ(client.read_answer().second, "POST /slow? 5 hello");
 }
 
 TEST_F(HttpServerTest, ChunkedBodyIsPutTogether) {
   RawClient client(serve());
-  ASSERT_TRUE(client.send("POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
-  ASSERT_TRUE(client.send("6;ext=1\r\n world\r\n0\r\nTrailer: x\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n"));
+  ASSERT_TRUE(client.send(
+      "POST /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"));
+  ASSERT_TRUE(client.send(
+      "6;ext=1\r\n world\r\n0\r\nTrailer: x\r\n\r\nGET /next HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second, "POST /c? 11 hello world");
   EXPECT_EQ(client.read_answer().second, "GET /next? 0 ");
 }
@@ -83,13 +91,15 @@ TEST_F(HttpServerTest, LargeBodiesOfBothKinds) {
   ASSERT_TRUE(client.send("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 5000000\r\n\r\n" + body));
   EXPECT_EQ(client.read_answer().second.substr(0, 16), "POST /b? 5000000");
   ASSERT_TRUE(
-      client.send("POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n" + body + "\r\n0\r\n\r\n"));
+      client.send("POST /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4c4b40\r\n" +
+                  body + "\r\n0\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second.substr(0, 16), "POST /b? 5000000");
 }
 
 TEST_F(HttpServerTest, ExpectContinue) {
   RawClient client(serve());
-  ASSERT_TRUE(client.send("POST /e HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
+  ASSERT_TRUE(client.send(
+      "POST /e HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
   EXPECT_EQ(client.read_until("\r\n\r\n"), "HTTP/1.1 100 Continue\r\n\r\n");
   ASSERT_TRUE(client.send("ok"));
   EXPECT_EQ(client.read_answer().second, "POST /e? 2 ok");
@@ -125,14 +135,18 @@ TEST_F(HttpServerTest, BadRequestsAreAnsweredAndCounted) {
       {"GET / HTTP/1.1\r\nHost: h\r\nBad Header: x\r\n\r\n", "400"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", "400"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", "400"},
-      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400"},
+      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: "
+       "chunked\r\n\r\n0\r\n\r\n",
+       "400"},
       {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", "501"},
       {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", "400"},
       {"POST / HTTP/1.1\r\nHost: h\r\nExpect: magic\r\nContent-Length: 1\r\n\r\n", "417"},
       {"GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(70'000, 'x') + "\r\n\r\n", "431"},
-      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'), "413"},
+      {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'),
+       "413"},
       {"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999\r\n\r\n", "413"},
-      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" + std::string(1001, 'x') + "\r\n0\r\n\r\n",
+      {"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3e9\r\n" +
+           std::string(1001, 'x') + "\r\n0\r\n\r\n",
        "413"},
   };
   for (const auto& [request, status] : cases) {
@@ -168,7 +182,9 @@ TEST_F(HttpServerTest, OversizeAnswerReachesAClientThatKeepsSending) {
   const auto [head, body] = client.read_answer();
   EXPECT_EQ(head.substr(0, 12), "HTTP/1.1 413");
   EXPECT_NE(head.find("application/json"), std::string::npos);
-  EXPECT_EQ(body, "{The request body of 8000000 bytes is larger than the 1000 bytes that are accepted: send smaller batches.}");
+  EXPECT_EQ(body,
+            "{The request body of 8000000 bytes is larger than the 1000 bytes that are accepted: "
+            "send smaller batches.}");
 }
 
 TEST_F(HttpServerTest, Http2AndTlsAreToldWhereToGo) {
@@ -213,8 +229,9 @@ TEST_F(HttpServerTest, ResponderFromAnotherThreadAndDropped) {
     });
   });
   RawClient client(endpoint);
-  ASSERT_TRUE(client.send(
-      "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /drop HTTP/1.1\r\nHost: h\r\n\r\nGET /throw HTTP/1.1\r\nHost: h\r\n\r\n"));
+  ASSERT_TRUE(
+      client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /drop HTTP/1.1\r\nHost: h\r\n\r\nGET "
+                  "/throw HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(client.read_answer().second, "late");
   EXPECT_EQ(client.read_answer().first.substr(0, 12), "HTTP/1.1 500");
   EXPECT_EQ(client.read_answer().first.substr(0, 12), "HTTP/1.1 500");
@@ -222,7 +239,8 @@ TEST_F(HttpServerTest, ResponderFromAnotherThreadAndDropped) {
 
 TEST_F(HttpServerTest, HeadersCannotBeInjected) {
   RawClient client(serve({}, [](HttpRequest, std::unique_ptr<Responder> responder) {
-    responder->send({200, {{"X-A", "1\r\nSet-Cookie: evil"}, {"Content-Length", "999"}, {"X-B", "2"}}, "hi"});
+    responder->send(
+        {200, {{"X-A", "1\r\nSet-Cookie: evil"}, {"Content-Length", "999"}, {"X-B", "2"}}, "hi"});
   }));
   ASSERT_TRUE(client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n"));
   const auto [head, body] = client.read_answer();
@@ -254,11 +272,13 @@ TEST_F(HttpServerTest, ConnectionCap) {
 TEST_F(HttpServerTest, BytesInFlightAreBounded) {
   std::mutex mutex;
   std::vector<std::unique_ptr<Responder>> held;
-  const auto endpoint = serve({.max_in_flight_bytes = 1000}, [&](HttpRequest, std::unique_ptr<Responder> responder) {
-    std::lock_guard lock(mutex);
-    held.push_back(std::move(responder));
-  });
-  const std::string post = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 600\r\n\r\n" + std::string(600, 'x');
+  const auto endpoint =
+      serve({.max_in_flight_bytes = 1000}, [&](HttpRequest, std::unique_ptr<Responder> responder) {
+        std::lock_guard lock(mutex);
+        held.push_back(std::move(responder));
+      });
+  const std::string post =
+      "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 600\r\n\r\n" + std::string(600, 'x');
   RawClient first(endpoint);
   ASSERT_TRUE(first.send(post));
   const auto waiting = [&] {
@@ -332,13 +352,15 @@ TEST_F(HttpServerTest, PortInUseNamesTheHolder) {
   EXPECT_EQ(second.error().code, ErrorCode::unavailable);
   const auto pid = "(pid " + std::to_string(::getpid()) + ")";
   EXPECT_NE(second.error().message.find(pid), std::string::npos) << second.error().message;
-  EXPECT_NE(second.error().message.find("in use by net_test"), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find("in use by net_test"), std::string::npos)
+      << second.error().message;
 }
 
 TEST_F(HttpServerTest, BadAddressSaysWhy) {
   const auto foreign = HttpServer::start({.listen = {"203.0.113.1", 0}}, &echo, metrics_);
   ASSERT_FALSE(foreign);
-  EXPECT_NE(foreign.error().message.find("no interface"), std::string::npos) << foreign.error().message;
+  EXPECT_NE(foreign.error().message.find("no interface"), std::string::npos)
+      << foreign.error().message;
 }
 
 TEST_F(HttpServerTest, SurvivesRunningOutOfDescriptors) {
@@ -346,14 +368,16 @@ TEST_F(HttpServerTest, SurvivesRunningOutOfDescriptors) {
   rlimit before{};
   getrlimit(RLIMIT_NOFILE, &before);
   std::vector<RawClient> clients;
-  for (int i = 0; i < 3; ++i) clients.emplace_back(endpoint); // sockets first: a client needs descriptors too
+  for (int i = 0; i < 3; ++i)
+    clients.emplace_back(endpoint); // sockets first: a client needs descriptors too
   for (auto& client : clients) client.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
   for (auto& client : clients) EXPECT_NE(client.read_answer().second, "");
   RawClient waiting(endpoint, 0);
   ASSERT_TRUE(waiting.send("GET /first HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(waiting.read_answer().second, "GET /first? 0 ");
 
-  const int spare = ::socket(AF_INET, SOCK_STREAM, 0); // opened before the limit falls, connected after
+  const int spare =
+      ::socket(AF_INET, SOCK_STREAM, 0); // opened before the limit falls, connected after
   rlimit low = before;
   low.rlim_cur = 3;
   setrlimit(RLIMIT_NOFILE, &low);
@@ -363,13 +387,15 @@ TEST_F(HttpServerTest, SurvivesRunningOutOfDescriptors) {
   inet_pton(AF_INET, "127.0.0.1", &address.sin_addr);
   ASSERT_EQ(::connect(spare, reinterpret_cast<const sockaddr*>(&address), sizeof(address)), 0);
   const std::string request = "GET /starved HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
-  ASSERT_EQ(::send(spare, request.data(), request.size(), MSG_NOSIGNAL), static_cast<ssize_t>(request.size()));
+  ASSERT_EQ(::send(spare, request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
   pollfd poller{spare, POLLIN, 0};
   EXPECT_EQ(::poll(&poller, 1, 250), 0); // nobody can accept it
   setrlimit(RLIMIT_NOFILE, &before);
   EXPECT_EQ(::poll(&poller, 1, 10'000), 1); // and then somebody does
   std::string answer(4096, '\0');
-  answer.resize(static_cast<std::size_t>(std::max<ssize_t>(0, ::recv(spare, answer.data(), answer.size(), 0))));
+  answer.resize(static_cast<std::size_t>(
+      std::max<ssize_t>(0, ::recv(spare, answer.data(), answer.size(), 0))));
   EXPECT_NE(answer.find("GET /starved? 0 "), std::string::npos) << answer;
   ::close(spare);
 }
@@ -407,16 +433,20 @@ TEST_F(HttpServerTest, ManyClientsAtOnce) {
     threads.emplace_back([&] {
       for (int i = 0; i < 50; ++i) {
         RawClient client(endpoint);
-        client.send("POST /m HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n" + std::string(20'000, 'm'));
+        client.send("POST /m HTTP/1.1\r\nHost: h\r\nContent-Length: 20000\r\n\r\n" +
+                    std::string(20'000, 'm'));
         if (client.read_answer().second.starts_with("POST /m? 20000")) ++good;
       }
     });
   }
   threads.clear();
   EXPECT_EQ(good, 200);
-  EXPECT_NE(metrics_.render().find("coalmine_net_connections_total{server=\"http\"} 200"), std::string::npos);
-  EXPECT_TRUE(eventually(
-      [&] { return metrics_.render().find("coalmine_net_open_connections{server=\"http\"} 0\n") != std::string::npos; }));
+  EXPECT_NE(metrics_.render().find("coalmine_net_connections_total{server=\"http\"} 200"),
+            std::string::npos);
+  EXPECT_TRUE(eventually([&] {
+    return metrics_.render().find("coalmine_net_open_connections{server=\"http\"} 0\n") !=
+           std::string::npos;
+  }));
 }
 
 } // namespace

@@ -10,7 +10,8 @@ namespace coalmine::net {
 // Equal without regard to ASCII case.
 bool same_text(std::string_view a, std::string_view b);
 
-// Decodes %XX (and '+' when asked) into out. False when a percent sign is not followed by two hex digits; it then stays as it is.
+// Decodes %XX (and '+' when asked) into out. False when a percent sign is not followed by two hex
+// digits; it then stays as it is.
 bool percent_decode(std::string_view text, bool plus_is_space, std::string& out);
 
 } // namespace coalmine::net

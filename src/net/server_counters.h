@@ -13,10 +13,19 @@
 namespace coalmine::net {
 
 // Why a connection or a request was turned away before any handler saw it.
-enum class Rejection { too_large, bad_request, wrong_protocol, overloaded, too_many_connections, flood, timeout };
+enum class Rejection {
+  too_large,
+  bad_request,
+  wrong_protocol,
+  overloaded,
+  too_many_connections,
+  flood,
+  timeout
+};
 inline constexpr std::size_t kRejections = 7;
 
-// Any thread. The counters belong to the SelfMetrics given, which must outlive every use; the gauge's number outlives both.
+// Any thread. The counters belong to the SelfMetrics given, which must outlive every use; the
+// gauge's number outlives both.
 class ServerCounters {
  public:
   ServerCounters(SelfMetrics& metrics, const std::string& server);

@@ -24,25 +24,33 @@ std::string why_not(const Endpoint& endpoint, const boost::system::error_code& e
   const auto what = fmt::format("cannot listen on {}: ", endpoint.to_string());
   switch (error.value()) {
     case EADDRINUSE:
-      return fmt::format("{}the port is {}; stop that process or choose another port", what, describe_port_holder(endpoint));
-    case EACCES: return fmt::format("{}permission denied; ports below 1024 need extra rights, choose a higher one", what);
+      return fmt::format("{}the port is {}; stop that process or choose another port", what,
+                         describe_port_holder(endpoint));
+    case EACCES:
+      return fmt::format(
+          "{}permission denied; ports below 1024 need extra rights, choose a higher one", what);
     case EADDRNOTAVAIL:
-      return fmt::format("{}no interface of this machine has the address {}; use 127.0.0.1 or 0.0.0.0", what, endpoint.host);
+      return fmt::format(
+          "{}no interface of this machine has the address {}; use 127.0.0.1 or 0.0.0.0", what,
+          endpoint.host);
     default: return fmt::format("{}{}", what, error.message());
   }
 }
 
 Result<Tcp::endpoint> resolve(const Endpoint& endpoint) {
   boost::system::error_code error;
-  const auto address = asio::ip::make_address(endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, error);
+  const auto address =
+      asio::ip::make_address(endpoint.host == "localhost" ? "127.0.0.1" : endpoint.host, error);
   if (!error) return Tcp::endpoint(address, endpoint.port);
   asio::io_context io;
   Tcp::resolver resolver(io);
   const auto found = resolver.resolve(endpoint.host, std::to_string(endpoint.port), error);
   if (error || found.empty()) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("cannot listen on {}: the host name '{}' has no address ({}); write an IP address",
-                            endpoint.to_string(), endpoint.host, error.message()));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format(
+            "cannot listen on {}: the host name '{}' has no address ({}); write an IP address",
+            endpoint.to_string(), endpoint.host, error.message()));
   }
   return found.begin()->endpoint();
 }
@@ -94,7 +102,8 @@ Status ServerLoop::bind() {
   if (!error) return {};
   boost::system::error_code ignored;
   acceptor_.close(ignored);
-  const auto code = error.value() == EADDRINUSE ? ErrorCode::unavailable : ErrorCode::failed_precondition;
+  const auto code =
+      error.value() == EADDRINUSE ? ErrorCode::unavailable : ErrorCode::failed_precondition;
   return fail(code, why_not(options_.listen, error));
 }
 
@@ -104,7 +113,8 @@ void ServerLoop::run() {
       io_.run();
       return;
     } catch (const std::exception& e) {
-      // A library threw in a completion (out of memory, mostly). That connection is stuck until its deadline; the server goes on.
+      // A library threw in a completion (out of memory, mostly). That connection is stuck until its
+      // deadline; the server goes on.
       log_error("exception on the I/O thread", {{"server", options_.name}, {"what", e.what()}});
     }
   }
@@ -139,14 +149,15 @@ void ServerLoop::adopt(Socket socket) {
   }
 }
 
-// Out of descriptors, mostly. The listener must outlive that: the waiting connections stay in the kernel's queue, and we look
-// again in a moment.
+// Out of descriptors, mostly. The listener must outlive that: the waiting connections stay in the
+// kernel's queue, and we look again in a moment.
 void ServerLoop::accept_later(const boost::system::error_code& error) {
   if (error == asio::error::connection_aborted) return accept(); // that client had already left
   const auto now = std::chrono::steady_clock::now();
   if (now - last_warning_ > kWarnEvery) {
     last_warning_ = now;
-    log_warn("cannot accept connections, will retry", {{"server", options_.name}, {"why", error.message()}});
+    log_warn("cannot accept connections, will retry",
+             {{"server", options_.name}, {"why", error.message()}});
   }
   accepting_ = true;
   backoff_.expires_after(kAcceptBackoff);
@@ -162,7 +173,8 @@ void ServerLoop::tick() {
     try {
       check();
     } catch (const std::exception& e) {
-      log_error("exception while checking deadlines", {{"server", options_.name}, {"what", e.what()}});
+      log_error("exception while checking deadlines",
+                {{"server", options_.name}, {"what", e.what()}});
     }
     tick();
   });

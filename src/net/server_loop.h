@@ -1,5 +1,5 @@
-// The part that the HTTP/1.1 and the gRPC server share: one I/O thread, the listening socket, the set of connections, an orderly
-// end.
+// The part that the HTTP/1.1 and the gRPC server share: one I/O thread, the listening socket, the
+// set of connections, an orderly end.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -42,9 +42,10 @@ class Connection {
   virtual void abort() = 0;
 };
 
-// Accepts connections and runs them on one thread of its own. start() and stop() are called by the owner, once each and in that
-// order; the members below "on the loop's thread" only there; io() may be posted to from any thread, also after stop(), when what
-// is posted is no longer run and dies with the loop.
+// Accepts connections and runs them on one thread of its own. start() and stop() are called by the
+// owner, once each and in that order; the members below "on the loop's thread" only there; io() may
+// be posted to from any thread, also after stop(), when what is posted is no longer run and dies
+// with the loop.
 class ServerLoop {
  public:
   struct Options {
@@ -63,7 +64,8 @@ class ServerLoop {
 
   // Binds, listens, starts the thread. The error names the holder of a taken port.
   Status start(MakeConnection make);
-  // Stops accepting, winds connections down, waits for the running requests (two seconds at most), joins the thread.
+  // Stops accepting, winds connections down, waits for the running requests (two seconds at most),
+  // joins the thread.
   void stop();
 
   const Endpoint& endpoint() const { return bound_; }
@@ -98,7 +100,8 @@ class ServerLoop {
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::basic_socket_acceptor<Tcp, asio::io_context::executor_type> acceptor_;
-  asio::basic_waitable_timer<std::chrono::steady_clock, asio::wait_traits<std::chrono::steady_clock>,
+  asio::basic_waitable_timer<std::chrono::steady_clock,
+                             asio::wait_traits<std::chrono::steady_clock>,
                              asio::io_context::executor_type>
       ticker_, backoff_, grace_;
   std::unordered_map<const Connection*, std::shared_ptr<Connection>> connections_;

@@ -29,7 +29,8 @@ int to_http(ErrorCode code) {
     case ErrorCode::not_found: return 404;
     case ErrorCode::already_exists: return 409;
     case ErrorCode::failed_precondition: return 412;
-    case ErrorCode::resource_exhausted: return 413; // a limit that a retry does not change; "later" is unavailable
+    case ErrorCode::resource_exhausted:
+      return 413; // a limit that a retry does not change; "later" is unavailable
     case ErrorCode::unavailable: return 503;
     case ErrorCode::deadline_exceeded: return 504;
     case ErrorCode::permission_denied: return 403;

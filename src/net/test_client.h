@@ -26,8 +26,10 @@ inline constexpr std::chrono::seconds kPatience{10};
 // Single thread.
 class RawClient {
  public:
-  explicit RawClient(const Endpoint& endpoint, int receive_buffer = 0) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
-    if (receive_buffer > 0) ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
+  explicit RawClient(const Endpoint& endpoint, int receive_buffer = 0)
+      : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    if (receive_buffer > 0)
+      ::setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof(receive_buffer));
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(endpoint.port);
@@ -35,7 +37,9 @@ class RawClient {
     connected_ = ::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
   }
   RawClient(RawClient&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)), connected_(other.connected_), in_(std::move(other.in_)) {}
+      : fd_(std::exchange(other.fd_, -1)),
+        connected_(other.connected_),
+        in_(std::move(other.in_)) {}
   ~RawClient() { close(); }
 
   bool connected() const { return connected_; }
@@ -69,7 +73,8 @@ class RawClient {
   }
   bool timed_out() const { return timed_out_; }
 
-  // Everything until the text has been seen (or the end); what lies behind it stays for the next call.
+  // Everything until the text has been seen (or the end); what lies behind it stays for the next
+  // call.
   std::string read_until(std::string_view text) {
     for (;;) {
       if (const auto at = in_.find(text); at != std::string::npos) return take(at + text.size());

@@ -10,9 +10,9 @@
 #include <boost/json.hpp>
 #include <chrono>
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "rollout/json.h"
-#include "base/json_text.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -34,7 +34,8 @@ std::string slack_body(const Notice& notice) {
   return json_text(body);
 }
 
-std::string webhook_body(const RolloutStatus& status, const Notice& notice, const std::string& event_id, std::int64_t now_ms) {
+std::string webhook_body(const RolloutStatus& status, const Notice& notice,
+                         const std::string& event_id, std::int64_t now_ms) {
   json::object body;
   body["event"] = text(notice.event);
   body["event_id"] = text(event_id);
@@ -60,15 +61,17 @@ std::string shown(const std::string& url) {
 std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
-  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), reinterpret_cast<const unsigned char*>(message.data()),
-       message.size(), digest.data(), &size);
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+       reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest.data(),
+       &size);
   std::string hex;
   for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
   return hex;
 }
 
-std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutSpec& spec, const std::vector<Notice>& notices,
-                                     std::uint64_t sequence, std::int64_t now_ms) {
+std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutSpec& spec,
+                                     const std::vector<Notice>& notices, std::uint64_t sequence,
+                                     std::int64_t now_ms) {
   std::vector<OutboxEntry> out;
   for (std::size_t n = 0; n < notices.size(); ++n) {
     const auto& notice = notices[n];
@@ -83,8 +86,9 @@ std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutS
       entry.target = i;
       entry.is_signed = !target.secret.empty();
       entry.created_ms = now_ms;
-      entry.body =
-          target.kind == NotifySpec::Kind::slack ? slack_body(notice) : webhook_body(status, notice, entry.event_id, now_ms);
+      entry.body = target.kind == NotifySpec::Kind::slack
+                       ? slack_body(notice)
+                       : webhook_body(status, notice, entry.event_id, now_ms);
       out.push_back(std::move(entry));
     }
   }
@@ -113,7 +117,8 @@ std::int64_t Notifier::due() const {
 Status Notifier::attempt(const Waiting& waiting) {
   const auto& [entry, target, next_try] = waiting;
   if (entry.is_signed && target.secret.empty()) {
-    return fail(ErrorCode::failed_precondition, "its secret is no longer in the configuration, and it is not sent unsigned");
+    return fail(ErrorCode::failed_precondition,
+                "its secret is no longer in the configuration, and it is not sent unsigned");
   }
   net::ClientRequest request;
   request.method = "POST";
@@ -121,9 +126,11 @@ Status Notifier::attempt(const Waiting& waiting) {
   request.headers = {{"Content-Type", "application/json"}};
   if (target.kind == NotifySpec::Kind::webhook) {
     request.headers.emplace_back("X-Coalmine-Event-Id", entry.event_id);
-    request.headers.emplace_back("X-Coalmine-Timestamp", fmt::format("{}", clock_.wall_ms() / 1000));
+    request.headers.emplace_back("X-Coalmine-Timestamp",
+                                 fmt::format("{}", clock_.wall_ms() / 1000));
     if (!target.secret.empty()) {
-      request.headers.emplace_back("X-Coalmine-Signature", "sha256=" + hmac_sha256_hex(target.secret, entry.body));
+      request.headers.emplace_back("X-Coalmine-Signature",
+                                   "sha256=" + hmac_sha256_hex(target.secret, entry.body));
     }
   }
   request.body = entry.body;
@@ -136,10 +143,13 @@ Status Notifier::attempt(const Waiting& waiting) {
 
 void Notifier::settle(const Waiting& waiting, bool given_up) {
   queue_.with([&](Queue& queue) {
-    std::erase_if(queue.waiting, [&](const Waiting& w) { return w.entry.event_id == waiting.entry.event_id; });
+    std::erase_if(queue.waiting,
+                  [&](const Waiting& w) { return w.entry.event_id == waiting.entry.event_id; });
   });
   const auto status = journal_.settle(waiting.entry.event_id, waiting.entry.attempts, given_up);
-  if (!status) log_warn("a notification will be sent again after a restart", {{"why", status.error().message}});
+  if (!status)
+    log_warn("a notification will be sent again after a restart",
+             {{"why", status.error().message}});
   metrics_
       .counter("coalmine_notifications_total", "Notifications by how they ended.",
                {{"outcome", given_up ? "given_up" : "delivered"}})
@@ -153,7 +163,8 @@ void Notifier::deliver_due() {
     for (auto& waiting : queue.waiting) {
       if (waiting.next_try > now) continue;
       ++waiting.entry.attempts;
-      const auto delay = std::min(kMaxNotifyDelayMs, std::int64_t{1000} << std::min(waiting.entry.attempts - 1, 20));
+      const auto delay = std::min(kMaxNotifyDelayMs,
+                                  std::int64_t{1000} << std::min(waiting.entry.attempts - 1, 20));
       waiting.next_try = now + delay;
       out.push_back(waiting);
     }
@@ -171,10 +182,11 @@ void Notifier::deliver_due() {
     const auto& why = sent.error().message;
     log_warn("a notification was not delivered",
              {{"to", where}, {"attempt", fmt::format("{}", waiting.entry.attempts)}, {"why", why}});
-    if (waiting.entry.attempts >= kMaxNotifyAttempts || sent.error().code == ErrorCode::failed_precondition) {
+    if (waiting.entry.attempts >= kMaxNotifyAttempts ||
+        sent.error().code == ErrorCode::failed_precondition) {
       settle(waiting, true);
-      told_(waiting.entry.id,
-            fmt::format("could not tell {}: {}; given up after {} attempts", where, why, waiting.entry.attempts));
+      told_(waiting.entry.id, fmt::format("could not tell {}: {}; given up after {} attempts",
+                                          where, why, waiting.entry.attempts));
     } else if (waiting.entry.attempts == 1) {
       told_(waiting.entry.id, fmt::format("could not tell {} yet: {}; trying again", where, why));
     }

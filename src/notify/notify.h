@@ -1,7 +1,8 @@
-// Telling people: signed webhooks and Slack-compatible webhooks, from a transactional outbox, at least once, never in the way of
-// a rollback.
+// Telling people: signed webhooks and Slack-compatible webhooks, from a transactional outbox, at
+// least once, never in the way of a rollback.
 //
-// webhook: POST with body {"event", "event_id", "time_ms", "text", "rollout": Rollout} and the headers
+// webhook: POST with body {"event", "event_id", "time_ms", "text", "rollout": Rollout} and the
+// headers
 //   X-Coalmine-Event-Id: 42-17-0          the same in every attempt
 //   X-Coalmine-Timestamp: 1700000000      Unix seconds of this attempt
 //   X-Coalmine-Signature: sha256=HEX      HMAC-SHA256 of the body, when the target has a secret
@@ -23,19 +24,23 @@
 
 namespace coalmine::rollout {
 
-// One entry for each target that wants the event. attention (a person is needed) goes to every target.
-std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutSpec& spec, const std::vector<Notice>& notices,
-                                     std::uint64_t sequence, std::int64_t now_ms);
+// One entry for each target that wants the event. attention (a person is needed) goes to every
+// target.
+std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutSpec& spec,
+                                     const std::vector<Notice>& notices, std::uint64_t sequence,
+                                     std::int64_t now_ms);
 // HMAC-SHA256 in lower-case hex.
 std::string hmac_sha256_hex(std::string_view key, std::string_view message);
 
-// Delivers entries with retries. enqueue is called from any thread; deliver_due on one effect thread at a time and may block as
-// long as the targets take (10 s each). journal, http, clock and metrics outlive it.
+// Delivers entries with retries. enqueue is called from any thread; deliver_due on one effect
+// thread at a time and may block as long as the targets take (10 s each). journal, http, clock and
+// metrics outlive it.
 class Notifier {
  public:
   // kind "notify", one sentence: for the rollout's log.
   using Told = std::function<void(RolloutId, std::string text)>;
-  Notifier(Journal& journal, net::HttpClient& http, const Clock& clock, SelfMetrics& metrics, Told told)
+  Notifier(Journal& journal, net::HttpClient& http, const Clock& clock, SelfMetrics& metrics,
+           Told told)
       : journal_(journal), http_(http), clock_(clock), metrics_(metrics), told_(std::move(told)) {}
 
   // target: with its secret. An entry that waits already is not queued twice.

@@ -26,16 +26,17 @@ struct Expr;
 struct EvalOptions {
   std::int64_t lookback_ms = 5 * 60 * 1000;
   std::size_t max_samples = 50'000'000;
-  std::size_t max_series = 1'000'000;  // that its selectors find, all together
-  std::size_t max_bytes = 1U << 30;    // of samples and labels in memory, roughly
-  std::function<bool()> canceled;      // asked now and then, on the thread that evaluates; may be empty
+  std::size_t max_series = 1'000'000; // that its selectors find, all together
+  std::size_t max_bytes = 1U << 30;   // of samples and labels in memory, roughly
+  std::function<bool()> canceled; // asked now and then, on the thread that evaluates; may be empty
   std::int64_t deadline_steady_ms = 0; // 0: none; checked against the clock given to the engine
-  // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h). Off: series by series, which
-  // gives the same and is what the tests hold it against.
+  // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h).
+  // Off: series by series, which gives the same and is what the tests hold it against.
   bool column_plans = true;
-  bool block_summaries = true; // a chunk within the window of an instant query is read as its first and last row
-  // Range queries of sums of rates are cut into stretches of time, which these threads share with the caller's; the answer is the
-  // same. Null: the caller's thread does it all.
+  bool block_summaries =
+      true; // a chunk within the window of an instant query is read as its first and last row
+  // Range queries of sums of rates are cut into stretches of time, which these threads share with
+  // the caller's; the answer is the same. Null: the caller's thread does it all.
   Executor* helpers = nullptr;
   std::size_t slices = 1; // at most
   bool delayed_name_removal = false;
@@ -76,7 +77,14 @@ struct QueryResult {
 
 // Why a query failed, in Prometheus's own classes (errorType of the HTTP API).
 struct QueryError {
-  enum class Kind { bad_data, execution, timeout, canceled, unavailable, unimplemented } kind = Kind::bad_data;
+  enum class Kind {
+    bad_data,
+    execution,
+    timeout,
+    canceled,
+    unavailable,
+    unimplemented
+  } kind = Kind::bad_data;
   std::string message;
   SourceSpan span; // where in the query, when known
 };
@@ -84,12 +92,15 @@ struct QueryError {
 template <typename T>
 using QueryOutcome = std::expected<T, QueryError>;
 
-// Evaluates one query at one moment. What the engine does not evaluate fails as unimplemented and names itself.
-QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, std::int64_t time_ms, const EvalOptions& options,
+// Evaluates one query at one moment. What the engine does not evaluate fails as unimplemented and
+// names itself.
+QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text,
+                                  std::int64_t time_ms, const EvalOptions& options,
                                   const Clock& clock);
 // start, end inclusive; step > 0; at most 11,000 steps.
-QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
-                                std::int64_t step_ms, const EvalOptions& options, const Clock& clock);
+QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms,
+                                std::int64_t end_ms, std::int64_t step_ms,
+                                const EvalOptions& options, const Clock& clock);
 
 // The tree of an expression (query/ast.h), its types checked.
 QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental = true);

@@ -31,7 +31,8 @@ class EngineExpressions final : public ExpressionSource {
  public:
   EngineExpressions(const Queryable& data, const Clock& clock) : data_(data), clock_(clock) {}
 
-  Result<std::vector<ExpressionValue>> evaluate(const std::string& promql, std::int64_t time_ms) const override {
+  Result<std::vector<ExpressionValue>> evaluate(const std::string& promql,
+                                                std::int64_t time_ms) const override {
     EvalOptions options;
     options.deadline_steady_ms = clock_.steady_ms() + kDeadlineMs;
     const auto result = instant(data_, promql, time_ms, options, clock_);
@@ -45,13 +46,17 @@ class EngineExpressions final : public ExpressionSource {
         out.push_back({series.labels, series.points.front().value});
       }
     } else {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("'{}' gives neither a number nor an instant vector; a signal needs one of them", promql));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format(
+              "'{}' gives neither a number nor an instant vector; a signal needs one of them",
+              promql));
     }
     return out;
   }
 
-  Result<std::vector<Series>> evaluate_range(const std::string& promql, std::int64_t from_ms, std::int64_t to_ms,
+  Result<std::vector<Series>> evaluate_range(const std::string& promql, std::int64_t from_ms,
+                                             std::int64_t to_ms,
                                              std::int64_t step_ms) const override {
     EvalOptions options;
     options.deadline_steady_ms = clock_.steady_ms() + kRangeDeadlineMs;
@@ -60,7 +65,8 @@ class EngineExpressions final : public ExpressionSource {
     std::vector<Series> out;
     if (const auto* matrix = std::get_if<Matrix>(&result->value)) {
       for (const auto& one : matrix->series) {
-        auto& series = out.emplace_back(Series{.labels = one.labels, .floats = {}, .histograms = {}});
+        auto& series =
+            out.emplace_back(Series{.labels = one.labels, .floats = {}, .histograms = {}});
         for (const auto& point : one.points) {
           if (!point.histogram) series.floats.push_back({point.time_ms, point.value, 0});
         }
@@ -76,7 +82,8 @@ class EngineExpressions final : public ExpressionSource {
 
 } // namespace
 
-std::unique_ptr<ExpressionSource> make_engine_expression_source(const Queryable& data, const Clock& clock) {
+std::unique_ptr<ExpressionSource> make_engine_expression_source(const Queryable& data,
+                                                                const Clock& clock) {
   return std::make_unique<EngineExpressions>(data, clock);
 }
 

@@ -1,4 +1,5 @@
-// What the PromQL engine reads from. The embedded store and remote servers answer the same questions.
+// What the PromQL engine reads from. The embedded store and remote servers answer the same
+// questions.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,13 +12,13 @@
 #include <vector>
 
 #include "base/result.h"
-#include "telemetry/sample_columns.h"
 #include "telemetry/labels.h"
+#include "telemetry/sample_columns.h"
 
 namespace coalmine::query {
 
-// A native histogram as PromQL computes with it: float counts, spans flattened. Prometheus native histogram schema numbers;
-// schema -53 has custom (classic) bounds.
+// A native histogram as PromQL computes with it: float counts, spans flattened. Prometheus native
+// histogram schema numbers; schema -53 has custom (classic) bounds.
 struct NativeHistogram {
   struct Buckets {
     std::int32_t offset = 0;    // index of counts[0]
@@ -31,7 +32,12 @@ struct NativeHistogram {
   Buckets positive;
   Buckets negative;
   std::vector<double> custom_bounds; // schema -53
-  enum class ResetHint : std::uint8_t { unknown, reset, not_reset, gauge } hint = ResetHint::unknown;
+  enum class ResetHint : std::uint8_t {
+    unknown,
+    reset,
+    not_reset,
+    gauge
+  } hint = ResetHint::unknown;
 };
 
 struct Sample {
@@ -52,19 +58,21 @@ struct Series {
 };
 
 struct Selection {
-  std::vector<Matcher> matchers; // __name__ as in the query: x_bucket, x_sum, x_count present histograms
-  std::int64_t from_ms = 0;      // inclusive
-  std::int64_t to_ms = 0;        // inclusive
+  std::vector<Matcher>
+      matchers;             // __name__ as in the query: x_bucket, x_sum, x_count present histograms
+  std::int64_t from_ms = 0; // inclusive
+  std::int64_t to_ms = 0;   // inclusive
   std::size_t max_samples = 50'000'000;
   // Of columns(): all of the range is one window (store::ColumnRequest).
   bool one_window = false;
-  // Asked now and then while samples are read, on the caller's thread; true: select gives up with deadline_exceeded. May be
-  // empty.
+  // Asked now and then while samples are read, on the caller's thread; true: select gives up with
+  // deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;
 };
 
-// What a selection by one name finds, to be read as columns of numbers instead of as series. All are floats of that name, or all
-// are the same part of histograms: a column of buckets is one series then, with the label le.
+// What a selection by one name finds, to be read as columns of numbers instead of as series. All
+// are floats of that name, or all are the same part of histograms: a column of buckets is one
+// series then, with the label le.
 class ColumnSource {
  public:
   virtual ~ColumnSource() = default;
@@ -87,10 +95,13 @@ class Queryable {
   virtual ~Queryable() = default;
   virtual Result<std::vector<Series>> select(const Selection& selection) const = 0;
   // Null where select() has to do: what is found is of several kinds, or cannot be read that way.
-  virtual Result<std::unique_ptr<ColumnSource>> columns(const Selection&) const { return std::unique_ptr<ColumnSource>(); }
+  virtual Result<std::unique_ptr<ColumnSource>> columns(const Selection&) const {
+    return std::unique_ptr<ColumnSource>();
+  }
   virtual Result<std::vector<Labels>> series(const Selection& selection) const = 0;
   virtual Result<std::vector<std::string>> label_names(const Selection& selection) const = 0;
-  virtual Result<std::vector<std::string>> label_values(std::string_view label, const Selection& selection) const = 0;
+  virtual Result<std::vector<std::string>> label_values(std::string_view label,
+                                                        const Selection& selection) const = 0;
 };
 
 } // namespace coalmine::query

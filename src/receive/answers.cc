@@ -19,7 +19,8 @@ std::string_view rejected_key(Signal signal) {
   return "";
 }
 
-// google.protobuf.Any holding google.rpc.RetryInfo{retry_delay = 1: google.protobuf.Duration{seconds = 1}}.
+// google.protobuf.Any holding google.rpc.RetryInfo{retry_delay = 1:
+// google.protobuf.Duration{seconds = 1}}.
 std::string retry_info(int seconds) {
   std::string duration;
   protozero::pbf_writer(duration).add_int64(1, seconds);
@@ -47,12 +48,14 @@ std::string_view content_type(Encoding encoding) {
   return encoding == Encoding::json ? "application/json" : "application/x-protobuf";
 }
 
-std::string export_response(Signal signal, Encoding encoding, std::size_t rejected, std::string_view message) {
+std::string export_response(Signal signal, Encoding encoding, std::size_t rejected,
+                            std::string_view message) {
   const bool full_success = rejected == 0 && message.empty();
   const auto text = short_message(message);
   if (encoding == Encoding::json) {
     if (full_success) return "{}";
-    std::string out = fmt::format(R"({{"partialSuccess":{{"{}":"{}","errorMessage":)", rejected_key(signal), rejected);
+    std::string out = fmt::format(R"({{"partialSuccess":{{"{}":"{}","errorMessage":)",
+                                  rejected_key(signal), rejected);
     append_json_string(out, text);
     return out + "}}";
   }
@@ -66,7 +69,8 @@ std::string export_response(Signal signal, Encoding encoding, std::size_t reject
   return out;
 }
 
-std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view message, int retry_after_s) {
+std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view message,
+                       int retry_after_s) {
   const auto text = short_message(message);
   std::string out;
   if (encoding == Encoding::json) {

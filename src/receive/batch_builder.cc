@@ -10,7 +10,8 @@
 namespace coalmine::receive {
 namespace {
 
-// A payload may decode to this many times the limit of its inflated size. Honest telemetry needs 2 to 10 times.
+// A payload may decode to this many times the limit of its inflated size. Honest telemetry needs 2
+// to 10 times.
 constexpr std::size_t kBudgetFactor = 8;
 constexpr std::int32_t kSeverityError = 17;
 
@@ -18,7 +19,8 @@ std::size_t heap_bytes(std::string_view text) { return text.size() > 15 ? text.s
 
 bool is_exception(const LogRecord& record) {
   if (record.event_name == "exception" || record.event_name.ends_with(".exception")) return true;
-  return std::ranges::any_of(record.attributes, [](const Attribute& a) { return a.first.starts_with("exception."); });
+  return std::ranges::any_of(record.attributes,
+                             [](const Attribute& a) { return a.first.starts_with("exception."); });
 }
 
 bool all_zero(const auto& id) {
@@ -36,7 +38,8 @@ std::string_view items_word(Signal signal) {
 
 } // namespace
 
-BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits, SeriesCache* cache)
+BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits,
+                           SeriesCache* cache)
     : sender_(sender),
       limits_(limits),
       budget_(limits.max_inflated_bytes * kBudgetFactor),
@@ -96,7 +99,9 @@ bool BatchBuilder::has_room(std::size_t attributes, std::string_view key) {
   return false;
 }
 
-bool BatchBuilder::has_room(const Attributes& attributes, std::string_view key) { return has_room(attributes.size(), key); }
+bool BatchBuilder::has_room(const Attributes& attributes, std::string_view key) {
+  return has_room(attributes.size(), key);
+}
 
 bool BatchBuilder::has_room(const std::vector<SpanEvent>& events) {
   if (events.size() < limits_.max_attributes) return true;
@@ -131,14 +136,16 @@ void BatchBuilder::reject(std::string_view slug, std::string sentence) {
   reasons_.emplace_back(slug, std::move(sentence));
 }
 
-bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id,
-                             IdState parent) {
+bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id,
+                             IdState trace, IdState span_id, IdState parent) {
   ++out_.items;
   name = name.substr(0, 100);
   if (trace != IdState::good || all_zero(trace_id)) {
-    reject("bad_trace_id", fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", name));
+    reject("bad_trace_id",
+           fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", name));
   } else if (span_id != IdState::good || all_zero(id)) {
-    reject("bad_span_id", fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", name));
+    reject("bad_span_id",
+           fmt::format("the span id of span \"{}\" is zero, missing or not 8 bytes", name));
   } else if (parent == IdState::bad) {
     reject("bad_parent_id", fmt::format("the parent span id of span \"{}\" is not 8 bytes", name));
   } else {
@@ -147,9 +154,11 @@ bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, con
   return false;
 }
 
-void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent, const SpanCollector::Mark& begun) {
+void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent,
+                       const SpanCollector::Mark& begun) {
   auto& table = spans_.table();
-  if (!check_ids(table.table().texts[row.name], row.trace_id, row.span_id, trace, span_id, parent)) return spans_.back_to(begun);
+  if (!check_ids(table.table().texts[row.name], row.trace_id, row.span_id, trace, span_id, parent))
+    return spans_.back_to(begun);
   charge(sizeof(SpanTable::Row) + row.attributes.size * sizeof(std::uint32_t));
   row.resource = table.resource(resource());
   row.events_begin = static_cast<std::uint32_t>(begun.events);
@@ -159,7 +168,8 @@ void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdSta
 
 void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
   if (!check_ids(span.name, span.trace_id, span.span_id, trace, span_id, parent)) return;
-  charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) + heap_bytes(span.trace_state));
+  charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) +
+         heap_bytes(span.trace_state));
   charge(span.attributes);
   for (const auto& event : span.events) {
     charge(sizeof(SpanEvent) + heap_bytes(event.name));
@@ -171,7 +181,8 @@ void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent
 
 void BatchBuilder::add(LogRecord record) {
   ++out_.items;
-  if (record.event_name.empty()) record.event_name = attribute_text(record.attributes, "event.name");
+  if (record.event_name.empty())
+    record.event_name = attribute_text(record.attributes, "event.name");
   const bool error_of_trace = record.severity >= kSeverityError && !all_zero(record.trace_id);
   if (!error_of_trace && !is_exception(record)) {
     ++out_.logs_not_kept;
@@ -185,8 +196,10 @@ void BatchBuilder::add(LogRecord record) {
 
 Result<Decoded> BatchBuilder::finish(Signal signal) {
   if (over_budget()) {
-    return fail(ErrorCode::resource_exhausted,
-                fmt::format("the payload decodes to more than {} bytes of memory; send smaller batches", budget_));
+    return fail(
+        ErrorCode::resource_exhausted,
+        fmt::format("the payload decodes to more than {} bytes of memory; send smaller batches",
+                    budget_));
   }
   if (out_.rejected > 0) {
     std::string parts;
@@ -196,7 +209,8 @@ Result<Decoded> BatchBuilder::finish(Signal signal) {
       const std::size_t others = out_.rejected_by.find(slug)->second - 1;
       if (others > 0) parts += fmt::format(" (and {} more)", others);
     }
-    out_.reason = fmt::format("{} of {} {} rejected: {}", out_.rejected, out_.items, items_word(signal), parts);
+    out_.reason = fmt::format("{} of {} {} rejected: {}", out_.rejected, out_.items,
+                              items_word(signal), parts);
   }
   out_.batch.span_table = spans_.table().take();
   return std::move(out_);

@@ -1,4 +1,5 @@
-// From decoded OTLP messages to a Batch: everything that both encodings must do alike. Checks, limits, series identity, names.
+// From decoded OTLP messages to a Batch: everything that both encodings must do alike. Checks,
+// limits, series identity, names.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -30,7 +31,8 @@ struct MetricBytes {
   std::optional<Temporality> temporality;
 };
 
-// What every kind of data point has. find_series() fills series or key; without it the attributes say which series it is.
+// What every kind of data point has. find_series() fills series or key; without it the attributes
+// say which series it is.
 struct PointHead {
   Attributes attributes;
   std::shared_ptr<const MetricSeries> series;
@@ -63,25 +65,29 @@ struct RawSummary {
 // An id as far as it was right; decoders fill it from bytes or hex.
 enum class IdState { missing, good, bad };
 
-// Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope, begin_metric as it meets them
-// (the resource's attributes before anything inside it), then adds items. Values are made with text() and push(), which keep the
-// limits.
+// Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope,
+// begin_metric as it meets them (the resource's attributes before anything inside it), then adds
+// items. Values are made with text() and push(), which keep the limits.
 class BatchBuilder {
  public:
   // cache: may be null; it has to be used with these limits only.
-  BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits, SeriesCache* cache = nullptr);
+  BatchBuilder(std::string_view sender, std::int64_t now_ms, const Limits& limits,
+               SeriesCache* cache = nullptr);
 
   void expect_points(std::size_t count) { out_.batch.points.reserve(count); }
   // By its bytes. False: not known, and begin_resource has to follow.
   bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);
-  // Metrics of this name are in several scopes of the present resource, so that their bytes alone do not say which series they
-  // are.
-  void set_in_many_scopes(std::unordered_set<std::string_view> names) { in_many_scopes_ = std::move(names); }
+  // Metrics of this name are in several scopes of the present resource, so that their bytes alone
+  // do not say which series they are.
+  void set_in_many_scopes(std::unordered_set<std::string_view> names) {
+    in_many_scopes_ = std::move(names);
+  }
   void begin_scope(std::string name) { scope_ = std::move(name); }
   void begin_metric(MetricHead head);
   void begin_metric(const MetricBytes& bytes);
-  // Looks the point's series up by the bytes of its attributes. False: not known, and the attributes have to be decoded.
+  // Looks the point's series up by the bytes of its attributes. False: not known, and the
+  // attributes have to be decoded.
   bool find_series(PointHead& point, std::string_view attribute_bytes);
 
   // Valid UTF-8 within max_value_bytes.
@@ -97,9 +103,11 @@ class BatchBuilder {
   // trace, span, parent: what became of the span's ids.
   void add(Span span, IdState trace, IdState span_id, IdState parent);
   void add(LogRecord record);
-  // The same for a decoder that fills the collector: the row's lists and texts are in its table. begun: before the span's events.
+  // The same for a decoder that fills the collector: the row's lists and texts are in its table.
+  // begun: before the span's events.
   SpanCollector& spans() { return spans_; }
-  void add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent, const SpanCollector::Mark& begun);
+  void add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent,
+           const SpanCollector::Mark& begun);
   std::size_t losses() const { return out_.dropped_attributes + out_.cut_values; }
   bool has_room(std::size_t attributes, std::string_view key);
   void charge(std::size_t bytes) { spent_ += bytes; }
@@ -108,7 +116,8 @@ class BatchBuilder {
   void add_exponential(PointHead point, ExponentialHistogram value);
   void add_summary(PointHead point, const RawSummary& raw);
 
-  // The payload decodes to more memory than allowed: the decoder stops and the whole payload is refused.
+  // The payload decodes to more memory than allowed: the decoder stops and the whole payload is
+  // refused.
   bool over_budget() const { return spent_ > budget_; }
   Result<Decoded> finish(Signal signal);
 
@@ -131,12 +140,14 @@ class BatchBuilder {
   void reject(std::string_view slug, std::string sentence);
   const std::shared_ptr<const Resource>& resource();
   bool check(PointHead& point);
-  std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind, bool recurring = false);
+  std::shared_ptr<const MetricSeries> series(Attributes attributes, const SeriesKind& kind,
+                                             bool recurring = false);
   // The series of a point that is not a part of a summary.
   std::shared_ptr<const MetricSeries> series_of(PointHead& point, MetricKind kind);
-  bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace, IdState span_id,
-                 IdState parent);
-  bool same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const;
+  bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace,
+                 IdState span_id, IdState parent);
+  bool same_series(const SeriesEntry& entry, const Attributes& attributes,
+                   const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
   BucketBounds shared_bounds(std::vector<double> bounds);
   // Of packed doubles that were checked before; nullptr: they were not.
@@ -150,7 +161,8 @@ class BatchBuilder {
   std::size_t spent_ = 0;
   Decoded out_;
   SpanCollector spans_;
-  std::vector<std::pair<std::string, std::string>> reasons_; // slug, first sentence; in the order met
+  std::vector<std::pair<std::string, std::string>>
+      reasons_; // slug, first sentence; in the order met
 
   Attributes resource_attributes_;
   std::shared_ptr<const Resource> resource_; // made when the first item asks for it
@@ -159,13 +171,15 @@ class BatchBuilder {
   SeriesCache* const cache_;
   std::optional<ByteKey> resource_key_; // of bytes that begin_known_resource did not know
   std::size_t resource_losses_ = 0;
-  std::shared_ptr<KnownResource> known_; // the present resource, locked; nullptr: nothing of it is looked up by bytes
+  std::shared_ptr<KnownResource>
+      known_; // the present resource, locked; nullptr: nothing of it is looked up by bytes
   std::unique_lock<std::mutex> known_lock_;
   std::optional<ByteKey> metric_key_; // nullopt: its points are not looked up by bytes
   std::unordered_set<std::string_view> in_many_scopes_;
   std::string_view last_packed_bounds_;
   BucketBounds last_bounds_;
-  std::unordered_multimap<std::uint64_t, SeriesEntry> series_; // of the present resource, by hash of metric name and attributes
+  std::unordered_multimap<std::uint64_t, SeriesEntry>
+      series_; // of the present resource, by hash of metric name and attributes
   std::vector<BucketBounds> bounds_;
   BucketBounds no_bounds_;
 };

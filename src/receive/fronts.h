@@ -1,5 +1,6 @@
-// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They know the protocols' rules about paths,
-// content types, statuses and retries; the servers behind them know none of it.
+// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They know the
+// protocols' rules about paths, content types, statuses and retries; the servers behind them know
+// none of it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,9 +16,10 @@
 
 namespace coalmine::receive {
 
-// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to wake another thread costs more
-// than they do. All else is the pool's, so that nobody waits behind something large; so is everything for some seconds after one
-// took long, because then it is the disk that one waits for. One per I/O thread, used on it alone.
+// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to
+// wake another thread costs more than they do. All else is the pool's, so that nobody waits behind
+// something large; so is everything for some seconds after one took long, because then it is the
+// disk that one waits for. One per I/O thread, used on it alone.
 class Lane {
  public:
   static constexpr std::size_t kAtOnceBytes = 64 << 10;
@@ -28,7 +30,8 @@ class Lane {
   // False when the pool is full; the work was not done then.
   template <typename Work>
   bool run(std::size_t bytes, bool compressed, Work work) {
-    if (compressed || bytes > kAtOnceBytes || clock_.steady_ms() < pool_until_ms_) return pool_.try_submit(std::move(work));
+    if (compressed || bytes > kAtOnceBytes || clock_.steady_ms() < pool_until_ms_)
+      return pool_.try_submit(std::move(work));
     const auto begun = clock_.steady_ms();
     work();
     const auto ended = clock_.steady_ms();

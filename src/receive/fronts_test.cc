@@ -1,4 +1,5 @@
-// The protocols' rules: paths, methods, content types, statuses, partial success, back-pressure. No network.
+// The protocols' rules: paths, methods, content types, statuses, partial success, back-pressure. No
+// network.
 // SPDX-License-Identifier: Apache-2.0
 #include "receive/fronts.h"
 
@@ -16,11 +17,12 @@ namespace coalmine::receive {
 namespace {
 
 namespace p = payload;
-const std::string kGoodTraces =
-    p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
-const std::string kHalfBadTraces = p::to_protobuf(
-    p::request("traces", p::canary_resource(),
-               {p::span(std::string(16, 'a'), std::string(8, 'b'), "s"), p::span("", std::string(8, 'b'), "bad \"one\"")}));
+const std::string kGoodTraces = p::to_protobuf(p::request(
+    "traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
+const std::string kHalfBadTraces =
+    p::to_protobuf(p::request("traces", p::canary_resource(),
+                              {p::span(std::string(16, 'a'), std::string(8, 'b'), "s"),
+                               p::span("", std::string(8, 'b'), "bad \"one\"")}));
 
 std::string gzipped(std::string_view text) {
   z_stream stream{};
@@ -50,32 +52,41 @@ class Fronts : public testing::Test {
  protected:
   void start(Limits limits = {}, std::string token = "", std::size_t queue_limit = 16) {
     intake_ = std::make_unique<Intake>(limits, store_, clock_, metrics_);
-    pool_ = std::make_unique<Executor>(Executor::Options{.name = "test", .threads = 1, .queue_limit = queue_limit});
+    pool_ = std::make_unique<Executor>(
+        Executor::Options{.name = "test", .threads = 1, .queue_limit = queue_limit});
     http_ = std::make_unique<HttpFront>(*intake_, *pool_, clock_, token);
     grpc_ = std::make_unique<GrpcFront>(*intake_, *pool_, clock_, token);
   }
-  std::future<net::HttpResponse> post_later(std::string path, std::string body, net::Headers headers,
-                                            std::string method = "POST") {
+  std::future<net::HttpResponse> post_later(std::string path, std::string body,
+                                            net::Headers headers, std::string method = "POST") {
     std::promise<net::HttpResponse> promise;
     auto future = promise.get_future();
-    http_->handle({std::move(method), std::move(path), "", std::move(headers), std::move(body), "127.0.0.1:5000"},
+    http_->handle({std::move(method), std::move(path), "", std::move(headers), std::move(body),
+                   "127.0.0.1:5000"},
                   std::make_unique<FakeResponder>(std::move(promise)));
     return future;
   }
-  net::HttpResponse post(std::string path, std::string body, net::Headers headers, std::string method = "POST") {
-    return post_later(std::move(path), std::move(body), std::move(headers), std::move(method)).get();
+  net::HttpResponse post(std::string path, std::string body, net::Headers headers,
+                         std::string method = "POST") {
+    return post_later(std::move(path), std::move(body), std::move(headers), std::move(method))
+        .get();
   }
-  std::future<net::GrpcResponse> call_later(std::string path, std::string message, std::string encoding = "",
-                                            net::Headers headers = {}) {
+  std::future<net::GrpcResponse> call_later(std::string path, std::string message,
+                                            std::string encoding = "", net::Headers headers = {}) {
     std::promise<net::GrpcResponse> promise;
     auto future = promise.get_future();
     const bool compressed = !encoding.empty();
-    grpc_->handle({std::move(path), std::move(headers), std::move(message), compressed, std::move(encoding), "[::1]:5000"},
-                  [done = std::move(promise)](net::GrpcResponse response) mutable { done.set_value(std::move(response)); });
+    grpc_->handle({std::move(path), std::move(headers), std::move(message), compressed,
+                   std::move(encoding), "[::1]:5000"},
+                  [done = std::move(promise)](net::GrpcResponse response) mutable {
+                    done.set_value(std::move(response));
+                  });
     return future;
   }
-  net::GrpcResponse call(std::string path, std::string message, std::string encoding = "", net::Headers headers = {}) {
-    return call_later(std::move(path), std::move(message), std::move(encoding), std::move(headers)).get();
+  net::GrpcResponse call(std::string path, std::string message, std::string encoding = "",
+                         net::Headers headers = {}) {
+    return call_later(std::move(path), std::move(message), std::move(encoding), std::move(headers))
+        .get();
   }
   // From now on both fronts leave everything to the pool.
   void make_slow() {
@@ -84,7 +95,9 @@ class Fronts : public testing::Test {
     call("/opentelemetry.proto.collector.trace.v1.TraceService/Export", kGoodTraces);
     store_.on_append({});
   }
-  bool counted(std::string_view line) const { return metrics_.render().find(line) != std::string::npos; }
+  bool counted(std::string_view line) const {
+    return metrics_.render().find(line) != std::string::npos;
+  }
 
   ManualClock clock_;
   SelfMetrics metrics_;
@@ -98,9 +111,12 @@ class Fronts : public testing::Test {
 const net::Headers kProtobuf = {{"content-type", "application/x-protobuf"}};
 const net::Headers kJson = {{"Content-Type", "application/json; charset=utf-8"}};
 const std::string kTraceExport = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const std::string kMetricsExport = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const std::string kMetricsExport =
+    "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
-bool media_is_protobuf(const net::Headers& headers) { return net::header(headers, "content-type") == "application/x-protobuf"; }
+bool media_is_protobuf(const net::Headers& headers) {
+  return net::header(headers, "content-type") == "application/x-protobuf";
+}
 
 // code and message of a google.rpc.Status, and whether it carries RetryInfo.
 struct RpcStatus {
@@ -133,7 +149,9 @@ TEST_F(Fronts, HttpSuccessIsAnEmptyMessageAfterTheAppend) {
   EXPECT_EQ(store_.batches()[0].received_ms, clock_.wall_ms());
   EXPECT_EQ(post("/v1/logs", "{}", kJson).body, "{}");
   EXPECT_EQ(post("/v1/metrics", "", kProtobuf).status, 200) << "an empty request is a good one";
-  EXPECT_TRUE(counted("coalmine_otlp_requests_total{protocol=\"http\",signal=\"traces\",code=\"200\"} 1")) << metrics_.render();
+  EXPECT_TRUE(
+      counted("coalmine_otlp_requests_total{protocol=\"http\",signal=\"traces\",code=\"200\"} 1"))
+      << metrics_.render();
   EXPECT_TRUE(counted("coalmine_otlp_items_total{signal=\"traces\"} 1")) << metrics_.render();
 }
 
@@ -151,9 +169,12 @@ TEST_F(Fronts, HttpPartialSuccessSaysHowManyAndWhy) {
   const auto message = partial.get_string();
   EXPECT_NE(message.find("1 of 2 spans rejected"), std::string::npos) << message;
   EXPECT_NE(message.find("too old"), std::string::npos) << message;
-  const auto json = post("/v1/traces", R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"q\"q"}]}]}]})", kJson);
+  const auto json = post(
+      "/v1/traces", R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"q\"q"}]}]}]})", kJson);
   EXPECT_EQ(json.status, 200);
-  EXPECT_TRUE(json.body.starts_with(R"({"partialSuccess":{"rejectedSpans":"1","errorMessage":"1 of 1 spans)")) << json.body;
+  EXPECT_TRUE(json.body.starts_with(
+      R"({"partialSuccess":{"rejectedSpans":"1","errorMessage":"1 of 1 spans)"))
+      << json.body;
   EXPECT_TRUE(counted("reason=\"bad_trace_id\"} 2")) << metrics_.render();
   EXPECT_TRUE(counted("reason=\"store\"} 1"));
 }
@@ -168,7 +189,8 @@ TEST_F(Fronts, HttpRefusals) {
     int status;
     std::string want;
   };
-  const net::Headers gzip = {{"Content-Type", "application/x-protobuf"}, {"Content-Encoding", "gzip"}};
+  const net::Headers gzip = {{"Content-Type", "application/x-protobuf"},
+                             {"Content-Encoding", "gzip"}};
   const net::Headers brotli = {{"Content-Type", "application/json"}, {"Content-Encoding", "br"}};
   const Case cases[] = {
       {"POST", "/", "", kJson, 404, "/v1/traces"},
@@ -189,7 +211,8 @@ TEST_F(Fronts, HttpRefusals) {
     EXPECT_EQ(response.status, c.status) << c.path << " " << response.body;
     EXPECT_NE(response.body.find(c.want), std::string::npos) << c.path << " " << response.body;
     const auto type = net::header(response.headers, "content-type");
-    EXPECT_EQ(type, media_is_protobuf(c.headers) ? "application/x-protobuf" : "application/json") << c.path;
+    EXPECT_EQ(type, media_is_protobuf(c.headers) ? "application/x-protobuf" : "application/json")
+        << c.path;
     EXPECT_EQ(net::header(response.headers, "retry-after"), "") << c.path;
     EXPECT_EQ(net::header(response.headers, "allow"), c.status == 405 ? "POST" : "");
   }
@@ -199,9 +222,10 @@ TEST_F(Fronts, HttpRefusals) {
 
 TEST_F(Fronts, GzipIsReadAlsoWhenNotDeclared) {
   start();
-  EXPECT_EQ(
-      post("/v1/traces", gzipped(kGoodTraces), {{"content-type", "application/x-protobuf"}, {"content-encoding", "gzip"}}).status,
-      200);
+  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces),
+                 {{"content-type", "application/x-protobuf"}, {"content-encoding", "gzip"}})
+                .status,
+            200);
   EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), kProtobuf).status, 200);
   EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::ok);
   EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces)).status, net::GrpcStatus::ok);
@@ -237,7 +261,8 @@ TEST_F(Fronts, ASlowStoreDoesNotHoldTheNetwork) {
   start({}, "", 0);
   store_.on_append([this] { clock_.advance_ms(Lane::kLongMs); });
   EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
-  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 429) << "it is the pool's now, which is full";
+  EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 429)
+      << "it is the pool's now, which is full";
   clock_.advance_ms(Lane::kPoolMs);
   EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
 }
@@ -255,7 +280,8 @@ TEST_F(Fronts, FullPoolMakesClientsComeBack) {
   const auto grpc = call(kTraceExport, kGoodTraces);
   EXPECT_EQ(grpc.status, net::GrpcStatus::unavailable);
   EXPECT_TRUE(parse_status(grpc.status_details).retry);
-  EXPECT_EQ(running.wait_for(std::chrono::seconds(0)), std::future_status::timeout) << "no answer before the append returned";
+  EXPECT_EQ(running.wait_for(std::chrono::seconds(0)), std::future_status::timeout)
+      << "no answer before the append returned";
   store_.release();
   EXPECT_EQ(running.get().status, 200);
   EXPECT_EQ(waiting.get().status, 200);
@@ -273,8 +299,10 @@ TEST_F(Fronts, TokensAreAskedFor) {
   headers.back().second = "bearer s3cret";
   EXPECT_EQ(post("/v1/traces", kGoodTraces, headers).status, 200);
   EXPECT_EQ(call(kTraceExport, kGoodTraces).status, net::GrpcStatus::unauthenticated);
-  EXPECT_EQ(call(kTraceExport, kGoodTraces, "", {{"authorization", "Bearer s3cret"}}).status, net::GrpcStatus::ok);
-  EXPECT_EQ(call("/grpc.health.v1.Health/Check", "").status, net::GrpcStatus::ok) << "health is for everyone";
+  EXPECT_EQ(call(kTraceExport, kGoodTraces, "", {{"authorization", "Bearer s3cret"}}).status,
+            net::GrpcStatus::ok);
+  EXPECT_EQ(call("/grpc.health.v1.Health/Check", "").status, net::GrpcStatus::ok)
+      << "health is for everyone";
 }
 
 TEST_F(Fronts, GrpcStatuses) {
@@ -290,18 +318,20 @@ TEST_F(Fronts, GrpcStatuses) {
   EXPECT_EQ(bomb.status, net::GrpcStatus::resource_exhausted);
   EXPECT_EQ(bomb.status_details, "") << "no RetryInfo: trying again cannot help";
   EXPECT_EQ(call(kTraceExport, kGoodTraces, "snappy").status, net::GrpcStatus::unimplemented);
-  EXPECT_EQ(call("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", "").status,
+  EXPECT_EQ(call("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", "")
+                .status,
             net::GrpcStatus::unimplemented);
   const auto partial = call(kTraceExport, kHalfBadTraces);
   EXPECT_EQ(partial.status, net::GrpcStatus::ok);
   EXPECT_FALSE(partial.message.empty());
-  EXPECT_TRUE(counted("protocol=\"grpc\",signal=\"traces\",code=\"INVALID_ARGUMENT\"} 1")) << metrics_.render();
+  EXPECT_TRUE(counted("protocol=\"grpc\",signal=\"traces\",code=\"INVALID_ARGUMENT\"} 1"))
+      << metrics_.render();
 }
 
 TEST_F(Fronts, GrpcHealth) {
   start();
-  for (const std::string service :
-       {"", "opentelemetry.proto.collector.trace.v1.TraceService", "opentelemetry.proto.collector.logs.v1.LogsService"}) {
+  for (const std::string service : {"", "opentelemetry.proto.collector.trace.v1.TraceService",
+                                    "opentelemetry.proto.collector.logs.v1.LogsService"}) {
     std::string request;
     if (!service.empty()) protozero::pbf_writer(request).add_string(1, service);
     const auto response = call("/grpc.health.v1.Health/Check", request);

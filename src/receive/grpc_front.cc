@@ -21,56 +21,67 @@ constexpr int kRetryBusy = 1;
 constexpr int kRetryStore = 5;
 constexpr std::string_view kHealthCheck = "/grpc.health.v1.Health/Check";
 constexpr std::array kServices = {
-    std::pair(std::string_view("opentelemetry.proto.collector.trace.v1.TraceService"), Signal::traces),
-    std::pair(std::string_view("opentelemetry.proto.collector.metrics.v1.MetricsService"), Signal::metrics),
+    std::pair(std::string_view("opentelemetry.proto.collector.trace.v1.TraceService"),
+              Signal::traces),
+    std::pair(std::string_view("opentelemetry.proto.collector.metrics.v1.MetricsService"),
+              Signal::metrics),
     std::pair(std::string_view("opentelemetry.proto.collector.logs.v1.LogsService"), Signal::logs),
 };
 
 std::optional<Signal> signal_of_path(std::string_view path) {
   for (const auto& [service, signal] : kServices) {
-    if (path.size() == service.size() + 8 && path.starts_with('/') && path.substr(1).starts_with(service) &&
-        path.ends_with("/Export")) {
+    if (path.size() == service.size() + 8 && path.starts_with('/') &&
+        path.substr(1).starts_with(service) && path.ends_with("/Export")) {
       return signal;
     }
   }
   return std::nullopt;
 }
 
-net::GrpcResponse error_response(GrpcStatus status, std::string_view message, int retry_after_s = 0) {
+net::GrpcResponse error_response(GrpcStatus status, std::string_view message,
+                                 int retry_after_s = 0) {
   net::GrpcResponse out;
   out.status = status;
   out.status_message = short_message(message);
   // Only back-pressure carries details: RetryInfo is what makes clients try again.
-  if (retry_after_s > 0) out.status_details = rpc_status(Encoding::protobuf, status, message, retry_after_s);
+  if (retry_after_s > 0)
+    out.status_details = rpc_status(Encoding::protobuf, status, message, retry_after_s);
   return out;
 }
 
-// grpc.health.v1: HealthCheckRequest{service = 1: string} -> HealthCheckResponse{status = 1: SERVING = 1}.
+// grpc.health.v1: HealthCheckRequest{service = 1: string} -> HealthCheckResponse{status = 1:
+// SERVING = 1}.
 net::GrpcResponse health(const net::GrpcRequest& request, const Limits& limits) {
   std::string service;
   try {
-    auto message = request.compressed ? inflate(request.message, request.encoding, limits) : Result<std::string>(request.message);
+    auto message = request.compressed ? inflate(request.message, request.encoding, limits)
+                                      : Result<std::string>(request.message);
     if (!message) return error_response(grpc_code(message.error().code), message.error().message);
     protozero::pbf_reader reader(*message);
     while (reader.next()) {
-      if (reader.tag_and_type() == protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited)) {
+      if (reader.tag_and_type() ==
+          protozero::tag_and_type(1, protozero::pbf_wire_type::length_delimited)) {
         service = reader.get_string();
       } else {
         reader.skip();
       }
     }
   } catch (const protozero::exception& e) {
-    return error_response(GrpcStatus::invalid_argument, std::string("not a HealthCheckRequest: ") + e.what());
+    return error_response(GrpcStatus::invalid_argument,
+                          std::string("not a HealthCheckRequest: ") + e.what());
   }
   bool known = service.empty();
   for (const auto& [name, signal] : kServices) known = known || name == service;
-  if (!known) return error_response(GrpcStatus::not_found, "unknown service " + short_message(service, 200));
+  if (!known)
+    return error_response(GrpcStatus::not_found, "unknown service " + short_message(service, 200));
   net::GrpcResponse out;
   protozero::pbf_writer(out.message).add_enum(1, 1);
   return out;
 }
 
-bool known_compression(std::string_view name) { return name == "gzip" || name == "deflate" || name == "zstd"; }
+bool known_compression(std::string_view name) {
+  return name == "gzip" || name == "deflate" || name == "zstd";
+}
 
 } // namespace
 
@@ -92,14 +103,17 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     return answer(health(request, small));
   }
   if (!signal) {
-    return answer(error_response(GrpcStatus::unimplemented,
-                                 fmt::format("{} is not served here; OTLP/gRPC is Export of the TraceService, MetricsService and "
-                                             "LogsService of opentelemetry.proto.collector",
-                                             short_message(request.path, 200))));
+    return answer(error_response(
+        GrpcStatus::unimplemented,
+        fmt::format(
+            "{} is not served here; OTLP/gRPC is Export of the TraceService, MetricsService and "
+            "LogsService of opentelemetry.proto.collector",
+            short_message(request.path, 200))));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
-    return answer(error_response(GrpcStatus::unauthenticated,
-                                 "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
+    return answer(error_response(
+        GrpcStatus::unauthenticated,
+        "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
   }
   // A message flagged as compressed without a named encoding is taken for what its first bytes say.
   std::string compression;
@@ -107,10 +121,12 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
   if (!compression.empty() && !known_compression(compression)) {
     return answer(error_response(
         GrpcStatus::unimplemented,
-        fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none", short_message(compression, 64))));
+        fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none",
+                    short_message(compression, 64))));
   }
-  auto job = std::make_shared<Job>(
-      Job{{*signal, Encoding::protobuf, std::move(request.message), compression, std::move(request.peer)}, std::move(reply)});
+  auto job = std::make_shared<Job>(Job{{*signal, Encoding::protobuf, std::move(request.message),
+                                        compression, std::move(request.peer)},
+                                       std::move(reply)});
   // Tasks outlive the front when the receiver ends, so they hold on to intake alone.
   const auto finish = [&intake = intake_](Job& done, net::GrpcResponse response) {
     intake.count_request("grpc", signal_name(done.delivery.signal), grpc_name(response.status));
@@ -120,14 +136,17 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     const auto taken = intake.take(job->delivery);
     if (taken) {
       net::GrpcResponse response;
-      response.message = export_response(job->delivery.signal, Encoding::protobuf, taken->rejected, taken->message);
+      response.message = export_response(job->delivery.signal, Encoding::protobuf, taken->rejected,
+                                         taken->message);
       return finish(*job, std::move(response));
     }
     const auto status = grpc_code(taken.error().code);
-    finish(*job, error_response(status, taken.error().message, status == GrpcStatus::unavailable ? kRetryStore : 0));
+    finish(*job, error_response(status, taken.error().message,
+                                status == GrpcStatus::unavailable ? kRetryStore : 0));
   };
   if (!lane_.run(job->delivery.body.size(), request.compressed, work))
-    finish(*job, error_response(GrpcStatus::unavailable, "too many requests are waiting; send again later", kRetryBusy));
+    finish(*job, error_response(GrpcStatus::unavailable,
+                                "too many requests are waiting; send again later", kRetryBusy));
 }
 
 } // namespace coalmine::receive

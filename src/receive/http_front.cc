@@ -27,7 +27,9 @@ std::string media_type(std::string_view value) {
   value = value.substr(0, value.find(';'));
   while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
   std::string out(value);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::ranges::transform(out, out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   return out;
 }
 
@@ -37,7 +39,8 @@ std::optional<Encoding> encoding_of(std::string_view type) {
   return std::nullopt;
 }
 
-net::HttpResponse error_response(int status, Encoding encoding, ErrorCode code, std::string_view message, int retry_after_s = 0) {
+net::HttpResponse error_response(int status, Encoding encoding, ErrorCode code,
+                                 std::string_view message, int retry_after_s = 0) {
   net::HttpResponse out;
   out.status = status;
   out.headers = {{"Content-Type", std::string(content_type(encoding))}};
@@ -50,8 +53,9 @@ std::string wrong_type(const std::string& type) {
   if (type.starts_with("application/grpc"))
     return "this is the OTLP/HTTP port; send OTLP/gRPC to the gRPC port (4317 by default)";
   bool cut = false;
-  return fmt::format("the content type \"{}\" is not supported; send application/x-protobuf or application/json",
-                     safe_text(type, 100, cut));
+  return fmt::format(
+      "the content type \"{}\" is not supported; send application/x-protobuf or application/json",
+      safe_text(type, 100, cut));
 }
 
 } // namespace
@@ -67,35 +71,42 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
   const auto type = media_type(net::header(request.headers, "content-type"));
   const auto encoding = encoding_of(type);
   const auto answer = [&](net::HttpResponse response) {
-    intake_.count_request("http", signal ? signal_name(*signal) : "", fmt::format("{}", response.status));
+    intake_.count_request("http", signal ? signal_name(*signal) : "",
+                          fmt::format("{}", response.status));
     responder->send(std::move(response));
   };
   const auto refuse = [&](int status, ErrorCode code, std::string_view message) {
     return error_response(status, encoding.value_or(Encoding::json), code, message);
   };
   if (!signal) {
-    return answer(refuse(404, ErrorCode::not_found,
-                         fmt::format("there is nothing at {}; OTLP/HTTP is POST /v1/traces, /v1/metrics and /v1/logs",
-                                     short_message(request.path, 200))));
+    return answer(
+        refuse(404, ErrorCode::not_found,
+               fmt::format(
+                   "there is nothing at {}; OTLP/HTTP is POST /v1/traces, /v1/metrics and /v1/logs",
+                   short_message(request.path, 200))));
   }
   if (request.method != "POST") {
-    auto response = refuse(405, ErrorCode::unimplemented, fmt::format("{} is read with POST only", request.path));
+    auto response = refuse(405, ErrorCode::unimplemented,
+                           fmt::format("{} is read with POST only", request.path));
     response.headers.emplace_back("Allow", "POST");
     return answer(std::move(response));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
     auto response =
-        refuse(401, ErrorCode::unauthenticated, "this receiver asks for a token; set the header Authorization: Bearer TOKEN");
+        refuse(401, ErrorCode::unauthenticated,
+               "this receiver asks for a token; set the header Authorization: Bearer TOKEN");
     response.headers.emplace_back("WWW-Authenticate", "Bearer");
     return answer(std::move(response));
   }
   if (!encoding) return answer(refuse(415, ErrorCode::invalid_argument, wrong_type(type)));
   const auto compression = media_type(net::header(request.headers, "content-encoding"));
   auto job = std::make_shared<Job>(
-      Job{{*signal, *encoding, std::move(request.body), compression, std::move(request.peer)}, std::move(responder)});
+      Job{{*signal, *encoding, std::move(request.body), compression, std::move(request.peer)},
+          std::move(responder)});
   // Tasks outlive the front when the receiver ends, so they hold on to intake alone.
   const auto finish = [&intake = intake_](Job& done, net::HttpResponse response) {
-    intake.count_request("http", signal_name(done.delivery.signal), fmt::format("{}", response.status));
+    intake.count_request("http", signal_name(done.delivery.signal),
+                         fmt::format("{}", response.status));
     done.responder->send(std::move(response));
   };
   const auto work = [&intake = intake_, job, finish] {
@@ -108,11 +119,12 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     }
     const auto& error = taken.error();
     const int status = http_code(error.code);
-    finish(*job, error_response(status, d.encoding, error.code, error.message, status == 503 ? kRetryStore : 0));
+    finish(*job, error_response(status, d.encoding, error.code, error.message,
+                                status == 503 ? kRetryStore : 0));
   };
   if (!lane_.run(job->delivery.body.size(), !compression.empty(), work)) {
-    finish(*job,
-           error_response(429, *encoding, ErrorCode::unavailable, "too many requests are waiting; send again later", kRetryBusy));
+    finish(*job, error_response(429, *encoding, ErrorCode::unavailable,
+                                "too many requests are waiting; send again later", kRetryBusy));
   }
 }
 

@@ -35,7 +35,8 @@ std::string zstd(std::string_view text) {
   return out;
 }
 
-// About mebibytes MiB of zeros. Each MiB is flushed whole, so that one compressed piece can be repeated instead of made again.
+// About mebibytes MiB of zeros. Each MiB is flushed whole, so that one compressed piece can be
+// repeated instead of made again.
 std::string gzip_bomb(std::size_t mebibytes) {
   z_stream stream{};
   deflateInit2(&stream, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY);
@@ -64,8 +65,8 @@ std::string noise(std::size_t size) { // compresses about 2:1
 }
 
 TEST(Inflate, RoundTripsEveryEncoding) {
-  for (const std::size_t size :
-       {std::size_t{0}, std::size_t{1}, std::size_t{1000}, std::size_t{65'536}, std::size_t{1'200'000}}) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{1000},
+                                 std::size_t{65'536}, std::size_t{1'200'000}}) {
     const auto text = noise(size);
     EXPECT_EQ(inflate(text, "", {}).value(), text);
     EXPECT_EQ(inflate(text, "identity", {}).value(), text);
@@ -78,9 +79,11 @@ TEST(Inflate, RoundTripsEveryEncoding) {
 }
 
 TEST(Inflate, SeveralMembersAreOneBody) {
-  EXPECT_EQ(inflate(gzipped("hello ") + gzipped("world") + gzipped(""), "gzip", {}).value(), "hello world");
+  EXPECT_EQ(inflate(gzipped("hello ") + gzipped("world") + gzipped(""), "gzip", {}).value(),
+            "hello world");
   EXPECT_EQ(inflate(zstd("hello ") + zstd("world"), "zstd", {}).value(), "hello world");
-  EXPECT_EQ(inflate(gzipped("hello") + "garbage", "gzip", {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(inflate(gzipped("hello") + "garbage", "gzip", {}).error().code,
+            ErrorCode::invalid_argument);
 }
 
 TEST(Inflate, TheSizeTrailerIsNotBelieved) {
@@ -97,7 +100,8 @@ TEST(Inflate, TheSizeTrailerIsNotBelieved) {
 TEST(Inflate, TruncationAndDamageFail) {
   const auto text = noise(3000);
   for (const auto& [encoding, body] :
-       {std::pair("gzip", gzipped(text)), std::pair("deflate", deflated(text, 15)), std::pair("zstd", zstd(text))}) {
+       {std::pair("gzip", gzipped(text)), std::pair("deflate", deflated(text, 15)),
+        std::pair("zstd", zstd(text))}) {
     for (std::size_t size = 0; size < body.size(); ++size) {
       const auto out = inflate(std::string(body.substr(0, size)), encoding, {});
       ASSERT_FALSE(out) << encoding << " cut to " << size;
@@ -117,7 +121,8 @@ TEST(Inflate, TheSizeLimitIsExact) {
   const auto over = noise(100'001);
   EXPECT_EQ(inflate(gzipped(fits), "gzip", limits).value(), fits);
   EXPECT_EQ(inflate(zstd(fits), "zstd", limits).value(), fits);
-  for (const auto& [encoding, body] : {std::pair("gzip", gzipped(over)), std::pair("zstd", zstd(over)), std::pair("", over)}) {
+  for (const auto& [encoding, body] :
+       {std::pair("gzip", gzipped(over)), std::pair("zstd", zstd(over)), std::pair("", over)}) {
     const auto out = inflate(body, encoding, limits);
     ASSERT_FALSE(out) << encoding;
     EXPECT_EQ(out.error().code, ErrorCode::resource_exhausted);

@@ -35,10 +35,12 @@ class Intake {
   Intake(Limits limits, store::Store& store, const Clock& clock, SelfMetrics& metrics)
       : limits_(limits), store_(store), clock_(clock), metrics_(metrics) {}
 
-  // Returns once the store has what was not rejected. Errors as decode, inflate and Store::append give them; never throws.
+  // Returns once the store has what was not rejected. Errors as decode, inflate and Store::append
+  // give them; never throws.
   Result<Accepted> take(const Delivery& delivery);
 
-  // How a request ended. protocol: http or grpc; signal: traces, metrics, logs, or "" for a path that is none; code: 200, OK …
+  // How a request ended. protocol: http or grpc; signal: traces, metrics, logs, or "" for a path
+  // that is none; code: 200, OK …
   void count_request(std::string_view protocol, std::string_view signal, std::string_view code);
   const Limits& limits() const { return limits_; }
 
@@ -53,7 +55,8 @@ class Intake {
   SeriesCache cache_;
 };
 
-// gzip's first two bytes, which no OTLP request in protobuf or JSON starts with: some clients compress and do not say so.
+// gzip's first two bytes, which no OTLP request in protobuf or JSON starts with: some clients
+// compress and do not say so.
 bool looks_gzipped(std::string_view body);
 // The peer without its port: 127.0.0.1:5 -> 127.0.0.1, [::1]:5 -> ::1.
 std::string_view host_of(std::string_view peer);

@@ -9,11 +9,14 @@
 namespace coalmine::receive {
 namespace {
 
-// The deepest JSON that AnyValues of max_depth levels give: four brackets a level (kvlistValue, values, pair, value), and the way
-// to the first of them.
-std::size_t json_depth(const Limits& limits) { return static_cast<std::size_t>(std::max(limits.max_depth, 1)) * 4 + 24; }
+// The deepest JSON that AnyValues of max_depth levels give: four brackets a level (kvlistValue,
+// values, pair, value), and the way to the first of them.
+std::size_t json_depth(const Limits& limits) {
+  return static_cast<std::size_t>(std::max(limits.max_depth, 1)) * 4 + 24;
+}
 
-std::string_view items_key(Signal signal, std::string_view of_traces, std::string_view of_metrics, std::string_view of_logs) {
+std::string_view items_key(Signal signal, std::string_view of_traces, std::string_view of_metrics,
+                           std::string_view of_logs) {
   return signal == Signal::traces ? of_traces : signal == Signal::metrics ? of_metrics : of_logs;
 }
 
@@ -22,21 +25,28 @@ std::string_view items_key(Signal signal, std::string_view of_traces, std::strin
 Status JsonDecoder::run(Signal signal, std::string_view payload) {
   simdjson::dom::parser parser;
   // The parser would otherwise allow its own default depth.
-  if (parser.allocate(std::max<std::size_t>(payload.size(), 64), json_depth(out_.limits())) != simdjson::SUCCESS) {
-    return fail(ErrorCode::resource_exhausted, "no memory to parse the JSON payload; send smaller batches");
+  if (parser.allocate(std::max<std::size_t>(payload.size(), 64), json_depth(out_.limits())) !=
+      simdjson::SUCCESS) {
+    return fail(ErrorCode::resource_exhausted,
+                "no memory to parse the JSON payload; send smaller batches");
   }
   JsonElement root;
-  if (const auto error = parser.parse(payload.data(), payload.size()).get(root); error != simdjson::SUCCESS) {
+  if (const auto error = parser.parse(payload.data(), payload.size()).get(root);
+      error != simdjson::SUCCESS) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("the payload of {} bytes is not valid JSON: {}", payload.size(), simdjson::error_message(error)));
+                fmt::format("the payload of {} bytes is not valid JSON: {}", payload.size(),
+                            simdjson::error_message(error)));
   }
-  if (!root.is_object()) return fail(ErrorCode::invalid_argument, "the JSON payload is not an object");
+  if (!root.is_object())
+    return fail(ErrorCode::invalid_argument, "the JSON payload is not an object");
   reader_.fields(root, "the payload", [&](std::string_view key, JsonElement value) {
     const auto wanted = items_key(signal, "resourceSpans", "resourceMetrics", "resourceLogs");
-    if (is_key(key, wanted)) reader_.each(value, wanted, [&](JsonElement item) { resource_items(item, signal); });
+    if (is_key(key, wanted))
+      reader_.each(value, wanted, [&](JsonElement item) { resource_items(item, signal); });
   });
   if (!reader_.fault().empty()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("the JSON payload is not OTLP: {}", reader_.fault()));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the JSON payload is not OTLP: {}", reader_.fault()));
   }
   return {};
 }
@@ -53,7 +63,8 @@ void JsonDecoder::resource_items(JsonElement item, Signal signal) {
   out_.begin_resource(std::move(resource));
   reader_.fields(item, "a resource's items", [&](std::string_view key, JsonElement value) {
     const auto wanted = items_key(signal, "scopeSpans", "scopeMetrics", "scopeLogs");
-    if (is_key(key, wanted)) reader_.each(value, wanted, [&](JsonElement scope) { scope_items(scope, signal); });
+    if (is_key(key, wanted))
+      reader_.each(value, wanted, [&](JsonElement scope) { scope_items(scope, signal); });
   });
 }
 
@@ -86,7 +97,8 @@ IdState JsonDecoder::id(JsonElement value, std::string_view key, Id& out) {
   const auto text = reader_.text(value, key);
   if (text.empty()) return IdState::missing;
   Id parsed{};
-  if (!parse_hex(text, parsed)) return IdState::bad; // base64, which protobuf's own JSON mapping would send, ends here
+  if (!parse_hex(text, parsed))
+    return IdState::bad; // base64, which protobuf's own JSON mapping would send, ends here
   out = parsed;
   return IdState::good;
 }
@@ -106,8 +118,9 @@ void JsonDecoder::span(JsonElement item) {
     } else if (key == "name") {
       span.name = out_.text(reader_.text(value, key));
     } else if (key == "kind") {
-      const auto kind =
-          reader_.enumerator(value, key, "SPAN_KIND_", {"UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"});
+      const auto kind = reader_.enumerator(
+          value, key, "SPAN_KIND_",
+          {"UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"});
       span.kind = kind >= 0 && kind <= 5 ? static_cast<SpanKind>(kind) : SpanKind::unspecified;
     } else if (is_key(key, "startTimeUnixNano")) {
       span.start_ns = reader_.unsigned_integer(value, key);
@@ -119,9 +132,11 @@ void JsonDecoder::span(JsonElement item) {
       reader_.each(value, key, [&](JsonElement entry) { event(entry, span.events); });
     } else if (key == "status") {
       reader_.fields(value, key, [&](std::string_view inner, JsonElement part) {
-        if (inner == "message") span.status_message = out_.text(reader_.text(part, "status.message"));
+        if (inner == "message")
+          span.status_message = out_.text(reader_.text(part, "status.message"));
         if (inner != "code") return;
-        const auto code = reader_.enumerator(part, "status.code", "STATUS_CODE_", {"UNSET", "OK", "ERROR"});
+        const auto code =
+            reader_.enumerator(part, "status.code", "STATUS_CODE_", {"UNSET", "OK", "ERROR"});
         span.status = code >= 0 && code <= 2 ? static_cast<StatusCode>(code) : StatusCode::unset;
       });
     } else if (is_key(key, "traceState")) {
@@ -163,7 +178,8 @@ void JsonDecoder::log_record(JsonElement item) {
     } else if (key == "attributes") {
       attributes(value, record.attributes);
     } else if (is_key(key, "traceId")) {
-      id(value, key, record.trace_id); // a wrong id means "of no trace" for a log record, so it is left zero
+      id(value, key,
+         record.trace_id); // a wrong id means "of no trace" for a log record, so it is left zero
     } else if (is_key(key, "spanId")) {
       id(value, key, record.span_id);
     } else if (is_key(key, "eventName")) {
@@ -199,7 +215,8 @@ std::string JsonDecoder::bytes(JsonElement value) {
 AttributeValue JsonDecoder::any_value(JsonElement value) {
   AttributeValue out;
   reader_.fields(value, "value", [&](std::string_view key, JsonElement part) {
-    if (is_key(key, "doubleValue")) out = reader_.number(part, key); // null: NaN, as JavaScript writes it
+    if (is_key(key, "doubleValue"))
+      out = reader_.number(part, key); // null: NaN, as JavaScript writes it
     if (part.is_null()) return;
     if (is_key(key, "stringValue")) {
       out = out_.text(reader_.text(part, key));
@@ -234,8 +251,8 @@ void JsonDecoder::nested_value(JsonElement value, BoundedJson& json, int depth) 
   JsonElement content;
   reader_.fields(value, "value", [&](std::string_view key, JsonElement part) {
     if (part.is_null()) return; // doubleValue null is NaN, which this text writes as null
-    for (const std::string_view known :
-         {"stringValue", "boolValue", "intValue", "doubleValue", "arrayValue", "kvlistValue", "bytesValue"}) {
+    for (const std::string_view known : {"stringValue", "boolValue", "intValue", "doubleValue",
+                                         "arrayValue", "kvlistValue", "bytesValue"}) {
       if (!is_key(key, known)) continue;
       kind = known;
       content = part;

@@ -7,7 +7,8 @@ namespace coalmine::receive {
 namespace {
 
 constexpr std::uint64_t kNoRecordedValue = 1;
-// More buckets than any point may have are not worth memory; one more is enough for the check to see it.
+// More buckets than any point may have are not worth memory; one more is enough for the check to
+// see it.
 constexpr std::size_t kEnoughBuckets = 16'385;
 
 std::optional<Instrument> instrument_of(std::string_view key) {
@@ -41,11 +42,13 @@ void JsonDecoder::metric(JsonElement item) {
   reader_.fields(*data, "a metric's data", [&](std::string_view key, JsonElement value) {
     if (is_key(key, "isMonotonic")) monotonic = reader_.boolean(value, key);
     if (!is_key(key, "aggregationTemporality")) return;
-    const auto number = reader_.enumerator(value, key, "AGGREGATION_TEMPORALITY_", {"UNSPECIFIED", "DELTA", "CUMULATIVE"});
+    const auto number = reader_.enumerator(value, key, "AGGREGATION_TEMPORALITY_",
+                                           {"UNSPECIFIED", "DELTA", "CUMULATIVE"});
     if (number == 1) head.temporality = Temporality::delta;
     if (number == 2) head.temporality = Temporality::cumulative;
   });
-  if (head.instrument == Instrument::counter && !monotonic) head.instrument = Instrument::up_down_counter;
+  if (head.instrument == Instrument::counter && !monotonic)
+    head.instrument = Instrument::up_down_counter;
   const auto instrument = head.instrument;
   out_.begin_metric(std::move(head));
   data_points(*data, instrument);
@@ -125,11 +128,13 @@ void JsonDecoder::histogram_point(JsonElement item) {
   if (!reader_.failed()) out_.add_histogram(std::move(point), std::move(raw));
 }
 
-void JsonDecoder::buckets(JsonElement value, std::string_view key, ExponentialHistogram::Buckets& to) {
+void JsonDecoder::buckets(JsonElement value, std::string_view key,
+                          ExponentialHistogram::Buckets& to) {
   reader_.fields(value, key, [&](std::string_view inner, JsonElement part) {
     if (inner == "offset") {
       const auto offset = reader_.integer(part, inner);
-      const bool fits = offset >= std::numeric_limits<std::int32_t>::min() && offset <= std::numeric_limits<std::int32_t>::max();
+      const bool fits = offset >= std::numeric_limits<std::int32_t>::min() &&
+                        offset <= std::numeric_limits<std::int32_t>::max();
       if (!fits) return reader_.wrong(inner, "a 32-bit integer", part);
       to.offset = static_cast<std::int32_t>(offset);
     } else if (is_key(inner, "bucketCounts")) {

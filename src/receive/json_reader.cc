@@ -64,7 +64,8 @@ bool JsonReader::boolean(JsonElement value, std::string_view key) {
   bool out = false;
   if (value.is_null() || value.get(out) == simdjson::SUCCESS) return out;
   std::string_view text;
-  if (value.get(text) == simdjson::SUCCESS && (text == "true" || text == "false")) return text == "true";
+  if (value.get(text) == simdjson::SUCCESS && (text == "true" || text == "false"))
+    return text == "true";
   wrong(key, "a boolean", value);
   return false;
 }
@@ -76,7 +77,8 @@ std::uint64_t JsonReader::unsigned_integer(JsonElement value, std::string_view k
   if (value.get(text) == simdjson::SUCCESS && parse_whole(text, out)) return out;
   double number = 0;
   const bool floating = value.is_double() && value.get(number) == simdjson::SUCCESS;
-  if (floating && number >= 0 && number < kTwo64 && std::trunc(number) == number) return static_cast<std::uint64_t>(number);
+  if (floating && number >= 0 && number < kTwo64 && std::trunc(number) == number)
+    return static_cast<std::uint64_t>(number);
   wrong(key, "an unsigned 64-bit integer", value);
   return 0;
 }
@@ -88,7 +90,8 @@ std::int64_t JsonReader::integer(JsonElement value, std::string_view key) {
   if (value.get(text) == simdjson::SUCCESS && parse_whole(text, out)) return out;
   double number = 0;
   const bool floating = value.is_double() && value.get(number) == simdjson::SUCCESS;
-  if (floating && number >= -kTwo63 && number < kTwo63 && std::trunc(number) == number) return static_cast<std::int64_t>(number);
+  if (floating && number >= -kTwo63 && number < kTwo63 && std::trunc(number) == number)
+    return static_cast<std::int64_t>(number);
   wrong(key, "a 64-bit integer", value);
   return 0;
 }
@@ -108,7 +111,8 @@ double JsonReader::number(JsonElement value, std::string_view key) {
   return 0;
 }
 
-std::int32_t JsonReader::enumerator(JsonElement value, std::string_view key, std::string_view prefix,
+std::int32_t JsonReader::enumerator(JsonElement value, std::string_view key,
+                                    std::string_view prefix,
                                     std::initializer_list<std::string_view> names) {
   std::string_view text;
   std::int64_t number = 0;
@@ -118,15 +122,17 @@ std::int32_t JsonReader::enumerator(JsonElement value, std::string_view key, std
     return it == names.end() ? 0 : static_cast<std::int32_t>(it - names.begin());
   }
   number = integer(value, key);
-  const bool fits = number >= std::numeric_limits<std::int32_t>::min() && number <= std::numeric_limits<std::int32_t>::max();
+  const bool fits = number >= std::numeric_limits<std::int32_t>::min() &&
+                    number <= std::numeric_limits<std::int32_t>::max();
   return fits ? static_cast<std::int32_t>(number) : 0;
 }
 
 std::int32_t JsonReader::severity(JsonElement value, std::string_view key) {
   return enumerator(value, key, "SEVERITY_NUMBER_",
-                    {"UNSPECIFIED", "TRACE",  "TRACE2", "TRACE3", "TRACE4", "DEBUG",  "DEBUG2", "DEBUG3", "DEBUG4",
-                     "INFO",        "INFO2",  "INFO3",  "INFO4",  "WARN",   "WARN2",  "WARN3",  "WARN4",  "ERROR",
-                     "ERROR2",      "ERROR3", "ERROR4", "FATAL",  "FATAL2", "FATAL3", "FATAL4"});
+                    {"UNSPECIFIED", "TRACE",  "TRACE2", "TRACE3", "TRACE4", "DEBUG",  "DEBUG2",
+                     "DEBUG3",      "DEBUG4", "INFO",   "INFO2",  "INFO3",  "INFO4",  "WARN",
+                     "WARN2",       "WARN3",  "WARN4",  "ERROR",  "ERROR2", "ERROR3", "ERROR4",
+                     "FATAL",       "FATAL2", "FATAL3", "FATAL4"});
 }
 
 } // namespace coalmine::receive

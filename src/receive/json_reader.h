@@ -1,6 +1,7 @@
-// Reading OTLP/JSON values: the OTLP mapping of protobuf to JSON, read leniently (opentelemetry.io/docs/specs/otlp, "JSON
-// Protobuf Encoding"). Keys may be lowerCamelCase or snake_case, 64-bit integers numbers or strings, enums integers or names, NaN
-// a string or null; null elsewhere means absent; unknown keys are ignored.
+// Reading OTLP/JSON values: the OTLP mapping of protobuf to JSON, read leniently
+// (opentelemetry.io/docs/specs/otlp, "JSON Protobuf Encoding"). Keys may be lowerCamelCase or
+// snake_case, 64-bit integers numbers or strings, enums integers or names, NaN a string or null;
+// null elsewhere means absent; unknown keys are ignored.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,8 +19,8 @@ using JsonElement = simdjson::dom::element;
 // key is "traceId" or "trace_id" when camel is "traceId".
 bool is_key(std::string_view key, std::string_view camel);
 
-// Typed reads that remember the path, so that an error names the key. The first error sticks: from then on every loop ends and
-// reads give zero. One thread, one payload.
+// Typed reads that remember the path, so that an error names the key. The first error sticks: from
+// then on every loop ends and reads give zero. One thread, one payload.
 class JsonReader {
  public:
   bool failed() const { return failed_; }
@@ -57,7 +58,8 @@ class JsonReader {
   std::uint64_t unsigned_integer(JsonElement value, std::string_view key);
   std::int64_t integer(JsonElement value, std::string_view key);
   double number(JsonElement value, std::string_view key);
-  // The place of a name in names (after prefix) is its number. Numbers pass as they are; unknown names give 0.
+  // The place of a name in names (after prefix) is its number. Numbers pass as they are; unknown
+  // names give 0.
   std::int32_t enumerator(JsonElement value, std::string_view key, std::string_view prefix,
                           std::initializer_list<std::string_view> names);
   std::int32_t severity(JsonElement value, std::string_view key);

@@ -1,9 +1,11 @@
 // The metric half of BatchBuilder: data points, their checks and the identity of their series.
 //
-// Series identity is the Prometheus one: name, resource labels, point attributes. The instrumentation scope is not part of it, as
-// a scope label would be different for every library version. When two scopes of one process do send the same name and
-// attributes, the scope that comes first in the payload keeps the plain series and each other one gets the label otel_scope_name.
-// SDKs export scopes in the order they were made, so the choice is the same in every export.
+// Series identity is the Prometheus one: name, resource labels, point attributes. The
+// instrumentation scope is not part of it, as a scope label would be different for every library
+// version. When two scopes of one process do send the same name and attributes, the scope that
+// comes first in the payload keeps the plain series and each other one gets the label
+// otel_scope_name. SDKs export scopes in the order they were made, so the choice is the same in
+// every export.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -23,13 +25,14 @@ namespace {
 constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
 constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
 constexpr const char* kTooMany = "has bucket counts that add up to more than 64 bits hold";
-constexpr std::int32_t kMinScale = -10; // outside, the base of the buckets is no finite double above 1
+constexpr std::int32_t kMinScale =
+    -10; // outside, the base of the buckets is no finite double above 1
 constexpr std::int32_t kMaxScale = 20;
 
 // Labels that say which process a series belongs to: the resource knows better than a point.
-constexpr std::array kResourceWins = {std::string_view("service_name"), std::string_view("service_version"),
-                                      std::string_view("deployment_track"), std::string_view("instance"),
-                                      std::string_view("job")};
+constexpr std::array kResourceWins = {
+    std::string_view("service_name"), std::string_view("service_version"),
+    std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
 
 std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   std::uint64_t h = XXH3_64bits(name.data(), name.size());
@@ -47,15 +50,18 @@ std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   return h;
 }
 
-// Of one point. Attributes that fall on the same label are joined with ';' in the order of their keys, as the specification says.
+// Of one point. Attributes that fall on the same label are joined with ';' in the order of their
+// keys, as the specification says.
 std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_histogram) {
   std::vector<const Attribute*> sorted;
   for (const auto& attribute : attributes) sorted.push_back(&attribute);
-  std::ranges::stable_sort(sorted, {}, [](const Attribute* a) { return std::string_view(a->first); });
+  std::ranges::stable_sort(sorted, {},
+                           [](const Attribute* a) { return std::string_view(a->first); });
   std::vector<Labels::Pair> out;
   const std::string* previous_key = nullptr;
   for (const auto* attribute : sorted) {
-    if (previous_key != nullptr && *previous_key == attribute->first) continue; // keys are unique in OTLP: the first one counts
+    if (previous_key != nullptr && *previous_key == attribute->first)
+      continue; // keys are unique in OTLP: the first one counts
     previous_key = &attribute->first;
     auto name = label_name(attribute->first);
     auto value = to_text(attribute->second);
@@ -74,24 +80,29 @@ std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_his
 
 // Adds up; false when the total does not fit.
 bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
-  return std::ranges::none_of(counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
+  return std::ranges::none_of(
+      counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
 }
 
-// "" when the point is well-formed. bounds_checked: they and the number of counts are known to be right.
+// "" when the point is well-formed. bounds_checked: they and the number of counts are known to be
+// right.
 std::string find_fault(const RawHistogram& raw, bool bounds_checked) {
   std::uint64_t total = 0;
   if (bounds_checked) return add_all(raw.counts, total) ? "" : kTooMany;
   if (raw.counts.size() > kMaxBuckets || raw.bounds.size() > kMaxBuckets) {
-    return fmt::format("has {} buckets, more than {}", std::max(raw.counts.size(), raw.bounds.size()), kMaxBuckets);
+    return fmt::format("has {} buckets, more than {}",
+                       std::max(raw.counts.size(), raw.bounds.size()), kMaxBuckets);
   }
   if (!raw.counts.empty() && raw.counts.size() != raw.bounds.size() + 1) {
-    return fmt::format("has {} bucket counts for {} bounds; it needs one more count than bounds", raw.counts.size(),
-                       raw.bounds.size());
+    return fmt::format("has {} bucket counts for {} bounds; it needs one more count than bounds",
+                       raw.counts.size(), raw.bounds.size());
   }
   for (std::size_t i = 0; i < raw.bounds.size(); ++i) {
-    if (!std::isfinite(raw.bounds[i])) return fmt::format("has the bound {}; bounds must be finite", raw.bounds[i]);
+    if (!std::isfinite(raw.bounds[i]))
+      return fmt::format("has the bound {}; bounds must be finite", raw.bounds[i]);
     if (i > 0 && raw.bounds[i] <= raw.bounds[i - 1]) {
-      return fmt::format("has bounds that do not ascend ({} after {})", raw.bounds[i], raw.bounds[i - 1]);
+      return fmt::format("has bounds that do not ascend ({} after {})", raw.bounds[i],
+                         raw.bounds[i - 1]);
     }
   }
   return add_all(raw.counts, total) ? "" : kTooMany;
@@ -101,11 +112,15 @@ std::string find_fault(const ExponentialHistogram& value) {
   if (value.scale < kMinScale || value.scale > kMaxScale) {
     return fmt::format("has scale {}, outside {} to {}", value.scale, kMinScale, kMaxScale);
   }
-  if (!(value.zero_threshold >= 0)) return fmt::format("has the zero threshold {}", value.zero_threshold);
+  if (!(value.zero_threshold >= 0))
+    return fmt::format("has the zero threshold {}", value.zero_threshold);
   for (const auto* side : {&value.positive, &value.negative}) {
-    if (side->counts.size() > kMaxBuckets) return fmt::format("has {} buckets, more than {}", side->counts.size(), kMaxBuckets);
-    const std::int64_t last = static_cast<std::int64_t>(side->offset) + static_cast<std::int64_t>(side->counts.size());
-    if (last > std::numeric_limits<std::int32_t>::max()) return fmt::format("has the bucket offset {}", side->offset);
+    if (side->counts.size() > kMaxBuckets)
+      return fmt::format("has {} buckets, more than {}", side->counts.size(), kMaxBuckets);
+    const std::int64_t last =
+        static_cast<std::int64_t>(side->offset) + static_cast<std::int64_t>(side->counts.size());
+    if (last > std::numeric_limits<std::int32_t>::max())
+      return fmt::format("has the bucket offset {}", side->offset);
   }
   std::uint64_t total = value.zero_count;
   const bool fits = add_all(value.positive.counts, total) && add_all(value.negative.counts, total);
@@ -130,14 +145,16 @@ void unpack_bounds(RawHistogram& raw) {
   static_assert(std::endian::native == std::endian::little, "OTLP's doubles are little-endian");
   const std::size_t before = raw.bounds.size();
   raw.bounds.resize(before + raw.packed_bounds.size() / sizeof(double));
-  if (!raw.packed_bounds.empty()) std::memcpy(raw.bounds.data() + before, raw.packed_bounds.data(), raw.packed_bounds.size());
+  if (!raw.packed_bounds.empty())
+    std::memcpy(raw.bounds.data() + before, raw.packed_bounds.data(), raw.packed_bounds.size());
   raw.packed_bounds = {};
 }
 
 void BatchBuilder::begin_metric(MetricHead head) {
   auto made = std::make_shared<KnownMetric>();
   made->name = metric_name(head.name, head.unit, head.instrument);
-  made->description = std::make_shared<const MetricDescription>(MetricDescription{head.name, head.unit, head.help});
+  made->description =
+      std::make_shared<const MetricDescription>(MetricDescription{head.name, head.unit, head.help});
   made->head = std::move(head);
   metric_ = std::move(made);
   metric_key_.reset();
@@ -146,9 +163,11 @@ void BatchBuilder::begin_metric(MetricHead head) {
 void BatchBuilder::begin_metric(const MetricBytes& bytes) {
   std::optional<ByteKey> key;
   if (known_ && bytes.instrument != Instrument::summary && !in_many_scopes_.contains(bytes.name)) {
-    const std::array<char, 2> shape = {static_cast<char>(bytes.instrument),
-                                       static_cast<char>(bytes.temporality ? static_cast<int>(*bytes.temporality) : -1)};
-    key = cache_->seed() + bytes.name + bytes.unit + bytes.help + std::string_view(shape.data(), shape.size());
+    const std::array<char, 2> shape = {
+        static_cast<char>(bytes.instrument),
+        static_cast<char>(bytes.temporality ? static_cast<int>(*bytes.temporality) : -1)};
+    key = cache_->seed() + bytes.name + bytes.unit + bytes.help +
+          std::string_view(shape.data(), shape.size());
     if (const auto it = known_->metrics.find(*key); it != known_->metrics.end()) {
       metric_ = it->second;
       metric_key_ = key;
@@ -156,7 +175,8 @@ void BatchBuilder::begin_metric(const MetricBytes& bytes) {
     }
   }
   const std::size_t before = losses();
-  begin_metric(MetricHead{text(bytes.name), text(bytes.unit), text(bytes.help), bytes.instrument, bytes.temporality});
+  begin_metric(MetricHead{text(bytes.name), text(bytes.unit), text(bytes.help), bytes.instrument,
+                          bytes.temporality});
   if (!key || losses() != before) return;
   known_->metrics.emplace(*key, metric_);
   cache_->count(*known_);
@@ -176,20 +196,28 @@ bool BatchBuilder::find_series(PointHead& point, std::string_view attribute_byte
 // The checks that all kinds share; false: rejected. Puts right what can be.
 bool BatchBuilder::check(PointHead& point) {
   ++out_.items;
-  const auto named = [&] { return fmt::format("metric \"{}\"", metric_->head.name.substr(0, 100)); };
+  const auto named = [&] {
+    return fmt::format("metric \"{}\"", metric_->head.name.substr(0, 100));
+  };
   if (metric_->name.empty()) {
     reject("bad_name", fmt::format("the {} has no letter or digit in its name", named()));
     return false;
   }
-  const bool needs_temporality = metric_->head.instrument != Instrument::gauge && metric_->head.instrument != Instrument::summary;
+  const bool needs_temporality = metric_->head.instrument != Instrument::gauge &&
+                                 metric_->head.instrument != Instrument::summary;
   if (needs_temporality && !metric_->head.temporality) {
     reject("no_temporality",
-           fmt::format("the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)", named()));
+           fmt::format(
+               "the aggregation temporality of {} is unspecified; send 1 (delta) or 2 (cumulative)",
+               named()));
     return false;
   }
-  // A sum of changes that may be negative has no total to show without knowing all changes since the process began.
-  if (metric_->head.instrument == Instrument::up_down_counter && metric_->head.temporality == Temporality::delta) {
-    reject("delta_up_down", fmt::format("{} is a delta sum that is not monotonic; send it cumulative", named()));
+  // A sum of changes that may be negative has no total to show without knowing all changes since
+  // the process began.
+  if (metric_->head.instrument == Instrument::up_down_counter &&
+      metric_->head.temporality == Temporality::delta) {
+    reject("delta_up_down",
+           fmt::format("{} is a delta sum that is not monotonic; send it cumulative", named()));
     return false;
   }
   if (point.time_ns == 0) {
@@ -201,21 +229,24 @@ bool BatchBuilder::check(PointHead& point) {
   return true;
 }
 
-bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attributes, const SeriesKind& kind) const {
+bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attributes,
+                               const SeriesKind& kind) const {
   const auto& s = *entry.series;
   return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix &&
-         s.metric->otel_name == metric_->head.name && s.metric->unit == metric_->head.unit && s.kind == kind.kind &&
-         s.temporality == kind.temporality && s.attributes == attributes;
+         s.metric->otel_name == metric_->head.name && s.metric->unit == metric_->head.unit &&
+         s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
 }
 
 Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
   const auto& from_resource = resource()->labels;
-  auto own = point_labels(attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
+  auto own = point_labels(
+      attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
   std::vector<Labels::Pair> pairs;
   pairs.reserve(from_resource.size() + own.size() + 3);
   for (const auto [name, value] : from_resource) pairs.emplace_back(name, value);
   for (auto& label : own) {
-    const bool protected_name = std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
+    const bool protected_name =
+        std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
     if (protected_name && from_resource.has(label.first)) continue;
     pairs.push_back(std::move(label));
   }
@@ -228,13 +259,16 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
 std::shared_ptr<const MetricSeries> BatchBuilder::series_of(PointHead& point, MetricKind kind) {
   if (point.series) return std::move(point.series);
   const bool recurring = point.key && losses() == point.losses;
-  auto out = series(std::move(point.attributes),
-                    {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt}, recurring);
+  auto out =
+      series(std::move(point.attributes),
+             {kind, metric_->head.temporality.value_or(Temporality::cumulative), "", std::nullopt},
+             recurring);
   if (recurring && known_->series.add(*point.key, out)) cache_->count(*known_);
   return out;
 }
 
-std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, const SeriesKind& kind, bool recurring) {
+std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes,
+                                                         const SeriesKind& kind, bool recurring) {
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   const std::uint64_t key = hash(metric_->head.name, attributes);
   bool other_scope = false;
@@ -258,7 +292,8 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes, 
   charge(sizeof(MetricSeries) + sizeof(SeriesEntry));
   charge(made->attributes);
   charge(made->labels.memory());
-  series_.emplace(key, SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
+  series_.emplace(key,
+                  SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
   return made;
 }
 
@@ -290,18 +325,21 @@ BucketBounds BatchBuilder::shared_bounds(std::vector<double> bounds) {
 void BatchBuilder::push_point(std::shared_ptr<const MetricSeries> owner, const PointHead& point,
                               std::variant<double, ClassicHistogram, ExponentialHistogram> value) {
   charge(sizeof(MetricPoint));
-  out_.batch.points.push_back({std::move(owner), point.start_ns, point.time_ns, point.no_recorded_value, std::move(value)});
+  out_.batch.points.push_back(
+      {std::move(owner), point.start_ns, point.time_ns, point.no_recorded_value, std::move(value)});
 }
 
 void BatchBuilder::add_number(PointHead point, std::optional<double> value) {
   if (!check(point)) return;
   if (point.no_recorded_value) value = 0;
-  if (!value) return reject("no_value", fmt::format("a point of metric \"{}\" has no value", metric_->head.name.substr(0, 100)));
+  if (!value)
+    return reject("no_value", fmt::format("a point of metric \"{}\" has no value",
+                                          metric_->head.name.substr(0, 100)));
   // One NaN only: some bit patterns mean "stale" further on.
   if (std::isnan(*value)) value = std::numeric_limits<double>::quiet_NaN();
   if (metric_->head.instrument == Instrument::counter && !(*value >= 0 && std::isfinite(*value))) {
-    return reject("bad_value",
-                  fmt::format("metric \"{}\" is a monotonic sum with the value {}", metric_->head.name.substr(0, 100), *value));
+    return reject("bad_value", fmt::format("metric \"{}\" is a monotonic sum with the value {}",
+                                           metric_->head.name.substr(0, 100), *value));
   }
   auto owner = series_of(point, kind_of(metric_->head.instrument));
   push_point(std::move(owner), point, *value);
@@ -315,23 +353,27 @@ void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
   const bool checked = bounds && raw.counts.size() == bounds->size() + 1;
   if (!checked) unpack_bounds(raw);
   if (auto fault = find_fault(raw, checked); !fault.empty()) {
-    return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
+    return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}",
+                                               metric_->head.name.substr(0, 100), fault));
   }
   ClassicHistogram value;
   value.count = raw.count;
   // Without a sum (negative measurements) the sum is unknown, not zero.
-  value.sum = raw.sum.value_or(point.no_recorded_value ? 0 : std::numeric_limits<double>::quiet_NaN());
+  value.sum =
+      raw.sum.value_or(point.no_recorded_value ? 0 : std::numeric_limits<double>::quiet_NaN());
   if (raw.counts.empty()) {
     value.bounds = no_bounds_;
     value.counts = {raw.count};
   } else {
     if (!checked) {
       bounds = shared_bounds(std::move(raw.bounds));
-      if (cache_ != nullptr && !packed.empty()) bounds = cache_->add_bounds(packed, std::move(bounds));
+      if (cache_ != nullptr && !packed.empty())
+        bounds = cache_->add_bounds(packed, std::move(bounds));
     }
     value.bounds = std::move(bounds);
     value.counts = std::move(raw.counts);
-    value.count = 0; // the buckets are the truth; some senders read count and buckets at different moments
+    value.count =
+        0; // the buckets are the truth; some senders read count and buckets at different moments
     add_all(value.counts, value.count);
   }
   charge(value.counts.size() * sizeof(std::uint64_t));
@@ -343,8 +385,8 @@ void BatchBuilder::add_exponential(PointHead point, ExponentialHistogram value) 
   if (!check(point)) return;
   if (point.no_recorded_value) value = {};
   if (auto fault = find_fault(value); !fault.empty()) {
-    return reject("bad_histogram",
-                  fmt::format("a point of exponential histogram \"{}\" {}", metric_->head.name.substr(0, 100), fault));
+    return reject("bad_histogram", fmt::format("a point of exponential histogram \"{}\" {}",
+                                               metric_->head.name.substr(0, 100), fault));
   }
   value.count = value.zero_count;
   add_all(value.positive.counts, value.count);
@@ -354,24 +396,31 @@ void BatchBuilder::add_exponential(PointHead point, ExponentialHistogram value) 
   push_point(std::move(owner), point, std::move(value));
 }
 
-// As Prometheus keeps summaries: a gauge per quantile (label quantile), and the counters NAME_sum and NAME_count.
+// As Prometheus keeps summaries: a gauge per quantile (label quantile), and the counters NAME_sum
+// and NAME_count.
 void BatchBuilder::add_summary(PointHead point, const RawSummary& raw) {
   if (!check(point)) return;
   const auto name = metric_->head.name.substr(0, 100);
   if (raw.quantiles.size() > kMaxQuantiles) {
-    return reject("bad_summary", fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name,
-                                             raw.quantiles.size(), kMaxQuantiles));
+    return reject("bad_summary",
+                  fmt::format("a point of summary \"{}\" has {} quantiles, more than {}", name,
+                              raw.quantiles.size(), kMaxQuantiles));
   }
   if (!point.no_recorded_value && !std::isfinite(raw.sum)) {
-    return reject("bad_summary", fmt::format("a point of summary \"{}\" has the sum {}", name, raw.sum));
+    return reject("bad_summary",
+                  fmt::format("a point of summary \"{}\" has the sum {}", name, raw.sum));
   }
-  push_point(series(point.attributes, {MetricKind::counter, Temporality::cumulative, "_count", std::nullopt}), point,
-             static_cast<double>(raw.count));
-  push_point(series(point.attributes, {MetricKind::counter, Temporality::cumulative, "_sum", std::nullopt}), point, raw.sum);
+  push_point(series(point.attributes,
+                    {MetricKind::counter, Temporality::cumulative, "_count", std::nullopt}),
+             point, static_cast<double>(raw.count));
+  push_point(series(point.attributes,
+                    {MetricKind::counter, Temporality::cumulative, "_sum", std::nullopt}),
+             point, raw.sum);
   for (const auto& [quantile, value] : raw.quantiles) {
     const SeriesKind kind{MetricKind::gauge, Temporality::cumulative, "",
                           std::pair(std::string("quantile"), fmt::format("{}", quantile))};
-    push_point(series(point.attributes, kind), point, std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
+    push_point(series(point.attributes, kind), point,
+               std::isnan(value) ? std::numeric_limits<double>::quiet_NaN() : value);
   }
 }
 

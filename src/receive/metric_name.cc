@@ -46,7 +46,9 @@ constexpr std::array kPerUnits = {
     Words{"w", "week"},   Words{"mo", "month"}, Words{"y", "year"},
 };
 
-bool is_name_char(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':'; }
+bool is_name_char(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == ':';
+}
 
 Tokens split(std::string_view text) {
   Tokens out;
@@ -85,7 +87,8 @@ std::string unit_word(std::string_view code, const std::array<Words, N>& table) 
 }
 
 void append_missing(Tokens& tokens, std::string word) {
-  if (!word.empty() && std::ranges::find(tokens, word) == tokens.end()) tokens.push_back(std::move(word));
+  if (!word.empty() && std::ranges::find(tokens, word) == tokens.end())
+    tokens.push_back(std::move(word));
 }
 
 void move_to_end(Tokens& tokens, std::string_view word) {

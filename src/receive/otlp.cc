@@ -32,14 +32,16 @@ Status decode_protobuf(Signal signal, std::string_view payload, BatchBuilder& bu
     why = e.what();
   }
   if (why.empty()) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}",
-                                                       request_name(signal), why, decoder.cursor().offset(), payload.size()));
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}",
+                          request_name(signal), why, decoder.cursor().offset(), payload.size()));
 }
 
 } // namespace
 
-Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload, std::string_view sender, std::int64_t now_ms,
-                       const Limits& limits, SeriesCache* cache) {
+Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload,
+                       std::string_view sender, std::int64_t now_ms, const Limits& limits,
+                       SeriesCache* cache) {
   BatchBuilder builder(sender, now_ms, limits, cache);
   if (encoding == Encoding::protobuf) {
     if (signal == Signal::metrics) builder.expect_points(payload.size() / kUsualPointBytes);

@@ -22,7 +22,8 @@ const std::string kSpan(8, '\x22');
 
 // Spans out of the table that the protobuf decoder fills.
 Decoded with_spans(Decoded decoded) {
-  std::ranges::move(spans_of(std::exchange(decoded.batch.span_table, {})), std::back_inserter(decoded.batch.spans));
+  std::ranges::move(spans_of(std::exchange(decoded.batch.span_table, {})),
+                    std::back_inserter(decoded.batch.spans));
   return decoded;
 }
 
@@ -33,7 +34,8 @@ Decoded decoded(Signal signal, const p::Message& message, const Limits& limits =
   // What earlier payloads taught changes nothing.
   SeriesCache cache;
   for (int pass = 0; pass < 3 && out; ++pass) {
-    const auto again = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits, &cache);
+    const auto again =
+        decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits, &cache);
     EXPECT_TRUE(again);
     if (again) {
       EXPECT_EQ(dump(*again), dump(*out)) << "pass " << pass;
@@ -65,8 +67,10 @@ TEST(MetricName, TranslatesAsTheSpecificationSays) {
   using enum Instrument;
   const Case cases[] = {
       {"http.server.request.duration", "s", histogram, "http_server_request_duration_seconds"},
-      {"http.server.request.duration", "ms", histogram, "http_server_request_duration_milliseconds"},
-      {"http_server_request_duration", "ms", histogram, "http_server_request_duration_milliseconds"},
+      {"http.server.request.duration", "ms", histogram,
+       "http_server_request_duration_milliseconds"},
+      {"http_server_request_duration", "ms", histogram,
+       "http_server_request_duration_milliseconds"},
       {"http_server_request_duration", "", histogram, "http_server_request_duration"},
       {"http.server.request", "{request}", counter, "http_server_request_total"},
       {"http.server.request", "1", counter, "http_server_request_total"},
@@ -90,7 +94,8 @@ TEST(MetricName, TranslatesAsTheSpecificationSays) {
       {"...", "s", gauge, ""},
       {"", "", gauge, ""},
   };
-  for (const auto& c : cases) EXPECT_EQ(metric_name(c.name, c.unit, c.instrument), c.want) << c.name << " [" << c.unit << "]";
+  for (const auto& c : cases)
+    EXPECT_EQ(metric_name(c.name, c.unit, c.instrument), c.want) << c.name << " [" << c.unit << "]";
 }
 
 TEST(Decode, EmptyRequestIsNoError) {
@@ -102,37 +107,43 @@ TEST(Decode, EmptyRequestIsNoError) {
 
 TEST(Decode, OneResourceAndOneSeriesAreShared) {
   const auto route = [] { return std::vector{p::key_value("http.route", p::text_value("/pay"))}; };
-  const auto out =
-      decoded(Signal::metrics,
-              p::request("metrics", p::canary_resource(),
-                         {p::metric("http.server.request", "{request}", 7, "sum",
-                                    p::sum_data({p::number_point(p::SignedFixed64{5}, route(), 1'700'000'010'000'000'000),
-                                                 p::number_point(p::SignedFixed64{9}, route(), 1'700'000'020'000'000'000),
-                                                 p::number_point(p::SignedFixed64{1}, {})},
-                                                2, true))}));
+  const auto out = decoded(
+      Signal::metrics,
+      p::request(
+          "metrics", p::canary_resource(),
+          {p::metric(
+              "http.server.request", "{request}", 7, "sum",
+              p::sum_data({p::number_point(p::SignedFixed64{5}, route(), 1'700'000'010'000'000'000),
+                           p::number_point(p::SignedFixed64{9}, route(), 1'700'000'020'000'000'000),
+                           p::number_point(p::SignedFixed64{1}, {})},
+                          2, true))}));
   ASSERT_EQ(out.batch.points.size(), 3u);
   EXPECT_EQ(out.batch.points[0].series, out.batch.points[1].series);
   EXPECT_NE(out.batch.points[0].series, out.batch.points[2].series);
   EXPECT_EQ(out.batch.points[0].series->resource, out.batch.points[2].series->resource);
-  EXPECT_EQ(
-      out.batch.points[0].series->labels.to_string(),
-      "http_server_request_total{deployment_track=\"canary\", http_route=\"/pay\", instance=\"pod-1\", job=\"checkout-service\", "
-      "service_instance_id=\"pod-1\", service_name=\"checkout-service\", service_version=\"2.4.0\"}");
+  EXPECT_EQ(out.batch.points[0].series->labels.to_string(),
+            "http_server_request_total{deployment_track=\"canary\", http_route=\"/pay\", "
+            "instance=\"pod-1\", job=\"checkout-service\", "
+            "service_instance_id=\"pod-1\", service_name=\"checkout-service\", "
+            "service_version=\"2.4.0\"}");
   EXPECT_EQ(out.batch.received_ms, kNow);
 }
 
 TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
   const auto out = decoded(
       Signal::metrics,
-      p::request("metrics", p::canary_resource(),
-                 {p::metric("m", "", 5, "gauge",
-                            p::Message().many(1, "dataPoints",
-                                              {p::number_point(1.5, {p::key_value("service.name", p::text_value("other")),
-                                                                     p::key_value("job", p::text_value("j")),
-                                                                     p::key_value("service.instance.id", p::text_value("mine")),
-                                                                     p::key_value("__name__", p::text_value("evil")),
-                                                                     p::key_value("a.b", p::text_value("1")),
-                                                                     p::key_value("a_b", p::text_value("2"))})}))}));
+      p::request(
+          "metrics", p::canary_resource(),
+          {p::metric(
+              "m", "", 5, "gauge",
+              p::Message().many(
+                  1, "dataPoints",
+                  {p::number_point(1.5, {p::key_value("service.name", p::text_value("other")),
+                                         p::key_value("job", p::text_value("j")),
+                                         p::key_value("service.instance.id", p::text_value("mine")),
+                                         p::key_value("__name__", p::text_value("evil")),
+                                         p::key_value("a.b", p::text_value("1")),
+                                         p::key_value("a_b", p::text_value("2"))})}))}));
   ASSERT_EQ(out.batch.points.size(), 1u);
   const auto& labels = out.batch.points[0].series->labels;
   EXPECT_EQ(labels.get("service_name"), "checkout-service");
@@ -146,10 +157,13 @@ TEST(Decode, ScopesThatCollideAreKeptApart) {
   const auto scope = [](std::string name) {
     return p::Message()
         .one(1, "scope", p::Message().set(1, "name", std::move(name)))
-        .many(2, "metrics", {p::metric("m", "", 5, "gauge", p::Message().many(1, "dataPoints", {p::number_point(1.0)}))});
+        .many(2, "metrics",
+              {p::metric("m", "", 5, "gauge",
+                         p::Message().many(1, "dataPoints", {p::number_point(1.0)}))});
   };
   p::Message wrapper;
-  wrapper.one(1, "resource", p::canary_resource()).many(2, "scopeMetrics", {scope("one"), scope("two"), scope("one")});
+  wrapper.one(1, "resource", p::canary_resource())
+      .many(2, "scopeMetrics", {scope("one"), scope("two"), scope("one")});
   const auto out = decoded(Signal::metrics, p::Message().many(1, "resourceMetrics", {wrapper}));
   ASSERT_EQ(out.batch.points.size(), 3u);
   EXPECT_EQ(out.batch.points[0].series->labels.get("otel_scope_name"), "");
@@ -166,30 +180,52 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
   };
   auto timeless = p::number_point(1.0, {}, 0);
   auto valueless = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000});
-  auto wild_scale = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(6, "scale", p::ZigZag{99});
+  auto wild_scale = p::Message()
+                        .set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000})
+                        .set(6, "scale", p::ZigZag{99});
   const Case cases[] = {
-      {"unspecified", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 0, true)), "temporality"},
-      {"delta up-down", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 1, false)), "not monotonic"},
-      {"negative counter", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(-1.0)}, 2, true)), "value -1"},
-      {"infinite counter", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(infinity)}, 2, true)), "value inf"},
+      {"unspecified", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 0, true)),
+       "temporality"},
+      {"delta up-down", p::metric("m", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 1, false)),
+       "not monotonic"},
+      {"negative counter",
+       p::metric("m", "", 7, "sum", p::sum_data({p::number_point(-1.0)}, 2, true)), "value -1"},
+      {"infinite counter",
+       p::metric("m", "", 7, "sum", p::sum_data({p::number_point(infinity)}, 2, true)),
+       "value inf"},
       {"no time", p::metric("m", "", 7, "sum", p::sum_data({timeless}, 2, true)), "no time"},
       {"no value", p::metric("m", "", 7, "sum", p::sum_data({valueless}, 2, true)), "no value"},
-      {"no name", p::metric("--", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 2, true)), "name"},
-      {"descending", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1, 1}, {5, 4})}, 2)), "ascend"},
-      {"equal bounds", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1, 1}, {5, 5})}, 2)),
+      {"no name", p::metric("--", "", 7, "sum", p::sum_data({p::number_point(1.0)}, 2, true)),
+       "name"},
+      {"descending",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1, 1}, {5, 4})}, 2)),
        "ascend"},
-      {"count mismatch", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {1, 2})}, 2)),
+      {"equal bounds",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1, 1}, {5, 5})}, 2)),
+       "ascend"},
+      {"count mismatch",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1}, {1, 2})}, 2)),
        "2 bucket counts for 2 bounds"},
-      {"infinite bound", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {infinity})}, 2)),
+      {"infinite bound",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1}, {infinity})}, 2)),
        "finite"},
-      {"overflow", p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({UINT64_MAX, 2}, {1})}, 2)),
+      {"overflow",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({UINT64_MAX, 2}, {1})}, 2)),
        "64 bits"},
       {"histogram without temporality",
-       p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {1})}, 0)), "temporality"},
-      {"scale", p::metric("m", "", 10, "exponentialHistogram", p::histogram_data({wild_scale}, 2)), "scale 99"},
+       p::metric("m", "", 9, "histogram", p::histogram_data({p::histogram_point({1, 1}, {1})}, 0)),
+       "temporality"},
+      {"scale", p::metric("m", "", 10, "exponentialHistogram", p::histogram_data({wild_scale}, 2)),
+       "scale 99"},
   };
   for (const auto& c : cases) {
-    auto good = p::metric("fine", "", 5, "gauge", p::Message().many(1, "dataPoints", {p::number_point(1.0)}));
+    auto good = p::metric("fine", "", 5, "gauge",
+                          p::Message().many(1, "dataPoints", {p::number_point(1.0)}));
     const auto request = p::request("metrics", p::canary_resource(), {c.metric, std::move(good)});
     const auto out = decoded(Signal::metrics, request);
     EXPECT_EQ(out.rejected, 1u) << c.name;
@@ -200,14 +236,19 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
 }
 
 TEST(Decode, PointsThatLookOddAndAreFine) {
-  auto stale = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(8, "flags", p::Varint{1});
-  auto bare = p::Message().set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000}).set(4, "count", p::Fixed64{7});
-  const auto out =
-      decoded(Signal::metrics,
-              p::request("metrics", p::canary_resource(),
-                         {p::metric("stale", "", 7, "sum", p::sum_data({stale}, 2, true)),
-                          p::metric("bare", "s", 9, "histogram", p::histogram_data({bare}, 1)),
-                          p::metric("updown", "", 7, "sum", p::sum_data({p::number_point(p::SignedFixed64{-4})}, 2, false))}));
+  auto stale = p::Message()
+                   .set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000})
+                   .set(8, "flags", p::Varint{1});
+  auto bare = p::Message()
+                  .set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000})
+                  .set(4, "count", p::Fixed64{7});
+  const auto out = decoded(
+      Signal::metrics,
+      p::request("metrics", p::canary_resource(),
+                 {p::metric("stale", "", 7, "sum", p::sum_data({stale}, 2, true)),
+                  p::metric("bare", "s", 9, "histogram", p::histogram_data({bare}, 1)),
+                  p::metric("updown", "", 7, "sum",
+                            p::sum_data({p::number_point(p::SignedFixed64{-4})}, 2, false))}));
   ASSERT_EQ(out.batch.points.size(), 3u) << out.reason;
   EXPECT_TRUE(out.batch.points[0].no_recorded_value);
   const auto& h = std::get<ClassicHistogram>(out.batch.points[1].value);
@@ -221,11 +262,15 @@ TEST(Decode, PointsThatLookOddAndAreFine) {
 
 TEST(Decode, SpansWithBadIdsAreRejectedAlone) {
   const auto out = decoded(
-      Signal::traces, p::request("traces", p::canary_resource(),
-                                 {p::span(kTrace, kSpan, "good"), p::span(std::string(16, '\0'), kSpan, "zero trace"),
-                                  p::span(kTrace, std::string(8, '\0'), "zero span"), p::span("short", kSpan, "short trace"),
-                                  p::span(kTrace, kSpan, "bad parent").set(4, "parentSpanId", p::Hex{"abc"}),
-                                  p::span(kTrace, kSpan, "zero parent").set(4, "parentSpanId", p::Hex{std::string(8, '\0')})}));
+      Signal::traces,
+      p::request(
+          "traces", p::canary_resource(),
+          {p::span(kTrace, kSpan, "good"), p::span(std::string(16, '\0'), kSpan, "zero trace"),
+           p::span(kTrace, std::string(8, '\0'), "zero span"),
+           p::span("short", kSpan, "short trace"),
+           p::span(kTrace, kSpan, "bad parent").set(4, "parentSpanId", p::Hex{"abc"}),
+           p::span(kTrace, kSpan, "zero parent")
+               .set(4, "parentSpanId", p::Hex{std::string(8, '\0')})}));
   EXPECT_EQ(out.batch.spans.size(), 2u);
   EXPECT_EQ(out.rejected, 4u);
   EXPECT_EQ(out.rejected_by.at("bad_trace_id"), 2u);
@@ -252,26 +297,37 @@ TEST(Decode, FieldsMayComeInAnyOrder) {
   wrapper.many(2, "scopeSpans", {scope}).one(1, "resource", p::canary_resource());
   const auto request = p::Message().many(1, "resourceSpans", {wrapper});
   EXPECT_EQ(decoded(Signal::traces, request).batch.spans.at(0).resource->version, "2.4.0");
-  EXPECT_EQ(from_json(Signal::traces, p::to_json(request, {})).batch.spans.at(0).resource->version, "2.4.0");
-  auto metric = p::Message().one(7, "sum", p::sum_data({p::number_point(1.0)}, 2, true)).set(1, "name", std::string("late"));
+  EXPECT_EQ(from_json(Signal::traces, p::to_json(request, {})).batch.spans.at(0).resource->version,
+            "2.4.0");
+  auto metric = p::Message()
+                    .one(7, "sum", p::sum_data({p::number_point(1.0)}, 2, true))
+                    .set(1, "name", std::string("late"));
   const auto metrics = p::request("metrics", p::canary_resource(), {metric});
-  EXPECT_EQ(decoded(Signal::metrics, metrics).batch.points.at(0).series->labels.metric_name(), "late_total");
-  EXPECT_EQ(from_json(Signal::metrics, p::to_json(metrics, {})).batch.points.at(0).series->labels.metric_name(), "late_total");
+  EXPECT_EQ(decoded(Signal::metrics, metrics).batch.points.at(0).series->labels.metric_name(),
+            "late_total");
+  EXPECT_EQ(from_json(Signal::metrics, p::to_json(metrics, {}))
+                .batch.points.at(0)
+                .series->labels.metric_name(),
+            "late_total");
 }
 
-p::Message log(std::uint64_t severity, std::string trace_id, std::vector<p::Message> attributes, std::string event_name = "") {
+p::Message log(std::uint64_t severity, std::string trace_id, std::vector<p::Message> attributes,
+               std::string event_name = "") {
   p::Message out;
-  out.set(11, "observedTimeUnixNano", p::Fixed64{1'700'000'000'000'000'000}).set(2, "severityNumber", p::Varint{severity});
+  out.set(11, "observedTimeUnixNano", p::Fixed64{1'700'000'000'000'000'000})
+      .set(2, "severityNumber", p::Varint{severity});
   out.one(5, "body", p::text_value("it broke")).many(6, "attributes", std::move(attributes));
-  return std::move(out.set(9, "traceId", p::Hex{std::move(trace_id)}).set(12, "eventName", std::move(event_name)));
+  return std::move(out.set(9, "traceId", p::Hex{std::move(trace_id)})
+                       .set(12, "eventName", std::move(event_name)));
 }
 
 TEST(Decode, LogsAreKeptWhenTheyTellOfFailures) {
-  const auto out =
-      decoded(Signal::logs, p::request("logs", p::canary_resource(),
-                                       {log(17, kTrace, {}), log(9, kTrace, {}), log(17, "", {}),
-                                        log(9, "", {p::key_value("exception.type", p::text_value("E"))}),
-                                        log(9, "", {}, "http.server.request.exception"), log(17, "wrong length", {})}));
+  const auto out = decoded(
+      Signal::logs,
+      p::request("logs", p::canary_resource(),
+                 {log(17, kTrace, {}), log(9, kTrace, {}), log(17, "", {}),
+                  log(9, "", {p::key_value("exception.type", p::text_value("E"))}),
+                  log(9, "", {}, "http.server.request.exception"), log(17, "wrong length", {})}));
   EXPECT_EQ(out.batch.logs.size(), 3u);
   EXPECT_EQ(out.logs_not_kept, 3u);
   EXPECT_EQ(out.items, 6u);
@@ -285,12 +341,14 @@ TEST(Decode, LimitsCutAndCount) {
   limits.max_value_bytes = 10;
   limits.max_depth = 2;
   auto deep = p::int_value(1);
-  for (int i = 0; i < 5; ++i) deep = p::Message().one(5, "arrayValue", p::Message().many(1, "values", {deep}));
+  for (int i = 0; i < 5; ++i)
+    deep = p::Message().one(5, "arrayValue", p::Message().many(1, "values", {deep}));
   const auto request = p::request(
       "traces", p::canary_resource(),
       {p::span(kTrace, kSpan, "0123456789abc")
            .many(9, "attributes",
-                 {p::key_value("long", p::text_value("äääääääää")), p::key_value("", p::int_value(1)), p::key_value("deep", deep),
+                 {p::key_value("long", p::text_value("äääääääää")),
+                  p::key_value("", p::int_value(1)), p::key_value("deep", deep),
                   p::key_value("c", p::int_value(3)), p::key_value("d", p::int_value(4))})});
   const auto out = decoded(Signal::traces, request, limits);
   ASSERT_EQ(out.batch.spans.size(), 1u);
@@ -314,7 +372,8 @@ TEST(Decode, ManyTinyItemsStopAtTheMemoryBudget) {
   }
   const auto request = p::request("traces", {}, std::move(spans));
   for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
-    const auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+    const auto payload =
+        encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
     const auto out = decode(Signal::traces, encoding, payload, "x", kNow, limits);
     ASSERT_FALSE(out);
     EXPECT_EQ(out.error().code, ErrorCode::resource_exhausted);
@@ -322,17 +381,23 @@ TEST(Decode, ManyTinyItemsStopAtTheMemoryBudget) {
 }
 
 TEST(Decode, InvalidUtf8IsReplaced) {
-  const auto out =
-      decoded(Signal::traces, p::request("traces", p::canary_resource(), {p::span(kTrace, kSpan, "a\xff\xc0\x80z")}));
+  const auto out = decoded(Signal::traces, p::request("traces", p::canary_resource(),
+                                                      {p::span(kTrace, kSpan, "a\xff\xc0\x80z")}));
   EXPECT_EQ(out.batch.spans.at(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
 }
 
 TEST(Decode, WrongTypesNameTheField) {
   const std::string wrong =
-      p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(kTrace, kSpan, "x").set(7, "x", std::string("text"))}));
-  EXPECT_NE(error_of(Signal::traces, Encoding::protobuf, wrong).find("field 7 of Span has wire type 2"), std::string::npos);
-  EXPECT_NE(error_of(Signal::traces, Encoding::protobuf, "\x0a\xff\xff\xff\xff\x0f").find("at byte"), std::string::npos);
-  EXPECT_NE(error_of(Signal::metrics, Encoding::protobuf, "this is no protobuf").find("ExportMetricsServiceRequest"),
+      p::to_protobuf(p::request("traces", p::canary_resource(),
+                                {p::span(kTrace, kSpan, "x").set(7, "x", std::string("text"))}));
+  EXPECT_NE(
+      error_of(Signal::traces, Encoding::protobuf, wrong).find("field 7 of Span has wire type 2"),
+      std::string::npos);
+  EXPECT_NE(
+      error_of(Signal::traces, Encoding::protobuf, "\x0a\xff\xff\xff\xff\x0f").find("at byte"),
+      std::string::npos);
+  EXPECT_NE(error_of(Signal::metrics, Encoding::protobuf, "this is no protobuf")
+                .find("ExportMetricsServiceRequest"),
             std::string::npos);
   struct Case {
     std::string_view json, want;
@@ -346,9 +411,12 @@ TEST(Decode, WrongTypesNameTheField) {
        "resourceSpans[0].scopeSpans[0].spans[1].name is 7, not a string"},
       {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"now"}]}]}]})",
        "startTimeUnixNano is \"now\", not an unsigned"},
-      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":-1}]}]}]})", "startTimeUnixNano is -1"},
-      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"bare"}]}]}]}]})", "not an object"},
-      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}]}]}]})", "base64"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":-1}]}]}]})",
+       "startTimeUnixNano is -1"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"bare"}]}]}]}]})",
+       "not an object"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}]}]}]})",
+       "base64"},
   };
   for (const auto& c : cases) {
     const auto error = error_of(Signal::traces, Encoding::json, c.json);
@@ -359,8 +427,10 @@ TEST(Decode, WrongTypesNameTheField) {
 TEST(Decode, DeepNestingIsBounded) {
   std::string deep(200'000, '[');
   EXPECT_NE(error_of(Signal::traces, Encoding::json, deep).find("JSON"), std::string::npos);
-  EXPECT_NE(error_of(Signal::traces, Encoding::json, "{\"x\":" + deep + std::string(200'000, ']') + "}").find("JSON"),
-            std::string::npos);
+  EXPECT_NE(
+      error_of(Signal::traces, Encoding::json, "{\"x\":" + deep + std::string(200'000, ']') + "}")
+          .find("JSON"),
+      std::string::npos);
   auto value = p::to_protobuf(p::int_value(1));
   for (int i = 0; i < 2'000; ++i) { // AnyValue{array_value{values{…}}}
     std::string array;
@@ -384,22 +454,25 @@ TEST(Decode, DeepNestingIsBounded) {
   ASSERT_TRUE(out) << out.error().message;
   *out = with_spans(std::move(*out));
   EXPECT_EQ(out->cut_values, 1u);
-  EXPECT_EQ(attribute_text(out->batch.spans.at(0).attributes, "deep"), std::string(64, '[') + "null" + std::string(64, ']'));
+  EXPECT_EQ(attribute_text(out->batch.spans.at(0).attributes, "deep"),
+            std::string(64, '[') + "null" + std::string(64, ']'));
 }
 
 TEST(Decode, LenientJson) {
-  const auto out = from_json(Signal::traces, R"({"resource_spans":[{"unknown":{"a":[1,{}]},"resource":{"attributes":[
+  const auto out = from_json(
+      Signal::traces, R"({"resource_spans":[{"unknown":{"a":[1,{}]},"resource":{"attributes":[
       {"key":"service.name","value":{"string_value":"s"}}],"droppedAttributesCount":0},"scope_spans":[{"spans":[
       {"trace_id":"5b8efff798038103d269b633813fc60c","span_id":"eee19b7ec3c1b174","parent_span_id":null,"name":null,"kind":"SPAN_KIND_SERVER",
        "start_time_unix_nano":1700000000000000000,"endTimeUnixNano":"1700000000100000000","status":{"code":"STATUS_CODE_ERROR","message":"m"},
        "flags":257,"links":[{"traceId":"bad"}],"attributes":[{"key":"a","value":{"intValue":2}},{"key":"b","value":{"doubleValue":null}},
        {"key":"c","value":{}},{"key":"d","value":{"intValue":"9007199254740993"}},{"key":"e"},{"key":"f","value":{"intValue":3.0}}]}]}]}]})");
-  EXPECT_EQ(
-      dump(out),
-      "span 5b8efff798038103d269b633813fc60c eee19b7ec3c1b174 parent=0000000000000000 \"\" kind=2 start=1700000000000000000 "
-      "end=1700000000100000000 status=2 \"m\" state=\"\" flags=257 {a:int=2, b:double=nan, c:empty=, d:int=9007199254740993, "
-      "e:empty=, "
-      "f:int=3} of {instance=\"10.1.2.3\", job=\"s\", service_name=\"s\"}\n");
+  EXPECT_EQ(dump(out),
+            "span 5b8efff798038103d269b633813fc60c eee19b7ec3c1b174 parent=0000000000000000 \"\" "
+            "kind=2 start=1700000000000000000 "
+            "end=1700000000100000000 status=2 \"m\" state=\"\" flags=257 {a:int=2, b:double=nan, "
+            "c:empty=, d:int=9007199254740993, "
+            "e:empty=, "
+            "f:int=3} of {instance=\"10.1.2.3\", job=\"s\", service_name=\"s\"}\n");
 }
 
 TEST(Decode, SummaryBecomesItsParts) {
@@ -407,11 +480,12 @@ TEST(Decode, SummaryBecomesItsParts) {
                    .set(3, "timeUnixNano", p::Fixed64{1'700'000'010'000'000'000})
                    .set(4, "count", p::Fixed64{10})
                    .set(5, "sum", 2.5);
-  point.many(
-      6, "quantileValues",
-      {p::Message().set(1, "quantile", 0.5).set(2, "value", 0.2), p::Message().set(1, "quantile", 0.99).set(2, "value", 0.9)});
-  const auto request = p::request("metrics", p::canary_resource(),
-                                  {p::metric("rpc", "s", 11, "summary", p::Message().many(1, "dataPoints", {point}))});
+  point.many(6, "quantileValues",
+             {p::Message().set(1, "quantile", 0.5).set(2, "value", 0.2),
+              p::Message().set(1, "quantile", 0.99).set(2, "value", 0.9)});
+  const auto request = p::request(
+      "metrics", p::canary_resource(),
+      {p::metric("rpc", "s", 11, "summary", p::Message().many(1, "dataPoints", {point}))});
   const auto out = decoded(Signal::metrics, request);
   ASSERT_EQ(out.batch.points.size(), 4u);
   EXPECT_EQ(out.items, 1u);

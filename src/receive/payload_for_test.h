@@ -1,5 +1,5 @@
-// Test support: one tree of fields that is written as OTLP/protobuf and as OTLP/JSON, so that both decoders can be held against
-// each other. Only *_test.cc, fuzzers and benchmarks include it.
+// Test support: one tree of fields that is written as OTLP/protobuf and as OTLP/JSON, so that both
+// decoders can be held against each other. Only *_test.cc, fuzzers and benchmarks include it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -61,8 +61,9 @@ struct PackedVarint {
 struct PackedDouble {
   std::vector<double> values;
 };
-using Value = std::variant<std::string, bool, double, Hex, Base64, Varint, SignedVarint, ZigZag, Fixed32, Fixed64, SignedFixed64,
-                           PackedFixed64, PackedVarint, PackedDouble, std::vector<Message>>;
+using Value = std::variant<std::string, bool, double, Hex, Base64, Varint, SignedVarint, ZigZag,
+                           Fixed32, Fixed64, SignedFixed64, PackedFixed64, PackedVarint,
+                           PackedDouble, std::vector<Message>>;
 
 struct Field {
   std::uint32_t tag;
@@ -106,9 +107,15 @@ struct ProtobufWriter {
   void operator()(Fixed32 v) const { out.add_fixed32(tag, v.value); }
   void operator()(Fixed64 v) const { out.add_fixed64(tag, v.value); }
   void operator()(SignedFixed64 v) const { out.add_sfixed64(tag, v.value); }
-  void operator()(const PackedFixed64& v) const { out.add_packed_fixed64(tag, v.values.begin(), v.values.end()); }
-  void operator()(const PackedVarint& v) const { out.add_packed_uint64(tag, v.values.begin(), v.values.end()); }
-  void operator()(const PackedDouble& v) const { out.add_packed_double(tag, v.values.begin(), v.values.end()); }
+  void operator()(const PackedFixed64& v) const {
+    out.add_packed_fixed64(tag, v.values.begin(), v.values.end());
+  }
+  void operator()(const PackedVarint& v) const {
+    out.add_packed_uint64(tag, v.values.begin(), v.values.end());
+  }
+  void operator()(const PackedDouble& v) const {
+    out.add_packed_double(tag, v.values.begin(), v.values.end());
+  }
   void operator()(const std::vector<Message>& v) const {
     for (const auto& item : v) out.add_message(tag, to_protobuf(item));
   }
@@ -117,7 +124,8 @@ struct ProtobufWriter {
 inline std::string to_protobuf(const Message& message) {
   std::string out;
   protozero::pbf_writer writer(out);
-  for (const auto& field : message.fields) std::visit(ProtobufWriter{writer, field.tag}, field.value);
+  for (const auto& field : message.fields)
+    std::visit(ProtobufWriter{writer, field.tag}, field.value);
   return out;
 }
 
@@ -126,7 +134,9 @@ inline std::string to_json(const Message& message, const JsonStyle& style);
 struct JsonWriter {
   const JsonStyle& style;
   bool repeated;
-  std::string number(const std::string& digits) const { return style.ints_as_strings ? "\"" + digits + "\"" : digits; }
+  std::string number(const std::string& digits) const {
+    return style.ints_as_strings ? "\"" + digits + "\"" : digits;
+  }
   std::string operator()(const std::string& v) const {
     std::string out;
     append_json_string(out, v);
@@ -143,8 +153,12 @@ struct JsonWriter {
     for (const char c : v.raw) out += fmt::format("{:02x}", static_cast<unsigned char>(c));
     return out + "\"";
   }
-  std::string operator()(const Base64& v) const { return "\"" + to_text(AttributeValue(Bytes{v.raw})) + "\""; }
-  std::string operator()(Varint v) const { return fmt::format("{}", v.value); } // enums and small integers
+  std::string operator()(const Base64& v) const {
+    return "\"" + to_text(AttributeValue(Bytes{v.raw})) + "\"";
+  }
+  std::string operator()(Varint v) const {
+    return fmt::format("{}", v.value);
+  } // enums and small integers
   std::string operator()(SignedVarint v) const { return number(fmt::format("{}", v.value)); }
   std::string operator()(ZigZag v) const { return fmt::format("{}", v.value); }
   std::string operator()(Fixed32 v) const { return fmt::format("{}", v.value); }
@@ -186,29 +200,40 @@ inline std::string to_json(const Message& message, const JsonStyle& style) {
   std::string out;
   for (const auto& field : message.fields) {
     out += out.empty() ? "" : ",";
-    out += "\"" + json_key(field.name, style) + "\":" + std::visit(JsonWriter{style, field.repeated}, field.value);
+    out += "\"" + json_key(field.name, style) +
+           "\":" + std::visit(JsonWriter{style, field.repeated}, field.value);
   }
   return "{" + out + "}";
 }
 
 // The messages of the protocol, as far as tests need them.
-inline Message text_value(std::string text) { return Message().set(1, "stringValue", std::move(text)); }
+inline Message text_value(std::string text) {
+  return Message().set(1, "stringValue", std::move(text));
+}
 inline Message int_value(std::int64_t n) { return Message().set(3, "intValue", SignedVarint{n}); }
 inline Message key_value(std::string key, Message value) {
   return Message().set(1, "key", std::move(key)).one(2, "value", std::move(value));
 }
-inline Message resource(std::vector<Message> attributes) { return Message().many(1, "attributes", std::move(attributes)); }
+inline Message resource(std::vector<Message> attributes) {
+  return Message().many(1, "attributes", std::move(attributes));
+}
 inline Message canary_resource() {
-  return resource({key_value("service.name", text_value("checkout-service")), key_value("service.version", text_value("2.4.0")),
-                   key_value("deployment.track", text_value("canary")), key_value("service.instance.id", text_value("pod-1"))});
+  return resource({key_value("service.name", text_value("checkout-service")),
+                   key_value("service.version", text_value("2.4.0")),
+                   key_value("deployment.track", text_value("canary")),
+                   key_value("service.instance.id", text_value("pod-1"))});
 }
 
 // items: spans, metrics or log records of one scope of one resource.
-inline Message request(std::string_view signal, Message from, std::vector<Message> items, std::string scope_name = "test-scope") {
+inline Message request(std::string_view signal, Message from, std::vector<Message> items,
+                       std::string scope_name = "test-scope") {
   const std::string word = signal == "traces" ? "Spans" : signal == "metrics" ? "Metrics" : "Logs";
-  const std::string list = signal == "traces" ? "spans" : signal == "metrics" ? "metrics" : "logRecords";
+  const std::string list = signal == "traces"    ? "spans"
+                           : signal == "metrics" ? "metrics"
+                                                 : "logRecords";
   Message scope;
-  scope.one(1, "scope", Message().set(1, "name", std::move(scope_name))).many(2, list, std::move(items));
+  scope.one(1, "scope", Message().set(1, "name", std::move(scope_name)))
+      .many(2, list, std::move(items));
   Message wrapper;
   wrapper.one(1, "resource", std::move(from)).many(2, "scope" + word, {std::move(scope)});
   return Message().many(1, "resource" + word, {std::move(wrapper)});
@@ -216,30 +241,36 @@ inline Message request(std::string_view signal, Message from, std::vector<Messag
 
 inline Message span(std::string trace_id, std::string span_id, std::string name) {
   Message out;
-  out.set(1, "traceId", Hex{std::move(trace_id)}).set(2, "spanId", Hex{std::move(span_id)}).set(5, "name", std::move(name));
+  out.set(1, "traceId", Hex{std::move(trace_id)})
+      .set(2, "spanId", Hex{std::move(span_id)})
+      .set(5, "name", std::move(name));
   out.set(6, "kind", Varint{2}).set(7, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
   return std::move(out.set(8, "endTimeUnixNano", Fixed64{1'700'000'000'050'000'000}));
 }
 
 // data: the tag and JSON name of the oneof (7 "sum", 9 "histogram" …).
-inline Message metric(std::string name, std::string unit, std::uint32_t tag, std::string data_name, Message data) {
+inline Message metric(std::string name, std::string unit, std::uint32_t tag, std::string data_name,
+                      Message data) {
   Message out;
   out.set(1, "name", std::move(name)).set(3, "unit", std::move(unit));
   return std::move(out.one(tag, std::move(data_name), std::move(data)));
 }
 inline Message sum_data(std::vector<Message> points, std::uint64_t temporality, bool monotonic) {
   Message out;
-  out.many(1, "dataPoints", std::move(points)).set(2, "aggregationTemporality", Varint{temporality});
+  out.many(1, "dataPoints", std::move(points))
+      .set(2, "aggregationTemporality", Varint{temporality});
   return std::move(out.set(3, "isMonotonic", monotonic));
 }
 inline Message histogram_data(std::vector<Message> points, std::uint64_t temporality) {
   Message out;
-  return std::move(out.many(1, "dataPoints", std::move(points)).set(2, "aggregationTemporality", Varint{temporality}));
+  return std::move(out.many(1, "dataPoints", std::move(points))
+                       .set(2, "aggregationTemporality", Varint{temporality}));
 }
 inline Message number_point(Value value, std::vector<Message> attributes = {},
                             std::uint64_t time_ns = 1'700'000'010'000'000'000) {
   Message out;
-  out.many(7, "attributes", std::move(attributes)).set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
+  out.many(7, "attributes", std::move(attributes))
+      .set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
   out.set(3, "timeUnixNano", Fixed64{time_ns});
   const bool integer = std::holds_alternative<SignedFixed64>(value);
   return std::move(out.set(integer ? 6 : 4, integer ? "asInt" : "asDouble", std::move(value)));
@@ -249,10 +280,13 @@ inline Message histogram_point(std::vector<std::uint64_t> counts, std::vector<do
   std::uint64_t count = 0;
   for (const auto n : counts) count += n;
   Message out;
-  out.many(9, "attributes", std::move(attributes)).set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
-  out.set(3, "timeUnixNano", Fixed64{1'700'000'010'000'000'000}).set(4, "count", Fixed64{count}).set(5, "sum", 12.5);
-  return std::move(
-      out.set(6, "bucketCounts", PackedFixed64{std::move(counts)}).set(7, "explicitBounds", PackedDouble{std::move(bounds)}));
+  out.many(9, "attributes", std::move(attributes))
+      .set(2, "startTimeUnixNano", Fixed64{1'700'000'000'000'000'000});
+  out.set(3, "timeUnixNano", Fixed64{1'700'000'010'000'000'000})
+      .set(4, "count", Fixed64{count})
+      .set(5, "sum", 12.5);
+  return std::move(out.set(6, "bucketCounts", PackedFixed64{std::move(counts)})
+                       .set(7, "explicitBounds", PackedDouble{std::move(bounds)}));
 }
 
 } // namespace coalmine::receive::payload

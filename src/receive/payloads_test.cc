@@ -32,13 +32,19 @@ class Generator {
     return out;
   }
   std::string word() {
-    static const char* const kWords[] = {"checkout",    "http.route", "a b",   "ünïcode", "quote\"d",
-                                         "line\nbreak", "",           "x.y_z", "日本語",  "tab\t"};
+    static const char* const kWords[] = {"checkout", "http.route",  "a b", "ünïcode",
+                                         "quote\"d", "line\nbreak", "",    "x.y_z",
+                                         "日本語",   "tab\t"};
     return kWords[below(10)];
   }
   double real() {
-    static const double kReals[] = {
-        0, 1.5, -2.25, 1e300, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(), 0.1};
+    static const double kReals[] = {0,
+                                    1.5,
+                                    -2.25,
+                                    1e300,
+                                    std::numeric_limits<double>::quiet_NaN(),
+                                    std::numeric_limits<double>::infinity(),
+                                    0.1};
     return kReals[below(7)];
   }
   p::Message any(int depth = 0) {
@@ -55,7 +61,8 @@ class Generator {
         for (auto n = below(4); n > 0; --n) values.push_back(any(depth + 1));
         return out.one(5, "arrayValue", p::Message().many(1, "values", std::move(values)));
       }
-      default: return out.one(6, "kvlistValue", p::Message().many(1, "values", attributes(depth + 1)));
+      default:
+        return out.one(6, "kvlistValue", p::Message().many(1, "values", attributes(depth + 1)));
     }
   }
   std::vector<p::Message> attributes(int depth = 0) {
@@ -68,25 +75,34 @@ class Generator {
   p::Message span() {
     auto out = p::span(bytes(below(8) == 0 ? 15 : 16), bytes(8), word());
     out.set(3, "traceState", word()).set(4, "parentSpanId", p::Hex{bytes(below(3) == 0 ? 0 : 8)});
-    out.set(6, "kind", p::Varint{below(8)}).set(16, "flags", p::Fixed32{static_cast<std::uint32_t>(below(1024))});
+    out.set(6, "kind", p::Varint{below(8)})
+        .set(16, "flags", p::Fixed32{static_cast<std::uint32_t>(below(1024))});
     out.many(9, "attributes", attributes());
     std::vector<p::Message> events;
     for (auto n = below(3); n > 0; --n) {
       p::Message event;
-      events.push_back(
-          event.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "name", word()).many(3, "attributes", attributes()));
+      events.push_back(event.set(1, "timeUnixNano", p::Fixed64{time()})
+                           .set(2, "name", word())
+                           .many(3, "attributes", attributes()));
     }
     out.many(11, "events", std::move(events));
-    return std::move(out.one(15, "status", p::Message().set(2, "message", word()).set(3, "code", p::Varint{below(4)})));
+    return std::move(out.one(
+        15, "status", p::Message().set(2, "message", word()).set(3, "code", p::Varint{below(4)})));
   }
   p::Message log() {
     p::Message out;
-    out.set(1, "timeUnixNano", p::Fixed64{time()}).set(2, "severityNumber", p::Varint{below(25)}).one(5, "body", any());
-    out.many(6, "attributes", attributes()).set(9, "traceId", p::Hex{bytes(16)}).set(10, "spanId", p::Hex{bytes(8)});
+    out.set(1, "timeUnixNano", p::Fixed64{time()})
+        .set(2, "severityNumber", p::Varint{below(25)})
+        .one(5, "body", any());
+    out.many(6, "attributes", attributes())
+        .set(9, "traceId", p::Hex{bytes(16)})
+        .set(10, "spanId", p::Hex{bytes(8)});
     return std::move(out.set(12, "eventName", below(2) == 0 ? std::string("exception") : word()));
   }
   p::Message number() {
-    const p::Value value = below(2) == 0 ? p::Value(real()) : p::Value(p::SignedFixed64{static_cast<std::int64_t>(below(1000))});
+    const p::Value value = below(2) == 0
+                               ? p::Value(real())
+                               : p::Value(p::SignedFixed64{static_cast<std::int64_t>(below(1000))});
     auto out = p::number_point(value, attributes(), time());
     return std::move(out.set(8, "flags", p::Varint{below(2)}));
   }
@@ -107,10 +123,15 @@ class Generator {
           .set(2, "bucketCounts", p::PackedVarint{counts});
     };
     p::Message out;
-    out.many(1, "attributes", attributes()).set(3, "timeUnixNano", p::Fixed64{time()}).set(4, "count", p::Fixed64{below(100)});
+    out.many(1, "attributes", attributes())
+        .set(3, "timeUnixNano", p::Fixed64{time()})
+        .set(4, "count", p::Fixed64{below(100)});
     if (below(2) == 0) out.set(5, "sum", real());
-    out.set(6, "scale", p::ZigZag{static_cast<std::int32_t>(below(30)) - 8}).set(7, "zeroCount", p::Fixed64{below(10)});
-    return std::move(out.one(8, "positive", buckets()).one(9, "negative", buckets()).set(14, "zeroThreshold", 0.25));
+    out.set(6, "scale", p::ZigZag{static_cast<std::int32_t>(below(30)) - 8})
+        .set(7, "zeroCount", p::Fixed64{below(10)});
+    return std::move(out.one(8, "positive", buckets())
+                         .one(9, "negative", buckets())
+                         .set(14, "zeroThreshold", 0.25));
   }
   template <typename F>
   std::vector<p::Message> some(F make) {
@@ -120,17 +141,25 @@ class Generator {
   }
   p::Message metric() {
     switch (below(4)) {
-      case 0: return p::metric(word(), "s", 5, "gauge", p::Message().many(1, "dataPoints", some([&] { return number(); })));
-      case 1: return p::metric(word(), "By", 7, "sum", p::sum_data(some([&] { return number(); }), below(3), below(2) == 0));
-      case 2: return p::metric(word(), "ms", 9, "histogram", p::histogram_data(some([&] { return histogram(); }), below(3)));
+      case 0:
+        return p::metric(word(), "s", 5, "gauge",
+                         p::Message().many(1, "dataPoints", some([&] { return number(); })));
+      case 1:
+        return p::metric(word(), "By", 7, "sum",
+                         p::sum_data(some([&] { return number(); }), below(3), below(2) == 0));
+      case 2:
+        return p::metric(word(), "ms", 9, "histogram",
+                         p::histogram_data(some([&] { return histogram(); }), below(3)));
       default:
         return p::metric(word(), "1", 10, "exponentialHistogram",
                          p::histogram_data(some([&] { return exponential(); }), below(3)));
     }
   }
   p::Message request(Signal signal) {
-    if (signal == Signal::traces) return p::request("traces", p::resource(attributes()), some([&] { return span(); }));
-    if (signal == Signal::logs) return p::request("logs", p::resource(attributes()), some([&] { return log(); }));
+    if (signal == Signal::traces)
+      return p::request("traces", p::resource(attributes()), some([&] { return span(); }));
+    if (signal == Signal::logs)
+      return p::request("logs", p::resource(attributes()), some([&] { return log(); }));
     return p::request("metrics", p::resource(attributes()), some([&] { return metric(); }));
   }
 
@@ -143,7 +172,8 @@ TEST(Property, ProtobufAndJsonDecodeAlike) {
     Generator generator(seed);
     const auto signal = static_cast<Signal>(seed % 3);
     const auto request = generator.request(signal);
-    const auto from_protobuf = decode(signal, Encoding::protobuf, p::to_protobuf(request), "h", kNow, {});
+    const auto from_protobuf =
+        decode(signal, Encoding::protobuf, p::to_protobuf(request), "h", kNow, {});
     ASSERT_TRUE(from_protobuf) << from_protobuf.error().message;
     for (const bool snake : {false, true}) {
       for (const bool strings : {false, true}) {
@@ -198,7 +228,8 @@ TEST(Property, TruncatedPayloadsFailOrYieldLess) {
     const auto signal = static_cast<Signal>(seed % 3);
     const auto request = generator.request(signal);
     for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
-      const auto whole = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      const auto whole =
+          encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
       const auto all = decode(signal, encoding, whole, "h", kNow, {});
       ASSERT_TRUE(all);
       for (std::size_t size = 0; size < whole.size(); ++size) {
@@ -220,8 +251,10 @@ TEST(Property, FlippedBytesNeverCrash) {
     const auto signal = static_cast<Signal>(seed % 3);
     const auto request = generator.request(signal);
     for (const auto encoding : {Encoding::protobuf, Encoding::json}) {
-      auto payload = encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
-      for (int i = 0; i < 8; ++i) payload[generator.below(payload.size())] = static_cast<char>(generator.below(256));
+      auto payload =
+          encoding == Encoding::protobuf ? p::to_protobuf(request) : p::to_json(request, {});
+      for (int i = 0; i < 8; ++i)
+        payload[generator.below(payload.size())] = static_cast<char>(generator.below(256));
       const auto plain = decode(signal, encoding, payload, "h", kNow, {});
       const auto cached = decode(signal, encoding, payload, "h", kNow, {}, &cache);
       ASSERT_EQ(plain.has_value(), cached.has_value());
@@ -259,7 +292,8 @@ TEST(Golden, PayloadsGiveTheRowsBesideThem) {
     const auto rows = rows_of(signal, read(entry.path()));
     const auto rows_path = folder / (stem.string() + ".rows");
     const char* mode = std::getenv("COALMINE_GOLDEN");
-    if (mode != nullptr && std::string_view(mode) == "write") std::ofstream(rows_path, std::ios::binary) << rows;
+    if (mode != nullptr && std::string_view(mode) == "write")
+      std::ofstream(rows_path, std::ios::binary) << rows;
     EXPECT_EQ(rows, read(rows_path)) << entry.path();
     ++seen;
   }

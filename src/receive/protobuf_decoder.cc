@@ -31,10 +31,12 @@ IdState read_id(std::string_view raw, Id& out) {
 
 } // namespace
 
-void ProtobufCursor::other(Message& message, std::string_view type, std::initializer_list<std::uint32_t> known) {
+void ProtobufCursor::other(Message& message, std::string_view type,
+                           std::initializer_list<std::uint32_t> known) {
   if (std::ranges::find(known, message.tag()) != known.end()) {
     stopped_ = true;
-    fault_ = fmt::format("field {} of {} has wire type {}", message.tag(), type, static_cast<unsigned>(message.wire_type()));
+    fault_ = fmt::format("field {} of {} has wire type {}", message.tag(), type,
+                         static_cast<unsigned>(message.wire_type()));
     return;
   }
   message.skip();
@@ -51,8 +53,8 @@ void ProtobufDecoder::run(Signal signal) {
   }
 }
 
-// ResourceSpans, ResourceMetrics and ResourceLogs have the same shape: resource = 1, scope_* = 2. A sender may write them in any
-// order.
+// ResourceSpans, ResourceMetrics and ResourceLogs have the same shape: resource = 1, scope_* = 2. A
+// sender may write them in any order.
 void ProtobufDecoder::resource_items(Message message, Signal signal) {
   std::string_view bytes;
   std::size_t resources = 0;
@@ -208,7 +210,8 @@ AttributeValue ProtobufDecoder::any_value(Message message) {
   return out;
 }
 
-// An AnyValue inside an array or map. Of several members of the oneof the last counts, as protobuf has it.
+// An AnyValue inside an array or map. Of several members of the oneof the last counts, as protobuf
+// has it.
 void ProtobufDecoder::nested_value(Message message, BoundedJson& json, int depth) {
   Message last;
   while (cursor_.next(message)) {

@@ -1,5 +1,6 @@
 // OTLP/protobuf to BatchBuilder: a streaming visitor over the bytes, no generated code.
-// Fields: opentelemetry-proto 1.x, trace.proto, metrics.proto, logs.proto, common.proto, resource.proto.
+// Fields: opentelemetry-proto 1.x, trace.proto, metrics.proto, logs.proto, common.proto,
+// resource.proto.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,9 +17,9 @@
 
 namespace coalmine::receive {
 
-// Cursor over nested messages that remembers where it is, for error messages. The first wrong field stops every loop: next() is
-// false from then on. What protozero finds wrong (lengths, varints) it throws; decode_protobuf catches it. One thread, one
-// payload.
+// Cursor over nested messages that remembers where it is, for error messages. The first wrong field
+// stops every loop: next() is false from then on. What protozero finds wrong (lengths, varints) it
+// throws; decode_protobuf catches it. One thread, one payload.
 class ProtobufCursor {
  public:
   using Message = protozero::pbf_reader;
@@ -29,7 +30,8 @@ class ProtobufCursor {
     at_ = message.data().data();
     return message.next();
   }
-  // A field not read: skipped when the protocol may have added it, an error when it is one we know in another wire type.
+  // A field not read: skipped when the protocol may have added it, an error when it is one we know
+  // in another wire type.
   void other(Message& message, std::string_view type, std::initializer_list<std::uint32_t> known);
   void stop() { stopped_ = true; }
   bool failed() const { return stopped_; }
@@ -66,7 +68,8 @@ class AttributeBytes {
 class ProtobufDecoder {
  public:
   using Message = protozero::pbf_reader;
-  ProtobufDecoder(std::string_view payload, BatchBuilder& out) : payload_(payload), cursor_(payload), out_(out) {}
+  ProtobufDecoder(std::string_view payload, BatchBuilder& out)
+      : payload_(payload), cursor_(payload), out_(out) {}
 
   // Reads the whole Export*ServiceRequest. May throw protozero::exception.
   void run(Signal signal);
@@ -97,7 +100,8 @@ class ProtobufDecoder {
   void summary_point(Message message);
 
   // The point's series by the bytes of its attributes (field number tag), else its attributes.
-  void identify(PointHead& point, const Message& message, const AttributeBytes& bytes, std::uint32_t tag);
+  void identify(PointHead& point, const Message& message, const AttributeBytes& bytes,
+                std::uint32_t tag);
   Attributes attributes_of(Message message, std::string_view type);
   void key_value(Message message, Attributes& to);
   AttributeValue any_value(Message message);

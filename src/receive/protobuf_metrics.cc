@@ -1,5 +1,5 @@
-// Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points, so both are read in two
-// passes; the first skips over the points.
+// Metrics. A Metric's name may come after its data, and a Sum's temporality comes after its points,
+// so both are read in two passes; the first skips over the points.
 // SPDX-License-Identifier: Apache-2.0
 #include <bit>
 #include <cstring>
@@ -31,7 +31,8 @@ std::optional<Temporality> to_temporality(std::int32_t value) {
   return std::nullopt;
 }
 
-// More buckets than any point may have are not worth memory; one more is enough for the check to see it.
+// More buckets than any point may have are not worth memory; one more is enough for the check to
+// see it.
 constexpr std::size_t kEnoughBuckets = 16'385;
 
 template <typename T, typename Range>
@@ -47,7 +48,8 @@ void packed_bounds(protozero::pbf_reader& message, RawHistogram& raw) {
   protozero::pbf_reader again = message;
   const auto bytes = view(message);
   const bool only = raw.bounds.empty() && raw.packed_bounds.empty();
-  if (only && !bytes.empty() && bytes.size() % sizeof(double) == 0 && bytes.size() / sizeof(double) < kEnoughBuckets) {
+  if (only && !bytes.empty() && bytes.size() % sizeof(double) == 0 &&
+      bytes.size() / sizeof(double) < kEnoughBuckets) {
     raw.packed_bounds = bytes;
     return;
   }
@@ -133,7 +135,8 @@ void ProtobufDecoder::metric(Message message) {
   if (cursor_.failed() || !data) return;
   const auto about = data_message(*data);
   head.temporality = about.temporality;
-  if (head.instrument == Instrument::counter && !about.monotonic) head.instrument = Instrument::up_down_counter;
+  if (head.instrument == Instrument::counter && !about.monotonic)
+    head.instrument = Instrument::up_down_counter;
   out_.begin_metric(head);
   data_points(*data, head.instrument);
 }
@@ -169,7 +172,8 @@ void ProtobufDecoder::data_points(Message message, Instrument instrument) {
   }
 }
 
-void ProtobufDecoder::identify(PointHead& point, const Message& message, const AttributeBytes& bytes, std::uint32_t tag) {
+void ProtobufDecoder::identify(PointHead& point, const Message& message,
+                               const AttributeBytes& bytes, std::uint32_t tag) {
   if (cursor_.failed() || (!bytes.scattered() && out_.find_series(point, bytes.view()))) return;
   Message again = message;
   while (cursor_.next(again)) {
@@ -196,7 +200,9 @@ void ProtobufDecoder::number_point(Message message) {
         message.skip();
         attributes.add(cursor_.field(), message.data().data());
         break;
-      case tag_and_type(8, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
+      case tag_and_type(8, kVarint):
+        point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0;
+        break;
       default: cursor_.other(message, "NumberDataPoint", {2, 3, 4, 6, 7, 8});
     }
   }
@@ -217,18 +223,22 @@ void ProtobufDecoder::histogram_point(Message message) {
       case tag_and_type(5, kFixed64): raw.sum = message.get_double(); break;
       case tag_and_type(6, kBytes): packed_counts(message, raw); break;
       case tag_and_type(6, kFixed64):
-        if (const auto n = message.get_fixed64(); raw.counts.size() < kEnoughBuckets) raw.counts.push_back(n);
+        if (const auto n = message.get_fixed64(); raw.counts.size() < kEnoughBuckets)
+          raw.counts.push_back(n);
         break;
       case tag_and_type(7, kBytes): packed_bounds(message, raw); break;
       case tag_and_type(7, kFixed64):
         unpack_bounds(raw);
-        if (const auto bound = message.get_double(); raw.bounds.size() < kEnoughBuckets) raw.bounds.push_back(bound);
+        if (const auto bound = message.get_double(); raw.bounds.size() < kEnoughBuckets)
+          raw.bounds.push_back(bound);
         break;
       case tag_and_type(9, kBytes):
         message.skip();
         attributes.add(cursor_.field(), message.data().data());
         break;
-      case tag_and_type(10, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
+      case tag_and_type(10, kVarint):
+        point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0;
+        break;
       default: cursor_.other(message, "HistogramDataPoint", {2, 3, 4, 5, 6, 7, 9, 10});
     }
   }
@@ -256,9 +266,13 @@ void ProtobufDecoder::exponential_point(Message message) {
       case tag_and_type(7, kFixed64): value.zero_count = message.get_fixed64(); break;
       case tag_and_type(8, kBytes): buckets(message.get_message(), value.positive); break;
       case tag_and_type(9, kBytes): buckets(message.get_message(), value.negative); break;
-      case tag_and_type(10, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
+      case tag_and_type(10, kVarint):
+        point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0;
+        break;
       case tag_and_type(14, kFixed64): value.zero_threshold = message.get_double(); break;
-      default: cursor_.other(message, "ExponentialHistogramDataPoint", {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14});
+      default:
+        cursor_.other(message, "ExponentialHistogramDataPoint",
+                      {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 14});
     }
   }
   identify(point, whole, attributes, 1);
@@ -271,7 +285,8 @@ void ProtobufDecoder::buckets(Message message, ExponentialHistogram::Buckets& to
       case tag_and_type(1, kVarint): to.offset = message.get_sint32(); break;
       case tag_and_type(2, kBytes): append(to.counts, message.get_packed_uint64()); break;
       case tag_and_type(2, kVarint):
-        if (const auto n = message.get_uint64(); to.counts.size() < kEnoughBuckets) to.counts.push_back(n);
+        if (const auto n = message.get_uint64(); to.counts.size() < kEnoughBuckets)
+          to.counts.push_back(n);
         break;
       default: cursor_.other(message, "Buckets", {1, 2});
     }
@@ -301,7 +316,9 @@ void ProtobufDecoder::summary_point(Message message) {
         break;
       }
       case tag_and_type(7, kBytes): key_value(message.get_message(), point.attributes); break;
-      case tag_and_type(8, kVarint): point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0; break;
+      case tag_and_type(8, kVarint):
+        point.no_recorded_value = (message.get_uint32() & kNoRecordedValue) != 0;
+        break;
       default: cursor_.other(message, "SummaryDataPoint", {2, 3, 4, 5, 6, 7, 8});
     }
   }

@@ -75,11 +75,13 @@ std::uint32_t ProtobufDecoder::span_text(Message& message) {
   auto& table = out_.spans().table();
   const auto count = table.table().texts.size();
   const auto number = table.text(out_.text(view(message)));
-  if (table.table().texts.size() > count) out_.charge(sizeof(std::string) + table.table().texts.back().capacity());
+  if (table.table().texts.size() > count)
+    out_.charge(sizeof(std::string) + table.table().texts.back().capacity());
   return number;
 }
 
-// Bytes that were there before are the attribute that they were then. What was cut or dropped is told anew each time.
+// Bytes that were there before are the attribute that they were then. What was cut or dropped is
+// told anew each time.
 void ProtobufDecoder::span_attribute(Message message) {
   auto& spans = out_.spans();
   const std::string_view bytes(message.data().data(), message.length());

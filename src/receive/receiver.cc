@@ -10,11 +10,12 @@
 namespace coalmine::receive {
 namespace {
 
-// Members in the order they depend on each other; destroyed in reverse: the listeners first, then the pool, which finishes what
-// was accepted.
+// Members in the order they depend on each other; destroyed in reverse: the listeners first, then
+// the pool, which finishes what was accepted.
 class ReceiverImpl final : public Receiver {
  public:
-  ReceiverImpl(const Options& options, store::Store& store, const Clock& clock, SelfMetrics& metrics)
+  ReceiverImpl(const Options& options, store::Store& store, const Clock& clock,
+               SelfMetrics& metrics)
       : intake_(options.limits, store, clock, metrics),
         pool_({.name = "otlp", .threads = options.threads, .queue_limit = options.queue_limit}),
         http_front_(intake_, pool_, clock, options.bearer_token),
@@ -35,14 +36,18 @@ class ReceiverImpl final : public Receiver {
     http.listen = options.http;
     http.max_body = options.limits.max_wire_bytes;
     http.name = "otlp_http";
-    http.error_body = [this](int status, std::string message) { return http_front_.transport_error(status, message); };
-    TRY_ASSIGN(http_, net::HttpServer::start(
-                          std::move(http),
-                          [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-                            http_front_.handle(std::move(request), std::move(responder));
-                          },
-                          metrics));
-    log_info("receiving OTLP", {{"grpc", grpc_->endpoint().to_string()}, {"http", http_->endpoint().to_string()}});
+    http.error_body = [this](int status, std::string message) {
+      return http_front_.transport_error(status, message);
+    };
+    TRY_ASSIGN(http_,
+               net::HttpServer::start(
+                   std::move(http),
+                   [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
+                     http_front_.handle(std::move(request), std::move(responder));
+                   },
+                   metrics));
+    log_info("receiving OTLP",
+             {{"grpc", grpc_->endpoint().to_string()}, {"http", http_->endpoint().to_string()}});
     return {};
   }
 
@@ -60,8 +65,8 @@ class ReceiverImpl final : public Receiver {
 
 } // namespace
 
-Result<std::unique_ptr<Receiver>> Receiver::start(Options options, store::Store& store, const Clock& clock,
-                                                  SelfMetrics& metrics) {
+Result<std::unique_ptr<Receiver>> Receiver::start(Options options, store::Store& store,
+                                                  const Clock& clock, SelfMetrics& metrics) {
   auto receiver = std::make_unique<ReceiverImpl>(options, store, clock, metrics);
   TRY(receiver->listen(options, metrics));
   return std::unique_ptr<Receiver>(std::move(receiver));

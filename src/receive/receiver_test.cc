@@ -18,7 +18,8 @@ namespace {
 namespace p = payload;
 
 std::string good_traces() {
-  return p::to_protobuf(p::request("traces", p::canary_resource(), {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
+  return p::to_protobuf(p::request("traces", p::canary_resource(),
+                                   {p::span(std::string(16, 'a'), std::string(8, 'b'), "s")}));
 }
 
 class ReceiverTest : public testing::Test {
@@ -32,7 +33,8 @@ class ReceiverTest : public testing::Test {
     ASSERT_TRUE(started) << started.error().message;
     receiver_ = std::move(*started);
   }
-  net::HttpResponse post(net::Endpoint to, std::string path, std::string body, net::Headers headers) {
+  net::HttpResponse post(net::Endpoint to, std::string path, std::string body,
+                         net::Headers headers) {
     net::ClientRequest request;
     request.method = "POST";
     request.url = fmt::format("http://{}:{}{}", to.host, to.port, path);
@@ -59,7 +61,8 @@ TEST_F(ReceiverTest, TakesProtobufAndJsonOverHttp) {
   EXPECT_NE(receiver_->grpc_endpoint().port, http.port);
   EXPECT_EQ(post(http, "/v1/traces", good_traces(), kProtobuf).status, 200);
   const auto json =
-      post(http, "/v1/metrics", R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[
+      post(http, "/v1/metrics",
+           R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[
       {"timeUnixNano":"1700000000000000000","asInt":"7"}]}}]}]}]})",
            {{"Content-Type", "application/json"}});
   EXPECT_EQ(json.status, 200);
@@ -67,7 +70,8 @@ TEST_F(ReceiverTest, TakesProtobufAndJsonOverHttp) {
   const auto batches = store_.batches();
   ASSERT_EQ(batches.size(), 2u);
   EXPECT_EQ(batches[0].spans.at(0).resource->version, "2.4.0");
-  EXPECT_EQ(batches[1].points.at(0).series->resource->instance, "127.0.0.1") << "nothing else tells the sender";
+  EXPECT_EQ(batches[1].points.at(0).series->resource->instance, "127.0.0.1")
+      << "nothing else tells the sender";
 }
 
 TEST_F(ReceiverTest, RefusesWhatIsTooLargeOrElsewhere) {
@@ -91,7 +95,8 @@ TEST_F(ReceiverTest, APortInUseIsAnErrorThatNamesIt) {
   options.http = receiver_->http_endpoint();
   const auto second = Receiver::start(options, store_, clock_, metrics_);
   ASSERT_FALSE(second);
-  EXPECT_NE(second.error().message.find(std::to_string(options.http.port)), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find(std::to_string(options.http.port)), std::string::npos)
+      << second.error().message;
 }
 
 TEST_F(ReceiverTest, WhatWasAcceptedIsFinishedAtTheEnd) {

@@ -46,8 +46,8 @@ struct Spans {
   std::vector<std::int64_t> deltas;
 };
 
-// Integer histograms as Prometheus sends them: counts as differences from bucket to bucket, buckets numbered by their upper
-// bound.
+// Integer histograms as Prometheus sends them: counts as differences from bucket to bucket, buckets
+// numbered by their upper bound.
 struct WireHistogram {
   std::uint64_t count = 0;
   std::uint64_t zero_count = 0;
@@ -74,7 +74,8 @@ void read_span(Message message, Spans& out) {
 
 void read_deltas(Message& message, Spans& out) {
   const auto range = message.get_packed_sint64();
-  for (auto it = range.begin(); it != range.end() && out.deltas.size() <= kMaxBuckets; ++it) out.deltas.push_back(*it);
+  for (auto it = range.begin(); it != range.end() && out.deltas.size() <= kMaxBuckets; ++it)
+    out.deltas.push_back(*it);
 }
 
 WireHistogram read_histogram(Message message) {
@@ -117,7 +118,8 @@ bool flatten(const Spans& from, ExponentialHistogram::Buckets& out) {
     if (!first && (gap < 0 || out.counts.size() + gap_size > kMaxBuckets)) return false;
     if (!first) out.counts.resize(out.counts.size() + gap_size, 0);
     first = false;
-    if (out.counts.size() + length > kMaxBuckets || next + length > from.deltas.size()) return false;
+    if (out.counts.size() + length > kMaxBuckets || next + length > from.deltas.size())
+      return false;
     for (std::uint32_t i = 0; i < length; ++i) {
       if (__builtin_add_overflow(count, from.deltas[next++], &count) || count < 0) return false;
       out.counts.push_back(static_cast<std::uint64_t>(count));
@@ -135,14 +137,17 @@ std::optional<ExponentialHistogram> to_exponential(const WireHistogram& wire) {
   out.zero_count = wire.zero_count;
   out.zero_threshold = wire.zero_threshold;
   if (wire.schema < -4 || wire.schema > 8 || !(wire.zero_threshold >= 0)) return std::nullopt;
-  if (!flatten(wire.positive, out.positive) || !flatten(wire.negative, out.negative)) return std::nullopt;
+  if (!flatten(wire.positive, out.positive) || !flatten(wire.negative, out.negative))
+    return std::nullopt;
   return out;
 }
 
 // Reads one request. Series that share a resource share the object.
 class WriteReader {
  public:
-  WriteReader(std::int64_t now_ms, const Limits& limits) : limits_(limits) { out_.batch.received_ms = now_ms; }
+  WriteReader(std::int64_t now_ms, const Limits& limits) : limits_(limits) {
+    out_.batch.received_ms = now_ms;
+  }
 
   void request(Message message) {
     while (message.next()) {
@@ -179,18 +184,21 @@ class WriteReader {
           ++out_.exemplars;
           message.skip();
           break;
-        case tag_and_type(4, kBytes): points.histograms.push_back(read_histogram(message.get_message())); break;
+        case tag_and_type(4, kBytes):
+          points.histograms.push_back(read_histogram(message.get_message()));
+          break;
         default: message.skip();
       }
     }
     out_.samples += points.size();
     if (cut) {
-      return reject(points.size(),
-                    fmt::format("a series has more than {} labels, or a value longer than {} bytes, or text that is not UTF-8",
-                                limits_.max_attributes, limits_.max_value_bytes));
+      return reject(points.size(), fmt::format("a series has more than {} labels, or a value "
+                                               "longer than {} bytes, or text that is not UTF-8",
+                                               limits_.max_attributes, limits_.max_value_bytes));
     }
     Labels all(std::move(labels));
-    if (all.metric_name().empty()) return reject(points.size(), "a series has no metric name (label __name__)");
+    if (all.metric_name().empty())
+      return reject(points.size(), "a series has no metric name (label __name__)");
     floats(all, points.floats);
     histograms(all, points.histograms);
   }
@@ -199,8 +207,12 @@ class WriteReader {
     Labels::Pair pair;
     while (message.next()) {
       switch (message.tag_and_type()) {
-        case tag_and_type(1, kBytes): pair.first = safe_text(view(message), limits_.max_value_bytes, cut); break;
-        case tag_and_type(2, kBytes): pair.second = safe_text(view(message), limits_.max_value_bytes, cut); break;
+        case tag_and_type(1, kBytes):
+          pair.first = safe_text(view(message), limits_.max_value_bytes, cut);
+          break;
+        case tag_and_type(2, kBytes):
+          pair.second = safe_text(view(message), limits_.max_value_bytes, cut);
+          break;
         default: message.skip();
       }
     }
@@ -259,31 +271,37 @@ class WriteReader {
       const bool stale = std::bit_cast<std::uint64_t>(wire.sum) == kStaleBits;
       auto value = stale ? std::optional(ExponentialHistogram{}) : to_exponential(wire);
       if (!time || wire.floats || !value) {
-        reject(1, fmt::format("a histogram of {} cannot be kept: only whole counts in the schemas -4 to 8 are",
-                              labels.metric_name()));
+        reject(1,
+               fmt::format(
+                   "a histogram of {} cannot be kept: only whole counts in the schemas -4 to 8 are",
+                   labels.metric_name()));
         continue;
       }
       out_.batch.points.push_back({series, 0, *time, stale, std::move(*value)});
     }
   }
 
-  // Only by the name: the kind belongs to a series' identity, and what metadata says comes late or not at all.
+  // Only by the name: the kind belongs to a series' identity, and what metadata says comes late or
+  // not at all.
   static MetricKind float_kind(std::string_view name) {
     constexpr std::array<std::string_view, 3> kCounters = {"_total", "_bucket", "_count"};
-    const bool counts = std::ranges::any_of(kCounters, [&](std::string_view suffix) { return name.ends_with(suffix); });
+    const bool counts = std::ranges::any_of(
+        kCounters, [&](std::string_view suffix) { return name.ends_with(suffix); });
     return counts ? MetricKind::counter : MetricKind::gauge;
   }
 
   std::shared_ptr<const MetricSeries> identity(const Labels& labels, MetricKind kind) {
     MetricSeries out;
     out.resource = resource_of(labels);
-    out.metric = std::make_shared<const MetricDescription>(MetricDescription{std::string(labels.metric_name()), "", ""});
+    out.metric = std::make_shared<const MetricDescription>(
+        MetricDescription{std::string(labels.metric_name()), "", ""});
     out.kind = kind;
     out.labels = labels;
     return std::make_shared<const MetricSeries>(std::move(out));
   }
 
-  // Who sent it, as far as labels tell: those that OTLP resources become, else the scrape's job and instance.
+  // Who sent it, as far as labels tell: those that OTLP resources become, else the scrape's job and
+  // instance.
   std::shared_ptr<const Resource> resource_of(const Labels& labels) {
     constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kNames = {
         {{"service_name", "service.name"},
@@ -312,11 +330,14 @@ class WriteReader {
 Result<std::string> unsnapped(std::string_view body, std::size_t limit) {
   std::size_t size = 0;
   if (!snappy::GetUncompressedLength(body.data(), body.size(), &size)) {
-    return fail(ErrorCode::invalid_argument, "the body is not snappy (block format), as remote write has it");
+    return fail(ErrorCode::invalid_argument,
+                "the body is not snappy (block format), as remote write has it");
   }
   if (size > limit) {
-    return fail(ErrorCode::resource_exhausted,
-                fmt::format("the body inflates to {} bytes, at most {} are read; send smaller batches", size, limit));
+    return fail(
+        ErrorCode::resource_exhausted,
+        fmt::format("the body inflates to {} bytes, at most {} are read; send smaller batches",
+                    size, limit));
   }
   std::string out(size, '\0');
   if (!snappy::RawUncompress(body.data(), body.size(), out.data())) {
@@ -338,13 +359,15 @@ net::HttpResponse plain(int status, std::string text) {
 
 } // namespace
 
-Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms, const Limits& limits) {
+Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms,
+                                         const Limits& limits) {
   try {
     WriteReader reader(now_ms, limits);
     reader.request(Message(payload.data(), payload.size()));
     return reader.take();
   } catch (const protozero::exception& e) {
-    return fail(ErrorCode::invalid_argument, fmt::format("the body is not a prometheus.WriteRequest: {}", e.what()));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the body is not a prometheus.WriteRequest: {}", e.what()));
   }
 }
 
@@ -368,27 +391,32 @@ void RemoteWrite::remember(WriteDecoded& decoded) {
     const auto known = help_.find(last->metric->otel_name);
     if (known == help_.end()) continue;
     // Nobody else sees the series yet: it was made for this batch.
-    const_cast<MetricSeries&>(*last).metric =
-        std::make_shared<const MetricDescription>(MetricDescription{last->metric->otel_name, "", known->second});
+    const_cast<MetricSeries&>(*last).metric = std::make_shared<const MetricDescription>(
+        MetricDescription{last->metric->otel_name, "", known->second});
   }
 }
 
 net::HttpResponse RemoteWrite::answer(const net::HttpRequest& request) {
   const std::string_view type = net::header(request.headers, "Content-Type");
-  if (!type.starts_with("application/x-protobuf") || type.find("io.prometheus.write.v2") != std::string_view::npos) {
-    return plain(415, "send remote write 1.0: Content-Type application/x-protobuf, Content-Encoding snappy");
+  if (!type.starts_with("application/x-protobuf") ||
+      type.find("io.prometheus.write.v2") != std::string_view::npos) {
+    return plain(
+        415, "send remote write 1.0: Content-Type application/x-protobuf, Content-Encoding snappy");
   }
   if (const std::string_view encoding = net::header(request.headers, "Content-Encoding");
       !encoding.empty() && encoding != "snappy") {
     return plain(415, "the body must be compressed with snappy");
   }
   auto decoded = read(request);
-  if (!decoded) return plain(decoded.error().code == ErrorCode::resource_exhausted ? 413 : 400, decoded.error().message);
+  if (!decoded)
+    return plain(decoded.error().code == ErrorCode::resource_exhausted ? 413 : 400,
+                 decoded.error().message);
   remember(*decoded);
   store::AppendResult stored;
   if (!decoded->batch.empty()) {
     auto kept = store_.append(decoded->batch);
-    if (!kept) return plain(kept.error().code == ErrorCode::unavailable ? 503 : 500, kept.error().message);
+    if (!kept)
+      return plain(kept.error().code == ErrorCode::unavailable ? 503 : 500, kept.error().message);
     stored = std::move(*kept);
   }
   const std::size_t rejected = decoded->rejected + stored.rejected_points;
@@ -397,10 +425,13 @@ net::HttpResponse RemoteWrite::answer(const net::HttpRequest& request) {
   };
   count("coalmine_remote_write_samples_total", "Samples accepted by remote write.",
         decoded->samples - std::min(decoded->samples, rejected));
-  count("coalmine_remote_write_rejected_total", "Samples of remote write answered as rejected.", rejected);
-  count("coalmine_remote_write_exemplars_dropped_total", "Exemplars of remote write, which are not kept.", decoded->exemplars);
+  count("coalmine_remote_write_rejected_total", "Samples of remote write answered as rejected.",
+        rejected);
+  count("coalmine_remote_write_exemplars_dropped_total",
+        "Exemplars of remote write, which are not kept.", decoded->exemplars);
   if (rejected == 0) return plain(204, "");
-  return plain(400, fmt::format("{} of {} samples were rejected, the others are kept: {}", rejected, decoded->samples,
+  return plain(400, fmt::format("{} of {} samples were rejected, the others are kept: {}", rejected,
+                                decoded->samples,
                                 decoded->reason.empty() ? stored.reason : decoded->reason));
 }
 

@@ -1,5 +1,6 @@
-// Prometheus remote write 1.0 in: POST bodies of snappy-compressed prometheus.WriteRequest to a Batch and into the store, by the
-// same path as OTLP metrics. Protocol: prometheus.io/docs/specs/prw/remote_write_spec.
+// Prometheus remote write 1.0 in: POST bodies of snappy-compressed prometheus.WriteRequest to a
+// Batch and into the store, by the same path as OTLP metrics. Protocol:
+// prometheus.io/docs/specs/prw/remote_write_spec.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -22,18 +23,20 @@ namespace coalmine::receive {
 // What a WriteRequest said, and what of it is not kept.
 struct WriteDecoded {
   Batch batch;
-  std::size_t samples = 0;                 // floats, staleness markers and histograms in the payload
-  std::size_t exemplars = 0;               // read and not kept
-  std::size_t rejected = 0;                // samples of series that cannot be kept
-  std::string reason;                      // of the first of them
+  std::size_t samples = 0;   // floats, staleness markers and histograms in the payload
+  std::size_t exemplars = 0; // read and not kept
+  std::size_t rejected = 0;  // samples of series that cannot be kept
+  std::string reason;        // of the first of them
   std::map<std::string, std::string> help; // metric family -> its help text
 };
 
 // payload: inflated. invalid_argument when it is not a WriteRequest. Pure; any thread.
-Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms, const Limits& limits);
+Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms,
+                                         const Limits& limits);
 
-// Answers one request, whoever listens: 204 when all is kept, 400 when something never can be (the sender drops it), 5xx when
-// sending again is right. Any thread, several at once. Borrows store, clock and metrics.
+// Answers one request, whoever listens: 204 when all is kept, 400 when something never can be (the
+// sender drops it), 5xx when sending again is right. Any thread, several at once. Borrows store,
+// clock and metrics.
 class RemoteWrite {
  public:
   RemoteWrite(Limits limits, store::Store& store, const Clock& clock, SelfMetrics& metrics)

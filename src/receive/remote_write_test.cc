@@ -13,7 +13,8 @@ constexpr std::int64_t kNow = 1'795'000'000'000;
 const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
 
 std::string series(const std::vector<std::pair<std::string, std::string>>& labels,
-                   const std::vector<std::pair<std::int64_t, double>>& samples, const std::string& histogram = {}) {
+                   const std::vector<std::pair<std::int64_t, double>>& samples,
+                   const std::string& histogram = {}) {
   std::string out;
   protozero::pbf_writer writer(out);
   for (const auto& [name, value] : labels) {
@@ -46,7 +47,8 @@ std::string histogram() {
   writer.add_sint32(4, 1);
   writer.add_double(5, 0.001);
   writer.add_uint64(6, 3);
-  for (const auto& [gap, length] : std::vector<std::pair<std::int32_t, std::uint32_t>>{{1, 2}, {2, 1}}) {
+  for (const auto& [gap, length] :
+       std::vector<std::pair<std::int32_t, std::uint32_t>>{{1, 2}, {2, 1}}) {
     protozero::pbf_writer span(writer, 11);
     span.add_sint32(1, gap);
     span.add_uint32(2, length);
@@ -58,9 +60,10 @@ std::string histogram() {
 }
 
 TEST(RemoteWrite, ReadsSamplesAndMarkers) {
-  const auto decoded = decode_remote_write(
-      request({series({{"__name__", "a_total"}, {"job", "shop"}, {"empty", ""}}, {{kNow - 1000, 1.5}, {kNow, kStale}})}), kNow,
-      {});
+  const auto decoded =
+      decode_remote_write(request({series({{"__name__", "a_total"}, {"job", "shop"}, {"empty", ""}},
+                                          {{kNow - 1000, 1.5}, {kNow, kStale}})}),
+                          kNow, {});
   ASSERT_TRUE(decoded) << decoded.error().message;
   ASSERT_EQ(decoded->batch.points.size(), 2U);
   const MetricPoint& first = decoded->batch.points[0];
@@ -73,7 +76,8 @@ TEST(RemoteWrite, ReadsSamplesAndMarkers) {
 }
 
 TEST(RemoteWrite, ReadsNativeHistograms) {
-  const auto decoded = decode_remote_write(request({series({{"__name__", "h"}}, {}, histogram())}), kNow, {});
+  const auto decoded =
+      decode_remote_write(request({series({{"__name__", "h"}}, {}, histogram())}), kNow, {});
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->batch.points.size(), 1U) << decoded->reason;
   const auto& value = std::get<ExponentialHistogram>(decoded->batch.points[0].value);
@@ -85,8 +89,10 @@ TEST(RemoteWrite, ReadsNativeHistograms) {
 }
 
 TEST(RemoteWrite, LeavesOutWhatCannotBeKept) {
-  const auto decoded = decode_remote_write(
-      request({series({{"job", "no name"}}, {{kNow, 1}}), series({{"__name__", "x"}}, {{-5, 1}, {kNow, 2}})}), kNow, {});
+  const auto decoded =
+      decode_remote_write(request({series({{"job", "no name"}}, {{kNow, 1}}),
+                                   series({{"__name__", "x"}}, {{-5, 1}, {kNow, 2}})}),
+                          kNow, {});
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->samples, 3U);
   EXPECT_EQ(decoded->rejected, 2U);

@@ -18,12 +18,14 @@ ByteKey random_key() {
 } // namespace
 
 ByteKey operator+(const ByteKey& key, std::string_view bytes) {
-  const auto hash = XXH3_128bits_withSeed(bytes.data(), bytes.size(), key.low ^ std::rotl(key.high, 23));
+  const auto hash =
+      XXH3_128bits_withSeed(bytes.data(), bytes.size(), key.low ^ std::rotl(key.high, 23));
   // The length and both halves go on, so that no part of the chain can be undone by a later one.
   return {hash.low64 + key.high + bytes.size(), hash.high64 ^ std::rotl(key.low, 31)};
 }
 
-SeriesCache::SeriesCache(std::size_t max_entries) : max_entries_(max_entries), seed_(random_key()) {}
+SeriesCache::SeriesCache(std::size_t max_entries)
+    : max_entries_(max_entries), seed_(random_key()) {}
 
 std::shared_ptr<KnownResource> SeriesCache::find(const ByteKey& key) {
   std::lock_guard lock(mutex_);
@@ -37,7 +39,8 @@ std::shared_ptr<KnownResource> SeriesCache::find(const ByteKey& key) {
   return found;
 }
 
-std::shared_ptr<KnownResource> SeriesCache::add(const ByteKey& key, std::shared_ptr<const Resource> resource) {
+std::shared_ptr<KnownResource> SeriesCache::add(const ByteKey& key,
+                                                std::shared_ptr<const Resource> resource) {
   auto made = std::make_shared<KnownResource>();
   made->resource = std::move(resource);
   std::lock_guard lock(mutex_);

@@ -1,6 +1,6 @@
-// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up by the bytes that describe
-// them, so that an export that repeats what is known decodes no attribute and builds no label. SPDX-License-Identifier:
-// Apache-2.0
+// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up
+// by the bytes that describe them, so that an export that repeats what is known decodes no
+// attribute and builds no label. SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>
@@ -29,14 +29,17 @@ struct MetricHead {
   std::optional<Temporality> temporality; // nullopt: unspecified, where the instrument needs one
 };
 
-// 128 bits of XXH3 over the describing bytes. The seed is the process's own, so that nobody can prepare two series of one key.
+// 128 bits of XXH3 over the describing bytes. The seed is the process's own, so that nobody can
+// prepare two series of one key.
 struct ByteKey {
   std::uint64_t low = 0;
   std::uint64_t high = 0;
   bool operator==(const ByteKey&) const = default;
 };
 struct ByteKeyHash {
-  std::size_t operator()(const ByteKey& key) const noexcept { return static_cast<std::size_t>(key.low); }
+  std::size_t operator()(const ByteKey& key) const noexcept {
+    return static_cast<std::size_t>(key.low);
+  }
 };
 // key continued by more bytes; where one part ends and the next begins is part of it.
 ByteKey operator+(const ByteKey& key, std::string_view bytes);
@@ -48,8 +51,8 @@ struct KnownMetric {
   DescriptionRef description; // what of the head its series carry
 };
 
-// The series of one resource by key. A process sends its series in the same order again and again, so the one that followed the
-// last one found is tried before they are searched.
+// The series of one resource by key. A process sends its series in the same order again and again,
+// so the one that followed the last one found is tried before they are searched.
 class KnownSeries {
  public:
   // nullptr: not known. Good until add.
@@ -63,7 +66,8 @@ class KnownSeries {
   }
   // False when the key is there already.
   bool add(const ByteKey& key, std::shared_ptr<const MetricSeries> series) {
-    if (!places_.try_emplace(key, static_cast<std::uint32_t>(in_order_.size())).second) return false;
+    if (!places_.try_emplace(key, static_cast<std::uint32_t>(in_order_.size())).second)
+      return false;
     in_order_.push_back({key, std::move(series)});
     next_ = in_order_.size();
     return true;
@@ -105,7 +109,8 @@ class SeriesCache {
     ++entries_;
   }
 
-  // The bounds that the packed doubles of a histogram point say, shared by everyone who sends the same. nullptr: not known.
+  // The bounds that the packed doubles of a histogram point say, shared by everyone who sends the
+  // same. nullptr: not known.
   BucketBounds bounds(std::string_view packed) const;
   // The one object for these bounds from now on.
   BucketBounds add_bounds(std::string_view packed, BucketBounds bounds);

@@ -21,11 +21,13 @@ bool SpanCollector::add_known(std::string_view bytes) {
 
 std::optional<std::uint32_t> SpanCollector::key_before(std::string_view raw_key) const {
   const std::size_t at = list_.size();
-  if (at < places_.size() && !raw_key.empty() && places_[at].raw_key == raw_key) return places_[at].key;
+  if (at < places_.size() && !raw_key.empty() && places_[at].raw_key == raw_key)
+    return places_[at].key;
   return std::nullopt;
 }
 
-void SpanCollector::add(std::string_view bytes, std::string_view raw_key, std::uint32_t key, AttributeValue value, bool keep) {
+void SpanCollector::add(std::string_view bytes, std::string_view raw_key, std::uint32_t key,
+                        AttributeValue value, bool keep) {
   auto& pairs = table_.table().pairs;
   const auto pair = static_cast<std::uint32_t>(pairs.size());
   pairs.push_back({key, std::move(value)});
@@ -44,8 +46,8 @@ void SpanCollector::add(std::string_view bytes, std::string_view raw_key, std::u
 void SpanCollector::put(std::string_view bytes, std::uint32_t pair) {
   const std::size_t at = list_.size();
   if (places_.size() <= at) places_.resize(at + 1);
-  // The key of these bytes is that of the pair; where it begins in them is not known here, so the key is not recognised by its
-  // bytes.
+  // The key of these bytes is that of the pair; where it begins in them is not known here, so the
+  // key is not recognised by its bytes.
   if (table_.table().pairs[pair].key != places_[at].key) places_[at].raw_key = {};
   places_[at].key = table_.table().pairs[pair].key;
   places_[at].bytes = bytes;
@@ -55,7 +57,8 @@ void SpanCollector::put(std::string_view bytes, std::uint32_t pair) {
 
 SpanTable::List SpanCollector::end_list() {
   auto& ids = table_.table().pair_ids;
-  const SpanTable::List out{static_cast<std::uint32_t>(ids.size()), static_cast<std::uint32_t>(list_.size())};
+  const SpanTable::List out{static_cast<std::uint32_t>(ids.size()),
+                            static_cast<std::uint32_t>(list_.size())};
   ids.insert(ids.end(), list_.begin(), list_.end());
   list_.clear();
   return out;

@@ -12,8 +12,9 @@
 
 namespace coalmine::receive {
 
-// Remembers attributes by their bytes as sent: first the one at the same place of the span before (libraries write the same keys
-// in the same order), then all of the payload. One thread, one payload, whose bytes outlive it.
+// Remembers attributes by their bytes as sent: first the one at the same place of the span before
+// (libraries write the same keys in the same order), then all of the payload. One thread, one
+// payload, whose bytes outlive it.
 class SpanCollector {
  public:
   SpanTableBuilder& table() { return table_; }
@@ -24,7 +25,8 @@ class SpanCollector {
   // The attribute of these bytes, when it was there before.
   bool add_known(std::string_view bytes);
   // One that was not. keep: the same bytes may be taken for it from now on.
-  void add(std::string_view bytes, std::string_view raw_key, std::uint32_t key, AttributeValue value, bool keep);
+  void add(std::string_view bytes, std::string_view raw_key, std::uint32_t key,
+           AttributeValue value, bool keep);
   // The text of a key at this place of a list, when the span before had the same there.
   std::optional<std::uint32_t> key_before(std::string_view raw_key) const;
   SpanTable::List end_list();

@@ -23,10 +23,12 @@ bool is_ascii(std::string_view text) {
   return true;
 }
 
-// Length of the well-formed UTF-8 sequence at the front (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF), 0 if
-// none.
+// Length of the well-formed UTF-8 sequence at the front (RFC 3629: no overlong forms, no
+// surrogates, at most U+10FFFF), 0 if none.
 std::size_t sequence_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
+  const auto byte = [&](std::size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
   const auto tail = [&](std::size_t i) { return (byte(i) & 0xc0u) == 0x80u; };
   const unsigned lead = byte(0);
   if (lead < 0x80) return 1;
@@ -61,7 +63,8 @@ std::string safe_text(std::string_view text, std::size_t limit, bool& cut) {
   out.reserve(std::min(text.size(), limit));
   while (!text.empty()) {
     const std::size_t size = sequence_length(text);
-    const std::string_view next = size == 0 ? std::string_view("\xef\xbf\xbd") : text.substr(0, size);
+    const std::string_view next =
+        size == 0 ? std::string_view("\xef\xbf\xbd") : text.substr(0, size);
     if (out.size() + next.size() > limit) {
       cut = true;
       break;
@@ -112,7 +115,9 @@ void BoundedJson::string(std::string_view text) {
   append_json_string(out_, safe_text(text, left, cut_));
 }
 
-void BoundedJson::integer(std::int64_t value) { fmt::format_to(std::back_inserter(out_), "{}", value); }
+void BoundedJson::integer(std::int64_t value) {
+  fmt::format_to(std::back_inserter(out_), "{}", value);
+}
 
 void BoundedJson::number(double value) {
   if (std::isfinite(value)) {

@@ -10,8 +10,8 @@
 
 namespace coalmine::receive {
 
-// Valid UTF-8 of at most limit bytes: invalid bytes become U+FFFD, a cut never splits a character. cut is set when text was
-// longer.
+// Valid UTF-8 of at most limit bytes: invalid bytes become U+FFFD, a cut never splits a character.
+// cut is set when text was longer.
 std::string safe_text(std::string_view text, std::size_t limit, bool& cut);
 
 // Standard or URL-safe alphabet, padding optional; nullopt when it is not base64.
@@ -20,8 +20,8 @@ std::optional<std::string> decode_base64(std::string_view text);
 // "text" in quotes, with everything escaped that JSON asks for. text is valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);
 
-// Writes one JSON value of about limit bytes at most: strings are cut to what is left, and a caller asks full() before each
-// element. What it writes is always valid JSON.
+// Writes one JSON value of about limit bytes at most: strings are cut to what is left, and a caller
+// asks full() before each element. What it writes is always valid JSON.
 class BoundedJson {
  public:
   explicit BoundedJson(std::size_t limit) : limit_(limit) {}

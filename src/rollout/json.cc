@@ -3,9 +3,9 @@
 
 #include <boost/json.hpp>
 
+#include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "judge/reason.h"
-#include "base/json_text.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -59,7 +59,8 @@ json::object metric_value(const judge::SignalVerdict& s) {
 json::object results_value(const judge::Judgement& judgement) {
   json::object results;
   for (const auto& s : judgement.signals) {
-    const bool judged = s.verdict == judge::Verdict::pass || s.verdict == judge::Verdict::regression;
+    const bool judged =
+        s.verdict == judge::Verdict::pass || s.verdict == judge::Verdict::regression;
     if (!s.route.empty() || !judged || !s.canary || !s.stable) continue;
     json::object o;
     if (s.kind != judge::SignalKind::latency_quantile) {

@@ -1,4 +1,5 @@
-// The one JSON form of rollouts and verdicts: HTTP API, event stream, webhooks, journal and CLI all show this. docs/http-api.md.
+// The one JSON form of rollouts and verdicts: HTTP API, event stream, webhooks, journal and CLI all
+// show this. docs/http-api.md.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

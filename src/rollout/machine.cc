@@ -12,7 +12,8 @@ namespace coalmine::rollout {
 
 void MachineStep::line(std::string_view kind, std::string text, std::string_view actor) {
   ++s_.sequence;
-  lines_.push_back({s_.sequence, now_.wall_ms, std::string(kind), std::move(text), std::string(actor)});
+  lines_.push_back(
+      {s_.sequence, now_.wall_ms, std::string(kind), std::move(text), std::string(actor)});
 }
 
 std::string MachineStep::named() const {
@@ -25,7 +26,8 @@ bool MachineStep::admit(const Event& event) {
     switch (done->op) {
       case RouterOp::set:
         live.set_in_flight = false;
-        // A set that comes back during a rollback may have overtaken a panic: only a panic begun from here on counts.
+        // A set that comes back during a rollback may have overtaken a panic: only a panic begun
+        // from here on counts.
         if (s_.phase == Phase::rolling_back) {
           ++live.epoch;
           live.retry_at = 0;
@@ -38,7 +40,8 @@ bool MachineStep::admit(const Event& event) {
         return done->epoch == live.epoch && !live.set_in_flight;
       case RouterOp::read:
         live.read_in_flight = false;
-        if (live.await_look && s_.confirmed && !done->error && done->applied < s_.weight_confirmed - kWeightDrift) {
+        if (live.await_look && s_.confirmed && !done->error &&
+            done->applied < s_.weight_confirmed - kWeightDrift) {
           live.next_read = now_.steady_ms + kRetryMs;
           return false;
         }
@@ -74,9 +77,11 @@ void MachineStep::on(const event::Start& start) {
   s_.stable_version = start.stable_version;
   s_.actor = start.actor;
   s_.started_ms = now_.wall_ms;
-  for (const auto& spec : start.spec->steps) s_.steps.push_back({.spec = spec, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+  for (const auto& spec : start.spec->steps)
+    s_.steps.push_back({.spec = spec, .started_ms = 0, .ended_ms = 0, .outcome = ""});
   const auto against = start.stable_version.empty() ? std::string("stable") : start.stable_version;
-  line("started", fmt::format("{} against {}, {} steps", named(), against, s_.steps.size()), start.actor);
+  line("started", fmt::format("{} against {}, {} steps", named(), against, s_.steps.size()),
+       start.actor);
   ask(0, "");
 }
 
@@ -84,7 +89,9 @@ void MachineStep::ask(std::size_t index, std::string text) {
   s_.step = index;
   s_.weight_asked = s_.steps[index].spec.weight;
   s_.intent_by_hand = false;
-  if (text.empty()) text = fmt::format("step {} of {}: moving to {}", index + 1, s_.steps.size(), percent(s_.weight_asked));
+  if (text.empty())
+    text = fmt::format("step {} of {}: moving to {}", index + 1, s_.steps.size(),
+                       percent(s_.weight_asked));
   s_.reason = text;
   line("step", std::move(text));
   intend();
@@ -111,23 +118,28 @@ void MachineStep::on(const event::RouterDone& done) {
 
 void MachineStep::router_failed(const event::RouterDone& done) {
   auto& live = s_.live;
-  live.retry_at = now_.steady_ms + std::min(kMaxRetryMs, kRetryMs << std::min(live.router_failures, 4));
+  live.retry_at =
+      now_.steady_ms + std::min(kMaxRetryMs, kRetryMs << std::min(live.router_failures, 4));
   ++live.router_failures;
   if (s_.phase == Phase::rolling_back) live.retry_at = now_.steady_ms + kRetryMs;
   const auto why = done.error ? done.error->message : std::string("no answer");
   if (s_.router_down_steady < 0) {
     s_.router_down_steady = now_.steady_ms;
     s_.weight_applied.reset();
-    line("router_error", fmt::format("the router refused to {}: {}; trying again", to_string(done.op), why));
+    line("router_error",
+         fmt::format("the router refused to {}: {}; trying again", to_string(done.op), why));
     return;
   }
-  const auto patience = s_.phase == Phase::rolling_back ? kRollbackAlarmMs : s_.spec->no_data_grace_ms;
+  const auto patience =
+      s_.phase == Phase::rolling_back ? kRollbackAlarmMs : s_.spec->no_data_grace_ms;
   if (s_.router_noticed || now_.steady_ms - s_.router_down_steady < patience) return;
   s_.router_noticed = true;
-  auto text =
-      fmt::format("{}: the router has not answered for {} while the canary {}: {}; trying again until it does", named(),
-                  duration_text(now_.steady_ms - s_.router_down_steady),
-                  s_.phase == Phase::rolling_back ? "must go to 0%" : fmt::format("waits for {}", percent(s_.weight_asked)), why);
+  auto text = fmt::format(
+      "{}: the router has not answered for {} while the canary {}: {}; trying again until it does",
+      named(), duration_text(now_.steady_ms - s_.router_down_steady),
+      s_.phase == Phase::rolling_back ? "must go to 0%"
+                                      : fmt::format("waits for {}", percent(s_.weight_asked)),
+      why);
   line("router_error", text);
   notice("attention", std::move(text));
 }
@@ -136,7 +148,8 @@ void MachineStep::router_answers() {
   s_.live.router_failures = 0;
   s_.live.retry_at = 0;
   if (s_.router_down_steady < 0) return;
-  line("router_back", fmt::format("the router answers again after {}", duration_text(now_.steady_ms - s_.router_down_steady)));
+  line("router_back", fmt::format("the router answers again after {}",
+                                  duration_text(now_.steady_ms - s_.router_down_steady)));
   s_.router_down_steady = -1;
   s_.router_noticed = false;
 }
@@ -144,11 +157,12 @@ void MachineStep::router_answers() {
 void MachineStep::set_done(const event::RouterDone& done) {
   if (done.error) {
     const auto code = done.error->code;
-    const bool hopeless = code == ErrorCode::failed_precondition || code == ErrorCode::invalid_argument ||
-                          code == ErrorCode::unimplemented || code == ErrorCode::not_found;
+    const bool hopeless = code == ErrorCode::failed_precondition ||
+                          code == ErrorCode::invalid_argument || code == ErrorCode::unimplemented ||
+                          code == ErrorCode::not_found;
     if (hopeless && !s_.live.reassert) {
-      pause(PauseCause::router_refused,
-            fmt::format("the router cannot be set to {}: {}", percent(s_.weight_asked), done.error->message));
+      pause(PauseCause::router_refused, fmt::format("the router cannot be set to {}: {}",
+                                                    percent(s_.weight_asked), done.error->message));
       return;
     }
     router_failed(done);
@@ -157,8 +171,9 @@ void MachineStep::set_done(const event::RouterDone& done) {
   const auto allowed = std::max(2 * kWeightDrift, s_.spec->router.haproxy.tolerance + 1e-9);
   if (std::abs(done.applied - s_.weight_asked) > allowed) {
     auto wrong = done;
-    wrong.error = Error{ErrorCode::internal,
-                        fmt::format("it reads back {} after {} was set", percent(done.applied), percent(s_.weight_asked))};
+    wrong.error =
+        Error{ErrorCode::internal, fmt::format("it reads back {} after {} was set",
+                                               percent(done.applied), percent(s_.weight_asked))};
     router_failed(wrong);
     return;
   }
@@ -174,8 +189,9 @@ void MachineStep::confirm(const event::RouterDone& done) {
   const bool again = s_.confirmed;
   s_.confirmed = true;
   auto& current = s_.steps[s_.step];
-  line("weight_set", fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed", percent(done.applied),
-                                 done.detail.empty() ? "" : ": ", done.detail));
+  line("weight_set",
+       fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
+                   percent(done.applied), done.detail.empty() ? "" : ": ", done.detail));
   if (current.started_ms == 0) s_.observed_valid_ms = 0;
   restart_clock();
   if (current.started_ms != 0) return;
@@ -188,8 +204,9 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.live.judgement.reset();
   s_.live.observed_split.reset();
   if (!last_step()) {
-    s_.reason = fmt::format("Step {} of {}: {} of the traffic, watching for {}.", s_.step + 1, s_.steps.size(),
-                            percent(current.spec.weight), duration_text(current.spec.analyze_ms));
+    s_.reason = fmt::format("Step {} of {}: {} of the traffic, watching for {}.", s_.step + 1,
+                            s_.steps.size(), percent(current.spec.weight),
+                            duration_text(current.spec.analyze_ms));
     return;
   }
   current.ended_ms = now_.wall_ms;
@@ -209,7 +226,9 @@ void MachineStep::panic_done(const event::RouterDone& done) {
     return;
   }
   auto failed = done;
-  if (!failed.error) failed.error = Error{ErrorCode::internal, fmt::format("it reads back {}, not 0%", percent(done.applied))};
+  if (!failed.error)
+    failed.error =
+        Error{ErrorCode::internal, fmt::format("it reads back {}, not 0%", percent(done.applied))};
   router_failed(failed);
 }
 
@@ -222,7 +241,8 @@ void MachineStep::read_done(const event::RouterDone& done) {
   const bool was_unknown = !s_.weight_applied;
   const double before = s_.weight_applied.value_or(s_.weight_confirmed);
   router_answers();
-  if (!s_.confirmed) { // paused on the way up: did the last set reach the router before we were stopped?
+  if (!s_.confirmed) { // paused on the way up: did the last set reach the router before we were
+                       // stopped?
     if (std::abs(done.applied - s_.weight_asked) <= kWeightDrift) confirm(done);
     return;
   }
@@ -231,16 +251,16 @@ void MachineStep::read_done(const event::RouterDone& done) {
     s_.live.reassert = true;
     ++s_.live.epoch;
     s_.weight_applied = done.applied;
-    line("weight_drift", fmt::format("the router has {} though {} was set; setting it again", percent(done.applied),
-                                     percent(s_.weight_confirmed)));
+    line("weight_drift", fmt::format("the router has {} though {} was set; setting it again",
+                                     percent(done.applied), percent(s_.weight_confirmed)));
     return;
   }
   if (done.applied < s_.weight_confirmed - kWeightDrift && s_.phase == Phase::progressing) {
     s_.weight_applied = done.applied;
     pause(PauseCause::manual_override,
-          fmt::format(
-              "manual override: the router has {} though {} was set; the lower weight is kept until someone resumes or aborts",
-              percent(done.applied), percent(s_.weight_confirmed)));
+          fmt::format("manual override: the router has {} though {} was set; the lower weight is "
+                      "kept until someone resumes or aborts",
+                      percent(done.applied), percent(s_.weight_confirmed)));
     return;
   }
   if (std::abs(done.applied - before) <= kWeightDrift && !was_unknown) return;
@@ -248,7 +268,8 @@ void MachineStep::read_done(const event::RouterDone& done) {
   line("weight_read", fmt::format("the router has {}", percent(done.applied)));
 }
 
-void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor) {
+void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase end,
+                                 const std::string& actor) {
   s_.phase = Phase::rolling_back;
   s_.end_phase = end;
   s_.pause_cause = PauseCause::none;
@@ -274,13 +295,15 @@ void MachineStep::finish_rollback() {
   s_.weight_applied = 0;
   s_.weight_confirmed = 0;
   s_.confirmed = true;
-  s_.time_to_rollback_ms = static_cast<double>(s_.decided_steady >= 0 ? now_.steady_ms - s_.decided_steady
-                                                                      : std::max<std::int64_t>(0, now_.wall_ms - s_.decided_ms));
+  s_.time_to_rollback_ms = static_cast<double>(
+      s_.decided_steady >= 0 ? now_.steady_ms - s_.decided_steady
+                             : std::max<std::int64_t>(0, now_.wall_ms - s_.decided_ms));
   const auto word = s_.phase == Phase::aborted ? "aborted" : "rolled back";
-  line(to_string(s_.phase), fmt::format("{} {}: the router reads back 0%, {} after the decision", named(), word,
-                                        duration_text(static_cast<std::int64_t>(s_.time_to_rollback_ms))));
-  notice(to_string(s_.phase),
-         fmt::format("{} {} at step {} ({}): {}", named(), word, s_.step + 1, percent(s_.steps[s_.step].spec.weight), s_.reason));
+  line(to_string(s_.phase),
+       fmt::format("{} {}: the router reads back 0%, {} after the decision", named(), word,
+                   duration_text(static_cast<std::int64_t>(s_.time_to_rollback_ms))));
+  notice(to_string(s_.phase), fmt::format("{} {} at step {} ({}): {}", named(), word, s_.step + 1,
+                                          percent(s_.steps[s_.step].spec.weight), s_.reason));
 }
 
 void MachineStep::pause(PauseCause cause, std::string text, const std::string& actor) {
@@ -301,17 +324,23 @@ void MachineStep::restart_clock() {
 void MachineStep::on(const event::Commanded& command) {
   const auto because = command.reason.empty() ? std::string() : ": " + command.reason;
   switch (command.command) {
-    case Command::pause: pause(PauseCause::by_hand, fmt::format("paused by {}{}", command.actor, because), command.actor); return;
+    case Command::pause:
+      pause(PauseCause::by_hand, fmt::format("paused by {}{}", command.actor, because),
+            command.actor);
+      return;
     case Command::resume: resume(command); return;
     case Command::promote: {
       const bool judged = s_.pause_cause == PauseCause::approval;
       pass_gate(judged ? "passed" : "skipped", "promote",
-                fmt::format("step {} of {} passed by {}{}", s_.step + 1, s_.steps.size(), command.actor, because), command.actor);
+                fmt::format("step {} of {} passed by {}{}", s_.step + 1, s_.steps.size(),
+                            command.actor, because),
+                command.actor);
       return;
     }
     case Command::abort:
       s_.reason = fmt::format("Aborted by {}{}", command.actor, because);
-      begin_rollback("abort", s_.reason + "; taking the canary to 0%", Phase::aborted, command.actor);
+      begin_rollback("abort", s_.reason + "; taking the canary to 0%", Phase::aborted,
+                     command.actor);
       return;
   }
 }
@@ -321,14 +350,16 @@ void MachineStep::resume(const event::Commanded& command) {
   s_.phase = Phase::progressing;
   s_.pause_cause = PauseCause::none;
   s_.regression_noticed = false;
-  s_.reason = fmt::format("Resumed by {}{}{}", command.actor, command.reason.empty() ? "" : ": ", command.reason);
+  s_.reason = fmt::format("Resumed by {}{}{}", command.actor, command.reason.empty() ? "" : ": ",
+                          command.reason);
   line("resume", s_.reason, command.actor);
   restart_clock();
   if (cause == PauseCause::undecided) {
     s_.extends = 0;
     s_.deadline_ms = s_.observed_valid_ms + extension_ms();
   }
-  const bool lowered = s_.confirmed && s_.weight_applied && *s_.weight_applied < s_.weight_confirmed - kWeightDrift;
+  const bool lowered =
+      s_.confirmed && s_.weight_applied && *s_.weight_applied < s_.weight_confirmed - kWeightDrift;
   if (!s_.confirmed || lowered) intend();
 }
 
@@ -344,7 +375,8 @@ void MachineStep::on(const event::Recovered&) {
   fresh.observed_split = s_.live.observed_split;
   fresh.judged_from_ms = s_.live.judged_from_ms;
   fresh.judged_ms = s_.live.judged_ms;
-  fresh.reassert = s_.confirmed && s_.spec->router.kind == RouterSpec::Kind::observe; // it remembers nothing
+  fresh.reassert =
+      s_.confirmed && s_.spec->router.kind == RouterSpec::Kind::observe; // it remembers nothing
   fresh.await_look = true;
   s_.live = std::move(fresh);
   s_.weight_applied.reset(); // until it is read: no gate opens before
@@ -354,22 +386,27 @@ void MachineStep::on(const event::Recovered&) {
   s_.source_noticed = false;
   s_.router_noticed = false;
   restart_clock();
-  line("recovered", fmt::format("coalmine started again; going on at step {}, {}", s_.step + 1, to_string(s_.phase)));
+  line("recovered", fmt::format("coalmine started again; going on at step {}, {}", s_.step + 1,
+                                to_string(s_.phase)));
 
-  const bool on_the_way_up = s_.phase == Phase::progressing && !s_.confirmed && s_.step > 0 && s_.steps[s_.step].started_ms == 0;
+  const bool on_the_way_up = s_.phase == Phase::progressing && !s_.confirmed && s_.step > 0 &&
+                             s_.steps[s_.step].started_ms == 0;
   if (!on_the_way_up || s_.intent_by_hand || now_.wall_ms - s_.intent_ms <= kIntentFreshMs) return;
   auto& before = s_.steps[s_.step - 1];
   before.outcome.clear();
   before.ended_ms = 0;
   ask(s_.step - 1,
-      fmt::format("the decision to go to {} is {} old: back at {} until a new look confirms it", percent(s_.weight_asked),
-                  duration_text(now_.wall_ms - s_.intent_ms), percent(before.spec.weight)));
+      fmt::format("the decision to go to {} is {} old: back at {} until a new look confirms it",
+                  percent(s_.weight_asked), duration_text(now_.wall_ms - s_.intent_ms),
+                  percent(before.spec.weight)));
 }
 
 void MachineStep::call_router(RouterOp op, double weight) {
   auto& live = s_.live;
   if (op != RouterOp::read) ++live.epoch;
-  (op == RouterOp::set ? live.set_in_flight : op == RouterOp::panic ? live.panic_in_flight : live.read_in_flight) = true;
+  (op == RouterOp::set     ? live.set_in_flight
+   : op == RouterOp::panic ? live.panic_in_flight
+                           : live.read_in_flight) = true;
   calls_.emplace_back(effect::CallRouter{op, weight, live.epoch});
 }
 
@@ -383,7 +420,8 @@ void MachineStep::drive_router() {
     return call_router(RouterOp::panic, 0);
   }
   if (live.set_in_flight) return;
-  const bool up = s_.phase == Phase::progressing && !s_.confirmed && live.synced_sequence >= s_.intent_sequence;
+  const bool up =
+      s_.phase == Phase::progressing && !s_.confirmed && live.synced_sequence >= s_.intent_sequence;
   if (up || live.reassert) {
     if (now < live.retry_at) return wait_until(live.retry_at);
     return call_router(RouterOp::set, s_.weight_asked);
@@ -395,16 +433,19 @@ void MachineStep::drive_router() {
 
 void MachineStep::on(const event::Arrived& arrived) {
   auto& live = s_.live;
-  live.next_look = std::min(live.next_look, std::max(now_.steady_ms, live.look_started + arrived.gap_ms));
+  live.next_look =
+      std::min(live.next_look, std::max(now_.steady_ms, live.look_started + arrived.gap_ms));
 }
 
-// A look's window is the step so far, so that no early evidence is lost; a step that lasts longer than it was meant to (paused,
-// blind) is seen through a window as long as the step was meant to be, so that new trouble does not drown in old quiet.
+// A look's window is the step so far, so that no early evidence is lost; a step that lasts longer
+// than it was meant to (paused, blind) is seen through a window as long as the step was meant to
+// be, so that new trouble does not drown in old quiet.
 void MachineStep::drive_look() {
   auto& live = s_.live;
   if (s_.phase == Phase::rolling_back || live.look_in_flight) return;
   std::int64_t since = s_.steps[s_.step].started_ms;
-  if (since == 0 && s_.step > 0) since = s_.steps[s_.step - 1].started_ms; // still on the way up: the old weight is watched on
+  if (since == 0 && s_.step > 0)
+    since = s_.steps[s_.step - 1].started_ms; // still on the way up: the old weight is watched on
   if (since == 0) return;
   if (now_.steady_ms < live.next_look) {
     live.due = std::min(live.due, live.next_look);
@@ -415,7 +456,8 @@ void MachineStep::drive_look() {
   live.next_look = now_.steady_ms + s_.spec->look_interval_ms;
   ++live.look;
   const auto width = std::max(s_.spec->analysis_window_ms, s_.deadline_ms);
-  const auto age = std::max(now_.wall_ms - since, s_.observed_valid_ms + (now_.steady_ms - s_.watermark_steady));
+  const auto age =
+      std::max(now_.wall_ms - since, s_.observed_valid_ms + (now_.steady_ms - s_.watermark_steady));
   calls_.emplace_back(effect::TakeLook{.look = live.look,
                                        .step = s_.step,
                                        .from_ms = std::max(since, now_.wall_ms - width),
@@ -430,9 +472,11 @@ StepOutcome MachineStep::drive() && {
     drive_look();
   }
   StepOutcome out;
-  // A rollback tells the router first; everything else is recorded first (and an upward call is not even made before the sync).
+  // A rollback tells the router first; everything else is recorded first (and an upward call is not
+  // even made before the sync).
   if (s_.phase == Phase::rolling_back) out.effects = std::move(calls_);
-  if (!lines_.empty()) out.effects.emplace_back(effect::Record{std::move(lines_), std::move(notices_)});
+  if (!lines_.empty())
+    out.effects.emplace_back(effect::Record{std::move(lines_), std::move(notices_)});
   if (s_.phase != Phase::rolling_back) std::ranges::move(calls_, std::back_inserter(out.effects));
   out.state = std::move(s_);
   return out;

@@ -1,11 +1,13 @@
-// The rollout as a pure state machine: step(state, event, now) -> {state, effects}. No I/O, no clock, no threads.
+// The rollout as a pure state machine: step(state, event, now) -> {state, effects}. No I/O, no
+// clock, no threads.
 //
-// Upward: the intent is recorded; only when the journal says it is on disk is the router told; only when the router has been read
-// back does the step's clock start. Downward: the router is told first, the record follows, and the router is told again every
-// second until it reads back 0.
+// Upward: the intent is recorded; only when the journal says it is on disk is the router told; only
+// when the router has been read back does the step's clock start. Downward: the router is told
+// first, the record follows, and the router is told again every second until it reads back 0.
 //
-// A State has a durable part and a volatile one (Live). The durable part changes only in steps that record at least one line, so
-// the recorded events, folded by fold(), give it back exactly; Live only says what is under way in this process.
+// A State has a durable part and a volatile one (Live). The durable part changes only in steps that
+// record at least one line, so the recorded events, folded by fold(), give it back exactly; Live
+// only says what is under way in this process.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,13 +26,23 @@
 
 namespace coalmine::rollout {
 
-// wall_ms for what people read and what is asked of the store, steady_ms (of this process) for every duration.
+// wall_ms for what people read and what is asked of the store, steady_ms (of this process) for
+// every duration.
 struct Moment {
   std::int64_t wall_ms = 0;
   std::int64_t steady_ms = 0;
 };
 
-enum class PauseCause { none, by_hand, approval, undecided, no_data, manual_override, regression, router_refused };
+enum class PauseCause {
+  none,
+  by_hand,
+  approval,
+  undecided,
+  no_data,
+  manual_override,
+  regression,
+  router_refused
+};
 std::string_view to_string(PauseCause cause);
 
 enum class RouterOp { set, panic, read };
@@ -41,7 +53,8 @@ inline std::shared_ptr<const judge::Judgement> nothing_judged() {
   return nothing;
 }
 
-// What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing else is known.
+// What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing
+// else is known.
 struct LookResult {
   std::uint64_t look = 0; // number of the look that was asked for
   std::size_t step = 0;
@@ -50,7 +63,8 @@ struct LookResult {
   // Shared with whoever shows it: hundreds of lines for a service with many routes. Never null.
   std::shared_ptr<const judge::Judgement> judgement = nothing_judged();
   std::string source_error;
-  std::string split_problem; // not empty: traffic is not split as asked; the judgement then only watches
+  std::string
+      split_problem; // not empty: traffic is not split as asked; the judgement then only watches
   double canary_requests = 0;
   double stable_requests = 0;
   double stable_rps = 0;           // requests a second that stable served of late
@@ -67,7 +81,8 @@ struct Start {
   std::string stable_version;
   std::string actor;
 };
-// A router call came back. epoch: of the call, so that the answer to a superseded call is known as such.
+// A router call came back. epoch: of the call, so that the answer to a superseded call is known as
+// such.
 struct RouterDone {
   RouterOp op = RouterOp::read;
   std::uint64_t epoch = 0;
@@ -84,7 +99,8 @@ struct Commanded {
   std::string reason;
 };
 struct Tick {};
-// Telemetry of the service was stored: a look may know more now. gap_ms: since the newest look, at least.
+// Telemetry of the service was stored: a look may know more now. gap_ms: since the newest look, at
+// least.
 struct Arrived {
   std::int64_t gap_ms = 0;
 };
@@ -100,8 +116,9 @@ struct Noted {
   std::string text;
 };
 } // namespace event
-using Event = std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick, event::Arrived,
-                           event::JournalSynced, event::Recovered, event::Noted>;
+using Event =
+    std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick,
+                 event::Arrived, event::JournalSynced, event::Recovered, event::Noted>;
 
 // Someone is to be told. event: promoted rolled_back aborted paused attention.
 struct Notice {
@@ -141,13 +158,15 @@ struct Live {
   bool look_in_flight = false;
   std::uint64_t look = 0;        // number of the newest look asked for
   std::int64_t look_started = 0; // steady
-  bool reassert = false;         // the router has more than was asked for: set it again, without waiting for the journal
-  bool await_look = false;       // after a restart: a lowered weight is judged only after a look (it may be our own rollback)
-  int router_failures = 0;       // in a row
-  std::int64_t retry_at = 0;     // steady; no set or panic before
-  std::int64_t next_read = 0;    // steady
-  std::int64_t next_look = 0;    // steady
-  std::int64_t due = 0;          // steady; a Tick before does nothing
+  bool reassert = false;   // the router has more than was asked for: set it again, without waiting
+                           // for the journal
+  bool await_look = false; // after a restart: a lowered weight is judged only after a look (it may
+                           // be our own rollback)
+  int router_failures = 0; // in a row
+  std::int64_t retry_at = 0;  // steady; no set or panic before
+  std::int64_t next_read = 0; // steady
+  std::int64_t next_look = 0; // steady
+  std::int64_t due = 0;       // steady; a Tick before does nothing
 
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
@@ -177,7 +196,8 @@ struct State {
   std::int64_t intent_ms = 0;           // wall
   bool intent_by_hand = false;
 
-  // The step's clock: how far the telemetry of both tracks has been seen to advance while the step was being watched.
+  // The step's clock: how far the telemetry of both tracks has been seen to advance while the step
+  // was being watched.
   std::int64_t observed_valid_ms = 0;
   std::int64_t deadline_ms = 0; // of observed_valid_ms; grows by extensions
   int extends = 0;
@@ -207,10 +227,12 @@ struct StepOutcome {
   std::vector<Effect> effects;
 };
 
-// Quick and pure. Events that do not apply (answers to superseded calls, commands that check_command refuses) change nothing.
+// Quick and pure. Events that do not apply (answers to superseded calls, commands that
+// check_command refuses) change nothing.
 StepOutcome step(const State& state, const Event& event, Moment now);
 
-// Whether the command may be given now; the error says why not and what to do. OK too when what it asks for is already so.
+// Whether the command may be given now; the error says why not and what to do. OK too when what it
+// asks for is already so.
 Status check_command(const State& state, Command command, std::string_view reason);
 
 // The durable part of the next state, for an event that was recorded: replay without effects.
@@ -221,7 +243,8 @@ inline constexpr double kWeightDrift = 0.005;
 inline constexpr std::int64_t kReadEveryMs = 5'000;
 inline constexpr std::int64_t kRetryMs = 1'000;
 inline constexpr std::int64_t kMaxRetryMs = 10'000;
-// An upward intent found after a restart is carried out only when it is younger; else its evidence is looked at again.
+// An upward intent found after a restart is carried out only when it is younger; else its evidence
+// is looked at again.
 inline constexpr std::int64_t kIntentFreshMs = 60'000;
 // A rollback that the router has refused for this long calls a person (and goes on trying).
 inline constexpr std::int64_t kRollbackAlarmMs = 10'000;

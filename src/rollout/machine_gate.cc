@@ -1,4 +1,5 @@
-// What looks lead to: the step's clock, the gate at its end, regressions. And the small words of the machine.
+// What looks lead to: the step's clock, the gate at its end, regressions. And the small words of
+// the machine.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -20,7 +21,9 @@ std::string_view to_string(Phase phase) {
   return "progressing";
 }
 
-bool is_terminal(Phase phase) { return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted; }
+bool is_terminal(Phase phase) {
+  return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted;
+}
 
 std::string_view to_string(PauseCause cause) {
   switch (cause) {
@@ -52,40 +55,53 @@ constexpr double kSilentRequests = 10;
 
 } // namespace
 
-bool terminal_or_rolling_back(const State& state) { return is_terminal(state.phase) || state.phase == Phase::rolling_back; }
+bool terminal_or_rolling_back(const State& state) {
+  return is_terminal(state.phase) || state.phase == Phase::rolling_back;
+}
 
 std::string percent(double weight) { return fmt::format("{:.4g}%", weight * 100); }
 
 std::string duration_text(std::int64_t ms) {
   if (ms < 1000) return fmt::format("{}ms", std::max<std::int64_t>(0, ms));
-  if (ms < 10'000 && ms % 1000 != 0) return fmt::format("{:.1f}s", static_cast<double>(ms) / 1000.0);
+  if (ms < 10'000 && ms % 1000 != 0)
+    return fmt::format("{:.1f}s", static_cast<double>(ms) / 1000.0);
   const auto seconds = ms / 1000;
   if (seconds < 60) return fmt::format("{}s", seconds);
   if (seconds < 3600)
-    return seconds % 60 == 0 ? fmt::format("{}m", seconds / 60) : fmt::format("{}m{}s", seconds / 60, seconds % 60);
+    return seconds % 60 == 0 ? fmt::format("{}m", seconds / 60)
+                             : fmt::format("{}m{}s", seconds / 60, seconds % 60);
   const auto minutes = seconds / 60;
-  return minutes % 60 == 0 ? fmt::format("{}h", minutes / 60) : fmt::format("{}h{}m", minutes / 60, minutes % 60);
+  return minutes % 60 == 0 ? fmt::format("{}h", minutes / 60)
+                           : fmt::format("{}h{}m", minutes / 60, minutes % 60);
 }
 
 Status check_command(const State& state, Command command, std::string_view reason) {
-  const auto no = [](std::string text) { return fail(ErrorCode::failed_precondition, std::move(text)); };
+  const auto no = [](std::string text) {
+    return fail(ErrorCode::failed_precondition, std::move(text));
+  };
   const auto name = fmt::format("rollout {}", state.id.value);
   if (command == Command::abort &&
-      (state.phase == Phase::aborted || (state.phase == Phase::rolling_back && state.end_phase == Phase::aborted))) {
+      (state.phase == Phase::aborted ||
+       (state.phase == Phase::rolling_back && state.end_phase == Phase::aborted))) {
     return {};
   }
-  if (is_terminal(state.phase)) return no(fmt::format("{} has ended: {}; start a new one", name, to_string(state.phase)));
-  if (state.phase == Phase::rolling_back) return no(fmt::format("{} is being taken to 0% already; nothing can stop that", name));
+  if (is_terminal(state.phase))
+    return no(fmt::format("{} has ended: {}; start a new one", name, to_string(state.phase)));
+  if (state.phase == Phase::rolling_back)
+    return no(fmt::format("{} is being taken to 0% already; nothing can stop that", name));
   if (command == Command::resume && state.pause_cause == PauseCause::approval) {
-    return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name, state.step + 1));
+    return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name,
+                          state.step + 1));
   }
   if (command != Command::promote) return {};
   if (reason.empty()) {
-    return fail(ErrorCode::invalid_argument, "promote passes a gate by hand, so it needs a reason; give one with --reason");
+    return fail(ErrorCode::invalid_argument,
+                "promote passes a gate by hand, so it needs a reason; give one with --reason");
   }
   if (!state.confirmed || state.steps[state.step].started_ms == 0) {
-    return no(fmt::format("step {} of {} has not begun: the router has not confirmed {}; wait, or abort", state.step + 1, name,
-                          percent(state.weight_asked)));
+    return no(
+        fmt::format("step {} of {} has not begun: the router has not confirmed {}; wait, or abort",
+                    state.step + 1, name, percent(state.weight_asked)));
   }
   return {};
 }
@@ -105,14 +121,18 @@ void MachineStep::on(const event::Looked& looked) {
     regression(look);
     if (s_.phase != Phase::progressing) return;
   }
-  if (s_.phase == Phase::paused && s_.pause_cause == PauseCause::no_data && s_.confirmed && canary_silent(look)) return;
+  if (s_.phase == Phase::paused && s_.pause_cause == PauseCause::no_data && s_.confirmed &&
+      canary_silent(look))
+    return;
   if (s_.phase != Phase::progressing || !s_.confirmed) return;
   const bool advanced = advance_clock(look);
   const bool changed = look.judgement->decision != s_.last_decision;
   const auto own = lines_.size();
   if (advanced || changed) {
     s_.last_decision = look.judgement->decision;
-    line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement->reason) : std::string());
+    line("look",
+         changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement->reason)
+                 : std::string());
   }
   if (!advanced && canary_silent(look)) return;
   if (!advanced && now_.steady_ms - s_.watermark_steady >= s_.spec->no_data_grace_ms) {
@@ -123,12 +143,13 @@ void MachineStep::on(const event::Looked& looked) {
   if (lines_.size() > own + 1) lines_[own].text.clear(); // the gate's line says the same and more
 }
 
-// False: the store did not answer. The weight is held and the step's clock stands still, for as long as it takes.
+// False: the store did not answer. The weight is held and the step's clock stands still, for as
+// long as it takes.
 bool MachineStep::source_answers(const LookResult& look) {
   if (look.source_error.empty()) {
     if (s_.source_down_steady < 0) return true;
-    line("source_back",
-         fmt::format("the telemetry store answers again after {}", duration_text(now_.steady_ms - s_.source_down_steady)));
+    line("source_back", fmt::format("the telemetry store answers again after {}",
+                                    duration_text(now_.steady_ms - s_.source_down_steady)));
     s_.source_down_steady = -1;
     s_.source_noticed = false;
     restart_clock();
@@ -136,12 +157,15 @@ bool MachineStep::source_answers(const LookResult& look) {
   }
   if (s_.source_down_steady < 0) {
     s_.source_down_steady = now_.steady_ms;
-    s_.reason = fmt::format("The telemetry store cannot be reached, the weight is held: {}", look.source_error);
+    s_.reason = fmt::format("The telemetry store cannot be reached, the weight is held: {}",
+                            look.source_error);
     line("source_error", s_.reason);
-  } else if (!s_.source_noticed && now_.steady_ms - s_.source_down_steady >= s_.spec->no_data_grace_ms) {
+  } else if (!s_.source_noticed &&
+             now_.steady_ms - s_.source_down_steady >= s_.spec->no_data_grace_ms) {
     s_.source_noticed = true;
-    auto text = fmt::format("{}: the telemetry store has not answered for {}, the weight is held: {}", named(),
-                            duration_text(now_.steady_ms - s_.source_down_steady), look.source_error);
+    auto text = fmt::format(
+        "{}: the telemetry store has not answered for {}, the weight is held: {}", named(),
+        duration_text(now_.steady_ms - s_.source_down_steady), look.source_error);
     line("source_error", text);
     notice("attention", std::move(text));
   }
@@ -153,17 +177,20 @@ void MachineStep::regression(const LookResult& look) {
     case PolicyAction::rollback:
       s_.reason = look.judgement->reason;
       s_.last_decision = look.judgement->decision;
-      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason), Phase::rolled_back, "coalmine");
+      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason),
+                     Phase::rolled_back, "coalmine");
       return;
     case PolicyAction::pause:
       if (s_.phase == Phase::paused) return;
-      pause(PauseCause::regression, fmt::format("regression, the weight is held: {}", look.judgement->reason));
+      pause(PauseCause::regression,
+            fmt::format("regression, the weight is held: {}", look.judgement->reason));
       return;
     case PolicyAction::notify:
       if (s_.regression_noticed) return;
       s_.regression_noticed = true;
       line("regression", look.judgement->reason);
-      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1, look.judgement->reason));
+      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1,
+                                      look.judgement->reason));
       return;
   }
 }
@@ -177,8 +204,9 @@ bool MachineStep::advance_clock(const LookResult& look) {
   if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
   const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
   if (seen <= s_.watermark_ms) return false;
-  // Bounded by all the time since the clock was started, not since the last look: of two looks a few milliseconds apart, one
-  // after each track's export, the second would otherwise count nothing of the interval that both have now reported.
+  // Bounded by all the time since the clock was started, not since the last look: of two looks a
+  // few milliseconds apart, one after each track's export, the second would otherwise count nothing
+  // of the interval that both have now reported.
   const auto most = std::max(s_.observed_valid_ms, now_.steady_ms - s_.clock_steady);
   s_.observed_valid_ms = std::min(s_.observed_valid_ms + seen - s_.watermark_ms, most);
   s_.watermark_ms = seen;
@@ -199,24 +227,33 @@ void MachineStep::note_split(const LookResult& look) {
   notice("attention", fmt::format("{}: {}", named(), look.split_problem));
 }
 
-// A canary that is sent requests and reports nothing while stable reports is a failure of its own kind: it may well be down.
-// Measured in stable's telemetry, so that an outage of all telemetry is none of this. True when it has been acted upon.
+// A canary that is sent requests and reports nothing while stable reports is a failure of its own
+// kind: it may well be down. Measured in stable's telemetry, so that an outage of all telemetry is
+// none of this. True when it has been acted upon.
 bool MachineStep::canary_silent(const LookResult& look) {
   const auto& spec = *s_.spec;
   const auto started = s_.steps[s_.step].started_ms;
   const auto weight = s_.weight_applied.value_or(0);
-  if (spec.router.kind == RouterSpec::Kind::observe || started == 0 || !(weight > 0) || look.stable_last_ms == 0) return false;
-  if (s_.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback) return false; // so already
+  if (spec.router.kind == RouterSpec::Kind::observe || started == 0 || !(weight > 0) ||
+      look.stable_last_ms == 0)
+    return false;
+  if (s_.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback)
+    return false; // so already
   const auto heard = std::max({look.canary_last_ms, started, s_.watermark_ms});
   const auto silent = look.stable_last_ms - heard;
   if (silent < spec.canary_silent_grace_ms) return false;
-  // What it must have been sent meanwhile, by what stable served and the weight. A handful may just not have come.
-  const double missed = weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
+  // What it must have been sent meanwhile, by what stable served and the weight. A handful may just
+  // not have come.
+  const double missed =
+      weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
   if (missed < kSilentRequests) return false;
-  s_.reason = fmt::format("The canary has reported nothing for {} while stable reports; about {:.0f} requests were sent to it",
-                          duration_text(silent), missed);
+  s_.reason = fmt::format(
+      "The canary has reported nothing for {} while stable reports; about {:.0f} requests were "
+      "sent to it",
+      duration_text(silent), missed);
   if (spec.on_canary_silent == PolicyAction::rollback) {
-    begin_rollback("rollback", fmt::format("rolling back: {}", s_.reason), Phase::rolled_back, "coalmine");
+    begin_rollback("rollback", fmt::format("rolling back: {}", s_.reason), Phase::rolled_back,
+                   "coalmine");
   } else {
     pause(PauseCause::no_data, s_.reason);
   }
@@ -229,8 +266,9 @@ void MachineStep::no_data(const LookResult& look) {
     if (last == 0) return fmt::format("no {} telemetry in this step", name);
     return fmt::format("newest {} telemetry {} old", name, duration_text(now_.wall_ms - last));
   };
-  pause(PauseCause::no_data, fmt::format("no new data for {} ({}; {}): nothing is decided without data", silent,
-                                         track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
+  pause(PauseCause::no_data,
+        fmt::format("no new data for {} ({}; {}): nothing is decided without data", silent,
+                    track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
 }
 
 std::int64_t MachineStep::extension_ms() const {
@@ -244,11 +282,14 @@ void MachineStep::gate(const LookResult& look) {
   const bool enough = look.canary_requests >= spec.min_requests;
   if (look.judgement->decision == judge::Decision::promote && enough) {
     if (spec.approve_manually) {
-      pause(PauseCause::approval, fmt::format("step {} of {} passed and waits for an approval: {}", s_.step + 1, s_.steps.size(),
-                                              look.judgement->reason));
+      pause(PauseCause::approval,
+            fmt::format("step {} of {} passed and waits for an approval: {}", s_.step + 1,
+                        s_.steps.size(), look.judgement->reason));
       return;
     }
-    pass_gate("passed", "passed", fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(), look.judgement->reason),
+    pass_gate("passed", "passed",
+              fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(),
+                          look.judgement->reason),
               "coalmine");
     return;
   }
@@ -258,19 +299,23 @@ void MachineStep::gate(const LookResult& look) {
 void MachineStep::undecided(const LookResult& look) {
   const auto& spec = s_.steps[s_.step].spec;
   const auto why = look.canary_requests < spec.min_requests
-                       ? fmt::format("{:.0f} canary requests of the {:.0f} needed", look.canary_requests, spec.min_requests)
+                       ? fmt::format("{:.0f} canary requests of the {:.0f} needed",
+                                     look.canary_requests, spec.min_requests)
                        : look.judgement->reason;
   if (s_.extends < s_.spec->max_extends) {
     ++s_.extends;
     s_.deadline_ms = s_.observed_valid_ms + extension_ms();
-    line("extend", fmt::format("not decided after {}, watching up to {} more ({} of {}): {}", duration_text(s_.observed_valid_ms),
-                               duration_text(extension_ms()), s_.extends, s_.spec->max_extends, why));
+    line("extend", fmt::format("not decided after {}, watching up to {} more ({} of {}): {}",
+                               duration_text(s_.observed_valid_ms), duration_text(extension_ms()),
+                               s_.extends, s_.spec->max_extends, why));
     return;
   }
-  pause(PauseCause::undecided, fmt::format("not decided after {}, needs a person: {}", duration_text(s_.observed_valid_ms), why));
+  pause(PauseCause::undecided, fmt::format("not decided after {}, needs a person: {}",
+                                           duration_text(s_.observed_valid_ms), why));
 }
 
-void MachineStep::pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor) {
+void MachineStep::pass_gate(std::string outcome, std::string kind, std::string text,
+                            const std::string& actor) {
   auto& current = s_.steps[s_.step];
   current.outcome = std::move(outcome);
   current.ended_ms = now_.wall_ms;

@@ -10,8 +10,9 @@
 
 namespace coalmine::rollout {
 
-// Holds the next state while one event is applied, and collects the lines and notices it causes. Lives for one step(), on the
-// control thread. apply() touches the durable part only together with a line; drive() touches Live only.
+// Holds the next state while one event is applied, and collects the lines and notices it causes.
+// Lives for one step(), on the control thread. apply() touches the durable part only together with
+// a line; drive() touches Live only.
 class MachineStep {
  public:
   MachineStep(const State& state, Moment now) : s_(state), now_(now) {}
@@ -19,7 +20,8 @@ class MachineStep {
   // Clears what came back from flight; false: the event does not apply any more.
   bool admit(const Event& event);
   void apply(const Event& event);
-  // Starts what the state calls for and nothing else has started: level-triggered, so a lost event costs one tick.
+  // Starts what the state calls for and nothing else has started: level-triggered, so a lost event
+  // costs one tick.
   StepOutcome drive() &&;
   State take_state() && { return std::move(s_); }
 
@@ -66,7 +68,9 @@ class MachineStep {
   std::int64_t extension_ms() const;
 
   void line(std::string_view kind, std::string text, std::string_view actor = "coalmine");
-  void notice(std::string_view event, std::string text) { notices_.push_back({std::string(event), std::move(text)}); }
+  void notice(std::string_view event, std::string text) {
+    notices_.push_back({std::string(event), std::move(text)});
+  }
   std::string named() const; // "checkout-service 2.4.0"
 
   State s_;

@@ -26,7 +26,12 @@ class StepClock : public ::testing::Test {
                       .actor = ""},
          0);
     take(event::JournalSynced{.sequence = state_.sequence}, 0);
-    take(event::RouterDone{.op = RouterOp::set, .epoch = state_.live.epoch, .error = {}, .applied = 0.05, .detail = ""}, 0);
+    take(event::RouterDone{.op = RouterOp::set,
+                           .epoch = state_.live.epoch,
+                           .error = {},
+                           .applied = 0.05,
+                           .detail = ""},
+         0);
   }
 
   void take(const Event& event, std::int64_t at) {
@@ -47,7 +52,8 @@ class StepClock : public ::testing::Test {
   State state_;
 };
 
-// Looks follow arrivals, so one comes after the export of each track. The interval counts once, not only its last 50 ms.
+// Looks follow arrivals, so one comes after the export of each track. The interval counts once, not
+// only its last 50 ms.
 TEST_F(StepClock, TracksThatReportOneAfterTheOther) {
   for (std::int64_t now = kExport; now <= 10'000; now += kExport) {
     look(now, now - kExport, now);

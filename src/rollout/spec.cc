@@ -24,30 +24,38 @@ RolloutSpec default_spec(std::string service) {
 }
 
 Status validate_spec(const RolloutSpec& spec) {
-  const auto wrong = [](std::string text) { return fail(ErrorCode::invalid_argument, std::move(text)); };
-  if (spec.service.empty()) return wrong("a rollout needs a service; set service to the value of service.name");
+  const auto wrong = [](std::string text) {
+    return fail(ErrorCode::invalid_argument, std::move(text));
+  };
+  if (spec.service.empty())
+    return wrong("a rollout needs a service; set service to the value of service.name");
   if (spec.steps.empty())
-    return wrong(fmt::format("{} has no steps; write steps: [5% 10m, 25% 10m, 50% 15m, 100%]", spec.service));
+    return wrong(fmt::format("{} has no steps; write steps: [5% 10m, 25% 10m, 50% 15m, 100%]",
+                             spec.service));
   if (spec.steps.size() > kMaxSteps) {
-    return wrong(fmt::format("{} has {} steps; at most {} are possible", spec.service, spec.steps.size(), kMaxSteps));
+    return wrong(fmt::format("{} has {} steps; at most {} are possible", spec.service,
+                             spec.steps.size(), kMaxSteps));
   }
   double before = 0;
   for (std::size_t i = 0; i < spec.steps.size(); ++i) {
     const auto& step = spec.steps[i];
     if (!(step.weight > before) || step.weight > 1) {
-      return wrong(fmt::format("step {} of {} has weight {}%: weights rise from above 0% to 100%", i + 1, spec.service,
-                               step.weight * 100));
+      return wrong(fmt::format("step {} of {} has weight {}%: weights rise from above 0% to 100%",
+                               i + 1, spec.service, step.weight * 100));
     }
     const bool last = i + 1 == spec.steps.size();
     if (!last && step.analyze_ms <= 0) {
-      return wrong(fmt::format("step {} of {} has no analysis time; give one, as in '25% 10m'", i + 1, spec.service));
+      return wrong(fmt::format("step {} of {} has no analysis time; give one, as in '25% 10m'",
+                               i + 1, spec.service));
     }
     before = step.weight;
   }
   if (before < 1) {
-    return wrong(fmt::format("the last step of {} has weight {}%; the last step must be 100%", spec.service, before * 100));
+    return wrong(fmt::format("the last step of {} has weight {}%; the last step must be 100%",
+                             spec.service, before * 100));
   }
-  if (spec.look_interval_ms <= 0) return wrong(fmt::format("look_interval of {} must be above 0", spec.service));
+  if (spec.look_interval_ms <= 0)
+    return wrong(fmt::format("look_interval of {} must be above 0", spec.service));
   return {};
 }
 

@@ -1,4 +1,5 @@
-// What a rollout is to do: the config file's `service:` block, parsed. app/ makes it; a running rollout keeps its own copy.
+// What a rollout is to do: the config file's `service:` block, parsed. app/ makes it; a running
+// rollout keeps its own copy.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -64,7 +65,8 @@ struct RolloutSpec {
   std::vector<judge::SignalSpec> signals;
   std::vector<MetricSpec> metrics; // one for each signal that is not of requests
   RankSpec rank;
-  // sequential: the chance of rolling back a canary that is no worse, over the whole rollout; of promoting one that is too bad.
+  // sequential: the chance of rolling back a canary that is no worse, over the whole rollout; of
+  // promoting one that is too bad.
   double false_rollback_budget = 0.01;
   double false_promote_risk = 0.05;
   bool strict = false;
@@ -75,14 +77,17 @@ struct RolloutSpec {
   std::int64_t look_interval_ms = 5000;
   PolicyAction on_fail = PolicyAction::rollback;
   std::int64_t no_data_grace_ms = 5 * 60 * 1000; // then paused and a person called; never promoted
-  // A canary that is sent requests and reports nothing while stable reports: after this long it is taken as broken.
+  // A canary that is sent requests and reports nothing while stable reports: after this long it is
+  // taken as broken.
   PolicyAction on_canary_silent = PolicyAction::rollback; // pause, rollback
   std::int64_t canary_silent_grace_ms = 3 * 60 * 1000;
-  bool guard_split = true;    // a split that is not as asked suspends the comparison; only where coalmine moves the traffic
+  bool guard_split = true;    // a split that is not as asked suspends the comparison; only where
+                              // coalmine moves the traffic
   std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;        // then pause
-  std::vector<std::string> ignore_routes;   // /healthz …
-  std::vector<std::string> critical_routes; // judged on their own from the first request; judge::SequentialOptions
+  std::vector<std::string> ignore_routes; // /healthz …
+  std::vector<std::string>
+      critical_routes; // judged on their own from the first request; judge::SequentialOptions
   RouterSpec router;
   std::vector<NotifySpec> notify;
   std::string config_hash; // sha256 of the text it came from, hex

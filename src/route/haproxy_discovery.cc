@@ -37,7 +37,8 @@ class Descriptor {
 };
 
 std::unexpected<Error> unreachable(const std::string& socket, int reason) {
-  return fail(ErrorCode::unavailable, fmt::format("cannot ask HAProxy at {}: {}", socket, std::strerror(reason)));
+  return fail(ErrorCode::unavailable,
+              fmt::format("cannot ask HAProxy at {}: {}", socket, std::strerror(reason)));
 }
 
 Result<Descriptor> connect_unix(const std::string& socket, int timeout_ms) {
@@ -49,7 +50,8 @@ Result<Descriptor> connect_unix(const std::string& socket, int timeout_ms) {
   // A full backlog blocks connect on a Unix socket for as long as sending may block.
   const timeval limit{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
   if (fd.get() >= 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-  if (fd.get() < 0 || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
+  if (fd.get() < 0 ||
+      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
     return unreachable(socket, errno);
   }
   return fd;
@@ -61,8 +63,10 @@ Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   const std::string host = socket.substr(0, colon);
-  if (const int code = ::getaddrinfo(host.c_str(), socket.c_str() + colon + 1, &hints, &found); code != 0) {
-    return fail(ErrorCode::unavailable, fmt::format("cannot ask HAProxy at {}: {}", socket, ::gai_strerror(code)));
+  if (const int code = ::getaddrinfo(host.c_str(), socket.c_str() + colon + 1, &hints, &found);
+      code != 0) {
+    return fail(ErrorCode::unavailable,
+                fmt::format("cannot ask HAProxy at {}: {}", socket, ::gai_strerror(code)));
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
   Descriptor fd(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -81,48 +85,59 @@ Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
 
 // One line out, everything back until HAProxy closes. Bounded in time and size.
 Result<std::string> ask(const route::HaproxyOptions& options, const std::string& command) {
-  TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/') ? connect_unix(options.socket, options.timeout_ms)
-                                                                  : connect_tcp(options.socket, options.timeout_ms));
+  TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/')
+                                      ? connect_unix(options.socket, options.timeout_ms)
+                                      : connect_tcp(options.socket, options.timeout_ms));
   const std::string line = command + "\n";
   if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
     return unreachable(options.socket, errno);
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
+  const auto deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
   std::string answer;
   char chunk[8192];
   while (answer.size() < kMaxAnswer) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+                          deadline - std::chrono::steady_clock::now())
+                          .count();
     pollfd waiting{fd.get(), POLLIN, 0};
-    if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0) return unreachable(options.socket, ETIMEDOUT);
+    if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0)
+      return unreachable(options.socket, ETIMEDOUT);
     const ssize_t size = ::recv(fd.get(), chunk, sizeof(chunk), 0);
     if (size < 0) return unreachable(options.socket, errno);
     if (size == 0) return answer;
     answer.append(chunk, static_cast<std::size_t>(size));
   }
   return fail(ErrorCode::resource_exhausted,
-              fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket, kMaxAnswer, command));
+              fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket,
+                          kMaxAnswer, command));
 }
 
 bool is_pattern(const std::string& name) { return name.ends_with('*'); }
 
 bool has_patterns(const route::HaproxyOptions& options) {
-  return options.map.empty() &&
-         (std::ranges::any_of(options.stable_servers, is_pattern) || std::ranges::any_of(options.canary_servers, is_pattern));
+  return options.map.empty() && (std::ranges::any_of(options.stable_servers, is_pattern) ||
+                                 std::ranges::any_of(options.canary_servers, is_pattern));
 }
 
-Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted, const std::vector<std::string>& names,
+Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted,
+                                        const std::vector<std::string>& names,
                                         const std::string& backend) {
   std::vector<std::string> out;
   for (const auto& want : wanted) {
     const std::size_t before = out.size();
     for (const auto& name : names) {
-      const bool fits = is_pattern(want) ? name.starts_with(std::string_view(want).substr(0, want.size() - 1)) : name == want;
+      const bool fits = is_pattern(want)
+                            ? name.starts_with(std::string_view(want).substr(0, want.size() - 1))
+                            : name == want;
       if (fits && std::ranges::find(out, name) == out.end()) out.push_back(name);
     }
     if (out.size() == before && std::ranges::find(out, want) == out.end()) {
-      return fail(ErrorCode::failed_precondition,
-                  fmt::format("HAProxy backend {} has no server {} (it has: {}); name the servers in the config: "
-                              "router: {{ haproxy: {{ stable: […], canary: […] }} }}",
-                              backend, want, fmt::join(names, ", ")));
+      return fail(
+          ErrorCode::failed_precondition,
+          fmt::format(
+              "HAProxy backend {} has no server {} (it has: {}); name the servers in the config: "
+              "router: {{ haproxy: {{ stable: […], canary: […] }} }}",
+              backend, want, fmt::join(names, ", ")));
     }
   }
   return out;
@@ -133,7 +148,9 @@ class DiscoveringRouter final : public route::Router {
  public:
   explicit DiscoveringRouter(route::HaproxyOptions options) : options_(std::move(options)) {}
 
-  std::string describe() const override { return fmt::format("haproxy {} {}", options_.socket, options_.backend); }
+  std::string describe() const override {
+    return fmt::format("haproxy {} {}", options_.socket, options_.backend);
+  }
 
   Result<route::Applied> set(route::Weight weight) override {
     TRY_ASSIGN(const auto router, found(true));
@@ -149,14 +166,16 @@ class DiscoveringRouter final : public route::Router {
   }
 
  private:
-  // A change asks anew (servers come and go); reading and the way back use what is known, if anything is.
+  // A change asks anew (servers come and go); reading and the way back use what is known, if
+  // anything is.
   Result<std::shared_ptr<route::Router>> found(bool fresh) {
     std::lock_guard lock(mutex_);
     if (router_ && !fresh) return router_;
     TRY_ASSIGN(const auto answer, ask(options_, "show servers state " + options_.backend));
     TRY_ASSIGN(const auto names, parse_server_names(answer));
     TRY_ASSIGN(auto resolved, resolve_servers(options_, names));
-    if (router_ && resolved.stable_servers == stable_ && resolved.canary_servers == canary_) return router_;
+    if (router_ && resolved.stable_servers == stable_ && resolved.canary_servers == canary_)
+      return router_;
     stable_ = resolved.stable_servers;
     canary_ = resolved.canary_servers;
     TRY_ASSIGN(auto made, route::make_haproxy_router(std::move(resolved)));
@@ -187,21 +206,25 @@ Result<std::vector<std::string>> parse_server_names(std::string_view answer) {
     if (header && words >> backend_id >> backend >> server_id >> server) names.push_back(server);
   }
   if (!header) {
-    while (!answer.empty() && (answer.back() == '\n' || answer.back() == ' ')) answer.remove_suffix(1);
+    while (!answer.empty() && (answer.back() == '\n' || answer.back() == ' '))
+      answer.remove_suffix(1);
     return fail(ErrorCode::not_found,
-                fmt::format("HAProxy does not list the servers: {}", answer.empty() ? "an empty answer" : answer.substr(0, 200)));
+                fmt::format("HAProxy does not list the servers: {}",
+                            answer.empty() ? "an empty answer" : answer.substr(0, 200)));
   }
   return names;
 }
 
-Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options, const std::vector<std::string>& names) {
+Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options,
+                                              const std::vector<std::string>& names) {
   route::HaproxyOptions out = options;
   TRY_ASSIGN(out.stable_servers, expand(options.stable_servers, names, options.backend));
   TRY_ASSIGN(out.canary_servers, expand(options.canary_servers, names, options.backend));
   for (const auto& name : out.stable_servers) {
     if (std::ranges::find(out.canary_servers, name) != out.canary_servers.end()) {
       return fail(ErrorCode::failed_precondition,
-                  fmt::format("server {} of HAProxy backend {} is both stable and canary; make the patterns exclude each other",
+                  fmt::format("server {} of HAProxy backend {} is both stable and canary; make the "
+                              "patterns exclude each other",
                               name, options.backend));
     }
   }

@@ -1,4 +1,5 @@
-// Servers of an HAProxy backend found by the beginning of their names, for configs that do not list them.
+// Servers of an HAProxy backend found by the beginning of their names, for configs that do not list
+// them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,12 +21,14 @@ namespace coalmine::app {
 // not_found with HAProxy's own words when it knows no such backend.
 Result<std::vector<std::string>> parse_server_names(std::string_view answer);
 
-// Replaces patterns (`stable*`) by the names they stand for. failed_precondition when one stands for nothing or a server is on
-// both sides; the message lists what the backend has.
-Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options, const std::vector<std::string>& names);
+// Replaces patterns (`stable*`) by the names they stand for. failed_precondition when one stands
+// for nothing or a server is on both sides; the message lists what the backend has.
+Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options,
+                                              const std::vector<std::string>& names);
 
-// The router of a spec. A HAProxy router with patterns asks HAProxy for the names at its first use and before every change; what
-// was found last is kept for the way back, so that a rollback needs nothing more.
+// The router of a spec. A HAProxy router with patterns asks HAProxy for the names at its first use
+// and before every change; what was found last is kept for the way back, so that a rollback needs
+// nothing more.
 Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& spec);
 
 } // namespace coalmine::app

@@ -18,7 +18,8 @@ namespace {
 
 constexpr std::string_view kState =
     "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state\n"
-    "3 checkout 1 stable1 127.0.0.1 2\n3 checkout 2 stable2 127.0.0.1 2\n3 checkout 3 canary1 127.0.0.1 2\n3 checkout 4 spare "
+    "3 checkout 1 stable1 127.0.0.1 2\n3 checkout 2 stable2 127.0.0.1 2\n3 checkout 3 canary1 "
+    "127.0.0.1 2\n3 checkout 4 spare "
     "127.0.0.1 2\n\n";
 
 route::HaproxyOptions patterns() {
@@ -29,10 +30,13 @@ route::HaproxyOptions patterns() {
   return options;
 }
 
-// HAProxy's admin socket as far as these tests go: one command a connection, answers by the command.
+// HAProxy's admin socket as far as these tests go: one command a connection, answers by the
+// command.
 class FakeHaproxy {
  public:
-  FakeHaproxy() : path_(std::filesystem::temp_directory_path() / ("coalmine-haproxy-" + std::to_string(::getpid()) + ".sock")) {
+  FakeHaproxy()
+      : path_(std::filesystem::temp_directory_path() /
+              ("coalmine-haproxy-" + std::to_string(::getpid()) + ".sock")) {
     std::filesystem::remove(path_);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -61,7 +65,9 @@ class FakeHaproxy {
       const auto size = ::recv(client, buffer, sizeof(buffer), 0);
       const std::string command(buffer, size > 0 ? static_cast<std::size_t>(size) : 0);
       ++questions_;
-      const std::string answer = command == "show servers state checkout\n" ? std::string(kState) : "Can't find backend.\n\n";
+      const std::string answer = command == "show servers state checkout\n"
+                                     ? std::string(kState)
+                                     : "Can't find backend.\n\n";
       ::send(client, answer.data(), answer.size(), MSG_NOSIGNAL);
       ::close(client);
     }
@@ -93,7 +99,8 @@ TEST(HaproxyServers, NothingFoundSaysWhatThereIs) {
   const auto resolved = resolve_servers(patterns(), {"app1", "app2"});
   ASSERT_FALSE(resolved);
   EXPECT_EQ(resolved.error().code, ErrorCode::failed_precondition);
-  EXPECT_NE(resolved.error().message.find("has no server stable* (it has: app1, app2)"), std::string::npos);
+  EXPECT_NE(resolved.error().message.find("has no server stable* (it has: app1, app2)"),
+            std::string::npos);
 }
 
 TEST(HaproxyServers, AServerIsOnOneSide) {

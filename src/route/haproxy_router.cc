@@ -1,4 +1,5 @@
-// HAProxy as a router, in both layouts: server weights in one backend, or two backends and a key of a map.
+// HAProxy as a router, in both layouts: server weights in one backend, or two backends and a key of
+// a map.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -19,9 +20,12 @@ using Steady = std::chrono::steady_clock;
 // The time one call may take, all its exchanges with HAProxy together.
 class Budget {
  public:
-  explicit Budget(int timeout_ms) : started_(Steady::now()), deadline_(started_ + std::chrono::milliseconds(timeout_ms)) {}
+  explicit Budget(int timeout_ms)
+      : started_(Steady::now()), deadline_(started_ + std::chrono::milliseconds(timeout_ms)) {}
   Deadline deadline() const { return deadline_; }
-  double elapsed_ms() const { return std::chrono::duration<double, std::milli>(Steady::now() - started_).count(); }
+  double elapsed_ms() const {
+    return std::chrono::duration<double, std::milli>(Steady::now() - started_).count();
+  }
 
  private:
   Steady::time_point started_;
@@ -30,21 +34,28 @@ class Budget {
 
 Status check_share(Weight weight) {
   if (weight.canary >= 0 && weight.canary <= 1) return {};
-  return fail(ErrorCode::invalid_argument, fmt::format("a weight is a share from 0 to 1, not {}", weight.canary));
+  return fail(ErrorCode::invalid_argument,
+              fmt::format("a weight is a share from 0 to 1, not {}", weight.canary));
 }
 
 bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
 }
 
-std::string joined(const std::vector<std::string>& names) { return fmt::format("{}", fmt::join(names, ", ")); }
+std::string joined(const std::vector<std::string>& names) {
+  return fmt::format("{}", fmt::join(names, ", "));
+}
 
-// Layout A. Calls that change something wait for each other, so that two cannot leave a mix of both.
+// Layout A. Calls that change something wait for each other, so that two cannot leave a mix of
+// both.
 class ServerWeightsRouter final : public Router {
  public:
-  ServerWeightsRouter(HaproxyOptions options, RuntimeSocket socket) : options_(std::move(options)), socket_(std::move(socket)) {}
+  ServerWeightsRouter(HaproxyOptions options, RuntimeSocket socket)
+      : options_(std::move(options)), socket_(std::move(socket)) {}
 
-  std::string describe() const override { return fmt::format("haproxy {} {}", socket_.address(), options_.backend); }
+  std::string describe() const override {
+    return fmt::format("haproxy {} {}", socket_.address(), options_.backend);
+  }
   Result<Applied> set(Weight weight) override;
   Result<Applied> panic() override;
   Result<Weight> read() override;
@@ -76,7 +87,8 @@ Result<ServerWeightsRouter::Servers> ServerWeightsRouter::ask_state(Deadline dea
   return parse_state(options_.backend, answer);
 }
 
-// Whatever is not the canary's counts as stable, listed or not: requests that reach it are not the canary's.
+// Whatever is not the canary's counts as stable, listed or not: requests that reach it are not the
+// canary's.
 Totals ServerWeightsRouter::totals(const Servers& servers) const {
   Totals out;
   for (const auto& s : servers) {
@@ -92,17 +104,17 @@ Status ServerWeightsRouter::check_servers(const Servers& servers, Weight weight)
     for (const auto& name : *list) {
       if (contains(known, name)) continue;
       return fail(ErrorCode::failed_precondition,
-                  fmt::format("backend {} has no server {}; it has {}", options_.backend, name, joined(known)));
+                  fmt::format("backend {} has no server {}; it has {}", options_.backend, name,
+                              joined(known)));
     }
   }
   if (weight.canary <= 0) return {};
   for (const auto& s : servers) {
     if (is_canary(s) || is_stable(s) || !s.in_rotation() || s.weight == 0) continue;
-    return fail(
-        ErrorCode::failed_precondition,
-        fmt::format(
-            "server {} of backend {} takes traffic and is listed neither as stable nor as canary; list it or set its weight to 0",
-            s.name, options_.backend));
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("server {} of backend {} takes traffic and is listed neither as stable "
+                            "nor as canary; list it or set its weight to 0",
+                            s.name, options_.backend));
   }
   return {};
 }
@@ -114,27 +126,31 @@ Result<TrackWeights> ServerWeightsRouter::choose(const Servers& servers, Weight 
     if (is_canary(s) && !s.backup) ++canary; // maintenance of a canary is ours to end
   }
   if (weight.canary < 1 && stable == 0) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("no stable server of backend {} is in rotation ({}); its share cannot be {:.4g}%", options_.backend,
-                            joined(options_.stable_servers), (1 - weight.canary) * 100));
+    return fail(
+        ErrorCode::failed_precondition,
+        fmt::format(
+            "no stable server of backend {} is in rotation ({}); its share cannot be {:.4g}%",
+            options_.backend, joined(options_.stable_servers), (1 - weight.canary) * 100));
   }
   if (weight.canary > 0 && canary == 0) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("all canary servers of backend {} are backup servers", options_.backend));
+    return fail(
+        ErrorCode::failed_precondition,
+        fmt::format("all canary servers of backend {} are backup servers", options_.backend));
   }
   const auto out = nearest_weights(weight.canary, stable, canary);
   const double reachable = share_of(out, stable, canary);
   if (std::abs(reachable - weight.canary) > options_.tolerance) {
     return fail(
         ErrorCode::failed_precondition,
-        fmt::format(
-            "{:.4g}% cannot be expressed with {} stable and {} canary servers of weights up to {}; the nearest is {:.4g}%",
-            weight.canary * 100, stable, canary, kMaxServerWeight, reachable * 100));
+        fmt::format("{:.4g}% cannot be expressed with {} stable and {} canary servers of weights "
+                    "up to {}; the nearest is {:.4g}%",
+                    weight.canary * 100, stable, canary, kMaxServerWeight, reachable * 100));
   }
   return out;
 }
 
-Status ServerWeightsRouter::apply(const Servers& servers, TrackWeights weights, Deadline deadline) const {
+Status ServerWeightsRouter::apply(const Servers& servers, TrackWeights weights,
+                                  Deadline deadline) const {
   Totals after;
   std::vector<std::string> of_canary, of_stable, ready;
   for (const auto& s : servers) {
@@ -142,7 +158,8 @@ Status ServerWeightsRouter::apply(const Servers& servers, TrackWeights weights, 
       of_canary.push_back(command(s.name, fmt::format("weight {}", weights.canary)));
       if (!s.backup) after.canary += weights.canary;
       // Last, so that it comes back with its new weight.
-      if (weights.canary > 0 && (s.admin & (ServerState::kForcedMaint | ServerState::kForcedDrain)) != 0) {
+      if (weights.canary > 0 &&
+          (s.admin & (ServerState::kForcedMaint | ServerState::kForcedDrain)) != 0) {
         ready.push_back(command(s.name, "state ready"));
       }
     } else if (is_stable(s)) {
@@ -158,8 +175,9 @@ Status ServerWeightsRouter::apply(const Servers& servers, TrackWeights weights, 
   return socket_.run(commands, deadline);
 }
 
-// At weight 0 a client that is held by a cookie or a stick table would stay on the canary: maintenance ends that. set() ends the
-// maintenance. Backends without persistence are left in rotation, so that the canary's health stays visible.
+// At weight 0 a client that is held by a cookie or a stick table would stay on the canary:
+// maintenance ends that. set() ends the maintenance. Backends without persistence are left in
+// rotation, so that the canary's health stays visible.
 Status ServerWeightsRouter::hold_sticky_clients(const Servers& servers, Deadline deadline) const {
   bool sticky = std::ranges::any_of(servers, &ServerState::cookie);
   if (!sticky) {
@@ -180,8 +198,10 @@ Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budge
   Applied out;
   out.asked = asked;
   if (now.canary + now.stable <= 0) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("no server of backend {} is left in rotation with a weight; clients get 503", options_.backend));
+    return fail(
+        ErrorCode::failed_precondition,
+        fmt::format("no server of backend {} is left in rotation with a weight; clients get 503",
+                    options_.backend));
   }
   out.applied.canary = now.canary / (now.canary + now.stable);
   std::vector<std::string> parts;
@@ -196,7 +216,8 @@ Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budge
   out.detail = joined(parts);
   if (std::abs(out.applied.canary - asked.canary) > options_.tolerance) {
     return fail(ErrorCode::unavailable,
-                fmt::format("asked HAProxy for {:.4g}% and read back {:.4g}% ({}); somebody else may be changing it",
+                fmt::format("asked HAProxy for {:.4g}% and read back {:.4g}% ({}); somebody else "
+                            "may be changing it",
                             asked.canary * 100, out.applied.canary * 100, out.detail));
   }
   out.elapsed_ms = budget.elapsed_ms();
@@ -215,14 +236,17 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
   return read_back(weight, budget);
 }
 
-// Needs less than set(): missing servers, foreign servers and a state that cannot be read do not stop it.
+// Needs less than set(): missing servers, foreign servers and a state that cannot be read do not
+// stop it.
 Result<Applied> ServerWeightsRouter::panic() {
   const std::lock_guard lock(changing_);
   const Budget budget(options_.timeout_ms);
   auto servers = ask_state(budget.deadline());
-  if (!servers && servers.error().code != ErrorCode::not_found) return std::unexpected(std::move(servers).error());
-  const bool stable_in_rotation =
-      servers && std::ranges::any_of(*servers, [&](const auto& s) { return is_stable(s) && s.in_rotation(); });
+  if (!servers && servers.error().code != ErrorCode::not_found)
+    return std::unexpected(std::move(servers).error());
+  const bool stable_in_rotation = servers && std::ranges::any_of(*servers, [&](const auto& s) {
+                                    return is_stable(s) && s.in_rotation();
+                                  });
   const auto weights = nearest_weights(0, 1, 1);
   std::vector<std::string> commands;
   for (const auto& name : options_.stable_servers) {
@@ -231,7 +255,8 @@ Result<Applied> ServerWeightsRouter::panic() {
     if (!stable_in_rotation) commands.push_back(command(name, "state ready"));
   }
   for (const auto& name : options_.canary_servers) commands.push_back(command(name, "weight 0"));
-  // What counts is what is read back: a complaint about one server must not hide that all others obeyed.
+  // What counts is what is read back: a complaint about one server must not hide that all others
+  // obeyed.
   const auto complaint = socket_.run(commands, budget.deadline());
   if (servers) {
     if (const auto held = hold_sticky_clients(*servers, budget.deadline()); !held && complaint)
@@ -248,21 +273,26 @@ Result<Weight> ServerWeightsRouter::read() {
   const auto now = totals(servers);
   if (now.canary + now.stable <= 0) {
     return fail(ErrorCode::failed_precondition,
-                fmt::format("no server of backend {} is in rotation with a weight; clients get 503", options_.backend));
+                fmt::format("no server of backend {} is in rotation with a weight; clients get 503",
+                            options_.backend));
   }
   return Weight{now.canary / (now.canary + now.stable)};
 }
 
-// Layout B: the value of one key, in 1/10000. The map's default in HAProxy's config must be 0: an absent key reads as weight 0.
+// Layout B: the value of one key, in 1/10000. The map's default in HAProxy's config must be 0: an
+// absent key reads as weight 0.
 class MapRouter final : public Router {
  public:
-  MapRouter(HaproxyOptions options, RuntimeSocket socket) : options_(std::move(options)), socket_(std::move(socket)) {}
+  MapRouter(HaproxyOptions options, RuntimeSocket socket)
+      : options_(std::move(options)), socket_(std::move(socket)) {}
 
   std::string describe() const override {
     return fmt::format("haproxy {} map {} {}", socket_.address(), options_.map, options_.map_key);
   }
   Result<Applied> set(Weight weight) override;
-  Result<Applied> panic() override { return set({0}); } // one key, one command: there is nothing simpler
+  Result<Applied> panic() override {
+    return set({0});
+  } // one key, one command: there is nothing simpler
   Result<Weight> read() override;
 
  private:
@@ -276,19 +306,23 @@ class MapRouter final : public Router {
 };
 
 Result<Weight> MapRouter::read(Deadline deadline) const {
-  TRY_ASSIGN(const auto answer, socket_.ask(fmt::format("get map {} {}", options_.map, options_.map_key), deadline));
+  TRY_ASSIGN(const auto answer,
+             socket_.ask(fmt::format("get map {} {}", options_.map, options_.map_key), deadline));
   auto value = parse_map_value(answer);
   if (!value) {
-    return fail(value.error().code, fmt::format("{} about map {}; is that its name there (\"show map\" lists them)?",
-                                                value.error().message, options_.map));
+    return fail(value.error().code,
+                fmt::format("{} about map {}; is that its name there (\"show map\" lists them)?",
+                            value.error().message, options_.map));
   }
   if (!*value) return Weight{0};
   const std::string& text = **value;
-  const bool digits = !text.empty() && text.size() <= 5 && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = !text.empty() && text.size() <= 5 &&
+                      std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
   const int parts = digits ? std::stoi(text) : kWhole + 1;
   if (parts > kWhole) {
-    return fail(ErrorCode::failed_precondition, fmt::format("key {} of map {} is \"{}\", not a number from 0 to {}",
-                                                            options_.map_key, options_.map, text, kWhole));
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("key {} of map {} is \"{}\", not a number from 0 to {}",
+                            options_.map_key, options_.map, text, kWhole));
   }
   return Weight{static_cast<double>(parts) / kWhole};
 }
@@ -298,7 +332,8 @@ Result<Weight> MapRouter::read() { return read(Budget(options_.timeout_ms).deadl
 Result<Applied> MapRouter::set(Weight weight) {
   TRY(check_share(weight));
   const int parts = static_cast<int>(std::lround(weight.canary * kWhole));
-  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) > options_.tolerance || (parts == 0 && weight.canary > 0)) {
+  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) > options_.tolerance ||
+      (parts == 0 && weight.canary > 0)) {
     return fail(ErrorCode::failed_precondition,
                 fmt::format("{:.6g}% cannot be expressed in steps of 0.01%", weight.canary * 100));
   }
@@ -309,17 +344,21 @@ Result<Applied> MapRouter::set(Weight weight) {
   if (answer.find("not found") != std::string::npos) {
     TRY(socket_.run({"add " + target}, budget.deadline()));
   } else if (answer.find_first_not_of(" \r\n") != std::string::npos) {
-    return fail(ErrorCode::failed_precondition, fmt::format("HAProxy on {} answers \"{}\" to \"set {}\"", socket_.address(),
-                                                            answer.substr(0, answer.find('\n')), target));
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("HAProxy on {} answers \"{}\" to \"set {}\"", socket_.address(),
+                            answer.substr(0, answer.find('\n')), target));
   }
   Applied out;
   out.asked = weight;
   TRY_ASSIGN(out.applied, read(budget.deadline()));
-  out.detail = fmt::format("{} = {} of {}", options_.map_key, std::lround(out.applied.canary * kWhole), kWhole);
+  out.detail = fmt::format("{} = {} of {}", options_.map_key,
+                           std::lround(out.applied.canary * kWhole), kWhole);
   if (std::abs(out.applied.canary - weight.canary) > options_.tolerance) {
-    return fail(ErrorCode::unavailable,
-                fmt::format("asked HAProxy for {:.4g}% and read back {:.4g}%; somebody else may be changing it",
-                            weight.canary * 100, out.applied.canary * 100));
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format(
+            "asked HAProxy for {:.4g}% and read back {:.4g}%; somebody else may be changing it",
+            weight.canary * 100, out.applied.canary * 100));
   }
   out.elapsed_ms = budget.elapsed_ms();
   return out;
@@ -327,8 +366,10 @@ Result<Applied> MapRouter::set(Weight weight) {
 
 Status check_word(std::string_view what, const std::string& word) {
   if (is_plain_word(word)) return {};
-  return fail(ErrorCode::invalid_argument,
-              fmt::format("HAProxy router: {} \"{}\" must be one word without quotes, ';' or backslash", what, word));
+  return fail(
+      ErrorCode::invalid_argument,
+      fmt::format("HAProxy router: {} \"{}\" must be one word without quotes, ';' or backslash",
+                  what, word));
 }
 
 Status check_server_lists(const HaproxyOptions& options) {
@@ -336,14 +377,17 @@ Status check_server_lists(const HaproxyOptions& options) {
   if (options.stable_servers.empty() || options.canary_servers.empty()) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("HAProxy router: backend {} needs at least one stable and one canary server, or a map", options.backend));
+        fmt::format(
+            "HAProxy router: backend {} needs at least one stable and one canary server, or a map",
+            options.backend));
   }
   for (const auto& name : options.stable_servers) TRY(check_word("stable server", name));
   for (const auto& name : options.canary_servers) {
     TRY(check_word("canary server", name));
     if (contains(options.stable_servers, name)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("HAProxy router: server {} is listed both as stable and as canary", name));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("HAProxy router: server {} is listed both as stable and as canary", name));
     }
   }
   return {};
@@ -354,8 +398,9 @@ Status check_server_lists(const HaproxyOptions& options) {
 Result<std::unique_ptr<Router>> make_haproxy_router(HaproxyOptions options) {
   TRY_ASSIGN(auto socket, RuntimeSocket::parse(options.socket));
   if (options.timeout_ms <= 0 || !(options.tolerance >= 0)) {
-    return fail(ErrorCode::invalid_argument, fmt::format("HAProxy router: timeout {} ms and tolerance {} must be above 0",
-                                                         options.timeout_ms, options.tolerance));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("HAProxy router: timeout {} ms and tolerance {} must be above 0",
+                            options.timeout_ms, options.tolerance));
   }
   if (!options.map.empty()) {
     TRY(check_word("map", options.map));

@@ -41,29 +41,36 @@ class Socket {
 std::string errno_text(int error) { return std::generic_category().message(error); }
 
 std::unexpected<Error> unreachable(const std::string& address, const std::string& why) {
-  return fail(ErrorCode::unavailable,
-              fmt::format("HAProxy does not answer on {}: {}; is it running, with \"stats socket {} level admin\" "
-                          "in its global section?",
-                          address, why, address));
+  return fail(
+      ErrorCode::unavailable,
+      fmt::format(
+          "HAProxy does not answer on {}: {}; is it running, with \"stats socket {} level admin\" "
+          "in its global section?",
+          address, why, address));
 }
 
 std::unexpected<Error> too_slow(const std::string& address) {
-  return fail(ErrorCode::deadline_exceeded, fmt::format("HAProxy on {} did not answer in time", address));
+  return fail(ErrorCode::deadline_exceeded,
+              fmt::format("HAProxy on {} did not answer in time", address));
 }
 
 // Waits until fd is ready for events; false at the deadline.
 bool wait_for(int fd, short events, Deadline deadline) {
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now()).count();
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now())
+            .count();
     pollfd entry{fd, events, 0};
-    const int ready = ::poll(&entry, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
+    const int ready =
+        ::poll(&entry, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 60'000)));
     if (ready > 0) return true;
     if (ready == 0 && left <= 0) return false;
     if (ready < 0 && errno != EINTR) return false;
   }
 }
 
-Result<int> connect_to(const std::string& address, const sockaddr* target, socklen_t size, Deadline deadline) {
+Result<int> connect_to(const std::string& address, const sockaddr* target, socklen_t size,
+                       Deadline deadline) {
   Socket socket(::socket(target->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.fd() < 0) return unreachable(address, errno_text(errno));
   if (::connect(socket.fd(), target, size) != 0) {
@@ -88,31 +95,38 @@ std::string_view trimmed(std::string_view text) {
 
 bool is_plain_word(std::string_view text) {
   return !text.empty() && text.size() <= 512 && std::ranges::all_of(text, [](char c) {
-    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != ';' && c != '\\' && c != '"' && c != '\'' && c != '<';
+    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f && c != ';' && c != '\\' && c != '"' &&
+           c != '\'' && c != '<';
   });
 }
 
 Result<RuntimeSocket> RuntimeSocket::parse(const std::string& address) {
-  if (address.empty()) return fail(ErrorCode::invalid_argument, "HAProxy's socket is empty; give a path or host:port");
+  if (address.empty())
+    return fail(ErrorCode::invalid_argument, "HAProxy's socket is empty; give a path or host:port");
   if (address.find('/') != std::string::npos) {
     if (address.size() >= sizeof(sockaddr_un::sun_path)) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("HAProxy's socket path {} is longer than the {} bytes that a Unix socket may have", address,
-                              sizeof(sockaddr_un::sun_path) - 1));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format(
+              "HAProxy's socket path {} is longer than the {} bytes that a Unix socket may have",
+              address, sizeof(sockaddr_un::sun_path) - 1));
     }
     return RuntimeSocket(address, "", "");
   }
   const auto colon = address.rfind(':');
-  const bool digits = colon != std::string::npos && colon + 1 < address.size() && address.size() - colon <= 6 &&
-                      std::all_of(address.begin() + static_cast<std::ptrdiff_t>(colon) + 1, address.end(),
-                                  [](char c) { return c >= '0' && c <= '9'; });
+  const bool digits = colon != std::string::npos && colon + 1 < address.size() &&
+                      address.size() - colon <= 6 &&
+                      std::all_of(address.begin() + static_cast<std::ptrdiff_t>(colon) + 1,
+                                  address.end(), [](char c) { return c >= '0' && c <= '9'; });
   if (!digits) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("HAProxy's socket \"{}\" is neither a path (/run/haproxy/admin.sock) nor host:port (127.0.0.1:9999)",
+                fmt::format("HAProxy's socket \"{}\" is neither a path (/run/haproxy/admin.sock) "
+                            "nor host:port (127.0.0.1:9999)",
                             address));
   }
   std::string host = address.substr(0, colon);
-  if (host.size() > 2 && host.front() == '[' && host.back() == ']') host = host.substr(1, host.size() - 2);
+  if (host.size() > 2 && host.front() == '[' && host.back() == ']')
+    host = host.substr(1, host.size() - 2);
   if (host.empty()) host = "127.0.0.1";
   return RuntimeSocket(address, host, address.substr(colon + 1));
 }
@@ -122,7 +136,8 @@ Result<int> RuntimeSocket::connect(Deadline deadline) const {
     sockaddr_un target{};
     target.sun_family = AF_UNIX;
     std::memcpy(target.sun_path, address_.data(), address_.size());
-    return connect_to(address_, reinterpret_cast<const sockaddr*>(&target), sizeof(target), deadline);
+    return connect_to(address_, reinterpret_cast<const sockaddr*>(&target), sizeof(target),
+                      deadline);
   }
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
@@ -164,7 +179,8 @@ Result<std::string> RuntimeSocket::ask(std::string_view line, Deadline deadline)
       answer.append(buffer, static_cast<std::size_t>(n));
       if (answer.size() > kMaxAnswer) {
         return fail(ErrorCode::resource_exhausted,
-                    fmt::format("the answer of {} is longer than {} MiB; is it HAProxy?", address_, kMaxAnswer >> 20));
+                    fmt::format("the answer of {} is longer than {} MiB; is it HAProxy?", address_,
+                                kMaxAnswer >> 20));
       }
     } else if (errno == EAGAIN) {
       if (!wait_for(socket.fd(), POLLIN, deadline)) return too_slow(address_);
@@ -174,8 +190,11 @@ Result<std::string> RuntimeSocket::ask(std::string_view line, Deadline deadline)
   }
   if (answer.empty()) return unreachable(address_, "it closed the connection without an answer");
   if (answer.find("Permission denied") != std::string::npos) {
-    return fail(ErrorCode::permission_denied,
-                fmt::format("HAProxy on {} refuses: Permission denied; its stats socket needs \"level admin\"", address_));
+    return fail(
+        ErrorCode::permission_denied,
+        fmt::format(
+            "HAProxy on {} refuses: Permission denied; its stats socket needs \"level admin\"",
+            address_));
   }
   return answer;
 }
@@ -184,11 +203,13 @@ Status RuntimeSocket::run(const std::vector<std::string>& commands, Deadline dea
   std::string complaint;
   for (std::size_t i = 0; i < commands.size();) {
     std::string line = commands[i++];
-    while (i < commands.size() && line.size() + commands[i].size() + 2 <= kMaxLine) line += "; " + commands[i++];
+    while (i < commands.size() && line.size() + commands[i].size() + 2 <= kMaxLine)
+      line += "; " + commands[i++];
     TRY_ASSIGN(const auto answer, ask(line, deadline));
     if (const auto text = trimmed(answer); !text.empty() && complaint.empty()) {
       // The first line says it; an unknown command is followed by pages of help.
-      complaint = fmt::format("HAProxy on {} answers \"{}\" to \"{}\"", address_, text.substr(0, text.find('\n')), line);
+      complaint = fmt::format("HAProxy on {} answers \"{}\" to \"{}\"", address_,
+                              text.substr(0, text.find('\n')), line);
     }
   }
   if (!complaint.empty()) return fail(ErrorCode::failed_precondition, complaint);

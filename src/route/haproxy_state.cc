@@ -75,7 +75,8 @@ class Table {
 } // namespace
 
 std::string state_question(const std::string& backend) {
-  return fmt::format("show servers state {}; show stat {} 4 -1", backend, backend); // 4: servers only; -1: all of them
+  return fmt::format("show servers state {}; show stat {} 4 -1", backend,
+                     backend); // 4: servers only; -1: all of them
 }
 
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer) {
@@ -96,7 +97,8 @@ Result<std::vector<ServerState>> parse_state(const std::string& backend, std::st
       server.weight = to_int(table.field(row, "srv_uweight"));
       server.admin = static_cast<unsigned>(to_int(table.field(row, "srv_admin_state")));
       server.operational = to_int(table.field(row, "srv_op_state"));
-      if (!server.name.empty() && table.field(row, "be_name") == backend) out.push_back(std::move(server));
+      if (!server.name.empty() && table.field(row, "be_name") == backend)
+        out.push_back(std::move(server));
     } else if (part == Part::stat) {
       const auto row = csv_of(line);
       const auto it = std::ranges::find(out, table.field(row, "svname"), &ServerState::name);
@@ -105,18 +107,22 @@ Result<std::vector<ServerState>> parse_state(const std::string& backend, std::st
       it->cookie = !table.field(row, "cookie").empty();
     } else if (line != "1") { // the version of the state format
       return fail(ErrorCode::not_found,
-                  fmt::format("HAProxy answers \"{}\" about backend {}; is that its name there?", line, backend));
+                  fmt::format("HAProxy answers \"{}\" about backend {}; is that its name there?",
+                              line, backend));
     }
   }
   if (part == Part::before || out.empty()) {
-    return fail(ErrorCode::not_found, fmt::format("HAProxy lists no server in backend {}; is that its name there?", backend));
+    return fail(
+        ErrorCode::not_found,
+        fmt::format("HAProxy lists no server in backend {}; is that its name there?", backend));
   }
   return out;
 }
 
 bool has_stick_table(const std::string& backend, std::string_view answer) {
-  return std::ranges::any_of(lines_of(answer),
-                             [&](std::string_view line) { return line.starts_with("# table: " + backend + ","); });
+  return std::ranges::any_of(lines_of(answer), [&](std::string_view line) {
+    return line.starts_with("# table: " + backend + ",");
+  });
 }
 
 Result<std::optional<std::string>> parse_map_value(std::string_view answer) {
@@ -125,7 +131,9 @@ Result<std::optional<std::string>> parse_map_value(std::string_view answer) {
   const auto at = answer.find(kValue);
   if (answer.find("found=yes") == std::string_view::npos || at == std::string_view::npos) {
     const auto lines = lines_of(answer);
-    return fail(ErrorCode::not_found, fmt::format("HAProxy answers \"{}\"", lines.empty() ? std::string_view() : lines.front()));
+    return fail(
+        ErrorCode::not_found,
+        fmt::format("HAProxy answers \"{}\"", lines.empty() ? std::string_view() : lines.front()));
   }
   const auto rest = answer.substr(at + kValue.size());
   return std::optional<std::string>(std::string(rest.substr(0, rest.find('"'))));

@@ -31,7 +31,8 @@ std::string state_question(const std::string& backend);
 // The answer to state_question. not_found when HAProxy knows no such backend.
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer);
 
-// From the answer to `show table`: the backend keeps a stick table, so clients may stay with a server at weight 0.
+// From the answer to `show table`: the backend keeps a stick table, so clients may stay with a
+// server at weight 0.
 bool has_stick_table(const std::string& backend, std::string_view answer);
 
 // From the answer to `get map`. An absent key is nullopt.

@@ -34,7 +34,8 @@ int listen_on_loopback(std::uint16_t& port) {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof(address);
-  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd, 64) != 0) std::abort();
+  if (::bind(fd, reinterpret_cast<sockaddr*>(&address), size) != 0 || ::listen(fd, 64) != 0)
+    std::abort();
   ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
   port = ntohs(address.sin_port);
   return fd;
@@ -66,7 +67,8 @@ class TinyServer {
       char buffer[4096];
       if (::recv(client, buffer, sizeof(buffer), 0) > 0) {
         ++served_;
-        static constexpr std::string_view kAnswer = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        static constexpr std::string_view kAnswer =
+            "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
         ::send(client, kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
       }
       ::close(client);
@@ -90,7 +92,8 @@ bool eventually(const std::function<bool()>& condition) {
 class RealHaproxy : public ::testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(std::filesystem::exists("/usr/sbin/haproxy")) << "install Debian's haproxy (./dev does)";
+    ASSERT_TRUE(std::filesystem::exists("/usr/sbin/haproxy"))
+        << "install Debian's haproxy (./dev does)";
     char name[] = "/tmp/coalmine-haproxy-XXXXXX";
     directory_ = ::mkdtemp(name);
     port_ = free_port();
@@ -107,7 +110,8 @@ class RealHaproxy : public ::testing::Test {
   void start(const std::string& backends, const std::string& level = "admin") {
     std::ofstream(path("weights.map"), std::ios::app);
     std::ofstream(path("haproxy.cfg")) << fmt::format(
-        "global\n  stats socket {0}/admin.sock mode 600 level {1}\n  stats socket ipv4@127.0.0.1:{2} level {1}\n  maxconn 200\n"
+        "global\n  stats socket {0}/admin.sock mode 600 level {1}\n  stats socket "
+        "ipv4@127.0.0.1:{2} level {1}\n  maxconn 200\n"
         "defaults\n  mode http\n  timeout connect 2s\n  timeout client 5s\n  timeout server 5s\n"
         "frontend shop\n  bind 127.0.0.1:{3}\n{4}",
         directory_, level, admin_port_, port_, backends);
@@ -121,8 +125,9 @@ class RealHaproxy : public ::testing::Test {
       ::_exit(127);
     }
     // The worker answers before its master is ready to take signals.
-    ASSERT_TRUE(eventually([&] { return ask("show info").has_value() && log().find("Loading success") != std::string::npos; }))
-        << log();
+    ASSERT_TRUE(eventually([&] {
+      return ask("show info").has_value() && log().find("Loading success") != std::string::npos;
+    })) << log();
   }
   void stop() {
     if (pid_ <= 0) return;
@@ -141,12 +146,13 @@ class RealHaproxy : public ::testing::Test {
 
   // Layout A: two stable servers and one canary, weight 0 in the config.
   void start_layout_a(const std::string& extra = "", const std::string& server_extra = "") {
-    start(
-        fmt::format("  default_backend checkout\nbackend checkout\n  balance roundrobin\n{}"
-                    "  server stable1 127.0.0.1:{} weight 19 {}\n  server stable2 127.0.0.1:{} weight 19 {}\n"
-                    "  server canary1 127.0.0.1:{} weight 0 {}\n",
-                    extra, stable_.port(), server_extra.empty() ? "" : "cookie s1", stable_.port(),
-                    server_extra.empty() ? "" : "cookie s2", canary_.port(), server_extra.empty() ? "" : "cookie c1"));
+    start(fmt::format(
+        "  default_backend checkout\nbackend checkout\n  balance roundrobin\n{}"
+        "  server stable1 127.0.0.1:{} weight 19 {}\n  server stable2 127.0.0.1:{} weight 19 {}\n"
+        "  server canary1 127.0.0.1:{} weight 0 {}\n",
+        extra, stable_.port(), server_extra.empty() ? "" : "cookie s1", stable_.port(),
+        server_extra.empty() ? "" : "cookie s2", canary_.port(),
+        server_extra.empty() ? "" : "cookie c1"));
   }
   HaproxyOptions layout_a() const {
     return {.socket = socket(),
@@ -157,11 +163,11 @@ class RealHaproxy : public ::testing::Test {
             .map_key = {}};
   }
   void start_layout_b() {
-    start(
-        fmt::format("  http-request set-var(txn.w) str(checkout),map({},0)\n"
-                    "  use_backend canary if {{ rand(10000),sub(txn.w) lt 0 }}\n  default_backend stable\n"
-                    "backend stable\n  server s1 127.0.0.1:{}\nbackend canary\n  server c1 127.0.0.1:{}\n",
-                    path("weights.map"), stable_.port(), canary_.port()));
+    start(fmt::format(
+        "  http-request set-var(txn.w) str(checkout),map({},0)\n"
+        "  use_backend canary if {{ rand(10000),sub(txn.w) lt 0 }}\n  default_backend stable\n"
+        "backend stable\n  server s1 127.0.0.1:{}\nbackend canary\n  server c1 127.0.0.1:{}\n",
+        path("weights.map"), stable_.port(), canary_.port()));
   }
   HaproxyOptions layout_b() const {
     HaproxyOptions out;
@@ -188,7 +194,8 @@ class RealHaproxy : public ::testing::Test {
     address.sin_port = htons(port_);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) {
-      static constexpr std::string_view kRequest = "GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n";
+      static constexpr std::string_view kRequest =
+          "GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n";
       ::send(fd, kRequest.data(), kRequest.size(), MSG_NOSIGNAL);
       char buffer[4096];
       while (::recv(fd, buffer, sizeof(buffer), 0) > 0) {
@@ -217,8 +224,9 @@ TEST_F(RealHaproxy, ServerWeightsSplitTrafficExactly) {
     EXPECT_NEAR(applied->applied.canary, share, 1e-9);
     EXPECT_NEAR(router->read()->canary, share, 1e-9);
     EXPECT_GT(applied->elapsed_ms, 0);
-    canary_of(100);                                          // the round that was under way when the weights changed
-    EXPECT_NEAR(canary_of(200), share * 200, 1.01) << share; // round robin: exact but for where the round begins
+    canary_of(100); // the round that was under way when the weights changed
+    EXPECT_NEAR(canary_of(200), share * 200, 1.01)
+        << share; // round robin: exact but for where the round begins
   }
 }
 
@@ -244,7 +252,8 @@ TEST_F(RealHaproxy, PanicBringsStableBack) {
   EXPECT_EQ(panic->detail, "stable1 weight 256, stable2 weight 256, canary1 weight 0");
   // Even when somebody took all of stable out.
   ASSERT_TRUE(router->set({0.5}));
-  ASSERT_TRUE(ask("set server checkout/stable1 state maint; set server checkout/stable2 state drain"));
+  ASSERT_TRUE(
+      ask("set server checkout/stable1 state maint; set server checkout/stable2 state drain"));
   ASSERT_TRUE(router->panic());
   EXPECT_EQ(canary_of(20), 0);
 }
@@ -254,7 +263,8 @@ TEST_F(RealHaproxy, PanicWorksWithAServerGone) {
   auto options = layout_a();
   options.stable_servers.push_back("stable9");
   const auto router = std::move(make_haproxy_router(options).value());
-  EXPECT_EQ(router->set({0.5}).error().message, "backend checkout has no server stable9; it has stable1, stable2, canary1");
+  EXPECT_EQ(router->set({0.5}).error().message,
+            "backend checkout has no server stable9; it has stable1, stable2, canary1");
   ASSERT_TRUE(ask("set server checkout/canary1 weight 50"));
   const auto panic = router->panic();
   ASSERT_TRUE(panic) << panic.error().message;
@@ -267,7 +277,8 @@ TEST_F(RealHaproxy, StickyClientsAreTakenOffTheCanary) {
   ASSERT_TRUE(router->set({0.5}));
   const auto panic = router->panic();
   ASSERT_TRUE(panic) << panic.error().message;
-  EXPECT_NE(panic->detail.find("canary1 weight 0 (maintenance)"), std::string::npos) << panic->detail;
+  EXPECT_NE(panic->detail.find("canary1 weight 0 (maintenance)"), std::string::npos)
+      << panic->detail;
   EXPECT_EQ(canary_of(20), 0);
   // The next rollout ends the maintenance.
   const auto applied = router->set({0.25});
@@ -288,11 +299,13 @@ TEST_F(RealHaproxy, StickTableCountsAsPersistence) {
 TEST_F(RealHaproxy, DrainedServersDoNotCount) {
   start_layout_a();
   const auto router = std::move(make_haproxy_router(layout_a()).value());
-  ASSERT_TRUE(ask("set server checkout/stable2 state maint; set server checkout/canary1 state drain"));
+  ASSERT_TRUE(
+      ask("set server checkout/stable2 state maint; set server checkout/canary1 state drain"));
   EXPECT_EQ(router->read()->canary, 0);
   const auto applied = router->set({0.5});
   ASSERT_TRUE(applied) << applied.error().message;
-  EXPECT_EQ(applied->detail, "stable1 weight 256, stable2 weight 256 (maintenance), canary1 weight 256");
+  EXPECT_EQ(applied->detail,
+            "stable1 weight 256, stable2 weight 256 (maintenance), canary1 weight 256");
   EXPECT_NEAR(canary_of(100), 50, 5);
   ASSERT_TRUE(ask("set server checkout/stable1 state drain"));
   EXPECT_EQ(router->set({0.5}).error().code, ErrorCode::failed_precondition);
@@ -305,7 +318,8 @@ TEST_F(RealHaproxy, UnlistedServersAreRefused) {
   const auto router = std::move(make_haproxy_router(options).value());
   const auto refused = router->set({0.05});
   ASSERT_FALSE(refused);
-  EXPECT_NE(refused.error().message.find("server stable2 of backend checkout takes traffic"), std::string::npos);
+  EXPECT_NE(refused.error().message.find("server stable2 of backend checkout takes traffic"),
+            std::string::npos);
   EXPECT_TRUE(router->set({0})); // down is always possible
 }
 
@@ -319,7 +333,8 @@ TEST_F(RealHaproxy, RefusesWhatIntegersCannotExpress) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::failed_precondition);
   EXPECT_EQ(refused.error().message,
-            "0.1% cannot be expressed with 2 stable and 1 canary servers of weights up to 256; the nearest is 0.1949%");
+            "0.1% cannot be expressed with 2 stable and 1 canary servers of weights up to 256; the "
+            "nearest is 0.1949%");
   EXPECT_NEAR(router->read()->canary, 0.05, 1e-9); // nothing was changed
   EXPECT_EQ(router->set({1.2}).error().code, ErrorCode::invalid_argument);
   EXPECT_EQ(router->set({std::nan("")}).error().code, ErrorCode::invalid_argument);
@@ -336,7 +351,9 @@ TEST_F(RealHaproxy, ReloadResetsAndReadSeesIt) {
     const auto weight = router->read();
     return weight && weight->canary == 0;
   })) << log();
-  EXPECT_TRUE(eventually([&] { return router->set({0.25}).has_value(); })); // idempotent, so it can be put back blindly
+  EXPECT_TRUE(eventually([&] {
+    return router->set({0.25}).has_value();
+  })); // idempotent, so it can be put back blindly
 }
 
 TEST_F(RealHaproxy, StoppedIsUnavailable) {
@@ -344,7 +361,8 @@ TEST_F(RealHaproxy, StoppedIsUnavailable) {
   const auto router = std::move(make_haproxy_router(layout_a()).value());
   ASSERT_TRUE(router->read());
   stop();
-  for (const auto& error : {router->read().error(), router->set({0.5}).error(), router->panic().error()}) {
+  for (const auto& error :
+       {router->read().error(), router->set({0.5}).error(), router->panic().error()}) {
     EXPECT_EQ(error.code, ErrorCode::unavailable) << error.message;
     EXPECT_NE(error.message.find(socket()), std::string::npos);
   }
@@ -364,7 +382,8 @@ TEST_F(RealHaproxy, TcpSocketAndWrongBackend) {
 }
 
 TEST_F(RealHaproxy, SocketWithoutAdminLevel) {
-  start(fmt::format("  default_backend checkout\nbackend checkout\n  server stable1 127.0.0.1:{0}\n  server canary1 "
+  start(fmt::format("  default_backend checkout\nbackend checkout\n  server stable1 "
+                    "127.0.0.1:{0}\n  server canary1 "
                     "127.0.0.1:{0} weight 0\n",
                     stable_.port()),
         "user");
@@ -387,7 +406,9 @@ TEST_F(RealHaproxy, MapLayout) {
     EXPECT_DOUBLE_EQ(router->read()->canary, share);
     const double requests = 300;
     // rand(): binomial; five standard deviations.
-    EXPECT_NEAR(canary_of(300), share * requests, 5 * std::sqrt(requests * share * (1 - share)) + 1e-9) << share;
+    EXPECT_NEAR(canary_of(300), share * requests,
+                5 * std::sqrt(requests * share * (1 - share)) + 1e-9)
+        << share;
   }
   ASSERT_TRUE(router->set({1}));
   ASSERT_TRUE(router->panic());

@@ -20,10 +20,12 @@ TEST(Weights, ExactWhereIntegersAllow) {
     TrackWeights expected;
   };
   for (const auto& c :
-       {Case{0.05, 3, 1, {247, 39}}, Case{0.05, 1, 1, {247, 13}}, Case{0.05, 2, 1, {247, 26}}, Case{0.25, 3, 1, {256, 256}},
-        Case{0.25, 2, 1, {255, 170}}, Case{0.5, 1, 1, {256, 256}}, Case{0.01, 1, 1, {198, 2}}, Case{0, 3, 1, {256, 0}},
-        Case{1, 3, 1, {0, 256}}, Case{0.5, 2, 5, {255, 102}}, Case{0, 1, 0, {256, 0}}, Case{1, 0, 1, {0, 256}}}) {
-    EXPECT_EQ(nearest_weights(c.share, c.stable, c.canary), c.expected) << c.share << " of " << c.stable << "+" << c.canary;
+       {Case{0.05, 3, 1, {247, 39}}, Case{0.05, 1, 1, {247, 13}}, Case{0.05, 2, 1, {247, 26}},
+        Case{0.25, 3, 1, {256, 256}}, Case{0.25, 2, 1, {255, 170}}, Case{0.5, 1, 1, {256, 256}},
+        Case{0.01, 1, 1, {198, 2}}, Case{0, 3, 1, {256, 0}}, Case{1, 3, 1, {0, 256}},
+        Case{0.5, 2, 5, {255, 102}}, Case{0, 1, 0, {256, 0}}, Case{1, 0, 1, {0, 256}}}) {
+    EXPECT_EQ(nearest_weights(c.share, c.stable, c.canary), c.expected)
+        << c.share << " of " << c.stable << "+" << c.canary;
   }
 }
 
@@ -41,14 +43,15 @@ TEST(Weights, EveryPercentIsWithinAQuarterPoint) {
   for (std::size_t stable = 1; stable <= 4; ++stable) {
     for (std::size_t canary = 1; canary <= 4; ++canary) {
       for (int percent = 2; percent <= 98; ++percent) {
-        EXPECT_NEAR(share_of(nearest_weights(percent / 100.0, stable, canary), stable, canary), percent / 100.0, 0.0025);
+        EXPECT_NEAR(share_of(nearest_weights(percent / 100.0, stable, canary), stable, canary),
+                    percent / 100.0, 0.0025);
       }
     }
   }
 }
 
-// Between the two commands the weights are never all zero, and the canary never gets more than before and after together call for
-// when one of the two orders avoids it.
+// Between the two commands the weights are never all zero, and the canary never gets more than
+// before and after together call for when one of the two orders avoids it.
 TEST(Weights, TheMixOnTheWayIsSafe) {
   const double shares[] = {0, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.75, 1};
   for (const double from : shares) {
@@ -56,14 +59,16 @@ TEST(Weights, TheMixOnTheWayIsSafe) {
       for (std::size_t stable = 1; stable <= 3; ++stable) {
         const auto totals = [&](double share) {
           const auto w = nearest_weights(share, stable, 1);
-          return Totals{static_cast<double>(w.stable) * static_cast<double>(stable), static_cast<double>(w.canary)};
+          return Totals{static_cast<double>(w.stable) * static_cast<double>(stable),
+                        static_cast<double>(w.canary)};
         };
         const auto before = totals(from), after = totals(to);
         const bool canary_first = canary_goes_first(before, after);
         const double canary = canary_first ? after.canary : before.canary;
         const double still = canary_first ? before.stable : after.stable;
         EXPECT_GT(canary + still, 0) << from << " to " << to;
-        EXPECT_LE(canary / (canary + still), std::max(from, to) + 0.003) << from << " to " << to << " with " << stable;
+        EXPECT_LE(canary / (canary + still), std::max(from, to) + 0.003)
+            << from << " to " << to << " with " << stable;
       }
     }
   }
@@ -74,13 +79,16 @@ TEST(Weights, OrderFollowsTheDirection) {
   EXPECT_TRUE(canary_goes_first({1, 1}, {0, 100}));    // to 100 %
   EXPECT_FALSE(canary_goes_first({0, 100}, {100, 0})); // rollback: stable up first
   EXPECT_FALSE(canary_goes_first({1, 1}, {100, 0}));
-  EXPECT_FALSE(canary_goes_first({1, 0}, {19, 1})); // the canary first would give it half of all traffic for a moment
+  EXPECT_FALSE(canary_goes_first(
+      {1, 0}, {19, 1})); // the canary first would give it half of all traffic for a moment
 }
 
 TEST(State, ParsesBothTables) {
   const std::string answer =
-      "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight\n"
-      "3 checkout 1 stable1 127.0.0.1 2 0 19 19\n3 checkout 2 spare 127.0.0.1 2 0 19 19\n3 checkout 3 canary1 127.0.0.1 0 1 3 "
+      "1\n# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight "
+      "srv_iweight\n"
+      "3 checkout 1 stable1 127.0.0.1 2 0 19 19\n3 checkout 2 spare 127.0.0.1 2 0 19 19\n3 "
+      "checkout 3 canary1 127.0.0.1 0 1 3 "
       "0\n\n"
       "# pxname,svname,act,bck,last_chk,cookie,\ncheckout,stable1,1,0,\"a, "
       "\"\"b\"\"\",s1,\ncheckout,spare,0,1,,,\ncheckout,canary1,1,0,,,\n\n";
@@ -97,14 +105,18 @@ TEST(State, ParsesBothTables) {
 }
 
 TEST(State, OddAnswersAreErrors) {
-  for (const auto* answer : {"", "\n", "Can't find backend.\n\n", "1\n# be_id be_name\n", "HTTP/1.1 400 Bad Request\r\n\r\n",
-                             "1\n# be_id be_name srv_name\n3 other s1\n"}) {
+  for (const auto* answer :
+       {"", "\n", "Can't find backend.\n\n", "1\n# be_id be_name\n",
+        "HTTP/1.1 400 Bad Request\r\n\r\n", "1\n# be_id be_name srv_name\n3 other s1\n"}) {
     EXPECT_FALSE(parse_state("checkout", answer)) << answer;
   }
   EXPECT_FALSE(parse_map_value("Unknown map identifier. Please use #<id> or <file>.\n"));
   EXPECT_FALSE(parse_map_value(""));
   EXPECT_FALSE(parse_map_value("type=str, found=no\n").value());
-  EXPECT_EQ(parse_map_value("type=str, found=yes, idx=tree, key=\"checkout\", value=\"500\", type=\"str\"\n").value(), "500");
+  EXPECT_EQ(parse_map_value(
+                "type=str, found=yes, idx=tree, key=\"checkout\", value=\"500\", type=\"str\"\n")
+                .value(),
+            "500");
 }
 
 TEST(Options, BadOnesAreNamed) {
@@ -112,8 +124,12 @@ TEST(Options, BadOnesAreNamed) {
     const auto router = make_haproxy_router(std::move(options));
     return router ? std::string() : router.error().message;
   };
-  HaproxyOptions good{
-      .socket = "/run/h.sock", .backend = "b", .stable_servers = {"s"}, .canary_servers = {"c"}, .map = {}, .map_key = {}};
+  HaproxyOptions good{.socket = "/run/h.sock",
+                      .backend = "b",
+                      .stable_servers = {"s"},
+                      .canary_servers = {"c"},
+                      .map = {},
+                      .map_key = {}};
   EXPECT_EQ(error(good), "");
   auto bad = good;
   bad.socket = "haproxy";

@@ -13,7 +13,8 @@ class ObserveRouter final : public Router {
   std::string describe() const override { return "observe"; }
   Result<Applied> set(Weight weight) override {
     if (!(weight.canary >= 0 && weight.canary <= 1)) {
-      return fail(ErrorCode::invalid_argument, fmt::format("a weight is a share from 0 to 1, not {}", weight.canary));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("a weight is a share from 0 to 1, not {}", weight.canary));
     }
     last_.with([&](Weight& last) { last = weight; });
     return Applied{weight, weight, 0, "observing only: no traffic was moved"};

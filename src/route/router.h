@@ -1,4 +1,5 @@
-// What moves traffic. A router knows no rollouts: a weight goes in, a weight that was read back comes out.
+// What moves traffic. A router knows no rollouts: a weight goes in, a weight that was read back
+// comes out.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,12 +24,14 @@ struct Applied {
   std::string detail; // for the log: "canary1 weight 3, stable1 weight 19"
 };
 
-// Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations are thread-safe.
+// Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations
+// are thread-safe.
 class Router {
  public:
   virtual ~Router() = default;
   virtual std::string describe() const = 0; // "haproxy /run/haproxy/admin.sock checkout"
-  // Idempotent: sets the value, never adds. failed_precondition when the weight cannot be expressed within tolerance.
+  // Idempotent: sets the value, never adds. failed_precondition when the weight cannot be expressed
+  // within tolerance.
   virtual Result<Applied> set(Weight weight) = 0;
   // All traffic to stable with the least machinery, retried by the caller until it succeeds.
   virtual Result<Applied> panic() = 0;

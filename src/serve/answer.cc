@@ -39,16 +39,20 @@ std::string_view trimmed(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-bool has(const net::HttpResponse& answer, std::string_view name) { return !net::header(answer.headers, name).empty(); }
+bool has(const net::HttpResponse& answer, std::string_view name) {
+  return !net::header(answer.headers, name).empty();
+}
 
 } // namespace
 
 net::HttpResponse json_answer(int status, std::string body) {
-  return {.status = status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
+  return {
+      .status = status, .headers = {{"Content-Type", "application/json"}}, .body = std::move(body)};
 }
 
 net::HttpResponse text_answer(int status, std::string body, std::string_view type) {
-  return {.status = status, .headers = {{"Content-Type", std::string(type)}}, .body = std::move(body)};
+  return {
+      .status = status, .headers = {{"Content-Type", std::string(type)}}, .body = std::move(body)};
 }
 
 net::HttpResponse error_answer(const Error& error) {
@@ -68,9 +72,11 @@ bool accepts_gzip(const net::HttpRequest& request) {
     const auto semicolon = item.find(';');
     const auto coding = trimmed(item.substr(0, semicolon));
     if (coding != "gzip" && coding != "*") continue;
-    const auto weight = semicolon == std::string_view::npos ? std::string_view() : trimmed(item.substr(semicolon + 1));
+    const auto weight = semicolon == std::string_view::npos ? std::string_view()
+                                                            : trimmed(item.substr(semicolon + 1));
     // "q=0", "q=0.000": not wanted at all.
-    return !weight.starts_with("q=0") || weight.find_first_of("123456789") != std::string_view::npos;
+    return !weight.starts_with("q=0") ||
+           weight.find_first_of("123456789") != std::string_view::npos;
   }
   return false;
 }
@@ -80,7 +86,8 @@ std::string gzip(std::string_view bytes, int level) {
   z_stream stream{};
   constexpr int kGzipWindow = 15 + 16;
   constexpr int kMemory = 8;
-  if (deflateInit2(&stream, level, Z_DEFLATED, kGzipWindow, kMemory, Z_DEFAULT_STRATEGY) != Z_OK) return {};
+  if (deflateInit2(&stream, level, Z_DEFLATED, kGzipWindow, kMemory, Z_DEFAULT_STRATEGY) != Z_OK)
+    return {};
   std::string out(deflateBound(&stream, static_cast<uLong>(bytes.size())), '\0');
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
   stream.avail_in = static_cast<uInt>(bytes.size());
@@ -103,9 +110,9 @@ void compress(const net::HttpRequest& request, net::HttpResponse& answer) {
 }
 
 void harden(net::HttpResponse& answer) {
-  answer.headers.emplace_back(
-      "Content-Security-Policy",
-      "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'");
+  answer.headers.emplace_back("Content-Security-Policy",
+                              "default-src 'self'; base-uri 'none'; form-action 'none'; "
+                              "frame-ancestors 'none'; object-src 'none'");
   answer.headers.emplace_back("X-Content-Type-Options", "nosniff");
   answer.headers.emplace_back("X-Frame-Options", "DENY");
   answer.headers.emplace_back("Referrer-Policy", "no-referrer");

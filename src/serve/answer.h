@@ -11,7 +11,8 @@
 namespace coalmine::serve {
 
 net::HttpResponse json_answer(int status, std::string body);
-net::HttpResponse text_answer(int status, std::string body, std::string_view type = "text/plain; charset=utf-8");
+net::HttpResponse text_answer(int status, std::string body,
+                              std::string_view type = "text/plain; charset=utf-8");
 // {"error": {"code", "message"}} with the matching status.
 net::HttpResponse error_answer(const Error& error);
 // The same for a status without an Error: what the listener itself refuses (too large, malformed).

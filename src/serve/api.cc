@@ -19,13 +19,14 @@ constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kQueryQueue = 64;
 constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
-constexpr std::size_t kCommandThreads = 4; // a command may wait ten seconds for the journal, and an abort not for a start
-constexpr std::size_t kIngestThreads = 1;  // the store has one writer
+constexpr std::size_t kCommandThreads =
+    4; // a command may wait ten seconds for the journal, and an abort not for a start
+constexpr std::size_t kIngestThreads = 1; // the store has one writer
 constexpr std::size_t kIngestQueue = 64;
 constexpr std::size_t kQuickThreads = 2;
 
-// Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams, then the listener, then the pools
-// with what they still run, then what that uses.
+// Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams,
+// then the listener, then the pools with what they still run, then what that uses.
 class ApiServer final : public Api {
  public:
   ApiServer(Options options, Deps deps)
@@ -61,24 +62,27 @@ class ApiServer final : public Api {
   }
 
   Status listen() {
-    net::HttpServer::Options options{.listen = options_.listen, .max_body = kMaxBody, .name = "api"};
+    net::HttpServer::Options options{
+        .listen = options_.listen, .max_body = kMaxBody, .name = "api"};
     options.error_body = [](int status, const std::string& message) {
       auto answer = error_answer(status, message);
       harden(answer);
       return answer;
     };
-    TRY_ASSIGN(server_, net::HttpServer::start(
-                            std::move(options),
-                            [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
-                              serve(std::move(request), std::move(responder));
-                            },
-                            deps_.metrics));
+    TRY_ASSIGN(server_,
+               net::HttpServer::start(
+                   std::move(options),
+                   [this](net::HttpRequest request, std::unique_ptr<net::Responder> responder) {
+                     serve(std::move(request), std::move(responder));
+                   },
+                   deps_.metrics));
     return {};
   }
   net::Endpoint endpoint() const override { return server_->endpoint(); }
 
  private:
-  // A waiting request. Shared, because a full queue drops the task, and the client still wants an answer.
+  // A waiting request. Shared, because a full queue drops the task, and the client still wants an
+  // answer.
   struct Call {
     net::HttpRequest request;
     std::unique_ptr<net::Responder> responder;
@@ -118,19 +122,23 @@ void ApiServer::serve(net::HttpRequest request, std::unique_ptr<net::Responder> 
   auto call = std::make_shared<Call>(std::move(request), std::move(responder), clock_.steady_ms());
   const bool accepted = pool.try_submit([this, call, stream] {
     if (!stream) return answer(*call);
-    if (auto refused = dispatch_.refusal(call->request)) return call->responder->send(std::move(*refused));
+    if (auto refused = dispatch_.refusal(call->request))
+      return call->responder->send(std::move(*refused));
     events_.open(std::move(call->responder));
   });
-  if (!accepted) call->responder->send(dispatch_.busy(call->request, "too many requests are waiting; try again in a second"));
+  if (!accepted)
+    call->responder->send(
+        dispatch_.busy(call->request, "too many requests are waiting; try again in a second"));
 }
 
 void ApiServer::answer(Call& call) const {
-  if (clock_.stopped()) return call.responder->send(dispatch_.busy(call.request, "the server is stopping"));
+  if (clock_.stopped())
+    return call.responder->send(dispatch_.busy(call.request, "the server is stopping"));
   if (clock_.steady_ms() - call.arrived_ms > options_.query_timeout_ms) {
     // Its client has given up, most likely; those behind it have not yet.
     return call.responder->send(dispatch_.busy(
-        call.request,
-        fmt::format("the request waited longer than {} s for its turn; try again", options_.query_timeout_ms / 1000)));
+        call.request, fmt::format("the request waited longer than {} s for its turn; try again",
+                                  options_.query_timeout_ms / 1000)));
   }
   call.responder->send(dispatch_.handle(call.request));
 }
@@ -140,9 +148,10 @@ void ApiServer::answer(Call& call) const {
 Result<std::unique_ptr<Api>> Api::start(Options options, Deps deps) {
   TRY(check_listen(options));
   register_rollout_metrics(deps.metrics, deps.rollouts);
-  deps.metrics.family("coalmine_build_info", "The version of this server.", "gauge", [version = options.version] {
-    return std::vector<std::pair<MetricLabels, double>>{{{{"version", version}}, 1.0}};
-  });
+  deps.metrics.family(
+      "coalmine_build_info", "The version of this server.", "gauge", [version = options.version] {
+        return std::vector<std::pair<MetricLabels, double>>{{{{"version", version}}, 1.0}};
+      });
   auto server = std::make_unique<ApiServer>(std::move(options), std::move(deps));
   TRY(server->listen());
   return server;

@@ -1,4 +1,5 @@
-// Everything on :7070: own API under /v1/, Prometheus API under /api/v1/, /healthz, /readyz, /metrics, the page at /.
+// Everything on :7070: own API under /v1/, Prometheus API under /api/v1/, /healthz, /readyz,
+// /metrics, the page at /.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,9 +11,9 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
-#include "net/http_server.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
+#include "net/http_server.h"
 #include "promql/queryable.h"
 #include "rollout/control/controller.h"
 #include "rollout/json.h"
@@ -41,11 +42,13 @@ struct Dashboard {
 
 struct Options {
   net::Endpoint listen{"127.0.0.1", 7070};
-  std::string operator_token; // "": none; then the server must listen on loopback or be told --insecure
+  std::string
+      operator_token; // "": none; then the server must listen on loopback or be told --insecure
   std::string viewer_token;
   std::string write_token; // lets its bearer send telemetry (POST /api/v1/write) and nothing else
   bool insecure = false;
-  std::vector<std::string> host_names; // further names of this server that a Host header may carry (a proxy's)
+  std::vector<std::string>
+      host_names; // further names of this server that a Host header may carry (a proxy's)
   std::vector<Dashboard> dashboards;
   std::size_t query_threads = 2;
   std::int64_t query_timeout_ms = 30'000;
@@ -65,16 +68,20 @@ struct Deps {
   rollout::Controller& rollouts;
   const Clock& clock;
   SelfMetrics& metrics;
-  // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May be empty.
+  // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May
+  // be empty.
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
-  // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such path.
+  // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such
+  // path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
-  Executor* query_helpers = nullptr;                // share the work of heavy range queries; null: nobody does
-  std::size_t query_slices = 1;                     // into so many pieces at most
+  Executor* query_helpers = nullptr; // share the work of heavy range queries; null: nobody does
+  std::size_t query_slices = 1;      // into so many pieces at most
   const query::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
-  const query::CountFeedSource* feeds = nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
-  // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty: answered as unimplemented.
+  const query::CountFeedSource* feeds =
+      nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
+  // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty:
+  // answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};
 };
 

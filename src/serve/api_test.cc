@@ -21,9 +21,14 @@ class HeldQueryable final : public query::Queryable {
     --waiting;
     return std::vector<query::Series>();
   }
-  Result<std::vector<Labels>> series(const query::Selection&) const override { return std::vector<Labels>(); }
-  Result<std::vector<std::string>> label_names(const query::Selection&) const override { return std::vector<std::string>(); }
-  Result<std::vector<std::string>> label_values(std::string_view, const query::Selection&) const override {
+  Result<std::vector<Labels>> series(const query::Selection&) const override {
+    return std::vector<Labels>();
+  }
+  Result<std::vector<std::string>> label_names(const query::Selection&) const override {
+    return std::vector<std::string>();
+  }
+  Result<std::vector<std::string>> label_values(std::string_view,
+                                                const query::Selection&) const override {
     return std::vector<std::string>();
   }
 
@@ -36,7 +41,8 @@ class ApiTest : public test::World {
  protected:
   ApiTest() { options_.listen.port = 0; }
   std::unique_ptr<Api> start(const query::Queryable& queryable) {
-    auto started = Api::start(options_, {store_, queryable, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+    auto started =
+        Api::start(options_, {store_, queryable, cohorts_, rollouts_, clock_, metrics_, {}, {}});
     EXPECT_TRUE(started) << started.error().message;
     return std::move(*started);
   }
@@ -53,20 +59,25 @@ TEST_F(ApiTest, AnswersOverASocket) {
   auto [head, body] = client.read_answer();
   EXPECT_TRUE(head.starts_with("HTTP/1.1 200")) << head;
   EXPECT_NE(head.find("Content-Security-Policy: "), std::string::npos);
-  EXPECT_EQ(body,
-            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
+  EXPECT_EQ(
+      body,
+      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
   ASSERT_TRUE(
-      client.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      client.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                  "application/json\r\nContent-Length: "
                   "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_EQ(client.read_answer().second, "{\"id\":7}");
   ASSERT_TRUE(client.send("GET /v1/status HTTP/1.1\r\nHost: evil.example\r\n\r\n"));
   EXPECT_TRUE(client.read_answer().first.starts_with("HTTP/1.1 403"));
   ASSERT_TRUE(client.send(get("/metrics")));
-  EXPECT_NE(client.read_answer().second.find("coalmine_build_info{version=\"1.2.3\"} 1"), std::string::npos);
-  ASSERT_TRUE(client.send("POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n"));
+  EXPECT_NE(client.read_answer().second.find("coalmine_build_info{version=\"1.2.3\"} 1"),
+            std::string::npos);
+  ASSERT_TRUE(client.send(
+      "POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n"));
   const auto large = client.read_answer();
   EXPECT_TRUE(large.first.starts_with("HTTP/1.1 413")) << large.first;
-  EXPECT_EQ(boost::json::parse(large.second).at("error").at("code").as_string(), "resource_exhausted");
+  EXPECT_EQ(boost::json::parse(large.second).at("error").at("code").as_string(),
+            "resource_exhausted");
 }
 
 TEST_F(ApiTest, EventsStreamOverASocket) {
@@ -75,7 +86,8 @@ TEST_F(ApiTest, EventsStreamOverASocket) {
   RawClient client(api->endpoint());
   ASSERT_TRUE(client.send(get("/v1/events")));
   EXPECT_NE(client.read_until("\r\n\r\n").find("text/event-stream"), std::string::npos);
-  EXPECT_NE(client.read_until("\"reason\":\"first\"").find("event: rollout\ndata: {"), std::string::npos);
+  EXPECT_NE(client.read_until("\"reason\":\"first\"").find("event: rollout\ndata: {"),
+            std::string::npos);
   rollouts_.put(test::rollout_status(1, "shop", "second"));
   EXPECT_NE(client.read_until("\"reason\":\"second\"").find("event: rollout"), std::string::npos);
   RawClient stranger(api->endpoint());
@@ -93,7 +105,8 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
   std::vector<std::unique_ptr<RawClient>> clients;
   for (int i = 0; i < 2; ++i) {
     clients.push_back(std::make_unique<RawClient>(api->endpoint()));
-    ASSERT_TRUE(clients.back()->send(get("/api/v1/query_range?query=sum(up)&start=0&end=1000&step=1")));
+    ASSERT_TRUE(
+        clients.back()->send(get("/api/v1/query_range?query=sum(up)&start=0&end=1000&step=1")));
   }
   ASSERT_TRUE(net::test::eventually([&] { return held.waiting == 2; }));
   // The queue behind them fills, and what is too much is told so at once.
@@ -119,7 +132,8 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
     EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 200")) << target;
   }
   ASSERT_TRUE(
-      control.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: "
+      control.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                   "application/json\r\nContent-Length: "
                    "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 201"));
   // Stopping answers those that wait, and gives up those that run once the store has answered them.
@@ -131,13 +145,15 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
 
 TEST_F(ApiTest, ListeningWideIsRefusedAndATakenPortNamed) {
   options_.listen.host = "0.0.0.0";
-  const auto wide = Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+  const auto wide =
+      Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
   ASSERT_FALSE(wide);
   EXPECT_EQ(wide.error().code, ErrorCode::failed_precondition);
   options_.listen.host = "127.0.0.1";
   const auto first = start(queryable_);
   options_.listen.port = first->endpoint().port;
-  const auto second = Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+  const auto second =
+      Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::unavailable);
 }

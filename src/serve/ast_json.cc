@@ -52,17 +52,20 @@ std::string matchers(const std::vector<Matcher>& all) {
   std::string out = "[";
   for (const Matcher& matcher : all) {
     if (out.size() > 1) out += ',';
-    out += fmt::format("{{\"name\":{},\"value\":{},\"type\":\"{}\"}}", quoted(matcher.name), quoted(matcher.value),
-                       kOps[static_cast<std::size_t>(matcher.op)]);
+    out += fmt::format("{{\"name\":{},\"value\":{},\"type\":\"{}\"}}", quoted(matcher.name),
+                       quoted(matcher.value), kOps[static_cast<std::size_t>(matcher.op)]);
   }
   return out + "]";
 }
 
 void add_shift(Object& out, const TimeShift& shift) {
-  out.add("offset", fmt::format("{}", shift.offset_ms)).add("offsetExpr", optional_json(shift.offset_expr));
+  out.add("offset", fmt::format("{}", shift.offset_ms))
+      .add("offsetExpr", optional_json(shift.offset_expr));
   out.add("timestamp", shift.at_ms ? fmt::format("{}", *shift.at_ms) : "null");
   const bool edge = shift.at_edge != TimeShift::Edge::none;
-  out.add("startOrEnd", !edge ? "null" : shift.at_edge == TimeShift::Edge::start ? "\"start\"" : "\"end\"");
+  out.add("startOrEnd", !edge                                     ? "null"
+                        : shift.at_edge == TimeShift::Edge::start ? "\"start\""
+                                                                  : "\"end\"");
 }
 
 void add_selector(Object& out, const query::VectorSelector& node) {
@@ -87,27 +90,36 @@ std::string duration_side(const query::ExprPtr& side) {
 std::string call(const query::CallExpr& node) {
   std::string types = "[";
   for (std::size_t i = 0; i < node.function->args.size(); ++i) {
-    types += fmt::format("{}\"{}\"", i > 0 ? "," : "", query::short_name(node.function->arg_type(i)));
+    types +=
+        fmt::format("{}\"{}\"", i > 0 ? "," : "", query::short_name(node.function->arg_type(i)));
   }
   std::string args = "[";
   for (const auto& arg : node.args) args += (args.size() > 1 ? "," : "") + ast_json(*arg);
   const std::string function =
-      fmt::format("{{\"name\":\"{}\",\"argTypes\":{}],\"variadic\":{},\"returnType\":\"{}\"}}", node.function->name, types,
-                  node.function->variadic, query::short_name(node.function->result));
+      fmt::format("{{\"name\":\"{}\",\"argTypes\":{}],\"variadic\":{},\"returnType\":\"{}\"}}",
+                  node.function->name, types, node.function->variadic,
+                  query::short_name(node.function->result));
   return Object("call").add("func", function).add("args", args + "]").done();
 }
 
 std::string matching_json(const query::VectorMatching& matching) {
-  constexpr std::array<std::string_view, 4> kCards = {"one-to-one", "many-to-one", "one-to-many", "many-to-many"};
-  const auto fill = [](const std::optional<double>& value) { return value ? query::format_decimal(*value) : "null"; };
-  return fmt::format("{{\"card\":\"{}\",\"labels\":{},\"on\":{},\"include\":{},\"fillValues\":{{\"lhs\":{},\"rhs\":{}}}}}",
-                     kCards[static_cast<std::size_t>(matching.card)], list(matching.labels), boolean(matching.on),
-                     list(matching.include), fill(matching.fill_left), fill(matching.fill_right));
+  constexpr std::array<std::string_view, 4> kCards = {"one-to-one", "many-to-one", "one-to-many",
+                                                      "many-to-many"};
+  const auto fill = [](const std::optional<double>& value) {
+    return value ? query::format_decimal(*value) : "null";
+  };
+  return fmt::format(
+      "{{\"card\":\"{}\",\"labels\":{},\"on\":{},\"include\":{},\"fillValues\":{{\"lhs\":{},"
+      "\"rhs\":{}}}}}",
+      kCards[static_cast<std::size_t>(matching.card)], list(matching.labels), boolean(matching.on),
+      list(matching.include), fill(matching.fill_left), fill(matching.fill_right));
 }
 
 std::string binary(const query::BinaryExpr& node) {
   Object out("binaryExpr");
-  out.add("op", quoted(query::spelling(node.op))).add("lhs", ast_json(*node.left)).add("rhs", ast_json(*node.right));
+  out.add("op", quoted(query::spelling(node.op)))
+      .add("lhs", ast_json(*node.left))
+      .add("rhs", ast_json(*node.right));
   return out.add("matching", node.matching ? matching_json(*node.matching) : "null")
       .add("bool", boolean(node.return_bool))
       .done();
@@ -115,7 +127,9 @@ std::string binary(const query::BinaryExpr& node) {
 
 std::string aggregate(const query::AggregateExpr& node) {
   Object out("aggregation");
-  out.add("op", quoted(query::spelling(node.op))).add("expr", ast_json(*node.inner)).add("param", optional_json(node.param));
+  out.add("op", quoted(query::spelling(node.op)))
+      .add("expr", ast_json(*node.inner))
+      .add("param", optional_json(node.param));
   return out.add("grouping", list(node.grouping)).add("without", boolean(node.without)).done();
 }
 
@@ -131,14 +145,17 @@ std::string subquery(const query::SubqueryExpr& node) {
 
 std::string range_selector(const query::MatrixSelector& node) {
   Object out("matrixSelector");
-  out.add("range", fmt::format("{}", node.range_ms)).add("rangeExpr", optional_json(node.range_expr));
+  out.add("range", fmt::format("{}", node.range_ms))
+      .add("rangeExpr", optional_json(node.range_expr));
   add_selector(out, *node.selector);
   return out.done();
 }
 
 std::string duration(const query::DurationExpr& node) {
   Object out("durationExpr");
-  out.add("op", quoted(query::spelling(node.op))).add("lhs", duration_side(node.left)).add("rhs", duration_side(node.right));
+  out.add("op", quoted(query::spelling(node.op)))
+      .add("lhs", duration_side(node.left))
+      .add("rhs", duration_side(node.right));
   return out.add("wrapped", boolean(node.wrapped)).done();
 }
 
@@ -148,12 +165,19 @@ std::string ast_json(const Expr& expr) {
   switch (expr.kind) {
     case Expr::Kind::number: return number(static_cast<const query::NumberLiteral&>(expr), false);
     case Expr::Kind::string:
-      return Object("stringLiteral").add("val", quoted(static_cast<const query::StringLiteral&>(expr).value)).done();
+      return Object("stringLiteral")
+          .add("val", quoted(static_cast<const query::StringLiteral&>(expr).value))
+          .done();
     case Expr::Kind::paren:
-      return Object("parenExpr").add("expr", ast_json(*static_cast<const query::ParenExpr&>(expr).inner)).done();
+      return Object("parenExpr")
+          .add("expr", ast_json(*static_cast<const query::ParenExpr&>(expr).inner))
+          .done();
     case Expr::Kind::unary: {
       const auto& node = static_cast<const query::UnaryExpr&>(expr);
-      return Object("unaryExpr").add("op", quoted(query::spelling(node.op))).add("expr", ast_json(*node.inner)).done();
+      return Object("unaryExpr")
+          .add("op", quoted(query::spelling(node.op)))
+          .add("expr", ast_json(*node.inner))
+          .done();
     }
     case Expr::Kind::vector: {
       Object out("vectorSelector");

@@ -40,19 +40,24 @@ Dispatch::Dispatch(const Options& options, const Deps& deps, net::Endpoint bound
 
 std::vector<Route> Dispatch::all_routes() const {
   std::vector<Route> all = {
-      {"GET", "/healthz", Lane::quick, [](const auto&, const Segments&) { return text_answer(200, "ok\n"); }},
+      {"GET", "/healthz", Lane::quick,
+       [](const auto&, const Segments&) { return text_answer(200, "ok\n"); }},
       {"GET", "/readyz", Lane::quick,
        [this](const auto&, const Segments&) {
-         return deps_.ready && !deps_.ready() ? text_answer(503, "not ready\n") : text_answer(200, "ready\n");
+         return deps_.ready && !deps_.ready() ? text_answer(503, "not ready\n")
+                                              : text_answer(200, "ready\n");
        }},
       {"GET", "/metrics", Lane::quick,
        [this](const auto&, const Segments&) {
-         return text_answer(200, deps_.metrics.render(), "text/plain; version=0.0.4; charset=utf-8");
+         return text_answer(200, deps_.metrics.render(),
+                            "text/plain; version=0.0.4; charset=utf-8");
        }},
   };
   if (deps_.remote_write) {
     all.push_back({"POST", "/api/v1/write", Lane::ingest,
-                   [this](const net::HttpRequest& request, const Segments&) { return deps_.remote_write(request); }});
+                   [this](const net::HttpRequest& request, const Segments&) {
+                     return deps_.remote_write(request);
+                   }});
   }
   std::ranges::move(prometheus_.routes(), std::back_inserter(all));
   std::ranges::move(own_.routes(), std::back_inserter(all));
@@ -93,7 +98,8 @@ net::HttpResponse Dispatch::handle(const net::HttpRequest& request) const {
   } catch (const std::exception& e) {
     // The edge where exceptions of libraries end (out of memory among them).
     log_error("request failed", {{"path", request.path}, {"what", e.what()}});
-    answer = in_form(request, {ErrorCode::internal, fmt::format("{} failed: {}", request.path, e.what())});
+    answer = in_form(request,
+                     {ErrorCode::internal, fmt::format("{} failed: {}", request.path, e.what())});
   }
   count(request, answer);
   compress(request, answer);
@@ -109,13 +115,16 @@ net::HttpResponse Dispatch::route(const net::HttpRequest& request) const {
   return unknown(request, found.allow);
 }
 
-net::HttpResponse Dispatch::unknown(const net::HttpRequest& request, const std::string& allow) const {
+net::HttpResponse Dispatch::unknown(const net::HttpRequest& request,
+                                    const std::string& allow) const {
   if (allow.empty()) {
-    return in_form(request, {ErrorCode::not_found, fmt::format("there is no {} {}; docs/http-api.md lists what there is",
-                                                               request.method, request.path)});
+    return in_form(request, {ErrorCode::not_found,
+                             fmt::format("there is no {} {}; docs/http-api.md lists what there is",
+                                         request.method, request.path)});
   }
   auto answer =
-      in_form(request, {ErrorCode::invalid_argument, fmt::format("{} takes {}, not {}", request.path, allow, request.method)});
+      in_form(request, {ErrorCode::invalid_argument,
+                        fmt::format("{} takes {}, not {}", request.path, allow, request.method)});
   answer.status = 405;
   answer.headers.emplace_back("Allow", allow);
   return answer;

@@ -13,14 +13,18 @@ namespace {
 
 constexpr std::size_t kMaxBacklog = 1u << 20;
 
-// An event of a stream: "event:" and one "data:" line (JSON has no line breaks in it), ended by an empty line.
+// An event of a stream: "event:" and one "data:" line (JSON has no line breaks in it), ended by an
+// empty line.
 std::string event_of(const rollout::RolloutStatus& status) {
-  return fmt::format("event: rollout\ndata: {}\n\n", with_valid_utf8(rollout::rollout_json(status, false)));
+  return fmt::format("event: rollout\ndata: {}\n\n",
+                     with_valid_utf8(rollout::rollout_json(status, false)));
 }
 
 net::HttpResponse head() {
   net::HttpResponse out;
-  out.headers = {{"Content-Type", "text/event-stream"}, {"Cache-Control", "no-store"}, {"X-Accel-Buffering", "no"}};
+  out.headers = {{"Content-Type", "text/event-stream"},
+                 {"Cache-Control", "no-store"},
+                 {"X-Accel-Buffering", "no"}};
   harden(out);
   return out;
 }
@@ -36,7 +40,8 @@ net::HttpResponse refused(const std::string& why) {
 EventStreams::EventStreams(rollout::Controller& rollouts, Options options)
     : rollouts_(rollouts),
       options_(options),
-      unsubscribe_(rollouts.subscribe([this](const rollout::RolloutStatus& status) { tell(status); })),
+      unsubscribe_(
+          rollouts.subscribe([this](const rollout::RolloutStatus& status) { tell(status); })),
       heart_({.name = "events", .threads = 1, .queue_limit = 1}) {
   CHECK(heart_.try_submit([this] { beat(); }));
 }
@@ -69,8 +74,8 @@ std::size_t EventStreams::clients() const {
 void EventStreams::open(std::unique_ptr<net::Responder> responder) {
   std::unique_lock lock(mutex_);
   if (closed_ || clients_.size() >= options_.max_clients) {
-    const auto why =
-        closed_ ? std::string("the server is stopping") : fmt::format("{} event streams are open already", clients_.size());
+    const auto why = closed_ ? std::string("the server is stopping")
+                             : fmt::format("{} event streams are open already", clients_.size());
     lock.unlock();
     return responder->send(refused(why));
   }
@@ -79,8 +84,8 @@ void EventStreams::open(std::unique_ptr<net::Responder> responder) {
   begin(client, std::move(responder));
 }
 
-// The rollouts are listed after the client is known, so that no change falls between, and outside the lock, which the control
-// thread waits for.
+// The rollouts are listed after the client is known, so that no change falls between, and outside
+// the lock, which the control thread waits for.
 void EventStreams::begin(ClientPointer client, std::unique_ptr<net::Responder> responder) {
   auto stream = responder->start_stream(head());
   std::string first = ": every rollout, then each change\n\n";
@@ -113,7 +118,9 @@ void EventStreams::tell(const rollout::RolloutStatus& status) {
 void EventStreams::beat() {
   std::unique_lock lock(mutex_);
   while (!wake_.wait_for(lock, options_.heartbeat, [this] { return closed_; })) {
-    std::erase_if(clients_, [](const Client& client) { return client.stream && !client.stream->write(": still here\n\n"); });
+    std::erase_if(clients_, [](const Client& client) {
+      return client.stream && !client.stream->write(": still here\n\n");
+    });
   }
 }
 

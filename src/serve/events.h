@@ -16,8 +16,9 @@
 
 namespace coalmine::serve {
 
-// open may be called on any thread. Changes come on the control thread, which only puts them into each client's bounded buffer;
-// one thread of its own writes heartbeats, by which clients that are gone are found and dropped.
+// open may be called on any thread. Changes come on the control thread, which only puts them into
+// each client's bounded buffer; one thread of its own writes heartbeats, by which clients that are
+// gone are found and dropped.
 class EventStreams {
  public:
   struct Options {
@@ -35,7 +36,8 @@ class EventStreams {
   std::size_t clients() const;
 
  private:
-  // Until the list of rollouts has been written, changes wait in backlog: an older state must not follow a newer one.
+  // Until the list of rollouts has been written, changes wait in backlog: an older state must not
+  // follow a newer one.
   struct Client {
     std::shared_ptr<net::Responder::Stream> stream; // null: not begun
     std::string backlog;

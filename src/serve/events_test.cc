@@ -79,7 +79,8 @@ TEST_F(EventsTest, AllRolloutsFirstThenChanges) {
   const auto wire = open(events);
   EXPECT_EQ(net::header(wire->headers, "Content-Type"), "text/event-stream");
   EXPECT_EQ(net::header(wire->headers, "X-Content-Type-Options"), "nosniff");
-  EXPECT_LT(wire->text.find("\"reason\":\"second\""), wire->text.find("\"reason\":\"first\"")) << wire->text;
+  EXPECT_LT(wire->text.find("\"reason\":\"second\""), wire->text.find("\"reason\":\"first\""))
+      << wire->text;
   rollouts_.put(rollout_status(1, "shop", "third"));
   ASSERT_TRUE(wire->wait_for_text("third"));
   // Every event is "event: rollout", one data line of JSON without a log, and an empty line.

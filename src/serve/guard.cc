@@ -11,7 +11,8 @@
 namespace coalmine::serve {
 namespace {
 
-// As long for every pair of texts, whatever they share, so that a token cannot be guessed byte by byte.
+// As long for every pair of texts, whatever they share, so that a token cannot be guessed byte by
+// byte.
 bool equal_in_constant_time(std::string_view given, std::string_view secret) {
   unsigned difference = given.size() == secret.size() ? 0 : 1;
   for (std::size_t i = 0; i < given.size(); ++i) {
@@ -24,7 +25,9 @@ bool equal_in_constant_time(std::string_view given, std::string_view secret) {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  std::ranges::transform(out, out.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  });
   return out;
 }
 
@@ -45,7 +48,8 @@ std::string_view name_of(std::string_view host) {
 
 bool is_address(const std::string& name) {
   in6_addr address{};
-  return inet_pton(AF_INET, name.c_str(), &address) == 1 || inet_pton(AF_INET6, name.c_str(), &address) == 1;
+  return inet_pton(AF_INET, name.c_str(), &address) == 1 ||
+         inet_pton(AF_INET6, name.c_str(), &address) == 1;
 }
 
 bool is_loopback(const std::string& name) {
@@ -56,14 +60,15 @@ bool is_loopback(const std::string& name) {
 
 // Names that nobody can own on the internet, so that no foreign page can have been loaded from one.
 bool is_private_name(const std::string& name) {
-  static constexpr std::array<std::string_view, 6> kEndings = {".internal", ".local",         ".home.arpa",
-                                                               ".svc",      ".cluster.local", ".test"};
+  static constexpr std::array<std::string_view, 6> kEndings = {
+      ".internal", ".local", ".home.arpa", ".svc", ".cluster.local", ".test"};
   return (!name.empty() && name.find('.') == std::string::npos) ||
          std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
 }
 
 std::optional<std::string> base64_decoded(std::string_view text) {
-  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   while (text.ends_with('=')) text.remove_suffix(1);
   std::string out;
   unsigned bits = 0;
@@ -81,7 +86,8 @@ std::optional<std::string> base64_decoded(std::string_view text) {
   return out;
 }
 
-// "Bearer TOKEN", or "Basic" with the token as password: the only one a browser can ask for, for the page and its event stream.
+// "Bearer TOKEN", or "Basic" with the token as password: the only one a browser can ask for, for
+// the page and its event stream.
 std::string token_of(const net::HttpRequest& request) {
   const auto value = net::header(request.headers, "Authorization");
   const auto scheme = lower(value.substr(0, value.find(' ')));
@@ -102,7 +108,9 @@ bool changes_something(const net::HttpRequest& request) {
 bool is_write(const net::HttpRequest& request) { return request.path == "/api/v1/write"; }
 
 // For those who watch whether this process lives; they tell nothing.
-bool is_probe(const net::HttpRequest& request) { return request.path == "/healthz" || request.path == "/readyz"; }
+bool is_probe(const net::HttpRequest& request) {
+  return request.path == "/healthz" || request.path == "/readyz";
+}
 
 } // namespace
 
@@ -115,14 +123,15 @@ Guard::Guard(const Options& options, net::Endpoint bound)
   names_.push_back(lower(bound_.host));
 }
 
-// A page on evil.example can point its name at this server's address, and its requests then count as its own site's. Only names
-// that cannot be such a page's are answered. Where a token is asked for by other machines, any name is: a foreign page has no
-// token.
+// A page on evil.example can point its name at this server's address, and its requests then count
+// as its own site's. Only names that cannot be such a page's are answered. Where a token is asked
+// for by other machines, any name is: a foreign page has no token.
 bool Guard::host_allowed(std::string_view host) const {
   const auto name = lower(name_of(host));
   if (is_loopback(name) || std::ranges::find(names_, name) != names_.end()) return true;
   if (bound_.loopback()) return false;
-  return is_address(name) || is_private_name(name) || !operator_token_.empty() || !viewer_token_.empty();
+  return is_address(name) || is_private_name(name) || !operator_token_.empty() ||
+         !viewer_token_.empty();
 }
 
 Role Guard::role_of_token(std::string_view token) const {
@@ -138,51 +147,62 @@ Role Guard::role(const net::HttpRequest& request) const {
 
 // Telemetry in: as on the OTLP ports, the token for that when there is one. Operators may too.
 Status Guard::check_write(const net::HttpRequest& request) const {
-  if (!net::header(request.headers, "Origin").empty()) return fail(ErrorCode::permission_denied, "a page may not send telemetry");
+  if (!net::header(request.headers, "Origin").empty())
+    return fail(ErrorCode::permission_denied, "a page may not send telemetry");
   const auto token = token_of(request);
   if (!write_token_.empty() && equal_in_constant_time(token, write_token_)) return {};
   const bool asked = !write_token_.empty() || !operator_token_.empty() || !viewer_token_.empty();
   if (!asked || role_of_token(token) == Role::operator_) return {};
-  return fail(ErrorCode::unauthenticated, "a token is needed to send telemetry: Authorization: Bearer TOKEN (server.otlp_token)");
+  return fail(
+      ErrorCode::unauthenticated,
+      "a token is needed to send telemetry: Authorization: Bearer TOKEN (server.otlp_token)");
 }
 
 Status Guard::check(const net::HttpRequest& request) const {
   if (is_probe(request)) return {};
   const auto host = net::header(request.headers, "Host");
   if (!host_allowed(host)) {
-    return fail(ErrorCode::permission_denied, fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
-                                                          bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
+    return fail(ErrorCode::permission_denied,
+                fmt::format("this server does not answer to the host name \"{}\"; use {}", host,
+                            bound_.loopback() ? "localhost or 127.0.0.1" : "its address"));
   }
   if (is_write(request)) return check_write(request);
   const auto who = role(request);
   if (who == Role::nobody) {
     const bool given = !net::header(request.headers, "Authorization").empty();
-    return fail(ErrorCode::unauthenticated,
-                given ? "the token is not one of this server's" : "a token is needed: Authorization: Bearer TOKEN");
+    return fail(ErrorCode::unauthenticated, given
+                                                ? "the token is not one of this server's"
+                                                : "a token is needed: Authorization: Bearer TOKEN");
   }
   if (!changes_something(request)) return {};
   if (who != Role::operator_)
-    return fail(ErrorCode::permission_denied, "this token may look but not change anything; the operator token may");
+    return fail(ErrorCode::permission_denied,
+                "this token may look but not change anything; the operator token may");
   const auto origin = lower(net::header(request.headers, "Origin"));
   const auto own = lower(host);
   if (!origin.empty() && origin != "http://" + own && origin != "https://" + own) {
-    return fail(ErrorCode::permission_denied, fmt::format("a page of {} may not change anything here", origin));
+    return fail(ErrorCode::permission_denied,
+                fmt::format("a page of {} may not change anything here", origin));
   }
   const auto type = net::header(request.headers, "Content-Type");
   // A form or plain text can be posted by any page without asking; JSON cannot.
   if (lower(trimmed(type.substr(0, type.find(';')))) != "application/json") {
-    return fail(ErrorCode::invalid_argument, fmt::format("Content-Type is \"{}\"; send application/json", type));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("Content-Type is \"{}\"; send application/json", type));
   }
   return {};
 }
 
 Status check_listen(const Options& options) {
-  if (options.listen.loopback() || options.insecure || !options.operator_token.empty() || !options.viewer_token.empty())
+  if (options.listen.loopback() || options.insecure || !options.operator_token.empty() ||
+      !options.viewer_token.empty())
     return {};
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("{} is reachable from other machines, and everybody there could move traffic\n"
-                          "  Set a token:     --token-file FILE\n  or stay local:   --listen :{}\n  or accept it:    --insecure",
-                          options.listen.to_string(), options.listen.port));
+  return fail(
+      ErrorCode::failed_precondition,
+      fmt::format("{} is reachable from other machines, and everybody there could move traffic\n"
+                  "  Set a token:     --token-file FILE\n  or stay local:   --listen :{}\n  or "
+                  "accept it:    --insecure",
+                  options.listen.to_string(), options.listen.port));
 }
 
 } // namespace coalmine::serve

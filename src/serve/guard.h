@@ -1,4 +1,5 @@
-// Who may ask for what: Host and Origin against DNS rebinding and cross-site requests, tokens and roles.
+// Who may ask for what: Host and Origin against DNS rebinding and cross-site requests, tokens and
+// roles.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

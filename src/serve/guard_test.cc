@@ -11,16 +11,20 @@ using test::request;
 class GuardTest : public test::World {
  protected:
   int status(const net::HttpRequest& r) const { return ask(r).status; }
-  int status_for_host(const std::string& host) const { return status(request("GET", "/v1/status", "", {{"Host", host}})); }
+  int status_for_host(const std::string& host) const {
+    return status(request("GET", "/v1/status", "", {{"Host", host}}));
+  }
 };
 
 TEST_F(GuardTest, OnLoopbackOnlyOwnNamesAreAnswered) {
-  for (const auto* good : {"localhost", "localhost:7070", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:7070", "127.8.9.1:80", "[::1]",
-                           "[::1]:7070", "coalmine.localhost:7070"}) {
+  for (const auto* good :
+       {"localhost", "localhost:7070", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:7070", "127.8.9.1:80",
+        "[::1]", "[::1]:7070", "coalmine.localhost:7070"}) {
     EXPECT_EQ(status_for_host(good), 200) << good;
   }
-  for (const auto* bad : {"", "evil.example", "evil.example:7070", "localhost.evil.example", "127.0.0.1.evil.example:7070",
-                          "10.0.0.1:7070", "[::1", "::1", "coalmine", "127.0.0.1@evil.example"}) {
+  for (const auto* bad : {"", "evil.example", "evil.example:7070", "localhost.evil.example",
+                          "127.0.0.1.evil.example:7070", "10.0.0.1:7070", "[::1", "::1", "coalmine",
+                          "127.0.0.1@evil.example"}) {
     EXPECT_EQ(status_for_host(bad), 403) << bad;
   }
   options_.host_names = {"Coalmine.Example"};
@@ -30,8 +34,8 @@ TEST_F(GuardTest, OnLoopbackOnlyOwnNamesAreAnswered) {
 TEST_F(GuardTest, ListeningWideWithoutTokensForeignNamesAreStillRefused) {
   options_.listen.host = "0.0.0.0";
   options_.insecure = true;
-  for (const auto* good :
-       {"10.0.0.1:7070", "[fe80::1]:7070", "coalmine:7070", "coalmine.ops.svc:7070", "mac.local:7070", "localhost:7070"}) {
+  for (const auto* good : {"10.0.0.1:7070", "[fe80::1]:7070", "coalmine:7070",
+                           "coalmine.ops.svc:7070", "mac.local:7070", "localhost:7070"}) {
     EXPECT_EQ(status_for_host(good), 200) << good;
   }
   EXPECT_EQ(status_for_host("evil.example:7070"), 403);
@@ -41,12 +45,14 @@ TEST_F(GuardTest, ListeningWideWithoutTokensForeignNamesAreStillRefused) {
 
 TEST_F(GuardTest, ProbesAreAnsweredWhateverTheHost) {
   options_.operator_token = "oper";
-  for (const auto* path : {"/healthz", "/readyz"}) EXPECT_EQ(status(request("GET", path, "", {{"Host", "10.1.2.3:7070"}})), 200);
+  for (const auto* path : {"/healthz", "/readyz"})
+    EXPECT_EQ(status(request("GET", path, "", {{"Host", "10.1.2.3:7070"}})), 200);
 }
 
 TEST_F(GuardTest, TelemetryNeedsItsTokenOrTheOperators) {
   const auto write = [&](const net::Headers& more) {
-    const auto answer = Guard(options_, options_.listen).check(request("POST", "/api/v1/write", "", more));
+    const auto answer =
+        Guard(options_, options_.listen).check(request("POST", "/api/v1/write", "", more));
     return answer ? std::string("ok") : std::string(answer.error().message.substr(0, 15));
   };
   EXPECT_EQ(write({}), "ok");
@@ -68,13 +74,14 @@ TEST_F(GuardTest, ChangesNeedTheOwnOriginAndJson) {
   EXPECT_EQ(start({}), 201);
   EXPECT_EQ(start({{"Origin", "http://localhost:7070"}}), 201);
   EXPECT_EQ(start({{"Origin", "https://LocalHost:7070"}}), 201);
-  for (const auto* bad :
-       {"http://evil.example", "null", "http://localhost:7071", "http://localhost:7070.evil.example", "file://"}) {
+  for (const auto* bad : {"http://evil.example", "null", "http://localhost:7071",
+                          "http://localhost:7070.evil.example", "file://"}) {
     EXPECT_EQ(start({{"Origin", bad}}), 403) << bad;
   }
   EXPECT_EQ(start({{"Content-Type", "Application/JSON; charset=utf-8"}}), 201);
-  for (const auto* bad : {"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/jsonp",
-                          "text/plain;application/json"}) {
+  for (const auto* bad :
+       {"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+        "application/jsonp", "text/plain;application/json"}) {
     EXPECT_EQ(start({{"Content-Type", bad}}), 400) << bad;
   }
   EXPECT_EQ(status(test::form("/api/v1/query", "query=1")), 200); // asks, and changes nothing
@@ -87,13 +94,14 @@ TEST_F(GuardTest, TokensAndRoles) {
     return status(request("GET", "/v1/rollouts", "", {{"Authorization", authorization}}));
   };
   const auto start = [&](const std::string& authorization) {
-    return status(request("POST", "/v1/rollouts", R"({"service":"shop"})", {{"Authorization", authorization}}));
+    return status(request("POST", "/v1/rollouts", R"({"service":"shop"})",
+                          {{"Authorization", authorization}}));
   };
   EXPECT_EQ(status(request("GET", "/v1/rollouts")), 401);
   EXPECT_EQ(status(request("GET", "/")), 401);
   EXPECT_EQ(status(request("GET", "/metrics")), 401);
-  for (const auto* bad : {"", "Bearer", "Bearer ", "Bearer wrong", "Bearer ope", "Bearer operr", "Bearer operoper", "oper",
-                          "Basic !!", "Basic b3Blcg=="}) {
+  for (const auto* bad : {"", "Bearer", "Bearer ", "Bearer wrong", "Bearer ope", "Bearer operr",
+                          "Bearer operoper", "oper", "Basic !!", "Basic b3Blcg=="}) {
     EXPECT_EQ(get(bad), 401) << bad;
   }
   EXPECT_EQ(get("Bearer view"), 200);

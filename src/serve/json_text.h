@@ -7,9 +7,11 @@
 
 namespace coalmine::serve {
 
-// Quoted and escaped. Bytes that are not UTF-8 become U+FFFD, since JSON has no other form for them.
+// Quoted and escaped. Bytes that are not UTF-8 become U+FFFD, since JSON has no other form for
+// them.
 void append_json_text(std::string& out, std::string_view text);
-// A whole JSON document with the same done to the bytes inside its strings (JSON is ASCII outside of them).
+// A whole JSON document with the same done to the bytes inside its strings (JSON is ASCII outside
+// of them).
 std::string with_valid_utf8(std::string json);
 
 } // namespace coalmine::serve

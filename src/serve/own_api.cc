@@ -7,14 +7,14 @@
 #include <charconv>
 
 #include "promql/engine.h"
-#include "trace/failures.h"
 #include "promql/syntax/go_text.h"
-#include "rollout/json.h"
 #include "rollout/evidence/one_shot.h"
+#include "rollout/json.h"
 #include "serve/answer.h"
 #include "serve/json_text.h"
 #include "serve/parameters.h"
 #include "serve/span_json.h"
+#include "trace/failures.h"
 
 namespace coalmine::serve {
 namespace {
@@ -36,15 +36,19 @@ Result<json::object> object_of(const net::HttpRequest& request) {
   return std::move(value.as_object());
 }
 
-Result<std::string> text_of(const json::object& object, std::string_view key, std::size_t max = kMaxNameBytes) {
+Result<std::string> text_of(const json::object& object, std::string_view key,
+                            std::size_t max = kMaxNameBytes) {
   const auto* value = object.if_contains(key);
   if (value == nullptr || value->is_null()) return std::string();
-  if (!value->is_string()) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" must be a text", key));
+  if (!value->is_string())
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" must be a text", key));
   std::string text(value->as_string());
   if (text.size() > max) {
-    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" has {} bytes; at most {} are taken", key, text.size(), max));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("\"{}\" has {} bytes; at most {} are taken", key, text.size(), max));
   }
-  if (!query::is_utf8(text)) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
+  if (!query::is_utf8(text))
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
   return text;
 }
 
@@ -58,7 +62,8 @@ Result<RolloutId> rollout_id(std::string_view text) {
   RolloutId id;
   const auto [end, bad] = std::from_chars(text.data(), text.data() + text.size(), id.value);
   if (bad != std::errc() || end != text.data() + text.size()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not the number of a rollout", text));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("\"{}\" is not the number of a rollout", text));
   }
   return id;
 }
@@ -68,7 +73,9 @@ Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "resume") return rollout::Command::resume;
   if (verb == "promote") return rollout::Command::promote;
   if (verb == "abort") return rollout::Command::abort;
-  return fail(ErrorCode::not_found, fmt::format("no command is called \"{}\"; there are pause, resume, promote and abort", verb));
+  return fail(
+      ErrorCode::not_found,
+      fmt::format("no command is called \"{}\"; there are pause, resume, promote and abort", verb));
 }
 
 Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) {
@@ -76,8 +83,9 @@ Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) 
   if (text.empty()) return fallback;
   const auto window = query::parse_duration_ms(text);
   if (!window || *window <= 0 || *window > kMaxWindowMs) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("\"window\": \"{}\" is not a duration between 1ms and 30d, such as 10m", text));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("\"window\": \"{}\" is not a duration between 1ms and 30d, such as 10m", text));
   }
   return *window;
 }
@@ -92,20 +100,30 @@ net::HttpResponse answered(int status, Result<std::string> body) {
 std::vector<Route> OwnApi::routes() const {
   using Request = net::HttpRequest;
   return {
-      {"GET", "/v1/rollouts", Lane::quick, [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
+      {"GET", "/v1/rollouts", Lane::quick,
+       [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
       {"POST", "/v1/rollouts", Lane::command,
        [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
       {"GET", "/v1/rollouts/*", Lane::quick,
        [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
       {"POST", "/v1/rollouts/*/*", Lane::command,
-       [this](const Request& r, const Segments& s) { return answered(200, command(s[0], s[1], r)); }},
-      {"POST", "/v1/backup", Lane::query, [this](const Request& r, const Segments&) { return answered(200, backup(r)); }},
-      {"POST", "/v1/analyze", Lane::query, [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
-      {"GET", "/v1/failures", Lane::query, [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
-      {"GET", "/v1/traces/*", Lane::query, [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
-      {"GET", "/v1/dashboards", Lane::quick, [this](const Request&, const Segments&) { return answered(200, dashboards()); }},
-      {"GET", "/v1/services", Lane::quick, [this](const Request&, const Segments&) { return answered(200, services()); }},
-      {"GET", "/v1/status", Lane::quick, [this](const Request&, const Segments&) { return answered(200, status()); }},
+       [this](const Request& r, const Segments& s) {
+         return answered(200, command(s[0], s[1], r));
+       }},
+      {"POST", "/v1/backup", Lane::query,
+       [this](const Request& r, const Segments&) { return answered(200, backup(r)); }},
+      {"POST", "/v1/analyze", Lane::query,
+       [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
+      {"GET", "/v1/failures", Lane::query,
+       [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
+      {"GET", "/v1/traces/*", Lane::query,
+       [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
+      {"GET", "/v1/dashboards", Lane::quick,
+       [this](const Request&, const Segments&) { return answered(200, dashboards()); }},
+      {"GET", "/v1/services", Lane::quick,
+       [this](const Request&, const Segments&) { return answered(200, services()); }},
+      {"GET", "/v1/status", Lane::quick,
+       [this](const Request&, const Segments&) { return answered(200, status()); }},
   };
 }
 
@@ -138,13 +156,15 @@ Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {
   return rollout::rollout_json(*status, true);
 }
 
-Result<std::string> OwnApi::command(const std::string& id_text, const std::string& verb, const net::HttpRequest& request) const {
+Result<std::string> OwnApi::command(const std::string& id_text, const std::string& verb,
+                                    const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto id, rollout_id(id_text));
   TRY_ASSIGN(const auto command, parse_command(verb));
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
-  if (!deps_.rollouts.get(id)) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  if (!deps_.rollouts.get(id))
+    return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
   TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
   return show_rollout(id_text);
 }
@@ -161,9 +181,12 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto window, window_of(body, spec.analysis_window_ms));
   const auto now = deps_.clock.wall_ms();
   const rollout::VerdictContext context{service, canary, stable, now - window, now};
-  const auto judgement =
-      rollout::analyze(spec, {.canary_version = canary, .stable_version = stable, .from_ms = context.from_ms, .to_ms = now},
-                       deps_.cohorts, deps_.feeds, deps_.own_metrics);
+  const auto judgement = rollout::analyze(spec,
+                                          {.canary_version = canary,
+                                           .stable_version = stable,
+                                           .from_ms = context.from_ms,
+                                           .to_ms = now},
+                                          deps_.cohorts, deps_.feeds, deps_.own_metrics);
   if (deps_.on_analysis) deps_.on_analysis(context, judgement);
   return rollout::verdict_json(judgement, context);
 }
@@ -172,12 +195,14 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   const Parameters parameters(request);
   query::FailureFilter filter;
   filter.service = parameters.get("service");
-  if (filter.service.empty()) return fail(ErrorCode::invalid_argument, "service is missing: /v1/failures?service=NAME");
+  if (filter.service.empty())
+    return fail(ErrorCode::invalid_argument, "service is missing: /v1/failures?service=NAME");
   filter.version = parameters.get("version");
   filter.track = parameters.get("track");
   TRY_ASSIGN(const auto limit, parameters.integer("limit", 20));
   if (limit < 1 || limit > kMaxFailures) {
-    return fail(ErrorCode::invalid_argument, fmt::format("limit is {}; it must be 1 to {}", limit, kMaxFailures));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("limit is {}; it must be 1 to {}", limit, kMaxFailures));
   }
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
@@ -191,9 +216,11 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
 Result<std::string> OwnApi::trace(const std::string& id) const {
   TraceId trace_id;
   if (!parse_hex(id, trace_id))
-    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
   TRY_ASSIGN(const auto spans, deps_.store.trace(trace_id));
-  if (spans.empty()) return fail(ErrorCode::not_found, fmt::format("no span of trace {} is stored", id));
+  if (spans.empty())
+    return fail(ErrorCode::not_found, fmt::format("no span of trace {} is stored", id));
   json::array out;
   for (const auto& span : spans) out.push_back(span_json(span));
   return json::serialize(json::object{{"trace_id", to_hex(trace_id)}, {"spans", std::move(out)}});
@@ -205,8 +232,10 @@ Result<std::string> OwnApi::dashboards() const {
     json::array panels;
     for (const auto& panel : board.panels) {
       json::array queries;
-      for (const auto& query : panel.queries) queries.push_back({{"label", query.label}, {"query", query.query}});
-      panels.push_back({{"title", panel.title}, {"type", panel.type}, {"queries", std::move(queries)}});
+      for (const auto& query : panel.queries)
+        queries.push_back({{"label", query.label}, {"query", query.query}});
+      panels.push_back(
+          {{"title", panel.title}, {"type", panel.type}, {"queries", std::move(queries)}});
     }
     out.push_back({{"name", board.name}, {"panels", std::move(panels)}});
   }
@@ -245,12 +274,16 @@ Result<std::string> OwnApi::backup(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto directory, text_of(body, "directory", kMaxPathBytes));
   if (directory.empty() || directory.front() != '/') {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("\"directory\" is \"{}\"; an absolute path on the server's machine is needed", directory));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("\"directory\" is \"{}\"; an absolute path on the server's machine is needed",
+                    directory));
   }
-  if (!deps_.backup) return fail(ErrorCode::unimplemented, "this server keeps nothing on disk that could be copied");
+  if (!deps_.backup)
+    return fail(ErrorCode::unimplemented, "this server keeps nothing on disk that could be copied");
   TRY_ASSIGN(const auto done, deps_.backup(directory));
-  return json::serialize(json::object{{"directory", done.directory}, {"files", done.files}, {"bytes", done.bytes}});
+  return json::serialize(
+      json::object{{"directory", done.directory}, {"files", done.files}, {"bytes", done.bytes}});
 }
 
 } // namespace coalmine::serve

@@ -14,14 +14,16 @@ namespace coalmine::serve {
 // Stateless between requests; any thread. options and deps must outlive it.
 class OwnApi {
  public:
-  OwnApi(const Options& options, const Deps& deps) : options_(options), deps_(deps), started_ms_(deps.clock.steady_ms()) {}
+  OwnApi(const Options& options, const Deps& deps)
+      : options_(options), deps_(deps), started_ms_(deps.clock.steady_ms()) {}
   std::vector<Route> routes() const;
 
  private:
   Result<std::string> list_rollouts() const;
   Result<std::string> start_rollout(const net::HttpRequest& request) const;
   Result<std::string> show_rollout(const std::string& id) const;
-  Result<std::string> command(const std::string& id, const std::string& verb, const net::HttpRequest& request) const;
+  Result<std::string> command(const std::string& id, const std::string& verb,
+                              const net::HttpRequest& request) const;
   Result<std::string> analyze(const net::HttpRequest& request) const;
   Result<std::string> failures(const net::HttpRequest& request) const;
   Result<std::string> trace(const std::string& id) const;

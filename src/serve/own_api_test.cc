@@ -12,7 +12,8 @@ using test::rollout_status;
 
 class OwnApiTest : public test::World {
  protected:
-  void expect_error(const net::HttpRequest& r, int status, std::string_view code, std::string_view part) {
+  void expect_error(const net::HttpRequest& r, int status, std::string_view code,
+                    std::string_view part) {
     const auto body = ask_json(r, status);
     EXPECT_EQ(body.at("error").at("code").as_string(), code) << r.path;
     EXPECT_NE(body.at("error").at("message").as_string().find(part), json::string::npos) << body;
@@ -40,22 +41,29 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
   const auto body = R"({"service":"shop","canary_version":"2","stable_version":null,"actor":"ci"})";
   EXPECT_EQ(ask_json(request("POST", "/v1/rollouts", body), 201).at("id").to_number<int>(), 7);
   EXPECT_EQ(rollouts_.last_start, "shop 2  by ci");
-  expect_error(request("POST", "/v1/rollouts", R"({"service":"other"})"), 404, "not_found", "other");
-  expect_error(request("POST", "/v1/rollouts", R"({"service":"running"})"), 409, "already_exists", "already");
-  expect_error(request("POST", "/v1/rollouts", R"({"service":7})"), 400, "invalid_argument", "must be a text");
-  expect_error(request("POST", "/v1/rollouts", R"({"service":")" + std::string(300, 'x') + "\"}"), 400, "invalid_argument",
-               "at most 256");
-  expect_error(request("POST", "/v1/rollouts", "{}"), 400, "invalid_argument", "\"service\" is missing");
+  expect_error(request("POST", "/v1/rollouts", R"({"service":"other"})"), 404, "not_found",
+               "other");
+  expect_error(request("POST", "/v1/rollouts", R"({"service":"running"})"), 409, "already_exists",
+               "already");
+  expect_error(request("POST", "/v1/rollouts", R"({"service":7})"), 400, "invalid_argument",
+               "must be a text");
+  expect_error(request("POST", "/v1/rollouts", R"({"service":")" + std::string(300, 'x') + "\"}"),
+               400, "invalid_argument", "at most 256");
+  expect_error(request("POST", "/v1/rollouts", "{}"), 400, "invalid_argument",
+               "\"service\" is missing");
   expect_error(request("POST", "/v1/rollouts", ""), 400, "invalid_argument", "missing");
   expect_error(request("POST", "/v1/rollouts", "[]"), 400, "invalid_argument", "not a JSON object");
-  expect_error(request("POST", "/v1/rollouts", "{\"service\":"), 400, "invalid_argument", "not JSON");
-  expect_error(request("POST", "/v1/rollouts", std::string(100'000, '[')), 400, "invalid_argument", "not JSON");
+  expect_error(request("POST", "/v1/rollouts", "{\"service\":"), 400, "invalid_argument",
+               "not JSON");
+  expect_error(request("POST", "/v1/rollouts", std::string(100'000, '[')), 400, "invalid_argument",
+               "not JSON");
 }
 
 TEST_F(OwnApiTest, CommandsReachTheController) {
   rollouts_.put(rollout_status(7, "shop"));
   for (const auto* verb : {"pause", "resume", "promote", "abort"}) {
-    const auto answer = ask_json(request("POST", std::string("/v1/rollouts/7/") + verb, R"({"reason":"why","actor":"me"})"));
+    const auto answer = ask_json(
+        request("POST", std::string("/v1/rollouts/7/") + verb, R"({"reason":"why","actor":"me"})"));
     EXPECT_EQ(answer.at("id").to_number<int>(), 7);
     EXPECT_EQ(rollouts_.last_command, std::string("7 ") + verb + " by me: why");
   }
@@ -64,8 +72,9 @@ TEST_F(OwnApiTest, CommandsReachTheController) {
   expect_error(request("POST", "/v1/rollouts/7/promote", "{}"), 400, "invalid_argument", "reason");
   expect_error(request("POST", "/v1/rollouts/7/explode", "{}"), 404, "not_found", "explode");
   expect_error(request("POST", "/v1/rollouts/8/abort", "{}"), 404, "not_found", "8");
-  expect_error(request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"), 400,
-               "invalid_argument", "at most 2000");
+  expect_error(
+      request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"),
+      400, "invalid_argument", "at most 2000");
   EXPECT_EQ(ask(request("GET", "/v1/rollouts/7/abort")).status, 405);
 }
 
@@ -87,11 +96,14 @@ TEST_F(OwnApiTest, AnalyzeAnswersTheSeedsKeysAndTellsWhoListens) {
   cohorts_.canary = counts(1000, 300);
   cohorts_.stable = counts(9000, 9);
   std::vector<std::string> heard;
-  deps_.on_analysis = [&](const rollout::VerdictContext& context, const judge::Judgement& judgement) {
-    heard.push_back(context.service + " " + context.canary_version + " " + std::string(to_string(judgement.decision)));
+  deps_.on_analysis = [&](const rollout::VerdictContext& context,
+                          const judge::Judgement& judgement) {
+    heard.push_back(context.service + " " + context.canary_version + " " +
+                    std::string(to_string(judgement.decision)));
   };
-  const auto body =
-      ask_json(request("POST", "/v1/analyze", R"({"service":"shop","canary_version":"2","stable_version":"1","window":"5m"})"));
+  const auto body = ask_json(
+      request("POST", "/v1/analyze",
+              R"({"service":"shop","canary_version":"2","stable_version":"1","window":"5m"})"));
   EXPECT_EQ(body.at("schema").as_string(), "coalmine.verdict/v1");
   EXPECT_EQ(body.at("decision").as_string(), "rollback");
   EXPECT_FALSE(body.at("reason").as_string().empty());
@@ -109,14 +121,19 @@ TEST_F(OwnApiTest, AnalyzeUsesTheServicesSpecAndItsWindow) {
   auto spec = rollout::default_spec("shop");
   spec.analysis_window_ms = 120'000;
   rollouts_.configured = {rollout::default_spec("other"), spec};
-  const auto body = ask_json(request("POST", "/v1/analyze", R"({"service":"shop","canary_version":"2"})"));
+  const auto body =
+      ask_json(request("POST", "/v1/analyze", R"({"service":"shop","canary_version":"2"})"));
   EXPECT_EQ(cohorts_.asked().second - cohorts_.asked().first, 120'000);
-  EXPECT_EQ(body.at("decision").as_string(), "continue"); // nothing was received: no verdict about the canary
+  EXPECT_EQ(body.at("decision").as_string(),
+            "continue"); // nothing was received: no verdict about the canary
   cohorts_.broken = true;
-  EXPECT_EQ(ask_json(request("POST", "/v1/analyze", R"({"service":"shop"})")).at("decision").as_string(), "continue");
+  EXPECT_EQ(
+      ask_json(request("POST", "/v1/analyze", R"({"service":"shop"})")).at("decision").as_string(),
+      "continue");
   for (const auto* bad : {"soon", "0s", "-5m", "10y"}) {
-    expect_error(request("POST", "/v1/analyze", std::string(R"({"service":"shop","window":")") + bad + "\"}"), 400,
-                 "invalid_argument", bad);
+    expect_error(request("POST", "/v1/analyze",
+                         std::string(R"({"service":"shop","window":")") + bad + "\"}"),
+                 400, "invalid_argument", bad);
   }
   expect_error(request("POST", "/v1/analyze", "{}"), 400, "invalid_argument", "service");
   EXPECT_EQ(ask(request("GET", "/v1/analyze")).status, 405);
@@ -137,7 +154,10 @@ store::StoredSpan failing_span(std::uint8_t id) {
   span.end_ns = 1'212'500'000;
   span.status = StatusCode::error;
   span.status_message = "charge failed";
-  span.attributes = {{"http.route", std::string("/api/pay")}, {"retries", std::int64_t{3}}, {"ratio", 0.5}, {"last", true}};
+  span.attributes = {{"http.route", std::string("/api/pay")},
+                     {"retries", std::int64_t{3}},
+                     {"ratio", 0.5},
+                     {"last", true}};
   span.events.push_back({1'100'000'000,
                          "exception",
                          {{"exception.type", std::string("CardError")},
@@ -148,7 +168,8 @@ store::StoredSpan failing_span(std::uint8_t id) {
 
 TEST_F(OwnApiTest, FailuresNameTraceErrorEndpointAndException) {
   store_.spans = {failing_span(1)};
-  const auto body = ask_json(request("GET", "/v1/failures?service=shop&version=2&track=canary&limit=5"));
+  const auto body =
+      ask_json(request("GET", "/v1/failures?service=shop&version=2&track=canary&limit=5"));
   ASSERT_EQ(body.at("failures").as_array().size(), 1u);
   const auto& failure = body.at("failures").at(0);
   EXPECT_EQ(failure.at("trace_id").as_string(), "00000000000000000000000000000001");
@@ -156,12 +177,15 @@ TEST_F(OwnApiTest, FailuresNameTraceErrorEndpointAndException) {
   EXPECT_EQ(failure.at("endpoint").as_string(), "/api/pay");
   EXPECT_DOUBLE_EQ(failure.at("duration_ms").to_number<double>(), 212.5);
   EXPECT_EQ(failure.at("failed_spans").at(0).at("exception_type").as_string(), "CardError");
-  EXPECT_TRUE(ask_json(request("GET", "/v1/failures?service=cart")).at("failures").as_array().empty());
+  EXPECT_TRUE(
+      ask_json(request("GET", "/v1/failures?service=cart")).at("failures").as_array().empty());
   expect_error(request("GET", "/v1/failures"), 400, "invalid_argument", "service is missing");
   for (const auto* bad : {"0", "-1", "10001", "x", "5x"}) {
-    expect_error(request("GET", std::string("/v1/failures?service=shop&limit=") + bad), 400, "invalid_argument", "limit");
+    expect_error(request("GET", std::string("/v1/failures?service=shop&limit=") + bad), 400,
+                 "invalid_argument", "limit");
   }
-  expect_error(request("GET", "/v1/failures?service=shop&from_ms=soon"), 400, "invalid_argument", "from_ms");
+  expect_error(request("GET", "/v1/failures?service=shop&from_ms=soon"), 400, "invalid_argument",
+               "from_ms");
   store_.broken = true;
   expect_error(request("GET", "/v1/failures?service=shop"), 503, "unavailable", "disk");
 }
@@ -183,11 +207,14 @@ TEST_F(OwnApiTest, ATraceShowsItsSpans) {
   EXPECT_EQ(span.at("status").as_string(), "error");
   EXPECT_DOUBLE_EQ(span.at("start_ms").to_number<double>(), 1000);
   EXPECT_DOUBLE_EQ(span.at("duration_ms").to_number<double>(), 212.5);
-  EXPECT_EQ(json::serialize(span.at("attributes")), R"({"http.route":"/api/pay","retries":3,"ratio":5E-1,"last":true})");
+  EXPECT_EQ(json::serialize(span.at("attributes")),
+            R"({"http.route":"/api/pay","retries":3,"ratio":5E-1,"last":true})");
   EXPECT_EQ(span.at("events").at(0).at("name").as_string(), "exception");
-  EXPECT_EQ(span.at("events").at(0).at("attributes").at("exception.message").as_string(), "no\xEF\xBF\xBDpe");
+  EXPECT_EQ(span.at("events").at(0).at("attributes").at("exception.message").as_string(),
+            "no\xEF\xBF\xBDpe");
   EXPECT_EQ(span.at("logs").at(0).at("body").as_string(), "boom");
-  expect_error(request("GET", "/v1/traces/00000000000000000000000000000002"), 404, "not_found", "no span");
+  expect_error(request("GET", "/v1/traces/00000000000000000000000000000002"), 404, "not_found",
+               "no span");
   expect_error(request("GET", "/v1/traces/12"), 400, "invalid_argument", "32 hex digits");
 }
 
@@ -211,7 +238,8 @@ TEST_F(OwnApiTest, UnknownPathsAndMethods) {
   expect_error(request("GET", "/v1/nothing"), 404, "not_found", "/v1/nothing");
   expect_error(request("GET", "/v1/rollouts/"), 404, "not_found", "/v1/rollouts/");
   expect_error(request("POST", "/nothing", "{}"), 404, "not_found", "/nothing");
-  const auto wrong = ask(request("DELETE", "/v1/rollouts", "", {{"Content-Type", "application/json"}}));
+  const auto wrong =
+      ask(request("DELETE", "/v1/rollouts", "", {{"Content-Type", "application/json"}}));
   EXPECT_EQ(wrong.status, 405);
   EXPECT_EQ(net::header(wrong.headers, "Allow"), "GET, POST");
 }
@@ -225,11 +253,15 @@ TEST_F(OwnApiTest, HealthReadinessMetricsAndHardening) {
   ready = true;
   EXPECT_EQ(ask(request("GET", "/readyz")).status, 200);
   const auto metrics = ask(request("GET", "/metrics"));
-  EXPECT_EQ(net::header(metrics.headers, "Content-Type"), "text/plain; version=0.0.4; charset=utf-8");
+  EXPECT_EQ(net::header(metrics.headers, "Content-Type"),
+            "text/plain; version=0.0.4; charset=utf-8");
   for (const auto* path : {"/metrics", "/v1/status", "/api/v1/labels", "/", "/v1/nothing"}) {
     const auto answer = ask(request("GET", path));
-    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("default-src 'self'"), std::string_view::npos) << path;
-    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("frame-ancestors 'none'"), std::string_view::npos)
+    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("default-src 'self'"),
+              std::string_view::npos)
+        << path;
+    EXPECT_NE(net::header(answer.headers, "Content-Security-Policy").find("frame-ancestors 'none'"),
+              std::string_view::npos)
         << path;
     EXPECT_EQ(net::header(answer.headers, "X-Content-Type-Options"), "nosniff") << path;
     EXPECT_NE(net::header(answer.headers, "Cache-Control"), "") << path;

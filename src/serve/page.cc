@@ -8,7 +8,8 @@
 namespace coalmine::serve {
 namespace {
 
-constexpr std::string_view kHashedFiles = "/assets/"; // the build puts a hash of the content into these names
+constexpr std::string_view kHashedFiles =
+    "/assets/"; // the build puts a hash of the content into these names
 constexpr std::size_t kWorthCompressing = 512;
 constexpr int kSmallest = 9;
 
@@ -36,7 +37,8 @@ const Page::File* Page::find(std::string_view path) const {
 net::HttpResponse Page::answer(const net::HttpRequest& request) const {
   if (files_.empty()) {
     return text_answer(request.path == "/" ? 200 : 404,
-                       "coalmine is running, but the page was not built into this binary. The API is at /v1/status.\n");
+                       "coalmine is running, but the page was not built into this binary. The API "
+                       "is at /v1/status.\n");
   }
   const auto* file = find(request.path);
   // An old page that asks for a file of an older build must not get HTML for a script.
@@ -50,7 +52,8 @@ net::HttpResponse Page::answer(const net::HttpRequest& request) const {
   std::string tag(asset.etag);
   if (compressed && tag.ends_with('"')) tag.insert(tag.size() - 1, "-gzip");
   net::HttpResponse answer;
-  answer.headers = {{"ETag", tag}, {"Cache-Control", view ? "no-cache" : "public, max-age=31536000, immutable"}};
+  answer.headers = {{"ETag", tag},
+                    {"Cache-Control", view ? "no-cache" : "public, max-age=31536000, immutable"}};
   if (!file->gzip.empty()) answer.headers.emplace_back("Vary", "Accept-Encoding");
   if (names_tag(net::header(request.headers, "If-None-Match"), tag)) {
     answer.status = 304;

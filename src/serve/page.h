@@ -12,7 +12,8 @@
 
 namespace coalmine::serve {
 
-// Immutable after construction, when it compresses each file once; any thread. The files must outlive it.
+// Immutable after construction, when it compresses each file once; any thread. The files must
+// outlive it.
 class Page {
  public:
   explicit Page(std::span<const Asset> files);

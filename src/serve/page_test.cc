@@ -28,7 +28,8 @@ TEST(PageTest, FilesComeWithTypeTagAndCaching) {
   EXPECT_EQ(script.body, kScript);
   EXPECT_EQ(net::header(script.headers, "Content-Type"), "text/javascript; charset=utf-8");
   EXPECT_EQ(net::header(script.headers, "Cache-Control"), "public, max-age=31536000, immutable");
-  EXPECT_EQ(net::header(page.answer(request("GET", "/favicon.svg")).headers, "Content-Type"), "image/svg+xml");
+  EXPECT_EQ(net::header(page.answer(request("GET", "/favicon.svg")).headers, "Content-Type"),
+            "image/svg+xml");
 }
 
 TEST(PageTest, EveryAddressOfAViewIsThePage) {
@@ -58,7 +59,8 @@ TEST(PageTest, CompressedFormsHaveTagsOfTheirOwn) {
   EXPECT_EQ(net::header(zipped.headers, "ETag"), "\"bb-gzip\"");
   EXPECT_EQ(net::header(zipped.headers, "Vary"), "Accept-Encoding");
   EXPECT_LT(zipped.body.size(), kScript.size());
-  EXPECT_EQ(net::header(page.answer(request("GET", "/", "", gzip)).headers, "Content-Encoding"), ""); // too small to gain
+  EXPECT_EQ(net::header(page.answer(request("GET", "/", "", gzip)).headers, "Content-Encoding"),
+            ""); // too small to gain
 }
 
 TEST(PageTest, WithoutABuiltPageASentenceSaysSo) {
@@ -80,8 +82,9 @@ TEST(PageTest, WhatIsEmbeddedIsWhole) {
 
 TEST(RouterTest, SegmentsMethodsAndWhatIsThere) {
   const auto nothing = [](const net::HttpRequest&, const Segments&) { return net::HttpResponse(); };
-  const Router router(
-      {{"GET", "/a", Lane::quick, nothing}, {"POST", "/a", Lane::command, nothing}, {"GET", "/a/*/c/*", Lane::query, nothing}});
+  const Router router({{"GET", "/a", Lane::quick, nothing},
+                       {"POST", "/a", Lane::command, nothing},
+                       {"GET", "/a/*/c/*", Lane::query, nothing}});
   EXPECT_EQ(router.find("GET", "/a").route->lane, Lane::quick);
   EXPECT_EQ(router.find("HEAD", "/a").route->lane, Lane::quick);
   EXPECT_EQ(router.find("POST", "/a").route->lane, Lane::command);

@@ -9,14 +9,16 @@
 namespace coalmine::serve {
 
 Parameters::Parameters(const net::HttpRequest& request) {
-  if (net::header(request.headers, "Content-Type").starts_with("application/x-www-form-urlencoded")) {
+  if (net::header(request.headers, "Content-Type")
+          .starts_with("application/x-www-form-urlencoded")) {
     pairs_ = net::parse_form(request.body);
   }
   for (auto& pair : net::parse_form(request.query)) pairs_.push_back(std::move(pair));
 }
 
 std::string Parameters::get(std::string_view name) const {
-  const auto it = std::ranges::find(pairs_, name, [](const auto& p) { return std::string_view(p.first); });
+  const auto it =
+      std::ranges::find(pairs_, name, [](const auto& p) { return std::string_view(p.first); });
   return it == pairs_.end() ? std::string() : it->second;
 }
 
@@ -34,7 +36,8 @@ Result<std::int64_t> Parameters::integer(std::string_view name, std::int64_t fal
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size()) {
-    return fail(ErrorCode::invalid_argument, fmt::format("{}: \"{}\" is not a whole number", name, text));
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: \"{}\" is not a whole number", name, text));
   }
   return value;
 }

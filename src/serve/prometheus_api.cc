@@ -19,7 +19,9 @@ constexpr std::size_t kMaxAnswerBytes = 256u << 20;
 constexpr std::string_view kTruncated = "results truncated due to limit";
 constexpr int kClientClosedRequest = 499; // Prometheus's own, for a query that was given up
 
-net::HttpResponse bad_data(std::string_view message) { return json_answer(400, error_json("bad_data", message)); }
+net::HttpResponse bad_data(std::string_view message) {
+  return json_answer(400, error_json("bad_data", message));
+}
 
 net::HttpResponse failed(const query::QueryError& error) {
   using Kind = query::QueryError::Kind;
@@ -27,9 +29,11 @@ net::HttpResponse failed(const query::QueryError& error) {
     case Kind::bad_data: return bad_data(invalid_parameter("query", error.message));
     case Kind::execution: return json_answer(422, error_json("execution", error.message));
     case Kind::timeout: return json_answer(503, error_json("timeout", error.message));
-    case Kind::canceled: return json_answer(kClientClosedRequest, error_json("canceled", error.message));
+    case Kind::canceled:
+      return json_answer(kClientClosedRequest, error_json("canceled", error.message));
     case Kind::unavailable: return json_answer(503, error_json("unavailable", error.message));
-    case Kind::unimplemented: return json_answer(422, error_json("execution", "not evaluated yet: " + error.message));
+    case Kind::unimplemented:
+      return json_answer(422, error_json("execution", "not evaluated yet: " + error.message));
   }
   return json_answer(500, error_json("internal", error.message));
 }
@@ -106,12 +110,16 @@ void append_metadata(std::string& out, const store::MetricMetadata& metric) {
 net::HttpResponse prometheus_error(const Error& error) {
   switch (error.code) {
     case ErrorCode::invalid_argument: return bad_data(error.message);
-    case ErrorCode::resource_exhausted: return json_answer(422, error_json("execution", error.message));
+    case ErrorCode::resource_exhausted:
+      return json_answer(422, error_json("execution", error.message));
     case ErrorCode::not_found: return json_answer(404, error_json("not_found", error.message));
     case ErrorCode::unavailable: return json_answer(503, error_json("unavailable", error.message));
-    case ErrorCode::deadline_exceeded: return json_answer(503, error_json("timeout", error.message));
-    case ErrorCode::permission_denied: return json_answer(403, error_json("forbidden", error.message));
-    case ErrorCode::unauthenticated: return json_answer(401, error_json("unauthorized", error.message));
+    case ErrorCode::deadline_exceeded:
+      return json_answer(503, error_json("timeout", error.message));
+    case ErrorCode::permission_denied:
+      return json_answer(403, error_json("forbidden", error.message));
+    case ErrorCode::unauthenticated:
+      return json_answer(401, error_json("unauthorized", error.message));
     default: return json_answer(500, error_json("internal", error.message));
   }
 }
@@ -121,11 +129,13 @@ std::vector<Route> PrometheusApi::routes() const {
   const auto get = [&](std::string_view path, Lane lane, Handler handler) {
     out.push_back({"GET", path, lane, std::move(handler)});
   };
-  const auto get_and_post = [&](std::string_view path,
-                                net::HttpResponse (PrometheusApi::*answer)(const net::HttpRequest&) const) {
+  const auto get_and_post = [&](std::string_view path, net::HttpResponse (PrometheusApi::*answer)(
+                                                           const net::HttpRequest&) const) {
     for (const std::string_view method : {"GET", "POST"}) {
       out.push_back(
-          {method, path, Lane::query, [this, answer](const net::HttpRequest& r, const Segments&) { return (this->*answer)(r); }});
+          {method, path, Lane::query, [this, answer](const net::HttpRequest& r, const Segments&) {
+             return (this->*answer)(r);
+           }});
     }
   };
   get_and_post("/api/v1/query", &PrometheusApi::instant);
@@ -133,7 +143,8 @@ std::vector<Route> PrometheusApi::routes() const {
   get_and_post("/api/v1/series", &PrometheusApi::series);
   get_and_post("/api/v1/labels", &PrometheusApi::label_names);
   for (const std::string_view method : {"GET", "POST"}) {
-    out.push_back({method, "/api/v1/format_query", Lane::quick, [](const net::HttpRequest& request, const Segments&) {
+    out.push_back({method, "/api/v1/format_query", Lane::quick,
+                   [](const net::HttpRequest& request, const Segments&) {
                      const auto text = query::format(Parameters(request).get("query"));
                      if (!text) return failed(text.error());
                      std::string quoted;
@@ -143,18 +154,24 @@ std::vector<Route> PrometheusApi::routes() const {
   }
   get("/api/v1/label/*/values", Lane::query,
       [this](const auto& request, const Segments& s) { return label_values(request, s[0]); });
-  get("/api/v1/metadata", Lane::query, [this](const auto& request, const Segments&) { return metadata(request); });
-  get("/api/v1/status/buildinfo", Lane::quick, [this](const auto&, const Segments&) { return build_info(); });
+  get("/api/v1/metadata", Lane::query,
+      [this](const auto& request, const Segments&) { return metadata(request); });
+  get("/api/v1/status/buildinfo", Lane::quick,
+      [this](const auto&, const Segments&) { return build_info(); });
   // What clients ask to see whether a Prometheus is there.
-  out.push_back({"GET", "/-/healthy", Lane::quick,
-                 [](const auto&, const Segments&) { return text_answer(200, "Prometheus Server is Healthy.\n"); }});
+  out.push_back({"GET", "/-/healthy", Lane::quick, [](const auto&, const Segments&) {
+                   return text_answer(200, "Prometheus Server is Healthy.\n");
+                 }});
   out.push_back({"GET", "/-/ready", Lane::quick, [this](const auto&, const Segments&) {
-                   if (deps_.ready && !deps_.ready()) return text_answer(503, "Service Unavailable\n");
+                   if (deps_.ready && !deps_.ready())
+                     return text_answer(503, "Service Unavailable\n");
                    return text_answer(200, "Prometheus Server is Ready.\n");
                  }});
   // Asked for by dashboards; this server has no exemplars, rules or alerts.
   const auto none = [](std::string_view data) {
-    return [data](const net::HttpRequest&, const Segments&) { return json_answer(200, success_json(data)); };
+    return [data](const net::HttpRequest&, const Segments&) {
+      return json_answer(200, success_json(data));
+    };
   };
   get_and_post("/api/v1/query_exemplars", &PrometheusApi::exemplars);
   get_and_post("/api/v1/parse_query", &PrometheusApi::parsed);
@@ -171,8 +188,11 @@ net::HttpResponse PrometheusApi::instant(const net::HttpRequest& request) const 
   if (!time) return bad_data(time.error());
   auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
   if (!options) return bad_data(options.error());
-  if (request.client_gone) options->canceled = [gone = request.client_gone] { return gone->load(); };
-  return answered(query::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock), *limit);
+  if (request.client_gone)
+    options->canceled = [gone = request.client_gone] { return gone->load(); };
+  return answered(
+      query::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock),
+      *limit);
 }
 
 net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
@@ -183,11 +203,12 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
   if (!times) return bad_data(times.error());
   auto options = eval_options(parameters, options_.query_timeout_ms, deps_.clock);
   if (!options) return bad_data(options.error());
-  if (request.client_gone) options->canceled = [gone = request.client_gone] { return gone->load(); };
+  if (request.client_gone)
+    options->canceled = [gone = request.client_gone] { return gone->load(); };
   options->helpers = deps_.query_helpers;
   options->slices = deps_.query_slices;
-  return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms, times->end_ms, times->step_ms, *options,
-                               deps_.clock),
+  return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms,
+                               times->end_ms, times->step_ms, *options, deps_.clock),
                   *limit);
 }
 
@@ -198,7 +219,8 @@ net::HttpResponse PrometheusApi::exemplars(const net::HttpRequest& request) cons
   if (!from) return bad_data(from.error());
   const auto to = time_of(parameters, "end", deps_.clock.wall_ms());
   if (!to) return bad_data(to.error());
-  if (*to < *from) return bad_data(invalid_parameter("end", "end timestamp must not be before start timestamp"));
+  if (*to < *from)
+    return bad_data(invalid_parameter("end", "end timestamp must not be before start timestamp"));
   const auto text = query::format(parameters.get("query"));
   if (!text) return failed(text.error());
   return json_answer(200, success_json("[]"));
@@ -217,7 +239,8 @@ net::HttpResponse PrometheusApi::series(const net::HttpRequest& request) const {
   if (!limit) return bad_data(limit.error());
   const auto wanted = selections(parameters);
   if (!wanted) return bad_data(wanted.error());
-  const auto found = united<Labels>(*wanted, [&](const auto& selection) { return deps_.queryable.series(selection); });
+  const auto found = united<Labels>(
+      *wanted, [&](const auto& selection) { return deps_.queryable.series(selection); });
   if (!found) return prometheus_error(found.error());
   std::string out = "[";
   std::size_t count = 0;
@@ -235,22 +258,27 @@ net::HttpResponse PrometheusApi::label_names(const net::HttpRequest& request) co
   if (!limit) return bad_data(limit.error());
   const auto wanted = selections(parameters);
   if (!wanted) return bad_data(wanted.error());
-  const auto found = united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_names(selection); });
+  const auto found = united<std::string>(
+      *wanted, [&](const auto& selection) { return deps_.queryable.label_names(selection); });
   if (!found) return prometheus_error(found.error());
-  return json_answer(200, success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
+  return json_answer(200,
+                     success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
 }
 
-net::HttpResponse PrometheusApi::label_values(const net::HttpRequest& request, const std::string& label) const {
+net::HttpResponse PrometheusApi::label_values(const net::HttpRequest& request,
+                                              const std::string& label) const {
   const Parameters parameters(request);
   const auto limit = limit_of(parameters);
   if (!limit) return bad_data(limit.error());
   const auto wanted = selections(parameters);
   if (!wanted) return bad_data(wanted.error());
   const auto name = unescaped_label_name(label);
-  const auto found =
-      united<std::string>(*wanted, [&](const auto& selection) { return deps_.queryable.label_values(name, selection); });
+  const auto found = united<std::string>(*wanted, [&](const auto& selection) {
+    return deps_.queryable.label_values(name, selection);
+  });
   if (!found) return prometheus_error(found.error());
-  return json_answer(200, success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
+  return json_answer(200,
+                     success_json(json_texts(*found, *limit), truncation(found->size(), *limit)));
 }
 
 net::HttpResponse PrometheusApi::metadata(const net::HttpRequest& request) const {
@@ -288,7 +316,8 @@ net::HttpResponse PrometheusApi::build_info() const {
   out += ",\"revision\":";
   append_json_text(out, "coalmine " + options_.version);
   // No "features": clients take a server that lists any for another product.
-  return json_answer(200, success_json(out + R"(,"branch":"","buildUser":"","buildDate":"","goVersion":""})"));
+  return json_answer(
+      200, success_json(out + R"(,"branch":"","buildUser":"","buildDate":"","goVersion":""})"));
 }
 
 } // namespace coalmine::serve

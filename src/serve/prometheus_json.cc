@@ -15,19 +15,23 @@ namespace {
 
 void append_number(std::string& out, std::int64_t number) {
   std::array<char, 24> buffer;
-  out.append(buffer.data(), std::to_chars(buffer.data(), buffer.data() + buffer.size(), number).ptr);
+  out.append(buffer.data(),
+             std::to_chars(buffer.data(), buffer.data() + buffer.size(), number).ptr);
 }
 
 void append_finite(std::string& out, double value) {
   const double size = std::abs(value);
   const bool exponent = size != 0 && (size < 1e-6 || size >= 1e21);
-  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves as zeros.
+  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves
+  // as zeros.
   const bool padded = !exponent && size >= 9007199254740992.0;
   std::array<char, 64> buffer;
   const auto format = exponent || padded ? std::chars_format::scientific : std::chars_format::fixed;
   const std::string_view text(
       buffer.data(),
-      static_cast<std::size_t>(std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr - buffer.data()));
+      static_cast<std::size_t>(
+          std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format).ptr -
+          buffer.data()));
   if (!padded) {
     out += text;
     return;
@@ -135,9 +139,10 @@ struct SeriesWriter {
 
   Status fits() const {
     if (out.size() <= max_bytes) return {};
-    return fail(
-        ErrorCode::resource_exhausted,
-        fmt::format("the answer is larger than {} MiB; ask for fewer series, a shorter range or a larger step", max_bytes >> 20));
+    return fail(ErrorCode::resource_exhausted,
+                fmt::format("the answer is larger than {} MiB; ask for fewer series, a shorter "
+                            "range or a larger step",
+                            max_bytes >> 20));
   }
 };
 

@@ -81,8 +81,9 @@ TEST(PrometheusJson, EveryKindOfResult) {
             R"({"status":"success","data":{"resultType":"scalar","result":[1.500,"2"]}})");
   EXPECT_EQ(json({.value = query::StringValue{1000, "x\"y"}, .warnings = {}, .infos = {}}),
             R"({"status":"success","data":{"resultType":"string","result":[1,"x\"y"]}})");
-  EXPECT_EQ(json({.value = query::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
-            R"({"status":"success","data":{"resultType":"vector","result":[]},"warnings":["w1","w2"],"infos":["i"]})");
+  EXPECT_EQ(
+      json({.value = query::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
+      R"({"status":"success","data":{"resultType":"vector","result":[]},"warnings":["w1","w2"],"infos":["i"]})");
   query::Matrix matrix;
   matrix.series.push_back({Labels::of({{"a", "b"}}), {{1000, 1, nullptr}, {2000, NAN, nullptr}}});
   matrix.series.push_back({Labels(), {{1000, 3, nullptr}}});
@@ -114,14 +115,16 @@ TEST(PrometheusJson, NativeHistograms) {
   custom->positive = {.offset = 0, .counts = {1, 2, 3}};
   query::Vector vector;
   vector.series.push_back({Labels(), {{1000, 0, custom}}});
-  EXPECT_EQ(*result_json({.value = vector, .warnings = {}, .infos = {}}, kRoomy),
-            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"6","sum":"0",)"
-            R"("buckets":[[3,"-Inf","5","1"],[0,"5","10","2"],[0,"10","+Inf","3"]]}]}]}})");
+  EXPECT_EQ(
+      *result_json({.value = vector, .warnings = {}, .infos = {}}, kRoomy),
+      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"6","sum":"0",)"
+      R"("buckets":[[3,"-Inf","5","1"],[0,"5","10","2"],[0,"10","+Inf","3"]]}]}]}})");
 }
 
 TEST(PrometheusJson, AnAnswerTooLargeIsAnError) {
   query::Matrix matrix;
-  for (int i = 0; i < 100; ++i) matrix.series.push_back({Labels::of({{"i", std::to_string(i)}}), {{1000, 1, nullptr}}});
+  for (int i = 0; i < 100; ++i)
+    matrix.series.push_back({Labels::of({{"i", std::to_string(i)}}), {{1000, 1, nullptr}}});
   const auto result = result_json({.value = matrix, .warnings = {}, .infos = {}}, 1000);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code, ErrorCode::resource_exhausted);

@@ -14,7 +14,8 @@ namespace coalmine::serve {
 namespace {
 
 constexpr std::int64_t kMaxPoints = 11'000;
-// Beyond the year 30,000 either way: sums of times, ranges and offsets stay far from the ends of an int64.
+// Beyond the year 30,000 either way: sums of times, ranges and offsets stay far from the ends of an
+// int64.
 constexpr std::int64_t kFarthestMs = 900'000'000'000'000;
 
 std::optional<std::int64_t> number(std::string_view text) {
@@ -48,12 +49,14 @@ std::string invalid_parameter(std::string_view name, std::string_view why) {
   return fmt::format("invalid parameter \"{}\": {}", name, why);
 }
 
-Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view name, std::int64_t fallback) {
+Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view name,
+                              std::int64_t fallback) {
   const auto text = parameters.get(name);
   if (text.empty()) return fallback;
   const auto time = query::parse_time_ms(text);
   if (!time)
-    return std::unexpected(invalid_parameter(name, fmt::format("invalid time value for '{}': {}", name, time.error().message)));
+    return std::unexpected(invalid_parameter(
+        name, fmt::format("invalid time value for '{}': {}", name, time.error().message)));
   return std::clamp(*time, -kFarthestMs, kFarthestMs);
 }
 
@@ -62,8 +65,8 @@ Checked<std::size_t> limit_of(const Parameters& parameters) {
   if (text.empty()) return 0;
   const auto value = number(text);
   if (!value)
-    return std::unexpected(
-        invalid_parameter("limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", query::go_quote(text))));
+    return std::unexpected(invalid_parameter(
+        "limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", query::go_quote(text))));
   if (*value < 0) return std::unexpected(invalid_parameter("limit", "limit must be non-negative"));
   return static_cast<std::size_t>(*value);
 }
@@ -73,21 +76,25 @@ Checked<RangeTimes> range_times(const Parameters& parameters) {
   if (!start) return std::unexpected(start.error());
   const auto end = required_time(parameters, "end");
   if (!end) return std::unexpected(end.error());
-  if (*end < *start) return std::unexpected(invalid_parameter("end", "end timestamp must not be before start time"));
+  if (*end < *start)
+    return std::unexpected(invalid_parameter("end", "end timestamp must not be before start time"));
   const auto step = query::parse_duration_ms(parameters.get("step"));
   if (!step) return std::unexpected(invalid_parameter("step", step.error().message));
   if (*step <= 0) {
-    return std::unexpected(
-        invalid_parameter("step", "zero or negative query resolution step widths are not accepted. Try a positive integer"));
+    return std::unexpected(invalid_parameter(
+        "step",
+        "zero or negative query resolution step widths are not accepted. Try a positive integer"));
   }
   if ((*end - *start) / *step > kMaxPoints) {
     return std::unexpected(
-        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
+        "resolution (?step=XX)");
   }
   return RangeTimes{*start, *end, *step};
 }
 
-Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms, const Clock& clock) {
+Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
+                                         const Clock& clock) {
   query::EvalOptions out;
   if (const auto text = parameters.get("timeout"); !text.empty()) {
     const auto asked = query::parse_duration_ms(text);
@@ -96,7 +103,8 @@ Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int6
   }
   if (const auto text = parameters.get("lookback_delta"); !text.empty()) {
     const auto back = query::parse_duration_ms(text);
-    if (!back) return std::unexpected("error parsing lookback delta duration: " + back.error().message);
+    if (!back)
+      return std::unexpected("error parsing lookback delta duration: " + back.error().message);
     if (*back > 0) out.lookback_ms = std::min(*back, kFarthestMs);
   }
   out.column_plans = parameters.get("column_plans") != "off";
@@ -114,7 +122,8 @@ Checked<std::vector<query::Selection>> selections(const Parameters& parameters) 
     auto matchers = query::parse_selector(text);
     if (!matchers) return std::unexpected(invalid_parameter("match[]", matchers.error().message));
     if (std::ranges::all_of(*matchers, query::SeriesMatcher::matches_empty)) {
-      return std::unexpected(invalid_parameter("match[]", "match[] must contain at least one non-empty matcher"));
+      return std::unexpected(
+          invalid_parameter("match[]", "match[] must contain at least one non-empty matcher"));
     }
     out.push_back({.matchers = std::move(*matchers), .from_ms = *from, .to_ms = *to});
   }
@@ -143,7 +152,8 @@ std::string unescaped_label_name(std::string_view name) {
     std::uint32_t code = 0;
     const auto [at, error] = std::from_chars(hex.data(), hex.data() + hex.size(), code, 16);
     const auto letter = utf8_of(code);
-    if (error != std::errc() || at != hex.data() + hex.size() || letter.empty()) return std::string(name);
+    if (error != std::errc() || at != hex.data() + hex.size() || letter.empty())
+      return std::string(name);
     out += letter;
   }
   return out;

@@ -21,7 +21,8 @@ using Checked = std::expected<T, std::string>;
 std::string invalid_parameter(std::string_view name, std::string_view why);
 
 // Unix seconds or RFC 3339, as milliseconds; fallback when absent.
-Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view name, std::int64_t fallback);
+Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view name,
+                              std::int64_t fallback);
 // The most entries an answer may have; 0: no limit.
 Checked<std::size_t> limit_of(const Parameters& parameters);
 
@@ -34,12 +35,14 @@ struct RangeTimes {
 Checked<RangeTimes> range_times(const Parameters& parameters);
 
 // timeout (never longer than the server's own) and lookback_delta.
-Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms, const Clock& clock);
+Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
+                                         const Clock& clock);
 
 // One selection a match[], over start to end; all of them must say something about a label.
 Checked<std::vector<query::Selection>> selections(const Parameters& parameters);
 
-// U__http_2e_method is http.method, as clients write label names in a path; any other text is itself.
+// U__http_2e_method is http.method, as clients write label names in a path; any other text is
+// itself.
 std::string unescaped_label_name(std::string_view name);
 
 } // namespace coalmine::serve

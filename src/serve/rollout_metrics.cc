@@ -33,7 +33,8 @@ std::string short_reason(const rollout::RolloutStatus& r) {
     if (signal.gate && signal.verdict == judge::Verdict::regression) return signal.signal;
   }
   for (const auto& signal : r.judgement->signals) {
-    if (signal.gate && signal.cause != judge::Cause::none) return std::string(to_string(signal.cause));
+    if (signal.gate && signal.cause != judge::Cause::none)
+      return std::string(to_string(signal.cause));
   }
   return "";
 }
@@ -54,7 +55,8 @@ Samples infos(const rollout::Controller& rollouts) {
 
 Samples steps(const rollout::Controller& rollouts) {
   Samples out;
-  for (const auto& r : current(rollouts)) out.emplace_back(identity(r), static_cast<double>(r.step));
+  for (const auto& r : current(rollouts))
+    out.emplace_back(identity(r), static_cast<double>(r.step));
   return out;
 }
 
@@ -76,13 +78,15 @@ Samples weights(const rollout::Controller& rollouts) {
 } // namespace
 
 void register_rollout_metrics(SelfMetrics& metrics, const rollout::Controller& rollouts) {
-  metrics.family("coalmine_rollout_info", "One a rollout, with its versions, phase and newest decision.", "gauge",
+  metrics.family("coalmine_rollout_info",
+                 "One a rollout, with its versions, phase and newest decision.", "gauge",
                  [&rollouts] { return infos(rollouts); });
-  metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge", [&rollouts] { return steps(rollouts); });
-  metrics.family(
-      "coalmine_rollout_weight_ratio",
-      "The canary's share of traffic: asked for (desired), read back from the router (applied), seen in telemetry (observed).",
-      "gauge", [&rollouts] { return weights(rollouts); });
+  metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge",
+                 [&rollouts] { return steps(rollouts); });
+  metrics.family("coalmine_rollout_weight_ratio",
+                 "The canary's share of traffic: asked for (desired), read back from the router "
+                 "(applied), seen in telemetry (observed).",
+                 "gauge", [&rollouts] { return weights(rollouts); });
 }
 
 } // namespace coalmine::serve

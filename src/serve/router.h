@@ -11,13 +11,14 @@
 
 namespace coalmine::serve {
 
-// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the journal none from health
-// checks. Telemetry that comes in waits for neither.
+// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the
+// journal none from health checks. Telemetry that comes in waits for neither.
 enum class Lane { quick, query, command, ingest };
 
 // The parts of the path that stood where the pattern has '*', in order.
 using Segments = std::vector<std::string>;
-using Handler = std::function<net::HttpResponse(const net::HttpRequest& request, const Segments& segments)>;
+using Handler =
+    std::function<net::HttpResponse(const net::HttpRequest& request, const Segments& segments)>;
 
 struct Route {
   std::string_view method; // GET (HEAD arrives as GET), POST

@@ -48,7 +48,9 @@ json::object span_json(const store::StoredSpan& stored) {
   const auto& span = stored.span;
   json::array events;
   for (const auto& event : span.events) {
-    events.push_back({{"name", event.name}, {"time_ms", ms(event.time_ns)}, {"attributes", attributes_json(event.attributes)}});
+    events.push_back({{"name", event.name},
+                      {"time_ms", ms(event.time_ns)},
+                      {"attributes", attributes_json(event.attributes)}});
   }
   json::array logs;
   for (const auto& log : stored.logs) {
@@ -79,8 +81,9 @@ json::object span_json(const store::StoredSpan& stored) {
 json::object failure_json(const query::Failure& failure) {
   json::array spans;
   for (const auto& span : failure.failed_spans) {
-    spans.push_back(
-        {{"name", span.name}, {"exception_type", span.exception_type}, {"exception_message", span.exception_message}});
+    spans.push_back({{"name", span.name},
+                     {"exception_type", span.exception_type},
+                     {"exception_message", span.exception_message}});
   }
   return {{"trace_id", to_hex(failure.trace_id)},
           {"time_ms", failure.time_ms},

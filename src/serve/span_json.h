@@ -4,8 +4,8 @@
 
 #include <boost/json/object.hpp>
 
-#include "trace/failures.h"
 #include "store/store.h"
+#include "trace/failures.h"
 
 namespace coalmine::serve {
 

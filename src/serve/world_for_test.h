@@ -26,9 +26,13 @@ class FakeStore final : public store::Store {
     return std::vector<store::SeriesData>();
   }
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
-  std::vector<std::string> label_values(std::string_view, const store::SelectRequest&) const override { return {}; }
+  std::vector<std::string> label_values(std::string_view,
+                                        const store::SelectRequest&) const override {
+    return {};
+  }
   std::vector<store::MetricMetadata> metadata() const override { return described; }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& filter) const override {
+  Result<std::vector<store::StoredSpan>> find_spans(
+      const store::SpanFilter& filter) const override {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
     std::vector<store::StoredSpan> out;
     for (const auto& s : spans) {
@@ -42,7 +46,8 @@ class FakeStore final : public store::Store {
   Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
     std::vector<store::StoredSpan> out;
-    std::ranges::copy_if(spans, std::back_inserter(out), [&](const auto& s) { return s.span.trace_id == id; });
+    std::ranges::copy_if(spans, std::back_inserter(out),
+                         [&](const auto& s) { return s.span.trace_id == id; });
     return out;
   }
   std::vector<store::Presence> presence() const override { return present; }
@@ -66,7 +71,8 @@ class FakeCohorts final : public query::CohortSource {
       std::lock_guard lock(mutex_);
       asked_ = {from_ms, to_ms};
     }
-    const bool is_canary = std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "2"; });
+    const bool is_canary =
+        std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "2"; });
     return is_canary ? canary : stable;
   }
   std::pair<std::int64_t, std::int64_t> asked() const {
@@ -102,16 +108,21 @@ class FakeRollouts final : public rollout::Controller {
   }
 
   Result<RolloutId> start(const rollout::StartRequest& request) override {
-    last_start = request.service + " " + request.canary_version + " " + request.stable_version + " by " + request.actor;
-    if (request.service == "running") return fail(ErrorCode::already_exists, "running has a rollout already");
-    if (request.service != "shop") return fail(ErrorCode::not_found, "no configured service is named " + request.service);
+    last_start = request.service + " " + request.canary_version + " " + request.stable_version +
+                 " by " + request.actor;
+    if (request.service == "running")
+      return fail(ErrorCode::already_exists, "running has a rollout already");
+    if (request.service != "shop")
+      return fail(ErrorCode::not_found, "no configured service is named " + request.service);
     return RolloutId{7};
   }
-  Status command(RolloutId id, rollout::Command command, const std::string& actor, const std::string& reason) override {
+  Status command(RolloutId id, rollout::Command command, const std::string& actor,
+                 const std::string& reason) override {
     static constexpr const char* kNames[] = {"pause", "resume", "promote", "abort"};
     if (command == rollout::Command::promote && reason.empty())
       return fail(ErrorCode::invalid_argument, "promote needs a reason");
-    last_command = std::to_string(id.value) + " " + kNames[static_cast<int>(command)] + " by " + actor + ": " + reason;
+    last_command = std::to_string(id.value) + " " + kNames[static_cast<int>(command)] + " by " +
+                   actor + ": " + reason;
     return {};
   }
   std::vector<rollout::RolloutStatus> list() const override {
@@ -129,7 +140,8 @@ class FakeRollouts final : public rollout::Controller {
     return it == all_.end() ? std::nullopt : std::optional(it->second);
   }
   std::vector<rollout::RolloutSpec> specs() const override { return configured; }
-  std::function<void()> subscribe(std::function<void(const rollout::RolloutStatus&)> on_change) override {
+  std::function<void()> subscribe(
+      std::function<void(const rollout::RolloutStatus&)> on_change) override {
     std::lock_guard lock(mutex_);
     subscriber_ = std::move(on_change);
     return [this] {
@@ -144,7 +156,8 @@ class FakeRollouts final : public rollout::Controller {
   std::function<void(const rollout::RolloutStatus&)> subscriber_;
 };
 
-inline rollout::RolloutStatus rollout_status(std::uint64_t id, std::string service, std::string reason = "because") {
+inline rollout::RolloutStatus rollout_status(std::uint64_t id, std::string service,
+                                             std::string reason = "because") {
   rollout::RolloutStatus status;
   status.id = {id};
   status.service = std::move(service);
@@ -156,8 +169,8 @@ inline rollout::RolloutStatus rollout_status(std::uint64_t id, std::string servi
 }
 
 // "/path?query" with a local Host and, for POST, JSON; more replaces headers of the same name.
-inline net::HttpRequest request(std::string method, const std::string& target, std::string body = "",
-                                const net::Headers& more = {}) {
+inline net::HttpRequest request(std::string method, const std::string& target,
+                                std::string body = "", const net::Headers& more = {}) {
   const auto question = target.find('?');
   net::HttpRequest out;
   out.method = std::move(method);
@@ -173,14 +186,17 @@ inline net::HttpRequest request(std::string method, const std::string& target, s
   return out;
 }
 inline net::HttpRequest form(const std::string& target, std::string body) {
-  return request("POST", target, std::move(body), {{"Content-Type", "application/x-www-form-urlencoded"}});
+  return request("POST", target, std::move(body),
+                 {{"Content-Type", "application/x-www-form-urlencoded"}});
 }
 
 class World : public ::testing::Test {
  protected:
   World() { options_.version = "1.2.3"; }
 
-  net::HttpResponse ask(const net::HttpRequest& r) const { return Dispatch(options_, deps_, options_.listen).handle(r); }
+  net::HttpResponse ask(const net::HttpRequest& r) const {
+    return Dispatch(options_, deps_, options_.listen).handle(r);
+  }
   boost::json::value ask_json(const net::HttpRequest& r, int status = 200) const {
     const auto answer = ask(r);
     EXPECT_EQ(answer.status, status) << r.path << " " << answer.body;

@@ -51,7 +51,8 @@ std::optional<std::string_view> without_checksum(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint32_t)) return std::nullopt;
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));
   const auto sum = ByteReader(bytes.substr(content.size())).u32();
-  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size()))) return std::nullopt;
+  if (sum != static_cast<std::uint32_t>(XXH3_64bits(content.data(), content.size())))
+    return std::nullopt;
   return content;
 }
 
@@ -61,14 +62,17 @@ std::optional<ChunkHead> read_head(ByteReader& r) {
   const auto count = r.varint();
   const bool shares = version >= kFirstSharingChunk && (kind & kSharesTimes) != 0;
   const auto body = shares ? kind - kSharesTimes : kind;
-  if (version < kOldestChunk || version > kChunkVersion || body > 3 || count == 0 || count > kMaxChunkSamples)
+  if (version < kOldestChunk || version > kChunkVersion || body > 3 || count == 0 ||
+      count > kMaxChunkSamples)
     return std::nullopt;
-  return ChunkHead{static_cast<ChunkBody>(body), static_cast<std::size_t>(count), version >= kFirstSummarisedChunk, shares};
+  return ChunkHead{static_cast<ChunkBody>(body), static_cast<std::size_t>(count),
+                   version >= kFirstSummarisedChunk, shares};
 }
 
 } // namespace
 
-std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r, std::span<const std::int64_t> shared,
+std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r,
+                                      std::span<const std::int64_t> shared,
                                       std::vector<std::int64_t>& own) {
   const auto content = without_checksum(bytes);
   if (!content) return std::nullopt;
@@ -103,7 +107,9 @@ std::string encode_times_row(std::string_view times) {
 }
 
 Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes) {
-  const auto damaged = [] { return fail(ErrorCode::data_loss, "times that chunks share are damaged"); };
+  const auto damaged = [] {
+    return fail(ErrorCode::data_loss, "times that chunks share are damaged");
+  };
   const auto content = without_checksum(bytes);
   if (!content) return damaged();
   ByteReader r(*content);
@@ -116,6 +122,8 @@ Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes) {
   return times;
 }
 
-std::unexpected<Error> damaged_chunk() { return fail(ErrorCode::data_loss, "a chunk of samples is damaged"); }
+std::unexpected<Error> damaged_chunk() {
+  return fail(ErrorCode::data_loss, "a chunk of samples is damaged");
+}
 
 } // namespace coalmine::store

@@ -7,11 +7,11 @@
 #include <random>
 
 #include "store/series/chunk_codec.h"
-#include "telemetry/packed_column.h"
 #include "store/series/record_codec.h"
 #include "store/spans/segment_parts.h"
 #include "store/spans/span_segment.h"
 #include "store/testing.h"
+#include "telemetry/packed_column.h"
 
 namespace coalmine::store {
 namespace {
@@ -33,7 +33,8 @@ double any_double(std::mt19937_64& random) {
 ClassicSample any_classic(std::mt19937_64& random, std::int64_t time, const BucketBounds& bounds) {
   ClassicSample out{time, any_start(random, time), random() % 9 == 0, {}};
   out.value.bounds = bounds;
-  for (std::size_t i = 0; i <= bounds->size(); ++i) out.value.counts.push_back(random() % 4 == 0 ? random() : random() % 50);
+  for (std::size_t i = 0; i <= bounds->size(); ++i)
+    out.value.counts.push_back(random() % 4 == 0 ? random() : random() % 50);
   out.value.count = random() % 7 == 0 ? random() : 12;
   out.value.sum = any_double(random);
   return out;
@@ -74,9 +75,12 @@ void expect_same(const SampleRun& a, const SampleRun& b) {
   ASSERT_EQ(a.floats.size(), b.floats.size());
   ASSERT_EQ(a.classic.size(), b.classic.size());
   ASSERT_EQ(a.exponential.size(), b.exponential.size());
-  for (std::size_t i = 0; i < a.floats.size(); ++i) ASSERT_TRUE(same(a.floats[i], b.floats[i])) << i;
-  for (std::size_t i = 0; i < a.classic.size(); ++i) ASSERT_TRUE(same(a.classic[i], b.classic[i])) << i;
-  for (std::size_t i = 0; i < a.exponential.size(); ++i) ASSERT_TRUE(same(a.exponential[i], b.exponential[i])) << i;
+  for (std::size_t i = 0; i < a.floats.size(); ++i)
+    ASSERT_TRUE(same(a.floats[i], b.floats[i])) << i;
+  for (std::size_t i = 0; i < a.classic.size(); ++i)
+    ASSERT_TRUE(same(a.classic[i], b.classic[i])) << i;
+  for (std::size_t i = 0; i < a.exponential.size(); ++i)
+    ASSERT_TRUE(same(a.exponential[i], b.exponential[i])) << i;
 }
 
 TEST(ChunkCodec, RandomRunsComeBack) {
@@ -115,13 +119,14 @@ TEST(ChunkCodec, TimesMayBeElsewhere) {
         ChunkColumns reader;
         SampleColumns a;
         SampleColumns b;
-        const ColumnRequest request{chunk.min_ms + static_cast<std::int64_t>(random() % 60'000), chunk.max_ms, part,
-                                    random() % 2 == 0};
+        const ColumnRequest request{chunk.min_ms + static_cast<std::int64_t>(random() % 60'000),
+                                    chunk.max_ms, part, random() % 2 == 0};
         ASSERT_TRUE(reader.append_to(a, chunk.bytes, request));
         ASSERT_TRUE(reader.append_to(b, shared, request, *times));
         EXPECT_EQ(a.times, b.times);
         ASSERT_EQ(a.values.size(), b.values.size());
-        EXPECT_TRUE(a.values.empty() || std::memcmp(a.values.data(), b.values.data(), a.values.size() * sizeof(double)) == 0);
+        EXPECT_TRUE(a.values.empty() || std::memcmp(a.values.data(), b.values.data(),
+                                                    a.values.size() * sizeof(double)) == 0);
         EXPECT_EQ(a.hidden, b.hidden);
       }
       // Times of other chunks are no times of this.
@@ -149,10 +154,14 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
     if (ends.hidden == 0) return;
     ++shortened;
     ASSERT_EQ(ends.times, (std::vector{all.times.front(), all.times.back()}));
-    EXPECT_TRUE(std::equal(all.values.begin(), all.values.begin() + static_cast<std::ptrdiff_t>(all.width), ends.values.begin()));
-    EXPECT_TRUE(
-        std::equal(all.values.rbegin(), all.values.rbegin() + static_cast<std::ptrdiff_t>(all.width), ends.values.rbegin()));
-    for (std::size_t i = all.width; i < all.values.size(); ++i) ASSERT_GE(all.values[i], all.values[i - all.width]);
+    EXPECT_TRUE(std::equal(all.values.begin(),
+                           all.values.begin() + static_cast<std::ptrdiff_t>(all.width),
+                           ends.values.begin()));
+    EXPECT_TRUE(std::equal(all.values.rbegin(),
+                           all.values.rbegin() + static_cast<std::ptrdiff_t>(all.width),
+                           ends.values.rbegin()));
+    for (std::size_t i = all.width; i < all.values.size(); ++i)
+      ASSERT_GE(all.values[i], all.values[i - all.width]);
   };
   for (int round = 0; round < 300; ++round) {
     SampleRun run = any_run(random, 1 + random() % 400);
@@ -161,7 +170,8 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
     std::vector<std::uint64_t> counts;
     for (auto& s : run.floats) {
       if (round % 2 == 0)
-        s.value = sum += round % 4 == 0 ? static_cast<double>(random() % 9) : 0.25 * static_cast<double>(random() % 9);
+        s.value = sum += round % 4 == 0 ? static_cast<double>(random() % 9)
+                                        : 0.25 * static_cast<double>(random() % 9);
     }
     for (auto& s : run.classic) {
       if (round % 2 != 0) break;
@@ -169,7 +179,8 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
       for (auto& n : counts) n += random() % 3;
       s.stale = false;
       s.value.counts = counts;
-      s.value.count = std::accumulate(counts.begin(), counts.end(), std::uint64_t{round % 3 == 0 ? 1u : 0u});
+      s.value.count =
+          std::accumulate(counts.begin(), counts.end(), std::uint64_t{round % 3 == 0 ? 1u : 0u});
       s.value.sum = sum += 0.5;
     }
     for (const auto& chunk : encode_chunks(run)) {
@@ -185,13 +196,15 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
 TEST(ChunkCodec, AHistogramWithoutBoundsIsOneColumn) {
   SampleRun run;
   for (std::uint64_t i = 0; i < 5; ++i)
-    (void)run.upsert(ClassicSample{1000 + static_cast<std::int64_t>(i), 1, false, testing::classic(testing::bounds({}), {i})});
+    (void)run.upsert(ClassicSample{1000 + static_cast<std::int64_t>(i), 1, false,
+                                   testing::classic(testing::bounds({}), {i})});
   const auto chunks = encode_chunks(run);
   ASSERT_EQ(chunks.size(), 1u);
   ChunkColumns reader;
   SampleColumns columns;
   for (int twice = 0; twice < 2; ++twice)
-    ASSERT_TRUE(reader.append_to(columns, chunks[0].bytes, {0, INT64_MAX, HistogramPart::buckets, false}));
+    ASSERT_TRUE(
+        reader.append_to(columns, chunks[0].bytes, {0, INT64_MAX, HistogramPart::buckets, false}));
   EXPECT_EQ(columns.values, (std::vector<double>{0, 1, 2, 3, 4, 0, 1, 2, 3, 4}));
 }
 
@@ -237,7 +250,8 @@ TEST(ChunkCodec, AnExponentialHistogramMayShrinkToNothing) {
 
 TEST(ChunkCodec, RegularCountersAreSmall) {
   SampleRun run;
-  for (int i = 0; i < 240; ++i) (void)run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, i * 37.0});
+  for (int i = 0; i < 240; ++i)
+    (void)run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'000'000'000, i * 37.0});
   const auto chunks = encode_chunks(run);
   ASSERT_EQ(chunks.size(), 1u);
   EXPECT_LT(chunks[0].bytes.size(), 240u * 11 / 10) << "about a byte a sample";
@@ -245,7 +259,8 @@ TEST(ChunkCodec, RegularCountersAreSmall) {
 
 TEST(ChunkCodec, AHistogramCostsLessThanAByteAPresentedSample) {
   std::mt19937_64 random(5);
-  const auto bounds = testing::bounds({5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 2000, 3000, 5000});
+  const auto bounds = testing::bounds(
+      {5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 2000, 3000, 5000});
   SampleRun run;
   ClassicHistogram h;
   h.bounds = bounds;
@@ -308,7 +323,8 @@ TEST(RecordCodec, RandomRecordsComeBackAndDamageIsNoticed) {
   for (int round = 0; round < 100; ++round) {
     std::vector<StagedSample> samples;
     for (std::size_t i = random() % 30; i > 0; --i) {
-      const auto time = static_cast<std::int64_t>(random() % 3 == 0 ? random() : 1'700'000'000'000 + random() % 1000);
+      const auto time = static_cast<std::int64_t>(
+          random() % 3 == 0 ? random() : 1'700'000'000'000 + random() % 1000);
       Sample sample = FloatSample{time, any_start(random, 1'700'000'000'000), any_double(random)};
       if (random() % 3 == 0) sample = any_classic(random, time, random() % 2 == 0 ? one : two);
       if (random() % 3 == 0) sample = any_exponential(random, time, 3);
@@ -348,7 +364,8 @@ SegmentParts sample_segment() {
                                      {"raw", Bytes{"\x01\x02"}},
                                      {"list", JsonText{"[1]"}},
                                      {"none", std::monostate{}}}));
-  out.spans.back().events.push_back({testing::ns(1200), "exception", {{"exception.message", std::string("boom")}}});
+  out.spans.back().events.push_back(
+      {testing::ns(1200), "exception", {{"exception.message", std::string("boom")}}});
   out.spans.back().status_message = "no";
   out.spans.back().trace_state = "a=b";
   out.spans.back().flags = 257;
@@ -455,10 +472,11 @@ TEST(SpanSegment, RandomSpansComeBack) {
       span.flags = static_cast<std::uint32_t>(random());
       span.weight = static_cast<std::uint32_t>(1 + random() % 9);
       span.attributes = attributes(20);
-      for (auto n = random() % 3; n > 0; --n) span.events.push_back({random(), word(3), attributes(3)});
+      for (auto n = random() % 3; n > 0; --n)
+        span.events.push_back({random(), word(3), attributes(3)});
     }
-    const auto back =
-        decode_segment(encode_segment(table_of(spans), {}, round % 2 == 0 ? SegmentPacking::quick : SegmentPacking::small));
+    const auto back = decode_segment(encode_segment(
+        table_of(spans), {}, round % 2 == 0 ? SegmentPacking::quick : SegmentPacking::small));
     ASSERT_TRUE(back);
     ASSERT_EQ(back->spans.rows.size(), spans.size());
     const auto again = table_of(spans);
@@ -480,7 +498,8 @@ class SegmentForms : public ::testing::TestWithParam<bool> {};
 TEST_P(SegmentForms, ComeBackWhole) {
   const auto segment = sample_segment();
   const auto bytes =
-      GetParam() ? encode_segment(table_of(segment.spans), segment.logs, SegmentPacking::quick) : encode_rows(segment);
+      GetParam() ? encode_segment(table_of(segment.spans), segment.logs, SegmentPacking::quick)
+                 : encode_rows(segment);
   const auto decoded = decode_segment(bytes);
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->spans.rows.size(), 2u);
@@ -504,7 +523,8 @@ TEST_P(SegmentForms, ComeBackWhole) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, SegmentForms, ::testing::Bool(), [](const auto& of) { return of.param ? "columns" : "rows"; });
+INSTANTIATE_TEST_SUITE_P(Both, SegmentForms, ::testing::Bool(),
+                         [](const auto& of) { return of.param ? "columns" : "rows"; });
 
 TEST(SpanSegment, SummaryTellsWhatIsInside) {
   const auto segment = sample_segment();

@@ -37,7 +37,8 @@ void flip(const std::string& path, std::uint64_t at) {
   file.put(static_cast<char>(before ^ 0x20));
 }
 
-// Half of it in data files, half of it in the log. A message is one point and one span, and both say its number.
+// Half of it in data files, half of it in the log. A message is one point and one span, and both
+// say its number.
 void fill(Fixture& f) {
   auto database = open_rocks({.directory = f.options.directory});
   ASSERT_TRUE(database);
@@ -71,7 +72,9 @@ class Filled {
     fill(fixture_);
     fixture_.store.reset();
   }
-  void copy_to(const std::string& directory) const { fs::copy(fixture_.dir.path(), directory, fs::copy_options::recursive); }
+  void copy_to(const std::string& directory) const {
+    fs::copy(fixture_.dir.path(), directory, fs::copy_options::recursive);
+  }
 
  private:
   Fixture fixture_;
@@ -102,7 +105,8 @@ Seen look(Fixture& f) {
     std::memcpy(id.data(), &i, sizeof i);
     const auto trace = f.store->trace(id);
     if (!trace || trace->empty()) continue;
-    EXPECT_EQ(attribute_text((*trace)[0].span.attributes, "number"), std::to_string(i)) << "a wrong span";
+    EXPECT_EQ(attribute_text((*trace)[0].span.attributes, "number"), std::to_string(i))
+        << "a wrong span";
     ++out.spans;
   }
   return out;
@@ -141,7 +145,8 @@ class Damage : public ::testing::TestWithParam<Case> {
     const Seen seen = look(f);
     const auto& c = GetParam();
     const bool lost = seen.points < kMessages || seen.spans < kMessages;
-    EXPECT_FALSE(lost && c.whole) << seen.points << " points and " << seen.spans << " spans are left; round " << round;
+    EXPECT_FALSE(lost && c.whole) << seen.points << " points and " << seen.spans
+                                  << " spans are left; round " << round;
     if (lost) {
       EXPECT_GT(f.damaged(), 0) << "never silent; round " << round;
     }
@@ -168,7 +173,9 @@ TEST_P(Damage, ABitFlipped) {
 TEST_P(Damage, Cut) {
   std::mt19937_64 random(19);
   for (unsigned round = 0; round < rounds(2); ++round) {
-    run([&](const std::string& path, std::uint64_t size) { fs::resize_file(path, round == 0 ? 0 : random() % size); }, round);
+    run([&](const std::string& path,
+            std::uint64_t size) { fs::resize_file(path, round == 0 ? 0 : random() % size); },
+        round);
   }
 }
 
@@ -176,7 +183,8 @@ TEST_P(Damage, Gone) {
   run([](const std::string& path, std::uint64_t) { fs::remove(path); }, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases), [](const auto& of) { return std::string(of.param.name); });
+INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases),
+                         [](const auto& of) { return std::string(of.param.name); });
 
 // One flipped block costs what is in it and not the rest of its file.
 TEST(Damage, ADataFileIsReadAroundItsDamage) {

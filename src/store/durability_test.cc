@@ -23,7 +23,8 @@ void expect_model(const Store& store, const Model& model, std::int64_t from_ms) 
   const auto found = select(store, "g", {}, true, from_ms);
   Model actual;
   for (const auto& data : found) {
-    for (const auto& s : data.floats) actual[std::string(data.labels->get("k"))][s.time_ms] = s.value;
+    for (const auto& s : data.floats)
+      actual[std::string(data.labels->get("k"))][s.time_ms] = s.value;
   }
   Model expected;
   for (const auto& [key, samples] : model) {
@@ -42,7 +43,8 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
     std::mt19937 random(seed);
     const auto app = resource("shop");
     std::vector<std::shared_ptr<const MetricSeries>> all;
-    for (int i = 0; i < 12; ++i) all.push_back(series(app, "g", "g", MetricKind::gauge, {{"k", std::to_string(i)}}));
+    for (int i = 0; i < 12; ++i)
+      all.push_back(series(app, "g", "g", MetricKind::gauge, {{"k", std::to_string(i)}}));
     Model model;
     for (int step = 0; step < 250; ++step) {
       f.clock.advance_ms(static_cast<std::int64_t>(random() % 120'000));
@@ -50,17 +52,18 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
       Batch b = batch({}, now);
       for (std::size_t n = random() % 30; n > 0; --n) {
         const std::size_t k = random() % all.size();
-        const std::int64_t age =
-            random() % 5 == 0 ? static_cast<std::int64_t>(random() % 3'600'000) : static_cast<std::int64_t>(random() % 3) * 1000;
-        const double value =
-            random() % 10 == 0 ? 0.1 * static_cast<double>(random() % 100) : static_cast<double>(random() % 1000);
+        const std::int64_t age = random() % 5 == 0 ? static_cast<std::int64_t>(random() % 3'600'000)
+                                                   : static_cast<std::int64_t>(random() % 3) * 1000;
+        const double value = random() % 10 == 0 ? 0.1 * static_cast<double>(random() % 100)
+                                                : static_cast<double>(random() % 1000);
         b.points.push_back(point(all[k], 0, now - age, value));
       }
       EXPECT_EQ(f.append(b).rejected_points, 0u);
-      // The store takes a batch in order of time; of one series and millisecond the last in the batch stays either way.
+      // The store takes a batch in order of time; of one series and millisecond the last in the
+      // batch stays either way.
       for (const auto& p : b.points) {
-        model[std::string(p.series->labels.get("k"))][static_cast<std::int64_t>(p.time_ns / 1'000'000)] =
-            std::get<double>(p.value);
+        model[std::string(p.series->labels.get("k"))]
+             [static_cast<std::int64_t>(p.time_ns / 1'000'000)] = std::get<double>(p.value);
       }
       if (random() % 12 == 0) {
         ASSERT_TRUE(f.store->maintain());
@@ -70,7 +73,8 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
       }
       if (random() % 25 == 0) f.reopen();
       if (random() % 10 == 0)
-        expect_model(*f.store, model, random() % 2 == 0 ? 0 : now - static_cast<std::int64_t>(random() % 7'200'000));
+        expect_model(*f.store, model,
+                     random() % 2 == 0 ? 0 : now - static_cast<std::int64_t>(random() % 7'200'000));
     }
     expect_model(*f.store, model, 0);
     EXPECT_EQ(f.damaged(), 0);
@@ -132,7 +136,8 @@ TEST(Durability, EverythingAcknowledgedSurvivesKill9) {
     const auto found = select(*f.store, "n_total");
     ASSERT_EQ(found.size(), 1u);
     ASSERT_GE(found[0].floats.size(), static_cast<std::size_t>(acknowledged + 1));
-    for (std::size_t i = 0; i < found[0].floats.size(); ++i) ASSERT_EQ(found[0].floats[i].value, static_cast<double>(i));
+    for (std::size_t i = 0; i < found[0].floats.size(); ++i)
+      ASSERT_EQ(found[0].floats[i].value, static_cast<double>(i));
     const auto requests = select(*f.store, kRequestsName);
     ASSERT_EQ(requests.size(), 1u);
     // One more may have been stored than was acknowledged.
@@ -194,7 +199,8 @@ TEST(Durability, FlippedBytesInTheLogFileCostWhatTheyHit) {
     const auto size = static_cast<std::int64_t>(fs::file_size(log));
     {
       std::fstream file(log, std::ios::in | std::ios::out | std::ios::binary);
-      const auto at = size / 2 + static_cast<std::int64_t>(random() % static_cast<unsigned>(size / 3));
+      const auto at =
+          size / 2 + static_cast<std::int64_t>(random() % static_cast<unsigned>(size / 3));
       file.seekg(at);
       const char before = static_cast<char>(file.get());
       file.seekp(at);
@@ -204,7 +210,8 @@ TEST(Durability, FlippedBytesInTheLogFileCostWhatTheyHit) {
     const auto found = select(*f.store, "g");
     ASSERT_EQ(found.size(), 1u);
     EXPECT_GE(found[0].floats.size(), 90u);
-    for (const auto& s : found[0].floats) EXPECT_EQ(s.value, static_cast<double>(s.time_ms - kNow)) << "never a wrong number";
+    for (const auto& s : found[0].floats)
+      EXPECT_EQ(s.value, static_cast<double>(s.time_ms - kNow)) << "never a wrong number";
     if (found[0].floats.size() < 200 && found[0].floats.back().value == 199) {
       EXPECT_GE(f.damaged(), 1) << "holes are reported";
     }
@@ -220,16 +227,22 @@ class FailingDatabase final : public Database {
     if (failing) return fail(ErrorCode::unavailable, "the disk is full");
     return inner_->write(set);
   }
-  Result<std::optional<std::string>> get(Family family, std::string_view key) const override { return inner_->get(family, key); }
-  std::vector<std::optional<std::string>> get_many(Family family, const std::vector<std::string>& keys) const override {
+  Result<std::optional<std::string>> get(Family family, std::string_view key) const override {
+    return inner_->get(family, key);
+  }
+  std::vector<std::optional<std::string>> get_many(
+      Family family, const std::vector<std::string>& keys) const override {
     return inner_->get_many(family, keys);
   }
-  Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const override {
+  Status scan(Family family, std::string_view from, std::string_view to,
+              const Visit& visit) const override {
     return inner_->scan(family, from, to, visit);
   }
   Status sync() override { return inner_->sync(); }
   Status flush() override { return inner_->flush(); }
-  Status reclaim(Family family, std::string_view from, std::string_view to) override { return inner_->reclaim(family, from, to); }
+  Status reclaim(Family family, std::string_view from, std::string_view to) override {
+    return inner_->reclaim(family, from, to);
+  }
   Status compact(Family family) override { return inner_->compact(family); }
   Status copy_to(const std::string& directory) override { return inner_->copy_to(directory); }
   std::uint64_t disk_bytes() const override { return inner_->disk_bytes(); }
@@ -254,10 +267,12 @@ TEST(Durability, ARefusedWriteLeavesNoTraceAndCanBeSentAgain) {
   const auto app = resource("shop");
   const auto delta = series(app, "d", "d_total", MetricKind::counter, {}, "", Temporality::delta);
   const auto histogram =
-      series(app, "http.server.request.duration", "http_server_request_duration_seconds", MetricKind::histogram, {}, "s");
+      series(app, "http.server.request.duration", "http_server_request_duration_seconds",
+             MetricKind::histogram, {}, "s");
   const auto at = [&](std::int64_t time, double value) {
     Batch b = batch({point(delta, kNow + time - 1000, kNow + time, value),
-                     point(histogram, kNow - 1000, kNow + time, classic(bounds({0.1}), {static_cast<std::uint64_t>(value), 0}))});
+                     point(histogram, kNow - 1000, kNow + time,
+                           classic(bounds({0.1}), {static_cast<std::uint64_t>(value), 0}))});
     b.spans = {span(app, static_cast<std::uint8_t>(value), 1, kNow + time - 10, kNow + time)};
     return b;
   };

@@ -5,9 +5,9 @@
 #include <cmath>
 #include <random>
 
+#include "store/ingest/presence_book.h"
 #include "store/series/head.h"
 #include "store/series/histogram_math.h"
-#include "store/ingest/presence_book.h"
 #include "store/series/series_index.h"
 #include "store/testing.h"
 
@@ -50,11 +50,13 @@ TEST(SampleRun, OverlayIsTheSameAsUpsertingOneByOne) {
       (void)merged.upsert(s);
       (void)expected.upsert(s);
     }
-    for (int i = 0; i < 20; ++i) (void)newer.upsert(FloatSample{static_cast<std::int64_t>(random() % 60), 0, 100.0 + i});
+    for (int i = 0; i < 20; ++i)
+      (void)newer.upsert(FloatSample{static_cast<std::int64_t>(random() % 60), 0, 100.0 + i});
     for (const auto& s : newer.floats) (void)expected.upsert(s);
     merged.overlay(newer);
     ASSERT_EQ(merged.size(), expected.size());
-    for (std::size_t i = 0; i < merged.size(); ++i) EXPECT_TRUE(same(merged.floats[i], expected.floats[i]));
+    for (std::size_t i = 0; i < merged.size(); ++i)
+      EXPECT_TRUE(same(merged.floats[i], expected.floats[i]));
   }
 }
 
@@ -82,7 +84,8 @@ TEST(HistogramMath, IncreaseAndReset) {
   EXPECT_EQ(grown->counts, (std::vector<std::uint64_t>{2, 0, 1}));
   EXPECT_EQ(grown->count, 3u);
   EXPECT_FALSE(increase(classic(b, {3, 0, 0}), classic(b, {2, 5, 0}))) << "a bucket fell";
-  EXPECT_FALSE(increase(classic(b, {1, 0, 0}), classic(bounds({1, 3}), {1, 0, 0}))) << "other bounds";
+  EXPECT_FALSE(increase(classic(b, {1, 0, 0}), classic(bounds({1, 3}), {1, 0, 0})))
+      << "other bounds";
 }
 
 ExponentialHistogram random_exponential(std::mt19937& random, int scale) {
@@ -137,10 +140,12 @@ TEST(HistogramMath, ExponentialBucketsNeverLookFaster) {
 }
 
 TEST(HistogramMath, SecondsScaleToExactMilliseconds) {
-  EXPECT_EQ(*scale_bounds(bounds({0.005, 0.01, 0.025, 0.075, 2.5}), 1000), (std::vector<double>{5, 10, 25, 75, 2500}));
+  EXPECT_EQ(*scale_bounds(bounds({0.005, 0.01, 0.025, 0.075, 2.5}), 1000),
+            (std::vector<double>{5, 10, 25, 75, 2500}));
 }
 
-SeriesInfo info(std::initializer_list<Labels::Pair> labels, MetricKind kind = MetricKind::counter, Source source = Source::sent) {
+SeriesInfo info(std::initializer_list<Labels::Pair> labels, MetricKind kind = MetricKind::counter,
+                Source source = Source::sent) {
   SeriesInfo out;
   out.labels = std::make_shared<const Labels>(Labels::of(labels));
   out.kind = kind;
@@ -187,7 +192,8 @@ TEST(SeriesIndex, MatchersAsInPrometheus) {
       {{{"nope", Op::not_equal, "1"}, {"job", Op::equal, "b"}}, {2}},
       {{{"job", Op::equal, "a"}, {"job", Op::not_equal, "a"}}, {}},
   };
-  for (const auto& c : cases) EXPECT_EQ(ids(index, c.matchers), c.expected) << ::testing::PrintToString(c.matchers.size());
+  for (const auto& c : cases)
+    EXPECT_EQ(ids(index, c.matchers), c.expected) << ::testing::PrintToString(c.matchers.size());
   EXPECT_FALSE(compile_all({{"job", Op::regexp, "(["}}));
 }
 
@@ -215,7 +221,8 @@ TEST(SeriesIndex, TheLimitNamesTheLabelWithMostValues) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);
   EXPECT_NE(refused.error().message.find("shop"), std::string::npos);
-  EXPECT_NE(refused.error().message.find("user_id has 3 values"), std::string::npos) << refused.error().message;
+  EXPECT_NE(refused.error().message.find("user_id has 3 values"), std::string::npos)
+      << refused.error().message;
   EXPECT_TRUE(index.add(info({{"service_name", "other"}, {"user_id", "4"}})));
 }
 
@@ -231,7 +238,8 @@ TEST(SeriesIndex, RowsComeBack) {
   EXPECT_EQ(back->kind, row.kind);
   EXPECT_EQ(back->source, row.source);
   EXPECT_TRUE(back->filler && back->stored);
-  for (std::size_t cut = 0; cut < bytes.size(); ++cut) EXPECT_FALSE(decode_series(SeriesId{9}, bytes.substr(0, cut)));
+  for (std::size_t cut = 0; cut < bytes.size(); ++cut)
+    EXPECT_FALSE(decode_series(SeriesId{9}, bytes.substr(0, cut)));
 }
 
 TEST(Head, CountsAndForgets) {
@@ -254,7 +262,8 @@ TEST(Head, CountsAndForgets) {
 }
 
 TEST(Head, ChunkListsComeBack) {
-  const std::vector<ChunkEntry> entries = {{SeriesId{1}, {1, 2, 3}}, {SeriesId{99}, {-5, 1'700'000'000'000, 4}}};
+  const std::vector<ChunkEntry> entries = {{SeriesId{1}, {1, 2, 3}},
+                                           {SeriesId{99}, {-5, 1'700'000'000'000, 4}}};
   const auto bytes = encode_chunk_list(entries);
   const auto back = decode_chunk_list(bytes);
   ASSERT_TRUE(back);

@@ -39,8 +39,10 @@ SpanFilter shop() {
 }
 
 TEST_F(SpansTest, NewestFirstWithFilters) {
-  send({span(canary, 1, 1, kNow - 9000, kNow, SpanKind::server, StatusCode::error), span(stable, 2, 1, kNow - 8000, kNow)});
-  send({span(canary, 3, 1, kNow - 3000, kNow), span(canary, 4, 1, kNow - 12'000, kNow, SpanKind::server, StatusCode::error)});
+  send({span(canary, 1, 1, kNow - 9000, kNow, SpanKind::server, StatusCode::error),
+        span(stable, 2, 1, kNow - 8000, kNow)});
+  send({span(canary, 3, 1, kNow - 3000, kNow),
+        span(canary, 4, 1, kNow - 12'000, kNow, SpanKind::server, StatusCode::error)});
   send({span(canary, 5, 1, kNow - 5000, kNow, SpanKind::server, StatusCode::error)});
   send({span(resource("other"), 6, 1, kNow - 1000, kNow, SpanKind::server, StatusCode::error)});
   for (int round = 0; round < 2; ++round) {
@@ -132,7 +134,8 @@ TEST_F(SpansTest, RepeatedSpansAreStoredOnceAlsoAcrossARestart) {
 
 TEST_F(SpansTest, ImpossibleTimesAreRejected) {
   const auto result =
-      send({span(canary, 1, 1, 0, 0), span(canary, 2, 1, kNow + 3600'000, kNow + 3600'001), span(canary, 3, 1, kNow, kNow - 5)});
+      send({span(canary, 1, 1, 0, 0), span(canary, 2, 1, kNow + 3600'000, kNow + 3600'001),
+            span(canary, 3, 1, kNow, kNow - 5)});
   EXPECT_EQ(result.rejected_spans, 2u);
   EXPECT_NE(result.reason, "");
   EXPECT_EQ(found(shop()), (std::vector<int>{3})) << "an end before the start is odd but telling";
@@ -157,10 +160,11 @@ TEST_F(SpansTest, ManySegmentsAgainstAPlainList) {
 
 TEST_F(SpansTest, ByAttribute) {
   const auto with = [&](std::uint8_t id, Attributes attributes) {
-    return span(canary, id, 1, kNow - id, kNow, SpanKind::server, StatusCode::unset, std::move(attributes));
+    return span(canary, id, 1, kNow - id, kNow, SpanKind::server, StatusCode::unset,
+                std::move(attributes));
   };
-  send({with(1, {{"http.route", std::string("/a")}, {"code", std::int64_t{200}}}), with(2, {{"http.route", std::string("/b")}}),
-        with(3, {})});
+  send({with(1, {{"http.route", std::string("/a")}, {"code", std::int64_t{200}}}),
+        with(2, {{"http.route", std::string("/b")}}), with(3, {})});
   auto filter = shop();
   filter.attributes = {{"http.route", "/a"}};
   EXPECT_EQ(found(filter), (std::vector<int>{1}));
@@ -192,8 +196,8 @@ TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
     const auto now = clock.wall_ms();
     std::vector<Span> spans = random() % 4 == 0 ? last : std::vector<Span>();
     for (auto n = random() % 8; n > 0; --n) {
-      const Expected e{now - static_cast<std::int64_t>(random() % 60'000), random() % 5 == 0, random() % 2 == 0,
-                       static_cast<int>(random() % 3)};
+      const Expected e{now - static_cast<std::int64_t>(random() % 60'000), random() % 5 == 0,
+                       random() % 2 == 0, static_cast<int>(random() % 3)};
       Span s = span(e.canary ? canary : stable, 1, 1, e.start, e.start + 5, SpanKind::server,
                     e.error ? StatusCode::error : StatusCode::unset,
                     {{"http.route", "/" + std::to_string(e.route)}, {"n", std::int64_t{next}}});
@@ -216,15 +220,16 @@ TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
     if (random() % 2 == 0) filter.from_ms = now - static_cast<std::int64_t>(random() % 300'000);
     std::set<std::int64_t> wanted;
     for (const auto& [n, e] : model) {
-      if ((e.error || !filter.errors_only) && (e.canary || !filter.track) && (e.route == 1 || filter.attributes.empty()) &&
-          e.start >= filter.from_ms) {
+      if ((e.error || !filter.errors_only) && (e.canary || !filter.track) &&
+          (e.route == 1 || filter.attributes.empty()) && e.start >= filter.from_ms) {
         wanted.insert(n);
       }
     }
     std::set<std::int64_t> seen;
     const auto answer = store->find_spans(filter);
     ASSERT_TRUE(answer);
-    for (const auto& s : *answer) seen.insert(std::get<std::int64_t>(*find_attribute(s.span.attributes, "n")));
+    for (const auto& s : *answer)
+      seen.insert(std::get<std::int64_t>(*find_attribute(s.span.attributes, "n")));
     EXPECT_EQ(seen, wanted) << "step " << step;
   }
   EXPECT_EQ(damaged(), 0);
@@ -246,8 +251,8 @@ TEST_F(SpansTest, TheBudgetKeepsWhatTells) {
       const bool fails = n % 100 == 7;
       const bool slow = n % 400 == 9;
       failing += fails ? 1 : 0;
-      Span s = span(canary, 1, 1, kNow - 50'000 + n, kNow - 50'000 + n + (slow ? 900 : n % 50), SpanKind::server,
-                    fails ? StatusCode::error : StatusCode::unset,
+      Span s = span(canary, 1, 1, kNow - 50'000 + n, kNow - 50'000 + n + (slow ? 900 : n % 50),
+                    SpanKind::server, fails ? StatusCode::error : StatusCode::unset,
                     {{"n", std::int64_t{n}}, {"noise", std::to_string(n * 2654435761u)}});
       std::memcpy(s.trace_id.data(), &n, sizeof n);
       spans.push_back(std::move(s));

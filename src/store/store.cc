@@ -6,8 +6,10 @@
 
 namespace coalmine::store {
 
-Result<std::unique_ptr<Store>> Store::open(Options options, const Clock& clock, SelfMetrics& metrics) {
-  TRY_ASSIGN(auto database, open_rocks({options.directory, options.sync_interval_ms, options.disk_reserve_bytes}));
+Result<std::unique_ptr<Store>> Store::open(Options options, const Clock& clock,
+                                           SelfMetrics& metrics) {
+  TRY_ASSIGN(auto database,
+             open_rocks({options.directory, options.sync_interval_ms, options.disk_reserve_bytes}));
   return open_store(std::move(options), clock, metrics, std::move(database));
 }
 
@@ -28,12 +30,15 @@ Result<std::vector<FoundSeries>> Store::find(const SelectRequest& request) const
   return out;
 }
 
-Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&, const VisitColumns&) const {
+Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&,
+                           const VisitColumns&) const {
   return fail(ErrorCode::unimplemented, "this store does not read columns");
 }
 
 std::uint64_t Store::arrivals(std::string_view, std::string_view) const { return 0; }
 std::uint64_t Store::series_version(std::string_view) const { return 0; }
-std::optional<std::vector<NewSamples>> Store::newest(std::span<const SeriesPosition>) const { return std::nullopt; }
+std::optional<std::vector<NewSamples>> Store::newest(std::span<const SeriesPosition>) const {
+  return std::nullopt;
+}
 
 } // namespace coalmine::store

@@ -18,7 +18,8 @@ std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'0
 
 struct StoreImpl::Draft {
   Draft(StoreImpl& store, const PresenceBook& book)
-      : stage(store.index_, store.state_mutex_, static_cast<const StoredSamples&>(store)), presence(book) {}
+      : stage(store.index_, store.state_mutex_, static_cast<const StoredSamples&>(store)),
+        presence(book) {}
 
   Stage stage;
   PresenceBook::Draft presence;
@@ -48,15 +49,16 @@ Result<AppendResult> StoreImpl::append(const Batch& batch) {
   const WriteSet writes = to_writes(draft);
   if (!writes.empty()) {
     if (auto written = database_->write(writes); !written) {
-      // The memory of totals ran ahead of the disk. It is read back from what is stored when next needed.
+      // The memory of totals ran ahead of the disk. It is read back from what is stored when next
+      // needed.
       ingest_.forget();
       refused_writes_total_.add();
       return std::unexpected(std::move(written).error());
     }
   }
   publish(draft);
-  rejected_total_.add(
-      static_cast<double>(draft.result.rejected_points + draft.result.rejected_spans + draft.result.rejected_logs));
+  rejected_total_.add(static_cast<double>(
+      draft.result.rejected_points + draft.result.rejected_spans + draft.result.rejected_logs));
   return std::move(draft.result);
 }
 
@@ -68,7 +70,9 @@ void StoreImpl::take_points(const Batch& batch, std::int64_t now_ms, Draft& draf
   draft.result.reason = std::move(rejections.reason);
   for (const auto& point : batch.points) {
     const std::int64_t time_ms = to_ms(point.time_ns);
-    if (!point.series || !point.series->resource || time_ms < window.from_ms || time_ms > window.to_ms) continue;
+    if (!point.series || !point.series->resource || time_ms < window.from_ms ||
+        time_ms > window.to_ms)
+      continue;
     draft.presence.see_point(*point.series->resource, time_ms);
   }
 }
@@ -78,8 +82,9 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
   const std::int64_t to_ms_limit = now_ms + options_.accept_future_ms;
   const auto refuse = [&](std::string_view what, std::int64_t time_ms) {
     if (!draft.result.reason.empty()) return;
-    draft.result.reason = fmt::format("a {} is dated {}, outside of what is kept, {} to {}: check the sender's clock", what,
-                                      rfc3339(time_ms), rfc3339(from_ms), rfc3339(to_ms_limit));
+    draft.result.reason =
+        fmt::format("a {} is dated {}, outside of what is kept, {} to {}: check the sender's clock",
+                    what, rfc3339(time_ms), rfc3339(from_ms), rfc3339(to_ms_limit));
   };
   const auto fresh = [&](std::uint64_t hash) {
     if (recent_spans_.contains(hash) || !draft.in_batch.insert(hash).second) return false;
@@ -95,7 +100,8 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
   const SpanTable own = builder.take();
   const SpanTable& all = batch.spans.empty() ? batch.span_table : own;
   std::vector<bool> kept(all.rows.size());
-  std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(), {INT64_MAX, INT64_MIN});
+  std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(),
+                                                          {INT64_MAX, INT64_MIN});
   std::size_t count = 0;
   for (std::size_t i = 0; i < all.rows.size(); ++i) {
     const auto& row = all.rows[i];
@@ -112,7 +118,8 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
     }
   }
   for (std::size_t i = 0; i < seen.size(); ++i) {
-    if (seen[i].second != INT64_MIN) draft.presence.see_span(*all.resources[i], seen[i].first, seen[i].second);
+    if (seen[i].second != INT64_MIN)
+      draft.presence.see_span(*all.resources[i], seen[i].first, seen[i].second);
   }
   if (count == all.rows.size() && batch.spans.empty()) {
     draft.spans = &batch.span_table;
@@ -143,7 +150,8 @@ void StoreImpl::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft
 
 WriteSet StoreImpl::to_writes(Draft& draft) {
   WriteSet out;
-  for (const auto* info : draft.stage.rows()) out.put(Family::series, number_key(info->id.value), encode_series(*info));
+  for (const auto* info : draft.stage.rows())
+    out.put(Family::series, number_key(info->id.value), encode_series(*info));
   if (!draft.stage.samples().empty()) {
     draft.record = next_record_;
     for (const auto& staged : draft.stage.samples())
@@ -201,7 +209,8 @@ void StoreImpl::publish(Draft& draft) {
   if (two_senders) tell_two_senders(*two_senders, draft);
 }
 
-// A process that starts again begins to count later, never earlier: who goes back in time is somebody else.
+// A process that starts again begins to count later, never earlier: who goes back in time is
+// somebody else.
 void StoreImpl::tell_two_senders(SeriesId series, Draft& draft) {
   constexpr std::int64_t kTellAgainMs = 10 * 60 * 1000;
   const SeriesInfo* info = index_.get(series);
@@ -212,7 +221,8 @@ void StoreImpl::tell_two_senders(SeriesId series, Draft& draft) {
   told->second = now_ms;
   two_senders_total_.add();
   const auto why = fmt::format(
-      "two senders write the series {}, so its counts mean nothing: give each process a service.instance.id of its own",
+      "two senders write the series {}, so its counts mean nothing: give each process a "
+      "service.instance.id of its own",
       to_text(*info->labels));
   log_warn("two senders write one series", {{"why", why}});
   if (draft.result.reason.empty()) draft.result.reason = why;

@@ -1,4 +1,5 @@
-// Reading samples as columns: chunks and head are unpacked straight into the numbers that a plan computes with.
+// Reading samples as columns: chunks and head are unpacked straight into the numbers that a plan
+// computes with.
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <shared_mutex>
@@ -20,7 +21,9 @@ void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) 
     if (part == HistogramPart::buckets) out.set_bounds(value.bounds);
     if (!out.uniform) continue;
     switch (part) {
-      case HistogramPart::buckets: out.add_buckets(sample.time_ms, value.counts, value.count); break;
+      case HistogramPart::buckets:
+        out.add_buckets(sample.time_ms, value.counts, value.count);
+        break;
       case HistogramPart::count: out.add(sample.time_ms, static_cast<double>(value.count)); break;
       case HistogramPart::sum: out.add(sample.time_ms, value.sum); break;
     }
@@ -34,13 +37,15 @@ struct StoreImpl::ColumnSlice {
   struct One {
     SampleColumns recent;   // of the head
     std::size_t chunks = 0; // of keys, in order
-    bool in_order = true;   // chunks and head follow one another in time; otherwise the newer ones of a millisecond have to win
+    bool in_order = true; // chunks and head follow one another in time; otherwise the newer ones of
+                          // a millisecond have to win
   };
   std::array<One, kSlice> series;
   std::vector<std::string> keys;
 };
 
-void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const {
+void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request,
+                           ColumnSlice& slice) const {
   slice.keys.clear();
   std::shared_lock lock(state_mutex_);
   for (std::size_t i = 0; i < ids.size(); ++i) {
@@ -58,8 +63,10 @@ void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& r
       ++one.chunks;
       slice.keys.push_back(chunk_key(ids[i], ref));
     }
-    if (!stored->samples.empty() && one.chunks > 0) one.in_order = one.in_order && stored->samples.first_ms() > newest;
-    if (one.in_order) stored->samples.append_to(one.recent, request.from_ms, request.to_ms, request.part);
+    if (!stored->samples.empty() && one.chunks > 0)
+      one.in_order = one.in_order && stored->samples.first_ms() > newest;
+    if (one.in_order)
+      stored->samples.append_to(one.recent, request.from_ms, request.to_ms, request.part);
   }
 }
 
@@ -75,7 +82,8 @@ Status StoreImpl::read_merged(SeriesId id, const ColumnRequest& request, SampleC
   return {};
 }
 
-Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnRequest& request, const VisitColumns& visit) const {
+Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnRequest& request,
+                               const VisitColumns& visit) const {
   const auto slice = std::make_unique<ColumnSlice>();
   SampleColumns whole;
   ChunkColumns chunk;
@@ -88,8 +96,8 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
     const auto some = ids.subspan(begin, std::min(kSlice, ids.size() - begin));
     plan_slice(some, request, *slice);
     const auto damaged_before = database_->damaged();
-    const auto chunks =
-        slice->keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, slice->keys);
+    const auto chunks = slice->keys.empty() ? std::vector<std::optional<std::string>>()
+                                            : database_->get_many(Family::chunks, slice->keys);
     if (const auto more = database_->damaged() - damaged_before; more > 0) {
       damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
     }
@@ -106,7 +114,8 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
       if (one.in_order) {
         for (std::size_t k = first; k < next; ++k) {
           if (!chunks[k]) continue; // retention was quicker
-          if (const auto read = add(slice->keys[k], *chunks[k]); !read) damaged("chunks", read.error().message);
+          if (const auto read = add(slice->keys[k], *chunks[k]); !read)
+            damaged("chunks", read.error().message);
         }
         whole.append(one.recent);
       } else {

@@ -13,49 +13,54 @@
 #include <vector>
 
 #include "base/fair_shared_mutex.h"
-#include "store/series/head.h"
+#include "store/disk/rocks_db.h"
 #include "store/ingest/ingest.h"
 #include "store/ingest/presence_book.h"
-#include "store/disk/rocks_db.h"
-#include "store/spans/segment_list.h"
+#include "store/ingest/stage.h"
+#include "store/series/head.h"
 #include "store/series/selector_cache.h"
 #include "store/series/series_index.h"
 #include "store/series/shared_times.h"
-#include "store/ingest/stage.h"
+#include "store/spans/segment_list.h"
 #include "store/store.h"
 
 namespace coalmine::store {
 
 inline constexpr std::uint64_t kSchemaVersion = 5;
-// Samples this old and older are sealed, block by block; younger ones may still be joined by late ones.
+// Samples this old and older are sealed, block by block; younger ones may still be joined by late
+// ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
 // With a database of the caller's choice: the way in for tests that make writes fail.
 Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics,
                                           std::unique_ptr<Database> database);
 
-// Threads: append() and maintain() are writers and take turns under write_mutex_. What readers see (index_, head_, segments_,
-// presence_) changes only under write_mutex_ and state_mutex_ both, so that a writer may read it without state_mutex_.
-// Nothing waits for the disk under state_mutex_.
+// Threads: append() and maintain() are writers and take turns under write_mutex_. What readers see
+// (index_, head_, segments_, presence_) changes only under write_mutex_ and state_mutex_ both, so
+// that a writer may read it without state_mutex_. Nothing waits for the disk under state_mutex_.
 class StoreImpl final : public Store, private StoredSamples {
  public:
-  StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database);
+  StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics,
+            std::unique_ptr<Database> database);
 
   Status load();
 
   Result<AppendResult> append(const Batch& batch) override;
   Result<std::vector<SeriesData>> select(const SelectRequest& request) const override;
   Result<std::vector<FoundSeries>> find(const SelectRequest& request) const override;
-  Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request, const VisitColumns& visit) const override;
+  Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request,
+                      const VisitColumns& visit) const override;
   std::vector<std::string> label_names(const SelectRequest& request) const override;
-  std::vector<std::string> label_values(std::string_view label, const SelectRequest& request) const override;
+  std::vector<std::string> label_values(std::string_view label,
+                                        const SelectRequest& request) const override;
   std::vector<MetricMetadata> metadata() const override;
   Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override;
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override;
   std::vector<Presence> presence() const override;
   std::uint64_t arrivals(std::string_view service, std::string_view version) const override;
   std::uint64_t series_version(std::string_view service) const override;
-  std::optional<std::vector<NewSamples>> newest(std::span<const SeriesPosition> positions) const override;
+  std::optional<std::vector<NewSamples>> newest(
+      std::span<const SeriesPosition> positions) const override;
   StoreStats stats() const override;
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
@@ -96,15 +101,17 @@ class StoreImpl final : public Store, private StoredSamples {
   Status pick(const SelectRequest& request, Visit visit) const;
   bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
   Source choose(const SourceChoice& choice, const SelectRequest& request) const;
-  void plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request, ColumnSlice& slice) const;
+  void plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request,
+                  ColumnSlice& slice) const;
   Status read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const;
-  Status fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const;
+  Status fill(std::vector<Picked>& picked, const SelectRequest& request,
+              std::vector<SeriesData>& out) const;
   SampleRun decode(const std::string& key, const std::string& bytes, SharedTimes& times) const;
 
   // spans
   Result<SpanSegment> load_segment(const SegmentRef& ref) const;
-  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
-                                                 std::int64_t to_ms) const;
+  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces,
+                                                 std::int64_t from_ms, std::int64_t to_ms) const;
   template <typename Read>
   auto at_rest(Read read) const -> decltype(read());
   Result<std::vector<StoredSpan>> find_spans_once(const SpanFilter& filter) const;
@@ -126,7 +133,8 @@ class StoreImpl final : public Store, private StoredSamples {
   Status merge_run(const std::vector<SegmentRef>& run);
   Status keep_span_budget(std::int64_t now_ms);
   Status thin(const SegmentRef& ref);
-  Status replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment, std::uint8_t thinned);
+  Status replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment,
+                          std::uint8_t thinned);
   Status drop_dead_series(std::int64_t now_ms);
 
   const Options options_;
@@ -148,14 +156,15 @@ class StoreImpl final : public Store, private StoredSamples {
   std::uint64_t next_record_ = 1;
   std::uint64_t next_chunk_ = 1;
   std::uint64_t next_segment_ = 1;
-  std::uint64_t seal_record_ = 0; // records below this number have their samples before sealed_before_ms_ in chunks
+  std::uint64_t seal_record_ =
+      0; // records below this number have their samples before sealed_before_ms_ in chunks
   std::int64_t sealed_before_ms_ = 0;
   std::deque<std::pair<std::uint64_t, std::int64_t>> log_records_; // number, newest sample
-  std::vector<std::uint64_t> slice_records_;                       // by slice: records below this number are in its copy
-  std::unordered_map<std::uint64_t, std::int64_t> two_senders_;    // series id: when it was told
-  std::uint64_t log_bytes_ = 0;                                    // of the records since the last snapshot
-  std::uint64_t snapshot_bytes_ = 0;                               // what that took
-  bool sealed_since_copy_ = true;                                  // the copy of the head has samples that are in chunks too
+  std::vector<std::uint64_t> slice_records_; // by slice: records below this number are in its copy
+  std::unordered_map<std::uint64_t, std::int64_t> two_senders_; // series id: when it was told
+  std::uint64_t log_bytes_ = 0;      // of the records since the last snapshot
+  std::uint64_t snapshot_bytes_ = 0; // what that took
+  bool sealed_since_copy_ = true;    // the copy of the head has samples that are in chunks too
 
   mutable FairSharedMutex state_mutex_;
   mutable SelectorCache selectors_; // of index_; synchronised by itself, read under state_mutex_

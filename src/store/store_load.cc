@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
-#include "store/series/head_snapshot.h"
 #include "store/meta.h"
+#include "store/series/head_snapshot.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {
@@ -28,29 +28,35 @@ std::size_t index_of_kind(MetricKind kind) {
 
 } // namespace
 
-StoreImpl::StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics, std::unique_ptr<Database> database)
+StoreImpl::StoreImpl(Options options, const Clock& clock, SelfMetrics& metrics,
+                     std::unique_ptr<Database> database)
     : options_(std::move(options)),
       clock_(clock),
       database_(std::move(database)),
       damaged_total_(
-          metrics.counter("coalmine_store_damaged_total", "Pieces of stored data that could not be read and were skipped.")),
-      samples_total_(metrics.counter("coalmine_store_samples_total", "Samples stored, derived ones included.")),
+          metrics.counter("coalmine_store_damaged_total",
+                          "Pieces of stored data that could not be read and were skipped.")),
+      samples_total_(metrics.counter("coalmine_store_samples_total",
+                                     "Samples stored, derived ones included.")),
       spans_total_(metrics.counter("coalmine_store_spans_total", "Spans stored.")),
-      rejected_total_(metrics.counter("coalmine_store_rejected_total", "Points, spans and log records that were not accepted.")),
-      refused_writes_total_(
-          metrics.counter("coalmine_store_refused_writes_total", "Writes that the disk refused; clients send again.")),
-      two_senders_total_(
-          metrics.counter("coalmine_store_two_senders_total", "Series found to be written by two senders at once.")),
+      rejected_total_(metrics.counter("coalmine_store_rejected_total",
+                                      "Points, spans and log records that were not accepted.")),
+      refused_writes_total_(metrics.counter("coalmine_store_refused_writes_total",
+                                            "Writes that the disk refused; clients send again.")),
+      two_senders_total_(metrics.counter("coalmine_store_two_senders_total",
+                                         "Series found to be written by two senders at once.")),
       opened_ms_(clock.wall_ms()),
       index_(options_.max_series_per_service) {}
 
 void StoreImpl::damaged(std::string_view what, const std::string& why, double count) const {
   damaged_total_.add(count);
-  log_error("damaged data skipped", {{"what", std::string(what)}, {"why", why}, {"directory", options_.directory}});
+  log_error("damaged data skipped",
+            {{"what", std::string(what)}, {"why", why}, {"directory", options_.directory}});
 }
 
 Status StoreImpl::load() {
-  if (const auto files = database_->damaged(); files > 0) damaged("files", "see the lines above", static_cast<double>(files));
+  if (const auto files = database_->damaged(); files > 0)
+    damaged("files", "see the lines above", static_cast<double>(files));
   TRY(check_schema());
   TRY(load_meta());
   TRY(load_series());
@@ -80,12 +86,12 @@ Status StoreImpl::check_schema() {
     set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion));
     return database_->write(set);
   }
-  return fail(
-      ErrorCode::failed_precondition,
-      fmt::format(
-          "the data directory {} has schema {}, this coalmine reads up to {}: it was written by a newer one. Start that one "
-          "again or choose another directory",
-          options_.directory, r.ok() ? fmt::format("{}", version) : "unknown", kSchemaVersion));
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("the data directory {} has schema {}, this coalmine reads up to {}: it "
+                          "was written by a newer one. Start that one "
+                          "again or choose another directory",
+                          options_.directory, r.ok() ? fmt::format("{}", version) : "unknown",
+                          kSchemaVersion));
 }
 
 // Schema 3 had the copy of the head among the chunks.
@@ -110,20 +116,22 @@ Status StoreImpl::load_meta() {
   }
   TRY_ASSIGN(const auto next, database_->get(Family::meta, kNextSeriesKey));
   if (next) index_.reserve_ids_below(ByteReader(*next).u64());
-  const auto status = database_->scan(Family::meta, kPresencePrefix, kPresenceEnd, [&](auto key, auto value) {
-    if (auto row = decode_presence(value)) {
-      presence_.set(std::string(key.substr(kPresencePrefix.size())), std::move(*row));
-    } else {
-      damaged("presence", row.error().message);
-    }
-    return true;
-  });
+  const auto status =
+      database_->scan(Family::meta, kPresencePrefix, kPresenceEnd, [&](auto key, auto value) {
+        if (auto row = decode_presence(value)) {
+          presence_.set(std::string(key.substr(kPresencePrefix.size())), std::move(*row));
+        } else {
+          damaged("presence", row.error().message);
+        }
+        return true;
+      });
   if (!status) damaged("presence", status.error().message);
   return {};
 }
 
 Status StoreImpl::load_series() {
-  std::map<MetricDescription, DescriptionRef> descriptions; // each once in memory, however many rows tell it
+  std::map<MetricDescription, DescriptionRef>
+      descriptions; // each once in memory, however many rows tell it
   const auto status = database_->scan(Family::series, "", "", [&](auto key, auto value) {
     const SeriesId id{ByteReader(key).u64_ordered()};
     if (auto info = decode_series(id, value); info && id.value != 0 && id.value <= kMaxSeriesId) {
@@ -160,7 +168,8 @@ Status StoreImpl::load_slices() {
     const std::uint64_t slice = ByteReader(key).u64_ordered();
     auto copy = decode_head_slice(value);
     if (!copy || slice > kMaxSeriesId / kSliceSeries) {
-      damaged("snapshot", fmt::format("slice {}: {}", slice, copy ? "its key is damaged" : copy.error().message));
+      damaged("snapshot", fmt::format("slice {}: {}", slice,
+                                      copy ? "its key is damaged" : copy.error().message));
       return true;
     }
     if (slice >= slice_records_.size()) slice_records_.resize(static_cast<std::size_t>(slice) + 1);
@@ -179,7 +188,8 @@ Status StoreImpl::load_slices() {
         ++orphans;
       }
     }
-    if (orphans > 0) damaged("snapshot", fmt::format("slice {} has {} series of another kind", slice, orphans));
+    if (orphans > 0)
+      damaged("snapshot", fmt::format("slice {} has {} series of another kind", slice, orphans));
     return true;
   });
   if (!status) damaged("snapshot", status.error().message);
@@ -207,7 +217,8 @@ Status StoreImpl::replay_log() {
   const auto status = database_->scan(Family::log, "", "", [&](auto key, auto value) {
     const std::uint64_t number = ByteReader(key).u64_ordered();
     if (expected != 0 && number > expected) {
-      damaged("log", fmt::format("records {} to {} are missing", expected, number - 1), static_cast<double>(number - expected));
+      damaged("log", fmt::format("records {} to {} are missing", expected, number - 1),
+              static_cast<double>(number - expected));
     }
     expected = number + 1;
     next_record_ = std::max(next_record_, number + 1);
@@ -232,7 +243,8 @@ void StoreImpl::replay_record(std::uint64_t number, std::string_view bytes) {
     newest = std::max(newest, time_ms);
     if (number < seal_record_ && time_ms < sealed_before_ms_) continue; // in a chunk
     const auto slice = static_cast<std::size_t>(series.value / kSliceSeries);
-    if (slice < slice_records_.size() && number < slice_records_[slice]) continue; // in the copy of the head
+    if (slice < slice_records_.size() && number < slice_records_[slice])
+      continue; // in the copy of the head
     const SeriesInfo* info = index_.get(series);
     if (info == nullptr || index_of_kind(info->kind) != sample.index()) {
       ++orphans;
@@ -240,7 +252,8 @@ void StoreImpl::replay_record(std::uint64_t number, std::string_view bytes) {
     }
     head_.upsert(series, sample);
   }
-  if (orphans > 0) damaged("log", fmt::format("record {} has {} samples of unknown series", number, orphans));
+  if (orphans > 0)
+    damaged("log", fmt::format("record {} has {} samples of unknown series", number, orphans));
   log_records_.emplace_back(number, newest);
 }
 
@@ -251,7 +264,8 @@ void StoreImpl::remember_recent_spans() {
     const auto segment = load_segment(ref);
     if (!segment) continue;
     spans += segment->spans.rows.size();
-    for (const auto& row : segment->spans.rows) recent_spans_.insert(span_hash(row.trace_id, row.span_id));
+    for (const auto& row : segment->spans.rows)
+      recent_spans_.insert(span_hash(row.trace_id, row.span_id));
     for (const auto& log : segment->logs) recent_spans_.insert(log_hash(log));
   }
 }

@@ -4,8 +4,8 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "store/series/head_snapshot.h"
 #include "store/meta.h"
+#include "store/series/head_snapshot.h"
 #include "store/series/shared_times.h"
 #include "store/store_impl.h"
 
@@ -22,7 +22,8 @@ constexpr std::uint64_t kWorthRewriting = 1 << 20;
 Status StoreImpl::maintain() {
   std::lock_guard one_at_a_time(maintain_mutex_);
   const std::int64_t now_ms = clock_.wall_ms();
-  // Each does what it can: on a full disk nothing can be sealed or merged, and dropping what is old is all the more needed.
+  // Each does what it can: on a full disk nothing can be sealed or merged, and dropping what is old
+  // is all the more needed.
   Status first;
   const auto step = [&first](Status done) {
     if (first) first = std::move(done);
@@ -38,17 +39,20 @@ Status StoreImpl::maintain() {
   return first;
 }
 
-// Pushed telemetry has no scrape that fails: without markers an instance that is gone goes on being counted by instant queries
-// for as long as they look back.
+// Pushed telemetry has no scrape that fails: without markers an instance that is gone goes on being
+// counted by instant queries for as long as they look back.
 Status StoreImpl::end_silent_instances(std::int64_t now_ms) {
   constexpr std::int64_t kLeastMs = 60'000;
   if (options_.ended_after_intervals <= 0) return {};
   std::lock_guard lock(write_mutex_);
   std::map<std::string, std::int64_t> silent; // by instance_key: their last export
   for (const auto& [key, row] : presence_.rows()) {
-    const auto patience = std::max(kLeastMs, static_cast<std::int64_t>(options_.ended_after_intervals *
-                                                                       static_cast<double>(row.presence.export_interval_ms)));
-    if (row.presence.export_interval_ms == 0 || now_ms - std::max(row.last_export_ms, opened_ms_) <= patience) continue;
+    const auto patience = std::max(
+        kLeastMs, static_cast<std::int64_t>(options_.ended_after_intervals *
+                                            static_cast<double>(row.presence.export_interval_ms)));
+    if (row.presence.export_interval_ms == 0 ||
+        now_ms - std::max(row.last_export_ms, opened_ms_) <= patience)
+      continue;
     silent.emplace(instance_key(row.presence), row.last_export_ms);
   }
   if (silent.empty()) return {};
@@ -73,8 +77,8 @@ Status StoreImpl::end_silent_instances(std::int64_t now_ms) {
   return {};
 }
 
-// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at any point: a sample that is in a
-// chunk and in the log too is the same sample twice.
+// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at
+// any point: a sample that is in a chunk and in the log too is the same sample twice.
 Status StoreImpl::seal(std::int64_t now_ms) {
   const std::int64_t cutoff_ms = block_of(now_ms - kSealAgeMs);
   std::vector<SeriesId> ids;
@@ -86,7 +90,8 @@ Status StoreImpl::seal(std::int64_t now_ms) {
     ids = head_.with_samples_before(cutoff_ms);
   }
   for (std::size_t begin = 0; begin < ids.size(); begin += kSealSlice) {
-    TRY(seal_slice(ids.data() + begin, ids.data() + std::min(ids.size(), begin + kSealSlice), cutoff_ms));
+    TRY(seal_slice(ids.data() + begin, ids.data() + std::min(ids.size(), begin + kSealSlice),
+                   cutoff_ms));
   }
   return finish_seal(seal_record, cutoff_ms);
 }
@@ -99,7 +104,8 @@ Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::in
   for (const auto* id = begin; id != end; ++id) {
     const auto* series = head_.find(*id);
     if (series == nullptr) continue;
-    // A run is cut at blocks, so that late samples of an older block do not stretch a chunk over several.
+    // A run is cut at blocks, so that late samples of an older block do not stretch a chunk over
+    // several.
     for (SampleRun rest = series->samples.slice(INT64_MIN, cutoff_ms - 1); !rest.empty();) {
       const std::int64_t block = block_of(rest.first_ms());
       for (auto& chunk : encode_chunks(rest.slice(block, block + kBlockMs - 1))) {
@@ -114,7 +120,8 @@ Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::in
   WriteSet writes;
   put_chunks(sealed, writes);
   for (const auto& [block, entries] : by_block) {
-    writes.put(Family::chunks, chunk_list_key(block, entries.front().ref.number), encode_chunk_list(entries));
+    writes.put(Family::chunks, chunk_list_key(block, entries.front().ref.number),
+               encode_chunk_list(entries));
   }
   if (auto written = database_->write(writes); !written) {
     next_chunk_ = first_number;
@@ -131,16 +138,20 @@ Status StoreImpl::seal_slice(const SeriesId* begin, const SeriesId* end, std::in
 Status StoreImpl::finish_seal(std::uint64_t seal_record, std::int64_t cutoff_ms) {
   std::lock_guard lock(write_mutex_);
   std::size_t covered = 0;
-  while (covered < log_records_.size() && log_records_[covered].first < seal_record && log_records_[covered].second < cutoff_ms)
+  while (covered < log_records_.size() && log_records_[covered].first < seal_record &&
+         log_records_[covered].second < cutoff_ms)
     ++covered;
   WriteSet writes;
-  writes.put(Family::meta, std::string(kSealKey), number_row(seal_record, static_cast<std::uint64_t>(cutoff_ms)));
-  if (covered > 0) writes.erase_range(Family::log, "", number_key(log_records_[covered - 1].first + 1));
+  writes.put(Family::meta, std::string(kSealKey),
+             number_row(seal_record, static_cast<std::uint64_t>(cutoff_ms)));
+  if (covered > 0)
+    writes.erase_range(Family::log, "", number_key(log_records_[covered - 1].first + 1));
   TRY(database_->write(writes));
   seal_record_ = seal_record;
   sealed_before_ms_ = cutoff_ms;
   sealed_since_copy_ = true;
-  log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
+  log_records_.erase(log_records_.begin(),
+                     log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
   return {};
 }
 
@@ -159,8 +170,9 @@ Status StoreImpl::snapshot() {
   return copy_head();
 }
 
-// Slice by slice, each with the number of the first record that is not in it, so that writers wait for one slice at most. When
-// all are there, no record from before the first of them is needed any more.
+// Slice by slice, each with the number of the first record that is not in it, so that writers wait
+// for one slice at most. When all are there, no record from before the first of them is needed any
+// more.
 Status StoreImpl::copy_head() {
   std::uint64_t begin = 0;
   std::uint64_t log_bytes = 0;
@@ -182,7 +194,8 @@ Status StoreImpl::copy_head() {
       WriteSet writes;
       writes.erase_range(Family::log, "", number_key(begin));
       TRY(database_->write(writes));
-      log_records_.erase(log_records_.begin(), log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
+      log_records_.erase(log_records_.begin(),
+                         log_records_.begin() + static_cast<std::ptrdiff_t>(covered));
     }
     log_bytes_ -= log_bytes;
     replaced = snapshot_bytes_;
@@ -201,11 +214,13 @@ Status StoreImpl::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
   std::vector<std::pair<SeriesId, const OpenRun*>> runs;
   for (std::uint64_t id = slice * kSliceSeries; id < (slice + 1) * kSliceSeries; ++id) {
     const auto* series = head_.find(SeriesId{id});
-    if (series != nullptr && !series->samples.empty()) runs.emplace_back(SeriesId{id}, &series->samples);
+    if (series != nullptr && !series->samples.empty())
+      runs.emplace_back(SeriesId{id}, &series->samples);
   }
   const auto at = static_cast<std::size_t>(slice);
   if (at >= slice_records_.size()) slice_records_.resize(at + 1);
-  if (runs.empty() && slice_records_[at] == 0) return {}; // there is no older copy that could come back
+  if (runs.empty() && slice_records_[at] == 0)
+    return {}; // there is no older copy that could come back
   WriteSet writes;
   writes.put(Family::head, number_key(slice), encode_head_slice(next_record_, runs));
   bytes += writes.ops().front().value.size();
@@ -214,7 +229,9 @@ Status StoreImpl::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
   return {};
 }
 
-Status StoreImpl::apply_retention(std::int64_t now_ms) { return drop_older(now_ms - options_.retention_ms, false); }
+Status StoreImpl::apply_retention(std::int64_t now_ms) {
+  return drop_older(now_ms - options_.retention_ms, false);
+}
 
 Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
   const std::int64_t block = block_of(time_ms);
@@ -227,10 +244,12 @@ Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
     const bool spans = oldest_segment && *oldest_segment < time_ms;
     const auto stale = head_.with_samples_before(time_ms);
     if (chunks) {
-      for (const char kind : {'c', 'l', 't'}) writes.erase_range(Family::chunks, std::string(1, kind), block_key(kind, block));
+      for (const char kind : {'c', 'l', 't'})
+        writes.erase_range(Family::chunks, std::string(1, kind), block_key(kind, block));
     }
     if (spans) {
-      for (const char kind : {'s', 'd'}) writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, time_ms));
+      for (const char kind : {'s', 'd'})
+        writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, time_ms));
     }
     if (!writes.empty()) TRY(database_->write(writes));
     std::unique_lock state(state_mutex_);
@@ -243,7 +262,8 @@ Status StoreImpl::drop_older(std::int64_t time_ms, bool reclaim) {
   return {};
 }
 
-// The oldest block goes first, of chunks and spans alike, until the directory fits or there is nothing left that may go.
+// The oldest block goes first, of chunks and spans alike, until the directory fits or there is
+// nothing left that may go.
 Status StoreImpl::shrink(std::int64_t now_ms) {
   // Half of it may be log files whose content is in data files, or could be.
   if (database_->disk_bytes() > options_.retention_bytes) TRY(database_->flush());
@@ -252,12 +272,14 @@ Status StoreImpl::shrink(std::int64_t now_ms) {
     {
       std::lock_guard lock(write_mutex_);
       oldest = head_.oldest_block();
-      if (const auto segment = segments_.oldest_received_ms(); segment && (!oldest || *segment < *oldest))
+      if (const auto segment = segments_.oldest_received_ms();
+          segment && (!oldest || *segment < *oldest))
         oldest = block_of(*segment);
     }
     // The present block stays: a store that is too small for it has to be made larger.
     if (!oldest || *oldest + kBlockMs > block_of(now_ms)) break;
-    log_info("retention by size drops the oldest telemetry", {{"before_ms", std::to_string(*oldest + kBlockMs)}});
+    log_info("retention by size drops the oldest telemetry",
+             {{"before_ms", std::to_string(*oldest + kBlockMs)}});
     TRY(drop_older(*oldest + kBlockMs, true));
   }
   return {};
@@ -268,7 +290,8 @@ Status StoreImpl::drop_dead_series(std::int64_t now_ms) {
   std::vector<SeriesId> dead;
   index_.for_each([&](const SeriesInfo& info) {
     const auto* series = head_.find(info.id);
-    if (series == nullptr || (series->samples.empty() && series->chunks.empty())) dead.push_back(info.id);
+    if (series == nullptr || (series->samples.empty() && series->chunks.empty()))
+      dead.push_back(info.id);
   });
   const auto gone = presence_.older_than(now_ms - options_.retention_ms);
   if (dead.empty() && gone.empty()) return {};

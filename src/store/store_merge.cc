@@ -14,7 +14,8 @@
 namespace coalmine::store {
 namespace {
 
-// A segment of this many spans is large: reading one takes some tens of milliseconds, and its dictionaries are small beside it.
+// A segment of this many spans is large: reading one takes some tens of milliseconds, and its
+// dictionaries are small beside it.
 constexpr std::uint64_t kLargeSpans = 32'768;
 constexpr std::uint64_t kLargeBytes = 8 << 20;
 // Fewer are not worth a rewrite, unless they make a large one.
@@ -28,19 +29,24 @@ constexpr double kSlowQuantile = 0.99;
 bool is_entry(SpanKind kind) { return kind == SpanKind::server || kind == SpanKind::consumer; }
 
 struct MarkHash {
-  std::size_t operator()(const TraceId& id) const { return static_cast<std::size_t>(trace_hash(id)); }
+  std::size_t operator()(const TraceId& id) const {
+    return static_cast<std::size_t>(trace_hash(id));
+  }
 };
 
-// The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its service and name here,
-// counting each span for as many as it stands for.
+// The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its
+// service and name here, counting each span for as many as it stands for.
 boost::unordered_flat_set<TraceId, MarkHash> telling_traces(const SpanTable& table) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
   for (const auto& row : table.rows) {
     if (row.status == StatusCode::error) out.insert(row.trace_id);
-    if (is_entry(row.kind)) requests[{table.resources[row.resource]->service, row.name}].push_back(&row);
+    if (is_entry(row.kind))
+      requests[{table.resources[row.resource]->service, row.name}].push_back(&row);
   }
-  const auto duration = [](const SpanTable::Row* row) { return row->end_ns > row->start_ns ? row->end_ns - row->start_ns : 0; };
+  const auto duration = [](const SpanTable::Row* row) {
+    return row->end_ns > row->start_ns ? row->end_ns - row->start_ns : 0;
+  };
   for (auto& [name, rows] : requests) {
     std::ranges::sort(rows, {}, duration);
     std::uint64_t total = 0;
@@ -48,7 +54,8 @@ boost::unordered_flat_set<TraceId, MarkHash> telling_traces(const SpanTable& tab
     std::uint64_t below = 0;
     for (const auto* row : rows) {
       below += row->weight;
-      if (static_cast<double>(below) > kSlowQuantile * static_cast<double>(total)) out.insert(row->trace_id);
+      if (static_cast<double>(below) > kSlowQuantile * static_cast<double>(total))
+        out.insert(row->trace_id);
     }
   }
   return out;
@@ -76,7 +83,8 @@ Status StoreImpl::merge_segments() {
     const bool large = ref.spans >= kLargeSpans / 2 || ref.bytes >= kLargeBytes / 2;
     const bool fits =
         run.empty() || (spans + ref.spans <= kLargeSpans && bytes + ref.bytes <= kLargeBytes &&
-                        ref.received_ms - run.front().received_ms <= kLongestRunMs && ref.thinned == run.front().thinned);
+                        ref.received_ms - run.front().received_ms <= kLongestRunMs &&
+                        ref.thinned == run.front().thinned);
     if (large || !fits) TRY(end_run());
     if (large) continue;
     run.push_back(ref);
@@ -98,7 +106,8 @@ Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
   std::vector<At> order;
   for (const auto& ref : run) {
     auto segment = load_segment(ref);
-    if (!segment && segment.error().code != ErrorCode::data_loss) return std::unexpected(std::move(segment).error());
+    if (!segment && segment.error().code != ErrorCode::data_loss)
+      return std::unexpected(std::move(segment).error());
     if (!segment) {
       damaged("spans", segment.error().message);
       continue;
@@ -116,7 +125,8 @@ Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
   return replace_segments(run, merged, run.front().thinned);
 }
 
-Status StoreImpl::replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment, std::uint8_t thinned) {
+Status StoreImpl::replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment,
+                                   std::uint8_t thinned) {
   auto summary = summarise(segment.spans, segment.logs);
   auto bytes = encode_segment(segment.spans, segment.logs, SegmentPacking::small);
   summary.bytes = bytes.size();
@@ -152,7 +162,8 @@ Status StoreImpl::thin(const SegmentRef& ref) {
   for (std::size_t i = 0; i < segment->spans.rows.size(); ++i) {
     const auto& id = segment->spans.rows[i].trace_id;
     const bool tells = telling.contains(id);
-    // By the trace's hash, so that a trace stays or goes as a whole, also where its spans are in several segments.
+    // By the trace's hash, so that a trace stays or goes as a whole, also where its spans are in
+    // several segments.
     if (!tells && (trace_hash(id) & mask) != 0) continue;
     import.add(i);
     if (!tells) builder.table().rows.back().weight *= 2;
@@ -161,27 +172,34 @@ Status StoreImpl::thin(const SegmentRef& ref) {
 }
 
 Status StoreImpl::keep_span_budget(std::int64_t now_ms) {
-  const std::uint64_t budget = options_.span_budget_bytes > 0 ? options_.span_budget_bytes : options_.retention_bytes / 2;
+  const std::uint64_t budget =
+      options_.span_budget_bytes > 0 ? options_.span_budget_bytes : options_.retention_bytes / 2;
   const auto look = [&] {
     std::shared_lock lock(state_mutex_);
     return std::pair(segments_.bytes(), segments_.all());
   };
   for (auto [bytes, all] = look(); bytes > budget && !all.empty(); std::tie(bytes, all) = look()) {
-    // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what is new stays whole as long as
-    // possible.
+    // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what
+    // is new stays whole as long as possible.
     const auto next = std::ranges::min_element(all, {}, [](const SegmentRef& ref) {
-      return std::tuple(ref.thinned < kFirstThinned ? 0 : ref.thinned < kMostThinned ? 1 : 2, ref.received_ms, ref.number);
+      return std::tuple(ref.thinned < kFirstThinned  ? 0
+                        : ref.thinned < kMostThinned ? 1
+                                                     : 2,
+                        ref.received_ms, ref.number);
     });
     if (next->thinned < kMostThinned && next->spans > 0) {
       TRY(thin(*next));
       continue;
     }
     const std::int64_t before_ms = all.front().received_ms + 1;
-    if (before_ms > block_of(now_ms)) return {}; // a budget that is too small for the present has to be made larger
-    log_warn("the budget for spans is too small for the failing and slow ones; the oldest are dropped",
-             {{"before_ms", std::to_string(before_ms)}, {"budget_bytes", std::to_string(budget)}});
+    if (before_ms > block_of(now_ms))
+      return {}; // a budget that is too small for the present has to be made larger
+    log_warn(
+        "the budget for spans is too small for the failing and slow ones; the oldest are dropped",
+        {{"before_ms", std::to_string(before_ms)}, {"budget_bytes", std::to_string(budget)}});
     WriteSet writes;
-    for (const char kind : {'s', 'd'}) writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, before_ms));
+    for (const char kind : {'s', 'd'})
+      writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, before_ms));
     std::lock_guard lock(write_mutex_);
     TRY(database_->write(writes));
     std::unique_lock state(state_mutex_);

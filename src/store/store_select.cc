@@ -1,4 +1,5 @@
-// Reading series: matchers, the choice of one source an instance, samples of chunks and head together.
+// Reading series: matchers, the choice of one source an instance, samples of chunks and head
+// together.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -13,13 +14,15 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans}; // best first, and in the order of their numbers
+constexpr std::array kSources = {Source::sent, Source::histogram,
+                                 Source::spans}; // best first, and in the order of their numbers
 // Series whose samples are copied under one hold of the lock.
 constexpr std::size_t kSlice = 256;
 
 } // namespace
 
-SampleRun StoreImpl::decode(const std::string& key, const std::string& bytes, SharedTimes& times) const {
+SampleRun StoreImpl::decode(const std::string& key, const std::string& bytes,
+                            SharedTimes& times) const {
   const auto read = [&]() -> Result<SampleRun> {
     TRY_ASSIGN(const auto shared, times.of(key, bytes));
     return shared ? decode_chunk(bytes, *shared) : SampleRun();
@@ -95,8 +98,9 @@ bool StoreImpl::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_m
 
 Source StoreImpl::choose(const SourceChoice& choice, const SelectRequest& request) const {
   const auto any = [&](const std::vector<const SeriesInfo*>& series) {
-    return std::ranges::any_of(series,
-                               [&](const SeriesInfo* info) { return has_samples(info->id, request.from_ms, request.to_ms); });
+    return std::ranges::any_of(series, [&](const SeriesInfo* info) {
+      return has_samples(info->id, request.from_ms, request.to_ms);
+    });
   };
   std::size_t at = 0;
   while (at < kSources.size() && !any(choice.requests[at])) ++at;
@@ -128,14 +132,17 @@ Status StoreImpl::pick(const SelectRequest& request, Visit visit) const {
 
 Result<std::vector<FoundSeries>> StoreImpl::find(const SelectRequest& request) const {
   std::vector<FoundSeries> out;
-  TRY(pick(request, [&](const SeriesInfo& info) { out.push_back({info.id, info.labels, info.kind, info.source}); }));
+  TRY(pick(request, [&](const SeriesInfo& info) {
+    out.push_back({info.id, info.labels, info.kind, info.source});
+  }));
   return out;
 }
 
 Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) const {
   std::vector<Picked> picked;
-  TRY(pick(request,
-           [&](const SeriesInfo& info) { picked.push_back({info.id, info.labels, info.kind, info.source, info.metric->unit}); }));
+  TRY(pick(request, [&](const SeriesInfo& info) {
+    picked.push_back({info.id, info.labels, info.kind, info.source, info.metric->unit});
+  }));
   std::vector<SeriesData> out;
   out.reserve(picked.size());
   if (request.with_samples) {
@@ -154,12 +161,14 @@ Result<std::vector<SeriesData>> StoreImpl::select(const SelectRequest& request) 
   return out;
 }
 
-Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request, std::vector<SeriesData>& out) const {
+Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request,
+                       std::vector<SeriesData>& out) const {
   std::size_t total = 0;
   SharedTimes times(*database_);
   for (std::size_t begin = 0; begin < picked.size(); begin += kSlice) {
     const std::size_t end = std::min(picked.size(), begin + kSlice);
-    if (request.give_up && request.give_up()) return fail(ErrorCode::deadline_exceeded, "given up while samples were read");
+    if (request.give_up && request.give_up())
+      return fail(ErrorCode::deadline_exceeded, "given up while samples were read");
     std::vector<SampleRun> recent(end - begin);
     std::vector<std::string> keys;
     std::vector<std::size_t> owner; // of each key, relative to begin
@@ -180,7 +189,8 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
     }
     std::vector<SampleRun> older(end - begin);
     const auto damaged_before = database_->damaged();
-    const auto chunks = keys.empty() ? std::vector<std::optional<std::string>>() : database_->get_many(Family::chunks, keys);
+    const auto chunks = keys.empty() ? std::vector<std::optional<std::string>>()
+                                     : database_->get_many(Family::chunks, keys);
     if (const auto more = database_->damaged() - damaged_before; more > 0) {
       damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
     }
@@ -193,15 +203,16 @@ Status StoreImpl::fill(std::vector<Picked>& picked, const SelectRequest& request
     if (total > request.max_samples) {
       return fail(
           ErrorCode::resource_exhausted,
-          fmt::format("the query needs more than {} samples: narrow its matchers or its time range", request.max_samples));
+          fmt::format("the query needs more than {} samples: narrow its matchers or its time range",
+                      request.max_samples));
     }
     for (std::size_t i = begin; i < end; ++i) {
       auto& run = older[i - begin];
       run.overlay(std::move(recent[i - begin]));
       if (run.empty()) continue;
       auto& p = picked[i];
-      out.push_back({p.id, std::move(p.labels), p.kind, p.source, std::move(p.unit), std::move(run.floats),
-                     std::move(run.classic), std::move(run.exponential)});
+      out.push_back({p.id, std::move(p.labels), p.kind, p.source, std::move(p.unit),
+                     std::move(run.floats), std::move(run.classic), std::move(run.exponential)});
     }
   }
   return {};
@@ -216,7 +227,8 @@ std::vector<std::string> StoreImpl::label_names(const SelectRequest& request) co
   return {names.begin(), names.end()};
 }
 
-std::vector<std::string> StoreImpl::label_values(std::string_view label, const SelectRequest& request) const {
+std::vector<std::string> StoreImpl::label_values(std::string_view label,
+                                                 const SelectRequest& request) const {
   std::set<std::string> values;
   const auto picked = pick(request, [&](const SeriesInfo& info) {
     if (const auto value = info.labels->get(label); !value.empty()) values.emplace(value);
@@ -233,7 +245,8 @@ std::vector<MetricMetadata> StoreImpl::metadata() const {
     // What an application says of its own metric counts more than what we derived or filled in.
     const bool own = info.source == Source::sent && !info.filler;
     if (entry.name.empty() || (own && entry.help.empty())) {
-      entry = {std::string(info.labels->metric_name()), info.kind, info.metric->unit, info.metric->help};
+      entry = {std::string(info.labels->metric_name()), info.kind, info.metric->unit,
+               info.metric->help};
     }
   });
   std::vector<MetricMetadata> out;
@@ -260,7 +273,8 @@ std::uint64_t StoreImpl::series_version(std::string_view service) const {
   return index_.version_of(service);
 }
 
-std::optional<std::vector<NewSamples>> StoreImpl::newest(std::span<const SeriesPosition> positions) const {
+std::optional<std::vector<NewSamples>> StoreImpl::newest(
+    std::span<const SeriesPosition> positions) const {
   std::vector<NewSamples> out(positions.size());
   for (std::size_t begin = 0; begin < positions.size(); begin += kSlice) {
     const auto some = positions.subspan(begin, std::min(kSlice, positions.size() - begin));
@@ -287,7 +301,8 @@ StoreStats StoreImpl::stats() const {
   out.head_samples = head_.sample_count();
   out.oldest_ms = head_.oldest_ms();
   out.newest_ms = std::max(head_.newest_ms(), segments_.newest_start_ms());
-  if (const auto oldest = segments_.oldest_received_ms(); oldest && (out.oldest_ms == 0 || *oldest < out.oldest_ms))
+  if (const auto oldest = segments_.oldest_received_ms();
+      oldest && (out.oldest_ms == 0 || *oldest < out.oldest_ms))
     out.oldest_ms = *oldest;
   return out;
 }

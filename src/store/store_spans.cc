@@ -9,7 +9,8 @@
 namespace coalmine::store {
 namespace {
 
-// Logs of a trace come through another exporter than its spans; they are looked for around the spans' time only.
+// Logs of a trace come through another exporter than its spans; they are looked for around the
+// spans' time only.
 constexpr std::int64_t kLogsBeforeMs = 60 * 1000;
 constexpr std::int64_t kLogsAfterMs = 10 * 60 * 1000;
 
@@ -23,25 +24,29 @@ bool is_entry(const T& span) {
   return span.kind == SpanKind::server || span.kind == SpanKind::consumer;
 }
 
-// Which of two matching spans of one trace stands for it: the request itself rather than a part of it.
+// Which of two matching spans of one trace stands for it: the request itself rather than a part of
+// it.
 bool stands_better(const SpanTable::Row& a, const Span& b) {
   if (is_entry(a) != is_entry(b)) return is_entry(a);
   return a.start_ns < b.start_ns;
 }
 
 // The n-th newest of the traces found so far; INT64_MIN while there are fewer.
-std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& found, std::size_t n) {
+std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& found,
+                        std::size_t n) {
   if (found.size() < n || n == 0) return INT64_MIN;
   std::vector<std::int64_t> starts;
   starts.reserve(found.size());
   for (const auto& [id, best] : found) starts.push_back(best.first);
-  std::ranges::nth_element(starts, starts.begin() + static_cast<std::ptrdiff_t>(n - 1), std::greater{});
+  std::ranges::nth_element(starts, starts.begin() + static_cast<std::ptrdiff_t>(n - 1),
+                           std::greater{});
   return starts[n - 1];
 }
 
 void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>& segments) {
   std::map<std::pair<TraceId, SpanId>, StoredSpan*> by_id;
-  for (auto& stored : spans) by_id.emplace(std::pair(stored.span.trace_id, stored.span.span_id), &stored);
+  for (auto& stored : spans)
+    by_id.emplace(std::pair(stored.span.trace_id, stored.span.span_id), &stored);
   for (const auto& segment : segments) {
     for (const auto& log : segment.logs) {
       const auto it = by_id.find({log.trace_id, log.span_id});
@@ -59,19 +64,23 @@ Result<SpanSegment> StoreImpl::load_segment(const SegmentRef& ref) const {
   return decode_segment(*bytes);
 }
 
-Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
+Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint32_t>& traces,
+                                                          std::int64_t from_ms,
                                                           std::int64_t to_ms) const {
   std::vector<SegmentRef> refs;
-  const auto status =
-      database_->scan(Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)),
-                      to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms), [&](auto key, auto value) {
-                        const auto ref = parse_segment_key(key);
-                        const auto summary = decode_summary(value);
-                        const auto listed = [&](std::uint32_t mark) { return std::ranges::binary_search(summary->traces, mark); };
-                        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
-                        return true;
-                      });
-  if (!status && status.error().code != ErrorCode::data_loss) return std::unexpected(status.error());
+  const auto status = database_->scan(
+      Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)),
+      to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms), [&](auto key, auto value) {
+        const auto ref = parse_segment_key(key);
+        const auto summary = decode_summary(value);
+        const auto listed = [&](std::uint32_t mark) {
+          return std::ranges::binary_search(summary->traces, mark);
+        };
+        if (ref && summary && std::ranges::any_of(traces, listed)) refs.push_back(*ref);
+        return true;
+      });
+  if (!status && status.error().code != ErrorCode::data_loss)
+    return std::unexpected(status.error());
   if (!status) damaged("spans", status.error().message);
   std::vector<SpanSegment> out;
   for (const auto& ref : refs) {
@@ -112,10 +121,12 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
     std::shared_lock lock(state_mutex_);
     candidates = segments_.candidates(filter);
   }
-  std::map<TraceId, std::pair<std::int64_t, Span>> found; // newest matching start, and the span that stands for the trace
+  std::map<TraceId, std::pair<std::int64_t, Span>>
+      found; // newest matching start, and the span that stands for the trace
   std::int64_t enough_ms = INT64_MIN;
   for (const auto& ref : candidates) {
-    if (filter.limit == 0 || ref.max_start_ms < enough_ms) break; // all that follow are older than what we have
+    if (filter.limit == 0 || ref.max_start_ms < enough_ms)
+      break; // all that follow are older than what we have
     const auto segment = load_segment(ref);
     if (!segment) {
       if (segment.error().code != ErrorCode::data_loss) return std::unexpected(segment.error());
@@ -129,7 +140,8 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
       if (!sieve.passes(row)) continue;
       const auto it = found.find(row.trace_id);
       if (it == found.end()) {
-        if (start_ms(row) >= enough_ms) found.emplace(row.trace_id, std::pair(start_ms(row), table.span(i)));
+        if (start_ms(row) >= enough_ms)
+          found.emplace(row.trace_id, std::pair(start_ms(row), table.span(i)));
         continue;
       }
       it->second.first = std::max(it->second.first, start_ms(row));
@@ -140,7 +152,8 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
   std::vector<StoredSpan> out;
   for (auto& [id, best] : found) out.push_back({std::move(best.second), {}});
   std::ranges::sort(out, [](const StoredSpan& a, const StoredSpan& b) {
-    return a.span.start_ns != b.span.start_ns ? a.span.start_ns > b.span.start_ns : a.span.trace_id < b.span.trace_id;
+    return a.span.start_ns != b.span.start_ns ? a.span.start_ns > b.span.start_ns
+                                              : a.span.trace_id < b.span.trace_id;
   });
   if (out.size() > filter.limit) out.resize(filter.limit);
   if (out.empty()) return out;
@@ -149,9 +162,11 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
   std::int64_t last_ms = 0;
   for (const auto& stored : out) {
     traces.insert(trace_mark(stored.span.trace_id));
-    last_ms = std::max({last_ms, start_ms(stored.span), static_cast<std::int64_t>(stored.span.end_ns / 1'000'000)});
+    last_ms = std::max({last_ms, start_ms(stored.span),
+                        static_cast<std::int64_t>(stored.span.end_ns / 1'000'000)});
   }
-  TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs, last_ms + kLogsAfterMs));
+  TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs,
+                                                last_ms + kLogsAfterMs));
   attach_logs(out, segments);
   return out;
 }
@@ -163,7 +178,8 @@ Result<std::vector<StoredSpan>> StoreImpl::trace_once(const TraceId& id) const {
   for (const auto& segment : segments) {
     const auto& table = segment.spans;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
-      if (table.rows[i].trace_id == id && seen.insert(table.rows[i].span_id).second) out.push_back({table.span(i), {}});
+      if (table.rows[i].trace_id == id && seen.insert(table.rows[i].span_id).second)
+        out.push_back({table.span(i), {}});
     }
   }
   std::ranges::stable_sort(out, {}, [](const StoredSpan& stored) { return stored.span.start_ns; });

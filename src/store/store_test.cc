@@ -19,7 +19,8 @@ constexpr std::int64_t kMinute = 60'000;
 
 struct StoreTest : ::testing::Test, Fixture {
   std::shared_ptr<const Resource> app = resource("shop");
-  std::shared_ptr<const MetricSeries> counter = series(app, "jobs", "jobs_total", MetricKind::counter);
+  std::shared_ptr<const MetricSeries> counter =
+      series(app, "jobs", "jobs_total", MetricKind::counter);
   std::shared_ptr<const MetricSeries> gauge =
       series(app, "depth", "depth", MetricKind::gauge, {{"queue", std::string("a")}}, "{item}");
   void SetUp() override { open(); }
@@ -46,14 +47,18 @@ TEST_F(StoreTest, WhatIsAppendedIsThereAtOnceAndAfterRestart) {
 }
 
 TEST_F(StoreTest, OutsideTheWindowIsRejectedWithAReason) {
-  const auto result = append(
-      batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2), point(counter, 0, kNow, 3)}));
+  const auto result =
+      append(batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2),
+                    point(counter, 0, kNow, 3)}));
   EXPECT_EQ(result.rejected_points, 2u);
   EXPECT_NE(result.reason.find("jobs"), std::string::npos) << result.reason;
   EXPECT_EQ(only("jobs_total"), (Points{{0, 3}}));
-  const auto again = append(batch({point(series(app, "late", "late", MetricKind::gauge), 0, kNow - 3600'000, 1)}));
+  const auto again =
+      append(batch({point(series(app, "late", "late", MetricKind::gauge), 0, kNow - 3600'000, 1)}));
   EXPECT_EQ(again.rejected_points, 0u) << "an hour old is fine, also as a series' first";
-  EXPECT_EQ(append(batch({{counter, 0, UINT64_MAX, false, 1.0}, {counter, 0, 0, false, 1.0}})).rejected_points, 2u);
+  EXPECT_EQ(append(batch({{counter, 0, UINT64_MAX, false, 1.0}, {counter, 0, 0, false, 1.0}}))
+                .rejected_points,
+            2u);
 }
 
 TEST_F(StoreTest, LatePointsAreSortedInAndTheLastOfAMillisecondStays) {
@@ -68,16 +73,19 @@ TEST_F(StoreTest, LatePointsAreSortedInAndTheLastOfAMillisecondStays) {
 TEST_F(StoreTest, MalformedPointsAreRejectedNotFatal) {
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
   auto wrong = classic(bounds({1, 2}), {1});
-  const auto result =
-      append(batch({point(histogram, 0, kNow, wrong), point(counter, 0, kNow, wrong), {nullptr, 0, ns(kNow), false, 1.0}}));
+  const auto result = append(batch({point(histogram, 0, kNow, wrong),
+                                    point(counter, 0, kNow, wrong),
+                                    {nullptr, 0, ns(kNow), false, 1.0}}));
   EXPECT_EQ(result.rejected_points, 3u);
   EXPECT_NE(result.reason, "");
 }
 
 TEST_F(StoreTest, NoRecordedValueEndsTheSeries) {
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
-  append(batch({point(gauge, 0, kNow, 1), point(histogram, 0, kNow, classic(bounds({1}), {1, 1}))}));
-  append(batch({{gauge, 0, ns(kNow + 1000), true, 0.0}, {histogram, 0, ns(kNow + 1000), true, ClassicHistogram{}}}));
+  append(
+      batch({point(gauge, 0, kNow, 1), point(histogram, 0, kNow, classic(bounds({1}), {1, 1}))}));
+  append(batch({{gauge, 0, ns(kNow + 1000), true, 0.0},
+                {histogram, 0, ns(kNow + 1000), true, ClassicHistogram{}}}));
   for (int round = 0; round < 2; ++round) {
     EXPECT_TRUE(is_stale(select(*store, "depth")[0].floats[1].value));
     EXPECT_TRUE(select(*store, "h")[0].classic[1].stale);
@@ -87,7 +95,9 @@ TEST_F(StoreTest, NoRecordedValueEndsTheSeries) {
 
 TEST_F(StoreTest, DeltasBecomeTotalsAndRepeatsCountOnce) {
   const auto delta = series(app, "d", "d_total", MetricKind::counter, {}, "", Temporality::delta);
-  const auto at = [&](std::int64_t time, double value) { return batch({point(delta, kNow + time - 1000, kNow + time, value)}); };
+  const auto at = [&](std::int64_t time, double value) {
+    return batch({point(delta, kNow + time - 1000, kNow + time, value)});
+  };
   append(at(0, 1));
   append(at(1000, 2));
   append(at(1000, 2));
@@ -139,18 +149,22 @@ TEST_F(StoreTest, TooManySeriesNameTheLabel) {
   reopen();
   AppendResult result;
   for (int i = 0; i < 5; ++i) {
-    result = append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::to_string(i)}}), 0, kNow, 1)}));
+    result = append(batch({point(
+        series(app, "x", "x", MetricKind::gauge, {{"user", std::to_string(i)}}), 0, kNow, 1)}));
   }
   EXPECT_EQ(result.rejected_points, 1u);
   EXPECT_NE(result.reason.find("label user"), std::string::npos) << result.reason;
-  EXPECT_EQ(append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::string("1")}}), 0, kNow + 1, 1)}))
-                .rejected_points,
-            0u);
+  EXPECT_EQ(
+      append(batch({point(series(app, "x", "x", MetricKind::gauge, {{"user", std::string("1")}}), 0,
+                          kNow + 1, 1)}))
+          .rejected_points,
+      0u);
 }
 
 TEST_F(StoreTest, SelectBoundsAndLimits) {
   for (int i = 0; i < 10; ++i) append(batch({point(gauge, 0, kNow + i * 1000, i)}));
-  EXPECT_EQ(select(*store, "depth", {}, true, kNow + 1000, kNow + 2000)[0].floats.size(), 2u) << "both ends are inclusive";
+  EXPECT_EQ(select(*store, "depth", {}, true, kNow + 1000, kNow + 2000)[0].floats.size(), 2u)
+      << "both ends are inclusive";
   EXPECT_TRUE(select(*store, "depth", {}, true, kNow + 1001, kNow + 1999).empty());
   SelectRequest request;
   request.to_ms = INT64_MAX;
@@ -172,12 +186,14 @@ TEST_F(StoreTest, LabelsAndMetadata) {
   append(batch({point(counter, 0, kNow, 1), point(gauge, 0, kNow + 5000, 2)}));
   SelectRequest all;
   all.to_ms = INT64_MAX;
-  EXPECT_EQ(store->label_values("__name__", all), (std::vector<std::string>{"depth", "jobs_total"}));
+  EXPECT_EQ(store->label_values("__name__", all),
+            (std::vector<std::string>{"depth", "jobs_total"}));
   const auto names = store->label_names(all);
   EXPECT_TRUE(std::ranges::is_sorted(names));
   EXPECT_TRUE(std::ranges::find(names, "queue") != names.end());
   all.to_ms = kNow + 1000;
-  EXPECT_EQ(store->label_values("__name__", all), (std::vector<std::string>{"jobs_total"})) << "only with samples in the range";
+  EXPECT_EQ(store->label_values("__name__", all), (std::vector<std::string>{"jobs_total"}))
+      << "only with samples in the range";
   const auto metadata = store->metadata();
   ASSERT_EQ(metadata.size(), 2u);
   EXPECT_EQ(metadata[0].name, "depth");
@@ -209,21 +225,25 @@ TEST_F(StoreTest, SealingAndRestartChangeNoAnswer) {
     clock.set_wall_ms(t);
     append(batch({point(counter, kNow - 1, t, i), point(gauge, 0, t, i * 0.1),
                   point(histogram, kNow - 1, t,
-                        classic(i < 150 ? bounds({1, 2}) : other, {1, static_cast<std::uint64_t>(i), 2}, i * 0.5))}));
+                        classic(i < 150 ? bounds({1, 2}) : other,
+                                {1, static_cast<std::uint64_t>(i), 2}, i * 0.5))}));
   }
   const auto snapshot = [&] {
     SelectRequest all;
     all.to_ms = INT64_MAX;
     return *store->select(all);
   };
-  const auto expect_equal = [&](const std::vector<SeriesData>& a, const std::vector<SeriesData>& b) {
+  const auto expect_equal = [&](const std::vector<SeriesData>& a,
+                                const std::vector<SeriesData>& b) {
     ASSERT_EQ(a.size(), b.size());
     for (std::size_t i = 0; i < a.size(); ++i) {
       ASSERT_EQ(*a[i].labels, *b[i].labels);
       ASSERT_EQ(a[i].floats.size(), b[i].floats.size());
       ASSERT_EQ(a[i].classic.size(), b[i].classic.size());
-      for (std::size_t k = 0; k < a[i].floats.size(); ++k) ASSERT_TRUE(same(a[i].floats[k], b[i].floats[k]));
-      for (std::size_t k = 0; k < a[i].classic.size(); ++k) ASSERT_TRUE(same(a[i].classic[k], b[i].classic[k]));
+      for (std::size_t k = 0; k < a[i].floats.size(); ++k)
+        ASSERT_TRUE(same(a[i].floats[k], b[i].floats[k]));
+      for (std::size_t k = 0; k < a[i].classic.size(); ++k)
+        ASSERT_TRUE(same(a[i].classic[k], b[i].classic[k]));
     }
   };
   const auto before = snapshot();
@@ -234,7 +254,8 @@ TEST_F(StoreTest, SealingAndRestartChangeNoAnswer) {
   reopen();
   expect_equal(before, snapshot());
   EXPECT_EQ(damaged(), 0);
-  const auto middle = select(*store, "jobs_total", {}, true, kNow + 100 * 15'000, kNow + 110 * 15'000);
+  const auto middle =
+      select(*store, "jobs_total", {}, true, kNow + 100 * 15'000, kNow + 110 * 15'000);
   EXPECT_EQ(middle[0].floats.size(), 11u);
 }
 
@@ -267,12 +288,13 @@ TEST_F(StoreTest, RetentionBySizeDropsTheOldestFirst) {
     const auto now = clock.wall_ms();
     for (int part = 0; part < 4; ++part) {
       Batch b = batch({point(counter, 0, now + part, block)}, now + part);
-      auto s =
-          span(app, static_cast<std::uint8_t>(block + 1), static_cast<std::uint8_t>(part + 1), now, now + 1, SpanKind::client);
+      auto s = span(app, static_cast<std::uint8_t>(block + 1), static_cast<std::uint8_t>(part + 1),
+                    now, now + 1, SpanKind::client);
       std::string noise(400'000, 'x');
       std::uint64_t state = static_cast<std::uint64_t>(block * 4 + part + 1);
       for (auto& c : noise)
-        c = static_cast<char>('!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
+        c = static_cast<char>(
+            '!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
       s.attributes = {{"noise", noise}};
       b.spans = {s};
       append(b);
@@ -292,7 +314,8 @@ TEST_F(StoreTest, ASecondOneIsRefusedByName) {
   auto second = Store::open(options, clock, metrics);
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::failed_precondition);
-  EXPECT_NE(second.error().message.find("another coalmine"), std::string::npos) << second.error().message;
+  EXPECT_NE(second.error().message.find("another coalmine"), std::string::npos)
+      << second.error().message;
   append(batch({point(counter, 0, kNow, 1)})); // the first is unharmed
 }
 
@@ -307,7 +330,8 @@ TEST_F(StoreTest, ANewerSchemaIsRefused) {
   }
   const auto opened = Store::open(options, clock, metrics);
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("schema " + std::to_string(kSchemaVersion + 1)), std::string::npos)
+  EXPECT_NE(opened.error().message.find("schema " + std::to_string(kSchemaVersion + 1)),
+            std::string::npos)
       << opened.error().message;
 }
 
@@ -317,7 +341,8 @@ TEST_F(StoreTest, ADirectoryThatCannotBeMadeIsAClearError) {
   bad.directory = dir.path() + "/file/below";
   const auto opened = Store::open(bad, clock, metrics);
   ASSERT_FALSE(opened);
-  EXPECT_NE(opened.error().message.find("cannot be made"), std::string::npos) << opened.error().message;
+  EXPECT_NE(opened.error().message.find("cannot be made"), std::string::npos)
+      << opened.error().message;
 }
 
 TEST_F(StoreTest, TwoSendersOfOneSeriesAreNamed) {
@@ -357,8 +382,10 @@ TEST_F(StoreTest, AnInstanceThatFallsSilentHasEnded) {
   const auto markers = [&](std::string_view name) {
     std::size_t n = 0;
     for (const auto& s : select(*store, name)) {
-      n += static_cast<std::size_t>(std::ranges::count_if(s.floats, [](const auto& f) { return is_stale(f.value); }));
-      n += static_cast<std::size_t>(std::ranges::count_if(s.classic, [](const auto& c) { return c.stale; }));
+      n += static_cast<std::size_t>(
+          std::ranges::count_if(s.floats, [](const auto& f) { return is_stale(f.value); }));
+      n += static_cast<std::size_t>(
+          std::ranges::count_if(s.classic, [](const auto& c) { return c.stale; }));
     }
     return n;
   };
@@ -382,10 +409,11 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   reopen();
   const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
   const auto histogram = series(app, "h", "h", MetricKind::histogram);
-  append(batch({point(counter, kNow - 1000, kNow, 1), point(histogram, kNow - 1000, kNow, classic(bounds, {1, 2, 3}))}));
+  append(batch({point(counter, kNow - 1000, kNow, 1),
+                point(histogram, kNow - 1000, kNow, classic(bounds, {1, 2, 3}))}));
   ASSERT_TRUE(store->maintain());
-  append(batch(
-      {point(counter, kNow - 1000, kNow + 1000, 2), point(histogram, kNow - 1000, kNow + 1000, classic(bounds, {2, 3, 4}))}));
+  append(batch({point(counter, kNow - 1000, kNow + 1000, 2),
+                point(histogram, kNow - 1000, kNow + 1000, classic(bounds, {2, 3, 4}))}));
   for (int i = 0; i < 2; ++i) {
     reopen();
     EXPECT_EQ(only("jobs_total"), (Points{{0, 1}, {1000, 2}}));
@@ -437,7 +465,8 @@ TEST_F(StoreTest, ReplacedCopiesGiveTheirSpaceBack) {
   const auto send = [&] {
     Batch noise = batch({}, clock.wall_ms());
     for (int i = 0; i < kSamples; ++i)
-      noise.points.push_back(point(gauge, 0, clock.wall_ms() - kSamples + i, std::ldexp(static_cast<double>(random()), -64)));
+      noise.points.push_back(point(gauge, 0, clock.wall_ms() - kSamples + i,
+                                   std::ldexp(static_cast<double>(random()), -64)));
     append(noise);
   };
   send();

@@ -27,7 +27,8 @@ class TempDir {
  public:
   TempDir() {
     static std::atomic<int> counter{0};
-    // In memory where that is possible: opening a database syncs files, which is what most tests would spend their time on.
+    // In memory where that is possible: opening a database syncs files, which is what most tests
+    // would spend their time on.
     const std::filesystem::path memory = "/dev/shm";
     std::error_code unknown;
     const auto room = std::filesystem::space(memory, unknown);
@@ -78,7 +79,8 @@ struct Fixture {
   double damaged() { return metrics.counter("coalmine_store_damaged_total", "").value(); }
 };
 
-inline std::shared_ptr<const Resource> resource(std::string service, std::string track = "stable", std::string version = "1",
+inline std::shared_ptr<const Resource> resource(std::string service, std::string track = "stable",
+                                                std::string version = "1",
                                                 std::string instance = "i1") {
   return make_resource({{"service.name", std::move(service)},
                         {"service.version", std::move(version)},
@@ -87,12 +89,14 @@ inline std::shared_ptr<const Resource> resource(std::string service, std::string
                        "127.0.0.1");
 }
 
-inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Resource>& from, std::string otel_name,
-                                                  std::string name, MetricKind kind, Attributes attributes = {},
-                                                  std::string unit = "", Temporality temporality = Temporality::cumulative) {
+inline std::shared_ptr<const MetricSeries> series(
+    const std::shared_ptr<const Resource>& from, std::string otel_name, std::string name,
+    MetricKind kind, Attributes attributes = {}, std::string unit = "",
+    Temporality temporality = Temporality::cumulative) {
   auto out = std::make_shared<MetricSeries>();
   out->resource = from;
-  out->metric = std::make_shared<const MetricDescription>(MetricDescription{std::move(otel_name), std::move(unit), ""});
+  out->metric = std::make_shared<const MetricDescription>(
+      MetricDescription{std::move(otel_name), std::move(unit), ""});
   out->kind = kind;
   out->temporality = temporality;
   auto pairs = from->labels.pairs();
@@ -106,13 +110,17 @@ inline std::shared_ptr<const MetricSeries> series(const std::shared_ptr<const Re
 
 inline std::uint64_t ns(std::int64_t ms) { return static_cast<std::uint64_t>(ms) * 1'000'000; }
 
-inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms, double value) {
+inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms,
+                         std::int64_t time_ms, double value) {
   return {std::move(of), ns(start_ms), ns(time_ms), false, value};
 }
 
-inline BucketBounds bounds(std::vector<double> list) { return std::make_shared<const std::vector<double>>(std::move(list)); }
+inline BucketBounds bounds(std::vector<double> list) {
+  return std::make_shared<const std::vector<double>>(std::move(list));
+}
 
-inline ClassicHistogram classic(const BucketBounds& of, std::vector<std::uint64_t> counts, double sum = 0) {
+inline ClassicHistogram classic(const BucketBounds& of, std::vector<std::uint64_t> counts,
+                                double sum = 0) {
   ClassicHistogram out;
   out.bounds = of;
   for (const auto n : counts) out.count += n;
@@ -121,19 +129,19 @@ inline ClassicHistogram classic(const BucketBounds& of, std::vector<std::uint64_
   return out;
 }
 
-inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms,
-                         ClassicHistogram value) {
+inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms,
+                         std::int64_t time_ms, ClassicHistogram value) {
   return {std::move(of), ns(start_ms), ns(time_ms), false, std::move(value)};
 }
 
-inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms, std::int64_t time_ms,
-                         ExponentialHistogram value) {
+inline MetricPoint point(std::shared_ptr<const MetricSeries> of, std::int64_t start_ms,
+                         std::int64_t time_ms, ExponentialHistogram value) {
   return {std::move(of), ns(start_ms), ns(time_ms), false, std::move(value)};
 }
 
-inline Span span(const std::shared_ptr<const Resource>& from, std::uint8_t trace, std::uint8_t id, std::int64_t start_ms,
-                 std::int64_t end_ms, SpanKind kind = SpanKind::server, StatusCode status = StatusCode::unset,
-                 Attributes attributes = {}) {
+inline Span span(const std::shared_ptr<const Resource>& from, std::uint8_t trace, std::uint8_t id,
+                 std::int64_t start_ms, std::int64_t end_ms, SpanKind kind = SpanKind::server,
+                 StatusCode status = StatusCode::unset, Attributes attributes = {}) {
   Span out;
   out.resource = from;
   out.trace_id.fill(trace);
@@ -154,8 +162,9 @@ inline Batch batch(std::vector<MetricPoint> points, std::int64_t received_ms = k
   return out;
 }
 
-inline std::vector<SeriesData> select(const Store& store, std::string_view name, std::vector<Matcher> more = {},
-                                      bool choose = true, std::int64_t from_ms = 0, std::int64_t to_ms = INT64_MAX) {
+inline std::vector<SeriesData> select(const Store& store, std::string_view name,
+                                      std::vector<Matcher> more = {}, bool choose = true,
+                                      std::int64_t from_ms = 0, std::int64_t to_ms = INT64_MAX) {
   SelectRequest request;
   request.matchers = std::move(more);
   request.matchers.push_back({"__name__", Matcher::Op::equal, std::string(name)});

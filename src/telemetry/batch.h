@@ -1,4 +1,5 @@
-// What one OTLP request says, decoded: metric points, spans and log records. receive/ makes it, store/ keeps it.
+// What one OTLP request says, decoded: metric points, spans and log records. receive/ makes it,
+// store/ keeps it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -38,17 +39,19 @@ inline const DescriptionRef& no_description() {
   return kNone;
 }
 
-// One metric series' identity and what is known of it. Shared by all points of the series in a batch.
+// One metric series' identity and what is known of it. Shared by all points of the series in a
+// batch.
 struct MetricSeries {
   std::shared_ptr<const Resource> resource;
   DescriptionRef metric = no_description();
   MetricKind kind = MetricKind::gauge;
   Temporality temporality = Temporality::cumulative; // gauges: cumulative
-  // With __name__ (Prometheus form of otel_name and unit, without _bucket/_sum/_count), the resource's labels and the point's
-  // attributes; the identity of the series.
+  // With __name__ (Prometheus form of otel_name and unit, without _bucket/_sum/_count), the
+  // resource's labels and the point's attributes; the identity of the series.
   Labels labels;
   Attributes attributes; // the point's own, as sent
-  // The same object is given for this series again and again, so that what is found out about it may be kept by its address.
+  // The same object is given for this series again and again, so that what is found out about it
+  // may be kept by its address.
   bool recurring = false;
 };
 
@@ -62,7 +65,8 @@ struct MetricPoint {
   std::variant<double, ClassicHistogram, ExponentialHistogram> value = 0.0;
 };
 
-// Kept only when it carries an exception (exception.* attributes) or belongs to a trace with severity ERROR or above.
+// Kept only when it carries an exception (exception.* attributes) or belongs to a trace with
+// severity ERROR or above.
 struct LogRecord {
   std::shared_ptr<const Resource> resource;
   std::uint64_t time_ns = 0;
@@ -80,7 +84,9 @@ struct Batch {
   std::vector<Span> spans;
   SpanTable span_table; // further spans, as the receiver has them
   std::vector<LogRecord> logs;
-  bool empty() const { return points.empty() && spans.empty() && span_table.empty() && logs.empty(); }
+  bool empty() const {
+    return points.empty() && spans.empty() && span_table.empty() && logs.empty();
+  }
 };
 
 } // namespace coalmine

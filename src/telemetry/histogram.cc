@@ -10,7 +10,8 @@ namespace coalmine {
 double quantile(const ClassicHistogram& histogram, double q) {
   std::uint64_t total = 0;
   for (const auto n : histogram.counts) total += n;
-  if (total == 0 || !histogram.bounds || histogram.bounds->empty()) return std::numeric_limits<double>::quiet_NaN();
+  if (total == 0 || !histogram.bounds || histogram.bounds->empty())
+    return std::numeric_limits<double>::quiet_NaN();
   const auto& bounds = *histogram.bounds;
   const double rank = q * static_cast<double>(total);
   double below = 0;
@@ -43,7 +44,8 @@ void add(ClassicHistogram& a, const ClassicHistogram& b) {
     if (!same) {
       target = a.bounds->size();
       if (b.bounds && i < b.bounds->size()) {
-        target = static_cast<std::size_t>(std::ranges::lower_bound(*a.bounds, (*b.bounds)[i]) - a.bounds->begin());
+        target = static_cast<std::size_t>(std::ranges::lower_bound(*a.bounds, (*b.bounds)[i]) -
+                                          a.bounds->begin());
       }
     }
     a.counts[target] += b.counts[i];

@@ -24,7 +24,8 @@ Labels::Labels(std::vector<Pair> pairs) {
   std::ranges::stable_sort(pairs, {}, &Pair::first);
   std::size_t bytes = 0;
   for (const auto& [name, value] : pairs)
-    bytes += name.size() + value.size() + (name.size() < 0x80 ? 1 : kMaxLength) + (value.size() < 0x80 ? 1 : kMaxLength);
+    bytes += name.size() + value.size() + (name.size() < 0x80 ? 1 : kMaxLength) +
+             (value.size() < 0x80 ? 1 : kMaxLength);
   bytes_.reserve(bytes);
   for (std::size_t i = 0; i < pairs.size(); ++i) {
     const bool superseded = i + 1 < pairs.size() && pairs[i + 1].first == pairs[i].first;

@@ -15,9 +15,10 @@ namespace coalmine {
 
 inline constexpr std::string_view kMetricName = "__name__";
 
-// Name/value pairs sorted by name (byte order), no empty values, no duplicate names. A plain value; a missing label reads as "".
-// Kept as one run of bytes, because a store has as many of these as it has series: per label the length of the name (LEB128), the
-// name, the length of the value, the value.
+// Name/value pairs sorted by name (byte order), no empty values, no duplicate names. A plain value;
+// a missing label reads as "". Kept as one run of bytes, because a store has as many of these as it
+// has series: per label the length of the name (LEB128), the name, the length of the value, the
+// value.
 class Labels {
  public:
   using Pair = std::pair<std::string, std::string>;           // as given
@@ -30,7 +31,8 @@ class Labels {
     using reference = View;
     using pointer = void;
     using difference_type = std::ptrdiff_t;
-    using iterator_category = std::input_iterator_tag; // of C++17, which wants a real reference for more
+    using iterator_category =
+        std::input_iterator_tag; // of C++17, which wants a real reference for more
     using iterator_concept = std::forward_iterator_tag;
 
     Iterator() = default;
@@ -45,7 +47,8 @@ class Labels {
   };
 
   Labels() = default;
-  // Sorts; of equal names the last given wins; empty values are dropped (in Prometheus a missing label equals "").
+  // Sorts; of equal names the last given wins; empty values are dropped (in Prometheus a missing
+  // label equals "").
   explicit Labels(std::vector<Pair> pairs);
   static Labels of(std::initializer_list<Pair> pairs) { return Labels(std::vector<Pair>(pairs)); }
 
@@ -90,7 +93,9 @@ class Labels {
 };
 
 struct LabelsHash {
-  std::size_t operator()(const Labels& labels) const noexcept { return static_cast<std::size_t>(labels.hash()); }
+  std::size_t operator()(const Labels& labels) const noexcept {
+    return static_cast<std::size_t>(labels.hash());
+  }
 };
 
 // The text that begins at at, with its length before it; at is moved behind it.
@@ -119,7 +124,8 @@ inline Labels::Iterator& Labels::Iterator::operator++() {
   return *this;
 }
 
-// One condition of a selector. A regexp is RE2 syntax, fully anchored, and '.' matches newline (Prometheus 3).
+// One condition of a selector. A regexp is RE2 syntax, fully anchored, and '.' matches newline
+// (Prometheus 3).
 struct Matcher {
   enum class Op { equal, not_equal, regexp, not_regexp };
   std::string name;

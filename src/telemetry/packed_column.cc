@@ -11,13 +11,19 @@ namespace coalmine::store {
 namespace {
 
 constexpr std::size_t kFrame = 32;
-constexpr std::uint8_t kPlain = 0x80; // in width: nothing is negative, so that no bit is spent on the sign
+constexpr std::uint8_t kPlain =
+    0x80; // in width: nothing is negative, so that no bit is spent on the sign
 
-std::uint64_t zigzag(std::int64_t v) { return (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63); }
-std::int64_t unzigzag(std::uint64_t v) { return static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1); }
+std::uint64_t zigzag(std::int64_t v) {
+  return (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63);
+}
+std::int64_t unzigzag(std::uint64_t v) {
+  return static_cast<std::int64_t>(v >> 1) ^ -static_cast<std::int64_t>(v & 1);
+}
 std::size_t octets(std::size_t count, unsigned width) { return (count * width + 7) / 8; }
 
-// Each value lies in the eight octets from where it begins, unless it is wider than what is left of them.
+// Each value lies in the eight octets from where it begins, unless it is wider than what is left of
+// them.
 constexpr unsigned kNarrow = 57;
 
 void unpack(std::span<std::int64_t> out, std::string_view packed, unsigned width) {
@@ -39,8 +45,9 @@ void unpack(std::span<std::int64_t> out, std::string_view packed, unsigned width
     std::uint64_t read = 0;
     for (unsigned have = 0; have < width;) {
       const auto room = static_cast<unsigned>(std::min<std::size_t>(8 - bit % 8, width - have));
-      const auto part =
-          static_cast<std::uint64_t>(static_cast<std::uint8_t>(octets_and_more[bit / 8]) >> (bit % 8)) & ((1u << room) - 1);
+      const auto part = static_cast<std::uint64_t>(
+                            static_cast<std::uint8_t>(octets_and_more[bit / 8]) >> (bit % 8)) &
+                        ((1u << room) - 1);
       read |= part << have;
       bit += room;
       have += room;
@@ -59,7 +66,9 @@ void write_column(ByteWriter& w, std::span<const std::int64_t> values) {
   for (; !values.empty(); values = values.subspan(std::min(kFrame, values.size()))) {
     const auto frame = values.first(std::min(kFrame, values.size()));
     const bool plain = std::ranges::none_of(frame, [](std::int64_t v) { return v < 0; });
-    const auto coded = [&](std::int64_t v) { return plain ? static_cast<std::uint64_t>(v) : zigzag(v); };
+    const auto coded = [&](std::int64_t v) {
+      return plain ? static_cast<std::uint64_t>(v) : zigzag(v);
+    };
     std::uint64_t all = 0;
     for (const auto v : frame) all |= coded(v);
     const auto width = static_cast<unsigned>(std::bit_width(all));
@@ -68,8 +77,8 @@ void write_column(ByteWriter& w, std::span<const std::int64_t> values) {
     for (const auto v : frame) {
       for (std::uint64_t rest = coded(v), left = width; left > 0;) {
         const auto room = std::min<std::uint64_t>(8 - bit % 8, left);
-        packed[bit / 8] =
-            static_cast<char>(static_cast<std::uint8_t>(packed[bit / 8]) | static_cast<std::uint8_t>(rest << (bit % 8)));
+        packed[bit / 8] = static_cast<char>(static_cast<std::uint8_t>(packed[bit / 8]) |
+                                            static_cast<std::uint8_t>(rest << (bit % 8)));
         rest >>= room;
         bit += room;
         left -= room;

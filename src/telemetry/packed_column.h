@@ -11,8 +11,8 @@ namespace coalmine::store {
 
 // column = %x00                ; all zero
 //        / %x01 *frame         ; of 32 values each, the last of what is left
-// frame  = width:u8 *OCTET     ; width (0 to 64) bits a value, lowest bit first, filled up to whole octets; zigzag unless %x80 is
-// added to
+// frame  = width:u8 *OCTET     ; width (0 to 64) bits a value, lowest bit first, filled up to whole
+// octets; zigzag unless %x80 is added to
 //                              ; width, which says that no value is negative
 void write_column(ByteWriter& w, std::span<const std::int64_t> values);
 // Fills values; on damage the reader is no longer ok.

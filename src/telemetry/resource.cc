@@ -10,23 +10,28 @@ namespace coalmine {
 namespace {
 
 std::string base64(std::string_view raw) {
-  static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  static constexpr std::string_view kAlphabet =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   for (std::size_t i = 0; i < raw.size(); i += 3) {
     std::uint32_t group = 0;
     const std::size_t n = std::min<std::size_t>(3, raw.size() - i);
-    for (std::size_t k = 0; k < 3; ++k) group = (group << 8) | (k < n ? static_cast<std::uint8_t>(raw[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k) out += k <= n ? kAlphabet[(group >> (18 - 6 * k)) & 63] : '=';
+    for (std::size_t k = 0; k < 3; ++k)
+      group = (group << 8) | (k < n ? static_cast<std::uint8_t>(raw[i + k]) : 0u);
+    for (std::size_t k = 0; k < 4; ++k)
+      out += k <= n ? kAlphabet[(group >> (18 - 6 * k)) & 63] : '=';
   }
   return out;
 }
 
-// Resource attributes that distinguish cohorts or places; the rest (SDK versions, process arguments) would only add bytes.
+// Resource attributes that distinguish cohorts or places; the rest (SDK versions, process
+// arguments) would only add bytes.
 bool becomes_label(std::string_view name) {
-  static constexpr std::array kPrefixes = {std::string_view("service."), std::string_view("deployment."),
-                                           std::string_view("k8s."), std::string_view("cloud."),
-                                           std::string_view("container.name")};
-  static constexpr std::array kNames = {std::string_view("host.name"), std::string_view("track"), std::string_view("role")};
+  static constexpr std::array kPrefixes = {
+      std::string_view("service."), std::string_view("deployment."), std::string_view("k8s."),
+      std::string_view("cloud."), std::string_view("container.name")};
+  static constexpr std::array kNames = {std::string_view("host.name"), std::string_view("track"),
+                                        std::string_view("role")};
   return std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); }) ||
          std::ranges::find(kNames, name) != kNames.end();
 }
@@ -41,7 +46,8 @@ std::string derive_instance(const Attributes& attributes, std::string_view sende
     const auto pid = attribute_text(attributes, "process.pid");
     return pid.empty() ? host : host + ":" + pid;
   }
-  if (auto pid = attribute_text(attributes, "process.pid"); !pid.empty()) return fmt::format("{}#{}", sender, pid);
+  if (auto pid = attribute_text(attributes, "process.pid"); !pid.empty())
+    return fmt::format("{}#{}", sender, pid);
   return std::string(sender);
 }
 
@@ -74,7 +80,8 @@ std::string label_name(std::string_view attribute_name) {
   std::string out;
   if (!attribute_name.empty() && attribute_name[0] >= '0' && attribute_name[0] <= '9') out = "key_";
   for (const char c : attribute_name) {
-    const bool keep = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    const bool keep =
+        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
     out += keep ? c : '_';
   }
   return out;
@@ -87,7 +94,8 @@ std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string
   out->version = attribute_text(attributes, "service.version");
   out->track = attribute_text(attributes, "deployment.track");
   out->environment = attribute_text(attributes, "deployment.environment.name");
-  if (out->environment.empty()) out->environment = attribute_text(attributes, "deployment.environment");
+  if (out->environment.empty())
+    out->environment = attribute_text(attributes, "deployment.environment");
   out->instance = derive_instance(attributes, sender);
 
   std::vector<Labels::Pair> labels;

@@ -1,4 +1,5 @@
-// Attributes and resources as OpenTelemetry defines them, plus the identity coalmine reads off a resource.
+// Attributes and resources as OpenTelemetry defines them, plus the identity coalmine reads off a
+// resource.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +15,8 @@
 
 namespace coalmine {
 
-// OTLP AnyValue. Arrays and key-value lists are kept as their JSON text; nothing we decide on looks inside them.
+// OTLP AnyValue. Arrays and key-value lists are kept as their JSON text; nothing we decide on looks
+// inside them.
 struct JsonText {
   std::string text;
   bool operator==(const JsonText&) const = default;
@@ -23,14 +25,17 @@ struct Bytes {
   std::string raw;
   bool operator==(const Bytes&) const = default;
 };
-using AttributeValue = std::variant<std::monostate, std::string, bool, std::int64_t, double, Bytes, JsonText>;
+using AttributeValue =
+    std::variant<std::monostate, std::string, bool, std::int64_t, double, Bytes, JsonText>;
 using Attribute = std::pair<std::string, AttributeValue>;
 using Attributes = std::vector<Attribute>;
 
-// As label values and terminals show it: strings as they are, numbers shortest, bytes base64, empty as "".
+// As label values and terminals show it: strings as they are, numbers shortest, bytes base64, empty
+// as "".
 std::string to_text(const AttributeValue& value);
 
-// The first attribute of that name, or nullptr. The pointer is good as long as attributes is unchanged.
+// The first attribute of that name, or nullptr. The pointer is good as long as attributes is
+// unchanged.
 const AttributeValue* find_attribute(const Attributes& attributes, std::string_view name);
 // The same as text; "" when absent.
 std::string attribute_text(const Attributes& attributes, std::string_view name);
@@ -44,16 +49,19 @@ struct Resource {
   std::string version;     // service.version
   std::string track;       // deployment.track
   std::string environment; // deployment.environment.name, else deployment.environment
-  std::string instance;    // service.instance.id, else k8s.pod.name (namespace/name), else host.name[:process.pid], else sender
-  // service.*, deployment.*, k8s.*, host.name, cloud.region … as labels (dots to underscores), plus job and instance.
+  std::string instance;    // service.instance.id, else k8s.pod.name (namespace/name), else
+                           // host.name[:process.pid], else sender
+  // service.*, deployment.*, k8s.*, host.name, cloud.region … as labels (dots to underscores), plus
+  // job and instance.
   Labels labels;
 };
 
 // sender: the peer's address, the last resort for telling two processes apart.
 std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender);
 
-// OTLP name to Prometheus label name (UTF-8 names are not used for labels): every character outside [a-zA-Z0-9_] becomes '_', a
-// leading digit gets "key_" in front (OpenTelemetry "Prometheus and OpenMetrics compatibility").
+// OTLP name to Prometheus label name (UTF-8 names are not used for labels): every character outside
+// [a-zA-Z0-9_] becomes '_', a leading digit gets "key_" in front (OpenTelemetry "Prometheus and
+// OpenMetrics compatibility").
 std::string label_name(std::string_view attribute_name);
 
 } // namespace coalmine

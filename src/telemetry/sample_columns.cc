@@ -28,7 +28,8 @@ void SampleColumns::set_bounds(const BucketBounds& next) {
   }
 }
 
-void SampleColumns::add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts, std::uint64_t total) {
+void SampleColumns::add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts,
+                                std::uint64_t total) {
   double* row = add(time_ms);
   std::uint64_t below = 0;
   for (std::size_t i = 0; i + 1 < width; ++i) {

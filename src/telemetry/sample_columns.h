@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "telemetry/stale.h"
 #include "telemetry/histogram.h"
+#include "telemetry/stale.h"
 
 namespace coalmine::store {
 
@@ -19,16 +19,19 @@ enum class HistogramPart : std::uint8_t {
   sum,
 };
 
-// One buffer, filled for one series after another. Staleness markers are left out. Not synchronised.
+// One buffer, filled for one series after another. Staleness markers are left out. Not
+// synchronised.
 class SampleColumns {
  public:
   std::vector<std::int64_t> times; // ascending
   std::vector<double> values;      // of each time, width numbers
   std::size_t width = 1;
   BucketBounds bounds; // of buckets
-  // Samples that lie between the rows and were left out, because no number falls there (ColumnRequest::one_window).
+  // Samples that lie between the rows and were left out, because no number falls there
+  // (ColumnRequest::one_window).
   std::size_t hidden = 0;
-  // False: the bounds change on the way, or these are exponential histograms; the rest is void then.
+  // False: the bounds change on the way, or these are exponential histograms; the rest is void
+  // then.
   bool uniform = true;
 
   void clear();
@@ -42,7 +45,8 @@ class SampleColumns {
   // Buckets with these bounds come now.
   void set_bounds(const BucketBounds& next);
   // counts: of each bucket alone.
-  void add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts, std::uint64_t total);
+  void add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts,
+                   std::uint64_t total);
   // Later samples of the same series.
   void append(const SampleColumns& later);
 };

@@ -44,7 +44,8 @@ struct Span {
   std::string status_message;
   std::string trace_state;
   std::uint32_t flags = 0;
-  std::uint32_t weight = 1; // how many of its like it stands for, when the store kept only some of them
+  std::uint32_t weight =
+      1; // how many of its like it stands for, when the store kept only some of them
   Attributes attributes;
   std::vector<SpanEvent> events;
 };

@@ -12,8 +12,12 @@ namespace {
 constexpr std::uint32_t kUnknown = UINT32_MAX;
 
 std::uint64_t hash_of(const AttributeValue& value, std::uint64_t seed) {
-  const auto of = [&](std::string_view text) { return XXH3_64bits_withSeed(text.data(), text.size(), seed + value.index()); };
-  const auto of_bits = [&](std::uint64_t bits) { return XXH3_64bits_withSeed(&bits, sizeof bits, seed + value.index()); };
+  const auto of = [&](std::string_view text) {
+    return XXH3_64bits_withSeed(text.data(), text.size(), seed + value.index());
+  };
+  const auto of_bits = [&](std::uint64_t bits) {
+    return XXH3_64bits_withSeed(&bits, sizeof bits, seed + value.index());
+  };
   struct Visitor {
     const decltype(of)& text;
     const decltype(of_bits)& bits;
@@ -40,7 +44,8 @@ bool same(const AttributeValue& a, const AttributeValue& b) {
 Attributes attributes_of(const SpanTable& table, const SpanTable::List& list) {
   Attributes out;
   out.reserve(list.size);
-  for (const auto id : table.list(list)) out.emplace_back(table.texts[table.pairs[id].key], table.pairs[id].value);
+  for (const auto id : table.list(list))
+    out.emplace_back(table.texts[table.pairs[id].key], table.pairs[id].value);
   return out;
 }
 
@@ -73,7 +78,8 @@ Span SpanTable::span(std::size_t row) const {
   out.events.reserve(r.events_size);
   for (std::uint32_t i = 0; i < r.events_size; ++i) {
     const auto& event = events[r.events_begin + i];
-    out.events.push_back({event.time_ns, texts[event.name], attributes_of(*this, event.attributes)});
+    out.events.push_back(
+        {event.time_ns, texts[event.name], attributes_of(*this, event.attributes)});
   }
   return out;
 }
@@ -85,7 +91,8 @@ std::vector<Span> spans_of(const SpanTable& table) {
 }
 
 std::uint32_t SpanTableBuilder::resource(const std::shared_ptr<const Resource>& resource) {
-  const auto [it, added] = resources_.try_emplace(resource.get(), static_cast<std::uint32_t>(table_.resources.size()));
+  const auto [it, added] =
+      resources_.try_emplace(resource.get(), static_cast<std::uint32_t>(table_.resources.size()));
   if (added) table_.resources.push_back(resource);
   return it->second;
 }
@@ -102,13 +109,15 @@ std::uint32_t SpanTableBuilder::text(std::string_view text) {
 std::uint32_t SpanTableBuilder::pair(std::uint32_t key, AttributeValue value) {
   const auto next = static_cast<std::uint32_t>(table_.pairs.size());
   const auto [it, added] = pairs_.try_emplace(hash_of(value, std::uint64_t{key} << 8), next);
-  if (!added && table_.pairs[it->second].key == key && same(table_.pairs[it->second].value, value)) return it->second;
+  if (!added && table_.pairs[it->second].key == key && same(table_.pairs[it->second].value, value))
+    return it->second;
   table_.pairs.push_back({key, std::move(value)});
   return next;
 }
 
 SpanTable::List SpanTableBuilder::list(const Attributes& attributes) {
-  const SpanTable::List out{static_cast<std::uint32_t>(table_.pair_ids.size()), static_cast<std::uint32_t>(attributes.size())};
+  const SpanTable::List out{static_cast<std::uint32_t>(table_.pair_ids.size()),
+                            static_cast<std::uint32_t>(attributes.size())};
   for (const auto& [name, value] : attributes) table_.pair_ids.push_back(pair(text(name), value));
   return out;
 }
@@ -132,7 +141,8 @@ void SpanTableBuilder::add(const Span& span) {
   row.attributes = list(span.attributes);
   row.events_begin = static_cast<std::uint32_t>(table_.events.size());
   row.events_size = static_cast<std::uint32_t>(span.events.size());
-  for (const auto& event : span.events) table_.events.push_back({event.time_ns, text(event.name), list(event.attributes)});
+  for (const auto& event : span.events)
+    table_.events.push_back({event.time_ns, text(event.name), list(event.attributes)});
   table_.rows.push_back(row);
 }
 
@@ -151,7 +161,8 @@ std::uint32_t SpanTableBuilder::Import::text(std::uint32_t number) {
 SpanTable::List SpanTableBuilder::Import::list(const SpanTable::List& of) {
   const SpanTable::List out{static_cast<std::uint32_t>(to_.table_.pair_ids.size()), of.size};
   for (const auto id : from_.list(of)) {
-    if (pairs_[id] == kUnknown) pairs_[id] = to_.pair(text(from_.pairs[id].key), from_.pairs[id].value);
+    if (pairs_[id] == kUnknown)
+      pairs_[id] = to_.pair(text(from_.pairs[id].key), from_.pairs[id].value);
     to_.table_.pair_ids.push_back(pairs_[id]);
   }
   return out;
@@ -168,7 +179,8 @@ void SpanTableBuilder::Import::add(std::size_t number) {
   row.attributes = list(row.attributes);
   const auto events = std::span(from_.events).subspan(row.events_begin, row.events_size);
   row.events_begin = static_cast<std::uint32_t>(to_.table_.events.size());
-  for (const auto& event : events) to_.table_.events.push_back({event.time_ns, text(event.name), list(event.attributes)});
+  for (const auto& event : events)
+    to_.table_.events.push_back({event.time_ns, text(event.name), list(event.attributes)});
   to_.table_.rows.push_back(row);
 }
 

@@ -1,4 +1,5 @@
-// Spans in columns: every distinct text and attribute of a request or of a stored segment is there once, and a span is numbers.
+// Spans in columns: every distinct text and attribute of a request or of a stored segment is there
+// once, and a span is numbers.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -59,7 +60,9 @@ struct SpanTable {
   std::vector<Row> rows;
 
   bool empty() const { return rows.empty(); }
-  std::span<const std::uint32_t> list(const List& of) const { return std::span(pair_ids).subspan(of.begin, of.size); }
+  std::span<const std::uint32_t> list(const List& of) const {
+    return std::span(pair_ids).subspan(of.begin, of.size);
+  }
   // The first attribute of that name, or nullptr.
   const AttributeValue* find(const List& in, std::string_view name) const;
   Span span(std::size_t row) const;
@@ -86,7 +89,8 @@ class SpanTableBuilder {
 
   SpanTable table_;
   std::unordered_map<const Resource*, std::uint32_t> resources_;
-  std::unordered_map<std::uint64_t, std::uint32_t> texts_; // by hash; a text whose hash is taken by another is simply there twice
+  std::unordered_map<std::uint64_t, std::uint32_t>
+      texts_; // by hash; a text whose hash is taken by another is simply there twice
   std::unordered_map<std::uint64_t, std::uint32_t> pairs_;
 };
 

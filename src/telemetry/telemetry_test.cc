@@ -19,7 +19,10 @@ TEST(Labels, SortedWithoutEmptiesAndDuplicates) {
 }
 
 TEST(Histogram, QuantileInterpolatesInsideTheBucket) {
-  ClassicHistogram h{std::make_shared<std::vector<double>>(std::vector<double>{10, 20, 40}), {0, 10, 10, 0}, 20, 400};
+  ClassicHistogram h{std::make_shared<std::vector<double>>(std::vector<double>{10, 20, 40}),
+                     {0, 10, 10, 0},
+                     20,
+                     400};
   EXPECT_DOUBLE_EQ(quantile(h, 0.5), 20);
   EXPECT_DOUBLE_EQ(quantile(h, 0.75), 30);
   h.counts = {0, 0, 0, 3};
@@ -29,8 +32,12 @@ TEST(Histogram, QuantileInterpolatesInsideTheBucket) {
 }
 
 TEST(Histogram, AddOntoOtherBoundsNeverMakesFaster) {
-  ClassicHistogram a{std::make_shared<std::vector<double>>(std::vector<double>{10, 100}), {1, 0, 0}, 1, 5};
-  const ClassicHistogram b{std::make_shared<std::vector<double>>(std::vector<double>{5, 50, 500}), {1, 2, 4, 8}, 15, 100};
+  ClassicHistogram a{
+      std::make_shared<std::vector<double>>(std::vector<double>{10, 100}), {1, 0, 0}, 1, 5};
+  const ClassicHistogram b{std::make_shared<std::vector<double>>(std::vector<double>{5, 50, 500}),
+                           {1, 2, 4, 8},
+                           15,
+                           100};
   add(a, b);
   EXPECT_EQ(a.counts, (std::vector<std::uint64_t>{2, 2, 12}));
   EXPECT_EQ(a.count, 16u);

@@ -13,12 +13,16 @@ namespace {
 
 using store::StoredSpan;
 
-// Traces whose errors turn out to be handled are no failures, so more may have to be fetched than are wanted; this many at most.
+// Traces whose errors turn out to be handled are no failures, so more may have to be fetched than
+// are wanted; this many at most.
 constexpr std::size_t kMaxFetched = 10'000;
-// Parents further up than this are not followed: a cycle of parent ids, or a trace that nobody could read.
+// Parents further up than this are not followed: a cycle of parent ids, or a trace that nobody
+// could read.
 constexpr std::size_t kMaxDepth = 1000;
 
-bool is_entry_kind(const Span& span) { return span.kind == SpanKind::server || span.kind == SpanKind::consumer; }
+bool is_entry_kind(const Span& span) {
+  return span.kind == SpanKind::server || span.kind == SpanKind::consumer;
+}
 
 bool all_digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
@@ -27,31 +31,34 @@ bool all_digits(std::string_view text) {
 // The spans of one trace with what is asked about them.
 class Trace {
  public:
-  Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter) : spans_(spans), filter_(filter) {
+  Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter)
+      : spans_(spans), filter_(filter) {
     for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
   }
 
-  // Error spans of the cohort, deepest first. A span above that says Ok has handled what went wrong below it.
+  // Error spans of the cohort, deepest first. A span above that says Ok has handled what went wrong
+  // below it.
   std::vector<const StoredSpan*> failed() const {
     std::vector<std::pair<std::size_t, const StoredSpan*>> found;
     for (const auto& s : spans_) {
       if (s.span.status != StatusCode::error || !in_cohort(s)) continue;
       const auto above = ancestors(s);
-      const bool handled =
-          std::ranges::any_of(above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
+      const bool handled = std::ranges::any_of(
+          above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
       if (!handled) found.emplace_back(above.size(), &s);
     }
     std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
       if (a.first != b.first) return a.first > b.first;
-      return a.second->span.end_ns < b.second->span.end_ns; // the first to fail took the others with it
+      return a.second->span.end_ns <
+             b.second->span.end_ns; // the first to fail took the others with it
     });
     std::vector<const StoredSpan*> out;
     for (const auto& [depth, span] : found) out.push_back(span);
     return out;
   }
 
-  // The request that failed: the outermost failed SERVER or CONSUMER span around the error; else the nearest one; else the
-  // cohort's topmost span, where the instrumentation has no entry spans.
+  // The request that failed: the outermost failed SERVER or CONSUMER span around the error; else
+  // the nearest one; else the cohort's topmost span, where the instrumentation has no entry spans.
   const StoredSpan& entry_of(const StoredSpan& error) const {
     const StoredSpan* outermost_failed = nullptr;
     const StoredSpan* nearest = nullptr;
@@ -73,14 +80,16 @@ class Trace {
  private:
   bool in_cohort(const StoredSpan& s) const {
     const auto* r = s.span.resource.get();
-    return r != nullptr && r->service == filter_.service && (filter_.version.empty() || r->version == filter_.version) &&
+    return r != nullptr && r->service == filter_.service &&
+           (filter_.version.empty() || r->version == filter_.version) &&
            (filter_.track.empty() || r->track == filter_.track);
   }
 
   // From the parent up.
   std::vector<const StoredSpan*> ancestors(const StoredSpan& of) const {
     std::vector<const StoredSpan*> out;
-    for (auto it = by_id_.find(of.span.parent_span_id); it != by_id_.end() && out.size() < kMaxDepth;
+    for (auto it = by_id_.find(of.span.parent_span_id);
+         it != by_id_.end() && out.size() < kMaxDepth;
          it = by_id_.find(it->second->span.parent_span_id)) {
       if (it->second == &of || (!out.empty() && out.back() == it->second)) break;
       out.push_back(it->second);
@@ -102,7 +111,8 @@ bool take_exception(const Attributes& attributes, FailedSpan& out) {
   return true;
 }
 
-// From the last event named "exception", as the one that left the span; newer SDKs send a log record instead.
+// From the last event named "exception", as the one that left the span; newer SDKs send a log
+// record instead.
 FailedSpan describe(const StoredSpan& stored) {
   FailedSpan out;
   out.name = stored.span.name;
@@ -123,10 +133,12 @@ std::string http_status(const Span& span) {
   return "";
 }
 
-// The status message is empty wherever the HTTP status tells the story, so the next best thing is shown.
+// The status message is empty wherever the HTTP status tells the story, so the next best thing is
+// shown.
 std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
                        const std::vector<FailedSpan>& described) {
-  if (entry.span.status == StatusCode::error && !entry.span.status_message.empty()) return entry.span.status_message;
+  if (entry.span.status == StatusCode::error && !entry.span.status_message.empty())
+    return entry.span.status_message;
   for (const auto* s : failed) {
     if (!s->span.status_message.empty()) return s->span.status_message;
   }
@@ -138,7 +150,9 @@ std::string error_text(const StoredSpan& entry, const std::vector<const StoredSp
   }
   for (const auto* s : failed) {
     // HTTP instrumentation writes the status code here: "HTTP 500" says it better.
-    if (auto type = attribute_text(s->span.attributes, "error.type"); !type.empty() && !all_digits(type)) return type;
+    if (auto type = attribute_text(s->span.attributes, "error.type");
+        !type.empty() && !all_digits(type))
+      return type;
   }
   if (const auto code = http_status(entry.span); !code.empty()) return "HTTP " + code;
   for (const auto* s : failed) {
@@ -187,10 +201,12 @@ store::SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
 } // namespace
 
 Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter) {
-  if (filter.service.empty()) return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
+  if (filter.service.empty())
+    return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
   std::vector<Failure> out;
   const std::size_t wanted = std::min(filter.limit, kMaxFetched);
-  std::set<TraceId> explained; // by index would miss some: newer spans may come in between two fetches
+  std::set<TraceId>
+      explained; // by index would miss some: newer spans may come in between two fetches
   for (std::size_t fetch = wanted; wanted > 0; fetch = std::min(fetch * 4, kMaxFetched)) {
     TRY_ASSIGN(const auto found, store.find_spans(span_filter(filter, fetch)));
     for (const auto& one : found) {

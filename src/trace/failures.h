@@ -12,16 +12,17 @@ namespace coalmine::query {
 
 struct FailedSpan {
   std::string name;
-  std::string exception_type; // from the event named "exception" (last one), else from an exception log record of the span
+  std::string exception_type; // from the event named "exception" (last one), else from an exception
+                              // log record of the span
   std::string exception_message;
 };
 
 struct Failure {
   TraceId trace_id{};
   std::int64_t time_ms = 0; // start of the entry span
-  std::string error;        // status message, else exception message, else error.type, else "HTTP <code>"
-  double duration_ms = 0;   // of the entry span
-  std::string endpoint;     // http.route, else the span's name; "unknown" when neither
+  std::string error; // status message, else exception message, else error.type, else "HTTP <code>"
+  double duration_ms = 0; // of the entry span
+  std::string endpoint;   // http.route, else the span's name; "unknown" when neither
   std::string version;
   std::string track;
   std::vector<FailedSpan> failed_spans; // deepest first: the span that actually errored leads

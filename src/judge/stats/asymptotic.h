@@ -1,7 +1,8 @@
-// Approximate evidence on a difference of means, from count, sum and sum of squares only: asymptotic confidence sequences
-// (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, arXiv 2103.06476) and the mixture SPRT that they invert. The guarantee holds
-// in the limit of many observations; verdicts that rest on it are labelled approximate. Pure functions. SPDX-License-Identifier:
-// Apache-2.0
+// Approximate evidence on a difference of means, from count, sum and sum of squares only:
+// asymptotic confidence sequences (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, arXiv
+// 2103.06476) and the mixture SPRT that they invert. The guarantee holds in the limit of many
+// observations; verdicts that rest on it are labelled approximate. Pure functions.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 namespace coalmine::judge {
@@ -15,10 +16,12 @@ struct Moments {
 double mean_of(const Moments& arm);     // NaN without observations
 double variance_of(const Moments& arm); // of one observation, unbiased; NaN below two observations
 
-// ln E against "no difference" (one_sided: "not larger") for the observed difference of means, its variance and the square of the
-// effect worth detecting. 0 when variance or tau2 are not positive numbers: no evidence.
+// ln E against "no difference" (one_sided: "not larger") for the observed difference of means, its
+// variance and the square of the effect worth detecting. 0 when variance or tau2 are not positive
+// numbers: no evidence.
 double msprt_log_e(double difference, double variance, double tau2, bool one_sided);
-// Half the width of the two-sided confidence sequence of the difference at level 1 - alpha. Infinity when it is not defined.
+// Half the width of the two-sided confidence sequence of the difference at level 1 - alpha.
+// Infinity when it is not defined.
 double asymptotic_halfwidth(double variance, double tau2, double alpha);
 
 // Fewer observations in an arm than this decide nothing.

@@ -13,12 +13,14 @@ void BernoulliProcess::add(const Cell& cell, double phi) {
   const double both = cell.n1 + cell.n0;
   if (both <= 0) return;
   constexpr double kEdge = 1e-12;
-  const double stable = std::clamp((sums_.past_bad + 0.5) / (sums_.past_requests + 1), kEdge, 1 - kEdge);
+  const double stable =
+      std::clamp((sums_.past_bad + 0.5) / (sums_.past_requests + 1), kEdge, 1 - kEdge);
   if (cell.n1 > 0 && cell.n0 > 0) {
     for (std::size_t i = 0; i < kOddsBets.size(); ++i) {
       const double bet = kOddsBets[i] - 1;
-      const double gap = stable * (1 - stable) * bet / (1 + stable * bet); // canary's rate under the bet - stable's
-      const double up = gap * cell.n0 / both;                              // canary's rate - common mean
+      const double gap = stable * (1 - stable) * bet /
+                         (1 + stable * bet);  // canary's rate under the bet - stable's
+      const double up = gap * cell.n0 / both; // canary's rate - common mean
       const double down = -gap * cell.n1 / both;
       const double mean = stable - down;
       double gain = 0;

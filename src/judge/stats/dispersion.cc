@@ -12,7 +12,9 @@ void Dispersion::add_group(std::span<const Part> parts) {
   double bad = 0, requests = 0;
   int members = 0;
   for (const auto& p : parts) {
-    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 || p.bad > p.requests) continue;
+    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 ||
+        p.bad > p.requests)
+      continue;
     bad += p.bad;
     requests += p.requests;
     ++members;
@@ -21,7 +23,9 @@ void Dispersion::add_group(std::span<const Part> parts) {
   if (members < 2 || bad < 1 || bad >= requests) return;
   const double rate = bad / requests;
   for (const auto& p : parts) {
-    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 || p.bad > p.requests) continue;
+    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 ||
+        p.bad > p.requests)
+      continue;
     const double gap = p.bad - p.requests * rate;
     pearson_ += gap * gap / (p.requests * rate * (1 - rate));
   }

@@ -1,4 +1,5 @@
-// How much more errors vary than independent requests would: the phi that tempers evidence. Pure value; any thread.
+// How much more errors vary than independent requests would: the phi that tempers evidence. Pure
+// value; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -7,14 +8,16 @@
 
 namespace coalmine::judge {
 
-// Bad events and requests of one instance (or one stretch of time) in a group whose members should have the same rate.
+// Bad events and requests of one instance (or one stretch of time) in a group whose members should
+// have the same rate.
 struct Part {
   double bad = 0;
   double requests = 0;
 };
 
-// Pearson's statistic over groups of stable's past: the instances of one cell, or two neighbouring cells of one instance.
-// Comparing only inside a group leaves out what moves all of it (time of day, incidents), which does no harm to the judge.
+// Pearson's statistic over groups of stable's past: the instances of one cell, or two neighbouring
+// cells of one instance. Comparing only inside a group leaves out what moves all of it (time of
+// day, incidents), which does no harm to the judge.
 class Dispersion {
  public:
   void add_group(std::span<const Part> parts);

@@ -1,5 +1,6 @@
-// One e-process bet on several beginnings: half of the stake from the first cell, the rest on restarts later. A regression that
-// sets in late is then not diluted by the good time before it; the mixture is still one e-process. Values; any thread.
+// One e-process bet on several beginnings: half of the stake from the first cell, the rest on
+// restarts later. A regression that sets in late is then not diluted by the good time before it;
+// the mixture is still one e-process. Values; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,7 +14,8 @@
 
 namespace coalmine::judge {
 
-// Minutes of observed time at which a process begins, ascending from 0, and the logarithm of its share of the stake.
+// Minutes of observed time at which a process begins, ascending from 0, and the logarithm of its
+// share of the stake.
 struct EpochPlan {
   std::span<const double> starts;
   std::span<const double> log_stakes; // of shares that add up to 1
@@ -24,14 +26,16 @@ std::array<double, N> log_of(std::array<double, N> stakes) {
   return stakes;
 }
 inline constexpr std::array<double, 7> kServiceStarts = {0, 5, 10, 20, 30, 40, 50};
-inline const auto kServiceLogStakes = log_of<7>({0.5, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12});
+inline const auto kServiceLogStakes =
+    log_of<7>({0.5, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12, 1.0 / 12});
 inline constexpr std::array<double, 3> kRouteStarts = {0, 10, 30};
 inline const auto kRouteLogStakes = log_of<3>({0.5, 0.25, 0.25});
 inline constexpr std::array<double, 1> kOneStart = {0};
 inline const auto kOneLogStake = log_of<1>({1});
 
-// What both arms did since an epoch began. stable_expected: what stable's rates would have given on the canary's requests, cell
-// by cell: the fair comparison when the split changes while the common rate moves.
+// What both arms did since an epoch began. stable_expected: what stable's rates would have given on
+// the canary's requests, cell by cell: the fair comparison when the split changes while the common
+// rate moves.
 struct Totals {
   double x1 = 0, n1 = 0, x0 = 0, n0 = 0;
   double compared = 0; // canary requests in cells where stable had some
@@ -49,10 +53,13 @@ struct Totals {
     stable_expected += cell.n1 * cell.x0 / cell.n0;
   }
   double canary_rate() const { return compared > 0 ? compared_bad / compared : 0; }
-  double stable_rate() const { return compared > 0 ? stable_expected / compared : n0 > 0 ? x0 / n0 : 0; }
+  double stable_rate() const {
+    return compared > 0 ? stable_expected / compared : n0 > 0 ? x0 / n0 : 0;
+  }
 };
 
-// Process: anything with add(cell, phi) and a default copy that has seen nothing, of which ln E is 0.
+// Process: anything with add(cell, phi) and a default copy that has seen nothing, of which ln E is
+// 0.
 template <typename Process>
 class Epochs {
  public:
@@ -62,7 +69,8 @@ class Epochs {
   };
 
   Epochs() = default;
-  Epochs(EpochPlan plan, const Process& fresh) : plan_(plan), processes_(plan.starts.size(), fresh) {}
+  Epochs(EpochPlan plan, const Process& fresh)
+      : plan_(plan), processes_(plan.starts.size(), fresh) {}
 
   // minute: never falls.
   void add(const Cell& cell, double phi, double minute) {

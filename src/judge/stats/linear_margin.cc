@@ -10,7 +10,8 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr double kLogRatioLimit = 20.723265836946414; // ln 1e9: ratios are searched between 1e-9 and 1e9
+constexpr double kLogRatioLimit =
+    20.723265836946414; // ln 1e9: ratios are searched between 1e-9 and 1e9
 
 ExcessProcess excess_of(std::span<const Cell> cells, double r0, double phi) {
   ExcessProcess out(r0);
@@ -20,9 +21,12 @@ ExcessProcess excess_of(std::span<const Cell> cells, double r0, double phi) {
 
 // The largest ratio r with "p1 <= r p0" rejected at the bar; 0 when there is none.
 double rejected_ratio(std::span<const Cell> cells, double bar, double phi) {
-  const auto rejected = [&](double log_r) { return excess_of(cells, std::exp(log_r), phi).log_e() >= bar; };
+  const auto rejected = [&](double log_r) {
+    return excess_of(cells, std::exp(log_r), phi).log_e() >= bar;
+  };
   if (!rejected(-kLogRatioLimit)) return 0;
-  return std::exp(increasing_root([&](double z) { return rejected(z) ? -1.0 : 1.0; }, -kLogRatioLimit, kLogRatioLimit));
+  return std::exp(increasing_root([&](double z) { return rejected(z) ? -1.0 : 1.0; },
+                                  -kLogRatioLimit, kLogRatioLimit));
 }
 
 } // namespace
@@ -92,17 +96,21 @@ void SafetyProcess::add(const Cell& cell, double phi) {
   if (!usable(cell) || !(phi >= 1) || !(cell.n1 > 0) || !(cell.n0 > 0)) return;
   static const auto log_bets = [] {
     std::array<double, kShrinkBets.size()> out{};
-    for (std::size_t i = 0; i < out.size(); ++i) out[i] = kShrinkBets[i] > 0 ? std::log(kShrinkBets[i]) : -kInfinity;
+    for (std::size_t i = 0; i < out.size(); ++i)
+      out[i] = kShrinkBets[i] > 0 ? std::log(kShrinkBets[i]) : -kInfinity;
     return out;
   }();
-  for (std::size_t i = 0; i < kShrinkBets.size(); ++i) sums_.gain[i] += gain_of(cell, kShrinkBets[i], log_bets[i]) / phi;
-  if (bet_ >= 0) sums_.own_gain += gain_of(cell, bet_, bet_ > 0 ? std::log(bet_) : -kInfinity) / phi;
+  for (std::size_t i = 0; i < kShrinkBets.size(); ++i)
+    sums_.gain[i] += gain_of(cell, kShrinkBets[i], log_bets[i]) / phi;
+  if (bet_ >= 0)
+    sums_.own_gain += gain_of(cell, bet_, bet_ > 0 ? std::log(bet_) : -kInfinity) / phi;
   sums_.requests += cell.n1 / phi;
 }
 
 double SafetyProcess::log_e(double delta) const {
   std::array<double, kShrinkBets.size()> terms;
-  for (std::size_t i = 0; i < terms.size(); ++i) terms[i] = sums_.gain[i] + (1 - kShrinkBets[i]) * sums_.requests * delta;
+  for (std::size_t i = 0; i < terms.size(); ++i)
+    terms[i] = sums_.gain[i] + (1 - kShrinkBets[i]) * sums_.requests * delta;
   if (bet_ < 0) return log_mean_exp(terms);
   const double both[] = {std::log(0.25) + log_mean_exp(terms),
                          std::log(0.75) + sums_.own_gain + (1 - bet_) * sums_.requests * delta};
@@ -145,7 +153,8 @@ double requests_to_exclude(double p, double delta, double alpha) {
 
 double detectable_excess(double p, double n1, double n0, double bar) {
   if (!(n1 > 0) || !(n0 > 0) || !(p >= 0)) return 1;
-  // Expected ln E of the best bet when the canary's rate is p + d: a Poisson likelihood ratio against the pooled rate.
+  // Expected ln E of the best bet when the canary's rate is p + d: a Poisson likelihood ratio
+  // against the pooled rate.
   const auto growth = [&](double d) {
     const double pooled = (n1 * (p + d) + n0 * p) / (n1 + n0);
     double out = n1 * (p + d) * std::log((p + d) / pooled);

@@ -1,11 +1,12 @@
-// E-processes for a null of the form p1 <= r0 * p0 + delta (or >=), from counts of bad events on two arms whose rates may move
-// freely with time. A factor per cell,
+// E-processes for a null of the form p1 <= r0 * p0 + delta (or >=), from counts of bad events on
+// two arms whose rates may move freely with time. A factor per cell,
 //   ln F = x1 ln a + x0 ln b - n1 delta (a - 1),   with r0 n1 (a - 1) + n0 (b - 1) = 0,
-// has expectation <= exp((a-1) n1 (p1 - r0 p0 - delta)) for Bernoulli and Poisson counts; products over cells and mixtures over
-// the bet keep that, so under the null E >= 1/alpha ever happens with probability <= alpha, however often one looks (Ville).
-// Proofs and what breaks them: docs/concepts/statistics.md. For delta = 0 the factor is the conditional test of Lindon and Malek
-// (arXiv 2011.03567), generalised to margins and to splits that change. Pure values; any thread. SPDX-License-Identifier:
-// Apache-2.0
+// has expectation <= exp((a-1) n1 (p1 - r0 p0 - delta)) for Bernoulli and Poisson counts; products
+// over cells and mixtures over the bet keep that, so under the null E >= 1/alpha ever happens with
+// probability <= alpha, however often one looks (Ville). Proofs and what breaks them:
+// docs/concepts/statistics.md. For delta = 0 the factor is the conditional test of Lindon and Malek
+// (arXiv 2011.03567), generalised to margins and to splits that change. Pure values; any thread.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <array>
@@ -13,7 +14,8 @@
 
 namespace coalmine::judge {
 
-// One cell of time: bad events and requests. 1: canary, 0: stable. n may not depend on the cell's own outcomes.
+// One cell of time: bad events and requests. 1: canary, 0: stable. n may not depend on the cell's
+// own outcomes.
 struct Cell {
   double x1 = 0;
   double n1 = 0;
@@ -24,18 +26,22 @@ struct Cell {
 bool usable(const Cell& cell);
 
 // Bets on how much worse the canary is (ratios of rates), with equal prior weight.
-inline constexpr std::array<double, 14> kRatioBets = {1.1, 1.2, 1.35, 1.5, 1.75, 2, 2.5, 3, 4, 6, 10, 20, 50, 200};
+inline constexpr std::array<double, 14> kRatioBets = {1.1, 1.2, 1.35, 1.5, 1.75, 2,  2.5,
+                                                      3,   4,   6,    10,  20,   50, 200};
 // Bets on how much better than the null it is.
-inline constexpr std::array<double, 11> kShrinkBets = {0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9};
+inline constexpr std::array<double, 11> kShrinkBets = {0,   0.05, 0.1, 0.2, 0.3, 0.4,
+                                                       0.5, 0.6,  0.7, 0.8, 0.9};
 
-// Evidence against "no worse": H0: p1 <= r0 p0 + delta. ln E is linear in delta for each bet, so one process of a given r0
-// answers for every delta. phi >= 1 tempers a cell's factor: it stays an e-process for clumps of up to phi events.
+// Evidence against "no worse": H0: p1 <= r0 p0 + delta. ln E is linear in delta for each bet, so
+// one process of a given r0 answers for every delta. phi >= 1 tempers a cell's factor: it stays an
+// e-process for clumps of up to phi events.
 class ExcessProcess {
  public:
   explicit ExcessProcess(double r0 = 1) : r0_(r0) {}
   void add(const Cell& cell, double phi = 1) { add_growth(growth(cell, phi)); }
   double log_e(double delta = 0) const;
-  // ln of the sum (not the mean) over the bets, and its derivative by -delta: for mixtures over several processes.
+  // ln of the sum (not the mean) over the bets, and its derivative by -delta: for mixtures over
+  // several processes.
   struct Slope {
     double log_sum = 0;
     double slope = 0;
@@ -60,16 +66,18 @@ class ExcessProcess {
 class SafetyProcess {
  public:
   explicit SafetyProcess(double r0 = 1) : r0_(r0) {}
-  // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets: with bet = p / (r0 p + delta)
-  // for a rate p known from the past, evidence grows as fast as it can while the rate stays what it was.
+  // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets:
+  // with bet = p / (r0 p + delta) for a rate p known from the past, evidence grows as fast as it
+  // can while the rate stays what it was.
   SafetyProcess(double r0, double bet) : r0_(r0), bet_(bet) {}
   void add(const Cell& cell, double phi = 1);
   double log_e(double delta = 0) const;
 
   struct Sums {
-    std::array<double, kShrinkBets.size()> gain{}; // minus infinity after the first bad event for the bet 0
-    double requests = 0;                           // of the canary, divided by phi
-    double own_gain = 0;                           // of the caller's bet
+    std::array<double, kShrinkBets.size()>
+        gain{};          // minus infinity after the first bad event for the bet 0
+    double requests = 0; // of the canary, divided by phi
+    double own_gain = 0; // of the caller's bet
   };
   const Sums& sums() const { return sums_; }
   double r0() const { return r0_; }
@@ -86,19 +94,21 @@ struct Interval {
   double lower = 0;
   double upper = 0;
 };
-// Confidence sequences at level 1 - alpha (alpha / 2 a side): all values that neither side has rejected so far.
-// ratio: p1 / p0, from 0 to infinity. difference: p1 - p0, within [-1, 1].
+// Confidence sequences at level 1 - alpha (alpha / 2 a side): all values that neither side has
+// rejected so far. ratio: p1 / p0, from 0 to infinity. difference: p1 - p0, within [-1, 1].
 Interval ratio_interval(std::span<const Cell> cells, double alpha, double phi = 1);
 Interval difference_interval(std::span<const Cell> cells, double alpha, double phi = 1);
-// The same from processes with r0 = 1 that have seen the cells, with a bar (in nats) of each side's own.
+// The same from processes with r0 = 1 that have seen the cells, with a bar (in nats) of each side's
+// own.
 double difference_lower(const ExcessProcess& process, double bar);
 double difference_upper(const SafetyProcess& process, double bar);
 
-// Canary requests until a margin delta is excluded at level alpha when both arms have the rate p and stable is much larger:
-// (ln(1/alpha) + 1.2) / (delta - p ln(1 + delta/p)). Infinity when there is no margin.
+// Canary requests until a margin delta is excluded at level alpha when both arms have the rate p
+// and stable is much larger: (ln(1/alpha) + 1.2) / (delta - p ln(1 + delta/p)). Infinity when there
+// is no margin.
 double requests_to_exclude(double p, double delta, double alpha);
-// The smallest excess over p that n more canary requests (with n0 of stable) would show at a bar in nats: where the expected
-// growth of evidence reaches it. 1 when nothing would.
+// The smallest excess over p that n more canary requests (with n0 of stable) would show at a bar in
+// nats: where the expected growth of evidence reaches it. 1 when nothing would.
 double detectable_excess(double p, double n1, double n0, double bar);
 
 } // namespace coalmine::judge

@@ -13,7 +13,8 @@ std::vector<std::size_t> e_bh(std::span<const double> e_values, double alpha) {
   std::vector<std::size_t> order(e_values.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
   const auto value = [&](std::size_t i) { return std::isnan(e_values[i]) ? 0.0 : e_values[i]; };
-  std::ranges::stable_sort(order, [&](std::size_t a, std::size_t b) { return value(a) > value(b); });
+  std::ranges::stable_sort(order,
+                           [&](std::size_t a, std::size_t b) { return value(a) > value(b); });
   std::size_t found = 0;
   const auto all = static_cast<double>(e_values.size());
   for (std::size_t k = 1; k <= order.size(); ++k) {

@@ -8,12 +8,14 @@
 
 namespace coalmine::judge {
 
-// Which of the e-values are discoveries at false discovery rate alpha, under any dependence and at any time (e-BH: Wang and
-// Ramdas, JRSS-B 2022): the k* largest, k* = max{k : the k-th largest >= K / (alpha k)}. Indexes, ascending. NaN is no evidence.
+// Which of the e-values are discoveries at false discovery rate alpha, under any dependence and at
+// any time (e-BH: Wang and Ramdas, JRSS-B 2022): the k* largest, k* = max{k : the k-th largest >= K
+// / (alpha k)}. Indexes, ascending. NaN is no evidence.
 std::vector<std::size_t> e_bh(std::span<const double> e_values, double alpha);
 
-// ln of the weighted average of e-values given as logarithms: an e-process for "none of them", under any dependence, when the
-// weights were fixed beforehand and add up to 1 at most (what is left is a wasted bet that stays at 0).
+// ln of the weighted average of e-values given as logarithms: an e-process for "none of them",
+// under any dependence, when the weights were fixed beforehand and add up to 1 at most (what is
+// left is a wasted bet that stays at 0).
 double log_weighted_average(std::span<const double> log_e, std::span<const double> weights);
 
 } // namespace coalmine::judge

@@ -23,14 +23,17 @@ double beta_binomial_log_mixture(const BetaBinomialMixture& mixture, double s, d
   const double downs = (v - g * s) / (g * (g + h));
   if (!(ups >= 0) || !(downs >= 0)) return std::numeric_limits<double>::quiet_NaN();
   const double prior_down = r / (g * (g + h)), prior_up = r / (h * (g + h));
-  return log_incomplete_beta(prior_down + downs, prior_up + ups, cut) - log_incomplete_beta(prior_down, prior_up, cut) -
-         ups * std::log(g / (g + h)) - downs * std::log(h / (g + h));
+  return log_incomplete_beta(prior_down + downs, prior_up + ups, cut) -
+         log_incomplete_beta(prior_down, prior_up, cut) - ups * std::log(g / (g + h)) -
+         downs * std::log(h / (g + h));
 }
 
-QuantileBounds quantile_bounds(std::span<const double> bounds, std::span<const double> counts, double p, double alpha,
-                               double t_opt) {
+QuantileBounds quantile_bounds(std::span<const double> bounds, std::span<const double> counts,
+                               double p, double alpha, double t_opt) {
   QuantileBounds out;
-  if (counts.size() != bounds.size() + 1 || !(p > 0 && p < 1) || !(alpha > 0 && alpha < 1) || !(t_opt > 0)) return out;
+  if (counts.size() != bounds.size() + 1 || !(p > 0 && p < 1) || !(alpha > 0 && alpha < 1) ||
+      !(t_opt > 0))
+    return out;
   double total = 0;
   for (const double n : counts) {
     if (!std::isfinite(n) || n < 0) return out;
@@ -38,8 +41,10 @@ QuantileBounds quantile_bounds(std::span<const double> bounds, std::span<const d
   }
   if (total <= 0) return out;
   const double v = total * p * (1 - p), bar = std::log(1 / alpha);
-  const BetaBinomialMixture many{.v_opt = t_opt * p * (1 - p), .alpha_opt = 0.05, .g = p, .h = 1 - p, .one_sided = true};
-  const BetaBinomialMixture few{.v_opt = many.v_opt, .alpha_opt = 0.05, .g = 1 - p, .h = p, .one_sided = true};
+  const BetaBinomialMixture many{
+      .v_opt = t_opt * p * (1 - p), .alpha_opt = 0.05, .g = p, .h = 1 - p, .one_sided = true};
+  const BetaBinomialMixture few{
+      .v_opt = many.v_opt, .alpha_opt = 0.05, .g = 1 - p, .h = p, .one_sided = true};
   double below = 0;
   for (std::size_t i = 0; i < bounds.size(); ++i) {
     below += counts[i];

@@ -60,7 +60,8 @@ Score score(std::span<const Scored> metrics, const std::map<std::string, double>
   double total = 0;
   for (const auto& group : out.groups) {
     const auto it = group_weights.find(group.name);
-    const double weight = it != group_weights.end() ? it->second : (100 - given) / static_cast<double>(without);
+    const double weight =
+        it != group_weights.end() ? it->second : (100 - given) / static_cast<double>(without);
     total += (group.no_data ? 100 : group.score) * weight / 100;
   }
   out.total = std::round(total * 100) / 100;
@@ -71,9 +72,11 @@ Mark mark(double score, double pass, double marginal) {
   return score >= pass ? Mark::pass : score >= marginal ? Mark::marginal : Mark::fail;
 }
 
-bool run_passes(std::span<const double> scores, std::optional<double> marginal, std::optional<double> pass) {
+bool run_passes(std::span<const double> scores, std::optional<double> marginal,
+                std::optional<double> pass) {
   if (scores.empty()) return false;
-  if (marginal && std::ranges::any_of(scores, [&](double s) { return s <= *marginal; })) return false;
+  if (marginal && std::ranges::any_of(scores, [&](double s) { return s <= *marginal; }))
+    return false;
   return !pass || scores.back() >= *pass;
 }
 

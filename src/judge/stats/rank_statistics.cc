@@ -46,10 +46,10 @@ Ranks rank(std::span<const double> first, double mu, std::span<const double> sec
   return out;
 }
 
-// Brent's root finder with the stopping rules of R's zeroin: the step function of the rank sum has no exact root, so where it
-// stops is part of the answer. f may fail; the failure is passed on.
-std::optional<double> brent(const std::function<std::optional<double>(double)>& f, double low, double high, double f_low,
-                            double f_high) {
+// Brent's root finder with the stopping rules of R's zeroin: the step function of the rank sum has
+// no exact root, so where it stops is part of the answer. f may fail; the failure is passed on.
+std::optional<double> brent(const std::function<std::optional<double>(double)>& f, double low,
+                            double high, double f_low, double f_high) {
   double a = low, b = high, c = a;
   double fa = f_low, fb = f_high, fc = fa;
   if (fa == 0) return a;
@@ -85,7 +85,8 @@ std::optional<double> brent(const std::function<std::optional<double>(double)>& 
       } else {
         p = -p;
       }
-      if (p < (0.75 * gap * q - std::abs(tolerance * q) / 2) && p < std::abs(previous * q / 2)) step = p / q;
+      if (p < (0.75 * gap * q - std::abs(tolerance * q) / 2) && p < std::abs(previous * q / 2))
+        step = p / q;
     }
     if (std::abs(step) < tolerance) step = step > 0 ? tolerance : -tolerance;
     a = b;
@@ -143,7 +144,8 @@ Classification without_data(const std::string& name, const MetricOptions& option
   return out;
 }
 
-// Which side of the allowance the shift lies on, when the whole interval does and the effect is large enough.
+// Which side of the allowance the shift lies on, when the whole interval does and the effect is
+// large enough.
 void compare(Classification& out, const Shift& shift, const MetricOptions& options) {
   const double bound = options.tolerance * std::abs(shift.estimate);
   const auto [allowed_up, allowed_down, critical_up, critical_down] = limits(options);
@@ -153,7 +155,8 @@ void compare(Classification& out, const Shift& shift, const MetricOptions& optio
   if (options.direction != Direction::decrease && shift.low > bound && at_least(allowed_up)) {
     out.label = Class::high;
     out.critical = options.critical && at_least(critical_up);
-  } else if (options.direction != Direction::increase && shift.high < -bound && at_most(allowed_down)) {
+  } else if (options.direction != Direction::increase && shift.high < -bound &&
+             at_most(allowed_down)) {
     out.label = Class::low;
     out.critical = options.critical && at_most(critical_down);
   }
@@ -201,7 +204,8 @@ std::vector<bool> iqr_outliers(std::span<const double> values, double factor, bo
 }
 
 std::vector<double> transform(std::span<const double> values, const MetricOptions& options) {
-  auto clean = options.nan_strategy == NanStrategy::replace ? replace_nan(values) : remove_nan(values);
+  auto clean =
+      options.nan_strategy == NanStrategy::replace ? replace_nan(values) : remove_nan(values);
   if (!options.remove_outliers) return clean;
   const auto outlier = iqr_outliers(clean, options.outlier_factor, true);
   std::vector<double> out;
@@ -235,7 +239,8 @@ double percentile(std::span<const double> values, double p) {
   return sorted[below] + (place - std::floor(place)) * (sorted[below + 1] - sorted[below]);
 }
 
-std::optional<double> wilcoxon_score(std::span<const double> x, std::span<const double> y, double mu, double quantile) {
+std::optional<double> wilcoxon_score(std::span<const double> x, std::span<const double> y,
+                                     double mu, double quantile) {
   const auto m = static_cast<double>(x.size()), n = static_cast<double>(y.size());
   const auto ranks = rank(x, mu, y);
   const double dz = ranks.sum_of_first - m * (m + 1) / 2 - m * n / 2;
@@ -245,7 +250,8 @@ std::optional<double> wilcoxon_score(std::span<const double> x, std::span<const 
   return (dz - correction) / sigma - quantile;
 }
 
-std::optional<Shift> mann_whitney(std::span<const double> x_in, std::span<const double> y_in, double confidence) {
+std::optional<Shift> mann_whitney(std::span<const double> x_in, std::span<const double> y_in,
+                                  double confidence) {
   if (x_in.empty() || y_in.empty()) return std::nullopt;
   std::vector<double> x(x_in.begin(), x_in.end()), y(y_in.begin(), y_in.end());
   if (constant(x) && constant(y)) {
@@ -280,8 +286,8 @@ double common_language(std::span<const double> experiment, std::span<const doubl
   return (2 * rank(experiment, 0, control).sum_of_first - m * (m + 1)) / (2 * m * n);
 }
 
-Classification classify(const std::string& name, std::span<const double> control, std::span<const double> experiment,
-                        const MetricOptions& options) {
+Classification classify(const std::string& name, std::span<const double> control,
+                        std::span<const double> experiment, const MetricOptions& options) {
   if (control.empty() || experiment.empty()) return without_data(name, options);
   Classification out;
   std::vector<double> a(control.begin(), control.end()), b(experiment.begin(), experiment.end());
@@ -298,8 +304,9 @@ Classification classify(const std::string& name, std::span<const double> control
     out.reason = name + " cannot be ranked: all values are tied";
     return out;
   }
-  out.deviation =
-      options.measure == EffectMeasure::common_language ? common_language(experiment, control) : mean_ratio(experiment, control);
+  out.deviation = options.measure == EffectMeasure::common_language
+                      ? common_language(experiment, control)
+                      : mean_ratio(experiment, control);
   compare(out, *out.shift, options);
   if (out.label == Class::high) out.reason = name + " was classified as High";
   if (out.label == Class::low) out.reason = name + " was classified as Low";

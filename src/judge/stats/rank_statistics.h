@@ -1,6 +1,7 @@
-// Kayenta's NetflixACAJudge-v1.0, operation by operation: transforms, Mann-Whitney test with a confidence interval of the shift,
-// classification, effect sizes, scores. Its behaviour, including its weak spots, is kept as it is, so that a config carried over
-// from Spinnaker decides here what it decided there. Facts: docs/concepts/judges.md. Pure functions; any thread.
+// Kayenta's NetflixACAJudge-v1.0, operation by operation: transforms, Mann-Whitney test with a
+// confidence interval of the shift, classification, effect sizes, scores. Its behaviour, including
+// its weak spots, is kept as it is, so that a config carried over from Spinnaker decides here what
+// it decided there. Facts: docs/concepts/judges.md. Pure functions; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,7 +20,8 @@ enum class EffectMeasure { mean_ratio, common_language };
 enum class Class { pass, high, low, nodata, nodata_fail, error };
 std::string_view to_string(Class c); // Pass High Low Nodata NodataFailMetric Error
 
-// What a metric allows. The four limits are 1.0 unless given, and 0.5 for the common language effect size.
+// What a metric allows. The four limits are 1.0 unless given, and 0.5 for the common language
+// effect size.
 struct MetricOptions {
   Direction direction = Direction::either;
   NanStrategy nan_strategy = NanStrategy::remove;
@@ -39,7 +41,8 @@ struct MetricOptions {
 // Order of the original: NaN first, then outliers, each array alone.
 std::vector<double> remove_nan(std::span<const double> values);
 std::vector<double> replace_nan(std::span<const double> values); // by 0
-// Inside the fences p25 - factor IQR and p75 + factor IQR; reduced: the fences are never inside the 1st and 99th percentile.
+// Inside the fences p25 - factor IQR and p75 + factor IQR; reduced: the fences are never inside the
+// 1st and 99th percentile.
 std::vector<bool> iqr_outliers(std::span<const double> values, double factor, bool reduced);
 std::vector<double> transform(std::span<const double> values, const MetricOptions& options);
 
@@ -48,22 +51,28 @@ struct Summary {
   std::size_t count = 0;
 };
 Summary summarize(std::span<const double> values); // all 0 when empty
-// Percentile p (0..100) by linear interpolation between order statistics (R's type 7). NaN when empty.
+// Percentile p (0..100) by linear interpolation between order statistics (R's type 7). NaN when
+// empty.
 double percentile(std::span<const double> values, double p);
 
-// Normal score of the rank sum of (x - mu) against y, tie and continuity corrected, minus quantile. Nothing where it is not
-// defined (all values tied).
-std::optional<double> wilcoxon_score(std::span<const double> x, std::span<const double> y, double mu, double quantile);
+// Normal score of the rank sum of (x - mu) against y, tie and continuity corrected, minus quantile.
+// Nothing where it is not defined (all values tied).
+std::optional<double> wilcoxon_score(std::span<const double> x, std::span<const double> y,
+                                     double mu, double quantile);
 
 struct Shift {
-  double low = 0, high = 0, estimate = 0; // of x over y: confidence interval, and Hodges-Lehmann's estimate
+  double low = 0, high = 0,
+         estimate = 0; // of x over y: confidence interval, and Hodges-Lehmann's estimate
 };
-// Nothing where the original fails (all values tied at some shift). Arrays that are two different constants get noise of a
-// hundred-thousandth of their value, from a generator with a fixed seed.
-std::optional<Shift> mann_whitney(std::span<const double> x, std::span<const double> y, double confidence);
+// Nothing where the original fails (all values tied at some shift). Arrays that are two different
+// constants get noise of a hundred-thousandth of their value, from a generator with a fixed seed.
+std::optional<Shift> mann_whitney(std::span<const double> x, std::span<const double> y,
+                                  double confidence);
 
-double mean_ratio(std::span<const double> experiment, std::span<const double> control);      // NaN when a mean is 0
-double common_language(std::span<const double> experiment, std::span<const double> control); // P(experiment > control), ties half
+double mean_ratio(std::span<const double> experiment,
+                  std::span<const double> control); // NaN when a mean is 0
+double common_language(std::span<const double> experiment,
+                       std::span<const double> control); // P(experiment > control), ties half
 
 struct Classification {
   Class label = Class::pass;
@@ -73,8 +82,8 @@ struct Classification {
   std::optional<Shift> shift; // where the test was made
 };
 // Of arrays that were transformed already.
-Classification classify(const std::string& name, std::span<const double> control, std::span<const double> experiment,
-                        const MetricOptions& options);
+Classification classify(const std::string& name, std::span<const double> control,
+                        std::span<const double> experiment, const MetricOptions& options);
 
 // One metric's result on its way to the score.
 struct Scored {
@@ -98,6 +107,7 @@ Score score(std::span<const Scored> metrics, const std::map<std::string, double>
 enum class Mark { pass, marginal, fail };
 Mark mark(double score, double pass, double marginal);
 // A run of several judgements: every earlier one must be above marginal, the last at or above pass.
-bool run_passes(std::span<const double> scores, std::optional<double> marginal, std::optional<double> pass);
+bool run_passes(std::span<const double> scores, std::optional<double> marginal,
+                std::optional<double> pass);
 
 } // namespace coalmine::judge::rank

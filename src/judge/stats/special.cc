@@ -13,7 +13,9 @@ constexpr double kHalfLogTwoPi = 0.91893853320467274178;
 // ln Gamma(x) = (x - 1/2) ln x - x + ln(2 pi)/2 + stirling(x), for x >= 10.
 double stirling(double x) {
   const double r = 1 / x, s = r * r;
-  return r * (1.0 / 12 - s * (1.0 / 360 - s * (1.0 / 1260 - s * (1.0 / 1680 - s * (1.0 / 1188 - s * 691.0 / 360360)))));
+  return r * (1.0 / 12 -
+              s * (1.0 / 360 -
+                   s * (1.0 / 1260 - s * (1.0 / 1680 - s * (1.0 / 1188 - s * 691.0 / 360360)))));
 }
 
 // Lentz's continued fraction of the incomplete beta function (Abramowitz & Stegun 26.5.8).
@@ -41,7 +43,8 @@ double beta_fraction(double a, double b, double x) {
 
 } // namespace
 
-// A term that is smaller by exp(this) has no digit in the sum; most bets are far behind the best, and exp is what a look costs.
+// A term that is smaller by exp(this) has no digit in the sum; most bets are far behind the best,
+// and exp is what a look costs.
 constexpr double kNoDigit = -45;
 
 double log_sum_exp(std::span<const double> terms) {
@@ -53,7 +56,9 @@ double log_sum_exp(std::span<const double> terms) {
   return top + std::log(sum);
 }
 
-double log_mean_exp(std::span<const double> terms) { return log_sum_exp(terms) - std::log(static_cast<double>(terms.size())); }
+double log_mean_exp(std::span<const double> terms) {
+  return log_sum_exp(terms) - std::log(static_cast<double>(terms.size()));
+}
 
 double log_gamma(double x) {
   if (!(x > 0)) return std::numeric_limits<double>::quiet_NaN();
@@ -71,14 +76,17 @@ double log_beta(double a, double b) {
   // The large logarithms of Gamma(b) and Gamma(a + b) cancel; what is left of them is written out.
   const double gap = stirling(b) - stirling(a + b);
   if (a < 10) return log_gamma(a) + a - a * std::log(a + b) - (b - 0.5) * std::log1p(a / b) + gap;
-  return -0.5 * std::log(b) + kHalfLogTwoPi + stirling(a) + gap + (a - 0.5) * std::log(a / (a + b)) - b * std::log1p(a / b);
+  return -0.5 * std::log(b) + kHalfLogTwoPi + stirling(a) + gap +
+         (a - 0.5) * std::log(a / (a + b)) - b * std::log1p(a / b);
 }
 
 double log_incomplete_beta(double a, double b, double x) {
   if (x >= 1) return log_beta(a, b);
   if (!(x > 0)) return -kInfinity;
-  if (x < (a + 1) / (a + b + 2)) return a * std::log(x) + b * std::log1p(-x) - std::log(a) + std::log(beta_fraction(a, b, x));
-  const double rest = b * std::log1p(-x) + a * std::log(x) - std::log(b) + std::log(beta_fraction(b, a, 1 - x));
+  if (x < (a + 1) / (a + b + 2))
+    return a * std::log(x) + b * std::log1p(-x) - std::log(a) + std::log(beta_fraction(a, b, x));
+  const double rest =
+      b * std::log1p(-x) + a * std::log(x) - std::log(b) + std::log(beta_fraction(b, a, 1 - x));
   const double whole = log_beta(a, b);
   return whole + std::log1p(-std::exp(std::min(0.0, rest - whole)));
 }
@@ -97,9 +105,11 @@ double normal_quantile(double p) {
   if (p == 0) return -kInfinity;
   if (p == 1) return kInfinity;
   if (p > 0.5) return -normal_quantile(1 - p);
-  // A rough start (Abramowitz & Stegun 26.2.23), then Halley's steps on the cdf: each triples the digits.
+  // A rough start (Abramowitz & Stegun 26.2.23), then Halley's steps on the cdf: each triples the
+  // digits.
   const double t = std::sqrt(-2 * std::log(p));
-  double z = -(t - (2.515517 + t * (0.802853 + t * 0.010328)) / (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))));
+  double z = -(t - (2.515517 + t * (0.802853 + t * 0.010328)) /
+                       (1 + t * (1.432788 + t * (0.189269 + t * 0.001308))));
   for (int i = 0; i < 3; ++i) {
     const double u = (normal_cdf(z) - p) * std::exp(0.5 * z * z + kHalfLogTwoPi);
     const double step = u / (1 + 0.5 * z * u);

@@ -1,4 +1,5 @@
-// Functions of mathematical statistics, in logarithms where values leave the range of a double. Pure; any thread.
+// Functions of mathematical statistics, in logarithms where values leave the range of a double.
+// Pure; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,21 +17,23 @@ double log_mean_exp(std::span<const double> terms);
 
 // ln B(a, b), a and b > 0; accurate too where the arguments are huge and differ much.
 double log_beta(double a, double b);
-// ln of the integral of t^(a-1) (1-t)^(b-1) over [0, x]: not regularised. Minus infinity for x <= 0.
+// ln of the integral of t^(a-1) (1-t)^(b-1) over [0, x]: not regularised. Minus infinity for x <=
+// 0.
 double log_incomplete_beta(double a, double b, double x);
 
 double normal_cdf(double z);
 double log_normal_cdf(double z);  // also far in the lower tail, where the cdf itself is 0
 double normal_quantile(double p); // minus and plus infinity at 0 and 1; NaN outside
 
-// Quantile of the chi-squared distribution by Wilson and Hilferty's cube (within 1 % from 3 degrees of freedom).
+// Quantile of the chi-squared distribution by Wilson and Hilferty's cube (within 1 % from 3 degrees
+// of freedom).
 double chi_squared_quantile(double p, double degrees);
 
 // ln Gamma; std::lgamma writes a global, so it is not used. x > 0.
 double log_gamma(double x);
 
-// The root of an increasing function between low and high by bisection: where it turns from negative to not negative. An end of
-// the interval when it does not.
+// The root of an increasing function between low and high by bisection: where it turns from
+// negative to not negative. An end of the interval when it does not.
 template <typename F>
 double increasing_root(F&& f, double low, double high, int halvings = 100) {
   for (int i = 0; i < halvings; ++i) {

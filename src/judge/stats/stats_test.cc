@@ -36,17 +36,19 @@ double expectation(int n1, double p1, int n0, double p0, F&& f) {
   for (int x1 = 0; x1 <= n1; ++x1) {
     for (int x0 = 0; x0 <= n0; ++x0) {
       const double weight = binomial(n1, x1, p1) * binomial(n0, x0, p0);
-      const double log_e =
-          f(Cell{static_cast<double>(x1), static_cast<double>(n1), static_cast<double>(x0), static_cast<double>(n0)});
+      const double log_e = f(Cell{static_cast<double>(x1), static_cast<double>(n1),
+                                  static_cast<double>(x0), static_cast<double>(n0)});
       if (weight > 0 && log_e > -kInfinity) out += weight * std::exp(log_e);
     }
   }
   return out;
 }
 
-// The definition of an e-value, by enumeration: on every edge of the null the expectation is at most 1.
+// The definition of an e-value, by enumeration: on every edge of the null the expectation is at
+// most 1.
 TEST(Evidence, ExpectationAtMostOneUnderTheNull) {
-  for (const auto& [n1, n0] : {std::pair{1, 1}, {1, 19}, {3, 12}, {8, 8}, {10, 2}, {5, 0}, {0, 5}}) {
+  for (const auto& [n1, n0] :
+       {std::pair{1, 1}, {1, 19}, {3, 12}, {8, 8}, {10, 2}, {5, 0}, {0, 5}}) {
     for (const double p0 : {0.0, 0.001, 0.05, 0.3, 0.7, 1.0}) {
       for (const double r0 : {1.0, 1.5}) {
         for (const double delta : {0.0, 0.01, 0.2}) {
@@ -83,8 +85,9 @@ TEST(Evidence, ExpectationAtMostOneUnderTheNull) {
 }
 
 TEST(Evidence, CellsThatAreNoneChangeNothing) {
-  const Cell bad[] = {{kNaN, 1, 0, 1}, {0, kNaN, 0, 1},      {0, 1, kNaN, 1},      {0, 1, 0, kNaN}, {-1, 1, 0, 1},
-                      {0, -1, 0, 1},   {kInfinity, 1, 0, 1}, {0, kInfinity, 0, 1}, {0, 0, 0, 0}};
+  const Cell bad[] = {{kNaN, 1, 0, 1},      {0, kNaN, 0, 1},      {0, 1, kNaN, 1},
+                      {0, 1, 0, kNaN},      {-1, 1, 0, 1},        {0, -1, 0, 1},
+                      {kInfinity, 1, 0, 1}, {0, kInfinity, 0, 1}, {0, 0, 0, 0}};
   for (const auto& cell : bad) {
     ExcessProcess excess;
     SafetyProcess safety;
@@ -149,8 +152,10 @@ TEST(Evidence, MoreMarginIsLessEvidenceOfHarmAndMoreOfSafety) {
     ExcessProcess excess;
     SafetyProcess safety;
     for (int i = 0; i < 5; ++i) {
-      const double n1 = static_cast<double>(random() % 500), n0 = static_cast<double>(random() % 5000);
-      const Cell cell{static_cast<double>(random() % 20), n1 + 20, static_cast<double>(random() % 80), n0 + 80};
+      const double n1 = static_cast<double>(random() % 500),
+                   n0 = static_cast<double>(random() % 5000);
+      const Cell cell{static_cast<double>(random() % 20), n1 + 20,
+                      static_cast<double>(random() % 80), n0 + 80};
       excess.add(cell);
       safety.add(cell);
     }
@@ -223,10 +228,12 @@ TEST(Asymptotic, UndefinedInputsAreNoEvidence) {
 }
 
 TEST(CountProcess, HugeCountsStayExact) {
-  // Twice the counts at the same share: the evidence against the right share falls by about ln(2)/2.
+  // Twice the counts at the same share: the evidence against the right share falls by about
+  // ln(2)/2.
   const double theta[] = {0.05, 0.95}, prior[] = {5, 95};
   const double once[] = {5e7, 95e7}, twice[] = {1e8, 19e8};
-  EXPECT_NEAR(dirichlet_multinomial_log_bf(once, theta, prior) - dirichlet_multinomial_log_bf(twice, theta, prior),
+  EXPECT_NEAR(dirichlet_multinomial_log_bf(once, theta, prior) -
+                  dirichlet_multinomial_log_bf(twice, theta, prior),
               0.5 * std::log(2), 1e-4);
   EXPECT_TRUE(std::isfinite(one_sided_beta_log_bf(6e7, 94e7, 0.05, 1, 19)));
   const double impossible[] = {1, 1}, zero[] = {0, 1};

@@ -22,8 +22,10 @@ double share_above(const Buckets& buckets, std::size_t bound) {
 double Buckets::total() const { return std::accumulate(counts.begin(), counts.end(), 0.0); }
 
 bool usable(std::span<const double> bounds, std::span<const double> counts) {
-  if (bounds.empty() || bounds.size() > kMaxBounds || counts.size() != bounds.size() + 1) return false;
-  if (!std::ranges::all_of(counts, [](double n) { return std::isfinite(n) && n >= 0; })) return false;
+  if (bounds.empty() || bounds.size() > kMaxBounds || counts.size() != bounds.size() + 1)
+    return false;
+  if (!std::ranges::all_of(counts, [](double n) { return std::isfinite(n) && n >= 0; }))
+    return false;
   if (!std::ranges::all_of(bounds, [](double b) { return std::isfinite(b); })) return false;
   return std::ranges::adjacent_find(bounds, std::greater_equal<>()) == bounds.end();
 }
@@ -46,7 +48,8 @@ void Buckets::add(std::span<const double> bounds, std::span<const double> more) 
   std::vector<double> sums(shared.size() + 1, 0);
   const auto fold = [&](std::span<const double> edges, std::span<const double> values) {
     for (std::size_t i = 0; i < values.size(); ++i) {
-      const auto at = i < edges.size() ? std::ranges::lower_bound(shared, edges[i]) - shared.begin() : std::ssize(shared);
+      const auto at = i < edges.size() ? std::ranges::lower_bound(shared, edges[i]) - shared.begin()
+                                       : std::ssize(shared);
       sums[static_cast<std::size_t>(at)] += values[i];
     }
   };
@@ -56,11 +59,14 @@ void Buckets::add(std::span<const double> bounds, std::span<const double> more) 
   counts = std::move(sums);
 }
 
-std::optional<double> tail_count(std::span<const double> bounds, std::span<const double> counts, double boundary) {
+std::optional<double> tail_count(std::span<const double> bounds, std::span<const double> counts,
+                                 double boundary) {
   const auto at = std::ranges::lower_bound(bounds, boundary);
-  if (at == bounds.end() || *at != boundary || counts.size() != bounds.size() + 1) return std::nullopt;
+  if (at == bounds.end() || *at != boundary || counts.size() != bounds.size() + 1)
+    return std::nullopt;
   double out = 0;
-  for (auto i = static_cast<std::size_t>(at - bounds.begin()) + 1; i < counts.size(); ++i) out += counts[i];
+  for (auto i = static_cast<std::size_t>(at - bounds.begin()) + 1; i < counts.size(); ++i)
+    out += counts[i];
   return out;
 }
 
@@ -75,7 +81,8 @@ std::optional<double> tail_share(const Buckets& buckets, double value_ms) {
   if (*above == value_ms) return high;
   const double low = i > 0 ? share_above(buckets, i - 1) : 1;
   const double start = i > 0 ? bounds[i - 1] : 0;
-  if (!(high > 0) || !(start > 0)) return low + (high - low) * (value_ms - start) / (*above - start);
+  if (!(high > 0) || !(start > 0))
+    return low + (high - low) * (value_ms - start) / (*above - start);
   const double part = std::log(value_ms / start) / std::log(*above / start);
   return low * std::pow(high / low, part);
 }
@@ -84,7 +91,8 @@ Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares
   Boundaries out;
   std::vector<double> chosen;
   for (const double share : shares) {
-    if (const auto at = nearest_boundary(past, past.bounds_ms, share)) chosen.push_back(past.bounds_ms[*at]);
+    if (const auto at = nearest_boundary(past, past.bounds_ms, share))
+      chosen.push_back(past.bounds_ms[*at]);
   }
   std::ranges::sort(chosen);
   for (const double b : chosen) {
@@ -97,7 +105,8 @@ Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares
   return out;
 }
 
-std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const double> boundaries, double share) {
+std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const double> boundaries,
+                                            double share) {
   const double total = past.empty() ? 0 : past.total();
   if (!(total > 0)) return std::nullopt;
   std::optional<std::size_t> best;

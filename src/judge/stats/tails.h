@@ -1,5 +1,6 @@
-// Latency as tail counts: how many requests took longer than a bucket boundary. Binomial whatever the distribution, so tests on
-// them are exact without raw values, and a regression of the slowest percent alone is seen. Pure functions.
+// Latency as tail counts: how many requests took longer than a bucket boundary. Binomial whatever
+// the distribution, so tests on them are exact without raw values, and a regression of the slowest
+// percent alone is seen. Pure functions.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,23 +24,27 @@ struct Buckets {
 bool usable(std::span<const double> bounds, std::span<const double> counts);
 
 // The number above a boundary; nothing when the distribution has no such boundary.
-std::optional<double> tail_count(std::span<const double> bounds, std::span<const double> counts, double boundary);
-// Share above any value, interpolated between boundaries (ln of the share over ln of the value); nothing without data, or beyond
-// the last boundary.
+std::optional<double> tail_count(std::span<const double> bounds, std::span<const double> counts,
+                                 double boundary);
+// Share above any value, interpolated between boundaries (ln of the share over ln of the value);
+// nothing without data, or beyond the last boundary.
 std::optional<double> tail_share(const Buckets& buckets, double value_ms);
 
-// Boundaries whose tails in the past are nearest to these shares, ascending, each once; its stake is the part of the shares that
-// it is nearest to.
+// Boundaries whose tails in the past are nearest to these shares, ascending, each once; its stake
+// is the part of the shares that it is nearest to.
 struct Boundaries {
   std::vector<double> bounds_ms;
   std::vector<double> stakes; // add up to 1
 };
 Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares);
-// The boundary of the given ones whose tail in the past is nearest to share (in logarithms). Nothing without data.
-std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const double> boundaries, double share);
+// The boundary of the given ones whose tail in the past is nearest to share (in logarithms).
+// Nothing without data.
+std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const double> boundaries,
+                                            double share);
 
-// How many times more requests are above the boundary when every latency of the past is stretched by factor (>= 1): a margin of
-// +20 % on a quantile as a ratio of tails. At least 1; nothing without data.
+// How many times more requests are above the boundary when every latency of the past is stretched
+// by factor (>= 1): a margin of +20 % on a quantile as a ratio of tails. At least 1; nothing
+// without data.
 std::optional<double> tail_ratio(const Buckets& past, double boundary, double factor);
 
 } // namespace coalmine::judge

@@ -22,7 +22,8 @@ void expect_all_pass(const std::filesystem::path& folder, std::size_t at_least) 
   std::size_t cases = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".test") continue;
-    const PromqlTestReport report = run_promql_test(read(entry.path()), entry.path().filename().string());
+    const PromqlTestReport report =
+        run_promql_test(read(entry.path()), entry.path().filename().string());
     EXPECT_EQ(report.failed(), 0U) << report.failures();
     EXPECT_GT(report.cases.size(), 0U) << entry.path();
     cases += report.cases.size();
@@ -30,7 +31,8 @@ void expect_all_pass(const std::filesystem::path& folder, std::size_t at_least) 
   EXPECT_GE(cases, at_least);
 }
 
-const std::filesystem::path kFolder = std::filesystem::path(COALMINE_SOURCE_DIR) / "tests" / "promql";
+const std::filesystem::path kFolder =
+    std::filesystem::path(COALMINE_SOURCE_DIR) / "tests" / "promql";
 
 TEST(PromqlFiles, Own) { expect_all_pass(kFolder, 9); }
 TEST(PromqlFiles, Upstream) { expect_all_pass(kFolder / "upstream", 1477); }

@@ -4,8 +4,8 @@
 
 #include <string>
 
-#include "promql/engine.h"
 #include "lab/promqltest/promql_test_parse.h"
+#include "promql/engine.h"
 
 namespace coalmine::query {
 

@@ -15,7 +15,9 @@ namespace {
 using re2::RE2;
 using Kind = TestExpectation::Kind;
 
-std::unexpected<Error> wrong(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
+std::unexpected<Error> wrong(std::string message) {
+  return fail(ErrorCode::invalid_argument, std::move(message));
+}
 
 // Trimmed lines; comments become empty.
 std::vector<std::string> lines_of(std::string_view text) {
@@ -24,7 +26,9 @@ std::vector<std::string> lines_of(std::string_view text) {
     const auto end = text.find('\n');
     std::string_view line = text.substr(0, end);
     const auto first = line.find_first_not_of(" \t\r");
-    line = first == std::string_view::npos ? std::string_view() : line.substr(first, line.find_last_not_of(" \t\r") - first + 1);
+    line = first == std::string_view::npos
+               ? std::string_view()
+               : line.substr(first, line.find_last_not_of(" \t\r") - first + 1);
     out.emplace_back(line.starts_with('#') ? std::string_view() : line);
     if (end == std::string_view::npos) return out;
     text.remove_prefix(end + 1);
@@ -49,14 +53,15 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
     TestLoad::Line line;
     TRY_ASSIGN(line.series, parse_test_series(block[i]));
     if (starts) {
-      if (starts->labels != line.series.labels || starts->offsets_ms.size() != line.series.points.size()) {
+      if (starts->labels != line.series.labels ||
+          starts->offsets_ms.size() != line.series.points.size()) {
         return wrong("an @st line must name the metric of the next line and have as many values");
       }
       line.start_offsets_ms = std::move(starts->offsets_ms);
       starts.reset();
     }
-    const auto same =
-        std::ranges::find_if(out.lines, [&](const TestLoad::Line& l) { return l.series.labels == line.series.labels; });
+    const auto same = std::ranges::find_if(
+        out.lines, [&](const TestLoad::Line& l) { return l.series.labels == line.series.labels; });
     if (same != out.lines.end()) {
       *same = std::move(line); // of two in one block the last wins
     } else {
@@ -71,8 +76,11 @@ Result<TestExpectation> parse_expectation(const std::string& line) {
   std::string mode;
   std::string how;
   std::string what;
-  if (!RE2::FullMatch(line, R"(expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?)", &mode, &how, &what)) {
-    return wrong("invalid expect statement, must match `expect <type> <match_type>: <string>` format");
+  if (!RE2::FullMatch(
+          line, R"(expect\s+(ordered|fail|warn|no_warn|info|no_info)(?:\s+(regex|msg):(.+))?)",
+          &mode, &how, &what)) {
+    return wrong(
+        "invalid expect statement, must match `expect <type> <match_type>: <string>` format");
   }
   TestExpectation out;
   out.kind = mode == "ordered"   ? Kind::ordered
@@ -91,7 +99,8 @@ Result<TestExpectation> parse_expectation(const std::string& line) {
 
 Status check_range(std::int64_t start_ms, std::int64_t end_ms) {
   if (end_ms >= start_ms) return {};
-  return wrong(fmt::format("the end of the range lies {} ms before its start; give from, then to", start_ms - end_ms));
+  return wrong(fmt::format("the end of the range lies {} ms before its start; give from, then to",
+                           start_ms - end_ms));
 }
 
 Status parse_head(const std::string& line, TestEval& out) {
@@ -99,15 +108,18 @@ Status parse_head(const std::string& line, TestEval& out) {
   std::string first;
   std::string last;
   std::string step;
-  if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+))", &modifier,
-                     &first, &last, &step, &out.query)) {
+  if (RE2::FullMatch(
+          line,
+          R"(eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+))",
+          &modifier, &first, &last, &step, &out.query)) {
     out.range = true;
     TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
     TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
     TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
     TRY(check_range(out.start_ms, out.end_ms));
-  } else if (RE2::FullMatch(line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))", &modifier, &first,
-                            &out.query)) {
+  } else if (RE2::FullMatch(
+                 line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))",
+                 &modifier, &first, &out.query)) {
     TRY_ASSIGN(out.eval_ms, parse_prometheus_duration(first));
     out.start_ms = out.end_ms = out.eval_ms;
   } else {
@@ -126,7 +138,8 @@ Status check_expectations(const TestEval& eval) {
     return wrong("invalid expect lines, info and no_info cannot be used together");
   if (eval.has(Kind::warn) && eval.has(Kind::no_warn))
     return wrong("invalid expect lines, warn and no_warn cannot be used together");
-  const auto fails = std::ranges::count_if(eval.expectations, [](const TestExpectation& e) { return e.kind == Kind::fail; });
+  const auto fails = std::ranges::count_if(
+      eval.expectations, [](const TestExpectation& e) { return e.kind == Kind::fail; });
   if (fails > 1) return wrong("invalid expect lines, multiple expect fail lines are not allowed");
   return {};
 }
@@ -136,7 +149,8 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
   std::string first;
   std::string last;
   std::string step;
-  if (RE2::FullMatch(line, R"(expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+))", &first, &last, &step)) {
+  if (RE2::FullMatch(line, R"(expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+))", &first,
+                     &last, &step)) {
     TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
     TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
     TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
@@ -146,8 +160,10 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
     return true;
   }
   if (line.starts_with("expect string")) {
-    out.expected_string = unquote(std::string_view(line).substr(std::min<std::size_t>(line.size(), 14)));
-    if (!out.expected_string) return wrong("expected string literal not valid - check that the string is correctly quoted");
+    out.expected_string =
+        unquote(std::string_view(line).substr(std::min<std::size_t>(line.size(), 14)));
+    if (!out.expected_string)
+      return wrong("expected string literal not valid - check that the string is correctly quoted");
     return true;
   }
   std::string pattern;
@@ -172,7 +188,8 @@ bool is_expected_failure(const std::string& line) {
   return line.starts_with("expected_fail_message") || line.starts_with("expected_fail_regexp");
 }
 
-// used: the lines of the block that belong to the eval. A number, or how an eval_fail fails, ends it even without an empty line.
+// used: the lines of the block that belong to the eval. A number, or how an eval_fail fails, ends
+// it even without an empty line.
 Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& used) {
   TestEval out;
   used = block.size();
@@ -192,7 +209,8 @@ Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& 
     TRY_ASSIGN(TestSeriesLine series, parse_test_series(block[i]));
     if (series.points.size() > 1 && !out.range && !out.expects_matrix) {
       return wrong(
-          "expecting multiple values in instant evaluation not allowed. consider using 'expect range vector' directive to enable "
+          "expecting multiple values in instant evaluation not allowed. consider using 'expect "
+          "range vector' directive to enable "
           "a range "
           "vector result for an instant query");
     }
@@ -215,7 +233,8 @@ bool TestExpectation::matches(std::string_view text) const {
 }
 
 bool TestEval::has(Kind kind) const {
-  return std::ranges::any_of(expectations, [&](const TestExpectation& e) { return e.kind == kind; });
+  return std::ranges::any_of(expectations,
+                             [&](const TestExpectation& e) { return e.kind == kind; });
 }
 
 std::vector<TestCommand> parse_promql_test(std::string_view text) {

@@ -38,7 +38,8 @@ struct TestExpectation {
 struct TestEval {
   std::string query;
   bool range = false;
-  std::int64_t start_ms = 0; // of an instant query: its time, unless an expected range vector says otherwise
+  std::int64_t start_ms =
+      0; // of an instant query: its time, unless an expected range vector says otherwise
   std::int64_t end_ms = 0;
   std::int64_t step_ms = 0;
   std::int64_t eval_ms = 0; // of an instant query

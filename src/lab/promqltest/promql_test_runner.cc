@@ -10,15 +10,15 @@
 #include <limits>
 #include <map>
 
-#include "promql/engine.h"
-#include "promql/engine_plain.h"
-#include "promql/syntax/go_text.h"
-#include "promql/eval/histogram_math.h"
-#include "promql/eval/memory_queryable.h"
-#include "promql/syntax/parser.h"
-#include "promql/syntax/printer.h"
 #include "lab/promqltest/promql_test_check.h"
 #include "lab/promqltest/promql_test_parse.h"
+#include "promql/engine.h"
+#include "promql/engine_plain.h"
+#include "promql/eval/histogram_math.h"
+#include "promql/eval/memory_queryable.h"
+#include "promql/syntax/go_text.h"
+#include "promql/syntax/parser.h"
+#include "promql/syntax/printer.h"
 
 namespace coalmine::query {
 namespace {
@@ -34,19 +34,22 @@ EvalOptions test_options() {
   return out;
 }
 
-// Gathers the counters of a classic histogram at each time, to store them as one histogram with custom bounds.
+// Gathers the counters of a classic histogram at each time, to store them as one histogram with
+// custom bounds.
 class CustomHistograms {
  public:
   void add(const Labels& labels, std::int64_t time_ms, double value) {
     const std::string_view name = labels.metric_name();
     for (const std::string_view suffix : {"_bucket", "_sum", "_count"}) {
       if (!name.ends_with(suffix)) continue;
-      const Labels base = labels.with(kMetricName, name.substr(0, name.size() - suffix.size())).without("le");
+      const Labels base =
+          labels.with(kMetricName, name.substr(0, name.size() - suffix.size())).without("le");
       Parts& parts = all_[base][time_ms];
       if (suffix == "_sum") parts.sum = value;
       if (suffix == "_count") parts.count = value;
       if (suffix == "_bucket") {
-        const auto bound = parse_promql_number(labels.get("le").starts_with('+') ? labels.get("le").substr(1) : labels.get("le"));
+        const auto bound = parse_promql_number(
+            labels.get("le").starts_with('+') ? labels.get("le").substr(1) : labels.get("le"));
         if (bound && !std::isnan(*bound)) parts.buckets.emplace(*bound, value);
       }
       return;
@@ -108,11 +111,12 @@ void load(const TestLoad& command, MemoryQueryable& data) {
 }
 
 // Functions whose value may differ from time to time even when all selectors are fixed.
-constexpr auto kTimeDependent =
-    std::to_array<std::string_view>({"day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute",
-                                     "month", "predict_linear", "range", "start", "step", "time", "timestamp", "year"});
+constexpr auto kTimeDependent = std::to_array<std::string_view>(
+    {"day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute",
+     "month", "predict_linear", "range", "start", "step", "time", "timestamp", "year"});
 
-// Puts @ on every selector and outermost subquery that has none. False when the query depends on time all the same.
+// Puts @ on every selector and outermost subquery that has none. False when the query depends on
+// time all the same.
 bool pin(Expr& expr, std::int64_t at_ms) {
   const auto put = [&](TimeShift& shift) {
     if (!shift.at_ms) {
@@ -146,7 +150,8 @@ std::vector<Instant> pinned(const TestEval& eval) {
   const std::string query = print(**expr);
   const std::int64_t t = eval.eval_ms;
   const std::vector<std::int64_t> times =
-      t == 0 ? std::vector<std::int64_t>{-1000, 0, 1000} : std::vector<std::int64_t>{-10 * t, 0, t / 5, t, 10 * t};
+      t == 0 ? std::vector<std::int64_t>{-1000, 0, 1000}
+             : std::vector<std::int64_t>{-10 * t, 0, t / 5, t, 10 * t};
   std::vector<Instant> out;
   for (const std::int64_t at : times) out.push_back({query, at});
   return out;
@@ -163,7 +168,9 @@ class Runner {
     all.insert(all.end(), more.begin(), more.end());
     for (std::size_t i = 0; i < all.size(); ++i) {
       const std::string wrong = run_instant(eval, all[i]);
-      if (!wrong.empty()) return i == 0 ? wrong : fmt::format("as {} at {} ms: {}", all[i].query, all[i].time_ms, wrong);
+      if (!wrong.empty())
+        return i == 0 ? wrong
+                      : fmt::format("as {} at {} ms: {}", all[i].query, all[i].time_ms, wrong);
     }
     return "";
   }
@@ -171,16 +178,20 @@ class Runner {
  private:
   template <typename Outcome>
   static std::string judge(const TestEval& eval, const Outcome& outcome) {
-    if (!outcome) return eval.must_fail() ? check_failure(eval, outcome.error()) : "error: " + outcome.error().message;
+    if (!outcome)
+      return eval.must_fail() ? check_failure(eval, outcome.error())
+                              : "error: " + outcome.error().message;
     if (eval.must_fail()) return "expected an error, got none";
     std::string wrong = check_annotations(eval, *outcome);
     return wrong.empty() ? check_result(eval, *outcome) : wrong;
   }
 
   std::string run_range(const TestEval& eval) {
-    std::string wrong = judge(eval, range(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
+    std::string wrong = judge(
+        eval, range(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
     if (!wrong.empty()) return wrong;
-    wrong = judge(eval, range_plain(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
+    wrong = judge(eval, range_plain(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms,
+                                    options_, clock_));
     return wrong.empty() ? "" : "without shortcuts: " + wrong;
   }
 
@@ -198,13 +209,16 @@ class Runner {
   }
 
   // One minute to either side; the middle step must say the same.
-  std::string run_as_range(const TestEval& eval, const Instant& one, bool scalar, decltype(range)* evaluate) {
+  std::string run_as_range(const TestEval& eval, const Instant& one, bool scalar,
+                           decltype(range)* evaluate) {
     constexpr std::int64_t kMinute = 60'000;
-    const auto outcome = evaluate(data_, one.query, one.time_ms - kMinute, one.time_ms + kMinute, kMinute, options_, clock_);
+    const auto outcome = evaluate(data_, one.query, one.time_ms - kMinute, one.time_ms + kMinute,
+                                  kMinute, options_, clock_);
     if (!outcome) return "error: " + outcome.error().message;
     if (eval.ordered()) return "";
     const auto& series = std::get<Matrix>(outcome->value).series;
-    if (!std::ranges::is_sorted(series, {}, &ResultSeries::labels)) return "the matrix is not sorted by labels";
+    if (!std::ranges::is_sorted(series, {}, &ResultSeries::labels))
+      return "the matrix is not sorted by labels";
     Vector middle;
     for (const ResultSeries& one_series : series) {
       for (const Point& point : one_series.points) {
@@ -232,12 +246,15 @@ std::size_t PromqlTestReport::passed() const {
   return static_cast<std::size_t>(std::ranges::count_if(cases, &PromqlTestCase::passed));
 }
 
-std::string PromqlTestReport::summary() const { return fmt::format("{}: {} passed, {} failed", file, passed(), failed()); }
+std::string PromqlTestReport::summary() const {
+  return fmt::format("{}: {} passed, {} failed", file, passed(), failed());
+}
 
 std::string PromqlTestReport::failures() const {
   std::string out;
   for (const PromqlTestCase& one : cases) {
-    if (!one.passed) out += fmt::format("{}:{}: FAIL {}: {}\n", file, one.line, one.query, one.detail);
+    if (!one.passed)
+      out += fmt::format("{}:{}: FAIL {}: {}\n", file, one.line, one.query, one.detail);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Runs Prometheus's PromQL test files (promqltest): load, eval, expect. For `coalmine promql-test FILE...` and the tests.
+// Runs Prometheus's PromQL test files (promqltest): load, eval, expect. For `coalmine promql-test
+// FILE...` and the tests.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -27,8 +28,8 @@ struct PromqlTestReport {
   std::string failures() const;
 };
 
-// Every instant eval is also run as the middle step of a range query, and with @ added to each selector at other times, as the
-// reference runner does. A case that fails does not stop the rest.
+// Every instant eval is also run as the middle step of a range query, and with @ added to each
+// selector at other times, as the reference runner does. A case that fails does not stop the rest.
 PromqlTestReport run_promql_test(std::string_view text, std::string_view file);
 
 } // namespace coalmine::query

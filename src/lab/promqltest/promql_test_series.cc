@@ -8,8 +8,8 @@
 #include <charconv>
 
 #include "promql/eval/eval_types.h"
-#include "promql/syntax/go_text.h"
 #include "promql/eval/histogram_math.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 namespace {
@@ -17,9 +17,13 @@ namespace {
 constexpr std::size_t kMaxRepeat = 1'000'000;
 
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
-bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == ':'; }
+bool is_word(char c) {
+  return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == ':';
+}
 
-std::unexpected<Error> wrong(std::string message) { return fail(ErrorCode::invalid_argument, std::move(message)); }
+std::unexpected<Error> wrong(std::string message) {
+  return fail(ErrorCode::invalid_argument, std::move(message));
+}
 
 // Reads pieces from the front of a line.
 class Cursor {
@@ -66,16 +70,20 @@ class Cursor {
       n = 3;
     } else {
       // No hexadecimal here: 0x3 is 0 three times over.
-      while (n < text.size() && (std::isdigit(static_cast<unsigned char>(text[n])) || text[n] == '.' || text[n] == '_' ||
-                                 ((text[n] == 'e' || text[n] == 'E') && n > 0) ||
-                                 ((text[n] == '+' || text[n] == '-') && n > 0 && (text[n - 1] == 'e' || text[n - 1] == 'E')))) {
+      while (n < text.size() &&
+             (std::isdigit(static_cast<unsigned char>(text[n])) || text[n] == '.' ||
+              text[n] == '_' || ((text[n] == 'e' || text[n] == 'E') && n > 0) ||
+              ((text[n] == '+' || text[n] == '-') && n > 0 &&
+               (text[n - 1] == 'e' || text[n - 1] == 'E')))) {
         ++n;
       }
       if (n == 0) return std::nullopt;
     }
     std::optional<double> value = parse_promql_number(text.substr(0, n));
     std::size_t unit = n;
-    while (unit < text.size() && std::string_view("smhdwy0123456789").find(text[unit]) != std::string_view::npos) ++unit;
+    while (unit < text.size() &&
+           std::string_view("smhdwy0123456789").find(text[unit]) != std::string_view::npos)
+      ++unit;
     if (unit > n) {
       const auto ms = parse_prometheus_duration(text.substr(0, unit));
       if (!ms) return std::nullopt;
@@ -175,7 +183,9 @@ Status parse_field(Cursor& in, std::string_view key, ParsedHistogram& out) {
   if (key == "counter_reset_hint") return set_hint(in.word(), out);
   if (key == "buckets" || key == "n_buckets" || key == "custom_values") {
     TRY_ASSIGN(std::vector<double> list, parse_list(in));
-    (key == "buckets" ? h.positive.counts : key == "n_buckets" ? h.negative.counts : h.custom_bounds) = std::move(list);
+    (key == "buckets"     ? h.positive.counts
+     : key == "n_buckets" ? h.negative.counts
+                          : h.custom_bounds) = std::move(list);
     return {};
   }
   const auto number = in.number();
@@ -210,8 +220,10 @@ Result<ParsedHistogram> parse_histogram(Cursor& in) {
     std::string key(in.word());
     // A word takes the colon that ends a key, and what touches it (schema:1).
     const auto colon = key.find(':');
-    if (colon == std::string::npos) return wrong("missing `:` for histogram descriptor at " + key + std::string(in.rest()));
-    const std::string value = key.substr(colon + 1) + std::string(in.rest().substr(0, in.rest().find("}}") + 2));
+    if (colon == std::string::npos)
+      return wrong("missing `:` for histogram descriptor at " + key + std::string(in.rest()));
+    const std::string value =
+        key.substr(colon + 1) + std::string(in.rest().substr(0, in.rest().find("}}") + 2));
     Cursor field(value);
     const std::size_t before = value.size();
     TRY(parse_field(field, std::string_view(key).substr(0, colon), out));
@@ -221,7 +233,8 @@ Result<ParsedHistogram> parse_histogram(Cursor& in) {
   }
   if (out.value.positive.counts.empty()) out.value.positive.offset = 0;
   if (out.value.negative.counts.empty()) out.value.negative.offset = 0;
-  if (!is_sound(out.value)) return wrong("a histogram with an unknown schema or buckets out of range");
+  if (!is_sound(out.value))
+    return wrong("a histogram with an unknown schema or buckets out of range");
   return out;
 }
 
@@ -246,7 +259,8 @@ Status parse_histogram_item(Cursor& in, std::vector<TestPoint>& out) {
   NativeHistogram now = base.value;
   bool reconciled = false;
   for (std::size_t i = 0; i <= *n; ++i) {
-    if (i > 0 && !(plus ? add(now, step.value, reconciled) : subtract(now, step.value, reconciled))) {
+    if (i > 0 &&
+        !(plus ? add(now, step.value, reconciled) : subtract(now, step.value, reconciled))) {
       return wrong("cannot combine exponential and custom buckets");
     }
     point(now, step.hint_given);
@@ -285,7 +299,8 @@ std::optional<std::int64_t> start_offset(Cursor& in) {
   const bool negative = in.take("-");
   if (!negative) in.take("+");
   std::size_t n = 0;
-  while (n < in.rest().size() && in.rest()[n] != 'x' && in.rest()[n] != '+' && in.rest()[n] != '-' && !is_blank(in.rest()[n]))
+  while (n < in.rest().size() && in.rest()[n] != 'x' && in.rest()[n] != '+' &&
+         in.rest()[n] != '-' && !is_blank(in.rest()[n]))
     ++n;
   const std::string text(in.rest().substr(0, n));
   const auto ms = parse_prometheus_duration(text);
@@ -311,7 +326,8 @@ Result<TestSeriesLine> parse_test_series(std::string_view line) {
     } else {
       TRY(parse_float_item(in, out.points));
     }
-    if (!in.done() && !is_blank(in.rest()[0])) return wrong("unexpected text in series values: " + std::string(in.rest()));
+    if (!in.done() && !is_blank(in.rest()[0]))
+      return wrong("unexpected text in series values: " + std::string(in.rest()));
   }
 }
 
@@ -343,7 +359,8 @@ Result<TestStartLine> parse_test_start_line(std::string_view line) {
       step = negative ? -*by : *by;
     }
     const auto n = in.times();
-    for (std::size_t i = 0; i <= n.value_or(0); ++i) out.offsets_ms.emplace_back(*offset + static_cast<std::int64_t>(i) * step);
+    for (std::size_t i = 0; i <= n.value_or(0); ++i)
+      out.offsets_ms.emplace_back(*offset + static_cast<std::int64_t>(i) * step);
   }
 }
 

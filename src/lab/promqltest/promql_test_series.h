@@ -31,7 +31,8 @@ struct TestSeriesLine {
 //         / "{{" *( key ":" value ) "}}" [ "x" n / sign "{{" … "}}" "x" n ]
 Result<TestSeriesLine> parse_test_series(std::string_view line);
 
-// metric{labels}@st <offsets>: offsets from each sample's own time, in ms; nullopt where there is none.
+// metric{labels}@st <offsets>: offsets from each sample's own time, in ms; nullopt where there is
+// none.
 struct TestStartLine {
   Labels labels;
   std::vector<std::optional<std::int64_t>> offsets_ms;

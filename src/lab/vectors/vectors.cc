@@ -36,13 +36,15 @@ std::string one_line(std::string text) {
 
 void check_statistic(const json::value& entry, std::size_t index, VectorTally& tally) {
   const auto* object = entry.if_object();
-  if (object == nullptr) return tally.count(fmt::format("vector {}", index + 1), false, "is not an object");
+  if (object == nullptr)
+    return tally.count(fmt::format("vector {}", index + 1), false, "is not an object");
   VectorInput head(*object);
   const std::string function = head.text("fn");
   const std::string name = head.text_or("id", fmt::format("vector {}", index + 1));
   const auto* input_value = object->if_contains("input");
   const auto* expected = object->if_contains("expect");
-  if (input_value == nullptr || !input_value->is_object() || expected == nullptr || function.empty()) {
+  if (input_value == nullptr || !input_value->is_object() || expected == nullptr ||
+      function.empty()) {
     return tally.count(name, false, "needs the members fn, input and expect");
   }
   VectorInput input(input_value->get_object());
@@ -51,9 +53,10 @@ void check_statistic(const json::value& entry, std::size_t index, VectorTally& t
   if (!input.problem().empty()) return tally.count(name, false, input.problem());
   const double tolerance = head.number_or("tol", 1e-9);
   if (!head.problem().empty()) return tally.count(name, false, head.problem());
-  tally.count(name, matches(*answer, *expected, tolerance),
-              fmt::format("{}: {} expected, got {} (tolerance {:g})", function, shortened(json::serialize(*expected)),
-                          shortened(shown(*answer)), tolerance));
+  tally.count(
+      name, matches(*answer, *expected, tolerance),
+      fmt::format("{}: {} expected, got {} (tolerance {:g})", function,
+                  shortened(json::serialize(*expected)), shortened(shown(*answer)), tolerance));
 }
 
 } // namespace
@@ -63,7 +66,8 @@ std::optional<double> json_number(const json::value& value) {
   if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
   if (!value.is_string()) return std::nullopt;
   const auto& text = value.get_string();
-  if (text == "inf" || text == "Infinity" || text == "+inf") return std::numeric_limits<double>::infinity();
+  if (text == "inf" || text == "Infinity" || text == "+inf")
+    return std::numeric_limits<double>::infinity();
   if (text == "-inf" || text == "-Infinity") return -std::numeric_limits<double>::infinity();
   if (text == "nan" || text == "NaN") return std::numeric_limits<double>::quiet_NaN();
   return std::nullopt;
@@ -91,7 +95,8 @@ double VectorInput::number(std::string_view name) {
 
 bool VectorInput::flag(std::string_view name) {
   const auto* value = object_.if_contains(name);
-  if (value == nullptr || !value->is_bool()) refuse(fmt::format("the member {} is not true or false", name));
+  if (value == nullptr || !value->is_bool())
+    refuse(fmt::format("the member {} is not true or false", name));
   return value != nullptr && value->is_bool() && value->get_bool();
 }
 
@@ -154,17 +159,20 @@ Result<VectorReport> check_vectors(std::string_view text) {
   json::parse_options options;
   options.max_depth = 32;
   const auto file = json::parse(json::string_view(text.data(), text.size()), failure, {}, options);
-  if (failure) return fail(ErrorCode::invalid_argument, fmt::format("it is not JSON: {}", failure.message()));
+  if (failure)
+    return fail(ErrorCode::invalid_argument, fmt::format("it is not JSON: {}", failure.message()));
   const auto* object = file.if_object();
   const auto* vectors = object != nullptr ? object->if_contains("vectors") : nullptr;
   VectorTally tally;
   if (vectors != nullptr && vectors->is_array()) {
     check_statistics(*object, tally);
-  } else if (object != nullptr && (object->contains("mann_whitney") || object->contains("mann_whitney_classifier") ||
-                                   object->contains("scoring") || object->contains("effect_sizes"))) {
+  } else if (object != nullptr &&
+             (object->contains("mann_whitney") || object->contains("mann_whitney_classifier") ||
+              object->contains("scoring") || object->contains("effect_sizes"))) {
     check_rank_cases(*object, tally);
   } else {
-    return fail(ErrorCode::invalid_argument, "it has neither a list \"vectors\" nor cases of the rank test (\"mann_whitney\")");
+    return fail(ErrorCode::invalid_argument,
+                "it has neither a list \"vectors\" nor cases of the rank test (\"mann_whitney\")");
   }
   return tally.take();
 }
@@ -179,7 +187,10 @@ int run_vectors(const std::vector<std::string>& files, const CommonFlags& common
     }
     const auto report = check_vectors(*text);
     if (!report) {
-      std::fputs(fmt::format("coalmine: {} is not a vectors file: {}\n", file, report.error().message).c_str(), stderr);
+      std::fputs(
+          fmt::format("coalmine: {} is not a vectors file: {}\n", file, report.error().message)
+              .c_str(),
+          stderr);
       return 2;
     }
     all.passed += report->passed;

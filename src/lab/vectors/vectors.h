@@ -15,9 +15,9 @@ struct VectorReport {
   std::size_t failed = 0;
   std::string mismatches; // a line each
 };
-// text: a file with "vectors" (statistics: function, input, expected value, tolerance) or of the rank test's cases (mann_whitney,
-// scoring, …). invalid_argument: not such a file. A vector that cannot be evaluated (unknown function, missing input) is a
-// failure.
+// text: a file with "vectors" (statistics: function, input, expected value, tolerance) or of the
+// rank test's cases (mann_whitney, scoring, …). invalid_argument: not such a file. A vector that
+// cannot be evaluated (unknown function, missing input) is a failure.
 Result<VectorReport> check_vectors(std::string_view text);
 
 inline constexpr std::size_t kMaxVectorsBytes = 64u << 20;

@@ -9,16 +9,16 @@
 #include <map>
 #include <string>
 
-#include "lab/vectors/vectors_parts.h"
-#include "lab/vectors/vectors_statistics.h"
+#include "judge/estimate.h"
 #include "judge/stats/asymptotic.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/count_process.h"
-#include "judge/estimate.h"
 #include "judge/stats/linear_margin.h"
 #include "judge/stats/multiplicity.h"
 #include "judge/stats/quantile_bounds.h"
 #include "judge/stats/special.h"
+#include "lab/vectors/vectors_parts.h"
+#include "lab/vectors/vectors_statistics.h"
 
 namespace coalmine::app {
 
@@ -79,7 +79,8 @@ Answer safe_two_by_two(VectorInput& in) {
 }
 
 Answer dirichlet(VectorInput& in) {
-  const auto counts = in.numbers("counts"), theta0 = in.numbers("theta0"), alpha = in.numbers("alpha");
+  const auto counts = in.numbers("counts"), theta0 = in.numbers("theta0"),
+             alpha = in.numbers("alpha");
   return Answer::one(judge::dirichlet_multinomial_log_bf(counts, theta0, alpha));
 }
 
@@ -94,10 +95,12 @@ Answer beta_binomial(VectorInput& in) {
 
 Answer quantile_interval(VectorInput& in) {
   const auto bounds = in.numbers("bounds"), counts = in.numbers("counts");
-  const auto out = judge::quantile_bounds(bounds, counts, in.number("p"), in.number("alpha"), in.number("t_opt"));
+  const auto out = judge::quantile_bounds(bounds, counts, in.number("p"), in.number("alpha"),
+                                          in.number("t_opt"));
   // Nothing known below: where values start, for a latency 0 unless a boundary is negative.
   const bool negative = !bounds.empty() && bounds.front() < 0;
-  return Answer::many({out.lower.value_or(negative ? -judge::kInfinity : 0), out.upper.value_or(judge::kInfinity)});
+  return Answer::many(
+      {out.lower.value_or(negative ? -judge::kInfinity : 0), out.upper.value_or(judge::kInfinity)});
 }
 
 Answer histogram_quantile(VectorInput& in) {
@@ -124,9 +127,11 @@ std::vector<double> observations(VectorInput& in) {
   const std::string text(value->get_string());
   long a = 0, b = 0, first = 0, last = 0;
   double c = 0;
-  const int read = std::sscanf(text.c_str(), "((i*%9ld)%%%9ld)/%9lf for i=%9ld..%9ld", &a, &b, &c, &first, &last);
+  const int read = std::sscanf(text.c_str(), "((i*%9ld)%%%9ld)/%9lf for i=%9ld..%9ld", &a, &b, &c,
+                               &first, &last);
   if (read != 5 || b <= 0 || c == 0 || last - first > 10'000'000) {
-    in.refuse(fmt::format("xs \"{}\" is neither a list nor of the form ((i*A)%B)/C for i=F..L", text));
+    in.refuse(
+        fmt::format("xs \"{}\" is neither a list nor of the form ((i*A)%B)/C for i=F..L", text));
     return {};
   }
   std::vector<double> out;
@@ -153,7 +158,8 @@ Answer average(VectorInput& in) {
   std::vector<double> used(e.size(), e.empty() ? 0 : 1 / static_cast<double>(e.size()));
   if (weights != nullptr && weights->is_array()) {
     used = in.numbers("weights");
-  } else if (weights != nullptr && (!weights->is_string() || !weights->get_string().ends_with("each"))) {
+  } else if (weights != nullptr &&
+             (!weights->is_string() || !weights->get_string().ends_with("each"))) {
     in.refuse("weights are neither a list nor \"1/N each\"");
   }
   if (used.size() != e.size()) in.refuse("there are not as many weights as e-values");
@@ -163,12 +169,15 @@ Answer average(VectorInput& in) {
 
 // The seed's rule on numbers: the order and the comparisons of the threshold judge.
 Answer threshold(VectorInput& in) {
-  const double x1 = in.number("x1"), n1 = in.number("n1"), x0 = in.number("x0"), n0 = in.number("n0");
+  const double x1 = in.number("x1"), n1 = in.number("n1"), x0 = in.number("x0"),
+               n0 = in.number("n0");
   const double canary = in.number("p99_1"), stable = in.number("p99_0"), age = in.number("age_min");
   const auto defaults = judge::seed_defaults();
   if (!(n1 >= defaults.min_requests) || !(n0 > 0)) return Answer::of("continue");
-  const bool errors = judge::within_margin(judge::SignalKind::error_rate, defaults.signals[0].margin, x1 / n1, x0 / n0);
-  const bool latency = judge::within_margin(judge::SignalKind::latency_quantile, defaults.signals[1].margin, canary, stable);
+  const bool errors = judge::within_margin(judge::SignalKind::error_rate,
+                                           defaults.signals[0].margin, x1 / n1, x0 / n0);
+  const bool latency = judge::within_margin(judge::SignalKind::latency_quantile,
+                                            defaults.signals[1].margin, canary, stable);
   if (!errors || !latency) return Answer::of("rollback");
   return Answer::of(age >= defaults.min_analysis_minutes ? "promote" : "continue");
 }
@@ -181,10 +190,14 @@ const std::map<std::string_view, Function>& sequential_functions() {
       {"promote_log_e", log_e_of_cells<judge::SafetyProcess>},
       {"bern_log_e", bernoulli_log_e},
       {"ratio_cs",
-       [](VectorInput& in) { return interval(judge::ratio_interval(cells(in), in.number("alpha"), in.number_or("phi", 1))); }},
+       [](VectorInput& in) {
+         return interval(
+             judge::ratio_interval(cells(in), in.number("alpha"), in.number_or("phi", 1)));
+       }},
       {"diff_cs",
        [](VectorInput& in) {
-         return interval(judge::difference_interval(cells(in), in.number("alpha"), in.number_or("phi", 1)));
+         return interval(
+             judge::difference_interval(cells(in), in.number("alpha"), in.number_or("phi", 1)));
        }},
       {"safe2x2_log_e", safe_two_by_two},
       {"safe2x2_log_e_last",
@@ -195,21 +208,24 @@ const std::map<std::string_view, Function>& sequential_functions() {
       {"dirichlet_multinomial_log_bf", dirichlet},
       {"one_sided_beta_log_bf",
        [](VectorInput& in) {
-         return Answer::one(
-             judge::one_sided_beta_log_bf(in.number("x1"), in.number("x0"), in.number("theta0"), in.number("a"), in.number("b")));
+         return Answer::one(judge::one_sided_beta_log_bf(in.number("x1"), in.number("x0"),
+                                                         in.number("theta0"), in.number("a"),
+                                                         in.number("b")));
        }},
       {"gamma_poisson_cs",
        [](VectorInput& in) {
-         return interval(statistics::gamma_poisson_interval(in.number("N"), in.number_or("phi", 1), in.number("alpha")));
+         return interval(statistics::gamma_poisson_interval(in.number("N"), in.number_or("phi", 1),
+                                                            in.number("alpha")));
        }},
       {"msprt_log_e",
        [](VectorInput& in) {
-         return Answer::one(
-             judge::msprt_log_e(in.number("dhat"), in.number("V"), in.number("tau2"), in.flag_or("one_sided", false)));
+         return Answer::one(judge::msprt_log_e(in.number("dhat"), in.number("V"), in.number("tau2"),
+                                               in.flag_or("one_sided", false)));
        }},
       {"asymp_cs_halfwidth",
        [](VectorInput& in) {
-         return Answer::one(judge::asymptotic_halfwidth(in.number("V"), in.number("tau2"), in.number("alpha")));
+         return Answer::one(
+             judge::asymptotic_halfwidth(in.number("V"), in.number("tau2"), in.number("alpha")));
        }},
       {"empbern_cs", bernstein},
       {"e_bh", discoveries},
@@ -223,63 +239,70 @@ const std::map<std::string_view, Function>& other_functions() {
   static const std::map<std::string_view, Function> functions = {
       {"normal_log_mixture",
        [](VectorInput& in) {
-         return Answer::one(statistics::normal_log_mixture(in.number("s"), in.number("v"), in.number("v_opt"),
-                                                           in.number_or("alpha_opt", kUsualAlpha),
-                                                           in.flag_or("one_sided", true)));
+         return Answer::one(statistics::normal_log_mixture(
+             in.number("s"), in.number("v"), in.number("v_opt"),
+             in.number_or("alpha_opt", kUsualAlpha), in.flag_or("one_sided", true)));
        }},
       {"normal_mixture_bound",
        [](VectorInput& in) {
-         return Answer::one(statistics::normal_mixture_bound(in.number("v"), in.number("alpha"), in.number("v_opt"),
-                                                             in.number_or("alpha_opt", kUsualAlpha),
-                                                             in.flag_or("one_sided", true)));
+         return Answer::one(statistics::normal_mixture_bound(
+             in.number("v"), in.number("alpha"), in.number("v_opt"),
+             in.number_or("alpha_opt", kUsualAlpha), in.flag_or("one_sided", true)));
        }},
       {"beta_binomial_log_mixture", beta_binomial},
       {"beta_binomial_mixture_bound",
        [](VectorInput& in) {
-         return Answer::one(statistics::beta_binomial_mixture_bound(in.number("v"), in.number("alpha"), in.number("v_opt"),
-                                                                    in.number_or("alpha_opt", kUsualAlpha), in.number("g"),
-                                                                    in.number("h"), in.flag_or("one_sided", true)));
+         return Answer::one(statistics::beta_binomial_mixture_bound(
+             in.number("v"), in.number("alpha"), in.number("v_opt"),
+             in.number_or("alpha_opt", kUsualAlpha), in.number("g"), in.number("h"),
+             in.flag_or("one_sided", true)));
        }},
       {"poly_stitching_bound",
        [](VectorInput& in) {
-         return Answer::one(statistics::poly_stitching_bound(in.number("v"), in.number("alpha"), in.number("v_min"),
-                                                             in.number_or("c", 0), in.number_or("s", 1.4),
-                                                             in.number_or("eta", 2)));
+         return Answer::one(statistics::poly_stitching_bound(
+             in.number("v"), in.number("alpha"), in.number("v_min"), in.number_or("c", 0),
+             in.number_or("s", 1.4), in.number_or("eta", 2)));
        }},
       {"lil_C",
-       [](VectorInput& in) { return Answer::one(statistics::lil_constant(in.number("alpha"), in.number_or("A", 0.85))); }},
+       [](VectorInput& in) {
+         return Answer::one(statistics::lil_constant(in.number("alpha"), in.number_or("A", 0.85)));
+       }},
       {"lil_bound",
        [](VectorInput& in) {
-         return Answer::one(
-             statistics::lil_bound(in.number("t"), in.number("alpha"), in.number("t_min"), in.number_or("A", 0.85)));
+         return Answer::one(statistics::lil_bound(in.number("t"), in.number("alpha"),
+                                                  in.number("t_min"), in.number_or("A", 0.85)));
        }},
       {"double_stitching_bound",
        [](VectorInput& in) {
-         return Answer::one(statistics::double_stitching_bound(in.number("p"), in.number("t"), in.number("alpha"),
-                                                               in.number("t_opt"), in.number_or("delta", 0.5),
-                                                               in.number_or("s", 1.4), in.number_or("eta", 2)));
+         return Answer::one(statistics::double_stitching_bound(
+             in.number("p"), in.number("t"), in.number("alpha"), in.number("t_opt"),
+             in.number_or("delta", 0.5), in.number_or("s", 1.4), in.number_or("eta", 2)));
        }},
       {"bernoulli_ci",
        [](VectorInput& in) {
-         return interval(statistics::bernoulli_interval(in.number("x"), in.number("n"), in.number("alpha"), in.number("t_opt"),
+         return interval(statistics::bernoulli_interval(in.number("x"), in.number("n"),
+                                                        in.number("alpha"), in.number("t_opt"),
                                                         in.number_or("alpha_opt", kUsualAlpha)));
        }},
       {"quantile_cs_from_buckets", quantile_interval},
       {"prom_histogram_quantile", histogram_quantile},
       {"exp_hist_base,exp_hist_rel_error", exponential_base},
-      {"exp_hist_base", [](VectorInput& in) { return Answer::one(exponential_base(in).numbers[0]); }},
-      {"exp_hist_rel_error", [](VectorInput& in) { return Answer::one(exponential_base(in).numbers[1]); }},
+      {"exp_hist_base",
+       [](VectorInput& in) { return Answer::one(exponential_base(in).numbers[0]); }},
+      {"exp_hist_rel_error",
+       [](VectorInput& in) { return Answer::one(exponential_base(in).numbers[1]); }},
       {"lower_bound_requests",
        [](VectorInput& in) {
-         return Answer::one(
-             statistics::lower_bound_requests(in.number("p1"), in.number("p0"), in.number("ratio_n0_n1"), in.number("alpha")));
+         return Answer::one(statistics::lower_bound_requests(
+             in.number("p1"), in.number("p0"), in.number("ratio_n0_n1"), in.number("alpha")));
        }},
       {"gst_constant",
        [](VectorInput& in) {
          const double looks = in.number("K");
          if (!(looks >= 1 && looks <= 100)) in.refuse("K is not between 1 and 100");
          return Answer::one(in.problem().empty() ? statistics::group_sequential_constant(
-                                                       static_cast<int>(looks), in.number("alpha"), in.number_or("shape", 0))
+                                                       static_cast<int>(looks), in.number("alpha"),
+                                                       in.number_or("shape", 0))
                                                  : 0);
        }},
   };

@@ -29,7 +29,9 @@ class VectorInput {
   bool flag(std::string_view name);
   bool flag_or(std::string_view name, bool other) { return has(name) ? flag(name) : other; }
   std::string text(std::string_view name);
-  std::string text_or(std::string_view name, std::string other) { return has(name) ? text(name) : other; }
+  std::string text_or(std::string_view name, std::string other) {
+    return has(name) ? text(name) : other;
+  }
   std::vector<double> numbers(std::string_view name);
   const std::string& problem() const { return problem_; }
   void refuse(std::string problem) {
@@ -52,7 +54,8 @@ struct VectorAnswer {
   static VectorAnswer of(std::string w) { return {{}, false, std::move(w)}; }
 };
 
-// |got - expected| <= tol * max(1, |expected|); infinities and NaN are themselves. expected: number, list, word, null.
+// |got - expected| <= tol * max(1, |expected|); infinities and NaN are themselves. expected:
+// number, list, word, null.
 bool matches(const VectorAnswer& answer, const boost::json::value& expected, double tolerance);
 bool close(double got, double expected, double tolerance);
 std::string shown(const VectorAnswer& answer);

@@ -10,9 +10,9 @@
 #include <numeric>
 #include <string>
 
-#include "lab/vectors/vectors_parts.h"
 #include "judge/stats/rank_statistics.h"
 #include "judge/stats/special.h"
+#include "lab/vectors/vectors_parts.h"
 
 namespace coalmine::app {
 
@@ -25,22 +25,26 @@ namespace {
 class Case {
  public:
   Case(const json::object& object, std::string_view section)
-      : input(object), name_(fmt::format("{}: {}", section, VectorInput(object).text_or("name", "unnamed"))) {}
+      : input(object),
+        name_(fmt::format("{}: {}", section, VectorInput(object).text_or("name", "unnamed"))) {}
 
   void number(std::string_view what, double got, const json::value& expected, double tolerance) {
     const auto wanted = json_number(expected);
     if (!wanted) return input.refuse(fmt::format("the expected {} is not a number", what));
-    if (!close(got, *wanted, tolerance)) differ(what, json::serialize(expected), fmt::format("{:.17g}", got));
+    if (!close(got, *wanted, tolerance))
+      differ(what, json::serialize(expected), fmt::format("{:.17g}", got));
   }
   void word(std::string_view what, std::string_view got, const json::value& expected) {
-    if (!expected.is_string() || expected.get_string() != got) differ(what, json::serialize(expected), std::string(got));
+    if (!expected.is_string() || expected.get_string() != got)
+      differ(what, json::serialize(expected), std::string(got));
   }
   void flag(std::string_view what, bool got, const json::value& expected) {
-    if (!expected.is_bool() || expected.get_bool() != got) differ(what, json::serialize(expected), got ? "true" : "false");
+    if (!expected.is_bool() || expected.get_bool() != got)
+      differ(what, json::serialize(expected), got ? "true" : "false");
   }
   void differ(std::string_view what, const std::string& expected, const std::string& got) {
-    differences_ +=
-        fmt::format("{}{}: {} expected, got {}", differences_.empty() ? "" : "; ", what, expected.substr(0, 200), got);
+    differences_ += fmt::format("{}{}: {} expected, got {}", differences_.empty() ? "" : "; ", what,
+                                expected.substr(0, 200), got);
   }
   void finish(VectorTally& tally) {
     if (!input.problem().empty()) return tally.count(name_, false, input.problem());
@@ -68,13 +72,16 @@ rank::MetricOptions metric_options(VectorInput& in) {
   const auto direction = in.text_or("direction", "either");
   if (direction == "increase") out.direction = rank::Direction::increase;
   if (direction == "decrease") out.direction = rank::Direction::decrease;
-  if (in.text_or("nan_strategy", "remove") == "replace") out.nan_strategy = rank::NanStrategy::replace;
+  if (in.text_or("nan_strategy", "remove") == "replace")
+    out.nan_strategy = rank::NanStrategy::replace;
   out.critical = in.flag_or("critical_metric", false);
   out.must_have_data = in.flag_or("data_required", false);
   out.tolerance = in.number_or("tolerance", out.tolerance);
   out.confidence = in.number_or("conf_level", out.confidence);
-  if (in.text_or("effect_size_measure", "meanRatio") == "cles") out.measure = rank::EffectMeasure::common_language;
-  const auto limits = [&](std::string_view name, std::optional<double>& decrease, std::optional<double>& increase) {
+  if (in.text_or("effect_size_measure", "meanRatio") == "cles")
+    out.measure = rank::EffectMeasure::common_language;
+  const auto limits = [&](std::string_view name, std::optional<double>& decrease,
+                          std::optional<double>& increase) {
     if (!in.has(name)) return;
     const auto pair = in.numbers(name);
     if (pair.size() != 2) return in.refuse(fmt::format("{} is not a pair", name));
@@ -90,7 +97,8 @@ void check_shift(Case& c) {
   const bool control_named = c.input.has("y_control");
   const auto x = c.input.numbers(c.input.has("x_experiment") ? "x_experiment" : "x"),
              y = c.input.numbers(control_named ? "y_control" : "y");
-  const double confidence = c.input.number("confidence_level"), tolerance = c.input.number_or("tol", 1e-6);
+  const double confidence = c.input.number("confidence_level"),
+               tolerance = c.input.number_or("tol", 1e-6);
   const auto* expected = expected_object(c);
   if (expected == nullptr || x.empty() || y.empty()) return c.input.refuse("an array is empty");
   const auto shift = rank::mann_whitney(x, y, confidence);
@@ -98,7 +106,9 @@ void check_shift(Case& c) {
   const double low = *std::ranges::min_element(x) - *std::ranges::max_element(y);
   const double high = *std::ranges::max_element(x) - *std::ranges::min_element(y);
   const double z = -judge::normal_quantile((1 - confidence) / 2);
-  const auto score = [&](double mu, double quantile) { return rank::wilcoxon_score(x, y, mu, quantile).value_or(std::nan("")); };
+  const auto score = [&](double mu, double quantile) {
+    return rank::wilcoxon_score(x, y, mu, quantile).value_or(std::nan(""));
+  };
   const std::map<std::string_view, double> got = {{"ci_low", shift->low},
                                                   {"ci_high", shift->high},
                                                   {"estimate", shift->estimate},
@@ -116,21 +126,25 @@ void check_shift(Case& c) {
     const auto it = got.find(key);
     if (it == got.end()) return c.input.refuse(fmt::format("unknown expectation {}", key));
     const auto* own = expected->if_contains(std::string(key) + "_tol");
-    c.number(key, it->second, item.value(), own != nullptr ? json_number(*own).value_or(tolerance) : tolerance);
+    c.number(key, it->second, item.value(),
+             own != nullptr ? json_number(*own).value_or(tolerance) : tolerance);
   }
 }
 
 void check_score_function(Case& c) {
   const auto x = c.input.numbers("x"), y = c.input.numbers("y");
   const auto* expected = c.input.find("expect");
-  if (expected == nullptr || !expected->is_array()) return c.input.refuse("the member expect is not a list");
+  if (expected == nullptr || !expected->is_array())
+    return c.input.refuse("the member expect is not a list");
   for (const auto& item : expected->get_array()) {
     if (!item.is_object()) return c.input.refuse("an expectation is not an object");
     VectorInput one(item.get_object());
-    const double mu = one.number("mu"), quantile = one.number("quantile"), value = one.number("value");
+    const double mu = one.number("mu"), quantile = one.number("quantile"),
+                 value = one.number("value");
     if (!one.problem().empty()) return c.input.refuse(one.problem());
     const double got = rank::wilcoxon_score(x, y, mu, quantile).value_or(std::nan(""));
-    c.number(fmt::format("score at {}", mu), got, json::value(value), c.input.number_or("tol", 1e-6));
+    c.number(fmt::format("score at {}", mu), got, json::value(value),
+             c.input.number_or("tol", 1e-6));
   }
 }
 
@@ -138,16 +152,19 @@ void compare_classification(Case& c, const rank::Classification& got) {
   const auto* expected = expected_object(c);
   if (expected == nullptr) return;
   for (const auto& item : *expected) {
-    if (item.key() == "classification") c.word("classification", rank::to_string(got.label), item.value());
+    if (item.key() == "classification")
+      c.word("classification", rank::to_string(got.label), item.value());
     if (item.key() == "critical") c.flag("critical", got.critical, item.value());
-    if (item.key() == "deviation") c.number("deviation", got.deviation, item.value(), c.input.number_or("tol", 1e-9));
+    if (item.key() == "deviation")
+      c.number("deviation", got.deviation, item.value(), c.input.number_or("tol", 1e-9));
   }
 }
 
 void check_classifier(Case& c) {
   const auto options = metric_options(c.input);
   const auto control = c.input.numbers("control"), experiment = c.input.numbers("experiment");
-  if (c.input.problem().empty()) compare_classification(c, rank::classify("metric", control, experiment, options));
+  if (c.input.problem().empty())
+    compare_classification(c, rank::classify("metric", control, experiment, options));
 }
 
 // The original's other classifier, which its judge does not use: the means decide.
@@ -159,7 +176,8 @@ void check_mean_classifier(Case& c) {
   rank::Classification out;
   const double above = rank::summarize(experiment).mean, below = rank::summarize(control).mean;
   out.deviation = rank::mean_ratio(experiment, control);
-  if (above > below && options.direction != rank::Direction::decrease) out.label = rank::Class::high;
+  if (above > below && options.direction != rank::Direction::decrease)
+    out.label = rank::Class::high;
   if (above < below && options.direction != rank::Direction::increase) out.label = rank::Class::low;
   out.critical = options.critical && out.label != rank::Class::pass;
   compare_classification(c, out);
@@ -171,7 +189,8 @@ void check_effect(Case& c) {
   const auto* expected = c.input.find("expect");
   if (expected == nullptr || (function != "meanRatio" && function != "cles"))
     return c.input.refuse("needs function meanRatio or cles, and expect");
-  const double got = function == "cles" ? rank::common_language(experiment, control) : rank::mean_ratio(experiment, control);
+  const double got = function == "cles" ? rank::common_language(experiment, control)
+                                        : rank::mean_ratio(experiment, control);
   c.number(function, got, *expected, c.input.number_or("tol", 1e-9));
 }
 
@@ -181,11 +200,15 @@ void check_description(Case& c) {
   const auto* expected = c.input.find("expect");
   if (expected == nullptr) return c.input.refuse("nothing is expected");
   if (c.input.text("function") != "summary")
-    return c.number("percentile", rank::percentile(data, c.input.number("p")), *expected, tolerance);
+    return c.number("percentile", rank::percentile(data, c.input.number("p")), *expected,
+                    tolerance);
   if (!expected->is_object()) return c.input.refuse("the member expect is not an object");
   const auto got = rank::summarize(data);
-  const std::map<std::string_view, double> values = {
-      {"min", got.min}, {"max", got.max}, {"mean", got.mean}, {"std", got.std}, {"count", static_cast<double>(got.count)}};
+  const std::map<std::string_view, double> values = {{"min", got.min},
+                                                     {"max", got.max},
+                                                     {"mean", got.mean},
+                                                     {"std", got.std},
+                                                     {"count", static_cast<double>(got.count)}};
   for (const auto& item : expected->get_object()) {
     const auto it = values.find(std::string_view(item.key().data(), item.key().size()));
     if (it != values.end()) c.number(it->first, it->second, item.value(), tolerance);
@@ -205,12 +228,14 @@ void check_detector(Case& c) {
   const double factor = c.input.number("factor");
   const bool quartiles = c.input.text("detector") == "IQR";
   const auto got =
-      quartiles ? rank::iqr_outliers(data, factor, c.input.flag_or("reduce_sensitivity", false)) : sigma_outliers(data, factor);
+      quartiles ? rank::iqr_outliers(data, factor, c.input.flag_or("reduce_sensitivity", false))
+                : sigma_outliers(data, factor);
   const auto* expected = c.input.find("expect_is_outlier");
   json::array as_json;
   for (const bool b : got) as_json.emplace_back(b);
   if (expected == nullptr || *expected != json::value(as_json)) {
-    c.differ("outliers", expected != nullptr ? json::serialize(*expected) : "a list", json::serialize(as_json));
+    c.differ("outliers", expected != nullptr ? json::serialize(*expected) : "a list",
+             json::serialize(as_json));
   }
 }
 
@@ -236,7 +261,8 @@ void check_transform(Case& c) {
   } else {
     return c.input.refuse(fmt::format("unknown operation \"{}\"", op));
   }
-  if (got != expected) c.differ("values", fmt::format("{} values", expected.size()), shown(VectorAnswer::many(got)));
+  if (got != expected)
+    c.differ("values", fmt::format("{} values", expected.size()), shown(VectorAnswer::many(got)));
 }
 
 std::optional<rank::Class> class_named(std::string_view name) {
@@ -277,12 +303,14 @@ void check_scoring(Case& c) {
   const auto metrics = scored_metrics(c);
   std::map<std::string, double> weights;
   if (const auto* given = c.input.find("group_weights"); given != nullptr && given->is_object()) {
-    for (const auto& item : given->get_object()) weights[std::string(item.key())] = json_number(item.value()).value_or(0);
+    for (const auto& item : given->get_object())
+      weights[std::string(item.key())] = json_number(item.value()).value_or(0);
   }
   const auto got = rank::score(metrics, weights);
   const auto* expected = expected_object(c);
   if (expected == nullptr) return;
-  if (const auto* total = expected->if_contains("summary_score")) c.number("summary_score", got.total, *total, 1e-9);
+  if (const auto* total = expected->if_contains("summary_score"))
+    c.number("summary_score", got.total, *total, 1e-9);
   if (const auto* sorted = expected->if_contains("group_scores_sorted")) {
     std::vector<double> scores;
     for (const auto& g : got.groups) scores.push_back(g.score);
@@ -313,14 +341,19 @@ void check_weak_spot(Case& c) {
   const auto options = metric_options(c.input);
   const auto control = c.input.numbers("control"), experiment = c.input.numbers("experiment");
   const auto* computed = c.input.find("computed");
-  if (computed == nullptr || !computed->is_object()) return c.input.refuse("the member computed is not an object");
+  if (computed == nullptr || !computed->is_object())
+    return c.input.refuse("the member computed is not an object");
   const auto got = rank::classify("metric", control, experiment, options);
   for (const auto& item : computed->get_object()) {
     const double tolerance = 1e-9;
-    if (item.key() == "classification") c.word("classification", rank::to_string(got.label), item.value());
-    if (item.key() == "mean_ratio") c.number("mean_ratio", rank::mean_ratio(experiment, control), item.value(), tolerance);
-    const bool of_shift = item.key() == "ci_low" || item.key() == "ci_high" || item.key() == "estimate";
-    if (of_shift && !got.shift) c.differ(std::string_view(item.key()), json::serialize(item.value()), "no interval");
+    if (item.key() == "classification")
+      c.word("classification", rank::to_string(got.label), item.value());
+    if (item.key() == "mean_ratio")
+      c.number("mean_ratio", rank::mean_ratio(experiment, control), item.value(), tolerance);
+    const bool of_shift =
+        item.key() == "ci_low" || item.key() == "ci_high" || item.key() == "estimate";
+    if (of_shift && !got.shift)
+      c.differ(std::string_view(item.key()), json::serialize(item.value()), "no interval");
     if (!of_shift || !got.shift) continue;
     const double value = item.key() == "ci_low"    ? got.shift->low
                          : item.key() == "ci_high" ? got.shift->high
@@ -369,7 +402,8 @@ void check_default(const std::string& key, const json::value& value, VectorTally
       {"critical", usual.critical},
       {"mustHaveData", usual.must_have_data},
       {"muted", false},
-      {"effectSize.measure", usual.measure == rank::EffectMeasure::mean_ratio ? "meanRatio" : "cles"},
+      {"effectSize.measure",
+       usual.measure == rank::EffectMeasure::mean_ratio ? "meanRatio" : "cles"},
       {"effectSize.allowedIncrease", limit(usual.allowed_increase)},
       {"effectSize.allowedDecrease", limit(usual.allowed_decrease)},
       {"effectSize.criticalIncrease", limit(usual.critical_increase)},
@@ -378,9 +412,12 @@ void check_default(const std::string& key, const json::value& value, VectorTally
       {"NODATA_THRESHOLD_percent", 50}};
   const auto it = ours.find(key);
   if (it == ours.end()) return tally.count("defaults: " + key, false, "unknown setting");
-  const bool same = value.is_number() && it->second.is_number() ? value.to_number<double>() == it->second.to_number<double>()
-                                                                : value == it->second;
-  tally.count("defaults: " + key, same, fmt::format("{} expected, got {}", json::serialize(value), json::serialize(it->second)));
+  const bool same = value.is_number() && it->second.is_number()
+                        ? value.to_number<double>() == it->second.to_number<double>()
+                        : value == it->second;
+  tally.count(
+      "defaults: " + key, same,
+      fmt::format("{} expected, got {}", json::serialize(value), json::serialize(it->second)));
 }
 
 } // namespace
@@ -408,10 +445,12 @@ void check_rank_cases(const json::object& file, VectorTally& tally) {
       continue;
     }
     if (section == "defaults" && item.value().is_object()) {
-      for (const auto& setting : item.value().get_object()) check_default(std::string(setting.key()), setting.value(), tally);
+      for (const auto& setting : item.value().get_object())
+        check_default(std::string(setting.key()), setting.value(), tally);
       continue;
     }
-    const auto* known = std::ranges::find(kSections, section, &std::pair<std::string_view, Check>::first);
+    const auto* known =
+        std::ranges::find(kSections, section, &std::pair<std::string_view, Check>::first);
     if (known == std::end(kSections) || !item.value().is_array()) {
       tally.count(std::string(section), false, "is not a section of cases that is known");
       continue;

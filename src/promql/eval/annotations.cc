@@ -24,7 +24,8 @@ std::string two_digits(double value) {
 } // namespace
 
 Annotations::Entry& Annotations::add(bool warning, std::string text, std::size_t pos) {
-  const auto found = std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning == warning && e.text == text; });
+  const auto found = std::ranges::find_if(
+      entries_, [&](const Entry& e) { return e.warning == warning && e.text == text; });
   if (found != entries_.end()) {
     found->pos = pos;
     ++found->count;
@@ -43,7 +44,8 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
       "input to histogram_quantile needed to be fixed for monotonicity (see "
       "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
   std::string text = with_metric(kText, metric);
-  const auto known = std::ranges::find_if(entries_, [&](const Entry& e) { return !e.warning && e.text == text; });
+  const auto known =
+      std::ranges::find_if(entries_, [&](const Entry& e) { return !e.warning && e.text == text; });
   // What is merged keeps the place it was first seen at.
   Entry& entry = known != entries_.end() ? *known : add(false, std::move(text), pos);
   if (!entry.monotonic) {
@@ -61,9 +63,11 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
 }
 
 void Annotations::start_overlap(std::string_view metric, std::size_t pos) {
-  std::string text =
-      fmt::format("sample has start time that overlaps with previous sample timestamp for metric {}", go_quote(metric));
-  const auto known = std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning && e.text == text; });
+  std::string text = fmt::format(
+      "sample has start time that overlaps with previous sample timestamp for metric {}",
+      go_quote(metric));
+  const auto known =
+      std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning && e.text == text; });
   if (known != entries_.end()) {
     ++known->count; // the first place stays
     return;
@@ -71,7 +75,8 @@ void Annotations::start_overlap(std::string_view metric, std::size_t pos) {
   add(true, std::move(text), pos).counted = true;
 }
 
-std::vector<std::string> Annotations::render(bool warnings, std::string_view query, std::size_t limit) const {
+std::vector<std::string> Annotations::render(bool warnings, std::string_view query,
+                                             std::size_t limit) const {
   std::vector<std::string> out;
   std::size_t left_out = 0;
   for (const Entry& entry : entries_) {
@@ -83,28 +88,35 @@ std::vector<std::string> Annotations::render(bool warnings, std::string_view que
     std::string text = fmt::format("PromQL {}: {}", warnings ? "warning" : "info", entry.text);
     if (entry.monotonic) {
       const Monotonicity& d = entry.details;
-      text += fmt::format(", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
-                          format_general(d.min_bucket), format_general(d.max_bucket), two_digits(d.max_diff), d.samples,
-                          rfc3339_seconds(d.from_ms), rfc3339_seconds(d.to_ms));
+      text += fmt::format(
+          ", from buckets {} to {}, with a max diff of {}, over {} samples from {} to {}",
+          format_general(d.min_bucket), format_general(d.max_bucket), two_digits(d.max_diff),
+          d.samples, rfc3339_seconds(d.from_ms), rfc3339_seconds(d.to_ms));
     }
     if (entry.counted && entry.count > 1) text += fmt::format(" ({} occurrences)", entry.count);
     const SourceSpan at = span_of(query, {entry.pos, entry.pos});
     out.push_back(fmt::format("{} ({}:{})", text, at.line, at.column));
   }
-  if (left_out > 0) out.push_back(fmt::format("{} more {} annotations omitted", left_out, warnings ? "warning" : "info"));
+  if (left_out > 0)
+    out.push_back(
+        fmt::format("{} more {} annotations omitted", left_out, warnings ? "warning" : "info"));
   return out;
 }
 
 std::string with_metric(std::string_view text, std::string_view metric) {
-  return metric.empty() ? std::string(text) : fmt::format("{} for metric name {}", text, go_quote(metric));
+  return metric.empty() ? std::string(text)
+                        : fmt::format("{} for metric name {}", text, go_quote(metric));
 }
 
 std::string mixed_floats_histograms(std::string_view metric) {
-  return fmt::format("encountered a mix of histograms and floats for metric name {}", go_quote(metric));
+  return fmt::format("encountered a mix of histograms and floats for metric name {}",
+                     go_quote(metric));
 }
 std::string mixed_bucket_schemas(std::string_view metric) {
-  return fmt::format("vector contains a mix of histograms with exponential and custom buckets schemas for metric name {}",
-                     go_quote(metric));
+  return fmt::format(
+      "vector contains a mix of histograms with exponential and custom buckets schemas for metric "
+      "name {}",
+      go_quote(metric));
 }
 std::string histogram_not_counter(std::string_view metric) {
   return fmt::format("this native histogram metric is not a counter: {}", go_quote(metric));
@@ -113,8 +125,12 @@ std::string histogram_not_gauge(std::string_view metric) {
   return fmt::format("this native histogram metric is not a gauge: {}", go_quote(metric));
 }
 std::string histograms_ignored_in_range(std::string_view metric) {
-  return fmt::format("ignored histograms in a range containing both floats and histograms for metric name {}", go_quote(metric));
+  return fmt::format(
+      "ignored histograms in a range containing both floats and histograms for metric name {}",
+      go_quote(metric));
 }
-std::string bad_quantile(double q) { return fmt::format("quantile value should be between 0 and 1, got {}", format_general(q)); }
+std::string bad_quantile(double q) {
+  return fmt::format("quantile value should be between 0 and 1, got {}", format_general(q));
+}
 
 } // namespace coalmine::query

@@ -1,4 +1,5 @@
-// Warnings and infos of one evaluation: kept once per text, with the place in the query that caused them.
+// Warnings and infos of one evaluation: kept once per text, with the place in the query that caused
+// them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,7 +16,8 @@ class Annotations {
   void warn(std::string text, std::size_t pos) { add(true, std::move(text), pos); }
   void info(std::string text, std::size_t pos) { add(false, std::move(text), pos); }
 
-  // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the buckets, times and count it reports.
+  // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the buckets,
+  // times and count it reports.
   struct Monotonicity {
     double min_bucket = 0;
     double max_bucket = 0;
@@ -28,10 +30,15 @@ class Annotations {
   // A start time that lies before the previous sample.
   void start_overlap(std::string_view metric, std::size_t pos);
 
-  // Rendered with line:column of the query, at most `limit` of each kind (0: all) and then how many were left out.
+  // Rendered with line:column of the query, at most `limit` of each kind (0: all) and then how many
+  // were left out.
   bool empty() const { return entries_.empty(); }
-  std::vector<std::string> warnings(std::string_view query, std::size_t limit) const { return render(true, query, limit); }
-  std::vector<std::string> infos(std::string_view query, std::size_t limit) const { return render(false, query, limit); }
+  std::vector<std::string> warnings(std::string_view query, std::size_t limit) const {
+    return render(true, query, limit);
+  }
+  std::vector<std::string> infos(std::string_view query, std::size_t limit) const {
+    return render(false, query, limit);
+  }
 
  private:
   struct Entry {
@@ -58,6 +65,7 @@ std::string histogram_not_counter(std::string_view metric);
 std::string histogram_not_gauge(std::string_view metric);
 std::string histograms_ignored_in_range(std::string_view metric);
 std::string bad_quantile(double q);
-inline constexpr std::string_view kMixedInAggregation = "encountered a mix of histograms and floats for aggregation";
+inline constexpr std::string_view kMixedInAggregation =
+    "encountered a mix of histograms and floats for aggregation";
 
 } // namespace coalmine::query

@@ -15,7 +15,9 @@ constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kSmallDelta = 1e-12; // differences below are artefacts of floating point
 
-void sort_buckets(std::vector<ClassicBucket>& buckets) { std::ranges::sort(buckets, {}, &ClassicBucket::upper); }
+void sort_buckets(std::vector<ClassicBucket>& buckets) {
+  std::ranges::sort(buckets, {}, &ClassicBucket::upper);
+}
 
 // Buckets with one bound become one.
 void coalesce(std::vector<ClassicBucket>& buckets) {
@@ -77,10 +79,10 @@ double bucket_quantile(double q, std::vector<ClassicBucket>& buckets, Forced& fo
   const double total = buckets.back().count;
   if (total == 0) return kNaN;
   double rank = q * total;
-  const auto at =
-      static_cast<std::size_t>(std::ranges::partition_point(buckets.begin(), buckets.end() - 1,
-                                                            [&](const ClassicBucket& b) { return !(b.count >= rank); }) -
-                               buckets.begin());
+  const auto at = static_cast<std::size_t>(
+      std::ranges::partition_point(buckets.begin(), buckets.end() - 1,
+                                   [&](const ClassicBucket& b) { return !(b.count >= rank); }) -
+      buckets.begin());
   if (at == buckets.size() - 1) return buckets[buckets.size() - 2].upper;
   if (at == 0 && buckets[0].upper <= 0) return buckets[0].upper;
   double start = 0;
@@ -110,7 +112,8 @@ double bucket_fraction(double lower, double upper, std::vector<ClassicBucket>& b
       if (start >= v) {
         out = rank;
       } else if (bucket.upper > v) {
-        out = start == -kInf ? bucket.count : rank + (bucket.count - rank) * (v - start) / (bucket.upper - start);
+        out = start == -kInf ? bucket.count
+                             : rank + (bucket.count - rank) * (v - start) / (bucket.upper - start);
       }
     };
     locate(lower_rank, lower);

@@ -9,8 +9,8 @@
 #pragma GCC optimize("O3")
 #endif
 // Without fused multiply-add: avx2 alone does not allow it.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
+    !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COALMINE_WIDE __attribute__((target_clones("avx2", "default")))
 #else
 #define COALMINE_WIDE
@@ -24,7 +24,8 @@ constexpr double kSmall = 1e-100;
 constexpr double kLarge = 1e100;
 constexpr double kSurely = 1 + 1e-9;
 
-// 1 where the increase may reach back to zero within the window. As a 64-bit number, which vectors like.
+// 1 where the increase may reach back to zero within the window. As a 64-bit number, which vectors
+// like.
 inline std::int64_t close_to_zero(double first, double increase, double sampled, double needed) {
   const std::int64_t rises = increase > 0 ? 1 : 0;
   const std::int64_t far = first * sampled >= increase * needed ? 1 : 0;
@@ -36,7 +37,8 @@ inline std::int64_t close_to_zero(double first, double increase, double sampled,
 
 } // namespace
 
-COALMINE_WIDE bool increases(const double* first, const double* last, std::size_t n, const Reach& reach, double* __restrict out) {
+COALMINE_WIDE bool increases(const double* first, const double* last, std::size_t n,
+                             const Reach& reach, double* __restrict out) {
   const double sampled = reach.sampled;
   const double needed = reach.to_start * kSurely;
   std::int64_t close = 0;
@@ -48,16 +50,18 @@ COALMINE_WIDE bool increases(const double* first, const double* last, std::size_
   return close == 0;
 }
 
-COALMINE_WIDE bool surely_above_zero(const double* first, const double* increase, std::size_t n, const Reach& reach) {
+COALMINE_WIDE bool surely_above_zero(const double* first, const double* increase, std::size_t n,
+                                     const Reach& reach) {
   const double sampled = reach.sampled;
   const double needed = reach.to_start * kSurely;
   std::int64_t close = 0;
-  for (std::size_t c = 0; c < n; ++c) close |= close_to_zero(first[c], increase[c], sampled, needed);
+  for (std::size_t c = 0; c < n; ++c)
+    close |= close_to_zero(first[c], increase[c], sampled, needed);
   return close == 0;
 }
 
-COALMINE_WIDE void add_scaled(const double* __restrict values, std::size_t n, double factor, double* __restrict sums,
-                              double* __restrict compensations) {
+COALMINE_WIDE void add_scaled(const double* __restrict values, std::size_t n, double factor,
+                              double* __restrict sums, double* __restrict compensations) {
   for (std::size_t c = 0; c < n; ++c) {
     const double sum = sums[c];
     const double value = values[c] * factor;

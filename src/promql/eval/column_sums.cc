@@ -14,23 +14,30 @@ namespace {
 
 constexpr std::string_view kLe = "le";
 
-bool is_name(std::string_view label) { return label == kMetricName || label == "__type__" || label == "__unit__"; }
+bool is_name(std::string_view label) {
+  return label == kMetricName || label == "__type__" || label == "__unit__";
+}
 
 double seconds(std::int64_t ms) { return static_cast<double>(ms) / 1000; }
 
-const CallExpr* call_of(const AggregateExpr& node) { return as<CallExpr>(&unwrap_parens(*node.inner)); }
+const CallExpr* call_of(const AggregateExpr& node) {
+  return as<CallExpr>(&unwrap_parens(*node.inner));
+}
 
 } // namespace
 
 const MatrixSelector* ColumnSums::range_of(const AggregateExpr& node) {
   if (node.op != Tok::sum || node.param) return nullptr;
   const CallExpr* call = call_of(node);
-  if (call == nullptr || (call->function->name != "rate" && call->function->name != "increase")) return nullptr;
+  if (call == nullptr || (call->function->name != "rate" && call->function->name != "increase"))
+    return nullptr;
   const auto* range = as<MatrixSelector>(&unwrap_parens(*call->args[0]));
-  return range == nullptr || range->selector->anchored || range->selector->smoothed ? nullptr : range;
+  return range == nullptr || range->selector->anchored || range->selector->smoothed ? nullptr
+                                                                                    : range;
 }
 
-ColumnSums::ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& frame, const ColumnSource& source)
+ColumnSums::ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& frame,
+                       const ColumnSource& source)
     : eval_(eval),
       node_(node),
       frame_(frame),
@@ -38,13 +45,17 @@ ColumnSums::ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& 
       call_(*call_of(node)),
       range_(*range_of(node)),
       per_second_(call_.function->name == "rate"),
-      keep_le_(source.buckets() && (std::ranges::find(node.grouping, kLe) != node.grouping.end()) != node.without),
+      keep_le_(source.buckets() &&
+               (std::ranges::find(node.grouping, kLe) != node.grouping.end()) != node.without),
       range_seconds_(seconds(range_.range_ms)) {}
 
-bool ColumnSums::listed(std::string_view label) const { return std::ranges::find(node_.grouping, label) != node_.grouping.end(); }
+bool ColumnSums::listed(std::string_view label) const {
+  return std::ranges::find(node_.grouping, label) != node_.grouping.end();
+}
 
 LabelsRef ColumnSums::group_labels(const Labels& labels) const {
-  auto kept = labels.where([&](std::string_view name) { return !is_name(name) && listed(name) != node_.without; });
+  auto kept = labels.where(
+      [&](std::string_view name) { return !is_name(name) && listed(name) != node_.without; });
   return kept.empty() ? empty_labels() : std::make_shared<const Labels>(std::move(kept));
 }
 
@@ -70,9 +81,10 @@ std::string ColumnSums::group_key(const Labels& labels) const {
 }
 
 void ColumnSums::form_groups() {
-  const bool one = !node_.without && std::ranges::all_of(node_.grouping, [&](const std::string& name) {
-    return is_name(name) || (source_.buckets() && name == kLe);
-  });
+  const bool one =
+      !node_.without && std::ranges::all_of(node_.grouping, [&](const std::string& name) {
+        return is_name(name) || (source_.buckets() && name == kLe);
+      });
   std::unordered_map<std::string, std::size_t> known;
   for (std::size_t i = 0; i < source_.size(); ++i) {
     std::size_t group = 0;
@@ -99,7 +111,8 @@ Eval<std::optional<EvalMatrix>> ColumnSums::run(std::size_t max_samples) {
   const std::size_t before = eval_.fetched_series_;
   std::size_t place = 0;
   const auto read = source_.read(order, [&](std::size_t series, const Columns& columns) {
-    if (place > 0 && group_at[place] != group_at[place - 1]) finish_group(groups_[group_at[place - 1]]);
+    if (place > 0 && group_at[place] != group_at[place - 1])
+      finish_group(groups_[group_at[place - 1]]);
     const bool go_on = take(series, columns);
     ++place;
     return go_on;
@@ -145,7 +158,8 @@ bool ColumnSums::start_group(const Columns& columns) {
     if (!source_.buckets() || source_.accepts_bound(le_[c])) columns_.push_back(c);
   }
   // Series are in the order of their labels: le as text.
-  if (source_.buckets()) std::ranges::sort(columns_, {}, [&](std::size_t c) -> const std::string& { return le_[c]; });
+  if (source_.buckets())
+    std::ranges::sort(columns_, {}, [&](std::size_t c) -> const std::string& { return le_[c]; });
   slots_ = keep_le_ || !source_.buckets() ? width_ : 1;
   const std::size_t cells = frame_.steps() * slots_;
   constexpr std::size_t kCell = 2 * sizeof(double) + 1;
@@ -176,7 +190,8 @@ bool ColumnSums::charge(const Columns& columns) {
   }
   room_ -= samples;
   if (!check(eval_.charge_fetched({}))) return false;
-  return !eval_.look_due(1 + (columns.values.size() + frame_.steps() * width_) / 4) || check(eval_.check_deadline());
+  return !eval_.look_due(1 + (columns.values.size() + frame_.steps() * width_) / 4) ||
+         check(eval_.check_deadline());
 }
 
 void ColumnSums::find_resets(const Columns& columns) {
@@ -199,16 +214,17 @@ void ColumnSums::add_series(std::size_t series, const Columns& columns) {
     while (end < times.size() && times[end] <= to_ms) ++end;
     while (first < end && times[first] <= from_ms) ++first;
     if (end - first < 2) continue;
-    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first],
-                                 end - first + columns.hidden}); // hidden: the whole selection is this window
+    const Window& w =
+        window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first],
+                   end - first + columns.hidden}); // hidden: the whole selection is this window
     add_window(columns, first, end - 1, w, step);
     any = true;
   }
   if (any) first_seen_ = std::min(first_seen_, series);
 }
 
-// As extrapolation() in rate_functions.cc does it; what depends on a column's own values is left to add_window(). Most windows of
-// regular samples lie alike: those are computed once.
+// As extrapolation() in rate_functions.cc does it; what depends on a column's own values is left to
+// add_window(). Most windows of regular samples lie alike: those are computed once.
 const ColumnSums::Window& ColumnSums::window_at(const Place& place) {
   if (place == place_) return window_;
   place_ = place;
@@ -232,8 +248,8 @@ double ColumnSums::factor(double to_start, const Window& w) const {
 }
 
 // Adds the rates from one row to another to the sums of a step.
-void ColumnSums::add_window(const Columns& columns, std::size_t first_row, std::size_t last_row, const Window& w,
-                            std::size_t step) {
+void ColumnSums::add_window(const Columns& columns, std::size_t first_row, std::size_t last_row,
+                            const Window& w, std::size_t step) {
   const double* const first = columns.values.data() + first_row * width_;
   const double* const last = columns.values.data() + last_row * width_;
   double* const out = rates_.data();
@@ -247,14 +263,18 @@ void ColumnSums::add_window(const Columns& columns, std::size_t first_row, std::
         if (now[c] < before[c]) out[c] += before[c];
       }
     }
-    if (begin != resets_.end() && *begin <= last_row) clear = surely_above_zero(first, out, width_, w.reach);
+    if (begin != resets_.end() && *begin <= last_row)
+      clear = surely_above_zero(first, out, width_, w.reach);
   }
   if (clear) return sum_up(step, w.factor);
   // A counter is never negative: extrapolation does not reach back beyond the moment it was zero.
   for (std::size_t c = 0; c < width_; ++c) {
     const double increase = out[c];
     const bool bounded = increase > 0 && first[c] >= 0;
-    out[c] = increase * (bounded ? factor(std::min(w.reach.to_start, w.reach.sampled * (first[c] / increase)), w) : w.factor);
+    out[c] =
+        increase *
+        (bounded ? factor(std::min(w.reach.to_start, w.reach.sampled * (first[c] / increase)), w)
+                 : w.factor);
   }
   sum_up(step, 1);
 }
@@ -285,7 +305,8 @@ void ColumnSums::finish_group(const Group& group) {
     results_.push_back({first_seen_, std::move(series)});
   };
   if (!source_.buckets() || !keep_le_) return add(group.labels, 0);
-  for (const std::size_t c : columns_) add(std::make_shared<const Labels>(group.labels->with(kLe, le_[c])), c);
+  for (const std::size_t c : columns_)
+    add(std::make_shared<const Labels>(group.labels->with(kLe, le_[c])), c);
 }
 
 EvalMatrix ColumnSums::take_result() {

@@ -1,5 +1,5 @@
-// sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole histograms and columns of numbers go
-// in, one vector of sums a group comes out.
+// sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole
+// histograms and columns of numbers go in, one vector of sums a group comes out.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,15 +13,18 @@
 
 namespace coalmine::query {
 
-// One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over CallEvaluator gives, to the bit:
-// each column goes through the same operations in the same order. What it cannot do so is left to them.
+// One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over
+// CallEvaluator gives, to the bit: each column goes through the same operations in the same order.
+// What it cannot do so is left to them.
 class ColumnSums {
  public:
   // The range whose rates the expression sums up, when it is of this form; else null.
   static const MatrixSelector* range_of(const AggregateExpr& node);
 
-  ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& frame, const ColumnSource& source);
-  // nullopt: the samples are not of one shape after all; nothing was done. max_samples: that may be read.
+  ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& frame,
+             const ColumnSource& source);
+  // nullopt: the samples are not of one shape after all; nothing was done. max_samples: that may be
+  // read.
   Eval<std::optional<EvalMatrix>> run(std::size_t max_samples);
 
  private:
@@ -57,7 +60,8 @@ class ColumnSums {
   void add_series(std::size_t series, const Columns& columns);
   const Window& window_at(const Place& place);
   double factor(double to_start, const Window& w) const;
-  void add_window(const Columns& columns, std::size_t first_row, std::size_t last_row, const Window& w, std::size_t step);
+  void add_window(const Columns& columns, std::size_t first_row, std::size_t last_row,
+                  const Window& w, std::size_t step);
   void sum_up(std::size_t step, double factor);
   void finish_group(const Group& group);
   EvalMatrix take_result();
@@ -85,8 +89,9 @@ class ColumnSums {
   std::size_t first_seen_ = SIZE_MAX; // series
 
   // Of the series at hand.
-  std::vector<std::size_t> resets_; // rows, ascending: a column is lower there than in the row before
-  std::vector<double> rates_;       // of one window
+  std::vector<std::size_t>
+      resets_;                // rows, ascending: a column is lower there than in the row before
+  std::vector<double> rates_; // of one window
 
   Place place_; // whose window is known
   Window window_;

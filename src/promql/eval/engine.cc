@@ -7,11 +7,11 @@
 
 #include "promql/engine_plain.h"
 #include "promql/eval/evaluator.h"
+#include "promql/eval/preprocess.h"
+#include "promql/eval/range_slices.h"
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/parser.h"
-#include "promql/eval/preprocess.h"
 #include "promql/syntax/printer.h"
-#include "promql/eval/range_slices.h"
 #include "promql/syntax/series_matcher.h"
 
 namespace coalmine::query {
@@ -25,14 +25,19 @@ std::unexpected<QueryError> bad_data(std::string message) {
   return std::unexpected(QueryError{QueryError::Kind::bad_data, std::move(message), {}});
 }
 
-ParseOptions parse_options(bool experimental) { return experimental ? ParseOptions::all() : ParseOptions{}; }
+ParseOptions parse_options(bool experimental) {
+  return experimental ? ParseOptions::all() : ParseOptions{};
+}
 
 QueryOutcome<ExprPtr> parse_text(std::string_view text, bool experimental) {
   if (text.size() > kMaxQueryBytes) {
-    return bad_data(fmt::format("the query is {} bytes long, at most {} are read; shorten it", text.size(), kMaxQueryBytes));
+    return bad_data(fmt::format("the query is {} bytes long, at most {} are read; shorten it",
+                                text.size(), kMaxQueryBytes));
   }
   auto parsed = parse_expression(text, parse_options(experimental));
-  if (!parsed) return std::unexpected(QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
+  if (!parsed)
+    return std::unexpected(
+        QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
   return std::move(*parsed);
 }
 
@@ -42,9 +47,12 @@ std::vector<ResultSeries> to_series(EvalMatrix matrix) {
   for (EvalSeries& series : matrix) {
     ResultSeries next{*series.labels, {}};
     next.points.reserve(series.points());
-    for (const Sample& sample : series.floats) next.points.push_back({sample.time_ms, sample.value, nullptr});
-    for (HistogramSample& sample : series.histograms) next.points.push_back({sample.time_ms, 0, std::move(sample.value)});
-    if (!series.histograms.empty() && !series.floats.empty()) std::ranges::stable_sort(next.points, {}, &Point::time_ms);
+    for (const Sample& sample : series.floats)
+      next.points.push_back({sample.time_ms, sample.value, nullptr});
+    for (HistogramSample& sample : series.histograms)
+      next.points.push_back({sample.time_ms, 0, std::move(sample.value)});
+    if (!series.histograms.empty() && !series.floats.empty())
+      std::ranges::stable_sort(next.points, {}, &Point::time_ms);
     out.push_back(std::move(next));
   }
   return out;
@@ -55,17 +63,19 @@ std::vector<ResultSeries> sorted_by_labels(std::vector<ResultSeries> series) {
   return series;
 }
 
-// What a query's error means to a caller who knows the text: adds the place when the message has none.
+// What a query's error means to a caller who knows the text: adds the place when the message has
+// none.
 QueryResult with_notes(QueryResult result, const Evaluator& evaluator, std::string_view text) {
   result.warnings = evaluator.annotations().warnings(text, kMaxAnnotations);
   result.infos = evaluator.annotations().infos(text, kMaxAnnotations);
   return result;
 }
 
-// The stretches of frame side by side, each with an evaluator of its own. nullopt: one has failed or has something to note, so
-// that the whole is to be evaluated at once, for the one error and the notes of it all.
-std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, const Frame& frame, const EvalOptions& options,
-                                     const Clock& clock) {
+// The stretches of frame side by side, each with an evaluator of its own. nullopt: one has failed
+// or has something to note, so that the whole is to be evaluated at once, for the one error and the
+// notes of it all.
+std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, const Frame& frame,
+                                     const EvalOptions& options, const Clock& clock) {
   const auto slices = slices_of(frame, options.slices);
   if (slices.size() < 2) return std::nullopt;
   auto own = options;
@@ -83,19 +93,25 @@ std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, co
   return joined(std::move(parts));
 }
 
-QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
-                                     std::int64_t step_ms, const EvalOptions& options, const Clock& clock, bool shortcuts) {
-  if (step_ms <= 0) return bad_data("zero or negative query resolution step widths are not accepted. Try a positive integer");
+QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view text,
+                                     std::int64_t start_ms, std::int64_t end_ms,
+                                     std::int64_t step_ms, const EvalOptions& options,
+                                     const Clock& clock, bool shortcuts) {
+  if (step_ms <= 0)
+    return bad_data(
+        "zero or negative query resolution step widths are not accepted. Try a positive integer");
   if (end_ms < start_ms) return bad_data("end timestamp must not be before start time");
   if ((end_ms - start_ms) / step_ms > kMaxSteps) {
     return bad_data(
-        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)");
+        "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query "
+        "resolution (?step=XX)");
   }
   TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   const ValueType type = type_of(*expr);
   if (type != ValueType::scalar && type != ValueType::vector) {
-    return bad_data(
-        fmt::format("invalid expression type \"{}\" for range query, must be Scalar or instant Vector", documented_name(type)));
+    return bad_data(fmt::format(
+        "invalid expression type \"{}\" for range query, must be Scalar or instant Vector",
+        documented_name(type)));
   }
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, start_ms, end_ms, step_ms, shortcuts));
   const Frame frame{start_ms, end_ms, step_ms};
@@ -114,14 +130,16 @@ QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view tex
 
 } // namespace
 
-QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, std::int64_t time_ms, const EvalOptions& options,
+QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text,
+                                  std::int64_t time_ms, const EvalOptions& options,
                                   const Clock& clock) {
   TRY_EVAL(ExprPtr expr, parse_text(text, options.experimental));
   TRY_EVAL([[maybe_unused]] bool ready, prepare(expr, time_ms, time_ms, 0));
   const ValueType type = type_of(*expr);
   QueryResult result;
   if (type == ValueType::string) {
-    result.value = StringValue{time_ms, static_cast<const StringLiteral&>(unwrap_parens(*expr)).value};
+    result.value =
+        StringValue{time_ms, static_cast<const StringLiteral&>(unwrap_parens(*expr)).value};
     return result;
   }
   Evaluator evaluator(data, options, clock);
@@ -138,17 +156,22 @@ QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text, 
   return with_notes(std::move(result), evaluator, text);
 }
 
-QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
-                                std::int64_t step_ms, const EvalOptions& options, const Clock& clock) {
+QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms,
+                                std::int64_t end_ms, std::int64_t step_ms,
+                                const EvalOptions& options, const Clock& clock) {
   return range_with(data, text, start_ms, end_ms, step_ms, options, clock, true);
 }
 
-QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view text, std::int64_t start_ms, std::int64_t end_ms,
-                                      std::int64_t step_ms, const EvalOptions& options, const Clock& clock) {
+QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view text,
+                                      std::int64_t start_ms, std::int64_t end_ms,
+                                      std::int64_t step_ms, const EvalOptions& options,
+                                      const Clock& clock) {
   return range_with(data, text, start_ms, end_ms, step_ms, options, clock, false);
 }
 
-QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental) { return parse_text(text, experimental); }
+QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental) {
+  return parse_text(text, experimental);
+}
 
 QueryOutcome<std::string> format(std::string_view text, bool experimental) {
   TRY_EVAL(const ExprPtr expr, parse_text(text, experimental));
@@ -157,7 +180,9 @@ QueryOutcome<std::string> format(std::string_view text, bool experimental) {
 
 QueryOutcome<std::vector<Matcher>> parse_selector(std::string_view text) {
   auto parsed = parse_metric_selector(text);
-  if (!parsed) return std::unexpected(QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
+  if (!parsed)
+    return std::unexpected(
+        QueryError{QueryError::Kind::bad_data, parsed.error().text(), parsed.error().span});
   return for_storage(std::move(*parsed));
 }
 

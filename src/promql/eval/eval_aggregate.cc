@@ -10,21 +10,24 @@
 #include <unordered_map>
 
 #include "promql/eval/column_sums.h"
-#include "promql/syntax/go_text.h"
 #include "promql/eval/label_hash.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 namespace {
 
-std::string ignored_histogram(Tok op) { return fmt::format("ignored histogram in {} aggregation", spelling(op)); }
+std::string ignored_histogram(Tok op) {
+  return fmt::format("ignored histogram in {} aggregation", spelling(op));
+}
 
 } // namespace
 
 Eval<EvalMatrix> AggregateEvaluator::run() {
   if (is(Tok::count_values)) return count_values();
   if (const auto planned = eval_.planned_.find(&node_); planned != eval_.planned_.end()) {
-    TRY_EVAL(std::optional<EvalMatrix> sums,
-             ColumnSums(eval_, node_, frame_, *planned->second.source).run(planned->second.max_samples));
+    TRY_EVAL(
+        std::optional<EvalMatrix> sums,
+        ColumnSums(eval_, node_, frame_, *planned->second.source).run(planned->second.max_samples));
     if (sums) return std::move(*sums);
     TRY_EVAL([[maybe_unused]] bool fetched, eval_.fetch_planned(node_));
     eval_.planned_.erase(planned);
@@ -79,9 +82,9 @@ Eval<bool> AggregateEvaluator::check_params(const std::vector<double>& params, b
     nothing = high == 0 && low == 0;
     if (nan) return execution_error("Ratio value is NaN");
     const auto capped = [&](double value, double to) {
-      eval_.notes_.warn(
-          fmt::format("ratio value should be between -1 and 1, got {}, capping to {}", format_general(value), format_general(to)),
-          pos);
+      eval_.notes_.warn(fmt::format("ratio value should be between -1 and 1, got {}, capping to {}",
+                                    format_general(value), format_general(to)),
+                        pos);
     };
     if (high > 1) capped(high, 1);
     if (low < -1) capped(low, -1);
@@ -90,13 +93,16 @@ Eval<bool> AggregateEvaluator::check_params(const std::vector<double>& params, b
     if (nothing) return true;
     if (nan) return execution_error("Parameter value is NaN");
     constexpr double kLimit = 9223372036854775808.0;
-    if (low <= -kLimit) return execution_error(fmt::format("Scalar value {} underflows int64", format_general(low)));
-    if (high >= kLimit) return execution_error(fmt::format("Scalar value {} overflows int64", format_general(high)));
+    if (low <= -kLimit)
+      return execution_error(fmt::format("Scalar value {} underflows int64", format_general(low)));
+    if (high >= kLimit)
+      return execution_error(fmt::format("Scalar value {} overflows int64", format_general(high)));
   }
   return true;
 }
 
-Eval<EvalMatrix> AggregateEvaluator::reduce(const EvalMatrix& input, const std::vector<double>& params) {
+Eval<EvalMatrix> AggregateEvaluator::reduce(const EvalMatrix& input,
+                                            const std::vector<double>& params) {
   EvalMatrix out;
   for (const LabelsRef& labels : labels_) out.push_back({labels, false, {}, {}});
   StepCursor cursor(input);
@@ -124,10 +130,12 @@ Eval<EvalMatrix> AggregateEvaluator::reduce(const EvalMatrix& input, const std::
   return out;
 }
 
-void AggregateEvaluator::accumulate(Group& group, const EvalSeries& series, const VectorPoint& point) {
+void AggregateEvaluator::accumulate(Group& group, const EvalSeries& series,
+                                    const VectorPoint& point) {
   if (group.incompatible) return;
   const double value = point.value;
-  const bool floats_only = is(Tok::min) || is(Tok::max) || is(Tok::stddev) || is(Tok::stdvar) || is(Tok::quantile);
+  const bool floats_only =
+      is(Tok::min) || is(Tok::max) || is(Tok::stddev) || is(Tok::stdvar) || is(Tok::quantile);
   if (floats_only && point.histogram) {
     eval_.notes_.info(ignored_histogram(node_.op), unwrap_parens(*node_.inner).range.start);
     return;
@@ -163,14 +171,16 @@ void AggregateEvaluator::accumulate(Group& group, const EvalSeries& series, cons
   }
 }
 
-void AggregateEvaluator::add_to_sum(Group& group, const EvalSeries& series, const VectorPoint& point) {
+void AggregateEvaluator::add_to_sum(Group& group, const EvalSeries& series,
+                                    const VectorPoint& point) {
   if (point.histogram) {
     const bool start = group.histograms.empty() && !group.has_float;
     group.has_histogram = true;
     if (start) group.histograms.emplace_back(is(Tok::avg));
     if (group.histograms.empty()) return; // floats came before: void anyway
     if (!group.histograms[0].add(*point.histogram)) {
-      eval_.notes_.warn(mixed_bucket_schemas(series.labels->metric_name()), unwrap_parens(*node_.inner).range.start);
+      eval_.notes_.warn(mixed_bucket_schemas(series.labels->metric_name()),
+                        unwrap_parens(*node_.inner).range.start);
       group.incompatible = true;
     }
     return;
@@ -221,15 +231,16 @@ bool AggregateEvaluator::finish(Group& group, double param, VectorPoint& out) {
     }
     if (group.incompatible) return false;
     if (group.has_histogram) {
-      if (group.histograms[0].reset_conflict()) eval_.notes_.warn("conflicting counter resets during histogram aggregation", pos);
+      if (group.histograms[0].reset_conflict())
+        eval_.notes_.warn("conflicting counter resets during histogram aggregation", pos);
       out.histogram = std::make_shared<const NativeHistogram>(group.histograms[0].result());
       return true;
     }
   }
   switch (node_.op) {
     case Tok::avg:
-      out.value =
-          group.incremental ? group.mean + group.compensation : group.value / group.count + group.compensation / group.count;
+      out.value = group.incremental ? group.mean + group.compensation
+                                    : group.value / group.count + group.compensation / group.count;
       break;
     case Tok::sum: out.value = group.value + group.compensation; break;
     case Tok::count: out.value = group.count; break;
@@ -241,7 +252,8 @@ bool AggregateEvaluator::finish(Group& group, double param, VectorPoint& out) {
   return true;
 }
 
-Eval<EvalMatrix> AggregateEvaluator::select(const EvalMatrix& input, const std::vector<double>& params) {
+Eval<EvalMatrix> AggregateEvaluator::select(const EvalMatrix& input,
+                                            const std::vector<double>& params) {
   MatrixBuilder out;
   StepCursor cursor(input);
   Points points;
@@ -252,7 +264,8 @@ Eval<EvalMatrix> AggregateEvaluator::select(const EvalMatrix& input, const std::
     for (const std::size_t chosen : select_step(input, points, params[step])) {
       VectorPoint& point = points[chosen];
       const EvalSeries& series = input[point.series];
-      if (!out.add(out.slot(series.labels, series.drop_name), t, point.value, std::move(point.histogram))) {
+      if (!out.add(out.slot(series.labels, series.drop_name), t, point.value,
+                   std::move(point.histogram))) {
         return execution_error(std::string(kSameLabels));
       }
     }
@@ -261,7 +274,8 @@ Eval<EvalMatrix> AggregateEvaluator::select(const EvalMatrix& input, const std::
 }
 
 // Indices of the chosen points, group by group.
-std::vector<std::size_t> AggregateEvaluator::select_step(const EvalMatrix& input, const Points& points, double param) {
+std::vector<std::size_t> AggregateEvaluator::select_step(const EvalMatrix& input,
+                                                         const Points& points, double param) {
   const bool ranked = is(Tok::topk) || is(Tok::bottomk);
   const double limit = static_cast<double>(input.size());
   const auto k = param >= 1 ? static_cast<std::size_t>(std::min(param, limit)) : 0;
@@ -276,7 +290,8 @@ std::vector<std::size_t> AggregateEvaluator::select_step(const EvalMatrix& input
     const std::size_t group = group_of_[points[i].series];
     if (is(Tok::limit_ratio)) {
       constexpr double kMaxHash = 18446744073709551615.0;
-      const double place = static_cast<double>(prometheus_label_hash(*input[points[i].series].labels)) / kMaxHash;
+      const double place =
+          static_cast<double>(prometheus_label_hash(*input[points[i].series].labels)) / kMaxHash;
       if (ratio >= 0 ? place >= ratio : place < 1.0 + ratio) continue;
     } else if (is(Tok::limitk) && members[group].size() >= k) {
       continue;
@@ -291,7 +306,8 @@ std::vector<std::size_t> AggregateEvaluator::select_step(const EvalMatrix& input
   return out;
 }
 
-void AggregateEvaluator::best_of(const Points& points, std::vector<std::size_t>& members, std::size_t k) const {
+void AggregateEvaluator::best_of(const Points& points, std::vector<std::size_t>& members,
+                                 std::size_t k) const {
   const bool top = is(Tok::topk);
   std::ranges::stable_sort(members, [&](std::size_t a, std::size_t b) {
     const double x = points[a].value;
@@ -304,7 +320,8 @@ void AggregateEvaluator::best_of(const Points& points, std::vector<std::size_t>&
 
 Eval<EvalMatrix> AggregateEvaluator::count_values() {
   const std::string& label = static_cast<const StringLiteral&>(unwrap_parens(*node_.param)).value;
-  if (label.empty() || !is_utf8(label)) return execution_error("invalid label name " + go_quote(label));
+  if (label.empty() || !is_utf8(label))
+    return execution_error("invalid label name " + go_quote(label));
   TRY_EVAL(const EvalMatrix input, eval_.eval(unwrap_parens(*node_.inner), frame_));
   MatrixBuilder out;
   StepCursor cursor(input);
@@ -315,7 +332,8 @@ Eval<EvalMatrix> AggregateEvaluator::count_values() {
     std::unordered_map<Labels, std::size_t, LabelsHash> counts;
     std::vector<const Labels*> order;
     for (const VectorPoint& point : points) {
-      const std::string text = point.histogram ? to_text(*point.histogram) : format_decimal(point.value);
+      const std::string text =
+          point.histogram ? to_text(*point.histogram) : format_decimal(point.value);
       const Labels valued = input[point.series].labels->with(label, text);
       Labels key = *group_labels(valued);
       if (!node_.without) key = key.with(label, text);
@@ -324,7 +342,8 @@ Eval<EvalMatrix> AggregateEvaluator::count_values() {
       ++it->second;
     }
     for (const Labels* labels : order) {
-      if (!out.add(out.slot(std::make_shared<const Labels>(*labels), false), t, static_cast<double>(counts[*labels]), nullptr)) {
+      if (!out.add(out.slot(std::make_shared<const Labels>(*labels), false), t,
+                   static_cast<double>(counts[*labels]), nullptr)) {
         return execution_error(std::string(kSameLabels));
       }
     }

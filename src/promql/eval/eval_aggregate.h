@@ -13,7 +13,8 @@ namespace coalmine::query {
 // One aggregation over one frame.
 class AggregateEvaluator {
  public:
-  AggregateEvaluator(Evaluator& eval, const AggregateExpr& node, const Frame& frame) : eval_(eval), node_(node), frame_(frame) {}
+  AggregateEvaluator(Evaluator& eval, const AggregateExpr& node, const Frame& frame)
+      : eval_(eval), node_(node), frame_(frame) {}
   Eval<EvalMatrix> run();
 
  private:
@@ -35,7 +36,9 @@ class AggregateEvaluator {
   using Points = std::vector<VectorPoint>;
 
   bool is(Tok op) const { return node_.op == op; }
-  bool selects() const { return is(Tok::topk) || is(Tok::bottomk) || is(Tok::limitk) || is(Tok::limit_ratio); }
+  bool selects() const {
+    return is(Tok::topk) || is(Tok::bottomk) || is(Tok::limitk) || is(Tok::limit_ratio);
+  }
   LabelsRef group_labels(const Labels& labels) const;
   void form_groups(const EvalMatrix& input);
 

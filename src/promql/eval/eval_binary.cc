@@ -6,25 +6,28 @@
 #include <algorithm>
 #include <cmath>
 
-#include "promql/syntax/go_text.h"
 #include "promql/eval/histogram_math.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 namespace {
 
 bool changes_schema(Tok op) {
-  return op == Tok::add || op == Tok::sub || op == Tok::mul || op == Tok::div || op == Tok::pow || op == Tok::mod ||
-         op == Tok::atan2;
+  return op == Tok::add || op == Tok::sub || op == Tok::mul || op == Tok::div || op == Tok::pow ||
+         op == Tok::mod || op == Tok::atan2;
 }
 
 constexpr std::uint64_t kFilled = 0x7fffffff; // no series: a fill value
 
-std::uint64_t pair_key(std::size_t many, std::uint64_t one) { return (static_cast<std::uint64_t>(many) << 32) | one; }
+std::uint64_t pair_key(std::size_t many, std::uint64_t one) {
+  return (static_cast<std::uint64_t>(many) << 32) | one;
+}
 
 // {a="b", c="d"} with the name inside, as error messages print series.
 std::string braces_text(const Labels& labels) {
   std::string out;
-  for (const auto [name, value] : labels) out += fmt::format("{}{}={}", out.empty() ? "" : ", ", name, go_quote(value));
+  for (const auto [name, value] : labels)
+    out += fmt::format("{}{}={}", out.empty() ? "" : ", ", name, go_quote(value));
   return "{" + out + "}";
 }
 
@@ -48,22 +51,28 @@ Eval<EvalMatrix> BinaryEvaluator::scalars(EvalMatrix left, const EvalMatrix& rig
     double& value = left[0].floats[i].value;
     const auto result = apply_floats(node_.op, value, right[0].floats[i].value, keep);
     if (!result)
-      return execution_error(fmt::format("operator {} not allowed for Scalar operations", go_quote(spelling(node_.op))));
+      return execution_error(fmt::format("operator {} not allowed for Scalar operations",
+                                         go_quote(spelling(node_.op))));
     value = is_comparison(node_.op) ? (keep ? 1 : 0) : *result;
   }
   return left;
 }
 
-Eval<EvalMatrix> BinaryEvaluator::with_scalar(EvalMatrix vector, const EvalMatrix& scalar, bool scalar_left) {
+Eval<EvalMatrix> BinaryEvaluator::with_scalar(EvalMatrix vector, const EvalMatrix& scalar,
+                                              bool scalar_left) {
   const bool drop = changes_schema(node_.op) || node_.return_bool;
   for (EvalSeries& series : vector) {
     TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    EvalSeries result{drop ? eval_.dropped(series.labels) : series.labels, series.drop_name || drop, {}, {}};
+    EvalSeries result{
+        drop ? eval_.dropped(series.labels) : series.labels, series.drop_name || drop, {}, {}};
     const auto one = [&](std::int64_t t, const Operand& element) {
-      const Operand number{scalar[0].floats[static_cast<std::size_t>((t - frame_.start) / frame_.step)].value, nullptr};
+      const Operand number{
+          scalar[0].floats[static_cast<std::size_t>((t - frame_.start) / frame_.step)].value,
+          nullptr};
       Outcome outcome = scalar_left ? apply(number, element) : apply(element, number);
       if (outcome.invalid) return;
-      if (is_comparison(node_.op) && scalar_left) { // the element is what remains, whichever side it stands on
+      if (is_comparison(node_.op) &&
+          scalar_left) { // the element is what remains, whichever side it stands on
         outcome.value = element.value;
         outcome.histogram = element.histogram;
       }
@@ -101,7 +110,8 @@ void BinaryEvaluator::assign_signatures(const EvalMatrix& left, const EvalMatrix
   signatures_ = known.size();
 }
 
-// The labels that make a match group: those listed in on(), or all but the name and those in ignoring().
+// The labels that make a match group: those listed in on(), or all but the name and those in
+// ignoring().
 LabelsRef BinaryEvaluator::match_labels(const Labels& labels) const {
   const VectorMatching& matching = *node_.matching;
   return std::make_shared<const Labels>(labels.where([&](std::string_view name) {
@@ -118,7 +128,8 @@ Eval<EvalMatrix> BinaryEvaluator::set_operator(const EvalMatrix& left, const Eva
   Points right_points;
   std::vector<std::size_t> left_slot(left.size(), SIZE_MAX);
   std::vector<std::size_t> right_slot(right.size(), SIZE_MAX);
-  const auto put = [&](const EvalMatrix& side, std::vector<std::size_t>& slots, VectorPoint& point, std::int64_t t) {
+  const auto put = [&](const EvalMatrix& side, std::vector<std::size_t>& slots, VectorPoint& point,
+                       std::int64_t t) {
     std::size_t& slot = slots[point.series];
     if (slot == SIZE_MAX) slot = out_.slot(side[point.series].labels, side[point.series].drop_name);
     return out_.add(slot, t, point.value, std::move(point.histogram));
@@ -162,8 +173,9 @@ Eval<EvalMatrix> BinaryEvaluator::vectors(const EvalMatrix& left, const EvalMatr
     if ((left_points.empty() || right_points.empty()) && !fills) continue;
     // From here on "many" and "one": one-to-many is many-to-one with the sides changed over.
     const bool swap = swapped();
-    TRY_EVAL([[maybe_unused]] bool done, match_step(swap ? right : left, swap ? left : right, swap ? right_points : left_points,
-                                                    swap ? left_points : right_points, t));
+    TRY_EVAL([[maybe_unused]] bool done,
+             match_step(swap ? right : left, swap ? left : right, swap ? right_points : left_points,
+                        swap ? left_points : right_points, t));
     tell();
   }
   EvalMatrix out = out_.take();
@@ -181,17 +193,20 @@ Eval<bool> BinaryEvaluator::one_side(const EvalMatrix& series, const Points& poi
       std::string second = braces_text(*series[at->series].labels);
       if (second < first) std::swap(first, second);
       return execution_error(
-          fmt::format("found duplicate series for the match group {} on the {} hand-side of the operation: [{}, {}];many-to-many "
+          fmt::format("found duplicate series for the match group {} on the {} hand-side of the "
+                      "operation: [{}, {}];many-to-many "
                       "matching not allowed: matching labels must be unique on one side",
-                      braces_text(*match_labels(*series[point.series].labels)), swapped() ? "left" : "right", first, second));
+                      braces_text(*match_labels(*series[point.series].labels)),
+                      swapped() ? "left" : "right", first, second));
     }
     at = &point;
   }
   return true;
 }
 
-Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const EvalMatrix& one_series, const Points& many,
-                                       const Points& one, std::int64_t time_ms) {
+Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const EvalMatrix& one_series,
+                                       const Points& many, const Points& one,
+                                       std::int64_t time_ms) {
   TRY_EVAL([[maybe_unused]] bool unique, one_side(one_series, one));
   const VectorMatching& matching = *node_.matching;
   if (matching.card == VectorMatching::Card::one_to_one) {
@@ -206,28 +221,34 @@ Eval<bool> BinaryEvaluator::match_step(const EvalMatrix& many_series, const Eval
     const LabelsRef& labels = many_series[point.series].labels;
     const Operand operand{point.value, point.histogram};
     if (const VectorPoint* other = one_at_[signature]) {
-      TRY_EVAL([[maybe_unused]] bool done, pair(labels, one_series[other->series].labels, pair_key(point.series, other->series),
-                                                operand, {other->value, other->histogram}, signature, time_ms));
+      TRY_EVAL([[maybe_unused]] bool done,
+               pair(labels, one_series[other->series].labels, pair_key(point.series, other->series),
+                    operand, {other->value, other->histogram}, signature, time_ms));
     } else if (matching.fill_right) {
-      TRY_EVAL([[maybe_unused]] bool done, pair(labels, match_labels(*labels), pair_key(point.series, kFilled), operand,
-                                                {*matching.fill_right, nullptr}, signature, time_ms));
+      TRY_EVAL([[maybe_unused]] bool done,
+               pair(labels, match_labels(*labels), pair_key(point.series, kFilled), operand,
+                    {*matching.fill_right, nullptr}, signature, time_ms));
     }
   }
   if (!matching.fill_left) return true;
   for (const VectorPoint& point : one) {
     const std::size_t signature = one_signature[point.series];
-    const bool used = matching.card == VectorMatching::Card::one_to_one ? matched_[signature] : !inserted_[signature].empty();
+    const bool used = matching.card == VectorMatching::Card::one_to_one
+                          ? matched_[signature]
+                          : !inserted_[signature].empty();
     if (used) continue;
     const LabelsRef& labels = one_series[point.series].labels;
-    TRY_EVAL([[maybe_unused]] bool done,
-             pair(match_labels(*labels), labels, pair_key(kFilled, point.series), {*matching.fill_left, nullptr},
-                  {point.value, point.histogram}, signature, time_ms));
+    TRY_EVAL(
+        [[maybe_unused]] bool done,
+        pair(match_labels(*labels), labels, pair_key(kFilled, point.series),
+             {*matching.fill_left, nullptr}, {point.value, point.histogram}, signature, time_ms));
   }
   return true;
 }
 
-Eval<bool> BinaryEvaluator::pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key,
-                                 const Operand& many, const Operand& one, std::size_t signature, std::int64_t time_ms) {
+Eval<bool> BinaryEvaluator::pair(const LabelsRef& many_labels, const LabelsRef& one_labels,
+                                 std::uint64_t cache_key, const Operand& many, const Operand& one,
+                                 std::size_t signature, std::int64_t time_ms) {
   Outcome outcome = swapped() ? apply(one, many) : apply(many, one);
   if (outcome.invalid) return true;
   if (node_.return_bool) {
@@ -239,14 +260,18 @@ Eval<bool> BinaryEvaluator::pair(const LabelsRef& many_labels, const LabelsRef& 
   const std::size_t slot = it->second;
   if (node_.matching->card == VectorMatching::Card::one_to_one) {
     if (matched_[signature]) {
-      return execution_error("multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)");
+      return execution_error(
+          "multiple matches for labels: many-to-one matching must be explicit "
+          "(group_left/group_right)");
     }
     matched_[signature] = true;
   } else if (!inserted_[signature].insert(slot).second) {
-    return execution_error("multiple matches for labels: grouping labels must ensure unique matches");
+    return execution_error(
+        "multiple matches for labels: grouping labels must ensure unique matches");
   }
   if (!outcome.keep && !node_.return_bool) return true;
-  if (!out_.add(slot, time_ms, outcome.value, std::move(outcome.histogram))) return execution_error(std::string(kSameLabels));
+  if (!out_.add(slot, time_ms, outcome.value, std::move(outcome.histogram)))
+    return execution_error(std::string(kSameLabels));
   return true;
 }
 
@@ -295,7 +320,9 @@ void BinaryEvaluator::tell() {
 
 BinaryEvaluator::Outcome BinaryEvaluator::mixed(std::string_view left, std::string_view right) {
   const std::string_view op = spelling(node_.op);
-  note_ = {false, fmt::format("incompatible sample types encountered for binary operator \"{}\": {} {} {}", op, left, op, right)};
+  note_ = {false,
+           fmt::format("incompatible sample types encountered for binary operator \"{}\": {} {} {}",
+                       op, left, op, right)};
   return {0, nullptr, false, true};
 }
 
@@ -327,7 +354,8 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply(const Operand& left, const Opera
   return out;
 }
 
-BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram& left, const NativeHistogram& right) {
+BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram& left,
+                                                           const NativeHistogram& right) {
   if (node_.op == Tok::eqlc || node_.op == Tok::neq) {
     const bool keep = equal(left, right) == (node_.op == Tok::eqlc);
     return {0, std::make_shared<const NativeHistogram>(left), keep, false};
@@ -337,9 +365,11 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
   NativeHistogram result = left;
   bool reconciled = false;
   bool conflict = false;
-  const bool fits = plus ? add(result, right, reconciled, &conflict) : subtract(result, right, reconciled, &conflict);
+  const bool fits = plus ? add(result, right, reconciled, &conflict)
+                         : subtract(result, right, reconciled, &conflict);
   if (!fits) {
-    note_ = {true, fmt::format("incompatible bucket layout encountered for binary operator {}", spelling(node_.op))};
+    note_ = {true, fmt::format("incompatible bucket layout encountered for binary operator {}",
+                               spelling(node_.op))};
     return {0, nullptr, false, true};
   }
   const std::string_view what = plus ? "addition" : "subtraction";
@@ -347,7 +377,8 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
     note_ = {true, fmt::format("conflicting counter resets during histogram {}", what)};
     return {0, nullptr, false, true};
   }
-  if (reconciled) note_ = {false, fmt::format("mismatched custom buckets were reconciled during {}", what)};
+  if (reconciled)
+    note_ = {false, fmt::format("mismatched custom buckets were reconciled during {}", what)};
   if (!plus) result.hint = NativeHistogram::ResetHint::gauge;
   compact(result);
   return {0, std::make_shared<const NativeHistogram>(std::move(result)), true, false};

@@ -14,7 +14,8 @@ namespace coalmine::query {
 // One binary expression over one frame.
 class BinaryEvaluator {
  public:
-  BinaryEvaluator(Evaluator& eval, const BinaryExpr& node, const Frame& frame) : eval_(eval), node_(node), frame_(frame) {}
+  BinaryEvaluator(Evaluator& eval, const BinaryExpr& node, const Frame& frame)
+      : eval_(eval), node_(node), frame_(frame) {}
   Eval<EvalMatrix> run();
 
  private:
@@ -37,14 +38,17 @@ class BinaryEvaluator {
   Eval<EvalMatrix> set_operator(const EvalMatrix& left, const EvalMatrix& right);
 
   // Vector matching, per step.
-  Eval<bool> match_step(const EvalMatrix& left, const EvalMatrix& right, const Points& many, const Points& one,
-                        std::int64_t time_ms);
+  Eval<bool> match_step(const EvalMatrix& left, const EvalMatrix& right, const Points& many,
+                        const Points& one, std::int64_t time_ms);
   Eval<bool> one_side(const EvalMatrix& series, const Points& points);
-  Eval<bool> pair(const LabelsRef& many_labels, const LabelsRef& one_labels, std::uint64_t cache_key, const Operand& many,
-                  const Operand& one, std::size_t signature, std::int64_t time_ms);
+  Eval<bool> pair(const LabelsRef& many_labels, const LabelsRef& one_labels,
+                  std::uint64_t cache_key, const Operand& many, const Operand& one,
+                  std::size_t signature, std::int64_t time_ms);
   LabelsRef result_labels(const Labels& many, const Labels& one) const;
   LabelsRef match_labels(const Labels& labels) const;
-  bool swapped() const { return node_.matching && node_.matching->card == VectorMatching::Card::one_to_many; }
+  bool swapped() const {
+    return node_.matching && node_.matching->card == VectorMatching::Card::one_to_many;
+  }
 
   Outcome apply(const Operand& left, const Operand& right);
   static std::optional<double> apply_floats(Tok op, double left, double right, bool& keep);
@@ -59,9 +63,10 @@ class BinaryEvaluator {
   std::vector<std::size_t> left_signature_; // series -> number of its match group
   std::vector<std::size_t> right_signature_;
   std::size_t signatures_ = 0;
-  std::vector<const VectorPoint*> one_at_;                 // signature -> the point of the "one" side
-  std::vector<bool> matched_;                              // one-to-one: signature already used
-  std::vector<std::unordered_set<std::size_t>> inserted_;  // grouped: signature -> result slots already used
+  std::vector<const VectorPoint*> one_at_; // signature -> the point of the "one" side
+  std::vector<bool> matched_;              // one-to-one: signature already used
+  std::vector<std::unordered_set<std::size_t>>
+      inserted_; // grouped: signature -> result slots already used
   std::unordered_map<std::uint64_t, std::size_t> slot_of_; // pair of series -> slot of the result
   struct Note {
     bool warning = false;

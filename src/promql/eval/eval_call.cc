@@ -11,8 +11,8 @@
 
 #include "promql/eval/eval_histogram.h"
 #include "promql/eval/eval_info.h"
-#include "promql/syntax/go_text.h"
 #include "promql/eval/value_functions.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 
@@ -52,22 +52,26 @@ Eval<EvalMatrix> CallEvaluator::run() {
     for (Sample& sample : out[0].floats) sample.value = static_cast<double>(sample.time_ms) / 1000;
     return out;
   }
-  if (is("sort") || is("sort_desc") || is("sort_by_label") || is("sort_by_label_desc")) return sorted();
+  if (is("sort") || is("sort_desc") || is("sort_by_label") || is("sort_by_label_desc"))
+    return sorted();
   return std::unexpected(
-      QueryError{QueryError::Kind::unimplemented, fmt::format("function {} is not evaluated by this server", name), {}});
+      QueryError{QueryError::Kind::unimplemented,
+                 fmt::format("function {} is not evaluated by this server", name),
+                 {}});
 }
 
 Eval<bool> CallEvaluator::check_extended(const VectorSelector& selector) const {
-  constexpr std::array<std::string_view, 5> kAnchored = {"changes", "delta", "increase", "rate", "resets"};
+  constexpr std::array<std::string_view, 5> kAnchored = {"changes", "delta", "increase", "rate",
+                                                         "resets"};
   constexpr std::array<std::string_view, 3> kSmoothed = {"delta", "increase", "rate"};
   const std::string_view name = node_.function->name;
   if (selector.anchored && std::ranges::find(kAnchored, name) == kAnchored.end()) {
-    return execution_error(
-        fmt::format("anchored modifier can only be used with: {} - not with {}", fmt::join(kAnchored, ", "), name));
+    return execution_error(fmt::format("anchored modifier can only be used with: {} - not with {}",
+                                       fmt::join(kAnchored, ", "), name));
   }
   if (selector.smoothed && std::ranges::find(kSmoothed, name) == kSmoothed.end()) {
-    return execution_error(
-        fmt::format("smoothed modifier can only be used with: {} - not with {}", fmt::join(kSmoothed, ", "), name));
+    return execution_error(fmt::format("smoothed modifier can only be used with: {} - not with {}",
+                                       fmt::join(kSmoothed, ", "), name));
   }
   return true;
 }
@@ -96,11 +100,13 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
   EvalMatrix out;
   for (const EvalSeries& source : sources) {
     TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
-    TRY_EVAL(EvalSeries series, range_series(source, function, scalars, range_ms, shift, range_arg, selector));
+    TRY_EVAL(EvalSeries series,
+             range_series(source, function, scalars, range_ms, shift, range_arg, selector));
     if (series.points() == 0) continue;
     TRY_EVAL([[maybe_unused]] bool fits, eval_.charge(series.points()));
     if (!series.floats.empty())
-      note_non_counter(eval_.notes_, node_.function->name, source.labels->metric_name(), place(range_arg, subquery != nullptr));
+      note_non_counter(eval_.notes_, node_.function->name, source.labels->metric_name(),
+                       place(range_arg, subquery != nullptr));
     out.push_back(std::move(series));
   }
   if (is("absent_over_time")) return absent_over_time(std::move(out), range_arg);
@@ -108,20 +114,28 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
   return merge_same_labels(std::move(out));
 }
 
-// Where annotations point: the first argument. The reference forgets the place of a subquery and points at the start of the text.
+// Where annotations point: the first argument. The reference forgets the place of a subquery and
+// points at the start of the text.
 std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const {
   return subquery && range_arg == 0 ? 0 : arg(0).range.start;
 }
 
-void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric, std::size_t pos) {
+void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric,
+                      std::size_t pos) {
   if (function != "rate" && function != "increase") return;
   constexpr std::array<std::string_view, 4> kCounters = {"_total", "_sum", "_count", "_bucket"};
-  if (metric.empty() || std::ranges::any_of(kCounters, [&](std::string_view suffix) { return metric.ends_with(suffix); })) return;
-  notes.info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " + go_quote(metric), pos);
+  if (metric.empty() || std::ranges::any_of(kCounters, [&](std::string_view suffix) {
+        return metric.ends_with(suffix);
+      }))
+    return;
+  notes.info("metric might not be a counter, name does not end in _total/_sum/_count/_bucket: " +
+                 go_quote(metric),
+             pos);
 }
 
-Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars,
-                                             std::int64_t range_ms, const TimeShift& shift, std::size_t range_arg,
+Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunction function,
+                                             Scalars& scalars, std::int64_t range_ms,
+                                             const TimeShift& shift, std::size_t range_arg,
                                              const VectorSelector* selector) {
   const bool drop = source.drop_name || !(is("last_over_time") || is("first_over_time"));
   EvalSeries out{drop ? eval_.dropped(source.labels) : source.labels, drop, {}, {}};
@@ -189,14 +203,17 @@ LabelsRef labels_when_absent(const Expr& expr) {
 // One series with 1 at every step where the matrix has no point.
 EvalMatrix gaps(const EvalMatrix& matrix, const Frame& frame, LabelsRef labels) {
   std::vector<bool> found(frame.steps(), false);
-  const auto mark = [&](std::int64_t t) { found[static_cast<std::size_t>((t - frame.start) / frame.step)] = true; };
+  const auto mark = [&](std::int64_t t) {
+    found[static_cast<std::size_t>((t - frame.start) / frame.step)] = true;
+  };
   for (const EvalSeries& series : matrix) {
     for (const Sample& sample : series.floats) mark(sample.time_ms);
     for (const HistogramSample& sample : series.histograms) mark(sample.time_ms);
   }
   EvalSeries out{std::move(labels), false, {}, {}};
   for (std::size_t i = 0; i < found.size(); ++i) {
-    if (!found[i]) out.floats.push_back({frame.start + static_cast<std::int64_t>(i) * frame.step, 1, 0});
+    if (!found[i])
+      out.floats.push_back({frame.start + static_cast<std::int64_t>(i) * frame.step, 1, 0});
   }
   EvalMatrix all;
   if (!out.floats.empty()) all.push_back(std::move(out));
@@ -239,7 +256,8 @@ Eval<EvalMatrix> CallEvaluator::by_value(ByValue function, std::size_t vector_ar
     for (Sample& sample : series.floats) {
       const auto step = static_cast<std::size_t>((sample.time_ms - frame_.start) / frame_.step);
       double value = 0;
-      if (function(sample.value, scalars.at(step), value)) series.floats[kept++] = {sample.time_ms, value, 0};
+      if (function(sample.value, scalars.at(step), value))
+        series.floats[kept++] = {sample.time_ms, value, 0};
     }
     series.floats.resize(kept);
     series.histograms.clear(); // only floats are computed with
@@ -255,7 +273,8 @@ Eval<EvalMatrix> CallEvaluator::by_value(ByValue function, std::size_t vector_ar
 Eval<EvalMatrix> CallEvaluator::date(ByValue function) {
   if (!node_.args.empty()) return by_value(function, 0);
   EvalMatrix out = eval_.constant(0, frame_);
-  for (Sample& sample : out[0].floats) function(std::floor(static_cast<double>(sample.time_ms) / 1000), {}, sample.value);
+  for (Sample& sample : out[0].floats)
+    function(std::floor(static_cast<double>(sample.time_ms) / 1000), {}, sample.value);
   return out;
 }
 
@@ -268,7 +287,8 @@ Eval<EvalMatrix> CallEvaluator::sample_times() {
   if (selector == nullptr) {
     TRY_EVAL(out, eval_arg(0));
     for (EvalSeries& series : out) {
-      for (Sample& sample : series.floats) sample.value = static_cast<double>(sample.time_ms) / 1000;
+      for (Sample& sample : series.floats)
+        sample.value = static_cast<double>(sample.time_ms) / 1000;
       for (const HistogramSample& sample : series.histograms)
         series.floats.push_back({sample.time_ms, static_cast<double>(sample.time_ms) / 1000, 0});
       series.histograms.clear();
@@ -305,7 +325,8 @@ Eval<EvalMatrix> CallEvaluator::pick_scalar() {
   TRY_EVAL(const EvalMatrix other, eval_arg(1));
   for (std::size_t i = 0; i < out[0].floats.size(); ++i) {
     double& value = out[0].floats[i].value;
-    value = is("max_of") ? go_max(value, other[0].floats[i].value) : go_min(value, other[0].floats[i].value);
+    value = is("max_of") ? go_max(value, other[0].floats[i].value)
+                         : go_min(value, other[0].floats[i].value);
   }
   return out;
 }

@@ -12,14 +12,17 @@ namespace coalmine::query {
 // One call over one frame; made for it and dropped.
 class CallEvaluator {
  public:
-  CallEvaluator(Evaluator& eval, const CallExpr& node, const Frame& frame) : eval_(eval), node_(node), frame_(frame) {}
+  CallEvaluator(Evaluator& eval, const CallExpr& node, const Frame& frame)
+      : eval_(eval), node_(node), frame_(frame) {}
   Eval<EvalMatrix> run();
 
  private:
   using ByValue = bool (*)(double value, std::span<const double> params, double& out);
 
   const Expr& arg(std::size_t i) const { return unwrap_parens(*node_.args[i]); }
-  std::string_view text_arg(std::size_t i) const { return static_cast<const StringLiteral&>(arg(i)).value; }
+  std::string_view text_arg(std::size_t i) const {
+    return static_cast<const StringLiteral&>(arg(i)).value;
+  }
   bool is(std::string_view name) const { return node_.function->name == name; }
   Eval<EvalMatrix> eval_arg(std::size_t i) { return eval_.eval(arg(i), frame_); }
   // Evaluated scalar arguments; at(step) reads one.
@@ -33,8 +36,9 @@ class CallEvaluator {
   // Functions of one range.
   Eval<EvalMatrix> over_range(std::size_t range_arg, RangeFunction function);
   Eval<bool> check_extended(const VectorSelector& selector) const;
-  Eval<EvalSeries> range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars, std::int64_t range_ms,
-                                const TimeShift& shift, std::size_t range_arg, const VectorSelector* selector);
+  Eval<EvalSeries> range_series(const EvalSeries& source, RangeFunction function, Scalars& scalars,
+                                std::int64_t range_ms, const TimeShift& shift,
+                                std::size_t range_arg, const VectorSelector* selector);
   std::size_t place(std::size_t range_arg, bool subquery) const;
   Eval<EvalMatrix> absent_over_time(EvalMatrix present, std::size_t range_arg);
 
@@ -51,7 +55,8 @@ class CallEvaluator {
   Eval<EvalMatrix> sorted();
   Eval<EvalMatrix> label_replace();
   Eval<EvalMatrix> label_join();
-  Eval<EvalMatrix> relabeled(std::string_view label, const std::function<bool(const Labels&, std::string&)>& value);
+  Eval<EvalMatrix> relabeled(std::string_view label,
+                             const std::function<bool(const Labels&, std::string&)>& value);
 
   Evaluator& eval_;
   const CallExpr& node_;
@@ -59,9 +64,11 @@ class CallEvaluator {
 };
 
 // rate and increase of what is not called like a counter are told.
-void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric, std::size_t pos);
+void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric,
+                      std::size_t pos);
 
-// Histograms that came out of a subquery: whether one follows another without a reset is no longer known.
+// Histograms that came out of a subquery: whether one follows another without a reset is no longer
+// known.
 void forget_reset_hints(EvalMatrix& matrix);
 
 } // namespace coalmine::query

@@ -10,9 +10,9 @@
 #include <unordered_map>
 #include <utility>
 
-#include "promql/syntax/go_text.h"
 #include "promql/eval/histogram_math.h"
 #include "promql/eval/range_functions.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 namespace {
@@ -36,13 +36,14 @@ double variance_of(const NativeHistogram& h) {
   return sum.total() / h.count;
 }
 
-constexpr auto kPlain = std::to_array<std::pair<std::string_view, double (*)(const NativeHistogram&)>>({
-    {"histogram_avg", [](const NativeHistogram& h) { return h.sum / h.count; }},
-    {"histogram_count", [](const NativeHistogram& h) { return h.count; }},
-    {"histogram_stddev", [](const NativeHistogram& h) { return std::sqrt(variance_of(h)); }},
-    {"histogram_stdvar", variance_of},
-    {"histogram_sum", [](const NativeHistogram& h) { return h.sum; }},
-});
+constexpr auto kPlain =
+    std::to_array<std::pair<std::string_view, double (*)(const NativeHistogram&)>>({
+        {"histogram_avg", [](const NativeHistogram& h) { return h.sum / h.count; }},
+        {"histogram_count", [](const NativeHistogram& h) { return h.count; }},
+        {"histogram_stddev", [](const NativeHistogram& h) { return std::sqrt(variance_of(h)); }},
+        {"histogram_stdvar", variance_of},
+        {"histogram_sum", [](const NativeHistogram& h) { return h.sum; }},
+    });
 
 // A number the way OpenMetrics writes it: 0.5, 1.0, 1e+06.
 std::string open_metrics_number(double v) {
@@ -70,9 +71,11 @@ Eval<EvalMatrix> HistogramFunctions::plain(double (*function)(const NativeHistog
   for (EvalSeries& series : input) {
     if (series.histograms.empty()) continue;
     series.floats.clear();
-    for (const HistogramSample& sample : series.histograms) series.floats.push_back({sample.time_ms, function(*sample.value), 0});
+    for (const HistogramSample& sample : series.histograms)
+      series.floats.push_back({sample.time_ms, function(*sample.value), 0});
     series.histograms.clear();
-    if (!eval_.delayed()) series.labels = std::make_shared<const Labels>(series.labels->without(kMetricName));
+    if (!eval_.delayed())
+      series.labels = std::make_shared<const Labels>(series.labels->without(kMetricName));
     series.drop_name = true;
     out.push_back(std::move(series));
   }
@@ -94,7 +97,9 @@ void HistogramFunctions::group_series(const EvalMatrix& input) {
       if (!bad) {
         Labels key = series.labels->without("le");
         const auto [it, fresh] = classic.try_emplace(key, groups_.size());
-        if (fresh) groups_.push_back({std::make_shared<const Labels>(std::move(key)), false, {}, nullptr, false});
+        if (fresh)
+          groups_.push_back(
+              {std::make_shared<const Labels>(std::move(key)), false, {}, nullptr, false});
         group = it->second;
       }
     }
@@ -114,53 +119,64 @@ void HistogramFunctions::group_series(const EvalMatrix& input) {
   }
 }
 
-void HistogramFunctions::fill_groups(const EvalMatrix& input, const std::vector<VectorPoint>& points, std::size_t pos) {
+void HistogramFunctions::fill_groups(const EvalMatrix& input,
+                                     const std::vector<VectorPoint>& points, std::size_t pos) {
   for (Group& group : groups_) {
     group.buckets.clear();
     group.histogram = nullptr;
     group.conflict = false;
     group.repaired = false;
   }
-  const auto name = [&](const Labels& labels) { return eval_.delayed() ? labels.metric_name() : std::string_view(); };
+  const auto name = [&](const Labels& labels) {
+    return eval_.delayed() ? labels.metric_name() : std::string_view();
+  };
   for (const VectorPoint& point : points) {
     if (point.histogram) {
       groups_[native_of_[point.series]].histogram = point.histogram;
     } else if (bad_bound_[point.series]) {
       const Labels& labels = *input[point.series].labels;
-      eval_.notes_.warn(
-          with_metric("bucket label \"le\" is missing or has a malformed value of " + go_quote(labels.get("le")), name(labels)),
-          pos);
+      eval_.notes_.warn(with_metric("bucket label \"le\" is missing or has a malformed value of " +
+                                        go_quote(labels.get("le")),
+                                    name(labels)),
+                        pos);
     } else {
       groups_[classic_of_[point.series]].buckets.push_back({bound_of_[point.series], point.value});
     }
   }
   for (const auto& [native, classic] : namesakes_) {
     if (!groups_[native].histogram || groups_[classic].buckets.empty()) continue;
-    eval_.notes_.warn(with_metric("vector contains a mix of classic and native histograms", name(*groups_[native].labels)), pos);
+    eval_.notes_.warn(with_metric("vector contains a mix of classic and native histograms",
+                                  name(*groups_[native].labels)),
+                      pos);
     groups_[native].conflict = true;
     groups_[classic].conflict = true;
   }
 }
 
-double HistogramFunctions::answer(Group& group, const Question& question, std::int64_t time_ms, std::size_t pos) {
+double HistogramFunctions::answer(Group& group, const Question& question, std::int64_t time_ms,
+                                  std::size_t pos) {
   const std::string_view name = eval_.delayed() ? group.labels->metric_name() : std::string_view();
   if (group.native) {
     NanNote note = NanNote::none;
-    const double out = question.fraction ? histogram_fraction(question.a, question.b, *group.histogram, note)
-                                         : histogram_quantile(question.a, *group.histogram, note);
+    const double out = question.fraction
+                           ? histogram_fraction(question.a, question.b, *group.histogram, note)
+                           : histogram_quantile(question.a, *group.histogram, note);
     constexpr std::array<std::string_view, 4> kNotes = {
         "", "input to histogram_quantile has NaN observations, result is NaN",
         "input to histogram_quantile has NaN observations, result is skewed higher",
         "input to histogram_fraction has NaN observations, which are excluded from all fractions"};
-    if (note != NanNote::none) eval_.notes_.info(with_metric(kNotes[static_cast<std::size_t>(note)], name), pos);
+    if (note != NanNote::none)
+      eval_.notes_.info(with_metric(kNotes[static_cast<std::size_t>(note)], name), pos);
     return out;
   }
-  std::vector<ClassicBucket> buckets = group.buckets; // repaired in place, and several quantiles may be asked
+  std::vector<ClassicBucket> buckets =
+      group.buckets; // repaired in place, and several quantiles may be asked
   if (question.fraction) return bucket_fraction(question.a, question.b, buckets);
   Forced forced;
   const double out = bucket_quantile(question.a, buckets, forced);
   if (forced.any && !std::exchange(group.repaired, true))
-    eval_.notes_.monotonicity(name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
+    eval_.notes_.monotonicity(
+        name, pos, {forced.min_bucket, forced.max_bucket, forced.max_diff, time_ms, time_ms, 1});
   return out;
 }
 
@@ -174,8 +190,8 @@ Eval<std::vector<EvalMatrix>> HistogramFunctions::scalar_args() {
   return out;
 }
 
-std::vector<HistogramFunctions::Question> HistogramFunctions::questions(const std::vector<EvalMatrix>& scalars,
-                                                                        std::size_t step) {
+std::vector<HistogramFunctions::Question> HistogramFunctions::questions(
+    const std::vector<EvalMatrix>& scalars, std::size_t step) {
   const auto value = [&](std::size_t i) { return scalars[i][0].floats[step].value; };
   if (is("histogram_fraction")) return {{true, value(0), value(1), {}}};
   const bool many = is("histogram_quantiles");
@@ -192,7 +208,8 @@ Eval<EvalMatrix> HistogramFunctions::distribution(std::size_t vector_arg) {
   TRY_EVAL(const std::vector<EvalMatrix> scalars, scalar_args());
   TRY_EVAL(const EvalMatrix input, eval_.eval(arg(vector_arg), frame_));
   const std::size_t pos = arg(vector_arg).range.start;
-  const std::string label = is("histogram_quantiles") ? static_cast<const StringLiteral&>(arg(1)).value : "";
+  const std::string label =
+      is("histogram_quantiles") ? static_cast<const StringLiteral&>(arg(1)).value : "";
   group_series(input);
   // Native histograms come first in the result.
   std::vector<std::size_t> order;
@@ -217,7 +234,9 @@ Eval<EvalMatrix> HistogramFunctions::distribution(std::size_t vector_arg) {
         Group& group = groups_[g];
         if (group.conflict || (group.buckets.empty() && !group.histogram)) continue;
         const LabelsRef& base = result_labels[g];
-        const LabelsRef labels = label.empty() ? base : std::make_shared<const Labels>(base->with(label, question.label));
+        const LabelsRef labels =
+            label.empty() ? base
+                          : std::make_shared<const Labels>(base->with(label, question.label));
         if (!out.add(out.slot(labels, true), t, answer(group, question, t, pos), nullptr))
           return execution_error(std::string(kSameLabels));
       }

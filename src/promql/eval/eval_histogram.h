@@ -31,7 +31,8 @@ double bucket_fraction(double lower, double upper, std::vector<ClassicBucket>& b
 // One call over one frame.
 class HistogramFunctions {
  public:
-  HistogramFunctions(Evaluator& eval, const CallExpr& node, const Frame& frame) : eval_(eval), node_(node), frame_(frame) {}
+  HistogramFunctions(Evaluator& eval, const CallExpr& node, const Frame& frame)
+      : eval_(eval), node_(node), frame_(frame) {}
   Eval<EvalMatrix> run();
 
  private:
@@ -42,7 +43,7 @@ class HistogramFunctions {
     std::vector<ClassicBucket> buckets; // at the present step
     HistogramRef histogram;             // likewise
     bool conflict = false;              // classic and native at once
-    bool repaired = false;              // made monotonic, and told once however many quantiles are asked
+    bool repaired = false; // made monotonic, and told once however many quantiles are asked
   };
   // What one call asks of each histogram.
   struct Question {
@@ -57,7 +58,8 @@ class HistogramFunctions {
   Eval<EvalMatrix> plain(double (*function)(const NativeHistogram&));
   Eval<EvalMatrix> distribution(std::size_t vector_arg);
   void group_series(const EvalMatrix& input);
-  void fill_groups(const EvalMatrix& input, const std::vector<VectorPoint>& points, std::size_t pos);
+  void fill_groups(const EvalMatrix& input, const std::vector<VectorPoint>& points,
+                   std::size_t pos);
   double answer(Group& group, const Question& question, std::int64_t time_ms, std::size_t pos);
   Eval<std::vector<EvalMatrix>> scalar_args();
   std::vector<Question> questions(const std::vector<EvalMatrix>& scalars, std::size_t step);
@@ -66,10 +68,11 @@ class HistogramFunctions {
   const CallExpr& node_;
   const Frame& frame_;
   std::vector<Group> groups_;
-  std::vector<std::size_t> classic_of_;                        // input series -> group of its floats
-  std::vector<std::size_t> native_of_;                         // input series -> group of its histograms
-  std::vector<std::pair<std::size_t, std::size_t>> namesakes_; // native and classic groups of the same labels
-  std::vector<double> bound_of_;                               // input series -> le
+  std::vector<std::size_t> classic_of_; // input series -> group of its floats
+  std::vector<std::size_t> native_of_;  // input series -> group of its histograms
+  std::vector<std::pair<std::size_t, std::size_t>>
+      namesakes_;                // native and classic groups of the same labels
+  std::vector<double> bound_of_; // input series -> le
   std::vector<bool> bad_bound_;
 };
 

@@ -19,14 +19,17 @@ Labels identity_of(const Labels& labels, std::string_view name) {
   return out;
 }
 
-bool is_positive(const Matcher& m) { return m.op == Matcher::Op::equal || m.op == Matcher::Op::regexp; }
+bool is_positive(const Matcher& m) {
+  return m.op == Matcher::Op::equal || m.op == Matcher::Op::regexp;
+}
 
 } // namespace
 
 void InfoEvaluator::read_matchers() {
   if (node_.args.size() > 1) {
     const auto& selector = static_cast<const VectorSelector&>(unwrap_parens(*node_.args[1]));
-    for (const Matcher& matcher : selector.matchers) (matcher.name == kMetricName ? names_ : data_).push_back(matcher);
+    for (const Matcher& matcher : selector.matchers)
+      (matcher.name == kMetricName ? names_ : data_).push_back(matcher);
   }
   if (names_.empty()) {
     names_.push_back({std::string(kMetricName), Matcher::Op::equal, "target_info"});
@@ -35,7 +38,8 @@ void InfoEvaluator::read_matchers() {
   }
 }
 
-const VectorSelector* InfoEvaluator::first_selector(const Expr& expr, std::vector<const SubqueryExpr*>& path) {
+const VectorSelector* InfoEvaluator::first_selector(const Expr& expr,
+                                                    std::vector<const SubqueryExpr*>& path) {
   if (const auto* vector = as<VectorSelector>(&expr)) return vector;
   if (const auto* matrix = as<MatrixSelector>(&expr)) return matrix->selector.get();
   const auto* subquery = as<SubqueryExpr>(&expr);
@@ -66,7 +70,8 @@ Eval<EvalMatrix> InfoEvaluator::fetch(const EvalMatrix& base, const std::vector<
   for (std::size_t i = 0; i < base.size(); ++i) {
     if (is_info[i]) continue;
     for (const std::string_view label : kIdentity) {
-      if (const std::string_view value = base[i].labels->get(label); !value.empty()) values[label].insert(std::string(value));
+      if (const std::string_view value = base[i].labels->get(label); !value.empty())
+        values[label].insert(std::string(value));
     }
   }
   if (values.empty()) return EvalMatrix{};
@@ -74,16 +79,19 @@ Eval<EvalMatrix> InfoEvaluator::fetch(const EvalMatrix& base, const std::vector<
   auto selector = std::make_unique<VectorSelector>(node_.range);
   for (const auto& [label, all] : values) {
     std::string pattern;
-    for (const std::string& value : all) pattern += (pattern.empty() ? "" : "|") + re2::RE2::QuoteMeta(value);
+    for (const std::string& value : all)
+      pattern += (pattern.empty() ? "" : "|") + re2::RE2::QuoteMeta(value);
     selector->matchers.push_back({std::string(label), Matcher::Op::regexp, std::move(pattern)});
   }
   selector->matchers.insert(selector->matchers.end(), data_.begin(), data_.end());
   selector->matchers.insert(selector->matchers.end(), names_.begin(), names_.end());
   selector->shift = shift_of_base();
-  TRY_EVAL([[maybe_unused]] bool fetched, eval_.fetch_selector(*selector, frame_.start, frame_.end, 0, false));
+  TRY_EVAL([[maybe_unused]] bool fetched,
+           eval_.fetch_selector(*selector, frame_.start, frame_.end, 0, false));
   for (const EvalSeries& series : eval_.fetched_[selector.get()]) {
     if (!series.histograms.empty()) {
-      return execution_error(fmt::format("this should be an info metric, with float samples: {}", series.labels->to_string()));
+      return execution_error(fmt::format("this should be an info metric, with float samples: {}",
+                                         series.labels->to_string()));
     }
   }
   auto out = eval_.eval_sample_times(*selector, frame_, false);
@@ -91,25 +99,28 @@ Eval<EvalMatrix> InfoEvaluator::fetch(const EvalMatrix& base, const std::vector<
   return out;
 }
 
-Eval<bool> InfoEvaluator::newest_at(const EvalMatrix& info, StepCursor& cursor, std::int64_t time_ms, InfoByKey& out) const {
+Eval<bool> InfoEvaluator::newest_at(const EvalMatrix& info, StepCursor& cursor,
+                                    std::int64_t time_ms, InfoByKey& out) const {
   std::vector<VectorPoint> points;
   cursor.gather(time_ms, points);
   for (const VectorPoint& point : points) {
     const EvalSeries& series = info[point.series];
-    auto [it, fresh] =
-        out.try_emplace(identity_of(*series.labels, series.labels->metric_name()), InfoPoint{&series, point.value});
+    auto [it, fresh] = out.try_emplace(identity_of(*series.labels, series.labels->metric_name()),
+                                       InfoPoint{&series, point.value});
     if (fresh || it->second.time > point.value) continue;
     if (it->second.time == point.value) {
       const auto ms = static_cast<std::int64_t>(point.value * 1000);
-      return execution_error(fmt::format("found duplicate series for info metric: existing {} @ {}, new {} @ {}",
-                                         it->second.series->labels->to_string(), ms, series.labels->to_string(), ms));
+      return execution_error(
+          fmt::format("found duplicate series for info metric: existing {} @ {}, new {} @ {}",
+                      it->second.series->labels->to_string(), ms, series.labels->to_string(), ms));
     }
     it->second = {&series, point.value};
   }
   return true;
 }
 
-Eval<std::optional<LabelsRef>> InfoEvaluator::enriched(const Labels& base, const InfoByKey& info) const {
+Eval<std::optional<LabelsRef>> InfoEvaluator::enriched(const Labels& base,
+                                                       const InfoByKey& info) const {
   Labels added;
   bool found = false;
   for (const std::string& name : info_names_) {
@@ -118,9 +129,12 @@ Eval<std::optional<LabelsRef>> InfoEvaluator::enriched(const Labels& base, const
     found = true;
     for (const auto [label, value] : *it->second.series->labels) {
       if (label == kMetricName) continue;
-      const bool wanted = data_.empty() || std::ranges::any_of(data_, [&](const Matcher& m) { return m.name == label; });
+      const bool wanted = data_.empty() || std::ranges::any_of(data_, [&](const Matcher& m) {
+                            return m.name == label;
+                          });
       if (!wanted) continue;
-      if (added.has(label) && added.get(label) != value) return execution_error(fmt::format("conflicting label: {}", label));
+      if (added.has(label) && added.get(label) != value)
+        return execution_error(fmt::format("conflicting label: {}", label));
       if (!base.has(label)) added = added.with(label, value);
     }
   }
@@ -137,7 +151,8 @@ Eval<EvalMatrix> InfoEvaluator::run() {
   // Info series themselves are passed on as they are.
   const SeriesMatcher names(names_);
   std::vector<bool> is_info;
-  for (const EvalSeries& series : base) is_info.push_back(names.accepts(kMetricName, series.labels->metric_name()));
+  for (const EvalSeries& series : base)
+    is_info.push_back(names.accepts(kMetricName, series.labels->metric_name()));
   TRY_EVAL(const EvalMatrix info, fetch(base, is_info));
   for (const EvalSeries& series : info) info_names_.emplace_back(series.labels->metric_name());
   std::ranges::sort(info_names_);
@@ -159,7 +174,8 @@ Eval<EvalMatrix> InfoEvaluator::run() {
         TRY_EVAL(labels, enriched(*series.labels, newest));
       }
       if (!labels) continue;
-      if (!out.add(out.slot(*labels, series.drop_name), t, point.value, std::move(point.histogram))) {
+      if (!out.add(out.slot(*labels, series.drop_name), t, point.value,
+                   std::move(point.histogram))) {
         return execution_error(std::string(kSameLabels));
       }
     }

@@ -1,4 +1,5 @@
-// info(v, {matchers}): adds the labels of info series (target_info and the like) to series of the same job and instance.
+// info(v, {matchers}): adds the labels of info series (target_info and the like) to series of the
+// same job and instance.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +15,8 @@ namespace coalmine::query {
 // One call over one frame.
 class InfoEvaluator {
  public:
-  InfoEvaluator(Evaluator& eval, const CallExpr& node, const Frame& frame) : eval_(eval), node_(node), frame_(frame) {}
+  InfoEvaluator(Evaluator& eval, const CallExpr& node, const Frame& frame)
+      : eval_(eval), node_(node), frame_(frame) {}
   Eval<EvalMatrix> run();
 
  private:
@@ -27,10 +29,12 @@ class InfoEvaluator {
 
   void read_matchers();
   // The time shift of the first selector in v: info series are read at the same moment.
-  static const VectorSelector* first_selector(const Expr& expr, std::vector<const SubqueryExpr*>& path);
+  static const VectorSelector* first_selector(const Expr& expr,
+                                              std::vector<const SubqueryExpr*>& path);
   TimeShift shift_of_base() const;
   Eval<EvalMatrix> fetch(const EvalMatrix& base, const std::vector<bool>& is_info);
-  Eval<bool> newest_at(const EvalMatrix& info, StepCursor& cursor, std::int64_t time_ms, InfoByKey& out) const;
+  Eval<bool> newest_at(const EvalMatrix& info, StepCursor& cursor, std::int64_t time_ms,
+                       InfoByKey& out) const;
   // The labels to add; nullopt when the series is to be left out.
   Eval<std::optional<LabelsRef>> enriched(const Labels& base, const InfoByKey& info) const;
 

@@ -6,11 +6,14 @@
 namespace coalmine::query {
 
 Labels without_name(const Labels& labels) {
-  return labels.where([](std::string_view name) { return name != kMetricName && name != "__type__" && name != "__unit__"; });
+  return labels.where([](std::string_view name) {
+    return name != kMetricName && name != "__type__" && name != "__unit__";
+  });
 }
 
 LabelsRef without_name(const LabelsRef& labels) {
-  if (!labels->has(kMetricName) && !labels->has("__type__") && !labels->has("__unit__")) return labels;
+  if (!labels->has(kMetricName) && !labels->has("__type__") && !labels->has("__unit__"))
+    return labels;
   return std::make_shared<const Labels>(without_name(*labels));
 }
 
@@ -22,13 +25,17 @@ const LabelsRef& empty_labels() {
 bool StepCursor::get(std::size_t i, std::int64_t time_ms, VectorPoint& out) {
   const EvalSeries& series = (*matrix_)[i];
   Place& at = at_[i];
-  while (at.floats < series.floats.size() && series.floats[at.floats].time_ms < time_ms) ++at.floats;
+  while (at.floats < series.floats.size() && series.floats[at.floats].time_ms < time_ms)
+    ++at.floats;
   if (at.floats < series.floats.size() && series.floats[at.floats].time_ms == time_ms) {
     out = {i, series.floats[at.floats].value, nullptr};
     return true;
   }
-  while (at.histograms < series.histograms.size() && series.histograms[at.histograms].time_ms < time_ms) ++at.histograms;
-  if (at.histograms < series.histograms.size() && series.histograms[at.histograms].time_ms == time_ms) {
+  while (at.histograms < series.histograms.size() &&
+         series.histograms[at.histograms].time_ms < time_ms)
+    ++at.histograms;
+  if (at.histograms < series.histograms.size() &&
+      series.histograms[at.histograms].time_ms == time_ms) {
     out = {i, 0, series.histograms[at.histograms].value};
     return true;
   }
@@ -49,7 +56,8 @@ std::size_t MatrixBuilder::slot(const LabelsRef& labels, bool drop_name) {
   return it->second;
 }
 
-bool MatrixBuilder::add(std::size_t slot, std::int64_t time_ms, double value, HistogramRef histogram) {
+bool MatrixBuilder::add(std::size_t slot, std::int64_t time_ms, double value,
+                        HistogramRef histogram) {
   EvalSeries& series = out_[slot];
   if (!series.floats.empty() && series.floats.back().time_ms == time_ms) return false;
   if (!series.histograms.empty() && series.histograms.back().time_ms == time_ms) return false;
@@ -76,15 +84,18 @@ Eval<EvalMatrix> merge_same_labels(EvalMatrix matrix) {
     }
     EvalSeries& base = out[it->second];
     base.floats.insert(base.floats.end(), series.floats.begin(), series.floats.end());
-    base.histograms.insert(base.histograms.end(), series.histograms.begin(), series.histograms.end());
+    base.histograms.insert(base.histograms.end(), series.histograms.begin(),
+                           series.histograms.end());
     sort_again[it->second] = true;
   }
   for (std::size_t i = 0; i < out.size(); ++i) {
     if (!sort_again[i]) continue;
     std::ranges::stable_sort(out[i].floats, {}, &Sample::time_ms);
     std::ranges::stable_sort(out[i].histograms, {}, &HistogramSample::time_ms);
-    const bool twice = std::ranges::adjacent_find(out[i].floats, {}, &Sample::time_ms) != out[i].floats.end() ||
-                       std::ranges::adjacent_find(out[i].histograms, {}, &HistogramSample::time_ms) != out[i].histograms.end();
+    const bool twice =
+        std::ranges::adjacent_find(out[i].floats, {}, &Sample::time_ms) != out[i].floats.end() ||
+        std::ranges::adjacent_find(out[i].histograms, {}, &HistogramSample::time_ms) !=
+            out[i].histograms.end();
     if (twice) return execution_error(std::string(kSameLabels));
   }
   return out;

@@ -21,7 +21,8 @@ namespace coalmine::query {
 using LabelsRef = std::shared_ptr<const Labels>;
 using HistogramRef = std::shared_ptr<const NativeHistogram>;
 
-// A series between two nodes of the tree. Points ascend by time; a float and a histogram never share a time.
+// A series between two nodes of the tree. Points ascend by time; a float and a histogram never
+// share a time.
 struct EvalSeries {
   LabelsRef labels;
   bool drop_name = false; // delayed name removal: the name goes at the very end
@@ -37,7 +38,9 @@ struct Frame {
   std::int64_t end = 0;
   std::int64_t step = 1; // > 0
   bool single() const { return start == end; }
-  std::size_t steps() const { return end < start ? 0 : static_cast<std::size_t>((end - start) / step) + 1; }
+  std::size_t steps() const {
+    return end < start ? 0 : static_cast<std::size_t>((end - start) / step) + 1;
+  }
 };
 
 // One series at one step.
@@ -111,7 +114,8 @@ class MatrixBuilder {
   std::size_t points_ = 0;
 };
 
-inline constexpr std::string_view kSameLabels = "vector cannot contain metrics with the same labelset";
+inline constexpr std::string_view kSameLabels =
+    "vector cannot contain metrics with the same labelset";
 
 // Joins series that have the same labels; an error when two of them have a point at the same time.
 Eval<EvalMatrix> merge_same_labels(EvalMatrix matrix);

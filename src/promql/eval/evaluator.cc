@@ -15,15 +15,18 @@
 namespace coalmine::query {
 namespace {
 
-constexpr std::string_view kTooMany = "query processing would load too many samples into memory in query execution";
+constexpr std::string_view kTooMany =
+    "query processing would load too many samples into memory in query execution";
 
 std::size_t bytes_of(const EvalSeries& series) {
   constexpr std::size_t kLabel = 2 * sizeof(std::string);
-  std::size_t out = sizeof(EvalSeries) + sizeof(Labels) + series.labels->size() * kLabel + series.floats.size() * sizeof(Sample);
+  std::size_t out = sizeof(EvalSeries) + sizeof(Labels) + series.labels->size() * kLabel +
+                    series.floats.size() * sizeof(Sample);
   for (const HistogramSample& sample : series.histograms) {
     const NativeHistogram& h = *sample.value;
     out += sizeof(HistogramSample) + sizeof(NativeHistogram) +
-           (h.positive.counts.size() + h.negative.counts.size() + h.custom_bounds.size()) * sizeof(double);
+           (h.positive.counts.size() + h.negative.counts.size() + h.custom_bounds.size()) *
+               sizeof(double);
   }
   return out;
 }
@@ -59,10 +62,13 @@ std::size_t count_points(const EvalMatrix& matrix) {
 
 Eval<bool> Evaluator::check_deadline() {
   if (options_.canceled && options_.canceled()) {
-    return std::unexpected(QueryError{QueryError::Kind::canceled, "query was canceled in expression evaluation", {}});
+    return std::unexpected(
+        QueryError{QueryError::Kind::canceled, "query was canceled in expression evaluation", {}});
   }
-  if (options_.deadline_steady_ms == 0 || clock_.steady_ms() < options_.deadline_steady_ms) return true;
-  return std::unexpected(QueryError{QueryError::Kind::timeout, "query timed out in expression evaluation", {}});
+  if (options_.deadline_steady_ms == 0 || clock_.steady_ms() < options_.deadline_steady_ms)
+    return true;
+  return std::unexpected(
+      QueryError{QueryError::Kind::timeout, "query timed out in expression evaluation", {}});
 }
 
 Eval<bool> Evaluator::charge(std::size_t samples) {
@@ -74,7 +80,8 @@ Eval<bool> Evaluator::charge(std::size_t samples) {
 Eval<bool> Evaluator::within_memory() const {
   if (fetched_bytes_ + samples_ * sizeof(Sample) <= options_.max_bytes) return true;
   return execution_error(
-      fmt::format("the query needs more than {} MiB of memory; select fewer series, a shorter range or a larger step",
+      fmt::format("the query needs more than {} MiB of memory; select fewer series, a shorter "
+                  "range or a larger step",
                   options_.max_bytes >> 20));
 }
 
@@ -82,7 +89,8 @@ Eval<bool> Evaluator::charge_fetched(const EvalMatrix& series) {
   fetched_series_ += series.size();
   if (fetched_series_ > options_.max_series) {
     return execution_error(
-        fmt::format("the query selects more than {} series; add matchers to its selectors", options_.max_series));
+        fmt::format("the query selects more than {} series; add matchers to its selectors",
+                    options_.max_series));
   }
   for (const EvalSeries& one : series) fetched_bytes_ += bytes_of(one);
   return within_memory();
@@ -100,8 +108,10 @@ Eval<EvalMatrix> Evaluator::run(const Expr& expr, const Frame& frame) {
 
 // from, to: the steps at which the expression is evaluated.
 Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to) {
-  if (const auto* vector = as<VectorSelector>(&expr)) return fetch_selector(*vector, from, to, 0, false);
-  if (const auto* matrix = as<MatrixSelector>(&expr)) return fetch_selector(*matrix->selector, from, to, matrix->range_ms, true);
+  if (const auto* vector = as<VectorSelector>(&expr))
+    return fetch_selector(*vector, from, to, 0, false);
+  if (const auto* matrix = as<MatrixSelector>(&expr))
+    return fetch_selector(*matrix->selector, from, to, matrix->range_ms, true);
   if (const auto* subquery = as<SubqueryExpr>(&expr)) {
     const std::int64_t first = reference(subquery->shift, from) - subquery->range_ms;
     return fetch(*subquery->inner, first, reference(subquery->shift, to));
@@ -118,12 +128,13 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
   return true;
 }
 
-Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms,
-                                  bool matrix) {
+Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to,
+                                  std::int64_t range_ms, bool matrix) {
   Selection selection;
   selection.matchers = for_storage(node.matchers);
   const std::int64_t before =
-      matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0) : options_.lookback_ms;
+      matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0)
+             : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);
   selection.max_samples = options_.max_samples;
@@ -132,7 +143,8 @@ Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from,
 }
 
 Eval<bool> Evaluator::plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to) {
-  if (!options_.column_plans || options_.delayed_name_removal || options_.use_start_timestamps) return false;
+  if (!options_.column_plans || options_.delayed_name_removal || options_.use_start_timestamps)
+    return false;
   const MatrixSelector* range = ColumnSums::range_of(node);
   if (range == nullptr) return false;
   Selection selection = selection_of(*range->selector, from, to, range->range_ms, true);
@@ -158,15 +170,16 @@ QueryError Evaluator::select_error(const Error& error, bool by_memory) {
     }
     case ErrorCode::unavailable: return {QueryError::Kind::unavailable, error.message, {}};
     case ErrorCode::deadline_exceeded: {
-      const auto in_time = check_deadline(); // given up on our word, or the place that answers ran out of time
+      const auto in_time =
+          check_deadline(); // given up on our word, or the place that answers ran out of time
       return in_time ? QueryError{QueryError::Kind::timeout, error.message, {}} : in_time.error();
     }
     default: return execution_error("expanding series: " + error.message).error();
   }
 }
 
-Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms,
-                                     bool matrix) {
+Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to,
+                                     std::int64_t range_ms, bool matrix) {
   Selection selection = selection_of(node, from, to, range_ms, matrix);
   // What is beyond the memory of the query is not even fetched.
   const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
@@ -177,8 +190,8 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
   EvalMatrix series;
   series.reserve(found->size());
   for (Series& one : *found) {
-    EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false, std::move(one.floats),
-                    std::move(one.histograms)};
+    EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false,
+                    std::move(one.floats), std::move(one.histograms)};
     if (matrix || node.smoothed) {
       std::erase_if(next.floats, [](const Sample& s) { return query::is_stale(s.value); });
       std::erase_if(next.histograms, [](const HistogramSample& s) { return is_stale(s); });
@@ -193,7 +206,8 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
 
 Eval<EvalMatrix> Evaluator::eval(const Expr& expr, const Frame& frame) {
   if (frame.end < frame.start) return EvalMatrix{};
-  // A long subquery with a short step: refused before its steps are walked or its constants are written out.
+  // A long subquery with a short step: refused before its steps are walked or its constants are
+  // written out.
   if (frame.steps() > options_.max_samples) return execution_error(std::string(kTooMany));
   if (expr.step_invariant && !frame.single()) return eval_invariant(expr, frame);
   TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
@@ -208,15 +222,20 @@ Eval<EvalMatrix> Evaluator::eval_node(const Expr& expr, const Frame& frame) {
   switch (expr.kind) {
     case Expr::Kind::number: return constant(static_cast<const NumberLiteral&>(expr).value, frame);
     case Expr::Kind::string: return EvalMatrix{};
-    case Expr::Kind::duration: return execution_error("a duration expression is only valid in a range, a step or an offset");
+    case Expr::Kind::duration:
+      return execution_error("a duration expression is only valid in a range, a step or an offset");
     case Expr::Kind::paren: return eval(*static_cast<const ParenExpr&>(expr).inner, frame);
     case Expr::Kind::unary: return eval_unary(static_cast<const UnaryExpr&>(expr), frame);
     case Expr::Kind::vector: return eval_selector(static_cast<const VectorSelector&>(expr), frame);
-    case Expr::Kind::matrix: return eval_matrix_selector(static_cast<const MatrixSelector&>(expr), frame);
+    case Expr::Kind::matrix:
+      return eval_matrix_selector(static_cast<const MatrixSelector&>(expr), frame);
     case Expr::Kind::subquery: return eval_subquery(static_cast<const SubqueryExpr&>(expr), frame);
-    case Expr::Kind::call: return CallEvaluator(*this, static_cast<const CallExpr&>(expr), frame).run();
-    case Expr::Kind::aggregate: return AggregateEvaluator(*this, static_cast<const AggregateExpr&>(expr), frame).run();
-    case Expr::Kind::binary: return BinaryEvaluator(*this, static_cast<const BinaryExpr&>(expr), frame).run();
+    case Expr::Kind::call:
+      return CallEvaluator(*this, static_cast<const CallExpr&>(expr), frame).run();
+    case Expr::Kind::aggregate:
+      return AggregateEvaluator(*this, static_cast<const AggregateExpr&>(expr), frame).run();
+    case Expr::Kind::binary:
+      return BinaryEvaluator(*this, static_cast<const BinaryExpr&>(expr), frame).run();
   }
   return EvalMatrix{};
 }
@@ -225,7 +244,8 @@ Eval<EvalMatrix> Evaluator::eval_invariant(const Expr& expr, const Frame& frame)
   const Frame once{frame.start, frame.start, frame.step};
   TRY_EVAL(EvalMatrix out, eval(expr, once));
   const ValueType type = type_of(expr);
-  if (type == ValueType::matrix || type == ValueType::string) return out; // their times do not depend on the step
+  if (type == ValueType::matrix || type == ValueType::string)
+    return out; // their times do not depend on the step
   for (EvalSeries& series : out) {
     TRY_EVAL([[maybe_unused]] bool fits, charge(frame.steps() - 1));
     for (std::int64_t t = frame.start + frame.step; t <= frame.end; t += frame.step) {
@@ -242,7 +262,8 @@ Eval<EvalMatrix> Evaluator::eval_invariant(const Expr& expr, const Frame& frame)
 EvalMatrix Evaluator::constant(double value, const Frame& frame) const {
   EvalSeries series{empty_labels(), false, {}, {}};
   series.floats.reserve(frame.steps());
-  for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) series.floats.push_back({t, value, 0});
+  for (std::int64_t t = frame.start; t <= frame.end; t += frame.step)
+    series.floats.push_back({t, value, 0});
   EvalMatrix out;
   out.push_back(std::move(series));
   return out;
@@ -264,10 +285,14 @@ Eval<EvalMatrix> Evaluator::eval_unary(const UnaryExpr& node, const Frame& frame
 }
 
 Evaluator::Found Evaluator::newest(const EvalSeries& source, std::int64_t at, Lookup& place) const {
-  while (place.floats < source.floats.size() && source.floats[place.floats].time_ms <= at) ++place.floats;
-  while (place.histograms < source.histograms.size() && source.histograms[place.histograms].time_ms <= at) ++place.histograms;
+  while (place.floats < source.floats.size() && source.floats[place.floats].time_ms <= at)
+    ++place.floats;
+  while (place.histograms < source.histograms.size() &&
+         source.histograms[place.histograms].time_ms <= at)
+    ++place.histograms;
   const Sample* value = place.floats > 0 ? &source.floats[place.floats - 1] : nullptr;
-  const HistogramSample* histogram = place.histograms > 0 ? &source.histograms[place.histograms - 1] : nullptr;
+  const HistogramSample* histogram =
+      place.histograms > 0 ? &source.histograms[place.histograms - 1] : nullptr;
   if (value != nullptr && histogram != nullptr) {
     if (value->time_ms >= histogram->time_ms) {
       histogram = nullptr;
@@ -276,8 +301,10 @@ Evaluator::Found Evaluator::newest(const EvalSeries& source, std::int64_t at, Lo
     }
   }
   const std::int64_t oldest = at - options_.lookback_ms;
-  if (value != nullptr && value->time_ms > oldest && !query::is_stale(value->value)) return {value, nullptr};
-  if (histogram != nullptr && histogram->time_ms > oldest && !is_stale(*histogram)) return {nullptr, histogram};
+  if (value != nullptr && value->time_ms > oldest && !query::is_stale(value->value))
+    return {value, nullptr};
+  if (histogram != nullptr && histogram->time_ms > oldest && !is_stale(*histogram))
+    return {nullptr, histogram};
   return {};
 }
 
@@ -301,7 +328,8 @@ Eval<EvalMatrix> Evaluator::eval_selector(const VectorSelector& node, const Fram
   return out;
 }
 
-Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const Frame& frame, bool starts) {
+Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const Frame& frame,
+                                              bool starts) {
   EvalMatrix out;
   for (const EvalSeries& source : fetched_[&node]) {
     EvalSeries series{source.labels, false, {}, {}};
@@ -314,7 +342,8 @@ Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const 
       if (!found) continue;
       std::int64_t ms = 0;
       if (found.value != nullptr) ms = starts ? found.value->start_ms : found.value->time_ms;
-      if (found.histogram != nullptr) ms = starts ? found.histogram->start_ms : found.histogram->time_ms;
+      if (found.histogram != nullptr)
+        ms = starts ? found.histogram->start_ms : found.histogram->time_ms;
       series.floats.push_back({t, static_cast<double>(ms) / 1000, 0});
     }
     TRY_EVAL([[maybe_unused]] bool fits, charge(series.points()));
@@ -332,8 +361,8 @@ Eval<EvalMatrix> Evaluator::eval_matrix_selector(const MatrixSelector& node, con
     EvalSeries series{source.labels, false, {}, {}};
     if (selector.anchored || selector.smoothed) {
       if (!source.histograms.empty()) {
-        return execution_error(
-            fmt::format("{} modifier is not supported with histograms", selector.anchored ? "anchored" : "smoothed"));
+        return execution_error(fmt::format("{} modifier is not supported with histograms",
+                                           selector.anchored ? "anchored" : "smoothed"));
       }
       const auto floats = window_of(source.floats, to - node.range_ms - options_.lookback_ms,
                                     to + (selector.smoothed ? options_.lookback_ms : 0));

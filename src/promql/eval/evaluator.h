@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "promql/eval/annotations.h"
-#include "promql/syntax/ast.h"
 #include "promql/eval/eval_types.h"
 #include "promql/eval/range_functions.h"
+#include "promql/syntax/ast.h"
 
 namespace coalmine::query {
 
 inline constexpr std::int64_t kDefaultSubqueryStepMs = 60'000;
 
-// One evaluation on one thread. The tree, the data and the options outlive it. Expressions must have passed prepare()
-// (preprocess.h).
+// One evaluation on one thread. The tree, the data and the options outlive it. Expressions must
+// have passed prepare() (preprocess.h).
 class Evaluator {
  public:
   Evaluator(const Queryable& data, const EvalOptions& options, const Clock& clock)
@@ -36,9 +36,11 @@ class Evaluator {
   friend class ColumnSums;
 
   Eval<bool> fetch(const Expr& expr, std::int64_t from, std::int64_t to);
-  Eval<bool> fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+  Eval<bool> fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to,
+                            std::int64_t range_ms, bool matrix);
 
-  Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to, std::int64_t range_ms, bool matrix);
+  Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to,
+                         std::int64_t range_ms, bool matrix);
   // Whether the sum will be computed on columns; then its selector is not fetched.
   Eval<bool> plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to);
   // Instead of the plan that did not work out.
@@ -57,7 +59,8 @@ class Evaluator {
   Eval<EvalMatrix> eval_subquery(const SubqueryExpr& node, const Frame& frame);
   EvalMatrix constant(double value, const Frame& frame) const;
 
-  // Index-free look at one series: the newest sample in (at - lookback, at], unless it is a staleness marker. Times must ascend.
+  // Index-free look at one series: the newest sample in (at - lookback, at], unless it is a
+  // staleness marker. Times must ascend.
   struct Lookup {
     std::size_t floats = 0;
     std::size_t histograms = 0;
@@ -75,15 +78,19 @@ class Evaluator {
   }
   bool delayed() const { return options_.delayed_name_removal; }
   // Labels after a function that drops the name: now, or marked for the end.
-  LabelsRef dropped(const LabelsRef& labels) const { return delayed() ? labels : without_name(labels); }
+  LabelsRef dropped(const LabelsRef& labels) const {
+    return delayed() ? labels : without_name(labels);
+  }
 
   // Counts samples in memory against the limit and looks at the clock now and then.
   Eval<bool> charge(std::size_t samples);
-  // Counts what a selector fetched, which stays until the end, against the limits of series and memory.
+  // Counts what a selector fetched, which stays until the end, against the limits of series and
+  // memory.
   Eval<bool> charge_fetched(const EvalMatrix& series);
   Eval<bool> within_memory() const;
   Eval<bool> check_deadline();
-  // Asked at every step of every series: whether it is time to look at the clock again. work: 1, more for steps that cost more.
+  // Asked at every step of every series: whether it is time to look at the clock again. work: 1,
+  // more for steps that cost more.
   bool look_due(std::size_t work = 1) {
     ticks_ += work;
     if (ticks_ < kWorkBetweenLooks) return false;

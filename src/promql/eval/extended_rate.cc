@@ -19,27 +19,32 @@ struct Ends {
 
 // nullopt when no point lies after the start (or, smoothed, all lie behind the end).
 template <typename T>
-std::optional<Ends> ends_of(std::span<const T> points, std::int64_t start_ms, std::int64_t end_ms, bool smoothed) {
+std::optional<Ends> ends_of(std::span<const T> points, std::int64_t start_ms, std::int64_t end_ms,
+                            bool smoothed) {
   if (points.empty()) return std::nullopt;
   const auto but_last = points.first(points.size() - 1);
-  const auto after_start =
-      static_cast<std::size_t>(std::ranges::upper_bound(but_last, start_ms, {}, &T::time_ms) - but_last.begin());
+  const auto after_start = static_cast<std::size_t>(
+      std::ranges::upper_bound(but_last, start_ms, {}, &T::time_ms) - but_last.begin());
   Ends out{after_start == 0 ? 0 : after_start - 1, points.size() - 1};
   if (smoothed)
-    out.last = static_cast<std::size_t>(std::ranges::lower_bound(but_last, end_ms, {}, &T::time_ms) - but_last.begin());
+    out.last = static_cast<std::size_t>(
+        std::ranges::lower_bound(but_last, end_ms, {}, &T::time_ms) - but_last.begin());
   if (points[out.last].time_ms <= start_ms) return std::nullopt;
   if (smoothed && points[out.first].time_ms > end_ms) return std::nullopt;
   return out;
 }
 
-double left_value(std::span<const Sample> f, std::size_t first, std::int64_t start_ms, bool smoothed, bool counter) {
+double left_value(std::span<const Sample> f, std::size_t first, std::int64_t start_ms,
+                  bool smoothed, bool counter) {
   if (smoothed && f[first].time_ms < start_ms && first + 1 < f.size())
     return interpolate(f[first], f[first + 1], start_ms, counter);
   return f[first].value;
 }
 
-double right_value(std::span<const Sample> f, std::size_t last, std::int64_t end_ms, bool smoothed, bool counter) {
-  if (smoothed && last > 0 && f[last].time_ms > end_ms) return interpolate(f[last - 1], f[last], end_ms, counter);
+double right_value(std::span<const Sample> f, std::size_t last, std::int64_t end_ms, bool smoothed,
+                   bool counter) {
+  if (smoothed && last > 0 && f[last].time_ms > end_ms)
+    return interpolate(f[last - 1], f[last], end_ms, counter);
   return f[last].value;
 }
 
@@ -47,14 +52,17 @@ double right_value(std::span<const Sample> f, std::size_t last, std::int64_t end
 
 double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, bool counter) {
   const double from = counter && b.value < a.value ? 0 : a.value;
-  return from + (b.value - from) * static_cast<double>(time_ms - a.time_ms) / static_cast<double>(b.time_ms - a.time_ms);
+  return from + (b.value - from) * static_cast<double>(time_ms - a.time_ms) /
+                    static_cast<double>(b.time_ms - a.time_ms);
 }
 
-std::optional<NativeHistogram> interpolate(const HistogramSample& a, const HistogramSample& b, std::int64_t time_ms, bool counter,
-                                           Annotations& notes, std::size_t pos) {
+std::optional<NativeHistogram> interpolate(const HistogramSample& a, const HistogramSample& b,
+                                           std::int64_t time_ms, bool counter, Annotations& notes,
+                                           std::size_t pos) {
   if (time_ms == a.time_ms) return *a.value;
   if (time_ms == b.time_ms) return *b.value;
-  const double fraction = static_cast<double>(time_ms - a.time_ms) / static_cast<double>(b.time_ms - a.time_ms);
+  const double fraction =
+      static_cast<double>(time_ms - a.time_ms) / static_cast<double>(b.time_ms - a.time_ms);
   if (counter && detect_reset(*a.value, *b.value)) return scaled(*b.value, fraction);
   NativeHistogram out = *b.value;
   bool subtracted = false;
@@ -67,13 +75,15 @@ std::optional<NativeHistogram> interpolate(const HistogramSample& a, const Histo
   return out;
 }
 
-std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms, std::int64_t end_ms, bool smoothed) {
+std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms,
+                                    std::int64_t end_ms, bool smoothed) {
   const auto ends = ends_of(floats, start_ms, end_ms, smoothed);
   if (!ends) return {};
   std::vector<Sample> out;
   out.push_back({start_ms, left_value(floats, ends->first, start_ms, smoothed, false), 0});
   for (const Sample& sample : floats) {
-    if (sample.time_ms > start_ms && sample.time_ms < end_ms) out.push_back({sample.time_ms, sample.value, 0});
+    if (sample.time_ms > start_ms && sample.time_ms < end_ms)
+      out.push_back({sample.time_ms, sample.value, 0});
   }
   out.push_back({end_ms, right_value(floats, ends->last, end_ms, smoothed, false), 0});
   return out;
@@ -103,9 +113,10 @@ bool extended_float_rate(const RangeWindow& w, VectorPoint& out, bool counter, b
 
 namespace {
 
-// What the resets between the two ends took away; nullopt when there were none. False when buckets do not fit.
-bool reset_correction(const RangeWindow& w, const Ends& ends, const NativeHistogram& left, const NativeHistogram& right,
-                      std::optional<NativeHistogram>& out) {
+// What the resets between the two ends took away; nullopt when there were none. False when buckets
+// do not fit.
+bool reset_correction(const RangeWindow& w, const Ends& ends, const NativeHistogram& left,
+                      const NativeHistogram& right, std::optional<NativeHistogram>& out) {
   const auto& h = w.histograms;
   std::size_t first = ends.first + 1; // the first sample is represented by left
   const NativeHistogram* previous = &left;
@@ -143,8 +154,10 @@ bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counte
     return false;
   };
   for (std::size_t i = ends->first; i <= ends->last; ++i) {
-    if (uses_custom_buckets(*h[i].value) != uses_custom_buckets(*h[ends->first].value)) return mixed();
-    if (counter && h[i].value->hint == Hint::gauge) w.notes->warn(histogram_not_counter(w.metric()), w.pos);
+    if (uses_custom_buckets(*h[i].value) != uses_custom_buckets(*h[ends->first].value))
+      return mixed();
+    if (counter && h[i].value->hint == Hint::gauge)
+      w.notes->warn(histogram_not_counter(w.metric()), w.pos);
   }
   std::optional<NativeHistogram> left = *h[ends->first].value;
   if (w.smoothed && h[ends->first].time_ms < w.start_ms && ends->first + 1 < h.size()) {
@@ -161,7 +174,8 @@ bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counte
   bool subtracted = false;
   bool added = false;
   if (!subtract(result, *left, subtracted)) return mixed();
-  if (subtracted) w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
+  if (subtracted)
+    w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
   std::optional<NativeHistogram> correction;
   if (counter && !reset_correction(w, *ends, *left, *right, correction)) return mixed();
   if (correction && !add(result, *correction, added)) return mixed();
@@ -200,12 +214,14 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
           series.histograms.push_back({t, std::move(value), 0});
         } else {
           const HistogramSample& before = *(next - 1);
-          const bool counter = before.value->hint != Hint::gauge || next->value->hint != Hint::gauge;
+          const bool counter =
+              before.value->hint != Hint::gauge || next->value->hint != Hint::gauge;
           auto value = uses_custom_buckets(*before.value) == uses_custom_buckets(*next->value)
                            ? interpolate(before, *next, at, counter, notes_, node.range.start)
                            : std::nullopt;
           if (value) {
-            series.histograms.push_back({t, std::make_shared<const NativeHistogram>(std::move(*value)), 0});
+            series.histograms.push_back(
+                {t, std::make_shared<const NativeHistogram>(std::move(*value)), 0});
           } else {
             notes_.warn(mixed_bucket_schemas(source.labels->metric_name()), node.range.start);
           }
@@ -216,7 +232,8 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
           series.floats.push_back({t, next->value, 0});
         } else if (next != floats.begin()) {
           const Sample& before = *(next - 1);
-          series.floats.push_back({t, next == floats.end() ? before.value : interpolate(before, *next, at, false), 0});
+          series.floats.push_back(
+              {t, next == floats.end() ? before.value : interpolate(before, *next, at, false), 0});
         }
       }
     }

@@ -1,4 +1,5 @@
-// rate, increase and delta of anchored and smoothed ranges: between the very ends of the range, without extrapolation.
+// rate, increase and delta of anchored and smoothed ranges: between the very ends of the range,
+// without extrapolation.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,8 +13,10 @@ namespace coalmine::query {
 bool extended_float_rate(const RangeWindow& window, VectorPoint& out, bool counter, bool rate);
 bool extended_histogram_rate(const RangeWindow& window, VectorPoint& out, bool counter, bool rate);
 
-// The histogram at a time between two; nullopt when their buckets do not fit together. A counter that fell counts from zero.
-std::optional<NativeHistogram> interpolate(const HistogramSample& a, const HistogramSample& b, std::int64_t time_ms, bool counter,
-                                           Annotations& notes, std::size_t pos);
+// The histogram at a time between two; nullopt when their buckets do not fit together. A counter
+// that fell counts from zero.
+std::optional<NativeHistogram> interpolate(const HistogramSample& a, const HistogramSample& b,
+                                           std::int64_t time_ms, bool counter, Annotations& notes,
+                                           std::size_t pos);
 
 } // namespace coalmine::query

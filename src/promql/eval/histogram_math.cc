@@ -8,9 +8,9 @@
 #include <cmath>
 #include <limits>
 
-#include "promql/syntax/go_text.h"
 #include "promql/eval/histogram_bounds.h"
 #include "promql/eval/range_functions.h"
+#include "promql/syntax/go_text.h"
 
 namespace coalmine::query {
 namespace {
@@ -20,7 +20,9 @@ using Hint = NativeHistogram::ResetHint;
 
 double count_at(const Buckets& buckets, std::int64_t index) {
   const std::int64_t at = index - buckets.offset;
-  return at >= 0 && at < static_cast<std::int64_t>(buckets.counts.size()) ? buckets.counts[static_cast<std::size_t>(at)] : 0;
+  return at >= 0 && at < static_cast<std::int64_t>(buckets.counts.size())
+             ? buckets.counts[static_cast<std::size_t>(at)]
+             : 0;
 }
 
 // Makes room so that [offset, offset + size) is part of the buckets.
@@ -28,10 +30,12 @@ void cover(Buckets& buckets, const Buckets& other) {
   if (other.counts.empty()) return;
   if (buckets.counts.empty()) buckets.offset = other.offset;
   const std::int64_t first = std::min<std::int64_t>(buckets.offset, other.offset);
-  const std::int64_t last = std::max(static_cast<std::int64_t>(buckets.offset) + static_cast<std::int64_t>(buckets.counts.size()),
-                                     static_cast<std::int64_t>(other.offset) + static_cast<std::int64_t>(other.counts.size()));
+  const std::int64_t last = std::max(
+      static_cast<std::int64_t>(buckets.offset) + static_cast<std::int64_t>(buckets.counts.size()),
+      static_cast<std::int64_t>(other.offset) + static_cast<std::int64_t>(other.counts.size()));
   if (first < buckets.offset) {
-    buckets.counts.insert(buckets.counts.begin(), static_cast<std::size_t>(buckets.offset - first), 0.0);
+    buckets.counts.insert(buckets.counts.begin(), static_cast<std::size_t>(buckets.offset - first),
+                          0.0);
     buckets.offset = static_cast<std::int32_t>(first);
   }
   buckets.counts.resize(static_cast<std::size_t>(last - first), 0.0);
@@ -56,7 +60,8 @@ Buckets reduced(const Buckets& buckets, int by) {
   const auto target = [&](std::int64_t index) { return ((index - 1) >> by) + 1; };
   out.offset = static_cast<std::int32_t>(target(buckets.offset));
   for (std::size_t i = 0; i < buckets.counts.size(); ++i) {
-    const auto at = static_cast<std::size_t>(target(buckets.offset + static_cast<std::int64_t>(i)) - out.offset);
+    const auto at = static_cast<std::size_t>(target(buckets.offset + static_cast<std::int64_t>(i)) -
+                                             out.offset);
     if (at >= out.counts.size()) out.counts.resize(at + 1, 0.0);
     out.counts[at] += buckets.counts[i];
   }
@@ -71,8 +76,8 @@ void reduce_in_place(NativeHistogram& h, std::int32_t schema) {
   h.schema = schema;
 }
 
-// Sums the buckets of one side that reach below the threshold and, when it falls inside a populated one, moves it to that
-// bucket's end.
+// Sums the buckets of one side that reach below the threshold and, when it falls inside a populated
+// one, moves it to that bucket's end.
 double absorbed(const NativeHistogram& h, const Buckets& side, double& threshold) {
   double out = 0;
   for (std::size_t i = 0; i < side.counts.size(); ++i) {
@@ -103,7 +108,8 @@ ZeroBucket widened_zero(const NativeHistogram& h, double threshold) {
 
 void drop_below(Buckets& side, std::int32_t schema, double threshold) {
   for (std::size_t i = 0; i < side.counts.size(); ++i) {
-    if (exponential_bound(side.offset + static_cast<std::int64_t>(i) - 1, schema) >= threshold) break;
+    if (exponential_bound(side.offset + static_cast<std::int64_t>(i) - 1, schema) >= threshold)
+      break;
     side.counts[i] = 0;
   }
   trim_ends(side);
@@ -129,7 +135,8 @@ void rebucket(NativeHistogram& h, const std::vector<double>& bounds) {
     const auto index = static_cast<std::size_t>(h.positive.offset) + i;
     std::size_t target = bounds.size();
     if (index < h.custom_bounds.size()) {
-      target = static_cast<std::size_t>(std::ranges::lower_bound(bounds, h.custom_bounds[index]) - bounds.begin());
+      target = static_cast<std::size_t>(std::ranges::lower_bound(bounds, h.custom_bounds[index]) -
+                                        bounds.begin());
     }
     counts[target] += h.positive.counts[i];
   }
@@ -138,7 +145,8 @@ void rebucket(NativeHistogram& h, const std::vector<double>& bounds) {
 }
 
 // Gives both (and the compensation of the first) one layout.
-bool align(NativeHistogram& a, NativeHistogram& b, NativeHistogram* compensation, bool& reconciled) {
+bool align(NativeHistogram& a, NativeHistogram& b, NativeHistogram* compensation,
+           bool& reconciled) {
   if (uses_custom_buckets(a) != uses_custom_buckets(b)) return false;
   if (uses_custom_buckets(a)) {
     if (a.custom_bounds != b.custom_bounds) {
@@ -183,7 +191,8 @@ bool merge_hint(NativeHistogram& a, Hint b) {
 std::size_t first_beyond_zero(const NativeHistogram& h, const Buckets& side) {
   if (uses_custom_buckets(h) || h.zero_threshold == 0) return 0;
   std::size_t i = 0;
-  while (i < side.counts.size() && exponential_bound(side.offset + static_cast<std::int64_t>(i), h.schema) <= h.zero_threshold)
+  while (i < side.counts.size() && exponential_bound(side.offset + static_cast<std::int64_t>(i),
+                                                     h.schema) <= h.zero_threshold)
     ++i;
   return i;
 }
@@ -194,7 +203,8 @@ void add_scaled(Buckets& a, const Buckets& b, double sign, std::size_t first) {
   }
 }
 
-bool combine(NativeHistogram& a, const NativeHistogram& other, double sign, bool& reconciled, bool* conflict) {
+bool combine(NativeHistogram& a, const NativeHistogram& other, double sign, bool& reconciled,
+             bool* conflict) {
   NativeHistogram b = other;
   if (!align(a, b, nullptr, reconciled)) return false;
   if (merge_hint(a, b.hint) && conflict != nullptr) *conflict = true;
@@ -218,7 +228,9 @@ NativeHistogram changed(const NativeHistogram& h, double factor, Change change) 
   return out;
 }
 
-bool bits_equal(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
+bool bits_equal(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
 
 bool same_buckets(Buckets a, Buckets b) {
   trim_ends(a);
@@ -227,7 +239,8 @@ bool same_buckets(Buckets a, Buckets b) {
 }
 
 // Any bucket of `previous` beyond the threshold that holds less now.
-bool any_fell(const Buckets& previous, const Buckets& current, std::int32_t schema, double threshold) {
+bool any_fell(const Buckets& previous, const Buckets& current, std::int32_t schema,
+              double threshold) {
   for (std::size_t i = 0; i < previous.counts.size(); ++i) {
     const std::int64_t index = previous.offset + static_cast<std::int64_t>(i);
     if (schema != kCustomSchema && exponential_bound(index, schema) <= threshold) continue;
@@ -241,7 +254,8 @@ bool any_fell(const Buckets& previous, const Buckets& current, std::int32_t sche
 double exponential_bound(std::int64_t index, std::int32_t schema) {
   if (schema < 0) {
     const std::int64_t exponent = index * (std::int64_t{1} << -schema);
-    if (exponent == 1024) return std::numeric_limits<double>::max(); // the bucket after it holds infinities
+    if (exponent == 1024)
+      return std::numeric_limits<double>::max(); // the bucket after it holds infinities
     return std::ldexp(1.0, static_cast<int>(std::clamp<std::int64_t>(exponent, -2000, 2000)));
   }
   const std::int64_t per_octave = std::int64_t{1} << schema;
@@ -254,13 +268,17 @@ double exponential_bound(std::int64_t index, std::int32_t schema) {
 
 bool is_sound(const NativeHistogram& h) {
   if (uses_custom_buckets(h)) {
-    const auto end = static_cast<std::int64_t>(h.positive.offset) + static_cast<std::int64_t>(h.positive.counts.size());
-    return h.positive.offset >= 0 && end <= static_cast<std::int64_t>(h.custom_bounds.size()) + 1 && h.negative.counts.empty();
+    const auto end = static_cast<std::int64_t>(h.positive.offset) +
+                     static_cast<std::int64_t>(h.positive.counts.size());
+    return h.positive.offset >= 0 && end <= static_cast<std::int64_t>(h.custom_bounds.size()) + 1 &&
+           h.negative.counts.empty();
   }
   if (h.schema < -4 || h.schema > 8) return false;
-  const std::int64_t reach = std::int64_t{1100} << std::max(h.schema, 0); // beyond 2^1024 and 2^-1074 there is nothing
+  const std::int64_t reach = std::int64_t{1100}
+                             << std::max(h.schema, 0); // beyond 2^1024 and 2^-1074 there is nothing
   const auto fits = [&](const Buckets& b) {
-    return b.counts.empty() || (b.offset >= -reach && b.offset + static_cast<std::int64_t>(b.counts.size()) <= reach + 1);
+    return b.counts.empty() || (b.offset >= -reach &&
+                                b.offset + static_cast<std::int64_t>(b.counts.size()) <= reach + 1);
   };
   return fits(h.positive) && fits(h.negative);
 }
@@ -310,7 +328,8 @@ bool detect_reset(const NativeHistogram& previous, const NativeHistogram& curren
   if (current.count < previous.count) return true;
   if (uses_custom_buckets(current) != uses_custom_buckets(previous)) return true;
   if (uses_custom_buckets(current)) {
-    if (current.custom_bounds == previous.custom_bounds) return any_fell(previous.positive, current.positive, kCustomSchema, 0);
+    if (current.custom_bounds == previous.custom_bounds)
+      return any_fell(previous.positive, current.positive, kCustomSchema, 0);
     NativeHistogram before = previous;
     NativeHistogram now = current;
     const std::vector<double> bounds = common_bounds(now.custom_bounds, before.custom_bounds);
@@ -318,7 +337,8 @@ bool detect_reset(const NativeHistogram& previous, const NativeHistogram& curren
     rebucket(now, bounds);
     return any_fell(before.positive, now.positive, kCustomSchema, 0);
   }
-  if (current.schema > previous.schema || current.zero_threshold < previous.zero_threshold) return true;
+  if (current.schema > previous.schema || current.zero_threshold < previous.zero_threshold)
+    return true;
   const ZeroBucket zero = widened_zero(previous, current.zero_threshold);
   if (zero.threshold != current.zero_threshold || current.zero_count < zero.count) return true;
   NativeHistogram before = previous;
@@ -329,8 +349,9 @@ bool detect_reset(const NativeHistogram& previous, const NativeHistogram& curren
 
 bool equal(const NativeHistogram& a, const NativeHistogram& b) {
   return a.schema == b.schema && bits_equal(a.count, b.count) && bits_equal(a.sum, b.sum) &&
-         (!uses_custom_buckets(a) || a.custom_bounds == b.custom_bounds) && a.zero_threshold == b.zero_threshold &&
-         bits_equal(a.zero_count, b.zero_count) && same_buckets(a.negative, b.negative) && same_buckets(a.positive, b.positive);
+         (!uses_custom_buckets(a) || a.custom_bounds == b.custom_bounds) &&
+         a.zero_threshold == b.zero_threshold && bits_equal(a.zero_count, b.zero_count) &&
+         same_buckets(a.negative, b.negative) && same_buckets(a.positive, b.positive);
 }
 
 std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
@@ -338,8 +359,9 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
   if (uses_custom_buckets(h)) {
     const auto bound = [&](std::int64_t index) {
       if (index < 0) return -std::numeric_limits<double>::infinity();
-      return index < static_cast<std::int64_t>(h.custom_bounds.size()) ? h.custom_bounds[static_cast<std::size_t>(index)]
-                                                                       : std::numeric_limits<double>::infinity();
+      return index < static_cast<std::int64_t>(h.custom_bounds.size())
+                 ? h.custom_bounds[static_cast<std::size_t>(index)]
+                 : std::numeric_limits<double>::infinity();
     };
     for (std::size_t i = 0; i < h.positive.counts.size(); ++i) {
       const std::int64_t index = h.positive.offset + static_cast<std::int64_t>(i);
@@ -349,10 +371,12 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
   }
   for (std::size_t i = h.negative.counts.size(); i-- > 0;) {
     const std::int64_t index = h.negative.offset + static_cast<std::int64_t>(i);
-    const double upper = std::min(-exponential_bound(index - 1, h.schema), -h.zero_threshold); // the zero bucket ends it
+    const double upper = std::min(-exponential_bound(index - 1, h.schema),
+                                  -h.zero_threshold); // the zero bucket ends it
     out.push_back({-exponential_bound(index, h.schema), upper, h.negative.counts[i], true, false});
   }
-  if (h.zero_count > 0) out.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
+  if (h.zero_count > 0)
+    out.push_back({-h.zero_threshold, h.zero_threshold, h.zero_count, true, true});
   for (std::size_t i = 0; i < h.positive.counts.size(); ++i) {
     const std::int64_t index = h.positive.offset + static_cast<std::int64_t>(i);
     const double lower = std::max(exponential_bound(index - 1, h.schema), h.zero_threshold);
@@ -362,11 +386,13 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
 }
 
 std::string to_text(const NativeHistogram& h) {
-  std::string out = fmt::format("{{count:{}, sum:{}", format_general(h.count), format_general(h.sum));
+  std::string out =
+      fmt::format("{{count:{}, sum:{}", format_general(h.count), format_general(h.sum));
   for (const HistogramBucket& b : buckets_of(h)) {
     if (b.count == 0) continue;
-    out += fmt::format(", {}{},{}{}:{}", b.lower_inclusive ? "[" : "(", format_general(b.lower), format_general(b.upper),
-                       b.upper_inclusive ? "]" : ")", format_general(b.count));
+    out += fmt::format(", {}{},{}{}:{}", b.lower_inclusive ? "[" : "(", format_general(b.lower),
+                       format_general(b.upper), b.upper_inclusive ? "]" : ")",
+                       format_general(b.count));
   }
   return out + "}";
 }
@@ -385,14 +411,15 @@ void kahan_add(Buckets& sum, Buckets& compensation, const Buckets& value, std::s
   for (std::size_t i = first; i < value.counts.size(); ++i) {
     const std::int64_t index = value.offset + static_cast<std::int64_t>(i);
     kahan_add(sum.counts[static_cast<std::size_t>(index - sum.offset)],
-              compensation.counts[static_cast<std::size_t>(index - compensation.offset)], value.counts[i]);
+              compensation.counts[static_cast<std::size_t>(index - compensation.offset)],
+              value.counts[i]);
   }
 }
 
 bool overflows(const NativeHistogram& h) {
   const auto inf = [](double v) { return std::isinf(v); };
-  return inf(h.zero_count) || inf(h.count) || inf(h.sum) || std::ranges::any_of(h.positive.counts, inf) ||
-         std::ranges::any_of(h.negative.counts, inf);
+  return inf(h.zero_count) || inf(h.count) || inf(h.sum) ||
+         std::ranges::any_of(h.positive.counts, inf) || std::ranges::any_of(h.negative.counts, inf);
 }
 
 } // namespace

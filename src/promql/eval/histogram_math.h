@@ -1,6 +1,6 @@
 // Arithmetic of native histograms: exponential schemas -4 … 8, and custom bounds (schema -53).
-// A bucket with index i of an exponential schema s covers (2^((i-1)/2^s), 2^(i/2^s)]; with custom bounds, (bounds[i-1],
-// bounds[i]].
+// A bucket with index i of an exponential schema s covers (2^((i-1)/2^s), 2^(i/2^s)]; with custom
+// bounds, (bounds[i-1], bounds[i]].
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,7 +16,8 @@ namespace coalmine::query {
 inline constexpr std::int32_t kCustomSchema = -53;
 
 inline bool uses_custom_buckets(const NativeHistogram& h) { return h.schema == kCustomSchema; }
-// Whether the schema is known and no bucket lies beyond what a float64 can hold: bounds the memory of every operation here.
+// Whether the schema is known and no bucket lies beyond what a float64 can hold: bounds the memory
+// of every operation here.
 bool is_sound(const NativeHistogram& h);
 
 NativeHistogram scaled(const NativeHistogram& h, double factor);
@@ -26,13 +27,15 @@ NativeHistogram empty_like(const NativeHistogram& h);
 // Drops empty buckets at both ends.
 void compact(NativeHistogram& h);
 
-// a += b, a -= b. Schemas, zero buckets and custom bounds are brought together first; `reconciled` is set when custom bounds had
-// to be, `conflict` when one says reset and the other not_reset. False, and a unchanged, when one is exponential and the other
-// custom.
+// a += b, a -= b. Schemas, zero buckets and custom bounds are brought together first; `reconciled`
+// is set when custom bounds had to be, `conflict` when one says reset and the other not_reset.
+// False, and a unchanged, when one is exponential and the other custom.
 bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict = nullptr);
-bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* conflict = nullptr);
+bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled,
+              bool* conflict = nullptr);
 
-NativeHistogram reduced_to_schema(const NativeHistogram& h, std::int32_t schema); // schema <= h.schema, both exponential
+NativeHistogram reduced_to_schema(const NativeHistogram& h,
+                                  std::int32_t schema); // schema <= h.schema, both exponential
 
 // Whether the histogram, as a counter, started anew after `previous`.
 bool detect_reset(const NativeHistogram& previous, const NativeHistogram& current);

@@ -148,7 +148,8 @@ Kept keep_of_endless(const HistogramBucket& b, double at, bool below) {
       return {0, without_infinity(b.upper)};
     }
     if (at <= b.lower) return {b.count, 0};
-    if (at >= 0 && b.upper > at && b.upper != kInf) return {b.count * (1 - at / b.upper), (at + b.upper) / 2};
+    if (at >= 0 && b.upper > at && b.upper != kInf)
+      return {b.count * (1 - at / b.upper), (at + b.upper) / 2};
     return {0, without_infinity(b.upper)};
   }
   if (below) return {0, without_infinity(b.lower)};
@@ -166,7 +167,8 @@ Kept keep_of_bucket(const HistogramBucket& b, double at, bool below, bool positi
                : Kept{b.count - under, midpoint(at, b.upper, positive, linear)};
 }
 
-Kept keep_of_zero(const NativeHistogram& h, double at, bool below, bool has_negative, bool has_positive) {
+Kept keep_of_zero(const NativeHistogram& h, double at, bool below, bool has_negative,
+                  bool has_positive) {
   const double lower = has_positive && !has_negative ? 0 : -h.zero_threshold;
   const double upper = has_negative && !has_positive ? 0 : h.zero_threshold;
   const Kept all{h.zero_count, (lower + upper) / 2};
@@ -207,7 +209,8 @@ NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below) {
   };
   const bool has_positive = side(out.positive, true);
   const bool has_negative = side(out.negative, false);
-  if (h.zero_count > 0) take(out.zero_count, keep_of_zero(h, at, keep_below, has_negative, has_positive));
+  if (h.zero_count > 0)
+    take(out.zero_count, keep_of_zero(h, at, keep_below, has_negative, has_positive));
   if (!changed) return h;
   out.count = count;
   out.sum = sum;

@@ -44,7 +44,8 @@ bool natural_less(std::string_view a, std::string_view b) {
 }
 
 // Expands $1, ${1}, $name and $$ of a Go replacement template.
-std::string expand(std::string_view pattern, const re2::RE2& regexp, const std::vector<re2::StringPiece>& groups) {
+std::string expand(std::string_view pattern, const re2::RE2& regexp,
+                   const std::vector<re2::StringPiece>& groups) {
   std::string out;
   const auto& names = regexp.NamedCapturingGroups();
   while (!pattern.empty()) {
@@ -60,7 +61,9 @@ std::string expand(std::string_view pattern, const re2::RE2& regexp, const std::
     const bool braced = pattern.starts_with('{');
     std::string_view rest = braced ? pattern.substr(1) : pattern;
     std::size_t length = 0;
-    while (length < rest.size() && (std::isalnum(static_cast<unsigned char>(rest[length])) || rest[length] == '_')) ++length;
+    while (length < rest.size() &&
+           (std::isalnum(static_cast<unsigned char>(rest[length])) || rest[length] == '_'))
+      ++length;
     if (length == 0 || (braced && (length >= rest.size() || rest[length] != '}'))) {
       out += '$'; // malformed: kept as it is
       continue;
@@ -84,7 +87,9 @@ Eval<EvalMatrix> CallEvaluator::sorted() {
   const bool by_label = node_.function->name.starts_with("sort_by_label");
   const bool descending = node_.function->name.ends_with("_desc");
   if (!frame_.single()) {
-    eval_.notes_.warn("sort is ineffective for range queries since results are always ordered by labels", node_.range.start);
+    eval_.notes_.warn(
+        "sort is ineffective for range queries since results are always ordered by labels",
+        node_.range.start);
   }
   TRY_EVAL(EvalMatrix out, eval_arg(0));
   if (!by_label) {
@@ -94,7 +99,8 @@ Eval<EvalMatrix> CallEvaluator::sorted() {
     std::ranges::stable_sort(out, [&](const EvalSeries& a, const EvalSeries& b) {
       const double x = a.floats[0].value;
       const double y = b.floats[0].value;
-      if (std::isnan(x) || std::isnan(y)) return !std::isnan(x) && std::isnan(y); // NaN last either way
+      if (std::isnan(x) || std::isnan(y))
+        return !std::isnan(x) && std::isnan(y); // NaN last either way
       return descending ? x > y : x < y;
     });
     return out;
@@ -112,7 +118,8 @@ Eval<EvalMatrix> CallEvaluator::sorted() {
   return out;
 }
 
-Eval<EvalMatrix> CallEvaluator::relabeled(std::string_view label, const std::function<bool(const Labels&, std::string&)>& value) {
+Eval<EvalMatrix> CallEvaluator::relabeled(
+    std::string_view label, const std::function<bool(const Labels&, std::string&)>& value) {
   TRY_EVAL(EvalMatrix out, eval_arg(0));
   for (EvalSeries& series : out) {
     std::string text;
@@ -132,14 +139,20 @@ Eval<EvalMatrix> CallEvaluator::label_replace() {
   options.set_log_errors(false);
   options.set_dot_nl(true);
   const re2::RE2 regexp(re2_pattern(pattern), options);
-  if (!regexp.ok()) return execution_error(fmt::format("invalid regular expression in label_replace(): {}", pattern));
+  if (!regexp.ok())
+    return execution_error(
+        fmt::format("invalid regular expression in label_replace(): {}", pattern));
   if (!valid_label(destination))
-    return execution_error(fmt::format("invalid destination label name in label_replace(): {}", destination));
-  std::vector<re2::StringPiece> groups(static_cast<std::size_t>(regexp.NumberOfCapturingGroups()) + 1);
+    return execution_error(
+        fmt::format("invalid destination label name in label_replace(): {}", destination));
+  std::vector<re2::StringPiece> groups(static_cast<std::size_t>(regexp.NumberOfCapturingGroups()) +
+                                       1);
   return relabeled(destination, [&](const Labels& labels, std::string& out) {
     const std::string_view value = labels.get(source);
     const re2::StringPiece text(value.data() == nullptr ? "" : value.data(), value.size());
-    if (!regexp.Match(text, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(), static_cast<int>(groups.size()))) return false;
+    if (!regexp.Match(text, 0, text.size(), re2::RE2::ANCHOR_BOTH, groups.data(),
+                      static_cast<int>(groups.size())))
+      return false;
     out = expand(replacement, regexp, groups);
     return true;
   });
@@ -152,10 +165,12 @@ Eval<EvalMatrix> CallEvaluator::label_join() {
   for (std::size_t i = 3; i < node_.args.size(); ++i) {
     sources.push_back(text_arg(i));
     if (!valid_label(sources.back()))
-      return execution_error(fmt::format("invalid source label name in label_join(): {}", sources.back()));
+      return execution_error(
+          fmt::format("invalid source label name in label_join(): {}", sources.back()));
   }
   if (!valid_label(destination))
-    return execution_error(fmt::format("invalid destination label name in label_join(): {}", destination));
+    return execution_error(
+        fmt::format("invalid destination label name in label_join(): {}", destination));
   return relabeled(destination, [&](const Labels& labels, std::string& out) {
     for (std::size_t i = 0; i < sources.size(); ++i) {
       if (i > 0) out += separator;

@@ -15,7 +15,8 @@ std::uint64_t prometheus_label_hash(const Labels& labels) {
       bytes += static_cast<char>(text.size());
     } else {
       bytes += '\xff';
-      for (const unsigned shift : {0U, 8U, 16U}) bytes += static_cast<char>((text.size() >> shift) & 0xff);
+      for (const unsigned shift : {0U, 8U, 16U})
+        bytes += static_cast<char>((text.size() >> shift) & 0xff);
     }
     bytes += text;
   };

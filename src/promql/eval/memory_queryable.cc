@@ -14,14 +14,16 @@ namespace {
 
 using Hint = NativeHistogram::ResetHint;
 
-// The hint a histogram has when read back: a database knows that one follows another of the same run without a reset, and no
-// more.
+// The hint a histogram has when read back: a database knows that one follows another of the same
+// run without a reset, and no more.
 Hint stored_hint(const NativeHistogram* previous, const NativeHistogram& now) {
   if (now.hint == Hint::gauge) return Hint::gauge;
-  if (previous == nullptr || previous->hint == Hint::gauge || now.hint == Hint::reset || is_stale(previous->sum))
+  if (previous == nullptr || previous->hint == Hint::gauge || now.hint == Hint::reset ||
+      is_stale(previous->sum))
     return Hint::unknown;
   if (is_stale(now.sum)) return Hint::not_reset;
-  if (now.schema != previous->schema || now.zero_threshold != previous->zero_threshold) return Hint::unknown;
+  if (now.schema != previous->schema || now.zero_threshold != previous->zero_threshold)
+    return Hint::unknown;
   if (now.custom_bounds != previous->custom_bounds) return Hint::unknown;
   NativeHistogram plain = now;
   plain.hint = Hint::unknown;
@@ -49,7 +51,8 @@ void MemoryQueryable::append(const Labels& labels, const Sample& sample) {
 void MemoryQueryable::append(const Labels& labels, HistogramSample sample) {
   Held& held = series_[labels];
   if (sample.time_ms <= held.last_ms) return;
-  const NativeHistogram* previous = held.last_was_histogram ? held.data.histograms.back().value.get() : nullptr;
+  const NativeHistogram* previous =
+      held.last_was_histogram ? held.data.histograms.back().value.get() : nullptr;
   auto stored = std::make_shared<NativeHistogram>(*sample.value);
   stored->hint = stored_hint(previous, *sample.value);
   sample.value = std::move(stored);
@@ -88,7 +91,8 @@ Result<std::vector<std::string>> MemoryQueryable::label_names(const Selection& s
   return std::vector<std::string>(out.begin(), out.end());
 }
 
-Result<std::vector<std::string>> MemoryQueryable::label_values(std::string_view label, const Selection& selection) const {
+Result<std::vector<std::string>> MemoryQueryable::label_values(std::string_view label,
+                                                               const Selection& selection) const {
   TRY_ASSIGN(const std::vector<Labels> found, series(selection));
   std::set<std::string> out;
   for (const Labels& labels : found) {

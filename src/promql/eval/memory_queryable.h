@@ -14,7 +14,8 @@ namespace coalmine::query {
 // Filled from one thread; reading is thread-safe once filling has ended.
 class MemoryQueryable final : public Queryable {
  public:
-  // Appends samples of one series in time order; older ones than the last are dropped, as a time series database would.
+  // Appends samples of one series in time order; older ones than the last are dropped, as a time
+  // series database would.
   void append(const Labels& labels, const Sample& sample);
   void append(const Labels& labels, HistogramSample sample);
   void clear() { series_.clear(); }
@@ -22,7 +23,8 @@ class MemoryQueryable final : public Queryable {
   Result<std::vector<Series>> select(const Selection& selection) const override;
   Result<std::vector<Labels>> series(const Selection& selection) const override;
   Result<std::vector<std::string>> label_names(const Selection& selection) const override;
-  Result<std::vector<std::string>> label_values(std::string_view label, const Selection& selection) const override;
+  Result<std::vector<std::string>> label_values(std::string_view label,
+                                                const Selection& selection) const override;
 
  private:
   struct Held {

@@ -13,13 +13,14 @@ namespace coalmine::query {
 namespace {
 
 // Functions whose value depends on the step even when their arguments do not.
-constexpr auto kStepDependent =
-    std::to_array<std::string_view>({"day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month",
-                                     "predict_linear", "start_timestamp", "time", "timestamp", "year"});
+constexpr auto kStepDependent = std::to_array<std::string_view>(
+    {"day_of_month", "day_of_week", "day_of_year", "days_in_month", "hour", "minute", "month",
+     "predict_linear", "start_timestamp", "time", "timestamp", "year"});
 
 class Preparer {
  public:
-  Preparer(std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms) : start_(start_ms), end_(end_ms), step_(step_ms) {}
+  Preparer(std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms)
+      : start_(start_ms), end_(end_ms), step_(step_ms) {}
 
   void fold(ExprPtr& expr) {
     if (const auto* call = as<CallExpr>(expr)) {
@@ -54,18 +55,22 @@ class Preparer {
     return true;
   }
 
-  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a reset is then worked out on the
-  // way.
+  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a
+  // reset is then worked out on the way.
   static void find_stats_only(Expr& expr, bool counted, bool buckets_needed) {
     if (auto* vector = as<VectorSelector>(&expr)) vector->stats_only = counted && !buckets_needed;
-    if (auto* matrix = as<MatrixSelector>(&expr)) matrix->selector->stats_only = counted && !buckets_needed;
+    if (auto* matrix = as<MatrixSelector>(&expr))
+      matrix->selector->stats_only = counted && !buckets_needed;
     if (const auto* call = as<CallExpr>(&expr)) {
       const std::string_view name = call->function->name;
-      counted = counted || name == "histogram_count" || name == "histogram_sum" || name == "histogram_avg";
-      buckets_needed = buckets_needed || name.starts_with("histogram_quantile") || name == "histogram_fraction";
+      counted = counted || name == "histogram_count" || name == "histogram_sum" ||
+                name == "histogram_avg";
+      buckets_needed =
+          buckets_needed || name.starts_with("histogram_quantile") || name == "histogram_fraction";
     }
     const auto* binary = as<BinaryExpr>(&expr);
-    const bool trims = binary != nullptr && (binary->op == Tok::trim_upper || binary->op == Tok::trim_lower);
+    const bool trims =
+        binary != nullptr && (binary->op == Tok::trim_upper || binary->op == Tok::trim_lower);
     buckets_needed = buckets_needed || trims || expr.kind == Expr::Kind::subquery;
     for (ExprPtr* child : child_slots(expr)) find_stats_only(**child, counted, buckets_needed);
   }
@@ -82,7 +87,8 @@ class Preparer {
         const bool fixed = static_cast<VectorSelector&>(expr).shift.at_ms.has_value();
         return {fixed, fixed};
       }
-      case Expr::Kind::matrix: return {static_cast<MatrixSelector&>(expr).selector->shift.at_ms.has_value(), false};
+      case Expr::Kind::matrix:
+        return {static_cast<MatrixSelector&>(expr).selector->shift.at_ms.has_value(), false};
       case Expr::Kind::paren: return mark(*static_cast<ParenExpr&>(expr).inner);
       case Expr::Kind::unary: return mark(*static_cast<UnaryExpr&>(expr).inner);
       case Expr::Kind::aggregate: return aggregate(static_cast<AggregateExpr&>(expr));
@@ -149,7 +155,8 @@ class Preparer {
     return execution_error(fmt::format("{}:{}: {}", expr.range.start, expr.range.end, what));
   }
 
-  static Eval<bool> store(const Expr& expr, double seconds, bool may_be_negative, std::int64_t& out_ms) {
+  static Eval<bool> store(const Expr& expr, double seconds, bool may_be_negative,
+                          std::int64_t& out_ms) {
     if (!std::isfinite(seconds)) return wrong(expr, "duration is NaN or infinite");
     if (seconds <= 0 && !may_be_negative) return wrong(expr, "duration must be greater than 0");
     if (!duration_in_range(seconds)) return wrong(expr, "duration is out of range");
@@ -176,8 +183,10 @@ class Preparer {
       case Tok::add: return left + right;
       case Tok::sub: return left - right;
       case Tok::mul: return left * right;
-      case Tok::div: return right == 0 ? Eval<double>(wrong(expr, "division by zero")) : left / right;
-      case Tok::mod: return right == 0 ? Eval<double>(wrong(expr, "modulo by zero")) : std::fmod(left, right);
+      case Tok::div:
+        return right == 0 ? Eval<double>(wrong(expr, "division by zero")) : left / right;
+      case Tok::mod:
+        return right == 0 ? Eval<double>(wrong(expr, "modulo by zero")) : std::fmod(left, right);
       case Tok::pow: return std::pow(left, right);
       default: return wrong(expr, "unexpected duration expression operator");
     }
@@ -190,7 +199,8 @@ class Preparer {
 
 } // namespace
 
-Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms, bool shortcuts) {
+Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
+                   bool shortcuts) {
   Preparer preparer(start_ms, end_ms, step_ms);
   if (shortcuts) Preparer::find_stats_only(*expr, false, false);
   preparer.fold(expr);

@@ -2,14 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "promql/syntax/ast.h"
 #include "promql/eval/eval_types.h"
+#include "promql/syntax/ast.h"
 
 namespace coalmine::query {
 
-// start(), end(), step() and range() become numbers, duration expressions and @ start()/end() become times, and parts that do
-// not depend on the step are marked. step_ms is 0 for an instant query. The tree serves this one frame afterwards.
-// shortcuts: false leaves out the marks, which save work and change no answer.
-Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms, bool shortcuts = true);
+// start(), end(), step() and range() become numbers, duration expressions and @ start()/end()
+// become times, and parts that do not depend on the step are marked. step_ms is 0 for an instant
+// query. The tree serves this one frame afterwards. shortcuts: false leaves out the marks, which
+// save work and change no answer.
+Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
+                   bool shortcuts = true);
 
 } // namespace coalmine::query

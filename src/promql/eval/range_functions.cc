@@ -54,7 +54,8 @@ bool present_over_time(const RangeWindow&, VectorPoint& out) {
 }
 
 bool first_over_time(const RangeWindow& w, VectorPoint& out) {
-  if (w.histograms.empty() || (!w.floats.empty() && w.floats.front().time_ms < w.histograms.front().time_ms)) {
+  if (w.histograms.empty() ||
+      (!w.floats.empty() && w.floats.front().time_ms < w.histograms.front().time_ms)) {
     out.value = w.floats.front().value;
   } else {
     out.histogram = w.histograms.front().value;
@@ -63,7 +64,8 @@ bool first_over_time(const RangeWindow& w, VectorPoint& out) {
 }
 
 bool last_over_time(const RangeWindow& w, VectorPoint& out) {
-  if (w.histograms.empty() || (!w.floats.empty() && w.histograms.back().time_ms < w.floats.back().time_ms)) {
+  if (w.histograms.empty() ||
+      (!w.floats.empty() && w.histograms.back().time_ms < w.floats.back().time_ms)) {
     out.value = w.floats.back().value;
   } else {
     out.histogram = w.histograms.back().value;
@@ -96,8 +98,10 @@ bool histogram_aggregate(const RangeWindow& w, VectorPoint& out, bool mean) {
       return false;
     }
   }
-  if (sum.reset_conflict()) w.notes->warn("conflicting counter resets during histogram aggregation", w.pos);
-  if (sum.reconciled()) w.notes->info("mismatched custom buckets were reconciled during aggregation", w.pos);
+  if (sum.reset_conflict())
+    w.notes->warn("conflicting counter resets during histogram aggregation", w.pos);
+  if (sum.reconciled())
+    w.notes->info("mismatched custom buckets were reconciled during aggregation", w.pos);
   out.histogram = std::make_shared<const NativeHistogram>(sum.result());
   return true;
 }
@@ -323,13 +327,15 @@ double quantile_of(double q, std::vector<double>& values) {
   if (values.empty() || std::isnan(q)) return kNaN;
   if (q < 0) return -std::numeric_limits<double>::infinity();
   if (q > 1) return std::numeric_limits<double>::infinity();
-  std::ranges::sort(values, [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; });
+  std::ranges::sort(values,
+                    [](double a, double b) { return std::isnan(a) ? !std::isnan(b) : a < b; });
   const auto n = static_cast<double>(values.size());
   const double rank = q * (n - 1);
   const double lower = std::max(0.0, std::floor(rank));
   const double upper = std::min(n - 1, lower + 1);
   const double weight = rank - std::floor(rank);
-  return values[static_cast<std::size_t>(lower)] * (1 - weight) + values[static_cast<std::size_t>(upper)] * weight;
+  return values[static_cast<std::size_t>(lower)] * (1 - weight) +
+         values[static_cast<std::size_t>(upper)] * weight;
 }
 
 } // namespace coalmine::query

@@ -15,7 +15,8 @@ namespace coalmine::query {
 
 // One series' window at one step, and what else a function may look at.
 struct RangeWindow {
-  std::span<const Sample> floats;              // in (start_ms, end_ms]; extended selectors reach beyond by the lookback
+  std::span<const Sample>
+      floats; // in (start_ms, end_ms]; extended selectors reach beyond by the lookback
   std::span<const HistogramSample> histograms; // likewise
   std::int64_t start_ms = 0;                   // exclusive
   std::int64_t end_ms = 0;
@@ -47,11 +48,12 @@ std::span<const T> window_of(std::span<const T> points, std::int64_t after_ms, s
   const auto last = std::ranges::upper_bound(first, points.end(), to_ms, {}, &T::time_ms);
   return {first, last};
 }
-inline std::span<const Sample> window_of(const std::vector<Sample>& points, std::int64_t after_ms, std::int64_t to_ms) {
+inline std::span<const Sample> window_of(const std::vector<Sample>& points, std::int64_t after_ms,
+                                         std::int64_t to_ms) {
   return window_of(std::span<const Sample>(points), after_ms, to_ms);
 }
-inline std::span<const HistogramSample> window_of(const std::vector<HistogramSample>& points, std::int64_t after_ms,
-                                                  std::int64_t to_ms) {
+inline std::span<const HistogramSample> window_of(const std::vector<HistogramSample>& points,
+                                                  std::int64_t after_ms, std::int64_t to_ms) {
   return window_of(std::span<const HistogramSample>(points), after_ms, to_ms);
 }
 
@@ -72,8 +74,10 @@ class SlidingWindow {
   std::size_t last_ = 0;  // one behind it
 };
 
-// The points of an anchored or smoothed range with one point exactly on each end; empty when nothing lies after the start.
-std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms, std::int64_t end_ms, bool smoothed);
+// The points of an anchored or smoothed range with one point exactly on each end; empty when
+// nothing lies after the start.
+std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms,
+                                    std::int64_t end_ms, bool smoothed);
 // The value at a time between two points. A counter that fell counts from zero.
 double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, bool counter);
 

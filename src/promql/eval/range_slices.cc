@@ -10,7 +10,8 @@
 namespace coalmine::query {
 namespace {
 
-constexpr std::size_t kLeastSteps = 30; // of a slice: below, finding the series again costs more than it brings
+constexpr std::size_t kLeastSteps =
+    30; // of a slice: below, finding the series again costs more than it brings
 
 struct LabelsHash {
   std::size_t operator()(const Labels* labels) const { return labels->hash(); }
@@ -37,7 +38,8 @@ bool by_step(const Expr& expr, bool& heavy) {
     case Expr::Kind::call: {
       const auto* call = as<CallExpr>(&expr);
       return call->function->name == "histogram_quantile" &&
-             std::ranges::all_of(call->args, [&](const ExprPtr& arg) { return by_step(*arg, heavy); });
+             std::ranges::all_of(call->args,
+                                 [&](const ExprPtr& arg) { return by_step(*arg, heavy); });
     }
     default: return false;
   }
@@ -52,7 +54,8 @@ bool sliceable(const Expr& expr) {
 
 std::vector<Frame> slices_of(const Frame& frame, std::size_t most) {
   const std::size_t steps = frame.steps();
-  const std::size_t count = std::clamp<std::size_t>(steps / kLeastSteps, 1, std::max<std::size_t>(1, most));
+  const std::size_t count =
+      std::clamp<std::size_t>(steps / kLeastSteps, 1, std::max<std::size_t>(1, most));
   std::vector<Frame> out;
   for (std::size_t i = 0; i < count; ++i) {
     const auto first = static_cast<std::int64_t>(steps * i / count),
@@ -80,7 +83,8 @@ EvalMatrix joined(std::vector<EvalMatrix> parts) {
   return out;
 }
 
-void run_side_by_side(Executor& helpers, std::size_t count, const std::function<void(std::size_t)>& task) {
+void run_side_by_side(Executor& helpers, std::size_t count,
+                      const std::function<void(std::size_t)>& task) {
   std::latch ended(static_cast<std::ptrdiff_t>(count));
   const auto run = [&](std::size_t i) {
     task(i);

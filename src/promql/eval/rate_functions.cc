@@ -12,16 +12,20 @@
 namespace coalmine::query {
 namespace {
 
-bool reset_between(std::int64_t previous_start, std::int64_t previous_time, std::int64_t start, std::int64_t time) {
-  if (start == 0 || start >= time || start < previous_time) return false; // unknown, impossible, or the same run
+bool reset_between(std::int64_t previous_start, std::int64_t previous_time, std::int64_t start,
+                   std::int64_t time) {
+  if (start == 0 || start >= time || start < previous_time)
+    return false; // unknown, impossible, or the same run
   if (start > previous_time) return true;
-  // It starts where the previous sample lies: a delta series, unless the previous start is unknown too.
+  // It starts where the previous sample lies: a delta series, unless the previous start is unknown
+  // too.
   return previous_start <= previous_time && previous_start != 0 && previous_start != previous_time;
 }
 
 template <typename T>
 bool starts_overlap(const T& previous, const T& current) {
-  return current.start_ms != 0 && current.start_ms < previous.time_ms && current.start_ms != previous.start_ms;
+  return current.start_ms != 0 && current.start_ms < previous.time_ms &&
+         current.start_ms != previous.start_ms;
 }
 
 // Last minus first of a counter, with what was lost at every reset added back.
@@ -35,21 +39,28 @@ double counter_increase(const RangeWindow& w) {
       w.notes->start_overlap(w.metric(), w.pos);
       overlap = true;
     }
-    if (current.value < previous.value || (w.use_start_times && start_time_reset(previous, current))) out += previous.value;
+    if (current.value < previous.value ||
+        (w.use_start_times && start_time_reset(previous, current)))
+      out += previous.value;
   }
   return out;
 }
 
-bool histograms_reset(const RangeWindow& w, const HistogramSample& previous, const HistogramSample& current) {
-  return (w.use_start_times && start_time_reset(previous, current)) || detect_reset(*previous.value, *current.value);
+bool histograms_reset(const RangeWindow& w, const HistogramSample& previous,
+                      const HistogramSample& current) {
+  return (w.use_start_times && start_time_reset(previous, current)) ||
+         detect_reset(*previous.value, *current.value);
 }
 
-// Like counter_increase over histograms; nullopt (after a warning) when their buckets do not fit together.
+// Like counter_increase over histograms; nullopt (after a warning) when their buckets do not fit
+// together.
 std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, bool counter) {
   const auto& points = w.histograms;
   const NativeHistogram& last = *points.back().value;
   using Hint = NativeHistogram::ResetHint;
-  if (counter && std::ranges::any_of(points, [](const HistogramSample& p) { return p.value->hint == Hint::gauge; })) {
+  if (counter && std::ranges::any_of(points, [](const HistogramSample& p) {
+        return p.value->hint == Hint::gauge;
+      })) {
     w.notes->warn(histogram_not_counter(w.metric()), w.pos);
   }
   NativeHistogram first = *points.front().value;
@@ -69,7 +80,8 @@ std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, bool cou
   NativeHistogram out = custom ? last : reduced_to_schema(last, schema);
   bool reconciled_sub = false;
   if (!subtract(out, first, reconciled_sub)) return mixed();
-  if (reconciled_sub) w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
+  if (reconciled_sub)
+    w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
   bool reconciled_add = false;
   bool overlap = false;
   HistogramSample previous = points.front();
@@ -80,10 +92,12 @@ std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, bool cou
       w.notes->start_overlap(w.metric(), w.pos);
       overlap = true;
     }
-    if (histograms_reset(w, previous, current) && !add(out, *previous.value, reconciled_add)) return mixed();
+    if (histograms_reset(w, previous, current) && !add(out, *previous.value, reconciled_add))
+      return mixed();
     previous = current;
   }
-  if (reconciled_add) w.notes->info("mismatched custom buckets were reconciled during addition", w.pos);
+  if (reconciled_add)
+    w.notes->info("mismatched custom buckets were reconciled during addition", w.pos);
   if (!counter && (points.front().value->hint != Hint::gauge || last.hint != Hint::gauge)) {
     w.notes->warn(histogram_not_gauge(w.metric()), w.pos);
   }
@@ -102,17 +116,19 @@ struct Increase {
   double amount = 0; // increase of value or count
 };
 
-// By how much the increase between first and last sample is to be scaled to stand for the whole range. When the first sample's
-// start time lies in the window, `from_start` is set: the series began there with zero and nothing is extrapolated to the left.
-std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, bool counter, bool rate, bool& from_start) {
+// By how much the increase between first and last sample is to be scaled to stand for the whole
+// range. When the first sample's start time lies in the window, `from_start` is set: the series
+// began there with zero and nothing is extrapolated to the left.
+std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, bool counter,
+                                    bool rate, bool& from_start) {
   const auto seconds = [](std::int64_t ms) { return static_cast<double>(ms) / 1000; };
   double to_start = seconds(seen.first_ms - w.start_ms);
   double to_end = seconds(w.end_ms - seen.last_ms);
   double sampled = seconds(seen.last_ms - seen.first_ms);
   const double average = seen.samples > 1 ? sampled / static_cast<double>(seen.samples - 1) : 0;
   const double threshold = average * 1.1;
-  from_start = counter && w.use_start_times && seen.first_start_ms != 0 && seen.first_start_ms > w.start_ms &&
-               seen.first_start_ms < seen.first_ms;
+  from_start = counter && w.use_start_times && seen.first_start_ms != 0 &&
+               seen.first_start_ms > w.start_ms && seen.first_start_ms < seen.first_ms;
   if (from_start) {
     to_start = 0;
     sampled = seconds(seen.last_ms - seen.first_start_ms);
@@ -121,7 +137,8 @@ std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, 
   } else {
     if (to_start >= threshold) to_start = average / 2;
     // A counter is never negative: do not reach back beyond the moment it was zero.
-    if (counter && seen.amount > 0 && seen.first >= 0) to_start = std::min(to_start, sampled * (seen.first / seen.amount));
+    if (counter && seen.amount > 0 && seen.first >= 0)
+      to_start = std::min(to_start, sampled * (seen.first / seen.amount));
   }
   if (to_end >= threshold) to_end = average / 2;
   double factor = sampled != 0 ? (sampled + to_start + to_end) / sampled : 1.0;
@@ -134,8 +151,9 @@ bool float_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate)
   const Sample& last = w.floats.back();
   const double amount = counter ? counter_increase(w) : last.value - first.value;
   bool from_start = false;
-  const auto factor = extrapolation(w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount},
-                                    counter, rate, from_start);
+  const auto factor = extrapolation(
+      w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount},
+      counter, rate, from_start);
   if (!factor) return false;
   out.value = (from_start ? amount + first.value : amount) * *factor;
   return true;
@@ -150,9 +168,11 @@ bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool r
     if (!amount) return false;
   }
   bool from_start = false;
-  const auto factor = extrapolation(
-      w, {first.time_ms, first.start_ms, last.time_ms, w.histograms.size(), first.value->count, amount ? amount->count : 0},
-      counter, rate, from_start);
+  const auto factor =
+      extrapolation(w,
+                    {first.time_ms, first.start_ms, last.time_ms, w.histograms.size(),
+                     first.value->count, amount ? amount->count : 0},
+                    counter, rate, from_start);
   if (!factor) return false;
   if (from_start) {
     bool reconciled = false;
@@ -162,7 +182,8 @@ bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool r
       w.notes->warn(mixed_bucket_schemas(w.metric()), w.pos);
       return false;
     }
-    if (reconciled) w.notes->info("mismatched custom buckets were reconciled during addition", w.pos);
+    if (reconciled)
+      w.notes->info("mismatched custom buckets were reconciled during addition", w.pos);
   }
   out.histogram = std::make_shared<const NativeHistogram>(scaled(*amount, *factor));
   return true;
@@ -175,7 +196,8 @@ bool any_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
   }
   const bool extended = w.anchored || w.smoothed;
   if (!w.histograms.empty())
-    return extended ? extended_histogram_rate(w, out, counter, rate) : histogram_rate(w, out, counter, rate);
+    return extended ? extended_histogram_rate(w, out, counter, rate)
+                    : histogram_rate(w, out, counter, rate);
   if (w.floats.empty()) return false;
   return extended ? extended_float_rate(w, out, counter, rate) : float_rate(w, out, counter, rate);
 }
@@ -193,11 +215,13 @@ struct Either {
 };
 
 template <typename Visit>
-void in_time_order(std::span<const Sample> floats, std::span<const HistogramSample> histograms, Visit visit) {
+void in_time_order(std::span<const Sample> floats, std::span<const HistogramSample> histograms,
+                   Visit visit) {
   std::size_t f = 0;
   std::size_t h = 0;
   while (f < floats.size() || h < histograms.size()) {
-    if (h >= histograms.size() || (f < floats.size() && floats[f].time_ms < histograms[h].time_ms)) {
+    if (h >= histograms.size() ||
+        (f < floats.size() && floats[f].time_ms < histograms[h].time_ms)) {
       visit(Either{floats[f].time_ms, floats[f].start_ms, floats[f].value, nullptr});
       ++f;
     } else {
@@ -207,7 +231,8 @@ void in_time_order(std::span<const Sample> floats, std::span<const HistogramSamp
   }
 }
 
-bool instant_histograms(const RangeWindow& w, const Either& before, const Either& now, bool rate, VectorPoint& out) {
+bool instant_histograms(const RangeWindow& w, const Either& before, const Either& now, bool rate,
+                        VectorPoint& out) {
   using Hint = NativeHistogram::ResetHint;
   NativeHistogram result = **now.histogram;
   const NativeHistogram& previous = **before.histogram;
@@ -216,14 +241,16 @@ bool instant_histograms(const RangeWindow& w, const Either& before, const Either
     w.notes->warn(histogram_not_counter(w.metric()), w.pos);
   if (!rate && !gauges) w.notes->warn(histogram_not_gauge(w.metric()), w.pos);
   const bool reset = rate && (detect_reset(previous, result) ||
-                              (w.use_start_times && reset_between(before.start_ms, before.time_ms, now.start_ms, now.time_ms)));
+                              (w.use_start_times && reset_between(before.start_ms, before.time_ms,
+                                                                  now.start_ms, now.time_ms)));
   if (!reset) {
     bool reconciled = false;
     if (!subtract(result, previous, reconciled)) {
       w.notes->warn(mixed_bucket_schemas(w.metric()), w.pos);
       return false;
     }
-    if (reconciled) w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
+    if (reconciled)
+      w.notes->info("mismatched custom buckets were reconciled during subtraction", w.pos);
   }
   result.hint = Hint::gauge;
   compact(result);
@@ -236,7 +263,9 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
   if (w.floats.size() + w.histograms.size() < 2) return false;
   Either before;
   Either now;
-  const auto last_two = [](auto points) { return points.last(std::min<std::size_t>(2, points.size())); };
+  const auto last_two = [](auto points) {
+    return points.last(std::min<std::size_t>(2, points.size()));
+  };
   in_time_order(last_two(w.floats), last_two(w.histograms), [&](const Either& one) {
     before = now;
     now = one;
@@ -248,7 +277,8 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
   }
   if (now.histogram != nullptr) return instant_histograms(w, before, now, rate, out);
   const bool reset = rate && (now.value < before.value ||
-                              (w.use_start_times && reset_between(before.start_ms, before.time_ms, now.start_ms, now.time_ms)));
+                              (w.use_start_times && reset_between(before.start_ms, before.time_ms,
+                                                                  now.start_ms, now.time_ms)));
   out.value = reset ? now.value : now.value - before.value;
   if (rate) out.value /= static_cast<double>(now.time_ms - before.time_ms) / 1000;
   return true;
@@ -257,16 +287,21 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
 bool irate(const RangeWindow& w, VectorPoint& out) { return instant_change(w, out, true); }
 bool idelta(const RangeWindow& w, VectorPoint& out) { return instant_change(w, out, false); }
 
-// The window of resets() and changes(): an anchored one also holds the newest sample before its start, of either kind.
-bool anchored_window(const RangeWindow& w, std::span<const Sample>& floats, std::span<const HistogramSample>& histograms) {
+// The window of resets() and changes(): an anchored one also holds the newest sample before its
+// start, of either kind.
+bool anchored_window(const RangeWindow& w, std::span<const Sample>& floats,
+                     std::span<const HistogramSample>& histograms) {
   floats = w.floats;
   histograms = w.histograms;
   if (!w.anchored) return true;
-  const auto f = static_cast<std::size_t>(std::ranges::upper_bound(floats, w.start_ms, {}, &Sample::time_ms) - floats.begin());
-  const auto h = static_cast<std::size_t>(std::ranges::upper_bound(histograms, w.start_ms, {}, &HistogramSample::time_ms) -
-                                          histograms.begin());
+  const auto f = static_cast<std::size_t>(
+      std::ranges::upper_bound(floats, w.start_ms, {}, &Sample::time_ms) - floats.begin());
+  const auto h = static_cast<std::size_t>(
+      std::ranges::upper_bound(histograms, w.start_ms, {}, &HistogramSample::time_ms) -
+      histograms.begin());
   if (f >= floats.size() && h >= histograms.size()) return false;
-  const bool anchor_is_float = f > 0 && (h == 0 || floats[f - 1].time_ms >= histograms[h - 1].time_ms);
+  const bool anchor_is_float =
+      f > 0 && (h == 0 || floats[f - 1].time_ms >= histograms[h - 1].time_ms);
   const bool anchor_is_histogram = !anchor_is_float && h > 0;
   floats = floats.subspan(anchor_is_float ? f - 1 : f);
   histograms = histograms.subspan(anchor_is_histogram ? h - 1 : h);
@@ -281,7 +316,9 @@ bool count_transitions(const RangeWindow& w, VectorPoint& out, Differs differs) 
   std::optional<Either> before;
   int count = 0;
   in_time_order(floats, histograms, [&](const Either& now) {
-    if (before && ((before->histogram == nullptr) != (now.histogram == nullptr) || differs(*before, now))) ++count;
+    if (before &&
+        ((before->histogram == nullptr) != (now.histogram == nullptr) || differs(*before, now)))
+      ++count;
     before = now;
   });
   out.value = count;
@@ -290,7 +327,8 @@ bool count_transitions(const RangeWindow& w, VectorPoint& out, Differs differs) 
 
 bool resets(const RangeWindow& w, VectorPoint& out) {
   return count_transitions(w, out, [&](const Either& a, const Either& b) {
-    if (w.use_start_times && reset_between(a.start_ms, a.time_ms, b.start_ms, b.time_ms)) return true;
+    if (w.use_start_times && reset_between(a.start_ms, a.time_ms, b.start_ms, b.time_ms))
+      return true;
     return a.histogram == nullptr ? b.value < a.value : detect_reset(**a.histogram, **b.histogram);
   });
 }

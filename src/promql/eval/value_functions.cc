@@ -56,16 +56,19 @@ constexpr auto kValueFunctions = std::to_array<std::pair<std::string_view, Value
     {"sqrt", plain<std::sqrt>},   {"tan", plain<std::tan>},     {"tanh", plain<std::tanh>},
 });
 
-// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the lowest of them, and seconds
-// before the calendar's first year wrap to its end: both as the reference server does on a 64-bit machine.
+// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the
+// lowest of them, and seconds before the calendar's first year wrap to its end: both as the
+// reference server does on a 64-bit machine.
 constexpr std::int64_t kDaySeconds = 86'400;
-constexpr std::int64_t kFirstYear = -292'277'022'400;               // its first of March begins the calendar; a multiple of 400
+constexpr std::int64_t kFirstYear =
+    -292'277'022'400; // its first of March begins the calendar; a multiple of 400
 constexpr std::uint64_t kEpochSeconds = 9'223'372'028'741'760'000U; // from there to 1970
 
 std::uint64_t since_first_day(double v) {
   constexpr double kReach = 9223372036854775808.0;
-  const std::int64_t seconds =
-      v < kReach && v >= -kReach ? static_cast<std::int64_t>(v) : std::numeric_limits<std::int64_t>::min();
+  const std::int64_t seconds = v < kReach && v >= -kReach
+                                   ? static_cast<std::int64_t>(v)
+                                   : std::numeric_limits<std::int64_t>::min();
   return static_cast<std::uint64_t>(seconds) + kEpochSeconds;
 }
 
@@ -77,12 +80,14 @@ struct Date {
 
 bool is_leap(std::int64_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
 
-// Years here begin in March, so that a leap day is the last one; months follow from day numbers by 153 days each five months.
+// Years here begin in March, so that a leap day is the last one; months follow from day numbers by
+// 153 days each five months.
 Date date_of(double v) {
   constexpr std::int64_t kEraDays = 146'097; // 400 years
   const auto days = static_cast<std::int64_t>(since_first_day(v) / kDaySeconds);
   const std::int64_t in_era = days % kEraDays;
-  const std::int64_t year_of_era = (in_era - in_era / 1460 + in_era / 36'524 - in_era / 146'096) / 365;
+  const std::int64_t year_of_era =
+      (in_era - in_era / 1460 + in_era / 36'524 - in_era / 146'096) / 365;
   const std::int64_t in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
   const std::int64_t month = (5 * in_year + 2) / 153; // 0: March
   Date out;
@@ -127,7 +132,8 @@ constexpr auto kDateFunctions = std::to_array<std::pair<std::string_view, ValueF
     {"year", plain<year>},
 });
 
-ValueFunction find(std::span<const std::pair<std::string_view, ValueFunction>> table, std::string_view name) {
+ValueFunction find(std::span<const std::pair<std::string_view, ValueFunction>> table,
+                   std::string_view name) {
   for (const auto& [known, function] : table) {
     if (known == name) return function;
   }

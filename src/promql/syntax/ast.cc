@@ -17,7 +17,8 @@ ValueType type_of(const Expr& expr) {
     case Expr::Kind::paren: return type_of(*static_cast<const ParenExpr&>(expr).inner);
     case Expr::Kind::binary: {
       const auto& binary = static_cast<const BinaryExpr&>(expr);
-      const bool scalars = type_of(*binary.left) == ValueType::scalar && type_of(*binary.right) == ValueType::scalar;
+      const bool scalars =
+          type_of(*binary.left) == ValueType::scalar && type_of(*binary.right) == ValueType::scalar;
       return scalars ? ValueType::scalar : ValueType::vector;
     }
   }

@@ -1,4 +1,5 @@
-// The syntax tree of PromQL. The parser makes it, the printer writes it back, the evaluator walks it.
+// The syntax tree of PromQL. The parser makes it, the printer writes it back, the evaluator walks
+// it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,11 +24,25 @@ struct TextRange {
 
 // A node. Plain data owned by its parent; `kind` says which struct it is (as<T> casts).
 struct Expr {
-  enum class Kind : std::uint8_t { number, string, vector, matrix, subquery, call, aggregate, binary, unary, paren, duration };
+  enum class Kind : std::uint8_t {
+    number,
+    string,
+    vector,
+    matrix,
+    subquery,
+    call,
+    aggregate,
+    binary,
+    unary,
+    paren,
+    duration
+  };
   Kind kind;
   TextRange range;
-  std::uint16_t height = 1; // of the tree below, itself included; the parser bounds it, so walking it may recurse
-  // Set before evaluation: the value does not depend on the step, so it is computed once and repeated.
+  std::uint16_t height =
+      1; // of the tree below, itself included; the parser bounds it, so walking it may recurse
+  // Set before evaluation: the value does not depend on the step, so it is computed once and
+  // repeated.
   bool step_invariant = false;
 
   virtual ~Expr() = default;
@@ -52,7 +67,8 @@ struct StringLiteral final : Expr {
   StringLiteral(TextRange r, std::string v) : Expr(kKind, r), value(std::move(v)) {}
 };
 
-// Arithmetic in [] or after offset: step(), range(), min_of, max_of, + - * / % ^ and unary sign (no left side).
+// Arithmetic in [] or after offset: step(), range(), min_of, max_of, + - * / % ^ and unary sign (no
+// left side).
 struct DurationExpr final : Expr {
   static constexpr Kind kKind = Kind::duration;
   Tok op;
@@ -89,7 +105,8 @@ struct MatrixSelector final : Expr {
   std::unique_ptr<VectorSelector> selector;
   std::int64_t range_ms = 0;
   ExprPtr range_expr;
-  MatrixSelector(TextRange r, std::unique_ptr<VectorSelector> s) : Expr(kKind, r), selector(std::move(s)) {}
+  MatrixSelector(TextRange r, std::unique_ptr<VectorSelector> s)
+      : Expr(kKind, r), selector(std::move(s)) {}
 };
 
 struct SubqueryExpr final : Expr {
@@ -121,7 +138,12 @@ struct AggregateExpr final : Expr {
 };
 
 struct VectorMatching {
-  enum class Card : std::uint8_t { one_to_one, many_to_one, one_to_many, many_to_many } card = Card::one_to_one;
+  enum class Card : std::uint8_t {
+    one_to_one,
+    many_to_one,
+    one_to_many,
+    many_to_many
+  } card = Card::one_to_one;
   std::vector<std::string> labels;
   bool on = false;
   std::vector<std::string> include;
@@ -171,7 +193,8 @@ ValueType type_of(const Expr& expr);
 // The expression inside any number of parentheses.
 const Expr& unwrap_parens(const Expr& expr);
 
-// The owning slots of a node's sub-expressions, duration expressions excluded. The selector of a matrix selector is not a slot.
+// The owning slots of a node's sub-expressions, duration expressions excluded. The selector of a
+// matrix selector is not a slot.
 std::vector<ExprPtr*> child_slots(Expr& expr);
 
 } // namespace coalmine::query

@@ -59,7 +59,8 @@ EscapeResult numeric_escape(std::string_view text) {
     if (i >= text.size()) return escape_error("escape sequence not terminated");
     const auto digit = static_cast<std::uint32_t>(hex_digit(text[i]));
     if (digit >= base) {
-      return escape_error(fmt::format("illegal character U+{:04X} '{}' in escape sequence", code_of(text[i]), text[i]));
+      return escape_error(fmt::format("illegal character U+{:04X} '{}' in escape sequence",
+                                      code_of(text[i]), text[i]));
     }
     value = value * base + digit;
   }
@@ -93,7 +94,8 @@ constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000},
 std::string format_decimal(double value) {
   if (const char* text = special(value)) return text;
   std::array<char, 400> buffer;
-  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves as zeros.
+  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves
+  // as zeros.
   const bool padded = std::abs(value) >= 9007199254740992.0;
   const auto format = padded ? std::chars_format::scientific : std::chars_format::fixed;
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format);
@@ -113,11 +115,13 @@ std::string format_decimal(double value) {
 std::string format_general(double value) {
   if (const char* text = special(value)) return text;
   std::array<char, 400> buffer;
-  auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::scientific);
+  auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                              std::chars_format::scientific);
   const std::string scientific(buffer.data(), result.ptr);
   const int exponent = std::atoi(scientific.c_str() + scientific.find('e') + 1);
   if (value == 0 || (exponent >= -4 && exponent < 6)) {
-    result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed);
+    result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                           std::chars_format::fixed);
     return {buffer.data(), result.ptr};
   }
   return scientific;
@@ -214,24 +218,29 @@ std::optional<std::string> unquote(std::string_view literal) {
 Result<std::int64_t> parse_prometheus_duration(std::string_view text) {
   if (text == "0") return 0;
   if (text.empty()) return fail(ErrorCode::invalid_argument, "empty duration string");
-  const auto bad = [&] { return fail(ErrorCode::invalid_argument, "not a valid duration string: " + go_quote(text)); };
+  const auto bad = [&] {
+    return fail(ErrorCode::invalid_argument, "not a valid duration string: " + go_quote(text));
+  };
   std::int64_t total = 0;
   std::size_t next_unit = 0;
   std::string_view rest = text;
   while (!rest.empty()) {
     std::int64_t value = 0;
     const auto number = std::from_chars(rest.data(), rest.data() + rest.size(), value);
-    if (number.ec == std::errc::result_out_of_range) return fail(ErrorCode::invalid_argument, "duration out of range");
+    if (number.ec == std::errc::result_out_of_range)
+      return fail(ErrorCode::invalid_argument, "duration out of range");
     if (number.ec != std::errc() || rest[0] == '-') return bad();
     rest.remove_prefix(static_cast<std::size_t>(number.ptr - rest.data()));
     std::size_t letters = 0;
     while (letters < rest.size() && rest[letters] >= 'a' && rest[letters] <= 'z') ++letters;
-    while (next_unit < kUnits.size() && kUnits[next_unit].name != rest.substr(0, letters)) ++next_unit;
+    while (next_unit < kUnits.size() && kUnits[next_unit].name != rest.substr(0, letters))
+      ++next_unit;
     if (next_unit == kUnits.size()) return bad();
     std::int64_t part = 0;
-    constexpr std::int64_t kLimit = std::numeric_limits<std::int64_t>::max() / 1'000'000; // Go counts nanoseconds
-    if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) || __builtin_add_overflow(total, part, &total) ||
-        total > kLimit) {
+    constexpr std::int64_t kLimit =
+        std::numeric_limits<std::int64_t>::max() / 1'000'000; // Go counts nanoseconds
+    if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) ||
+        __builtin_add_overflow(total, part, &total) || total > kLimit) {
       return fail(ErrorCode::invalid_argument, "duration out of range");
     }
     ++next_unit;

@@ -12,7 +12,8 @@
 
 namespace coalmine::query {
 
-// Shortest decimal without exponent: 0.005, 10000, +Inf, -Inf, NaN. As le labels and count_values are written.
+// Shortest decimal without exponent: 0.005, 10000, +Inf, -Inf, NaN. As le labels and count_values
+// are written.
 std::string format_decimal(double value);
 // Go's %g: shortest, with an exponent below 1e-4 and from 1e6.
 std::string format_general(double value);
@@ -25,7 +26,8 @@ bool is_utf8(std::string_view text);
 std::string go_quote(std::string_view text);
 std::string go_quote_inner(std::string_view text, char quote);
 
-// One escape sequence at the start of text (which starts with a backslash), inside the given quotes.
+// One escape sequence at the start of text (which starts with a backslash), inside the given
+// quotes.
 struct EscapeResult {
   std::size_t length = 0;
   std::string bytes; // what it stands for

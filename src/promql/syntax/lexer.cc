@@ -1,4 +1,5 @@
-// Text to tokens. Three states: plain; inside {} every word is a label name; inside [] only durations and their operators.
+// Text to tokens. Three states: plain; inside {} every word is a label name; inside [] only
+// durations and their operators.
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cctype>
@@ -116,16 +117,21 @@ class Lexer {
   }
 
  private:
-  char peek(std::size_t ahead = 0) const { return pos_ + ahead < text_.size() ? text_[pos_ + ahead] : '\0'; }
+  char peek(std::size_t ahead = 0) const {
+    return pos_ + ahead < text_.size() ? text_[pos_ + ahead] : '\0';
+  }
   bool at_end() const { return pos_ >= text_.size(); }
 
-  void emit(Tok type) { tokens_.push_back({type, start_, text_.substr(start_, pos_ - start_), {}}); }
+  void emit(Tok type) {
+    tokens_.push_back({type, start_, text_.substr(start_, pos_ - start_), {}});
+  }
   void emit(Tok type, std::size_t length) {
     pos_ = start_ + length;
     emit(type);
   }
   void fail(std::string message) {
-    tokens_.push_back({Tok::error, start_, text_.substr(start_, pos_ - start_), std::move(message)});
+    tokens_.push_back(
+        {Tok::error, start_, text_.substr(start_, pos_ - start_), std::move(message)});
     done_ = true;
   }
   // The rune at pos_ quoted as Go's %q does, for messages.
@@ -217,9 +223,15 @@ class Lexer {
         unexpected("unexpected character after '!': ");
       }
     } else if (c == '<') {
-      emit(next == '=' ? Tok::lte : next == '/' ? Tok::trim_upper : Tok::lss, next == '=' || next == '/' ? 2 : 1);
+      emit(next == '='   ? Tok::lte
+           : next == '/' ? Tok::trim_upper
+                         : Tok::lss,
+           next == '=' || next == '/' ? 2 : 1);
     } else if (c == '>') {
-      emit(next == '=' ? Tok::gte : next == '/' ? Tok::trim_lower : Tok::gtr, next == '=' || next == '/' ? 2 : 1);
+      emit(next == '='   ? Tok::gte
+           : next == '/' ? Tok::trim_lower
+                         : Tok::gtr,
+           next == '=' || next == '/' ? 2 : 1);
     } else {
       return false;
     }
@@ -252,7 +264,9 @@ class Lexer {
   }
 
   void inside_brackets() {
-    if (at_end()) return fail(duration_ ? "unclosed left bracket" : "unexpected end of input in duration expression");
+    if (at_end())
+      return fail(duration_ ? "unclosed left bracket"
+                            : "unexpected end of input in duration expression");
     if (skip_blank()) return;
     const char c = peek();
     if (is_digit(c) || (c == '.' && is_digit(peek(1)))) {
@@ -294,9 +308,11 @@ class Lexer {
     while (is_word(peek()) || peek() == ':') ++pos_;
     const std::string_view text = text_.substr(start_, pos_ - start_);
     Tok type = keyword_of(text);
-    if ((type == Tok::fill || type == Tok::fill_left || type == Tok::fill_right) && !parenthesis_follows())
+    if ((type == Tok::fill || type == Tok::fill_left || type == Tok::fill_right) &&
+        !parenthesis_follows())
       type = Tok::identifier;
-    if (type == Tok::identifier && text.find(':') != std::string_view::npos) type = Tok::metric_identifier;
+    if (type == Tok::identifier && text.find(':') != std::string_view::npos)
+      type = Tok::metric_identifier;
     emit(type);
   }
 
@@ -309,7 +325,8 @@ class Lexer {
   void quoted(char quote) {
     ++pos_;
     while (true) {
-      if (at_end()) return fail(quote == '`' ? "unterminated raw string" : "unterminated quoted string");
+      if (at_end())
+        return fail(quote == '`' ? "unterminated raw string" : "unterminated quoted string");
       const char c = peek();
       if (c == quote) break;
       if (c == '\n' && quote != '`') return fail("unterminated quoted string");
@@ -348,7 +365,8 @@ class Lexer {
     return true;
   }
 
-  // Digits with _ between them, one dot, one exponent; 0x for hexadecimal without fraction. False leaves pos_ where it failed.
+  // Digits with _ between them, one dot, one exponent; 0x for hexadecimal without fraction. False
+  // leaves pos_ where it failed.
   bool scan_number() {
     std::string_view digits = "0123456789";
     bool hexadecimal = false;
@@ -425,9 +443,10 @@ std::string describe(const Token& token) {
   if (is_keyword(token.type)) return "<" + text + ">";
   if (is_operator(token.type)) return "<op:" + text + ">";
   if (is_aggregator(token.type)) return "<aggr:" + text + ">";
-  const std::string shown = text.size() > 10 && token.type != Tok::identifier && token.type != Tok::metric_identifier
-                                ? go_quote(text.substr(0, 10)) + "..."
-                                : go_quote(text);
+  const std::string shown =
+      text.size() > 10 && token.type != Tok::identifier && token.type != Tok::metric_identifier
+          ? go_quote(text.substr(0, 10)) + "..."
+          : go_quote(text);
   switch (token.type) {
     case Tok::end_of_input: return "end of input";
     case Tok::identifier: return "identifier " + shown;

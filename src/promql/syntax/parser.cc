@@ -1,6 +1,6 @@
-// Recursive descent with precedence climbing. Levels, loosest first: or | and unless | comparisons </ >/ | + - | * / % atan2 | ^
-// (right). Unary minus sits on the level of *, and every modifier ([...], offset, @, anchored, smoothed) binds tighter than any
-// operator.
+// Recursive descent with precedence climbing. Levels, loosest first: or | and unless | comparisons
+// </ >/ | + - | * / % atan2 | ^ (right). Unary minus sits on the level of *, and every modifier
+// ([...], offset, @, anchored, smoothed) binds tighter than any operator.
 // SPDX-License-Identifier: Apache-2.0
 #include "promql/syntax/parser.h"
 
@@ -65,7 +65,8 @@ SourceSpan span_of(std::string_view text, TextRange range) {
   return out;
 }
 
-Parser::Parser(std::string_view text, const ParseOptions& options) : text_(text), options_(options), tokens_(tokenize(text)) {}
+Parser::Parser(std::string_view text, const ParseOptions& options)
+    : text_(text), options_(options), tokens_(tokenize(text)) {}
 
 void Parser::fail(TextRange range, std::string message) {
   if (!error_) error_ = ParseError{std::move(message), range, span_of(text_, range)};
@@ -108,7 +109,8 @@ ExprPtr Parser::expression(int min_level) {
 
 void Parser::raise(Expr& node, const Expr& child) {
   node.height = std::max<std::uint16_t>(node.height, static_cast<std::uint16_t>(child.height + 1));
-  if (node.height > kMaxHeight) fail(node.range, fmt::format("expression is more than {} operators deep", kMaxHeight));
+  if (node.height > kMaxHeight)
+    fail(node.range, fmt::format("expression is more than {} operators deep", kMaxHeight));
 }
 
 ExprPtr Parser::operand() {
@@ -153,7 +155,8 @@ bool Parser::binary_modifiers(BinaryExpr& node) {
     matching.on = next().type == Tok::on;
     if (!grouping_labels(matching.labels)) return false;
     if (peek().type == Tok::group_left || peek().type == Tok::group_right) {
-      matching.card = next().type == Tok::group_left ? VectorMatching::Card::many_to_one : VectorMatching::Card::one_to_many;
+      matching.card = next().type == Tok::group_left ? VectorMatching::Card::many_to_one
+                                                     : VectorMatching::Card::one_to_many;
       if (peek().type == Tok::left_paren && !grouping_labels(matching.include)) return false;
     }
   }
@@ -195,11 +198,13 @@ bool Parser::grouping_labels(std::vector<std::string>& out) {
     std::string name(token.text);
     if (token.type == Tok::string) {
       name = unquoted(token);
-    } else if (token.type != Tok::identifier && token.type != Tok::metric_identifier && spelling(token.type).size() < 2) {
+    } else if (token.type != Tok::identifier && token.type != Tok::metric_identifier &&
+               spelling(token.type).size() < 2) {
       unexpected(kContext, "label");
       return false;
     }
-    const bool word = token.type == Tok::string || token.type == Tok::identifier || token.type == Tok::metric_identifier;
+    const bool word = token.type == Tok::string || token.type == Tok::identifier ||
+                      token.type == Tok::metric_identifier;
     if (!word && !std::isalpha(static_cast<unsigned char>(name[0]))) { // an operator that is a sign
       unexpected(kContext, "label");
       return false;
@@ -219,7 +224,9 @@ bool Parser::grouping_labels(std::vector<std::string>& out) {
 
 std::string Parser::unquoted(const Token& token) {
   auto value = unquote(token.text);
-  if (!value) fail(range_of(token), fmt::format("error unquoting string {}: invalid syntax", go_quote(token.text)));
+  if (!value)
+    fail(range_of(token),
+         fmt::format("error unquoting string {}: invalid syntax", go_quote(token.text)));
   return value.value_or("");
 }
 
@@ -228,7 +235,8 @@ std::optional<double> Parser::number_token(const Token& token) {
     const auto value = parse_promql_number(token.text);
     if (!value)
       fail(range_of(token),
-           fmt::format("error parsing number: strconv.ParseFloat: parsing {}: invalid syntax", go_quote(token.text)));
+           fmt::format("error parsing number: strconv.ParseFloat: parsing {}: invalid syntax",
+                       go_quote(token.text)));
     return value.value_or(0);
   }
   if (token.type != Tok::duration) return std::nullopt;
@@ -264,7 +272,8 @@ ParseOutcome<ExprPtr> parse_expression(std::string_view text, const ParseOptions
   }
   if (parser.error()) return std::unexpected(*parser.error());
   if (auto wrong = check_types(*expr, text)) {
-    return std::unexpected(ParseError{std::move(wrong->message), wrong->range, span_of(text, wrong->range)});
+    return std::unexpected(
+        ParseError{std::move(wrong->message), wrong->range, span_of(text, wrong->range)});
   }
   return expr;
 }
@@ -273,7 +282,8 @@ ParseOutcome<std::vector<Matcher>> parse_metric_selector(std::string_view text) 
   Parser parser(text, ParseOptions{});
   ExprPtr expr = parser.primary();
   if (expr && parser.peek().type != Tok::end_of_input) parser.unexpected("", "");
-  if (expr && expr->kind != Expr::Kind::vector) parser.fail(expr->range, "expected a series selector");
+  if (expr && expr->kind != Expr::Kind::vector)
+    parser.fail(expr->range, "expected a series selector");
   if (parser.error()) return std::unexpected(*parser.error());
   return std::move(static_cast<VectorSelector&>(*expr).matchers);
 }

@@ -37,8 +37,8 @@ ParseOutcome<std::vector<Matcher>> parse_metric_selector(std::string_view text);
 // `line:column` of a byte offset.
 SourceSpan span_of(std::string_view text, TextRange range);
 
-// Used by the parser; exposed for its own unit. nullopt when the tree is well typed. Resolves many-to-many matching of set
-// operators.
+// Used by the parser; exposed for its own unit. nullopt when the tree is well typed. Resolves
+// many-to-many matching of set operators.
 struct TypeError {
   std::string message;
   TextRange range;

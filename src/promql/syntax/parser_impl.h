@@ -12,7 +12,8 @@
 
 namespace coalmine::query {
 
-// One use: made for a text, asked for one expression. A rule returns null (or false) after fail(); only the first failure counts.
+// One use: made for a text, asked for one expression. A rule returns null (or false) after fail();
+// only the first failure counts.
 class Parser {
  public:
   Parser(std::string_view text, const ParseOptions& options);
@@ -25,8 +26,9 @@ class Parser {
   const std::optional<ParseError>& error() const { return error_; }
 
  private:
-  static constexpr int kMaxDepth = 200;            // of nesting while parsing
-  static constexpr std::uint16_t kMaxHeight = 500; // of the tree: a chain of operators leans to the left
+  static constexpr int kMaxDepth = 200; // of nesting while parsing
+  static constexpr std::uint16_t kMaxHeight =
+      500; // of the tree: a chain of operators leans to the left
 
   const Token& peek_second() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   Token next() {
@@ -41,7 +43,9 @@ class Parser {
     return true;
   }
   bool expect(Tok type, std::string_view context, std::string_view expected);
-  static TextRange range_of(const Token& token) { return {token.pos, token.pos + token.text.size()}; }
+  static TextRange range_of(const Token& token) {
+    return {token.pos, token.pos + token.text.size()};
+  }
 
   // Sets the height of a node above its child; fails when the tree grows too high.
   void raise(Expr& node, const Expr& child);
@@ -51,8 +55,9 @@ class Parser {
   bool fill_modifiers(VectorMatching& matching);
   bool grouping_labels(std::vector<std::string>& out);
   std::string unquoted(const Token& token);
-  std::optional<double> number_token(const Token& token); // nullopt: not a number or duration; consumes nothing
-  std::optional<double> signed_number();                  // consumes it
+  std::optional<double> number_token(
+      const Token& token);               // nullopt: not a number or duration; consumes nothing
+  std::optional<double> signed_number(); // consumes it
 
   ExprPtr number();
   ExprPtr parenthesized();

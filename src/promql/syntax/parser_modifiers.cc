@@ -26,7 +26,8 @@ int duration_level(Tok op) {
   }
 }
 
-// Takes a literal's length out of a duration; what is not a literal stays as an expression to compute later.
+// Takes a literal's length out of a duration; what is not a literal stays as an expression to
+// compute later.
 std::int64_t take_literal(ExprPtr& expr) {
   const auto* number = as<NumberLiteral>(expr);
   if (number == nullptr) return 0;
@@ -43,7 +44,9 @@ std::int64_t seconds_to_ms(double seconds) {
   return static_cast<std::int64_t>(ns) / 1'000'000;
 }
 
-bool duration_in_range(double seconds) { return seconds <= 9223372036.854775 && seconds >= -9223372036.854775; }
+bool duration_in_range(double seconds) {
+  return seconds <= 9223372036.854775 && seconds >= -9223372036.854775;
+}
 
 ExprPtr Parser::modifiers(ExprPtr expr) {
   while (expr && !error_) {
@@ -74,7 +77,8 @@ ExprPtr Parser::range_or_subquery(ExprPtr expr) {
     if (!error_) unexpected("subquery or range selector", kAllDurations);
     return nullptr;
   }
-  if (accept(Tok::right_bracket)) return finish_range(std::move(expr), std::move(range), {open, last_end_});
+  if (accept(Tok::right_bracket))
+    return finish_range(std::move(expr), std::move(range), {open, last_end_});
   if (!expect(Tok::colon, "subquery or range", "\":\" or \"]\"")) return nullptr;
   return finish_subquery(std::move(expr), std::move(range));
 }
@@ -125,9 +129,9 @@ TimeShift* Parser::shift_of(Expr& expr, std::string_view complaint) {
   if (auto* vector = as<VectorSelector>(&expr)) return &vector->shift;
   if (auto* matrix = as<MatrixSelector>(&expr)) return &matrix->selector->shift;
   if (auto* subquery = as<SubqueryExpr>(&expr)) return &subquery->shift;
-  fail(expr.range,
-       fmt::format("{} modifier must be preceded by an instant vector selector or range vector selector or a subquery",
-                   complaint));
+  fail(expr.range, fmt::format("{} modifier must be preceded by an instant vector selector or "
+                               "range vector selector or a subquery",
+                               complaint));
   return nullptr;
 }
 
@@ -155,7 +159,8 @@ bool Parser::at_modifier(Expr& expr) {
   const Token token = peek();
   if (token.type == Tok::start || token.type == Tok::end) {
     next();
-    if (!expect(Tok::left_paren, "@", "timestamp") || !expect(Tok::right_paren, "@", "timestamp")) return false;
+    if (!expect(Tok::left_paren, "@", "timestamp") || !expect(Tok::right_paren, "@", "timestamp"))
+      return false;
     parsed.at_edge = token.type == Tok::start ? TimeShift::Edge::start : TimeShift::Edge::end;
   } else {
     const auto seconds = signed_number();
@@ -197,7 +202,8 @@ bool Parser::extended_modifier(Expr& expr, Tok which) {
     wrong = fmt::format("{} modifier not implemented", word);
   } else {
     (which == Tok::anchored ? selector->anchored : selector->smoothed) = true;
-    if (selector->anchored && selector->smoothed) wrong = "anchored and smoothed modifiers cannot be used together";
+    if (selector->anchored && selector->smoothed)
+      wrong = "anchored and smoothed modifiers cannot be used together";
   }
   if (!wrong.empty()) fail(expr.range, std::move(wrong));
   return !error_;
@@ -235,7 +241,8 @@ ExprPtr Parser::duration_expression(int min_level) {
       fail(range_of(op), op.type == Tok::div ? "division by zero" : "modulo by zero");
       return nullptr;
     }
-    auto node = std::make_unique<DurationExpr>(TextRange{left->range.start, right->range.end}, op.type);
+    auto node =
+        std::make_unique<DurationExpr>(TextRange{left->range.start, right->range.end}, op.type);
     node->left = std::move(left);
     node->right = std::move(right);
     raise(*node, *node->left);
@@ -265,7 +272,8 @@ ExprPtr Parser::duration_operand(int sign_level) {
   }
   if (token.type == Tok::number || token.type == Tok::duration) {
     ExprPtr literal = number();
-    if (!duration_in_range(static_cast<NumberLiteral&>(*literal).value)) fail(literal->range, "duration out of range");
+    if (!duration_in_range(static_cast<NumberLiteral&>(*literal).value))
+      fail(literal->range, "duration out of range");
     return error_ ? nullptr : std::move(literal);
   }
   if (token.type == Tok::left_paren) {
@@ -303,7 +311,8 @@ ExprPtr Parser::duration_function() {
   return node;
 }
 
-// After offset: one signed literal, step(), range(), min_of(), max_of(), or arithmetic in parentheses.
+// After offset: one signed literal, step(), range(), min_of(), max_of(), or arithmetic in
+// parentheses.
 ExprPtr Parser::offset_duration() { return duration_expression(kOperandOnly); }
 
 } // namespace coalmine::query

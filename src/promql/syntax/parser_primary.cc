@@ -37,8 +37,8 @@ bool may_name_metric(Tok t) {
 }
 
 bool may_name_function(Tok t) {
-  return t == Tok::identifier || t == Tok::start || t == Tok::end || t == Tok::step || t == Tok::range || t == Tok::max_of ||
-         t == Tok::min_of;
+  return t == Tok::identifier || t == Tok::start || t == Tok::end || t == Tok::step ||
+         t == Tok::range || t == Tok::max_of || t == Tok::min_of;
 }
 
 } // namespace
@@ -52,7 +52,9 @@ ExprPtr Parser::primary() {
   }
   if (token.type == Tok::left_paren) return parenthesized();
   const Tok second = peek_second().type;
-  if (is_aggregator(token.type) && (second == Tok::left_paren || second == Tok::by || second == Tok::without)) return aggregate();
+  if (is_aggregator(token.type) &&
+      (second == Tok::left_paren || second == Tok::by || second == Tok::without))
+    return aggregate();
   if (may_name_function(token.type) && second == Tok::left_paren) return call();
   if (token.type == Tok::left_brace || may_name_metric(token.type)) return selector();
   unexpected("", "");
@@ -82,7 +84,9 @@ ExprPtr Parser::aggregate() {
     node->without = next().type == Tok::without;
     return grouping_labels(node->grouping);
   };
-  const auto modifier_follows = [&] { return peek().type == Tok::by || peek().type == Tok::without; };
+  const auto modifier_follows = [&] {
+    return peek().type == Tok::by || peek().type == Tok::without;
+  };
   const bool before = modifier_follows();
   if (before && !modifier()) return nullptr;
   if (peek().type != Tok::left_paren) {
@@ -98,14 +102,17 @@ ExprPtr Parser::aggregate() {
     return nullptr;
   }
   if (!options_.experimental_functions && (op.type == Tok::limitk || op.type == Tok::limit_ratio)) {
-    fail(node->range, fmt::format("{}() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
+    fail(node->range, fmt::format("{}() is experimental and must be enabled with "
+                                  "--enable-feature=promql-experimental-functions",
                                   spelling(op.type)));
     return nullptr;
   }
   const std::size_t wanted = takes_param(op.type) ? 2 : 1;
   if (args.size() != wanted) {
     fail(node->range,
-         fmt::format("wrong number of arguments for aggregate expression provided, expected {}, got {}", wanted, args.size()));
+         fmt::format(
+             "wrong number of arguments for aggregate expression provided, expected {}, got {}",
+             wanted, args.size()));
     return nullptr;
   }
   if (wanted == 2) node->param = std::move(args[0]);
@@ -118,7 +125,8 @@ ExprPtr Parser::aggregate() {
 ExprPtr Parser::call() {
   const Token name = next();
   const FunctionSignature* function = find_function(name.text);
-  if (function == nullptr) fail(range_of(name), "unknown function with name " + go_quote(name.text));
+  if (function == nullptr)
+    fail(range_of(name), "unknown function with name " + go_quote(name.text));
   if (function != nullptr && function->experimental && !options_.experimental_functions) {
     fail(range_of(name), fmt::format("function {} is not enabled", go_quote(name.text)));
   }
@@ -155,7 +163,8 @@ ExprPtr Parser::selector() {
     node->name = first.text;
   }
   if (peek().type == Tok::left_brace && !label_matchers(*node)) return nullptr;
-  if (!node->name.empty()) node->matchers.push_back({std::string(kMetricName), Matcher::Op::equal, node->name});
+  if (!node->name.empty())
+    node->matchers.push_back({std::string(kMetricName), Matcher::Op::equal, node->name});
   node->range.end = last_end_;
   return node;
 }
@@ -190,14 +199,16 @@ bool Parser::label_matcher(VectorSelector& node) {
         unexpected(kContext, "label matching operator");
         return false;
       }
-      node.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, matcher.name}); // {"name"}
+      node.matchers.push_back(
+          {std::string(kMetricName), Matcher::Op::equal, matcher.name}); // {"name"}
       return !error_;
   }
   next();
   const Token value = peek();
   if (!expect(Tok::string, kContext, "string")) return false;
   matcher.value = unquoted(value);
-  if (const auto wrong = check_matcher(matcher)) fail({name.pos, value.pos + value.text.size()}, *wrong);
+  if (const auto wrong = check_matcher(matcher))
+    fail({name.pos, value.pos + value.text.size()}, *wrong);
   node.matchers.push_back(std::move(matcher));
   return !error_;
 }

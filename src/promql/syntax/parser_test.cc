@@ -23,7 +23,8 @@ struct Pair {
 
 TEST(Printer, CanonicalForm) {
   const Pair cases[] = {
-      {"sum by(job,instance)(rate(x{b='1',a=\"2\"}[5m]))", "sum by (job, instance) (rate(x{a=\"2\",b=\"1\"}[5m]))"},
+      {"sum by(job,instance)(rate(x{b='1',a=\"2\"}[5m]))",
+       "sum by (job, instance) (rate(x{a=\"2\",b=\"1\"}[5m]))"},
       {"sum(x)by(le)", "sum by (le) (x)"},
       {"sum without() (x)", "sum without () (x)"},
       {"-1^2", "-1 ^ 2"},
@@ -35,7 +36,8 @@ TEST(Printer, CanonicalForm) {
       {"a / on(x) group_left(y,\"z.z\") b", "a / on (x) group_left (y, \"z.z\") b"},
       {"a == bool ignoring(x) b", "a == bool ignoring (x) b"},
       {"a AND b Or c unless d", "a and b or c unless d"},
-      {"{\"my.metric\", \"some label\"!~'x|y'}", "{\"some label\"!~\"x|y\",__name__=\"my.metric\"}"},
+      {"{\"my.metric\", \"some label\"!~'x|y'}",
+       "{\"some label\"!~\"x|y\",__name__=\"my.metric\"}"},
       {"topk(2, a) by (x)", "topk by (x) (2, a)"},
       {"'a\\nb'", "\"a\\nb\""},
       {"a[(1m+30s)*2]", "a[(1m + 30s) * 2]"},
@@ -59,33 +61,45 @@ TEST(Parser, Errors) {
   const Pair cases[] = {
       {"", "unknown position: parse error: no expression found in input"},
       {"sum(", "1:5: parse error: unclosed left parenthesis"},
-      {"rate(a)", "1:6: parse error: expected type range vector in call to function \"rate\", got instant vector"},
+      {"rate(a)",
+       "1:6: parse error: expected type range vector in call to function \"rate\", got instant "
+       "vector"},
       {"rate(a[5m], 1)", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 2"},
       {"round()", "1:1: parse error: expected at least 1 argument(s) in call to \"round\", got 0"},
       {"frob(a)", "1:1: parse error: unknown function with name \"frob\""},
       {"{}", "1:1: parse error: vector selector must contain at least one non-empty matcher"},
-      {"{a=~\".*\"}", "1:1: parse error: vector selector must contain at least one non-empty matcher"},
+      {"{a=~\".*\"}",
+       "1:1: parse error: vector selector must contain at least one non-empty matcher"},
       {"a{__name__=\"b\"}", "1:1: parse error: metric name must not be set twice: \"a\" or \"b\""},
       {"1 > 2", "1:3: parse error: comparisons between scalars must use BOOL modifier"},
       {"a + bool b", "1:3: parse error: bool modifier can only be used on comparison operators"},
       {"1 and a", "1:1: parse error: set operator \"and\" not allowed in binary scalar expression"},
-      {"a and on(x) group_left(y) b", "1:1: parse error: no grouping allowed for \"and\" operation"},
-      {"a + on(x) group_left(x) b", "1:3: parse error: label \"x\" must not occur in ON and GROUP clause at once"},
-      {"a[5m] + 1", "1:1: parse error: binary expression must contain only scalar and instant vector types"},
+      {"a and on(x) group_left(y) b",
+       "1:1: parse error: no grouping allowed for \"and\" operation"},
+      {"a + on(x) group_left(x) b",
+       "1:3: parse error: label \"x\" must not occur in ON and GROUP clause at once"},
+      {"a[5m] + 1",
+       "1:1: parse error: binary expression must contain only scalar and instant vector types"},
       {"a[0s]", "1:3: parse error: duration must be greater than 0"},
       {"a[5m/0]", "1:5: parse error: division by zero"},
       {"a[5m] offset 1m offset 2m", "1:1: parse error: offset may not be set multiple times"},
       {"a @ 1 @ 2", "1:1: parse error: @ <timestamp> may not be set multiple times"},
       {"sum(a) offset 5m",
-       "1:1: parse error: offset modifier must be preceded by an instant vector selector or range vector selector or a subquery"},
+       "1:1: parse error: offset modifier must be preceded by an instant vector selector or range "
+       "vector selector or a subquery"},
       {"sum(a)[5m]", "1:7: parse error: ranges only allowed for vector selectors"},
       {"a{x=\"1}", "1:5: parse error: unterminated quoted string"},
       {"a{x=~\"(\"}", "1:3: parse error: error parsing regexp: missing closing ): `(`"},
       {"a b", "1:3: parse error: unexpected identifier \"b\""},
-      {"topk(a)", "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 2, got 1"},
-      {"a\n  + rate(b)", "2:10: parse error: expected type range vector in call to function \"rate\", got instant vector"},
+      {"topk(a)",
+       "1:1: parse error: wrong number of arguments for aggregate expression provided, expected 2, "
+       "got 1"},
+      {"a\n  + rate(b)",
+       "2:10: parse error: expected type range vector in call to function \"rate\", got instant "
+       "vector"},
       {"sum(a,)", "1:6: parse error: trailing commas not allowed in function call args"},
-      {"sum by (1) (a)", "1:9: parse error: unexpected number \"1\" in grouping opts, expected label"},
+      {"sum by (1) (a)",
+       "1:9: parse error: unexpected number \"1\" in grouping opts, expected label"},
   };
   for (const Pair& one : cases) {
     const auto expr = parse_expression(one.input, ParseOptions::all());
@@ -136,7 +150,8 @@ TEST(TimeText, Times) {
   EXPECT_EQ(parse_time_ms("1700000000.123"), 1'700'000'000'123);
   EXPECT_EQ(parse_time_ms("1970-01-01T00:00:01Z"), 1000);
   EXPECT_EQ(parse_time_ms("2026-11-22T10:00:00.25+01:00"), 1'795'338'000'250);
-  for (const std::string_view bad : {"", "x", "2026-13-01T00:00:00Z", "2026-01-01", "1e300", "2026-01-01T00:00:00"})
+  for (const std::string_view bad :
+       {"", "x", "2026-13-01T00:00:00Z", "2026-01-01", "1e300", "2026-01-01T00:00:00"})
     EXPECT_FALSE(parse_time_ms(bad)) << bad;
 }
 
@@ -144,8 +159,10 @@ TEST(TimeText, Durations) {
   EXPECT_EQ(parse_duration_ms("15"), 15'000);
   EXPECT_EQ(parse_duration_ms("0.5"), 500);
   EXPECT_EQ(parse_duration_ms("1h30m"), 5'400'000);
-  for (const std::string_view bad : {"", "5x", "30m1h", "1e300", "5mm"}) EXPECT_FALSE(parse_duration_ms(bad)) << bad;
-  for (const std::int64_t ms : {0LL, 1LL, 999LL, 60'000LL, 90'061'001LL, 604'800'000LL, 31'536'000'000LL}) {
+  for (const std::string_view bad : {"", "5x", "30m1h", "1e300", "5mm"})
+    EXPECT_FALSE(parse_duration_ms(bad)) << bad;
+  for (const std::int64_t ms :
+       {0LL, 1LL, 999LL, 60'000LL, 90'061'001LL, 604'800'000LL, 31'536'000'000LL}) {
     EXPECT_EQ(*parse_prometheus_duration(format_prometheus_duration(ms)), ms);
   }
 }

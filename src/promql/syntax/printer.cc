@@ -15,8 +15,9 @@ namespace {
 
 bool is_plain_label(std::string_view name) {
   if (name.empty() || (name[0] >= '0' && name[0] <= '9')) return false;
-  return std::ranges::all_of(
-      name, [](char c) { return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+  return std::ranges::all_of(name, [](char c) {
+    return c == '_' || (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+  });
 }
 
 std::string label_list(const std::vector<std::string>& labels) {
@@ -34,7 +35,9 @@ std::string print_duration(const DurationExpr& node) {
     case Tok::step:
     case Tok::range: out = fmt::format("{}()", spelling(node.op)); break;
     case Tok::min_of:
-    case Tok::max_of: out = fmt::format("{}({}, {})", spelling(node.op), print(*node.left), print(*node.right)); break;
+    case Tok::max_of:
+      out = fmt::format("{}({}, {})", spelling(node.op), print(*node.left), print(*node.right));
+      break;
     default:
       if (node.left) {
         out = fmt::format("{} {} {}", print(*node.left), spelling(node.op), print(*node.right));
@@ -45,7 +48,9 @@ std::string print_duration(const DurationExpr& node) {
   return node.wrapped ? "(" + out + ")" : out;
 }
 
-std::string length_text(std::int64_t ms, const ExprPtr& expr) { return expr ? print(*expr) : format_prometheus_duration(ms); }
+std::string length_text(std::int64_t ms, const ExprPtr& expr) {
+  return expr ? print(*expr) : format_prometheus_duration(ms);
+}
 
 std::string at_text(const TimeShift& shift) {
   if (shift.at_edge == TimeShift::Edge::start) return " @ start()";
@@ -66,13 +71,17 @@ std::string bare_selector(const VectorSelector& node) {
   constexpr std::array<std::string_view, 4> kOps = {"=", "!=", "=~", "!~"};
   std::vector<std::string> parts;
   for (const Matcher& matcher : node.matchers) {
-    const bool is_name = matcher.name == kMetricName && matcher.op == Matcher::Op::equal && matcher.value == node.name;
+    const bool is_name = matcher.name == kMetricName && matcher.op == Matcher::Op::equal &&
+                         matcher.value == node.name;
     if (is_name && !matcher.value.empty()) continue;
     const std::string name = is_plain_label(matcher.name) ? matcher.name : go_quote(matcher.name);
-    parts.push_back(fmt::format("{}{}{}", name, kOps[static_cast<std::size_t>(matcher.op)], go_quote(matcher.value)));
+    parts.push_back(fmt::format("{}{}{}", name, kOps[static_cast<std::size_t>(matcher.op)],
+                                go_quote(matcher.value)));
   }
   std::ranges::sort(parts);
-  return parts.empty() && !node.name.empty() ? node.name : fmt::format("{}{{{}}}", node.name, fmt::join(parts, ","));
+  return parts.empty() && !node.name.empty()
+             ? node.name
+             : fmt::format("{}{{{}}}", node.name, fmt::join(parts, ","));
 }
 
 std::string print_aggregate(const AggregateExpr& node) {
@@ -93,12 +102,15 @@ std::string matching_text(const VectorMatching& matching) {
   const bool grouped = left || matching.card == VectorMatching::Card::one_to_many;
   if (!matching.labels.empty() || matching.on || grouped)
     out += fmt::format(" {} ({})", matching.on ? "on" : "ignoring", label_list(matching.labels));
-  if (grouped) out += fmt::format(" group_{} ({})", left ? "left" : "right", label_list(matching.include));
+  if (grouped)
+    out += fmt::format(" group_{} ({})", left ? "left" : "right", label_list(matching.include));
   if (matching.fill_left && matching.fill_right && *matching.fill_left == *matching.fill_right) {
     return out + fmt::format(" fill ({})", format_general(*matching.fill_left));
   }
-  if (matching.fill_left) out += fmt::format(" fill_left ({})", format_general(*matching.fill_left));
-  if (matching.fill_right) out += fmt::format(" fill_right ({})", format_general(*matching.fill_right));
+  if (matching.fill_left)
+    out += fmt::format(" fill_left ({})", format_general(*matching.fill_left));
+  if (matching.fill_right)
+    out += fmt::format(" fill_right ({})", format_general(*matching.fill_right));
   return out;
 }
 
@@ -110,7 +122,8 @@ std::string print_number(const NumberLiteral& node) {
 std::string print_call(const CallExpr& node) {
   std::string out(node.function->name);
   out += "(";
-  for (std::size_t i = 0; i < node.args.size(); ++i) out += (i > 0 ? ", " : "") + print(*node.args[i]);
+  for (std::size_t i = 0; i < node.args.size(); ++i)
+    out += (i > 0 ? ", " : "") + print(*node.args[i]);
   return out + ")";
 }
 
@@ -130,23 +143,28 @@ std::string print(const Expr& expr) {
     }
     case Expr::Kind::binary: {
       const auto& node = static_cast<const BinaryExpr&>(expr);
-      return fmt::format("{} {}{}{} {}", print(*node.left), spelling(node.op), node.return_bool ? " bool" : "",
+      return fmt::format("{} {}{}{} {}", print(*node.left), spelling(node.op),
+                         node.return_bool ? " bool" : "",
                          node.matching ? matching_text(*node.matching) : "", print(*node.right));
     }
     case Expr::Kind::vector: {
       const auto& node = static_cast<const VectorSelector&>(expr);
-      return fmt::format("{}{}{}{}", bare_selector(node), at_text(node.shift), extended_text(node), offset_text(node.shift));
+      return fmt::format("{}{}{}{}", bare_selector(node), at_text(node.shift), extended_text(node),
+                         offset_text(node.shift));
     }
     case Expr::Kind::matrix: {
       const auto& node = static_cast<const MatrixSelector&>(expr);
-      return fmt::format("{}[{}]{}{}{}", bare_selector(*node.selector), length_text(node.range_ms, node.range_expr),
-                         extended_text(*node.selector), at_text(node.selector->shift), offset_text(node.selector->shift));
+      return fmt::format("{}[{}]{}{}{}", bare_selector(*node.selector),
+                         length_text(node.range_ms, node.range_expr), extended_text(*node.selector),
+                         at_text(node.selector->shift), offset_text(node.selector->shift));
     }
     case Expr::Kind::subquery: {
       const auto& node = static_cast<const SubqueryExpr&>(expr);
-      const std::string step = node.step_ms != 0 || node.step_expr ? length_text(node.step_ms, node.step_expr) : "";
-      return fmt::format("{}[{}:{}]{}{}", print(*node.inner), length_text(node.range_ms, node.range_expr), step,
-                         at_text(node.shift), offset_text(node.shift));
+      const std::string step =
+          node.step_ms != 0 || node.step_expr ? length_text(node.step_ms, node.step_expr) : "";
+      return fmt::format("{}[{}:{}]{}{}", print(*node.inner),
+                         length_text(node.range_ms, node.range_expr), step, at_text(node.shift),
+                         offset_text(node.shift));
     }
   }
   return "";

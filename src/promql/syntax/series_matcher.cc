@@ -18,7 +18,8 @@ std::unique_ptr<re2::RE2> compile(const std::string& go_pattern) {
   return std::make_unique<re2::RE2>(pattern, options);
 }
 
-// What is wrong with a pattern, in the words of Go's regexp package, which users of Prometheus know.
+// What is wrong with a pattern, in the words of Go's regexp package, which users of Prometheus
+// know.
 std::string complaint(const re2::RE2& regexp) {
   std::string_view what;
   switch (regexp.error_code()) {
@@ -38,11 +39,14 @@ std::string complaint(const re2::RE2& regexp) {
     default: return regexp.error();
   }
   // An open group is told with the whole pattern.
-  const bool whole = regexp.error_code() == re2::RE2::ErrorMissingParen || regexp.error_code() == re2::RE2::ErrorUnexpectedParen;
+  const bool whole = regexp.error_code() == re2::RE2::ErrorMissingParen ||
+                     regexp.error_code() == re2::RE2::ErrorUnexpectedParen;
   return fmt::format("{}: `{}`", what, whole ? regexp.pattern() : regexp.error_arg());
 }
 
-bool is_regexp(const Matcher& matcher) { return matcher.op == Matcher::Op::regexp || matcher.op == Matcher::Op::not_regexp; }
+bool is_regexp(const Matcher& matcher) {
+  return matcher.op == Matcher::Op::regexp || matcher.op == Matcher::Op::not_regexp;
+}
 
 // Where the class that opens at `at` ends, or the end of the text.
 std::size_t class_end(std::string_view pattern, std::size_t at) {
@@ -124,11 +128,13 @@ bool SeriesMatcher::accepts(const One& one, std::string_view value) {
 }
 
 bool SeriesMatcher::matches(const Labels& labels) const {
-  return std::ranges::all_of(all_, [&](const One& one) { return accepts(one, labels.get(one.matcher.name)); });
+  return std::ranges::all_of(
+      all_, [&](const One& one) { return accepts(one, labels.get(one.matcher.name)); });
 }
 
 bool SeriesMatcher::accepts(std::string_view label, std::string_view value) const {
-  return std::ranges::all_of(all_, [&](const One& one) { return one.matcher.name != label || accepts(one, value); });
+  return std::ranges::all_of(
+      all_, [&](const One& one) { return one.matcher.name != label || accepts(one, value); });
 }
 
 bool SeriesMatcher::matches_empty(const Matcher& matcher) {

@@ -23,7 +23,8 @@ std::vector<Matcher> for_storage(std::vector<Matcher> matchers);
 // Why the matcher cannot be used (a regexp that does not compile); nullopt when it can.
 std::optional<std::string> check_matcher(const Matcher& matcher);
 
-// All matchers of a selector. Thread-safe once made. A matcher that check_matcher refuses matches nothing.
+// All matchers of a selector. Thread-safe once made. A matcher that check_matcher refuses matches
+// nothing.
 class SeriesMatcher {
  public:
   explicit SeriesMatcher(const std::vector<Matcher>& matchers);

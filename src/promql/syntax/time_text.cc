@@ -19,7 +19,8 @@ std::unexpected<QueryError> bad_data(std::string message) {
 std::optional<double> decimal(std::string_view text) {
   double out = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), out);
-  if (text.empty() || result.ec != std::errc() || result.ptr != text.data() + text.size()) return std::nullopt;
+  if (text.empty() || result.ec != std::errc() || result.ptr != text.data() + text.size())
+    return std::nullopt;
   return out;
 }
 
@@ -91,9 +92,11 @@ std::optional<std::int64_t> rfc3339_ms(std::string_view text) {
   } else if (zone != 'Z' && zone != 'z') {
     return std::nullopt;
   }
-  const std::chrono::year_month_day date{std::chrono::year(year), std::chrono::month(static_cast<unsigned>(month)),
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
                                          std::chrono::day(static_cast<unsigned>(day))};
-  if (!in.ok || !in.rest.empty() || !date.ok() || hour > 23 || minute > 59 || second > 59) return std::nullopt;
+  if (!in.ok || !in.rest.empty() || !date.ok() || hour > 23 || minute > 59 || second > 59)
+    return std::nullopt;
   const std::int64_t days = std::chrono::sys_days(date).time_since_epoch().count();
   return ((days * 24 + hour) * 60 + minute - offset) * 60'000 + second * 1000 + ms;
 }
@@ -103,7 +106,8 @@ std::optional<std::int64_t> rfc3339_ms(std::string_view text) {
 QueryOutcome<std::int64_t> parse_duration_ms(std::string_view text) {
   if (const auto seconds = decimal(text)) {
     if (!(std::abs(*seconds) < kMaxSeconds)) {
-      return bad_data(fmt::format("cannot parse {} to a valid duration. It overflows int64", go_quote(text)));
+      return bad_data(
+          fmt::format("cannot parse {} to a valid duration. It overflows int64", go_quote(text)));
     }
     return static_cast<std::int64_t>(*seconds * 1000);
   }

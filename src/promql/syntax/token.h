@@ -90,11 +90,13 @@ enum class Tok : std::uint8_t {
 constexpr bool is_operator(Tok t) { return t >= Tok::eql_regex && t <= Tok::lunless; }
 constexpr bool is_aggregator(Tok t) { return t >= Tok::avg && t <= Tok::limit_ratio; }
 constexpr bool is_keyword(Tok t) { return t >= Tok::kw_bool && t <= Tok::without; }
-constexpr bool is_set_operator(Tok t) { return t == Tok::land || t == Tok::lor || t == Tok::lunless; }
+constexpr bool is_set_operator(Tok t) {
+  return t == Tok::land || t == Tok::lor || t == Tok::lunless;
+}
 constexpr bool is_comparison(Tok t) { return t >= Tok::eqlc && t <= Tok::lte; }
 constexpr bool takes_param(Tok t) {
-  return t == Tok::topk || t == Tok::bottomk || t == Tok::count_values || t == Tok::quantile || t == Tok::limitk ||
-         t == Tok::limit_ratio;
+  return t == Tok::topk || t == Tok::bottomk || t == Tok::count_values || t == Tok::quantile ||
+         t == Tok::limitk || t == Tok::limit_ratio;
 }
 
 // As written in a query ("+", "sum", "group_left"); "" for the kinds that have no fixed spelling.
@@ -110,7 +112,8 @@ struct Token {
 // How an error message names the token: `<op:+>`, `identifier "x"`, `end of input`.
 std::string describe(const Token& token);
 
-// All tokens of the text without comments, ending in end_of_input or error. The text must outlive them.
+// All tokens of the text without comments, ending in end_of_input or error. The text must outlive
+// them.
 std::vector<Token> tokenize(std::string_view text);
 
 } // namespace coalmine::query

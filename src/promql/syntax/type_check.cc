@@ -1,4 +1,5 @@
-// Prometheus's checks of a finished tree: types of operands and arguments, vector matching, empty selectors.
+// Prometheus's checks of a finished tree: types of operands and arguments, vector matching, empty
+// selectors.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -44,20 +45,23 @@ class TypeChecker {
   void expect_type(Expr& expr, ValueType want, std::string_view context) {
     const ValueType got = check(expr);
     if (got != want)
-      fail(expr.range, fmt::format("expected type {} in {}, got {}", documented_name(want), context, documented_name(got)));
+      fail(expr.range, fmt::format("expected type {} in {}, got {}", documented_name(want), context,
+                                   documented_name(got)));
   }
 
   void aggregate(AggregateExpr& node) {
     expect_type(*node.inner, ValueType::vector, "aggregation expression");
     if (!node.param) return;
-    expect_type(*node.param, node.op == Tok::count_values ? ValueType::string : ValueType::scalar, "aggregation parameter");
+    expect_type(*node.param, node.op == Tok::count_values ? ValueType::string : ValueType::scalar,
+                "aggregation parameter");
   }
 
   // The text between the two sides.
   TextRange operator_range(const BinaryExpr& node) const {
     TextRange out{node.left->range.end, node.right->range.start};
     const auto blank = [&](std::size_t at) {
-      return at < text_.size() && (text_[at] == ' ' || text_[at] == '\t' || text_[at] == '\n' || text_[at] == '\r');
+      return at < text_.size() &&
+             (text_[at] == ' ' || text_[at] == '\t' || text_[at] == '\n' || text_[at] == '\r');
     };
     while (out.start < out.end && blank(out.start)) ++out.start;
     while (out.end > out.start && blank(out.end - 1)) --out.end;
@@ -69,7 +73,8 @@ class TypeChecker {
     const ValueType right = check(*node.right);
     if (node.return_bool && !is_comparison(node.op))
       fail(operator_range(node), "bool modifier can only be used on comparison operators");
-    if (is_comparison(node.op) && !node.return_bool && left == ValueType::scalar && right == ValueType::scalar) {
+    if (is_comparison(node.op) && !node.return_bool && left == ValueType::scalar &&
+        right == ValueType::scalar) {
       fail(operator_range(node), "comparisons between scalars must use BOOL modifier");
     }
     if (!node.matching) return;
@@ -78,14 +83,18 @@ class TypeChecker {
       matching.card = VectorMatching::Card::many_to_many;
     for (const std::string& label : matching.labels) {
       if (matching.on && std::ranges::find(matching.include, label) != matching.include.end()) {
-        fail(operator_range(node), fmt::format("label {} must not occur in ON and GROUP clause at once", go_quote(label)));
+        fail(
+            operator_range(node),
+            fmt::format("label {} must not occur in ON and GROUP clause at once", go_quote(label)));
       }
     }
-    constexpr std::string_view kTypes = "binary expression must contain only scalar and instant vector types";
+    constexpr std::string_view kTypes =
+        "binary expression must contain only scalar and instant vector types";
     if (!is_operand(left)) fail(node.left->range, std::string(kTypes));
     if (!is_operand(right)) fail(node.right->range, std::string(kTypes));
     if (left != ValueType::vector || right != ValueType::vector) {
-      if (!matching.labels.empty()) fail(node.range, "vector matching only allowed between instant vectors");
+      if (!matching.labels.empty())
+        fail(node.range, "vector matching only allowed between instant vectors");
       if (matching.fill_left || matching.fill_right)
         fail(node.range, "filling in missing series only allowed between instant vectors");
       node.matching.reset();
@@ -93,15 +102,18 @@ class TypeChecker {
       set_operator(node, matching);
     }
     if (is_set_operator(node.op) && (left == ValueType::scalar || right == ValueType::scalar)) {
-      fail(node.range, fmt::format("set operator {} not allowed in binary scalar expression", go_quote(spelling(node.op))));
+      fail(node.range, fmt::format("set operator {} not allowed in binary scalar expression",
+                                   go_quote(spelling(node.op))));
     }
   }
 
   void set_operator(const BinaryExpr& node, const VectorMatching& matching) {
     if (matching.card != VectorMatching::Card::many_to_many) {
-      fail(node.range, fmt::format("no grouping allowed for {} operation", go_quote(spelling(node.op))));
+      fail(node.range,
+           fmt::format("no grouping allowed for {} operation", go_quote(spelling(node.op))));
     }
-    if (matching.fill_left || matching.fill_right) fail(node.range, "filling in missing series not allowed for set operators");
+    if (matching.fill_left || matching.fill_right)
+      fail(node.range, "filling in missing series not allowed for set operators");
   }
 
   void call(CallExpr& node) {
@@ -110,14 +122,18 @@ class TypeChecker {
     const auto listed = static_cast<int>(function.args.size());
     const std::string name = go_quote(function.name);
     if (function.variadic == 0) {
-      if (listed != given) fail(node.range, fmt::format("expected {} argument(s) in call to {}, got {}", listed, name, given));
+      if (listed != given)
+        fail(node.range,
+             fmt::format("expected {} argument(s) in call to {}, got {}", listed, name, given));
     } else {
       const int least = listed - 1;
       if (least > given)
-        fail(node.range, fmt::format("expected at least {} argument(s) in call to {}, got {}", least, name, given));
+        fail(node.range, fmt::format("expected at least {} argument(s) in call to {}, got {}",
+                                     least, name, given));
       const int most = least + function.variadic;
       if (function.variadic > 0 && most < given) {
-        fail(node.range, fmt::format("expected at most {} argument(s) in call to {}, got {}", most, name, given));
+        fail(node.range, fmt::format("expected at most {} argument(s) in call to {}, got {}", most,
+                                     name, given));
       }
     }
     if (function.name == "info" && node.args.size() > 1) info_selector(*node.args[1]);
@@ -131,7 +147,8 @@ class TypeChecker {
     auto* chosen = as<VectorSelector>(&arg);
     if (type_of(arg) != ValueType::vector) {
       fail(arg.range,
-           fmt::format("expected type instant vector in call to function \"info\", got {}", documented_name(type_of(arg))));
+           fmt::format("expected type instant vector in call to function \"info\", got {}",
+                       documented_name(type_of(arg))));
     } else if (chosen == nullptr) {
       fail(arg.range, "expected label selectors only");
     } else if (!chosen->name.empty()) {
@@ -144,7 +161,8 @@ class TypeChecker {
   void unary(UnaryExpr& node) {
     const ValueType got = check(*node.inner);
     if (!is_operand(got)) {
-      fail(node.range, fmt::format("unary expression only allowed on expressions of type scalar or instant vector, got {}",
+      fail(node.range, fmt::format("unary expression only allowed on expressions of type scalar or "
+                                   "instant vector, got {}",
                                    go_quote(documented_name(got))));
     }
   }
@@ -152,20 +170,22 @@ class TypeChecker {
   void subquery(SubqueryExpr& node) {
     const ValueType got = check(*node.inner);
     if (got != ValueType::vector)
-      fail(node.range, fmt::format("subquery is only allowed on instant vector, got {} instead", short_name(got)));
+      fail(node.range, fmt::format("subquery is only allowed on instant vector, got {} instead",
+                                   short_name(got)));
   }
 
   void selector(VectorSelector& node) {
     if (!node.name.empty()) {
       for (std::size_t i = 0; i + 1 < node.matchers.size(); ++i) {
         if (node.matchers[i].name != kMetricName) continue;
-        fail(node.range,
-             fmt::format("metric name must not be set twice: {} or {}", go_quote(node.name), go_quote(node.matchers[i].value)));
+        fail(node.range, fmt::format("metric name must not be set twice: {} or {}",
+                                     go_quote(node.name), go_quote(node.matchers[i].value)));
       }
       return;
     }
     if (node.allow_empty) return;
-    const bool selective = std::ranges::any_of(node.matchers, [](const Matcher& m) { return !SeriesMatcher::matches_empty(m); });
+    const bool selective = std::ranges::any_of(
+        node.matchers, [](const Matcher& m) { return !SeriesMatcher::matches_empty(m); });
     if (!selective) fail(node.range, "vector selector must contain at least one non-empty matcher");
   }
 

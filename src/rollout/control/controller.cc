@@ -25,7 +25,8 @@ namespace {
 
 // How long callers of start and command wait for the control thread and the journal.
 constexpr auto kAnswerTimeout = std::chrono::seconds(10);
-// The control thread looks at the Clock at least this often while something runs, so that a clock which jumps is noticed.
+// The control thread looks at the Clock at least this often while something runs, so that a clock
+// which jumps is noticed.
 constexpr auto kLongestNap = std::chrono::milliseconds(25);
 constexpr auto kIdleNap = std::chrono::milliseconds(500);
 
@@ -67,23 +68,29 @@ void restore_secrets(RolloutSpec& spec, const std::vector<RolloutSpec>& configur
   for (const auto& other : configured) {
     if (other.service != spec.service) continue;
     for (auto& target : spec.notify) {
-      const auto same = [&](const NotifySpec& t) { return t.url == target.url && t.kind == target.kind; };
-      if (const auto it = std::ranges::find_if(other.notify, same); it != other.notify.end()) target.secret = it->secret;
+      const auto same = [&](const NotifySpec& t) {
+        return t.url == target.url && t.kind == target.kind;
+      };
+      if (const auto it = std::ranges::find_if(other.notify, same); it != other.notify.end())
+        target.secret = it->secret;
     }
   }
 }
 
-// One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads published statuses.
+// One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads
+// published statuses.
 class ControllerImpl final : public Controller {
  public:
-  ControllerImpl(ControllerDeps deps, std::vector<RolloutSpec> specs, std::unique_ptr<Journal> journal)
+  ControllerImpl(ControllerDeps deps, std::vector<RolloutSpec> specs,
+                 std::unique_ptr<Journal> journal)
       : deps_(std::move(deps)),
         specs_(std::move(specs)),
         journal_(std::move(journal)),
         effects_(deps_, *journal_,
                  {.post = [this](Effects::Task task) { inbox_.post(std::move(task)); },
                   .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); },
-                  .changed = [this](const State& state, const std::vector<LogEntry>& log) { publish(state, log); }}),
+                  .changed = [this](const State& state,
+                                    const std::vector<LogEntry>& log) { publish(state, log); }}),
         core_(deps_.clock, effects_) {}
 
   ~ControllerImpl() override {
@@ -93,12 +100,14 @@ class ControllerImpl final : public Controller {
 
   Status recover();
   void run() {
-    control_ = std::make_unique<Executor>(Executor::Options{.name = "rollouts", .threads = 1, .queue_limit = 1});
+    control_ = std::make_unique<Executor>(
+        Executor::Options{.name = "rollouts", .threads = 1, .queue_limit = 1});
     CHECK(control_->try_submit([this] { loop(); }));
   }
 
   Result<RolloutId> start(const StartRequest& request) override;
-  Status command(RolloutId id, Command command, const std::string& actor, const std::string& reason) override;
+  Status command(RolloutId id, Command command, const std::string& actor,
+                 const std::string& reason) override;
   std::vector<RolloutStatus> list() const override;
   std::optional<RolloutStatus> get(RolloutId id) const override;
   std::vector<RolloutSpec> specs() const override { return specs_; }
@@ -114,7 +123,8 @@ class ControllerImpl final : public Controller {
   void loop();
   void publish(const State& state, const std::vector<LogEntry>& log);
   Result<event::Start> prepare(const StartRequest& request) const;
-  void begin(event::Start start, std::unique_ptr<route::Router> router, std::function<void(Result<RolloutId>)> reply);
+  void begin(event::Start start, std::unique_ptr<route::Router> router,
+             std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
 
   const ControllerDeps deps_;
@@ -142,11 +152,13 @@ Status ControllerImpl::recover() {
     restore_secrets(spec, specs_);
     rollout.state.spec = std::make_shared<const RolloutSpec>(std::move(spec));
     specs[rollout.state.id.value] = rollout.state.spec;
-    if (!is_terminal(rollout.state.phase)) effects_.add_router(rollout.state.id, rollout.state.spec->router, nullptr);
+    if (!is_terminal(rollout.state.phase))
+      effects_.add_router(rollout.state.id, rollout.state.spec->router, nullptr);
     core_.restore(std::move(rollout));
   }
   for (auto& entry : undelivered) {
-    if (const auto it = specs.find(entry.id.value); it != specs.end()) effects_.enqueue(std::move(entry), *it->second);
+    if (const auto it = specs.find(entry.id.value); it != specs.end())
+      effects_.enqueue(std::move(entry), *it->second);
   }
   return {};
 }
@@ -157,7 +169,8 @@ void ControllerImpl::loop() {
     const auto due = std::min(core_.due(), effects_.due());
     auto nap = kIdleNap;
     if (due != INT64_MAX) {
-      nap = std::clamp(std::chrono::milliseconds(due - deps_.clock.steady_ms()), std::chrono::milliseconds(1), kLongestNap);
+      nap = std::clamp(std::chrono::milliseconds(due - deps_.clock.steady_ms()),
+                       std::chrono::milliseconds(1), kLongestNap);
     }
     if (!inbox_.take(tasks, nap)) return;
     try {
@@ -204,20 +217,24 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
   if (spec == specs_.end()) {
     std::string known;
     for (const auto& each : specs_) known += (known.empty() ? "" : ", ") + each.service;
-    return fail(ErrorCode::not_found, fmt::format("no configured service is named {:?}; configured: {}", request.service,
-                                                  known.empty() ? "none" : known));
+    return fail(ErrorCode::not_found,
+                fmt::format("no configured service is named {:?}; configured: {}", request.service,
+                            known.empty() ? "none" : known));
   }
   TRY(validate_spec(*spec));
   if (!request.canary_version.empty() && request.canary_version == request.stable_version) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("canary and stable are both version {}; name two versions", request.canary_version));
+                fmt::format("canary and stable are both version {}; name two versions",
+                            request.canary_version));
   }
   event::Start start;
   start.spec = std::make_shared<const RolloutSpec>(*spec);
   start.canary_version = request.canary_version;
   start.stable_version = request.stable_version;
-  if (start.canary_version.empty() && deps_.newest_version) start.canary_version = deps_.newest_version(*spec, true);
-  if (start.stable_version.empty() && deps_.newest_version) start.stable_version = deps_.newest_version(*spec, false);
+  if (start.canary_version.empty() && deps_.newest_version)
+    start.canary_version = deps_.newest_version(*spec, true);
+  if (start.stable_version.empty() && deps_.newest_version)
+    start.stable_version = deps_.newest_version(*spec, false);
   start.actor = request.actor.empty() ? "cli" : request.actor;
   return start;
 }
@@ -228,11 +245,13 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router)]() mutable {
-    begin(std::move(prepared), std::move(router), [answer](Result<RolloutId> id) { answer->set_value(std::move(id)); });
+    begin(std::move(prepared), std::move(router),
+          [answer](Result<RolloutId> id) { answer->set_value(std::move(id)); });
   });
   if (result.wait_for(kAnswerTimeout) != std::future_status::ready) {
-    return fail(ErrorCode::deadline_exceeded,
-                "the rollout was asked for, but the journal has not answered in 10 s; see rollout list");
+    return fail(
+        ErrorCode::deadline_exceeded,
+        "the rollout was asked for, but the journal has not answered in 10 s; see rollout list");
   }
   return result.get();
 }
@@ -240,29 +259,34 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
 void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
                            std::function<void(Result<RolloutId>)> reply) {
   if (const auto* running = core_.running(start.spec->service)) {
-    reply(fail(ErrorCode::already_exists,
-               fmt::format("{} has a rollout already: {} is {} at step {}; wait for its end or abort it", start.spec->service,
-                           running->id.value, to_string(running->phase), running->step + 1)));
+    reply(fail(
+        ErrorCode::already_exists,
+        fmt::format("{} has a rollout already: {} is {} at step {}; wait for its end or abort it",
+                    start.spec->service, running->id.value, to_string(running->phase),
+                    running->step + 1)));
     return;
   }
   const RolloutId id{++newest_id_};
   start.id = id;
   effects_.add_router(id, start.spec->router, std::move(router));
   core_.start(std::move(start));
-  effects_.when_synced(id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {
-    if (status) {
-      reply(id);
-      return;
-    }
-    // Nothing has been told to the router yet: the rollout never was.
-    effects_.forget(id);
-    core_.drop(id);
-    statuses_.with([&](auto& statuses) { statuses.erase(id.value); });
-    reply(fail(ErrorCode::unavailable, fmt::format("no rollout can start: {}", status.error().message)));
-  });
+  effects_.when_synced(
+      id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {
+        if (status) {
+          reply(id);
+          return;
+        }
+        // Nothing has been told to the router yet: the rollout never was.
+        effects_.forget(id);
+        core_.drop(id);
+        statuses_.with([&](auto& statuses) { statuses.erase(id.value); });
+        reply(fail(ErrorCode::unavailable,
+                   fmt::format("no rollout can start: {}", status.error().message)));
+      });
 }
 
-Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor, const std::string& reason) {
+Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor,
+                               const std::string& reason) {
   auto answer = std::make_shared<std::promise<Status>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, id, command, actor, reason] {
@@ -270,13 +294,15 @@ Status ControllerImpl::command(RolloutId id, Command command, const std::string&
             [answer](Status status) { answer->set_value(std::move(status)); });
   });
   if (result.wait_for(kAnswerTimeout) != std::future_status::ready) {
-    return fail(ErrorCode::deadline_exceeded,
-                "the command was taken, but the journal has not answered in 10 s; see rollout status");
+    return fail(
+        ErrorCode::deadline_exceeded,
+        "the command was taken, but the journal has not answered in 10 s; see rollout status");
   }
   return result.get();
 }
 
-void ControllerImpl::perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply) {
+void ControllerImpl::perform(RolloutId id, event::Commanded command,
+                             std::function<void(Status)> reply) {
   const auto kind = command.command;
   const auto* before = core_.find(id);
   const auto sequence = before == nullptr ? 0 : before->sequence;
@@ -296,7 +322,8 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command, std::functi
       reply({});
     } else {
       reply(fail(ErrorCode::unavailable,
-                 fmt::format("taken, but not yet recorded, and nothing goes up before that: {}", status.error().message)));
+                 fmt::format("taken, but not yet recorded, and nothing goes up before that: {}",
+                             status.error().message)));
     }
   });
 }
@@ -324,14 +351,16 @@ std::optional<RolloutStatus> ControllerImpl::get(RolloutId id) const {
   return *status;
 }
 
-std::function<void()> ControllerImpl::subscribe(std::function<void(const RolloutStatus&)> on_change) {
+std::function<void()> ControllerImpl::subscribe(
+    std::function<void(const RolloutStatus&)> on_change) {
   const auto number = subscribers_->with([&](Subscribers& subscribers) {
     const auto n = subscribers.next++;
     subscribers.by_number.emplace(n, std::move(on_change));
     return n;
   });
   return [held = std::weak_ptr(subscribers_), number] {
-    if (const auto subscribers = held.lock()) subscribers->with([&](Subscribers& s) { s.by_number.erase(number); });
+    if (const auto subscribers = held.lock())
+      subscribers->with([&](Subscribers& s) { s.by_number.erase(number); });
   };
 }
 
@@ -339,9 +368,11 @@ std::function<void()> ControllerImpl::subscribe(std::function<void(const Rollout
 
 Result<std::unique_ptr<Controller>> Controller::open(ControllerOptions options, ControllerDeps deps,
                                                      std::vector<RolloutSpec> specs) {
-  TRY_ASSIGN(auto journal,
-             open_journal({.directory = options.journal_directory, .reserve_bytes = options.reserve_bytes, .sync = true}));
-  auto controller = std::make_unique<ControllerImpl>(std::move(deps), std::move(specs), std::move(journal));
+  TRY_ASSIGN(auto journal, open_journal({.directory = options.journal_directory,
+                                         .reserve_bytes = options.reserve_bytes,
+                                         .sync = true}));
+  auto controller =
+      std::make_unique<ControllerImpl>(std::move(deps), std::move(specs), std::move(journal));
   TRY(controller->recover());
   controller->run();
   return Result<std::unique_ptr<Controller>>(std::move(controller));

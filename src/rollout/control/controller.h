@@ -13,11 +13,11 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
-#include "judge/judge.h"
-#include "net/http_client.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
 #include "cohort/metric_source.h"
+#include "judge/judge.h"
+#include "net/http_client.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {
@@ -37,8 +37,9 @@ bool is_terminal(Phase phase);
 struct LogEntry {
   std::uint64_t sequence = 0;
   std::int64_t time_ms = 0;
-  std::string kind; // started step weight_set look pause resume promote abort rollback promoted rolled_back notify router_error …
-  std::string text; // one sentence
+  std::string kind;  // started step weight_set look pause resume promote abort rollback promoted
+                     // rolled_back notify router_error …
+  std::string text;  // one sentence
   std::string actor; // "coalmine", or who asked
 };
 
@@ -59,9 +60,9 @@ struct RolloutStatus {
   std::size_t step = 0;
   std::vector<StepState> steps;
   double weight_asked = 0;
-  std::optional<double> weight_applied;              // read back; empty: unknown
-  std::optional<double> observed_split;              // canary share of requests in the step, from telemetry
-  std::int64_t observed_valid_ms = 0;                // analysis time accumulated in this step
+  std::optional<double> weight_applied; // read back; empty: unknown
+  std::optional<double> observed_split; // canary share of requests in the step, from telemetry
+  std::int64_t observed_valid_ms = 0;   // analysis time accumulated in this step
   std::shared_ptr<const judge::Judgement> judgement; // the newest look; null: none
   std::string reason;                                // the one sentence
   std::int64_t started_ms = 0;
@@ -89,14 +90,16 @@ struct ControllerDeps {
   std::function<Result<std::unique_ptr<route::Router>>(const RouterSpec&)> make_router;
   net::HttpClient& http; // notifications
   SelfMetrics& metrics;
-  // Called on an effect thread after every look; exports the seed's canary.analysis span. May be empty.
+  // Called on an effect thread after every look; exports the seed's canary.analysis span. May be
+  // empty.
   std::function<void(const RolloutStatus&, const judge::Judgement&)> on_look;
-  // Where judges that weigh evidence get their cells, and the guard of the split its counts; null: cells from cohorts and no
-  // guard, for tests.
+  // Where judges that weigh evidence get their cells, and the guard of the split its counts; null:
+  // cells from cohorts and no guard, for tests.
   const query::CountFeedSource* feeds = nullptr;
   // Where the metrics of users are read; null: none, and specs that name some cannot be decided.
   const query::MetricSource* own_metrics = nullptr;
-  // The newest version that the track's telemetry has named, for a start without versions; "" when none. May be empty.
+  // The newest version that the track's telemetry has named, for a start without versions; "" when
+  // none. May be empty.
   std::function<std::string(const RolloutSpec&, bool canary)> newest_version;
 };
 
@@ -108,21 +111,27 @@ struct ControllerOptions {
 class Controller {
  public:
   // Replays the journal, re-reads the routers of rollouts that were running, and goes on with them.
-  static Result<std::unique_ptr<Controller>> open(ControllerOptions options, ControllerDeps deps, std::vector<RolloutSpec> specs);
+  static Result<std::unique_ptr<Controller>> open(ControllerOptions options, ControllerDeps deps,
+                                                  std::vector<RolloutSpec> specs);
   virtual ~Controller() = default; // stops looking; weights stay as they are
 
-  // All thread-safe. start: already_exists when the service has a running rollout; not_found when no spec names the service.
+  // All thread-safe. start: already_exists when the service has a running rollout; not_found when
+  // no spec names the service.
   virtual Result<RolloutId> start(const StartRequest& request) = 0;
-  // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight 0, phase aborted.
-  virtual Status command(RolloutId id, Command command, const std::string& actor, const std::string& reason) = 0;
+  // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight
+  // 0, phase aborted.
+  virtual Status command(RolloutId id, Command command, const std::string& actor,
+                         const std::string& reason) = 0;
   virtual std::vector<RolloutStatus> list() const = 0; // newest first, logs left out
   virtual std::optional<RolloutStatus> get(RolloutId id) const = 0;
   virtual std::vector<RolloutSpec> specs() const = 0;
 
-  // Telemetry of this service has been stored: its rollouts look at it soon, instead of at their next interval. Quick.
+  // Telemetry of this service has been stored: its rollouts look at it soon, instead of at their
+  // next interval. Quick.
   virtual void arrived(const std::string& service) = 0;
 
-  // on_change runs on the control thread after every change of any rollout; quick. Returns a function that unsubscribes.
+  // on_change runs on the control thread after every change of any rollout; quick. Returns a
+  // function that unsubscribes.
   virtual std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) = 0;
 };
 

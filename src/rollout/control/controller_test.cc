@@ -50,16 +50,19 @@ class SteadySource final : public query::CohortSource {
  public:
   std::atomic<double> canary_error_rate = 0;
   std::atomic<bool> down = false;
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t, std::int64_t to_ms) const override {
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t,
+                                     std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "store is gone");
     bool canary = false;
     for (const auto& m : cohort.matchers) canary = canary || m.value == "canary";
-    static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{100});
+    static const auto kBounds =
+        std::make_shared<const std::vector<double>>(std::vector<double>{100});
     query::CohortCounts out;
-    out.routes = {{.route = "/pay",
-                   .requests = 1000,
-                   .errors = canary ? 1000 * canary_error_rate.load() : 0,
-                   .duration_ms = {.bounds = kBounds, .counts = {1000, 0}, .count = 1000, .sum = 0}}};
+    out.routes = {
+        {.route = "/pay",
+         .requests = 1000,
+         .errors = canary ? 1000 * canary_error_rate.load() : 0,
+         .duration_ms = {.bounds = kBounds, .counts = {1000, 0}, .count = 1000, .sum = 0}}};
     out.first_ms = 1;
     out.last_ms = to_ms;
     out.any_series = true;
@@ -78,7 +81,9 @@ class RecordingHttp final : public net::HttpClient {
     requests_.with([&](auto& all) { all.push_back(request); });
     return net::HttpResponse{.status = 200, .headers = {}, .body = ""};
   }
-  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override { return {}; }
+  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
+    return {};
+  }
   std::vector<net::ClientRequest> requests() const {
     return requests_.with([](const auto& all) { return all; });
   }
@@ -101,7 +106,9 @@ class ControllerTest : public ::testing::Test {
     set_log_level(LogLevel::off);
     std::filesystem::remove_all(directory_);
     spec_ = default_spec("checkout-service");
-    spec_.steps = {{.weight = 0.05, .analyze_ms = 300}, {.weight = 0.5, .analyze_ms = 300}, {.weight = 1, .analyze_ms = 0}};
+    spec_.steps = {{.weight = 0.05, .analyze_ms = 300},
+                   {.weight = 0.5, .analyze_ms = 300},
+                   {.weight = 1, .analyze_ms = 0}};
     spec_.look_interval_ms = 50;
     spec_.router.kind = RouterSpec::Kind::haproxy;
   }
@@ -111,19 +118,21 @@ class ControllerTest : public ::testing::Test {
   }
 
   ControllerDeps deps() {
-    return {.clock = clock_,
-            .cohorts = source_,
-            .make_router = [this](const RouterSpec&) -> Result<std::unique_ptr<route::Router>> {
-              return Result<std::unique_ptr<route::Router>>(std::make_unique<MemoryRouter>(router_));
-            },
-            .http = http_,
-            .metrics = metrics_,
-            .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
-            .newest_version = {}};
+    return {
+        .clock = clock_,
+        .cohorts = source_,
+        .make_router = [this](const RouterSpec&) -> Result<std::unique_ptr<route::Router>> {
+          return Result<std::unique_ptr<route::Router>>(std::make_unique<MemoryRouter>(router_));
+        },
+        .http = http_,
+        .metrics = metrics_,
+        .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
+        .newest_version = {}};
   }
   void open() {
     controller_.reset();
-    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0}, deps(), {spec_});
+    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
+                                   deps(), {spec_});
     ASSERT_TRUE(opened) << opened.error().message;
     controller_ = std::move(*opened);
   }
@@ -144,7 +153,9 @@ class ControllerTest : public ::testing::Test {
   }
   ::testing::AssertionResult reaches(RolloutId id, Phase phase) {
     auto result = eventually([&] { return controller_->get(id)->phase == phase; });
-    if (!result) result << ": " << to_string(controller_->get(id)->phase) << ": " << controller_->get(id)->reason;
+    if (!result)
+      result << ": " << to_string(controller_->get(id)->phase) << ": "
+             << controller_->get(id)->reason;
     return result;
   }
 
@@ -199,9 +210,15 @@ TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
 
 TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
   spec_.notify = {
-      {.kind = NotifySpec::Kind::webhook, .url = "http://ci.example/hook", .secret = "key", .events = {"rolled_back"}},
+      {.kind = NotifySpec::Kind::webhook,
+       .url = "http://ci.example/hook",
+       .secret = "key",
+       .events = {"rolled_back"}},
       {.kind = NotifySpec::Kind::slack, .url = "http://chat.example/x", .secret = "", .events = {}},
-      {.kind = NotifySpec::Kind::slack, .url = "http://chat.example/no", .secret = "", .events = {"promoted"}}};
+      {.kind = NotifySpec::Kind::slack,
+       .url = "http://chat.example/no",
+       .secret = "",
+       .events = {"promoted"}}};
   http_.failures_left = 1;
   open();
   const auto id = start();
@@ -210,7 +227,8 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
   ASSERT_TRUE(reaches(id, Phase::rolled_back));
   EXPECT_EQ(router_.weight, 0);
   EXPECT_LT(controller_->get(id)->time_to_rollback_ms, 5'000);
-  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 2; })) << "the one that failed is tried again";
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 2; }))
+      << "the one that failed is tried again";
   for (const auto& request : http_.requests()) {
     const auto body = boost::json::parse(request.body);
     if (request.url == "http://chat.example/x") {
@@ -219,8 +237,10 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
     }
     EXPECT_EQ(body.at("event").as_string(), "rolled_back");
     EXPECT_EQ(body.at("rollout").at("phase").as_string(), "rolled_back");
-    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"), "sha256=" + hmac_sha256_hex("key", request.body));
-    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"), std::string_view(body.at("event_id").as_string()));
+    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"),
+              "sha256=" + hmac_sha256_hex("key", request.body));
+    EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"),
+              std::string_view(body.at("event_id").as_string()));
     EXPECT_FALSE(net::header(request.headers, "X-Coalmine-Timestamp").empty());
   }
 }
@@ -245,8 +265,10 @@ TEST_F(ControllerTest, Commands) {
   open();
   const auto id = start();
   ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
-  EXPECT_EQ(controller_->command(id, Command::promote, "me", "").error().code, ErrorCode::invalid_argument);
-  EXPECT_EQ(controller_->command(RolloutId{999}, Command::pause, "me", "").error().code, ErrorCode::not_found);
+  EXPECT_EQ(controller_->command(id, Command::promote, "me", "").error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_EQ(controller_->command(RolloutId{999}, Command::pause, "me", "").error().code,
+            ErrorCode::not_found);
   ASSERT_TRUE(controller_->command(id, Command::pause, "me", "lunch"));
   EXPECT_EQ(controller_->get(id)->phase, Phase::paused);
   ASSERT_TRUE(controller_->command(id, Command::pause, "me", "still lunch"));
@@ -254,9 +276,11 @@ TEST_F(ControllerTest, Commands) {
   ASSERT_TRUE(controller_->command(id, Command::abort, "me", "enough"));
   ASSERT_TRUE(reaches(id, Phase::aborted));
   EXPECT_EQ(router_.weight, 0);
-  EXPECT_EQ(controller_->command(id, Command::resume, "me", "").error().code, ErrorCode::failed_precondition);
+  EXPECT_EQ(controller_->command(id, Command::resume, "me", "").error().code,
+            ErrorCode::failed_precondition);
   EXPECT_EQ(controller_->start(request_of("unheard")).error().code, ErrorCode::not_found);
-  EXPECT_EQ(controller_->start(request_of("checkout-service", "1", "1")).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(controller_->start(request_of("checkout-service", "1", "1")).error().code,
+            ErrorCode::invalid_argument);
 }
 
 TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
@@ -276,17 +300,19 @@ TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
 TEST_F(ControllerTest, TimeComesFromTheClock) {
   ManualClock manual;
   auto with_manual = deps();
-  ControllerDeps changed{.clock = manual,
-                         .cohorts = with_manual.cohorts,
-                         .make_router = with_manual.make_router,
-                         .http = with_manual.http,
-                         .metrics = with_manual.metrics,
-                         .on_look = with_manual.on_look,
-                         .newest_version = [](const RolloutSpec&, bool canary) { return canary ? "9.1" : "9.0"; }};
+  ControllerDeps changed{
+      .clock = manual,
+      .cohorts = with_manual.cohorts,
+      .make_router = with_manual.make_router,
+      .http = with_manual.http,
+      .metrics = with_manual.metrics,
+      .on_look = with_manual.on_look,
+      .newest_version = [](const RolloutSpec&, bool canary) { return canary ? "9.1" : "9.0"; }};
   spec_.steps[0].analyze_ms = 120'000;
   spec_.steps[1].analyze_ms = 120'000;
   spec_.look_interval_ms = 5'000;
-  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0}, changed, {spec_});
+  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
+                                 changed, {spec_});
   ASSERT_TRUE(opened);
   controller_ = std::move(*opened);
   const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
@@ -297,7 +323,8 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
   while (controller_->get(id)->phase == Phase::progressing) {
     const int before = looks_;
     manual.advance_ms(5'000);
-    ASSERT_TRUE(eventually([&] { return looks_ > before || controller_->get(id)->phase != Phase::progressing; }));
+    ASSERT_TRUE(eventually(
+        [&] { return looks_ > before || controller_->get(id)->phase != Phase::progressing; }));
   }
   ASSERT_EQ(controller_->get(id)->phase, Phase::promoted) << controller_->get(id)->reason;
   EXPECT_GE(controller_->get(id)->ended_ms - controller_->get(id)->started_ms, 240'000);

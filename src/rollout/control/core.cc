@@ -5,8 +5,8 @@
 
 #include <algorithm>
 
-#include "rollout/journal/codec.h"
 #include "notify/notify.h"
+#include "rollout/journal/codec.h"
 #include "rollout/status.h"
 
 namespace coalmine::rollout {
@@ -25,7 +25,8 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
   out.observed_split = state.live.observed_split;
   out.observed_valid_ms = state.observed_valid_ms;
   out.judgement = state.live.judgement;
-  const bool watching = state.phase == Phase::progressing && state.confirmed && state.source_down_steady < 0;
+  const bool watching =
+      state.phase == Phase::progressing && state.confirmed && state.source_down_steady < 0;
   out.reason = watching && state.live.judgement ? state.live.judgement->reason : state.reason;
   out.started_ms = state.started_ms;
   out.ended_ms = state.ended_ms;
@@ -52,7 +53,9 @@ void Core::start(event::Start start) {
 
 Status Core::command(RolloutId id, const event::Commanded& command) {
   const auto it = rollouts_.find(id.value);
-  if (it == rollouts_.end()) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}; see rollout list", id.value));
+  if (it == rollouts_.end())
+    return fail(ErrorCode::not_found,
+                fmt::format("there is no rollout {}; see rollout list", id.value));
   TRY(check_command(it->second.state, command.command, command.reason));
   run(it->second, command);
   return {};
@@ -102,7 +105,9 @@ void Core::arrived(std::string_view service, std::int64_t look_cost_us) {
   for (const auto id : ids) run(rollouts_.at(id), event::Arrived{gap_ms});
 }
 
-std::int64_t Core::due() const { return deadlines_.empty() ? INT64_MAX : deadlines_.begin()->first; }
+std::int64_t Core::due() const {
+  return deadlines_.empty() ? INT64_MAX : deadlines_.begin()->first;
+}
 
 void Core::forget(Rollout& rollout) {
   if (!rollout.runs) return;
@@ -118,7 +123,8 @@ void Core::note(Rollout& rollout) {
   const auto& state = rollout.state;
   if (is_terminal(state.phase)) return forget(rollout);
   const auto& live = state.live;
-  const auto deadline = live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
+  const auto deadline =
+      live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
   if (rollout.runs && deadline == rollout.deadline) return;
   if (rollout.runs) deadlines_.erase({rollout.deadline, state.id.value});
   rollout.runs = true;
@@ -153,7 +159,8 @@ void Core::run(Rollout& rollout, const Event& event) {
         if (!line.text.empty()) rollout.log.push_back(line);
       }
       if (rollout.log.size() > kMaxLogLines) {
-        rollout.log.erase(rollout.log.begin(), rollout.log.end() - static_cast<std::ptrdiff_t>(kMaxLogLines));
+        rollout.log.erase(rollout.log.begin(),
+                          rollout.log.end() - static_cast<std::ptrdiff_t>(kMaxLogLines));
       }
       sink_.record(make_record(rollout.state, event, moment, std::move(*record)));
     } else if (const auto* call = std::get_if<effect::CallRouter>(&each)) {
@@ -162,12 +169,14 @@ void Core::run(Rollout& rollout, const Event& event) {
       sink_.take_look(rollout.state, *look);
     }
   }
-  const bool quiet = std::holds_alternative<event::Tick>(event) || std::holds_alternative<event::Arrived>(event) ||
+  const bool quiet = std::holds_alternative<event::Tick>(event) ||
+                     std::holds_alternative<event::Arrived>(event) ||
                      std::holds_alternative<event::JournalSynced>(event);
   if (!quiet || !effects.empty()) sink_.changed(rollout.state, rollout.log);
 }
 
-JournalRecord Core::make_record(const State& state, const Event& event, Moment moment, effect::Record record) const {
+JournalRecord Core::make_record(const State& state, const Event& event, Moment moment,
+                                effect::Record record) const {
   JournalRecord out;
   out.id = state.id;
   out.event_json = encode_event(event, moment);
@@ -183,7 +192,8 @@ JournalRecord Core::make_record(const State& state, const Event& event, Moment m
   out.started_ms = state.started_ms;
   out.ended_ms = state.ended_ms;
   if (!record.notices.empty()) {
-    out.outbox = make_outbox(make_status(state, {}), *state.spec, record.notices, record.lines.back().sequence, moment.wall_ms);
+    out.outbox = make_outbox(make_status(state, {}), *state.spec, record.notices,
+                             record.lines.back().sequence, moment.wall_ms);
   }
   out.lines = std::move(record.lines);
   return out;

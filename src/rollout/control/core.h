@@ -1,5 +1,5 @@
-// All rollouts and what their machines ask for, without threads: the controller runs one on its control thread, simulations run
-// one in a world of their own.
+// All rollouts and what their machines ask for, without threads: the controller runs one on its
+// control thread, simulations run one in a world of their own.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,8 +16,8 @@
 
 namespace coalmine::rollout {
 
-// Where effects go. Called on the thread that drives the Core; must not call back into it at once: answers come later, through
-// Core::deliver and Core::journal_synced.
+// Where effects go. Called on the thread that drives the Core; must not call back into it at once:
+// answers come later, through Core::deliver and Core::journal_synced.
 class EffectSink {
  public:
   virtual ~EffectSink() = default;
@@ -40,8 +40,9 @@ class Core {
   Status command(RolloutId id, const event::Commanded& command);
   // Nothing happens for an unknown id: the answer of an effect may outlive its rollout.
   void deliver(RolloutId id, const Event& event);
-  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for arrivals, of all rollouts together,
-  // are kept to a twentieth of the time, those by the clock come on top.
+  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for
+  // arrivals, of all rollouts together, are kept to a twentieth of the time, those by the clock
+  // come on top.
   void arrived(std::string_view service, std::int64_t look_cost_us);
   void tick();
   // When tick() has something to do, steady; INT64_MAX: never.
@@ -63,12 +64,14 @@ class Core {
   void run(Rollout& rollout, const Event& event);
   void forget(Rollout& rollout);
   void note(Rollout& rollout);
-  JournalRecord make_record(const State& state, const Event& event, Moment now, effect::Record lines) const;
+  JournalRecord make_record(const State& state, const Event& event, Moment now,
+                            effect::Record lines) const;
 
   const Clock& clock_;
   EffectSink& sink_;
   std::map<std::uint64_t, Rollout> rollouts_;
-  // Of those that have not ended: who is told of an arrival, and whose turn is next (steady time, id).
+  // Of those that have not ended: who is told of an arrival, and whose turn is next (steady time,
+  // id).
   std::map<std::string, std::set<std::uint64_t>, std::less<>> running_;
   std::set<std::pair<std::int64_t, std::uint64_t>> deadlines_;
 };

@@ -38,7 +38,9 @@ Effects::Effects(const ControllerDeps& deps, Journal& journal, Callbacks callbac
       callbacks_(std::move(callbacks)),
       notifier_(journal, deps.http, deps.clock, deps.metrics,
                 [this](RolloutId id, std::string text) {
-                  callbacks_.post([this, id, text = std::move(text)] { callbacks_.deliver(id, event::Noted{"notify", text}); });
+                  callbacks_.post([this, id, text = std::move(text)] {
+                    callbacks_.deliver(id, event::Noted{"notify", text});
+                  });
                 }),
       router_pool_(pool("routers", 4)),
       look_pool_(pool("looks", 2)),
@@ -47,7 +49,8 @@ Effects::Effects(const ControllerDeps& deps, Journal& journal, Callbacks callbac
 
 Effects::~Effects() { notifier_.stop(); }
 
-void Effects::add_router(RolloutId id, const RouterSpec& spec, std::unique_ptr<route::Router> router) {
+void Effects::add_router(RolloutId id, const RouterSpec& spec,
+                         std::unique_ptr<route::Router> router) {
   auto slot = std::make_shared<RouterSlot>();
   slot->spec = spec;
   slot->router.with([&](auto& held) { held = std::move(router); });
@@ -55,16 +58,18 @@ void Effects::add_router(RolloutId id, const RouterSpec& spec, std::unique_ptr<r
 }
 
 Result<std::shared_ptr<route::Router>> Effects::router_of(RouterSlot& slot) const {
-  return slot.router.with([&](std::shared_ptr<route::Router>& held) -> Result<std::shared_ptr<route::Router>> {
-    if (held == nullptr) {
-      TRY_ASSIGN(held, deps_.make_router(slot.spec));
-    }
-    return held;
-  });
+  return slot.router.with(
+      [&](std::shared_ptr<route::Router>& held) -> Result<std::shared_ptr<route::Router>> {
+        if (held == nullptr) {
+          TRY_ASSIGN(held, deps_.make_router(slot.spec));
+        }
+        return held;
+      });
 }
 
 event::RouterDone Effects::run_router(RouterSlot& slot, const effect::CallRouter& call) const {
-  event::RouterDone done{.op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
+  event::RouterDone done{
+      .op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
   try {
     auto router = router_of(slot);
     if (!router) {
@@ -98,10 +103,12 @@ void Effects::call_router(const State& state, const effect::CallRouter& call) {
   const bool accepted = router_pool_.try_submit([this, id, call, slot = it->second] {
     auto done = run_router(*slot, call);
     deps_.metrics
-        .counter("coalmine_router_calls_total", "Calls of traffic routers.",
-                 {{"op", std::string(to_string(call.op))}, {"outcome", done.error ? "error" : "ok"}})
+        .counter(
+            "coalmine_router_calls_total", "Calls of traffic routers.",
+            {{"op", std::string(to_string(call.op))}, {"outcome", done.error ? "error" : "ok"}})
         .add();
-    callbacks_.post([this, id, done = std::move(done)]() mutable { callbacks_.deliver(id, std::move(done)); });
+    callbacks_.post(
+        [this, id, done = std::move(done)]() mutable { callbacks_.deliver(id, std::move(done)); });
   });
   if (accepted) return;
   event::RouterDone busy{.op = call.op,
@@ -109,27 +116,35 @@ void Effects::call_router(const State& state, const effect::CallRouter& call) {
                          .error = Error{ErrorCode::unavailable, "too many router calls wait"},
                          .applied = 0,
                          .detail = ""};
-  callbacks_.post([this, id, busy = std::move(busy)]() mutable { callbacks_.deliver(id, std::move(busy)); });
+  callbacks_.post(
+      [this, id, busy = std::move(busy)]() mutable { callbacks_.deliver(id, std::move(busy)); });
 }
 
 std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
   auto& slot = judges_[state.id.value];
-  // Evidence goes on from step to step; after a look that was given up it is read again from the beginning.
+  // Evidence goes on from step to step; after a look that was given up it is read again from the
+  // beginning.
   const bool keeps = slot != nullptr && slot->feed != nullptr && slot->judge->takes_cells();
-  const bool whole_again = slot != nullptr && slot->judge->takes_cells() && !keeps; // a window's cells come anew with every look
+  const bool whole_again = slot != nullptr && slot->judge->takes_cells() &&
+                           !keeps; // a window's cells come anew with every look
   if (slot == nullptr || (slot->step != state.step && !keeps) || whole_again || slot->busy) {
-    // The guard of the split goes on with the feed it has; one that a look which was given up may be using is left to it.
-    auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells() ? std::move(slot->feed) : nullptr;
+    // The guard of the split goes on with the feed it has; one that a look which was given up may
+    // be using is left to it.
+    auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells()
+                    ? std::move(slot->feed)
+                    : nullptr;
     slot = std::make_shared<JudgeSlot>();
     slot->step = state.step;
     slot->judge = make_step_judge(state);
     slot->feed = std::move(feed);
     const bool wanted = slot->judge->takes_cells() || guards_split(*state.spec);
     if (wanted && slot->feed == nullptr && deps_.feeds != nullptr) {
-      slot->feed = make_grid_feed(*deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
-      if (slot->judge->takes_cells() && !state.spec->metrics.empty() && deps_.own_metrics != nullptr) {
-        slot->feed =
-            make_metric_feed(std::move(slot->feed), *deps_.own_metrics, {state.spec, state.canary_version, state.stable_version});
+      slot->feed = make_grid_feed(
+          *deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+      if (slot->judge->takes_cells() && !state.spec->metrics.empty() &&
+          deps_.own_metrics != nullptr) {
+        slot->feed = make_metric_feed(std::move(slot->feed), *deps_.own_metrics,
+                                      {state.spec, state.canary_version, state.stable_version});
       }
     }
   }
@@ -143,34 +158,40 @@ void Effects::take_look(const State& state, const effect::TakeLook& look) {
   judge->busy = true;
   RolloutStatus status;
   if (deps_.on_look) status = make_status(state, {});
-  auto& looks = deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
-  const bool accepted = look_pool_.try_submit([this, id, request, judge, status = std::move(status), &looks]() mutable {
-    const auto begun_us = thread_cpu_us();
-    auto result = rollout::take_look(request, deps_.cohorts, *judge->judge, judge->feed.get(), deps_.own_metrics);
-    looks.add();
-    // Looks of other threads may change it meanwhile: an average loses nothing by that.
-    look_cost_us_ = (look_cost_us_ * 7 + (thread_cpu_us() - begun_us)) / 8;
-    if (deps_.on_look) {
-      try {
-        status.judgement = result.judgement;
-        status.judged_from_ms = result.from_ms;
-        status.judged_ms = result.to_ms;
-        deps_.on_look(status, *result.judgement);
-      } catch (const std::exception& e) {
-        log_warn("a look could not be exported", {{"why", e.what()}});
-      }
-    }
-    judge->busy = false;
-    callbacks_.post(
-        [this, id, result = std::move(result)]() mutable { callbacks_.deliver(id, event::Looked{std::move(result)}); });
-  });
+  auto& looks =
+      deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
+  const bool accepted = look_pool_.try_submit(
+      [this, id, request, judge, status = std::move(status), &looks]() mutable {
+        const auto begun_us = thread_cpu_us();
+        auto result = rollout::take_look(request, deps_.cohorts, *judge->judge, judge->feed.get(),
+                                         deps_.own_metrics);
+        looks.add();
+        // Looks of other threads may change it meanwhile: an average loses nothing by that.
+        look_cost_us_ = (look_cost_us_ * 7 + (thread_cpu_us() - begun_us)) / 8;
+        if (deps_.on_look) {
+          try {
+            status.judgement = result.judgement;
+            status.judged_from_ms = result.from_ms;
+            status.judged_ms = result.to_ms;
+            deps_.on_look(status, *result.judgement);
+          } catch (const std::exception& e) {
+            log_warn("a look could not be exported", {{"why", e.what()}});
+          }
+        }
+        judge->busy = false;
+        callbacks_.post([this, id, result = std::move(result)]() mutable {
+          callbacks_.deliver(id, event::Looked{std::move(result)});
+        });
+      });
   if (accepted) return;
   judge->busy = false;
   LookResult none;
   none.look = look.look;
   none.step = look.step;
   none.source_error = "too many looks wait";
-  callbacks_.post([this, id, none = std::move(none)]() mutable { callbacks_.deliver(id, event::Looked{std::move(none)}); });
+  callbacks_.post([this, id, none = std::move(none)]() mutable {
+    callbacks_.deliver(id, event::Looked{std::move(none)});
+  });
 }
 
 void Effects::changed(const State& state, const std::vector<LogEntry>& log) {
@@ -192,7 +213,9 @@ void Effects::when_synced(RolloutId id, std::uint64_t sequence, std::function<vo
 }
 
 void Effects::forget(RolloutId id) {
-  pending_.with([&](Pending& pending) { std::erase_if(pending.records, [&](const auto& record) { return record.id == id; }); });
+  pending_.with([&](Pending& pending) {
+    std::erase_if(pending.records, [&](const auto& record) { return record.id == id; });
+  });
   routers_.erase(id.value);
   judges_.erase(id.value);
   specs_.erase(id.value);
@@ -209,10 +232,13 @@ void Effects::record(JournalRecord record) {
 
 void Effects::drop_quiet_looks(Pending& pending) {
   const auto quiet = [](const JournalRecord& record) {
-    return std::ranges::all_of(record.lines, [](const LogEntry& line) { return line.text.empty(); });
+    return std::ranges::all_of(record.lines,
+                               [](const LogEntry& line) { return line.text.empty(); });
   };
   const auto dropped = std::erase_if(pending.records, quiet);
-  deps_.metrics.counter("coalmine_journal_dropped_total", "Looks left out of the journal because the disk refused for too long.")
+  deps_.metrics
+      .counter("coalmine_journal_dropped_total",
+               "Looks left out of the journal because the disk refused for too long.")
       .add(static_cast<double>(dropped));
 }
 
@@ -226,8 +252,10 @@ void Effects::flush() {
   std::vector<JournalRecord> batch;
   pending_.with([&](Pending& pending) {
     const auto n = std::min(kMaxBatch, pending.records.size());
-    std::move(pending.records.begin(), pending.records.begin() + static_cast<std::ptrdiff_t>(n), std::back_inserter(batch));
-    pending.records.erase(pending.records.begin(), pending.records.begin() + static_cast<std::ptrdiff_t>(n));
+    std::move(pending.records.begin(), pending.records.begin() + static_cast<std::ptrdiff_t>(n),
+              std::back_inserter(batch));
+    pending.records.erase(pending.records.begin(),
+                          pending.records.begin() + static_cast<std::ptrdiff_t>(n));
   });
   Status status;
   if (!batch.empty()) status = journal_.append(batch);
@@ -243,23 +271,27 @@ void Effects::flush() {
                              std::make_move_iterator(batch.end()));
     });
   }
-  callbacks_.post([this, written = std::move(written), outbox = std::move(outbox), status = std::move(status)] {
-    // Told even when the disk refused: it must not keep a rollback secret. Once, though every retry comes by here.
-    for (const auto& entry : outbox) {
-      const bool first = told_early_.insert(entry.event_id).second;
-      if (status) told_early_.erase(entry.event_id);
-      const auto it = specs_.find(entry.id.value);
-      if (first && it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
-    }
-    flushed(written, status);
-  });
+  callbacks_.post(
+      [this, written = std::move(written), outbox = std::move(outbox), status = std::move(status)] {
+        // Told even when the disk refused: it must not keep a rollback secret. Once, though every
+        // retry comes by here.
+        for (const auto& entry : outbox) {
+          const bool first = told_early_.insert(entry.event_id).second;
+          if (status) told_early_.erase(entry.event_id);
+          const auto it = specs_.find(entry.id.value);
+          if (first && it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
+        }
+        flushed(written, status);
+      });
 }
 
-void Effects::flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& written, const Status& status) {
+void Effects::flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& written,
+                      const Status& status) {
   flushing_ = false;
   if (!status) {
     if (!journal_broken_)
-      log_error("the journal cannot be written; no rollout goes up until it can", {{"why", status.error().message}});
+      log_error("the journal cannot be written; no rollout goes up until it can",
+                {{"why", status.error().message}});
     deps_.metrics.counter("coalmine_journal_errors_total", "Journal writes that failed.").add();
     journal_broken_ = true;
     flush_at_ = deps_.clock.steady_ms() + kRetryMs;
@@ -270,8 +302,11 @@ void Effects::flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& wr
   }
   std::vector<Waiter> ready;
   for (const auto& [id, sequence] : written) {
-    const auto done = [&](const Waiter& waiter) { return waiter.id == id && waiter.sequence <= sequence; };
-    const auto rest = std::stable_partition(waiters_.begin(), waiters_.end(), [&](const Waiter& w) { return !done(w); });
+    const auto done = [&](const Waiter& waiter) {
+      return waiter.id == id && waiter.sequence <= sequence;
+    };
+    const auto rest = std::stable_partition(waiters_.begin(), waiters_.end(),
+                                            [&](const Waiter& w) { return !done(w); });
     std::move(rest, waiters_.end(), std::back_inserter(ready));
     waiters_.erase(rest, waiters_.end());
     if (status) callbacks_.deliver(id, event::JournalSynced{sequence});
@@ -296,6 +331,8 @@ void Effects::tick() {
   if (!accepted) notifying_ = false;
 }
 
-std::int64_t Effects::due() const { return std::min(flush_at_, notifying_ ? INT64_MAX : notifier_.due()); }
+std::int64_t Effects::due() const {
+  return std::min(flush_at_, notifying_ ? INT64_MAX : notifier_.due());
+}
 
 } // namespace coalmine::rollout

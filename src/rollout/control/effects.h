@@ -1,5 +1,5 @@
-// The real world behind the Core: router calls, looks, journal writes and notifications on pools of their own, so that none of
-// them waits behind another; answers come back as posted events.
+// The real world behind the Core: router calls, looks, journal writes and notifications on pools of
+// their own, so that none of them waits behind another; answers come back as posted events.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,28 +14,30 @@
 
 #include "base/executor.h"
 #include "base/guarded.h"
+#include "notify/notify.h"
 #include "rollout/control/core.h"
 #include "rollout/evidence/look.h"
-#include "notify/notify.h"
 
 namespace coalmine::rollout {
 
-// Called on the control thread unless said otherwise. Destruction finishes what is under way (routers and targets have their own
-// timeouts). journal, deps and post outlive it.
+// Called on the control thread unless said otherwise. Destruction finishes what is under way
+// (routers and targets have their own timeouts). journal, deps and post outlive it.
 class Effects final : public EffectSink {
  public:
   using Task = std::move_only_function<void()>;
   struct Callbacks {
-    std::function<void(Task)> post;                                          // runs it on the control thread; any thread
-    std::function<void(RolloutId, Event)> deliver;                           // on the control thread
-    std::function<void(const State&, const std::vector<LogEntry>&)> changed; // on the control thread
+    std::function<void(Task)> post;                // runs it on the control thread; any thread
+    std::function<void(RolloutId, Event)> deliver; // on the control thread
+    std::function<void(const State&, const std::vector<LogEntry>&)>
+        changed; // on the control thread
   };
   Effects(const ControllerDeps& deps, Journal& journal, Callbacks callbacks);
   ~Effects() override;
 
   // router may be null: it is made (and made again) when it is needed.
   void add_router(RolloutId id, const RouterSpec& spec, std::unique_ptr<route::Router> router);
-  // reply: once, on the control thread, when the journal has the rollout's lines up to sequence, or has refused them.
+  // reply: once, on the control thread, when the journal has the rollout's lines up to sequence, or
+  // has refused them.
   void when_synced(RolloutId id, std::uint64_t sequence, std::function<void(Status)> reply);
   // Takes back records of a rollout that never began.
   void forget(RolloutId id);
@@ -77,7 +79,8 @@ class Effects final : public EffectSink {
   std::shared_ptr<JudgeSlot> judge_of(const State& state);
   void schedule_flush();
   void flush(); // journal thread
-  void flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& written, const Status& status);
+  void flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& written,
+               const Status& status);
   void drop_quiet_looks(Pending& pending);
 
   const ControllerDeps& deps_;
@@ -85,7 +88,8 @@ class Effects final : public EffectSink {
   const Callbacks callbacks_;
   std::map<std::uint64_t, std::shared_ptr<RouterSlot>> routers_;
   std::map<std::uint64_t, std::shared_ptr<JudgeSlot>> judges_;
-  std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs_; // whose notifications may still go out
+  std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>>
+      specs_; // whose notifications may still go out
   std::vector<Waiter> waiters_;
   std::set<std::string> told_early_; // event ids that were queued before the journal had them
   Guarded<Pending> pending_;

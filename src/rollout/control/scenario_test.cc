@@ -1,18 +1,21 @@
 // Plays every tests/rollout/*.scenario: what happens around a rollout, and what must come of it.
 //
 //   # a comment
-//   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s   no_data_grace 5m   extend 5m
-//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail rollback|pause|notify
-//                            min_requests 100   approve 2 (that step waits for a person)   critical /api/pay
+//   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s no_data_grace
+//   5m   extend 5m
+//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail
+//                            rollback|pause|notify min_requests 100   approve 2 (that step waits
+//                            for a person)   critical /api/pay
 //   world rps 200            all requests, both tracks
-//   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of canary requests at 450 ms
-//   at TIME router down|up|refuses|accepts                            at TIME hand 2%    someone sets the router
-//   at TIME store down|up                                             at TIME telemetry stops|canary_stops|returns
-//   at TIME pause|resume|promote|abort [WHY…]                         at TIME refused pause|…   the same, and it must be refused
-//   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
-//   at TIME restart          the process is killed and comes back
-//   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1] [says WORDS…]
-//   by TIME expect PHASE …   as soon as PHASE is reached, at the latest at TIME
+//   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of
+//   canary requests at 450 ms at TIME router down|up|refuses|accepts                            at
+//   TIME hand 2%    someone sets the router at TIME store down|up at TIME telemetry
+//   stops|canary_stops|returns at TIME pause|resume|promote|abort [WHY…]                         at
+//   TIME refused pause|…   the same, and it must be refused at TIME split 60%        that share of
+//   the canary's requests arrives there, the rest at stable at TIME restart          the process is
+//   killed and comes back at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%]
+//   [notices 1] [says WORDS…] by TIME expect PHASE …   as soon as PHASE is reached, at the latest
+//   at TIME
 // Times count from the start and rise. notices: messages for people so far.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
@@ -23,9 +26,9 @@
 #include <sstream>
 
 #include "base/log.h"
+#include "rollout/control/world_for_test.h"
 #include "rollout/journal/codec_words.h"
 #include "rollout/status.h"
-#include "rollout/control/world_for_test.h"
 
 namespace coalmine::rollout::testing {
 namespace {
@@ -34,7 +37,11 @@ std::int64_t parse_time(const std::string& text) {
   std::size_t used = 0;
   const double n = std::stod(text, &used);
   const auto unit = text.substr(used);
-  const double factor = unit == "ms" ? 1 : unit == "s" ? 1'000 : unit == "m" ? 60'000 : unit == "h" ? 3'600'000 : -1;
+  const double factor = unit == "ms"  ? 1
+                        : unit == "s" ? 1'000
+                        : unit == "m" ? 60'000
+                        : unit == "h" ? 3'600'000
+                                      : -1;
   EXPECT_GE(factor, 0) << "not a time: " << text;
   return static_cast<std::int64_t>(n * factor);
 }
@@ -54,7 +61,10 @@ class Player {
     clock_.advance_ms(3'600'000); // the service has a past
     spec_ = default_spec("checkout-service");
     spec_.router.kind = RouterSpec::Kind::haproxy;
-    spec_.notify = {{.kind = NotifySpec::Kind::webhook, .url = "http://127.0.0.1:1/", .secret = "", .events = {}}};
+    spec_.notify = {{.kind = NotifySpec::Kind::webhook,
+                     .url = "http://127.0.0.1:1/",
+                     .secret = "",
+                     .events = {}}};
   }
 
   void play() {
@@ -106,7 +116,9 @@ class Player {
     } else if (key == "on_canary_silent") {
       spec_.on_canary_silent = value == "pause" ? PolicyAction::pause : PolicyAction::rollback;
     } else if (key == "on_fail") {
-      spec_.on_fail = value == "pause" ? PolicyAction::pause : value == "notify" ? PolicyAction::notify : PolicyAction::rollback;
+      spec_.on_fail = value == "pause"    ? PolicyAction::pause
+                      : value == "notify" ? PolicyAction::notify
+                                          : PolicyAction::rollback;
     } else {
       FAIL() << "unknown key " << key;
     }
@@ -121,7 +133,8 @@ class Player {
       std::string weight;
       std::string time;
       words >> weight >> time;
-      spec_.steps.push_back({.weight = parse_percent(weight), .analyze_ms = time.empty() ? 0 : parse_time(time)});
+      spec_.steps.push_back(
+          {.weight = parse_percent(weight), .analyze_ms = time.empty() ? 0 : parse_time(time)});
     }
   }
 
@@ -134,12 +147,14 @@ class Player {
       std::string phase;
       words >> phase;
       begin();
-      while (elapsed() < when && to_string(simulation_->state()->phase) != phase) simulation_->beat(1'000);
+      while (elapsed() < when && to_string(simulation_->state()->phase) != phase)
+        simulation_->beat(1'000);
       expect(phase, words);
       return;
     }
     ASSERT_EQ(how, "at");
-    if (when == 0 && simulation_ == nullptr && verb != "expect") return change(verb, words); // before the start
+    if (when == 0 && simulation_ == nullptr && verb != "expect")
+      return change(verb, words); // before the start
     begin();
     while (elapsed() < when) simulation_->beat(1'000);
     change(verb, words);
@@ -147,7 +162,8 @@ class Player {
 
   void begin() {
     if (simulation_ != nullptr) return;
-    simulation_ = std::make_unique<Simulation>(clock_, world_, [this] { return std::make_unique<MemoryJournal>(disk_); });
+    simulation_ = std::make_unique<Simulation>(
+        clock_, world_, [this] { return std::make_unique<MemoryJournal>(disk_); });
     started_ = clock_.wall_ms();
     simulation_->start(spec_);
   }
@@ -195,7 +211,8 @@ class Player {
   }
 
   static Command command_of(const std::string& text) {
-    EXPECT_TRUE(std::ranges::any_of(kCommands, [&](Command c) { return word(c) == text; })) << "unknown: " << text;
+    EXPECT_TRUE(std::ranges::any_of(kCommands, [&](Command c) { return word(c) == text; }))
+        << "unknown: " << text;
     return from_word(text, kCommands, [](Command c) { return word(c); });
   }
 
@@ -230,7 +247,8 @@ class Player {
 
   void print_log() const {
     for (const auto& line : simulation_->log()) {
-      fmt::print("  {:>8} {:<12} {}\n", fmt::format("{}s", (line.time_ms - started_) / 1000), line.kind, line.text);
+      fmt::print("  {:>8} {:<12} {}\n", fmt::format("{}s", (line.time_ms - started_) / 1000),
+                 line.kind, line.text);
     }
   }
 
@@ -246,7 +264,8 @@ class Player {
 
 std::vector<std::string> scenarios() {
   std::vector<std::string> out;
-  for (const auto& entry : std::filesystem::directory_iterator(COALMINE_SOURCE_DIR "/tests/rollout")) {
+  for (const auto& entry :
+       std::filesystem::directory_iterator(COALMINE_SOURCE_DIR "/tests/rollout")) {
     if (entry.path().extension() == ".scenario") out.push_back(entry.path().stem().string());
   }
   std::ranges::sort(out);
@@ -261,7 +280,8 @@ TEST_P(ScenarioTest, Plays) {
   player.play();
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, ScenarioTest, ::testing::ValuesIn(scenarios()), [](const auto& test) { return test.param; });
+INSTANTIATE_TEST_SUITE_P(Files, ScenarioTest, ::testing::ValuesIn(scenarios()),
+                         [](const auto& test) { return test.param; });
 
 } // namespace
 } // namespace coalmine::rollout::testing

@@ -1,4 +1,5 @@
-// The whole control plane on a manual clock, killed at every journal write and every router call: the end is the same.
+// The whole control plane on a manual clock, killed at every journal write and every router call:
+// the end is the same.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -22,7 +23,10 @@ RolloutSpec quick_spec() {
   spec.look_interval_ms = 5'000;
   spec.router.kind = RouterSpec::Kind::haproxy; // one that remembers its weight
   spec.no_data_grace_ms = 120'000;
-  spec.notify = {{.kind = NotifySpec::Kind::webhook, .url = "http://127.0.0.1:1/hook", .secret = "s", .events = {}}};
+  spec.notify = {{.kind = NotifySpec::Kind::webhook,
+                  .url = "http://127.0.0.1:1/hook",
+                  .secret = "s",
+                  .events = {}}};
   return spec;
 }
 
@@ -34,7 +38,8 @@ struct Story {
   std::function<void(World&, Simulation&, std::int64_t)> at;
 };
 
-// True once, at that time or (when the process was down) after it. number: in the order of the story.
+// True once, at that time or (when the process was down) after it. number: in the order of the
+// story.
 bool once(World& world, int number, std::int64_t t, std::int64_t when) {
   if (world.told != number || t < when) return false;
   ++world.told;
@@ -50,7 +55,8 @@ std::vector<Story> stories() {
        }},
       {"bad at half the traffic", Phase::rolled_back, 0,
        [](World& w, Simulation&, std::int64_t) {
-         if (w.weight.last() >= 0.5 && w.canary_errors.last() < 0.1) w.canary_errors.set(w.now(), 0.5);
+         if (w.weight.last() >= 0.5 && w.canary_errors.last() < 0.1)
+           w.canary_errors.set(w.now(), 0.5);
        }},
       {"slow at half the traffic", Phase::rolled_back, 0,
        [](World& w, Simulation&, std::int64_t) {
@@ -89,7 +95,8 @@ struct Faults {
   std::int64_t longest_ms = 300'000;
 };
 
-End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation::OpenJournal& open, const Faults& faults = {}) {
+End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation::OpenJournal& open,
+         const Faults& faults = {}) {
   ManualClock clock;
   World world(clock);
   Simulation simulation(clock, world, open, seed);
@@ -112,17 +119,22 @@ End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation:
   end.fold = fold_difference(simulation.journal());
   if (const auto waiting = simulation.journal().undelivered()) {
     for (const auto& entry : *waiting) {
-      end.notices += entry.body.find(fmt::format("\"event\":\"{}\"", to_string(end.phase))) != std::string::npos ? 1u : 0u;
+      end.notices += entry.body.find(fmt::format("\"event\":\"{}\"", to_string(end.phase))) !=
+                             std::string::npos
+                         ? 1u
+                         : 0u;
     }
   }
   if (simulation.state() != nullptr) {
-    for (const auto& line : simulation.log()) end.log += fmt::format("{} {} {}\n", line.time_ms - begin, line.kind, line.text);
+    for (const auto& line : simulation.log())
+      end.log += fmt::format("{} {} {}\n", line.time_ms - begin, line.kind, line.text);
   }
   return end;
 }
 
 void expect_end(const Story& story, const End& end, const std::string& how) {
-  EXPECT_EQ(to_string(end.phase), to_string(story.end)) << story.name << ", " << how << "\n" << end.log;
+  EXPECT_EQ(to_string(end.phase), to_string(story.end)) << story.name << ", " << how << "\n"
+                                                        << end.log;
   EXPECT_EQ(end.weight, story.weight) << story.name << ", " << how << "\n" << end.log;
   EXPECT_EQ(end.notices, 1u) << story.name << ", " << how << "\n" << end.log;
   EXPECT_EQ(end.fold, "") << story.name << ", " << how;
@@ -136,13 +148,15 @@ class SimulationTest : public ::testing::Test {
 TEST_F(SimulationTest, EveryCrashPointLeadsToTheSameEnd) {
   for (const auto& story : stories()) {
     Disk calm;
-    const auto undisturbed = play(story, -1, 1, [&] { return std::make_unique<MemoryJournal>(calm); });
+    const auto undisturbed =
+        play(story, -1, 1, [&] { return std::make_unique<MemoryJournal>(calm); });
     expect_end(story, undisturbed, "undisturbed");
     ASSERT_GT(undisturbed.crash_points, 10) << story.name;
     for (int point = 0; point < undisturbed.crash_points; ++point) {
       Disk disk;
       const auto end = play(story, point, 1, [&] { return std::make_unique<MemoryJournal>(disk); });
-      expect_end(story, end, fmt::format("killed at point {} of {}", point, undisturbed.crash_points));
+      expect_end(story, end,
+                 fmt::format("killed at point {} of {}", point, undisturbed.crash_points));
       EXPECT_EQ(end.crashes, 1);
       if (::testing::Test::HasFailure()) return;
     }
@@ -150,14 +164,16 @@ TEST_F(SimulationTest, EveryCrashPointLeadsToTheSameEnd) {
 }
 
 TEST_F(SimulationTest, EveryCrashPointLeadsToTheSameEndOnTheRealJournal) {
-  const auto root = std::filesystem::temp_directory_path() / fmt::format("coalmine-sim-{}", ::getpid());
+  const auto root =
+      std::filesystem::temp_directory_path() / fmt::format("coalmine-sim-{}", ::getpid());
   const auto all = stories();
   for (const auto& story : {all[2]}) {
     int points = 1;
     for (int point = -1; point < points; ++point) {
       std::filesystem::remove_all(root);
       const auto end = play(story, point, 1, [&] {
-        auto journal = open_journal({.directory = root.string(), .reserve_bytes = 0, .sync = false});
+        auto journal =
+            open_journal({.directory = root.string(), .reserve_bytes = 0, .sync = false});
         CHECK(journal.has_value());
         return std::move(*journal);
       });
@@ -176,7 +192,8 @@ TEST_F(SimulationTest, FaultsAndCrashesNeverLeaveABadCanaryInTraffic) {
     const auto pick = [&](std::int64_t low, std::int64_t high) {
       return std::uniform_int_distribution<std::int64_t>(low, high)(random);
     };
-    const auto& story = all[static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(all.size()) - 1))];
+    const auto& story =
+        all[static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(all.size()) - 1))];
     const auto router_from = pick(0, 40'000), router_for = pick(0, 30'000);
     const auto store_from = pick(0, 40'000), store_for = pick(0, 30'000);
     const auto lost_from = pick(0, 40'000), lost_for = pick(0, 10'000);
@@ -186,7 +203,9 @@ TEST_F(SimulationTest, FaultsAndCrashesNeverLeaveABadCanaryInTraffic) {
     Faults faults;
     faults.longest_ms = 600'000;
     faults.at = [&](World& w, std::int64_t t) {
-      const auto during = [&](std::int64_t from, std::int64_t length) { return t >= from && t < from + length; };
+      const auto during = [&](std::int64_t from, std::int64_t length) {
+        return t >= from && t < from + length;
+      };
       w.router_down = during(router_from, router_for);
       w.store_down = during(store_from, store_for);
       w.lose_answers = during(lost_from, lost_for);
@@ -196,8 +215,9 @@ TEST_F(SimulationTest, FaultsAndCrashesNeverLeaveABadCanaryInTraffic) {
       else
         w.silent_from = INT64_MAX;
     };
-    const auto end =
-        play(story, static_cast<int>(pick(-1, 60)), seed, [&] { return std::make_unique<MemoryJournal>(disk); }, faults);
+    const auto end = play(
+        story, static_cast<int>(pick(-1, 60)), seed,
+        [&] { return std::make_unique<MemoryJournal>(disk); }, faults);
     expect_end(story, end, fmt::format("seed {}", seed));
     if (::testing::Test::HasFailure()) return;
   }

@@ -1,5 +1,5 @@
-// A world for the rollout's tests: traffic that follows a router, telemetry of that traffic, a journal that outlives its process,
-// and faults in all of them. Time is a ManualClock.
+// A world for the rollout's tests: traffic that follows a router, telemetry of that traffic, a
+// journal that outlives its process, and faults in all of them. Time is a ManualClock.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,9 +16,9 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "cohort/cohorts.h"
-#include "rollout/journal/codec.h"
 #include "rollout/control/core.h"
 #include "rollout/evidence/look.h"
+#include "rollout/journal/codec.h"
 
 namespace coalmine::rollout::testing {
 
@@ -45,7 +45,8 @@ class Timeline {
   std::vector<std::pair<std::int64_t, double>> changes_;
 };
 
-// One service behind one router. Counts are integrals of the traffic, so every look at the same window sees the same.
+// One service behind one router. Counts are integrals of the traffic, so every look at the same
+// window sees the same.
 class World final : public query::CohortSource, public query::CountFeedSource {
  public:
   explicit World(ManualClock& clock) : clock_(clock) {}
@@ -71,7 +72,8 @@ class World final : public query::CohortSource, public query::CountFeedSource {
                                      std::int64_t to_ms) const override {
     if (store_down) return fail(ErrorCode::unavailable, "connection refused");
     bool canary = false;
-    for (const auto& m : cohort.matchers) canary = canary || (m.name == "deployment_track" && m.value == "canary");
+    for (const auto& m : cohort.matchers)
+      canary = canary || (m.name == "deployment_track" && m.value == "canary");
     const auto arrived = std::min(silent_from, canary ? canary_silent_from : INT64_MAX);
     const auto to = std::min(to_ms, arrived);
     query::CohortCounts out;
@@ -86,10 +88,14 @@ class World final : public query::CohortSource, public query::CountFeedSource {
     });
     route.requests = std::floor(route.requests);
     route.errors = std::floor(route.errors);
-    static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
+    static const auto kBounds =
+        std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
     const auto late = static_cast<std::uint64_t>(slow);
     const auto all = static_cast<std::uint64_t>(route.requests);
-    route.duration_ms = {.bounds = kBounds, .counts = {0, all - std::min(all, late), 0, late, 0}, .count = all, .sum = 0};
+    route.duration_ms = {.bounds = kBounds,
+                         .counts = {0, all - std::min(all, late), 0, late, 0},
+                         .count = all,
+                         .sum = 0};
     out.first_ms = 1;
     out.any_series = true;
     if (route.requests > 0) {
@@ -100,20 +106,24 @@ class World final : public query::CohortSource, public query::CountFeedSource {
   }
 
   query::CountFeedTraits traits() const override { return {}; }
-  // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the canary's.
+  // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the
+  // canary's.
   std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
     return std::make_unique<Feed>(*this, request.origin_ms);
   }
-  double shown_share = 1; // of the canary's requests arrive where they were sent; the rest goes to stable
+  double shown_share =
+      1; // of the canary's requests arrive where they were sent; the rest goes to stable
 
  private:
   class Feed final : public query::CountFeed {
    public:
-    Feed(const World& world, std::int64_t origin_ms) : world_(world), from_ms_(origin_ms - 60'000) {}
+    Feed(const World& world, std::int64_t origin_ms)
+        : world_(world), from_ms_(origin_ms - 60'000) {}
     Status read(query::CountGrid& grid, std::int64_t now_ms) override {
       if (world_.store_down) return fail(ErrorCode::unavailable, "connection refused");
       for (const bool canary : {true, false}) {
-        const auto arrived = std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
+        const auto arrived =
+            std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
         query::CountSeries requests;
         requests.track = canary ? query::Track::canary : query::Track::stable;
         requests.instance = canary ? "c" : "s";
@@ -128,20 +138,23 @@ class World final : public query::CohortSource, public query::CountFeedSource {
         durations.measure = query::Measure::duration;
         if (last.at == 0) last.at = (from_ms_ / kExportMs) * kExportMs + (canary ? 0 : 4'000);
         for (; last.at + kExportMs <= std::min(now_ms, arrived); last.at += kExportMs) {
-          world_.for_each_piece(last.at, last.at + kExportMs, [&](std::int64_t start, std::int64_t end) {
-            const double sent = world_.weight.at(start);
-            const double share = canary ? sent * world_.shown_share : 1 - sent * world_.shown_share;
-            const double n = world_.rps * share * static_cast<double>(end - start) / 1000.0;
-            last.requests += n;
-            if (canary) last.slow += n * world_.canary_slow.at(start);
-            last.errors += n * (canary ? world_.canary_errors : world_.stable_errors).at(start);
-          });
+          world_.for_each_piece(
+              last.at, last.at + kExportMs, [&](std::int64_t start, std::int64_t end) {
+                const double sent = world_.weight.at(start);
+                const double share =
+                    canary ? sent * world_.shown_share : 1 - sent * world_.shown_share;
+                const double n = world_.rps * share * static_cast<double>(end - start) / 1000.0;
+                last.requests += n;
+                if (canary) last.slow += n * world_.canary_slow.at(start);
+                last.errors += n * (canary ? world_.canary_errors : world_.stable_errors).at(start);
+              });
           requests.floats.push_back({last.at + kExportMs, 1, std::floor(last.requests)});
           errors.floats.push_back({last.at + kExportMs, 1, std::floor(last.errors)});
           const auto all = static_cast<std::uint64_t>(last.requests);
           const auto late = std::min(all, static_cast<std::uint64_t>(last.slow));
           const auto quick = all - late; // a tenth beyond 100 ms, a hundredth beyond 400
-          const std::vector<std::uint64_t> counts = {0, quick - quick / 10, quick / 10 - quick / 100, late + quick / 100, 0};
+          const std::vector<std::uint64_t> counts = {
+              0, quick - quick / 10, quick / 10 - quick / 100, late + quick / 100, 0};
           durations.classic.push_back({last.at + kExportMs, 1, false, {bounds_, counts, all, 0}});
         }
         grid.add(requests);
@@ -159,7 +172,8 @@ class World final : public query::CohortSource, public query::CountFeedSource {
       double errors = 0;
       double slow = 0;
     };
-    const BucketBounds bounds_ = std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
+    const BucketBounds bounds_ =
+        std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
     const World& world_;
     const std::int64_t from_ms_;
     Sent canary_;
@@ -187,7 +201,8 @@ class WorldRouter final : public route::Router {
   explicit WorldRouter(World& world) : world_(world) {}
   std::string describe() const override { return "the world"; }
   Result<route::Applied> set(route::Weight weight) override {
-    if (world_.router_down || world_.sets_fail) return fail(ErrorCode::unavailable, "connection refused");
+    if (world_.router_down || world_.sets_fail)
+      return fail(ErrorCode::unavailable, "connection refused");
     if (world_.router_refuses) return fail(ErrorCode::failed_precondition, "cannot be expressed");
     ++world_.sets;
     world_.weight.set(world_.now(), weight.canary);
@@ -249,8 +264,12 @@ class MemoryJournal final : public Journal {
     }
     return out;
   }
-  Result<std::uint64_t> newest_id() override { return disk_.rollouts.empty() ? 0 : disk_.rollouts.rbegin()->first; }
-  Result<std::vector<std::string>> events(RolloutId id) override { return disk_.rollouts[id.value].events; }
+  Result<std::uint64_t> newest_id() override {
+    return disk_.rollouts.empty() ? 0 : disk_.rollouts.rbegin()->first;
+  }
+  Result<std::vector<std::string>> events(RolloutId id) override {
+    return disk_.rollouts[id.value].events;
+  }
   Result<std::vector<OutboxEntry>> undelivered() override {
     std::vector<OutboxEntry> out;
     for (const auto& [id, entry] : disk_.outbox) out.push_back(entry);
@@ -262,8 +281,9 @@ class MemoryJournal final : public Journal {
   Disk& disk_;
 };
 
-// One coalmine process after another, each a Core whose effects are carried out one by one, in an order that a seed decides. It
-// is killed at the crash point asked for: before or after a journal write or a router call.
+// One coalmine process after another, each a Core whose effects are carried out one by one, in an
+// order that a seed decides. It is killed at the crash point asked for: before or after a journal
+// write or a router call.
 class Simulation final : public EffectSink {
  public:
   using OpenJournal = std::function<std::unique_ptr<Journal>()>;
@@ -281,11 +301,14 @@ class Simulation final : public EffectSink {
   int crashes = 0;
 
   void start(const RolloutSpec& spec) {
-    event::Start start{RolloutId{1}, std::make_shared<const RolloutSpec>(spec), "2.4.0", "2.3.0", "test"};
+    event::Start start{RolloutId{1}, std::make_shared<const RolloutSpec>(spec), "2.4.0", "2.3.0",
+                       "test"};
     guarded([&] { core_->start(start); });
   }
   // As an operator does: says it again until it is known to be on disk.
-  void command(Command command, std::string reason = "because") { asked_.push_back({command, "operator", std::move(reason)}); }
+  void command(Command command, std::string reason = "because") {
+    asked_.push_back({command, "operator", std::move(reason)});
+  }
   Status try_command(Command command, std::string reason) {
     return core_->command(RolloutId{1}, {command, "operator", std::move(reason)});
   }
@@ -332,13 +355,15 @@ class Simulation final : public EffectSink {
     todo_.push_back([this, id = state.id, call] {
       crash_point();
       WorldRouter router(world_);
-      event::RouterDone done{.op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
+      event::RouterDone done{
+          .op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
       if (call.op == RouterOp::read) {
         const auto weight = router.read();
         if (weight) done.applied = weight->canary;
         if (!weight) done.error = weight.error();
       } else {
-        const auto applied = call.op == RouterOp::panic ? router.panic() : router.set({call.weight});
+        const auto applied =
+            call.op == RouterOp::panic ? router.panic() : router.set({call.weight});
         if (applied) done.applied = applied->applied.canary;
         if (!applied) done.error = applied.error();
       }
@@ -350,7 +375,8 @@ class Simulation final : public EffectSink {
     const auto request = make_look_request(state, look);
     if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
     if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.spec))) {
-      feed_ = make_grid_feed(world_, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+      feed_ = make_grid_feed(
+          world_, {state.spec, state.canary_version, state.stable_version, state.started_ms});
     }
     todo_.push_back([this, id = state.id, request, judge = judge_, feed = feed_] {
       core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge, feed.get())});
@@ -384,7 +410,8 @@ class Simulation final : public EffectSink {
   void write_journal() {
     if (unwritten_.empty()) return;
     crash_point();
-    if (!journal_->append(std::vector(unwritten_.begin(), unwritten_.end()))) return; // kept, and tried again at the next beat
+    if (!journal_->append(std::vector(unwritten_.begin(), unwritten_.end())))
+      return; // kept, and tried again at the next beat
     auto written = std::move(unwritten_);
     unwritten_.clear();
     crash_point();

@@ -9,7 +9,9 @@
 namespace coalmine::rollout {
 namespace {
 
-judge::CellCounts counts_of(const query::Tally& tally) { return {tally.requests, tally.bad, tally.buckets}; }
+judge::CellCounts counts_of(const query::Tally& tally) {
+  return {tally.requests, tally.bad, tally.buckets};
+}
 
 judge::CellRoute route_of(const query::RouteTally& row) {
   return {row.route, row.bounds_ms, counts_of(row.canary), counts_of(row.stable)};
@@ -27,10 +29,12 @@ judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t beg
   out.warming = cell.total.canary.warming_requests > 0;
   out.total = route_of(cell.total);
   for (const auto& row : cell.routes) {
-    if (!row.route.empty()) out.routes.push_back(route_of(row)); // "no route" is not an endpoint to compare
+    if (!row.route.empty())
+      out.routes.push_back(route_of(row)); // "no route" is not an endpoint to compare
   }
   for (const auto& i : cell.instances) {
-    if (i.track == query::Track::stable && i.requests > 0) out.stable_instances.push_back({i.requests, i.bad});
+    if (i.track == query::Track::stable && i.requests > 0)
+      out.stable_instances.push_back({i.requests, i.bad});
   }
   return out;
 }
@@ -44,11 +48,13 @@ class GridFeed final : public EvidenceFeed {
  public:
   GridFeed(const query::CountFeedSource& source, const FeedRequest& request)
       : grid_(options(source, request)),
-        feed_(source.open({.canary = cohort_selector(*request.spec, true, request.canary_version),
-                           .stable = cohort_selector(*request.spec, false, request.stable_version),
-                           .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)})) {}
+        feed_(source.open(
+            {.canary = cohort_selector(*request.spec, true, request.canary_version),
+             .stable = cohort_selector(*request.spec, false, request.stable_version),
+             .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)})) {}
 
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) override {
+  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
+                                                std::int64_t now_ms) override {
     TRY(feed_->read(grid_, now_ms));
     for (; told_ < view.changes.size(); ++told_) {
       const auto& change = view.changes[told_];
@@ -58,7 +64,8 @@ class GridFeed final : public EvidenceFeed {
     std::vector<judge::EvidenceCell> out;
     for (const auto& cell : grid_.close(view.until_ms)) {
       out.push_back(evidence_cell(cell, begin));
-      if (!cell.weight_changed) closed_.push_back({cell.from_ms, {cell.total.canary.requests, cell.total.stable.requests}});
+      if (!cell.weight_changed)
+        closed_.push_back({cell.from_ms, {cell.total.canary.requests, cell.total.stable.requests}});
     }
     if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
     return out;
@@ -80,7 +87,8 @@ class GridFeed final : public EvidenceFeed {
   }
 
  private:
-  static query::GridOptions options(const query::CountFeedSource& source, const FeedRequest& request) {
+  static query::GridOptions options(const query::CountFeedSource& source,
+                                    const FeedRequest& request) {
     query::GridOptions out;
     out.origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
     out.min_route_requests = request.spec->min_route_requests;
@@ -101,12 +109,16 @@ class GridFeed final : public EvidenceFeed {
   std::size_t told_ = 0;
 };
 
-judge::CellCounts counts_of(const judge::TrackNumbers& track) { return {track.requests, track.errors, track.bucket_counts}; }
+judge::CellCounts counts_of(const judge::TrackNumbers& track) {
+  return {track.requests, track.errors, track.bucket_counts};
+}
 
-judge::CellRoute row_of(const std::string& route, const judge::TrackNumbers& canary, const judge::TrackNumbers& stable) {
+judge::CellRoute row_of(const std::string& route, const judge::TrackNumbers& canary,
+                        const judge::TrackNumbers& stable) {
   judge::CellRoute out{route, nullptr, counts_of(canary), counts_of(stable)};
   const auto& bounds = stable.bounds_ms.empty() ? canary.bounds_ms : stable.bounds_ms;
-  const bool same = canary.bounds_ms.empty() || stable.bounds_ms.empty() || canary.bounds_ms == stable.bounds_ms;
+  const bool same =
+      canary.bounds_ms.empty() || stable.bounds_ms.empty() || canary.bounds_ms == stable.bounds_ms;
   if (bounds.empty() || !same) return out;
   out.bounds_ms = std::make_shared<const std::vector<double>>(bounds);
   for (auto* side : {&out.canary, &out.stable}) {
@@ -124,7 +136,8 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
   for (const auto& step : state.steps) {
     if (step.started_ms == 0) {
       // Passed, but the next weight is not confirmed yet.
-      if (!out.changes.empty() && ordered > out.changes.back().to_ms) out.until_ms = std::min(out.until_ms, ordered);
+      if (!out.changes.empty() && ordered > out.changes.back().to_ms)
+        out.until_ms = std::min(out.until_ms, ordered);
       break;
     }
     out.changes.push_back({std::min(ordered, step.started_ms), step.started_ms, step.spec.weight});
@@ -135,12 +148,15 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
   return out;
 }
 
-std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source, const FeedRequest& request) {
+std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source,
+                                             const FeedRequest& request) {
   return std::make_unique<GridFeed>(source, request);
 }
 
-Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec, const query::CohortSource& cohorts,
-                                                      const query::CohortSelector& canary, const query::CohortSelector& stable,
+Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
+                                                      const query::CohortSource& cohorts,
+                                                      const query::CohortSelector& canary,
+                                                      const query::CohortSelector& stable,
                                                       std::int64_t from_ms, std::int64_t to_ms) {
   constexpr std::int64_t kMostCells = 20;
   constexpr std::int64_t kLeastMs = 15'000;
@@ -148,7 +164,8 @@ Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec, c
   const std::int64_t length = std::max(kLeastMs, (to_ms - from_ms) / kMostCells);
   const auto add = [&](std::int64_t begin, std::int64_t end, bool baseline) -> Status {
     const query::CohortCounts nothing;
-    auto of_canary = baseline ? Result<query::CohortCounts>(nothing) : cohorts.counts(canary, begin, end);
+    auto of_canary =
+        baseline ? Result<query::CohortCounts>(nothing) : cohorts.counts(canary, begin, end);
     auto of_stable = cohorts.counts(stable, begin, end);
     if (!of_canary) return std::unexpected(of_canary.error());
     if (!of_stable) return std::unexpected(of_stable.error());
@@ -163,7 +180,8 @@ Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec, c
     return {};
   };
   TRY(add(std::max<std::int64_t>(0, from_ms - kBaselineMs), from_ms, true));
-  for (std::int64_t begin = from_ms; begin < to_ms; begin += length) TRY(add(begin, std::min(begin + length, to_ms), false));
+  for (std::int64_t begin = from_ms; begin < to_ms; begin += length)
+    TRY(add(begin, std::min(begin + length, to_ms), false));
   return out;
 }
 

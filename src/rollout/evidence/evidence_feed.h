@@ -1,4 +1,5 @@
-// What a judge that weighs evidence is fed: the cells of one rollout that have closed since the last look.
+// What a judge that weighs evidence is fed: the cells of one rollout that have closed since the
+// last look.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -6,10 +7,10 @@
 #include <memory>
 #include <vector>
 
-#include "judge/judge.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
 #include "cohort/count_grid.h"
+#include "judge/judge.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -39,16 +40,19 @@ struct FeedProgress {
   double waiting = 0;         // requests behind the last closed cell
 };
 
-// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before, and with 0, it is stable's
-// past.
+// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before,
+// and with 0, it is stable's past.
 judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms);
 
-// Of one rollout; one thread at a time. After a restart everything since the beginning is read again, which gives the same cells.
+// Of one rollout; one thread at a time. After a restart everything since the beginning is read
+// again, which gives the same cells.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
-  // The cells that closed, in order, each once. unavailable: the store does not answer; the next read catches up.
-  virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
+  // The cells that closed, in order, each once. unavailable: the store does not answer; the next
+  // read catches up.
+  virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
+                                                        std::int64_t now_ms) = 0;
   // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
   virtual FeedTotals totals_since(std::int64_t from_ms) const = 0;
   virtual FeedProgress progress(bool canary) const = 0;
@@ -61,11 +65,15 @@ struct FeedRequest {
   std::int64_t started_ms = 0; // of the rollout
 };
 // source outlives the feed.
-std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source, const FeedRequest& request);
+std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source,
+                                             const FeedRequest& request);
 
-// Cells of [from, to) straight from window counts, for one look outside any rollout; the first is stable's past before from.
-Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec, const query::CohortSource& cohorts,
-                                                      const query::CohortSelector& canary, const query::CohortSelector& stable,
+// Cells of [from, to) straight from window counts, for one look outside any rollout; the first is
+// stable's past before from.
+Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
+                                                      const query::CohortSource& cohorts,
+                                                      const query::CohortSelector& canary,
+                                                      const query::CohortSelector& stable,
                                                       std::int64_t from_ms, std::int64_t to_ms);
 
 // Of stable, before a rollout begins.

@@ -18,7 +18,9 @@ std::unique_ptr<judge::Judge> make_step_judge(const State& state) {
   return make_judge(spec);
 }
 
-bool guards_split(const RolloutSpec& spec) { return spec.guard_split && spec.router.kind != RouterSpec::Kind::observe; }
+bool guards_split(const RolloutSpec& spec) {
+  return spec.guard_split && spec.router.kind != RouterSpec::Kind::observe;
+}
 
 LookRequest make_look_request(const State& state, const effect::TakeLook& look) {
   LookRequest out{.spec = state.spec,
@@ -31,14 +33,16 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look) 
                   .step_started_ms = state.steps[state.step].started_ms,
                   .asked_split = 0};
   if (guards_split(*state.spec) && state.confirmed) out.asked_split = state.weight_confirmed;
-  if (state.step + 1 < state.steps.size()) out.next_weight = state.steps[state.step + 1].spec.weight;
+  if (state.step + 1 < state.steps.size())
+    out.next_weight = state.steps[state.step + 1].spec.weight;
   return out;
 }
 
 namespace {
 
 // Suspends the comparison: evidence goes on being gathered, and decides nothing.
-void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Judgement& judgement, LookResult& out) {
+void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Judgement& judgement,
+                 LookResult& out) {
   if (!(request.asked_split > 0) || request.step_started_ms == 0) return;
   const auto totals = feed.totals_since(request.step_started_ms);
   const auto check = check_split(totals.canary, totals.stable, request.asked_split);
@@ -64,7 +68,8 @@ struct TrackStanding {
 };
 
 // Only what is new is read; the totals are those of the cells so far and of what waits behind them.
-Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence& evidence, LookResult& out) {
+Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence& evidence,
+                 LookResult& out) {
   const auto& look = request.look;
   TRY_ASSIGN(evidence.cells, feed.read(request.view, look.to_ms));
   const auto totals = feed.totals_since(look.from_ms);
@@ -80,8 +85,8 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
 }
 
 // The window's counts; for a judge that takes cells they are made of parts of it.
-void read_window(const LookRequest& request, const query::CohortSource& cohorts, const judge::Judge& judge,
-                 judge::Evidence& evidence, LookResult& out) {
+void read_window(const LookRequest& request, const query::CohortSource& cohorts,
+                 const judge::Judge& judge, judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
   const auto canary_cohort = cohort_selector(*request.spec, true, request.canary_version);
   const auto stable_cohort = cohort_selector(*request.spec, false, request.stable_version);
@@ -91,15 +96,16 @@ void read_window(const LookRequest& request, const query::CohortSource& cohorts,
   if (canary) out.canary_last_ms = canary->last_ms;
   if (stable) out.stable_last_ms = stable->last_ms;
   if (!judge.takes_cells() || !evidence.source_error.empty()) return;
-  auto cells = window_cells(*request.spec, cohorts, canary_cohort, stable_cohort, look.from_ms, look.to_ms);
+  auto cells =
+      window_cells(*request.spec, cohorts, canary_cohort, stable_cohort, look.from_ms, look.to_ms);
   if (!cells) evidence.source_error = cells.error().message;
   if (cells) evidence.cells = std::move(*cells);
 }
 
 } // namespace
 
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge, EvidenceFeed* feed,
-                     const query::MetricSource* metrics) {
+LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts,
+                     judge::Judge& judge, EvidenceFeed* feed, const query::MetricSource* metrics) {
   const auto& look = request.look;
   LookResult out;
   out.look = look.look;
@@ -117,20 +123,24 @@ LookResult take_look(const LookRequest& request, const query::CohortSource& coho
       read_window(request, cohorts, judge, evidence, out);
       // A judge that takes no cells has them read for the guard of the split alone.
       if (feed != nullptr && evidence.source_error.empty()) {
-        if (const auto cells = feed->read(request.view, look.to_ms); !cells) evidence.source_error = cells.error().message;
+        if (const auto cells = feed->read(request.view, look.to_ms); !cells)
+          evidence.source_error = cells.error().message;
       }
     }
     if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-      auto numbers =
-          read_window_metrics(*metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms, look.to_ms);
+      auto numbers = read_window_metrics(
+          *metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms,
+          look.to_ms);
       if (!numbers) evidence.source_error = numbers.error().message;
       if (numbers) evidence.metrics = std::move(*numbers);
     }
     out.source_error = evidence.source_error;
     out.canary_requests = evidence.canary.requests;
     out.stable_requests = evidence.stable.requests;
-    out.stable_rps = evidence.stable.requests * 1000 / static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
-    evidence.canary_age_minutes = look.age_minutes; // of the step, not of the version: every step asks for its own time
+    out.stable_rps = evidence.stable.requests * 1000 /
+                     static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
+    evidence.canary_age_minutes =
+        look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells()) add_standing(request, evidence);
     auto judgement = judge.judge(evidence);
     if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, judgement, out);

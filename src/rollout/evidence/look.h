@@ -11,10 +11,12 @@
 
 namespace coalmine::rollout {
 
-// The judge of one step: it asks for as many requests as the step does, and for as long as the step lasts.
+// The judge of one step: it asks for as many requests as the step does, and for as long as the step
+// lasts.
 std::unique_ptr<judge::Judge> make_step_judge(const State& state);
 
-// What a look needs, copied from the state on the control thread so that it can be taken on another.
+// What a look needs, copied from the state on the control thread so that it can be taken on
+// another.
 struct LookRequest {
   std::shared_ptr<const RolloutSpec> spec;
   std::string canary_version;
@@ -31,9 +33,11 @@ bool guards_split(const RolloutSpec& spec);
 LookRequest make_look_request(const State& state, const effect::TakeLook& look);
 
 // Blocks as long as the source does. Never fails: a source that does not answer is a result too.
-// feed: for a judge that takes cells; null: they come from the window's counts, read in one go each time, so only for a fresh
-// judge. metrics: for a judge that takes no cells; those of a feed come with its cells.
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts, judge::Judge& judge,
-                     EvidenceFeed* feed = nullptr, const query::MetricSource* metrics = nullptr);
+// feed: for a judge that takes cells; null: they come from the window's counts, read in one go each
+// time, so only for a fresh judge. metrics: for a judge that takes no cells; those of a feed come
+// with its cells.
+LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts,
+                     judge::Judge& judge, EvidenceFeed* feed = nullptr,
+                     const query::MetricSource* metrics = nullptr);
 
 } // namespace coalmine::rollout

@@ -16,7 +16,8 @@ bool is_fault(const Error& error) {
 
 class Question {
  public:
-  Question(const query::MetricSource& source, const MetricScope& scope, std::int64_t from_ms, std::int64_t to_ms)
+  Question(const query::MetricSource& source, const MetricScope& scope, std::int64_t from_ms,
+           std::int64_t to_ms)
       : source_(source), scope_(scope), from_ms_(from_ms), to_ms_(to_ms) {}
 
   Result<judge::MetricTrack> track(const MetricSpec& metric, bool canary) const {
@@ -24,14 +25,16 @@ class Question {
     const auto& version = canary ? scope_.canary_version : scope_.stable_version;
     judge::MetricTrack out;
     if (!metric.promql.empty()) {
-      const query::SignalScope of{
-          .service = spec.service, .track = canary ? "canary" : "stable", .version = version, .window_ms = to_ms_ - from_ms_};
+      const query::SignalScope of{.service = spec.service,
+                                  .track = canary ? "canary" : "stable",
+                                  .version = version,
+                                  .window_ms = to_ms_ - from_ms_};
       TRY_ASSIGN(const auto value, source_.value(metric.promql, of, to_ms_));
       if (value) out = {true, *value, 1};
       return out;
     }
-    TRY_ASSIGN(const auto counts,
-               source_.ratio(cohort_selector(spec, canary, version), metric.part, metric.whole, from_ms_, to_ms_));
+    TRY_ASSIGN(const auto counts, source_.ratio(cohort_selector(spec, canary, version), metric.part,
+                                                metric.whole, from_ms_, to_ms_));
     return judge::MetricTrack{counts.any_series, counts.part, counts.whole};
   }
 
@@ -42,16 +45,20 @@ class Question {
   const std::int64_t to_ms_;
 };
 
-// More of a part than of its whole in a cell is two exports that came apart; in the long run it is no ratio. A small excess is
-// cut off by the judge.
-bool is_no_ratio(const judge::MetricTrack& track) { return track.count > 20 && track.amount > 1.5 * track.count; }
+// More of a part than of its whole in a cell is two exports that came apart; in the long run it is
+// no ratio. A small excess is cut off by the judge.
+bool is_no_ratio(const judge::MetricTrack& track) {
+  return track.count > 20 && track.amount > 1.5 * track.count;
+}
 
 class MetricFeed final : public EvidenceFeed {
  public:
-  MetricFeed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source, MetricScope scope)
+  MetricFeed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source,
+             MetricScope scope)
       : cells_(std::move(cells)), source_(source), scope_(std::move(scope)) {}
 
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view, std::int64_t now_ms) override {
+  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
+                                                std::int64_t now_ms) override {
     TRY_ASSIGN(auto fresh, cells_->read(view, now_ms));
     for (auto& cell : fresh) waiting_.push_back(std::move(cell));
     std::vector<judge::EvidenceCell> out;
@@ -68,7 +75,9 @@ class MetricFeed final : public EvidenceFeed {
     return out;
   }
 
-  FeedTotals totals_since(std::int64_t from_ms) const override { return cells_->totals_since(from_ms); }
+  FeedTotals totals_since(std::int64_t from_ms) const override {
+    return cells_->totals_since(from_ms);
+  }
   FeedProgress progress(bool canary) const override { return cells_->progress(canary); }
 
  private:
@@ -77,15 +86,18 @@ class MetricFeed final : public EvidenceFeed {
       if (past_from_ms_ == 0) past_from_ms_ = cell.from_ms;
       const bool last = waiting_.size() < 2 || !waiting_[1].baseline;
       if (!last) return {};
-      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, past_from_ms_, cell.to_ms, true, false));
+      TRY_ASSIGN(cell.metrics,
+                 read_metrics(source_, scope_, past_from_ms_, cell.to_ms, true, false));
       past_from_ms_ = cell.to_ms;
       return {};
     }
     if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
     const bool values = block_cells_ + 1 >= kValueCells;
-    // Counts of a time in which the split was moved mix two splits, like those of requests; a value is none of them.
+    // Counts of a time in which the split was moved mix two splits, like those of requests; a value
+    // is none of them.
     if (!cell.mixed) {
-      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, cell.from_ms, cell.to_ms, false, false));
+      TRY_ASSIGN(cell.metrics,
+                 read_metrics(source_, scope_, cell.from_ms, cell.to_ms, false, false));
     }
     if (values) {
       TRY_ASSIGN(auto more, read_metrics(source_, scope_, block_from_ms_, cell.to_ms, false, true));
@@ -106,8 +118,10 @@ class MetricFeed final : public EvidenceFeed {
 
 } // namespace
 
-Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source, const MetricScope& scope,
-                                                       std::int64_t from_ms, std::int64_t to_ms, bool baseline, bool values) {
+Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source,
+                                                       const MetricScope& scope,
+                                                       std::int64_t from_ms, std::int64_t to_ms,
+                                                       bool baseline, bool values) {
   std::vector<judge::MetricNumbers> out;
   const Question question(source, scope, from_ms, to_ms);
   for (const auto& metric : scope.spec->metrics) {
@@ -124,25 +138,32 @@ Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource
         (canary ? numbers.canary : numbers.stable) = *track;
       }
     }
-    const auto signal = std::ranges::find(scope.spec->signals, metric.name, &judge::SignalSpec::name);
-    const bool ratio = signal != scope.spec->signals.end() && signal->kind == judge::SignalKind::ratio;
+    const auto signal =
+        std::ranges::find(scope.spec->signals, metric.name, &judge::SignalSpec::name);
+    const bool ratio =
+        signal != scope.spec->signals.end() && signal->kind == judge::SignalKind::ratio;
     if (ratio && (is_no_ratio(numbers.canary) || is_no_ratio(numbers.stable))) {
-      numbers.problem = metric.part + " grows faster than " + metric.whole + ", so it is no part of it";
+      numbers.problem =
+          metric.part + " grows faster than " + metric.whole + ", so it is no part of it";
     }
     out.push_back(std::move(numbers));
   }
   return out;
 }
 
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source, const MetricScope& scope,
-                                                              std::int64_t from_ms, std::int64_t to_ms) {
+Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source,
+                                                              const MetricScope& scope,
+                                                              std::int64_t from_ms,
+                                                              std::int64_t to_ms) {
   TRY_ASSIGN(auto out, read_metrics(source, scope, from_ms, to_ms, false, false));
   TRY_ASSIGN(auto values, read_metrics(source, scope, from_ms, to_ms, false, true));
-  out.insert(out.end(), std::make_move_iterator(values.begin()), std::make_move_iterator(values.end()));
+  out.insert(out.end(), std::make_move_iterator(values.begin()),
+             std::make_move_iterator(values.end()));
   return out;
 }
 
-std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source,
+std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
+                                               const query::MetricSource& source,
                                                MetricScope scope) {
   return std::make_unique<MetricFeed>(std::move(cells), source, std::move(scope));
 }

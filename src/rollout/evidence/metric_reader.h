@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "judge/judge.h"
 #include "cohort/metric_source.h"
+#include "judge/judge.h"
 #include "rollout/evidence/evidence_feed.h"
 #include "rollout/spec.h"
 
@@ -22,20 +22,26 @@ struct MetricScope {
   std::string stable_version;
 };
 
-// Over (from_ms, to_ms]. baseline: of stable alone. values: also the expressions, at to_ms with $window as long as the window. A
-// metric that cannot be read by its own fault has that as its problem. unavailable: the source does not answer; nothing is known
-// then.
-Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source, const MetricScope& scope,
-                                                       std::int64_t from_ms, std::int64_t to_ms, bool baseline, bool values);
+// Over (from_ms, to_ms]. baseline: of stable alone. values: also the expressions, at to_ms with
+// $window as long as the window. A metric that cannot be read by its own fault has that as its
+// problem. unavailable: the source does not answer; nothing is known then.
+Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source,
+                                                       const MetricScope& scope,
+                                                       std::int64_t from_ms, std::int64_t to_ms,
+                                                       bool baseline, bool values);
 
 // Counters and expressions over one window.
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source, const MetricScope& scope,
-                                                              std::int64_t from_ms, std::int64_t to_ms);
+Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source,
+                                                              const MetricScope& scope,
+                                                              std::int64_t from_ms,
+                                                              std::int64_t to_ms);
 
-// A feed whose cells carry metrics. Counters are read cell by cell, stable's past in one go; expressions once in kValueCells
-// cells, over all of them, so that a rate() of an exporter that is as slow as a cell is long has points to work with, and no time
-// is used twice. A cell waits until its metrics could be read. source outlives it.
-std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source,
+// A feed whose cells carry metrics. Counters are read cell by cell, stable's past in one go;
+// expressions once in kValueCells cells, over all of them, so that a rate() of an exporter that is
+// as slow as a cell is long has points to work with, and no time is used twice. A cell waits until
+// its metrics could be read. source outlives it.
+std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
+                                               const query::MetricSource& source,
                                                MetricScope scope);
 inline constexpr std::size_t kValueCells = 3;
 

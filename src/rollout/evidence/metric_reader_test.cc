@@ -17,10 +17,12 @@ class FakeMetrics final : public query::MetricSource {
     bool canary = false;
     bool operator==(const Asked&) const = default;
   };
-  Result<query::RatioCounts> ratio(const query::CohortSelector& cohort, const std::string&, const std::string&,
-                                   std::int64_t from_ms, std::int64_t to_ms) const override {
+  Result<query::RatioCounts> ratio(const query::CohortSelector& cohort, const std::string&,
+                                   const std::string&, std::int64_t from_ms,
+                                   std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "connection refused");
-    const bool canary = std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "canary"; });
+    const bool canary =
+        std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "canary"; });
     ratios.push_back({from_ms, to_ms, canary});
     return query::RatioCounts{true, canary ? 25.0 : 50.0, whole};
   }
@@ -39,7 +41,9 @@ class FakeMetrics final : public query::MetricSource {
 
 class FakeCells final : public EvidenceFeed {
  public:
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView&, std::int64_t) override { return std::exchange(ready, {}); }
+  Result<std::vector<judge::EvidenceCell>> read(const FeedView&, std::int64_t) override {
+    return std::exchange(ready, {});
+  }
   FeedTotals totals_since(std::int64_t) const override { return {7, 8}; }
   FeedProgress progress(bool) const override { return {}; }
   std::vector<judge::EvidenceCell> ready;
@@ -91,7 +95,8 @@ TEST(MetricFeed, CountersOfEveryCellAndExpressionsOfBlocks) {
   ASSERT_EQ((*out)[4].metrics.size(), 2u);
   EXPECT_EQ((*out)[4].metrics[1].canary.value(), 2);
   EXPECT_EQ((*out)[5].metrics.size(), 1u);
-  EXPECT_EQ(source.values, (std::vector<FakeMetrics::Asked>{{30'000, 60'000, true}, {30'000, 60'000, false}}));
+  EXPECT_EQ(source.values,
+            (std::vector<FakeMetrics::Asked>{{30'000, 60'000, true}, {30'000, 60'000, false}}));
   EXPECT_EQ(feed->totals_since(0).stable, 8);
 }
 
@@ -130,14 +135,16 @@ TEST(MetricFeed, AFaultOfTheMetricIsToldAndStopsNothing) {
   FakeMetrics source;
   auto cells = std::make_unique<FakeCells>();
   auto* give = cells.get();
-  const auto feed = make_metric_feed(std::move(cells), source, scope_of({{"broken", "", "", "many"}, kConversion}));
+  const auto feed = make_metric_feed(std::move(cells), source,
+                                     scope_of({{"broken", "", "", "many"}, kConversion}));
   give->ready = {cell(1), cell(2), cell(3)};
   source.whole = 30; // of the canary 25, of stable 50: more than all
   const auto out = feed->read({}, 0);
   ASSERT_TRUE(out);
   const auto& last = out->back().metrics;
   ASSERT_EQ(last.size(), 2u);
-  EXPECT_EQ(last[0].problem, "orders_total grows faster than checkouts_total, so it is no part of it");
+  EXPECT_EQ(last[0].problem,
+            "orders_total grows faster than checkouts_total, so it is no part of it");
   EXPECT_EQ(last[1].problem, "it gives 2 series");
 }
 

@@ -19,8 +19,8 @@ constexpr double kMsPerMinute = 60'000.0;
 std::string quoted(std::string_view value) {
   std::string out;
   for (const char c : value) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-                       (static_cast<unsigned char>(c) & 0x80) != 0;
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
     if (!plain) out += '\\';
     out += c;
   }
@@ -65,7 +65,8 @@ Track read_track(const RolloutSpec& spec, const query::CohortCounts& counts) {
       add(total, route.duration_ms);
     }
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
-    if (!route.route.empty()) out.routes[route.route] = numbers(route.requests, route.errors, route.duration_ms);
+    if (!route.route.empty())
+      out.routes[route.route] = numbers(route.requests, route.errors, route.duration_ms);
   }
   out.all = numbers(requests, errors, total);
   out.all.has_data = counts.any_series && (counts.last_ms != 0 || requests > 0);
@@ -74,7 +75,8 @@ Track read_track(const RolloutSpec& spec, const query::CohortCounts& counts) {
 
 } // namespace
 
-query::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary, const std::string& version) {
+query::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
+                                      const std::string& version) {
   query::CohortSelector out;
   const auto equal = [&](std::string name, std::string value) {
     out.matchers.push_back({std::move(name), Matcher::Op::equal, std::move(value)});
@@ -87,8 +89,8 @@ query::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary, cons
     equal(std::move(label), value);
   }
   if (!spec.environment.empty()) {
-    // Old and new name of the attribute. Matchers are all to hold, so each of the two is to be this environment or missing:
-    // telemetry that names another environment is left out.
+    // Old and new name of the attribute. Matchers are all to hold, so each of the two is to be this
+    // environment or missing: telemetry that names another environment is left out.
     for (const auto* label : {"deployment_environment", "deployment_environment_name"}) {
       out.matchers.push_back({label, Matcher::Op::regexp, quoted(spec.environment) + "|"});
     }
@@ -115,7 +117,8 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<query::Cohor
     if (it == canary_track.routes.end()) continue;
     judge::RouteNumbers both{.route = route.route, .canary = std::move(it->second), .stable = {}};
     canary_track.routes.erase(it);
-    if (const auto other = stable_track.routes.find(route.route); other != stable_track.routes.end()) {
+    if (const auto other = stable_track.routes.find(route.route);
+        other != stable_track.routes.end()) {
       both.stable = std::move(other->second);
       stable_track.routes.erase(other);
     }
@@ -128,7 +131,8 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<query::Cohor
     stable_track.routes.erase(it);
   }
   if (canary->first_ms > 0)
-    out.canary_age_minutes = static_cast<double>(std::max<std::int64_t>(0, now_ms - canary->first_ms)) / kMsPerMinute;
+    out.canary_age_minutes =
+        static_cast<double>(std::max<std::int64_t>(0, now_ms - canary->first_ms)) / kMsPerMinute;
   return out;
 }
 
@@ -143,7 +147,8 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
   options.strict = spec.strict;
   options.plan.clear();
   for (const auto& step : spec.steps) {
-    if (step.analyze_ms > 0) options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
+    if (step.analyze_ms > 0)
+      options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
   }
   return judge::make_sequential_judge(std::move(options));
 }
@@ -173,12 +178,15 @@ std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
 namespace {
 
 // The window's cells as if it were a rollout of one step.
-Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec, const AnalyzeRequest& request,
-                                                        const query::CohortSource& cohorts, const query::CountFeedSource* feeds,
+Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
+                                                        const AnalyzeRequest& request,
+                                                        const query::CohortSource& cohorts,
+                                                        const query::CountFeedSource* feeds,
                                                         const query::MetricSource* metrics) {
   if (feeds == nullptr) {
     return window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
-                        cohort_selector(spec, false, request.stable_version), request.from_ms, request.to_ms);
+                        cohort_selector(spec, false, request.stable_version), request.from_ms,
+                        request.to_ms);
   }
   const auto shared = std::make_shared<const RolloutSpec>(spec);
   auto feed = make_grid_feed(*feeds, {.spec = shared,
@@ -186,15 +194,18 @@ Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
                                       .stable_version = request.stable_version,
                                       .started_ms = request.from_ms});
   if (!spec.metrics.empty() && metrics != nullptr) {
-    feed = make_metric_feed(std::move(feed), *metrics, {shared, request.canary_version, request.stable_version});
+    feed = make_metric_feed(std::move(feed), *metrics,
+                            {shared, request.canary_version, request.stable_version});
   }
-  return feed->read({.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms}, request.to_ms);
+  return feed->read({.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms},
+                    request.to_ms);
 }
 
 } // namespace
 
-judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request, const query::CohortSource& cohorts,
-                         const query::CountFeedSource* feeds, const query::MetricSource* metrics) {
+judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
+                         const query::CohortSource& cohorts, const query::CountFeedSource* feeds,
+                         const query::MetricSource* metrics) {
   const auto counts = [&](bool canary, const std::string& version) -> Result<query::CohortCounts> {
     try {
       return cohorts.counts(cohort_selector(spec, canary, version), request.from_ms, request.to_ms);
@@ -205,11 +216,12 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   const auto canary = counts(true, request.canary_version);
   const auto stable = counts(false, request.stable_version);
   auto evidence = make_evidence(spec, canary, stable, request.to_ms);
-  // What the window holds is all the traffic there will be: what it cannot decide is not waited for.
+  // What the window holds is all the traffic there will be: what it cannot decide is not waited
+  // for.
   auto window = spec;
   const double requests = evidence.canary.requests + evidence.stable.requests;
-  window.steps = {
-      {.weight = requests > 0 ? evidence.canary.requests / requests : 0, .analyze_ms = request.to_ms - request.from_ms}};
+  window.steps = {{.weight = requests > 0 ? evidence.canary.requests / requests : 0,
+                   .analyze_ms = request.to_ms - request.from_ms}};
   const auto judge = make_judge(window);
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
@@ -219,16 +231,18 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     } catch (const std::exception& e) {
       evidence.source_error = std::string("the telemetry store failed: ") + e.what();
     }
-    // Outside a rollout the next weight is all of the traffic: what passes is within the margin itself.
+    // Outside a rollout the next weight is all of the traffic: what passes is within the margin
+    // itself.
     evidence.step_minutes = evidence.canary_age_minutes;
     evidence.step_needed_minutes = spec.min_analysis_minutes;
     evidence.step_min_requests = spec.min_requests;
     evidence.step_requests = evidence.canary.requests;
   }
   if (!judge->takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-    auto numbers =
-        read_window_metrics(*metrics, {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
-                            request.from_ms, request.to_ms);
+    auto numbers = read_window_metrics(
+        *metrics,
+        {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
+        request.from_ms, request.to_ms);
     if (!numbers) evidence.source_error = numbers.error().message;
     if (numbers) evidence.metrics = std::move(*numbers);
   }

@@ -20,7 +20,8 @@ class FixedSource final : public query::CohortSource {
   Result<query::CohortCounts> canary = query::CohortCounts{};
   Result<query::CohortCounts> stable = query::CohortCounts{};
   bool throws = false;
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t, std::int64_t) const override {
+  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t,
+                                     std::int64_t) const override {
     if (throws) throw std::runtime_error("boom");
     for (const auto& m : cohort.matchers) {
       if (m.name == "deployment_track") return m.value == "canary" ? canary : stable;
@@ -30,16 +31,21 @@ class FixedSource final : public query::CohortSource {
 };
 
 ClassicHistogram histogram(std::uint64_t fast, std::uint64_t slow) {
-  static const auto kBounds = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
+  static const auto kBounds =
+      std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
   return {.bounds = kBounds, .counts = {fast, slow, 0}, .count = fast + slow, .sum = 0};
 }
 
 query::CohortCounts cohort(double requests, double errors) {
   query::CohortCounts out;
   const auto all = static_cast<std::uint64_t>(requests);
-  out.routes = {{.route = "/api/pay", .requests = requests, .errors = errors, .duration_ms = histogram(all, 0)},
-                {.route = "/healthz", .requests = 1e6, .errors = 0, .duration_ms = histogram(1'000'000, 0)},
-                {.route = "", .requests = 10, .errors = 1, .duration_ms = {}}};
+  out.routes = {
+      {.route = "/api/pay",
+       .requests = requests,
+       .errors = errors,
+       .duration_ms = histogram(all, 0)},
+      {.route = "/healthz", .requests = 1e6, .errors = 0, .duration_ms = histogram(1'000'000, 0)},
+      {.route = "", .requests = 10, .errors = 1, .duration_ms = {}}};
   out.first_ms = 1'000;
   out.last_ms = 900'000;
   out.any_series = true;
@@ -63,7 +69,8 @@ TEST(CohortSelectorTest, AttributesBecomeLabels) {
   const auto full = cohort_selector(spec, false, "2.3.0");
   ASSERT_EQ(full.matchers.size(), 5u);
   EXPECT_EQ(full.matchers[1].value, "stable");
-  EXPECT_EQ(full.matchers[2], (Matcher{"deployment_environment", Matcher::Op::regexp, "prod\\.eu\\-1|"}));
+  EXPECT_EQ(full.matchers[2],
+            (Matcher{"deployment_environment", Matcher::Op::regexp, "prod\\.eu\\-1|"}));
   EXPECT_EQ(full.matchers[3].name, "deployment_environment_name");
   EXPECT_EQ(full.matchers[4], (Matcher{"service_version", Matcher::Op::equal, "2.3.0"}));
 
@@ -73,8 +80,10 @@ TEST(CohortSelectorTest, AttributesBecomeLabels) {
 }
 
 TEST(MakeEvidenceTest, RoutesAndTotals) {
-  const auto evidence = make_evidence(spec_with_ignored_health(), cohort(200, 20), cohort(4000, 8), 601'000);
-  EXPECT_DOUBLE_EQ(evidence.canary.requests, 210) << "without /healthz, with the requests that have no route";
+  const auto evidence =
+      make_evidence(spec_with_ignored_health(), cohort(200, 20), cohort(4000, 8), 601'000);
+  EXPECT_DOUBLE_EQ(evidence.canary.requests, 210)
+      << "without /healthz, with the requests that have no route";
   EXPECT_DOUBLE_EQ(evidence.canary.errors, 21);
   EXPECT_TRUE(evidence.canary.has_data);
   ASSERT_EQ(evidence.canary.bucket_counts.size(), evidence.canary.bounds_ms.size() + 1);
@@ -97,13 +106,15 @@ TEST(MakeEvidenceTest, StatesAreNotMerged) {
   const auto zero = make_evidence(spec, idle, cohort(10, 0), 1'000'000);
   EXPECT_TRUE(zero.canary.has_data) << "reporting, without requests";
   EXPECT_EQ(zero.canary.requests, 0);
-  const auto gone = make_evidence(spec, cohort(1, 0), fail(ErrorCode::unavailable, "refused"), 1'000'000);
+  const auto gone =
+      make_evidence(spec, cohort(1, 0), fail(ErrorCode::unavailable, "refused"), 1'000'000);
   EXPECT_EQ(gone.source_error, "refused");
 }
 
 TEST(AnalyzeTest, DecisionsOfTheSeedsRule) {
   const auto spec = spec_with_ignored_health();
-  const AnalyzeRequest request{.canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 901'000};
+  const AnalyzeRequest request{
+      .canary_version = "2.4.0", .stable_version = "2.3.0", .from_ms = 0, .to_ms = 901'000};
   FixedSource source;
   source.canary = cohort(2000, 0);
   source.stable = cohort(40'000, 0);
@@ -111,7 +122,8 @@ TEST(AnalyzeTest, DecisionsOfTheSeedsRule) {
   source.canary = cohort(2000, 1000);
   EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::rollback);
   source.canary = cohort(20, 10);
-  EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::keep_watching) << "too few requests decide nothing";
+  EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::keep_watching)
+      << "too few requests decide nothing";
   source.canary = query::CohortCounts{};
   const auto nothing = analyze(spec, request, source).decision;
   EXPECT_TRUE(nothing != judge::Decision::promote && nothing != judge::Decision::rollback);
@@ -133,7 +145,8 @@ TEST(VerdictJsonTest, HasTheSeedsKeys) {
   FixedSource source;
   source.canary = cohort(2000, 1000);
   source.stable = cohort(40'000, 40);
-  const auto judgement = analyze(spec_with_ignored_health(), AnalyzeRequest{"", "", 0, 901'000}, source);
+  const auto judgement =
+      analyze(spec_with_ignored_health(), AnalyzeRequest{"", "", 0, 901'000}, source);
   const auto text = verdict_json(judgement, {.service = "checkout-service",
                                              .canary_version = "2.4.0",
                                              .stable_version = "2.3.0",
@@ -152,10 +165,12 @@ TEST(VerdictJsonTest, HasTheSeedsKeys) {
   EXPECT_NEAR(error_rate.at("diff").to_number<double>(), 1001.0 / 2010 - 41.0 / 40'010, 1e-9);
   const auto& latency = o.at("results").at("p99_latency");
   EXPECT_TRUE(latency.at("passed").as_bool());
-  EXPECT_TRUE(latency.as_object().contains("increase_pct") && latency.as_object().contains("canary_ms"));
+  EXPECT_TRUE(latency.as_object().contains("increase_pct") &&
+              latency.as_object().contains("canary_ms"));
   const auto& metric = o.at("metrics").as_array().at(0).as_object();
-  for (const auto* key : {"name", "route", "stable", "canary", "difference", "relative", "interval", "margin", "verdict", "cause",
-                          "gate", "canary_requests", "stable_requests", "reason"}) {
+  for (const auto* key :
+       {"name", "route", "stable", "canary", "difference", "relative", "interval", "margin",
+        "verdict", "cause", "gate", "canary_requests", "stable_requests", "reason"}) {
     EXPECT_TRUE(metric.contains(key)) << key;
   }
   EXPECT_TRUE(metric.at("interval").is_null());
@@ -168,21 +183,26 @@ TEST(VerdictJsonTest, UnknownNumbersAreNull) {
   source.canary = fail(ErrorCode::unavailable, "gone");
   const auto value = json::parse(verdict_json(analyze(default_spec("s"), {}, source), {}));
   EXPECT_TRUE(value.at("results").as_object().empty());
-  for (const auto& metric : value.at("metrics").as_array()) EXPECT_TRUE(metric.at("canary").is_null());
+  for (const auto& metric : value.at("metrics").as_array())
+    EXPECT_TRUE(metric.at("canary").is_null());
 }
 
 TEST(RolloutJsonTest, IsAsDocumented) {
   RolloutStatus status;
   status.id = RolloutId{42};
   status.service = "checkout \"service\"";
-  status.steps = {{.spec = {.weight = 0.05, .analyze_ms = 600'000}, .started_ms = 5, .ended_ms = 0, .outcome = ""}};
+  status.steps = {{.spec = {.weight = 0.05, .analyze_ms = 600'000},
+                   .started_ms = 5,
+                   .ended_ms = 0,
+                   .outcome = ""}};
   status.weight_asked = 0.05;
   status.log = {{1, 2, "started", "sentence", "cli"}};
   auto value = json::parse(rollout_json(status, true));
   const auto& o = value.as_object();
-  for (const auto* key : {"id", "service", "canary_version", "stable_version", "phase", "terminal", "step", "steps",
-                          "weight_asked", "weight_applied", "observed_split", "observed_valid_ms", "reason", "started_ms",
-                          "ended_ms", "time_to_rollback_ms", "actor", "judgement", "log"}) {
+  for (const auto* key :
+       {"id", "service", "canary_version", "stable_version", "phase", "terminal", "step", "steps",
+        "weight_asked", "weight_applied", "observed_split", "observed_valid_ms", "reason",
+        "started_ms", "ended_ms", "time_to_rollback_ms", "actor", "judgement", "log"}) {
     EXPECT_TRUE(o.contains(key)) << key;
   }
   EXPECT_EQ(o.at("id").as_int64(), 42);
@@ -191,7 +211,8 @@ TEST(RolloutJsonTest, IsAsDocumented) {
   EXPECT_TRUE(o.at("judgement").is_null());
   EXPECT_EQ(o.at("log").at(0).at("kind").as_string(), "started");
   EXPECT_EQ(o.at("steps").at(0).at("weight").as_double(), 0.05);
-  EXPECT_NE(rollout_json(status, true).find("\"weight\":0.05"), std::string::npos) << "shortest form, no exponent";
+  EXPECT_NE(rollout_json(status, true).find("\"weight\":0.05"), std::string::npos)
+      << "shortest form, no exponent";
   EXPECT_FALSE(json::parse(rollout_json(status, false)).as_object().contains("log"));
 }
 

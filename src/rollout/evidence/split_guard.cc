@@ -27,11 +27,14 @@ SplitCheck check_split(double canary_requests, double stable_requests, double as
   const std::array prior = {kPriorRequests * asked, kPriorRequests * (1 - asked)};
   const double evidence = judge::dirichlet_multinomial_log_bf(counts, shares, prior);
   const double off = std::abs(out.observed - asked);
-  out.broken = evidence >= std::log(1 / kSplitAlpha) && off > kSplitTolerance * std::min(asked, 1 - asked);
+  out.broken =
+      evidence >= std::log(1 / kSplitAlpha) && off > kSplitTolerance * std::min(asked, 1 - asked);
   if (out.broken) {
     out.sentence = fmt::format(
-        "The traffic split is broken: the canary got {:.3g}% of {:.0f} requests where {:.3g}% were asked for; the tracks are not "
-        "compared until that is mended (look at the router, sticky sessions, retries and instances without a track)",
+        "The traffic split is broken: the canary got {:.3g}% of {:.0f} requests where {:.3g}% were "
+        "asked for; the tracks are not "
+        "compared until that is mended (look at the router, sticky sessions, retries and instances "
+        "without a track)",
         out.observed * 100, total, asked * 100);
   }
   return out;

@@ -39,7 +39,8 @@ TEST(SplitGuard, Cases) {
     EXPECT_EQ(got.sentence.empty(), !c.broken) << c.name;
   }
   const auto got = check_split(2'500, 97'500, 0.05);
-  EXPECT_NE(got.sentence.find("the canary got 2.5% of 100000 requests where 5% were asked for"), std::string::npos)
+  EXPECT_NE(got.sentence.find("the canary got 2.5% of 100000 requests where 5% were asked for"),
+            std::string::npos)
       << got.sentence;
 }
 
@@ -62,14 +63,18 @@ TEST(SplitGuard, MayBeAskedAtEveryLook) {
   EXPECT_LE(alarms, 1);
 }
 
-judge::EvidenceCell cell(int index, double stable_requests, double stable_errors, double canary_requests = 0,
-                         double canary_errors = 0) {
+judge::EvidenceCell cell(int index, double stable_requests, double stable_errors,
+                         double canary_requests = 0, double canary_errors = 0) {
   judge::EvidenceCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
   out.total.bounds_ms = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
-  out.total.stable = {stable_requests, stable_errors, {stable_requests * 0.9, stable_requests * 0.09, stable_requests * 0.01}};
-  out.total.canary = {canary_requests, canary_errors, {canary_requests * 0.9, canary_requests * 0.09, canary_requests * 0.01}};
+  out.total.stable = {stable_requests,
+                      stable_errors,
+                      {stable_requests * 0.9, stable_requests * 0.09, stable_requests * 0.01}};
+  out.total.canary = {canary_requests,
+                      canary_errors,
+                      {canary_requests * 0.9, canary_requests * 0.09, canary_requests * 0.01}};
   out.routes = {out.total};
   out.routes[0].route = "/pay";
   return out;
@@ -106,9 +111,12 @@ TEST(Replay, JudgesAsLooksWould) {
     ReplayEnd end;
   };
   const Case cases[] = {
-      {"threshold", 0.01, 400, ReplayEnd::promoted},     {"threshold", 0.3, 400, ReplayEnd::rolled_back},
-      {"threshold", 0.01, 60, ReplayEnd::inconclusive},  {"sequential", 0.01, 400, ReplayEnd::promoted},
-      {"sequential", 0.05, 400, ReplayEnd::rolled_back}, {"threshold", 0.01, 0, ReplayEnd::no_data},
+      {"threshold", 0.01, 400, ReplayEnd::promoted},
+      {"threshold", 0.3, 400, ReplayEnd::rolled_back},
+      {"threshold", 0.01, 60, ReplayEnd::inconclusive},
+      {"sequential", 0.01, 400, ReplayEnd::promoted},
+      {"sequential", 0.05, 400, ReplayEnd::rolled_back},
+      {"threshold", 0.01, 0, ReplayEnd::no_data},
   };
   for (const auto& c : cases) {
     auto spec = default_spec("checkout");
@@ -119,9 +127,11 @@ TEST(Replay, JudgesAsLooksWould) {
       cells.push_back(cell(i, 3'000, 30));
       cells.back().baseline = true;
     }
-    for (int i = 0; i < c.cells; ++i) cells.push_back(cell(120 + i, 2'700, 27, 300, 300 * c.canary_errors));
+    for (int i = 0; i < c.cells; ++i)
+      cells.push_back(cell(120 + i, 2'700, 27, 300, 300 * c.canary_errors));
     const auto got = replay_cells(spec, cells);
-    EXPECT_EQ(got.end, c.end) << c.judge << ' ' << c.canary_errors << ": " << to_string(got.end) << ", " << got.reason;
+    EXPECT_EQ(got.end, c.end) << c.judge << ' ' << c.canary_errors << ": " << to_string(got.end)
+                              << ", " << got.reason;
     if (got.end == ReplayEnd::rolled_back) {
       EXPECT_LT(got.minutes, 5) << c.judge;
     }
@@ -129,7 +139,8 @@ TEST(Replay, JudgesAsLooksWould) {
 }
 
 TEST(Replay, FindsReleases) {
-  query::Series a{.labels = Labels::of({{"service_version", "2.4"}}), .floats = {}, .histograms = {}};
+  query::Series a{
+      .labels = Labels::of({{"service_version", "2.4"}}), .floats = {}, .histograms = {}};
   for (int i = 0; i < 10; ++i) a.floats.push_back({i * 60'000, 1, 0});
   for (int i = 60; i < 65; ++i) a.floats.push_back({i * 60'000, 1, 0});
   query::Series b{.labels = {}, .floats = {{20 * 60'000, 1, 0}}, .histograms = {}};

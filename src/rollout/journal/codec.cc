@@ -3,9 +3,9 @@
 
 #include <boost/json.hpp>
 
+#include "base/json_text.h"
 #include "judge/reason.h"
 #include "rollout/journal/codec_words.h"
-#include "base/json_text.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -55,7 +55,8 @@ json::value signal_value(const judge::SignalVerdict& s) {
 
 judge::Margin margin_from(const json::object& o) {
   judge::Margin out;
-  out.unit = static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 5));
+  out.unit =
+      static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 5));
   out.amount = get_double(o, "margin_amount");
   out.worse = static_cast<judge::Worse>(std::clamp<std::int64_t>(get_int(o, "margin_worse"), 0, 2));
   return out;
@@ -253,9 +254,9 @@ event::RouterDone router_done_from(const json::object& o) {
   done.applied = get_double(o, "applied");
   done.detail = get_text(o, "detail");
   if (o.contains("error")) {
-    done.error =
-        Error{from_word(get_text(o, "error_code"), kErrorCodes, [](ErrorCode code) { return coalmine::to_string(code); }),
-              get_text(o, "error")};
+    done.error = Error{from_word(get_text(o, "error_code"), kErrorCodes,
+                                 [](ErrorCode code) { return coalmine::to_string(code); }),
+                       get_text(o, "error")};
   }
   return done;
 }
@@ -294,7 +295,8 @@ std::string encode_state(const State& state) {
   auto o = durable_value(state);
   const auto& live = state.live;
   // Of one that goes on the next look tells.
-  if (live.judgement && state.phase != Phase::progressing) o["judgement"] = judgement_value(*live.judgement);
+  if (live.judgement && state.phase != Phase::progressing)
+    o["judgement"] = judgement_value(*live.judgement);
   o["observed_split"] = json_number(live.observed_split);
   o["judged_from_ms"] = live.judged_from_ms;
   o["judged_ms"] = live.judged_ms;
@@ -304,7 +306,8 @@ std::string encode_state(const State& state) {
 Result<State> decode_state(std::string_view encoded) {
   TRY_ASSIGN(const auto value, parse_json(encoded, "rollout state in the journal"));
   const auto* o = value.if_object();
-  if (o == nullptr) return fail(ErrorCode::data_loss, "the rollout state in the journal is not an object");
+  if (o == nullptr)
+    return fail(ErrorCode::data_loss, "the rollout state in the journal is not an object");
   State s;
   s.id.value = static_cast<std::uint64_t>(get_int(*o, "id"));
   s.canary_version = get_text(*o, "canary_version");
@@ -320,7 +323,8 @@ Result<State> decode_state(std::string_view encoded) {
     }
   }
   if (s.step >= s.steps.size())
-    return fail(ErrorCode::data_loss, "the rollout state in the journal names a step that it does not have");
+    return fail(ErrorCode::data_loss,
+                "the rollout state in the journal names a step that it does not have");
   s.weight_asked = get_double(*o, "weight_asked");
   s.confirmed = get_bool(*o, "confirmed");
   s.weight_confirmed = get_double(*o, "weight_confirmed");
@@ -334,7 +338,8 @@ Result<State> decode_state(std::string_view encoded) {
   s.extends = static_cast<int>(get_int(*o, "extends"));
   s.watermark_ms = get_int(*o, "watermark_ms");
   s.watermark_steady = get_int(*o, "watermark_steady");
-  s.clock_steady = o->contains("clock_steady") ? get_int(*o, "clock_steady") : s.watermark_steady - s.observed_valid_ms;
+  s.clock_steady = o->contains("clock_steady") ? get_int(*o, "clock_steady")
+                                               : s.watermark_steady - s.observed_valid_ms;
   s.source_down_steady = get_int(*o, "source_down_steady", -1);
   s.router_down_steady = get_int(*o, "router_down_steady", -1);
   s.source_noticed = get_bool(*o, "source_noticed");
@@ -367,30 +372,37 @@ std::string encode_event(const Event& event, Moment now) {
   return json_text(o);
 }
 
-Result<std::pair<Event, Moment>> decode_event(std::string_view encoded, const std::shared_ptr<const RolloutSpec>& spec) {
+Result<std::pair<Event, Moment>> decode_event(std::string_view encoded,
+                                              const std::shared_ptr<const RolloutSpec>& spec) {
   TRY_ASSIGN(const auto value, parse_json(encoded, "event in the journal"));
   const auto* outer = value.if_object();
   const auto* o = outer == nullptr ? nullptr : get_object(*outer, "with");
   if (o == nullptr) return fail(ErrorCode::data_loss, "an event in the journal is not an object");
   const Moment now{get_int(*outer, "wall_ms"), get_int(*outer, "steady_ms")};
   const auto name = get_text(*outer, "event");
-  const auto made = [&](Event event) { return Result<std::pair<Event, Moment>>(std::pair(std::move(event), now)); };
+  const auto made = [&](Event event) {
+    return Result<std::pair<Event, Moment>>(std::pair(std::move(event), now));
+  };
   if (name == "start") {
-    return made(event::Start{RolloutId{static_cast<std::uint64_t>(get_int(*o, "id"))}, spec, get_text(*o, "canary_version"),
-                             get_text(*o, "stable_version"), get_text(*o, "actor")});
+    return made(event::Start{RolloutId{static_cast<std::uint64_t>(get_int(*o, "id"))}, spec,
+                             get_text(*o, "canary_version"), get_text(*o, "stable_version"),
+                             get_text(*o, "actor")});
   }
   if (name == "router_done") return made(router_done_from(*o));
   if (name == "looked") return made(event::Looked{look_from(*o)});
   if (name == "commanded") {
-    return made(event::Commanded{from_word(get_text(*o, "command"), kCommands, [](Command c) { return word(c); }),
-                                 get_text(*o, "actor"), get_text(*o, "reason")});
+    return made(event::Commanded{
+        from_word(get_text(*o, "command"), kCommands, [](Command c) { return word(c); }),
+        get_text(*o, "actor"), get_text(*o, "reason")});
   }
   if (name == "tick") return made(event::Tick{});
   if (name == "arrived") return made(event::Arrived{get_int(*o, "gap_ms")});
-  if (name == "journal_synced") return made(event::JournalSynced{static_cast<std::uint64_t>(get_int(*o, "sequence"))});
+  if (name == "journal_synced")
+    return made(event::JournalSynced{static_cast<std::uint64_t>(get_int(*o, "sequence"))});
   if (name == "recovered") return made(event::Recovered{});
   if (name == "noted") return made(event::Noted{get_text(*o, "kind"), get_text(*o, "text")});
-  return fail(ErrorCode::data_loss, "the journal has an event named " + name + ", which this version does not know");
+  return fail(ErrorCode::data_loss,
+              "the journal has an event named " + name + ", which this version does not know");
 }
 
 } // namespace coalmine::rollout

@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <boost/json.hpp>
 
+#include "base/json_text.h"
 #include "rollout/journal/codec.h"
 #include "rollout/journal/codec_words.h"
-#include "base/json_text.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -44,7 +44,8 @@ AttributeSelector selector_from(const json::object& o, std::string_view key) {
   AttributeSelector out;
   if (const auto* pairs = get_array(o, key)) {
     for (const auto& pair : *pairs) {
-      if (const auto* each = pair.if_object()) out.emplace_back(get_text(*each, "name"), get_text(*each, "value"));
+      if (const auto* each = pair.if_object())
+        out.emplace_back(get_text(*each, "name"), get_text(*each, "value"));
     }
   }
   return out;
@@ -90,7 +91,9 @@ judge::SignalSpec signal_from(const json::object& o) {
   signal.name = get_text(o, "name");
   // Rollouts that were begun by earlier versions have 1 for latencies.
   const auto kind = judge::signal_kind(get_text(o, "kind"));
-  signal.kind = kind ? *kind : get_int(o, "kind") == 1 ? judge::SignalKind::latency_quantile : judge::SignalKind::error_rate;
+  signal.kind = kind                      ? *kind
+                : get_int(o, "kind") == 1 ? judge::SignalKind::latency_quantile
+                                          : judge::SignalKind::error_rate;
   signal.quantile = get_double(o, "quantile", 0.99);
   signal.margin = margin_from(o);
   signal.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
@@ -106,8 +109,10 @@ judge::SignalSpec signal_from(const json::object& o) {
 json::value metrics_value(const std::vector<MetricSpec>& metrics) {
   json::array out;
   for (const auto& m : metrics) {
-    out.push_back(
-        json::object{{"name", text(m.name)}, {"part", text(m.part)}, {"whole", text(m.whole)}, {"promql", text(m.promql)}});
+    out.push_back(json::object{{"name", text(m.name)},
+                               {"part", text(m.part)},
+                               {"whole", text(m.whole)},
+                               {"promql", text(m.promql)}});
   }
   return out;
 }
@@ -119,7 +124,8 @@ std::vector<MetricSpec> metrics_from(const json::object& o) {
   for (const auto& metric : *metrics) {
     const auto* each = metric.if_object();
     if (each == nullptr) continue;
-    out.push_back({get_text(*each, "name"), get_text(*each, "part"), get_text(*each, "whole"), get_text(*each, "promql")});
+    out.push_back({get_text(*each, "name"), get_text(*each, "part"), get_text(*each, "whole"),
+                   get_text(*each, "promql")});
   }
   return out;
 }
@@ -155,7 +161,9 @@ json::value rank_value(const RankSpec& rank) {
 }
 
 judge::rank::MetricOptions rank_options_from(const json::object& o) {
-  const auto one_of = [&](std::string_view key, std::int64_t last) { return std::clamp<std::int64_t>(get_int(o, key), 0, last); };
+  const auto one_of = [&](std::string_view key, std::int64_t last) {
+    return std::clamp<std::int64_t>(get_int(o, key), 0, last);
+  };
   judge::rank::MetricOptions out;
   out.direction = static_cast<judge::rank::Direction>(one_of("direction", 2));
   out.nan_strategy = static_cast<judge::rank::NanStrategy>(one_of("nan", 1));
@@ -179,11 +187,13 @@ RankSpec rank_from(const json::object& o) {
       if (each == nullptr) continue;
       auto& metric = out.metrics[std::string(name)];
       metric.groups = texts_from(*each, "groups");
-      if (const auto* options = get_object(*each, "options")) metric.options = rank_options_from(*options);
+      if (const auto* options = get_object(*each, "options"))
+        metric.options = rank_options_from(*options);
     }
   }
   if (const auto* weights = get_object(o, "group_weights")) {
-    for (const auto& [group, weight] : *weights) out.group_weights[std::string(group)] = get_double(*weights, group);
+    for (const auto& [group, weight] : *weights)
+      out.group_weights[std::string(group)] = get_double(*weights, group);
   }
   out.pass = get_double(o, "pass", out.pass);
   out.marginal = get_double(o, "marginal", out.marginal);
@@ -207,7 +217,8 @@ json::value router_value(const RouterSpec& router) {
 
 RouterSpec router_from(const json::object& o) {
   RouterSpec router;
-  router.kind = get_text(o, "kind") == "haproxy" ? RouterSpec::Kind::haproxy : RouterSpec::Kind::observe;
+  router.kind =
+      get_text(o, "kind") == "haproxy" ? RouterSpec::Kind::haproxy : RouterSpec::Kind::observe;
   router.haproxy.socket = get_text(o, "socket");
   router.haproxy.backend = get_text(o, "backend");
   router.haproxy.stable_servers = texts_from(o, "stable_servers");
@@ -253,7 +264,9 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["min_route_requests"] = spec.min_route_requests;
   o["analysis_window_ms"] = spec.analysis_window_ms;
   o["look_interval_ms"] = spec.look_interval_ms;
-  o["on_fail"] = spec.on_fail == PolicyAction::rollback ? "rollback" : spec.on_fail == PolicyAction::pause ? "pause" : "notify";
+  o["on_fail"] = spec.on_fail == PolicyAction::rollback ? "rollback"
+                 : spec.on_fail == PolicyAction::pause  ? "pause"
+                                                        : "notify";
   o["no_data_grace_ms"] = spec.no_data_grace_ms;
   o["on_canary_silent"] = spec.on_canary_silent == PolicyAction::rollback ? "rollback" : "pause";
   o["canary_silent_grace_ms"] = spec.canary_silent_grace_ms;
@@ -271,7 +284,8 @@ std::string encode_spec(const RolloutSpec& spec) {
 Result<RolloutSpec> decode_spec(std::string_view encoded) {
   TRY_ASSIGN(const auto value, parse_json(encoded, "rollout spec in the journal"));
   const auto* o = value.if_object();
-  if (o == nullptr) return fail(ErrorCode::data_loss, "the rollout spec in the journal is not an object");
+  if (o == nullptr)
+    return fail(ErrorCode::data_loss, "the rollout spec in the journal is not an object");
   RolloutSpec spec;
   spec.service = get_text(*o, "service");
   spec.environment = get_text(*o, "environment");
@@ -302,12 +316,16 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
   spec.min_requests = get_double(*o, "min_requests", spec.min_requests);
   spec.min_route_requests = get_double(*o, "min_route_requests", spec.min_route_requests);
   spec.analysis_window_ms = get_int(*o, "analysis_window_ms", spec.analysis_window_ms);
-  spec.look_interval_ms = std::max<std::int64_t>(1, get_int(*o, "look_interval_ms", spec.look_interval_ms));
+  spec.look_interval_ms =
+      std::max<std::int64_t>(1, get_int(*o, "look_interval_ms", spec.look_interval_ms));
   const auto on_fail = get_text(*o, "on_fail");
-  spec.on_fail = on_fail == "pause" ? PolicyAction::pause : on_fail == "notify" ? PolicyAction::notify : PolicyAction::rollback;
+  spec.on_fail = on_fail == "pause"    ? PolicyAction::pause
+                 : on_fail == "notify" ? PolicyAction::notify
+                                       : PolicyAction::rollback;
   spec.no_data_grace_ms = get_int(*o, "no_data_grace_ms", spec.no_data_grace_ms);
   // A rollout that began before there was such a policy goes on as it began.
-  spec.on_canary_silent = get_text(*o, "on_canary_silent") == "rollback" ? PolicyAction::rollback : PolicyAction::pause;
+  spec.on_canary_silent =
+      get_text(*o, "on_canary_silent") == "rollback" ? PolicyAction::rollback : PolicyAction::pause;
   spec.canary_silent_grace_ms = get_int(*o, "canary_silent_grace_ms", spec.canary_silent_grace_ms);
   spec.guard_split = get_bool(*o, "guard_split");
   spec.extend_ms = get_int(*o, "extend_ms");
@@ -320,7 +338,8 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
       const auto* each = target.if_object();
       if (each == nullptr) continue;
       NotifySpec notify;
-      notify.kind = get_text(*each, "kind") == "slack" ? NotifySpec::Kind::slack : NotifySpec::Kind::webhook;
+      notify.kind =
+          get_text(*each, "kind") == "slack" ? NotifySpec::Kind::slack : NotifySpec::Kind::webhook;
       notify.url = get_text(*each, "url");
       notify.events = texts_from(*each, "events");
       spec.notify.push_back(std::move(notify));

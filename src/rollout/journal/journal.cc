@@ -25,7 +25,8 @@ namespace {
 constexpr int kSchemaVersion = 1;
 constexpr int kMaxEndedInMemory = 200;
 
-// The tables, meant to be read by people too (sqlite3 rollouts.db 'select * from events where rollout_id = 42').
+// The tables, meant to be read by people too (sqlite3 rollouts.db 'select * from events where
+// rollout_id = 42').
 constexpr std::string_view kSchema = R"sql(
 create table rollouts(
   id integer primary key,         -- what every output calls the rollout
@@ -80,10 +81,12 @@ class FileHandle {
 };
 
 Error system_error(std::string_view what, const std::string& path) {
-  return {ErrorCode::unavailable, fmt::format("cannot {} {}: {}", what, path, std::strerror(errno))};
+  return {ErrorCode::unavailable,
+          fmt::format("cannot {} {}: {}", what, path, std::strerror(errno))};
 }
 
-// The journal in one SQLite database (WAL, synchronous=FULL). Any thread; calls queue behind one mutex.
+// The journal in one SQLite database (WAL, synchronous=FULL). Any thread; calls queue behind one
+// mutex.
 class SqliteJournal final : public Journal {
  public:
   explicit SqliteJournal(JournalOptions options) : options_(std::move(options)) {}
@@ -98,7 +101,9 @@ class SqliteJournal final : public Journal {
   Status settle(const std::string& event_id, int attempts, bool given_up) override;
 
  private:
-  std::string file(std::string_view name) const { return options_.directory + "/" + std::string(name); }
+  std::string file(std::string_view name) const {
+    return options_.directory + "/" + std::string(name);
+  }
   Status execute(const std::string& sql, std::string_view what);
   Status take_directory();
   Status prepare_schema();
@@ -124,17 +129,18 @@ Status SqliteJournal::take_directory() {
   std::error_code error;
   std::filesystem::create_directories(options_.directory, error);
   if (error) {
-    return fail(ErrorCode::unavailable,
-                fmt::format("cannot make the journal directory {}: {}", options_.directory, error.message()));
+    return fail(ErrorCode::unavailable, fmt::format("cannot make the journal directory {}: {}",
+                                                    options_.directory, error.message()));
   }
   ::chmod(options_.directory.c_str(), 0700);
   lock_ = FileHandle(::open(file("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (lock_.get() < 0) return std::unexpected(system_error("open", file("lock")));
   if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-    return fail(ErrorCode::unavailable,
-                fmt::format("the journal in {} is in use by another coalmine; stop it, or give this one a "
-                            "directory of its own",
-                            options_.directory));
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format("the journal in {} is in use by another coalmine; stop it, or give this one a "
+                    "directory of its own",
+                    options_.directory));
   }
   return {};
 }
@@ -147,7 +153,8 @@ Status SqliteJournal::open() {
     return std::unexpected(sqlite_error(db_, "open the journal " + path));
   sqlite3_busy_timeout(db_, 2'000); // an operator's sqlite3 may hold a read lock
   TRY(execute("pragma journal_mode=wal", "open the journal " + path));
-  TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off", "open the journal " + path));
+  TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off",
+              "open the journal " + path));
   TRY(prepare_schema());
   keep_reserve();
   return {};
@@ -163,11 +170,13 @@ Status SqliteJournal::prepare_schema() {
   if (version == kSchemaVersion) return {};
   if (version > kSchemaVersion) {
     return fail(ErrorCode::failed_precondition,
-                fmt::format("the journal in {} has version {}, this coalmine knows up to {}; use the newer coalmine",
+                fmt::format("the journal in {} has version {}, this coalmine knows up to {}; use "
+                            "the newer coalmine",
                             options_.directory, version, kSchemaVersion));
   }
   TRY(execute("begin immediate", "make the journal's tables"));
-  auto made = execute(std::string(kSchema) + fmt::format("pragma user_version={};", kSchemaVersion), "make the journal's tables");
+  auto made = execute(std::string(kSchema) + fmt::format("pragma user_version={};", kSchemaVersion),
+                      "make the journal's tables");
   if (!made) {
     sqlite3_exec(db_, "rollback", nullptr, nullptr, nullptr);
     return made;
@@ -175,16 +184,23 @@ Status SqliteJournal::prepare_schema() {
   return execute("commit", "make the journal's tables");
 }
 
-// A ballast file: given back when the disk is full, so that the end of a rollout can still be written.
+// A ballast file: given back when the disk is full, so that the end of a rollout can still be
+// written.
 void SqliteJournal::keep_reserve() {
   if (options_.reserve_bytes == 0) return;
   const auto path = file("reserve");
   const FileHandle reserve(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  const int failed = reserve.get() < 0 ? errno : ::posix_fallocate(reserve.get(), 0, static_cast<off_t>(options_.reserve_bytes));
-  if (failed != 0) log_warn("no space could be reserved for the journal", {{"path", path}, {"why", std::strerror(failed)}});
+  const int failed =
+      reserve.get() < 0
+          ? errno
+          : ::posix_fallocate(reserve.get(), 0, static_cast<off_t>(options_.reserve_bytes));
+  if (failed != 0)
+    log_warn("no space could be reserved for the journal",
+             {{"path", path}, {"why", std::strerror(failed)}});
 }
 
-// Only when there is space for more than that: on a disk that is still full the next write would have to give it back again.
+// Only when there is space for more than that: on a disk that is still full the next write would
+// have to give it back again.
 void SqliteJournal::take_reserve_again() {
   std::error_code error;
   const auto space = std::filesystem::space(options_.directory, error);
@@ -200,7 +216,8 @@ Status SqliteJournal::append(std::span<const JournalRecord> records) {
   if (status || status.error().code == ErrorCode::data_loss) return status;
   if (options_.reserve_bytes == 0 || ::unlink(file("reserve").c_str()) != 0) return status;
   reserve_given_back_ = true;
-  log_error("the journal could not be written; its reserved space was given back", {{"why", status.error().message}});
+  log_error("the journal could not be written; its reserved space was given back",
+            {{"why", status.error().message}});
   return write(records);
 }
 
@@ -218,22 +235,37 @@ Status SqliteJournal::write(std::span<const JournalRecord> records) {
 
 Status SqliteJournal::write_record(const JournalRecord& r) {
   constexpr std::string_view kWhat = "append to the journal";
-  // "or replace": a commit that failed may have reached the disk after all, and the same record comes again.
+  // "or replace": a commit that failed may have reached the disk after all, and the same record
+  // comes again.
   const auto id = static_cast<std::int64_t>(r.id.value);
   if (!r.spec_json.empty()) {
     Statement insert(db_, "insert or replace into rollouts values(?,?,?,?,?,?,?,?,?,?,?,?)");
     insert.bind(id).bind(r.service).bind(r.canary_version).bind(r.stable_version).bind(r.phase);
-    insert.bind(static_cast<std::int64_t>(r.step)).bind(r.weight_asked).bind(r.reason).bind(r.started_ms).bind(r.ended_ms);
+    insert.bind(static_cast<std::int64_t>(r.step))
+        .bind(r.weight_asked)
+        .bind(r.reason)
+        .bind(r.started_ms)
+        .bind(r.ended_ms);
     TRY(insert.bind(r.spec_json).bind(r.state_json).run(kWhat));
   } else {
-    Statement update(db_, "update rollouts set phase=?, step=?, weight_asked=?, reason=?, ended_ms=?, state=? where id=?");
-    update.bind(r.phase).bind(static_cast<std::int64_t>(r.step)).bind(r.weight_asked).bind(r.reason).bind(r.ended_ms);
+    Statement update(db_,
+                     "update rollouts set phase=?, step=?, weight_asked=?, reason=?, ended_ms=?, "
+                     "state=? where id=?");
+    update.bind(r.phase)
+        .bind(static_cast<std::int64_t>(r.step))
+        .bind(r.weight_asked)
+        .bind(r.reason)
+        .bind(r.ended_ms);
     TRY(update.bind(r.state_json).bind(id).run(kWhat));
   }
   bool first = true;
   for (const auto& line : r.lines) {
     Statement insert(db_, "insert or replace into events values(?,?,?,?,?,?,?)");
-    insert.bind(id).bind(static_cast<std::int64_t>(line.sequence)).bind(line.time_ms).bind(line.kind).bind(line.text);
+    insert.bind(id)
+        .bind(static_cast<std::int64_t>(line.sequence))
+        .bind(line.time_ms)
+        .bind(line.kind)
+        .bind(line.text);
     insert.bind(line.actor);
     TRY((first ? insert.bind(r.event_json) : insert.bind_null()).run(kWhat));
     first = false;
@@ -241,22 +273,26 @@ Status SqliteJournal::write_record(const JournalRecord& r) {
   for (const auto& entry : r.outbox) {
     Statement insert(db_, "insert or ignore into outbox values(?,?,?,?,?,?,?,'waiting')");
     insert.bind(entry.event_id).bind(id).bind(static_cast<std::int64_t>(entry.target));
-    insert.bind(static_cast<std::int64_t>(entry.is_signed ? 1 : 0)).bind(entry.body).bind(entry.created_ms);
+    insert.bind(static_cast<std::int64_t>(entry.is_signed ? 1 : 0))
+        .bind(entry.body)
+        .bind(entry.created_ms);
     TRY(insert.bind(static_cast<std::int64_t>(entry.attempts)).run(kWhat));
   }
   return {};
 }
 
 Result<std::vector<LogEntry>> SqliteJournal::log(std::uint64_t id) {
-  Statement ask(db_,
-                "select sequence, time_ms, kind, text, actor from events where rollout_id=? and text<>'' "
-                "order by sequence desc limit ?");
+  Statement ask(
+      db_,
+      "select sequence, time_ms, kind, text, actor from events where rollout_id=? and text<>'' "
+      "order by sequence desc limit ?");
   ask.bind(static_cast<std::int64_t>(id)).bind(static_cast<std::int64_t>(kMaxLogLines));
   std::vector<LogEntry> lines;
   for (;;) {
     TRY_ASSIGN(const bool row, ask.next("read the journal"));
     if (!row) break;
-    lines.push_back({static_cast<std::uint64_t>(ask.integer(0)), ask.integer(1), ask.text(2), ask.text(3), ask.text(4)});
+    lines.push_back({static_cast<std::uint64_t>(ask.integer(0)), ask.integer(1), ask.text(2),
+                     ask.text(3), ask.text(4)});
   }
   std::ranges::reverse(lines);
   return lines;
@@ -277,7 +313,8 @@ Result<std::vector<StoredRollout>> SqliteJournal::load() {
     auto state = decode_state(ask.text(2));
     if (!spec || !state) {
       const auto& why = !spec ? spec.error() : state.error();
-      return fail(ErrorCode::data_loss, fmt::format("rollout {} in {}: {}", id, file("rollouts.db"), why.message));
+      return fail(ErrorCode::data_loss,
+                  fmt::format("rollout {} in {}: {}", id, file("rollouts.db"), why.message));
     }
     StoredRollout stored;
     stored.state = std::move(*state);
@@ -297,7 +334,9 @@ Result<std::uint64_t> SqliteJournal::newest_id() {
 
 Result<std::vector<std::string>> SqliteJournal::events(RolloutId id) {
   std::lock_guard lock(mutex_);
-  Statement ask(db_, "select payload from events where rollout_id=? and payload is not null order by sequence");
+  Statement ask(
+      db_,
+      "select payload from events where rollout_id=? and payload is not null order by sequence");
   ask.bind(static_cast<std::int64_t>(id.value));
   std::vector<std::string> out;
   for (;;) {
@@ -309,9 +348,10 @@ Result<std::vector<std::string>> SqliteJournal::events(RolloutId id) {
 
 Result<std::vector<OutboxEntry>> SqliteJournal::undelivered() {
   std::lock_guard lock(mutex_);
-  Statement ask(db_,
-                "select event_id, rollout_id, target, is_signed, body, created_ms, attempts from outbox "
-                "where state='waiting' order by created_ms");
+  Statement ask(
+      db_,
+      "select event_id, rollout_id, target, is_signed, body, created_ms, attempts from outbox "
+      "where state='waiting' order by created_ms");
   std::vector<OutboxEntry> out;
   for (;;) {
     TRY_ASSIGN(const bool row, ask.next("read the journal"));
@@ -329,7 +369,8 @@ Result<std::vector<OutboxEntry>> SqliteJournal::undelivered() {
 Status SqliteJournal::settle(const std::string& event_id, int attempts, bool given_up) {
   std::lock_guard lock(mutex_);
   Statement update(db_, "update outbox set state=?, attempts=? where event_id=?");
-  update.bind(given_up ? std::string_view("given_up") : std::string_view("delivered")).bind(std::int64_t{attempts});
+  update.bind(given_up ? std::string_view("given_up") : std::string_view("delivered"))
+      .bind(std::int64_t{attempts});
   return update.bind(event_id).run("note a notification in the journal");
 }
 

@@ -13,8 +13,8 @@
 
 namespace coalmine::rollout {
 
-// A message for one target, kept until it is delivered or given up. event_id is the same in every attempt, so that receivers can
-// drop what they have had.
+// A message for one target, kept until it is delivered or given up. event_id is the same in every
+// attempt, so that receivers can drop what they have had.
 struct OutboxEntry {
   std::string event_id; // "42-17-0": rollout, sequence, target
   RolloutId id;
@@ -52,8 +52,8 @@ struct StoredRollout {
 
 inline constexpr std::size_t kMaxLogLines = 500;
 
-// Thread-safe; every call may block on the disk, so none is made on the control thread. An interface so that simulations can keep
-// a journal in memory across simulated crashes.
+// Thread-safe; every call may block on the disk, so none is made on the control thread. An
+// interface so that simulations can keep a journal in memory across simulated crashes.
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -74,7 +74,8 @@ struct JournalOptions {
   std::uint64_t reserve_bytes = 8u << 20;
   bool sync = true; // false: faster and not safe against power loss; for simulations
 };
-// unavailable: another process has it; failed_precondition: written by a newer version; data_loss: damaged.
+// unavailable: another process has it; failed_precondition: written by a newer version; data_loss:
+// damaged.
 Result<std::unique_ptr<Journal>> open_journal(JournalOptions options);
 
 } // namespace coalmine::rollout

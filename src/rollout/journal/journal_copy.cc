@@ -18,7 +18,8 @@ constexpr std::string_view kFile = "rollouts.db";
 class Connection {
  public:
   explicit Connection(const std::string& path) {
-    status_ = sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
+    status_ =
+        sqlite3_open_v2(path.c_str(), &db_, SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX, nullptr);
     sqlite3_busy_timeout(db_, 2'000);
   }
   ~Connection() { sqlite3_close_v2(db_); }
@@ -34,12 +35,13 @@ class Connection {
 
 Status check_copy(const std::string& path) {
   const Connection copy(path);
-  if (!copy.good()) return std::unexpected(sqlite_error(copy.get(), "read the copied journal " + path));
+  if (!copy.good())
+    return std::unexpected(sqlite_error(copy.get(), "read the copied journal " + path));
   Statement check(copy.get(), "pragma integrity_check");
   TRY_ASSIGN(const bool row, check.next("check the copied journal " + path));
   if (row && check.text(0) == "ok") return {};
-  return fail(ErrorCode::data_loss,
-              fmt::format("the copied journal {} is damaged: {}", path, row ? std::string(check.text(0)) : "no answer"));
+  return fail(ErrorCode::data_loss, fmt::format("the copied journal {} is damaged: {}", path,
+                                                row ? std::string(check.text(0)) : "no answer"));
 }
 
 } // namespace
@@ -47,14 +49,17 @@ Status check_copy(const std::string& path) {
 Status copy_journal(const std::string& from, const std::string& to) {
   std::error_code error;
   std::filesystem::create_directories(to, error);
-  if (error) return fail(ErrorCode::unavailable, fmt::format("cannot make {}: {}", to, error.message()));
+  if (error)
+    return fail(ErrorCode::unavailable, fmt::format("cannot make {}: {}", to, error.message()));
   ::chmod(to.c_str(), S_IRWXU);
   const auto source = (std::filesystem::path(from) / kFile).string();
-  if (!std::filesystem::exists(source, error)) return {}; // a server that was never started has none
+  if (!std::filesystem::exists(source, error))
+    return {}; // a server that was never started has none
   const auto target = (std::filesystem::path(to) / kFile).string();
   {
     const Connection journal(source);
-    if (!journal.good()) return std::unexpected(sqlite_error(journal.get(), "read the journal " + source));
+    if (!journal.good())
+      return std::unexpected(sqlite_error(journal.get(), "read the journal " + source));
     Statement copy(journal.get(), "vacuum into ?1");
     copy.bind(std::string_view(target));
     TRY(copy.run("copy the journal to " + target));

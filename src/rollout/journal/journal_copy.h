@@ -8,8 +8,9 @@
 
 namespace coalmine::rollout {
 
-// The journal in one directory as one transaction sees it, into another, which is made for the owner only and must have no
-// journal yet. Checked after it was written. unavailable: a disk refuses; data_loss: damaged.
+// The journal in one directory as one transaction sees it, into another, which is made for the
+// owner only and must have no journal yet. Checked after it was written. unavailable: a disk
+// refuses; data_loss: damaged.
 Status copy_journal(const std::string& from, const std::string& to);
 
 } // namespace coalmine::rollout

@@ -11,8 +11,8 @@
 #include <fstream>
 
 #include "base/log.h"
-#include "rollout/journal/codec.h"
 #include "rollout/control/world_for_test.h"
+#include "rollout/journal/codec.h"
 
 namespace coalmine::rollout::testing {
 namespace {
@@ -26,18 +26,21 @@ class JournalTest : public ::testing::Test {
   ~JournalTest() override { std::filesystem::remove_all(directory_); }
 
   std::unique_ptr<Journal> open() {
-    auto journal = open_journal({.directory = directory_.string(), .reserve_bytes = 1u << 20, .sync = true});
+    auto journal =
+        open_journal({.directory = directory_.string(), .reserve_bytes = 1u << 20, .sync = true});
     EXPECT_TRUE(journal) << (journal ? "" : journal.error().message);
     return journal ? std::move(*journal) : nullptr;
   }
 
   // One more step of the story of rollout `id`.
-  JournalRecord record(std::uint64_t id, std::uint64_t sequence, const std::string& text, bool first = false) {
+  JournalRecord record(std::uint64_t id, std::uint64_t sequence, const std::string& text,
+                       bool first = false) {
     State state;
     state.id = RolloutId{id};
     auto spec = default_spec("checkout-service");
     state.spec = std::make_shared<const RolloutSpec>(spec);
-    for (const auto& step : spec.steps) state.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+    for (const auto& step : spec.steps)
+      state.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
     state.sequence = sequence;
     state.reason = text;
     JournalRecord r;
@@ -79,10 +82,15 @@ TEST_F(JournalTest, KeepsWhatWasAppended) {
 TEST_F(JournalTest, AppendIsAllOrNothing) {
   auto journal = open();
   auto broken = record(2, 1, "no spec, so no such rollout", true);
-  broken.outbox.push_back(
-      {.event_id = "2-1-0", .id = RolloutId{2}, .target = 0, .is_signed = false, .body = "{}", .created_ms = 1});
+  broken.outbox.push_back({.event_id = "2-1-0",
+                           .id = RolloutId{2},
+                           .target = 0,
+                           .is_signed = false,
+                           .body = "{}",
+                           .created_ms = 1});
   ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}));
-  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken})) << "the same record may come again";
+  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}))
+      << "the same record may come again";
   EXPECT_EQ(journal->undelivered()->size(), 1u);
   ASSERT_TRUE(journal->settle("2-1-0", 1, false));
   ASSERT_TRUE(journal->settle("unknown", 1, false));
@@ -109,13 +117,17 @@ TEST_F(JournalTest, AnOperatorCanReadItWhileItIsOpen) {
   auto journal = open();
   ASSERT_TRUE(journal->append(std::vector{record(42, 1, "read me", true)}));
   sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open_v2((directory_ / "rollouts.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr), SQLITE_OK);
+  ASSERT_EQ(
+      sqlite3_open_v2((directory_ / "rollouts.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr),
+      SQLITE_OK);
   std::string seen;
   const auto read = [](void* out, int columns, char** values, char**) {
     for (int i = 0; i < columns; ++i) *static_cast<std::string*>(out) += values[i];
     return 0;
   };
-  EXPECT_EQ(sqlite3_exec(db, "select kind, text from events where rollout_id=42", read, &seen, nullptr), SQLITE_OK);
+  EXPECT_EQ(
+      sqlite3_exec(db, "select kind, text from events where rollout_id=42", read, &seen, nullptr),
+      SQLITE_OK);
   EXPECT_EQ(seen, "lookread me");
   sqlite3_close(db);
 }
@@ -158,12 +170,16 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   spec.signals.push_back(share);
   spec.router.kind = RouterSpec::Kind::haproxy;
   spec.router.haproxy.stable_servers = {"stable1", "stable2"};
-  spec.notify = {{.kind = NotifySpec::Kind::slack, .url = "http://x/y", .secret = "hidden", .events = {"paused"}}};
+  spec.notify = {{.kind = NotifySpec::Kind::slack,
+                  .url = "http://x/y",
+                  .secret = "hidden",
+                  .events = {"paused"}}};
   const auto text = encode_spec(spec);
   EXPECT_EQ(text.find("hidden"), std::string::npos);
   const auto back = decode_spec(text);
   ASSERT_TRUE(back);
-  EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2) << "only 'signed' differs: true became false";
+  EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2)
+      << "only 'signed' differs: true became false";
   EXPECT_EQ(back->critical_routes, spec.critical_routes);
   EXPECT_EQ(back->signals.back().kind, judge::SignalKind::request_share);
   EXPECT_EQ(back->signals.back().margin.worse, judge::Worse::lower);
@@ -173,7 +189,8 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   State state;
   state.id = RolloutId{3};
   state.spec = std::make_shared<const RolloutSpec>(spec);
-  state.steps.push_back({.spec = spec.steps[0], .started_ms = 5, .ended_ms = 6, .outcome = "passed"});
+  state.steps.push_back(
+      {.spec = spec.steps[0], .started_ms = 5, .ended_ms = 6, .outcome = "passed"});
   state.phase = Phase::paused;
   state.pause_cause = PauseCause::no_data;
   state.weight_applied = 0.05;
@@ -199,7 +216,8 @@ TEST(CodecTest, DamagedTextIsAnError) {
   EXPECT_FALSE(decode_spec("null"));
   EXPECT_FALSE(decode_event("{}", nullptr));
   EXPECT_FALSE(decode_event(R"({"event":"unheard","with":{}})", nullptr));
-  EXPECT_TRUE(decode_event(R"({"event":"looked","with":{"look":"x","decision":7}})", nullptr)) << "odd members read as defaults";
+  EXPECT_TRUE(decode_event(R"({"event":"looked","with":{"look":"x","decision":7}})", nullptr))
+      << "odd members read as defaults";
 }
 
 } // namespace

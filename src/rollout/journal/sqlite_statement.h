@@ -25,17 +25,21 @@ inline Error sqlite_error(sqlite3* db, std::string_view what) {
 class Statement {
  public:
   Statement(sqlite3* db, std::string_view sql) : db_(db) {
-    status_ = sqlite3_prepare_v2(db, sql.data(), static_cast<int>(sql.size()), &statement_, nullptr);
+    status_ =
+        sqlite3_prepare_v2(db, sql.data(), static_cast<int>(sql.size()), &statement_, nullptr);
   }
   ~Statement() { sqlite3_finalize(statement_); }
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
-  Statement& bind(std::int64_t value) { return bound(sqlite3_bind_int64(statement_, ++index_, value)); }
+  Statement& bind(std::int64_t value) {
+    return bound(sqlite3_bind_int64(statement_, ++index_, value));
+  }
   Statement& bind(double value) { return bound(sqlite3_bind_double(statement_, ++index_, value)); }
   // value must live until the statement has run.
   Statement& bind(std::string_view value) {
-    return bound(sqlite3_bind_text(statement_, ++index_, value.data(), static_cast<int>(value.size()), SQLITE_STATIC));
+    return bound(sqlite3_bind_text(statement_, ++index_, value.data(),
+                                   static_cast<int>(value.size()), SQLITE_STATIC));
   }
   Statement& bind_null() { return bound(sqlite3_bind_null(statement_, ++index_)); }
 
@@ -56,7 +60,8 @@ class Statement {
   std::string text(int column) const {
     const auto* bytes = sqlite3_column_text(statement_, column);
     if (bytes == nullptr) return {};
-    return {reinterpret_cast<const char*>(bytes), static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+    return {reinterpret_cast<const char*>(bytes),
+            static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
   }
 
  private:

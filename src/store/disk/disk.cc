@@ -23,7 +23,9 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kSyncedName = "synced";
 
-std::string path_of(const std::string& directory, std::string_view name) { return (fs::path(directory) / name).string(); }
+std::string path_of(const std::string& directory, std::string_view name) {
+  return (fs::path(directory) / name).string();
+}
 
 class Descriptor {
  public:
@@ -40,7 +42,8 @@ class Descriptor {
 };
 
 std::unexpected<Error> not_synced(const std::string& path) {
-  return fail(ErrorCode::unavailable, fmt::format("{} cannot be synced: {}. Check the disk", path, std::strerror(errno)));
+  return fail(ErrorCode::unavailable,
+              fmt::format("{} cannot be synced: {}. Check the disk", path, std::strerror(errno)));
 }
 
 // The name in CURRENT, "" when there is none.
@@ -51,7 +54,9 @@ std::string manifest_name(const std::string& directory) {
   return name.starts_with("MANIFEST-") ? name : "";
 }
 
-std::string hash_line(std::string_view text) { return fmt::format("{:016x}\n", XXH3_64bits(text.data(), text.size())); }
+std::string hash_line(std::string_view text) {
+  return fmt::format("{:016x}\n", XXH3_64bits(text.data(), text.size()));
+}
 
 std::map<std::string, std::uint64_t> read_synced(const std::string& directory) {
   std::ifstream in(path_of(directory, kSyncedName), std::ios::binary);
@@ -62,16 +67,18 @@ std::map<std::string, std::uint64_t> read_synced(const std::string& directory) {
   constexpr std::size_t kHashLine = 17;
   if (text.size() < kHashLine) return out;
   const auto body = std::string_view(text).substr(0, text.size() - kHashLine);
-  if (hash_line(body) != std::string_view(text).substr(body.size())) return out; // torn by a crash: it says nothing
+  if (hash_line(body) != std::string_view(text).substr(body.size()))
+    return out; // torn by a crash: it says nothing
   std::istringstream lines{std::string(body)};
   std::string name;
   for (std::uint64_t size = 0; lines >> name >> size;) out[name] = size;
   return out;
 }
 
-// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of 32 KiB; a record is crc:u32
-// length:u16 type:u8 and its bytes, never across blocks; fewer than 7 octets at a block's end are filling. RocksDB itself takes a
-// broken length near the end for the trace of a crash and forgets what follows.
+// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of
+// 32 KiB; a record is crc:u32 length:u16 type:u8 and its bytes, never across blocks; fewer than 7
+// octets at a block's end are filling. RocksDB itself takes a broken length near the end for the
+// trace of a crash and forgets what follows.
 std::uint64_t records_end(const std::string& path) {
   constexpr std::uint64_t kBlock = 32768;
   constexpr std::size_t kHeader = 7;
@@ -88,10 +95,13 @@ std::uint64_t records_end(const std::string& path) {
       continue;
     }
     std::array<unsigned char, kHeader> header{};
-    if (::pread(file.get(), header.data(), kHeader, static_cast<off_t>(at)) != static_cast<ssize_t>(kHeader)) break;
+    if (::pread(file.get(), header.data(), kHeader, static_cast<off_t>(at)) !=
+        static_cast<ssize_t>(kHeader))
+      break;
     const std::uint64_t length = header[4] | static_cast<unsigned>(header[5]) << 8;
     const unsigned type = header[6];
-    if (type == 0 || type > kLastType || kHeader + length > left || at + kHeader + length > size) break;
+    if (type == 0 || type > kLastType || kHeader + length > left || at + kHeader + length > size)
+      break;
     at += kHeader + length;
   }
   return std::min(at, size);
@@ -101,7 +111,8 @@ std::uint64_t records_end(const std::string& path) {
 
 std::uint64_t free_bytes(const std::string& directory) { return FreeSpace(directory).bytes(); }
 
-FreeSpace::FreeSpace(const std::string& directory) : descriptor_(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
+FreeSpace::FreeSpace(const std::string& directory)
+    : descriptor_(::open(directory.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)) {}
 
 FreeSpace::~FreeSpace() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -116,7 +127,8 @@ std::uint64_t FreeSpace::bytes() const {
 std::uint64_t directory_bytes(const std::string& directory) {
   std::uint64_t total = 0;
   std::error_code error;
-  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
     std::error_code gone; // files come and go beneath us
     if (!it->is_regular_file(gone)) continue;
     const auto size = it->file_size(gone);
@@ -128,7 +140,8 @@ std::uint64_t directory_bytes(const std::string& directory) {
 std::vector<std::string> files_ending(const std::string& directory, std::string_view ending) {
   std::vector<std::string> out;
   std::error_code error;
-  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator(); it.increment(error)) {
+  for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
+       it.increment(error)) {
     auto name = it->path().filename().string();
     if (name.ends_with(ending)) out.push_back(std::move(name));
   }
@@ -143,7 +156,8 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
     const Descriptor file(path, O_RDONLY);
     if (file.get() < 0 && errno == ENOENT) continue; // its content is in synced data files by now
     struct stat info{};
-    if (file.get() < 0 || ::fstat(file.get(), &info) != 0 || ::fdatasync(file.get()) != 0) return not_synced(path);
+    if (file.get() < 0 || ::fstat(file.get(), &info) != 0 || ::fdatasync(file.get()) != 0)
+      return not_synced(path);
     out[name] = static_cast<std::uint64_t>(info.st_size);
   }
   const Descriptor own(directory, O_RDONLY | O_DIRECTORY);
@@ -153,7 +167,8 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
 
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes) {
   // RocksDB syncs each record of the manifest; the end of its last whole record is safe to claim.
-  if (const auto name = manifest_name(directory); !name.empty()) sizes[name] = records_end(path_of(directory, name));
+  if (const auto name = manifest_name(directory); !name.empty())
+    sizes[name] = records_end(path_of(directory, name));
   std::string text;
   for (const auto& [name, size] : sizes) text += fmt::format("{} {}\n", name, size);
   text += hash_line(text);
@@ -172,7 +187,9 @@ Status copy_files(const std::string& from, const std::string& to) {
   fs::create_directories(to, error);
   for (const auto& name : files_ending(from, "")) {
     if (!error) fs::copy_file(path_of(from, name), path_of(to, name), error);
-    if (error) return fail(ErrorCode::unavailable, fmt::format("{} cannot be written: {}", path_of(to, name), error.message()));
+    if (error)
+      return fail(ErrorCode::unavailable,
+                  fmt::format("{} cannot be written: {}", path_of(to, name), error.message()));
     const Descriptor file(path_of(to, name), O_RDONLY);
     if (file.get() < 0 || ::fsync(file.get()) != 0) return not_synced(path_of(to, name));
   }
@@ -192,11 +209,13 @@ Shortage find_shortage(const std::string& directory) {
       out.manifest = records_end(path_of(directory, name)) < size;
     } else if (file.ends_with(".log")) {
       newest_log = &file;
-      if (std::ranges::binary_search(logs, file) && records_end(path_of(directory, file)) < size) out.logs.push_back(file);
+      if (std::ranges::binary_search(logs, file) && records_end(path_of(directory, file)) < size)
+        out.logs.push_back(file);
     }
   }
   // A log file goes only after a newer one was begun.
-  if (newest_log != nullptr && (logs.empty() || logs.back() < *newest_log)) out.logs.push_back(*newest_log);
+  if (newest_log != nullptr && (logs.empty() || logs.back() < *newest_log))
+    out.logs.push_back(*newest_log);
   return out;
 }
 

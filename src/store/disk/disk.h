@@ -1,4 +1,5 @@
-// What the store asks of the file system itself rather than of RocksDB: free space, syncing its log files, and what was synced.
+// What the store asks of the file system itself rather than of RocksDB: free space, syncing its log
+// files, and what was synced.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +15,8 @@ namespace coalmine::store {
 
 // Bytes that this user may still write where the directory is. 0 when that cannot be told.
 std::uint64_t free_bytes(const std::string& directory);
-// The same for who asks often: finding the path, once here, costs ten times as much as the question. Thread-safe.
+// The same for who asks often: finding the path, once here, costs ten times as much as the
+// question. Thread-safe.
 class FreeSpace {
  public:
   explicit FreeSpace(const std::string& directory);
@@ -27,18 +29,21 @@ class FreeSpace {
   const int descriptor_;
 };
 
-// Sum of the sizes of the files in it, sub-directories not counted. Files may come and go meanwhile.
+// Sum of the sizes of the files in it, sub-directories not counted. Files may come and go
+// meanwhile.
 std::uint64_t directory_bytes(const std::string& directory);
 
 // Names of the files that end like this, in order.
 std::vector<std::string> files_ending(const std::string& directory, std::string_view ending);
 
-// Syncs every *.log file and the directory. Done without RocksDB, whose SyncWAL stops the process when a write has failed before
-// it. On success returns how long each file was when its sync began. unavailable: the disk refused.
+// Syncs every *.log file and the directory. Done without RocksDB, whose SyncWAL stops the process
+// when a write has failed before it. On success returns how long each file was when its sync began.
+// unavailable: the disk refused.
 Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& directory);
 
-// The file `synced` says how long the log files and the manifest were when they were last known to be on disk. What is shorter at
-// the next start was cut by something else than a crash. Text lines "name size", then XXH3-64 of them in hex; not synced itself.
+// The file `synced` says how long the log files and the manifest were when they were last known to
+// be on disk. What is shorter at the next start was cut by something else than a crash. Text lines
+// "name size", then XXH3-64 of them in hex; not synced itself.
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes);
 
 // Every file of one directory into another, which is made; synced when it returns.

@@ -37,7 +37,8 @@ class SmallDisk {
   void fill_up_to(std::uint64_t left) const {
     const std::string block(4096, 'x');
     std::ofstream file(path() + "/ballast", std::ios::binary | std::ios::app);
-    while (free_bytes(path()) > left && file.write(block.data(), static_cast<std::streamsize>(block.size())).flush().good()) {
+    while (free_bytes(path()) > left &&
+           file.write(block.data(), static_cast<std::streamsize>(block.size())).flush().good()) {
     }
   }
   void make_room() const { fs::remove(path() + "/ballast"); }
@@ -54,12 +55,14 @@ struct Sender {
   std::int64_t now_ms = kNow;
   int next = 0;
 
-  // A point and a span of about two kilobytes that do not compress; the same again until it is acknowledged.
+  // A point and a span of about two kilobytes that do not compress; the same again until it is
+  // acknowledged.
   Batch message() {
     Batch b = batch({point(gauge, 0, now_ms + next, next)});
     std::string noise(2000, '\0');
     for (auto& c : noise) c = static_cast<char>('!' + random() % 90);
-    Span s = span(app, 1, 1, now_ms + next, now_ms + next + 1, SpanKind::server, StatusCode::unset, {{"noise", noise}});
+    Span s = span(app, 1, 1, now_ms + next, now_ms + next + 1, SpanKind::server, StatusCode::unset,
+                  {{"noise", noise}});
     std::memcpy(s.trace_id.data(), &next, sizeof next);
     b.spans = {std::move(s)};
     return b;
@@ -102,7 +105,8 @@ TEST(FullDisk, IsRefusedBeforeRocksDbMeetsItAndRecoversByItself) {
     const auto refused = f.store->append(sender.message());
     ASSERT_FALSE(refused);
     EXPECT_EQ(refused.error().code, ErrorCode::unavailable);
-    EXPECT_NE(refused.error().message.find("is full"), std::string::npos) << refused.error().message;
+    EXPECT_NE(refused.error().message.find("is full"), std::string::npos)
+        << refused.error().message;
     sender.expect_all(*f.store);
     if (round == 1) f.reopen();
     f.clock.advance_ms(3'600'000);
@@ -123,8 +127,10 @@ TEST(FullDisk, IsSurvivedWithoutAReserve) {
   Fixture f;
   f.options.directory = disk.path() + "/telemetry";
   f.options.disk_reserve_bytes = 0;
-  auto database =
-      open_rocks({.directory = f.options.directory, .sync_interval_ms = 5, .reserve_bytes = 0, .recover_pause_ms = 0});
+  auto database = open_rocks({.directory = f.options.directory,
+                              .sync_interval_ms = 5,
+                              .reserve_bytes = 0,
+                              .recover_pause_ms = 0});
   ASSERT_TRUE(database);
   auto opened = open_store(f.options, f.clock, f.metrics, std::move(*database));
   ASSERT_TRUE(opened);
@@ -144,7 +150,8 @@ TEST(FullDisk, IsSurvivedWithoutAReserve) {
   sender.expect_all(*f.store);
 }
 
-// A limit on the size of files fails writes in the middle of the log, as a full disk does, without being root.
+// A limit on the size of files fails writes in the middle of the log, as a full disk does, without
+// being root.
 TEST(FullDisk, WritesThatFailHalfwayAreSurvived) {
 #if defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "ThreadSanitizer does not follow the fork of a process with threads";
@@ -156,7 +163,8 @@ TEST(FullDisk, WritesThatFailHalfwayAreSurvived) {
     ::signal(SIGXFSZ, SIG_IGN);
     const ManualClock clock(kNow);
     SelfMetrics metrics;
-    auto database = open_rocks({.directory = f.options.directory, .sync_interval_ms = 5, .recover_pause_ms = 0});
+    auto database = open_rocks(
+        {.directory = f.options.directory, .sync_interval_ms = 5, .recover_pause_ms = 0});
     if (!database) ::_exit(2);
     auto store = open_store(f.options, clock, metrics, std::move(*database));
     if (!store) ::_exit(3);

@@ -43,9 +43,10 @@ bool only_erases(const WriteSet& set) {
   return true;
 }
 
-// Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves the state it gets into when a
-// write of its log fails, and stops the process when that log is synced or flushed afterwards: so writes are refused before the
-// disk is full, log files are synced by our own hands, and after a failed write the instance is closed and opened again.
+// Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves
+// the state it gets into when a write of its log fails, and stops the process when that log is
+// synced or flushed afterwards: so writes are refused before the disk is full, log files are synced
+// by our own hands, and after a failed write the instance is closed and opened again.
 class RocksDatabase final : public Database {
  public:
   RocksDatabase(RocksOptions options, OpenedRocks opened)
@@ -78,7 +79,9 @@ class RocksDatabase final : public Database {
       switch (op.kind) {
         case WriteSet::Kind::put: added = batch.Put(handle(op.family), op.key, op.value); break;
         case WriteSet::Kind::erase: added = batch.Delete(handle(op.family), op.key); break;
-        case WriteSet::Kind::erase_range: added = batch.DeleteRange(handle(op.family), op.key, op.value); break;
+        case WriteSet::Kind::erase_range:
+          added = batch.DeleteRange(handle(op.family), op.key, op.value);
+          break;
       }
       if (!added.ok()) return refused("write", added);
     }
@@ -97,13 +100,15 @@ class RocksDatabase final : public Database {
     const auto status = db_->Get({}, handle(family), slice(key), &value);
     if (status.IsNotFound()) return std::optional<std::string>();
     if (!status.ok()) {
-      return fail(is_damage(status) ? ErrorCode::data_loss : ErrorCode::unavailable,
-                  fmt::format("the store cannot read a {} row: {}", name_of(family), status.ToString()));
+      return fail(
+          is_damage(status) ? ErrorCode::data_loss : ErrorCode::unavailable,
+          fmt::format("the store cannot read a {} row: {}", name_of(family), status.ToString()));
     }
     return std::optional(std::move(value));
   }
 
-  std::vector<std::optional<std::string>> get_many(Family family, const std::vector<std::string>& keys) const override {
+  std::vector<std::optional<std::string>> get_many(
+      Family family, const std::vector<std::string>& keys) const override {
     const std::shared_lock in_use(use_mutex_);
     std::vector<std::optional<std::string>> out(keys.size());
     if (!db_) {
@@ -124,7 +129,8 @@ class RocksDatabase final : public Database {
     return out;
   }
 
-  Status scan(Family family, std::string_view from, std::string_view to, const Visit& visit) const override {
+  Status scan(Family family, std::string_view from, std::string_view to,
+              const Visit& visit) const override {
     const std::shared_lock in_use(use_mutex_);
     TRY(check_open());
     rocksdb::ReadOptions read;
@@ -141,7 +147,8 @@ class RocksDatabase final : public Database {
       }
       const auto status = it->status();
       if (status.ok()) return result;
-      const std::string sentence = fmt::format("the store cannot read all {} rows: {}", name_of(family), status.ToString());
+      const std::string sentence =
+          fmt::format("the store cannot read all {} rows: {}", name_of(family), status.ToString());
       if (!is_damage(status)) return fail(ErrorCode::unavailable, sentence);
       ++damaged_;
       if (result) result = fail(ErrorCode::data_loss, sentence);
@@ -192,11 +199,13 @@ class RocksDatabase final : public Database {
     const std::string links = options_.directory + "/copy";
     std::error_code ignored;
     std::filesystem::remove_all(links, ignored); // of an earlier process that was killed meanwhile
-    // Hard links where files do not change any more, so that the moment is short; the slow copy follows.
+    // Hard links where files do not change any more, so that the moment is short; the slow copy
+    // follows.
     rocksdb::Checkpoint* raw = nullptr;
     auto status = rocksdb::Checkpoint::Create(db_.get(), &raw);
     const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
-    if (status.ok()) status = checkpoint->CreateCheckpoint(links, std::numeric_limits<std::uint64_t>::max());
+    if (status.ok())
+      status = checkpoint->CreateCheckpoint(links, std::numeric_limits<std::uint64_t>::max());
     if (!status.ok()) return refused("be copied", status);
     auto copied = copy_files(links, directory);
     std::filesystem::remove_all(links, ignored);
@@ -208,33 +217,39 @@ class RocksDatabase final : public Database {
   std::uint64_t damaged() const override { return damaged_; }
 
  private:
-  rocksdb::ColumnFamilyHandle* handle(Family family) const { return families_[static_cast<std::size_t>(family)]; }
+  rocksdb::ColumnFamilyHandle* handle(Family family) const {
+    return families_[static_cast<std::size_t>(family)];
+  }
 
   Status refused(std::string_view what, const rocksdb::Status& status) const {
-    return fail(ErrorCode::unavailable,
-                fmt::format("the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
-                            "with the next request",
-                            options_.directory, what, status.ToString()));
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format(
+            "the store at {} cannot {}: {}. Free disk space or repair the disk; it is tried again "
+            "with the next request",
+            options_.directory, what, status.ToString()));
   }
 
   Status check_open() const {
     if (db_) return {};
-    return fail(ErrorCode::unavailable,
-                fmt::format("the store at {} is closed after a failed write and could not be opened again yet: free "
-                            "disk space or repair the disk; it is tried again with the next request",
-                            options_.directory));
+    return fail(
+        ErrorCode::unavailable,
+        fmt::format("the store at {} is closed after a failed write and could not be opened again "
+                    "yet: free "
+                    "disk space or repair the disk; it is tried again with the next request",
+                    options_.directory));
   }
 
   Status check_room(const WriteSet& set) const {
     const std::uint64_t free = free_space_.bytes();
-    const std::uint64_t needed = only_erases(set) ? options_.reserve_bytes / 8 : options_.reserve_bytes + 2 * size_of(set);
+    const std::uint64_t needed =
+        only_erases(set) ? options_.reserve_bytes / 8 : options_.reserve_bytes + 2 * size_of(set);
     if (options_.reserve_bytes == 0 || free >= needed) return {};
-    return fail(
-        ErrorCode::unavailable,
-        fmt::format(
-            "the disk of {} is full: {} bytes are free and {} are kept in reserve. Free disk space; nothing was stored and the "
-            "same may be sent again",
-            options_.directory, free, options_.reserve_bytes));
+    return fail(ErrorCode::unavailable,
+                fmt::format("the disk of {} is full: {} bytes are free and {} are kept in reserve. "
+                            "Free disk space; nothing was stored and the "
+                            "same may be sent again",
+                            options_.directory, free, options_.reserve_bytes));
   }
 
   void mark_failed(const rocksdb::Status& status) {
@@ -249,9 +264,10 @@ class RocksDatabase final : public Database {
     if (!failed_) return {};
     const auto now = std::chrono::steady_clock::now();
     if (now < next_recovery_)
-      return fail(ErrorCode::unavailable, fmt::format("the store at {} failed a write and is opened again within "
-                                                      "{} ms: send again then",
-                                                      options_.directory, options_.recover_pause_ms));
+      return fail(ErrorCode::unavailable,
+                  fmt::format("the store at {} failed a write and is opened again within "
+                              "{} ms: send again then",
+                              options_.directory, options_.recover_pause_ms));
     next_recovery_ = now + std::chrono::milliseconds(options_.recover_pause_ms);
     close();
     auto opened = open_rocks_directory(options_.directory, mend_);
@@ -262,7 +278,8 @@ class RocksDatabase final : public Database {
     background_errors_ = 0;
     mend_ = false;
     failed_ = false;
-    log_info("the store was opened again after a failed write", {{"directory", options_.directory}});
+    log_info("the store was opened again after a failed write",
+             {{"directory", options_.directory}});
     return {};
   }
 
@@ -286,7 +303,8 @@ class RocksDatabase final : public Database {
     return {};
   }
 
-  // Files that are no longer needed go now and not some time later, so that what is measured next is true.
+  // Files that are no longer needed go now and not some time later, so that what is measured next
+  // is true.
   void purge() {
     (void)db_->DisableFileDeletions();
     (void)db_->EnableFileDeletions(true);
@@ -295,7 +313,8 @@ class RocksDatabase final : public Database {
   // Once a second (or as often as the log is to be synced).
   void watch_until_stopped() {
     constexpr std::int64_t kOwnPaceMs = 1000;
-    const auto pace = std::chrono::milliseconds(options_.sync_interval_ms > 0 ? options_.sync_interval_ms : kOwnPaceMs);
+    const auto pace = std::chrono::milliseconds(
+        options_.sync_interval_ms > 0 ? options_.sync_interval_ms : kOwnPaceMs);
     std::unique_lock lock(mutex_);
     while (!wake_.wait_for(lock, pace, [this] { return stopping_; })) {
       lock.unlock();
@@ -310,21 +329,26 @@ class RocksDatabase final : public Database {
     }
   }
 
-  // A flush or compaction that failed leaves RocksDB without either, silently: the next write opens it again.
+  // A flush or compaction that failed leaves RocksDB without either, silently: the next write opens
+  // it again.
   void watch_background() {
     const std::shared_lock in_use(use_mutex_);
     std::uint64_t errors = 0;
     for (auto* family : families_) {
       std::uint64_t of_family = 0;
-      if (db_ && db_->GetIntProperty(family, rocksdb::DB::Properties::kBackgroundErrors, &of_family)) errors += of_family;
+      if (db_ &&
+          db_->GetIntProperty(family, rocksdb::DB::Properties::kBackgroundErrors, &of_family))
+        errors += of_family;
     }
     if (errors <= background_errors_.exchange(errors)) return;
     log_error("the store could not rewrite its files in the background; it will be opened again",
               {{"directory", options_.directory}});
-    // A full disk is over sooner or later. What comes back at once is damage, which is found by verifying the files.
+    // A full disk is over sooner or later. What comes back at once is damage, which is found by
+    // verifying the files.
     constexpr auto kAtOnce = std::chrono::minutes(10);
     const auto now = std::chrono::steady_clock::now();
-    if (last_background_error_ && now - *last_background_error_ < kAtOnce && free_space_.bytes() > options_.reserve_bytes) {
+    if (last_background_error_ && now - *last_background_error_ < kAtOnce &&
+        free_space_.bytes() > options_.reserve_bytes) {
       mend_ = true;
     }
     last_background_error_ = now;
@@ -335,7 +359,7 @@ class RocksDatabase final : public Database {
   const FreeSpace free_space_;
   // Exclusive while the instance is exchanged.
   mutable std::shared_mutex use_mutex_;
-  std::unique_ptr<rocksdb::DB> db_;                       // guarded by use_mutex_; null: closed after a failure
+  std::unique_ptr<rocksdb::DB> db_; // guarded by use_mutex_; null: closed after a failure
   std::vector<rocksdb::ColumnFamilyHandle*> families_;    // likewise; owned by db_
   std::chrono::steady_clock::time_point next_recovery_{}; // likewise
   std::atomic<bool> dirty_{false};

@@ -26,11 +26,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A key that no row of ours has; it makes every family have a data file while a directory is rebuilt.
+// A key that no row of ours has; it makes every family have a data file while a directory is
+// rebuilt.
 constexpr std::string_view kMarker = "\xff\xff\xff\xffmend";
 constexpr std::size_t kSalvageBatchBytes = 4 << 20;
 
-// RocksDB's own log in ours, and a count of what it dropped from its log files while it read them. Thread-safe.
+// RocksDB's own log in ours, and a count of what it dropped from its log files while it read them.
+// Thread-safe.
 class RocksLog final : public rocksdb::Logger {
  public:
   RocksLog() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
@@ -49,10 +51,12 @@ class RocksLog final : public rocksdb::Logger {
   std::atomic<std::size_t> dropped_{0};
 };
 
-// RocksDB would try by itself to go on after a full disk, and stop the process over the log file that failed.
+// RocksDB would try by itself to go on after a full disk, and stop the process over the log file
+// that failed.
 class NoOwnRecovery final : public rocksdb::EventListener {
  public:
-  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
     *auto_recovery = false;
   }
 };
@@ -61,7 +65,8 @@ rocksdb::DBOptions database_options() {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
-  // A torn or damaged record costs itself and not what was acknowledged after it; gaps are noticed by the log's numbers.
+  // A torn or damaged record costs itself and not what was acknowledged after it; gaps are noticed
+  // by the log's numbers.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   options.max_total_wal_size = 64ULL << 20;
   options.db_write_buffer_size = 128ULL << 20;
@@ -81,7 +86,8 @@ rocksdb::ColumnFamilyOptions family_options(Family family) {
   options.compression = rocksdb::kLZ4Compression;
   options.bottommost_compression = rocksdb::kZSTD;
   rocksdb::BlockBasedTableOptions table;
-  // cache_index_and_filter_blocks stays off: with it and a small cache, point reads are ten times slower (measured).
+  // cache_index_and_filter_blocks stays off: with it and a small cache, point reads are ten times
+  // slower (measured).
   table.block_size = family == Family::spans ? 64 << 10 : 16 << 10;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
@@ -104,7 +110,8 @@ rocksdb::Status try_open(const std::string& directory, OpenedRocks& out) {
   out.damaged += static_cast<const RocksLog&>(*options.info_log).dropped();
   if (!status.ok()) return status;
   out.db.reset(raw);
-  (void)raw->DestroyColumnFamilyHandle(handles.front()); // RocksDB insists on a family named default; we keep nothing in it
+  (void)raw->DestroyColumnFamilyHandle(
+      handles.front()); // RocksDB insists on a family named default; we keep nothing in it
   handles.erase(handles.begin());
   out.families = std::move(handles);
   return status;
@@ -131,7 +138,8 @@ std::string lock_holder(const std::string& directory) {
 
 bool is_locked(const rocksdb::Status& status) {
   const auto text = status.ToString();
-  return text.find("lock hold by current process") != std::string::npos || text.find("lock file") != std::string::npos;
+  return text.find("lock hold by current process") != std::string::npos ||
+         text.find("lock file") != std::string::npos;
 }
 
 Error open_error(const std::string& directory, const rocksdb::Status& status) {
@@ -140,11 +148,14 @@ Error open_error(const std::string& directory, const rocksdb::Status& status) {
   const bool ours = text.find("lock hold by current process") != std::string::npos;
   if (is_locked(status)) {
     return {ErrorCode::failed_precondition,
-            fmt::format("the data directory {} is held by another coalmine{}: stop that one or choose another directory",
+            fmt::format("the data directory {} is held by another coalmine{}: stop that one or "
+                        "choose another directory",
                         directory, ours ? " in this process" : lock_holder(directory))};
   }
-  return {ErrorCode::unavailable,
-          fmt::format("the data directory {} does not open: {}. Check its permissions and free space", directory, text)};
+  return {
+      ErrorCode::unavailable,
+      fmt::format("the data directory {} does not open: {}. Check its permissions and free space",
+                  directory, text)};
 }
 
 // A missing or broken file, and not a disk or a permission that refuses.
@@ -181,8 +192,9 @@ std::vector<std::string> put_damaged_aside(const std::string& directory) {
   return out;
 }
 
-// RocksDB's repair learns of a family only from its data files, and drops what the log has for others. So each gets one: from a
-// database made on the side, where the families have the same numbers because they are made in the same order.
+// RocksDB's repair learns of a family only from its data files, and drops what the log has for
+// others. So each gets one: from a database made on the side, where the families have the same
+// numbers because they are made in the same order.
 Status add_family_files(const std::string& directory) {
   const auto side = (fs::path(directory) / "mend").string();
   std::error_code error;
@@ -191,7 +203,8 @@ Status add_family_files(const std::string& directory) {
   auto status = try_open(side, fresh);
   if (status.ok()) {
     for (auto* family : fresh.families) {
-      if (status.ok()) status = fresh.db->Put({}, family, rocksdb::Slice(kMarker.data(), kMarker.size()), "");
+      if (status.ok())
+        status = fresh.db->Put({}, family, rocksdb::Slice(kMarker.data(), kMarker.size()), "");
     }
     if (status.ok()) status = fresh.db->Flush({}, fresh.families);
     close(fresh);
@@ -205,18 +218,22 @@ Status add_family_files(const std::string& directory) {
       to = fs::path(directory) / fmt::format("{:06}.sst", ++number);
     } while (fs::exists(to) || fs::exists(fs::path(directory) / fmt::format("{:06}.log", number)));
     fs::copy_file(fs::path(side) / name, to, error);
-    if (error) return fail(ErrorCode::unavailable, fmt::format("{} cannot be written: {}", to.string(), error.message()));
+    if (error)
+      return fail(ErrorCode::unavailable,
+                  fmt::format("{} cannot be written: {}", to.string(), error.message()));
   }
   return {};
 }
 
-// Puts the rows that can still be read in a file of `lost` back, where there is no newer one. Rows the file had as erased stay
-// erased only if another file says so: the store takes what comes back in that way for old.
+// Puts the rows that can still be read in a file of `lost` back, where there is no newer one. Rows
+// the file had as erased stay erased only if another file says so: the store takes what comes back
+// in that way for old.
 std::size_t salvage(const std::string& directory, const std::string& name, OpenedRocks& to) {
   rocksdb::SstFileReader reader{rocksdb::Options(database_options(), family_options(Family::meta))};
   if (!reader.Open((fs::path(directory) / "lost" / name).string()).ok()) return 0;
   const auto properties = reader.GetTableProperties();
-  const auto family = std::ranges::find(kFamilyNames, properties ? properties->column_family_name : std::string());
+  const auto family =
+      std::ranges::find(kFamilyNames, properties ? properties->column_family_name : std::string());
   if (family == kFamilyNames.end()) return 0;
   auto* handle = to.families[static_cast<std::size_t>(family - kFamilyNames.begin())];
   const std::unique_ptr<rocksdb::Iterator> it(reader.NewIterator({}));
@@ -253,15 +270,17 @@ void remove_markers(const std::string& directory, OpenedRocks& opened) {
 
 // What no repair helps with: everything is moved to `lost`, and the store starts empty.
 Result<OpenedRocks> start_over(const std::string& directory, const rocksdb::Status& why) {
-  log_error("the telemetry store cannot be repaired; it starts empty and its files are kept in lost",
-            {{"directory", directory}, {"why", why.ToString()}});
+  log_error(
+      "the telemetry store cannot be repaired; it starts empty and its files are kept in lost",
+      {{"directory", directory}, {"why", why.ToString()}});
   OpenedRocks out;
   for (const auto& name : files_ending(directory, "")) {
     if (name == "lost" || name == "LOCK") continue;
     move_to_lost(directory, name);
     ++out.damaged;
   }
-  if (const auto status = try_open(directory, out); !status.ok()) return std::unexpected(open_error(directory, status));
+  if (const auto status = try_open(directory, out); !status.ok())
+    return std::unexpected(open_error(directory, status));
   return out;
 }
 
@@ -273,19 +292,22 @@ Result<OpenedRocks> mend_and_open(const std::string& directory, const std::strin
   OpenedRocks out;
   auto status = rocksdb::RepairDB(directory, database_options(), descriptors());
   if (status.ok()) status = try_open(directory, out);
-  if (status.IsNoSpace() || is_locked(status)) return std::unexpected(open_error(directory, status));
+  if (status.IsNoSpace() || is_locked(status))
+    return std::unexpected(open_error(directory, status));
   if (!status.ok()) return start_over(directory, status);
   std::size_t rows = 0;
   for (const auto& name : lost) rows += salvage(directory, name, out);
   remove_markers(directory, out);
   out.damaged += std::max<std::size_t>(1, lost.size());
-  log_error(
-      "the telemetry store was put together anew",
-      {{"directory", directory}, {"damaged_files", std::to_string(lost.size())}, {"rows_saved_from_them", std::to_string(rows)}});
+  log_error("the telemetry store was put together anew",
+            {{"directory", directory},
+             {"damaged_files", std::to_string(lost.size())},
+             {"rows_saved_from_them", std::to_string(rows)}});
   return out;
 }
 
-// Its files are there and what says which of them count is not: RocksDB would start empty and delete them.
+// Its files are there and what says which of them count is not: RocksDB would start empty and
+// delete them.
 bool current_is_gone(const std::string& directory) {
   if (fs::exists(fs::path(directory) / "CURRENT")) return false;
   return !files_ending(directory, ".sst").empty() || !files_ending(directory, ".log").empty();
@@ -307,7 +329,8 @@ Key middle(const Key& low, const Key& high) {
   unsigned carry = 0;
   std::vector<unsigned> sum(low.size());
   for (std::size_t i = low.size(); i-- > 0;) {
-    const unsigned s = static_cast<unsigned char>(low[i]) + static_cast<unsigned char>(high[i]) + carry;
+    const unsigned s =
+        static_cast<unsigned char>(low[i]) + static_cast<unsigned char>(high[i]) + carry;
     sum[i] = s & 0xff;
     carry = s >> 8;
   }
@@ -362,20 +385,24 @@ Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend
   if (error) {
     return fail(
         ErrorCode::failed_precondition,
-        fmt::format("the data directory {} cannot be made: {}. Choose one that coalmine may write", directory, error.message()));
+        fmt::format("the data directory {} cannot be made: {}. Choose one that coalmine may write",
+                    directory, error.message()));
   }
   if (mend) return mend_and_open(directory, "damage was found while it ran");
   if (current_is_gone(directory)) return mend_and_open(directory, "the file CURRENT is missing");
   const auto shortage = find_shortage(directory);
   if (shortage.manifest)
-    return mend_and_open(directory, "the manifest is shorter than it was, or its records do not follow each other");
+    return mend_and_open(
+        directory, "the manifest is shorter than it was, or its records do not follow each other");
   OpenedRocks out;
   if (const auto status = try_open(directory, out); !status.ok()) {
-    if (is_locked(status) || !is_repairable(status)) return std::unexpected(open_error(directory, status));
+    if (is_locked(status) || !is_repairable(status))
+      return std::unexpected(open_error(directory, status));
     return mend_and_open(directory, status.ToString());
   }
   for (const auto& log : shortage.logs) {
-    log_error("a log file of the telemetry store is shorter than it was", {{"directory", directory}, {"file", log}});
+    log_error("a log file of the telemetry store is shorter than it was",
+              {{"directory", directory}, {"file", log}});
   }
   out.damaged += shortage.logs.size();
   remove_markers(directory, out);

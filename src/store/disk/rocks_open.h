@@ -1,4 +1,5 @@
-// Opening the RocksDB directory, also one whose files are damaged: what is sound goes on, what is not is put aside and told.
+// Opening the RocksDB directory, also one whose files are damaged: what is sound goes on, what is
+// not is put aside and told.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,24 +16,26 @@ namespace coalmine::store {
 
 struct OpenedRocks {
   std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> families; // by Family; owned by db, given back before it is closed
-  std::size_t damaged = 0;                            // files found damaged on the way
+  std::vector<rocksdb::ColumnFamilyHandle*>
+      families;            // by Family; owned by db, given back before it is closed
+  std::size_t damaged = 0; // files found damaged on the way
 };
 
-// mend: every data file is verified first, as when RocksDB came upon damage while it ran. Damaged files are moved to `lost`
-// inside the directory and what can still be read in them is put back. failed_precondition: another process has the directory;
-// unavailable: the disk refuses.
+// mend: every data file is verified first, as when RocksDB came upon damage while it ran. Damaged
+// files are moved to `lost` inside the directory and what can still be read in them is put back.
+// failed_precondition: another process has the directory; unavailable: the disk refuses.
 Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend);
 
 // data_loss: a data file fails its checksums.
 Status verify_data_files(const std::string& directory);
 
-// Puts an iterator that stopped at damage behind `after` on the first place behind the damage. False: nothing readable follows.
+// Puts an iterator that stopped at damage behind `after` on the first place behind the damage.
+// False: nothing readable follows.
 bool seek_past_damage(rocksdb::Iterator& it, const std::string& after);
 
 inline bool is_damage(const rocksdb::Status& status) {
-  return status.IsCorruption() || status.IsNotFound() || status.IsPathNotFound() || status.IsInvalidArgument() ||
-         (status.IsIOError() && !status.IsNoSpace());
+  return status.IsCorruption() || status.IsNotFound() || status.IsPathNotFound() ||
+         status.IsInvalidArgument() || (status.IsIOError() && !status.IsNoSpace());
 }
 
 } // namespace coalmine::store

@@ -12,7 +12,8 @@ namespace coalmine::store {
 namespace {
 
 // The first of several names that an attribute goes by.
-std::string first_text(const Attributes& attributes, std::initializer_list<std::string_view> names) {
+std::string first_text(const Attributes& attributes,
+                       std::initializer_list<std::string_view> names) {
   for (const auto name : names) {
     if (auto text = attribute_text(attributes, name); !text.empty()) return text;
   }
@@ -20,10 +21,12 @@ std::string first_text(const Attributes& attributes, std::initializer_list<std::
 }
 
 DescriptionRef description(std::string unit, std::string help) {
-  return std::make_shared<const MetricDescription>(MetricDescription{"", std::move(unit), std::move(help)});
+  return std::make_shared<const MetricDescription>(
+      MetricDescription{"", std::move(unit), std::move(help)});
 }
 const DescriptionRef& requests_description() {
-  static const auto kText = description("1", "Requests served, derived from what the service reports about itself.");
+  static const auto kText =
+      description("1", "Requests served, derived from what the service reports about itself.");
   return kText;
 }
 const DescriptionRef& errors_description() {
@@ -59,7 +62,8 @@ ClassicHistogram rebinned(const ClassicHistogram& histogram, const BucketBounds&
 
 } // namespace
 
-Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route, std::string_view method) {
+Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route,
+                      std::string_view method) {
   std::vector<Labels::Pair> pairs = resource.labels.pairs();
   pairs.emplace_back("http_route", route);
   pairs.emplace_back("http_request_method", method);
@@ -67,8 +71,12 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
   return Labels(std::move(pairs));
 }
 
-std::string route_of(const Attributes& attributes) { return attribute_text(attributes, "http.route"); }
-std::string method_of(const Attributes& attributes) { return first_text(attributes, {"http.request.method", "http.method"}); }
+std::string route_of(const Attributes& attributes) {
+  return attribute_text(attributes, "http.route");
+}
+std::string method_of(const Attributes& attributes) {
+  return first_text(attributes, {"http.request.method", "http.method"});
+}
 
 int http_status_of(const AttributeValue& value) {
   if (const auto* number = std::get_if<std::int64_t>(&value))
@@ -83,7 +91,9 @@ int http_status_of(const Attributes& attributes) {
   for (const std::string_view name : {"http.response.status_code", "http.status_code"}) {
     const auto* value = find_attribute(attributes, name);
     if (value == nullptr) continue;
-    if (const int code = http_status_of(*value); code != 0 || std::holds_alternative<std::int64_t>(*value)) return code;
+    if (const int code = http_status_of(*value);
+        code != 0 || std::holds_alternative<std::int64_t>(*value))
+      return code;
   }
   return 0;
 }
@@ -91,8 +101,8 @@ int http_status_of(const Attributes& attributes) {
 bool is_error_point(const Attributes& attributes) {
   if (http_status_of(attributes) >= 500) return true;
   const std::string type = attribute_text(attributes, "error.type");
-  const bool client_error =
-      type.size() == 3 && type[0] == '4' && std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
+  const bool client_error = type.size() == 3 && type[0] == '4' &&
+                            std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
   return !type.empty() && !client_error;
 }
 
@@ -109,20 +119,22 @@ double to_ms_factor(std::string_view unit, bool old_convention, const BucketBoun
   return bounds && !bounds->empty() && bounds->back() >= 100 ? 1 : 1000;
 }
 
-DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route, std::string_view method,
-                             Source source) {
+DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route,
+                             std::string_view method, Source source) {
   const Labels labels = derived_labels(resource, kRequestsName, route, method);
   return load(stage, labels, labels.hash(), source);
 }
 
 DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
-  const auto requests = stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
+  const auto requests =
+      stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
   if (!requests) return nullptr;
   auto& slot = groups_[(*requests)->id];
   if (slot) return slot.get();
   const Labels error_labels = labels.with(kMetricName, kErrorsName);
   const auto errors =
-      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()), error_labels.hash());
+      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()),
+                   error_labels.hash());
   if (!errors) {
     groups_.erase((*requests)->id);
     return nullptr;
@@ -149,8 +161,9 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
 
 SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
   const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
-  const auto info =
-      stage.series(describe(labels, MetricKind::histogram, group.requests->source, duration_description()), labels.hash());
+  const auto info = stage.series(
+      describe(labels, MetricKind::histogram, group.requests->source, duration_description()),
+      labels.hash());
   return info ? *info : nullptr;
 }
 
@@ -202,14 +215,18 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
   }
 }
 
-bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error) {
+bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now,
+                         double factor, bool is_error) {
   const auto* was = std::get_if<ClassicSample>(&before);
   const auto* is = std::get_if<ClassicSample>(&now);
-  if (was == nullptr || is == nullptr || !group.duration_total.bounds || group.plain_factor != factor) return false;
+  if (was == nullptr || is == nullptr || !group.duration_total.bounds ||
+      group.plain_factor != factor)
+    return false;
   const auto& a = was->value;
   const auto& b = is->value;
-  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size() ||
-      b.count < a.count || group.duration_total.counts.size() != b.counts.size()) {
+  if (b.bounds != group.plain_bounds || !same_bounds(a.bounds, b.bounds) ||
+      a.counts.size() != b.counts.size() || b.count < a.count ||
+      group.duration_total.counts.size() != b.counts.size()) {
     return false;
   }
   for (std::size_t i = 0; i < a.counts.size(); ++i) {
@@ -223,7 +240,8 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   } else if (pending.duration->bounds != group.duration_total.bounds) {
     return false;
   }
-  for (std::size_t i = 0; i < a.counts.size(); ++i) pending.duration->counts[i] += b.counts[i] - a.counts[i];
+  for (std::size_t i = 0; i < a.counts.size(); ++i)
+    pending.duration->counts[i] += b.counts[i] - a.counts[i];
   const auto count = b.count - a.count;
   pending.duration->count += count;
   pending.duration->sum += (b.sum - a.sum) * factor;
@@ -238,11 +256,13 @@ void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
   if (is_error) pending.errors += 1;
   if (!pending.duration) {
     pending.duration.emplace();
-    pending.duration->bounds = group.duration_total.bounds ? group.duration_total.bounds : fixed_bounds_ms();
+    pending.duration->bounds =
+        group.duration_total.bounds ? group.duration_total.bounds : fixed_bounds_ms();
     pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
   }
   auto& histogram = *pending.duration;
-  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) - histogram.bounds->begin())];
+  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) -
+                                              histogram.bounds->begin())];
   ++histogram.count;
   histogram.sum += ms;
 }
@@ -268,7 +288,8 @@ void Deriver::flush(Stage& stage) {
 void Deriver::write(Stage& stage, DerivedGroup& group) {
   const auto& pending = *group.pending;
   const std::int64_t time_ms = pending.time_ms;
-  if (group.last_ms == 0) group.start_ms = pending.start_ms == INT64_MAX ? time_ms : std::min(pending.start_ms, time_ms);
+  if (group.last_ms == 0)
+    group.start_ms = pending.start_ms == INT64_MAX ? time_ms : std::min(pending.start_ms, time_ms);
   group.last_ms = time_ms;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
@@ -279,7 +300,8 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
     coalmine::add(group.duration_total, *pending.duration);
   }
   if (group.duration != nullptr)
-    stage.put(group.duration->id, ClassicSample{time_ms, group.start_ms, false, group.duration_total});
+    stage.put(group.duration->id,
+              ClassicSample{time_ms, group.start_ms, false, group.duration_total});
 }
 
 // An export that was overtaken by a newer one. What it adds belongs before that one.
@@ -287,7 +309,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   const auto& pending = *group.pending;
   if (pending.requests == 0 && !(pending.duration && pending.duration->count > 0)) return;
   const std::int64_t start_ms = std::min(group.start_ms, pending.start_ms);
-  const bool inserted = stage.put_late(group.requests->id, FloatSample{pending.time_ms, start_ms, pending.requests});
+  const bool inserted =
+      stage.put_late(group.requests->id, FloatSample{pending.time_ms, start_ms, pending.requests});
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   if (pending.duration) {
@@ -298,7 +321,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   if (inserted) {
     (void)stage.put_late(group.errors->id, FloatSample{pending.time_ms, start_ms, pending.errors});
     if (pending.duration && group.duration != nullptr) {
-      (void)stage.put_late(group.duration->id, ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
+      (void)stage.put_late(group.duration->id,
+                           ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
     }
     return;
   }
@@ -306,7 +330,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
   stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
   if (group.duration != nullptr)
-    stage.put(group.duration->id, ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+    stage.put(group.duration->id,
+              ClassicSample{group.last_ms, start_ms, false, group.duration_total});
 }
 
 void Deriver::clear() {

@@ -1,4 +1,5 @@
-// The three request series that every service answers to, derived from its HTTP duration histogram or from its server spans.
+// The three request series that every service answers to, derived from its HTTP duration histogram
+// or from its server spans.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -34,39 +35,47 @@ struct DerivedGroup {
   ClassicHistogram duration_total; // in ms
   std::int64_t start_ms = 0;
   std::int64_t last_ms = 0;  // of the newest sample; 0: nothing stored yet
-  BucketBounds plain_bounds; // those of increases whose buckets are duration_total's, one by one, by plain_factor
+  BucketBounds plain_bounds; // those of increases whose buckets are duration_total's, one by one,
+                             // by plain_factor
   double plain_factor = 0;
 
   std::optional<DerivedPending> pending;
 };
 
-// The labels of a derived series beside its name: the resource's, and the route and method where they are known.
-Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route, std::string_view method);
+// The labels of a derived series beside its name: the resource's, and the route and method where
+// they are known.
+Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route,
+                      std::string_view method);
 // Both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
 // 0 when there is none.
 int http_status_of(const Attributes& attributes);
-// What makes a point of the duration histogram an error: status 500 or above, or error.type that is not a 4xx code.
+// What makes a point of the duration histogram an error: status 500 or above, or error.type that is
+// not a 4xx code.
 bool is_error_point(const Attributes& attributes);
 // http_status: http_status_of, 0 when there is none.
 bool is_error_span(StatusCode status, int http_status);
 int http_status_of(const AttributeValue& value);
-// From the histogram's unit to milliseconds. Without a unit the bounds tell: seconds hardly go beyond 100.
+// From the histogram's unit to milliseconds. Without a unit the bounds tell: seconds hardly go
+// beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
-// Holds the totals of all groups seen since start; what it does not know it reads from the store, so it may be cleared at any
-// time. Used by the one writer.
+// Holds the totals of all groups seen since start; what it does not know it reads from the store,
+// so it may be cleared at any time. Used by the one writer.
 class Deriver {
  public:
   // nullptr when the service has too many series. Good until clear().
-  DerivedGroup* group(Stage& stage, const Resource& resource, std::string_view route, std::string_view method, Source source);
+  DerivedGroup* group(Stage& stage, const Resource& resource, std::string_view route,
+                      std::string_view method, Source source);
 
-  // An increase of a duration histogram (classic or exponential); zero increases count as a sign of life.
+  // An increase of a duration histogram (classic or exponential); zero increases count as a sign of
+  // life.
   void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
-  // The same of two samples of one series, without a histogram in between. False, and nothing done, unless it is the usual case:
-  // a count that grew, and buckets as before.
-  bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor, bool is_error);
+  // The same of two samples of one series, without a histogram in between. False, and nothing done,
+  // unless it is the usual case: a count that grew, and buckets as before.
+  bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
+                  bool is_error);
   void add_span(DerivedGroup& group, double ms, bool is_error);
   // The sample of this append will be at the newest of these times.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);

@@ -1,4 +1,5 @@
-// The three request series that every service answers to: what is counted, when, and from which source.
+// The three request series that every service answers to: what is counted, when, and from which
+// source.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -20,20 +21,26 @@ const BucketBounds& seconds() {
 }
 
 Attributes request(std::int64_t status, std::string route = "/a") {
-  return {{"http.route", std::move(route)}, {"http.request.method", std::string("GET")}, {"http.response.status_code", status}};
+  return {{"http.route", std::move(route)},
+          {"http.request.method", std::string("GET")},
+          {"http.response.status_code", status}};
 }
 
 struct DeriveTest : ::testing::Test, Fixture {
   std::shared_ptr<const Resource> app = resource("shop");
   void SetUp() override { open(); }
 
-  std::shared_ptr<const MetricSeries> duration(const Attributes& attributes, std::string_view otel = kStable,
-                                               std::string unit = "s", Temporality temporality = Temporality::cumulative) {
+  std::shared_ptr<const MetricSeries> duration(const Attributes& attributes,
+                                               std::string_view otel = kStable,
+                                               std::string unit = "s",
+                                               Temporality temporality = Temporality::cumulative) {
     return series(app, std::string(otel),
-                  otel == kStable ? "http_server_request_duration_seconds" : "http_server_duration_milliseconds",
+                  otel == kStable ? "http_server_request_duration_seconds"
+                                  : "http_server_duration_milliseconds",
                   MetricKind::histogram, attributes, std::move(unit), temporality);
   }
-  std::shared_ptr<const MetricSeries> counter(std::string_view name, const Attributes& attributes = {}) {
+  std::shared_ptr<const MetricSeries> counter(std::string_view name,
+                                              const Attributes& attributes = {}) {
     return series(app, std::string(name), std::string(name), MetricKind::counter, attributes);
   }
   Points only(std::string_view name, bool choose = true) {
@@ -45,8 +52,9 @@ struct DeriveTest : ::testing::Test, Fixture {
 
 TEST_F(DeriveTest, CountsErrorsAndDurationsFromTheHistogram) {
   const auto start = kNow - 60'000;
-  append(batch({point(duration(request(200)), start, kNow, classic(seconds(), {1, 2, 3, 0, 0}, 0.5)),
-                point(duration(request(503)), start, kNow, classic(seconds(), {0, 0, 0, 4, 1}, 9))}));
+  append(
+      batch({point(duration(request(200)), start, kNow, classic(seconds(), {1, 2, 3, 0, 0}, 0.5)),
+             point(duration(request(503)), start, kNow, classic(seconds(), {0, 0, 0, 4, 1}, 9))}));
   EXPECT_EQ(only(kRequestsName), (Points{{0, 11}}));
   EXPECT_EQ(only(kErrorsName), (Points{{0, 5}}));
   const auto durations = select(*store, kDurationName);
@@ -67,7 +75,8 @@ TEST_F(DeriveTest, CountsErrorsAndDurationsFromTheHistogram) {
 }
 
 TEST_F(DeriveTest, TheErrorCounterExistsAsZero) {
-  append(batch({point(duration(request(200)), kNow - 1000, kNow, classic(seconds(), {1, 0, 0, 0, 0}))}));
+  append(batch(
+      {point(duration(request(200)), kNow - 1000, kNow, classic(seconds(), {1, 0, 0, 0, 0}))}));
   EXPECT_EQ(only(kErrorsName), (Points{{0, 0}}));
 }
 
@@ -125,7 +134,8 @@ TEST_F(DeriveTest, StartTimesDecideWhatTheFirstPointCounts) {
 TEST_F(DeriveTest, ResetsAndRestarts) {
   const auto of = duration(request(200));
   const auto at = [&](std::int64_t start, std::int64_t time, std::uint64_t count) {
-    append(batch({point(of, start == 0 ? 0 : kNow + start, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+    append(batch({point(of, start == 0 ? 0 : kNow + start, kNow + time,
+                        classic(seconds(), {count, 0, 0, 0, 0}))}));
   };
   at(-10'000, 0, 100);
   at(-10'000, 15'000, 110);
@@ -133,13 +143,15 @@ TEST_F(DeriveTest, ResetsAndRestarts) {
   at(20'000, 45'000, 3);   // fell
   EXPECT_EQ(only(kRequestsName), (Points{{0, 100}, {15'000, 110}, {30'000, 215}, {45'000, 218}}));
   const auto found = select(*store, kRequestsName);
-  for (const auto& s : found[0].floats) EXPECT_EQ(s.start_ms, kNow - 10'000) << "the derived count itself never starts again";
+  for (const auto& s : found[0].floats)
+    EXPECT_EQ(s.start_ms, kNow - 10'000) << "the derived count itself never starts again";
 }
 
 TEST_F(DeriveTest, RepeatedAndOvertakenExportsCountOnce) {
   const auto of = duration(request(200));
   const auto first = batch({point(of, kNow - 1000, kNow, classic(seconds(), {5, 0, 0, 0, 0}))});
-  const auto second = batch({point(of, kNow - 1000, kNow + 15'000, classic(seconds(), {9, 0, 0, 0, 0}))});
+  const auto second =
+      batch({point(of, kNow - 1000, kNow + 15'000, classic(seconds(), {9, 0, 0, 0, 0}))});
   append(second);
   append(first);
   append(second);
@@ -150,7 +162,8 @@ TEST_F(DeriveTest, RepeatedAndOvertakenExportsCountOnce) {
 TEST_F(DeriveTest, DeltasAddUpAndLateOnesKeepTheOrder) {
   const auto of = duration(request(200), kStable, "s", Temporality::delta);
   const auto at = [&](std::int64_t time, std::uint64_t count) {
-    return batch({point(of, kNow + time - 10'000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))});
+    return batch(
+        {point(of, kNow + time - 10'000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))});
   };
   append(at(0, 1));
   append(at(20'000, 4));
@@ -170,8 +183,9 @@ TEST_F(DeriveTest, BothConventionsAreNeverAdded) {
   const auto old = duration(request(200), kOld, "ms");
   const auto stable = duration(request(200));
   const auto both = [&](std::int64_t time, std::uint64_t count) {
-    append(batch({point(old, kNow - 1000, kNow + time, classic(ms, {count, 0, 0, 0, 0})),
-                  point(stable, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
+    append(
+        batch({point(old, kNow - 1000, kNow + time, classic(ms, {count, 0, 0, 0, 0})),
+               point(stable, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
   };
   both(0, 5);
   both(15'000, 7);
@@ -190,8 +204,8 @@ TEST_F(DeriveTest, TheOldConventionAloneCountsAndThenGivesWay) {
 }
 
 TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
-  const auto of =
-      series(app, std::string(kStable), "http_server_request_duration_seconds", MetricKind::exponential, request(200), "s");
+  const auto of = series(app, std::string(kStable), "http_server_request_duration_seconds",
+                         MetricKind::exponential, request(200), "s");
   const auto at = [&](std::int64_t time, int scale, std::vector<std::uint64_t> counts) {
     ExponentialHistogram h;
     h.scale = scale;
@@ -208,16 +222,19 @@ TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
   EXPECT_EQ(found[0].classic[0].value.count, 4u);
   EXPECT_EQ(found[0].classic[1].value.count, 5u);
   for (std::size_t i = 0; i < found[0].classic[0].value.counts.size(); ++i) {
-    EXPECT_LE(found[0].classic[0].value.counts[i], found[0].classic[1].value.counts[i]) << "no bucket runs backwards";
+    EXPECT_LE(found[0].classic[0].value.counts[i], found[0].classic[1].value.counts[i])
+        << "no bucket runs backwards";
   }
   EXPECT_EQ(only(kRequestsName), (Points{{0, 4}, {15'000, 5}}));
 }
 
 TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {
-  const auto at = [&](std::uint8_t id, std::int64_t received, StatusCode status, SpanKind kind = SpanKind::server) {
+  const auto at = [&](std::uint8_t id, std::int64_t received, StatusCode status,
+                      SpanKind kind = SpanKind::server) {
     Batch b;
     b.received_ms = kNow + received;
-    b.spans = {span(app, id, id, kNow - 5000, kNow - 4880, kind, status, {{"http.route", std::string("/a")}})};
+    b.spans = {span(app, id, id, kNow - 5000, kNow - 4880, kind, status,
+                    {{"http.route", std::string("/a")}})};
     append(b);
   };
   at(1, 0, StatusCode::unset);
@@ -239,7 +256,8 @@ TEST_F(DeriveTest, ExplicitCountersPassWithZerosUntilTheirOwnErrors) {
   const auto start = kNow - 1000;
   append(batch({point(requests, start, kNow, 10)}));
   append(batch({point(requests, start, kNow + 15'000, 20)}));
-  append(batch({point(requests, start, kNow + 30'000, 30), point(errors, start, kNow + 30'000, 3)}));
+  append(
+      batch({point(requests, start, kNow + 30'000, 30), point(errors, start, kNow + 30'000, 3)}));
   append(batch({point(requests, start, kNow + 45'000, 40)}));
   EXPECT_EQ(only(kRequestsName), (Points{{0, 10}, {15'000, 20}, {30'000, 30}, {45'000, 40}}));
   EXPECT_EQ(only(kErrorsName), (Points{{0, 0}, {15'000, 0}, {30'000, 3}}));
@@ -251,17 +269,20 @@ TEST_F(DeriveTest, ExplicitCountersPassWithZerosUntilTheirOwnErrors) {
 TEST_F(DeriveTest, AnErrorCounterWithOtherLabelsStopsTheZerosOfItsRouteOnly) {
   const auto a = counter(kRequestsName, {{"http.route", std::string("/a")}});
   const auto b = counter(kRequestsName, {{"http.route", std::string("/b")}});
-  const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}, {"kind", std::string("db")}});
+  const auto errors =
+      counter(kErrorsName, {{"http.route", std::string("/a")}, {"kind", std::string("db")}});
   append(batch({point(a, kNow - 1, kNow, 1), point(b, kNow - 1, kNow, 1)}));
-  append(
-      batch({point(errors, kNow - 1, kNow + 1000, 1), point(a, kNow - 1, kNow + 1000, 2), point(b, kNow - 1, kNow + 1000, 2)}));
+  append(batch({point(errors, kNow - 1, kNow + 1000, 1), point(a, kNow - 1, kNow + 1000, 2),
+                point(b, kNow - 1, kNow + 1000, 2)}));
   for (int round = 0; round < 2; ++round) {
     const auto found = select(*store, kErrorsName);
     ASSERT_EQ(found.size(), 3u);
     for (const auto& data : found) {
       const bool own = data.labels->get("kind") == "db";
       const bool route_a = data.labels->get("http_route") == "/a";
-      EXPECT_EQ(values(data), own ? (Points{{1000, 1}}) : route_a ? (Points{{0, 0}}) : (Points{{0, 0}, {1000, 0}}));
+      EXPECT_EQ(values(data), own       ? (Points{{1000, 1}})
+                              : route_a ? (Points{{0, 0}})
+                                        : (Points{{0, 0}, {1000, 0}}));
     }
     reopen();
     append(batch({point(a, kNow - 1, kNow + 1000, 2)})); // still known after the restart
@@ -300,11 +321,13 @@ TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   Batch spans_only = batch({});
   spans_only.spans = {span(app, 9, 9, kNow - 500, kNow - 400)};
   append(spans_only);
-  EXPECT_EQ(select(*store, kRequestsName, {{"instance", Matcher::Op::equal, "other"}})[0].source, Source::spans);
+  EXPECT_EQ(select(*store, kRequestsName, {{"instance", Matcher::Op::equal, "other"}})[0].source,
+            Source::spans);
 }
 
 TEST_F(DeriveTest, ADurationOfTheSameNameIsKeptAsSentAndStillDerived) {
-  const auto of = series(app, std::string(kStable), std::string(kDurationName), MetricKind::histogram, request(500), "");
+  const auto of = series(app, std::string(kStable), std::string(kDurationName),
+                         MetricKind::histogram, request(500), "");
   append(batch({point(of, kNow - 1000, kNow, classic(seconds(), {1, 1, 0, 0, 0}))}));
   const auto all = select(*store, kDurationName, {}, false);
   ASSERT_EQ(all.size(), 2u);
@@ -317,7 +340,8 @@ TEST_F(DeriveTest, ADurationOfTheSameNameIsKeptAsSentAndStillDerived) {
 
 TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
   const auto requests = counter(kRequestsName);
-  const auto of = series(app, std::string(kDurationName), std::string(kDurationName), MetricKind::histogram, request(200), "");
+  const auto of = series(app, std::string(kDurationName), std::string(kDurationName),
+                         MetricKind::histogram, request(200), "");
   const auto both = [&](std::int64_t time, std::uint64_t count) {
     append(batch({point(requests, kNow - 1000, kNow + time, static_cast<double>(count)),
                   point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
@@ -332,7 +356,8 @@ TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
   both(15'000, 7);
   EXPECT_EQ(select(*store, kDurationName)[0].source, Source::sent);
   EXPECT_TRUE(derived().empty());
-  // Its own counter has been silent for more than five minutes: from here on we count, and only what comes from here on.
+  // Its own counter has been silent for more than five minutes: from here on we count, and only
+  // what comes from here on.
   clock.advance_ms(10 * 60'000);
   append(batch({point(of, kNow - 1000, kNow + 600'000, classic(seconds(), {20, 0, 0, 0, 0}))}));
   append(batch({point(of, kNow - 1000, kNow + 615'000, classic(seconds(), {23, 0, 0, 0, 0}))}));
@@ -343,7 +368,8 @@ TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
 TEST_F(DeriveTest, TotalsGoOnAfterRestartAndSealing) {
   const auto of = duration(request(200));
   const auto at = [&](std::int64_t time, std::uint64_t count, std::uint8_t id) {
-    Batch b = batch({point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}, kNow + time);
+    Batch b = batch({point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))},
+                    kNow + time);
     b.spans = {span(app, id, id, kNow + time - 100, kNow + time)};
     append(b);
   };

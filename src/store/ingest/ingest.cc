@@ -18,25 +18,35 @@ constexpr std::string_view kStableDuration = "http.server.request.duration";
 constexpr std::string_view kOldDuration = "http.server.duration";
 
 // By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
-bool is_stable_duration(std::string_view otel_name) { return otel_name == kStableDuration || otel_name == kDurationName; }
+bool is_stable_duration(std::string_view otel_name) {
+  return otel_name == kStableDuration || otel_name == kDurationName;
+}
 // So long after the application's last own count we derive again.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
 
-bool is_histogram(MetricKind kind) { return kind == MetricKind::histogram || kind == MetricKind::exponential; }
+bool is_histogram(MetricKind kind) {
+  return kind == MetricKind::histogram || kind == MetricKind::exponential;
+}
 
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
 
 // A start after the point itself says nothing.
-std::int64_t start_of(const MetricPoint& point) { return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns); }
+std::int64_t start_of(const MetricPoint& point) {
+  return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns);
+}
 
-// The first value after an unknown past counts only when the sender says that it began before the point.
-bool counts_in_full(const MetricPoint& point) { return point.start_ns != 0 && point.start_ns < point.time_ns; }
+// The first value after an unknown past counts only when the sender says that it began before the
+// point.
+bool counts_in_full(const MetricPoint& point) {
+  return point.start_ns != 0 && point.start_ns < point.time_ns;
+}
 
 // Whose error counter a request counter goes with.
 std::string error_key(const Labels& labels) {
-  const auto method = labels.get("http_request_method").empty() ? labels.get("http_method") : labels.get("http_request_method");
+  const auto method = labels.get("http_request_method").empty() ? labels.get("http_method")
+                                                                : labels.get("http_request_method");
   return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
 }
 
@@ -50,9 +60,11 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
   const std::int64_t start_ms = start_of(point);
   const MetricKind kind = point.series->kind;
   if (point.no_recorded_value) return stale_marker(kind, time_ms, start_ms);
-  if (const auto* classic = std::get_if<ClassicHistogram>(&point.value); classic != nullptr && kind == MetricKind::histogram) {
+  if (const auto* classic = std::get_if<ClassicHistogram>(&point.value);
+      classic != nullptr && kind == MetricKind::histogram) {
     ClassicSample out{time_ms, start_ms, false, *classic};
-    if (!out.value.bounds || out.value.bounds != checked_bounds || out.value.counts.size() != checked_bounds->size() + 1) {
+    if (!out.value.bounds || out.value.bounds != checked_bounds ||
+        out.value.counts.size() != checked_bounds->size() + 1) {
       TRY(normalise(out.value));
       checked_bounds = out.value.bounds;
     }
@@ -64,11 +76,13 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
     TRY(normalise(out.value));
     return Sample(std::move(out));
   }
-  if (const auto* number = std::get_if<double>(&point.value); number != nullptr && !is_histogram(kind)) {
+  if (const auto* number = std::get_if<double>(&point.value);
+      number != nullptr && !is_histogram(kind)) {
     return Sample(FloatSample{time_ms, start_ms, *number});
   }
   return fail(ErrorCode::invalid_argument,
-              fmt::format("a point of {} does not hold what its metric's type promises", point.series->metric->otel_name));
+              fmt::format("a point of {} does not hold what its metric's type promises",
+                          point.series->metric->otel_name));
 }
 
 } // namespace
@@ -80,14 +94,17 @@ void Rejections::point(std::string why) {
 
 void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
-  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name)) stable_instances_.insert(instance_key(*info.labels));
-  if (is_own_errors(info.kind, *info.labels) && !info.filler) own_errors_.insert(error_key(*info.labels));
+  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name))
+    stable_instances_.insert(instance_key(*info.labels));
+  if (is_own_errors(info.kind, *info.labels) && !info.filler)
+    own_errors_.insert(error_key(*info.labels));
 }
 
 void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
-  for (const auto& instance : switching_) forget_instance(instance); // what they begin with holds for this batch alone
+  for (const auto& instance : switching_)
+    forget_instance(instance); // what they begin with holds for this batch alone
   switching_.clear();
 }
 
@@ -101,8 +118,9 @@ void Ingest::forget() {
   switching_.clear();
 }
 
-// What a batch says about its senders has to be known before its first point: the order of its metrics means nothing. What is
-// learnt of an instance changes what its other series are, and nobody else's.
+// What a batch says about its senders has to be known before its first point: the order of its
+// metrics means nothing. What is learnt of an instance changes what its other series are, and
+// nobody else's.
 void Ingest::survey(const std::vector<MetricPoint>& points) {
   std::set<std::string> learnt;
   look_up(points, learnt);
@@ -154,7 +172,8 @@ void Ingest::forget_kept() {
   std::ranges::fill(found_, nullptr);
 }
 
-void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections) {
+void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points,
+                    const AcceptWindow& window, Rejections& rejections) {
   survey(points);
   stage.expect(points.size() * 2); // derived ones beside them
   std::vector<std::size_t> order;  // empty: as they are
@@ -174,10 +193,11 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points, const 
     const std::int64_t time_ms = to_ms(p.time_ns);
     if (time_ms < window.from_ms || time_ms > window.to_ms) {
       const bool late = time_ms < window.from_ms;
-      rejections.point(fmt::format("a point of {} is dated {}, {} the accepted window of {} to {}: {}",
-                                   p.series->metric->otel_name, rfc3339(time_ms), late ? "before" : "after",
-                                   rfc3339(window.from_ms), rfc3339(window.to_ms),
-                                   late ? "it came too late" : "check the sender's clock"));
+      rejections.point(
+          fmt::format("a point of {} is dated {}, {} the accepted window of {} to {}: {}",
+                      p.series->metric->otel_name, rfc3339(time_ms), late ? "before" : "after",
+                      rfc3339(window.from_ms), rfc3339(window.to_ms),
+                      late ? "it came too late" : "check the sender's clock"));
       continue;
     }
     Known& known = found_[place] != nullptr ? *found_[place] : known_of(stage, p.series, here);
@@ -196,7 +216,8 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
   }
   if (const auto it = here.find(series.get()); it != here.end()) return it->second;
   Known known = know(stage, series);
-  if (!series->recurring || known.info == nullptr) return here.emplace(series.get(), std::move(known)).first->second;
+  if (!series->recurring || known.info == nullptr)
+    return here.emplace(series.get(), std::move(known)).first->second;
   if (kept_.size() >= kMaxKept) forget_kept();
   kept_of_instance_[instance_key(series->labels)].push_back(series.get());
   return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
@@ -224,20 +245,24 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     out.info->stored = false;
     stage.write_row(out.info);
   }
-  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) out.role = Role::duration;
+  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name))
+    out.role = Role::duration;
   if (is_histogram(series.kind) && series.metric->otel_name == kOldDuration &&
       !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }
-  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName) out.role = Role::sent_requests;
+  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName)
+    out.role = Role::sent_requests;
   // The three request metrics as we would name them need nothing derived beside them.
-  if (out.role == Role::sent_requests || (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
-    out.own_requests = &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
+  if (out.role == Role::sent_requests ||
+      (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
+    out.own_requests =
+        &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
   }
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
-  // Where the application may count its requests itself it is left until it turns out not to: three more series each are no
-  // trifle.
+  // Where the application may count its requests itself it is left until it turns out not to: three
+  // more series each are no trifle.
   if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
   return out;
@@ -251,8 +276,8 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   }
   Memory& memory = *known.memory;
   if (memory.group != nullptr) return true;
-  memory.group =
-      deriver_.group(stage, *series.resource, route_of(series.attributes), method_of(series.attributes), Source::histogram);
+  memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
+                                method_of(series.attributes), Source::histogram);
   memory.is_error = is_error_point(series.attributes);
   if (memory.group == nullptr) return false;
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
@@ -271,7 +296,8 @@ Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
 void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
   memory.last = stage.stored().last_value(id);
   // Up to the whole millisecond: what was cut off must not make a repeated point look new.
-  if (memory.last) memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
+  if (memory.last)
+    memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
 }
 
 const DescriptionRef& Ingest::filler_description(const std::string& unit) {
@@ -304,7 +330,8 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     stage.put(known.info->id, std::move(*sample));
     return;
   }
-  if (known.role == Role::sent_requests) *known.own_requests = std::max(*known.own_requests, time_of(*sample));
+  if (known.role == Role::sent_requests)
+    *known.own_requests = std::max(*known.own_requests, time_of(*sample));
   if (point.series->temporality == Temporality::delta) {
     delta(stage, point, known, std::move(*sample));
   } else {
@@ -312,9 +339,12 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
   }
   if (known.filler == nullptr) return;
   // The same moment and start as the request count beside it.
-  const Sample& requests = stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
+  const Sample& requests =
+      stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
   const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
-  if (just_put) stage.put(known.filler->id, FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
+  if (just_put)
+    stage.put(known.filler->id,
+              FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
@@ -330,7 +360,8 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
   stage.put(known.info->id, std::move(sample));
 }
 
-// The application counts requests itself and measures their duration under our own name: nobody would choose what we derive.
+// The application counts requests itself and measures their duration under our own name: nobody
+// would choose what we derive.
 bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
   return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
 }
@@ -343,7 +374,8 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
     const std::int64_t known_start = memory->last ? coalmine::store::start_of(*memory->last) : 0;
     const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
     if (memory->last && !restarted) {
-      if (deriver_.add_growth(*memory->group, *memory->last, sample, ms_factor(*point.series, sample), memory->is_error)) {
+      if (deriver_.add_growth(*memory->group, *memory->last, sample,
+                              ms_factor(*point.series, sample), memory->is_error)) {
         deriver_.see(*memory->group, time_of(sample), start_ms == 0 ? time_of(sample) : start_ms);
         known.baseline = false;
         memory->last = sample;
@@ -353,14 +385,15 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
       grown = difference(*memory->last, sample);
     }
     if (!grown) {
-      // A first value, or a count that began again. Without a start that lies before the point, only a count that fell is
-      // certain.
+      // A first value, or a count that began again. Without a start that lies before the point,
+      // only a count that fell is certain.
       const bool fell = memory->last && !restarted;
       const bool counts = !known.baseline && (fell || counts_in_full(point));
       grown = counts ? sample : zero_like(sample);
     }
     // A count of unknown age begins, for us, at its first point.
-    const std::int64_t from_ms = !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
+    const std::int64_t from_ms =
+        !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
     derive(*point.series, known, *grown, from_ms);
     known.baseline = false;
     memory->last = sample;
@@ -390,7 +423,8 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
   if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
 }
 
-void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms) {
+void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase,
+                    std::int64_t start_ms) {
   Memory& memory = *known.memory;
   deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
   deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.is_error);
@@ -402,7 +436,8 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
                       classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-// What the derived series need of a span's attributes, told once per key and once per distinct value of a table.
+// What the derived series need of a span's attributes, told once per key and once per distinct
+// value of a table.
 class Ingest::SpanFacts {
  public:
   explicit SpanFacts(const SpanTable& table)
@@ -430,13 +465,16 @@ class Ingest::SpanFacts {
     if (out.http_status == 0) out.http_status = status(found[4]);
     return out;
   }
-  std::string text(std::uint32_t pair) const { return pair == kNone ? "" : to_text(table_.pairs[pair].value); }
+  std::string text(std::uint32_t pair) const {
+    return pair == kNone ? "" : to_text(table_.pairs[pair].value);
+  }
 
   static constexpr std::uint32_t kNone = UINT32_MAX;
 
  private:
-  static constexpr std::array<std::string_view, 5> kKeys = {"http.route", "http.request.method", "http.method",
-                                                            "http.response.status_code", "http.status_code"};
+  static constexpr std::array<std::string_view, 5> kKeys = {
+      "http.route", "http.request.method", "http.method", "http.response.status_code",
+      "http.status_code"};
   static constexpr std::size_t kOther = kKeys.size();
   static constexpr int kUnread = -1;
 
@@ -458,14 +496,16 @@ void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_m
   for (const auto& row : spans.rows) {
     if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
     const auto facts = facts_of.of(row);
-    const auto [it, added] = groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
+    const auto [it, added] =
+        groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
     if (added) {
-      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route), facts_of.text(facts.method),
-                                  Source::spans);
+      it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route),
+                                  facts_of.text(facts.method), Source::spans);
     }
     if (it->second == nullptr) continue;
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
-    const double ms = row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
+    const double ms =
+        row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
     deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
   }
 }

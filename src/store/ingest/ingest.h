@@ -1,4 +1,5 @@
-// Metric points and spans of a batch to samples: cumulative, deduplicated, with the derived series beside them.
+// Metric points and spans of a batch to samples: cumulative, deduplicated, with the derived series
+// beside them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -31,14 +32,15 @@ struct Rejections {
   void point(std::string why);
 };
 
-// Holds what has to be remembered between appends: the last value of the series it adds up or takes increases of. All of it comes
-// from the store when missing, so forget() is always safe: after a failed write it is called because the memory ran ahead of the
-// disk. Used by the one writer.
+// Holds what has to be remembered between appends: the last value of the series it adds up or takes
+// increases of. All of it comes from the store when missing, so forget() is always safe: after a
+// failed write it is called because the memory ran ahead of the disk. Used by the one writer.
 class Ingest {
  public:
   // A series that was there at start.
   void restore(const SeriesInfo& info);
-  void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window, Rejections& rejections);
+  void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window,
+              Rejections& rejections);
   void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
   void flush(Stage& stage) { deriver_.flush(stage); }
   // The write succeeded / failed.
@@ -61,13 +63,15 @@ class Ingest {
     SeriesInfo* info = nullptr; // nullptr: refused
     std::string refusal;
     Role role = Role::plain;
-    bool derives = false;     // what others would have to choose instead of the application's own request metrics
+    bool derives =
+        false; // what others would have to choose instead of the application's own request metrics
     Memory* memory = nullptr; // of a cumulative series: only once something is derived from it
-    bool baseline = false;    // its first value only starts the count, because the old convention has counted these requests
+    bool baseline = false; // its first value only starts the count, because the old convention has
+                           // counted these requests
     SeriesInfo* filler = nullptr;
-    BucketBounds checked_bounds; // of the last point: in order
-    std::int64_t* own_requests =
-        nullptr; // of the instance, where this series is its request counter or its duration in our own form
+    BucketBounds checked_bounds;          // of the last point: in order
+    std::int64_t* own_requests = nullptr; // of the instance, where this series is its request
+                                          // counter or its duration in our own form
   };
 
   // What is known of a recurring series stays known, by the address of its description.
@@ -76,7 +80,8 @@ class Ingest {
     Known known;
   };
 
-  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what the batch makes untrue.
+  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what
+  // the batch makes untrue.
   void survey(const std::vector<MetricPoint>& points);
   void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
   // What its series turned out to be is found out anew.
@@ -96,21 +101,24 @@ class Ingest {
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
-  void derive(const MetricSeries& series, Known& known, const Sample& increase, std::int64_t start_ms);
+  void derive(const MetricSeries& series, Known& known, const Sample& increase,
+              std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
 
   DescriptionRef filler_description_ = no_description(); // the last one, as they hardly differ
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
-  std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_; // keys of kept_ by instance_key
+  std::unordered_map<std::string, std::vector<const MetricSeries*>>
+      kept_of_instance_;                   // keys of kept_ by instance_key
   std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
   std::set<std::string> stable_instances_; // that send http.server.request.duration
-  std::set<std::string> own_errors_;       // error_key()s with an error counter of the application's own
-  // Instances with a request counter of the application's own -> its newest point, ms. Node addresses are kept by kept_.
+  std::set<std::string> own_errors_; // error_key()s with an error counter of the application's own
+  // Instances with a request counter of the application's own -> its newest point, ms. Node
+  // addresses are kept by kept_.
   std::map<std::string, std::int64_t> own_requests_;
   std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
-  std::set<std::string> switching_;        // instances whose first stable histogram is in this batch
+  std::set<std::string> switching_; // instances whose first stable histogram is in this batch
 };
 
 } // namespace coalmine::store

@@ -20,7 +20,8 @@ void extend(Presence& presence, std::int64_t from_ms, std::int64_t to_ms) {
 std::string presence_key(const Resource& resource) {
   std::string out;
   ByteWriter w(out);
-  for (const auto* part : {&resource.service, &resource.track, &resource.version, &resource.instance, &resource.environment})
+  for (const auto* part : {&resource.service, &resource.track, &resource.version,
+                           &resource.instance, &resource.environment})
     w.text(*part);
   return out;
 }
@@ -30,8 +31,10 @@ std::string encode_presence(const PresenceRow& row) {
   ByteWriter w(out);
   const auto& p = row.presence;
   w.u8(kVersion);
-  for (const auto* text : {&p.service, &p.track, &p.version, &p.instance, &p.environment}) w.text(*text);
-  for (const auto number : {p.first_ms, p.last_ms, p.export_interval_ms, row.last_export_ms}) w.zigzag(number);
+  for (const auto* text : {&p.service, &p.track, &p.version, &p.instance, &p.environment})
+    w.text(*text);
+  for (const auto number : {p.first_ms, p.last_ms, p.export_interval_ms, row.last_export_ms})
+    w.zigzag(number);
   return out;
 }
 
@@ -40,9 +43,12 @@ Result<PresenceRow> decode_presence(std::string_view bytes) {
   PresenceRow row;
   auto& p = row.presence;
   const auto version = r.u8();
-  for (auto* text : {&p.service, &p.track, &p.version, &p.instance, &p.environment}) *text = r.text();
-  for (auto* number : {&p.first_ms, &p.last_ms, &p.export_interval_ms, &row.last_export_ms}) *number = r.zigzag();
-  if (!r.ok() || !r.done() || version != kVersion) return fail(ErrorCode::data_loss, "a presence row is damaged");
+  for (auto* text : {&p.service, &p.track, &p.version, &p.instance, &p.environment})
+    *text = r.text();
+  for (auto* number : {&p.first_ms, &p.last_ms, &p.export_interval_ms, &row.last_export_ms})
+    *number = r.zigzag();
+  if (!r.ok() || !r.done() || version != kVersion)
+    return fail(ErrorCode::data_loss, "a presence row is damaged");
   return row;
 }
 
@@ -55,7 +61,14 @@ PresenceBook::Draft::Seen& PresenceBook::Draft::seen(const Resource& resource) {
     if (const auto known = book_.rows_.find(key); known != book_.rows_.end()) {
       fresh.row = known->second;
     } else {
-      fresh.row.presence = {resource.service, resource.track, resource.version, resource.instance, resource.environment, 0, 0, 0};
+      fresh.row.presence = {resource.service,
+                            resource.track,
+                            resource.version,
+                            resource.instance,
+                            resource.environment,
+                            0,
+                            0,
+                            0};
     }
     it = seen_.emplace(key, std::move(fresh)).first;
   }
@@ -70,7 +83,8 @@ void PresenceBook::Draft::see_point(const Resource& resource, std::int64_t time_
   entry.newest_point_ms = std::max(entry.newest_point_ms, time_ms);
 }
 
-void PresenceBook::Draft::see_span(const Resource& resource, std::int64_t start_ms, std::int64_t end_ms) {
+void PresenceBook::Draft::see_span(const Resource& resource, std::int64_t start_ms,
+                                   std::int64_t end_ms) {
   extend(seen(resource).row.presence, start_ms, std::max(start_ms, end_ms));
 }
 

@@ -16,7 +16,8 @@ namespace coalmine::store {
 // A longer silence between two exports is an outage and tells nothing of the interval.
 inline constexpr std::int64_t kLongestInterval = 10 * 60 * 1000;
 
-// presence = %x01 service:text track:text version:text instance:text environment:text first_ms:zigzag last_ms:zigzag
+// presence = %x01 service:text track:text version:text instance:text environment:text
+// first_ms:zigzag last_ms:zigzag
 //            interval_ms:zigzag last_export_ms:zigzag
 struct PresenceRow {
   Presence presence;

@@ -8,10 +8,12 @@
 namespace coalmine::store {
 namespace {
 
-// Late increases reach back at most as far as late points are accepted; a sample before that is looked for this much further.
+// Late increases reach back at most as far as late points are accepted; a sample before that is
+// looked for this much further.
 constexpr std::int64_t kLookBackMs = 2 * 3600 * 1000;
 
-SampleRun overlaid(SampleRun run, SeriesId id, std::int64_t from_ms, const std::vector<StagedSample>& staged) {
+SampleRun overlaid(SampleRun run, SeriesId id, std::int64_t from_ms,
+                   const std::vector<StagedSample>& staged) {
   for (const auto& [series, sample] : staged) {
     if (series == id && time_of(sample) >= from_ms) (void)run.upsert(sample);
   }
@@ -66,14 +68,17 @@ struct Subtractor {
 
 Sample add(const Sample& total, const Sample& delta) {
   Sample out = std::visit(Adder{}, total, delta);
-  const bool again = total.index() != delta.index() ||
-                     (total.index() == 1 &&
-                      !same_bounds(std::get<ClassicSample>(total).value.bounds, std::get<ClassicSample>(delta).value.bounds));
+  const bool again =
+      total.index() != delta.index() ||
+      (total.index() == 1 && !same_bounds(std::get<ClassicSample>(total).value.bounds,
+                                          std::get<ClassicSample>(delta).value.bounds));
   set_times(out, time_of(delta), again ? start_of(delta) : start_of(total));
   return out;
 }
 
-std::optional<Sample> difference(const Sample& before, const Sample& now) { return std::visit(Subtractor{}, before, now); }
+std::optional<Sample> difference(const Sample& before, const Sample& now) {
+  return std::visit(Subtractor{}, before, now);
+}
 
 Sample zero_like(const Sample& sample) {
   Sample out = sample;
@@ -111,7 +116,8 @@ void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms) {
       sample);
 }
 
-SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) {
+SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source source,
+                        MetricKind kind) {
   SeriesInfo* info = index_.find(labels, labels_hash, source, kind);
   if (info != nullptr && !info->stored) write_row(info);
   return info;

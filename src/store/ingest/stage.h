@@ -1,4 +1,5 @@
-// What one append is about to add: collected first, written as one record, and only then made visible.
+// What one append is about to add: collected first, written as one record, and only then made
+// visible.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,7 +26,8 @@ class StoredSamples {
   virtual bool in_head(SeriesId id, const Sample& sample) const = 0;
 };
 
-// total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again with delta.
+// total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again
+// with delta.
 Sample add(const Sample& total, const Sample& delta);
 // now - before; nullopt when the count fell, which means that it started again.
 std::optional<Sample> difference(const Sample& before, const Sample& now);
@@ -44,15 +46,17 @@ class Stage {
   void expect(std::size_t samples) { samples_.reserve(samples); }
   // The series when it is there already.
   SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind);
-  // The series, made when it is new. what.labels_hash is given so that it is computed once. resource_exhausted: too many series.
+  // The series, made when it is new. what.labels_hash is given so that it is computed once.
+  // resource_exhausted: too many series.
   Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
   // Has its row written with this append.
   void write_row(SeriesInfo* info);
 
   // Dropped when the store has exactly this sample.
   void put(SeriesId id, Sample sample);
-  // delta is an increase that ended at its time, before samples that are already there: it is inserted as a sample of its own and
-  // all later ones are raised. False when there is a sample at that time: it was counted before.
+  // delta is an increase that ended at its time, before samples that are already there: it is
+  // inserted as a sample of its own and all later ones are raised. False when there is a sample at
+  // that time: it was counted before.
   bool put_late(SeriesId id, const Sample& delta);
 
   const StoredSamples& stored() const { return stored_; }

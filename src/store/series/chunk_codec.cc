@@ -30,7 +30,8 @@ class XorWriter {
     const int lead = x == 0 ? 8 : std::countl_zero(x) / 8;
     const int trail = x == 0 ? 0 : std::countr_zero(x) / 8;
     w.u8(static_cast<std::uint8_t>(lead << 4 | trail));
-    for (int octet = trail; octet < 8 - lead; ++octet) w.u8(static_cast<std::uint8_t>(x >> (8 * octet)));
+    for (int octet = trail; octet < 8 - lead; ++octet)
+      w.u8(static_cast<std::uint8_t>(x >> (8 * octet)));
   }
 
  private:
@@ -49,7 +50,8 @@ void write_changes(ByteWriter& w, std::int64_t first, std::vector<std::int64_t> 
 // A row of numbers: the first, then the steps between them.
 void write_numbers(ByteWriter& w, const std::vector<std::int64_t>& numbers) {
   std::vector<std::int64_t> steps;
-  for (std::size_t i = 1; i < numbers.size(); ++i) steps.push_back(minus(numbers[i], numbers[i - 1]));
+  for (std::size_t i = 1; i < numbers.size(); ++i)
+    steps.push_back(minus(numbers[i], numbers[i - 1]));
   w.zigzag(numbers.front());
   write_column(w, steps);
 }
@@ -57,7 +59,8 @@ void write_numbers(ByteWriter& w, const std::vector<std::int64_t>& numbers) {
 template <typename S>
 void write_times(ByteWriter& w, const std::vector<S>& samples) {
   std::vector<std::int64_t> steps;
-  for (std::size_t i = 1; i < samples.size(); ++i) steps.push_back(minus(samples[i].time_ms, samples[i - 1].time_ms));
+  for (std::size_t i = 1; i < samples.size(); ++i)
+    steps.push_back(minus(samples[i].time_ms, samples[i - 1].time_ms));
   write_changes(w, samples.front().time_ms, steps);
 }
 
@@ -112,7 +115,8 @@ void read_stale(ByteReader& r, std::vector<S>& samples) {
 }
 
 bool integral(double value) {
-  return std::abs(value) <= 9007199254740992.0 && std::trunc(value) == value && !(value == 0 && std::signbit(value));
+  return std::abs(value) <= 9007199254740992.0 && std::trunc(value) == value &&
+         !(value == 0 && std::signbit(value));
 }
 
 // Neither falls nor is something else than a number. at(i): the value of a sample.
@@ -137,26 +141,31 @@ void write_summary(ByteWriter& w, const std::vector<FloatSample>& samples, Body 
   w.u8(kept ? 1 : 0);
   if (!kept) return;
   if (body == Body::integers) {
-    return write_rise(w, static_cast<std::int64_t>(samples.front().value), static_cast<std::int64_t>(samples.back().value));
+    return write_rise(w, static_cast<std::int64_t>(samples.front().value),
+                      static_cast<std::int64_t>(samples.back().value));
   }
   w.f64(samples.front().value);
   w.f64(samples.back().value);
 }
 
 void write_summary(ByteWriter& w, const std::vector<ClassicSample>& samples) {
-  constexpr std::uint64_t kMostCounts = std::uint64_t{1} << 53; // doubles are exact up to there, and sums of buckets do not wrap
+  constexpr std::uint64_t kMostCounts =
+      std::uint64_t{1} << 53; // doubles are exact up to there, and sums of buckets do not wrap
   const auto& first = samples.front().value;
   const auto& last = samples.back().value;
   bool kept = std::ranges::none_of(samples, &ClassicSample::stale);
-  kept = kept && last.count <= kMostCounts && never_falls(samples, [](const ClassicSample& s) { return s.value.count; });
+  kept = kept && last.count <= kMostCounts &&
+         never_falls(samples, [](const ClassicSample& s) { return s.value.count; });
   kept = kept && never_falls(samples, [](const ClassicSample& s) { return s.value.sum; });
   for (std::size_t i = 0; kept && i < first.counts.size(); ++i) {
-    kept = last.counts[i] <= kMostCounts && never_falls(samples, [i](const ClassicSample& s) { return s.value.counts[i]; });
+    kept = last.counts[i] <= kMostCounts &&
+           never_falls(samples, [i](const ClassicSample& s) { return s.value.counts[i]; });
   }
   w.u8(kept ? 1 : 0);
   if (!kept) return;
   for (std::size_t i = 0; i < first.counts.size(); ++i)
-    write_rise(w, static_cast<std::int64_t>(first.counts[i]), static_cast<std::int64_t>(last.counts[i]));
+    write_rise(w, static_cast<std::int64_t>(first.counts[i]),
+               static_cast<std::int64_t>(last.counts[i]));
   write_rise(w, static_cast<std::int64_t>(first.count), static_cast<std::int64_t>(last.count));
   w.f64(first.sum);
   w.f64(last.sum);
@@ -196,9 +205,11 @@ void write_body(ByteWriter& w, const std::vector<ClassicSample>& samples, Body) 
   write_each([](const ClassicHistogram& h) {
     return minus(h.count, std::accumulate(h.counts.begin(), h.counts.end(), std::uint64_t{0}));
   });
-  const bool whole = std::ranges::all_of(samples, [](const ClassicSample& s) { return integral(s.value.sum); });
+  const bool whole =
+      std::ranges::all_of(samples, [](const ClassicSample& s) { return integral(s.value.sum); });
   w.u8(whole ? 1 : 0);
-  if (whole) return write_each([](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.sum); });
+  if (whole)
+    return write_each([](const ClassicHistogram& h) { return static_cast<std::int64_t>(h.sum); });
   XorWriter sums;
   for (const auto& s : samples) sums.write(w, s.value.sum);
 }
@@ -211,7 +222,9 @@ std::uint64_t total_of(const ExponentialHistogram& h) {
 }
 
 bool same_shape(const ExponentialHistogram& a, const ExponentialHistogram& b) {
-  const auto same = [](const Buckets& x, const Buckets& y) { return x.offset == y.offset && x.counts.size() == y.counts.size(); };
+  const auto same = [](const Buckets& x, const Buckets& y) {
+    return x.offset == y.offset && x.counts.size() == y.counts.size();
+  };
   return a.scale == b.scale && same(a.positive, b.positive) && same(a.negative, b.negative);
 }
 
@@ -255,7 +268,8 @@ void read_body(ByteReader& r, std::vector<FloatSample>& samples, Body body, bool
   if (integers) {
     std::vector<std::int64_t> numbers(samples.size());
     read_numbers(r, numbers);
-    for (std::size_t i = 0; i < samples.size(); ++i) samples[i].value = static_cast<double>(numbers[i]);
+    for (std::size_t i = 0; i < samples.size(); ++i)
+      samples[i].value = static_cast<double>(numbers[i]);
     return;
   }
   XorReader values;
@@ -282,7 +296,8 @@ void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body, bool su
   std::vector<std::int64_t> column(samples.size());
   for (std::size_t i = 0; i <= bounds->size(); ++i) {
     read_numbers(r, column);
-    for (std::size_t k = 0; k < samples.size(); ++k) samples[k].value.counts[i] = static_cast<std::uint64_t>(column[k]);
+    for (std::size_t k = 0; k < samples.size(); ++k)
+      samples[k].value.counts[i] = static_cast<std::uint64_t>(column[k]);
   }
   read_numbers(r, column);
   for (std::size_t k = 0; k < samples.size(); ++k) {
@@ -293,7 +308,8 @@ void read_body(ByteReader& r, std::vector<ClassicSample>& samples, Body, bool su
   if (whole > 1) return break_reader(r);
   if (whole == 1) {
     read_numbers(r, column);
-    for (std::size_t k = 0; k < samples.size(); ++k) samples[k].value.sum = static_cast<double>(column[k]);
+    for (std::size_t k = 0; k < samples.size(); ++k)
+      samples[k].value.sum = static_cast<double>(column[k]);
     return;
   }
   XorReader sums;
@@ -320,7 +336,8 @@ void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body, boo
     auto& h = s.value;
     const auto mode = r.u8();
     // Each count that is carried on takes at least one byte.
-    const std::size_t carried = mode == 0 ? before.positive.counts.size() + before.negative.counts.size() : 0;
+    const std::size_t carried =
+        mode == 0 ? before.positive.counts.size() + before.negative.counts.size() : 0;
     if (!r.ok() || mode > 1 || carried > r.remaining()) {
       break_reader(r);
       return;

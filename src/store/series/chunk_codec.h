@@ -12,35 +12,41 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "telemetry/sample_columns.h"
 #include "store/series/samples.h"
+#include "telemetry/sample_columns.h"
 
 namespace coalmine::store {
 
 inline constexpr std::size_t kMaxChunkSamples = 240;
 
 // chunk    = %x04 kind:u8 count:varint (times / number:varint) starts body checksum:u32
-// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential, plus %x10: its times are in the times row of that number
-// row      = %x01 count:varint times checksum:u32           ; a times row, once for all chunks of a block that share it
-// times    = first:zigzag [step:zigzag column]              ; the column: how each further step differs from the one before
-// starts   = *(run:varint start:zigzag)                     ; runs of one start; relative to the run before. 0 is unknown
-// body     = summary numbers                                ; integers
+// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential, plus %x10: its times are in the
+// times row of that number row      = %x01 count:varint times checksum:u32           ; a times row,
+// once for all chunks of a block that share it times    = first:zigzag [step:zigzag column] ; the
+// column: how each further step differs from the one before starts   = *(run:varint start:zigzag)
+// ; runs of one start; relative to the run before. 0 is unknown body     = summary numbers ;
+// integers
 //          / summary *xored                                 ; doubles
-//          / bounds stale summary *numbers sums             ; classic: a row a bucket, and one of the count minus all buckets
-//          / stale *exponential
+//          / bounds stale summary *numbers sums             ; classic: a row a bucket, and one of
+//          the count minus all buckets / stale *exponential
 // summary  = %x00                                           ; something falls, ends or is no number
-//          / %x01 ends                                      ; nothing does: the first and the last value
+//          / %x01 ends                                      ; nothing does: the first and the last
+//          value
 // ends     = first:zigzag rise:varint                       ; integers
 //          / first:f64 last:f64                             ; doubles
-//          / *(first:zigzag rise:varint) f64 f64            ; classic: each bucket and the count; first and last sum
-// numbers  = first:zigzag column                            ; the column: the steps (packed_column.h)
-// stale    = count:varint *position:varint                  ; which samples are staleness markers
-// xored    = shape:u8 *OCTET                                ; value XOR the one before, without its leading (high nibble) and
+//          / *(first:zigzag rise:varint) f64 f64            ; classic: each bucket and the count;
+//          first and last sum
+// numbers  = first:zigzag column                            ; the column: the steps
+// (packed_column.h) stale    = count:varint *position:varint                  ; which samples are
+// staleness markers xored    = shape:u8 *OCTET                                ; value XOR the one
+// before, without its leading (high nibble) and
 //                                                           ; trailing (low nibble) zero octets
 // bounds   = size:varint *f64
 // sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
-// exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as the sample before
-//          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint *count:varint tail
+// exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as
+// the sample before
+//          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint
+//          *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
 // checksum = low half of XXH3-64 of everything before it
 // %x03 is the same with its own times always, %x02 without summaries too. Both are still read.
@@ -63,14 +69,16 @@ std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number)
 std::string encode_times_row(std::string_view times);
 // Ascending. data_loss: damaged.
 Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes);
-// Which times row a chunk needs; nullopt when its times are its own. Whether the chunk is sound is not looked at.
+// Which times row a chunk needs; nullopt when its times are its own. Whether the chunk is sound is
+// not looked at.
 std::optional<std::uint64_t> times_row_of(std::string_view bytes);
 
-// times: of its times row; not looked at when its times are its own. data_loss: damaged, or these are not its times.
+// times: of its times row; not looked at when its times are its own. data_loss: damaged, or these
+// are not its times.
 Result<SampleRun> decode_chunk(std::string_view bytes, std::span<const std::int64_t> times = {});
 
-// The same as columns: what lies in the range (both inclusive), behind what is there already. Its buffers are kept from chunk to
-// chunk. Not synchronised.
+// The same as columns: what lies in the range (both inclusive), behind what is there already. Its
+// buffers are kept from chunk to chunk. Not synchronised.
 class ChunkColumns {
  public:
   // times and errors as with decode_chunk; nothing was added then.
@@ -81,7 +89,8 @@ class ChunkColumns {
   void read_starts(ByteReader& r);
   void read_floats(ByteReader& r, bool integers, SampleColumns& out);
   void read_classic(ByteReader& r, SampleColumns& out, HistogramPart part);
-  bool read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out, HistogramPart part);
+  bool read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out,
+                         HistogramPart part);
   void skip_stale(ByteReader& r);
   void add_numbers(ByteReader& r, std::span<std::int64_t> column);
   void write_column_of(double* at, std::size_t stride) const;
@@ -90,7 +99,8 @@ class ChunkColumns {
   std::span<const std::int64_t> times_; // those, or of a times row
   std::vector<std::uint32_t> wanted_;   // rows: within the range, and no staleness markers
   std::vector<std::int64_t> column_;
-  std::vector<std::int64_t> steps_; // of the sum of the columns up to now; the first is the first number
+  std::vector<std::int64_t>
+      steps_; // of the sum of the columns up to now; the first is the first number
   std::int64_t from_ms_ = 0;
   std::int64_t to_ms_ = 0;
   bool summarised_ = false; // the chunk may have a summary

@@ -11,8 +11,8 @@
 
 namespace coalmine::store {
 
-Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request,
-                               std::span<const std::int64_t> times) {
+Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes,
+                               const ColumnRequest& request, std::span<const std::int64_t> times) {
   ByteReader r("");
   const auto chunk = open_chunk(bytes, r, times, own_times_);
   if (!chunk) return damaged_chunk();
@@ -28,14 +28,16 @@ Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes, const
   read_starts(r);
   wanted_.clear();
   for (std::size_t i = 0; i < times_.size(); ++i) {
-    if (times_[i] >= from_ms_ && times_[i] <= to_ms_) wanted_.push_back(static_cast<std::uint32_t>(i));
+    if (times_[i] >= from_ms_ && times_[i] <= to_ms_)
+      wanted_.push_back(static_cast<std::uint32_t>(i));
   }
   summarised_ = head.summarised;
   ends_do_ = request.one_window && times_.size() > 2 && wanted_.size() == times_.size();
   const std::size_t rows = out.times.size();
   const std::size_t hidden = out.hidden;
   if (r.ok() && head.body == ChunkBody::classic) read_classic(r, out, request.part);
-  if (r.ok() && head.body != ChunkBody::classic) read_floats(r, head.body == ChunkBody::integers, out);
+  if (r.ok() && head.body != ChunkBody::classic)
+    read_floats(r, head.body == ChunkBody::integers, out);
   if (r.ok()) return {};
   out.hidden = hidden;
   out.times.resize(rows);
@@ -106,13 +108,15 @@ void ChunkColumns::write_column_of(double* at, std::size_t stride) const {
   std::size_t i = 0;
   for (const auto wanted : wanted_) {
     for (; i <= wanted; ++i) sum = plus(sum, steps_[i]);
-    *at = sum >= 0 ? static_cast<double>(sum) : static_cast<double>(static_cast<std::uint64_t>(sum));
+    *at =
+        sum >= 0 ? static_cast<double>(sum) : static_cast<double>(static_cast<std::uint64_t>(sum));
     at += stride;
   }
 }
 
 // True: they were enough, and have been added.
-bool ChunkColumns::read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out, HistogramPart part) {
+bool ChunkColumns::read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out,
+                                     HistogramPart part) {
   double* rows[2] = {nullptr, nullptr};
   if (ends_do_) {
     out.add(times_.front());
@@ -130,7 +134,8 @@ bool ChunkColumns::read_classic_ends(ByteReader& r, std::size_t buckets, SampleC
     const auto [first, last] = read_rise(r);
     below[0] = plus(below[0], first);
     below[1] = plus(below[1], last);
-    if (part == HistogramPart::buckets && i + 1 < buckets) put(i, static_cast<double>(below[0]), static_cast<double>(below[1]));
+    if (part == HistogramPart::buckets && i + 1 < buckets)
+      put(i, static_cast<double>(below[0]), static_cast<double>(below[1]));
   }
   const auto [first, last] = read_rise(r);
   const double first_sum = r.f64();
@@ -148,18 +153,22 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
   if (size > r.remaining() / sizeof(double)) return break_reader(r);
   const auto packed = r.raw(static_cast<std::size_t>(size) * sizeof(double));
   skip_stale(r);
-  if (!r.ok() || size >= r.remaining()) return break_reader(r); // each bucket takes two bytes at least
+  if (!r.ok() || size >= r.remaining())
+    return break_reader(r); // each bucket takes two bytes at least
   if (wanted_.empty()) return;
   // The same bounds as before nearly always: no new list is made for them.
-  const bool known = out.bounds != nullptr && out.bounds->size() == size &&
-                     (size == 0 || std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0);
+  const bool known =
+      out.bounds != nullptr && out.bounds->size() == size &&
+      (size == 0 || std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0);
   if (part == HistogramPart::buckets && !known) {
     std::vector<double> list(static_cast<std::size_t>(size));
     if (size > 0) std::memcpy(list.data(), packed.data(), packed.size());
     out.set_bounds(std::make_shared<const std::vector<double>>(std::move(list)));
   }
   if (!out.uniform) return;
-  if (summarised_ && has_summary(r) && read_classic_ends(r, static_cast<std::size_t>(size) + 1, out, part)) return;
+  if (summarised_ && has_summary(r) &&
+      read_classic_ends(r, static_cast<std::size_t>(size) + 1, out, part))
+    return;
   if (!r.ok()) return;
   const std::size_t before = out.times.size();
   for (const auto i : wanted_) out.times.push_back(times_[i]);

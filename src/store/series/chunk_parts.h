@@ -31,13 +31,18 @@ struct ChunkHead {
 };
 
 // Differences wrap, so that every pair of numbers comes back as it was.
-inline std::int64_t minus(std::uint64_t a, std::uint64_t b) { return static_cast<std::int64_t>(a - b); }
+inline std::int64_t minus(std::uint64_t a, std::uint64_t b) {
+  return static_cast<std::int64_t>(a - b);
+}
 inline std::int64_t minus(std::int64_t a, std::int64_t b) {
   return minus(static_cast<std::uint64_t>(a), static_cast<std::uint64_t>(b));
 }
-inline std::uint64_t plus(std::uint64_t a, std::int64_t change) { return a + static_cast<std::uint64_t>(change); }
+inline std::uint64_t plus(std::uint64_t a, std::int64_t change) {
+  return a + static_cast<std::uint64_t>(change);
+}
 inline std::int64_t plus(std::int64_t a, std::int64_t change) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(change));
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) +
+                                   static_cast<std::uint64_t>(change));
 }
 
 inline void break_reader(ByteReader& r) { (void)r.raw(r.remaining() + 1); }
@@ -72,13 +77,14 @@ bool has_summary(ByteReader& r);
 void write_checksum(ByteWriter& w, std::string_view bytes);
 // Fills times, which must ascend.
 void read_times(ByteReader& r, std::span<std::int64_t> times);
-// Of a chunk that is whole; the reader stands behind its times: shared ones, which must be as many as its samples, or its own,
-// for which there is a buffer.
+// Of a chunk that is whole; the reader stands behind its times: shared ones, which must be as many
+// as its samples, or its own, for which there is a buffer.
 struct OpenedChunk {
   ChunkHead head;
   std::span<const std::int64_t> times;
 };
-std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r, std::span<const std::int64_t> shared,
+std::optional<OpenedChunk> open_chunk(std::string_view bytes, ByteReader& r,
+                                      std::span<const std::int64_t> shared,
                                       std::vector<std::int64_t>& own);
 std::unexpected<Error> damaged_chunk();
 

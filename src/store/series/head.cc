@@ -53,7 +53,8 @@ Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes) {
   const auto damaged = [] { return fail(ErrorCode::data_loss, "a list of chunks is damaged"); };
   if (bytes.size() < sizeof(std::uint64_t)) return damaged();
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint64_t));
-  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size())) return damaged();
+  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size()))
+    return damaged();
   ByteReader r(content);
   const auto version = r.u8();
   const auto count = r.varint();
@@ -69,7 +70,9 @@ Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes) {
   return out;
 }
 
-const Head::Series* Head::find(SeriesId id) const { return id.value < series_.size() ? series_[id.value].get() : nullptr; }
+const Head::Series* Head::find(SeriesId id) const {
+  return id.value < series_.size() ? series_[id.value].get() : nullptr;
+}
 
 Head::Series& Head::at(SeriesId id) {
   if (id.value >= series_.size()) series_.resize(static_cast<std::size_t>(id.value) + 1);
@@ -82,7 +85,8 @@ bool Head::upsert(SeriesId id, const Sample& sample) {
   newest_ms_ = std::max(newest_ms_, time_of(sample));
   auto& run = at(id).samples;
   const std::int64_t start_ms = start_of(sample);
-  const bool back = start_ms != 0 && !run.empty() && start_ms < run.last_start_ms() && time_of(sample) > run.last_ms();
+  const bool back = start_ms != 0 && !run.empty() && start_ms < run.last_start_ms() &&
+                    time_of(sample) > run.last_ms();
   if (run.upsert(sample)) ++sample_count_;
   return !back;
 }
@@ -112,7 +116,9 @@ void Head::drop_samples_before(SeriesId id, std::int64_t time_ms) {
 void Head::drop_chunks_before(std::int64_t time_ms) {
   const std::int64_t block = block_of(time_ms);
   for (auto& series : series_) {
-    if (series) std::erase_if(series->chunks, [&](const ChunkRef& ref) { return block_of(ref.max_ms) < block; });
+    if (series)
+      std::erase_if(series->chunks,
+                    [&](const ChunkRef& ref) { return block_of(ref.max_ms) < block; });
   }
 }
 

@@ -12,7 +12,9 @@ namespace {
 constexpr std::uint8_t kVersion = 1;
 
 Result<std::vector<BucketBounds>> read_bounds(ByteReader& r) {
-  const auto damaged = [] { return fail(ErrorCode::data_loss, "a slice of the head has damaged bucket bounds"); };
+  const auto damaged = [] {
+    return fail(ErrorCode::data_loss, "a slice of the head has damaged bucket bounds");
+  };
   const auto count = r.varint();
   if (count > r.remaining()) return damaged();
   std::vector<BucketBounds> out;
@@ -29,7 +31,8 @@ Result<std::vector<BucketBounds>> read_bounds(ByteReader& r) {
 
 } // namespace
 
-std::string encode_head_slice(std::uint64_t record, const std::vector<std::pair<SeriesId, const OpenRun*>>& runs) {
+std::string encode_head_slice(std::uint64_t record,
+                              const std::vector<std::pair<SeriesId, const OpenRun*>>& runs) {
   BoundsList bounds;
   std::string body;
   ByteWriter b(body);
@@ -56,7 +59,8 @@ Result<HeadSlice> decode_head_slice(std::string_view bytes) {
   const auto damaged = [] { return fail(ErrorCode::data_loss, "a slice of the head is damaged"); };
   if (bytes.size() < sizeof(std::uint64_t)) return damaged();
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint64_t));
-  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size())) return damaged();
+  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size()))
+    return damaged();
   ByteReader r(content);
   if (r.u8() != kVersion) return damaged();
   HeadSlice out;

@@ -14,7 +14,8 @@
 
 namespace coalmine::store {
 
-// The head is copied in slices of this many series ids, each under its own row of the head family: its number (u64 big-endian).
+// The head is copied in slices of this many series ids, each under its own row of the head family:
+// its number (u64 big-endian).
 inline constexpr std::uint64_t kSliceSeries = 256;
 
 // What the log records below `record` did to these series; later ones are to be replayed on it.
@@ -23,13 +24,16 @@ struct HeadSlice {
   std::vector<std::pair<SeriesId, OpenRun>> runs;
 };
 
-// slice       = %x01 record:u64 bounds:varint *(size:varint *f64) count:varint *(series:varint run) checksum:u64
-// run         = %x00 frames:varint *(bytes:varint rows:varint first_ms:zigzag last_ms:zigzag bounds:varint) frame_bytes:text
-//             / %x01 record:text                        ; exponential histograms: a record of the log (record_codec.h)
+// slice       = %x01 record:u64 bounds:varint *(size:varint *f64) count:varint *(series:varint run)
+// checksum:u64 run         = %x00 frames:varint *(bytes:varint rows:varint first_ms:zigzag
+// last_ms:zigzag bounds:varint) frame_bytes:text
+//             / %x01 record:text                        ; exponential histograms: a record of the
+//             log (record_codec.h)
 // bounds      = 0 for plain numbers, else 1 + the place in the list above
 // frame_bytes = the frames, one behind the other, as OpenRun holds them
 // checksum    = XXH3-64 of everything before it
-std::string encode_head_slice(std::uint64_t record, const std::vector<std::pair<SeriesId, const OpenRun*>>& runs);
+std::string encode_head_slice(std::uint64_t record,
+                              const std::vector<std::pair<SeriesId, const OpenRun*>>& runs);
 // data_loss: damaged.
 Result<HeadSlice> decode_head_slice(std::string_view bytes);
 

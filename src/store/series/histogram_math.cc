@@ -38,7 +38,8 @@ void downscale(Buckets& buckets, int steps) {
   Buckets out;
   out.offset = static_cast<std::int32_t>(first);
   for (std::size_t i = 0; i < buckets.counts.size(); ++i) {
-    const auto at = static_cast<std::size_t>(((std::int64_t{buckets.offset} + static_cast<std::int64_t>(i)) >> shift) - first);
+    const auto at = static_cast<std::size_t>(
+        ((std::int64_t{buckets.offset} + static_cast<std::int64_t>(i)) >> shift) - first);
     if (at >= out.counts.size()) out.counts.resize(at + 1);
     out.counts[at] += buckets.counts[i];
   }
@@ -49,7 +50,9 @@ void downscale(Buckets& buckets, int steps) {
 std::int64_t span_of(const Buckets& a, const Buckets& b) {
   if (a.counts.empty()) return static_cast<std::int64_t>(b.counts.size());
   if (b.counts.empty()) return static_cast<std::int64_t>(a.counts.size());
-  const auto end = [](const Buckets& x) { return std::int64_t{x.offset} + static_cast<std::int64_t>(x.counts.size()); };
+  const auto end = [](const Buckets& x) {
+    return std::int64_t{x.offset} + static_cast<std::int64_t>(x.counts.size());
+  };
   return std::max(end(a), end(b)) - std::min<std::int64_t>(a.offset, b.offset);
 }
 
@@ -60,11 +63,13 @@ void add_buckets(Buckets& total, const Buckets& delta) {
     return;
   }
   if (delta.offset < total.offset) {
-    total.counts.insert(total.counts.begin(), static_cast<std::size_t>(std::int64_t{total.offset} - delta.offset), 0);
+    total.counts.insert(total.counts.begin(),
+                        static_cast<std::size_t>(std::int64_t{total.offset} - delta.offset), 0);
     total.offset = delta.offset;
   }
   const auto shift = static_cast<std::size_t>(std::int64_t{delta.offset} - total.offset);
-  if (total.counts.size() < shift + delta.counts.size()) total.counts.resize(shift + delta.counts.size());
+  if (total.counts.size() < shift + delta.counts.size())
+    total.counts.resize(shift + delta.counts.size());
   for (std::size_t i = 0; i < delta.counts.size(); ++i) total.counts[shift + i] += delta.counts[i];
 }
 
@@ -85,28 +90,35 @@ bool subtract_buckets(Buckets& now, const Buckets& before) {
 } // namespace
 
 const BucketBounds& fixed_bounds_ms() {
-  static const BucketBounds bounds = std::make_shared<const std::vector<double>>(std::vector<double>{
-      1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 30000});
+  static const BucketBounds bounds = std::make_shared<const std::vector<double>>(
+      std::vector<double>{1,   2,   5,   10,  20,   30,   40,   50,   75,   100,  150,   200,
+                          300, 400, 500, 750, 1000, 1500, 2000, 3000, 5000, 7500, 10000, 30000});
   return bounds;
 }
 
-bool same_bounds(const BucketBounds& a, const BucketBounds& b) { return a == b || (a && b && *a == *b); }
+bool same_bounds(const BucketBounds& a, const BucketBounds& b) {
+  return a == b || (a && b && *a == *b);
+}
 
 Status normalise(ClassicHistogram& histogram) {
   if (!histogram.bounds) histogram.bounds = std::make_shared<const std::vector<double>>();
-  if (histogram.bounds->empty() && histogram.counts.empty()) histogram.counts.push_back(histogram.count);
+  if (histogram.bounds->empty() && histogram.counts.empty())
+    histogram.counts.push_back(histogram.count);
   const auto& bounds = *histogram.bounds;
   if (histogram.counts.size() != bounds.size() + 1) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("a histogram has {} bucket counts for {} bounds; there must be one more count than bounds",
+                fmt::format("a histogram has {} bucket counts for {} bounds; there must be one "
+                            "more count than bounds",
                             histogram.counts.size(), bounds.size()));
   }
   for (std::size_t i = 0; i < bounds.size(); ++i) {
     const bool last = i + 1 == bounds.size();
-    const bool finite = std::isfinite(bounds[i]) || (last && bounds[i] > 0 && !std::isnan(bounds[i]));
+    const bool finite =
+        std::isfinite(bounds[i]) || (last && bounds[i] > 0 && !std::isnan(bounds[i]));
     if (!finite || (i > 0 && !(bounds[i - 1] < bounds[i]))) {
       return fail(ErrorCode::invalid_argument,
-                  fmt::format("histogram bound {} is {}; bounds must be finite and ascending", i, bounds[i]));
+                  fmt::format("histogram bound {} is {}; bounds must be finite and ascending", i,
+                              bounds[i]));
     }
   }
   if (!bounds.empty() && std::isinf(bounds.back())) {
@@ -122,22 +134,26 @@ Status normalise(ClassicHistogram& histogram) {
 Status normalise(ExponentialHistogram& histogram) {
   if (histogram.scale < kMinScale || histogram.scale > kMaxScale) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("an exponential histogram has scale {}; allowed is {} to {}", histogram.scale, kMinScale, kMaxScale));
+                fmt::format("an exponential histogram has scale {}; allowed is {} to {}",
+                            histogram.scale, kMinScale, kMaxScale));
   }
   for (auto* buckets : {&histogram.positive, &histogram.negative}) {
     trim(*buckets);
-    const std::int64_t end = std::int64_t{buckets->offset} + static_cast<std::int64_t>(buckets->counts.size());
+    const std::int64_t end =
+        std::int64_t{buckets->offset} + static_cast<std::int64_t>(buckets->counts.size());
     if (end > INT32_MAX) {
-      return fail(ErrorCode::invalid_argument,
-                  fmt::format("an exponential histogram has a bucket at {}; indexes are 32 bit", end));
+      return fail(
+          ErrorCode::invalid_argument,
+          fmt::format("an exponential histogram has a bucket at {}; indexes are 32 bit", end));
     }
   }
   return {};
 }
 
-std::optional<ClassicHistogram> increase(const ClassicHistogram& before, const ClassicHistogram& now) {
-  if (!same_bounds(before.bounds, now.bounds) || now.count < before.count || before.counts.size() != now.counts.size() ||
-      any_less(now.counts, before.counts)) {
+std::optional<ClassicHistogram> increase(const ClassicHistogram& before,
+                                         const ClassicHistogram& now) {
+  if (!same_bounds(before.bounds, now.bounds) || now.count < before.count ||
+      before.counts.size() != now.counts.size() || any_less(now.counts, before.counts)) {
     return std::nullopt;
   }
   ClassicHistogram out = now;
@@ -147,14 +163,17 @@ std::optional<ClassicHistogram> increase(const ClassicHistogram& before, const C
   return out;
 }
 
-std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before, const ExponentialHistogram& now) {
+std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before,
+                                             const ExponentialHistogram& now) {
   if (now.count < before.count || now.zero_count < before.zero_count) return std::nullopt;
   const int scale = std::min(before.scale, now.scale);
   ExponentialHistogram base = before;
   downscale(base, before.scale - scale);
   ExponentialHistogram out = now;
   downscale(out, now.scale - scale);
-  if (!subtract_buckets(out.positive, base.positive) || !subtract_buckets(out.negative, base.negative)) return std::nullopt;
+  if (!subtract_buckets(out.positive, base.positive) ||
+      !subtract_buckets(out.negative, base.negative))
+    return std::nullopt;
   out.count -= before.count;
   out.zero_count -= before.zero_count;
   out.sum -= before.sum;
@@ -173,7 +192,8 @@ void merge(ExponentialHistogram& total, const ExponentialHistogram& delta) {
   const int scale = std::min(total.scale, other.scale);
   downscale(total, total.scale - scale);
   downscale(other, other.scale - scale);
-  while (span_of(total.positive, other.positive) > kMaxBuckets || span_of(total.negative, other.negative) > kMaxBuckets) {
+  while (span_of(total.positive, other.positive) > kMaxBuckets ||
+         span_of(total.negative, other.negative) > kMaxBuckets) {
     downscale(total, 1);
     downscale(other, 1);
   }
@@ -197,24 +217,28 @@ BucketBounds scale_bounds(const BucketBounds& bounds, double factor) {
   return std::make_shared<const std::vector<double>>(std::move(out));
 }
 
-ClassicHistogram scaled(const ClassicHistogram& histogram, double factor, const BucketBounds& scaled_bounds) {
+ClassicHistogram scaled(const ClassicHistogram& histogram, double factor,
+                        const BucketBounds& scaled_bounds) {
   ClassicHistogram out = histogram;
   out.bounds = scaled_bounds;
   out.sum *= factor;
   return out;
 }
 
-ClassicHistogram to_classic(const ExponentialHistogram& histogram, double factor, const BucketBounds& target) {
+ClassicHistogram to_classic(const ExponentialHistogram& histogram, double factor,
+                            const BucketBounds& target) {
   ClassicHistogram out;
   out.bounds = target;
   out.counts.assign(target->size() + 1, 0);
   out.count = histogram.count;
   out.sum = histogram.sum * factor;
   out.counts[0] += histogram.zero_count;
-  out.counts[0] += std::reduce(histogram.negative.counts.begin(), histogram.negative.counts.end(), std::uint64_t{0});
+  out.counts[0] += std::reduce(histogram.negative.counts.begin(), histogram.negative.counts.end(),
+                               std::uint64_t{0});
   for (std::size_t i = 0; i < histogram.positive.counts.size(); ++i) {
     if (histogram.positive.counts[i] == 0) continue;
-    const double index = static_cast<double>(histogram.positive.offset) + static_cast<double>(i) + 1;
+    const double index =
+        static_cast<double>(histogram.positive.offset) + static_cast<double>(i) + 1;
     const double upper = std::exp2(std::ldexp(index, -histogram.scale)) * factor;
     // Rounding in exp2 must not push a bound that is equal into the next bucket.
     const auto at = std::ranges::lower_bound(*target, upper * (1 - 1e-12)) - target->begin();

@@ -1,4 +1,5 @@
-// Arithmetic on cumulative histograms: totals of deltas, increments between two totals, bounds in milliseconds.
+// Arithmetic on cumulative histograms: totals of deltas, increments between two totals, bounds in
+// milliseconds.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,32 +10,41 @@
 
 namespace coalmine::store {
 
-// The bounds, in milliseconds, of durations that have none of their own: server spans and exponential histograms.
+// The bounds, in milliseconds, of durations that have none of their own: server spans and
+// exponential histograms.
 const BucketBounds& fixed_bounds_ms();
 
 bool same_bounds(const BucketBounds& a, const BucketBounds& b);
 
-// Checks what came in and brings it into the one form we store: bounds never null, finite and ascending, one more count than
-// bounds. An explicit last bound of +Inf is folded into the last bucket. invalid_argument says what is wrong.
+// Checks what came in and brings it into the one form we store: bounds never null, finite and
+// ascending, one more count than bounds. An explicit last bound of +Inf is folded into the last
+// bucket. invalid_argument says what is wrong.
 Status normalise(ClassicHistogram& histogram);
 Status normalise(ExponentialHistogram& histogram);
 
-// now - before, when now continues before: same bounds, nothing fell. nullopt: a reset happened in between.
-std::optional<ClassicHistogram> increase(const ClassicHistogram& before, const ClassicHistogram& now);
-std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before, const ExponentialHistogram& now);
+// now - before, when now continues before: same bounds, nothing fell. nullopt: a reset happened in
+// between.
+std::optional<ClassicHistogram> increase(const ClassicHistogram& before,
+                                         const ClassicHistogram& now);
+std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before,
+                                             const ExponentialHistogram& now);
 
-// total += delta. Scales are brought to the coarser one, and coarser still when the buckets would span more than kMaxBuckets.
+// total += delta. Scales are brought to the coarser one, and coarser still when the buckets would
+// span more than kMaxBuckets.
 inline constexpr std::int64_t kMaxBuckets = 640;
 void merge(ExponentialHistogram& total, const ExponentialHistogram& delta);
 // Merges 2^steps neighbouring buckets into one.
 void downscale(ExponentialHistogram& histogram, int steps);
 
 // The same observations with bounds and sum multiplied.
-ClassicHistogram scaled(const ClassicHistogram& histogram, double factor, const BucketBounds& scaled_bounds);
+ClassicHistogram scaled(const ClassicHistogram& histogram, double factor,
+                        const BucketBounds& scaled_bounds);
 BucketBounds scale_bounds(const BucketBounds& bounds, double factor);
 
-// Each bucket goes into the first bucket of target whose upper bound is at least its own (times factor): no observation is
-// counted as faster than it was. Zero and negative buckets go into the first.
-ClassicHistogram to_classic(const ExponentialHistogram& histogram, double factor, const BucketBounds& target);
+// Each bucket goes into the first bucket of target whose upper bound is at least its own (times
+// factor): no observation is counted as faster than it was. Zero and negative buckets go into the
+// first.
+ClassicHistogram to_classic(const ExponentialHistogram& histogram, double factor,
+                            const BucketBounds& target);
 
 } // namespace coalmine::store

@@ -19,8 +19,9 @@ Result<CompiledMatcher> CompiledMatcher::compile(const Matcher& matcher) {
     options.set_log_errors(false);
     out.pattern_ = std::make_unique<re2::RE2>(matcher.value, options);
     if (!out.pattern_->ok()) {
-      return fail(ErrorCode::invalid_argument, fmt::format("the regular expression \"{}\" for label {} is not valid RE2: {}",
-                                                           matcher.value, matcher.name, out.pattern_->error()));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("the regular expression \"{}\" for label {} is not valid RE2: {}",
+                              matcher.value, matcher.name, out.pattern_->error()));
     }
   }
   out.matches_empty_ = out.matches("");
@@ -31,8 +32,10 @@ bool CompiledMatcher::matches(std::string_view value) const {
   switch (matcher_.op) {
     case Matcher::Op::equal: return value == matcher_.value;
     case Matcher::Op::not_equal: return value != matcher_.value;
-    case Matcher::Op::regexp: return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *pattern_);
-    case Matcher::Op::not_regexp: return !re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *pattern_);
+    case Matcher::Op::regexp:
+      return re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *pattern_);
+    case Matcher::Op::not_regexp:
+      return !re2::RE2::FullMatch(re2::StringPiece(value.data(), value.size()), *pattern_);
   }
   return false;
 }

@@ -1,4 +1,5 @@
-// Matchers made ready to run: regular expressions compiled once, fully anchored, with '.' matching newline.
+// Matchers made ready to run: regular expressions compiled once, fully anchored, with '.' matching
+// newline.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -29,7 +30,9 @@ class CompiledMatcher {
   bool matches(std::string_view value) const;
   bool matches_empty() const { return matches_empty_; }
   // The one value that matches, or nullptr when there may be several.
-  const std::string* only_value() const { return matcher_.op == Matcher::Op::equal ? &matcher_.value : nullptr; }
+  const std::string* only_value() const {
+    return matcher_.op == Matcher::Op::equal ? &matcher_.value : nullptr;
+  }
 
  private:
   explicit CompiledMatcher(Matcher matcher);

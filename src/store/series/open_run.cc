@@ -27,7 +27,8 @@ constexpr std::uint8_t kExponentialImage = 1;
 enum class Value : unsigned { same, delta, raw };
 enum class Counts : unsigned { same, nibbles, octets, zigzag };
 
-// Where a row is packed before it is appended: at its largest it takes ten times what it usually does.
+// Where a row is packed before it is appended: at its largest it takes ten times what it usually
+// does.
 std::string& row_room() {
   thread_local std::string room;
   room.clear();
@@ -70,12 +71,15 @@ std::int64_t minus(std::int64_t a, std::int64_t b) {
 std::int64_t plus(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
-bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
+bool same_bits(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
 
 // A whole number that a double holds exactly and that has one form only (not -0).
 bool is_whole(double v) {
   constexpr double kLimit = 9007199254740992.0;
-  return v > -kLimit && v < kLimit && same_bits(static_cast<double>(static_cast<std::int64_t>(v)), v);
+  return v > -kLimit && v < kLimit &&
+         same_bits(static_cast<double>(static_cast<std::int64_t>(v)), v);
 }
 
 Value value_kind(double before, double now) {
@@ -84,16 +88,19 @@ Value value_kind(double before, double now) {
 }
 
 void write_value(RoomWriter& w, Value kind, double before, double now) {
-  if (kind == Value::delta) w.zigzag(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before));
+  if (kind == Value::delta)
+    w.zigzag(static_cast<std::int64_t>(now) - static_cast<std::int64_t>(before));
   if (kind == Value::raw) w.f64(now);
 }
 
 double read_value(RowReader& r, Value kind, double before) {
-  if (kind == Value::delta) return static_cast<double>(static_cast<std::int64_t>(before) + r.zigzag());
+  if (kind == Value::delta)
+    return static_cast<double>(static_cast<std::int64_t>(before) + r.zigzag());
   return kind == Value::raw ? r.f64() : before;
 }
 
-Counts counts_kind(const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
+Counts counts_kind(const std::vector<std::uint64_t>& before,
+                   const std::vector<std::uint64_t>& now) {
   std::uint64_t all = 0;
   for (std::size_t i = 0; i < now.size(); ++i) all |= now[i] - before[i];
   if (all == 0) return Counts::same;
@@ -101,7 +108,8 @@ Counts counts_kind(const std::vector<std::uint64_t>& before, const std::vector<s
   return all < 256 ? Counts::octets : Counts::zigzag;
 }
 
-void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& before, const std::vector<std::uint64_t>& now) {
+void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& before,
+                  const std::vector<std::uint64_t>& now) {
   const std::size_t n = now.size();
   switch (kind) {
     case Counts::same: return;
@@ -154,11 +162,13 @@ std::uint64_t read_counts(RowReader& r, Counts kind, std::vector<std::uint64_t>&
 
 template <typename State>
 unsigned time_flags(const State& before, std::int64_t time_ms, std::int64_t start_ms) {
-  return (minus(time_ms, before.time_ms) == before.step ? kSameStep : 0u) | (start_ms == before.start_ms ? kSameStart : 0u);
+  return (minus(time_ms, before.time_ms) == before.step ? kSameStep : 0u) |
+         (start_ms == before.start_ms ? kSameStart : 0u);
 }
 
 template <typename State>
-void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms, std::int64_t start_ms) {
+void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms,
+                 std::int64_t start_ms) {
   const std::int64_t step = minus(time_ms, state.time_ms);
   if ((flags & kSameStep) == 0) w.zigzag(step);
   if ((flags & kSameStart) == 0) w.zigzag(minus(start_ms, state.start_ms));
@@ -183,10 +193,16 @@ void read_row(RowReader& r, State& state, bool classic) {
 
 } // namespace
 
-std::int64_t OpenRun::first_ms() const { return exponential_ ? exponential_->front().time_ms : frames_.front().first_ms; }
-std::int64_t OpenRun::last_ms() const { return exponential_ ? exponential_->back().time_ms : last_.time_ms; }
+std::int64_t OpenRun::first_ms() const {
+  return exponential_ ? exponential_->front().time_ms : frames_.front().first_ms;
+}
+std::int64_t OpenRun::last_ms() const {
+  return exponential_ ? exponential_->back().time_ms : last_.time_ms;
+}
 
-std::int64_t OpenRun::last_start_ms() const { return exponential_ ? exponential_->back().start_ms : last_.start_ms; }
+std::int64_t OpenRun::last_start_ms() const {
+  return exponential_ ? exponential_->back().start_ms : last_.start_ms;
+}
 
 bool OpenRun::ends_stale() const {
   if (exponential_) return exponential_->back().stale;
@@ -219,7 +235,8 @@ void OpenRun::write_row(const S& sample) {
 
 void OpenRun::pack_row(RoomWriter& w, const FloatSample& sample) {
   const Value kind = value_kind(last_.value, sample.value);
-  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | static_cast<unsigned>(kind) << kValueShift;
+  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
+                         static_cast<unsigned>(kind) << kValueShift;
   w.u8(static_cast<std::uint8_t>(flags));
   write_times(w, flags, last_, sample.time_ms, sample.start_ms);
   write_value(w, kind, last_.value, sample.value);
@@ -233,8 +250,9 @@ void OpenRun::pack_row(RoomWriter& w, const ClassicSample& sample) {
   const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);
   const Value kind = value_kind(last_.value, sample.value.sum);
   const Counts shape = counts_kind(last_.counts, counts);
-  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) | (sample.stale ? kStale : 0u) |
-                         (rest != 0 ? kRest : 0u) | static_cast<unsigned>(kind) << kValueShift |
+  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
+                         (sample.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
+                         static_cast<unsigned>(kind) << kValueShift |
                          static_cast<unsigned>(shape) << kCountsShift;
   w.u8(static_cast<std::uint8_t>(flags));
   write_times(w, flags, last_, sample.time_ms, sample.start_ms);
@@ -253,9 +271,12 @@ void OpenRun::append(const S& sample) {
   bool fresh = frames_.empty() || frames_.back().rows == kFrameRows;
   BucketBounds bounds;
   if constexpr (kClassic) {
-    bounds = sample.value.bounds ? sample.value.bounds : std::make_shared<const std::vector<double>>();
-    if (!frames_.empty() && same_bounds(frames_.back().bounds, bounds)) bounds = frames_.back().bounds;
-    fresh = fresh || frames_.back().bounds != bounds || last_.counts.size() != sample.value.counts.size();
+    bounds =
+        sample.value.bounds ? sample.value.bounds : std::make_shared<const std::vector<double>>();
+    if (!frames_.empty() && same_bounds(frames_.back().bounds, bounds))
+      bounds = frames_.back().bounds;
+    fresh = fresh || frames_.back().bounds != bounds ||
+            last_.counts.size() != sample.value.counts.size();
   }
   if (fresh) {
     frames_.push_back({bytes_.size(), sample.time_ms, 0, 0, std::move(bounds)});
@@ -271,7 +292,8 @@ void OpenRun::append(const S& sample) {
 bool OpenRun::upsert(const Sample& sample) {
   if (const auto* exponential = std::get_if<ExponentialSample>(&sample)) {
     if (!exponential_) exponential_ = std::make_unique<std::vector<ExponentialSample>>();
-    const auto at = std::ranges::lower_bound(*exponential_, exponential->time_ms, {}, &ExponentialSample::time_ms);
+    const auto at = std::ranges::lower_bound(*exponential_, exponential->time_ms, {},
+                                             &ExponentialSample::time_ms);
     if (at == exponential_->end() || at->time_ms != exponential->time_ms) {
       exponential_->insert(at, *exponential);
       return true;
@@ -324,7 +346,10 @@ void OpenRun::emit(const Frame& frame, const State& state, SampleRun& out) {
   if (frame.bounds == nullptr) {
     out.floats.push_back({state.time_ms, state.start_ms, state.value});
   } else {
-    out.classic.push_back({state.time_ms, state.start_ms, state.stale, {frame.bounds, state.counts, state.count, state.value}});
+    out.classic.push_back({state.time_ms,
+                           state.start_ms,
+                           state.stale,
+                           {frame.bounds, state.counts, state.count, state.value}});
   }
 }
 
@@ -332,14 +357,16 @@ std::size_t OpenRun::count(std::int64_t from_ms, std::int64_t to_ms) const {
   if (from_ms > to_ms) return 0;
   std::size_t out = 0;
   if (exponential_) {
-    for (const auto& sample : *exponential_) out += sample.time_ms >= from_ms && sample.time_ms <= to_ms ? 1u : 0u;
+    for (const auto& sample : *exponential_)
+      out += sample.time_ms >= from_ms && sample.time_ms <= to_ms ? 1u : 0u;
     return out;
   }
   for (const auto& frame : frames_) {
     if (frame.first_ms >= from_ms && frame.last_ms <= to_ms) {
       out += frame.rows;
     } else if (frame.last_ms >= from_ms && frame.first_ms <= to_ms) {
-      each(std::max(from_ms, frame.first_ms), std::min(to_ms, frame.last_ms), [&](const Frame&, const State&) { ++out; });
+      each(std::max(from_ms, frame.first_ms), std::min(to_ms, frame.last_ms),
+           [&](const Frame&, const State&) { ++out; });
     }
   }
   return out;
@@ -363,8 +390,9 @@ SampleRun OpenRun::since(const SeriesPosition& position) const {
   SampleRun out;
   const auto& seen = position.seen;
   each(position.from_ms, INT64_MAX, [&](const Frame& frame, const State& state) {
-    const bool again = seen && state.time_ms == position.from_ms && state.count == seen->count &&
-                       std::bit_cast<std::uint64_t>(state.value) == std::bit_cast<std::uint64_t>(seen->value);
+    const bool again =
+        seen && state.time_ms == position.from_ms && state.count == seen->count &&
+        std::bit_cast<std::uint64_t>(state.value) == std::bit_cast<std::uint64_t>(seen->value);
     if (!again) emit(frame, state, out);
   });
   return out;
@@ -379,13 +407,16 @@ bool OpenRun::any(std::int64_t from_ms, std::int64_t to_ms) const {
   return within(frame->first_ms) || within(frame->last_ms) || count(from_ms, to_ms) > 0;
 }
 
-void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const {
+void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms,
+                        HistogramPart part) const {
   if (exponential_) {
     out.uniform = out.uniform && !any(from_ms, to_ms);
     return;
   }
   if (from_ms > to_ms || empty()) return;
-  if (!is_classic()) return each(from_ms, to_ms, [&](const Frame&, const State& state) { out.add(state.time_ms, state.value); });
+  if (!is_classic())
+    return each(from_ms, to_ms,
+                [&](const Frame&, const State& state) { out.add(state.time_ms, state.value); });
   const Frame* known = nullptr;
   each(from_ms, to_ms, [&](const Frame& frame, const State& state) {
     if (state.stale) return; // its bounds, if any, mean nothing
@@ -458,7 +489,8 @@ void OpenRun::write_image(ByteWriter& w, BoundsList& bounds) const {
     }
     auto at = std::ranges::find(bounds, frame.bounds);
     if (at == bounds.end())
-      at = std::ranges::find_if(bounds, [&](const auto& known) { return same_bounds(known, frame.bounds); });
+      at = std::ranges::find_if(
+          bounds, [&](const auto& known) { return same_bounds(known, frame.bounds); });
     w.varint(static_cast<std::uint64_t>(at - bounds.begin()) + 1);
     if (at == bounds.end()) bounds.push_back(frame.bounds);
   }
@@ -495,7 +527,8 @@ Result<OpenRun> OpenRun::read_image(ByteReader& r, const BoundsList& bounds) {
     out.count_ += frame.rows;
     out.frames_.push_back(std::move(frame));
   }
-  // Rows are read without looking for their end: that they are those of write_image is what the slice's checksum vouches for.
+  // Rows are read without looking for their end: that they are those of write_image is what the
+  // slice's checksum vouches for.
   out.bytes_ = r.text();
   if (!r.ok() || end != out.bytes_.size()) return damaged();
   if (!out.frames_.empty()) out.last_ = out.state_at_end();
@@ -513,7 +546,8 @@ OpenRun::State OpenRun::state_at_end() const {
 }
 
 std::size_t OpenRun::memory() const {
-  return bytes_.capacity() + frames_.capacity() * sizeof(Frame) + last_.counts.capacity() * sizeof(std::uint64_t) +
+  return bytes_.capacity() + frames_.capacity() * sizeof(Frame) +
+         last_.counts.capacity() * sizeof(std::uint64_t) +
          (exponential_ ? exponential_->capacity() * sizeof(ExponentialSample) : 0);
 }
 

@@ -10,35 +10,37 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
-#include "telemetry/sample_columns.h"
 #include "store/series/samples.h"
+#include "telemetry/sample_columns.h"
 
 namespace coalmine::store {
 
 // Different bucket bounds, which images name by their place.
 using BoundsList = std::vector<BucketBounds>;
 
-// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A sample at the end is appended
-// as a few bytes; one anywhere else costs unpacking and packing everything. Not synchronised. In memory only, so its form is
-// nobody else's business:
+// Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A
+// sample at the end is appended as a few bytes; one anywhere else costs unpacking and packing
+// everything. Not synchronised. In memory only, so its form is nobody else's business:
 //
 // rows    = *frame ; frames of at most kFrameRows rows, each on its own, against a state of zeros
 // float   = flags [step:zigzag] [start:zigzag] [delta:zigzag / f64]
 // classic = flags [step:zigzag] [start:zigzag] counts [rest:zigzag] [delta:zigzag / f64]
-// flags   : 1 step as before, 2 start as before, 4 stale (classic), 8 with rest; two bits each for the value or sum (unchanged,
+// flags   : 1 step as before, 2 start as before, 4 stale (classic), 8 with rest; two bits each for
+// the value or sum (unchanged,
 //           whole-number delta, as it is) and for the counts (unchanged, nibbles, octets, zigzag)
-// step = time - time before, start = start - start before, counts = increase of each bucket, rest = increase of the count beyond
-// that of the buckets.
-// Exponential histograms are kept as they are.
+// step = time - time before, start = start - start before, counts = increase of each bucket, rest =
+// increase of the count beyond that of the buckets. Exponential histograms are kept as they are.
 class OpenRun {
  public:
   std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
   bool empty() const { return size() == 0; }
-  std::size_t kind() const { return exponential_ ? 2 : is_classic() ? 1 : 0; } // place in Sample; of a non-empty run
-  std::int64_t first_ms() const;                                               // of a non-empty run
+  std::size_t kind() const {
+    return exponential_ ? 2 : is_classic() ? 1 : 0;
+  }                              // place in Sample; of a non-empty run
+  std::int64_t first_ms() const; // of a non-empty run
   std::int64_t last_ms() const;
   std::int64_t last_start_ms() const; // of the newest sample
-  bool ends_stale() const;            // the newest sample is a staleness marker; of a non-empty run, both
+  bool ends_stale() const; // the newest sample is a staleness marker; of a non-empty run, both
 
   // A sample at the same millisecond is replaced. True when there was none before.
   bool upsert(const Sample& sample);
@@ -50,7 +52,8 @@ class OpenRun {
   // From the position on.
   SampleRun since(const SeriesPosition& position) const;
   // The same as columns, behind what is there already.
-  void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms, HistogramPart part) const;
+  void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms,
+                 HistogramPart part) const;
   // Whether count() is more than zero, without looking into frames where that can be.
   bool any(std::int64_t from_ms, std::int64_t to_ms) const;
   // The newest sample that is not a staleness marker.

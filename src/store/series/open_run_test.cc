@@ -30,7 +30,8 @@ class Source {
     if (below(40) == 0) restart();
     time_ += below(8) == 0 ? static_cast<std::int64_t>(below(100'000)) : 15'000;
     std::int64_t time = time_;
-    if (below(30) == 0) time -= static_cast<std::int64_t>(below(20)) * 15'000; // late, or a correction
+    if (below(30) == 0)
+      time -= static_cast<std::int64_t>(below(20)) * 15'000; // late, or a correction
     if (kind_ == MetricKind::exponential) {
       ExponentialSample out{time, start_, below(20) == 0, {}};
       out.value.scale = static_cast<int>(below(6));
@@ -124,8 +125,10 @@ TEST(OpenRun, IsASampleRun) {
         if (i % 10 != 0) continue;
         const std::int64_t span = plain.last_ms() - plain.first_ms() + 2;
         const std::int64_t from =
-            plain.first_ms() - 1 + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
-        const std::int64_t to = from + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
+            plain.first_ms() - 1 +
+            static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
+        const std::int64_t to =
+            from + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
         expect_same(packed.slice(from, to), plain.slice(from, to));
         ASSERT_EQ(packed.count(from, to), plain.count(from, to));
         if (source.below(6) == 0) {
@@ -153,7 +156,8 @@ TEST(OpenRun, IsASampleRun) {
 TEST(HeadSlice, DamageIsNoticed) {
   OpenRun run;
   const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{1, 2});
-  for (int i = 0; i < 40; ++i) run.upsert(ClassicSample{1000 + i, 1, false, {bounds, {1u, 2u, 3u}, 6, 0.5}});
+  for (int i = 0; i < 40; ++i)
+    run.upsert(ClassicSample{1000 + i, 1, false, {bounds, {1u, 2u, 3u}, 6, 0.5}});
   const auto bytes = encode_head_slice(1, {{SeriesId{1}, &run}});
   for (std::size_t i = 0; i < bytes.size(); ++i) {
     auto flipped = bytes;
@@ -165,7 +169,8 @@ TEST(HeadSlice, DamageIsNoticed) {
 
 TEST(OpenRun, ACounterCostsFewBytes) {
   OpenRun run;
-  for (int i = 0; i < 120; ++i) run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'999'000'000, i * 131.0});
+  for (int i = 0; i < 120; ++i)
+    run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'999'000'000, i * 131.0});
   EXPECT_LT(run.memory(), 120u * 8u);
 }
 

@@ -56,9 +56,12 @@ Buckets read_buckets(ByteReader& r) {
 // The largest an entry may be.
 std::size_t most_bytes(const Sample& sample) {
   constexpr std::size_t kFixed = 16 * kMaxVarint;
-  if (const auto* classic = std::get_if<ClassicSample>(&sample)) return kFixed + classic->value.counts.size() * kMaxVarint;
+  if (const auto* classic = std::get_if<ClassicSample>(&sample))
+    return kFixed + classic->value.counts.size() * kMaxVarint;
   if (const auto* exponential = std::get_if<ExponentialSample>(&sample)) {
-    return kFixed + (exponential->value.positive.counts.size() + exponential->value.negative.counts.size()) * kMaxVarint;
+    return kFixed +
+           (exponential->value.positive.counts.size() + exponential->value.negative.counts.size()) *
+               kMaxVarint;
   }
   return kFixed;
 }
@@ -126,7 +129,9 @@ Sample read_body(ByteReader& r, std::uint8_t type, const BoundsList& bounds) {
   }
 }
 
-std::unexpected<Error> damaged() { return fail(ErrorCode::data_loss, "a record of the log is damaged"); }
+std::unexpected<Error> damaged() {
+  return fail(ErrorCode::data_loss, "a record of the log is damaged");
+}
 
 } // namespace
 
@@ -164,7 +169,8 @@ std::string encode_record(const std::vector<StagedSample>& samples) {
 Result<std::vector<StagedSample>> decode_record(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint64_t)) return damaged();
   const auto body = bytes.substr(0, bytes.size() - sizeof(std::uint64_t));
-  if (ByteReader(bytes.substr(body.size())).u64() != XXH3_64bits(body.data(), body.size())) return damaged();
+  if (ByteReader(bytes.substr(body.size())).u64() != XXH3_64bits(body.data(), body.size()))
+    return damaged();
   ByteReader r(body);
   if (r.u8() != kVersion) return damaged();
   const auto count = r.varint();

@@ -7,7 +7,9 @@
 namespace coalmine::store {
 namespace {
 
-bool same_bits(double a, double b) { return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b); }
+bool same_bits(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
 
 template <typename S>
 auto lower(const std::vector<S>& samples, std::int64_t time_ms) {
@@ -61,7 +63,8 @@ void overlay_in(std::vector<S>& base, std::vector<S> newer) {
     if (base.empty()) {
       base = std::move(newer);
     } else {
-      base.insert(base.end(), std::make_move_iterator(newer.begin()), std::make_move_iterator(newer.end()));
+      base.insert(base.end(), std::make_move_iterator(newer.begin()),
+                  std::make_move_iterator(newer.end()));
     }
     return;
   }
@@ -97,16 +100,19 @@ bool same(const FloatSample& a, const FloatSample& b) {
 }
 
 bool same(const ClassicSample& a, const ClassicSample& b) {
-  const bool bounds =
-      a.value.bounds == b.value.bounds || (a.value.bounds && b.value.bounds && *a.value.bounds == *b.value.bounds);
-  return bounds && a.time_ms == b.time_ms && a.start_ms == b.start_ms && a.stale == b.stale && a.value.count == b.value.count &&
-         same_bits(a.value.sum, b.value.sum) && a.value.counts == b.value.counts;
+  const bool bounds = a.value.bounds == b.value.bounds ||
+                      (a.value.bounds && b.value.bounds && *a.value.bounds == *b.value.bounds);
+  return bounds && a.time_ms == b.time_ms && a.start_ms == b.start_ms && a.stale == b.stale &&
+         a.value.count == b.value.count && same_bits(a.value.sum, b.value.sum) &&
+         a.value.counts == b.value.counts;
 }
 
 bool same(const ExponentialSample& a, const ExponentialSample& b) {
-  return a.time_ms == b.time_ms && a.start_ms == b.start_ms && a.stale == b.stale && a.value.scale == b.value.scale &&
-         same_bits(a.value.zero_threshold, b.value.zero_threshold) && a.value.zero_count == b.value.zero_count &&
-         a.value.positive == b.value.positive && a.value.negative == b.value.negative && a.value.count == b.value.count &&
+  return a.time_ms == b.time_ms && a.start_ms == b.start_ms && a.stale == b.stale &&
+         a.value.scale == b.value.scale &&
+         same_bits(a.value.zero_threshold, b.value.zero_threshold) &&
+         a.value.zero_count == b.value.zero_count && a.value.positive == b.value.positive &&
+         a.value.negative == b.value.negative && a.value.count == b.value.count &&
          same_bits(a.value.sum, b.value.sum);
 }
 
@@ -129,11 +135,13 @@ Sample SampleRun::last() const {
 }
 
 bool SampleRun::upsert(Sample sample) {
-  if (auto* number = std::get_if<FloatSample>(&sample)) return upsert_into(floats, std::move(*number));
+  if (auto* number = std::get_if<FloatSample>(&sample))
+    return upsert_into(floats, std::move(*number));
   if (auto* histogram = std::get_if<ClassicSample>(&sample)) {
     // One set of bounds is shared by all samples of a series as long as it stays the same.
     auto& bounds = histogram->value.bounds;
-    if (!classic.empty() && bounds && classic.back().value.bounds && *bounds == *classic.back().value.bounds) {
+    if (!classic.empty() && bounds && classic.back().value.bounds &&
+        *bounds == *classic.back().value.bounds) {
       bounds = classic.back().value.bounds;
     }
     return upsert_into(classic, std::move(*histogram));
@@ -142,12 +150,14 @@ bool SampleRun::upsert(Sample sample) {
 }
 
 bool SampleRun::has_time(std::int64_t time_ms) const {
-  return has_time_in(floats, time_ms) || has_time_in(classic, time_ms) || has_time_in(exponential, time_ms);
+  return has_time_in(floats, time_ms) || has_time_in(classic, time_ms) ||
+         has_time_in(exponential, time_ms);
 }
 
 bool SampleRun::contains(const Sample& sample) const {
   if (const auto* number = std::get_if<FloatSample>(&sample)) return contains_in(floats, *number);
-  if (const auto* histogram = std::get_if<ClassicSample>(&sample)) return contains_in(classic, *histogram);
+  if (const auto* histogram = std::get_if<ClassicSample>(&sample))
+    return contains_in(classic, *histogram);
   return contains_in(exponential, std::get<ExponentialSample>(sample));
 }
 

@@ -7,8 +7,8 @@
 #include <variant>
 #include <vector>
 
-#include "telemetry/stale.h"
 #include "store/store.h"
+#include "telemetry/stale.h"
 
 namespace coalmine::store {
 
@@ -24,7 +24,8 @@ bool same(const FloatSample& a, const FloatSample& b);
 bool same(const ClassicSample& a, const ClassicSample& b);
 bool same(const ExponentialSample& a, const ExponentialSample& b);
 
-// A plain value. Ascending in time, at most one sample a millisecond, all of one kind: exactly one vector is in use.
+// A plain value. Ascending in time, at most one sample a millisecond, all of one kind: exactly one
+// vector is in use.
 struct SampleRun {
   std::vector<FloatSample> floats;
   std::vector<ClassicSample> classic;
@@ -36,7 +37,8 @@ struct SampleRun {
   std::int64_t last_ms() const;
   Sample last() const;
 
-  // Inserted in order; a sample at the same millisecond is replaced. True when there was none before.
+  // Inserted in order; a sample at the same millisecond is replaced. True when there was none
+  // before.
   bool upsert(Sample sample);
   bool has_time(std::int64_t time_ms) const;
   // The very sample is already here.

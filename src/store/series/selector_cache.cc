@@ -11,7 +11,8 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::size_t kMostSeries = 20'000;        // of an entry: more than that is asked for by people, not every few seconds
+constexpr std::size_t kMostSeries =
+    20'000; // of an entry: more than that is asked for by people, not every few seconds
 constexpr std::size_t kMostSeriesHeld = 2'000'000; // of all entries: some tens of megabytes
 constexpr std::size_t kMostEntries = 20'000;       // of which many may have found nothing
 
@@ -38,7 +39,8 @@ SourceChoice choice(const SeriesIndex& index, const std::string& instance, std::
   return out;
 }
 
-std::shared_ptr<const Matched> match(const SeriesIndex& index, const std::vector<CompiledMatcher>& matchers) {
+std::shared_ptr<const Matched> match(const SeriesIndex& index,
+                                     const std::vector<CompiledMatcher>& matchers) {
   auto out = std::make_shared<Matched>();
   out->version = index.version();
   out->series = index.match(matchers);
@@ -50,8 +52,8 @@ std::shared_ptr<const Matched> match(const SeriesIndex& index, const std::vector
       out->choice_of.push_back(UINT32_MAX);
       continue;
     }
-    const auto [it, fresh] =
-        known.try_emplace({instance_key(*info->labels), name}, static_cast<std::uint32_t>(out->choices.size()));
+    const auto [it, fresh] = known.try_emplace({instance_key(*info->labels), name},
+                                               static_cast<std::uint32_t>(out->choices.size()));
     if (fresh) out->choices.push_back(choice(index, it->first.first, name));
     out->choice_of.push_back(it->second);
   }
@@ -60,7 +62,8 @@ std::shared_ptr<const Matched> match(const SeriesIndex& index, const std::vector
 
 } // namespace
 
-Result<std::shared_ptr<const Matched>> SelectorCache::find(const SeriesIndex& index, const std::vector<Matcher>& matchers) {
+Result<std::shared_ptr<const Matched>> SelectorCache::find(const SeriesIndex& index,
+                                                           const std::vector<Matcher>& matchers) {
   auto key = key_of(matchers);
   {
     std::lock_guard lock(mutex_);

@@ -1,4 +1,5 @@
-// What selectors found in the index last time: a canary's panels and looks ask for the same ones again and again.
+// What selectors found in the index last time: a canary's panels and looks ask for the same ones
+// again and again.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,7 +18,8 @@
 
 namespace coalmine::store {
 
-// The request metrics of one instance from which one source has to be chosen for one of their names; by source.
+// The request metrics of one instance from which one source has to be chosen for one of their
+// names; by source.
 struct SourceChoice {
   bool duration = false;                                  // the name is that of the durations
   std::array<std::vector<const SeriesInfo*>, 3> requests; // its request counters
@@ -33,12 +35,14 @@ struct Matched {
   std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the selectors asked for last: some for every rollout that is looked at and panel that is open. What it
-// gives may be read only as long as the index stays as it is: under the lock that guards the index.
+// Thread-safe. Remembers the selectors asked for last: some for every rollout that is looked at and
+// panel that is open. What it gives may be read only as long as the index stays as it is: under the
+// lock that guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.
-  Result<std::shared_ptr<const Matched>> find(const SeriesIndex& index, const std::vector<Matcher>& matchers);
+  Result<std::shared_ptr<const Matched>> find(const SeriesIndex& index,
+                                              const std::vector<Matcher>& matchers);
 
  private:
   struct Entry {

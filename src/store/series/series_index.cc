@@ -27,23 +27,28 @@ void sort_unique(std::vector<std::uint64_t>& ids) {
 } // namespace
 
 std::string instance_key(const Labels& labels) {
-  return fmt::format("{}\xff{}\xff{}\xff{}", labels.get("service_name"), labels.get("deployment_track"),
-                     labels.get("service_version"), labels.get("instance"));
+  return fmt::format("{}\xff{}\xff{}\xff{}", labels.get("service_name"),
+                     labels.get("deployment_track"), labels.get("service_version"),
+                     labels.get("instance"));
 }
 
 std::string instance_key(const Presence& presence) {
-  return fmt::format("{}\xff{}\xff{}\xff{}", presence.service, presence.track, presence.version, presence.instance);
+  return fmt::format("{}\xff{}\xff{}\xff{}", presence.service, presence.track, presence.version,
+                     presence.instance);
 }
 
 std::string to_text(const Labels& labels) {
   std::string inside;
   for (const auto [name, value] : labels) {
-    if (name != "__name__") inside += fmt::format("{}{}=\"{}\"", inside.empty() ? "" : ",", name, value);
+    if (name != "__name__")
+      inside += fmt::format("{}{}=\"{}\"", inside.empty() ? "" : ",", name, value);
   }
   return fmt::format("{}{{{}}}", labels.metric_name(), inside);
 }
 
-bool is_request_metric(std::string_view name) { return name == kRequestsName || name == kErrorsName || name == kDurationName; }
+bool is_request_metric(std::string_view name) {
+  return name == kRequestsName || name == kErrorsName || name == kDurationName;
+}
 
 std::string encode_series(const SeriesInfo& info) {
   std::string out;
@@ -93,7 +98,8 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   return out;
 }
 
-SeriesInfo* SeriesIndex::find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) const {
+SeriesInfo* SeriesIndex::find(const Labels& labels, std::uint64_t labels_hash, Source source,
+                              MetricKind kind) const {
   const auto [begin, end] = by_identity_.equal_range(identity_of(labels_hash, source, kind));
   for (auto it = begin; it != end; ++it) {
     SeriesInfo* info = it->second;
@@ -142,7 +148,8 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
   auto& of_service = services_[std::string(slot->labels->get("service_name"))];
   ++of_service.series;
   of_service.version = version_;
-  if (is_request_metric(slot->labels->metric_name())) request_metrics_[instance_key(*slot->labels)].push_back(slot.get());
+  if (is_request_metric(slot->labels->metric_name()))
+    request_metrics_[instance_key(*slot->labels)].push_back(slot.get());
   return slot.get();
 }
 
@@ -153,8 +160,10 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
     const auto it = series_.find(id.value);
     if (it == series_.end()) continue;
     const SeriesInfo& info = *it->second;
-    for (const auto [name, value] : *info.labels) gone[{std::string(name), std::string(value)}].insert(id.value);
-    const auto [begin, end] = by_identity_.equal_range(identity_of(info.labels->hash(), info.source, info.kind));
+    for (const auto [name, value] : *info.labels)
+      gone[{std::string(name), std::string(value)}].insert(id.value);
+    const auto [begin, end] =
+        by_identity_.equal_range(identity_of(info.labels->hash(), info.source, info.kind));
     for (auto entry = begin; entry != end; ++entry) {
       if (entry->second == &info) {
         by_identity_.erase(entry);
@@ -199,19 +208,24 @@ Error SeriesIndex::limit_error(const std::string& service) const {
     const auto of_service = postings_.find("service_name");
     const Ids* ids = nullptr;
     if (of_service != postings_.end()) {
-      if (const auto posting = of_service->second.find(service); posting != of_service->second.end()) ids = &posting->second;
+      if (const auto posting = of_service->second.find(service);
+          posting != of_service->second.end())
+        ids = &posting->second;
     }
     if (ids != nullptr) {
       for (const auto id : *ids) {
         for (const auto& [name, value] : *get(SeriesId{id})->labels) values[name].insert(value);
       }
     }
-    const auto most = std::ranges::max_element(values, {}, [](const auto& entry) { return entry.second.size(); });
-    const std::string worst =
-        most == values.end() ? ""
-                             : fmt::format("; its label {} has {} values, the most of all", most->first, most->second.size());
+    const auto most =
+        std::ranges::max_element(values, {}, [](const auto& entry) { return entry.second.size(); });
+    const std::string worst = most == values.end()
+                                  ? ""
+                                  : fmt::format("; its label {} has {} values, the most of all",
+                                                most->first, most->second.size());
     message = fmt::format(
-        "service {} has {} metric series, which is the limit{}: drop that attribute in the application or a collector, "
+        "service {} has {} metric series, which is the limit{}: drop that attribute in the "
+        "application or a collector, "
         "or raise server.series_per_service",
         service, size_of(service), worst);
     left = kRefusalsPerCount;
@@ -233,9 +247,10 @@ SeriesIndex::Ids SeriesIndex::postings_of(const CompiledMatcher& matcher) const 
 
 namespace {
 
-// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much longer, so its next id is
-// searched for in steps that double.
-void keep_common(std::vector<std::uint64_t>& candidates, const std::vector<std::uint64_t>& posting) {
+// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much
+// longer, so its next id is searched for in steps that double.
+void keep_common(std::vector<std::uint64_t>& candidates,
+                 const std::vector<std::uint64_t>& posting) {
   auto from = posting.begin();
   std::size_t kept = 0;
   for (const auto id : candidates) {
@@ -255,7 +270,8 @@ void keep_common(std::vector<std::uint64_t>& candidates, const std::vector<std::
 
 } // namespace
 
-std::vector<const SeriesInfo*> SeriesIndex::match(const std::vector<CompiledMatcher>& matchers) const {
+std::vector<const SeriesInfo*> SeriesIndex::match(
+    const std::vector<CompiledMatcher>& matchers) const {
   std::vector<const SeriesInfo*> out;
   std::vector<const Ids*> wanted; // one value each
   for (const auto& matcher : matchers) {

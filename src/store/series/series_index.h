@@ -26,13 +26,15 @@ struct SeriesInfo {
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
   DescriptionRef metric = no_description();
-  // An error counter of zeros that we write beside the app's request counter until the app's own shows up.
+  // An error counter of zeros that we write beside the app's request counter until the app's own
+  // shows up.
   bool filler = false;
   // Its row is on disk. Not part of the row.
   bool stored = false;
 };
 
-// What tells two processes apart wherever one source of counts is chosen: service, track, version and instance.
+// What tells two processes apart wherever one source of counts is chosen: service, track, version
+// and instance.
 std::string instance_key(const Labels& labels);
 std::string instance_key(const Presence& presence);
 // name{label="value",…} for messages.
@@ -44,15 +46,18 @@ bool is_request_metric(std::string_view name);
 std::string encode_series(const SeriesInfo& info);
 Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes);
 
-// Not synchronised: the store guards it. Pointers to SeriesInfo stay good until that series is removed.
+// Not synchronised: the store guards it. Pointers to SeriesInfo stay good until that series is
+// removed.
 class SeriesIndex {
  public:
-  explicit SeriesIndex(std::size_t max_series_per_service) : max_per_service_(max_series_per_service) {}
+  explicit SeriesIndex(std::size_t max_series_per_service)
+      : max_per_service_(max_series_per_service) {}
 
-  SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind) const;
+  SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source,
+                   MetricKind kind) const;
   SeriesInfo* get(SeriesId id) const;
-  // resource_exhausted: the service has its number of series; the message names the label with most values. info.id is given here
-  // when it is 0.
+  // resource_exhausted: the service has its number of series; the message names the label with most
+  // values. info.id is given here when it is 0.
   Result<SeriesInfo*> add(SeriesInfo info);
   // What was on disk: no limit applies.
   SeriesInfo* restore(SeriesInfo info);
@@ -93,8 +98,10 @@ class SeriesIndex {
     std::uint64_t version = 0;
   };
   std::map<std::string, OfService, std::less<>> services_;
-  std::unordered_map<std::string, std::vector<const SeriesInfo*>> request_metrics_; // by instance_key
-  // The last refusals, as counting values walks all series of a service: service to message, good for so many refusals more.
+  std::unordered_map<std::string, std::vector<const SeriesInfo*>>
+      request_metrics_; // by instance_key
+  // The last refusals, as counting values walks all series of a service: service to message, good
+  // for so many refusals more.
   mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;
 };
 

@@ -12,7 +12,9 @@ constexpr std::size_t kRemembered = 128;
 constexpr std::size_t kRowBytes = 24;
 constexpr std::size_t kNameBytes = 4;
 
-bool worth_sharing(std::size_t times, std::size_t chunks) { return chunks * times > kRowBytes + times + chunks * kNameBytes; }
+bool worth_sharing(std::size_t times, std::size_t chunks) {
+  return chunks * times > kRowBytes + times + chunks * kNameBytes;
+}
 
 } // namespace
 
@@ -43,17 +45,20 @@ void put_chunks(const std::vector<SealedChunk>& chunks, WriteSet& writes) {
       writes.put(Family::chunks, std::move(key), sealed.chunk.bytes);
       continue;
     }
-    if (!sharers.written) writes.put(Family::chunks, times_key(key, sharers.number), encode_times_row(times));
+    if (!sharers.written)
+      writes.put(Family::chunks, times_key(key, sharers.number), encode_times_row(times));
     sharers.written = true;
     writes.put(Family::chunks, std::move(key), chunk_with_times_at(sealed.chunk, sharers.number));
   }
 }
 
-Result<std::optional<std::span<const std::int64_t>>> SharedTimes::of(const std::string& chunk_key, std::string_view chunk) {
+Result<std::optional<std::span<const std::int64_t>>> SharedTimes::of(const std::string& chunk_key,
+                                                                     std::string_view chunk) {
   const auto number = times_row_of(chunk);
   if (!number) return std::span<const std::int64_t>();
   std::string key = times_key(chunk_key, *number);
-  if (const auto known = rows_.find(key); known != rows_.end()) return std::span<const std::int64_t>(known->second);
+  if (const auto known = rows_.find(key); known != rows_.end())
+    return std::span<const std::int64_t>(known->second);
   TRY_ASSIGN(const auto row, database_.get(Family::chunks, key));
   if (!row) {
     // Rows go with the chunks that need them.
@@ -63,7 +68,8 @@ Result<std::optional<std::span<const std::int64_t>>> SharedTimes::of(const std::
   }
   TRY_ASSIGN(auto times, decode_times_row(*row));
   if (rows_.size() == kRemembered) rows_.clear();
-  return std::span<const std::int64_t>(rows_.emplace(std::move(key), std::move(times)).first->second);
+  return std::span<const std::int64_t>(
+      rows_.emplace(std::move(key), std::move(times)).first->second);
 }
 
 } // namespace coalmine::store

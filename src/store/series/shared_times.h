@@ -12,16 +12,18 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "store/disk/rocks_db.h"
 #include "store/series/chunk_codec.h"
 #include "store/series/head.h"
-#include "store/disk/rocks_db.h"
 
 namespace coalmine::store {
 
-// times row = "t" block_ms number -> a row of times (chunk_codec.h); number: of the first chunk that needs it
+// times row = "t" block_ms number -> a row of times (chunk_codec.h); number: of the first chunk
+// that needs it
 std::string times_key(std::string_view chunk_key, std::uint64_t number);
 
-// What is written together. One export writes all series of a process at the same times, which then are kept once.
+// What is written together. One export writes all series of a process at the same times, which then
+// are kept once.
 struct SealedChunk {
   ChunkEntry entry;
   EncodedChunk chunk;
@@ -33,9 +35,10 @@ class SharedTimes {
  public:
   explicit SharedTimes(const Database& database) : database_(database) {}
 
-  // Of the chunk that is at the key, until the next call: empty when its times are its own, nullopt when retention took the chunk
-  // since it was read. data_loss: they are lost or damaged.
-  Result<std::optional<std::span<const std::int64_t>>> of(const std::string& chunk_key, std::string_view chunk);
+  // Of the chunk that is at the key, until the next call: empty when its times are its own, nullopt
+  // when retention took the chunk since it was read. data_loss: they are lost or damaged.
+  Result<std::optional<std::span<const std::int64_t>>> of(const std::string& chunk_key,
+                                                          std::string_view chunk);
 
  private:
   const Database& database_;

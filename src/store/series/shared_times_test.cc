@@ -18,16 +18,21 @@ struct SharedTimesTest : ::testing::Test, Fixture {
   std::vector<std::vector<std::pair<std::int64_t, double>>> sent =
       std::vector<std::vector<std::pair<std::int64_t, double>>>(kSeries);
 
-  // Two processes whose exports come when they come; the last series is of a third that comes alone.
+  // Two processes whose exports come when they come; the last series is of a third that comes
+  // alone.
   void SetUp() override {
     open();
     std::mt19937_64 random(9);
     std::vector<std::shared_ptr<const MetricSeries>> all;
-    const std::array processes = {resource("shop", "stable", "1", "i1"), resource("shop", "canary", "2", "i2"),
+    const std::array processes = {resource("shop", "stable", "1", "i1"),
+                                  resource("shop", "canary", "2", "i2"),
                                   resource("till", "stable", "1", "i3")};
-    const auto process_of = [](int i) { return static_cast<std::size_t>(i == kSeries - 1 ? 2 : i % 2); };
+    const auto process_of = [](int i) {
+      return static_cast<std::size_t>(i == kSeries - 1 ? 2 : i % 2);
+    };
     for (int i = 0; i < kSeries; ++i) {
-      all.push_back(series(processes[process_of(i)], "depth", "depth", MetricKind::gauge, {{"queue", std::to_string(i)}}));
+      all.push_back(series(processes[process_of(i)], "depth", "depth", MetricKind::gauge,
+                           {{"queue", std::to_string(i)}}));
     }
     for (int e = 0; e < kExports; ++e) {
       clock.set_wall_ms(kNow + e * 15'000);
@@ -67,7 +72,8 @@ struct SharedTimesTest : ::testing::Test, Fixture {
   int whole() {
     int same = 0;
     for (const auto& found : select(*store, "depth")) {
-      const auto number = static_cast<std::size_t>(std::stoi(std::string(found.labels->get("queue"))));
+      const auto number =
+          static_cast<std::size_t>(std::stoi(std::string(found.labels->get("queue"))));
       if (values(found) == sent[number]) ++same;
     }
     return same;
@@ -90,7 +96,9 @@ TEST_F(SharedTimesTest, OnceForAllSeriesOfAProcess) {
   EXPECT_EQ(damaged(), 0);
   clock.advance_ms(48 * 3600'000);
   ASSERT_TRUE(store->maintain());
-  in_database([&](Database& database) { EXPECT_TRUE(rows(database, "", "").empty()) << "they go with their chunks"; });
+  in_database([&](Database& database) {
+    EXPECT_TRUE(rows(database, "", "").empty()) << "they go with their chunks";
+  });
 }
 
 TEST_F(SharedTimesTest, LostAndDamagedOnesAreTold) {

@@ -46,7 +46,8 @@ void SegmentList::add(SegmentRef ref, const SegmentSummary& summary) {
   bytes_ += summary.bytes;
   for (const auto& cohort : summary.cohorts) {
     const auto next = static_cast<std::uint32_t>(cohorts_.size());
-    const auto it = cohorts_.try_emplace({cohort.service, cohort.track, cohort.version}, next).first;
+    const auto it =
+        cohorts_.try_emplace({cohort.service, cohort.track, cohort.version}, next).first;
     entry.cohorts.emplace_back(it->second, cohort.has_errors);
   }
   newest_start_ms_ = std::max(newest_start_ms_, summary.max_start_ms);
@@ -85,7 +86,8 @@ std::vector<SegmentRef> SegmentList::all() const {
   return out;
 }
 
-void SegmentList::replace(const std::vector<SegmentRef>& old, SegmentRef ref, const SegmentSummary& summary) {
+void SegmentList::replace(const std::vector<SegmentRef>& old, SegmentRef ref,
+                          const SegmentSummary& summary) {
   std::erase_if(entries_, [&](const Entry& entry) {
     const bool gone = std::ranges::binary_search(old, entry.ref, before);
     if (gone) bytes_ -= entry.ref.bytes;
@@ -96,7 +98,8 @@ void SegmentList::replace(const std::vector<SegmentRef>& old, SegmentRef ref, co
 
 std::vector<SegmentRef> SegmentList::newest(std::size_t limit) const {
   std::vector<SegmentRef> out;
-  for (auto it = entries_.rbegin(); it != entries_.rend() && out.size() < limit; ++it) out.push_back(it->ref);
+  for (auto it = entries_.rbegin(); it != entries_.rend() && out.size() < limit; ++it)
+    out.push_back(it->ref);
   return out;
 }
 
@@ -120,9 +123,11 @@ void RecentSpans::insert(std::uint64_t hash) {
   young_.insert(hash);
 }
 
-SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table) : filter_(filter), table_(table) {
+SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table)
+    : filter_(filter), table_(table) {
   for (const auto& resource : table.resources) {
-    resources_.push_back(resource->service == filter.service && (!filter.version || *filter.version == resource->version) &&
+    resources_.push_back(resource->service == filter.service &&
+                         (!filter.version || *filter.version == resource->version) &&
                          (!filter.track || *filter.track == resource->track));
   }
   for (const auto& [name, value] : filter.attributes) {
@@ -132,15 +137,18 @@ SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table) : filter_
       wanted.resources.push_back(has != nullptr && to_text(*has) == value);
     }
     const auto key = std::ranges::find(table.texts, name);
-    if (key != table.texts.end()) wanted.key = static_cast<std::uint32_t>(key - table.texts.begin());
-    for (const auto& pair : table.pairs) wanted.pairs.push_back(pair.key == wanted.key && to_text(pair.value) == value);
+    if (key != table.texts.end())
+      wanted.key = static_cast<std::uint32_t>(key - table.texts.begin());
+    for (const auto& pair : table.pairs)
+      wanted.pairs.push_back(pair.key == wanted.key && to_text(pair.value) == value);
     wanted_.push_back(std::move(wanted));
   }
 }
 
 bool SpanSieve::passes(const SpanTable::Row& row) const {
   const auto start_ms = static_cast<std::int64_t>(row.start_ns / 1'000'000);
-  if (!resources_[row.resource] || start_ms < filter_.from_ms || start_ms > filter_.to_ms) return false;
+  if (!resources_[row.resource] || start_ms < filter_.from_ms || start_ms > filter_.to_ms)
+    return false;
   if (filter_.errors_only && row.status != StatusCode::error) return false;
   return std::ranges::all_of(wanted_, [&](const Wanted& wanted) {
     for (const auto id : table_.list(row.attributes)) {

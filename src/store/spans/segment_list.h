@@ -29,7 +29,8 @@ struct SegmentRef {
   std::uint8_t thinned = 0; // how often half of its healthy traces were dropped
 };
 
-// The spans family: "s" received_ms number -> summary, "d" received_ms number -> segment (u64 big-endian).
+// The spans family: "s" received_ms number -> summary, "d" received_ms number -> segment (u64
+// big-endian).
 std::string segment_key(char kind, const SegmentRef& ref);
 std::string segment_bound(char kind, std::int64_t received_ms);
 std::optional<SegmentRef> parse_segment_key(std::string_view key);
@@ -57,14 +58,15 @@ class SegmentList {
     SegmentRef ref;
     std::vector<std::pair<std::uint32_t, bool>> cohorts; // index into cohorts_, has errors
   };
-  std::deque<Entry> entries_;                                                          // by (received_ms, number)
-  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_; // (service, track, version)
+  std::deque<Entry> entries_; // by (received_ms, number)
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t>
+      cohorts_; // (service, track, version)
   std::int64_t newest_start_ms_ = 0;
   std::uint64_t bytes_ = 0;
 };
 
-// The last spans that came in, as hashes: a client that repeats a request must not make them count twice. Bounded: it forgets the
-// older half when full.
+// The last spans that came in, as hashes: a client that repeats a request must not make them count
+// twice. Bounded: it forgets the older half when full.
 class RecentSpans {
  public:
   explicit RecentSpans(std::size_t capacity = 1u << 19) : half_(capacity / 2) {}
@@ -77,15 +79,17 @@ class RecentSpans {
   boost::unordered_flat_set<std::uint64_t> old_;
 };
 
-// A filter made ready for one table: what it asks of texts is told once per resource and per distinct attribute.
+// A filter made ready for one table: what it asks of texts is told once per resource and per
+// distinct attribute.
 class SpanSieve {
  public:
   SpanSieve(const SpanFilter& filter, const SpanTable& table);
   bool passes(const SpanTable::Row& row) const;
 
  private:
-  struct Wanted {                // one attribute of the filter
-    std::vector<bool> resources; // whose resource has it; counts where the span itself has no such name
+  struct Wanted { // one attribute of the filter
+    std::vector<bool>
+        resources; // whose resource has it; counts where the span itself has no such name
     std::uint32_t key = UINT32_MAX;
     std::vector<bool> pairs;
   };

@@ -68,7 +68,8 @@ Attributes read_attributes(ByteReader& r) {
 
 void write_resource(ByteWriter& w, const Resource& resource) {
   write_attributes(w, resource.attributes);
-  for (const auto* text : {&resource.service, &resource.version, &resource.track, &resource.environment, &resource.instance})
+  for (const auto* text : {&resource.service, &resource.version, &resource.track,
+                           &resource.environment, &resource.instance})
     w.text(*text);
   w.varint(resource.labels.size());
   for (const auto [name, value] : resource.labels) {
@@ -80,7 +81,8 @@ void write_resource(ByteWriter& w, const Resource& resource) {
 std::shared_ptr<const Resource> read_resource(ByteReader& r) {
   auto out = std::make_shared<Resource>();
   out->attributes = read_attributes(r);
-  for (auto* text : {&out->service, &out->version, &out->track, &out->environment, &out->instance}) *text = r.text();
+  for (auto* text : {&out->service, &out->version, &out->track, &out->environment, &out->instance})
+    *text = r.text();
   std::vector<Labels::Pair> pairs;
   const auto count = read_count(r);
   for (std::size_t i = 0; i < count && r.ok(); ++i) {

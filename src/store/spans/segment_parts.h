@@ -1,5 +1,5 @@
-// Pieces that both forms of a segment have: attribute values, resources and exception logs as bytes. Private to the segment
-// codec.
+// Pieces that both forms of a segment have: attribute values, resources and exception logs as
+// bytes. Private to the segment codec.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -12,19 +12,23 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::size_t kRowLeast = 16 + 8; // bytes that each row takes at least: its ids
 
-// Lists of attributes are written by shape, the sequence of their keys, and inside a shape column by column. A value is written
-// as 0 when its key has it for the first time, else as 1 + its number among the key's values.
+// Lists of attributes are written by shape, the sequence of their keys, and inside a shape column
+// by column. A value is written as 0 when its key has it for the first time, else as 1 + its number
+// among the key's values.
 class ListWriter {
  public:
   explicit ListWriter(const SpanTable& table)
-      : table_(table), key_number_(table.texts.size(), kNone), value_number_(table.pairs.size(), kNone) {}
+      : table_(table),
+        key_number_(table.texts.size(), kNone),
+        value_number_(table.pairs.size(), kNone) {}
 
   // The number of the list's shape.
   std::uint32_t add(const SpanTable::List& list) {
     if (!before_matches(list)) {
       scratch_.clear();
       for (const auto id : table_.list(list)) scratch_.push_back(key(table_.pairs[id].key));
-      const auto [it, added] = shapes_by_keys_.try_emplace(scratch_, static_cast<std::uint32_t>(shapes_.size()));
+      const auto [it, added] =
+          shapes_by_keys_.try_emplace(scratch_, static_cast<std::uint32_t>(shapes_.size()));
       if (added) shapes_.push_back({scratch_, {}});
       before_ = it->second;
     }
@@ -97,7 +101,8 @@ class ListWriter {
     ByteWriter number(numbers);
     w.varint(key.text);
     w.varint(key.values.size());
-    for (const auto id : key.values) w.u8(static_cast<std::uint8_t>(table_.pairs[id].value.index()));
+    for (const auto id : key.values)
+      w.u8(static_cast<std::uint8_t>(table_.pairs[id].value.index()));
     for (const auto id : key.values) {
       const auto& value = table_.pairs[id].value;
       if (const auto* text = text_of(value)) {
@@ -226,7 +231,8 @@ struct IdHash {
   }
 };
 
-// A parent is 0 (none), 1 (its id follows in the column of ids), or 2 + zigzag of how many rows it is before its child.
+// A parent is 0 (none), 1 (its id follows in the column of ids), or 2 + zigzag of how many rows it
+// is before its child.
 void write_parents(ByteWriter& w, const SpanTable& table) {
   std::unordered_map<SpanId, std::uint32_t, IdHash> row_of;
   const SpanId none{};
@@ -246,7 +252,8 @@ void write_parents(ByteWriter& w, const SpanTable& table) {
       continue;
     }
     const auto distance = static_cast<std::int64_t>(i) - static_cast<std::int64_t>(it->second);
-    w.varint(2 + ((static_cast<std::uint64_t>(distance) << 1) ^ static_cast<std::uint64_t>(distance >> 63)));
+    w.varint(2 + ((static_cast<std::uint64_t>(distance) << 1) ^
+                  static_cast<std::uint64_t>(distance >> 63)));
   }
   w.raw(ids);
 }
@@ -257,7 +264,8 @@ void read_parents(ByteReader& r, SpanTable& table) {
     const auto code = r.varint();
     if (code == 1) raw.push_back(&table.rows[i]);
     if (code < 2) continue;
-    const auto distance = static_cast<std::int64_t>((code - 2) >> 1) ^ -static_cast<std::int64_t>((code - 2) & 1);
+    const auto distance =
+        static_cast<std::int64_t>((code - 2) >> 1) ^ -static_cast<std::int64_t>((code - 2) & 1);
     const auto at = static_cast<std::uint64_t>(i) - static_cast<std::uint64_t>(distance);
     if (at >= table.rows.size()) return break_reader(r);
     table.rows[i].parent_span_id = table.rows[at].span_id;
@@ -279,8 +287,9 @@ void read_texts(ByteReader& r, SpanTable& table) {
 }
 
 using Row = SpanTable::Row;
-constexpr std::uint32_t Row::* kNumbers[] = {&Row::resource, &Row::name,   &Row::status_message, &Row::trace_state,
-                                             &Row::flags,    &Row::weight, &Row::events_size};
+constexpr std::uint32_t Row::* kNumbers[] = {&Row::resource,    &Row::name,  &Row::status_message,
+                                             &Row::trace_state, &Row::flags, &Row::weight,
+                                             &Row::events_size};
 
 } // namespace
 
@@ -297,9 +306,11 @@ void write_columns(std::string& out, const SpanTable& table) {
     for (const auto& row : table.rows) w.varint(row.*member);
   }
   for (const auto& row : table.rows)
-    w.u8(static_cast<std::uint8_t>(static_cast<unsigned>(row.kind) << 2 | static_cast<unsigned>(row.status)));
+    w.u8(static_cast<std::uint8_t>(static_cast<unsigned>(row.kind) << 2 |
+                                   static_cast<unsigned>(row.status)));
   std::uint64_t before = 0;
-  for (const auto& row : table.rows) w.zigzag(static_cast<std::int64_t>(row.start_ns - std::exchange(before, row.start_ns)));
+  for (const auto& row : table.rows)
+    w.zigzag(static_cast<std::int64_t>(row.start_ns - std::exchange(before, row.start_ns)));
   for (const auto& row : table.rows) w.zigzag(static_cast<std::int64_t>(row.end_ns - row.start_ns));
   ListWriter lists(table);
   for (const auto& row : table.rows) w.varint(lists.add(row.attributes));
@@ -334,14 +345,16 @@ SpanTable read_columns(ByteReader& r) {
     row.events_begin = static_cast<std::uint32_t>(events);
     events += row.events_size;
     const auto texts = table.texts.size();
-    if (row.kind > SpanKind::consumer || row.status > StatusCode::error || row.resource >= table.resources.size() ||
-        row.name >= texts || row.status_message >= texts || row.trace_state >= texts || events > r.remaining()) {
+    if (row.kind > SpanKind::consumer || row.status > StatusCode::error ||
+        row.resource >= table.resources.size() || row.name >= texts ||
+        row.status_message >= texts || row.trace_state >= texts || events > r.remaining()) {
       break_reader(r);
       return {};
     }
   }
   std::uint64_t before = 0;
-  for (auto& row : table.rows) before = row.start_ns = before + static_cast<std::uint64_t>(r.zigzag());
+  for (auto& row : table.rows)
+    before = row.start_ns = before + static_cast<std::uint64_t>(r.zigzag());
   for (auto& row : table.rows) row.end_ns = row.start_ns + static_cast<std::uint64_t>(r.zigzag());
   std::vector<SpanTable::List*> lists;
   std::vector<std::uint32_t> shapes;

@@ -40,7 +40,8 @@ Span read_span(ByteReader& r, const Resources& resources) {
   out.start_ns = r.u64();
   out.end_ns = out.start_ns + static_cast<std::uint64_t>(r.zigzag());
   const auto status = r.u8();
-  if (kind > static_cast<std::uint8_t>(SpanKind::consumer) || status > static_cast<std::uint8_t>(StatusCode::error))
+  if (kind > static_cast<std::uint8_t>(SpanKind::consumer) ||
+      status > static_cast<std::uint8_t>(StatusCode::error))
     break_reader(r);
   out.kind = static_cast<SpanKind>(kind);
   out.status = static_cast<StatusCode>(status);
@@ -68,7 +69,8 @@ void seal(std::string& bytes) {
 std::optional<std::string_view> unsealed(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint64_t)) return std::nullopt;
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint64_t));
-  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size())) return std::nullopt;
+  if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size()))
+    return std::nullopt;
   return content;
 }
 
@@ -94,16 +96,19 @@ Result<SpanSegment> read_rows(ByteReader& r) {
 Result<SpanSegment> read_compressed(ByteReader& r) {
   const auto size = r.varint();
   const auto packed = r.raw(r.remaining());
-  if (!r.ok() || size > kMaxRawBytes || ZSTD_getFrameContentSize(packed.data(), packed.size()) != size)
+  if (!r.ok() || size > kMaxRawBytes ||
+      ZSTD_getFrameContentSize(packed.data(), packed.size()) != size)
     return damaged("segment of spans");
   std::string raw(static_cast<std::size_t>(size), '\0');
-  if (ZSTD_decompress(raw.data(), raw.size(), packed.data(), packed.size()) != raw.size()) return damaged("segment of spans");
+  if (ZSTD_decompress(raw.data(), raw.size(), packed.data(), packed.size()) != raw.size())
+    return damaged("segment of spans");
   ByteReader in(raw);
   SpanSegment out;
   out.spans = read_columns(in);
   Resources resources;
   const auto resource_count = read_count(in);
-  for (std::size_t i = 0; i < resource_count && in.ok(); ++i) resources.push_back(read_resource(in));
+  for (std::size_t i = 0; i < resource_count && in.ok(); ++i)
+    resources.push_back(read_resource(in));
   const auto logs = read_count(in);
   for (std::size_t i = 0; i < logs && in.ok(); ++i) out.logs.push_back(read_log(in, resources));
   if (!in.ok() || !in.done()) return damaged("segment of spans");
@@ -137,7 +142,8 @@ struct ContextDeleter {
 
 } // namespace
 
-std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>& logs, SegmentPacking packing) {
+std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>& logs,
+                           SegmentPacking packing) {
   std::string raw;
   write_columns(raw, spans);
   write_logs(raw, logs);
@@ -149,8 +155,9 @@ std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>&
   // Making one anew for every request would cost as much as the compression of a small one.
   thread_local const std::unique_ptr<ZSTD_CCtx, ContextDeleter> context(ZSTD_createCCtx());
   out.resize(start + ZSTD_compressBound(raw.size()));
-  const auto size = ZSTD_compressCCtx(context.get(), out.data() + start, out.size() - start, raw.data(), raw.size(),
-                                      packing == SegmentPacking::quick ? 1 : 6);
+  const auto size =
+      ZSTD_compressCCtx(context.get(), out.data() + start, out.size() - start, raw.data(),
+                        raw.size(), packing == SegmentPacking::quick ? 1 : 6);
   out.resize(start + (ZSTD_isError(size) != 0 ? 0 : size));
   seal(out);
   return out;
@@ -184,7 +191,9 @@ std::uint64_t log_hash(const LogRecord& log) {
   return XXH3_64bits(flat.data(), flat.size());
 }
 
-std::uint32_t trace_mark(const TraceId& id) { return static_cast<std::uint32_t>(trace_hash(id) >> 32); }
+std::uint32_t trace_mark(const TraceId& id) {
+  return static_cast<std::uint32_t>(trace_hash(id) >> 32);
+}
 
 SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& logs) {
   SegmentSummary out;
@@ -199,13 +208,15 @@ SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& l
   std::vector<std::size_t> cohort_of;
   for (const auto& resource : table.resources) {
     SegmentCohort cohort{resource->service, resource->track, resource->version, false};
-    cohort_of.push_back(static_cast<std::size_t>(std::ranges::find(out.cohorts, cohort) - out.cohorts.begin()));
+    cohort_of.push_back(
+        static_cast<std::size_t>(std::ranges::find(out.cohorts, cohort) - out.cohorts.begin()));
     if (cohort_of.back() == out.cohorts.size()) out.cohorts.push_back(std::move(cohort));
   }
   const TraceId* before = nullptr;
   for (const auto& row : table.rows) {
     see_time(row.start_ns);
-    if (before == nullptr || *before != row.trace_id) out.traces.push_back(trace_mark(row.trace_id));
+    if (before == nullptr || *before != row.trace_id)
+      out.traces.push_back(trace_mark(row.trace_id));
     before = &row.trace_id;
     if (row.status == StatusCode::error) out.cohorts[cohort_of[row.resource]].has_errors = true;
   }

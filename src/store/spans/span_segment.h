@@ -1,5 +1,5 @@
-// A segment: the spans and exception logs of one or more appends as bytes, and the summary that tells whether it is worth
-// reading.
+// A segment: the spans and exception logs of one or more appends as bytes, and the summary that
+// tells whether it is worth reading.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,7 +24,8 @@ struct SpanSegment {
 enum class SegmentPacking : std::uint8_t { quick, small };
 
 // The grammar of both is in docs/formats.md.
-std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>& logs, SegmentPacking packing);
+std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>& logs,
+                           SegmentPacking packing);
 // Also of the older form, spans one after the other. data_loss: damaged.
 Result<SpanSegment> decode_segment(std::string_view bytes);
 
