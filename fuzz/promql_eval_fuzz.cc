@@ -10,7 +10,7 @@
 
 namespace {
 
-coalmine::query::MemoryQueryable make_data() {
+coalmine::promql::MemoryQueryable make_data() {
   using namespace coalmine::query;
   MemoryQueryable out;
   for (const std::string_view line :

@@ -33,7 +33,7 @@ constexpr std::size_t kMaxFileBytes = 1u << 20;
 
 // What check found over all files.
 struct Findings {
-  std::vector<FileReport> reports;
+  std::vector<config::FileReport> reports;
   std::vector<rollout::RolloutSpec> specs;
 };
 
@@ -41,13 +41,13 @@ struct Findings {
 Status check_path(const std::string& path, Findings& findings) {
   std::error_code failure;
   if (!std::filesystem::is_directory(path, failure)) {
-    TRY_ASSIGN(auto text, read_file(path, kMaxFileBytes));
-    if (looks_like_dashboard(text)) {
-      findings.reports.push_back(parse_dashboard(path, std::move(text)).report);
+    TRY_ASSIGN(auto text, config::read_file(path, kMaxFileBytes));
+    if (config::looks_like_dashboard(text)) {
+      findings.reports.push_back(config::parse_dashboard(path, std::move(text)).report);
       return {};
     }
   }
-  TRY_ASSIGN(auto loaded, load_config(path, {.secrets_required = false}));
+  TRY_ASSIGN(auto loaded, config::load_config(path, {.secrets_required = false}));
   for (auto& report : loaded.reports) findings.reports.push_back(std::move(report));
   for (auto& spec : loaded.config.specs) findings.specs.push_back(std::move(spec));
   return {};
@@ -68,7 +68,7 @@ std::string findings_json(const Findings& findings) {
     }
     files.push_back({{"path", report.path}, {"diagnostics", std::move(diagnostics)}});
   }
-  const auto problems = count(findings.reports);
+  const auto problems = config::count(findings.reports);
   return json::serialize(json::value{{"schema", "coalmine.check/v1"},
                                      {"errors", problems.errors},
                                      {"warnings", problems.warnings},
@@ -78,9 +78,9 @@ std::string findings_json(const Findings& findings) {
 // A token of the client: the file of the flag, else of the environment. Empty text: none.
 Result<std::string> client_token(const ClientFlags& client) {
   const std::string file =
-      client.token_file.empty() ? environment("COALMINE_TOKEN_FILE") : client.token_file;
+      client.token_file.empty() ? cli::environment("COALMINE_TOKEN_FILE") : client.token_file;
   if (file.empty()) return std::string();
-  TRY_ASSIGN(auto token, read_file(file, 4096));
+  TRY_ASSIGN(auto token, config::read_file(file, 4096));
   while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
   if (token.empty())
     return fail(ErrorCode::invalid_argument,
@@ -90,23 +90,7 @@ Result<std::string> client_token(const ClientFlags& client) {
 
 } // namespace
 
-cli::Output output_of(const CommonFlags& common) {
-  if (common.output == "json") return cli::Output::json;
-  if (common.output == "junit") return cli::Output::junit;
-  return common.output == "github" ? cli::Output::github : cli::Output::text;
-}
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-bool use_color(int descriptor, const CommonFlags& common) {
-  return !common.no_color && environment("NO_COLOR").empty() && environment("TERM") != "dumb" &&
-         ::isatty(descriptor) == 1;
-}
-
-int run_client(const ClientFlags& client, const CommonFlags& common,
+int run_client(const ClientFlags& client, const cli::CommonFlags& common,
                const std::function<int(const cli::Terminal&)>& command) {
   auto token = client_token(client);
   if (!token) {
@@ -121,20 +105,22 @@ int run_client(const ClientFlags& client, const CommonFlags& common,
       .out = std::cout,
       .err = std::cerr,
       .sleep = [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }};
-  const std::string server = client.server.empty() ? environment("COALMINE_SERVER") : client.server;
+  const std::string server =
+      client.server.empty() ? cli::environment("COALMINE_SERVER") : client.server;
   if (!server.empty()) terminal.server = server;
   terminal.token = std::move(*token);
-  terminal.output = output_of(common);
-  terminal.environment = environment;
-  terminal.color = use_color(STDOUT_FILENO, common);
-  terminal.interactive = ::isatty(STDOUT_FILENO) == 1 && environment("TERM") != "dumb";
+  terminal.output = cli::output_of(common);
+  terminal.environment = cli::environment;
+  terminal.color = cli::use_color(STDOUT_FILENO, common);
+  terminal.interactive = ::isatty(STDOUT_FILENO) == 1 && cli::environment("TERM") != "dumb";
   terminal.quiet = common.quiet;
   const int exit = command(terminal);
   std::cout.flush();
   return exit;
 }
 
-int run_backup(const BackupFlags& flags, const ClientFlags& client, const CommonFlags& common) {
+int run_backup(const BackupFlags& flags, const ClientFlags& client,
+               const cli::CommonFlags& common) {
   std::error_code error;
   const std::string to =
       std::filesystem::absolute(flags.directory, error).lexically_normal().string();
@@ -174,7 +160,7 @@ int run_backup(const BackupFlags& flags, const ClientFlags& client, const Common
   return cli::kExitGood;
 }
 
-int run_check(const CheckFlags& flags, const CommonFlags& common) {
+int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
   Findings findings;
   for (const auto& path : flags.files) {
     if (const auto read = check_path(path, findings); !read) {
@@ -182,25 +168,25 @@ int run_check(const CheckFlags& flags, const CommonFlags& common) {
       return cli::kExitUsage;
     }
   }
-  const auto problems = count(findings.reports);
+  const auto problems = config::count(findings.reports);
   const bool failed = problems.errors > 0 || (flags.strict && problems.warnings > 0);
   if (common.output == "json") {
     std::cout << findings_json(findings) << '\n';
     return failed ? cli::kExitUsage : cli::kExitGood;
   }
-  const bool color = use_color(STDOUT_FILENO, common);
+  const bool color = cli::use_color(STDOUT_FILENO, common);
   for (const auto& report : findings.reports) std::cout << render(report, color);
-  const std::string total = count_text(problems);
+  const std::string total = config::count_text(problems);
   if (!total.empty()) std::cout << '\n' << total << '\n';
   if (flags.explain && problems.errors == 0) {
     for (std::size_t i = 0; i < findings.specs.size(); ++i)
-      std::cout << (i == 0 && total.empty() ? "" : "\n") << explain(findings.specs[i]);
+      std::cout << (i == 0 && total.empty() ? "" : "\n") << config::explain(findings.specs[i]);
   }
   if (flags.rps > 0 && problems.errors == 0) {
     for (const auto& spec : findings.specs)
       std::cout << '\n'
                 << spec.service << '\n'
-                << traffic_outlook(spec, flags.rps, flags.error_rate);
+                << lab::traffic_outlook(spec, flags.rps, flags.error_rate);
   }
   if (total.empty() && !common.quiet && !flags.explain) {
     std::cout << fmt::format("{} file{} checked, no problems\n", findings.reports.size(),
@@ -209,7 +195,7 @@ int run_check(const CheckFlags& flags, const CommonFlags& common) {
   return failed ? cli::kExitUsage : cli::kExitGood;
 }
 
-int run_version(const CommonFlags& common) {
+int run_version(const cli::CommonFlags& common) {
   if (common.output == "json") {
     std::cout << json::serialize(json::value{{"version", kVersion}}) << '\n';
   } else {

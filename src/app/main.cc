@@ -13,25 +13,26 @@
 #include "app/version.h"
 #include "config/config_values.h"
 #include "demo/demo.h"
+#include "lab/commands.h"
 
 namespace {
 
 using namespace coalmine;
-using app::CommonFlags;
+using cli::CommonFlags;
 
 // What was typed. The chosen subcommand sets run; main calls it once everything is parsed.
 struct Typed {
   CommonFlags common;
   app::ClientFlags client;
   app::ServeFlags serve;
-  app::DemoOptions demo;
+  demo::DemoOptions demo;
   app::CheckFlags check;
   std::vector<std::string> promql_files;
   std::vector<std::string> vector_files;
-  app::SimulateFlags simulate;
+  lab::SimulateFlags simulate;
   cli::AnalyzeOptions analyze;
-  app::AnalyzeSourceFlags analyze_source;
-  app::ReplayFlags replay;
+  lab::AnalyzeSourceFlags analyze_source;
+  lab::ReplayFlags replay;
   app::BackupFlags backup;
   cli::FailuresOptions failures;
   cli::QueryOptions query;
@@ -105,7 +106,7 @@ void add_questions(CLI::App& root, Typed& typed) {
     typed.run = [&typed] {
       const auto& local = typed.analyze_source;
       if (!local.source.empty() || !local.config.empty())
-        return run_analyze_source(local, typed.analyze, typed.common);
+        return lab::run_analyze_source(local, typed.analyze, typed.common);
       return run_client(typed.client, typed.common, [&typed](const cli::Terminal& t) {
         return cli::analyze(t, typed.analyze);
       });
@@ -206,8 +207,9 @@ void add_simulate(CLI::App& root, Typed& typed) {
   c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
   c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")
       ->check(CLI::IsMember({"reference", "defaults", "exports"}));
-  c->callback(
-      [&typed] { typed.run = [&typed] { return run_simulate(typed.simulate, typed.common); }; });
+  c->callback([&typed] {
+    typed.run = [&typed] { return lab::run_simulate(typed.simulate, typed.common); };
+  });
 }
 
 void add_local(CLI::App& root, Typed& typed) {
@@ -237,14 +239,15 @@ void add_local(CLI::App& root, Typed& typed) {
   auto* promql = root.add_subcommand("promql-test", "Run PromQL test files in Prometheus's format");
   promql->add_option("files", typed.promql_files, "Test files")->required();
   promql->callback([&typed] {
-    typed.run = [&typed] { return run_promql_tests(typed.promql_files, typed.common); };
+    typed.run = [&typed] { return lab::run_promql_tests(typed.promql_files, typed.common); };
   });
 
   auto* vectors =
       root.add_subcommand("vectors", "Check the judges against files of golden vectors");
   vectors->add_option("files", typed.vector_files, "Vectors files")->required();
-  vectors->callback(
-      [&typed] { typed.run = [&typed] { return run_vectors(typed.vector_files, typed.common); }; });
+  vectors->callback([&typed] {
+    typed.run = [&typed] { return lab::run_vectors(typed.vector_files, typed.common); };
+  });
 
   auto* replay =
       root.add_subcommand("replay", "What a config would have decided about past releases");
@@ -260,10 +263,10 @@ void add_local(CLI::App& root, Typed& typed) {
       ->check(CLI::Range(0, 100000));
   replay->add_option("--seed", typed.replay.seed, "Of the random splits (1)");
   replay->callback(
-      [&typed] { typed.run = [&typed] { return run_replay(typed.replay, typed.common); }; });
+      [&typed] { typed.run = [&typed] { return lab::run_replay(typed.replay, typed.common); }; });
 
   auto* version = root.add_subcommand("version", "Print the version");
-  version->callback([&typed] { typed.run = [&typed] { return run_version(typed.common); }; });
+  version->callback([&typed] { typed.run = [&typed] { return app::run_version(typed.common); }; });
 }
 
 void add_common(CLI::App& root, Typed& typed) {
@@ -287,7 +290,7 @@ bool explain_wrong_word(CLI::App& root) {
     known.push_back(command->get_name());
   for (const auto& word : root.remaining(true)) {
     if (word.starts_with('-') || known.empty()) continue;
-    const std::string close = app::did_you_mean(word, known);
+    const std::string close = config::did_you_mean(word, known);
     std::cerr << "coalmine: unknown command \"" << word << '"'
               << (close.empty() ? "" : " - did you mean \"" + close + "\"?")
               << "\n  All commands:   " << (at == &root ? "coalmine" : "coalmine " + at->get_name())

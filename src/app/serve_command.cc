@@ -50,7 +50,7 @@ bool read_dashboards(const std::vector<std::string>& paths, bool color,
                      std::vector<serve::Dashboard>& out) {
   bool good = true;
   for (const auto& path : paths) {
-    auto file = load_dashboard(path);
+    auto file = config::load_dashboard(path);
     if (!file) {
       complain(file.error().message);
       good = false;
@@ -83,18 +83,18 @@ int exit_for(ErrorCode code) {
 
 } // namespace
 
-int run_serve(const ServeFlags& flags, const CommonFlags& common) {
+int run_serve(const ServeFlags& flags, const cli::CommonFlags& common) {
   set_log_level(level_of(common.log_level));
-  const bool color = use_color(STDERR_FILENO, common);
-  LoadedConfig loaded;
+  const bool color = cli::use_color(STDERR_FILENO, common);
+  config::LoadedConfig loaded;
   if (!flags.config.empty()) {
-    auto read = load_config(flags.config, {.secrets_required = true});
+    auto read = config::load_config(flags.config, {.secrets_required = true});
     if (!read) return complain(read.error().message);
     loaded = std::move(*read);
     for (const auto& report : loaded.reports) std::cerr << render(report, color);
     if (!loaded.ok())
       return complain(fmt::format("the configuration has {}; nothing was started",
-                                  count_text(count(loaded.reports))));
+                                  config::count_text(count(loaded.reports))));
   }
   auto options = server_options(flags, loaded.config);
   if (!options) return complain(options.error().message);

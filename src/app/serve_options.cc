@@ -25,10 +25,11 @@ Status take_endpoint(const std::string& flag, std::string_view flag_name,
   return {};
 }
 
-Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerOptions& out) {
+Status take_retention(const ServeFlags& flags, const config::ServerConfig& file,
+                      ServerOptions& out) {
   out.store = file.store;
   if (!flags.retention.empty()) {
-    const auto parsed = parse_duration(flags.retention);
+    const auto parsed = config::parse_duration(flags.retention);
     if (!parsed || *parsed < 600'000) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("--retention {} is not a duration of 10m or more; write 24h or 7d",
@@ -37,7 +38,7 @@ Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerO
     out.store.retention_ms = *parsed;
   }
   if (!flags.retention_size.empty()) {
-    const auto parsed = parse_bytes(flags.retention_size);
+    const auto parsed = config::parse_bytes(flags.retention_size);
     if (!parsed)
       return fail(
           ErrorCode::invalid_argument,
@@ -47,13 +48,13 @@ Status take_retention(const ServeFlags& flags, const ServerConfig& file, ServerO
   return {};
 }
 
-Status take_tokens(const ServeFlags& flags, const ServerConfig& file, ServerOptions& out) {
+Status take_tokens(const ServeFlags& flags, const config::ServerConfig& file, ServerOptions& out) {
   out.operator_token = file.operator_token.value_or("");
   out.viewer_token = file.viewer_token.value_or("");
   out.otlp_token = file.otlp_token.value_or("");
   out.insecure = flags.insecure || file.insecure.value_or(false);
   if (flags.token_file.empty()) return {};
-  TRY_ASSIGN(auto token, read_file(flags.token_file, 4096));
+  TRY_ASSIGN(auto token, config::read_file(flags.token_file, 4096));
   while (token.ends_with('\n') || token.ends_with('\r')) token.pop_back();
   if (token.size() < 16) {
     return fail(ErrorCode::invalid_argument,
@@ -80,8 +81,8 @@ std::string default_data_directory() {
   return "coalmine-data";
 }
 
-Result<ServerOptions> server_options(const ServeFlags& flags, const Config& config) {
-  const ServerConfig& file = config.server;
+Result<ServerOptions> server_options(const ServeFlags& flags, const config::Config& config) {
+  const config::ServerConfig& file = config.server;
   ServerOptions out;
   TRY(take_endpoint(flags.listen, "--listen", file.listen, "server.listen", out.listen));
   TRY(take_endpoint(flags.otlp_grpc, "--otlp-grpc", file.otlp_grpc, "server.otlp_grpc",

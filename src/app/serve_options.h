@@ -12,7 +12,7 @@
 namespace coalmine::app {
 
 // invalid_argument: a flag or a value of the file that cannot be used, with its name.
-Result<ServerOptions> server_options(const ServeFlags& flags, const Config& config);
+Result<ServerOptions> server_options(const ServeFlags& flags, const config::Config& config);
 
 // $COALMINE_DATA, else $XDG_STATE_HOME/coalmine, else ~/.local/state/coalmine, else
 // ./coalmine-data.

@@ -27,6 +27,7 @@
 #include "cohort/count_feed.h"
 #include "datasource/prometheus.h"
 #include "datasource/series_source.h"
+#include "datasource/store_cohorts.h"
 #include "datasource/store_queryable.h"
 #include "net/http_client.h"
 #include "receive/receiver.h"
@@ -126,20 +127,20 @@ class RunningServer final : public Server {
     }
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
     if (options_.prometheus) {
-      TRY_ASSIGN(auto prometheus, remote::make_prometheus(options_.prometheus->client, *http_));
-      cohorts_ = remote::make_series_cohort_source(*prometheus, options_.prometheus->names);
-      feeds_ = remote::make_series_count_feed_source(*prometheus, options_.prometheus->names);
-      own_metrics_ =
-          remote::make_series_metric_source(*prometheus, *prometheus, options_.prometheus->names);
+      TRY_ASSIGN(auto prometheus, datasource::make_prometheus(options_.prometheus->client, *http_));
+      cohorts_ = datasource::make_series_cohort_source(*prometheus, options_.prometheus->names);
+      feeds_ = datasource::make_series_count_feed_source(*prometheus, options_.prometheus->names);
+      own_metrics_ = datasource::make_series_metric_source(*prometheus, *prometheus,
+                                                           options_.prometheus->names);
       queryable_ = std::move(prometheus);
     } else {
-      queryable_ = query::make_store_queryable(*store_);
-      cohorts_ = query::make_store_cohort_source(*store_);
-      feeds_ = query::make_store_count_feed_source(*store_);
+      queryable_ = datasource::make_store_queryable(*store_);
+      cohorts_ = datasource::make_store_cohort_source(*store_);
+      feeds_ = datasource::make_store_count_feed_source(*store_);
       slices_.emplace(Executor::Options{
           .name = "query-slice", .threads = kSlices - 1, .queue_limit = 64, .nice = 5});
-      expressions_ = query::make_engine_expression_source(*queryable_, clock_);
-      own_metrics_ = remote::make_series_metric_source(*queryable_, *expressions_, {});
+      expressions_ = promql::make_engine_expression_source(*queryable_, clock_);
+      own_metrics_ = datasource::make_series_metric_source(*queryable_, *expressions_, {});
     }
     maintenance_.emplace(std::chrono::milliseconds(options_.maintain_interval_ms), [this] {
       if (const auto done = store_->maintain(); !done)
@@ -176,7 +177,7 @@ class RunningServer final : public Server {
   Status open_controller() {
     rollout::ControllerDeps deps{.clock = clock_,
                                  .cohorts = *cohorts_,
-                                 .make_router = make_router,
+                                 .make_router = route::make_router,
                                  .http = *http_,
                                  .metrics = metrics_,
                                  .on_look = {},
@@ -247,11 +248,11 @@ class RunningServer final : public Server {
   std::unique_ptr<store::Store> store_;
   std::optional<Executor> slices_; // of range queries on the embedded store; asking a remote one
                                    // twice would bring nothing
-  std::unique_ptr<query::Queryable> queryable_;
-  std::unique_ptr<query::CohortSource> cohorts_;
-  std::unique_ptr<query::CountFeedSource> feeds_;
-  std::unique_ptr<query::ExpressionSource> expressions_; // of the embedded store
-  std::unique_ptr<query::MetricSource> own_metrics_;
+  std::unique_ptr<promql::Queryable> queryable_;
+  std::unique_ptr<cohort::CohortSource> cohorts_;
+  std::unique_ptr<cohort::CountFeedSource> feeds_;
+  std::unique_ptr<promql::ExpressionSource> expressions_; // of the embedded store
+  std::unique_ptr<cohort::MetricSource> own_metrics_;
   std::optional<Timer> maintenance_;
   std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;

@@ -30,7 +30,7 @@ struct ServerOptions {
   std::string otlp_token;
   std::vector<serve::Dashboard> dashboards;
   std::vector<rollout::RolloutSpec> specs;
-  std::optional<PrometheusStore>
+  std::optional<config::PrometheusStore>
       prometheus; // rollouts and pages ask it; the built-in store goes on receiving
   std::string telemetry_endpoint = "self"; // where canary.analysis spans go: self, off, or a URL
 };

@@ -141,7 +141,7 @@ TEST(Server, AnUnusableDataDirectoryIsNamed) {
 }
 
 TEST(ServeOptions, FlagsWinOverTheFile) {
-  Config config;
+  config::Config config;
   config.server.listen = ":7171";
   config.server.otlp_grpc = ":14317";
   config.server.store.retention_ms = 3'600'000;

@@ -6,7 +6,7 @@
 
 #include "cohort/count_line.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 using store::ClassicSample;
@@ -164,4 +164,4 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   std::ranges::stable_sort(out.routes, std::ranges::greater{}, &RouteCounts::requests);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -13,8 +13,9 @@
 #include <vector>
 
 #include "cohort/cohorts.h"
+#include "store/store.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 // How far before the window the sample is looked for that counting begins at. Exporters send every
 // 60 s unless told otherwise, some every 5 minutes; behind a longer gap a series is taken as new,
@@ -75,4 +76,4 @@ InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& wind
 void add_up(const CohortFamilies& families, const CohortWindow& window,
             const InstanceFirsts& firsts, CohortCounts& out);
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

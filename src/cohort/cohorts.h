@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "base/result.h"
-#include "store/store.h"
 #include "telemetry/histogram.h"
+#include "telemetry/labels.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 // Which telemetry belongs to a cohort. Matchers over labels (service_name, deployment_track,
 // service_version …).
@@ -48,7 +48,4 @@ class CohortSource {
                                       std::int64_t to_ms) const = 0;
 };
 
-// store must outlive the result.
-std::unique_ptr<CohortSource> make_store_cohort_source(const store::Store& store);
-
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -11,7 +11,7 @@
 #include "cohort/cohorts.h"
 #include "cohort/count_grid.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 struct CountFeedRequest {
   CohortSelector canary;
@@ -40,7 +40,4 @@ class CountFeedSource {
   virtual std::unique_ptr<CountFeed> open(CountFeedRequest request) const = 0; // thread-safe
 };
 
-// store must outlive the result and its feeds.
-std::unique_ptr<CountFeedSource> make_store_count_feed_source(const store::Store& store);
-
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -9,7 +9,7 @@
 
 #include "cohort/count_grid_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 // Exports are hardly ever read before they were made: a clock further ahead than this is off.
@@ -359,4 +359,4 @@ std::int64_t CountGrid::clock_offset_ms(Track track, const std::string& instance
   return it == impl_->clock_of.end() ? 0 : it->second->offset_ms;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -28,7 +28,7 @@
 #include "store/store.h"
 #include "telemetry/histogram.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 enum class Track : std::uint8_t { stable, canary };
 enum class Measure : std::uint8_t { requests, bad, duration };
@@ -200,4 +200,4 @@ class CountGrid {
   std::unique_ptr<Impl> impl_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -7,7 +7,7 @@
 
 #include "cohort/count_grid_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 constexpr std::array kBestFirst = {store::Source::sent, store::Source::histogram,
@@ -327,4 +327,4 @@ std::optional<std::int64_t> CountGrid::watermark_ms(Track track) const {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

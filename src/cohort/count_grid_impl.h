@@ -16,7 +16,7 @@
 #include "cohort/count_grid.h"
 #include "cohort/count_line.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 inline constexpr std::size_t kTracks = 2;
 inline constexpr std::size_t kSources = 3;
@@ -159,4 +159,4 @@ struct CountGrid::Impl {
   double late = 0;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -10,10 +10,7 @@
 #include <numeric>
 #include <random>
 
-#include "cohort/count_feed.h"
-#include "datasource/cohorts_fake_store.h"
-
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 constexpr std::int64_t kOrigin = 1'000'000'000;
@@ -573,62 +570,5 @@ TEST(CountGrid, NothingBreaksIt) {
   }
 }
 
-// The embedded store through its feed gives what the samples say.
-TEST(CountFeed, ReadsOnlyWhatIsNew) {
-  FakeStore store;
-  const auto add = [&](std::string_view name, std::string track, std::string route,
-                       std::vector<At> points) {
-    store::SeriesData s;
-    s.id = SeriesId{store.series.size() + 1};
-    s.labels =
-        std::make_shared<const Labels>(Labels::of({{std::string(kMetricName), std::string(name)},
-                                                   {"service_name", "checkout"},
-                                                   {"deployment_track", std::move(track)},
-                                                   {"service_version", "2"},
-                                                   {"instance", "a"},
-                                                   {"http_route", std::move(route)}}));
-    s.kind = MetricKind::counter;
-    for (const auto& p : points) s.floats.push_back({at(p.second), at(p.start), p.value});
-    store.series.push_back(std::move(s));
-  };
-  std::vector<At> points;
-  for (double t = -45; t <= 600; t += 15) points.push_back({t, 10 * (t + 3600)});
-  add(store::kRequestsName, "canary", "/pay", points);
-  add(store::kRequestsName, "stable", "/pay", points);
-  add(store::kErrorsName, "canary", "/pay", {{300, 6}, {315, 6}});
-  add(store::kRequestsName, "stable", "/rare", {{-3000, 5000}, {400, 5003}});
-  const auto selector = [](const char* track) {
-    return CohortSelector{{{"service_name", Matcher::Op::equal, "checkout"},
-                           {"deployment_track", Matcher::Op::equal, track}}};
-  };
-  const auto source = make_store_count_feed_source(store);
-  const auto feed = source->open({selector("canary"), selector("stable"), kOrigin});
-  CountGrid grid(options());
-  std::vector<CountCell> cells;
-  for (double now = 0; now <= 600; now += 5) {
-    store.requests.clear();
-    // The store of that moment.
-    auto whole = store.series;
-    for (auto& s : store.series)
-      std::erase_if(s.floats, [&](const auto& p) { return p.time_ms > at(now); });
-    ASSERT_TRUE(feed->read(grid, at(now)));
-    store.series = std::move(whole);
-    for (const auto& request : store.requests) {
-      if (now > 60 && request.from_ms != 0) {
-        EXPECT_GE(request.from_ms, at(now - 45));
-      }
-    }
-    for (auto& cell : grid.close(at(now))) cells.push_back(std::move(cell));
-  }
-  EXPECT_EQ(grid.closed_until_ms(), at(600));
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }), 6000, 1e-6);
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 6003, 1e-6)
-      << "the rare route's past is known";
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.bad; }), 6, 1e-6);
-  EXPECT_EQ(cells[0].instances.at(0).instance, "a@2");
-  store.broken = Error{ErrorCode::unavailable, "disk gone"};
-  EXPECT_EQ(feed->read(grid, at(605)).error().code, ErrorCode::unavailable);
-}
-
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
   GrowthPiece out;
@@ -146,4 +146,4 @@ void CountLine::shift(std::int64_t by_ms) {
   if (newest_->start_ms != 0) newest_->start_ms += by_ms;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -11,7 +11,7 @@
 #include "store/store.h"
 #include "telemetry/histogram.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 // Points of one export carry times that differ by less.
 inline constexpr std::int64_t kSameExportMs = 100;
@@ -81,4 +81,4 @@ BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b);
 void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
                   const BucketBounds& to, std::vector<double>& out);
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

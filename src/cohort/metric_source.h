@@ -12,7 +12,7 @@
 #include "cohort/cohorts.h"
 #include "cohort/signal_expression.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 struct RatioCounts {
   bool any_series = false; // false: the cohort sent no series of the whole
@@ -36,4 +36,4 @@ class MetricSource {
                                               std::int64_t time_ms) const = 0;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
@@ -61,7 +61,7 @@ Result<std::string> expand_expression(std::string_view promql, const SignalScope
   return out;
 }
 
-Result<std::optional<double>> read_expression(const ExpressionSource& source,
+Result<std::optional<double>> read_expression(const promql::ExpressionSource& source,
                                               std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms) {
   TRY_ASSIGN(const auto text, expand_expression(promql, scope));
@@ -77,4 +77,4 @@ Result<std::optional<double>> read_expression(const ExpressionSource& source,
   return std::optional<double>(values.front().value);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

@@ -11,7 +11,7 @@
 #include "cohort/cohorts.h"
 #include "promql/expressions.h"
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 
 // What stands for the placeholders of an expression for one track at one look.
 struct SignalScope {
@@ -29,8 +29,8 @@ Result<std::string> expand_expression(std::string_view promql, const SignalScope
 // One number for the track: none when the expression has no result or NaN (0/0 of an idle track is
 // no data, not zero). invalid_argument: it gives several series, so which one is meant cannot be
 // known.
-Result<std::optional<double>> read_expression(const ExpressionSource& source,
+Result<std::optional<double>> read_expression(const promql::ExpressionSource& source,
                                               std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms);
 
-} // namespace coalmine::query
+} // namespace coalmine::cohort

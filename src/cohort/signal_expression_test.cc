@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-namespace coalmine::query {
+namespace coalmine::cohort {
 namespace {
 
 const SignalScope kScope{
@@ -38,31 +38,31 @@ TEST(SignalExpression, Expands) {
   }
 }
 
-class Answers final : public ExpressionSource {
+class Answers final : public promql::ExpressionSource {
  public:
-  Result<std::vector<ExpressionValue>> values;
+  Result<std::vector<promql::ExpressionValue>> values;
   mutable std::string asked;
-  Result<std::vector<ExpressionValue>> evaluate(const std::string& promql,
-                                                std::int64_t) const override {
+  Result<std::vector<promql::ExpressionValue>> evaluate(const std::string& promql,
+                                                        std::int64_t) const override {
     asked = promql;
     return values;
   }
-  Result<std::vector<Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t,
-                                             std::int64_t) const override {
-    return std::vector<Series>();
+  Result<std::vector<promql::Series>> evaluate_range(const std::string&, std::int64_t, std::int64_t,
+                                                     std::int64_t) const override {
+    return std::vector<promql::Series>();
   }
 };
 
 TEST(SignalExpression, IsOneNumberOrNone) {
   Answers source;
-  source.values = std::vector<ExpressionValue>{{{}, 0.25}};
+  source.values = std::vector<promql::ExpressionValue>{{{}, 0.25}};
   EXPECT_EQ(read_expression(source, "x{t=\"$track\"}", kScope, 1).value(), 0.25);
   EXPECT_EQ(source.asked, "x{t=\"canary\"}");
-  source.values = std::vector<ExpressionValue>{};
+  source.values = std::vector<promql::ExpressionValue>{};
   EXPECT_EQ(read_expression(source, "x", kScope, 1).value(), std::nullopt);
-  source.values = std::vector<ExpressionValue>{{{}, NAN}};
+  source.values = std::vector<promql::ExpressionValue>{{{}, NAN}};
   EXPECT_EQ(read_expression(source, "x", kScope, 1).value(), std::nullopt);
-  source.values = std::vector<ExpressionValue>{{{}, 1}, {{}, 2}};
+  source.values = std::vector<promql::ExpressionValue>{{{}, 1}, {{}, 2}};
   EXPECT_EQ(read_expression(source, "x", kScope, 1).error().code, ErrorCode::invalid_argument);
   source.values = std::unexpected(Error{ErrorCode::unavailable, "gone"});
   EXPECT_EQ(read_expression(source, "x", kScope, 1).error().code, ErrorCode::unavailable)
@@ -70,4 +70,4 @@ TEST(SignalExpression, IsOneNumberOrNone) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::cohort

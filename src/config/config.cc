@@ -12,7 +12,7 @@
 
 #include "config/config_parts.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 namespace fs = std::filesystem;
@@ -195,4 +195,4 @@ Result<LoadedConfig> load_config(const std::string& path, const ConfigOptions& o
   return loaded;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -16,13 +16,13 @@
 #include "rollout/spec.h"
 #include "store/store.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // `stores: prometheus:` telemetry that is asked of a Prometheus-compatible server instead of the
 // built-in store.
 struct PrometheusStore {
-  remote::PrometheusOptions client;
-  remote::SeriesNames names;
+  datasource::PrometheusOptions client;
+  datasource::SeriesNames names;
 };
 
 // The `server:`, `telemetry:` and `stores:` blocks. Empty: not given, so flags and defaults decide.
@@ -77,4 +77,4 @@ std::string sha256_hex(std::string_view text);
 // The whole file, at most limit bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -9,7 +9,7 @@
 #include "config/config_parts.h"
 #include "config/config_values.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
@@ -368,4 +368,4 @@ void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::
                      [&](const YAML::Node& item) { read_notify_entry(context, item, spec); });
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

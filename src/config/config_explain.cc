@@ -9,7 +9,7 @@
 #include "config/config_values.h"
 #include "judge/reason.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr std::int64_t kUsualExportMs = 60'000;
@@ -206,4 +206,4 @@ std::string explain(const rollout::RolloutSpec& spec) {
   return out + fmt::format("Config {}\n", spec.config_hash.substr(0, 12));
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

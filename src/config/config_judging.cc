@@ -8,7 +8,7 @@
 #include "config/config_parts.h"
 #include "config/config_values.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 using judge::Margin;
@@ -187,4 +187,4 @@ void read_judging(const ConfigContext& context, const JudgeNodes& nodes,
   if (metrics_given) read_metrics(context, nodes.metrics, spec);
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -11,7 +11,7 @@
 #include "config/config_values.h"
 #include "promql/syntax/parser.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 using judge::Margin;
@@ -335,10 +335,11 @@ class MetricReader {
     const auto text = yaml_.text(node, "promql");
     if (!text) return;
     source_.promql = *text;
-    const auto filled = query::expand_expression(
+    const auto filled = cohort::expand_expression(
         *text, {.service = "s", .track = "canary", .version = "v", .window_ms = 60'000});
     if (!filled) return refuse(node, filled.error().message, "");
-    if (const auto parsed = query::parse_expression(*filled, query::ParseOptions::all()); !parsed) {
+    if (const auto parsed = promql::parse_expression(*filled, promql::ParseOptions::all());
+        !parsed) {
       return refuse(node, "this is no PromQL: " + parsed.error().message, "");
     }
     if (text->find("$track") == std::string::npos && text->find("$version") == std::string::npos &&
@@ -498,4 +499,4 @@ std::optional<SignalSpec> read_metric(const ConfigContext& context, const std::s
   return MetricReader(context, name, spec).read(key, value);
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

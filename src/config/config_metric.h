@@ -7,7 +7,7 @@
 
 #include "config/config_parts.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // Names as users write them to what is measured: error_rate, latency_p50 … latency_p9999 (and the
 // seed's p99_latency). Empty: not built in.
@@ -19,4 +19,4 @@ std::optional<judge::SignalSpec> read_metric(const ConfigContext& context, const
                                              const YAML::Node& key, const YAML::Node& value,
                                              rollout::RolloutSpec& spec);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -8,7 +8,7 @@
 #include "config/config.h"
 #include "config/yaml_reader.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // What reading one service block needs beside the node. Lives for one parse_config call.
 struct ConfigContext {
@@ -44,4 +44,4 @@ void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::
 std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node,
                                        std::string_view what, bool literal_ok);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -8,7 +8,7 @@
 #include "config/config_parts.h"
 #include "config/config_values.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr std::int64_t kSecond = 1000;
@@ -338,4 +338,4 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
   return std::move(block.spec);
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -7,7 +7,7 @@
 
 #include "config/config_parts.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 bool is_url(std::string_view text) {
@@ -55,7 +55,8 @@ void read_tls(const ConfigContext& context, const YAML::Node& node, PrometheusSt
   store.client.tls = std::move(tls);
 }
 
-void read_names(const ConfigContext& context, const YAML::Node& node, remote::SeriesNames& names) {
+void read_names(const ConfigContext& context, const YAML::Node& node,
+                datasource::SeriesNames& names) {
   auto& yaml = context.yaml;
   const auto one = [&yaml](std::string_view what, std::string& out) {
     return [&yaml, what, &out](const YAML::Node& v) { out = yaml.text(v, what).value_or(out); };
@@ -147,4 +148,4 @@ void read_stores(const ConfigContext& context, const YAML::Node& node, ServerCon
             {"clickhouse", to_come("clickhouse")}});
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -9,7 +9,7 @@
 #include <cmath>
 #include <utility>
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr double kLongestMs = 3660.0 * 24 * 3600 * 1000; // ten years
@@ -172,4 +172,4 @@ std::string did_you_mean(std::string_view word, const std::vector<std::string_vi
   return std::string(best);
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // duration = part *( [space] part )   part = number ("ms" | "s" | "m" | "h" | "d")      10m, 1h30m,
 // 1h 30m, 1.5h At most ten years. Empty: not a duration.
@@ -44,4 +44,4 @@ std::string percent_text(double share);
 // The candidate closest to word, when it is close enough to be a slip of the fingers; "" otherwise.
 std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& candidates);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

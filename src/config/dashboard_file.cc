@@ -9,7 +9,7 @@
 #include "config/yaml_reader.h"
 #include "promql/engine.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr std::size_t kMaxFileBytes = 1u << 20;
@@ -79,7 +79,7 @@ class PanelParser {
     if (!text) return;
     if (panel.queries.size() >= kMaxQueries)
       return yaml_.error(node, fmt::format("more than {} queries in one panel", kMaxQueries));
-    if (const auto checked = query::format(*text); !checked) {
+    if (const auto checked = promql::format(*text); !checked) {
       yaml_.warn(node, fmt::format("not a PromQL expression: {}", checked.error().message));
     }
     panel.queries.push_back({std::move(label), std::move(*text)});
@@ -129,4 +129,4 @@ bool looks_like_dashboard(const std::string& text) {
   }
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

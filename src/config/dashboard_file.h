@@ -8,7 +8,7 @@
 #include "config/diagnostics.h"
 #include "serve/api.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // file   = { panels: [ panel, … ] }
 // panel  = { title: text, type: timeseries | gauge, queries: [ { label: text, query: promql }, … ]
@@ -26,4 +26,4 @@ Result<DashboardFile> load_dashboard(const std::string& path);
 // Tells a panel file from a config file by its top-level keys.
 bool looks_like_dashboard(const std::string& text);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 constexpr std::size_t kMaxShownLine = 160;
@@ -107,4 +107,4 @@ void sort_by_place(std::vector<Diagnostic>& diagnostics) {
       });
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

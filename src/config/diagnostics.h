@@ -8,7 +8,7 @@
 
 #include "base/diagnostic.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // What was found in one file. text is kept for the lines shown. A plain value.
 struct FileReport {
@@ -33,4 +33,4 @@ std::string count_text(const ProblemCount& problems);
 
 void sort_by_place(std::vector<Diagnostic>& diagnostics);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

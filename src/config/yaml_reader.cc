@@ -9,7 +9,7 @@
 
 #include "config/config_values.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 namespace {
 
 // Words that YAML 1.1 readers take for a boolean or for nothing.
@@ -310,4 +310,4 @@ std::vector<std::string> YamlReader::texts(const YAML::Node& node, std::string_v
   return out;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::config

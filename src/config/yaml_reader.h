@@ -17,7 +17,7 @@
 #include "base/diagnostic.h"
 #include "base/result.h"
 
-namespace coalmine::app {
+namespace coalmine::config {
 
 // Reads values out of YAML nodes and collects what is wrong with them. Each getter reports a
 // problem itself and then returns empty, so a caller goes on and one run shows every mistake. One
@@ -82,4 +82,4 @@ class YamlReader {
 std::string_view kind_of(const YAML::Node& node);
 bool quoted(const YAML::Node& node);
 
-} // namespace coalmine::app
+} // namespace coalmine::config

@@ -17,7 +17,7 @@
 #include "promql/eval/range_slices.h"
 #include "store/testing.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 using store::testing::batch;
@@ -31,28 +31,30 @@ constexpr std::int64_t kBegin = kNow;
 constexpr std::int64_t kEnd = kBegin + (kExports - 1) * kStep;
 
 // Counts what is read in the general way.
-class Watched final : public Queryable {
+class Watched final : public promql::Queryable {
  public:
-  explicit Watched(const Queryable& inner) : inner_(inner) {}
-  Result<std::vector<Series>> select(const Selection& s) const override {
+  explicit Watched(const promql::Queryable& inner) : inner_(inner) {}
+  Result<std::vector<promql::Series>> select(const promql::Selection& s) const override {
     ++selects;
     return inner_.select(s);
   }
-  Result<std::unique_ptr<ColumnSource>> columns(const Selection& s) const override {
+  Result<std::unique_ptr<promql::ColumnSource>> columns(const promql::Selection& s) const override {
     return inner_.columns(s);
   }
-  Result<std::vector<Labels>> series(const Selection& s) const override { return inner_.series(s); }
-  Result<std::vector<std::string>> label_names(const Selection& s) const override {
+  Result<std::vector<Labels>> series(const promql::Selection& s) const override {
+    return inner_.series(s);
+  }
+  Result<std::vector<std::string>> label_names(const promql::Selection& s) const override {
     return inner_.label_names(s);
   }
   Result<std::vector<std::string>> label_values(std::string_view label,
-                                                const Selection& s) const override {
+                                                const promql::Selection& s) const override {
     return inner_.label_values(label, s);
   }
   mutable int selects = 0;
 
  private:
-  const Queryable& inner_;
+  const promql::Queryable& inner_;
 };
 
 // A store in which everything happens: resets, gaps, ends, bounds that change, late points, chunks
@@ -175,23 +177,24 @@ class ColumnSumsTest : public ::testing::Test {
     std::int64_t end = kEnd;
     std::int64_t step = 0; // 0: instant
   };
-  QueryOutcome<QueryResult> ask(std::string_view text, const When& when, bool plans) {
+  promql::QueryOutcome<promql::QueryResult> ask(std::string_view text, const When& when,
+                                                bool plans) {
     options_.column_plans = plans;
     if (when.step == 0) return instant(*data_, text, when.end, options_, fixture_.clock);
     return range(*data_, text, when.start, when.end, when.step, options_, fixture_.clock);
   }
 
-  static std::vector<ResultSeries> series_of(const QueryResult& result) {
-    if (const auto* vector = std::get_if<Vector>(&result.value)) return vector->series;
-    if (const auto* matrix = std::get_if<Matrix>(&result.value)) return matrix->series;
+  static std::vector<promql::ResultSeries> series_of(const promql::QueryResult& result) {
+    if (const auto* vector = std::get_if<promql::Vector>(&result.value)) return vector->series;
+    if (const auto* matrix = std::get_if<promql::Matrix>(&result.value)) return matrix->series;
     return {};
   }
-  static std::string print(const QueryOutcome<QueryResult>& outcome) {
+  static std::string print(const promql::QueryOutcome<promql::QueryResult>& outcome) {
     if (!outcome) return "error: " + outcome.error().message;
     std::string out;
-    for (const ResultSeries& one : series_of(*outcome)) {
+    for (const promql::ResultSeries& one : series_of(*outcome)) {
       out += one.labels.to_string();
-      for (const Point& p : one.points) {
+      for (const promql::Point& p : one.points) {
         // Every bit, but one NaN is as good as another.
         const std::uint64_t bits = std::isnan(p.value) ? 1 : std::bit_cast<std::uint64_t>(p.value);
         out += fmt::format(" {}={:x}{}", p.time_ms, bits,
@@ -199,7 +202,7 @@ class ColumnSumsTest : public ::testing::Test {
       }
       out += '\n';
     }
-    if (const auto* scalar = std::get_if<Scalar>(&outcome->value))
+    if (const auto* scalar = std::get_if<promql::Scalar>(&outcome->value))
       out += fmt::format("{}", scalar->value);
     for (const std::string& note : outcome->warnings) out += note + '\n';
     for (const std::string& note : outcome->infos) out += note + '\n';
@@ -223,9 +226,9 @@ class ColumnSumsTest : public ::testing::Test {
   std::vector<MetricPoint> late_;
   At last_{};
   std::mt19937 random_{7};
-  std::unique_ptr<Queryable> inner_;
+  std::unique_ptr<promql::Queryable> inner_;
   std::unique_ptr<Watched> data_;
-  EvalOptions options_;
+  promql::EvalOptions options_;
   Executor helpers_{{.name = "slices", .threads = 3}};
 };
 
@@ -265,9 +268,9 @@ TEST_F(ColumnSumsTest, ThePanelsReadNoSeries) {
 
 TEST(RangeSlices, CoverEveryStepOnce) {
   for (const std::int64_t steps : {1, 29, 59, 60, 61, 241, 11'000}) {
-    const Frame frame{1'000, 1'000 + (steps - 1) * 15, 15};
+    const promql::Frame frame{1'000, 1'000 + (steps - 1) * 15, 15};
     for (const std::size_t most : {1u, 2u, 3u, 16u}) {
-      const auto slices = slices_of(frame, most);
+      const auto slices = promql::slices_of(frame, most);
       EXPECT_LE(slices.size(), most);
       std::size_t seen = 0;
       for (std::size_t i = 0; i < slices.size(); ++i) {
@@ -281,7 +284,7 @@ TEST(RangeSlices, CoverEveryStepOnce) {
 }
 
 TEST(RangeSlices, OnlyWhatIsComputedStepByStep) {
-  const auto can = [](std::string_view text) { return sliceable(**parse(text)); };
+  const auto can = [](std::string_view text) { return promql::sliceable(**promql::parse(text)); };
   for (const auto& panel : panels()) EXPECT_TRUE(can(panel)) << panel;
   EXPECT_TRUE(can("-(1 - sum by (a) (increase(x[1m]))) > bool 3"));
   for (const auto* whole : {"1", "x", "rate(x[1m])", "sum(x)", "topk(2, sum by (a) (rate(x[1m])))",
@@ -317,7 +320,7 @@ TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
   options_.block_summaries = false;
   EXPECT_EQ(whole, print(ask(text, {}, true)));
 
-  Selection selection;
+  promql::Selection selection;
   selection.matchers = {{"__name__", Matcher::Op::equal, "http_server_request_duration_bucket"}};
   selection.from_ms = kBegin - 1;
   selection.to_ms = kEnd;
@@ -405,16 +408,16 @@ TEST_F(ColumnSumsTest, BudgetsHold) {
   options_ = {};
   options_.deadline_steady_ms = fixture_.clock.steady_ms() - 1;
   EXPECT_EQ(error(true), error(false));
-  EXPECT_EQ(ask(text, hour, true).error().kind, QueryError::Kind::timeout);
+  EXPECT_EQ(ask(text, hour, true).error().kind, promql::QueryError::Kind::timeout);
   options_ = {};
   int asked = 0;
   options_.canceled = [&] { return ++asked > 2; };
-  EXPECT_EQ(ask(text, hour, true).error().kind, QueryError::Kind::canceled);
+  EXPECT_EQ(ask(text, hour, true).error().kind, promql::QueryError::Kind::canceled);
 }
 
 // A query that is given up stops while its samples are read, not when they all are.
 TEST_F(ColumnSumsTest, SelectionIsGivenUp) {
-  Selection selection;
+  promql::Selection selection;
   selection.matchers = {{"__name__", Matcher::Op::equal, "http_server_request_total"}};
   selection.from_ms = kBegin;
   selection.to_ms = kEnd;
@@ -425,4 +428,4 @@ TEST_F(ColumnSumsTest, SelectionIsGivenUp) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::datasource

@@ -3,9 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include "datasource/cohorts_fake_store.h"
+#include "datasource/fake_store_for_test.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 constexpr std::uint64_t kMs = 1'000'000;
@@ -44,15 +44,15 @@ class Failures : public ::testing::Test {
     store_.spans.push_back({std::move(s), {}});
     return store_.spans.back().span;
   }
-  std::vector<Failure> find(std::size_t limit = 20) {
-    FailureFilter filter;
+  std::vector<trace::Failure> find(std::size_t limit = 20) {
+    trace::FailureFilter filter;
     filter.service = "checkout";
     filter.version = "2.4.0";
     filter.track = "canary";
     filter.limit = limit;
-    const auto out = find_failures(store_, filter);
+    const auto out = trace::find_failures(store_, filter);
     EXPECT_TRUE(out) << out.error().message;
-    return out.value_or(std::vector<Failure>{});
+    return out.value_or(std::vector<trace::Failure>{});
   }
   FakeStore store_;
 };
@@ -154,11 +154,11 @@ TEST_F(Failures, OnlyTheCohort) {
   span(4, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
   span(5, 1, 0, "POST /pay", SpanKind::server, StatusCode::unset);
   ASSERT_EQ(find().size(), 1u);
-  FailureFilter any;
+  trace::FailureFilter any;
   any.service = "checkout";
-  EXPECT_EQ(find_failures(store_, any)->size(), 3u);
+  EXPECT_EQ(trace::find_failures(store_, any)->size(), 3u);
   any.from_ms = 1250;
-  EXPECT_EQ(find_failures(store_, any)->size(), 1u);
+  EXPECT_EQ(trace::find_failures(store_, any)->size(), 1u);
 }
 
 TEST_F(Failures, NewestFirstAndLimited) {
@@ -206,12 +206,12 @@ TEST_F(Failures, CyclesOfParentsEnd) {
 }
 
 TEST_F(Failures, ErrorsAreHandedOn) {
-  EXPECT_EQ(find_failures(store_, {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(trace::find_failures(store_, {}).error().code, ErrorCode::invalid_argument);
   store_.broken = Error{ErrorCode::unavailable, "disk gone"};
-  FailureFilter filter;
+  trace::FailureFilter filter;
   filter.service = "checkout";
-  EXPECT_EQ(find_failures(store_, filter).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(trace::find_failures(store_, filter).error().code, ErrorCode::unavailable);
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::datasource

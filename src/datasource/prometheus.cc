@@ -10,7 +10,7 @@
 
 #include "datasource/prometheus_answer.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
 constexpr std::size_t kShownBody = 200;
@@ -88,7 +88,7 @@ class HttpPrometheus final : public Prometheus {
 
   const std::string& url() const override { return options_.url; }
 
-  Result<std::vector<query::Series>> select(const query::Selection& selection) const override {
+  Result<std::vector<promql::Series>> select(const promql::Selection& selection) const override {
     // A range is open on the left since Prometheus 3 and closed before; what is too early is cut
     // off here.
     const auto range_ms = std::max<std::int64_t>(1, selection.to_ms - selection.from_ms + 1);
@@ -99,12 +99,12 @@ class HttpPrometheus final : public Prometheus {
     TRY_ASSIGN(auto out, named(parse_matrix(body)));
     std::size_t samples = 0;
     for (auto& series : out) {
-      std::erase_if(series.floats, [&](const query::Sample& s) {
+      std::erase_if(series.floats, [&](const promql::Sample& s) {
         return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms;
       });
       samples += series.floats.size();
     }
-    std::erase_if(out, [](const query::Series& series) { return series.floats.empty(); });
+    std::erase_if(out, [](const promql::Series& series) { return series.floats.empty(); });
     if (samples > selection.max_samples) {
       return fail(
           ErrorCode::resource_exhausted,
@@ -115,18 +115,18 @@ class HttpPrometheus final : public Prometheus {
     return out;
   }
 
-  Result<std::vector<Labels>> series(const query::Selection& selection) const override {
+  Result<std::vector<Labels>> series(const promql::Selection& selection) const override {
     TRY_ASSIGN(const auto body, ask("/api/v1/series", range_form(selection)));
     return named(parse_label_sets(body));
   }
 
-  Result<std::vector<std::string>> label_names(const query::Selection& selection) const override {
+  Result<std::vector<std::string>> label_names(const promql::Selection& selection) const override {
     TRY_ASSIGN(const auto body, ask("/api/v1/labels", range_form(selection)));
     return named(parse_strings(body));
   }
 
   Result<std::vector<std::string>> label_values(std::string_view label,
-                                                const query::Selection& selection) const override {
+                                                const promql::Selection& selection) const override {
     std::string query;
     for (const auto& [name, value] : range_form(selection)) {
       query += fmt::format("{}{}={}", query.empty() ? "?" : "&", form_encoded(name),
@@ -137,16 +137,16 @@ class HttpPrometheus final : public Prometheus {
     return named(parse_strings(body));
   }
 
-  Result<std::vector<query::ExpressionValue>> evaluate(const std::string& promql,
-                                                       std::int64_t time_ms) const override {
+  Result<std::vector<promql::ExpressionValue>> evaluate(const std::string& promql,
+                                                        std::int64_t time_ms) const override {
     TRY_ASSIGN(const auto body,
                ask("/api/v1/query", {{"query", promql}, {"time", seconds_text(time_ms)}}));
     return named(parse_instant(body));
   }
 
-  Result<std::vector<query::Series>> evaluate_range(const std::string& promql, std::int64_t from_ms,
-                                                    std::int64_t to_ms,
-                                                    std::int64_t step_ms) const override {
+  Result<std::vector<promql::Series>> evaluate_range(const std::string& promql,
+                                                     std::int64_t from_ms, std::int64_t to_ms,
+                                                     std::int64_t step_ms) const override {
     TRY_ASSIGN(const auto body, ask("/api/v1/query_range", {{"query", promql},
                                                             {"start", seconds_text(from_ms)},
                                                             {"end", seconds_text(to_ms)},
@@ -155,7 +155,7 @@ class HttpPrometheus final : public Prometheus {
   }
 
  private:
-  static Form range_form(const query::Selection& selection) {
+  static Form range_form(const promql::Selection& selection) {
     Form out = {{"start", seconds_text(selection.from_ms)}, {"end", seconds_text(selection.to_ms)}};
     if (!selection.matchers.empty()) out.emplace_back("match[]", selector_text(selection.matchers));
     return out;
@@ -253,4 +253,4 @@ Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
   return std::unique_ptr<Prometheus>(std::make_unique<HttpPrometheus>(std::move(options), http));
 }
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -14,7 +14,7 @@
 #include "promql/expressions.h"
 #include "promql/queryable.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 
 struct PrometheusOptions {
   std::string url;          // without /api/v1: http://mimir:9009/prometheus
@@ -39,7 +39,7 @@ struct PrometheusOptions {
 // staleness markers are left out. Native histograms are not read sample by sample (the API gives
 // their buckets without their schema); expressions on them work, since they are evaluated where the
 // data are.
-class Prometheus : public query::Queryable, public query::ExpressionSource {
+class Prometheus : public promql::Queryable, public promql::ExpressionSource {
  public:
   virtual const std::string& url() const = 0;
 };
@@ -51,4 +51,4 @@ Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
 // {__name__="up",job="a"}: the matchers as PromQL writes them.
 std::string selector_text(const std::vector<Matcher>& matchers);
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -11,7 +11,7 @@
 #include <limits>
 #include <optional>
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
 namespace json = boost::json;
@@ -69,13 +69,13 @@ std::optional<double> number_of(const json::value& value) {
 }
 
 // [seconds, "value"]
-std::optional<query::Sample> sample_of(const json::value& value) {
+std::optional<promql::Sample> sample_of(const json::value& value) {
   const auto* pair = value.if_array();
   if (pair == nullptr || pair->size() != 2 || !(*pair)[0].is_number()) return std::nullopt;
   const auto seconds = (*pair)[0].to_number<double>();
   const auto number = number_of((*pair)[1]);
   if (!number || !(std::abs(seconds) < kMaxSeconds)) return std::nullopt;
-  return query::Sample{std::llround(seconds * 1000), *number, 0};
+  return promql::Sample{std::llround(seconds * 1000), *number, 0};
 }
 
 std::optional<Labels> labels_of(const json::value* value) {
@@ -98,17 +98,17 @@ const json::array* result_of(const json::value& data, std::string_view type) {
 
 } // namespace
 
-Result<std::vector<query::Series>> parse_matrix(std::string_view body) {
+Result<std::vector<promql::Series>> parse_matrix(std::string_view body) {
   TRY_ASSIGN(const auto root, parse_body(body));
   TRY_ASSIGN(const auto* data, data_of(root));
   const auto* result = result_of(*data, "matrix");
   if (result == nullptr) return not_prometheus("no matrix where one was asked for");
-  std::vector<query::Series> out;
+  std::vector<promql::Series> out;
   out.reserve(result->size());
   for (const auto& one : *result) {
     auto labels = labels_of(member(one, "metric"));
     if (!labels) return not_prometheus("a series without labels");
-    query::Series series{.labels = std::move(*labels), .floats = {}, .histograms = {}};
+    promql::Series series{.labels = std::move(*labels), .floats = {}, .histograms = {}};
     const auto* values = member(one, "values");
     const auto* samples = values == nullptr ? nullptr : values->if_array();
     if (samples == nullptr) continue; // native histograms alone
@@ -118,17 +118,17 @@ Result<std::vector<query::Series>> parse_matrix(std::string_view body) {
       if (!parsed) return not_prometheus("a sample that is not [seconds, \"value\"]");
       series.floats.push_back(*parsed);
     }
-    if (!std::ranges::is_sorted(series.floats, {}, &query::Sample::time_ms))
+    if (!std::ranges::is_sorted(series.floats, {}, &promql::Sample::time_ms))
       return not_prometheus("samples that are not in order");
     out.push_back(std::move(series));
   }
   return out;
 }
 
-Result<std::vector<query::ExpressionValue>> parse_instant(std::string_view body) {
+Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body) {
   TRY_ASSIGN(const auto root, parse_body(body));
   TRY_ASSIGN(const auto* data, data_of(root));
-  std::vector<query::ExpressionValue> out;
+  std::vector<promql::ExpressionValue> out;
   if (text_of(member(*data, "resultType")) == "scalar") {
     const auto* result = member(*data, "result");
     const auto sample = result == nullptr ? std::nullopt : sample_of(*result);
@@ -187,4 +187,4 @@ std::string error_text(std::string_view body) {
   return std::string(text_of(member(*root, "error")));
 }
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

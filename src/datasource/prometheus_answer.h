@@ -10,15 +10,15 @@
 #include "promql/expressions.h"
 #include "promql/queryable.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 
 // The body of /api/v1/query: a matrix of raw samples, or of instants; histograms are left out.
-Result<std::vector<query::Series>> parse_matrix(std::string_view body);
-Result<std::vector<query::ExpressionValue>> parse_instant(std::string_view body);
+Result<std::vector<promql::Series>> parse_matrix(std::string_view body);
+Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body);
 Result<std::vector<Labels>> parse_label_sets(std::string_view body); // /api/v1/series
 Result<std::vector<std::string>> parse_strings(
     std::string_view body); // /api/v1/labels, /api/v1/label/NAME/values
 // The error sentence of an answer that is none; "" when it has no such form.
 std::string error_text(std::string_view body);
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

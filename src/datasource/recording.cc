@@ -12,7 +12,7 @@
 #include <sstream>
 #include <vector>
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
 constexpr double kMillisecondsFrom = 1e11;
@@ -153,7 +153,7 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
       return fail(ErrorCode::resource_exhausted,
                   fmt::format("the recording has more than {} samples", kMaxRecordingSamples));
     }
-    out->data.append(labels, query::Sample{time_ms, *value, 0});
+    out->data.append(labels, promql::Sample{time_ms, *value, 0});
     out->first_ms = out->samples == 1 ? time_ms : std::min<std::int64_t>(out->first_ms, time_ms);
     out->last_ms = std::max<std::int64_t>(out->last_ms, time_ms);
   }
@@ -176,4 +176,4 @@ Result<std::unique_ptr<Recording>> read_recording(const std::string& path) {
   return out;
 }
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

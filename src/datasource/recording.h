@@ -17,13 +17,13 @@
 #include "base/result.h"
 #include "promql/eval/memory_queryable.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 
 inline constexpr std::size_t kMaxRecordingBytes = 1u << 30;
 inline constexpr std::size_t kMaxRecordingSamples = 20'000'000;
 
 struct Recording {
-  query::MemoryQueryable data;
+  promql::MemoryQueryable data;
   std::int64_t first_ms = 0;
   std::int64_t last_ms = 0; // of all samples; 0: there are none
   std::size_t samples = 0;
@@ -33,4 +33,4 @@ struct Recording {
 Result<std::unique_ptr<Recording>> parse_recording(std::string_view text);
 Result<std::unique_ptr<Recording>> read_recording(const std::string& path);
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -6,17 +6,18 @@
 #include <set>
 
 #include "cohort/count_grid.h"
-#include "datasource/cohorts_fake_store.h"
+#include "datasource/fake_store_for_test.h"
 #include "datasource/prometheus.h"
 #include "datasource/prometheus_answer.h"
 #include "datasource/recording.h"
 #include "datasource/series_source.h"
+#include "datasource/store_cohorts.h"
 #include "promql/eval/memory_queryable.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
-using query::CohortSelector;
+using cohort::CohortSelector;
 
 constexpr std::int64_t kOrigin = 1'700'000'000'000;
 std::int64_t at(double seconds) { return kOrigin + std::llround(seconds * 1000); }
@@ -299,7 +300,7 @@ class Both : public ::testing::Test {
     s.kind = MetricKind::counter;
     for (const auto& p : points) {
       s.floats.push_back({at(p.second), at(start), p.value});
-      memory_.append(labels, query::Sample{at(p.second), p.value, 0});
+      memory_.append(labels, promql::Sample{at(p.second), p.value, 0});
     }
     store_.series.push_back(std::move(s));
   }
@@ -327,10 +328,10 @@ class Both : public ::testing::Test {
         below += counts[i];
         memory_.append(
             labels.with(kMetricName, "http_server_request_duration_bucket").with("le", le[i]),
-            query::Sample{at(p.second), static_cast<double>(below), 0});
+            promql::Sample{at(p.second), static_cast<double>(below), 0});
       }
       memory_.append(labels.with(kMetricName, "http_server_request_duration_sum"),
-                     query::Sample{at(p.second), p.value * 20, 0});
+                     promql::Sample{at(p.second), p.value * 20, 0});
     }
     store_.series.push_back(std::move(s));
   }
@@ -346,8 +347,8 @@ class Both : public ::testing::Test {
     histogram(of_track, name, start, requests);
   }
 
-  query::FakeStore store_;
-  query::MemoryQueryable memory_;
+  datasource::FakeStore store_;
+  promql::MemoryQueryable memory_;
 };
 
 TEST_F(Both, GiveTheSameCountsWhereBothRulesAgree) {
@@ -356,7 +357,7 @@ TEST_F(Both, GiveTheSameCountsWhereBothRulesAgree) {
   instance("canary", "c1", -7200, -592, 15, 4, 0.1);
   instance("canary", "c2", 100, 115, 15, 5,
            0.4); // first seen after the window began: from 0 in both
-  const auto embedded = query::make_store_cohort_source(store_);
+  const auto embedded = make_store_cohort_source(store_);
   const auto remote = make_series_cohort_source(memory_, {});
   for (const auto* name : {"canary", "stable"}) {
     for (const double to : {300.0, 600.0, 900.0}) {
@@ -380,15 +381,15 @@ TEST_F(Both, GiveTheSameCells) {
   instance("stable", "s1", -7200, -590, 15, 50, 0.4);
   instance("stable", "s2", -7200, -588, 60, 30, 0.2);
   instance("canary", "c1", -7200, -592, 15, 4, 0.1);
-  const auto embedded = query::make_store_count_feed_source(store_);
+  const auto embedded = make_store_count_feed_source(store_);
   const auto remote = make_series_count_feed_source(memory_, {});
-  std::vector<std::vector<query::CountCell>> cells(2);
+  std::vector<std::vector<cohort::CountCell>> cells(2);
   for (int i = 0; i < 2; ++i) {
     const auto& source = i == 0 ? *embedded : *remote;
-    query::GridOptions options;
+    cohort::GridOptions options;
     options.origin_ms = kOrigin;
     options.unseen_instances_begin_at_zero = source.traits().unseen_instances_begin_at_zero;
-    query::CountGrid grid(options);
+    cohort::CountGrid grid(options);
     const auto feed = source.open({track("canary"), track("stable"), kOrigin});
     ASSERT_TRUE(feed->read(grid, at(900)));
     cells[static_cast<std::size_t>(i)] = grid.close(at(900));
@@ -411,7 +412,7 @@ TEST_F(Both, GiveTheSameCells) {
 
 // Counters of orders and checkouts, one process a track; the canary's is new.
 TEST(SeriesMetricSource, GrowthOfTwoCounters) {
-  query::MemoryQueryable data;
+  promql::MemoryQueryable data;
   const auto put = [&](const char* name, const char* track, double seconds, double value,
                        double start_seconds = 0) {
     data.append(Labels::of({{"__name__", name},
@@ -427,15 +428,15 @@ TEST(SeriesMetricSource, GrowthOfTwoCounters) {
     if (i > 30)
       put("orders_total", "canary", i, 4.0 * i); // the counter is absent until the first order
   }
-  class NoExpressions final : public query::ExpressionSource {
+  class NoExpressions final : public promql::ExpressionSource {
    public:
-    Result<std::vector<query::ExpressionValue>> evaluate(const std::string&,
-                                                         std::int64_t) const override {
-      return std::vector<query::ExpressionValue>{{{}, 3}};
+    Result<std::vector<promql::ExpressionValue>> evaluate(const std::string&,
+                                                          std::int64_t) const override {
+      return std::vector<promql::ExpressionValue>{{{}, 3}};
     }
-    Result<std::vector<query::Series>> evaluate_range(const std::string&, std::int64_t,
-                                                      std::int64_t, std::int64_t) const override {
-      return std::vector<query::Series>{};
+    Result<std::vector<promql::Series>> evaluate_range(const std::string&, std::int64_t,
+                                                       std::int64_t, std::int64_t) const override {
+      return std::vector<promql::Series>{};
     }
   } expressions;
   const auto source = make_series_metric_source(data, expressions, {});
@@ -456,4 +457,4 @@ TEST(SeriesMetricSource, GrowthOfTwoCounters) {
 }
 
 } // namespace
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

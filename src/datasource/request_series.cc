@@ -8,7 +8,7 @@
 #include <optional>
 #include <set>
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
 using store::SeriesData;
@@ -40,8 +40,8 @@ std::string first_of(const Labels& labels, const std::vector<std::string>& names
 
 // Of one classic histogram: its counters until they are put together.
 struct HistogramParts {
-  std::map<double, const query::Series*> buckets; // by upper bound
-  const query::Series* sum = nullptr;
+  std::map<double, const promql::Series*> buckets; // by upper bound
+  const promql::Series* sum = nullptr;
   double to_ms = 1;
 };
 
@@ -55,7 +55,7 @@ std::optional<double> bound_of(std::string_view le) {
 }
 
 // Seconds hardly go beyond 100, milliseconds hardly stay below.
-double factor_of(std::string_view name, const std::map<double, const query::Series*>& buckets) {
+double factor_of(std::string_view name, const std::map<double, const promql::Series*>& buckets) {
   if (name.ends_with("_seconds")) return kMsPerSecond;
   if (name.ends_with("_milliseconds")) return 1;
   double last = 0;
@@ -65,9 +65,9 @@ double factor_of(std::string_view name, const std::map<double, const query::Seri
   return last >= 100 ? 1 : kMsPerSecond;
 }
 
-std::optional<double> value_at(const query::Series* series, std::int64_t time_ms) {
+std::optional<double> value_at(const promql::Series* series, std::int64_t time_ms) {
   if (series == nullptr) return std::nullopt;
-  const auto it = std::ranges::lower_bound(series->floats, time_ms, {}, &query::Sample::time_ms);
+  const auto it = std::ranges::lower_bound(series->floats, time_ms, {}, &promql::Sample::time_ms);
   if (it == series->floats.end() || it->time_ms != time_ms) return std::nullopt;
   return it->value;
 }
@@ -111,7 +111,7 @@ class Sorter {
  public:
   explicit Sorter(const SeriesNames& names) : names_(names) {}
 
-  void take(const query::Series& series) {
+  void take(const promql::Series& series) {
     const auto name = series.labels.metric_name();
     if (name == names_.requests) {
       add_counter(out_.requests, series, Source::sent);
@@ -131,7 +131,7 @@ class Sorter {
     }
   }
 
-  query::CohortFamilies finish() && {
+  cohort::CohortFamilies finish() && {
     const bool counted = std::ranges::any_of(
         out_.errors, [](const SeriesData& s) { return s.source == Source::sent; });
     if (!counted) {
@@ -150,7 +150,7 @@ class Sorter {
   }
 
  private:
-  void take_histogram(const query::Series& series, const std::string& base,
+  void take_histogram(const promql::Series& series, const std::string& base,
                       std::string_view suffix) {
     if (suffix == kCount) {
       add_counter(out_.requests, series, Source::histogram);
@@ -189,7 +189,7 @@ class Sorter {
     return data;
   }
 
-  void add_counter(std::vector<SeriesData>& to, const query::Series& series, Source source) {
+  void add_counter(std::vector<SeriesData>& to, const promql::Series& series, Source source) {
     if (series.floats.empty()) return;
     auto& data = add(to, series.labels, source);
     data.kind = MetricKind::counter;
@@ -198,8 +198,8 @@ class Sorter {
   }
 
   const SeriesNames& names_;
-  query::CohortFamilies out_;
-  std::vector<const query::Series*> errors_by_status_;
+  cohort::CohortFamilies out_;
+  std::vector<const promql::Series*> errors_by_status_;
   std::map<Labels, HistogramParts> histograms_;
 };
 
@@ -222,7 +222,7 @@ SeriesNames ratio_names(std::string total, std::string part, SeriesNames labels)
   return labels;
 }
 
-std::vector<Matcher> request_matchers(const query::CohortSelector& cohort,
+std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
                                       const SeriesNames& names) {
   auto out = cohort.matchers;
   for (auto& matcher : out) {
@@ -235,14 +235,14 @@ std::vector<Matcher> request_matchers(const query::CohortSelector& cohort,
   return out;
 }
 
-query::CohortFamilies request_families(const std::vector<query::Series>& series,
-                                       const SeriesNames& names) {
+cohort::CohortFamilies request_families(const std::vector<promql::Series>& series,
+                                        const SeriesNames& names) {
   Sorter sorter(names);
   for (const auto& one : series) sorter.take(one);
   return std::move(sorter).finish();
 }
 
-void choose_sources(query::CohortFamilies& families) {
+void choose_sources(cohort::CohortFamilies& families) {
   std::set<std::string> with_counters;
   for (const auto& series : families.requests) {
     if (series.source == Source::sent) with_counters.insert(instance_of(series));
@@ -254,4 +254,4 @@ void choose_sources(query::CohortFamilies& families) {
   }
 }
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -9,7 +9,7 @@
 #include "cohort/cohort_sums.h"
 #include "promql/queryable.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 
 // How the source names what we count. The defaults fit OpenTelemetry metrics written by
 // Prometheus's own translation with resource attributes promoted (service.name -> service_name),
@@ -37,18 +37,18 @@ struct SeriesNames {
 SeriesNames ratio_names(std::string total, std::string part, SeriesNames labels = {});
 
 // Matchers of a cohort for everything that is counted: one selection reads all families.
-std::vector<Matcher> request_matchers(const query::CohortSelector& cohort,
+std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
                                       const SeriesNames& names);
 
 // Sorts what that selection gave into families. Labels are those of the embedded store
 // (service_name, instance, http_route …). source: sent for counters, histogram for what is counted
 // by a duration histogram; both are there where the source has both. A histogram's buckets at one
 // moment become one sample; moments at which a bucket is missing are left out.
-query::CohortFamilies request_families(const std::vector<query::Series>& series,
-                                       const SeriesNames& names);
+cohort::CohortFamilies request_families(const std::vector<promql::Series>& series,
+                                        const SeriesNames& names);
 
 // Leaves of each instance the best source that has requests (counters, else histogram), as the
 // embedded store does.
-void choose_sources(query::CohortFamilies& families);
+void choose_sources(cohort::CohortFamilies& families);
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -10,7 +10,7 @@
 #include "promql/engine.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 constexpr std::int64_t kMinute = 60'000;
@@ -23,7 +23,7 @@ class FakeStore final : public store::Store {
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
   Result<std::vector<store::SeriesData>> select(
       const store::SelectRequest& request) const override {
-    const SeriesMatcher matcher(request.matchers);
+    const promql::SeriesMatcher matcher(request.matchers);
     std::vector<store::SeriesData> out;
     for (const store::SeriesData& one : series) {
       if (!matcher.matches(*one.labels)) continue;
@@ -109,8 +109,8 @@ class SeedPanels : public ::testing::Test {
     add_histogram(store_, "canary", "canary-a", {0, 2, 3, 1, 0});
   }
 
-  QueryResult ask(std::string_view text) {
-    auto result = instant(*data_, text, 20 * kMinute, EvalOptions{}, clock_);
+  promql::QueryResult ask(std::string_view text) {
+    auto result = instant(*data_, text, 20 * kMinute, promql::EvalOptions{}, clock_);
     if (!result) {
       ADD_FAILURE() << text << ": " << result.error().message;
       return {};
@@ -118,8 +118,8 @@ class SeedPanels : public ::testing::Test {
     return *std::move(result);
   }
   double number(std::string_view text) {
-    const QueryResult result = ask(text);
-    const auto* vector = std::get_if<Vector>(&result.value);
+    const promql::QueryResult result = ask(text);
+    const auto* vector = std::get_if<promql::Vector>(&result.value);
     if (vector == nullptr || vector->series.size() != 1) {
       ADD_FAILURE() << text << ": not one element";
       return std::nan("");
@@ -130,7 +130,7 @@ class SeedPanels : public ::testing::Test {
   }
 
   FakeStore store_;
-  std::unique_ptr<Queryable> data_;
+  std::unique_ptr<promql::Queryable> data_;
   ManualClock clock_;
 };
 
@@ -188,22 +188,22 @@ TEST_F(SeedPanels, PanelFileVerbatim) {
 
 TEST_F(SeedPanels, RangeGivesTheSameNumbers) {
   auto result = range(*data_, error_ratio("canary"), 6 * kMinute, 20 * kMinute, kMinute,
-                      EvalOptions{}, clock_);
+                      promql::EvalOptions{}, clock_);
   ASSERT_TRUE(result);
-  const auto& matrix = std::get<Matrix>(result->value);
+  const auto& matrix = std::get<promql::Matrix>(result->value);
   ASSERT_EQ(matrix.series.size(), 1U);
   ASSERT_EQ(matrix.series[0].points.size(), 15U);
-  for (const Point& point : matrix.series[0].points) EXPECT_DOUBLE_EQ(point.value, 0.1);
+  for (const promql::Point& point : matrix.series[0].points) EXPECT_DOUBLE_EQ(point.value, 0.1);
 }
 
 TEST_F(SeedPanels, NothingIsEmptyNotZero) {
-  const QueryResult result = ask(error_ratio("nobody"));
-  EXPECT_TRUE(std::get<Vector>(result.value).series.empty());
+  const promql::QueryResult result = ask(error_ratio("nobody"));
+  EXPECT_TRUE(std::get<promql::Vector>(result.value).series.empty());
 }
 
 TEST_F(SeedPanels, HistogramViews) {
   const auto series = [&](std::string_view text) {
-    return std::get<Vector>(ask(text).value).series;
+    return std::get<promql::Vector>(ask(text).value).series;
   };
   EXPECT_TRUE(series("http_server_request_duration").empty());
   EXPECT_EQ(series("http_server_request_duration_bucket{k8s_pod_name=\"canary-a\"}").size(), 5U);
@@ -227,7 +227,7 @@ TEST_F(SeedPanels, HistogramViews) {
 }
 
 TEST_F(SeedPanels, LabelsOfViews) {
-  Selection all{{}, 0, 20 * kMinute, 1'000'000};
+  promql::Selection all{{}, 0, 20 * kMinute, 1'000'000};
   const auto names = data_->label_values("__name__", all);
   ASSERT_TRUE(names);
   EXPECT_EQ(*names, (std::vector<std::string>{
@@ -268,4 +268,4 @@ TEST_F(SeedPanels, ExponentialHistogramIsNative) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::datasource

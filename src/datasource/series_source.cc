@@ -10,13 +10,13 @@
 
 #include "base/guarded.h"
 
-namespace coalmine::remote {
+namespace coalmine::datasource {
 namespace {
 
-using query::CohortCounts;
-using query::CohortFamilies;
-using query::CohortSelector;
-using query::kBaselineLookbackMs;
+using cohort::CohortCounts;
+using cohort::CohortFamilies;
+using cohort::CohortSelector;
+using cohort::kBaselineLookbackMs;
 using store::SeriesData;
 
 // How far back the beginning of a cohort is looked for: beyond it the answer is "at least this
@@ -27,10 +27,10 @@ constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
 constexpr std::size_t kMaxKnownCohorts = 1'000;
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 
-Result<CohortFamilies> read_families(const query::Queryable& data, const SeriesNames& names,
+Result<CohortFamilies> read_families(const promql::Queryable& data, const SeriesNames& names,
                                      const CohortSelector& cohort, std::int64_t from_ms,
                                      std::int64_t to_ms) {
-  query::Selection selection;
+  promql::Selection selection;
   selection.matchers = request_matchers(cohort, names);
   selection.from_ms = from_ms;
   selection.to_ms = to_ms;
@@ -52,14 +52,14 @@ std::string key_of(const CohortSelector& cohort) {
 }
 
 // See CohortSource. Remembers only when each cohort began.
-class SeriesCohortSource final : public query::CohortSource {
+class SeriesCohortSource final : public cohort::CohortSource {
  public:
-  SeriesCohortSource(const query::Queryable& data, SeriesNames names)
+  SeriesCohortSource(const promql::Queryable& data, SeriesNames names)
       : data_(data), names_(std::move(names)) {}
 
   Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
                               std::int64_t to_ms) const override {
-    const query::CohortWindow window{
+    const cohort::CohortWindow window{
         .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
     const auto read_from = from_ms - kBaselineLookbackMs;
     TRY_ASSIGN(auto families, read_families(data_, names_, cohort, read_from, to_ms));
@@ -109,7 +109,7 @@ class SeriesCohortSource final : public query::CohortSource {
   }
 
   Result<bool> ever_seen(const CohortSelector& cohort, std::int64_t until_ms) const {
-    query::Selection selection;
+    promql::Selection selection;
     selection.matchers = request_matchers(cohort, names_);
     selection.from_ms = until_ms - kEverMs;
     selection.to_ms = until_ms;
@@ -117,36 +117,36 @@ class SeriesCohortSource final : public query::CohortSource {
     return !series.empty();
   }
 
-  const query::Queryable& data_;
+  const promql::Queryable& data_;
   const SeriesNames names_;
   mutable Guarded<std::map<std::string, std::int64_t>> began_;
 };
 
 // One rollout's reading position. See CountFeed.
-class SeriesCountFeed final : public query::CountFeed {
+class SeriesCountFeed final : public cohort::CountFeed {
  public:
-  SeriesCountFeed(const query::Queryable& data, const SeriesNames& names,
-                  query::CountFeedRequest request)
+  SeriesCountFeed(const promql::Queryable& data, const SeriesNames& names,
+                  cohort::CountFeedRequest request)
       : data_(data), names_(names), request_(std::move(request)) {}
 
-  Status read(query::CountGrid& grid, std::int64_t now_ms) override {
+  Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both are read before either is given: an outage between them leaves nothing half done.
     TRY_ASSIGN(const auto canary,
                read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
     TRY_ASSIGN(const auto stable,
                read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
-    give(grid, query::Track::canary, canary);
-    give(grid, query::Track::stable, stable);
+    give(grid, cohort::Track::canary, canary);
+    give(grid, cohort::Track::stable, stable);
     begun_ = true;
     return {};
   }
 
  private:
-  static void give(query::CountGrid& grid, query::Track track, const CohortFamilies& families) {
-    const auto add = [&](const std::vector<SeriesData>& family, query::Measure measure) {
+  static void give(cohort::CountGrid& grid, cohort::Track track, const CohortFamilies& families) {
+    const auto add = [&](const std::vector<SeriesData>& family, cohort::Measure measure) {
       for (const auto& data : family) {
-        query::CountSeries series;
+        cohort::CountSeries series;
         series.id = data.id.value * 2 + static_cast<std::uint64_t>(track);
         series.track = track;
         series.measure = measure;
@@ -161,47 +161,47 @@ class SeriesCountFeed final : public query::CountFeed {
         grid.add(series);
       }
     };
-    add(families.requests, query::Measure::requests);
-    add(families.errors, query::Measure::bad);
-    add(families.durations, query::Measure::duration);
+    add(families.requests, cohort::Measure::requests);
+    add(families.errors, cohort::Measure::bad);
+    add(families.durations, cohort::Measure::duration);
   }
 
-  const query::Queryable& data_;
+  const promql::Queryable& data_;
   const SeriesNames names_;
-  const query::CountFeedRequest request_;
+  const cohort::CountFeedRequest request_;
   bool begun_ = false;
 };
 
-class SeriesCountFeedSource final : public query::CountFeedSource {
+class SeriesCountFeedSource final : public cohort::CountFeedSource {
  public:
-  SeriesCountFeedSource(const query::Queryable& data, SeriesNames names)
+  SeriesCountFeedSource(const promql::Queryable& data, SeriesNames names)
       : data_(data), names_(std::move(names)) {}
-  query::CountFeedTraits traits() const override {
+  cohort::CountFeedTraits traits() const override {
     return {.unseen_instances_begin_at_zero = true};
   }
-  std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
+  std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
     return std::make_unique<SeriesCountFeed>(data_, names_, std::move(request));
   }
 
  private:
-  const query::Queryable& data_;
+  const promql::Queryable& data_;
   const SeriesNames names_;
 };
 
-class SeriesMetricSource final : public query::MetricSource {
+class SeriesMetricSource final : public cohort::MetricSource {
  public:
-  SeriesMetricSource(const query::Queryable& data, const query::ExpressionSource& expressions,
+  SeriesMetricSource(const promql::Queryable& data, const promql::ExpressionSource& expressions,
                      SeriesNames names)
       : data_(data), expressions_(expressions), names_(std::move(names)) {}
 
-  Result<query::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
-                                   const std::string& whole, std::int64_t from_ms,
-                                   std::int64_t to_ms) const override {
+  Result<cohort::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
+                                    const std::string& whole, std::int64_t from_ms,
+                                    std::int64_t to_ms) const override {
     // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an
     // expression could match.
-    std::vector<query::Series> series;
+    std::vector<promql::Series> series;
     for (const auto& name : {whole, part}) {
-      query::Selection selection;
+      promql::Selection selection;
       selection.matchers = cohort.matchers;
       for (auto& matcher : selection.matchers) {
         if (matcher.name == "service_name") matcher.name = names_.service_label;
@@ -216,11 +216,11 @@ class SeriesMetricSource final : public query::MetricSource {
     const auto names = ratio_names(whole, part, names_);
     auto families = request_families(series, names);
     CohortCounts counts;
-    const query::CohortWindow window{
+    const cohort::CohortWindow window{
         .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
     const auto firsts = find_instances(families, window, counts);
     add_up(families, window, firsts, counts);
-    query::RatioCounts out;
+    cohort::RatioCounts out;
     out.any_series = !families.requests.empty();
     for (const auto& route : counts.routes) {
       out.whole += route.requests;
@@ -229,32 +229,32 @@ class SeriesMetricSource final : public query::MetricSource {
     return out;
   }
 
-  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope,
+  Result<std::optional<double>> value(std::string_view promql, const cohort::SignalScope& scope,
                                       std::int64_t time_ms) const override {
-    return query::read_expression(expressions_, promql, scope, time_ms);
+    return cohort::read_expression(expressions_, promql, scope, time_ms);
   }
 
  private:
-  const query::Queryable& data_;
-  const query::ExpressionSource& expressions_;
+  const promql::Queryable& data_;
+  const promql::ExpressionSource& expressions_;
   const SeriesNames names_;
 };
 
 } // namespace
 
-std::unique_ptr<query::MetricSource> make_series_metric_source(
-    const query::Queryable& data, const query::ExpressionSource& expressions, SeriesNames names) {
+std::unique_ptr<cohort::MetricSource> make_series_metric_source(
+    const promql::Queryable& data, const promql::ExpressionSource& expressions, SeriesNames names) {
   return std::make_unique<SeriesMetricSource>(data, expressions, std::move(names));
 }
 
-std::unique_ptr<query::CohortSource> make_series_cohort_source(const query::Queryable& data,
-                                                               SeriesNames names) {
+std::unique_ptr<cohort::CohortSource> make_series_cohort_source(const promql::Queryable& data,
+                                                                SeriesNames names) {
   return std::make_unique<SeriesCohortSource>(data, std::move(names));
 }
 
-std::unique_ptr<query::CountFeedSource> make_series_count_feed_source(const query::Queryable& data,
-                                                                      SeriesNames names) {
+std::unique_ptr<cohort::CountFeedSource> make_series_count_feed_source(
+    const promql::Queryable& data, SeriesNames names) {
   return std::make_unique<SeriesCountFeedSource>(data, std::move(names));
 }
 
-} // namespace coalmine::remote
+} // namespace coalmine::datasource

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cohort/cohorts.h"
+#include "datasource/store_cohorts.h"
 
 #include <fmt/format.h>
 
@@ -12,7 +12,7 @@
 #include "cohort/cohort_sums.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 using store::SeriesData;
@@ -20,35 +20,37 @@ using store::SeriesData;
 // The last number of an ascending run, or null.
 template <typename Sample>
 const Sample* last_number(const std::vector<Sample>& samples) {
-  const auto it =
-      std::find_if(samples.rbegin(), samples.rend(), [](const Sample& s) { return !is_stale(s); });
+  const auto it = std::find_if(samples.rbegin(), samples.rend(),
+                               [](const Sample& s) { return !cohort::is_stale(s); });
   return it == samples.rend() ? nullptr : &*it;
 }
 
 // Reads the embedded store. Stateless; any thread.
-class StoreCohortSource final : public CohortSource {
+class StoreCohortSource final : public cohort::CohortSource {
  public:
   explicit StoreCohortSource(const store::Store& store) : store_(store) {}
-  Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
-                              std::int64_t to_ms) const override;
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                      std::int64_t to_ms) const override;
 
  private:
-  Result<std::vector<SeriesData>> select(const CohortSelector& cohort, std::string_view name,
-                                         const CohortWindow& window) const;
-  Status extend_back(const CohortSelector& cohort, const CohortWindow& window,
+  Result<std::vector<SeriesData>> select(const cohort::CohortSelector& cohort,
+                                         std::string_view name,
+                                         const cohort::CohortWindow& window) const;
+  Status extend_back(const cohort::CohortSelector& cohort, const cohort::CohortWindow& window,
                      std::vector<SeriesData>& all) const;
-  Status find_first(const CohortSelector& cohort, bool any_in_range, CohortCounts& out) const;
+  Status find_first(const cohort::CohortSelector& cohort, bool any_in_range,
+                    cohort::CohortCounts& out) const;
 
   const store::Store& store_;
 };
 
-Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& cohort,
-                                                          std::string_view name,
-                                                          const CohortWindow& window) const {
+Result<std::vector<SeriesData>> StoreCohortSource::select(
+    const cohort::CohortSelector& cohort, std::string_view name,
+    const cohort::CohortWindow& window) const {
   store::SelectRequest request;
   request.matchers = cohort.matchers;
   request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(name)});
-  request.from_ms = window.from_ms - kBaselineLookbackMs;
+  request.from_ms = window.from_ms - cohort::kBaselineLookbackMs;
   request.to_ms = window.to_ms;
   TRY_ASSIGN(auto out, store_.select(request));
   // Histograms with different bounds are merged in the order they come; the order must not be the
@@ -62,10 +64,11 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(const CohortSelector& 
 // Series derived from spans and delta points have samples only when something happened, so the last
 // one may be hours old. Puts it in front of the samples of those series that have none before the
 // window. Mostly there are none such: one look into the index.
-Status StoreCohortSource::extend_back(const CohortSelector& cohort, const CohortWindow& window,
+Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
+                                      const cohort::CohortWindow& window,
                                       std::vector<SeriesData>& all) const {
   const auto lacking = [&](const SeriesData& s) {
-    return lacks_baseline(s.floats, window) || lacks_baseline(s.classic, window);
+    return cohort::lacks_baseline(s.floats, window) || cohort::lacks_baseline(s.classic, window);
   };
   if (std::ranges::none_of(all, lacking)) return {};
   store::SelectRequest request;
@@ -73,7 +76,7 @@ Status StoreCohortSource::extend_back(const CohortSelector& cohort, const Cohort
   request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal,
                               std::string(all.front().labels->metric_name())});
   request.from_ms = 0;
-  request.to_ms = window.from_ms - kBaselineLookbackMs - 1;
+  request.to_ms = window.from_ms - cohort::kBaselineLookbackMs - 1;
   request.choose_source = false;
   request.with_samples = false;
   TRY_ASSIGN(const auto known, store_.select(request));
@@ -112,8 +115,8 @@ Labels labels_of(const store::Presence& p) {
 
 // first_ms and any_series. A selector by labels that a Presence lacks (role, track …) is answered
 // through the series it selects.
-Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_range,
-                                     CohortCounts& out) const {
+Status StoreCohortSource::find_first(const cohort::CohortSelector& cohort, bool any_in_range,
+                                     cohort::CohortCounts& out) const {
   std::vector<Matcher> known;
   for (const auto& matcher : cohort.matchers) {
     if (std::ranges::find(kPresenceLabels, matcher.name) != kPresenceLabels.end())
@@ -138,7 +141,7 @@ Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_r
     }
   }
   out.any_series = any_in_range || (only && !only->empty());
-  const SeriesMatcher matcher(known);
+  const promql::SeriesMatcher matcher(known);
   for (const auto& p : store_.presence()) {
     if (only && !only->contains({p.service, p.track, p.version, p.instance})) continue;
     if (!matcher.matches(labels_of(p))) continue;
@@ -149,25 +152,26 @@ Status StoreCohortSource::find_first(const CohortSelector& cohort, bool any_in_r
   return {};
 }
 
-Result<CohortCounts> StoreCohortSource::counts(const CohortSelector& cohort, std::int64_t from_ms,
-                                               std::int64_t to_ms) const {
+Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelector& cohort,
+                                                       std::int64_t from_ms,
+                                                       std::int64_t to_ms) const {
   for (const auto& matcher : cohort.matchers) {
-    if (const auto problem = check_matcher(matcher)) {
+    if (const auto problem = promql::check_matcher(matcher)) {
       return fail(ErrorCode::invalid_argument, fmt::format("cohort selector {}=\"{}\": {}",
                                                            matcher.name, matcher.value, *problem));
     }
   }
-  const CohortWindow window{from_ms, to_ms};
-  CohortFamilies families;
+  const cohort::CohortWindow window{from_ms, to_ms};
+  cohort::CohortFamilies families;
   TRY_ASSIGN(families.requests, select(cohort, store::kRequestsName, window));
   TRY_ASSIGN(families.errors, select(cohort, store::kErrorsName, window));
   TRY_ASSIGN(families.durations, select(cohort, store::kDurationName, window));
 
-  CohortCounts out;
-  const auto first_ms = find_instances(families, window, out);
+  cohort::CohortCounts out;
+  const auto first_ms = cohort::find_instances(families, window, out);
   for (auto* family : families.all()) TRY(extend_back(cohort, window, *family));
 
-  add_up(families, window, first_ms, out);
+  cohort::add_up(families, window, first_ms, out);
   TRY(find_first(cohort, !first_ms.empty(), out));
   for (const auto& [instance, ms] : first_ms) {
     if (out.first_ms == 0 || ms < out.first_ms) out.first_ms = ms;
@@ -177,8 +181,8 @@ Result<CohortCounts> StoreCohortSource::counts(const CohortSelector& cohort, std
 
 } // namespace
 
-std::unique_ptr<CohortSource> make_store_cohort_source(const store::Store& store) {
+std::unique_ptr<cohort::CohortSource> make_store_cohort_source(const store::Store& store) {
   return std::make_unique<StoreCohortSource>(store);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::datasource

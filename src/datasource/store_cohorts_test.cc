@@ -6,9 +6,10 @@
 #include <bit>
 #include <cmath>
 
-#include "datasource/cohorts_fake_store.h"
+#include "datasource/fake_store_for_test.h"
+#include "datasource/store_cohorts.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 constexpr std::int64_t kMinute = 60'000;
@@ -60,15 +61,15 @@ class Cohorts : public ::testing::Test {
     out.counts = std::move(counts);
     return out;
   }
-  CohortCounts counts() {
+  cohort::CohortCounts counts() {
     const auto out = make_store_cohort_source(store_)->counts(canary_, kFrom, kTo);
     EXPECT_TRUE(out) << out.error().message;
-    return out.value_or(CohortCounts{});
+    return out.value_or(cohort::CohortCounts{});
   }
 
   FakeStore store_;
-  CohortSelector canary_{{{"service_name", Matcher::Op::equal, "checkout"},
-                          {"deployment_track", Matcher::Op::equal, "canary"}}};
+  cohort::CohortSelector canary_{{{"service_name", Matcher::Op::equal, "checkout"},
+                                  {"deployment_track", Matcher::Op::equal, "canary"}}};
 };
 
 // What one requests series contributes to the window.
@@ -253,4 +254,4 @@ TEST_F(Cohorts, AllThreeAreReadOverTheSameRange) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::datasource

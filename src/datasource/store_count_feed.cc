@@ -8,18 +8,15 @@
 #include <map>
 #include <unordered_map>
 
-#include "cohort/count_feed.h"
+#include "cohort/cohort_sums.h"
+#include "datasource/store_cohorts.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 using store::SeriesData;
 
-// How far before the origin the samples are looked for that counting begins at (as in cohorts.h).
-// Older ones are looked up series by series, for series that are written only when something
-// happens.
-constexpr std::int64_t kBaselineLookbackMs = 10 * 60'000;
 // Clocks ahead of ours by more are refused at the door.
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 // Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much
@@ -30,16 +27,16 @@ constexpr std::int64_t kSpanSilenceMs = 10 * 60'000;
 
 struct Family {
   std::string_view name;
-  Measure measure;
+  cohort::Measure measure;
 };
-constexpr std::array kFamilies = {Family{store::kRequestsName, Measure::requests},
-                                  Family{store::kErrorsName, Measure::bad},
-                                  Family{store::kDurationName, Measure::duration}};
+constexpr std::array kFamilies = {Family{store::kRequestsName, cohort::Measure::requests},
+                                  Family{store::kErrorsName, cohort::Measure::bad},
+                                  Family{store::kDurationName, cohort::Measure::duration}};
 
-constexpr std::array kBothTracks = {Track::canary, Track::stable};
-constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
+constexpr std::array kBothTracks = {cohort::Track::canary, cohort::Track::stable};
+constexpr std::size_t place(cohort::Track track) { return static_cast<std::size_t>(track); }
 
-std::uint64_t grid_id(SeriesId id, Track track) {
+std::uint64_t grid_id(SeriesId id, cohort::Track track) {
   return id.value * 2 + static_cast<std::uint64_t>(track);
 }
 
@@ -55,7 +52,7 @@ std::int64_t read_time(store::Source source, std::int64_t now_ms) {
 }
 
 // The value that a label has to be; "" where it may be several.
-std::string_view named(const CohortSelector& cohort, std::string_view label) {
+std::string_view named(const cohort::CohortSelector& cohort, std::string_view label) {
   for (const auto& m : cohort.matchers) {
     if (m.name == label && m.op == Matcher::Op::equal) return m.value;
   }
@@ -63,7 +60,7 @@ std::string_view named(const CohortSelector& cohort, std::string_view label) {
 }
 
 // Of both tracks; "" where they name none or two.
-std::string service_of(const CountFeedRequest& request) {
+std::string service_of(const cohort::CountFeedRequest& request) {
   const auto canary = named(request.canary, "service_name");
   return std::string(canary == named(request.stable, "service_name") ? canary : "");
 }
@@ -76,11 +73,11 @@ std::string instance_name(const Labels& labels) {
 }
 
 // One rollout's reading position. See CountFeed.
-class StoreCountFeed final : public CountFeed {
+class StoreCountFeed final : public cohort::CountFeed {
  public:
-  StoreCountFeed(const store::Store& store, CountFeedRequest request)
+  StoreCountFeed(const store::Store& store, cohort::CountFeedRequest request)
       : store_(store), request_(std::move(request)), service_(service_of(request_)) {}
-  Status read(CountGrid& grid, std::int64_t now_ms) override;
+  Status read(cohort::CountGrid& grid, std::int64_t now_ms) override;
 
  private:
   struct Known {
@@ -100,26 +97,27 @@ class StoreCountFeed final : public CountFeed {
     std::uint64_t arrivals = 0;                   // when it was last read; 0: unknown
   };
   struct Read {
-    Track track;
-    Measure measure;
+    cohort::Track track;
+    cohort::Measure measure;
     SeriesData data;
   };
-  store::SelectRequest request_for(Track track, const Family& family) const;
-  Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
+  store::SelectRequest request_for(cohort::Track track, const Family& family) const;
+  Status select(cohort::Track track, std::int64_t from_ms, std::int64_t to_ms,
+                std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
-  Status read_all(CountGrid& grid, std::int64_t now_ms);
+  Status read_all(cohort::CountGrid& grid, std::int64_t now_ms);
   // False: it has to be read_all.
-  bool read_followed(CountGrid& grid, std::int64_t now_ms);
+  bool read_followed(cohort::CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
-  void tell_spans(CountGrid& grid, std::int64_t now_ms) const;
-  const CohortSelector& cohort(Track track) const {
-    return track == Track::canary ? request_.canary : request_.stable;
+  void tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) const;
+  const cohort::CohortSelector& cohort(cohort::Track track) const {
+    return track == cohort::Track::canary ? request_.canary : request_.stable;
   }
-  std::uint64_t arrivals(Track track) const;
+  std::uint64_t arrivals(cohort::Track track) const;
 
   const store::Store& store_;
-  const CountFeedRequest request_;
+  const cohort::CountFeedRequest request_;
   const std::string service_; // of both tracks, if it is one
   bool begun_ = false;
   std::unordered_map<std::uint64_t, Known> known_;
@@ -128,11 +126,11 @@ class StoreCountFeed final : public CountFeed {
       0; // which series the service had when all was last read; 0: unknown
   std::uint64_t followed_version_ =
       0; // and when they were made a list of; 0: they are not followed
-  std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
+  std::map<std::pair<cohort::Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
 // Of every source: the grid chooses, one for both tracks.
-store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
+store::SelectRequest StoreCountFeed::request_for(cohort::Track track, const Family& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
@@ -140,10 +138,10 @@ store::SelectRequest StoreCountFeed::request_for(Track track, const Family& fami
   return out;
 }
 
-Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms,
+Status StoreCountFeed::select(cohort::Track track, std::int64_t from_ms, std::int64_t to_ms,
                               std::vector<Read>& out) {
   for (const auto& matcher : cohort(track).matchers) {
-    if (const auto problem = check_matcher(matcher)) {
+    if (const auto problem = promql::check_matcher(matcher)) {
       return fail(ErrorCode::invalid_argument, fmt::format("cohort selector {}=\"{}\": {}",
                                                            matcher.name, matcher.value, *problem));
     }
@@ -161,7 +159,7 @@ Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to
 // Puts the newest sample from before the reading range in front of a series that has none there,
 // was begun long ago and is written only when something happens. Once for each series.
 Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
-  const auto horizon = request_.origin_ms - kBaselineLookbackMs;
+  const auto horizon = request_.origin_ms - cohort::kBaselineLookbackMs;
   for (auto& read : reads) {
     if (known_.contains(read.data.id.value)) continue;
     const auto lacks = [&](const auto& samples) {
@@ -179,7 +177,7 @@ Status StoreCountFeed::put_baseline(Read& read) const {
   for (const auto [name, value] : *read.data.labels)
     request.matchers.push_back({std::string(name), Matcher::Op::equal, std::string(value)});
   request.from_ms = 0;
-  request.to_ms = request_.origin_ms - kBaselineLookbackMs - 1;
+  request.to_ms = request_.origin_ms - cohort::kBaselineLookbackMs - 1;
   request.choose_source = false;
   TRY_ASSIGN(const auto past, store_.select(request));
   const auto it = std::ranges::find(past, read.data.id, &SeriesData::id);
@@ -194,26 +192,27 @@ Status StoreCountFeed::put_baseline(Read& read) const {
   return {};
 }
 
-void StoreCountFeed::tell_spans(CountGrid& grid, std::int64_t now_ms) const {
+void StoreCountFeed::tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) const {
   for (const auto& [key, newest_ms] : span_instances_) {
     if (newest_ms + kSpanSilenceMs < now_ms) continue;
-    grid.add(InstanceSeen{key.first, store::Source::spans, key.second, now_ms - kSpanDelayMs});
+    grid.add(
+        cohort::InstanceSeen{key.first, store::Source::spans, key.second, now_ms - kSpanDelayMs});
   }
 }
 
 // How often telemetry that may be the track's has come; 0: unknown.
-std::uint64_t StoreCountFeed::arrivals(Track track) const {
+std::uint64_t StoreCountFeed::arrivals(cohort::Track track) const {
   return service_.empty() ? 0 : store_.arrivals(service_, named(cohort(track), "service_version"));
 }
 
-Status StoreCountFeed::read(CountGrid& grid, std::int64_t now_ms) {
+Status StoreCountFeed::read(cohort::CountGrid& grid, std::int64_t now_ms) {
   if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms));
   tell_spans(grid, now_ms);
   begun_ = true;
   return {};
 }
 
-bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
+bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms) {
   std::array<std::optional<std::vector<store::NewSamples>>, 2> news; // by track
   std::array<std::uint64_t, 2> arrived{};
   const bool listed =
@@ -251,7 +250,7 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
       }
       if (one.newest_of_spans != nullptr)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
-      CountSeries series;
+      cohort::CountSeries series;
       series.id = grid_id(position.id, track);
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
@@ -261,10 +260,12 @@ bool StoreCountFeed::read_followed(CountGrid& grid, std::int64_t now_ms) {
   return true;
 }
 
-Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
+Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
   const auto version = service_.empty() ? 0 : store_.series_version(service_);
-  const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
-  const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
+  const std::array arrived = {arrivals(cohort::Track::stable),
+                              arrivals(cohort::Track::canary)}; // by track
+  const auto from_ms =
+      begun_ ? grid.needed_from_ms() : request_.origin_ms - cohort::kBaselineLookbackMs;
   std::vector<Read> reads;
   for (const auto track : kBothTracks) TRY(select(track, from_ms, now_ms + kFutureMs, reads));
   TRY(put_baselines(reads));
@@ -274,7 +275,7 @@ Status StoreCountFeed::read_all(CountGrid& grid, std::int64_t now_ms) {
     auto& known = it->second;
     if (added)
       known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
-    CountSeries series;
+    cohort::CountSeries series;
     series.id = grid_id(data.id, read.track);
     series.track = read.track;
     series.measure = read.measure;
@@ -329,11 +330,11 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
   return {};
 }
 
-class StoreCountFeedSource final : public CountFeedSource {
+class StoreCountFeedSource final : public cohort::CountFeedSource {
  public:
   explicit StoreCountFeedSource(const store::Store& store) : store_(store) {}
-  CountFeedTraits traits() const override { return {}; }
-  std::unique_ptr<CountFeed> open(CountFeedRequest request) const override {
+  cohort::CountFeedTraits traits() const override { return {}; }
+  std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
     return std::make_unique<StoreCountFeed>(store_, std::move(request));
   }
 
@@ -343,8 +344,8 @@ class StoreCountFeedSource final : public CountFeedSource {
 
 } // namespace
 
-std::unique_ptr<CountFeedSource> make_store_count_feed_source(const store::Store& store) {
+std::unique_ptr<cohort::CountFeedSource> make_store_count_feed_source(const store::Store& store) {
   return std::make_unique<StoreCountFeedSource>(store);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::datasource

@@ -3,12 +3,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <random>
 
 #include "cohort/count_feed.h"
+#include "datasource/fake_store_for_test.h"
+#include "datasource/store_cohorts.h"
 #include "store/testing.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 using store::testing::batch;
@@ -61,7 +64,7 @@ class Forgetful final : public store::Store {
   const store::Store& inner_;
 };
 
-CohortSelector of_version(const std::string& version) {
+cohort::CohortSelector of_version(const std::string& version) {
   return {{{"service_name", Matcher::Op::equal, "shop"},
            {"service_version", Matcher::Op::equal, version}}};
 }
@@ -106,13 +109,13 @@ struct FollowTest : ::testing::Test, store::testing::Fixture {
 TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   Forgetful forgetful(*store), knowing(*store);
   knowing.knowing = true;
-  const CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
+  const cohort::CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
   const auto anew_source = make_store_count_feed_source(forgetful),
              followed_source = make_store_count_feed_source(knowing);
   const auto anew = anew_source->open(request), followed = followed_source->open(request);
-  GridOptions grid_options;
+  cohort::GridOptions grid_options;
   grid_options.origin_ms = request.origin_ms;
-  CountGrid anew_grid(grid_options), followed_grid(grid_options);
+  cohort::CountGrid anew_grid(grid_options), followed_grid(grid_options);
   std::size_t cells = 0;
   const auto start = [&](const char* version, const std::string& instance) {
     processes.push_back({store::testing::resource("shop", version[0] == '1' ? "stable" : "canary",
@@ -153,8 +156,8 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
       ASSERT_EQ(a[i].routes.size(), b[i].routes.size());
       ASSERT_EQ(a[i].instances.size(), b[i].instances.size());
     }
-    ASSERT_EQ(anew_grid.waiting_requests(Track::canary),
-              followed_grid.waiting_requests(Track::canary));
+    ASSERT_EQ(anew_grid.waiting_requests(cohort::Track::canary),
+              followed_grid.waiting_requests(cohort::Track::canary));
   }
   EXPECT_GT(cells, 400u);
   EXPECT_GT(anew_grid.ledger().counted, 10'000);
@@ -183,5 +186,84 @@ TEST_F(FollowTest, ATrackWithoutNewsIsNotRead) {
   EXPECT_EQ(store->arrivals("other", ""), 0u);
 }
 
+// A plain store, its times counted from the origin.
+constexpr std::int64_t kOrigin = 1'000'000'000;
+
+std::int64_t at(double seconds) {
+  return kOrigin + static_cast<std::int64_t>(std::llround(seconds * 1000));
+}
+
+// {seconds after the origin, value, start in seconds after the origin}
+struct Point {
+  double second;
+  double value;
+  double start = -3600;
+};
+
+double total(const std::vector<cohort::CountCell>& cells,
+             const std::function<double(const cohort::CountCell&)>& of) {
+  return std::accumulate(cells.begin(), cells.end(), 0.0,
+                         [&](double sum, const cohort::CountCell& cell) { return sum + of(cell); });
+}
+
+// The embedded store through its feed gives what the samples say.
+TEST(CountFeed, ReadsOnlyWhatIsNew) {
+  FakeStore store;
+  const auto add = [&](std::string_view name, std::string track, std::string route,
+                       std::vector<Point> points) {
+    store::SeriesData s;
+    s.id = SeriesId{store.series.size() + 1};
+    s.labels =
+        std::make_shared<const Labels>(Labels::of({{std::string(kMetricName), std::string(name)},
+                                                   {"service_name", "checkout"},
+                                                   {"deployment_track", std::move(track)},
+                                                   {"service_version", "2"},
+                                                   {"instance", "a"},
+                                                   {"http_route", std::move(route)}}));
+    s.kind = MetricKind::counter;
+    for (const auto& p : points) s.floats.push_back({at(p.second), at(p.start), p.value});
+    store.series.push_back(std::move(s));
+  };
+  std::vector<Point> points;
+  for (double t = -45; t <= 600; t += 15) points.push_back({t, 10 * (t + 3600)});
+  add(store::kRequestsName, "canary", "/pay", points);
+  add(store::kRequestsName, "stable", "/pay", points);
+  add(store::kErrorsName, "canary", "/pay", {{300, 6}, {315, 6}});
+  add(store::kRequestsName, "stable", "/rare", {{-3000, 5000}, {400, 5003}});
+  const auto selector = [](const char* track) {
+    return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, "checkout"},
+                                   {"deployment_track", Matcher::Op::equal, track}}};
+  };
+  const auto source = make_store_count_feed_source(store);
+  const auto feed = source->open({selector("canary"), selector("stable"), kOrigin});
+  cohort::CountGrid grid({.origin_ms = kOrigin, .min_route_requests = 0});
+  std::vector<cohort::CountCell> cells;
+  for (double now = 0; now <= 600; now += 5) {
+    store.requests.clear();
+    // The store of that moment.
+    auto whole = store.series;
+    for (auto& s : store.series)
+      std::erase_if(s.floats, [&](const auto& p) { return p.time_ms > at(now); });
+    ASSERT_TRUE(feed->read(grid, at(now)));
+    store.series = std::move(whole);
+    for (const auto& request : store.requests) {
+      if (now > 60 && request.from_ms != 0) {
+        EXPECT_GE(request.from_ms, at(now - 45));
+      }
+    }
+    for (auto& cell : grid.close(at(now))) cells.push_back(std::move(cell));
+  }
+  EXPECT_EQ(grid.closed_until_ms(), at(600));
+  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.canary.requests; }),
+              6000, 1e-6);
+  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.stable.requests; }),
+              6003, 1e-6)
+      << "the rare route's past is known";
+  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.canary.bad; }), 6, 1e-6);
+  EXPECT_EQ(cells[0].instances.at(0).instance, "a@2");
+  store.broken = Error{ErrorCode::unavailable, "disk gone"};
+  EXPECT_EQ(feed->read(grid, at(605)).error().code, ErrorCode::unavailable);
+}
+
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::datasource

@@ -13,7 +13,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 namespace {
 
 using store::SelectRequest;
@@ -34,11 +34,11 @@ bool is_le(const Matcher& m) { return m.name == kBucketLabel; }
 
 // The histogram of a point in Prometheus's terms: buckets are counted by their upper bound, so
 // every index is one more.
-std::shared_ptr<const NativeHistogram> to_native(const store::ExponentialSample& sample) {
-  auto out = std::make_shared<NativeHistogram>();
+std::shared_ptr<const promql::NativeHistogram> to_native(const store::ExponentialSample& sample) {
+  auto out = std::make_shared<promql::NativeHistogram>();
   const ExponentialHistogram& from = sample.value;
   const auto side = [](const ExponentialHistogram::Buckets& b) {
-    NativeHistogram::Buckets buckets;
+    promql::NativeHistogram::Buckets buckets;
     buckets.offset = b.offset + 1;
     buckets.counts.assign(b.counts.begin(), b.counts.end());
     return buckets;
@@ -47,11 +47,11 @@ std::shared_ptr<const NativeHistogram> to_native(const store::ExponentialSample&
   out->zero_threshold = from.zero_threshold;
   out->zero_count = static_cast<double>(from.zero_count);
   out->count = static_cast<double>(from.count);
-  out->sum = sample.stale ? stale_marker() : from.sum;
+  out->sum = sample.stale ? promql::stale_marker() : from.sum;
   out->positive = side(from.positive);
   out->negative = side(from.negative);
-  if (out->schema > 8) *out = reduced_to_schema(*out, 8);
-  if (!is_sound(*out))
+  if (out->schema > 8) *out = promql::reduced_to_schema(*out, 8);
+  if (!promql::is_sound(*out))
     return nullptr; // coarser than schema -4, or buckets beyond what a float64 holds
   return out;
 }
@@ -59,12 +59,13 @@ std::shared_ptr<const NativeHistogram> to_native(const store::ExponentialSample&
 // The counters of one classic histogram series.
 class ClassicView {
  public:
-  ClassicView(const Labels& labels, const SeriesMatcher& matcher)
+  ClassicView(const Labels& labels, const promql::SeriesMatcher& matcher)
       : base_(labels), matcher_(matcher) {}
 
   void buckets(const SeriesData& data) {
     const std::vector<double>* bounds = nullptr;
-    std::vector<Series*> columns; // one a bound, the last for +Inf; null where a matcher refuses it
+    std::vector<promql::Series*>
+        columns; // one a bound, the last for +Inf; null where a matcher refuses it
     for (const store::ClassicSample& sample : data.classic) {
       if (sample.stale) {
         end_all(columns, sample.time_ms);
@@ -72,10 +73,10 @@ class ClassicView {
       }
       if (const std::vector<double>* now = sample.value.bounds.get();
           bounds == nullptr || now != bounds) {
-        std::vector<Series*> next = columns_for(now);
-        for (Series* column : columns) { // buckets that are no longer reported end here
+        std::vector<promql::Series*> next = columns_for(now);
+        for (promql::Series* column : columns) { // buckets that are no longer reported end here
           if (column != nullptr && std::ranges::find(next, column) == next.end())
-            column->floats.push_back({sample.time_ms, stale_marker(), 0});
+            column->floats.push_back({sample.time_ms, promql::stale_marker(), 0});
         }
         columns = std::move(next);
         bounds = now;
@@ -92,59 +93,59 @@ class ClassicView {
   }
 
   void total(const SeriesData& data, View view) {
-    Series* column = column_for(base_.with(
+    promql::Series* column = column_for(base_.with(
         kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
     if (column == nullptr) return;
     for (const store::ClassicSample& sample : data.classic) {
       const double value =
           view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
       column->floats.push_back(
-          {sample.time_ms, sample.stale ? stale_marker() : value, sample.start_ms});
+          {sample.time_ms, sample.stale ? promql::stale_marker() : value, sample.start_ms});
     }
   }
 
-  void take(std::vector<Series>& out) {
+  void take(std::vector<promql::Series>& out) {
     for (auto& [key, series] : columns_) {
       if (series) out.push_back(std::move(*series));
     }
   }
 
  private:
-  std::vector<Series*> columns_for(const std::vector<double>* bounds) {
-    std::vector<Series*> out;
+  std::vector<promql::Series*> columns_for(const std::vector<double>* bounds) {
+    std::vector<promql::Series*> out;
     const Labels named = base_.with(kMetricName, std::string(base_.metric_name()) + "_bucket");
     for (std::size_t i = 0; bounds != nullptr && i < bounds->size(); ++i) {
-      out.push_back(column_for(named.with(kBucketLabel, format_decimal((*bounds)[i]))));
+      out.push_back(column_for(named.with(kBucketLabel, promql::format_decimal((*bounds)[i]))));
     }
     out.push_back(column_for(named.with(kBucketLabel, "+Inf")));
     return out;
   }
 
-  Series* column_for(Labels labels) {
+  promql::Series* column_for(Labels labels) {
     auto& slot = columns_[labels];
     if (!slot && matcher_.matches(labels)) {
-      slot = std::make_unique<Series>();
+      slot = std::make_unique<promql::Series>();
       slot->labels = std::move(labels);
     }
     return slot.get();
   }
 
-  static void end_all(const std::vector<Series*>& columns, std::int64_t time_ms) {
-    for (Series* column : columns) {
-      if (column != nullptr) column->floats.push_back({time_ms, stale_marker(), 0});
+  static void end_all(const std::vector<promql::Series*>& columns, std::int64_t time_ms) {
+    for (promql::Series* column : columns) {
+      if (column != nullptr) column->floats.push_back({time_ms, promql::stale_marker(), 0});
     }
   }
 
   const Labels& base_;
-  const SeriesMatcher& matcher_;
-  std::map<Labels, std::unique_ptr<Series>> columns_;
+  const promql::SeriesMatcher& matcher_;
+  std::map<Labels, std::unique_ptr<promql::Series>> columns_;
 };
 
 // Histograms or floats of a store, by id.
-class StoreColumns final : public ColumnSource {
+class StoreColumns final : public promql::ColumnSource {
  public:
   StoreColumns(const store::Store& store, std::vector<store::FoundSeries> found,
-               store::ColumnRequest request, bool buckets, SeriesMatcher matcher)
+               store::ColumnRequest request, bool buckets, promql::SeriesMatcher matcher)
       : store_(store),
         found_(std::move(found)),
         request_(request),
@@ -172,7 +173,7 @@ class StoreColumns final : public ColumnSource {
   const std::vector<store::FoundSeries> found_;
   const store::ColumnRequest request_;
   const bool buckets_;
-  const SeriesMatcher matcher_;
+  const promql::SeriesMatcher matcher_;
 };
 
 // Series that differ only in kind or source have the same labels.
@@ -186,13 +187,13 @@ bool distinct(const std::vector<store::FoundSeries>& found) {
       found, [&](const store::FoundSeries& f) { return seen.insert(*f.labels).second; });
 }
 
-class StoreQueryable final : public Queryable {
+class StoreQueryable final : public promql::Queryable {
  public:
   explicit StoreQueryable(const store::Store& store) : store_(store) {}
 
-  Result<std::vector<Series>> select(const Selection& selection) const override {
-    const SeriesMatcher matcher(selection.matchers);
-    std::vector<Series> out;
+  Result<std::vector<promql::Series>> select(const promql::Selection& selection) const override {
+    const promql::SeriesMatcher matcher(selection.matchers);
+    std::vector<promql::Series> out;
     std::size_t samples = 0;
     std::size_t visited = 0;
     TRY_ASSIGN(const std::set<std::string> names, base_names(selection, matcher));
@@ -213,16 +214,18 @@ class StoreQueryable final : public Queryable {
         }
       }
     }
-    std::erase_if(out, [](const Series& s) { return s.floats.empty() && s.histograms.empty(); });
+    std::erase_if(out,
+                  [](const promql::Series& s) { return s.floats.empty() && s.histograms.empty(); });
     return out;
   }
 
-  Result<std::unique_ptr<ColumnSource>> columns(const Selection& selection) const override {
+  Result<std::unique_ptr<promql::ColumnSource>> columns(
+      const promql::Selection& selection) const override {
     const auto names = std::ranges::count_if(selection.matchers, is_name);
     const auto name = std::ranges::find_if(selection.matchers, is_name);
     if (names != 1 || name->op != Matcher::Op::equal) return nullptr;
     const bool by_le = std::ranges::any_of(selection.matchers, is_le);
-    SeriesMatcher matcher(selection.matchers);
+    promql::SeriesMatcher matcher(selection.matchers);
     std::vector<store::FoundSeries> found;
     std::optional<ViewName> view;
     TRY_ASSIGN(const std::set<std::string> bases, base_names(selection, matcher));
@@ -260,25 +263,25 @@ class StoreQueryable final : public Queryable {
         buckets, std::move(matcher));
   }
 
-  Result<std::vector<Labels>> series(const Selection& selection) const override {
+  Result<std::vector<Labels>> series(const promql::Selection& selection) const override {
     std::vector<Labels> out;
-    TRY_ASSIGN(std::vector<Series> found,
+    TRY_ASSIGN(std::vector<promql::Series> found,
                select(selection)); // the bounds of histograms are in their samples
-    for (Series& one : found) out.push_back(std::move(one.labels));
+    for (promql::Series& one : found) out.push_back(std::move(one.labels));
     std::ranges::sort(out);
     const auto same = std::ranges::unique(out);
     out.erase(same.begin(), same.end());
     return out;
   }
 
-  Result<std::vector<std::string>> label_names(const Selection& selection) const override {
+  Result<std::vector<std::string>> label_names(const promql::Selection& selection) const override {
     return collect(selection, "", [](const Labels& labels, std::set<std::string>& out) {
       for (const auto [name, value] : labels) out.emplace(name);
     });
   }
 
   Result<std::vector<std::string>> label_values(std::string_view label,
-                                                const Selection& selection) const override {
+                                                const promql::Selection& selection) const override {
     return collect(selection, label, [&](const Labels& labels, std::set<std::string>& out) {
       if (const std::string_view value = labels.get(label); !value.empty())
         out.insert(std::string(value));
@@ -287,7 +290,7 @@ class StoreQueryable final : public Queryable {
 
  private:
   // What the store is asked: without the matchers that only the view can judge.
-  static SelectRequest request(const Selection& selection, const std::string* base_name,
+  static SelectRequest request(const promql::Selection& selection, const std::string* base_name,
                                bool samples) {
     SelectRequest out;
     for (const Matcher& matcher : selection.matchers) {
@@ -304,8 +307,8 @@ class StoreQueryable final : public Queryable {
   }
 
   // Names in the store whose series, or views of them, the selection's name matchers accept.
-  Result<std::set<std::string>> base_names(const Selection& selection,
-                                           const SeriesMatcher& matcher) const {
+  Result<std::set<std::string>> base_names(const promql::Selection& selection,
+                                           const promql::SeriesMatcher& matcher) const {
     std::set<std::string> out;
     for (const Matcher& one : selection.matchers) {
       if (!is_name(one) || one.op != Matcher::Op::equal) continue;
@@ -325,7 +328,8 @@ class StoreQueryable final : public Queryable {
   }
 
   // The names under which the series is seen, as far as the name matchers accept them.
-  static std::vector<std::string> view_names(const SeriesData& data, const SeriesMatcher& matcher) {
+  static std::vector<std::string> view_names(const SeriesData& data,
+                                             const promql::SeriesMatcher& matcher) {
     const std::string base(data.labels->metric_name());
     std::vector<std::string> all;
     if (data.kind == MetricKind::histogram) {
@@ -338,8 +342,8 @@ class StoreQueryable final : public Queryable {
     return all;
   }
 
-  static void append(const SeriesData& data, const SeriesMatcher& matcher,
-                     std::vector<Series>& out) {
+  static void append(const SeriesData& data, const promql::SeriesMatcher& matcher,
+                     std::vector<promql::Series>& out) {
     if (data.kind == MetricKind::histogram) {
       ClassicView view(*data.labels, matcher);
       const std::string base(data.labels->metric_name());
@@ -355,7 +359,7 @@ class StoreQueryable final : public Queryable {
       return;
     }
     if (!matcher.matches(*data.labels)) return;
-    Series series;
+    promql::Series series;
     series.labels = *data.labels;
     series.floats.reserve(data.floats.size());
     for (const store::FloatSample& sample : data.floats)
@@ -369,8 +373,8 @@ class StoreQueryable final : public Queryable {
 
   // Labels of all views, without reading samples unless bucket bounds are asked for.
   template <typename Visit>
-  Result<std::vector<std::string>> collect(const Selection& selection, std::string_view wanted,
-                                           Visit visit) const {
+  Result<std::vector<std::string>> collect(const promql::Selection& selection,
+                                           std::string_view wanted, Visit visit) const {
     std::set<std::string> out;
     const bool bounds = wanted == kBucketLabel || std::ranges::any_of(selection.matchers, is_le);
     if (bounds) {
@@ -378,7 +382,7 @@ class StoreQueryable final : public Queryable {
       for (const Labels& labels : all) visit(labels, out);
       return std::vector<std::string>(out.begin(), out.end());
     }
-    const SeriesMatcher matcher(selection.matchers);
+    const promql::SeriesMatcher matcher(selection.matchers);
     TRY_ASSIGN(const std::vector<SeriesData> known,
                store_.select(request(selection, nullptr, false)));
     for (const SeriesData& data : known) {
@@ -397,8 +401,8 @@ class StoreQueryable final : public Queryable {
 
 } // namespace
 
-std::unique_ptr<Queryable> make_store_queryable(const store::Store& store) {
+std::unique_ptr<promql::Queryable> make_store_queryable(const store::Store& store) {
   return std::make_unique<StoreQueryable>(store);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::datasource

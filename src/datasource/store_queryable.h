@@ -8,9 +8,9 @@
 #include "promql/queryable.h"
 #include "store/store.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 
 // store must outlive the result.
-std::unique_ptr<Queryable> make_store_queryable(const store::Store& store);
+std::unique_ptr<promql::Queryable> make_store_queryable(const store::Store& store);
 
-} // namespace coalmine::query
+} // namespace coalmine::datasource

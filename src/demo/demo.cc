@@ -16,7 +16,7 @@
 #include "demo/demo_scenes.h"
 #include "demo/demo_world.h"
 
-namespace coalmine::app {
+namespace coalmine::demo {
 namespace {
 
 namespace json = boost::json;
@@ -215,4 +215,4 @@ int run_demo(const DemoOptions& options) {
   return failed ? 1 : 0;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

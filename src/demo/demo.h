@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace coalmine::app {
+namespace coalmine::demo {
 
 struct DemoOptions {
   bool ci = false; // unattended: no waiting at the end; exit code 0 only if every scene ended as it
@@ -23,4 +23,4 @@ struct DemoOptions {
 // code.
 int run_demo(const DemoOptions& options);
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

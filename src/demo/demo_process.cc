@@ -18,7 +18,7 @@
 #include <sstream>
 #include <thread>
 
-namespace coalmine::app {
+namespace coalmine::demo {
 namespace {
 
 // Between fork and exec only what is safe after fork in a process with threads: everything is
@@ -154,4 +154,4 @@ Result<std::string> find_program(const std::string& name, const std::string& pac
       fmt::format("the demo needs {}, which is not installed: apt-get install {}", name, package));
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

@@ -11,7 +11,7 @@
 
 #include "base/result.h"
 
-namespace coalmine::app {
+namespace coalmine::demo {
 
 // A running child; destruction stops it (SIGTERM, after three seconds SIGKILL) and waits. It also
 // dies when this process does.
@@ -43,4 +43,4 @@ Result<std::string> ask_unix_socket(const std::string& path, const std::string& 
 // Where a program is, searched in PATH and in /usr/sbin; not_found names the Debian package.
 Result<std::string> find_program(const std::string& name, const std::string& package);
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

@@ -5,7 +5,7 @@
 #include <array>
 #include <string_view>
 
-namespace coalmine::app {
+namespace coalmine::demo {
 
 struct Scene {
   std::string_view name;
@@ -21,4 +21,4 @@ inline constexpr std::array kScenes = {
     Scene{"good-release", "none", "v{} is a good release", "promoted"},
 };
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

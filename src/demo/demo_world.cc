@@ -13,7 +13,7 @@
 #include "cli/text.h"
 #include "net/http_server.h"
 
-namespace coalmine::app {
+namespace coalmine::demo {
 namespace {
 
 namespace fs = std::filesystem;
@@ -264,4 +264,4 @@ LoadCounts DemoWorld::answered(const std::string& version) const {
           row->at("failed").to_number<std::uint64_t>()};
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

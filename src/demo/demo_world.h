@@ -14,7 +14,7 @@
 #include "demo/demo_process.h"
 #include "net/http_client.h"
 
-namespace coalmine::app {
+namespace coalmine::demo {
 
 struct LoadCounts {
   std::uint64_t requests = 0;
@@ -69,4 +69,4 @@ class DemoWorld {
   std::vector<Child> server_, balancer_, stable_, canary_, load_;
 };
 
-} // namespace coalmine::app
+} // namespace coalmine::demo

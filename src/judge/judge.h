@@ -280,7 +280,7 @@ struct SequentialOptions {
       0.05; // an error rate's margin is at least this while a canary instance warms up
   // Routes with twice the share of the error budget that another of the same traffic has; judged
   // however many routes there are, shown and named before others that are equally bad. Their cells
-  // must not be pooled (query::GridOptions::own_routes).
+  // must not be pooled (cohort::GridOptions::own_routes).
   std::vector<std::string> critical_routes;
   // The steps ahead: their harm margins are kept, and they tell what traffic can decide. The last
   // leads to all of the traffic.

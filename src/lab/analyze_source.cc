@@ -5,16 +5,16 @@
 
 #include <iostream>
 
-#include "app/commands.h"
 #include "base/clock.h"
 #include "config/config.h"
+#include "lab/commands.h"
 #include "lab/local_question.h"
 #include "lab/sources.h"
 #include "promql/engine.h"
 #include "rollout/evidence/one_shot.h"
 #include "rollout/json.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 int complain(const Error& error) {
@@ -24,20 +24,20 @@ int complain(const Error& error) {
   return environment ? cli::kExitUnreachable : cli::kExitUsage;
 }
 
-Result<Config> config_of(const std::string& path) {
-  Config out;
+Result<config::Config> config_of(const std::string& path) {
+  config::Config out;
   if (path.empty()) return out;
-  TRY_ASSIGN(auto loaded, load_config(path, {.secrets_required = true}));
+  TRY_ASSIGN(auto loaded, config::load_config(path, {.secrets_required = true}));
   for (const auto& report : loaded.reports) std::cerr << render(report, false);
   if (!loaded.ok())
     return fail(ErrorCode::invalid_argument,
-                fmt::format("the configuration has {}", count_text(count(loaded.reports))));
+                fmt::format("the configuration has {}", config::count_text(count(loaded.reports))));
   return std::move(loaded.config);
 }
 
 } // namespace
 
-Result<rollout::RolloutSpec> spec_of(const std::string& service, const Config& config) {
+Result<rollout::RolloutSpec> spec_of(const std::string& service, const config::Config& config) {
   if (service.empty() && config.specs.size() == 1) return config.specs.front();
   for (const auto& spec : config.specs) {
     if (spec.service == service) return spec;
@@ -51,7 +51,7 @@ Result<rollout::RolloutSpec> spec_of(const std::string& service, const Config& c
 Result<std::int64_t> moment_of(const std::string& text, std::int64_t now_ms) {
   if (text.empty() || text == "now") return now_ms;
   if (const auto ago = cli::parse_duration_text(text); ago > 0) return now_ms - ago;
-  const auto time = query::parse_time_ms(text);
+  const auto time = promql::parse_time_ms(text);
   if (time) return *time;
   return fail(ErrorCode::invalid_argument,
               fmt::format("\"{}\" is no moment: write 2026-11-22T13:42:07Z, Unix seconds, or 30m "
@@ -71,7 +71,7 @@ Result<LocalQuestion> local_question(const std::string& source, const std::strin
 }
 
 int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOptions& typed,
-                       const CommonFlags& common) {
+                       const cli::CommonFlags& common) {
   auto question = local_question(flags.source, flags.config, typed.service);
   if (!question) return complain(question.error());
   const auto& spec = question->spec;
@@ -99,13 +99,13 @@ int run_analyze_source(const AnalyzeSourceFlags& flags, const cli::AnalyzeOption
                          .out = std::cout,
                          .err = std::cerr,
                          .sleep = {}};
-  terminal.output = output_of(common);
-  terminal.color = use_color(STDOUT_FILENO, common);
+  terminal.output = cli::output_of(common);
+  terminal.color = cli::use_color(STDOUT_FILENO, common);
   terminal.quiet = true; // the commands that come next ask a server, and there is none
   const int exit = cli::print_verdict(terminal, rollout::verdict_json(judgement, context),
-                                      spec.service, environment);
+                                      spec.service, cli::environment);
   std::cout.flush();
   return exit;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

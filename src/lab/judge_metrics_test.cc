@@ -12,8 +12,10 @@
 #include "judge/reason.h"
 #include "lab/simulation.h"
 
-namespace coalmine::judge {
+namespace coalmine::lab {
 namespace {
+
+using namespace judge;
 
 SignalSpec metric(SignalKind kind, Margin margin) {
   SignalSpec out;
@@ -485,4 +487,4 @@ TEST(RankJudge, RequestsOfCells) {
 }
 
 } // namespace
-} // namespace coalmine::judge
+} // namespace coalmine::lab

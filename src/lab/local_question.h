@@ -11,10 +11,10 @@
 #include "lab/sources.h"
 #include "rollout/spec.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 struct LocalQuestion {
-  Config config;
+  config::Config config;
   rollout::RolloutSpec spec;
   TelemetrySource source;
   std::int64_t now_ms = 0; // of a recording: its last sample
@@ -26,9 +26,9 @@ Result<LocalQuestion> local_question(const std::string& source, const std::strin
                                      const std::string& service);
 
 // The config's block of that service, else the defaults.
-Result<rollout::RolloutSpec> spec_of(const std::string& service, const Config& config);
+Result<rollout::RolloutSpec> spec_of(const std::string& service, const config::Config& config);
 
 // RFC 3339, Unix seconds, a duration before now_ms, "now" or "".
 Result<std::int64_t> moment_of(const std::string& text, std::int64_t now_ms);
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

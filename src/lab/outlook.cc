@@ -11,7 +11,7 @@
 #include "lab/simulation.h"
 #include "rollout/evidence/one_shot.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 constexpr double kMsPerMinute = 60'000.0;
@@ -25,7 +25,7 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
   std::string out = fmt::format(
       "At {:g} requests a second with {} errors ({} simulated releases a line, latency spread as "
       "of most web services):\n",
-      rps, percent_text(error_rate), runs);
+      rps, config::percent_text(error_rate), runs);
   if (spec.judge != "sequential")
     return out +
            fmt::format(
@@ -34,7 +34,7 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
   auto own = spec;
   const auto left_out = std::erase_if(
       own.signals, [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
-  std::vector<judge::SimulatedStep> steps;
+  std::vector<lab::SimulatedStep> steps;
   double schedule = 0;
   for (const auto& step : spec.steps) {
     if (step.analyze_ms <= 0) continue;
@@ -48,21 +48,21 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
                                        kMsPerMinute * static_cast<double>(steps.size()) / schedule
                              : 1 + spec.max_extends;
   const auto simulate = [&](double added) {
-    std::vector<judge::SimulatedRelease> releases(runs);
-    judge::TrafficModel model;
+    std::vector<lab::SimulatedRelease> releases(runs);
+    lab::TrafficModel model;
     model.rps = rps;
     model.error_rate = error_rate;
     model.stable_instances = 4;
-    judge::CanaryChange change;
+    lab::CanaryChange change;
     change.error_rate_added = added;
     for_each_run(runs, [&](std::size_t i) {
       const auto judge = rollout::make_judge(own);
-      judge::SimulatedTraffic traffic(model, change, i + 1);
-      releases[i] = judge::simulate_release(*judge, traffic, steps, longest);
+      lab::SimulatedTraffic traffic(model, change, i + 1);
+      releases[i] = lab::simulate_release(*judge, traffic, steps, longest);
     });
-    return judge::summarize(releases, steps);
+    return lab::summarize(releases, steps);
   };
-  const auto asked = [](const judge::SimulationSummary& s) {
+  const auto asked = [](const lab::SimulationSummary& s) {
     return s.inconclusive > 0 ? fmt::format(", a person is asked {}", share_text(s.inconclusive))
                               : std::string();
   };
@@ -71,7 +71,7 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
       "  an equal release: promoted {} ({} within one and a half times the schedule of {}){}, "
       "rolled back {}\n",
       share_text(equal.promoted), share_text(equal.promoted_in_time),
-      duration_text(static_cast<std::int64_t>(schedule * kMsPerMinute)), asked(equal),
+      config::duration_text(static_cast<std::int64_t>(schedule * kMsPerMinute)), asked(equal),
       share_text(equal.rolled_back));
   for (const double added : {0.01, 0.05}) {
     const auto worse = simulate(added);
@@ -91,4 +91,4 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
   return out;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

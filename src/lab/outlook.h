@@ -7,7 +7,7 @@
 
 #include "rollout/spec.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 // Simulated releases through the spec's own steps, signals and judge: rps requests a second of both
 // tracks, error_rate on stable (0..1). A few sentences, each ending with a line break;
@@ -15,4 +15,4 @@ namespace coalmine::app {
 std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double error_rate,
                             std::size_t runs = 200);
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -10,7 +10,7 @@
 
 #include "rollout/evidence/one_shot.h"
 
-namespace coalmine::rollout {
+namespace coalmine::lab {
 namespace {
 
 constexpr double kMsPerMinute = 60'000.0;
@@ -43,7 +43,7 @@ void add_metric(judge::MetricTrack& to, const judge::MetricTrack& from) {
 // One rollout being gone through. Lives for one replay.
 class Player {
  public:
-  explicit Player(const RolloutSpec& spec) : spec_(spec) { enter(0); }
+  explicit Player(const rollout::RolloutSpec& spec) : spec_(spec) { enter(0); }
 
   // True when the rollout has ended.
   bool play(const judge::EvidenceCell& cell) {
@@ -96,7 +96,7 @@ class Player {
       auto spec = spec_;
       spec.min_analysis_minutes = static_cast<double>(own.analyze_ms) / kMsPerMinute;
       spec.min_requests = own.min_requests;
-      judge_ = make_judge(spec);
+      judge_ = rollout::make_judge(spec);
     }
     evidence_ = {};
     routes_.clear();
@@ -134,7 +134,7 @@ class Player {
     return true;
   }
 
-  const RolloutSpec& spec_;
+  const rollout::RolloutSpec& spec_;
   std::unique_ptr<judge::Judge> judge_;
   judge::Evidence evidence_;
   std::map<std::string, judge::RouteNumbers> routes_;
@@ -187,7 +187,7 @@ void add_counts(judge::CellCounts& to, const judge::CellCounts& from) {
   to.errors += from.errors;
 }
 
-double share_at(const RolloutSpec& spec, double minutes) {
+double share_at(const rollout::RolloutSpec& spec, double minutes) {
   for (const auto& step : spec.steps) {
     const double length = static_cast<double>(step.analyze_ms) / kMsPerMinute;
     if (minutes < length || step.weight >= 1) return std::min(step.weight, 0.5);
@@ -208,7 +208,8 @@ std::string_view to_string(ReplayEnd end) {
   return "no data";
 }
 
-ReplayOutcome replay_cells(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells) {
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec,
+                           const std::vector<judge::EvidenceCell>& cells) {
   if (spec.steps.empty()) return {};
   Player player(spec);
   const bool ended =
@@ -216,7 +217,7 @@ ReplayOutcome replay_cells(const RolloutSpec& spec, const std::vector<judge::Evi
   return std::move(player).finish(ended);
 }
 
-std::int64_t longest_ms(const RolloutSpec& spec) {
+std::int64_t longest_ms(const rollout::RolloutSpec& spec) {
   std::int64_t out = 0;
   for (const auto& step : spec.steps) {
     const auto extension = spec.extend_ms > 0 ? spec.extend_ms : step.analyze_ms;
@@ -225,7 +226,7 @@ std::int64_t longest_ms(const RolloutSpec& spec) {
   return out;
 }
 
-std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen,
+std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
                                        std::int64_t gap_ms) {
   std::vector<PastRelease> out;
   for (const auto& series : seen) {
@@ -242,7 +243,7 @@ std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen,
   return out;
 }
 
-std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec,
+std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
                                               const std::vector<judge::EvidenceCell>& stable,
                                               std::size_t first, double more_errors,
                                               std::mt19937_64& random) {
@@ -284,4 +285,4 @@ std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec,
   return out;
 }
 
-} // namespace coalmine::rollout
+} // namespace coalmine::lab

@@ -13,7 +13,7 @@
 #include "promql/queryable.h"
 #include "rollout/spec.h"
 
-namespace coalmine::rollout {
+namespace coalmine::lab {
 
 enum class ReplayEnd { promoted, rolled_back, inconclusive, no_data };
 std::string_view to_string(ReplayEnd end);
@@ -28,11 +28,12 @@ struct ReplayOutcome {
 // Judges cell after cell, as looks would have. The past weights are not known: the steps are gone
 // through by the config's own times, and a step that cannot be decided within them and its
 // extensions ends inconclusive, as does a release whose telemetry ends before.
-ReplayOutcome replay_cells(const RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells);
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec,
+                           const std::vector<judge::EvidenceCell>& cells);
 
 // How long a rollout of this spec can take at most, in milliseconds: what must be read of a
 // release.
-std::int64_t longest_ms(const RolloutSpec& spec);
+std::int64_t longest_ms(const rollout::RolloutSpec& spec);
 
 // A time in which a version of the canary was seen.
 struct PastRelease {
@@ -42,14 +43,15 @@ struct PastRelease {
 };
 // From series with the label service_version, one point for each moment at which that version was
 // there. A gap longer than gap_ms ends a release. By beginning.
-std::vector<PastRelease> find_releases(const std::vector<query::Series>& seen, std::int64_t gap_ms);
+std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
+                                       std::int64_t gap_ms);
 
 // A release that never was: each request of stable goes to a canary at random, in shares that
 // follow the steps' times, from cell `first` on. The cells before are stable's past. more_errors:
 // share of the canary's good requests that fail on top (0: two equal tracks).
-std::vector<judge::EvidenceCell> split_stable(const RolloutSpec& spec,
+std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
                                               const std::vector<judge::EvidenceCell>& stable,
                                               std::size_t first, double more_errors,
                                               std::mt19937_64& random);
 
-} // namespace coalmine::rollout
+} // namespace coalmine::lab

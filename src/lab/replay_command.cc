@@ -9,9 +9,9 @@
 #include <iostream>
 #include <utility>
 
-#include "app/commands.h"
 #include "base/json_text.h"
 #include "base/rfc3339.h"
+#include "lab/commands.h"
 #include "lab/local_question.h"
 #include "lab/replay.h"
 #include "rollout/evidence/evidence_feed.h"
@@ -19,12 +19,12 @@
 #include "rollout/evidence/one_shot.h"
 #include "rollout/spec.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 namespace json = boost::json;
-using rollout::ReplayEnd;
-using rollout::ReplayOutcome;
+using lab::ReplayEnd;
+using lab::ReplayOutcome;
 
 constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::int64_t kMinStepMs = 60'000;
@@ -43,7 +43,7 @@ struct Column {
 };
 
 struct Row {
-  rollout::PastRelease release;
+  lab::PastRelease release;
   std::vector<ReplayOutcome> outcomes; // one a column
 };
 
@@ -99,24 +99,24 @@ class Replay {
   }
 
  private:
-  Result<std::vector<rollout::PastRelease>> releases_between(std::int64_t from_ms,
-                                                             std::int64_t to_ms) const {
-    auto matchers = remote::request_matchers(cohort_selector(question_.spec, true, ""), names());
+  Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
+                                                         std::int64_t to_ms) const {
+    auto matchers =
+        datasource::request_matchers(cohort_selector(question_.spec, true, ""), names());
     const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
     const auto query =
-        fmt::format("count by (service_version) ({})", remote::selector_text(matchers));
+        fmt::format("count by (service_version) ({})", datasource::selector_text(matchers));
     TRY_ASSIGN(const auto seen,
                question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
-    return rollout::find_releases(seen, std::max(kGapMs, 3 * step));
+    return lab::find_releases(seen, std::max(kGapMs, 3 * step));
   }
 
-  remote::SeriesNames names() const {
+  datasource::SeriesNames names() const {
     return question_.config.server.prometheus ? question_.config.server.prometheus->names
-                                              : remote::SeriesNames{};
+                                              : datasource::SeriesNames{};
   }
 
-  Result<std::vector<judge::EvidenceCell>> release_cells(
-      const rollout::PastRelease& release) const {
+  Result<std::vector<judge::EvidenceCell>> release_cells(const lab::PastRelease& release) const {
     const auto until =
         std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
     const auto spec = std::make_shared<const rollout::RolloutSpec>(question_.spec);
@@ -138,16 +138,16 @@ class Replay {
   Result<std::vector<judge::EvidenceCell>> stable_cells(std::int64_t from_ms,
                                                         std::int64_t to_ms) const {
     const auto& source = *question_.source.counts;
-    query::CountFeedRequest request;
+    cohort::CountFeedRequest request;
     request.canary = request.stable = cohort_selector(question_.spec, false, "");
     request.origin_ms = from_ms;
-    query::GridOptions options;
+    cohort::GridOptions options;
     options.origin_ms = from_ms;
     options.ignore_routes = question_.spec.ignore_routes;
     options.own_routes = question_.spec.critical_routes;
     options.min_route_requests = question_.spec.min_route_requests;
     options.unseen_instances_begin_at_zero = source.traits().unseen_instances_begin_at_zero;
-    query::CountGrid grid(options);
+    cohort::CountGrid grid(options);
     const auto feed = source.open(std::move(request));
     TRY(feed->read(grid, to_ms));
     std::vector<judge::EvidenceCell> out;
@@ -228,7 +228,7 @@ void print_releases(const Found& found, const std::vector<Column>& columns) {
   std::cout << '\n';
   for (const auto end :
        {ReplayEnd::rolled_back, ReplayEnd::promoted, ReplayEnd::inconclusive, ReplayEnd::no_data}) {
-    std::cout << fmt::format("{:<26}", rollout::to_string(end));
+    std::cout << fmt::format("{:<26}", to_string(end));
     for (std::size_t i = 0; i < columns.size(); ++i)
       std::cout << fmt::format("{:>20}", count_of(found, i, end));
     std::cout << '\n';
@@ -238,7 +238,7 @@ void print_releases(const Found& found, const std::vector<Column>& columns) {
     const auto& own = row.outcomes.front();
     std::cout << fmt::format("{}  {:<16} {:<12} after {:<8} {}\n", rfc3339(row.release.from_ms),
                              row.release.version.empty() ? "(no version)" : row.release.version,
-                             rollout::to_string(own.end), minutes_text(own.minutes), own.reason);
+                             to_string(own.end), minutes_text(own.minutes), own.reason);
   }
 }
 
@@ -272,7 +272,7 @@ std::string replay_json(const Found& found, const LocalQuestion& question,
     json::object outcomes;
     for (std::size_t i = 0; i < columns.size(); ++i) {
       const auto& o = row.outcomes[i];
-      outcomes[columns[i].name] = json::object{{"end", std::string(rollout::to_string(o.end))},
+      outcomes[columns[i].name] = json::object{{"end", std::string(to_string(o.end))},
                                                {"minutes", o.minutes},
                                                {"step", o.step + 1},
                                                {"reason", o.reason}};
@@ -299,7 +299,7 @@ std::string replay_json(const Found& found, const LocalQuestion& question,
 
 } // namespace
 
-int run_replay(const ReplayFlags& flags, const CommonFlags& common) {
+int run_replay(const ReplayFlags& flags, const cli::CommonFlags& common) {
   const auto complain = [](const Error& error) {
     std::cerr << "coalmine: " << error.message << '\n';
     const bool environment =
@@ -327,4 +327,4 @@ int run_replay(const ReplayFlags& flags, const CommonFlags& common) {
   return exit;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

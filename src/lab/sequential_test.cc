@@ -11,8 +11,10 @@
 #include "judge/reason.h"
 #include "lab/simulation.h"
 
-namespace coalmine::judge {
+namespace coalmine::lab {
 namespace {
+
+using namespace judge;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
@@ -459,4 +461,4 @@ TEST(Sequential, DefaultMarginFollowsStablesRate) {
 }
 
 } // namespace
-} // namespace coalmine::judge
+} // namespace coalmine::lab

@@ -11,10 +11,10 @@
 #include <memory>
 #include <thread>
 
-#include "app/commands.h"
 #include "judge/reason.h"
+#include "lab/commands.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 void for_each_run(std::size_t count, const std::function<void(std::size_t)>& body) {
   const std::size_t workers = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 64);
@@ -31,19 +31,18 @@ namespace {
 
 constexpr double kExtend = 3; // the gate may be put off twice, each time by the step's own length
 
-judge::SimulationSummary simulate(const judge::SequentialOptions& options,
-                                  const judge::TrafficModel& model,
-                                  const judge::CanaryChange& change, std::size_t runs,
-                                  std::uint64_t seed,
-                                  std::vector<judge::SimulatedRelease>* all = nullptr) {
-  std::vector<judge::SimulatedRelease> releases(runs);
-  const auto steps = judge::usual_steps();
+lab::SimulationSummary simulate(const judge::SequentialOptions& options,
+                                const lab::TrafficModel& model, const lab::CanaryChange& change,
+                                std::size_t runs, std::uint64_t seed,
+                                std::vector<lab::SimulatedRelease>* all = nullptr) {
+  std::vector<lab::SimulatedRelease> releases(runs);
+  const auto steps = lab::usual_steps();
   for_each_run(runs, [&](std::size_t i) {
     const auto one = judge::make_sequential_judge(options);
-    judge::SimulatedTraffic traffic(model, change, seed + i);
-    releases[i] = judge::simulate_release(*one, traffic, steps, kExtend);
+    lab::SimulatedTraffic traffic(model, change, seed + i);
+    releases[i] = lab::simulate_release(*one, traffic, steps, kExtend);
   });
-  auto out = judge::summarize(releases, steps);
+  auto out = lab::summarize(releases, steps);
   if (all != nullptr) *all = std::move(releases);
   return out;
 }
@@ -71,9 +70,9 @@ std::string rule_table(std::size_t runs, std::uint64_t seed) {
       options.signals[0].automatic = false;
       options.signals[0].margin = {judge::Margin::Unit::points, 0.005};
       options.strict = strict;
-      judge::TrafficModel model;
+      lab::TrafficModel model;
       model.stable_instances = 4;
-      judge::CanaryChange change;
+      lab::CanaryChange change;
       change.error_rate_added = d;
       const auto s = simulate(options, model, change, runs, seed);
       row += fmt::format(" {:.3f}{} / {:.3f} / {:.3f} |", s.rolled_back,
@@ -96,12 +95,12 @@ std::string traffic_table(std::size_t runs, std::uint64_t seed) {
       runs);
   for (const double rps : {2.0, 20.0, 200.0, 2000.0}) {
     for (const double p : {0.0001, 0.001, 0.005, 0.01, 0.02, 0.05}) {
-      judge::TrafficModel model;
+      lab::TrafficModel model;
       model.rps = rps;
       model.error_rate = p;
       model.stable_instances = 4;
       model.baseline_minutes = 60;
-      judge::CanaryChange change;
+      lab::CanaryChange change;
       const auto options = judge::sequential_defaults();
       const auto equal = simulate(options, model, change, runs, seed);
       change.error_rate_added = 0.01;
@@ -119,9 +118,9 @@ std::string traffic_table(std::size_t runs, std::uint64_t seed) {
   return out;
 }
 
-void put_summary(const SimulateFlags& flags, const CommonFlags& common,
-                 const judge::SimulationSummary& s,
-                 const std::vector<judge::SimulatedRelease>& releases, bool worse) {
+void put_summary(const SimulateFlags& flags, const cli::CommonFlags& common,
+                 const lab::SimulationSummary& s,
+                 const std::vector<lab::SimulatedRelease>& releases, bool worse) {
   if (common.output == "json") {
     const boost::json::object out{
         {"schema", "coalmine.simulation/v1"},
@@ -164,7 +163,7 @@ std::string default_tables(std::size_t runs, std::uint64_t seed) {
   return rule_table(runs, seed) + traffic_table(std::max<std::size_t>(1, runs / 5), seed);
 }
 
-int run_simulate(const SimulateFlags& flags, const CommonFlags& common) {
+int run_simulate(const SimulateFlags& flags, const cli::CommonFlags& common) {
   if (!flags.table.empty()) {
     const auto table = flags.table == "reference" ? reference_tables
                        : flags.table == "exports" ? export_tables
@@ -173,13 +172,13 @@ int run_simulate(const SimulateFlags& flags, const CommonFlags& common) {
     std::fputs(out.c_str(), stdout);
     return 0;
   }
-  judge::TrafficModel model;
+  lab::TrafficModel model;
   model.rps = flags.rps;
   model.error_rate = flags.error_rate;
   model.clump = flags.clump;
   model.routes = flags.routes;
   model.stable_instances = flags.instances;
-  judge::CanaryChange change;
+  lab::CanaryChange change;
   change.error_rate_added = flags.errors_added;
   change.latency_factor = flags.latency_factor;
   change.slow_share = flags.slow_share;
@@ -189,11 +188,11 @@ int run_simulate(const SimulateFlags& flags, const CommonFlags& common) {
   change.only_route = flags.only_route;
   auto options = judge::sequential_defaults();
   options.strict = flags.strict;
-  std::vector<judge::SimulatedRelease> releases;
+  std::vector<lab::SimulatedRelease> releases;
   const auto summary = simulate(options, model, change, flags.runs, flags.seed, &releases);
   put_summary(flags, common, summary, releases,
               change.error_rate_added > 0 || change.latency_factor > 1 || change.slow_share > 0);
   return 0;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

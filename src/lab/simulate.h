@@ -9,7 +9,7 @@
 
 #include "lab/simulation.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 // Runs body(0..count-1) on as many threads as there are cores; every index writes its own result,
 // so the order does not matter.
@@ -24,4 +24,4 @@ std::string export_tables(std::size_t runs, std::uint64_t seed);
 // and error rate. Markdown.
 std::string default_tables(std::size_t runs, std::uint64_t seed);
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -10,7 +10,7 @@
 #include "lab/simulate.h"
 #include "rollout/evidence/evidence_feed.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 constexpr std::int64_t kOriginMs = 1'700'000'000'000;
@@ -44,15 +44,16 @@ struct Instance {
   double bad = 0;
 };
 
-query::CountSeries series_of(const Instance& instance, int number, std::uint64_t hour,
-                             query::Measure measure, std::int64_t time_ms, std::int64_t start_ms) {
-  query::CountSeries out;
-  out.id = static_cast<std::uint64_t>(number) * 2 + (measure == query::Measure::bad ? 1 : 0);
-  out.track = instance.canary ? query::Track::canary : query::Track::stable;
+cohort::CountSeries series_of(const Instance& instance, int number, std::uint64_t hour,
+                              cohort::Measure measure, std::int64_t time_ms,
+                              std::int64_t start_ms) {
+  cohort::CountSeries out;
+  out.id = static_cast<std::uint64_t>(number) * 2 + (measure == cohort::Measure::bad ? 1 : 0);
+  out.track = instance.canary ? cohort::Track::canary : cohort::Track::stable;
   out.measure = measure;
   out.instance = fmt::format("{}-{}", hour, number);
   out.floats = {
-      {time_ms, start_ms, measure == query::Measure::bad ? instance.bad : instance.requests}};
+      {time_ms, start_ms, measure == cohort::Measure::bad ? instance.bad : instance.requests}};
   return out;
 }
 
@@ -66,7 +67,7 @@ bool incident(int second) {
 
 // Minutes until the rollback; kNever: none within the hour.
 double run_hour(const Exports& exports, double added, std::uint64_t seed) {
-  judge::SimulationRandom random(seed);
+  lab::SimulationRandom random(seed);
   std::vector<Instance> instances(kInstances);
   for (int i = 0; i < kInstances; ++i) {
     auto& one = instances[static_cast<std::size_t>(i)];
@@ -74,10 +75,10 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
     one.interval = one.canary ? exports.canary_seconds : exports.stable_seconds;
     one.phase = exports.aligned ? 0 : static_cast<int>(random.uniform() * one.interval);
   }
-  query::GridOptions grid_options;
+  cohort::GridOptions grid_options;
   grid_options.origin_ms = kOriginMs;
   grid_options.warm_up_ms = 0; // its own rule, not what is measured here
-  query::CountGrid grid(grid_options);
+  cohort::CountGrid grid(grid_options);
   const std::int64_t begin_ms = kOriginMs + kPastSeconds * 1000;
   grid.weight_changed(begin_ms, begin_ms, 1.0 / kInstances);
 
@@ -99,7 +100,7 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
       one.bad += random.binomial(requests, rate);
       if ((second + 1 + kPastSeconds) % one.interval != one.phase) continue;
       const auto start_ms = one.canary ? begin_ms : kOriginMs;
-      for (const auto measure : {query::Measure::requests, query::Measure::bad})
+      for (const auto measure : {cohort::Measure::requests, cohort::Measure::bad})
         grid.add(series_of(one, i, seed, measure, now_ms, start_ms));
     }
     if ((second + 1) % 15 != 0) continue;
@@ -150,4 +151,4 @@ std::string export_tables(std::size_t runs, std::uint64_t seed) {
   return out;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -17,7 +17,7 @@
 #include "judge/stats/tails.h"
 #include "lab/simulate.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 using judge::Cell;
@@ -45,8 +45,8 @@ struct Times {
 
 struct Scenario {
   std::string name;
-  judge::TrafficModel model;
-  judge::CanaryChange change;
+  lab::TrafficModel model;
+  lab::CanaryChange change;
   double phi = 1;
 };
 
@@ -161,7 +161,7 @@ struct RankSeries {
 };
 
 Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
-  judge::SimulatedTraffic traffic(scenario.model, scenario.change, seed);
+  lab::SimulatedTraffic traffic(scenario.model, scenario.change, seed);
   judge::Buckets past;
   for (const auto& cell : traffic.baseline())
     past.add(*cell.total.bounds_ms, cell.total.stable.bucket_counts);
@@ -352,4 +352,4 @@ std::string reference_tables(std::size_t runs, std::uint64_t seed) {
   return out;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

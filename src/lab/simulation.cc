@@ -9,7 +9,7 @@
 
 #include "judge/stats/special.h"
 
-namespace coalmine::judge {
+namespace coalmine::lab {
 namespace {
 
 // Inversion from the mode outwards: expected steps grow with the standard deviation only. up(k):
@@ -45,7 +45,7 @@ double quantile_of(std::vector<double> values, double q) {
   return values[std::min(values.size() - 1, at > 0 ? at - 1 : 0)];
 }
 
-void add(CellCounts& to, const CellCounts& more) {
+void add(judge::CellCounts& to, const judge::CellCounts& more) {
   to.requests += more.requests;
   to.errors += more.errors;
   if (to.bucket_counts.empty()) to.bucket_counts.assign(more.bucket_counts.size(), 0);
@@ -88,7 +88,7 @@ double SimulationRandom::normal() {
 double SimulationRandom::poisson(double mean) {
   if (!(mean > 0) || !std::isfinite(mean)) return 0;
   const double mode = std::floor(mean);
-  const double log_p = mode * std::log(mean) - mean - log_gamma(mode + 1);
+  const double log_p = mode * std::log(mean) - mean - judge::log_gamma(mode + 1);
   return invert(
       uniform(), mode, log_p, 1e15, [&](double k) { return mean / (k + 1); },
       [&](double k) { return k / mean; });
@@ -99,8 +99,9 @@ double SimulationRandom::binomial(double n, double p) {
   if (p >= 1) return n;
   if (p > 0.5) return n - binomial(n, 1 - p);
   const double mode = std::floor((n + 1) * p);
-  const double log_p = log_gamma(n + 1) - log_gamma(mode + 1) - log_gamma(n - mode + 1) +
-                       mode * std::log(p) + (n - mode) * std::log1p(-p);
+  const double log_p = judge::log_gamma(n + 1) - judge::log_gamma(mode + 1) -
+                       judge::log_gamma(n - mode + 1) + mode * std::log(p) +
+                       (n - mode) * std::log1p(-p);
   const double odds = p / (1 - p);
   return invert(
       uniform(), mode, log_p, n, [&](double k) { return (n - k) / (k + 1) * odds; },
@@ -118,7 +119,9 @@ std::vector<double> SimulatedTraffic::shares(double factor, double slow_share,
                                              double slow_factor) const {
   std::vector<double> out;
   const auto below = [&](double bound, double scale) {
-    return bound > 0 ? normal_cdf(std::log(bound / (model_.median_ms * scale)) / model_.sigma) : 0;
+    return bound > 0
+               ? judge::normal_cdf(std::log(bound / (model_.median_ms * scale)) / model_.sigma)
+               : 0;
   };
   double last = 0;
   for (const double bound : *bounds_) {
@@ -154,9 +157,10 @@ SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double err
   return out;
 }
 
-CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests, double weight,
-                                       double common, double strength, bool changed) {
-  CellRoute out;
+judge::CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
+                                              double weight, double common, double strength,
+                                              bool changed) {
+  judge::CellRoute out;
   out.route = name;
   out.bounds_ms = bounds_;
   const auto noise = [&] {
@@ -164,7 +168,7 @@ CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
     const double s2 = std::log1p(model_.arm_noise * model_.arm_noise);
     return std::exp(std::sqrt(s2) * random_.normal() - s2 / 2);
   };
-  const auto put = [](CellCounts& to, Counts from) {
+  const auto put = [](judge::CellCounts& to, Counts from) {
     to = {from.requests, from.errors, std::move(from.buckets)};
   };
   const double rate = model_.error_rate * common;
@@ -182,8 +186,8 @@ CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
   return out;
 }
 
-EvidenceCell SimulatedTraffic::next(double canary_weight) {
-  EvidenceCell cell;
+judge::EvidenceCell SimulatedTraffic::next(double canary_weight) {
+  judge::EvidenceCell cell;
   cell.from_ms = time_ms_;
   time_ms_ += static_cast<std::int64_t>(model_.cell_seconds * 1000);
   cell.to_ms = time_ms_;
@@ -209,8 +213,8 @@ EvidenceCell SimulatedTraffic::next(double canary_weight) {
       const bool changed = change_.only_route < 0 || change_.only_route == r;
       auto route = draw_route(fmt::format("/r{}", r), requests / model_.routes, canary_weight,
                               common, strength, changed);
-      judge::add(cell.total.canary, route.canary);
-      judge::add(cell.total.stable, route.stable);
+      add(cell.total.canary, route.canary);
+      add(cell.total.stable, route.stable);
       cell.routes.push_back(std::move(route));
     }
   }
@@ -230,8 +234,8 @@ EvidenceCell SimulatedTraffic::next(double canary_weight) {
   return cell;
 }
 
-std::vector<EvidenceCell> SimulatedTraffic::baseline() {
-  std::vector<EvidenceCell> out;
+std::vector<judge::EvidenceCell> SimulatedTraffic::baseline() {
+  std::vector<judge::EvidenceCell> out;
   const double cells = model_.baseline_minutes * 60 / model_.cell_seconds;
   for (double i = 0; i < cells; ++i) out.push_back(next(0));
   return out;
@@ -241,10 +245,10 @@ std::vector<SimulatedStep> usual_steps() {
   return {{0.05, 10, 100}, {0.25, 10, 100}, {0.50, 15, 100}};
 }
 
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic,
+SimulatedRelease simulate_release(judge::Judge& judge, SimulatedTraffic& traffic,
                                   const std::vector<SimulatedStep>& steps, double extend) {
   SimulatedRelease out;
-  Evidence evidence;
+  judge::Evidence evidence;
   evidence.cells = traffic.baseline();
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const auto& step = steps[i];
@@ -263,12 +267,12 @@ SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic,
       auto judgement = judge.judge(evidence);
       evidence.cells.clear();
       out.minutes = traffic.minute();
-      if (judgement.decision == Decision::rollback) {
+      if (judgement.decision == judge::Decision::rollback) {
         out.outcome = Outcome::rolled_back;
         out.reason = std::move(judgement.reason);
         return out;
       }
-      passed = judgement.decision == Decision::promote;
+      passed = judgement.decision == judge::Decision::promote;
       out.reason = std::move(judgement.reason);
     }
     if (!passed) return out;
@@ -303,4 +307,4 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
   return out;
 }
 
-} // namespace coalmine::judge
+} // namespace coalmine::lab

@@ -12,7 +12,7 @@
 
 #include "judge/judge.h"
 
-namespace coalmine::judge {
+namespace coalmine::lab {
 
 // xoshiro256** seeded by splitmix64, and exact samplers by inversion from the mode.
 class SimulationRandom {
@@ -60,8 +60,8 @@ struct CanaryChange {
 class SimulatedTraffic {
  public:
   SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed);
-  std::vector<EvidenceCell> baseline();
-  EvidenceCell next(double canary_weight);
+  std::vector<judge::EvidenceCell> baseline();
+  judge::EvidenceCell next(double canary_weight);
   double minute() const { return minute_; } // since the canary began
 
  private:
@@ -72,8 +72,8 @@ class SimulatedTraffic {
   };
   Counts draw(double mean_requests, double error_rate, const std::vector<double>& shares);
   std::vector<double> shares(double factor, double slow_share, double slow_factor) const;
-  CellRoute draw_route(const std::string& name, double requests, double weight, double common,
-                       double strength, bool changed);
+  judge::CellRoute draw_route(const std::string& name, double requests, double weight,
+                              double common, double strength, bool changed);
 
   TrafficModel model_;
   CanaryChange change_;
@@ -101,7 +101,7 @@ struct SimulatedRelease {
 };
 // One release through all steps: each step ends when the judge promotes, or is inconclusive after
 // extend times its minutes.
-SimulatedRelease simulate_release(Judge& judge, SimulatedTraffic& traffic,
+SimulatedRelease simulate_release(judge::Judge& judge, SimulatedTraffic& traffic,
                                   const std::vector<SimulatedStep>& steps, double extend);
 
 // Shares of many releases, and how long they took.
@@ -118,4 +118,4 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
 inline const std::vector<double> kOtelBoundsMs = {0,   5,   10,   25,   50,   75,   100,  250,
                                                   500, 750, 1000, 2500, 5000, 7500, 10000};
 
-} // namespace coalmine::judge
+} // namespace coalmine::lab

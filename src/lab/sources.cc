@@ -7,30 +7,30 @@
 #include "datasource/recording.h"
 #include "datasource/series_source.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 // A recording with what was read of it.
-class RecordedQueryable final : public query::Queryable {
+class RecordedQueryable final : public promql::Queryable {
  public:
-  explicit RecordedQueryable(std::unique_ptr<remote::Recording> recording)
+  explicit RecordedQueryable(std::unique_ptr<datasource::Recording> recording)
       : recording_(std::move(recording)) {}
-  Result<std::vector<query::Series>> select(const query::Selection& s) const override {
+  Result<std::vector<promql::Series>> select(const promql::Selection& s) const override {
     return recording_->data.select(s);
   }
-  Result<std::vector<Labels>> series(const query::Selection& s) const override {
+  Result<std::vector<Labels>> series(const promql::Selection& s) const override {
     return recording_->data.series(s);
   }
-  Result<std::vector<std::string>> label_names(const query::Selection& s) const override {
+  Result<std::vector<std::string>> label_names(const promql::Selection& s) const override {
     return recording_->data.label_names(s);
   }
   Result<std::vector<std::string>> label_values(std::string_view label,
-                                                const query::Selection& s) const override {
+                                                const promql::Selection& s) const override {
     return recording_->data.label_values(label, s);
   }
 
  private:
-  std::unique_ptr<remote::Recording> recording_;
+  std::unique_ptr<datasource::Recording> recording_;
 };
 
 bool is_url(const std::string& text) {
@@ -39,10 +39,10 @@ bool is_url(const std::string& text) {
 
 } // namespace
 
-Result<TelemetrySource> open_source(const std::string& where, const Config& config) {
+Result<TelemetrySource> open_source(const std::string& where, const config::Config& config) {
   TelemetrySource out;
   out.http = net::make_http_client();
-  auto store = config.server.prometheus.value_or(PrometheusStore{});
+  auto store = config.server.prometheus.value_or(config::PrometheusStore{});
   if (where.empty() && store.client.url.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "no telemetry to read: give --source URL (a Prometheus-compatible server) or "
@@ -51,25 +51,25 @@ Result<TelemetrySource> open_source(const std::string& where, const Config& conf
   }
   if (where.empty() || is_url(where)) {
     if (!where.empty()) store.client.url = where;
-    TRY_ASSIGN(auto prometheus, remote::make_prometheus(store.client, *out.http));
+    TRY_ASSIGN(auto prometheus, datasource::make_prometheus(store.client, *out.http));
     out.name = prometheus->url();
     out.expressions = prometheus.get();
     out.data = std::move(prometheus);
   } else {
-    TRY_ASSIGN(auto recording, remote::read_recording(where));
+    TRY_ASSIGN(auto recording, datasource::read_recording(where));
     if (recording->samples == 0)
       return fail(ErrorCode::invalid_argument, where + " has no samples");
     out.newest_ms = recording->last_ms;
     out.name = where;
     out.data = std::make_unique<RecordedQueryable>(std::move(recording));
     out.clock = std::make_unique<SystemClock>();
-    out.own_expressions = query::make_engine_expression_source(*out.data, *out.clock);
+    out.own_expressions = promql::make_engine_expression_source(*out.data, *out.clock);
     out.expressions = out.own_expressions.get();
   }
-  out.cohorts = remote::make_series_cohort_source(*out.data, store.names);
-  out.metrics = remote::make_series_metric_source(*out.data, *out.expressions, store.names);
-  out.counts = remote::make_series_count_feed_source(*out.data, store.names);
+  out.cohorts = datasource::make_series_cohort_source(*out.data, store.names);
+  out.metrics = datasource::make_series_metric_source(*out.data, *out.expressions, store.names);
+  out.counts = datasource::make_series_count_feed_source(*out.data, store.names);
   return out;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

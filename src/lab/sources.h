@@ -17,18 +17,18 @@
 #include "promql/expressions.h"
 #include "promql/queryable.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 // Owns what it is made of. One thread at a time, like the command that uses it.
 struct TelemetrySource {
   std::unique_ptr<Clock> clock;
   std::unique_ptr<net::HttpClient> http;
-  std::unique_ptr<query::Queryable> data;
-  std::unique_ptr<query::CohortSource> cohorts;
-  std::unique_ptr<query::CountFeedSource> counts;
-  const query::ExpressionSource* expressions = nullptr;
-  std::unique_ptr<query::ExpressionSource> own_expressions; // of a recording
-  std::unique_ptr<query::MetricSource> metrics;
+  std::unique_ptr<promql::Queryable> data;
+  std::unique_ptr<cohort::CohortSource> cohorts;
+  std::unique_ptr<cohort::CountFeedSource> counts;
+  const promql::ExpressionSource* expressions = nullptr;
+  std::unique_ptr<promql::ExpressionSource> own_expressions; // of a recording
+  std::unique_ptr<cohort::MetricSource> metrics;
   std::string name;                      // for messages: its URL or path
   std::optional<std::int64_t> newest_ms; // of a recording: its last sample, which is its "now"
 };
@@ -36,6 +36,6 @@ struct TelemetrySource {
 // where: http(s)://… asks a server (with the credentials and names of the config's
 // stores.prometheus, if there is one), anything else is the path of a recording. "": the config's
 // own store. invalid_argument when there is none.
-Result<TelemetrySource> open_source(const std::string& where, const Config& config);
+Result<TelemetrySource> open_source(const std::string& where, const config::Config& config);
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -18,7 +18,7 @@ namespace coalmine {
 class Executor;
 }
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 struct Expr;
 
@@ -113,4 +113,4 @@ QueryOutcome<std::int64_t> parse_duration_ms(std::string_view text);
 // RFC 3339 or Unix seconds with fraction, in milliseconds.
 QueryOutcome<std::int64_t> parse_time_ms(std::string_view text);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,7 +5,7 @@
 
 #include "promql/engine.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // As range(): every part is evaluated at every step, also what does not depend on it, and
 // histograms keep their buckets even where only counts and sums are asked for.
@@ -14,4 +14,4 @@ QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view te
                                       std::int64_t step_ms, const EvalOptions& options,
                                       const Clock& clock);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -7,7 +7,7 @@
 
 #include "promql/engine.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 // An expression of a look has no longer than this; there is another look soon.
@@ -87,4 +87,4 @@ std::unique_ptr<ExpressionSource> make_engine_expression_source(const Queryable&
   return std::make_unique<EngineExpressions>(data, clock);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

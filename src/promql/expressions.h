@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "promql/queryable.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 struct ExpressionValue {
   Labels labels;
@@ -38,4 +38,4 @@ class ExpressionSource {
 std::unique_ptr<ExpressionSource> make_engine_expression_source(const Queryable& data,
                                                                 const Clock& clock);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -15,7 +15,7 @@
 #include "telemetry/labels.h"
 #include "telemetry/sample_columns.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // A native histogram as PromQL computes with it: float counts, spans flattened. Prometheus native
 // histogram schema numbers; schema -53 has custom (classic) bounds.
@@ -104,4 +104,4 @@ class Queryable {
                                                         const Selection& selection) const = 0;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

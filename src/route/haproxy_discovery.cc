@@ -16,7 +16,7 @@
 #include <mutex>
 #include <sstream>
 
-namespace coalmine::app {
+namespace coalmine::route {
 namespace {
 
 constexpr std::size_t kMaxAnswer = 4u << 20;
@@ -237,4 +237,4 @@ Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& sp
   return route::make_haproxy_router(spec.haproxy);
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::route

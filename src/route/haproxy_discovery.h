@@ -12,7 +12,7 @@
 #include "rollout/spec.h"
 #include "route/router.h"
 
-namespace coalmine::app {
+namespace coalmine::route {
 
 // The names in an answer to `show servers state BACKEND`:
 //   1
@@ -31,4 +31,4 @@ Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& optio
 // nothing more.
 Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& spec);
 
-} // namespace coalmine::app
+} // namespace coalmine::route

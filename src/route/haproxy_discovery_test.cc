@@ -13,7 +13,7 @@
 #include <map>
 #include <thread>
 
-namespace coalmine::app {
+namespace coalmine::route {
 namespace {
 
 constexpr std::string_view kState =
@@ -147,4 +147,4 @@ TEST(HaproxyServers, ObserveNeedsNoHaproxy) {
 }
 
 } // namespace
-} // namespace coalmine::app
+} // namespace coalmine::route

@@ -63,8 +63,8 @@ struct Backup {
 
 struct Deps {
   const store::Store& store;
-  const query::Queryable& queryable;
-  const query::CohortSource& cohorts;
+  const promql::Queryable& queryable;
+  const cohort::CohortSource& cohorts;
   rollout::Controller& rollouts;
   const Clock& clock;
   SelfMetrics& metrics;
@@ -77,8 +77,8 @@ struct Deps {
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
   Executor* query_helpers = nullptr; // share the work of heavy range queries; null: nobody does
   std::size_t query_slices = 1;      // into so many pieces at most
-  const query::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
-  const query::CountFeedSource* feeds =
+  const cohort::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
+  const cohort::CountFeedSource* feeds =
       nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty:
   // answered as unimplemented.

@@ -13,22 +13,22 @@ namespace {
 using net::test::RawClient;
 
 // Answers only when let go; counts who waits.
-class HeldQueryable final : public query::Queryable {
+class HeldQueryable final : public promql::Queryable {
  public:
-  Result<std::vector<query::Series>> select(const query::Selection&) const override {
+  Result<std::vector<promql::Series>> select(const promql::Selection&) const override {
     ++waiting;
     released.wait();
     --waiting;
-    return std::vector<query::Series>();
+    return std::vector<promql::Series>();
   }
-  Result<std::vector<Labels>> series(const query::Selection&) const override {
+  Result<std::vector<Labels>> series(const promql::Selection&) const override {
     return std::vector<Labels>();
   }
-  Result<std::vector<std::string>> label_names(const query::Selection&) const override {
+  Result<std::vector<std::string>> label_names(const promql::Selection&) const override {
     return std::vector<std::string>();
   }
   Result<std::vector<std::string>> label_values(std::string_view,
-                                                const query::Selection&) const override {
+                                                const promql::Selection&) const override {
     return std::vector<std::string>();
   }
 
@@ -40,7 +40,7 @@ class HeldQueryable final : public query::Queryable {
 class ApiTest : public test::World {
  protected:
   ApiTest() { options_.listen.port = 0; }
-  std::unique_ptr<Api> start(const query::Queryable& queryable) {
+  std::unique_ptr<Api> start(const promql::Queryable& queryable) {
     auto started =
         Api::start(options_, {store_, queryable, cohorts_, rollouts_, clock_, metrics_, {}, {}});
     EXPECT_TRUE(started) << started.error().message;

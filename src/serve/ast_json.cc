@@ -14,8 +14,8 @@
 namespace coalmine::serve {
 namespace {
 
-using query::Expr;
-using query::TimeShift;
+using promql::Expr;
+using promql::TimeShift;
 
 std::string quoted(std::string_view text) {
   std::string out;
@@ -45,7 +45,7 @@ class Object {
   std::string text_;
 };
 
-std::string optional_json(const query::ExprPtr& expr) { return expr ? ast_json(*expr) : "null"; }
+std::string optional_json(const promql::ExprPtr& expr) { return expr ? ast_json(*expr) : "null"; }
 
 std::string matchers(const std::vector<Matcher>& all) {
   constexpr std::array<std::string_view, 4> kOps = {"=", "!=", "=~", "!~"};
@@ -68,45 +68,45 @@ void add_shift(Object& out, const TimeShift& shift) {
                                                                   : "\"end\"");
 }
 
-void add_selector(Object& out, const query::VectorSelector& node) {
+void add_selector(Object& out, const promql::VectorSelector& node) {
   out.add("name", quoted(node.name)).add("matchers", matchers(node.matchers));
   out.add("anchored", boolean(node.anchored)).add("smoothed", boolean(node.smoothed));
   add_shift(out, node.shift);
 }
 
-std::string number(const query::NumberLiteral& node, bool in_duration) {
+std::string number(const promql::NumberLiteral& node, bool in_duration) {
   Object out("numberLiteral");
-  out.add("val", quoted(query::format_decimal(node.value)));
+  out.add("val", quoted(promql::format_decimal(node.value)));
   if (in_duration) out.add("duration", boolean(node.is_duration));
   return out.done();
 }
 
-std::string duration_side(const query::ExprPtr& side) {
+std::string duration_side(const promql::ExprPtr& side) {
   if (!side) return "null";
-  if (const auto* literal = query::as<query::NumberLiteral>(side)) return number(*literal, true);
+  if (const auto* literal = promql::as<promql::NumberLiteral>(side)) return number(*literal, true);
   return ast_json(*side);
 }
 
-std::string call(const query::CallExpr& node) {
+std::string call(const promql::CallExpr& node) {
   std::string types = "[";
   for (std::size_t i = 0; i < node.function->args.size(); ++i) {
     types +=
-        fmt::format("{}\"{}\"", i > 0 ? "," : "", query::short_name(node.function->arg_type(i)));
+        fmt::format("{}\"{}\"", i > 0 ? "," : "", promql::short_name(node.function->arg_type(i)));
   }
   std::string args = "[";
   for (const auto& arg : node.args) args += (args.size() > 1 ? "," : "") + ast_json(*arg);
   const std::string function =
       fmt::format("{{\"name\":\"{}\",\"argTypes\":{}],\"variadic\":{},\"returnType\":\"{}\"}}",
                   node.function->name, types, node.function->variadic,
-                  query::short_name(node.function->result));
+                  promql::short_name(node.function->result));
   return Object("call").add("func", function).add("args", args + "]").done();
 }
 
-std::string matching_json(const query::VectorMatching& matching) {
+std::string matching_json(const promql::VectorMatching& matching) {
   constexpr std::array<std::string_view, 4> kCards = {"one-to-one", "many-to-one", "one-to-many",
                                                       "many-to-many"};
   const auto fill = [](const std::optional<double>& value) {
-    return value ? query::format_decimal(*value) : "null";
+    return value ? promql::format_decimal(*value) : "null";
   };
   return fmt::format(
       "{{\"card\":\"{}\",\"labels\":{},\"on\":{},\"include\":{},\"fillValues\":{{\"lhs\":{},"
@@ -115,9 +115,9 @@ std::string matching_json(const query::VectorMatching& matching) {
       list(matching.include), fill(matching.fill_left), fill(matching.fill_right));
 }
 
-std::string binary(const query::BinaryExpr& node) {
+std::string binary(const promql::BinaryExpr& node) {
   Object out("binaryExpr");
-  out.add("op", quoted(query::spelling(node.op)))
+  out.add("op", quoted(promql::spelling(node.op)))
       .add("lhs", ast_json(*node.left))
       .add("rhs", ast_json(*node.right));
   return out.add("matching", node.matching ? matching_json(*node.matching) : "null")
@@ -125,15 +125,15 @@ std::string binary(const query::BinaryExpr& node) {
       .done();
 }
 
-std::string aggregate(const query::AggregateExpr& node) {
+std::string aggregate(const promql::AggregateExpr& node) {
   Object out("aggregation");
-  out.add("op", quoted(query::spelling(node.op)))
+  out.add("op", quoted(promql::spelling(node.op)))
       .add("expr", ast_json(*node.inner))
       .add("param", optional_json(node.param));
   return out.add("grouping", list(node.grouping)).add("without", boolean(node.without)).done();
 }
 
-std::string subquery(const query::SubqueryExpr& node) {
+std::string subquery(const promql::SubqueryExpr& node) {
   Object out("subquery");
   out.add("expr", ast_json(*node.inner))
       .add("range", fmt::format("{}", node.range_ms))
@@ -143,7 +143,7 @@ std::string subquery(const query::SubqueryExpr& node) {
   return out.done();
 }
 
-std::string range_selector(const query::MatrixSelector& node) {
+std::string range_selector(const promql::MatrixSelector& node) {
   Object out("matrixSelector");
   out.add("range", fmt::format("{}", node.range_ms))
       .add("rangeExpr", optional_json(node.range_expr));
@@ -151,9 +151,9 @@ std::string range_selector(const query::MatrixSelector& node) {
   return out.done();
 }
 
-std::string duration(const query::DurationExpr& node) {
+std::string duration(const promql::DurationExpr& node) {
   Object out("durationExpr");
-  out.add("op", quoted(query::spelling(node.op)))
+  out.add("op", quoted(promql::spelling(node.op)))
       .add("lhs", duration_side(node.left))
       .add("rhs", duration_side(node.right));
   return out.add("wrapped", boolean(node.wrapped)).done();
@@ -163,33 +163,34 @@ std::string duration(const query::DurationExpr& node) {
 
 std::string ast_json(const Expr& expr) {
   switch (expr.kind) {
-    case Expr::Kind::number: return number(static_cast<const query::NumberLiteral&>(expr), false);
+    case Expr::Kind::number: return number(static_cast<const promql::NumberLiteral&>(expr), false);
     case Expr::Kind::string:
       return Object("stringLiteral")
-          .add("val", quoted(static_cast<const query::StringLiteral&>(expr).value))
+          .add("val", quoted(static_cast<const promql::StringLiteral&>(expr).value))
           .done();
     case Expr::Kind::paren:
       return Object("parenExpr")
-          .add("expr", ast_json(*static_cast<const query::ParenExpr&>(expr).inner))
+          .add("expr", ast_json(*static_cast<const promql::ParenExpr&>(expr).inner))
           .done();
     case Expr::Kind::unary: {
-      const auto& node = static_cast<const query::UnaryExpr&>(expr);
+      const auto& node = static_cast<const promql::UnaryExpr&>(expr);
       return Object("unaryExpr")
-          .add("op", quoted(query::spelling(node.op)))
+          .add("op", quoted(promql::spelling(node.op)))
           .add("expr", ast_json(*node.inner))
           .done();
     }
     case Expr::Kind::vector: {
       Object out("vectorSelector");
-      add_selector(out, static_cast<const query::VectorSelector&>(expr));
+      add_selector(out, static_cast<const promql::VectorSelector&>(expr));
       return out.done();
     }
-    case Expr::Kind::matrix: return range_selector(static_cast<const query::MatrixSelector&>(expr));
-    case Expr::Kind::subquery: return subquery(static_cast<const query::SubqueryExpr&>(expr));
-    case Expr::Kind::call: return call(static_cast<const query::CallExpr&>(expr));
-    case Expr::Kind::aggregate: return aggregate(static_cast<const query::AggregateExpr&>(expr));
-    case Expr::Kind::binary: return binary(static_cast<const query::BinaryExpr&>(expr));
-    case Expr::Kind::duration: return duration(static_cast<const query::DurationExpr&>(expr));
+    case Expr::Kind::matrix:
+      return range_selector(static_cast<const promql::MatrixSelector&>(expr));
+    case Expr::Kind::subquery: return subquery(static_cast<const promql::SubqueryExpr&>(expr));
+    case Expr::Kind::call: return call(static_cast<const promql::CallExpr&>(expr));
+    case Expr::Kind::aggregate: return aggregate(static_cast<const promql::AggregateExpr&>(expr));
+    case Expr::Kind::binary: return binary(static_cast<const promql::BinaryExpr&>(expr));
+    case Expr::Kind::duration: return duration(static_cast<const promql::DurationExpr&>(expr));
   }
   return "null";
 }

@@ -9,6 +9,6 @@
 namespace coalmine::serve {
 
 // Pure. The depth is bounded by the parser.
-std::string ast_json(const query::Expr& expr);
+std::string ast_json(const promql::Expr& expr);
 
 } // namespace coalmine::serve

@@ -45,7 +45,7 @@ void append_json_text(std::string& out, std::string_view text) {
     at = end;
     if (static_cast<unsigned char>(text[at]) < 0x80) {
       append_escaped(out, text[at++]);
-    } else if (const auto length = query::utf8_length(text.substr(at)); length > 0) {
+    } else if (const auto length = promql::utf8_length(text.substr(at)); length > 0) {
       out.append(text, at, length);
       at += length;
     } else {
@@ -57,11 +57,11 @@ void append_json_text(std::string& out, std::string_view text) {
 }
 
 std::string with_valid_utf8(std::string json) {
-  if (query::is_utf8(json)) return json;
+  if (promql::is_utf8(json)) return json;
   std::string out;
   out.reserve(json.size() + 16);
   for (std::string_view rest = json; !rest.empty();) {
-    const auto length = query::utf8_length(rest);
+    const auto length = promql::utf8_length(rest);
     out += length > 0 ? rest.substr(0, length) : kReplacement;
     rest.remove_prefix(length > 0 ? length : 1);
   }

@@ -47,7 +47,7 @@ Result<std::string> text_of(const json::object& object, std::string_view key,
     return fail(ErrorCode::invalid_argument,
                 fmt::format("\"{}\" has {} bytes; at most {} are taken", key, text.size(), max));
   }
-  if (!query::is_utf8(text))
+  if (!promql::is_utf8(text))
     return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
   return text;
 }
@@ -81,7 +81,7 @@ Result<rollout::Command> parse_command(std::string_view verb) {
 Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) {
   TRY_ASSIGN(const auto text, text_of(body, "window"));
   if (text.empty()) return fallback;
-  const auto window = query::parse_duration_ms(text);
+  const auto window = promql::parse_duration_ms(text);
   if (!window || *window <= 0 || *window > kMaxWindowMs) {
     return fail(
         ErrorCode::invalid_argument,
@@ -193,7 +193,7 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
 
 Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   const Parameters parameters(request);
-  query::FailureFilter filter;
+  trace::FailureFilter filter;
   filter.service = parameters.get("service");
   if (filter.service.empty())
     return fail(ErrorCode::invalid_argument, "service is missing: /v1/failures?service=NAME");
@@ -207,7 +207,7 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
-  TRY_ASSIGN(const auto found, query::find_failures(deps_.store, filter));
+  TRY_ASSIGN(const auto found, trace::find_failures(deps_.store, filter));
   json::array out;
   for (const auto& failure : found) out.push_back(failure_json(failure));
   return json::serialize(json::object{{"failures", std::move(out)}});

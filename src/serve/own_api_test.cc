@@ -78,13 +78,13 @@ TEST_F(OwnApiTest, CommandsReachTheController) {
   EXPECT_EQ(ask(request("GET", "/v1/rollouts/7/abort")).status, 405);
 }
 
-query::CohortCounts counts(double requests, double errors) {
-  query::CohortCounts out;
+cohort::CohortCounts counts(double requests, double errors) {
+  cohort::CohortCounts out;
   out.any_series = true;
   out.first_ms = 1;
   out.last_ms = 999'000;
   out.instances = {"i1"};
-  query::RouteCounts route;
+  cohort::RouteCounts route;
   route.route = "/api/pay";
   route.requests = requests;
   route.errors = errors;

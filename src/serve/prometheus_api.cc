@@ -23,8 +23,8 @@ net::HttpResponse bad_data(std::string_view message) {
   return json_answer(400, error_json("bad_data", message));
 }
 
-net::HttpResponse failed(const query::QueryError& error) {
-  using Kind = query::QueryError::Kind;
+net::HttpResponse failed(const promql::QueryError& error) {
+  using Kind = promql::QueryError::Kind;
   switch (error.kind) {
     case Kind::bad_data: return bad_data(invalid_parameter("query", error.message));
     case Kind::execution: return json_answer(422, error_json("execution", error.message));
@@ -50,18 +50,18 @@ std::string json_texts(const std::set<std::string>& texts, std::size_t limit) {
 }
 
 // Drops what is beyond the limit and says so.
-void truncate(query::QueryResult& result, std::size_t limit) {
+void truncate(promql::QueryResult& result, std::size_t limit) {
   if (limit == 0) return;
-  const auto cut = [&](std::vector<query::ResultSeries>& series) {
+  const auto cut = [&](std::vector<promql::ResultSeries>& series) {
     if (series.size() <= limit) return;
     series.resize(limit);
     result.warnings.emplace_back(kTruncated);
   };
-  if (auto* vector = std::get_if<query::Vector>(&result.value)) cut(vector->series);
-  if (auto* matrix = std::get_if<query::Matrix>(&result.value)) cut(matrix->series);
+  if (auto* vector = std::get_if<promql::Vector>(&result.value)) cut(vector->series);
+  if (auto* matrix = std::get_if<promql::Matrix>(&result.value)) cut(matrix->series);
 }
 
-net::HttpResponse answered(query::QueryOutcome<query::QueryResult> result, std::size_t limit) {
+net::HttpResponse answered(promql::QueryOutcome<promql::QueryResult> result, std::size_t limit) {
   if (!result) return failed(result.error());
   truncate(*result, limit);
   auto json = result_json(*result, kMaxAnswerBytes);
@@ -75,7 +75,7 @@ Notes truncation(std::size_t size, std::size_t limit) {
 
 // Asks once a selection and puts the answers together, sorted and each once.
 template <typename T, typename Ask>
-Result<std::set<T>> united(const std::vector<query::Selection>& selections, Ask ask) {
+Result<std::set<T>> united(const std::vector<promql::Selection>& selections, Ask ask) {
   std::set<T> out;
   for (const auto& selection : selections) {
     Result<std::vector<T>> some = ask(selection);
@@ -145,7 +145,7 @@ std::vector<Route> PrometheusApi::routes() const {
   for (const std::string_view method : {"GET", "POST"}) {
     out.push_back({method, "/api/v1/format_query", Lane::quick,
                    [](const net::HttpRequest& request, const Segments&) {
-                     const auto text = query::format(Parameters(request).get("query"));
+                     const auto text = promql::format(Parameters(request).get("query"));
                      if (!text) return failed(text.error());
                      std::string quoted;
                      append_json_text(quoted, *text);
@@ -191,7 +191,7 @@ net::HttpResponse PrometheusApi::instant(const net::HttpRequest& request) const 
   if (request.client_gone)
     options->canceled = [gone = request.client_gone] { return gone->load(); };
   return answered(
-      query::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock),
+      promql::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock),
       *limit);
 }
 
@@ -207,8 +207,8 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
     options->canceled = [gone = request.client_gone] { return gone->load(); };
   options->helpers = deps_.query_helpers;
   options->slices = deps_.query_slices;
-  return answered(query::range(deps_.queryable, parameters.get("query"), times->start_ms,
-                               times->end_ms, times->step_ms, *options, deps_.clock),
+  return answered(promql::range(deps_.queryable, parameters.get("query"), times->start_ms,
+                                times->end_ms, times->step_ms, *options, deps_.clock),
                   *limit);
 }
 
@@ -221,13 +221,13 @@ net::HttpResponse PrometheusApi::exemplars(const net::HttpRequest& request) cons
   if (!to) return bad_data(to.error());
   if (*to < *from)
     return bad_data(invalid_parameter("end", "end timestamp must not be before start timestamp"));
-  const auto text = query::format(parameters.get("query"));
+  const auto text = promql::format(parameters.get("query"));
   if (!text) return failed(text.error());
   return json_answer(200, success_json("[]"));
 }
 
 net::HttpResponse PrometheusApi::parsed(const net::HttpRequest& request) const {
-  const auto tree = query::parse(Parameters(request).get("query"), true);
+  const auto tree = promql::parse(Parameters(request).get("query"), true);
   if (!tree) return failed(tree.error());
   return json_answer(200, success_json(ast_json(**tree)));
 }

@@ -148,20 +148,20 @@ TEST_F(PrometheusApiTest, MetadataBuildInfoAndFormat) {
 }
 
 // Every question fails with the given error.
-class BrokenQueryable final : public query::Queryable {
+class BrokenQueryable final : public promql::Queryable {
  public:
   Error error;
-  Result<std::vector<query::Series>> select(const query::Selection&) const override {
+  Result<std::vector<promql::Series>> select(const promql::Selection&) const override {
     return std::unexpected(error);
   }
-  Result<std::vector<Labels>> series(const query::Selection&) const override {
+  Result<std::vector<Labels>> series(const promql::Selection&) const override {
     return std::unexpected(error);
   }
-  Result<std::vector<std::string>> label_names(const query::Selection&) const override {
+  Result<std::vector<std::string>> label_names(const promql::Selection&) const override {
     return std::unexpected(error);
   }
   Result<std::vector<std::string>> label_values(std::string_view,
-                                                const query::Selection&) const override {
+                                                const promql::Selection&) const override {
     return std::unexpected(error);
   }
 };

@@ -50,7 +50,7 @@ void append_finite(std::string& out, double value) {
   if (digits < wanted) out.append(wanted - digits, '0');
 }
 
-void append_bucket(std::string& out, const query::HistogramBucket& bucket) {
+void append_bucket(std::string& out, const promql::HistogramBucket& bucket) {
   constexpr int kRules[2][2] = {{2, 0}, {1, 3}}; // [lower inclusive][upper inclusive]
   out += '[';
   append_number(out, kRules[bucket.lower_inclusive ? 1 : 0][bucket.upper_inclusive ? 1 : 0]);
@@ -61,13 +61,13 @@ void append_bucket(std::string& out, const query::HistogramBucket& bucket) {
   out += ']';
 }
 
-void append_histogram(std::string& out, const query::NativeHistogram& histogram) {
+void append_histogram(std::string& out, const promql::NativeHistogram& histogram) {
   out += "{\"count\":";
   append_value(out, histogram.count);
   out += ",\"sum\":";
   append_value(out, histogram.sum);
   bool any = false;
-  for (const auto& bucket : query::buckets_of(histogram)) {
+  for (const auto& bucket : promql::buckets_of(histogram)) {
     if (bucket.count == 0) continue;
     out += any ? "," : ",\"buckets\":[";
     any = true;
@@ -76,7 +76,7 @@ void append_histogram(std::string& out, const query::NativeHistogram& histogram)
   out += any ? "]}" : "}";
 }
 
-void append_point(std::string& out, const query::Point& point) {
+void append_point(std::string& out, const promql::Point& point) {
   out += '[';
   append_seconds(out, point.time_ms);
   out += ',';
@@ -98,7 +98,7 @@ struct SeriesWriter {
   std::string& out;
   const std::size_t max_bytes;
 
-  Status vector(const query::Vector& vector) {
+  Status vector(const promql::Vector& vector) {
     bool first = true;
     for (const auto& series : vector.series) {
       if (series.points.empty()) continue;
@@ -112,7 +112,7 @@ struct SeriesWriter {
     return {};
   }
 
-  Status matrix(const query::Matrix& matrix) {
+  Status matrix(const promql::Matrix& matrix) {
     bool first = true;
     for (const auto& series : matrix.series) {
       append_metric(out, series.labels, std::exchange(first, false));
@@ -126,7 +126,7 @@ struct SeriesWriter {
 
  private:
   // "values", and "histograms" beside it, each left out when empty.
-  void points(const query::ResultSeries& series, bool histograms) {
+  void points(const promql::ResultSeries& series, bool histograms) {
     bool any = false;
     for (const auto& point : series.points) {
       if ((point.histogram != nullptr) != histograms) continue;
@@ -146,24 +146,24 @@ struct SeriesWriter {
   }
 };
 
-Status append_result(std::string& out, const query::QueryResult& result, std::size_t max_bytes) {
+Status append_result(std::string& out, const promql::QueryResult& result, std::size_t max_bytes) {
   SeriesWriter series{out, max_bytes};
-  if (const auto* scalar = std::get_if<query::Scalar>(&result.value)) {
+  if (const auto* scalar = std::get_if<promql::Scalar>(&result.value)) {
     out += "\"scalar\",\"result\":";
     append_point(out, {.time_ms = scalar->time_ms, .value = scalar->value, .histogram = nullptr});
-  } else if (const auto* text = std::get_if<query::StringValue>(&result.value)) {
+  } else if (const auto* text = std::get_if<promql::StringValue>(&result.value)) {
     out += "\"string\",\"result\":[";
     append_seconds(out, text->time_ms);
     out += ',';
     append_json_text(out, text->value);
     out += ']';
-  } else if (const auto* vector = std::get_if<query::Vector>(&result.value)) {
+  } else if (const auto* vector = std::get_if<promql::Vector>(&result.value)) {
     out += "\"vector\",\"result\":[";
     TRY(series.vector(*vector));
     out += ']';
   } else {
     out += "\"matrix\",\"result\":[";
-    TRY(series.matrix(std::get<query::Matrix>(result.value)));
+    TRY(series.matrix(std::get<promql::Matrix>(result.value)));
     out += ']';
   }
   return {};
@@ -221,7 +221,7 @@ void append_labels(std::string& out, const Labels& labels) {
   out += '}';
 }
 
-Result<std::string> result_json(const query::QueryResult& result, std::size_t max_bytes) {
+Result<std::string> result_json(const promql::QueryResult& result, std::size_t max_bytes) {
   std::string out = "{\"status\":\"success\",\"data\":{\"resultType\":";
   TRY(append_result(out, result, max_bytes));
   out += '}';

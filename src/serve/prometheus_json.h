@@ -25,7 +25,7 @@ void append_seconds(std::string& out, std::int64_t time_ms);
 void append_labels(std::string& out, const Labels& labels);
 // {"status":"success","data":{"resultType":…,"result":…},"warnings":[…],"infos":[…]}.
 // resource_exhausted above max_bytes.
-Result<std::string> result_json(const query::QueryResult& result, std::size_t max_bytes);
+Result<std::string> result_json(const promql::QueryResult& result, std::size_t max_bytes);
 // {"status":"success","data": <data>, "warnings": …}
 std::string success_json(std::string_view data, const Notes& warnings = {});
 std::string error_json(std::string_view type, std::string_view message);

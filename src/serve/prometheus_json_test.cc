@@ -76,15 +76,15 @@ TEST(PrometheusJson, TextIsEscapedAndAlwaysValid) {
 }
 
 TEST(PrometheusJson, EveryKindOfResult) {
-  const auto json = [](query::QueryResult result) { return *result_json(result, kRoomy); };
-  EXPECT_EQ(json({.value = query::Scalar{1500, 2}, .warnings = {}, .infos = {}}),
+  const auto json = [](promql::QueryResult result) { return *result_json(result, kRoomy); };
+  EXPECT_EQ(json({.value = promql::Scalar{1500, 2}, .warnings = {}, .infos = {}}),
             R"({"status":"success","data":{"resultType":"scalar","result":[1.500,"2"]}})");
-  EXPECT_EQ(json({.value = query::StringValue{1000, "x\"y"}, .warnings = {}, .infos = {}}),
+  EXPECT_EQ(json({.value = promql::StringValue{1000, "x\"y"}, .warnings = {}, .infos = {}}),
             R"({"status":"success","data":{"resultType":"string","result":[1,"x\"y"]}})");
   EXPECT_EQ(
-      json({.value = query::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
+      json({.value = promql::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
       R"({"status":"success","data":{"resultType":"vector","result":[]},"warnings":["w1","w2"],"infos":["i"]})");
-  query::Matrix matrix;
+  promql::Matrix matrix;
   matrix.series.push_back({Labels::of({{"a", "b"}}), {{1000, 1, nullptr}, {2000, NAN, nullptr}}});
   matrix.series.push_back({Labels(), {{1000, 3, nullptr}}});
   EXPECT_EQ(
@@ -93,7 +93,7 @@ TEST(PrometheusJson, EveryKindOfResult) {
 }
 
 TEST(PrometheusJson, NativeHistograms) {
-  auto h = std::make_shared<query::NativeHistogram>();
+  auto h = std::make_shared<promql::NativeHistogram>();
   h->schema = 0;
   h->zero_threshold = 0.001;
   h->zero_count = 2;
@@ -101,19 +101,19 @@ TEST(PrometheusJson, NativeHistograms) {
   h->sum = 18.5;
   h->positive = {.offset = 0, .counts = {1, 0, 4}}; // (0.5,1], (1,2], (2,4]
   h->negative = {.offset = 1, .counts = {5}};       // [-2,-1)
-  query::Matrix matrix;
+  promql::Matrix matrix;
   matrix.series.push_back({Labels(), {{1000, 7, nullptr}, {2000, 0, h}}});
   EXPECT_EQ(
       *result_json({.value = matrix, .warnings = {}, .infos = {}}, kRoomy),
       R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]],"histograms":[[2,{"count":"12","sum":"18.5",)"
       R"("buckets":[[1,"-2","-1","5"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"2","4","4"]]}]]}]}})");
 
-  auto custom = std::make_shared<query::NativeHistogram>();
+  auto custom = std::make_shared<promql::NativeHistogram>();
   custom->schema = -53;
   custom->custom_bounds = {5, 10};
   custom->count = 6;
   custom->positive = {.offset = 0, .counts = {1, 2, 3}};
-  query::Vector vector;
+  promql::Vector vector;
   vector.series.push_back({Labels(), {{1000, 0, custom}}});
   EXPECT_EQ(
       *result_json({.value = vector, .warnings = {}, .infos = {}}, kRoomy),
@@ -122,7 +122,7 @@ TEST(PrometheusJson, NativeHistograms) {
 }
 
 TEST(PrometheusJson, AnAnswerTooLargeIsAnError) {
-  query::Matrix matrix;
+  promql::Matrix matrix;
   for (int i = 0; i < 100; ++i)
     matrix.series.push_back({Labels::of({{"i", std::to_string(i)}}), {{1000, 1, nullptr}}});
   const auto result = result_json({.value = matrix, .warnings = {}, .infos = {}}, 1000);

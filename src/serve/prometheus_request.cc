@@ -27,7 +27,7 @@ std::optional<std::int64_t> number(std::string_view text) {
 }
 
 Checked<std::int64_t> required_time(const Parameters& parameters, std::string_view name) {
-  const auto time = query::parse_time_ms(parameters.get(name));
+  const auto time = promql::parse_time_ms(parameters.get(name));
   if (!time) return std::unexpected(invalid_parameter(name, time.error().message));
   return std::clamp(*time, -kFarthestMs, kFarthestMs);
 }
@@ -53,7 +53,7 @@ Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view nam
                               std::int64_t fallback) {
   const auto text = parameters.get(name);
   if (text.empty()) return fallback;
-  const auto time = query::parse_time_ms(text);
+  const auto time = promql::parse_time_ms(text);
   if (!time)
     return std::unexpected(invalid_parameter(
         name, fmt::format("invalid time value for '{}': {}", name, time.error().message)));
@@ -66,7 +66,7 @@ Checked<std::size_t> limit_of(const Parameters& parameters) {
   const auto value = number(text);
   if (!value)
     return std::unexpected(invalid_parameter(
-        "limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", query::go_quote(text))));
+        "limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", promql::go_quote(text))));
   if (*value < 0) return std::unexpected(invalid_parameter("limit", "limit must be non-negative"));
   return static_cast<std::size_t>(*value);
 }
@@ -78,7 +78,7 @@ Checked<RangeTimes> range_times(const Parameters& parameters) {
   if (!end) return std::unexpected(end.error());
   if (*end < *start)
     return std::unexpected(invalid_parameter("end", "end timestamp must not be before start time"));
-  const auto step = query::parse_duration_ms(parameters.get("step"));
+  const auto step = promql::parse_duration_ms(parameters.get("step"));
   if (!step) return std::unexpected(invalid_parameter("step", step.error().message));
   if (*step <= 0) {
     return std::unexpected(invalid_parameter(
@@ -93,16 +93,16 @@ Checked<RangeTimes> range_times(const Parameters& parameters) {
   return RangeTimes{*start, *end, *step};
 }
 
-Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
-                                         const Clock& clock) {
-  query::EvalOptions out;
+Checked<promql::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
+                                          const Clock& clock) {
+  promql::EvalOptions out;
   if (const auto text = parameters.get("timeout"); !text.empty()) {
-    const auto asked = query::parse_duration_ms(text);
+    const auto asked = promql::parse_duration_ms(text);
     if (!asked) return std::unexpected(invalid_parameter("timeout", asked.error().message));
     timeout_ms = std::clamp<std::int64_t>(*asked, 0, timeout_ms);
   }
   if (const auto text = parameters.get("lookback_delta"); !text.empty()) {
-    const auto back = query::parse_duration_ms(text);
+    const auto back = promql::parse_duration_ms(text);
     if (!back)
       return std::unexpected("error parsing lookback delta duration: " + back.error().message);
     if (*back > 0) out.lookback_ms = std::min(*back, kFarthestMs);
@@ -112,16 +112,16 @@ Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int6
   return out;
 }
 
-Checked<std::vector<query::Selection>> selections(const Parameters& parameters) {
+Checked<std::vector<promql::Selection>> selections(const Parameters& parameters) {
   const auto from = time_of(parameters, "start", -kFarthestMs);
   if (!from) return std::unexpected(from.error());
   const auto to = time_of(parameters, "end", kFarthestMs);
   if (!to) return std::unexpected(to.error());
-  std::vector<query::Selection> out;
+  std::vector<promql::Selection> out;
   for (const auto& text : parameters.all("match[]")) {
-    auto matchers = query::parse_selector(text);
+    auto matchers = promql::parse_selector(text);
     if (!matchers) return std::unexpected(invalid_parameter("match[]", matchers.error().message));
-    if (std::ranges::all_of(*matchers, query::SeriesMatcher::matches_empty)) {
+    if (std::ranges::all_of(*matchers, promql::SeriesMatcher::matches_empty)) {
       return std::unexpected(
           invalid_parameter("match[]", "match[] must contain at least one non-empty matcher"));
     }

@@ -35,11 +35,11 @@ struct RangeTimes {
 Checked<RangeTimes> range_times(const Parameters& parameters);
 
 // timeout (never longer than the server's own) and lookback_delta.
-Checked<query::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
-                                         const Clock& clock);
+Checked<promql::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
+                                          const Clock& clock);
 
 // One selection a match[], over start to end; all of them must say something about a label.
-Checked<std::vector<query::Selection>> selections(const Parameters& parameters);
+Checked<std::vector<promql::Selection>> selections(const Parameters& parameters);
 
 // U__http_2e_method is http.method, as clients write label names in a path; any other text is
 // itself.

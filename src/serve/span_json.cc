@@ -78,7 +78,7 @@ json::object span_json(const store::StoredSpan& stored) {
           {"logs", std::move(logs)}};
 }
 
-json::object failure_json(const query::Failure& failure) {
+json::object failure_json(const trace::Failure& failure) {
   json::array spans;
   for (const auto& span : failure.failed_spans) {
     spans.push_back({{"name", span.name},

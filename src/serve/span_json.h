@@ -10,6 +10,6 @@
 namespace coalmine::serve {
 
 boost::json::object span_json(const store::StoredSpan& stored);
-boost::json::object failure_json(const query::Failure& failure);
+boost::json::object failure_json(const trace::Failure& failure);
 
 } // namespace coalmine::serve

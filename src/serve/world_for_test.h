@@ -58,14 +58,14 @@ class FakeStore final : public store::Store {
 };
 
 // Answers the canary when the selector names version "2", else stable.
-class FakeCohorts final : public query::CohortSource {
+class FakeCohorts final : public cohort::CohortSource {
  public:
-  query::CohortCounts canary;
-  query::CohortCounts stable;
+  cohort::CohortCounts canary;
+  cohort::CohortCounts stable;
   bool broken = false;
 
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t from_ms,
-                                     std::int64_t to_ms) const override {
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                      std::int64_t to_ms) const override {
     if (broken) return fail(ErrorCode::unavailable, "connection refused");
     {
       std::lock_guard lock(mutex_);
@@ -211,7 +211,7 @@ class World : public ::testing::Test {
   }
 
   FakeStore store_;
-  query::MemoryQueryable queryable_;
+  promql::MemoryQueryable queryable_;
   FakeCohorts cohorts_;
   FakeRollouts rollouts_;
   ManualClock clock_{1'000'000};

@@ -8,7 +8,7 @@
 #include <optional>
 #include <set>
 
-namespace coalmine::query {
+namespace coalmine::trace {
 namespace {
 
 using store::StoredSpan;
@@ -224,4 +224,4 @@ Result<std::vector<Failure>> find_failures(const store::Store& store, const Fail
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::trace

@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "store/store.h"
 
-namespace coalmine::query {
+namespace coalmine::trace {
 
 struct FailedSpan {
   std::string name;
@@ -39,4 +39,4 @@ struct FailureFilter {
 
 Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter);
 
-} // namespace coalmine::query
+} // namespace coalmine::trace

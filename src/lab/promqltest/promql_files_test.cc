@@ -8,7 +8,7 @@
 
 #include "lab/promqltest/promql_test_runner.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 namespace {
 
 std::string read(const std::filesystem::path& path) {
@@ -87,4 +87,4 @@ frobnicate
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::lab

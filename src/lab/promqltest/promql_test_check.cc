@@ -10,25 +10,26 @@
 #include "promql/eval/histogram_math.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 namespace {
 
 using Kind = TestExpectation::Kind;
 constexpr double kTolerance = 1e-6;
 
-bool close(double a, double b) { return almost_equal(a, b, kTolerance); }
+bool close(double a, double b) { return promql::almost_equal(a, b, kTolerance); }
 
-bool close(NativeHistogram::Buckets a, NativeHistogram::Buckets b) {
+bool close(promql::NativeHistogram::Buckets a, promql::NativeHistogram::Buckets b) {
   return a.offset == b.offset &&
          std::ranges::equal(a.counts, b.counts, [](double x, double y) { return close(x, y); });
 }
 
-bool close(NativeHistogram expected, NativeHistogram actual, bool hint_matters) {
+bool close(promql::NativeHistogram expected, promql::NativeHistogram actual, bool hint_matters) {
   compact(expected);
   compact(actual);
   return expected.schema == actual.schema && close(expected.count, actual.count) &&
          close(expected.sum, actual.sum) &&
-         (!uses_custom_buckets(expected) || expected.custom_bounds == actual.custom_bounds) &&
+         (!promql::uses_custom_buckets(expected) ||
+          expected.custom_bounds == actual.custom_bounds) &&
          expected.zero_threshold == actual.zero_threshold &&
          close(expected.zero_count, actual.zero_count) &&
          close(expected.negative, actual.negative) && close(expected.positive, actual.positive) &&
@@ -39,17 +40,18 @@ std::string text_of(const TestPoint& point) {
   constexpr std::array<std::string_view, 4> kHints = {"unknown", "reset", "not_reset", "gauge"};
   if (point.histogram) {
     return fmt::format("{} schema {} zero {} hint {}", to_text(*point.histogram),
-                       point.histogram->schema, format_general(point.histogram->zero_threshold),
+                       point.histogram->schema,
+                       promql::format_general(point.histogram->zero_threshold),
                        kHints[static_cast<std::size_t>(point.histogram->hint)]);
   }
-  return point.omitted ? "nothing" : format_general(point.value);
+  return point.omitted ? "nothing" : promql::format_general(point.value);
 }
 
-std::string text_of(const Point& point) {
+std::string text_of(const promql::Point& point) {
   return text_of(TestPoint{false, point.value, point.histogram, false});
 }
 
-std::string compare(const TestPoint& expected, const Point& actual) {
+std::string compare(const TestPoint& expected, const promql::Point& actual) {
   const bool same =
       expected.histogram && actual.histogram
           ? close(*expected.histogram, *actual.histogram, expected.hint_given)
@@ -66,16 +68,16 @@ const TestSeriesLine* find(const TestEval& eval, const Labels& labels, std::size
   return nullptr;
 }
 
-std::string check_all_seen(const TestEval& eval, const std::vector<ResultSeries>& series) {
+std::string check_all_seen(const TestEval& eval, const std::vector<promql::ResultSeries>& series) {
   for (const TestSeriesLine& expected : eval.expected) {
     const bool seen = std::ranges::any_of(
-        series, [&](const ResultSeries& s) { return s.labels == expected.labels; });
+        series, [&](const promql::ResultSeries& s) { return s.labels == expected.labels; });
     if (!seen) return fmt::format("expected metric {} not found", expected.labels.to_string());
   }
   return "";
 }
 
-std::string check_vector(const TestEval& eval, const std::vector<ResultSeries>& series) {
+std::string check_vector(const TestEval& eval, const std::vector<promql::ResultSeries>& series) {
   if (eval.expected_scalar) return "expected a scalar, got a vector";
   for (std::size_t i = 0; i < series.size(); ++i) {
     const std::string name = series[i].labels.to_string();
@@ -93,11 +95,11 @@ std::string check_vector(const TestEval& eval, const std::vector<ResultSeries>& 
   return check_all_seen(eval, series);
 }
 
-std::string check_matrix(const TestEval& eval, const std::vector<ResultSeries>& series) {
+std::string check_matrix(const TestEval& eval, const std::vector<promql::ResultSeries>& series) {
   if (eval.expected_scalar) return "expected a scalar, got a matrix";
-  if (!std::ranges::is_sorted(series, {}, &ResultSeries::labels))
+  if (!std::ranges::is_sorted(series, {}, &promql::ResultSeries::labels))
     return "the matrix is not sorted by labels";
-  for (const ResultSeries& one : series) {
+  for (const promql::ResultSeries& one : series) {
     const std::string name = one.labels.to_string();
     std::size_t position = 0;
     const TestSeriesLine* expected = find(eval, one.labels, position);
@@ -112,7 +114,7 @@ std::string check_matrix(const TestEval& eval, const std::vector<ResultSeries>& 
       if (at >= one.points.size())
         return fmt::format("{}: expected a point at {} ms: {}", name, t,
                            text_of(expected->points[i]));
-      const Point& actual = one.points[at++];
+      const promql::Point& actual = one.points[at++];
       if (actual.time_ms != t)
         return fmt::format("{}: expected a point at {} ms, got one at {} ms: {}", name, t,
                            actual.time_ms, text_of(actual));
@@ -143,7 +145,7 @@ std::string check_kind(const TestEval& eval, Kind kind, Kind none,
         std::ranges::any_of(texts, [&](const std::string& text) { return e.matches(text); }))
       continue;
     return fmt::format("expected {} {}, got {}", name,
-                       go_quote(e.by_message ? e.message : e.pattern),
+                       promql::go_quote(e.by_message ? e.message : e.pattern),
                        texts.empty() ? "none" : texts[0]);
   }
   return "";
@@ -151,26 +153,27 @@ std::string check_kind(const TestEval& eval, Kind kind, Kind none,
 
 } // namespace
 
-std::string check_result(const TestEval& eval, const QueryResult& result) {
-  if (const auto* scalar = std::get_if<Scalar>(&result.value)) {
+std::string check_result(const TestEval& eval, const promql::QueryResult& result) {
+  if (const auto* scalar = std::get_if<promql::Scalar>(&result.value)) {
     if (!eval.expected_scalar)
       return fmt::format("expected a vector or matrix, got the scalar {}",
-                         format_general(scalar->value));
+                         promql::format_general(scalar->value));
     if (close(*eval.expected_scalar, scalar->value)) return "";
-    return fmt::format("expected scalar {}, got {}", format_general(*eval.expected_scalar),
-                       format_general(scalar->value));
+    return fmt::format("expected scalar {}, got {}", promql::format_general(*eval.expected_scalar),
+                       promql::format_general(scalar->value));
   }
-  if (const auto* text = std::get_if<StringValue>(&result.value)) {
+  if (const auto* text = std::get_if<promql::StringValue>(&result.value)) {
     if (eval.expected_string == text->value) return "";
-    return fmt::format("expected string {}, got {}", go_quote(eval.expected_string.value_or("")),
-                       go_quote(text->value));
+    return fmt::format("expected string {}, got {}",
+                       promql::go_quote(eval.expected_string.value_or("")),
+                       promql::go_quote(text->value));
   }
-  if (const auto* vector = std::get_if<Vector>(&result.value))
+  if (const auto* vector = std::get_if<promql::Vector>(&result.value))
     return check_vector(eval, vector->series);
-  return check_matrix(eval, std::get<Matrix>(result.value).series);
+  return check_matrix(eval, std::get<promql::Matrix>(result.value).series);
 }
 
-std::string check_annotations(const TestEval& eval, const QueryResult& result) {
+std::string check_annotations(const TestEval& eval, const promql::QueryResult& result) {
   if (eval.old_warn && result.warnings.empty()) return "expected warnings, got none";
   if (eval.old_info && result.infos.empty()) return "expected info annotations, got none";
   std::string wrong = check_kind(eval, Kind::warn, Kind::no_warn, result.warnings, "warning");
@@ -178,14 +181,14 @@ std::string check_annotations(const TestEval& eval, const QueryResult& result) {
   return wrong;
 }
 
-std::string check_failure(const TestEval& eval, const QueryError& error) {
+std::string check_failure(const TestEval& eval, const promql::QueryError& error) {
   for (const TestExpectation& e : eval.expectations) {
     if (e.kind == Kind::fail && !e.matches(error.message)) {
       return fmt::format("expected error {}, got {}",
-                         go_quote(e.by_message ? e.message : e.pattern), error.message);
+                         promql::go_quote(e.by_message ? e.message : e.pattern), error.message);
     }
   }
   return "";
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

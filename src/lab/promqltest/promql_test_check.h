@@ -7,11 +7,11 @@
 #include "lab/promqltest/promql_test_parse.h"
 #include "promql/engine.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 
 // Each answers "" when all is as expected, else what is not.
-std::string check_result(const TestEval& eval, const QueryResult& result);
-std::string check_annotations(const TestEval& eval, const QueryResult& result);
-std::string check_failure(const TestEval& eval, const QueryError& error);
+std::string check_result(const TestEval& eval, const promql::QueryResult& result);
+std::string check_annotations(const TestEval& eval, const promql::QueryResult& result);
+std::string check_failure(const TestEval& eval, const promql::QueryError& error);
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

@@ -9,7 +9,7 @@
 
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 namespace {
 
 using re2::RE2;
@@ -42,7 +42,7 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
   if (!RE2::FullMatch(block[0], R"(load(_with_nhcb)?\s+(.+?))", &suffix, &step))
     return wrong("invalid load command. (load[_with_nhcb] <step:duration>)");
   out.with_custom_histograms = !suffix.empty();
-  TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
+  TRY_ASSIGN(out.step_ms, promql::parse_prometheus_duration(step));
   std::optional<TestStartLine> starts;
   for (std::size_t i = 1; i < block.size(); ++i) {
     if (is_test_start_line(block[i])) {
@@ -113,14 +113,14 @@ Status parse_head(const std::string& line, TestEval& out) {
           R"(eval(?:_(fail|warn|info))?\s+range\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+?)\s+(.+))",
           &modifier, &first, &last, &step, &out.query)) {
     out.range = true;
-    TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
-    TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
-    TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
+    TRY_ASSIGN(out.start_ms, promql::parse_prometheus_duration(first));
+    TRY_ASSIGN(out.end_ms, promql::parse_prometheus_duration(last));
+    TRY_ASSIGN(out.step_ms, promql::parse_prometheus_duration(step));
     TRY(check_range(out.start_ms, out.end_ms));
   } else if (RE2::FullMatch(
                  line, R"(eval(?:_(fail|warn|ordered|info))?\s+instant\s+(?:at\s+(.+?))?\s+(.+))",
                  &modifier, &first, &out.query)) {
-    TRY_ASSIGN(out.eval_ms, parse_prometheus_duration(first));
+    TRY_ASSIGN(out.eval_ms, promql::parse_prometheus_duration(first));
     out.start_ms = out.end_ms = out.eval_ms;
   } else {
     return wrong("invalid evaluation command");
@@ -151,9 +151,9 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
   std::string step;
   if (RE2::FullMatch(line, R"(expect range vector\s+from\s+(.+)\s+to\s+(.+)\s+step\s+(.+))", &first,
                      &last, &step)) {
-    TRY_ASSIGN(out.start_ms, parse_prometheus_duration(first));
-    TRY_ASSIGN(out.end_ms, parse_prometheus_duration(last));
-    TRY_ASSIGN(out.step_ms, parse_prometheus_duration(step));
+    TRY_ASSIGN(out.start_ms, promql::parse_prometheus_duration(first));
+    TRY_ASSIGN(out.end_ms, promql::parse_prometheus_duration(last));
+    TRY_ASSIGN(out.step_ms, promql::parse_prometheus_duration(step));
     TRY(check_range(out.start_ms, out.end_ms));
     out.eval_ms = out.end_ms;
     out.expects_matrix = true;
@@ -161,7 +161,7 @@ Result<bool> parse_directive(const std::string& line, TestEval& out) {
   }
   if (line.starts_with("expect string")) {
     out.expected_string =
-        unquote(std::string_view(line).substr(std::min<std::size_t>(line.size(), 14)));
+        promql::unquote(std::string_view(line).substr(std::min<std::size_t>(line.size(), 14)));
     if (!out.expected_string)
       return wrong("expected string literal not valid - check that the string is correctly quoted");
     return true;
@@ -201,7 +201,7 @@ Result<TestEval> parse_eval(const std::vector<std::string>& block, std::size_t& 
     std::string_view number = block[i];
     const bool negative = number.starts_with('-');
     if (negative || number.starts_with('+')) number.remove_prefix(1);
-    if (const auto value = parse_promql_number(number)) {
+    if (const auto value = promql::parse_promql_number(number)) {
       out.expected_scalar = negative ? -*value : *value;
       used = i + 1;
       continue;
@@ -258,7 +258,7 @@ std::vector<TestCommand> parse_promql_test(std::string_view text) {
         if (eval) command.what = *std::move(eval);
         if (!eval) command.error = eval.error().message;
       } else {
-        command.error = "invalid command " + go_quote(block[0]);
+        command.error = "invalid command " + promql::go_quote(block[0]);
       }
     }
     out.push_back(std::move(command));
@@ -266,4 +266,4 @@ std::vector<TestCommand> parse_promql_test(std::string_view text) {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

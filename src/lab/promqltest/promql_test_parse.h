@@ -12,7 +12,7 @@
 
 #include "lab/promqltest/promql_test_series.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 
 struct TestClear {};
 
@@ -67,4 +67,4 @@ struct TestCommand {
 
 std::vector<TestCommand> parse_promql_test(std::string_view text);
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

@@ -20,13 +20,13 @@
 #include "promql/syntax/parser.h"
 #include "promql/syntax/printer.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 namespace {
 
 constexpr std::size_t kMaxSamples = 10'000;
 
-EvalOptions test_options() {
-  EvalOptions out;
+promql::EvalOptions test_options() {
+  promql::EvalOptions out;
   out.max_samples = kMaxSamples;
   out.delayed_name_removal = true;
   out.use_start_timestamps = true;
@@ -48,7 +48,7 @@ class CustomHistograms {
       if (suffix == "_sum") parts.sum = value;
       if (suffix == "_count") parts.count = value;
       if (suffix == "_bucket") {
-        const auto bound = parse_promql_number(
+        const auto bound = promql::parse_promql_number(
             labels.get("le").starts_with('+') ? labels.get("le").substr(1) : labels.get("le"));
         if (bound && !std::isnan(*bound)) parts.buckets.emplace(*bound, value);
       }
@@ -56,7 +56,7 @@ class CustomHistograms {
     }
   }
 
-  void store(MemoryQueryable& data) const {
+  void store(promql::MemoryQueryable& data) const {
     for (const auto& [labels, times] : all_) {
       for (const auto& [time_ms, parts] : times) data.append(labels, {time_ms, convert(parts), 0});
     }
@@ -69,9 +69,9 @@ class CustomHistograms {
     double sum = 0;
   };
 
-  static std::shared_ptr<const NativeHistogram> convert(const Parts& parts) {
-    auto out = std::make_shared<NativeHistogram>();
-    out->schema = kCustomSchema;
+  static std::shared_ptr<const promql::NativeHistogram> convert(const Parts& parts) {
+    auto out = std::make_shared<promql::NativeHistogram>();
+    out->schema = promql::kCustomSchema;
     out->sum = parts.sum;
     out->count = parts.count.value_or(parts.buckets.empty() ? 0 : parts.buckets.rbegin()->second);
     double below = 0;
@@ -90,7 +90,7 @@ class CustomHistograms {
   std::map<Labels, std::map<std::int64_t, Parts>> all_;
 };
 
-void load(const TestLoad& command, MemoryQueryable& data) {
+void load(const TestLoad& command, promql::MemoryQueryable& data) {
   CustomHistograms custom;
   for (const TestLoad::Line& line : command.lines) {
     for (std::size_t i = 0; i < line.series.points.size(); ++i) {
@@ -100,10 +100,10 @@ void load(const TestLoad& command, MemoryQueryable& data) {
       const bool has_start = !line.start_offsets_ms.empty() && line.start_offsets_ms[i];
       const std::int64_t start = has_start ? t + *line.start_offsets_ms[i] : 0;
       if (point.histogram) {
-        data.append(line.series.labels, HistogramSample{t, point.histogram, start});
+        data.append(line.series.labels, promql::HistogramSample{t, point.histogram, start});
         continue;
       }
-      data.append(line.series.labels, Sample{t, point.value, start});
+      data.append(line.series.labels, promql::Sample{t, point.value, start});
       if (command.with_custom_histograms) custom.add(line.series.labels, t, point.value);
     }
   }
@@ -117,24 +117,24 @@ constexpr auto kTimeDependent = std::to_array<std::string_view>(
 
 // Puts @ on every selector and outermost subquery that has none. False when the query depends on
 // time all the same.
-bool pin(Expr& expr, std::int64_t at_ms) {
-  const auto put = [&](TimeShift& shift) {
+bool pin(promql::Expr& expr, std::int64_t at_ms) {
+  const auto put = [&](promql::TimeShift& shift) {
     if (!shift.at_ms) {
       shift.at_ms = at_ms;
-      shift.at_edge = TimeShift::Edge::none;
+      shift.at_edge = promql::TimeShift::Edge::none;
     }
   };
-  if (auto* vector = as<VectorSelector>(&expr)) put(vector->shift);
-  if (auto* matrix = as<MatrixSelector>(&expr)) put(matrix->selector->shift);
+  if (auto* vector = as<promql::VectorSelector>(&expr)) put(vector->shift);
+  if (auto* matrix = as<promql::MatrixSelector>(&expr)) put(matrix->selector->shift);
   bool fixed = true;
-  if (auto* subquery = as<SubqueryExpr>(&expr)) {
+  if (auto* subquery = as<promql::SubqueryExpr>(&expr)) {
     put(subquery->shift);
     return true; // what is inside is left as it is
   }
-  if (const auto* call = as<CallExpr>(&expr)) {
+  if (const auto* call = as<promql::CallExpr>(&expr)) {
     fixed = std::ranges::find(kTimeDependent, call->function->name) == kTimeDependent.end();
   }
-  for (ExprPtr* child : child_slots(expr)) fixed = pin(**child, at_ms) && fixed;
+  for (promql::ExprPtr* child : promql::child_slots(expr)) fixed = pin(**child, at_ms) && fixed;
   return fixed;
 }
 
@@ -145,7 +145,7 @@ struct Instant {
 
 // The same query with fixed times, to be asked at other times.
 std::vector<Instant> pinned(const TestEval& eval) {
-  auto expr = parse_expression(eval.query, ParseOptions::all());
+  auto expr = promql::parse_expression(eval.query, promql::ParseOptions::all());
   if (!expr || !pin(**expr, eval.eval_ms)) return {};
   const std::string query = print(**expr);
   const std::int64_t t = eval.eval_ms;
@@ -159,7 +159,7 @@ std::vector<Instant> pinned(const TestEval& eval) {
 
 class Runner {
  public:
-  explicit Runner(const MemoryQueryable& data) : data_(data) {}
+  explicit Runner(const promql::MemoryQueryable& data) : data_(data) {}
 
   std::string run(const TestEval& eval) {
     if (eval.range) return run_range(eval);
@@ -190,8 +190,8 @@ class Runner {
     std::string wrong = judge(
         eval, range(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms, options_, clock_));
     if (!wrong.empty()) return wrong;
-    wrong = judge(eval, range_plain(data_, eval.query, eval.start_ms, eval.end_ms, eval.step_ms,
-                                    options_, clock_));
+    wrong = judge(eval, promql::range_plain(data_, eval.query, eval.start_ms, eval.end_ms,
+                                            eval.step_ms, options_, clock_));
     return wrong.empty() ? "" : "without shortcuts: " + wrong;
   }
 
@@ -201,42 +201,42 @@ class Runner {
     if (!wrong.empty() || !outcome || eval.expects_matrix || eval.expected_string) return wrong;
     const re2::RE2 context(R"((start|end|range|step)\(\))");
     if (re2::RE2::PartialMatch(one.query, context)) return "";
-    const bool scalar = std::holds_alternative<Scalar>(outcome->value);
-    wrong = run_as_range(eval, one, scalar, range);
+    const bool scalar = std::holds_alternative<promql::Scalar>(outcome->value);
+    wrong = run_as_range(eval, one, scalar, promql::range);
     if (!wrong.empty()) return "as a range query: " + wrong;
-    wrong = run_as_range(eval, one, scalar, range_plain);
+    wrong = run_as_range(eval, one, scalar, promql::range_plain);
     return wrong.empty() ? "" : "as a range query without shortcuts: " + wrong;
   }
 
   // One minute to either side; the middle step must say the same.
   std::string run_as_range(const TestEval& eval, const Instant& one, bool scalar,
-                           decltype(range)* evaluate) {
+                           decltype(promql::range)* evaluate) {
     constexpr std::int64_t kMinute = 60'000;
     const auto outcome = evaluate(data_, one.query, one.time_ms - kMinute, one.time_ms + kMinute,
                                   kMinute, options_, clock_);
     if (!outcome) return "error: " + outcome.error().message;
     if (eval.ordered()) return "";
-    const auto& series = std::get<Matrix>(outcome->value).series;
-    if (!std::ranges::is_sorted(series, {}, &ResultSeries::labels))
+    const auto& series = std::get<promql::Matrix>(outcome->value).series;
+    if (!std::ranges::is_sorted(series, {}, &promql::ResultSeries::labels))
       return "the matrix is not sorted by labels";
-    Vector middle;
-    for (const ResultSeries& one_series : series) {
-      for (const Point& point : one_series.points) {
+    promql::Vector middle;
+    for (const promql::ResultSeries& one_series : series) {
+      for (const promql::Point& point : one_series.points) {
         if (point.time_ms == one.time_ms) middle.series.push_back({one_series.labels, {point}});
       }
     }
-    QueryResult result;
+    promql::QueryResult result;
     if (scalar) {
       if (middle.series.size() != 1) return "a scalar has no value in the middle";
-      result.value = Scalar{one.time_ms, middle.series[0].points[0].value};
+      result.value = promql::Scalar{one.time_ms, middle.series[0].points[0].value};
     } else {
       result.value = std::move(middle);
     }
     return check_result(eval, result);
   }
 
-  const MemoryQueryable& data_;
-  EvalOptions options_ = test_options();
+  const promql::MemoryQueryable& data_;
+  promql::EvalOptions options_ = test_options();
   SystemClock clock_;
 };
 
@@ -262,7 +262,7 @@ std::string PromqlTestReport::failures() const {
 PromqlTestReport run_promql_test(std::string_view text, std::string_view file) {
   PromqlTestReport report;
   report.file = file;
-  MemoryQueryable data;
+  promql::MemoryQueryable data;
   for (const TestCommand& command : parse_promql_test(text)) {
     if (!command.error.empty()) {
       report.cases.push_back({command.line, command.text, false, command.error});
@@ -280,4 +280,4 @@ PromqlTestReport run_promql_test(std::string_view text, std::string_view file) {
   return report;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

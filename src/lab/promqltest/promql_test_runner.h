@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-namespace coalmine::query {
+namespace coalmine::lab {
 
 // One eval, or one command that could not be read.
 struct PromqlTestCase {
@@ -32,4 +32,4 @@ struct PromqlTestReport {
 // selector at other times, as the reference runner does. A case that fails does not stop the rest.
 PromqlTestReport run_promql_test(std::string_view text, std::string_view file);
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

@@ -11,7 +11,7 @@
 #include "promql/eval/histogram_math.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 namespace {
 
 constexpr std::size_t kMaxRepeat = 1'000'000;
@@ -79,13 +79,13 @@ class Cursor {
       }
       if (n == 0) return std::nullopt;
     }
-    std::optional<double> value = parse_promql_number(text.substr(0, n));
+    std::optional<double> value = promql::parse_promql_number(text.substr(0, n));
     std::size_t unit = n;
     while (unit < text.size() &&
            std::string_view("smhdwy0123456789").find(text[unit]) != std::string_view::npos)
       ++unit;
     if (unit > n) {
-      const auto ms = parse_prometheus_duration(text.substr(0, unit));
+      const auto ms = promql::parse_prometheus_duration(text.substr(0, unit));
       if (!ms) return std::nullopt;
       value = static_cast<double>(*ms) / 1000;
       n = unit;
@@ -124,14 +124,14 @@ Result<Labels> parse_metric(Cursor& in) {
     std::string name(in.word());
     const bool quoted = name.empty();
     if (quoted) {
-      const auto text = unquote(in.literal());
+      const auto text = promql::unquote(in.literal());
       if (!text) return wrong("unexpected text in label set: " + std::string(in.rest()));
       name = *text;
     }
     in.blanks();
     if (in.take("=")) {
       in.blanks();
-      const auto value = unquote(in.literal());
+      const auto value = promql::unquote(in.literal());
       if (!value) return wrong("unexpected label value: " + std::string(in.rest()));
       pairs.emplace_back(std::move(name), *value);
     } else if (quoted) {
@@ -157,12 +157,12 @@ Result<std::vector<double>> parse_list(Cursor& in) {
 }
 
 struct ParsedHistogram {
-  NativeHistogram value;
+  promql::NativeHistogram value;
   bool hint_given = false;
 };
 
 Status set_hint(std::string_view word, ParsedHistogram& out) {
-  using Hint = NativeHistogram::ResetHint;
+  using Hint = promql::NativeHistogram::ResetHint;
   out.hint_given = true;
   if (word == "unknown") {
     out.value.hint = Hint::unknown;
@@ -179,7 +179,7 @@ Status set_hint(std::string_view word, ParsedHistogram& out) {
 }
 
 Status parse_field(Cursor& in, std::string_view key, ParsedHistogram& out) {
-  NativeHistogram& h = out.value;
+  promql::NativeHistogram& h = out.value;
   if (key == "counter_reset_hint") return set_hint(in.word(), out);
   if (key == "buckets" || key == "n_buckets" || key == "custom_values") {
     TRY_ASSIGN(std::vector<double> list, parse_list(in));
@@ -233,15 +233,15 @@ Result<ParsedHistogram> parse_histogram(Cursor& in) {
   }
   if (out.value.positive.counts.empty()) out.value.positive.offset = 0;
   if (out.value.negative.counts.empty()) out.value.negative.offset = 0;
-  if (!is_sound(out.value))
+  if (!promql::is_sound(out.value))
     return wrong("a histogram with an unknown schema or buckets out of range");
   return out;
 }
 
 Status parse_histogram_item(Cursor& in, std::vector<TestPoint>& out) {
   TRY_ASSIGN(const ParsedHistogram base, parse_histogram(in));
-  const auto point = [&](const NativeHistogram& h, bool given) {
-    out.push_back({false, 0, std::make_shared<const NativeHistogram>(h), given});
+  const auto point = [&](const promql::NativeHistogram& h, bool given) {
+    out.push_back({false, 0, std::make_shared<const promql::NativeHistogram>(h), given});
   };
   if (const auto n = in.times()) {
     for (std::size_t i = 0; i <= *n; ++i) point(base.value, base.hint_given);
@@ -256,7 +256,7 @@ Status parse_histogram_item(Cursor& in, std::vector<TestPoint>& out) {
   TRY_ASSIGN(const ParsedHistogram step, parse_histogram(in));
   const auto n = in.times();
   if (!n) return wrong("a series of histograms needs a count: x3");
-  NativeHistogram now = base.value;
+  promql::NativeHistogram now = base.value;
   bool reconciled = false;
   for (std::size_t i = 0; i <= *n; ++i) {
     if (i > 0 &&
@@ -270,7 +270,7 @@ Status parse_histogram_item(Cursor& in, std::vector<TestPoint>& out) {
 
 Status parse_float_item(Cursor& in, std::vector<TestPoint>& out) {
   if (in.take("stale")) {
-    out.push_back({false, stale_marker(), nullptr, false});
+    out.push_back({false, promql::stale_marker(), nullptr, false});
     return {};
   }
   const auto base = in.number();
@@ -303,7 +303,7 @@ std::optional<std::int64_t> start_offset(Cursor& in) {
          in.rest()[n] != '-' && !is_blank(in.rest()[n]))
     ++n;
   const std::string text(in.rest().substr(0, n));
-  const auto ms = parse_prometheus_duration(text);
+  const auto ms = promql::parse_prometheus_duration(text);
   if (!ms) return std::nullopt;
   in.take(text);
   return negative ? -*ms : *ms;
@@ -364,4 +364,4 @@ Result<TestStartLine> parse_test_start_line(std::string_view line) {
   }
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

@@ -11,14 +11,14 @@
 #include "base/result.h"
 #include "promql/queryable.h"
 
-namespace coalmine::query {
+namespace coalmine::lab {
 
 // A point of a series line; or the absence of one.
 struct TestPoint {
   bool omitted = false;
   double value = 0;
-  std::shared_ptr<const NativeHistogram> histogram; // null: a float
-  bool hint_given = false;                          // counter_reset_hint was written
+  std::shared_ptr<const promql::NativeHistogram> histogram; // null: a float
+  bool hint_given = false;                                  // counter_reset_hint was written
 };
 
 struct TestSeriesLine {
@@ -40,4 +40,4 @@ struct TestStartLine {
 bool is_test_start_line(std::string_view line);
 Result<TestStartLine> parse_test_start_line(std::string_view line);
 
-} // namespace coalmine::query
+} // namespace coalmine::lab

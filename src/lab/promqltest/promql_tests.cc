@@ -5,14 +5,14 @@
 #include <fstream>
 #include <sstream>
 
-#include "app/commands.h"
+#include "lab/commands.h"
 #include "lab/promqltest/promql_test_runner.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 // `coalmine promql-test FILE...`: a line a failed case, a summary a file and one of all; exit code
 // 1 on any failure.
-int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& common) {
+int run_promql_tests(const std::vector<std::string>& files, const cli::CommonFlags& common) {
   std::size_t passed = 0, failed = 0;
   for (const auto& file : files) {
     std::ifstream in(file, std::ios::binary);
@@ -22,7 +22,7 @@ int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& c
     }
     std::ostringstream text;
     text << in.rdbuf();
-    const auto report = query::run_promql_test(text.str(), file);
+    const auto report = lab::run_promql_test(text.str(), file);
     passed += report.passed();
     failed += report.failed();
     if (!common.quiet) std::fputs((report.failures() + report.summary() + "\n").c_str(), stdout);
@@ -31,4 +31,4 @@ int run_promql_tests(const std::vector<std::string>& files, const CommonFlags& c
   return failed == 0 ? 0 : 1;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -9,11 +9,11 @@
 #include <cstdio>
 #include <limits>
 
-#include "app/commands.h"
 #include "config/config.h"
+#include "lab/commands.h"
 #include "lab/vectors/vectors_parts.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 namespace json = boost::json;
 
@@ -177,10 +177,10 @@ Result<VectorReport> check_vectors(std::string_view text) {
   return tally.take();
 }
 
-int run_vectors(const std::vector<std::string>& files, const CommonFlags& common) {
+int run_vectors(const std::vector<std::string>& files, const cli::CommonFlags& common) {
   VectorReport all;
   for (const auto& file : files) {
-    const auto text = read_file(file, kMaxVectorsBytes);
+    const auto text = config::read_file(file, kMaxVectorsBytes);
     if (!text) {
       std::fputs(fmt::format("coalmine: {}\n", text.error().message).c_str(), stderr);
       return 2;
@@ -201,4 +201,4 @@ int run_vectors(const std::vector<std::string>& files, const CommonFlags& common
   return all.failed == 0 ? 0 : 1;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -8,7 +8,7 @@
 
 #include "base/result.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 struct VectorReport {
   std::size_t passed = 0;
@@ -22,4 +22,4 @@ Result<VectorReport> check_vectors(std::string_view text);
 
 inline constexpr std::size_t kMaxVectorsBytes = 64u << 20;
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

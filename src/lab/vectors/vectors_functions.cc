@@ -20,7 +20,7 @@
 #include "lab/vectors/vectors_parts.h"
 #include "lab/vectors/vectors_statistics.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 namespace json = boost::json;
 
@@ -318,4 +318,4 @@ std::optional<VectorAnswer> evaluate_vector(std::string_view function, VectorInp
   return std::nullopt;
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -11,7 +11,7 @@
 
 #include "lab/vectors/vectors.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 // A number, or one of the texts inf, -inf, nan; null is nan.
 std::optional<double> json_number(const boost::json::value& value);
@@ -76,4 +76,4 @@ void check_rank_cases(const boost::json::object& file, VectorTally& tally);
 // The answer of one statistics function. Nothing: not a function of ours.
 std::optional<VectorAnswer> evaluate_vector(std::string_view function, VectorInput& input);
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -14,7 +14,7 @@
 #include "judge/stats/special.h"
 #include "lab/vectors/vectors_parts.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 
 namespace json = boost::json;
 namespace rank = judge::rank;
@@ -467,4 +467,4 @@ void check_rank_cases(const json::object& file, VectorTally& tally) {
   }
 }
 
-} // namespace coalmine::app
+} // namespace coalmine::lab

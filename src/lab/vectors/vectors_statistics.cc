@@ -9,7 +9,7 @@
 #include "judge/stats/quantile_bounds.h"
 #include "judge/stats/special.h"
 
-namespace coalmine::app::statistics {
+namespace coalmine::lab::statistics {
 namespace {
 
 using judge::increasing_root;
@@ -249,4 +249,4 @@ double group_sequential_constant(int looks, double alpha, double shape) {
                          0.01, 8, 24);
 }
 
-} // namespace coalmine::app::statistics
+} // namespace coalmine::lab::statistics

@@ -9,7 +9,7 @@
 
 #include "judge/stats/linear_margin.h"
 
-namespace coalmine::app::statistics {
+namespace coalmine::lab::statistics {
 
 // Safe test of two proportions in blocks of na and nb outcomes (Turner, Ly and Grunwald, arXiv
 // 2106.02693): ln E after every block.
@@ -45,4 +45,4 @@ double lower_bound_requests(double p1, double p0, double ratio, double alpha);
 // boundaries c (K/k)^shape: 0 is Pocock's, 0.5 O'Brien and Fleming's. Absolute error below 1e-5.
 double group_sequential_constant(int looks, double alpha, double shape);
 
-} // namespace coalmine::app::statistics
+} // namespace coalmine::lab::statistics

@@ -6,15 +6,15 @@
 
 #include <string>
 
-#include "app/commands.h"
 #include "config/config.h"
+#include "lab/commands.h"
 
-namespace coalmine::app {
+namespace coalmine::lab {
 namespace {
 
 std::string file_text(const std::string& name) {
-  const auto text =
-      read_file(fmt::format("{}/tests/judge/{}", COALMINE_SOURCE_DIR, name), kMaxVectorsBytes);
+  const auto text = config::read_file(fmt::format("{}/tests/judge/{}", COALMINE_SOURCE_DIR, name),
+                                      kMaxVectorsBytes);
   EXPECT_TRUE(text) << name;
   return text.value_or("");
 }
@@ -94,4 +94,4 @@ TEST(Vectors, ExitCodes) {
 }
 
 } // namespace
-} // namespace coalmine::app
+} // namespace coalmine::lab

@@ -12,7 +12,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/parser.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 std::string two_digits(double value) {
@@ -133,4 +133,4 @@ std::string bad_quantile(double q) {
   return fmt::format("quantile value should be between 0 and 1, got {}", format_general(q));
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Not thread-safe; one per evaluation. A text that repeats keeps the newest position.
 class Annotations {
@@ -68,4 +68,4 @@ std::string bad_quantile(double q);
 inline constexpr std::string_view kMixedInAggregation =
     "encountered a mix of histograms and floats for aggregation";
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

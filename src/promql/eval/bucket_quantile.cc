@@ -8,7 +8,7 @@
 #include "promql/eval/almost_equal.h"
 #include "promql/eval/eval_histogram.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -127,4 +127,4 @@ double bucket_fraction(double lower, double upper, std::vector<ClassicBucket>& b
   return (to - from) / total;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

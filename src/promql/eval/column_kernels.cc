@@ -16,7 +16,7 @@
 #define COALMINE_WIDE
 #endif
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 // Numbers far from the ends of their range, and room for what rounding does to a division.
@@ -80,4 +80,4 @@ COALMINE_WIDE bool any_lower(const double* before, const double* now, std::size_
   return lower != 0;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // How far a counter's window lies from its limits, in seconds.
 struct Reach {
@@ -26,4 +26,4 @@ void add_scaled(const double* values, std::size_t n, double factor, double* sums
 // Whether one of now's numbers is lower than before's.
 bool any_lower(const double* before, const double* now, std::size_t n);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 #include "promql/eval/eval_call.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::string_view kLe = "le";
@@ -322,4 +322,4 @@ EvalMatrix ColumnSums::take_result() {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -11,7 +11,7 @@
 #include "promql/eval/column_kernels.h"
 #include "promql/eval/evaluator.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over
 // CallEvaluator gives, to the bit: each column goes through the same operations in the same order.
@@ -106,4 +106,4 @@ class ColumnSums {
   std::optional<QueryError> error_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -14,7 +14,7 @@
 #include "promql/syntax/printer.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::int64_t kMaxSteps = 11'000;
@@ -186,4 +186,4 @@ QueryOutcome<std::vector<Matcher>> parse_selector(std::string_view text) {
   return for_storage(std::move(*parsed));
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

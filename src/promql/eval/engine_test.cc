@@ -8,7 +8,7 @@
 
 #include "promql/eval/memory_queryable.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::int64_t kMinute = 60'000;
@@ -164,4 +164,4 @@ TEST_F(EngineTest, FormatKeepsMeaning) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -13,7 +13,7 @@
 #include "promql/eval/label_hash.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 std::string ignored_histogram(Tok op) {
@@ -351,4 +351,4 @@ Eval<EvalMatrix> AggregateEvaluator::count_values() {
   return out.take();
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

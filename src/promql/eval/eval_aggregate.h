@@ -8,7 +8,7 @@
 #include "promql/eval/evaluator.h"
 #include "promql/eval/histogram_math.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One aggregation over one frame.
 class AggregateEvaluator {
@@ -62,4 +62,4 @@ class AggregateEvaluator {
   std::vector<LabelsRef> labels_;     // group -> its labels
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 #include "promql/eval/histogram_math.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 bool changes_schema(Tok op) {
@@ -384,4 +384,4 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
   return {0, std::make_shared<const NativeHistogram>(std::move(result)), true, false};
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

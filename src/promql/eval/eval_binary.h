@@ -9,7 +9,7 @@
 
 #include "promql/eval/evaluator.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One binary expression over one frame.
 class BinaryEvaluator {
@@ -76,4 +76,4 @@ class BinaryEvaluator {
   MatrixBuilder out_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -14,7 +14,7 @@
 #include "promql/eval/value_functions.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 std::span<const double> CallEvaluator::Scalars::at(std::size_t step) {
   row.clear();
@@ -331,4 +331,4 @@ Eval<EvalMatrix> CallEvaluator::pick_scalar() {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

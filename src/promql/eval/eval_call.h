@@ -7,7 +7,7 @@
 
 #include "promql/eval/evaluator.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One call over one frame; made for it and dropped.
 class CallEvaluator {
@@ -71,4 +71,4 @@ void note_non_counter(Annotations& notes, std::string_view function, std::string
 // known.
 void forget_reset_hints(EvalMatrix& matrix);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -14,7 +14,7 @@
 #include "promql/eval/range_functions.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::size_t kNone = SIZE_MAX;
@@ -245,4 +245,4 @@ Eval<EvalMatrix> HistogramFunctions::distribution(std::size_t vector_arg) {
   return out.take();
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -7,7 +7,7 @@
 
 #include "promql/eval/evaluator.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 bool is_histogram_function(std::string_view name);
 
@@ -76,4 +76,4 @@ class HistogramFunctions {
   std::vector<bool> bad_bound_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 #include <array>
 #include <set>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::array<std::string_view, 2> kIdentity = {"instance", "job"};
@@ -183,4 +183,4 @@ Eval<EvalMatrix> InfoEvaluator::run() {
   return out.take();
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 #include "promql/eval/evaluator.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One call over one frame.
 class InfoEvaluator {
@@ -46,4 +46,4 @@ class InfoEvaluator {
   std::vector<std::string> info_names_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

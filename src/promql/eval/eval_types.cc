@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 Labels without_name(const Labels& labels) {
   return labels.where([](std::string_view name) {
@@ -101,4 +101,4 @@ Eval<EvalMatrix> merge_same_labels(EvalMatrix matrix) {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

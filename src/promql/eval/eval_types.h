@@ -16,7 +16,7 @@
 #include "promql/queryable.h"
 #include "telemetry/labels.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 using LabelsRef = std::shared_ptr<const Labels>;
 using HistogramRef = std::shared_ptr<const NativeHistogram>;
@@ -120,4 +120,4 @@ inline constexpr std::string_view kSameLabels =
 // Joins series that have the same labels; an error when two of them have a point at the same time.
 Eval<EvalMatrix> merge_same_labels(EvalMatrix matrix);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -12,7 +12,7 @@
 #include "promql/eval/histogram_math.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::string_view kTooMany =
@@ -31,7 +31,7 @@ std::size_t bytes_of(const EvalSeries& series) {
   return out;
 }
 
-bool is_stale(const HistogramSample& sample) { return query::is_stale(sample.value->sum); }
+bool is_stale(const HistogramSample& sample) { return promql::is_stale(sample.value->sum); }
 
 // Drops buckets; whether a sample follows a reset is decided before they are gone.
 void reduce_to_stats(std::vector<HistogramSample>& samples) {
@@ -44,10 +44,10 @@ void reduce_to_stats(std::vector<HistogramSample>& samples) {
     stats->count = whole->count;
     stats->sum = whole->sum;
     stats->hint = whole->hint;
-    if (stats->hint == Hint::unknown && previous && !query::is_stale(whole->sum)) {
+    if (stats->hint == Hint::unknown && previous && !promql::is_stale(whole->sum)) {
       stats->hint = detect_reset(*previous, *whole) ? Hint::reset : Hint::not_reset;
     }
-    if (!query::is_stale(whole->sum)) previous = whole;
+    if (!promql::is_stale(whole->sum)) previous = whole;
     sample.value = std::move(stats);
   }
 }
@@ -193,7 +193,7 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
     EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false,
                     std::move(one.floats), std::move(one.histograms)};
     if (matrix || node.smoothed) {
-      std::erase_if(next.floats, [](const Sample& s) { return query::is_stale(s.value); });
+      std::erase_if(next.floats, [](const Sample& s) { return promql::is_stale(s.value); });
       std::erase_if(next.histograms, [](const HistogramSample& s) { return is_stale(s); });
     }
     if (node.stats_only) reduce_to_stats(next.histograms);
@@ -301,7 +301,7 @@ Evaluator::Found Evaluator::newest(const EvalSeries& source, std::int64_t at, Lo
     }
   }
   const std::int64_t oldest = at - options_.lookback_ms;
-  if (value != nullptr && value->time_ms > oldest && !query::is_stale(value->value))
+  if (value != nullptr && value->time_ms > oldest && !promql::is_stale(value->value))
     return {value, nullptr};
   if (histogram != nullptr && histogram->time_ms > oldest && !is_stale(*histogram))
     return {nullptr, histogram};
@@ -391,4 +391,4 @@ Eval<EvalMatrix> Evaluator::eval_subquery(const SubqueryExpr& node, const Frame&
   return eval(*node.inner, inner);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

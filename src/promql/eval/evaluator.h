@@ -12,7 +12,7 @@
 #include "promql/eval/range_functions.h"
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 inline constexpr std::int64_t kDefaultSubqueryStepMs = 60'000;
 
@@ -119,4 +119,4 @@ class Evaluator {
 
 std::size_t count_points(const EvalMatrix& matrix);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

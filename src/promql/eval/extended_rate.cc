@@ -6,7 +6,7 @@
 #include "promql/eval/evaluator.h"
 #include "promql/eval/histogram_math.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 using Hint = NativeHistogram::ResetHint;
@@ -243,4 +243,4 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 
 #include "promql/eval/range_functions.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 bool extended_float_rate(const RangeWindow& window, VectorPoint& out, bool counter, bool rate);
 bool extended_histogram_rate(const RangeWindow& window, VectorPoint& out, bool counter, bool rate);
@@ -19,4 +19,4 @@ std::optional<NativeHistogram> interpolate(const HistogramSample& a, const Histo
                                            std::int64_t time_ms, bool counter, Annotations& notes,
                                            std::size_t pos);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

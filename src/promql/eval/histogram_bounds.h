@@ -3,9 +3,9 @@
 
 #include <cstdint>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Upper bound of a bucket of an exponential schema.
 double exponential_bound(std::int64_t index, std::int32_t schema);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

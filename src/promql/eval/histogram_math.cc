@@ -12,7 +12,7 @@
 #include "promql/eval/range_functions.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 using Buckets = NativeHistogram::Buckets;
@@ -469,9 +469,9 @@ NativeHistogram HistogramSum::result() const {
   rest.hint = out.hint;
   bool reconciled = false;
   if (!std::isfinite(out.sum)) rest.sum = 0; // a compensation of an infinite sum is noise
-  query::add(out, rest, reconciled);
+  promql::add(out, rest, reconciled);
   compact(out);
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -11,7 +11,7 @@
 
 #include "promql/queryable.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 inline constexpr std::int32_t kCustomSchema = -53;
 
@@ -89,4 +89,4 @@ class HistogramSum {
   bool reconciled_ = false;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -6,7 +6,7 @@
 
 #include "promql/eval/histogram_math.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -218,4 +218,4 @@ NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below) {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 bool valid_label(std::string_view name) { return !name.empty() && is_utf8(name); }
@@ -180,4 +180,4 @@ Eval<EvalMatrix> CallEvaluator::label_join() {
   });
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,7 +5,7 @@
 
 #include <string>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 std::uint64_t prometheus_label_hash(const Labels& labels) {
   // Each text is preceded by its length: one byte, or 255 and three bytes little-endian.
@@ -27,4 +27,4 @@ std::uint64_t prometheus_label_hash(const Labels& labels) {
   return XXH64(bytes.data(), bytes.size(), 0);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,9 +5,9 @@
 
 #include "telemetry/labels.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // The hash Prometheus takes of a label set; limit_ratio chooses series by it.
 std::uint64_t prometheus_label_hash(const Labels& labels);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 #include "promql/eval/range_functions.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 using Hint = NativeHistogram::ResetHint;
@@ -101,4 +101,4 @@ Result<std::vector<std::string>> MemoryQueryable::label_values(std::string_view 
   return std::vector<std::string>(out.begin(), out.end());
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

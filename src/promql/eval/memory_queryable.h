@@ -9,7 +9,7 @@
 
 #include "promql/queryable.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Filled from one thread; reading is thread-safe once filling has ended.
 class MemoryQueryable final : public Queryable {
@@ -35,4 +35,4 @@ class MemoryQueryable final : public Queryable {
   std::map<Labels, Held> series_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 
 #include "promql/syntax/parser_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 // Functions whose value depends on the step even when their arguments do not.
@@ -209,4 +209,4 @@ Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, st
   return true;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,7 +5,7 @@
 #include "promql/eval/eval_types.h"
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // start(), end(), step() and range() become numbers, duration expressions and @ start()/end()
 // become times, and parts that do not depend on the step are marked. step_ms is 0 for an instant
@@ -14,4 +14,4 @@ namespace coalmine::query {
 Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
                    bool shortcuts = true);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

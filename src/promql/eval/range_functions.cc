@@ -8,7 +8,7 @@
 
 #include "promql/eval/histogram_math.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
@@ -338,4 +338,4 @@ double quantile_of(double q, std::vector<double>& values) {
          values[static_cast<std::size_t>(upper)] * weight;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

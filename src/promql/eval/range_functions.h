@@ -11,7 +11,7 @@
 #include "promql/eval/annotations.h"
 #include "promql/eval/eval_types.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One series' window at one step, and what else a function may look at.
 struct RangeWindow {
@@ -96,4 +96,4 @@ double quantile_of(double q, std::vector<double>& values);
 bool start_time_reset(const Sample& previous, const Sample& current);
 bool start_time_reset(const HistogramSample& previous, const HistogramSample& current);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

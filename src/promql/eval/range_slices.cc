@@ -7,7 +7,7 @@
 
 #include "promql/eval/column_sums.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::size_t kLeastSteps =
@@ -97,4 +97,4 @@ void run_side_by_side(Executor& helpers, std::size_t count,
   ended.wait();
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 #include "promql/eval/eval_types.h"
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Whether every step of the expression is computed by itself and is heavy enough: arithmetic,
 // comparisons and histogram_quantile over sums of rates. What looks at several steps, orders or
@@ -28,4 +28,4 @@ EvalMatrix joined(std::vector<EvalMatrix> parts);
 void run_side_by_side(Executor& helpers, std::size_t count,
                       const std::function<void(std::size_t)>& task);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

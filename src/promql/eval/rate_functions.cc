@@ -9,7 +9,7 @@
 #include "promql/eval/histogram_math.h"
 #include "promql/eval/range_functions.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 bool reset_between(std::int64_t previous_start, std::int64_t previous_time, std::int64_t start,
@@ -366,4 +366,4 @@ bool start_time_reset(const HistogramSample& previous, const HistogramSample& cu
   return reset_between(previous.start_ms, previous.time_ms, current.start_ms, current.time_ms);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

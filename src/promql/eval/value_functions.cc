@@ -8,7 +8,7 @@
 #include <numbers>
 #include <utility>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr double kInf = std::numeric_limits<double>::infinity();
@@ -156,4 +156,4 @@ double go_min(double a, double b) {
 ValueFunction find_value_function(std::string_view name) { return find(kValueFunctions, name); }
 ValueFunction find_date_function(std::string_view name) { return find(kDateFunctions, name); }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // False: the element is dropped (clamp with min above max).
 using ValueFunction = bool (*)(double value, std::span<const double> params, double& out);
@@ -18,4 +18,4 @@ ValueFunction find_date_function(std::string_view name); // of Unix seconds, UTC
 double go_max(double a, double b);
 double go_min(double a, double b);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 ValueType type_of(const Expr& expr) {
   switch (expr.kind) {
@@ -57,4 +57,4 @@ std::vector<ExprPtr*> child_slots(Expr& expr) {
   return out;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

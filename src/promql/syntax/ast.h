@@ -14,7 +14,7 @@
 #include "promql/syntax/token.h"
 #include "telemetry/labels.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Half-open byte range in the query text.
 struct TextRange {
@@ -197,4 +197,4 @@ const Expr& unwrap_parens(const Expr& expr);
 // matrix selector is not a slot.
 std::vector<ExprPtr*> child_slots(Expr& expr);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

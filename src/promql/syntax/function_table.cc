@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <array>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr ValueType kScalar = ValueType::scalar;
@@ -139,4 +139,4 @@ const FunctionSignature* find_function(std::string_view name) {
   return it != kFunctions.end() && it->name == name ? &*it : nullptr;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

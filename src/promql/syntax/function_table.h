@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 enum class ValueType : std::uint8_t { none, scalar, vector, matrix, string };
 
@@ -27,4 +27,4 @@ struct FunctionSignature {
 // Null when there is no such function.
 const FunctionSignature* find_function(std::string_view name);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 #include <cstdlib>
 #include <limits>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 const char* special(double value) {
@@ -286,4 +286,4 @@ std::optional<double> parse_promql_number(std::string_view text) {
   return value;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 
 #include "base/result.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // Shortest decimal without exponent: 0.005, 10000, +Inf, -Inf, NaN. As le labels and count_values
 // are written.
@@ -44,4 +44,4 @@ std::string format_prometheus_duration(std::int64_t ms);
 // A number as PromQL writes it: decimal, 0x, leading-0 octal, exponent, _ between digits, Inf, NaN.
 std::optional<double> parse_promql_number(std::string_view text);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/token.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr auto kSpellings = std::to_array<std::pair<Tok, std::string_view>>({
@@ -460,4 +460,4 @@ std::string describe(const Token& token) {
 
 std::vector<Token> tokenize(std::string_view text) { return Lexer(text).run(); }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

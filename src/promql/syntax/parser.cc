@@ -13,7 +13,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/parser_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 namespace {
 
@@ -288,4 +288,4 @@ ParseOutcome<std::vector<Matcher>> parse_metric_selector(std::string_view text) 
   return std::move(static_cast<VectorSelector&>(*expr).matchers);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 #include "base/diagnostic.h"
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 struct ParseOptions {
   bool experimental_functions = false;   // also limitk and limit_ratio
@@ -45,4 +45,4 @@ struct TypeError {
 };
 std::optional<TypeError> check_types(Expr& expr, std::string_view text);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -10,7 +10,7 @@
 #include "promql/syntax/parser.h"
 #include "promql/syntax/token.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // One use: made for a text, asked for one expression. A rule returns null (or false) after fail();
 // only the first failure counts.
@@ -97,4 +97,4 @@ std::int64_t seconds_to_ms(double seconds);
 // Whether so many seconds fit an int64 of nanoseconds.
 bool duration_in_range(double seconds);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

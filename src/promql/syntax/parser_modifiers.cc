@@ -7,7 +7,7 @@
 
 #include "promql/syntax/parser_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 constexpr std::string_view kAllDurations = "number, duration, step(), or range()";
@@ -315,4 +315,4 @@ ExprPtr Parser::duration_function() {
 // parentheses.
 ExprPtr Parser::offset_duration() { return duration_expression(kOperandOnly); }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -7,7 +7,7 @@
 #include "promql/syntax/parser_impl.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 // Words that the grammar allows as a metric's name.
@@ -213,4 +213,4 @@ bool Parser::label_matcher(VectorSelector& node) {
   return !error_;
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/printer.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 std::string printed(std::string_view text) {
@@ -180,4 +180,4 @@ TEST(GoText, NumbersAsPrometheusWritesThem) {
 }
 
 } // namespace
-} // namespace coalmine::query
+} // namespace coalmine::promql

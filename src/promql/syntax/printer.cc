@@ -10,7 +10,7 @@
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/parser_impl.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 bool is_plain_label(std::string_view name) {
@@ -170,4 +170,4 @@ std::string print(const Expr& expr) {
   return "";
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -7,8 +7,8 @@
 
 #include "promql/syntax/ast.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 std::string print(const Expr& expr);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 std::unique_ptr<re2::RE2> compile(const std::string& go_pattern) {
@@ -143,4 +143,4 @@ bool SeriesMatcher::matches_empty(const Matcher& matcher) {
   return accepts(one, "");
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -14,7 +14,7 @@ namespace re2 {
 class RE2;
 }
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 // A pattern of Go's regexp package as RE2 reads it: named groups may be written (?<name>…) in Go.
 std::string re2_pattern(std::string_view go_pattern);
@@ -47,4 +47,4 @@ class SeriesMatcher {
   std::vector<One> all_;
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -9,7 +9,7 @@
 #include "promql/engine.h"
 #include "promql/syntax/go_text.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 std::unexpected<QueryError> bad_data(std::string message) {
@@ -123,4 +123,4 @@ QueryOutcome<std::int64_t> parse_time_ms(std::string_view text) {
   return bad_data(fmt::format("cannot parse {} to a valid timestamp", go_quote(text)));
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-namespace coalmine::query {
+namespace coalmine::promql {
 
 enum class Tok : std::uint8_t {
   end_of_input,
@@ -116,4 +116,4 @@ std::string describe(const Token& token);
 // them.
 std::vector<Token> tokenize(std::string_view text);
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

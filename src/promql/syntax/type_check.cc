@@ -9,7 +9,7 @@
 #include "promql/syntax/parser.h"
 #include "promql/syntax/series_matcher.h"
 
-namespace coalmine::query {
+namespace coalmine::promql {
 namespace {
 
 bool is_operand(ValueType t) { return t == ValueType::scalar || t == ValueType::vector; }
@@ -200,4 +200,4 @@ std::optional<TypeError> check_types(Expr& expr, std::string_view text) {
   return std::move(checker.error);
 }
 
-} // namespace coalmine::query
+} // namespace coalmine::promql

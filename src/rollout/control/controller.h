@@ -86,7 +86,7 @@ enum class Command { pause, resume, promote, abort };
 // Lets tests and simulations stand in for the world. make_router is called once a rollout.
 struct ControllerDeps {
   const Clock& clock;
-  const query::CohortSource& cohorts;
+  const cohort::CohortSource& cohorts;
   std::function<Result<std::unique_ptr<route::Router>>(const RouterSpec&)> make_router;
   net::HttpClient& http; // notifications
   SelfMetrics& metrics;
@@ -95,9 +95,9 @@ struct ControllerDeps {
   std::function<void(const RolloutStatus&, const judge::Judgement&)> on_look;
   // Where judges that weigh evidence get their cells, and the guard of the split its counts; null:
   // cells from cohorts and no guard, for tests.
-  const query::CountFeedSource* feeds = nullptr;
+  const cohort::CountFeedSource* feeds = nullptr;
   // Where the metrics of users are read; null: none, and specs that name some cannot be decided.
-  const query::MetricSource* own_metrics = nullptr;
+  const cohort::MetricSource* own_metrics = nullptr;
   // The newest version that the track's telemetry has named, for a start without versions; "" when
   // none. May be empty.
   std::function<std::string(const RolloutSpec&, bool canary)> newest_version;

@@ -46,18 +46,18 @@ class MemoryRouter final : public route::Router {
 };
 
 // 1,000 requests a look on each track, new every time.
-class SteadySource final : public query::CohortSource {
+class SteadySource final : public cohort::CohortSource {
  public:
   std::atomic<double> canary_error_rate = 0;
   std::atomic<bool> down = false;
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t,
-                                     std::int64_t to_ms) const override {
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t,
+                                      std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "store is gone");
     bool canary = false;
     for (const auto& m : cohort.matchers) canary = canary || m.value == "canary";
     static const auto kBounds =
         std::make_shared<const std::vector<double>>(std::vector<double>{100});
-    query::CohortCounts out;
+    cohort::CohortCounts out;
     out.routes = {
         {.route = "/pay",
          .requests = 1000,

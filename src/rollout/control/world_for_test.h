@@ -47,7 +47,7 @@ class Timeline {
 
 // One service behind one router. Counts are integrals of the traffic, so every look at the same
 // window sees the same.
-class World final : public query::CohortSource, public query::CountFeedSource {
+class World final : public cohort::CohortSource, public cohort::CountFeedSource {
  public:
   explicit World(ManualClock& clock) : clock_(clock) {}
 
@@ -68,16 +68,16 @@ class World final : public query::CohortSource, public query::CountFeedSource {
 
   std::int64_t now() const { return clock_.wall_ms(); }
 
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t from_ms,
-                                     std::int64_t to_ms) const override {
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                      std::int64_t to_ms) const override {
     if (store_down) return fail(ErrorCode::unavailable, "connection refused");
     bool canary = false;
     for (const auto& m : cohort.matchers)
       canary = canary || (m.name == "deployment_track" && m.value == "canary");
     const auto arrived = std::min(silent_from, canary ? canary_silent_from : INT64_MAX);
     const auto to = std::min(to_ms, arrived);
-    query::CohortCounts out;
-    query::RouteCounts route{.route = "/api/pay", .requests = 0, .errors = 0, .duration_ms = {}};
+    cohort::CohortCounts out;
+    cohort::RouteCounts route{.route = "/api/pay", .requests = 0, .errors = 0, .duration_ms = {}};
     double slow = 0;
     for_each_piece(from_ms, to, [&](std::int64_t start, std::int64_t end) {
       const double share = canary ? weight.at(start) : 1 - weight.at(start);
@@ -105,37 +105,37 @@ class World final : public query::CohortSource, public query::CountFeedSource {
     return out;
   }
 
-  query::CountFeedTraits traits() const override { return {}; }
+  cohort::CountFeedTraits traits() const override { return {}; }
   // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the
   // canary's.
-  std::unique_ptr<query::CountFeed> open(query::CountFeedRequest request) const override {
+  std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
     return std::make_unique<Feed>(*this, request.origin_ms);
   }
   double shown_share =
       1; // of the canary's requests arrive where they were sent; the rest goes to stable
 
  private:
-  class Feed final : public query::CountFeed {
+  class Feed final : public cohort::CountFeed {
    public:
     Feed(const World& world, std::int64_t origin_ms)
         : world_(world), from_ms_(origin_ms - 60'000) {}
-    Status read(query::CountGrid& grid, std::int64_t now_ms) override {
+    Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
       if (world_.store_down) return fail(ErrorCode::unavailable, "connection refused");
       for (const bool canary : {true, false}) {
         const auto arrived =
             std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
-        query::CountSeries requests;
-        requests.track = canary ? query::Track::canary : query::Track::stable;
+        cohort::CountSeries requests;
+        requests.track = canary ? cohort::Track::canary : cohort::Track::stable;
         requests.instance = canary ? "c" : "s";
         requests.route = "/api/pay";
         auto errors = requests;
         auto& last = canary ? canary_ : stable_;
         requests.id = canary ? 1 : 2;
         errors.id = canary ? 3 : 4;
-        errors.measure = query::Measure::bad;
+        errors.measure = cohort::Measure::bad;
         auto durations = requests;
         durations.id = canary ? 5 : 6;
-        durations.measure = query::Measure::duration;
+        durations.measure = cohort::Measure::duration;
         if (last.at == 0) last.at = (from_ms_ / kExportMs) * kExportMs + (canary ? 0 : 4'000);
         for (; last.at + kExportMs <= std::min(now_ms, arrived); last.at += kExportMs) {
           world_.for_each_piece(

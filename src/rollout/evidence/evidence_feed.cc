@@ -9,17 +9,17 @@
 namespace coalmine::rollout {
 namespace {
 
-judge::CellCounts counts_of(const query::Tally& tally) {
+judge::CellCounts counts_of(const cohort::Tally& tally) {
   return {tally.requests, tally.bad, tally.buckets};
 }
 
-judge::CellRoute route_of(const query::RouteTally& row) {
+judge::CellRoute route_of(const cohort::RouteTally& row) {
   return {row.route, row.bounds_ms, counts_of(row.canary), counts_of(row.stable)};
 }
 
 } // namespace
 
-judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms) {
+judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t begin_ms) {
   judge::EvidenceCell out;
   out.from_ms = cell.from_ms;
   out.to_ms = cell.to_ms;
@@ -33,7 +33,7 @@ judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t beg
       out.routes.push_back(route_of(row)); // "no route" is not an endpoint to compare
   }
   for (const auto& i : cell.instances) {
-    if (i.track == query::Track::stable && i.requests > 0)
+    if (i.track == cohort::Track::stable && i.requests > 0)
       out.stable_instances.push_back({i.requests, i.bad});
   }
   return out;
@@ -46,7 +46,7 @@ constexpr std::size_t kMaxClosed = 20'000;
 
 class GridFeed final : public EvidenceFeed {
  public:
-  GridFeed(const query::CountFeedSource& source, const FeedRequest& request)
+  GridFeed(const cohort::CountFeedSource& source, const FeedRequest& request)
       : grid_(options(source, request)),
         feed_(source.open(
             {.canary = cohort_selector(*request.spec, true, request.canary_version),
@@ -82,14 +82,14 @@ class GridFeed final : public EvidenceFeed {
   }
 
   FeedProgress progress(bool canary) const override {
-    const auto track = canary ? query::Track::canary : query::Track::stable;
+    const auto track = canary ? cohort::Track::canary : cohort::Track::stable;
     return {grid_.newest_ms(track).value_or(0), grid_.waiting_requests(track)};
   }
 
  private:
-  static query::GridOptions options(const query::CountFeedSource& source,
-                                    const FeedRequest& request) {
-    query::GridOptions out;
+  static cohort::GridOptions options(const cohort::CountFeedSource& source,
+                                     const FeedRequest& request) {
+    cohort::GridOptions out;
     out.origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
@@ -103,9 +103,9 @@ class GridFeed final : public EvidenceFeed {
     FeedTotals totals;
   };
 
-  query::CountGrid grid_;
+  cohort::CountGrid grid_;
   std::vector<Closed> closed_;
-  std::unique_ptr<query::CountFeed> feed_;
+  std::unique_ptr<cohort::CountFeed> feed_;
   std::size_t told_ = 0;
 };
 
@@ -148,24 +148,24 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
   return out;
 }
 
-std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source,
+std::unique_ptr<EvidenceFeed> make_grid_feed(const cohort::CountFeedSource& source,
                                              const FeedRequest& request) {
   return std::make_unique<GridFeed>(source, request);
 }
 
 Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
-                                                      const query::CohortSource& cohorts,
-                                                      const query::CohortSelector& canary,
-                                                      const query::CohortSelector& stable,
+                                                      const cohort::CohortSource& cohorts,
+                                                      const cohort::CohortSelector& canary,
+                                                      const cohort::CohortSelector& stable,
                                                       std::int64_t from_ms, std::int64_t to_ms) {
   constexpr std::int64_t kMostCells = 20;
   constexpr std::int64_t kLeastMs = 15'000;
   std::vector<judge::EvidenceCell> out;
   const std::int64_t length = std::max(kLeastMs, (to_ms - from_ms) / kMostCells);
   const auto add = [&](std::int64_t begin, std::int64_t end, bool baseline) -> Status {
-    const query::CohortCounts nothing;
+    const cohort::CohortCounts nothing;
     auto of_canary =
-        baseline ? Result<query::CohortCounts>(nothing) : cohorts.counts(canary, begin, end);
+        baseline ? Result<cohort::CohortCounts>(nothing) : cohorts.counts(canary, begin, end);
     auto of_stable = cohorts.counts(stable, begin, end);
     if (!of_canary) return std::unexpected(of_canary.error());
     if (!of_stable) return std::unexpected(of_stable.error());

@@ -42,7 +42,7 @@ struct FeedProgress {
 
 // A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before,
 // and with 0, it is stable's past.
-judge::EvidenceCell evidence_cell(const query::CountCell& cell, std::int64_t begin_ms);
+judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t begin_ms);
 
 // Of one rollout; one thread at a time. After a restart everything since the beginning is read
 // again, which gives the same cells.
@@ -65,15 +65,15 @@ struct FeedRequest {
   std::int64_t started_ms = 0; // of the rollout
 };
 // source outlives the feed.
-std::unique_ptr<EvidenceFeed> make_grid_feed(const query::CountFeedSource& source,
+std::unique_ptr<EvidenceFeed> make_grid_feed(const cohort::CountFeedSource& source,
                                              const FeedRequest& request);
 
 // Cells of [from, to) straight from window counts, for one look outside any rollout; the first is
 // stable's past before from.
 Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
-                                                      const query::CohortSource& cohorts,
-                                                      const query::CohortSelector& canary,
-                                                      const query::CohortSelector& stable,
+                                                      const cohort::CohortSource& cohorts,
+                                                      const cohort::CohortSelector& canary,
+                                                      const cohort::CohortSelector& stable,
                                                       std::int64_t from_ms, std::int64_t to_ms);
 
 // Of stable, before a rollout begins.

@@ -85,7 +85,7 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
 }
 
 // The window's counts; for a judge that takes cells they are made of parts of it.
-void read_window(const LookRequest& request, const query::CohortSource& cohorts,
+void read_window(const LookRequest& request, const cohort::CohortSource& cohorts,
                  const judge::Judge& judge, judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
   const auto canary_cohort = cohort_selector(*request.spec, true, request.canary_version);
@@ -104,8 +104,8 @@ void read_window(const LookRequest& request, const query::CohortSource& cohorts,
 
 } // namespace
 
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts,
-                     judge::Judge& judge, EvidenceFeed* feed, const query::MetricSource* metrics) {
+LookResult take_look(const LookRequest& request, const cohort::CohortSource& cohorts,
+                     judge::Judge& judge, EvidenceFeed* feed, const cohort::MetricSource* metrics) {
   const auto& look = request.look;
   LookResult out;
   out.look = look.look;

@@ -36,8 +36,8 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look);
 // feed: for a judge that takes cells; null: they come from the window's counts, read in one go each
 // time, so only for a fresh judge. metrics: for a judge that takes no cells; those of a feed come
 // with its cells.
-LookResult take_look(const LookRequest& request, const query::CohortSource& cohorts,
+LookResult take_look(const LookRequest& request, const cohort::CohortSource& cohorts,
                      judge::Judge& judge, EvidenceFeed* feed = nullptr,
-                     const query::MetricSource* metrics = nullptr);
+                     const cohort::MetricSource* metrics = nullptr);
 
 } // namespace coalmine::rollout

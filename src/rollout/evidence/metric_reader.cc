@@ -16,7 +16,7 @@ bool is_fault(const Error& error) {
 
 class Question {
  public:
-  Question(const query::MetricSource& source, const MetricScope& scope, std::int64_t from_ms,
+  Question(const cohort::MetricSource& source, const MetricScope& scope, std::int64_t from_ms,
            std::int64_t to_ms)
       : source_(source), scope_(scope), from_ms_(from_ms), to_ms_(to_ms) {}
 
@@ -25,10 +25,10 @@ class Question {
     const auto& version = canary ? scope_.canary_version : scope_.stable_version;
     judge::MetricTrack out;
     if (!metric.promql.empty()) {
-      const query::SignalScope of{.service = spec.service,
-                                  .track = canary ? "canary" : "stable",
-                                  .version = version,
-                                  .window_ms = to_ms_ - from_ms_};
+      const cohort::SignalScope of{.service = spec.service,
+                                   .track = canary ? "canary" : "stable",
+                                   .version = version,
+                                   .window_ms = to_ms_ - from_ms_};
       TRY_ASSIGN(const auto value, source_.value(metric.promql, of, to_ms_));
       if (value) out = {true, *value, 1};
       return out;
@@ -39,7 +39,7 @@ class Question {
   }
 
  private:
-  const query::MetricSource& source_;
+  const cohort::MetricSource& source_;
   const MetricScope& scope_;
   const std::int64_t from_ms_;
   const std::int64_t to_ms_;
@@ -53,7 +53,7 @@ bool is_no_ratio(const judge::MetricTrack& track) {
 
 class MetricFeed final : public EvidenceFeed {
  public:
-  MetricFeed(std::unique_ptr<EvidenceFeed> cells, const query::MetricSource& source,
+  MetricFeed(std::unique_ptr<EvidenceFeed> cells, const cohort::MetricSource& source,
              MetricScope scope)
       : cells_(std::move(cells)), source_(source), scope_(std::move(scope)) {}
 
@@ -108,7 +108,7 @@ class MetricFeed final : public EvidenceFeed {
   }
 
   const std::unique_ptr<EvidenceFeed> cells_;
-  const query::MetricSource& source_;
+  const cohort::MetricSource& source_;
   const MetricScope scope_;
   std::deque<judge::EvidenceCell> waiting_;
   std::int64_t past_from_ms_ = 0;
@@ -118,7 +118,7 @@ class MetricFeed final : public EvidenceFeed {
 
 } // namespace
 
-Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source,
+Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
                                                        const MetricScope& scope,
                                                        std::int64_t from_ms, std::int64_t to_ms,
                                                        bool baseline, bool values) {
@@ -151,7 +151,7 @@ Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource
   return out;
 }
 
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source,
+Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
                                                               const MetricScope& scope,
                                                               std::int64_t from_ms,
                                                               std::int64_t to_ms) {
@@ -163,7 +163,7 @@ Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::Metri
 }
 
 std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
-                                               const query::MetricSource& source,
+                                               const cohort::MetricSource& source,
                                                MetricScope scope) {
   return std::make_unique<MetricFeed>(std::move(cells), source, std::move(scope));
 }

@@ -25,13 +25,13 @@ struct MetricScope {
 // Over (from_ms, to_ms]. baseline: of stable alone. values: also the expressions, at to_ms with
 // $window as long as the window. A metric that cannot be read by its own fault has that as its
 // problem. unavailable: the source does not answer; nothing is known then.
-Result<std::vector<judge::MetricNumbers>> read_metrics(const query::MetricSource& source,
+Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
                                                        const MetricScope& scope,
                                                        std::int64_t from_ms, std::int64_t to_ms,
                                                        bool baseline, bool values);
 
 // Counters and expressions over one window.
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::MetricSource& source,
+Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
                                                               const MetricScope& scope,
                                                               std::int64_t from_ms,
                                                               std::int64_t to_ms);
@@ -41,7 +41,7 @@ Result<std::vector<judge::MetricNumbers>> read_window_metrics(const query::Metri
 // as slow as a cell is long has points to work with, and no time is used twice. A cell waits until
 // its metrics could be read. source outlives it.
 std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
-                                               const query::MetricSource& source,
+                                               const cohort::MetricSource& source,
                                                MetricScope scope);
 inline constexpr std::size_t kValueCells = 3;
 

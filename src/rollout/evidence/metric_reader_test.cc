@@ -10,23 +10,23 @@ namespace coalmine::rollout {
 namespace {
 
 // Counts what is asked; the canary converts one in four, stable one in two.
-class FakeMetrics final : public query::MetricSource {
+class FakeMetrics final : public cohort::MetricSource {
  public:
   struct Asked {
     std::int64_t from_ms = 0, to_ms = 0;
     bool canary = false;
     bool operator==(const Asked&) const = default;
   };
-  Result<query::RatioCounts> ratio(const query::CohortSelector& cohort, const std::string&,
-                                   const std::string&, std::int64_t from_ms,
-                                   std::int64_t to_ms) const override {
+  Result<cohort::RatioCounts> ratio(const cohort::CohortSelector& cohort, const std::string&,
+                                    const std::string&, std::int64_t from_ms,
+                                    std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "connection refused");
     const bool canary =
         std::ranges::any_of(cohort.matchers, [](const Matcher& m) { return m.value == "canary"; });
     ratios.push_back({from_ms, to_ms, canary});
-    return query::RatioCounts{true, canary ? 25.0 : 50.0, whole};
+    return cohort::RatioCounts{true, canary ? 25.0 : 50.0, whole};
   }
-  Result<std::optional<double>> value(std::string_view promql, const query::SignalScope& scope,
+  Result<std::optional<double>> value(std::string_view promql, const cohort::SignalScope& scope,
                                       std::int64_t time_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "connection refused");
     if (promql == "many") return fail(ErrorCode::invalid_argument, "it gives 2 series");

@@ -49,7 +49,7 @@ struct Track {
   std::map<std::string, judge::TrackNumbers> routes;
 };
 
-Track read_track(const RolloutSpec& spec, const query::CohortCounts& counts) {
+Track read_track(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
   Track out;
   double requests = 0;
   double errors = 0;
@@ -75,9 +75,9 @@ Track read_track(const RolloutSpec& spec, const query::CohortCounts& counts) {
 
 } // namespace
 
-query::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
-                                      const std::string& version) {
-  query::CohortSelector out;
+cohort::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
+                                       const std::string& version) {
+  cohort::CohortSelector out;
   const auto equal = [&](std::string name, std::string value) {
     out.matchers.push_back({std::move(name), Matcher::Op::equal, std::move(value)});
   };
@@ -99,8 +99,8 @@ query::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
   return out;
 }
 
-judge::Evidence make_evidence(const RolloutSpec& spec, const Result<query::CohortCounts>& canary,
-                              const Result<query::CohortCounts>& stable, std::int64_t now_ms) {
+judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,
+                              const Result<cohort::CohortCounts>& stable, std::int64_t now_ms) {
   judge::Evidence out;
   if (!canary || !stable) {
     out.source_error = !canary ? canary.error().message : stable.error().message;
@@ -180,9 +180,9 @@ namespace {
 // The window's cells as if it were a rollout of one step.
 Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
                                                         const AnalyzeRequest& request,
-                                                        const query::CohortSource& cohorts,
-                                                        const query::CountFeedSource* feeds,
-                                                        const query::MetricSource* metrics) {
+                                                        const cohort::CohortSource& cohorts,
+                                                        const cohort::CountFeedSource* feeds,
+                                                        const cohort::MetricSource* metrics) {
   if (feeds == nullptr) {
     return window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
                         cohort_selector(spec, false, request.stable_version), request.from_ms,
@@ -204,9 +204,9 @@ Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
 } // namespace
 
 judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
-                         const query::CohortSource& cohorts, const query::CountFeedSource* feeds,
-                         const query::MetricSource* metrics) {
-  const auto counts = [&](bool canary, const std::string& version) -> Result<query::CohortCounts> {
+                         const cohort::CohortSource& cohorts, const cohort::CountFeedSource* feeds,
+                         const cohort::MetricSource* metrics) {
+  const auto counts = [&](bool canary, const std::string& version) -> Result<cohort::CohortCounts> {
     try {
       return cohorts.counts(cohort_selector(spec, canary, version), request.from_ms, request.to_ms);
     } catch (const std::exception& e) {

@@ -15,13 +15,13 @@ namespace {
 namespace json = boost::json;
 
 // Answers by track.
-class FixedSource final : public query::CohortSource {
+class FixedSource final : public cohort::CohortSource {
  public:
-  Result<query::CohortCounts> canary = query::CohortCounts{};
-  Result<query::CohortCounts> stable = query::CohortCounts{};
+  Result<cohort::CohortCounts> canary = cohort::CohortCounts{};
+  Result<cohort::CohortCounts> stable = cohort::CohortCounts{};
   bool throws = false;
-  Result<query::CohortCounts> counts(const query::CohortSelector& cohort, std::int64_t,
-                                     std::int64_t) const override {
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t,
+                                      std::int64_t) const override {
     if (throws) throw std::runtime_error("boom");
     for (const auto& m : cohort.matchers) {
       if (m.name == "deployment_track") return m.value == "canary" ? canary : stable;
@@ -36,8 +36,8 @@ ClassicHistogram histogram(std::uint64_t fast, std::uint64_t slow) {
   return {.bounds = kBounds, .counts = {fast, slow, 0}, .count = fast + slow, .sum = 0};
 }
 
-query::CohortCounts cohort(double requests, double errors) {
-  query::CohortCounts out;
+cohort::CohortCounts cohort(double requests, double errors) {
+  cohort::CohortCounts out;
   const auto all = static_cast<std::uint64_t>(requests);
   out.routes = {
       {.route = "/api/pay",
@@ -97,10 +97,10 @@ TEST(MakeEvidenceTest, RoutesAndTotals) {
 
 TEST(MakeEvidenceTest, StatesAreNotMerged) {
   const auto spec = default_spec("checkout-service");
-  const auto never = make_evidence(spec, query::CohortCounts{}, cohort(10, 0), 1'000'000);
+  const auto never = make_evidence(spec, cohort::CohortCounts{}, cohort(10, 0), 1'000'000);
   EXPECT_FALSE(never.canary.has_data);
   EXPECT_TRUE(never.stable.has_data);
-  auto idle = query::CohortCounts{};
+  auto idle = cohort::CohortCounts{};
   idle.any_series = true;
   idle.last_ms = 5;
   const auto zero = make_evidence(spec, idle, cohort(10, 0), 1'000'000);
@@ -124,7 +124,7 @@ TEST(AnalyzeTest, DecisionsOfTheSeedsRule) {
   source.canary = cohort(20, 10);
   EXPECT_EQ(analyze(spec, request, source).decision, judge::Decision::keep_watching)
       << "too few requests decide nothing";
-  source.canary = query::CohortCounts{};
+  source.canary = cohort::CohortCounts{};
   const auto nothing = analyze(spec, request, source).decision;
   EXPECT_TRUE(nothing != judge::Decision::promote && nothing != judge::Decision::rollback);
 }

@@ -86,7 +86,7 @@ TEST(Replay, SplitsOfStableAreEqualUnlessErrorsAreInjected) {
   for (int i = 0; i < 500; ++i) stable.push_back(cell(i, 3'000.25, 30.5));
   std::mt19937_64 random(5);
   for (const double more : {0.0, 0.05}) {
-    const auto cells = split_stable(spec, stable, 120, more, random);
+    const auto cells = lab::split_stable(spec, stable, 120, more, random);
     double canary = 0;
     double errors = 0;
     for (const auto& c : cells) {
@@ -108,15 +108,15 @@ TEST(Replay, JudgesAsLooksWould) {
     const char* judge;
     double canary_errors; // share
     int cells;
-    ReplayEnd end;
+    lab::ReplayEnd end;
   };
   const Case cases[] = {
-      {"threshold", 0.01, 400, ReplayEnd::promoted},
-      {"threshold", 0.3, 400, ReplayEnd::rolled_back},
-      {"threshold", 0.01, 60, ReplayEnd::inconclusive},
-      {"sequential", 0.01, 400, ReplayEnd::promoted},
-      {"sequential", 0.05, 400, ReplayEnd::rolled_back},
-      {"threshold", 0.01, 0, ReplayEnd::no_data},
+      {"threshold", 0.01, 400, lab::ReplayEnd::promoted},
+      {"threshold", 0.3, 400, lab::ReplayEnd::rolled_back},
+      {"threshold", 0.01, 60, lab::ReplayEnd::inconclusive},
+      {"sequential", 0.01, 400, lab::ReplayEnd::promoted},
+      {"sequential", 0.05, 400, lab::ReplayEnd::rolled_back},
+      {"threshold", 0.01, 0, lab::ReplayEnd::no_data},
   };
   for (const auto& c : cases) {
     auto spec = default_spec("checkout");
@@ -129,22 +129,22 @@ TEST(Replay, JudgesAsLooksWould) {
     }
     for (int i = 0; i < c.cells; ++i)
       cells.push_back(cell(120 + i, 2'700, 27, 300, 300 * c.canary_errors));
-    const auto got = replay_cells(spec, cells);
+    const auto got = lab::replay_cells(spec, cells);
     EXPECT_EQ(got.end, c.end) << c.judge << ' ' << c.canary_errors << ": " << to_string(got.end)
                               << ", " << got.reason;
-    if (got.end == ReplayEnd::rolled_back) {
+    if (got.end == lab::ReplayEnd::rolled_back) {
       EXPECT_LT(got.minutes, 5) << c.judge;
     }
   }
 }
 
 TEST(Replay, FindsReleases) {
-  query::Series a{
+  promql::Series a{
       .labels = Labels::of({{"service_version", "2.4"}}), .floats = {}, .histograms = {}};
   for (int i = 0; i < 10; ++i) a.floats.push_back({i * 60'000, 1, 0});
   for (int i = 60; i < 65; ++i) a.floats.push_back({i * 60'000, 1, 0});
-  query::Series b{.labels = {}, .floats = {{20 * 60'000, 1, 0}}, .histograms = {}};
-  const auto got = find_releases({a, b}, 15 * 60'000);
+  promql::Series b{.labels = {}, .floats = {{20 * 60'000, 1, 0}}, .histograms = {}};
+  const auto got = lab::find_releases({a, b}, 15 * 60'000);
   ASSERT_EQ(got.size(), 3u);
   EXPECT_EQ(got[0].version, "2.4");
   EXPECT_EQ(got[0].to_ms, 9 * 60'000);

@@ -10,7 +10,7 @@
 #include "promql/syntax/series_matcher.h"
 #include "store/store.h"
 
-namespace coalmine::query {
+namespace coalmine::datasource {
 
 class FakeStore final : public store::Store {
  public:
@@ -26,7 +26,7 @@ class FakeStore final : public store::Store {
       const store::SelectRequest& request) const override {
     requests.push_back(request);
     if (broken) return std::unexpected(*broken);
-    const SeriesMatcher matcher(request.matchers);
+    const promql::SeriesMatcher matcher(request.matchers);
     std::vector<store::SeriesData> out;
     for (const auto& s : series) {
       if (!matcher.matches(*s.labels)) continue;
@@ -87,4 +87,4 @@ class FakeStore final : public store::Store {
   Status maintain() override { return {}; }
 };
 
-} // namespace coalmine::query
+} // namespace coalmine::datasource
