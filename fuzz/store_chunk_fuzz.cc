@@ -25,7 +25,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const auto run = store::decode_chunk(bytes, times);
   if (!run) return 0;
   store::ChunkColumns reader;
-  store::SampleColumns columns;
+  SampleColumns columns;
   CHECK(reader
             .append_to(columns, bytes,
                        {.from_ms = INT64_MIN, .to_ms = INT64_MAX, .one_window = true}, times)

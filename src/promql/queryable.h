@@ -77,7 +77,7 @@ class ColumnSource {
  public:
   virtual ~ColumnSource() = default;
   // False ends the reading.
-  using Visit = std::function<bool(std::size_t series, const store::SampleColumns& columns)>;
+  using Visit = std::function<bool(std::size_t series, const SampleColumns& columns)>;
 
   // In the order of select(); __name__ may be another here, le of buckets is missing.
   virtual std::size_t size() const = 0;

@@ -9,7 +9,7 @@
 #include <map>
 #include <random>
 
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/testing.h"
 
 namespace coalmine::store::testing {

@@ -8,160 +8,33 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
+#include "store/series/requests.h"
 #include "telemetry/batch.h"
-#include "telemetry/sample_columns.h"
+#include "telemetry/presence.h"
+#include "telemetry/sample.h"
+#include "telemetry/stored_span.h"
 
 namespace coalmine::store {
 
-// Where a request/error/duration series comes from (design: one source of counts per instance,
-// never added up).
-enum class Source : std::uint8_t {
-  sent,      // the series as the application sent it; for the three request metrics: its explicit
-             // counters
-  histogram, // derived from the HTTP server duration histogram
-  spans,     // derived from server and consumer spans
-};
-
-// The three names that every service answers to, whatever it sends (milliseconds for the duration).
-inline constexpr std::string_view kRequestsName = "http_server_request_total";
-inline constexpr std::string_view kErrorsName = "http_server_request_errors_total";
-inline constexpr std::string_view kDurationName =
-    "http_server_request_duration"; // a classic histogram
-
-struct FloatSample {
-  std::int64_t time_ms = 0;
-  std::int64_t start_ms = 0; // of the cumulative count; 0 unknown
-  double value = 0;          // the NaN 0x7ff0000000000002 is a staleness marker
-};
-struct ClassicSample {
-  std::int64_t time_ms = 0;
-  std::int64_t start_ms = 0;
-  bool stale = false;
-  ClassicHistogram value; // cumulative over time since start_ms
-};
-struct ExponentialSample {
-  std::int64_t time_ms = 0;
-  std::int64_t start_ms = 0;
-  bool stale = false;
-  ExponentialHistogram value;
-};
-
-// One series with its samples in a time range, ascending, at most one a millisecond. All sums and
-// histograms are cumulative here: delta points were added up on the way in. Exactly one of the
-// three vectors is used, by kind.
-struct SeriesData {
-  SeriesId id;
-  std::shared_ptr<const Labels>
-      labels; // __name__ is the base name: no _bucket/_sum/_count view here
-  MetricKind kind = MetricKind::gauge;
-  Source source = Source::sent;
-  std::string unit;
-  std::vector<FloatSample> floats;
-  std::vector<ClassicSample> classic;
-  std::vector<ExponentialSample> exponential;
-};
-
-struct SelectRequest {
-  std::vector<Matcher> matchers;
-  std::int64_t from_ms = 0; // inclusive
-  std::int64_t to_ms = 0;   // inclusive
-  // For the three request names: true (default) leaves per instance only the best source that has
-  // requests in the range, in the order sent, histogram, spans; false returns every source.
-  bool choose_source = true;
-  bool with_samples = true;             // false: labels only (series, labels, label values)
-  bool all_series = false;              // find() also gives those without samples in the range
-  std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
-  // Asked now and then while samples are read, on the caller's thread; true: give up with
-  // deadline_exceeded. May be empty.
-  std::function<bool()> give_up = nullptr;
-};
-
-// A series that a selector found.
-struct FoundSeries {
-  SeriesId id;
-  std::shared_ptr<const Labels> labels; // as in SeriesData
-  MetricKind kind = MetricKind::gauge;
-  Source source = Source::sent;
-};
-
-// How far a reader has come with a series.
-struct SeriesPosition {
-  SeriesId id;
-  std::int64_t from_ms = 0; // its next samples are at this time or later
-  // What it has read at that time, so that it is not given that again: samples may still be
-  // replaced.
-  struct Seen {
-    double value = 0; // or the sum
-    std::uint64_t count = 0;
-  };
-  std::optional<Seen> seen = std::nullopt;
-};
-// What it has had since; exponential histograms are left out.
-struct NewSamples {
-  std::vector<FloatSample> floats;
-  std::vector<ClassicSample> classic;
-  bool empty() const { return floats.empty() && classic.empty(); }
-};
-
-// Where columns are read, and what of histograms.
-struct ColumnRequest {
-  std::int64_t from_ms = 0; // inclusive
-  std::int64_t to_ms = 0;   // inclusive
-  HistogramPart part = HistogramPart::buckets;
-  // All of the range is one window, of which only its first and last sample, their number and what
-  // falls are asked for, as of a rate: a chunk within it in which nothing falls may be given by its
-  // first and last row, the others as SampleColumns::hidden.
-  bool one_window = false;
-};
-// place: of the series in the list that was asked for. False ends the reading. Called without a
-// lock held.
-using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;
-
-struct MetricMetadata {
-  std::string name; // Prometheus base name
-  MetricKind kind = MetricKind::gauge;
-  std::string unit;
-  std::string help;
-};
-
-// A span with what belongs to it, as find and trace return it.
-struct StoredSpan {
-  Span span;
-  std::vector<LogRecord> logs; // exception logs of this span
-};
-
-struct SpanFilter {
-  std::string service; // required
-  std::optional<std::string> version;
-  std::optional<std::string> track;
-  bool errors_only = false; // status ERROR
-  // Each name must be an attribute of the span (or else of its resource) whose text form (to_text)
-  // is the value.
-  std::vector<std::pair<std::string, std::string>> attributes;
-  std::int64_t from_ms = 0; // by span start
-  std::int64_t to_ms = INT64_MAX;
-  std::size_t limit = 20; // spans of distinct traces
-};
-
-// First and last telemetry of one (service, track, version, instance), metrics and spans alike.
-// "Canary age" comes from here.
-struct Presence {
-  std::string service;
-  std::string track;
-  std::string version;
-  std::string instance;
-  std::string environment;
-  std::int64_t first_ms = 0;
-  std::int64_t last_ms = 0;
-  std::int64_t export_interval_ms = 0; // longest seen between two metric exports; 0 unknown
-};
+using coalmine::ClassicSample;
+using coalmine::ExponentialSample;
+using coalmine::FloatSample;
+using coalmine::HistogramPart;
+using coalmine::kDurationName;
+using coalmine::kErrorsName;
+using coalmine::kRequestsName;
+using coalmine::Presence;
+using coalmine::SampleColumns;
+using coalmine::SeriesData;
+using coalmine::Source;
+using coalmine::SpanFilter;
+using coalmine::StoredSpan;
 
 // What happened to the parts of a batch that were not kept; the receiver turns it into partial
 // success.

@@ -6,7 +6,7 @@
 
 #include "base/log.h"
 #include "base/rfc3339.h"
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

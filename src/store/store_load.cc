@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/log.h"
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/series/head_snapshot.h"
 #include "store/store_impl.h"
 

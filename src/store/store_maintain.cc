@@ -4,7 +4,7 @@
 #include <mutex>
 
 #include "base/log.h"
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/series/head_snapshot.h"
 #include "store/series/shared_times.h"
 #include "store/store_impl.h"

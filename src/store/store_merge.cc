@@ -8,7 +8,7 @@
 #include <numeric>
 
 #include "base/log.h"
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store {

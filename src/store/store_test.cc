@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "store/disk/disk.h"
-#include "store/meta.h"
+#include "store/disk/meta_rows.h"
 #include "store/testing.h"
 
 namespace coalmine::store::testing {

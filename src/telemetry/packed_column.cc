@@ -7,7 +7,7 @@
 #include <cstring>
 #include <string>
 
-namespace coalmine::store {
+namespace coalmine {
 namespace {
 
 constexpr std::size_t kFrame = 32;
@@ -111,4 +111,4 @@ void read_column(ByteReader& r, std::span<std::int64_t> values) {
   }
 }
 
-} // namespace coalmine::store
+} // namespace coalmine

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 
-namespace coalmine::store {
+namespace coalmine {
 
 // column = %x00                ; all zero
 //        / %x01 *frame         ; of 32 values each, the last of what is left
@@ -18,4 +18,4 @@ void write_column(ByteWriter& w, std::span<const std::int64_t> values);
 // Fills values; on damage the reader is no longer ok.
 void read_column(ByteReader& r, std::span<std::int64_t> values);
 
-} // namespace coalmine::store
+} // namespace coalmine

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "telemetry/sample_columns.h"
 
-namespace coalmine::store {
+namespace coalmine {
 
 void SampleColumns::clear() {
   times.clear();
@@ -49,4 +49,4 @@ void SampleColumns::append(const SampleColumns& later) {
   values.insert(values.end(), later.values.begin(), later.values.end());
 }
 
-} // namespace coalmine::store
+} // namespace coalmine

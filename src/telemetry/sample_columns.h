@@ -10,7 +10,7 @@
 #include "telemetry/histogram.h"
 #include "telemetry/stale.h"
 
-namespace coalmine::store {
+namespace coalmine {
 
 // Which numbers of a classic histogram a row holds. Of other series it is the value.
 enum class HistogramPart : std::uint8_t {
@@ -51,4 +51,4 @@ class SampleColumns {
   void append(const SampleColumns& later);
 };
 
-} // namespace coalmine::store
+} // namespace coalmine

@@ -46,7 +46,7 @@ class ColumnSums {
     double to_end = 0; // seconds to extrapolate to the right
     double factor = 0; // of the increase, when all of reach.to_start is taken
   };
-  using Columns = store::SampleColumns;
+  using Columns = SampleColumns;
 
   void form_groups();
   std::string group_key(const Labels& labels) const;

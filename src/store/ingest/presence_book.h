@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "store/store.h"
+#include "telemetry/presence.h"
+#include "telemetry/resource.h"
 
 namespace coalmine::store {
 

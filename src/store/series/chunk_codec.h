@@ -12,6 +12,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "store/series/requests.h"
 #include "store/series/samples.h"
 #include "telemetry/sample_columns.h"
 

@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "store/series/requests.h"
 #include "store/series/samples.h"
 #include "telemetry/sample_columns.h"
 
@@ -36,7 +37,7 @@ class OpenRun {
   bool empty() const { return size() == 0; }
   std::size_t kind() const {
     return exponential_ ? 2 : is_classic() ? 1 : 0;
-  }                              // place in Sample; of a non-empty run
+  } // place in Sample; of a non-empty run
   std::int64_t first_ms() const; // of a non-empty run
   std::int64_t last_ms() const;
   std::int64_t last_start_ms() const; // of the newest sample

@@ -7,13 +7,15 @@
 #include <variant>
 #include <vector>
 
-#include "store/store.h"
+#include "telemetry/batch.h"
+#include "telemetry/sample.h"
 #include "telemetry/stale.h"
 
 namespace coalmine::store {
 
 using Sample = std::variant<FloatSample, ClassicSample, ExponentialSample>;
 
+using coalmine::is_stale; // of a value
 bool is_stale(const Sample& sample);
 
 std::int64_t time_of(const Sample& sample);

@@ -14,8 +14,9 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "store/series/matching.h"
-#include "store/store.h"
 #include "telemetry/batch.h"
+#include "telemetry/presence.h"
+#include "telemetry/sample.h"
 
 namespace coalmine::store {
 

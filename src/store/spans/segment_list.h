@@ -14,7 +14,7 @@
 #include <vector>
 
 #include "store/spans/span_segment.h"
-#include "store/store.h"
+#include "telemetry/stored_span.h"
 
 namespace coalmine::store {
 

@@ -1,0 +1,83 @@
+// What readers ask the series of the store for, and what they get.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "telemetry/batch.h"
+#include "telemetry/labels.h"
+#include "telemetry/sample.h"
+#include "telemetry/sample_columns.h"
+
+namespace coalmine::store {
+
+struct SelectRequest {
+  std::vector<Matcher> matchers;
+  std::int64_t from_ms = 0; // inclusive
+  std::int64_t to_ms = 0;   // inclusive
+  // For the three request metrics. True (default): of each instance only the best source that has
+  // requests in the range, in the order sent, histogram, spans. False: every source.
+  bool choose_source = true;
+  bool with_samples = true;             // false: labels only (series, labels, label values)
+  bool all_series = false;              // find() also gives those without samples in the range
+  std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
+  // Called now and then while samples are read, on the caller's thread. True: the reading ends with
+  // deadline_exceeded. May be empty.
+  std::function<bool()> give_up = nullptr;
+};
+
+// A series that a selector found.
+struct FoundSeries {
+  SeriesId id;
+  std::shared_ptr<const Labels> labels; // as in SeriesData
+  MetricKind kind = MetricKind::gauge;
+  Source source = Source::sent;
+};
+
+// How far a reader has come with a series.
+struct SeriesPosition {
+  SeriesId id;
+  std::int64_t from_ms = 0; // its next samples are at this time or later
+  // What it has read at from_ms. That sample is not given again unless it was replaced since.
+  struct Seen {
+    double value = 0; // or the sum
+    std::uint64_t count = 0;
+  };
+  std::optional<Seen> seen = std::nullopt;
+};
+// The samples since then. Exponential histograms are left out.
+struct NewSamples {
+  std::vector<FloatSample> floats;
+  std::vector<ClassicSample> classic;
+  bool empty() const { return floats.empty() && classic.empty(); }
+};
+
+// The range of which columns are read, and which numbers of histograms.
+struct ColumnRequest {
+  std::int64_t from_ms = 0; // inclusive
+  std::int64_t to_ms = 0;   // inclusive
+  HistogramPart part = HistogramPart::buckets;
+  // The whole range is one window, as for a rate: only its first and last sample, their number and
+  // the falls are needed. A chunk inside it in which nothing falls may be given by its first and
+  // last row; the others are then counted in SampleColumns::hidden.
+  bool one_window = false;
+};
+// place: of the series in the list that was asked for. False ends the reading. Called without a
+// lock held.
+using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;
+
+struct MetricMetadata {
+  std::string name; // Prometheus base name
+  MetricKind kind = MetricKind::gauge;
+  std::string unit;
+  std::string help;
+};
+
+} // namespace coalmine::store
