@@ -47,7 +47,7 @@ class StopSignals {
 
 // The panel files of flags and config. False: at least one cannot be used, and why was printed.
 bool read_dashboards(const std::vector<std::string>& paths, bool color,
-                     std::vector<serve::Dashboard>& out) {
+                     std::vector<promql::Dashboard>& out) {
   bool good = true;
   for (const auto& path : paths) {
     auto file = config::load_dashboard(path);

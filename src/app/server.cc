@@ -29,6 +29,7 @@
 #include "datasource/series_source.h"
 #include "datasource/store_cohorts.h"
 #include "datasource/store_queryable.h"
+#include "datasource/store_traces.h"
 #include "net/http_client.h"
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
@@ -71,6 +72,18 @@ Status make_directories(const std::string& directory) {
               fmt::format("cannot make the data directory {}: {}\n  Choose another:   --data DIR",
                           directory, failure.message()));
 }
+
+// The embedded store as serve/ sees it. store outlives it.
+class StoreHoldings final : public serve::Holdings {
+ public:
+  explicit StoreHoldings(const store::Store& store) : store_(store) {}
+  std::vector<Presence> presence() const override { return store_.presence(); }
+  std::vector<MetricMetadata> metadata() const override { return store_.metadata(); }
+  StoreStats stats() const override { return store_.stats(); }
+
+ private:
+  const store::Store& store_;
+};
 
 // Members are in the order of construction; destruction is the reverse, so nothing outlives what it
 // uses.
@@ -126,6 +139,8 @@ class RunningServer final : public Server {
       };
     }
     TRY_ASSIGN(store_, store::Store::open(std::move(options), clock_, metrics_));
+    holdings_.emplace(*store_);
+    traces_ = datasource::make_store_trace_source(*store_);
     if (options_.prometheus) {
       TRY_ASSIGN(auto prometheus, datasource::make_prometheus(options_.prometheus->client, *http_));
       cohorts_ = datasource::make_series_cohort_source(*prometheus, options_.prometheus->names);
@@ -212,7 +227,8 @@ class RunningServer final : public Server {
     options.insecure = options_.insecure;
     options.dashboards = std::move(options_.dashboards);
     options.version = std::string(kVersion);
-    serve::Deps deps{.store = *store_,
+    serve::Deps deps{.holdings = *holdings_,
+                     .traces = *traces_,
                      .queryable = *queryable_,
                      .cohorts = *cohorts_,
                      .rollouts = *controller_,
@@ -246,6 +262,8 @@ class RunningServer final : public Server {
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;
+  std::optional<StoreHoldings> holdings_;
+  std::unique_ptr<trace::TraceSource> traces_;
   std::optional<Executor> slices_; // of range queries on the embedded store; asking a remote one
                                    // twice would bring nothing
   std::unique_ptr<promql::Queryable> queryable_;

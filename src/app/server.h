@@ -28,7 +28,7 @@ struct ServerOptions {
   std::string operator_token;
   std::string viewer_token;
   std::string otlp_token;
-  std::vector<serve::Dashboard> dashboards;
+  std::vector<promql::Dashboard> dashboards;
   std::vector<rollout::RolloutSpec> specs;
   std::optional<config::PrometheusStore>
       prometheus; // rollouts and pages ask it; the built-in store goes on receiving

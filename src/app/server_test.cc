@@ -188,9 +188,8 @@ TEST(ServeOptions, DataGoesToTheUsersStateDirectory) {
   EXPECT_EQ(default_data_directory(), "/home/me/.local/state/coalmine");
 }
 
-store::Presence seen(std::string track, std::string version, std::int64_t first_ms,
-                     std::int64_t last_ms) {
-  store::Presence p;
+Presence seen(std::string track, std::string version, std::int64_t first_ms, std::int64_t last_ms) {
+  Presence p;
   p.service = "shop";
   p.track = std::move(track);
   p.version = std::move(version);
@@ -201,7 +200,7 @@ store::Presence seen(std::string track, std::string version, std::int64_t first_
 
 TEST(TrackVersions, TheNewestThatStillReports) {
   const auto spec = rollout::default_spec("shop");
-  const std::vector<store::Presence> presence{
+  const std::vector<Presence> presence{
       seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 9'000'000),
       seen("canary", "2.4.1", 8'000'000, 9'000'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
       seen("stable", "2.3.0", 2'000'000, 9'000'000), seen("stable", "", 8'900'000, 9'000'000)};

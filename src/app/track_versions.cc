@@ -11,7 +11,7 @@ namespace {
 constexpr std::int64_t kStillReportingMs = 2 * 60 * 1000;
 
 // What presence knows of an attribute; empty when it keeps none of that name.
-std::optional<std::string> attribute_of(const store::Presence& presence, const std::string& name) {
+std::optional<std::string> attribute_of(const Presence& presence, const std::string& name) {
   if (name == "service.name") return presence.service;
   if (name == "deployment.track") return presence.track;
   if (name == "service.version") return presence.version;
@@ -21,7 +21,7 @@ std::optional<std::string> attribute_of(const store::Presence& presence, const s
   return std::nullopt;
 }
 
-bool selected(const rollout::RolloutSpec& spec, bool canary, const store::Presence& presence) {
+bool selected(const rollout::RolloutSpec& spec, bool canary, const Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
   return std::ranges::all_of(canary ? spec.canary : spec.stable, [&](const auto& wanted) {
@@ -32,7 +32,7 @@ bool selected(const rollout::RolloutSpec& spec, bool canary, const store::Presen
 } // namespace
 
 std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
-                           const std::vector<store::Presence>& presence) {
+                           const std::vector<Presence>& presence) {
   struct Seen {
     std::int64_t first_ms = INT64_MAX;
     std::int64_t last_ms = 0;

@@ -14,6 +14,6 @@ namespace coalmine::app {
 // track's newest telemetry) the one that was first seen last. "" when none is known, or when the
 // track is selected by an attribute that presence does not keep.
 std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
-                           const std::vector<store::Presence>& presence);
+                           const std::vector<Presence>& presence);
 
 } // namespace coalmine::app

@@ -9,10 +9,6 @@
 namespace coalmine::cohort {
 namespace {
 
-using store::ClassicSample;
-using store::FloatSample;
-using store::SeriesData;
-
 // What is added up over one series. Both kinds of samples are walked by the same rules.
 struct FloatSum {
   double total = 0;

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "cohort/cohorts.h"
-#include "store/store.h"
+#include "telemetry/sample.h"
 
 namespace coalmine::cohort {
 
@@ -39,20 +39,20 @@ struct CohortWindow {
 // The three families of one cohort, each series with its samples from kBaselineLookbackMs before
 // the window to its end.
 struct CohortFamilies {
-  std::vector<store::SeriesData> requests;
-  std::vector<store::SeriesData> errors;
-  std::vector<store::SeriesData> durations;
+  std::vector<SeriesData> requests;
+  std::vector<SeriesData> errors;
+  std::vector<SeriesData> durations;
   auto all() { return std::array{&requests, &errors, &durations}; }
 };
 
 // Which process a series is of. Sources export at different moments, so each is a process of its
 // own here.
-using InstanceKey = std::tuple<std::string, std::string, std::string, std::string, store::Source>;
+using InstanceKey = std::tuple<std::string, std::string, std::string, std::string, Source>;
 // The first sample near the window of every process.
 using InstanceFirsts = std::map<InstanceKey, std::int64_t>;
 
-inline bool is_stale(const store::FloatSample& s) { return std::isnan(s.value); }
-inline bool is_stale(const store::ClassicSample& s) { return s.stale; }
+inline bool is_stale(const FloatSample& s) { return std::isnan(s.value); }
+inline bool is_stale(const ClassicSample& s) { return s.stale; }
 
 // The whole first value falls into the window: the process is new.
 template <typename Sample>

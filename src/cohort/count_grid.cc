@@ -37,7 +37,7 @@ CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
 }
 
 std::optional<std::int64_t> CountGrid::Impl::Instance::interval_ms() const {
-  return source == store::Source::spans ? kSpanIntervalMs : usual_gap;
+  return source == Source::spans ? kSpanIntervalMs : usual_gap;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_t time_ms) const {
@@ -47,7 +47,7 @@ std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_
 }
 
 bool CountGrid::Impl::Instance::exports_often(std::int64_t cell_ms) const {
-  if (source == store::Source::spans) return false; // all alike
+  if (source == Source::spans) return false; // all alike
   const auto interval = interval_ms();
   return interval && *interval + *interval / 4 < cell_ms;
 }
@@ -86,8 +86,7 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
   exports.insert(it, time_ms);
 }
 
-std::size_t CountGrid::Impl::instance_of(Track track, store::Source source,
-                                         const std::string& name) {
+std::size_t CountGrid::Impl::instance_of(Track track, Source source, const std::string& name) {
   const auto [it, added] = instance_index.try_emplace({track, source, name}, instances.size());
   if (!added) return it->second;
   auto& clock = clock_of[{track, name}];

@@ -25,8 +25,8 @@
 #include <unordered_map>
 #include <vector>
 
-#include "store/store.h"
 #include "telemetry/histogram.h"
+#include "telemetry/sample.h"
 
 namespace coalmine::cohort {
 
@@ -41,18 +41,18 @@ struct CountSeries {
                         // id is seen for the first time.
   Track track = Track::stable;
   Measure measure = Measure::requests;
-  store::Source source = store::Source::sent;
-  std::string instance;                      // of one process: its name and version
-  std::string route;                         // http.route; "" where the telemetry has none
-  std::vector<store::FloatSample> floats;    // ascending
-  std::vector<store::ClassicSample> classic; // ascending
+  Source source = Source::sent;
+  std::string instance;               // of one process: its name and version
+  std::string route;                  // http.route; "" where the telemetry has none
+  std::vector<FloatSample> floats;    // ascending
+  std::vector<ClassicSample> classic; // ascending
 };
 
 // Telemetry of an instance is complete up to here, though no sample says so: counts derived from
 // spans are written when something happened, and silence is no news.
 struct InstanceSeen {
   Track track = Track::stable;
-  store::Source source = store::Source::spans;
+  Source source = Source::spans;
   std::string instance;
   std::int64_t until_ms = 0;
 };
@@ -106,9 +106,9 @@ struct CountCell {
   // from the difference of the tracks. Such cells are handed out (with their counts, for totals and
   // charts) and are not to be judged.
   bool weight_changed = false;
-  double weight = -1; // the canary's share asked for, 0..1; negative: unknown
-  store::Source source = store::Source::sent; // of requests and bad, the same on both tracks
-  RouteTally total; // the routes of options.ignore_routes are left out of everything
+  double weight = -1;           // the canary's share asked for, 0..1; negative: unknown
+  Source source = Source::sent; // of requests and bad, the same on both tracks
+  RouteTally total;             // the routes of options.ignore_routes are left out of everything
   std::vector<RouteTally>
       routes; // by name; routes below options.min_route_requests so far are one row, kPooledRoute
   std::vector<InstanceTally> instances;

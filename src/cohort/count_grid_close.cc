@@ -10,8 +10,7 @@
 namespace coalmine::cohort {
 namespace {
 
-constexpr std::array kBestFirst = {store::Source::sent, store::Source::histogram,
-                                   store::Source::spans};
+constexpr std::array kBestFirst = {Source::sent, Source::histogram, Source::spans};
 // Another source is turned to when the better one's telemetry has stood still for this long, and
 // three cells.
 constexpr std::int64_t kSourceSilentMs = 60'000;
@@ -39,8 +38,8 @@ bool is_empty(const Tally& tally) {
 
 // Complete up to here: as far as the least advanced instance that is alive. One that has missed its
 // export by half an interval does not hold up the rest. cell: how long the next one is.
-std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Source source,
-                                                       bool durations, std::int64_t cell) const {
+std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source source, bool durations,
+                                                       std::int64_t cell) const {
   const auto fits = [&](const Instance& instance) {
     return instance.track == track && instance.source == source &&
            (durations ? instance.times_requests : instance.counts_requests);
@@ -62,7 +61,7 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, store::Sourc
   return out;
 }
 
-std::optional<std::int64_t> CountGrid::Impl::both(store::Source source, bool durations,
+std::optional<std::int64_t> CountGrid::Impl::both(Source source, bool durations,
                                                   std::int64_t cell) const {
   const auto canary = watermark(Track::canary, source, durations, cell);
   const auto stable = watermark(Track::stable, source, durations, cell);

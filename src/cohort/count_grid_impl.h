@@ -36,7 +36,7 @@ struct CountGrid::Impl {
   // One process by one source.
   struct Instance {
     Track track = Track::stable;
-    store::Source source = store::Source::sent;
+    Source source = Source::sent;
     std::string name;
     std::uint64_t phase =
         0; // where in a cell its windows begin: fixed, and even over the names of instances
@@ -74,8 +74,8 @@ struct CountGrid::Impl {
     Measure measure = Measure::requests;
     CountLine line;
     std::deque<GrowthPiece> pieces;
-    std::vector<store::FloatSample> new_floats; // as sent: not shifted
-    std::vector<store::ClassicSample> new_classic;
+    std::vector<FloatSample> new_floats; // as sent: not shifted
+    std::vector<ClassicSample> new_classic;
     std::int64_t newest_raw_ms = INT64_MIN;
     BucketBounds raw_bounds; // as sent last, and the grid's own object for them
     BucketBounds bounds;
@@ -88,8 +88,8 @@ struct CountGrid::Impl {
   };
   // What a cell is counted by. duration: none when no source has durations on both tracks.
   struct Sources {
-    store::Source counts = store::Source::sent;
-    std::optional<store::Source> durations;
+    Source counts = Source::sent;
+    std::optional<Source> durations;
   };
   // A piece of durations taken for the cell being closed.
   struct Timed {
@@ -101,7 +101,7 @@ struct CountGrid::Impl {
   explicit Impl(GridOptions given);
 
   Line& line_of(const CountSeries& series);
-  std::size_t instance_of(Track track, store::Source source, const std::string& name);
+  std::size_t instance_of(Track track, Source source, const std::string& name);
   std::size_t route_of(const std::string& name);
   BucketBounds interned(Line& line, const BucketBounds& raw);
 
@@ -117,9 +117,9 @@ struct CountGrid::Impl {
   bool warming(const Instance& instance, std::int64_t from_ms) const;
 
   // count_grid_close.cc
-  std::optional<std::int64_t> watermark(Track track, store::Source source, bool durations,
+  std::optional<std::int64_t> watermark(Track track, Source source, bool durations,
                                         std::int64_t cell) const;
-  std::optional<std::int64_t> both(store::Source source, bool durations, std::int64_t cell) const;
+  std::optional<std::int64_t> both(Source source, bool durations, std::int64_t cell) const;
   std::optional<Sources> choose() const;
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
@@ -144,7 +144,7 @@ struct CountGrid::Impl {
   std::deque<ClockState> clocks; // addresses stay
   std::map<std::pair<Track, std::string>, ClockState*> clock_of;
   std::vector<Instance> instances;
-  std::map<std::tuple<Track, store::Source, std::string>, std::size_t> instance_index;
+  std::map<std::tuple<Track, Source, std::string>, std::size_t> instance_index;
   std::vector<Route> routes;
   std::map<std::string, std::size_t> route_index;
   std::set<std::string> ignored;

@@ -31,7 +31,7 @@ std::uint64_t id_of(const std::string& text) { return std::hash<std::string>()(t
 
 CountSeries series(Track track, Measure measure, const std::string& instance,
                    const std::string& route, const std::vector<At>& points,
-                   store::Source source = store::Source::sent) {
+                   Source source = Source::sent) {
   CountSeries out;
   out.id =
       id_of(std::to_string(static_cast<int>(track)) + std::to_string(static_cast<int>(measure)) +
@@ -367,7 +367,7 @@ TEST(CountGrid, ARouteThatIsNamedIsNeverPooled) {
 
 TEST(CountGrid, OneSourceForBothTracks) {
   CountGrid grid(options());
-  const auto with = [](CountSeries s, store::Source source) {
+  const auto with = [](CountSeries s, Source source) {
     s.source = source;
     s.id += static_cast<std::uint64_t>(source);
     return s;
@@ -375,22 +375,22 @@ TEST(CountGrid, OneSourceForBothTracks) {
   // Counters and spans on stable, spans alone on the canary: spans on both, although counters are
   // better.
   grid.add(steady(Track::stable, "s", -15, 15, 300, 10));
-  grid.add(with(steady(Track::stable, "s", -15, 5, 300, 9), store::Source::spans));
-  grid.add(with(steady(Track::canary, "c", -15, 5, 120, 1), store::Source::spans));
+  grid.add(with(steady(Track::stable, "s", -15, 5, 300, 9), Source::spans));
+  grid.add(with(steady(Track::canary, "c", -15, 5, 120, 1), Source::spans));
   auto cells = grid.close(at(100));
   ASSERT_FALSE(cells.empty());
   for (const auto& cell : cells) {
-    EXPECT_EQ(cell.source, store::Source::spans);
+    EXPECT_EQ(cell.source, Source::spans);
     EXPECT_NEAR(cell.total.stable.requests,
                 9.0 * static_cast<double>(cell.to_ms - cell.from_ms) / 1000, 1e-6);
   }
   // The canary's counters come: from the next cell on they count, and nothing counts twice.
   const auto switched = grid.closed_until_ms();
-  grid.add(with(steady(Track::canary, "c", -15, 5, 300, 1), store::Source::spans));
+  grid.add(with(steady(Track::canary, "c", -15, 5, 300, 1), Source::spans));
   grid.add(steady(Track::canary, "c", 0, 15, 300, 1));
   cells = grid.close(kFar);
   ASSERT_FALSE(cells.empty());
-  for (const auto& cell : cells) EXPECT_EQ(cell.source, store::Source::sent);
+  for (const auto& cell : cells) EXPECT_EQ(cell.source, Source::sent);
   const double seconds = static_cast<double>(grid.closed_until_ms() - switched) / 1000;
   EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }),
               10 * seconds, 1e-6);
@@ -558,7 +558,7 @@ TEST(CountGrid, NothingBreaksIt) {
         s.floats.push_back(
             {time, static_cast<std::int64_t>(random() % 3) * time / 2, values[random() % 9]});
       }
-      std::ranges::sort(s.floats, {}, &store::FloatSample::time_ms);
+      std::ranges::sort(s.floats, {}, &FloatSample::time_ms);
       grid.add(s, random() % 2 ? kOrigin + static_cast<std::int64_t>(random() % 1'000'000) : 0);
       if (random() % 20 == 0)
         grid.weight_changed(kOrigin + 1000 * i, kOrigin + 1000 * i + 500, 0.1);

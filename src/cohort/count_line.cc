@@ -53,12 +53,12 @@ void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
   }
 }
 
-Growth CountLine::add(const store::FloatSample& sample, const GrowthContext& context) {
+Growth CountLine::add(const FloatSample& sample, const GrowthContext& context) {
   if (!std::isfinite(sample.value) || sample.value < 0) return {};
   return step({sample.time_ms, sample.start_ms, sample.value, {}}, context);
 }
 
-Growth CountLine::add(const store::ClassicSample& sample, const GrowthContext& context) {
+Growth CountLine::add(const ClassicSample& sample, const GrowthContext& context) {
   const auto& h = sample.value;
   // Of count and sum alone nothing is learnt about the distribution.
   const bool whole =

@@ -8,8 +8,8 @@
 #include <optional>
 #include <vector>
 
-#include "store/store.h"
 #include "telemetry/histogram.h"
+#include "telemetry/sample.h"
 
 namespace coalmine::cohort {
 
@@ -53,8 +53,8 @@ class CountLine {
   // Samples ascending in time. Staleness markers and times not after the newest change nothing,
   // except that a value that grew at the newest time counts (counts derived from spans gather
   // within one second).
-  Growth add(const store::FloatSample& sample, const GrowthContext& context);
-  Growth add(const store::ClassicSample& sample, const GrowthContext& context);
+  Growth add(const FloatSample& sample, const GrowthContext& context);
+  Growth add(const ClassicSample& sample, const GrowthContext& context);
   void shift(std::int64_t by_ms);
   std::int64_t last_ms() const { return newest_ ? newest_->time_ms : INT64_MIN; }
 

@@ -10,7 +10,6 @@
 
 #include "config/config_values.h"
 #include "config/dashboard_file.h"
-#include "lab/outlook.h"
 
 namespace coalmine::config {
 namespace {
@@ -84,22 +83,6 @@ TEST(Config, EveryExampleLoads) {
     }
   }
   EXPECT_GE(files, 4u);
-}
-
-TEST(Outlook, SaysWhatLittleTrafficCannotDecide) {
-  Config config;
-  parse_config("x.yaml", "service: s\nsteps: [50% 5m, 100%]\n", {}, config);
-  ASSERT_EQ(config.specs.size(), 1u);
-  const auto little = lab::traffic_outlook(config.specs[0], 1, 0.01, 10),
-             much = lab::traffic_outlook(config.specs[0], 200, 0.01, 10);
-  EXPECT_NE(little.find("too little traffic to promote on time"), std::string::npos) << little;
-  EXPECT_NE(little.find("an equal release: promoted 0 of 100"), std::string::npos) << little;
-  EXPECT_EQ(much.find("too little traffic"), std::string::npos) << much;
-  EXPECT_NE(much.find("+5pp errors: rolled back 100 of 100"), std::string::npos) << much;
-  config.specs[0].judge = "threshold";
-  EXPECT_NE(lab::traffic_outlook(config.specs[0], 200, 0.01, 10)
-                .find("nothing is told of judge threshold"),
-            std::string::npos);
 }
 
 TEST(Config, SeedThresholdsMeanWhatTheSeedMeans) {

@@ -18,7 +18,7 @@ constexpr std::size_t kMaxQueries = 50;
 
 class PanelParser {
  public:
-  PanelParser(YamlReader& yaml, serve::Dashboard& out) : yaml_(yaml), out_(out) {}
+  PanelParser(YamlReader& yaml, promql::Dashboard& out) : yaml_(yaml), out_(out) {}
 
   void document(const YAML::Node& node) {
     bool any = false;
@@ -36,7 +36,7 @@ class PanelParser {
 
  private:
   void panel(const YAML::Node& node) {
-    serve::Panel panel;
+    promql::Panel panel;
     panel.type = "timeseries";
     const YamlReader::Keys keys{
         {"title", [&](const YAML::Node& v) { panel.title = yaml_.text(v, "title").value_or(""); }},
@@ -58,7 +58,7 @@ class PanelParser {
     out_.panels.push_back(std::move(panel));
   }
 
-  void labelled(serve::Panel& panel, const YAML::Node& node) {
+  void labelled(promql::Panel& panel, const YAML::Node& node) {
     std::string label;
     YAML::Node query(YAML::NodeType::Undefined);
     yaml_.map(node, "a query",
@@ -74,7 +74,7 @@ class PanelParser {
 
   // Keeps the text as written. A query that does not parse is shown by the page with its error, so
   // it is a warning here.
-  void add_query(serve::Panel& panel, std::string label, const YAML::Node& node) {
+  void add_query(promql::Panel& panel, std::string label, const YAML::Node& node) {
     auto text = yaml_.text(node, "query");
     if (!text) return;
     if (panel.queries.size() >= kMaxQueries)
@@ -86,7 +86,7 @@ class PanelParser {
   }
 
   YamlReader& yaml_;
-  serve::Dashboard& out_;
+  promql::Dashboard& out_;
 };
 
 } // namespace

@@ -6,7 +6,7 @@
 
 #include "base/result.h"
 #include "config/diagnostics.h"
-#include "serve/api.h"
+#include "promql/panel.h"
 
 namespace coalmine::config {
 
@@ -17,7 +17,7 @@ namespace coalmine::config {
 // Unknown keys are warnings: a newer file still shows what this version understands.
 struct DashboardFile {
   FileReport report;
-  serve::Dashboard dashboard; // name: the file's, without extension
+  promql::Dashboard dashboard; // name: the file's, without extension
   bool ok() const { return count({report}).errors == 0; }
 };
 

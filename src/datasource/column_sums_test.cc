@@ -332,7 +332,7 @@ TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
     ASSERT_TRUE(source && *source);
     std::vector<std::size_t> all((*source)->size());
     std::iota(all.begin(), all.end(), 0);
-    ASSERT_TRUE((*source)->read(all, [&](std::size_t, const store::SampleColumns& columns) {
+    ASSERT_TRUE((*source)->read(all, [&](std::size_t, const SampleColumns& columns) {
       samples[ends ? 1 : 0] += columns.times.size() + columns.hidden;
       hidden += columns.hidden;
       return true;

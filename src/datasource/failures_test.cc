@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "datasource/fake_store_for_test.h"
+#include "datasource/store_traces.h"
 
 namespace coalmine::datasource {
 namespace {
@@ -50,11 +51,12 @@ class Failures : public ::testing::Test {
     filter.version = "2.4.0";
     filter.track = "canary";
     filter.limit = limit;
-    const auto out = trace::find_failures(store_, filter);
+    const auto out = trace::find_failures(*traces_, filter);
     EXPECT_TRUE(out) << out.error().message;
     return out.value_or(std::vector<trace::Failure>{});
   }
   FakeStore store_;
+  std::unique_ptr<trace::TraceSource> traces_ = make_store_trace_source(store_);
 };
 
 TEST_F(Failures, DeepestSpanLeadsAndTheEntryTellsTheRest) {
@@ -156,9 +158,9 @@ TEST_F(Failures, OnlyTheCohort) {
   ASSERT_EQ(find().size(), 1u);
   trace::FailureFilter any;
   any.service = "checkout";
-  EXPECT_EQ(trace::find_failures(store_, any)->size(), 3u);
+  EXPECT_EQ(trace::find_failures(*traces_, any)->size(), 3u);
   any.from_ms = 1250;
-  EXPECT_EQ(trace::find_failures(store_, any)->size(), 1u);
+  EXPECT_EQ(trace::find_failures(*traces_, any)->size(), 1u);
 }
 
 TEST_F(Failures, NewestFirstAndLimited) {
@@ -206,11 +208,11 @@ TEST_F(Failures, CyclesOfParentsEnd) {
 }
 
 TEST_F(Failures, ErrorsAreHandedOn) {
-  EXPECT_EQ(trace::find_failures(store_, {}).error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(trace::find_failures(*traces_, {}).error().code, ErrorCode::invalid_argument);
   store_.broken = Error{ErrorCode::unavailable, "disk gone"};
   trace::FailureFilter filter;
   filter.service = "checkout";
-  EXPECT_EQ(trace::find_failures(store_, filter).error().code, ErrorCode::unavailable);
+  EXPECT_EQ(trace::find_failures(*traces_, filter).error().code, ErrorCode::unavailable);
 }
 
 } // namespace

@@ -14,20 +14,19 @@ namespace coalmine::datasource {
 
 class FakeStore final : public store::Store {
  public:
-  std::vector<store::SeriesData> series;
-  std::vector<store::Presence> present;
-  std::vector<store::StoredSpan> spans;
+  std::vector<SeriesData> series;
+  std::vector<Presence> present;
+  std::vector<StoredSpan> spans;
   std::optional<Error> broken; // every reader fails with it
   mutable std::vector<store::SelectRequest> requests;
 
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
 
-  Result<std::vector<store::SeriesData>> select(
-      const store::SelectRequest& request) const override {
+  Result<std::vector<SeriesData>> select(const store::SelectRequest& request) const override {
     requests.push_back(request);
     if (broken) return std::unexpected(*broken);
     const promql::SeriesMatcher matcher(request.matchers);
-    std::vector<store::SeriesData> out;
+    std::vector<SeriesData> out;
     for (const auto& s : series) {
       if (!matcher.matches(*s.labels)) continue;
       auto copy = s;
@@ -50,15 +49,14 @@ class FakeStore final : public store::Store {
                                         const store::SelectRequest&) const override {
     return {};
   }
-  std::vector<store::MetricMetadata> metadata() const override { return {}; }
+  std::vector<MetricMetadata> metadata() const override { return {}; }
 
-  Result<std::vector<store::StoredSpan>> find_spans(
-      const store::SpanFilter& filter) const override {
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override {
     if (broken) return std::unexpected(*broken);
     auto sorted = spans;
     std::ranges::stable_sort(sorted, std::ranges::greater{},
-                             [](const store::StoredSpan& s) { return s.span.start_ns; });
-    std::vector<store::StoredSpan> out;
+                             [](const StoredSpan& s) { return s.span.start_ns; });
+    std::vector<StoredSpan> out;
     std::set<TraceId> traces;
     for (auto& s : sorted) {
       const auto& r = *s.span.resource;
@@ -73,17 +71,17 @@ class FakeStore final : public store::Store {
     }
     return out;
   }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override {
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     if (broken) return std::unexpected(*broken);
-    std::vector<store::StoredSpan> out;
+    std::vector<StoredSpan> out;
     for (const auto& s : spans) {
       if (s.span.trace_id == id) out.push_back(s);
     }
-    std::ranges::stable_sort(out, {}, [](const store::StoredSpan& s) { return s.span.start_ns; });
+    std::ranges::stable_sort(out, {}, [](const StoredSpan& s) { return s.span.start_ns; });
     return out;
   }
-  std::vector<store::Presence> presence() const override { return present; }
-  store::StoreStats stats() const override { return {}; }
+  std::vector<Presence> presence() const override { return present; }
+  StoreStats stats() const override { return {}; }
   Status maintain() override { return {}; }
 };
 

@@ -294,7 +294,7 @@ class Both : public ::testing::Test {
                                     {"service_version", "2"},
                                     {"instance", instance},
                                     {"http_route", "/pay"}});
-    store::SeriesData s;
+    SeriesData s;
     s.id = SeriesId{store_.series.size() + 1};
     s.labels = std::make_shared<const Labels>(labels);
     s.kind = MetricKind::counter;
@@ -306,13 +306,13 @@ class Both : public ::testing::Test {
   }
   void histogram(const char* of_track, const char* instance, double start,
                  const std::vector<Point>& points) {
-    const auto labels = Labels::of({{std::string(kMetricName), std::string(store::kDurationName)},
+    const auto labels = Labels::of({{std::string(kMetricName), std::string(kDurationName)},
                                     {"service_name", "checkout"},
                                     {"deployment_track", of_track},
                                     {"service_version", "2"},
                                     {"instance", instance},
                                     {"http_route", "/pay"}});
-    store::SeriesData s;
+    SeriesData s;
     s.id = SeriesId{store_.series.size() + 1};
     s.labels = std::make_shared<const Labels>(labels);
     s.kind = MetricKind::histogram;
@@ -342,8 +342,8 @@ class Both : public ::testing::Test {
       requests.push_back({t, std::floor(rate * (t - start))});
       errors.push_back({t, std::floor(bad * (t - start))});
     }
-    counter(store::kRequestsName, of_track, name, start, requests);
-    counter(store::kErrorsName, of_track, name, start, errors);
+    counter(kRequestsName, of_track, name, start, requests);
+    counter(kErrorsName, of_track, name, start, errors);
     histogram(of_track, name, start, requests);
   }
 

@@ -11,9 +11,6 @@
 namespace coalmine::datasource {
 namespace {
 
-using store::SeriesData;
-using store::Source;
-
 constexpr std::string_view kBucket = "_bucket";
 constexpr std::string_view kCount = "_count";
 constexpr std::string_view kSum = "_sum";
@@ -90,8 +87,8 @@ std::optional<ClassicHistogram> histogram_at(const HistogramParts& parts,
   return out;
 }
 
-std::vector<store::ClassicSample> put_together(HistogramParts& parts) {
-  std::vector<store::ClassicSample> out;
+std::vector<ClassicSample> put_together(HistogramParts& parts) {
+  std::vector<ClassicSample> out;
   if (parts.buckets.size() < 2 || !parts.buckets.contains(INFINITY)) return out;
   std::vector<double> upper;
   for (const auto& [bound, series] : parts.buckets) {

@@ -18,16 +18,15 @@ constexpr std::int64_t kMinute = 60'000;
 // A store that holds what a test put in.
 class FakeStore final : public store::Store {
  public:
-  std::vector<store::SeriesData> series;
+  std::vector<SeriesData> series;
 
   Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
-  Result<std::vector<store::SeriesData>> select(
-      const store::SelectRequest& request) const override {
+  Result<std::vector<SeriesData>> select(const store::SelectRequest& request) const override {
     const promql::SeriesMatcher matcher(request.matchers);
-    std::vector<store::SeriesData> out;
-    for (const store::SeriesData& one : series) {
+    std::vector<SeriesData> out;
+    for (const SeriesData& one : series) {
       if (!matcher.matches(*one.labels)) continue;
-      store::SeriesData copy = one;
+      SeriesData copy = one;
       const auto outside = [&](const auto& s) {
         return s.time_ms < request.from_ms || s.time_ms > request.to_ms;
       };
@@ -45,15 +44,15 @@ class FakeStore final : public store::Store {
                                         const store::SelectRequest&) const override {
     return {};
   }
-  std::vector<store::MetricMetadata> metadata() const override { return {}; }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter&) const override {
-    return std::vector<store::StoredSpan>{};
+  std::vector<MetricMetadata> metadata() const override { return {}; }
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter&) const override {
+    return std::vector<StoredSpan>{};
   }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId&) const override {
-    return std::vector<store::StoredSpan>{};
+  Result<std::vector<StoredSpan>> trace(const TraceId&) const override {
+    return std::vector<StoredSpan>{};
   }
-  std::vector<store::Presence> presence() const override { return {}; }
-  store::StoreStats stats() const override { return {}; }
+  std::vector<Presence> presence() const override { return {}; }
+  StoreStats stats() const override { return {}; }
   Status maintain() override { return {}; }
 };
 
@@ -68,7 +67,7 @@ std::shared_ptr<const Labels> labels_of(std::string_view name, std::string_view 
 // One sample every 15 s for 20 minutes; per_step is added each time.
 void add_counter(FakeStore& store, std::string_view name, std::string_view track,
                  std::string_view pod, double per_step) {
-  store::SeriesData data;
+  SeriesData data;
   data.labels = labels_of(name, track, pod);
   data.kind = MetricKind::counter;
   for (int i = 0; i <= 80; ++i) data.floats.push_back({i * 15'000LL, 0, i * per_step});
@@ -77,13 +76,13 @@ void add_counter(FakeStore& store, std::string_view name, std::string_view track
 
 void add_histogram(FakeStore& store, std::string_view track, std::string_view pod,
                    const std::vector<std::uint64_t>& per_step) {
-  store::SeriesData data;
+  SeriesData data;
   data.labels = labels_of("http_server_request_duration", track, pod);
   data.kind = MetricKind::histogram;
   const auto bounds =
       std::make_shared<const std::vector<double>>(std::vector<double>{5, 10, 25.5, 100});
   for (std::uint64_t i = 0; i <= 80; ++i) {
-    store::ClassicSample sample;
+    ClassicSample sample;
     sample.time_ms = static_cast<std::int64_t>(i) * 15'000;
     sample.value.bounds = bounds;
     for (const std::uint64_t n : per_step) {
@@ -248,11 +247,11 @@ TEST_F(SeedPanels, LabelsOfViews) {
 }
 
 TEST_F(SeedPanels, ExponentialHistogramIsNative) {
-  store::SeriesData data;
+  SeriesData data;
   data.labels = std::make_shared<const Labels>(Labels::of({{"__name__", "work_seconds"}}));
   data.kind = MetricKind::exponential;
   for (std::uint64_t i = 0; i <= 40; ++i) {
-    store::ExponentialSample sample;
+    ExponentialSample sample;
     sample.time_ms = 10 * kMinute + static_cast<std::int64_t>(i) * 15'000;
     sample.value.scale = 0;
     sample.value.positive = {0, {i, 0, i}}; // (1, 2] and (4, 8]

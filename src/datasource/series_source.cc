@@ -17,7 +17,6 @@ using cohort::CohortCounts;
 using cohort::CohortFamilies;
 using cohort::CohortSelector;
 using cohort::kBaselineLookbackMs;
-using store::SeriesData;
 
 // How far back the beginning of a cohort is looked for: beyond it the answer is "at least this
 // old".

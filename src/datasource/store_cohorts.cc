@@ -15,8 +15,6 @@
 namespace coalmine::datasource {
 namespace {
 
-using store::SeriesData;
-
 // The last number of an ascending run, or null.
 template <typename Sample>
 const Sample* last_number(const std::vector<Sample>& samples) {
@@ -104,7 +102,7 @@ constexpr std::array<std::string_view, 6> kPresenceLabels = {
     "service_name", "deployment_track",       "service_version",
     "instance",     "deployment_environment", "deployment_environment_name"};
 
-Labels labels_of(const store::Presence& p) {
+Labels labels_of(const Presence& p) {
   return Labels::of({{"service_name", p.service},
                      {"deployment_track", p.track},
                      {"service_version", p.version},
@@ -128,7 +126,7 @@ Status StoreCohortSource::find_first(const cohort::CohortSelector& cohort, bool 
     store::SelectRequest request;
     request.matchers = cohort.matchers;
     request.matchers.push_back(
-        {std::string(kMetricName), Matcher::Op::equal, std::string(store::kRequestsName)});
+        {std::string(kMetricName), Matcher::Op::equal, std::string(kRequestsName)});
     request.to_ms = INT64_MAX;
     request.choose_source = false;
     request.with_samples = false;
@@ -163,9 +161,9 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
   }
   const cohort::CohortWindow window{from_ms, to_ms};
   cohort::CohortFamilies families;
-  TRY_ASSIGN(families.requests, select(cohort, store::kRequestsName, window));
-  TRY_ASSIGN(families.errors, select(cohort, store::kErrorsName, window));
-  TRY_ASSIGN(families.durations, select(cohort, store::kDurationName, window));
+  TRY_ASSIGN(families.requests, select(cohort, kRequestsName, window));
+  TRY_ASSIGN(families.errors, select(cohort, kErrorsName, window));
+  TRY_ASSIGN(families.durations, select(cohort, kDurationName, window));
 
   cohort::CohortCounts out;
   const auto first_ms = cohort::find_instances(families, window, out);

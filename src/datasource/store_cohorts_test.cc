@@ -40,8 +40,8 @@ Labels labels(std::string_view name, std::string route = "/pay", std::string ins
 
 class Cohorts : public ::testing::Test {
  protected:
-  store::SeriesData& add(Labels of, MetricKind kind) {
-    store::SeriesData s;
+  SeriesData& add(Labels of, MetricKind kind) {
+    SeriesData s;
     s.id = SeriesId{store_.series.size() + 1};
     s.labels = std::make_shared<const Labels>(std::move(of));
     s.kind = kind;
@@ -107,7 +107,7 @@ TEST_F(Cohorts, Increments) {
   };
   for (const auto& c : cases) {
     store_ = FakeStore();
-    auto& s = add(labels(store::kRequestsName), MetricKind::counter);
+    auto& s = add(labels(kRequestsName), MetricKind::counter);
     for (const auto& at : c.samples)
       s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
     const auto got = counts();
@@ -117,8 +117,8 @@ TEST_F(Cohorts, Increments) {
 }
 
 TEST_F(Cohorts, ZeroErrorsAreZero) {
-  counter(labels(store::kRequestsName), {{-1, 0, -2}, {5, 500, -2}});
-  counter(labels(store::kErrorsName), {{-1, 0, -2}, {5, 0, -2}});
+  counter(labels(kRequestsName), {{-1, 0, -2}, {5, 500, -2}});
+  counter(labels(kErrorsName), {{-1, 0, -2}, {5, 0, -2}});
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 1u);
   EXPECT_EQ(got.routes[0].requests, 500);
@@ -129,15 +129,15 @@ TEST_F(Cohorts, ZeroErrorsAreZero) {
 TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
   // The process started long ago; its error series appears with the first error, minutes into the
   // window.
-  counter(labels(store::kRequestsName), {{-1, 1000, -60}, {1, 1100, -60}, {2, 1200, -60}});
-  counter(labels(store::kErrorsName), {{2, 7, -60}});
+  counter(labels(kRequestsName), {{-1, 1000, -60}, {1, 1100, -60}, {2, 1200, -60}});
+  counter(labels(kErrorsName), {{2, 7, -60}});
   EXPECT_EQ(counts().routes.at(0).errors, 7);
 }
 
 TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
   // We came to know an old process in the window: its counts are of a past that we did not see.
-  counter(labels(store::kRequestsName), {{1, 1000, -60}, {2, 1100, -60}});
-  counter(labels(store::kErrorsName),
+  counter(labels(kRequestsName), {{1, 1000, -60}, {2, 1100, -60}});
+  counter(labels(kErrorsName),
           {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
   const auto got = counts();
   EXPECT_EQ(got.routes.at(0).requests, 100);
@@ -146,8 +146,8 @@ TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
 
 TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
   // Derived from spans: samples only when something happened. The instance has others all the time.
-  counter(labels(store::kRequestsName, "/busy"), {{-1, 1000, -90}, {1, 1100, -90}});
-  counter(labels(store::kRequestsName, "/rare"), {{-60, 5000, -90}, {3, 5002, -90}});
+  counter(labels(kRequestsName, "/busy"), {{-1, 1000, -90}, {1, 1100, -90}});
+  counter(labels(kRequestsName, "/rare"), {{-60, 5000, -90}, {3, 5002, -90}});
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 2u);
   EXPECT_EQ(got.routes[1].route, "/rare");
@@ -155,12 +155,12 @@ TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
 }
 
 TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
-  counter(labels(store::kRequestsName, "/pay", "a"), {{-1, 100}, {5, 150}});
-  counter(labels(store::kRequestsName, "/pay", "b"), {{-1, 1000}, {6, 1030}});
-  counter(labels(store::kRequestsName, "/cart", "b"), {{-1, 0}, {6, 200}});
-  counter(labels(store::kRequestsName, "", "b"), {{-1, 0}, {6, 1}});
-  counter(labels(store::kRequestsName, "/pay", "gone"), {{-5, 77}});
-  counter(labels(store::kRequestsName, "/pay", "s", "2.3.0", "stable"), {{-1, 0}, {6, 9999}});
+  counter(labels(kRequestsName, "/pay", "a"), {{-1, 100}, {5, 150}});
+  counter(labels(kRequestsName, "/pay", "b"), {{-1, 1000}, {6, 1030}});
+  counter(labels(kRequestsName, "/cart", "b"), {{-1, 0}, {6, 200}});
+  counter(labels(kRequestsName, "", "b"), {{-1, 0}, {6, 1}});
+  counter(labels(kRequestsName, "/pay", "gone"), {{-5, 77}});
+  counter(labels(kRequestsName, "/pay", "s", "2.3.0", "stable"), {{-1, 0}, {6, 9999}});
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 3u);
   EXPECT_EQ(got.routes[0].route, "/cart");
@@ -171,20 +171,20 @@ TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
 }
 
 TEST_F(Cohorts, ANewVersionOnTheSameInstanceIsAnotherProcess) {
-  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0"), {{-3, 900, -60}, {-2, 950, -60}});
-  counter(labels(store::kRequestsName, "/pay", "a", "2.4.1"), {{1, 30, 0.1}});
+  counter(labels(kRequestsName, "/pay", "a", "2.4.0"), {{-3, 900, -60}, {-2, 950, -60}});
+  counter(labels(kRequestsName, "/pay", "a", "2.4.1"), {{1, 30, 0.1}});
   EXPECT_EQ(counts().routes.at(0).requests, 30);
 }
 
 TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
-  auto& a = add(labels(store::kDurationName, "/pay", "a"), MetricKind::histogram);
+  auto& a = add(labels(kDurationName, "/pay", "a"), MetricKind::histogram);
   a.classic.push_back({ms(-1), ms(-60), false, histogram({10, 100}, {5, 5, 0})});
   a.classic.push_back({ms(1), 0, true, {}});
   a.classic.push_back({ms(2), ms(-60), false, histogram({10, 100}, {8, 6, 1})});
   a.classic.push_back({ms(3), ms(2.5), false, histogram({10, 100}, {1, 0, 1})}); // restarted
-  auto& b = add(labels(store::kDurationName, "/pay", "b"), MetricKind::histogram);
+  auto& b = add(labels(kDurationName, "/pay", "b"), MetricKind::histogram);
   b.classic.push_back({ms(4), ms(0.5), false, histogram({5, 50}, {1, 2, 4})}); // other bounds
-  auto& c = add(labels(store::kDurationName, "/pay", "c"), MetricKind::histogram);
+  auto& c = add(labels(kDurationName, "/pay", "c"), MetricKind::histogram);
   c.classic.push_back({ms(4), ms(0.5), false, histogram({}, {9})}); // count and sum only
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 1u);
@@ -195,7 +195,7 @@ TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
 }
 
 TEST_F(Cohorts, ABucketThatFallsIsAReset) {
-  auto& a = add(labels(store::kDurationName), MetricKind::histogram);
+  auto& a = add(labels(kDurationName), MetricKind::histogram);
   a.classic.push_back({ms(-1), 0, false, histogram({10}, {9, 1})});
   a.classic.push_back({ms(2), 0, false, histogram({10}, {2, 20})});
   EXPECT_EQ(counts().routes.at(0).duration_ms.counts, (std::vector<std::uint64_t>{2, 20}));
@@ -225,8 +225,7 @@ TEST_F(Cohorts, SelectorsBeyondPresenceGoThroughTheSeries) {
   canary_.matchers = {{"service_name", Matcher::Op::equal, "checkout"},
                       {"role", Matcher::Op::equal, "canary"}};
   EXPECT_FALSE(counts().any_series);
-  counter(labels(store::kRequestsName, "/pay", "a", "2.4.0", "").with("role", "canary"),
-          {{-20, 10}});
+  counter(labels(kRequestsName, "/pay", "a", "2.4.0", "").with("role", "canary"), {{-20, 10}});
   const auto got = counts();
   EXPECT_TRUE(got.any_series);
   EXPECT_EQ(got.first_ms, ms(-30));
@@ -243,7 +242,7 @@ TEST_F(Cohorts, ErrorsOfTheStoreAreHandedOn) {
 }
 
 TEST_F(Cohorts, AllThreeAreReadOverTheSameRange) {
-  counter(labels(store::kRequestsName), {{-1, 1}, {1, 2}});
+  counter(labels(kRequestsName), {{-1, 1}, {1, 2}});
   counts();
   ASSERT_GE(store_.requests.size(), 3u);
   for (std::size_t i = 0; i < 3; ++i) {

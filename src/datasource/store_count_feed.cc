@@ -15,8 +15,6 @@
 namespace coalmine::datasource {
 namespace {
 
-using store::SeriesData;
-
 // Clocks ahead of ours by more are refused at the door.
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 // Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much
@@ -29,9 +27,9 @@ struct Family {
   std::string_view name;
   cohort::Measure measure;
 };
-constexpr std::array kFamilies = {Family{store::kRequestsName, cohort::Measure::requests},
-                                  Family{store::kErrorsName, cohort::Measure::bad},
-                                  Family{store::kDurationName, cohort::Measure::duration}};
+constexpr std::array kFamilies = {Family{kRequestsName, cohort::Measure::requests},
+                                  Family{kErrorsName, cohort::Measure::bad},
+                                  Family{kDurationName, cohort::Measure::duration}};
 
 constexpr std::array kBothTracks = {cohort::Track::canary, cohort::Track::stable};
 constexpr std::size_t place(cohort::Track track) { return static_cast<std::size_t>(track); }
@@ -47,8 +45,8 @@ std::int64_t newest_of(const std::vector<S>& samples) {
 
 // For CountGrid::add. Counts from spans are written at the time of the newest span of a batch:
 // their age is no clock's.
-std::int64_t read_time(store::Source source, std::int64_t now_ms) {
-  return source == store::Source::spans ? 0 : now_ms;
+std::int64_t read_time(Source source, std::int64_t now_ms) {
+  return source == Source::spans ? 0 : now_ms;
 }
 
 // The value that a label has to be; "" where it may be several.
@@ -87,7 +85,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   };
   // A series of a track as it is read from look to look.
   struct Followed {
-    store::Source source;
+    Source source;
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
   };
@@ -195,8 +193,7 @@ Status StoreCountFeed::put_baseline(Read& read) const {
 void StoreCountFeed::tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) const {
   for (const auto& [key, newest_ms] : span_instances_) {
     if (newest_ms + kSpanSilenceMs < now_ms) continue;
-    grid.add(
-        cohort::InstanceSeen{key.first, store::Source::spans, key.second, now_ms - kSpanDelayMs});
+    grid.add(cohort::InstanceSeen{key.first, Source::spans, key.second, now_ms - kSpanDelayMs});
   }
 }
 
@@ -286,7 +283,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
     series.classic = std::move(data.classic);
     known.newest_ms =
         std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
-    if (data.source == store::Source::spans && !series.floats.empty()) {
+    if (data.source == Source::spans && !series.floats.empty()) {
       auto& newest = span_instances_[{read.track, series.instance}];
       newest = std::max(newest, series.floats.back().time_ms);
     }
@@ -320,7 +317,7 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
         const bool is_known = known != known_.end();
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
-        const bool of_spans = one.source == store::Source::spans && spans != span_instances_.end();
+        const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
         followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});

@@ -25,7 +25,7 @@ class Forgetful final : public store::Store {
   Result<store::AppendResult> append(const Batch&) override {
     return fail(ErrorCode::unimplemented, "read only");
   }
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest& r) const override {
+  Result<std::vector<SeriesData>> select(const store::SelectRequest& r) const override {
     ++selects;
     return inner_.select(r);
   }
@@ -36,15 +36,15 @@ class Forgetful final : public store::Store {
                                         const store::SelectRequest& r) const override {
     return inner_.label_values(label, r);
   }
-  std::vector<store::MetricMetadata> metadata() const override { return inner_.metadata(); }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter& f) const override {
+  std::vector<MetricMetadata> metadata() const override { return inner_.metadata(); }
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter& f) const override {
     return inner_.find_spans(f);
   }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override {
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     return inner_.trace(id);
   }
-  std::vector<store::Presence> presence() const override { return inner_.presence(); }
-  store::StoreStats stats() const override { return inner_.stats(); }
+  std::vector<Presence> presence() const override { return inner_.presence(); }
+  StoreStats stats() const override { return inner_.stats(); }
   Status maintain() override { return {}; }
   std::uint64_t arrivals(std::string_view service, std::string_view version) const override {
     return knowing ? inner_.arrivals(service, version) : 0;
@@ -211,7 +211,7 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   FakeStore store;
   const auto add = [&](std::string_view name, std::string track, std::string route,
                        std::vector<Point> points) {
-    store::SeriesData s;
+    SeriesData s;
     s.id = SeriesId{store.series.size() + 1};
     s.labels =
         std::make_shared<const Labels>(Labels::of({{std::string(kMetricName), std::string(name)},
@@ -226,10 +226,10 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   };
   std::vector<Point> points;
   for (double t = -45; t <= 600; t += 15) points.push_back({t, 10 * (t + 3600)});
-  add(store::kRequestsName, "canary", "/pay", points);
-  add(store::kRequestsName, "stable", "/pay", points);
-  add(store::kErrorsName, "canary", "/pay", {{300, 6}, {315, 6}});
-  add(store::kRequestsName, "stable", "/rare", {{-3000, 5000}, {400, 5003}});
+  add(kRequestsName, "canary", "/pay", points);
+  add(kRequestsName, "stable", "/pay", points);
+  add(kErrorsName, "canary", "/pay", {{300, 6}, {315, 6}});
+  add(kRequestsName, "stable", "/rare", {{-3000, 5000}, {400, 5003}});
   const auto selector = [](const char* track) {
     return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, "checkout"},
                                    {"deployment_track", Matcher::Op::equal, track}}};

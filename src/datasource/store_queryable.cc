@@ -17,7 +17,6 @@ namespace coalmine::datasource {
 namespace {
 
 using store::SelectRequest;
-using store::SeriesData;
 
 constexpr std::string_view kBucketLabel = "le";
 // A classic histogram x is seen as the counters x_bucket{le}, x_sum and x_count.
@@ -34,7 +33,7 @@ bool is_le(const Matcher& m) { return m.name == kBucketLabel; }
 
 // The histogram of a point in Prometheus's terms: buckets are counted by their upper bound, so
 // every index is one more.
-std::shared_ptr<const promql::NativeHistogram> to_native(const store::ExponentialSample& sample) {
+std::shared_ptr<const promql::NativeHistogram> to_native(const ExponentialSample& sample) {
   auto out = std::make_shared<promql::NativeHistogram>();
   const ExponentialHistogram& from = sample.value;
   const auto side = [](const ExponentialHistogram::Buckets& b) {
@@ -66,7 +65,7 @@ class ClassicView {
     const std::vector<double>* bounds = nullptr;
     std::vector<promql::Series*>
         columns; // one a bound, the last for +Inf; null where a matcher refuses it
-    for (const store::ClassicSample& sample : data.classic) {
+    for (const ClassicSample& sample : data.classic) {
       if (sample.stale) {
         end_all(columns, sample.time_ms);
         continue;
@@ -96,7 +95,7 @@ class ClassicView {
     promql::Series* column = column_for(base_.with(
         kMetricName, std::string(base_.metric_name()) + (view == View::sum ? "_sum" : "_count")));
     if (column == nullptr) return;
-    for (const store::ClassicSample& sample : data.classic) {
+    for (const ClassicSample& sample : data.classic) {
       const double value =
           view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
       column->floats.push_back(
@@ -162,10 +161,9 @@ class StoreColumns final : public promql::ColumnSource {
     std::vector<SeriesId> ids;
     ids.reserve(order.size());
     for (const std::size_t i : order) ids.push_back(found_[i].id);
-    return store_.read_columns(ids, request_,
-                               [&](std::size_t place, const store::SampleColumns& columns) {
-                                 return visit(order[place], columns);
-                               });
+    return store_.read_columns(ids, request_, [&](std::size_t place, const SampleColumns& columns) {
+      return visit(order[place], columns);
+    });
   }
 
  private:
@@ -254,9 +252,9 @@ class StoreQueryable final : public promql::Queryable {
       return f.kind == MetricKind::exponential || (view && f.labels->has(kBucketLabel));
     };
     if (std::ranges::any_of(found, odd) || !distinct(found)) return nullptr;
-    const auto part = buckets                           ? store::HistogramPart::buckets
-                      : view && view->view == View::sum ? store::HistogramPart::sum
-                                                        : store::HistogramPart::count;
+    const auto part = buckets                           ? HistogramPart::buckets
+                      : view && view->view == View::sum ? HistogramPart::sum
+                                                        : HistogramPart::count;
     return std::make_unique<StoreColumns>(
         store_, std::move(found),
         store::ColumnRequest{selection.from_ms, selection.to_ms, part, selection.one_window},
@@ -362,9 +360,9 @@ class StoreQueryable final : public promql::Queryable {
     promql::Series series;
     series.labels = *data.labels;
     series.floats.reserve(data.floats.size());
-    for (const store::FloatSample& sample : data.floats)
+    for (const FloatSample& sample : data.floats)
       series.floats.push_back({sample.time_ms, sample.value, sample.start_ms});
-    for (const store::ExponentialSample& sample : data.exponential) {
+    for (const ExponentialSample& sample : data.exponential) {
       if (auto native = to_native(sample))
         series.histograms.push_back({sample.time_ms, std::move(native), sample.start_ms});
     }

@@ -30,21 +30,17 @@ class FakeStore final : public store::Store {
     std::ranges::move(spans_of(batch.span_table), std::back_inserter(batches_.back().spans));
     return result_;
   }
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest&) const override {
-    return {};
-  }
+  Result<std::vector<SeriesData>> select(const store::SelectRequest&) const override { return {}; }
   std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
   std::vector<std::string> label_values(std::string_view,
                                         const store::SelectRequest&) const override {
     return {};
   }
-  std::vector<store::MetricMetadata> metadata() const override { return {}; }
-  Result<std::vector<store::StoredSpan>> find_spans(const store::SpanFilter&) const override {
-    return {};
-  }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId&) const override { return {}; }
-  std::vector<store::Presence> presence() const override { return {}; }
-  store::StoreStats stats() const override { return {}; }
+  std::vector<MetricMetadata> metadata() const override { return {}; }
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter&) const override { return {}; }
+  Result<std::vector<StoredSpan>> trace(const TraceId&) const override { return {}; }
+  std::vector<Presence> presence() const override { return {}; }
+  StoreStats stats() const override { return {}; }
   Status maintain() override { return {}; }
 
   void fail_with(std::optional<Error> error) {

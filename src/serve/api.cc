@@ -32,7 +32,8 @@ class ApiServer final : public Api {
   ApiServer(Options options, Deps deps)
       : options_(std::move(options)),
         clock_(deps.clock),
-        deps_{.store = deps.store,
+        deps_{.holdings = deps.holdings,
+              .traces = deps.traces,
               .queryable = deps.queryable,
               .cohorts = deps.cohorts,
               .rollouts = deps.rollouts,

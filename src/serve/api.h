@@ -14,31 +14,18 @@
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
 #include "net/http_server.h"
+#include "promql/panel.h"
 #include "promql/queryable.h"
 #include "rollout/control/controller.h"
 #include "rollout/json.h"
-#include "store/store.h"
+#include "serve/holdings.h"
+#include "trace/trace_source.h"
 
 namespace coalmine {
 class Executor;
 }
 
 namespace coalmine::serve {
-
-// A panel file as the seed has it (canary-dashboard-panels.yaml), parsed by app/.
-struct PanelQuery {
-  std::string label;
-  std::string query;
-};
-struct Panel {
-  std::string title;
-  std::string type; // timeseries, gauge
-  std::vector<PanelQuery> queries;
-};
-struct Dashboard {
-  std::string name; // file name without extension
-  std::vector<Panel> panels;
-};
 
 struct Options {
   net::Endpoint listen{"127.0.0.1", 7070};
@@ -49,7 +36,7 @@ struct Options {
   bool insecure = false;
   std::vector<std::string>
       host_names; // further names of this server that a Host header may carry (a proxy's)
-  std::vector<Dashboard> dashboards;
+  std::vector<promql::Dashboard> dashboards;
   std::size_t query_threads = 2;
   std::int64_t query_timeout_ms = 30'000;
   std::string version;
@@ -62,7 +49,8 @@ struct Backup {
 };
 
 struct Deps {
-  const store::Store& store;
+  const Holdings& holdings;
+  const trace::TraceSource& traces;
   const promql::Queryable& queryable;
   const cohort::CohortSource& cohorts;
   rollout::Controller& rollouts;

@@ -41,8 +41,8 @@ class ApiTest : public test::World {
  protected:
   ApiTest() { options_.listen.port = 0; }
   std::unique_ptr<Api> start(const promql::Queryable& queryable) {
-    auto started =
-        Api::start(options_, {store_, queryable, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+    auto started = Api::start(
+        options_, {store_, store_, queryable, cohorts_, rollouts_, clock_, metrics_, {}, {}});
     EXPECT_TRUE(started) << started.error().message;
     return std::move(*started);
   }
@@ -145,15 +145,15 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
 
 TEST_F(ApiTest, ListeningWideIsRefusedAndATakenPortNamed) {
   options_.listen.host = "0.0.0.0";
-  const auto wide =
-      Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+  const auto wide = Api::start(
+      options_, {store_, store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
   ASSERT_FALSE(wide);
   EXPECT_EQ(wide.error().code, ErrorCode::failed_precondition);
   options_.listen.host = "127.0.0.1";
   const auto first = start(queryable_);
   options_.listen.port = first->endpoint().port;
-  const auto second =
-      Api::start(options_, {store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
+  const auto second = Api::start(
+      options_, {store_, store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::unavailable);
 }

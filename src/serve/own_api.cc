@@ -207,7 +207,7 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
-  TRY_ASSIGN(const auto found, trace::find_failures(deps_.store, filter));
+  TRY_ASSIGN(const auto found, trace::find_failures(deps_.traces, filter));
   json::array out;
   for (const auto& failure : found) out.push_back(failure_json(failure));
   return json::serialize(json::object{{"failures", std::move(out)}});
@@ -218,7 +218,7 @@ Result<std::string> OwnApi::trace(const std::string& id) const {
   if (!parse_hex(id, trace_id))
     return fail(ErrorCode::invalid_argument,
                 fmt::format("\"{}\" is not a trace id of 32 hex digits", id));
-  TRY_ASSIGN(const auto spans, deps_.store.trace(trace_id));
+  TRY_ASSIGN(const auto spans, deps_.traces.trace(trace_id));
   if (spans.empty())
     return fail(ErrorCode::not_found, fmt::format("no span of trace {} is stored", id));
   json::array out;
@@ -244,7 +244,7 @@ Result<std::string> OwnApi::dashboards() const {
 
 Result<std::string> OwnApi::services() const {
   json::array out;
-  for (const auto& p : deps_.store.presence()) {
+  for (const auto& p : deps_.holdings.presence()) {
     out.push_back({{"service", p.service},
                    {"track", p.track},
                    {"version", p.version},
@@ -258,7 +258,7 @@ Result<std::string> OwnApi::services() const {
 }
 
 Result<std::string> OwnApi::status() const {
-  const auto s = deps_.store.stats();
+  const auto s = deps_.holdings.stats();
   return json::serialize(json::object{{"version", options_.version},
                                       {"uptime_ms", deps_.clock.steady_ms() - started_ms_},
                                       {"now_ms", deps_.clock.wall_ms()},

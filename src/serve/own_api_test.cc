@@ -139,7 +139,7 @@ TEST_F(OwnApiTest, AnalyzeUsesTheServicesSpecAndItsWindow) {
   EXPECT_EQ(ask(request("GET", "/v1/analyze")).status, 405);
 }
 
-store::StoredSpan failing_span(std::uint8_t id) {
+StoredSpan failing_span(std::uint8_t id) {
   auto resource = std::make_shared<Resource>();
   resource->service = "shop";
   resource->version = "2";

@@ -95,7 +95,7 @@ std::string_view type_name(MetricKind kind) {
   return "unknown";
 }
 
-void append_metadata(std::string& out, const store::MetricMetadata& metric) {
+void append_metadata(std::string& out, const MetricMetadata& metric) {
   out += "{\"type\":";
   append_json_text(out, type_name(metric.kind));
   out += ",\"help\":";
@@ -288,8 +288,8 @@ net::HttpResponse PrometheusApi::metadata(const net::HttpRequest& request) const
   const auto per_metric = parameters.integer("limit_per_metric", -1);
   if (!per_metric) return bad_data("limit_per_metric must be a number");
   const auto wanted = parameters.get("metric");
-  std::map<std::string, std::vector<store::MetricMetadata>> by_name;
-  for (auto& metric : deps_.store.metadata()) {
+  std::map<std::string, std::vector<MetricMetadata>> by_name;
+  for (auto& metric : deps_.holdings.metadata()) {
     if (wanted.empty() || metric.name == wanted) by_name[metric.name].push_back(std::move(metric));
   }
   std::string out = "{";

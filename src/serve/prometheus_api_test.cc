@@ -168,7 +168,7 @@ class BrokenQueryable final : public promql::Queryable {
 
 TEST_F(PrometheusApiTest, FailuresOfTheStoreKeepTheirKind) {
   BrokenQueryable broken;
-  const Deps deps{store_, broken, cohorts_, rollouts_, clock_, metrics_, {}, {}, {}};
+  const Deps deps{store_, store_, broken, cohorts_, rollouts_, clock_, metrics_, {}, {}, {}};
   const Dispatch dispatch(options_, deps, options_.listen);
   for (const auto* target : {"/api/v1/query?query=up", "/api/v1/series?match[]=up",
                              "/api/v1/labels", "/api/v1/label/x/values"}) {

@@ -44,7 +44,7 @@ std::string_view kind_name(SpanKind kind) {
 
 } // namespace
 
-json::object span_json(const store::StoredSpan& stored) {
+json::object span_json(const StoredSpan& stored) {
   const auto& span = stored.span;
   json::array events;
   for (const auto& event : span.events) {

@@ -4,12 +4,11 @@
 
 #include <boost/json/object.hpp>
 
-#include "store/store.h"
 #include "trace/failures.h"
 
 namespace coalmine::serve {
 
-boost::json::object span_json(const store::StoredSpan& stored);
+boost::json::object span_json(const StoredSpan& stored);
 boost::json::object failure_json(const trace::Failure& failure);
 
 } // namespace coalmine::serve

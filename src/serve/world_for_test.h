@@ -14,27 +14,18 @@
 
 namespace coalmine::serve::test {
 
-class FakeStore final : public store::Store {
+// Spans, metrics and instances.
+class FakeStore final : public Holdings, public trace::TraceSource {
  public:
-  std::vector<store::StoredSpan> spans;
-  std::vector<store::MetricMetadata> described;
-  std::vector<store::Presence> present;
+  std::vector<StoredSpan> spans;
+  std::vector<MetricMetadata> described;
+  std::vector<Presence> present;
   bool broken = false;
 
-  Result<store::AppendResult> append(const Batch&) override { return store::AppendResult{}; }
-  Result<std::vector<store::SeriesData>> select(const store::SelectRequest&) const override {
-    return std::vector<store::SeriesData>();
-  }
-  std::vector<std::string> label_names(const store::SelectRequest&) const override { return {}; }
-  std::vector<std::string> label_values(std::string_view,
-                                        const store::SelectRequest&) const override {
-    return {};
-  }
-  std::vector<store::MetricMetadata> metadata() const override { return described; }
-  Result<std::vector<store::StoredSpan>> find_spans(
-      const store::SpanFilter& filter) const override {
+  std::vector<MetricMetadata> metadata() const override { return described; }
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
-    std::vector<store::StoredSpan> out;
+    std::vector<StoredSpan> out;
     for (const auto& s : spans) {
       const bool fits = s.span.resource->service == filter.service &&
                         (!filter.errors_only || s.span.status == StatusCode::error) &&
@@ -43,18 +34,17 @@ class FakeStore final : public store::Store {
     }
     return out;
   }
-  Result<std::vector<store::StoredSpan>> trace(const TraceId& id) const override {
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
-    std::vector<store::StoredSpan> out;
+    std::vector<StoredSpan> out;
     std::ranges::copy_if(spans, std::back_inserter(out),
                          [&](const auto& s) { return s.span.trace_id == id; });
     return out;
   }
-  std::vector<store::Presence> presence() const override { return present; }
-  store::StoreStats stats() const override {
+  std::vector<Presence> presence() const override { return present; }
+  StoreStats stats() const override {
     return {.series = 3, .head_samples = 4, .disk_bytes = 5, .oldest_ms = 6, .newest_ms = 7};
   }
-  Status maintain() override { return {}; }
 };
 
 // Answers the canary when the selector names version "2", else stable.
@@ -217,7 +207,7 @@ class World : public ::testing::Test {
   ManualClock clock_{1'000'000};
   SelfMetrics metrics_;
   Options options_;
-  Deps deps_{store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}, {}};
+  Deps deps_{store_, store_, queryable_, cohorts_, rollouts_, clock_, metrics_, {}, {}, {}};
 };
 
 } // namespace coalmine::serve::test

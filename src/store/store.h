@@ -18,23 +18,10 @@
 #include "telemetry/batch.h"
 #include "telemetry/presence.h"
 #include "telemetry/sample.h"
+#include "telemetry/store_facts.h"
 #include "telemetry/stored_span.h"
 
 namespace coalmine::store {
-
-using coalmine::ClassicSample;
-using coalmine::ExponentialSample;
-using coalmine::FloatSample;
-using coalmine::HistogramPart;
-using coalmine::kDurationName;
-using coalmine::kErrorsName;
-using coalmine::kRequestsName;
-using coalmine::Presence;
-using coalmine::SampleColumns;
-using coalmine::SeriesData;
-using coalmine::Source;
-using coalmine::SpanFilter;
-using coalmine::StoredSpan;
 
 // What happened to the parts of a batch that were not kept; the receiver turns it into partial
 // success.
@@ -43,14 +30,6 @@ struct AppendResult {
   std::size_t rejected_spans = 0;
   std::size_t rejected_logs = 0;
   std::string reason; // one sentence, "" when nothing was rejected
-};
-
-struct StoreStats {
-  std::size_t series = 0;
-  std::size_t head_samples = 0;
-  std::uint64_t disk_bytes = 0;
-  std::int64_t oldest_ms = 0;
-  std::int64_t newest_ms = 0;
 };
 
 struct Options {

@@ -11,8 +11,6 @@
 namespace coalmine::trace {
 namespace {
 
-using store::StoredSpan;
-
 // Traces whose errors turn out to be handled are no failures, so more may have to be fetched than
 // are wanted; this many at most.
 constexpr std::size_t kMaxFetched = 10'000;
@@ -186,8 +184,8 @@ std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const Failu
   return out;
 }
 
-store::SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
-  store::SpanFilter out;
+SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
+  SpanFilter out;
   out.service = filter.service;
   if (!filter.version.empty()) out.version = filter.version;
   if (!filter.track.empty()) out.track = filter.track;
@@ -200,7 +198,7 @@ store::SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
 
 } // namespace
 
-Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter) {
+Result<std::vector<Failure>> find_failures(const TraceSource& traces, const FailureFilter& filter) {
   if (filter.service.empty())
     return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
   std::vector<Failure> out;
@@ -208,11 +206,11 @@ Result<std::vector<Failure>> find_failures(const store::Store& store, const Fail
   std::set<TraceId>
       explained; // by index would miss some: newer spans may come in between two fetches
   for (std::size_t fetch = wanted; wanted > 0; fetch = std::min(fetch * 4, kMaxFetched)) {
-    TRY_ASSIGN(const auto found, store.find_spans(span_filter(filter, fetch)));
+    TRY_ASSIGN(const auto found, traces.find_spans(span_filter(filter, fetch)));
     for (const auto& one : found) {
       if (out.size() >= wanted) break;
       if (!explained.insert(one.span.trace_id).second) continue;
-      TRY_ASSIGN(auto spans, store.trace(one.span.trace_id));
+      TRY_ASSIGN(auto spans, traces.trace(one.span.trace_id));
       if (spans.empty()) spans.push_back(one); // retention was quicker
       if (auto failure = explain(spans, filter)) out.push_back(std::move(*failure));
     }

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "store/store.h"
+#include "trace/trace_source.h"
 
 namespace coalmine::trace {
 
@@ -37,6 +37,6 @@ struct FailureFilter {
   std::size_t limit = 20;
 };
 
-Result<std::vector<Failure>> find_failures(const store::Store& store, const FailureFilter& filter);
+Result<std::vector<Failure>> find_failures(const TraceSource& traces, const FailureFilter& filter);
 
 } // namespace coalmine::trace

@@ -73,11 +73,4 @@ struct ColumnRequest {
 // lock held.
 using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;
 
-struct MetricMetadata {
-  std::string name; // Prometheus base name
-  MetricKind kind = MetricKind::gauge;
-  std::string unit;
-  std::string help;
-};
-
 } // namespace coalmine::store
