@@ -1,5 +1,4 @@
 # Every outside library, from Debian packages. Reasons: docs/dependencies.md.
-set(CMAKE_THREAD_PREFER_PTHREAD ON)
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(fmt REQUIRED)

@@ -1,12 +1,26 @@
-# The standard headers that nearly every file includes, parsed once a room instead of once a file. Nothing depends on it: with
-# -DCOALMINE_PCH=OFF everything builds the same, slower.
+# The standard headers that nearly every file includes, parsed twice for the whole tree (once for the rooms, once with GoogleTest
+# for their tests) instead of once a file. Nothing depends on it: with -DCOALMINE_PCH=OFF everything builds the same, slower.
 option(COALMINE_PCH "Precompile common headers" ON)
-function(coalmine_precompile target)
+function(coalmine_precompile name)
+  cmake_parse_arguments(PCH "" "" "LINK;HEADERS" ${ARGN})
   if(COALMINE_PCH)
-    target_precompile_headers(${target} PRIVATE <algorithm> <atomic> <chrono> <cmath> <cstdint> <expected> <functional> <map> <memory>
-      <mutex> <optional> <string> <string_view> <unordered_map> <utility> <variant> <vector> <fmt/format.h> ${ARGN})
+    add_library(${name} OBJECT ${CMAKE_SOURCE_DIR}/cmake/precompiled.cc)
+    target_link_libraries(${name} PRIVATE ${COALMINE_DEPS_base} ${PCH_LINK})
+    target_precompile_headers(${name} PRIVATE <algorithm> <atomic> <chrono> <cmath> <cstdint> <expected> <functional> <map> <memory>
+      <mutex> <optional> <string> <string_view> <unordered_map> <utility> <variant> <vector> <fmt/format.h> ${PCH_HEADERS})
   endif()
 endfunction()
+
+function(coalmine_use_precompiled target name)
+  if(COALMINE_PCH)
+    target_precompile_headers(${target} REUSE_FROM ${name})
+  endif()
+endfunction()
+
+coalmine_precompile(coalmine_pch)
+if(COALMINE_TESTS)
+  coalmine_precompile(coalmine_test_pch LINK GTest::gtest_main HEADERS <gtest/gtest.h>)
+endif()
 
 # A room is a folder of src/ = a namespace = a static library coalmine_<room>, its sub-folders included, with one test binary
 # <room>_test for the *_test.cc beside the code. SEES: the rooms it links; tools/check_layers.py checks the includes.
@@ -22,7 +36,7 @@ function(coalmine_room name)
     add_library(coalmine_${name} STATIC ${sources})
     target_include_directories(coalmine_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
     target_link_libraries(coalmine_${name} PUBLIC ${ROOM_SEES} ${COALMINE_DEPS_${name}})
-    coalmine_precompile(coalmine_${name})
+    coalmine_use_precompiled(coalmine_${name} coalmine_pch)
   else()
     add_library(coalmine_${name} INTERFACE)
     target_include_directories(coalmine_${name} INTERFACE ${CMAKE_SOURCE_DIR}/src)
@@ -32,7 +46,7 @@ function(coalmine_room name)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE coalmine_${name} GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE COALMINE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-    coalmine_precompile(${name}_test <gtest/gtest.h>)
+    coalmine_use_precompiled(${name}_test coalmine_test_pch)
     add_test(NAME ${name}_test COMMAND ${name}_test)
     set_tests_properties(${name}_test PROPERTIES TIMEOUT 300)
   endif()

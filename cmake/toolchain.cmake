@@ -1,13 +1,19 @@
 # Warnings, sanitizers, ccache and the fastest linker at hand.
 find_program(CCACHE_PROGRAM ccache)
-if(CCACHE_PROGRAM)
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+if(CCACHE_PROGRAM AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # ccache refuses what includes a precompiled header unless it may overlook __DATE__, __TIME__ and #defines inside it (there are
+  # none), and unless GCC names the precompiled file in its output. The base directory lets two clones share the rooms' objects.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_SLOPPINESS=pch_defines,time_macros CCACHE_NOHASHDIR=1
+    CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} ${CCACHE_PROGRAM})
+  add_compile_options(-fpch-preprocess)
 endif()
 find_program(MOLD_PROGRAM mold)
 if(MOLD_PROGRAM)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# -pthread everywhere, as re2 asks for it: a precompiled header serves only files that are compiled with its own flags.
+add_compile_options(-pthread)
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion)
 if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
   add_compile_options(-Wno-deprecated-declarations) # GCC 12's own std::stable_sort uses what it deprecates
@@ -19,6 +25,11 @@ endif()
 if(COALMINE_SANITIZE)
   add_compile_options(-fsanitize=${COALMINE_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(-fsanitize=${COALMINE_SANITIZE})
+endif()
+if(COALMINE_SANITIZE MATCHES "undefined" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+  # These four make GCC's compile time 1.4 times as long. AddressSanitizer stops at null and wild pointers by itself, and the fuzz
+  # targets, which clang compiles, have all of them.
+  add_compile_options(-fno-sanitize=null,alignment,object-size,vptr)
 endif()
 if(COALMINE_SANITIZE STREQUAL "thread")
   add_compile_options(-Wno-tsan) # Asio's fences, which GCC cannot instrument

@@ -4,12 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/parse.hpp>
-#include <cstdlib>
 #include <deque>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "base/golden_for_test.h"
 #include "base/rfc3339.h"
 #include "cli/render.h"
 #include "cli/text.h"
@@ -77,11 +77,11 @@ std::vector<fs::path> cases() {
   return files;
 }
 
-class Rendered : public testing::TestWithParam<fs::path> {};
+class GoldenText : public testing::TestWithParam<fs::path> {};
 
 // tests/cli/KIND_NAME.json (what the server answers) shows KIND_NAME.txt and exits with its last
-// line. COALMINE_GOLDEN=1 rewrites.
-TEST_P(Rendered, ShowsWhatIsExpected) {
+// line.
+TEST_P(GoldenText, ShowsWhatIsExpected) {
   const std::string name = GetParam().stem().string();
   const auto value = boost::json::parse(slurp(GetParam()));
   std::string actual;
@@ -97,12 +97,9 @@ TEST_P(Rendered, ShowsWhatIsExpected) {
     for (const auto& failure : value.as_object().at("failures").as_array())
       actual += failure_text(failure);
   }
-  const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
-  if (std::getenv("COALMINE_GOLDEN") != nullptr)
-    std::ofstream(expected, std::ios::binary) << actual;
-  EXPECT_EQ(actual, slurp(expected));
+  expect_golden(fs::path(GetParam()).replace_extension(".txt"), actual);
 }
-INSTANTIATE_TEST_SUITE_P(All, Rendered, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, GoldenText, testing::ValuesIn(cases()),
                          [](const auto& test) { return test.param.stem().string(); });
 
 TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {

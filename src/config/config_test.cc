@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/golden_for_test.h"
 #include "config/config_values.h"
 #include "config/dashboard_file.h"
 
@@ -49,20 +50,17 @@ std::vector<fs::path> cases() {
   return files;
 }
 
-class ConfigFile : public testing::TestWithParam<fs::path> {};
+class GoldenConfig : public testing::TestWithParam<fs::path> {};
 
-// tests/config/X.yaml shows X.txt. COALMINE_GOLDEN=1 rewrites.
-TEST_P(ConfigFile, ShowsWhatIsExpected) {
+// tests/config/X.yaml shows X.txt.
+TEST_P(GoldenConfig, ShowsWhatIsExpected) {
   const std::string actual = shown(GetParam());
-  const fs::path expected = fs::path(GetParam()).replace_extension(".txt");
-  if (std::getenv("COALMINE_GOLDEN") != nullptr)
-    std::ofstream(expected, std::ios::binary) << actual;
-  EXPECT_EQ(actual, slurp(expected));
+  expect_golden(fs::path(GetParam()).replace_extension(".txt"), actual);
   const bool bad = GetParam().filename().string().starts_with("bad_");
   EXPECT_EQ(bad, actual.find(": error: ") != std::string::npos);
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ConfigFile, testing::ValuesIn(cases()),
+INSTANTIATE_TEST_SUITE_P(All, GoldenConfig, testing::ValuesIn(cases()),
                          [](const auto& test) { return test.param.stem().string(); });
 
 TEST(Config, EveryExampleLoads) {

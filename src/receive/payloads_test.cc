@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <limits>
 #include <random>
 #include <sstream>
 
+#include "base/golden_for_test.h"
 #include "receive/dump_for_test.h"
 #include "receive/otlp.h"
 #include "receive/payload_for_test.h"
@@ -265,7 +265,7 @@ TEST(Property, FlippedBytesNeverCrash) {
   }
 }
 
-// tests/otlp/NAME.SIGNAL.json -> NAME.SIGNAL.rows. COALMINE_GOLDEN=write rewrites the rows.
+// tests/otlp/NAME.SIGNAL.json gives NAME.SIGNAL.rows.
 
 std::string rows_of(Signal signal, std::string_view text) {
   const auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, {});
@@ -290,11 +290,7 @@ TEST(Golden, PayloadsGiveTheRowsBesideThem) {
                         : stem.extension() == ".metrics" ? Signal::metrics
                                                          : Signal::logs;
     const auto rows = rows_of(signal, read(entry.path()));
-    const auto rows_path = folder / (stem.string() + ".rows");
-    const char* mode = std::getenv("COALMINE_GOLDEN");
-    if (mode != nullptr && std::string_view(mode) == "write")
-      std::ofstream(rows_path, std::ios::binary) << rows;
-    EXPECT_EQ(rows, read(rows_path)) << entry.path();
+    expect_golden(folder / (stem.string() + ".rows"), rows);
     ++seen;
   }
   EXPECT_GE(seen, 4u);

@@ -6,6 +6,7 @@ import { Coalmine, wait } from './harness.mjs';
 
 const kSenders = 4;
 const kPerRequest = 20;
+const kPerTrace = 5;
 const kService = 'crash';
 
 // A small generator of our own, so that a seed says everything.
@@ -21,7 +22,9 @@ const resource = (sender) => ({
   attributes: Object.entries({ 'service.name': kService, 'service.version': '1', 'deployment.track': 'stable', 'service.instance.id': `i${sender}` })
     .map(([key, stringValue]) => ({ key, value: { stringValue } })),
 });
-const traceId = (sender, n) => `${String(sender).padStart(8, '0')}${n.toString(16).padStart(24, '0')}`;
+// The trace of span n, which holds the spans first(n) to first(n) + kPerTrace - 1.
+const first = (n) => n - ((n - 1) % kPerTrace);
+const traceId = (sender, n) => `${String(sender).padStart(8, '0')}${first(n).toString(16).padStart(24, '0')}`;
 
 // One client: numbers its points and spans, sends until told to stop, and repeats what was not acknowledged, as an exporter does.
 class Sender {
@@ -67,27 +70,38 @@ class Sender {
   }
 }
 
-async function compare(coalmine, senders, checkedUpTo) {
-  for (const sender of senders) {
-    assert.deepEqual(sender.faults, [], 'nothing is refused');
-    // Matrix selectors answer the samples as they are; a minute at a time, one number a millisecond.
-    const seen = new Map();
-    for (let at = 0; at <= sender.next + kPerRequest; at += 9000) {
-      const time = (sender.base + at + 8999) / 1000;
-      const response = await fetch(`${coalmine.url}/api/v1/query`, { method: 'POST', body: new URLSearchParams({ query: `number{instance="i${sender.sender}"}[9s]`, time: String(time) }) });
-      const body = await response.json();
-      assert.equal(body.status, 'success', JSON.stringify(body));
-      for (const series of body.data.result) for (const [t, value] of series.values) seen.set(Math.round(t * 1000) - sender.base, Number(value));
-    }
-    for (const [n, value] of seen) assert.equal(value, n, 'never a wrong number');
-    for (let n = 1; n <= sender.acknowledged; n += 1) assert.ok(seen.has(n), `point ${n} of sender ${sender.sender} was acknowledged and is gone`);
-    for (let n = checkedUpTo.get(sender) ?? 1; n <= sender.acknowledged; n += 1) {
-      const response = await fetch(`${coalmine.url}/v1/traces/${traceId(sender.sender, n)}`);
-      assert.equal(response.status, 200, `span ${n} of sender ${sender.sender} was acknowledged and is gone`);
-      assert.match(await response.text(), new RegExp(`"number":${n}\\b`));
-    }
-    checkedUpTo.set(sender, sender.acknowledged + 1);
+// Every point of a sender, from the first on.
+async function comparePoints(coalmine, sender) {
+  // Matrix selectors answer the samples as they are; a minute at a time, one number a millisecond.
+  const seen = new Map();
+  for (let at = 0; at <= sender.next + kPerRequest; at += 9000) {
+    const time = (sender.base + at + 8999) / 1000;
+    const response = await fetch(`${coalmine.url}/api/v1/query`, { method: 'POST', body: new URLSearchParams({ query: `number{instance="i${sender.sender}"}[9s]`, time: String(time) }) });
+    const body = await response.json();
+    assert.equal(body.status, 'success', JSON.stringify(body));
+    for (const series of body.data.result) for (const [t, value] of series.values) seen.set(Math.round(t * 1000) - sender.base, Number(value));
   }
+  for (const [n, value] of seen) assert.equal(value, n, 'never a wrong number');
+  for (let n = 1; n <= sender.acknowledged; n += 1) assert.ok(seen.has(n), `point ${n} of sender ${sender.sender} was acknowledged and is gone`);
+}
+
+// Every span of a sender that was acknowledged since the last comparison. Requests hold whole traces, and so does what is compared.
+async function compareSpans(coalmine, sender, from) {
+  for (let n = from; n <= sender.acknowledged; n += kPerTrace) {
+    const response = await fetch(`${coalmine.url}/v1/traces/${traceId(sender.sender, n)}`);
+    assert.equal(response.status, 200, `span ${n} of sender ${sender.sender} was acknowledged and is gone`);
+    const trace = await response.text();
+    for (let i = n; i < n + kPerTrace; i += 1) assert.match(trace, new RegExp(`"number":${i}\\b`), `span ${i} of sender ${sender.sender} was acknowledged and is gone`);
+  }
+}
+
+async function compare(coalmine, senders, checkedUpTo) {
+  await Promise.all(senders.map(async (sender) => {
+    assert.deepEqual(sender.faults, [], 'nothing is refused');
+    await comparePoints(coalmine, sender);
+    await compareSpans(coalmine, sender, checkedUpTo.get(sender) ?? 1);
+    checkedUpTo.set(sender, sender.acknowledged + 1);
+  }));
 }
 
 // Until that many kills or that many seconds, whichever is given. Returns what was compared.

@@ -27,12 +27,16 @@ export async function until(what, check, seconds = 20, everyMs = 50) {
   throw new Error(`waited ${seconds} s for ${what}; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
 }
 
+// Never the same port twice in a process: tests that run side by side must not take it from each other before it is listened on.
+const given = new Set();
 export async function freePorts(count) {
   const servers = await Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
     const server = net.createServer().once('error', reject).listen(0, '127.0.0.1', () => resolve(server));
   })));
   const ports = servers.map((s) => s.address().port);
   await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
+  if (ports.some((port) => given.has(port))) return freePorts(count);
+  for (const port of ports) given.add(port);
   return ports;
 }
 
