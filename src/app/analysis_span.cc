@@ -72,7 +72,7 @@ class AttributeWriter {
 const judge::SignalVerdict* whole_service(const judge::Judgement& judgement,
                                           std::string_view name) {
   for (const auto& signal : judgement.signals) {
-    if (signal.route.empty() && signal.signal == name) return &signal;
+    if (signal.subject.route.empty() && signal.subject.signal == name) return &signal;
   }
   return nullptr;
 }
@@ -88,14 +88,14 @@ void write_attributes(pbf_writer& span, const rollout::VerdictContext& context,
   out.text("canary.version", context.canary_version);
   out.text("canary.stable_version", context.stable_version);
   if (const auto* errors = whole_service(judgement, "error_rate")) {
-    out.number("canary.error_rate.canary", errors->canary);
-    out.number("canary.error_rate.stable", errors->stable);
+    out.number("canary.error_rate.canary", errors->measured.canary);
+    out.number("canary.error_rate.stable", errors->measured.stable);
     if (judged(*errors))
       out.flag("canary.error_rate.passed", errors->verdict == judge::Verdict::pass);
   }
   if (const auto* p99 = whole_service(judgement, "p99_latency")) {
-    out.number("canary.p99.canary_ms", p99->canary);
-    out.number("canary.p99.stable_ms", p99->stable);
+    out.number("canary.p99.canary_ms", p99->measured.canary);
+    out.number("canary.p99.stable_ms", p99->measured.stable);
     if (judged(*p99)) out.flag("canary.p99.passed", p99->verdict == judge::Verdict::pass);
   }
   out.text("canary.decision", judge::to_string(judgement.decision));

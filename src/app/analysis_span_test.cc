@@ -14,11 +14,11 @@ namespace {
 judge::SignalVerdict signal(std::string name, std::string route, judge::Verdict verdict,
                             double canary, double stable) {
   judge::SignalVerdict v;
-  v.signal = std::move(name);
-  v.route = std::move(route);
+  v.subject.signal = std::move(name);
+  v.subject.route = std::move(route);
   v.verdict = verdict;
-  v.canary = canary;
-  v.stable = stable;
+  v.measured.canary = canary;
+  v.measured.stable = stable;
   return v;
 }
 

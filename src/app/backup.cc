@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 
+#include "base/hex.h"
 #include "rollout/journal/journal_copy.h"
 
 namespace coalmine::app {
@@ -42,9 +43,7 @@ Result<std::string> sha256_of_file(const fs::path& path) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return to_hex(std::span(digest).first(size));
 }
 
 void sync_path(const fs::path& path, int flags) {

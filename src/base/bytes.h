@@ -25,14 +25,14 @@ inline char* put_varint(char* at, std::uint64_t v) {
   return at;
 }
 
-// Writes into room that was made beforehand, without asking for each byte whether there is any. The
-// caller knows the largest size.
+// Writes into space that was reserved beforehand, without a check for each byte. The caller knows
+// the largest size.
 class RoomWriter {
  public:
-  // Grows out by most bytes until it goes, which cuts out to what was written.
+  // Grows out by `most` bytes; the destructor cuts out back to what was written.
   RoomWriter(std::string& out, std::size_t most) : out_(out) {
     const std::size_t before = out.size();
-    // Half as large again at least, so that many rows do not copy as often.
+    // At least half as large again, so that appending many rows copies seldom.
     if (out.capacity() < before + most) out.reserve(std::max(before + most, grown(before)));
     out.resize(before + most);
     at_ = out.data() + before;

@@ -23,7 +23,7 @@ class SystemClock final : public Clock {
   std::int64_t steady_ms() const override;
 };
 
-// A clock that moves only when told; both faces advance together.
+// A clock for tests that moves only by advance_ms() and set_wall_ms(); both readings move together.
 class ManualClock final : public Clock {
  public:
   explicit ManualClock(std::int64_t wall_ms = 1'700'000'000'000) : ns_(wall_ms * 1'000'000) {}

@@ -44,7 +44,7 @@ std::size_t Executor::queued() const {
 }
 
 void Executor::work() {
-  // Of this thread alone, on Linux. Refusal changes nothing but fairness.
+  // On Linux this sets the priority of this thread only. A refusal costs fairness and nothing else.
   if (options_.nice > 0) setpriority(PRIO_PROCESS, static_cast<id_t>(gettid()), options_.nice);
   for (;;) {
     std::move_only_function<void()> task;

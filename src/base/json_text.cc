@@ -5,14 +5,13 @@
 
 #include <boost/json.hpp>
 #include <cmath>
-#include <ctime>
 
-namespace coalmine::rollout {
+namespace coalmine {
 namespace {
 
 namespace json = boost::json;
 
-// 2^53: above it a double no longer tells neighbouring integers apart.
+// 2^53: above it neighbouring integers share a double.
 constexpr double kExactInteger = 9007199254740992.0;
 
 void write_double(std::string& out, double value) {
@@ -74,6 +73,8 @@ json::value json_number(const std::optional<double>& value) {
   return *value;
 }
 
+json::string json_string(std::string_view text) { return json::string(text.data(), text.size()); }
+
 Result<json::value> parse_json(std::string_view text, std::string_view what) {
   json::error_code error;
   auto value = json::parse(json::string_view(text.data(), text.size()), error);
@@ -126,4 +127,4 @@ const json::array* get_array(const json::object& object, std::string_view key) {
   return value == nullptr ? nullptr : value->if_array();
 }
 
-} // namespace coalmine::rollout
+} // namespace coalmine

@@ -1,4 +1,5 @@
-// Boost.JSON values as text people like to read, and careful reads from values others wrote.
+// Boost.JSON values as text people like to read, and careful reads from values others wrote. Pure;
+// any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,12 +10,14 @@
 
 #include "base/result.h"
 
-namespace coalmine::rollout {
+namespace coalmine {
 
 // Compact JSON. Doubles are shortest-form (0.05, not 5E-2); NaN and infinities are null.
 std::string json_text(const boost::json::value& value);
 // Null when there is nothing to show.
 boost::json::value json_number(const std::optional<double>& value);
+// Boost.JSON takes no std::string_view of its own accord.
+boost::json::string json_string(std::string_view text);
 
 // Parses; data_loss with the place of the damage. what: "rollout state", for the message.
 Result<boost::json::value> parse_json(std::string_view text, std::string_view what);
@@ -30,4 +33,4 @@ bool get_bool(const boost::json::object& object, std::string_view key, bool fall
 const boost::json::object* get_object(const boost::json::object& object, std::string_view key);
 const boost::json::array* get_array(const boost::json::object& object, std::string_view key);
 
-} // namespace coalmine::rollout
+} // namespace coalmine

@@ -10,8 +10,8 @@
 
 namespace coalmine {
 
-// The few kinds of failure the whole program tells apart. They map to gRPC and HTTP codes only at
-// the edge (net/status_codes.h).
+// The kinds of failure that the whole program distinguishes. They become gRPC and HTTP codes only
+// at the edge (net/status_codes.cc).
 enum class ErrorCode {
   invalid_argument,    // the caller's input is wrong; retrying the same cannot help
   not_found,           // what was asked for does not exist
@@ -22,15 +22,15 @@ enum class ErrorCode {
   deadline_exceeded,   // ran out of time
   permission_denied,   // known caller, not allowed
   unauthenticated,     // no or wrong credentials
-  unimplemented,       // known to us, not built
+  unimplemented,       // known, but not built
   data_loss,           // stored bytes are damaged
   internal,            // a defect or a broken environment
 };
 
 std::string_view to_string(ErrorCode code);
 
-// A failure: its kind and one sentence for a person (what happened, why with the value seen, what
-// to do).
+// A failure: its kind, and one sentence for a person that says what happened, why (with the value
+// seen) and what to do.
 struct Error {
   ErrorCode code = ErrorCode::internal;
   std::string message;

@@ -1,4 +1,4 @@
-// Moments as people and other programs read them.
+// Moments as people and other programs read them. Pure; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -11,8 +11,8 @@
 
 namespace coalmine {
 
-// Calls a function again and again on its own thread; destruction ends it at once, after a call
-// that is under way.
+// Calls a function at intervals on a thread of its own. Destruction waits for a call under way and
+// starts no other.
 class Timer {
  public:
   Timer(std::chrono::milliseconds interval, std::function<void()> task)

@@ -6,6 +6,7 @@
 #include <set>
 #include <vector>
 
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/render_parts.h"

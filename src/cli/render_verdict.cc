@@ -7,6 +7,7 @@
 #include <ctime>
 #include <vector>
 
+#include "base/text.h"
 #include "cli/cli.h"
 #include "cli/client.h"
 #include "cli/render_parts.h"

@@ -10,6 +10,8 @@
 #include <ctime>
 #include <utility>
 
+#include "base/text.h"
+
 namespace coalmine::cli {
 namespace {
 
@@ -112,22 +114,6 @@ std::int64_t parse_typed_duration(std::string_view text) {
     total += number * unit->second;
   }
   return total > 1e13 ? -1 : static_cast<std::int64_t>(std::llround(total));
-}
-
-std::size_t width(std::string_view text) {
-  return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) {
-    return (static_cast<unsigned char>(c) & 0xc0) != 0x80;
-  }));
-}
-
-std::string pad(std::string_view text, std::size_t columns) {
-  const std::size_t used = width(text);
-  return std::string(text) + std::string(columns > used ? columns - used : 0, ' ');
-}
-
-std::string pad_left(std::string_view text, std::size_t columns) {
-  const std::size_t used = width(text);
-  return std::string(columns > used ? columns - used : 0, ' ') + std::string(text);
 }
 
 std::string harmless(std::string_view text) {

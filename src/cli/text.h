@@ -26,10 +26,6 @@ std::string date_text(std::int64_t unix_ms, bool utc);
 // A duration a user typed (10m, 1h30m, 90s, 500ms); -1 when it is none.
 std::int64_t parse_typed_duration(std::string_view text);
 
-// Columns a terminal needs for UTF-8 text of our own (no wide characters).
-std::size_t width(std::string_view text);
-std::string pad(std::string_view text, std::size_t columns);      // left aligned
-std::string pad_left(std::string_view text, std::size_t columns); // right aligned
 // The text with control characters (escape sequences of telemetry) made harmless.
 std::string harmless(std::string_view text);
 

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <map>
 
+#include "base/hex.h"
 #include "config/config_parts.h"
 
 namespace coalmine::config {
@@ -137,9 +138,7 @@ std::string sha256_hex(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned int size = 0;
   EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return to_hex(std::span(digest).first(size));
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/text.h"
 #include "config/config_values.h"
 
 namespace coalmine::config {
@@ -17,9 +18,7 @@ constexpr std::array<std::string_view, 11> kTrapWords{"y",    "n",     "yes",  "
                                                       "true", "false", "null", "~",  ""};
 
 bool is_trap_word(std::string_view text) {
-  std::string lower(text);
-  std::transform(lower.begin(), lower.end(), lower.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  const std::string lower = ascii_lower(text);
   return std::find(kTrapWords.begin(), kTrapWords.end(), lower) != kTrapWords.end();
 }
 

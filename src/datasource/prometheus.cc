@@ -8,26 +8,13 @@
 #include <thread>
 #include <utility>
 
+#include "base/base64.h"
 #include "datasource/prometheus_answer.h"
 
 namespace coalmine::datasource {
 namespace {
 
 constexpr std::size_t kShownBody = 200;
-constexpr std::string_view kBase64 =
-    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-std::string base64(std::string_view bytes) {
-  std::string out;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t group = 0;
-    const auto n = std::min<std::size_t>(3, bytes.size() - i);
-    for (std::size_t k = 0; k < 3; ++k)
-      group = group << 8 | (k < n ? static_cast<unsigned char>(bytes[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k) out += k <= n ? kBase64[group >> (18 - 6 * k) & 63u] : '=';
-  }
-  return out;
-}
 
 std::string form_encoded(std::string_view text) {
   std::string out;

@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "cli/text.h"
+#include "base/text.h"
 #include "net/http_server.h"
 
 namespace coalmine::demo {
@@ -107,7 +107,7 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
 
   const auto tell_part = [&tell](std::string_view name, const std::string& what,
                                  const std::string& pids) {
-    tell(fmt::format("  ✔ {:<13} {} pid {}", name, cli::pad(what, 50), pids));
+    tell(fmt::format("  ✔ {:<13} {} pid {}", name, pad(what, 50), pids));
   };
   const auto pid = [](const Child& child) { return fmt::to_string(child.pid()); };
   TRY(start_server());

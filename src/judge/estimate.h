@@ -1,4 +1,5 @@
-// Point estimates from counts, and the comparison of two of them with a margin.
+// Point estimates from counts, and the comparison of two of them with a margin. Pure; any thread.
+// Absent: the numbers do not give the estimate. Never an error.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,22 +14,23 @@ struct Estimate {
   bool at_least = false; // a quantile in the last bucket: the true value is no less than this
 };
 
-// errors / requests; zero errors are 0. Nothing without requests or with numbers that are none.
+// errors / requests; zero errors are 0. Absent without requests or with counts that are not finite
+// or negative.
 std::optional<Estimate> error_rate(const TrackNumbers& track);
 
 // The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the
-// first bucket starts at 0 when its bound is positive, the last one answers its lower bound.
-// Nothing without a usable distribution.
+// first bucket starts at 0 when its bound is positive; in the last one the answer is its lower
+// bound. Absent without a usable distribution.
 std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q);
 
-// Of the request signals. A metric's value is its MetricTrack's.
+// The estimate that a request signal asks for. Absent for metrics, whose value is in MetricTrack.
 std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track);
 
-// points fit ratios, millis fit latencies, percent fits everything, the others what is measured in
-// them. A margin that does not fit decides nothing.
+// points fit ratios, millis fit latencies, percent fits everything, the other units fit what is
+// measured in them. A margin that does not fit decides nothing.
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit = ValueUnit::number);
 
-// The margin as a difference in the signal's own unit, at this value of stable; not below floor.
+// The margin as a difference in the signal's own unit, at this value of stable; at least floor.
 double allowed_difference(const Margin& margin, double floor, double stable);
 // How far the canary is on the worse side of stable; either way: the distance.
 double badness(Worse worse, double canary, double stable);

@@ -112,9 +112,9 @@ TEST(Threshold, DecidesAsTheSeedDoes) {
     const TrackNumbers stable{true, std::stod(row[2]), std::stod(row[3]), bounds, numbers(row[6])};
     const auto got = look(evidence(canary, stable, std::stod(row[7])));
     EXPECT_EQ(to_string(got.decision), row[8]);
-    EXPECT_EQ(*got.signals[0].difference, std::stod(row[9]));
+    EXPECT_EQ(*got.signals[0].measured.difference, std::stod(row[9]));
     EXPECT_EQ(got.signals[0].verdict == Verdict::pass, row[10] == "1");
-    EXPECT_NEAR(*got.signals[1].relative, std::stod(row[11]), 1e-12);
+    EXPECT_NEAR(*got.signals[1].measured.relative, std::stod(row[11]), 1e-12);
     EXPECT_EQ(got.signals[1].verdict == Verdict::pass, row[12] == "1");
   }
 }
@@ -133,11 +133,11 @@ TEST(Threshold, ARouteRegressesTheWholeDecision) {
       got.reason,
       "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp, allowed +0.5pp");
   ASSERT_EQ(got.signals.size(), 8u);
-  EXPECT_EQ(got.signals[0].route, "");
-  EXPECT_EQ(got.signals[1].route, "");
-  EXPECT_EQ(got.signals[2].route, "/api/pay");
+  EXPECT_EQ(got.signals[0].subject.route, "");
+  EXPECT_EQ(got.signals[1].subject.route, "");
+  EXPECT_EQ(got.signals[2].subject.route, "/api/pay");
   EXPECT_EQ(got.signals[2].verdict, Verdict::regression);
-  EXPECT_EQ(got.signals[3].route, "/api/quote"); // the passing line nearest to its margin
+  EXPECT_EQ(got.signals[3].subject.route, "/api/quote"); // the passing line nearest to its margin
 }
 
 TEST(Threshold, QuietRoutesAreWatchedOnly) {
@@ -147,10 +147,10 @@ TEST(Threshold, QuietRoutesAreWatchedOnly) {
   const auto got = look(given);
   EXPECT_EQ(got.decision, Decision::promote);
   ASSERT_EQ(got.signals.size(), 6u);
-  EXPECT_EQ(got.signals[2].route, "/quiet");
+  EXPECT_EQ(got.signals[2].subject.route, "/quiet");
   EXPECT_EQ(verdict_text(got.signals[2]), "watching(too_few_requests)");
   EXPECT_EQ(got.signals[2].reason, "99 of 100 canary requests on /quiet so far");
-  EXPECT_DOUBLE_EQ(*got.signals[2].canary,
+  EXPECT_DOUBLE_EQ(*got.signals[2].measured.canary,
                    900); // shown all the same: p99_latency, the worse of the two
 }
 
@@ -183,7 +183,7 @@ TEST(Threshold, TelemetryWithoutRoutesIsNotJudgedTwice) {
   given.routes.push_back({"/a", given.canary, given.stable});
   const auto got = look(given);
   ASSERT_EQ(got.signals.size(), 6u);
-  EXPECT_EQ(got.signals[2].route, "(none)");
+  EXPECT_EQ(got.signals[2].subject.route, "(none)");
 }
 
 TEST(Threshold, UnreachableStoreIsNotNoData) {
@@ -329,7 +329,7 @@ TEST_F(Properties, SwappingTheTracksMirrorsTheDifferences) {
     std::swap(mirrored.canary, mirrored.stable);
     const auto a = look(given), b = look(mirrored);
     for (std::size_t s = 0; s < 2; ++s) {
-      EXPECT_EQ(*a.signals[s].difference, -*b.signals[s].difference);
+      EXPECT_EQ(*a.signals[s].measured.difference, -*b.signals[s].measured.difference);
       const bool both = a.signals[s].verdict == Verdict::regression &&
                         b.signals[s].verdict == Verdict::regression;
       EXPECT_FALSE(both); // with a margin of 0 or more, only one side can be the worse one
@@ -418,15 +418,15 @@ TEST(Reason, Numbers) {
 
 TEST(Reason, IntervalWhereTheJudgeHasOne) {
   SignalVerdict v;
-  v.signal = "error_rate";
-  v.route = "/api/pay";
+  v.subject.signal = "error_rate";
+  v.subject.route = "/api/pay";
   v.verdict = Verdict::regression;
-  v.canary = 0.097;
-  v.stable = 0.008;
-  v.difference = 0.089;
-  v.lower = 0.051;
-  v.upper = 0.127;
-  v.margin = {Margin::Unit::points, 0.005};
+  v.measured.canary = 0.097;
+  v.measured.stable = 0.008;
+  v.measured.difference = 0.089;
+  v.measured.lower = 0.051;
+  v.measured.upper = 0.127;
+  v.limits.margin = {Margin::Unit::points, 0.005};
   EXPECT_EQ(reason_sentence(v),
             "error_rate on /api/pay: 9.70% on canary against 0.80% on stable, +8.90pp (+5.10 to "
             "+12.70), allowed +0.5pp");

@@ -64,8 +64,8 @@ RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse
   }
 }
 
-// Worse by the margin, told of what is counted. Of the rest q = 1 - p, p1 <= (1 + m) p0 reads q1 >=
-// (1 + m) q0 - m, and so on.
+// "Worse by the margin" in terms of what is counted. With the rest q = 1 - p counted,
+// p1 <= (1 + m) p0 becomes q1 >= (1 + m) q0 - m, and so on.
 LinearMargin RatioSide::boundary(double scale) const {
   const double sign = worse_ == Worse::higher ? 1 : -1;
   const double amount = std::isfinite(signal_.margin.amount) ? signal_.margin.amount * scale : 0;
@@ -103,8 +103,8 @@ void RatioSide::add(const MetricNumbers& numbers, double minute) {
                    minute);
   more_.add(cell, phi);
   fewer_.add(cell, phi);
-  // After the cell: it tempers what comes later. Two cells that follow each other are compared,
-  // each used once.
+  // After the cell, since dispersion tempers only later ones. Neighbouring cells are compared in
+  // pairs, each cell once.
   const Part now{cell.x0, cell.n0};
   if (previous_) {
     const Part pair[] = {*previous_, now};
@@ -197,7 +197,7 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   return out;
 }
 
-// x1: worse; n1: told apart at all. The values ride along in x0 and n0.
+// x1: the canary was worse; n1: the two differed at all. x0 and n0 carry the values.
 void ValueSide::Coin::add(const Cell& cell, double) {
   wins += cell.x1;
   losses += cell.n1 - cell.x1;
@@ -225,7 +225,7 @@ void ValueSide::add(const MetricNumbers& numbers, double minute) {
   };
   const double worse = badness(worse_, *canary, *stable);
   harm_.add(coin(strict_ ? worse - allowed(*stable) : worse), 1, minute);
-  // No difference is within any margin, also within none.
+  // No difference counts as within every margin, even a margin of 0.
   const double within = allowed(*stable) - worse;
   safe_.add(coin(within == 0 ? 1 : within), 1);
   if (signal_.max) over_limit_.add(coin(beyond_limit(signal_, worse_, *canary) ? 1 : -1), 1);

@@ -1,7 +1,7 @@
 // The sequential judge's evidence on one metric of the user's own: a ratio of two counters, a mean,
-// or any number that is read now and then. Each is looked at from the side on which it gets worse;
-// one that may get worse either way is looked at from both, half a stake each. Values of the judge;
-// one thread.
+// or any number that is read now and then. A metric is tested on the side on which it gets worse.
+// One that may get worse either way is tested on both sides, with half a stake each. Part of the
+// judge's state; one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,7 +20,7 @@
 
 namespace coalmine::judge {
 
-// What one side of a line says. Values in the metric's own unit.
+// What one side of a line shows so far. Values in the metric's own unit.
 struct MetricReading {
   std::optional<double> canary;
   std::optional<double> stable;
@@ -31,8 +31,8 @@ struct MetricReading {
   double canary_count = 0;            // of the whole, of observations, or of intervals
 };
 
-// A share of a whole. The rarer of part and rest is what is counted, since the bounds are for rare
-// events; rates from 10 % up add the Bernoulli process, half a stake each.
+// A share of a whole. The rarer of part and rest is counted, since the bounds are for rare events.
+// Rates from 10 % up add the Bernoulli process; each then has half a stake.
 class RatioSide {
  public:
   RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
@@ -67,8 +67,8 @@ class RatioSide {
 };
 
 // A mean, from sums and counts. Its variance is that between cells, weighted by what was counted in
-// them (batch means), so that nothing need be known of single observations. The guarantee holds in
-// the limit of many (asymptotic.h).
+// them (batch means): single observations need not be known. The guarantee holds in the limit of
+// many observations (asymptotic.h).
 class MeanSide {
  public:
   MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse)
@@ -94,9 +94,9 @@ class MeanSide {
   Batches stable_;
 };
 
-// Any number: in how many intervals was the canary's worse than stable's? When it is no worse that
-// is a fair coin at most, whatever the number's distribution; the bet is a uniform prior over coins
-// that are not fair (one_sided_beta_log_bf with a = b = 1).
+// Any number: in how many intervals was the canary's worse than stable's? Under "no worse" that is
+// a fair coin at most, for every distribution of the number. The bet is a uniform prior over unfair
+// coins (one_sided_beta_log_bf with a = b = 1).
 class ValueSide {
  public:
   ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse);
@@ -126,9 +126,9 @@ class ValueSide {
 // One line of a judgement.
 class MetricLine {
  public:
-  // scales: 1 / next weight of the steps, for ratios, whose harm to the whole service is what a
-  // step may bear; a mean or a value is held to its margin at every step. past: of stable, where it
-  // is known.
+  // scales: 1 / next weight of each step, for ratios: a step is held to the harm to the whole
+  // service. A mean or a value is held to its margin at every step. past: stable's, where it is
+  // known.
   MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales,
              const MetricTrack& past);
   // minute: observed time of the rollout at the cell's beginning.

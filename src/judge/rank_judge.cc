@@ -1,5 +1,5 @@
-// The judge of rank tests: cells in, one value of each signal from each, classified and scored as
-// in rank_statistics.h.
+// The judge of rank tests. Each cell gives one value a signal; the values are classified and scored
+// as in rank_statistics.h.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -50,7 +50,7 @@ int severity(Verdict verdict) {
                                         : 3;
 }
 
-constexpr std::size_t kMostRoutes = 200; // as many rows as a cell has
+constexpr std::size_t kMostRoutes = 200; // the most that a cell has
 
 class RankJudge final : public Judge {
  public:
@@ -82,15 +82,15 @@ class RankJudge final : public Judge {
     std::string problem;
   };
 
-  // One signal on one route, over its newest cells: a route is tested at every look, and a test
-  // takes the product of both lengths.
+  // One signal on one route. Only the newest cells are kept: a route is tested at every look, and
+  // the cost of a test is the product of both lengths.
   struct RouteLine {
     std::deque<double> control;
     std::deque<double> experiment;
   };
   struct Route {
-    std::vector<RouteLine>
-        lines;         // as options_.signals; empty for those that are not judged by route
+    // As options_.signals; empty for signals that are not judged by route.
+    std::vector<RouteLine> lines;
     double canary = 0; // requests
     double stable = 0;
   };
@@ -162,24 +162,24 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   const std::vector<double> experiment(route.lines[index].experiment.begin(),
                                        route.lines[index].experiment.end());
   SignalVerdict v;
-  v.signal = signal.name;
-  v.route = name;
-  v.kind = signal.kind;
-  v.unit = signal.unit;
-  v.gate = false;
-  v.margin = signal.margin;
-  v.canary_requests = route.canary;
-  v.stable_requests = route.stable;
-  v.canary = finite_mean(experiment);
-  v.stable = finite_mean(control);
-  if (!v.canary || !v.stable) {
+  v.subject = {.signal = signal.name,
+               .route = name,
+               .kind = signal.kind,
+               .unit = signal.unit,
+               .gate = false};
+  v.limits.margin = signal.margin;
+  v.requests = {.canary = route.canary, .stable = route.stable};
+  v.measured.canary = finite_mean(experiment);
+  v.measured.stable = finite_mean(control);
+  if (!v.measured.canary || !v.measured.stable) {
     v.verdict = Verdict::no_data;
-    v.cause = v.canary ? Cause::no_stable_data : Cause::no_canary_data;
+    v.cause = v.measured.canary ? Cause::no_stable_data : Cause::no_canary_data;
     v.reason = reason_sentence(v);
     return v;
   }
-  v.difference = *v.canary - *v.stable;
-  if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  v.measured.difference = *v.measured.canary - *v.measured.stable;
+  if (*v.measured.stable != 0)
+    v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
   const auto least = std::min(control.size(), experiment.size());
   const std::string where = signal.name + " on " + name;
   if (least < options_.interval) {
@@ -191,8 +191,8 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   const auto found = rank::classify(where, rank::transform(control, options),
                                     rank::transform(experiment, options), options);
   if (found.shift) {
-    v.lower = found.shift->low;
-    v.upper = found.shift->high;
+    v.measured.lower = found.shift->low;
+    v.measured.upper = found.shift->high;
   }
   const bool shifted = found.label == rank::Class::high || found.label == rank::Class::low;
   if (!shifted && found.label != rank::Class::pass) {
@@ -205,15 +205,16 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   v.verdict = shifted ? Verdict::regression : Verdict::pass;
   v.reason =
       fmt::format("{}: {} on canary against {} on stable in the mean of {} and {} intervals: {}",
-                  where, format_value(v.kind, *v.canary, false, v.unit),
-                  format_value(v.kind, *v.stable, false, v.unit), experiment.size(), control.size(),
+                  where, format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
+                  format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit),
+                  experiment.size(), control.size(),
                   !shifted                           ? "no shift that counts"
                   : found.label == rank::Class::high ? "shifted up"
                                                      : "shifted down");
   return v;
 }
 
-// Worst first. Each is a test of its own without a share of any budget, so none decides.
+// Worst first. Each is a test without a share of any error budget, so none decides.
 std::vector<SignalVerdict> RankJudge::route_verdicts() const {
   std::vector<SignalVerdict> out;
   for (const auto& [name, route] : routes_) {
@@ -223,7 +224,7 @@ std::vector<SignalVerdict> RankJudge::route_verdicts() const {
     }
   }
   std::ranges::stable_sort(out, {}, [](const SignalVerdict& v) {
-    return std::pair(severity(v.verdict), -v.canary_requests);
+    return std::pair(severity(v.verdict), -v.requests.canary);
   });
   return out;
 }
@@ -233,40 +234,42 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   const auto& signal = options_.signals[index];
   const auto& line = lines_[index];
   SignalVerdict v;
-  v.signal = signal.name;
-  v.kind = signal.kind;
-  v.unit = signal.unit;
-  v.gate = signal.gate;
-  v.margin = signal.margin;
-  v.canary_requests = evidence.canary.requests;
-  v.stable_requests = evidence.stable.requests;
-  v.required_requests = evidence.step_min_requests;
-  v.canary = finite_mean(line.experiment);
-  v.stable = finite_mean(line.control);
-  if (v.canary && v.stable) {
-    v.difference = *v.canary - *v.stable;
-    if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  v.subject = {.signal = signal.name,
+               .route = {},
+               .kind = signal.kind,
+               .unit = signal.unit,
+               .gate = signal.gate};
+  v.limits.margin = signal.margin;
+  v.requests = {.canary = evidence.canary.requests,
+                .stable = evidence.stable.requests,
+                .required = evidence.step_min_requests};
+  v.measured.canary = finite_mean(line.experiment);
+  v.measured.stable = finite_mean(line.control);
+  if (v.measured.canary && v.measured.stable) {
+    v.measured.difference = *v.measured.canary - *v.measured.stable;
+    if (*v.measured.stable != 0)
+      v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
   }
   const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
                                     rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};
   if (found.shift) {
-    v.lower = found.shift->low;
-    v.upper = found.shift->high;
+    v.measured.lower = found.shift->low;
+    v.measured.upper = found.shift->high;
   }
   const auto points = [&](const std::vector<double>& values) {
     return rank::remove_nan(values).size();
   };
   const auto compared = [&] {
     return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals",
-                       format_value(v.kind, *v.canary, false, v.unit),
-                       format_value(v.kind, *v.stable, false, v.unit), points(line.experiment),
-                       points(line.control));
+                       format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
+                       format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit),
+                       points(line.experiment), points(line.control));
   };
   switch (found.label) {
     case rank::Class::pass:
       v.verdict = Verdict::pass;
-      v.reason = v.canary && v.stable
+      v.reason = v.measured.canary && v.measured.stable
                      ? fmt::format("{}: {}: no shift that counts", signal.name, compared())
                      : signal.name + ": nothing to compare";
       break;
@@ -283,7 +286,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
       v.verdict = Verdict::no_data;
       v.problem = line.problem;
       v.cause = !line.problem.empty() || found.label == rank::Class::error ? Cause::not_measurable
-                : v.canary                                                 ? Cause::no_stable_data
+                : v.measured.canary                                        ? Cause::no_stable_data
                                                                            : Cause::no_canary_data;
       if (v.problem.empty() && v.cause == Cause::not_measurable)
         v.problem = "the rank test is not defined for these values";
@@ -315,7 +318,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
       v.cause = Cause::source_unreachable;
       v.reason = reason_sentence(v, evidence.source_error);
     } else if (cells_ < options_.interval && v.verdict != Verdict::no_data &&
-               v.route.empty()) { // a route has counted its own
+               v.subject.route.empty()) { // a route has counted its own
       v.verdict = Verdict::watching;
       v.cause = Cause::undecided;
     }
@@ -339,7 +342,7 @@ void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Sco
   }
   std::string lines;
   for (const auto& v : out.signals) {
-    if (v.gate && v.verdict != Verdict::pass) lines += "; " + v.reason;
+    if (v.subject.gate && v.verdict != Verdict::pass) lines += "; " + v.reason;
   }
   const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}",
                                        score.total, options_.pass, options_.marginal,

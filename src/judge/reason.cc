@@ -13,7 +13,8 @@ namespace coalmine::judge {
 namespace {
 
 bool beyond_limit(const SignalVerdict& v) {
-  return v.margin.worse == Worse::lower ? *v.canary < *v.max : *v.canary > *v.max;
+  return v.limits.margin.worse == Worse::lower ? *v.measured.canary < *v.limits.max
+                                               : *v.measured.canary > *v.limits.max;
 }
 
 // Requests that were interpolated at window edges are fractions; 99.7 of 100 must not read "100 of
@@ -23,11 +24,22 @@ std::string count_text(double requests) {
 }
 
 std::string prefix(const SignalVerdict& v) {
-  return v.route.empty() ? v.signal + ": " : v.signal + " on " + v.route + ": ";
+  return v.subject.route.empty() ? v.subject.signal + ": "
+                                 : v.subject.signal + " on " + v.subject.route + ": ";
+}
+
+std::string canary_text(const SignalVerdict& v) {
+  return format_value(v.subject.kind, *v.measured.canary, v.measured.canary_at_least,
+                      v.subject.unit);
+}
+
+std::string stable_text(const SignalVerdict& v) {
+  return format_value(v.subject.kind, *v.measured.stable, v.measured.stable_at_least,
+                      v.subject.unit);
 }
 
 std::string_view margin_suffix(const SignalVerdict& v) {
-  switch (v.margin.unit) {
+  switch (v.limits.margin.unit) {
     case Margin::Unit::points: return "pp";
     case Margin::Unit::percent: return "%";
     case Margin::Unit::millis: return "ms";
@@ -39,22 +51,24 @@ std::string_view margin_suffix(const SignalVerdict& v) {
 }
 
 bool is_share(const SignalVerdict& v) {
-  return v.kind == SignalKind::error_rate || v.kind == SignalKind::request_share ||
-         v.kind == SignalKind::ratio || (is_metric(v.kind) && v.unit == ValueUnit::ratio);
+  return v.subject.kind == SignalKind::error_rate || v.subject.kind == SignalKind::request_share ||
+         v.subject.kind == SignalKind::ratio ||
+         (is_metric(v.subject.kind) && v.subject.unit == ValueUnit::ratio);
 }
 
 // The compared number in the unit of the margin: percentage points, percent of stable, or an
 // amount.
 std::optional<double> compared(const SignalVerdict& v, std::optional<double> difference) {
   if (!difference) return std::nullopt;
-  if (v.margin.unit == Margin::Unit::points) return *difference * 100;
-  if (v.margin.unit != Margin::Unit::percent) return difference;
-  if (!v.stable || !(std::abs(*v.stable) > 0) || (*v.stable < 0 && !is_metric(v.kind)))
+  if (v.limits.margin.unit == Margin::Unit::points) return *difference * 100;
+  if (v.limits.margin.unit != Margin::Unit::percent) return difference;
+  if (!v.measured.stable || !(std::abs(*v.measured.stable) > 0) ||
+      (*v.measured.stable < 0 && !is_metric(v.subject.kind)))
     return std::nullopt;
-  return *difference / std::abs(*v.stable) * 100;
+  return *difference / std::abs(*v.measured.stable) * 100;
 }
 
-// What a number of the margin is multiplied with to be as compared() gives it.
+// Brings an amount of the margin to the unit of compared().
 double margin_scale(const Margin& margin) {
   return margin.unit == Margin::Unit::points || margin.unit == Margin::Unit::percent ? 100 : 1;
 }
@@ -69,22 +83,22 @@ int digits_wanted(Margin::Unit unit, double value) {
 // Enough digits that the rounded number is on the same side of the margin as the real one: never
 // "+20.0%, allowed +20%" for a regression.
 std::string difference_text(const SignalVerdict& v, double value, double allowed) {
-  int digits = digits_wanted(v.margin.unit, value);
+  int digits = digits_wanted(v.limits.margin.unit, value);
   std::string text;
   for (; digits <= 9; ++digits) {
     text = fmt::format("{:+.{}f}", value, digits);
-    const double shown = badness(v.margin.worse, std::stod(text), 0),
-                 real = badness(v.margin.worse, value, 0);
+    const double shown = badness(v.limits.margin.worse, std::stod(text), 0),
+                 real = badness(v.limits.margin.worse, value, 0);
     if ((shown <= allowed) == (real <= allowed)) break;
   }
   return text;
 }
 
 std::string interval_text(const SignalVerdict& v) {
-  const auto lower = compared(v, v.lower);
-  const auto upper = compared(v, v.upper);
+  const auto lower = compared(v, v.measured.lower);
+  const auto upper = compared(v, v.measured.upper);
   if (!lower || !upper) return "";
-  const int digits = v.margin.unit == Margin::Unit::points ? 2 : 1;
+  const int digits = v.limits.margin.unit == Margin::Unit::points ? 2 : 1;
   return fmt::format(" ({:+.{}f} to {:+.{}f})", *lower, digits, *upper, digits);
 }
 
@@ -92,71 +106,71 @@ std::string interval_text(const SignalVerdict& v) {
 // allowed up to 4.75% (+20%)".
 std::string tail_comparison(const SignalVerdict& v) {
   const auto share = [](double s) { return format_value(SignalKind::error_rate, s); };
+  const auto& tail = *v.measured.tail;
   return fmt::format(
       "{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})",
-      prefix(v), share(v.tail->canary),
-      format_value(SignalKind::latency_quantile, v.tail->boundary_ms), share(v.tail->stable),
-      share(v.tail->allowed), to_string(v.margin));
+      prefix(v), share(tail.canary), format_value(SignalKind::latency_quantile, tail.boundary_ms),
+      share(tail.stable), share(tail.allowed), to_string(v.limits.margin));
 }
 
 std::string comparison(const SignalVerdict& v) {
-  if (v.tail) return tail_comparison(v);
-  std::string out = fmt::format("{}{} on canary against {} on stable", prefix(v),
-                                format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
-                                format_value(v.kind, *v.stable, v.stable_at_least, v.unit));
-  if (const auto shown = compared(v, v.difference)) {
-    const double allowed = v.margin.amount * margin_scale(v.margin);
+  if (v.measured.tail) return tail_comparison(v);
+  std::string out =
+      fmt::format("{}{} on canary against {} on stable", prefix(v), canary_text(v), stable_text(v));
+  if (const auto shown = compared(v, v.measured.difference)) {
+    const double allowed = v.limits.margin.amount * margin_scale(v.limits.margin);
     out += fmt::format(", {}{}{}", difference_text(v, *shown, allowed), margin_suffix(v),
                        interval_text(v));
   }
-  out += ", allowed " + to_string(v.margin);
-  if (v.approximate) out += " (approximate)";
-  if (v.warming)
+  out += ", allowed " + to_string(v.limits.margin);
+  if (v.measured.approximate) out += " (approximate)";
+  if (v.weighed && v.weighed->warming)
     out += fmt::format(" ({} while the canary warms up)",
-                       to_string(Margin{Margin::Unit::points, *v.warming}));
+                       to_string(Margin{Margin::Unit::points, *v.weighed->warming}));
   return out;
 }
 
 std::string no_data_sentence(const SignalVerdict& v) {
-  if (is_metric(v.kind)) {
+  if (is_metric(v.subject.kind)) {
     const bool canary = v.cause == Cause::no_canary_data;
     return fmt::format(
         "{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
-        canary && v.stable
-            ? fmt::format("; {} on stable", format_value(v.kind, *v.stable, false, v.unit))
+        canary && v.measured.stable
+            ? fmt::format("; {} on stable",
+                          format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit))
             : "");
   }
-  const bool rate = v.kind != SignalKind::latency_quantile;
-  const std::string where = v.route.empty() ? "" : " on " + v.route;
+  const bool rate = v.subject.kind != SignalKind::latency_quantile;
+  const std::string where = v.subject.route.empty() ? "" : " on " + v.subject.route;
   if (v.cause == Cause::no_canary_data) {
-    if (v.canary_requests > 0 && !rate) {
+    if (v.requests.canary > 0 && !rate) {
       return fmt::format(
           "No latency distribution from the canary{} for {}: {} requests, how long they took is "
           "unknown",
-          where, v.signal, count_text(v.canary_requests));
+          where, v.subject.signal, count_text(v.requests.canary));
     }
-    if (v.stable_requests > 0)
+    if (v.requests.stable > 0)
       return fmt::format("No canary data{}: stable served {} requests", where,
-                         count_text(v.stable_requests));
+                         count_text(v.requests.stable));
     return fmt::format("No canary data{}, and none of stable either", where);
   }
-  if (v.stable_requests > 0 && !rate) {
+  if (v.requests.stable > 0 && !rate) {
     return fmt::format(
         "No latency distribution from stable{} for {}: {} requests, how long they took is unknown",
-        where, v.signal, count_text(v.stable_requests));
+        where, v.subject.signal, count_text(v.requests.stable));
   }
   return fmt::format("No stable data{} to compare {} canary requests with", where,
-                     count_text(v.canary_requests));
+                     count_text(v.requests.canary));
 }
 
 std::string too_few_sentence(const SignalVerdict& v) {
-  const std::string where = v.route.empty() ? "" : " on " + v.route;
-  if (v.canary_requests < v.required_requests) {
-    return fmt::format("{} of {:g} canary requests{} so far", count_text(v.canary_requests),
-                       v.required_requests, where);
+  const std::string where = v.subject.route.empty() ? "" : " on " + v.subject.route;
+  if (v.requests.canary < v.requests.required) {
+    return fmt::format("{} of {:g} canary requests{} so far", count_text(v.requests.canary),
+                       v.requests.required, where);
   }
   return fmt::format("No stable requests{} to compare {} canary requests with", where,
-                     count_text(v.canary_requests));
+                     count_text(v.requests.canary));
 }
 
 // "4.5 of 10 minutes", "6 of 10 seconds".
@@ -241,25 +255,26 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::none:
     case Cause::undecided: break;
   }
-  const bool over_max = v.verdict == Verdict::regression && v.max && v.canary && beyond_limit(v);
-  const bool fits = margin_fits(v.kind, v.margin, v.unit);
-  if (over_max && (!v.stable || !fits || within_margin(v.kind, v.margin, *v.canary, *v.stable))) {
-    return fmt::format("{}{} on canary, limit {}", prefix(v),
-                       format_value(v.kind, *v.canary, v.canary_at_least, v.unit),
-                       format_value(v.kind, *v.max, false, v.unit));
+  const bool over_max =
+      v.verdict == Verdict::regression && v.limits.max && v.measured.canary && beyond_limit(v);
+  const bool fits = margin_fits(v.subject.kind, v.limits.margin, v.subject.unit);
+  if (over_max &&
+      (!v.measured.stable || !fits ||
+       within_margin(v.subject.kind, v.limits.margin, *v.measured.canary, *v.measured.stable))) {
+    return fmt::format("{}{} on canary, limit {}", prefix(v), canary_text(v),
+                       format_value(v.subject.kind, *v.limits.max, false, v.subject.unit));
   }
   if (!fits) {
     return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v),
-                       to_string(v.margin),
-                       v.kind == SignalKind::error_rate         ? "an error rate"
-                       : is_share(v)                            ? "a ratio"
-                       : v.kind == SignalKind::latency_quantile ? "a latency"
-                                                                : "what is measured");
+                       to_string(v.limits.margin),
+                       v.subject.kind == SignalKind::error_rate         ? "an error rate"
+                       : is_share(v)                                    ? "a ratio"
+                       : v.subject.kind == SignalKind::latency_quantile ? "a latency"
+                                                                        : "what is measured");
   }
-  if (v.canary && v.stable) return comparison(v);
-  if (v.canary)
-    return fmt::format("{}{} on canary, nothing to compare with", prefix(v),
-                       format_value(v.kind, *v.canary, v.canary_at_least, v.unit));
+  if (v.measured.canary && v.measured.stable) return comparison(v);
+  if (v.measured.canary)
+    return fmt::format("{}{} on canary, nothing to compare with", prefix(v), canary_text(v));
   return fmt::format("{}not decided", prefix(v));
 }
 
@@ -273,13 +288,14 @@ std::string duration_words(double minutes) {
                         : fmt::format("{:.0f} days", std::ceil(minutes / 1440));
 }
 
-// What is still missing, of a judge that weighs evidence.
+// What is still missing before a judge that weighs evidence can decide.
 std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
   std::string out;
   if (judgement.minutes_left)
     out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
-  if (v.detectable && v.kind == SignalKind::error_rate && *v.detectable < 1) {
-    out += fmt::format("; detectable now: {:+.2g}pp or more", *v.detectable * 100);
+  if (v.outlook.detectable && v.subject.kind == SignalKind::error_rate &&
+      *v.outlook.detectable < 1) {
+    out += fmt::format("; detectable now: {:+.2g}pp or more", *v.outlook.detectable * 100);
   }
   return out;
 }
@@ -292,12 +308,12 @@ std::string line_sentence(const SignalVerdict& verdict) {
 
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
                             double needed_minutes) {
-  if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->evidence)
+  if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->weighed)
     return line_sentence(*deciding) + outlook(judgement, *deciding);
   if (deciding != nullptr) return line_sentence(*deciding);
   std::string lines;
   for (const auto& line : judgement.signals) {
-    if (!line.gate || !line.route.empty()) continue;
+    if (!line.subject.gate || !line.subject.route.empty()) continue;
     if (!lines.empty()) lines += "; ";
     lines += line.reason;
   }

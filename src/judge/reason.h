@@ -1,5 +1,5 @@
 // The one place that writes the sentence people read: pages, terminal, JSON, spans, notifications
-// and journal all show it.
+// and journal all show it. Pure; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,7 +9,8 @@
 
 namespace coalmine::judge {
 
-// A value as shown: "9.70%", "190 ms", "at least 10000 ms", "12.5 MB". unit: of a mean or a value.
+// A value as shown: "9.70%", "190 ms", "at least 10000 ms", "12.5 MB". unit counts for a mean or a
+// value only.
 std::string format_value(SignalKind kind, double value, bool at_least = false,
                          ValueUnit unit = ValueUnit::number);
 
@@ -20,13 +21,13 @@ std::string format_value(SignalKind kind, double value, bool at_least = false,
 //   64 of 100 canary requests so far
 std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
 
-// What a line is shown with: its reason, or its sentence made now where the judge left that out
-// (judge.h).
+// What a line is shown with: its reason, or the sentence made now where the judge left the reason
+// out (verdict.h).
 std::string line_sentence(const SignalVerdict& verdict);
 
-// The judgement's own sentence. deciding: the line that settles it, or null when the gating lines
-// of the whole service settle it together (promote, or passing but too young). needed_minutes: the
-// least age of a canary that may be promoted.
+// The judgement's own sentence. deciding: the line that settles it; null when the gating lines of
+// the whole service settle it together (promote, or passing but too young). needed_minutes: the age
+// that a canary must reach before it may be promoted.
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
                             double needed_minutes);
 

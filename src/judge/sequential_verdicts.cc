@@ -39,10 +39,10 @@ int severity(const SignalVerdict& v) {
 
 bool worse(const SignalVerdict& a, const SignalVerdict& b) {
   if (severity(a) != severity(b)) return severity(a) < severity(b);
-  const double ea = a.evidence.value_or(0), eb = b.evidence.value_or(0);
+  const double ea = a.weighed ? a.weighed->evidence : 0, eb = b.weighed ? b.weighed->evidence : 0;
   if (ea != eb) return ea > eb;
-  if (a.canary_requests != b.canary_requests) return a.canary_requests > b.canary_requests;
-  return std::tie(a.route, a.signal) < std::tie(b.route, b.signal);
+  if (a.requests.canary != b.requests.canary) return a.requests.canary > b.requests.canary;
+  return std::tie(a.subject.route, a.subject.signal) < std::tie(b.subject.route, b.subject.signal);
 }
 
 void set_no_data(SignalVerdict& v, Cause cause) {
@@ -59,26 +59,26 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const bool harmful = line.log_harm() >= bar;
   // What is shown is what decides: from the beginning, or from where the evidence of harm begins.
   const Totals& totals = harmful ? line.driver() : line.all();
-  v.margin = margin_;
+  v.limits.margin = margin_;
   if (totals.compared > 0) {
-    v.canary = totals.canary_rate();
-    v.stable = totals.stable_rate();
-    v.difference = *v.canary - *v.stable;
-    if (*v.stable > 0) v.relative = *v.difference / *v.stable;
+    v.measured.canary = totals.canary_rate();
+    v.measured.stable = totals.stable_rate();
+    v.measured.difference = *v.measured.canary - *v.measured.stable;
+    if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
   }
-  // Of a route only where it is not plainly fine: roots are what a look costs, and a service may
-  // have hundreds of routes.
-  if (!v.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
+  // A route that is plainly fine gets no interval: finding its roots is what a look costs, and a
+  // service may have hundreds of routes.
+  if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
   if (const auto range = harmful && &totals != &line.all()
                              ? std::nullopt
                              : line.difference(bar, std::log(1 / options_.alpha_promote))) {
-    if (range->lower > -1) v.lower = range->lower;
-    if (range->upper < 1) v.upper = range->upper;
+    if (range->lower > -1) v.measured.lower = range->lower;
+    if (range->upper < 1) v.measured.upper = range->upper;
   }
   const double p = line.all().stable_rate(), phi = errors_.phi();
   const auto& all = line.all();
   if (all.n1 > 0 && all.n0 > 0)
-    v.detectable = detectable_excess(p, all.n1 / phi, all.n0 / phi, bar + kUsualSlack);
+    v.outlook.detectable = detectable_excess(p, all.n1 / phi, all.n0 / phi, bar + kUsualSlack);
   fill_minutes(v, scope, harm);
 }
 
@@ -92,9 +92,9 @@ void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::si
       std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
   const double share = service_.canary > 0 ? scope.canary / service_.canary : 0;
   if (missing <= 0) {
-    v.minutes_left = 0;
+    v.outlook.minutes_left = 0;
   } else if (speed > 0 && per_minute_ * share > 0) {
-    v.minutes_left = missing / speed / (per_minute_ * share);
+    v.outlook.minutes_left = missing / speed / (per_minute_ * share);
   }
 }
 
@@ -115,33 +115,34 @@ void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_
     value = q->value;
     at_least = q->at_least;
   };
-  show(line.canary(), v.canary, v.canary_at_least);
-  show(line.stable(), v.stable, v.stable_at_least);
-  if (v.canary && v.stable) {
-    v.difference = *v.canary - *v.stable;
-    if (*v.stable > 0) v.relative = *v.difference / *v.stable;
+  show(line.canary(), v.measured.canary, v.measured.canary_at_least);
+  show(line.stable(), v.measured.stable, v.measured.stable_at_least);
+  if (v.measured.canary && v.measured.stable) {
+    v.measured.difference = *v.measured.canary - *v.measured.stable;
+    if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
   }
   if (!(totals.compared > 0)) return;
   const double stable = totals.stable_rate();
-  v.tail = SignalVerdict::Tail{line.boundary_ms(mark), totals.canary_rate(), stable,
-                               std::min(1.0, place.allowed_ratio * stable)};
+  v.measured.tail = Tail{line.boundary_ms(mark), totals.canary_rate(), stable,
+                         std::min(1.0, place.allowed_ratio * stable)};
   const double p = line.all(mark).stable_rate(), phi = tails_.phi();
   const double speed = growth(p, p * place.harms[harm]) / phi;
   const double missing = std::log(1 / options_.alpha_promote) - line.log_safety(mark, harm);
   const double share = service_.canary > 0 ? scope.canary / service_.canary : 0;
   if (missing <= 0) {
-    v.minutes_left = 0;
+    v.outlook.minutes_left = 0;
   } else if (speed > 0 && per_minute_ * share > 0) {
-    v.minutes_left = missing / speed / (per_minute_ * share);
+    v.outlook.minutes_left = missing / speed / (per_minute_ * share);
   }
 }
 
 void SequentialJudge::set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
                                   double log_safety) const {
   const double bar = std::log(1 / options_.alpha_rollback);
-  v.beyond = beyond;
-  v.evidence = e_value(log_e);
-  v.needed_evidence = e_value(bar - log_weight);
+  v.weighed = {.evidence = e_value(log_e),
+               .needed = e_value(bar - log_weight),
+               .beyond = beyond,
+               .warming = {}};
   if (beyond && log_weight + log_e >= bar) {
     v.verdict = Verdict::regression;
   } else if (!beyond && log_safety >= std::log(1 / options_.alpha_promote)) {
@@ -161,8 +162,8 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
   const double log_weight = std::log(std::max(metric_weight_, 1e-300));
   const auto reading = metric.line->read(harm, std::log(1 / options_.alpha_rollback) - log_weight,
                                          std::log(1 / options_.alpha_promote));
-  v.canary = reading.canary;
-  v.stable = reading.stable;
+  v.measured.canary = reading.canary;
+  v.measured.stable = reading.stable;
   if (!reading.canary || !reading.stable) {
     const bool known =
         metric.line->has_canary() && metric.line->has_stable(); // but never in the same interval
@@ -170,11 +171,12 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
       set_no_data(v, metric.line->has_canary() ? Cause::no_stable_data : Cause::no_canary_data);
     return;
   }
-  v.difference = *v.canary - *v.stable;
-  if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
-  v.lower = reading.lower;
-  v.upper = reading.upper;
-  v.approximate = v.kind == SignalKind::mean;
+  v.measured.difference = *v.measured.canary - *v.measured.stable;
+  if (*v.measured.stable != 0)
+    v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
+  v.measured.lower = reading.lower;
+  v.measured.upper = reading.upper;
+  v.measured.approximate = v.subject.kind == SignalKind::mean;
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
@@ -184,35 +186,33 @@ void SequentialJudge::judge_share(SignalVerdict& v, const Scope& scope) const {
   const auto reading = scope.share->read(0, std::log(1 / options_.alpha_rollback) - log_weight,
                                          std::log(1 / options_.alpha_promote));
   if (!reading.canary || !reading.stable) return;
-  v.canary = reading.canary;
-  v.stable = reading.stable;
-  v.difference = *v.canary - *v.stable;
-  if (*v.stable > 0) v.relative = *v.difference / *v.stable;
-  v.lower = reading.lower;
-  v.upper = reading.upper;
+  v.measured.canary = reading.canary;
+  v.measured.stable = reading.stable;
+  v.measured.difference = *v.measured.canary - *v.measured.stable;
+  if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
+  v.measured.lower = reading.lower;
+  v.measured.upper = reading.upper;
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
 void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Scope& scope,
                                    const std::string& route, const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
-  v.signal = signal.name;
-  v.route = route;
-  v.kind = signal.kind;
-  v.gate = signal.gate;
-  v.margin = signal.margin;
-  v.max = signal.max;
-  v.unit = signal.unit;
-  v.canary_requests = scope.canary;
-  v.stable_requests = scope.stable;
-  v.required_requests = evidence.step_min_requests;
+  v.subject = {.signal = signal.name,
+               .route = route,
+               .kind = signal.kind,
+               .unit = signal.unit,
+               .gate = signal.gate};
+  v.limits = {.margin = signal.margin, .max = signal.max};
+  v.requests = {
+      .canary = scope.canary, .stable = scope.stable, .required = evidence.step_min_requests};
   if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
     v.cause = Cause::interval_open;
     return;
   }
   if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 &&
       service_.stable > 0) {
-    v.cause = Cause::undecided; // no request of the route is what it is about, not a lack of data
+    v.cause = Cause::undecided; // a route without requests is the finding, not a lack of data
     return judge_share(v, scope);
   }
   if (!(scope.canary > 0)) return set_no_data(v, Cause::no_canary_data);
@@ -226,18 +226,18 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   if (signal.kind == SignalKind::error_rate) {
     if (!rate_signal_ || *rate_signal_ != index) return;
     fill_rate(v, scope, harm);
-    if (!v.canary) return;
+    if (!v.measured.canary) return;
     const auto& totals = scope.rate.driver();
     double allowed = scope.rate.margin().at(totals.stable_rate());
-    if (const double warm = totals.stable_rate() + options_.warm_up_margin;
-        warming_ && warm > allowed) {
-      allowed = warm;
-      v.warming = options_.warm_up_margin;
-    }
+    const double warm = totals.stable_rate() + options_.warm_up_margin;
+    const bool warms = warming_ && warm > allowed;
+    if (warms) allowed = warm;
     bool beyond = totals.canary_rate() > allowed;
-    if (signal.max && *v.canary > *signal.max) beyond = true;
-    return set_outcome(v, beyond, scope.rate.log_harm(),
-                       std::log(std::max(scope.rate_weight, 1e-300)), scope.rate.log_safety(harm));
+    if (signal.max && *v.measured.canary > *signal.max) beyond = true;
+    set_outcome(v, beyond, scope.rate.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
+                scope.rate.log_safety(harm));
+    if (warms) v.weighed->warming = options_.warm_up_margin;
+    return;
   }
   const auto mark =
       static_cast<std::size_t>(std::ranges::find(tail_signals_, index) - tail_signals_.begin());
@@ -249,7 +249,7 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   }
   if (place >= scope.tail.marks().size()) return set_no_data(v, Cause::no_stable_data);
   fill_tail(v, scope, place, harm);
-  if (!v.tail)
+  if (!v.measured.tail)
     return set_no_data(v,
                        scope.tail.canary().empty() ? Cause::no_canary_data : Cause::no_stable_data);
   const auto& totals = scope.tail.driver(place);
@@ -289,19 +289,19 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   return true;
 }
 
-// Routes behind the whole service, worst first. Lines are large: places are sorted, then each line
-// is moved once.
+// Puts routes behind the whole service, worst first. Lines are large: their places are sorted, then
+// each line is moved once.
 void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
   const auto routes =
-      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.route.empty(); });
+      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !v.subject.route.empty(); });
   std::vector<std::size_t> from(lines.size()); // which line goes here
   std::iota(from.begin(), from.end(), 0);
   std::ranges::stable_sort(from.begin() + (routes - lines.begin()), from.end(),
                            [&](std::size_t left, std::size_t right) {
                              const auto &a = lines[left], &b = lines[right];
                              if (!critical_.empty() && severity(a) == severity(b) &&
-                                 is_critical(a.route) != is_critical(b.route)) {
-                               return is_critical(a.route);
+                                 is_critical(a.subject.route) != is_critical(b.subject.route)) {
+                               return is_critical(a.subject.route);
                              }
                              return worse(a, b);
                            });
@@ -316,20 +316,20 @@ void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
   }
 }
 
-// Which routes are worse, when the rollout is rolled back: e-BH with the lines' stakes as weights
-// (so that whoever is proven alone is among them), so that at most alpha of those named are
-// expected to be no worse. It asks for less evidence of each than the rollback does and therefore
-// never triggers one. A line within its margin counts as no evidence: less than an e-value is one
-// as well, whereas dropping discoveries afterwards would void the rate.
+// Names the routes that are worse when the rollout is rolled back: e-BH with the lines' stakes as
+// weights, so that a route that is proven alone is among them and at most alpha of those named are
+// expected to be no worse. e-BH asks for less evidence a route than the rollback does, and
+// therefore never triggers one. A line within its margin counts as no evidence: a number below an
+// e-value is an e-value too, whereas dropping discoveries afterwards would void the rate.
 void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
   std::vector<SignalVerdict*> tested;
   std::vector<double> e_values;
   double stakes = 0;
   for (auto& v : lines) {
-    if (v.route.empty() || !v.gate || !v.evidence) continue;
+    if (v.subject.route.empty() || !v.subject.gate || !v.weighed) continue;
     tested.push_back(&v);
-    e_values.push_back(v.beyond ? *v.evidence / *v.needed_evidence : 0);
-    stakes += 1 / *v.needed_evidence;
+    e_values.push_back(v.weighed->beyond ? v.weighed->evidence / v.weighed->needed : 0);
+    stakes += 1 / v.weighed->needed;
   }
   for (double& e : e_values)
     e *= static_cast<double>(e_values.size()) / stakes; // weights whose mean is 1
@@ -369,9 +369,9 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
   sort_routes(lines);
   for (auto& v : lines) {
     if (!evidence.source_error.empty()) set_no_data(v, Cause::source_unreachable);
-    // Of routes it is made when somebody looks: a service may have hundreds, and is looked at every
-    // few seconds.
-    if (v.route.empty() || v.verdict == Verdict::no_data)
+    // A route's sentence is made when somebody reads it: a service may have hundreds of routes and
+    // a look every few seconds.
+    if (v.subject.route.empty() || v.verdict == Verdict::no_data)
       v.reason = reason_sentence(v, evidence.source_error);
   }
   return lines;
@@ -419,17 +419,17 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   std::map<std::string_view, double> latency;
   for (std::size_t i = 0; i < out.signals.size(); ++i) {
     const auto& v = out.signals[i];
-    if (!v.gate || !v.evidence || !v.beyond) continue;
-    const double part = *v.evidence / *v.needed_evidence; // of what the line needs alone
+    if (!v.subject.gate || !v.weighed || !v.weighed->beyond) continue;
+    const double part = v.weighed->evidence / v.weighed->needed; // of what the line needs alone
     double add = part;
-    if (v.kind == SignalKind::latency_quantile) {
-      auto& counted = latency[v.route];
+    if (v.subject.kind == SignalKind::latency_quantile) {
+      auto& counted = latency[v.subject.route];
       add = std::max(0.0, part - counted);
       counted = std::max(counted, part);
     }
     sum += add;
-    // A critical route that is proven alone is named before whatever else is.
-    const std::pair rank(is_critical(v.route) && part >= 1, part);
+    // A critical route that is proven alone is named first.
+    const std::pair rank(is_critical(v.subject.route) && part >= 1, part);
     if (!culprit || rank > most) {
       culprit = i;
       most = rank;
@@ -456,7 +456,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     any = true;
     if (v.verdict == Verdict::pass) continue;
     if (undecided == nullptr) undecided = &v;
-    left = v.minutes_left ? std::max(left, *v.minutes_left) : kInfinity;
+    left = v.outlook.minutes_left ? std::max(left, *v.outlook.minutes_left) : kInfinity;
   }
   if (std::isfinite(left)) out.minutes_left = left;
   const bool enough = evidence.step_minutes >= evidence.step_needed_minutes &&

@@ -9,18 +9,19 @@
 namespace coalmine::judge {
 namespace {
 
-// How far beyond its allowance a line is: 1 is exactly at it. Orders lines and picks the one that
-// explains a rollback.
+// How far beyond its allowance a line is; 1 is exactly at it. Orders the lines and picks the one
+// that explains a rollback.
 double excess(const SignalVerdict& v) {
   double out = 0;
-  if (v.canary && v.max)
-    out = *v.max > 0 ? *v.canary / *v.max
-                     : (*v.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
-  if (!v.difference || !v.stable) return out;
-  const double allowed = v.margin.unit == Margin::Unit::percent
-                             ? v.margin.amount * std::abs(*v.stable)
-                             : v.margin.amount;
-  const double worse = badness(v.margin.worse, *v.canary, *v.stable);
+  if (v.measured.canary && v.limits.max)
+    out = *v.limits.max > 0
+              ? *v.measured.canary / *v.limits.max
+              : (*v.measured.canary > 0 ? std::numeric_limits<double>::infinity() : 0);
+  if (!v.measured.difference || !v.measured.stable) return out;
+  const double allowed = v.limits.margin.unit == Margin::Unit::percent
+                             ? v.limits.margin.amount * std::abs(*v.measured.stable)
+                             : v.limits.margin.amount;
+  const double worse = badness(v.limits.margin.worse, *v.measured.canary, *v.measured.stable);
   if (worse <= 0) return out;
   return std::max(out, allowed > 0 ? worse / allowed : std::numeric_limits<double>::infinity());
 }
@@ -39,8 +40,8 @@ bool worse(const SignalVerdict& a, const SignalVerdict& b) {
   if (a.verdict != b.verdict) return severity(a.verdict) < severity(b.verdict);
   const double excess_a = excess(a), excess_b = excess(b);
   if (excess_a != excess_b) return excess_a > excess_b;
-  if (a.canary_requests != b.canary_requests) return a.canary_requests > b.canary_requests;
-  return a.route < b.route;
+  if (a.requests.canary != b.requests.canary) return a.requests.canary > b.requests.canary;
+  return a.subject.route < b.subject.route;
 }
 
 // Without any request there is nothing to divide by, so a minimum of 0 means 1.
@@ -71,25 +72,25 @@ class ThresholdJudge final : public Judge {
   const ThresholdOptions options_;
 };
 
-// Fills in what can be shown, whatever comes of it.
+// Fills in what can be shown, before anything is decided.
 void fill_estimates(const SignalSpec& signal, const TrackNumbers& canary,
                     const TrackNumbers& stable, SignalVerdict& v) {
   const auto of_canary = canary.has_data ? estimate(signal, canary) : std::nullopt;
   const auto of_stable = stable.has_data ? estimate(signal, stable) : std::nullopt;
   if (of_canary) {
-    v.canary = of_canary->value;
-    v.canary_at_least = of_canary->at_least;
+    v.measured.canary = of_canary->value;
+    v.measured.canary_at_least = of_canary->at_least;
   }
   if (of_stable) {
-    v.stable = of_stable->value;
-    v.stable_at_least = of_stable->at_least;
+    v.measured.stable = of_stable->value;
+    v.measured.stable_at_least = of_stable->at_least;
   }
   if (!of_canary || !of_stable) return;
-  v.difference = *v.canary - *v.stable;
-  if (*v.stable > 0) {
-    v.relative = *v.difference / *v.stable;
+  v.measured.difference = *v.measured.canary - *v.measured.stable;
+  if (*v.measured.stable > 0) {
+    v.measured.relative = *v.measured.difference / *v.measured.stable;
   } else if (signal.kind == SignalKind::latency_quantile) {
-    v.relative = 0; // the seed's value for a stable p99 of 0
+    v.measured.relative = 0; // the seed's value for a stable p99 of 0
   }
 }
 
@@ -102,35 +103,32 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
                                       const TrackNumbers& canary, const TrackNumbers& stable,
                                       double required) const {
   SignalVerdict v;
-  v.signal = signal.name;
-  v.route = route;
-  v.kind = signal.kind;
-  v.gate = signal.gate;
-  v.margin = signal.margin;
-  v.max = signal.max;
-  v.required_requests = required;
-  v.canary_requests = canary.has_data ? canary.requests : 0;
-  v.stable_requests = stable.has_data ? stable.requests : 0;
+  v.subject = {.signal = signal.name, .route = route, .kind = signal.kind, .gate = signal.gate};
+  v.limits = {.margin = signal.margin, .max = signal.max};
+  v.requests = {.canary = canary.has_data ? canary.requests : 0,
+                .stable = stable.has_data ? stable.requests : 0,
+                .required = required};
   fill_estimates(signal, canary, stable, v);
 
   if (!canary.has_data) {
     set_verdict(v, Verdict::no_data, Cause::no_canary_data);
   } else if (!(canary.requests >= required)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
-  } else if (!v.canary) {
+  } else if (!v.measured.canary) {
     set_verdict(v, Verdict::no_data, Cause::no_canary_data);
-  } else if (v.max && *v.canary > *v.max) {
+  } else if (v.limits.max && *v.measured.canary > *v.limits.max) {
     set_verdict(v, Verdict::regression, Cause::none);
   } else if (!stable.has_data) {
     set_verdict(v, Verdict::no_data, Cause::no_stable_data);
   } else if (!(stable.requests > 0)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
-  } else if (!v.stable) {
+  } else if (!v.measured.stable) {
     set_verdict(v, Verdict::no_data, Cause::no_stable_data);
   } else if (!margin_fits(signal.kind, signal.margin)) {
     set_verdict(v, Verdict::watching, Cause::undecided);
   } else {
-    const bool within = within_margin(signal.kind, signal.margin, *v.canary, *v.stable);
+    const bool within =
+        within_margin(signal.kind, signal.margin, *v.measured.canary, *v.measured.stable);
     set_verdict(v, within ? Verdict::pass : Verdict::regression, Cause::none);
   }
   v.reason = reason_sentence(v);
@@ -140,39 +138,42 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
 SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal,
                                              const Evidence& evidence) const {
   SignalVerdict v;
-  v.signal = signal.name;
-  v.kind = signal.kind;
-  v.unit = signal.unit;
-  v.gate = signal.gate;
-  v.margin = signal.margin;
-  v.max = signal.max;
-  v.required_requests = options_.min_requests;
-  v.canary_requests = evidence.canary.has_data ? evidence.canary.requests : 0;
-  v.stable_requests = evidence.stable.has_data ? evidence.stable.requests : 0;
+  v.subject = {.signal = signal.name,
+               .route = {},
+               .kind = signal.kind,
+               .unit = signal.unit,
+               .gate = signal.gate};
+  v.limits = {.margin = signal.margin, .max = signal.max};
+  v.requests = {.canary = evidence.canary.has_data ? evidence.canary.requests : 0,
+                .stable = evidence.stable.has_data ? evidence.stable.requests : 0,
+                .required = options_.min_requests};
   const auto numbers = std::ranges::find(evidence.metrics, signal.name, &MetricNumbers::signal);
   if (numbers != evidence.metrics.end()) {
-    v.canary = numbers->canary.value();
-    v.stable = numbers->stable.value();
+    v.measured.canary = numbers->canary.value();
+    v.measured.stable = numbers->stable.value();
     v.problem = numbers->problem;
   }
-  if (v.canary && v.stable) {
-    v.difference = *v.canary - *v.stable;
-    if (*v.stable != 0) v.relative = *v.difference / std::abs(*v.stable);
+  if (v.measured.canary && v.measured.stable) {
+    v.measured.difference = *v.measured.canary - *v.measured.stable;
+    if (*v.measured.stable != 0)
+      v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
   }
   if (!v.problem.empty()) {
     set_verdict(v, Verdict::no_data, Cause::not_measurable);
-  } else if (!v.canary) {
+  } else if (!v.measured.canary) {
     set_verdict(v, Verdict::no_data, Cause::no_canary_data);
-  } else if (!(v.canary_requests >= v.required_requests)) {
+  } else if (!(v.requests.canary >= v.requests.required)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
-  } else if (v.max && badness(v.margin.worse, *v.canary, *v.max) > 0) {
+  } else if (v.limits.max &&
+             badness(v.limits.margin.worse, *v.measured.canary, *v.limits.max) > 0) {
     set_verdict(v, Verdict::regression, Cause::none);
-  } else if (!v.stable) {
+  } else if (!v.measured.stable) {
     set_verdict(v, Verdict::no_data, Cause::no_stable_data);
   } else if (!margin_fits(signal.kind, signal.margin, signal.unit)) {
     set_verdict(v, Verdict::watching, Cause::undecided);
   } else {
-    const bool within = within_margin(signal.kind, signal.margin, *v.canary, *v.stable);
+    const bool within =
+        within_margin(signal.kind, signal.margin, *v.measured.canary, *v.measured.stable);
     set_verdict(v, within ? Verdict::pass : Verdict::regression, Cause::none);
   }
   v.reason = reason_sentence(v);
@@ -208,11 +209,11 @@ void ThresholdJudge::decide(Judgement& out) const {
       nullptr; // first gating line of the whole service that does not pass
   bool any_gate = false;
   for (const auto& v : out.signals) {
-    if (!v.gate) continue;
+    if (!v.subject.gate) continue;
     any_gate = true;
     if (v.verdict == Verdict::regression) {
       if (worst == nullptr || excess(v) > excess(*worst)) worst = &v;
-    } else if (v.route.empty() && v.verdict != Verdict::pass && undecided == nullptr) {
+    } else if (v.subject.route.empty() && v.verdict != Verdict::pass && undecided == nullptr) {
       undecided = &v;
     }
   }
@@ -231,12 +232,9 @@ Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence)
   std::vector<SignalVerdict> lines;
   for (const auto& signal : options.signals) {
     SignalVerdict v;
-    v.signal = signal.name;
-    v.kind = signal.kind;
-    v.gate = signal.gate;
-    v.margin = signal.margin;
-    v.max = signal.max;
-    v.required_requests = options.min_requests;
+    v.subject = {.signal = signal.name, .route = {}, .kind = signal.kind, .gate = signal.gate};
+    v.limits = {.margin = signal.margin, .max = signal.max};
+    v.requests.required = options.min_requests;
     set_verdict(v, Verdict::no_data, Cause::source_unreachable);
     v.reason = reason_sentence(v, evidence.source_error);
     lines.push_back(std::move(v));
@@ -263,8 +261,8 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
                                                      options_.min_requests));
   }
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
-  const auto requests =
-      std::ranges::find_if(lines, [](const SignalVerdict& v) { return !is_metric(v.kind); });
+  const auto requests = std::ranges::find_if(
+      lines, [](const SignalVerdict& v) { return !is_metric(v.subject.kind); });
   const SignalVerdict* blocked = enough || requests == lines.end() ? nullptr : &*requests;
   auto routes = judge_routes(evidence, blocked);
   lines.insert(lines.end(), std::make_move_iterator(routes.begin()),

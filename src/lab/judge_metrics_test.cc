@@ -181,7 +181,7 @@ TEST(Metrics, MeansAreJudgedApproximately) {
   EXPECT_GE(worse.rolled_back, 0.99);
   const auto judge = sequential(signal);
   const auto end = run(*judge, order_value(0.8), 1);
-  EXPECT_TRUE(end.last.signals[0].approximate);
+  EXPECT_TRUE(end.last.signals[0].measured.approximate);
   EXPECT_NE(end.last.reason.find("allowed -5% (approximate)"), std::string::npos)
       << end.last.reason;
 }
@@ -275,8 +275,8 @@ TEST(Metrics, SharesWithTheErrorsOneBudget) {
       << end.last.reason;
   // A tenth of the budget: ten times the evidence of a rollout's whole.
   for (const auto& v : end.last.signals) {
-    if (v.signal == "own") {
-      EXPECT_NEAR(*v.needed_evidence, 1000, 1);
+    if (v.subject.signal == "own") {
+      EXPECT_NEAR(v.weighed->needed, 1000, 1);
     }
   }
 }
@@ -431,7 +431,7 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
   evidence.step_needed_minutes = 60;
   Judgement last;
   const auto line = [&](const std::string& route) {
-    return *std::ranges::find(last.signals, route, &SignalVerdict::route);
+    return *std::ranges::find(last.signals, route, [](const auto& v) { return v.subject.route; });
   };
   const auto counts = [&](const std::string& route, double rate) {
     return CellRoute{
@@ -449,8 +449,8 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
       EXPECT_EQ(line("/pay").verdict, Verdict::watching) << line("/pay").reason;
     }
     if (i == 30) {
-      EXPECT_EQ(last.signals[0].route, "");
-      EXPECT_EQ(last.signals[1].route, "/pay") << "worst first";
+      EXPECT_EQ(last.signals[0].subject.route, "");
+      EXPECT_EQ(last.signals[1].subject.route, "/pay") << "worst first";
       EXPECT_EQ(line("/pay").verdict, Verdict::regression);
       EXPECT_FALSE(line("/pay").gate);
       EXPECT_NE(line("/pay").reason.find("error_rate on /pay: "), std::string::npos)

@@ -59,7 +59,7 @@ TEST(Sequential, ProvenAndBeyondTheMarginRollsBackAtOnce) {
   EXPECT_EQ(out.signals[0].verdict, Verdict::regression);
   EXPECT_NE(out.reason.find("50.00% on canary against 1.00% on stable"), std::string::npos)
       << out.reason;
-  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence);
+  EXPECT_GT(out.signals[0].weighed->evidence, out.signals[0].weighed->needed);
 }
 
 TEST(Sequential, WorseWithinTheMarginGoesOn) {
@@ -71,11 +71,11 @@ TEST(Sequential, WorseWithinTheMarginGoesOn) {
   for (int i = 40; i < 80; ++i)
     evidence.cells.push_back(cell(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
   const auto out = judge->judge(evidence);
-  EXPECT_GT(*out.signals[0].evidence, *out.signals[0].needed_evidence)
+  EXPECT_GT(out.signals[0].weighed->evidence, out.signals[0].weighed->needed)
       << "it is proven to be worse";
   EXPECT_EQ(out.signals[0].verdict, Verdict::pass);
   EXPECT_EQ(out.decision, Decision::promote);
-  EXPECT_GT(*out.signals[0].lower, 0);
+  EXPECT_GT(*out.signals[0].measured.lower, 0);
 }
 
 TEST(Sequential, StrictAsksForMoreThanTheMargin) {
@@ -189,7 +189,8 @@ TEST(Sequential, FromOneRequestToABillion) {
         cells.push_back(cell(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
       const auto out = judge->judge(look(cells));
       EXPECT_NE(out.decision, Decision::rollback) << n << " " << share << " " << out.reason;
-      EXPECT_LE(out.signals[0].lower.value_or(-1), out.signals[0].upper.value_or(1));
+      EXPECT_LE(out.signals[0].measured.lower.value_or(-1),
+                out.signals[0].measured.upper.value_or(1));
     }
     auto judge = make_sequential_judge(errors_only());
     auto cells = baseline_cells(0, 19 * n);
@@ -209,7 +210,7 @@ TEST(Sequential, MixedCellsAreCountedAndNeverJudged) {
   }
   const auto out = judge->judge(look(cells));
   EXPECT_EQ(out.decision, Decision::keep_watching);
-  EXPECT_EQ(out.signals[0].canary_requests, 2000);
+  EXPECT_EQ(out.signals[0].requests.canary, 2000);
 }
 
 TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
@@ -256,7 +257,9 @@ TEST(Sequential, ReadAgainAfterARestartItIsTheSameEvidence) {
   const auto b = make_sequential_judge(sequential_defaults())->judge(all);
   ASSERT_EQ(a.signals.size(), b.signals.size());
   for (std::size_t i = 0; i < a.signals.size(); ++i) {
-    EXPECT_EQ(a.signals[i].evidence, b.signals[i].evidence) << a.signals[i].signal;
+    ASSERT_TRUE(a.signals[i].weighed && b.signals[i].weighed);
+    EXPECT_EQ(a.signals[i].weighed->evidence, b.signals[i].weighed->evidence)
+        << a.signals[i].subject.signal;
     EXPECT_EQ(a.signals[i].reason, b.signals[i].reason);
   }
 }
@@ -308,11 +311,11 @@ TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
     cells.push_back(two_routes(40, 2, false, with_past));
     auto out = judge->judge(look(cells));
     ASSERT_EQ(out.signals.size(), 3u);
-    EXPECT_EQ(out.signals[1].route, "/pay");
-    EXPECT_NEAR(*out.signals[1].needed_evidence * 2, *out.signals[2].needed_evidence,
-                1e-6 * *out.signals[2].needed_evidence);
+    EXPECT_EQ(out.signals[1].subject.route, "/pay");
+    EXPECT_NEAR(out.signals[1].weighed->needed * 2, out.signals[2].weighed->needed,
+                1e-6 * out.signals[2].weighed->needed);
     double stakes = 0;
-    for (const auto& v : out.signals) stakes += 100 / *v.needed_evidence; // of a budget of 1 %
+    for (const auto& v : out.signals) stakes += 100 / v.weighed->needed; // of a budget of 1 %
     EXPECT_LE(stakes, 1 + 1e-9) << "one budget for all";
     out = judge->judge(look({two_routes(41, 150, false)}));
     EXPECT_EQ(out.decision, Decision::rollback);
@@ -343,10 +346,10 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
   const auto out = judge->judge(look({routes_of(40, false, bad)}));
   ASSERT_EQ(out.decision, Decision::rollback);
   ASSERT_EQ(out.signals.size(), 11u);
-  EXPECT_EQ(out.signals[1].route, "/3");
-  EXPECT_EQ(out.signals[2].route, "/7");
+  EXPECT_EQ(out.signals[1].subject.route, "/3");
+  EXPECT_EQ(out.signals[2].subject.route, "/7");
   EXPECT_EQ(out.signals[2].verdict, Verdict::regression);
-  EXPECT_LT(*out.signals[2].evidence, *out.signals[2].needed_evidence);
+  EXPECT_LT(out.signals[2].weighed->evidence, out.signals[2].weighed->needed);
   EXPECT_NE(out.signals[3].verdict, Verdict::regression);
   // Alone it rolls nothing back, and is not called a regression.
   auto alone = make_sequential_judge(errors_only());
@@ -354,9 +357,9 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
   cells.push_back(routes_of(40, false, bad));
   const auto other = alone->judge(look(cells));
   EXPECT_NE(other.decision, Decision::rollback);
-  EXPECT_EQ(other.signals[1].route, "/7");
+  EXPECT_EQ(other.signals[1].subject.route, "/7");
   EXPECT_EQ(other.signals[1].verdict, Verdict::watching)
-      << *other.signals[1].evidence << " of " << *other.signals[1].needed_evidence;
+      << other.signals[1].weighed->evidence << " of " << other.signals[1].weighed->needed;
 }
 
 // Three routes; a tenth of stable's requests goes to /pay, and of the canary's what is told.
@@ -402,10 +405,10 @@ TEST(Sequential, ARouteThatIsNoLongerReachedIsARegression) {
   EXPECT_LT(cells, 10);
   EXPECT_NE(out.reason.find("request_share on /pay: 0.00% on canary"), std::string::npos)
       << out.reason;
-  EXPECT_EQ(out.signals[0].signal, "error_rate") << "no line of the whole service";
+  EXPECT_EQ(out.signals[0].subject.signal, "error_rate") << "no line of the whole service";
   double stakes = 0;
   for (const auto& v : out.signals)
-    stakes += v.needed_evidence ? 100 / *v.needed_evidence : 0; // of a budget of 1 %
+    stakes += v.weighed ? 100 / v.weighed->needed : 0; // of a budget of 1 %
   EXPECT_LE(stakes, 1 + 1e-9);
 }
 

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "base/guarded.h"
+#include "base/text.h"
 #include "net/http_client.h"
 #include "net/percent.h"
 
@@ -36,12 +37,6 @@ struct Call {
   bool ended_by_caller = false;
   CURL* curl = nullptr;
 };
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t\r\n");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
-}
 
 std::size_t on_header(char* bytes, std::size_t, std::size_t size, void* user) {
   auto& call = *static_cast<Call*>(user);

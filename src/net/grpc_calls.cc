@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include "base/base64.h"
 #include "base/log.h"
 #include "net/grpc_connection.h"
 
@@ -63,7 +64,8 @@ Headers trailers_of(const GrpcResponse& response) {
   if (!response.status_message.empty())
     trailers.emplace_back("grpc-message", encode_grpc_message(response.status_message));
   if (!response.status_details.empty())
-    trailers.emplace_back("grpc-status-details-bin", base64(response.status_details));
+    trailers.emplace_back("grpc-status-details-bin",
+                          base64(response.status_details, Base64Padding::without));
   return trailers;
 }
 

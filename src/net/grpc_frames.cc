@@ -92,19 +92,4 @@ std::string encode_grpc_message(std::string_view text) {
   return out;
 }
 
-std::string base64(std::string_view bytes) {
-  static constexpr char kAlphabet[] =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() * 4 + 2) / 3);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto here = std::min<std::size_t>(3, bytes.size() - i);
-    std::uint32_t group = 0;
-    for (std::size_t j = 0; j < 3; ++j)
-      group = (group << 8) | (j < here ? byte_of(bytes[i + j]) : 0u);
-    for (std::size_t j = 0; j <= here; ++j) out += kAlphabet[(group >> (18 - 6 * j)) & 63];
-  }
-  return out;
-}
-
 } // namespace coalmine::net

@@ -48,7 +48,4 @@ std::string frame_message(std::string_view message);
 // grpc-message: printable ASCII except '%' stands for itself.
 std::string encode_grpc_message(std::string_view text);
 
-// The value of a "-bin" header: base64 without padding.
-std::string base64(std::string_view bytes);
-
 } // namespace coalmine::net

@@ -36,6 +36,7 @@ enum class GrpcStatus : int {
   data_loss = 15,
   unauthenticated = 16,
 };
+std::string_view to_string(GrpcStatus status); // OK, INVALID_ARGUMENT …
 GrpcStatus to_grpc(ErrorCode code);
 int to_http(ErrorCode code); // resource_exhausted is 413, unavailable 503: see the definition
 

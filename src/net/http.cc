@@ -3,18 +3,12 @@
 
 #include <algorithm>
 
+#include "base/hex.h"
+#include "base/text.h"
 #include "net/percent.h"
 
 namespace coalmine::net {
 namespace {
-
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  c = lower(c);
-  return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 bool unreserved(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -24,8 +18,9 @@ bool unreserved(char c) {
 } // namespace
 
 bool same_text(std::string_view a, std::string_view b) {
-  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(),
-                                            [](char x, char y) { return lower(x) == lower(y); });
+  return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+           return ascii_lower(x) == ascii_lower(y);
+         });
 }
 
 std::string_view header(const Headers& headers, std::string_view name) {
@@ -44,8 +39,8 @@ bool percent_decode(std::string_view text, bool plus_is_space, std::string& out)
       out += ' ';
     } else if (text[i] != '%') {
       out += text[i];
-    } else if (const int high = i + 1 < text.size() ? hex_value(text[i + 1]) : -1,
-               low = i + 2 < text.size() ? hex_value(text[i + 2]) : -1;
+    } else if (const int high = i + 1 < text.size() ? hex_digit(text[i + 1]) : -1,
+               low = i + 2 < text.size() ? hex_digit(text[i + 2]) : -1;
                high >= 0 && low >= 0) {
       out += static_cast<char>(high * 16 + low);
       i += 2;

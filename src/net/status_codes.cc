@@ -23,6 +23,29 @@ GrpcStatus to_grpc(ErrorCode code) {
   return GrpcStatus::unknown;
 }
 
+std::string_view to_string(GrpcStatus code) {
+  switch (code) {
+    case GrpcStatus::ok: return "OK";
+    case GrpcStatus::cancelled: return "CANCELLED";
+    case GrpcStatus::unknown: return "UNKNOWN";
+    case GrpcStatus::invalid_argument: return "INVALID_ARGUMENT";
+    case GrpcStatus::deadline_exceeded: return "DEADLINE_EXCEEDED";
+    case GrpcStatus::not_found: return "NOT_FOUND";
+    case GrpcStatus::already_exists: return "ALREADY_EXISTS";
+    case GrpcStatus::permission_denied: return "PERMISSION_DENIED";
+    case GrpcStatus::resource_exhausted: return "RESOURCE_EXHAUSTED";
+    case GrpcStatus::failed_precondition: return "FAILED_PRECONDITION";
+    case GrpcStatus::aborted: return "ABORTED";
+    case GrpcStatus::out_of_range: return "OUT_OF_RANGE";
+    case GrpcStatus::unimplemented: return "UNIMPLEMENTED";
+    case GrpcStatus::internal: return "INTERNAL";
+    case GrpcStatus::unavailable: return "UNAVAILABLE";
+    case GrpcStatus::data_loss: return "DATA_LOSS";
+    case GrpcStatus::unauthenticated: return "UNAUTHENTICATED";
+  }
+  return "UNKNOWN";
+}
+
 int to_http(ErrorCode code) {
   switch (code) {
     case ErrorCode::invalid_argument: return 400;

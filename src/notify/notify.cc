@@ -10,6 +10,7 @@
 #include <boost/json.hpp>
 #include <chrono>
 
+#include "base/hex.h"
 #include "base/json_text.h"
 #include "base/log.h"
 #include "rollout/json.h"
@@ -18,8 +19,6 @@ namespace coalmine::rollout {
 namespace {
 
 namespace json = boost::json;
-
-json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
 
 std::string_view symbol(std::string_view event) {
   if (event == "promoted") return ":white_check_mark:";
@@ -30,17 +29,17 @@ std::string_view symbol(std::string_view event) {
 
 std::string slack_body(const Notice& notice) {
   json::object body;
-  body["text"] = text(fmt::format("{} {}", symbol(notice.event), notice.text));
+  body["text"] = json_string(fmt::format("{} {}", symbol(notice.event), notice.text));
   return json_text(body);
 }
 
 std::string webhook_body(const RolloutStatus& status, const Notice& notice,
                          const std::string& event_id, std::int64_t now_ms) {
   json::object body;
-  body["event"] = text(notice.event);
-  body["event_id"] = text(event_id);
+  body["event"] = json_string(notice.event);
+  body["event_id"] = json_string(event_id);
   body["time_ms"] = now_ms;
-  body["text"] = text(notice.text);
+  body["text"] = json_string(notice.text);
   auto rollout = parse_json(rollout_json(status, false), "rollout");
   body["rollout"] = rollout ? std::move(*rollout) : json::value(nullptr);
   return json_text(body);
@@ -64,9 +63,7 @@ std::string hmac_sha256_hex(std::string_view key, std::string_view message) {
   HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
        reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest.data(),
        &size);
-  std::string hex;
-  for (unsigned int i = 0; i < size; ++i) hex += fmt::format("{:02x}", digest[i]);
-  return hex;
+  return to_hex(std::span(digest).first(size));
 }
 
 std::vector<OutboxEntry> make_outbox(const RolloutStatus& status, const RolloutSpec& spec,

@@ -86,22 +86,8 @@ std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view
 }
 
 net::GrpcStatus grpc_code(ErrorCode code) {
-  using net::GrpcStatus;
-  switch (code) {
-    case ErrorCode::invalid_argument: return GrpcStatus::invalid_argument;
-    case ErrorCode::not_found: return GrpcStatus::not_found;
-    case ErrorCode::already_exists: return GrpcStatus::already_exists;
-    case ErrorCode::failed_precondition: return GrpcStatus::failed_precondition;
-    case ErrorCode::resource_exhausted: return GrpcStatus::resource_exhausted;
-    case ErrorCode::unavailable: return GrpcStatus::unavailable;
-    case ErrorCode::deadline_exceeded: return GrpcStatus::deadline_exceeded;
-    case ErrorCode::permission_denied: return GrpcStatus::permission_denied;
-    case ErrorCode::unauthenticated: return GrpcStatus::unauthenticated;
-    case ErrorCode::unimplemented: return GrpcStatus::unimplemented;
-    case ErrorCode::data_loss: return GrpcStatus::data_loss;
-    case ErrorCode::internal: return GrpcStatus::internal;
-  }
-  return GrpcStatus::unknown;
+  // OTLP clients send again after DATA_LOSS, but not after the INTERNAL that to_grpc() makes of it.
+  return code == ErrorCode::data_loss ? net::GrpcStatus::data_loss : net::to_grpc(code);
 }
 
 int http_code(ErrorCode code) {
@@ -115,30 +101,6 @@ int http_code(ErrorCode code) {
     case ErrorCode::unauthenticated: return 401;
     default: return 500;
   }
-}
-
-std::string_view grpc_name(net::GrpcStatus code) {
-  using net::GrpcStatus;
-  switch (code) {
-    case GrpcStatus::ok: return "OK";
-    case GrpcStatus::cancelled: return "CANCELLED";
-    case GrpcStatus::unknown: return "UNKNOWN";
-    case GrpcStatus::invalid_argument: return "INVALID_ARGUMENT";
-    case GrpcStatus::deadline_exceeded: return "DEADLINE_EXCEEDED";
-    case GrpcStatus::not_found: return "NOT_FOUND";
-    case GrpcStatus::already_exists: return "ALREADY_EXISTS";
-    case GrpcStatus::permission_denied: return "PERMISSION_DENIED";
-    case GrpcStatus::resource_exhausted: return "RESOURCE_EXHAUSTED";
-    case GrpcStatus::failed_precondition: return "FAILED_PRECONDITION";
-    case GrpcStatus::aborted: return "ABORTED";
-    case GrpcStatus::out_of_range: return "OUT_OF_RANGE";
-    case GrpcStatus::unimplemented: return "UNIMPLEMENTED";
-    case GrpcStatus::internal: return "INTERNAL";
-    case GrpcStatus::unavailable: return "UNAVAILABLE";
-    case GrpcStatus::data_loss: return "DATA_LOSS";
-    case GrpcStatus::unauthenticated: return "UNAUTHENTICATED";
-  }
-  return "UNKNOWN";
 }
 
 std::string short_message(std::string_view message, std::size_t limit) {

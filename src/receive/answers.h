@@ -27,7 +27,6 @@ std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view
 net::GrpcStatus grpc_code(ErrorCode code);
 // A limit is 413 here and not 429: sending the same again cannot help.
 int http_code(ErrorCode code);
-std::string_view grpc_name(net::GrpcStatus code); // OK, INVALID_ARGUMENT …
 
 // At most limit bytes, cut between characters: error texts go into headers, which clients bound.
 std::string short_message(std::string_view message, std::size_t limit = 1024);

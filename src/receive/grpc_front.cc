@@ -94,7 +94,8 @@ struct GrpcFront::Job {
 void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
   const auto signal = signal_of_path(request.path);
   const auto answer = [&](net::GrpcResponse response) {
-    intake_.count_request("grpc", signal ? signal_name(*signal) : "", grpc_name(response.status));
+    intake_.count_request("grpc", signal ? signal_name(*signal) : "",
+                          net::to_string(response.status));
     reply(std::move(response));
   };
   if (request.path == kHealthCheck) {
@@ -129,7 +130,8 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
                                        std::move(reply)});
   // Tasks outlive the front when the receiver ends, so they hold on to intake alone.
   const auto finish = [&intake = intake_](Job& done, net::GrpcResponse response) {
-    intake.count_request("grpc", signal_name(done.delivery.signal), grpc_name(response.status));
+    intake.count_request("grpc", signal_name(done.delivery.signal),
+                         net::to_string(response.status));
     done.reply(std::move(response));
   };
   const auto work = [&intake = intake_, job, finish] {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "base/text.h"
 #include "receive/answers.h"
 #include "receive/fronts.h"
 #include "receive/text.h"
@@ -26,11 +27,7 @@ std::optional<Signal> signal_of_path(std::string_view path) {
 std::string media_type(std::string_view value) {
   value = value.substr(0, value.find(';'));
   while (!value.empty() && (value.back() == ' ' || value.back() == '\t')) value.remove_suffix(1);
-  std::string out(value);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return out;
+  return ascii_lower(value);
 }
 
 std::optional<Encoding> encoding_of(std::string_view type) {

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "base/base64.h"
+
 namespace coalmine::receive {
 namespace {
 

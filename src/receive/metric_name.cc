@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/text.h"
+
 namespace coalmine::receive {
 namespace {
 
@@ -71,15 +73,9 @@ std::string join(const Tokens& tokens) {
   return out;
 }
 
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && text.front() == ' ') text.remove_prefix(1);
-  while (!text.empty() && text.back() == ' ') text.remove_suffix(1);
-  return text;
-}
-
 template <std::size_t N>
 std::string unit_word(std::string_view code, const std::array<Words, N>& table) {
-  code = trim(code);
+  code = trimmed(code, " ");
   // {request}: an annotation, not a unit.
   if (code.find_first_of("{}") != std::string_view::npos) return "";
   const auto* const it = std::ranges::find(table, code, &Words::first);

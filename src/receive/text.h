@@ -1,10 +1,9 @@
-// Text from the wire made safe: valid UTF-8, bounded; and JSON text and base64. Pure; any thread.
+// Text from the wire made safe: valid UTF-8, bounded; and JSON text. Pure; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -13,9 +12,6 @@ namespace coalmine::receive {
 // Valid UTF-8 of at most limit bytes: invalid bytes become U+FFFD, a cut never splits a character.
 // cut is set when text was longer.
 std::string safe_text(std::string_view text, std::size_t limit, bool& cut);
-
-// Standard or URL-safe alphabet, padding optional; nullopt when it is not base64.
-std::optional<std::string> decode_base64(std::string_view text);
 
 // "text" in quotes, with everything escaped that JSON asks for. text is valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);

@@ -12,45 +12,43 @@ namespace {
 
 namespace json = boost::json;
 
-json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
-
 json::object metric_value(const judge::SignalVerdict& s) {
   json::object o;
-  o["name"] = text(s.signal);
-  o["route"] = text(s.route);
-  o["stable"] = json_number(s.stable);
-  o["canary"] = json_number(s.canary);
-  o["difference"] = json_number(s.difference);
-  o["relative"] = json_number(s.relative);
-  if (s.lower && s.upper) {
+  o["name"] = json_string(s.subject.signal);
+  o["route"] = json_string(s.subject.route);
+  o["stable"] = json_number(s.measured.stable);
+  o["canary"] = json_number(s.measured.canary);
+  o["difference"] = json_number(s.measured.difference);
+  o["relative"] = json_number(s.measured.relative);
+  if (s.measured.lower && s.measured.upper) {
     json::array interval;
-    interval.push_back(json_number(s.lower));
-    interval.push_back(json_number(s.upper));
+    interval.push_back(json_number(s.measured.lower));
+    interval.push_back(json_number(s.measured.upper));
     o["interval"] = std::move(interval);
   } else {
     o["interval"] = nullptr;
   }
-  o["margin"] = text(judge::to_string(s.margin));
-  o["kind"] = text(judge::to_string(s.kind));
-  o["unit"] = text(judge::unit_text(s.kind, s.unit));
-  if (s.approximate) o["approximate"] = true;
-  o["verdict"] = text(judge::to_string(s.verdict));
-  o["cause"] = text(judge::to_string(s.cause));
-  o["gate"] = s.gate;
-  o["canary_requests"] = s.canary_requests;
-  o["stable_requests"] = s.stable_requests;
-  o["reason"] = text(judge::line_sentence(s));
-  if (s.evidence) {
-    o["evidence"] = *s.evidence;
-    o["needed_evidence"] = json_number(s.needed_evidence);
-    o["detectable"] = json_number(s.detectable);
-    o["minutes_left"] = json_number(s.minutes_left);
+  o["margin"] = json_string(judge::to_string(s.limits.margin));
+  o["kind"] = json_string(judge::to_string(s.subject.kind));
+  o["unit"] = json_string(judge::unit_text(s.subject.kind, s.subject.unit));
+  if (s.measured.approximate) o["approximate"] = true;
+  o["verdict"] = json_string(judge::to_string(s.verdict));
+  o["cause"] = json_string(judge::to_string(s.cause));
+  o["gate"] = s.subject.gate;
+  o["canary_requests"] = s.requests.canary;
+  o["stable_requests"] = s.requests.stable;
+  o["reason"] = json_string(judge::line_sentence(s));
+  if (s.weighed) {
+    o["evidence"] = s.weighed->evidence;
+    o["needed_evidence"] = json_number(s.weighed->needed);
+    o["detectable"] = json_number(s.outlook.detectable);
+    o["minutes_left"] = json_number(s.outlook.minutes_left);
   }
-  if (s.tail) {
-    o["tail"] = json::object{{"boundary_ms", s.tail->boundary_ms},
-                             {"canary", s.tail->canary},
-                             {"stable", s.tail->stable},
-                             {"allowed", s.tail->allowed}};
+  if (s.measured.tail) {
+    o["tail"] = json::object{{"boundary_ms", s.measured.tail->boundary_ms},
+                             {"canary", s.measured.tail->canary},
+                             {"stable", s.measured.tail->stable},
+                             {"allowed", s.measured.tail->allowed}};
   }
   return o;
 }
@@ -61,19 +59,19 @@ json::object results_value(const judge::Judgement& judgement) {
   for (const auto& s : judgement.signals) {
     const bool judged =
         s.verdict == judge::Verdict::pass || s.verdict == judge::Verdict::regression;
-    if (!s.route.empty() || !judged || !s.canary || !s.stable) continue;
+    if (!s.subject.route.empty() || !judged || !s.measured.canary || !s.measured.stable) continue;
     json::object o;
-    if (s.kind != judge::SignalKind::latency_quantile) {
-      o["canary"] = json_number(s.canary);
-      o["stable"] = json_number(s.stable);
-      o["diff"] = json_number(s.difference);
+    if (s.subject.kind != judge::SignalKind::latency_quantile) {
+      o["canary"] = json_number(s.measured.canary);
+      o["stable"] = json_number(s.measured.stable);
+      o["diff"] = json_number(s.measured.difference);
     } else {
-      o["canary_ms"] = json_number(s.canary);
-      o["stable_ms"] = json_number(s.stable);
-      o["increase_pct"] = json_number(s.relative);
+      o["canary_ms"] = json_number(s.measured.canary);
+      o["stable_ms"] = json_number(s.measured.stable);
+      o["increase_pct"] = json_number(s.measured.relative);
     }
     o["passed"] = s.verdict == judge::Verdict::pass;
-    results[json::string_view(s.signal)] = std::move(o);
+    results[json::string_view(s.subject.signal)] = std::move(o);
   }
   return results;
 }
@@ -81,23 +79,24 @@ json::object results_value(const judge::Judgement& judgement) {
 json::object verdict_value(const judge::Judgement& judgement, const VerdictContext& context) {
   json::object o;
   o["schema"] = "coalmine.verdict/v1";
-  o["decision"] = text(judge::to_string(judgement.decision));
-  o["service"] = text(context.service);
-  o["canary_version"] = text(context.canary_version);
-  o["stable_version"] = text(context.stable_version);
-  o["reason"] = text(judgement.reason);
+  o["decision"] = json_string(judge::to_string(judgement.decision));
+  o["service"] = json_string(context.service);
+  o["canary_version"] = json_string(context.canary_version);
+  o["stable_version"] = json_string(context.stable_version);
+  o["reason"] = json_string(judgement.reason);
   json::object window;
-  window["from"] = text(rfc3339(context.from_ms));
-  window["to"] = text(rfc3339(context.to_ms));
+  window["from"] = json_string(rfc3339(context.from_ms));
+  window["to"] = json_string(rfc3339(context.to_ms));
   o["window"] = std::move(window);
   json::object requests;
   requests["canary"] = nullptr;
   requests["stable"] = nullptr;
   json::array metrics;
   for (const auto& signal : judgement.signals) {
-    if (signal.route.empty() && !judge::is_metric(signal.kind) && requests["canary"].is_null()) {
-      requests["canary"] = signal.canary_requests;
-      requests["stable"] = signal.stable_requests;
+    if (signal.subject.route.empty() && !judge::is_metric(signal.subject.kind) &&
+        requests["canary"].is_null()) {
+      requests["canary"] = signal.requests.canary;
+      requests["stable"] = signal.requests.stable;
     }
     metrics.push_back(metric_value(signal));
   }
@@ -118,7 +117,7 @@ json::array steps_value(const std::vector<StepState>& steps) {
     o["approve_manually"] = step.spec.approve_manually;
     o["started_ms"] = step.started_ms;
     o["ended_ms"] = step.ended_ms;
-    o["outcome"] = text(step.outcome);
+    o["outcome"] = json_string(step.outcome);
     out.push_back(std::move(o));
   }
   return out;
@@ -130,9 +129,9 @@ json::array log_value(const std::vector<LogEntry>& log) {
     json::object o;
     o["sequence"] = entry.sequence;
     o["time_ms"] = entry.time_ms;
-    o["kind"] = text(entry.kind);
-    o["text"] = text(entry.text);
-    o["actor"] = text(entry.actor);
+    o["kind"] = json_string(entry.kind);
+    o["text"] = json_string(entry.text);
+    o["actor"] = json_string(entry.actor);
     out.push_back(std::move(o));
   }
   return out;
@@ -147,10 +146,10 @@ std::string verdict_json(const judge::Judgement& judgement, const VerdictContext
 std::string rollout_json(const RolloutStatus& status, bool with_log) {
   json::object o;
   o["id"] = status.id.value;
-  o["service"] = text(status.service);
-  o["canary_version"] = text(status.canary_version);
-  o["stable_version"] = text(status.stable_version);
-  o["phase"] = text(to_string(status.phase));
+  o["service"] = json_string(status.service);
+  o["canary_version"] = json_string(status.canary_version);
+  o["stable_version"] = json_string(status.stable_version);
+  o["phase"] = json_string(to_string(status.phase));
   o["terminal"] = is_terminal(status.phase);
   o["step"] = status.step;
   o["steps"] = steps_value(status.steps);
@@ -158,11 +157,11 @@ std::string rollout_json(const RolloutStatus& status, bool with_log) {
   o["weight_applied"] = json_number(status.weight_applied);
   o["observed_split"] = json_number(status.observed_split);
   o["observed_valid_ms"] = status.observed_valid_ms;
-  o["reason"] = text(status.reason);
+  o["reason"] = json_string(status.reason);
   o["started_ms"] = status.started_ms;
   o["ended_ms"] = status.ended_ms;
   o["time_to_rollback_ms"] = status.time_to_rollback_ms;
-  o["actor"] = text(status.actor);
+  o["actor"] = json_string(status.actor);
   if (status.judgement) {
     o["judgement"] = verdict_value(*status.judgement, {.service = status.service,
                                                        .canary_version = status.canary_version,

@@ -15,6 +15,8 @@
 #include <memory>
 #include <utility>
 
+#include "base/text.h"
+
 namespace coalmine::route {
 namespace {
 
@@ -83,12 +85,6 @@ Result<int> connect_to(const std::string& address, const sockaddr* target, sockl
     if (error != 0) return unreachable(address, errno_text(error));
   }
   return socket.release();
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \r\n\t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \r\n\t") - first + 1);
 }
 
 } // namespace

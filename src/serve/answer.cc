@@ -6,8 +6,9 @@
 
 #include <limits>
 
+#include "base/json_string.h"
+#include "base/text.h"
 #include "net/grpc_server.h"
-#include "serve/json_text.h"
 
 namespace coalmine::serve {
 namespace {
@@ -17,9 +18,9 @@ constexpr std::size_t kMaxCompressed = 1u << 30; // zlib counts in 32 bits
 
 std::string error_body(std::string_view code, std::string_view message) {
   std::string out = "{\"error\":{\"code\":";
-  append_json_text(out, code);
+  append_json_string(out, code);
   out += ",\"message\":";
-  append_json_text(out, message);
+  append_json_string(out, message);
   return out + "}}";
 }
 
@@ -31,12 +32,6 @@ ErrorCode code_of(int status) {
     case 503: return ErrorCode::unavailable;
     default: return status < 500 ? ErrorCode::invalid_argument : ErrorCode::internal;
   }
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 bool has(const net::HttpResponse& answer, std::string_view name) {
@@ -70,10 +65,11 @@ bool accepts_gzip(const net::HttpRequest& request) {
     const auto item = rest.substr(0, comma);
     rest = comma == std::string_view::npos ? std::string_view() : rest.substr(comma + 1);
     const auto semicolon = item.find(';');
-    const auto coding = trimmed(item.substr(0, semicolon));
+    const auto coding = trimmed(item.substr(0, semicolon), " \t");
     if (coding != "gzip" && coding != "*") continue;
-    const auto weight = semicolon == std::string_view::npos ? std::string_view()
-                                                            : trimmed(item.substr(semicolon + 1));
+    const auto weight = semicolon == std::string_view::npos
+                            ? std::string_view()
+                            : trimmed(item.substr(semicolon + 1), " \t");
     // "q=0", "q=0.000": not wanted at all.
     return !weight.starts_with("q=0") ||
            weight.find_first_of("123456789") != std::string_view::npos;

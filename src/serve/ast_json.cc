@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/json_string.h"
 #include "promql/syntax/go_text.h"
-#include "serve/json_text.h"
 
 namespace coalmine::serve {
 namespace {
@@ -19,7 +19,7 @@ using promql::TimeShift;
 
 std::string quoted(std::string_view text) {
   std::string out;
-  append_json_text(out, text);
+  append_json_string(out, text);
   return out;
 }
 

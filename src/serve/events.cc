@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include "base/check.h"
+#include "base/json_string.h"
 #include "rollout/json.h"
 #include "serve/answer.h"
-#include "serve/json_text.h"
 
 namespace coalmine::serve {
 namespace {

@@ -8,6 +8,9 @@
 #include <array>
 #include <optional>
 
+#include "base/base64.h"
+#include "base/text.h"
+
 namespace coalmine::serve {
 namespace {
 
@@ -21,20 +24,6 @@ bool equal_in_constant_time(std::string_view given, std::string_view secret) {
   }
   const volatile unsigned result = difference; // keeps the loop from being cut short
   return result == 0 && !secret.empty();
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  });
-  return out;
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
-  if (first == std::string_view::npos) return {};
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 // "name:port" without the port, "[v6]:port" without the brackets too.
@@ -66,35 +55,15 @@ bool is_private_name(const std::string& name) {
          std::ranges::any_of(kEndings, [&](auto ending) { return name.ends_with(ending); });
 }
 
-std::optional<std::string> base64_decoded(std::string_view text) {
-  static constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  while (text.ends_with('=')) text.remove_suffix(1);
-  std::string out;
-  unsigned bits = 0;
-  int count = 0;
-  for (const char c : text) {
-    const auto value = kAlphabet.find(c);
-    if (value == std::string_view::npos) return std::nullopt;
-    bits = (bits << 6 | static_cast<unsigned>(value)) & 0xfff;
-    count += 6;
-    if (count >= 8) {
-      count -= 8;
-      out += static_cast<char>(bits >> count & 0xff);
-    }
-  }
-  return out;
-}
-
 // "Bearer TOKEN", or "Basic" with the token as password: the only one a browser can ask for, for
 // the page and its event stream.
 std::string token_of(const net::HttpRequest& request) {
   const auto value = net::header(request.headers, "Authorization");
-  const auto scheme = lower(value.substr(0, value.find(' ')));
-  const auto rest = trimmed(value.substr(std::min(scheme.size(), value.size())));
+  const auto scheme = ascii_lower(value.substr(0, value.find(' ')));
+  const auto rest = trimmed(value.substr(std::min(scheme.size(), value.size())), " \t");
   if (scheme == "bearer") return std::string(rest);
   if (scheme != "basic") return {};
-  const auto pair = base64_decoded(rest).value_or("");
+  const auto pair = decode_base64(rest).value_or("");
   const auto colon = pair.find(':');
   return colon == std::string::npos ? std::string() : pair.substr(colon + 1);
 }
@@ -119,15 +88,15 @@ Guard::Guard(const Options& options, net::Endpoint bound)
       viewer_token_(options.viewer_token),
       write_token_(options.write_token),
       bound_(std::move(bound)) {
-  for (const auto& name : options.host_names) names_.push_back(lower(name));
-  names_.push_back(lower(bound_.host));
+  for (const auto& name : options.host_names) names_.push_back(ascii_lower(name));
+  names_.push_back(ascii_lower(bound_.host));
 }
 
 // A page on evil.example can point its name at this server's address, and its requests then count
 // as its own site's. Only names that cannot be such a page's are answered. Where a token is asked
 // for by other machines, any name is: a foreign page has no token.
 bool Guard::host_allowed(std::string_view host) const {
-  const auto name = lower(name_of(host));
+  const auto name = ascii_lower(name_of(host));
   if (is_loopback(name) || std::ranges::find(names_, name) != names_.end()) return true;
   if (bound_.loopback()) return false;
   return is_address(name) || is_private_name(name) || !operator_token_.empty() ||
@@ -178,15 +147,15 @@ Status Guard::check(const net::HttpRequest& request) const {
   if (who != Role::operator_)
     return fail(ErrorCode::permission_denied,
                 "this token may look but not change anything; the operator token may");
-  const auto origin = lower(net::header(request.headers, "Origin"));
-  const auto own = lower(host);
+  const auto origin = ascii_lower(net::header(request.headers, "Origin"));
+  const auto own = ascii_lower(host);
   if (!origin.empty() && origin != "http://" + own && origin != "https://" + own) {
     return fail(ErrorCode::permission_denied,
                 fmt::format("a page of {} may not change anything here", origin));
   }
   const auto type = net::header(request.headers, "Content-Type");
   // A form or plain text can be posted by any page without asking; JSON cannot.
-  if (lower(trimmed(type.substr(0, type.find(';')))) != "application/json") {
+  if (ascii_lower(trimmed(type.substr(0, type.find(';')), " \t")) != "application/json") {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("Content-Type is \"{}\"; send application/json", type));
   }

@@ -6,12 +6,13 @@
 #include <boost/json.hpp>
 #include <charconv>
 
+#include "base/json_string.h"
+#include "base/text.h"
 #include "promql/engine.h"
 #include "promql/syntax/go_text.h"
 #include "rollout/evidence/one_shot.h"
 #include "rollout/json.h"
 #include "serve/answer.h"
-#include "serve/json_text.h"
 #include "serve/parameters.h"
 #include "serve/span_json.h"
 #include "trace/failures.h"
@@ -47,7 +48,7 @@ Result<std::string> text_of(const json::object& object, std::string_view key,
     return fail(ErrorCode::invalid_argument,
                 fmt::format("\"{}\" has {} bytes; at most {} are taken", key, text.size(), max));
   }
-  if (!promql::is_utf8(text))
+  if (!is_utf8(text))
     return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
   return text;
 }

@@ -44,7 +44,7 @@ std::string json_texts(const std::set<std::string>& texts, std::size_t limit) {
   for (const auto& text : texts) {
     if (limit > 0 && count == limit) break;
     if (count++ > 0) out += ',';
-    append_json_text(out, text);
+    append_json_string(out, text);
   }
   return out + "]";
 }
@@ -97,11 +97,11 @@ std::string_view type_name(MetricKind kind) {
 
 void append_metadata(std::string& out, const MetricMetadata& metric) {
   out += "{\"type\":";
-  append_json_text(out, type_name(metric.kind));
+  append_json_string(out, type_name(metric.kind));
   out += ",\"help\":";
-  append_json_text(out, metric.help);
+  append_json_string(out, metric.help);
   out += ",\"unit\":";
-  append_json_text(out, metric.unit);
+  append_json_string(out, metric.unit);
   out += '}';
 }
 
@@ -148,7 +148,7 @@ std::vector<Route> PrometheusApi::routes() const {
                      const auto text = promql::format(Parameters(request).get("query"));
                      if (!text) return failed(text.error());
                      std::string quoted;
-                     append_json_text(quoted, *text);
+                     append_json_string(quoted, *text);
                      return json_answer(200, success_json(quoted));
                    }});
   }
@@ -297,7 +297,7 @@ net::HttpResponse PrometheusApi::metadata(const net::HttpRequest& request) const
   for (const auto& [name, metrics] : by_name) {
     if (*limit >= 0 && count == *limit) break;
     if (count++ > 0) out += ',';
-    append_json_text(out, name);
+    append_json_string(out, name);
     out += ":[";
     std::int64_t shown = 0;
     for (const auto& metric : metrics) {
@@ -312,9 +312,9 @@ net::HttpResponse PrometheusApi::metadata(const net::HttpRequest& request) const
 
 net::HttpResponse PrometheusApi::build_info() const {
   std::string out = "{\"version\":";
-  append_json_text(out, kPrometheusVersion);
+  append_json_string(out, kPrometheusVersion);
   out += ",\"revision\":";
-  append_json_text(out, "coalmine " + options_.version);
+  append_json_string(out, "coalmine " + options_.version);
   // No "features": clients take a server that lists any for another product.
   return json_answer(
       200, success_json(out + R"(,"branch":"","buildUser":"","buildDate":"","goVersion":""})"));

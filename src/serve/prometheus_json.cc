@@ -155,7 +155,7 @@ Status append_result(std::string& out, const promql::QueryResult& result, std::s
     out += "\"string\",\"result\":[";
     append_seconds(out, text->time_ms);
     out += ',';
-    append_json_text(out, text->value);
+    append_json_string(out, text->value);
     out += ']';
   } else if (const auto* vector = std::get_if<promql::Vector>(&result.value)) {
     out += "\"vector\",\"result\":[";
@@ -176,7 +176,7 @@ void append_notes(std::string& out, std::string_view key, const Notes& notes) {
   out += "\":[";
   for (std::size_t i = 0; i < notes.size(); ++i) {
     if (i > 0) out += ',';
-    append_json_text(out, notes[i]);
+    append_json_string(out, notes[i]);
   }
   out += ']';
 }
@@ -214,9 +214,9 @@ void append_labels(std::string& out, const Labels& labels) {
   bool first = true;
   for (const auto [name, value] : labels) {
     if (!std::exchange(first, false)) out += ',';
-    append_json_text(out, name);
+    append_json_string(out, name);
     out += ':';
-    append_json_text(out, value);
+    append_json_string(out, value);
   }
   out += '}';
 }
@@ -240,9 +240,9 @@ std::string success_json(std::string_view data, const Notes& warnings) {
 
 std::string error_json(std::string_view type, std::string_view message) {
   std::string out = "{\"status\":\"error\",\"errorType\":";
-  append_json_text(out, type);
+  append_json_string(out, type);
   out += ",\"error\":";
-  append_json_text(out, message);
+  append_json_string(out, message);
   return out + "}";
 }
 

@@ -10,9 +10,9 @@
 #include <string_view>
 #include <vector>
 
+#include "base/json_string.h"
 #include "base/result.h"
 #include "promql/engine.h"
-#include "serve/json_text.h"
 
 namespace coalmine::serve {
 

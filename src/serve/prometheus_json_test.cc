@@ -24,7 +24,7 @@ std::string seconds_text(std::int64_t ms) {
 
 std::string quoted_text(std::string_view text) {
   std::string out;
-  append_json_text(out, text);
+  append_json_string(out, text);
   return out;
 }
 

@@ -30,10 +30,11 @@ MetricLabels identity(const rollout::RolloutStatus& r) {
 std::string short_reason(const rollout::RolloutStatus& r) {
   if (!r.judgement) return "";
   for (const auto& signal : r.judgement->signals) {
-    if (signal.gate && signal.verdict == judge::Verdict::regression) return signal.signal;
+    if (signal.subject.gate && signal.verdict == judge::Verdict::regression)
+      return signal.subject.signal;
   }
   for (const auto& signal : r.judgement->signals) {
-    if (signal.gate && signal.cause != judge::Cause::none)
+    if (signal.subject.gate && signal.cause != judge::Cause::none)
       return std::string(to_string(signal.cause));
   }
   return "";

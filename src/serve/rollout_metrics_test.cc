@@ -22,7 +22,7 @@ TEST(RolloutMetrics, RunningOnesAndTheNewestOfEachService) {
   last.weight_applied = 0;
   last.observed_split = 0.01;
   judge::SignalVerdict signal;
-  signal.signal = "error_rate";
+  signal.subject.signal = "error_rate";
   signal.verdict = judge::Verdict::regression;
   judge::Judgement judgement;
   judgement.decision = judge::Decision::rollback;

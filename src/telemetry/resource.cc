@@ -6,23 +6,10 @@
 #include <algorithm>
 #include <array>
 
+#include "base/base64.h"
+
 namespace coalmine {
 namespace {
-
-std::string base64(std::string_view raw) {
-  static constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (std::size_t i = 0; i < raw.size(); i += 3) {
-    std::uint32_t group = 0;
-    const std::size_t n = std::min<std::size_t>(3, raw.size() - i);
-    for (std::size_t k = 0; k < 3; ++k)
-      group = (group << 8) | (k < n ? static_cast<std::uint8_t>(raw[i + k]) : 0u);
-    for (std::size_t k = 0; k < 4; ++k)
-      out += k <= n ? kAlphabet[(group >> (18 - 6 * k)) & 63] : '=';
-  }
-  return out;
-}
 
 // Resource attributes that distinguish cohorts or places; the rest (SDK versions, process
 // arguments) would only add bytes.

@@ -9,18 +9,14 @@
 #include <string_view>
 #include <vector>
 
+#include "base/hex.h"
 #include "telemetry/resource.h"
 
 namespace coalmine {
 
+// As text: to_hex and parse_hex of base/hex.h.
 using TraceId = std::array<std::uint8_t, 16>;
 using SpanId = std::array<std::uint8_t, 8>;
-
-std::string to_hex(const TraceId& id);
-std::string to_hex(const SpanId& id);
-// Exactly 32 hex digits, either case.
-bool parse_hex(std::string_view text, TraceId& out);
-bool parse_hex(std::string_view text, SpanId& out);
 
 enum class SpanKind : std::uint8_t { unspecified, internal, server, client, producer, consumer };
 enum class StatusCode : std::uint8_t { unset, ok, error };

@@ -9,6 +9,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "base/text.h"
 #include "promql/eval/column_sums.h"
 #include "promql/eval/label_hash.h"
 #include "promql/syntax/go_text.h"

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "promql/eval/eval_call.h"
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/series_matcher.h"

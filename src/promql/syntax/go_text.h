@@ -18,10 +18,6 @@ std::string format_decimal(double value);
 // Go's %g: shortest, with an exponent below 1e-4 and from 1e6.
 std::string format_general(double value);
 
-// Bytes of the UTF-8 character at the start of text; 0 when it is empty or invalid.
-std::size_t utf8_length(std::string_view text);
-bool is_utf8(std::string_view text);
-
 // Go's strconv.Quote, and the same without the quotes.
 std::string go_quote(std::string_view text);
 std::string go_quote_inner(std::string_view text, char quote);

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <utility>
 
+#include "base/text.h"
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/token.h"
 
@@ -82,15 +83,9 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_alpha(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_word(char c) { return is_alpha(c) || is_digit(c); }
 
-std::string lowered(std::string_view word) {
-  std::string out(word);
-  for (char& c : out) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return out;
-}
-
 // The keyword a word is, case-blind; identifier when it is none. Inf and NaN are numbers.
 Tok keyword_of(std::string_view word) {
-  const std::string low = lowered(word);
+  const std::string low = ascii_lower(word);
   if (low == "inf" || low == "nan") return Tok::number;
   for (const auto& [type, text] : kSpellings) {
     if (text == low && is_alpha(text[0])) return type;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text.h"
 #include "promql/syntax/go_text.h"
 #include "promql/syntax/parser_impl.h"
 

@@ -4,7 +4,6 @@
 #include <boost/json.hpp>
 
 #include "base/json_text.h"
-#include "judge/reason.h"
 #include "rollout/journal/codec_words.h"
 
 namespace coalmine::rollout {
@@ -19,79 +18,6 @@ constexpr auto kWord = [](auto value) -> std::string_view {
   return to_string(value);
 };
 
-json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
-
-json::value signal_value(const judge::SignalVerdict& s) {
-  json::object o;
-  o["signal"] = text(s.signal);
-  o["route"] = text(s.route);
-  o["kind"] = text(judge::to_string(s.kind));
-  o["unit"] = static_cast<int>(s.unit);
-  o["approximate"] = s.approximate;
-  if (!s.problem.empty()) o["problem"] = text(s.problem);
-  o["gate"] = s.gate;
-  o["verdict"] = text(judge::to_string(s.verdict));
-  o["cause"] = text(judge::to_string(s.cause));
-  o["canary"] = json_number(s.canary);
-  o["stable"] = json_number(s.stable);
-  o["difference"] = json_number(s.difference);
-  o["relative"] = json_number(s.relative);
-  o["lower"] = json_number(s.lower);
-  o["upper"] = json_number(s.upper);
-  o["max"] = json_number(s.max);
-  o["required_requests"] = s.required_requests;
-  o["canary_at_least"] = s.canary_at_least;
-  o["stable_at_least"] = s.stable_at_least;
-  o["margin_unit"] = static_cast<int>(s.margin.unit);
-  o["margin_amount"] = s.margin.amount;
-  o["margin_worse"] = static_cast<int>(s.margin.worse);
-  o["canary_requests"] = s.canary_requests;
-  o["stable_requests"] = s.stable_requests;
-  o["reason"] = text(judge::line_sentence(s));
-  return o;
-}
-
-} // namespace
-
-judge::Margin margin_from(const json::object& o) {
-  judge::Margin out;
-  out.unit =
-      static_cast<judge::Margin::Unit>(std::clamp<std::int64_t>(get_int(o, "margin_unit"), 0, 5));
-  out.amount = get_double(o, "margin_amount");
-  out.worse = static_cast<judge::Worse>(std::clamp<std::int64_t>(get_int(o, "margin_worse"), 0, 2));
-  return out;
-}
-
-namespace {
-
-judge::SignalVerdict signal_from(const json::object& o) {
-  judge::SignalVerdict s;
-  s.signal = get_text(o, "signal");
-  s.route = get_text(o, "route");
-  s.kind = judge::signal_kind(get_text(o, "kind")).value_or(judge::SignalKind::error_rate);
-  s.unit = static_cast<judge::ValueUnit>(std::clamp<std::int64_t>(get_int(o, "unit"), 0, 5));
-  s.approximate = get_bool(o, "approximate");
-  s.problem = get_text(o, "problem");
-  s.gate = get_bool(o, "gate", true);
-  s.verdict = from_word(get_text(o, "verdict"), kVerdicts, kWord);
-  s.cause = from_word(get_text(o, "cause"), kCauses, kWord);
-  s.canary = get_optional(o, "canary");
-  s.stable = get_optional(o, "stable");
-  s.difference = get_optional(o, "difference");
-  s.relative = get_optional(o, "relative");
-  s.lower = get_optional(o, "lower");
-  s.upper = get_optional(o, "upper");
-  s.max = get_optional(o, "max");
-  s.required_requests = get_double(o, "required_requests");
-  s.canary_at_least = get_bool(o, "canary_at_least");
-  s.stable_at_least = get_bool(o, "stable_at_least");
-  s.margin = margin_from(o);
-  s.canary_requests = get_double(o, "canary_requests");
-  s.stable_requests = get_double(o, "stable_requests");
-  s.reason = get_text(o, "reason");
-  return s;
-}
-
 json::value steps_value(const State& s) {
   json::array steps;
   for (const auto& step : s.steps) {
@@ -102,7 +28,7 @@ json::value steps_value(const State& s) {
     o["approve_manually"] = step.spec.approve_manually;
     o["started_ms"] = step.started_ms;
     o["ended_ms"] = step.ended_ms;
-    o["outcome"] = text(step.outcome);
+    o["outcome"] = json_string(step.outcome);
     steps.push_back(std::move(o));
   }
   return steps;
@@ -123,12 +49,12 @@ StepState step_from(const json::object& o) {
 json::object durable_value(const State& s) {
   json::object o;
   o["id"] = s.id.value;
-  o["canary_version"] = text(s.canary_version);
-  o["stable_version"] = text(s.stable_version);
-  o["actor"] = text(s.actor);
-  o["phase"] = text(to_string(s.phase));
-  o["end_phase"] = text(to_string(s.end_phase));
-  o["pause_cause"] = text(to_string(s.pause_cause));
+  o["canary_version"] = json_string(s.canary_version);
+  o["stable_version"] = json_string(s.stable_version);
+  o["actor"] = json_string(s.actor);
+  o["phase"] = json_string(to_string(s.phase));
+  o["end_phase"] = json_string(to_string(s.end_phase));
+  o["pause_cause"] = json_string(to_string(s.pause_cause));
   o["step"] = s.step;
   o["steps"] = steps_value(s);
   o["weight_asked"] = s.weight_asked;
@@ -151,8 +77,8 @@ json::object durable_value(const State& s) {
   o["router_noticed"] = s.router_noticed;
   o["regression_noticed"] = s.regression_noticed;
   o["split_noticed"] = s.split_noticed;
-  o["last_decision"] = text(judge::to_string(s.last_decision));
-  o["reason"] = text(s.reason);
+  o["last_decision"] = json_string(judge::to_string(s.last_decision));
+  o["reason"] = json_string(s.reason);
   o["started_ms"] = s.started_ms;
   o["ended_ms"] = s.ended_ms;
   o["decided_ms"] = s.decided_ms;
@@ -167,10 +93,10 @@ json::object look_value(const LookResult& look) {
   o["step"] = look.step;
   o["from_ms"] = look.from_ms;
   o["to_ms"] = look.to_ms;
-  o["decision"] = text(judge::to_string(look.judgement->decision));
-  o["reason"] = text(look.judgement->reason);
-  o["source_error"] = text(look.source_error);
-  o["split_problem"] = text(look.split_problem);
+  o["decision"] = json_string(judge::to_string(look.judgement->decision));
+  o["reason"] = json_string(look.judgement->reason);
+  o["source_error"] = json_string(look.source_error);
+  o["split_problem"] = json_string(look.split_problem);
   o["canary_requests"] = look.canary_requests;
   o["stable_requests"] = look.stable_requests;
   o["stable_rps"] = look.stable_rps;
@@ -204,19 +130,19 @@ struct EventWriter {
   json::object& o;
   std::string_view operator()(const event::Start& e) const {
     o["id"] = e.id.value;
-    o["canary_version"] = text(e.canary_version);
-    o["stable_version"] = text(e.stable_version);
-    o["actor"] = text(e.actor);
+    o["canary_version"] = json_string(e.canary_version);
+    o["stable_version"] = json_string(e.stable_version);
+    o["actor"] = json_string(e.actor);
     return "start";
   }
   std::string_view operator()(const event::RouterDone& e) const {
-    o["op"] = text(to_string(e.op));
+    o["op"] = json_string(to_string(e.op));
     o["epoch"] = e.epoch;
     o["applied"] = e.applied;
-    o["detail"] = text(e.detail);
+    o["detail"] = json_string(e.detail);
     if (e.error) {
-      o["error_code"] = text(to_string(e.error->code));
-      o["error"] = text(e.error->message);
+      o["error_code"] = json_string(to_string(e.error->code));
+      o["error"] = json_string(e.error->message);
     }
     return "router_done";
   }
@@ -225,9 +151,9 @@ struct EventWriter {
     return "looked";
   }
   std::string_view operator()(const event::Commanded& e) const {
-    o["command"] = text(word(e.command));
-    o["actor"] = text(e.actor);
-    o["reason"] = text(e.reason);
+    o["command"] = json_string(word(e.command));
+    o["actor"] = json_string(e.actor);
+    o["reason"] = json_string(e.reason);
     return "commanded";
   }
   std::string_view operator()(const event::Tick&) const { return "tick"; }
@@ -241,8 +167,8 @@ struct EventWriter {
   }
   std::string_view operator()(const event::Recovered&) const { return "recovered"; }
   std::string_view operator()(const event::Noted& e) const {
-    o["kind"] = text(e.kind);
-    o["text"] = text(e.text);
+    o["kind"] = json_string(e.kind);
+    o["text"] = json_string(e.text);
     return "noted";
   }
 };
@@ -262,32 +188,6 @@ event::RouterDone router_done_from(const json::object& o) {
 }
 
 } // namespace
-
-json::value judgement_value(const judge::Judgement& judgement) {
-  json::object o;
-  o["decision"] = text(judge::to_string(judgement.decision));
-  o["reason"] = text(judgement.reason);
-  o["analysis_duration_minutes"] = judgement.analysis_duration_minutes;
-  json::array signals;
-  for (const auto& signal : judgement.signals) signals.push_back(signal_value(signal));
-  o["signals"] = std::move(signals);
-  return o;
-}
-
-judge::Judgement judgement_from(const json::object& object) {
-  judge::Judgement judgement;
-  judgement.decision = from_word(get_text(object, "decision"), kDecisions, kWord);
-  judgement.reason = get_text(object, "reason");
-  judgement.analysis_duration_minutes = get_double(object, "analysis_duration_minutes");
-  if (const auto* signals = get_array(object, "signals")) {
-    std::vector<judge::SignalVerdict> lines;
-    for (const auto& signal : *signals) {
-      if (const auto* o = signal.if_object()) lines.push_back(signal_from(*o));
-    }
-    judgement.signals = std::move(lines);
-  }
-  return judgement;
-}
 
 std::string durable_text(const State& state) { return json_text(durable_value(state)); }
 
@@ -367,7 +267,7 @@ std::string encode_event(const Event& event, Moment now) {
   json::object o;
   o["wall_ms"] = now.wall_ms;
   o["steady_ms"] = now.steady_ms;
-  o["event"] = text(name);
+  o["event"] = json_string(name);
   o["with"] = std::move(body);
   return json_text(o);
 }

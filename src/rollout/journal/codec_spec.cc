@@ -11,11 +11,9 @@ namespace {
 
 namespace json = boost::json;
 
-json::string text(std::string_view value) { return json::string(value.data(), value.size()); }
-
 json::value texts(const std::vector<std::string>& values) {
   json::array out;
-  for (const auto& value : values) out.push_back(text(value));
+  for (const auto& value : values) out.push_back(json_string(value));
   return out;
 }
 
@@ -33,8 +31,8 @@ json::value selector_value(const AttributeSelector& selector) {
   json::array out;
   for (const auto& [name, value] : selector) {
     json::object pair;
-    pair["name"] = text(name);
-    pair["value"] = text(value);
+    pair["name"] = json_string(name);
+    pair["value"] = json_string(value);
     out.push_back(std::move(pair));
   }
   return out;
@@ -68,12 +66,10 @@ json::value signals_value(const std::vector<judge::SignalSpec>& signals) {
   json::array out;
   for (const auto& signal : signals) {
     json::object o;
-    o["name"] = text(signal.name);
-    o["kind"] = text(judge::to_string(signal.kind));
+    o["name"] = json_string(signal.name);
+    o["kind"] = json_string(judge::to_string(signal.kind));
     o["quantile"] = signal.quantile;
-    o["margin_unit"] = static_cast<int>(signal.margin.unit);
-    o["margin_amount"] = signal.margin.amount;
-    o["margin_worse"] = static_cast<int>(signal.margin.worse);
+    put_margin(o, signal.margin);
     o["unit"] = static_cast<int>(signal.unit);
     o["max"] = json_number(signal.max);
     o["gate"] = signal.gate;
@@ -109,10 +105,10 @@ judge::SignalSpec signal_from(const json::object& o) {
 json::value metrics_value(const std::vector<MetricSpec>& metrics) {
   json::array out;
   for (const auto& m : metrics) {
-    out.push_back(json::object{{"name", text(m.name)},
-                               {"part", text(m.part)},
-                               {"whole", text(m.whole)},
-                               {"promql", text(m.promql)}});
+    out.push_back(json::object{{"name", json_string(m.name)},
+                               {"part", json_string(m.part)},
+                               {"whole", json_string(m.whole)},
+                               {"promql", json_string(m.promql)}});
   }
   return out;
 }
@@ -204,12 +200,12 @@ RankSpec rank_from(const json::object& o) {
 json::value router_value(const RouterSpec& router) {
   json::object o;
   o["kind"] = router.kind == RouterSpec::Kind::haproxy ? "haproxy" : "observe";
-  o["socket"] = text(router.haproxy.socket);
-  o["backend"] = text(router.haproxy.backend);
+  o["socket"] = json_string(router.haproxy.socket);
+  o["backend"] = json_string(router.haproxy.backend);
   o["stable_servers"] = texts(router.haproxy.stable_servers);
   o["canary_servers"] = texts(router.haproxy.canary_servers);
-  o["map"] = text(router.haproxy.map);
-  o["map_key"] = text(router.haproxy.map_key);
+  o["map"] = json_string(router.haproxy.map);
+  o["map_key"] = json_string(router.haproxy.map_key);
   o["tolerance"] = router.haproxy.tolerance;
   o["timeout_ms"] = router.haproxy.timeout_ms;
   return o;
@@ -235,7 +231,7 @@ json::value notify_value(const std::vector<NotifySpec>& targets) {
   for (const auto& target : targets) {
     json::object o;
     o["kind"] = target.kind == NotifySpec::Kind::slack ? "slack" : "webhook";
-    o["url"] = text(target.url);
+    o["url"] = json_string(target.url);
     o["signed"] = !target.secret.empty();
     o["events"] = texts(target.events);
     out.push_back(std::move(o));
@@ -247,12 +243,12 @@ json::value notify_value(const std::vector<NotifySpec>& targets) {
 
 std::string encode_spec(const RolloutSpec& spec) {
   json::object o;
-  o["service"] = text(spec.service);
-  o["environment"] = text(spec.environment);
+  o["service"] = json_string(spec.service);
+  o["environment"] = json_string(spec.environment);
   o["canary"] = selector_value(spec.canary);
   o["stable"] = selector_value(spec.stable);
   o["steps"] = steps_value(spec.steps);
-  o["judge"] = text(spec.judge);
+  o["judge"] = json_string(spec.judge);
   o["metrics"] = metrics_value(spec.metrics);
   if (spec.judge == "mann_whitney") o["rank"] = rank_value(spec.rank);
   o["false_rollback_budget"] = spec.false_rollback_budget;
@@ -277,7 +273,7 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["critical_routes"] = texts(spec.critical_routes);
   o["router"] = router_value(spec.router);
   o["notify"] = notify_value(spec.notify);
-  o["config_hash"] = text(spec.config_hash);
+  o["config_hash"] = json_string(spec.config_hash);
   return json_text(o);
 }
 

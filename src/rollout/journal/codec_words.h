@@ -43,7 +43,8 @@ inline constexpr std::array kErrorCodes = {
     ErrorCode::unavailable,     ErrorCode::deadline_exceeded,   ErrorCode::permission_denied,
     ErrorCode::unauthenticated, ErrorCode::unimplemented,       ErrorCode::data_loss};
 
-// From margin_unit, margin_amount and margin_worse.
+// As margin_unit, margin_amount and margin_worse (codec_judgement.cc).
+void put_margin(boost::json::object& o, const judge::Margin& margin);
 judge::Margin margin_from(const boost::json::object& o);
 
 constexpr std::string_view word(Command command) {

@@ -198,15 +198,15 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   judge::Judgement judgement;
   judgement.decision = judge::Decision::inconclusive;
   judge::SignalVerdict signal;
-  signal.signal = "error_rate";
-  signal.canary = 0.5;
-  signal.margin = {judge::Margin::Unit::percent, 0.2};
+  signal.subject.signal = "error_rate";
+  signal.measured.canary = 0.5;
+  signal.limits.margin = {judge::Margin::Unit::percent, 0.2};
   judgement.signals = {signal};
   state.live.judgement = std::make_shared<const judge::Judgement>(judgement);
   const auto again = decode_state(encode_state(state));
   ASSERT_TRUE(again);
   EXPECT_EQ(encode_state(*again), encode_state(state));
-  EXPECT_EQ(again->live.judgement->signals[0].canary, 0.5);
+  EXPECT_EQ(again->live.judgement->signals[0].measured.canary, 0.5);
 }
 
 TEST(CodecTest, DamagedTextIsAnError) {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "serve/json_text.h"
+#include "base/json_string.h"
 
 #include <array>
 
-#include "promql/syntax/go_text.h"
+#include "base/text.h"
 
-namespace coalmine::serve {
+namespace coalmine {
 namespace {
-
-constexpr std::string_view kReplacement = "\xEF\xBF\xBD";
 
 // Bytes that stand for themselves inside a JSON string.
 constexpr std::array<bool, 256> kPlain = [] {
@@ -34,7 +32,7 @@ void append_escaped(std::string& out, char c) {
 
 } // namespace
 
-void append_json_text(std::string& out, std::string_view text) {
+void append_json_string(std::string& out, std::string_view text) {
   out += '"';
   std::size_t at = 0;
   while (at < text.size()) {
@@ -45,11 +43,11 @@ void append_json_text(std::string& out, std::string_view text) {
     at = end;
     if (static_cast<unsigned char>(text[at]) < 0x80) {
       append_escaped(out, text[at++]);
-    } else if (const auto length = promql::utf8_length(text.substr(at)); length > 0) {
+    } else if (const auto length = utf8_length(text.substr(at)); length > 0) {
       out.append(text, at, length);
       at += length;
     } else {
-      out += kReplacement;
+      out += kReplacementCharacter;
       ++at;
     }
   }
@@ -57,15 +55,15 @@ void append_json_text(std::string& out, std::string_view text) {
 }
 
 std::string with_valid_utf8(std::string json) {
-  if (promql::is_utf8(json)) return json;
+  if (is_utf8(json)) return json;
   std::string out;
   out.reserve(json.size() + 16);
   for (std::string_view rest = json; !rest.empty();) {
-    const auto length = promql::utf8_length(rest);
-    out += length > 0 ? rest.substr(0, length) : kReplacement;
+    const auto length = utf8_length(rest);
+    out += length > 0 ? rest.substr(0, length) : kReplacementCharacter;
     rest.remove_prefix(length > 0 ? length : 1);
   }
   return out;
 }
 
-} // namespace coalmine::serve
+} // namespace coalmine

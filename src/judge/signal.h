@@ -1,0 +1,59 @@
+// What is compared, and how much worse is allowed: the words that evidence, judges and verdicts
+// share. Values; any thread.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace coalmine::judge {
+
+// ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the
+// value of an order). value: any number that is read now and then (a gauge, a PromQL expression).
+// These three are of the service, never of a route. request_share: which part
+// of a track's requests goes to a route; of routes only, never of the service, and sequential only.
+enum class SignalKind { error_rate, latency_quantile, request_share, ratio, mean, value };
+inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
+std::string_view to_string(SignalKind kind);
+std::optional<SignalKind> signal_kind(std::string_view text);
+
+// Which way is worse.
+enum class Worse { higher, lower, either };
+// What a mean or a value is measured in. A ratio is a share, 0 to 1.
+enum class ValueUnit { number, ratio, millis, seconds, bytes, per_second };
+// As in the config file: count, ratio, ms, s, bytes, rps.
+std::string_view unit_text(SignalKind kind, ValueUnit unit);
+
+// How much worse is allowed. points: +0.5pp is 0.005 absolute. percent: +20% is 0.20 of stable's
+// value. The others are amounts in the unit of the value: +25ms is 25 of millis and 0.025 of
+// seconds.
+struct Margin {
+  enum class Unit { points, percent, millis, seconds, bytes, per_second } unit = Unit::points;
+  double amount = 0; // not negative
+  Worse worse = Worse::higher;
+};
+// "+0.5pp", "-20%", "+25ms": shown exactly as a user would write it; "±5%" where either way is
+// worse.
+std::string to_string(const Margin& margin);
+
+struct SignalSpec {
+  std::string name; // error_rate, p99_latency
+  SignalKind kind = SignalKind::error_rate;
+  double quantile = 0.99; // latency_quantile
+  Margin margin;
+  // Absolute limit, independent of stable (ratio, ms, or the unit); a minimum where lower is worse.
+  std::optional<double> max;
+  bool gate = true; // false: shown, decides nothing
+  bool per_route = true;
+  // sequential only. automatic: the margin follows stable's own rate (see default_error_margin);
+  // margin is then what is shown before stable is known. if_decidable: a regression always counts,
+  // but promotion waits for this signal only when the planned traffic can decide it. floor:
+  // differences below it (a ratio, or milliseconds) never count.
+  bool automatic = false;
+  bool if_decidable = false;
+  double floor = 0;
+  ValueUnit unit = ValueUnit::number; // of a mean or a value
+};
+
+} // namespace coalmine::judge
