@@ -7,7 +7,7 @@
 #include <cmath>
 #include <ctime>
 
-namespace coalmine::rollout {
+namespace coalmine {
 namespace {
 
 namespace json = boost::json;
@@ -126,4 +126,4 @@ const json::array* get_array(const json::object& object, std::string_view key) {
   return value == nullptr ? nullptr : value->if_array();
 }
 
-} // namespace coalmine::rollout
+} // namespace coalmine

@@ -9,7 +9,7 @@
 
 #include "base/result.h"
 
-namespace coalmine::rollout {
+namespace coalmine {
 
 // Compact JSON. Doubles are shortest-form (0.05, not 5E-2); NaN and infinities are null.
 std::string json_text(const boost::json::value& value);
@@ -30,4 +30,4 @@ bool get_bool(const boost::json::object& object, std::string_view key, bool fall
 const boost::json::object* get_object(const boost::json::object& object, std::string_view key);
 const boost::json::array* get_array(const boost::json::object& object, std::string_view key);
 
-} // namespace coalmine::rollout
+} // namespace coalmine
