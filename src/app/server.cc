@@ -34,7 +34,7 @@
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
 #include "rollout/control/controller.h"
-#include "route/haproxy_discovery.h"
+#include "route/router.h"
 #include "store/store.h"
 
 namespace coalmine::app {

@@ -172,9 +172,15 @@ void read_haproxy_map(const ConfigContext& context, const YAML::Node& node,
   if (out.canary_servers.empty()) out.canary_servers = {"canary*"};
 }
 
+// A later router entry of the same kind changes only what it names.
+route::HaproxyOptions& haproxy_of(route::RouterOptions& router) {
+  auto* haproxy = std::get_if<route::HaproxyOptions>(&router);
+  return haproxy == nullptr ? router.emplace<route::HaproxyOptions>() : *haproxy;
+}
+
 // haproxy:SOCKET#BACKEND
 void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std::string_view rest,
-                       rollout::RouterSpec& router) {
+                       route::RouterOptions& router) {
   const auto hash = rest.rfind('#');
   if (hash == std::string_view::npos || hash == 0 || !usable_word(rest.substr(hash + 1))) {
     context.yaml.error(
@@ -182,12 +188,12 @@ void read_haproxy_text(const ConfigContext& context, const YAML::Node& node, std
         "write haproxy:/run/haproxy/admin.sock#BACKEND");
     return;
   }
-  router.kind = rollout::RouterSpec::Kind::haproxy;
-  router.haproxy.socket = std::string(rest.substr(0, hash));
-  router.haproxy.backend = std::string(rest.substr(hash + 1));
-  router.haproxy.stable_servers = {"stable*"};
-  router.haproxy.canary_servers = {"canary*"};
-  check_socket(context, node, router.haproxy.socket);
+  auto& haproxy = haproxy_of(router);
+  haproxy.socket = std::string(rest.substr(0, hash));
+  haproxy.backend = std::string(rest.substr(hash + 1));
+  haproxy.stable_servers = {"stable*"};
+  haproxy.canary_servers = {"canary*"};
+  check_socket(context, node, haproxy.socket);
 }
 
 constexpr std::array<std::string_view, 8> kRoutersToCome{
@@ -215,8 +221,7 @@ std::string event_name(const std::string& written) {
   return written;
 }
 
-void read_events(const ConfigContext& context, const YAML::Node& node,
-                 rollout::NotifySpec& notify) {
+void read_events(const ConfigContext& context, const YAML::Node& node, notify::Target& notify) {
   context.yaml.items(node, "events", [&](const YAML::Node& item) {
     const auto event = context.yaml.choice(
         item, "an event",
@@ -234,7 +239,7 @@ void check_url(const ConfigContext& context, const YAML::Node& node, const std::
 void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
                        rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
-  rollout::NotifySpec notify;
+  notify::Target notify;
   int targets = 0;
   bool has_url = false;
   const auto url = [&](std::string_view what) {
@@ -257,7 +262,7 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
       {"slack",
        [&](const YAML::Node& v) {
          ++targets;
-         notify.kind = rollout::NotifySpec::Kind::slack;
+         notify.kind = notify::Target::Kind::slack;
          yaml.map(v, "slack", {{"webhook", url("slack webhook")}});
        }},
       {"webhook",
@@ -358,8 +363,7 @@ void read_router(const ConfigContext& context, const YAML::Node& node, rollout::
   yaml.entries(node, "router",
                [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
                  if (name != "haproxy") return refuse_router(context, key, name);
-                 spec.router.kind = rollout::RouterSpec::Kind::haproxy;
-                 read_haproxy_map(context, value, spec.router.haproxy);
+                 read_haproxy_map(context, value, haproxy_of(spec.router));
                });
 }
 

@@ -131,10 +131,10 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   return out;
 }
 
-std::string router_text(const rollout::RouterSpec& router) {
-  if (router.kind == rollout::RouterSpec::Kind::observe)
-    return "Traffic is only watched, not moved (router: observe).\n";
-  const auto& haproxy = router.haproxy;
+std::string router_text(const route::RouterOptions& router) {
+  const auto* moves = std::get_if<route::HaproxyOptions>(&router);
+  if (moves == nullptr) return "Traffic is only watched, not moved (router: observe).\n";
+  const auto& haproxy = *moves;
   if (!haproxy.map.empty()) {
     return fmt::format("Traffic moves through HAProxy at {}: key {} of map {}.\n", haproxy.socket,
                        haproxy.map_key, haproxy.map);
@@ -149,7 +149,7 @@ std::string router_text(const rollout::RouterSpec& router) {
 std::string notify_text(const rollout::RolloutSpec& spec) {
   std::string out;
   for (const auto& notify : spec.notify) {
-    const bool slack = notify.kind == rollout::NotifySpec::Kind::slack;
+    const bool slack = notify.kind == notify::Target::Kind::slack;
     const std::string events = notify.events.empty()
                                    ? "every end and every pause"
                                    : fmt::format("{}", fmt::join(notify.events, ", "));
@@ -188,7 +188,7 @@ std::string explain(const rollout::RolloutSpec& spec) {
         spec.extend_ms > 0 ? duration_text(spec.extend_ms) : "the step's own time",
         spec.max_extends == 1 ? "once" : fmt::format("{} times", spec.max_extends));
   }
-  if (spec.router.kind != rollout::RouterSpec::Kind::observe) {
+  if (route::moves_traffic(spec.router)) {
     out += fmt::format(
         "A canary that is sent requests and reports nothing for {} while stable reports: {}.\n",
         duration_text(spec.canary_silent_grace_ms),

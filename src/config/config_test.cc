@@ -127,7 +127,7 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
   EXPECT_EQ(spec.max_extends, 1);
   EXPECT_EQ(spec.no_data_grace_ms, 120'000);
   EXPECT_EQ(spec.look_interval_ms, 2000);
-  EXPECT_EQ(spec.router.haproxy.map_key, "search");
+  EXPECT_EQ(std::get<route::HaproxyOptions>(spec.router).map_key, "search");
   ASSERT_EQ(spec.notify.size(), 1u);
   EXPECT_EQ(spec.notify[0].events, (std::vector<std::string>{"rolled_back", "promoted"}));
 }

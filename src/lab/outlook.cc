@@ -9,7 +9,7 @@
 #include "config/config_values.h"
 #include "lab/simulate.h"
 #include "lab/simulation.h"
-#include "rollout/evidence/one_shot.h"
+#include "rollout/evidence/spec_judge.h"
 
 namespace coalmine::lab {
 namespace {

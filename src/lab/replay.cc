@@ -8,7 +8,7 @@
 #include <map>
 #include <utility>
 
-#include "rollout/evidence/one_shot.h"
+#include "rollout/evidence/spec_judge.h"
 
 namespace coalmine::lab {
 namespace {

@@ -14,6 +14,7 @@
 #include "lab/commands.h"
 #include "lab/local_question.h"
 #include "lab/replay.h"
+#include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/evidence_feed.h"
 #include "rollout/evidence/metric_reader.h"
 #include "rollout/evidence/one_shot.h"

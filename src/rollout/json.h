@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "rollout/control/controller.h"
+#include "rollout/rollout.h"
 
 namespace coalmine::rollout {
 

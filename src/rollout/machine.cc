@@ -168,7 +168,7 @@ void MachineStep::set_done(const event::RouterDone& done) {
     router_failed(done);
     return;
   }
-  const auto allowed = std::max(2 * kWeightDrift, s_.spec->router.haproxy.tolerance + 1e-9);
+  const auto allowed = std::max(2 * kWeightDrift, route::tolerance(s_.spec->router) + 1e-9);
   if (std::abs(done.applied - s_.weight_asked) > allowed) {
     auto wrong = done;
     wrong.error =
@@ -375,8 +375,7 @@ void MachineStep::on(const event::Recovered&) {
   fresh.observed_split = s_.live.observed_split;
   fresh.judged_from_ms = s_.live.judged_from_ms;
   fresh.judged_ms = s_.live.judged_ms;
-  fresh.reassert =
-      s_.confirmed && s_.spec->router.kind == RouterSpec::Kind::observe; // it remembers nothing
+  fresh.reassert = s_.confirmed && !route::moves_traffic(s_.spec->router); // it remembers nothing
   fresh.await_look = true;
   s_.live = std::move(fresh);
   s_.weight_applied.reset(); // until it is read: no gate opens before

@@ -21,7 +21,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "judge/judge.h"
-#include "rollout/control/controller.h"
+#include "rollout/rollout.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {

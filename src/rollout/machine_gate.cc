@@ -234,7 +234,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
   const auto& spec = *s_.spec;
   const auto started = s_.steps[s_.step].started_ms;
   const auto weight = s_.weight_applied.value_or(0);
-  if (spec.router.kind == RouterSpec::Kind::observe || started == 0 || !(weight > 0) ||
+  if (!route::moves_traffic(spec.router) || started == 0 || !(weight > 0) ||
       look.stable_last_ms == 0)
     return false;
   if (s_.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback)

@@ -16,7 +16,7 @@ class StepClock : public ::testing::Test {
  protected:
   StepClock() {
     auto spec = default_spec("shop");
-    spec.router.kind = RouterSpec::Kind::haproxy;
+    spec.router = route::HaproxyOptions{};
     spec.look_interval_ms = 10;
     spec.steps = {{.weight = 0.05, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
     take(event::Start{.id = {1},

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "judge/judge.h"
+#include "notify/outbox.h"
 #include "route/router.h"
 
 namespace coalmine::rollout {
@@ -23,18 +24,6 @@ struct StepSpec {
 
 // Resource attributes that tell a track's telemetry: {"deployment.track", "canary"}.
 using AttributeSelector = std::vector<std::pair<std::string, std::string>>;
-
-struct RouterSpec {
-  enum class Kind { observe, haproxy } kind = Kind::observe;
-  route::HaproxyOptions haproxy;
-};
-
-struct NotifySpec {
-  enum class Kind { webhook, slack } kind = Kind::webhook;
-  std::string url;
-  std::string secret;              // webhook: HMAC-SHA256 key of X-Coalmine-Signature
-  std::vector<std::string> events; // promoted, rolled_back, aborted, paused; empty: all
-};
 
 // Where the numbers of a signal of kind ratio, mean or value come from; name is the signal's.
 struct MetricSpec {
@@ -88,8 +77,8 @@ struct RolloutSpec {
   std::vector<std::string> ignore_routes; // /healthz …
   std::vector<std::string>
       critical_routes; // judged on their own from the first request; judge::SequentialOptions
-  RouterSpec router;
-  std::vector<NotifySpec> notify;
+  route::RouterOptions router;
+  std::vector<notify::Target> notify;
   std::string config_hash; // sha256 of the text it came from, hex
 };
 

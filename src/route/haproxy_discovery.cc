@@ -84,7 +84,7 @@ Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
 }
 
 // One line out, everything back until HAProxy closes. Bounded in time and size.
-Result<std::string> ask(const route::HaproxyOptions& options, const std::string& command) {
+Result<std::string> ask(const HaproxyOptions& options, const std::string& command) {
   TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/')
                                       ? connect_unix(options.socket, options.timeout_ms)
                                       : connect_tcp(options.socket, options.timeout_ms));
@@ -114,11 +114,6 @@ Result<std::string> ask(const route::HaproxyOptions& options, const std::string&
 
 bool is_pattern(const std::string& name) { return name.ends_with('*'); }
 
-bool has_patterns(const route::HaproxyOptions& options) {
-  return options.map.empty() && (std::ranges::any_of(options.stable_servers, is_pattern) ||
-                                 std::ranges::any_of(options.canary_servers, is_pattern));
-}
-
 Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted,
                                         const std::vector<std::string>& names,
                                         const std::string& backend) {
@@ -143,24 +138,24 @@ Result<std::vector<std::string>> expand(const std::vector<std::string>& wanted,
   return out;
 }
 
-// A HAProxy router whose servers are looked up. Thread-safe; see make_router.
-class DiscoveringRouter final : public route::Router {
+// A HAProxy router whose servers are looked up. Thread-safe; see make_discovering_router.
+class DiscoveringRouter final : public Router {
  public:
-  explicit DiscoveringRouter(route::HaproxyOptions options) : options_(std::move(options)) {}
+  explicit DiscoveringRouter(HaproxyOptions options) : options_(std::move(options)) {}
 
   std::string describe() const override {
     return fmt::format("haproxy {} {}", options_.socket, options_.backend);
   }
 
-  Result<route::Applied> set(route::Weight weight) override {
+  Result<Applied> set(Weight weight) override {
     TRY_ASSIGN(const auto router, found(true));
     return router->set(weight);
   }
-  Result<route::Applied> panic() override {
+  Result<Applied> panic() override {
     TRY_ASSIGN(const auto router, found(false));
     return router->panic();
   }
-  Result<route::Weight> read() override {
+  Result<Weight> read() override {
     TRY_ASSIGN(const auto router, found(false));
     return router->read();
   }
@@ -168,7 +163,7 @@ class DiscoveringRouter final : public route::Router {
  private:
   // A change asks anew (servers come and go); reading and the way back use what is known, if
   // anything is.
-  Result<std::shared_ptr<route::Router>> found(bool fresh) {
+  Result<std::shared_ptr<Router>> found(bool fresh) {
     std::lock_guard lock(mutex_);
     if (router_ && !fresh) return router_;
     TRY_ASSIGN(const auto answer, ask(options_, "show servers state " + options_.backend));
@@ -178,14 +173,14 @@ class DiscoveringRouter final : public route::Router {
       return router_;
     stable_ = resolved.stable_servers;
     canary_ = resolved.canary_servers;
-    TRY_ASSIGN(auto made, route::make_haproxy_router(std::move(resolved)));
+    TRY_ASSIGN(auto made, make_haproxy_router(std::move(resolved)));
     router_ = std::move(made);
     return router_;
   }
 
-  const route::HaproxyOptions options_;
+  const HaproxyOptions options_;
   std::mutex mutex_; // held over the question to HAProxy: two changes at once are no use
-  std::shared_ptr<route::Router> router_;
+  std::shared_ptr<Router> router_;
   std::vector<std::string> stable_;
   std::vector<std::string> canary_;
 };
@@ -215,9 +210,9 @@ Result<std::vector<std::string>> parse_server_names(std::string_view answer) {
   return names;
 }
 
-Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options,
-                                              const std::vector<std::string>& names) {
-  route::HaproxyOptions out = options;
+Result<HaproxyOptions> resolve_servers(const HaproxyOptions& options,
+                                       const std::vector<std::string>& names) {
+  HaproxyOptions out = options;
   TRY_ASSIGN(out.stable_servers, expand(options.stable_servers, names, options.backend));
   TRY_ASSIGN(out.canary_servers, expand(options.canary_servers, names, options.backend));
   for (const auto& name : out.stable_servers) {
@@ -231,10 +226,13 @@ Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& optio
   return out;
 }
 
-Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& spec) {
-  if (spec.kind == rollout::RouterSpec::Kind::observe) return route::make_observe_router();
-  if (has_patterns(spec.haproxy)) return std::make_unique<DiscoveringRouter>(spec.haproxy);
-  return route::make_haproxy_router(spec.haproxy);
+bool has_patterns(const HaproxyOptions& options) {
+  return options.map.empty() && (std::ranges::any_of(options.stable_servers, is_pattern) ||
+                                 std::ranges::any_of(options.canary_servers, is_pattern));
+}
+
+std::unique_ptr<Router> make_discovering_router(HaproxyOptions options) {
+  return std::make_unique<DiscoveringRouter>(std::move(options));
 }
 
 } // namespace coalmine::route

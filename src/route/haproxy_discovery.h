@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "base/result.h"
-#include "rollout/spec.h"
 #include "route/router.h"
 
 namespace coalmine::route {
@@ -23,12 +22,14 @@ Result<std::vector<std::string>> parse_server_names(std::string_view answer);
 
 // Replaces patterns (`stable*`) by the names they stand for. failed_precondition when one stands
 // for nothing or a server is on both sides; the message lists what the backend has.
-Result<route::HaproxyOptions> resolve_servers(const route::HaproxyOptions& options,
-                                              const std::vector<std::string>& names);
+Result<HaproxyOptions> resolve_servers(const HaproxyOptions& options,
+                                       const std::vector<std::string>& names);
 
-// The router of a spec. A HAProxy router with patterns asks HAProxy for the names at its first use
-// and before every change; what was found last is kept for the way back, so that a rollback needs
-// nothing more.
-Result<std::unique_ptr<route::Router>> make_router(const rollout::RouterSpec& spec);
+// Some server is a pattern: the names must be asked for.
+bool has_patterns(const HaproxyOptions& options);
+
+// A HAProxy router that asks HAProxy for the names at its first use and before every change. What
+// was found last is kept for the way back, so that a rollback needs nothing more.
+std::unique_ptr<Router> make_discovering_router(HaproxyOptions options);
 
 } // namespace coalmine::route

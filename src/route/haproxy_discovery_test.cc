@@ -22,8 +22,8 @@ constexpr std::string_view kState =
     "127.0.0.1 2\n3 checkout 4 spare "
     "127.0.0.1 2\n\n";
 
-route::HaproxyOptions patterns() {
-  route::HaproxyOptions options;
+HaproxyOptions patterns() {
+  HaproxyOptions options;
   options.backend = "checkout";
   options.stable_servers = {"stable*"};
   options.canary_servers = {"canary*"};
@@ -110,12 +110,10 @@ TEST(HaproxyServers, AServerIsOnOneSide) {
 }
 
 TEST(HaproxyServers, UnreachableIsUnavailableAndSaysWhere) {
-  rollout::RouterSpec spec;
-  spec.kind = rollout::RouterSpec::Kind::haproxy;
-  spec.haproxy = patterns();
+  auto options = patterns();
   for (const auto* socket : {"/no/such.sock", "127.0.0.1:1"}) {
-    spec.haproxy.socket = socket;
-    const auto router = make_router(spec);
+    options.socket = socket;
+    const auto router = make_router(options);
     ASSERT_TRUE(router);
     const auto applied = (*router)->panic();
     ASSERT_FALSE(applied);
@@ -126,12 +124,10 @@ TEST(HaproxyServers, UnreachableIsUnavailableAndSaysWhere) {
 
 TEST(HaproxyServers, AnUnknownBackendIsToldInHaproxysWords) {
   FakeHaproxy haproxy;
-  rollout::RouterSpec spec;
-  spec.kind = rollout::RouterSpec::Kind::haproxy;
-  spec.haproxy = patterns();
-  spec.haproxy.socket = haproxy.path();
-  spec.haproxy.backend = "nope";
-  const auto router = make_router(spec);
+  auto options = patterns();
+  options.socket = haproxy.path();
+  options.backend = "nope";
+  const auto router = make_router(options);
   ASSERT_TRUE(router);
   EXPECT_EQ((*router)->describe(), "haproxy " + haproxy.path() + " nope");
   const auto applied = (*router)->set({0.05});

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/result.h"
@@ -38,6 +39,9 @@ class Router {
   virtual Result<Weight> read() = 0;
 };
 
+// Traffic is watched, not moved.
+struct ObserveOptions {};
+
 struct HaproxyOptions {
   std::string socket; // unix socket path, or host:port of a TCP stats socket
   // Layout A: server weights in one backend.
@@ -50,8 +54,19 @@ struct HaproxyOptions {
   double tolerance = 0.0025;
   int timeout_ms = 2000;
 };
-Result<std::unique_ptr<Router>> make_haproxy_router(HaproxyOptions options);
 
+// What moves the traffic of one rollout, and how it is reached. A plain value.
+using RouterOptions = std::variant<ObserveOptions, HaproxyOptions>;
+
+// False for a router that only watches.
+bool moves_traffic(const RouterOptions& options);
+// By how much a weight that was read back may differ from the one that was set; a share.
+double tolerance(const RouterOptions& options);
+
+// Does not talk to the router yet. invalid_argument when the options cannot be meant.
+Result<std::unique_ptr<Router>> make_router(const RouterOptions& options);
+// The servers are named. make_router also takes patterns (haproxy_discovery.h).
+Result<std::unique_ptr<Router>> make_haproxy_router(HaproxyOptions options);
 // Moves nothing: watching only. read() gives what was last set.
 std::unique_ptr<Router> make_observe_router();
 

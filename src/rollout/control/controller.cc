@@ -68,7 +68,7 @@ void restore_secrets(RolloutSpec& spec, const std::vector<RolloutSpec>& configur
   for (const auto& other : configured) {
     if (other.service != spec.service) continue;
     for (auto& target : spec.notify) {
-      const auto same = [&](const NotifySpec& t) {
+      const auto same = [&](const notify::Target& t) {
         return t.url == target.url && t.kind == target.kind;
       };
       if (const auto it = std::ranges::find_if(other.notify, same); it != other.notify.end())

@@ -18,61 +18,10 @@
 #include "cohort/metric_source.h"
 #include "judge/judge.h"
 #include "net/http_client.h"
+#include "rollout/rollout.h"
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {
-
-enum class Phase {
-  progressing,  // moving to or watching a step
-  paused,       // weight held, waiting for a person
-  rolling_back, // router is being set to 0
-  promoted,
-  rolled_back,
-  aborted, // terminal
-};
-std::string_view to_string(Phase phase);
-bool is_terminal(Phase phase);
-
-// One line of the journal as people read it.
-struct LogEntry {
-  std::uint64_t sequence = 0;
-  std::int64_t time_ms = 0;
-  std::string kind;  // started step weight_set look pause resume promote abort rollback promoted
-                     // rolled_back notify router_error …
-  std::string text;  // one sentence
-  std::string actor; // "coalmine", or who asked
-};
-
-struct StepState {
-  StepSpec spec;
-  std::int64_t started_ms = 0; // when its weight was confirmed; 0: not yet
-  std::int64_t ended_ms = 0;
-  std::string outcome; // "", "passed", "failed", "skipped"
-};
-
-// A snapshot for pages, the CLI and JSON. A plain value.
-struct RolloutStatus {
-  RolloutId id;
-  std::string service;
-  std::string canary_version;
-  std::string stable_version;
-  Phase phase = Phase::progressing;
-  std::size_t step = 0;
-  std::vector<StepState> steps;
-  double weight_asked = 0;
-  std::optional<double> weight_applied; // read back; empty: unknown
-  std::optional<double> observed_split; // canary share of requests in the step, from telemetry
-  std::int64_t observed_valid_ms = 0;   // analysis time accumulated in this step
-  std::shared_ptr<const judge::Judgement> judgement; // the newest look; null: none
-  std::string reason;                                // the one sentence
-  std::int64_t started_ms = 0;
-  std::int64_t ended_ms = 0;
-  double time_to_rollback_ms = 0; // from decision to weight 0 read back
-  std::vector<LogEntry> log;
-  std::string actor;
-  std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet
-  std::int64_t judged_ms = 0;
-};
 
 struct StartRequest {
   std::string service;
@@ -81,13 +30,11 @@ struct StartRequest {
   std::string actor = "cli";
 };
 
-enum class Command { pause, resume, promote, abort };
-
 // Lets tests and simulations stand in for the world. make_router is called once a rollout.
 struct ControllerDeps {
   const Clock& clock;
   const cohort::CohortSource& cohorts;
-  std::function<Result<std::unique_ptr<route::Router>>(const RouterSpec&)> make_router;
+  std::function<Result<std::unique_ptr<route::Router>>(const route::RouterOptions&)> make_router;
   net::HttpClient& http; // notifications
   SelfMetrics& metrics;
   // Called on an effect thread after every look; exports the seed's canary.analysis span. May be

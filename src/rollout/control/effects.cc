@@ -49,10 +49,10 @@ Effects::Effects(const ControllerDeps& deps, Journal& journal, Callbacks callbac
 
 Effects::~Effects() { notifier_.stop(); }
 
-void Effects::add_router(RolloutId id, const RouterSpec& spec,
+void Effects::add_router(RolloutId id, const route::RouterOptions& options,
                          std::unique_ptr<route::Router> router) {
   auto slot = std::make_shared<RouterSlot>();
-  slot->spec = spec;
+  slot->options = options;
   slot->router.with([&](auto& held) { held = std::move(router); });
   routers_[id.value] = std::move(slot);
 }
@@ -61,7 +61,7 @@ Result<std::shared_ptr<route::Router>> Effects::router_of(RouterSlot& slot) cons
   return slot.router.with(
       [&](std::shared_ptr<route::Router>& held) -> Result<std::shared_ptr<route::Router>> {
         if (held == nullptr) {
-          TRY_ASSIGN(held, deps_.make_router(slot.spec));
+          TRY_ASSIGN(held, deps_.make_router(slot.options));
         }
         return held;
       });
@@ -203,7 +203,7 @@ void Effects::changed(const State& state, const std::vector<LogEntry>& log) {
   callbacks_.changed(state, log);
 }
 
-void Effects::enqueue(OutboxEntry entry, const RolloutSpec& spec) {
+void Effects::enqueue(notify::OutboxEntry entry, const RolloutSpec& spec) {
   if (entry.target >= spec.notify.size()) return;
   notifier_.enqueue(std::move(entry), spec.notify[entry.target]);
 }
@@ -260,7 +260,7 @@ void Effects::flush() {
   Status status;
   if (!batch.empty()) status = journal_.append(batch);
   std::vector<std::pair<RolloutId, std::uint64_t>> written;
-  std::vector<OutboxEntry> outbox;
+  std::vector<notify::OutboxEntry> outbox;
   for (auto& record : batch) {
     written.emplace_back(record.id, record.lines.back().sequence);
     outbox.insert(outbox.end(), record.outbox.begin(), record.outbox.end());

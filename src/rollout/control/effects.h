@@ -14,7 +14,8 @@
 
 #include "base/executor.h"
 #include "base/guarded.h"
-#include "notify/notify.h"
+#include "notify/notifier.h"
+#include "rollout/control/controller.h"
 #include "rollout/control/core.h"
 #include "rollout/evidence/look.h"
 
@@ -35,14 +36,15 @@ class Effects final : public EffectSink {
   ~Effects() override;
 
   // router may be null: it is made (and made again) when it is needed.
-  void add_router(RolloutId id, const RouterSpec& spec, std::unique_ptr<route::Router> router);
+  void add_router(RolloutId id, const route::RouterOptions& options,
+                  std::unique_ptr<route::Router> router);
   // reply: once, on the control thread, when the journal has the rollout's lines up to sequence, or
   // has refused them.
   void when_synced(RolloutId id, std::uint64_t sequence, std::function<void(Status)> reply);
   // Takes back records of a rollout that never began.
   void forget(RolloutId id);
   // Messages of an earlier process.
-  void enqueue(OutboxEntry entry, const RolloutSpec& spec);
+  void enqueue(notify::OutboxEntry entry, const RolloutSpec& spec);
   // Retries what is due.
   void tick();
   std::int64_t due() const;
@@ -56,7 +58,7 @@ class Effects final : public EffectSink {
  private:
   // The router of one rollout, made on first use.
   struct RouterSlot {
-    RouterSpec spec;
+    route::RouterOptions options;
     Guarded<std::shared_ptr<route::Router>> router;
   };
   struct JudgeSlot {
@@ -98,7 +100,7 @@ class Effects final : public EffectSink {
   std::int64_t flush_at_ = INT64_MAX; // steady; after a failure
   std::atomic<std::int64_t> look_cost_us_ = 0;
   std::atomic<bool> notifying_ = false;
-  Notifier notifier_;
+  notify::Notifier notifier_;
   Executor router_pool_;
   Executor look_pool_;
   Executor notify_pool_;

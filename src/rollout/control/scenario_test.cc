@@ -60,8 +60,8 @@ class Player {
   explicit Player(const std::filesystem::path& file) : file_(file), world_(clock_) {
     clock_.advance_ms(3'600'000); // the service has a past
     spec_ = default_spec("checkout-service");
-    spec_.router.kind = RouterSpec::Kind::haproxy;
-    spec_.notify = {{.kind = NotifySpec::Kind::webhook,
+    spec_.router = route::HaproxyOptions{};
+    spec_.notify = {{.kind = notify::Target::Kind::webhook,
                      .url = "http://127.0.0.1:1/",
                      .secret = "",
                      .events = {}}};

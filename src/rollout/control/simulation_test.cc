@@ -21,9 +21,9 @@ RolloutSpec quick_spec() {
                 {.weight = 0.50, .analyze_ms = 15'000},
                 {.weight = 1.00, .analyze_ms = 0}};
   spec.look_interval_ms = 5'000;
-  spec.router.kind = RouterSpec::Kind::haproxy; // one that remembers its weight
+  spec.router = route::HaproxyOptions{}; // one that remembers its weight
   spec.no_data_grace_ms = 120'000;
-  spec.notify = {{.kind = NotifySpec::Kind::webhook,
+  spec.notify = {{.kind = notify::Target::Kind::webhook,
                   .url = "http://127.0.0.1:1/hook",
                   .secret = "s",
                   .events = {}}};

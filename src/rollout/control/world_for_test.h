@@ -231,7 +231,7 @@ struct Disk {
     std::vector<LogEntry> log;
   };
   std::map<std::uint64_t, Stored> rollouts;
-  std::map<std::string, OutboxEntry> outbox;
+  std::map<std::string, notify::OutboxEntry> outbox;
   bool full = false;
 };
 
@@ -270,12 +270,12 @@ class MemoryJournal final : public Journal {
   Result<std::vector<std::string>> events(RolloutId id) override {
     return disk_.rollouts[id.value].events;
   }
-  Result<std::vector<OutboxEntry>> undelivered() override {
-    std::vector<OutboxEntry> out;
+  Result<std::vector<notify::OutboxEntry>> undelivered() override {
+    std::vector<notify::OutboxEntry> out;
     for (const auto& [id, entry] : disk_.outbox) out.push_back(entry);
     return out;
   }
-  Status settle(const std::string&, int, bool) override { return {}; }
+  Status settle(const std::string&, int, notify::Ending) override { return {}; }
 
  private:
   Disk& disk_;

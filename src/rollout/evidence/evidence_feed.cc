@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <map>
 
-#include "rollout/evidence/one_shot.h"
+#include "rollout/evidence/cohort_selector.h"
+#include "rollout/evidence/window_evidence.h"
 
 namespace coalmine::rollout {
 namespace {

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <exception>
 
+#include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/metric_reader.h"
-#include "rollout/evidence/one_shot.h"
+#include "rollout/evidence/spec_judge.h"
 #include "rollout/evidence/split_guard.h"
+#include "rollout/evidence/window_evidence.h"
 
 namespace coalmine::rollout {
 
@@ -19,7 +21,7 @@ std::unique_ptr<judge::Judge> make_step_judge(const State& state) {
 }
 
 bool guards_split(const RolloutSpec& spec) {
-  return spec.guard_split && spec.router.kind != RouterSpec::Kind::observe;
+  return spec.guard_split && route::moves_traffic(spec.router);
 }
 
 LookRequest make_look_request(const State& state, const effect::TakeLook& look) {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "rollout/evidence/one_shot.h"
+#include "rollout/evidence/cohort_selector.h"
 
 namespace coalmine::rollout {
 namespace {

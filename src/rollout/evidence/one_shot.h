@@ -19,13 +19,6 @@ struct AnalyzeRequest {
   std::int64_t to_ms = 0;
 };
 
-// Label matchers of one track of a spec. version "" leaves the version open.
-cohort::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
-                                       const std::string& version);
-// The counts of both cohorts as a judge wants them.
-judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,
-                              const Result<cohort::CohortCounts>& stable, std::int64_t now_ms);
-std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec);
 // Counts both cohorts and judges them once. Never fails: an unreachable source is a judgement too.
 // feeds: for judges that take cells; without it they are made of counts of parts of the window.
 // metrics: for the spec's own metrics.

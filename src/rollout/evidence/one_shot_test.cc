@@ -7,6 +7,8 @@
 #include <map>
 #include <stdexcept>
 
+#include "rollout/evidence/cohort_selector.h"
+#include "rollout/evidence/window_evidence.h"
 #include "rollout/json.h"
 
 namespace coalmine::rollout {

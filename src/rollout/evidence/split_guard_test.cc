@@ -6,8 +6,6 @@
 #include <cmath>
 #include <random>
 
-#include "lab/replay.h"
-
 namespace coalmine::rollout {
 namespace {
 
@@ -61,95 +59,6 @@ TEST(SplitGuard, MayBeAskedAtEveryLook) {
     alarms += broken ? 1 : 0;
   }
   EXPECT_LE(alarms, 1);
-}
-
-judge::EvidenceCell cell(int index, double stable_requests, double stable_errors,
-                         double canary_requests = 0, double canary_errors = 0) {
-  judge::EvidenceCell out;
-  out.from_ms = index * 15'000;
-  out.to_ms = out.from_ms + 15'000;
-  out.total.bounds_ms = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
-  out.total.stable = {stable_requests,
-                      stable_errors,
-                      {stable_requests * 0.9, stable_requests * 0.09, stable_requests * 0.01}};
-  out.total.canary = {canary_requests,
-                      canary_errors,
-                      {canary_requests * 0.9, canary_requests * 0.09, canary_requests * 0.01}};
-  out.routes = {out.total};
-  out.routes[0].route = "/pay";
-  return out;
-}
-
-TEST(Replay, SplitsOfStableAreEqualUnlessErrorsAreInjected) {
-  auto spec = default_spec("checkout");
-  std::vector<judge::EvidenceCell> stable;
-  for (int i = 0; i < 500; ++i) stable.push_back(cell(i, 3'000.25, 30.5));
-  std::mt19937_64 random(5);
-  for (const double more : {0.0, 0.05}) {
-    const auto cells = lab::split_stable(spec, stable, 120, more, random);
-    double canary = 0;
-    double errors = 0;
-    for (const auto& c : cells) {
-      EXPECT_NEAR(c.total.canary.requests + c.total.stable.requests, 3'000.25, 1.0);
-      EXPECT_LE(c.total.canary.errors, c.total.canary.requests);
-      EXPECT_LE(c.total.stable.errors, c.total.stable.requests + 1e-9);
-      if (c.baseline) {
-        EXPECT_EQ(c.total.canary.requests, 0);
-      }
-      canary += c.total.canary.requests;
-      errors += c.total.canary.errors;
-    }
-    EXPECT_NEAR(errors / canary, 0.0102 + more, 0.003);
-  }
-}
-
-TEST(Replay, JudgesAsLooksWould) {
-  struct Case {
-    const char* judge;
-    double canary_errors; // share
-    int cells;
-    lab::ReplayEnd end;
-  };
-  const Case cases[] = {
-      {"threshold", 0.01, 400, lab::ReplayEnd::promoted},
-      {"threshold", 0.3, 400, lab::ReplayEnd::rolled_back},
-      {"threshold", 0.01, 60, lab::ReplayEnd::inconclusive},
-      {"sequential", 0.01, 400, lab::ReplayEnd::promoted},
-      {"sequential", 0.05, 400, lab::ReplayEnd::rolled_back},
-      {"threshold", 0.01, 0, lab::ReplayEnd::no_data},
-  };
-  for (const auto& c : cases) {
-    auto spec = default_spec("checkout");
-    spec.judge = c.judge;
-    if (spec.judge == "sequential") spec.signals.clear();
-    std::vector<judge::EvidenceCell> cells;
-    for (int i = 0; i < 120; ++i) {
-      cells.push_back(cell(i, 3'000, 30));
-      cells.back().baseline = true;
-    }
-    for (int i = 0; i < c.cells; ++i)
-      cells.push_back(cell(120 + i, 2'700, 27, 300, 300 * c.canary_errors));
-    const auto got = lab::replay_cells(spec, cells);
-    EXPECT_EQ(got.end, c.end) << c.judge << ' ' << c.canary_errors << ": " << to_string(got.end)
-                              << ", " << got.reason;
-    if (got.end == lab::ReplayEnd::rolled_back) {
-      EXPECT_LT(got.minutes, 5) << c.judge;
-    }
-  }
-}
-
-TEST(Replay, FindsReleases) {
-  promql::Series a{
-      .labels = Labels::of({{"service_version", "2.4"}}), .floats = {}, .histograms = {}};
-  for (int i = 0; i < 10; ++i) a.floats.push_back({i * 60'000, 1, 0});
-  for (int i = 60; i < 65; ++i) a.floats.push_back({i * 60'000, 1, 0});
-  promql::Series b{.labels = {}, .floats = {{20 * 60'000, 1, 0}}, .histograms = {}};
-  const auto got = lab::find_releases({a, b}, 15 * 60'000);
-  ASSERT_EQ(got.size(), 3u);
-  EXPECT_EQ(got[0].version, "2.4");
-  EXPECT_EQ(got[0].to_ms, 9 * 60'000);
-  EXPECT_EQ(got[1].version, "");
-  EXPECT_EQ(got[2].from_ms, 60 * 60'000);
 }
 
 } // namespace

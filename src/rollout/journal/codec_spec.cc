@@ -197,40 +197,41 @@ RankSpec rank_from(const json::object& o) {
   return out;
 }
 
-json::value router_value(const RouterSpec& router) {
+json::value router_value(const route::RouterOptions& router) {
+  const auto* moves = std::get_if<route::HaproxyOptions>(&router);
+  const auto haproxy = moves == nullptr ? route::HaproxyOptions{} : *moves;
   json::object o;
-  o["kind"] = router.kind == RouterSpec::Kind::haproxy ? "haproxy" : "observe";
-  o["socket"] = json_string(router.haproxy.socket);
-  o["backend"] = json_string(router.haproxy.backend);
-  o["stable_servers"] = texts(router.haproxy.stable_servers);
-  o["canary_servers"] = texts(router.haproxy.canary_servers);
-  o["map"] = json_string(router.haproxy.map);
-  o["map_key"] = json_string(router.haproxy.map_key);
-  o["tolerance"] = router.haproxy.tolerance;
-  o["timeout_ms"] = router.haproxy.timeout_ms;
+  o["kind"] = moves == nullptr ? "observe" : "haproxy";
+  o["socket"] = json_string(haproxy.socket);
+  o["backend"] = json_string(haproxy.backend);
+  o["stable_servers"] = texts(haproxy.stable_servers);
+  o["canary_servers"] = texts(haproxy.canary_servers);
+  o["map"] = json_string(haproxy.map);
+  o["map_key"] = json_string(haproxy.map_key);
+  o["tolerance"] = haproxy.tolerance;
+  o["timeout_ms"] = haproxy.timeout_ms;
   return o;
 }
 
-RouterSpec router_from(const json::object& o) {
-  RouterSpec router;
-  router.kind =
-      get_text(o, "kind") == "haproxy" ? RouterSpec::Kind::haproxy : RouterSpec::Kind::observe;
-  router.haproxy.socket = get_text(o, "socket");
-  router.haproxy.backend = get_text(o, "backend");
-  router.haproxy.stable_servers = texts_from(o, "stable_servers");
-  router.haproxy.canary_servers = texts_from(o, "canary_servers");
-  router.haproxy.map = get_text(o, "map");
-  router.haproxy.map_key = get_text(o, "map_key");
-  router.haproxy.tolerance = get_double(o, "tolerance", router.haproxy.tolerance);
-  router.haproxy.timeout_ms = static_cast<int>(get_int(o, "timeout_ms", router.haproxy.timeout_ms));
-  return router;
+route::RouterOptions router_from(const json::object& o) {
+  if (get_text(o, "kind") != "haproxy") return route::ObserveOptions{};
+  route::HaproxyOptions haproxy;
+  haproxy.socket = get_text(o, "socket");
+  haproxy.backend = get_text(o, "backend");
+  haproxy.stable_servers = texts_from(o, "stable_servers");
+  haproxy.canary_servers = texts_from(o, "canary_servers");
+  haproxy.map = get_text(o, "map");
+  haproxy.map_key = get_text(o, "map_key");
+  haproxy.tolerance = get_double(o, "tolerance", haproxy.tolerance);
+  haproxy.timeout_ms = static_cast<int>(get_int(o, "timeout_ms", haproxy.timeout_ms));
+  return haproxy;
 }
 
-json::value notify_value(const std::vector<NotifySpec>& targets) {
+json::value notify_value(const std::vector<notify::Target>& targets) {
   json::array out;
   for (const auto& target : targets) {
     json::object o;
-    o["kind"] = target.kind == NotifySpec::Kind::slack ? "slack" : "webhook";
+    o["kind"] = target.kind == notify::Target::Kind::slack ? "slack" : "webhook";
     o["url"] = json_string(target.url);
     o["signed"] = !target.secret.empty();
     o["events"] = texts(target.events);
@@ -333,9 +334,9 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
     for (const auto& target : *targets) {
       const auto* each = target.if_object();
       if (each == nullptr) continue;
-      NotifySpec notify;
-      notify.kind =
-          get_text(*each, "kind") == "slack" ? NotifySpec::Kind::slack : NotifySpec::Kind::webhook;
+      notify::Target notify;
+      notify.kind = get_text(*each, "kind") == "slack" ? notify::Target::Kind::slack
+                                                       : notify::Target::Kind::webhook;
       notify.url = get_text(*each, "url");
       notify.events = texts_from(*each, "events");
       spec.notify.push_back(std::move(notify));

@@ -97,8 +97,8 @@ class SqliteJournal final : public Journal {
   Result<std::vector<StoredRollout>> load() override;
   Result<std::uint64_t> newest_id() override;
   Result<std::vector<std::string>> events(RolloutId id) override;
-  Result<std::vector<OutboxEntry>> undelivered() override;
-  Status settle(const std::string& event_id, int attempts, bool given_up) override;
+  Result<std::vector<notify::OutboxEntry>> undelivered() override;
+  Status settle(const std::string& event_id, int attempts, notify::Ending ending) override;
 
  private:
   std::string file(std::string_view name) const {
@@ -346,13 +346,13 @@ Result<std::vector<std::string>> SqliteJournal::events(RolloutId id) {
   }
 }
 
-Result<std::vector<OutboxEntry>> SqliteJournal::undelivered() {
+Result<std::vector<notify::OutboxEntry>> SqliteJournal::undelivered() {
   std::lock_guard lock(mutex_);
   Statement ask(
       db_,
       "select event_id, rollout_id, target, is_signed, body, created_ms, attempts from outbox "
       "where state='waiting' order by created_ms");
-  std::vector<OutboxEntry> out;
+  std::vector<notify::OutboxEntry> out;
   for (;;) {
     TRY_ASSIGN(const bool row, ask.next("read the journal"));
     if (!row) return out;
@@ -366,10 +366,12 @@ Result<std::vector<OutboxEntry>> SqliteJournal::undelivered() {
   }
 }
 
-Status SqliteJournal::settle(const std::string& event_id, int attempts, bool given_up) {
+Status SqliteJournal::settle(const std::string& event_id, int attempts, notify::Ending ending) {
   std::lock_guard lock(mutex_);
   Statement update(db_, "update outbox set state=?, attempts=? where event_id=?");
-  update.bind(given_up ? std::string_view("given_up") : std::string_view("delivered"))
+  update
+      .bind(ending == notify::Ending::given_up ? std::string_view("given_up")
+                                               : std::string_view("delivered"))
       .bind(std::int64_t{attempts});
   return update.bind(event_id).run("note a notification in the journal");
 }

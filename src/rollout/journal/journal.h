@@ -9,21 +9,10 @@
 #include <vector>
 
 #include "base/result.h"
+#include "notify/outbox.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
-
-// A message for one target, kept until it is delivered or given up. event_id is the same in every
-// attempt, so that receivers can drop what they have had.
-struct OutboxEntry {
-  std::string event_id; // "42-17-0": rollout, sequence, target
-  RolloutId id;
-  std::size_t target = 0; // index into spec.notify
-  bool is_signed = false; // a secret was configured; without it the message is not sent
-  std::string body;
-  std::int64_t created_ms = 0;
-  int attempts = 0;
-};
 
 // One step of one rollout: written whole or not at all.
 struct JournalRecord {
@@ -32,7 +21,7 @@ struct JournalRecord {
   std::string event_json;      // the event that led here (encode_event)
   std::string state_json;      // the state after it (encode_state)
   std::string spec_json;       // only with a rollout's first record
-  std::vector<OutboxEntry> outbox;
+  std::vector<notify::OutboxEntry> outbox;
   // Columns for people.
   std::string service;
   std::string canary_version;
@@ -54,9 +43,8 @@ inline constexpr std::size_t kMaxLogLines = 500;
 
 // Thread-safe; every call may block on the disk, so none is made on the control thread. An
 // interface so that simulations can keep a journal in memory across simulated crashes.
-class Journal {
+class Journal : public notify::Outbox {
  public:
-  virtual ~Journal() = default;
   // All records in one transaction, on disk when it returns. On failure nothing was written.
   virtual Status append(std::span<const JournalRecord> records) = 0;
   // Every rollout that has not ended, and the newest that have, oldest first.
@@ -64,9 +52,6 @@ class Journal {
   virtual Result<std::uint64_t> newest_id() = 0;
   // The recorded events of one rollout (encode_event), in order: what fold() is fed.
   virtual Result<std::vector<std::string>> events(RolloutId id) = 0;
-  virtual Result<std::vector<OutboxEntry>> undelivered() = 0;
-  // given_up false: delivered. Also when the entry is not (yet) in the journal.
-  virtual Status settle(const std::string& event_id, int attempts, bool given_up) = 0;
 };
 
 struct JournalOptions {

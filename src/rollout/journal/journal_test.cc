@@ -92,8 +92,8 @@ TEST_F(JournalTest, AppendIsAllOrNothing) {
   ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}))
       << "the same record may come again";
   EXPECT_EQ(journal->undelivered()->size(), 1u);
-  ASSERT_TRUE(journal->settle("2-1-0", 1, false));
-  ASSERT_TRUE(journal->settle("unknown", 1, false));
+  ASSERT_TRUE(journal->settle("2-1-0", 1, notify::Ending::delivered));
+  ASSERT_TRUE(journal->settle("unknown", 1, notify::Ending::delivered));
   EXPECT_TRUE(journal->undelivered()->empty());
 }
 
@@ -168,9 +168,10 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   share.kind = judge::SignalKind::request_share;
   share.margin.worse = judge::Worse::lower;
   spec.signals.push_back(share);
-  spec.router.kind = RouterSpec::Kind::haproxy;
-  spec.router.haproxy.stable_servers = {"stable1", "stable2"};
-  spec.notify = {{.kind = NotifySpec::Kind::slack,
+  route::HaproxyOptions haproxy;
+  haproxy.stable_servers = {"stable1", "stable2"};
+  spec.router = haproxy;
+  spec.notify = {{.kind = notify::Target::Kind::slack,
                   .url = "http://x/y",
                   .secret = "hidden",
                   .events = {"paused"}}};
@@ -183,7 +184,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   EXPECT_EQ(back->critical_routes, spec.critical_routes);
   EXPECT_EQ(back->signals.back().kind, judge::SignalKind::request_share);
   EXPECT_EQ(back->signals.back().margin.worse, judge::Worse::lower);
-  EXPECT_EQ(back->router.haproxy.stable_servers, spec.router.haproxy.stable_servers);
+  EXPECT_EQ(std::get<route::HaproxyOptions>(back->router).stable_servers, haproxy.stable_servers);
   EXPECT_EQ(back->on_fail, PolicyAction::pause);
 
   State state;

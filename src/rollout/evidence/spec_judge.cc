@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/evidence/spec_judge.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace coalmine::rollout {
+
+namespace {
+
+std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
+  auto options = judge::sequential_defaults();
+  if (!spec.signals.empty()) options.signals = spec.signals;
+  options.alpha_rollback = spec.false_rollback_budget;
+  options.critical_routes = spec.critical_routes;
+  options.alpha_promote = spec.false_promote_risk;
+  options.strict = spec.strict;
+  options.plan.clear();
+  for (const auto& step : spec.steps) {
+    if (step.analyze_ms > 0)
+      options.plan.push_back({step.weight, static_cast<double>(step.analyze_ms) / 60'000.0});
+  }
+  return judge::make_sequential_judge(std::move(options));
+}
+
+} // namespace
+
+std::unique_ptr<judge::Judge> make_judge(const RolloutSpec& spec) {
+  if (spec.judge == "mann_whitney") {
+    judge::RankOptions options;
+    options.signals = spec.signals.empty() ? judge::seed_defaults().signals : spec.signals;
+    options.metrics = spec.rank.metrics;
+    options.group_weights = spec.rank.group_weights;
+    options.pass = spec.rank.pass;
+    options.marginal = spec.rank.marginal;
+    options.interval = static_cast<std::size_t>(std::max(2, spec.rank.interval));
+    return judge::make_rank_judge(std::move(options));
+  }
+  if (spec.judge == "sequential") return make_sequential(spec);
+  auto options = judge::seed_defaults();
+  if (!spec.signals.empty()) options.signals = spec.signals;
+  options.min_analysis_minutes = spec.min_analysis_minutes;
+  options.min_requests = spec.min_requests;
+  options.min_route_requests = spec.min_route_requests;
+  return judge::make_threshold_judge(std::move(options));
+}
+
+} // namespace coalmine::rollout

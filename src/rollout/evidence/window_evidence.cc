@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/evidence/window_evidence.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace coalmine::rollout {
+
+namespace {
+
+constexpr double kMsPerMinute = 60'000.0;
+
+judge::TrackNumbers numbers(double requests, double errors, const ClassicHistogram& histogram) {
+  judge::TrackNumbers out;
+  out.has_data = true;
+  out.requests = requests;
+  out.errors = errors;
+  if (histogram.bounds == nullptr || histogram.bounds->empty()) return out;
+  out.bounds_ms = *histogram.bounds;
+  out.bucket_counts.reserve(histogram.counts.size());
+  for (const auto count : histogram.counts) out.bucket_counts.push_back(static_cast<double>(count));
+  return out;
+}
+
+bool ignored(const RolloutSpec& spec, const std::string& route) {
+  return std::ranges::find(spec.ignore_routes, route) != spec.ignore_routes.end();
+}
+
+// One cohort without the ignored routes: in all, and by route.
+struct Track {
+  judge::TrackNumbers all;
+  std::map<std::string, judge::TrackNumbers> routes;
+};
+
+Track read_track(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
+  Track out;
+  double requests = 0;
+  double errors = 0;
+  ClassicHistogram total;
+  for (const auto& route : counts.routes) {
+    if (ignored(spec, route.route)) continue;
+    requests += route.requests;
+    errors += route.errors;
+    const bool measured = route.duration_ms.bounds != nullptr && !route.duration_ms.bounds->empty();
+    if (measured && total.bounds == nullptr) {
+      total = route.duration_ms;
+    } else if (measured) {
+      add(total, route.duration_ms);
+    }
+    // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
+    if (!route.route.empty())
+      out.routes[route.route] = numbers(route.requests, route.errors, route.duration_ms);
+  }
+  out.all = numbers(requests, errors, total);
+  out.all.has_data = counts.any_series && (counts.last_ms != 0 || requests > 0);
+  return out;
+}
+
+} // namespace
+
+judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,
+                              const Result<cohort::CohortCounts>& stable, std::int64_t now_ms) {
+  judge::Evidence out;
+  if (!canary || !stable) {
+    out.source_error = !canary ? canary.error().message : stable.error().message;
+    if (out.source_error.empty()) out.source_error = "the telemetry store did not answer";
+    return out;
+  }
+  auto canary_track = read_track(spec, *canary);
+  auto stable_track = read_track(spec, *stable);
+  out.canary = std::move(canary_track.all);
+  out.stable = std::move(stable_track.all);
+  // Routes in the order of the canary's requests, then those that only stable has.
+  for (const auto& route : canary->routes) {
+    const auto it = canary_track.routes.find(route.route);
+    if (it == canary_track.routes.end()) continue;
+    judge::RouteNumbers both{.route = route.route, .canary = std::move(it->second), .stable = {}};
+    canary_track.routes.erase(it);
+    if (const auto other = stable_track.routes.find(route.route);
+        other != stable_track.routes.end()) {
+      both.stable = std::move(other->second);
+      stable_track.routes.erase(other);
+    }
+    out.routes.push_back(std::move(both));
+  }
+  for (const auto& route : stable->routes) {
+    const auto it = stable_track.routes.find(route.route);
+    if (it == stable_track.routes.end()) continue;
+    out.routes.push_back({.route = route.route, .canary = {}, .stable = std::move(it->second)});
+    stable_track.routes.erase(it);
+  }
+  if (canary->first_ms > 0)
+    out.canary_age_minutes =
+        static_cast<double>(std::max<std::int64_t>(0, now_ms - canary->first_ms)) / kMsPerMinute;
+  return out;
+}
+
+} // namespace coalmine::rollout

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "route/router.h"
+
+#include "route/haproxy_discovery.h"
+
+namespace coalmine::route {
+
+bool moves_traffic(const RouterOptions& options) {
+  return !std::holds_alternative<ObserveOptions>(options);
+}
+
+double tolerance(const RouterOptions& options) {
+  const auto* haproxy = std::get_if<HaproxyOptions>(&options);
+  return haproxy == nullptr ? 0 : haproxy->tolerance;
+}
+
+Result<std::unique_ptr<Router>> make_router(const RouterOptions& options) {
+  const auto* haproxy = std::get_if<HaproxyOptions>(&options);
+  if (haproxy == nullptr) return make_observe_router();
+  if (has_patterns(*haproxy)) return make_discovering_router(*haproxy);
+  return make_haproxy_router(*haproxy);
+}
+
+} // namespace coalmine::route
