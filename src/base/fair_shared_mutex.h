@@ -5,7 +5,7 @@
 #include <mutex>
 #include <shared_mutex>
 
-namespace coalmine::store {
+namespace coalmine {
 
 // glibc's lock lets readers in as long as any reader is inside, so that queries could hold up
 // ingest without end. Here a waiting writer closes the gate: readers that come later wait for it.
@@ -29,4 +29,4 @@ class FairSharedMutex {
   std::shared_mutex inner_;
 };
 
-} // namespace coalmine::store
+} // namespace coalmine

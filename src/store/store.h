@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
+#include "store/ingest/append_result.h"
 #include "store/series/requests.h"
 #include "telemetry/batch.h"
 #include "telemetry/presence.h"
@@ -35,15 +36,6 @@ using coalmine::SeriesData;
 using coalmine::Source;
 using coalmine::SpanFilter;
 using coalmine::StoredSpan;
-
-// What happened to the parts of a batch that were not kept; the receiver turns it into partial
-// success.
-struct AppendResult {
-  std::size_t rejected_points = 0;
-  std::size_t rejected_spans = 0;
-  std::size_t rejected_logs = 0;
-  std::string reason; // one sentence, "" when nothing was rejected
-};
 
 struct StoreStats {
   std::size_t series = 0;
