@@ -13,13 +13,6 @@ Result<std::unique_ptr<Store>> Store::open(Options options, const Clock& clock,
   return open_store(std::move(options), clock, metrics, std::move(database));
 }
 
-Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics,
-                                          std::unique_ptr<Database> database) {
-  auto store = std::make_unique<StoreImpl>(std::move(options), clock, metrics, std::move(database));
-  TRY(store->load());
-  return store;
-}
-
 Result<std::vector<FoundSeries>> Store::find(const SelectRequest& request) const {
   SelectRequest labels_only = request;
   labels_only.with_samples = false;

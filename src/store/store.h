@@ -14,6 +14,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "base/self_metrics.h"
+#include "store/ingest/append_result.h"
 #include "store/series/requests.h"
 #include "telemetry/batch.h"
 #include "telemetry/presence.h"
@@ -22,15 +23,6 @@
 #include "telemetry/stored_span.h"
 
 namespace coalmine::store {
-
-// What happened to the parts of a batch that were not kept; the receiver turns it into partial
-// success.
-struct AppendResult {
-  std::size_t rejected_points = 0;
-  std::size_t rejected_spans = 0;
-  std::size_t rejected_logs = 0;
-  std::string reason; // one sentence, "" when nothing was rejected
-};
 
 struct Options {
   std::string directory; // made when missing; locked while open

@@ -119,4 +119,15 @@ std::vector<std::string> PresenceBook::older_than(std::int64_t time_ms) const {
   return out;
 }
 
+void PresenceBook::count_arrival(std::string_view service, std::string_view version) {
+  ++arrivals_[std::string(service)][std::string(version)];
+}
+
+std::uint64_t PresenceBook::arrivals(std::string_view service, std::string_view version) const {
+  const auto versions = arrivals_.find(service);
+  if (versions == arrivals_.end()) return 0;
+  const auto it = versions->second.find(version);
+  return it == versions->second.end() ? 0 : it->second;
+}
+
 } // namespace coalmine::store

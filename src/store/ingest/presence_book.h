@@ -27,7 +27,7 @@ struct PresenceRow {
 std::string encode_presence(const PresenceRow& row);
 Result<PresenceRow> decode_presence(std::string_view bytes);
 
-// Not synchronised: the store guards it.
+// Changed under Locks::write and Locks::state both.
 class PresenceBook {
  public:
   // What a batch says; nothing is remembered until set().
@@ -57,8 +57,15 @@ class PresenceBook {
   std::vector<std::string> older_than(std::int64_t time_ms) const;
   void erase(const std::string& key) { rows_.erase(key); }
 
+  // How often telemetry of a service, or of one version of it, has come since the start. version
+  // "": of any version.
+  void count_arrival(std::string_view service, std::string_view version);
+  std::uint64_t arrivals(std::string_view service, std::string_view version) const;
+
  private:
   std::map<std::string, PresenceRow> rows_;
+  using ByVersion = std::map<std::string, std::uint64_t, std::less<>>; // "": of all
+  std::map<std::string, ByVersion, std::less<>> arrivals_;             // by service
 };
 
 std::string presence_key(const Resource& resource);

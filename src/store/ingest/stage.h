@@ -11,20 +11,10 @@
 
 #include "base/fair_shared_mutex.h"
 #include "store/series/record_codec.h"
+#include "store/series/sample_reader.h"
 #include "store/series/series_index.h"
 
 namespace coalmine::store {
-
-// Read access to what is stored already, head and chunks alike. Called by the one writer.
-class StoredSamples {
- public:
-  virtual ~StoredSamples() = default;
-  virtual SampleRun read(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const = 0;
-  // The newest sample that is a value and not a staleness marker.
-  virtual std::optional<Sample> last_value(SeriesId id) const = 0;
-  // True when this very sample is in the head; one in a chunk may be missed.
-  virtual bool in_head(SeriesId id, const Sample& sample) const = 0;
-};
 
 // total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again
 // with delta.
@@ -40,7 +30,7 @@ void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms);
 // One per append, on the stack of the writer.
 class Stage {
  public:
-  Stage(SeriesIndex& index, FairSharedMutex& index_mutex, const StoredSamples& stored)
+  Stage(SeriesIndex& index, FairSharedMutex& index_mutex, const SampleReader& stored)
       : index_(index), index_mutex_(index_mutex), stored_(stored) {}
 
   void expect(std::size_t samples) { samples_.reserve(samples); }
@@ -59,14 +49,14 @@ class Stage {
   // that time: it was counted before.
   bool put_late(SeriesId id, const Sample& delta);
 
-  const StoredSamples& stored() const { return stored_; }
+  const SampleReader& stored() const { return stored_; }
   const std::vector<StagedSample>& samples() const { return samples_; }
   const std::vector<SeriesInfo*>& rows() const { return rows_; }
 
  private:
   SeriesIndex& index_;
   FairSharedMutex& index_mutex_;
-  const StoredSamples& stored_;
+  const SampleReader& stored_;
   std::vector<StagedSample> samples_;
   std::vector<SeriesInfo*> rows_; // without duplicates
   std::unordered_set<SeriesInfo*> in_rows_;

@@ -1,15 +1,15 @@
-// Upkeep of spans: what came in small pieces is merged into large segments, and the budget is kept.
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
+#include "store/spans/span_upkeep.h"
 
 #include <algorithm>
 #include <boost/unordered/unordered_flat_set.hpp>
+#include <map>
 #include <mutex>
-#include <numeric>
+#include <shared_mutex>
+#include <tuple>
 
 #include "base/log.h"
-#include "store/disk/meta_rows.h"
-#include "store/store_impl.h"
+#include "store/spans/span_reader.h"
 
 namespace coalmine::store {
 namespace {
@@ -63,11 +63,11 @@ boost::unordered_flat_set<TraceId, MarkHash> telling_traces(const SpanTable& tab
 
 } // namespace
 
-Status StoreImpl::merge_segments() {
+Status SpanUpkeep::merge() {
   std::vector<SegmentRef> all;
   {
-    std::shared_lock lock(state_mutex_);
-    all = segments_.all();
+    std::shared_lock lock(locks_.state);
+    all = state_.segments.all();
   }
   std::vector<SegmentRef> run;
   std::uint64_t spans = 0;
@@ -94,7 +94,7 @@ Status StoreImpl::merge_segments() {
   return end_run();
 }
 
-Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
+Status SpanUpkeep::merge_run(const std::vector<SegmentRef>& run) {
   SpanTableBuilder builder;
   SpanSegment merged;
   struct At {
@@ -105,11 +105,11 @@ Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
   std::vector<SpanSegment> segments;
   std::vector<At> order;
   for (const auto& ref : run) {
-    auto segment = load_segment(ref);
+    auto segment = load_segment(backing_.database, ref);
     if (!segment && segment.error().code != ErrorCode::data_loss)
       return std::unexpected(std::move(segment).error());
     if (!segment) {
-      damaged("spans", segment.error().message);
+      backing_.damage.skipped("spans", segment.error().message);
       continue;
     }
     for (std::size_t i = 0; i < segment->spans.rows.size(); ++i)
@@ -122,11 +122,11 @@ Status StoreImpl::merge_run(const std::vector<SegmentRef>& run) {
   for (const auto& segment : segments) imports.emplace_back(segment.spans, builder);
   for (const auto& at : order) imports[at.segment].add(at.row);
   merged.spans = builder.take();
-  return replace_segments(run, merged, run.front().thinned);
+  return replace(run, merged, run.front().thinned);
 }
 
-Status StoreImpl::replace_segments(const std::vector<SegmentRef>& old, const SpanSegment& segment,
-                                   std::uint8_t thinned) {
+Status SpanUpkeep::replace(const std::vector<SegmentRef>& old, const SpanSegment& segment,
+                           std::uint8_t thinned) {
   auto summary = summarise(segment.spans, segment.logs);
   auto bytes = encode_segment(segment.spans, segment.logs, SegmentPacking::small);
   summary.bytes = bytes.size();
@@ -137,21 +137,21 @@ Status StoreImpl::replace_segments(const std::vector<SegmentRef>& old, const Spa
     writes.erase(Family::spans, segment_key('s', gone));
     writes.erase(Family::spans, segment_key('d', gone));
   }
-  std::lock_guard lock(write_mutex_);
-  ref.number = next_segment_++;
+  std::lock_guard lock(locks_.write);
+  ref.number = state_.next_segment++;
   writes.put(Family::spans, segment_key('s', ref), encode_summary(summary));
   writes.put(Family::spans, segment_key('d', ref), std::move(bytes));
-  TRY(database_->write(writes));
-  std::unique_lock state(state_mutex_);
-  segments_.replace(old, ref, summary);
-  ++merges_;
+  TRY(backing_.database.write(writes));
+  std::unique_lock state(locks_.state);
+  state_.segments.replace(old, ref, summary);
+  ++state_.merges;
   return {};
 }
 
-Status StoreImpl::thin(const SegmentRef& ref) {
-  auto segment = load_segment(ref);
+Status SpanUpkeep::thin(const SegmentRef& ref) {
+  auto segment = load_segment(backing_.database, ref);
   if (!segment) {
-    damaged("spans", segment.error().message);
+    backing_.damage.skipped("spans", segment.error().message);
     return {};
   }
   const auto telling = telling_traces(segment->spans);
@@ -168,17 +168,16 @@ Status StoreImpl::thin(const SegmentRef& ref) {
     import.add(i);
     if (!tells) builder.table().rows.back().weight *= 2;
   }
-  return replace_segments({ref}, {builder.take(), std::move(segment->logs)}, thinned);
+  return replace({ref}, {builder.take(), std::move(segment->logs)}, thinned);
 }
 
-Status StoreImpl::keep_span_budget(std::int64_t now_ms) {
-  const std::uint64_t budget =
-      options_.span_budget_bytes > 0 ? options_.span_budget_bytes : options_.retention_bytes / 2;
+Status SpanUpkeep::keep_budget(std::int64_t present_ms) {
   const auto look = [&] {
-    std::shared_lock lock(state_mutex_);
-    return std::pair(segments_.bytes(), segments_.all());
+    std::shared_lock lock(locks_.state);
+    return std::pair(state_.segments.bytes(), state_.segments.all());
   };
-  for (auto [bytes, all] = look(); bytes > budget && !all.empty(); std::tie(bytes, all) = look()) {
+  for (auto [bytes, all] = look(); bytes > budget_bytes_ && !all.empty();
+       std::tie(bytes, all) = look()) {
     // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what
     // is new stays whole as long as possible.
     const auto next = std::ranges::min_element(all, {}, [](const SegmentRef& ref) {
@@ -192,18 +191,19 @@ Status StoreImpl::keep_span_budget(std::int64_t now_ms) {
       continue;
     }
     const std::int64_t before_ms = all.front().received_ms + 1;
-    if (before_ms > block_of(now_ms))
+    if (before_ms > present_ms)
       return {}; // a budget that is too small for the present has to be made larger
     log_warn(
         "the budget for spans is too small for the failing and slow ones; the oldest are dropped",
-        {{"before_ms", std::to_string(before_ms)}, {"budget_bytes", std::to_string(budget)}});
+        {{"before_ms", std::to_string(before_ms)},
+         {"budget_bytes", std::to_string(budget_bytes_)}});
     WriteSet writes;
     for (const char kind : {'s', 'd'})
       writes.erase_range(Family::spans, std::string(1, kind), segment_bound(kind, before_ms));
-    std::lock_guard lock(write_mutex_);
-    TRY(database_->write(writes));
-    std::unique_lock state(state_mutex_);
-    segments_.drop_before(before_ms);
+    std::lock_guard lock(locks_.write);
+    TRY(backing_.database.write(writes));
+    std::unique_lock state(locks_.state);
+    state_.segments.drop_before(before_ms);
   }
   return {};
 }

@@ -1,11 +1,11 @@
-// Reading samples as columns: chunks and head are unpacked straight into the numbers that a plan
-// computes with.
 // SPDX-License-Identifier: Apache-2.0
+#include "store/series/column_reader.h"
+
 #include <array>
+#include <memory>
 #include <shared_mutex>
 
 #include "store/series/chunk_codec.h"
-#include "store/store_impl.h"
 
 namespace coalmine::store {
 namespace {
@@ -33,7 +33,7 @@ void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) 
 } // namespace
 
 // What one hold of the lock yields. Buffers are used again by the next slice.
-struct StoreImpl::ColumnSlice {
+struct ColumnReader::Slice {
   struct One {
     SampleColumns recent;   // of the head
     std::size_t chunks = 0; // of keys, in order
@@ -44,16 +44,16 @@ struct StoreImpl::ColumnSlice {
   std::vector<std::string> keys;
 };
 
-void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request,
-                           ColumnSlice& slice) const {
+void ColumnReader::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& request,
+                              Slice& slice) const {
   slice.keys.clear();
-  std::shared_lock lock(state_mutex_);
+  std::shared_lock lock(locks_.state);
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    ColumnSlice::One& one = slice.series[i];
+    Slice::One& one = slice.series[i];
     one.recent.clear();
     one.chunks = 0;
     one.in_order = true;
-    const auto* stored = head_.find(ids[i]);
+    const auto* stored = state_.head.find(ids[i]);
     if (stored == nullptr) continue;
     std::int64_t newest = INT64_MIN;
     for (const auto& ref : stored->chunks) {
@@ -70,24 +70,20 @@ void StoreImpl::plan_slice(std::span<const SeriesId> ids, const ColumnRequest& r
   }
 }
 
-Status StoreImpl::read_merged(SeriesId id, const ColumnRequest& request, SampleColumns& out) const {
-  std::vector<Picked> picked(1);
-  picked[0].id = id;
-  SelectRequest select;
-  select.from_ms = request.from_ms;
-  select.to_ms = request.to_ms;
-  std::vector<SeriesData> found;
-  TRY(fill(picked, select, found));
+// Chunks and head overlap in time: they are merged as samples first.
+Status ColumnReader::read_merged(SeriesId id, const ColumnRequest& request,
+                                 SampleColumns& out) const {
+  TRY_ASSIGN(const auto found, series_.read_one(id, request.from_ms, request.to_ms));
   for (const auto& data : found) append_run(data, request.part, out);
   return {};
 }
 
-Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnRequest& request,
-                               const VisitColumns& visit) const {
-  const auto slice = std::make_unique<ColumnSlice>();
+Status ColumnReader::read(std::span<const SeriesId> ids, const ColumnRequest& request,
+                          const VisitColumns& visit) const {
+  const auto slice = std::make_unique<Slice>();
   SampleColumns whole;
   ChunkColumns chunk;
-  SharedTimes times(*database_);
+  SharedTimes times(backing_.database);
   const auto add = [&](const std::string& key, const std::string& bytes) -> Status {
     TRY_ASSIGN(const auto shared, times.of(key, bytes));
     return shared ? chunk.append_to(whole, bytes, request, *shared) : Status();
@@ -95,15 +91,10 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
   for (std::size_t begin = 0; begin < ids.size(); begin += kSlice) {
     const auto some = ids.subspan(begin, std::min(kSlice, ids.size() - begin));
     plan_slice(some, request, *slice);
-    const auto damaged_before = database_->damaged();
-    const auto chunks = slice->keys.empty() ? std::vector<std::optional<std::string>>()
-                                            : database_->get_many(Family::chunks, slice->keys);
-    if (const auto more = database_->damaged() - damaged_before; more > 0) {
-      damaged("chunks", "blocks of the data files cannot be read", static_cast<double>(more));
-    }
+    const auto chunks = read_chunks(backing_, slice->keys);
     std::size_t next = 0;
     for (std::size_t i = 0; i < some.size(); ++i) {
-      ColumnSlice::One& one = slice->series[i];
+      Slice::One& one = slice->series[i];
       const std::size_t first = next;
       next += one.chunks;
       if (one.in_order && one.chunks == 0) {
@@ -115,7 +106,7 @@ Status StoreImpl::read_columns(std::span<const SeriesId> ids, const ColumnReques
         for (std::size_t k = first; k < next; ++k) {
           if (!chunks[k]) continue; // retention was quicker
           if (const auto read = add(slice->keys[k], *chunks[k]); !read)
-            damaged("chunks", read.error().message);
+            backing_.damage.skipped("chunks", read.error().message);
         }
         whole.append(one.recent);
       } else {

@@ -1,10 +1,9 @@
-// Reading spans: newest first, and whole traces with their exception logs.
 // SPDX-License-Identifier: Apache-2.0
+#include "store/spans/span_reader.h"
+
 #include <algorithm>
 #include <map>
 #include <shared_mutex>
-
-#include "store/store_impl.h"
 
 namespace coalmine::store {
 namespace {
@@ -58,17 +57,17 @@ void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>&
 
 } // namespace
 
-Result<SpanSegment> StoreImpl::load_segment(const SegmentRef& ref) const {
-  TRY_ASSIGN(const auto bytes, database_->get(Family::spans, segment_key('d', ref)));
+Result<SpanSegment> load_segment(const Database& database, const SegmentRef& ref) {
+  TRY_ASSIGN(const auto bytes, database.get(Family::spans, segment_key('d', ref)));
   if (!bytes) return SpanSegment{}; // retention was quicker, or a merge, which the caller notices
   return decode_segment(*bytes);
 }
 
-Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::uint32_t>& traces,
-                                                          std::int64_t from_ms,
-                                                          std::int64_t to_ms) const {
+Result<std::vector<SpanSegment>> SpanReader::segments_with(const std::set<std::uint32_t>& traces,
+                                                           std::int64_t from_ms,
+                                                           std::int64_t to_ms) const {
   std::vector<SegmentRef> refs;
-  const auto status = database_->scan(
+  const auto status = backing_.database.scan(
       Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)),
       to_ms == INT64_MAX ? "t" : segment_bound('s', to_ms), [&](auto key, auto value) {
         const auto ref = parse_segment_key(key);
@@ -81,14 +80,14 @@ Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::ui
       });
   if (!status && status.error().code != ErrorCode::data_loss)
     return std::unexpected(status.error());
-  if (!status) damaged("spans", status.error().message);
+  if (!status) backing_.damage.skipped("spans", status.error().message);
   std::vector<SpanSegment> out;
   for (const auto& ref : refs) {
-    auto segment = load_segment(ref);
+    auto segment = load_segment(backing_.database, ref);
     if (segment) {
       out.push_back(std::move(*segment));
     } else if (segment.error().code == ErrorCode::data_loss) {
-      damaged("spans", segment.error().message);
+      backing_.damage.skipped("spans", segment.error().message);
     } else {
       return std::unexpected(std::move(segment).error());
     }
@@ -98,28 +97,28 @@ Result<std::vector<SpanSegment>> StoreImpl::segments_with(const std::set<std::ui
 
 // Merging takes segments away while they are being read; then it is read again.
 template <typename Read>
-auto StoreImpl::at_rest(Read read) const -> decltype(read()) {
+auto SpanReader::at_rest(Read read) const -> decltype(read()) {
   constexpr int kTries = 5;
   for (int i = 1;; ++i) {
-    const auto before = merges_.load();
+    const auto before = state_.merges.load();
     auto out = read();
-    if (merges_ == before || i == kTries) return out;
+    if (state_.merges == before || i == kTries) return out;
   }
 }
 
-Result<std::vector<StoredSpan>> StoreImpl::find_spans(const SpanFilter& filter) const {
-  return at_rest([&] { return find_spans_once(filter); });
+Result<std::vector<StoredSpan>> SpanReader::find(const SpanFilter& filter) const {
+  return at_rest([&] { return find_once(filter); });
 }
 
-Result<std::vector<StoredSpan>> StoreImpl::trace(const TraceId& id) const {
+Result<std::vector<StoredSpan>> SpanReader::trace(const TraceId& id) const {
   return at_rest([&] { return trace_once(id); });
 }
 
-Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& filter) const {
+Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) const {
   std::vector<SegmentRef> candidates;
   {
-    std::shared_lock lock(state_mutex_);
-    candidates = segments_.candidates(filter);
+    std::shared_lock lock(locks_.state);
+    candidates = state_.segments.candidates(filter);
   }
   std::map<TraceId, std::pair<std::int64_t, Span>>
       found; // newest matching start, and the span that stands for the trace
@@ -127,10 +126,10 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
   for (const auto& ref : candidates) {
     if (filter.limit == 0 || ref.max_start_ms < enough_ms)
       break; // all that follow are older than what we have
-    const auto segment = load_segment(ref);
+    const auto segment = load_segment(backing_.database, ref);
     if (!segment) {
       if (segment.error().code != ErrorCode::data_loss) return std::unexpected(segment.error());
-      damaged("spans", segment.error().message);
+      backing_.damage.skipped("spans", segment.error().message);
       continue;
     }
     const auto& table = segment->spans;
@@ -171,7 +170,7 @@ Result<std::vector<StoredSpan>> StoreImpl::find_spans_once(const SpanFilter& fil
   return out;
 }
 
-Result<std::vector<StoredSpan>> StoreImpl::trace_once(const TraceId& id) const {
+Result<std::vector<StoredSpan>> SpanReader::trace_once(const TraceId& id) const {
   TRY_ASSIGN(const auto segments, segments_with({trace_mark(id)}, 0, INT64_MAX));
   std::vector<StoredSpan> out;
   std::set<SpanId> seen;

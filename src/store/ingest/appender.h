@@ -1,0 +1,73 @@
+// Appending a batch: drafted, written in one piece, then made visible.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "base/self_metrics.h"
+#include "store/disk/damage_log.h"
+#include "store/disk/rocks_db.h"
+#include "store/ingest/append_result.h"
+#include "store/ingest/contents.h"
+#include "store/ingest/ingest.h"
+#include "store/series/sample_reader.h"
+#include "store/spans/segment_list.h"
+#include "telemetry/batch.h"
+
+namespace coalmine::store {
+
+// As of the same name in store::Options.
+struct AppendOptions {
+  std::int64_t retention_ms = 0;
+  std::int64_t accept_late_ms = 0;
+  std::int64_t accept_future_ms = 0;
+  std::function<void(const std::string& service)> on_arrival;
+};
+
+// append() may be called on any thread: it takes Locks::write, and Locks::state to publish. What it
+// was constructed with must outlive it.
+class Appender {
+ public:
+  Appender(AppendOptions options, const Clock& clock, Backing backing, Contents& contents,
+           SelfMetrics& metrics);
+
+  // unavailable: the disk refused, nothing was kept, and the client may send again.
+  Result<AppendResult> append(const Batch& batch);
+
+  // Before the first append, once the contents have been loaded.
+  void restore();
+  // Series are about to be removed, to which it holds pointers. Called under Locks::write.
+  void forget() { ingest_.forget(); }
+
+ private:
+  struct Draft;
+  void take_points(const Batch& batch, std::int64_t now_ms, Draft& draft);
+  void take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft);
+  WriteSet to_writes(Draft& draft);
+  void publish(Draft& draft);
+  void report_two_senders(SeriesId series, Draft& draft);
+
+  // Const after construction, or synchronised by itself.
+  const AppendOptions options_;
+  const Clock& clock_;
+  const Backing backing_;
+  Contents& contents_;
+  const SampleReader stored_;
+  Counter& samples_total_;
+  Counter& spans_total_;
+  Counter& rejected_total_;
+  Counter& refused_writes_total_;
+  Counter& two_senders_total_;
+
+  // Guarded by Locks::write.
+  Ingest ingest_;
+  RecentSpans recent_spans_;
+  std::unordered_map<std::uint64_t, std::int64_t> two_senders_; // series id: when it was reported
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,30 @@
+// All that a store holds in memory.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+
+#include "store/disk/locks.h"
+#include "store/ingest/presence_book.h"
+#include "store/series/log_book.h"
+#include "store/series/series_state.h"
+#include "store/spans/span_state.h"
+
+namespace coalmine::store {
+
+struct Contents {
+  explicit Contents(std::size_t max_series_per_service) : series(max_series_per_service) {}
+
+  Locks locks;
+
+  // What readers see: changed under locks.write and locks.state both. The two states hold a few
+  // members with another guard, which they name.
+  SeriesState series;
+  SpanState spans;
+  PresenceBook presence;
+
+  // Writers only: guarded by locks.write.
+  LogBook log;
+};
+
+} // namespace coalmine::store

@@ -1,0 +1,28 @@
+// The series of a store as they are in memory.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "store/series/head.h"
+#include "store/series/selector_cache.h"
+#include "store/series/series_index.h"
+
+namespace coalmine::store {
+
+struct SeriesState {
+  explicit SeriesState(std::size_t max_series_per_service) : index(max_series_per_service) {}
+
+  // Changed under Locks::write and Locks::state both.
+  SeriesIndex index;
+  Head head;
+
+  // Synchronised by itself. What it returns is read under the lock that guards index.
+  SelectorCache selectors;
+
+  // Guarded by Locks::write.
+  std::uint64_t next_chunk = 1;
+};
+
+} // namespace coalmine::store

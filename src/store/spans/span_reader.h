@@ -1,0 +1,44 @@
+// Reading spans: newest first, and whole traces with their exception logs.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <vector>
+
+#include "base/result.h"
+#include "store/disk/damage_log.h"
+#include "store/disk/locks.h"
+#include "store/spans/span_segment.h"
+#include "store/spans/span_state.h"
+#include "telemetry/stored_span.h"
+
+namespace coalmine::store {
+
+// Empty when the segment is gone: retention or a merge was quicker. data_loss: damaged.
+Result<SpanSegment> load_segment(const Database& database, const SegmentRef& ref);
+
+// Any thread; it takes Locks::state by itself. Damaged segments are reported and left out.
+class SpanReader {
+ public:
+  SpanReader(Backing backing, Locks& locks, const SpanState& state)
+      : backing_(backing), locks_(locks), state_(state) {}
+
+  // As Store::find_spans and Store::trace.
+  Result<std::vector<StoredSpan>> find(const SpanFilter& filter) const;
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const;
+
+ private:
+  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces,
+                                                 std::int64_t from_ms, std::int64_t to_ms) const;
+  template <typename Read>
+  auto at_rest(Read read) const -> decltype(read());
+  Result<std::vector<StoredSpan>> find_once(const SpanFilter& filter) const;
+  Result<std::vector<StoredSpan>> trace_once(const TraceId& id) const;
+
+  const Backing backing_;
+  Locks& locks_;
+  const SpanState& state_;
+};
+
+} // namespace coalmine::store
