@@ -416,6 +416,9 @@ TEST(Reason, Numbers) {
   EXPECT_EQ(format_value(SignalKind::latency_quantile, 10000, true), "at least 10000 ms");
 }
 
+// A look at a service with many routes sorts and copies hundreds of lines.
+static_assert(sizeof(SignalVerdict) <= 440);
+
 TEST(Reason, IntervalWhereTheJudgeHasOne) {
   SignalVerdict v;
   v.subject.signal = "error_rate";

@@ -7,9 +7,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
 
+#include "base/json_text.h"
 #include "base/log.h"
 #include "rollout/control/world_for_test.h"
 #include "rollout/journal/codec.h"
@@ -208,6 +210,42 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   ASSERT_TRUE(again);
   EXPECT_EQ(encode_state(*again), encode_state(state));
   EXPECT_EQ(again->live.judgement->signals[0].measured.canary, 0.5);
+}
+
+// Rows of older versions are read for years: neither names nor their order may move.
+TEST(CodecTest, JudgementKeepsItsText) {
+  judge::SignalVerdict line;
+  line.subject = {.signal = "value_of_orders",
+                  .route = "/pay",
+                  .kind = judge::SignalKind::mean,
+                  .unit = judge::ValueUnit::bytes,
+                  .gate = false};
+  line.measured.canary = 0.25;
+  line.measured.lower = -1;
+  line.measured.canary_at_least = true;
+  line.limits = {{judge::Margin::Unit::percent, 0.2, judge::Worse::either}, 3};
+  line.requests = {.canary = 10, .stable = 20, .required = 5};
+  line.verdict = judge::Verdict::no_data;
+  line.cause = judge::Cause::not_measurable;
+  line.problem = "many series";
+  line.reason = "a sentence";
+  judge::Judgement judgement;
+  judgement.decision = judge::Decision::rollback;
+  judgement.reason = "why";
+  judgement.analysis_duration_minutes = 1.5;
+  judgement.signals = {line};
+  const std::string text =
+      R"({"decision":"rollback","reason":"why","analysis_duration_minutes":1.5,"signals":[)"
+      R"({"signal":"value_of_orders","route":"/pay","kind":"mean","unit":4,"approximate":false,)"
+      R"("problem":"many series","gate":false,"verdict":"no_data","cause":"not_measurable",)"
+      R"("canary":0.25,"stable":null,"difference":null,"relative":null,"lower":-1,"upper":null,)"
+      R"("max":3,"required_requests":5,"canary_at_least":true,"stable_at_least":false,)"
+      R"("margin_unit":1,"margin_amount":0.2,"margin_worse":2,"canary_requests":10,)"
+      R"("stable_requests":20,"reason":"a sentence"}]})";
+  EXPECT_EQ(json_text(judgement_value(judgement)), text);
+  const auto parsed = parse_json(text, "judgement");
+  ASSERT_TRUE(parsed);
+  EXPECT_EQ(json_text(judgement_value(judgement_from(parsed->as_object()))), text);
 }
 
 TEST(CodecTest, DamagedTextIsAnError) {
