@@ -75,9 +75,6 @@ EXCEPTIONS = [
     ("route/haproxy", r"sys/socket\.h|netinet/|arpa/inet\.h|netdb\.h|sys/un\.h", "HAProxy's runtime API is a line protocol on a UNIX or TCP socket, not HTTP"),
     ("serve/guard.cc", r"arpa/inet\.h", "tells an address from a name in a Host header; opens no socket"),
     ("demo/demo_process.cc", r"sys/socket\.h|arpa/inet\.h|sys/un\.h", "asks the kernel for free ports, waits until a child process listens"),
-    ("notify/", r"openssl/", "the HMAC that signs a webhook"),
-    ("config/config.cc", r"openssl/", "the hash that names a configuration"),
-    ("app/backup.cc", r"openssl/", "the checksums of a backup's files"),
     ("app/analysis_span.cc", r"protozero/", "encodes coalmine's own spans as OTLP"),
 ]
 

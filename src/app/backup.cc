@@ -3,16 +3,14 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <openssl/evp.h>
 #include <unistd.h>
 
 #include <array>
 #include <filesystem>
 #include <fstream>
 #include <map>
-#include <memory>
 
-#include "base/hex.h"
+#include "base/digest.h"
 #include "rollout/journal/journal_copy.h"
 
 namespace coalmine::app {
@@ -30,20 +28,15 @@ std::unexpected<Error> unwritable(const fs::path& path, const std::string& why) 
 
 Result<std::string> sha256_of_file(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
-  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
-                                                                        &EVP_MD_CTX_free);
-  EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
+  Sha256 sum;
   std::array<char, 1 << 16> buffer{};
   while (in) {
     in.read(buffer.data(), buffer.size());
-    EVP_DigestUpdate(context.get(), buffer.data(), static_cast<std::size_t>(in.gcount()));
+    sum.add({buffer.data(), static_cast<std::size_t>(in.gcount())});
   }
   if (!in.eof())
     return fail(ErrorCode::data_loss, fmt::format("{} cannot be read back", path.string()));
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-  return to_hex(std::span(digest).first(size));
+  return sum.hex();
 }
 
 void sync_path(const fs::path& path, int flags) {

@@ -7,6 +7,7 @@
 #include <boost/json.hpp>
 
 #include "base/base64.h"
+#include "base/digest.h"
 #include "base/hex.h"
 #include "base/json_string.h"
 #include "base/json_text.h"
@@ -66,6 +67,17 @@ TEST(Hex, BothWays) {
   EXPECT_FALSE(parse_hex("ff", bytes));
   EXPECT_FALSE(parse_hex("gg0000", bytes));
   EXPECT_EQ(hex_digit('g'), -1);
+}
+
+TEST(Digest, KnownAnswers) {
+  EXPECT_EQ(sha256_hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  Sha256 pieces;
+  pieces.add("a");
+  pieces.add("bc");
+  EXPECT_EQ(pieces.hex(), sha256_hex("abc"));
+  // RFC 4231, test case 2
+  EXPECT_EQ(hmac_sha256_hex("Jefe", "what do ya want for nothing?"),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
 }
 
 TEST(Json, StringsAreEscapedAndValid) {

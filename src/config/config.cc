@@ -2,7 +2,6 @@
 #include "config/config.h"
 
 #include <fmt/format.h>
-#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -10,7 +9,7 @@
 #include <fstream>
 #include <map>
 
-#include "base/hex.h"
+#include "base/digest.h"
 #include "config/config_parts.h"
 
 namespace coalmine::config {
@@ -132,13 +131,6 @@ Result<std::string> read_file(const std::string& path, std::size_t limit) {
     }
   }
   return text;
-}
-
-std::string sha256_hex(std::string_view text) {
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned int size = 0;
-  EVP_Digest(text.data(), text.size(), digest.data(), &size, EVP_sha256(), nullptr);
-  return to_hex(std::span(digest).first(size));
 }
 
 namespace {

@@ -71,9 +71,6 @@ Result<LoadedConfig> load_config(const std::string& path, const ConfigOptions& o
 // What a rollout will do, in words (`check --explain`).
 std::string explain(const rollout::RolloutSpec& spec);
 
-// sha256 in lower-case hex.
-std::string sha256_hex(std::string_view text);
-
 // The whole file, at most limit bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit);
 

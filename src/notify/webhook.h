@@ -25,7 +25,4 @@ class Webhook final : public Channel {
   const std::string secret_;
 };
 
-// HMAC-SHA256 in lower-case hex.
-std::string hmac_sha256_hex(std::string_view key, std::string_view message);
-
 } // namespace coalmine::notify

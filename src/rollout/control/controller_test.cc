@@ -1,6 +1,7 @@
 // The controller with its real threads and its real journal, in a world of fakes.
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/control/controller.h"
+#include "base/digest.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -241,7 +242,7 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
     EXPECT_EQ(body.at("event").as_string(), "rolled_back");
     EXPECT_EQ(body.at("rollout").at("phase").as_string(), "rolled_back");
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"),
-              "sha256=" + notify::hmac_sha256_hex("key", request.body));
+              "sha256=" + hmac_sha256_hex("key", request.body));
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"),
               std::string_view(body.at("event_id").as_string()));
     EXPECT_FALSE(net::header(request.headers, "X-Coalmine-Timestamp").empty());
