@@ -87,7 +87,7 @@ TEST(AnalysisSpan, HasTheSeedsAttributes) {
 TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
   judge::Judgement empty;
   auto line = signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1);
-  line.stable.reset();
+  line.measured.stable.reset();
   empty.signals = {line};
   const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
   ASSERT_EQ(batch.spans.size(), 1u);

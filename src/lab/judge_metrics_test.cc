@@ -452,7 +452,7 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
       EXPECT_EQ(last.signals[0].subject.route, "");
       EXPECT_EQ(last.signals[1].subject.route, "/pay") << "worst first";
       EXPECT_EQ(line("/pay").verdict, Verdict::regression);
-      EXPECT_FALSE(line("/pay").gate);
+      EXPECT_FALSE(line("/pay").subject.gate);
       EXPECT_NE(line("/pay").reason.find("error_rate on /pay: "), std::string::npos)
           << line("/pay").reason;
       EXPECT_EQ(line("/fine").verdict, Verdict::pass) << line("/fine").reason;
