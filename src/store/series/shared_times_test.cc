@@ -1,4 +1,4 @@
-// Times of one export are kept once, whoever reads them.
+// Times of one export are kept once.
 // SPDX-License-Identifier: Apache-2.0
 #include "store/series/shared_times.h"
 
