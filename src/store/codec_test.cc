@@ -100,7 +100,7 @@ TEST(ChunkCodec, RandomRunsComeBack) {
   }
 }
 
-// A chunk is the same with its times in a row of their own, to whoever reads it.
+// A chunk with its times in a row of their own reads the same.
 TEST(ChunkCodec, TimesMayBeElsewhere) {
   std::mt19937_64 random(44);
   for (int round = 0; round < 300; ++round) {

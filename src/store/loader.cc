@@ -104,7 +104,7 @@ Status Loader::load_meta() {
 
 Status Loader::load_series() {
   std::map<MetricDescription, DescriptionRef>
-      descriptions; // each once in memory, however many rows tell it
+      descriptions; // each once in memory, however many rows have it
   const auto status = backing_.database.scan(Family::series, "", "", [&](auto key, auto value) {
     const SeriesId id{ByteReader(key).u64_ordered()};
     if (auto info = decode_series(id, value); info && id.value != 0 && id.value <= kMaxSeriesId) {

@@ -28,31 +28,31 @@ struct Options {
   std::string directory; // made when missing; locked while open
   std::int64_t retention_ms = 24LL * 3600 * 1000;
   std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
-  // Of it, what spans may take (0: half). Beyond it healthy spans are thinned out, evenly by trace
-  // and the oldest first, and what is kept says how many it stands for; failing and slow traces
-  // stay until there is nothing else to drop.
+  // The share of retention_bytes that spans may take; 0: half. Beyond it healthy spans are thinned
+  // out, evenly by trace and the oldest first. Each span that is kept says how many it stands for.
+  // Failing and slow traces stay until there is nothing else to drop.
   std::uint64_t span_budget_bytes = 0;
   std::int64_t accept_late_ms = 3600 * 1000; // older points are rejected, by wall clock
   std::int64_t accept_future_ms = 10 * 60 * 1000;
-  // An instance that exports metrics and then nothing for this many of its export intervals (a
-  // minute at least) has ended: its series get staleness markers, as those of an app get that says
-  // so itself. 0: never.
+  // An instance has ended when it exports no metrics for this many of its export intervals, a
+  // minute at least. Its series then get staleness markers, as if the application had ended them
+  // itself. 0: never.
   double ended_after_intervals = 3;
   std::size_t max_series_per_service =
       200'000;                          // more is refused, naming the label with most values
   std::int64_t sync_interval_ms = 1000; // power-loss window; kill -9 loses nothing at any setting
-  // Upkeep copies what is in memory only into data files once this much log, and half of what the
-  // last copy took, has come since: the log that a start has to replay.
+  // A start has to replay the log since the last copy of the head. Upkeep makes a copy when that
+  // log has reached this size, and half the size of the last copy.
   std::uint64_t snapshot_bytes = 16ULL << 20;
   std::uint64_t disk_reserve_bytes = 32ULL
                                      << 20; // below this much free space ingest answers unavailable
-  // Called on the writer's thread for every service whose telemetry a batch has brought, once
-  // readers see it. Quick, and calls nothing of the store. May be empty.
+  // Called on the thread of append() for every service with telemetry in the batch, once readers
+  // see it. It must be quick and must not call the store. May be empty.
   std::function<void(const std::string& service)> on_arrival;
 };
 
-// Thread-safe throughout. What append accepted survives kill -9 and is visible to the next call of
-// any reader, on any thread.
+// Keeps metric series, spans and exception logs of the recent past. Thread-safe throughout. What
+// append() accepted survives kill -9 and is visible to the next call of any reader, on any thread.
 class Store {
  public:
   // Reads what an earlier process left (snapshot and tail of the log). Damaged pieces are logged,
@@ -61,15 +61,15 @@ class Store {
                                              SelfMetrics& metrics);
   virtual ~Store() = default;
 
-  // unavailable: the disk refuses (full, stalled); nothing was kept and the client may send again.
+  // unavailable: the disk refused (full, stalled), nothing was kept, and the client may send again.
   virtual Result<AppendResult> append(const Batch& batch) = 0;
 
   virtual Result<std::vector<SeriesData>> select(const SelectRequest& request) const = 0;
   // What select finds, without samples, in its order.
   virtual Result<std::vector<FoundSeries>> find(const SelectRequest& request) const;
-  // Their samples one series after the other, in the order given, as numbers: with few allocations
-  // and little memory however many they are. A series without samples is visited too. unimplemented
-  // where a store has no such way.
+  // The samples of these series as columns of numbers, one series after the other in the order
+  // given. It takes few allocations and little memory, however many series there are. A series
+  // without samples is visited too. unimplemented: this store does not read columns.
   virtual Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request,
                               const VisitColumns& visit) const;
   // Names of labels / values of one label over the series that match and have samples in the range.
@@ -85,29 +85,30 @@ class Store {
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
 
   virtual std::vector<Presence> presence() const = 0;
-  // How often telemetry of a service, or of one version of it, has been stored since the start: who
-  // finds the number unchanged need not select again. version "": of all. 0: unknown.
+  // How often telemetry of a service, or of one version of it, has been stored since the start.
+  // While the number stays the same nothing new has been stored, and a reader need not select
+  // again. version "": of all. 0: unknown.
   virtual std::uint64_t arrivals(std::string_view service, std::string_view version) const;
-  // Another number whenever a series of the service came or went. 0: unknown.
+  // Changes whenever a series of the service is added or removed. 0: unknown.
   virtual std::uint64_t series_version(std::string_view service) const;
-  // What series that find() told of have had since, by place in the request: for readers that look
-  // every few seconds. nullopt: some of it may be in files; select() finds it there.
+  // The samples that series have had since a reader last looked, by place in the request. For
+  // readers that look every few seconds. nullopt: some may be in files, where select() finds them.
   virtual std::optional<std::vector<NewSamples>> newest(
       std::span<const SeriesPosition> positions) const;
   virtual StoreStats stats() const = 0;
 
-  // A consistent copy of everything acknowledged so far, while the store works on; directory must
-  // not exist yet. Slow: it is read, written, synced and verified. unavailable: a disk refuses;
-  // data_loss: what was copied is damaged.
+  // A consistent copy of everything acknowledged so far, while the store works on. directory must
+  // not exist yet. Slow: everything is read, written, synced and verified. unavailable: a disk
+  // refused. data_loss: what was copied is damaged.
   virtual Status backup(const std::string& directory) {
     return fail(ErrorCode::unimplemented, "this store has nothing on disk to copy to " + directory);
   }
 
-  // Seals the head into chunks, applies retention and drops the covered log. Called by a timer in
-  // app/, by tests at will.
+  // Upkeep: seals the head into chunks, applies retention and drops the log that is not needed any
+  // more. Called by a timer in app/, and by tests at any time.
   virtual Status maintain() = 0;
-  // Copies what is in memory only into data files, so that the next start has next to no log to
-  // replay. Called before an orderly end.
+  // Copies the head into data files, so that the next start has almost no log to replay. Called
+  // before an orderly end.
   virtual Status snapshot() { return {}; }
 };
 

@@ -447,7 +447,7 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
     EXPECT_EQ(damaged(), 0);
   }
   store.reset();
-  // What is damaged is told and costs itself only.
+  // What is damaged is reported and costs itself only.
   database = open_rocks({options.directory});
   WriteSet set;
   set.put(Family::head, number_key(0), "no slice");

@@ -1,5 +1,5 @@
-// What one OTLP request says, decoded: metric points, spans and log records. receive/ makes it,
-// store/ keeps it.
+// The content of one OTLP request, decoded: metric points, spans and log records. receive/ makes
+// it, store/ keeps it.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -26,7 +26,7 @@ enum class MetricKind : std::uint8_t {
 };
 enum class Temporality : std::uint8_t { cumulative, delta };
 
-// What a metric says of itself, the same for all of its series and so shared by them.
+// What a metric says about itself. All of its series share it.
 struct MetricDescription {
   std::string otel_name; // http.server.request.duration
   std::string unit;      // UCUM as sent: s, ms, By, 1, {request}
@@ -50,7 +50,7 @@ struct MetricSeries {
   // resource's labels and the point's attributes; the identity of the series.
   Labels labels;
   Attributes attributes; // the point's own, as sent
-  // The same object is given for this series again and again, so that what is found out about it
+  // True: this series comes as the same object again and again, so that what is found out about it
   // may be kept by its address.
   bool recurring = false;
 };

@@ -79,7 +79,7 @@ class Labels {
   std::uint64_t hash() const;
   // name{a="b"}, for people and tests.
   std::string to_string() const;
-  // Of the heap, roughly.
+  // Heap bytes, roughly.
   std::size_t memory() const { return bytes_.capacity(); }
 
   bool operator==(const Labels& other) const { return bytes_ == other.bytes_; }

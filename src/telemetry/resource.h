@@ -56,7 +56,7 @@ struct Resource {
   Labels labels;
 };
 
-// sender: the peer's address, the last resort for telling two processes apart.
+// sender: the peer's address, used as the instance when the resource names none.
 std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender);
 
 // OTLP name to Prometheus label name (UTF-8 names are not used for labels): every character outside

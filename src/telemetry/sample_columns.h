@@ -12,7 +12,7 @@
 
 namespace coalmine {
 
-// Which numbers of a classic histogram a row holds. Of other series it is the value.
+// Which numbers of a classic histogram a row holds. For other series a row is the value.
 enum class HistogramPart : std::uint8_t {
   buckets, // one a bound and one for +Inf: observations at or below it; the last is the count
   count,

@@ -1,4 +1,4 @@
-// The staleness marker: one NaN, told apart by its bits.
+// The staleness marker: one NaN, recognised by its bits.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

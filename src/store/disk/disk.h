@@ -13,10 +13,10 @@
 
 namespace coalmine::store {
 
-// Bytes that this user may still write where the directory is. 0 when that cannot be told.
+// Bytes that this user may still write where the directory is; 0 when that is unknown.
 std::uint64_t free_bytes(const std::string& directory);
-// The same for who asks often: finding the path, once here, costs ten times as much as the
-// question. Thread-safe.
+// The same for frequent calls: it opens the path once, which costs ten times as much as the call.
+// Thread-safe.
 class FreeSpace {
  public:
   explicit FreeSpace(const std::string& directory);
@@ -42,8 +42,8 @@ std::vector<std::string> files_ending(const std::string& directory, std::string_
 Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& directory);
 
 // The file `synced` says how long the log files and the manifest were when they were last known to
-// be on disk. What is shorter at the next start was cut by something else than a crash. Text lines
-// "name size", then XXH3-64 of them in hex; not synced itself.
+// be on disk. A file that is shorter at the next start was not cut by a crash. Text lines "name
+// size", then XXH3-64 of them in hex; not synced itself.
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes);
 
 // Every file of one directory into another, which is made; synced when it returns.

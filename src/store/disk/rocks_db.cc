@@ -45,8 +45,8 @@ bool only_erases(const WriteSet& set) {
 
 // Owns the RocksDB instance and the thread that syncs its log. Thread-safe. RocksDB never leaves
 // the state it gets into when a write of its log fails, and stops the process when that log is
-// synced or flushed afterwards: so writes are refused before the disk is full, log files are synced
-// by our own hands, and after a failed write the instance is closed and opened again.
+// synced or flushed afterwards. So writes are refused before the disk is full, this class syncs the
+// log files itself, and after a failed write it closes the instance and opens it again.
 class RocksDatabase final : public Database {
  public:
   RocksDatabase(RocksOptions options, OpenedRocks opened)
@@ -303,8 +303,8 @@ class RocksDatabase final : public Database {
     return {};
   }
 
-  // Files that are no longer needed go now and not some time later, so that what is measured next
-  // is true.
+  // Deletes files that are no longer needed at once, so that the next measurement of the size is
+  // right.
   void purge() {
     (void)db_->DisableFileDeletions();
     (void)db_->EnableFileDeletions(true);
@@ -343,8 +343,8 @@ class RocksDatabase final : public Database {
     if (errors <= background_errors_.exchange(errors)) return;
     log_error("the store could not rewrite its files in the background; it will be opened again",
               {{"directory", options_.directory}});
-    // A full disk is over sooner or later. What comes back at once is damage, which is found by
-    // verifying the files.
+    // A full disk ends at some time. An error that comes back at once is damage, which verifying
+    // the files finds.
     constexpr auto kAtOnce = std::chrono::minutes(10);
     const auto now = std::chrono::steady_clock::now();
     if (last_background_error_ && now - *last_background_error_ < kAtOnce &&

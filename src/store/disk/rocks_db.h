@@ -92,7 +92,7 @@ struct RocksOptions {
   // at most this often.
   std::int64_t recover_pause_ms = 1000;
 };
-// Damaged files are put aside in `lost` and told in the log and in damaged().
+// Damaged files are moved to `lost`, logged, and counted in damaged().
 Result<std::unique_ptr<Database>> open_rocks(const RocksOptions& options);
 
 } // namespace coalmine::store

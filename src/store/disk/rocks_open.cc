@@ -124,7 +124,8 @@ void close(OpenedRocks& opened) {
   opened.db.reset();
 }
 
-// Who has the LOCK file of a directory, as far as the kernel tells: " (process 1234)" or "".
+// The process that holds the LOCK file of a directory: " (process 1234)", or "" when the kernel
+// does not say.
 std::string lock_holder(const std::string& directory) {
   const int fd = ::open((directory + "/LOCK").c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return "";
@@ -158,7 +159,7 @@ Error open_error(const std::string& directory, const rocksdb::Status& status) {
                   directory, text)};
 }
 
-// A missing or broken file, and not a disk or a permission that refuses.
+// True for a missing or broken file, false for a disk or a permission that refuses.
 bool is_repairable(const rocksdb::Status& status) {
   if (status.IsIOError()) return status.ToString().find("No such file") != std::string::npos;
   return is_damage(status);
@@ -268,7 +269,7 @@ void remove_markers(const std::string& directory, OpenedRocks& opened) {
   fs::remove_all(side, error);
 }
 
-// What no repair helps with: everything is moved to `lost`, and the store starts empty.
+// When repair fails, everything is moved to `lost` and the store starts empty.
 Result<OpenedRocks> start_over(const std::string& directory, const rocksdb::Status& why) {
   log_error(
       "the telemetry store cannot be repaired; it starts empty and its files are kept in lost",
@@ -306,7 +307,7 @@ Result<OpenedRocks> mend_and_open(const std::string& directory, const std::strin
   return out;
 }
 
-// Its files are there and what says which of them count is not: RocksDB would start empty and
+// The data files are there, but the file that lists them is not: RocksDB would start empty and
 // delete them.
 bool current_is_gone(const std::string& directory) {
   if (fs::exists(fs::path(directory) / "CURRENT")) return false;

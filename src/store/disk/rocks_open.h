@@ -1,5 +1,5 @@
-// Opening the RocksDB directory, also one whose files are damaged: what is sound goes on, what is
-// not is put aside and told.
+// Opening the RocksDB directory, also one whose files are damaged: sound files are used, damaged
+// files are moved away and reported.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,9 +21,9 @@ struct OpenedRocks {
   std::size_t damaged = 0; // files found damaged on the way
 };
 
-// mend: every data file is verified first, as when RocksDB came upon damage while it ran. Damaged
-// files are moved to `lost` inside the directory and what can still be read in them is put back.
-// failed_precondition: another process has the directory; unavailable: the disk refuses.
+// mend: every data file is verified first; for when RocksDB came upon damage while it ran. Damaged
+// files are moved to `lost` inside the directory, and the rows that can still be read in them are
+// put back. failed_precondition: another process has the directory; unavailable: the disk refuses.
 Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend);
 
 // data_loss: a data file fails its checksums.

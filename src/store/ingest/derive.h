@@ -1,5 +1,5 @@
-// The three request series that every service answers to, derived from its HTTP duration histogram
-// or from its server spans.
+// The three request series that every service has, derived from its HTTP duration histogram or from
+// its server spans.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,7 +25,7 @@ struct DerivedPending {
   std::int64_t start_ms = INT64_MAX;
 };
 
-// What one instance says of one route and method, by one source. Totals are cumulative.
+// What one instance reports about one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
   SeriesInfo* errors = nullptr;
@@ -51,14 +51,14 @@ std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
 // 0 when there is none.
 int http_status_of(const Attributes& attributes);
-// What makes a point of the duration histogram an error: status 500 or above, or error.type that is
-// not a 4xx code.
+// A point of the duration histogram is an error when its status is 500 or above, or its error.type
+// is not a 4xx code.
 bool is_error_point(const Attributes& attributes);
 // http_status: http_status_of, 0 when there is none.
 bool is_error_span(StatusCode status, int http_status);
 int http_status_of(const AttributeValue& value);
-// From the histogram's unit to milliseconds. Without a unit the bounds tell: seconds hardly go
-// beyond 100.
+// The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: in
+// seconds they hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
 // Holds the totals of all groups seen since start; what it does not know it reads from the store,

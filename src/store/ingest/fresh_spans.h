@@ -34,7 +34,7 @@ class FreshSpans {
   bool empty() const { return spans_->empty() && logs_.empty(); }
   const SpanTable& spans() const { return *spans_; }
   const std::vector<LogRecord>& logs() const { return logs_; }
-  // Of the spans and logs; to be remembered once they are stored.
+  // Hashes of the spans and logs, to be remembered once they are stored.
   const std::vector<std::uint64_t>& hashes() const { return hashes_; }
 
  private:

@@ -21,7 +21,7 @@ constexpr std::string_view kOldDuration = "http.server.duration";
 bool is_stable_duration(std::string_view otel_name) {
   return otel_name == kStableDuration || otel_name == kDurationName;
 }
-// So long after the application's last own count we derive again.
+// This long after the application's last own count, request counts are derived again.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
@@ -32,7 +32,7 @@ bool is_histogram(MetricKind kind) {
 
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
 
-// A start after the point itself says nothing.
+// A start after the point itself counts as unknown.
 std::int64_t start_of(const MetricPoint& point) {
   return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns);
 }
@@ -43,7 +43,7 @@ bool counts_in_full(const MetricPoint& point) {
   return point.start_ns != 0 && point.start_ns < point.time_ns;
 }
 
-// Whose error counter a request counter goes with.
+// The key under which a request counter finds its error counter.
 std::string error_key(const Labels& labels) {
   const auto method = labels.get("http_request_method").empty() ? labels.get("http_method")
                                                                 : labels.get("http_request_method");
@@ -118,9 +118,9 @@ void Ingest::forget() {
   switching_.clear();
 }
 
-// What a batch says about its senders has to be known before its first point: the order of its
-// metrics means nothing. What is learnt of an instance changes what its other series are, and
-// nobody else's.
+// The order of the metrics in a batch means nothing, so what it says about its senders is read
+// before its first point. What is learnt about an instance affects only the series of that
+// instance.
 void Ingest::survey(const std::vector<MetricPoint>& points) {
   std::set<std::string> learnt;
   look_up(points, learnt);
@@ -261,8 +261,8 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   }
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
-  // Where the application may count its requests itself it is left until it turns out not to: three
-  // more series each are no trifle.
+  // The application may count its requests itself. Nothing is derived until it turns out that it
+  // does not, because that costs three more series each.
   if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
   return out;
@@ -360,8 +360,8 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
   stage.put(known.info->id, std::move(sample));
 }
 
-// The application counts requests itself and measures their duration under our own name: nobody
-// would choose what we derive.
+// The application counts requests itself and measures their duration under our own name, so derived
+// series would never be chosen.
 bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
   return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
 }
@@ -436,8 +436,8 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
                       classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-// What the derived series need of a span's attributes, told once per key and once per distinct
-// value of a table.
+// What the derived series need from a span's attributes, found out once per key and once per
+// distinct value of a table.
 class Ingest::SpanFacts {
  public:
   explicit SpanFacts(const SpanTable& table)
@@ -448,7 +448,8 @@ class Ingest::SpanFacts {
     }
   }
 
-  // Numbers of pairs; kNone where the span has none. Of two names for one thing the newer counts.
+  // Numbers of pairs; kNone where the span has none. Where two names mean the same, the newer one
+  // counts.
   struct Facts {
     std::uint32_t route = kNone;
     std::uint32_t method = kNone;

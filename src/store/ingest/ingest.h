@@ -32,9 +32,9 @@ struct Rejections {
   void point(std::string why);
 };
 
-// Holds what has to be remembered between appends: the last value of the series it adds up or takes
-// increases of. All of it comes from the store when missing, so forget() is always safe: after a
-// failed write it is called because the memory ran ahead of the disk. Used by the one writer.
+// Remembers between appends the last value of each series that it adds up or takes increases of.
+// What is missing is read from the store, so forget() is always safe. It is called after a failed
+// write, when memory is ahead of the disk. Guarded by Locks::write.
 class Ingest {
  public:
   // A series that was there at start.
@@ -84,7 +84,7 @@ class Ingest {
   // the batch makes untrue.
   void survey(const std::vector<MetricPoint>& points);
   void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
-  // What its series turned out to be is found out anew.
+  // The roles of its series are found out anew.
   void forget_instance(const std::string& instance);
   void forget_kept();
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,

@@ -1,4 +1,4 @@
-// Who has reported, since when, and how often.
+// Which instances have reported, since when, and how often.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,12 +14,11 @@
 
 namespace coalmine::store {
 
-// A longer silence between two exports is an outage and tells nothing of the interval.
+// A longer silence between two exports is an outage and says nothing about the interval.
 inline constexpr std::int64_t kLongestInterval = 10 * 60 * 1000;
 
 // presence = %x01 service:text track:text version:text instance:text environment:text
-// first_ms:zigzag last_ms:zigzag
-//            interval_ms:zigzag last_export_ms:zigzag
+//            first_ms:zigzag last_ms:zigzag interval_ms:zigzag last_export_ms:zigzag
 struct PresenceRow {
   Presence presence;
   std::int64_t last_export_ms = 0; // newest metric point
@@ -30,7 +29,7 @@ Result<PresenceRow> decode_presence(std::string_view bytes);
 // Changed under Locks::write and Locks::state both.
 class PresenceBook {
  public:
-  // What a batch says; nothing is remembered until set().
+  // What a batch reports. Nothing is remembered until set().
   class Draft {
    public:
     explicit Draft(const PresenceBook& book) : book_(book) {}

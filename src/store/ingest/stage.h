@@ -36,7 +36,7 @@ class Stage {
   void expect(std::size_t samples) { samples_.reserve(samples); }
   // The series when it is there already.
   SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind);
-  // The series, made when it is new. what.labels_hash is given so that it is computed once.
+  // The series, made when it is new. labels_hash: of what.labels, so that it is computed once.
   // resource_exhausted: too many series.
   Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
   // Has its row written with this append.
@@ -44,9 +44,9 @@ class Stage {
 
   // Dropped when the store has exactly this sample.
   void put(SeriesId id, Sample sample);
-  // delta is an increase that ended at its time, before samples that are already there: it is
-  // inserted as a sample of its own and all later ones are raised. False when there is a sample at
-  // that time: it was counted before.
+  // delta is an increase that ended before samples that are already there. It is inserted as a
+  // sample of its own, and all later samples are raised. False: there is a sample at that time
+  // already, so the increase was counted before.
   bool put_late(SeriesId id, const Sample& delta);
 
   const SampleReader& stored() const { return stored_; }

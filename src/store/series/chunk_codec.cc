@@ -119,7 +119,7 @@ bool integral(double value) {
          !(value == 0 && std::signbit(value));
 }
 
-// Neither falls nor is something else than a number. at(i): the value of a sample.
+// True: no value falls, and all are numbers. at(i): the value of a sample.
 template <typename S, typename At>
 bool never_falls(const std::vector<S>& samples, At at) {
   for (std::size_t i = 0; i < samples.size(); ++i) {

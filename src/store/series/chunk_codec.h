@@ -21,36 +21,41 @@ namespace coalmine::store {
 inline constexpr std::size_t kMaxChunkSamples = 240;
 
 // chunk    = %x04 kind:u8 count:varint (times / number:varint) starts body checksum:u32
-// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential, plus %x10: its times are in the
-// times row of that number row      = %x01 count:varint times checksum:u32           ; a times row,
-// once for all chunks of a block that share it times    = first:zigzag [step:zigzag column] ; the
-// column: how each further step differs from the one before starts   = *(run:varint start:zigzag)
-// ; runs of one start; relative to the run before. 0 is unknown body     = summary numbers ;
-// integers
-//          / summary *xored                                 ; doubles
-//          / bounds stale summary *numbers sums             ; classic: a row a bucket, and one of
-//          the count minus all buckets / stale *exponential
-// summary  = %x00                                           ; something falls, ends or is no number
-//          / %x01 ends                                      ; nothing does: the first and the last
-//          value
-// ends     = first:zigzag rise:varint                       ; integers
-//          / first:f64 last:f64                             ; doubles
-//          / *(first:zigzag rise:varint) f64 f64            ; classic: each bucket and the count;
-//          first and last sum
-// numbers  = first:zigzag column                            ; the column: the steps
-// (packed_column.h) stale    = count:varint *position:varint                  ; which samples are
-// staleness markers xored    = shape:u8 *OCTET                                ; value XOR the one
-// before, without its leading (high nibble) and
-//                                                           ; trailing (low nibble) zero octets
+// kind     = 0 integers / 1 doubles / 2 classic / 3 exponential
+//            plus %x10: its times are in the times row of that number
+// row      = %x01 count:varint times checksum:u32
+//            a times row, once for all chunks of a block that share it
+// times    = first:zigzag [step:zigzag column]
+//            the column: how each further step differs from the one before
+// starts   = *(run:varint start:zigzag)
+//            runs of one start, relative to the run before; 0: unknown
+// body     = summary numbers                      ; integers
+//          / summary *xored                       ; doubles
+//          / bounds stale summary *numbers sums   ; classic: a row for each bucket, and one for the
+//                                                 ; count minus all buckets
+//          / stale *exponential
+// summary  = %x00                                 ; something falls, ends or is not a number
+//          / %x01 ends                            ; nothing does: the first and the last value
+// ends     = first:zigzag rise:varint             ; integers
+//          / first:f64 last:f64                   ; doubles
+//          / *(first:zigzag rise:varint) f64 f64  ; classic: each bucket and the count; first and
+//                                                 ; last sum
+// numbers  = first:zigzag column                  ; the column: the steps (packed_column.h)
+// stale    = count:varint *position:varint        ; which samples are staleness markers
+// xored    = shape:u8 *OCTET                      ; value XOR the one before, without its leading
+//                                                 ; (high nibble) and trailing (low nibble) zero
+//                                                 ; octets
 // bounds   = size:varint *f64
-// sums     = %x00 *xored / %x01 numbers                     ; %x01: all of them whole
-// exponential = %x00 *change:zigzag tail                    ; same scale and the same buckets as
-// the sample before
-//          / %x01 scale:zigzag offset:zigzag size:varint *count:varint offset:zigzag size:varint
-//          *count:varint tail
+// sums     = %x00 *xored / %x01 numbers           ; %x01: all of them whole
+// exponential
+//          = %x00 *change:zigzag tail             ; scale and buckets of the sample before
+//          / %x01 scale:zigzag offset:zigzag size:varint *count:varint
+//            offset:zigzag size:varint *count:varint tail
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
 // checksum = low half of XXH3-64 of everything before it
-// %x03 is the same with its own times always, %x02 without summaries too. Both are still read.
+//
+// %x03 is the same but for its times, which are always its own. %x02 also has no summaries. Both
+// are still read.
 struct EncodedChunk {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
@@ -66,12 +71,12 @@ struct EncodedChunk {
 std::vector<EncodedChunk> encode_chunks(const SampleRun& run);
 // The same chunk with a number in place of its own times.
 std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number);
-// Of EncodedChunk::times().
+// times: EncodedChunk::times().
 std::string encode_times_row(std::string_view times);
 // Ascending. data_loss: damaged.
 Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes);
-// Which times row a chunk needs; nullopt when its times are its own. Whether the chunk is sound is
-// not looked at.
+// The times row that a chunk needs; nullopt when its times are its own. Does not check whether the
+// chunk is sound.
 std::optional<std::uint64_t> times_row_of(std::string_view bytes);
 
 // times: of its times row; not looked at when its times are its own. data_loss: damaged, or these

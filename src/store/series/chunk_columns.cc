@@ -102,7 +102,7 @@ void ChunkColumns::add_numbers(ByteReader& r, std::span<std::int64_t> column) {
   for (std::size_t i = 0; i < column.size(); ++i) steps_[i] = plus(steps_[i], column[i]);
 }
 
-// The numbers of the wanted rows, each so many places after the one before.
+// Writes the numbers of the wanted rows, `stride` places apart.
 void ChunkColumns::write_column_of(double* at, std::size_t stride) const {
   std::int64_t sum = 0;
   std::size_t i = 0;

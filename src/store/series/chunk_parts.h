@@ -71,14 +71,14 @@ class XorReader {
 void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers);
 // first:zigzag rise:varint
 std::pair<std::int64_t, std::int64_t> read_rise(ByteReader& r);
-// Whether there is a summary: the reader stands before its rows then.
+// True: there is a summary, and the reader stands before its rows.
 bool has_summary(ByteReader& r);
-// Of all bytes so far, which w writes to.
+// bytes: everything that w has written so far.
 void write_checksum(ByteWriter& w, std::string_view bytes);
 // Fills times, which must ascend.
 void read_times(ByteReader& r, std::span<std::int64_t> times);
-// Of a chunk that is whole; the reader stands behind its times: shared ones, which must be as many
-// as its samples, or its own, for which there is a buffer.
+// A chunk whose checksum holds. The reader stands behind its times. They are the shared ones, which
+// must be as many as its samples, or its own, which are read into the buffer `own`.
 struct OpenedChunk {
   ChunkHead head;
   std::span<const std::int64_t> times;

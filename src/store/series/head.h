@@ -14,8 +14,8 @@
 
 namespace coalmine::store {
 
-// Where one chunk is. Of two chunks with a sample at the same millisecond, the one with the higher
-// number is right.
+// Where one chunk is. When two chunks have a sample at the same millisecond, the one with the
+// higher number is right.
 struct ChunkRef {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
@@ -34,11 +34,14 @@ struct ChunkEntry {
   ChunkRef ref;
 };
 
-// The chunks family holds three kinds of row, each under its block (u64 big-endian, as all numbers
-// in keys); the third is in shared_times.h: chunk row = "c" block_ms series number -> a chunk
-// (chunk_codec.h) list row  = "l" block_ms number        -> which chunks were written together, so
-// that a start need not read them all list      = %x01 count:varint *(series:varint min_ms:zigzag
-// max_ms:zigzag number:varint) checksum:u64
+// The chunks family holds three kinds of row, each under its block. All numbers in keys are u64
+// big-endian. The third kind is in shared_times.h.
+//
+// chunk row = "c" block_ms series number -> a chunk (chunk_codec.h)
+// list row  = "l" block_ms number        -> which chunks were written together, so that a start
+//                                           need not read them all
+// list      = %x01 count:varint *(series:varint min_ms:zigzag max_ms:zigzag number:varint)
+//             checksum:u64
 std::string chunk_key(SeriesId series, const ChunkRef& ref);
 std::string chunk_list_key(std::int64_t block_ms, std::uint64_t number);
 // Where a block's rows of the given kind ('c', 'l' or 't') begin.
@@ -46,8 +49,8 @@ std::string block_key(char kind, std::int64_t block_ms);
 std::string encode_chunk_list(const std::vector<ChunkEntry>& entries);
 Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes);
 
-// Not synchronised: the store guards it. Samples in the head win over chunks at the same
-// millisecond.
+// Not synchronised: SeriesState names its guard. At the same millisecond, samples in the head win
+// over chunks.
 class Head {
  public:
   struct Series {
@@ -56,8 +59,7 @@ class Head {
   };
 
   const Series* find(SeriesId id) const;
-  // False when the sample says that counting began before the sample before it did: then two
-  // senders write the series.
+  // False: the sample starts earlier than the one before it, so two senders write the series.
   bool upsert(SeriesId id, const Sample& sample);
   // In place of what the series has.
   void restore(SeriesId id, OpenRun samples);

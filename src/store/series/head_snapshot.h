@@ -24,13 +24,13 @@ struct HeadSlice {
   std::vector<std::pair<SeriesId, OpenRun>> runs;
 };
 
-// slice       = %x01 record:u64 bounds:varint *(size:varint *f64) count:varint *(series:varint run)
-// checksum:u64 run         = %x00 frames:varint *(bytes:varint rows:varint first_ms:zigzag
-// last_ms:zigzag bounds:varint) frame_bytes:text
-//             / %x01 record:text                        ; exponential histograms: a record of the
-//             log (record_codec.h)
-// bounds      = 0 for plain numbers, else 1 + the place in the list above
-// frame_bytes = the frames, one behind the other, as OpenRun holds them
+// slice       = %x01 record:u64 bounds:varint *(size:varint *f64)
+//               count:varint *(series:varint run) checksum:u64
+// run         = %x00 frames:varint *frame frame_bytes:text
+//             / %x01 record:text   ; exponential histograms: a record of the log (record_codec.h)
+// frame       = bytes:varint rows:varint first_ms:zigzag last_ms:zigzag bounds:varint
+//               bounds: 0 for plain numbers, else 1 + the place in the list above
+// frame_bytes = the frames, one after the other, as OpenRun holds them
 // checksum    = XXH3-64 of everything before it
 std::string encode_head_slice(std::uint64_t record,
                               const std::vector<std::pair<SeriesId, const OpenRun*>>& runs);

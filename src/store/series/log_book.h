@@ -31,7 +31,7 @@ class LogBook {
   // Records below have been erased.
   void drop_below(std::uint64_t record);
   bool has_below(std::uint64_t record) const;
-  // Of the records since the last copy of the head.
+  // The size of the records since the last copy of the head.
   std::uint64_t bytes() const { return bytes_; }
 
   const Seal& seal() const { return seal_; }

@@ -128,7 +128,7 @@ void write_counts(RoomWriter& w, Counts kind, const std::vector<std::uint64_t>& 
   }
 }
 
-// Adds the increase of each bucket, and tells that of all.
+// Adds the increase of each bucket and returns their sum.
 std::uint64_t read_counts(RowReader& r, Counts kind, std::vector<std::uint64_t>& counts) {
   const std::size_t n = counts.size();
   std::uint64_t all = 0;
@@ -527,8 +527,8 @@ Result<OpenRun> OpenRun::read_image(ByteReader& r, const BoundsList& bounds) {
     out.count_ += frame.rows;
     out.frames_.push_back(std::move(frame));
   }
-  // Rows are read without looking for their end: that they are those of write_image is what the
-  // slice's checksum vouches for.
+  // Rows are read without checks for their end: the checksum of the slice ensures that write_image
+  // wrote them.
   out.bytes_ = r.text();
   if (!r.ok() || end != out.bytes_.size()) return damaged();
   if (!out.frames_.empty()) out.last_ = out.state_at_end();

@@ -20,17 +20,21 @@ namespace coalmine::store {
 using BoundsList = std::vector<BucketBounds>;
 
 // Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A
-// sample at the end is appended as a few bytes; one anywhere else costs unpacking and packing
-// everything. Not synchronised. In memory only, so its form is nobody else's business:
+// sample at the end is appended as a few bytes. A sample anywhere else costs unpacking and packing
+// everything. Not synchronised.
 //
-// rows    = *frame ; frames of at most kFrameRows rows, each on its own, against a state of zeros
+// rows    = *frame   ; of at most kFrameRows rows; each frame begins from a state of zeros
 // float   = flags [step:zigzag] [start:zigzag] [delta:zigzag / f64]
 // classic = flags [step:zigzag] [start:zigzag] counts [rest:zigzag] [delta:zigzag / f64]
-// flags   : 1 step as before, 2 start as before, 4 stale (classic), 8 with rest; two bits each for
-// the value or sum (unchanged,
-//           whole-number delta, as it is) and for the counts (unchanged, nibbles, octets, zigzag)
-// step = time - time before, start = start - start before, counts = increase of each bucket, rest =
-// increase of the count beyond that of the buckets. Exponential histograms are kept as they are.
+// flags   = 1 step as before / 2 start as before / 4 stale (classic) / 8 with rest
+//           two bits for the value or sum: unchanged, whole-number delta, as it is
+//           two bits for the counts: unchanged, nibbles, octets, zigzag
+// step    : time - time before
+// start   : start - start before
+// counts  : increase of each bucket
+// rest    : increase of the count beyond that of the buckets
+//
+// Exponential histograms are kept as they are.
 class OpenRun {
  public:
   std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
@@ -55,7 +59,7 @@ class OpenRun {
   // The same as columns, behind what is there already.
   void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms,
                  HistogramPart part) const;
-  // Whether count() is more than zero, without looking into frames where that can be.
+  // Whether count() is more than zero. Looks into a frame only when it must.
   bool any(std::int64_t from_ms, std::int64_t to_ms) const;
   // The newest sample that is not a staleness marker.
   std::optional<Sample> last_value() const;

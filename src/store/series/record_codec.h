@@ -19,16 +19,16 @@ struct StagedSample {
 
 // record   = %x01 count:varint bounds_count:varint *bounds *entry checksum:u64
 // bounds   = size:varint *f64
-// entry    = series:varint type:u8 time_ms:zigzag age_ms:zigzag body     ; time relative to the
-// entry before; age = time - start,
-//                                                                       ; or 0 with flag %x10 of
-//                                                                       type when the start is
-//                                                                       unknown
-// type     = kind (0 float, 1 classic, 2 exponential) / %x10 unknown start / %x20 stale (not for
-// floats) body     = f64                                                         ; float
-//          / bounds_index:varint *count:varint total:varint sum:f64      ; classic: as many counts
-//          as bounds, plus one / scale:zigzag zero_threshold:f64 zero_count:varint buckets buckets
-//          total:varint sum:f64
+// entry    = series:varint type:u8 time_ms:zigzag age_ms:zigzag body
+//            time: relative to the entry before
+//            age: time - start; 0, with %x10 in type, when the start is unknown
+// type     = kind (0 float, 1 classic, 2 exponential)
+//            plus %x10: unknown start, plus %x20: stale (not for floats)
+// body     = f64                                                      ; float
+//          / bounds_index:varint *count:varint total:varint sum:f64   ; classic: one count more
+//                                                                     ; than bounds
+//          / scale:zigzag zero_threshold:f64 zero_count:varint buckets buckets
+//            total:varint sum:f64                                     ; exponential
 // buckets  = offset:zigzag size:varint *count:varint
 // checksum = XXH3-64 of everything before it
 std::string encode_record(const std::vector<StagedSample>& samples);

@@ -1,4 +1,4 @@
-// What selectors found in the index last time: a canary's panels and looks ask for the same ones
+// What selectors found in the index last time. Panels and looks of a canary ask for the same series
 // again and again.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -30,14 +30,14 @@ struct SourceChoice {
 struct Matched {
   std::uint64_t version = 0;
   std::vector<const SeriesInfo*> series; // in order of id
-  // Of a series that is a request metric: its place in choices. Others: UINT32_MAX.
+  // For each series that is a request metric, its place in choices; for others UINT32_MAX.
   std::vector<std::uint32_t> choice_of;
   std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the selectors asked for last: some for every rollout that is looked at and
-// panel that is open. What it gives may be read only as long as the index stays as it is: under the
-// lock that guards the index.
+// Thread-safe. Remembers the selectors of the rollouts that are looked at and of the panels that
+// are open. What it returns holds pointers into the index and may be read only under the lock that
+// guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.

@@ -34,8 +34,7 @@ struct SeriesInfo {
   bool stored = false;
 };
 
-// What tells two processes apart wherever one source of counts is chosen: service, track, version
-// and instance.
+// Service, track, version and instance. One source of counts is chosen for each such key.
 std::string instance_key(const Labels& labels);
 std::string instance_key(const Presence& presence);
 // name{label="value",…} for messages.
@@ -47,8 +46,8 @@ bool is_request_metric(std::string_view name);
 std::string encode_series(const SeriesInfo& info);
 Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes);
 
-// Not synchronised: the store guards it. Pointers to SeriesInfo stay good until that series is
-// removed.
+// Not synchronised: SeriesState names its guard. Pointers to SeriesInfo stay good until that series
+// is removed.
 class SeriesIndex {
  public:
   explicit SeriesIndex(std::size_t max_series_per_service)
@@ -71,7 +70,7 @@ class SeriesIndex {
   void for_each(const std::function<void(const SeriesInfo&)>& visit) const;
 
   std::size_t size() const { return series_.size(); }
-  // Another number whenever series came or went.
+  // Changes whenever a series is added or removed.
   std::uint64_t version() const { return version_; }
   // The same of one service's; 0: it has none.
   std::uint64_t version_of(std::string_view service) const;
@@ -101,8 +100,8 @@ class SeriesIndex {
   std::map<std::string, OfService, std::less<>> services_;
   std::unordered_map<std::string, std::vector<const SeriesInfo*>>
       request_metrics_; // by instance_key
-  // The last refusals, as counting values walks all series of a service: service to message, good
-  // for so many refusals more.
+  // The last refusals, because counting values walks all series of a service. Service to its
+  // message and the number of refusals for which the message is used again.
   mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;
 };
 

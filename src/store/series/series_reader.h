@@ -16,6 +16,7 @@
 #include "store/series/requests.h"
 #include "store/series/sample_reader.h"
 #include "store/series/series_state.h"
+#include "telemetry/store_facts.h"
 
 namespace coalmine::store {
 

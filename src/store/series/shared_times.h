@@ -1,4 +1,4 @@
-// Times that chunks share: written once, found for whoever reads the chunks.
+// Times that chunks share: written once, looked up when a chunk is read.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,8 +18,8 @@
 
 namespace coalmine::store {
 
-// times row = "t" block_ms number -> a row of times (chunk_codec.h); number: of the first chunk
-// that needs it
+// times row = "t" block_ms number -> a row of times (chunk_codec.h)
+//             number: of the first chunk that needs it
 std::string times_key(std::string_view chunk_key, std::uint64_t number);
 
 // What is written together. One export writes all series of a process at the same times, which then
@@ -35,8 +35,9 @@ class SharedTimes {
  public:
   explicit SharedTimes(const Database& database) : database_(database) {}
 
-  // Of the chunk that is at the key, until the next call: empty when its times are its own, nullopt
-  // when retention took the chunk since it was read. data_loss: they are lost or damaged.
+  // The shared times of the chunk at this key, good until the next call. Empty: its times are its
+  // own. nullopt: retention removed the chunk since it was read. data_loss: the times are lost or
+  // damaged.
   Result<std::optional<std::span<const std::int64_t>>> of(const std::string& chunk_key,
                                                           std::string_view chunk);
 

@@ -1,4 +1,4 @@
-// Times of one export are kept once, whoever reads them.
+// Times of one export are kept once.
 // SPDX-License-Identifier: Apache-2.0
 #include "store/series/shared_times.h"
 
@@ -12,7 +12,8 @@ namespace coalmine::store::testing {
 namespace {
 
 constexpr int kSeries = 600; // more than are sealed at a time
-constexpr int kExports = 200;
+constexpr int kExports = 100;
+constexpr std::int64_t kIntervalMs = 30'000;
 
 struct SharedTimesTest : ::testing::Test, Fixture {
   std::vector<std::vector<std::pair<std::int64_t, double>>> sent =
@@ -35,7 +36,7 @@ struct SharedTimesTest : ::testing::Test, Fixture {
                            {{"queue", std::to_string(i)}}));
     }
     for (int e = 0; e < kExports; ++e) {
-      clock.set_wall_ms(kNow + e * 15'000);
+      clock.set_wall_ms(kNow + e * kIntervalMs);
       std::array<std::int64_t, 3> at{};
       for (auto& t : at) t = clock.wall_ms() - static_cast<std::int64_t>(random() % 500);
       Batch batch = testing::batch({}, clock.wall_ms());
@@ -83,7 +84,7 @@ struct SharedTimesTest : ::testing::Test, Fixture {
 TEST_F(SharedTimesTest, OnceForAllSeriesOfAProcess) {
   EXPECT_EQ(whole(), kSeries);
   in_database([&](Database& database) {
-    const auto blocks = 3u; // that kExports x 15 s touch
+    const auto blocks = 3u; // that kExports x kIntervalMs touch
     // Two processes, one of which is sealed in two parts, each block; what comes alone has its own.
     EXPECT_EQ(rows(database, "t", "u").size(), blocks * 3);
     std::size_t own = 0;

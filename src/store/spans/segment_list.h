@@ -1,4 +1,4 @@
-// Which segments of spans there are, what is in them, and which spans came in lately.
+// Which segments of spans there are, what is in them, and which spans came in last.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -35,11 +35,11 @@ std::string segment_key(char kind, const SegmentRef& ref);
 std::string segment_bound(char kind, std::int64_t received_ms);
 std::optional<SegmentRef> parse_segment_key(std::string_view key);
 
-// Not synchronised: the store guards it.
+// Not synchronised: SpanState names its guard.
 class SegmentList {
  public:
   void add(SegmentRef ref, const SegmentSummary& summary);
-  // Those that may hold a span that passes the filter; the one with the newest span first.
+  // The segments that may hold a span that passes the filter, the one with the newest span first.
   std::vector<SegmentRef> candidates(const SpanFilter& filter) const;
   // By arrival.
   std::vector<SegmentRef> all() const;
@@ -65,8 +65,8 @@ class SegmentList {
   std::uint64_t bytes_ = 0;
 };
 
-// The last spans that came in, as hashes: a client that repeats a request must not make them count
-// twice. Bounded: it forgets the older half when full.
+// The last spans that came in, as hashes, so that a repeated request does not count twice. Bounded:
+// when full it forgets the older half. Guarded by Locks::write.
 class RecentSpans {
  public:
   explicit RecentSpans(std::size_t capacity = 1u << 19) : half_(capacity / 2) {}
@@ -79,8 +79,8 @@ class RecentSpans {
   boost::unordered_flat_set<std::uint64_t> old_;
 };
 
-// A filter made ready for one table: what it asks of texts is told once per resource and per
-// distinct attribute.
+// A filter made ready for one table: texts are compared once per resource and per distinct
+// attribute.
 class SpanSieve {
  public:
   SpanSieve(const SpanFilter& filter, const SpanTable& table);

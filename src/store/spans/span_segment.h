@@ -1,5 +1,5 @@
 // A segment: the spans and exception logs of one or more appends as bytes, and the summary that
-// tells whether it is worth reading.
+// says whether it is worth reading.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -36,7 +36,7 @@ struct MarkHash {
 
 // The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its
 // service and name here, counting each span for as many as it stands for.
-boost::unordered_flat_set<TraceId, MarkHash> telling_traces(const SpanTable& table) {
+boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& table) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
   for (const auto& row : table.rows) {
@@ -154,19 +154,19 @@ Status SpanUpkeep::thin(const SegmentRef& ref) {
     backing_.damage.skipped("spans", segment.error().message);
     return {};
   }
-  const auto telling = telling_traces(segment->spans);
+  const auto notable = notable_traces(segment->spans);
   const std::uint8_t thinned = static_cast<std::uint8_t>(ref.thinned + 1);
   const std::uint64_t mask = (std::uint64_t{1} << thinned) - 1;
   SpanTableBuilder builder;
   SpanTableBuilder::Import import(segment->spans, builder);
   for (std::size_t i = 0; i < segment->spans.rows.size(); ++i) {
     const auto& id = segment->spans.rows[i].trace_id;
-    const bool tells = telling.contains(id);
+    const bool stays = notable.contains(id);
     // By the trace's hash, so that a trace stays or goes as a whole, also where its spans are in
     // several segments.
-    if (!tells && (trace_hash(id) & mask) != 0) continue;
+    if (!stays && (trace_hash(id) & mask) != 0) continue;
     import.add(i);
-    if (!tells) builder.table().rows.back().weight *= 2;
+    if (!stays) builder.table().rows.back().weight *= 2;
   }
   return replace({ref}, {builder.take(), std::move(segment->logs)}, thinned);
 }
