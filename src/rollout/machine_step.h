@@ -53,7 +53,7 @@ class MachineStep {
   void call_router(RouterOp op, double weight);
   void drive_router();
   void drive_look();
-  bool last_step() const { return s_.step + 1 == s_.steps.size(); }
+  bool last_step() const { return s_.position.step + 1 == s_.plan.steps.size(); }
 
   // machine_gate.cc: what looks lead to
   bool source_answers(const LookResult& look);
