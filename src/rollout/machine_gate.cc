@@ -1,5 +1,5 @@
-// What looks lead to: the step's clock, the gate at its end, regressions. And the small words of
-// the machine.
+// What looks lead to: the gate at a step's end, regressions, silence. And the small words of the
+// machine.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -196,26 +196,6 @@ void MachineStep::regression(const LookResult& look) {
   }
 }
 
-bool MachineStep::advance_clock(const LookResult& look) {
-  if (s_.clock.watermark_ms > now_.wall_ms + 1'000) {
-    line("clock", fmt::format("the wall clock went back by {}; the open window starts anew",
-                              duration_text(s_.clock.watermark_ms - now_.wall_ms)));
-    restart_clock();
-  }
-  if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
-  const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
-  if (seen <= s_.clock.watermark_ms) return false;
-  // Bounded by all the time since the clock was started, not since the last look: of two looks a
-  // few milliseconds apart, one after each track's export, the second would otherwise count nothing
-  // of the interval that both have now reported.
-  const auto most = std::max(s_.clock.observed_valid_ms, now_.steady_ms - s_.live.clock_steady);
-  s_.clock.observed_valid_ms =
-      std::min(s_.clock.observed_valid_ms + seen - s_.clock.watermark_ms, most);
-  s_.clock.watermark_ms = seen;
-  s_.live.watermark_steady = now_.steady_ms;
-  return true;
-}
-
 // One line when the split breaks and one when it is as asked again.
 void MachineStep::note_split(const LookResult& look) {
   const bool broken = !look.split_problem.empty();
@@ -271,11 +251,6 @@ void MachineStep::no_data(const LookResult& look) {
   pause(PauseCause::no_data,
         fmt::format("no new data for {} ({}; {}): nothing is decided without data", silent,
                     track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
-}
-
-std::int64_t MachineStep::extension_ms() const {
-  const auto own = s_.plan.steps[s_.position.step].spec.analyze_ms;
-  return std::max<std::int64_t>(1'000, s_.plan.spec->extend_ms > 0 ? s_.plan.spec->extend_ms : own);
 }
 
 void MachineStep::gate(const LookResult& look) {
