@@ -40,6 +40,16 @@ void MachineStep::on(const event::RouterDone& done) {
   }
 }
 
+std::string MachineStep::failure_of(RouterOp op) const {
+  switch (op) {
+    case RouterOp::set:
+      return fmt::format("the canary could not be set to {}", percent(s_.weight.asked));
+    case RouterOp::panic: return "the canary could not be set to 0%";
+    case RouterOp::read: break;
+  }
+  return "the weight could not be read";
+}
+
 void MachineStep::router_failed(const event::RouterDone& done) {
   auto& live = s_.live;
   live.retry_at =
@@ -50,8 +60,7 @@ void MachineStep::router_failed(const event::RouterDone& done) {
   if (s_.live.router_down_steady < 0) {
     s_.live.router_down_steady = now_.steady_ms;
     s_.weight.applied.reset();
-    line("router_error",
-         fmt::format("the router refused to {}: {}; trying again", to_string(done.op), why));
+    line("router_error", fmt::format("{}: {}; trying again", failure_of(done.op), why));
     return;
   }
   const auto patience =
