@@ -28,7 +28,7 @@ class Channel {
   virtual ~Channel() = default;
   // JSON.
   virtual std::string body(const Message& message) const = 0;
-  // Of one attempt, at wall_ms, beside Content-Type.
+  // The headers of one attempt at wall_ms, beside Content-Type.
   virtual Headers headers(const OutboxEntry& entry, std::int64_t wall_ms) const = 0;
 };
 

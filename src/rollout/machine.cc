@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "rollout/machine_step.h"
 
@@ -17,7 +16,8 @@ void MachineStep::line(std::string_view kind, std::string text, std::string_view
 }
 
 std::string MachineStep::named() const {
-  return s_.canary_version.empty() ? s_.spec->service : s_.spec->service + " " + s_.canary_version;
+  return s_.plan.canary_version.empty() ? s_.plan.spec->service
+                                        : s_.plan.spec->service + " " + s_.plan.canary_version;
 }
 
 bool MachineStep::admit(const Event& event) {
@@ -28,20 +28,20 @@ bool MachineStep::admit(const Event& event) {
         live.set_in_flight = false;
         // A set that comes back during a rollback may have overtaken a panic: only a panic begun
         // from here on counts.
-        if (s_.phase == Phase::rolling_back) {
+        if (s_.position.phase == Phase::rolling_back) {
           ++live.epoch;
           live.retry_at = 0;
         }
         return done->epoch == live.epoch && !terminal_or_rolling_back(s_);
       case RouterOp::panic:
         live.panic_in_flight = false;
-        if (s_.phase != Phase::rolling_back) return false;
+        if (s_.position.phase != Phase::rolling_back) return false;
         if (live.set_in_flight) live.retry_at = now_.steady_ms + kRetryMs / 10;
         return done->epoch == live.epoch && !live.set_in_flight;
       case RouterOp::read:
         live.read_in_flight = false;
-        if (live.await_look && s_.confirmed && !done->error &&
-            done->applied < s_.weight_confirmed - kWeightDrift) {
+        if (live.await_look && s_.weight.is_confirmed && !done->error &&
+            done->applied < s_.weight.confirmed - kWeightDrift) {
           live.next_read = now_.steady_ms + kRetryMs;
           return false;
         }
@@ -52,17 +52,18 @@ bool MachineStep::admit(const Event& event) {
     if (looked->look.look != s_.live.look || !s_.live.look_in_flight) return false;
     s_.live.look_in_flight = false;
     if (looked->look.source_error.empty()) s_.live.await_look = false;
-    return looked->look.step == s_.step && !terminal_or_rolling_back(s_);
+    return looked->look.step == s_.position.step && !terminal_or_rolling_back(s_);
   }
   if (const auto* command = std::get_if<event::Commanded>(&event)) {
     if (!check_command(s_, command->command, command->reason)) return false;
-    if (is_terminal(s_.phase) || s_.phase == Phase::rolling_back) return false; // already so
-    if (command->command == Command::pause) return s_.phase != Phase::paused;
-    if (command->command == Command::resume) return s_.phase == Phase::paused;
+    if (is_terminal(s_.position.phase) || s_.position.phase == Phase::rolling_back)
+      return false; // already so
+    if (command->command == Command::pause) return s_.position.phase != Phase::paused;
+    if (command->command == Command::resume) return s_.position.phase == Phase::paused;
     return true;
   }
   if (std::holds_alternative<event::Start>(event)) return s_.sequence == 0;
-  if (std::holds_alternative<event::Recovered>(event)) return !is_terminal(s_.phase);
+  if (std::holds_alternative<event::Recovered>(event)) return !is_terminal(s_.position.phase);
   return true;
 }
 
@@ -71,254 +72,26 @@ void MachineStep::apply(const Event& event) {
 }
 
 void MachineStep::on(const event::Start& start) {
-  s_.id = start.id;
-  s_.spec = start.spec;
-  s_.canary_version = start.canary_version;
-  s_.stable_version = start.stable_version;
-  s_.actor = start.actor;
-  s_.started_ms = now_.wall_ms;
+  s_.plan.id = start.id;
+  s_.plan.spec = start.spec;
+  s_.plan.canary_version = start.canary_version;
+  s_.plan.stable_version = start.stable_version;
+  s_.plan.actor = start.actor;
+  s_.plan.started_ms = now_.wall_ms;
   for (const auto& spec : start.spec->steps)
-    s_.steps.push_back({.spec = spec, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+    s_.plan.steps.push_back({.spec = spec, .started_ms = 0, .ended_ms = 0, .outcome = ""});
   const auto against = start.stable_version.empty() ? std::string("stable") : start.stable_version;
-  line("started", fmt::format("{} against {}, {} steps", named(), against, s_.steps.size()),
+  line("started", fmt::format("{} against {}, {} steps", named(), against, s_.plan.steps.size()),
        start.actor);
   ask(0, "");
 }
 
-void MachineStep::ask(std::size_t index, std::string text) {
-  s_.step = index;
-  s_.weight_asked = s_.steps[index].spec.weight;
-  s_.intent_by_hand = false;
-  if (text.empty())
-    text = fmt::format("step {} of {}: moving to {}", index + 1, s_.steps.size(),
-                       percent(s_.weight_asked));
-  s_.reason = text;
-  line("step", std::move(text));
-  intend();
-}
-
-// What was just recorded is an intent: the router hears it when the journal has it.
-void MachineStep::intend() {
-  s_.confirmed = false;
-  s_.intent_sequence = s_.sequence;
-  s_.intent_ms = now_.wall_ms;
-  s_.live.reassert = false;
-  s_.live.router_failures = 0;
-  s_.live.retry_at = 0;
-  ++s_.live.epoch;
-}
-
-void MachineStep::on(const event::RouterDone& done) {
-  switch (done.op) {
-    case RouterOp::set: set_done(done); return;
-    case RouterOp::panic: panic_done(done); return;
-    case RouterOp::read: read_done(done); return;
-  }
-}
-
-void MachineStep::router_failed(const event::RouterDone& done) {
-  auto& live = s_.live;
-  live.retry_at =
-      now_.steady_ms + std::min(kMaxRetryMs, kRetryMs << std::min(live.router_failures, 4));
-  ++live.router_failures;
-  if (s_.phase == Phase::rolling_back) live.retry_at = now_.steady_ms + kRetryMs;
-  const auto why = done.error ? done.error->message : std::string("no answer");
-  if (s_.router_down_steady < 0) {
-    s_.router_down_steady = now_.steady_ms;
-    s_.weight_applied.reset();
-    line("router_error",
-         fmt::format("the router refused to {}: {}; trying again", to_string(done.op), why));
-    return;
-  }
-  const auto patience =
-      s_.phase == Phase::rolling_back ? kRollbackAlarmMs : s_.spec->no_data_grace_ms;
-  if (s_.router_noticed || now_.steady_ms - s_.router_down_steady < patience) return;
-  s_.router_noticed = true;
-  auto text = fmt::format(
-      "{}: the router has not answered for {} while the canary {}: {}; trying again until it does",
-      named(), duration_text(now_.steady_ms - s_.router_down_steady),
-      s_.phase == Phase::rolling_back ? "must go to 0%"
-                                      : fmt::format("waits for {}", percent(s_.weight_asked)),
-      why);
-  line("router_error", text);
-  notice("attention", std::move(text));
-}
-
-void MachineStep::router_answers() {
-  s_.live.router_failures = 0;
-  s_.live.retry_at = 0;
-  if (s_.router_down_steady < 0) return;
-  line("router_back", fmt::format("the router answers again after {}",
-                                  duration_text(now_.steady_ms - s_.router_down_steady)));
-  s_.router_down_steady = -1;
-  s_.router_noticed = false;
-}
-
-void MachineStep::set_done(const event::RouterDone& done) {
-  if (done.error) {
-    const auto code = done.error->code;
-    const bool hopeless = code == ErrorCode::failed_precondition ||
-                          code == ErrorCode::invalid_argument || code == ErrorCode::unimplemented ||
-                          code == ErrorCode::not_found;
-    if (hopeless && !s_.live.reassert) {
-      pause(PauseCause::router_refused, fmt::format("the router cannot be set to {}: {}",
-                                                    percent(s_.weight_asked), done.error->message));
-      return;
-    }
-    router_failed(done);
-    return;
-  }
-  const auto allowed = std::max(2 * kWeightDrift, route::tolerance(s_.spec->router) + 1e-9);
-  if (std::abs(done.applied - s_.weight_asked) > allowed) {
-    auto wrong = done;
-    wrong.error =
-        Error{ErrorCode::internal, fmt::format("it reads back {} after {} was set",
-                                               percent(done.applied), percent(s_.weight_asked))};
-    router_failed(wrong);
-    return;
-  }
-  router_answers();
-  confirm(done);
-}
-
-void MachineStep::confirm(const event::RouterDone& done) {
-  s_.live.reassert = false;
-  s_.live.next_read = now_.steady_ms + kReadEveryMs;
-  s_.weight_applied = done.applied;
-  s_.weight_confirmed = done.applied;
-  const bool again = s_.confirmed;
-  s_.confirmed = true;
-  auto& current = s_.steps[s_.step];
-  line("weight_set",
-       fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
-                   percent(done.applied), done.detail.empty() ? "" : ": ", done.detail));
-  if (current.started_ms == 0) s_.observed_valid_ms = 0;
-  restart_clock();
-  if (current.started_ms != 0) return;
-  current.started_ms = now_.wall_ms;
-  s_.extends = 0;
-  s_.deadline_ms = current.spec.analyze_ms;
-  s_.regression_noticed = false;
-  s_.last_decision = judge::Decision::keep_watching;
-  s_.live.next_look = now_.steady_ms + s_.spec->look_interval_ms;
-  s_.live.judgement.reset();
-  s_.live.observed_split.reset();
-  if (!last_step()) {
-    s_.reason = fmt::format("Step {} of {}: {} of the traffic, watching for {}.", s_.step + 1,
-                            s_.steps.size(), percent(current.spec.weight),
-                            duration_text(current.spec.analyze_ms));
-    return;
-  }
-  current.ended_ms = now_.wall_ms;
-  current.outcome = "passed";
-  s_.phase = Phase::promoted;
-  s_.pause_cause = PauseCause::none;
-  s_.ended_ms = now_.wall_ms;
-  s_.reason = fmt::format("{} passed every step and has all the traffic.", named());
-  line("promoted", s_.reason);
-  notice("promoted", s_.reason);
-}
-
-void MachineStep::panic_done(const event::RouterDone& done) {
-  if (!done.error && done.applied <= 1e-9) {
-    router_answers();
-    finish_rollback();
-    return;
-  }
-  auto failed = done;
-  if (!failed.error)
-    failed.error =
-        Error{ErrorCode::internal, fmt::format("it reads back {}, not 0%", percent(done.applied))};
-  router_failed(failed);
-}
-
-void MachineStep::read_done(const event::RouterDone& done) {
-  s_.live.next_read = now_.steady_ms + kReadEveryMs;
-  if (done.error) {
-    router_failed(done);
-    return;
-  }
-  const bool was_unknown = !s_.weight_applied;
-  const double before = s_.weight_applied.value_or(s_.weight_confirmed);
-  router_answers();
-  if (!s_.confirmed) { // paused on the way up: did the last set reach the router before we were
-                       // stopped?
-    if (std::abs(done.applied - s_.weight_asked) <= kWeightDrift) confirm(done);
-    return;
-  }
-  if (done.applied > s_.weight_confirmed + kWeightDrift) {
-    if (s_.live.reassert) return;
-    s_.live.reassert = true;
-    ++s_.live.epoch;
-    s_.weight_applied = done.applied;
-    line("weight_drift", fmt::format("the router has {} though {} was set; setting it again",
-                                     percent(done.applied), percent(s_.weight_confirmed)));
-    return;
-  }
-  if (done.applied < s_.weight_confirmed - kWeightDrift && s_.phase == Phase::progressing) {
-    s_.weight_applied = done.applied;
-    pause(PauseCause::manual_override,
-          fmt::format("manual override: the router has {} though {} was set; the lower weight is "
-                      "kept until someone resumes or aborts",
-                      percent(done.applied), percent(s_.weight_confirmed)));
-    return;
-  }
-  if (std::abs(done.applied - before) <= kWeightDrift && !was_unknown) return;
-  s_.weight_applied = done.applied;
-  line("weight_read", fmt::format("the router has {}", percent(done.applied)));
-}
-
-void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase end,
-                                 const std::string& actor) {
-  s_.phase = Phase::rolling_back;
-  s_.end_phase = end;
-  s_.pause_cause = PauseCause::none;
-  s_.weight_asked = 0;
-  s_.confirmed = false;
-  s_.decided_ms = now_.wall_ms;
-  s_.decided_steady = now_.steady_ms;
-  s_.router_noticed = false;
-  if (s_.router_down_steady >= 0) s_.router_down_steady = now_.steady_ms;
-  auto& current = s_.steps[s_.step];
-  current.outcome = end == Phase::rolled_back ? "failed" : "skipped";
-  current.ended_ms = now_.wall_ms;
-  ++s_.live.epoch;
-  s_.live.reassert = false;
-  s_.live.router_failures = 0;
-  s_.live.retry_at = 0;
-  line(kind, std::move(text), actor);
-}
-
-void MachineStep::finish_rollback() {
-  s_.phase = s_.end_phase;
-  s_.ended_ms = now_.wall_ms;
-  s_.weight_applied = 0;
-  s_.weight_confirmed = 0;
-  s_.confirmed = true;
-  s_.time_to_rollback_ms = static_cast<double>(
-      s_.decided_steady >= 0 ? now_.steady_ms - s_.decided_steady
-                             : std::max<std::int64_t>(0, now_.wall_ms - s_.decided_ms));
-  const auto word = s_.phase == Phase::aborted ? "aborted" : "rolled back";
-  line(to_string(s_.phase),
-       fmt::format("{} {}: the router reads back 0%, {} after the decision", named(), word,
-                   duration_text(static_cast<std::int64_t>(s_.time_to_rollback_ms))));
-  notice(to_string(s_.phase), fmt::format("{} {} at step {} ({}): {}", named(), word, s_.step + 1,
-                                          percent(s_.steps[s_.step].spec.weight), s_.reason));
-}
-
 void MachineStep::pause(PauseCause cause, std::string text, const std::string& actor) {
-  s_.phase = Phase::paused;
-  s_.pause_cause = cause;
-  s_.reason = text;
+  s_.position.phase = Phase::paused;
+  s_.position.pause_cause = cause;
+  s_.position.reason = text;
   line("pause", text, actor);
-  notice("paused", fmt::format("{} is paused at step {}: {}", named(), s_.step + 1, text));
-}
-
-// Time from here on is watched anew: what lies between two spells of watching does not count.
-void MachineStep::restart_clock() {
-  s_.watermark_ms = now_.wall_ms;
-  s_.watermark_steady = now_.steady_ms;
-  s_.clock_steady = now_.steady_ms - s_.observed_valid_ms;
+  notice("paused", fmt::format("{} is paused at step {}: {}", named(), s_.position.step + 1, text));
 }
 
 void MachineStep::on(const event::Commanded& command) {
@@ -330,37 +103,37 @@ void MachineStep::on(const event::Commanded& command) {
       return;
     case Command::resume: resume(command); return;
     case Command::promote: {
-      const bool judged = s_.pause_cause == PauseCause::approval;
+      const bool judged = s_.position.pause_cause == PauseCause::approval;
       pass_gate(judged ? "passed" : "skipped", "promote",
-                fmt::format("step {} of {} passed by {}{}", s_.step + 1, s_.steps.size(),
-                            command.actor, because),
+                fmt::format("step {} of {} passed by {}{}", s_.position.step + 1,
+                            s_.plan.steps.size(), command.actor, because),
                 command.actor);
       return;
     }
     case Command::abort:
-      s_.reason = fmt::format("Aborted by {}{}", command.actor, because);
-      begin_rollback("abort", s_.reason + "; taking the canary to 0%", Phase::aborted,
+      s_.position.reason = fmt::format("Aborted by {}{}", command.actor, because);
+      begin_rollback("abort", s_.position.reason + "; taking the canary to 0%", Phase::aborted,
                      command.actor);
       return;
   }
 }
 
 void MachineStep::resume(const event::Commanded& command) {
-  const auto cause = s_.pause_cause;
-  s_.phase = Phase::progressing;
-  s_.pause_cause = PauseCause::none;
-  s_.regression_noticed = false;
-  s_.reason = fmt::format("Resumed by {}{}{}", command.actor, command.reason.empty() ? "" : ": ",
-                          command.reason);
-  line("resume", s_.reason, command.actor);
+  const auto cause = s_.position.pause_cause;
+  s_.position.phase = Phase::progressing;
+  s_.position.pause_cause = PauseCause::none;
+  s_.alarms.regression_noticed = false;
+  s_.position.reason = fmt::format("Resumed by {}{}{}", command.actor,
+                                   command.reason.empty() ? "" : ": ", command.reason);
+  line("resume", s_.position.reason, command.actor);
   restart_clock();
   if (cause == PauseCause::undecided) {
-    s_.extends = 0;
-    s_.deadline_ms = s_.observed_valid_ms + extension_ms();
+    s_.clock.extends = 0;
+    s_.clock.deadline_ms = s_.clock.observed_valid_ms + extension_ms();
   }
-  const bool lowered =
-      s_.confirmed && s_.weight_applied && *s_.weight_applied < s_.weight_confirmed - kWeightDrift;
-  if (!s_.confirmed || lowered) intend();
+  const bool lowered = s_.weight.is_confirmed && s_.weight.applied &&
+                       *s_.weight.applied < s_.weight.confirmed - kWeightDrift;
+  if (!s_.weight.is_confirmed || lowered) intend();
 }
 
 void MachineStep::on(const event::JournalSynced& synced) {
@@ -375,59 +148,30 @@ void MachineStep::on(const event::Recovered&) {
   fresh.observed_split = s_.live.observed_split;
   fresh.judged_from_ms = s_.live.judged_from_ms;
   fresh.judged_ms = s_.live.judged_ms;
-  fresh.reassert = s_.confirmed && !route::moves_traffic(s_.spec->router); // it remembers nothing
+  fresh.reassert =
+      s_.weight.is_confirmed && !route::moves_traffic(s_.plan.spec->router); // it remembers nothing
   fresh.await_look = true;
   s_.live = std::move(fresh);
-  s_.weight_applied.reset(); // until it is read: no gate opens before
-  s_.decided_steady = -1;
-  s_.source_down_steady = -1;
-  s_.router_down_steady = -1;
-  s_.source_noticed = false;
-  s_.router_noticed = false;
+  s_.weight.applied.reset(); // until it is read: no gate opens before
+  s_.alarms.source_noticed = false;
+  s_.alarms.router_noticed = false;
   restart_clock();
-  line("recovered", fmt::format("coalmine started again; going on at step {}, {}", s_.step + 1,
-                                to_string(s_.phase)));
+  line("recovered", fmt::format("coalmine started again; going on at step {}, {}",
+                                s_.position.step + 1, to_string(s_.position.phase)));
 
-  const bool on_the_way_up = s_.phase == Phase::progressing && !s_.confirmed && s_.step > 0 &&
-                             s_.steps[s_.step].started_ms == 0;
-  if (!on_the_way_up || s_.intent_by_hand || now_.wall_ms - s_.intent_ms <= kIntentFreshMs) return;
-  auto& before = s_.steps[s_.step - 1];
+  const bool on_the_way_up = s_.position.phase == Phase::progressing && !s_.weight.is_confirmed &&
+                             s_.position.step > 0 &&
+                             s_.plan.steps[s_.position.step].started_ms == 0;
+  if (!on_the_way_up || s_.weight.intent_by_hand ||
+      now_.wall_ms - s_.weight.intent_ms <= kIntentFreshMs)
+    return;
+  auto& before = s_.plan.steps[s_.position.step - 1];
   before.outcome.clear();
   before.ended_ms = 0;
-  ask(s_.step - 1,
+  ask(s_.position.step - 1,
       fmt::format("the decision to go to {} is {} old: back at {} until a new look confirms it",
-                  percent(s_.weight_asked), duration_text(now_.wall_ms - s_.intent_ms),
+                  percent(s_.weight.asked), duration_text(now_.wall_ms - s_.weight.intent_ms),
                   percent(before.spec.weight)));
-}
-
-void MachineStep::call_router(RouterOp op, double weight) {
-  auto& live = s_.live;
-  if (op != RouterOp::read) ++live.epoch;
-  (op == RouterOp::set     ? live.set_in_flight
-   : op == RouterOp::panic ? live.panic_in_flight
-                           : live.read_in_flight) = true;
-  calls_.emplace_back(effect::CallRouter{op, weight, live.epoch});
-}
-
-void MachineStep::drive_router() {
-  auto& live = s_.live;
-  const auto now = now_.steady_ms;
-  const auto wait_until = [&](std::int64_t when) { live.due = std::min(live.due, when); };
-  if (s_.phase == Phase::rolling_back) {
-    if (live.panic_in_flight) return;
-    if (now < live.retry_at) return wait_until(live.retry_at);
-    return call_router(RouterOp::panic, 0);
-  }
-  if (live.set_in_flight) return;
-  const bool up =
-      s_.phase == Phase::progressing && !s_.confirmed && live.synced_sequence >= s_.intent_sequence;
-  if (up || live.reassert) {
-    if (now < live.retry_at) return wait_until(live.retry_at);
-    return call_router(RouterOp::set, s_.weight_asked);
-  }
-  if ((!s_.confirmed && s_.phase != Phase::paused) || live.read_in_flight) return;
-  if (now < live.next_read) return wait_until(live.next_read);
-  call_router(RouterOp::read, 0);
 }
 
 void MachineStep::on(const event::Arrived& arrived) {
@@ -441,10 +185,11 @@ void MachineStep::on(const event::Arrived& arrived) {
 // be, so that new trouble does not drown in old quiet.
 void MachineStep::drive_look() {
   auto& live = s_.live;
-  if (s_.phase == Phase::rolling_back || live.look_in_flight) return;
-  std::int64_t since = s_.steps[s_.step].started_ms;
-  if (since == 0 && s_.step > 0)
-    since = s_.steps[s_.step - 1].started_ms; // still on the way up: the old weight is watched on
+  if (s_.position.phase == Phase::rolling_back || live.look_in_flight) return;
+  std::int64_t since = s_.plan.steps[s_.position.step].started_ms;
+  if (since == 0 && s_.position.step > 0)
+    since = s_.plan.steps[s_.position.step - 1]
+                .started_ms; // still on the way up: the old weight is watched on
   if (since == 0) return;
   if (now_.steady_ms < live.next_look) {
     live.due = std::min(live.due, live.next_look);
@@ -452,13 +197,13 @@ void MachineStep::drive_look() {
   }
   live.look_in_flight = true;
   live.look_started = now_.steady_ms;
-  live.next_look = now_.steady_ms + s_.spec->look_interval_ms;
+  live.next_look = now_.steady_ms + s_.plan.spec->look_interval_ms;
   ++live.look;
-  const auto width = std::max(s_.spec->analysis_window_ms, s_.deadline_ms);
-  const auto age =
-      std::max(now_.wall_ms - since, s_.observed_valid_ms + (now_.steady_ms - s_.watermark_steady));
+  const auto width = std::max(s_.plan.spec->analysis_window_ms, s_.clock.deadline_ms);
+  const auto age = std::max(now_.wall_ms - since, s_.clock.observed_valid_ms +
+                                                      (now_.steady_ms - s_.live.watermark_steady));
   calls_.emplace_back(effect::TakeLook{.look = live.look,
-                                       .step = s_.step,
+                                       .step = s_.position.step,
                                        .from_ms = std::max(since, now_.wall_ms - width),
                                        .to_ms = now_.wall_ms,
                                        .age_minutes = static_cast<double>(age) / 60'000.0});
@@ -466,17 +211,18 @@ void MachineStep::drive_look() {
 
 StepOutcome MachineStep::drive() && {
   s_.live.due = INT64_MAX;
-  if (!is_terminal(s_.phase) && s_.spec != nullptr) {
+  if (!is_terminal(s_.position.phase) && s_.plan.spec != nullptr) {
     drive_router();
     drive_look();
   }
   StepOutcome out;
-  // A rollback tells the router first; everything else is recorded first (and an upward call is not
-  // even made before the sync).
-  if (s_.phase == Phase::rolling_back) out.effects = std::move(calls_);
+  // A rollback calls the router first. Everything else is recorded first, and an upward call waits
+  // for the sync.
+  if (s_.position.phase == Phase::rolling_back) out.effects = std::move(calls_);
   if (!lines_.empty())
     out.effects.emplace_back(effect::Record{std::move(lines_), std::move(notices_)});
-  if (s_.phase != Phase::rolling_back) std::ranges::move(calls_, std::back_inserter(out.effects));
+  if (s_.position.phase != Phase::rolling_back)
+    std::ranges::move(calls_, std::back_inserter(out.effects));
   out.state = std::move(s_);
   return out;
 }

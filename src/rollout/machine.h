@@ -1,9 +1,9 @@
 // The rollout as a pure state machine: step(state, event, now) -> {state, effects}. No I/O, no
 // clock, no threads.
 //
-// Upward: the intent is recorded; only when the journal says it is on disk is the router told; only
-// when the router has been read back does the step's clock start. Downward: the router is told
-// first, the record follows, and the router is told again every second until it reads back 0.
+// Upward: the intent is recorded first. The router is called when the journal has it on disk, and
+// the step's clock starts when the weight was read back. Downward: the router is called first, the
+// record follows, and the call is repeated every second until the router reads back 0.
 //
 // A State has a durable part and a volatile one (Live). The durable part changes only in steps that
 // record at least one line, so the recorded events, folded by fold(), give it back exactly; Live
@@ -67,7 +67,7 @@ struct LookResult {
       split_problem; // not empty: traffic is not split as asked; the judgement then only watches
   double canary_requests = 0;
   double stable_requests = 0;
-  double stable_rps = 0;           // requests a second that stable served of late
+  double stable_rps = 0;           // requests a second that stable served in the window
   std::int64_t canary_last_ms = 0; // newest telemetry of each track in the window; 0: none
   std::int64_t stable_last_ms = 0;
 };
@@ -120,7 +120,7 @@ using Event =
     std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick,
                  event::Arrived, event::JournalSynced, event::Recovered, event::Noted>;
 
-// Someone is to be told. event: promoted rolled_back aborted paused attention.
+// A notification to send. event: promoted rolled_back aborted paused attention.
 struct Notice {
   std::string event;
   std::string text;
@@ -168,57 +168,81 @@ struct Live {
   std::int64_t next_look = 0; // steady
   std::int64_t due = 0;       // steady; a Tick before does nothing
 
+  // Steady times: they mean nothing in another process.
+  std::int64_t watermark_steady = 0;    // when the watermark last advanced
+  std::int64_t clock_steady = 0;        // no more than the time since then is observed_valid_ms
+  std::int64_t source_down_steady = -1; // -1: the store answers
+  std::int64_t router_down_steady = -1; // -1: the router answers
+  std::int64_t decided_steady = -1;     // of the rollback; -1: not yet, or in an earlier process
+
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
   std::int64_t judged_from_ms = 0;
   std::int64_t judged_ms = 0;
 };
 
-struct State {
+// What is to be done, and for whom.
+struct Plan {
   RolloutId id;
   std::shared_ptr<const RolloutSpec> spec;
   std::string canary_version;
   std::string stable_version;
   std::string actor;
+  std::vector<StepState> steps;
+  std::int64_t started_ms = 0;
+};
 
+// Where the rollout stands, and why.
+struct Position {
   Phase phase = Phase::progressing;
-  Phase end_phase = Phase::rolled_back; // where rolling_back ends
   PauseCause pause_cause = PauseCause::none;
   std::size_t step = 0;
-  std::vector<StepState> steps;
+  std::string reason; // the one sentence
+};
 
-  double weight_asked = 0;
-  bool confirmed = false;               // weight_asked was read back since it was asked for
-  double weight_confirmed = 0;          // what the router made of it
-  std::optional<double> weight_applied; // newest read-back; empty: unknown
-  std::uint64_t sequence = 0;           // of the newest line
-  std::uint64_t intent_sequence = 0;    // must be on disk before the router hears weight_asked
-  std::int64_t intent_ms = 0;           // wall
+struct Weight {
+  double asked = 0;
+  bool is_confirmed = false;         // asked was read back since it was asked for
+  double confirmed = 0;              // what the router made of it
+  std::optional<double> applied;     // newest read-back; empty: unknown
+  std::uint64_t intent_sequence = 0; // must be on disk before the router is sent asked
+  std::int64_t intent_ms = 0;        // wall
   bool intent_by_hand = false;
+};
 
-  // The step's clock: how far the telemetry of both tracks has been seen to advance while the step
-  // was being watched.
+// How far the telemetry of both tracks has been seen to advance while the step was being watched.
+struct StepClock {
   std::int64_t observed_valid_ms = 0;
   std::int64_t deadline_ms = 0; // of observed_valid_ms; grows by extensions
   int extends = 0;
-  std::int64_t watermark_ms = 0;        // wall: telemetry of both tracks was seen up to here
-  std::int64_t watermark_steady = 0;    // when it last advanced
-  std::int64_t clock_steady = 0;        // no more than the time since then is observed_valid_ms
-  std::int64_t source_down_steady = -1; // -1: the store answers
-  std::int64_t router_down_steady = -1; // -1: the router answers
+  std::int64_t watermark_ms = 0; // wall: telemetry of both tracks was seen up to here
+  judge::Decision last_decision = judge::Decision::keep_watching;
+};
+
+// What people have been notified of and what still lasts.
+struct Alarms {
   bool source_noticed = false;
   bool router_noticed = false;
   bool regression_noticed = false;
   bool split_noticed = false;
-  judge::Decision last_decision = judge::Decision::keep_watching;
+};
 
-  std::string reason;
-  std::int64_t started_ms = 0;
-  std::int64_t ended_ms = 0;
+struct End {
+  Phase phase = Phase::rolled_back; // where rolling_back ends
   std::int64_t decided_ms = 0;      // wall: when the rollback was decided
-  std::int64_t decided_steady = -1; // -1: in an earlier process
+  std::int64_t ended_ms = 0;        // wall; 0: it runs
   double time_to_rollback_ms = 0;
+};
 
+// Everything but live is durable: the journal has it.
+struct State {
+  Plan plan;
+  Position position;
+  Weight weight;
+  StepClock clock;
+  Alarms alarms;
+  End end;
+  std::uint64_t sequence = 0; // of the newest line
   Live live;
 };
 

@@ -1,5 +1,5 @@
-// What looks lead to: the step's clock, the gate at its end, regressions. And the small words of
-// the machine.
+// What looks lead to: the gate at a step's end, regressions, silence. And the small words of the
+// machine.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -56,7 +56,7 @@ constexpr double kSilentRequests = 10;
 } // namespace
 
 bool terminal_or_rolling_back(const State& state) {
-  return is_terminal(state.phase) || state.phase == Phase::rolling_back;
+  return is_terminal(state.position.phase) || state.position.phase == Phase::rolling_back;
 }
 
 std::string percent(double weight) { return fmt::format("{:.4g}%", weight * 100); }
@@ -79,29 +79,30 @@ Status check_command(const State& state, Command command, std::string_view reaso
   const auto no = [](std::string text) {
     return fail(ErrorCode::failed_precondition, std::move(text));
   };
-  const auto name = fmt::format("rollout {}", state.id.value);
+  const auto name = fmt::format("rollout {}", state.plan.id.value);
   if (command == Command::abort &&
-      (state.phase == Phase::aborted ||
-       (state.phase == Phase::rolling_back && state.end_phase == Phase::aborted))) {
+      (state.position.phase == Phase::aborted ||
+       (state.position.phase == Phase::rolling_back && state.end.phase == Phase::aborted))) {
     return {};
   }
-  if (is_terminal(state.phase))
-    return no(fmt::format("{} has ended: {}; start a new one", name, to_string(state.phase)));
-  if (state.phase == Phase::rolling_back)
+  if (is_terminal(state.position.phase))
+    return no(
+        fmt::format("{} has ended: {}; start a new one", name, to_string(state.position.phase)));
+  if (state.position.phase == Phase::rolling_back)
     return no(fmt::format("{} is being taken to 0% already; nothing can stop that", name));
-  if (command == Command::resume && state.pause_cause == PauseCause::approval) {
+  if (command == Command::resume && state.position.pause_cause == PauseCause::approval) {
     return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name,
-                          state.step + 1));
+                          state.position.step + 1));
   }
   if (command != Command::promote) return {};
   if (reason.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "promote passes a gate by hand, so it needs a reason; give one with --reason");
   }
-  if (!state.confirmed || state.steps[state.step].started_ms == 0) {
+  if (!state.weight.is_confirmed || state.plan.steps[state.position.step].started_ms == 0) {
     return no(
         fmt::format("step {} of {} has not begun: the router has not confirmed {}; wait, or abort",
-                    state.step + 1, name, percent(state.weight_asked)));
+                    state.position.step + 1, name, percent(state.weight.asked)));
   }
   return {};
 }
@@ -119,23 +120,23 @@ void MachineStep::on(const event::Looked& looked) {
   note_split(look);
   if (look.judgement->decision == judge::Decision::rollback) {
     regression(look);
-    if (s_.phase != Phase::progressing) return;
+    if (s_.position.phase != Phase::progressing) return;
   }
-  if (s_.phase == Phase::paused && s_.pause_cause == PauseCause::no_data && s_.confirmed &&
-      canary_silent(look))
+  if (s_.position.phase == Phase::paused && s_.position.pause_cause == PauseCause::no_data &&
+      s_.weight.is_confirmed && canary_silent(look))
     return;
-  if (s_.phase != Phase::progressing || !s_.confirmed) return;
+  if (s_.position.phase != Phase::progressing || !s_.weight.is_confirmed) return;
   const bool advanced = advance_clock(look);
-  const bool changed = look.judgement->decision != s_.last_decision;
+  const bool changed = look.judgement->decision != s_.clock.last_decision;
   const auto own = lines_.size();
   if (advanced || changed) {
-    s_.last_decision = look.judgement->decision;
-    line("look",
-         changed ? fmt::format("{}: {}", judge::to_string(s_.last_decision), look.judgement->reason)
-                 : std::string());
+    s_.clock.last_decision = look.judgement->decision;
+    line("look", changed ? fmt::format("{}: {}", judge::to_string(s_.clock.last_decision),
+                                       look.judgement->reason)
+                         : std::string());
   }
   if (!advanced && canary_silent(look)) return;
-  if (!advanced && now_.steady_ms - s_.watermark_steady >= s_.spec->no_data_grace_ms) {
+  if (!advanced && now_.steady_ms - s_.live.watermark_steady >= s_.plan.spec->no_data_grace_ms) {
     no_data(look);
     return;
   }
@@ -147,25 +148,25 @@ void MachineStep::on(const event::Looked& looked) {
 // long as it takes.
 bool MachineStep::source_answers(const LookResult& look) {
   if (look.source_error.empty()) {
-    if (s_.source_down_steady < 0) return true;
+    if (s_.live.source_down_steady < 0) return true;
     line("source_back", fmt::format("the telemetry store answers again after {}",
-                                    duration_text(now_.steady_ms - s_.source_down_steady)));
-    s_.source_down_steady = -1;
-    s_.source_noticed = false;
+                                    duration_text(now_.steady_ms - s_.live.source_down_steady)));
+    s_.live.source_down_steady = -1;
+    s_.alarms.source_noticed = false;
     restart_clock();
     return true;
   }
-  if (s_.source_down_steady < 0) {
-    s_.source_down_steady = now_.steady_ms;
-    s_.reason = fmt::format("The telemetry store cannot be reached, the weight is held: {}",
-                            look.source_error);
-    line("source_error", s_.reason);
-  } else if (!s_.source_noticed &&
-             now_.steady_ms - s_.source_down_steady >= s_.spec->no_data_grace_ms) {
-    s_.source_noticed = true;
+  if (s_.live.source_down_steady < 0) {
+    s_.live.source_down_steady = now_.steady_ms;
+    s_.position.reason = fmt::format(
+        "The telemetry store cannot be reached, the weight is held: {}", look.source_error);
+    line("source_error", s_.position.reason);
+  } else if (!s_.alarms.source_noticed &&
+             now_.steady_ms - s_.live.source_down_steady >= s_.plan.spec->no_data_grace_ms) {
+    s_.alarms.source_noticed = true;
     auto text = fmt::format(
         "{}: the telemetry store has not answered for {}, the weight is held: {}", named(),
-        duration_text(now_.steady_ms - s_.source_down_steady), look.source_error);
+        duration_text(now_.steady_ms - s_.live.source_down_steady), look.source_error);
     line("source_error", text);
     notice("attention", std::move(text));
   }
@@ -173,52 +174,33 @@ bool MachineStep::source_answers(const LookResult& look) {
 }
 
 void MachineStep::regression(const LookResult& look) {
-  switch (s_.spec->on_fail) {
+  switch (s_.plan.spec->on_fail) {
     case PolicyAction::rollback:
-      s_.reason = look.judgement->reason;
-      s_.last_decision = look.judgement->decision;
+      s_.position.reason = look.judgement->reason;
+      s_.clock.last_decision = look.judgement->decision;
       begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason),
                      Phase::rolled_back, "coalmine");
       return;
     case PolicyAction::pause:
-      if (s_.phase == Phase::paused) return;
+      if (s_.position.phase == Phase::paused) return;
       pause(PauseCause::regression,
             fmt::format("regression, the weight is held: {}", look.judgement->reason));
       return;
     case PolicyAction::notify:
-      if (s_.regression_noticed) return;
-      s_.regression_noticed = true;
+      if (s_.alarms.regression_noticed) return;
+      s_.alarms.regression_noticed = true;
       line("regression", look.judgement->reason);
-      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.step + 1,
+      notice("attention", fmt::format("{} is worse at step {}: {}", named(), s_.position.step + 1,
                                       look.judgement->reason));
       return;
   }
 }
 
-bool MachineStep::advance_clock(const LookResult& look) {
-  if (s_.watermark_ms > now_.wall_ms + 1'000) {
-    line("clock", fmt::format("the wall clock went back by {}; the open window starts anew",
-                              duration_text(s_.watermark_ms - now_.wall_ms)));
-    restart_clock();
-  }
-  if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
-  const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
-  if (seen <= s_.watermark_ms) return false;
-  // Bounded by all the time since the clock was started, not since the last look: of two looks a
-  // few milliseconds apart, one after each track's export, the second would otherwise count nothing
-  // of the interval that both have now reported.
-  const auto most = std::max(s_.observed_valid_ms, now_.steady_ms - s_.clock_steady);
-  s_.observed_valid_ms = std::min(s_.observed_valid_ms + seen - s_.watermark_ms, most);
-  s_.watermark_ms = seen;
-  s_.watermark_steady = now_.steady_ms;
-  return true;
-}
-
-// Told once when it breaks and once when it is mended.
+// One line when the split breaks and one when it is as asked again.
 void MachineStep::note_split(const LookResult& look) {
   const bool broken = !look.split_problem.empty();
-  if (broken == s_.split_noticed) return;
-  s_.split_noticed = broken;
+  if (broken == s_.alarms.split_noticed) return;
+  s_.alarms.split_noticed = broken;
   if (!broken) {
     line("split", "the traffic is split as asked again; the tracks are compared");
     return;
@@ -228,18 +210,18 @@ void MachineStep::note_split(const LookResult& look) {
 }
 
 // A canary that is sent requests and reports nothing while stable reports is a failure of its own
-// kind: it may well be down. Measured in stable's telemetry, so that an outage of all telemetry is
-// none of this. True when it has been acted upon.
+// kind: it may well be down. Measured in stable's telemetry, so that an outage of all telemetry
+// does not count. True when it has been acted upon.
 bool MachineStep::canary_silent(const LookResult& look) {
-  const auto& spec = *s_.spec;
-  const auto started = s_.steps[s_.step].started_ms;
-  const auto weight = s_.weight_applied.value_or(0);
+  const auto& spec = *s_.plan.spec;
+  const auto started = s_.plan.steps[s_.position.step].started_ms;
+  const auto weight = s_.weight.applied.value_or(0);
   if (!route::moves_traffic(spec.router) || started == 0 || !(weight > 0) ||
       look.stable_last_ms == 0)
     return false;
-  if (s_.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback)
+  if (s_.position.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback)
     return false; // so already
-  const auto heard = std::max({look.canary_last_ms, started, s_.watermark_ms});
+  const auto heard = std::max({look.canary_last_ms, started, s_.clock.watermark_ms});
   const auto silent = look.stable_last_ms - heard;
   if (silent < spec.canary_silent_grace_ms) return false;
   // What it must have been sent meanwhile, by what stable served and the weight. A handful may just
@@ -247,21 +229,21 @@ bool MachineStep::canary_silent(const LookResult& look) {
   const double missed =
       weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
   if (missed < kSilentRequests) return false;
-  s_.reason = fmt::format(
+  s_.position.reason = fmt::format(
       "The canary has reported nothing for {} while stable reports; about {:.0f} requests were "
       "sent to it",
       duration_text(silent), missed);
   if (spec.on_canary_silent == PolicyAction::rollback) {
-    begin_rollback("rollback", fmt::format("rolling back: {}", s_.reason), Phase::rolled_back,
-                   "coalmine");
+    begin_rollback("rollback", fmt::format("rolling back: {}", s_.position.reason),
+                   Phase::rolled_back, "coalmine");
   } else {
-    pause(PauseCause::no_data, s_.reason);
+    pause(PauseCause::no_data, s_.position.reason);
   }
   return true;
 }
 
 void MachineStep::no_data(const LookResult& look) {
-  const auto silent = duration_text(now_.steady_ms - s_.watermark_steady);
+  const auto silent = duration_text(now_.steady_ms - s_.live.watermark_steady);
   const auto track = [&](std::string_view name, std::int64_t last) {
     if (last == 0) return fmt::format("no {} telemetry in this step", name);
     return fmt::format("newest {} telemetry {} old", name, duration_text(now_.wall_ms - last));
@@ -271,60 +253,56 @@ void MachineStep::no_data(const LookResult& look) {
                     track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
 }
 
-std::int64_t MachineStep::extension_ms() const {
-  const auto own = s_.steps[s_.step].spec.analyze_ms;
-  return std::max<std::int64_t>(1'000, s_.spec->extend_ms > 0 ? s_.spec->extend_ms : own);
-}
-
 void MachineStep::gate(const LookResult& look) {
-  const auto& spec = s_.steps[s_.step].spec;
-  if (s_.observed_valid_ms < spec.analyze_ms || !s_.weight_applied) return;
+  const auto& spec = s_.plan.steps[s_.position.step].spec;
+  if (s_.clock.observed_valid_ms < spec.analyze_ms || !s_.weight.applied) return;
   const bool enough = look.canary_requests >= spec.min_requests;
   if (look.judgement->decision == judge::Decision::promote && enough) {
     if (spec.approve_manually) {
       pause(PauseCause::approval,
-            fmt::format("step {} of {} passed and waits for an approval: {}", s_.step + 1,
-                        s_.steps.size(), look.judgement->reason));
+            fmt::format("step {} of {} passed and waits for an approval: {}", s_.position.step + 1,
+                        s_.plan.steps.size(), look.judgement->reason));
       return;
     }
     pass_gate("passed", "passed",
-              fmt::format("step {} of {} passed: {}", s_.step + 1, s_.steps.size(),
+              fmt::format("step {} of {} passed: {}", s_.position.step + 1, s_.plan.steps.size(),
                           look.judgement->reason),
               "coalmine");
     return;
   }
-  if (s_.observed_valid_ms >= s_.deadline_ms) undecided(look);
+  if (s_.clock.observed_valid_ms >= s_.clock.deadline_ms) undecided(look);
 }
 
 void MachineStep::undecided(const LookResult& look) {
-  const auto& spec = s_.steps[s_.step].spec;
+  const auto& spec = s_.plan.steps[s_.position.step].spec;
   const auto why = look.canary_requests < spec.min_requests
                        ? fmt::format("{:.0f} canary requests of the {:.0f} needed",
                                      look.canary_requests, spec.min_requests)
                        : look.judgement->reason;
-  if (s_.extends < s_.spec->max_extends) {
-    ++s_.extends;
-    s_.deadline_ms = s_.observed_valid_ms + extension_ms();
-    line("extend", fmt::format("not decided after {}, watching up to {} more ({} of {}): {}",
-                               duration_text(s_.observed_valid_ms), duration_text(extension_ms()),
-                               s_.extends, s_.spec->max_extends, why));
+  if (s_.clock.extends < s_.plan.spec->max_extends) {
+    ++s_.clock.extends;
+    s_.clock.deadline_ms = s_.clock.observed_valid_ms + extension_ms();
+    line("extend",
+         fmt::format("not decided after {}, watching up to {} more ({} of {}): {}",
+                     duration_text(s_.clock.observed_valid_ms), duration_text(extension_ms()),
+                     s_.clock.extends, s_.plan.spec->max_extends, why));
     return;
   }
   pause(PauseCause::undecided, fmt::format("not decided after {}, needs a person: {}",
-                                           duration_text(s_.observed_valid_ms), why));
+                                           duration_text(s_.clock.observed_valid_ms), why));
 }
 
 void MachineStep::pass_gate(std::string outcome, std::string kind, std::string text,
                             const std::string& actor) {
-  auto& current = s_.steps[s_.step];
+  auto& current = s_.plan.steps[s_.position.step];
   current.outcome = std::move(outcome);
   current.ended_ms = now_.wall_ms;
-  s_.phase = Phase::progressing;
-  s_.pause_cause = PauseCause::none;
+  s_.position.phase = Phase::progressing;
+  s_.position.pause_cause = PauseCause::none;
   const bool by_hand = kind == "promote";
   line(kind, std::move(text), actor);
-  ask(s_.step + 1, "");
-  s_.intent_by_hand = by_hand;
+  ask(s_.position.step + 1, "");
+  s_.weight.intent_by_hand = by_hand;
 }
 
 } // namespace coalmine::rollout

@@ -36,7 +36,7 @@ class MachineStep {
   void on(const event::Recovered&);
   void on(const event::Noted& noted) { line(noted.kind, noted.text); }
 
-  // machine.cc: moving the weight
+  // machine_weight.cc, machine_clock.cc and machine.cc
   void ask(std::size_t step, std::string text);
   void intend();
   void set_done(const event::RouterDone& done);
@@ -44,6 +44,7 @@ class MachineStep {
   void read_done(const event::RouterDone& done);
   void confirm(const event::RouterDone& done);
   void router_failed(const event::RouterDone& done);
+  std::string failure_of(RouterOp op) const; // "the canary could not be set to 5%"
   void router_answers();
   void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
   void finish_rollback();
@@ -53,7 +54,7 @@ class MachineStep {
   void call_router(RouterOp op, double weight);
   void drive_router();
   void drive_look();
-  bool last_step() const { return s_.step + 1 == s_.steps.size(); }
+  bool last_step() const { return s_.position.step + 1 == s_.plan.steps.size(); }
 
   // machine_gate.cc: what looks lead to
   bool source_answers(const LookResult& look);

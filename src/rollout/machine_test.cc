@@ -59,13 +59,13 @@ TEST_F(StepClock, TracksThatReportOneAfterTheOther) {
     look(now, now - kExport, now);
     look(now + 50, now + 3, now);
   }
-  EXPECT_EQ(state_.observed_valid_ms, 10'000);
+  EXPECT_EQ(state_.clock.observed_valid_ms, 10'000);
 }
 
 TEST_F(StepClock, NeverMoreThanTheTimeThatPassed) {
   look(1'000, 900, 900);
   look(1'050, 1'000'000, 1'000'000); // points of tomorrow
-  EXPECT_EQ(state_.observed_valid_ms, 1'050);
+  EXPECT_EQ(state_.clock.observed_valid_ms, 1'050);
 }
 
 TEST_F(StepClock, TimeInWhichTheStoreWasAwayDoesNotCount) {
@@ -77,7 +77,7 @@ TEST_F(StepClock, TimeInWhichTheStoreWasAwayDoesNotCount) {
   take(event::Looked{failed}, 2'000);
   look(60'000, 59'900, 59'900);
   look(60'500, 60'500, 60'500);
-  EXPECT_EQ(state_.observed_valid_ms, 1'500);
+  EXPECT_EQ(state_.clock.observed_valid_ms, 1'500);
 }
 
 } // namespace

@@ -135,7 +135,8 @@ class ControllerImpl final : public Controller {
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
   Guarded<std::map<std::string, bool, std::less<>>>
-      watched_; // services with a running rollout; true: the control thread is told already
+      watched_; // services with a running rollout; true: a task for the control thread waits
+                // already
   std::uint64_t newest_id_ = 0;
   Effects effects_;
   Core core_;
@@ -148,12 +149,12 @@ Status ControllerImpl::recover() {
   TRY_ASSIGN(auto undelivered, journal_->undelivered());
   std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs;
   for (auto& rollout : stored) {
-    auto spec = *rollout.state.spec;
+    auto spec = *rollout.state.plan.spec;
     restore_secrets(spec, specs_);
-    rollout.state.spec = std::make_shared<const RolloutSpec>(std::move(spec));
-    specs[rollout.state.id.value] = rollout.state.spec;
-    if (!is_terminal(rollout.state.phase))
-      effects_.add_router(rollout.state.id, rollout.state.spec->router, nullptr);
+    rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
+    specs[rollout.state.plan.id.value] = rollout.state.plan.spec;
+    if (!is_terminal(rollout.state.position.phase))
+      effects_.add_router(rollout.state.plan.id, rollout.state.plan.spec->router, nullptr);
     core_.restore(std::move(rollout));
   }
   for (auto& entry : undelivered) {
@@ -199,14 +200,14 @@ void ControllerImpl::arrived(const std::string& service) {
 
 void ControllerImpl::publish(const State& state, const std::vector<LogEntry>& log) {
   watched_.with([&](auto& watched) {
-    if (is_terminal(state.phase)) {
-      watched.erase(state.spec->service);
+    if (is_terminal(state.position.phase)) {
+      watched.erase(state.plan.spec->service);
     } else {
-      watched.try_emplace(state.spec->service, false);
+      watched.try_emplace(state.plan.spec->service, false);
     }
   });
   auto status = std::make_shared<const RolloutStatus>(make_status(state, log));
-  statuses_.with([&](auto& statuses) { statuses[state.id.value] = status; });
+  statuses_.with([&](auto& statuses) { statuses[state.plan.id.value] = status; });
   subscribers_->with([&](const Subscribers& subscribers) {
     for (const auto& [number, on_change] : subscribers.by_number) on_change(*status);
   });
@@ -262,8 +263,8 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
     reply(fail(
         ErrorCode::already_exists,
         fmt::format("{} has a rollout already: {} is {} at step {}; wait for its end or abort it",
-                    start.spec->service, running->id.value, to_string(running->phase),
-                    running->step + 1)));
+                    start.spec->service, running->plan.id.value, to_string(running->position.phase),
+                    running->position.step + 1)));
     return;
   }
   const RolloutId id{++newest_id_};
@@ -276,7 +277,7 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
           reply(id);
           return;
         }
-        // Nothing has been told to the router yet: the rollout never was.
+        // The router has not been called yet: the rollout never was.
         effects_.forget(id);
         core_.drop(id);
         statuses_.with([&](auto& statuses) { statuses.erase(id.value); });

@@ -12,7 +12,7 @@
 namespace coalmine::rollout {
 
 void Core::restore(StoredRollout stored) {
-  auto& rollout = rollouts_[stored.state.id.value];
+  auto& rollout = rollouts_[stored.state.plan.id.value];
   rollout.state = std::move(stored.state);
   rollout.log = std::move(stored.log);
   run(rollout, event::Recovered{});
@@ -60,7 +60,7 @@ void Core::tick() {
     if (live.look_in_flight && steady - live.look_started >= kLookTimeoutMs) {
       LookResult none;
       none.look = live.look;
-      none.step = rollout.state.step;
+      none.step = rollout.state.position.step;
       none.source_error = fmt::format("no answer within {} s", kLookTimeoutMs / 1000);
       run(rollout, event::Looked{std::move(none)});
     } else {
@@ -85,25 +85,25 @@ std::int64_t Core::due() const {
 void Core::forget(Rollout& rollout) {
   if (!rollout.runs) return;
   rollout.runs = false;
-  const auto id = rollout.state.id.value;
+  const auto id = rollout.state.plan.id.value;
   deadlines_.erase({rollout.deadline, id});
-  const auto it = running_.find(rollout.state.spec->service);
+  const auto it = running_.find(rollout.state.plan.spec->service);
   it->second.erase(id);
   if (it->second.empty()) running_.erase(it);
 }
 
 void Core::note(Rollout& rollout) {
   const auto& state = rollout.state;
-  if (is_terminal(state.phase)) return forget(rollout);
+  if (is_terminal(state.position.phase)) return forget(rollout);
   const auto& live = state.live;
   const auto deadline =
       live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
   if (rollout.runs && deadline == rollout.deadline) return;
-  if (rollout.runs) deadlines_.erase({rollout.deadline, state.id.value});
+  if (rollout.runs) deadlines_.erase({rollout.deadline, state.plan.id.value});
   rollout.runs = true;
   rollout.deadline = deadline;
-  deadlines_.insert({deadline, state.id.value});
-  running_[state.spec->service].insert(state.id.value);
+  deadlines_.insert({deadline, state.plan.id.value});
+  running_[state.plan.spec->service].insert(state.plan.id.value);
 }
 
 const State* Core::find(RolloutId id) const {
@@ -151,21 +151,21 @@ void Core::run(Rollout& rollout, const Event& event) {
 JournalRecord Core::make_record(const State& state, const Event& event, Moment moment,
                                 effect::Record record) const {
   JournalRecord out;
-  out.id = state.id;
+  out.id = state.plan.id;
   out.event_json = encode_event(event, moment);
   out.state_json = encode_state(state);
-  if (std::holds_alternative<event::Start>(event)) out.spec_json = encode_spec(*state.spec);
-  out.service = state.spec->service;
-  out.canary_version = state.canary_version;
-  out.stable_version = state.stable_version;
-  out.phase = to_string(state.phase);
-  out.step = state.step;
-  out.weight_asked = state.weight_asked;
-  out.reason = state.reason;
-  out.started_ms = state.started_ms;
-  out.ended_ms = state.ended_ms;
+  if (std::holds_alternative<event::Start>(event)) out.spec_json = encode_spec(*state.plan.spec);
+  out.service = state.plan.spec->service;
+  out.canary_version = state.plan.canary_version;
+  out.stable_version = state.plan.stable_version;
+  out.phase = to_string(state.position.phase);
+  out.step = state.position.step;
+  out.weight_asked = state.weight.asked;
+  out.reason = state.position.reason;
+  out.started_ms = state.plan.started_ms;
+  out.ended_ms = state.end.ended_ms;
   if (!record.notices.empty()) {
-    out.outbox = make_outbox(make_status(state, {}), *state.spec, record.notices,
+    out.outbox = make_outbox(make_status(state, {}), *state.plan.spec, record.notices,
                              record.lines.back().sequence, moment.wall_ms);
   }
   out.lines = std::move(record.lines);

@@ -40,9 +40,9 @@ class Core {
   Status command(RolloutId id, const event::Commanded& command);
   // Nothing happens for an unknown id: the answer of an effect may outlive its rollout.
   void deliver(RolloutId id, const Event& event);
-  // Telemetry of a service was stored. look_cost_us: what a look has cost of late: looks for
-  // arrivals, of all rollouts together, are kept to a twentieth of the time, those by the clock
-  // come on top.
+  // Telemetry of a service was stored. look_cost_us: running average of what one look costs.
+  // Arrival-triggered looks of all rollouts together take at most a twentieth of the time; looks by
+  // the clock come on top.
   void arrived(std::string_view service, std::int64_t look_cost_us);
   void tick();
   // When tick() has something to do, steady; INT64_MAX: never.
@@ -70,13 +70,13 @@ class Core {
   const Clock& clock_;
   EffectSink& sink_;
   std::map<std::uint64_t, Rollout> rollouts_;
-  // Of those that have not ended: who is told of an arrival, and whose turn is next (steady time,
-  // id).
+  // Rollouts that have not ended: by service, for arrivals, and by deadline (steady time, id).
   std::map<std::string, std::set<std::uint64_t>, std::less<>> running_;
   std::set<std::pair<std::int64_t, std::uint64_t>> deadlines_;
 };
 
-// Looks for arrivals: at least so far apart, and so many times what a look costs.
+// Arrival-triggered looks are at least kLeastGapMs apart and at least kGapPerCost times the cost of
+// one look.
 inline constexpr std::int64_t kLeastGapMs = 50;
 inline constexpr std::int64_t kGapPerCost = 20;
 // A look that has not come back after this long counts as a store that cannot be reached.

@@ -97,9 +97,9 @@ event::RouterDone Effects::run_router(RouterSlot& slot, const effect::CallRouter
 }
 
 void Effects::call_router(const State& state, const effect::CallRouter& call) {
-  const auto it = routers_.find(state.id.value);
+  const auto it = routers_.find(state.plan.id.value);
   CHECK(it != routers_.end());
-  const auto id = state.id;
+  const auto id = state.plan.id;
   const bool accepted = router_pool_.try_submit([this, id, call, slot = it->second] {
     auto done = run_router(*slot, call);
     deps_.metrics
@@ -121,30 +121,32 @@ void Effects::call_router(const State& state, const effect::CallRouter& call) {
 }
 
 std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
-  auto& slot = judges_[state.id.value];
+  auto& slot = judges_[state.plan.id.value];
   // Evidence goes on from step to step; after a look that was given up it is read again from the
   // beginning.
   const bool keeps = slot != nullptr && slot->feed != nullptr && slot->judge->takes_cells();
   const bool whole_again = slot != nullptr && slot->judge->takes_cells() &&
                            !keeps; // a window's cells come anew with every look
-  if (slot == nullptr || (slot->step != state.step && !keeps) || whole_again || slot->busy) {
+  if (slot == nullptr || (slot->step != state.position.step && !keeps) || whole_again ||
+      slot->busy) {
     // The guard of the split goes on with the feed it has; one that a look which was given up may
     // be using is left to it.
     auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells()
                     ? std::move(slot->feed)
                     : nullptr;
     slot = std::make_shared<JudgeSlot>();
-    slot->step = state.step;
+    slot->step = state.position.step;
     slot->judge = make_step_judge(state);
     slot->feed = std::move(feed);
-    const bool wanted = slot->judge->takes_cells() || guards_split(*state.spec);
+    const bool wanted = slot->judge->takes_cells() || guards_split(*state.plan.spec);
     if (wanted && slot->feed == nullptr && deps_.feeds != nullptr) {
-      slot->feed = make_grid_feed(
-          *deps_.feeds, {state.spec, state.canary_version, state.stable_version, state.started_ms});
-      if (slot->judge->takes_cells() && !state.spec->metrics.empty() &&
+      slot->feed = make_grid_feed(*deps_.feeds, {state.plan.spec, state.plan.canary_version,
+                                                 state.plan.stable_version, state.plan.started_ms});
+      if (slot->judge->takes_cells() && !state.plan.spec->metrics.empty() &&
           deps_.own_metrics != nullptr) {
-        slot->feed = make_metric_feed(std::move(slot->feed), *deps_.own_metrics,
-                                      {state.spec, state.canary_version, state.stable_version});
+        slot->feed = make_metric_feed(
+            std::move(slot->feed), *deps_.own_metrics,
+            {state.plan.spec, state.plan.canary_version, state.plan.stable_version});
       }
     }
   }
@@ -152,7 +154,7 @@ std::shared_ptr<Effects::JudgeSlot> Effects::judge_of(const State& state) {
 }
 
 void Effects::take_look(const State& state, const effect::TakeLook& look) {
-  const auto id = state.id;
+  const auto id = state.plan.id;
   const auto request = make_look_request(state, look);
   auto judge = judge_of(state);
   judge->busy = true;
@@ -195,10 +197,10 @@ void Effects::take_look(const State& state, const effect::TakeLook& look) {
 }
 
 void Effects::changed(const State& state, const std::vector<LogEntry>& log) {
-  specs_[state.id.value] = state.spec;
-  if (is_terminal(state.phase)) {
-    routers_.erase(state.id.value);
-    judges_.erase(state.id.value);
+  specs_[state.plan.id.value] = state.plan.spec;
+  if (is_terminal(state.position.phase)) {
+    routers_.erase(state.plan.id.value);
+    judges_.erase(state.plan.id.value);
   }
   callbacks_.changed(state, log);
 }
@@ -273,11 +275,10 @@ void Effects::flush() {
   }
   callbacks_.post(
       [this, written = std::move(written), outbox = std::move(outbox), status = std::move(status)] {
-        // Told even when the disk refused: it must not keep a rollback secret. Once, though every
-        // retry comes by here.
+        // Notify even if the journal write failed, but only once: every retry comes by here.
         for (const auto& entry : outbox) {
-          const bool first = told_early_.insert(entry.event_id).second;
-          if (status) told_early_.erase(entry.event_id);
+          const bool first = queued_early_.insert(entry.event_id).second;
+          if (status) queued_early_.erase(entry.event_id);
           const auto it = specs_.find(entry.id.value);
           if (first && it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
         }

@@ -1,5 +1,5 @@
 // The real world behind the Core: router calls, looks, journal writes and notifications on pools of
-// their own, so that none of them waits behind another; answers come back as posted events.
+// their own, so that no kind waits behind another; answers come back as posted events.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -93,7 +93,7 @@ class Effects final : public EffectSink {
   std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>>
       specs_; // whose notifications may still go out
   std::vector<Waiter> waiters_;
-  std::set<std::string> told_early_; // event ids that were queued before the journal had them
+  std::set<std::string> queued_early_; // event ids that were queued before the journal had them
   Guarded<Pending> pending_;
   bool flushing_ = false;
   bool journal_broken_ = false;

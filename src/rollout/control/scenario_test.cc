@@ -1,21 +1,24 @@
 // Plays every tests/rollout/*.scenario: what happens around a rollout, and what must come of it.
 //
 //   # a comment
-//   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%   look_interval 5s no_data_grace
-//   5m   extend 5m
-//                            judge sequential   on_canary_silent pause   max_extends 2   on_fail
-//                            rollback|pause|notify min_requests 100   approve 2 (that step waits
-//                            for a person)   critical /api/pay
+//   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%
+//                            look_interval 5s   no_data_grace 5m   extend 5m   max_extends 2
+//                            judge sequential   on_canary_silent pause   min_requests 100
+//                            on_fail rollback|pause|notify   critical /api/pay
+//                            approve 2 (that step waits for a person)
 //   world rps 200            all requests, both tracks
-//   at TIME error_rate C/S   of canary and stable, from then on       at TIME slow 30%   share of
-//   canary requests at 450 ms at TIME router down|up|refuses|accepts                            at
-//   TIME hand 2%    someone sets the router at TIME store down|up at TIME telemetry
-//   stops|canary_stops|returns at TIME pause|resume|promote|abort [WHY…]                         at
-//   TIME refused pause|…   the same, and it must be refused at TIME split 60%        that share of
-//   the canary's requests arrives there, the rest at stable at TIME restart          the process is
-//   killed and comes back at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%]
-//   [notices 1] [says WORDS…] by TIME expect PHASE …   as soon as PHASE is reached, at the latest
-//   at TIME
+//   at TIME error_rate C/S   of canary and stable, from then on
+//   at TIME slow 30%         share of canary requests at 450 ms
+//   at TIME router down|up|refuses|accepts
+//   at TIME hand 2%          someone sets the router
+//   at TIME store down|up
+//   at TIME telemetry stops|canary_stops|returns
+//   at TIME pause|resume|promote|abort [WHY…]
+//   at TIME refused pause|…  the same, and it must be refused
+//   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
+//   at TIME restart          the process is killed and comes back
+//   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1] [says WORDS…]
+//   by TIME expect PHASE …   as soon as PHASE is reached, at the latest at TIME
 // Times count from the start and rise. notices: messages for people so far.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
@@ -147,7 +150,7 @@ class Player {
       std::string phase;
       words >> phase;
       begin();
-      while (elapsed() < when && to_string(simulation_->state()->phase) != phase)
+      while (elapsed() < when && to_string(simulation_->state()->position.phase) != phase)
         simulation_->beat(1'000);
       expect(phase, words);
       return;
@@ -219,7 +222,7 @@ class Player {
   void expect(const std::string& phase, std::istringstream& words) {
     const auto& state = *simulation_->state();
     const auto status = make_status(state, {});
-    EXPECT_EQ(to_string(state.phase), phase) << status.reason;
+    EXPECT_EQ(to_string(state.position.phase), phase) << status.reason;
     std::string key;
     while (words >> key) {
       std::string value;
@@ -232,11 +235,11 @@ class Player {
       if (key == "weight") {
         EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9);
       } else if (key == "asked") {
-        EXPECT_NEAR(state.weight_asked, parse_percent(value), 1e-9);
+        EXPECT_NEAR(state.weight.asked, parse_percent(value), 1e-9);
       } else if (key == "step") {
-        EXPECT_EQ(state.step + 1, std::stoul(value));
+        EXPECT_EQ(state.position.step + 1, std::stoul(value));
       } else if (key == "cause") {
-        EXPECT_EQ(to_string(state.pause_cause), value);
+        EXPECT_EQ(to_string(state.position.pause_cause), value);
       } else if (key == "notices") {
         EXPECT_EQ(disk_.outbox.size(), std::stoul(value));
       } else {

@@ -112,7 +112,7 @@ End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation:
     simulation.beat();
   }
   End end;
-  if (const auto* state = simulation.state()) end.phase = state->phase;
+  if (const auto* state = simulation.state()) end.phase = state->position.phase;
   end.weight = world.weight.last();
   end.crash_points = simulation.crash_points;
   end.crashes = simulation.crashes;
@@ -234,7 +234,7 @@ TEST_F(SimulationTest, AFullDiskDoesNotDelayARollback) {
   disk.full = true;
   world.canary_errors.set(clock.wall_ms(), 0.9);
   for (int i = 0; i < 40; ++i) simulation.beat();
-  EXPECT_EQ(simulation.state()->phase, Phase::rolled_back);
+  EXPECT_EQ(simulation.state()->position.phase, Phase::rolled_back);
   EXPECT_EQ(world.weight.last(), 0);
   EXPECT_FALSE(simulation.ended()) << "the record is still to be written";
   disk.full = false;
@@ -264,19 +264,19 @@ TEST_F(SimulationTest, AnOldIntentIsLookedAtAgain) {
   Disk disk;
   Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
   simulation.start(quick_spec());
-  for (int i = 0; i < 100 && simulation.state()->step == 0; ++i) {
-    world.sets_fail = simulation.state()->confirmed;
+  for (int i = 0; i < 100 && simulation.state()->position.step == 0; ++i) {
+    world.sets_fail = simulation.state()->weight.is_confirmed;
     simulation.beat();
   }
-  ASSERT_EQ(simulation.state()->step, 1u);
+  ASSERT_EQ(simulation.state()->position.step, 1u);
   ASSERT_DOUBLE_EQ(world.weight.last(), 0.05);
   clock.advance_ms(10 * 60'000);
   world.sets_fail = false;
   world.canary_errors.set(clock.wall_ms() - 9 * 60'000, 0.9); // it went bad while nobody looked
   simulation.restart();
-  EXPECT_EQ(simulation.state()->step, 0u);
+  EXPECT_EQ(simulation.state()->position.step, 0u);
   for (int i = 0; i < 40; ++i) simulation.beat();
-  EXPECT_EQ(simulation.state()->phase, Phase::rolled_back);
+  EXPECT_EQ(simulation.state()->position.phase, Phase::rolled_back);
   EXPECT_EQ(world.weight.last(), 0);
 }
 

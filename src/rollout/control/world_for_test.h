@@ -258,7 +258,7 @@ class MemoryJournal final : public Journal {
       StoredRollout rollout;
       TRY_ASSIGN(rollout.state, decode_state(stored.state));
       TRY_ASSIGN(auto spec, decode_spec(stored.spec));
-      rollout.state.spec = std::make_shared<const RolloutSpec>(std::move(spec));
+      rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
       rollout.log = stored.log;
       out.push_back(std::move(rollout));
     }
@@ -341,7 +341,7 @@ class Simulation final : public EffectSink {
   }
   bool ended() const {
     const auto* s = core_->find(RolloutId{1});
-    return s != nullptr && is_terminal(s->phase) && unwritten_.empty();
+    return s != nullptr && is_terminal(s->position.phase) && unwritten_.empty();
   }
   const State* state() const { return core_->find(RolloutId{1}); }
   const std::vector<LogEntry>& log() const { return *core_->log(RolloutId{1}); }
@@ -352,7 +352,7 @@ class Simulation final : public EffectSink {
     todo_.push_back([this] { write_journal(); });
   }
   void call_router(const State& state, const effect::CallRouter& call) override {
-    todo_.push_back([this, id = state.id, call] {
+    todo_.push_back([this, id = state.plan.id, call] {
       crash_point();
       WorldRouter router(world_);
       event::RouterDone done{
@@ -374,11 +374,11 @@ class Simulation final : public EffectSink {
   void take_look(const State& state, const effect::TakeLook& look) override {
     const auto request = make_look_request(state, look);
     if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
-    if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.spec))) {
-      feed_ = make_grid_feed(
-          world_, {state.spec, state.canary_version, state.stable_version, state.started_ms});
+    if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.plan.spec))) {
+      feed_ = make_grid_feed(world_, {state.plan.spec, state.plan.canary_version,
+                                      state.plan.stable_version, state.plan.started_ms});
     }
-    todo_.push_back([this, id = state.id, request, judge = judge_, feed = feed_] {
+    todo_.push_back([this, id = state.plan.id, request, judge = judge_, feed = feed_] {
       core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge, feed.get())});
     });
   }
@@ -454,11 +454,11 @@ inline std::string fold_difference(Journal& journal) {
   auto stored = journal.load();
   if (!stored) return stored.error().message;
   for (const auto& rollout : *stored) {
-    auto events = journal.events(rollout.state.id);
+    auto events = journal.events(rollout.state.plan.id);
     if (!events) return events.error().message;
     State folded;
     for (const auto& text : *events) {
-      auto event = decode_event(text, rollout.state.spec);
+      auto event = decode_event(text, rollout.state.plan.spec);
       if (!event) return event.error().message;
       folded = fold(folded, event->first, event->second);
     }

@@ -24,7 +24,8 @@ judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t be
   judge::EvidenceCell out;
   out.from_ms = cell.from_ms;
   out.to_ms = cell.to_ms;
-  // A cell in which the canary's traffic begins is of two minds: its stable counts are still past.
+  // A cell in which the canary's traffic begins straddles the boundary: its stable counts are still
+  // past.
   out.baseline = begin_ms <= 0 || cell.from_ms < begin_ms;
   out.mixed = cell.weight_changed;
   out.warming = cell.total.canary.warming_requests > 0;
@@ -57,8 +58,8 @@ class GridFeed final : public EvidenceFeed {
   Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
                                                 std::int64_t now_ms) override {
     TRY(feed_->read(grid_, now_ms));
-    for (; told_ < view.changes.size(); ++told_) {
-      const auto& change = view.changes[told_];
+    for (; passed_on_ < view.changes.size(); ++passed_on_) {
+      const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
@@ -107,7 +108,7 @@ class GridFeed final : public EvidenceFeed {
   cohort::CountGrid grid_;
   std::vector<Closed> closed_;
   std::unique_ptr<cohort::CountFeed> feed_;
-  std::size_t told_ = 0;
+  std::size_t passed_on_ = 0;
 };
 
 judge::CellCounts counts_of(const judge::TrackNumbers& track) {
@@ -133,8 +134,8 @@ judge::CellRoute row_of(const std::string& route, const judge::TrackNumbers& can
 FeedView feed_view(const State& state, std::int64_t now_ms) {
   FeedView out;
   out.until_ms = now_ms;
-  std::int64_t ordered = state.started_ms;
-  for (const auto& step : state.steps) {
+  std::int64_t ordered = state.plan.started_ms;
+  for (const auto& step : state.plan.steps) {
     if (step.started_ms == 0) {
       // Passed, but the next weight is not confirmed yet.
       if (!out.changes.empty() && ordered > out.changes.back().to_ms)
@@ -145,7 +146,7 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
     if (step.ended_ms == 0) break;
     ordered = step.ended_ms;
   }
-  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.started_ms);
+  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.plan.started_ms);
   return out;
 }
 

@@ -22,7 +22,7 @@ struct WeightChange {
   double weight = 0;
 };
 
-// What a look tells the feed; copied from the state on the control thread.
+// What the feed needs of the rollout; copied from the state on the control thread.
 struct FeedView {
   std::vector<WeightChange> changes; // all so far, in order
   std::int64_t until_ms = 0;         // nothing after this is final yet: a change is under way
@@ -44,8 +44,8 @@ struct FeedProgress {
 // and with 0, it is stable's past.
 judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t begin_ms);
 
-// Of one rollout; one thread at a time. After a restart everything since the beginning is read
-// again, which gives the same cells.
+// The feed of one rollout; one thread at a time. After a restart everything since the beginning is
+// read again, which gives the same cells.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
@@ -76,7 +76,7 @@ Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
                                                       const cohort::CohortSelector& stable,
                                                       std::int64_t from_ms, std::int64_t to_ms);
 
-// Of stable, before a rollout begins.
+// How much of stable before the rollout is read.
 inline constexpr std::int64_t kBaselineMs = 30 * 60'000;
 
 } // namespace coalmine::rollout

@@ -13,8 +13,8 @@
 namespace coalmine::rollout {
 
 std::unique_ptr<judge::Judge> make_step_judge(const State& state) {
-  auto spec = *state.spec;
-  const auto& step = state.steps[state.step].spec;
+  auto spec = *state.plan.spec;
+  const auto& step = state.plan.steps[state.position.step].spec;
   spec.min_analysis_minutes = static_cast<double>(step.analyze_ms) / 60'000.0;
   spec.min_requests = step.min_requests;
   return make_judge(spec);
@@ -25,18 +25,19 @@ bool guards_split(const RolloutSpec& spec) {
 }
 
 LookRequest make_look_request(const State& state, const effect::TakeLook& look) {
-  LookRequest out{.spec = state.spec,
-                  .canary_version = state.canary_version,
-                  .stable_version = state.stable_version,
+  LookRequest out{.spec = state.plan.spec,
+                  .canary_version = state.plan.canary_version,
+                  .stable_version = state.plan.stable_version,
                   .look = look,
                   .view = feed_view(state, look.to_ms),
-                  .step = state.steps[state.step].spec,
+                  .step = state.plan.steps[state.position.step].spec,
                   .next_weight = 1,
-                  .step_started_ms = state.steps[state.step].started_ms,
+                  .step_started_ms = state.plan.steps[state.position.step].started_ms,
                   .asked_split = 0};
-  if (guards_split(*state.spec) && state.confirmed) out.asked_split = state.weight_confirmed;
-  if (state.step + 1 < state.steps.size())
-    out.next_weight = state.steps[state.step + 1].spec.weight;
+  if (guards_split(*state.plan.spec) && state.weight.is_confirmed)
+    out.asked_split = state.weight.confirmed;
+  if (state.position.step + 1 < state.plan.steps.size())
+    out.next_weight = state.plan.steps[state.position.step + 1].spec.weight;
   return out;
 }
 

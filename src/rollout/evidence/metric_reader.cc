@@ -86,21 +86,22 @@ class MetricFeed final : public EvidenceFeed {
       if (past_from_ms_ == 0) past_from_ms_ = cell.from_ms;
       const bool last = waiting_.size() < 2 || !waiting_[1].baseline;
       if (!last) return {};
-      TRY_ASSIGN(cell.metrics,
-                 read_metrics(source_, scope_, past_from_ms_, cell.to_ms, true, false));
+      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, past_from_ms_, cell.to_ms,
+                                            MetricTracks::stable_alone, MetricPart::counters));
       past_from_ms_ = cell.to_ms;
       return {};
     }
     if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
     const bool values = block_cells_ + 1 >= kValueCells;
-    // Counts of a time in which the split was moved mix two splits, like those of requests; a value
-    // is none of them.
+    // Counts of a time in which the split was moved mix two splits, like those of requests. A value
+    // does not.
     if (!cell.mixed) {
-      TRY_ASSIGN(cell.metrics,
-                 read_metrics(source_, scope_, cell.from_ms, cell.to_ms, false, false));
+      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, cell.from_ms, cell.to_ms,
+                                            MetricTracks::both, MetricPart::counters));
     }
     if (values) {
-      TRY_ASSIGN(auto more, read_metrics(source_, scope_, block_from_ms_, cell.to_ms, false, true));
+      TRY_ASSIGN(auto more, read_metrics(source_, scope_, block_from_ms_, cell.to_ms,
+                                         MetricTracks::both, MetricPart::expressions));
       for (auto& m : more) cell.metrics.push_back(std::move(m));
     }
     block_cells_ = values ? 0 : block_cells_ + 1;
@@ -121,15 +122,16 @@ class MetricFeed final : public EvidenceFeed {
 Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
                                                        const MetricScope& scope,
                                                        std::int64_t from_ms, std::int64_t to_ms,
-                                                       bool baseline, bool values) {
+                                                       MetricTracks tracks, MetricPart part) {
   std::vector<judge::MetricNumbers> out;
   const Question question(source, scope, from_ms, to_ms);
   for (const auto& metric : scope.spec->metrics) {
-    if (metric.promql.empty() == values) continue;
+    const bool is_expression = !metric.promql.empty();
+    if (is_expression != (part == MetricPart::expressions)) continue;
     judge::MetricNumbers numbers;
     numbers.signal = metric.name;
     for (const bool canary : {true, false}) {
-      if (canary && baseline) continue;
+      if (canary && tracks == MetricTracks::stable_alone) continue;
       auto track = question.track(metric, canary);
       if (!track && !is_fault(track.error())) return std::unexpected(track.error());
       if (!track) {
@@ -155,8 +157,10 @@ Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::Metr
                                                               const MetricScope& scope,
                                                               std::int64_t from_ms,
                                                               std::int64_t to_ms) {
-  TRY_ASSIGN(auto out, read_metrics(source, scope, from_ms, to_ms, false, false));
-  TRY_ASSIGN(auto values, read_metrics(source, scope, from_ms, to_ms, false, true));
+  TRY_ASSIGN(auto out,
+             read_metrics(source, scope, from_ms, to_ms, MetricTracks::both, MetricPart::counters));
+  TRY_ASSIGN(auto values, read_metrics(source, scope, from_ms, to_ms, MetricTracks::both,
+                                       MetricPart::expressions));
   out.insert(out.end(), std::make_move_iterator(values.begin()),
              std::make_move_iterator(values.end()));
   return out;

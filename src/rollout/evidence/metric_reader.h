@@ -22,13 +22,16 @@ struct MetricScope {
   std::string stable_version;
 };
 
-// Over (from_ms, to_ms]. baseline: of stable alone. values: also the expressions, at to_ms with
-// $window as long as the window. A metric that cannot be read by its own fault has that as its
+enum class MetricTracks { both, stable_alone };
+// counters: of ratios and means. expressions: at to_ms, with $window as long as the window.
+enum class MetricPart { counters, expressions };
+
+// Over (from_ms, to_ms]. A metric that cannot be read by its own fault has that as its
 // problem. unavailable: the source does not answer; nothing is known then.
 Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
                                                        const MetricScope& scope,
                                                        std::int64_t from_ms, std::int64_t to_ms,
-                                                       bool baseline, bool values);
+                                                       MetricTracks tracks, MetricPart part);
 
 // Counters and expressions over one window.
 Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,

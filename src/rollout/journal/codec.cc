@@ -20,7 +20,7 @@ constexpr auto kWord = [](auto value) -> std::string_view {
 
 json::value steps_value(const State& s) {
   json::array steps;
-  for (const auto& step : s.steps) {
+  for (const auto& step : s.plan.steps) {
     json::object o;
     o["weight"] = step.spec.weight;
     o["analyze_ms"] = step.spec.analyze_ms;
@@ -48,42 +48,37 @@ StepState step_from(const json::object& o) {
 
 json::object durable_value(const State& s) {
   json::object o;
-  o["id"] = s.id.value;
-  o["canary_version"] = json_string(s.canary_version);
-  o["stable_version"] = json_string(s.stable_version);
-  o["actor"] = json_string(s.actor);
-  o["phase"] = json_string(to_string(s.phase));
-  o["end_phase"] = json_string(to_string(s.end_phase));
-  o["pause_cause"] = json_string(to_string(s.pause_cause));
-  o["step"] = s.step;
+  o["id"] = s.plan.id.value;
+  o["canary_version"] = json_string(s.plan.canary_version);
+  o["stable_version"] = json_string(s.plan.stable_version);
+  o["actor"] = json_string(s.plan.actor);
+  o["phase"] = json_string(to_string(s.position.phase));
+  o["end_phase"] = json_string(to_string(s.end.phase));
+  o["pause_cause"] = json_string(to_string(s.position.pause_cause));
+  o["step"] = s.position.step;
   o["steps"] = steps_value(s);
-  o["weight_asked"] = s.weight_asked;
-  o["confirmed"] = s.confirmed;
-  o["weight_confirmed"] = s.weight_confirmed;
-  o["weight_applied"] = json_number(s.weight_applied);
+  o["weight_asked"] = s.weight.asked;
+  o["confirmed"] = s.weight.is_confirmed;
+  o["weight_confirmed"] = s.weight.confirmed;
+  o["weight_applied"] = json_number(s.weight.applied);
   o["sequence"] = s.sequence;
-  o["intent_sequence"] = s.intent_sequence;
-  o["intent_ms"] = s.intent_ms;
-  o["intent_by_hand"] = s.intent_by_hand;
-  o["observed_valid_ms"] = s.observed_valid_ms;
-  o["deadline_ms"] = s.deadline_ms;
-  o["extends"] = s.extends;
-  o["watermark_ms"] = s.watermark_ms;
-  o["watermark_steady"] = s.watermark_steady;
-  o["clock_steady"] = s.clock_steady;
-  o["source_down_steady"] = s.source_down_steady;
-  o["router_down_steady"] = s.router_down_steady;
-  o["source_noticed"] = s.source_noticed;
-  o["router_noticed"] = s.router_noticed;
-  o["regression_noticed"] = s.regression_noticed;
-  o["split_noticed"] = s.split_noticed;
-  o["last_decision"] = json_string(judge::to_string(s.last_decision));
-  o["reason"] = json_string(s.reason);
-  o["started_ms"] = s.started_ms;
-  o["ended_ms"] = s.ended_ms;
-  o["decided_ms"] = s.decided_ms;
-  o["decided_steady"] = s.decided_steady;
-  o["time_to_rollback_ms"] = s.time_to_rollback_ms;
+  o["intent_sequence"] = s.weight.intent_sequence;
+  o["intent_ms"] = s.weight.intent_ms;
+  o["intent_by_hand"] = s.weight.intent_by_hand;
+  o["observed_valid_ms"] = s.clock.observed_valid_ms;
+  o["deadline_ms"] = s.clock.deadline_ms;
+  o["extends"] = s.clock.extends;
+  o["watermark_ms"] = s.clock.watermark_ms;
+  o["source_noticed"] = s.alarms.source_noticed;
+  o["router_noticed"] = s.alarms.router_noticed;
+  o["regression_noticed"] = s.alarms.regression_noticed;
+  o["split_noticed"] = s.alarms.split_noticed;
+  o["last_decision"] = json_string(judge::to_string(s.clock.last_decision));
+  o["reason"] = json_string(s.position.reason);
+  o["started_ms"] = s.plan.started_ms;
+  o["ended_ms"] = s.end.ended_ms;
+  o["decided_ms"] = s.end.decided_ms;
+  o["time_to_rollback_ms"] = s.end.time_to_rollback_ms;
   return o;
 }
 
@@ -194,8 +189,8 @@ std::string durable_text(const State& state) { return json_text(durable_value(st
 std::string encode_state(const State& state) {
   auto o = durable_value(state);
   const auto& live = state.live;
-  // Of one that goes on the next look tells.
-  if (live.judgement && state.phase != Phase::progressing)
+  // A rollout that goes on is judged again by its next look.
+  if (live.judgement && state.position.phase != Phase::progressing)
     o["judgement"] = judgement_value(*live.judgement);
   o["observed_split"] = json_number(live.observed_split);
   o["judged_from_ms"] = live.judged_from_ms;
@@ -209,50 +204,44 @@ Result<State> decode_state(std::string_view encoded) {
   if (o == nullptr)
     return fail(ErrorCode::data_loss, "the rollout state in the journal is not an object");
   State s;
-  s.id.value = static_cast<std::uint64_t>(get_int(*o, "id"));
-  s.canary_version = get_text(*o, "canary_version");
-  s.stable_version = get_text(*o, "stable_version");
-  s.actor = get_text(*o, "actor");
-  s.phase = from_word(get_text(*o, "phase"), kPhases, kWord);
-  s.end_phase = from_word(get_text(*o, "end_phase"), kPhases, kWord);
-  s.pause_cause = from_word(get_text(*o, "pause_cause"), kPauseCauses, kWord);
-  s.step = static_cast<std::size_t>(get_int(*o, "step"));
+  s.plan.id.value = static_cast<std::uint64_t>(get_int(*o, "id"));
+  s.plan.canary_version = get_text(*o, "canary_version");
+  s.plan.stable_version = get_text(*o, "stable_version");
+  s.plan.actor = get_text(*o, "actor");
+  s.position.phase = from_word(get_text(*o, "phase"), kPhases, kWord);
+  s.end.phase = from_word(get_text(*o, "end_phase"), kPhases, kWord);
+  s.position.pause_cause = from_word(get_text(*o, "pause_cause"), kPauseCauses, kWord);
+  s.position.step = static_cast<std::size_t>(get_int(*o, "step"));
   if (const auto* steps = get_array(*o, "steps")) {
     for (const auto& step : *steps) {
-      if (const auto* each = step.if_object()) s.steps.push_back(step_from(*each));
+      if (const auto* each = step.if_object()) s.plan.steps.push_back(step_from(*each));
     }
   }
-  if (s.step >= s.steps.size())
+  if (s.position.step >= s.plan.steps.size())
     return fail(ErrorCode::data_loss,
                 "the rollout state in the journal names a step that it does not have");
-  s.weight_asked = get_double(*o, "weight_asked");
-  s.confirmed = get_bool(*o, "confirmed");
-  s.weight_confirmed = get_double(*o, "weight_confirmed");
-  s.weight_applied = get_optional(*o, "weight_applied");
+  s.weight.asked = get_double(*o, "weight_asked");
+  s.weight.is_confirmed = get_bool(*o, "confirmed");
+  s.weight.confirmed = get_double(*o, "weight_confirmed");
+  s.weight.applied = get_optional(*o, "weight_applied");
   s.sequence = static_cast<std::uint64_t>(get_int(*o, "sequence"));
-  s.intent_sequence = static_cast<std::uint64_t>(get_int(*o, "intent_sequence"));
-  s.intent_ms = get_int(*o, "intent_ms");
-  s.intent_by_hand = get_bool(*o, "intent_by_hand");
-  s.observed_valid_ms = get_int(*o, "observed_valid_ms");
-  s.deadline_ms = get_int(*o, "deadline_ms");
-  s.extends = static_cast<int>(get_int(*o, "extends"));
-  s.watermark_ms = get_int(*o, "watermark_ms");
-  s.watermark_steady = get_int(*o, "watermark_steady");
-  s.clock_steady = o->contains("clock_steady") ? get_int(*o, "clock_steady")
-                                               : s.watermark_steady - s.observed_valid_ms;
-  s.source_down_steady = get_int(*o, "source_down_steady", -1);
-  s.router_down_steady = get_int(*o, "router_down_steady", -1);
-  s.source_noticed = get_bool(*o, "source_noticed");
-  s.router_noticed = get_bool(*o, "router_noticed");
-  s.regression_noticed = get_bool(*o, "regression_noticed");
-  s.split_noticed = get_bool(*o, "split_noticed");
-  s.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
-  s.reason = get_text(*o, "reason");
-  s.started_ms = get_int(*o, "started_ms");
-  s.ended_ms = get_int(*o, "ended_ms");
-  s.decided_ms = get_int(*o, "decided_ms");
-  s.decided_steady = get_int(*o, "decided_steady", -1);
-  s.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
+  s.weight.intent_sequence = static_cast<std::uint64_t>(get_int(*o, "intent_sequence"));
+  s.weight.intent_ms = get_int(*o, "intent_ms");
+  s.weight.intent_by_hand = get_bool(*o, "intent_by_hand");
+  s.clock.observed_valid_ms = get_int(*o, "observed_valid_ms");
+  s.clock.deadline_ms = get_int(*o, "deadline_ms");
+  s.clock.extends = static_cast<int>(get_int(*o, "extends"));
+  s.clock.watermark_ms = get_int(*o, "watermark_ms");
+  s.alarms.source_noticed = get_bool(*o, "source_noticed");
+  s.alarms.router_noticed = get_bool(*o, "router_noticed");
+  s.alarms.regression_noticed = get_bool(*o, "regression_noticed");
+  s.alarms.split_noticed = get_bool(*o, "split_noticed");
+  s.clock.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
+  s.position.reason = get_text(*o, "reason");
+  s.plan.started_ms = get_int(*o, "started_ms");
+  s.end.ended_ms = get_int(*o, "ended_ms");
+  s.end.decided_ms = get_int(*o, "decided_ms");
+  s.end.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
   if (const auto* judgement = get_object(*o, "judgement"))
     s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
   s.live.observed_split = get_optional(*o, "observed_split");

@@ -318,7 +318,7 @@ Result<std::vector<StoredRollout>> SqliteJournal::load() {
     }
     StoredRollout stored;
     stored.state = std::move(*state);
-    stored.state.spec = std::make_shared<const RolloutSpec>(std::move(*spec));
+    stored.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(*spec));
     TRY_ASSIGN(stored.log, log(id));
     out.push_back(std::move(stored));
   }

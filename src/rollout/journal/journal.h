@@ -1,4 +1,5 @@
-// The durable record of every rollout: what happened, what was decided, who has still to be told.
+// The durable record of every rollout: what happened, what was decided, and the notifications that
+// are still to be sent.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

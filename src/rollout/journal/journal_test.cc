@@ -38,15 +38,15 @@ class JournalTest : public ::testing::Test {
   JournalRecord record(std::uint64_t id, std::uint64_t sequence, const std::string& text,
                        bool first = false) {
     State state;
-    state.id = RolloutId{id};
+    state.plan.id = RolloutId{id};
     auto spec = default_spec("checkout-service");
-    state.spec = std::make_shared<const RolloutSpec>(spec);
+    state.plan.spec = std::make_shared<const RolloutSpec>(spec);
     for (const auto& step : spec.steps)
-      state.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+      state.plan.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
     state.sequence = sequence;
-    state.reason = text;
+    state.position.reason = text;
     JournalRecord r;
-    r.id = state.id;
+    r.id = state.plan.id;
     r.lines = {{sequence, 1'000, "look", text, "coalmine"}};
     r.event_json = encode_event(event::Noted{"look", text}, {1'000, 1'000});
     r.state_json = encode_state(state);
@@ -73,9 +73,9 @@ TEST_F(JournalTest, KeepsWhatWasAppended) {
   ASSERT_TRUE(stored);
   ASSERT_EQ(stored->size(), 1u);
   const auto& rollout = stored->front();
-  EXPECT_EQ(rollout.state.reason, "three");
-  EXPECT_EQ(rollout.state.spec->service, "checkout-service");
-  EXPECT_EQ(rollout.state.spec->steps.size(), 4u);
+  EXPECT_EQ(rollout.state.position.reason, "three");
+  EXPECT_EQ(rollout.state.plan.spec->service, "checkout-service");
+  EXPECT_EQ(rollout.state.plan.spec->steps.size(), 4u);
   ASSERT_EQ(rollout.log.size(), 2u) << "lines without text are not shown";
   EXPECT_EQ(rollout.log[1].text, "three");
   EXPECT_EQ(journal->events(RolloutId{7})->size(), 3u);
@@ -190,14 +190,14 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   EXPECT_EQ(back->on_fail, PolicyAction::pause);
 
   State state;
-  state.id = RolloutId{3};
-  state.spec = std::make_shared<const RolloutSpec>(spec);
-  state.steps.push_back(
+  state.plan.id = RolloutId{3};
+  state.plan.spec = std::make_shared<const RolloutSpec>(spec);
+  state.plan.steps.push_back(
       {.spec = spec.steps[0], .started_ms = 5, .ended_ms = 6, .outcome = "passed"});
-  state.phase = Phase::paused;
-  state.pause_cause = PauseCause::no_data;
-  state.weight_applied = 0.05;
-  state.reason = "a \"quoted\" \\ reason\nwith ünïcode";
+  state.position.phase = Phase::paused;
+  state.position.pause_cause = PauseCause::no_data;
+  state.weight.applied = 0.05;
+  state.position.reason = "a \"quoted\" \\ reason\nwith ünïcode";
   judge::Judgement judgement;
   judgement.decision = judge::Decision::inconclusive;
   judge::SignalVerdict signal;
