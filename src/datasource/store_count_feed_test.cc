@@ -254,10 +254,8 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
     for (auto& cell : grid.close(at(now))) cells.push_back(std::move(cell));
   }
   EXPECT_EQ(grid.closed_until_ms(), at(600));
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }),
-              6000, 1e-6);
-  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }),
-              6003, 1e-6)
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }), 6000, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 6003, 1e-6)
       << "the rare route's past is known";
   EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.errors; }), 6, 1e-6);
   EXPECT_EQ(cells[0].instances.at(0).instance, "a@2");

@@ -19,7 +19,7 @@ constexpr double kLargeCount = 1e7;
 
 // Adds a cell to a window. Buckets with other boundaries than the window's first are left out.
 void add_cell(TrackCounts& to, const TrackCounts& counts) {
-to.has_data = true;
+  to.has_data = true;
   to.requests += counts.requests;
   to.errors += counts.errors;
   if (counts.bounds_ms == nullptr || counts.bucket_counts.empty()) return;

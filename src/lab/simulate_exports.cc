@@ -94,7 +94,8 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
     for (int i = 0; i < kInstances; ++i) {
       auto& one = instances[static_cast<std::size_t>(i)];
       if (one.track == Track::canary && second < 0) continue;
-      const double rate = (kErrors + (one.track == Track::canary ? added : 0)) * (incident(second) ? 10 : 1);
+      const double rate =
+          (kErrors + (one.track == Track::canary ? added : 0)) * (incident(second) ? 10 : 1);
       const double requests = random.poisson(kRps);
       one.requests += requests;
       one.bad += random.binomial(requests, rate);

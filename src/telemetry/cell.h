@@ -88,8 +88,8 @@ struct CountCell {
   // The traffic split was moved within the cell. Two splits are mixed, so nothing may be concluded
   // from the difference of the tracks. Its counts are for totals and charts and are never judged.
   bool mixed = false;
-  bool warming = false;   // a canary instance was warming up
-  double weight = -1;     // the canary's share asked for, 0..1; negative: unknown
+  bool warming = false;         // a canary instance was warming up
+  double weight = -1;           // the canary's share asked for, 0..1; negative: unknown
   Source source = Source::sent; // of requests and errors, the same on both tracks
   RouteCounts total;
   std::vector<RouteCounts> routes; // parts of the whole

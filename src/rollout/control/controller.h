@@ -17,10 +17,10 @@
 #include "cohort/count_feed.h"
 #include "cohort/metric_source.h"
 #include "judge/judge.h"
-#include "telemetry/track.h"
 #include "net/http_client.h"
 #include "rollout/rollout.h"
 #include "rollout/spec.h"
+#include "telemetry/track.h"
 
 namespace coalmine::rollout {
 
