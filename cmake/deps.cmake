@@ -29,7 +29,7 @@ set(COALMINE_DEPS_receive simdjson::simdjson PkgConfig::libdeflate ZLIB::ZLIB Pk
 set(COALMINE_DEPS_store RocksDB::rocksdb-shared PkgConfig::re2 PkgConfig::zstd PkgConfig::xxhash)
 set(COALMINE_DEPS_promql PkgConfig::re2 PkgConfig::xxhash fmt::fmt)
 set(COALMINE_DEPS_cohort fmt::fmt)
-set(COALMINE_DEPS_judge fmt::fmt)
+set(COALMINE_DEPS_judge fmt::fmt Boost::headers)
 set(COALMINE_DEPS_datasource Boost::json fmt::fmt)
 set(COALMINE_DEPS_notify Boost::json)
 set(COALMINE_DEPS_rollout SQLite::SQLite3 Boost::json)

@@ -207,8 +207,8 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    deps.newest_version = [this](const rollout::RolloutSpec& spec, bool canary) {
-      return newest_version(spec, canary, store_->presence());
+    deps.newest_version = [this](const rollout::RolloutSpec& spec, Track track) {
+      return newest_version(spec, track, store_->presence());
     };
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");

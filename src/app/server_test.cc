@@ -204,12 +204,12 @@ TEST(TrackVersions, TheNewestThatStillReports) {
       seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 9'000'000),
       seen("canary", "2.4.1", 8'000'000, 9'000'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
       seen("stable", "2.3.0", 2'000'000, 9'000'000), seen("stable", "", 8'900'000, 9'000'000)};
-  EXPECT_EQ(newest_version(spec, true, presence), "2.4.1");
-  EXPECT_EQ(newest_version(spec, false, presence), "2.3.0");
-  EXPECT_EQ(newest_version(rollout::default_spec("other"), true, presence), "");
+  EXPECT_EQ(newest_version(spec, Track::canary, presence), "2.4.1");
+  EXPECT_EQ(newest_version(spec, Track::stable, presence), "2.3.0");
+  EXPECT_EQ(newest_version(rollout::default_spec("other"), Track::canary, presence), "");
   auto by_pod = spec;
   by_pod.canary = {{"k8s.pod.name", "x"}};
-  EXPECT_EQ(newest_version(by_pod, true, presence), "");
+  EXPECT_EQ(newest_version(by_pod, Track::canary, presence), "");
 }
 
 TEST(Version, IsTheProjects) {

@@ -21,17 +21,17 @@ std::optional<std::string> attribute_of(const Presence& presence, const std::str
   return std::nullopt;
 }
 
-bool selected(const rollout::RolloutSpec& spec, bool canary, const Presence& presence) {
+bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
-  return std::ranges::all_of(canary ? spec.canary : spec.stable, [&](const auto& wanted) {
-    return attribute_of(presence, wanted.first) == wanted.second;
-  });
+  return std::ranges::all_of(
+      track == Track::canary ? spec.canary : spec.stable,
+      [&](const auto& wanted) { return attribute_of(presence, wanted.first) == wanted.second; });
 }
 
 } // namespace
 
-std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
+std::string newest_version(const rollout::RolloutSpec& spec, Track track,
                            const std::vector<Presence>& presence) {
   struct Seen {
     std::int64_t first_ms = INT64_MAX;
@@ -40,7 +40,7 @@ std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
   std::map<std::string, Seen> versions;
   std::int64_t newest_ms = 0;
   for (const auto& one : presence) {
-    if (!selected(spec, canary, one)) continue;
+    if (!selected(spec, track, one)) continue;
     auto& seen = versions[one.version];
     seen.first_ms = std::min(seen.first_ms, one.first_ms);
     seen.last_ms = std::max(seen.last_ms, one.last_ms);

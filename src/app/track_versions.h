@@ -7,13 +7,14 @@
 
 #include "rollout/spec.h"
 #include "store/store.h"
+#include "telemetry/track.h"
 
 namespace coalmine::app {
 
 // The newest version of one track: among the versions that still report (within two minutes of the
 // track's newest telemetry) the one that was first seen last. "" when none is known, or when the
 // track is selected by an attribute that presence does not keep.
-std::string newest_version(const rollout::RolloutSpec& spec, bool canary,
+std::string newest_version(const rollout::RolloutSpec& spec, Track track,
                            const std::vector<Presence>& presence);
 
 } // namespace coalmine::app

@@ -114,6 +114,15 @@ struct RouteSums {
   FloatSum requests;
   FloatSum errors;
   ClassicSum duration;
+
+  TrackCounts counts() const {
+    TrackCounts out{.has_data = true, .requests = requests.total, .errors = errors.total};
+    out.bounds_ms = duration.total.bounds;
+    out.bucket_counts.assign(duration.total.counts.begin(), duration.total.counts.end());
+    out.timed = static_cast<double>(duration.total.count);
+    out.sum_ms = duration.total.sum;
+    return out;
+  }
 };
 
 } // namespace
@@ -154,10 +163,10 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   for (auto& [route, sums] : routes) {
     if (sums.requests.total <= 0 && sums.errors.total <= 0 && sums.duration.total.count == 0)
       continue;
-    out.routes.push_back(
-        {route, sums.requests.total, sums.errors.total, std::move(sums.duration.total)});
+    out.routes.push_back({route, sums.counts()});
   }
-  std::ranges::stable_sort(out.routes, std::ranges::greater{}, &RouteCounts::requests);
+  std::ranges::stable_sort(out.routes, std::ranges::greater{},
+                           [](const CohortRoute& r) { return r.counts.requests; });
 }
 
 } // namespace coalmine::cohort

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
-#include "telemetry/histogram.h"
+#include "telemetry/cell.h"
 #include "telemetry/labels.h"
 
 namespace coalmine::cohort {
@@ -20,16 +20,13 @@ struct CohortSelector {
   std::vector<Matcher> matchers;
 };
 
-struct RouteCounts {
+struct CohortRoute {
   std::string route; // http.route; "" where the telemetry has none
-  double requests = 0;
-  double errors = 0;
-  ClassicHistogram
-      duration_ms; // increments in the window; bounds null when no distribution is known
+  TrackCounts counts;
 };
 
 struct CohortCounts {
-  std::vector<RouteCounts> routes;    // by requests, most first
+  std::vector<CohortRoute> routes;    // by requests, most first
   std::vector<std::string> instances; // that reported in the window
   std::int64_t first_ms =
       0; // first telemetry of the cohort ever seen (not only in the window); 0: none

@@ -25,12 +25,12 @@
 #include <unordered_map>
 #include <vector>
 
+#include "telemetry/cell.h"
 #include "telemetry/histogram.h"
 #include "telemetry/sample.h"
 
 namespace coalmine::cohort {
 
-enum class Track : std::uint8_t { stable, canary };
 enum class Measure : std::uint8_t { requests, bad, duration };
 
 // One raw series, as much of it as is new (samples already given are recognised and skipped).
@@ -55,63 +55,6 @@ struct InstanceSeen {
   Source source = Source::spans;
   std::string instance;
   std::int64_t until_ms = 0;
-};
-
-// What one track did in one cell. Counts are fractions of exports and therefore not whole; the sum
-// over all cells of an instance is. Interpolated bad and requests come from the same lines, so bad
-// <= requests up to rounding wherever the telemetry says so.
-struct Tally {
-  double requests = 0;
-  double bad = 0;
-  // The parts of the two above that come from instances still warming up. They count (errors count
-  // from the first request), but the judge allows them a wider margin.
-  double warming_requests = 0;
-  double warming_bad = 0;
-  // Durations, without the instances that are warming up. buckets[i] is (bounds[i-1], bounds[i]] of
-  // the row's bounds_ms, the last one open; empty: no distribution is known. timed: their sum.
-  // sum_ms: of all durations.
-  std::vector<double> buckets;
-  double timed = 0;
-  double sum_ms = 0;
-};
-
-// One route, or the whole service, in one cell. bounds_ms are the boundaries that every histogram
-// of both tracks in this cell has, so a boundary means the same on both sides and no count is
-// guessed; a boundary that is missing here says nothing about this cell. Null when no distribution
-// is known or the tracks share no boundary. Equal bounds are usually the same object from cell to
-// cell.
-struct RouteTally {
-  std::string route; // "": the whole service (CountCell::total), or requests without a route (in
-                     // CountCell::routes)
-  BucketBounds bounds_ms;
-  Tally canary;
-  Tally stable;
-};
-
-// For the dispersion between instances, and for showing which instances were seen.
-struct InstanceTally {
-  std::string instance;
-  Track track = Track::stable;
-  double requests = 0;
-  double bad = 0;
-  bool warming = false;
-};
-
-// (from_ms, to_ms]. Both tracks' telemetry is complete for it; it never comes again and never
-// changes.
-struct CountCell {
-  std::int64_t from_ms = 0;
-  std::int64_t to_ms = 0;
-  // The traffic split was moved within the cell: two splits are mixed, nothing may be concluded
-  // from the difference of the tracks. Such cells are handed out (with their counts, for totals and
-  // charts) and are not to be judged.
-  bool weight_changed = false;
-  double weight = -1;           // the canary's share asked for, 0..1; negative: unknown
-  Source source = Source::sent; // of requests and bad, the same on both tracks
-  RouteTally total;             // the routes of options.ignore_routes are left out of everything
-  std::vector<RouteTally>
-      routes; // by name; routes below options.min_route_requests so far are one row, kPooledRoute
-  std::vector<InstanceTally> instances;
 };
 
 // All routes but options.own_routes that have not had options.min_route_requests (both tracks, all
@@ -147,7 +90,7 @@ struct WeightChange {
 
 // Where every request went. counted + pending + late == what the samples added up to since origin.
 struct GridLedger {
-  double counted = 0; // in cells handed out, weight_changed ones among them
+  double counted = 0; // in cells handed out, mixed ones among them
   double pending = 0; // behind the last closed edge, waiting
   double late = 0;    // arrived so late that its cells had been closed more than two cells ago, or
                       // across a change of weight
@@ -167,10 +110,10 @@ class CountGrid {
   void add(const CountSeries& series, std::int64_t read_ms = 0);
   void add(const InstanceSeen& seen);
   // The split moved between these two moments (from the order to the router to its confirmation).
-  // The cells they touch are marked. To be told before the cells that it concerns close: pass it
-  // before close(). weight: what holds from then on.
+  // The cells they touch are marked. Call it before close(): cells that are closed stay as they
+  // are. weight: what holds from then on.
   void weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight);
-  // All of them at once, in place of what was told before (a change that was under way has been
+  // All of them at once, in place of those given before (a change that was under way has been
   // confirmed by now).
   void set_weight_changes(std::vector<WeightChange> changes);
   // The cells that can be closed: both tracks' telemetry has passed their end, and their end is not

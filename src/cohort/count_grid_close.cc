@@ -19,19 +19,15 @@ constexpr std::int64_t kJitterMs = 1'000;
 // Cells end on multiples of this after the one before.
 constexpr std::int64_t kCellStepMs = 5'000;
 
-Tally& of_track(RouteTally& row, Track track) {
-  return track == Track::canary ? row.canary : row.stable;
-}
-
-void add_tally(Tally& to, const Tally& from) {
+void add_requests(TrackCounts& to, const TrackCounts& from) {
   to.requests += from.requests;
-  to.bad += from.bad;
+  to.errors += from.errors;
   to.warming_requests += from.warming_requests;
-  to.warming_bad += from.warming_bad;
+  to.warming_errors += from.warming_errors;
 }
 
-bool is_empty(const Tally& tally) {
-  return tally.requests <= 0 && tally.bad <= 0 && tally.timed <= 0;
+bool is_empty(const TrackCounts& counts) {
+  return counts.requests <= 0 && counts.errors <= 0 && counts.timed <= 0;
 }
 
 } // namespace
@@ -92,7 +88,7 @@ std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
 
 std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
   std::int64_t longest = 0;
-  std::array<bool, kTracks> known{};
+  std::array<bool, kBothTracks.size()> known{};
   for (const auto& instance : instances) {
     const bool used = instance.source == sources.counts || instance.source == sources.durations;
     if (!used || instance.known_until() <= closed_ms) continue;
@@ -133,14 +129,15 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   cell.from_ms = closed_ms;
   cell.to_ms = to_ms;
   cell.weight = weight_at(closed_ms);
-  cell.weight_changed = split_moved(closed_ms, to_ms);
+  cell.mixed = split_moved(closed_ms, to_ms);
   cell.source = chosen->counts;
-  std::vector<RouteTally> by_route(routes.size());
+  std::vector<RouteCounts> by_route(routes.size());
   std::vector<Timed> timed;
   collect(to_ms, cell, by_route, timed);
   take_durations(timed, by_route, cell.total);
   gather_rows(by_route, cell);
   list_instances(cell);
+  cell.warming = cell.total.canary.warming_requests > 0;
   closed_ms = to_ms;
   forget_before(to_ms);
   return cell;
@@ -165,7 +162,7 @@ void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
 
 // Takes every line's growth up to the edge; of the sources that are not used it is thrown away.
 void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
-                              std::vector<RouteTally>& by_route, std::vector<Timed>& timed) {
+                              std::vector<RouteCounts>& by_route, std::vector<Timed>& timed) {
   std::vector<bool> often;
   for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
   for (auto& line : lines) {
@@ -188,11 +185,11 @@ void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
         if (warm) timed.push_back({line.route, instance.track, std::move(part)});
         continue;
       }
-      auto& tally = of_track(by_route[line.route], instance.track);
+      auto& counts = by_route[line.route].of(instance.track);
       const bool bad = line.measure == Measure::bad;
-      (bad ? tally.bad : tally.requests) += part.amount;
-      (bad ? instance.bad : instance.requests) += part.amount;
-      if (!warm) (bad ? tally.warming_bad : tally.warming_requests) += part.amount;
+      (bad ? counts.errors : counts.requests) += part.amount;
+      (bad ? instance.errors : instance.requests) += part.amount;
+      if (!warm) (bad ? counts.warming_errors : counts.warming_requests) += part.amount;
       if (!bad) counted += part.amount;
     }
     line.pieces.erase(line.pieces.begin() + static_cast<std::ptrdiff_t>(kept),
@@ -201,9 +198,10 @@ void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
 }
 
 void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
-                                     std::vector<RouteTally>& by_route, RouteTally& total) {
-  const auto narrow = [](RouteTally& row, bool& first, const BucketBounds& bounds) {
-    row.bounds_ms = first ? bounds : common_bounds(row.bounds_ms, bounds);
+                                     std::vector<RouteCounts>& by_route, RouteCounts& total) {
+  const auto narrow = [](RouteCounts& row, bool& first, const BucketBounds& bounds) {
+    auto& common = row.stable.bounds_ms; // the canary's as well, once all of them are known
+    common = first ? bounds : common_bounds(common, bounds);
     first = false;
   };
   bool total_first = true;
@@ -214,12 +212,14 @@ void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
     first[part.route] = row_first;
     narrow(total, total_first, part.piece.bounds);
   }
-  const auto count = [](RouteTally& row, const Timed& part) {
-    if (row.bounds_ms == nullptr) return;
-    auto& tally = of_track(row, part.track);
-    add_rebinned(part.piece.bounds, part.piece.counts, row.bounds_ms, tally.buckets);
-    tally.timed += part.piece.amount;
-    tally.sum_ms += part.piece.sum;
+  for (auto& row : by_route) row.share_bounds(row.stable.bounds_ms);
+  total.share_bounds(total.stable.bounds_ms);
+  const auto count = [](RouteCounts& row, const Timed& part) {
+    auto& to = row.of(part.track);
+    if (to.bounds_ms == nullptr) return;
+    add_rebinned(part.piece.bounds, part.piece.counts, to.bounds_ms, to.bucket_counts);
+    to.timed += part.piece.amount;
+    to.sum_ms += part.piece.sum;
   };
   for (const auto& part : timed) {
     count(by_route[part.route], part);
@@ -227,16 +227,16 @@ void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
   }
 }
 
-void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& cell) {
-  RouteTally pool;
+void CountGrid::Impl::gather_rows(std::vector<RouteCounts>& by_route, CountCell& cell) {
+  RouteCounts pool;
   pool.route = kPooledRoute;
   std::vector<std::size_t> pooled;
   for (std::size_t i = 0; i < by_route.size(); ++i) {
     auto& row = by_route[i];
     auto& route = routes[i];
     if (is_empty(row.canary) && is_empty(row.stable)) continue;
-    add_tally(cell.total.canary, row.canary);
-    add_tally(cell.total.stable, row.stable);
+    add_requests(cell.total.canary, row.canary);
+    add_requests(cell.total.stable, row.stable);
     // Requests without a route are part of the whole, but "no route" is not an endpoint.
     if (route.name.empty()) continue;
     if (!route.own_row && always_own.contains(route.name)) {
@@ -255,37 +255,40 @@ void CountGrid::Impl::gather_rows(std::vector<RouteTally>& by_route, CountCell& 
     cell.routes.push_back(std::move(row));
   }
   bool first = true;
+  BucketBounds common;
   for (const auto i : pooled) {
     auto& row = by_route[i];
-    add_tally(pool.canary, row.canary);
-    add_tally(pool.stable, row.stable);
-    if (row.bounds_ms == nullptr) continue;
-    pool.bounds_ms = first ? row.bounds_ms : common_bounds(pool.bounds_ms, row.bounds_ms);
+    add_requests(pool.canary, row.canary);
+    add_requests(pool.stable, row.stable);
+    const auto& bounds = row.stable.bounds_ms;
+    if (bounds == nullptr) continue;
+    common = first ? bounds : common_bounds(common, bounds);
     first = false;
   }
+  pool.share_bounds(common);
   for (const auto i : pooled) {
-    if (pool.bounds_ms == nullptr || by_route[i].bounds_ms == nullptr) continue;
-    for (const auto track : {Track::canary, Track::stable}) {
-      const auto& from = of_track(by_route[i], track);
-      if (from.buckets.empty()) continue;
-      auto& to = of_track(pool, track);
-      add_rebinned(by_route[i].bounds_ms, from.buckets, pool.bounds_ms, to.buckets);
+    if (common == nullptr) break;
+    for (const auto track : kBothTracks) {
+      const auto& from = by_route[i].of(track);
+      if (from.bucket_counts.empty()) continue;
+      auto& to = pool.of(track);
+      add_rebinned(from.bounds_ms, from.bucket_counts, common, to.bucket_counts);
       to.timed += from.timed;
       to.sum_ms += from.sum_ms;
     }
   }
-  std::ranges::sort(cell.routes, {}, &RouteTally::route);
+  std::ranges::sort(cell.routes, {}, &RouteCounts::route);
   if (!pooled.empty()) cell.routes.push_back(std::move(pool));
 }
 
 void CountGrid::Impl::list_instances(CountCell& cell) {
   for (auto& instance : instances) {
-    if (instance.requests > 0 || instance.bad > 0) {
-      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.bad,
+    if (instance.requests > 0 || instance.errors > 0) {
+      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.errors,
                                 warming(instance, cell.from_ms)});
     }
     instance.requests = 0;
-    instance.bad = 0;
+    instance.errors = 0;
   }
 }
 

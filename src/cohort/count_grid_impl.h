@@ -18,7 +18,6 @@
 
 namespace coalmine::cohort {
 
-inline constexpr std::size_t kTracks = 2;
 inline constexpr std::size_t kSources = 3;
 // Spans arrive in batches of 5 s unless told otherwise, by two stations.
 inline constexpr std::int64_t kSpanIntervalMs = 10'000;
@@ -52,7 +51,7 @@ struct CountGrid::Impl {
     bool counts_requests = false;
     bool times_requests = false;
     double requests = 0; // in the cell being closed
-    double bad = 0;
+    double errors = 0;
 
     std::int64_t known_until() const {
       return std::max(exports.empty() ? INT64_MIN : exports.back(), seen_until_ms);
@@ -124,13 +123,12 @@ struct CountGrid::Impl {
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
-  void take_counts(CountCell& cell, std::vector<RouteTally>& by_route);
-  void take_durations(const std::vector<Timed>& timed, std::vector<RouteTally>& by_route,
-                      RouteTally& total);
+  void take_durations(const std::vector<Timed>& timed, std::vector<RouteCounts>& by_route,
+                      RouteCounts& total);
   void spread(Line& line, const Instance& instance) const;
-  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteTally>& by_route,
+  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteCounts>& by_route,
                std::vector<Timed>& timed);
-  void gather_rows(std::vector<RouteTally>& by_route, CountCell& cell);
+  void gather_rows(std::vector<RouteCounts>& by_route, CountCell& cell);
   void list_instances(CountCell& cell);
   double weight_at(std::int64_t time_ms) const;
   bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;

@@ -107,10 +107,10 @@ TEST(CountGrid, OftenExportedIsSpreadLikeTheRest) {
     grid.add(series(Track::canary, Measure::bad, instance, "/pay", errors));
     const auto cells = grid.close(kFar);
     ASSERT_GE(cells.size(), 7u);
-    EXPECT_NEAR(total(cells, [](const auto& cell) { return cell.total.canary.bad; }), 10, 1e-9);
+    EXPECT_NEAR(total(cells, [](const auto& cell) { return cell.total.canary.errors; }), 10, 1e-9);
     for (const auto& cell : cells) EXPECT_NEAR(cell.total.canary.requests, 120, 1e-6);
-    const double in_its_cell = cells[4].total.canary.bad / 10; // (240, 300]
-    EXPECT_NEAR(in_its_cell + (cells[3].total.canary.bad + cells[5].total.canary.bad) / 10, 1,
+    const double in_its_cell = cells[4].total.canary.errors / 10; // (240, 300]
+    EXPECT_NEAR(in_its_cell + (cells[3].total.canary.errors + cells[5].total.canary.errors) / 10, 1,
                 1e-9);
     least = std::min(least, in_its_cell);
     most = std::max(most, in_its_cell);
@@ -209,7 +209,7 @@ TEST(CountGrid, TheFirstErrorOfARouteCountsSinceTheExportBefore) {
   const auto cells = grid.close(kFar);
   ASSERT_EQ(cells.size(), 6u);
   for (const auto& cell : cells)
-    EXPECT_NEAR(cell.total.canary.bad, cell.to_ms == at(45) ? 9 : 0, 1e-9);
+    EXPECT_NEAR(cell.total.canary.errors, cell.to_ms == at(45) ? 9 : 0, 1e-9);
 }
 
 TEST(CountGrid, ASparseSeriesGrewSinceTheLastExportOfItsInstance) {
@@ -236,7 +236,7 @@ TEST(CountGrid, AChangeOfWeightMarksTheCell) {
                                                          {false, 0.25}, {false, 0.5},  {false, 0.5},
                                                          {false, 0.5},  {false, 0.5}};
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    EXPECT_EQ(cells[i].weight_changed, expected[i].first) << i;
+    EXPECT_EQ(cells[i].mixed, expected[i].first) << i;
     EXPECT_EQ(cells[i].weight, expected[i].second) << i;
   }
 }
@@ -269,14 +269,14 @@ TEST(CountGrid, WarmingInstancesCountErrorsAndNotDurations) {
   for (const auto& cell : cells) {
     const bool warming = cell.from_ms < at(180.5);
     const auto& c = cell.total.canary;
-    EXPECT_GT(c.bad, 14);
+    EXPECT_GT(c.errors, 14);
     EXPECT_NEAR(c.warming_requests, warming ? c.requests : 0, 1e-9);
-    EXPECT_NEAR(c.warming_bad, warming ? c.bad : 0, 1e-9);
+    EXPECT_NEAR(c.warming_errors, warming ? c.errors : 0, 1e-9);
     EXPECT_NEAR(c.timed, warming ? 0 : 30, 1e-6);
     EXPECT_EQ(cell.total.stable.warming_requests, 0);
     EXPECT_NEAR(cell.total.stable.timed, 30, 1e-6);
-    ASSERT_EQ(cell.total.stable.buckets.size(), 3u);
-    EXPECT_NEAR(cell.total.stable.buckets[1], 15, 1e-6);
+    ASSERT_EQ(cell.total.stable.bucket_counts.size(), 3u);
+    EXPECT_NEAR(cell.total.stable.bucket_counts[1], 15, 1e-6);
     for (const auto& instance : cell.instances)
       EXPECT_EQ(instance.warming, warming && instance.track == Track::canary);
   }
@@ -302,13 +302,13 @@ TEST(CountGrid, OnlyBoundariesThatAllHaveAreCounted) {
   grid.add(timed(Track::canary, "i", {5, 10, 100, 1000}, {1, 1, 5, 7, 9}));
   const auto cells = grid.close(kFar);
   ASSERT_EQ(cells.size(), 4u);
-  EXPECT_EQ(*cells[0].total.bounds_ms, (std::vector<double>{10, 100}));
+  EXPECT_EQ(*cells[0].total.shared_bounds(), (std::vector<double>{10, 100}));
   const auto near = [](const std::vector<double>& got, const std::vector<double>& want) {
     ASSERT_EQ(got.size(), want.size());
     for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-9);
   };
-  near(cells[1].total.stable.buckets, {1, 5, 9});
-  near(cells[1].total.canary.buckets, {2, 5, 16});
+  near(cells[1].total.stable.bucket_counts, {1, 5, 9});
+  near(cells[1].total.canary.bucket_counts, {2, 5, 16});
 
   CountGrid apart(options());
   for (const auto track : {Track::stable, Track::canary})
@@ -317,8 +317,8 @@ TEST(CountGrid, OnlyBoundariesThatAllHaveAreCounted) {
   apart.add(timed(Track::canary, "i", {7, 70}, {1, 2, 3}));
   const auto none = apart.close(kFar);
   ASSERT_EQ(none.size(), 4u);
-  EXPECT_EQ(none[0].total.bounds_ms, nullptr);
-  EXPECT_TRUE(none[0].total.stable.buckets.empty());
+  EXPECT_EQ(none[0].total.shared_bounds(), nullptr);
+  EXPECT_TRUE(none[0].total.stable.bucket_counts.empty());
 }
 
 TEST(CountGrid, SmallRoutesArePooledByThePast) {
@@ -505,9 +505,9 @@ TEST(CountGrid, TotalsAreConserved) {
       for (const auto& cell : cells) {
         const double sum = cell.total.canary.requests + cell.total.stable.requests;
         counted += sum;
-        counted_bad += cell.total.canary.bad + cell.total.stable.bad;
+        counted_bad += cell.total.canary.errors + cell.total.stable.errors;
         EXPECT_GE(cell.total.canary.requests, 0);
-        EXPECT_LE(cell.total.canary.bad, cell.total.canary.requests + 1e-6);
+        EXPECT_LE(cell.total.canary.errors, cell.total.canary.requests + 1e-6);
         double instances = 0;
         for (const auto& instance : cell.instances) instances += instance.requests;
         EXPECT_NEAR(instances, sum, 1e-6);

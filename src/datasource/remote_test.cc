@@ -243,11 +243,11 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
     ASSERT_TRUE(counts);
     ASSERT_EQ(counts->routes.size(), 1u) << c.name;
     EXPECT_EQ(counts->routes[0].route, "/pay");
-    EXPECT_EQ(counts->routes[0].requests, c.requests) << c.name;
-    EXPECT_EQ(counts->routes[0].errors, c.errors) << c.name;
-    EXPECT_EQ(static_cast<double>(counts->routes[0].duration_ms.count), c.timed) << c.name;
+    EXPECT_EQ(counts->routes[0].counts.requests, c.requests) << c.name;
+    EXPECT_EQ(counts->routes[0].counts.errors, c.errors) << c.name;
+    EXPECT_EQ(counts->routes[0].counts.timed, c.timed) << c.name;
     if (c.bound > 0) {
-      EXPECT_NEAR(counts->routes[0].duration_ms.bounds->at(0), c.bound, 1e-9);
+      EXPECT_NEAR(counts->routes[0].counts.bounds_ms->at(0), c.bound, 1e-9);
     }
     EXPECT_EQ(counts->instances, std::vector<std::string>{"a"});
   }
@@ -272,8 +272,8 @@ http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod
   ASSERT_TRUE(counts);
   ASSERT_EQ(counts->routes.size(), 1u);
   EXPECT_EQ(counts->routes[0].route, "/x");
-  EXPECT_EQ(counts->routes[0].requests, 4);
-  EXPECT_EQ(counts->routes[0].duration_ms.count, 4u);
+  EXPECT_EQ(counts->routes[0].counts.requests, 4);
+  EXPECT_EQ(counts->routes[0].counts.timed, 4);
   EXPECT_EQ(counts->instances, std::vector<std::string>{"p"});
   const auto nobody = source->counts(track("stable"), at(0), at(60));
   ASSERT_TRUE(nobody);
@@ -366,10 +366,10 @@ TEST_F(Both, GiveTheSameCountsWhereBothRulesAgree) {
       ASSERT_TRUE(a && b);
       ASSERT_EQ(a->routes.size(), 1u);
       ASSERT_EQ(b->routes.size(), 1u);
-      EXPECT_EQ(a->routes[0].requests, b->routes[0].requests);
-      EXPECT_EQ(a->routes[0].errors, b->routes[0].errors);
-      EXPECT_EQ(a->routes[0].duration_ms.counts, b->routes[0].duration_ms.counts);
-      EXPECT_EQ(a->routes[0].duration_ms.sum, b->routes[0].duration_ms.sum);
+      EXPECT_EQ(a->routes[0].counts.requests, b->routes[0].counts.requests);
+      EXPECT_EQ(a->routes[0].counts.errors, b->routes[0].counts.errors);
+      EXPECT_EQ(a->routes[0].counts.bucket_counts, b->routes[0].counts.bucket_counts);
+      EXPECT_EQ(a->routes[0].counts.sum_ms, b->routes[0].counts.sum_ms);
       EXPECT_EQ(a->instances, b->instances);
       EXPECT_EQ(a->last_ms, b->last_ms);
       EXPECT_TRUE(a->any_series && b->any_series);
@@ -383,7 +383,7 @@ TEST_F(Both, GiveTheSameCells) {
   instance("canary", "c1", -7200, -592, 15, 4, 0.1);
   const auto embedded = make_store_count_feed_source(store_);
   const auto remote = make_series_count_feed_source(memory_, {});
-  std::vector<std::vector<cohort::CountCell>> cells(2);
+  std::vector<std::vector<CountCell>> cells(2);
   for (int i = 0; i < 2; ++i) {
     const auto& source = i == 0 ? *embedded : *remote;
     cohort::GridOptions options;
@@ -401,10 +401,10 @@ TEST_F(Both, GiveTheSameCells) {
     const auto& b = cells[1][i];
     EXPECT_EQ(a.to_ms, b.to_ms);
     EXPECT_NEAR(a.total.canary.requests, b.total.canary.requests, 1e-9);
-    EXPECT_NEAR(a.total.stable.bad, b.total.stable.bad, 1e-9);
-    ASSERT_EQ(a.total.stable.buckets.size(), b.total.stable.buckets.size());
-    for (std::size_t k = 0; k < a.total.stable.buckets.size(); ++k) {
-      EXPECT_NEAR(a.total.stable.buckets[k], b.total.stable.buckets[k], 1e-9);
+    EXPECT_NEAR(a.total.stable.errors, b.total.stable.errors, 1e-9);
+    ASSERT_EQ(a.total.stable.bucket_counts.size(), b.total.stable.bucket_counts.size());
+    for (std::size_t k = 0; k < a.total.stable.bucket_counts.size(); ++k) {
+      EXPECT_NEAR(a.total.stable.bucket_counts[k], b.total.stable.bucket_counts[k], 1e-9);
     }
     EXPECT_GT(a.total.stable.timed, 0);
   }

@@ -135,14 +135,14 @@ class SeriesCountFeed final : public cohort::CountFeed {
                read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
     TRY_ASSIGN(const auto stable,
                read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
-    give(grid, cohort::Track::canary, canary);
-    give(grid, cohort::Track::stable, stable);
+    give(grid, Track::canary, canary);
+    give(grid, Track::stable, stable);
     begun_ = true;
     return {};
   }
 
  private:
-  static void give(cohort::CountGrid& grid, cohort::Track track, const CohortFamilies& families) {
+  static void give(cohort::CountGrid& grid, Track track, const CohortFamilies& families) {
     const auto add = [&](const std::vector<SeriesData>& family, cohort::Measure measure) {
       for (const auto& data : family) {
         cohort::CountSeries series;
@@ -222,8 +222,8 @@ class SeriesMetricSource final : public cohort::MetricSource {
     cohort::RatioCounts out;
     out.any_series = !families.requests.empty();
     for (const auto& route : counts.routes) {
-      out.whole += route.requests;
-      out.part += route.errors;
+      out.whole += route.counts.requests;
+      out.part += route.counts.errors;
     }
     return out;
   }

@@ -111,7 +111,7 @@ TEST_F(Cohorts, Increments) {
     for (const auto& at : c.samples)
       s.floats.push_back({ms(at.minute), at.start == kUnknown ? 0 : ms(at.start), at.value});
     const auto got = counts();
-    const double requests = got.routes.empty() ? 0 : got.routes[0].requests;
+    const double requests = got.routes.empty() ? 0 : got.routes[0].counts.requests;
     EXPECT_DOUBLE_EQ(requests, c.expected) << c.name;
   }
 }
@@ -121,9 +121,9 @@ TEST_F(Cohorts, ZeroErrorsAreZero) {
   counter(labels(kErrorsName), {{-1, 0, -2}, {5, 0, -2}});
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 1u);
-  EXPECT_EQ(got.routes[0].requests, 500);
-  EXPECT_EQ(got.routes[0].errors, 0);
-  EXPECT_EQ(got.routes[0].duration_ms.bounds, nullptr);
+  EXPECT_EQ(got.routes[0].counts.requests, 500);
+  EXPECT_EQ(got.routes[0].counts.errors, 0);
+  EXPECT_EQ(got.routes[0].counts.bounds_ms, nullptr);
 }
 
 TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
@@ -131,7 +131,7 @@ TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
   // window.
   counter(labels(kRequestsName), {{-1, 1000, -60}, {1, 1100, -60}, {2, 1200, -60}});
   counter(labels(kErrorsName), {{2, 7, -60}});
-  EXPECT_EQ(counts().routes.at(0).errors, 7);
+  EXPECT_EQ(counts().routes.at(0).counts.errors, 7);
 }
 
 TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
@@ -140,8 +140,8 @@ TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
   counter(labels(kErrorsName),
           {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
   const auto got = counts();
-  EXPECT_EQ(got.routes.at(0).requests, 100);
-  EXPECT_EQ(got.routes.at(0).errors, 5);
+  EXPECT_EQ(got.routes.at(0).counts.requests, 100);
+  EXPECT_EQ(got.routes.at(0).counts.errors, 5);
 }
 
 TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
@@ -151,7 +151,7 @@ TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 2u);
   EXPECT_EQ(got.routes[1].route, "/rare");
-  EXPECT_EQ(got.routes[1].requests, 2);
+  EXPECT_EQ(got.routes[1].counts.requests, 2);
 }
 
 TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
@@ -164,7 +164,7 @@ TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 3u);
   EXPECT_EQ(got.routes[0].route, "/cart");
-  EXPECT_EQ(got.routes[1].requests, 80);
+  EXPECT_EQ(got.routes[1].counts.requests, 80);
   EXPECT_EQ(got.routes[2].route, "");
   EXPECT_EQ(got.instances, (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(got.last_ms, ms(6));
@@ -173,7 +173,7 @@ TEST_F(Cohorts, InstancesAddUpAndRoutesAreSorted) {
 TEST_F(Cohorts, ANewVersionOnTheSameInstanceIsAnotherProcess) {
   counter(labels(kRequestsName, "/pay", "a", "2.4.0"), {{-3, 900, -60}, {-2, 950, -60}});
   counter(labels(kRequestsName, "/pay", "a", "2.4.1"), {{1, 30, 0.1}});
-  EXPECT_EQ(counts().routes.at(0).requests, 30);
+  EXPECT_EQ(counts().routes.at(0).counts.requests, 30);
 }
 
 TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
@@ -188,17 +188,17 @@ TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
   c.classic.push_back({ms(4), ms(0.5), false, histogram({}, {9})}); // count and sum only
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 1u);
-  const auto& merged = got.routes[0].duration_ms;
-  EXPECT_EQ(*merged.bounds, (std::vector<double>{10, 100}));
-  EXPECT_EQ(merged.counts, (std::vector<std::uint64_t>{3 + 1 + 1, 1 + 2, 1 + 1 + 4}));
-  EXPECT_EQ(merged.count, 5u + 2 + 7);
+  const auto& merged = got.routes[0].counts;
+  EXPECT_EQ(*merged.bounds_ms, (std::vector<double>{10, 100}));
+  EXPECT_EQ(merged.bucket_counts, (std::vector<double>{3 + 1 + 1, 1 + 2, 1 + 1 + 4}));
+  EXPECT_EQ(merged.timed, 5 + 2 + 7);
 }
 
 TEST_F(Cohorts, ABucketThatFallsIsAReset) {
   auto& a = add(labels(kDurationName), MetricKind::histogram);
   a.classic.push_back({ms(-1), 0, false, histogram({10}, {9, 1})});
   a.classic.push_back({ms(2), 0, false, histogram({10}, {2, 20})});
-  EXPECT_EQ(counts().routes.at(0).duration_ms.counts, (std::vector<std::uint64_t>{2, 20}));
+  EXPECT_EQ(counts().routes.at(0).counts.bucket_counts, (std::vector<double>{2, 20}));
 }
 
 TEST_F(Cohorts, NothingEverReceivedIsNotZero) {

@@ -31,10 +31,10 @@ constexpr std::array kFamilies = {Family{kRequestsName, cohort::Measure::request
                                   Family{kErrorsName, cohort::Measure::bad},
                                   Family{kDurationName, cohort::Measure::duration}};
 
-constexpr std::array kBothTracks = {cohort::Track::canary, cohort::Track::stable};
-constexpr std::size_t place(cohort::Track track) { return static_cast<std::size_t>(track); }
+constexpr std::array kBothTracks = {Track::canary, Track::stable};
+constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
 
-std::uint64_t grid_id(SeriesId id, cohort::Track track) {
+std::uint64_t grid_id(SeriesId id, Track track) {
   return id.value * 2 + static_cast<std::uint64_t>(track);
 }
 
@@ -95,13 +95,12 @@ class StoreCountFeed final : public cohort::CountFeed {
     std::uint64_t arrivals = 0;                   // when it was last read; 0: unknown
   };
   struct Read {
-    cohort::Track track;
+    Track track;
     cohort::Measure measure;
     SeriesData data;
   };
-  store::SelectRequest request_for(cohort::Track track, const Family& family) const;
-  Status select(cohort::Track track, std::int64_t from_ms, std::int64_t to_ms,
-                std::vector<Read>& out);
+  store::SelectRequest request_for(Track track, const Family& family) const;
+  Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
   Status read_all(cohort::CountGrid& grid, std::int64_t now_ms);
@@ -109,10 +108,10 @@ class StoreCountFeed final : public cohort::CountFeed {
   bool read_followed(cohort::CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
   void tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) const;
-  const cohort::CohortSelector& cohort(cohort::Track track) const {
-    return track == cohort::Track::canary ? request_.canary : request_.stable;
+  const cohort::CohortSelector& cohort(Track track) const {
+    return track == Track::canary ? request_.canary : request_.stable;
   }
-  std::uint64_t arrivals(cohort::Track track) const;
+  std::uint64_t arrivals(Track track) const;
 
   const store::Store& store_;
   const cohort::CountFeedRequest request_;
@@ -124,11 +123,11 @@ class StoreCountFeed final : public cohort::CountFeed {
       0; // which series the service had when all was last read; 0: unknown
   std::uint64_t followed_version_ =
       0; // and when they were made a list of; 0: they are not followed
-  std::map<std::pair<cohort::Track, std::string>, std::int64_t> span_instances_; // newest sample
+  std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
 // Of every source: the grid chooses, one for both tracks.
-store::SelectRequest StoreCountFeed::request_for(cohort::Track track, const Family& family) const {
+store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
@@ -136,7 +135,7 @@ store::SelectRequest StoreCountFeed::request_for(cohort::Track track, const Fami
   return out;
 }
 
-Status StoreCountFeed::select(cohort::Track track, std::int64_t from_ms, std::int64_t to_ms,
+Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to_ms,
                               std::vector<Read>& out) {
   for (const auto& matcher : cohort(track).matchers) {
     if (const auto problem = promql::check_matcher(matcher)) {
@@ -198,7 +197,7 @@ void StoreCountFeed::tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) co
 }
 
 // How often telemetry that may be the track's has come; 0: unknown.
-std::uint64_t StoreCountFeed::arrivals(cohort::Track track) const {
+std::uint64_t StoreCountFeed::arrivals(Track track) const {
   return service_.empty() ? 0 : store_.arrivals(service_, named(cohort(track), "service_version"));
 }
 
@@ -259,8 +258,7 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
 
 Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
   const auto version = service_.empty() ? 0 : store_.series_version(service_);
-  const std::array arrived = {arrivals(cohort::Track::stable),
-                              arrivals(cohort::Track::canary)}; // by track
+  const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
   const auto from_ms =
       begun_ ? grid.needed_from_ms() : request_.origin_ms - cohort::kBaselineLookbackMs;
   std::vector<Read> reads;

@@ -151,13 +151,13 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
       ASSERT_EQ(a[i].to_ms, b[i].to_ms);
       ASSERT_EQ(a[i].total.canary.requests, b[i].total.canary.requests) << look;
       ASSERT_EQ(a[i].total.stable.requests, b[i].total.stable.requests) << look;
-      ASSERT_EQ(a[i].total.canary.bad, b[i].total.canary.bad) << look;
-      ASSERT_EQ(a[i].total.stable.bad, b[i].total.stable.bad) << look;
+      ASSERT_EQ(a[i].total.canary.errors, b[i].total.canary.errors) << look;
+      ASSERT_EQ(a[i].total.stable.errors, b[i].total.stable.errors) << look;
       ASSERT_EQ(a[i].routes.size(), b[i].routes.size());
       ASSERT_EQ(a[i].instances.size(), b[i].instances.size());
     }
-    ASSERT_EQ(anew_grid.waiting_requests(cohort::Track::canary),
-              followed_grid.waiting_requests(cohort::Track::canary));
+    ASSERT_EQ(anew_grid.waiting_requests(Track::canary),
+              followed_grid.waiting_requests(Track::canary));
   }
   EXPECT_GT(cells, 400u);
   EXPECT_GT(anew_grid.ledger().counted, 10'000);
@@ -200,10 +200,10 @@ struct Point {
   double start = -3600;
 };
 
-double total(const std::vector<cohort::CountCell>& cells,
-             const std::function<double(const cohort::CountCell&)>& of) {
+double total(const std::vector<CountCell>& cells,
+             const std::function<double(const CountCell&)>& of) {
   return std::accumulate(cells.begin(), cells.end(), 0.0,
-                         [&](double sum, const cohort::CountCell& cell) { return sum + of(cell); });
+                         [&](double sum, const CountCell& cell) { return sum + of(cell); });
 }
 
 // The embedded store through its feed gives what the samples say.
@@ -237,7 +237,7 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   const auto source = make_store_count_feed_source(store);
   const auto feed = source->open({selector("canary"), selector("stable"), kOrigin});
   cohort::CountGrid grid({.origin_ms = kOrigin, .min_route_requests = 0});
-  std::vector<cohort::CountCell> cells;
+  std::vector<CountCell> cells;
   for (double now = 0; now <= 600; now += 5) {
     store.requests.clear();
     // The store of that moment.
@@ -254,12 +254,10 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
     for (auto& cell : grid.close(at(now))) cells.push_back(std::move(cell));
   }
   EXPECT_EQ(grid.closed_until_ms(), at(600));
-  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.canary.requests; }),
-              6000, 1e-6);
-  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.stable.requests; }),
-              6003, 1e-6)
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.requests; }), 6000, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.stable.requests; }), 6003, 1e-6)
       << "the rare route's past is known";
-  EXPECT_NEAR(total(cells, [](const cohort::CountCell& c) { return c.total.canary.bad; }), 6, 1e-6);
+  EXPECT_NEAR(total(cells, [](const CountCell& c) { return c.total.canary.errors; }), 6, 1e-6);
   EXPECT_EQ(cells[0].instances.at(0).instance, "a@2");
   store.broken = Error{ErrorCode::unavailable, "disk gone"};
   EXPECT_EQ(feed->read(grid, at(605)).error().code, ErrorCode::unavailable);

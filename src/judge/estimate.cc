@@ -11,15 +11,14 @@ bool is_count(double n) { return std::isfinite(n) && n >= 0; }
 
 } // namespace
 
-std::optional<Estimate> error_rate(const TrackNumbers& track) {
+std::optional<Estimate> error_rate(const TrackCounts& track) {
   if (!is_count(track.requests) || !is_count(track.errors) || track.requests <= 0)
     return std::nullopt;
   return Estimate{track.errors / track.requests, false};
 }
 
-std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q) {
-  const auto& bounds = track.bounds_ms;
-  const auto& counts = track.bucket_counts;
+std::optional<Estimate> latency_quantile(std::span<const double> bounds,
+                                         std::span<const double> counts, double q) {
   if (bounds.empty() || counts.size() != bounds.size() + 1 || !(q >= 0 && q <= 1))
     return std::nullopt;
   if (!std::ranges::all_of(counts, is_count) ||
@@ -44,11 +43,16 @@ std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q) {
   return Estimate{bounds.back(), true};
 }
 
-std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track) {
+std::optional<Estimate> latency_quantile(const TrackCounts& track, double q) {
+  if (track.bounds_ms == nullptr) return std::nullopt;
+  return latency_quantile(*track.bounds_ms, track.bucket_counts, q);
+}
+
+std::optional<Estimate> estimate(const SignalSpec& signal, const TrackCounts& track) {
   switch (signal.kind) {
     case SignalKind::error_rate: return error_rate(track);
     case SignalKind::latency_quantile: return latency_quantile(track, signal.quantile);
-    case SignalKind::request_share: // not of one track's numbers alone
+    case SignalKind::request_share: // compares a route with its whole
     case SignalKind::ratio:
     case SignalKind::mean:
     case SignalKind::value: break;

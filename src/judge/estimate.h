@@ -4,6 +4,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "judge/judge.h"
 
@@ -16,15 +17,17 @@ struct Estimate {
 
 // errors / requests; zero errors are 0. Absent without requests or with counts that are not finite
 // or negative.
-std::optional<Estimate> error_rate(const TrackNumbers& track);
+std::optional<Estimate> error_rate(const TrackCounts& track);
 
 // The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the
 // first bucket starts at 0 when its bound is positive; in the last one the answer is its lower
-// bound. Absent without a usable distribution.
-std::optional<Estimate> latency_quantile(const TrackNumbers& track, double q);
+// bound. Absent without a usable distribution. counts has one entry more than bounds.
+std::optional<Estimate> latency_quantile(std::span<const double> bounds,
+                                         std::span<const double> counts, double q);
+std::optional<Estimate> latency_quantile(const TrackCounts& track, double q);
 
 // The estimate that a request signal asks for. Absent for metrics, whose value is in MetricTrack.
-std::optional<Estimate> estimate(const SignalSpec& signal, const TrackNumbers& track);
+std::optional<Estimate> estimate(const SignalSpec& signal, const TrackCounts& track);
 
 // points fit ratios, millis fit latencies, percent fits everything, the other units fit what is
 // measured in them. A margin that does not fit decides nothing.

@@ -11,89 +11,25 @@
 #include <string_view>
 #include <vector>
 
+#include "judge/rank_options.h"
 #include "judge/signal.h"
-#include "judge/stats/rank_statistics.h"
 #include "judge/verdict.h"
+#include "telemetry/cell.h"
 
 namespace coalmine::judge {
 
-// One track's numbers in the window. buckets: non-cumulative, counts.size() == bounds_ms.size() +
-// 1; empty when unknown.
-struct TrackNumbers {
-  bool has_data = false; // false: nothing received for this track, which is not zero requests
-  double requests = 0;
-  double errors = 0;
-  std::vector<double> bounds_ms;
-  std::vector<double> bucket_counts;
-};
-struct RouteNumbers {
-  std::string route;
-  TrackNumbers canary;
-  TrackNumbers stable;
-};
-
-// One track in one cell of the common time grid. bucket_counts: of the cell's bounds, without
-// instances that are warming up; empty when no distribution is known. Counts may be fractions.
-struct CellCounts {
-  double requests = 0;
-  double errors = 0;
-  std::vector<double> bucket_counts;
-};
-// A metric of the user's own on one track. ratio: amount of count. mean: the sum, and of how many.
-// value: the value, and 1.
-struct MetricTrack {
-  bool has_data = false;
-  double amount = 0;
-  double count = 0;
-  std::optional<double> value() const {
-    return has_data && count > 0 ? std::optional(amount / count) : std::nullopt;
-  }
-};
-struct MetricNumbers {
-  std::string signal;
-  MetricTrack canary;
-  MetricTrack stable;
-  std::string problem; // why it cannot be measured, a sentence without its end; "" it can
-};
-
-struct CellRoute {
-  std::string route;                                    // "": the whole service
-  std::shared_ptr<const std::vector<double>> bounds_ms; // that both tracks share; null: none
-  CellCounts canary;
-  CellCounts stable;
-};
-// One instance of stable in one cell: what dispersion is estimated from.
-struct CellInstance {
-  double requests = 0;
-  double errors = 0;
-};
-// A stretch of time that the telemetry of both tracks has passed. Each is handed to a judge once,
-// in order.
-struct EvidenceCell {
-  std::int64_t from_ms = 0;
-  std::int64_t to_ms = 0;
-  bool baseline = false; // before the canary had traffic: only stable counts, as its past
-  bool mixed = false;    // the split was moved inside: counted, never judged
-  bool warming = false;  // a canary instance was warming up
-  CellRoute total;
-  std::vector<CellRoute> routes; // parts of the whole
-  std::vector<CellInstance> stable_instances;
-  std::vector<MetricNumbers>
-      metrics; // those that were measured in this cell and may be judged, mixed or not
-};
-
 // Everything a judge may look at. routes are parts of the whole.
 struct Evidence {
-  TrackNumbers canary;
-  TrackNumbers stable;
-  std::vector<RouteNumbers> routes;
+  TrackCounts canary;
+  TrackCounts stable;
+  std::vector<RouteCounts> routes;
   std::vector<MetricNumbers> metrics; // for judges that take no cells: over the window
   double canary_age_minutes = 0;      // since the first telemetry of the canary version
   std::string source_error; // not empty: the store could not be reached; every verdict is no_data
                             // with that cause
   // For judges that take cells: those that closed since the last look, and where the rollout
   // stands.
-  std::vector<EvidenceCell> cells;
+  std::vector<CountCell> cells;
   double next_weight = 1;  // the canary's share if this step passes: what a difference would then
                            // cost the whole service
   double step_minutes = 0; // observed so far in the step
@@ -165,7 +101,7 @@ struct SequentialOptions {
 SequentialOptions sequential_defaults();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
-// The rank test of Kayenta (rank_statistics.h) on one value a cell: for configurations and habits
+// The rank test of Kayenta (rank_rules.h) on one value a cell: for configurations and habits
 // carried over. The whole service decides. Routes are tested over their newest kRankRouteCells
 // cells and shown, but decide nothing: hundreds of tests without a budget would roll back equal
 // canaries. It sees intervals, not requests: a cell of one request weighs as much as one of a

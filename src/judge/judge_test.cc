@@ -46,22 +46,26 @@ std::vector<std::string> lines_of(const std::string& name) {
   return out;
 }
 
+BucketBounds shared_bounds(std::vector<double> bounds_ms) {
+  return std::make_shared<const std::vector<double>>(std::move(bounds_ms));
+}
+
 // A distribution whose every quantile is exactly ms.
-void took(TrackNumbers& track, double ms) {
-  track.bounds_ms = {ms, ms, 1e6};
+void took(TrackCounts& track, double ms) {
+  track.bounds_ms = shared_bounds({ms, ms, 1e6});
   track.bucket_counts = {0, track.requests, 0, 0};
 }
 
-TrackNumbers track(double requests, double errors, double ms) {
-  TrackNumbers out{true, requests, errors, {}, {}};
+TrackCounts track(double requests, double errors, double ms) {
+  TrackCounts out{true, requests, errors, {}, {}};
   took(out, ms);
   return out;
 }
 
-TrackNumbers parse_track(const std::string& text) {
+TrackCounts parse_track(const std::string& text) {
   if (text == "-") return {};
   const auto fields = split(text, "/");
-  TrackNumbers out{true, std::stod(fields[0]), std::stod(fields[1]), {}, {}};
+  TrackCounts out{true, std::stod(fields[0]), std::stod(fields[1]), {}, {}};
   if (fields[2] != "?") took(out, std::stod(fields[2]));
   return out;
 }
@@ -71,7 +75,7 @@ std::string verdict_text(const SignalVerdict& v) {
   return v.cause == Cause::none ? out : out + "(" + std::string(to_string(v.cause)) + ")";
 }
 
-Evidence evidence(TrackNumbers canary, TrackNumbers stable, double age = 15) {
+Evidence evidence(TrackCounts canary, TrackCounts stable, double age = 15) {
   Evidence out;
   out.canary = std::move(canary);
   out.stable = std::move(stable);
@@ -107,9 +111,9 @@ TEST(Threshold, DecidesAsTheSeedDoes) {
     SCOPED_TRACE(line);
     const auto row = split(line, ",");
     ASSERT_EQ(row.size(), 13u);
-    const auto bounds = numbers(row[4]);
-    const TrackNumbers canary{true, std::stod(row[0]), std::stod(row[1]), bounds, numbers(row[5])};
-    const TrackNumbers stable{true, std::stod(row[2]), std::stod(row[3]), bounds, numbers(row[6])};
+    const auto bounds = shared_bounds(numbers(row[4]));
+    const TrackCounts canary{true, std::stod(row[0]), std::stod(row[1]), bounds, numbers(row[5])};
+    const TrackCounts stable{true, std::stod(row[2]), std::stod(row[3]), bounds, numbers(row[6])};
     const auto got = look(evidence(canary, stable, std::stod(row[7])));
     EXPECT_EQ(to_string(got.decision), row[8]);
     EXPECT_EQ(*got.signals[0].measured.difference, std::stod(row[9]));
@@ -169,7 +173,7 @@ TEST(Threshold, NothingIsDecidedOnARouteBeforeTheWhole) {
 TEST(Threshold, ANewRouteOfTheCanaryHoldsNothingUp) {
   auto given = evidence(track(1000, 0, 100), track(19000, 0, 100));
   given.routes = {{"/new", track(500, 500, 100), {}},
-                  {"/none-in-window", track(500, 0, 100), TrackNumbers{true, 0, 0, {}, {}}}};
+                  {"/none-in-window", track(500, 0, 100), TrackCounts{true, 0, 0, {}, {}}}};
   const auto got = look(given);
   EXPECT_EQ(got.decision, Decision::promote);
   for (std::size_t i = 2; i < got.signals.size(); ++i)
@@ -278,12 +282,9 @@ TEST(Threshold, RubbishInDecidesNothing) {
 // Invariances, on random evidence.
 class Properties : public ::testing::Test {
  protected:
-  TrackNumbers random_track() {
-    TrackNumbers out{true,
-                     static_cast<double>(100 + random_() % 5000),
-                     0,
-                     {10, 25, 50, 100, 250, 500},
-                     std::vector<double>(7, 0.0)};
+  TrackCounts random_track() {
+    TrackCounts out{true, static_cast<double>(100 + random_() % 5000), 0,
+                    shared_bounds({10, 25, 50, 100, 250, 500}), std::vector<double>(7, 0.0)};
     out.errors = std::floor(out.requests * std::pow(uniform_(random_), 4));
     const auto middle = random_() % 5;
     for (int i = 0; i < out.requests; ++i)
@@ -298,7 +299,7 @@ class Properties : public ::testing::Test {
       out.routes.push_back({"/r" + std::to_string(i), random_track(), random_track()});
     return out;
   }
-  static void scale(TrackNumbers& t, double by) {
+  static void scale(TrackCounts& t, double by) {
     t.requests *= by;
     t.errors *= by;
     for (auto& n : t.bucket_counts) n *= by;
@@ -387,7 +388,7 @@ TEST_F(Properties, AgeOnlyGatesPromotion) {
 }
 
 TEST(Estimate, QuantileAsPromQlInterpolates) {
-  TrackNumbers t{true, 20, 0, {10, 20, 40}, {0, 10, 10, 0}};
+  TrackCounts t{true, 20, 0, shared_bounds({10, 20, 40}), {0, 10, 10, 0}};
   EXPECT_DOUBLE_EQ(latency_quantile(t, 0.5)->value, 20);
   EXPECT_DOUBLE_EQ(latency_quantile(t, 0.75)->value, 30);
   t.bucket_counts = {4, 0, 0, 0};
@@ -395,12 +396,12 @@ TEST(Estimate, QuantileAsPromQlInterpolates) {
   t.bucket_counts = {0, 0, 0, 3};
   EXPECT_DOUBLE_EQ(latency_quantile(t, 0.5)->value, 40);
   EXPECT_TRUE(latency_quantile(t, 0.5)->at_least);
-  t.bounds_ms = {0, 20, 40};
+  t.bounds_ms = shared_bounds({0, 20, 40});
   t.bucket_counts = {4, 0, 0, 0};
   EXPECT_DOUBLE_EQ(latency_quantile(t, 0.99)->value, 0);
   t.bucket_counts = {0, 0, 0, 0};
   EXPECT_FALSE(latency_quantile(t, 0.99));
-  EXPECT_FALSE(latency_quantile(TrackNumbers{true, 5, 0, {}, {5}}, 0.99));
+  EXPECT_FALSE(latency_quantile(TrackCounts{true, 5, 0, {}, {5}}, 0.99));
 }
 
 TEST(Reason, Numbers) {

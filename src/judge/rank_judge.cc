@@ -1,5 +1,5 @@
 // The judge of rank tests. Each cell gives one value a signal; the values are classified and scored
-// as in rank_statistics.h.
+// as in rank_rules.h.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -11,8 +11,8 @@
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
+#include "judge/rank_rules.h"
 #include "judge/reason.h"
-#include "judge/stats/rank_statistics.h"
 
 namespace coalmine::judge {
 namespace {
@@ -36,10 +36,8 @@ std::optional<double> finite_mean(const std::vector<double>& values) {
 }
 
 // NaN: nothing was measured.
-double cell_value(const SignalSpec& signal, const CellRoute& where, const CellCounts& counts) {
-  TrackNumbers track{true, counts.requests, counts.errors, {}, counts.bucket_counts};
-  if (where.bounds_ms) track.bounds_ms = *where.bounds_ms;
-  const auto found = estimate(signal, track);
+double cell_value(const SignalSpec& signal, const TrackCounts& counts) {
+  const auto found = estimate(signal, counts);
   return found ? found->value : kNaN;
 }
 
@@ -95,8 +93,8 @@ class RankJudge final : public Judge {
     double stable = 0;
   };
 
-  void add(const EvidenceCell& cell);
-  void add_routes(const EvidenceCell& cell);
+  void add(const CountCell& cell);
+  void add_routes(const CountCell& cell);
   SignalVerdict route_verdict(std::size_t index, const std::string& name, const Route& route) const;
   std::vector<SignalVerdict> route_verdicts() const;
   SignalVerdict verdict(std::size_t index, const Evidence& evidence, rank::Scored& scored) const;
@@ -110,7 +108,7 @@ class RankJudge final : public Judge {
   std::size_t judged_ = 0; // cells of the last judgement that counted
 };
 
-void RankJudge::add(const EvidenceCell& cell) {
+void RankJudge::add(const CountCell& cell) {
   if (cell.baseline) return;
   cells_ += cell.mixed ? 0 : 1;
   if (!cell.mixed) add_routes(cell);
@@ -119,8 +117,8 @@ void RankJudge::add(const EvidenceCell& cell) {
     auto& line = lines_[i];
     if (!is_metric(signal.kind)) {
       if (cell.mixed) continue;
-      line.control.push_back(cell_value(signal, cell.total, cell.total.stable));
-      line.experiment.push_back(cell_value(signal, cell.total, cell.total.canary));
+      line.control.push_back(cell_value(signal, cell.total.stable));
+      line.experiment.push_back(cell_value(signal, cell.total.canary));
       continue;
     }
     const auto it = std::ranges::find(cell.metrics, signal.name, &MetricNumbers::signal);
@@ -131,7 +129,7 @@ void RankJudge::add(const EvidenceCell& cell) {
   }
 }
 
-void RankJudge::add_routes(const EvidenceCell& cell) {
+void RankJudge::add_routes(const CountCell& cell) {
   for (const auto& counts : cell.routes) {
     if (counts.route.empty() || (routes_.size() >= kMostRoutes && !routes_.contains(counts.route)))
       continue;
@@ -147,8 +145,8 @@ void RankJudge::add_routes(const EvidenceCell& cell) {
         values.push_back(value);
         if (values.size() > kRankRouteCells) values.pop_front();
       };
-      keep(route.lines[i].control, cell_value(signal, counts, counts.stable));
-      keep(route.lines[i].experiment, cell_value(signal, counts, counts.canary));
+      keep(route.lines[i].control, cell_value(signal, counts.stable));
+      keep(route.lines[i].experiment, cell_value(signal, counts.canary));
     }
   }
 }

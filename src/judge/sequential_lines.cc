@@ -167,9 +167,9 @@ TailLine::TailLine(const LineOptions& options, Boundaries boundaries, std::vecto
   }
 }
 
-void TailLine::add(const CellRoute& counts, double phi, double minute) {
-  if (counts.bounds_ms == nullptr) return;
-  const auto& bounds = *counts.bounds_ms;
+void TailLine::add(const RouteCounts& counts, double phi, double minute) {
+  if (counts.shared_bounds() == nullptr) return;
+  const auto& bounds = *counts.shared_bounds();
   const auto& canary = counts.canary.bucket_counts;
   const auto& stable = counts.stable.bucket_counts;
   if (!judge::usable(bounds, canary) || !judge::usable(bounds, stable)) return;

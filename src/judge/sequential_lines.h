@@ -54,17 +54,16 @@ class RateLine {
 
   // minute: observed time of the rollout at the cell's end.
   void add(const Cell& cell, double phi, double minute);
-  double log_harm() const {
-    return harm_.log_e;
-  } // ln E against "no worse" (strict: against "within the margin")
+  // ln E against "no worse"; strict: against "within the margin".
+  double log_harm() const { return harm_.log_e; }
   double log_safety(std::size_t harm) const; // ln E for "not worse than harms[harm]"
   // Counts of the epoch that carries the evidence.
   const Totals& driver() const { return totals_.processes()[harm_.epoch].totals; }
   const Totals& all() const { return totals_.processes().front().totals; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
-  // Differences that are not rejected: harm's mixture at bar_low nats, safety at bar_high. Nothing
-  // when the cells contradict every one.
+  // The differences that are not rejected: by harm's mixture at bar_low nats, by safety at
+  // bar_high. Nothing when the cells contradict every difference.
   std::optional<Interval> difference(double bar_low, double bar_high) const;
 
  private:
@@ -97,9 +96,10 @@ class TailLine {
     std::size_t boundary = 0;  // index of boundaries
     double allowed_ratio = 1;  // of tails, for the margin
     std::vector<double> harms; // ratios of tails, one for each next weight
-    std::optional<std::size_t>
-        limit_boundary;     // an absolute maximum: the first boundary at or above it,
-    double limit_share = 0; // and the share of requests that may be slower
+    // An absolute maximum: the first boundary at or above it, and the share of requests that may be
+    // slower.
+    std::optional<std::size_t> limit_boundary;
+    double limit_share = 0;
   };
 
   TailLine() = default;
@@ -110,9 +110,9 @@ class TailLine {
            std::vector<double> past_rates, double past_total);
 
   bool empty() const { return boundaries_.empty(); }
-  void add(const CellRoute& counts, double phi, double minute);
-  double log_harm(std::size_t mark)
-      const; // average over the boundaries, and half of it on the mark's limit where it has one
+  void add(const RouteCounts& counts, double phi, double minute);
+  // Average over the boundaries; half of it on the mark's limit, where it has one.
+  double log_harm(std::size_t mark) const;
   double log_safety(std::size_t mark, std::size_t harm) const;
   const Totals& driver(std::size_t mark) const;
   const Totals& all(std::size_t mark) const;
@@ -127,8 +127,7 @@ class TailLine {
   void weigh();
 
   std::vector<double> boundaries_;
-  std::vector<double>
-      log_stakes_; // of the boundaries' evidence, of no share for one that only a limit needs
+  std::vector<double> log_stakes_; // one a boundary; minus infinity where only a limit needs it
   std::vector<Mark> marks_;
   bool strict_ = false;
   std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule

@@ -53,13 +53,13 @@ void set_no_data(SignalVerdict& v, Cause cause) {
 } // namespace
 
 void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
-  const auto& line = scope.rate;
+  const auto& line = *scope.rate;
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
   const double bar = std::log(1 / options_.alpha_rollback) - log_weight;
   const bool harmful = line.log_harm() >= bar;
   // What is shown is what decides: from the beginning, or from where the evidence of harm begins.
   const Totals& totals = harmful ? line.driver() : line.all();
-  v.limits.margin = margin_;
+  v.limits.margin = plan_.margin();
   if (totals.compared > 0) {
     v.measured.canary = totals.canary_rate();
     v.measured.stable = totals.stable_rate();
@@ -75,7 +75,7 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
     if (range->lower > -1) v.measured.lower = range->lower;
     if (range->upper < 1) v.measured.upper = range->upper;
   }
-  const double p = line.all().stable_rate(), phi = errors_.phi();
+  const double p = line.all().stable_rate(), phi = phi_.errors;
   const auto& all = line.all();
   if (all.n1 > 0 && all.n0 > 0)
     v.outlook.detectable = detectable_excess(p, all.n1 / phi, all.n0 / phi, bar + kUsualSlack);
@@ -83,34 +83,27 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
 }
 
 void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
-  const auto& line = scope.rate;
+  const auto& line = *scope.rate;
   const auto& all = line.all();
   const double p = all.stable_rate();
-  const double speed =
-      growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / errors_.phi();
+  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / phi_.errors;
   const double missing =
       std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
-  const double share = service_.canary > 0 ? scope.canary / service_.canary : 0;
-  if (missing <= 0) {
-    v.outlook.minutes_left = 0;
-  } else if (speed > 0 && per_minute_ * share > 0) {
-    v.outlook.minutes_left = missing / speed / (per_minute_ * share);
-  }
+  v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
 }
 
 void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark,
                                 std::size_t harm) const {
   const auto& line = scope.tail;
   const auto& place = line.marks()[mark];
-  const auto& signal = options_.signals[tail_signals_[mark]];
+  const auto& signal = options_.signals[places_.tails[mark]];
   const double bar =
       std::log(1 / options_.alpha_rollback) - std::log(std::max(scope.tail_weight, 1e-300));
   const bool harmful = line.log_harm(mark) >= bar;
   const Totals& totals = harmful ? line.driver(mark) : line.all(mark);
   const auto show = [&](const Buckets& b, std::optional<double>& value, bool& at_least) {
-    const auto q = b.empty()
-                       ? std::nullopt
-                       : latency_quantile({true, 1, 0, b.bounds_ms, b.counts}, signal.quantile);
+    const auto q =
+        b.empty() ? std::nullopt : latency_quantile(b.bounds_ms, b.counts, signal.quantile);
     if (!q) return;
     value = q->value;
     at_least = q->at_least;
@@ -125,15 +118,10 @@ void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_
   const double stable = totals.stable_rate();
   v.measured.tail = Tail{line.boundary_ms(mark), totals.canary_rate(), stable,
                          std::min(1.0, place.allowed_ratio * stable)};
-  const double p = line.all(mark).stable_rate(), phi = tails_.phi();
-  const double speed = growth(p, p * place.harms[harm]) / phi;
+  const double p = line.all(mark).stable_rate();
+  const double speed = growth(p, p * place.harms[harm]) / phi_.tails;
   const double missing = std::log(1 / options_.alpha_promote) - line.log_safety(mark, harm);
-  const double share = service_.canary > 0 ? scope.canary / service_.canary : 0;
-  if (missing <= 0) {
-    v.outlook.minutes_left = 0;
-  } else if (speed > 0 && per_minute_ * share > 0) {
-    v.outlook.minutes_left = missing / speed / (per_minute_ * share);
-  }
+  v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
 }
 
 void SequentialJudge::set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
@@ -153,13 +141,14 @@ void SequentialJudge::set_outcome(SignalVerdict& v, bool beyond, double log_e, d
   }
 }
 
-void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::size_t harm) const {
+void SequentialJudge::fill_metric(SignalVerdict& v, const JudgedMetrics::Metric& metric,
+                                  std::size_t harm) const {
   if (!metric.problem.empty()) {
     set_no_data(v, Cause::not_measurable);
     v.problem = metric.problem;
     return;
   }
-  const double log_weight = std::log(std::max(metric_weight_, 1e-300));
+  const double log_weight = std::log(std::max(budget_.metric(), 1e-300));
   const auto reading = metric.line->read(harm, std::log(1 / options_.alpha_rollback) - log_weight,
                                          std::log(1 / options_.alpha_promote));
   v.measured.canary = reading.canary;
@@ -180,7 +169,7 @@ void SequentialJudge::judge_metric(SignalVerdict& v, const Metric& metric, std::
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
-void SequentialJudge::judge_share(SignalVerdict& v, const Scope& scope) const {
+void SequentialJudge::fill_share(SignalVerdict& v, const Scope& scope) const {
   if (!scope.share) return;
   const double log_weight = std::log(std::max(scope.share_weight, 1e-300));
   const auto reading = scope.share->read(0, std::log(1 / options_.alpha_rollback) - log_weight,
@@ -213,39 +202,46 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 &&
       service_.stable > 0) {
     v.cause = Cause::undecided; // a route without requests is the finding, not a lack of data
-    return judge_share(v, scope);
+    return fill_share(v, scope);
   }
   if (!(scope.canary > 0)) return set_no_data(v, Cause::no_canary_data);
   if (!(scope.stable > 0)) return set_no_data(v, Cause::no_stable_data);
   v.cause = Cause::undecided;
   if (!begun_) return;
-  const auto harm = harm_index(evidence.next_weight);
+  const auto harm = plan_.harm_index(evidence.next_weight);
   if (is_metric(signal.kind)) {
-    return judge_metric(v, *std::ranges::find(metrics_, index, &Metric::signal), harm);
+    return fill_metric(v, metrics_.of_signal(index), harm);
   }
-  if (signal.kind == SignalKind::error_rate) {
-    if (!rate_signal_ || *rate_signal_ != index) return;
-    fill_rate(v, scope, harm);
-    if (!v.measured.canary) return;
-    const auto& totals = scope.rate.driver();
-    double allowed = scope.rate.margin().at(totals.stable_rate());
-    const double warm = totals.stable_rate() + options_.warm_up_margin;
-    const bool warms = warming_ && warm > allowed;
-    if (warms) allowed = warm;
-    bool beyond = totals.canary_rate() > allowed;
-    if (signal.max && *v.measured.canary > *signal.max) beyond = true;
-    set_outcome(v, beyond, scope.rate.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
-                scope.rate.log_safety(harm));
-    if (warms) v.weighed->warming = options_.warm_up_margin;
-    return;
-  }
+  if (signal.kind != SignalKind::error_rate) return fill_latency(v, index, scope, harm);
+  if (places_.rate == index) fill_error_rate(v, scope, harm);
+}
+
+void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
+                                      std::size_t harm) const {
+  fill_rate(v, scope, harm);
+  if (!v.measured.canary) return;
+  const auto& line = *scope.rate;
+  const auto& totals = line.driver();
+  double allowed = line.margin().at(totals.stable_rate());
+  const double warm = totals.stable_rate() + options_.warm_up_margin;
+  const bool warms = warming_ && warm > allowed;
+  if (warms) allowed = warm;
+  bool beyond = totals.canary_rate() > allowed;
+  if (v.limits.max && *v.measured.canary > *v.limits.max) beyond = true;
+  set_outcome(v, beyond, line.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
+              line.log_safety(harm));
+  if (warms) v.weighed->warming = options_.warm_up_margin;
+}
+
+void SequentialJudge::fill_latency(SignalVerdict& v, std::size_t index, const Scope& scope,
+                                   std::size_t harm) const {
   const auto mark =
-      static_cast<std::size_t>(std::ranges::find(tail_signals_, index) - tail_signals_.begin());
+      static_cast<std::size_t>(std::ranges::find(places_.tails, index) - places_.tails.begin());
   std::size_t place = mark; // among the marks that this scope has
-  if (!route.empty()) {
+  if (!v.subject.route.empty()) {
     place = 0;
     for (std::size_t i = 0; i < mark; ++i)
-      place += options_.signals[tail_signals_[i]].per_route ? 1 : 0;
+      place += options_.signals[places_.tails[i]].per_route ? 1 : 0;
   }
   if (place >= scope.tail.marks().size()) return set_no_data(v, Cause::no_stable_data);
   fill_tail(v, scope, place, harm);
@@ -255,9 +251,14 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   const auto& totals = scope.tail.driver(place);
   const double allowed = scope.tail.marks()[place].allowed_ratio * totals.stable_rate();
   const auto over = scope.tail.share_over_limit(place);
-  const bool beyond = totals.canary_rate() > allowed || (over && *over > 1 - signal.quantile);
+  const bool beyond =
+      totals.canary_rate() > allowed || (over && *over > 1 - options_.signals[index].quantile);
   set_outcome(v, beyond, scope.tail.log_harm(place), std::log(std::max(scope.tail_weight, 1e-300)),
               scope.tail.log_safety(place, harm));
+}
+
+double SequentialJudge::share_of_canary(const Scope& scope) const {
+  return service_.canary > 0 ? scope.canary / service_.canary : 0;
 }
 
 // Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal
@@ -268,23 +269,24 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
   const auto& signal = options_.signals[index];
   if (!signal.gate || !signal.if_decidable || !begun_) return signal.gate;
   const auto mark =
-      static_cast<std::size_t>(std::ranges::find(tail_signals_, index) - tail_signals_.begin());
+      static_cast<std::size_t>(std::ranges::find(places_.tails, index) - places_.tails.begin());
+  const auto& past = past_.service();
   const bool tail = signal.kind == SignalKind::latency_quantile;
   if (tail && mark >= service_.tail.marks().size()) return false;
   double requests = 0; // of the canary up to the end of a step
   for (std::size_t i = 0; i < options_.plan.size(); ++i) {
     const auto& step = options_.plan[i];
-    if (past_.minutes > 0) requests += past_.requests / past_.minutes * step.minutes * step.weight;
-    const auto harm = harm_index(i + 1 < options_.plan.size() ? options_.plan[i + 1].weight : 1);
-    double p = past_.errors / std::max(1.0, past_.requests), null = 0;
+    requests += past_.requests_per_minute() * step.minutes * step.weight;
+    const auto harm =
+        plan_.harm_index(i + 1 < options_.plan.size() ? options_.plan[i + 1].weight : 1);
+    double p = past.errors / std::max(1.0, past.requests), null = 0;
     if (tail) {
-      p = tail_share(past_.latency, service_.tail.boundary_ms(mark)).value_or(0);
+      p = tail_share(past.latency, service_.tail.boundary_ms(mark)).value_or(0);
       null = p * service_.tail.marks()[mark].harms[harm];
     } else {
-      null = service_.rate.harms()[harm].at(p);
+      null = service_.rate->harms()[harm].at(p);
     }
-    if (requests * growth(p, null) < kNatsToPass * (tail ? tails_.phi() : errors_.phi()))
-      return false;
+    if (requests * growth(p, null) < kNatsToPass * (tail ? phi_.tails : phi_.errors)) return false;
   }
   return true;
 }
@@ -344,11 +346,11 @@ void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
 
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> lines;
-  const bool only_whole =
-      routes_.size() == 1 &&
-      routes_[0].name.empty(); // telemetry without routes is the whole once more
-  lines.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes_.size())));
-  for (std::size_t i = 0; i < whole_signals_; ++i) {
+  const auto& routes = routes_.all();
+  // Telemetry without routes is the whole once more.
+  const bool only_whole = routes.size() == 1 && routes[0].name.empty();
+  lines.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes.size())));
+  for (std::size_t i = 0; i < places_.whole; ++i) {
     auto& v = lines.emplace_back();
     fill_verdict(v, i, service_, "", evidence);
     if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests &&
@@ -356,7 +358,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
       v.cause = Cause::too_few_requests;
     }
   }
-  for (const auto& route : routes_) {
+  for (const auto& route : routes) {
     if (only_whole) break;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
       // A route that stable did not have before has no share to keep.
@@ -389,7 +391,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   }
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
-  if (begun_) out.dispersion = errors_.phi();
+  if (begun_) out.dispersion = phi_.errors;
   out.guarantee = fmt::format(
       "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
       "rollout, however often it is looked "
@@ -397,7 +399,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
       "requests{} fail independently at any given time, and both tracks get the same kind of "
       "traffic.",
       options_.alpha_rollback * 100,
-      errors_.phi() > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", errors_.phi()) : "");
+      phi_.errors > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", phi_.errors) : "");
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);
@@ -450,7 +452,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   const SignalVerdict* undecided = nullptr;
   bool any = false;
   double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
-  for (std::size_t i = 0; i < whole_signals_; ++i) {
+  for (std::size_t i = 0; i < places_.whole; ++i) {
     const auto& v = out.signals[i];
     if (!holds_promotion(i)) continue;
     any = true;

@@ -63,7 +63,7 @@ class ThresholdJudge final : public Judge {
  private:
   SignalVerdict compare_metric(const SignalSpec& signal, const Evidence& evidence) const;
   SignalVerdict compare(const SignalSpec& signal, const std::string& route,
-                        const TrackNumbers& canary, const TrackNumbers& stable,
+                        const TrackCounts& canary, const TrackCounts& stable,
                         double required) const;
   std::vector<SignalVerdict> judge_routes(const Evidence& evidence,
                                           const SignalVerdict* blocked) const;
@@ -73,8 +73,8 @@ class ThresholdJudge final : public Judge {
 };
 
 // Fills in what can be shown, before anything is decided.
-void fill_estimates(const SignalSpec& signal, const TrackNumbers& canary,
-                    const TrackNumbers& stable, SignalVerdict& v) {
+void fill_estimates(const SignalSpec& signal, const TrackCounts& canary, const TrackCounts& stable,
+                    SignalVerdict& v) {
   const auto of_canary = canary.has_data ? estimate(signal, canary) : std::nullopt;
   const auto of_stable = stable.has_data ? estimate(signal, stable) : std::nullopt;
   if (of_canary) {
@@ -100,7 +100,7 @@ void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
 }
 
 SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route,
-                                      const TrackNumbers& canary, const TrackNumbers& stable,
+                                      const TrackCounts& canary, const TrackCounts& stable,
                                       double required) const {
   SignalVerdict v;
   v.subject = {.signal = signal.name, .route = route, .kind = signal.kind, .gate = signal.gate};

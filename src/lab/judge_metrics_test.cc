@@ -30,12 +30,12 @@ Margin percent(double amount, Worse worse = Worse::higher) {
   return {Margin::Unit::percent, amount, worse};
 }
 
-EvidenceCell cell_at(std::int64_t index, bool baseline = false) {
-  EvidenceCell out;
+CountCell cell_at(std::int64_t index, bool baseline = false) {
+  CountCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
   out.baseline = baseline;
-  out.total = {"", nullptr, {baseline ? 0.0 : 150, 0, {}}, {2850, 0, {}}};
+  out.total = {"", {.requests = baseline ? 0.0 : 150}, {.requests = 2850}};
   return out;
 }
 
@@ -434,8 +434,9 @@ TEST(RankJudge, RoutesAreShownAndDecideNothing) {
     return *std::ranges::find(last.signals, route, [](const auto& v) { return v.subject.route; });
   };
   const auto counts = [&](const std::string& route, double rate) {
-    return CellRoute{
-        route, nullptr, {1000, random.poisson(rate * 1000), {}}, {1000, random.poisson(10), {}}};
+    return RouteCounts{route,
+                       {.requests = 1000, .errors = random.poisson(rate * 1000)},
+                       {.requests = 1000, .errors = random.poisson(10)}};
   };
   for (int i = 0; i < 130; ++i) {
     auto cell = cell_at(i);

@@ -29,7 +29,7 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
   if (spec.judge != "sequential")
     return out +
            fmt::format(
-               "  nothing is told of judge {}: only sequential keeps a promise that can be told\n",
+               "  no forecast for judge {}: only sequential keeps a promise that can be computed\n",
                spec.judge);
   auto own = spec;
   const auto left_out = std::erase_if(

@@ -19,9 +19,8 @@ TEST(Outlook, SaysWhatLittleTrafficCannotDecide) {
   EXPECT_EQ(much.find("too little traffic"), std::string::npos) << much;
   EXPECT_NE(much.find("+5pp errors: rolled back 100 of 100"), std::string::npos) << much;
   config.specs[0].judge = "threshold";
-  EXPECT_NE(
-      traffic_outlook(config.specs[0], 200, 0.01, 10).find("nothing is told of judge threshold"),
-      std::string::npos);
+  EXPECT_NE(traffic_outlook(config.specs[0], 200, 0.01, 10).find("no forecast for judge threshold"),
+            std::string::npos);
 }
 
 } // namespace

@@ -17,24 +17,23 @@ constexpr double kMsPerMinute = 60'000.0;
 // A binomial of more is drawn as a normal: exact enough by far, and quick.
 constexpr double kLargeCount = 1e7;
 
-// Adds b's counts to a; other boundaries replace nothing: what was counted over them stays out.
-void add_cell(judge::TrackNumbers& to, const judge::CellCounts& counts,
-              const judge::CellRoute& row) {
+// Adds a cell to a window. Buckets with other boundaries than the window's first are left out.
+void add_cell(TrackCounts& to, const TrackCounts& counts) {
   to.has_data = true;
   to.requests += counts.requests;
   to.errors += counts.errors;
-  if (row.bounds_ms == nullptr || counts.bucket_counts.empty()) return;
-  if (to.bounds_ms.empty()) {
-    to.bounds_ms = *row.bounds_ms;
+  if (counts.bounds_ms == nullptr || counts.bucket_counts.empty()) return;
+  if (to.bounds_ms == nullptr) {
+    to.bounds_ms = counts.bounds_ms;
     to.bucket_counts.assign(counts.bucket_counts.size(), 0);
   }
-  if (to.bounds_ms != *row.bounds_ms) return;
+  if (*to.bounds_ms != *counts.bounds_ms) return;
   for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i)
     to.bucket_counts[i] += counts.bucket_counts[i];
 }
 
-// Of values that is their mean.
-void add_metric(judge::MetricTrack& to, const judge::MetricTrack& from) {
+// The sum over the count of values is their mean.
+void add_metric(MetricTrack& to, const MetricTrack& from) {
   to.has_data = to.has_data || from.has_data;
   to.amount += from.amount;
   to.count += from.count;
@@ -46,7 +45,7 @@ class Player {
   explicit Player(const rollout::RolloutSpec& spec) : spec_(spec) { enter(0); }
 
   // True when the rollout has ended.
-  bool play(const judge::EvidenceCell& cell) {
+  bool play(const CountCell& cell) {
     const double length = static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
     if (!cell.baseline) {
       minutes_ += length;
@@ -105,12 +104,12 @@ class Player {
     evidence_.step_min_requests = own.min_requests;
   }
 
-  void collect(const judge::EvidenceCell& cell) {
-    add_cell(evidence_.canary, cell.total.canary, cell.total);
-    add_cell(evidence_.stable, cell.total.stable, cell.total);
+  void collect(const CountCell& cell) {
+    add_cell(evidence_.canary, cell.total.canary);
+    add_cell(evidence_.stable, cell.total.stable);
     if (judge_->takes_cells()) return;
     for (const auto& numbers : cell.metrics) {
-      auto it = std::ranges::find(evidence_.metrics, numbers.signal, &judge::MetricNumbers::signal);
+      auto it = std::ranges::find(evidence_.metrics, numbers.signal, &MetricNumbers::signal);
       if (it == evidence_.metrics.end()) {
         evidence_.metrics.push_back(numbers);
         continue;
@@ -122,8 +121,8 @@ class Player {
     for (const auto& row : cell.routes) {
       auto& route = routes_[row.route];
       route.route = row.route;
-      add_cell(route.canary, row.canary, row);
-      add_cell(route.stable, row.stable, row);
+      add_cell(route.canary, row.canary);
+      add_cell(route.stable, row.stable);
     }
     evidence_.routes.clear();
     for (const auto& [name, route] : routes_) evidence_.routes.push_back(route);
@@ -137,7 +136,7 @@ class Player {
   const rollout::RolloutSpec& spec_;
   std::unique_ptr<judge::Judge> judge_;
   judge::Evidence evidence_;
-  std::map<std::string, judge::RouteNumbers> routes_;
+  std::map<std::string, RouteCounts> routes_;
   std::size_t step_ = 0;
   double step_minutes_ = 0;
   double minutes_ = 0;
@@ -161,11 +160,11 @@ double draw(double count, double chance, std::mt19937_64& random) {
 }
 
 // Splits one row of stable in two.
-judge::CellRoute split_row(const judge::CellRoute& from, double share, double more_errors,
-                           std::mt19937_64& random) {
-  judge::CellRoute out;
+RouteCounts split_row(const RouteCounts& from, double share, double more_errors,
+                      std::mt19937_64& random) {
+  RouteCounts out;
   out.route = from.route;
-  out.bounds_ms = from.bounds_ms;
+  out.share_bounds(from.stable.bounds_ms);
   const auto& all = from.stable;
   const double bad = draw(all.errors, share, random);
   const double good = draw(std::max(0.0, all.requests - all.errors), share, random);
@@ -182,7 +181,7 @@ judge::CellRoute split_row(const judge::CellRoute& from, double share, double mo
   return out;
 }
 
-void add_counts(judge::CellCounts& to, const judge::CellCounts& from) {
+void add_counts(TrackCounts& to, const TrackCounts& from) {
   to.requests += from.requests;
   to.errors += from.errors;
 }
@@ -208,8 +207,7 @@ std::string_view to_string(ReplayEnd end) {
   return "no data";
 }
 
-ReplayOutcome replay_cells(const rollout::RolloutSpec& spec,
-                           const std::vector<judge::EvidenceCell>& cells) {
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells) {
   if (spec.steps.empty()) return {};
   Player player(spec);
   const bool ended =
@@ -243,11 +241,10 @@ std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
   return out;
 }
 
-std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
-                                              const std::vector<judge::EvidenceCell>& stable,
-                                              std::size_t first, double more_errors,
-                                              std::mt19937_64& random) {
-  std::vector<judge::EvidenceCell> out;
+std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
+                                    const std::vector<CountCell>& stable, std::size_t first,
+                                    double more_errors, std::mt19937_64& random) {
+  std::vector<CountCell> out;
   double minutes = 0;
   const double longest = static_cast<double>(longest_ms(spec)) / kMsPerMinute;
   for (std::size_t i = 0; i < stable.size() && minutes <= longest; ++i) {
@@ -258,8 +255,8 @@ std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
       const double share = share_at(spec, minutes);
       minutes += static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
       // What the routes do not cover is split by itself; the whole is the sum.
-      judge::CellRoute rest = cell.total;
-      judge::CellRoute total;
+      RouteCounts rest = cell.total;
+      RouteCounts total;
       for (auto& row : cell.routes) {
         rest.stable.requests -= row.stable.requests;
         rest.stable.errors -= row.stable.errors;
@@ -272,7 +269,7 @@ std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
       auto split = split_row(rest, share, more_errors, random);
       add_counts(total.canary, split.canary);
       add_counts(total.stable, split.stable);
-      total.bounds_ms = cell.total.bounds_ms;
+      total.share_bounds(cell.total.stable.bounds_ms);
       total.canary.bucket_counts = std::move(split.canary.bucket_counts);
       total.stable.bucket_counts = std::move(split.stable.bucket_counts);
       cell.total = std::move(total);

@@ -28,8 +28,7 @@ struct ReplayOutcome {
 // Judges cell after cell, as looks would have. The past weights are not known: the steps are gone
 // through by the config's own times, and a step that cannot be decided within them and its
 // extensions ends inconclusive, as does a release whose telemetry ends before.
-ReplayOutcome replay_cells(const rollout::RolloutSpec& spec,
-                           const std::vector<judge::EvidenceCell>& cells);
+ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells);
 
 // How long a rollout of this spec can take at most, in milliseconds: what must be read of a
 // release.
@@ -49,9 +48,8 @@ std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
 // A release that never was: each request of stable goes to a canary at random, in shares that
 // follow the steps' times, from cell `first` on. The cells before are stable's past. more_errors:
 // share of the canary's good requests that fail on top (0: two equal tracks).
-std::vector<judge::EvidenceCell> split_stable(const rollout::RolloutSpec& spec,
-                                              const std::vector<judge::EvidenceCell>& stable,
-                                              std::size_t first, double more_errors,
-                                              std::mt19937_64& random);
+std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
+                                    const std::vector<CountCell>& stable, std::size_t first,
+                                    double more_errors, std::mt19937_64& random);
 
 } // namespace coalmine::lab

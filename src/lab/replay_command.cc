@@ -103,7 +103,7 @@ class Replay {
   Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
                                                          std::int64_t to_ms) const {
     auto matchers =
-        datasource::request_matchers(cohort_selector(question_.spec, true, ""), names());
+        datasource::request_matchers(cohort_selector(question_.spec, Track::canary, ""), names());
     const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
     const auto query =
         fmt::format("count by (service_version) ({})", datasource::selector_text(matchers));
@@ -117,7 +117,7 @@ class Replay {
                                               : datasource::SeriesNames{};
   }
 
-  Result<std::vector<judge::EvidenceCell>> release_cells(const lab::PastRelease& release) const {
+  Result<std::vector<CountCell>> release_cells(const lab::PastRelease& release) const {
     const auto until =
         std::min(release.to_ms, release.from_ms + longest_ms(question_.spec)) + kMinuteMs;
     const auto spec = std::make_shared<const rollout::RolloutSpec>(question_.spec);
@@ -136,11 +136,10 @@ class Replay {
   }
 
   // Stable on both sides: its cells whatever the canary did.
-  Result<std::vector<judge::EvidenceCell>> stable_cells(std::int64_t from_ms,
-                                                        std::int64_t to_ms) const {
+  Result<std::vector<CountCell>> stable_cells(std::int64_t from_ms, std::int64_t to_ms) const {
     const auto& source = *question_.source.counts;
     cohort::CountFeedRequest request;
-    request.canary = request.stable = cohort_selector(question_.spec, false, "");
+    request.canary = request.stable = cohort_selector(question_.spec, Track::stable, "");
     request.origin_ms = from_ms;
     cohort::GridOptions options;
     options.origin_ms = from_ms;
@@ -151,8 +150,8 @@ class Replay {
     cohort::CountGrid grid(options);
     const auto feed = source.open(std::move(request));
     TRY(feed->read(grid, to_ms));
-    std::vector<judge::EvidenceCell> out;
-    for (const auto& cell : grid.close(to_ms)) out.push_back(rollout::evidence_cell(cell, 0));
+    auto out = grid.close(to_ms);
+    for (auto& cell : out) rollout::mark_baseline(cell, 0);
     return out;
   }
 
@@ -182,7 +181,7 @@ class Replay {
     return {};
   }
 
-  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<judge::EvidenceCell>& cells,
+  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells,
                    std::size_t past, std::size_t needed, double more,
                    std::mt19937_64& random) const {
     Rate rate{.injected = more,

@@ -10,18 +10,19 @@
 namespace coalmine::lab {
 namespace {
 
-judge::EvidenceCell cell(int index, double stable_requests, double stable_errors,
-                         double canary_requests = 0, double canary_errors = 0) {
-  judge::EvidenceCell out;
+CountCell cell(int index, double stable_requests, double stable_errors, double canary_requests = 0,
+               double canary_errors = 0) {
+  CountCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
-  out.total.bounds_ms = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
-  out.total.stable = {stable_requests,
-                      stable_errors,
-                      {stable_requests * 0.9, stable_requests * 0.09, stable_requests * 0.01}};
-  out.total.canary = {canary_requests,
-                      canary_errors,
-                      {canary_requests * 0.9, canary_requests * 0.09, canary_requests * 0.01}};
+  const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
+  const auto track = [&](double requests, double errors) {
+    return TrackCounts{.requests = requests,
+                       .errors = errors,
+                       .bounds_ms = bounds,
+                       .bucket_counts = {requests * 0.9, requests * 0.09, requests * 0.01}};
+  };
+  out.total = {"", track(canary_requests, canary_errors), track(stable_requests, stable_errors)};
   out.routes = {out.total};
   out.routes[0].route = "/pay";
   return out;
@@ -29,7 +30,7 @@ judge::EvidenceCell cell(int index, double stable_requests, double stable_errors
 
 TEST(Replay, SplitsOfStableAreEqualUnlessErrorsAreInjected) {
   auto spec = rollout::default_spec("checkout");
-  std::vector<judge::EvidenceCell> stable;
+  std::vector<CountCell> stable;
   for (int i = 0; i < 500; ++i) stable.push_back(cell(i, 3'000.25, 30.5));
   std::mt19937_64 random(5);
   for (const double more : {0.0, 0.05}) {
@@ -69,7 +70,7 @@ TEST(Replay, JudgesAsLooksWould) {
     auto spec = rollout::default_spec("checkout");
     spec.judge = c.judge;
     if (spec.judge == "sequential") spec.signals.clear();
-    std::vector<judge::EvidenceCell> cells;
+    std::vector<CountCell> cells;
     for (int i = 0; i < 120; ++i) {
       cells.push_back(cell(i, 3'000, 30));
       cells.back().baseline = true;

@@ -18,13 +18,13 @@ using namespace judge;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-EvidenceCell cell(std::int64_t index, double x1, double n1, double x0, double n0,
-                  bool baseline = false) {
-  EvidenceCell out;
+CountCell cell(std::int64_t index, double x1, double n1, double x0, double n0,
+               bool baseline = false) {
+  CountCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
   out.baseline = baseline;
-  out.total = {"", nullptr, {n1, x1, {}}, {n0, x0, {}}};
+  out.total = {"", {.requests = n1, .errors = x1}, {.requests = n0, .errors = x0}};
   return out;
 }
 
@@ -34,7 +34,7 @@ SequentialOptions errors_only() {
   return out;
 }
 
-Evidence look(std::vector<EvidenceCell> cells) {
+Evidence look(std::vector<CountCell> cells) {
   Evidence out;
   out.cells = std::move(cells);
   out.step_needed_minutes = 1;
@@ -44,8 +44,8 @@ Evidence look(std::vector<EvidenceCell> cells) {
   return out;
 }
 
-std::vector<EvidenceCell> baseline_cells(double x0, double n0) {
-  std::vector<EvidenceCell> out;
+std::vector<CountCell> baseline_cells(double x0, double n0) {
+  std::vector<CountCell> out;
   for (int i = 0; i < 40; ++i) out.push_back(cell(i, 0, 0, x0, n0, true));
   return out;
 }
@@ -131,7 +131,7 @@ TEST(Sequential, MissingDataIsNoEvidence) {
   for (const auto& v : out.signals) EXPECT_EQ(v.verdict, Verdict::no_data);
   EXPECT_EQ(out.decision, Decision::keep_watching);
 
-  std::vector<EvidenceCell> canary_only;
+  std::vector<CountCell> canary_only;
   for (int i = 0; i < 100; ++i) canary_only.push_back(cell(i, 100, 100, 0, 0));
   out = judge->judge(look(canary_only));
   EXPECT_EQ(out.decision, Decision::keep_watching) << "nothing to compare with";
@@ -168,11 +168,12 @@ TEST(Sequential, BadNumbersDecideNothing) {
     auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{10, 20});
     for (int i = 40; i < 60; ++i) {
       auto c = cell(i, v, 100, 10, 1000);
-      c.total.bounds_ms = bounds;
+      c.total.share_bounds(bounds);
       c.total.canary.bucket_counts = {v, 1, 1};
       c.total.stable.bucket_counts = {1};
-      c.routes.push_back({"/x", bounds, {v, v, {}}, {v, v, {}}});
-      c.stable_instances.push_back({v, v});
+      const TrackCounts all_bad{.requests = v, .errors = v, .bounds_ms = bounds};
+      c.routes.push_back({"/x", all_bad, all_bad});
+      c.instances.push_back({.instance = "", .requests = v, .errors = v});
       cells.push_back(c);
     }
     const auto out = judge->judge(look(cells));
@@ -292,12 +293,12 @@ TEST(Sequential, OneBadRouteIsSeenAndNamed) {
 
 // Forty equal releases, and forty with four points more: the rates themselves are in
 // docs/benchmarks.md. Two routes alike, of which one is critical.
-EvidenceCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
+CountCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
   const double n1 = baseline ? 0 : 200, x1 = baseline ? 0 : bad;
   auto out = cell(index, 2 * x1, 2 * n1, 20, 2000, baseline);
   if (baseline && !with_past) return out;
   for (const char* name : {"/a", "/pay"})
-    out.routes.push_back({name, nullptr, {n1, x1, {}}, {1000, 10, {}}});
+    out.routes.push_back({name, {.requests = n1, .errors = x1}, {.requests = 1000, .errors = 10}});
   return out;
 }
 
@@ -306,7 +307,7 @@ TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
     auto options = errors_only();
     options.critical_routes = {"/pay"};
     auto judge = make_sequential_judge(options);
-    std::vector<EvidenceCell> cells;
+    std::vector<CountCell> cells;
     for (int i = 0; i < 40; ++i) cells.push_back(two_routes(i, 0, true, with_past));
     cells.push_back(two_routes(40, 2, false, with_past));
     auto out = judge->judge(look(cells));
@@ -331,13 +332,12 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
     auto out = cell(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
     for (std::size_t i = 0; i < bad.size(); ++i)
       out.routes.push_back({"/" + std::to_string(i),
-                            nullptr,
-                            {baseline ? 0.0 : 100, baseline ? 0 : bad[i], {}},
-                            {1000, 10, {}}});
+                            {.requests = baseline ? 0.0 : 100, .errors = baseline ? 0 : bad[i]},
+                            {.requests = 1000, .errors = 10}});
     return out;
   };
   auto judge = make_sequential_judge(errors_only());
-  std::vector<EvidenceCell> cells;
+  std::vector<CountCell> cells;
   std::vector<double> bad(10, 1);
   for (int i = 0; i < 40; ++i) cells.push_back(routes_of(i, true, bad));
   EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
@@ -362,15 +362,15 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
       << other.signals[1].weighed->evidence << " of " << other.signals[1].weighed->needed;
 }
 
-// Three routes; a tenth of stable's requests goes to /pay, and of the canary's what is told.
-EvidenceCell shared_routes(SimulationRandom& random, std::int64_t index, double pay_of_canary) {
+// Three routes; a tenth of stable's requests goes to /pay, and of the canary's the given share.
+CountCell shared_routes(SimulationRandom& random, std::int64_t index, double pay_of_canary) {
   const bool baseline = index < 40;
   const auto draw = [&](double mean) { return mean > 0 ? random.poisson(mean) : 0.0; };
   auto out = cell(index, 0, 0, 0, 0, baseline);
   for (const auto& [name, canary, stable] :
        {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
-    CellRoute route{
-        name, nullptr, {baseline ? 0 : draw(canary * 200), 0, {}}, {draw(stable * 2000), 0, {}}};
+    RouteCounts route{
+        name, {.requests = baseline ? 0 : draw(canary * 200)}, {.requests = draw(stable * 2000)}};
     out.total.canary.requests += route.canary.requests;
     out.total.stable.requests += route.stable.requests;
     out.routes.push_back(std::move(route));

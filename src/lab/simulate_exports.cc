@@ -37,7 +37,7 @@ constexpr Exports kExports[] = {
 };
 
 struct Instance {
-  bool canary = false;
+  Track track = Track::stable;
   int phase = 0;
   int interval = 15;
   double requests = 0;
@@ -49,7 +49,7 @@ cohort::CountSeries series_of(const Instance& instance, int number, std::uint64_
                               std::int64_t start_ms) {
   cohort::CountSeries out;
   out.id = static_cast<std::uint64_t>(number) * 2 + (measure == cohort::Measure::bad ? 1 : 0);
-  out.track = instance.canary ? cohort::Track::canary : cohort::Track::stable;
+  out.track = instance.track;
   out.measure = measure;
   out.instance = fmt::format("{}-{}", hour, number);
   out.floats = {
@@ -71,8 +71,8 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
   std::vector<Instance> instances(kInstances);
   for (int i = 0; i < kInstances; ++i) {
     auto& one = instances[static_cast<std::size_t>(i)];
-    one.canary = i == 0;
-    one.interval = one.canary ? exports.canary_seconds : exports.stable_seconds;
+    one.track = i == 0 ? Track::canary : Track::stable;
+    one.interval = one.track == Track::canary ? exports.canary_seconds : exports.stable_seconds;
     one.phase = exports.aligned ? 0 : static_cast<int>(random.uniform() * one.interval);
   }
   cohort::GridOptions grid_options;
@@ -93,20 +93,20 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
     const auto now_ms = begin_ms + (second + 1) * 1000;
     for (int i = 0; i < kInstances; ++i) {
       auto& one = instances[static_cast<std::size_t>(i)];
-      if (one.canary && second < 0) continue;
-      const double rate = (kErrors + (one.canary ? added : 0)) * (incident(second) ? 10 : 1);
+      if (one.track == Track::canary && second < 0) continue;
+      const double rate =
+          (kErrors + (one.track == Track::canary ? added : 0)) * (incident(second) ? 10 : 1);
       const double requests = random.poisson(kRps);
       one.requests += requests;
       one.bad += random.binomial(requests, rate);
       if ((second + 1 + kPastSeconds) % one.interval != one.phase) continue;
-      const auto start_ms = one.canary ? begin_ms : kOriginMs;
+      const auto start_ms = one.track == Track::canary ? begin_ms : kOriginMs;
       for (const auto measure : {cohort::Measure::requests, cohort::Measure::bad})
         grid.add(series_of(one, i, seed, measure, now_ms, start_ms));
     }
     if ((second + 1) % 15 != 0) continue;
-    evidence.cells.clear();
-    for (const auto& cell : grid.close(now_ms))
-      evidence.cells.push_back(rollout::evidence_cell(cell, begin_ms));
+    evidence.cells = grid.close(now_ms);
+    for (auto& cell : evidence.cells) rollout::mark_baseline(cell, begin_ms);
     if (second < 0 && evidence.cells.empty()) continue;
     if (judge->judge(evidence).decision == judge::Decision::rollback) return (second + 1) / 60.0;
   }

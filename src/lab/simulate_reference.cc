@@ -10,9 +10,9 @@
 #include <optional>
 
 #include "judge/estimate.h"
+#include "judge/rank_rules.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/epochs.h"
-#include "judge/stats/rank_statistics.h"
 #include "judge/stats/special.h"
 #include "judge/stats/tails.h"
 #include "lab/simulate.h"
@@ -21,7 +21,6 @@ namespace coalmine::lab {
 namespace {
 
 using judge::Cell;
-using judge::EvidenceCell;
 
 constexpr double kMinutes = 60;
 constexpr double kShare = 0.05;
@@ -69,8 +68,8 @@ class Tails {
     const auto at = judge::nearest_boundary(past, boundaries_, 0.01);
     slowest_ = at.value_or(0);
   }
-  void add(const judge::CellRoute& counts, double minute) {
-    const auto& bounds = *counts.bounds_ms;
+  void add(const RouteCounts& counts, double minute) {
+    const auto& bounds = *counts.shared_bounds();
     for (std::size_t i = 0; i < boundaries_.size(); ++i) {
       const Cell cell{
           judge::tail_count(bounds, counts.canary.bucket_counts, boundaries_[i]).value_or(0),
@@ -100,13 +99,13 @@ class Tails {
 };
 
 // The seed's rule on a window of five minutes.
-void look_threshold(Times& out, const std::deque<EvidenceCell>& window, double minute) {
-  judge::TrackNumbers canary, stable;
-  canary.bounds_ms = stable.bounds_ms = *window.front().total.bounds_ms;
-  canary.bucket_counts.assign(canary.bounds_ms.size() + 1, 0);
+void look_threshold(Times& out, const std::deque<CountCell>& window, double minute) {
+  TrackCounts canary, stable;
+  canary.bounds_ms = stable.bounds_ms = window.front().total.stable.bounds_ms;
+  canary.bucket_counts.assign(canary.bounds_ms->size() + 1, 0);
   stable.bucket_counts = canary.bucket_counts;
   for (const auto& cell : window) {
-    const auto add = [](judge::TrackNumbers& to, const judge::CellCounts& c) {
+    const auto add = [](TrackCounts& to, const TrackCounts& c) {
       to.requests += c.requests;
       to.errors += c.errors;
       for (std::size_t i = 0; i < c.bucket_counts.size(); ++i)
@@ -126,16 +125,16 @@ void look_threshold(Times& out, const std::deque<EvidenceCell>& window, double m
 // The original's test on a growing series of one point a minute, from the tenth on.
 struct RankSeries {
   std::vector<double> errors1, errors0, p99_1, p99_0;
-  judge::TrackNumbers canary, stable;
+  TrackCounts canary, stable;
   double cells = 0;
 
   bool worse(std::span<const double> experiment, std::span<const double> control) const {
     const auto label = judge::rank::classify("m", control, experiment, {}).label;
     return label == judge::rank::Class::high;
   }
-  void add(const EvidenceCell& cell, double cells_a_minute, double minute, Times& out) {
-    const auto collect = [&](judge::TrackNumbers& to, const judge::CellCounts& c) {
-      to.bounds_ms = *cell.total.bounds_ms;
+  void add(const CountCell& cell, double cells_a_minute, double minute, Times& out) {
+    const auto collect = [&](TrackCounts& to, const TrackCounts& c) {
+      to.bounds_ms = c.bounds_ms;
       if (to.bucket_counts.empty()) to.bucket_counts.assign(c.bucket_counts.size(), 0);
       to.requests += c.requests;
       to.errors += c.errors;
@@ -146,8 +145,7 @@ struct RankSeries {
     collect(stable, cell.total.stable);
     cells += 1;
     if (cells < cells_a_minute) return;
-    const auto close = [](judge::TrackNumbers& of, std::vector<double>& errors,
-                          std::vector<double>& p99) {
+    const auto close = [](TrackCounts& of, std::vector<double>& errors, std::vector<double>& p99) {
       if (of.requests > 0) errors.push_back(of.errors / of.requests);
       if (const auto q = judge::latency_quantile(of, 0.99)) p99.push_back(q->value);
       of = {};
@@ -164,7 +162,7 @@ Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   lab::SimulatedTraffic traffic(scenario.model, scenario.change, seed);
   judge::Buckets past;
   for (const auto& cell : traffic.baseline())
-    past.add(*cell.total.bounds_ms, cell.total.stable.bucket_counts);
+    past.add(*cell.total.stable.bounds_ms, cell.total.stable.bucket_counts);
   Times out;
   const judge::EpochPlan once{judge::kOneStart, judge::kOneLogStake},
       restarts{judge::kServiceStarts, judge::kServiceLogStakes};
@@ -172,7 +170,7 @@ Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   judge::Epochs<judge::ExcessProcess> restarted(restarts, judge::ExcessProcess());
   judge::SafetyProcess safe;
   Tails tails(past, once), restarted_tails(past, restarts);
-  std::deque<EvidenceCell> window;
+  std::deque<CountCell> window;
   RankSeries ranks;
   double x1 = 0, n1 = 0, x0 = 0, n0 = 0;
   const double length = scenario.model.cell_seconds / 60;

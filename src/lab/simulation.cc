@@ -45,7 +45,7 @@ double quantile_of(std::vector<double> values, double q) {
   return values[std::min(values.size() - 1, at > 0 ? at - 1 : 0)];
 }
 
-void add(judge::CellCounts& to, const judge::CellCounts& more) {
+void add(TrackCounts& to, const TrackCounts& more) {
   to.requests += more.requests;
   to.errors += more.errors;
   if (to.bucket_counts.empty()) to.bucket_counts.assign(more.bucket_counts.size(), 0);
@@ -157,19 +157,20 @@ SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double err
   return out;
 }
 
-judge::CellRoute SimulatedTraffic::draw_route(const std::string& name, double requests,
-                                              double weight, double common, double strength,
-                                              bool changed) {
-  judge::CellRoute out;
+RouteCounts SimulatedTraffic::draw_route(const std::string& name, double requests, double weight,
+                                         double common, double strength, bool changed) {
+  RouteCounts out;
   out.route = name;
-  out.bounds_ms = bounds_;
+  out.share_bounds(bounds_);
   const auto noise = [&] {
     if (!(model_.arm_noise > 0)) return 1.0;
     const double s2 = std::log1p(model_.arm_noise * model_.arm_noise);
     return std::exp(std::sqrt(s2) * random_.normal() - s2 / 2);
   };
-  const auto put = [](judge::CellCounts& to, Counts from) {
-    to = {from.requests, from.errors, std::move(from.buckets)};
+  const auto put = [](TrackCounts& to, Counts from) {
+    to.requests = from.requests;
+    to.errors = from.errors;
+    to.bucket_counts = std::move(from.buckets);
   };
   const double rate = model_.error_rate * common;
   put(out.stable, draw(requests * (1 - weight), rate * noise(), stable_shares_));
@@ -186,8 +187,8 @@ judge::CellRoute SimulatedTraffic::draw_route(const std::string& name, double re
   return out;
 }
 
-judge::EvidenceCell SimulatedTraffic::next(double canary_weight) {
-  judge::EvidenceCell cell;
+CountCell SimulatedTraffic::next(double canary_weight) {
+  CountCell cell;
   cell.from_ms = time_ms_;
   time_ms_ += static_cast<std::int64_t>(model_.cell_seconds * 1000);
   cell.to_ms = time_ms_;
@@ -208,7 +209,7 @@ judge::EvidenceCell SimulatedTraffic::next(double canary_weight) {
   if (model_.routes <= 0) {
     cell.total = draw_route("", requests, canary_weight, common, strength, true);
   } else {
-    cell.total.bounds_ms = bounds_;
+    cell.total.share_bounds(bounds_);
     for (int r = 0; r < model_.routes; ++r) {
       const bool changed = change_.only_route < 0 || change_.only_route == r;
       auto route = draw_route(fmt::format("/r{}", r), requests / model_.routes, canary_weight,
@@ -223,19 +224,22 @@ judge::EvidenceCell SimulatedTraffic::next(double canary_weight) {
     const double left = static_cast<double>(model_.stable_instances - i + 1);
     double n = cell.total.stable.requests,
            x = cell.total.stable.errors / std::max(1.0, model_.clump);
-    for (const auto& done : cell.stable_instances) {
+    for (const auto& done : cell.instances) {
       n -= done.requests;
       x -= done.errors / std::max(1.0, model_.clump);
     }
     const double own = i == model_.stable_instances ? n : random_.binomial(n, 1 / left);
     const double bad = i == model_.stable_instances ? x : random_.binomial(std::round(x), 1 / left);
-    cell.stable_instances.push_back({own, bad * std::max(1.0, model_.clump)});
+    cell.instances.push_back({.instance = fmt::format("stable-{}", i),
+                              .track = Track::stable,
+                              .requests = own,
+                              .errors = bad * std::max(1.0, model_.clump)});
   }
   return cell;
 }
 
-std::vector<judge::EvidenceCell> SimulatedTraffic::baseline() {
-  std::vector<judge::EvidenceCell> out;
+std::vector<CountCell> SimulatedTraffic::baseline() {
+  std::vector<CountCell> out;
   const double cells = model_.baseline_minutes * 60 / model_.cell_seconds;
   for (double i = 0; i < cells; ++i) out.push_back(next(0));
   return out;

@@ -37,15 +37,16 @@ struct TrafficModel {
   std::vector<double> bounds_ms; // empty: OpenTelemetry's default boundaries
   double cell_seconds = 15;
   double baseline_minutes = 30; // of stable, before the canary
-  double clump = 1;             // errors come in groups of so many
-  double burst = 0; // standard deviation of ln of the rate both tracks share, from cell to cell
-                    // (first order, 0.9)
-  double arm_noise =
-      0; // coefficient of variation of each track's own error rate, from cell to cell
+  double clump = 1;             // errors come in groups of this size
+  // Standard deviation of ln of the rate that both tracks share, from cell to cell (first order,
+  // 0.9).
+  double burst = 0;
+  // Coefficient of variation of each track's own error rate, from cell to cell.
+  double arm_noise = 0;
   int stable_instances = 1; // reported for the dispersion; 1: not known
   int routes = 0;           // of equal traffic; 0: none
 };
-// What is different about the canary, from a minute on.
+// What is different about the canary, from from_minute on.
 struct CanaryChange {
   double error_rate_added = 0; // 0.01: one percentage point more
   double latency_factor = 1;   // all requests
@@ -60,8 +61,8 @@ struct CanaryChange {
 class SimulatedTraffic {
  public:
   SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed);
-  std::vector<judge::EvidenceCell> baseline();
-  judge::EvidenceCell next(double canary_weight);
+  std::vector<CountCell> baseline();
+  CountCell next(double canary_weight);
   double minute() const { return minute_; } // since the canary began
 
  private:
@@ -72,8 +73,8 @@ class SimulatedTraffic {
   };
   Counts draw(double mean_requests, double error_rate, const std::vector<double>& shares);
   std::vector<double> shares(double factor, double slow_share, double slow_factor) const;
-  judge::CellRoute draw_route(const std::string& name, double requests, double weight,
-                              double common, double strength, bool changed);
+  RouteCounts draw_route(const std::string& name, double requests, double weight, double common,
+                         double strength, bool changed);
 
   TrafficModel model_;
   CanaryChange change_;
@@ -110,7 +111,7 @@ struct SimulationSummary {
   double promoted = 0, rolled_back = 0, inconclusive = 0;
   double rollback_median = 0, rollback_p95 = 0; // minutes, of those rolled back
   double promote_median = 0, promote_p95 = 0;
-  double promoted_in_time = 0; // share of all, within one and a half times the schedule
+  double promoted_in_time = 0; // share of all releases, within one and a half times the schedule
 };
 SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
                             const std::vector<SimulatedStep>& steps);

@@ -84,11 +84,7 @@ cohort::CohortCounts counts(double requests, double errors) {
   out.first_ms = 1;
   out.last_ms = 999'000;
   out.instances = {"i1"};
-  cohort::RouteCounts route;
-  route.route = "/api/pay";
-  route.requests = requests;
-  route.errors = errors;
-  out.routes.push_back(route);
+  out.routes = {{"/api/pay", {.has_data = true, .requests = requests, .errors = errors}}};
   return out;
 }
 

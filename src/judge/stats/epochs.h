@@ -84,7 +84,7 @@ class Epochs {
       for (auto& process : begun) process.add(cell, phi);
     }
   }
-  // of: maps a process to its ln E.
+  // of maps a process to its ln E.
   template <typename F>
   Weight weight(F&& of) const {
     Weight out;
@@ -108,7 +108,7 @@ class Epochs {
  private:
   EpochPlan plan_;
   std::vector<Process> processes_;
-  std::size_t begun_ = 0; // the first so many have
+  std::size_t begun_ = 0; // this many, from the first on, have begun
 };
 
 } // namespace coalmine::judge

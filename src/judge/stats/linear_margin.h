@@ -74,10 +74,10 @@ class SafetyProcess {
   double log_e(double delta = 0) const;
 
   struct Sums {
-    std::array<double, kShrinkBets.size()>
-        gain{};          // minus infinity after the first bad event for the bet 0
-    double requests = 0; // of the canary, divided by phi
-    double own_gain = 0; // of the caller's bet
+    // Minus infinity for the bet 0 after the first bad event.
+    std::array<double, kShrinkBets.size()> gain{};
+    double requests = 0; // the canary's, divided by phi
+    double own_gain = 0; // the gain of the caller's bet
   };
   const Sums& sums() const { return sums_; }
   double r0() const { return r0_; }

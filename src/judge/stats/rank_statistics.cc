@@ -124,57 +124,7 @@ double mean(std::span<const double> values) {
   return values.empty() ? 0 : sum / static_cast<double>(values.size());
 }
 
-struct Limits {
-  double allowed_increase, allowed_decrease, critical_increase, critical_decrease;
-};
-
-Limits limits(const MetricOptions& options) {
-  const double usual = options.measure == EffectMeasure::common_language ? 0.5 : 1.0;
-  return {options.allowed_increase.value_or(usual), options.allowed_decrease.value_or(usual),
-          options.critical_increase.value_or(usual), options.critical_decrease.value_or(usual)};
-}
-
-Classification without_data(const std::string& name, const MetricOptions& options) {
-  Classification out;
-  if (options.nan_strategy == NanStrategy::replace) return out;
-  out.reason = "Missing data for " + name;
-  const bool fails = options.must_have_data && !options.critical;
-  out.label = fails ? Class::nodata_fail : Class::nodata;
-  out.critical = !fails && options.critical;
-  return out;
-}
-
-// Which side of the allowance the shift lies on, when the whole interval does and the effect is
-// large enough.
-void compare(Classification& out, const Shift& shift, const MetricOptions& options) {
-  const double bound = options.tolerance * std::abs(shift.estimate);
-  const auto [allowed_up, allowed_down, critical_up, critical_down] = limits(options);
-  const double effect = out.deviation;
-  const auto at_least = [&](double limit) { return std::isnan(effect) || effect >= limit; };
-  const auto at_most = [&](double limit) { return std::isnan(effect) || effect <= limit; };
-  if (options.direction != Direction::decrease && shift.low > bound && at_least(allowed_up)) {
-    out.label = Class::high;
-    out.critical = options.critical && at_least(critical_up);
-  } else if (options.direction != Direction::increase && shift.high < -bound &&
-             at_most(allowed_down)) {
-    out.label = Class::low;
-    out.critical = options.critical && at_most(critical_down);
-  }
-}
-
 } // namespace
-
-std::string_view to_string(Class c) {
-  switch (c) {
-    case Class::pass: return "Pass";
-    case Class::high: return "High";
-    case Class::low: return "Low";
-    case Class::nodata: return "Nodata";
-    case Class::nodata_fail: return "NodataFailMetric";
-    case Class::error: return "Error";
-  }
-  return "Error";
-}
 
 std::vector<double> remove_nan(std::span<const double> values) {
   std::vector<double> out;
@@ -200,18 +150,6 @@ std::vector<bool> iqr_outliers(std::span<const double> values, double factor, bo
     upper = std::max(percentile(values, 99), upper);
   }
   for (std::size_t i = 0; i < values.size(); ++i) out[i] = values[i] < lower || values[i] > upper;
-  return out;
-}
-
-std::vector<double> transform(std::span<const double> values, const MetricOptions& options) {
-  auto clean =
-      options.nan_strategy == NanStrategy::replace ? replace_nan(values) : remove_nan(values);
-  if (!options.remove_outliers) return clean;
-  const auto outlier = iqr_outliers(clean, options.outlier_factor, true);
-  std::vector<double> out;
-  for (std::size_t i = 0; i < clean.size(); ++i) {
-    if (!outlier[i]) out.push_back(clean[i]);
-  }
   return out;
 }
 
@@ -284,33 +222,6 @@ double common_language(std::span<const double> experiment, std::span<const doubl
   const auto m = static_cast<double>(experiment.size()), n = static_cast<double>(control.size());
   if (m == 0 || n == 0) return kNaN;
   return (2 * rank(experiment, 0, control).sum_of_first - m * (m + 1)) / (2 * m * n);
-}
-
-Classification classify(const std::string& name, std::span<const double> control,
-                        std::span<const double> experiment, const MetricOptions& options) {
-  if (control.empty() || experiment.empty()) return without_data(name, options);
-  Classification out;
-  std::vector<double> a(control.begin(), control.end()), b(experiment.begin(), experiment.end());
-  std::ranges::sort(a);
-  std::ranges::sort(b);
-  if (a == b) {
-    out.reason = "The " + name + " data of canary and stable are identical";
-    return out;
-  }
-  if (a.front() == a.back() && b.front() == b.back() && a.front() == b.front()) return out;
-  out.shift = mann_whitney(experiment, control, options.confidence);
-  if (!out.shift) {
-    out.label = Class::error;
-    out.reason = name + " cannot be ranked: all values are tied";
-    return out;
-  }
-  out.deviation = options.measure == EffectMeasure::common_language
-                      ? common_language(experiment, control)
-                      : mean_ratio(experiment, control);
-  compare(out, *out.shift, options);
-  if (out.label == Class::high) out.reason = name + " was classified as High";
-  if (out.label == Class::low) out.reason = name + " was classified as Low";
-  return out;
 }
 
 } // namespace coalmine::judge::rank

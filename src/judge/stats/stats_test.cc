@@ -2,11 +2,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <boost/math/distributions/chi_squared.hpp>
+#include <boost/math/distributions/normal.hpp>
+#include <boost/math/special_functions/beta.hpp>
+#include <boost/math/special_functions/gamma.hpp>
 #include <cmath>
 #include <limits>
 #include <random>
 #include <vector>
 
+#include "judge/rank_rules.h"
 #include "judge/stats/asymptotic.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/count_process.h"
@@ -239,6 +244,35 @@ TEST(CountProcess, HugeCountsStayExact) {
   const double impossible[] = {1, 1}, zero[] = {0, 1};
   EXPECT_TRUE(std::isnan(dirichlet_multinomial_log_bf(impossible, zero, prior)));
   EXPECT_TRUE(std::isnan(one_sided_beta_log_bf(1, 1, 1.5, 1, 1)));
+}
+
+TEST(Special, AgreesWithBoost) {
+  for (double x = 0.01; x < 1e6; x *= 1.37)
+    EXPECT_NEAR(log_gamma(x), boost::math::lgamma(x), 1e-13 * std::max(1.0, boost::math::lgamma(x)))
+        << x;
+  for (double p = 1e-300; p < 1; p = p < 1e-3 ? p * 1e7 : p + 0.0137) {
+    EXPECT_NEAR(normal_quantile(p), boost::math::quantile(boost::math::normal(), p), 1e-12) << p;
+  }
+  for (double degrees = 20; degrees < 1e5; degrees *= 2.3) {
+    const double exact = boost::math::quantile(boost::math::chi_squared(degrees), 0.1);
+    EXPECT_NEAR(chi_squared_quantile(0.1, degrees), exact, 0.001 * exact) << degrees;
+  }
+  for (const double a : {0.5, 1.0, 3.0, 40.0, 2500.0}) {
+    for (const double b : {0.7, 1.0, 9.0, 300.0, 40'000.0}) {
+      EXPECT_NEAR(log_beta(a, b),
+                  boost::math::lgamma(a) + boost::math::lgamma(b) - boost::math::lgamma(a + b),
+                  1e-14 * (1 + a + b) * std::log(2 + a + b))
+          << a << b;
+      const double mean = a / (a + b);
+      for (const double x : {0.2 * mean, mean, 0.5 + mean / 2}) {
+        const double regularised = boost::math::ibeta(a, b, x);
+        if (!(regularised > 1e-290)) continue; // ours goes on in logarithms
+        EXPECT_NEAR(log_incomplete_beta(a, b, x) - log_beta(a, b), std::log(regularised),
+                    1e-10 * (1 + std::abs(std::log(regularised))))
+            << a << ' ' << b << ' ' << x;
+      }
+    }
+  }
 }
 
 TEST(RankTest, OneValueEachIsAnErrorNotACrash) {

@@ -105,9 +105,9 @@ Answer quantile_interval(VectorInput& in) {
 
 Answer histogram_quantile(VectorInput& in) {
   const double q = in.number("q");
-  judge::TrackNumbers track;
+  TrackCounts track;
   track.has_data = true;
-  track.bounds_ms = in.numbers("bounds");
+  track.bounds_ms = std::make_shared<const std::vector<double>>(in.numbers("bounds"));
   track.bucket_counts = in.numbers("counts");
   if (q < 0) return Answer::one(-judge::kInfinity);
   if (q > 1) return Answer::one(judge::kInfinity);

@@ -10,7 +10,7 @@
 #include <numeric>
 #include <string>
 
-#include "judge/stats/rank_statistics.h"
+#include "judge/rank_rules.h"
 #include "judge/stats/special.h"
 #include "lab/vectors/vectors_parts.h"
 

@@ -233,9 +233,9 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
   start.canary_version = request.canary_version;
   start.stable_version = request.stable_version;
   if (start.canary_version.empty() && deps_.newest_version)
-    start.canary_version = deps_.newest_version(*spec, true);
+    start.canary_version = deps_.newest_version(*spec, Track::canary);
   if (start.stable_version.empty() && deps_.newest_version)
-    start.stable_version = deps_.newest_version(*spec, false);
+    start.stable_version = deps_.newest_version(*spec, Track::stable);
   start.actor = request.actor.empty() ? "cli" : request.actor;
   return start;
 }

@@ -20,6 +20,7 @@
 #include "net/http_client.h"
 #include "rollout/rollout.h"
 #include "rollout/spec.h"
+#include "telemetry/track.h"
 
 namespace coalmine::rollout {
 
@@ -47,7 +48,7 @@ struct ControllerDeps {
   const cohort::MetricSource* own_metrics = nullptr;
   // The newest version that the track's telemetry has named, for a start without versions; "" when
   // none. May be empty.
-  std::function<std::string(const RolloutSpec&, bool canary)> newest_version;
+  std::function<std::string(const RolloutSpec&, Track track)> newest_version;
 };
 
 struct ControllerOptions {

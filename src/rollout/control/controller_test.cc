@@ -59,11 +59,12 @@ class SteadySource final : public cohort::CohortSource {
     static const auto kBounds =
         std::make_shared<const std::vector<double>>(std::vector<double>{100});
     cohort::CohortCounts out;
-    out.routes = {
-        {.route = "/pay",
-         .requests = 1000,
-         .errors = canary ? 1000 * canary_error_rate.load() : 0,
-         .duration_ms = {.bounds = kBounds, .counts = {1000, 0}, .count = 1000, .sum = 0}}};
+    out.routes = {{.route = "/pay",
+                   .counts = {.has_data = true,
+                              .requests = 1000,
+                              .errors = canary ? 1000 * canary_error_rate.load() : 0,
+                              .bounds_ms = kBounds,
+                              .bucket_counts = {1000, 0}}}};
     out.first_ms = 1;
     out.last_ms = to_ms;
     out.any_series = true;
@@ -304,14 +305,15 @@ TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
 TEST_F(ControllerTest, TimeComesFromTheClock) {
   ManualClock manual;
   auto with_manual = deps();
-  ControllerDeps changed{
-      .clock = manual,
-      .cohorts = with_manual.cohorts,
-      .make_router = with_manual.make_router,
-      .http = with_manual.http,
-      .metrics = with_manual.metrics,
-      .on_look = with_manual.on_look,
-      .newest_version = [](const RolloutSpec&, bool canary) { return canary ? "9.1" : "9.0"; }};
+  ControllerDeps changed{.clock = manual,
+                         .cohorts = with_manual.cohorts,
+                         .make_router = with_manual.make_router,
+                         .http = with_manual.http,
+                         .metrics = with_manual.metrics,
+                         .on_look = with_manual.on_look,
+                         .newest_version = [](const RolloutSpec&, Track track) {
+                           return track == Track::canary ? "9.1" : "9.0";
+                         }};
   spec_.steps[0].analyze_ms = 120'000;
   spec_.steps[1].analyze_ms = 120'000;
   spec_.look_interval_ms = 5'000;

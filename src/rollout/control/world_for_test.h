@@ -77,30 +77,27 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
     const auto arrived = std::min(silent_from, canary ? canary_silent_from : INT64_MAX);
     const auto to = std::min(to_ms, arrived);
     cohort::CohortCounts out;
-    cohort::RouteCounts route{.route = "/api/pay", .requests = 0, .errors = 0, .duration_ms = {}};
+    TrackCounts pay{.has_data = true};
     double slow = 0;
     for_each_piece(from_ms, to, [&](std::int64_t start, std::int64_t end) {
       const double share = canary ? weight.at(start) : 1 - weight.at(start);
       const double n = rps * share * static_cast<double>(end - start) / 1000.0;
-      route.requests += n;
-      route.errors += n * (canary ? canary_errors : stable_errors).at(start);
+      pay.requests += n;
+      pay.errors += n * (canary ? canary_errors : stable_errors).at(start);
       if (canary) slow += n * canary_slow.at(start);
     });
-    route.requests = std::floor(route.requests);
-    route.errors = std::floor(route.errors);
+    pay.requests = std::floor(pay.requests);
+    pay.errors = std::floor(pay.errors);
     static const auto kBounds =
         std::make_shared<const std::vector<double>>(std::vector<double>{50, 100, 400, 500});
-    const auto late = static_cast<std::uint64_t>(slow);
-    const auto all = static_cast<std::uint64_t>(route.requests);
-    route.duration_ms = {.bounds = kBounds,
-                         .counts = {0, all - std::min(all, late), 0, late, 0},
-                         .count = all,
-                         .sum = 0};
+    const auto late = std::floor(slow);
+    pay.bounds_ms = kBounds;
+    pay.bucket_counts = {0, pay.requests - std::min(pay.requests, late), 0, late, 0};
     out.first_ms = 1;
     out.any_series = true;
-    if (route.requests > 0) {
+    if (pay.requests > 0) {
       out.last_ms = to;
-      out.routes.push_back(std::move(route));
+      out.routes.push_back({"/api/pay", std::move(pay)});
     }
     return out;
   }
@@ -125,7 +122,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
         const auto arrived =
             std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
         cohort::CountSeries requests;
-        requests.track = canary ? cohort::Track::canary : cohort::Track::stable;
+        requests.track = canary ? Track::canary : Track::stable;
         requests.instance = canary ? "c" : "s";
         requests.route = "/api/pay";
         auto errors = requests;

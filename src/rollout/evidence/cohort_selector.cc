@@ -24,7 +24,7 @@ std::string quoted(std::string_view value) {
 
 } // namespace
 
-cohort::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
+cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
                                        const std::string& version) {
   cohort::CohortSelector out;
   const auto equal = [&](std::string name, std::string value) {
@@ -32,7 +32,7 @@ cohort::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
   };
   equal("service_name", spec.service);
   bool version_named = false;
-  for (const auto& [name, value] : canary ? spec.canary : spec.stable) {
+  for (const auto& [name, value] : track == Track::canary ? spec.canary : spec.stable) {
     auto label = label_name(name);
     version_named = version_named || label == "service_version";
     equal(std::move(label), value);

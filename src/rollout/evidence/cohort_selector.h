@@ -10,7 +10,7 @@
 namespace coalmine::rollout {
 
 // Label matchers of one track of a spec. version "" leaves the version open.
-cohort::CohortSelector cohort_selector(const RolloutSpec& spec, bool canary,
+cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
                                        const std::string& version);
 
 } // namespace coalmine::rollout

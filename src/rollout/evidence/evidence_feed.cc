@@ -8,37 +8,9 @@
 #include "rollout/evidence/window_evidence.h"
 
 namespace coalmine::rollout {
-namespace {
 
-judge::CellCounts counts_of(const cohort::Tally& tally) {
-  return {tally.requests, tally.bad, tally.buckets};
-}
-
-judge::CellRoute route_of(const cohort::RouteTally& row) {
-  return {row.route, row.bounds_ms, counts_of(row.canary), counts_of(row.stable)};
-}
-
-} // namespace
-
-judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t begin_ms) {
-  judge::EvidenceCell out;
-  out.from_ms = cell.from_ms;
-  out.to_ms = cell.to_ms;
-  // A cell in which the canary's traffic begins straddles the boundary: its stable counts are still
-  // past.
-  out.baseline = begin_ms <= 0 || cell.from_ms < begin_ms;
-  out.mixed = cell.weight_changed;
-  out.warming = cell.total.canary.warming_requests > 0;
-  out.total = route_of(cell.total);
-  for (const auto& row : cell.routes) {
-    if (!row.route.empty())
-      out.routes.push_back(route_of(row)); // "no route" is not an endpoint to compare
-  }
-  for (const auto& i : cell.instances) {
-    if (i.track == cohort::Track::stable && i.requests > 0)
-      out.stable_instances.push_back({i.requests, i.bad});
-  }
-  return out;
+void mark_baseline(CountCell& cell, std::int64_t begin_ms) {
+  cell.baseline = begin_ms <= 0 || cell.from_ms < begin_ms;
 }
 
 namespace {
@@ -51,22 +23,21 @@ class GridFeed final : public EvidenceFeed {
   GridFeed(const cohort::CountFeedSource& source, const FeedRequest& request)
       : grid_(options(source, request)),
         feed_(source.open(
-            {.canary = cohort_selector(*request.spec, true, request.canary_version),
-             .stable = cohort_selector(*request.spec, false, request.stable_version),
+            {.canary = cohort_selector(*request.spec, Track::canary, request.canary_version),
+             .stable = cohort_selector(*request.spec, Track::stable, request.stable_version),
              .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)})) {}
 
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
-                                                std::int64_t now_ms) override {
+  Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) override {
     TRY(feed_->read(grid_, now_ms));
     for (; passed_on_ < view.changes.size(); ++passed_on_) {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
-    std::vector<judge::EvidenceCell> out;
-    for (const auto& cell : grid_.close(view.until_ms)) {
-      out.push_back(evidence_cell(cell, begin));
-      if (!cell.weight_changed)
+    auto out = grid_.close(view.until_ms);
+    for (auto& cell : out) {
+      mark_baseline(cell, begin);
+      if (!cell.mixed)
         closed_.push_back({cell.from_ms, {cell.total.canary.requests, cell.total.stable.requests}});
     }
     if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
@@ -83,8 +54,7 @@ class GridFeed final : public EvidenceFeed {
     return out;
   }
 
-  FeedProgress progress(bool canary) const override {
-    const auto track = canary ? cohort::Track::canary : cohort::Track::stable;
+  FeedProgress progress(Track track) const override {
     return {grid_.newest_ms(track).value_or(0), grid_.waiting_requests(track)};
   }
 
@@ -111,22 +81,21 @@ class GridFeed final : public EvidenceFeed {
   std::size_t passed_on_ = 0;
 };
 
-judge::CellCounts counts_of(const judge::TrackNumbers& track) {
-  return {track.requests, track.errors, track.bucket_counts};
-}
-
-judge::CellRoute row_of(const std::string& route, const judge::TrackNumbers& canary,
-                        const judge::TrackNumbers& stable) {
-  judge::CellRoute out{route, nullptr, counts_of(canary), counts_of(stable)};
-  const auto& bounds = stable.bounds_ms.empty() ? canary.bounds_ms : stable.bounds_ms;
-  const bool same =
-      canary.bounds_ms.empty() || stable.bounds_ms.empty() || canary.bounds_ms == stable.bounds_ms;
-  if (bounds.empty() || !same) return out;
-  out.bounds_ms = std::make_shared<const std::vector<double>>(bounds);
-  for (auto* side : {&out.canary, &out.stable}) {
-    if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds.size() + 1, 0);
+// A row of a cell from a row over a window, whose tracks may have bounds of their own.
+RouteCounts cell_row(RouteCounts row) {
+  const auto known = [](const TrackCounts& track) {
+    return track.bounds_ms != nullptr && !track.bounds_ms->empty();
+  };
+  const auto bounds = known(row.stable) ? row.stable.bounds_ms : row.canary.bounds_ms;
+  const bool both = known(row.canary) && known(row.stable);
+  const bool apart = both && *row.canary.bounds_ms != *row.stable.bounds_ms;
+  const bool none = !known(row.canary) && !known(row.stable);
+  row.share_bounds(apart || none ? nullptr : bounds);
+  if (apart || none) return row;
+  for (auto* side : {&row.canary, &row.stable}) {
+    if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
   }
-  return out;
+  return row;
 }
 
 } // namespace
@@ -134,8 +103,8 @@ judge::CellRoute row_of(const std::string& route, const judge::TrackNumbers& can
 FeedView feed_view(const State& state, std::int64_t now_ms) {
   FeedView out;
   out.until_ms = now_ms;
-  std::int64_t ordered = state.plan.started_ms;
-  for (const auto& step : state.plan.steps) {
+  std::int64_t ordered = state.started_ms;
+  for (const auto& step : state.steps) {
     if (step.started_ms == 0) {
       // Passed, but the next weight is not confirmed yet.
       if (!out.changes.empty() && ordered > out.changes.back().to_ms)
@@ -146,7 +115,7 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
     if (step.ended_ms == 0) break;
     ordered = step.ended_ms;
   }
-  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.plan.started_ms);
+  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.started_ms);
   return out;
 }
 
@@ -155,14 +124,14 @@ std::unique_ptr<EvidenceFeed> make_grid_feed(const cohort::CountFeedSource& sour
   return std::make_unique<GridFeed>(source, request);
 }
 
-Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
-                                                      const cohort::CohortSource& cohorts,
-                                                      const cohort::CohortSelector& canary,
-                                                      const cohort::CohortSelector& stable,
-                                                      std::int64_t from_ms, std::int64_t to_ms) {
+Result<std::vector<CountCell>> window_cells(const RolloutSpec& spec,
+                                            const cohort::CohortSource& cohorts,
+                                            const cohort::CohortSelector& canary,
+                                            const cohort::CohortSelector& stable,
+                                            std::int64_t from_ms, std::int64_t to_ms) {
   constexpr std::int64_t kMostCells = 20;
   constexpr std::int64_t kLeastMs = 15'000;
-  std::vector<judge::EvidenceCell> out;
+  std::vector<CountCell> out;
   const std::int64_t length = std::max(kLeastMs, (to_ms - from_ms) / kMostCells);
   const auto add = [&](std::int64_t begin, std::int64_t end, bool baseline) -> Status {
     const cohort::CohortCounts nothing;
@@ -171,13 +140,13 @@ Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
     auto of_stable = cohorts.counts(stable, begin, end);
     if (!of_canary) return std::unexpected(of_canary.error());
     if (!of_stable) return std::unexpected(of_stable.error());
-    const auto numbers = make_evidence(spec, of_canary, of_stable, end);
-    judge::EvidenceCell cell;
+    auto numbers = make_evidence(spec, of_canary, of_stable, end);
+    CountCell cell;
     cell.from_ms = begin;
     cell.to_ms = end;
     cell.baseline = baseline;
-    cell.total = row_of("", numbers.canary, numbers.stable);
-    for (const auto& r : numbers.routes) cell.routes.push_back(row_of(r.route, r.canary, r.stable));
+    cell.total = cell_row({"", std::move(numbers.canary), std::move(numbers.stable)});
+    for (auto& row : numbers.routes) cell.routes.push_back(cell_row(std::move(row)));
     out.push_back(std::move(cell));
     return {};
   };

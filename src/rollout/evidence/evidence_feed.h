@@ -22,7 +22,7 @@ struct WeightChange {
   double weight = 0;
 };
 
-// What the feed needs of the rollout; copied from the state on the control thread.
+// What a feed needs to know of the rollout at a look; copied from the state on the control thread.
 struct FeedView {
   std::vector<WeightChange> changes; // all so far, in order
   std::int64_t until_ms = 0;         // nothing after this is final yet: a change is under way
@@ -40,22 +40,21 @@ struct FeedProgress {
   double waiting = 0;         // requests behind the last closed cell
 };
 
-// A cell of the grid as judges want it. begin_ms: when the canary was first asked traffic; before,
-// and with 0, it is stable's past.
-judge::EvidenceCell evidence_cell(const cohort::CountCell& cell, std::int64_t begin_ms);
+// Marks a cell of the grid that is stable's past: it begins before begin_ms, when the canary first
+// got traffic, or begin_ms is 0. A cell in which the canary's traffic begins is past as well.
+void mark_baseline(CountCell& cell, std::int64_t begin_ms);
 
-// The feed of one rollout; one thread at a time. After a restart everything since the beginning is
-// read again, which gives the same cells.
+// Serves one rollout; one thread at a time. After a restart everything since the beginning is read
+// again, which gives the same cells.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
   // The cells that closed, in order, each once. unavailable: the store does not answer; the next
   // read catches up.
-  virtual Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
-                                                        std::int64_t now_ms) = 0;
+  virtual Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
   // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
   virtual FeedTotals totals_since(std::int64_t from_ms) const = 0;
-  virtual FeedProgress progress(bool canary) const = 0;
+  virtual FeedProgress progress(Track track) const = 0;
 };
 
 struct FeedRequest {
@@ -70,13 +69,13 @@ std::unique_ptr<EvidenceFeed> make_grid_feed(const cohort::CountFeedSource& sour
 
 // Cells of [from, to) straight from window counts, for one look outside any rollout; the first is
 // stable's past before from.
-Result<std::vector<judge::EvidenceCell>> window_cells(const RolloutSpec& spec,
-                                                      const cohort::CohortSource& cohorts,
-                                                      const cohort::CohortSelector& canary,
-                                                      const cohort::CohortSelector& stable,
-                                                      std::int64_t from_ms, std::int64_t to_ms);
+Result<std::vector<CountCell>> window_cells(const RolloutSpec& spec,
+                                            const cohort::CohortSource& cohorts,
+                                            const cohort::CohortSelector& canary,
+                                            const cohort::CohortSelector& stable,
+                                            std::int64_t from_ms, std::int64_t to_ms);
 
-// How much of stable before the rollout is read.
+// How long stable is read before a rollout begins.
 inline constexpr std::int64_t kBaselineMs = 30 * 60'000;
 
 } // namespace coalmine::rollout

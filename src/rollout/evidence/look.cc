@@ -66,7 +66,7 @@ void add_standing(const LookRequest& request, judge::Evidence& evidence) {
 
 // What a look knows of one track.
 struct TrackStanding {
-  judge::TrackNumbers& numbers;
+  TrackCounts& numbers;
   std::int64_t& last_ms;
 };
 
@@ -76,14 +76,15 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
   const auto& look = request.look;
   TRY_ASSIGN(evidence.cells, feed.read(request.view, look.to_ms));
   const auto totals = feed.totals_since(look.from_ms);
-  const auto fill = [&](bool canary, TrackStanding track) {
-    const auto progress = feed.progress(canary);
-    track.numbers.requests = (canary ? totals.canary : totals.stable) + progress.waiting;
+  const auto fill = [&](Track which, TrackStanding track) {
+    const auto progress = feed.progress(which);
+    track.numbers.requests =
+        (which == Track::canary ? totals.canary : totals.stable) + progress.waiting;
     if (progress.newest_ms > look.from_ms) track.last_ms = progress.newest_ms;
     track.numbers.has_data = track.last_ms != 0;
   };
-  fill(true, {evidence.canary, out.canary_last_ms});
-  fill(false, {evidence.stable, out.stable_last_ms});
+  fill(Track::canary, {evidence.canary, out.canary_last_ms});
+  fill(Track::stable, {evidence.stable, out.stable_last_ms});
   return {};
 }
 
@@ -91,8 +92,8 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
 void read_window(const LookRequest& request, const cohort::CohortSource& cohorts,
                  const judge::Judge& judge, judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
-  const auto canary_cohort = cohort_selector(*request.spec, true, request.canary_version);
-  const auto stable_cohort = cohort_selector(*request.spec, false, request.stable_version);
+  const auto canary_cohort = cohort_selector(*request.spec, Track::canary, request.canary_version);
+  const auto stable_cohort = cohort_selector(*request.spec, Track::stable, request.stable_version);
   const auto canary = cohorts.counts(canary_cohort, look.from_ms, look.to_ms);
   const auto stable = cohorts.counts(stable_cohort, look.from_ms, look.to_ms);
   evidence = make_evidence(*request.spec, canary, stable, look.to_ms);

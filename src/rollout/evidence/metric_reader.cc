@@ -9,6 +9,8 @@
 namespace coalmine::rollout {
 namespace {
 
+using What = MetricWindow::What;
+
 // Faults of the question, which asking again does not cure.
 bool is_fault(const Error& error) {
   return error.code == ErrorCode::invalid_argument || error.code == ErrorCode::resource_exhausted;
@@ -20,22 +22,22 @@ class Question {
            std::int64_t to_ms)
       : source_(source), scope_(scope), from_ms_(from_ms), to_ms_(to_ms) {}
 
-  Result<judge::MetricTrack> track(const MetricSpec& metric, bool canary) const {
+  Result<MetricTrack> read(const MetricSpec& metric, Track track) const {
     const auto& spec = *scope_.spec;
-    const auto& version = canary ? scope_.canary_version : scope_.stable_version;
-    judge::MetricTrack out;
+    const auto& version = track == Track::canary ? scope_.canary_version : scope_.stable_version;
+    MetricTrack out;
     if (!metric.promql.empty()) {
       const cohort::SignalScope of{.service = spec.service,
-                                   .track = canary ? "canary" : "stable",
+                                   .track = track == Track::canary ? "canary" : "stable",
                                    .version = version,
                                    .window_ms = to_ms_ - from_ms_};
       TRY_ASSIGN(const auto value, source_.value(metric.promql, of, to_ms_));
       if (value) out = {true, *value, 1};
       return out;
     }
-    TRY_ASSIGN(const auto counts, source_.ratio(cohort_selector(spec, canary, version), metric.part,
+    TRY_ASSIGN(const auto counts, source_.ratio(cohort_selector(spec, track, version), metric.part,
                                                 metric.whole, from_ms_, to_ms_));
-    return judge::MetricTrack{counts.any_series, counts.part, counts.whole};
+    return MetricTrack{counts.any_series, counts.part, counts.whole};
   }
 
  private:
@@ -47,7 +49,7 @@ class Question {
 
 // More of a part than of its whole in a cell is two exports that came apart; in the long run it is
 // no ratio. A small excess is cut off by the judge.
-bool is_no_ratio(const judge::MetricTrack& track) {
+bool is_no_ratio(const MetricTrack& track) {
   return track.count > 20 && track.amount > 1.5 * track.count;
 }
 
@@ -57,11 +59,10 @@ class MetricFeed final : public EvidenceFeed {
              MetricScope scope)
       : cells_(std::move(cells)), source_(source), scope_(std::move(scope)) {}
 
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView& view,
-                                                std::int64_t now_ms) override {
+  Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) override {
     TRY_ASSIGN(auto fresh, cells_->read(view, now_ms));
     for (auto& cell : fresh) waiting_.push_back(std::move(cell));
-    std::vector<judge::EvidenceCell> out;
+    std::vector<CountCell> out;
     while (!waiting_.empty()) {
       auto& cell = waiting_.front();
       if (const auto filled = fill(cell); !filled) {
@@ -78,30 +79,37 @@ class MetricFeed final : public EvidenceFeed {
   FeedTotals totals_since(std::int64_t from_ms) const override {
     return cells_->totals_since(from_ms);
   }
-  FeedProgress progress(bool canary) const override { return cells_->progress(canary); }
+  FeedProgress progress(Track track) const override { return cells_->progress(track); }
 
  private:
-  Status fill(judge::EvidenceCell& cell) {
+  Status fill(CountCell& cell) {
     if (cell.baseline) {
       if (past_from_ms_ == 0) past_from_ms_ = cell.from_ms;
       const bool last = waiting_.size() < 2 || !waiting_[1].baseline;
       if (!last) return {};
-      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, past_from_ms_, cell.to_ms,
-                                            MetricTracks::stable_alone, MetricPart::counters));
+      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_,
+                                            {.what = What::counters,
+                                             .from_ms = past_from_ms_,
+                                             .to_ms = cell.to_ms,
+                                             .stable_alone = true}));
       past_from_ms_ = cell.to_ms;
       return {};
     }
     if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
     const bool values = block_cells_ + 1 >= kValueCells;
-    // Counts of a time in which the split was moved mix two splits, like those of requests. A value
-    // does not.
+    // Counts of a time in which the split was moved mix two splits, like those of requests; a value
+    // is none of them.
     if (!cell.mixed) {
-      TRY_ASSIGN(cell.metrics, read_metrics(source_, scope_, cell.from_ms, cell.to_ms,
-                                            MetricTracks::both, MetricPart::counters));
+      TRY_ASSIGN(
+          cell.metrics,
+          read_metrics(source_, scope_,
+                       {.what = What::counters, .from_ms = cell.from_ms, .to_ms = cell.to_ms}));
     }
     if (values) {
-      TRY_ASSIGN(auto more, read_metrics(source_, scope_, block_from_ms_, cell.to_ms,
-                                         MetricTracks::both, MetricPart::expressions));
+      TRY_ASSIGN(auto more,
+                 read_metrics(
+                     source_, scope_,
+                     {.what = What::expressions, .from_ms = block_from_ms_, .to_ms = cell.to_ms}));
       for (auto& m : more) cell.metrics.push_back(std::move(m));
     }
     block_cells_ = values ? 0 : block_cells_ + 1;
@@ -111,7 +119,7 @@ class MetricFeed final : public EvidenceFeed {
   const std::unique_ptr<EvidenceFeed> cells_;
   const cohort::MetricSource& source_;
   const MetricScope scope_;
-  std::deque<judge::EvidenceCell> waiting_;
+  std::deque<CountCell> waiting_;
   std::int64_t past_from_ms_ = 0;
   std::int64_t block_from_ms_ = 0;
   std::size_t block_cells_ = 0;
@@ -119,25 +127,23 @@ class MetricFeed final : public EvidenceFeed {
 
 } // namespace
 
-Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
-                                                       const MetricScope& scope,
-                                                       std::int64_t from_ms, std::int64_t to_ms,
-                                                       MetricTracks tracks, MetricPart part) {
-  std::vector<judge::MetricNumbers> out;
-  const Question question(source, scope, from_ms, to_ms);
+Result<std::vector<MetricNumbers>> read_metrics(const cohort::MetricSource& source,
+                                                const MetricScope& scope,
+                                                const MetricWindow& window) {
+  std::vector<MetricNumbers> out;
+  const Question question(source, scope, window.from_ms, window.to_ms);
   for (const auto& metric : scope.spec->metrics) {
-    const bool is_expression = !metric.promql.empty();
-    if (is_expression != (part == MetricPart::expressions)) continue;
-    judge::MetricNumbers numbers;
+    if (metric.promql.empty() != (window.what == What::counters)) continue;
+    MetricNumbers numbers;
     numbers.signal = metric.name;
-    for (const bool canary : {true, false}) {
-      if (canary && tracks == MetricTracks::stable_alone) continue;
-      auto track = question.track(metric, canary);
-      if (!track && !is_fault(track.error())) return std::unexpected(track.error());
-      if (!track) {
-        numbers.problem = track.error().message;
+    for (const auto track : kBothTracks) {
+      if (track == Track::canary && window.stable_alone) continue;
+      auto read = question.read(metric, track);
+      if (!read && !is_fault(read.error())) return std::unexpected(read.error());
+      if (!read) {
+        numbers.problem = read.error().message;
       } else {
-        (canary ? numbers.canary : numbers.stable) = *track;
+        (track == Track::canary ? numbers.canary : numbers.stable) = *read;
       }
     }
     const auto signal =
@@ -153,14 +159,14 @@ Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSourc
   return out;
 }
 
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
-                                                              const MetricScope& scope,
-                                                              std::int64_t from_ms,
-                                                              std::int64_t to_ms) {
-  TRY_ASSIGN(auto out,
-             read_metrics(source, scope, from_ms, to_ms, MetricTracks::both, MetricPart::counters));
-  TRY_ASSIGN(auto values, read_metrics(source, scope, from_ms, to_ms, MetricTracks::both,
-                                       MetricPart::expressions));
+Result<std::vector<MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
+                                                       const MetricScope& scope,
+                                                       std::int64_t from_ms, std::int64_t to_ms) {
+  TRY_ASSIGN(auto out, read_metrics(source, scope,
+                                    {.what = What::counters, .from_ms = from_ms, .to_ms = to_ms}));
+  TRY_ASSIGN(
+      auto values,
+      read_metrics(source, scope, {.what = What::expressions, .from_ms = from_ms, .to_ms = to_ms}));
   out.insert(out.end(), std::make_move_iterator(values.begin()),
              std::make_move_iterator(values.end()));
   return out;

@@ -22,22 +22,24 @@ struct MetricScope {
   std::string stable_version;
 };
 
-enum class MetricTracks { both, stable_alone };
-// counters: of ratios and means. expressions: at to_ms, with $window as long as the window.
-enum class MetricPart { counters, expressions };
-
-// Over (from_ms, to_ms]. A metric that cannot be read by its own fault has that as its
-// problem. unavailable: the source does not answer; nothing is known then.
-Result<std::vector<judge::MetricNumbers>> read_metrics(const cohort::MetricSource& source,
-                                                       const MetricScope& scope,
-                                                       std::int64_t from_ms, std::int64_t to_ms,
-                                                       MetricTracks tracks, MetricPart part);
+// What is read over (from_ms, to_ms]: the counters, or the expressions, which are taken at to_ms
+// with $window as long as the window.
+struct MetricWindow {
+  enum class What { counters, expressions } what = What::counters;
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  bool stable_alone = false;
+};
+// A metric that cannot be read by its own fault has that as its problem. unavailable: the source
+// does not answer; nothing is known then.
+Result<std::vector<MetricNumbers>> read_metrics(const cohort::MetricSource& source,
+                                                const MetricScope& scope,
+                                                const MetricWindow& window);
 
 // Counters and expressions over one window.
-Result<std::vector<judge::MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
-                                                              const MetricScope& scope,
-                                                              std::int64_t from_ms,
-                                                              std::int64_t to_ms);
+Result<std::vector<MetricNumbers>> read_window_metrics(const cohort::MetricSource& source,
+                                                       const MetricScope& scope,
+                                                       std::int64_t from_ms, std::int64_t to_ms);
 
 // A feed whose cells carry metrics. Counters are read cell by cell, stable's past in one go;
 // expressions once in kValueCells cells, over all of them, so that a rate() of an exporter that is

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <utility>
 
@@ -41,16 +42,16 @@ class FakeMetrics final : public cohort::MetricSource {
 
 class FakeCells final : public EvidenceFeed {
  public:
-  Result<std::vector<judge::EvidenceCell>> read(const FeedView&, std::int64_t) override {
+  Result<std::vector<CountCell>> read(const FeedView&, std::int64_t) override {
     return std::exchange(ready, {});
   }
   FeedTotals totals_since(std::int64_t) const override { return {7, 8}; }
-  FeedProgress progress(bool) const override { return {}; }
-  std::vector<judge::EvidenceCell> ready;
+  FeedProgress progress(Track) const override { return {}; }
+  std::vector<CountCell> ready;
 };
 
-judge::EvidenceCell cell(std::int64_t index, bool baseline = false) {
-  judge::EvidenceCell out;
+CountCell cell(std::int64_t index, bool baseline = false) {
+  CountCell out;
   out.from_ms = index * 10'000;
   out.to_ms = out.from_ms + 10'000;
   out.baseline = baseline;

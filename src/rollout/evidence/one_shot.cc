@@ -14,15 +14,15 @@ namespace coalmine::rollout {
 namespace {
 
 // The window's cells as if it were a rollout of one step.
-Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
-                                                        const AnalyzeRequest& request,
-                                                        const cohort::CohortSource& cohorts,
-                                                        const cohort::CountFeedSource* feeds,
-                                                        const cohort::MetricSource* metrics) {
+Result<std::vector<CountCell>> analysis_cells(const RolloutSpec& spec,
+                                              const AnalyzeRequest& request,
+                                              const cohort::CohortSource& cohorts,
+                                              const cohort::CountFeedSource* feeds,
+                                              const cohort::MetricSource* metrics) {
   if (feeds == nullptr) {
-    return window_cells(spec, cohorts, cohort_selector(spec, true, request.canary_version),
-                        cohort_selector(spec, false, request.stable_version), request.from_ms,
-                        request.to_ms);
+    return window_cells(spec, cohorts, cohort_selector(spec, Track::canary, request.canary_version),
+                        cohort_selector(spec, Track::stable, request.stable_version),
+                        request.from_ms, request.to_ms);
   }
   const auto shared = std::make_shared<const RolloutSpec>(spec);
   auto feed = make_grid_feed(*feeds, {.spec = shared,
@@ -42,15 +42,15 @@ Result<std::vector<judge::EvidenceCell>> analysis_cells(const RolloutSpec& spec,
 judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
                          const cohort::CohortSource& cohorts, const cohort::CountFeedSource* feeds,
                          const cohort::MetricSource* metrics) {
-  const auto counts = [&](bool canary, const std::string& version) -> Result<cohort::CohortCounts> {
+  const auto counts = [&](Track track, const std::string& version) -> Result<cohort::CohortCounts> {
     try {
-      return cohorts.counts(cohort_selector(spec, canary, version), request.from_ms, request.to_ms);
+      return cohorts.counts(cohort_selector(spec, track, version), request.from_ms, request.to_ms);
     } catch (const std::exception& e) {
       return fail(ErrorCode::unavailable, std::string("the telemetry store failed: ") + e.what());
     }
   };
-  const auto canary = counts(true, request.canary_version);
-  const auto stable = counts(false, request.stable_version);
+  const auto canary = counts(Track::canary, request.canary_version);
+  const auto stable = counts(Track::stable, request.stable_version);
   auto evidence = make_evidence(spec, canary, stable, request.to_ms);
   // What the window holds is all the traffic there will be: what it cannot decide is not waited
   // for.

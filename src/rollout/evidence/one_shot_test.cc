@@ -32,22 +32,21 @@ class FixedSource final : public cohort::CohortSource {
   }
 };
 
-ClassicHistogram histogram(std::uint64_t fast, std::uint64_t slow) {
+TrackCounts all_fast(double requests, double errors) {
   static const auto kBounds =
       std::make_shared<const std::vector<double>>(std::vector<double>{100, 500});
-  return {.bounds = kBounds, .counts = {fast, slow, 0}, .count = fast + slow, .sum = 0};
+  return {.has_data = true,
+          .requests = requests,
+          .errors = errors,
+          .bounds_ms = kBounds,
+          .bucket_counts = {std::floor(requests), 0, 0}};
 }
 
 cohort::CohortCounts cohort(double requests, double errors) {
   cohort::CohortCounts out;
-  const auto all = static_cast<std::uint64_t>(requests);
-  out.routes = {
-      {.route = "/api/pay",
-       .requests = requests,
-       .errors = errors,
-       .duration_ms = histogram(all, 0)},
-      {.route = "/healthz", .requests = 1e6, .errors = 0, .duration_ms = histogram(1'000'000, 0)},
-      {.route = "", .requests = 10, .errors = 1, .duration_ms = {}}};
+  out.routes = {{"/api/pay", all_fast(requests, errors)},
+                {"/healthz", all_fast(1e6, 0)},
+                {"", {.has_data = true, .requests = 10, .errors = 1}}};
   out.first_ms = 1'000;
   out.last_ms = 900'000;
   out.any_series = true;
@@ -62,13 +61,13 @@ RolloutSpec spec_with_ignored_health() {
 
 TEST(CohortSelectorTest, AttributesBecomeLabels) {
   auto spec = default_spec("checkout-service");
-  const auto plain = cohort_selector(spec, true, "");
+  const auto plain = cohort_selector(spec, Track::canary, "");
   ASSERT_EQ(plain.matchers.size(), 2u);
   EXPECT_EQ(plain.matchers[0], (Matcher{"service_name", Matcher::Op::equal, "checkout-service"}));
   EXPECT_EQ(plain.matchers[1], (Matcher{"deployment_track", Matcher::Op::equal, "canary"}));
 
   spec.environment = "prod.eu-1";
-  const auto full = cohort_selector(spec, false, "2.3.0");
+  const auto full = cohort_selector(spec, Track::stable, "2.3.0");
   ASSERT_EQ(full.matchers.size(), 5u);
   EXPECT_EQ(full.matchers[1].value, "stable");
   EXPECT_EQ(full.matchers[2],
@@ -77,7 +76,8 @@ TEST(CohortSelectorTest, AttributesBecomeLabels) {
   EXPECT_EQ(full.matchers[4], (Matcher{"service_version", Matcher::Op::equal, "2.3.0"}));
 
   spec.canary = {{"service.version", "2.4.0"}};
-  EXPECT_EQ(cohort_selector(spec, true, "9").matchers.back().name, "deployment_environment_name")
+  EXPECT_EQ(cohort_selector(spec, Track::canary, "9").matchers.back().name,
+            "deployment_environment_name")
       << "the selector's own version counts";
 }
 
@@ -88,7 +88,7 @@ TEST(MakeEvidenceTest, RoutesAndTotals) {
       << "without /healthz, with the requests that have no route";
   EXPECT_DOUBLE_EQ(evidence.canary.errors, 21);
   EXPECT_TRUE(evidence.canary.has_data);
-  ASSERT_EQ(evidence.canary.bucket_counts.size(), evidence.canary.bounds_ms.size() + 1);
+  ASSERT_EQ(evidence.canary.bucket_counts.size(), evidence.canary.bounds_ms->size() + 1);
   EXPECT_DOUBLE_EQ(evidence.canary.bucket_counts[0], 200);
   ASSERT_EQ(evidence.routes.size(), 1u);
   EXPECT_EQ(evidence.routes[0].route, "/api/pay");

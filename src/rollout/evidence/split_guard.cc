@@ -4,17 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "judge/stats/count_process.h"
+#include "judge/split_evidence.h"
 
 namespace coalmine::rollout {
-namespace {
-
-constexpr double kPriorRequests = 10'000;
-
-} // namespace
 
 SplitCheck check_split(double canary_requests, double stable_requests, double asked) {
   SplitCheck out;
@@ -22,10 +16,7 @@ SplitCheck check_split(double canary_requests, double stable_requests, double as
   if (!(total > 0) || !std::isfinite(total)) return out;
   out.observed = canary_requests / total;
   if (!(asked > 0) || !(asked < 1)) return out;
-  const std::array counts = {canary_requests, stable_requests};
-  const std::array shares = {asked, 1 - asked};
-  const std::array prior = {kPriorRequests * asked, kPriorRequests * (1 - asked)};
-  const double evidence = judge::dirichlet_multinomial_log_bf(counts, shares, prior);
+  const double evidence = judge::log_split_evidence(canary_requests, stable_requests, asked);
   const double off = std::abs(out.observed - asked);
   out.broken =
       evidence >= std::log(1 / kSplitAlpha) && off > kSplitTolerance * std::min(asked, 1 - asked);

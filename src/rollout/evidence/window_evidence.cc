@@ -5,55 +5,43 @@
 #include <map>
 #include <utility>
 
+#include "cohort/count_line.h"
+
 namespace coalmine::rollout {
 
 namespace {
 
 constexpr double kMsPerMinute = 60'000.0;
 
-judge::TrackNumbers numbers(double requests, double errors, const ClassicHistogram& histogram) {
-  judge::TrackNumbers out;
-  out.has_data = true;
-  out.requests = requests;
-  out.errors = errors;
-  if (histogram.bounds == nullptr || histogram.bounds->empty()) return out;
-  out.bounds_ms = *histogram.bounds;
-  out.bucket_counts.reserve(histogram.counts.size());
-  for (const auto count : histogram.counts) out.bucket_counts.push_back(static_cast<double>(count));
-  return out;
-}
-
 bool ignored(const RolloutSpec& spec, const std::string& route) {
   return std::ranges::find(spec.ignore_routes, route) != spec.ignore_routes.end();
 }
 
 // One cohort without the ignored routes: in all, and by route.
-struct Track {
-  judge::TrackNumbers all;
-  std::map<std::string, judge::TrackNumbers> routes;
+struct CohortWindow {
+  TrackCounts all;
+  std::map<std::string, TrackCounts> routes;
 };
 
-Track read_track(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
-  Track out;
-  double requests = 0;
-  double errors = 0;
-  ClassicHistogram total;
+// Where the routes' boundaries differ, those of the first one hold. No request is then counted as
+// faster than it was.
+void add_route(TrackCounts& all, const TrackCounts& route) {
+  all.requests += route.requests;
+  all.errors += route.errors;
+  if (route.bounds_ms == nullptr || route.bounds_ms->empty()) return;
+  if (all.bounds_ms == nullptr) all.bounds_ms = route.bounds_ms;
+  cohort::add_rebinned(route.bounds_ms, route.bucket_counts, all.bounds_ms, all.bucket_counts);
+}
+
+CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
+  CohortWindow out;
   for (const auto& route : counts.routes) {
     if (ignored(spec, route.route)) continue;
-    requests += route.requests;
-    errors += route.errors;
-    const bool measured = route.duration_ms.bounds != nullptr && !route.duration_ms.bounds->empty();
-    if (measured && total.bounds == nullptr) {
-      total = route.duration_ms;
-    } else if (measured) {
-      add(total, route.duration_ms);
-    }
+    add_route(out.all, route.counts);
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
-    if (!route.route.empty())
-      out.routes[route.route] = numbers(route.requests, route.errors, route.duration_ms);
+    if (!route.route.empty()) out.routes[route.route] = route.counts;
   }
-  out.all = numbers(requests, errors, total);
-  out.all.has_data = counts.any_series && (counts.last_ms != 0 || requests > 0);
+  out.all.has_data = counts.any_series && (counts.last_ms != 0 || out.all.requests > 0);
   return out;
 }
 
@@ -67,15 +55,15 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::Coho
     if (out.source_error.empty()) out.source_error = "the telemetry store did not answer";
     return out;
   }
-  auto canary_track = read_track(spec, *canary);
-  auto stable_track = read_track(spec, *stable);
+  auto canary_track = read_window(spec, *canary);
+  auto stable_track = read_window(spec, *stable);
   out.canary = std::move(canary_track.all);
   out.stable = std::move(stable_track.all);
   // Routes in the order of the canary's requests, then those that only stable has.
   for (const auto& route : canary->routes) {
     const auto it = canary_track.routes.find(route.route);
     if (it == canary_track.routes.end()) continue;
-    judge::RouteNumbers both{.route = route.route, .canary = std::move(it->second), .stable = {}};
+    RouteCounts both{.route = route.route, .canary = std::move(it->second), .stable = {}};
     canary_track.routes.erase(it);
     if (const auto other = stable_track.routes.find(route.route);
         other != stable_track.routes.end()) {

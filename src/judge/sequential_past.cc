@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "judge/sequential_past.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace coalmine::judge {
+namespace {
+
+constexpr double kChooseFrom = 200; // observations
+
+} // namespace
+
+Cell errors_of(const RouteCounts& row) {
+  const auto errors = [](const TrackCounts& track) {
+    return std::isfinite(track.errors) ? std::min(track.errors, track.requests)
+                                       : track.errors; // what is no number stays none
+  };
+  return {errors(row.canary), row.canary.requests, errors(row.stable), row.stable.requests};
+}
+
+void Past::learn(const RouteCounts& row) {
+  if (!usable(errors_of(row))) return;
+  requests += row.stable.requests;
+  errors += std::min(row.stable.errors, row.stable.requests);
+  if (row.stable.bounds_ms != nullptr) latency.add(*row.stable.bounds_ms, row.stable.bucket_counts);
+}
+
+void StablePast::learn(const CountCell& cell) {
+  minutes_ += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
+  service_.learn(cell.total);
+  for (const auto& row : cell.routes) {
+    const bool place = routes_.size() < kMaxJudgedRoutes || critical_.contains(row.route);
+    if (place || routes_.contains(row.route)) routes_[row.route].learn(row);
+  }
+}
+
+const Past* StablePast::route(const std::string& name) const {
+  const auto it = routes_.find(name);
+  return it == routes_.end() ? nullptr : &it->second;
+}
+
+void StableDispersion::add(const CountCell& cell, const Buckets& past_latency) {
+  add_errors(cell);
+  add_tails(cell, past_latency);
+}
+
+void StableDispersion::add_errors(const CountCell& cell) {
+  std::vector<Part> parts;
+  for (const auto& i : cell.instances) {
+    const bool no_rate = i.errors > 0 && !(i.requests > 0);
+    if (i.track == Track::stable && !no_rate)
+      parts.push_back({std::min(i.errors, i.requests), i.requests});
+  }
+  if (parts.size() > 1) {
+    errors_.add_group(parts);
+    previous_.reset();
+    return;
+  }
+  // One instance, or unknown ones: two neighbouring cells are compared, and each cell is used once.
+  const Part now{std::min(cell.total.stable.errors, cell.total.stable.requests),
+                 cell.total.stable.requests};
+  if (!previous_) {
+    previous_ = now;
+    return;
+  }
+  const Part pair[] = {*previous_, now};
+  errors_.add_group(pair);
+  previous_.reset();
+}
+
+void StableDispersion::add_tails(const CountCell& cell, const Buckets& past_latency) {
+  const auto& stable = cell.total.stable;
+  if (stable.bounds_ms == nullptr || !usable(*stable.bounds_ms, stable.bucket_counts)) return;
+  if (!(boundary_ms_ > 0)) {
+    // Chosen once: two cells are compared at the same boundary.
+    const auto tenth = nearest_boundary(past_latency, past_latency.bounds_ms, 0.1);
+    if (!tenth || past_latency.total() < kChooseFrom) return;
+    boundary_ms_ = past_latency.bounds_ms[*tenth];
+  }
+  const auto above = tail_count(*stable.bounds_ms, stable.bucket_counts, boundary_ms_);
+  if (!above) return;
+  double all = 0;
+  for (const double n : stable.bucket_counts) all += n;
+  if (!previous_tail_) {
+    previous_tail_ = Part{*above, all};
+    return;
+  }
+  const Part pair[] = {*previous_tail_, {*above, all}};
+  tails_.add_group(pair);
+  previous_tail_.reset();
+}
+
+} // namespace coalmine::judge

@@ -1,0 +1,100 @@
+// The cell: what both tracks did in one stretch of time. One vocabulary for whoever counts it (the
+// grid, a window's sums), hands it on (a rollout's looks), judges it, or makes it up (simulation).
+// Plain values; any thread. Times in milliseconds since 1970, latencies in milliseconds. Counts may
+// be fractions: the grid cuts exports at the edges of cells. Bounds are shared and never change.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "telemetry/histogram.h"
+#include "telemetry/sample.h"
+#include "telemetry/track.h"
+
+namespace coalmine {
+
+// What one track did, on one route or in all.
+struct TrackCounts {
+  // Over a window. false: nothing was received of this track, which is not zero requests. Cells do
+  // not set it: they close only when both tracks have reported.
+  bool has_data = false;
+  double requests = 0;
+  double errors = 0;
+  // Durations, without the instances that are warming up. bucket_counts[i] is (bounds[i-1],
+  // bounds[i]], the last one open; both are empty when no distribution is known.
+  BucketBounds bounds_ms{};
+  std::vector<double> bucket_counts{};
+  double timed = 0;  // sum of bucket_counts
+  double sum_ms = 0; // of all durations
+  // The parts of requests and errors that come from instances still warming up. They count (errors
+  // count from the first request), but the judge allows them a wider margin.
+  double warming_requests = 0;
+  double warming_errors = 0;
+};
+
+// Both tracks, on one route or in all. In a cell both have the same bounds, usually one object:
+// they are the boundaries that every histogram of both tracks in this cell has, so a boundary means
+// the same on both sides and no count is guessed. Over a window each track has bounds of its own.
+struct RouteCounts {
+  std::string route; // "": the whole service
+  TrackCounts canary;
+  TrackCounts stable;
+
+  TrackCounts& of(Track track) { return track == Track::canary ? canary : stable; }
+  const TrackCounts& of(Track track) const { return track == Track::canary ? canary : stable; }
+  // Null: no distribution is known, or the tracks' differ.
+  const std::vector<double>* shared_bounds() const {
+    return canary.bounds_ms == stable.bounds_ms ? stable.bounds_ms.get() : nullptr;
+  }
+  void share_bounds(const BucketBounds& bounds) { canary.bounds_ms = stable.bounds_ms = bounds; }
+};
+
+// One process in one cell: for the dispersion between instances, and to show which were seen.
+struct InstanceCounts {
+  std::string instance;
+  Track track = Track::stable;
+  double requests = 0;
+  double errors = 0;
+  bool warming = false;
+};
+
+// A metric of the user's own on one track. A ratio is amount out of count. A mean is a sum (amount)
+// over count. A value has count 1.
+struct MetricTrack {
+  bool has_data = false;
+  double amount = 0;
+  double count = 0;
+  std::optional<double> value() const {
+    return has_data && count > 0 ? std::optional(amount / count) : std::nullopt;
+  }
+};
+struct MetricNumbers {
+  std::string signal;
+  MetricTrack canary;
+  MetricTrack stable;
+  // Why it cannot be measured: a sentence without its full stop. "" when it can.
+  std::string problem;
+};
+
+// (from_ms, to_ms]. The telemetry of both tracks is complete for it; it never comes again and never
+// changes. A judge gets each cell once, in order.
+struct CountCell {
+  std::int64_t from_ms = 0;
+  std::int64_t to_ms = 0;
+  bool baseline = false; // before the canary had traffic: stable's counts are its past
+  // The traffic split was moved within the cell. Two splits are mixed, so nothing may be concluded
+  // from the difference of the tracks. Its counts are for totals and charts and are never judged.
+  bool mixed = false;
+  bool warming = false;         // a canary instance was warming up
+  double weight = -1;           // the canary's share asked for, 0..1; negative: unknown
+  Source source = Source::sent; // of requests and errors, the same on both tracks
+  RouteCounts total;
+  std::vector<RouteCounts> routes; // parts of the whole
+  std::vector<InstanceCounts> instances;
+  std::vector<MetricNumbers> metrics; // measured in this cell; may be judged even when it is mixed
+};
+
+} // namespace coalmine
