@@ -103,8 +103,8 @@ RouteCounts cell_row(RouteCounts row) {
 FeedView feed_view(const State& state, std::int64_t now_ms) {
   FeedView out;
   out.until_ms = now_ms;
-  std::int64_t ordered = state.started_ms;
-  for (const auto& step : state.steps) {
+  std::int64_t ordered = state.plan.started_ms;
+  for (const auto& step : state.plan.steps) {
     if (step.started_ms == 0) {
       // Passed, but the next weight is not confirmed yet.
       if (!out.changes.empty() && ordered > out.changes.back().to_ms)
@@ -115,7 +115,7 @@ FeedView feed_view(const State& state, std::int64_t now_ms) {
     if (step.ended_ms == 0) break;
     ordered = step.ended_ms;
   }
-  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.started_ms);
+  if (out.changes.empty()) out.until_ms = std::min(out.until_ms, state.plan.started_ms);
   return out;
 }
 

@@ -97,8 +97,8 @@ class MetricFeed final : public EvidenceFeed {
     }
     if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
     const bool values = block_cells_ + 1 >= kValueCells;
-    // Counts of a time in which the split was moved mix two splits, like those of requests; a value
-    // is none of them.
+    // Counts of a time in which the split was moved mix two splits, like those of requests. A value
+    // does not.
     if (!cell.mixed) {
       TRY_ASSIGN(
           cell.metrics,
