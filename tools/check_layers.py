@@ -40,11 +40,10 @@ FOLDERS = {
     "notify": "net base",
     "rollout": "cohort promql trace judge explain route notify net telemetry base",
     "rollout/evidence": "cohort promql trace judge explain telemetry base",
-    "rollout/journal": "trace judge explain route telemetry base",
+    "rollout/journal": "trace judge explain route notify telemetry base",
     "rollout/control": "cohort promql trace judge explain route notify net telemetry base",
     "config": "rollout route notify datasource judge store cohort promql net telemetry base",
-    # store: until what the Prometheus API asks of it moves behind promql's interface.
-    "serve": "rollout promql cohort trace explain judge route store net telemetry base",
+    "serve": "rollout promql cohort trace explain judge route net telemetry base",
     "cli": "net base",
     "lab": "config rollout datasource judge cli cohort promql net telemetry base",
     "lab/promqltest": "promql telemetry base",
