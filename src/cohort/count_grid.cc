@@ -193,7 +193,7 @@ void CountGrid::Impl::settle() {
   std::optional<std::int64_t> quickest;
   for (const auto& clock : clocks) {
     if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
-      quickest = *clock.youngest_ms;
+      quickest = clock.youngest_ms;
   }
   for (auto& clock : clocks) {
     if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
