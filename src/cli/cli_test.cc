@@ -112,9 +112,8 @@ TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {
   ASSERT_EQ(server.requests.size(), 1u);
   EXPECT_EQ(server.requests[0].method, "POST");
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/analyze");
-  EXPECT_EQ(
-      server.requests[0].body,
-      R"({"service":"checkout-service","canary_version":"2.4.0","stable_version":"2.3.0","window":"10m"})");
+  EXPECT_EQ(server.requests[0].body, R"({"service":"checkout-service","canary_version":"2.4.0",)"
+                                     R"("stable_version":"2.3.0","window":"10m"})");
   EXPECT_EQ(net::Headers({{"Content-Type", "application/json"}, {"Accept", "application/json"}}),
             server.requests[0].headers);
   EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n"))
@@ -139,24 +138,21 @@ TEST_F(Cli, ExitCodesOfVerdicts) {
   EXPECT_EQ(exit(R"({"decision":"promote"})"), 0);
   EXPECT_EQ(exit(R"({"decision":"rollback"})"), 1);
   EXPECT_EQ(exit(R"({"decision":"continue"})"), 3);
-  EXPECT_EQ(
-      exit(
-          R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,"route":""}]})"),
-      3);
-  EXPECT_EQ(
-      exit(
-          R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"no_canary_data","gate":true,"route":""}]})"),
-      4);
+  EXPECT_EQ(exit(R"({"decision":"inconclusive","metrics":[{"verdict":"watching","gate":true,)"
+                 R"("route":""}]})"),
+            3);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data",)"
+                 R"("cause":"no_canary_data","gate":true,"route":""}]})"),
+            4);
   EXPECT_EQ(
       exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":true,"route":"/x"}]})"),
       3);
   EXPECT_EQ(
       exit(R"({"decision":"continue","metrics":[{"verdict":"no_data","gate":false,"route":""}]})"),
       3);
-  EXPECT_EQ(
-      exit(
-          R"({"decision":"continue","metrics":[{"verdict":"no_data","cause":"source_unreachable","gate":true,"route":""}]})"),
-      5);
+  EXPECT_EQ(exit(R"({"decision":"continue","metrics":[{"verdict":"no_data",)"
+                 R"("cause":"source_unreachable","gate":true,"route":""}]})"),
+            5);
   EXPECT_EQ(exit("[]"), 3);
 }
 
@@ -207,7 +203,8 @@ TEST_F(Cli, FailuresAskForTheVersionAndTrack) {
 
 TEST_F(Cli, QueryPrintsATable) {
   server.say(200, R"({"status":"success","data":{"resultType":"vector","result":[
-    {"metric":{"__name__":"up","job":"a"},"value":[1795354927,"1"]},{"metric":{"job":"bb"},"value":[1795354927,"0.25"]}]},
+    {"metric":{"__name__":"up","job":"a"},"value":[1795354927,"1"]},
+     {"metric":{"job":"bb"},"value":[1795354927,"0.25"]}]},
     "infos":["metric might not be a counter"]})");
   EXPECT_EQ(query(terminal(), {.promql = "up"}), kExitGood);
   EXPECT_EQ(out.str(),
@@ -247,15 +244,15 @@ TEST_F(Cli, ScalarsAndEmptyResults) {
 std::string rollout(std::string_view phase, bool terminal_phase) {
   return R"({"id":42,"service":"shop","canary_version":"2","stable_version":"1","phase":")" +
          std::string(phase) + R"(","terminal":)" + (terminal_phase ? "true" : "false") +
-         R"(,"step":0,"steps":[{"weight":0.05,"analyze_ms":60000,"outcome":""},{"weight":1,"analyze_ms":0,"outcome":""}],
+         R"(,"step":0,"steps":[{"weight":0.05,"analyze_ms":60000,"outcome":""},
+             {"weight":1,"analyze_ms":0,"outcome":""}],
   "weight_asked":0.05,"reason":"because","started_ms":1795354900000,"log":[
   {"sequence":1,"time_ms":1795354900000,"kind":"started","text":"started by ci","actor":"ci"}]})";
 }
 
 TEST_F(Cli, StatusFindsTheNewestRolloutOfAService) {
-  server.say(
-      200,
-      R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,"service":"shop"}]})");
+  server.say(200, R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,)"
+                  R"("service":"shop"}]})");
   server.say(200, rollout("progressing", false));
   EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUndecided);
   EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
@@ -319,9 +316,8 @@ TEST_F(Cli, CommandsPostTheirReason) {
 }
 
 TEST_F(Cli, TelemetryCannotPaintTheTerminal) {
-  server.say(
-      200,
-      R"({"failures":[{"trace_id":"ab","error":"\u001b[31mboo\u009b2J\n","duration_ms":1.5,"failed_spans":[]}]})");
+  server.say(200, R"({"failures":[{"trace_id":"ab","error":"\u001b[31mboo\u009b2J\n",)"
+                  R"("duration_ms":1.5,"failed_spans":[]}]})");
   failures(terminal(), {.service = "s"});
   EXPECT_EQ(out.str(),
             "Trace ID: ab\n  Error: ?[31mboo?2J \n  Duration: 1.5ms\n  Endpoint: unknown\n\n");

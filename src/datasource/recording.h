@@ -2,7 +2,7 @@
 // text with timestamps, one sample a line, as `promtool tsdb create-blocks-from openmetrics` reads
 // and `promtool tsdb dump-openmetrics` writes it:
 //
-//   http_server_request_total{service_name="checkout",deployment_track="canary",instance="a",http_route="/pay"}
+//   http_server_request_total{service_name="checkout",deployment_track="canary",http_route="/pay"}
 //   1027 1700000000.123 # EOF
 //
 // Timestamps are seconds with a fraction; from 1e11 on they are read as milliseconds (the older

@@ -60,7 +60,8 @@ PrometheusOptions quick(std::string url = "http://prometheus:9090/") {
 TEST(Prometheus, AsksForRawSamples) {
   ScriptedHttp http;
   http.answers.push_back(answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[
-    {"metric":{"__name__":"up","job":"a\"b"},"values":[[1700000000.123,"1"],[1700000015,"2.5"],[1700000030,"NaN"]]}]}})"));
+    {"metric":{"__name__":"up","job":"a\"b"},
+      "values":[[1700000000.123,"1"],[1700000015,"2.5"],[1700000030,"NaN"]]}]}})"));
   auto options = quick();
   options.user = "me";
   options.password = "s3cret:x";
@@ -119,9 +120,8 @@ TEST(Prometheus, FailuresAreNotNoData) {
        answer(200, R"({"status":"success","data":{"resultType":"vector","result":[]}})"),
        ErrorCode::internal, 1, "no matrix"},
       {"nonsense inside",
-       answer(
-           200,
-           R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[["x",1]]}]}})"),
+       answer(200, R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},)"
+                   R"("values":[["x",1]]}]}})"),
        ErrorCode::internal, 1, "sample"},
       {"error in a success", answer(200, R"({"status":"error","error":"out of memory"})"),
        ErrorCode::invalid_argument, 1, "out of memory"},
@@ -155,8 +155,8 @@ TEST(Prometheus, FailuresAreNotNoData) {
 }
 
 TEST(Prometheus, NoAnswerBreaksTheParser) {
-  const std::string good =
-      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"2"]]}]}})";
+  const std::string good = R"({"status":"success","data":{"resultType":"matrix",)"
+                           R"("result":[{"metric":{"a":"b"},"values":[[1,"2"]]}]}})";
   for (std::size_t i = 0; i < good.size(); ++i) {
     for (const char c : {'{', '[', '"', '0', 'n', '}'}) {
       auto bad = good;
@@ -257,15 +257,13 @@ TEST(RequestSeries, OtherLabelsAndHalfScrapes) {
   SeriesNames names;
   names.service_label = "job";
   names.route_labels = {"handler"};
+  const std::string of = R"({job="checkout",deployment_track="canary",pod="p",handler="/x")";
+  const std::string requests = "http_server_request_total" + of + "} ";
+  const std::string bucket = "http_server_request_duration_bucket" + of;
+  const std::string quick = bucket + R"(,le="100"} )", all = bucket + R"(,le="+Inf"} )";
   const auto recording = parse_recording(
-      R"(http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 1 1700000000
-http_server_request_total{job="checkout",deployment_track="canary",pod="p",handler="/x"} 5 1700000060
-http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 1 1700000000
-http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="100"} 4 1700000060
-http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="+Inf"} 1 1700000000
-http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="+Inf"} 4 1700000030
-http_server_request_duration_bucket{job="checkout",deployment_track="canary",pod="p",handler="/x",le="+Inf"} 5 1700000060
-)");
+      requests + "1 1700000000\n" + requests + "5 1700000060\n" + quick + "1 1700000000\n" + quick +
+      "4 1700000060\n" + all + "1 1700000000\n" + all + "4 1700000030\n" + all + "5 1700000060\n");
   ASSERT_TRUE(recording) << recording.error().message;
   const auto source = make_series_cohort_source((*recording)->data, names);
   const auto counts = source->counts(track("canary"), at(0), at(60));

@@ -281,7 +281,8 @@ TEST(Decode, SpansWithBadIdsAreRejectedAlone) {
 TEST(Decode, JsonIdsInBase64AreRejected) {
   const auto out = from_json(Signal::traces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
       {"traceId":"W47/95gDgQPSabYzgT/GDA==","spanId":"7uGbfsPBsXM=","name":"b"},
-      {"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174","name":"upper case is fine"}]}]}]})");
+      {"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174",
+       "name":"upper case is fine"}]}]}]})");
   EXPECT_EQ(out.rejected, 1u);
   ASSERT_EQ(out.batch.spans.size(), 1u);
   EXPECT_EQ(to_hex(out.batch.spans[0].trace_id), "5b8efff798038103d269b633813fc60c");
@@ -413,9 +414,11 @@ TEST(Decode, WrongTypesNameTheField) {
        "startTimeUnixNano is \"now\", not an unsigned"},
       {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":-1}]}]}]})",
        "startTimeUnixNano is -1"},
-      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":"bare"}]}]}]}]})",
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k",)"
+       R"("value":"bare"}]}]}]}]})",
        "not an object"},
-      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k","value":{"bytesValue":"*"}}]}]}]}]})",
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k",)"
+       R"("value":{"bytesValue":"*"}}]}]}]}]})",
        "base64"},
   };
   for (const auto& c : cases) {
@@ -461,11 +464,16 @@ TEST(Decode, DeepNestingIsBounded) {
 TEST(Decode, LenientJson) {
   const auto out = from_json(
       Signal::traces, R"({"resource_spans":[{"unknown":{"a":[1,{}]},"resource":{"attributes":[
-      {"key":"service.name","value":{"string_value":"s"}}],"droppedAttributesCount":0},"scope_spans":[{"spans":[
-      {"trace_id":"5b8efff798038103d269b633813fc60c","span_id":"eee19b7ec3c1b174","parent_span_id":null,"name":null,"kind":"SPAN_KIND_SERVER",
-       "start_time_unix_nano":1700000000000000000,"endTimeUnixNano":"1700000000100000000","status":{"code":"STATUS_CODE_ERROR","message":"m"},
-       "flags":257,"links":[{"traceId":"bad"}],"attributes":[{"key":"a","value":{"intValue":2}},{"key":"b","value":{"doubleValue":null}},
-       {"key":"c","value":{}},{"key":"d","value":{"intValue":"9007199254740993"}},{"key":"e"},{"key":"f","value":{"intValue":3.0}}]}]}]}]})");
+      {"key":"service.name","value":{"string_value":"s"}}],"droppedAttributesCount":0},
+      "scope_spans":[{"spans":[
+      {"trace_id":"5b8efff798038103d269b633813fc60c","span_id":"eee19b7ec3c1b174",
+       "parent_span_id":null,"name":null,"kind":"SPAN_KIND_SERVER",
+       "start_time_unix_nano":1700000000000000000,"endTimeUnixNano":"1700000000100000000",
+       "status":{"code":"STATUS_CODE_ERROR","message":"m"},
+       "flags":257,"links":[{"traceId":"bad"}],"attributes":[
+       {"key":"a","value":{"intValue":2}},{"key":"b","value":{"doubleValue":null}},
+       {"key":"c","value":{}},{"key":"d","value":{"intValue":"9007199254740993"}},
+       {"key":"e"},{"key":"f","value":{"intValue":3.0}}]}]}]}]})");
   EXPECT_EQ(dump(out),
             "span 5b8efff798038103d269b633813fc60c eee19b7ec3c1b174 parent=0000000000000000 \"\" "
             "kind=2 start=1700000000000000000 "

@@ -59,9 +59,8 @@ TEST_F(ApiTest, AnswersOverASocket) {
   auto [head, body] = client.read_answer();
   EXPECT_TRUE(head.starts_with("HTTP/1.1 200")) << head;
   EXPECT_NE(head.find("Content-Security-Policy: "), std::string::npos);
-  EXPECT_EQ(
-      body,
-      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
+  EXPECT_EQ(body, R"({"status":"success","data":{"resultType":"vector",)"
+                  R"("result":[{"metric":{"__name__":"up"},"value":[1000,"1"]}]}})");
   ASSERT_TRUE(
       client.send("POST /v1/rollouts HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
                   "application/json\r\nContent-Length: "

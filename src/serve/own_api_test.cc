@@ -216,18 +216,18 @@ TEST_F(OwnApiTest, ATraceShowsItsSpans) {
 
 TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
   options_.dashboards = {{"board", {{"Errors", "timeseries", {{"Canary", "up{a=\"b\"}"}}}}}};
-  EXPECT_EQ(
-      json::serialize(ask_json(request("GET", "/v1/dashboards"))),
-      R"({"dashboards":[{"name":"board","panels":[{"title":"Errors","type":"timeseries","queries":[{"label":"Canary","query":"up{a=\"b\"}"}]}]}]})");
+  EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/dashboards"))),
+            R"({"dashboards":[{"name":"board","panels":[{"title":"Errors",)"
+            R"("type":"timeseries","queries":[{"label":"Canary","query":"up{a=\"b\"}"}]}]}]})");
   store_.present = {{"shop", "canary", "2", "i1", "prod", 1, 2, 15000}};
-  EXPECT_EQ(
-      json::serialize(ask_json(request("GET", "/v1/services"))),
-      R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"i1","environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}]})");
+  EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/services"))),
+            R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"i1",)"
+            R"("environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}]})");
   const Dispatch dispatch(options_, deps_, options_.listen);
   clock_.advance_ms(1500);
-  EXPECT_EQ(
-      json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"store":{"series":3,"head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
+  EXPECT_EQ(json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
+            R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"store":{"series":3,)"
+            R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 
 TEST_F(OwnApiTest, UnknownPathsAndMethods) {

@@ -28,14 +28,15 @@ class PrometheusApiTest : public test::World {
 
 TEST_F(PrometheusApiTest, AnInstantQueryAnswersAsPrometheusDoes) {
   const std::string wanted =
-      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{"__name__":"up","job":"a"},"value":[1000,"1.5"]}]}})";
+      R"({"status":"success","data":{"resultType":"vector",)"
+      R"("result":[{"metric":{"__name__":"up","job":"a"},"value":[1000,"1.5"]}]}})";
   EXPECT_EQ(ask(request("GET", "/api/v1/query?query=up%7Bjob=%22a%22%7D")).body, wanted);
   EXPECT_EQ(ask(form("/api/v1/query", "query=up%7Bjob%3D%22a%22%7D")).body, wanted);
   EXPECT_EQ(ask(request("GET", "/api/v1/query?query=1%2B1&time=1000.5")).body,
             R"({"status":"success","data":{"resultType":"scalar","result":[1000.500,"2"]}})");
-  EXPECT_EQ(
-      ask(request("GET", "/api/v1/query?query=vector(1)&time=2026-11-22T13:32:07.25Z")).body,
-      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"value":[1795354327.250,"1"]}]}})");
+  EXPECT_EQ(ask(request("GET", "/api/v1/query?query=vector(1)&time=2026-11-22T13:32:07.25Z")).body,
+            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},)"
+            R"("value":[1795354327.250,"1"]}]}})");
   EXPECT_EQ(data("/api/v1/query?query=nothing"), R"({"resultType":"vector","result":[]})");
   EXPECT_EQ(data("/api/v1/query?query=%22text%22&time=1"),
             R"({"resultType":"string","result":[1,"text"]})");
@@ -131,9 +132,9 @@ TEST_F(PrometheusApiTest, MetadataBuildInfoAndFormat) {
   store_.described = {{"up", MetricKind::gauge, "1", "Is \"up\"."},
                       {"up", MetricKind::counter, "", "Twice."},
                       {"zz", MetricKind::exponential, "s", ""}};
-  EXPECT_EQ(
-      data("/api/v1/metadata"),
-      R"({"up":[{"type":"gauge","help":"Is \"up\".","unit":"1"},{"type":"counter","help":"Twice.","unit":""}],"zz":[{"type":"histogram","help":"","unit":"s"}]})");
+  EXPECT_EQ(data("/api/v1/metadata"),
+            R"({"up":[{"type":"gauge","help":"Is \"up\".","unit":"1"},{"type":"counter",)"
+            R"("help":"Twice.","unit":""}],"zz":[{"type":"histogram","help":"","unit":"s"}]})");
   EXPECT_EQ(data("/api/v1/metadata?metric=zz"),
             R"({"zz":[{"type":"histogram","help":"","unit":"s"}]})");
   EXPECT_EQ(data("/api/v1/metadata?limit=1&limit_per_metric=1"),

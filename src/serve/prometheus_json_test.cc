@@ -81,15 +81,16 @@ TEST(PrometheusJson, EveryKindOfResult) {
             R"({"status":"success","data":{"resultType":"scalar","result":[1.500,"2"]}})");
   EXPECT_EQ(json({.value = promql::StringValue{1000, "x\"y"}, .warnings = {}, .infos = {}}),
             R"({"status":"success","data":{"resultType":"string","result":[1,"x\"y"]}})");
-  EXPECT_EQ(
-      json({.value = promql::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
-      R"({"status":"success","data":{"resultType":"vector","result":[]},"warnings":["w1","w2"],"infos":["i"]})");
+  EXPECT_EQ(json({.value = promql::Vector{}, .warnings = {"w1", "w2"}, .infos = {"i"}}),
+            R"({"status":"success","data":{"resultType":"vector","result":[]},)"
+            R"("warnings":["w1","w2"],"infos":["i"]})");
   promql::Matrix matrix;
   matrix.series.push_back({Labels::of({{"a", "b"}}), {{1000, 1, nullptr}, {2000, NAN, nullptr}}});
   matrix.series.push_back({Labels(), {{1000, 3, nullptr}}});
-  EXPECT_EQ(
-      json({.value = matrix, .warnings = {}, .infos = {}}),
-      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{"a":"b"},"values":[[1,"1"],[2,"NaN"]]},{"metric":{},"values":[[1,"3"]]}]}})");
+  EXPECT_EQ(json({.value = matrix, .warnings = {}, .infos = {}}),
+            R"({"status":"success","data":{"resultType":"matrix",)"
+            R"("result":[{"metric":{"a":"b"},"values":[[1,"1"],[2,"NaN"]]},{"metric":{},)"
+            R"("values":[[1,"3"]]}]}})");
 }
 
 TEST(PrometheusJson, NativeHistograms) {
@@ -103,10 +104,11 @@ TEST(PrometheusJson, NativeHistograms) {
   h->negative = {.offset = 1, .counts = {5}};       // [-2,-1)
   promql::Matrix matrix;
   matrix.series.push_back({Labels(), {{1000, 7, nullptr}, {2000, 0, h}}});
-  EXPECT_EQ(
-      *result_json({.value = matrix, .warnings = {}, .infos = {}}, kRoomy),
-      R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},"values":[[1,"7"]],"histograms":[[2,{"count":"12","sum":"18.5",)"
-      R"("buckets":[[1,"-2","-1","5"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,"2","4","4"]]}]]}]}})");
+  EXPECT_EQ(*result_json({.value = matrix, .warnings = {}, .infos = {}}, kRoomy),
+            R"({"status":"success","data":{"resultType":"matrix","result":[{"metric":{},)"
+            R"("values":[[1,"7"]],"histograms":[[2,{"count":"12","sum":"18.5",)"
+            R"("buckets":[[1,"-2","-1","5"],[3,"-0.001","0.001","2"],[0,"0.5","1","1"],[0,)"
+            R"("2","4","4"]]}]]}]}})");
 
   auto custom = std::make_shared<promql::NativeHistogram>();
   custom->schema = -53;
@@ -115,10 +117,10 @@ TEST(PrometheusJson, NativeHistograms) {
   custom->positive = {.offset = 0, .counts = {1, 2, 3}};
   promql::Vector vector;
   vector.series.push_back({Labels(), {{1000, 0, custom}}});
-  EXPECT_EQ(
-      *result_json({.value = vector, .warnings = {}, .infos = {}}, kRoomy),
-      R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},"histogram":[1,{"count":"6","sum":"0",)"
-      R"("buckets":[[3,"-Inf","5","1"],[0,"5","10","2"],[0,"10","+Inf","3"]]}]}]}})");
+  EXPECT_EQ(*result_json({.value = vector, .warnings = {}, .infos = {}}, kRoomy),
+            R"({"status":"success","data":{"resultType":"vector","result":[{"metric":{},)"
+            R"("histogram":[1,{"count":"6","sum":"0",)"
+            R"("buckets":[[3,"-Inf","5","1"],[0,"5","10","2"],[0,"10","+Inf","3"]]}]}]}})");
 }
 
 TEST(PrometheusJson, AnAnswerTooLargeIsAnError) {

@@ -34,15 +34,18 @@ TEST(RolloutMetrics, RunningOnesAndTheNewestOfEachService) {
   rollouts.put(rollout_status(3, "cart"));
   const auto text = metrics.render();
   EXPECT_EQ(text.find("rollout=\"1\""), std::string::npos) << text;
-  for (
-      const auto* line : {
-          R"(coalmine_rollout_info{service_name="shop",rollout="2",canary_version="2",stable_version="1",phase="rolled_back",decision="rollback",reason="error_rate"} 1)",
-          R"(coalmine_rollout_info{service_name="cart",rollout="3",canary_version="2",stable_version="1",phase="progressing",decision="",reason=""} 1)",
-          R"(coalmine_rollout_step{service_name="shop",rollout="2"} 1)",
-          R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="desired"} 0.25)",
-          R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="applied"} 0)",
-          R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="observed"} 0.01)",
-      }) {
+  for (const auto* line : {
+           R"(coalmine_rollout_info{service_name="shop",)"
+           R"(rollout="2",canary_version="2",stable_version="1",)"
+           R"(phase="rolled_back",decision="rollback",reason="error_rate"} 1)",
+           R"(coalmine_rollout_info{service_name="cart",)"
+           R"(rollout="3",canary_version="2",stable_version="1",)"
+           R"(phase="progressing",decision="",reason=""} 1)",
+           R"(coalmine_rollout_step{service_name="shop",rollout="2"} 1)",
+           R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="desired"} 0.25)",
+           R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="applied"} 0)",
+           R"(coalmine_rollout_weight_ratio{service_name="shop",rollout="2",kind="observed"} 0.01)",
+       }) {
     EXPECT_NE(text.find(std::string(line) + "\n"), std::string::npos) << line << "\n" << text;
   }
   EXPECT_EQ(text.find("rollout=\"3\",kind=\"observed\""), std::string::npos);

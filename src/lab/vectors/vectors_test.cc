@@ -43,16 +43,20 @@ struct Bad {
 TEST(Vectors, WhatDoesNotMatchIsToldAndWhatIsNoVectorsFileIsRefused) {
   const Bad cases[] = {
       {"wrong value",
-       R"({"vectors":[{"id":"a","fn":"e_bh","input":{"e":[500],"alpha":0.05},"expect":[],"tol":1e-9}]})",
+       R"({"vectors":[{"id":"a","fn":"e_bh","input":{"e":[500],"alpha":0.05},)"
+       R"("expect":[],"tol":1e-9}]})",
        0, "a: e_bh: [] expected, got [0]"},
       {"right value",
-       R"({"vectors":[{"id":"a","fn":"e_bh","input":{"e":[500],"alpha":0.05},"expect":[0],"tol":1e-9}]})",
+       R"({"vectors":[{"id":"a","fn":"e_bh","input":{"e":[500],"alpha":0.05},)"
+       R"("expect":[0],"tol":1e-9}]})",
        1, ""},
       {"infinity",
-       R"({"vectors":[{"fn":"ratio_cs","input":{"batches":[[0,0,0,0]],"alpha":0.05},"expect":[0,"inf"]}]})",
+       R"({"vectors":[{"fn":"ratio_cs","input":{"batches":[[0,0,0,0]],"alpha":0.05},)"
+       R"("expect":[0,"inf"]}]})",
        1, ""},
       {"not a number",
-       R"({"vectors":[{"fn":"prom_histogram_quantile","input":{"q":0.5,"bounds":[1],"counts":[0,0]},"expect":"NaN"}]})",
+       R"({"vectors":[{"fn":"prom_histogram_quantile","input":{"q":0.5,"bounds":[1],)"
+       R"("counts":[0,0]},"expect":"NaN"}]})",
        1, ""},
       {"unknown function", R"({"vectors":[{"id":"b","fn":"tea","input":{},"expect":1}]})", 0,
        "b: unknown function \"tea\""},
@@ -60,7 +64,8 @@ TEST(Vectors, WhatDoesNotMatchIsToldAndWhatIsNoVectorsFileIsRefused) {
        R"({"vectors":[{"id":"c","fn":"ratio_cs","input":{"alpha":0.05},"expect":1}]})", 0,
        "c: the member batches is not a list"},
       {"broken batch",
-       R"({"vectors":[{"id":"d","fn":"diff_cs","input":{"batches":[[1,2]],"alpha":0.05},"expect":1}]})",
+       R"({"vectors":[{"id":"d","fn":"diff_cs","input":{"batches":[[1,2]],"alpha":0.05},)"
+       R"("expect":1}]})",
        0, "a batch is not"},
       {"not an object", R"({"vectors":[7]})", 0, "vector 1: is not an object"},
       {"name with a line break",

@@ -46,7 +46,7 @@ create table events(
   sequence integer not null,      -- from 1, without gaps
   time_ms integer not null,
   kind text not null,
-  text text not null,             -- one sentence; empty for a look that changed nothing worth a line
+  text text not null,             -- one sentence; empty for a look that changed nothing
   actor text not null,
   payload text,                   -- JSON: the event; null on further lines of the same event
   primary key(rollout_id, sequence)) without rowid;
