@@ -30,9 +30,8 @@ class ByteBudget {
   std::atomic<std::size_t> used_{0};
 };
 
-// What one request took from the budget; given back when it is destroyed. It travels with the
-// request, so that a body still counts while a pool works on it after its client has gone. One
-// thread at a time.
+// A request's share of the budget. Destruction gives it back. It travels with the request: a body
+// still counts while a pool works on it after its client has gone. One thread at a time.
 class Charge {
  public:
   Charge() = default;
@@ -49,7 +48,7 @@ class Charge {
   }
   ~Charge() { release(); }
 
-  // False, and nothing taken, when the budget is used up.
+  // False when the budget is used up; nothing is taken then.
   [[nodiscard]] bool grow(std::size_t bytes) {
     if (!budget_ || !budget_->try_take(bytes)) return false;
     bytes_ += bytes;

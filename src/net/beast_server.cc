@@ -48,7 +48,7 @@ class LiveStream final : public Responder::Stream {
   const std::shared_ptr<StreamState> state_;
 };
 
-// Any thread, one at a time. What it posts holds the connection weakly: a queue inside the loop
+// Any thread, one at a time. The calls it posts hold the connection weakly: a queue inside the loop
 // must not keep the loop alive.
 class LiveResponder final : public Responder {
  public:

@@ -27,7 +27,7 @@ using Handle = std::unique_ptr<CURL, decltype([](CURL* curl) { curl_easy_cleanup
 using HeaderList =
     std::unique_ptr<curl_slist, decltype([](curl_slist* list) { curl_slist_free_all(list); })>;
 
-// One call under way: what the callbacks of libcurl fill in. Lives on the stack of the caller.
+// One call under way, filled in by libcurl's callbacks. Lives on the caller's stack.
 struct Call {
   HttpResponse response;
   std::size_t max_response = 0;
@@ -99,7 +99,7 @@ Result<HeaderList> header_list(const ClientRequest& request) {
   return list;
 }
 
-// Loopback is never asked of a proxy, whatever the environment says.
+// Requests to loopback never go through a proxy, whatever the environment says.
 std::string no_proxy_list() {
   const char* given = std::getenv("no_proxy");
   if (given == nullptr) given = std::getenv("NO_PROXY");
@@ -236,7 +236,7 @@ class CurlClient final : public HttpClient {
     const auto code = curl_easy_perform(curl.get());
     call.response.status = status_of(curl.get());
     curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, nullptr);
-    curl_easy_reset(curl.get()); // options go, connections stay
+    curl_easy_reset(curl.get()); // resets the options, keeps the connections
     give_back(std::move(curl));
     if (code == CURLE_OK || call.ended_by_caller) return {};
     if (call.too_large) {

@@ -119,8 +119,8 @@ bool holds_socket(const std::string& pid, const std::string& link) {
   return false;
 }
 
-// The process that has the socket open; "" when it belongs to another user (their descriptors are
-// not ours to read).
+// The process that has the socket open. "" when it belongs to another user, whose descriptors we
+// may not read.
 std::string process_of_socket(const std::string& inode) {
   const Directory processes(opendir("/proc"));
   if (!processes) return {};

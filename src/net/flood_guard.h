@@ -1,4 +1,4 @@
-// Counts the frames that cost a client nothing and a server something.
+// Counts frames that are cheap for a client to send and costly for a server to handle.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,7 +15,7 @@ enum class CheapFrame { ping, settings, reset, priority, empty_data };
 // us reset its streams.
 class FloodGuard {
  public:
-  // False when this frame is one too many within ten seconds.
+  // False when this frame exceeds the limit of its kind for ten seconds.
   bool allow(CheapFrame kind, std::chrono::steady_clock::time_point now) {
     if (now - window_ > kWindow) {
       window_ = now;

@@ -255,7 +255,7 @@ void GrpcConnection::submit_grpc(std::int32_t stream, Call& call, GrpcResponse r
 void GrpcConnection::submit(std::int32_t stream, Call& call, const Headers& head) {
   call.answered = true;
   call.charge.release();
-  call.reader.take(); // what came of a refused request is of no more use
+  call.reader.take(); // drops the bytes of a refused request
   nghttp2_data_provider body{};
   body.source.ptr = this;
   body.read_callback = &read_body;

@@ -157,15 +157,16 @@ bool GrpcConnection::collect_output() {
   return true;
 }
 
-// Nothing is left to write: is this the end?
+// Called when nothing is left to write. Ends the connection if HTTP/2 is over, or if it winds down
+// and no call is left.
 void GrpcConnection::settle() {
   const bool over = nghttp2_session_want_read(session_.get()) == 0 &&
                     nghttp2_session_want_write(session_.get()) == 0;
   if (over || (winding_down_ && calls_.empty())) drain();
 }
 
-// Closing while unread bytes wait would reset the connection and could destroy a GOAWAY on its way:
-// read them away first.
+// Closing a socket with unread bytes resets the connection, which could destroy a GOAWAY on its
+// way. So the bytes are read first.
 void GrpcConnection::drain() {
   step_ = Step::draining;
   write_deadline_ = std::chrono::steady_clock::now() + kDrain;

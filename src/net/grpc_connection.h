@@ -27,10 +27,10 @@ using H2Callbacks = std::unique_ptr<nghttp2_session_callbacks, H2Delete>;
 using H2Options = std::unique_ptr<nghttp2_option, H2Delete>;
 using H2Session = std::unique_ptr<nghttp2_session, H2Delete>;
 
-inline constexpr std::uint32_t kHeaderListLimit =
-    32u << 10; // names, values and 32 bytes for each, as RFC 9113 counts
+// Counted as RFC 9113 does: names, values and 32 bytes for each field.
+inline constexpr std::uint32_t kHeaderListLimit = 32u << 10;
 
-// What the connections of one server share; owned by the server and by every reply still out.
+// State shared by the connections of one server. Owned by the server and by every pending reply.
 struct GrpcCore : std::enable_shared_from_this<GrpcCore> {
   GrpcCore(GrpcServer::Options given, GrpcServer::Handler run, SelfMetrics& metrics);
 
@@ -41,9 +41,9 @@ struct GrpcCore : std::enable_shared_from_this<GrpcCore> {
   ServerLoop loop;
 };
 
-// Belongs to the loop's thread, wholly; replies reach it through posted calls and name their stream
-// (ids are never used twice). Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) ->
-// on_*() here -> handler; reply() -> nghttp2 -> flush() -> socket. nghttp2 calls back only inside
+// Runs on the loop's thread only. Replies reach it through posted calls and name their stream (ids
+// are never used twice). Bytes flow: socket -> nghttp2 -> callbacks (grpc_callbacks.cc) -> on_*()
+// here -> handler; reply() -> nghttp2 -> flush() -> socket. nghttp2 calls back only inside
 // receive() and flush(), so replying inside a handler is safe.
 class GrpcConnection final : public Connection,
                              public std::enable_shared_from_this<GrpcConnection> {
@@ -85,7 +85,7 @@ class GrpcConnection final : public Connection,
     bool handed_over = false;
     std::string out; // body of the answer
     std::size_t out_sent = 0;
-    Headers trailers; // behind it; none for plain HTTP answers
+    Headers trailers; // sent after the body; none for plain HTTP answers
   };
   enum class Step { preface, open, draining, closed };
 

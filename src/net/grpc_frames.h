@@ -17,8 +17,8 @@
 
 namespace coalmine::net {
 
-// Puts one message together from a body that arrives in pieces. Memory follows the bytes that came,
-// not the length claimed. Single thread. After an error it must not be fed again.
+// Assembles one message from a body that arrives in pieces. Allocates for the bytes received, not
+// for the length claimed. One thread. Must not be fed again after an error.
 class MessageReader {
  public:
   explicit MessageReader(std::size_t max_message) : max_message_(max_message) {}

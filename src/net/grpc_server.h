@@ -52,8 +52,8 @@ struct GrpcRequest {
 struct GrpcResponse {
   GrpcStatus status = GrpcStatus::ok;
   std::string status_message = {}; // percent-encoded by the server
-  std::string status_details =
-      {}; // serialized google.rpc.Status, sent as grpc-status-details-bin when not empty
+  // A serialized google.rpc.Status, sent as grpc-status-details-bin when not empty.
+  std::string status_details = {};
   std::string message = {}; // serialized reply; only with ok
 };
 
@@ -66,18 +66,18 @@ class GrpcServer {
     std::uint32_t max_streams = 128;              // per connection
     std::size_t max_in_flight_bytes = 256u << 20; // more answers UNAVAILABLE
     std::string name = "grpc";
-    std::chrono::seconds request_timeout{
-        60}; // for the preface, and for a request to arrive whole: DEADLINE_EXCEEDED
-    std::chrono::seconds idle_timeout{
-        1800}; // without a byte from the client (its pings count), then GOAWAY
+    // For the preface, and for a request to arrive whole; then DEADLINE_EXCEEDED.
+    std::chrono::seconds request_timeout{60};
+    // Without a byte from the client (its pings count); then GOAWAY.
+    std::chrono::seconds idle_timeout{1800};
   };
   // Called exactly once, from any thread; dropping it unused answers INTERNAL. When the client is
   // gone, it does nothing.
   using Reply = std::move_only_function<void(GrpcResponse)>;
-  // Runs on the server's I/O thread: quick, or hands the work to a pool.
+  // Runs on the server's I/O thread: must be quick, or hand the work to a pool.
   using Handler = std::function<void(GrpcRequest, Reply)>;
 
-  // A client that speaks HTTP/1 here gets an HTTP/1.1 400 that says so. errors as
+  // A client that speaks HTTP/1 here gets an HTTP/1.1 400 that says so. Errors as
   // HttpServer::start.
   static Result<std::unique_ptr<GrpcServer>> start(Options options, Handler handler,
                                                    SelfMetrics& metrics);

@@ -25,7 +25,7 @@ struct HttpRequest {
   std::string body; // whole; chunked bodies are put together; still as Content-Encoding says
   std::string peer; // 127.0.0.1:53211
   // Becomes true, within a second, when the client hangs up while it waits for the answer. Null:
-  // nobody watches.
+  // not watched.
   std::shared_ptr<const std::atomic<bool>> client_gone = nullptr;
 };
 

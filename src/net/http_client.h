@@ -11,13 +11,13 @@
 
 namespace coalmine::net {
 
-// How a server of https:// is checked and how we identify ourselves to it. Paths of PEM files;
-// empty: the system's authorities, no certificate of our own.
+// How an https:// server is verified and how we identify ourselves to it. Paths of PEM files.
+// Empty: the system's authorities, and no client certificate.
 struct ClientTls {
   std::string ca_file;
   std::string certificate_file;
   std::string key_file;
-  bool verify = true; // false: anybody may answer; for tests and laboratories
+  bool verify = true; // false: any server is accepted; for tests and lab setups
 };
 
 struct ClientRequest {
@@ -34,8 +34,8 @@ struct ClientRequest {
 class HttpClient {
  public:
   virtual ~HttpClient() = default;
-  // Any status that arrives is a value; unavailable / deadline_exceeded when none does.
-  // Thread-safe. No redirects followed.
+  // Thread-safe. Any status that arrives is a value; unavailable or deadline_exceeded when none
+  // arrives. Follows no redirects.
   virtual Result<HttpResponse> fetch(const ClientRequest& request) = 0;
   // Streams the body to on_chunk until it returns false or the server ends (server-sent events); no
   // overall timeout.

@@ -20,9 +20,8 @@ namespace {
 
 namespace http = boost::beast::http;
 
-constexpr std::size_t kReadSize =
-    64u
-    << 10; // with less room Beast-style reads of 100 KB bodies fall apart into hundreds of calls
+// With less room, reads of 100 KB bodies fall apart into hundreds of calls.
+constexpr std::size_t kReadSize = 64u << 10;
 constexpr std::uint32_t kHeadLimit = 64u << 10;
 constexpr std::size_t kFirstAllocation = 1u << 20; // of a body whose length is only claimed so far
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
@@ -93,8 +92,8 @@ void HttpConnection::on_bytes() {
   }
 }
 
-// True when the connection does not begin with HTTP/1 (it is then answered), or cannot be told yet
-// (more is being read).
+// True when the connection does not begin with HTTP/1 (it has been answered then), or when it is
+// too early to say (more is being read).
 bool HttpConnection::foreign_protocol() {
   const std::string_view seen(static_cast<const char*>(in_.data().data()), in_.size());
   if (seen.front() == kTlsHandshake) {
@@ -278,7 +277,7 @@ void HttpConnection::hand_over() {
   }
 }
 
-// Nothing is read while a request is handled; a peek tells whether the client has closed its end.
+// Nothing is read while a request is handled; a peek shows whether the client has closed its end.
 void HttpConnection::look_for_client() {
   char byte = 0;
   const auto seen = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);

@@ -22,8 +22,8 @@
 
 namespace coalmine::net {
 
-// What the connections of one server share. Owned by the server and by every responder still out,
-// so that a late answer finds a living (if stopped) loop.
+// State shared by the connections of one server. Owned by the server and by every pending
+// responder, so that a late answer finds a live (if stopped) loop.
 struct HttpCore : std::enable_shared_from_this<HttpCore> {
   HttpCore(HttpServer::Options given, HttpServer::Handler run, SelfMetrics& metrics);
 
@@ -32,8 +32,8 @@ struct HttpCore : std::enable_shared_from_this<HttpCore> {
   ServerLoop loop;
 };
 
-// What the two ends of an event stream share. The queue is here, and not in posted calls, because a
-// loop keeps no order between what different threads post.
+// State shared by the two ends of an event stream. Chunks go through this queue and not through
+// posted calls, because a loop keeps no order between calls that different threads post.
 struct StreamState {
   struct Queue {
     std::vector<std::string> chunks;
@@ -45,13 +45,11 @@ struct StreamState {
   std::atomic<std::size_t> unsent{0};
 };
 
-// Belongs to the loop's thread, wholly; responders reach it through posted calls. The steps of its
-// life:
-//   idle -> receiving -> handling -> writing -> idle …          a request and its answer
-//                        handling -> streaming                  server-sent events, until either
-//                        side ends them
-//   any  -> draining -> closed                                  after the last answer: the client
-//   may still be sending
+// Runs on the loop's thread only; responders reach it through posted calls. Its steps:
+//   idle -> receiving -> handling -> writing -> idle   a request and its answer
+//   handling -> streaming                              server-sent events, until a side ends them
+//   any -> draining -> closed                          after the last answer, while the client may
+//                                                      still be sending
 class HttpConnection final : public Connection,
                              public std::enable_shared_from_this<HttpConnection> {
  public:

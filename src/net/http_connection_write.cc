@@ -67,8 +67,8 @@ void HttpConnection::reject(int status, Rejection reason, std::string message) {
 }
 
 void HttpConnection::write_continue() {
-  // 25 bytes, and the client has read what came before: they fit at once, or it is not worth
-  // waiting for (the socket does not block).
+  // These 25 bytes fit at once, since the client has read everything before them. If they do not,
+  // they are not worth a wait (the socket does not block).
   boost::system::error_code error;
   const auto size = socket_.write_some(asio::buffer(kContinue), error);
   if (error || size != kContinue.size()) close();
@@ -184,7 +184,7 @@ void HttpConnection::pump_stream() {
                     });
 }
 
-// While events flow to it, the client has nothing to say: its end is all we wait for.
+// A client that receives events sends nothing more. We only wait for it to close.
 void HttpConnection::watch_client() {
   in_.clear();
   socket_.async_read_some(
@@ -196,11 +196,11 @@ void HttpConnection::watch_client() {
       });
 }
 
-// Closing while unread bytes wait would reset the connection and could destroy the answer on its
-// way: read them away first.
+// Closing a socket with unread bytes resets the connection, which could destroy the answer on its
+// way. So the bytes are read first.
 void HttpConnection::drain() {
-  const bool streamed =
-      step_ == Step::streaming && !head_only_; // watch_client() still reads; cancelled below
+  // watch_client() still reads; its read is cancelled below.
+  const bool streamed = step_ == Step::streaming && !head_only_;
   step_ = Step::draining;
   if (stream_) stream_->gone = true;
   deadline_ = std::chrono::steady_clock::now() + kDrain;

@@ -24,8 +24,8 @@ struct Endpoint {
 };
 Result<Endpoint> parse_endpoint(std::string_view text);
 
-// Why a port cannot be had: names the process that holds it when /proc shows it ("in use by otelcol
-// (pid 911)").
+// Why a port is not available: names the process that holds it when /proc shows it ("in use by
+// otelcol (pid 911)").
 std::string describe_port_holder(const Endpoint& endpoint);
 
 // The answer to one request; may be kept and used from any thread, exactly once (send, or
@@ -52,8 +52,8 @@ class HttpServer {
     Endpoint listen = {};
     std::size_t max_body = 64u << 20;   // bytes on the wire; more answers 413
     std::size_t max_connections = 1024; // more are closed at once
-    std::size_t max_in_flight_bytes =
-        256u << 20; // bodies being read and handled; more answers 503 with Retry-After
+    // Bodies being read and handled; more answers 503 with Retry-After.
+    std::size_t max_in_flight_bytes = 256u << 20;
     std::chrono::seconds idle_timeout{60}; // between requests, and for a request to arrive whole
     std::string name = "http";             // label of the metrics
     // Answer for transport errors (bad request line, body too large…): status and sentence to body;

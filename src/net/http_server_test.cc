@@ -376,8 +376,8 @@ TEST_F(HttpServerTest, SurvivesRunningOutOfDescriptors) {
   ASSERT_TRUE(waiting.send("GET /first HTTP/1.1\r\nHost: h\r\n\r\n"));
   EXPECT_EQ(waiting.read_answer().second, "GET /first? 0 ");
 
-  const int spare =
-      ::socket(AF_INET, SOCK_STREAM, 0); // opened before the limit falls, connected after
+  // Opened before the limit falls, connected after.
+  const int spare = ::socket(AF_INET, SOCK_STREAM, 0);
   rlimit low = before;
   low.rlim_cur = 3;
   setrlimit(RLIMIT_NOFILE, &low);

@@ -1,4 +1,4 @@
-// What a server counts about its connections, on /metrics as coalmine_net_*.
+// A server's counters about its connections, on /metrics as coalmine_net_*.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -149,8 +149,8 @@ void ServerLoop::adopt(Socket socket) {
   }
 }
 
-// Out of descriptors, mostly. The listener must outlive that: the waiting connections stay in the
-// kernel's queue, and we look again in a moment.
+// Mostly out of descriptors. The listener survives that: waiting connections stay in the kernel's
+// queue until the next attempt.
 void ServerLoop::accept_later(const boost::system::error_code& error) {
   if (error == asio::error::connection_aborted) return accept(); // that client had already left
   const auto now = std::chrono::steady_clock::now();

@@ -34,7 +34,7 @@ class Connection {
  public:
   virtual ~Connection() = default;
   virtual void start() = 0;
-  // Called at every tick: close what has waited too long.
+  // Called at every tick: closes the connection when it has waited too long.
   virtual void check_deadlines(SteadyTime now) = 0;
   // The server is about to stop: close now when idle, else after the running requests.
   virtual void wind_down() = 0;
@@ -42,17 +42,16 @@ class Connection {
   virtual void abort() = 0;
 };
 
-// Accepts connections and runs them on one thread of its own. start() and stop() are called by the
-// owner, once each and in that order; the members below "on the loop's thread" only there; io() may
-// be posted to from any thread, also after stop(), when what is posted is no longer run and dies
-// with the loop.
+// Accepts connections and runs them on one thread of its own. The owner calls start() and stop(),
+// once each and in that order. The members under "On the loop's thread" are called only there. Any
+// thread may post to io(), also after stop(): such calls are not run and die with the loop.
 class ServerLoop {
  public:
   struct Options {
     Endpoint listen;
     std::size_t max_connections = 1024;
     std::size_t max_in_flight_bytes = 256u << 20;
-    std::chrono::milliseconds tick{1000}; // how often deadlines are looked at
+    std::chrono::milliseconds tick{1000}; // interval of the deadline checks
     std::string name;
   };
   using MakeConnection = std::function<std::shared_ptr<Connection>(Socket)>;
@@ -96,7 +95,7 @@ class ServerLoop {
   Endpoint bound_;
   bool stopping_ = false;
   bool accepting_ = false;    // an accept, or the wait before the next one, is pending
-  SteadyTime last_warning_{}; // that nothing can be accepted
+  SteadyTime last_warning_{}; // about connections that cannot be accepted
   asio::io_context io_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_;
   asio::basic_socket_acceptor<Tcp, asio::io_context::executor_type> acceptor_;

@@ -16,7 +16,7 @@ GrpcStatus to_grpc(ErrorCode code) {
     case ErrorCode::permission_denied: return GrpcStatus::permission_denied;
     case ErrorCode::unauthenticated: return GrpcStatus::unauthenticated;
     case ErrorCode::unimplemented: return GrpcStatus::unimplemented;
-    // Clients retry DATA_LOSS; bytes damaged on our disk do not heal by that.
+    // Clients retry DATA_LOSS, but a retry does not mend bytes damaged on our disk.
     case ErrorCode::data_loss: return GrpcStatus::internal;
     case ErrorCode::internal: return GrpcStatus::internal;
   }

@@ -116,7 +116,7 @@ class RawClient {
   std::string in_;
 };
 
-// Waits, with a deadline, until what is asked for is true.
+// Waits, with a deadline, until the condition holds.
 inline bool eventually(const std::function<bool()>& condition) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   while (!condition()) {
