@@ -1,5 +1,5 @@
-// What OTLP clients are answered: Export*ServiceResponse and google.rpc.Status, in both encodings.
-// Pure; any thread.
+// Answers to OTLP clients: Export*ServiceResponse and google.rpc.Status, in both encodings. Pure;
+// any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,8 +19,8 @@ std::string_view content_type(Encoding encoding); // application/x-protobuf, app
 std::string export_response(Signal signal, Encoding encoding, std::size_t rejected,
                             std::string_view message);
 
-// google.rpc.Status. retry_after_s > 0 adds google.rpc.RetryInfo, which tells the client that
-// trying again is right (protobuf only; over HTTP the header Retry-After says it).
+// google.rpc.Status. retry_after_s > 0 adds google.rpc.RetryInfo, which asks the client to try
+// again (protobuf only; over HTTP the header Retry-After says it).
 std::string rpc_status(Encoding encoding, net::GrpcStatus code, std::string_view message,
                        int retry_after_s = 0);
 

@@ -72,7 +72,7 @@ void BatchBuilder::begin_resource(Attributes attributes) {
   scope_.clear();
   series_.clear();
   in_many_scopes_.clear();
-  if (!key || losses() != resource_losses_) return; // what was cut is to be counted again next time
+  if (!key || losses() != resource_losses_) return; // cut values are to be counted again next time
   known_ = cache_->add(*key, resource());
   known_lock_ = std::unique_lock(known_->mutex);
 }

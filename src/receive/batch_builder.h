@@ -1,5 +1,5 @@
-// From decoded OTLP messages to a Batch: everything that both encodings must do alike. Checks,
-// limits, series identity, names.
+// From decoded OTLP messages to a Batch: the checks, limits, series identity and names that both
+// encodings share.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -31,8 +31,8 @@ struct MetricBytes {
   std::optional<Temporality> temporality;
 };
 
-// What every kind of data point has. find_series() fills series or key; without it the attributes
-// say which series it is.
+// The fields that every kind of data point has. find_series() fills series or key; otherwise the
+// attributes identify the series.
 struct PointHead {
   Attributes attributes;
   std::shared_ptr<const MetricSeries> series;
@@ -52,7 +52,7 @@ struct RawHistogram {
   std::string_view packed_bounds; // little-endian doubles in the payload; bounds is empty then
 };
 
-// packed_bounds, if there are any, to the end of bounds.
+// Appends packed_bounds, if there are any, to bounds.
 void unpack_bounds(RawHistogram& raw);
 
 // SummaryDataPoint as sent: (quantile, value) pairs.
@@ -62,7 +62,7 @@ struct RawSummary {
   std::vector<std::pair<double, double>> quantiles;
 };
 
-// An id as far as it was right; decoders fill it from bytes or hex.
+// The state of an id as sent; decoders read ids from bytes or hex.
 enum class IdState { missing, good, bad };
 
 // Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope,
@@ -75,11 +75,11 @@ class BatchBuilder {
                SeriesCache* cache = nullptr);
 
   void expect_points(std::size_t count) { out_.batch.points.reserve(count); }
-  // By its bytes. False: not known, and begin_resource has to follow.
+  // Looks the resource up by its bytes. False: not known; begin_resource() must follow.
   bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);
-  // Metrics of this name are in several scopes of the present resource, so that their bytes alone
-  // do not say which series they are.
+  // names: metrics that several scopes of the current resource hold, so that their bytes alone do
+  // not identify the series.
   void set_in_many_scopes(std::unordered_set<std::string_view> names) {
     in_many_scopes_ = std::move(names);
   }
@@ -100,7 +100,7 @@ class BatchBuilder {
   void count_cut() { ++out_.cut_values; }
   const Limits& limits() const { return limits_; }
 
-  // trace, span, parent: what became of the span's ids.
+  // trace, span_id, parent: the states of the span's ids.
   void add(Span span, IdState trace, IdState span_id, IdState parent);
   void add(LogRecord record);
   // The same for a decoder that fills the collector: the row's lists and texts are in its table.
@@ -116,8 +116,8 @@ class BatchBuilder {
   void add_exponential(PointHead point, ExponentialHistogram value);
   void add_summary(PointHead point, const RawSummary& raw);
 
-  // The payload decodes to more memory than allowed: the decoder stops and the whole payload is
-  // refused.
+  // True when the payload decodes to more memory than allowed: the decoder stops and the whole
+  // payload is refused.
   bool over_budget() const { return spent_ > budget_; }
   Result<Decoded> finish(Signal signal);
 
@@ -150,7 +150,7 @@ class BatchBuilder {
                    const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
   BucketBounds shared_bounds(std::vector<double> bounds);
-  // Of packed doubles that were checked before; nullptr: they were not.
+  // The bounds of packed doubles that were checked before; nullptr: not checked yet.
   BucketBounds known_bounds(std::string_view packed);
   void push_point(std::shared_ptr<const MetricSeries> series, const PointHead& point,
                   std::variant<double, ClassicHistogram, ExponentialHistogram> value);
@@ -161,8 +161,8 @@ class BatchBuilder {
   std::size_t spent_ = 0;
   Decoded out_;
   SpanCollector spans_;
-  std::vector<std::pair<std::string, std::string>>
-      reasons_; // slug, first sentence; in the order met
+  // Slug and first sentence, in the order met.
+  std::vector<std::pair<std::string, std::string>> reasons_;
 
   Attributes resource_attributes_;
   std::shared_ptr<const Resource> resource_; // made when the first item asks for it
@@ -171,15 +171,15 @@ class BatchBuilder {
   SeriesCache* const cache_;
   std::optional<ByteKey> resource_key_; // of bytes that begin_known_resource did not know
   std::size_t resource_losses_ = 0;
-  std::shared_ptr<KnownResource>
-      known_; // the present resource, locked; nullptr: nothing of it is looked up by bytes
+  // The current resource, locked. nullptr: nothing of it is looked up by bytes.
+  std::shared_ptr<KnownResource> known_;
   std::unique_lock<std::mutex> known_lock_;
   std::optional<ByteKey> metric_key_; // nullopt: its points are not looked up by bytes
   std::unordered_set<std::string_view> in_many_scopes_;
   std::string_view last_packed_bounds_;
   BucketBounds last_bounds_;
-  std::unordered_multimap<std::uint64_t, SeriesEntry>
-      series_; // of the present resource, by hash of metric name and attributes
+  // Of the current resource, by hash of metric name and attributes.
+  std::unordered_multimap<std::uint64_t, SeriesEntry> series_;
   std::vector<BucketBounds> bounds_;
   BucketBounds no_bounds_;
 };

@@ -65,7 +65,7 @@ class FakeStore final : public store::Store {
     held_ = false;
     changed_.notify_all();
   }
-  // Until n appends stand before the gate.
+  // Returns once n appends wait at the gate.
   void wait_for_waiting(std::size_t n) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return waiting_ >= n; });

@@ -1,6 +1,5 @@
-// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They know the
-// protocols' rules about paths, content types, statuses and retries; the servers behind them know
-// none of it.
+// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They hold the
+// protocols' rules about paths, content types, statuses and retries; the servers do not know these.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,10 +15,10 @@
 
 namespace coalmine::receive {
 
-// Where a request is decoded and stored. Small uncompressed ones at once, on the I/O thread: to
-// wake another thread costs more than they do. All else is the pool's, so that nobody waits behind
-// something large; so is everything for some seconds after one took long, because then it is the
-// disk that one waits for. One per I/O thread, used on it alone.
+// Chooses where a request is decoded and stored. Small uncompressed requests run at once on the I/O
+// thread: waking another thread would cost more. All others go to the pool, so that nobody waits
+// behind a large one. After a slow request everything goes to the pool for some seconds, since the
+// disk is then the likely cause. One object per I/O thread, used on that thread only.
 class Lane {
  public:
   static constexpr std::size_t kAtOnceBytes = 64 << 10;

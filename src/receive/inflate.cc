@@ -18,9 +18,9 @@ namespace {
 
 constexpr std::size_t kRatioFree = 1u << 20; // the ratio counts only beyond this many bytes
 constexpr std::size_t kFirstBuffer = 64u << 10;
-constexpr std::size_t kHonestRatio =
-    32; // a trailer that claims more is not believed, not even as a hint
-constexpr int kMaxZstdWindowLog = 23; // 8 MiB, what RFC 8878 asks decoders for at most
+// A trailer that claims more is not believed, not even as a hint.
+constexpr std::size_t kHonestRatio = 32;
+constexpr int kMaxZstdWindowLog = 23; // 8 MiB, the most that RFC 8878 asks of decoders
 
 // The output: grows by doubling up to the limits, and knows when they are passed. One inflate call.
 class BoundedOutput {
@@ -97,8 +97,8 @@ Result<std::string> inflate_zlib(std::string_view body, std::string_view encodin
     const auto [room, size] = full ? std::pair<char*, std::size_t>(&spill, 1) : out.room();
     const auto piece = std::min<std::size_t>(body.size() - at, 1u << 30);
     const auto space = std::min<std::size_t>(size, 1u << 30);
-    stream.next_in =
-        reinterpret_cast<Bytef*>(const_cast<char*>(body.data() + at)); // zlib does not write to it
+    // zlib does not write to its input.
+    stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(body.data() + at));
     stream.avail_in = static_cast<uInt>(piece);
     stream.next_out = reinterpret_cast<Bytef*>(room);
     stream.avail_out = static_cast<uInt>(space);
@@ -123,7 +123,7 @@ Result<std::string> inflate_zlib(std::string_view body, std::string_view encodin
 }
 
 // One gzip member whose trailer states a believable size: a buffer of that size, one call. nullopt:
-// not so, take the streaming way.
+// it does not; use the streaming way.
 std::optional<std::string> inflate_quickly(std::string_view body, const Limits& limits) {
   if (body.size() < 18) return std::nullopt;
   std::uint32_t claimed = 0;

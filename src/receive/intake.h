@@ -23,7 +23,7 @@ struct Delivery {
   std::string peer;        // host:port
 };
 
-// What to tell the client of a request that was taken.
+// The answer to the client of an accepted request.
 struct Accepted {
   std::size_t rejected = 0;
   std::string message; // one sentence, "" when nothing was rejected
@@ -35,8 +35,8 @@ class Intake {
   Intake(Limits limits, store::Store& store, const Clock& clock, SelfMetrics& metrics)
       : limits_(limits), store_(store), clock_(clock), metrics_(metrics) {}
 
-  // Returns once the store has what was not rejected. Errors as decode, inflate and Store::append
-  // give them; never throws.
+  // Returns once the store has all items that were not rejected. Errors as decode, inflate and
+  // Store::append give them; never throws.
   Result<Accepted> take(const Delivery& delivery);
 
   // How a request ended. protocol: http or grpc; signal: traces, metrics, logs, or "" for a path

@@ -247,7 +247,7 @@ AttributeValue JsonDecoder::any_value(JsonElement value) {
   return out;
 }
 
-// An AnyValue inside an array or map. Of several members the last counts, as in protobuf.
+// An AnyValue inside an array or map. If several members are set, the last counts, as in protobuf.
 void JsonDecoder::nested_value(JsonElement value, BoundedJson& json, int depth) {
   std::string_view kind;
   JsonElement content;

@@ -7,8 +7,8 @@ namespace coalmine::receive {
 namespace {
 
 constexpr std::uint64_t kNoRecordedValue = 1;
-// More buckets than any point may have are not worth memory; one more is enough for the check to
-// see it.
+// Buckets beyond the limit of a point are not kept. One more than the limit is enough for the check
+// to notice.
 constexpr std::size_t kEnoughBuckets = 16'385;
 
 std::optional<Instrument> instrument_of(std::string_view key) {

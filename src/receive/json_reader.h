@@ -58,13 +58,13 @@ class JsonReader {
   std::uint64_t unsigned_integer(JsonElement value, std::string_view key);
   std::int64_t integer(JsonElement value, std::string_view key);
   double number(JsonElement value, std::string_view key);
-  // The place of a name in names (after prefix) is its number. Numbers pass as they are; unknown
-  // names give 0.
+  // A name's position in names (after prefix) is its number. Numbers pass unchanged; unknown names
+  // give 0.
   std::int32_t enumerator(JsonElement value, std::string_view key, std::string_view prefix,
                           std::initializer_list<std::string_view> names);
   std::int32_t severity(JsonElement value, std::string_view key);
 
-  // Records that the value under key is not what it should be.
+  // Records an error: the value under key is not as expected.
   void wrong(std::string_view key, std::string_view wanted, JsonElement value);
 
  private:

@@ -25,11 +25,11 @@ namespace {
 constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
 constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
 constexpr const char* kTooMany = "has bucket counts that add up to more than 64 bits hold";
-constexpr std::int32_t kMinScale =
-    -10; // outside, the base of the buckets is no finite double above 1
+// Outside these scales, the base of the buckets is no finite double above 1.
+constexpr std::int32_t kMinScale = -10;
 constexpr std::int32_t kMaxScale = 20;
 
-// Labels that say which process a series belongs to: the resource knows better than a point.
+// Labels that say which process a series belongs to: the resource's value wins over a point's.
 constexpr std::array kResourceWins = {
     std::string_view("service_name"), std::string_view("service_version"),
     std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
@@ -50,8 +50,8 @@ std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   return h;
 }
 
-// Of one point. Attributes that fall on the same label are joined with ';' in the order of their
-// keys, as the specification says.
+// The labels of one point. Attributes that map to the same label are joined with ';' in the order
+// of their keys, as the specification says.
 std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_histogram) {
   std::vector<const Attribute*> sorted;
   for (const auto& attribute : attributes) sorted.push_back(&attribute);
@@ -66,7 +66,7 @@ std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_his
     auto name = label_name(attribute->first);
     auto value = to_text(attribute->second);
     if (name.empty() || value.empty()) continue;
-    if (name.starts_with("__")) name.insert(0, "key_");     // __name__ and the like are ours
+    if (name.starts_with("__")) name.insert(0, "key_");     // __name__ and the like are reserved
     if (is_histogram && name == "le") name = "exported_le"; // le belongs to the buckets
     const auto same = std::ranges::find(out, name, &Labels::Pair::first);
     if (same != out.end()) {
@@ -78,14 +78,14 @@ std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_his
   return out;
 }
 
-// Adds up; false when the total does not fit.
+// Adds the counts up. False when the total does not fit.
 bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
   return std::ranges::none_of(
       counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
 }
 
-// "" when the point is well-formed. bounds_checked: they and the number of counts are known to be
-// right.
+// "" when the point is well-formed. bounds_checked: the bounds and the number of counts are known
+// to be right.
 std::string find_fault(const RawHistogram& raw, bool bounds_checked) {
   std::uint64_t total = 0;
   if (bounds_checked) return add_all(raw.counts, total) ? "" : kTooMany;
@@ -193,7 +193,7 @@ bool BatchBuilder::find_series(PointHead& point, std::string_view attribute_byte
   return true;
 }
 
-// The checks that all kinds share; false: rejected. Puts right what can be.
+// The checks that all kinds share. Repairs the point where it can. False: rejected.
 bool BatchBuilder::check(PointHead& point) {
   ++out_.items;
   const auto named = [&] {
@@ -310,7 +310,7 @@ BucketBounds BatchBuilder::known_bounds(std::string_view packed) {
 
 BucketBounds BatchBuilder::shared_bounds(std::vector<double> bounds) {
   if (bounds.empty()) return no_bounds_;
-  // A process uses a handful of bounds: the last few are worth a look, more are not.
+  // A process uses a handful of bounds, so only the last few are searched.
   constexpr std::size_t kKept = 8;
   for (const auto& known : bounds_) {
     if (*known == bounds) return known;
@@ -372,8 +372,8 @@ void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
     }
     value.bounds = std::move(bounds);
     value.counts = std::move(raw.counts);
-    value.count =
-        0; // the buckets are the truth; some senders read count and buckets at different moments
+    // The buckets are the truth: some senders read count and buckets at different moments.
+    value.count = 0;
     add_all(value.counts, value.count);
   }
   charge(value.counts.size() * sizeof(std::uint64_t));

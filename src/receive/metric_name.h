@@ -8,7 +8,8 @@
 
 namespace coalmine::receive {
 
-// What decides the suffixes: only a counter ends in _total, only a gauge of unit "1" in _ratio.
+// The instrument decides the suffix: only a counter ends in _total, only a gauge of unit "1" in
+// _ratio.
 enum class Instrument { counter, up_down_counter, gauge, histogram, exponential, summary };
 
 // http.server.request.duration, s, histogram -> http_server_request_duration_seconds. Never

@@ -10,7 +10,7 @@
 namespace coalmine::receive {
 namespace {
 
-// Of a data point with a few attributes. More room than points costs address space only.
+// The size of a data point with a few attributes. Reserving too much costs address space only.
 constexpr std::size_t kUsualPointBytes = 100;
 
 std::string_view request_name(Signal signal) {

@@ -24,20 +24,20 @@ struct Decoded {
   Batch batch;
   std::size_t rejected = 0; // spans, data points or log records, by signal
   std::string reason;       // one sentence, "" when nothing was rejected
-  // What the counters at /metrics show beyond that.
+  // Further numbers, for the counters at /metrics.
   std::size_t items = 0;         // spans, data points or log records in the payload, kept or not
   std::size_t logs_not_kept = 0; // accepted, but neither an exception nor an error of a trace
   std::size_t dropped_attributes = 0; // beyond Limits::max_attributes, or without a key
   std::size_t cut_values = 0;         // beyond Limits::max_value_bytes or max_depth
-  std::map<std::string, std::size_t, std::less<>>
-      rejected_by; // short reason (bad_id, no_temporality …) -> how many
+  // Short reason (bad_id, no_temporality …) -> number of items.
+  std::map<std::string, std::size_t, std::less<>> rejected_by;
 };
 
 // payload: an Export*ServiceRequest, inflated. sender: the peer's address without port, for
 // resources without any instance id. invalid_argument: not decodable (the message says at which
 // byte or key). resource_exhausted: decodes to far more memory than the limits allow for. Views
-// into payload do not survive the call. cache: what earlier payloads taught, for protobuf; may be
-// null. Always used with the same limits.
+// into payload do not survive the call. cache: filled by earlier payloads, for protobuf; may be
+// null; always used with the same limits.
 Result<Decoded> decode(Signal signal, Encoding encoding, std::string_view payload,
                        std::string_view sender, std::int64_t now_ms, const Limits& limits,
                        SeriesCache* cache = nullptr);

@@ -31,7 +31,7 @@ Decoded decoded(Signal signal, const p::Message& message, const Limits& limits =
   const auto payload = p::to_protobuf(message);
   auto out = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits);
   EXPECT_TRUE(out) << (out ? "" : out.error().message);
-  // What earlier payloads taught changes nothing.
+  // A cache filled by earlier payloads changes nothing.
   SeriesCache cache;
   for (int pass = 0; pass < 3 && out; ++pass) {
     const auto again =

@@ -210,8 +210,8 @@ AttributeValue ProtobufDecoder::any_value(Message message) {
   return out;
 }
 
-// An AnyValue inside an array or map. Of several members of the oneof the last counts, as protobuf
-// has it.
+// An AnyValue inside an array or map. If several members of the oneof are set, the last counts, as
+// protobuf defines.
 void ProtobufDecoder::nested_value(Message message, BoundedJson& json, int depth) {
   Message last;
   while (cursor_.next(message)) {

@@ -18,8 +18,8 @@
 namespace coalmine::receive {
 
 // Cursor over nested messages that remembers where it is, for error messages. The first wrong field
-// stops every loop: next() is false from then on. What protozero finds wrong (lengths, varints) it
-// throws; decode_protobuf catches it. One thread, one payload.
+// stops every loop: next() is false from then on. protozero throws for wrong lengths and varints;
+// decode_protobuf catches that. One thread, one payload.
 class ProtobufCursor {
  public:
   using Message = protozero::pbf_reader;
@@ -47,7 +47,7 @@ class ProtobufCursor {
   std::string fault_;
 };
 
-// The attributes of a point as they stand in the payload, as long as they stand together.
+// The attributes of a point as one range of the payload, while they are contiguous.
 class AttributeBytes {
  public:
   void add(const char* begin, const char* end) {

@@ -31,8 +31,8 @@ std::optional<Temporality> to_temporality(std::int32_t value) {
   return std::nullopt;
 }
 
-// More buckets than any point may have are not worth memory; one more is enough for the check to
-// see it.
+// Buckets beyond the limit of a point are not kept. One more than the limit is enough for the check
+// to notice.
 constexpr std::size_t kEnoughBuckets = 16'385;
 
 template <typename T, typename Range>
@@ -43,7 +43,8 @@ void append(std::vector<T>& to, const Range& range) {
   }
 }
 
-// The usual case, one packed field, is not taken apart: the bounds are those of the point before.
+// The usual case, one packed field, stays packed: the bounds mostly equal those of the point
+// before.
 void packed_bounds(protozero::pbf_reader& message, RawHistogram& raw) {
   protozero::pbf_reader again = message;
   const auto bytes = view(message);

@@ -80,8 +80,8 @@ std::uint32_t ProtobufDecoder::span_text(Message& message) {
   return number;
 }
 
-// Bytes that were there before are the attribute that they were then. What was cut or dropped is
-// told anew each time.
+// Bytes seen before give the same attribute again. Attributes that were cut or dropped are decoded
+// and counted anew each time.
 void ProtobufDecoder::span_attribute(Message message) {
   auto& spans = out_.spans();
   const std::string_view bytes(message.data().data(), message.length());

@@ -11,7 +11,7 @@ namespace coalmine::receive {
 namespace {
 
 // Members in the order they depend on each other; destroyed in reverse: the listeners first, then
-// the pool, which finishes what was accepted.
+// the pool, which finishes the accepted requests.
 class ReceiverImpl final : public Receiver {
  public:
   ReceiverImpl(const Options& options, store::Store& store, const Clock& clock,

@@ -15,17 +15,17 @@
 
 namespace coalmine::receive {
 
-// What a request may cost at most. Over a size limit: HTTP 413, gRPC RESOURCE_EXHAUSTED, both
-// without retry.
+// The limits of one request. Over a size limit: HTTP 413, gRPC RESOURCE_EXHAUSTED, both without
+// retry.
 struct Limits {
   std::size_t max_wire_bytes = 64u << 20;
   std::size_t max_inflated_bytes = 64u << 20;
   double max_inflate_ratio = 200; // checked beyond the first MiB
   int max_depth = 64;             // nesting of AnyValue and of JSON
-  std::size_t max_attributes =
-      512; // per span, point, resource or record; the rest is dropped and counted
-  std::size_t max_value_bytes = 64u
-                                << 10; // of one attribute value; longer ones are cut and counted
+  // Per span, point, resource or record. More are dropped and counted.
+  std::size_t max_attributes = 512;
+  // Of one attribute value. Longer ones are cut and counted.
+  std::size_t max_value_bytes = 64u << 10;
 };
 
 struct Options {
@@ -33,13 +33,13 @@ struct Options {
   net::Endpoint http{"127.0.0.1", 4318};
   Limits limits;
   std::size_t threads = 2; // decode and append
-  std::size_t queue_limit =
-      256; // requests waiting; more answers retryable (429 with Retry-After, UNAVAILABLE)
-  std::string bearer_token; // "": none asked for
+  // Waiting requests. More are answered as retryable (429 with Retry-After, UNAVAILABLE).
+  std::size_t queue_limit = 256;
+  std::string bearer_token; // "": no token is needed
 };
 
-// Both listeners and the decode pool. Destruction stops the listeners, then finishes what was
-// accepted.
+// Both listeners and the decode pool. Destruction stops the listeners, then finishes the accepted
+// requests.
 class Receiver {
  public:
   static Result<std::unique_ptr<Receiver>> start(Options options, store::Store& store,

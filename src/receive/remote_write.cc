@@ -281,8 +281,8 @@ class WriteReader {
     }
   }
 
-  // Only by the name: the kind belongs to a series' identity, and what metadata says comes late or
-  // not at all.
+  // The name alone decides: the kind is part of a series' identity, and metadata comes late or
+  // never.
   static MetricKind float_kind(std::string_view name) {
     constexpr std::array<std::string_view, 3> kCounters = {"_total", "_bucket", "_count"};
     const bool counts = std::ranges::any_of(
@@ -300,8 +300,7 @@ class WriteReader {
     return std::make_shared<const MetricSeries>(std::move(out));
   }
 
-  // Who sent it, as far as labels tell: those that OTLP resources become, else the scrape's job and
-  // instance.
+  // The sender, from labels: those that OTLP resources become, else the scrape's job and instance.
   std::shared_ptr<const Resource> resource_of(const Labels& labels) {
     constexpr std::array<std::pair<std::string_view, std::string_view>, 5> kNames = {
         {{"service_name", "service.name"},

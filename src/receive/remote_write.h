@@ -20,7 +20,7 @@
 
 namespace coalmine::receive {
 
-// What a WriteRequest said, and what of it is not kept.
+// The contents of a WriteRequest, and the counts of items not kept.
 struct WriteDecoded {
   Batch batch;
   std::size_t samples = 0;   // floats, staleness markers and histograms in the payload
@@ -34,9 +34,9 @@ struct WriteDecoded {
 Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms,
                                          const Limits& limits);
 
-// Answers one request, whoever listens: 204 when all is kept, 400 when something never can be (the
-// sender drops it), 5xx when sending again is right. Any thread, several at once. Borrows store,
-// clock and metrics.
+// Answers one request, whoever listens: 204 when all is kept, 400 when some item can never be kept
+// (the sender drops the request), 5xx when sending again is right. Any thread, several at once.
+// Borrows store, clock and metrics.
 class RemoteWrite {
  public:
   RemoteWrite(Limits limits, store::Store& store, const Clock& clock, SelfMetrics& metrics)
@@ -54,7 +54,7 @@ class RemoteWrite {
   const Clock& clock_;
   SelfMetrics& metrics_;
   std::mutex mutex_;                        // guards help_
-  std::map<std::string, std::string> help_; // family -> help; senders tell it apart from samples
+  std::map<std::string, std::string> help_; // family -> help; comes in requests without samples
 };
 
 } // namespace coalmine::receive

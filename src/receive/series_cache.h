@@ -1,6 +1,6 @@
-// What the bytes of earlier exports turned out to mean: resources, metrics and series are looked up
-// by the bytes that describe them, so that an export that repeats what is known decodes no
-// attribute and builds no label. SPDX-License-Identifier: Apache-2.0
+// A cache of decoded resources, metrics and series. They are looked up by the bytes that describe
+// them, so that an export that repeats known ones decodes no attribute and builds no label.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <atomic>
@@ -20,7 +20,7 @@
 
 namespace coalmine::receive {
 
-// What a Metric message says about all its points.
+// The fields of a Metric message that apply to all its points.
 struct MetricHead {
   std::string name;
   std::string unit;
@@ -41,18 +41,18 @@ struct ByteKeyHash {
     return static_cast<std::size_t>(key.low);
   }
 };
-// key continued by more bytes; where one part ends and the next begins is part of it.
+// key extended by more bytes. The boundary between the parts matters: it is part of the new key.
 ByteKey operator+(const ByteKey& key, std::string_view bytes);
 
 // A metric as its head says, and its Prometheus name ("" when it has none).
 struct KnownMetric {
   MetricHead head;
   std::string name;
-  DescriptionRef description; // what of the head its series carry
+  DescriptionRef description; // the part of the head that its series carry
 };
 
 // The series of one resource by key. A process sends its series in the same order again and again,
-// so the one that followed the last one found is tried before they are searched.
+// so the successor of the last one found is tried before a search.
 class KnownSeries {
  public:
   // nullptr: not known. Good until add.
@@ -78,7 +78,7 @@ class KnownSeries {
     ByteKey key;
     std::shared_ptr<const MetricSeries> series;
   };
-  std::vector<Entry> in_order_; // as they were met first
+  std::vector<Entry> in_order_; // in the order first met
   boost::unordered_flat_map<ByteKey, std::uint32_t, ByteKeyHash> places_;
   std::size_t next_ = 0;
 };
@@ -92,7 +92,7 @@ struct KnownResource {
   std::atomic<std::size_t> entries{1}; // itself, its metrics and its series
 };
 
-// Thread-safe. Bounded: what was not asked for while the cache filled up once is forgotten.
+// Thread-safe. Bounded: entries that were not used while the cache filled up once are forgotten.
 class SeriesCache {
  public:
   explicit SeriesCache(std::size_t max_entries = kMaxEntries);
@@ -109,7 +109,7 @@ class SeriesCache {
     ++entries_;
   }
 
-  // The bounds that the packed doubles of a histogram point say, shared by everyone who sends the
+  // The bounds that a histogram point's packed doubles encode: one object for all who send the
   // same. nullptr: not known.
   BucketBounds bounds(std::string_view packed) const;
   // The one object for these bounds from now on.

@@ -46,8 +46,8 @@ void SpanCollector::add(std::string_view bytes, std::string_view raw_key, std::u
 void SpanCollector::put(std::string_view bytes, std::uint32_t pair) {
   const std::size_t at = list_.size();
   if (places_.size() <= at) places_.resize(at + 1);
-  // The key of these bytes is that of the pair; where it begins in them is not known here, so the
-  // key is not recognised by its bytes.
+  // These bytes have the pair's key, but its position in them is not known here. So the key's own
+  // bytes are forgotten.
   if (table_.table().pairs[pair].key != places_[at].key) places_[at].raw_key = {};
   places_[at].key = table_.table().pairs[pair].key;
   places_[at].bytes = bytes;

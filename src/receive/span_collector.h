@@ -1,4 +1,4 @@
-// Spans of one protobuf payload into a table, without making a text of what was there before.
+// Spans of one protobuf payload into a table, without copying texts that occurred before.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,7 +12,7 @@
 
 namespace coalmine::receive {
 
-// Remembers attributes by their bytes as sent: first the one at the same place of the span before
+// Remembers attributes by their bytes as sent: first the one at the same place of the previous span
 // (libraries write the same keys in the same order), then all of the payload. One thread, one
 // payload, whose bytes outlive it.
 class SpanCollector {
@@ -22,12 +22,12 @@ class SpanCollector {
   // A span begins, or one of its events.
   void begin_list() { list_.clear(); }
   std::size_t list_size() const { return list_.size(); }
-  // The attribute of these bytes, when it was there before.
+  // Adds the attribute with these bytes if it occurred before; else false.
   bool add_known(std::string_view bytes);
-  // One that was not. keep: the same bytes may be taken for it from now on.
+  // Adds a new attribute. keep: the same bytes stand for it from now on.
   void add(std::string_view bytes, std::string_view raw_key, std::uint32_t key,
            AttributeValue value, bool keep);
-  // The text of a key at this place of a list, when the span before had the same there.
+  // The text of the key at this place of the list, if the previous span had the same key there.
   std::optional<std::uint32_t> key_before(std::string_view raw_key) const;
   SpanTable::List end_list();
 
@@ -35,7 +35,7 @@ class SpanCollector {
   std::vector<std::uint32_t> set_aside() { return std::exchange(list_, {}); }
   void bring_back(std::vector<std::uint32_t> list) { list_ = std::move(list); }
 
-  // What a rejected span left in the table.
+  // Where the table ended before a span; back_to() removes a rejected one.
   struct Mark {
     std::size_t pair_ids = 0;
     std::size_t events = 0;
@@ -61,7 +61,7 @@ class SpanCollector {
 
   SpanTableBuilder table_;
   std::vector<std::uint32_t> list_; // pairs
-  std::vector<Place> places_;       // of the span before
+  std::vector<Place> places_;       // of the previous span
   boost::unordered_flat_map<std::uint64_t, Known> known_;
 };
 

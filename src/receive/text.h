@@ -16,8 +16,8 @@ std::string safe_text(std::string_view text, std::size_t limit, bool& cut);
 // "text" in quotes, with everything escaped that JSON asks for. text is valid UTF-8.
 void append_json_string(std::string& out, std::string_view text);
 
-// Writes one JSON value of about limit bytes at most: strings are cut to what is left, and a caller
-// asks full() before each element. What it writes is always valid JSON.
+// Writes one JSON value of about limit bytes at most: strings are cut to the space left, and a
+// caller asks full() before each element. The output is always valid JSON.
 class BoundedJson {
  public:
   explicit BoundedJson(std::size_t limit) : limit_(limit) {}
