@@ -1,4 +1,4 @@
-// Answers as every part of this room builds them, and what is put on all of them at the end.
+// Answers as every part of this room builds them, and the headers that all of them get at the end.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,12 +15,13 @@ net::HttpResponse text_answer(int status, std::string body,
                               std::string_view type = "text/plain; charset=utf-8");
 // {"error": {"code", "message"}} with the matching status.
 net::HttpResponse error_answer(const Error& error);
-// The same for a status without an Error: what the listener itself refuses (too large, malformed).
+// The same for a status without an Error: requests that the listener itself refuses (too large,
+// malformed).
 net::HttpResponse error_answer(int status, std::string_view message);
 
 // Whether the client takes gzip ("gzip", "*", not ";q=0").
 bool accepts_gzip(const net::HttpRequest& request);
-// Empty when zlib refuses. level 1 (fast) to 9 (small).
+// Empty when zlib fails. level 1 (fast) to 9 (small).
 std::string gzip(std::string_view bytes, int level);
 // Compresses a big body when the client takes it and nobody did so before.
 void compress(const net::HttpRequest& request, net::HttpResponse& answer);

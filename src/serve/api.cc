@@ -19,14 +19,14 @@ constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kQueryQueue = 64;
 constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
-constexpr std::size_t kCommandThreads =
-    4; // a command may wait ten seconds for the journal, and an abort not for a start
+// A command may wait ten seconds for the journal, and an abort must not wait for a start.
+constexpr std::size_t kCommandThreads = 4;
 constexpr std::size_t kIngestThreads = 1; // the store has one writer
 constexpr std::size_t kIngestQueue = 64;
 constexpr std::size_t kQuickThreads = 2;
 
 // Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams,
-// then the listener, then the pools with what they still run, then what that uses.
+// then the listener, then the pools with their running tasks, then the parts that those use.
 class ApiServer final : public Api {
  public:
   ApiServer(Options options, Deps deps)

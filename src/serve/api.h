@@ -29,13 +29,13 @@ namespace coalmine::serve {
 
 struct Options {
   net::Endpoint listen{"127.0.0.1", 7070};
-  std::string
-      operator_token; // "": none; then the server must listen on loopback or be told --insecure
+  // "": none; the server must then listen on loopback or run with --insecure.
+  std::string operator_token;
   std::string viewer_token;
   std::string write_token; // lets its bearer send telemetry (POST /api/v1/write) and nothing else
   bool insecure = false;
-  std::vector<std::string>
-      host_names; // further names of this server that a Host header may carry (a proxy's)
+  // Further names of this server that a Host header may carry (a proxy's).
+  std::vector<std::string> host_names;
   std::vector<promql::Dashboard> dashboards;
   std::size_t query_threads = 2;
   std::int64_t query_timeout_ms = 30'000;
@@ -56,18 +56,18 @@ struct Deps {
   rollout::Controller& rollouts;
   const Clock& clock;
   SelfMetrics& metrics;
-  // After every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis span. May
-  // be empty.
+  // Called after every one-shot analysis (POST /v1/analyze); exports the seed's canary.analysis
+  // span. May be empty.
   std::function<void(const rollout::VerdictContext&, const judge::Judgement&)> on_analysis;
   std::function<bool()> ready;
   // POST /api/v1/write (Prometheus remote write); any thread. May be empty: then there is no such
   // path.
   std::function<net::HttpResponse(const net::HttpRequest&)> remote_write{};
-  Executor* query_helpers = nullptr; // share the work of heavy range queries; null: nobody does
-  std::size_t query_slices = 1;      // into so many pieces at most
+  Executor* query_helpers = nullptr; // share the work of heavy range queries; null: none
+  std::size_t query_slices = 1;      // at most this many pieces
   const cohort::MetricSource* own_metrics = nullptr; // of users, for one-shot analyses
-  const cohort::CountFeedSource* feeds =
-      nullptr; // cells for one-shot analyses by judges that weigh evidence; null: from cohorts
+  // Cells for one-shot analyses by judges that weigh evidence. Null: made from cohorts.
+  const cohort::CountFeedSource* feeds = nullptr;
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty:
   // answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};

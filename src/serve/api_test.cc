@@ -108,7 +108,7 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
         clients.back()->send(get("/api/v1/query_range?query=sum(up)&start=0&end=1000&step=1")));
   }
   ASSERT_TRUE(net::test::eventually([&] { return held.waiting == 2; }));
-  // The queue behind them fills, and what is too much is told so at once.
+  // The queue behind them fills; further requests are refused at once.
   std::vector<std::unique_ptr<RawClient>> queued;
   for (int i = 0; i < 65; ++i) {
     queued.push_back(std::make_unique<RawClient>(api->endpoint()));
@@ -135,7 +135,8 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
                    "application/json\r\nContent-Length: "
                    "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 201"));
-  // Stopping answers those that wait, and gives up those that run once the store has answered them.
+  // Stopping answers the waiting requests, and gives up the running ones once the store has
+  // answered them.
   auto stopping = std::async(std::launch::async, [&] { api.reset(); });
   held.release.set_value();
   stopping.get();

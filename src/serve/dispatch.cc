@@ -14,7 +14,7 @@
 namespace coalmine::serve {
 namespace {
 
-// Below these nothing is a view of the page.
+// Paths below these are never views of the page.
 constexpr std::array<std::string_view, 3> kApis = {"/api/", "/v1/", "/tempo/"};
 
 bool is_prometheus(const net::HttpRequest& request) { return request.path.starts_with("/api/"); }
@@ -23,7 +23,7 @@ bool is_api(const net::HttpRequest& request) {
   return std::ranges::any_of(kApis, [&](auto prefix) { return request.path.starts_with(prefix); });
 }
 
-// In the form of the API that was asked.
+// An error answer in the form of the requested API.
 net::HttpResponse in_form(const net::HttpRequest& request, const Error& error) {
   return is_prometheus(request) ? prometheus_error(error) : error_answer(error);
 }

@@ -1,4 +1,4 @@
-// From a request to an answer, without any network: what unit tests call.
+// Turns a request into an answer, without any network. Unit tests call it directly.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,9 +19,9 @@ class Dispatch {
 
   // The whole answer, refusals included. Everything but /v1/events, which is a stream.
   net::HttpResponse handle(const net::HttpRequest& request) const;
-  // Where handle should run for this request.
+  // The pool on which handle() should run for this request.
   Lane lane(const net::HttpRequest& request) const;
-  // The answer of a request that may not be served, when it may not.
+  // The refusal, when the request may not be served.
   std::optional<net::HttpResponse> refusal(const net::HttpRequest& request) const;
   // The answer when it cannot be served now.
   net::HttpResponse busy(const net::HttpRequest& request, const std::string& why) const;

@@ -56,7 +56,7 @@ void EventStreams::close() {
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    // One that is being begun ends there, when it sees that all are closed.
+    // A stream that is just beginning ends itself, when it sees that all are closed.
     for (auto it = clients_.begin(); it != clients_.end();) {
       const auto next = std::next(it);
       if (it->stream) ended.splice(ended.end(), clients_, it);
@@ -84,8 +84,8 @@ void EventStreams::open(std::unique_ptr<net::Responder> responder) {
   begin(client, std::move(responder));
 }
 
-// The rollouts are listed after the client is known, so that no change falls between, and outside
-// the lock, which the control thread waits for.
+// The rollouts are listed after the client is registered, so that no change is lost in between, and
+// outside the lock, for which the control thread waits.
 void EventStreams::begin(ClientPointer client, std::unique_ptr<net::Responder> responder) {
   auto stream = responder->start_stream(head());
   std::string first = ": every rollout, then each change\n\n";

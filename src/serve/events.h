@@ -17,8 +17,8 @@
 namespace coalmine::serve {
 
 // open may be called on any thread. Changes come on the control thread, which only puts them into
-// each client's bounded buffer; one thread of its own writes heartbeats, by which clients that are
-// gone are found and dropped.
+// each client's bounded buffer; one thread of its own writes heartbeats, which reveal clients that
+// are gone; those are dropped.
 class EventStreams {
  public:
   struct Options {
@@ -31,7 +31,7 @@ class EventStreams {
   EventStreams& operator=(const EventStreams&) = delete;
 
   void open(std::unique_ptr<net::Responder> responder);
-  // Ends every stream and takes no more.
+  // Ends every stream and accepts no new ones.
   void close();
   std::size_t clients() const;
 

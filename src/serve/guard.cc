@@ -14,7 +14,7 @@
 namespace coalmine::serve {
 namespace {
 
-// As long for every pair of texts, whatever they share, so that a token cannot be guessed byte by
+// Takes equally long whatever the texts have in common, so that a token cannot be guessed byte by
 // byte.
 bool equal_in_constant_time(std::string_view given, std::string_view secret) {
   unsigned difference = given.size() == secret.size() ? 0 : 1;
@@ -76,7 +76,7 @@ bool changes_something(const net::HttpRequest& request) {
 
 bool is_write(const net::HttpRequest& request) { return request.path == "/api/v1/write"; }
 
-// For those who watch whether this process lives; they tell nothing.
+// The paths of health checks. Their answers reveal nothing.
 bool is_probe(const net::HttpRequest& request) {
   return request.path == "/healthz" || request.path == "/readyz";
 }
@@ -92,9 +92,9 @@ Guard::Guard(const Options& options, net::Endpoint bound)
   names_.push_back(ascii_lower(bound_.host));
 }
 
-// A page on evil.example can point its name at this server's address, and its requests then count
-// as its own site's. Only names that cannot be such a page's are answered. Where a token is asked
-// for by other machines, any name is: a foreign page has no token.
+// A page on evil.example can point its name at this server's address; the browser then takes its
+// requests for same-site ones. So only names that no such page can have are answered. Beyond
+// loopback with a token set, every name is: a foreign page has no token.
 bool Guard::host_allowed(std::string_view host) const {
   const auto name = ascii_lower(name_of(host));
   if (is_loopback(name) || std::ranges::find(names_, name) != names_.end()) return true;
@@ -114,7 +114,8 @@ Role Guard::role(const net::HttpRequest& request) const {
   return role_of_token(token_of(request));
 }
 
-// Telemetry in: as on the OTLP ports, the token for that when there is one. Operators may too.
+// Incoming telemetry. Needs the write token, where one is set, as on the OTLP ports. Operators may
+// write too.
 Status Guard::check_write(const net::HttpRequest& request) const {
   if (!net::header(request.headers, "Origin").empty())
     return fail(ErrorCode::permission_denied, "a page may not send telemetry");

@@ -1,4 +1,4 @@
-// What the server holds, for the answers that list it: services, metrics and sizes.
+// The services, metrics and sizes that the server holds, for the answers that list them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -22,7 +22,7 @@ namespace {
 
 namespace json = boost::json;
 
-// What a person types goes into the journal and every notification.
+// Text typed by a person goes into the journal and into every notification.
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxReasonBytes = 2000;
 constexpr std::int64_t kMaxWindowMs = 30LL * 24 * 3600 * 1000;

@@ -8,8 +8,8 @@
 namespace coalmine::serve {
 namespace {
 
-constexpr std::string_view kHashedFiles =
-    "/assets/"; // the build puts a hash of the content into these names
+// The build puts a hash of the content into these names.
+constexpr std::string_view kHashedFiles = "/assets/";
 constexpr std::size_t kWorthCompressing = 512;
 constexpr int kSmallest = 9;
 
@@ -48,7 +48,7 @@ net::HttpResponse Page::answer(const net::HttpRequest& request) const {
 
   const auto& asset = *file->asset;
   const bool compressed = !file->gzip.empty() && accepts_gzip(request);
-  // Two codings of one file are two things to a cache.
+  // A cache must keep two encodings of one file apart.
   std::string tag(asset.etag);
   if (compressed && tag.ends_with('"')) tag.insert(tag.size() - 1, "-gzip");
   net::HttpResponse answer;

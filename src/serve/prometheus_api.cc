@@ -49,7 +49,7 @@ std::string json_texts(const std::set<std::string>& texts, std::size_t limit) {
   return out + "]";
 }
 
-// Drops what is beyond the limit and says so.
+// Drops the entries beyond the limit and says so.
 void truncate(promql::QueryResult& result, std::size_t limit) {
   if (limit == 0) return;
   const auto cut = [&](std::vector<promql::ResultSeries>& series) {
@@ -73,7 +73,7 @@ Notes truncation(std::size_t size, std::size_t limit) {
   return limit > 0 && size > limit ? Notes{std::string(kTruncated)} : Notes{};
 }
 
-// Asks once a selection and puts the answers together, sorted and each once.
+// Asks once per selection and merges the answers: sorted, without duplicates.
 template <typename T, typename Ask>
 Result<std::set<T>> united(const std::vector<promql::Selection>& selections, Ask ask) {
   std::set<T> out;
@@ -158,7 +158,7 @@ std::vector<Route> PrometheusApi::routes() const {
       [this](const auto& request, const Segments&) { return metadata(request); });
   get("/api/v1/status/buildinfo", Lane::quick,
       [this](const auto&, const Segments&) { return build_info(); });
-  // What clients ask to see whether a Prometheus is there.
+  // Clients ask this to see whether a Prometheus is there.
   out.push_back({"GET", "/-/healthy", Lane::quick, [](const auto&, const Segments&) {
                    return text_answer(200, "Prometheus Server is Healthy.\n");
                  }});
@@ -212,7 +212,7 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
                   *limit);
 }
 
-// None are kept. What is asked is looked at all the same, so that a mistake is told.
+// No exemplars are kept. The request is checked anyway, so that mistakes are reported.
 net::HttpResponse PrometheusApi::exemplars(const net::HttpRequest& request) const {
   const Parameters parameters(request);
   const auto from = time_of(parameters, "start", 0);

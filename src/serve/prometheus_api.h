@@ -12,7 +12,7 @@
 namespace coalmine::serve {
 
 // Which Prometheus this API behaves as: clients switch features on by the version that
-// status/buildinfo tells.
+// status/buildinfo reports.
 inline constexpr std::string_view kPrometheusVersion = "3.0.0";
 
 // {"status":"error","errorType","error"}: every failure of a request below /api/.

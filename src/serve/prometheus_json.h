@@ -1,8 +1,9 @@
 // Query results as Prometheus's HTTP API writes them:
 //   point     = [ seconds , "value" ] | [ seconds , histogram ]
 //   seconds   = digits [ "." 3 digits ]
-//   histogram = {"count":"…","sum":"…","buckets":[[rule,"lower","upper","count"]…]}, empty buckets
-//   left out rule      = 0 (lower,upper] | 1 [lower,upper) | 2 (lower,upper) | 3 [lower,upper]
+//   histogram = {"count":"…","sum":"…","buckets":[[rule,"lower","upper","count"]…]}
+//               empty buckets are left out
+//   rule      = 0 (lower,upper] | 1 [lower,upper) | 2 (lower,upper) | 3 [lower,upper]
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

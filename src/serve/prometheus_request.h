@@ -1,4 +1,4 @@
-// The parameters of Prometheus API requests, with Prometheus's wording of what is wrong with them.
+// The parameters of Prometheus API requests, with Prometheus's wording of their errors.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -38,7 +38,7 @@ Checked<RangeTimes> range_times(const Parameters& parameters);
 Checked<promql::EvalOptions> eval_options(const Parameters& parameters, std::int64_t timeout_ms,
                                           const Clock& clock);
 
-// One selection a match[], over start to end; all of them must say something about a label.
+// One selection per match[], over start to end; all of them must say something about a label.
 Checked<std::vector<promql::Selection>> selections(const Parameters& parameters);
 
 // U__http_2e_method is http.method, as clients write label names in a path; any other text is

@@ -9,8 +9,8 @@
 
 namespace coalmine::serve {
 
-// The given clock until stop(), from which on every deadline has passed: a server that stops does
-// not wait for a heavy query. Any thread; clock must outlive it.
+// Follows the given clock until stop(). From then on every deadline has passed, so that a stopping
+// server does not wait for a heavy query. Any thread; clock must outlive it.
 class QueryClock final : public Clock {
  public:
   explicit QueryClock(const Clock& clock) : clock_(clock) {}

@@ -11,7 +11,7 @@ namespace {
 
 using Samples = std::vector<std::pair<MetricLabels, double>>;
 
-// Old rollouts leave, so that the number of series does not grow with every release.
+// Old rollouts are left out, so that the number of series does not grow with every release.
 std::vector<rollout::RolloutStatus> current(const rollout::Controller& rollouts) {
   std::vector<rollout::RolloutStatus> out;
   std::set<std::string> seen;
@@ -26,7 +26,7 @@ MetricLabels identity(const rollout::RolloutStatus& r) {
   return {{"service_name", r.service}, {"rollout", fmt::format("{}", r.id.value)}};
 }
 
-// A few fixed words, never the sentence: the signal that fails, else what is missing.
+// A few fixed words, never the sentence: the signal that fails, else the missing evidence.
 std::string short_reason(const rollout::RolloutStatus& r) {
   if (!r.judgement) return "";
   for (const auto& signal : r.judgement->signals) {

@@ -11,11 +11,11 @@
 
 namespace coalmine::serve {
 
-// Which pool answers: a heavy query takes no thread from commands, and a command that waits for the
-// journal none from health checks. Telemetry that comes in waits for neither.
+// The pool that answers. Heavy queries take no thread from commands. Commands that wait for the
+// journal take none from health checks. Incoming telemetry waits for neither.
 enum class Lane { quick, query, command, ingest };
 
-// The parts of the path that stood where the pattern has '*', in order.
+// The segments of the path at the places where the pattern has '*', in order.
 using Segments = std::vector<std::string>;
 using Handler =
     std::function<net::HttpResponse(const net::HttpRequest& request, const Segments& segments)>;
