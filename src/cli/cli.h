@@ -1,5 +1,5 @@
-// The commands that talk to a running server: what was asked goes out over its HTTP API, the answer
-// is printed, and the exit code says what a script must know. docs/cli.md is the reference.
+// The commands that talk to a running server: they ask over its HTTP API, print the answer, and
+// return an exit code for scripts. docs/cli.md is the reference.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -83,14 +83,15 @@ struct CommandOptions {
   std::string actor{};
 };
 
+using Environment = std::function<std::string(const char* name)>; // "" when it is not set
+
 // Prints a verdict (the JSON of POST /v1/analyze) in the terminal's form and returns its exit code.
 // On GitHub Actions (GITHUB_ACTIONS=true in env) the job's summary and outputs are written as well,
 // and an annotation where the canary is bad.
-using Environment = std::function<std::string(const char* name)>; // "" when it is not set
 int print_verdict(const Terminal& terminal, const std::string& verdict_json,
                   const std::string& service, const Environment& env);
 
-// A duration as it is typed (10m, 1h30m, 90s, 500ms, 30d), in milliseconds; -1 when it is none.
+// A duration as it is typed (10m, 1h30m, 90s, 500ms, 30d), in milliseconds; -1 for any other text.
 std::int64_t parse_duration_text(std::string_view text);
 
 struct BackupOptions {

@@ -41,7 +41,7 @@ CallResult<Answer> post(const Terminal& terminal, const std::string& path, const
 
 // Prints "coalmine: …" to err and gives the exit code.
 int report(const Terminal& terminal, const CallError& error);
-// A mistake in what was typed.
+// Reports a mistake in the command line.
 int usage_error(const Terminal& terminal, const std::string& sentence,
                 const std::string& hint = "");
 

@@ -235,7 +235,7 @@ int query(const Terminal& terminal, const QueryOptions& options) {
 }
 
 int backup(const Terminal& terminal, const BackupOptions& options) {
-  constexpr std::chrono::hours kPatience{6}; // as much as a large store on a slow disk takes
+  constexpr std::chrono::hours kPatience{6}; // enough for a large store on a slow disk
   auto answer = post(terminal, "/v1/backup", {{"directory", options.directory}}, kPatience);
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);

@@ -17,7 +17,7 @@ struct Style {
 // A verdict as `analyze` prints it: one header line, the reason, a line per metric, the requests.
 std::string verdict_text(const boost::json::value& verdict, const Style& style);
 // The verdict as a JUnit file: a test suite for the service, a case for each metric; a regression
-// fails, what is not decided is skipped, a store that cannot be reached is an error.
+// fails, an undecided metric is skipped, a store that cannot be reached is an error.
 std::string verdict_junit(const boost::json::value& verdict);
 // The verdict as Markdown for a job's summary.
 std::string verdict_markdown(const boost::json::value& verdict);
@@ -30,7 +30,7 @@ std::string rollouts_text(const boost::json::array& rollouts, const Style& style
 // The seed's print block, line for line, with its empty line at the end.
 std::string failure_text(const boost::json::value& failure);
 
-// What the answer means to a script (docs/cli.md, exit codes).
+// The exit code for an answer (docs/cli.md, exit codes).
 int exit_for_verdict(const boost::json::value& verdict);
 int exit_for_rollout(const boost::json::value& rollout);
 

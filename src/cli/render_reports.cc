@@ -30,7 +30,7 @@ std::string xml(std::string_view text) {
 }
 
 // Telemetry writes route names; a cell of a table holds neither bars nor markup. An underscore
-// inside a word is none.
+// inside a word is no markup.
 std::string cell(std::string_view text) {
   const auto clean = harmless(text);
   const auto word = [&](std::size_t i) {

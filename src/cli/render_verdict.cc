@@ -65,7 +65,7 @@ std::string difference_text(const json::value& metric, std::string_view margin,
   return text;
 }
 
-// Milliseconds of "2026-11-22T13:32:07Z", -1 when it is not such a text.
+// Milliseconds of "2026-11-22T13:32:07Z", -1 for any other text.
 std::int64_t time_of(const std::string& text) {
   std::tm parts{};
   if (std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &parts.tm_year, &parts.tm_mon, &parts.tm_mday,

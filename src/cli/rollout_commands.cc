@@ -18,7 +18,7 @@ namespace {
 namespace json = boost::json;
 
 constexpr std::chrono::milliseconds kPoll{1000};
-// A server that restarts is back within this; waiting commands do not give up before.
+// A restarting server is back within this time. Waiting commands do not give up earlier.
 constexpr std::int64_t kPatienceMs = 20'000;
 
 Style style_of(const Terminal& terminal) {

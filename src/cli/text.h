@@ -23,7 +23,7 @@ std::string share_text(double share);         // 5%, 12.5%
 std::string clock_text(std::int64_t unix_ms, bool utc);
 std::string date_text(std::int64_t unix_ms, bool utc);
 
-// A duration a user typed (10m, 1h30m, 90s, 500ms); -1 when it is none.
+// A duration a user typed (10m, 1h30m, 90s, 500ms); -1 for any other text.
 std::int64_t parse_typed_duration(std::string_view text);
 
 // The text with control characters (escape sequences of telemetry) made harmless.
