@@ -53,7 +53,7 @@ std::string text_of(const json::value& object, std::string_view key) {
   return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
-// Follows a rollout to its end, telling each line of its log once and the reason whenever it
+// Follows a rollout to its end. Prints each line of its log once, and the reason whenever it
 // changes.
 Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std::int64_t id) {
   std::uint64_t told = 0;

@@ -8,14 +8,14 @@
 namespace coalmine::demo {
 
 struct DemoOptions {
-  bool ci = false; // unattended: no waiting at the end; exit code 0 only if every scene ended as it
-                   // should
+  // Unattended: no waiting at the end. The exit code is 0 only if every scene ended as expected.
+  bool ci = false;
   std::string scenario; // one of bad-release, slow-tail, good-release; "" all
   bool keep = false;    // leave the working directory behind
   double rps = 300;
-  int repeat = 1; // all scenes that many times
-  std::string
-      assets_dir; // folder with the demo's services; "" finds demo/ beside the binary or above it
+  int repeat = 1; // how often all scenes run
+  // Folder with the demo's services. "" finds demo/ beside the binary or above it.
+  std::string assets_dir;
   bool no_color = false;
 };
 

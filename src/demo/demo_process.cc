@@ -21,8 +21,8 @@
 namespace coalmine::demo {
 namespace {
 
-// Between fork and exec only what is safe after fork in a process with threads: everything is
-// prepared by the parent.
+// Between fork and exec. Calls only functions that are safe after a fork in a process with threads;
+// the parent prepares everything else.
 [[noreturn]] void become(char* const* argv, char* const* envp, int log_fd, pid_t parent) {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(127); // the parent ended before the line above

@@ -1,4 +1,4 @@
-// Child processes of the demo, and the few things it needs of the operating system.
+// Child processes of the demo, and the few services of the operating system that it needs.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

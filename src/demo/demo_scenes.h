@@ -1,4 +1,4 @@
-// What the demo shows, one release after the other.
+// The demo's scenes, one release after the other.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -21,13 +21,13 @@ struct LoadCounts {
   std::uint64_t failed = 0;
 };
 
-// Lives on the demo's one thread. Every wait ends early, with an error, when interrupted() says so.
+// Lives on the demo's one thread. Every wait ends early, with an error, once interrupted() is true.
 class DemoWorld {
  public:
   // directory: an empty one for sockets, data and logs; it stays the caller's.
   DemoWorld(const DemoOptions& options, std::string directory, std::function<bool()> interrupted);
 
-  // Starts everything but a canary; tells each step on out.
+  // Starts everything but a canary. Calls tell with a line for each step.
   Status start(const std::function<void(const std::string&)>& tell);
   // Replaces the canary process; ready when the balancer sees it up.
   Status start_canary(const std::string& version, std::string_view fault);
@@ -37,11 +37,11 @@ class DemoWorld {
 
   Result<boost::json::value> get(const std::string& path) const;
   Result<boost::json::value> post(const std::string& path, const boost::json::value& body) const;
-  // What the clients saw of one version, from the load generator's own count.
+  // The clients' view of one version, from the load generator's own count.
   LoadCounts answered(const std::string& version) const;
 
   std::string page_url() const { return "http://127.0.0.1:" + std::to_string(api_port_); }
-  // Polls until ready says true; deadline_exceeded with the sentence waiting_for.
+  // Polls until ready() is true. deadline_exceeded names waiting_for.
   Status wait(const std::string& waiting_for, double seconds,
               const std::function<bool()>& ready) const;
 
