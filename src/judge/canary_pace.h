@@ -30,7 +30,7 @@ class CanaryPace {
   }
 
   // Minutes until a line has the missing nats. speed: nats that one canary request adds on average.
-  // share: of the canary's requests that the line counts. Nothing when it would never come.
+  // share: of the canary's requests that the line counts. Absent when that would never happen.
   std::optional<double> minutes_left(double missing, double speed, double share) const {
     if (missing <= 0) return 0;
     if (speed > 0 && per_minute_ * share > 0) return missing / speed / (per_minute_ * share);

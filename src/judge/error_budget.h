@@ -1,5 +1,5 @@
-// Who may spend how much of alpha_rollback: one budget for all signals, routes, looks and steps of
-// a rollout. Values of one judge; one thread.
+// Splits alpha_rollback: one budget for all signals, routes, looks and steps of a rollout. Values
+// of one judge; one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -22,7 +22,7 @@ struct SignalPlaces {
   std::optional<std::size_t> share; // the request share
   std::vector<std::size_t> tails;   // latencies, in the order of a TailLine's marks
   std::vector<std::size_t> metrics;
-  std::size_t whole = 0; // this many, from the first on, are signals of the service too
+  std::size_t whole = 0; // the number of signals, from the first on, that the service has too
   bool routes = false;   // some signal can decide on a route
 };
 

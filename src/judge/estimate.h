@@ -1,5 +1,5 @@
 // Point estimates from counts, and the comparison of two of them with a margin. Pure; any thread.
-// Absent: the numbers do not give the estimate. Never an error.
+// An estimate is absent when the numbers do not give it. No errors.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -35,7 +35,7 @@ bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit = ValueUn
 
 // The margin as a difference in the signal's own unit, at this value of stable; at least floor.
 double allowed_difference(const Margin& margin, double floor, double stable);
-// How far the canary is on the worse side of stable; either way: the distance.
+// The distance of the canary on the worse side of stable; for Worse::either, the absolute distance.
 double badness(Worse worse, double canary, double stable);
 
 // The seed's comparison, operation by operation in doubles. With a stable value of 0, a percent

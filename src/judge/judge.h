@@ -1,5 +1,5 @@
-// Evidence in, verdict out: what a judge is given, the judges, and their options. The answer is in
-// verdict.h. Pure: no I/O, no clock, no config parsing, no knowledge of stores or rollouts.
+// The judges, their options, and the evidence that they are given. Their answer is in verdict.h.
+// Pure: no I/O, no clock, no config parsing, no knowledge of stores or rollouts.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,14 +25,15 @@ struct Evidence {
   std::vector<RouteCounts> routes;
   std::vector<MetricNumbers> metrics; // for judges that take no cells: over the window
   double canary_age_minutes = 0;      // since the first telemetry of the canary version
-  std::string source_error; // not empty: the store could not be reached; every verdict is no_data
-                            // with that cause
+  // Not empty: the store could not be reached; every verdict is then no_data with that cause.
+  std::string source_error;
   // For judges that take cells: those that closed since the last look, and where the rollout
   // stands.
   std::vector<CountCell> cells;
-  double next_weight = 1;  // the canary's share if this step passes: what a difference would then
-                           // cost the whole service
-  double step_minutes = 0; // observed so far in the step
+  // The canary's share if this step passes; it scales what a difference would cost the whole
+  // service.
+  double next_weight = 1;
+  double step_minutes = 0;        // observed so far in the step
   double step_needed_minutes = 0; // before its gate may open
   double step_min_requests = 0;   // of the canary in the step, before its gate may open
   double step_requests = 0;       // of the canary in the step so far
@@ -118,7 +119,7 @@ struct RankSignal {
 };
 struct RankOptions {
   std::vector<SignalSpec> signals;
-  std::map<std::string, RankSignal> metrics; // by signal; what is not named has the defaults
+  std::map<std::string, RankSignal> metrics; // by signal; signals not named have the defaults
   std::map<std::string, double> group_weights;
   double pass = 95;
   double marginal = 75;

@@ -155,7 +155,7 @@ TEST(Threshold, QuietRoutesAreWatchedOnly) {
   EXPECT_EQ(verdict_text(got.signals[2]), "watching(too_few_requests)");
   EXPECT_EQ(got.signals[2].reason, "99 of 100 canary requests on /quiet so far");
   EXPECT_DOUBLE_EQ(*got.signals[2].measured.canary,
-                   900); // shown all the same: p99_latency, the worse of the two
+                   900); // still shown: p99_latency, the worse of the two
 }
 
 TEST(Threshold, NothingIsDecidedOnARouteBeforeTheWhole) {

@@ -40,8 +40,8 @@ void JudgedRoutes::feed(const CountCell& cell, const Phi& phi, double minute) {
     counted.resize(routes_.size());
     counted[at] = true;
   }
-  // Cells without a request of the route count as well: to leave them out would be to choose cells
-  // by what is tested.
+  // Cells without a request of the route count as well. Leaving them out would select cells by the
+  // quantity under test.
   for (std::size_t i = 0; i < counted.size(); ++i) {
     if (!counted[i]) feed_share(routes_[i].scope, cell.total, {}, minute);
   }

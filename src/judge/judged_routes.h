@@ -21,7 +21,7 @@ class JudgedRoutes {
     std::string name;
     Scope scope;
   };
-  // What a new route is set up with. All of it outlives the routes.
+  // The parts that set up a new route. They outlive the routes.
   struct Sources {
     const LinePlan& plan;
     ErrorBudget& budget;
@@ -36,7 +36,7 @@ class JudgedRoutes {
   const std::vector<Route>& all() const { return routes_; }
 
  private:
-  // Its place in routes_, where it is put when it is new.
+  // The route's place in routes_. Adds a new route.
   std::size_t place(const std::string& name);
 
   const Sources from_;

@@ -64,8 +64,8 @@ RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse
   }
 }
 
-// "Worse by the margin" in terms of what is counted. With the rest q = 1 - p counted,
-// p1 <= (1 + m) p0 becomes q1 >= (1 + m) q0 - m, and so on.
+// "Worse by the margin" in terms of the counted events. With the rest q = 1 - p counted, p1 <= (1 +
+// m) p0 becomes q1 >= (1 + m) q0 - m, and so on.
 LinearMargin RatioSide::boundary(double scale) const {
   const double sign = worse_ == Worse::higher ? 1 : -1;
   const double amount = std::isfinite(signal_.margin.amount) ? signal_.margin.amount * scale : 0;
@@ -279,7 +279,7 @@ MetricReading MetricLine::read(std::size_t harm, double bar_low, double bar_high
   const double harm_of_both = log_half_each(out.log_harm, other.log_harm);
   const double safety_of_both = std::min(out.log_safety, other.log_safety);
   const bool beyond = out.beyond || other.beyond;
-  if (other.log_harm > out.log_harm) out = other; // what is shown is the way it went
+  if (other.log_harm > out.log_harm) out = other; // shows the side with more evidence of harm
   out.log_harm = harm_of_both;
   out.log_safety = safety_of_both;
   out.beyond = beyond;

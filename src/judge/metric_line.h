@@ -20,7 +20,7 @@
 
 namespace coalmine::judge {
 
-// What one side of a line shows so far. Values in the metric's own unit.
+// The state of one side of a line. Values in the metric's own unit.
 struct MetricReading {
   std::optional<double> canary;
   std::optional<double> stable;
@@ -54,7 +54,7 @@ class RatioSide {
   std::vector<LinearMargin> harms_;
   Epochs<ExcessProcess> excess_;       // up: against "no more"
   Epochs<SafetyProcess> shrink_;       // down: against "no fewer"
-  Epochs<BernoulliProcess> bernoulli_; // of what is bad
+  Epochs<BernoulliProcess> bernoulli_; // of the bad events
   Epochs<TotalsProcess> totals_;
   std::vector<SafetyProcess> below_; // up: for "not more than", one for each harm
   std::vector<ExcessProcess> above_; // down: for "not fewer than"
@@ -66,9 +66,9 @@ class RatioSide {
   std::optional<Part> previous_;
 };
 
-// A mean, from sums and counts. Its variance is that between cells, weighted by what was counted in
-// them (batch means): single observations need not be known. The guarantee holds in the limit of
-// many observations (asymptotic.h).
+// A mean, from sums and counts. Its variance is that between cells, weighted by their observations
+// (batch means): single observations need not be known. The guarantee holds in the limit of many
+// observations (asymptotic.h).
 class MeanSide {
  public:
   MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse)

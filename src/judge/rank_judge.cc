@@ -212,7 +212,7 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   return v;
 }
 
-// Worst first. Each is a test without a share of any error budget, so none decides.
+// Worst first. None decides, since no test has a share of an error budget.
 std::vector<SignalVerdict> RankJudge::route_verdicts() const {
   std::vector<SignalVerdict> out;
   for (const auto& [name, route] : routes_) {

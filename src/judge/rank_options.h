@@ -1,4 +1,4 @@
-// What the rank judge allows one metric, in the words of Kayenta's canary config. Plain values.
+// The rank judge's options for one metric, in the words of Kayenta's canary config. Plain values.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,8 +9,8 @@ namespace coalmine::judge::rank {
 enum class Direction { either, increase, decrease };
 enum class NanStrategy { remove, replace };
 enum class EffectMeasure { mean_ratio, common_language };
-// What a metric allows. The four limits are 1.0 unless given, and 0.5 for the common language
-// effect size.
+// The allowances of one metric. The four limits are 1.0 unless given, and 0.5 for the common
+// language effect size.
 struct MetricOptions {
   Direction direction = Direction::either;
   NanStrategy nan_strategy = NanStrategy::remove;

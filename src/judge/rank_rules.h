@@ -1,7 +1,6 @@
-// What Kayenta's NetflixACAJudge-v1.0 makes of rank statistics: transforms, classification, scores.
-// Its behaviour, including its weak spots, is kept as it is, so that a config carried over from
-// Spinnaker decides here what it decided there. Facts: docs/concepts/judges.md. Pure functions; any
-// thread.
+// The rules of Kayenta's NetflixACAJudge-v1.0 on rank statistics: transforms, classification,
+// scores. Its behaviour is kept, weak spots included, so that a config carried over from Spinnaker
+// decides here as it did there. Facts: docs/concepts/judges.md. Pure functions; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -288,7 +288,8 @@ std::string duration_words(double minutes) {
                         : fmt::format("{:.0f} days", std::ceil(minutes / 1440));
 }
 
-// What is still missing before a judge that weighs evidence can decide.
+// The forecast of a judge that weighs evidence: the time to its earliest verdict, and the smallest
+// difference that it could detect now.
 std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
   std::string out;
   if (judgement.minutes_left)

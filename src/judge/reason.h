@@ -21,8 +21,8 @@ std::string format_value(SignalKind kind, double value, bool at_least = false,
 //   64 of 100 canary requests so far
 std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
 
-// What a line is shown with: its reason, or the sentence made now where the judge left the reason
-// out (verdict.h).
+// The sentence shown with a line: its reason, or one made now if the judge left the reason out
+// (verdict.h).
 std::string line_sentence(const SignalVerdict& verdict);
 
 // The judgement's own sentence. deciding: the line that settles it; null when the gating lines of

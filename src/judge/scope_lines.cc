@@ -103,7 +103,7 @@ LinePlan::LinePlan(const SequentialOptions& options, const SignalPlaces& places)
 
 void LinePlan::fix_margin(const StablePast& past, double phi) {
   if (!places_.rate || !options_.signals[*places_.rate].automatic) return;
-  // A rate from few requests is taken with a grain of salt: half an error more.
+  // A rate from few requests is uncertain: half an error is added.
   const auto& service = past.service();
   margin_ = default_error_margin((service.errors + 0.5) / (service.requests + 1), options_.plan,
                                  past.requests_per_minute() / 60, phi);
@@ -128,7 +128,7 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
   if (places_.share && known.requests > 0) {
     auto signal = options_.signals[*places_.share];
     signal.kind = SignalKind::ratio; // the requests of the route are a part of all
-    const double now = 1; // a route's share is not held to what a later step would make of it
+    const double now = 1;            // a route's share is not scaled to a later step
     out.share.emplace(signal, line_options(Reach::route), std::span(&now, 1),
                       MetricTrack{true, known.requests, past.service().requests});
     out.share_weight = weight * (rate_counts || !out.tail.empty() ? kShareShare : 1);

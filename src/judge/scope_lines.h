@@ -51,7 +51,7 @@ class LinePlan {
   std::size_t harm_index(double next_weight) const;
 
  private:
-  // What a line is made for.
+  // The scope that a line is made for.
   enum class Reach { service, route };
   LineOptions line_options(Reach reach) const;
   RateLine rate_line(const Past& past, Reach reach) const;

@@ -57,7 +57,7 @@ void SequentialJudge::add(const CountCell& cell) {
   }
   warming_ = cell.warming;
   if (!begun_ && !begin()) {
-    learn(cell); // nothing is known of stable yet: this cell teaches, and is not judged
+    learn(cell); // nothing is known about stable yet: this cell is learnt from, not judged
     service_.see(cell.total);
     return;
   }
@@ -89,7 +89,7 @@ bool SequentialJudge::begin() {
   service.stable = service_.stable;
   service_ = std::move(service);
   metrics_.begin(plan_);
-  // A route that never comes again is what a share of the requests is about.
+  // Routes that may never be seen again are added too: request_share must notice their absence.
   if (places_.share && budget_.routes() > 0) routes_.add_past();
   return true;
 }

@@ -1,10 +1,10 @@
 // The sequential judge. What it decides: judge.h. Why it may be looked at at any time:
 // docs/concepts/statistics.md.
 //
-// Life of one object: cells before the canary (baseline) teach it stable's rate, distribution,
-// dispersion and routes; with the first cell of the canary, margins, boundaries and weights are
-// fixed from that past; every later cell is multiplied into the evidence and forgotten. Nothing is
-// chosen after seeing the cell it is applied to. One thread.
+// Life of one object: from cells before the canary (baseline) it learns stable's rate,
+// distribution, dispersion and routes; with the first cell of the canary, margins, boundaries and
+// weights are fixed from that past; every later cell is multiplied into the evidence and forgotten.
+// Nothing is chosen after seeing the cell it is applied to. One thread.
 //
 // Parts: sequential_past.h (stable before the canary, dispersion), error_budget.h (who may spend
 // how much of alpha), scope_lines.h (margins, boundaries, the lines of the service or a route),
@@ -39,11 +39,11 @@ class SequentialJudge final : public Judge {
   Judgement judge(const Evidence& evidence) override;
   bool takes_cells() const override { return true; }
 
-  // One cell; what judge() does with each of evidence.cells.
+  // Takes in one cell. judge() calls it for each of evidence.cells.
   void add(const CountCell& cell);
 
  private:
-  // What the lines depend on beside the cells.
+  // The inputs of the lines beside the cells.
   struct Question {
     double next_weight = 0;
     double min_requests = 0;

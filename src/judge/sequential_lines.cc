@@ -179,7 +179,7 @@ void TailLine::add(const RouteCounts& counts, double phi, double minute) {
   for (std::size_t i = 0; i < boundaries_.size(); ++i) {
     const auto x1 = tail_count(bounds, canary, boundaries_[i]),
                x0 = tail_count(bounds, stable, boundaries_[i]);
-    if (!x1 || !x0) continue; // this cell knows nothing about the boundary
+    if (!x1 || !x0) continue; // the cell lacks this boundary
     const Cell cell{std::min(*x1, n1), n1, std::min(*x0, n0), n0};
     if (!strict_) worse_[i].add(cell, phi, minute);
     totals_[i].add(cell, phi, minute);
@@ -200,7 +200,7 @@ void TailLine::weigh() {
   double terms[kMaxBoundaries];
   std::size_t n = 0;
   double most = -kInfinity;
-  harm_.epoch = 0; // that of the boundary with the most
+  harm_.epoch = 0; // the epoch of the boundary with the most evidence
   for (std::size_t i = 0; i < worse_.size(); ++i) {
     if (std::isinf(log_stakes_[i])) continue;
     const auto weight = worse_[i].weight(kHarm);

@@ -1,5 +1,5 @@
-// What the sequential judge keeps for one line of a judgement: the evidence on one signal of the
-// service or of one route. Values of the judge; one thread.
+// The sequential judge's evidence for one line of a judgement: one signal of the service or of one
+// route. Values of the judge; one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -52,7 +52,7 @@ class RateLine {
            std::span<const LinearMargin> harms, bool exact, std::optional<double> limit,
            double past_bad, double past_requests);
 
-  // minute: observed time of the rollout at the cell's end.
+  // minute: observed time of the rollout at the cell's beginning.
   void add(const Cell& cell, double phi, double minute);
   // ln E against "no worse"; strict: against "within the margin".
   double log_harm() const { return harm_.log_e; }
@@ -79,7 +79,7 @@ class RateLine {
   Epochs<BernoulliProcess> bernoulli_; // exact
   Epochs<TotalsProcess> totals_;
   std::vector<SafetyProcess> safety_; // one for each harm
-  double past_rate_ = 0;              // what their bets are made from
+  double past_rate_ = 0;              // their bets derive from it
   SafetyProcess width_;               // r0 = 1, for the interval
   ExcessProcess over_limit_;          // against "at most limit"
   Harm harm_;                         // of the cells so far

@@ -13,8 +13,9 @@ constexpr double kChooseFrom = 200; // observations
 
 Cell errors_of(const RouteCounts& row) {
   const auto errors = [](const TrackCounts& track) {
-    return std::isfinite(track.errors) ? std::min(track.errors, track.requests)
-                                       : track.errors; // what is no number stays none
+    return std::isfinite(track.errors)
+               ? std::min(track.errors, track.requests)
+               : track.errors; // not a number or infinite: kept, so that the cell is not usable
   };
   return {errors(row.canary), row.canary.requests, errors(row.stable), row.stable.requests};
 }

@@ -1,5 +1,5 @@
-// What the sequential judge learns about stable: its counts before the canary, and how much more
-// its errors vary than those of independent requests. Values of one judge; one thread.
+// The sequential judge's knowledge of stable: its counts before the canary, and how much more its
+// errors vary than those of independent requests. Values of one judge; one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -51,7 +51,7 @@ class StablePast {
   std::map<std::string, Past> routes_;
 };
 
-// How much more than independent requests they vary: errors, and slow requests. At least 1.
+// Dispersion: how much more errors and slow requests vary than independent ones would. At least 1.
 struct Phi {
   double errors = 1;
   double tails = 1;

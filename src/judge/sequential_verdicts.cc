@@ -1,4 +1,4 @@
-// What the sequential judge's evidence adds up to.
+// Verdicts from the sequential judge's evidence.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -57,7 +57,8 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
   const double bar = std::log(1 / options_.alpha_rollback) - log_weight;
   const bool harmful = line.log_harm() >= bar;
-  // What is shown is what decides: from the beginning, or from where the evidence of harm begins.
+  // Shows the counts that decide: from the beginning, or from the epoch that carries the evidence
+  // of harm.
   const Totals& totals = harmful ? line.driver() : line.all();
   v.limits.margin = plan_.margin();
   if (totals.compared > 0) {
@@ -66,8 +67,8 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
     v.measured.difference = *v.measured.canary - *v.measured.stable;
     if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
   }
-  // A route that is plainly fine gets no interval: finding its roots is what a look costs, and a
-  // service may have hundreds of routes.
+  // A route that is plainly fine gets no interval. Root finding is most of the cost of a look, and
+  // a service may have hundreds of routes.
   if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
   if (const auto range = harmful && &totals != &line.all()
                              ? std::nullopt
@@ -154,8 +155,8 @@ void SequentialJudge::fill_metric(SignalVerdict& v, const JudgedMetrics::Metric&
   v.measured.canary = reading.canary;
   v.measured.stable = reading.stable;
   if (!reading.canary || !reading.stable) {
-    const bool known =
-        metric.line->has_canary() && metric.line->has_stable(); // but never in the same interval
+    // The two were seen, but never in the same interval.
+    const bool known = metric.line->has_canary() && metric.line->has_stable();
     if (!known)
       set_no_data(v, metric.line->has_canary() ? Cause::no_stable_data : Cause::no_canary_data);
     return;
@@ -261,9 +262,9 @@ double SequentialJudge::share_of_canary(const Scope& scope) const {
   return service_.canary > 0 ? scope.canary / service_.canary : 0;
 }
 
-// Whether promotion waits for the signal. if_decidable: when the planned traffic shows an equal
-// canary to be safe at every step within its minutes, all but always; a signal that nobody asked
-// for must not keep a rollout waiting.
+// Whether promotion waits for the signal. if_decidable: only when the planned traffic almost always
+// shows an equal canary to be safe at every step within its minutes. A signal that nobody asked for
+// must not hold up a rollout.
 bool SequentialJudge::holds_promotion(std::size_t index) const {
   constexpr double kNatsToPass = 16;
   const auto& signal = options_.signals[index];
@@ -347,7 +348,7 @@ void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
 std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) const {
   std::vector<SignalVerdict> lines;
   const auto& routes = routes_.all();
-  // Telemetry without routes is the whole once more.
+  // Without routes in the telemetry, the only route repeats the whole service.
   const bool only_whole = routes.size() == 1 && routes[0].name.empty();
   lines.reserve(options_.signals.size() * (1 + (only_whole ? 0 : routes.size())));
   for (std::size_t i = 0; i < places_.whole; ++i) {
@@ -422,7 +423,8 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   for (std::size_t i = 0; i < out.signals.size(); ++i) {
     const auto& v = out.signals[i];
     if (!v.subject.gate || !v.weighed || !v.weighed->beyond) continue;
-    const double part = v.weighed->evidence / v.weighed->needed; // of what the line needs alone
+    // As a share of the evidence that the line needs alone.
+    const double part = v.weighed->evidence / v.weighed->needed;
     double add = part;
     if (v.subject.kind == SignalKind::latency_quantile) {
       auto& counted = latency[v.subject.route];

@@ -1,5 +1,5 @@
-// What is compared, and how much worse is allowed: the words that evidence, judges and verdicts
-// share. Values; any thread.
+// The compared signals and their allowed margins: the vocabulary of evidence, judges and verdicts.
+// Values; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,8 +11,8 @@ namespace coalmine::judge {
 
 // ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the
 // value of an order). value: any number that is read now and then (a gauge, a PromQL expression).
-// These three are of the service, never of a route. request_share: which part
-// of a track's requests goes to a route; of routes only, never of the service, and sequential only.
+// These three apply to the service, never to a route. request_share: the part of a track's requests
+// that goes to a route; for routes only, and for the sequential judge only.
 enum class SignalKind { error_rate, latency_quantile, request_share, ratio, mean, value };
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
 std::string_view to_string(SignalKind kind);
@@ -20,7 +20,7 @@ std::optional<SignalKind> signal_kind(std::string_view text);
 
 // Which way is worse.
 enum class Worse { higher, lower, either };
-// What a mean or a value is measured in. A ratio is a share, 0 to 1.
+// The unit of a mean or a value. A ratio is a share, 0 to 1.
 enum class ValueUnit { number, ratio, millis, seconds, bytes, per_second };
 // As in the config file: count, ratio, ms, s, bytes, rps.
 std::string_view unit_text(SignalKind kind, ValueUnit unit);
@@ -47,9 +47,9 @@ struct SignalSpec {
   bool gate = true; // false: shown, decides nothing
   bool per_route = true;
   // sequential only. automatic: the margin follows stable's own rate (see default_error_margin);
-  // margin is then what is shown before stable is known. if_decidable: a regression always counts,
-  // but promotion waits for this signal only when the planned traffic can decide it. floor:
-  // differences below it (a ratio, or milliseconds) never count.
+  // margin is then shown only until stable is known. if_decidable: a regression always counts, but
+  // promotion waits for this signal only when the planned traffic can decide it. floor: differences
+  // below it (a ratio, or milliseconds) never count.
   bool automatic = false;
   bool if_decidable = false;
   double floor = 0;

@@ -72,7 +72,7 @@ class ThresholdJudge final : public Judge {
   const ThresholdOptions options_;
 };
 
-// Fills in what can be shown, before anything is decided.
+// Fills in the measured values, before anything is decided.
 void fill_estimates(const SignalSpec& signal, const TrackCounts& canary, const TrackCounts& stable,
                     SignalVerdict& v) {
   const auto of_canary = canary.has_data ? estimate(signal, canary) : std::nullopt;
@@ -183,7 +183,7 @@ SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal,
 std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence,
                                                         const SignalVerdict* blocked) const {
   std::vector<SignalVerdict> out;
-  // Telemetry without any http.route is the whole service once more.
+  // Without any http.route in the telemetry, the only route repeats the whole service.
   if (evidence.routes.size() == 1 && evidence.routes[0].route.empty()) return out;
   for (const auto& numbers : evidence.routes) {
     const std::string route = numbers.route.empty() ? "(none)" : numbers.route;
@@ -205,8 +205,8 @@ std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence
 
 void ThresholdJudge::decide(Judgement& out) const {
   const SignalVerdict* worst = nullptr; // among the gating regressions
-  const SignalVerdict* undecided =
-      nullptr; // first gating line of the whole service that does not pass
+  // The first gating line of the whole service that does not pass.
+  const SignalVerdict* undecided = nullptr;
   bool any_gate = false;
   for (const auto& v : out.signals) {
     if (!v.subject.gate) continue;

@@ -1,5 +1,5 @@
-// What a judge answers: one line a signal and route, and what the lines add up to. Values; any
-// thread may read a finished one. Numbers of a signal are in its unit: a ratio (0 to 1),
+// A judge's answer: one line per signal and route, and the decision that they add up to. Values;
+// any thread may read a finished one. Numbers of a signal are in its unit: a ratio (0 to 1),
 // milliseconds, or the unit of the metric. A number that is unknown is absent, never 0.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -39,7 +39,7 @@ std::string_view to_string(Verdict verdict); // pass regression watching no_data
 std::string_view to_string(Cause cause);
 std::string_view to_string(Decision decision); // promote rollback continue inconclusive
 
-// What a line is about.
+// The signal and scope of a line.
 struct Subject {
   std::string signal;
   std::string route; // "": the whole service
@@ -57,7 +57,7 @@ struct Tail {
   double allowed = 0;
 };
 
-// What was measured.
+// The measured values.
 struct Measured {
   std::optional<double> canary;
   std::optional<double> stable;
@@ -72,7 +72,7 @@ struct Measured {
   bool approximate = false; // the guarantee holds in the limit of many observations only
 };
 
-// What the measured values are held to.
+// The limits for the measured values.
 struct Limits {
   Margin margin;
   std::optional<double> max; // the absolute limit, where one is set
@@ -94,7 +94,7 @@ struct Weighed {
   std::optional<double> warming;
 };
 
-// What more data would show, from judges that weigh evidence. May be known before any evidence is.
+// A forecast for more data, from judges that weigh evidence. May be known before any evidence is.
 struct Outlook {
   // Smallest true difference that would have been seen by now.
   std::optional<double> detectable;

@@ -19,7 +19,7 @@ inline constexpr std::array<double, 12> kOddsBets = {1.05, 1.1, 1.2, 1.35, 1.5, 
 // H0: p1 <= p0 in every cell; both may move with time.
 class BernoulliProcess {
  public:
-  // What is known of stable before the first cell: it only makes the first bets better.
+  // Prior knowledge of stable, from before the first cell. It only makes the first bets better.
   BernoulliProcess(double past_bad = 0, double past_requests = 0)
       : sums_{{}, past_bad, past_requests} {}
   // Cells with more bad events than requests are left out.

@@ -33,9 +33,9 @@ inline const auto kRouteLogStakes = log_of<3>({0.5, 0.25, 0.25});
 inline constexpr std::array<double, 1> kOneStart = {0};
 inline const auto kOneLogStake = log_of<1>({1});
 
-// What both arms did since an epoch began. stable_expected: what stable's rates would have given on
-// the canary's requests, cell by cell: the fair comparison when the split changes while the common
-// rate moves.
+// Counts of both arms since an epoch began. stable_expected: bad events that stable's rates would
+// have given on the canary's requests, cell by cell. It keeps the comparison fair when the split
+// changes while the common rate moves.
 struct Totals {
   double x1 = 0, n1 = 0, x0 = 0, n0 = 0;
   double compared = 0; // canary requests in cells where stable had some
@@ -108,7 +108,7 @@ class Epochs {
  private:
   EpochPlan plan_;
   std::vector<Process> processes_;
-  std::size_t begun_ = 0; // this many, from the first on, have begun
+  std::size_t begun_ = 0; // the number of epochs, from the first on, that have begun
 };
 
 } // namespace coalmine::judge

@@ -10,8 +10,8 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr double kLogRatioLimit =
-    20.723265836946414; // ln 1e9: ratios are searched between 1e-9 and 1e9
+// ln 1e9: ratios are searched between 1e-9 and 1e9.
+constexpr double kLogRatioLimit = 20.723265836946414;
 
 ExcessProcess excess_of(std::span<const Cell> cells, double r0, double phi) {
   ExcessProcess out(r0);

@@ -53,7 +53,7 @@ class ExcessProcess {
     std::array<double, kRatioBets.size()> cost{};
   };
   const Sums& sums() const { return sums_; }
-  // What a cell adds, whatever came before it: processes of one r0 share the work.
+  // The contribution of one cell, independent of earlier ones: processes of one r0 share the work.
   Sums growth(const Cell& cell, double phi) const;
   void add_growth(const Sums& growth);
 
@@ -68,7 +68,7 @@ class SafetyProcess {
   explicit SafetyProcess(double r0 = 1) : r0_(r0) {}
   // Three quarters of the stake on one bet of the caller's, 0 < bet < 1, the rest on kShrinkBets:
   // with bet = p / (r0 p + delta) for a rate p known from the past, evidence grows as fast as it
-  // can while the rate stays what it was.
+  // can while the rate does not change.
   SafetyProcess(double r0, double bet) : r0_(r0), bet_(bet) {}
   void add(const Cell& cell, double phi = 1);
   double log_e(double delta = 0) const;

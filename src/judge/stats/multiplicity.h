@@ -14,8 +14,8 @@ namespace coalmine::judge {
 std::vector<std::size_t> e_bh(std::span<const double> e_values, double alpha);
 
 // ln of the weighted average of e-values given as logarithms: an e-process for "none of them",
-// under any dependence, when the weights were fixed beforehand and add up to 1 at most (what is
-// left is a wasted bet that stays at 0).
+// under any dependence, when the weights were fixed beforehand and add up to 1 at most (the
+// remainder is a wasted bet that stays at 0).
 double log_weighted_average(std::span<const double> log_e, std::span<const double> weights);
 
 } // namespace coalmine::judge

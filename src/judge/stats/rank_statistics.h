@@ -1,6 +1,6 @@
 // The statistics of Kayenta's NetflixACAJudge-v1.0, operation by operation: cleaning of values,
-// Mann-Whitney test with a confidence interval of the shift, effect sizes. What the original makes
-// of them: judge/rank_rules.h. Facts: docs/concepts/judges.md. Pure functions; any thread.
+// Mann-Whitney test with a confidence interval of the shift, effect sizes. The original's rules on
+// them: judge/rank_rules.h. Facts: docs/concepts/judges.md. Pure functions; any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

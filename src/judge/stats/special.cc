@@ -45,7 +45,7 @@ double beta_fraction(double a, double b, double x) {
 } // namespace
 
 // A term that is smaller by exp(this) has no digit in the sum; most bets are far behind the best,
-// and exp is what a look costs.
+// and exp is most of the cost of a look.
 constexpr double kNoDigit = -45;
 
 double log_sum_exp(std::span<const double> terms) {
@@ -74,7 +74,7 @@ double log_gamma(double x) {
 double log_beta(double a, double b) {
   if (a > b) std::swap(a, b);
   if (b < 10) return log_gamma(a) + log_gamma(b) - log_gamma(a + b);
-  // The large logarithms of Gamma(b) and Gamma(a + b) cancel; what is left of them is written out.
+  // The large logarithms of Gamma(b) and Gamma(a + b) cancel; the remainder is written out.
   const double gap = stirling(b) - stirling(a + b);
   if (a < 10) return log_gamma(a) + a - a * std::log(a + b) - (b - 0.5) * std::log1p(a / b) + gap;
   return -0.5 * std::log(b) + kHalfLogTwoPi + stirling(a) + gap +

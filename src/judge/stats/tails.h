@@ -30,8 +30,8 @@ std::optional<double> tail_count(std::span<const double> bounds, std::span<const
 // nothing without data, or beyond the last boundary.
 std::optional<double> tail_share(const Buckets& buckets, double value_ms);
 
-// Boundaries whose tails in the past are nearest to these shares, ascending, each once; its stake
-// is the part of the shares that it is nearest to.
+// Boundaries whose tails in the past are nearest to these shares, ascending, each once; the stake
+// of a boundary is the part of the shares that it is nearest to.
 struct Boundaries {
   std::vector<double> bounds_ms;
   std::vector<double> stakes; // add up to 1
