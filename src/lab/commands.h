@@ -1,5 +1,5 @@
-// The commands that compute locally, without a server: each takes what was typed, does its work and
-// returns the exit code (docs/cli.md). Called once, on the main thread.
+// The commands that compute locally, without a server: each takes its parsed flags, does its work
+// and returns the exit code (docs/cli.md). Called once, on the main thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace coalmine::lab {
 
-// Releases that never happened: what the sequential judge with its defaults decides about them.
+// Simulated releases, and the decisions of the sequential judge with its defaults.
 struct SimulateFlags {
   double rps = 200;
   double error_rate = 0.01; // of stable
@@ -31,7 +31,7 @@ struct SimulateFlags {
   std::string table; // reference, defaults
 };
 
-// analyze --source, and what else it needs.
+// analyze --source and its further flags.
 struct AnalyzeSourceFlags {
   std::string source; // URL or recording
   std::string config;

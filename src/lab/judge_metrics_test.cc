@@ -39,7 +39,7 @@ CountCell cell_at(std::int64_t index, bool baseline = false) {
   return out;
 }
 
-// What one metric does in a cell; false: nothing was measured in it.
+// Fills in one metric of a cell. False: nothing was measured in it.
 using Draw = std::function<bool(SimulationRandom&, int index, MetricNumbers& out)>;
 
 struct Run {
@@ -138,7 +138,7 @@ TEST(Metrics, TwentyPercentLowerConversionGoesBack) {
 }
 
 TEST(Metrics, ConversionAtTheHarmOfTheNextStepIsSeldomPassed) {
-  // -5 % at the next weight 25 %: 20 % lower is what may not pass.
+  // A margin of -5 % at the next weight of 25 %: 20 % lower must not pass.
   for (const double rate : {0.05, 0.3, 0.9}) {
     const auto out = shares(metric(SignalKind::ratio, percent(0.05, Worse::lower)),
                             conversion(rate, 0.8 * rate), 200);
@@ -206,10 +206,10 @@ TEST(Metrics, AnyNumberIsJudgedByTheSideItIsOn) {
   EXPECT_LE(equal.rolled_back, 0.01);
   EXPECT_GE(equal.promoted, 0.95);
   EXPECT_GE(worse.rolled_back, 0.99);
-  // More, but within the margin: proven worse, and borne.
+  // More, but within the margin: proven worse, and tolerated.
   EXPECT_EQ(shares(signal, gauge(100, 110, 0.01), 50).rolled_back, 0);
   EXPECT_NEAR(shares(signal, gauge(100, 110, 0.01), 50).promoted, 1, 1e-9);
-  // Noise far larger than the margin hardly ever rolls back: that is the promise.
+  // Noise far larger than the margin hardly ever causes a rollback, as promised.
   EXPECT_LE(shares(signal, gauge(100, 100, 2), 500).rolled_back, 0.01);
 }
 
@@ -366,7 +366,7 @@ TEST(RankJudge, ScoresAndDecides) {
   EXPECT_EQ(worse.last.decision, Decision::rollback);
   EXPECT_EQ(worse.cells, 10); // the first time it is judged
   EXPECT_NE(worse.last.reason.find("shifted up"), std::string::npos) << worse.last.reason;
-  // The other way is no harm, unless both are.
+  // The other direction is no harm, unless both count as worse.
   EXPECT_EQ(run(*make_rank_judge(options), errors_as_metric(0.1, 0.05), 1).last.decision,
             Decision::promote);
   options.metrics["own"].options = rank::MetricOptions{};
@@ -411,7 +411,7 @@ TEST(RankJudge, NoDataIsNoVerdict) {
       *make_rank_judge(options), [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1);
   EXPECT_EQ(none.last.decision, Decision::keep_watching);
   EXPECT_NE(none.last.reason.find("no data"), std::string::npos) << none.last.reason;
-  // Unless the metric must have some: then it counts against the canary.
+  // If the metric must have values, their absence counts against the canary.
   options.metrics["own"].options.emplace().must_have_data = true;
   EXPECT_EQ(run(
                 *make_rank_judge(options),

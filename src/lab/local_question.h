@@ -1,4 +1,4 @@
-// What `analyze --source` and `replay` have in common: a configuration, a service and telemetry
+// The common part of `analyze --source` and `replay`: a configuration, a service and telemetry
 // without a server.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -1,4 +1,4 @@
-// What a rollout's judge can decide at some traffic, before there is a rollout.
+// Predicts what a rollout's judge can decide at some traffic, before there is a rollout.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -14,7 +14,7 @@ namespace coalmine::lab {
 namespace {
 
 constexpr double kMsPerMinute = 60'000.0;
-// A binomial of more is drawn as a normal: exact enough by far, and quick.
+// Binomials of more trials are drawn as normals, which is quick and exact enough.
 constexpr double kLargeCount = 1e7;
 
 // Adds a cell to a window. Buckets with other boundaries than the window's first are left out.
@@ -254,7 +254,7 @@ std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
     if (!cell.baseline) {
       const double share = share_at(spec, minutes);
       minutes += static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
-      // What the routes do not cover is split by itself; the whole is the sum.
+      // Requests outside the routes are split by themselves; the whole is the sum.
       RouteCounts rest = cell.total;
       RouteCounts total;
       for (auto& row : cell.routes) {

@@ -1,5 +1,4 @@
-// What a configuration would have decided: a rollout's steps over cells that are already there.
-// Pure.
+// Replays a configuration: a rollout's steps over recorded cells. Pure.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,13 +24,13 @@ struct ReplayOutcome {
   std::string reason;   // the judge's sentence
 };
 
-// Judges cell after cell, as looks would have. The past weights are not known: the steps are gone
-// through by the config's own times, and a step that cannot be decided within them and its
-// extensions ends inconclusive, as does a release whose telemetry ends before.
+// Judges cell after cell, as live looks would have done. The past weights are not known, so the
+// steps follow the config's own times. A step that cannot be decided within them and its extensions
+// ends inconclusive, as does a release whose telemetry ends before.
 ReplayOutcome replay_cells(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells);
 
-// How long a rollout of this spec can take at most, in milliseconds: what must be read of a
-// release.
+// How long a rollout of this spec can take at most, in milliseconds: the length that must be read
+// of a release.
 std::int64_t longest_ms(const rollout::RolloutSpec& spec);
 
 // A time in which a version of the canary was seen.
@@ -41,13 +40,13 @@ struct PastRelease {
   std::int64_t to_ms = 0;
 };
 // From series with the label service_version, one point for each moment at which that version was
-// there. A gap longer than gap_ms ends a release. By beginning.
+// there. A gap longer than gap_ms ends a release. Sorted by beginning.
 std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
                                        std::int64_t gap_ms);
 
-// A release that never was: each request of stable goes to a canary at random, in shares that
-// follow the steps' times, from cell `first` on. The cells before are stable's past. more_errors:
-// share of the canary's good requests that fail on top (0: two equal tracks).
+// A made-up release: each request of stable goes to a canary at random, in shares that follow the
+// steps' times, from cell `first` on. The cells before are stable's past. more_errors: share of the
+// canary's good requests that fail on top (0: two equal tracks).
 std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
                                     const std::vector<CountCell>& stable, std::size_t first,
                                     double more_errors, std::mt19937_64& random);

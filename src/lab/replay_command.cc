@@ -161,15 +161,15 @@ class Replay {
     if (cells.empty()) return {};
     out.stable_hours =
         static_cast<double>(cells.back().to_ms - cells.front().from_ms) / (60.0 * kMinuteMs);
-    // As many cells as a rollout may take are left behind every beginning, and stable's past before
-    // it.
+    // After every beginning there are as many cells as a rollout may take; before it, stable's
+    // past.
     const auto length = cells.front().to_ms - cells.front().from_ms;
     const auto past = static_cast<std::size_t>(rollout::kBaselineMs / length);
     std::int64_t schedule = 0;
     for (const auto& step : question_.spec.steps) schedule += step.analyze_ms;
     const auto needed = static_cast<std::size_t>(schedule / length) + 1;
     if (cells.size() < past + needed) return {};
-    // A split of requests says nothing of the user's own metrics.
+    // A split of requests says nothing about the user's own metrics.
     auto spec = question_.spec;
     std::erase_if(spec.signals,
                   [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });

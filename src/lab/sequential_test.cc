@@ -324,7 +324,8 @@ TEST(Sequential, ACriticalRouteHasTwiceTheStakeAndIsNamedFirst) {
   }
 }
 
-// Ten routes; what is bad of 100 canary requests of each, of 100 of the whole service the sum.
+// Ten routes with 100 canary requests each. bad: failed ones of each route. The service has their
+// sum.
 TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
   const auto routes_of = [](std::int64_t index, bool baseline, const std::vector<double>& bad) {
     double sum = 0;

@@ -77,7 +77,7 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
   }
   cohort::GridOptions grid_options;
   grid_options.origin_ms = kOriginMs;
-  grid_options.warm_up_ms = 0; // its own rule, not what is measured here
+  grid_options.warm_up_ms = 0; // warm-up is a rule of its own, not measured here
   cohort::CountGrid grid(grid_options);
   const std::int64_t begin_ms = kOriginMs + kPastSeconds * 1000;
   grid.weight_changed(begin_ms, begin_ms, 1.0 / kInstances);

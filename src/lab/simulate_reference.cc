@@ -1,5 +1,5 @@
-// Judges beside each other on the same traffic: one hour, a look at every cell, whatever they would
-// have decided before.
+// Compares judges on the same traffic: one hour, with a look at every cell even after a rule has
+// decided.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 

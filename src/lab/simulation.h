@@ -1,5 +1,5 @@
-// Releases that never happened: traffic with a known truth, for measuring what a judge decides.
-// Deterministic: the same seed gives the same releases. Pure; one object, one thread.
+// Simulated releases: traffic with a known truth, for measuring a judge's decisions. Deterministic:
+// the same seed gives the same releases. Pure; one object, one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -28,7 +28,7 @@ class SimulationRandom {
   std::array<std::uint64_t, 4> state_;
 };
 
-// What both tracks are like. Latency is lognormal, counted in buckets.
+// The properties that both tracks share. Latency is lognormal, counted in buckets.
 struct TrafficModel {
   double rps = 200; // both tracks together
   double error_rate = 0.01;
@@ -46,7 +46,7 @@ struct TrafficModel {
   int stable_instances = 1; // reported for the dispersion; 1: not known
   int routes = 0;           // of equal traffic; 0: none
 };
-// What is different about the canary, from from_minute on.
+// The canary's differences, from from_minute on.
 struct CanaryChange {
   double error_rate_added = 0; // 0.01: one percentage point more
   double latency_factor = 1;   // all requests

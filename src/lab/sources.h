@@ -19,7 +19,7 @@
 
 namespace coalmine::lab {
 
-// Owns what it is made of. One thread at a time, like the command that uses it.
+// Owns its parts. One thread at a time, like the command that uses it.
 struct TelemetrySource {
   std::unique_ptr<Clock> clock;
   std::unique_ptr<net::HttpClient> http;

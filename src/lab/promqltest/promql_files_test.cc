@@ -37,7 +37,7 @@ const std::filesystem::path kFolder =
 TEST(PromqlFiles, Own) { expect_all_pass(kFolder, 9); }
 TEST(PromqlFiles, Upstream) { expect_all_pass(kFolder / "upstream", 1477); }
 
-// The runner itself tells right from wrong.
+// The runner itself distinguishes right from wrong.
 TEST(PromqlTestRunner, ReportsWhatIsWrong) {
   const PromqlTestReport report = run_promql_test(R"(
 load 1m

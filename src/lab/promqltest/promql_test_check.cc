@@ -60,7 +60,7 @@ std::string compare(const TestPoint& expected, const promql::Point& actual) {
 }
 
 const TestSeriesLine* find(const TestEval& eval, const Labels& labels, std::size_t& position) {
-  for (std::size_t i = eval.expected.size(); i-- > 0;) { // of two alike the last counts
+  for (std::size_t i = eval.expected.size(); i-- > 0;) { // if two are alike, the last counts
     if (eval.expected[i].labels != labels) continue;
     position = i;
     return &eval.expected[i];

@@ -9,7 +9,7 @@
 
 namespace coalmine::lab {
 
-// Each answers "" when all is as expected, else what is not.
+// Each returns "" when all is as expected, else a description of the difference.
 std::string check_result(const TestEval& eval, const promql::QueryResult& result);
 std::string check_annotations(const TestEval& eval, const promql::QueryResult& result);
 std::string check_failure(const TestEval& eval, const promql::QueryError& error);

@@ -63,7 +63,7 @@ Result<TestLoad> parse_load(const std::vector<std::string>& block) {
     const auto same = std::ranges::find_if(
         out.lines, [&](const TestLoad::Line& l) { return l.series.labels == line.series.labels; });
     if (same != out.lines.end()) {
-      *same = std::move(line); // of two in one block the last wins
+      *same = std::move(line); // if one block has two, the last wins
     } else {
       out.lines.push_back(std::move(line));
     }

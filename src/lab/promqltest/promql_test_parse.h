@@ -26,7 +26,7 @@ struct TestLoad {
   std::vector<Line> lines;
 };
 
-// What a text must be: exactly this, or matching this pattern.
+// The expected text: exactly this, or one that matches this pattern.
 struct TestExpectation {
   enum class Kind { ordered, fail, warn, no_warn, info, no_info } kind = Kind::fail;
   std::string message;
@@ -38,8 +38,8 @@ struct TestExpectation {
 struct TestEval {
   std::string query;
   bool range = false;
-  std::int64_t start_ms =
-      0; // of an instant query: its time, unless an expected range vector says otherwise
+  // For an instant query: its time, unless an expected range vector says otherwise.
+  std::int64_t start_ms = 0;
   std::int64_t end_ms = 0;
   std::int64_t step_ms = 0;
   std::int64_t eval_ms = 0; // of an instant query

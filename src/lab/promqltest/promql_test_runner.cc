@@ -115,8 +115,8 @@ constexpr auto kTimeDependent = std::to_array<std::string_view>(
     {"day_of_month", "day_of_week", "day_of_year", "days_in_month", "end", "hour", "minute",
      "month", "predict_linear", "range", "start", "step", "time", "timestamp", "year"});
 
-// Puts @ on every selector and outermost subquery that has none. False when the query depends on
-// time all the same.
+// Puts @ on every selector and outermost subquery that has none. False when the query still depends
+// on time.
 bool pin(promql::Expr& expr, std::int64_t at_ms) {
   const auto put = [&](promql::TimeShift& shift) {
     if (!shift.at_ms) {
@@ -129,7 +129,7 @@ bool pin(promql::Expr& expr, std::int64_t at_ms) {
   bool fixed = true;
   if (auto* subquery = as<promql::SubqueryExpr>(&expr)) {
     put(subquery->shift);
-    return true; // what is inside is left as it is
+    return true; // its inside stays unchanged
   }
   if (const auto* call = as<promql::CallExpr>(&expr)) {
     fixed = std::ranges::find(kTimeDependent, call->function->name) == kTimeDependent.end();

@@ -69,7 +69,7 @@ class Cursor {
     if (low == "inf" || low == "nan") {
       n = 3;
     } else {
-      // No hexadecimal here: 0x3 is 0 three times over.
+      // No hexadecimal here: 0x3 is 0, repeated 3 times.
       while (n < text.size() &&
              (std::isdigit(static_cast<unsigned char>(text[n])) || text[n] == '.' ||
               text[n] == '_' || ((text[n] == 'e' || text[n] == 'E') && n > 0) ||

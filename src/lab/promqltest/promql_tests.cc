@@ -10,8 +10,8 @@
 
 namespace coalmine::lab {
 
-// `coalmine promql-test FILE...`: a line a failed case, a summary a file and one of all; exit code
-// 1 on any failure.
+// `coalmine promql-test FILE...`: one line per failed case, one summary per file and one for all;
+// exit code 1 on any failure.
 int run_promql_tests(const std::vector<std::string>& files, const cli::CommonFlags& common) {
   std::size_t passed = 0, failed = 0;
   for (const auto& file : files) {

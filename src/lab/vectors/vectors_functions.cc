@@ -1,4 +1,4 @@
-// What the names of statistics vectors call.
+// The functions that statistics vectors name.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 

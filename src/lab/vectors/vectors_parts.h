@@ -43,7 +43,7 @@ class VectorInput {
   std::string problem_;
 };
 
-// What a function answered: numbers (one, or a list), or a word.
+// The answer of a function: numbers (one, or a list), or a word.
 struct VectorAnswer {
   std::vector<double> numbers;
   bool list = false;

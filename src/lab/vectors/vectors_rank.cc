@@ -336,7 +336,7 @@ void check_run(Case& c) {
   c.flag("passes", got, *expected);
 }
 
-// What the original computes on series that users complained about.
+// The original's results on series that users complained about.
 void check_weak_spot(Case& c) {
   const auto options = metric_options(c.input);
   const auto control = c.input.numbers("control"), experiment = c.input.numbers("experiment");
