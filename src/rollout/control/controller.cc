@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
+#include "rollout/control/control_thread.h"
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
 #include "rollout/journal/journal.h"
@@ -30,10 +31,10 @@ constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 constexpr auto kLongestNap = std::chrono::milliseconds(25);
 constexpr auto kIdleNap = std::chrono::milliseconds(500);
 
-// What others may do with the control thread: hand it tasks. Any thread.
+// Tasks for the control thread. post and stop: any thread; take: the control thread.
 class Inbox {
  public:
-  void post(Effects::Task task) {
+  void post(Task task) {
     {
       std::lock_guard lock(mutex_);
       tasks_.push_back(std::move(task));
@@ -47,8 +48,8 @@ class Inbox {
     }
     wake_.notify_one();
   }
-  // Waits for tasks, at most so long; false: stopped.
-  bool take(std::vector<Effects::Task>& out, std::chrono::milliseconds longest) {
+  // Waits for tasks, at most `longest`; false: stopped.
+  bool take(std::vector<Task>& out, std::chrono::milliseconds longest) {
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, longest, [this] { return stopping_ || !tasks_.empty(); });
     out.clear();
@@ -59,7 +60,7 @@ class Inbox {
  private:
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Effects::Task> tasks_;
+  std::vector<Task> tasks_;
   bool stopping_ = false;
 };
 
@@ -86,11 +87,11 @@ class ControllerImpl final : public Controller {
       : deps_(std::move(deps)),
         specs_(std::move(specs)),
         journal_(std::move(journal)),
-        effects_(deps_, *journal_,
-                 {.post = [this](Effects::Task task) { inbox_.post(std::move(task)); },
-                  .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); },
-                  .changed = [this](const State& state,
-                                    const std::vector<LogEntry>& log) { publish(state, log); }}),
+        effects_(
+            deps_, *journal_,
+            {.post = [this](Task task) { inbox_.post(std::move(task)); },
+             .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); }},
+            [this](const State& state, const std::vector<LogEntry>& log) { publish(state, log); }),
         core_(deps_.clock, effects_) {}
 
   ~ControllerImpl() override {
@@ -165,7 +166,7 @@ Status ControllerImpl::recover() {
 }
 
 void ControllerImpl::loop() {
-  std::vector<Effects::Task> tasks;
+  std::vector<Task> tasks;
   for (;;) {
     const auto due = std::min(core_.due(), effects_.due());
     auto nap = kIdleNap;
