@@ -6,6 +6,7 @@
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "judge/reason.h"
+#include "rollout/json_steps.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -105,22 +106,6 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   o["results"] = results_value(judgement);
   o["analysis_duration_minutes"] = judgement.analysis_duration_minutes;
   return o;
-}
-
-json::array steps_value(const std::vector<StepState>& steps) {
-  json::array out;
-  for (const auto& step : steps) {
-    json::object o;
-    o["weight"] = step.spec.weight;
-    o["analyze_ms"] = step.spec.analyze_ms;
-    o["min_requests"] = step.spec.min_requests;
-    o["approve_manually"] = step.spec.approve_manually;
-    o["started_ms"] = step.started_ms;
-    o["ended_ms"] = step.ended_ms;
-    o["outcome"] = json_string(step.outcome);
-    out.push_back(std::move(o));
-  }
-  return out;
 }
 
 json::array log_value(const std::vector<LogEntry>& log) {
