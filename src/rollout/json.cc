@@ -128,7 +128,7 @@ std::string verdict_json(const judge::Judgement& judgement, const VerdictContext
   return json_text(verdict_value(judgement, context));
 }
 
-std::string rollout_json(const RolloutStatus& status, bool with_log) {
+std::string rollout_json(const RolloutStatus& status, WithLog with_log) {
   json::object o;
   o["id"] = status.id.value;
   o["service"] = json_string(status.service);
@@ -156,7 +156,7 @@ std::string rollout_json(const RolloutStatus& status, bool with_log) {
   } else {
     o["judgement"] = nullptr;
   }
-  if (with_log) o["log"] = log_value(status.log);
+  if (with_log == WithLog::yes) o["log"] = log_value(status.log);
   return json_text(o);
 }
 
