@@ -128,19 +128,22 @@ class ControllerImpl final : public Controller {
              std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
 
+  // Const after construction.
   const ControllerDeps deps_;
   const std::vector<RolloutSpec> specs_;
   const std::unique_ptr<Journal> journal_;
+  // Own synchronisation.
   Inbox inbox_;
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
-  Guarded<std::map<std::string, bool, std::less<>>>
-      watched_; // services with a running rollout; true: a task for the control thread waits
-                // already
+  // Services with a running rollout; true: a task for the control thread waits already.
+  Guarded<std::map<std::string, bool, std::less<>>> watched_;
+  // Control thread only, and recover() before that thread starts.
   std::uint64_t newest_id_ = 0;
   Effects effects_;
   Core core_;
+  // Last: its task uses the members above.
   std::unique_ptr<Executor> control_;
 };
 
@@ -186,11 +189,11 @@ void ControllerImpl::loop() {
 }
 
 void ControllerImpl::arrived(const std::string& service) {
-  const bool tell = watched_.with([&](auto& watched) {
+  const bool first = watched_.with([&](auto& watched) {
     const auto it = watched.find(service);
     return it != watched.end() && !std::exchange(it->second, true);
   });
-  if (!tell) return;
+  if (!first) return;
   inbox_.post([this, service] {
     watched_.with([&](auto& watched) {
       if (const auto it = watched.find(service); it != watched.end()) it->second = false;
