@@ -19,14 +19,14 @@
 namespace coalmine::rollout {
 
 // Appends records in the order they come. A batch that the disk refuses is tried again every
-// kRetryMs; meanwhile records wait in memory. Each rollout of a written batch gets one
-// event::JournalSynced.
+// kRetryMs; meanwhile records wait in memory. Each record of a written batch is answered
+// by one event::JournalSynced.
 // Called on the control thread unless said otherwise. Destruction finishes the write under way.
 // journal, deps and control outlive it.
 class JournalWriter {
  public:
-  // Called on the control thread after every try to write a batch, before anybody else hears of it:
-  // the outbox entries of the batch and how the write went.
+  // Called on the control thread after every try to write a batch, before waiters get
+  // their reply: the outbox entries of the batch and how the write went.
   using OnTried = std::function<void(const std::vector<notify::OutboxEntry>&, const Status&)>;
   JournalWriter(Journal& journal, const ControllerDeps& deps, const ControlThread& control,
                 OnTried on_tried);

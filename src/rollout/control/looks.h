@@ -36,7 +36,8 @@ class Looks {
   struct Slot {
     // Control thread only.
     std::size_t step = 0;
-    // Used by the look under way while busy; the control thread may replace them otherwise.
+    // The look under way uses both while busy. The control thread then only asks takes_cells(); it
+    // takes the feed out only when not busy.
     std::unique_ptr<judge::Judge> judge;
     std::unique_ptr<EvidenceFeed> feed; // for a judge that takes cells, and for the split guard
     // Own synchronisation.

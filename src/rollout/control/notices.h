@@ -20,7 +20,7 @@
 namespace coalmine::rollout {
 
 // Hands outbox entries to the Notifier with the target they are for, once each, and lets it deliver
-// what is due. What became of an entry comes back as one event::Noted.
+// what is due. What became of an entry comes back as event::Noted.
 // Called on the control thread. Destruction finishes the attempt under way (targets have their own
 // timeouts). outbox, deps and control outlive it.
 class Notices {

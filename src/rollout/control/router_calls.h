@@ -8,7 +8,7 @@
 
 #include "base/executor.h"
 #include "base/guarded.h"
-#include "base/self_metrics.h"
+#include "base/result.h"
 #include "rollout/control/control_thread.h"
 #include "rollout/control/controller.h"
 #include "rollout/machine.h"
