@@ -98,7 +98,7 @@ void Notifier::deliver_due() {
     const auto sent = attempt(waiting);
     if (sent) {
       settle(waiting, Ending::delivered);
-      report_(waiting.entry.id, fmt::format("told {}", where));
+      report_(waiting.entry.id, fmt::format("notified {}", where));
       continue;
     }
     const auto& why = sent.error().message;
@@ -107,10 +107,11 @@ void Notifier::deliver_due() {
     if (waiting.entry.attempts >= kMaxNotifyAttempts ||
         sent.error().code == ErrorCode::failed_precondition) {
       settle(waiting, Ending::given_up);
-      report_(waiting.entry.id, fmt::format("could not tell {}: {}; given up after {} attempts",
+      report_(waiting.entry.id, fmt::format("could not notify {}: {}; given up after {} attempts",
                                             where, why, waiting.entry.attempts));
     } else if (waiting.entry.attempts == 1) {
-      report_(waiting.entry.id, fmt::format("could not tell {} yet: {}; trying again", where, why));
+      report_(waiting.entry.id,
+              fmt::format("could not notify {} yet: {}; trying again", where, why));
     }
   }
 }

@@ -6,6 +6,7 @@
 #include "base/json_text.h"
 #include "base/rfc3339.h"
 #include "judge/reason.h"
+#include "rollout/json_steps.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -107,22 +108,6 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   return o;
 }
 
-json::array steps_value(const std::vector<StepState>& steps) {
-  json::array out;
-  for (const auto& step : steps) {
-    json::object o;
-    o["weight"] = step.spec.weight;
-    o["analyze_ms"] = step.spec.analyze_ms;
-    o["min_requests"] = step.spec.min_requests;
-    o["approve_manually"] = step.spec.approve_manually;
-    o["started_ms"] = step.started_ms;
-    o["ended_ms"] = step.ended_ms;
-    o["outcome"] = json_string(step.outcome);
-    out.push_back(std::move(o));
-  }
-  return out;
-}
-
 json::array log_value(const std::vector<LogEntry>& log) {
   json::array out;
   for (const auto& entry : log) {
@@ -143,7 +128,7 @@ std::string verdict_json(const judge::Judgement& judgement, const VerdictContext
   return json_text(verdict_value(judgement, context));
 }
 
-std::string rollout_json(const RolloutStatus& status, bool with_log) {
+std::string rollout_json(const RolloutStatus& status, WithLog with_log) {
   json::object o;
   o["id"] = status.id.value;
   o["service"] = json_string(status.service);
@@ -171,7 +156,7 @@ std::string rollout_json(const RolloutStatus& status, bool with_log) {
   } else {
     o["judgement"] = nullptr;
   }
-  if (with_log) o["log"] = log_value(status.log);
+  if (with_log == WithLog::yes) o["log"] = log_value(status.log);
   return json_text(o);
 }
 

@@ -20,6 +20,8 @@ struct VerdictContext {
 };
 
 std::string verdict_json(const judge::Judgement& judgement, const VerdictContext& context);
-std::string rollout_json(const RolloutStatus& status, bool with_log);
+// Lists and events leave the log out: it is long.
+enum class WithLog { no, yes };
+std::string rollout_json(const RolloutStatus& status, WithLog with_log);
 
 } // namespace coalmine::rollout

@@ -17,7 +17,7 @@ constexpr std::size_t kMaxBacklog = 1u << 20;
 // empty line.
 std::string event_of(const rollout::RolloutStatus& status) {
   return fmt::format("event: rollout\ndata: {}\n\n",
-                     with_valid_utf8(rollout::rollout_json(status, false)));
+                     with_valid_utf8(rollout::rollout_json(status, rollout::WithLog::no)));
 }
 
 net::HttpResponse head() {

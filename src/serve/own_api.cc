@@ -133,7 +133,7 @@ Result<std::string> OwnApi::list_rollouts() const {
   bool first = true;
   for (const auto& status : deps_.rollouts.list()) {
     if (!std::exchange(first, false)) out += ',';
-    out += rollout::rollout_json(status, false);
+    out += rollout::rollout_json(status, rollout::WithLog::no);
   }
   return out + "]}";
 }
@@ -154,7 +154,7 @@ Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {
   TRY_ASSIGN(const auto id, rollout_id(id_text));
   const auto status = deps_.rollouts.get(id);
   if (!status) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
-  return rollout::rollout_json(*status, true);
+  return rollout::rollout_json(*status, rollout::WithLog::yes);
 }
 
 Result<std::string> OwnApi::command(const std::string& id_text, const std::string& verb,

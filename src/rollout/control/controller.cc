@@ -14,6 +14,7 @@
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
+#include "rollout/control/control_thread.h"
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
 #include "rollout/journal/journal.h"
@@ -30,10 +31,10 @@ constexpr auto kAnswerTimeout = std::chrono::seconds(10);
 constexpr auto kLongestNap = std::chrono::milliseconds(25);
 constexpr auto kIdleNap = std::chrono::milliseconds(500);
 
-// What others may do with the control thread: hand it tasks. Any thread.
+// Tasks for the control thread. post and stop: any thread; take: the control thread.
 class Inbox {
  public:
-  void post(Effects::Task task) {
+  void post(Task task) {
     {
       std::lock_guard lock(mutex_);
       tasks_.push_back(std::move(task));
@@ -47,8 +48,8 @@ class Inbox {
     }
     wake_.notify_one();
   }
-  // Waits for tasks, at most so long; false: stopped.
-  bool take(std::vector<Effects::Task>& out, std::chrono::milliseconds longest) {
+  // Waits for tasks, at most `longest`; false: stopped.
+  bool take(std::vector<Task>& out, std::chrono::milliseconds longest) {
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, longest, [this] { return stopping_ || !tasks_.empty(); });
     out.clear();
@@ -59,7 +60,7 @@ class Inbox {
  private:
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::vector<Effects::Task> tasks_;
+  std::vector<Task> tasks_;
   bool stopping_ = false;
 };
 
@@ -86,11 +87,11 @@ class ControllerImpl final : public Controller {
       : deps_(std::move(deps)),
         specs_(std::move(specs)),
         journal_(std::move(journal)),
-        effects_(deps_, *journal_,
-                 {.post = [this](Effects::Task task) { inbox_.post(std::move(task)); },
-                  .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); },
-                  .changed = [this](const State& state,
-                                    const std::vector<LogEntry>& log) { publish(state, log); }}),
+        effects_(
+            deps_, *journal_,
+            {.post = [this](Task task) { inbox_.post(std::move(task)); },
+             .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); }},
+            [this](const State& state, const std::vector<LogEntry>& log) { publish(state, log); }),
         core_(deps_.clock, effects_) {}
 
   ~ControllerImpl() override {
@@ -127,19 +128,22 @@ class ControllerImpl final : public Controller {
              std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
 
+  // Const after construction.
   const ControllerDeps deps_;
   const std::vector<RolloutSpec> specs_;
   const std::unique_ptr<Journal> journal_;
+  // Own synchronisation.
   Inbox inbox_;
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
-  Guarded<std::map<std::string, bool, std::less<>>>
-      watched_; // services with a running rollout; true: a task for the control thread waits
-                // already
+  // Services with a running rollout; true: a task for the control thread waits already.
+  Guarded<std::map<std::string, bool, std::less<>>> watched_;
+  // Control thread only, and recover() before that thread starts.
   std::uint64_t newest_id_ = 0;
   Effects effects_;
   Core core_;
+  // Last: its task uses the members above.
   std::unique_ptr<Executor> control_;
 };
 
@@ -165,7 +169,7 @@ Status ControllerImpl::recover() {
 }
 
 void ControllerImpl::loop() {
-  std::vector<Effects::Task> tasks;
+  std::vector<Task> tasks;
   for (;;) {
     const auto due = std::min(core_.due(), effects_.due());
     auto nap = kIdleNap;
@@ -185,11 +189,11 @@ void ControllerImpl::loop() {
 }
 
 void ControllerImpl::arrived(const std::string& service) {
-  const bool tell = watched_.with([&](auto& watched) {
+  const bool first = watched_.with([&](auto& watched) {
     const auto it = watched.find(service);
     return it != watched.end() && !std::exchange(it->second, true);
   });
-  if (!tell) return;
+  if (!first) return;
   inbox_.post([this, service] {
     watched_.with([&](auto& watched) {
       if (const auto it = watched.find(service); it != watched.end()) it->second = false;

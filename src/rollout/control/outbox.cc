@@ -15,7 +15,7 @@ std::vector<notify::OutboxEntry> make_outbox(const RolloutStatus& status, const 
                                              const std::vector<Notice>& notices,
                                              std::uint64_t sequence, std::int64_t now_ms) {
   std::vector<notify::OutboxEntry> out;
-  const auto rollout = rollout_json(status, false);
+  const auto rollout = rollout_json(status, WithLog::no);
   for (std::size_t n = 0; n < notices.size(); ++n) {
     const auto& notice = notices[n];
     for (std::size_t i = 0; i < spec.notify.size(); ++i) {

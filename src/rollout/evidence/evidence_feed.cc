@@ -133,10 +133,11 @@ Result<std::vector<CountCell>> window_cells(const RolloutSpec& spec,
   constexpr std::int64_t kLeastMs = 15'000;
   std::vector<CountCell> out;
   const std::int64_t length = std::max(kLeastMs, (to_ms - from_ms) / kMostCells);
-  const auto add = [&](std::int64_t begin, std::int64_t end, bool baseline) -> Status {
+  enum class Part { baseline, window };
+  const auto add = [&](std::int64_t begin, std::int64_t end, Part part) -> Status {
     const cohort::CohortCounts nothing;
-    auto of_canary =
-        baseline ? Result<cohort::CohortCounts>(nothing) : cohorts.counts(canary, begin, end);
+    auto of_canary = part == Part::baseline ? Result<cohort::CohortCounts>(nothing)
+                                            : cohorts.counts(canary, begin, end);
     auto of_stable = cohorts.counts(stable, begin, end);
     if (!of_canary) return std::unexpected(of_canary.error());
     if (!of_stable) return std::unexpected(of_stable.error());
@@ -144,15 +145,15 @@ Result<std::vector<CountCell>> window_cells(const RolloutSpec& spec,
     CountCell cell;
     cell.from_ms = begin;
     cell.to_ms = end;
-    cell.baseline = baseline;
+    cell.baseline = part == Part::baseline;
     cell.total = cell_row({"", std::move(numbers.canary), std::move(numbers.stable)});
     for (auto& row : numbers.routes) cell.routes.push_back(cell_row(std::move(row)));
     out.push_back(std::move(cell));
     return {};
   };
-  TRY(add(std::max<std::int64_t>(0, from_ms - kBaselineMs), from_ms, true));
+  TRY(add(std::max<std::int64_t>(0, from_ms - kBaselineMs), from_ms, Part::baseline));
   for (std::int64_t begin = from_ms; begin < to_ms; begin += length)
-    TRY(add(begin, std::min(begin + length, to_ms), false));
+    TRY(add(begin, std::min(begin + length, to_ms), Part::window));
   return out;
 }
 

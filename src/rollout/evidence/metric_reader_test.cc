@@ -50,11 +50,13 @@ class FakeCells final : public EvidenceFeed {
   std::vector<CountCell> ready;
 };
 
-CountCell cell(std::int64_t index, bool baseline = false) {
+enum class Baseline { no, yes };
+
+CountCell cell(std::int64_t index, Baseline baseline = Baseline::no) {
   CountCell out;
   out.from_ms = index * 10'000;
   out.to_ms = out.from_ms + 10'000;
-  out.baseline = baseline;
+  out.baseline = baseline == Baseline::yes;
   return out;
 }
 
@@ -79,7 +81,8 @@ TEST(MetricFeed, CountersOfEveryCellAndExpressionsOfBlocks) {
   auto cells = std::make_unique<FakeCells>();
   auto* give = cells.get();
   const auto feed = make_metric_feed(std::move(cells), source, scope_of({kConversion, kMemory}));
-  give->ready = {cell(1, true), cell(2, true), cell(3), cell(4), cell(5), cell(6)};
+  give->ready = {
+      cell(1, Baseline::yes), cell(2, Baseline::yes), cell(3), cell(4), cell(5), cell(6)};
   const auto out = feed->read({}, 0);
   ASSERT_TRUE(out);
   ASSERT_EQ(out->size(), 6u);

@@ -199,7 +199,7 @@ TEST(RolloutJsonTest, IsAsDocumented) {
                    .outcome = ""}};
   status.weight_asked = 0.05;
   status.log = {{1, 2, "started", "sentence", "cli"}};
-  auto value = json::parse(rollout_json(status, true));
+  auto value = json::parse(rollout_json(status, WithLog::yes));
   const auto& o = value.as_object();
   for (const auto* key :
        {"id", "service", "canary_version", "stable_version", "phase", "terminal", "step", "steps",
@@ -213,9 +213,9 @@ TEST(RolloutJsonTest, IsAsDocumented) {
   EXPECT_TRUE(o.at("judgement").is_null());
   EXPECT_EQ(o.at("log").at(0).at("kind").as_string(), "started");
   EXPECT_EQ(o.at("steps").at(0).at("weight").as_double(), 0.05);
-  EXPECT_NE(rollout_json(status, true).find("\"weight\":0.05"), std::string::npos)
+  EXPECT_NE(rollout_json(status, WithLog::yes).find("\"weight\":0.05"), std::string::npos)
       << "shortest form, no exponent";
-  EXPECT_FALSE(json::parse(rollout_json(status, false)).as_object().contains("log"));
+  EXPECT_FALSE(json::parse(rollout_json(status, WithLog::no)).as_object().contains("log"));
 }
 
 } // namespace

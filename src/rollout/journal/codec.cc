@@ -5,6 +5,7 @@
 
 #include "base/json_text.h"
 #include "rollout/journal/codec_words.h"
+#include "rollout/json_steps.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -17,22 +18,6 @@ constexpr auto kWord = [](auto value) -> std::string_view {
   using rollout::to_string;
   return to_string(value);
 };
-
-json::value steps_value(const State& s) {
-  json::array steps;
-  for (const auto& step : s.plan.steps) {
-    json::object o;
-    o["weight"] = step.spec.weight;
-    o["analyze_ms"] = step.spec.analyze_ms;
-    o["min_requests"] = step.spec.min_requests;
-    o["approve_manually"] = step.spec.approve_manually;
-    o["started_ms"] = step.started_ms;
-    o["ended_ms"] = step.ended_ms;
-    o["outcome"] = json_string(step.outcome);
-    steps.push_back(std::move(o));
-  }
-  return steps;
-}
 
 StepState step_from(const json::object& o) {
   StepState step;
@@ -56,7 +41,7 @@ json::object durable_value(const State& s) {
   o["end_phase"] = json_string(to_string(s.end.phase));
   o["pause_cause"] = json_string(to_string(s.position.pause_cause));
   o["step"] = s.position.step;
-  o["steps"] = steps_value(s);
+  o["steps"] = steps_value(s.plan.steps);
   o["weight_asked"] = s.weight.asked;
   o["confirmed"] = s.weight.is_confirmed;
   o["weight_confirmed"] = s.weight.confirmed;

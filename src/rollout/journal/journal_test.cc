@@ -34,9 +34,10 @@ class JournalTest : public ::testing::Test {
     return journal ? std::move(*journal) : nullptr;
   }
 
-  // One more step of the story of rollout `id`.
+  enum class First { no, yes };
+  // One record of rollout `id`; its first one carries the spec.
   JournalRecord record(std::uint64_t id, std::uint64_t sequence, const std::string& text,
-                       bool first = false) {
+                       First first = First::no) {
     State state;
     state.plan.id = RolloutId{id};
     auto spec = default_spec("checkout-service");
@@ -50,7 +51,7 @@ class JournalTest : public ::testing::Test {
     r.lines = {{sequence, 1'000, "look", text, "coalmine"}};
     r.event_json = encode_event(event::Noted{"look", text}, {1'000, 1'000});
     r.state_json = encode_state(state);
-    if (first) r.spec_json = encode_spec(spec);
+    if (first == First::yes) r.spec_json = encode_spec(spec);
     r.service = spec.service;
     r.phase = "progressing";
     r.reason = text;
@@ -64,7 +65,8 @@ class JournalTest : public ::testing::Test {
 TEST_F(JournalTest, KeepsWhatWasAppended) {
   {
     auto journal = open();
-    const std::vector records{record(7, 1, "one", true), record(7, 2, ""), record(7, 3, "three")};
+    const std::vector records{record(7, 1, "one", First::yes), record(7, 2, ""),
+                              record(7, 3, "three")};
     ASSERT_TRUE(journal->append(records));
   }
   auto journal = open();
@@ -83,15 +85,15 @@ TEST_F(JournalTest, KeepsWhatWasAppended) {
 
 TEST_F(JournalTest, AppendIsAllOrNothing) {
   auto journal = open();
-  auto broken = record(2, 1, "no spec, so no such rollout", true);
+  auto broken = record(2, 1, "no spec, so no such rollout", First::yes);
   broken.outbox.push_back({.event_id = "2-1-0",
                            .id = RolloutId{2},
                            .target = 0,
                            .is_signed = false,
                            .body = "{}",
                            .created_ms = 1});
-  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}));
-  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", true), broken}))
+  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", First::yes), broken}));
+  ASSERT_TRUE(journal->append(std::vector{record(1, 1, "one", First::yes), broken}))
       << "the same record may come again";
   EXPECT_EQ(journal->undelivered()->size(), 1u);
   ASSERT_TRUE(journal->settle("2-1-0", 1, notify::Ending::delivered));
@@ -117,7 +119,7 @@ TEST_F(JournalTest, IsForTheOwnerOnlyAndReservesSpace) {
 
 TEST_F(JournalTest, AnOperatorCanReadItWhileItIsOpen) {
   auto journal = open();
-  ASSERT_TRUE(journal->append(std::vector{record(42, 1, "read me", true)}));
+  ASSERT_TRUE(journal->append(std::vector{record(42, 1, "read me", First::yes)}));
   sqlite3* db = nullptr;
   ASSERT_EQ(
       sqlite3_open_v2((directory_ / "rollouts.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr),

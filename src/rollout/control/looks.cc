@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/looks.h"
+
+#include <time.h>
+
+#include <exception>
+#include <utility>
+
+#include "base/log.h"
+#include "rollout/evidence/metric_reader.h"
+#include "rollout/status.h"
+
+namespace coalmine::rollout {
+namespace {
+
+// CPU time of this thread, not of the Clock: a Clock that a test moves by hand shows no cost.
+std::int64_t thread_cpu_us() {
+  timespec now{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec * 1'000'000 + now.tv_nsec / 1000;
+}
+
+} // namespace
+
+Looks::Looks(const ControllerDeps& deps, const ControlThread& control)
+    : deps_(deps),
+      control_(control),
+      pool_({.name = "looks", .threads = 2, .queue_limit = kEffectQueueLimit}) {}
+
+void Looks::remove(RolloutId id) { slots_.erase(id.value); }
+
+std::unique_ptr<EvidenceFeed> Looks::make_feed(const State& state,
+                                               const judge::Judge& judge) const {
+  const auto& plan = state.plan;
+  const bool wanted = judge.takes_cells() || guards_split(*plan.spec);
+  if (!wanted || deps_.feeds == nullptr) return nullptr;
+  auto feed = make_grid_feed(
+      *deps_.feeds, {plan.spec, plan.canary_version, plan.stable_version, plan.started_ms});
+  if (judge.takes_cells() && !plan.spec->metrics.empty() && deps_.own_metrics != nullptr) {
+    feed = make_metric_feed(std::move(feed), *deps_.own_metrics,
+                            {plan.spec, plan.canary_version, plan.stable_version});
+  }
+  return feed;
+}
+
+std::shared_ptr<Looks::Slot> Looks::slot_of(const State& state) {
+  auto& slot = slots_[state.plan.id.value];
+  // Evidence goes on from step to step. After a look that was given up it is read again from the
+  // beginning.
+  const bool keeps = slot != nullptr && slot->feed != nullptr && slot->judge->takes_cells();
+  // Without a feed the cells come from the window, anew with every look.
+  const bool whole_again = slot != nullptr && slot->judge->takes_cells() && !keeps;
+  const bool reusable = slot != nullptr && (slot->step == state.position.step || keeps) &&
+                        !whole_again && !slot->busy;
+  if (reusable) return slot;
+  // The split guard goes on with its feed, unless a look that was given up may still be using it.
+  auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells() ? std::move(slot->feed)
+                                                                            : nullptr;
+  slot = std::make_shared<Slot>();
+  slot->step = state.position.step;
+  slot->judge = make_step_judge(state);
+  slot->feed = std::move(feed);
+  if (slot->feed == nullptr) slot->feed = make_feed(state, *slot->judge);
+  return slot;
+}
+
+void Looks::export_look(RolloutStatus& status, const LookResult& result) const {
+  try {
+    status.judgement = result.judgement;
+    status.judged_from_ms = result.from_ms;
+    status.judged_ms = result.to_ms;
+    deps_.on_look(status, *result.judgement);
+  } catch (const std::exception& e) {
+    log_warn("a look could not be exported", {{"why", e.what()}});
+  }
+}
+
+LookResult Looks::run(const LookRequest& request, Slot& slot, Counter& looks) {
+  const auto begun_us = thread_cpu_us();
+  auto result = take_look(request, deps_.cohorts, *slot.judge, slot.feed.get(), deps_.own_metrics);
+  looks.add();
+  // Another look may change the average between the read and the write. One lost sample does not
+  // matter.
+  cost_us_ = (cost_us_ * 7 + (thread_cpu_us() - begun_us)) / 8;
+  return result;
+}
+
+void Looks::take(const State& state, const effect::TakeLook& look) {
+  const auto id = state.plan.id;
+  const auto request = make_look_request(state, look);
+  auto slot = slot_of(state);
+  slot->busy = true;
+  RolloutStatus status;
+  if (deps_.on_look) status = make_status(state, {});
+  auto& looks =
+      deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
+  const bool accepted =
+      pool_.try_submit([this, id, request, slot, status = std::move(status), &looks]() mutable {
+        auto result = run(request, *slot, looks);
+        if (deps_.on_look) export_look(status, result);
+        slot->busy = false;
+        control_.answer(id, event::Looked{std::move(result)});
+      });
+  if (accepted) return;
+  slot->busy = false;
+  LookResult none;
+  none.look = look.look;
+  none.step = look.step;
+  none.source_error = "too many looks wait";
+  control_.answer(id, event::Looked{std::move(none)});
+}
+
+} // namespace coalmine::rollout

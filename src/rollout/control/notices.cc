@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/notices.h"
+
+#include <utility>
+
+namespace coalmine::rollout {
+
+Notices::Notices(notify::Outbox& outbox, const ControllerDeps& deps, const ControlThread& control)
+    : notifier_(outbox, deps.http, deps.clock, deps.metrics,
+                [&control](RolloutId id, std::string text) {
+                  control.answer(id, event::Noted{"notify", std::move(text)});
+                }),
+      pool_({.name = "notify", .threads = 1, .queue_limit = kEffectQueueLimit}) {}
+
+void Notices::set_spec(RolloutId id, std::shared_ptr<const RolloutSpec> spec) {
+  specs_[id.value] = std::move(spec);
+}
+
+void Notices::enqueue(notify::OutboxEntry entry, const RolloutSpec& spec) {
+  if (entry.target >= spec.notify.size()) return;
+  notifier_.enqueue(std::move(entry), spec.notify[entry.target]);
+}
+
+void Notices::tried(const std::vector<notify::OutboxEntry>& outbox, const Status& status) {
+  // Notify even if the journal write failed, but only once: every retry comes by here.
+  for (const auto& entry : outbox) {
+    const bool first = queued_early_.insert(entry.event_id).second;
+    if (status) queued_early_.erase(entry.event_id);
+    const auto it = specs_.find(entry.id.value);
+    if (first && it != specs_.end() && it->second != nullptr) enqueue(entry, *it->second);
+  }
+}
+
+void Notices::tick(std::int64_t now_ms) {
+  if (notifying_ || now_ms < notifier_.due()) return;
+  notifying_ = true;
+  const bool accepted = pool_.try_submit([this] {
+    notifier_.deliver_due();
+    notifying_ = false;
+  });
+  if (!accepted) notifying_ = false;
+}
+
+std::int64_t Notices::due() const { return notifying_ ? INT64_MAX : notifier_.due(); }
+
+} // namespace coalmine::rollout
