@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "base/json_text.h"
+#include "rollout/journal/codec_fields.h"
 #include "rollout/journal/codec_words.h"
 
 namespace coalmine::rollout {
@@ -22,10 +23,7 @@ json::value steps_value(const State& s) {
   json::array steps;
   for (const auto& step : s.plan.steps) {
     json::object o;
-    o["weight"] = step.spec.weight;
-    o["analyze_ms"] = step.spec.analyze_ms;
-    o["min_requests"] = step.spec.min_requests;
-    o["approve_manually"] = step.spec.approve_manually;
+    for (const auto& field : step_fields()) put_field(o, field, step.spec);
     o["started_ms"] = step.started_ms;
     o["ended_ms"] = step.ended_ms;
     o["outcome"] = json_string(step.outcome);
@@ -36,10 +34,7 @@ json::value steps_value(const State& s) {
 
 StepState step_from(const json::object& o) {
   StepState step;
-  step.spec.weight = get_double(o, "weight");
-  step.spec.analyze_ms = get_int(o, "analyze_ms");
-  step.spec.min_requests = get_double(o, "min_requests", 100);
-  step.spec.approve_manually = get_bool(o, "approve_manually");
+  for (const auto& field : step_fields()) get_field(o, field, step.spec);
   step.started_ms = get_int(o, "started_ms");
   step.ended_ms = get_int(o, "ended_ms");
   step.outcome = get_text(o, "outcome");
