@@ -6,13 +6,12 @@
 #include <array>
 #include <utility>
 
+#include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
 
 namespace coalmine::config {
 namespace {
-
-constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 
 void read_inconclusive(const ConfigContext& context, const YAML::Node& node,
                        rollout::RolloutSpec& spec) {
@@ -29,22 +28,12 @@ void read_inconclusive(const ConfigContext& context, const YAML::Node& node,
     if (choice) only_pause(node, *choice);
     return;
   }
-  const YamlReader::Keys keys{
-      {"extend",
-       [&](const YAML::Node& v) {
-         spec.extend_ms = yaml.duration(v, "extend", 1, 30 * kDayMs).value_or(0);
-       }},
-      {"max_extends",
-       [&](const YAML::Node& v) {
-         spec.max_extends =
-             static_cast<int>(yaml.number(v, "max_extends", 0, 1000).value_or(spec.max_extends));
-       }},
-      {"then",
-       [&](const YAML::Node& v) {
-         if (const auto choice = yaml.choice(v, "then", {"pause", "promote", "rollback"}))
-           only_pause(v, *choice);
-       }},
-  };
+  auto keys = keys_of(yaml, "policy.inconclusive", spec);
+  keys.push_back({"then", [&](const YAML::Node& v) {
+                    if (const auto choice =
+                            yaml.choice(v, "then", {"pause", "promote", "rollback"}))
+                      only_pause(v, *choice);
+                  }});
   yaml.map(node, "inconclusive", keys);
 }
 
@@ -58,32 +47,21 @@ void read_no_data(const ConfigContext& context, const YAML::Node& node,
     }
   };
   if (!node.IsMap()) return check(node);
-  yaml.map(node, "no_data",
-           {{"grace",
-             [&](const YAML::Node& v) {
-               spec.no_data_grace_ms =
-                   yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.no_data_grace_ms);
-             }},
-            {"then", check}});
+  auto keys = keys_of(yaml, "policy.no_data", spec);
+  keys.push_back({"then", check});
+  yaml.map(node, "no_data", keys);
 }
 
 void read_canary_silent(const ConfigContext& context, const YAML::Node& node,
                         rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
+  const auto& then = field_of(spec, &rollout::RolloutSpec::on_canary_silent);
   const auto action = [&](const YAML::Node& v) {
-    const auto choice = yaml.choice(v, "canary_silent", {"rollback", "pause"});
-    if (choice)
-      spec.on_canary_silent =
-          *choice == "pause" ? rollout::PolicyAction::pause : rollout::PolicyAction::rollback;
+    read_field(yaml, v, then, spec, "canary_silent");
   };
   if (!node.IsMap()) return action(node);
   yaml.map(node, "canary_silent",
-           {{"grace",
-             [&](const YAML::Node& v) {
-               spec.canary_silent_grace_ms =
-                   yaml.duration(v, "grace", 1000, kDayMs).value_or(spec.canary_silent_grace_ms);
-             }},
-            {"then", action}});
+           {key_of(yaml, &rollout::RolloutSpec::canary_silent_grace_ms, spec), {then.key, action}});
 }
 
 // NAME or [NAME, …]; a name ending in '*' stands for every server of the backend that starts so.
@@ -296,20 +274,11 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
 void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
   const YamlReader::Keys keys{
-      {"fail",
-       [&](const YAML::Node& v) {
-         const auto choice = yaml.choice(v, "fail", {"rollback", "pause", "notify"});
-         if (choice == "pause") spec.on_fail = rollout::PolicyAction::pause;
-         if (choice == "notify") spec.on_fail = rollout::PolicyAction::notify;
-       }},
+      key_of(yaml, &rollout::RolloutSpec::on_fail, spec),
       {"inconclusive", [&](const YAML::Node& v) { read_inconclusive(context, v, spec); }},
       {"no_data", [&](const YAML::Node& v) { read_no_data(context, v, spec); }},
       {"canary_silent", [&](const YAML::Node& v) { read_canary_silent(context, v, spec); }},
-      {"split",
-       [&](const YAML::Node& v) {
-         if (const auto choice = yaml.choice(v, "split", {"suspend", "ignore"}))
-           spec.guard_split = *choice == "suspend";
-       }},
+      key_of(yaml, &rollout::RolloutSpec::guard_split, spec),
   };
   yaml.map(node, "policy", keys);
 }
@@ -318,11 +287,7 @@ void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::
   auto& yaml = context.yaml;
   const YamlReader::Keys keys{
       {"ignore", [&](const YAML::Node& v) { spec.ignore_routes = yaml.texts(v, "ignore"); }},
-      {"min_requests",
-       [&](const YAML::Node& v) {
-         spec.min_route_requests =
-             yaml.number(v, "min_requests", 1, 1e12).value_or(spec.min_route_requests);
-       }},
+      key_of(yaml, &rollout::RolloutSpec::min_route_requests, spec),
       {"critical",
        [&](const YAML::Node& v) {
          constexpr std::size_t kMost = 50; // each is a row of its own in every cell

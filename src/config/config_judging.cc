@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "config/config_fields.h"
 #include "config/config_metric.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
@@ -14,7 +15,6 @@ namespace {
 using judge::Margin;
 using judge::SignalSpec;
 
-constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 constexpr std::size_t kMaxMetrics = 50;
 
 SignalSpec& find_or_add(std::vector<SignalSpec>& signals, const std::string& name) {
@@ -43,24 +43,13 @@ void read_analysis(const ConfigContext& context, const YAML::Node& node, bool me
     };
   };
   const YamlReader::Keys keys{
-      {"analysis_window",
-       [&](const YAML::Node& v) {
-         spec.analysis_window_ms = yaml.duration(v, "analysis_window", 1000, 30 * kDayMs)
-                                       .value_or(spec.analysis_window_ms);
-       }},
+      key_of(yaml, &rollout::RolloutSpec::analysis_window_ms, spec),
       {"error_rate_threshold",
        margin("error_rate_threshold", "error_rate", Margin::Unit::points, 1)},
       {"latency_threshold_pct",
        margin("latency_threshold_pct", "p99_latency", Margin::Unit::percent, 1000)},
-      {"min_analysis_minutes",
-       [&](const YAML::Node& v) {
-         spec.min_analysis_minutes =
-             yaml.number(v, "min_analysis_minutes", 0, 43200).value_or(spec.min_analysis_minutes);
-       }},
-      {"min_requests",
-       [&](const YAML::Node& v) {
-         spec.min_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(spec.min_requests);
-       }},
+      key_of(yaml, &rollout::RolloutSpec::min_analysis_minutes, spec),
+      key_of(yaml, &rollout::RolloutSpec::min_requests, spec),
   };
   yaml.map(node, "analysis", keys);
 }
@@ -98,80 +87,65 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node,
   if (is_map) spec.signals = std::move(signals);
 }
 
+// The key, and each node that it reads is appended to seen, which must outlive it.
+YamlReader::Key noted(YamlReader::Key key, std::vector<YAML::Node>& seen) {
+  return {key.name, [read = std::move(key.read), &seen](const YAML::Node& v) {
+            seen.push_back(v);
+            read(v);
+          }};
+}
+
+void read_group_weights(const ConfigContext& context, const YAML::Node& node,
+                        rollout::RankSpec& rank) {
+  auto& yaml = context.yaml;
+  double sum = 0;
+  yaml.entries(node, "group_weights",
+               [&](const std::string& name, const YAML::Node&, const YAML::Node& value) {
+                 if (const auto weight = yaml.number(value, name, 0, 100))
+                   sum += rank.group_weights[name] = *weight;
+               });
+  if (sum > 100) yaml.error(node, fmt::format("the weights add up to {:g}, more than 100", sum));
+}
+
+// The nodes of the block `judge` that only one judge reads.
+struct JudgeOnly {
+  std::vector<YAML::Node> sequential;
+  std::vector<YAML::Node> rank;
+};
+
+void warn_without_effect(const ConfigContext& context, const JudgeOnly& only,
+                         const std::string& judge) {
+  const auto no_effect = [&](const std::vector<YAML::Node>& nodes, std::string_view why) {
+    for (const auto& v : nodes) context.yaml.warn(v, fmt::format("this has no effect: {}", why));
+  };
+  if (judge != "sequential") {
+    no_effect(only.sequential, judge == "threshold" ? "the threshold judge compares point estimates"
+                                                    : "a rank test has its own constants");
+  }
+  if (judge != "mann_whitney") no_effect(only.rank, "only mann_whitney gives scores");
+}
+
 void read_judge(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {
   auto& yaml = context.yaml;
-  std::vector<YAML::Node> of_sequential; // keys that the other judges have no use for
-  std::vector<YAML::Node> of_rank;
-  const auto risk = [&](const YAML::Node& v, std::string_view name, double low,
-                        double high) -> std::optional<double> {
-    of_sequential.push_back(v);
-    const auto value = yaml.percent(v, name);
-    if (!value || (*value >= low && *value <= high)) return value;
-    yaml.error(v, fmt::format("{} is {:g}%, which is not between {:g}% and {:g}%", name,
-                              *value * 100, low * 100, high * 100));
-    return std::nullopt;
-  };
-  const YamlReader::Keys keys{
+  JudgeOnly only;
+  YamlReader::Keys keys{
       {"method",
        [&](const YAML::Node& v) {
          const auto method = yaml.choice(v, "method", {"threshold", "sequential", "mann_whitney"});
          if (method) spec.judge = *method;
        }},
-      {"confidence",
-       [&](const YAML::Node& v) {
-         if (const auto value = risk(v, "confidence", 0.5, 0.9999))
-           spec.false_promote_risk = 1 - *value;
-       }},
-      {"false_rollback_budget",
-       [&](const YAML::Node& v) {
-         if (const auto value = risk(v, "false_rollback_budget", 0.0001, 0.5))
-           spec.false_rollback_budget = *value;
-       }},
-      {"strict",
-       [&](const YAML::Node& v) {
-         of_sequential.push_back(v);
-         spec.strict = yaml.boolean(v, "strict").value_or(false);
-       }},
-      {"pass",
-       [&](const YAML::Node& v) {
-         of_rank.push_back(v);
-         spec.rank.pass = yaml.number(v, "pass", 0, 100).value_or(spec.rank.pass);
-       }},
-      {"marginal",
-       [&](const YAML::Node& v) {
-         of_rank.push_back(v);
-         spec.rank.marginal = yaml.number(v, "marginal", 0, 100).value_or(spec.rank.marginal);
-       }},
-      {"interval",
-       [&](const YAML::Node& v) {
-         of_rank.push_back(v);
-         spec.rank.interval =
-             static_cast<int>(yaml.number(v, "interval", 2, 1000).value_or(spec.rank.interval));
-       }},
-      {"group_weights",
-       [&](const YAML::Node& v) {
-         of_rank.push_back(v);
-         double sum = 0;
-         yaml.entries(v, "group_weights",
-                      [&](const std::string& name, const YAML::Node&, const YAML::Node& value) {
-                        if (const auto weight = yaml.number(value, name, 0, 100))
-                          sum += spec.rank.group_weights[name] = *weight;
-                      });
-         if (sum > 100)
-           yaml.error(v, fmt::format("the weights add up to {:g}, more than 100", sum));
-       }},
+      noted(key_of(yaml, &rollout::RolloutSpec::false_promote_risk, spec), only.sequential),
+      noted(key_of(yaml, &rollout::RolloutSpec::false_rollback_budget, spec), only.sequential),
+      noted(key_of(yaml, &rollout::RolloutSpec::strict, spec), only.sequential),
   };
+  for (auto& key : keys_of(yaml, "judge", spec.rank))
+    keys.push_back(noted(std::move(key), only.rank));
+  keys.push_back(noted(
+      {"group_weights", [&](const YAML::Node& v) { read_group_weights(context, v, spec.rank); }},
+      only.rank));
   yaml.map(node, "judge", keys);
   if (spec.rank.marginal > spec.rank.pass) yaml.error(node, "marginal is more than pass");
-  const auto no_effect = [&](const std::vector<YAML::Node>& nodes, std::string_view why) {
-    for (const auto& v : nodes) yaml.warn(v, fmt::format("this has no effect: {}", why));
-  };
-  if (spec.judge != "sequential") {
-    no_effect(of_sequential, spec.judge == "threshold"
-                                 ? "the threshold judge compares point estimates"
-                                 : "a rank test has its own constants");
-  }
-  if (spec.judge != "mann_whitney") no_effect(of_rank, "only mann_whitney gives scores");
+  warn_without_effect(context, only, spec.judge);
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
 
@@ -62,26 +63,23 @@ std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context,
                                                const YAML::Node& node) {
   auto& yaml = context.yaml;
   rollout::StepSpec step;
-  std::optional<double> weight;
   bool weight_given = false;
+  bool weight_read = false;
+  const auto& weight = field_of(step, &rollout::StepSpec::weight);
+  const auto& analyze = field_of(step, &rollout::StepSpec::analyze_ms);
   const YamlReader::Keys keys{
-      {"weight",
+      {weight.key,
        [&](const YAML::Node& v) {
          weight_given = true;
-         weight = yaml.percent(v, "weight");
+         weight_read = read_field(yaml, v, weight, step, weight.key);
        }},
-      {"analyze",
+      {analyze.key,
        [&](const YAML::Node& v) {
-         step.analyze_ms = yaml.duration(v, "analyze", 1, 30 * kDay).value_or(kMinute);
+         // A time that cannot be read must not be reported as missing, too.
+         if (!read_field(yaml, v, analyze, step, analyze.key)) step.analyze_ms = kMinute;
        }},
-      {"min_requests",
-       [&](const YAML::Node& v) {
-         step.min_requests = yaml.number(v, "min_requests", 1, 1e12).value_or(100);
-       }},
-      {"approve",
-       [&](const YAML::Node& v) {
-         step.approve_manually = yaml.choice(v, "approve", {"auto", "manual"}) == "manual";
-       }},
+      key_of(yaml, &rollout::StepSpec::min_requests, step),
+      key_of(yaml, &rollout::StepSpec::approve_manually, step),
       {"watch",
        [&](const YAML::Node& v) {
          if (yaml.duration(v, "watch", 1, 30 * kDay)) {
@@ -95,8 +93,7 @@ std::optional<rollout::StepSpec> read_step_map(const ConfigContext& context,
   if (!yaml.map(node, "step", keys)) return std::nullopt;
   if (!weight_given)
     yaml.error(node, "a step without weight", "write { weight: 5%, analyze: 10m } or 5% 10m");
-  if (!weight) return std::nullopt;
-  step.weight = *weight;
+  if (!weight_read) return std::nullopt;
   return step;
 }
 
@@ -160,11 +157,7 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
       {"canary", [&](const YAML::Node& v) { spec.canary = read_selector(context, v, "canary"); }},
       {"stable", [&](const YAML::Node& v) { spec.stable = read_selector(context, v, "stable"); }},
       {"steps", [&](const YAML::Node& v) { read_steps(context, v, spec); }},
-      {"interval",
-       [&](const YAML::Node& v) {
-         spec.look_interval_ms =
-             yaml.duration(v, "interval", 100, 10 * kMinute).value_or(spec.look_interval_ms);
-       }},
+      key_of(yaml, &rollout::RolloutSpec::look_interval_ms, spec),
       {"analysis", [&](const YAML::Node& v) { block.judging.analysis.reset(v); }},
       {"metrics", [&](const YAML::Node& v) { block.judging.metrics.reset(v); }},
       {"judge", [&](const YAML::Node& v) { block.judging.judge.reset(v); }},
@@ -173,6 +166,101 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
       {"router", [&](const YAML::Node& v) { read_router(context, v, spec); }},
       {"notify", [&](const YAML::Node& v) { read_notify(context, v, spec); }},
   };
+}
+
+YamlReader::Handler take_secret(const ConfigContext& context, std::string_view what,
+                                std::optional<std::string>& out) {
+  return
+      [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
+}
+
+YamlReader::Handler take_size(YamlReader& yaml, std::string_view key, std::string_view example,
+                              std::uint64_t& out) {
+  return [&yaml, key, example, &out](const YAML::Node& v) {
+    const auto text = yaml.text(v, key);
+    if (!text) return;
+    const auto bytes = parse_bytes(*text);
+    if (bytes) out = *bytes;
+    if (!bytes)
+      yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text),
+                 fmt::format("write {}", example));
+  };
+}
+
+struct MsRange {
+  std::int64_t low_ms = 0;
+  std::int64_t high_ms = 0;
+};
+
+YamlReader::Handler take_duration(YamlReader& yaml, std::string_view key, MsRange range,
+                                  std::int64_t& out) {
+  return [&yaml, key, range, &out](const YAML::Node& v) {
+    out = yaml.duration(v, key, range.low_ms, range.high_ms).value_or(out);
+  };
+}
+
+YamlReader::Keys store_keys(YamlReader& yaml, store::Options& store) {
+  return {
+      {"retention",
+       take_duration(yaml, "retention", {10 * kMinute, 3650 * kDay}, store.retention_ms)},
+      {"retention_size", take_size(yaml, "retention_size", "8GiB", store.retention_bytes)},
+      {"span_budget", take_size(yaml, "span_budget", "2GiB", store.span_budget_bytes)},
+      {"accept_late", take_duration(yaml, "accept_late", {0, kDay}, store.accept_late_ms)},
+      {"sync_interval", take_duration(yaml, "sync_interval", {0, kMinute}, store.sync_interval_ms)},
+      {"ended_after",
+       [&yaml, &store](const YAML::Node& v) {
+         store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0);
+       }},
+      {"series_per_service",
+       [&yaml, &store](const YAML::Node& v) {
+         auto& limit = store.max_series_per_service;
+         limit = static_cast<std::size_t>(
+             yaml.number(v, "series_per_service", 1, 1e9).value_or(static_cast<double>(limit)));
+       }},
+      {"disk_reserve", take_size(yaml, "disk_reserve", "32MiB", store.disk_reserve_bytes)},
+  };
+}
+
+// The keys of the block `server`, those of the store among them.
+YamlReader::Keys server_block_keys(const ConfigContext& context, ServerConfig& server) {
+  auto& yaml = context.yaml;
+  YamlReader::Keys keys{
+      {"listen", take_text(context, "listen", server.listen)},
+      {"otlp_grpc", take_text(context, "otlp_grpc", server.otlp_grpc)},
+      {"otlp_http", take_text(context, "otlp_http", server.otlp_http)},
+      {"data", take_text(context, "data", server.data_directory)},
+  };
+  for (auto& key : store_keys(yaml, server.store)) keys.push_back(std::move(key));
+  const YamlReader::Keys rest{
+      {"operator_token", take_secret(context, "operator_token", server.operator_token)},
+      {"viewer_token", take_secret(context, "viewer_token", server.viewer_token)},
+      {"otlp_token", take_secret(context, "otlp_token", server.otlp_token)},
+      {"insecure",
+       [&yaml, &server](const YAML::Node& v) { server.insecure = yaml.boolean(v, "insecure"); }},
+      {"dashboards",
+       [&yaml, &server](const YAML::Node& v) {
+         for (auto& file : yaml.texts(v, "dashboards"))
+           server.dashboards.push_back(std::move(file));
+       }},
+  };
+  keys.insert(keys.end(), rest.begin(), rest.end());
+  return keys;
+}
+
+void read_endpoint(const ConfigContext& context, const YAML::Node& node, ServerConfig& server) {
+  // The word "off" has its own meaning here, so the check for YAML 1.1 booleans is skipped.
+  if (node.IsScalar() && node.Scalar() == "off") {
+    server.telemetry_endpoint = "off";
+    return;
+  }
+  const auto text = context.yaml.text(node, "telemetry.endpoint");
+  if (!text) return;
+  if (*text == "self" || text->starts_with("http://") || text->starts_with("https://")) {
+    server.telemetry_endpoint = *text;
+  } else {
+    context.yaml.error(node, fmt::format("telemetry.endpoint is \"{}\"", *text),
+                       "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
+  }
 }
 
 } // namespace
@@ -233,78 +321,14 @@ void read_steps(const ConfigContext& context, const YAML::Node& node, rollout::R
 }
 
 YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server) {
-  auto& yaml = context.yaml;
-  const auto secret = [&context](std::string_view what, std::optional<std::string>& out) {
-    return
-        [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
-  };
-  const auto size = [&yaml](std::string_view key, std::string_view example, std::uint64_t& out) {
-    return [&yaml, key, example, &out](const YAML::Node& v) {
-      const auto text = yaml.text(v, key);
-      if (!text) return;
-      const auto bytes = parse_bytes(*text);
-      if (bytes) out = *bytes;
-      if (!bytes)
-        yaml.error(v, fmt::format("{} is \"{}\", which is not a size", key, *text),
-                   fmt::format("write {}", example));
-    };
-  };
-  const auto duration = [&yaml](std::string_view key, std::int64_t low_ms, std::int64_t high_ms,
-                                std::int64_t& out) {
-    return [&yaml, key, low_ms, high_ms, &out](const YAML::Node& v) {
-      out = yaml.duration(v, key, low_ms, high_ms).value_or(out);
-    };
-  };
-  YamlReader::Keys keys{
-      {"listen", take_text(context, "listen", server.listen)},
-      {"otlp_grpc", take_text(context, "otlp_grpc", server.otlp_grpc)},
-      {"otlp_http", take_text(context, "otlp_http", server.otlp_http)},
-      {"data", take_text(context, "data", server.data_directory)},
-      {"retention", duration("retention", 10 * kMinute, 3650 * kDay, server.store.retention_ms)},
-      {"retention_size", size("retention_size", "8GiB", server.store.retention_bytes)},
-      {"span_budget", size("span_budget", "2GiB", server.store.span_budget_bytes)},
-      {"accept_late", duration("accept_late", 0, kDay, server.store.accept_late_ms)},
-      {"sync_interval", duration("sync_interval", 0, kMinute, server.store.sync_interval_ms)},
-      {"ended_after",
-       [&](const YAML::Node& v) {
-         server.store.ended_after_intervals = yaml.number(v, "ended_after", 0, 1000).value_or(0);
-       }},
-      {"series_per_service",
-       [&](const YAML::Node& v) {
-         auto& limit = server.store.max_series_per_service;
-         limit = static_cast<std::size_t>(
-             yaml.number(v, "series_per_service", 1, 1e9).value_or(static_cast<double>(limit)));
-       }},
-      {"disk_reserve", size("disk_reserve", "32MiB", server.store.disk_reserve_bytes)},
-      {"operator_token", secret("operator_token", server.operator_token)},
-      {"viewer_token", secret("viewer_token", server.viewer_token)},
-      {"otlp_token", secret("otlp_token", server.otlp_token)},
-      {"insecure", [&](const YAML::Node& v) { server.insecure = yaml.boolean(v, "insecure"); }},
-      {"dashboards",
-       [&](const YAML::Node& v) {
-         for (auto& file : yaml.texts(v, "dashboards"))
-           server.dashboards.push_back(std::move(file));
-       }},
-  };
-  const auto read_endpoint = [&yaml, &server](const YAML::Node& v) {
-    // "off" is a word of ours here, so the check for YAML 1.1 booleans is passed by.
-    if (v.IsScalar() && v.Scalar() == "off") {
-      server.telemetry_endpoint = "off";
-      return;
-    }
-    const auto text = yaml.text(v, "telemetry.endpoint");
-    if (!text) return;
-    if (*text == "self" || text->starts_with("http://") || text->starts_with("https://")) {
-      server.telemetry_endpoint = *text;
-    } else {
-      yaml.error(v, fmt::format("telemetry.endpoint is \"{}\"", *text),
-                 "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
-    }
-  };
   return {{"stores", [&context, &server](const YAML::Node& v) { read_stores(context, v, server); }},
-          {"server", [&yaml, keys](const YAML::Node& v) { yaml.map(v, "server", keys); }},
-          {"telemetry", [&yaml, read_endpoint](const YAML::Node& v) {
-             yaml.map(v, "telemetry", {{"endpoint", read_endpoint}});
+          {"server",
+           [&context, &server](const YAML::Node& v) {
+             context.yaml.map(v, "server", server_block_keys(context, server));
+           }},
+          {"telemetry", [&context, &server](const YAML::Node& v) {
+             const auto endpoint = [&](const YAML::Node& e) { read_endpoint(context, e, server); };
+             context.yaml.map(v, "telemetry", {{"endpoint", endpoint}});
            }}};
 }
 

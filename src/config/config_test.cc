@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/config.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 
 #include "base/golden_for_test.h"
+#include "config/config_fields.h"
 #include "config/config_values.h"
 #include "config/dashboard_file.h"
 
@@ -148,6 +151,56 @@ TEST(Config, ServerBlockAndPathsRelativeToTheFile) {
   EXPECT_EQ(config.server.store.max_series_per_service, 5000u);
   EXPECT_EQ(config.server.store.sync_interval_ms, 0);
   EXPECT_EQ(config.server.store.accept_late_ms, 3'600'000);
+}
+
+// The line of docs/config.md for each field of the table.
+template <typename Owner>
+void expect_in_docs(const std::string& docs, std::span<const rollout::SpecField<Owner>> fields) {
+  for (const auto& field : fields) {
+    const std::string line =
+        fmt::format("| `{}{}{}` | {} | {} |\n", field.block, field.block.empty() ? "" : ".",
+                    field.key, default_text(field), field.meaning);
+    EXPECT_NE(docs.find(line), std::string::npos) << "docs/config.md lacks the line\n" << line;
+  }
+}
+
+TEST(SpecFields, StandInTheDocs) {
+  const std::string docs = slurp(kRoot / "docs/config.md");
+  expect_in_docs(docs, rollout::rollout_fields());
+  expect_in_docs(docs, rollout::step_fields());
+  expect_in_docs(docs, rollout::rank_fields());
+}
+
+// Another value than the default, which explain can show.
+void change(rollout::RolloutSpec& spec, const rollout::SpecField<rollout::RolloutSpec>& field) {
+  std::visit(
+      [&](auto member) {
+        auto& value = spec.*member;
+        using Value = std::remove_reference_t<decltype(value)>;
+        if constexpr (std::is_same_v<Value, bool>) {
+          value = !value;
+        } else if constexpr (std::is_same_v<Value, rollout::PolicyAction>) {
+          value = rollout::PolicyAction::pause;
+        } else {
+          value += static_cast<Value>(field.scale == rollout::Scale::plain ? 1000 : 0.1);
+        }
+      },
+      field.member);
+}
+
+TEST(SpecFields, AreExplained) {
+  // These say how the judge and the looks work, not what a person sees happen.
+  const std::vector<std::string_view> silent = {"false_rollback_budget", "false_promote_risk",
+                                                "look_interval_ms", "guard_split"};
+  auto usual = rollout::default_spec("shop");
+  usual.judge = "sequential";
+  usual.router = route::HaproxyOptions{};
+  for (const auto& field : rollout::rollout_fields()) {
+    auto spec = usual;
+    change(spec, field);
+    const bool listed = std::ranges::find(silent, field.json) != silent.end();
+    EXPECT_EQ(explain(spec) == explain(usual), listed) << field.block << " " << field.key;
+  }
 }
 
 TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {

@@ -61,7 +61,7 @@ bool never_closed(std::string_view source, const YAML::Node& node) {
   return length == 1 || rest[length - 1] != rest[0];
 }
 
-std::string join(std::initializer_list<std::string_view> words) {
+std::string join(const std::vector<std::string_view>& words) {
   std::string out;
   for (const auto word : words) out += (out.empty() ? "" : ", ") + std::string(word);
   return out;
@@ -225,11 +225,11 @@ std::optional<std::string> YamlReader::text(const YAML::Node& node, std::string_
 }
 
 std::optional<std::string> YamlReader::choice(const YAML::Node& node, std::string_view what,
-                                              std::initializer_list<std::string_view> choices) {
+                                              const std::vector<std::string_view>& choices) {
   const auto value = scalar(node, what, "one of " + join(choices));
   if (!value) return std::nullopt;
   if (std::find(choices.begin(), choices.end(), *value) != choices.end()) return value;
-  const std::string close = did_you_mean(*value, std::vector<std::string_view>(choices));
+  const std::string close = did_you_mean(*value, choices);
   error(node,
         fmt::format("{} cannot be \"{}\"{}", what, *value,
                     close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),

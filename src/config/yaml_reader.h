@@ -7,7 +7,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -56,7 +55,7 @@ class YamlReader {
   std::optional<std::string> text(const YAML::Node& node, std::string_view what);
   // text, but one of the choices.
   std::optional<std::string> choice(const YAML::Node& node, std::string_view what,
-                                    std::initializer_list<std::string_view> choices);
+                                    const std::vector<std::string_view>& choices);
   std::optional<bool> boolean(const YAML::Node& node, std::string_view what);
   // A number, low <= n <= high.
   std::optional<double> number(const YAML::Node& node, std::string_view what, double low,

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "base/json_text.h"
+#include "rollout/journal/codec_fields.h"
 #include "rollout/journal/codec_words.h"
 #include "rollout/json_steps.h"
 
@@ -21,10 +22,7 @@ constexpr auto kWord = [](auto value) -> std::string_view {
 
 StepState step_from(const json::object& o) {
   StepState step;
-  step.spec.weight = get_double(o, "weight");
-  step.spec.analyze_ms = get_int(o, "analyze_ms");
-  step.spec.min_requests = get_double(o, "min_requests", 100);
-  step.spec.approve_manually = get_bool(o, "approve_manually");
+  for (const auto& field : step_fields()) get_field(o, field, step.spec);
   step.started_ms = get_int(o, "started_ms");
   step.ended_ms = get_int(o, "ended_ms");
   step.outcome = get_text(o, "outcome");

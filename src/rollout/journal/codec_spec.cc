@@ -4,6 +4,7 @@
 
 #include "base/json_text.h"
 #include "rollout/journal/codec.h"
+#include "rollout/journal/codec_fields.h"
 #include "rollout/journal/codec_words.h"
 
 namespace coalmine::rollout {
@@ -53,11 +54,21 @@ json::value steps_value(const std::vector<StepSpec>& steps) {
   json::array out;
   for (const auto& step : steps) {
     json::object o;
-    o["weight"] = step.weight;
-    o["analyze_ms"] = step.analyze_ms;
-    o["min_requests"] = step.min_requests;
-    o["approve_manually"] = step.approve_manually;
+    for (const auto& field : step_fields()) put_field(o, field, step);
     out.push_back(std::move(o));
+  }
+  return out;
+}
+
+std::vector<StepSpec> steps_from(const json::object& o) {
+  std::vector<StepSpec> out;
+  const auto* steps = get_array(o, "steps");
+  if (steps == nullptr) return out;
+  for (const auto& step : *steps) {
+    const auto* each = step.if_object();
+    if (each == nullptr) continue;
+    for (auto& read = out.emplace_back(); const auto& field : step_fields())
+      get_field(*each, field, read);
   }
   return out;
 }
@@ -149,11 +160,9 @@ json::value rank_value(const RankSpec& rank) {
   }
   json::object weights;
   for (const auto& [group, weight] : rank.group_weights) weights[json::string_view(group)] = weight;
-  return json::object{{"metrics", std::move(metrics)},
-                      {"group_weights", std::move(weights)},
-                      {"pass", rank.pass},
-                      {"marginal", rank.marginal},
-                      {"interval", rank.interval}};
+  json::object out{{"metrics", std::move(metrics)}, {"group_weights", std::move(weights)}};
+  for (const auto& field : rank_fields()) put_field(out, field, rank);
+  return out;
 }
 
 judge::rank::MetricOptions rank_options_from(const json::object& o) {
@@ -191,9 +200,7 @@ RankSpec rank_from(const json::object& o) {
     for (const auto& [group, weight] : *weights)
       out.group_weights[std::string(group)] = get_double(*weights, group);
   }
-  out.pass = get_double(o, "pass", out.pass);
-  out.marginal = get_double(o, "marginal", out.marginal);
-  out.interval = static_cast<int>(get_int(o, "interval", out.interval));
+  for (const auto& field : rank_fields()) get_field(o, field, out);
   return out;
 }
 
@@ -240,6 +247,34 @@ json::value notify_value(const std::vector<notify::Target>& targets) {
   return out;
 }
 
+std::vector<notify::Target> notify_from(const json::object& o) {
+  std::vector<notify::Target> out;
+  const auto* targets = get_array(o, "notify");
+  if (targets == nullptr) return out;
+  for (const auto& target : *targets) {
+    const auto* each = target.if_object();
+    if (each == nullptr) continue;
+    notify::Target notify;
+    notify.kind = get_text(*each, "kind") == "slack" ? notify::Target::Kind::slack
+                                                     : notify::Target::Kind::webhook;
+    notify.url = get_text(*each, "url");
+    notify.events = texts_from(*each, "events");
+    out.push_back(std::move(notify));
+  }
+  return out;
+}
+
+// The fields of the block `judge` stand before the signals, all others after them.
+bool before_signals(const SpecField<RolloutSpec>& field) { return field.block == "judge"; }
+
+void scalars_from(const json::object& o, RolloutSpec& spec) {
+  // Rollouts that began before there were these two policies go on without them.
+  spec.on_canary_silent = PolicyAction::pause;
+  spec.guard_split = false;
+  for (const auto& field : rollout_fields()) get_field(o, field, spec);
+  spec.look_interval_ms = std::max<std::int64_t>(1, spec.look_interval_ms);
+}
+
 } // namespace
 
 std::string encode_spec(const RolloutSpec& spec) {
@@ -252,24 +287,13 @@ std::string encode_spec(const RolloutSpec& spec) {
   o["judge"] = json_string(spec.judge);
   o["metrics"] = metrics_value(spec.metrics);
   if (spec.judge == "mann_whitney") o["rank"] = rank_value(spec.rank);
-  o["false_rollback_budget"] = spec.false_rollback_budget;
-  o["false_promote_risk"] = spec.false_promote_risk;
-  o["strict"] = spec.strict;
+  for (const auto& field : rollout_fields()) {
+    if (before_signals(field)) put_field(o, field, spec);
+  }
   o["signals"] = signals_value(spec.signals);
-  o["min_analysis_minutes"] = spec.min_analysis_minutes;
-  o["min_requests"] = spec.min_requests;
-  o["min_route_requests"] = spec.min_route_requests;
-  o["analysis_window_ms"] = spec.analysis_window_ms;
-  o["look_interval_ms"] = spec.look_interval_ms;
-  o["on_fail"] = spec.on_fail == PolicyAction::rollback ? "rollback"
-                 : spec.on_fail == PolicyAction::pause  ? "pause"
-                                                        : "notify";
-  o["no_data_grace_ms"] = spec.no_data_grace_ms;
-  o["on_canary_silent"] = spec.on_canary_silent == PolicyAction::rollback ? "rollback" : "pause";
-  o["canary_silent_grace_ms"] = spec.canary_silent_grace_ms;
-  o["guard_split"] = spec.guard_split;
-  o["extend_ms"] = spec.extend_ms;
-  o["max_extends"] = spec.max_extends;
+  for (const auto& field : rollout_fields()) {
+    if (!before_signals(field)) put_field(o, field, spec);
+  }
   o["ignore_routes"] = texts(spec.ignore_routes);
   o["critical_routes"] = texts(spec.critical_routes);
   o["router"] = router_value(spec.router);
@@ -288,60 +312,20 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
   spec.environment = get_text(*o, "environment");
   spec.canary = selector_from(*o, "canary");
   spec.stable = selector_from(*o, "stable");
-  if (const auto* steps = get_array(*o, "steps")) {
-    for (const auto& step : *steps) {
-      const auto* each = step.if_object();
-      if (each == nullptr) continue;
-      spec.steps.push_back({.weight = get_double(*each, "weight"),
-                            .analyze_ms = get_int(*each, "analyze_ms"),
-                            .min_requests = get_double(*each, "min_requests", 100),
-                            .approve_manually = get_bool(*each, "approve_manually")});
-    }
-  }
+  spec.steps = steps_from(*o);
   spec.judge = get_text(*o, "judge", "threshold");
   spec.metrics = metrics_from(*o);
   if (const auto* rank = get_object(*o, "rank")) spec.rank = rank_from(*rank);
-  spec.false_rollback_budget = get_double(*o, "false_rollback_budget", spec.false_rollback_budget);
-  spec.false_promote_risk = get_double(*o, "false_promote_risk", spec.false_promote_risk);
-  spec.strict = get_bool(*o, "strict", false);
+  scalars_from(*o, spec);
   if (const auto* signals = get_array(*o, "signals")) {
     for (const auto& signal : *signals) {
       if (const auto* each = signal.if_object()) spec.signals.push_back(signal_from(*each));
     }
   }
-  spec.min_analysis_minutes = get_double(*o, "min_analysis_minutes", spec.min_analysis_minutes);
-  spec.min_requests = get_double(*o, "min_requests", spec.min_requests);
-  spec.min_route_requests = get_double(*o, "min_route_requests", spec.min_route_requests);
-  spec.analysis_window_ms = get_int(*o, "analysis_window_ms", spec.analysis_window_ms);
-  spec.look_interval_ms =
-      std::max<std::int64_t>(1, get_int(*o, "look_interval_ms", spec.look_interval_ms));
-  const auto on_fail = get_text(*o, "on_fail");
-  spec.on_fail = on_fail == "pause"    ? PolicyAction::pause
-                 : on_fail == "notify" ? PolicyAction::notify
-                                       : PolicyAction::rollback;
-  spec.no_data_grace_ms = get_int(*o, "no_data_grace_ms", spec.no_data_grace_ms);
-  // A rollout that began before there was such a policy goes on as it began.
-  spec.on_canary_silent =
-      get_text(*o, "on_canary_silent") == "rollback" ? PolicyAction::rollback : PolicyAction::pause;
-  spec.canary_silent_grace_ms = get_int(*o, "canary_silent_grace_ms", spec.canary_silent_grace_ms);
-  spec.guard_split = get_bool(*o, "guard_split");
-  spec.extend_ms = get_int(*o, "extend_ms");
-  spec.max_extends = static_cast<int>(get_int(*o, "max_extends", spec.max_extends));
   spec.ignore_routes = texts_from(*o, "ignore_routes");
   spec.critical_routes = texts_from(*o, "critical_routes");
   if (const auto* router = get_object(*o, "router")) spec.router = router_from(*router);
-  if (const auto* targets = get_array(*o, "notify")) {
-    for (const auto& target : *targets) {
-      const auto* each = target.if_object();
-      if (each == nullptr) continue;
-      notify::Target notify;
-      notify.kind = get_text(*each, "kind") == "slack" ? notify::Target::Kind::slack
-                                                       : notify::Target::Kind::webhook;
-      notify.url = get_text(*each, "url");
-      notify.events = texts_from(*each, "events");
-      spec.notify.push_back(std::move(notify));
-    }
-  }
+  spec.notify = notify_from(*o);
   spec.config_hash = get_text(*o, "config_hash");
   return spec;
 }

@@ -62,6 +62,41 @@ class JournalTest : public ::testing::Test {
       std::filesystem::temp_directory_path() / fmt::format("coalmine-journal-{}", ::getpid());
 };
 
+// Older journals have these names in this order, and newer ones must be read by older versions too.
+TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
+  auto spec = default_spec("shop");
+  spec.steps = {{.weight = 1, .analyze_ms = 0}};
+  spec.signals.clear();
+  spec.judge = "mann_whitney";
+  const auto text = encode_spec(spec);
+  EXPECT_NE(text.find("\"steps\":[{\"weight\":1,\"analyze_ms\":0,\"min_requests\":100,"
+                      "\"approve_manually\":false}]"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("\"rank\":{\"metrics\":{},\"group_weights\":{},\"pass\":95,\"marginal\":75,"
+                      "\"interval\":10},\"false_rollback_budget\":0.01,"
+                      "\"false_promote_risk\":0.05,\"strict\":false,\"signals\":[],"
+                      "\"min_analysis_minutes\":10,\"min_requests\":100,"
+                      "\"min_route_requests\":100,\"analysis_window_ms\":600000,"
+                      "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
+                      "\"no_data_grace_ms\":300000,\"on_canary_silent\":\"rollback\","
+                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"extend_ms\":0,"
+                      "\"max_extends\":2,\"ignore_routes\":[]"),
+            std::string::npos)
+      << text;
+}
+
+// A rollout that began before there were such policies goes on without them.
+TEST(SpecCodec, OlderJournalsAreRead) {
+  const auto spec = decode_spec("{}");
+  ASSERT_TRUE(spec);
+  EXPECT_EQ(spec->on_canary_silent, PolicyAction::pause);
+  EXPECT_FALSE(spec->guard_split);
+  EXPECT_EQ(spec->on_fail, PolicyAction::rollback);
+  EXPECT_EQ(spec->max_extends, 2);
+  EXPECT_EQ(spec->look_interval_ms, 5000);
+}
+
 TEST_F(JournalTest, KeepsWhatWasAppended) {
   {
     auto journal = open();
