@@ -470,7 +470,7 @@ TEST(SpanSegment, RandomSpansComeBack) {
       span.end_ns = random() >> random() % 64;
       span.status_message = random() % 3 == 0 ? word(9) : "";
       span.flags = static_cast<std::uint32_t>(random());
-      span.weight = static_cast<std::uint32_t>(1 + random() % 9);
+      span.stands_for = static_cast<std::uint32_t>(1 + random() % 9);
       span.attributes = attributes(20);
       for (auto n = random() % 3; n > 0; --n)
         span.events.push_back({random(), word(3), attributes(3)});
@@ -488,7 +488,7 @@ TEST(SpanSegment, RandomSpansComeBack) {
       write_span(wa, spans[i]);
       write_span(wb, back->spans.span(i));
       ASSERT_EQ(a, b) << "round " << round << ", span " << i;
-      EXPECT_EQ(back->spans.span(i).weight, spans[i].weight);
+      EXPECT_EQ(back->spans.span(i).stands_for, spans[i].stands_for);
     }
   }
 }

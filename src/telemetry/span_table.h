@@ -46,7 +46,7 @@ struct SpanTable {
     std::uint32_t status_message = kNoText;
     std::uint32_t trace_state = kNoText;
     std::uint32_t flags = 0;
-    std::uint32_t weight = 1;
+    std::uint32_t stands_for = 1;
     List attributes;
     std::uint32_t events_begin = 0;
     std::uint32_t events_size = 0;
