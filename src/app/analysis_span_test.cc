@@ -54,14 +54,13 @@ Batch received(const std::string& payload) {
                                  "127.0.0.1", 1'795'354'927'000, {});
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
   if (!decoded) return {};
-  decoded->batch.spans = spans_of(decoded->batch.span_table);
   return std::move(decoded->batch);
 }
 
 TEST(AnalysisSpan, HasTheSeedsAttributes) {
   const auto batch = received(encode_analysis_span(kContext, judgement(), stamp()));
-  ASSERT_EQ(batch.spans.size(), 1u);
-  const auto& span = batch.spans[0];
+  ASSERT_EQ(batch.spans.rows.size(), 1u);
+  const auto span = batch.spans.span(0);
   EXPECT_EQ(span.name, "canary.analysis");
   EXPECT_EQ(span.kind, SpanKind::internal);
   EXPECT_EQ(span.resource->service, "canary-analyzer");
@@ -90,12 +89,13 @@ TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
   line.measured.stable.reset();
   empty.signals = {line};
   const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
-  ASSERT_EQ(batch.spans.size(), 1u);
-  EXPECT_NE(find_attribute(batch.spans[0].attributes, "canary.error_rate.canary"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.stable"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.passed"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.p99.canary_ms"), nullptr);
-  EXPECT_EQ(attribute_text(batch.spans[0].attributes, "canary.decision"), "continue");
+  ASSERT_EQ(batch.spans.rows.size(), 1u);
+  const auto attributes = batch.spans.span(0).attributes;
+  EXPECT_NE(find_attribute(attributes, "canary.error_rate.canary"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.error_rate.stable"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.error_rate.passed"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.p99.canary_ms"), nullptr);
+  EXPECT_EQ(attribute_text(attributes, "canary.decision"), "continue");
 }
 
 // Keeps requests; while held, fetch does not return.
@@ -146,7 +146,7 @@ TEST(AnalysisSpans, AreSentWithTokenAndDistinctIds) {
   EXPECT_EQ(collector.requests[0].url, "http://127.0.0.1:4318/v1/traces");
   EXPECT_EQ(net::header(collector.requests[0].headers, "authorization"), "Bearer t");
   EXPECT_EQ(net::header(collector.requests[0].headers, "content-type"), "application/x-protobuf");
-  const auto spans = received(collector.requests[0].body).spans;
+  const auto spans = spans_of(received(collector.requests[0].body).spans);
   ASSERT_EQ(spans.size(), 2u);
   EXPECT_NE(spans[0].trace_id, spans[1].trace_id);
   EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"),

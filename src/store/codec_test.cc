@@ -382,12 +382,6 @@ SegmentParts sample_segment() {
   return out;
 }
 
-SpanTable table_of(const std::vector<Span>& spans) {
-  SpanTableBuilder builder;
-  for (const auto& span : spans) builder.add(span);
-  return builder.take();
-}
-
 // The form of version 0.1.
 void write_span(ByteWriter& w, const Span& span) {
   write_id(w, span.trace_id);

@@ -19,7 +19,7 @@ struct SpansTest : ::testing::Test, Fixture {
   AppendResult send(std::vector<Span> spans, std::vector<LogRecord> logs = {}) {
     Batch b;
     b.received_ms = clock.wall_ms();
-    b.spans = std::move(spans);
+    b.spans = table_of(spans);
     b.logs = std::move(logs);
     return append(b);
   }

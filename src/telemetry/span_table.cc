@@ -90,6 +90,12 @@ std::vector<Span> spans_of(const SpanTable& table) {
   return out;
 }
 
+SpanTable table_of(const std::vector<Span>& spans) {
+  SpanTableBuilder builder;
+  for (const auto& span : spans) builder.add(span);
+  return builder.take();
+}
+
 std::uint32_t SpanTableBuilder::resource(const std::shared_ptr<const Resource>& resource) {
   const auto [it, added] =
       resources_.try_emplace(resource.get(), static_cast<std::uint32_t>(table_.resources.size()));

@@ -68,8 +68,9 @@ struct SpanTable {
   Span span(std::size_t row) const;
 };
 
-// All rows as spans.
+// All rows as spans, and back. For few spans: a span of its own costs several allocations.
 std::vector<Span> spans_of(const SpanTable& table);
+SpanTable table_of(const std::vector<Span>& spans);
 
 // Adds to a table. One thread; the table is the builder's until take().
 class SpanTableBuilder {
