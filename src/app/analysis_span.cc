@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <protozero/pbf_writer.hpp>
 #include <utility>
+#include <variant>
 
 #include "base/log.h"
+#include "telemetry/batch.h"
 
 namespace coalmine::app {
 namespace {
@@ -15,8 +17,9 @@ namespace {
 using protozero::pbf_writer;
 
 constexpr std::size_t kMostWaiting = 4096;
-constexpr std::size_t kSpansPerRequest = 512;
+constexpr std::ptrdiff_t kMostDelivered = 512; // at once
 constexpr std::chrono::milliseconds kTimeout{2000};
+constexpr std::string_view kAnalyzer = "canary-analyzer";
 
 // Field numbers of opentelemetry-proto (trace/v1/trace.proto, common/v1/common.proto).
 enum RequestField : protozero::pbf_tag_type { kResourceSpans = 1 };
@@ -37,37 +40,30 @@ enum KeyValueField : protozero::pbf_tag_type { kKey = 1, kValue = 2 };
 enum AnyValueField : protozero::pbf_tag_type { kString = 1, kBool = 2, kDouble = 4 };
 constexpr int kKindInternal = 1;
 
-// Writes KeyValue messages into one field of one message.
-class AttributeWriter {
- public:
-  AttributeWriter(pbf_writer& parent, protozero::pbf_tag_type field)
-      : parent_(parent), field_(field) {}
-
-  void text(std::string_view key, std::string_view value) {
-    write(key, [&](pbf_writer& any) { any.add_string(kString, value.data(), value.size()); });
-  }
-  void number(std::string_view key, double value) {
-    write(key, [&](pbf_writer& any) { any.add_double(kDouble, value); });
-  }
-  void number(std::string_view key, const std::optional<double>& value) {
-    if (value) number(key, *value);
-  }
-  void flag(std::string_view key, bool value) {
-    write(key, [&](pbf_writer& any) { any.add_bool(kBool, value); });
-  }
-
- private:
-  template <typename F>
-  void write(std::string_view key, F&& value) {
-    pbf_writer pair(parent_, field_);
-    pair.add_string(kKey, key.data(), key.size());
+void write_attributes(pbf_writer& parent, protozero::pbf_tag_type field,
+                      const Attributes& attributes) {
+  for (const auto& [key, value] : attributes) {
+    pbf_writer pair(parent, field);
+    pair.add_string(kKey, key);
     pbf_writer any(pair, kValue);
-    value(any);
+    if (const auto* text = std::get_if<std::string>(&value)) any.add_string(kString, *text);
+    if (const auto* number = std::get_if<double>(&value)) any.add_double(kDouble, *number);
+    if (const auto* flag = std::get_if<bool>(&value)) any.add_bool(kBool, *flag);
   }
+}
 
-  pbf_writer& parent_;
-  const protozero::pbf_tag_type field_;
-};
+void write_span(pbf_writer& out, const Span& span) {
+  const auto add_id = [&](protozero::pbf_tag_type field, const auto& id) {
+    out.add_bytes(field, reinterpret_cast<const char*>(id.data()), id.size());
+  };
+  add_id(kTraceId, span.trace_id);
+  add_id(kSpanId, span.span_id);
+  out.add_string(kName, span.name);
+  out.add_enum(kKind, kKindInternal);
+  out.add_fixed64(kStart, span.start_ns);
+  out.add_fixed64(kEnd, span.end_ns);
+  write_attributes(out, kAttributes, span.attributes);
+}
 
 const judge::SignalVerdict* whole_service(const judge::Judgement& judgement,
                                           std::string_view name) {
@@ -81,64 +77,133 @@ bool judged(const judge::SignalVerdict& signal) {
   return signal.verdict == judge::Verdict::pass || signal.verdict == judge::Verdict::regression;
 }
 
-void write_attributes(pbf_writer& span, const rollout::VerdictContext& context,
-                      const judge::Judgement& judgement) {
-  AttributeWriter out(span, kAttributes);
-  out.text("canary.service", context.service);
-  out.text("canary.version", context.canary_version);
-  out.text("canary.stable_version", context.stable_version);
+Attributes attributes_of(const rollout::VerdictContext& context,
+                         const judge::Judgement& judgement) {
+  Attributes out;
+  const auto measured = [&](const char* key, const std::optional<double>& value) {
+    if (value) out.emplace_back(key, *value);
+  };
+  out.emplace_back("canary.service", context.service);
+  out.emplace_back("canary.version", context.canary_version);
+  out.emplace_back("canary.stable_version", context.stable_version);
   if (const auto* errors = whole_service(judgement, "error_rate")) {
-    out.number("canary.error_rate.canary", errors->measured.canary);
-    out.number("canary.error_rate.stable", errors->measured.stable);
+    measured("canary.error_rate.canary", errors->measured.canary);
+    measured("canary.error_rate.stable", errors->measured.stable);
     if (judged(*errors))
-      out.flag("canary.error_rate.passed", errors->verdict == judge::Verdict::pass);
+      out.emplace_back("canary.error_rate.passed", errors->verdict == judge::Verdict::pass);
   }
   if (const auto* p99 = whole_service(judgement, "p99_latency")) {
-    out.number("canary.p99.canary_ms", p99->measured.canary);
-    out.number("canary.p99.stable_ms", p99->measured.stable);
-    if (judged(*p99)) out.flag("canary.p99.passed", p99->verdict == judge::Verdict::pass);
+    measured("canary.p99.canary_ms", p99->measured.canary);
+    measured("canary.p99.stable_ms", p99->measured.stable);
+    if (judged(*p99)) out.emplace_back("canary.p99.passed", p99->verdict == judge::Verdict::pass);
   }
-  out.text("canary.decision", judge::to_string(judgement.decision));
-  out.number("canary.analysis_duration_min", judgement.analysis_duration_minutes);
-  out.text("canary.reason", judgement.reason);
+  out.emplace_back("canary.decision", std::string(judge::to_string(judgement.decision)));
+  out.emplace_back("canary.analysis_duration_min", judgement.analysis_duration_minutes);
+  out.emplace_back("canary.reason", judgement.reason);
+  return out;
 }
+
+class EndpointTarget final : public SpanTarget {
+ public:
+  EndpointTarget(std::string url, net::HttpClient& http) : url_(std::move(url)), http_(http) {}
+
+  std::string name() const override { return url_; }
+  Status deliver(const std::vector<Span>& spans) override {
+    net::ClientRequest request;
+    request.method = "POST";
+    request.url = url_ + "/v1/traces";
+    request.headers = {{"Content-Type", "application/x-protobuf"}};
+    request.body = encode_analysis_spans(spans);
+    request.timeout = kTimeout;
+    request.max_response = 64u << 10;
+    TRY_ASSIGN(const auto response, http_.fetch(request));
+    if (response.status >= 200 && response.status < 300) return {};
+    return fail(ErrorCode::unavailable, fmt::format("HTTP {}", response.status));
+  }
+
+ private:
+  const std::string url_;
+  net::HttpClient& http_;
+};
+
+class StoreTarget final : public SpanTarget {
+ public:
+  StoreTarget(store::Store& store, const Clock& clock) : store_(store), clock_(clock) {}
+
+  std::string name() const override { return "self"; }
+  Status deliver(const std::vector<Span>& spans) override {
+    Batch batch;
+    batch.received_ms = clock_.wall_ms();
+    batch.spans = table_of(spans);
+    TRY(store_.append(batch));
+    return {};
+  }
+
+ private:
+  store::Store& store_;
+  const Clock& clock_;
+};
 
 } // namespace
 
-std::string encode_analysis_span(const rollout::VerdictContext& context,
-                                 const judge::Judgement& judgement, const SpanStamp& stamp) {
+std::shared_ptr<const Resource> analysis_resource(const std::string& version) {
+  return make_resource({{"service.name", std::string(kAnalyzer)}, {"service.version", version}},
+                       "127.0.0.1");
+}
+
+Span make_analysis_span(std::shared_ptr<const Resource> resource,
+                        const rollout::VerdictContext& context, const judge::Judgement& judgement,
+                        const SpanStamp& stamp) {
+  Span out;
+  out.resource = std::move(resource);
+  out.trace_id = stamp.trace_id;
+  out.span_id = stamp.span_id;
+  out.name = "canary.analysis";
+  out.kind = SpanKind::internal;
+  out.start_ns = stamp.time_ns;
+  out.end_ns = stamp.time_ns;
+  out.attributes = attributes_of(context, judgement);
+  return out;
+}
+
+std::string encode_analysis_spans(const std::vector<Span>& spans) {
   std::string message;
+  if (spans.empty()) return message;
+  const Resource& from = *spans.front().resource;
   {
     pbf_writer request(message);
     pbf_writer resource_spans(request, kResourceSpans);
     {
       pbf_writer resource(resource_spans, kResource);
-      AttributeWriter attributes(resource, kResourceAttributes);
-      attributes.text("service.name", "canary-analyzer");
-      attributes.text("service.version", stamp.version);
+      write_attributes(resource, kResourceAttributes, from.attributes);
     }
     pbf_writer scope_spans(resource_spans, kScopeSpans);
     {
       pbf_writer scope(scope_spans, kScope);
-      scope.add_string(kScopeName, "canary-analyzer");
-      scope.add_string(kScopeVersion, stamp.version);
+      scope.add_string(kScopeName, kAnalyzer.data(), kAnalyzer.size());
+      scope.add_string(kScopeVersion, from.version);
     }
-    pbf_writer span(scope_spans, kSpans);
-    span.add_bytes(kTraceId, stamp.trace_id.data(), stamp.trace_id.size());
-    span.add_bytes(kSpanId, stamp.span_id.data(), stamp.span_id.size());
-    span.add_string(kName, "canary.analysis");
-    span.add_enum(kKind, kKindInternal);
-    span.add_fixed64(kStart, stamp.time_ns);
-    span.add_fixed64(kEnd, stamp.time_ns);
-    write_attributes(span, context, judgement);
+    for (const auto& span : spans) {
+      pbf_writer out(scope_spans, kSpans);
+      write_span(out, span);
+    }
   }
   return message;
 }
 
-AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock& clock,
-                             SelfMetrics& metrics)
-    : options_(std::move(options)),
-      http_(http),
+std::unique_ptr<SpanTarget> make_endpoint_target(std::string url, net::HttpClient& http) {
+  while (url.ends_with('/')) url.pop_back();
+  return std::make_unique<EndpointTarget>(std::move(url), http);
+}
+
+std::unique_ptr<SpanTarget> make_store_target(store::Store& store, const Clock& clock) {
+  return std::make_unique<StoreTarget>(store, clock);
+}
+
+AnalysisSpans::AnalysisSpans(Options options, std::unique_ptr<SpanTarget> target,
+                             const Clock& clock, SelfMetrics& metrics)
+    : resource_(analysis_resource(options.version)),
+      target_(std::move(target)),
       clock_(clock),
       exported_(metrics.counter("coalmine_analysis_spans_exported_total",
                                 "canary.analysis spans that were accepted.")),
@@ -146,70 +211,60 @@ AnalysisSpans::AnalysisSpans(Options options, net::HttpClient& http, const Clock
                               "canary.analysis spans that the endpoint did not take.")),
       dropped_(metrics.counter("coalmine_analysis_spans_dropped_total",
                                "canary.analysis spans dropped because too many waited.")) {
-  timer_.emplace(options_.interval, [this] { send_waiting(); });
+  timer_.emplace(options.interval, [this] { deliver_waiting(); });
 }
 
 AnalysisSpans::~AnalysisSpans() {
   stopping_ = true;
   timer_.reset();
-  send_waiting();
+  deliver_waiting();
 }
 
 void AnalysisSpans::record(const rollout::VerdictContext& context,
                            const judge::Judgement& judgement) {
-  SpanStamp stamp{.trace_id = {},
-                  .span_id = {},
-                  .time_ns = static_cast<std::uint64_t>(clock_.wall_ns()),
-                  .version = options_.version};
-  waiting_.with([&](Waiting& waiting) {
-    const auto fill = [&](auto& id) {
-      for (auto& byte : id) byte = static_cast<char>(waiting.random());
-      id[0] = static_cast<char>(id[0] | 1); // an id of zeros is none
-    };
-    fill(stamp.trace_id);
-    fill(stamp.span_id);
-  });
-  auto encoded = encode_analysis_span(context, judgement, stamp);
+  auto span = make_analysis_span(resource_, context, judgement, stamp());
   const bool kept = waiting_.with([&](Waiting& waiting) {
     if (waiting.spans.size() >= kMostWaiting) return false;
-    waiting.spans.push_back(std::move(encoded));
+    waiting.spans.push_back(std::move(span));
     return true;
   });
   if (!kept) dropped_.add();
 }
 
-void AnalysisSpans::send_waiting() {
-  const auto all = waiting_.with([](Waiting& waiting) { return std::exchange(waiting.spans, {}); });
-  const std::span spans(all);
-  for (std::size_t at = 0; at < spans.size(); at += kSpansPerRequest)
-    send(spans.subspan(at, std::min(kSpansPerRequest, spans.size() - at)));
+SpanStamp AnalysisSpans::stamp() {
+  SpanStamp out;
+  out.time_ns = static_cast<std::uint64_t>(clock_.wall_ns());
+  waiting_.with([&](Waiting& waiting) {
+    const auto fill = [&](auto& id) {
+      for (auto& byte : id) byte = static_cast<std::uint8_t>(waiting.random());
+      id[0] |= 1; // an id of zeros means none
+    };
+    fill(out.trace_id);
+    fill(out.span_id);
+  });
+  return out;
 }
 
-void AnalysisSpans::send(std::span<const std::string> spans) {
-  const auto count = static_cast<double>(spans.size());
-  // At the end what waits is sent, but nobody waits for a timeout after another.
-  if (stopping_ && !answering_) return dropped_.add(count);
-  net::ClientRequest request;
-  request.method = "POST";
-  request.url = options_.endpoint + "/v1/traces";
-  request.headers = {{"Content-Type", "application/x-protobuf"}};
-  if (!options_.bearer_token.empty())
-    request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
-  // One message after the other is one message with all their resource_spans (Protobuf encoding,
-  // "Last One Wins": repeated fields are concatenated).
-  for (const auto& span : spans) request.body += span;
-  request.timeout = kTimeout;
-  request.max_response = 64u << 10;
-  const auto response = http_.fetch(request);
-  const bool accepted = response && response->status >= 200 && response->status < 300;
-  (accepted ? exported_ : failed_).add(count);
-  if (!accepted && answering_) {
-    log_warn("cannot export canary.analysis spans; trying on with those to come",
-             {{"endpoint", options_.endpoint},
-              {"reason",
-               response ? fmt::format("HTTP {}", response->status) : response.error().message}});
+void AnalysisSpans::deliver_waiting() {
+  const auto all = waiting_.with([](Waiting& waiting) { return std::exchange(waiting.spans, {}); });
+  for (auto at = all.begin(); at != all.end();) {
+    const auto end = at + std::min<std::ptrdiff_t>(kMostDelivered, all.end() - at);
+    deliver(std::vector<Span>(at, end));
+    at = end;
   }
-  answering_ = accepted;
+}
+
+void AnalysisSpans::deliver(const std::vector<Span>& spans) {
+  const auto count = static_cast<double>(spans.size());
+  // At the end the waiting spans are delivered, but nobody waits for one timeout after another.
+  if (stopping_ && !answering_) return dropped_.add(count);
+  const auto done = target_->deliver(spans);
+  (done ? exported_ : failed_).add(count);
+  if (!done && answering_) {
+    log_warn("cannot export canary.analysis spans; trying on with those to come",
+             {{"endpoint", target_->name()}, {"reason", done.error().message}});
+  }
+  answering_ = done.has_value();
 }
 
 } // namespace coalmine::app

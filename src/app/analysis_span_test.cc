@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "receive/otlp.h"
+#include "store/testing.h"
 
 namespace coalmine::app {
 namespace {
@@ -44,8 +45,11 @@ SpanStamp stamp() {
   s.trace_id[0] = 7;
   s.span_id[7] = 9;
   s.time_ns = 1'795'354'927'000'000'000;
-  s.version = "0.1.0";
   return s;
+}
+
+Span span_of(const judge::Judgement& judgement) {
+  return make_analysis_span(analysis_resource("0.1.0"), kContext, judgement, stamp());
 }
 
 // What our own receiver reads.
@@ -54,14 +58,13 @@ Batch received(const std::string& payload) {
                                  "127.0.0.1", 1'795'354'927'000, {});
   EXPECT_TRUE(decoded) << (decoded ? "" : decoded.error().message);
   if (!decoded) return {};
-  decoded->batch.spans = spans_of(decoded->batch.span_table);
   return std::move(decoded->batch);
 }
 
 TEST(AnalysisSpan, HasTheSeedsAttributes) {
-  const auto batch = received(encode_analysis_span(kContext, judgement(), stamp()));
-  ASSERT_EQ(batch.spans.size(), 1u);
-  const auto& span = batch.spans[0];
+  const auto batch = received(encode_analysis_spans({span_of(judgement())}));
+  ASSERT_EQ(batch.spans.rows.size(), 1u);
+  const auto span = batch.spans.span(0);
   EXPECT_EQ(span.name, "canary.analysis");
   EXPECT_EQ(span.kind, SpanKind::internal);
   EXPECT_EQ(span.resource->service, "canary-analyzer");
@@ -89,13 +92,14 @@ TEST(AnalysisSpan, WhatIsNotKnownIsLeftOut) {
   auto line = signal("error_rate", "", judge::Verdict::watching, 0.1, 0.1);
   line.measured.stable.reset();
   empty.signals = {line};
-  const auto batch = received(encode_analysis_span(kContext, empty, stamp()));
-  ASSERT_EQ(batch.spans.size(), 1u);
-  EXPECT_NE(find_attribute(batch.spans[0].attributes, "canary.error_rate.canary"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.stable"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.error_rate.passed"), nullptr);
-  EXPECT_EQ(find_attribute(batch.spans[0].attributes, "canary.p99.canary_ms"), nullptr);
-  EXPECT_EQ(attribute_text(batch.spans[0].attributes, "canary.decision"), "continue");
+  const auto batch = received(encode_analysis_spans({span_of(empty)}));
+  ASSERT_EQ(batch.spans.rows.size(), 1u);
+  const auto attributes = batch.spans.span(0).attributes;
+  EXPECT_NE(find_attribute(attributes, "canary.error_rate.canary"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.error_rate.stable"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.error_rate.passed"), nullptr);
+  EXPECT_EQ(find_attribute(attributes, "canary.p99.canary_ms"), nullptr);
+  EXPECT_EQ(attribute_text(attributes, "canary.decision"), "continue");
 }
 
 // Keeps requests; while held, fetch does not return.
@@ -132,21 +136,20 @@ std::string counter_line(const SelfMetrics& metrics, const std::string& name) {
   return at == std::string::npos ? "" : text.substr(at + 1, text.find('\n', at + 1) - at - 1);
 }
 
-TEST(AnalysisSpans, AreSentWithTokenAndDistinctIds) {
+TEST(AnalysisSpans, AreSentWithDistinctIds) {
   Collector collector;
   ManualClock clock;
   SelfMetrics metrics;
   {
-    AnalysisSpans spans({.endpoint = "http://127.0.0.1:4318", .bearer_token = "t", .version = "1"},
-                        collector, clock, metrics);
+    AnalysisSpans spans({.version = "1"}, make_endpoint_target("http://127.0.0.1:4318/", collector),
+                        clock, metrics);
     spans.record(kContext, judgement());
     spans.record(kContext, judgement());
   }
   ASSERT_EQ(collector.requests.size(), 1u);
   EXPECT_EQ(collector.requests[0].url, "http://127.0.0.1:4318/v1/traces");
-  EXPECT_EQ(net::header(collector.requests[0].headers, "authorization"), "Bearer t");
   EXPECT_EQ(net::header(collector.requests[0].headers, "content-type"), "application/x-protobuf");
-  const auto spans = received(collector.requests[0].body).spans;
+  const auto spans = spans_of(received(collector.requests[0].body).spans);
   ASSERT_EQ(spans.size(), 2u);
   EXPECT_NE(spans[0].trace_id, spans[1].trace_id);
   EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"),
@@ -159,11 +162,8 @@ TEST(AnalysisSpans, ASlowEndpointCostsSpansNotTime) {
   ManualClock clock;
   SelfMetrics metrics;
   {
-    AnalysisSpans spans({.endpoint = "http://x",
-                         .bearer_token = "",
-                         .version = "1",
-                         .interval = std::chrono::milliseconds(1)},
-                        collector, clock, metrics);
+    AnalysisSpans spans({.version = "1", .interval = std::chrono::milliseconds(1)},
+                        make_endpoint_target("http://x", collector), clock, metrics);
     spans.record(kContext, judgement());
     {
       std::unique_lock lock(collector.mutex);
@@ -183,14 +183,80 @@ TEST(AnalysisSpans, ADeadEndpointDoesNotHoldUpTheEnd) {
   collector.status = 0;
   ManualClock clock;
   SelfMetrics metrics;
-  auto spans = std::make_unique<AnalysisSpans>(
-      AnalysisSpans::Options{.endpoint = "http://x", .bearer_token = "", .version = "1"}, collector,
-      clock, metrics);
+  auto spans =
+      std::make_unique<AnalysisSpans>(AnalysisSpans::Options{.version = "1"},
+                                      make_endpoint_target("http://x", collector), clock, metrics);
   for (int i = 0; i < 50; ++i) spans->record(kContext, judgement());
   std::thread ending([&] { spans.reset(); });
   collector.release();
   ending.join();
   EXPECT_GE(metrics.counter("coalmine_analysis_spans_failed_total", "").value(), 1);
+}
+
+struct OwnStore {
+  OwnStore() {
+    store::Options options;
+    options.directory = directory.path();
+    auto opened = store::Store::open(std::move(options), clock, metrics);
+    EXPECT_TRUE(opened) << (opened ? "" : opened.error().message);
+    if (opened) store = std::move(*opened);
+  }
+  std::vector<StoredSpan> found() const {
+    SpanFilter filter;
+    filter.service = "canary-analyzer";
+    return store->find_spans(filter).value();
+  }
+
+  store::testing::TempDir directory;
+  ManualClock clock{1'795'354'928'000};
+  SelfMetrics metrics;
+  std::unique_ptr<store::Store> store;
+};
+
+TEST(StoreTarget, StoresASpanAsTheReceiverWould) {
+  OwnStore direct;
+  OwnStore through_receiver;
+  ASSERT_TRUE(direct.store && through_receiver.store);
+  ASSERT_TRUE(make_store_target(*direct.store, direct.clock)->deliver({span_of(judgement())}));
+  auto batch = received(encode_analysis_spans({span_of(judgement())}));
+  batch.received_ms = through_receiver.clock.wall_ms();
+  ASSERT_TRUE(through_receiver.store->append(batch));
+
+  const auto ours = direct.found();
+  const auto theirs = through_receiver.found();
+  ASSERT_EQ(ours.size(), 1u);
+  ASSERT_EQ(theirs.size(), 1u);
+  const Span& a = ours[0].span;
+  const Span& b = theirs[0].span;
+  EXPECT_EQ(a.resource->attributes, b.resource->attributes);
+  EXPECT_EQ(a.resource->labels, b.resource->labels);
+  EXPECT_EQ(a.resource->instance, "127.0.0.1");
+  EXPECT_EQ(a.trace_id, b.trace_id);
+  EXPECT_EQ(a.span_id, b.span_id);
+  EXPECT_EQ(a.parent_span_id, b.parent_span_id);
+  EXPECT_EQ(a.name, b.name);
+  EXPECT_EQ(a.kind, b.kind);
+  EXPECT_EQ(a.start_ns, b.start_ns);
+  EXPECT_EQ(a.end_ns, b.end_ns);
+  EXPECT_EQ(a.status, b.status);
+  EXPECT_EQ(a.flags, b.flags);
+  EXPECT_EQ(a.attributes, b.attributes);
+  EXPECT_EQ(a.attributes, span_of(judgement()).attributes);
+  EXPECT_EQ(direct.store->presence().size(), through_receiver.store->presence().size());
+}
+
+TEST(AnalysisSpans, ReachTheStoreOnTheirOwnThread) {
+  OwnStore own;
+  ASSERT_TRUE(own.store);
+  {
+    AnalysisSpans spans({.version = "1"}, make_store_target(*own.store, own.clock), own.clock,
+                        own.metrics);
+    spans.record(kContext, judgement());
+    spans.record(kContext, judgement());
+  }
+  EXPECT_EQ(own.found().size(), 2u);
+  EXPECT_EQ(counter_line(own.metrics, "coalmine_analysis_spans_exported_total"),
+            "coalmine_analysis_spans_exported_total 2");
 }
 
 } // namespace

@@ -56,12 +56,6 @@ Status check_exposure(const net::Endpoint& endpoint, std::string_view flag,
                   flag, endpoint.to_string(), flag, endpoint.port));
 }
 
-// Where this server reaches its own receiver.
-std::string own_url(net::Endpoint endpoint) {
-  if (endpoint.host == "0.0.0.0" || endpoint.host == "::") endpoint.host = "127.0.0.1";
-  return "http://" + endpoint.to_string();
-}
-
 Status make_directories(const std::string& directory) {
   std::error_code failure;
   std::filesystem::create_directories(std::filesystem::path(directory) / "journal", failure);
@@ -175,14 +169,12 @@ class RunningServer final : public Server {
   }
 
   void start_spans() {
-    if (options_.telemetry_endpoint == "off") return;
-    AnalysisSpans::Options options;
-    const bool self = options_.telemetry_endpoint == "self";
-    options.endpoint = self ? own_url(receiver_->http_endpoint()) : options_.telemetry_endpoint;
-    while (options.endpoint.ends_with('/')) options.endpoint.pop_back();
-    if (self) options.bearer_token = options_.otlp_token;
-    options.version = std::string(kVersion);
-    spans_.emplace(std::move(options), *http_, clock_, metrics_);
+    const auto& endpoint = options_.telemetry_endpoint;
+    if (endpoint == "off") return;
+    auto target = endpoint == "self" ? make_store_target(*store_, clock_)
+                                     : make_endpoint_target(endpoint, *http_);
+    spans_.emplace(AnalysisSpans::Options{.version = std::string(kVersion)}, std::move(target),
+                   clock_, metrics_);
   }
 
   void record(const rollout::VerdictContext& context, const judge::Judgement& judgement) {

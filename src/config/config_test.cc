@@ -280,7 +280,7 @@ TEST(ConfigValues, DidYouMean) {
 }
 
 TEST(DashboardFile, ReadsTheSeedsPanels) {
-  const auto file = load_dashboard((kRoot / "examples/canary-dashboard-panels.yaml").string());
+  const auto file = load_dashboard((kRoot / "demo/canary-dashboard-panels.yaml").string());
   ASSERT_TRUE(file);
   EXPECT_TRUE(file->report.diagnostics.empty()) << render(file->report, false);
   const auto& dashboard = file->dashboard;

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -115,31 +114,6 @@ std::uint16_t free_port(std::uint16_t preferred) {
   };
   const auto got = preferred == 0 ? std::uint16_t{0} : attempt(preferred);
   return got != 0 ? got : attempt(0);
-}
-
-Result<std::string> ask_unix_socket(const std::string& path, const std::string& line) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path))
-    return fail(ErrorCode::invalid_argument, "socket path is too long: " + path);
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) return fail(ErrorCode::internal, std::strerror(errno));
-  std::string answer;
-  const std::string request = line + "\n";
-  const bool sent =
-      connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 &&
-      write(fd, request.data(), request.size()) == static_cast<ssize_t>(request.size());
-  if (!sent) {
-    const auto why = fmt::format("{} does not answer: {}", path, std::strerror(errno));
-    close(fd);
-    return fail(ErrorCode::unavailable, why);
-  }
-  char buffer[4096];
-  for (ssize_t n = 0; (n = read(fd, buffer, sizeof(buffer))) > 0;)
-    answer.append(buffer, static_cast<std::size_t>(n));
-  close(fd);
-  return answer;
 }
 
 Result<std::string> find_program(const std::string& name, const std::string& package) {

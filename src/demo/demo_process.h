@@ -37,9 +37,6 @@ class Child {
 // A port of 127.0.0.1 that is free at this moment; preferred when that one is, 0 for any.
 std::uint16_t free_port(std::uint16_t preferred);
 
-// Writes one line to a Unix socket and reads to its end: HAProxy's Runtime API.
-Result<std::string> ask_unix_socket(const std::string& path, const std::string& line);
-
 // Where a program is, searched in PATH and in /usr/sbin; not_found names the Debian package.
 Result<std::string> find_program(const std::string& name, const std::string& package);
 

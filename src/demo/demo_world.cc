@@ -12,6 +12,7 @@
 
 #include "base/text.h"
 #include "net/http_server.h"
+#include "route/haproxy_socket.h"
 
 namespace coalmine::demo {
 namespace {
@@ -20,6 +21,7 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::string_view kStableVersion = "2.3.0";
+constexpr std::chrono::seconds kBalancerTimeout{5};
 
 Result<std::string> read_file(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
@@ -165,8 +167,7 @@ Status DemoWorld::start_balancer() {
   TRY_ASSIGN(const auto config, fill_template("haproxy.cfg"));
   TRY_ASSIGN(auto child, Child::spawn({haproxy, "-db", "-f", config}, {}, path("haproxy.log")));
   balancer_.push_back(std::move(child));
-  return wait("HAProxy's admin socket", 10,
-              [&] { return ask_unix_socket(path("haproxy.sock"), "show info").has_value(); });
+  return wait("HAProxy's admin socket", 10, [&] { return ask_balancer("show info").has_value(); });
 }
 
 Result<Child> DemoWorld::start_shop(const std::string& pod, const std::string& version,
@@ -216,7 +217,7 @@ Status DemoWorld::start_canary(const std::string& version, std::string_view faul
   TRY(wait("the canary to answer", 20, [&] { return answers(shop_ports_[2], "/healthz"); }));
   // show servers state: fields 4 and 6 are the server's name and operational state, 2 is up.
   return wait("HAProxy to see the canary up", 20, [&] {
-    const auto state = ask_unix_socket(path("haproxy.sock"), "show servers state checkout");
+    const auto state = ask_balancer("show servers state checkout");
     if (!state) return false;
     const auto at = state->find(" canary1 ");
     if (at == std::string::npos) return false;
@@ -228,14 +229,16 @@ Status DemoWorld::start_canary(const std::string& version, std::string_view faul
 }
 
 Status DemoWorld::reset_weights() {
-  TRY_ASSIGN(const auto answer,
-             ask_unix_socket(
-                 path("haproxy.sock"),
-                 "set server checkout/stable1 weight 19; set server checkout/stable2 weight 19; "
-                 "set server checkout/canary1 weight 0"));
-  if (answer.find_first_not_of(" \n") != std::string::npos)
-    return fail(ErrorCode::internal, "HAProxy: " + answer);
-  return {};
+  TRY_ASSIGN(const auto socket, route::RuntimeSocket::parse(path("haproxy.sock")));
+  return socket.run(
+      {"set server checkout/stable1 weight 19", "set server checkout/stable2 weight 19",
+       "set server checkout/canary1 weight 0"},
+      std::chrono::steady_clock::now() + kBalancerTimeout);
+}
+
+Result<std::string> DemoWorld::ask_balancer(std::string_view line) const {
+  TRY_ASSIGN(const auto socket, route::RuntimeSocket::parse(path("haproxy.sock")));
+  return socket.ask(line, std::chrono::steady_clock::now() + kBalancerTimeout);
 }
 
 Result<json::value> DemoWorld::get(const std::string& where) const {

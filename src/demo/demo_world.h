@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -54,6 +55,8 @@ class DemoWorld {
                            const std::string& track, std::string_view fault,
                            std::uint16_t port) const;
   bool answers(std::uint16_t port, const std::string& path) const;
+  // One line of HAProxy's Runtime API.
+  Result<std::string> ask_balancer(std::string_view line) const;
   std::string path(const std::string& name) const { return directory_ + "/" + name; }
   Result<std::string> fill_template(const std::string& name) const;
 

@@ -176,7 +176,7 @@ void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent
     charge(event.attributes);
   }
   span.resource = resource();
-  out_.batch.spans.push_back(std::move(span));
+  spans_.table().add(span);
 }
 
 void BatchBuilder::add(LogRecord record) {
@@ -212,7 +212,7 @@ Result<Decoded> BatchBuilder::finish(Signal signal) {
     out_.reason = fmt::format("{} of {} {} rejected: {}", out_.rejected, out_.items,
                               items_word(signal), parts);
   }
-  out_.batch.span_table = spans_.table().take();
+  out_.batch.spans = spans_.table().take();
   return std::move(out_);
 }
 

@@ -69,8 +69,7 @@ inline std::string dump(const LogRecord& log) {
 inline std::string dump(const Decoded& decoded) {
   std::string out;
   for (const auto& point : decoded.batch.points) out += dump(point) + "\n";
-  for (const auto& span : decoded.batch.spans) out += dump(span) + "\n";
-  for (const auto& span : spans_of(decoded.batch.span_table)) out += dump(span) + "\n";
+  for (const auto& span : spans_of(decoded.batch.spans)) out += dump(span) + "\n";
   for (const auto& log : decoded.batch.logs) out += dump(log) + "\n";
   if (decoded.rejected > 0)
     out += fmt::format("rejected {}: {}\n", decoded.rejected, decoded.reason);

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <condition_variable>
 #include <functional>
-#include <iterator>
 #include <mutex>
 #include <optional>
 #include <utility>
@@ -27,7 +26,6 @@ class FakeStore final : public store::Store {
     if (on_append_) on_append_();
     if (failure_) return std::unexpected<Error>(*failure_);
     batches_.push_back(batch);
-    std::ranges::move(spans_of(batch.span_table), std::back_inserter(batches_.back().spans));
     return result_;
   }
   Result<std::vector<SeriesData>> select(const store::SelectRequest&) const override { return {}; }

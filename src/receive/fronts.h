@@ -1,5 +1,6 @@
-// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They hold the
-// protocols' rules about paths, content types, statuses and retries; the servers do not know these.
+// The two faces of the receiver: OTLP/HTTP and OTLP/gRPC requests to Intake and back. They know the
+// protocols' rules about paths, content types, statuses and retries; the servers behind them do not
+// know these.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,18 +16,19 @@
 
 namespace coalmine::receive {
 
-// Chooses where a request is decoded and stored. Small uncompressed requests run at once on the I/O
-// thread: waking another thread would cost more. All others go to the pool, so that nobody waits
-// behind a large one. After a slow request everything goes to the pool for some seconds, since the
-// disk is then the likely cause. One object per I/O thread, used on that thread only.
-class Lane {
+// Decides on which thread a request is decoded and stored. A small uncompressed request runs at
+// once, on the I/O thread: waking another thread would cost more than the request. Every other
+// request goes to the pool, so that nobody waits behind a large one. After a request that took long
+// all go to the pool for some seconds, because the disk is slow then.
+// One per I/O thread, used on that thread only. Borrows pool and clock.
+class InlineOrPool {
  public:
   static constexpr std::size_t kAtOnceBytes = 64 << 10;
   static constexpr std::int64_t kLongMs = 50;
   static constexpr std::int64_t kPoolMs = 5'000;
 
-  Lane(Executor& pool, const Clock& clock) : pool_(pool), clock_(clock) {}
-  // False when the pool is full; the work was not done then.
+  InlineOrPool(Executor& pool, const Clock& clock) : pool_(pool), clock_(clock) {}
+  // False: the pool is full, and the work was not done.
   template <typename Work>
   bool run(std::size_t bytes, bool compressed, Work work) {
     if (compressed || bytes > kAtOnceBytes || clock_.steady_ms() < pool_until_ms_)
@@ -48,7 +50,7 @@ class Lane {
 class HttpFront {
  public:
   HttpFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
-      : intake_(intake), lane_(pool, clock), bearer_token_(std::move(bearer_token)) {}
+      : intake_(intake), runner_(pool, clock), bearer_token_(std::move(bearer_token)) {}
 
   void handle(net::HttpRequest request, std::unique_ptr<net::Responder> responder);
   // The body for errors the server itself finds (bad request line, too large …).
@@ -57,7 +59,7 @@ class HttpFront {
  private:
   struct Job;
   Intake& intake_;
-  Lane lane_;
+  InlineOrPool runner_;
   const std::string bearer_token_;
 };
 
@@ -65,14 +67,14 @@ class HttpFront {
 class GrpcFront {
  public:
   GrpcFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
-      : intake_(intake), lane_(pool, clock), bearer_token_(std::move(bearer_token)) {}
+      : intake_(intake), runner_(pool, clock), bearer_token_(std::move(bearer_token)) {}
 
   void handle(net::GrpcRequest request, net::GrpcServer::Reply reply);
 
  private:
   struct Job;
   Intake& intake_;
-  Lane lane_;
+  InlineOrPool runner_;
   const std::string bearer_token_;
 };
 

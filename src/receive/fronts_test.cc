@@ -90,7 +90,7 @@ class Fronts : public testing::Test {
   }
   // From now on both fronts leave everything to the pool.
   void make_slow() {
-    store_.on_append([this] { clock_.advance_ms(Lane::kLongMs); });
+    store_.on_append([this] { clock_.advance_ms(InlineOrPool::kLongMs); });
     post("/v1/traces", kGoodTraces, {{"content-type", "application/x-protobuf"}});
     call("/opentelemetry.proto.collector.trace.v1.TraceService/Export", kGoodTraces);
     store_.on_append({});
@@ -254,16 +254,17 @@ TEST_F(Fronts, SmallRequestsWaitForNoThread) {
   compressed.emplace_back("content-encoding", "gzip");
   EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), compressed).status, 429);
   EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::unavailable);
-  EXPECT_EQ(post("/v1/traces", std::string(Lane::kAtOnceBytes + 1, ' '), kJson).status, 429);
+  EXPECT_EQ(post("/v1/traces", std::string(InlineOrPool::kAtOnceBytes + 1, ' '), kJson).status,
+            429);
 }
 
 TEST_F(Fronts, ASlowStoreDoesNotHoldTheNetwork) {
   start({}, "", 0);
-  store_.on_append([this] { clock_.advance_ms(Lane::kLongMs); });
+  store_.on_append([this] { clock_.advance_ms(InlineOrPool::kLongMs); });
   EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
   EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 429)
       << "it is the pool's now, which is full";
-  clock_.advance_ms(Lane::kPoolMs);
+  clock_.advance_ms(InlineOrPool::kPoolMs);
   EXPECT_EQ(post("/v1/traces", kGoodTraces, kProtobuf).status, 200);
 }
 

@@ -146,7 +146,7 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     finish(*job, error_response(status, taken.error().message,
                                 status == GrpcStatus::unavailable ? kRetryStore : 0));
   };
-  if (!lane_.run(job->delivery.body.size(), request.compressed, work))
+  if (!runner_.run(job->delivery.body.size(), request.compressed, work))
     finish(*job, error_response(GrpcStatus::unavailable,
                                 "too many requests are waiting; send again later", kRetryBusy));
 }

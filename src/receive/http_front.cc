@@ -119,7 +119,7 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     finish(*job, error_response(status, d.encoding, error.code, error.message,
                                 status == 503 ? kRetryStore : 0));
   };
-  if (!lane_.run(job->delivery.body.size(), !compression.empty(), work)) {
+  if (!runner_.run(job->delivery.body.size(), !compression.empty(), work)) {
     finish(*job, error_response(429, *encoding, ErrorCode::unavailable,
                                 "too many requests are waiting; send again later", kRetryBusy));
   }

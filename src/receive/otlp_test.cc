@@ -20,13 +20,6 @@ constexpr std::int64_t kNow = 1'700'000'020'000;
 const std::string kTrace(16, '\x11');
 const std::string kSpan(8, '\x22');
 
-// Spans out of the table that the protobuf decoder fills.
-Decoded with_spans(Decoded decoded) {
-  std::ranges::move(spans_of(std::exchange(decoded.batch.span_table, {})),
-                    std::back_inserter(decoded.batch.spans));
-  return decoded;
-}
-
 Decoded decoded(Signal signal, const p::Message& message, const Limits& limits = {}) {
   const auto payload = p::to_protobuf(message);
   auto out = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits);
@@ -41,7 +34,7 @@ Decoded decoded(Signal signal, const p::Message& message, const Limits& limits =
       EXPECT_EQ(dump(*again), dump(*out)) << "pass " << pass;
     }
   }
-  return out ? with_spans(std::move(*out)) : Decoded{};
+  return out ? std::move(*out) : Decoded{};
 }
 
 Decoded from_json(Signal signal, std::string_view text, const Limits& limits = {}) {
@@ -271,7 +264,7 @@ TEST(Decode, SpansWithBadIdsAreRejectedAlone) {
            p::span(kTrace, kSpan, "bad parent").set(4, "parentSpanId", p::Hex{"abc"}),
            p::span(kTrace, kSpan, "zero parent")
                .set(4, "parentSpanId", p::Hex{std::string(8, '\0')})}));
-  EXPECT_EQ(out.batch.spans.size(), 2u);
+  EXPECT_EQ(out.batch.spans.rows.size(), 2u);
   EXPECT_EQ(out.rejected, 4u);
   EXPECT_EQ(out.rejected_by.at("bad_trace_id"), 2u);
   EXPECT_NE(out.reason.find("4 of 6 spans rejected"), std::string::npos) << out.reason;
@@ -284,10 +277,10 @@ TEST(Decode, JsonIdsInBase64AreRejected) {
       {"traceId":"5B8EFFF798038103D269B633813FC60C","spanId":"EEE19B7EC3C1B174",
        "name":"upper case is fine"}]}]}]})");
   EXPECT_EQ(out.rejected, 1u);
-  ASSERT_EQ(out.batch.spans.size(), 1u);
-  EXPECT_EQ(to_hex(out.batch.spans[0].trace_id), "5b8efff798038103d269b633813fc60c");
-  EXPECT_EQ(out.batch.spans[0].resource->service, "unknown_service");
-  EXPECT_EQ(out.batch.spans[0].resource->instance, "10.1.2.3");
+  ASSERT_EQ(out.batch.spans.rows.size(), 1u);
+  EXPECT_EQ(to_hex(out.batch.spans.span(0).trace_id), "5b8efff798038103d269b633813fc60c");
+  EXPECT_EQ(out.batch.spans.span(0).resource->service, "unknown_service");
+  EXPECT_EQ(out.batch.spans.span(0).resource->instance, "10.1.2.3");
 }
 
 TEST(Decode, FieldsMayComeInAnyOrder) {
@@ -297,9 +290,10 @@ TEST(Decode, FieldsMayComeInAnyOrder) {
   p::Message wrapper;
   wrapper.many(2, "scopeSpans", {scope}).one(1, "resource", p::canary_resource());
   const auto request = p::Message().many(1, "resourceSpans", {wrapper});
-  EXPECT_EQ(decoded(Signal::traces, request).batch.spans.at(0).resource->version, "2.4.0");
-  EXPECT_EQ(from_json(Signal::traces, p::to_json(request, {})).batch.spans.at(0).resource->version,
-            "2.4.0");
+  EXPECT_EQ(decoded(Signal::traces, request).batch.spans.span(0).resource->version, "2.4.0");
+  EXPECT_EQ(
+      from_json(Signal::traces, p::to_json(request, {})).batch.spans.span(0).resource->version,
+      "2.4.0");
   auto metric = p::Message()
                     .one(7, "sum", p::sum_data({p::number_point(1.0)}, 2, true))
                     .set(1, "name", std::string("late"));
@@ -352,8 +346,8 @@ TEST(Decode, LimitsCutAndCount) {
                   p::key_value("", p::int_value(1)), p::key_value("deep", deep),
                   p::key_value("c", p::int_value(3)), p::key_value("d", p::int_value(4))})});
   const auto out = decoded(Signal::traces, request, limits);
-  ASSERT_EQ(out.batch.spans.size(), 1u);
-  const auto& span = out.batch.spans[0];
+  ASSERT_EQ(out.batch.spans.rows.size(), 1u);
+  const auto span = out.batch.spans.span(0);
   EXPECT_EQ(span.name, "0123456789");
   EXPECT_EQ(attribute_text(span.attributes, "long"), "äääää");
   EXPECT_EQ(attribute_text(span.attributes, "deep"), "[[null]]");
@@ -384,7 +378,7 @@ TEST(Decode, ManyTinyItemsStopAtTheMemoryBudget) {
 TEST(Decode, InvalidUtf8IsReplaced) {
   const auto out = decoded(Signal::traces, p::request("traces", p::canary_resource(),
                                                       {p::span(kTrace, kSpan, "a\xff\xc0\x80z")}));
-  EXPECT_EQ(out.batch.spans.at(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+  EXPECT_EQ(out.batch.spans.span(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
 }
 
 TEST(Decode, WrongTypesNameTheField) {
@@ -455,9 +449,8 @@ TEST(Decode, DeepNestingIsBounded) {
   protozero::pbf_writer(request).add_message(1, wrapper);
   auto out = decode(Signal::traces, Encoding::protobuf, request, "x", kNow, {});
   ASSERT_TRUE(out) << out.error().message;
-  *out = with_spans(std::move(*out));
   EXPECT_EQ(out->cut_values, 1u);
-  EXPECT_EQ(attribute_text(out->batch.spans.at(0).attributes, "deep"),
+  EXPECT_EQ(attribute_text(out->batch.spans.span(0).attributes, "deep"),
             std::string(64, '[') + "null" + std::string(64, ']'));
 }
 

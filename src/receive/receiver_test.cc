@@ -69,7 +69,7 @@ TEST_F(ReceiverTest, TakesProtobufAndJsonOverHttp) {
   EXPECT_EQ(json.body, "{}");
   const auto batches = store_.batches();
   ASSERT_EQ(batches.size(), 2u);
-  EXPECT_EQ(batches[0].spans.at(0).resource->version, "2.4.0");
+  EXPECT_EQ(batches[0].spans.span(0).resource->version, "2.4.0");
   EXPECT_EQ(batches[1].points.at(0).series->resource->instance, "127.0.0.1")
       << "nothing else tells the sender";
 }

@@ -2,114 +2,22 @@
 #include "route/haproxy_discovery.h"
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <mutex>
 #include <sstream>
+
+#include "route/haproxy_socket.h"
 
 namespace coalmine::route {
 namespace {
 
-constexpr std::size_t kMaxAnswer = 4u << 20;
-
-// A file descriptor that closes itself.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-std::unexpected<Error> unreachable(const std::string& socket, int reason) {
-  return fail(ErrorCode::unavailable,
-              fmt::format("cannot ask HAProxy at {}: {}", socket, std::strerror(reason)));
-}
-
-Result<Descriptor> connect_unix(const std::string& socket, int timeout_ms) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket.size() >= sizeof(address.sun_path)) return unreachable(socket, ENAMETOOLONG);
-  std::memcpy(address.sun_path, socket.data(), socket.size());
-  Descriptor fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  // A full backlog blocks connect on a Unix socket for as long as sending may block.
-  const timeval limit{timeout_ms / 1000, (timeout_ms % 1000) * 1000};
-  if (fd.get() >= 0) ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
-  if (fd.get() < 0 ||
-      ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-    return unreachable(socket, errno);
-  }
-  return fd;
-}
-
-Result<Descriptor> connect_tcp(const std::string& socket, int timeout_ms) {
-  const auto colon = socket.rfind(':');
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const std::string host = socket.substr(0, colon);
-  if (const int code = ::getaddrinfo(host.c_str(), socket.c_str() + colon + 1, &hints, &found);
-      code != 0) {
-    return fail(ErrorCode::unavailable,
-                fmt::format("cannot ask HAProxy at {}: {}", socket, ::gai_strerror(code)));
-  }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> addresses(found, &::freeaddrinfo);
-  Descriptor fd(::socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (fd.get() < 0) return unreachable(socket, errno);
-  if (::connect(fd.get(), found->ai_addr, found->ai_addrlen) != 0) {
-    if (errno != EINPROGRESS) return unreachable(socket, errno);
-    pollfd waiting{fd.get(), POLLOUT, 0};
-    if (::poll(&waiting, 1, timeout_ms) != 1) return unreachable(socket, ETIMEDOUT);
-    int reason = 0;
-    socklen_t size = sizeof(reason);
-    ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &reason, &size);
-    if (reason != 0) return unreachable(socket, reason);
-  }
-  return fd;
-}
-
-// One line out, everything back until HAProxy closes. Bounded in time and size.
+// One line out, the whole answer back.
 Result<std::string> ask(const HaproxyOptions& options, const std::string& command) {
-  TRY_ASSIGN(const Descriptor fd, options.socket.starts_with('/')
-                                      ? connect_unix(options.socket, options.timeout_ms)
-                                      : connect_tcp(options.socket, options.timeout_ms));
-  const std::string line = command + "\n";
-  if (::send(fd.get(), line.data(), line.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(line.size()))
-    return unreachable(options.socket, errno);
-  const auto deadline =
-      std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms);
-  std::string answer;
-  char chunk[8192];
-  while (answer.size() < kMaxAnswer) {
-    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
-                          deadline - std::chrono::steady_clock::now())
-                          .count();
-    pollfd waiting{fd.get(), POLLIN, 0};
-    if (left <= 0 || ::poll(&waiting, 1, static_cast<int>(left)) <= 0)
-      return unreachable(options.socket, ETIMEDOUT);
-    const ssize_t size = ::recv(fd.get(), chunk, sizeof(chunk), 0);
-    if (size < 0) return unreachable(options.socket, errno);
-    if (size == 0) return answer;
-    answer.append(chunk, static_cast<std::size_t>(size));
-  }
-  return fail(ErrorCode::resource_exhausted,
-              fmt::format("HAProxy at {} answered more than {} bytes to '{}'", options.socket,
-                          kMaxAnswer, command));
+  TRY_ASSIGN(const auto socket, RuntimeSocket::parse(options.socket));
+  return socket.ask(
+      command, std::chrono::steady_clock::now() + std::chrono::milliseconds(options.timeout_ms));
 }
 
 bool is_pattern(const std::string& name) { return name.ends_with('*'); }

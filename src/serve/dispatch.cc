@@ -36,7 +36,7 @@ Dispatch::Dispatch(const Options& options, const Deps& deps, net::Endpoint bound
       prometheus_(options, deps),
       own_(options, deps),
       page_(assets()),
-      router_(all_routes()) {}
+      paths_(all_routes()) {}
 
 std::vector<Route> Dispatch::all_routes() const {
   std::vector<Route> all = {
@@ -65,7 +65,7 @@ std::vector<Route> Dispatch::all_routes() const {
 }
 
 Lane Dispatch::lane(const net::HttpRequest& request) const {
-  const auto found = router_.find(request.method, request.path);
+  const auto found = paths_.find(request.method, request.path);
   return found.route == nullptr ? Lane::quick : found.route->lane;
 }
 
@@ -108,7 +108,7 @@ net::HttpResponse Dispatch::handle(const net::HttpRequest& request) const {
 }
 
 net::HttpResponse Dispatch::route(const net::HttpRequest& request) const {
-  const auto found = router_.find(request.method, request.path);
+  const auto found = paths_.find(request.method, request.path);
   if (found.route != nullptr) return found.route->handler(request, found.segments);
   const bool reads = request.method == "GET" || request.method == "HEAD";
   if (found.allow.empty() && reads && !is_api(request)) return page_.answer(request);

@@ -7,8 +7,8 @@
 #include "serve/guard.h"
 #include "serve/own_api.h"
 #include "serve/page.h"
+#include "serve/paths.h"
 #include "serve/prometheus_api.h"
-#include "serve/router.h"
 
 namespace coalmine::serve {
 
@@ -37,7 +37,7 @@ class Dispatch {
   const PrometheusApi prometheus_;
   const OwnApi own_;
   const Page page_;
-  const Router router_;
+  const Paths paths_;
 };
 
 } // namespace coalmine::serve

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "serve/page.h"
 
-#include "serve/router.h"
+#include "serve/paths.h"
 #include "serve/world_for_test.h"
 
 namespace coalmine::serve {
@@ -80,18 +80,18 @@ TEST(PageTest, WhatIsEmbeddedIsWhole) {
   }
 }
 
-TEST(RouterTest, SegmentsMethodsAndWhatIsThere) {
+TEST(PathsTest, SegmentsMethodsAndWhatIsThere) {
   const auto nothing = [](const net::HttpRequest&, const Segments&) { return net::HttpResponse(); };
-  const Router router({{"GET", "/a", Lane::quick, nothing},
-                       {"POST", "/a", Lane::command, nothing},
-                       {"GET", "/a/*/c/*", Lane::query, nothing}});
-  EXPECT_EQ(router.find("GET", "/a").route->lane, Lane::quick);
-  EXPECT_EQ(router.find("HEAD", "/a").route->lane, Lane::quick);
-  EXPECT_EQ(router.find("POST", "/a").route->lane, Lane::command);
-  EXPECT_EQ(router.find("GET", "/a/b/c/d").segments, (Segments{"b", "d"}));
-  EXPECT_EQ(router.find("PUT", "/a").allow, "GET, POST");
+  const Paths paths({{"GET", "/a", Lane::quick, nothing},
+                     {"POST", "/a", Lane::command, nothing},
+                     {"GET", "/a/*/c/*", Lane::query, nothing}});
+  EXPECT_EQ(paths.find("GET", "/a").route->lane, Lane::quick);
+  EXPECT_EQ(paths.find("HEAD", "/a").route->lane, Lane::quick);
+  EXPECT_EQ(paths.find("POST", "/a").route->lane, Lane::command);
+  EXPECT_EQ(paths.find("GET", "/a/b/c/d").segments, (Segments{"b", "d"}));
+  EXPECT_EQ(paths.find("PUT", "/a").allow, "GET, POST");
   for (const auto* bad : {"", "a", "/", "/a/", "/b", "/a/b", "/a//c/d", "/a/b/c/", "/a/b/c/d/e"}) {
-    const auto found = router.find("GET", bad);
+    const auto found = paths.find("GET", bad);
     EXPECT_EQ(found.route, nullptr) << bad;
     EXPECT_EQ(found.allow, "") << bad;
   }

@@ -7,7 +7,7 @@
 
 #include "net/http.h"
 #include "serve/api.h"
-#include "serve/router.h"
+#include "serve/paths.h"
 
 namespace coalmine::serve {
 

@@ -382,12 +382,6 @@ SegmentParts sample_segment() {
   return out;
 }
 
-SpanTable table_of(const std::vector<Span>& spans) {
-  SpanTableBuilder builder;
-  for (const auto& span : spans) builder.add(span);
-  return builder.take();
-}
-
 // The form of version 0.1.
 void write_span(ByteWriter& w, const Span& span) {
   write_id(w, span.trace_id);
@@ -470,7 +464,7 @@ TEST(SpanSegment, RandomSpansComeBack) {
       span.end_ns = random() >> random() % 64;
       span.status_message = random() % 3 == 0 ? word(9) : "";
       span.flags = static_cast<std::uint32_t>(random());
-      span.weight = static_cast<std::uint32_t>(1 + random() % 9);
+      span.stands_for = static_cast<std::uint32_t>(1 + random() % 9);
       span.attributes = attributes(20);
       for (auto n = random() % 3; n > 0; --n)
         span.events.push_back({random(), word(3), attributes(3)});
@@ -488,7 +482,7 @@ TEST(SpanSegment, RandomSpansComeBack) {
       write_span(wa, spans[i]);
       write_span(wb, back->spans.span(i));
       ASSERT_EQ(a, b) << "round " << round << ", span " << i;
-      EXPECT_EQ(back->spans.span(i).weight, spans[i].weight);
+      EXPECT_EQ(back->spans.span(i).stands_for, spans[i].stands_for);
     }
   }
 }

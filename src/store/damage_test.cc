@@ -70,7 +70,7 @@ void fill(Fixture& f) {
     Span s = span(app, 1, 1, kNow + i, kNow + i + 1, SpanKind::server, StatusCode::unset,
                   {{"number", std::int64_t{i}}, {"noise", noise}});
     s.trace_id = trace_id(i);
-    b.spans = {std::move(s)};
+    b.spans = table_of({std::move(s)});
     f.append(b);
     if (i == kSealed) {
       ASSERT_TRUE(raw->flush());

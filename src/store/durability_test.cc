@@ -93,7 +93,7 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
     Batch b = batch({point(counter, kNow - 5000, kNow - 3'000'000 + i, static_cast<double>(i))});
     Span s = span(app, 1, 1, kNow - 100, kNow, SpanKind::server);
     std::memcpy(s.trace_id.data(), &i, sizeof i);
-    b.spans = {s};
+    b.spans = table_of({s});
     if (!(*store)->append(b)) ::_exit(1);
     if (i % 100 == 99) (void)(*store)->maintain();
     if (::write(pipe_fd, &i, sizeof i) != static_cast<ssize_t>(sizeof i)) ::_exit(1);
@@ -273,7 +273,8 @@ TEST(Durability, ARefusedWriteLeavesNoTraceAndCanBeSentAgain) {
     Batch b = batch({point(delta, kNow + time - 1000, kNow + time, value),
                      point(histogram, kNow - 1000, kNow + time,
                            classic(bounds({0.1}), {static_cast<std::uint64_t>(value), 0}))});
-    b.spans = {span(app, static_cast<std::uint8_t>(value), 1, kNow + time - 10, kNow + time)};
+    b.spans =
+        table_of({span(app, static_cast<std::uint8_t>(value), 1, kNow + time - 10, kNow + time)});
     return b;
   };
   database->failing = true;

@@ -19,7 +19,7 @@ struct SpansTest : ::testing::Test, Fixture {
   AppendResult send(std::vector<Span> spans, std::vector<LogRecord> logs = {}) {
     Batch b;
     b.received_ms = clock.wall_ms();
-    b.spans = std::move(spans);
+    b.spans = table_of(spans);
     b.logs = std::move(logs);
     return append(b);
   }
@@ -273,7 +273,7 @@ TEST_F(SpansTest, TheBudgetKeepsWhatTells) {
     for (const auto& s : *kept) {
       failing_kept += s.span.status == StatusCode::error ? 1 : 0;
       slow_kept += s.span.end_ns - s.span.start_ns > 800'000'000 ? 1 : 0;
-      standing_for += s.span.weight;
+      standing_for += s.span.stands_for;
     }
     EXPECT_EQ(failing_kept, failing);
     EXPECT_EQ(slow_kept, 10);

@@ -204,7 +204,7 @@ TEST_F(StoreTest, PresenceSurvivesRestart) {
   append(batch({point(counter, 0, kNow, 1)}));
   append(batch({point(counter, 0, kNow + 15'000, 1)}));
   Batch with_span = batch({});
-  with_span.spans = {span(app, 1, 1, kNow + 20'000, kNow + 21'000)};
+  with_span.spans = table_of({span(app, 1, 1, kNow + 20'000, kNow + 21'000)});
   append(with_span);
   for (int round = 0; round < 2; ++round) {
     const auto all = store->presence();
@@ -261,7 +261,7 @@ TEST_F(StoreTest, SealingAndRestartChangeNoAnswer) {
 
 TEST_F(StoreTest, RetentionByTimeDropsSamplesSpansSeriesAndPresence) {
   Batch first = batch({point(counter, 0, kNow, 1)});
-  first.spans = {span(app, 1, 1, kNow, kNow + 5, SpanKind::client)};
+  first.spans = table_of({span(app, 1, 1, kNow, kNow + 5, SpanKind::client)});
   append(first);
   const auto late = resource("late");
   clock.advance_ms(25 * 3600'000);
@@ -271,7 +271,7 @@ TEST_F(StoreTest, RetentionByTimeDropsSamplesSpansSeriesAndPresence) {
   for (int round = 0; round < 2; ++round) {
     EXPECT_TRUE(select(*store, "jobs_total").empty());
     EXPECT_EQ(select(*store, "g").size(), 1u);
-    EXPECT_TRUE(store->trace(first.spans[0].trace_id)->empty());
+    EXPECT_TRUE(store->trace(first.spans.rows[0].trace_id)->empty());
     EXPECT_EQ(store->stats().series, 1u);
     ASSERT_EQ(store->presence().size(), 1u);
     EXPECT_EQ(store->presence()[0].service, "late");
@@ -296,7 +296,7 @@ TEST_F(StoreTest, RetentionBySizeDropsTheOldestFirst) {
         c = static_cast<char>(
             '!' + ((state = state * 6364136223846793005ULL + 1442695040888963407ULL) >> 58));
       s.attributes = {{"noise", noise}};
-      b.spans = {s};
+      b.spans = table_of({s});
       append(b);
     }
     clock.advance_ms(kBlockMs);

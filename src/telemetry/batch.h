@@ -81,12 +81,9 @@ struct LogRecord {
 struct Batch {
   std::int64_t received_ms = 0; // wall clock at arrival
   std::vector<MetricPoint> points;
-  std::vector<Span> spans;
-  SpanTable span_table; // further spans, as the receiver has them
+  SpanTable spans;
   std::vector<LogRecord> logs;
-  bool empty() const {
-    return points.empty() && spans.empty() && span_table.empty() && logs.empty();
-  }
+  bool empty() const { return points.empty() && spans.empty() && logs.empty(); }
 };
 
 } // namespace coalmine

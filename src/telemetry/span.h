@@ -40,8 +40,9 @@ struct Span {
   std::string status_message;
   std::string trace_state;
   std::uint32_t flags = 0;
-  std::uint32_t weight =
-      1; // how many of its like it stands for, when the store kept only some of them
+  // How many spans like it this one stands for, itself included: more than 1 once the store thinned
+  // spans out.
+  std::uint32_t stands_for = 1;
   Attributes attributes;
   std::vector<SpanEvent> events;
 };

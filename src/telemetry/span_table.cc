@@ -73,7 +73,7 @@ Span SpanTable::span(std::size_t row) const {
   out.status_message = texts[r.status_message];
   out.trace_state = texts[r.trace_state];
   out.flags = r.flags;
-  out.weight = r.weight;
+  out.stands_for = r.stands_for;
   out.attributes = attributes_of(*this, r.attributes);
   out.events.reserve(r.events_size);
   for (std::uint32_t i = 0; i < r.events_size; ++i) {
@@ -88,6 +88,12 @@ std::vector<Span> spans_of(const SpanTable& table) {
   std::vector<Span> out;
   for (std::size_t i = 0; i < table.rows.size(); ++i) out.push_back(table.span(i));
   return out;
+}
+
+SpanTable table_of(const std::vector<Span>& spans) {
+  SpanTableBuilder builder;
+  for (const auto& span : spans) builder.add(span);
+  return builder.take();
 }
 
 std::uint32_t SpanTableBuilder::resource(const std::shared_ptr<const Resource>& resource) {
@@ -137,7 +143,7 @@ void SpanTableBuilder::add(const Span& span) {
   row.status_message = text(span.status_message);
   row.trace_state = text(span.trace_state);
   row.flags = span.flags;
-  row.weight = span.weight;
+  row.stands_for = span.stands_for;
   row.attributes = list(span.attributes);
   row.events_begin = static_cast<std::uint32_t>(table_.events.size());
   row.events_size = static_cast<std::uint32_t>(span.events.size());

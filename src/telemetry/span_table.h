@@ -46,7 +46,7 @@ struct SpanTable {
     std::uint32_t status_message = kNoText;
     std::uint32_t trace_state = kNoText;
     std::uint32_t flags = 0;
-    std::uint32_t weight = 1;
+    std::uint32_t stands_for = 1;
     List attributes;
     std::uint32_t events_begin = 0;
     std::uint32_t events_size = 0;
@@ -68,8 +68,9 @@ struct SpanTable {
   Span span(std::size_t row) const;
 };
 
-// All rows as spans.
+// All rows as spans, and back. For few spans: a span of its own costs several allocations.
 std::vector<Span> spans_of(const SpanTable& table);
+SpanTable table_of(const std::vector<Span>& spans);
 
 // Adds to a table. One thread; the table is the builder's until take().
 class SpanTableBuilder {

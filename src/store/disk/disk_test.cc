@@ -64,7 +64,7 @@ struct Sender {
     Span s = span(app, 1, 1, now_ms + next, now_ms + next + 1, SpanKind::server, StatusCode::unset,
                   {{"noise", noise}});
     std::memcpy(s.trace_id.data(), &next, sizeof next);
-    b.spans = {std::move(s)};
+    b.spans = table_of({std::move(s)});
     return b;
   }
   bool send(Store& store) {

@@ -233,8 +233,8 @@ TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {
                       SpanKind kind = SpanKind::server) {
     Batch b;
     b.received_ms = kNow + received;
-    b.spans = {span(app, id, id, kNow - 5000, kNow - 4880, kind, status,
-                    {{"http.route", std::string("/a")}})};
+    b.spans = table_of({span(app, id, id, kNow - 5000, kNow - 4880, kind, status,
+                             {{"http.route", std::string("/a")}})});
     append(b);
   };
   at(1, 0, StatusCode::unset);
@@ -292,7 +292,7 @@ TEST_F(DeriveTest, AnErrorCounterWithOtherLabelsStopsTheZerosOfItsRouteOnly) {
 TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   const auto histogram = duration(request(200));
   Batch all = batch({point(histogram, kNow - 1000, kNow, classic(seconds(), {5, 0, 0, 0, 0}))});
-  all.spans = {span(app, 1, 1, kNow - 500, kNow - 400)};
+  all.spans = table_of({span(app, 1, 1, kNow - 500, kNow - 400)});
   append(all);
   EXPECT_EQ(only(kRequestsName), (Points{{0, 5}}));
   EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::histogram);
@@ -319,7 +319,7 @@ TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   // Another instance decides for itself.
   app = resource("shop", "stable", "1", "other");
   Batch spans_only = batch({});
-  spans_only.spans = {span(app, 9, 9, kNow - 500, kNow - 400)};
+  spans_only.spans = table_of({span(app, 9, 9, kNow - 500, kNow - 400)});
   append(spans_only);
   EXPECT_EQ(select(*store, kRequestsName, {{"instance", Matcher::Op::equal, "other"}})[0].source,
             Source::spans);
@@ -370,7 +370,7 @@ TEST_F(DeriveTest, TotalsGoOnAfterRestartAndSealing) {
   const auto at = [&](std::int64_t time, std::uint64_t count, std::uint8_t id) {
     Batch b = batch({point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))},
                     kNow + time);
-    b.spans = {span(app, id, id, kNow + time - 100, kNow + time)};
+    b.spans = table_of({span(app, id, id, kNow + time - 100, kNow + time)});
     append(b);
   };
   at(0, 5, 1);

@@ -59,18 +59,11 @@ std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
 
 void FreshSpans::take_spans(const Batch& batch, PresenceBook::Draft& presence,
                             AppendResult& result) {
-  SpanTableBuilder builder;
-  for (const auto& span : batch.spans) builder.add(span);
-  if (!batch.spans.empty()) {
-    SpanTableBuilder::Import import(batch.span_table, builder);
-    for (std::size_t i = 0; i < batch.span_table.rows.size(); ++i) import.add(i);
-  }
-  const SpanTable joined = builder.take();
-  const SpanTable& all = batch.spans.empty() ? batch.span_table : joined;
+  const SpanTable& all = batch.spans;
   std::vector<bool> kept(all.rows.size());
   const std::size_t count = sift(all, kept, presence, result);
-  if (count == all.rows.size() && batch.spans.empty()) {
-    spans_ = &batch.span_table;
+  if (count == all.rows.size()) {
+    spans_ = &all;
     return;
   }
   SpanTableBuilder some;

@@ -288,7 +288,7 @@ void read_texts(ByteReader& r, SpanTable& table) {
 
 using Row = SpanTable::Row;
 constexpr std::uint32_t Row::* kNumbers[] = {&Row::resource,    &Row::name,  &Row::status_message,
-                                             &Row::trace_state, &Row::flags, &Row::weight,
+                                             &Row::trace_state, &Row::flags, &Row::stands_for,
                                              &Row::events_size};
 
 } // namespace

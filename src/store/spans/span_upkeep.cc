@@ -50,10 +50,10 @@ boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& tab
   for (auto& [name, rows] : requests) {
     std::ranges::sort(rows, {}, duration);
     std::uint64_t total = 0;
-    for (const auto* row : rows) total += row->weight;
+    for (const auto* row : rows) total += row->stands_for;
     std::uint64_t below = 0;
     for (const auto* row : rows) {
-      below += row->weight;
+      below += row->stands_for;
       if (static_cast<double>(below) > kSlowQuantile * static_cast<double>(total))
         out.insert(row->trace_id);
     }
@@ -166,7 +166,7 @@ Status SpanUpkeep::thin(const SegmentRef& ref) {
     // several segments.
     if (!stays && (trace_hash(id) & mask) != 0) continue;
     import.add(i);
-    if (!stays) builder.table().rows.back().weight *= 2;
+    if (!stays) builder.table().rows.back().stands_for *= 2;
   }
   return replace({ref}, {builder.take(), std::move(segment->logs)}, thinned);
 }

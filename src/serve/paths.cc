@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "serve/router.h"
+#include "serve/paths.h"
 
 namespace coalmine::serve {
 namespace {
@@ -28,7 +28,7 @@ bool matches(std::string_view pattern, std::string_view path, Segments& segments
 
 } // namespace
 
-Router::Found Router::find(std::string_view method, std::string_view path) const {
+Paths::Found Paths::find(std::string_view method, std::string_view path) const {
   Found found;
   if (!path.starts_with('/')) return found;
   Segments segments;

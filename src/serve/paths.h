@@ -1,4 +1,4 @@
-// The table of what this server answers.
+// The table of the paths that this server answers.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -28,9 +28,9 @@ struct Route {
 };
 
 // Immutable after construction; any thread.
-class Router {
+class Paths {
  public:
-  explicit Router(std::vector<Route> routes) : routes_(std::move(routes)) {}
+  explicit Paths(std::vector<Route> routes) : routes_(std::move(routes)) {}
 
   struct Found {
     const Route* route = nullptr; // null: no such path, or not with this method
