@@ -1,4 +1,4 @@
-// A span as OTLP has it.
+// A span as defined by OTLP.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -40,8 +40,8 @@ struct Span {
   std::string status_message;
   std::string trace_state;
   std::uint32_t flags = 0;
-  std::uint32_t weight =
-      1; // how many of its like it stands for, when the store kept only some of them
+  // How many similar spans it stands for, when the store kept only some of them.
+  std::uint32_t weight = 1;
   Attributes attributes;
   std::vector<SpanEvent> events;
 };
