@@ -90,8 +90,8 @@ constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000},
 std::string format_decimal(double value) {
   if (const char* text = special(value)) return text;
   std::array<char, 400> buffer;
-  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves
-  // as zeros.
+  // From 2^53 on all numbers are whole, and fixed notation would write digits where the shortest
+  // form has zeros.
   const bool padded = std::abs(value) >= 9007199254740992.0;
   const auto format = padded ? std::chars_format::scientific : std::chars_format::fixed;
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format);
