@@ -118,7 +118,7 @@ TEST_F(StoreTest, DeltasGoOnAfterSealing) {
   clock.advance_ms(45 * kMinute);
   ASSERT_TRUE(store->maintain());
   EXPECT_EQ(store->stats().head_samples, 0u);
-  append(batch({point(delta, kNow, kNow + 10'000, 2)})); // late, into what is sealed already
+  append(batch({point(delta, kNow, kNow + 10'000, 2)})); // late, in a sealed block
   append(batch({point(delta, kNow + 40 * kMinute, kNow + 44 * kMinute, 8)}));
   const Points expected = {{0, 1}, {10'000, 3}, {20'000, 7}, {44 * kMinute, 15}};
   EXPECT_EQ(only("d_total"), expected);

@@ -23,7 +23,7 @@ class Sealer {
   Sealer(Database& database, Locks& locks, SeriesState& state, LogBook& log)
       : database_(database), locks_(locks), state_(state), log_(log) {}
 
-  // unavailable: the disk refused; what was sealed until then stays sealed.
+  // unavailable: the disk refused; blocks already sealed stay sealed.
   Status seal(std::int64_t now_ms);
 
  private:

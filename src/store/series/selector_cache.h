@@ -35,9 +35,8 @@ struct Matched {
   std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the selectors of the rollouts that are looked at and of the panels that
-// are open. What it returns holds pointers into the index and may be read only under the lock that
-// guards the index.
+// Thread-safe. Remembers the selectors of running rollouts and open panels. Results hold pointers
+// into the index and may be read only under the lock that guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.

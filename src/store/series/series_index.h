@@ -98,8 +98,8 @@ class SeriesIndex {
     std::uint64_t version = 0;
   };
   std::map<std::string, OfService, std::less<>> services_;
-  std::unordered_map<std::string, std::vector<const SeriesInfo*>>
-      request_metrics_; // by instance_key
+  // Request metrics by instance_key.
+  std::unordered_map<std::string, std::vector<const SeriesInfo*>> request_metrics_;
   // Refusal messages are cached, because counting values walks all series of a service. Service to
   // its message and the number of refusals for which the message is used again.
   mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;

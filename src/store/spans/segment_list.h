@@ -59,8 +59,8 @@ class SegmentList {
     std::vector<std::pair<std::uint32_t, bool>> cohorts; // index into cohorts_, has errors
   };
   std::deque<Entry> entries_; // by (received_ms, number)
-  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t>
-      cohorts_; // (service, track, version)
+  // (service, track, version) to the index of the cohort.
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_;
   std::int64_t newest_start_ms_ = 0;
   std::uint64_t bytes_ = 0;
 };

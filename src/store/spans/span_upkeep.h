@@ -14,7 +14,7 @@
 namespace coalmine::store {
 
 // One call at a time; it takes the locks by itself, for each segment, so that appends go on.
-// unavailable: the disk refused; what was done until then stays done.
+// unavailable: the disk refused; changes made before stay.
 class SpanUpkeep {
  public:
   SpanUpkeep(Backing backing, Locks& locks, SpanState& state, std::uint64_t budget_bytes)
