@@ -86,8 +86,8 @@ TEST(CountGrid, UnsynchronisedExportsMeetAtCommonEdges) {
     edge = cell.to_ms;
   }
   EXPECT_EQ(edge, at(300));
-  EXPECT_EQ(grid.watermark_ms(Track::stable),
-            at(323)); // s2: the last of its exports whose window of 60 s is over
+  // s2 decides: its last export whose window of 60 s is over.
+  EXPECT_EQ(grid.watermark_ms(Track::stable), at(323));
 }
 
 // An instance that exports four times as often is spread as widely as the rest, wherever its
