@@ -16,8 +16,8 @@ namespace coalmine::datasource {
 Result<std::vector<promql::Series>> parse_matrix(std::string_view body);
 Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body);
 Result<std::vector<Labels>> parse_label_sets(std::string_view body); // /api/v1/series
-Result<std::vector<std::string>> parse_strings(
-    std::string_view body); // /api/v1/labels, /api/v1/label/NAME/values
+// The body of /api/v1/labels or /api/v1/label/NAME/values.
+Result<std::vector<std::string>> parse_strings(std::string_view body);
 // The error message of an error answer; "" when the body has no such form.
 std::string error_text(std::string_view body);
 

@@ -23,8 +23,9 @@ struct SeriesNames {
                                         "http_server_request_duration_seconds",
                                         "http_server_request_duration_milliseconds"};
   std::string service_label = "service_name"; // job, app …
+  // The first of these that a series has is used.
   std::vector<std::string> instance_labels = {"instance", "service_instance_id", "k8s_pod_name",
-                                              "pod"}; // the first that a series has
+                                              "pod"};
   std::vector<std::string> route_labels = {"http_route", "route", "handler"};
   // If there is no errors counter, requests with a 5xx status are errors.
   std::vector<std::string> status_labels = {"http_response_status_code", "http_status_code",

@@ -137,8 +137,8 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
     for (std::size_t i = 0; i < processes.size(); ++i) {
       if (look % 3 != static_cast<int>(i) % 3) continue;
       const auto kind = random() % 20;
-      auto points =
-          points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes); // now and then late
+      // Some points are late.
+      auto points = points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes);
       append(batch(points, now));
       if (kind == 1) append(batch(points, now)); // repeated
     }

@@ -263,8 +263,8 @@ class StoreQueryable final : public promql::Queryable {
 
   Result<std::vector<Labels>> series(const promql::Selection& selection) const override {
     std::vector<Labels> out;
-    TRY_ASSIGN(std::vector<promql::Series> found,
-               select(selection)); // the bounds of histograms are in their samples
+    // Samples are read too, because they hold the bounds of histograms.
+    TRY_ASSIGN(std::vector<promql::Series> found, select(selection));
     for (promql::Series& one : found) out.push_back(std::move(one.labels));
     std::ranges::sort(out);
     const auto same = std::ranges::unique(out);
