@@ -52,8 +52,8 @@ struct ExponentialSample {
 // three vectors is used; kind says which.
 struct SeriesData {
   SeriesId id;
-  std::shared_ptr<const Labels>
-      labels; // __name__ is the base name: no _bucket/_sum/_count view here
+  // __name__ is the base name, without _bucket, _sum or _count.
+  std::shared_ptr<const Labels> labels;
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
   std::string unit;
