@@ -47,8 +47,8 @@ class Trace {
     }
     std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
       if (a.first != b.first) return a.first > b.first;
-      return a.second->span.end_ns <
-             b.second->span.end_ns; // the first span to fail caused the others
+      // The span that failed first caused the others.
+      return a.second->span.end_ns < b.second->span.end_ns;
     });
     std::vector<const StoredSpan*> out;
     for (const auto& [depth, span] : found) out.push_back(span);
