@@ -70,8 +70,8 @@ struct Selection {
 };
 
 // The series of a selection by one name, to be read as columns of numbers. All are floats of that
-// name, or all are the same part of histograms. Of buckets, each column is one series with the
-// label le.
+// name, or all are the same part of histograms. Each column of buckets is one series with the label
+// le.
 class ColumnSource {
  public:
   virtual ~ColumnSource() = default;

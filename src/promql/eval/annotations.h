@@ -46,7 +46,7 @@ class Annotations {
     std::size_t pos = 0;
     int count = 1; // start_overlap: occurrences
     bool counted = false;
-    bool monotonic = false; // details holds what is appended
+    bool monotonic = false; // details is appended to the text
     Monotonicity details;
   };
   Entry& add(bool warning, std::string text, std::size_t pos);

@@ -214,9 +214,9 @@ void ColumnSums::add_series(std::size_t series, const Columns& columns) {
     while (end < times.size() && times[end] <= to_ms) ++end;
     while (first < end && times[first] <= from_ms) ++first;
     if (end - first < 2) continue;
-    const Window& w =
-        window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first],
-                   end - first + columns.hidden}); // hidden: the whole selection is this window
+    // Hidden rows exist only if the whole selection is this window, so all of them count.
+    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1],
+                                 times[end - 1] - times[first], end - first + columns.hidden});
     add_window(columns, first, end - 1, w, step);
     any = true;
   }

@@ -86,8 +86,8 @@ class Evaluator {
 
   // Counts samples in memory against the limit, and checks the clock from time to time.
   Eval<bool> charge(std::size_t samples);
-  // Counts what a selector fetched, which stays until the end, against the limits of series and
-  // memory.
+  // Counts the samples fetched by a selector against the limits of series and memory. They stay in
+  // memory until the end.
   Eval<bool> charge_fetched(const EvalMatrix& series);
   Eval<bool> within_memory() const;
   Eval<bool> check_deadline();

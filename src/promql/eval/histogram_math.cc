@@ -371,8 +371,8 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
   }
   for (std::size_t i = h.negative.counts.size(); i-- > 0;) {
     const std::int64_t index = h.negative.offset + static_cast<std::int64_t>(i);
-    const double upper = std::min(-exponential_bound(index - 1, h.schema),
-                                  -h.zero_threshold); // the zero bucket ends it
+    // A bucket ends at the zero bucket.
+    const double upper = std::min(-exponential_bound(index - 1, h.schema), -h.zero_threshold);
     out.push_back({-exponential_bound(index, h.schema), upper, h.negative.counts[i], true, false});
   }
   if (h.zero_count > 0)

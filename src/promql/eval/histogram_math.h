@@ -34,8 +34,8 @@ bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* c
 bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled,
               bool* conflict = nullptr);
 
-NativeHistogram reduced_to_schema(const NativeHistogram& h,
-                                  std::int32_t schema); // schema <= h.schema, both exponential
+// Requires schema <= h.schema, both exponential.
+NativeHistogram reduced_to_schema(const NativeHistogram& h, std::int32_t schema);
 
 // True if the histogram, as a counter, was reset after `previous`.
 bool detect_reset(const NativeHistogram& previous, const NativeHistogram& current);

@@ -60,8 +60,8 @@ constexpr auto kValueFunctions = std::to_array<std::pair<std::string_view, Value
 // number, and seconds before the calendar's first year wrap to its end. Both match Prometheus on a
 // 64-bit machine.
 constexpr std::int64_t kDaySeconds = 86'400;
-constexpr std::int64_t kFirstYear =
-    -292'277'022'400; // its first of March begins the calendar; a multiple of 400
+// The calendar begins on the first of March of this year, a multiple of 400.
+constexpr std::int64_t kFirstYear = -292'277'022'400;
 constexpr std::uint64_t kEpochSeconds = 9'223'372'028'741'760'000U; // from there to 1970
 
 std::uint64_t since_first_day(double v) {

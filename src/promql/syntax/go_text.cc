@@ -209,8 +209,8 @@ Result<std::int64_t> parse_prometheus_duration(std::string_view text) {
       ++next_unit;
     if (next_unit == kUnits.size()) return bad();
     std::int64_t part = 0;
-    constexpr std::int64_t kLimit =
-        std::numeric_limits<std::int64_t>::max() / 1'000'000; // Go counts nanoseconds
+    // Go counts nanoseconds in an int64.
+    constexpr std::int64_t kLimit = std::numeric_limits<std::int64_t>::max() / 1'000'000;
     if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) ||
         __builtin_add_overflow(total, part, &total) || total > kLimit) {
       return fail(ErrorCode::invalid_argument, "duration out of range");
