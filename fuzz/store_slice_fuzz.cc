@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ByteWriter(bytes).u64(XXH3_64bits(bytes.data(), bytes.size()));
   const auto record = store::decode_record(bytes);
   if (!record) return 0;
-  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun>
-      runs; // of one kind of samples each
+  // Each run holds samples of one kind.
+  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun> runs;
   for (const auto& [series, sample] : *record) runs[{series.value, sample.index()}].upsert(sample);
   std::vector<std::pair<SeriesId, const store::OpenRun*>> list;
   for (const auto& [key, run] : runs) list.emplace_back(SeriesId{key.first}, &run);
