@@ -1,5 +1,5 @@
-// Forms, percent coding and addresses: never crash; what is encoded comes back; what parses prints
-// to something that parses.
+// Forms, percent coding and addresses: they never crash, encoded text decodes unchanged, and
+// accepted text prints to text that is accepted.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>

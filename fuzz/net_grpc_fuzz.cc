@@ -1,5 +1,5 @@
-// The gRPC frame reader: the same result however the bytes are cut, and never more memory than
-// bytes came.
+// The gRPC frame reader: the result does not depend on how the bytes are cut, and memory never
+// exceeds the bytes received.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstddef>

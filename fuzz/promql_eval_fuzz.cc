@@ -1,5 +1,5 @@
-// Any query over a small store of floats and histograms: it answers or fails, as an instant and as
-// a range, within its limits.
+// Any query over a small store of floats and histograms: it answers or fails within its limits, as
+// an instant and as a range query.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 #include <string_view>

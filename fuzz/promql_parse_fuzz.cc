@@ -1,5 +1,5 @@
-// Any text: the parser answers, never crashes; what it accepts prints to text that parses to the
-// same.
+// Any text: the parser never crashes, and accepted text prints to text that parses to the same
+// tree.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstdint>
 #include <cstdlib>

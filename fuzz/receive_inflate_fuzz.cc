@@ -1,4 +1,4 @@
-// The bounded inflate: the first byte picks the encoding. What comes out never exceeds the limit.
+// The bounded inflate: the first byte picks the encoding. The output never exceeds the limit.
 // SPDX-License-Identifier: Apache-2.0
 #include <cstddef>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Any bytes as a chunk: decoded or refused; what was decoded is read as columns too, and encodes to
-// chunks that decode to as many samples. As a row of times too.
+// Any bytes as a chunk or a times row: decoded or refused. A decoded chunk is also read as columns,
+// and encodes to chunks that decode to as many samples.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -14,11 +14,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace coalmine;
   std::string bytes(reinterpret_cast<const char*>(data), size);
   (void)store::decode_chunk(bytes);
-  ByteWriter(bytes).u32(
-      static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()))); // past the checksum
+  // A valid checksum lets the fuzzer reach the content.
+  ByteWriter(bytes).u32(static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size())));
   if (const auto times = store::decode_times_row(bytes); times)
     CHECK(std::ranges::is_sorted(*times));
-  // Chunks without their own times are given some.
+  // Chunks without their own times get made-up ones.
   std::vector<std::int64_t> times(store::times_row_of(bytes).value_or(0) %
                                   (store::kMaxChunkSamples + 1));
   std::iota(times.begin(), times.end(), 1000);

@@ -1,5 +1,5 @@
-// Any bytes as the columns of a segment, past compression and checksum: read or refused; what was
-// read is written and read again.
+// Any bytes as the columns of a segment, without compression and checksum: read or refused. Columns
+// that were read are written and read again.
 // SPDX-License-Identifier: Apache-2.0
 #include "base/check.h"
 #include "store/spans/span_columns.h"

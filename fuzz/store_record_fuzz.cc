@@ -1,5 +1,5 @@
-// Any bytes as a record of the durable log: decoded or refused; what was decoded encodes to
-// something that decodes.
+// Any bytes as a record of the durable log: decoded or refused. A decoded record encodes to bytes
+// that decode.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 

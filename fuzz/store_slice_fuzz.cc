@@ -1,5 +1,5 @@
-// Any samples as a slice of the head's copy: what was written is read with as many samples; any
-// bytes are read or refused.
+// Any samples as a slice of the head's copy: the written slice reads back with as many samples. Any
+// bytes as a slice: read or refused.
 // SPDX-License-Identifier: Apache-2.0
 #include <xxhash.h>
 
@@ -17,8 +17,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   ByteWriter(bytes).u64(XXH3_64bits(bytes.data(), bytes.size()));
   const auto record = store::decode_record(bytes);
   if (!record) return 0;
-  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun>
-      runs; // of one kind of samples each
+  // Each run holds samples of one kind.
+  std::map<std::pair<std::uint64_t, std::size_t>, store::OpenRun> runs;
   for (const auto& [series, sample] : *record) runs[{series.value, sample.index()}].upsert(sample);
   std::vector<std::pair<SeriesId, const store::OpenRun*>> list;
   for (const auto& [key, run] : runs) list.emplace_back(SeriesId{key.first}, &run);
@@ -30,8 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     CHECK(was.size() == is.size());
     for (std::size_t k = 0; k < was.floats.size(); ++k)
       CHECK(store::same(was.floats[k], is.floats[k]));
-    for (std::size_t k = 0; k < was.classic.size();
-         ++k) { // bounds may be no numbers here, which are not even like themselves
+    for (std::size_t k = 0; k < was.classic.size(); ++k) { // bounds may be NaN here, and NaN != NaN
       CHECK(was.classic[k].time_ms == is.classic[k].time_ms &&
             was.classic[k].start_ms == is.classic[k].start_ms);
       CHECK(was.classic[k].stale == is.classic[k].stale &&

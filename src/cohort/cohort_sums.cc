@@ -9,7 +9,7 @@
 namespace coalmine::cohort {
 namespace {
 
-// What is added up over one series. Both kinds of samples are walked by the same rules.
+// The sums over one series. The same rules apply to both kinds of samples.
 struct FloatSum {
   double total = 0;
   static bool fell(const FloatSample& before, const FloatSample& now) {
@@ -23,7 +23,7 @@ struct FloatSum {
 
 struct ClassicSum {
   ClassicHistogram total;
-  // Other bounds are another histogram: nothing can be subtracted.
+  // Histograms with different bounds cannot be subtracted.
   static bool fell(const ClassicSample& before, const ClassicSample& now) {
     const auto& a = before.value;
     const auto& b = now.value;
@@ -43,7 +43,7 @@ struct ClassicSum {
     growth.sum -= before.value.sum;
     merge(growth);
   }
-  // A histogram of count and sum alone says nothing about the distribution, and would poison it.
+  // A histogram with only count and sum has no distribution, and would spoil the merged one.
   void merge(const ClassicHistogram& part) {
     if (part.bounds && !part.bounds->empty() && part.counts.size() == part.bounds->size() + 1)
       coalmine::add(total, part);
@@ -51,10 +51,11 @@ struct ClassicSum {
 };
 
 // Whether the whole first value of a series falls into the window. It does when the process is new,
-// or when its instance exported shortly before without this series: a cumulative exporter repeats
-// every series, so all of it came since (the first error of a route). Otherwise it has an unknown
-// past, and is where counting begins. (Series that are sent only when they change are no exception:
-// their last sample, however old, was put in front by extend_back.)
+// or when its instance exported shortly before without this series. A cumulative exporter repeats
+// every series, so the whole value was counted since then (for example the first error of a route).
+// Otherwise its past is unknown, and counting begins at this value. (This also holds for series
+// that are sent only when they change: extend_back put their last sample in front, however old it
+// is.)
 template <typename Sample>
 bool first_counts(const Sample& first, const CohortWindow& window, std::int64_t instance_first_ms) {
   if (first.time_ms <= window.from_ms) return false;

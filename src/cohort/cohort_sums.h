@@ -1,4 +1,4 @@
-// From the samples of one cohort to its counts over a window, whichever source they were read from.
+// Computes the counts of one cohort over a window from its samples, whatever source they come from.
 // Pure.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -17,22 +17,22 @@
 
 namespace coalmine::cohort {
 
-// How far before the window the sample is looked for that counting begins at. Exporters send every
-// 60 s unless told otherwise, some every 5 minutes; behind a longer gap a series is taken as new,
-// and its start time decides.
+// How far before the window the sample is searched at which counting begins. Exporters send every
+// 60 s by default, some every 5 minutes. After a longer gap a series is taken as new, and its start
+// time decides.
 inline constexpr std::int64_t kBaselineLookbackMs = 10 * 60 * 1000;
-// A process that started this long before the window, and of which nothing was seen before it, is a
-// new process to it. As long as the look-back: a release's pods start minutes before its rollout
-// is, their first export may be outstanding for one interval (60 s unless told otherwise, 5 minutes
-// in places), and everything they have done belongs to this release. An older one that is seen for
-// the first time has a past that nobody saw.
+// A process counts as new to the window when it started at most this long before it and was not
+// seen before. The value equals the look-back. A release's pods start minutes before its rollout,
+// and their first export comes up to one interval later (60 s by default, sometimes 5 minutes).
+// Everything they have done belongs to this release. An older process that is seen for the first
+// time has an unknown past.
 inline constexpr std::int64_t kNewProcessMs = kBaselineLookbackMs;
 
 struct CohortWindow {
   std::int64_t from_ms = 0; // exclusive
   std::int64_t to_ms = 0;   // inclusive
-  // Where no start times are known (Prometheus): an instance that is first seen within the window
-  // began at 0.
+  // For sources without start times (Prometheus): an instance first seen within the window began at
+  // 0.
   bool unseen_instances_begin_at_zero = false;
 };
 
@@ -45,23 +45,23 @@ struct CohortFamilies {
   auto all() { return std::array{&requests, &errors, &durations}; }
 };
 
-// Which process a series is of. Sources export at different moments, so each is a process of its
-// own here.
+// The process that a series belongs to. Sources export at different moments, so each source of an
+// instance is a process of its own here.
 using InstanceKey = std::tuple<std::string, std::string, std::string, std::string, Source>;
-// The first sample near the window of every process.
+// The time of every process's first sample near the window.
 using InstanceFirsts = std::map<InstanceKey, std::int64_t>;
 
 inline bool is_stale(const FloatSample& s) { return std::isnan(s.value); }
 inline bool is_stale(const ClassicSample& s) { return s.stale; }
 
-// The whole first value falls into the window: the process is new.
+// True when the whole first value falls into the window, because the process is new.
 template <typename Sample>
 bool is_new_process(const Sample& first, const CohortWindow& window) {
   const bool start_known = first.start_ms != 0 && first.start_ms < first.time_ms;
   return start_known && first.start_ms >= window.from_ms - kNewProcessMs;
 }
 
-// True when the first number lies in the window and its past is not told by its start time.
+// True when the first value lies in the window and its start time does not settle its past.
 template <typename Sample>
 bool lacks_baseline(const std::vector<Sample>& samples, const CohortWindow& window) {
   const auto it =
@@ -69,7 +69,7 @@ bool lacks_baseline(const std::vector<Sample>& samples, const CohortWindow& wind
   return it != samples.end() && it->time_ms > window.from_ms && !is_new_process(*it, window);
 }
 
-// Who reported and when: sets instances and last_ms of out.
+// Finds which instances reported and when: sets instances and last_ms of out.
 InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& window,
                               CohortCounts& out);
 // Sets the routes of out.

@@ -1,5 +1,5 @@
-// Counts of a cohort over a window: what the judge is fed. Counts, not rates: start times and
-// resets handled, the first point of a new process counts in full.
+// Counts of a cohort over a window, the input of a judge. They are counts, not rates: start times
+// and resets are taken into account, and the first point of a new process counts in full.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace coalmine::cohort {
 
-// Which telemetry belongs to a cohort. Matchers over labels (service_name, deployment_track,
+// The telemetry that belongs to a cohort. Matchers over labels (service_name, deployment_track,
 // service_version …).
 struct CohortSelector {
   std::vector<Matcher> matchers;
@@ -28,15 +28,15 @@ struct CohortRoute {
 struct CohortCounts {
   std::vector<CohortRoute> routes;    // by requests, most first
   std::vector<std::string> instances; // that reported in the window
-  std::int64_t first_ms =
-      0; // first telemetry of the cohort ever seen (not only in the window); 0: none
+  // First telemetry of the cohort ever seen, not only in the window; 0: none.
+  std::int64_t first_ms = 0;
   std::int64_t last_ms = 0; // newest sample in the window; 0: none
-  bool any_series =
-      false; // false: nothing was ever received for this selector: "no data", not "zero"
+  // False: nothing was ever received for this selector, which means "no data" and not "zero".
+  bool any_series = false;
 };
 
-// The same question to the embedded store and to remote servers. unavailable: the store cannot be
-// reached, which is not "no data". Called on effect threads; thread-safe.
+// A source of counts: the embedded store or a remote server. Called on effect threads; thread-safe.
+// unavailable: the store cannot be reached, which is not "no data".
 class CohortSource {
  public:
   virtual ~CohortSource() = default;

@@ -1,5 +1,4 @@
-// Reads what is new for a CountGrid: the same question to the embedded store and to a remote
-// server.
+// Reads new samples into a CountGrid, from the embedded store or a remote server.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,19 +15,20 @@ namespace coalmine::cohort {
 struct CountFeedRequest {
   CohortSelector canary;
   CohortSelector stable;
-  std::int64_t origin_ms = 0; // the first read begins a baseline's look-back before it
+  std::int64_t origin_ms = 0; // the first read begins one baseline look-back earlier
 };
 
-// Of one rollout. One thread at a time; different feeds on different threads.
+// The feed of one rollout. One thread at a time; different feeds may be on different threads.
 class CountFeed {
  public:
   virtual ~CountFeed() = default;
-  // Adds to grid what the source has learnt since the last read, up to now_ms (our clock).
-  // unavailable: the source cannot be reached; nothing was added and the next read catches up.
+  // Adds to grid the samples since the last read, up to now_ms (our clock). unavailable: the source
+  // cannot be reached; nothing was added, and the next read catches up.
   virtual Status read(CountGrid& grid, std::int64_t now_ms) = 0;
 };
 
-// What a feed of this source wants of its grid beside the defaults (the meaning of first values).
+// The grid options that a feed of this source needs besides the defaults (the meaning of first
+// values).
 struct CountFeedTraits {
   bool unseen_instances_begin_at_zero = false;
 };

@@ -1,4 +1,4 @@
-// Samples in: clocks, instances, pieces of growth. The closing of cells is in count_grid_close.cc.
+// Takes samples in: clocks, instances, pieces of growth. Cells are closed in count_grid_close.cc.
 // SPDX-License-Identifier: Apache-2.0
 #include "cohort/count_grid.h"
 
@@ -12,10 +12,10 @@
 namespace coalmine::cohort {
 namespace {
 
-// Exports are hardly ever read before they were made: a clock further ahead than this is off.
+// An export cannot be read before it was made. A clock further ahead than this is wrong.
 constexpr std::int64_t kAheadToleranceMs = 2'000;
-// Exports take their time through collectors; the same time for all. An instance that is this much
-// older than the quickest is off.
+// Exports are delayed by collectors, all by about the same time. An instance this much older than
+// the quickest has a wrong clock.
 constexpr std::int64_t kBehindToleranceMs = 30'000;
 constexpr int kReadsForBehind = 3;
 constexpr std::size_t kGapsKept = 5;
@@ -47,7 +47,7 @@ std::optional<std::int64_t> CountGrid::Impl::Instance::export_before(std::int64_
 }
 
 bool CountGrid::Impl::Instance::exports_often(std::int64_t cell_ms) const {
-  if (source == Source::spans) return false; // all alike
+  if (source == Source::spans) return false; // spans arrive alike from all instances
   const auto interval = interval_ms();
   return interval && *interval + *interval / 4 < cell_ms;
 }
@@ -180,7 +180,7 @@ void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
     line.line.shift(by);
     auto pieces = std::exchange(line.pieces, {});
     for (auto& piece : pieces) {
-      // What waits is behind the closed edge and stays there.
+      // Waiting pieces lie after the closed edge and stay there.
       piece.from_ms = std::max(piece.from_ms + by, closed_ms);
       piece.to_ms = std::max(piece.to_ms + by, piece.from_ms + 1);
       line.pieces.push_back(std::move(piece));
@@ -189,7 +189,7 @@ void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
 }
 
 void CountGrid::Impl::settle() {
-  // A clock that is behind shows only beside the others.
+  // A clock that is behind shows only in comparison with the others.
   std::optional<std::int64_t> quickest;
   for (const auto& clock : clocks) {
     if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
@@ -239,8 +239,8 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
   samples.clear();
 }
 
-// When the process began: the earliest start time of its series; else the first sight of it, if
-// that is not simply where reading began.
+// Notes when the process began: at the earliest start time of its series, else when it was first
+// seen, unless that is only where reading began.
 void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms) {
   if (start_ms != 0 && start_ms < time_ms) {
     if (instance.lowest_start_ms == INT64_MAX) {
@@ -265,9 +265,9 @@ bool CountGrid::Impl::is_chosen(const Line& line) const {
   return line.measure == Measure::duration ? chosen->durations == source : chosen->counts == source;
 }
 
-// What belongs before the closed edge was closed without it. A little late, it goes into the next
-// cell: no request is lost. Long late, it would pair an old incident with today, and across a
-// change of weight it would mix two splits: it is left out.
+// Growth before the closed edge comes after its cell was closed. If it is a little late, it goes
+// into the next cell, so that no request is lost. If it is very late, it would pair an old incident
+// with the present, and across a change of weight it would mix two splits. Such growth is left out.
 void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
   if (piece.to_ms <= options.origin_ms) return;
   if (piece.from_ms < options.origin_ms) (void)piece.split(options.origin_ms);

@@ -1,4 +1,5 @@
-// Cells out: how far both tracks' telemetry has come, which source counts, what falls into a cell.
+// Gives cells out: how far both tracks' telemetry has advanced, which source counts, and which
+// growth falls into a cell.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
@@ -11,12 +12,11 @@ namespace coalmine::cohort {
 namespace {
 
 constexpr std::array kBestFirst = {Source::sent, Source::histogram, Source::spans};
-// Another source is turned to when the better one's telemetry has stood still for this long, and
-// three cells.
+// The next source is used when the better one has been silent for this long and for three cells.
 constexpr std::int64_t kSourceSilentMs = 60'000;
-// Exports come this much after their due time without anybody being late.
+// An export this much after its due time is not late.
 constexpr std::int64_t kJitterMs = 1'000;
-// Cells end on multiples of this after the one before.
+// The length of a cell is a multiple of this.
 constexpr std::int64_t kCellStepMs = 5'000;
 
 void add_requests(TrackCounts& to, const TrackCounts& from) {
@@ -32,8 +32,8 @@ bool is_empty(const TrackCounts& counts) {
 
 } // namespace
 
-// Complete up to here: as far as the least advanced instance that is alive. One that has missed its
-// export by half an interval does not hold up the rest. cell: how long the next one is.
+// Telemetry is complete up to here: as far as the slowest live instance. An instance whose export
+// is late by half an interval does not hold up the rest. cell: the length of the next cell.
 std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source source, bool durations,
                                                        std::int64_t cell) const {
   const auto fits = [&](const Instance& instance) {
@@ -65,8 +65,8 @@ std::optional<std::int64_t> CountGrid::Impl::both(Source source, bool durations,
   return std::min(*canary, *stable);
 }
 
-// The best source that both tracks have and that has not fallen silent beside another. Durations
-// from the same one or, where it has none, from the next.
+// The best source that both tracks have and that is not silent while another one reports. Durations
+// come from the same source or, if it has none, from the next.
 std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   std::array<std::optional<std::int64_t>, kSources> until;
   std::int64_t furthest = INT64_MIN;
@@ -98,7 +98,7 @@ std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
     longest = std::max(longest, *interval);
   }
   if (!known[0] || !known[1]) longest = std::max(longest, kAssumedIntervalMs);
-  // Exports jitter: a tenth over a step is that step.
+  // Exports jitter: an interval slightly over a step counts as that step.
   const auto steps = (longest - longest / 20 + kCellStepMs - 1) / kCellStepMs;
   return std::clamp(std::max<std::int64_t>(1, steps) * kCellStepMs, options.min_cell_ms,
                     options.max_cell_ms);
@@ -143,10 +143,10 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   return cell;
 }
 
-// A cell is as long as the longest interval. What exports more often is spread as if it did not: an
-// incident that both tracks share would stand sharply on the one and smeared over two cells on the
-// other, and look like a difference (A/A false rollbacks of canaries that export four times as
-// often: 1.5 % instead of less than alpha = 1 %).
+// A cell is as long as the longest interval. Instances that export more often are spread as if they
+// did not. Otherwise an incident that both tracks share would lie in one cell on one track and over
+// two cells on the other, and look like a difference. (A/A false rollbacks of canaries that export
+// four times as often: 1.5 % instead of less than alpha = 1 %.)
 void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
   const auto& exports = instance.exports;
   for (auto& piece : line.pieces) {
@@ -160,7 +160,7 @@ void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
   }
 }
 
-// Takes every line's growth up to the edge; of the sources that are not used it is thrown away.
+// Takes every line's growth up to the edge. Growth of unused sources is thrown away.
 void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
                               std::vector<RouteCounts>& by_route, std::vector<Timed>& timed) {
   std::vector<bool> often;
@@ -200,7 +200,7 @@ void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
 void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
                                      std::vector<RouteCounts>& by_route, RouteCounts& total) {
   const auto narrow = [](RouteCounts& row, bool& first, const BucketBounds& bounds) {
-    auto& common = row.stable.bounds_ms; // the canary's as well, once all of them are known
+    auto& common = row.stable.bounds_ms; // shared by the canary once all bounds are known
     common = first ? bounds : common_bounds(common, bounds);
     first = false;
   };
@@ -237,10 +237,10 @@ void CountGrid::Impl::gather_rows(std::vector<RouteCounts>& by_route, CountCell&
     if (is_empty(row.canary) && is_empty(row.stable)) continue;
     add_requests(cell.total.canary, row.canary);
     add_requests(cell.total.stable, row.stable);
-    // Requests without a route are part of the whole, but "no route" is not an endpoint.
+    // Requests without a route count in the total, but "no route" is not an endpoint.
     if (route.name.empty()) continue;
     if (!route.own_row && always_own.contains(route.name)) {
-      route.own_row = true; // named beforehand, so it takes no place from the others
+      route.own_row = true; // named in the options, so it does not count in max_routes
     } else if (!route.own_row && route.requests >= options.min_route_requests &&
                own_rows < options.max_routes) {
       route.own_row = true;
@@ -301,13 +301,13 @@ double CountGrid::Impl::weight_at(std::int64_t time_ms) const {
 }
 
 bool CountGrid::Impl::split_moved(std::int64_t from_ms, std::int64_t to_ms) const {
-  // A change that is complete at the cell's first moment belongs to the time before.
+  // A change that is complete at the begin of the cell belongs to the cell before.
   return std::ranges::any_of(changes, [&](const WeightChange& change) {
     return change.from_ms < to_ms && change.to_ms > from_ms;
   });
 }
 
-// Everything that no later sample can refer to: all but the newest export before the edge.
+// Forgets all exports that no later sample can refer to: all but the newest export before the edge.
 void CountGrid::Impl::forget_before(std::int64_t time_ms) {
   for (auto& instance : instances) {
     const auto it = std::ranges::lower_bound(instance.exports, time_ms - 2 * cell_ms);

@@ -19,31 +19,31 @@
 namespace coalmine::cohort {
 
 inline constexpr std::size_t kSources = 3;
-// Spans arrive in batches of 5 s unless told otherwise, by two stations.
+// Spans pass two stations, each of which batches them for 5 s by default.
 inline constexpr std::int64_t kSpanIntervalMs = 10'000;
-// Of an instance that has exported once only.
+// The interval assumed for an instance that has exported only once.
 inline constexpr std::int64_t kAssumedIntervalMs = 60'000;
 
 struct CountGrid::Impl {
-  // The clock of one process as ours sees it.
+  // The clock of one process compared with ours.
   struct ClockState {
     std::int64_t offset_ms = 0; // added to its times
-    std::optional<std::int64_t>
-        youngest_ms; // least age that its newest sample had when it was read, by its own times
-    int reads = 0;   // that brought something
+    // Least age of its newest sample when it was read, by its own times.
+    std::optional<std::int64_t> youngest_ms;
+    int reads = 0; // reads that brought new samples
   };
   // One process by one source.
   struct Instance {
     Track track = Track::stable;
     Source source = Source::sent;
     std::string name;
-    std::uint64_t phase =
-        0; // where in a cell its windows begin: fixed, and even over the names of instances
+    // Where in a cell its windows begin: fixed, and evenly spread over the names of instances.
+    std::uint64_t phase = 0;
     ClockState* clock = nullptr;
     std::vector<std::int64_t> exports; // ascending, the recent ones
     std::deque<std::int64_t> gaps;     // between the newest exports
-    std::optional<std::int64_t>
-        usual_gap; // the middle one of them: one missed export makes one long gap
+    // The median gap, because a missed export makes one long gap.
+    std::optional<std::int64_t> usual_gap;
     std::optional<std::int64_t> first_ms;
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
@@ -58,13 +58,12 @@ struct CountGrid::Impl {
     }
     std::optional<std::int64_t> interval_ms() const;
     std::optional<std::int64_t> export_before(std::int64_t time_ms) const;
-    // Its exports as an exporter of one every cell would have made them: see
-    // CountGrid::Impl::spread. A knot is the last export of a window as long as a cell; windows
-    // begin at a moment of the instance's own.
+    // Its exports as if it exported once per cell: see CountGrid::Impl::spread. A knot is the last
+    // export of a window as long as a cell. Where windows begin differs by instance.
     bool exports_often(std::int64_t cell_ms) const;
     std::int64_t window_of(std::int64_t time_ms, std::int64_t cell_ms) const;
-    std::int64_t last_knot(
-        std::int64_t cell_ms) const; // of a window that is over, or else the first export
+    // The knot of the newest window that is over, or else the first export.
+    std::int64_t last_knot(std::int64_t cell_ms) const;
     void exported(std::int64_t time_ms);
   };
   struct Line {
@@ -85,12 +84,13 @@ struct CountGrid::Impl {
     bool own_row = false;
     double requests = 0; // so far
   };
-  // What a cell is counted by. duration: none when no source has durations on both tracks.
+  // The sources that a cell is counted by. durations: none when no source has durations on both
+  // tracks.
   struct Sources {
     Source counts = Source::sent;
     std::optional<Source> durations;
   };
-  // A piece of durations taken for the cell being closed.
+  // Durations taken for the cell being closed.
   struct Timed {
     std::size_t route = 0;
     Track track = Track::stable;

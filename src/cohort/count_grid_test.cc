@@ -46,8 +46,8 @@ CountSeries series(Track track, Measure measure, const std::string& instance,
   return out;
 }
 
-// A steady exporter: every `every` seconds from `from`, `rate` requests a second since the origin's
-// hour before.
+// A steady exporter: one export every `every` seconds from `from`, with `rate` requests a second
+// since one hour before the origin.
 CountSeries steady(Track track, const std::string& instance, double from, double every,
                    double until, double rate, Measure measure = Measure::requests,
                    const std::string& route = "/pay") {
@@ -86,13 +86,13 @@ TEST(CountGrid, UnsynchronisedExportsMeetAtCommonEdges) {
     edge = cell.to_ms;
   }
   EXPECT_EQ(edge, at(300));
-  EXPECT_EQ(grid.watermark_ms(Track::stable),
-            at(323)); // s2: the last of its exports whose window of 60 s is over
+  // s2 decides: its last export whose window of 60 s is over.
+  EXPECT_EQ(grid.watermark_ms(Track::stable), at(323));
 }
 
-// What exports four times as often is spread as widely as the rest, whatever the moment its windows
-// begin at: an incident that is shared must not stand in one cell on the one track and in two on
-// the other. Nothing is lost by it.
+// An instance that exports four times as often is spread as widely as the rest, wherever its
+// windows begin. A shared incident must not lie in one cell on one track and in two on the other.
+// No request is lost.
 TEST(CountGrid, OftenExportedIsSpreadLikeTheRest) {
   double least = 1;
   double most = 0;
@@ -145,7 +145,7 @@ TEST(CountGrid, SamplesGivenTwiceCountOnce) {
   EXPECT_GE(grid.closed_until_ms(), at(180));
 }
 
-// What one canary series adds up to; a steady stable makes the cells close.
+// The sum of one canary series. A steady stable track makes the cells close.
 TEST(CountGrid, WhatSamplesMean) {
   struct Case {
     const char* name;
@@ -372,8 +372,8 @@ TEST(CountGrid, OneSourceForBothTracks) {
     s.id += static_cast<std::uint64_t>(source);
     return s;
   };
-  // Counters and spans on stable, spans alone on the canary: spans on both, although counters are
-  // better.
+  // Stable has counters and spans, the canary has only spans. So spans count on both, although
+  // counters are better.
   grid.add(steady(Track::stable, "s", -15, 15, 300, 10));
   grid.add(with(steady(Track::stable, "s", -15, 5, 300, 9), Source::spans));
   grid.add(with(steady(Track::canary, "c", -15, 5, 120, 1), Source::spans));
@@ -384,7 +384,7 @@ TEST(CountGrid, OneSourceForBothTracks) {
     EXPECT_NEAR(cell.total.stable.requests,
                 9.0 * static_cast<double>(cell.to_ms - cell.from_ms) / 1000, 1e-6);
   }
-  // The canary's counters come: from the next cell on they count, and nothing counts twice.
+  // When the canary's counters arrive, they count from the next cell on, and nothing counts twice.
   const auto switched = grid.closed_until_ms();
   grid.add(with(steady(Track::canary, "c", -15, 5, 300, 1), Source::spans));
   grid.add(steady(Track::canary, "c", 0, 15, 300, 1));
@@ -473,7 +473,7 @@ TEST(CountGrid, ClocksThatAreOff) {
   }
 }
 
-// Whatever the exporters do, every request since the origin is in exactly one place.
+// Every request since the origin is in exactly one place, whatever the exporters do.
 TEST(CountGrid, TotalsAreConserved) {
   std::mt19937_64 random(7);
   const auto uniform = [&](double low, double high) {

@@ -60,7 +60,7 @@ Growth CountLine::add(const FloatSample& sample, const GrowthContext& context) {
 
 Growth CountLine::add(const ClassicSample& sample, const GrowthContext& context) {
   const auto& h = sample.value;
-  // Of count and sum alone nothing is learnt about the distribution.
+  // Count and sum alone have no distribution.
   const bool whole =
       h.bounds != nullptr && !h.bounds->empty() && h.counts.size() == h.bounds->size() + 1;
   if (sample.stale || !whole) return {};
@@ -71,7 +71,7 @@ bool CountLine::fell(const Newest& before, const Newest& now) {
   if (now.value < before.value) return true;
   const auto& a = before.histogram;
   const auto& b = now.histogram;
-  // Other boundaries are another histogram: nothing can be subtracted.
+  // Histograms with different bounds cannot be subtracted.
   if (!same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size()) return true;
   for (std::size_t i = 0; i < a.counts.size(); ++i) {
     if (b.counts[i] < a.counts[i]) return true;
@@ -97,7 +97,7 @@ GrowthPiece CountLine::growth_of(const Newest& before, const Newest& now) {
   return out;
 }
 
-// Since when a first value grew, or none: it has an unknown past and is where counting begins.
+// The time since which a first value grew. None: its past is unknown, and counting begins at it.
 std::optional<std::int64_t> CountLine::first_from(const Newest& first,
                                                   const GrowthContext& context) {
   if (first.time_ms <= context.origin_ms) return std::nullopt;
@@ -105,8 +105,8 @@ std::optional<std::int64_t> CountLine::first_from(const Newest& first,
   if (start_known && first.start_ms >= context.origin_ms - context.new_process_ms) {
     return std::max(first.start_ms, context.exported_before.value_or(INT64_MIN));
   }
-  // The instance exported shortly before without this series: all of it came since (the first error
-  // of a route).
+  // The instance exported shortly before without this series. So the whole value was counted since
+  // then (for example the first error of a route).
   if (context.exported_before) return context.exported_before;
   if (!start_known && context.unseen_begin_at_zero)
     return std::max(context.origin_ms, first.time_ms - context.interval_ms);

@@ -1,5 +1,5 @@
-// One cumulative series as a line: samples become pieces of even growth, and pieces are taken off
-// at the edges of cells. Private to count_grid*.cc.
+// One cumulative series as a line: samples become pieces of even growth, which are cut at the edges
+// of cells. Private to count_grid*.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,7 +13,7 @@
 
 namespace coalmine::cohort {
 
-// Points of one export carry times that differ by less.
+// Times of points of one export differ by less than this.
 inline constexpr std::int64_t kSameExportMs = 100;
 
 // Growth in (from_ms, to_ms], spread evenly. Histograms: counts over bounds, amount their number.
@@ -25,23 +25,23 @@ struct GrowthPiece {
   std::vector<double> counts;
   double sum = 0;
 
-  // Takes off what lies before at_ms and returns it; at_ms within (from_ms, to_ms).
+  // Cuts off the part before at_ms and returns it. at_ms must lie within (from_ms, to_ms).
   GrowthPiece split(std::int64_t at_ms);
 };
 
-// What a sample's meaning depends on beside the sample before it.
+// The facts, besides the sample before it, on which a sample's meaning depends.
 struct GrowthContext {
   std::int64_t origin_ms = 0;
   std::int64_t new_process_ms = 0;
-  // The newest export of the instance that is older than this sample's: a series that it did not
-  // have or did not change then grew since. None: the instance is seen for the first time.
+  // The newest earlier export of the instance. A series that was missing or unchanged then grew
+  // since. None: the instance is seen for the first time.
   std::optional<std::int64_t> exported_before;
-  std::int64_t interval_ms =
-      0; // of the instance's exports, for an instance whose beginning is unknown
+  // The interval of the instance's exports, for an instance with unknown begin.
+  std::int64_t interval_ms = 0;
   bool unseen_begin_at_zero = false;
 };
 
-// Where a restart of the process shows.
+// The growth that a sample adds, and whether it shows a restart of the process.
 struct Growth {
   std::optional<GrowthPiece> piece; // none: nothing grew, or a baseline
   std::optional<std::int64_t> restarted_ms;
@@ -50,9 +50,9 @@ struct Growth {
 // A series of floats or of histograms. A value; one thread.
 class CountLine {
  public:
-  // Samples ascending in time. Staleness markers and times not after the newest change nothing,
-  // except that a value that grew at the newest time counts (counts derived from spans gather
-  // within one second).
+  // Samples must ascend in time. Staleness markers and samples not after the newest change nothing.
+  // An exception is a value that grew at the newest time, which counts, because counts derived from
+  // spans gather within one second.
   Growth add(const FloatSample& sample, const GrowthContext& context);
   Growth add(const ClassicSample& sample, const GrowthContext& context);
   void shift(std::int64_t by_ms);
@@ -75,9 +75,9 @@ class CountLine {
 };
 
 bool same_bounds(const BucketBounds& a, const BucketBounds& b);
-// The boundaries that both have; null when there are none.
+// The bounds that both have; null when there are none.
 BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b);
-// counts over from, added to `to` whose boundaries are all among from's.
+// Adds counts over the bounds `from` to counts over the bounds `to`, which are a subset.
 void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
                   const BucketBounds& to, std::vector<double>& out);
 

@@ -1,4 +1,4 @@
-// Metrics of the user's own on one track over a window: what a rollout's judge is fed beside
+// The user's own metrics on one track over a window: the input of a rollout's judge besides
 // requests.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -20,17 +20,17 @@ struct RatioCounts {
   double whole = 0;
 };
 
-// The same question to the embedded store and to remote servers. Thread-safe. unavailable: cannot
-// be reached, which is not "no data".
+// A source of metrics: the embedded store or a remote server. Thread-safe. unavailable: the source
+// cannot be reached, which is not "no data".
 class MetricSource {
  public:
   virtual ~MetricSource() = default;
-  // How much two counters grew in (from_ms, to_ms]: the first points of new processes and resets as
-  // in cohorts.h. A histogram is two counters, name_sum and name_count.
+  // The growth of two counters in (from_ms, to_ms]. First points of new processes and resets count
+  // as in cohorts.h. A histogram is two counters, name_sum and name_count.
   virtual Result<RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
                                     const std::string& whole, std::int64_t from_ms,
                                     std::int64_t to_ms) const = 0;
-  // read_expression(): one number, none, or invalid_argument with what is wrong about the
+  // See read_expression(): one number, none, or invalid_argument, which says what is wrong with the
   // expression.
   virtual Result<std::optional<double>> value(std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms) const = 0;

@@ -1,4 +1,5 @@
-// Signals that are PromQL expressions: the placeholders filled in, the answer as one number.
+// Signals that are PromQL expressions: fills in the placeholders and reads the answer as one
+// number.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,7 +14,7 @@
 
 namespace coalmine::cohort {
 
-// What stands for the placeholders of an expression for one track at one look.
+// The values of an expression's placeholders for one track at one look.
 struct SignalScope {
   std::string service;        // $service
   std::string track;          // $track: canary, stable
@@ -22,13 +23,13 @@ struct SignalScope {
 };
 
 // $service, $track, $version and $window, with or without braces (${window}); $$ is a dollar sign.
-// Values are put in as the inside of a string in double quotes, so that a name cannot end it.
+// Values are escaped for a string in double quotes, so that a name cannot end the string.
 // invalid_argument: another placeholder, or one that is not closed.
 Result<std::string> expand_expression(std::string_view promql, const SignalScope& scope);
 
-// One number for the track: none when the expression has no result or NaN (0/0 of an idle track is
-// no data, not zero). invalid_argument: it gives several series, so which one is meant cannot be
-// known.
+// One number for the track. None when the expression has no result or NaN (0/0 of an idle track
+// means no data, not zero). invalid_argument: the expression gives several series, so it is
+// ambiguous.
 Result<std::optional<double>> read_expression(const promql::ExpressionSource& source,
                                               std::string_view promql, const SignalScope& scope,
                                               std::int64_t time_ms);

@@ -1,4 +1,4 @@
-// Sums of rates on columns give what the general way gives, to the bit; and they are used where
+// Sums of rates on columns equal those of the general evaluation bit for bit, and are used where
 // they should be.
 // SPDX-License-Identifier: Apache-2.0
 #include "promql/eval/column_sums.h"
@@ -30,7 +30,7 @@ constexpr int kExports = 220;
 constexpr std::int64_t kBegin = kNow;
 constexpr std::int64_t kEnd = kBegin + (kExports - 1) * kStep;
 
-// Counts what is read in the general way.
+// Counts the series read by the general evaluation.
 class Watched final : public promql::Queryable {
  public:
   explicit Watched(const promql::Queryable& inner) : inner_(inner) {}
@@ -57,8 +57,8 @@ class Watched final : public promql::Queryable {
   const promql::Queryable& inner_;
 };
 
-// A store in which everything happens: resets, gaps, ends, bounds that change, late points, chunks
-// and what is not in one yet.
+// A store with all kinds of samples: resets, gaps, ends, changing bounds, late points, chunks and
+// samples in the head.
 class ColumnSumsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -70,7 +70,7 @@ class ColumnSumsTest : public ::testing::Test {
         ASSERT_TRUE(fixture_.store->maintain());
       }
     }
-    // Late: into what is a chunk already, and before what is not.
+    // Late points fall into chunks, and before samples in the head.
     send(late_);
     inner_ = make_store_queryable(*fixture_.store);
     data_ = std::make_unique<Watched>(*inner_);
@@ -129,7 +129,7 @@ class ColumnSumsTest : public ::testing::Test {
         native.count = count[0] + count[1];
         native.sum = 3;
         add(points, from, "native", MetricKind::exponential, r, native);
-        // A histogram as a Prometheus sends it.
+        // A histogram as Prometheus sends it.
         for (std::size_t b = 0; b < 3; ++b) {
           auto made =
               store::testing::series(from, "", "sent_bucket", MetricKind::counter,
@@ -195,7 +195,7 @@ class ColumnSumsTest : public ::testing::Test {
     for (const promql::ResultSeries& one : series_of(*outcome)) {
       out += one.labels.to_string();
       for (const promql::Point& p : one.points) {
-        // Every bit, but one NaN is as good as another.
+        // Compares all bits, except that any NaN equals any other.
         const std::uint64_t bits = std::isnan(p.value) ? 1 : std::bit_cast<std::uint64_t>(p.value);
         out += fmt::format(" {}={:x}{}", p.time_ms, bits,
                            p.histogram ? fmt::format("h{}", p.histogram->count) : "");
@@ -311,7 +311,7 @@ TEST_F(ColumnSumsTest, TheComplianceQueries) {
   EXPECT_EQ(queries, 539U);
 }
 
-// What is within a window is read as first and last row of its chunks, the same to the bit.
+// Chunks within a window are read as their first and last row; the result is the same bit for bit.
 TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
   const std::string text =
       "sum by (le, instance) (increase(http_server_request_duration_bucket[50m]))";
@@ -343,7 +343,7 @@ TEST_F(ColumnSumsTest, LongWindowsTouchTheEndsOfChunks) {
   EXPECT_GT(hidden, samples[0] / 5) << "much happens in this store";
 }
 
-// Sums of rates of all forms, at all times, in all kinds of company.
+// Sums of rates of all forms, at all times, inside all kinds of expressions.
 TEST_F(ColumnSumsTest, RandomQueries) {
   std::mt19937 random(1);
   const auto below = [&](std::size_t n) { return static_cast<std::size_t>(random() % n); };
@@ -415,7 +415,7 @@ TEST_F(ColumnSumsTest, BudgetsHold) {
   EXPECT_EQ(ask(text, hour, true).error().kind, promql::QueryError::Kind::canceled);
 }
 
-// A query that is given up stops while its samples are read, not when they all are.
+// A cancelled query stops while its samples are read, not only when all have been read.
 TEST_F(ColumnSumsTest, SelectionIsGivenUp) {
   promql::Selection selection;
   selection.matchers = {{"__name__", Matcher::Op::equal, "http_server_request_total"}};

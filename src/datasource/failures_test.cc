@@ -28,8 +28,8 @@ SpanEvent exception(std::string type, std::string message) {
 
 class Failures : public ::testing::Test {
  protected:
-  // A span of trace number `trace` with id and parent as small numbers (0: a root), 10 ms long
-  // unless told otherwise.
+  // A span of trace number `trace` with id and parent as small numbers (0: a root), 10 ms long by
+  // default.
   Span& span(std::uint8_t trace, std::uint8_t id, std::uint8_t parent, std::string name,
              SpanKind kind, StatusCode status, std::shared_ptr<const Resource> from = resource()) {
     Span s;

@@ -1,5 +1,5 @@
-// A Store of plain vectors for the tests of this room. It selects as store.h says, without choosing
-// sources.
+// A Store of plain vectors for the tests of this room. It selects as described in store.h, without
+// choosing sources.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

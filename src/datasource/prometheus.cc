@@ -76,8 +76,8 @@ class HttpPrometheus final : public Prometheus {
   const std::string& url() const override { return options_.url; }
 
   Result<std::vector<promql::Series>> select(const promql::Selection& selection) const override {
-    // A range is open on the left since Prometheus 3 and closed before; what is too early is cut
-    // off here.
+    // A range is open on the left since Prometheus 3 and closed before. Samples that are too early
+    // are cut off here.
     const auto range_ms = std::max<std::int64_t>(1, selection.to_ms - selection.from_ms + 1);
     TRY_ASSIGN(const auto body,
                ask("/api/v1/query",
@@ -156,7 +156,7 @@ class HttpPrometheus final : public Prometheus {
     return result;
   }
 
-  // form empty: GET, else POST.
+  // Sends GET when form is empty, else POST.
   Result<std::string> ask(std::string_view path, const Form& form) const {
     net::ClientRequest request;
     request.url = options_.url + std::string(path);

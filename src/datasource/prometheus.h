@@ -25,26 +25,27 @@ struct PrometheusOptions {
   std::shared_ptr<const net::ClientTls> tls;
   std::int64_t timeout_ms = 10'000; // of one try
   int retries = 2; // after failures that may pass: no connection, no answer, 429, 5xx
-  std::int64_t retry_wait_ms = 200; // before the first of them, then twice as long each
+  std::int64_t retry_wait_ms = 200; // before the first retry; doubles with each
   std::size_t max_response = 256u << 20;
 };
 
 // Thread-safe; calls block for at most (retries + 1) * timeout_ms and the waits between. Errors:
-//   unavailable, deadline_exceeded  the server cannot be reached, does not answer or says that it
-//   cannot; never "no data" permission_denied               it refuses our credentials
+//   unavailable, deadline_exceeded  the server cannot be reached, does not answer, or says that it
+//                                   cannot; never "no data"
+//   permission_denied               it refuses our credentials
 //   invalid_argument                it refuses the query
 //   resource_exhausted              the answer is too large
 //   internal                        it answers something that is not Prometheus's API
-// select: raw samples, by an instant query of a range selector, so that nothing is evaluated and
-// staleness markers are left out. Native histograms are not read sample by sample (the API gives
-// their buckets without their schema); expressions on them work, since they are evaluated where the
-// data are.
+// select() reads raw samples by an instant query of a range selector, so that nothing is evaluated
+// and staleness markers are left out. Native histograms are not read as samples, because the API
+// gives their buckets without their schema. Expressions on them work, because the server evaluates
+// them.
 class Prometheus : public promql::Queryable, public promql::ExpressionSource {
  public:
   virtual const std::string& url() const = 0;
 };
 
-// http outlives the result. invalid_argument: the URL is none.
+// invalid_argument: the URL is not valid. http must outlive the result.
 Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
                                                     net::HttpClient& http);
 

@@ -1,4 +1,4 @@
-// What a Prometheus-compatible server answers, as values. Pure; for untrusted input.
+// Parses the answers of a Prometheus-compatible server. Pure; for untrusted input.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,9 +16,9 @@ namespace coalmine::datasource {
 Result<std::vector<promql::Series>> parse_matrix(std::string_view body);
 Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body);
 Result<std::vector<Labels>> parse_label_sets(std::string_view body); // /api/v1/series
-Result<std::vector<std::string>> parse_strings(
-    std::string_view body); // /api/v1/labels, /api/v1/label/NAME/values
-// The error sentence of an answer that is none; "" when it has no such form.
+// The body of /api/v1/labels or /api/v1/label/NAME/values.
+Result<std::vector<std::string>> parse_strings(std::string_view body);
+// The error message of an error answer; "" when the body has no such form.
 std::string error_text(std::string_view body);
 
 } // namespace coalmine::datasource

@@ -2,12 +2,13 @@
 // text with timestamps, one sample a line, as `promtool tsdb create-blocks-from openmetrics` reads
 // and `promtool tsdb dump-openmetrics` writes it:
 //
-//   http_server_request_total{service_name="checkout",deployment_track="canary",http_route="/pay"}
-//   1027 1700000000.123 # EOF
+//   http_server_request_total{service_name="shop",deployment_track="canary"} 1027 1700000000.123
+//   # EOF
 //
 // Timestamps are seconds with a fraction; from 1e11 on they are read as milliseconds (the older
 // text format). Comments and exemplars are skipped. Samples of one series ascend in time; lines of
-// different series may be mixed. SPDX-License-Identifier: Apache-2.0
+// different series may be mixed.
+// SPDX-License-Identifier: Apache-2.0
 #pragma once
 
 #include <memory>

@@ -27,7 +27,7 @@ CohortSelector track(const char* name) {
            {"deployment_track", Matcher::Op::equal, name}}};
 }
 
-// Answers in order; the last one again and again.
+// Gives the answers in order and repeats the last one.
 class ScriptedHttp final : public net::HttpClient {
  public:
   std::vector<Result<net::HttpResponse>> answers;

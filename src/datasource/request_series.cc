@@ -16,7 +16,7 @@ constexpr std::string_view kCount = "_count";
 constexpr std::string_view kSum = "_sum";
 constexpr double kMsPerSecond = 1000;
 
-// A name as a regular expression that matches just it.
+// A regular expression that matches exactly this name.
 std::string quoted_name(std::string_view name) {
   std::string out;
   for (const char c : name) {
@@ -35,7 +35,7 @@ std::string first_of(const Labels& labels, const std::vector<std::string>& names
   return "";
 }
 
-// Of one classic histogram: its counters until they are put together.
+// The counters of one classic histogram, before they are joined.
 struct HistogramParts {
   std::map<double, const promql::Series*> buckets; // by upper bound
   const promql::Series* sum = nullptr;
@@ -51,7 +51,7 @@ std::optional<double> bound_of(std::string_view le) {
   return out;
 }
 
-// Seconds hardly go beyond 100, milliseconds hardly stay below.
+// Bounds in seconds hardly go beyond 100; bounds in milliseconds nearly always do.
 double factor_of(std::string_view name, const std::map<double, const promql::Series*>& buckets) {
   if (name.ends_with("_seconds")) return kMsPerSecond;
   if (name.ends_with("_milliseconds")) return 1;
@@ -162,7 +162,7 @@ class Sorter {
     }
   }
 
-  // As the embedded store counts: 5xx, or an error type that is not a 4xx code.
+  // Counts errors like the embedded store: 5xx, or an error type that is not a 4xx code.
   bool is_error(const Labels& labels) const {
     const auto status = first_of(labels, names_.status_labels);
     if (status.starts_with('5')) return true;
@@ -176,7 +176,7 @@ class Sorter {
                    .with("http_route", first_of(labels, names_.route_labels))
                    .with("service_name", labels.get(names_.service_label));
     auto& data = to.emplace_back();
-    // One id for the same series whenever it is read; the families of one series differ.
+    // A series has the same id at every read. The families of one series have different ids.
     const auto family = static_cast<std::uint64_t>(&to == &out_.requests ? 0
                                                    : &to == &out_.errors ? 1
                                                                          : 2);

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::int64_t kMinute = 60'000;
 
-// A store that holds what a test put in.
+// A store that holds the series put in by a test.
 class FakeStore final : public store::Store {
  public:
   std::vector<SeriesData> series;
@@ -155,9 +155,9 @@ TEST_F(SeedPanels, ErrorRate) {
 }
 
 TEST_F(SeedPanels, P99) {
-  // Of 30 a step the 29.7th lies in (25.5, 100], which holds the 30th alone.
+  // There are 30 observations a step. The 29.7th lies in (25.5, 100], which holds only the 30th.
   EXPECT_NEAR(number(p99("stable")), 25.5 + 74.5 * 0.7, 1e-9);
-  // Of 6 a step the 5.94th lies in (25.5, 100], which holds the 6th alone.
+  // There are 6 observations a step. The 5.94th lies in (25.5, 100], which holds only the 6th.
   EXPECT_NEAR(number(p99("canary")), 25.5 + 74.5 * 0.94, 1e-9);
 }
 
@@ -168,7 +168,7 @@ TEST_F(SeedPanels, TrafficSplit) {
               6.0 / 66.0, 1e-12);
 }
 
-// Every query of the seed's panel file evaluates, as it is written there.
+// Every query of the seed's panel file evaluates unchanged.
 TEST_F(SeedPanels, PanelFileVerbatim) {
   std::ifstream file(std::string(COALMINE_SOURCE_DIR) +
                      "/tests/promql/canary-dashboard-queries.txt");

@@ -18,10 +18,10 @@ using cohort::CohortFamilies;
 using cohort::CohortSelector;
 using cohort::kBaselineLookbackMs;
 
-// How far back the beginning of a cohort is looked for: beyond it the answer is "at least this
+// How far back the begin of a cohort is searched. For older cohorts the answer is "at least this
 // old".
 constexpr std::int64_t kOldestMs = 60 * 60'000;
-// "Was there ever anything" is asked over this long.
+// The time range of the question whether a cohort ever had data.
 constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
 constexpr std::size_t kMaxKnownCohorts = 1'000;
 constexpr std::int64_t kFutureMs = 10 * 60'000;
@@ -79,8 +79,7 @@ class SeriesCohortSource final : public cohort::CohortSource {
   }
 
  private:
-  // Steps back from the first sample that was read as long as there is an older one, twice as far
-  // each time.
+  // Steps back from the first sample read while there is an older one. The step doubles each time.
   Result<std::int64_t> first_ever(const CohortSelector& cohort, std::int64_t first_ms,
                                   std::int64_t read_from) const {
     const auto key = key_of(cohort);
@@ -130,7 +129,8 @@ class SeriesCountFeed final : public cohort::CountFeed {
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
-    // Both are read before either is given: an outage between them leaves nothing half done.
+    // Both tracks are read before either is added, so that an outage between the reads adds
+    // nothing.
     TRY_ASSIGN(const auto canary,
                read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
     TRY_ASSIGN(const auto stable,
@@ -156,7 +156,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         series.route = std::string(data.labels->get("http_route"));
         series.floats = data.floats;
         series.classic = data.classic;
-        // Times are the scraper's, one clock for all: nothing to correct.
+        // Times are the scraper's. One clock for all needs no correction.
         grid.add(series);
       }
     };
@@ -196,8 +196,8 @@ class SeriesMetricSource final : public cohort::MetricSource {
   Result<cohort::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
                                     const std::string& whole, std::int64_t from_ms,
                                     std::int64_t to_ms) const override {
-    // By equality, one after the other: parts of histograms (x_sum, x_count) have no names that an
-    // expression could match.
+    // Selected by equality, one after the other, because parts of histograms (x_sum, x_count) have
+    // no stored names that a regular expression could match.
     std::vector<promql::Series> series;
     for (const auto& name : {whole, part}) {
       promql::Selection selection;

@@ -1,5 +1,5 @@
-// Rollouts judged on Prometheus-like data: the questions of query/cohorts.h and query/count_feed.h,
-// answered from a Queryable that has no start times (a remote server, a recording).
+// Rollouts judged on Prometheus-like data: implements the interfaces of cohort/ on a Queryable
+// without start times (a remote server, a recording).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,14 +14,14 @@
 
 namespace coalmine::datasource {
 
-// data outlives both. An instance that is first seen within the window (for a feed: after the
-// origin) began at 0; of one that was seen before, the newest sample before it is the baseline.
-// Where start times are known as well (the embedded store), both rules give the same counts for
-// every process that exported before the window or started within it.
+// An instance first seen within the window (for a feed: after the origin) began at 0. For an
+// instance seen before, its newest sample before the window is the baseline. Where start times are
+// known as well (the embedded store), both rules give the same counts for every process that
+// exported before the window or started within it. data must outlive the result.
 std::unique_ptr<cohort::CohortSource> make_series_cohort_source(const promql::Queryable& data,
                                                                 SeriesNames names);
-// Metrics of the user's own. Where data has start times (the embedded store), they are used. data
-// and expressions outlive the result.
+// The user's own metrics. Start times are used if data has them (the embedded store). data and
+// expressions must outlive the result.
 std::unique_ptr<cohort::MetricSource> make_series_metric_source(
     const promql::Queryable& data, const promql::ExpressionSource& expressions, SeriesNames names);
 std::unique_ptr<cohort::CountFeedSource> make_series_count_feed_source(

@@ -51,8 +51,8 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(
   request.from_ms = window.from_ms - cohort::kBaselineLookbackMs;
   request.to_ms = window.to_ms;
   TRY_ASSIGN(auto out, store_.select(request));
-  // Histograms with different bounds are merged in the order they come; the order must not be the
-  // store's.
+  // Histograms with different bounds are merged in order, so the order must not depend on the
+  // store.
   std::ranges::sort(out, [](const SeriesData& a, const SeriesData& b) {
     return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
   });
@@ -60,8 +60,8 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(
 }
 
 // Series derived from spans and delta points have samples only when something happened, so the last
-// one may be hours old. Puts it in front of the samples of those series that have none before the
-// window. Mostly there are none such: one look into the index.
+// sample may be hours old. Puts it in front of the samples of series that have none before the
+// window. There are usually no such series, and then this costs one look into the index.
 Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
                                       const cohort::CohortWindow& window,
                                       std::vector<SeriesData>& all) const {
@@ -97,7 +97,7 @@ Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
   return {};
 }
 
-// Labels that a Presence can answer for.
+// The labels that a Presence has.
 constexpr std::array<std::string_view, 6> kPresenceLabels = {
     "service_name", "deployment_track",       "service_version",
     "instance",     "deployment_environment", "deployment_environment_name"};
@@ -111,8 +111,8 @@ Labels labels_of(const Presence& p) {
                      {"deployment_environment_name", p.environment}});
 }
 
-// first_ms and any_series. A selector by labels that a Presence lacks (role, track …) is answered
-// through the series it selects.
+// Sets first_ms and any_series. A selector by labels that a Presence lacks is answered from the
+// series it selects.
 Status StoreCohortSource::find_first(const cohort::CohortSelector& cohort, bool any_in_range,
                                      cohort::CohortCounts& out) const {
   std::vector<Matcher> known;

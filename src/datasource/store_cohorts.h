@@ -1,4 +1,4 @@
-// The embedded store's answers to the questions of cohort/.
+// Implements the interfaces of cohort/ on the embedded store.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

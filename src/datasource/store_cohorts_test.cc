@@ -13,7 +13,7 @@ namespace coalmine::datasource {
 namespace {
 
 constexpr std::int64_t kMinute = 60'000;
-constexpr std::int64_t kFrom = 100 * kMinute; // of every window here
+constexpr std::int64_t kFrom = 100 * kMinute; // of every window in this file
 constexpr std::int64_t kTo = 110 * kMinute;
 const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
 
@@ -72,7 +72,7 @@ class Cohorts : public ::testing::Test {
                                   {"deployment_track", Matcher::Op::equal, "canary"}}};
 };
 
-// What one requests series contributes to the window.
+// The contribution of one requests series to the window.
 TEST_F(Cohorts, Increments) {
   struct Case {
     const char* name;
@@ -135,7 +135,7 @@ TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
 }
 
 TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
-  // We came to know an old process in the window: its counts are of a past that we did not see.
+  // An old process is first seen in the window. Its counts come from an unknown past.
   counter(labels(kRequestsName), {{1, 1000, -60}, {2, 1100, -60}});
   counter(labels(kErrorsName),
           {{1.001, 900, -60}, {2, 905, -60}}); // milliseconds apart: the same export
@@ -145,7 +145,8 @@ TEST_F(Cohorts, AnErrorSeriesInTheFirstExportOfAnOldProcessIsABaseline) {
 }
 
 TEST_F(Cohorts, ARareSeriesIsNotCountedFromItsBeginning) {
-  // Derived from spans: samples only when something happened. The instance has others all the time.
+  // This series is derived from spans and has samples only when something happened. Other series of
+  // the instance have samples all the time.
   counter(labels(kRequestsName, "/busy"), {{-1, 1000, -90}, {1, 1100, -90}});
   counter(labels(kRequestsName, "/rare"), {{-60, 5000, -90}, {3, 5002, -90}});
   const auto got = counts();

@@ -1,4 +1,4 @@
-// The embedded store's side of count_feed.h.
+// Implements CountFeed on the embedded store.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -15,12 +15,12 @@
 namespace coalmine::datasource {
 namespace {
 
-// Clocks ahead of ours by more are refused at the door.
+// Points further ahead of our clock are refused on receipt.
 constexpr std::int64_t kFutureMs = 10 * 60'000;
-// Spans are in the store this long after they ended: one batch delay of the SDKs (5 s) and as much
-// again for collectors, and a look.
+// Spans are in the store this long after they ended: one batch delay of the SDKs (5 s), the same
+// for collectors, and one look.
 constexpr std::int64_t kSpanDelayMs = 15'000;
-// An instance whose spans stopped this long ago is not waited for, and says nothing more.
+// An instance whose spans stopped this long ago is ended and not waited for.
 constexpr std::int64_t kSpanSilenceMs = 10 * 60'000;
 
 struct Family {
@@ -43,13 +43,13 @@ std::int64_t newest_of(const std::vector<S>& samples) {
   return samples.empty() ? INT64_MIN : samples.back().time_ms;
 }
 
-// For CountGrid::add. Counts from spans are written at the time of the newest span of a batch:
-// their age is no clock's.
+// The read_ms for CountGrid::add. Counts from spans have the time of the newest span of a batch, so
+// their age says nothing about a clock.
 std::int64_t read_time(Source source, std::int64_t now_ms) {
   return source == Source::spans ? 0 : now_ms;
 }
 
-// The value that a label has to be; "" where it may be several.
+// The only value that the cohort allows for a label; "" if it allows several.
 std::string_view named(const cohort::CohortSelector& cohort, std::string_view label) {
   for (const auto& m : cohort.matchers) {
     if (m.name == label && m.op == Matcher::Op::equal) return m.value;
@@ -57,7 +57,7 @@ std::string_view named(const cohort::CohortSelector& cohort, std::string_view la
   return {};
 }
 
-// Of both tracks; "" where they name none or two.
+// The service of both tracks; "" if they name none or two.
 std::string service_of(const cohort::CountFeedRequest& request) {
   const auto canary = named(request.canary, "service_name");
   return std::string(canary == named(request.stable, "service_name") ? canary : "");
@@ -83,7 +83,7 @@ class StoreCountFeed final : public cohort::CountFeed {
     std::string route;
     std::int64_t newest_ms = INT64_MIN;
   };
-  // A series of a track as it is read from look to look.
+  // A series of a track that is read at every look.
   struct Followed {
     Source source;
     bool known = false;                      // the grid has seen it
@@ -91,7 +91,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   };
   struct FollowedTrack {
     std::vector<Followed> series;
-    std::vector<store::SeriesPosition> positions; // of the same
+    std::vector<store::SeriesPosition> positions; // of the same series
     std::uint64_t arrivals = 0;                   // when it was last read; 0: unknown
   };
   struct Read {
@@ -104,7 +104,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
   Status read_all(cohort::CountGrid& grid, std::int64_t now_ms);
-  // False: it has to be read_all.
+  // Returns false when read_all is needed instead.
   bool read_followed(cohort::CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
   void tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) const;
@@ -115,18 +115,18 @@ class StoreCountFeed final : public cohort::CountFeed {
 
   const store::Store& store_;
   const cohort::CountFeedRequest request_;
-  const std::string service_; // of both tracks, if it is one
+  const std::string service_; // of both tracks, if it is the same
   bool begun_ = false;
   std::unordered_map<std::uint64_t, Known> known_;
   std::array<FollowedTrack, 2> tracks_;
-  std::uint64_t read_version_ =
-      0; // which series the service had when all was last read; 0: unknown
-  std::uint64_t followed_version_ =
-      0; // and when they were made a list of; 0: they are not followed
+  // The series version of the service when all was last read; 0: unknown.
+  std::uint64_t read_version_ = 0;
+  // The series version when the followed series were listed; 0: none are followed.
+  std::uint64_t followed_version_ = 0;
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
-// Of every source: the grid chooses, one for both tracks.
+// Selects every source, because the grid chooses one for both tracks.
 store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
@@ -154,7 +154,7 @@ Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to
 }
 
 // Puts the newest sample from before the reading range in front of a series that has none there,
-// was begun long ago and is written only when something happens. Once for each series.
+// began long ago, and is written only when something happens. Once for each series.
 Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
   const auto horizon = request_.origin_ms - cohort::kBaselineLookbackMs;
   for (auto& read : reads) {
@@ -196,7 +196,7 @@ void StoreCountFeed::tell_spans(cohort::CountGrid& grid, std::int64_t now_ms) co
   }
 }
 
-// How often telemetry that may be the track's has come; 0: unknown.
+// How often telemetry that may belong to the track has arrived; 0: unknown.
 std::uint64_t StoreCountFeed::arrivals(Track track) const {
   return service_.empty() ? 0 : store_.arrivals(service_, named(cohort(track), "service_version"));
 }
@@ -216,8 +216,9 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
   for (const auto track : kBothTracks) {
     const auto at = place(track);
     const auto& followed = tracks_[at];
-    arrived[at] =
-        arrivals(track); // before the samples are read: what comes meanwhile is read again
+    // Taken before the samples are read, so that samples arriving meanwhile are read at the next
+    // look.
+    arrived[at] = arrivals(track);
     if (arrived[at] != 0 && arrived[at] == followed.arrivals) continue;
     if (!listed) return false;
     news[at] = store_.newest(followed.positions);
@@ -289,7 +290,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
   }
   followed_version_ = 0;
   if (version != 0 && version == read_version_) {
-    // Nothing has come or gone since the read before: it is worth a list.
+    // No series was added or removed since the last read, so a list is worth making.
     TRY(follow(from_ms));
     followed_version_ = version;
   }
@@ -299,8 +300,8 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
   return {};
 }
 
-// Lists every series of both tracks, also those without samples so far. from_ms: where the reading
-// of those stands.
+// Lists every series of both tracks, also those without samples so far. from_ms: the reading
+// position of the latter.
 Status StoreCountFeed::follow(std::int64_t from_ms) {
   for (const auto track : kBothTracks) {
     auto& followed = tracks_[place(track)];

@@ -1,5 +1,5 @@
-// What is read from look to look from the real store: following known series gives what selecting
-// all of them anew gives.
+// Reads the real store from look to look. Following known series gives the same result as selecting
+// all of them again.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -18,7 +18,7 @@ using store::testing::batch;
 using store::testing::kNow;
 using store::testing::point;
 
-// The same store, of which nobody knows when to select anew.
+// The same store without arrival counts and series versions.
 class Forgetful final : public store::Store {
  public:
   explicit Forgetful(const store::Store& inner) : inner_(inner) {}
@@ -69,9 +69,9 @@ cohort::CohortSelector of_version(const std::string& version) {
            {"service_version", Matcher::Op::equal, version}}};
 }
 
-// Everything a rollout meets: instances and routes that come later, routes that fall silent for
-// long, restarts, late and repeated exports, one track or both at a time, upkeep that puts samples
-// into files.
+// Everything a rollout meets: instances and routes that appear later, routes that are silent for
+// long, restarts, late and repeated exports, one track or both at a time, and upkeep that moves
+// samples into files.
 struct FollowTest : ::testing::Test, store::testing::Fixture {
   struct Process {
     std::shared_ptr<const Resource> from;
@@ -137,8 +137,8 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
     for (std::size_t i = 0; i < processes.size(); ++i) {
       if (look % 3 != static_cast<int>(i) % 3) continue;
       const auto kind = random() % 20;
-      auto points =
-          points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes); // now and then late
+      // Some points are late.
+      auto points = points_of(processes[i], now - (kind == 0 ? 7000 : 0), routes);
       append(batch(points, now));
       if (kind == 1) append(batch(points, now)); // repeated
     }
@@ -206,7 +206,7 @@ double total(const std::vector<CountCell>& cells,
                          [&](double sum, const CountCell& cell) { return sum + of(cell); });
 }
 
-// The embedded store through its feed gives what the samples say.
+// The feed of the embedded store gives exactly the counts of the samples.
 TEST(CountFeed, ReadsOnlyWhatIsNew) {
   FakeStore store;
   const auto add = [&](std::string_view name, std::string track, std::string route,
@@ -240,7 +240,7 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   std::vector<CountCell> cells;
   for (double now = 0; now <= 600; now += 5) {
     store.requests.clear();
-    // The store of that moment.
+    // The store at that moment.
     auto whole = store.series;
     for (auto& s : store.series)
       std::erase_if(s.floats, [&](const auto& p) { return p.time_ms > at(now); });

@@ -19,7 +19,7 @@ namespace {
 using store::SelectRequest;
 
 constexpr std::string_view kBucketLabel = "le";
-// A classic histogram x is seen as the counters x_bucket{le}, x_sum and x_count.
+// A classic histogram x is presented as the counters x_bucket{le}, x_sum and x_count.
 enum class View { bucket, sum, count };
 struct ViewName {
   View view;
@@ -31,7 +31,7 @@ constexpr std::array<ViewName, 3> kViews = {
 bool is_name(const Matcher& m) { return m.name == kMetricName; }
 bool is_le(const Matcher& m) { return m.name == kBucketLabel; }
 
-// The histogram of a point in Prometheus's terms: buckets are counted by their upper bound, so
+// The histogram of a point in Prometheus's form. Buckets are numbered by their upper bound, so
 // every index is one more.
 std::shared_ptr<const promql::NativeHistogram> to_native(const ExponentialSample& sample) {
   auto out = std::make_shared<promql::NativeHistogram>();
@@ -63,8 +63,8 @@ class ClassicView {
 
   void buckets(const SeriesData& data) {
     const std::vector<double>* bounds = nullptr;
-    std::vector<promql::Series*>
-        columns; // one a bound, the last for +Inf; null where a matcher refuses it
+    // One for each bound, the last for +Inf; null if a matcher refuses it.
+    std::vector<promql::Series*> columns;
     for (const ClassicSample& sample : data.classic) {
       if (sample.stale) {
         end_all(columns, sample.time_ms);
@@ -243,7 +243,7 @@ class StoreQueryable final : public promql::Queryable {
             kViews, [&](const ViewName& v) { return name->value == base + std::string(v.suffix); });
       }
       if (!some.empty() && !found.empty())
-        return nullptr; // x_bucket of histograms and beside them as sent
+        return nullptr; // x_bucket both from histograms and as sent
       if (found.empty()) found = std::move(some);
     }
     const bool buckets = view && view->view == View::bucket;
@@ -263,8 +263,8 @@ class StoreQueryable final : public promql::Queryable {
 
   Result<std::vector<Labels>> series(const promql::Selection& selection) const override {
     std::vector<Labels> out;
-    TRY_ASSIGN(std::vector<promql::Series> found,
-               select(selection)); // the bounds of histograms are in their samples
+    // Samples are read too, because they hold the bounds of histograms.
+    TRY_ASSIGN(std::vector<promql::Series> found, select(selection));
     for (promql::Series& one : found) out.push_back(std::move(one.labels));
     std::ranges::sort(out);
     const auto same = std::ranges::unique(out);
@@ -287,7 +287,7 @@ class StoreQueryable final : public promql::Queryable {
   }
 
  private:
-  // What the store is asked: without the matchers that only the view can judge.
+  // The request to the store, without the matchers that only the view can check.
   static SelectRequest request(const promql::Selection& selection, const std::string* base_name,
                                bool samples) {
     SelectRequest out;
@@ -325,7 +325,7 @@ class StoreQueryable final : public promql::Queryable {
     return out;
   }
 
-  // The names under which the series is seen, as far as the name matchers accept them.
+  // The names under which the series is presented, as far as the name matchers accept them.
   static std::vector<std::string> view_names(const SeriesData& data,
                                              const promql::SeriesMatcher& matcher) {
     const std::string base(data.labels->metric_name());

@@ -1,4 +1,4 @@
-// The embedded store's spans behind the interface of trace/.
+// Implements TraceSource on the embedded store.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

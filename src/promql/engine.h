@@ -1,4 +1,4 @@
-// The PromQL engine's front: text in, value out.
+// The front header of the PromQL engine: evaluates query text to a value.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -26,17 +26,18 @@ struct Expr;
 struct EvalOptions {
   std::int64_t lookback_ms = 5 * 60 * 1000;
   std::size_t max_samples = 50'000'000;
-  std::size_t max_series = 1'000'000; // that its selectors find, all together
+  std::size_t max_series = 1'000'000; // found by all selectors together
   std::size_t max_bytes = 1U << 30;   // of samples and labels in memory, roughly
-  std::function<bool()> canceled; // asked now and then, on the thread that evaluates; may be empty
+  // Called from time to time on the evaluating thread; true cancels the query. May be empty.
+  std::function<bool()> canceled;
   std::int64_t deadline_steady_ms = 0; // 0: none; checked against the clock given to the engine
-  // Sums of rates are computed on whole histograms and columns of numbers (query/column_sums.h).
-  // Off: series by series, which gives the same and is what the tests hold it against.
+  // Computes sums of rates on whole histograms and columns of numbers (eval/column_sums.h). Off:
+  // series by series, which gives the same result and is the reference of the tests.
   bool column_plans = true;
-  bool block_summaries =
-      true; // a chunk within the window of an instant query is read as its first and last row
-  // Range queries of sums of rates are cut into stretches of time, which these threads share with
-  // the caller's; the answer is the same. Null: the caller's thread does it all.
+  // Reads a chunk within the window of an instant query as its first and last row.
+  bool block_summaries = true;
+  // Range queries of sums of rates are cut into stretches of time. These threads and the caller's
+  // evaluate them; the answer is the same. Null: only the caller's thread.
   Executor* helpers = nullptr;
   std::size_t slices = 1; // at most
   bool delayed_name_removal = false;
@@ -75,7 +76,7 @@ struct QueryResult {
   std::vector<std::string> infos;
 };
 
-// Why a query failed, in Prometheus's own classes (errorType of the HTTP API).
+// The reason why a query failed, in Prometheus's classes (errorType of the HTTP API).
 struct QueryError {
   enum class Kind {
     bad_data,
@@ -92,19 +93,19 @@ struct QueryError {
 template <typename T>
 using QueryOutcome = std::expected<T, QueryError>;
 
-// Evaluates one query at one moment. What the engine does not evaluate fails as unimplemented and
-// names itself.
+// Evaluates one query at one moment. Unsupported features fail as unimplemented, and the message
+// names them.
 QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text,
                                   std::int64_t time_ms, const EvalOptions& options,
                                   const Clock& clock);
-// start, end inclusive; step > 0; at most 11,000 steps.
+// Evaluates one query over a range. start and end are inclusive; step > 0; at most 11,000 steps.
 QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms,
                                 std::int64_t end_ms, std::int64_t step_ms,
                                 const EvalOptions& options, const Clock& clock);
 
-// The tree of an expression (query/ast.h), its types checked.
+// The type-checked tree of an expression (syntax/ast.h).
 QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental = true);
-// Parsed and printed again in canonical form (format_query).
+// Parses a query and prints it in canonical form (format_query).
 QueryOutcome<std::string> format(std::string_view text, bool experimental = true);
 // The matchers of a series selector (match[] parameters).
 QueryOutcome<std::vector<Matcher>> parse_selector(std::string_view text);

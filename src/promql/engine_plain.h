@@ -1,5 +1,5 @@
-// Evaluation without the shortcuts that must not change an answer; what the tests hold the engine
-// against.
+// Evaluation without shortcuts. Shortcuts must not change an answer, so the tests compare the
+// engine with this.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -7,8 +7,8 @@
 
 namespace coalmine::promql {
 
-// As range(): every part is evaluated at every step, also what does not depend on it, and
-// histograms keep their buckets even where only counts and sums are asked for.
+// Like range(), but every part is evaluated at every step, even if it does not depend on the step.
+// Histograms keep their buckets even where only counts and sums are used.
 QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view text,
                                       std::int64_t start_ms, std::int64_t end_ms,
                                       std::int64_t step_ms, const EvalOptions& options,

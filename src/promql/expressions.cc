@@ -10,7 +10,7 @@
 namespace coalmine::promql {
 namespace {
 
-// An expression of a look has no longer than this; there is another look soon.
+// The deadline of an expression of a look. It is short because the next look comes soon.
 constexpr std::int64_t kDeadlineMs = 10'000;
 constexpr std::int64_t kRangeDeadlineMs = 120'000;
 

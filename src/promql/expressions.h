@@ -1,5 +1,5 @@
-// One PromQL expression at one moment, evaluated wherever the data are: signals of any kind are
-// asked for in this way.
+// Evaluates PromQL expressions where the data are: in our engine or on a remote server. Signals are
+// read in this way.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -23,18 +23,18 @@ struct ExpressionValue {
 class ExpressionSource {
  public:
   virtual ~ExpressionSource() = default;
-  // A scalar is one value without labels; an instant vector any number, an empty one included.
-  // invalid_argument: not PromQL, or not an expression of one of these types. unavailable,
-  // deadline_exceeded: the source did not answer.
+  // Evaluates at one moment. A scalar gives one value without labels, an instant vector any number
+  // of values. invalid_argument: not PromQL, or not an expression of one of these types.
+  // unavailable, deadline_exceeded: the source did not answer.
   virtual Result<std::vector<ExpressionValue>> evaluate(const std::string& promql,
                                                         std::int64_t time_ms) const = 0;
-  // At every step_ms from from_ms to to_ms, at most 11,000 times.
+  // Evaluates at every step_ms from from_ms to to_ms, at most 11,000 times.
   virtual Result<std::vector<Series>> evaluate_range(const std::string& promql,
                                                      std::int64_t from_ms, std::int64_t to_ms,
                                                      std::int64_t step_ms) const = 0;
 };
 
-// By our own engine. data and clock outlive the result.
+// Evaluates with our own engine. data and clock must outlive the result.
 std::unique_ptr<ExpressionSource> make_engine_expression_source(const Queryable& data,
                                                                 const Clock& clock);
 

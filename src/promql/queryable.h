@@ -1,5 +1,4 @@
-// What the PromQL engine reads from. The embedded store and remote servers answer the same
-// questions.
+// The data source of the PromQL engine: the embedded store or a remote server.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,7 +16,7 @@
 
 namespace coalmine::promql {
 
-// A native histogram as PromQL computes with it: float counts, spans flattened. Prometheus native
+// A native histogram in the form used by PromQL: float counts, spans flattened. Prometheus native
 // histogram schema numbers; schema -53 has custom (classic) bounds.
 struct NativeHistogram {
   struct Buckets {
@@ -58,34 +57,34 @@ struct Series {
 };
 
 struct Selection {
-  std::vector<Matcher>
-      matchers;             // __name__ as in the query: x_bucket, x_sum, x_count present histograms
+  // __name__ as in the query: histograms are presented as x_bucket, x_sum and x_count.
+  std::vector<Matcher> matchers;
   std::int64_t from_ms = 0; // inclusive
   std::int64_t to_ms = 0;   // inclusive
   std::size_t max_samples = 50'000'000;
-  // Of columns(): all of the range is one window (store::ColumnRequest).
+  // Only for columns(): the whole range is one window (store::ColumnRequest).
   bool one_window = false;
-  // Asked now and then while samples are read, on the caller's thread; true: select gives up with
-  // deadline_exceeded. May be empty.
+  // Called from time to time while samples are read, on the caller's thread. When it returns true,
+  // select() fails with deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;
 };
 
-// What a selection by one name finds, to be read as columns of numbers instead of as series. All
-// are floats of that name, or all are the same part of histograms: a column of buckets is one
-// series then, with the label le.
+// The series of a selection by one name, to be read as columns of numbers. All are floats of that
+// name, or all are the same part of histograms. Each column of buckets is one series with the label
+// le.
 class ColumnSource {
  public:
   virtual ~ColumnSource() = default;
-  // False ends the reading.
+  // Returning false ends the reading.
   using Visit = std::function<bool(std::size_t series, const SampleColumns& columns)>;
 
-  // In the order of select(); __name__ may be another here, le of buckets is missing.
+  // The series in the order of select(). __name__ may differ, and le of buckets is missing.
   virtual std::size_t size() const = 0;
   virtual const Labels& labels(std::size_t series) const = 0;
   virtual bool buckets() const = 0;
-  // Whether the selection takes the column with this le.
+  // True if the selection takes the column with this le.
   virtual bool accepts_bound(std::string_view le) const = 0;
-  // Visits these series in this order, all of them.
+  // Visits all of these series in this order.
   virtual Status read(std::span<const std::size_t> order, const Visit& visit) const = 0;
 };
 
@@ -94,7 +93,8 @@ class Queryable {
  public:
   virtual ~Queryable() = default;
   virtual Result<std::vector<Series>> select(const Selection& selection) const = 0;
-  // Null where select() has to do: what is found is of several kinds, or cannot be read that way.
+  // Null when select() must be used instead: the series are of several kinds, or cannot be read as
+  // columns.
   virtual Result<std::unique_ptr<ColumnSource>> columns(const Selection&) const {
     return std::unique_ptr<ColumnSource>();
   }

@@ -1,4 +1,4 @@
-// Everything that is written to disk comes back to the bit, and damage is noticed.
+// Everything written to disk reads back bit for bit, and damage is noticed.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 #include <xxhash.h>
@@ -100,7 +100,7 @@ TEST(ChunkCodec, RandomRunsComeBack) {
   }
 }
 
-// A chunk with its times in a row of their own reads the same.
+// A chunk reads the same when its times are in a separate times row.
 TEST(ChunkCodec, TimesMayBeElsewhere) {
   std::mt19937_64 random(44);
   for (int round = 0; round < 300; ++round) {
@@ -129,7 +129,7 @@ TEST(ChunkCodec, TimesMayBeElsewhere) {
                                                     a.values.size() * sizeof(double)) == 0);
         EXPECT_EQ(a.hidden, b.hidden);
       }
-      // Times of other chunks are no times of this.
+      // The times of another chunk are rejected.
       std::vector<std::int64_t> more = *times;
       more.push_back(more.back() + 1);
       EXPECT_FALSE(decode_chunk(shared, more));
@@ -138,7 +138,8 @@ TEST(ChunkCodec, TimesMayBeElsewhere) {
   }
 }
 
-// What one window is given of a chunk: its ends where nothing falls between them, else all of it.
+// A chunk that lies inside one window is given by its first and last row when nothing falls between
+// them, else in full.
 TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
   std::mt19937_64 random(43);
   std::size_t shortened = 0;
@@ -165,7 +166,7 @@ TEST(ChunkCodec, EndsStandForWhatNeverFalls) {
   };
   for (int round = 0; round < 300; ++round) {
     SampleRun run = any_run(random, 1 + random() % 400);
-    // Every other one only rises.
+    // Every other run only rises.
     double sum = 0;
     std::vector<std::uint64_t> counts;
     for (auto& s : run.floats) {
@@ -428,7 +429,7 @@ std::string encode_rows(const SegmentParts& segment) {
   return out;
 }
 
-// Whatever a sender may put together comes back as it was.
+// Any span that a sender can build reads back unchanged.
 TEST(SpanSegment, RandomSpansComeBack) {
   std::mt19937_64 random(8);
   const auto word = [&](std::size_t kinds) { return "w" + std::to_string(random() % kinds); };

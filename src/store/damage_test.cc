@@ -1,4 +1,5 @@
-// Files of the store that are cut, flipped or gone: reported, skipped, never fatal and never wrong.
+// Store files that are cut, flipped or gone are reported and skipped. They never stop the store and
+// never yield wrong answers.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -51,8 +52,8 @@ void flip(const std::string& path, std::uint64_t at) {
   file.put(static_cast<char>(before ^ 0x20));
 }
 
-// Half of it in data files, half of it in the log. A message is one point and one span, and both
-// say its number.
+// Half of the messages are in data files, half in the log. A message is one point and one span;
+// both carry the message's number.
 void fill(Fixture& f) {
   auto database = open_rocks({.directory = f.options.directory});
   ASSERT_TRUE(database);
@@ -79,7 +80,7 @@ void fill(Fixture& f) {
   f.store.reset();
 }
 
-// The same every time, so it is made once and copied.
+// The content is the same every time, so the directory is made once and copied.
 class Filled {
  public:
   Filled() {
@@ -104,7 +105,7 @@ struct Seen {
   std::size_t spans = 0;
 };
 
-// What is there must be right; returns how much of it is there.
+// Checks that all stored items are right, and returns how many there are.
 Seen look(Fixture& f) {
   Seen out;
   for (const auto& data : select(*f.store, "g")) {
@@ -127,7 +128,7 @@ Seen look(Fixture& f) {
     there.at(static_cast<std::size_t>(number)) = true;
     ++out.spans;
   }
-  // The way by trace id goes through the same segments, which is slow to ask for each.
+  // Reading by trace id uses the same segments and is slow, so only every kTraceStep-th id is read.
   for (int i = 0; i < kMessages; i += kTraceStep) {
     const auto trace = f.store->trace(trace_id(i));
     EXPECT_EQ(trace && !trace->empty(), there[static_cast<std::size_t>(i)]) << "trace " << i;
@@ -137,9 +138,9 @@ Seen look(Fixture& f) {
 
 struct Case {
   const char* name;
-  const char* begin; // of the file's name
+  const char* begin; // how the file's name begins
   const char* end;
-  std::size_t least; // points and spans that must be left
+  std::size_t least; // the least number of points and spans left
   bool whole;        // nothing may be lost at all
 };
 const Case kCases[] = {
@@ -149,7 +150,7 @@ const Case kCases[] = {
     {"current", "CURRENT", "", kMessages, true},
 };
 
-// More of them: COALMINE_DAMAGE_ROUNDS.
+// COALMINE_DAMAGE_ROUNDS sets another number of rounds.
 unsigned rounds(unsigned few) {
   const char* many = std::getenv("COALMINE_DAMAGE_ROUNDS"); // NOLINT(concurrency-mt-unsafe)
   return many == nullptr ? few : static_cast<unsigned>(std::strtoul(many, nullptr, 10));
@@ -157,7 +158,7 @@ unsigned rounds(unsigned few) {
 
 class Damage : public ::testing::TestWithParam<Case> {
  protected:
-  // damage: what to do to the file of this path and size.
+  // damage: damages the file of this path and size.
   void run(const std::function<void(const std::string&, std::uint64_t)>& damage, unsigned round) {
     Fixture f;
     fill_copy(f);
@@ -173,7 +174,7 @@ class Damage : public ::testing::TestWithParam<Case> {
     if (lost) {
       EXPECT_GT(f.damaged(), 0) << "never silent; round " << round;
     }
-    // It works on, and what comes now is kept.
+    // The store still works, and new telemetry is kept.
     const auto app = resource("shop");
     f.append(batch({point(series(app, "after", "after", MetricKind::gauge), 0, kNow + 5000, 1)}));
     f.clock.advance_ms(3'600'000);
@@ -209,7 +210,7 @@ TEST_P(Damage, Gone) {
 INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases),
                          [](const auto& of) { return std::string(of.param.name); });
 
-// One flipped block costs what is in it and not the rest of its file.
+// One flipped block loses its own content and not the rest of its file.
 TEST(Damage, ADataFileIsReadAroundItsDamage) {
   Fixture f;
   fill_copy(f);

@@ -59,8 +59,8 @@ TEST(Durability, AgreesWithAMapUnderRandomOperations) {
         b.points.push_back(point(all[k], 0, now - age, value));
       }
       EXPECT_EQ(f.append(b).rejected_points, 0u);
-      // The store takes a batch in order of time; of one series and millisecond the last in the
-      // batch stays either way.
+      // The store takes a batch in time order. The last of several points of one series and
+      // millisecond stays either way.
       for (const auto& p : b.points) {
         model[std::string(p.series->labels.get("k"))]
              [static_cast<std::int64_t>(p.time_ns / 1'000'000)] = std::get<double>(p.value);
@@ -219,7 +219,7 @@ TEST(Durability, FlippedBytesInTheLogFileCostWhatTheyHit) {
   }
 }
 
-// In front of the real thing; refuses writes while told to.
+// Wraps the real database and refuses writes while the test asks for it.
 class FailingDatabase final : public Database {
  public:
   explicit FailingDatabase(std::unique_ptr<Database> inner) : inner_(std::move(inner)) {}

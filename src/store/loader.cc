@@ -14,7 +14,7 @@
 namespace coalmine::store {
 namespace {
 
-// Ids are given out one by one and the head is indexed by them: a larger one is a damaged key.
+// Ids are consecutive and index the head. So a larger id means a damaged key.
 constexpr std::uint64_t kMaxSeriesId = 1ULL << 32;
 
 std::size_t index_of_kind(MetricKind kind) {
@@ -53,7 +53,8 @@ Status Loader::check_schema() {
   const auto version = r.u64();
   if (r.ok() && version == kSchemaVersion) return {};
   if (r.ok() && version >= 1 && version < kSchemaVersion) {
-    // What is there is read as it is; what is written from now on an older coalmine could not read.
+    // Stored rows are read unchanged. Rows written from now on could not be read by an older
+    // coalmine, so the version is raised.
     WriteSet set;
     if (version == 3) TRY(move_slices(set));
     set.put(Family::meta, std::string(kSchemaKey), number_row(kSchemaVersion));
@@ -103,8 +104,8 @@ Status Loader::load_meta() {
 }
 
 Status Loader::load_series() {
-  std::map<MetricDescription, DescriptionRef>
-      descriptions; // each once in memory, however many rows have it
+  // Each description is in memory once, however many rows have it.
+  std::map<MetricDescription, DescriptionRef> descriptions;
   const auto status = backing_.database.scan(Family::series, "", "", [&](auto key, auto value) {
     const SeriesId id{ByteReader(key).u64_ordered()};
     if (auto info = decode_series(id, value); info && id.value != 0 && id.value <= kMaxSeriesId) {
@@ -153,7 +154,7 @@ Status Loader::load_slices() {
     std::size_t orphans = 0;
     for (auto& [series, run] : copy->runs) {
       const SeriesInfo* info = contents_.series.index.get(series);
-      if (info == nullptr) continue;                                   // it has gone since
+      if (info == nullptr) continue; // the series was removed since
       if (copy->record < seal.record) run.drop_before(seal.before_ms); // in a chunk
       if (run.empty()) continue;
       if (run.kind() == index_of_kind(info->kind)) {

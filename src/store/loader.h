@@ -1,4 +1,4 @@
-// The start of a store: what an earlier process left is read, and the tail of the log replayed.
+// The start of a store: reads the data of the earlier process and replays the tail of the log.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,15 +12,15 @@
 
 namespace coalmine::store {
 
-// Used once, before anybody else sees the contents: it takes no locks.
+// Used once, before other threads see the contents, so it takes no locks.
 class Loader {
  public:
-  // directory: for messages.
+  // directory: only for messages.
   Loader(std::string directory, Backing backing, Contents& contents)
       : directory_(std::move(directory)), backing_(backing), contents_(contents) {}
 
   // Damaged pieces are reported and left out. failed_precondition: a newer coalmine wrote the
-  // directory. Other errors: the disk.
+  // directory. Other errors come from the disk.
   Status load();
 
  private:

@@ -47,7 +47,7 @@ Status Retention::drop_older(std::int64_t time_ms, Reclaim reclaim) {
 }
 
 Status Retention::shrink(std::int64_t now_ms) {
-  // Half of it may be log files whose content is in data files, or could be.
+  // Half of the size may be log files whose content is, or could be, in data files.
   if (database_.disk_bytes() > limits_.bytes) TRY(database_.flush());
   while (database_.disk_bytes() > limits_.bytes) {
     std::optional<std::int64_t> oldest;
@@ -58,7 +58,7 @@ Status Retention::shrink(std::int64_t now_ms) {
           segment && (!oldest || *segment < *oldest))
         oldest = block_of(*segment);
     }
-    // The present block stays: a store that is too small for it has to be made larger.
+    // The present block always stays. If it does not fit, the limit must be raised.
     if (!oldest || *oldest + kBlockMs > block_of(now_ms)) break;
     log_info("retention by size drops the oldest telemetry",
              {{"before_ms", std::to_string(*oldest + kBlockMs)}});

@@ -1,4 +1,4 @@
-// Retention by age and size, and the end of series that have nothing left.
+// Retention by age and size, and removal of series without samples.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -24,14 +24,14 @@ class Retention {
       : limits_(limits), database_(database), contents_(contents), appender_(appender) {}
 
   Status drop_expired(std::int64_t now_ms);
-  // The oldest block goes first, chunks and spans alike, until the directory fits or nothing is
-  // left that may go.
+  // Drops the oldest block first, chunks and spans alike, until the directory fits or nothing more
+  // may be dropped.
   Status shrink(std::int64_t now_ms);
-  // Series without samples, and instances that last reported longer ago than is kept.
+  // Drops series without samples, and instances whose last report is older than the retention.
   Status drop_dead(std::int64_t now_ms);
 
  private:
-  enum class Reclaim : std::uint8_t { later, now }; // the space on disk
+  enum class Reclaim : std::uint8_t { later, now }; // when the disk space is given back
   Status drop_older(std::int64_t time_ms, Reclaim reclaim);
 
   const RetentionLimits limits_;

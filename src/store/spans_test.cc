@@ -1,4 +1,4 @@
-// Spans and exception logs: found newest first, whole traces, repeated requests.
+// Spans and exception logs: search newest first, whole traces, repeated requests.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
@@ -239,7 +239,8 @@ TEST_F(SpansTest, AgreesWithAMapUnderRandomOperations) {
   EXPECT_EQ(total, static_cast<double>(model.size()));
 }
 
-// The budget drops healthy traces first, evenly, and says how many each that is left stands for.
+// The budget drops healthy traces first and evenly. Each remaining span says how many it stands
+// for.
 TEST_F(SpansTest, TheBudgetKeepsWhatTells) {
   options.span_budget_bytes = 15'000;
   reopen();

@@ -25,9 +25,9 @@
 namespace coalmine::store {
 
 struct Options {
-  std::string directory; // made when missing; locked while open
+  std::string directory; // made if missing; locked while open
   std::int64_t retention_ms = 24LL * 3600 * 1000;
-  std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest goes first
+  std::uint64_t retention_bytes = 8ULL << 30; // of the directory; the oldest block is dropped first
   // The share of retention_bytes that spans may take; 0: half. Beyond it healthy spans are thinned
   // out, evenly by trace and the oldest first. Each span that is kept says how many it stands for.
   // Failing and slow traces stay until there is nothing else to drop.
@@ -38,14 +38,15 @@ struct Options {
   // minute at least. Its series then get staleness markers, as if the application had ended them
   // itself. 0: never.
   double ended_after_intervals = 3;
-  std::size_t max_series_per_service =
-      200'000;                          // more is refused, naming the label with most values
-  std::int64_t sync_interval_ms = 1000; // power-loss window; kill -9 loses nothing at any setting
+  // A series beyond this is refused. The message names the label with the most values.
+  std::size_t max_series_per_service = 200'000;
+  // The most that a power loss can cost. kill -9 loses nothing at any setting.
+  std::int64_t sync_interval_ms = 1000;
   // A start has to replay the log since the last copy of the head. Upkeep makes a copy when that
   // log has reached this size, and half the size of the last copy.
   std::uint64_t snapshot_bytes = 16ULL << 20;
-  std::uint64_t disk_reserve_bytes = 32ULL
-                                     << 20; // below this much free space ingest answers unavailable
+  // Below this much free space append() fails with unavailable.
+  std::uint64_t disk_reserve_bytes = 32ULL << 20;
   // Called on the thread of append() for every service with telemetry in the batch, once readers
   // see it. It must be quick and must not call the store. May be empty.
   std::function<void(const std::string& service)> on_arrival;
@@ -55,7 +56,7 @@ struct Options {
 // append() accepted survives kill -9 and is visible to the next call of any reader, on any thread.
 class Store {
  public:
-  // Reads what an earlier process left (snapshot and tail of the log). Damaged pieces are logged,
+  // Opens the store and reads the snapshot and the tail of the log. Damaged pieces are logged,
   // counted and skipped.
   static Result<std::unique_ptr<Store>> open(Options options, const Clock& clock,
                                              SelfMetrics& metrics);
@@ -65,15 +66,15 @@ class Store {
   virtual Result<AppendResult> append(const Batch& batch) = 0;
 
   virtual Result<std::vector<SeriesData>> select(const SelectRequest& request) const = 0;
-  // What select finds, without samples, in its order.
+  // The series that select() finds, without samples, in the same order.
   virtual Result<std::vector<FoundSeries>> find(const SelectRequest& request) const;
-  // The samples of these series as columns of numbers, one series after the other in the order
-  // given. It takes few allocations and little memory, however many series there are. A series
-  // without samples is visited too. unimplemented: this store does not read columns.
+  // Visits the samples of these series as columns of numbers, one series after the other in the
+  // order given. A series without samples is visited too. It takes few allocations and little
+  // memory, however many series there are. unimplemented: this store does not read columns.
   virtual Status read_columns(std::span<const SeriesId> ids, const ColumnRequest& request,
                               const VisitColumns& visit) const;
-  // Names of labels / values of one label over the series that match and have samples in the range.
-  // Sorted.
+  // The sorted label names, or values of one label, of the series that match and have samples in
+  // the range.
   virtual std::vector<std::string> label_names(const SelectRequest& request) const = 0;
   virtual std::vector<std::string> label_values(std::string_view label,
                                                 const SelectRequest& request) const = 0;
@@ -91,24 +92,24 @@ class Store {
   virtual std::uint64_t arrivals(std::string_view service, std::string_view version) const;
   // Changes whenever a series of the service is added or removed. 0: unknown.
   virtual std::uint64_t series_version(std::string_view service) const;
-  // The samples that series have had since a reader last looked, by place in the request. For
-  // readers that look every few seconds. nullopt: some may be in files, where select() finds them.
+  // The samples added to series since a reader last looked, by index in the request. For readers
+  // that look every few seconds. nullopt: some may be in files; use select().
   virtual std::optional<std::vector<NewSamples>> newest(
       std::span<const SeriesPosition> positions) const;
   virtual StoreStats stats() const = 0;
 
-  // A consistent copy of everything acknowledged so far, while the store works on. directory must
-  // not exist yet. Slow: everything is read, written, synced and verified. unavailable: a disk
-  // refused. data_loss: what was copied is damaged.
+  // Makes a consistent copy of everything acknowledged so far, while the store goes on working.
+  // directory must not exist yet. Slow: everything is read, written, synced and verified.
+  // unavailable: a disk refused. data_loss: the copy is damaged.
   virtual Status backup(const std::string& directory) {
     return fail(ErrorCode::unimplemented, "this store has nothing on disk to copy to " + directory);
   }
 
-  // Upkeep: seals the head into chunks, applies retention and drops the log that is not needed any
-  // more. Called by a timer in app/, and by tests at any time.
+  // Upkeep: seals the head into chunks, applies retention and drops unneeded log records. Called by
+  // a timer of the server, and by tests at any time.
   virtual Status maintain() = 0;
   // Copies the head into data files, so that the next start has almost no log to replay. Called
-  // before an orderly end.
+  // before an orderly shutdown.
   virtual Status snapshot() { return {}; }
 };
 

@@ -74,8 +74,8 @@ StoreStats StoreImpl::stats() const {
 Status StoreImpl::maintain() {
   std::lock_guard one_at_a_time(upkeep_mutex_);
   const std::int64_t now_ms = clock_.wall_ms();
-  // Each step does what it can. On a full disk nothing can be sealed or merged, and dropping what
-  // is old is all the more needed.
+  // A failed step does not stop the others. On a full disk nothing can be sealed or merged, and old
+  // data must be dropped all the more.
   Status first;
   const auto step = [&first](Status done) {
     if (first) first = std::move(done);

@@ -1,4 +1,4 @@
-// The store's parts put together. Private to this room and its tests.
+// Puts the store's parts together. Private to this room and its tests.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -26,11 +26,11 @@
 
 namespace coalmine::store {
 
-// With a database of the caller's choice: the way in for tests that make writes fail.
+// Opens a store on the given database. Tests use it to make writes fail.
 Result<std::unique_ptr<Store>> open_store(Options options, const Clock& clock, SelfMetrics& metrics,
                                           std::unique_ptr<Database> database);
 
-// Its parts take the locks of contents_ by themselves.
+// Its parts lock contents_ by themselves.
 class StoreImpl final : public Store {
  public:
   StoreImpl(const Options& options, const Clock& clock, SelfMetrics& metrics,
@@ -84,7 +84,7 @@ class StoreImpl final : public Store {
   const Clock& clock_;
   const std::unique_ptr<Database> database_;
   const DamageLog damage_;
-  mutable Contents contents_; // it states its guards
+  mutable Contents contents_; // names its guards itself
   const SeriesReader series_;
   const ColumnReader columns_;
   const SpanReader spans_;

@@ -118,7 +118,7 @@ TEST_F(StoreTest, DeltasGoOnAfterSealing) {
   clock.advance_ms(45 * kMinute);
   ASSERT_TRUE(store->maintain());
   EXPECT_EQ(store->stats().head_samples, 0u);
-  append(batch({point(delta, kNow, kNow + 10'000, 2)})); // late, into what is sealed already
+  append(batch({point(delta, kNow, kNow + 10'000, 2)})); // late, in a sealed block
   append(batch({point(delta, kNow + 40 * kMinute, kNow + 44 * kMinute, 8)}));
   const Points expected = {{0, 1}, {10'000, 3}, {20'000, 7}, {44 * kMinute, 15}};
   EXPECT_EQ(only("d_total"), expected);
@@ -430,7 +430,7 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   ASSERT_TRUE((*database)->scan(Family::log, "", "", [&](auto, auto) { return ++records > 0; }));
   EXPECT_EQ(records, 1u) << "what the snapshot holds is not in the log any more";
   database->reset();
-  // As schema 3 had it.
+  // The row as schema 3 wrote it.
   database = open_rocks({options.directory});
   WriteSet older;
   ASSERT_TRUE((*database)->scan(Family::head, "", "", [&](auto key, auto value) {
@@ -447,7 +447,7 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
     EXPECT_EQ(damaged(), 0);
   }
   store.reset();
-  // What is damaged is reported and costs itself only.
+  // Damage is reported and loses only the damaged item.
   database = open_rocks({options.directory});
   WriteSet set;
   set.put(Family::head, number_key(0), "no slice");
@@ -458,7 +458,7 @@ TEST_F(StoreTest, ASnapshotReplacesTheLog) {
   EXPECT_EQ(only("jobs_total"), (Points{{1000, 2}}));
 }
 
-// Noise, so that it takes on disk what it takes in memory.
+// The values are noise, so that they take as much space on disk as in memory.
 TEST_F(StoreTest, ReplacedCopiesGiveTheirSpaceBack) {
   constexpr int kSamples = 300'000;
   std::mt19937_64 random(5);
@@ -475,7 +475,8 @@ TEST_F(StoreTest, ReplacedCopiesGiveTheirSpaceBack) {
   ASSERT_GT(once, kSamples * 6u);
   for (int i = 0; i < 4; ++i) ASSERT_TRUE(store->snapshot());
   EXPECT_LT(directory_bytes(options.directory), once + once / 4);
-  // In chunks now: the copy is made anew without them, though no log has come.
+  // The samples are in chunks now. The copy is written again without them, though the log has not
+  // grown.
   clock.advance_ms(2 * kBlockMs);
   ASSERT_TRUE(store->maintain());
   EXPECT_LT(directory_bytes(options.directory), once + once / 4);

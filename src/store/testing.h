@@ -1,4 +1,4 @@
-// Builders for the tests of this room: resources, points, spans and directories in few words.
+// Short builders for the tests of this room: resources, points, spans and directories.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -27,8 +27,8 @@ class TempDir {
  public:
   TempDir() {
     static std::atomic<int> counter{0};
-    // In memory where that is possible: opening a database syncs files, which is what most tests
-    // would spend their time on.
+    // In memory where possible. Opening a database syncs files, which would take most of the time
+    // of these tests.
     const std::filesystem::path memory = "/dev/shm";
     std::error_code unknown;
     const auto room = std::filesystem::space(memory, unknown);
@@ -60,7 +60,7 @@ struct Fixture {
   Fixture() {
     options.directory = dir.path();
     options.sync_interval_ms = 1000;
-    options.ended_after_intervals = 0; // tests jump over hours in which nobody speaks
+    options.ended_after_intervals = 0; // tests jump over hours without telemetry
   }
   void open() {
     auto opened = Store::open(options, clock, metrics);

@@ -26,7 +26,7 @@ enum class MetricKind : std::uint8_t {
 };
 enum class Temporality : std::uint8_t { cumulative, delta };
 
-// What a metric says about itself. All of its series share it.
+// The description of a metric. All of its series share it.
 struct MetricDescription {
   std::string otel_name; // http.server.request.duration
   std::string unit;      // UCUM as sent: s, ms, By, 1, {request}
@@ -39,8 +39,7 @@ inline const DescriptionRef& no_description() {
   return kNone;
 }
 
-// One metric series' identity and what is known of it. Shared by all points of the series in a
-// batch.
+// The identity and description of one metric series. Shared by all points of the series in a batch.
 struct MetricSeries {
   std::shared_ptr<const Resource> resource;
   DescriptionRef metric = no_description();
@@ -50,8 +49,8 @@ struct MetricSeries {
   // resource's labels and the point's attributes; the identity of the series.
   Labels labels;
   Attributes attributes; // the point's own, as sent
-  // True: this series comes as the same object again and again, so that what is found out about it
-  // may be kept by its address.
+  // True: this series is always passed as the same object, so facts about it may be kept by its
+  // address.
   bool recurring = false;
 };
 

@@ -1,5 +1,5 @@
-// The cell: what both tracks did in one stretch of time. One vocabulary for whoever counts it (the
-// grid, a window's sums), hands it on (a rollout's looks), judges it, or makes it up (simulation).
+// The cell: the counts of both tracks in one stretch of time. Shared by the code that counts cells
+// (the grid, a window's sums), hands them on (a rollout's looks), judges them, or simulates them.
 // Plain values; any thread. Times in milliseconds since 1970, latencies in milliseconds. Counts may
 // be fractions: the grid cuts exports at the edges of cells. Bounds are shared and never change.
 // SPDX-License-Identifier: Apache-2.0
@@ -16,7 +16,7 @@
 
 namespace coalmine {
 
-// What one track did, on one route or in all.
+// The counts of one track, on one route or in total.
 struct TrackCounts {
   // Over a window. false: nothing was received of this track, which is not zero requests. Cells do
   // not set it: they close only when both tracks have reported.
@@ -35,7 +35,7 @@ struct TrackCounts {
   double warming_errors = 0;
 };
 
-// Both tracks, on one route or in all. In a cell both have the same bounds, usually one object:
+// Both tracks, on one route or in total. In a cell both have the same bounds, usually one object:
 // they are the boundaries that every histogram of both tracks in this cell has, so a boundary means
 // the same on both sides and no count is guessed. Over a window each track has bounds of its own.
 struct RouteCounts {
@@ -61,8 +61,8 @@ struct InstanceCounts {
   bool warming = false;
 };
 
-// A metric of the user's own on one track. A ratio is amount out of count. A mean is a sum (amount)
-// over count. A value has count 1.
+// One of the user's own metrics on one track. A ratio is amount out of count. A mean is a sum
+// (amount) over count. A value has count 1.
 struct MetricTrack {
   bool has_data = false;
   double amount = 0;
@@ -75,12 +75,12 @@ struct MetricNumbers {
   std::string signal;
   MetricTrack canary;
   MetricTrack stable;
-  // Why it cannot be measured: a sentence without its full stop. "" when it can.
+  // Why the metric cannot be measured, as a sentence without full stop; "" when it can.
   std::string problem;
 };
 
-// (from_ms, to_ms]. The telemetry of both tracks is complete for it; it never comes again and never
-// changes. A judge gets each cell once, in order.
+// (from_ms, to_ms]. The telemetry of both tracks is complete for it. A cell is given out once and
+// never changes. A judge gets each cell once, in order.
 struct CountCell {
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;

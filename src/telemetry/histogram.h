@@ -1,4 +1,4 @@
-// A histogram is one value: all buckets, the count and the sum of one series at one moment.
+// A histogram as one value: all buckets, the count and the sum of one series at one moment.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

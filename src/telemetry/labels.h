@@ -16,23 +16,23 @@ namespace coalmine {
 inline constexpr std::string_view kMetricName = "__name__";
 
 // Name/value pairs sorted by name (byte order), no empty values, no duplicate names. A plain value;
-// a missing label reads as "". Kept as one run of bytes, because a store has as many of these as it
-// has series: per label the length of the name (LEB128), the name, the length of the value, the
-// value.
+// a missing label reads as "". Kept as one run of bytes, because a store has one for each series:
+// per label the length of the name (LEB128), the name, the length of the value, the value.
 class Labels {
  public:
-  using Pair = std::pair<std::string, std::string>;           // as given
-  using View = std::pair<std::string_view, std::string_view>; // as read; good as long as the labels
+  using Pair = std::pair<std::string, std::string>; // as given
+  // As read; valid as long as the labels.
+  using View = std::pair<std::string_view, std::string_view>;
 
-  // Over views, in order of names.
+  // Iterates over views in order of names.
   class Iterator {
    public:
     using value_type = View;
     using reference = View;
     using pointer = void;
     using difference_type = std::ptrdiff_t;
-    using iterator_category =
-        std::input_iterator_tag; // of C++17, which wants a real reference for more
+    // C++17 requires a real reference for a stronger category.
+    using iterator_category = std::input_iterator_tag;
     using iterator_concept = std::forward_iterator_tag;
 
     Iterator() = default;
@@ -59,7 +59,7 @@ class Labels {
   // A copy with one label set (an empty value removes it).
   Labels with(std::string_view name, std::string_view value) const;
   Labels without(std::string_view name) const { return with(name, ""); }
-  // A copy with the labels whose name wanted(name) says yes to.
+  // A copy with only the labels for whose name wanted(name) is true.
   template <typename Wanted>
   Labels where(Wanted wanted) const {
     Labels out;
@@ -75,7 +75,7 @@ class Labels {
   Iterator begin() const { return Iterator(bytes_.data()); }
   Iterator end() const { return Iterator(bytes_.data() + bytes_.size()); }
 
-  // XXH3; of this process only.
+  // XXH3. Not stored, so it may differ between processes.
   std::uint64_t hash() const;
   // name{a="b"}, for people and tests.
   std::string to_string() const;

@@ -11,8 +11,8 @@ namespace coalmine {
 namespace {
 
 constexpr std::size_t kFrame = 32;
-constexpr std::uint8_t kPlain =
-    0x80; // in width: nothing is negative, so that no bit is spent on the sign
+// Flag in width: no value is negative, so no bit is spent on the sign.
+constexpr std::uint8_t kPlain = 0x80;
 
 std::uint64_t zigzag(std::int64_t v) {
   return (static_cast<std::uint64_t>(v) << 1) ^ static_cast<std::uint64_t>(v >> 63);
@@ -22,8 +22,8 @@ std::int64_t unzigzag(std::uint64_t v) {
 }
 std::size_t octets(std::size_t count, unsigned width) { return (count * width + 7) / 8; }
 
-// Each value lies in the eight octets from where it begins, unless it is wider than what is left of
-// them.
+// A value of at most this many bits always fits into the eight octets from the one with its first
+// bit.
 constexpr unsigned kNarrow = 57;
 
 void unpack(std::span<std::int64_t> out, std::string_view packed, unsigned width) {

@@ -15,7 +15,7 @@ namespace coalmine {
 //                            ; octets. Values are zigzag, unless %x80 is added to width: then no
 //                            ; value is negative.
 void write_column(ByteWriter& w, std::span<const std::int64_t> values);
-// Fills values; on damage the reader is no longer ok.
+// Fills values. On damage the reader is no longer ok.
 void read_column(ByteReader& r, std::span<std::int64_t> values);
 
 } // namespace coalmine

@@ -1,4 +1,4 @@
-// When an instance of a service reported first and last.
+// The times of an instance's first and last report.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

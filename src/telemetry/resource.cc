@@ -11,7 +11,7 @@
 namespace coalmine {
 namespace {
 
-// Resource attributes that distinguish cohorts or places; the rest (SDK versions, process
+// True for resource attributes that distinguish cohorts or places. The rest (SDK versions, process
 // arguments) would only add bytes.
 bool becomes_label(std::string_view name) {
   static constexpr std::array kPrefixes = {

@@ -1,5 +1,5 @@
-// Attributes and resources as OpenTelemetry defines them, plus the identity coalmine reads off a
-// resource.
+// Attributes and resources as defined by OpenTelemetry, and the identity that coalmine derives from
+// a resource.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace coalmine {
 
-// OTLP AnyValue. Arrays and key-value lists are kept as their JSON text; nothing we decide on looks
-// inside them.
+// OTLP AnyValue. Arrays and key-value lists are kept as JSON text, because no decision depends on
+// their content.
 struct JsonText {
   std::string text;
   bool operator==(const JsonText&) const = default;
@@ -30,21 +30,21 @@ using AttributeValue =
 using Attribute = std::pair<std::string, AttributeValue>;
 using Attributes = std::vector<Attribute>;
 
-// As label values and terminals show it: strings as they are, numbers shortest, bytes base64, empty
-// as "".
+// The text form for label values and terminals: strings unchanged, numbers shortest, bytes base64,
+// empty as "".
 std::string to_text(const AttributeValue& value);
 
-// The first attribute of that name, or nullptr. The pointer is good as long as attributes is
+// The first attribute of that name, or nullptr. The pointer is valid as long as attributes is
 // unchanged.
 const AttributeValue* find_attribute(const Attributes& attributes, std::string_view name);
 // The same as text; "" when absent.
 std::string attribute_text(const Attributes& attributes, std::string_view name);
 
-// What sent telemetry. Immutable once made; shared by everything that came from it.
+// The sender of telemetry. Immutable once made; shared by all telemetry of the sender.
 struct Resource {
   Attributes attributes;
 
-  // Read off the attributes by make_resource():
+  // Set from the attributes by make_resource():
   std::string service;     // service.name, "unknown_service" when missing (OTel's own fallback)
   std::string version;     // service.version
   std::string track;       // deployment.track

@@ -23,8 +23,8 @@ enum class Source : std::uint8_t {
   spans,     // derived from server and consumer spans
 };
 
-// The three metrics that every service has, whatever it sends. The duration is a classic histogram
-// in milliseconds.
+// The three metrics that every service has; they are derived if the service does not send them. The
+// duration is a classic histogram in milliseconds.
 inline constexpr std::string_view kRequestsName = "http_server_request_total";
 inline constexpr std::string_view kErrorsName = "http_server_request_errors_total";
 inline constexpr std::string_view kDurationName = "http_server_request_duration";
@@ -52,8 +52,8 @@ struct ExponentialSample {
 // three vectors is used; kind says which.
 struct SeriesData {
   SeriesId id;
-  std::shared_ptr<const Labels>
-      labels; // __name__ is the base name: no _bucket/_sum/_count view here
+  // __name__ is the base name, without _bucket, _sum or _count.
+  std::shared_ptr<const Labels> labels;
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
   std::string unit;

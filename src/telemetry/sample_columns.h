@@ -1,4 +1,4 @@
-// Samples of one series as columns of numbers: what plans over whole histograms compute with.
+// Samples of one series as columns of numbers, for query plans over whole histograms.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,12 +14,13 @@ namespace coalmine {
 
 // Which numbers of a classic histogram a row holds. For other series a row is the value.
 enum class HistogramPart : std::uint8_t {
-  buckets, // one a bound and one for +Inf: observations at or below it; the last is the count
+  // One number for each bound and one for +Inf: observations at or below it. The last is the count.
+  buckets,
   count,
   sum,
 };
 
-// One buffer, filled for one series after another. Staleness markers are left out. Not
+// One buffer, reused for one series after another. Staleness markers are left out. Not
 // synchronised.
 class SampleColumns {
  public:
@@ -30,21 +31,21 @@ class SampleColumns {
   // Samples that lie between the rows and were left out, because no number falls there
   // (ColumnRequest::one_window).
   std::size_t hidden = 0;
-  // False: the bounds change on the way, or these are exponential histograms; the rest is void
-  // then.
+  // False: the bounds change within the samples, or these are exponential histograms. The other
+  // members are void then.
   bool uniform = true;
 
   void clear();
-  // Room for a row at this time, after the last; to be written at once.
+  // Appends a row at this time and returns where its numbers must be written at once.
   double* add(std::int64_t time_ms);
   void add(std::int64_t time_ms, double value) {
     if (is_stale(value)) return;
     times.push_back(time_ms);
     values.push_back(value);
   }
-  // Buckets with these bounds come now.
+  // Called before buckets with these bounds are added.
   void set_bounds(const BucketBounds& next);
-  // counts: of each bucket alone.
+  // counts: per bucket, not cumulative.
   void add_buckets(std::int64_t time_ms, std::span<const std::uint64_t> counts,
                    std::uint64_t total);
   // Later samples of the same series.

@@ -1,4 +1,4 @@
-// A span as OTLP has it.
+// A span as defined by OTLP.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -32,7 +32,7 @@ std::uint64_t hash_of(const AttributeValue& value, std::uint64_t seed) {
   return std::visit(Visitor{of, of_bits}, value);
 }
 
-// By bits, so that a NaN is itself and -0 is not 0.
+// Compares by bits, so that NaN equals itself and -0 differs from 0.
 bool same(const AttributeValue& a, const AttributeValue& b) {
   if (const auto* x = std::get_if<double>(&a)) {
     const auto* y = std::get_if<double>(&b);

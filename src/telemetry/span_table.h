@@ -1,5 +1,5 @@
-// Spans in columns: every distinct text and attribute of a request or of a stored segment is there
-// once, and a span is numbers.
+// Spans in columns: every distinct text and attribute of a request or of a stored segment is held
+// once, and a span consists of indexes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace coalmine {
 
-// A plain value. Numbers are indexes into the table's own vectors and good only together with it.
+// A plain value. Indexes refer to the table's own vectors and are valid only together with it.
 struct SpanTable {
   static constexpr std::uint32_t kNoText = 0; // texts[0] is ""
 
@@ -90,12 +90,12 @@ class SpanTableBuilder {
 
   SpanTable table_;
   std::unordered_map<const Resource*, std::uint32_t> resources_;
-  std::unordered_map<std::uint64_t, std::uint32_t>
-      texts_; // by hash; a text whose hash is taken by another is simply there twice
+  // By hash. A text whose hash is taken by another text may be stored twice.
+  std::unordered_map<std::uint64_t, std::uint32_t> texts_;
   std::unordered_map<std::uint64_t, std::uint32_t> pairs_;
 };
 
-// Brings rows of one table into a builder; numbers are translated once each. Both outlive it.
+// Copies rows of one table into a builder. Each index is translated once. Both must outlive it.
 class SpanTableBuilder::Import {
  public:
   Import(const SpanTable& from, SpanTableBuilder& to);

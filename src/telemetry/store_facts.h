@@ -1,4 +1,4 @@
-// What a store of telemetry says about itself: the metrics that it knows, and how much it holds.
+// Facts about a telemetry store: the metrics that it knows, and how much it holds.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

@@ -11,11 +11,11 @@
 namespace coalmine::trace {
 namespace {
 
-// Traces whose errors turn out to be handled are no failures, so more may have to be fetched than
-// are wanted; this many at most.
+// Traces whose errors were all handled are no failures. So more traces may be fetched than are
+// wanted, but at most this many.
 constexpr std::size_t kMaxFetched = 10'000;
-// Parents further up than this are not followed: a cycle of parent ids, or a trace that nobody
-// could read.
+// Parents are followed at most this far up. A deeper trace has a cycle of parent ids or is
+// unreadable.
 constexpr std::size_t kMaxDepth = 1000;
 
 bool is_entry_kind(const Span& span) {
@@ -26,7 +26,7 @@ bool all_digits(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) { return c >= '0' && c <= '9'; });
 }
 
-// The spans of one trace with what is asked about them.
+// The spans of one trace, and queries about them.
 class Trace {
  public:
   Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter)
@@ -34,8 +34,8 @@ class Trace {
     for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
   }
 
-  // Error spans of the cohort, deepest first. A span above that says Ok has handled what went wrong
-  // below it.
+  // Error spans of the cohort, deepest first. A span with status Ok has handled the errors below
+  // it.
   std::vector<const StoredSpan*> failed() const {
     std::vector<std::pair<std::size_t, const StoredSpan*>> found;
     for (const auto& s : spans_) {
@@ -47,8 +47,8 @@ class Trace {
     }
     std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
       if (a.first != b.first) return a.first > b.first;
-      return a.second->span.end_ns <
-             b.second->span.end_ns; // the first to fail took the others with it
+      // The span that failed first caused the others.
+      return a.second->span.end_ns < b.second->span.end_ns;
     });
     std::vector<const StoredSpan*> out;
     for (const auto& [depth, span] : found) out.push_back(span);
@@ -83,7 +83,7 @@ class Trace {
            (filter_.track.empty() || r->track == filter_.track);
   }
 
-  // From the parent up.
+  // The ancestors, from the parent up.
   std::vector<const StoredSpan*> ancestors(const StoredSpan& of) const {
     std::vector<const StoredSpan*> out;
     for (auto it = by_id_.find(of.span.parent_span_id);
@@ -109,8 +109,8 @@ bool take_exception(const Attributes& attributes, FailedSpan& out) {
   return true;
 }
 
-// From the last event named "exception", as the one that left the span; newer SDKs send a log
-// record instead.
+// Takes the exception from the last event named "exception", because that one left the span. Newer
+// SDKs send a log record instead.
 FailedSpan describe(const StoredSpan& stored) {
   FailedSpan out;
   out.name = stored.span.name;
@@ -131,8 +131,7 @@ std::string http_status(const Span& span) {
   return "";
 }
 
-// The status message is empty wherever the HTTP status tells the story, so the next best thing is
-// shown.
+// The status message is empty where the HTTP status says enough. Then the next best text is shown.
 std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
                        const std::vector<FailedSpan>& described) {
   if (entry.span.status == StatusCode::error && !entry.span.status_message.empty())
@@ -203,15 +202,15 @@ Result<std::vector<Failure>> find_failures(const TraceSource& traces, const Fail
     return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
   std::vector<Failure> out;
   const std::size_t wanted = std::min(filter.limit, kMaxFetched);
-  std::set<TraceId>
-      explained; // by index would miss some: newer spans may come in between two fetches
+  // Kept by id and not by index, because newer spans may arrive between two fetches.
+  std::set<TraceId> explained;
   for (std::size_t fetch = wanted; wanted > 0; fetch = std::min(fetch * 4, kMaxFetched)) {
     TRY_ASSIGN(const auto found, traces.find_spans(span_filter(filter, fetch)));
     for (const auto& one : found) {
       if (out.size() >= wanted) break;
       if (!explained.insert(one.span.trace_id).second) continue;
       TRY_ASSIGN(auto spans, traces.trace(one.span.trace_id));
-      if (spans.empty()) spans.push_back(one); // retention was quicker
+      if (spans.empty()) spans.push_back(one); // dropped by retention meanwhile
       if (auto failure = explain(spans, filter)) out.push_back(std::move(*failure));
     }
     if (out.size() >= wanted || found.size() < fetch || fetch == kMaxFetched) break;

@@ -1,4 +1,4 @@
-// The seed's find_canary_failures: failing traces of one version, newest first.
+// Finds the failing traces of one version, newest first, like the seed's find_canary_failures.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,7 +25,7 @@ struct Failure {
   std::string endpoint;   // http.route, else the span's name; "unknown" when neither
   std::string version;
   std::string track;
-  std::vector<FailedSpan> failed_spans; // deepest first: the span that actually errored leads
+  std::vector<FailedSpan> failed_spans; // deepest first: the span that caused the failure leads
 };
 
 struct FailureFilter {

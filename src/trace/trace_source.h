@@ -1,5 +1,4 @@
-// Whole traces and spans that match a filter: the same question to the embedded store and to other
-// trace stores.
+// Finds whole traces, and spans that match a filter, in the embedded store or another trace store.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

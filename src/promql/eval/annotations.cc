@@ -46,7 +46,7 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
   std::string text = with_metric(kText, metric);
   const auto known =
       std::ranges::find_if(entries_, [&](const Entry& e) { return !e.warning && e.text == text; });
-  // What is merged keeps the place it was first seen at.
+  // A merged annotation keeps its first place in the query.
   Entry& entry = known != entries_.end() ? *known : add(false, std::move(text), pos);
   if (!entry.monotonic) {
     entry.monotonic = true;

@@ -1,5 +1,4 @@
-// Warnings and infos of one evaluation: kept once per text, with the place in the query that caused
-// them.
+// Warnings and infos of one evaluation, kept once per text with their place in the query.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,8 +15,8 @@ class Annotations {
   void warn(std::string text, std::size_t pos) { add(true, std::move(text), pos); }
   void info(std::string text, std::size_t pos) { add(false, std::move(text), pos); }
 
-  // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the buckets,
-  // times and count it reports.
+  // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the reported
+  // ranges and raise the reported count.
   struct Monotonicity {
     double min_bucket = 0;
     double max_bucket = 0;
@@ -30,9 +29,9 @@ class Annotations {
   // A start time that lies before the previous sample.
   void start_overlap(std::string_view metric, std::size_t pos);
 
-  // Rendered with line:column of the query, at most `limit` of each kind (0: all) and then how many
-  // were left out.
   bool empty() const { return entries_.empty(); }
+  // Annotations as text with line:column of the query: at most `limit` of each kind (0: all), and
+  // then the number left out.
   std::vector<std::string> warnings(std::string_view query, std::size_t limit) const {
     return render(true, query, limit);
   }
@@ -47,7 +46,7 @@ class Annotations {
     std::size_t pos = 0;
     int count = 1; // start_overlap: occurrences
     bool counted = false;
-    bool monotonic = false; // details holds what is appended
+    bool monotonic = false; // details is appended to the text
     Monotonicity details;
   };
   Entry& add(bool warning, std::string text, std::size_t pos);

@@ -19,7 +19,7 @@ void sort_buckets(std::vector<ClassicBucket>& buckets) {
   std::ranges::sort(buckets, {}, &ClassicBucket::upper);
 }
 
-// Buckets with one bound become one.
+// Joins buckets of the same bound.
 void coalesce(std::vector<ClassicBucket>& buckets) {
   std::size_t last = 0;
   for (std::size_t i = 1; i < buckets.size(); ++i) {
@@ -32,7 +32,7 @@ void coalesce(std::vector<ClassicBucket>& buckets) {
   buckets.resize(last + 1);
 }
 
-// Cumulative counts must not fall from bucket to bucket.
+// Raises counts so that cumulative counts do not fall from bucket to bucket.
 void make_monotonic(std::vector<ClassicBucket>& buckets, Forced& forced) {
   forced.min_bucket = kInf;
   forced.max_bucket = -kInf;

@@ -8,7 +8,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("O3")
 #endif
-// Without fused multiply-add: avx2 alone does not allow it.
+// Fused multiply-add would change the bits of results. Target avx2 alone does not allow it.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define COALMINE_WIDE __attribute__((target_clones("avx2", "default")))
@@ -19,13 +19,14 @@
 namespace coalmine::promql {
 namespace {
 
-// Numbers far from the ends of their range, and room for what rounding does to a division.
+// Bounds that keep numbers far from the ends of their range, and a margin for rounding in a
+// division.
 constexpr double kSmall = 1e-100;
 constexpr double kLarge = 1e100;
 constexpr double kSurely = 1 + 1e-9;
 
-// 1 where the increase may reach back to zero within the window. As a 64-bit number, which vectors
-// like.
+// 1 where the increase may reach back to zero within the window. A 64-bit number, because that
+// vectorises.
 inline std::int64_t close_to_zero(double first, double increase, double sampled, double needed) {
   const std::int64_t rises = increase > 0 ? 1 : 0;
   const std::int64_t far = first * sampled >= increase * needed ? 1 : 0;

@@ -59,12 +59,12 @@ LabelsRef ColumnSums::group_labels(const Labels& labels) const {
   return kept.empty() ? empty_labels() : std::make_shared<const Labels>(std::move(kept));
 }
 
-// Equal exactly where the labels of the groups are.
+// Two keys are equal exactly if the labels of the groups are.
 std::string ColumnSums::group_key(const Labels& labels) const {
   std::string out;
   const auto add = [&](std::string_view text) {
     out.append(text);
-    out.push_back('\xff'); // in no UTF-8 text
+    out.push_back('\xff'); // does not occur in UTF-8 text
   };
   if (node_.without) {
     for (const auto [name, value] : labels) {
@@ -144,7 +144,7 @@ bool ColumnSums::take(std::size_t series, const Columns& columns) {
   return true;
 }
 
-// Makes room for the sums of a group whose first samples these are.
+// Starts the sums of a group with its first samples.
 bool ColumnSums::start_group(const Columns& columns) {
   width_ = columns.width;
   bounds_ = columns.bounds;
@@ -176,7 +176,7 @@ bool ColumnSums::start_group(const Columns& columns) {
   return true;
 }
 
-// The budgets, counted as if each column were a series.
+// Charges the budgets as if each column were a series.
 bool ColumnSums::charge(const Columns& columns) {
   eval_.fetched_series_ += columns_.size();
   const std::size_t samples = (columns.times.size() + columns.hidden) * columns_.size();
@@ -214,17 +214,18 @@ void ColumnSums::add_series(std::size_t series, const Columns& columns) {
     while (end < times.size() && times[end] <= to_ms) ++end;
     while (first < end && times[first] <= from_ms) ++first;
     if (end - first < 2) continue;
-    const Window& w =
-        window_at({times[first] - from_ms, to_ms - times[end - 1], times[end - 1] - times[first],
-                   end - first + columns.hidden}); // hidden: the whole selection is this window
+    // Hidden rows exist only if the whole selection is this window, so all of them count.
+    const Window& w = window_at({times[first] - from_ms, to_ms - times[end - 1],
+                                 times[end - 1] - times[first], end - first + columns.hidden});
     add_window(columns, first, end - 1, w, step);
     any = true;
   }
   if (any) first_seen_ = std::min(first_seen_, series);
 }
 
-// As extrapolation() in rate_functions.cc does it; what depends on a column's own values is left to
-// add_window(). Most windows of regular samples lie alike: those are computed once.
+// Computes what extrapolation() in rate_functions.cc does, except for the part that depends on a
+// column's own values, which add_window() does. Most windows of regular samples have their samples
+// at the same offsets, so the last result is kept.
 const ColumnSums::Window& ColumnSums::window_at(const Place& place) {
   if (place == place_) return window_;
   place_ = place;
@@ -267,7 +268,7 @@ void ColumnSums::add_window(const Columns& columns, std::size_t first_row, std::
       clear = surely_above_zero(first, out, width_, w.reach);
   }
   if (clear) return sum_up(step, w.factor);
-  // A counter is never negative: extrapolation does not reach back beyond the moment it was zero.
+  // A counter is never negative, so extrapolation stops at the moment when it was zero.
   for (std::size_t c = 0; c < width_; ++c) {
     const double increase = out[c];
     const bool bounded = increase > 0 && first[c] >= 0;
@@ -310,7 +311,7 @@ void ColumnSums::finish_group(const Group& group) {
 }
 
 EvalMatrix ColumnSums::take_result() {
-  // Groups come in the order in which their first rate does.
+  // Groups are in the order of their first rate.
   std::ranges::stable_sort(results_, {}, &Result::first_seen);
   EvalMatrix out;
   out.reserve(results_.size());

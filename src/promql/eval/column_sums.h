@@ -1,5 +1,5 @@
-// sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without a series in between: whole
-// histograms and columns of numbers go in, one vector of sums a group comes out.
+// Computes sum by (…) (rate(x[w])) and sum by (…) (increase(x[w])) without building series: whole
+// histograms and columns of numbers go in, one vector of sums per group comes out.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,38 +13,38 @@
 
 namespace coalmine::promql {
 
-// One such sum over one frame; made for it and dropped. It gives what AggregateEvaluator over
-// CallEvaluator gives, to the bit: each column goes through the same operations in the same order.
-// What it cannot do so is left to them.
+// One such sum over one frame. It gives the same result as AggregateEvaluator over CallEvaluator,
+// bit for bit, because each column goes through the same operations in the same order. Cases for
+// which this is impossible are left to them.
 class ColumnSums {
  public:
-  // The range whose rates the expression sums up, when it is of this form; else null.
+  // The range whose rates the expression sums, if it has this form; else null.
   static const MatrixSelector* range_of(const AggregateExpr& node);
 
   ColumnSums(Evaluator& eval, const AggregateExpr& node, const Frame& frame,
              const ColumnSource& source);
-  // nullopt: the samples are not of one shape after all; nothing was done. max_samples: that may be
-  // read.
+  // max_samples: the limit of samples to read. nullopt: the samples are not all of one shape, and
+  // nothing was done.
   Eval<std::optional<EvalMatrix>> run(std::size_t max_samples);
 
  private:
   struct Group {
-    LabelsRef labels;                 // without le where it is of a bucket
+    LabelsRef labels;                 // without le for buckets
     std::vector<std::size_t> members; // series in the order of the source
   };
-  // Where a window's samples lie in it, in milliseconds.
+  // The offsets of a window's samples in it, in milliseconds.
   struct Place {
-    std::int64_t before_ms = 0; // from its begin to the first
-    std::int64_t after_ms = 0;  // from the last to its end
+    std::int64_t before_ms = 0; // from its begin to the first sample
+    std::int64_t after_ms = 0;  // from the last sample to its end
     std::int64_t sampled_ms = 0;
     std::size_t samples = 0;
     bool operator==(const Place&) const = default;
   };
-  // What that says to all columns.
+  // The facts that follow from a Place for all columns.
   struct Window {
     Reach reach;
     double to_end = 0; // seconds to extrapolate to the right
-    double factor = 0; // of the increase, when all of reach.to_start is taken
+    double factor = 0; // of the increase, when extrapolated over all of reach.to_start
   };
   using Columns = SampleColumns;
 
@@ -73,27 +73,28 @@ class ColumnSums {
   const CallExpr& call_;
   const MatrixSelector& range_;
   const bool per_second_; // rate, not increase
-  const bool keep_le_;    // buckets stay apart in the groups
+  const bool keep_le_;    // groups keep the label le
   const double range_seconds_;
   std::vector<Group> groups_;
 
-  // Of the group at hand.
+  // Of the current group.
   BucketBounds bounds_;
-  std::size_t width_ = 0;            // 0: no samples yet
-  std::vector<std::string> le_;      // of each column of buckets
-  std::vector<std::size_t> columns_; // those that the selection takes, in the order of the labels
-  std::size_t slots_ = 0;            // sums a step
-  std::vector<double> sums_;         // steps times slots
+  std::size_t width_ = 0;       // 0: no samples yet
+  std::vector<std::string> le_; // of each column of buckets
+  // Columns that the selection takes, in the order of the labels.
+  std::vector<std::size_t> columns_;
+  std::size_t slots_ = 0;    // sums per step
+  std::vector<double> sums_; // steps times slots
   std::vector<double> compensations_;
   std::vector<std::uint8_t> seen_;    // steps
   std::size_t first_seen_ = SIZE_MAX; // series
 
-  // Of the series at hand.
-  std::vector<std::size_t>
-      resets_;                // rows, ascending: a column is lower there than in the row before
+  // Of the current series.
+  // Ascending rows in which a column is lower than in the row before.
+  std::vector<std::size_t> resets_;
   std::vector<double> rates_; // of one window
 
-  Place place_; // whose window is known
+  Place place_; // the Place for which window_ was computed
   Window window_;
 
   struct Result {

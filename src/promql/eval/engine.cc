@@ -63,17 +63,16 @@ std::vector<ResultSeries> sorted_by_labels(std::vector<ResultSeries> series) {
   return series;
 }
 
-// What a query's error means to a caller who knows the text: adds the place when the message has
-// none.
+// Adds the warnings and infos of the evaluation to a result.
 QueryResult with_notes(QueryResult result, const Evaluator& evaluator, std::string_view text) {
   result.warnings = evaluator.annotations().warnings(text, kMaxAnnotations);
   result.infos = evaluator.annotations().infos(text, kMaxAnnotations);
   return result;
 }
 
-// The stretches of frame side by side, each with an evaluator of its own. nullopt: one has failed
-// or has something to note, so that the whole is to be evaluated at once, for the one error and the
-// notes of it all.
+// Evaluates the stretches of frame side by side, each with its own evaluator. nullopt: one has
+// failed or has notes. Then the whole must be evaluated at once, to get the one right error and all
+// notes.
 std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, const Frame& frame,
                                      const EvalOptions& options, const Clock& clock) {
   const auto slices = slices_of(frame, options.slices);

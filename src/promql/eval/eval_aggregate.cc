@@ -178,7 +178,7 @@ void AggregateEvaluator::add_to_sum(Group& group, const EvalSeries& series,
     const bool start = group.histograms.empty() && !group.has_float;
     group.has_histogram = true;
     if (start) group.histograms.emplace_back(is(Tok::avg));
-    if (group.histograms.empty()) return; // floats came before: void anyway
+    if (group.histograms.empty()) return; // floats came before, so the group is void
     if (!group.histograms[0].add(*point.histogram)) {
       eval_.notes_.warn(mixed_bucket_schemas(series.labels->metric_name()),
                         unwrap_parens(*node_.inner).range.start);
@@ -274,7 +274,7 @@ Eval<EvalMatrix> AggregateEvaluator::select(const EvalMatrix& input,
   return out.take();
 }
 
-// Indices of the chosen points, group by group.
+// Returns the indices of the chosen points, group by group.
 std::vector<std::size_t> AggregateEvaluator::select_step(const EvalMatrix& input,
                                                          const Points& points, double param) {
   const bool ranked = is(Tok::topk) || is(Tok::bottomk);

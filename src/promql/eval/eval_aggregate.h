@@ -1,4 +1,4 @@
-// sum, avg, topk and their kin.
+// Aggregations: sum, avg, topk and so on.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,12 +18,12 @@ class AggregateEvaluator {
   Eval<EvalMatrix> run();
 
  private:
-  // What has been seen of one group at one step.
+  // The state of one group at one step.
   struct Group {
     bool seen = false;
     bool has_float = false;
     bool has_histogram = false;
-    bool incompatible = false; // exponential and custom buckets met
+    bool incompatible = false; // exponential and custom buckets were mixed
     bool drop_name = false;
     double count = 0;
     double value = 0;

@@ -71,8 +71,8 @@ Eval<EvalMatrix> BinaryEvaluator::with_scalar(EvalMatrix vector, const EvalMatri
           nullptr};
       Outcome outcome = scalar_left ? apply(number, element) : apply(element, number);
       if (outcome.invalid) return;
-      if (is_comparison(node_.op) &&
-          scalar_left) { // the element is what remains, whichever side it stands on
+      // A comparison keeps the element, whichever side it is on.
+      if (is_comparison(node_.op) && scalar_left) {
         outcome.value = element.value;
         outcome.histogram = element.histogram;
       }
@@ -171,7 +171,7 @@ Eval<EvalMatrix> BinaryEvaluator::vectors(const EvalMatrix& left, const EvalMatr
     right_cursor.gather(t, right_points);
     if (left_points.empty() && right_points.empty()) continue;
     if ((left_points.empty() || right_points.empty()) && !fills) continue;
-    // From here on "many" and "one": one-to-many is many-to-one with the sides changed over.
+    // From here on the sides are "many" and "one". One-to-many is many-to-one with swapped sides.
     const bool swap = swapped();
     TRY_EVAL([[maybe_unused]] bool done,
              match_step(swap ? right : left, swap ? left : right, swap ? right_points : left_points,
@@ -373,7 +373,7 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
     return {0, nullptr, false, true};
   }
   const std::string_view what = plus ? "addition" : "subtraction";
-  if (conflict) { // as in the reference, no element comes of it
+  if (conflict) { // as in Prometheus, the result has no element
     note_ = {true, fmt::format("conflicting counter resets during histogram {}", what)};
     return {0, nullptr, false, true};
   }

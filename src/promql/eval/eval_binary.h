@@ -27,7 +27,7 @@ class BinaryEvaluator {
     double value = 0;
     HistogramRef histogram;
     bool keep = false;    // a comparison that holds, or any arithmetic
-    bool invalid = false; // the operands do not fit: no element at all
+    bool invalid = false; // the operands do not fit: no element
   };
   using Points = std::vector<VectorPoint>;
 
@@ -65,14 +65,14 @@ class BinaryEvaluator {
   std::size_t signatures_ = 0;
   std::vector<const VectorPoint*> one_at_; // signature -> the point of the "one" side
   std::vector<bool> matched_;              // one-to-one: signature already used
-  std::vector<std::unordered_set<std::size_t>>
-      inserted_; // grouped: signature -> result slots already used
+  // Grouped: signature -> result slots already used.
+  std::vector<std::unordered_set<std::size_t>> inserted_;
   std::unordered_map<std::uint64_t, std::size_t> slot_of_; // pair of series -> slot of the result
   struct Note {
     bool warning = false;
     std::string text;
   };
-  Note note_; // of the pairs of one step only the last is told
+  Note note_; // the last note of a step; earlier ones are dropped
   MatrixBuilder out_;
 };
 

@@ -114,7 +114,7 @@ Eval<EvalMatrix> CallEvaluator::over_range(std::size_t range_arg, RangeFunction 
   return merge_same_labels(std::move(out));
 }
 
-// Where annotations point: the first argument. The reference forgets the place of a subquery and
+// Where annotations point: the first argument. Prometheus forgets the place of a subquery and
 // points at the start of the text.
 std::size_t CallEvaluator::place(std::size_t range_arg, bool subquery) const {
   return subquery && range_arg == 0 ? 0 : arg(0).range.start;

@@ -9,7 +9,7 @@
 
 namespace coalmine::promql {
 
-// One call over one frame; made for it and dropped.
+// One call over one frame.
 class CallEvaluator {
  public:
   CallEvaluator(Evaluator& eval, const CallExpr& node, const Frame& frame)
@@ -63,12 +63,12 @@ class CallEvaluator {
   const Frame& frame_;
 };
 
-// rate and increase of what is not called like a counter are told.
+// Adds a note when rate or increase is used on a metric without a counter's name.
 void note_non_counter(Annotations& notes, std::string_view function, std::string_view metric,
                       std::size_t pos);
 
-// Histograms that came out of a subquery: whether one follows another without a reset is no longer
-// known.
+// Clears the reset hints of histograms from a subquery, because it is no longer known whether one
+// follows another without a reset.
 void forget_reset_hints(EvalMatrix& matrix);
 
 } // namespace coalmine::promql

@@ -169,8 +169,8 @@ double HistogramFunctions::answer(Group& group, const Question& question, std::i
       eval_.notes_.info(with_metric(kNotes[static_cast<std::size_t>(note)], name), pos);
     return out;
   }
-  std::vector<ClassicBucket> buckets =
-      group.buckets; // repaired in place, and several quantiles may be asked
+  // A copy: it is repaired in place, and several quantiles may be asked for.
+  std::vector<ClassicBucket> buckets = group.buckets;
   if (question.fraction) return bucket_fraction(question.a, question.b, buckets);
   Forced forced;
   const double out = bucket_quantile(question.a, buckets, forced);

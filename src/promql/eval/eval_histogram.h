@@ -17,7 +17,7 @@ struct ClassicBucket {
   double count = 0;
 };
 
-// What making the counts monotonic changed.
+// The changes made to get monotonic counts.
 struct Forced {
   bool any = false;
   double min_bucket = 0;
@@ -40,17 +40,18 @@ class HistogramFunctions {
   struct Group {
     LabelsRef labels; // with the name, without le
     bool native = false;
-    std::vector<ClassicBucket> buckets; // at the present step
+    std::vector<ClassicBucket> buckets; // at the current step
     HistogramRef histogram;             // likewise
     bool conflict = false;              // classic and native at once
-    bool repaired = false; // made monotonic, and told once however many quantiles are asked
+    // Made monotonic. Noted once, even for several quantiles.
+    bool repaired = false;
   };
-  // What one call asks of each histogram.
+  // The question of one call to each histogram.
   struct Question {
     bool fraction = false;
     double a = 0;      // q, or the lower end
     double b = 0;      // the upper end
-    std::string label; // histogram_quantiles: what the label says
+    std::string label; // histogram_quantiles: the label's value
   };
 
   const Expr& arg(std::size_t i) const { return unwrap_parens(*node_.args[i]); }
@@ -70,8 +71,8 @@ class HistogramFunctions {
   std::vector<Group> groups_;
   std::vector<std::size_t> classic_of_; // input series -> group of its floats
   std::vector<std::size_t> native_of_;  // input series -> group of its histograms
-  std::vector<std::pair<std::size_t, std::size_t>>
-      namesakes_;                // native and classic groups of the same labels
+  // Native and classic groups of the same labels.
+  std::vector<std::pair<std::size_t, std::size_t>> namesakes_;
   std::vector<double> bound_of_; // input series -> le
   std::vector<bool> bad_bound_;
 };

@@ -75,7 +75,7 @@ Eval<EvalMatrix> InfoEvaluator::fetch(const EvalMatrix& base, const std::vector<
     }
   }
   if (values.empty()) return EvalMatrix{};
-  // A selector like any other, fetched and read by the evaluator.
+  // An ordinary selector, fetched and read by the evaluator.
   auto selector = std::make_unique<VectorSelector>(node_.range);
   for (const auto& [label, all] : values) {
     std::string pattern;
@@ -148,7 +148,7 @@ Eval<std::optional<LabelsRef>> InfoEvaluator::enriched(const Labels& base,
 Eval<EvalMatrix> InfoEvaluator::run() {
   read_matchers();
   TRY_EVAL(const EvalMatrix base, eval_.eval(unwrap_parens(*node_.args[0]), frame_));
-  // Info series themselves are passed on as they are.
+  // Info series themselves are returned unchanged.
   const SeriesMatcher names(names_);
   std::vector<bool> is_info;
   for (const EvalSeries& series : base)

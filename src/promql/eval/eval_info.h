@@ -20,7 +20,7 @@ class InfoEvaluator {
   Eval<EvalMatrix> run();
 
  private:
-  // An info series at the steps; the value of a point is the time of the sample behind it, in ms.
+  // An info series at the steps; the value of a point is its sample's time in ms.
   struct InfoPoint {
     const EvalSeries* series = nullptr;
     double time = 0;

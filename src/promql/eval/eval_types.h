@@ -1,4 +1,4 @@
-// What the evaluator computes with: series of points, and one step's worth of them.
+// The types that the evaluator computes with: series of points, and the points of one step.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -25,7 +25,7 @@ using HistogramRef = std::shared_ptr<const NativeHistogram>;
 // share a time.
 struct EvalSeries {
   LabelsRef labels;
-  bool drop_name = false; // delayed name removal: the name goes at the very end
+  bool drop_name = false; // delayed name removal: the name is dropped at the end
   std::vector<Sample> floats;
   std::vector<HistogramSample> histograms;
   std::size_t points() const { return floats.size() + histograms.size(); }
@@ -66,7 +66,7 @@ inline std::unexpected<QueryError> execution_error(std::string message) {
   decl = std::move(*tmp)
 #define TRY_EVAL(decl, expr) TRY_EVAL_INNER(COALMINE_CONCAT(try_eval_, __LINE__), decl, expr)
 
-// Staleness marker: one NaN payload, told apart by its bits.
+// Staleness marker: a NaN recognised by its bits.
 inline constexpr std::uint64_t kStaleBits = 0x7ff0000000000002;
 inline bool is_stale(double value) { return std::bit_cast<std::uint64_t>(value) == kStaleBits; }
 inline double stale_marker() { return std::bit_cast<double>(kStaleBits); }
@@ -76,11 +76,11 @@ Labels without_name(const Labels& labels);
 LabelsRef without_name(const LabelsRef& labels);
 const LabelsRef& empty_labels();
 
-// Walks matrices step by step; times asked for must ascend.
+// Walks matrices step by step. Requested times must ascend.
 class StepCursor {
  public:
   explicit StepCursor(const EvalMatrix& matrix) : matrix_(&matrix), at_(matrix.size()) {}
-  // The point of series i at this very time, if it has one.
+  // Gets the point of series i at exactly this time, if it has one.
   bool get(std::size_t i, std::int64_t time_ms, VectorPoint& out);
   // All points at this time.
   void gather(std::int64_t time_ms, std::vector<VectorPoint>& out);
@@ -97,7 +97,7 @@ class StepCursor {
 // Collects the series of a result in the order they first appear.
 class MatrixBuilder {
  public:
-  // The series with these labels, made when new.
+  // The slot of the series with these labels, which is made if it is new.
   std::size_t slot(const LabelsRef& labels, bool drop_name);
   // False when the series already has a point at this time.
   bool add(std::size_t slot, std::int64_t time_ms, double value, HistogramRef histogram);

@@ -33,7 +33,7 @@ std::size_t bytes_of(const EvalSeries& series) {
 
 bool is_stale(const HistogramSample& sample) { return promql::is_stale(sample.value->sum); }
 
-// Drops buckets; whether a sample follows a reset is decided before they are gone.
+// Drops buckets. Before that it determines whether each sample follows a reset.
 void reduce_to_stats(std::vector<HistogramSample>& samples) {
   using Hint = NativeHistogram::ResetHint;
   HistogramRef previous;
@@ -170,8 +170,8 @@ QueryError Evaluator::select_error(const Error& error, bool by_memory) {
     }
     case ErrorCode::unavailable: return {QueryError::Kind::unavailable, error.message, {}};
     case ErrorCode::deadline_exceeded: {
-      const auto in_time =
-          check_deadline(); // given up on our word, or the place that answers ran out of time
+      // Either we gave up, or the data source ran out of time.
+      const auto in_time = check_deadline();
       return in_time ? QueryError{QueryError::Kind::timeout, error.message, {}} : in_time.error();
     }
     default: return execution_error("expanding series: " + error.message).error();
@@ -181,7 +181,7 @@ QueryError Evaluator::select_error(const Error& error, bool by_memory) {
 Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to,
                                      std::int64_t range_ms, bool matrix) {
   Selection selection = selection_of(node, from, to, range_ms, matrix);
-  // What is beyond the memory of the query is not even fetched.
+  // Samples beyond the memory limit of the query are not even fetched.
   const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
   const bool by_memory = room / sizeof(Sample) < options_.max_samples;
   if (by_memory) selection.max_samples = room / sizeof(Sample);
@@ -206,8 +206,8 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
 
 Eval<EvalMatrix> Evaluator::eval(const Expr& expr, const Frame& frame) {
   if (frame.end < frame.start) return EvalMatrix{};
-  // A long subquery with a short step: refused before its steps are walked or its constants are
-  // written out.
+  // A long subquery with a short step is refused before its steps are walked or its constants are
+  // repeated.
   if (frame.steps() > options_.max_samples) return execution_error(std::string(kTooMany));
   if (expr.step_invariant && !frame.single()) return eval_invariant(expr, frame);
   TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
@@ -352,7 +352,7 @@ Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const 
   return out;
 }
 
-// A bare range: only as the whole of an instant query.
+// A bare range is allowed only as the whole of an instant query.
 Eval<EvalMatrix> Evaluator::eval_matrix_selector(const MatrixSelector& node, const Frame& frame) {
   const VectorSelector& selector = *node.selector;
   const std::int64_t to = reference(selector.shift, frame.start);

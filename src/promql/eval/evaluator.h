@@ -23,7 +23,8 @@ class Evaluator {
   Evaluator(const Queryable& data, const EvalOptions& options, const Clock& clock)
       : data_(data), options_(options), clock_(clock) {}
 
-  // Fetches every selector once for all steps, evaluates, and drops names that were kept until now.
+  // Fetches every selector once for all steps, evaluates, and finally drops the names marked for
+  // removal.
   Eval<EvalMatrix> run(const Expr& expr, const Frame& frame);
   const Annotations& annotations() const { return notes_; }
 
@@ -41,9 +42,9 @@ class Evaluator {
 
   Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to,
                          std::int64_t range_ms, bool matrix);
-  // Whether the sum will be computed on columns; then its selector is not fetched.
+  // True when the sum will be computed on columns. Its selector is not fetched then.
   Eval<bool> plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to);
-  // Instead of the plan that did not work out.
+  // Fetches the selector of a sum whose plan on columns failed.
   Eval<bool> fetch_planned(const AggregateExpr& node);
   QueryError select_error(const Error& error, bool by_memory);
 
@@ -59,8 +60,8 @@ class Evaluator {
   Eval<EvalMatrix> eval_subquery(const SubqueryExpr& node, const Frame& frame);
   EvalMatrix constant(double value, const Frame& frame) const;
 
-  // Index-free look at one series: the newest sample in (at - lookback, at], unless it is a
-  // staleness marker. Times must ascend.
+  // Finds a sample of one series by moving forward: the newest sample in (at - lookback, at],
+  // unless it is a staleness marker. Times must ascend.
   struct Lookup {
     std::size_t floats = 0;
     std::size_t histograms = 0;
@@ -72,25 +73,26 @@ class Evaluator {
   };
   Found newest(const EvalSeries& source, std::int64_t at, Lookup& place) const;
 
-  // The data time a step looks at: the step, or the @ time, less the offset.
+  // The data time of a step: the step or the @ time, minus the offset.
   static std::int64_t reference(const TimeShift& shift, std::int64_t step) {
     return shift.at_ms.value_or(step) - shift.offset_ms;
   }
   bool delayed() const { return options_.delayed_name_removal; }
-  // Labels after a function that drops the name: now, or marked for the end.
+  // The labels after a function that drops the name. With delayed removal the name is kept until
+  // the end.
   LabelsRef dropped(const LabelsRef& labels) const {
     return delayed() ? labels : without_name(labels);
   }
 
-  // Counts samples in memory against the limit and looks at the clock now and then.
+  // Counts samples in memory against the limit, and checks the clock from time to time.
   Eval<bool> charge(std::size_t samples);
-  // Counts what a selector fetched, which stays until the end, against the limits of series and
-  // memory.
+  // Counts the samples fetched by a selector against the limits of series and memory. They stay in
+  // memory until the end.
   Eval<bool> charge_fetched(const EvalMatrix& series);
   Eval<bool> within_memory() const;
   Eval<bool> check_deadline();
-  // Asked at every step of every series: whether it is time to look at the clock again. work: 1,
-  // more for steps that cost more.
+  // Called at every step of every series. True when it is time to check the clock again. work: 1,
+  // or more for costly steps.
   bool look_due(std::size_t work = 1) {
     ticks_ += work;
     if (ticks_ < kWorkBetweenLooks) return false;
@@ -106,7 +108,7 @@ class Evaluator {
   std::unordered_map<const VectorSelector*, EvalMatrix> fetched_;
   struct Planned {
     std::unique_ptr<ColumnSource> source;
-    std::size_t max_samples = 0; // that may be read
+    std::size_t max_samples = 0; // the limit of samples to read
     std::int64_t from = 0;       // the steps at which it is evaluated
     std::int64_t to = 0;
   };

@@ -11,7 +11,7 @@ namespace {
 
 using Hint = NativeHistogram::ResetHint;
 
-// Which points stand for the ends of the range.
+// The points that represent the ends of the range.
 struct Ends {
   std::size_t first = 0;
   std::size_t last = 0;
@@ -113,8 +113,8 @@ bool extended_float_rate(const RangeWindow& w, VectorPoint& out, bool counter, b
 
 namespace {
 
-// What the resets between the two ends took away; nullopt when there were none. False when buckets
-// do not fit.
+// Computes the counts lost by resets between the two ends; nullopt when there were none. Returns
+// false when buckets do not fit.
 bool reset_correction(const RangeWindow& w, const Ends& ends, const NativeHistogram& left,
                       const NativeHistogram& right, std::optional<NativeHistogram>& out) {
   const auto& h = w.histograms;

@@ -1,5 +1,5 @@
-// rate, increase and delta of anchored and smoothed ranges: between the very ends of the range,
-// without extrapolation.
+// rate, increase and delta of anchored and smoothed ranges: computed between the exact ends of the
+// range, without extrapolation.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

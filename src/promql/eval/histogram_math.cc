@@ -76,8 +76,8 @@ void reduce_in_place(NativeHistogram& h, std::int32_t schema) {
   h.schema = schema;
 }
 
-// Sums the buckets of one side that reach below the threshold and, when it falls inside a populated
-// one, moves it to that bucket's end.
+// Sums the buckets of one side that reach below the threshold. If the threshold lies inside a
+// populated bucket, it is moved to that bucket's end.
 double absorbed(const NativeHistogram& h, const Buckets& side, double& threshold) {
   double out = 0;
   for (std::size_t i = 0; i < side.counts.size(); ++i) {
@@ -238,7 +238,7 @@ bool same_buckets(Buckets a, Buckets b) {
   return a.offset == b.offset && std::ranges::equal(a.counts, b.counts, bits_equal);
 }
 
-// Any bucket of `previous` beyond the threshold that holds less now.
+// True if any bucket of `previous` beyond the threshold holds less now.
 bool any_fell(const Buckets& previous, const Buckets& current, std::int32_t schema,
               double threshold) {
   for (std::size_t i = 0; i < previous.counts.size(); ++i) {
@@ -371,8 +371,8 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h) {
   }
   for (std::size_t i = h.negative.counts.size(); i-- > 0;) {
     const std::int64_t index = h.negative.offset + static_cast<std::int64_t>(i);
-    const double upper = std::min(-exponential_bound(index - 1, h.schema),
-                                  -h.zero_threshold); // the zero bucket ends it
+    // A bucket ends at the zero bucket.
+    const double upper = std::min(-exponential_bound(index - 1, h.schema), -h.zero_threshold);
     out.push_back({-exponential_bound(index, h.schema), upper, h.negative.counts[i], true, false});
   }
   if (h.zero_count > 0)

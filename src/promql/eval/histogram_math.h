@@ -16,13 +16,13 @@ namespace coalmine::promql {
 inline constexpr std::int32_t kCustomSchema = -53;
 
 inline bool uses_custom_buckets(const NativeHistogram& h) { return h.schema == kCustomSchema; }
-// Whether the schema is known and no bucket lies beyond what a float64 can hold: bounds the memory
-// of every operation here.
+// True if the schema is known and no bucket lies beyond the range of a float64. This bounds the
+// memory of every operation here.
 bool is_sound(const NativeHistogram& h);
 
 NativeHistogram scaled(const NativeHistogram& h, double factor);
 NativeHistogram divided(const NativeHistogram& h, double divisor);
-// No observations, the same schema and bounds.
+// A histogram without observations and with the same schema and bounds.
 NativeHistogram empty_like(const NativeHistogram& h);
 // Drops empty buckets at both ends.
 void compact(NativeHistogram& h);
@@ -34,16 +34,16 @@ bool add(NativeHistogram& a, const NativeHistogram& b, bool& reconciled, bool* c
 bool subtract(NativeHistogram& a, const NativeHistogram& b, bool& reconciled,
               bool* conflict = nullptr);
 
-NativeHistogram reduced_to_schema(const NativeHistogram& h,
-                                  std::int32_t schema); // schema <= h.schema, both exponential
+// Requires schema <= h.schema, both exponential.
+NativeHistogram reduced_to_schema(const NativeHistogram& h, std::int32_t schema);
 
-// Whether the histogram, as a counter, started anew after `previous`.
+// True if the histogram, as a counter, was reset after `previous`.
 bool detect_reset(const NativeHistogram& previous, const NativeHistogram& current);
 
-// Bit for bit, hints aside.
+// Compares bit for bit, without hints.
 bool equal(const NativeHistogram& a, const NativeHistogram& b);
 
-// Keeps what lies below (upper) or above the value, interpolating inside a bucket.
+// Keeps the observations below or above the value, interpolating inside a bucket.
 NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below);
 
 struct HistogramBucket {
@@ -52,7 +52,7 @@ struct HistogramBucket {
   double count = 0;
   bool lower_inclusive = false;
   bool upper_inclusive = false;
-  // Share of the bucket's width at or below v, which lies inside its finite bounds.
+  // The share of the bucket's width at or below v. v must lie inside its finite bounds.
   double fraction_below(double v, bool linear) const;
 };
 // Ascending, the zero bucket (when populated) in its place.
@@ -61,16 +61,16 @@ std::vector<HistogramBucket> buckets_of(const NativeHistogram& h);
 // {count:…, sum:…, (lower,upper]:n …}: the label value of count_values.
 std::string to_text(const NativeHistogram& h);
 
-// What a quantile or fraction has to say about NaN observations.
+// The note of a quantile or fraction about NaN observations.
 enum class NanNote { none, result_nan, skewed, excluded };
 double histogram_quantile(double q, const NativeHistogram& h, NanNote& note);
 double histogram_fraction(double lower, double upper, const NativeHistogram& h, NanNote& note);
 
-// Sum or mean of many, compensated so that order hardly matters.
+// The sum or mean of many histograms, compensated so that the order hardly matters.
 class HistogramSum {
  public:
   explicit HistogramSum(bool mean) : mean_(mean) {}
-  // False when exponential and custom buckets meet; the sum is then void.
+  // Returns false when exponential and custom buckets are mixed. The sum is then void.
   bool add(const NativeHistogram& h);
   NativeHistogram result() const;
   bool empty() const { return count_ == 0; }

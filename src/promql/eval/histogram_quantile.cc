@@ -12,7 +12,7 @@ namespace {
 constexpr double kInf = std::numeric_limits<double>::infinity();
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// A zero bucket beside buckets of one sign only reaches to zero, not beyond.
+// If all other buckets have one sign, the zero bucket ends at zero on the other side.
 void one_sided(HistogramBucket& b, const NativeHistogram& h) {
   if (h.negative.counts.empty() && !h.positive.counts.empty()) b.lower = 0;
   if (h.positive.counts.empty() && !h.negative.counts.empty()) b.upper = 0;
@@ -138,7 +138,7 @@ struct Kept {
   double mid = 0; // where the kept observations are taken to lie
 };
 
-// A bucket without end: nothing is known of where in it the observations are.
+// A bucket with an infinite bound: the places of the observations in it are unknown.
 Kept keep_of_endless(const HistogramBucket& b, double at, bool below) {
   if (b.lower == -kInf) {
     if (below) {

@@ -1,4 +1,4 @@
-// sort…, label_replace, label_join.
+// The functions sort…, label_replace and label_join.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <re2/re2.h>
@@ -66,7 +66,7 @@ std::string expand(std::string_view pattern, const re2::RE2& regexp,
            (std::isalnum(static_cast<unsigned char>(rest[length])) || rest[length] == '_'))
       ++length;
     if (length == 0 || (braced && (length >= rest.size() || rest[length] != '}'))) {
-      out += '$'; // malformed: kept as it is
+      out += '$'; // malformed: kept unchanged
       continue;
     }
     const std::string name(rest.substr(0, length));

@@ -14,8 +14,8 @@ namespace {
 
 using Hint = NativeHistogram::ResetHint;
 
-// The hint a histogram has when read back: a database knows that one follows another of the same
-// run without a reset, and no more.
+// The hint of a histogram when read back. A database only knows that a histogram follows another of
+// the same run without a reset.
 Hint stored_hint(const NativeHistogram* previous, const NativeHistogram& now) {
   if (now.hint == Hint::gauge) return Hint::gauge;
   if (previous == nullptr || previous->hint == Hint::gauge || now.hint == Hint::reset ||

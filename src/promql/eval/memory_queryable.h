@@ -14,8 +14,8 @@ namespace coalmine::promql {
 // Filled from one thread; reading is thread-safe once filling has ended.
 class MemoryQueryable final : public Queryable {
  public:
-  // Appends samples of one series in time order; older ones than the last are dropped, as a time
-  // series database would.
+  // Appends a sample to a series. Samples not in time order are dropped, as a time series database
+  // would do.
   void append(const Labels& labels, const Sample& sample);
   void append(const Labels& labels, HistogramSample sample);
   void clear() { series_.clear(); }

@@ -55,8 +55,8 @@ class Preparer {
     return true;
   }
 
-  // Selectors under histogram_count and its kin need no buckets; which of their samples follow a
-  // reset is then worked out on the way.
+  // Finds selectors under histogram_count and similar functions. They need no buckets, so resets
+  // are determined when the samples are fetched.
   static void find_stats_only(Expr& expr, bool counted, bool buckets_needed) {
     if (auto* vector = as<VectorSelector>(&expr)) vector->stats_only = counted && !buckets_needed;
     if (auto* matrix = as<MatrixSelector>(&expr))
@@ -77,7 +77,7 @@ class Preparer {
 
   struct Invariance {
     bool invariant = false;
-    bool wrap = false; // worth evaluating once; ranges and literals are not
+    bool wrap = false; // worth evaluating only once; not set for ranges and literals
   };
 
   // Marks the largest invariant parts below expr; the caller marks expr itself.

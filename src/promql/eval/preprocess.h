@@ -1,4 +1,4 @@
-// Makes a parsed tree ready for one evaluation.
+// Prepares a parsed tree for one evaluation.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -9,8 +9,8 @@ namespace coalmine::promql {
 
 // start(), end(), step() and range() become numbers, duration expressions and @ start()/end()
 // become times, and parts that do not depend on the step are marked. step_ms is 0 for an instant
-// query. The tree serves this one frame afterwards. shortcuts: false leaves out the marks, which
-// save work and change no answer.
+// query. The tree can then be used only for this frame. shortcuts: false leaves out the marks,
+// which save work and do not change answers.
 Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
                    bool shortcuts = true);
 

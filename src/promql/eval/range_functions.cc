@@ -13,7 +13,7 @@ namespace {
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-// Notes that the histograms of a mixed range were passed over.
+// Notes that the histograms of a mixed range were ignored.
 void note_ignored(const RangeWindow& w) {
   if (!w.histograms.empty()) w.notes->info(histograms_ignored_in_range(w.metric()), w.pos);
 }
@@ -235,7 +235,7 @@ Line least_squares(std::span<const Sample> floats, std::int64_t at_ms) {
   return {slope, sum_y.total() / n - slope * sum_x.total() / n};
 }
 
-// Whether there are two floats to draw a line through; notes a lone float beside histograms.
+// True if there are two floats for a line. Notes a single float among histograms.
 bool two_floats(const RangeWindow& w) {
   if (w.floats.size() >= 2 || w.floats.size() == 1) note_ignored(w);
   return w.floats.size() >= 2;

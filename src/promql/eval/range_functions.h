@@ -13,10 +13,10 @@
 
 namespace coalmine::promql {
 
-// One series' window at one step, and what else a function may look at.
+// One series' window at one step, and the other inputs of a function.
 struct RangeWindow {
-  std::span<const Sample>
-      floats; // in (start_ms, end_ms]; extended selectors reach beyond by the lookback
+  // In (start_ms, end_ms]; for extended selectors also the lookback before it.
+  std::span<const Sample> floats;
   std::span<const HistogramSample> histograms; // likewise
   std::int64_t start_ms = 0;                   // exclusive
   std::int64_t end_ms = 0;
@@ -34,7 +34,7 @@ struct RangeWindow {
   double range_seconds() const { return static_cast<double>(end_ms - start_ms) / 1000; }
 };
 
-// False: no value at this step.
+// Returns false when there is no value at this step.
 using RangeFunction = bool (*)(const RangeWindow& window, VectorPoint& out);
 
 // Null when the function does not take a range.
@@ -57,7 +57,7 @@ inline std::span<const HistogramSample> window_of(const std::vector<HistogramSam
   return window_of(std::span<const HistogramSample>(points), after_ms, to_ms);
 }
 
-// The same for windows that only move forward: each point is passed once.
+// Finds windows that only move forward, so that each point is passed once.
 template <typename T>
 class SlidingWindow {
  public:
@@ -74,8 +74,8 @@ class SlidingWindow {
   std::size_t last_ = 0;  // one behind it
 };
 
-// The points of an anchored or smoothed range with one point exactly on each end; empty when
-// nothing lies after the start.
+// The points of an anchored or smoothed range, with one point exactly at each end. Empty when there
+// is no point after the start.
 std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms,
                                     std::int64_t end_ms, bool smoothed);
 // The value at a time between two points. A counter that fell counts from zero.
@@ -92,7 +92,7 @@ struct KahanSum {
 // Linear between neighbours at rank q * (n - 1); sorts values with NaN first.
 double quantile_of(double q, std::vector<double>& values);
 
-// Whether the counter started anew between two samples, by their start times.
+// True if the counter was reset between two samples, by their start times.
 bool start_time_reset(const Sample& previous, const Sample& current);
 bool start_time_reset(const HistogramSample& previous, const HistogramSample& current);
 

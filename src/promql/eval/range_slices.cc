@@ -10,8 +10,9 @@
 namespace coalmine::promql {
 namespace {
 
-constexpr std::size_t kLeastSteps =
-    30; // of a slice: below, finding the series again costs more than it brings
+// The least steps of a slice. For shorter slices, finding the series again costs more than is
+// gained.
+constexpr std::size_t kLeastSteps = 30;
 
 struct LabelsHash {
   std::size_t operator()(const Labels* labels) const { return labels->hash(); }
@@ -20,7 +21,7 @@ struct LabelsEqual {
   bool operator()(const Labels* a, const Labels* b) const { return *a == *b; }
 };
 
-// heavy: a sum of rates was seen.
+// heavy: set when a sum of rates was seen.
 bool by_step(const Expr& expr, bool& heavy) {
   switch (expr.kind) {
     case Expr::Kind::number: return true;

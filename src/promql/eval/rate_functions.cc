@@ -17,8 +17,8 @@ bool reset_between(std::int64_t previous_start, std::int64_t previous_time, std:
   if (start == 0 || start >= time || start < previous_time)
     return false; // unknown, impossible, or the same run
   if (start > previous_time) return true;
-  // It starts where the previous sample lies: a delta series, unless the previous start is unknown
-  // too.
+  // The start equals the time of the previous sample: a delta series, unless the previous start is
+  // unknown too.
   return previous_start <= previous_time && previous_start != 0 && previous_start != previous_time;
 }
 
@@ -28,7 +28,7 @@ bool starts_overlap(const T& previous, const T& current) {
          current.start_ms != previous.start_ms;
 }
 
-// Last minus first of a counter, with what was lost at every reset added back.
+// Last minus first value of a counter, plus the value lost at every reset.
 double counter_increase(const RangeWindow& w) {
   double out = w.floats.back().value - w.floats.front().value;
   bool overlap = false;
@@ -106,7 +106,7 @@ std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, bool cou
   return out;
 }
 
-// What extrapolation needs to know, of floats and histograms alike.
+// The inputs of extrapolation, for floats and histograms alike.
 struct Increase {
   std::int64_t first_ms = 0;
   std::int64_t first_start_ms = 0;
@@ -116,9 +116,9 @@ struct Increase {
   double amount = 0; // increase of value or count
 };
 
-// By how much the increase between first and last sample is to be scaled to stand for the whole
-// range. When the first sample's start time lies in the window, `from_start` is set: the series
-// began there with zero and nothing is extrapolated to the left.
+// The factor that scales the increase between first and last sample to the whole range. If the
+// first sample's start time lies in the window, `from_start` is set: the series began there at
+// zero, and nothing is extrapolated to the left.
 std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, bool counter,
                                     bool rate, bool& from_start) {
   const auto seconds = [](std::int64_t ms) { return static_cast<double>(ms) / 1000; };
@@ -136,7 +136,7 @@ std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, 
     return std::nullopt;
   } else {
     if (to_start >= threshold) to_start = average / 2;
-    // A counter is never negative: do not reach back beyond the moment it was zero.
+    // A counter is never negative, so extrapolation stops at the moment when it was zero.
     if (counter && seen.amount > 0 && seen.first >= 0)
       to_start = std::min(to_start, sampled * (seen.first / seen.amount));
   }
@@ -206,7 +206,7 @@ bool rate(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, true
 bool increase(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, true, false); }
 bool delta(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, false, false); }
 
-// A sample of either kind, in one time order.
+// A float or histogram sample, for one common time order.
 struct Either {
   std::int64_t time_ms = 0;
   std::int64_t start_ms = 0;

@@ -56,12 +56,12 @@ constexpr auto kValueFunctions = std::to_array<std::pair<std::string_view, Value
     {"sqrt", plain<std::sqrt>},   {"tan", plain<std::tan>},     {"tanh", plain<std::tanh>},
 });
 
-// A calendar for every 64-bit number of seconds. What is no number or out of reach counts as the
-// lowest of them, and seconds before the calendar's first year wrap to its end: both as the
-// reference server does on a 64-bit machine.
+// A calendar for every 64-bit number of seconds. NaN and values out of range count as the lowest
+// number, and seconds before the calendar's first year wrap to its end. Both match Prometheus on a
+// 64-bit machine.
 constexpr std::int64_t kDaySeconds = 86'400;
-constexpr std::int64_t kFirstYear =
-    -292'277'022'400; // its first of March begins the calendar; a multiple of 400
+// The calendar begins on the first of March of this year, a multiple of 400.
+constexpr std::int64_t kFirstYear = -292'277'022'400;
 constexpr std::uint64_t kEpochSeconds = 9'223'372'028'741'760'000U; // from there to 1970
 
 std::uint64_t since_first_day(double v) {
@@ -80,8 +80,8 @@ struct Date {
 
 bool is_leap(std::int64_t year) { return year % 4 == 0 && (year % 100 != 0 || year % 400 == 0); }
 
-// Years here begin in March, so that a leap day is the last one; months follow from day numbers by
-// 153 days each five months.
+// Years here begin in March, so that the leap day is the last day. Months follow from day numbers,
+// because five months have 153 days.
 Date date_of(double v) {
   constexpr std::int64_t kEraDays = 146'097; // 400 years
   const auto days = static_cast<std::int64_t>(since_first_day(v) / kDaySeconds);

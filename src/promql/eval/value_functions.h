@@ -10,7 +10,7 @@ namespace coalmine::promql {
 // False: the element is dropped (clamp with min above max).
 using ValueFunction = bool (*)(double value, std::span<const double> params, double& out);
 
-// Null when the name is none of them.
+// Null when there is no such function.
 ValueFunction find_value_function(std::string_view name);
 ValueFunction find_date_function(std::string_view name); // of Unix seconds, UTC
 

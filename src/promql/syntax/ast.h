@@ -22,7 +22,7 @@ struct TextRange {
   std::size_t end = 0;
 };
 
-// A node. Plain data owned by its parent; `kind` says which struct it is (as<T> casts).
+// A node. Plain data owned by its parent. `kind` is the type of the struct (as<T> casts).
 struct Expr {
   enum class Kind : std::uint8_t {
     number,
@@ -39,9 +39,10 @@ struct Expr {
   };
   Kind kind;
   TextRange range;
-  std::uint16_t height =
-      1; // of the tree below, itself included; the parser bounds it, so walking it may recurse
-  // Set before evaluation: the value does not depend on the step, so it is computed once and
+  // Height of the tree below, itself included. The parser limits it, so walking the tree may
+  // recurse.
+  std::uint16_t height = 1;
+  // Set before evaluation when the value does not depend on the step. It is then computed once and
   // repeated.
   bool step_invariant = false;
 
@@ -96,7 +97,8 @@ struct VectorSelector final : Expr {
   bool anchored = false;
   bool smoothed = false;
   bool allow_empty = false; // the label selector of info()
-  bool stats_only = false;  // set before evaluation: only count and sum of histograms are looked at
+  // Set before evaluation: only count and sum of histograms are used.
+  bool stats_only = false;
   explicit VectorSelector(TextRange r) : Expr(kKind, r) {}
 };
 
@@ -174,7 +176,7 @@ struct ParenExpr final : Expr {
   ParenExpr(TextRange r, ExprPtr e) : Expr(kKind, r), inner(std::move(e)) {}
 };
 
-// The node as T, or null when it is another kind.
+// The node as T, or null when it is of another kind.
 template <typename T>
 const T* as(const Expr* expr) {
   return expr != nullptr && expr->kind == T::kKind ? static_cast<const T*>(expr) : nullptr;

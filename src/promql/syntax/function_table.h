@@ -16,12 +16,12 @@ std::string_view short_name(ValueType type);
 
 struct FunctionSignature {
   std::string_view name;
-  std::string_view args; // a letter each: v vector, m matrix, s scalar, t string
-  int variadic = 0;      // the last argument is optional; up to this many of them (-1: any number)
+  std::string_view args; // one letter each: v vector, m matrix, s scalar, t string
+  int variadic = 0;      // up to this many optional last arguments (-1: any number)
   ValueType result = ValueType::vector;
   bool experimental = false;
 
-  ValueType arg_type(std::size_t index) const; // beyond the list: the last one's
+  ValueType arg_type(std::size_t index) const; // index beyond the list: the last type
 };
 
 // Null when there is no such function.

@@ -90,8 +90,8 @@ constexpr std::array<Unit, 7> kUnits = {{{"y", 365LL * 86'400'000},
 std::string format_decimal(double value) {
   if (const char* text = special(value)) return text;
   std::array<char, 400> buffer;
-  // From 2^53 on all are whole, and fixed notation would write digits that the shortest form leaves
-  // as zeros.
+  // From 2^53 on all numbers are whole, and fixed notation would write digits where the shortest
+  // form has zeros.
   const bool padded = std::abs(value) >= 9007199254740992.0;
   const auto format = padded ? std::chars_format::scientific : std::chars_format::fixed;
   const auto result = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, format);
@@ -209,8 +209,8 @@ Result<std::int64_t> parse_prometheus_duration(std::string_view text) {
       ++next_unit;
     if (next_unit == kUnits.size()) return bad();
     std::int64_t part = 0;
-    constexpr std::int64_t kLimit =
-        std::numeric_limits<std::int64_t>::max() / 1'000'000; // Go counts nanoseconds
+    // Go counts nanoseconds in an int64.
+    constexpr std::int64_t kLimit = std::numeric_limits<std::int64_t>::max() / 1'000'000;
     if (__builtin_mul_overflow(value, kUnits[next_unit].ms, &part) ||
         __builtin_add_overflow(total, part, &total) || total > kLimit) {
       return fail(ErrorCode::invalid_argument, "duration out of range");

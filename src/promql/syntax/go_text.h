@@ -1,4 +1,4 @@
-// Numbers, strings and durations as the Go programs around Prometheus write and read them.
+// Reads and writes numbers, strings and durations like the Go programs around Prometheus.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,8 +12,8 @@
 
 namespace coalmine::promql {
 
-// Shortest decimal without exponent: 0.005, 10000, +Inf, -Inf, NaN. As le labels and count_values
-// are written.
+// Shortest decimal without exponent: 0.005, 10000, +Inf, -Inf, NaN. Used for le labels and
+// count_values.
 std::string format_decimal(double value);
 // Go's %g: shortest, with an exponent below 1e-4 and from 1e6.
 std::string format_general(double value);
@@ -26,11 +26,11 @@ std::string go_quote_inner(std::string_view text, char quote);
 // quotes.
 struct EscapeResult {
   std::size_t length = 0;
-  std::string bytes; // what it stands for
+  std::string bytes; // the bytes of the escaped character
   std::string error; // "" when it is valid
 };
 EscapeResult check_escape(std::string_view text, char quote);
-// The content of a quoted literal as the lexer accepted it. nullopt when it is malformed.
+// The content of a quoted literal that the lexer accepted; nullopt when it is malformed.
 std::optional<std::string> unquote(std::string_view literal);
 
 // 1h30m in milliseconds; units y w d h m s ms, each once, longest first. 0 is "0s".

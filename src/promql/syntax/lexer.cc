@@ -1,5 +1,5 @@
-// Text to tokens. Three states: plain; inside {} every word is a label name; inside [] only
-// durations and their operators.
+// Splits text into tokens. Three states: plain; inside {} every word is a label name; inside []
+// only durations and their operators.
 // SPDX-License-Identifier: Apache-2.0
 #include <array>
 #include <cctype>
@@ -83,7 +83,7 @@ bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_alpha(char c) { return c == '_' || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
 bool is_word(char c) { return is_alpha(c) || is_digit(c); }
 
-// The keyword a word is, case-blind; identifier when it is none. Inf and NaN are numbers.
+// The keyword for a word, ignoring case; identifier when there is none. Inf and NaN are numbers.
 Tok keyword_of(std::string_view word) {
   const std::string low = ascii_lower(word);
   if (low == "inf" || low == "nan") return Tok::number;
@@ -193,7 +193,7 @@ class Lexer {
     if (--parens_ < 0) {
       const std::string rune = quoted_rune();
       ++pos_;
-      start_ = pos_; // told at what follows it
+      start_ = pos_; // reported at the next character
       fail("unexpected right parenthesis " + rune);
     } else {
       emit(Tok::right_paren, 1);
@@ -420,7 +420,7 @@ class Lexer {
   bool brace_ = false;
   bool bracket_ = false;
   bool colon_ = false;    // seen in this []
-  bool duration_ = false; // something was measured in this []
+  bool duration_ = false; // a duration was seen in this []
   bool done_ = false;
 };
 

@@ -48,7 +48,7 @@ int binary_level(Tok op) {
 } // namespace
 
 std::string ParseError::text() const {
-  if (range.end == 0) return "unknown position: parse error: " + message; // of an empty query
+  if (range.end == 0) return "unknown position: parse error: " + message; // the query is empty
   return fmt::format("{}:{}: parse error: {}", span.line, span.column, message);
 }
 
@@ -206,7 +206,8 @@ bool Parser::grouping_labels(std::vector<std::string>& out) {
     }
     const bool word = token.type == Tok::string || token.type == Tok::identifier ||
                       token.type == Tok::metric_identifier;
-    if (!word && !std::isalpha(static_cast<unsigned char>(name[0]))) { // an operator that is a sign
+    // An operator written as a sign.
+    if (!word && !std::isalpha(static_cast<unsigned char>(name[0]))) {
       unexpected(kContext, "label");
       return false;
     }

@@ -1,4 +1,4 @@
-// PromQL text to a type-checked tree.
+// Parses PromQL text into a type-checked tree.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -19,7 +19,7 @@ struct ParseOptions {
   static ParseOptions all() { return {true, true, true}; }
 };
 
-// What is wrong and where. text() is Prometheus's wording: `1:5: parse error: ...`.
+// A parse error and its place. text() has Prometheus's wording: `1:5: parse error: ...`.
 struct ParseError {
   std::string message;
   TextRange range;
@@ -31,14 +31,14 @@ template <typename T>
 using ParseOutcome = std::expected<T, ParseError>;
 
 ParseOutcome<ExprPtr> parse_expression(std::string_view text, const ParseOptions& options);
-// One vector selector without modifiers, as match[] takes it.
+// Parses one vector selector without modifiers, as used in match[].
 ParseOutcome<std::vector<Matcher>> parse_metric_selector(std::string_view text);
 
 // `line:column` of a byte offset.
 SourceSpan span_of(std::string_view text, TextRange range);
 
-// Used by the parser; exposed for its own unit. nullopt when the tree is well typed. Resolves
-// many-to-many matching of set operators.
+// Used by the parser. Also resolves many-to-many matching of set operators. nullopt when the tree
+// is well typed.
 struct TypeError {
   std::string message;
   TextRange range;

@@ -12,8 +12,7 @@
 
 namespace coalmine::promql {
 
-// One use: made for a text, asked for one expression. A rule returns null (or false) after fail();
-// only the first failure counts.
+// Parses one text once. A rule returns null (or false) after fail(). Only the first failure counts.
 class Parser {
  public:
   Parser(std::string_view text, const ParseOptions& options);
@@ -27,8 +26,8 @@ class Parser {
 
  private:
   static constexpr int kMaxDepth = 200; // of nesting while parsing
-  static constexpr std::uint16_t kMaxHeight =
-      500; // of the tree: a chain of operators leans to the left
+  // Height of the tree. A chain of operators grows to the left.
+  static constexpr std::uint16_t kMaxHeight = 500;
 
   const Token& peek_second() const { return tokens_[std::min(at_ + 1, tokens_.size() - 1)]; }
   Token next() {
@@ -94,7 +93,7 @@ class Parser {
 
 // Seconds to milliseconds as Go's time.Duration arithmetic gives them.
 std::int64_t seconds_to_ms(double seconds);
-// Whether so many seconds fit an int64 of nanoseconds.
+// True if this many seconds fit into an int64 of nanoseconds.
 bool duration_in_range(double seconds);
 
 } // namespace coalmine::promql

@@ -26,8 +26,7 @@ int duration_level(Tok op) {
   }
 }
 
-// Takes a literal's length out of a duration; what is not a literal stays as an expression to
-// compute later.
+// Takes the length out of a literal duration. Other expressions stay, to be computed later.
 std::int64_t take_literal(ExprPtr& expr) {
   const auto* number = as<NumberLiteral>(expr);
   if (number == nullptr) return 0;
@@ -224,7 +223,7 @@ ExprPtr Parser::duration_expression(int min_level) {
     fail(range_of(peek()), fmt::format("duration is nested deeper than {} levels", kMaxDepth));
     return nullptr;
   }
-  // Behind offset a sign binds to one operand: offset -2^2 is (… offset -2)^2.
+  // After offset a sign binds to one operand: offset -2^2 is (… offset -2)^2.
   ExprPtr left = duration_operand(std::max(min_level, 3));
   while (left && !error_) {
     const Token op = peek();
@@ -253,7 +252,7 @@ ExprPtr Parser::duration_expression(int min_level) {
   return error_ ? nullptr : std::move(left);
 }
 
-// Null without an error when nothing here starts a duration.
+// Null without an error when the next token cannot start a duration.
 ExprPtr Parser::duration_operand(int sign_level) {
   const Token token = peek();
   if (token.type == Tok::add || token.type == Tok::sub) {

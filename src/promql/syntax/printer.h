@@ -1,4 +1,4 @@
-// A tree back to PromQL text, in Prometheus's canonical form. Parsing the result gives the same
+// Prints a tree as PromQL text in Prometheus's canonical form. Parsing the result gives the same
 // tree.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -18,7 +18,7 @@ std::unique_ptr<re2::RE2> compile(const std::string& go_pattern) {
   return std::make_unique<re2::RE2>(pattern, options);
 }
 
-// What is wrong with a pattern, in the words of Go's regexp package, which users of Prometheus
+// Describes the error in a pattern in the words of Go's regexp package, which users of Prometheus
 // know.
 std::string complaint(const re2::RE2& regexp) {
   std::string_view what;
@@ -38,7 +38,7 @@ std::string complaint(const re2::RE2& regexp) {
     case re2::RE2::ErrorBadNamedCapture: what = "invalid named capture"; break;
     default: return regexp.error();
   }
-  // An open group is told with the whole pattern.
+  // An unclosed group is reported with the whole pattern.
   const bool whole = regexp.error_code() == re2::RE2::ErrorMissingParen ||
                      regexp.error_code() == re2::RE2::ErrorUnexpectedParen;
   return fmt::format("{}: `{}`", what, whole ? regexp.pattern() : regexp.error_arg());
@@ -52,7 +52,7 @@ bool is_regexp(const Matcher& matcher) {
 std::size_t class_end(std::string_view pattern, std::size_t at) {
   ++at;
   if (at < pattern.size() && pattern[at] == '^') ++at;
-  if (at < pattern.size() && pattern[at] == ']') ++at; // right after [ it is a member
+  if (at < pattern.size() && pattern[at] == ']') ++at; // right after [ it is an ordinary character
   while (at < pattern.size() && pattern[at] != ']') {
     if (pattern[at] == '\\') {
       ++at;

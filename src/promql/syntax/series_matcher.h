@@ -1,4 +1,4 @@
-// Label matchers made ready to run: regexps compiled once.
+// Label matchers prepared for use: regexps are compiled once.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,14 +16,15 @@ class RE2;
 
 namespace coalmine::promql {
 
-// A pattern of Go's regexp package as RE2 reads it: named groups may be written (?<name>…) in Go.
+// Translates a pattern of Go's regexp package for RE2: Go allows (?<name>…) for named groups.
 std::string re2_pattern(std::string_view go_pattern);
-// Matchers as a Queryable takes them: their patterns as RE2 reads them.
+// The matchers for a Queryable, with patterns translated for RE2.
 std::vector<Matcher> for_storage(std::vector<Matcher> matchers);
-// Why the matcher cannot be used (a regexp that does not compile); nullopt when it can.
+// The reason why a matcher cannot be used (a regexp that does not compile); nullopt when it can be
+// used.
 std::optional<std::string> check_matcher(const Matcher& matcher);
 
-// All matchers of a selector. Thread-safe once made. A matcher that check_matcher refuses matches
+// All matchers of a selector. Thread-safe once made. A matcher refused by check_matcher matches
 // nothing.
 class SeriesMatcher {
  public:
@@ -33,7 +34,7 @@ class SeriesMatcher {
   SeriesMatcher& operator=(SeriesMatcher&&) noexcept;
 
   bool matches(const Labels& labels) const;
-  // Whether the matchers of that one label accept the value.
+  // True if all matchers of this label accept the value.
   bool accepts(std::string_view label, std::string_view value) const;
 
   static bool matches_empty(const Matcher& matcher);

@@ -24,7 +24,7 @@ std::optional<double> decimal(std::string_view text) {
   return out;
 }
 
-constexpr double kMaxSeconds = 9'223'372'036.0; // as many nanoseconds as an int64 holds
+constexpr double kMaxSeconds = 9'223'372'036.0; // its nanoseconds still fit into an int64
 
 // Reads fixed-width pieces from the front.
 struct Reader {

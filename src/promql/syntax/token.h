@@ -1,4 +1,4 @@
-// The words of PromQL's grammar.
+// The tokens of PromQL's grammar.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -78,7 +78,7 @@ enum class Tok : std::uint8_t {
   anchored,
   on,
   without,
-  // Words that are functions, durations or @ edges by place.
+  // Words whose meaning depends on the place: functions, durations or @ edges.
   start,
   end,
   step,
@@ -105,7 +105,7 @@ std::string_view spelling(Tok t);
 struct Token {
   Tok type = Tok::end_of_input;
   std::size_t pos = 0;
-  std::string_view text; // of the input; outlived by it
+  std::string_view text; // part of the input, which must outlive it
   std::string error;     // Tok::error: what is wrong
 };
 

@@ -14,7 +14,7 @@ namespace {
 
 bool is_operand(ValueType t) { return t == ValueType::scalar || t == ValueType::vector; }
 
-// Depth first, as the messages of inner expressions come first.
+// Checks depth first, because errors of inner expressions come first.
 class TypeChecker {
  public:
   explicit TypeChecker(std::string_view text) : text_(text) {}

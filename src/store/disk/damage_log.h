@@ -1,4 +1,4 @@
-// Damage found in stored data: counted, logged and passed over.
+// Counts and logs damage found in stored data.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +14,8 @@ namespace coalmine::store {
 class DamageLog {
  public:
   DamageLog(SelfMetrics& metrics, std::string directory);
-  // what: the kind of data, "chunks". count: pieces that were skipped.
+  // Reports that damaged pieces were skipped. what: the kind of data, such as "chunks". count: the
+  // number of pieces.
   void skipped(std::string_view what, const std::string& why, double count = 1) const;
 
  private:
@@ -22,7 +23,7 @@ class DamageLog {
   const std::string directory_;
 };
 
-// A database and where the damage found in it is reported. Both outlive whoever holds this.
+// A database, and the log for damage found in it. Both must outlive every holder of a Backing.
 struct Backing {
   Database& database;
   const DamageLog& damage;

@@ -46,7 +46,7 @@ std::unexpected<Error> not_synced(const std::string& path) {
               fmt::format("{} cannot be synced: {}. Check the disk", path, std::strerror(errno)));
 }
 
-// The name in CURRENT, "" when there is none.
+// The manifest's name as the file CURRENT has it; "" when there is none.
 std::string manifest_name(const std::string& directory) {
   std::ifstream current(path_of(directory, "CURRENT"));
   std::string name;
@@ -68,17 +68,17 @@ std::map<std::string, std::uint64_t> read_synced(const std::string& directory) {
   if (text.size() < kHashLine) return out;
   const auto body = std::string_view(text).substr(0, text.size() - kHashLine);
   if (hash_line(body) != std::string_view(text).substr(body.size()))
-    return out; // torn by a crash: it says nothing
+    return out; // torn by a crash: no claim can be read
   std::istringstream lines{std::string(body)};
   std::string name;
   for (std::uint64_t size = 0; lines >> name >> size;) out[name] = size;
   return out;
 }
 
-// How far the records of a log or manifest follow each other. RocksDB's format of both: blocks of
-// 32 KiB; a record is crc:u32 length:u16 type:u8 and its bytes, never across blocks; fewer than 7
+// Where the last whole record of a log or manifest ends. RocksDB's format of both: blocks of 32
+// KiB; a record is crc:u32 length:u16 type:u8 and its bytes, never across blocks; fewer than 7
 // octets at a block's end are filling. RocksDB itself takes a broken length near the end for the
-// trace of a crash and forgets what follows.
+// trace of a crash and drops everything behind it.
 std::uint64_t records_end(const std::string& path) {
   constexpr std::uint64_t kBlock = 32768;
   constexpr std::size_t kHeader = 7;
@@ -129,7 +129,7 @@ std::uint64_t directory_bytes(const std::string& directory) {
   std::error_code error;
   for (auto it = fs::directory_iterator(directory, error); !error && it != fs::directory_iterator();
        it.increment(error)) {
-    std::error_code gone; // files come and go beneath us
+    std::error_code gone; // files may be removed meanwhile
     if (!it->is_regular_file(gone)) continue;
     const auto size = it->file_size(gone);
     if (!gone) total += size;
@@ -177,7 +177,7 @@ void write_synced(const std::string& directory, std::map<std::string, std::uint6
   std::ofstream out(fresh, std::ios::binary | std::ios::trunc);
   out << text;
   out.close();
-  // A full disk leaves the older, smaller claim.
+  // When the disk is full, the older and smaller claim stays.
   std::error_code ignored;
   if (out.good()) fs::rename(fresh, path, ignored);
 }
@@ -213,7 +213,7 @@ Shortage find_shortage(const std::string& directory) {
         out.logs.push_back(file);
     }
   }
-  // A log file goes only after a newer one was begun.
+  // RocksDB removes a log file only after it has begun a newer one.
   if (newest_log != nullptr && (logs.empty() || logs.back() < *newest_log))
     out.logs.push_back(*newest_log);
   return out;

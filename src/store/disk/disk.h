@@ -1,5 +1,5 @@
-// What the store asks of the file system itself rather than of RocksDB: free space, syncing its log
-// files, and what was synced.
+// File system calls that bypass RocksDB: free space, syncing log files, and the record of synced
+// sizes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -13,10 +13,10 @@
 
 namespace coalmine::store {
 
-// Bytes that this user may still write where the directory is; 0 when that is unknown.
+// Bytes that this user may still write on the directory's file system; 0 when unknown.
 std::uint64_t free_bytes(const std::string& directory);
-// The same for frequent calls: it opens the path once, which costs ten times as much as the call.
-// Thread-safe.
+// free_bytes for frequent calls: it opens the path only once, because opening costs ten times as
+// much as asking. Thread-safe.
 class FreeSpace {
  public:
   explicit FreeSpace(const std::string& directory);
@@ -29,11 +29,11 @@ class FreeSpace {
   const int descriptor_;
 };
 
-// Sum of the sizes of the files in it, sub-directories not counted. Files may come and go
-// meanwhile.
+// The sum of the sizes of the files in the directory, without sub-directories. Files may be added
+// and removed meanwhile.
 std::uint64_t directory_bytes(const std::string& directory);
 
-// Names of the files that end like this, in order.
+// The sorted names of the files that end with `ending`.
 std::vector<std::string> files_ending(const std::string& directory, std::string_view ending);
 
 // Syncs every *.log file and the directory. Done without RocksDB, whose SyncWAL stops the process
@@ -46,10 +46,10 @@ Result<std::map<std::string, std::uint64_t>> sync_logs(const std::string& direct
 // size", then XXH3-64 of them in hex; not synced itself.
 void write_synced(const std::string& directory, std::map<std::string, std::uint64_t> sizes);
 
-// Every file of one directory into another, which is made; synced when it returns.
+// Copies every file of one directory into another, which it makes. The copy is synced on return.
 Status copy_files(const std::string& from, const std::string& to);
 
-// Compares with `synced` and walks the records of the files.
+// Files whose whole records end before the size in `synced`, and the newest log file if it is gone.
 struct Shortage {
   bool manifest = false;         // it must not be used
   std::vector<std::string> logs; // names of log files that are cut or gone

@@ -33,7 +33,7 @@ class SmallDisk {
   }
   bool mounted() const { return mounted_; }
   std::string path() const { return dir_.path(); }
-  // Somebody else's file that leaves this much.
+  // Writes a foreign file that leaves `left` bytes free.
   void fill_up_to(std::uint64_t left) const {
     const std::string block(4096, 'x');
     std::ofstream file(path() + "/ballast", std::ios::binary | std::ios::app);
@@ -55,8 +55,8 @@ struct Sender {
   std::int64_t now_ms = kNow;
   int next = 0;
 
-  // A point and a span of about two kilobytes that do not compress; the same again until it is
-  // acknowledged.
+  // A point and a span of about two kilobytes that do not compress. Returns the same message until
+  // it is acknowledged.
   Batch message() {
     Batch b = batch({point(gauge, 0, now_ms + next, next)});
     std::string noise(2000, '\0');

@@ -8,9 +8,9 @@
 
 namespace coalmine::store {
 
-// Writers (appends and upkeep) take turns under `write`. What readers see changes only while both
-// are held, so a writer may read it under `write` alone and a reader under `state`, shared. `write`
-// is taken first. Nobody waits for the disk while holding `state` exclusively.
+// Writers (appends and upkeep) take turns under `write`. State that readers see changes only while
+// both locks are held. So a writer may read it under `write` alone, and a reader under `state`,
+// shared. `write` is taken first. Nobody waits for the disk while holding `state` exclusively.
 struct Locks {
   std::mutex write;
   FairSharedMutex state;

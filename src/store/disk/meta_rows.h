@@ -11,10 +11,11 @@
 namespace coalmine::store {
 
 inline constexpr std::uint64_t kSchemaVersion = 5;
-inline constexpr std::string_view kSchemaKey =
-    "schema"; // u64: kSchemaVersion of who wrote the directory
-inline constexpr std::string_view kSealKey = "seal"; // u64 record, u64 time_ms: Seal in log_book.h
-inline constexpr std::string_view kNextSeriesKey = "next";       // u64: ids below were given out
+// u64: the kSchemaVersion that the directory was written with.
+inline constexpr std::string_view kSchemaKey = "schema";
+// u64 record, u64 time_ms: Seal in log_book.h.
+inline constexpr std::string_view kSealKey = "seal";
+inline constexpr std::string_view kNextSeriesKey = "next";       // u64: all lower ids are taken
 inline constexpr std::string_view kPresencePrefix = "presence/"; // + presence_key -> presence row
 inline constexpr std::string_view kPresenceEnd = "presence0";
 

@@ -23,7 +23,7 @@
 namespace coalmine::store {
 namespace {
 
-// Beside what RocksDB takes for itself.
+// Estimated bytes that RocksDB adds to each row.
 constexpr std::uint64_t kRowOverhead = 64;
 
 rocksdb::Slice slice(std::string_view text) { return {text.data(), text.size()}; }
@@ -198,9 +198,10 @@ class RocksDatabase final : public Database {
     TRY(check_open());
     const std::string links = options_.directory + "/copy";
     std::error_code ignored;
-    std::filesystem::remove_all(links, ignored); // of an earlier process that was killed meanwhile
-    // Hard links where files do not change any more, so that the moment is short; the slow copy
-    // follows.
+    // Left by a process that was killed while it copied.
+    std::filesystem::remove_all(links, ignored);
+    // The checkpoint hard-links files that no longer change, so writes wait only shortly. The slow
+    // copy follows while writes go on.
     rocksdb::Checkpoint* raw = nullptr;
     auto status = rocksdb::Checkpoint::Create(db_.get(), &raw);
     const std::unique_ptr<rocksdb::Checkpoint> checkpoint(raw);
@@ -257,7 +258,7 @@ class RocksDatabase final : public Database {
     failed_ = true;
   }
 
-  // After a failure: closed, opened again, and thereby verified.
+  // After a failure, closes the database and opens it again, which verifies the files.
   Status recover() {
     if (!failed_) return {};
     const std::unique_lock alone(use_mutex_);
@@ -303,14 +304,13 @@ class RocksDatabase final : public Database {
     return {};
   }
 
-  // Deletes files that are no longer needed at once, so that the next measurement of the size is
-  // right.
+  // Deletes unneeded files at once, so that the next measurement of the size is right.
   void purge() {
     (void)db_->DisableFileDeletions();
     (void)db_->EnableFileDeletions(true);
   }
 
-  // Once a second (or as often as the log is to be synced).
+  // Runs once a second, or once per sync interval.
   void watch_until_stopped() {
     constexpr std::int64_t kOwnPaceMs = 1000;
     const auto pace = std::chrono::milliseconds(
@@ -329,8 +329,8 @@ class RocksDatabase final : public Database {
     }
   }
 
-  // A flush or compaction that failed leaves RocksDB without either, silently: the next write opens
-  // it again.
+  // After a failed flush or compaction, RocksDB silently does neither any more. So the next write
+  // opens the database again.
   void watch_background() {
     const std::shared_lock in_use(use_mutex_);
     std::uint64_t errors = 0;
@@ -343,8 +343,8 @@ class RocksDatabase final : public Database {
     if (errors <= background_errors_.exchange(errors)) return;
     log_error("the store could not rewrite its files in the background; it will be opened again",
               {{"directory", options_.directory}});
-    // A full disk ends at some time. An error that comes back at once is damage, which verifying
-    // the files finds.
+    // A full disk is freed after some time. An error that returns soon means damage, which
+    // verifying the files finds.
     constexpr auto kAtOnce = std::chrono::minutes(10);
     const auto now = std::chrono::steady_clock::now();
     if (last_background_error_ && now - *last_background_error_ < kAtOnce &&
@@ -357,7 +357,7 @@ class RocksDatabase final : public Database {
 
   const RocksOptions options_;
   const FreeSpace free_space_;
-  // Exclusive while the instance is exchanged.
+  // Held exclusively while the instance is replaced.
   mutable std::shared_mutex use_mutex_;
   std::unique_ptr<rocksdb::DB> db_; // guarded by use_mutex_; null: closed after a failure
   std::vector<rocksdb::ColumnFamilyHandle*> families_;    // likewise; owned by db_
@@ -366,7 +366,8 @@ class RocksDatabase final : public Database {
   std::atomic<bool> failed_{false};
   std::atomic<bool> mend_{false};
   std::atomic<std::uint64_t> background_errors_{0};
-  std::optional<std::chrono::steady_clock::time_point> last_background_error_; // the watcher's
+  // Watcher thread only.
+  std::optional<std::chrono::steady_clock::time_point> last_background_error_;
   mutable std::atomic<std::uint64_t> damaged_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -1,4 +1,5 @@
-// The thin wall around RocksDB: ordered bytes in six families, one atomic write, a background sync.
+// The store's interface to RocksDB: ordered byte strings in six families, atomic writes, background
+// sync.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,12 +16,12 @@
 
 namespace coalmine::store {
 
-// docs/formats.md says what is in each.
+// The content of each family is described in docs/formats.md.
 enum class Family : std::uint8_t { log, series, chunks, spans, meta, head };
 inline constexpr std::array<std::string_view, 6> kFamilyNames = {"log",   "series", "chunks",
                                                                  "spans", "meta",   "head"};
 
-// What one write does, in order; all of it or nothing.
+// The operations of one write, in order. Either all are applied or none.
 class WriteSet {
  public:
   enum class Kind : std::uint8_t { put, erase, erase_range };
@@ -46,37 +47,38 @@ class WriteSet {
   std::vector<Op> ops_;
 };
 
-// Thread-safe. Tests put a failing one in front of the real one.
+// Thread-safe. Tests wrap the real one in one that fails.
 class Database {
  public:
   virtual ~Database() = default;
 
-  // In the operating system's hands when it returns, so that it survives the death of this process.
-  // unavailable: nothing of it was applied and the same may be tried again.
+  // On return the operating system has the data, so it survives the death of this process.
+  // unavailable: nothing was applied, and the caller may try again.
   virtual Status write(const WriteSet& set) = 0;
   virtual Result<std::optional<std::string>> get(Family family, std::string_view key) const = 0;
-  // As many answers as keys. A value that cannot be read is data_loss only for itself: it is
-  // nullopt and counted in damaged().
+  // Returns one answer per key. An unreadable value is nullopt and counted in damaged(); the others
+  // are still returned.
   virtual std::vector<std::optional<std::string>> get_many(
       Family family, const std::vector<std::string>& keys) const = 0;
   // Calls visit for every key in [from, to) in order until it returns false. to "": to the end.
-  // visit must not call back into the database. data_loss: parts of the range are damaged and were
-  // left out; what was visited is sound.
+  // visit must not call back into the database. data_loss: damaged parts of the range were left
+  // out; all visited rows are sound.
   using Visit = std::function<bool(std::string_view key, std::string_view value)>;
   virtual Status scan(Family family, std::string_view from, std::string_view to,
                       const Visit& visit) const = 0;
 
   virtual Status sync() = 0;
-  // Memory into data files, so that the log files that covered it can go. Slow.
-  virtual Status flush() = 0;
-  // Gives the space of an erased range back to the file system; whatever is left in it goes too.
+  // Writes RocksDB's memory into data files, so that the log files of that memory can be deleted.
   // Slow.
+  virtual Status flush() = 0;
+  // Gives the space of an erased range back to the file system. Rows still in the range are removed
+  // too. Slow.
   virtual Status reclaim(Family family, std::string_view from, std::string_view to) = 0;
-  // Gives the space of all that was erased or replaced in a family back to the file system. Reads
-  // and writes all of it.
+  // Gives the space of all erased and replaced rows of a family back to the file system. Rewrites
+  // the whole family.
   virtual Status compact(Family family) = 0;
-  // A copy that is consistent at one moment while writes go on, in a directory that does not exist
-  // yet, synced and verified.
+  // Makes a copy that is consistent at one moment, while writes go on. The directory must not exist
+  // yet. The copy is synced and verified.
   virtual Status copy_to(const std::string& directory) = 0;
   virtual std::uint64_t disk_bytes() const = 0;
   virtual std::uint64_t damaged() const = 0;
@@ -88,11 +90,11 @@ struct RocksOptions {
   // Writes are refused as unavailable while less than this is free on the disk, so that RocksDB
   // always finds room for its own files; writes that only erase are refused at an eighth of it.
   std::uint64_t reserve_bytes = 32ULL << 20;
-  // After a write that RocksDB failed, the database is closed and opened again before the next one,
-  // at most this often.
+  // After a failed write the database is closed and opened again before the next write, but not
+  // more often than this.
   std::int64_t recover_pause_ms = 1000;
 };
-// Damaged files are moved to `lost`, logged, and counted in damaged().
+// Opens or makes the database. Damaged files are moved to `lost`, logged, and counted in damaged().
 Result<std::unique_ptr<Database>> open_rocks(const RocksOptions& options);
 
 } // namespace coalmine::store

@@ -26,13 +26,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// A key that no row of ours has; it makes every family have a data file while a directory is
-// rebuilt.
+// A key that none of our rows uses. While a directory is rebuilt, a row with it gives every family
+// a data file.
 constexpr std::string_view kMarker = "\xff\xff\xff\xffmend";
 constexpr std::size_t kSalvageBatchBytes = 4 << 20;
 
-// RocksDB's own log in ours, and a count of what it dropped from its log files while it read them.
-// Thread-safe.
+// Forwards RocksDB's own log messages to our log, and counts the records that it dropped from its
+// log files while reading them. Thread-safe.
 class RocksLog final : public rocksdb::Logger {
  public:
   RocksLog() : rocksdb::Logger(rocksdb::InfoLogLevel::WARN_LEVEL) {}
@@ -51,8 +51,8 @@ class RocksLog final : public rocksdb::Logger {
   std::atomic<std::size_t> dropped_{0};
 };
 
-// RocksDB would try by itself to go on after a full disk, and stop the process over the log file
-// that failed.
+// Turns off RocksDB's own recovery. After a full disk it would try to go on, and stop the process
+// at the log file that failed.
 class NoOwnRecovery final : public rocksdb::EventListener {
  public:
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
@@ -65,15 +65,15 @@ rocksdb::DBOptions database_options() {
   rocksdb::DBOptions options;
   options.create_if_missing = true;
   options.create_missing_column_families = true;
-  // A torn or damaged record costs itself and not what was acknowledged after it; gaps are noticed
-  // by the log's numbers.
+  // A torn or damaged record is skipped, and the acknowledged records after it are kept. Gaps are
+  // noticed by the numbers of the log.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   options.max_total_wal_size = 64ULL << 20;
   options.db_write_buffer_size = 128ULL << 20;
   options.max_manifest_file_size = 4ULL << 20;
   options.max_background_jobs = 2;
   options.max_open_files = 512;
-  options.allow_fallocate = false; // free space is what it seems to be
+  options.allow_fallocate = false; // so that the measured free space is exact
   options.info_log = std::make_shared<RocksLog>();
   options.listeners.push_back(std::make_shared<NoOwnRecovery>());
   options.max_bgerror_resume_count = 0;
@@ -110,8 +110,8 @@ rocksdb::Status try_open(const std::string& directory, OpenedRocks& out) {
   out.damaged += static_cast<const RocksLog&>(*options.info_log).dropped();
   if (!status.ok()) return status;
   out.db.reset(raw);
-  (void)raw->DestroyColumnFamilyHandle(
-      handles.front()); // RocksDB insists on a family named default; we keep nothing in it
+  // RocksDB requires a family named default; we keep nothing in it.
+  (void)raw->DestroyColumnFamilyHandle(handles.front());
   handles.erase(handles.begin());
   out.families = std::move(handles);
   return status;
@@ -145,7 +145,8 @@ bool is_locked(const rocksdb::Status& status) {
 
 Error open_error(const std::string& directory, const rocksdb::Status& status) {
   const std::string text = status.ToString();
-  // Looking at a lock of our own would drop it (POSIX), hence the two cases.
+  // Opening and closing a file on which this process holds a lock would drop the lock (POSIX).
+  // Hence the two cases.
   const bool ours = text.find("lock hold by current process") != std::string::npos;
   if (is_locked(status)) {
     return {ErrorCode::failed_precondition,
@@ -159,7 +160,7 @@ Error open_error(const std::string& directory, const rocksdb::Status& status) {
                   directory, text)};
 }
 
-// True for a missing or broken file, false for a disk or a permission that refuses.
+// True for a missing or broken file, false when the disk or a permission refuses.
 bool is_repairable(const rocksdb::Status& status) {
   if (status.IsIOError()) return status.ToString().find("No such file") != std::string::npos;
   return is_damage(status);
@@ -182,7 +183,7 @@ rocksdb::Status verify_file(const std::string& path) {
   return status.ok() ? reader.VerifyChecksum() : status;
 }
 
-// The data files that fail their checksums, moved away. Their names inside `lost`.
+// Moves the data files that fail their checksums to `lost`. Returns their names in there.
 std::vector<std::string> put_damaged_aside(const std::string& directory) {
   std::vector<std::string> out;
   for (const auto& name : files_ending(directory, ".sst")) {
@@ -193,9 +194,9 @@ std::vector<std::string> put_damaged_aside(const std::string& directory) {
   return out;
 }
 
-// RocksDB's repair learns of a family only from its data files, and drops what the log has for
-// others. So each gets one: from a database made on the side, where the families have the same
-// numbers because they are made in the same order.
+// RocksDB's repair finds a family only by its data files, and drops log records of other families.
+// So each family gets a data file. It comes from a temporary database, where the families have the
+// same numbers because they are made in the same order.
 Status add_family_files(const std::string& directory) {
   const auto side = (fs::path(directory) / "mend").string();
   std::error_code error;
@@ -211,7 +212,7 @@ Status add_family_files(const std::string& directory) {
     close(fresh);
   }
   if (!status.ok()) return std::unexpected(open_error(side, status));
-  // Numbers that no file of the directory has, and below those that the repair will give.
+  // File numbers that are free in the directory and below those that the repair will use.
   std::uint64_t number = 0;
   for (const auto& name : files_ending(side, ".sst")) {
     fs::path to;
@@ -226,9 +227,8 @@ Status add_family_files(const std::string& directory) {
   return {};
 }
 
-// Puts the rows that can still be read in a file of `lost` back, where there is no newer one. Rows
-// the file had as erased stay erased only if another file says so: the store takes what comes back
-// in that way for old.
+// Puts the readable rows of a file in `lost` back, except where a newer row exists. A row that only
+// this file had marked as erased comes back; the store takes such rows for old.
 std::size_t salvage(const std::string& directory, const std::string& name, OpenedRocks& to) {
   rocksdb::SstFileReader reader{rocksdb::Options(database_options(), family_options(Family::meta))};
   if (!reader.Open((fs::path(directory) / "lost" / name).string()).ok()) return 0;
@@ -307,8 +307,8 @@ Result<OpenedRocks> mend_and_open(const std::string& directory, const std::strin
   return out;
 }
 
-// The data files are there, but the file that lists them is not: RocksDB would start empty and
-// delete them.
+// True when the data files exist but the file that lists them does not. RocksDB would then start
+// empty and delete them.
 bool current_is_gone(const std::string& directory) {
   if (fs::exists(fs::path(directory) / "CURRENT")) return false;
   return !files_ending(directory, ".sst").empty() || !files_ending(directory, ".log").empty();
@@ -362,7 +362,7 @@ bool seek_past_damage(rocksdb::Iterator& it, const std::string& after) {
   };
   Key low = after;
   low.resize(std::max(kWidth, after.size() + 1), '\0');
-  // Wider and wider steps until something is sound, then back to the first place that is.
+  // Widens the step until a readable place is found, then searches back for the first one.
   Key high;
   for (std::size_t at = low.size(); at-- > 0 && high.empty();) {
     Key key = low;

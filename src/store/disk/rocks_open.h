@@ -1,5 +1,5 @@
-// Opening the RocksDB directory, also one whose files are damaged: sound files are used, damaged
-// files are moved away and reported.
+// Opens the RocksDB directory, even when files are damaged. Sound files are used; damaged files are
+// moved away and reported.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,21 +16,21 @@ namespace coalmine::store {
 
 struct OpenedRocks {
   std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*>
-      families;            // by Family; owned by db, given back before it is closed
-  std::size_t damaged = 0; // files found damaged on the way
+  // By Family; owned by db, released before it is closed.
+  std::vector<rocksdb::ColumnFamilyHandle*> families;
+  std::size_t damaged = 0; // files found damaged while opening
 };
 
-// mend: every data file is verified first; for when RocksDB came upon damage while it ran. Damaged
-// files are moved to `lost` inside the directory, and the rows that can still be read in them are
-// put back. failed_precondition: another process has the directory; unavailable: the disk refuses.
+// mend: verify every data file first, because RocksDB found damage while it ran. Damaged files are
+// moved to `lost` inside the directory, and the rows that can still be read in them are put back.
+// failed_precondition: another process has the directory; unavailable: the disk refuses.
 Result<OpenedRocks> open_rocks_directory(const std::string& directory, bool mend);
 
 // data_loss: a data file fails its checksums.
 Status verify_data_files(const std::string& directory);
 
-// Puts an iterator that stopped at damage behind `after` on the first place behind the damage.
-// False: nothing readable follows.
+// Moves an iterator, stopped by damage behind the key `after`, to the first readable place behind
+// the damage. Returns false when nothing readable follows.
 bool seek_past_damage(rocksdb::Iterator& it, const std::string& after);
 
 inline bool is_damage(const rocksdb::Status& status) {

@@ -1,4 +1,4 @@
-// What an append says about the parts of a batch that it did not keep.
+// The result of an append: which parts of a batch were not kept, and why.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace coalmine::store {
 
-// The receiver answers the client with partial success.
+// The receiver reports it to the client as partial success.
 struct AppendResult {
   std::size_t rejected_points = 0;
   std::size_t rejected_spans = 0;

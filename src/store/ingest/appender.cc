@@ -19,7 +19,8 @@
 namespace coalmine::store {
 namespace {
 
-// Spans this far back are remembered, so that a repeated request is noticed.
+// After a start, the spans of this many newest segments are remembered, so that a repeated request
+// is noticed.
 constexpr std::size_t kRecentSegments = 256;
 constexpr std::size_t kRecentSpanLimit = 100'000;
 
@@ -37,7 +38,7 @@ struct Appender::Draft {
   PresenceBook::Draft presence;
   std::map<std::string, PresenceRow> presence_rows;
   FreshSpans spans;
-  SegmentSummary summary; // of the segment that the spans become
+  SegmentSummary summary; // of the segment made of the spans
   SegmentRef segment_ref;
   AppendResult result;
   std::size_t record_bytes = 0;
@@ -85,7 +86,7 @@ Result<AppendResult> Appender::append(const Batch& batch) {
   const WriteSet writes = to_writes(draft);
   if (!writes.empty()) {
     if (auto written = backing_.database.write(writes); !written) {
-      // The memory of totals ran ahead of the disk. It is read back from what is stored when it is
+      // The totals in memory are ahead of the disk. They are read back from the stored samples when
       // next needed.
       ingest_.forget();
       refused_writes_total_.add();
@@ -177,8 +178,8 @@ void Appender::publish(Draft& draft) {
   if (two_senders) report_two_senders(*two_senders, draft);
 }
 
-// A process that starts again begins to count later, never earlier. A sender that goes back in time
-// is another process.
+// A restarted process begins to count later, never earlier. So a start time that goes back shows a
+// second process that writes the same series.
 void Appender::report_two_senders(SeriesId series, Draft& draft) {
   constexpr std::int64_t kReportAgainMs = 10 * 60 * 1000;
   const SeriesInfo* info = contents_.series.index.get(series);

@@ -1,4 +1,4 @@
-// Appending a batch: drafted, written in one piece, then made visible.
+// Appends a batch: it is drafted, written atomically, and then made visible.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,7 +21,7 @@
 
 namespace coalmine::store {
 
-// As of the same name in store::Options.
+// The members mean the same as those of store::Options.
 struct AppendOptions {
   std::int64_t retention_ms = 0;
   std::int64_t accept_late_ms = 0;
@@ -29,8 +29,8 @@ struct AppendOptions {
   std::function<void(const std::string& service)> on_arrival;
 };
 
-// append() may be called on any thread: it takes Locks::write, and Locks::state to publish. What it
-// was constructed with must outlive it.
+// append() may be called on any thread: it takes Locks::write, and Locks::state to publish. The
+// constructor's arguments must outlive the appender.
 class Appender {
  public:
   Appender(AppendOptions options, const Clock& clock, Backing backing, Contents& contents,
@@ -39,9 +39,9 @@ class Appender {
   // unavailable: the disk refused, nothing was kept, and the client may send again.
   Result<AppendResult> append(const Batch& batch);
 
-  // Before the first append, once the contents have been loaded.
+  // Called once the contents are loaded and before the first append.
   void restore();
-  // Series are about to be removed, to which it holds pointers. Called under Locks::write.
+  // Drops all pointers to series. Called under Locks::write, before series are removed.
   void forget() { ingest_.forget(); }
 
  private:
@@ -67,7 +67,8 @@ class Appender {
   // Guarded by Locks::write.
   Ingest ingest_;
   RecentSpans recent_spans_;
-  std::unordered_map<std::uint64_t, std::int64_t> two_senders_; // series id: when it was reported
+  // Series id to the time of the last report.
+  std::unordered_map<std::uint64_t, std::int64_t> two_senders_;
 };
 
 } // namespace coalmine::store

@@ -17,8 +17,8 @@ struct Contents {
 
   Locks locks;
 
-  // What readers see: changed under locks.write and locks.state both. The two states hold a few
-  // members with another guard, which they name.
+  // Seen by readers, and changed only while both locks.write and locks.state are held. A few
+  // members of the two states have another guard, which is named there.
   SeriesState series;
   SpanState spans;
   PresenceBook presence;

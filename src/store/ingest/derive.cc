@@ -11,7 +11,7 @@
 namespace coalmine::store {
 namespace {
 
-// The first of several names that an attribute goes by.
+// The value of the first of several attribute names that is present.
 std::string first_text(const Attributes& attributes,
                        std::initializer_list<std::string_view> names) {
   for (const auto name : names) {
@@ -304,7 +304,7 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
               ClassicSample{time_ms, group.start_ms, false, group.duration_total});
 }
 
-// An export that was overtaken by a newer one. What it adds belongs before that one.
+// Writes an export that arrived after a newer one. Its increase belongs before that one.
 void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   const auto& pending = *group.pending;
   if (pending.requests == 0 && !(pending.duration && pending.duration->count > 0)) return;
@@ -326,7 +326,7 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
     }
     return;
   }
-  // That moment has its sample; the increase shows in the newest one.
+  // There already is a sample at that time, so the increase is added to the newest one.
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
   stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
   if (group.duration != nullptr)

@@ -16,7 +16,7 @@
 
 namespace coalmine::store {
 
-// What the current append adds to a group.
+// The increase that the current append adds to a group.
 struct DerivedPending {
   double requests = 0;
   double errors = 0;
@@ -25,28 +25,29 @@ struct DerivedPending {
   std::int64_t start_ms = INT64_MAX;
 };
 
-// What one instance reports about one route and method, by one source. Totals are cumulative.
+// The reports of one instance about one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
   SeriesInfo* errors = nullptr;
-  SeriesInfo* duration = nullptr; // until there are buckets: none
+  SeriesInfo* duration = nullptr; // nullptr until there are buckets
   double requests_total = 0;
   double errors_total = 0;
   ClassicHistogram duration_total; // in ms
   std::int64_t start_ms = 0;
-  std::int64_t last_ms = 0;  // of the newest sample; 0: nothing stored yet
-  BucketBounds plain_bounds; // those of increases whose buckets are duration_total's, one by one,
-                             // by plain_factor
+  std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
+  // With these bounds and plain_factor, the buckets of an increase are those of duration_total, one
+  // by one.
+  BucketBounds plain_bounds;
   double plain_factor = 0;
 
   std::optional<DerivedPending> pending;
 };
 
-// The labels of a derived series beside its name: the resource's, and the route and method where
+// The labels of a derived series without its name: the resource's, and the route and method where
 // they are known.
 Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route,
                       std::string_view method);
-// Both generations of the semantic conventions.
+// Knows both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
 // 0 when there is none.
@@ -57,27 +58,28 @@ bool is_error_point(const Attributes& attributes);
 // http_status: http_status_of, 0 when there is none.
 bool is_error_span(StatusCode status, int http_status);
 int http_status_of(const AttributeValue& value);
-// The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: in
-// seconds they hardly go beyond 100.
+// The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
+// seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
-// Holds the totals of all groups seen since start; what it does not know it reads from the store,
-// so it may be cleared at any time. Used by the one writer.
+// Holds the totals of all groups seen since start. Totals it does not hold are read from the store,
+// so it may be cleared at any time. Guarded by Locks::write.
 class Deriver {
  public:
-  // nullptr when the service has too many series. Good until clear().
+  // Returns nullptr when the service has too many series. The pointer is valid until clear().
   DerivedGroup* group(Stage& stage, const Resource& resource, std::string_view route,
                       std::string_view method, Source source);
 
-  // An increase of a duration histogram (classic or exponential); zero increases count as a sign of
-  // life.
+  // Adds an increase of a duration histogram, classic or exponential. An increase of zero counts
+  // too: it shows that the instance is alive.
   void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
-  // The same of two samples of one series, without a histogram in between. False, and nothing done,
-  // unless it is the usual case: a count that grew, and buckets as before.
+  // Adds the increase between two samples of one series, without building a histogram for it.
+  // Handles only the usual case: the count grew and the bounds are unchanged. Otherwise it does
+  // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
                   bool is_error);
   void add_span(DerivedGroup& group, double ms, bool is_error);
-  // The sample of this append will be at the newest of these times.
+  // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 
   // Turns everything pending into samples.

@@ -1,4 +1,4 @@
-// The three request series that every service answers to: what is counted, when, and from which
+// The three request series of every service: which requests are counted, when, and from which
 // source.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
@@ -167,7 +167,7 @@ TEST_F(DeriveTest, DeltasAddUpAndLateOnesKeepTheOrder) {
   };
   append(at(0, 1));
   append(at(20'000, 4));
-  append(at(10'000, 2)); // overtaken
+  append(at(10'000, 2)); // arrived late
   append(at(10'000, 2)); // and repeated
   append(at(30'000, 8));
   EXPECT_EQ(only(kRequestsName), (Points{{0, 1}, {10'000, 3}, {20'000, 7}, {30'000, 15}}));
@@ -314,7 +314,7 @@ TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   EXPECT_EQ(by_pattern->size(), 2u);
   for (const auto& data : *by_pattern) EXPECT_EQ(data.source, Source::sent);
 
-  // Only where the explicit counter has samples.
+  // The explicit counter is chosen only where it has samples.
   EXPECT_EQ(select(*store, kRequestsName, {}, true, kNow - 10, kNow)[0].source, Source::histogram);
   // Another instance decides for itself.
   app = resource("shop", "stable", "1", "other");
@@ -356,8 +356,8 @@ TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
   both(15'000, 7);
   EXPECT_EQ(select(*store, kDurationName)[0].source, Source::sent);
   EXPECT_TRUE(derived().empty());
-  // Its own counter has been silent for more than five minutes: from here on we count, and only
-  // what comes from here on.
+  // Its own counter has been silent for more than five minutes. From here on we count, and only new
+  // requests.
   clock.advance_ms(10 * 60'000);
   append(batch({point(of, kNow - 1000, kNow + 600'000, classic(seconds(), {20, 0, 0, 0, 0}))}));
   append(batch({point(of, kNow - 1000, kNow + 615'000, classic(seconds(), {23, 0, 0, 0, 0}))}));

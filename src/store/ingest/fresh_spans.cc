@@ -29,7 +29,7 @@ void FreshSpans::refuse(std::string_view what, std::int64_t time_ms, AppendResul
                   what, rfc3339(time_ms), rfc3339(window_.from_ms), rfc3339(window_.to_ms));
 }
 
-// Returns how many are kept.
+// Marks the spans to keep and returns their number.
 std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
                              PresenceBook::Draft& presence, AppendResult& result) {
   std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(),

@@ -15,7 +15,7 @@
 
 namespace coalmine::store {
 
-// Spans and logs outside of it are rejected, by wall clock.
+// Wall-clock window outside of which spans and logs are rejected.
 struct SpanWindow {
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
@@ -26,7 +26,7 @@ class FreshSpans {
  public:
   FreshSpans(const RecentSpans& recent, SpanWindow window) : recent_(recent), window_(window) {}
 
-  // Leaves out what is dated outside of the window and what came before.
+  // Leaves out spans dated outside of the window and repeated ones.
   void take_spans(const Batch& batch, PresenceBook::Draft& presence, AppendResult& result);
   // received_ms: the time of logs that have none.
   void take_logs(const Batch& batch, std::int64_t received_ms, AppendResult& result);
@@ -38,7 +38,7 @@ class FreshSpans {
   const std::vector<std::uint64_t>& hashes() const { return hashes_; }
 
  private:
-  // True the first time.
+  // True when the hash is seen for the first time.
   bool is_fresh(std::uint64_t hash);
   void refuse(std::string_view what, std::int64_t time_ms, AppendResult& result) const;
   std::size_t sift(const SpanTable& all, std::vector<bool>& kept, PresenceBook::Draft& presence,
@@ -47,7 +47,7 @@ class FreshSpans {
   const RecentSpans& recent_;
   const SpanWindow window_;
   SpanTable own_;
-  const SpanTable* spans_ = &own_; // or the batch's, when all of it is kept
+  const SpanTable* spans_ = &own_; // or the batch's table, when all spans are kept
   std::vector<LogRecord> logs_;
   std::vector<std::uint64_t> hashes_;
   boost::unordered_flat_set<std::uint64_t> in_batch_;

@@ -17,11 +17,11 @@ namespace {
 constexpr std::string_view kStableDuration = "http.server.request.duration";
 constexpr std::string_view kOldDuration = "http.server.duration";
 
-// By its OpenTelemetry name, or already written as Prometheus would, as the seed does.
+// Accepts the OpenTelemetry name, and the Prometheus form that the seed writes.
 bool is_stable_duration(std::string_view otel_name) {
   return otel_name == kStableDuration || otel_name == kDurationName;
 }
-// This long after the application's last own count, request counts are derived again.
+// Request counts are derived again when the application's own count has been silent for this long.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
 constexpr std::uint64_t kNsPerMs = 1'000'000;
@@ -54,7 +54,7 @@ bool is_own_errors(MetricKind kind, const Labels& labels) {
   return kind == MetricKind::counter && labels.metric_name() == kErrorsName;
 }
 
-// checked_bounds: known to be in order, and set to what turned out to be.
+// checked_bounds: bounds already known to be in order; set to the bounds checked here.
 Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds) {
   const std::int64_t time_ms = to_ms(point.time_ns);
   const std::int64_t start_ms = start_of(point);
@@ -104,7 +104,7 @@ void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
   for (const auto& instance : switching_)
-    forget_instance(instance); // what they begin with holds for this batch alone
+    forget_instance(instance); // the facts found while they switched hold for this batch only
   switching_.clear();
 }
 
@@ -113,14 +113,13 @@ void Ingest::forget() {
   memories_.clear();
   forget_kept();
   batch_own_errors_.clear();
-  // Their points were not kept, so that the switch is still to come.
+  // Their points were not kept, so they have not switched yet.
   for (const auto& instance : switching_) stable_instances_.erase(instance);
   switching_.clear();
 }
 
-// The order of the metrics in a batch means nothing, so what it says about its senders is read
-// before its first point. What is learnt about an instance affects only the series of that
-// instance.
+// The order of the metrics in a batch means nothing. So facts about its senders are gathered before
+// the first point is added. A fact about an instance affects only the series of that instance.
 void Ingest::survey(const std::vector<MetricPoint>& points) {
   std::set<std::string> learnt;
   look_up(points, learnt);
@@ -141,7 +140,7 @@ void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::strin
       const auto it = kept_.find(&series);
       if (it != kept_.end()) {
         found_[i] = &it->second.known;
-        continue; // was surveyed when it was met first
+        continue; // surveyed when first met
       }
     }
     if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
@@ -175,8 +174,8 @@ void Ingest::forget_kept() {
 void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points,
                     const AcceptWindow& window, Rejections& rejections) {
   survey(points);
-  stage.expect(points.size() * 2); // derived ones beside them
-  std::vector<std::size_t> order;  // empty: as they are
+  stage.expect(points.size() * 2); // points and derived samples
+  std::vector<std::size_t> order;  // empty: in the order given
   if (!std::ranges::is_sorted(points, {}, &MetricPoint::time_ns)) {
     order.resize(points.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
@@ -230,7 +229,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   out.info = stage.find(series.labels, hash, Source::sent, series.kind);
   if (out.info == nullptr) {
     SeriesInfo what;
-    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // not a second copy
+    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // shared, not copied
     what.kind = series.kind;
     what.metric = series.metric;
     const auto added = stage.series(what, hash);
@@ -253,7 +252,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   }
   if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName)
     out.role = Role::sent_requests;
-  // The three request metrics as we would name them need nothing derived beside them.
+  // Nothing is derived from a metric that already has the name of one of our three.
   if (out.role == Role::sent_requests ||
       (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
     out.own_requests =
@@ -295,7 +294,8 @@ Ingest::Memory* Ingest::remember(Stage& stage, const SeriesInfo& info) {
 
 void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
   memory.last = stage.stored().last_value(id);
-  // Up to the whole millisecond: what was cut off must not make a repeated point look new.
+  // The end of that millisecond: stored times are cut to milliseconds, and a repeated point must
+  // not look new.
   if (memory.last)
     memory.last_ns = static_cast<std::uint64_t>(time_of(*memory.last)) * kNsPerMs + kNsPerMs - 1;
 }
@@ -338,7 +338,7 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     cumulative(stage, point, known, std::move(*sample));
   }
   if (known.filler == nullptr) return;
-  // The same moment and start as the request count beside it.
+  // The filler gets the time and start of its request count.
   const Sample& requests =
       stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
   const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
@@ -385,13 +385,13 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
       grown = difference(*memory->last, sample);
     }
     if (!grown) {
-      // A first value, or a count that began again. Without a start that lies before the point,
-      // only a count that fell is certain.
+      // This is a first value, or the count began again. It counts in full only if the count fell
+      // or its start lies before the point.
       const bool fell = memory->last && !restarted;
       const bool counts = !known.baseline && (fell || counts_in_full(point));
       grown = counts ? sample : zero_like(sample);
     }
-    // A count of unknown age begins, for us, at its first point.
+    // A count of unknown start is taken to begin at its first point.
     const std::int64_t from_ms =
         !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
     derive(*point.series, known, *grown, from_ms);
@@ -404,7 +404,7 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
 void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
   Memory& memory = *known.memory;
   const std::int64_t time_ms = time_of(sample);
-  // A delta counts in full whatever its start, and a start before the point says so to readers.
+  // A delta counts in full whatever its start. A start before the point makes readers count it so.
   const std::int64_t sent_start = coalmine::store::start_of(sample);
   const std::int64_t start_ms = sent_start == 0 ? time_ms - 1 : std::min(sent_start, time_ms - 1);
   set_times(sample, time_ms, start_ms);
@@ -436,8 +436,8 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
                       classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-// What the derived series need from a span's attributes, found out once per key and once per
-// distinct value of a table.
+// The facts about spans that the derived series need. Attributes are looked at once per key and
+// once per distinct value of a table.
 class Ingest::SpanFacts {
  public:
   explicit SpanFacts(const SpanTable& table)
@@ -448,8 +448,8 @@ class Ingest::SpanFacts {
     }
   }
 
-  // Numbers of pairs; kNone where the span has none. Where two names mean the same, the newer one
-  // counts.
+  // Pair numbers; kNone where the span has no such attribute. Where two names mean the same, the
+  // newer name is used.
   struct Facts {
     std::uint32_t route = kNone;
     std::uint32_t method = kNone;

@@ -1,5 +1,5 @@
-// Metric points and spans of a batch to samples: cumulative, deduplicated, with the derived series
-// beside them.
+// Turns the metric points and spans of a batch into samples: cumulative, without duplicates, and
+// with the derived series added.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -28,63 +28,65 @@ struct AcceptWindow {
 
 struct Rejections {
   std::size_t points = 0;
-  std::string reason; // of the first
+  std::string reason; // of the first rejected point
   void point(std::string why);
 };
 
 // Remembers between appends the last value of each series that it adds up or takes increases of.
-// What is missing is read from the store, so forget() is always safe. It is called after a failed
+// Missing values are read from the store, so forget() is always safe. It is called after a failed
 // write, when memory is ahead of the disk. Guarded by Locks::write.
 class Ingest {
  public:
-  // A series that was there at start.
+  // Takes note of a series that was already stored at start.
   void restore(const SeriesInfo& info);
   void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window,
               Rejections& rejections);
   void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
   void flush(Stage& stage) { deriver_.flush(stage); }
-  // The write succeeded / failed.
+  // Called after the write succeeded / failed.
   void commit();
   void forget();
 
  private:
   class SpanFacts;
   enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
-  // What is remembered of one raw series: deltas and duration histograms.
+  // The memory of one raw series. Only deltas and duration histograms have one.
   struct Memory {
-    std::optional<Sample> last; // cumulative, a value
+    std::optional<Sample> last; // cumulative, no staleness marker
     std::uint64_t last_ns = 0;
     DerivedGroup* group = nullptr;
     bool is_error = false;
-    bool behind = false; // last was not kept up to date: what is stored says it
+    bool behind = false; // last is out of date: read the stored sample
   };
-  // What a batch needs to know of one of its series.
+  // The facts about a series that its points need.
   struct Known {
     SeriesInfo* info = nullptr; // nullptr: refused
     std::string refusal;
     Role role = Role::plain;
-    bool derives =
-        false; // what others would have to choose instead of the application's own request metrics
-    Memory* memory = nullptr; // of a cumulative series: only once something is derived from it
-    bool baseline = false; // its first value only starts the count, because the old convention has
-                           // counted these requests
+    // Readers would have to choose this series over the application's own request metrics.
+    bool derives = false;
+    // For a cumulative series: set only once something is derived from it.
+    Memory* memory = nullptr;
+    // Its first value only starts the count, because the old convention has counted these requests.
+    bool baseline = false;
     SeriesInfo* filler = nullptr;
-    BucketBounds checked_bounds;          // of the last point: in order
-    std::int64_t* own_requests = nullptr; // of the instance, where this series is its request
-                                          // counter or its duration in our own form
+    BucketBounds checked_bounds; // of the last point: known to be in order
+    // Entry of the instance, when this series is its request counter or its duration in our own
+    // form.
+    std::int64_t* own_requests = nullptr;
   };
 
-  // What is known of a recurring series stays known, by the address of its description.
+  // Facts about a recurring series, kept by the address of its description.
   struct Kept {
-    std::shared_ptr<const MetricSeries> series; // keeps the address its own
+    std::shared_ptr<const MetricSeries> series; // so that the address is not used again
     Known known;
   };
 
-  // Looks up what is kept of each point's series into found_, by place, after it has forgotten what
-  // the batch makes untrue.
+  // Fills found_ with the kept facts of each point's series, by place. Before that it drops the
+  // facts that the batch makes untrue.
   void survey(const std::vector<MetricPoint>& points);
   void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
-  // The roles of its series are found out anew.
+  // Forgets the roles of the instance's series, so that they are determined again.
   void forget_instance(const std::string& instance);
   void forget_kept();
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
@@ -93,7 +95,7 @@ class Ingest {
   Memory* remember(Stage& stage, const SeriesInfo& info);
   void recall(Stage& stage, SeriesId id, Memory& memory);
   bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
-  // False when nothing can be derived, because the service has too many series.
+  // Returns false when nothing can be derived because the service has too many series.
   bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
   const DescriptionRef& filler_description(const std::string& unit);
@@ -105,17 +107,19 @@ class Ingest {
               std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
 
-  DescriptionRef filler_description_ = no_description(); // the last one, as they hardly differ
+  DescriptionRef filler_description_ = no_description(); // the last one used, as they hardly differ
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;
   std::unordered_map<const MetricSeries*, Kept> kept_;
-  std::unordered_map<std::string, std::vector<const MetricSeries*>>
-      kept_of_instance_;                   // keys of kept_ by instance_key
-  std::vector<Known*> found_;              // of the batch at hand, in kept_; nullptr: not there yet
+  // Keys of kept_, by instance_key.
+  std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_;
+  // Of the current batch; point into kept_; nullptr: not there yet.
+  std::vector<Known*> found_;
   std::set<std::string> stable_instances_; // that send http.server.request.duration
-  std::set<std::string> own_errors_; // error_key()s with an error counter of the application's own
-  // Instances with a request counter of the application's own -> its newest point, ms. Node
-  // addresses are kept by kept_.
+  // error_key()s for which the application has its own error counter.
+  std::set<std::string> own_errors_;
+  // The newest point in ms of each instance's own request counter. kept_ holds pointers to the
+  // values.
   std::map<std::string, std::int64_t> own_requests_;
   std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
   std::set<std::string> switching_; // instances whose first stable histogram is in this batch

@@ -1,4 +1,4 @@
-// Instances that have gone silent: their series are ended with staleness markers.
+// Ends the series of instances that have gone silent with staleness markers.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,12 +12,13 @@
 
 namespace coalmine::store {
 
-// Telemetry is pushed, so there is no scrape that fails. Without markers an instance that is gone
-// is counted by instant queries for as long as they look back.
+// Telemetry is pushed, so there is no scrape that fails. Without markers, instant queries would
+// count an ended instance for their whole look-back.
 class InstanceEnds {
  public:
-  // after_intervals: of export, a minute at least; 0: never. opened_ms: silence before is not
-  // counted, because nobody could be heard.
+  // after_intervals: silence in export intervals, a minute at least, after which an instance has
+  // ended; 0: never. opened_ms: when the store was opened. Silence before is not counted, because
+  // nothing could be received.
   InstanceEnds(double after_intervals, std::int64_t opened_ms, Database& database,
                Contents& contents)
       : after_intervals_(after_intervals),

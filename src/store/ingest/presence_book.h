@@ -1,4 +1,4 @@
-// Which instances have reported, since when, and how often.
+// Records which instances have reported, since when, and how often.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace coalmine::store {
 
-// A longer silence between two exports is an outage and says nothing about the interval.
+// A longer gap between two exports is an outage and not used to measure the interval.
 inline constexpr std::int64_t kLongestInterval = 10 * 60 * 1000;
 
 // presence = %x01 service:text track:text version:text instance:text environment:text
@@ -26,16 +26,16 @@ struct PresenceRow {
 std::string encode_presence(const PresenceRow& row);
 Result<PresenceRow> decode_presence(std::string_view bytes);
 
-// Changed under Locks::write and Locks::state both.
+// Changed only while both Locks::write and Locks::state are held.
 class PresenceBook {
  public:
-  // What a batch reports. Nothing is remembered until set().
+  // The changes of one batch. They take effect only with set().
   class Draft {
    public:
     explicit Draft(const PresenceBook& book) : book_(book) {}
     void see_point(const Resource& resource, std::int64_t time_ms);
     void see_span(const Resource& resource, std::int64_t start_ms, std::int64_t end_ms);
-    // The rows as they will be, by key.
+    // The new rows, by key.
     std::map<std::string, PresenceRow> finish();
 
    private:
@@ -56,7 +56,7 @@ class PresenceBook {
   std::vector<std::string> older_than(std::int64_t time_ms) const;
   void erase(const std::string& key) { rows_.erase(key); }
 
-  // How often telemetry of a service, or of one version of it, has come since the start. version
+  // How often telemetry of a service, or of one version of it, has arrived since the start. version
   // "": of any version.
   void count_arrival(std::string_view service, std::string_view version);
   std::uint64_t arrivals(std::string_view service, std::string_view version) const;

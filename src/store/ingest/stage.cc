@@ -8,8 +8,7 @@
 namespace coalmine::store {
 namespace {
 
-// Late increases reach back at most as far as late points are accepted; a sample before that is
-// looked for this much further.
+// How far before a late increase its preceding sample is searched.
 constexpr std::int64_t kLookBackMs = 2 * 3600 * 1000;
 
 SampleRun overlaid(SampleRun run, SeriesId id, std::int64_t from_ms,
@@ -154,7 +153,7 @@ bool Stage::put_late(SeriesId id, const Sample& delta) {
   std::int64_t start_ms = start_of(delta);
   for (auto& sample : around) {
     if (is_stale(sample)) continue;
-    // One start for all of them: a start that moves would read as a reset.
+    // All samples get the same start, because readers would take a moving start for a reset.
     if (time_of(sample) > time_ms) {
       if (start_of(sample) != 0) start_ms = std::min(start_ms, start_of(sample));
       after.push_back(std::move(sample));

@@ -1,4 +1,4 @@
-// What one append is about to add: collected first, written as one record, and only then made
+// Collects the samples and series of one append. They are written as one record and only then made
 // visible.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -23,7 +23,7 @@ Sample add(const Sample& total, const Sample& delta);
 std::optional<Sample> difference(const Sample& before, const Sample& now);
 // The same sample with count and buckets zero.
 Sample zero_like(const Sample& sample);
-// The end of a series: no value from here on.
+// A sample that marks the end of a series.
 Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms);
 void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms);
 
@@ -34,19 +34,19 @@ class Stage {
       : index_(index), index_mutex_(index_mutex), stored_(stored) {}
 
   void expect(std::size_t samples) { samples_.reserve(samples); }
-  // The series when it is there already.
+  // The series if it exists already, else nullptr.
   SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source, MetricKind kind);
-  // The series, made when it is new. labels_hash: of what.labels, so that it is computed once.
-  // resource_exhausted: too many series.
+  // The series, which is made if it is new. labels_hash: the hash of what.labels, so that it is
+  // computed only once. resource_exhausted: too many series.
   Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
-  // Has its row written with this append.
+  // Marks the series' row to be written with this append.
   void write_row(SeriesInfo* info);
 
-  // Dropped when the store has exactly this sample.
+  // Adds a sample, unless the store has exactly this one.
   void put(SeriesId id, Sample sample);
-  // delta is an increase that ended before samples that are already there. It is inserted as a
-  // sample of its own, and all later samples are raised. False: there is a sample at that time
-  // already, so the increase was counted before.
+  // Adds an increase that ended before samples that are already stored. It is inserted as a sample
+  // of its own, and all later samples are raised by it. Returns false when there is a sample at
+  // that time already, which means that the increase was counted before.
   bool put_late(SeriesId id, const Sample& delta);
 
   const SampleReader& stored() const { return stored_; }

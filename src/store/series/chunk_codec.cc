@@ -38,7 +38,7 @@ class XorWriter {
   std::uint64_t before_ = 0;
 };
 
-// first:zigzag, then the steps that lead from it: the first of them, and the changes of the others.
+// Writes first:zigzag, the first step, and for each further step its change from the one before.
 void write_changes(ByteWriter& w, std::int64_t first, std::vector<std::int64_t> steps) {
   w.zigzag(first);
   if (steps.empty()) return;
@@ -47,7 +47,7 @@ void write_changes(ByteWriter& w, std::int64_t first, std::vector<std::int64_t> 
   write_column(w, std::span(steps).subspan(1));
 }
 
-// A row of numbers: the first, then the steps between them.
+// Writes a row of numbers: the first, then the steps between them.
 void write_numbers(ByteWriter& w, const std::vector<std::int64_t>& numbers) {
   std::vector<std::int64_t> steps;
   for (std::size_t i = 1; i < numbers.size(); ++i)
@@ -119,7 +119,7 @@ bool integral(double value) {
          !(value == 0 && std::signbit(value));
 }
 
-// True: no value falls, and all are numbers. at(i): the value of a sample.
+// True when no value falls and all are numbers. at(i): the value of sample i.
 template <typename S, typename At>
 bool never_falls(const std::vector<S>& samples, At at) {
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -149,8 +149,8 @@ void write_summary(ByteWriter& w, const std::vector<FloatSample>& samples, Body 
 }
 
 void write_summary(ByteWriter& w, const std::vector<ClassicSample>& samples) {
-  constexpr std::uint64_t kMostCounts =
-      std::uint64_t{1} << 53; // doubles are exact up to there, and sums of buckets do not wrap
+  // Doubles are exact up to here, and sums of buckets do not wrap.
+  constexpr std::uint64_t kMostCounts = std::uint64_t{1} << 53;
   const auto& first = samples.front().value;
   const auto& last = samples.back().value;
   bool kept = std::ranges::none_of(samples, &ClassicSample::stale);
@@ -335,7 +335,7 @@ void read_body(ByteReader& r, std::vector<ExponentialSample>& samples, Body, boo
   for (auto& s : samples) {
     auto& h = s.value;
     const auto mode = r.u8();
-    // Each count that is carried on takes at least one byte.
+    // Each count that is kept from the sample before takes at least one byte.
     const std::size_t carried =
         mode == 0 ? before.positive.counts.size() + before.negative.counts.size() : 0;
     if (!r.ok() || mode > 1 || carried > r.remaining()) {

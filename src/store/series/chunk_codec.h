@@ -1,4 +1,4 @@
-// Chunks: a run of samples of one series as bytes.
+// Chunks: runs of samples of one series, encoded as bytes.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -54,40 +54,40 @@ inline constexpr std::size_t kMaxChunkSamples = 240;
 // tail     = threshold:xored zero_count_change:zigzag rest:zigzag sum:xored
 // checksum = low half of XXH3-64 of everything before it
 //
-// %x03 is the same but for its times, which are always its own. %x02 also has no summaries. Both
-// are still read.
+// Version %x03 differs only in its times, which are always its own. Version %x02 also has no
+// summaries. Both are still read.
 struct EncodedChunk {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
   std::string bytes;
-  // Where its own times are, with their count in front, in bytes.
+  // Byte range of its own times, with their count in front.
   std::size_t times_begin = 0;
   std::size_t times_size = 0;
 
   std::string_view times() const { return std::string_view(bytes).substr(times_begin, times_size); }
 };
 
-// Cut where the bounds of a classic histogram change and at kMaxChunkSamples.
+// A run is cut where the bounds of a classic histogram change and after kMaxChunkSamples.
 std::vector<EncodedChunk> encode_chunks(const SampleRun& run);
-// The same chunk with a number in place of its own times.
+// The chunk with the number of a times row in place of its own times.
 std::string chunk_with_times_at(const EncodedChunk& chunk, std::uint64_t number);
 // times: EncodedChunk::times().
 std::string encode_times_row(std::string_view times);
-// Ascending. data_loss: damaged.
+// Returns ascending times. data_loss: damaged.
 Result<std::vector<std::int64_t>> decode_times_row(std::string_view bytes);
-// The times row that a chunk needs; nullopt when its times are its own. Does not check whether the
-// chunk is sound.
+// The number of the times row that a chunk needs; nullopt when it has its own times. Does not check
+// the chunk for damage.
 std::optional<std::uint64_t> times_row_of(std::string_view bytes);
 
-// times: of its times row; not looked at when its times are its own. data_loss: damaged, or these
-// are not its times.
+// times: the times of its times row; ignored when the chunk has its own. data_loss: the chunk is
+// damaged, or these are not its times.
 Result<SampleRun> decode_chunk(std::string_view bytes, std::span<const std::int64_t> times = {});
 
-// The same as columns: what lies in the range (both inclusive), behind what is there already. Its
-// buffers are kept from chunk to chunk. Not synchronised.
+// Decodes chunks into columns: appends the samples in the requested range (both ends inclusive).
+// Its buffers are reused from chunk to chunk. Not synchronised.
 class ChunkColumns {
  public:
-  // times and errors as with decode_chunk; nothing was added then.
+  // times and errors are those of decode_chunk. After an error nothing was added.
   Status append_to(SampleColumns& out, std::string_view bytes, const ColumnRequest& request,
                    std::span<const std::int64_t> times = {});
 
@@ -102,15 +102,15 @@ class ChunkColumns {
   void write_column_of(double* at, std::size_t stride) const;
 
   std::vector<std::int64_t> own_times_;
-  std::span<const std::int64_t> times_; // those, or of a times row
+  std::span<const std::int64_t> times_; // its own times, or those of a times row
   std::vector<std::uint32_t> wanted_;   // rows: within the range, and no staleness markers
   std::vector<std::int64_t> column_;
-  std::vector<std::int64_t>
-      steps_; // of the sum of the columns up to now; the first is the first number
+  // Steps of the sum of the columns read so far. The first is the first number.
+  std::vector<std::int64_t> steps_;
   std::int64_t from_ms_ = 0;
   std::int64_t to_ms_ = 0;
   bool summarised_ = false; // the chunk may have a summary
-  bool ends_do_ = false;    // its first and last row are enough
+  bool ends_do_ = false;    // the caller needs only its first and last row
 };
 
 } // namespace coalmine::store

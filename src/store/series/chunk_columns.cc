@@ -1,4 +1,4 @@
-// Chunks read as columns of numbers.
+// Reads chunks as columns of numbers.
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cstring>
@@ -45,7 +45,7 @@ Status ChunkColumns::append_to(SampleColumns& out, std::string_view bytes,
   return damaged_chunk();
 }
 
-// They are not asked for.
+// Skips the start times, which columns do not hold.
 void ChunkColumns::read_starts(ByteReader& r) {
   for (std::uint64_t i = 0; i < times_.size() && r.ok();) {
     const auto run = r.varint();
@@ -95,7 +95,8 @@ void ChunkColumns::skip_stale(ByteReader& r) {
   }
 }
 
-// Steps add up as the numbers do, which are made of them once for all.
+// Adds the steps of a row to the column. Sums of steps are the steps of the sums, so the numbers
+// are computed only once at the end.
 void ChunkColumns::add_numbers(ByteReader& r, std::span<std::int64_t> column) {
   column.front() = r.zigzag();
   read_column(r, column.subspan(1));
@@ -114,7 +115,7 @@ void ChunkColumns::write_column_of(double* at, std::size_t stride) const {
   }
 }
 
-// True: they were enough, and have been added.
+// Returns true when first and last row were enough and have been added.
 bool ChunkColumns::read_classic_ends(ByteReader& r, std::size_t buckets, SampleColumns& out,
                                      HistogramPart part) {
   double* rows[2] = {nullptr, nullptr};
@@ -156,7 +157,7 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
   if (!r.ok() || size >= r.remaining())
     return break_reader(r); // each bucket takes two bytes at least
   if (wanted_.empty()) return;
-  // The same bounds as before nearly always: no new list is made for them.
+  // The bounds are nearly always the same as before. Then no new list is made.
   const bool known =
       out.bounds != nullptr && out.bounds->size() == size &&
       (size == 0 || std::memcmp(out.bounds->data(), packed.data(), packed.size()) == 0);
@@ -180,7 +181,7 @@ void ChunkColumns::read_classic(ByteReader& r, SampleColumns& out, HistogramPart
     add_numbers(r, column);
     if (part == HistogramPart::buckets && bucket < size) write_column_of(rows + bucket, out.width);
   }
-  add_numbers(r, column); // what the count has beyond the buckets
+  add_numbers(r, column); // the count minus all buckets
   if (part != HistogramPart::sum) return write_column_of(rows + out.width - 1, out.width);
   const auto whole = r.u8();
   if (whole > 1) return break_reader(r);

@@ -30,7 +30,7 @@ void read_times(ByteReader& r, std::span<std::int64_t> times) {
   times.front() = time;
   if (times.size() < 2) return;
   std::int64_t step = r.zigzag();
-  // A change lies where the time it leads to will be written.
+  // Each change is read into the place of the time that is computed from it.
   read_column(r, times.subspan(2));
   for (std::size_t i = 1; i < times.size(); ++i) {
     if (i > 1) step = plus(step, times[i]);
@@ -46,7 +46,7 @@ void write_checksum(ByteWriter& w, std::string_view bytes) {
 
 namespace {
 
-// The content of what ends with its checksum.
+// The content before a trailing checksum; nullopt when the checksum does not fit.
 std::optional<std::string_view> without_checksum(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint32_t)) return std::nullopt;
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint32_t));

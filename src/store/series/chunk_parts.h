@@ -1,4 +1,5 @@
-// What writing chunks, reading them and reading them as columns share. Private to chunk_*.cc.
+// Pieces shared by writing chunks, reading them, and reading them as columns. Private to
+// chunk_*.cc.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -30,7 +31,7 @@ struct ChunkHead {
   bool shares_times = false;
 };
 
-// Differences wrap, so that every pair of numbers comes back as it was.
+// Differences wrap, so that every pair of numbers reads back unchanged.
 inline std::int64_t minus(std::uint64_t a, std::uint64_t b) {
   return static_cast<std::int64_t>(a - b);
 }
@@ -71,14 +72,14 @@ class XorReader {
 void read_numbers(ByteReader& r, std::vector<std::int64_t>& numbers);
 // first:zigzag rise:varint
 std::pair<std::int64_t, std::int64_t> read_rise(ByteReader& r);
-// True: there is a summary, and the reader stands before its rows.
+// Returns true when there is a summary; the reader then stands before its rows.
 bool has_summary(ByteReader& r);
 // bytes: everything that w has written so far.
 void write_checksum(ByteWriter& w, std::string_view bytes);
 // Fills times, which must ascend.
 void read_times(ByteReader& r, std::span<std::int64_t> times);
-// A chunk whose checksum holds. The reader stands behind its times. They are the shared ones, which
-// must be as many as its samples, or its own, which are read into the buffer `own`.
+// A chunk whose checksum holds. The reader stands behind its times. The times are either shared
+// ones, one for each sample, or its own, which are read into the buffer `own`.
 struct OpenedChunk {
   ChunkHead head;
   std::span<const std::int64_t> times;

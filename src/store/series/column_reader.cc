@@ -32,13 +32,14 @@ void append_run(const SeriesData& data, HistogramPart part, SampleColumns& out) 
 
 } // namespace
 
-// What one hold of the lock yields. Buffers are used again by the next slice.
+// The keys and head samples copied under one hold of the lock. The next slice reuses the buffers.
 struct ColumnReader::Slice {
   struct One {
     SampleColumns recent;   // of the head
     std::size_t chunks = 0; // of keys, in order
-    bool in_order = true; // chunks and head follow one another in time; otherwise the newer ones of
-                          // a millisecond have to win
+    // Chunks and head follow one another in time. If not, the newer sample of a millisecond must
+    // win.
+    bool in_order = true;
   };
   std::array<One, kSlice> series;
   std::vector<std::string> keys;
@@ -70,7 +71,7 @@ void ColumnReader::plan_slice(std::span<const SeriesId> ids, const ColumnRequest
   }
 }
 
-// Chunks and head overlap in time: they are merged as samples first.
+// Reads a series whose chunks and head overlap in time. They are merged as samples first.
 Status ColumnReader::read_merged(SeriesId id, const ColumnRequest& request,
                                  SampleColumns& out) const {
   TRY_ASSIGN(const auto found, series_.read_one(id, request.from_ms, request.to_ms));
@@ -104,7 +105,7 @@ Status ColumnReader::read(std::span<const SeriesId> ids, const ColumnRequest& re
       whole.clear();
       if (one.in_order) {
         for (std::size_t k = first; k < next; ++k) {
-          if (!chunks[k]) continue; // retention was quicker
+          if (!chunks[k]) continue; // dropped by retention meanwhile
           if (const auto read = add(slice->keys[k], *chunks[k]); !read)
             backing_.damage.skipped("chunks", read.error().message);
         }

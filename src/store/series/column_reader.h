@@ -1,5 +1,5 @@
-// Reading samples as columns: chunks and head are unpacked straight into the numbers that a plan
-// computes with.
+// Reads samples as columns: chunks and head are unpacked directly into the numbers that a query
+// plan computes with.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -12,13 +12,13 @@
 
 namespace coalmine::store {
 
-// Any thread; it takes Locks::state by itself and calls back without a lock held.
+// Any thread. It takes Locks::state by itself and calls back without a lock held.
 class ColumnReader {
  public:
   ColumnReader(Backing backing, Locks& locks, const SeriesState& state, const SeriesReader& series)
       : backing_(backing), locks_(locks), state_(state), series_(series) {}
 
-  // As Store::read_columns.
+  // See Store::read_columns.
   Status read(std::span<const SeriesId> ids, const ColumnRequest& request,
               const VisitColumns& visit) const;
 

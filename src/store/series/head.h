@@ -1,4 +1,4 @@
-// The samples that are not in chunks yet, and where the older ones of each series are.
+// The head: samples that are not in chunks yet, and the places of each series' chunks.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,8 +14,8 @@
 
 namespace coalmine::store {
 
-// Where one chunk is. When two chunks have a sample at the same millisecond, the one with the
-// higher number is right.
+// The place of one chunk. When two chunks have a sample at the same millisecond, the one with the
+// higher number wins.
 struct ChunkRef {
   std::int64_t min_ms = 0;
   std::int64_t max_ms = 0;
@@ -25,7 +25,8 @@ struct ChunkRef {
   }
 };
 
-// Chunks are kept and dropped by blocks of this length, the block of their newest sample.
+// Chunks are kept and dropped by blocks of this length. A chunk belongs to the block of its newest
+// sample.
 inline constexpr std::int64_t kBlockMs = 30 * 60 * 1000;
 std::int64_t block_of(std::int64_t time_ms);
 
@@ -44,7 +45,7 @@ struct ChunkEntry {
 //             checksum:u64
 std::string chunk_key(SeriesId series, const ChunkRef& ref);
 std::string chunk_list_key(std::int64_t block_ms, std::uint64_t number);
-// Where a block's rows of the given kind ('c', 'l' or 't') begin.
+// The first possible key of a block's rows of the given kind ('c', 'l' or 't').
 std::string block_key(char kind, std::int64_t block_ms);
 std::string encode_chunk_list(const std::vector<ChunkEntry>& entries);
 Result<std::vector<ChunkEntry>> decode_chunk_list(std::string_view bytes);
@@ -61,10 +62,10 @@ class Head {
   const Series* find(SeriesId id) const;
   // False: the sample starts earlier than the one before it, so two senders write the series.
   bool upsert(SeriesId id, const Sample& sample);
-  // In place of what the series has.
+  // Replaces the samples of the series.
   void restore(SeriesId id, OpenRun samples);
   void add_chunk(SeriesId id, const ChunkRef& ref);
-  // After they were written as chunks.
+  // Called after the samples were written as chunks.
   void drop_samples_before(SeriesId id, std::int64_t time_ms);
   // Forgets chunks of blocks before the one of time_ms.
   void drop_chunks_before(std::int64_t time_ms);
@@ -72,12 +73,12 @@ class Head {
 
   // Series with a sample before time_ms in the head, in order.
   std::vector<SeriesId> with_samples_before(std::int64_t time_ms) const;
-  // One more than the highest id that has anything.
+  // One more than the highest id that has samples or chunks.
   std::uint64_t end() const { return series_.size(); }
   std::size_t sample_count() const { return sample_count_; }
   // The oldest block that has a chunk.
   std::optional<std::int64_t> oldest_block() const;
-  // Oldest and newest sample of everything, chunks included; 0 when there is none.
+  // The oldest and newest sample, chunks included; 0 when there is none.
   std::int64_t oldest_ms() const;
   std::int64_t newest_ms() const { return newest_ms_; }
 

@@ -11,8 +11,7 @@
 namespace coalmine::store {
 namespace {
 
-// Bytes on disk that nothing needs any more. From this size on it is worth rewriting what is beside
-// them.
+// From this many unneeded bytes on disk, rewriting the rows next to them is worth it.
 constexpr std::uint64_t kWorthRewriting = 1 << 20;
 
 } // namespace
@@ -25,9 +24,9 @@ Status HeadCopier::copy_if_due() {
   return copy();
 }
 
-// Slice by slice, each with the number of the first record that is not in it, so that writers wait
-// for one slice at most. When all are there, no record from before the first of them is needed any
-// more.
+// The head is copied slice by slice, so that writers wait for one slice at most. Each slice has the
+// number of the first record that is not in it. When all are written, records before the first of
+// these numbers are not needed any more.
 Status HeadCopier::copy() {
   std::uint64_t begin = 0;
   std::uint64_t log_bytes = 0;
@@ -51,7 +50,8 @@ Status HeadCopier::copy() {
     }
     replaced = log_.finish_copy(log_bytes, bytes);
   }
-  // What was just written is in RocksDB's own log too, which a start replays as well.
+  // The rows just written are also in RocksDB's own log, which a start replays too. A flush ends
+  // that.
   TRY(database_.flush());
   if (replaced >= kWorthRewriting) TRY(database_.compact(Family::head));
   if (log_bytes >= kWorthRewriting) TRY(database_.compact(Family::log));
@@ -66,7 +66,8 @@ Status HeadCopier::copy_slice(std::uint64_t slice, std::uint64_t& bytes) {
     if (series != nullptr && !series->samples.empty())
       runs.emplace_back(SeriesId{id}, &series->samples);
   }
-  // Without samples and without an older copy, which could come back, there is nothing to write.
+  // A slice without samples is written only if an older copy exists, which would come back
+  // otherwise.
   if (runs.empty() && log_.slice_record(slice) == 0) return {};
   WriteSet writes;
   writes.put(Family::head, number_key(slice), encode_head_slice(log_.next(), runs));

@@ -29,7 +29,7 @@ class HeadCopier {
   Status copy();
 
  private:
-  // Adds what it wrote to bytes.
+  // Adds the written size to bytes.
   Status copy_slice(std::uint64_t slice, std::uint64_t& bytes);
 
   Database& database_;

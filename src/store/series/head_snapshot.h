@@ -1,4 +1,4 @@
-// Copies of the head, so that a start need not replay the samples one by one.
+// Encodes copies of the head, so that a start need not replay the samples one by one.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,7 +18,8 @@ namespace coalmine::store {
 // its number (u64 big-endian).
 inline constexpr std::uint64_t kSliceSeries = 256;
 
-// What the log records below `record` did to these series; later ones are to be replayed on it.
+// The state of these series after the log records below `record`. Later records must be replayed on
+// it.
 struct HeadSlice {
   std::uint64_t record = 0;
   std::vector<std::pair<SeriesId, OpenRun>> runs;

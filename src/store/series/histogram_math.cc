@@ -46,7 +46,7 @@ void downscale(Buckets& buckets, int steps) {
   buckets = std::move(out);
 }
 
-// The number of buckets from the first to the last of both, once merged.
+// The number of buckets of the merged range, from the first to the last of both.
 std::int64_t span_of(const Buckets& a, const Buckets& b) {
   if (a.counts.empty()) return static_cast<std::int64_t>(b.counts.size());
   if (b.counts.empty()) return static_cast<std::int64_t>(a.counts.size());

@@ -10,19 +10,19 @@
 
 namespace coalmine::store {
 
-// The bounds, in milliseconds, of durations that have none of their own: server spans and
-// exponential histograms.
+// Bounds in milliseconds for durations without bounds of their own: server spans and exponential
+// histograms.
 const BucketBounds& fixed_bounds_ms();
 
 bool same_bounds(const BucketBounds& a, const BucketBounds& b);
 
-// Checks what came in and brings it into the one form we store: bounds never null, finite and
+// Checks a received histogram and brings it into the stored form: bounds never null, finite and
 // ascending, one more count than bounds. An explicit last bound of +Inf is folded into the last
 // bucket. invalid_argument says what is wrong.
 Status normalise(ClassicHistogram& histogram);
 Status normalise(ExponentialHistogram& histogram);
 
-// now - before, when now continues before: same bounds, nothing fell. nullopt: a reset happened in
+// now - before, when now continues before: same bounds, nothing fell. nullopt: there was a reset in
 // between.
 std::optional<ClassicHistogram> increase(const ClassicHistogram& before,
                                          const ClassicHistogram& now);

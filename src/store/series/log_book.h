@@ -1,4 +1,5 @@
-// Which records of the log a start still has to replay, and what covers the others.
+// Keeps which log records a start still has to replay. The others are covered by chunks or copies
+// of the head.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,7 +12,7 @@
 
 namespace coalmine::store {
 
-// Records of a lower number have their samples before before_ms in chunks.
+// Samples before before_ms of records with a lower number are in chunks.
 struct Seal {
   std::uint64_t record = 0;
   std::int64_t before_ms = 0;
@@ -22,7 +23,7 @@ class LogBook {
  public:
   // The number of the next record.
   std::uint64_t next() const { return next_; }
-  // Every number below is taken.
+  // Marks every lower number as taken.
   void reserve_below(std::uint64_t record) { next_ = std::max(next_, record); }
   // Record next() was written. newest_ms: of its samples.
   void add(std::uint64_t bytes, std::int64_t newest_ms);
@@ -35,12 +36,13 @@ class LogBook {
   std::uint64_t bytes() const { return bytes_; }
 
   const Seal& seal() const { return seal_; }
-  // A copy of the head from before it now has samples that are in chunks too.
+  // Sets the seal. A copy of the head made before now holds samples that are in chunks too.
   void set_seal(Seal seal);
   bool is_sealed(std::uint64_t record, std::int64_t time_ms) const {
     return record < seal_.record && time_ms < seal_.before_ms;
   }
-  // Once this seal holds, records below are not needed any more; nullopt: all still are.
+  // Once this seal holds, records below the returned number are not needed any more. nullopt: all
+  // are still needed.
   std::optional<std::uint64_t> needed_from(const Seal& seal) const;
 
   // The head is copied in slices. Records below slice_record(slice) are in the copy of the slice;
@@ -48,11 +50,11 @@ class LogBook {
   std::uint64_t slice_record(std::uint64_t slice) const;
   void set_slice_record(std::uint64_t slice, std::uint64_t record);
   void restore_slice(std::uint64_t slice, std::uint64_t record, std::uint64_t bytes);
-  // The log has grown long, or the copy holds much that is in chunks too. least_bytes: a shorter
-  // log is not long. worth_bytes: a smaller copy is not worth writing again.
+  // True when the log is long, or when much of the copy is in chunks too. least_bytes: the least
+  // size of a long log. worth_bytes: a smaller copy is not worth writing again.
   bool copy_is_due(std::uint64_t least_bytes, std::uint64_t worth_bytes) const;
-  // All slices were copied, with the records that had log_bytes. Returns the size of the copy that
-  // this one replaces.
+  // Called when all slices were copied, together with log records of log_bytes. Returns the size of
+  // the copy that this one replaces.
   std::uint64_t finish_copy(std::uint64_t log_bytes, std::uint64_t copy_bytes);
 
  private:

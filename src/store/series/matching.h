@@ -26,10 +26,10 @@ class CompiledMatcher {
   ~CompiledMatcher();
 
   const std::string& name() const { return matcher_.name; }
-  // A missing label is asked for as "".
+  // A missing label is passed as "".
   bool matches(std::string_view value) const;
   bool matches_empty() const { return matches_empty_; }
-  // The one value that matches, or nullptr when there may be several.
+  // The only value that can match, or nullptr when there may be several.
   const std::string* only_value() const {
     return matcher_.op == Matcher::Op::equal ? &matcher_.value : nullptr;
   }

@@ -27,15 +27,16 @@ constexpr std::uint8_t kExponentialImage = 1;
 enum class Value : unsigned { same, delta, raw };
 enum class Counts : unsigned { same, nibbles, octets, zigzag };
 
-// Where a row is packed before it is appended: at its largest it takes ten times what it usually
-// does.
+// The buffer where a row is packed before it is appended. The largest row is ten times longer than
+// a usual one, so the run itself does not reserve for it.
 std::string& row_room() {
   thread_local std::string room;
   room.clear();
   return room;
 }
 
-// Reads what RoomWriter wrote, without asking whether there is more: a frame knows its rows.
+// Reads what RoomWriter wrote. It does not check for the end, because a frame knows its number of
+// rows.
 class RowReader {
  public:
   explicit RowReader(const char* at) : at_(at) {}
@@ -209,7 +210,8 @@ bool OpenRun::ends_stale() const {
   return is_classic() ? last_.stale : is_stale(last_.value);
 }
 
-// By a quarter at a time: std::string would double, and there are as many of these as series.
+// Grows by a quarter at a time. std::string would double, which costs much memory with one run per
+// series.
 void OpenRun::append_row(std::string_view row) {
   const std::size_t size = bytes_.size() + row.size();
   if (bytes_.capacity() < size) {
@@ -419,7 +421,7 @@ void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t t
                 [&](const Frame&, const State& state) { out.add(state.time_ms, state.value); });
   const Frame* known = nullptr;
   each(from_ms, to_ms, [&](const Frame& frame, const State& state) {
-    if (state.stale) return; // its bounds, if any, mean nothing
+    if (state.stale) return; // its bounds have no meaning
     if (part == HistogramPart::buckets && known != &frame) {
       known = &frame;
       out.set_bounds(frame.bounds);
@@ -440,7 +442,7 @@ bool OpenRun::contains(const Sample& sample) const {
 
 std::optional<Sample> OpenRun::last_value() const {
   for (std::int64_t until = empty() ? 0 : last_ms(); !empty() && until >= first_ms();) {
-    // Frame by frame from the end: markers are rare.
+    // Searches frame by frame from the end, because markers are rare.
     std::int64_t from = first_ms();
     for (const auto& frame : frames_) {
       if (frame.first_ms <= until) from = frame.first_ms;
@@ -535,7 +537,7 @@ Result<OpenRun> OpenRun::read_image(ByteReader& r, const BoundsList& bounds) {
   return out;
 }
 
-// What appending goes on from: the state after the last row.
+// The state after the last row, from which appending goes on.
 OpenRun::State OpenRun::state_at_end() const {
   const auto& frame = frames_.back();
   RowReader r(bytes_.data() + frame.begin);

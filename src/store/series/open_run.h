@@ -1,4 +1,4 @@
-// The samples of one series that are not in a chunk yet, packed as they come.
+// The samples of one series that are not in a chunk yet, packed as they arrive.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -16,7 +16,7 @@
 
 namespace coalmine::store {
 
-// Different bucket bounds, which images name by their place.
+// Distinct bucket bounds. Images refer to them by index.
 using BoundsList = std::vector<BucketBounds>;
 
 // Behaves as a SampleRun: ascending in time, at most one sample a millisecond, all of one kind. A
@@ -34,29 +34,30 @@ using BoundsList = std::vector<BucketBounds>;
 // counts  : increase of each bucket
 // rest    : increase of the count beyond that of the buckets
 //
-// Exponential histograms are kept as they are.
+// Exponential histograms are kept unpacked.
 class OpenRun {
  public:
   std::size_t size() const { return exponential_ ? exponential_->size() : count_; }
   bool empty() const { return size() == 0; }
   std::size_t kind() const {
     return exponential_ ? 2 : is_classic() ? 1 : 0;
-  } // place in Sample; of a non-empty run
+  } // index in Sample; only for a non-empty run
   std::int64_t first_ms() const; // of a non-empty run
   std::int64_t last_ms() const;
   std::int64_t last_start_ms() const; // of the newest sample
-  bool ends_stale() const; // the newest sample is a staleness marker; of a non-empty run, both
+  // The newest sample is a staleness marker. Like last_start_ms(), only for a non-empty run.
+  bool ends_stale() const;
 
   // A sample at the same millisecond is replaced. True when there was none before.
   bool upsert(const Sample& sample);
-  // The very sample is already here.
+  // True when exactly this sample is in the run.
   bool contains(const Sample& sample) const;
 
   std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
   SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
-  // From the position on.
+  // The samples from the position on.
   SampleRun since(const SeriesPosition& position) const;
-  // The same as columns, behind what is there already.
+  // Appends the samples as columns.
   void append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms,
                  HistogramPart part) const;
   // Whether count() is more than zero. Looks into a frame only when it must.
@@ -65,9 +66,9 @@ class OpenRun {
   std::optional<Sample> last_value() const;
   void drop_before(std::int64_t time_ms);
 
-  // As head_snapshot.h says. bounds grows by those it does not have yet.
+  // Writes the image described in head_snapshot.h. Bounds that the list lacks are added to it.
   void write_image(ByteWriter& w, BoundsList& bounds) const;
-  // data_loss: this was not written by write_image.
+  // data_loss: the bytes were not written by write_image.
   static Result<OpenRun> read_image(ByteReader& r, const BoundsList& bounds);
 
   // Heap bytes, roughly.

@@ -26,7 +26,7 @@ std::size_t index_of(BoundsList& list, const BucketBounds& bounds) {
   return list.size() - 1;
 }
 
-// Times wrap instead of overflowing: what was encoded comes back for every pair of numbers.
+// Times wrap instead of overflowing, so that every pair of numbers reads back unchanged.
 std::int64_t minus(std::int64_t a, std::int64_t b) {
   return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
 }
@@ -53,7 +53,7 @@ Buckets read_buckets(ByteReader& r) {
   return out;
 }
 
-// The largest an entry may be.
+// The largest size of an entry.
 std::size_t most_bytes(const Sample& sample) {
   constexpr std::size_t kFixed = 16 * kMaxVarint;
   if (const auto* classic = std::get_if<ClassicSample>(&sample))

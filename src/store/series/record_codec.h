@@ -1,4 +1,4 @@
-// A record of the durable log: the samples one append added, in normalised form.
+// A record of the durable log: the samples of one append, in normalised form.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

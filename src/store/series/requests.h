@@ -1,4 +1,4 @@
-// What readers ask the series of the store for, and what they get.
+// Requests for series of the store, and their results.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -26,40 +26,40 @@ struct SelectRequest {
   // requests in the range, in the order sent, histogram, spans. False: every source.
   bool choose_source = true;
   bool with_samples = true;             // false: labels only (series, labels, label values)
-  bool all_series = false;              // find() also gives those without samples in the range
+  bool all_series = false;              // find() also returns series without samples in the range
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
-  // Called now and then while samples are read, on the caller's thread. True: the reading ends with
-  // deadline_exceeded. May be empty.
+  // Called from time to time while samples are read, on the caller's thread. When it returns true,
+  // reading ends with deadline_exceeded. May be empty.
   std::function<bool()> give_up = nullptr;
 };
 
 // A series that a selector found.
 struct FoundSeries {
   SeriesId id;
-  std::shared_ptr<const Labels> labels; // as in SeriesData
+  std::shared_ptr<const Labels> labels; // see SeriesData
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
 };
 
-// How far a reader has come with a series.
+// The position up to which a reader has read a series.
 struct SeriesPosition {
   SeriesId id;
   std::int64_t from_ms = 0; // its next samples are at this time or later
-  // What it has read at from_ms. That sample is not given again unless it was replaced since.
+  // The sample already read at from_ms. It is returned again only if it was replaced since.
   struct Seen {
     double value = 0; // or the sum
     std::uint64_t count = 0;
   };
   std::optional<Seen> seen = std::nullopt;
 };
-// The samples since then. Exponential histograms are left out.
+// The samples since a position. Exponential histograms are left out.
 struct NewSamples {
   std::vector<FloatSample> floats;
   std::vector<ClassicSample> classic;
   bool empty() const { return floats.empty() && classic.empty(); }
 };
 
-// The range of which columns are read, and which numbers of histograms.
+// The time range to read as columns, and which numbers of histograms.
 struct ColumnRequest {
   std::int64_t from_ms = 0; // inclusive
   std::int64_t to_ms = 0;   // inclusive
@@ -69,8 +69,8 @@ struct ColumnRequest {
   // last row; the others are then counted in SampleColumns::hidden.
   bool one_window = false;
 };
-// place: of the series in the list that was asked for. False ends the reading. Called without a
-// lock held.
+// place: the index of the series in the requested list. Returning false ends the reading. Called
+// without a lock held.
 using VisitColumns = std::function<bool(std::size_t place, const SampleColumns& columns)>;
 
 } // namespace coalmine::store

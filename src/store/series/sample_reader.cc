@@ -67,7 +67,7 @@ std::optional<Sample> SampleReader::last_value(SeriesId id) const {
     return newest(run.exponential);
   };
   auto best = series->samples.last_value();
-  // A late chunk may be older than one before it, so that the newest is not simply the last.
+  // A late chunk may be older than the one before it, so the last chunk is not always the newest.
   auto refs = series->chunks;
   std::ranges::stable_sort(refs, std::greater{}, &ChunkRef::max_ms);
   for (const auto& ref : refs) {

@@ -1,4 +1,4 @@
-// The samples of one series, from chunks and head together.
+// Reads the samples of one series from chunks and head together.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,8 +15,8 @@
 
 namespace coalmine::store {
 
-// Chunks by key, as many answers as keys. nullopt: not there, or in a damaged part of a data file,
-// which is reported.
+// Reads chunks by key and returns one answer per key. nullopt: the chunk is missing, or lies in a
+// damaged part of a data file, which is reported.
 std::vector<std::optional<std::string>> read_chunks(const Backing& backing,
                                                     const std::vector<std::string>& keys);
 
@@ -31,10 +31,10 @@ class SampleReader {
   bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
   // The newest sample that is a value and not a staleness marker.
   std::optional<Sample> last_value(SeriesId id) const;
-  // True when this very sample is in the head; one in a chunk may be missed.
+  // True when exactly this sample is in the head. A sample in a chunk may be missed.
   bool in_head(SeriesId id, const Sample& sample) const;
 
-  // The samples of the chunk that is at this key.
+  // The samples of the chunk stored at this key.
   SampleRun decode(const std::string& key, const std::string& bytes, SharedTimes& times) const;
 
  private:

@@ -1,4 +1,4 @@
-// The samples of one series in time order, and the few things one does with them.
+// The samples of one series in time order, and basic operations on them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,7 +15,7 @@ namespace coalmine::store {
 
 using Sample = std::variant<FloatSample, ClassicSample, ExponentialSample>;
 
-using coalmine::is_stale; // of a value
+using coalmine::is_stale; // the overload for values
 bool is_stale(const Sample& sample);
 
 std::int64_t time_of(const Sample& sample);
@@ -43,13 +43,13 @@ struct SampleRun {
   // before.
   bool upsert(Sample sample);
   bool has_time(std::int64_t time_ms) const;
-  // The very sample is already here.
+  // True when exactly this sample is in the run.
   bool contains(const Sample& sample) const;
 
   std::size_t count(std::int64_t from_ms, std::int64_t to_ms) const; // both inclusive
   SampleRun slice(std::int64_t from_ms, std::int64_t to_ms) const;   // both inclusive
   void drop_before(std::int64_t time_ms);
-  // All of newer on top of this: where both have a millisecond, newer's sample stays.
+  // Merges newer into this run. Where both have a sample at a millisecond, newer's stays.
   void overlay(SampleRun newer);
 };
 

@@ -17,8 +17,8 @@ constexpr std::size_t kSealSlice = 512;
 
 } // namespace
 
-// Sealing goes by whole blocks, so that a block of a series is one chunk. It may be cut short at
-// any point: a sample that is in a chunk and in the log too is the same sample twice.
+// Whole blocks are sealed, so that each block of a series is one chunk. Sealing may stop at any
+// point, because a sample may be in a chunk and in the log at once.
 Status Sealer::seal(std::int64_t now_ms) {
   const std::int64_t cutoff_ms = block_of(now_ms - kSealAgeMs);
   std::vector<SeriesId> ids;

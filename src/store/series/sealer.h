@@ -13,8 +13,8 @@
 
 namespace coalmine::store {
 
-// Samples this old and older are sealed, block by block. Younger ones may still be joined by late
-// ones.
+// Samples this old and older are sealed, block by block. Late samples may still arrive among
+// younger ones.
 inline constexpr std::int64_t kSealAgeMs = 5 * 60 * 1000;
 
 // One seal() at a time; it takes the locks by itself, slice by slice, so that appends go on.
@@ -23,7 +23,7 @@ class Sealer {
   Sealer(Database& database, Locks& locks, SeriesState& state, LogBook& log)
       : database_(database), locks_(locks), state_(state), log_(log) {}
 
-  // unavailable: the disk refused; what was sealed until then stays sealed.
+  // unavailable: the disk refused; blocks already sealed stay sealed.
   Status seal(std::int64_t now_ms);
 
  private:

@@ -11,10 +11,10 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::size_t kMostSeries =
-    20'000; // of an entry: more than that is asked for by people, not every few seconds
+// Of one entry. Larger selections are made by people, not every few seconds.
+constexpr std::size_t kMostSeries = 20'000;
 constexpr std::size_t kMostSeriesHeld = 2'000'000; // of all entries: some tens of megabytes
-constexpr std::size_t kMostEntries = 20'000;       // of which many may have found nothing
+constexpr std::size_t kMostEntries = 20'000;       // many may hold no series
 
 std::string key_of(const std::vector<Matcher>& matchers) {
   std::string out;

@@ -1,5 +1,5 @@
-// What selectors found in the index last time. Panels and looks of a canary ask for the same series
-// again and again.
+// Caches which series selectors found in the index. Panels and the looks of a canary ask for the
+// same series again and again.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,10 +18,10 @@
 
 namespace coalmine::store {
 
-// The request metrics of one instance from which one source has to be chosen for one of their
-// names; by source.
+// The request metrics of one instance, by source. For one of their names, one source is chosen from
+// these.
 struct SourceChoice {
-  bool duration = false;                                  // the name is that of the durations
+  bool duration = false;                                  // the name is kDurationName
   std::array<std::vector<const SeriesInfo*>, 3> requests; // its request counters
   std::array<std::vector<const SeriesInfo*>, 3> named;    // its series of that name
 };
@@ -35,9 +35,8 @@ struct Matched {
   std::vector<SourceChoice> choices;
 };
 
-// Thread-safe. Remembers the selectors of the rollouts that are looked at and of the panels that
-// are open. What it returns holds pointers into the index and may be read only under the lock that
-// guards the index.
+// Thread-safe. Remembers the selectors of running rollouts and open panels. Results hold pointers
+// into the index and may be read only under the lock that guards the index.
 class SelectorCache {
  public:
   // invalid_argument: a matcher's regular expression does not compile.
@@ -52,7 +51,7 @@ class SelectorCache {
   void drop(std::list<Entry>::iterator it);
 
   std::mutex mutex_;
-  std::list<Entry> entries_; // the one asked for last is first
+  std::list<Entry> entries_; // most recently used first
   std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key_;
   std::size_t series_ = 0; // of all entries
 };

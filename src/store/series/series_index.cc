@@ -233,7 +233,7 @@ Error SeriesIndex::limit_error(const std::string& service) const {
   return {ErrorCode::resource_exhausted, message};
 }
 
-// All series with a value that matches. Only for matchers that do not match "".
+// The ids of all series whose value matches. Only for matchers that do not match "".
 SeriesIndex::Ids SeriesIndex::postings_of(const CompiledMatcher& matcher) const {
   Ids found;
   const auto label = postings_.find(matcher.name());
@@ -247,8 +247,8 @@ SeriesIndex::Ids SeriesIndex::postings_of(const CompiledMatcher& matcher) const 
 
 namespace {
 
-// Keeps of the candidates those that are in the posting too. Both ascend; the posting may be much
-// longer, so its next id is searched for in steps that double.
+// Keeps only the candidates that are in the posting too. Both ascend. The posting may be much
+// longer, so its next id is searched for in doubling steps.
 void keep_common(std::vector<std::uint64_t>& candidates,
                  const std::vector<std::uint64_t>& posting) {
   auto from = posting.begin();
@@ -288,7 +288,8 @@ std::vector<const SeriesInfo*> SeriesIndex::match(
   bool begun = !wanted.empty();
   if (begun) candidates = *wanted.front();
   for (std::size_t i = 1; i < wanted.size(); ++i) keep_common(candidates, *wanted[i]);
-  // The rest is asked of each candidate, each value once; without candidates yet, of the postings.
+  // The other matchers test each candidate, each distinct value once. Without candidates so far,
+  // they test the postings.
   std::vector<std::pair<const CompiledMatcher*, std::unordered_map<std::string_view, bool>>> rest;
   for (const auto& matcher : matchers) {
     if (!matcher.matches_empty() && matcher.only_value() != nullptr) continue;

@@ -1,4 +1,4 @@
-// Which series exist: identity to id, and the postings that matchers are answered from.
+// The index of series: identity to id, and the postings that answer matchers.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,17 +20,17 @@
 
 namespace coalmine::store {
 
-// What is known of one series besides its samples. Identity: labels, source and kind.
+// One series without its samples. Identity: labels, source and kind.
 struct SeriesInfo {
   SeriesId id;
   std::shared_ptr<const Labels> labels;
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
   DescriptionRef metric = no_description();
-  // An error counter of zeros that we write beside the app's request counter until the app's own
-  // shows up.
+  // An error counter of zeros that we write next to the application's request counter until the
+  // application's own error counter appears.
   bool filler = false;
-  // Its row is on disk. Not part of the row.
+  // True when its row is on disk. Not part of the row.
   bool stored = false;
 };
 
@@ -56,14 +56,14 @@ class SeriesIndex {
   SeriesInfo* find(const Labels& labels, std::uint64_t labels_hash, Source source,
                    MetricKind kind) const;
   SeriesInfo* get(SeriesId id) const;
-  // resource_exhausted: the service has its number of series; the message names the label with most
-  // values. info.id is given here when it is 0.
+  // Adds a series. If info.id is 0, a new id is assigned. resource_exhausted: the service has
+  // reached its limit of series; the message names the label with the most values.
   Result<SeriesInfo*> add(SeriesInfo info);
-  // What was on disk: no limit applies.
+  // Adds a series read from disk. No limit applies.
   SeriesInfo* restore(SeriesInfo info);
   void remove(const std::vector<SeriesId>& ids);
 
-  // In order of id. Every series when there is no matcher.
+  // The matching series in order of id; every series when there is no matcher.
   std::vector<const SeriesInfo*> match(const std::vector<CompiledMatcher>& matchers) const;
   // The request metrics of one instance, of every source.
   std::vector<const SeriesInfo*> request_metrics(const std::string& instance) const;
@@ -72,7 +72,7 @@ class SeriesIndex {
   std::size_t size() const { return series_.size(); }
   // Changes whenever a series is added or removed.
   std::uint64_t version() const { return version_; }
-  // The same of one service's; 0: it has none.
+  // The version of one service's series; 0: it has none.
   std::uint64_t version_of(std::string_view service) const;
   std::size_t size_of(std::string_view service) const;
   SeriesId next_id() const { return SeriesId{next_id_}; }
@@ -98,10 +98,10 @@ class SeriesIndex {
     std::uint64_t version = 0;
   };
   std::map<std::string, OfService, std::less<>> services_;
-  std::unordered_map<std::string, std::vector<const SeriesInfo*>>
-      request_metrics_; // by instance_key
-  // The last refusals, because counting values walks all series of a service. Service to its
-  // message and the number of refusals for which the message is used again.
+  // Request metrics by instance_key.
+  std::unordered_map<std::string, std::vector<const SeriesInfo*>> request_metrics_;
+  // Refusal messages are cached, because counting values walks all series of a service. Service to
+  // its message and the number of refusals for which the message is used again.
   mutable std::unordered_map<std::string, std::pair<std::string, int>> refusals_;
 };
 

@@ -20,7 +20,7 @@ constexpr std::size_t kSlice = 256;
 
 } // namespace
 
-// A series that a selector picked, as it was then.
+// A copy of the facts about a series that a selector picked.
 struct SeriesReader::Picked {
   SeriesId id;
   std::shared_ptr<const Labels> labels;
@@ -38,7 +38,7 @@ Source SeriesReader::choose(const SourceChoice& choice, const SelectRequest& req
   std::size_t at = 0;
   while (at < kSources.size() && !any(choice.requests[at])) ++at;
   const bool counted = at < kSources.size();
-  if (!counted) at = 0; // nobody counts requests: whoever has this metric
+  if (!counted) at = 0; // no source counts requests: take any that has this metric
   if (counted && !choice.duration) return kSources[at];
   for (std::size_t i = at; i < kSources.size(); ++i) {
     if (any(choice.named[i])) return kSources[i];
@@ -95,7 +95,7 @@ Result<std::vector<SeriesData>> SeriesReader::select(const SelectRequest& reques
   return out;
 }
 
-// What one hold of the lock yields of some of the picked series.
+// The keys and head samples of some picked series, copied under one hold of the lock.
 struct SeriesReader::Slice {
   std::vector<SampleRun> recent;  // of the head, by place
   std::vector<std::string> keys;  // of chunks
@@ -136,7 +136,7 @@ Status SeriesReader::fill(std::span<Picked> picked, const SelectRequest& request
     std::vector<SampleRun> older(some.size());
     const auto chunks = read_chunks(backing_, slice.keys);
     for (std::size_t k = 0; k < chunks.size() && total <= request.max_samples; ++k) {
-      if (!chunks[k]) continue; // retention was quicker
+      if (!chunks[k]) continue; // dropped by retention meanwhile
       auto run =
           samples_.decode(slice.keys[k], *chunks[k], times).slice(request.from_ms, request.to_ms);
       total += run.size();
@@ -196,7 +196,7 @@ std::vector<MetricMetadata> SeriesReader::metadata() const {
   std::shared_lock lock(locks_.state);
   state_.index.for_each([&](const SeriesInfo& info) {
     auto& entry = by_name[std::string(info.labels->metric_name())];
-    // What an application says of its own metric counts more than what we derived or filled in.
+    // The application's own description of a metric is preferred to a derived or filled-in one.
     const bool own = info.source == Source::sent && !info.filler;
     if (entry.name.empty() || (own && entry.help.empty())) {
       entry = {std::string(info.labels->metric_name()), info.kind, info.metric->unit,

@@ -1,5 +1,5 @@
-// Reading series: matchers, the choice of one source per instance, samples of chunks and head
-// together.
+// Reads series: applies matchers, chooses one source per instance, and joins the samples of chunks
+// and head.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,7 +20,7 @@
 
 namespace coalmine::store {
 
-// Answers what Store promises of the same name. Any thread; it takes Locks::state by itself.
+// Implements the functions of the same names in Store. Any thread; it takes Locks::state by itself.
 class SeriesReader {
  public:
   SeriesReader(Backing backing, Locks& locks, SeriesState& state)
@@ -28,7 +28,7 @@ class SeriesReader {
 
   Result<std::vector<SeriesData>> select(const SelectRequest& request) const;
   Result<std::vector<FoundSeries>> find(const SelectRequest& request) const;
-  // One series or none, with nothing but its id and samples. from_ms and to_ms are inclusive.
+  // One series or none, with only its id and samples. from_ms and to_ms are inclusive.
   Result<std::vector<SeriesData>> read_one(SeriesId id, std::int64_t from_ms,
                                            std::int64_t to_ms) const;
   std::vector<std::string> label_names(const SelectRequest& request) const;
@@ -44,14 +44,14 @@ class SeriesReader {
   template <typename Visit>
   Status pick(const SelectRequest& request, Visit visit) const;
   Source choose(const SourceChoice& choice, const SelectRequest& request) const;
-  // room: more samples than this are not copied; the slice then counts more.
+  // room: at most this many samples are copied. Slice::samples exceeds it when there were more.
   Slice plan(std::span<const Picked> picked, const SelectRequest& request, std::size_t room) const;
   Status fill(std::span<Picked> picked, const SelectRequest& request,
               std::vector<SeriesData>& out) const;
 
   const Backing backing_;
   Locks& locks_;
-  SeriesState& state_; // read only, but for its cache of selectors
+  SeriesState& state_; // only its cache of selectors is changed
   const SampleReader samples_;
 };
 

@@ -1,4 +1,4 @@
-// The series of a store as they are in memory.
+// The in-memory state of a store's series.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -14,11 +14,11 @@ namespace coalmine::store {
 struct SeriesState {
   explicit SeriesState(std::size_t max_series_per_service) : index(max_series_per_service) {}
 
-  // Changed under Locks::write and Locks::state both.
+  // Changed only while both Locks::write and Locks::state are held.
   SeriesIndex index;
   Head head;
 
-  // Synchronised by itself. What it returns is read under the lock that guards index.
+  // Synchronised by itself. Its results are read under the lock that guards index.
   SelectorCache selectors;
 
   // Guarded by Locks::write.

@@ -6,9 +6,10 @@
 namespace coalmine::store {
 namespace {
 
-// A quarter of a megabyte of rows remembered by one query: series of one process lie side by side.
+// One query remembers this many rows, a quarter of a megabyte. More is not needed, because series
+// of one process are stored side by side.
 constexpr std::size_t kRemembered = 128;
-// What a row takes beside its times, and a chunk to name it, in bytes.
+// Bytes that a row needs besides its times, together with the number in the chunk that names it.
 constexpr std::size_t kRowBytes = 24;
 constexpr std::size_t kNameBytes = 4;
 
@@ -31,7 +32,7 @@ void put_chunks(const std::vector<SealedChunk>& chunks, WriteSet& writes) {
     std::size_t count = 0;
     bool written = false;
   };
-  // The same times end in the same block.
+  // Equal times belong to the same block, so the block is not part of the key.
   std::unordered_map<std::string_view, Sharers> by_times;
   for (const auto& sealed : chunks) {
     Sharers& sharers = by_times[sealed.chunk.times()];
@@ -61,7 +62,7 @@ Result<std::optional<std::span<const std::int64_t>>> SharedTimes::of(const std::
     return std::span<const std::int64_t>(known->second);
   TRY_ASSIGN(const auto row, database_.get(Family::chunks, key));
   if (!row) {
-    // Rows go with the chunks that need them.
+    // A times row is dropped together with the chunks that need it.
     TRY_ASSIGN(const auto still, database_.get(Family::chunks, chunk_key));
     if (!still) return std::nullopt;
     return fail(ErrorCode::data_loss, "the times of a chunk are lost");

@@ -22,22 +22,22 @@ namespace coalmine::store {
 //             number: of the first chunk that needs it
 std::string times_key(std::string_view chunk_key, std::uint64_t number);
 
-// What is written together. One export writes all series of a process at the same times, which then
-// are kept once.
+// A chunk to be written together with others. One export writes all series of a process at the same
+// times, which are then stored once.
 struct SealedChunk {
   ChunkEntry entry;
   EncodedChunk chunk;
 };
 void put_chunks(const std::vector<SealedChunk>& chunks, WriteSet& writes);
 
-// Reads times rows, each once for as long as it is here. Not synchronised; one for a query.
+// Reads times rows and caches them for its lifetime. Not synchronised; one per query.
 class SharedTimes {
  public:
   explicit SharedTimes(const Database& database) : database_(database) {}
 
-  // The shared times of the chunk at this key, good until the next call. Empty: its times are its
-  // own. nullopt: retention removed the chunk since it was read. data_loss: the times are lost or
-  // damaged.
+  // The shared times of the chunk at this key, valid until the next call. Empty: the chunk has its
+  // own times. nullopt: retention removed the chunk since it was read. data_loss: the times are
+  // lost or damaged.
   Result<std::optional<std::span<const std::int64_t>>> of(const std::string& chunk_key,
                                                           std::string_view chunk);
 

@@ -1,4 +1,4 @@
-// Times of one export are kept once.
+// The times of one export are stored once.
 // SPDX-License-Identifier: Apache-2.0
 #include "store/series/shared_times.h"
 
@@ -19,8 +19,8 @@ struct SharedTimesTest : ::testing::Test, Fixture {
   std::vector<std::vector<std::pair<std::int64_t, double>>> sent =
       std::vector<std::vector<std::pair<std::int64_t, double>>>(kSeries);
 
-  // Two processes whose exports come when they come; the last series is of a third that comes
-  // alone.
+  // Two processes whose exports come at different times. The last series belongs to a third process
+  // and has times of its own.
   void SetUp() override {
     open();
     std::mt19937_64 random(9);
@@ -69,7 +69,7 @@ struct SharedTimesTest : ::testing::Test, Fixture {
     }));
     return keys;
   }
-  // How many series come back as they were sent.
+  // The number of series that read back as they were sent.
   int whole() {
     int same = 0;
     for (const auto& found : select(*store, "depth")) {
@@ -85,7 +85,8 @@ TEST_F(SharedTimesTest, OnceForAllSeriesOfAProcess) {
   EXPECT_EQ(whole(), kSeries);
   in_database([&](Database& database) {
     const auto blocks = 3u; // that kExports x kIntervalMs touch
-    // Two processes, one of which is sealed in two parts, each block; what comes alone has its own.
+    // Two processes in each block, one of them sealed in two parts. The single series has its own
+    // times.
     EXPECT_EQ(rows(database, "t", "u").size(), blocks * 3);
     std::size_t own = 0;
     for (const auto& key : rows(database, "c", "d")) {

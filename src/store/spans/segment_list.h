@@ -1,4 +1,4 @@
-// Which segments of spans there are, what is in them, and which spans came in last.
+// The list of span segments with their summaries, and the hashes of the spans that arrived last.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -18,14 +18,14 @@
 
 namespace coalmine::store {
 
-// Where one segment is: by arrival, then by number.
+// The place of one segment, ordered by arrival and then by number.
 struct SegmentRef {
   std::int64_t received_ms = 0;
   std::uint64_t number = 0;
   std::int64_t min_start_ms = 0;
   std::int64_t max_start_ms = 0;
   std::uint64_t spans = 0;
-  std::uint64_t bytes = 0;  // 0: not known, of an older form
+  std::uint64_t bytes = 0;  // 0: unknown, for segments of an older form
   std::uint8_t thinned = 0; // how often half of its healthy traces were dropped
 };
 
@@ -41,12 +41,12 @@ class SegmentList {
   void add(SegmentRef ref, const SegmentSummary& summary);
   // The segments that may hold a span that passes the filter, the one with the newest span first.
   std::vector<SegmentRef> candidates(const SpanFilter& filter) const;
-  // By arrival.
+  // All segments in order of arrival.
   std::vector<SegmentRef> all() const;
-  // old, by arrival, give way to one.
+  // Replaces the segments of old, in order of arrival, by one.
   void replace(const std::vector<SegmentRef>& old, SegmentRef ref, const SegmentSummary& summary);
   std::uint64_t bytes() const { return bytes_; }
-  // The newest by arrival first.
+  // The newest segments, in falling order of arrival.
   std::vector<SegmentRef> newest(std::size_t limit) const;
   void drop_before(std::int64_t received_ms);
   std::optional<std::int64_t> oldest_received_ms() const;
@@ -59,14 +59,14 @@ class SegmentList {
     std::vector<std::pair<std::uint32_t, bool>> cohorts; // index into cohorts_, has errors
   };
   std::deque<Entry> entries_; // by (received_ms, number)
-  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t>
-      cohorts_; // (service, track, version)
+  // (service, track, version) to the index of the cohort.
+  std::map<std::tuple<std::string, std::string, std::string>, std::uint32_t> cohorts_;
   std::int64_t newest_start_ms_ = 0;
   std::uint64_t bytes_ = 0;
 };
 
-// The last spans that came in, as hashes, so that a repeated request does not count twice. Bounded:
-// when full it forgets the older half. Guarded by Locks::write.
+// Hashes of the spans that arrived last, so that a repeated request does not count twice. When full
+// it forgets the older half. Guarded by Locks::write.
 class RecentSpans {
  public:
   explicit RecentSpans(std::size_t capacity = 1u << 19) : half_(capacity / 2) {}
@@ -79,8 +79,7 @@ class RecentSpans {
   boost::unordered_flat_set<std::uint64_t> old_;
 };
 
-// A filter made ready for one table: texts are compared once per resource and per distinct
-// attribute.
+// A filter prepared for one table. Texts are compared once per resource and per distinct attribute.
 class SpanSieve {
  public:
   SpanSieve(const SpanFilter& filter, const SpanTable& table);
@@ -88,8 +87,8 @@ class SpanSieve {
 
  private:
   struct Wanted { // one attribute of the filter
-    std::vector<bool>
-        resources; // whose resource has it; counts where the span itself has no such name
+    // Resources that have it. Used where the span itself has no attribute of that name.
+    std::vector<bool> resources;
     std::uint32_t key = UINT32_MAX;
     std::vector<bool> pairs;
   };

@@ -1,5 +1,5 @@
-// Pieces that both forms of a segment have: attribute values, resources and exception logs as
-// bytes. Private to the segment codec.
+// Codecs shared by both forms of a segment: attribute values, resources and exception logs. Private
+// to the segment codec.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -17,7 +17,7 @@ using Resources = std::vector<std::shared_ptr<const Resource>>;
 // Makes every later read fail.
 inline void break_reader(ByteReader& r) { (void)r.raw(r.remaining() + 1); }
 
-// A count of things of which each takes at least that many bytes.
+// Reads a count of items that take at least `each` bytes apiece.
 inline std::size_t read_count(ByteReader& r, std::size_t each = 1) {
   const auto count = r.varint();
   if (count <= r.remaining() / each) return static_cast<std::size_t>(count);
@@ -42,7 +42,7 @@ void write_attributes(ByteWriter& w, const Attributes& attributes);
 Attributes read_attributes(ByteReader& r);
 void write_resource(ByteWriter& w, const Resource& resource);
 std::shared_ptr<const Resource> read_resource(ByteReader& r);
-// Without its resource.
+// Writes a log without its resource.
 void write_log(ByteWriter& w, const LogRecord& log);
 LogRecord read_log(ByteReader& r, const Resources& resources);
 

@@ -12,9 +12,9 @@ namespace {
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::size_t kRowLeast = 16 + 8; // bytes that each row takes at least: its ids
 
-// Lists of attributes are written by shape, the sequence of their keys, and inside a shape column
-// by column. A value is written as 0 when its key has it for the first time, else as 1 + its number
-// among the key's values.
+// Lists of attributes are grouped by shape, which is the sequence of their keys, and written column
+// by column inside a shape. A value is written as 0 at its first use under its key, later as 1 +
+// its number among the key's values.
 class ListWriter {
  public:
   explicit ListWriter(const SpanTable& table)
@@ -22,7 +22,7 @@ class ListWriter {
         key_number_(table.texts.size(), kNone),
         value_number_(table.pairs.size(), kNone) {}
 
-  // The number of the list's shape.
+  // Adds a list and returns the number of its shape.
   std::uint32_t add(const SpanTable::List& list) {
     if (!before_matches(list)) {
       scratch_.clear();
@@ -92,7 +92,8 @@ class ListWriter {
     return true;
   }
 
-  // Types, then lengths of texts, then numbers, then the texts' bytes: like goes with like.
+  // Types, then text lengths, then numbers, then text bytes: similar bytes together compress
+  // better.
   void write_dictionary(std::string& out, const Key& key) const {
     std::string lengths;
     std::string numbers;
@@ -179,10 +180,10 @@ void read_dictionary(ByteReader& r, SpanTable& table) {
   }
 }
 
-// All lists of a table, in the order in which they were added.
+// Reads all lists of a table, in the order in which they were added.
 void read_lists(ByteReader& r, SpanTable& table, std::vector<SpanTable::List*>& lists,
                 const std::vector<std::uint32_t>& shape_of) {
-  std::vector<std::uint32_t> first; // pair of each key
+  std::vector<std::uint32_t> first; // the first pair of each key
   const auto keys = read_count(r);
   for (std::size_t i = 0; i < keys && r.ok(); ++i) {
     first.push_back(static_cast<std::uint32_t>(table.pairs.size()));

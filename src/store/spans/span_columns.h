@@ -1,4 +1,4 @@
-// Spans of a segment as columns of bytes. docs/formats.md has the grammar.
+// Encodes the spans of a segment as columns of bytes. The grammar is in docs/formats.md.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,7 +11,7 @@
 namespace coalmine::store {
 
 void write_columns(std::string& out, const SpanTable& table);
-// Breaks the reader when the bytes are not columns. Every number in the result is in range.
+// Breaks the reader when the bytes are damaged. Every index in the result is in range.
 SpanTable read_columns(ByteReader& r);
 
 } // namespace coalmine::store

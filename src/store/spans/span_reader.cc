@@ -8,8 +8,8 @@
 namespace coalmine::store {
 namespace {
 
-// Logs of a trace come through another exporter than its spans; they are looked for around the
-// spans' time only.
+// The logs of a trace arrive through another exporter than its spans. They are searched for only
+// around the time of the spans.
 constexpr std::int64_t kLogsBeforeMs = 60 * 1000;
 constexpr std::int64_t kLogsAfterMs = 10 * 60 * 1000;
 
@@ -23,14 +23,13 @@ bool is_entry(const T& span) {
   return span.kind == SpanKind::server || span.kind == SpanKind::consumer;
 }
 
-// Which of two matching spans of one trace stands for it: the request itself rather than a part of
-// it.
+// True when span a represents the trace better than b: the request itself rather than a part of it.
 bool stands_better(const SpanTable::Row& a, const Span& b) {
   if (is_entry(a) != is_entry(b)) return is_entry(a);
   return a.start_ns < b.start_ns;
 }
 
-// The n-th newest of the traces found so far; INT64_MIN while there are fewer.
+// The time of the n-th newest trace found so far; INT64_MIN while there are fewer.
 std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& found,
                         std::size_t n) {
   if (found.size() < n || n == 0) return INT64_MIN;
@@ -59,7 +58,8 @@ void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>&
 
 Result<SpanSegment> load_segment(const Database& database, const SegmentRef& ref) {
   TRY_ASSIGN(const auto bytes, database.get(Family::spans, segment_key('d', ref)));
-  if (!bytes) return SpanSegment{}; // retention was quicker, or a merge, which the caller notices
+  // Dropped meanwhile by retention, or by a merge, which the caller notices.
+  if (!bytes) return SpanSegment{};
   return decode_segment(*bytes);
 }
 
@@ -95,7 +95,7 @@ Result<std::vector<SpanSegment>> SpanReader::segments_with(const std::set<std::u
   return out;
 }
 
-// Merging takes segments away while they are being read; then it is read again.
+// A merge may remove segments while they are being read. In that case they are read again.
 template <typename Read>
 auto SpanReader::at_rest(Read read) const -> decltype(read()) {
   constexpr int kTries = 5;
@@ -120,12 +120,12 @@ Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) 
     std::shared_lock lock(locks_.state);
     candidates = state_.segments.candidates(filter);
   }
-  std::map<TraceId, std::pair<std::int64_t, Span>>
-      found; // newest matching start, and the span that stands for the trace
+  // Newest matching start, and the span that represents the trace.
+  std::map<TraceId, std::pair<std::int64_t, Span>> found;
   std::int64_t enough_ms = INT64_MIN;
   for (const auto& ref : candidates) {
     if (filter.limit == 0 || ref.max_start_ms < enough_ms)
-      break; // all that follow are older than what we have
+      break; // all further segments are older than the traces found
     const auto segment = load_segment(backing_.database, ref);
     if (!segment) {
       if (segment.error().code != ErrorCode::data_loss) return std::unexpected(segment.error());

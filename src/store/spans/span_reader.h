@@ -1,4 +1,4 @@
-// Reading spans: newest first, and whole traces with their exception logs.
+// Reads spans newest first, and whole traces with their exception logs.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -15,7 +15,7 @@
 
 namespace coalmine::store {
 
-// Empty when the segment is gone: retention or a merge was quicker. data_loss: damaged.
+// Empty when the segment was removed meanwhile by retention or a merge. data_loss: damaged.
 Result<SpanSegment> load_segment(const Database& database, const SegmentRef& ref);
 
 // Any thread; it takes Locks::state by itself. Damaged segments are reported and left out.
@@ -24,7 +24,7 @@ class SpanReader {
   SpanReader(Backing backing, Locks& locks, const SpanState& state)
       : backing_(backing), locks_(locks), state_(state) {}
 
-  // As Store::find_spans and Store::trace.
+  // See Store::find_spans and Store::trace.
   Result<std::vector<StoredSpan>> find(const SpanFilter& filter) const;
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const;
 

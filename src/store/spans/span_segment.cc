@@ -19,11 +19,11 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kRows = 1;    // version of a segment: spans one after the other
-constexpr std::uint8_t kColumns = 2; // and by columns, compressed
+constexpr std::uint8_t kRows = 1;    // segment version: spans one after the other
+constexpr std::uint8_t kColumns = 2; // segment version: by columns, compressed
 constexpr std::size_t kMaxRawBytes = 256 << 20;
 
-// One span of a segment by rows, as version 0.1 wrote it.
+// Reads one span of a segment by rows, as version 0.1 wrote it.
 Span read_span(ByteReader& r, const Resources& resources) {
   Span out;
   const auto at = r.varint();
@@ -65,7 +65,7 @@ void seal(std::string& bytes) {
   ByteWriter(bytes).u64(sum);
 }
 
-// The content without its checksum; nullopt when that does not fit.
+// The content without its checksum; nullopt when the checksum does not fit.
 std::optional<std::string_view> unsealed(std::string_view bytes) {
   if (bytes.size() < sizeof(std::uint64_t)) return std::nullopt;
   const auto content = bytes.substr(0, bytes.size() - sizeof(std::uint64_t));
@@ -152,7 +152,7 @@ std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>&
   head.u8(kColumns);
   head.varint(raw.size());
   const std::size_t start = out.size();
-  // Making one anew for every request would cost as much as the compression of a small one.
+  // Making a context for every request would cost as much as compressing a small segment.
   thread_local const std::unique_ptr<ZSTD_CCtx, ContextDeleter> context(ZSTD_createCCtx());
   out.resize(start + ZSTD_compressBound(raw.size()));
   const auto size =

@@ -1,5 +1,5 @@
-// A segment: the spans and exception logs of one or more appends as bytes, and the summary that
-// says whether it is worth reading.
+// A segment: the spans and exception logs of one or more appends as bytes. Its summary shows
+// whether it is worth reading.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -20,16 +20,16 @@ struct SpanSegment {
   bool empty() const { return spans.empty() && logs.empty(); }
 };
 
-// quick: as it comes in; small: when segments are merged.
+// quick: for new segments; small: for merged ones.
 enum class SegmentPacking : std::uint8_t { quick, small };
 
-// The grammar of both is in docs/formats.md.
+// The grammar of both forms is in docs/formats.md.
 std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>& logs,
                            SegmentPacking packing);
-// Also of the older form, spans one after the other. data_loss: damaged.
+// Reads also the older form, spans one after the other. data_loss: damaged.
 Result<SpanSegment> decode_segment(std::string_view bytes);
 
-// Which of the telemetry in a segment belongs to whom.
+// A cohort that has spans in a segment.
 struct SegmentCohort {
   std::string service;
   std::string track;

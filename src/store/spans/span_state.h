@@ -1,4 +1,4 @@
-// The segments of spans of a store, as they are in memory.
+// The in-memory state of a store's span segments.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -10,7 +10,7 @@
 namespace coalmine::store {
 
 struct SpanState {
-  // Changed under Locks::write and Locks::state both.
+  // Changed only while both Locks::write and Locks::state are held.
   SegmentList segments;
 
   // Synchronised by itself: how often segments were replaced by a merged or thinned one.

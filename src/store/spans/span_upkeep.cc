@@ -14,13 +14,14 @@
 namespace coalmine::store {
 namespace {
 
-// A segment of this many spans is large: reading one takes some tens of milliseconds, and its
-// dictionaries are small beside it.
+// A segment of this many spans is large. Reading one takes some tens of milliseconds, and its
+// dictionaries are a small part of it.
 constexpr std::uint64_t kLargeSpans = 32'768;
 constexpr std::uint64_t kLargeBytes = 8 << 20;
-// Fewer are not worth a rewrite, unless they make a large one.
+// Fewer segments are not worth a rewrite, unless they make a large one.
 constexpr std::size_t kLeastRun = 16;
-// Retention goes by arrival, and a merged segment goes as a whole.
+// The longest stretch of arrival that one merged segment may cover. Retention drops segments by
+// arrival and as a whole.
 constexpr std::int64_t kLongestRunMs = 30 * 60 * 1000;
 constexpr std::uint8_t kFirstThinned = 4;
 constexpr std::uint8_t kMostThinned = 10; // one healthy trace of 1024
@@ -34,8 +35,9 @@ struct MarkHash {
   }
 };
 
-// The traces that always stay: with a failing span, or with a request slower than 99 of 100 of its
-// service and name here, counting each span for as many as it stands for.
+// The traces that always stay. They have a failing span, or a request slower than 99 % of those of
+// its service and name in this table. Each span is counted as often as the number of spans it
+// stands for.
 boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& table) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
@@ -162,8 +164,8 @@ Status SpanUpkeep::thin(const SegmentRef& ref) {
   for (std::size_t i = 0; i < segment->spans.rows.size(); ++i) {
     const auto& id = segment->spans.rows[i].trace_id;
     const bool stays = notable.contains(id);
-    // By the trace's hash, so that a trace stays or goes as a whole, also where its spans are in
-    // several segments.
+    // Traces are chosen by hash. So a trace is kept or dropped as a whole, even when its spans are
+    // in several segments.
     if (!stays && (trace_hash(id) & mask) != 0) continue;
     import.add(i);
     if (!stays) builder.table().rows.back().stands_for *= 2;
@@ -178,8 +180,8 @@ Status SpanUpkeep::keep_budget(std::int64_t present_ms) {
   };
   for (auto [bytes, all] = look(); bytes > budget_bytes_ && !all.empty();
        std::tie(bytes, all) = look()) {
-    // The oldest first, down to a sixteenth of its healthy traces, before the next is touched: what
-    // is new stays whole as long as possible.
+    // The oldest segment is thinned to a sixteenth of its healthy traces before the next is
+    // touched. So new segments stay whole as long as possible.
     const auto next = std::ranges::min_element(all, {}, [](const SegmentRef& ref) {
       return std::tuple(ref.thinned < kFirstThinned  ? 0
                         : ref.thinned < kMostThinned ? 1
@@ -192,7 +194,7 @@ Status SpanUpkeep::keep_budget(std::int64_t present_ms) {
     }
     const std::int64_t before_ms = all.front().received_ms + 1;
     if (before_ms > present_ms)
-      return {}; // a budget that is too small for the present has to be made larger
+      return {}; // the budget is too small for the present and must be raised
     log_warn(
         "the budget for spans is too small for the failing and slow ones; the oldest are dropped",
         {{"before_ms", std::to_string(before_ms)},
