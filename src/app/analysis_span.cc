@@ -204,7 +204,7 @@ void AnalysisSpans::send(std::span<const std::string> spans) {
   const bool accepted = response && response->status >= 200 && response->status < 300;
   (accepted ? exported_ : failed_).add(count);
   if (!accepted && answering_) {
-    log_warn("cannot export canary.analysis spans; trying on with those to come",
+    log_warn("cannot export canary.analysis spans; later ones will still be sent",
              {{"endpoint", options_.endpoint},
               {"reason",
                response ? fmt::format("HTTP {}", response->status) : response.error().message}});

@@ -240,7 +240,7 @@ void Effects::drop_quiet_looks(Pending& pending) {
   const auto dropped = std::erase_if(pending.records, quiet);
   deps_.metrics
       .counter("coalmine_journal_dropped_total",
-               "Looks left out of the journal because the disk refused for too long.")
+               "Looks left out of the journal because it could not be written for too long.")
       .add(static_cast<double>(dropped));
 }
 
@@ -291,7 +291,7 @@ void Effects::flushed(const std::vector<std::pair<RolloutId, std::uint64_t>>& wr
   flushing_ = false;
   if (!status) {
     if (!journal_broken_)
-      log_error("the journal cannot be written; no rollout goes up until it can",
+      log_error("the journal cannot be written; no weight is raised until it can",
                 {{"why", status.error().message}});
     deps_.metrics.counter("coalmine_journal_errors_total", "Journal writes that failed.").add();
     journal_broken_ = true;
