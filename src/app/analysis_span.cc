@@ -261,7 +261,7 @@ void AnalysisSpans::deliver(const std::vector<Span>& spans) {
   const auto done = target_->deliver(spans);
   (done ? exported_ : failed_).add(count);
   if (!done && answering_) {
-    log_warn("cannot export canary.analysis spans; trying on with those to come",
+    log_warn("cannot export canary.analysis spans; later ones will still be sent",
              {{"endpoint", target_->name()}, {"reason", done.error().message}});
   }
   answering_ = done.has_value();

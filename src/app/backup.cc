@@ -64,7 +64,7 @@ Result<serve::Backup> write_sums(const fs::path& root) {
   std::ofstream file(root / kSums, std::ios::binary);
   for (const auto& [name, sum] : sums) file << sum << "  " << name << '\n';
   file.close();
-  if (!file.good()) return unwritable(root / kSums, "the disk refuses");
+  if (!file.good()) return unwritable(root / kSums, "the disk refused the write");
   sync_path(root / kSums, O_RDONLY);
   sync_path(root, O_RDONLY | O_DIRECTORY);
   return out;
@@ -87,9 +87,8 @@ Result<serve::Backup> backup(const std::string& data_directory, store::Store& st
   if (fs::exists(target, error) && !fs::is_empty(target, error)) {
     return fail(
         ErrorCode::failed_precondition,
-        fmt::format(
-            "{} is not an empty directory: a backup is not put over anything. Choose a new one",
-            target.string()));
+        fmt::format("{} is not an empty directory: a backup overwrites nothing. Choose a new one",
+                    target.string()));
   }
   fs::create_directories(target, error);
   if (error) return unwritable(target, error.message());

@@ -133,7 +133,7 @@ int run_backup(const BackupFlags& flags, const ClientFlags& client,
     options.directory = (std::filesystem::path(flags.data) / "telemetry").string();
     if (!std::filesystem::is_directory(options.directory, error)) {
       return fail(ErrorCode::not_found,
-                  fmt::format("{} is no data directory: it has no telemetry in it", flags.data));
+                  fmt::format("{} is not a data directory: it has no telemetry in it", flags.data));
     }
     options.retention_ms =
         std::numeric_limits<std::int64_t>::max() / 4; // nothing is dropped on the way

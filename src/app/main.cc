@@ -73,12 +73,14 @@ void add_serve(CLI::App& root, Typed& typed) {
 void add_demo(CLI::App& root, Typed& typed) {
   auto& f = typed.demo;
   auto* c = root.add_subcommand(
-      "demo", "Real processes on this machine: a bad release goes back, a good one through");
+      "demo",
+      "Real processes on this machine: bad releases are rolled back, a good one is promoted");
   c->add_flag("--ci", f.ci, "Unattended; exit 0 only if every scene ended as it should");
   c->add_option("--scenario", f.scenario, "Only one: bad-release, slow-tail, good-release");
   c->add_flag("--keep", f.keep, "Leave the working directory behind");
   c->add_option("--rps", f.rps, "Requests a second")->check(CLI::Range(1.0, 5000.0));
-  c->add_option("--repeat", f.repeat, "All scenes that many times")->check(CLI::Range(1, 1000));
+  c->add_option("--repeat", f.repeat, "Repeat all scenes this many times")
+      ->check(CLI::Range(1, 1000));
   c->add_option("--assets", f.assets_dir, "Folder with the demo's services");
   c->callback([&typed] {
     typed.demo.no_color = typed.common.no_color;
@@ -152,7 +154,8 @@ void add_rollout(CLI::App& root, Typed& typed) {
                     "service.version of the canary (the newest seen)");
   start->add_option("--stable-version", typed.start.stable_version,
                     "service.version of stable (the newest seen)");
-  start->add_flag("--wait", typed.start.wait, "Until it ends or pauses; the exit code tells how");
+  start->add_flag("--wait", typed.start.wait,
+                  "Wait until it ends or pauses; the exit code says how it ended");
   start->add_option("--timeout", typed.start.timeout, "Give up waiting after this time");
   add_client(*start, typed,
              [&typed](const cli::Terminal& t) { return cli::rollout_start(t, typed.start); });
@@ -161,8 +164,8 @@ void add_rollout(CLI::App& root, Typed& typed) {
   status
       ->add_option("target", typed.status.target, "Service (its newest rollout) or rollout number")
       ->required();
-  status->add_flag("-w,--watch", typed.status.watch, "Until it ends");
-  status->add_flag("--wait", typed.status.wait, "Until it ends or pauses");
+  status->add_flag("-w,--watch", typed.status.watch, "Show changes until it ends");
+  status->add_flag("--wait", typed.status.wait, "Wait until it ends or pauses");
   status->add_option("--timeout", typed.status.timeout, "Give up waiting after this time");
   add_client(*status, typed,
              [&typed](const cli::Terminal& t) { return cli::rollout_status(t, typed.status); });
@@ -181,31 +184,31 @@ void add_simulate(CLI::App& root, Typed& typed) {
       root.add_subcommand("simulate", "What the judge decides about releases whose truth is known");
   c->add_option("--rps", f.rps, "Requests a second of both tracks (200)")
       ->check(CLI::Range(0.01, 1e6));
-  c->add_option("--error-rate", f.error_rate, "Of stable, 0 to 1 (0.01)")
+  c->add_option("--error-rate", f.error_rate, "Error rate of stable, 0 to 1 (0.01)")
       ->check(CLI::Range(0.0, 1.0));
-  c->add_option("--errors", f.errors_added, "Added on the canary, 0 to 1 (0)")
+  c->add_option("--errors", f.errors_added, "Error rate added on the canary, 0 to 1 (0)")
       ->check(CLI::Range(0.0, 1.0));
-  c->add_option("--latency", f.latency_factor, "The canary takes so many times as long (1)")
+  c->add_option("--latency", f.latency_factor, "Factor on the canary's durations (1)")
       ->check(CLI::Range(0.1, 100.0));
   c->add_option("--slow", f.slow_share, "Share of the canary's requests that is slow (0)")
       ->check(CLI::Range(0.0, 1.0));
-  c->add_option("--slow-factor", f.slow_factor, "How many times slower those are (3)")
+  c->add_option("--slow-factor", f.slow_factor, "Factor on the durations of those (3)")
       ->check(CLI::Range(1.0, 1000.0));
-  c->add_option("--from", f.from_minute, "Minute in which it begins (0)")
+  c->add_option("--from", f.from_minute, "Minute in which the difference begins (0)")
       ->check(CLI::Range(0.0, 1e4));
-  c->add_option("--ramp", f.ramp_minutes, "Minutes until it is all there (0)")
+  c->add_option("--ramp", f.ramp_minutes, "Minutes until the difference is complete (0)")
       ->check(CLI::Range(0.0, 1e4));
-  c->add_option("--clump", f.clump, "Errors come in groups of so many (1)")
+  c->add_option("--clump", f.clump, "Size of the groups that errors come in (1)")
       ->check(CLI::Range(1.0, 100.0));
   c->add_option("--instances", f.instances, "Instances of stable (4)")->check(CLI::Range(1, 100));
   c->add_option("--routes", f.routes, "Routes of equal traffic (0: none)")
       ->check(CLI::Range(0, 500));
-  c->add_option("--only-route", f.only_route, "Only this route is worse, from 0")
+  c->add_option("--only-route", f.only_route, "Number of the only route that is worse, from 0")
       ->check(CLI::Range(0, 499));
   c->add_flag("--strict", f.strict, "Roll back only what is proven to be beyond the margin");
   c->add_option("--runs", f.runs, "Releases (1000)")->check(CLI::Range(1, 1000000));
   c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
-  c->add_option("--table", f.table, "Instead: the tables of docs/benchmarks.md")
+  c->add_option("--table", f.table, "Print a table of docs/benchmarks.md instead")
       ->check(CLI::IsMember({"reference", "defaults", "exports"}));
   c->callback([&typed] {
     typed.run = [&typed] { return lab::run_simulate(typed.simulate, typed.common); };
@@ -218,9 +221,13 @@ void add_local(CLI::App& root, Typed& typed) {
   check->add_flag("--explain", typed.check.explain,
                   "Say in words what each service's rollout does");
   check->add_flag("--strict", typed.check.strict, "Warnings are errors");
-  check->add_option("--rps", typed.check.rps, "Also say what so many requests a second can decide")
+  check
+      ->add_option("--rps", typed.check.rps,
+                   "Also say what the judge can decide at this many requests a second")
       ->check(CLI::Range(0.01, 1e6));
-  check->add_option("--error-rate", typed.check.error_rate, "Of stable, 0 to 1, with --rps (0.01)")
+  check
+      ->add_option("--error-rate", typed.check.error_rate,
+                   "Error rate of stable, 0 to 1, with --rps (0.01)")
       ->check(CLI::Range(0.0, 1.0));
   check->callback(
       [&typed] { typed.run = [&typed] { return run_check(typed.check, typed.common); }; });
@@ -230,7 +237,7 @@ void add_local(CLI::App& root, Typed& typed) {
   backup->add_option("directory", typed.backup.directory, "Where to; on the server's machine")
       ->required();
   backup->add_option("--data", typed.backup.data,
-                     "Copy this data directory, of a server that is not running");
+                     "Copy this data directory; its server must not be running");
   add_client(*backup, typed, [](const cli::Terminal&) { return cli::kExitUsage; });
   backup->callback([&typed] {
     typed.run = [&typed] { return run_backup(typed.backup, typed.client, typed.common); };

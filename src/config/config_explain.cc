@@ -74,9 +74,7 @@ std::string steps_text(const rollout::RolloutSpec& spec) {
   if (spec.judge != "threshold" && shortest > 0 && shortest < 2 * kUsualExportMs) {
     out += fmt::format(
         ". A step of {} can be decided only if both tracks export more often than that; "
-        "OpenTelemetry SDKs export every 60s "
-        "unless "
-        "told otherwise",
+        "OpenTelemetry SDKs export every 60s unless configured otherwise",
         duration_text(shortest));
   }
   return out + fmt::format(
@@ -168,7 +166,7 @@ std::string explain(const rollout::RolloutSpec& spec) {
   std::string out =
       fmt::format("{}{}\n", spec.service,
                   spec.environment.empty() ? "" : fmt::format(" in {}", spec.environment));
-  out += fmt::format("Canary is what reports {}; stable is what reports {}.\n",
+  out += fmt::format("The canary is all telemetry with {}; stable is all telemetry with {}.\n",
                      selector_text(spec.canary), selector_text(spec.stable));
   out += steps_text(spec);
   out += signals_text(spec);
@@ -176,7 +174,8 @@ std::string explain(const rollout::RolloutSpec& spec) {
     out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
   if (!spec.critical_routes.empty() && spec.judge == "sequential") {
     out += fmt::format(
-        "Critical routes, judged on their own from the first request and with twice the stake: "
+        "Critical routes, judged on their own from the first request and with twice the share of "
+        "the error budget: "
         "{}.\n",
         fmt::join(spec.critical_routes, ", "));
   }

@@ -140,7 +140,7 @@ class MetricReader {
       return false;
     }
     if (is_request_share() && spec_.judge != "sequential") {
-      yaml_.error(key, "request_share is judged by evidence only",
+      yaml_.error(key, "only the sequential judge can judge request_share",
                   "use judge: { method: sequential }, or remove it");
       return false;
     }
@@ -204,7 +204,10 @@ class MetricReader {
     const bool time = text.unit == "ms" || text.unit == "s";
     if (text.unit == "%") {
       if (margin.worse == Worse::lower && text.amount > 100) {
-        return refuse(node, fmt::format("-{:g}% is more than all of it", text.amount), "");
+        return refuse(
+            node,
+            fmt::format("-{:g}% is not possible: no value falls by more than 100%", text.amount),
+            "");
       }
       margin.unit = Margin::Unit::percent;
       margin.amount = text.amount / 100;
@@ -269,7 +272,7 @@ class MetricReader {
     if (!text) return std::nullopt;
     const auto bytes = parse_bytes(*text);
     if (!bytes)
-      yaml_.error(node, fmt::format("\"{}\" is no size", *text), "write for example 512MB");
+      yaml_.error(node, fmt::format("\"{}\" is not a size", *text), "write for example 512MB");
     return bytes ? std::optional(static_cast<double>(*bytes)) : std::nullopt;
   }
 
@@ -322,8 +325,7 @@ class MetricReader {
     if (!built_in_ && *by == "http.route") {
       yaml_.error(node, fmt::format("{} is judged for the whole service", name_), "remove by");
     } else if (is_request_share() && *by == "service") {
-      yaml_.error(node, "of the whole service the share of requests is always all of them",
-                  "remove by");
+      yaml_.error(node, "request_share of the whole service is always 100%", "remove by");
     } else if (built_in_) {
       signal_.per_route = *by == "http.route";
     }
@@ -340,7 +342,7 @@ class MetricReader {
     if (!filled) return refuse(node, filled.error().message, "");
     if (const auto parsed = promql::parse_expression(*filled, promql::ParseOptions::all());
         !parsed) {
-      return refuse(node, "this is no PromQL: " + parsed.error().message, "");
+      return refuse(node, "not a PromQL expression: " + parsed.error().message, "");
     }
     if (text->find("$track") == std::string::npos && text->find("$version") == std::string::npos &&
         text->find("${track}") == std::string::npos &&

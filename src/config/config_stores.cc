@@ -49,7 +49,7 @@ void read_tls(const ConfigContext& context, const YAML::Node& node, PrometheusSt
   };
   yaml.map(node, "tls", keys);
   if (tls->certificate_file.empty() != tls->key_file.empty()) {
-    yaml.error(node, "a certificate of ours needs its key, and a key its certificate",
+    yaml.error(node, "a client certificate needs its key, and a key needs its certificate",
                "write tls: { certificate: …, key: … }");
   }
   store.client.tls = std::move(tls);

@@ -300,7 +300,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
   out.guarantee =
-      "Rank tests over intervals make no promise when they are looked at more than once.";
+      "Rank tests over intervals give no guarantee when they are evaluated more than once.";
   std::vector<rank::Scored> scored;
   std::vector<SignalVerdict> lines;
   for (std::size_t i = 0; i < lines_.size(); ++i) {

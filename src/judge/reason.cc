@@ -134,7 +134,7 @@ std::string no_data_sentence(const SignalVerdict& v) {
   if (is_metric(v.subject.kind)) {
     const bool canary = v.cause == Cause::no_canary_data;
     return fmt::format(
-        "{}nothing is known of {}{}", prefix(v), canary ? "the canary" : "stable",
+        "{}no value for {}{}", prefix(v), canary ? "the canary" : "stable",
         canary && v.measured.stable
             ? fmt::format("; {} on stable",
                           format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit))
@@ -145,18 +145,18 @@ std::string no_data_sentence(const SignalVerdict& v) {
   if (v.cause == Cause::no_canary_data) {
     if (v.requests.canary > 0 && !rate) {
       return fmt::format(
-          "No latency distribution from the canary{} for {}: {} requests, how long they took is "
-          "unknown",
+          "No latency distribution from the canary{} for {}: {} requests, their durations "
+          "are unknown",
           where, v.subject.signal, count_text(v.requests.canary));
     }
     if (v.requests.stable > 0)
       return fmt::format("No canary data{}: stable served {} requests", where,
                          count_text(v.requests.stable));
-    return fmt::format("No canary data{}, and none of stable either", where);
+    return fmt::format("No canary data{}, and no stable data either", where);
   }
   if (v.requests.stable > 0 && !rate) {
     return fmt::format(
-        "No latency distribution from stable{} for {}: {} requests, how long they took is unknown",
+        "No latency distribution from stable{} for {}: {} requests, their durations are unknown",
         where, v.subject.signal, count_text(v.requests.stable));
   }
   return fmt::format("No stable data{} to compare {} canary requests with", where,

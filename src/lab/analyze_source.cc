@@ -54,7 +54,7 @@ Result<std::int64_t> moment_of(const std::string& text, std::int64_t now_ms) {
   const auto time = promql::parse_time_ms(text);
   if (time) return *time;
   return fail(ErrorCode::invalid_argument,
-              fmt::format("\"{}\" is no moment: write 2026-11-22T13:42:07Z, Unix seconds, or 30m "
+              fmt::format("\"{}\" is not a time: write 2026-11-22T13:42:07Z, Unix seconds, or 30m "
                           "for half an hour ago",
                           text));
 }

@@ -251,7 +251,7 @@ TEST(Metrics, NothingMeasuredNeverPromotes) {
   const auto none = run(*judge, [](SimulationRandom&, int, MetricNumbers&) { return false; }, 1);
   EXPECT_EQ(none.last.decision, Decision::keep_watching);
   EXPECT_EQ(none.last.signals[0].verdict, Verdict::no_data);
-  EXPECT_EQ(none.last.reason, "own: nothing is known of the canary");
+  EXPECT_EQ(none.last.reason, "own: no value for the canary");
   const auto broken = run(
       *sequential(signal),
       [](SimulationRandom&, int, MetricNumbers& out) {

@@ -27,10 +27,10 @@ std::string traffic_outlook(const rollout::RolloutSpec& spec, double rps, double
       "of most web services):\n",
       rps, config::percent_text(error_rate), runs);
   if (spec.judge != "sequential")
-    return out +
-           fmt::format(
-               "  no forecast for judge {}: only sequential keeps a promise that can be computed\n",
-               spec.judge);
+    return out + fmt::format(
+                     "  no forecast for judge {}: only sequential gives a guarantee that can be "
+                     "computed\n",
+                     spec.judge);
   auto own = spec;
   const auto left_out = std::erase_if(
       own.signals, [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });

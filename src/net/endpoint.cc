@@ -60,13 +60,13 @@ Status check_host(std::string_view whole, const std::string& host, bool brackets
   if (colons && !brackets) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("'{}' is no address: an IPv6 host stands in brackets, such as [::1]:7070",
+        fmt::format("'{}' is not an address: an IPv6 host stands in brackets, such as [::1]:7070",
                     whole));
   }
   if (brackets ? colons && number : number || host_name(host)) return {};
   return fail(
       ErrorCode::invalid_argument,
-      fmt::format("'{}' is no address: the host '{}' is not valid; {}", whole, host, kForms));
+      fmt::format("'{}' is not an address: the host '{}' is not valid; {}", whole, host, kForms));
 }
 
 // /proc/net/tcp: sl local_address rem_address st … inode; addresses as hex of 32-bit words in host
@@ -167,9 +167,10 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
   const auto parsed = std::from_chars(port_text.data(), port_text.data() + port_text.size(), port);
   if (port_text.empty() || parsed.ec != std::errc{} ||
       parsed.ptr != port_text.data() + port_text.size() || port > 65535) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("'{}' is no address: the port '{}' is not a number from 0 to 65535; {}",
-                            text, port_text, kForms));
+    return fail(
+        ErrorCode::invalid_argument,
+        fmt::format("'{}' is not an address: the port '{}' is not a number from 0 to 65535; {}",
+                    text, port_text, kForms));
   }
   Endpoint endpoint;
   endpoint.port = static_cast<std::uint16_t>(port);

@@ -37,8 +37,9 @@ Status MessageReader::begin_message() {
   if (byte_of(prefix_[0]) > 1) {
     return fail(
         ErrorCode::invalid_argument,
-        fmt::format("The request is no gRPC message: its first byte is {}, which should be 0 or 1.",
-                    byte_of(prefix_[0])));
+        fmt::format(
+            "The request is not a gRPC message: its first byte is {}, which should be 0 or 1.",
+            byte_of(prefix_[0])));
   }
   length_ = 0;
   for (std::size_t i = 1; i < prefix_.size(); ++i) length_ = (length_ << 8) | byte_of(prefix_[i]);

@@ -32,7 +32,7 @@ void Notifier::enqueue(OutboxEntry entry, Target target) {
     queue.waiting.push_back({std::move(entry), std::move(target), clock_.steady_ms()});
     return false;
   });
-  if (full) log_error("too many notifications wait; one was left for the next start", {});
+  if (full) log_error("too many notifications are waiting; one is kept for the next start", {});
 }
 
 std::int64_t Notifier::due() const {
@@ -107,7 +107,7 @@ void Notifier::deliver_due() {
     if (waiting.entry.attempts >= kMaxNotifyAttempts ||
         sent.error().code == ErrorCode::failed_precondition) {
       settle(waiting, Ending::given_up);
-      report_(waiting.entry.id, fmt::format("could not notify {}: {}; given up after {} attempts",
+      report_(waiting.entry.id, fmt::format("could not notify {}: {}; gave up after {} attempts",
                                             where, why, waiting.entry.attempts));
     } else if (waiting.entry.attempts == 1) {
       report_(waiting.entry.id,

@@ -202,7 +202,7 @@ void MachineStep::note_split(const LookResult& look) {
   if (broken == s_.alarms.split_noticed) return;
   s_.alarms.split_noticed = broken;
   if (!broken) {
-    line("split", "the traffic is split as asked again; the tracks are compared");
+    line("split", "the traffic split is as asked again; the tracks are compared again");
     return;
   }
   line("split", look.split_problem);

@@ -119,7 +119,7 @@ net::HttpResponse Dispatch::unknown(const net::HttpRequest& request,
                                     const std::string& allow) const {
   if (allow.empty()) {
     return in_form(request, {ErrorCode::not_found,
-                             fmt::format("there is no {} {}; docs/http-api.md lists what there is",
+                             fmt::format("there is no {} {}; docs/http-api.md lists all paths",
                                          request.method, request.path)});
   }
   auto answer =

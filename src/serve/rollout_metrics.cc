@@ -80,9 +80,9 @@ Samples weights(const rollout::Controller& rollouts) {
 
 void register_rollout_metrics(SelfMetrics& metrics, const rollout::Controller& rollouts) {
   metrics.family("coalmine_rollout_info",
-                 "One a rollout, with its versions, phase and newest decision.", "gauge",
+                 "One series per rollout, with its versions, phase and newest decision.", "gauge",
                  [&rollouts] { return infos(rollouts); });
-  metrics.family("coalmine_rollout_step", "Step a rollout is at, from 0.", "gauge",
+  metrics.family("coalmine_rollout_step", "Current step of a rollout, counted from 0.", "gauge",
                  [&rollouts] { return steps(rollouts); });
   metrics.family("coalmine_rollout_weight_ratio",
                  "The canary's share of traffic: asked for (desired), read back from the router "

@@ -327,7 +327,8 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command,
       reply({});
     } else {
       reply(fail(ErrorCode::unavailable,
-                 fmt::format("taken, but not yet recorded, and nothing goes up before that: {}",
+                 fmt::format("the command was taken, but the journal could not record it yet; no "
+                             "weight rises before that: {}",
                              status.error().message)));
     }
   });

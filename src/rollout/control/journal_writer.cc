@@ -50,7 +50,7 @@ void JournalWriter::drop_quiet_looks(Pending& pending) {
   const auto dropped = std::erase_if(pending.records, quiet);
   deps_.metrics
       .counter("coalmine_journal_dropped_total",
-               "Looks left out of the journal because the disk refused for too long.")
+               "Looks left out of the journal because it could not be written for too long.")
       .add(static_cast<double>(dropped));
 }
 
@@ -93,7 +93,7 @@ void JournalWriter::flush() {
 void JournalWriter::note_health(const Status& status) {
   if (!status) {
     if (!broken_)
-      log_error("the journal cannot be written; no rollout goes up until it can",
+      log_error("the journal cannot be written; no weight is raised until it can",
                 {{"why", status.error().message}});
     deps_.metrics.counter("coalmine_journal_errors_total", "Journal writes that failed.").add();
     broken_ = true;

@@ -152,7 +152,7 @@ Result<std::vector<MetricNumbers>> read_metrics(const cohort::MetricSource& sour
         signal != scope.spec->signals.end() && signal->kind == judge::SignalKind::ratio;
     if (ratio && (is_no_ratio(numbers.canary) || is_no_ratio(numbers.stable))) {
       numbers.problem =
-          metric.part + " grows faster than " + metric.whole + ", so it is no part of it";
+          metric.part + " grows faster than " + metric.whole + ", so it cannot be a part of it";
     }
     out.push_back(std::move(numbers));
   }

@@ -148,7 +148,7 @@ TEST(MetricFeed, AFaultOfTheMetricIsToldAndStopsNothing) {
   const auto& last = out->back().metrics;
   ASSERT_EQ(last.size(), 2u);
   EXPECT_EQ(last[0].problem,
-            "orders_total grows faster than checkouts_total, so it is no part of it");
+            "orders_total grows faster than checkouts_total, so it cannot be a part of it");
   EXPECT_EQ(last[1].problem, "it gives 2 series");
 }
 

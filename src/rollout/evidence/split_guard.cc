@@ -24,7 +24,7 @@ SplitCheck check_split(double canary_requests, double stable_requests, double as
     out.sentence = fmt::format(
         "The traffic split is broken: the canary got {:.3g}% of {:.0f} requests where {:.3g}% were "
         "asked for; the tracks are not "
-        "compared until that is mended (look at the router, sticky sessions, retries and instances "
+        "compared until that is fixed (look at the router, sticky sessions, retries and instances "
         "without a track)",
         out.observed * 100, total, asked * 100);
   }

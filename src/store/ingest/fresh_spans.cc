@@ -24,9 +24,9 @@ bool FreshSpans::is_fresh(std::uint64_t hash) {
 
 void FreshSpans::refuse(std::string_view what, std::int64_t time_ms, AppendResult& result) const {
   if (!result.reason.empty()) return;
-  result.reason =
-      fmt::format("a {} is dated {}, outside of what is kept, {} to {}: check the sender's clock",
-                  what, rfc3339(time_ms), rfc3339(window_.from_ms), rfc3339(window_.to_ms));
+  result.reason = fmt::format(
+      "a {} is dated {}, outside the time that is kept, {} to {}: check the sender's clock", what,
+      rfc3339(time_ms), rfc3339(window_.from_ms), rfc3339(window_.to_ms));
 }
 
 // Marks the spans to keep and returns their number.
