@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/base64.h"
 #include "base/check.h"
 #include "net/grpc_frames.h"
 
@@ -35,6 +36,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t siz
   if (at_once.starts_with("message: "))
     CHECK(body.substr(1) == coalmine::net::frame_message(at_once.substr(9)).substr(1));
   coalmine::net::encode_grpc_message(body);
-  coalmine::net::base64(body);
+  (void)coalmine::decode_base64(coalmine::base64(body));
   return 0;
 }

@@ -11,7 +11,8 @@
 namespace {
 
 coalmine::promql::MemoryQueryable make_data() {
-  using namespace coalmine::query;
+  using namespace coalmine::promql;
+  using namespace coalmine::lab;
   MemoryQueryable out;
   for (const std::string_view line :
        {"a{x=\"1\",job=\"j\",instance=\"i\"} 0+1x9 stale 0+2x9",
@@ -40,7 +41,8 @@ coalmine::promql::MemoryQueryable make_data() {
 } // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace coalmine::query;
+  using namespace coalmine::promql;
+  using namespace coalmine::lab;
   static const MemoryQueryable kData = make_data();
   if (size < 1 || size > 400) return 0;
   EvalOptions options;

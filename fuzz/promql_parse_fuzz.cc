@@ -12,7 +12,7 @@
 #include "promql/syntax/printer.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  using namespace coalmine::query;
+  using namespace coalmine::promql;
   const std::string_view text(reinterpret_cast<const char*>(data), size);
   const auto expr = parse_expression(text, ParseOptions::all());
   if (expr) {
@@ -26,6 +26,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   (void)parse_duration_ms(text);
   (void)parse_time_ms(text);
   if (text.find('x') == std::string_view::npos)
-    (void)parse_test_series(text); // repeats only cost time
+    (void)coalmine::lab::parse_test_series(text); // repeats only cost time
   return 0;
 }
