@@ -200,7 +200,7 @@ std::unique_ptr<SpanTarget> make_store_target(store::Store& store, const Clock& 
   return std::make_unique<StoreTarget>(store, clock);
 }
 
-AnalysisSpans::AnalysisSpans(Options options, std::unique_ptr<SpanTarget> target,
+AnalysisSpans::AnalysisSpans(const Options& options, std::unique_ptr<SpanTarget> target,
                              const Clock& clock, SelfMetrics& metrics)
     : resource_(analysis_resource(options.version)),
       target_(std::move(target)),

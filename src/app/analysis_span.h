@@ -78,7 +78,7 @@ class AnalysisSpans {
     std::chrono::milliseconds interval{1000}; // between deliveries
   };
   // clock and metrics must outlive it.
-  AnalysisSpans(Options options, std::unique_ptr<SpanTarget> target, const Clock& clock,
+  AnalysisSpans(const Options& options, std::unique_ptr<SpanTarget> target, const Clock& clock,
                 SelfMetrics& metrics);
   ~AnalysisSpans();
 
