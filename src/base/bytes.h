@@ -158,7 +158,6 @@ class ByteReader {
   T fixed() {
     const auto bytes = raw(sizeof(T));
     T v{};
-    // NOLINTNEXTLINE(bugprone-suspicious-stringview-data-usage): exactly sizeof(T) bytes are read
     if (bytes.size() == sizeof(T)) std::memcpy(&v, bytes.data(), sizeof(T));
     return v;
   }

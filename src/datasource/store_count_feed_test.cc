@@ -236,7 +236,10 @@ TEST(CountFeed, ReadsOnlyWhatIsNew) {
   };
   const auto source = make_store_count_feed_source(store);
   const auto feed = source->open({selector("canary"), selector("stable"), kOrigin});
-  cohort::CountGrid grid({.origin_ms = kOrigin, .min_route_requests = 0});
+  cohort::GridOptions options;
+  options.origin_ms = kOrigin;
+  options.min_route_requests = 0;
+  cohort::CountGrid grid(options);
   std::vector<CountCell> cells;
   for (double now = 0; now <= 600; now += 5) {
     store.requests.clear();

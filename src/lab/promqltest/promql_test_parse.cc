@@ -249,14 +249,18 @@ std::vector<TestCommand> parse_promql_test(std::string_view text) {
       while (i + 1 < lines.size() && !lines[i + 1].empty()) block.push_back(lines[++i]);
       if (block[0].starts_with("load")) {
         auto load = parse_load(block);
-        if (load) command.what = *std::move(load);
-        if (!load) command.error = load.error().message;
+        if (load)
+          command.what = *std::move(load);
+        else
+          command.error = load.error().message;
       } else if (block[0].starts_with("eval")) {
         std::size_t used = 0;
         auto eval = parse_eval(block, used);
         i = first + used - 1;
-        if (eval) command.what = *std::move(eval);
-        if (!eval) command.error = eval.error().message;
+        if (eval)
+          command.what = *std::move(eval);
+        else
+          command.error = eval.error().message;
       } else {
         command.error = "invalid command " + promql::go_quote(block[0]);
       }

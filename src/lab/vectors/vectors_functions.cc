@@ -235,7 +235,8 @@ const std::map<std::string_view, Function>& sequential_functions() {
   return functions;
 }
 
-const std::map<std::string_view, Function>& other_functions() {
+// Bounds that hold at every moment.
+const std::map<std::string_view, Function>& bound_functions() {
   static const std::map<std::string_view, Function> functions = {
       {"normal_log_mixture",
        [](VectorInput& in) {
@@ -278,6 +279,12 @@ const std::map<std::string_view, Function>& other_functions() {
              in.number("p"), in.number("t"), in.number("alpha"), in.number("t_opt"),
              in.number_or("delta", 0.5), in.number_or("s", 1.4), in.number_or("eta", 2)));
        }},
+  };
+  return functions;
+}
+
+const std::map<std::string_view, Function>& other_functions() {
+  static const std::map<std::string_view, Function> functions = {
       {"bernoulli_ci",
        [](VectorInput& in) {
          return interval(statistics::bernoulli_interval(in.number("x"), in.number("n"),
@@ -312,7 +319,7 @@ const std::map<std::string_view, Function>& other_functions() {
 } // namespace
 
 std::optional<VectorAnswer> evaluate_vector(std::string_view function, VectorInput& input) {
-  for (const auto* functions : {&sequential_functions(), &other_functions()}) {
+  for (const auto* functions : {&sequential_functions(), &bound_functions(), &other_functions()}) {
     if (const auto it = functions->find(function); it != functions->end()) return it->second(input);
   }
   return std::nullopt;

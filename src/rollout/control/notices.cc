@@ -18,7 +18,8 @@ void Notices::set_spec(RolloutId id, std::shared_ptr<const RolloutSpec> spec) {
 
 void Notices::enqueue(notify::OutboxEntry entry, const RolloutSpec& spec) {
   if (entry.target >= spec.notify.size()) return;
-  notifier_.enqueue(std::move(entry), spec.notify[entry.target]);
+  const auto& target = spec.notify[entry.target];
+  notifier_.enqueue(std::move(entry), target);
 }
 
 void Notices::tried(const std::vector<notify::OutboxEntry>& outbox, const Status& status) {

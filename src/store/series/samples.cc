@@ -17,7 +17,7 @@ auto lower(const std::vector<S>& samples, std::int64_t time_ms) {
 }
 
 template <typename S>
-bool upsert_into(std::vector<S>& samples, S&& sample) {
+bool upsert_into(std::vector<S>& samples, S sample) {
   if (samples.empty() || samples.back().time_ms < sample.time_ms) {
     samples.push_back(std::move(sample));
     return true;
@@ -135,8 +135,7 @@ Sample SampleRun::last() const {
 }
 
 bool SampleRun::upsert(Sample sample) {
-  if (auto* number = std::get_if<FloatSample>(&sample))
-    return upsert_into(floats, std::move(*number));
+  if (auto* number = std::get_if<FloatSample>(&sample)) return upsert_into(floats, *number);
   if (auto* histogram = std::get_if<ClassicSample>(&sample)) {
     // One set of bounds is shared by all samples of a series as long as it stays the same.
     auto& bounds = histogram->value.bounds;
