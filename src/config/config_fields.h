@@ -120,7 +120,7 @@ YamlReader::Keys keys_of(YamlReader& yaml, std::string_view block, Owner& owner)
 template <typename Owner>
 std::string default_text(const rollout::SpecField<Owner>& field) {
   if (!field.special_default.empty()) return std::string(field.special_default);
-  static const Owner owner{};
+  [[maybe_unused]] static const Owner owner{}; // GCC 12 does not see a use through a member pointer
   const auto text = [&](auto member) -> std::string {
     const auto value = owner.*member;
     for (const auto& [word, number] : field.words) {
