@@ -23,6 +23,8 @@ std::string_view to_string(Cause cause) {
     case Cause::undecided: return "undecided";
     case Cause::source_unreachable: return "source_unreachable";
     case Cause::not_measurable: return "not_measurable";
+    case Cause::warming_up: return "warming_up";
+    case Cause::limit_unclear: return "limit_unclear";
   }
   return "none";
 }

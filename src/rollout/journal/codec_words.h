@@ -36,7 +36,8 @@ inline constexpr std::array kCauses = {
     judge::Cause::none,           judge::Cause::no_canary_data,
     judge::Cause::no_stable_data, judge::Cause::too_few_requests,
     judge::Cause::undecided,      judge::Cause::source_unreachable,
-    judge::Cause::interval_open,  judge::Cause::not_measurable};
+    judge::Cause::interval_open,  judge::Cause::not_measurable,
+    judge::Cause::warming_up,     judge::Cause::limit_unclear};
 inline constexpr std::array kErrorCodes = {
     ErrorCode::internal,        ErrorCode::invalid_argument,    ErrorCode::not_found,
     ErrorCode::already_exists,  ErrorCode::failed_precondition, ErrorCode::resource_exhausted,
