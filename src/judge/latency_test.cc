@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <memory>
 #include <random>
 #include <string>
@@ -280,6 +282,66 @@ TEST(Errors, TheIntervalContainsItsEstimate) {
     }
   }
   EXPECT_EQ(service.out().decision, Decision::rollback);
+}
+
+TEST(Metrics, AnInfiniteOrUndefinedNumberIsAStateOfItsOwn) {
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  const double infinite = std::numeric_limits<double>::infinity();
+  SignalSpec own;
+  own.name = "own";
+  own.kind = SignalKind::value;
+  own.margin = {Margin::Unit::percent, 0.2};
+  for (const double value : {nan, infinite}) {
+    for (const bool canary : {true, false}) {
+      MetricNumbers numbers;
+      numbers.signal = "own";
+      numbers.canary = {true, canary ? value : 1, 1};
+      numbers.stable = {true, canary ? 1 : value, 1};
+      Evidence look;
+      for (int i = 0; i < 30; ++i) {
+        CountCell cell;
+        cell.from_ms = i * 15'000;
+        cell.to_ms = cell.from_ms + 15'000;
+        cell.baseline = i < 10;
+        cell.total.stable.requests = 1000;
+        cell.total.canary.requests = cell.baseline ? 0 : 100;
+        cell.metrics = {numbers};
+        look.cells.push_back(cell);
+      }
+      look.metrics = {numbers};
+      look.canary = {.has_data = true, .requests = 2000};
+      look.stable = {.has_data = true, .requests = 30'000};
+      SequentialOptions options;
+      ThresholdOptions thresholds;
+      RankOptions ranks;
+      options.signals = thresholds.signals = ranks.signals = {own};
+      std::unique_ptr<Judge> judges[] = {make_sequential_judge(options),
+                                         make_threshold_judge(thresholds), make_rank_judge(ranks)};
+      for (const auto& judge : judges) {
+        const auto out = judge->judge(look);
+        const auto& line = (*out.signals)[0];
+        EXPECT_EQ(line.verdict, Verdict::no_data) << judge->name();
+        EXPECT_EQ(line.cause, Cause::not_measurable) << judge->name();
+        EXPECT_NE(line.reason.find(std::isnan(value) ? "not a number" : "infinite"),
+                  std::string::npos)
+            << line.reason;
+      }
+    }
+  }
+}
+
+TEST(Errors, AShareNeverFallsByMoreThanAllOfIt) {
+  auto options = sequential_defaults();
+  options.signals.resize(1);
+  Watched service(options);
+  RouteCounts row;
+  row.canary = {.requests = 20};
+  row.stable = {.requests = 300, .errors = 3};
+  service.past(row.stable);
+  service.serve(row, 30);
+  const auto& m = service.line("error_rate").measured;
+  ASSERT_TRUE(m.lower);
+  EXPECT_GE(*m.lower, -*m.stable);
 }
 
 // Random distributions in random buckets.

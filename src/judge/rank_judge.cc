@@ -123,7 +123,7 @@ void RankJudge::add(const CountCell& cell) {
     }
     const auto it = std::ranges::find(cell.metrics, signal.name, &MetricNumbers::signal);
     if (it == cell.metrics.end()) continue;
-    line.problem = it->problem;
+    line.problem = metric_problem(*it);
     line.control.push_back(it->stable.value().value_or(kNaN));
     line.experiment.push_back(it->canary.value().value_or(kNaN));
   }
@@ -188,10 +188,7 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   }
   const auto found = rank::classify(where, rank::transform(control, options),
                                     rank::transform(experiment, options), options);
-  if (found.shift) {
-    v.measured.lower = found.shift->low;
-    v.measured.upper = found.shift->high;
-  }
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
   const bool shifted = found.label == rank::Class::high || found.label == rank::Class::low;
   if (!shifted && found.label != rank::Class::pass) {
     v.verdict = Verdict::no_data;
@@ -251,10 +248,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
                                     rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};
-  if (found.shift) {
-    v.measured.lower = found.shift->low;
-    v.measured.upper = found.shift->high;
-  }
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
   const auto points = [&](const std::vector<double>& values) {
     return rank::remove_nan(values).size();
   };

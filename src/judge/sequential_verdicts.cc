@@ -75,16 +75,13 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
   if (!harmful || &totals == &line.all()) {
     const auto range = line.difference(bar, std::log(1 / options_.alpha_promote));
-    if (range && v.measured.difference) {
-      const double least = std::max(range->lower, -v.measured.stable.value_or(1));
-      if (least <= *v.measured.difference && *v.measured.difference <= range->upper) {
-        if (range->lower > -1) v.measured.lower = least;
-        if (range->upper < 1) v.measured.upper = range->upper;
-      } else {
-        // No constant difference explains all cells: it began later. What was counted since then
-        // is shown, without an interval over both times.
-        set_rates(v, line.driver());
-      }
+    const auto known = [](double end) {
+      return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
+    };
+    if (range && !set_interval(v, known(range->lower), known(range->upper))) {
+      // No constant difference explains all cells: it began later. What was counted since then is
+      // shown, without an interval over both times.
+      set_rates(v, line.driver());
     }
   }
   const double p = line.all().stable_rate(), phi = phi_.errors;
@@ -143,8 +140,7 @@ void SequentialJudge::fill_metric(SignalVerdict& v, const JudgedMetrics::Metric&
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable != 0)
     v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
-  v.measured.lower = reading.lower;
-  v.measured.upper = reading.upper;
+  set_interval(v, reading.lower, reading.upper);
   v.measured.approximate = v.subject.kind == SignalKind::mean;
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
@@ -159,8 +155,7 @@ void SequentialJudge::fill_share(SignalVerdict& v, const Scope& scope) const {
   v.measured.stable = reading.stable;
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
-  v.measured.lower = reading.lower;
-  v.measured.upper = reading.upper;
+  set_interval(v, reading.lower, reading.upper);
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 

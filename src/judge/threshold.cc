@@ -149,9 +149,11 @@ SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal,
                 .required = options_.min_requests};
   const auto numbers = std::ranges::find(evidence.metrics, signal.name, &MetricNumbers::signal);
   if (numbers != evidence.metrics.end()) {
-    v.measured.canary = numbers->canary.value();
-    v.measured.stable = numbers->stable.value();
-    v.problem = numbers->problem;
+    v.problem = metric_problem(*numbers);
+    if (v.problem.empty()) {
+      v.measured.canary = numbers->canary.value();
+      v.measured.stable = numbers->stable.value();
+    }
   }
   if (v.measured.canary && v.measured.stable) {
     v.measured.difference = *v.measured.canary - *v.measured.stable;
