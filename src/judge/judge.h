@@ -107,6 +107,7 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 // cells and shown, but decide nothing: hundreds of tests without a budget would roll back equal
 // canaries. It sees intervals, not requests: a cell of one request weighs as much as one of a
 // million. What it decides, after every `interval` cells and at the end of a step:
+//   the mean of a gating signal breaks its max   -> rollback
 //   half of the metrics have no data            -> continue
 //   the score is at or below marginal           -> rollback
 //   the step is over and the score reaches pass -> promote

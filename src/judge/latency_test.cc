@@ -330,6 +330,33 @@ TEST(Metrics, AnInfiniteOrUndefinedNumberIsAStateOfItsOwn) {
   }
 }
 
+TEST(Latency, ALimitHoldsUnderEveryJudge) {
+  const auto slow = track(kSeedBounds, {{8, 500}, {1500, 500}});
+  const auto signals = only("p99_latency", 0.99, 800).signals;
+  SequentialOptions options;
+  ThresholdOptions thresholds;
+  RankOptions ranks;
+  options.signals = thresholds.signals = ranks.signals = signals;
+  std::unique_ptr<Judge> judges[] = {make_sequential_judge(options),
+                                     make_threshold_judge(thresholds), make_rank_judge(ranks)};
+  for (const auto& judge : judges) {
+    Evidence look;
+    for (int i = 0; i < 60; ++i) {
+      CountCell cell;
+      cell.from_ms = i * 15'000;
+      cell.to_ms = cell.from_ms + 15'000;
+      cell.baseline = i < 20;
+      cell.total = {"", cell.baseline ? TrackCounts{} : slow, slow};
+      look.cells.push_back(cell);
+    }
+    look.canary = look.stable = slow;
+    look.canary_age_minutes = 20;
+    const auto out = judge->judge(look);
+    EXPECT_EQ(out.decision, Decision::rollback) << judge->name() << ": " << out.reason;
+    EXPECT_NE(out.reason.find("limit 800 ms"), std::string::npos) << out.reason;
+  }
+}
+
 TEST(Errors, AShareNeverFallsByMoreThanAllOfIt) {
   auto options = sequential_defaults();
   options.signals.resize(1);
