@@ -98,6 +98,19 @@ int http_status_of(const Attributes& attributes) {
   return 0;
 }
 
+int http_status_of(const Labels& labels) {
+  for (const std::string_view name : {"http_response_status_code", "http_status_code",
+                                      "status_code", "http_status", "status", "code"}) {
+    const auto text = labels.get(name);
+    if (text.size() != 3 || text[0] < '1' || text[0] > '5') continue;
+    const auto rest = text.substr(1);
+    if (rest == "xx" || rest == "XX") return (text[0] - '0') * 100;
+    if (std::ranges::all_of(rest, [](char c) { return c >= '0' && c <= '9'; }))
+      return (text[0] - '0') * 100 + (rest[0] - '0') * 10 + (rest[1] - '0');
+  }
+  return 0;
+}
+
 bool is_error_point(const Attributes& attributes) {
   if (http_status_of(attributes) >= 500) return true;
   const std::string type = attribute_text(attributes, "error.type");
@@ -146,6 +159,7 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
   if (!last) return slot.get();
   slot->requests_total = number_of(last);
   slot->errors_total = number_of(stage.stored().last_value(slot->errors->id));
+  slot->loaded_errors = slot->errors_total;
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
   if (SeriesInfo* duration = duration_series(stage, *slot)) {
@@ -332,6 +346,30 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   if (group.duration != nullptr)
     stage.put(group.duration->id,
               ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+}
+
+void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
+  auto& lent = group.lent;
+  if (lent.series == nullptr) {
+    auto what = describe(*group.errors->labels, MetricKind::counter, Source::sent,
+                         errors_description());
+    what.filler = true;
+    const auto info = stage.series(what, what.labels->hash());
+    if (!info || !(*info)->filler) return; // too many series, or the application's own
+    lent = {.series = *info, .start_ms = group.start_ms};
+    if (const auto last = stage.stored().last_value(lent.series->id)) {
+      // Goes on from what is stored, which may be less than the whole count.
+      lent.value = number_of(last);
+      lent.offset = lent.value - group.loaded_errors;
+      lent.last_ms = time_of(*last);
+      if (start_of(*last) != 0) lent.start_ms = std::min(lent.start_ms, start_of(*last));
+    }
+  }
+  const double value = group.errors_total + lent.offset;
+  if (time_ms < lent.last_ms || (time_ms == lent.last_ms && value == lent.value)) return;
+  lent.value = value;
+  lent.last_ms = time_ms;
+  stage.put(lent.series->id, FloatSample{time_ms, std::min(lent.start_ms, time_ms), value});
 }
 
 void Deriver::clear() {

@@ -11,6 +11,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
 
@@ -41,6 +42,19 @@ struct DerivedGroup {
   double plain_factor = 0;
 
   std::optional<DerivedPending> pending;
+
+  // The instance, when it may count requests itself. Set by Ingest for histograms.
+  OwnCounts* own = nullptr;
+  // The errors as lent to the instance's own request counter: errors_total + offset.
+  struct Lent {
+    SeriesInfo* series = nullptr; // nullptr: nothing is lent so far
+    double offset = 0;
+    double value = 0;
+    std::int64_t start_ms = 0;
+    std::int64_t last_ms = 0;
+  };
+  Lent lent;
+  double loaded_errors = 0; // errors_total as read from the store
 };
 
 // The labels of a derived series without its name: the resource's, and the route and method where
@@ -52,6 +66,9 @@ std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
 // 0 when there is none.
 int http_status_of(const Attributes& attributes);
+// The HTTP status in the labels of an application's own request counter, which libraries name in
+// many ways; "5xx" reads as 500. 0 when there is none.
+int http_status_of(const Labels& labels);
 // A point of the duration histogram is an error when its status is 500 or above, or its error.type
 // is not a 4xx code.
 bool is_error_point(const Attributes& attributes);
@@ -61,6 +78,10 @@ int http_status_of(const AttributeValue& value);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
 // seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
+
+// Writes the group's errors beside the instance's own request counter, which has none, as a sample
+// at time_ms.
+void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms);
 
 // Holds the totals of all groups seen since start. Totals it does not hold are read from the store,
 // so it may be cleared at any time. Guarded by Locks::write.

@@ -50,6 +50,10 @@ std::string error_key(const Labels& labels) {
   return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
 }
 
+bool is_own_requests(MetricKind kind, const Labels& labels) {
+  return kind == MetricKind::counter && labels.metric_name() == kRequestsName;
+}
+
 bool is_own_errors(MetricKind kind, const Labels& labels) {
   return kind == MetricKind::counter && labels.metric_name() == kErrorsName;
 }
@@ -96,8 +100,17 @@ void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
   if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name))
     stable_instances_.insert(instance_key(*info.labels));
-  if (is_own_errors(info.kind, *info.labels) && !info.filler)
+  if (is_own_errors(info.kind, *info.labels) && !info.filler) {
     own_errors_.insert(error_key(*info.labels));
+    (void)own_.learn(*info.labels, OwnErrors::by_counter);
+  }
+  if (is_own_requests(info.kind, *info.labels) && http_status_of(*info.labels) != 0)
+    (void)own_.learn(*info.labels, OwnErrors::by_status);
+}
+
+void Ingest::flush(Stage& stage) {
+  deriver_.flush(stage);
+  own_.lend(stage);
 }
 
 void Ingest::commit() {
@@ -109,6 +122,7 @@ void Ingest::commit() {
 }
 
 void Ingest::forget() {
+  own_.forget_groups();
   deriver_.clear();
   memories_.clear();
   forget_kept();
@@ -119,16 +133,19 @@ void Ingest::forget() {
 }
 
 // The order of the metrics in a batch means nothing. So facts about its senders are gathered before
-// the first point is added. A fact about an instance affects only the series of that instance.
+// the first point is added. A fact about an instance affects only the series of that instance, one
+// about a version those of all its instances.
 void Ingest::survey(const std::vector<MetricPoint>& points) {
   std::set<std::string> learnt;
-  look_up(points, learnt);
-  if (learnt.empty()) return;
+  const bool of_version = look_up(points, learnt);
+  if (learnt.empty() && !of_version) return;
+  if (of_version) forget_kept();
   for (const auto& instance : learnt) forget_instance(instance);
-  look_up(points, learnt);
+  (void)look_up(points, learnt);
 }
 
-void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
+bool Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
+  bool of_version = false;
   const MetricSeries* before = nullptr;
   found_.assign(points.size(), nullptr);
   for (std::size_t i = 0; i < points.size(); ++i) {
@@ -154,8 +171,12 @@ void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::strin
       auto key = error_key(series.labels);
       if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
         learnt.insert(instance_key(series.labels));
+      of_version |= own_.learn(series.labels, OwnErrors::by_counter);
     }
+    if (is_own_requests(series.kind, series.labels) && http_status_of(series.labels) != 0)
+      of_version |= own_.learn(series.labels, OwnErrors::by_status);
   }
+  return of_version;
 }
 
 void Ingest::forget_instance(const std::string& instance) {
@@ -250,26 +271,24 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
       !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }
-  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName)
-    out.role = Role::sent_requests;
-  // Nothing is derived from a metric that already has the name of one of our three.
-  if (out.role == Role::sent_requests ||
-      (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
-    out.own_requests =
-        &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
-  }
+  if (is_own_requests(series.kind, series.labels)) out.role = Role::sent_requests;
+  if (out.role != Role::plain) out.own = &own_.of(series.labels);
+  out.own_form = out.role == Role::duration && series.labels.metric_name() == kDurationName;
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   // The application may count its requests itself. Nothing is derived until it turns out that it
   // does not, because that costs three more series each.
-  if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
-  if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
+  if (out.derives && !out.own_form) begin_deriving(stage, series, out);
+  if (out.role == Role::sent_requests) {
+    out.filler = filler_for(stage, *out.info, *out.own->errors);
+    out.fails = *out.own->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
+  }
   return out;
 }
 
 bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
   if (known.memory == nullptr) {
-    const bool late = known.own_requests != nullptr && memories_.contains(known.info->id);
+    const bool late = known.own_form && memories_.contains(known.info->id);
     known.memory = remember(stage, *known.info);
     known.memory->behind = late;
   }
@@ -279,6 +298,10 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
                                 method_of(series.attributes), Source::histogram);
   memory.is_error = is_error_point(series.attributes);
   if (memory.group == nullptr) return false;
+  if (memory.group->own == nullptr) {
+    memory.group->own = known.own;
+    known.own->groups.push_back(memory.group);
+  }
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
     known.baseline = !memory.last && memory.group->last_ms != 0;
   }
@@ -308,7 +331,10 @@ const DescriptionRef& Ingest::filler_description(const std::string& unit) {
   return filler_description_;
 }
 
-SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
+// Zero is what an error counter of the version's own would say here before its first error. With a
+// status label, the requests that failed are those of the series that say so.
+SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors) {
+  if (errors == OwnErrors::none) return nullptr;
   const auto key = error_key(*requests.labels);
   if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
   SeriesInfo what;
@@ -330,21 +356,23 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     stage.put(known.info->id, std::move(*sample));
     return;
   }
-  if (known.role == Role::sent_requests)
-    *known.own_requests = std::max(*known.own_requests, time_of(*sample));
+  if (known.role == Role::sent_requests) {
+    known.own->newest_ms = std::max(known.own->newest_ms, time_of(*sample));
+    own_.touch(*known.own);
+  }
   if (point.series->temporality == Temporality::delta) {
     delta(stage, point, known, std::move(*sample));
   } else {
     cumulative(stage, point, known, std::move(*sample));
   }
-  if (known.filler == nullptr) return;
-  // The filler gets the time and start of its request count.
-  const Sample& requests =
-      stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
-  const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
-  if (just_put)
-    stage.put(known.filler->id,
-              FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
+}
+
+// The filler gets the time and start of its request count.
+void Ingest::put_filler(Stage& stage, const Known& known, const Sample& requests) {
+  const auto* number = std::get_if<FloatSample>(&requests);
+  if (known.filler == nullptr || number == nullptr) return;
+  stage.put(known.filler->id,
+            FloatSample{number->time_ms, number->start_ms, known.fails ? number->value : 0});
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
@@ -357,17 +385,20 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
     if (std::exchange(known.memory->behind, false)) recall(stage, known.info->id, *known.memory);
     derive_growth(point, known, sample);
   }
+  put_filler(stage, known, sample);
   stage.put(known.info->id, std::move(sample));
 }
 
-// The application counts requests itself and measures their duration under our own name, so derived
-// series would never be chosen.
+// The application counts requests and errors itself and measures durations under our own name, so
+// derived series would never be chosen.
 bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
-  return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
+  return known.own_form && *known.own->errors != OwnErrors::none &&
+         known.own->newest_ms > time_ms - kOwnRequestsMs;
 }
 
 void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample& sample) {
   Memory* memory = known.memory;
+  own_.touch(*known.own);
   if (!memory->last || point.time_ns > memory->last_ns) {
     std::optional<Sample> grown;
     const std::int64_t start_ms = coalmine::store::start_of(sample);
@@ -410,6 +441,7 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
   set_times(sample, time_ms, start_ms);
   if (memory.last && point.time_ns <= memory.last_ns) {
     if (!stage.put_late(known.info->id, sample)) return; // a repeated point
+    if (known.fails && known.filler != nullptr) (void)stage.put_late(known.filler->id, sample);
     const std::int64_t last_ms = time_of(*memory.last);
     const std::int64_t first_ms = std::min(start_ms, coalmine::store::start_of(*memory.last));
     memory.last = add(*memory.last, sample);
@@ -418,9 +450,12 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     memory.last = memory.last ? add(*memory.last, sample) : sample;
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
+    put_filler(stage, known, *memory.last);
   }
   if (!known.derives || needs_no_derived(known, time_ms)) return;
-  if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
+  if (!begin_deriving(stage, *point.series, known)) return;
+  own_.touch(*known.own);
+  derive(*point.series, known, sample, start_ms);
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase,
