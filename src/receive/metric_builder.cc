@@ -1,11 +1,8 @@
 // The metric half of BatchBuilder: data points, their checks and the identity of their series.
 //
-// Series identity is the Prometheus one: name, resource labels, point attributes. The
-// instrumentation scope is not part of it, as a scope label would be different for every library
-// version. When two scopes of one process do send the same name and attributes, the scope that
-// comes first in the payload keeps the plain series and each other one gets the label
-// otel_scope_name. SDKs export scopes in the order they were made, so the choice is the same in
-// every export.
+// The labels are the Prometheus form of resource, name and attributes. The instrumentation scope is
+// a part of the stream's identity beside them: the store decides whether the series needs it as
+// labels.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -162,11 +159,11 @@ void BatchBuilder::begin_metric(MetricHead head) {
 
 void BatchBuilder::begin_metric(const MetricBytes& bytes) {
   std::optional<ByteKey> key;
-  if (known_ && bytes.instrument != Instrument::summary && !in_many_scopes_.contains(bytes.name)) {
+  if (known_ && bytes.instrument != Instrument::summary) {
     const std::array<char, 2> shape = {
         static_cast<char>(bytes.instrument),
         static_cast<char>(bytes.temporality ? static_cast<int>(*bytes.temporality) : -1)};
-    key = cache_->seed() + bytes.name + bytes.unit + bytes.help +
+    key = cache_->seed() + scope_bytes_ + bytes.name + bytes.unit + bytes.help +
           std::string_view(shape.data(), shape.size());
     if (const auto it = known_->metrics.find(*key); it != known_->metrics.end()) {
       metric_ = it->second;
@@ -234,10 +231,11 @@ bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attri
   const auto& s = *entry.series;
   return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix &&
          s.metric->otel_name == metric_->head.name && s.metric->unit == metric_->head.unit &&
-         s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
+         s.kind == kind.kind && s.temporality == kind.temporality && *s.scope == *scope_ &&
+         s.attributes == attributes;
 }
 
-Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
+Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind) {
   const auto& from_resource = resource()->labels;
   auto own = point_labels(
       attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
@@ -251,7 +249,6 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
     pairs.push_back(std::move(label));
   }
   if (kind.extra_label) pairs.push_back(*kind.extra_label);
-  if (with_scope) pairs.emplace_back("otel_scope_name", scope_);
   pairs.emplace_back(kMetricName, metric_->name + std::string(kind.suffix));
   return Labels(std::move(pairs));
 }
@@ -271,12 +268,9 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes,
                                                          const SeriesKind& kind, bool recurring) {
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   const std::uint64_t key = hash(metric_->head.name, attributes);
-  bool other_scope = false;
   const auto [begin, end] = series_.equal_range(key);
   for (auto it = begin; it != end; ++it) {
-    if (!same_series(it->second, attributes, kind)) continue;
-    if (it->second.scope == scope_) return it->second.series;
-    other_scope = true;
+    if (same_series(it->second, attributes, kind)) return it->second.series;
   }
   if (kind.extra_label) attributes.pop_back();
   auto made = std::make_shared<MetricSeries>();
@@ -285,15 +279,15 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes,
   made->kind = kind.kind;
   made->temporality = kind.temporality;
   made->recurring = recurring;
-  made->labels = labels(attributes, kind, other_scope);
+  made->labels = labels(attributes, kind);
+  made->scope = scope_;
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   attributes.shrink_to_fit(); // of as many as there are series
   made->attributes = std::move(attributes);
   charge(sizeof(MetricSeries) + sizeof(SeriesEntry));
   charge(made->attributes);
   charge(made->labels.memory());
-  series_.emplace(key,
-                  SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
+  series_.emplace(key, SeriesEntry{made, metric_->head.instrument, std::string(kind.suffix)});
   return made;
 }
 

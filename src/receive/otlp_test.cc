@@ -146,22 +146,43 @@ TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
   EXPECT_EQ(labels.get("a_b"), "1;2");
 }
 
-TEST(Decode, ScopesThatCollideAreKeptApart) {
-  const auto scope = [](std::string name) {
+TEST(Decode, TheScopeIsAPartOfTheStreamAndNoLabel) {
+  const auto scope = [](std::string name, std::string version = "") {
+    p::Message about;
+    about.set(1, "name", std::move(name));
+    if (!version.empty()) {
+      about.set(2, "version", std::move(version))
+          .many(3, "attributes", {p::key_value("a.b", p::text_value("c"))});
+    }
     return p::Message()
-        .one(1, "scope", p::Message().set(1, "name", std::move(name)))
+        .one(1, "scope", about)
         .many(2, "metrics",
               {p::metric("m", "", 5, "gauge",
                          p::Message().many(1, "dataPoints", {p::number_point(1.0)}))});
   };
   p::Message wrapper;
   wrapper.one(1, "resource", p::canary_resource())
-      .many(2, "scopeMetrics", {scope("one"), scope("two"), scope("one")});
-  const auto out = decoded(Signal::metrics, p::Message().many(1, "resourceMetrics", {wrapper}));
+      .many(2, "scopeMetrics", {scope("one"), scope("two", "1.2"), scope("one")});
+  const auto request = p::Message().many(1, "resourceMetrics", {wrapper});
+  const auto out = decoded(Signal::metrics, request);
   ASSERT_EQ(out.batch.points.size(), 3u);
-  EXPECT_EQ(out.batch.points[0].series->labels.get("otel_scope_name"), "");
-  EXPECT_EQ(out.batch.points[1].series->labels.get("otel_scope_name"), "two");
+  const auto& series = *out.batch.points[1].series;
+  EXPECT_EQ(series.labels.get("otel_scope_name"), "");
+  EXPECT_EQ(*series.scope, Labels::of({{"otel_scope_name", "two"},
+                                       {"otel_scope_version", "1.2"},
+                                       {"otel_scope_a_b", "c"}}));
+  EXPECT_NE(out.batch.points[1].series, out.batch.points[0].series);
   EXPECT_EQ(out.batch.points[2].series, out.batch.points[0].series);
+  // Known by bytes, too, a scope has series of its own.
+  SeriesCache cache;
+  const auto bytes = p::to_protobuf(request);
+  for (int i = 0; i < 2; ++i) {
+    const auto again = decode(Signal::metrics, Encoding::protobuf, bytes, "s", kNow, {}, &cache);
+    ASSERT_TRUE(again);
+    EXPECT_NE(again->batch.points[1].series, again->batch.points[0].series);
+    EXPECT_EQ(again->batch.points[2].series, again->batch.points[0].series);
+    EXPECT_EQ(again->batch.points[1].series->scope->get("otel_scope_name"), "two");
+  }
 }
 
 TEST(Decode, BadPointsAreRejectedOneByOne) {

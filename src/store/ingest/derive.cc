@@ -351,10 +351,10 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
 void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
   auto& lent = group.lent;
   if (lent.series == nullptr) {
-    auto what = describe(*group.errors->labels, MetricKind::counter, Source::sent,
-                         errors_description());
+    auto what =
+        describe(*group.errors->labels, MetricKind::counter, Source::sent, errors_description());
     what.filler = true;
-    const auto info = stage.series(what, what.labels->hash());
+    const auto info = stage.filler(what);
     if (!info || !(*info)->filler) return; // too many series, or the application's own
     lent = {.series = *info, .start_ms = group.start_ms};
     if (const auto last = stage.stored().last_value(lent.series->id)) {

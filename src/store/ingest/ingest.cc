@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "base/rfc3339.h"
+#include "store/ingest/stream_series.h"
 #include "store/series/histogram_math.h"
 
 namespace coalmine::store {
@@ -246,20 +247,12 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
 Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared) {
   const MetricSeries& series = *shared;
   Known out;
-  const std::uint64_t hash = series.labels.hash();
-  out.info = stage.find(series.labels, hash, Source::sent, series.kind);
-  if (out.info == nullptr) {
-    SeriesInfo what;
-    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // shared, not copied
-    what.kind = series.kind;
-    what.metric = series.metric;
-    const auto added = stage.series(what, hash);
-    if (!added) {
-      out.refusal = added.error().message;
-      return out;
-    }
-    out.info = *added;
+  const auto stored = series_of_stream(stage, shared);
+  if (!stored) {
+    out.refusal = stored.error().message;
+    return out;
   }
+  out.info = *stored;
   if (out.info->filler && is_own_errors(series.kind, series.labels)) {
     out.info->filler = false;
     out.info->stored = false;
@@ -342,7 +335,7 @@ SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErro
   what.kind = MetricKind::counter;
   what.metric = filler_description(requests.metric->unit);
   what.filler = true;
-  const auto info = stage.series(what, what.labels->hash());
+  const auto info = stage.filler(what);
   return info ? *info : nullptr;
 }
 

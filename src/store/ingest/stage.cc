@@ -130,6 +130,16 @@ Result<SeriesInfo*> Stage::series(const SeriesInfo& what, std::uint64_t labels_h
   return added;
 }
 
+Result<SeriesInfo*> Stage::filler(const SeriesInfo& what) {
+  TRY_ASSIGN(SeriesInfo * info, series(what, what.labels->hash()));
+  if (info->guessed) {
+    std::unique_lock lock(index_mutex_);
+    index_.confirm(*info);
+    write_row(info);
+  }
+  return info;
+}
+
 void Stage::write_row(SeriesInfo* info) {
   if (in_rows_.insert(info).second) rows_.push_back(info);
 }

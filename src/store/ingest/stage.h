@@ -39,6 +39,8 @@ class Stage {
   // The series, which is made if it is new. labels_hash: the hash of what.labels, so that it is
   // computed only once. resource_exhausted: too many series.
   Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
+  // The same for a filler. Its values are known from now on.
+  Result<SeriesInfo*> filler(const SeriesInfo& what);
   // Marks the series' row to be written with this append.
   void write_row(SeriesInfo* info);
 
