@@ -107,6 +107,19 @@ TEST_F(Failures, WhatIsShownWhenThereIsNoStatusMessage) {
   EXPECT_EQ(find().at(0).error, "payment broke");
 }
 
+TEST_F(Failures, AClientAndAServerSpanMayShareAnId) {
+  const auto front = resource("front", "1.0", "stable");
+  span(1, 1, 0, "GET /", SpanKind::server, StatusCode::error, front);
+  span(1, 2, 1, "call", SpanKind::client, StatusCode::error, front);
+  span(1, 2, 1, "POST /pay", SpanKind::server, StatusCode::error);
+  span(1, 3, 2, "charge", SpanKind::internal, StatusCode::error);
+  const auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].endpoint, "POST /pay");
+  ASSERT_EQ(got[0].failed_spans.size(), 2u) << "the caller's spans are not the canary's";
+  EXPECT_EQ(got[0].failed_spans[0].name, "charge") << "the deepest";
+}
+
 TEST_F(Failures, ExceptionFromALogRecord) {
   span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
   LogRecord plain;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <set>
 
 namespace coalmine::trace {
@@ -83,21 +84,46 @@ class Trace {
            (filter_.track.empty() || r->track == filter_.track);
   }
 
+  // A client and a server span may have one id (Zipkin). Then the client span, which is the
+  // caller's, is the parent of the server span, and what the callee did is below the server span.
+  const StoredSpan* parent(const StoredSpan& of) const {
+    const auto with_id = [&](const SpanId& id) {
+      return std::ranges::subrange(by_id_.equal_range(id));
+    };
+    if (of.span.kind == SpanKind::server) {
+      for (const auto& [id, s] : with_id(of.span.span_id)) {
+        if (s->span.kind == SpanKind::client) return s;
+      }
+    }
+    const StoredSpan* best = nullptr;
+    for (const auto& [id, s] : with_id(of.span.parent_span_id)) {
+      if (s == &of) continue;
+      if (best == nullptr || nearness(*s, of) > nearness(*best, of)) best = s;
+    }
+    return best;
+  }
+
+  static int nearness(const StoredSpan& parent, const StoredSpan& child) {
+    const auto* a = parent.span.resource.get();
+    const auto* b = child.span.resource.get();
+    if (a == nullptr || b == nullptr || a->service != b->service) return 0;
+    return a->instance == b->instance ? 2 : 1;
+  }
+
   // The ancestors, from the parent up.
   std::vector<const StoredSpan*> ancestors(const StoredSpan& of) const {
     std::vector<const StoredSpan*> out;
-    for (auto it = by_id_.find(of.span.parent_span_id);
-         it != by_id_.end() && out.size() < kMaxDepth;
-         it = by_id_.find(it->second->span.parent_span_id)) {
-      if (it->second == &of || (!out.empty() && out.back() == it->second)) break;
-      out.push_back(it->second);
+    for (const auto* next = parent(of); next != nullptr && out.size() < kMaxDepth;
+         next = parent(*next)) {
+      if (next == &of || (!out.empty() && out.back() == next)) break;
+      out.push_back(next);
     }
     return out;
   }
 
   const std::vector<StoredSpan>& spans_;
   const FailureFilter& filter_;
-  std::map<SpanId, const StoredSpan*> by_id_;
+  std::multimap<SpanId, const StoredSpan*> by_id_;
 };
 
 bool take_exception(const Attributes& attributes, FailedSpan& out) {

@@ -250,6 +250,34 @@ TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {
   EXPECT_EQ(durations[0].classic[0].start_ms, kNow - 5000);
 }
 
+// Brave, Envoy and Istio send Zipkin's spans: caller and callee share trace and span id.
+TEST_F(DeriveTest, ASpanIsRepeatedOnlyByTheSameKindOfTheSameSender) {
+  const auto front = resource("front");
+  const auto client = [&](std::uint8_t id) {
+    return span(front, id, id, kNow - 500, kNow - 300, SpanKind::client, StatusCode::error);
+  };
+  const auto server = [&](std::uint8_t id) {
+    return span(app, id, id, kNow - 450, kNow - 350, SpanKind::server, StatusCode::error);
+  };
+  const auto send = [&](const std::vector<Span>& spans) {
+    Batch b = batch({});
+    b.spans = table_of(spans);
+    append(b);
+  };
+  send({client(1)});
+  send({server(1)});
+  send({server(2)});
+  send({client(2)});
+  send({client(3), server(3)});
+  send({span(app, 3, 3, kNow - 440, kNow - 350)}); // and of the callee it was sent again
+  reopen();
+  send({client(1), server(1)}); // a client's retry
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 3}}));
+  TraceId id;
+  id.fill(1);
+  EXPECT_EQ(store->trace(id)->size(), 2u);
+}
+
 TEST_F(DeriveTest, OwnCountersPassAndAnUnknownNumberOfErrorsIsNotZero) {
   const auto requests = counter(kRequestsName, {{"http.route", std::string("/a")}});
   const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}});
@@ -316,10 +344,9 @@ TEST_F(DeriveTest, AnOwnCounterTakesItsErrorsFromItsStatusLabel) {
       append(batch({point(good, kNow - 1000, kNow, 10)}));
       append(batch({point(good, kNow - 1000, kNow + 1000, 20), point(bad, kNow, kNow + 1000, 4)}));
       double total = 0;
-      const auto found =
-          select(*store, kErrorsName,
-                 {{"service_version", Matcher::Op::equal, c.name},
-                  {"instance", Matcher::Op::equal, std::string(app->instance)}});
+      const auto found = select(*store, kErrorsName,
+                                {{"service_version", Matcher::Op::equal, c.name},
+                                 {"instance", Matcher::Op::equal, std::string(app->instance)}});
       EXPECT_EQ(found.size(), 2u) << c.name;
       for (const auto& data : found) total += data.floats.back().value;
       EXPECT_EQ(total, 4) << c.name;
@@ -356,9 +383,9 @@ TEST_F(DeriveTest, WhereOnlySpansCountErrorsTheyCountTheRequestsToo) {
   append(batch({point(counter(kRequestsName), kNow - 1000, kNow, 300)}));
   EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::sent) << "better than nothing";
   Batch b = batch({});
-  b.spans = table_of({span(app, 1, 1, kNow - 500, kNow - 400),
-                      span(app, 2, 2, kNow - 500, kNow - 400, SpanKind::server,
-                           StatusCode::error)});
+  b.spans =
+      table_of({span(app, 1, 1, kNow - 500, kNow - 400),
+                span(app, 2, 2, kNow - 500, kNow - 400, SpanKind::server, StatusCode::error)});
   append(b);
   for (const auto* name : {"http_server_request_total", "http_server_request_errors_total"}) {
     const auto found = select(*store, name);
@@ -433,7 +460,8 @@ TEST_F(DeriveTest, NothingIsDerivedBesideAllThreeOfTheApplicationsOwn) {
   const auto of = series(app, std::string(kDurationName), std::string(kDurationName),
                          MetricKind::histogram, request(200), "");
   const auto both = [&](std::int64_t time, std::uint64_t count) {
-    append(batch({point(errors, kNow - 1000, kNow + time, 1), point(requests, kNow - 1000, kNow + time, static_cast<double>(count)),
+    append(batch({point(errors, kNow - 1000, kNow + time, 1),
+                  point(requests, kNow - 1000, kNow + time, static_cast<double>(count)),
                   point(of, kNow - 1000, kNow + time, classic(seconds(), {count, 0, 0, 0, 0}))}));
   };
   const auto derived = [&] {

@@ -34,6 +34,8 @@ std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
                              PresenceBook::Draft& presence, AppendResult& result) {
   std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(),
                                                           {INT64_MAX, INT64_MIN});
+  std::vector<std::uint64_t> senders;
+  for (const auto& resource : all.resources) senders.push_back(resource_hash(*resource));
   std::size_t count = 0;
   for (std::size_t i = 0; i < all.rows.size(); ++i) {
     const auto& row = all.rows[i];
@@ -42,7 +44,7 @@ std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
     if (std::max(start_ms, end_ms) < window_.from_ms || start_ms > window_.to_ms) {
       ++result.rejected_spans;
       refuse("span", start_ms, result);
-    } else if (is_fresh(span_hash(row.trace_id, row.span_id))) {
+    } else if (is_fresh(span_hash(row, senders[row.resource]))) {
       kept[i] = true;
       ++count;
       auto& [first, last] = seen[row.resource];

@@ -176,11 +176,20 @@ Result<SpanSegment> decode_segment(std::string_view bytes) {
 
 std::uint64_t trace_hash(const TraceId& id) { return XXH3_64bits(id.data(), id.size()); }
 
-std::uint64_t span_hash(const TraceId& trace, const SpanId& span) {
+std::uint64_t resource_hash(const Resource& resource) {
+  std::uint64_t hash = 0;
+  for (const auto* part : {&resource.service, &resource.version, &resource.track,
+                           &resource.instance, &resource.environment})
+    hash = XXH3_64bits_withSeed(part->data(), part->size(), hash + 1);
+  return hash;
+}
+
+std::uint64_t span_hash(const SpanTable::Row& row, std::uint64_t resource) {
   std::array<std::uint8_t, sizeof(TraceId) + sizeof(SpanId)> both{};
-  std::ranges::copy(trace, both.begin());
-  std::ranges::copy(span, both.begin() + sizeof(TraceId));
-  return XXH3_64bits(both.data(), both.size());
+  std::ranges::copy(row.trace_id, both.begin());
+  std::ranges::copy(row.span_id, both.begin() + sizeof(TraceId));
+  return XXH3_64bits_withSeed(both.data(), both.size(),
+                              resource ^ static_cast<std::uint64_t>(row.kind));
 }
 
 std::uint64_t log_hash(const LogRecord& log) {
