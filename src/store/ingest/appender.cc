@@ -122,7 +122,7 @@ void Appender::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft)
   const std::int64_t received_ms = batch.received_ms > 0 ? batch.received_ms : now_ms;
   draft.spans.take_spans(batch, draft.presence, draft.result);
   draft.spans.take_logs(batch, received_ms, draft.result);
-  ingest_.spans(draft.stage, draft.spans.spans(), received_ms);
+  ingest_.spans(draft.stage, draft.spans, received_ms);
   draft.segment_ref.received_ms = received_ms;
 }
 

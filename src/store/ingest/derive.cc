@@ -264,10 +264,11 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
+void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error) {
   auto& pending = pending_of(group);
   pending.requests += 1;
   if (is_error) pending.errors += 1;
+  if (!ms) return;
   if (!pending.duration) {
     pending.duration.emplace();
     pending.duration->bounds =
@@ -275,10 +276,10 @@ void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
     pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
   }
   auto& histogram = *pending.duration;
-  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) -
+  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, *ms) -
                                               histogram.bounds->begin())];
   ++histogram.count;
-  histogram.sum += ms;
+  histogram.sum += *ms;
 }
 
 void Deriver::flush(Stage& stage) {

@@ -99,7 +99,8 @@ class Deriver {
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
                   bool is_error);
-  void add_span(DerivedGroup& group, double ms, bool is_error);
+  // ms: nullopt when the span does not say how long it took.
+  void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 

@@ -118,6 +118,7 @@ TEST_F(DeriveTest, StartTimesDecideWhatTheFirstPointCounts) {
       {"a start before the point: all of it", -60'000, {{0, 10}, {15'000, 14}}},
       {"a start at the point: a baseline", 0, {{0, 0}, {15'000, 4}}},
       {"no start: a baseline", 1, {{0, 0}, {15'000, 4}}},
+      {"a start near 1970: none", 17'220 - kNow, {{0, 0}, {15'000, 4}}},
   };
   for (const auto& c : cases) {
     app = resource("shop", "stable", "1", c.what);
@@ -276,6 +277,41 @@ TEST_F(DeriveTest, ASpanIsRepeatedOnlyByTheSameKindOfTheSameSender) {
   TraceId id;
   id.fill(1);
   EXPECT_EQ(store->trace(id)->size(), 2u);
+}
+
+TEST_F(DeriveTest, ATimeOfASpanThatCannotBeCostsThatValueAlone) {
+  const std::int64_t second = 1000;
+  const std::int64_t retention = options.retention_ms;
+  const struct {
+    const char* what;
+    std::int64_t start, end;
+    std::int64_t seen; // when the instance was first there
+  } cases[] = {{"start unset", 0, kNow - second, kNow - second},
+               {"start near 1970", 17'220, kNow - second, kNow - second},
+               {"start before retention", kNow - retention - second, kNow - second, kNow - second},
+               {"start after the end", kNow - second, kNow - 2 * second, kNow - 2 * second},
+               {"end unset", kNow - second, 0, kNow - second},
+               {"end in the far future", kNow - second, kNow + 3'600 * second, kNow - second}};
+  for (const auto& c : cases) {
+    app = resource("shop", "canary", "2", c.what);
+    Batch b = batch({});
+    b.spans = table_of({span(app, 1, 1, c.start, c.end, SpanKind::server, StatusCode::error)});
+    const auto result = append(b);
+    EXPECT_EQ(result.rejected_spans, 0u) << c.what << ": " << result.reason;
+    const std::vector<Matcher> of = {{"instance", Matcher::Op::equal, c.what}};
+    const auto requests = select(*store, kRequestsName, of);
+    ASSERT_EQ(requests.size(), 1u) << c.what;
+    EXPECT_EQ(values(requests[0]), (Points{{0, 1}})) << c.what;
+    EXPECT_EQ(requests[0].floats[0].start_ms, c.seen) << c.what;
+    EXPECT_EQ(values(select(*store, kErrorsName, of).at(0)), (Points{{0, 1}})) << c.what;
+    EXPECT_TRUE(select(*store, kDurationName, of).empty()) << c.what << ": it took no known time";
+    for (const auto& p : store->presence()) {
+      if (p.instance == c.what) EXPECT_EQ(p.first_ms, c.seen) << c.what;
+    }
+  }
+  Batch neither = batch({});
+  neither.spans = table_of({span(app, 9, 9, 5, 7)});
+  EXPECT_EQ(append(neither).rejected_spans, 1u);
 }
 
 TEST_F(DeriveTest, OwnCountersPassAndAnUnknownNumberOfErrorsIsNotZero) {

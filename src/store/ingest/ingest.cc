@@ -33,15 +33,18 @@ bool is_histogram(MetricKind kind) {
 
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
 
-// A start after the point itself counts as unknown.
+// A start that cannot be counts as unknown (0): after the point itself, or near 1970, where clocks
+// begin that were never set.
 std::int64_t start_of(const MetricPoint& point) {
-  return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns);
+  constexpr std::int64_t kYear2000Ms = 946'684'800'000;
+  const std::int64_t start_ms = to_ms(point.start_ns);
+  return point.start_ns > point.time_ns || start_ms < kYear2000Ms ? 0 : start_ms;
 }
 
 // The first value after an unknown past counts only when the sender says that it began before the
 // point.
 bool counts_in_full(const MetricPoint& point) {
-  return point.start_ns != 0 && point.start_ns < point.time_ns;
+  return start_of(point) != 0 && point.start_ns < point.time_ns;
 }
 
 // The key under which a request counter finds its error counter.
@@ -519,10 +522,15 @@ class Ingest::SpanFacts {
   std::vector<int> status_;        // by pair
 };
 
-void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms) {
+void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms) {
+  const SpanTable& spans = fresh.spans();
   SpanFacts facts_of(spans);
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, DerivedGroup*> groups;
-  for (const auto& row : spans.rows) {
+  auto untimed = fresh.untimed().begin();
+  for (std::size_t i = 0; i < spans.rows.size(); ++i) {
+    const auto& row = spans.rows[i];
+    const bool timed = untimed == fresh.untimed().end() || *untimed != i;
+    if (!timed) ++untimed;
     if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
     const auto facts = facts_of.of(row);
     const auto [it, added] =
@@ -533,8 +541,8 @@ void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_m
     }
     if (it->second == nullptr) continue;
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
-    const double ms =
-        row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
+    std::optional<double> ms;
+    if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
     deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
   }
 }

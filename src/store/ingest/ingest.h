@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "store/ingest/derive.h"
+#include "store/ingest/fresh_spans.h"
 #include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
@@ -42,7 +43,7 @@ class Ingest {
   void restore(const SeriesInfo& info);
   void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window,
               Rejections& rejections);
-  void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
+  void spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms);
   void flush(Stage& stage);
   // Called after the write succeeded / failed.
   void commit();
@@ -123,7 +124,7 @@ class Ingest {
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   // error_key()s for which the application has its own error counter.
   std::set<std::string> own_errors_;
-  OwnCountsBook own_; // kept_ holds pointers into it
+  OwnCountsBook own_;                      // kept_ holds pointers into it
   std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
   std::set<std::string> switching_; // instances whose first stable histogram is in this batch
 };
