@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "store/series/histogram_math.h"
@@ -78,26 +77,6 @@ std::string method_of(const Attributes& attributes) {
   return first_text(attributes, {"http.request.method", "http.method"});
 }
 
-int http_status_of(const AttributeValue& value) {
-  if (const auto* number = std::get_if<std::int64_t>(&value))
-    return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
-  const std::string text = to_text(value);
-  int code = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
-  return error == std::errc() && end == text.data() + text.size() ? code : 0;
-}
-
-int http_status_of(const Attributes& attributes) {
-  for (const std::string_view name : {"http.response.status_code", "http.status_code"}) {
-    const auto* value = find_attribute(attributes, name);
-    if (value == nullptr) continue;
-    if (const int code = http_status_of(*value);
-        code != 0 || std::holds_alternative<std::int64_t>(*value))
-      return code;
-  }
-  return 0;
-}
-
 int http_status_of(const Labels& labels) {
   for (const std::string_view name : {"http_response_status_code", "http_status_code",
                                       "status_code", "http_status", "status", "code"}) {
@@ -112,15 +91,12 @@ int http_status_of(const Labels& labels) {
 }
 
 bool is_error_point(const Attributes& attributes) {
-  if (http_status_of(attributes) >= 500) return true;
+  const int status = http_status_of(attributes);
+  if (status >= 400) return status >= 500;
   const std::string type = attribute_text(attributes, "error.type");
   const bool client_error = type.size() == 3 && type[0] == '4' &&
                             std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
   return !type.empty() && !client_error;
-}
-
-bool is_error_span(StatusCode status, int http_status) {
-  return status == StatusCode::error || (status != StatusCode::ok && http_status >= 500);
 }
 
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {

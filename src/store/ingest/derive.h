@@ -14,6 +14,7 @@
 #include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 
@@ -64,17 +65,13 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
 // Knows both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
-// 0 when there is none.
-int http_status_of(const Attributes& attributes);
 // The HTTP status in the labels of an application's own request counter, which libraries name in
 // many ways; "5xx" reads as 500. 0 when there is none.
 int http_status_of(const Labels& labels);
-// A point of the duration histogram is an error when its status is 500 or above, or its error.type
-// is not a 4xx code.
+// A point of the duration histogram is an error when its status is 500 or above, or when it has an
+// error.type and neither its status nor the type is a 4xx code: 4xx is the client's error, whatever
+// the exception behind it.
 bool is_error_point(const Attributes& attributes);
-// http_status: http_status_of, 0 when there is none.
-bool is_error_span(StatusCode status, int http_status);
-int http_status_of(const AttributeValue& value);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
 // seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);

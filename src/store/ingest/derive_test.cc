@@ -89,15 +89,20 @@ TEST(DeriveRules, WhatIsAnError) {
   EXPECT_TRUE(is_error_point({{e, std::string("TimeoutError")}}));
   EXPECT_TRUE(is_error_point({{e, std::string("500")}}));
   EXPECT_FALSE(is_error_point({{e, std::string("404")}}));
-  Span s;
-  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
-  s.attributes = {{"http.response.status_code", std::int64_t{500}}};
-  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
-  s.status = StatusCode::ok;
-  EXPECT_FALSE(is_error_span(s.status, http_status_of(s.attributes)));
-  s.status = StatusCode::error;
-  s.attributes.clear();
-  EXPECT_TRUE(is_error_span(s.status, http_status_of(s.attributes)));
+  // ASP.NET Core writes the exception's type beside a 4xx.
+  auto handled = request(404);
+  handled.emplace_back(e, std::string("Shop.NotFoundException"));
+  EXPECT_FALSE(is_error_point(handled));
+  EXPECT_FALSE(is_error_point({{"http.status_code", std::string("499")}, {e, std::string("E")}}));
+  auto broken = request(200); // the connection broke while answering
+  broken.emplace_back(e, std::string("java.io.IOException"));
+  EXPECT_TRUE(is_error_point(broken));
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 0));
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 404));
+  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::unset, 500));
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::ok, 500));
+  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::error, 0));
+  EXPECT_FALSE(is_failed(SpanKind::client, StatusCode::unset, 500)) << "the callee failed";
 }
 
 TEST(DeriveRules, Units) {
@@ -242,7 +247,8 @@ TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {
   at(2, 400, StatusCode::error);
   at(2, 500, StatusCode::error); // repeated by the client
   at(3, 700, StatusCode::unset, SpanKind::client);
-  at(4, 1500, StatusCode::unset, SpanKind::consumer);
+  at(4, 1400, StatusCode::unset, SpanKind::consumer); // a message is no HTTP request
+  at(5, 1500, StatusCode::unset);
   EXPECT_EQ(only(kRequestsName), (Points{{0, 2}, {1500, 3}}));
   EXPECT_EQ(only(kErrorsName), (Points{{0, 1}, {1500, 1}}));
   const auto durations = select(*store, kDurationName);

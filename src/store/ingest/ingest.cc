@@ -531,7 +531,7 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     const auto& row = spans.rows[i];
     const bool timed = untimed == fresh.untimed().end() || *untimed != i;
     if (!timed) ++untimed;
-    if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
+    if (row.kind != SpanKind::server) continue; // a consumer's messages are no requests
     const auto facts = facts_of.of(row);
     const auto [it, added] =
         groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
@@ -543,7 +543,7 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
     std::optional<double> ms;
     if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
-    deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
+    deriver_.add_span(*it->second, ms, is_failed(row.kind, row.status, facts.http_status));
   }
 }
 
