@@ -107,6 +107,23 @@ TEST_F(Failures, WhatIsShownWhenThereIsNoStatusMessage) {
   EXPECT_EQ(find().at(0).error, "payment broke");
 }
 
+// nginx, Envoy and Echo set no status. What counts as an error is also listed.
+TEST_F(Failures, AServerErrorWithoutAStatusFails) {
+  span(1, 1, 0, "GET /a", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.response.status_code", std::int64_t{503}}};
+  span(2, 1, 0, "GET /b", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.status_code", std::string("500")}};
+  span(3, 1, 0, "GET /c", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.response.status_code", std::int64_t{404}}, {"error.type", std::string("E")}};
+  span(4, 1, 0, "GET /d", SpanKind::server, StatusCode::ok).attributes = {
+      {"http.response.status_code", std::int64_t{503}}};
+  const auto got = find();
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[0].endpoint, "GET /b");
+  EXPECT_EQ(got[0].error, "HTTP 500");
+  EXPECT_EQ(got[1].error, "HTTP 503");
+}
+
 TEST_F(Failures, AClientAndAServerSpanMayShareAnId) {
   const auto front = resource("front", "1.0", "stable");
   span(1, 1, 0, "GET /", SpanKind::server, StatusCode::error, front);

@@ -9,6 +9,8 @@
 #include <ranges>
 #include <set>
 
+#include "telemetry/outcome.h"
+
 namespace coalmine::trace {
 namespace {
 
@@ -35,12 +37,12 @@ class Trace {
     for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
   }
 
-  // Error spans of the cohort, deepest first. A span with status Ok has handled the errors below
+  // Failed spans of the cohort, deepest first. A span with status Ok has handled the errors below
   // it.
   std::vector<const StoredSpan*> failed() const {
     std::vector<std::pair<std::size_t, const StoredSpan*>> found;
     for (const auto& s : spans_) {
-      if (s.span.status != StatusCode::error || !in_cohort(s)) continue;
+      if (!is_failed(s.span) || !in_cohort(s)) continue;
       const auto above = ancestors(s);
       const bool handled = std::ranges::any_of(
           above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
@@ -70,7 +72,7 @@ class Trace {
       if (unbroken) local_root = s;
       if (!in_cohort(*s) || !is_entry_kind(s->span)) continue;
       if (nearest == nullptr) nearest = s;
-      if (s->span.status == StatusCode::error) outermost_failed = s;
+      if (is_failed(s->span)) outermost_failed = s;
     }
     if (outermost_failed != nullptr) return *outermost_failed;
     return nearest != nullptr ? *nearest : *local_root;
@@ -160,8 +162,7 @@ std::string http_status(const Span& span) {
 // The status message is empty where the HTTP status says enough. Then the next best text is shown.
 std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
                        const std::vector<FailedSpan>& described) {
-  if (entry.span.status == StatusCode::error && !entry.span.status_message.empty())
-    return entry.span.status_message;
+  if (is_failed(entry.span) && !entry.span.status_message.empty()) return entry.span.status_message;
   for (const auto* s : failed) {
     if (!s->span.status_message.empty()) return s->span.status_message;
   }

@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "store/spans/segment_parts.h"
 #include "store/spans/span_columns.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 namespace {
@@ -221,13 +222,14 @@ SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& l
         static_cast<std::size_t>(std::ranges::find(out.cohorts, cohort) - out.cohorts.begin()));
     if (cohort_of.back() == out.cohorts.size()) out.cohorts.push_back(std::move(cohort));
   }
+  const FailedRows failed(table);
   const TraceId* before = nullptr;
   for (const auto& row : table.rows) {
     see_time(row.start_ns);
     if (before == nullptr || *before != row.trace_id)
       out.traces.push_back(trace_mark(row.trace_id));
     before = &row.trace_id;
-    if (row.status == StatusCode::error) out.cohorts[cohort_of[row.resource]].has_errors = true;
+    if (failed.has(row)) out.cohorts[cohort_of[row.resource]].has_errors = true;
   }
   for (const auto& log : logs) {
     if (table.empty()) see_time(log.time_ns);

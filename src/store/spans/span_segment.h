@@ -34,7 +34,7 @@ struct SegmentCohort {
   std::string service;
   std::string track;
   std::string version;
-  bool has_errors = false; // a span with status ERROR
+  bool has_errors = false; // a span that failed (telemetry/outcome.h)
   bool operator==(const SegmentCohort&) const = default;
 };
 
