@@ -19,6 +19,31 @@ std::string first_text(const Attributes& attributes,
   return "";
 }
 
+// The codes of UCUM, and the words that some libraries write instead (Micrometer).
+struct TimeUnit {
+  double to_ms;
+  std::array<std::string_view, 6> words; // "" fills up
+};
+constexpr std::array kTimeUnits = {
+    TimeUnit{1000, {"s", "sec", "secs", "second", "seconds"}},
+    TimeUnit{1, {"ms", "msec", "millis", "millisecond", "milliseconds"}},
+    TimeUnit{1e-3, {"us", "\u00b5s", "\u03bcs", "micros", "microsecond", "microseconds"}},
+    TimeUnit{1e-6, {"ns", "nsec", "nanos", "nanosecond", "nanoseconds"}},
+    TimeUnit{60'000, {"min", "mins", "minute", "minutes"}},
+};
+
+// In lower case, without annotations ("ms{request}"), which say nothing about the unit.
+std::string plain_unit(std::string_view unit) {
+  std::string out;
+  bool annotation = false;
+  for (const char c : unit) {
+    if (c == '{') annotation = true;
+    if (!annotation && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (c == '}') annotation = false;
+  }
+  return out;
+}
+
 DescriptionRef description(std::string unit, std::string help) {
   return std::make_shared<const MetricDescription>(
       MetricDescription{"", std::move(unit), std::move(help)});
@@ -100,10 +125,10 @@ bool is_error_point(const Attributes& attributes) {
 }
 
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
-  if (unit == "s") return 1000;
-  if (unit == "ms") return 1;
-  if (unit == "us") return 1e-3;
-  if (unit == "ns") return 1e-6;
+  const std::string plain = plain_unit(unit);
+  for (const auto& [factor, words] : kTimeUnits) {
+    if (!plain.empty() && std::ranges::find(words, plain) != words.end()) return factor;
+  }
   if (old_convention) return 1;
   return bounds && !bounds->empty() && bounds->back() >= 100 ? 1 : 1000;
 }

@@ -111,6 +111,17 @@ TEST(DeriveRules, Units) {
   EXPECT_EQ(to_ms_factor("", false, bounds({5, 100})), 1);
   EXPECT_EQ(to_ms_factor("", false, bounds({0.1, 10})), 1000);
   EXPECT_EQ(to_ms_factor("", true, bounds({0.1, 10})), 1);
+  // Whatever the bounds look like.
+  for (const auto* unit : {"seconds", "Seconds", "second", "sec", "s{request}", " s "})
+    EXPECT_EQ(to_ms_factor(unit, false, bounds({5, 10'000})), 1000) << unit;
+  for (const auto* unit : {"milliseconds", "millisecond", "ms{call}"})
+    EXPECT_EQ(to_ms_factor(unit, false, bounds({0.1, 50})), 1) << unit;
+  EXPECT_EQ(to_ms_factor("microseconds", false, bounds({5})), 1e-3);
+  EXPECT_EQ(to_ms_factor("\u00b5s", false, bounds({5})), 1e-3);
+  EXPECT_EQ(to_ms_factor("nanoseconds", false, bounds({5})), 1e-6);
+  EXPECT_EQ(to_ms_factor("minutes", false, bounds({5})), 60'000);
+  // An annotation alone is no unit.
+  EXPECT_EQ(to_ms_factor("{request}", false, bounds({0.1, 10})), 1000);
 }
 
 TEST_F(DeriveTest, StartTimesDecideWhatTheFirstPointCounts) {
