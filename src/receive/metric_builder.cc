@@ -26,10 +26,11 @@ constexpr const char* kTooMany = "has bucket counts that add up to more than 64 
 constexpr std::int32_t kMinScale = -10;
 constexpr std::int32_t kMaxScale = 20;
 
-// Labels that say which process a series belongs to: the resource's value wins over a point's.
-constexpr std::array kResourceWins = {
-    std::string_view("service_name"), std::string_view("service_version"),
-    std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
+// The labels by which the store keeps streams apart that would otherwise have equal labels.
+bool tells_streams_apart(std::string_view name) {
+  return name.starts_with("otel_scope_") || name == "otel_metric_name" ||
+         name == "otel_metric_type";
+}
 
 std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   std::uint64_t h = XXH3_64bits(name.data(), name.size());
@@ -242,11 +243,20 @@ Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind
   std::vector<Labels::Pair> pairs;
   pairs.reserve(from_resource.size() + own.size() + 3);
   for (const auto [name, value] : from_resource) pairs.emplace_back(name, value);
-  for (auto& label : own) {
-    const bool protected_name =
-        std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
-    if (protected_name && from_resource.has(label.first)) continue;
-    pairs.push_back(std::move(label));
+  // The resource's labels say which process sent the point. A point's attribute of the same name is
+  // kept beside them, as Prometheus keeps a scraped label that a target has too.
+  const auto taken = [&](std::string_view name) {
+    return from_resource.has(name) || tells_streams_apart(name) ||
+           (kind.extra_label && kind.extra_label->first == name);
+  };
+  for (auto& [name, value] : own) {
+    if (from_resource.get(name) == value) continue; // says the same
+    auto free_name = name;
+    while (
+        taken(free_name) ||
+        (free_name != name && std::ranges::find(own, free_name, &Labels::Pair::first) != own.end()))
+      free_name.insert(0, "exported_");
+    pairs.emplace_back(std::move(free_name), value);
   }
   if (kind.extra_label) pairs.push_back(*kind.extra_label);
   pairs.emplace_back(kMetricName, metric_->name + std::string(kind.suffix));

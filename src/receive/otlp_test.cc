@@ -122,7 +122,7 @@ TEST(Decode, OneResourceAndOneSeriesAreShared) {
   EXPECT_EQ(out.batch.received_ms, kNow);
 }
 
-TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
+TEST(Decode, AttributesThatCollideWithTheResourcesAreKeptBesideThem) {
   const auto out = decoded(
       Signal::metrics,
       p::request(
@@ -134,14 +134,24 @@ TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
                   {p::number_point(1.5, {p::key_value("service.name", p::text_value("other")),
                                          p::key_value("job", p::text_value("j")),
                                          p::key_value("service.instance.id", p::text_value("mine")),
+                                         p::key_value("instance", p::text_value("pod-1")),
+                                         p::key_value("exported_job", p::text_value("k")),
+                                         p::key_value("otel.scope.name", p::text_value("s")),
                                          p::key_value("__name__", p::text_value("evil")),
                                          p::key_value("a.b", p::text_value("1")),
                                          p::key_value("a_b", p::text_value("2"))})}))}));
   ASSERT_EQ(out.batch.points.size(), 1u);
   const auto& labels = out.batch.points[0].series->labels;
   EXPECT_EQ(labels.get("service_name"), "checkout-service");
+  EXPECT_EQ(labels.get("exported_service_name"), "other");
   EXPECT_EQ(labels.get("job"), "checkout-service");
-  EXPECT_EQ(labels.get("service_instance_id"), "mine");
+  EXPECT_EQ(labels.get("exported_job"), "k");
+  EXPECT_EQ(labels.get("exported_exported_job"), "j");
+  EXPECT_EQ(labels.get("service_instance_id"), "pod-1");
+  EXPECT_EQ(labels.get("exported_service_instance_id"), "mine");
+  EXPECT_EQ(labels.get("exported_instance"), "") << "it says the same";
+  EXPECT_EQ(labels.get("otel_scope_name"), "");
+  EXPECT_EQ(labels.get("exported_otel_scope_name"), "s");
   EXPECT_EQ(labels.metric_name(), "m");
   EXPECT_EQ(labels.get("a_b"), "1;2");
 }
