@@ -326,7 +326,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   if (pending.requests == 0 && !(pending.duration && pending.duration->count > 0)) return;
   const std::int64_t start_ms = std::min(group.start_ms, pending.start_ms);
   const bool inserted =
-      stage.put_late(group.requests->id, FloatSample{pending.time_ms, start_ms, pending.requests});
+      stage.put_late(group.requests->id,
+                     FloatSample{pending.time_ms, start_ms, pending.requests}) == Late::added;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   if (pending.duration) {

@@ -93,6 +93,29 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
                           point.series->metric->otel_name));
 }
 
+// Whether another value of the series has the same time. Invariant: of two values of one instant
+// the first is kept, and the sender of the second is told. A point newer than all before, the usual
+// case, costs one comparison. Within one millisecond the newer point counts, because that is how
+// exactly times are stored.
+bool clashes(const Stage& stage, const MetricPoint& point, SeriesInfo& info, const Sample& sample) {
+  if (point.time_ns > info.newest_ns) {
+    info.newest_ns = point.time_ns;
+    return false;
+  }
+  if (point.time_ns != info.newest_ns && to_ms(point.time_ns) == to_ms(info.newest_ns))
+    return false;
+  const auto earlier = stage.recent(info.id, time_of(sample));
+  return earlier && !is_stale(*earlier) && !same_value(*earlier, sample);
+}
+
+std::string clash_text(const MetricPoint& point, const SeriesInfo& info) {
+  return fmt::format(
+      "the series {} has two different values at {}, of which one is kept: two senders write it, "
+      "or "
+      "an attribute that told them apart was dropped",
+      to_text(*info.labels), rfc3339(to_ms(point.time_ns)));
+}
+
 } // namespace
 
 void Rejections::point(std::string why) {
@@ -352,14 +375,19 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     stage.put(known.info->id, std::move(*sample));
     return;
   }
+  const bool is_delta = point.series->temporality == Temporality::delta;
+  if (!is_delta && clashes(stage, point, *known.info, *sample)) {
+    rejections.point(clash_text(point, *known.info));
+    return;
+  }
   if (known.role == Role::sent_requests) {
     known.own->newest_ms = std::max(known.own->newest_ms, time_of(*sample));
     own_.touch(*known.own);
   }
-  if (point.series->temporality == Temporality::delta) {
-    delta(stage, point, known, std::move(*sample));
-  } else {
+  if (!is_delta) {
     cumulative(stage, point, known, std::move(*sample));
+  } else if (!delta(stage, point, known, std::move(*sample))) {
+    rejections.point(clash_text(point, *known.info));
   }
 }
 
@@ -428,7 +456,7 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
   }
 }
 
-void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+bool Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
   Memory& memory = *known.memory;
   const std::int64_t time_ms = time_of(sample);
   // A delta counts in full whatever its start. A start before the point makes readers count it so.
@@ -436,11 +464,12 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
   const std::int64_t start_ms = sent_start == 0 ? time_ms - 1 : std::min(sent_start, time_ms - 1);
   set_times(sample, time_ms, start_ms);
   if (memory.last && point.time_ns <= memory.last_ns) {
-    if (!stage.put_late(known.info->id, sample)) return; // a repeated point
+    const auto late = stage.put_late(known.info->id, sample);
+    if (late != Late::added) return late == Late::repeated;
     if (known.fails && known.filler != nullptr) (void)stage.put_late(known.filler->id, sample);
     const std::int64_t last_ms = time_of(*memory.last);
     const std::int64_t first_ms = std::min(start_ms, coalmine::store::start_of(*memory.last));
-    memory.last = add(*memory.last, sample);
+    memory.last = joined(*memory.last, sample);
     set_times(*memory.last, last_ms, first_ms);
   } else {
     memory.last = memory.last ? add(*memory.last, sample) : sample;
@@ -448,10 +477,11 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     stage.put(known.info->id, *memory.last);
     put_filler(stage, known, *memory.last);
   }
-  if (!known.derives || needs_no_derived(known, time_ms)) return;
-  if (!begin_deriving(stage, *point.series, known)) return;
+  if (!known.derives || needs_no_derived(known, time_ms)) return true;
+  if (!begin_deriving(stage, *point.series, known)) return true;
   own_.touch(*known.own);
   derive(*point.series, known, sample, start_ms);
+  return true;
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase,

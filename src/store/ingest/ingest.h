@@ -108,7 +108,8 @@ class Ingest {
   void put_filler(Stage& stage, const Known& known, const Sample& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
-  void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  // False: the point clashes with another one.
+  bool delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void derive(const MetricSeries& series, Known& known, const Sample& increase,
               std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);

@@ -37,6 +37,9 @@ struct SeriesInfo {
   bool guessed = false;
   // True when its row is on disk. Not part of the row.
   bool stored = false;
+  // The time of its newest point since start; 0: none so far. Writers only (Locks::write). Not part
+  // of the row.
+  std::uint64_t newest_ns = 0;
 };
 
 // Service, track, version and instance. One source of counts is chosen for each such key.
