@@ -56,7 +56,7 @@ TEST_F(IngestTest, WithinAMillisecondTheNewerPointCounts) {
   EXPECT_EQ(stored(), (Points{{0, 6}}));
 }
 
-TEST_F(IngestTest, AFailedWriteLeavesNoClashBehind) {
+TEST_F(IngestTest, AfterARestartARepetitionIsStillOne) {
   const auto total = counter(Temporality::cumulative);
   append(batch({point(total, kNow - 1000, kNow, 5)}));
   reopen();
