@@ -82,6 +82,18 @@ bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
       counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
 }
 
+// The bound +Inf of the last bucket goes without saying in OTLP, but some senders write it, some of
+// them with a count for what is above it.
+void drop_infinite_bound(RawHistogram& raw) {
+  if (raw.bounds.empty() || raw.bounds.back() != std::numeric_limits<double>::infinity()) return;
+  raw.bounds.pop_back();
+  if (raw.counts.size() != raw.bounds.size() + 2) return;
+  const auto above = raw.counts.back();
+  if (above > std::numeric_limits<std::uint64_t>::max() - raw.counts[raw.counts.size() - 2]) return;
+  raw.counts.pop_back();
+  raw.counts.back() += above;
+}
+
 // "" when the point is well-formed. bounds_checked: the bounds and the number of counts are known
 // to be right.
 std::string find_fault(const RawHistogram& raw, bool bounds_checked) {
@@ -355,7 +367,10 @@ void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
   BucketBounds bounds = raw.counts.empty() ? nullptr : known_bounds(raw.packed_bounds);
   const std::string_view packed = raw.packed_bounds;
   const bool checked = bounds && raw.counts.size() == bounds->size() + 1;
-  if (!checked) unpack_bounds(raw);
+  if (!checked) {
+    unpack_bounds(raw);
+    drop_infinite_bound(raw);
+  }
   if (auto fault = find_fault(raw, checked); !fault.empty()) {
     return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}",
                                                metric_->head.name.substr(0, 100), fault));

@@ -233,9 +233,13 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
        p::metric("m", "", 9, "histogram",
                  p::histogram_data({p::histogram_point({1, 1}, {1, 2})}, 2)),
        "2 bucket counts for 2 bounds"},
-      {"infinite bound",
+      {"infinite bound in the middle",
        p::metric("m", "", 9, "histogram",
-                 p::histogram_data({p::histogram_point({1, 1}, {infinity})}, 2)),
+                 p::histogram_data({p::histogram_point({1, 1, 1}, {infinity, infinity})}, 2)),
+       "finite"},
+      {"bound that is no number",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1}, {std::nan("")})}, 2)),
        "finite"},
       {"overflow",
        p::metric("m", "", 9, "histogram",
@@ -256,6 +260,35 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
     EXPECT_EQ(out.batch.points.size(), 1u) << c.name;
     EXPECT_NE(out.reason.find(c.want), std::string::npos) << c.name << ": " << out.reason;
     EXPECT_EQ(dump(from_json(Signal::metrics, p::to_json(request, {}))), dump(out)) << c.name;
+  }
+}
+
+TEST(Decode, AnExplicitBoundOfInfinityIsTheLastBucket) {
+  const auto infinity = std::numeric_limits<double>::infinity();
+  const struct {
+    std::vector<std::uint64_t> counts;
+    std::vector<double> bounds;
+    std::vector<std::uint64_t> want;
+  } cases[] = {{{1, 2, 3}, {5, 10, infinity}, {1, 2, 3}},
+               {{1, 2, 3, 4}, {5, 10, infinity}, {1, 2, 7}},
+               {{6}, {infinity}, {6}},
+               {{6, 1}, {infinity}, {7}}};
+  SeriesCache cache;
+  for (const auto& c : cases) {
+    const auto request =
+        p::request("metrics", p::canary_resource(),
+                   {p::metric("m", "", 9, "histogram",
+                              p::histogram_data({p::histogram_point(c.counts, c.bounds)}, 2))});
+    const auto bytes = p::to_protobuf(request);
+    for (int i = 0; i < 2; ++i) { // the second time the bounds are known by their bytes
+      const auto out = decode(Signal::metrics, Encoding::protobuf, bytes, "s", kNow, {}, &cache);
+      ASSERT_TRUE(out);
+      ASSERT_EQ(out->batch.points.size(), 1u) << out->reason;
+      const auto& value = std::get<ClassicHistogram>(out->batch.points[0].value);
+      EXPECT_EQ(value.counts, c.want);
+      EXPECT_EQ(value.bounds->size() + 1, c.want.size());
+    }
+    EXPECT_EQ(decoded(Signal::metrics, request).batch.points.size(), 1u);
   }
 }
 
