@@ -265,10 +265,11 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error) {
+void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error,
+                       double weight) {
   auto& pending = pending_of(group);
-  pending.requests += 1;
-  if (is_error) pending.errors += 1;
+  pending.requests += weight;
+  if (is_error) pending.errors += weight;
   if (!ms) return;
   if (!pending.duration) {
     pending.duration.emplace();
@@ -277,10 +278,14 @@ void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_er
     pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
   }
   auto& histogram = *pending.duration;
-  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, *ms) -
-                                              histogram.bounds->begin())];
-  ++histogram.count;
-  histogram.sum += *ms;
+  group.rest_weight += weight;
+  const double whole = std::floor(group.rest_weight);
+  group.rest_weight -= whole;
+  const auto count = static_cast<std::uint64_t>(whole);
+  histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, *ms) -
+                                            histogram.bounds->begin())] += count;
+  histogram.count += count;
+  histogram.sum += *ms * weight;
 }
 
 void Deriver::flush(Stage& stage) {

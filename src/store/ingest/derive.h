@@ -41,6 +41,8 @@ struct DerivedGroup {
   // by one.
   BucketBounds plain_bounds;
   double plain_factor = 0;
+  // The part of the weight of sampled spans that is not in a bucket yet: buckets are whole numbers.
+  double rest_weight = 0;
 
   std::optional<DerivedPending> pending;
 
@@ -96,8 +98,8 @@ class Deriver {
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
                   bool is_error);
-  // ms: nullopt when the span does not say how long it took.
-  void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error);
+  // ms: nullopt when the span does not say how long it took. weight: how many spans it stands for.
+  void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error, double weight = 1);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 

@@ -4,11 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <numeric>
 
 #include "base/rfc3339.h"
+#include "store/ingest/span_facts.h"
 #include "store/ingest/stream_series.h"
 #include "store/series/histogram_math.h"
 
@@ -472,6 +472,14 @@ bool Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
     memory.last = joined(*memory.last, sample);
     set_times(*memory.last, last_ms, first_ms);
   } else {
+    if (memory.last && other_bounds(*memory.last, sample)) {
+      // The count starts again. Its zero is written too: to readers that do not know start times, a
+      // new count above the old one would be growth of the old one.
+      Sample zero = zero_like(sample);
+      const std::int64_t zero_ms = std::max(time_of(*memory.last) + 1, start_ms);
+      set_times(zero, zero_ms, start_ms);
+      if (zero_ms < time_ms) stage.put(known.info->id, std::move(zero));
+    }
     memory.last = memory.last ? add(*memory.last, sample) : sample;
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
@@ -497,61 +505,6 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
                       classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-// The facts about spans that the derived series need. Attributes are looked at once per key and
-// once per distinct value of a table.
-class Ingest::SpanFacts {
- public:
-  explicit SpanFacts(const SpanTable& table)
-      : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
-    for (std::size_t i = 0; i < table.texts.size(); ++i) {
-      const auto at = std::ranges::find(kKeys, table.texts[i]);
-      if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
-    }
-  }
-
-  // Pair numbers; kNone where the span has no such attribute. Where two names mean the same, the
-  // newer name is used.
-  struct Facts {
-    std::uint32_t route = kNone;
-    std::uint32_t method = kNone;
-    int http_status = 0;
-  };
-  Facts of(const SpanTable::Row& row) {
-    std::array<std::uint32_t, kKeys.size()> found;
-    found.fill(kNone);
-    for (const auto id : table_.list(row.attributes)) {
-      const auto role = roles_[table_.pairs[id].key];
-      if (role != kOther && found[role] == kNone) found[role] = id;
-    }
-    Facts out{found[0], has_text(found[1]) ? found[1] : found[2], status(found[3])};
-    if (out.http_status == 0) out.http_status = status(found[4]);
-    return out;
-  }
-  std::string text(std::uint32_t pair) const {
-    return pair == kNone ? "" : to_text(table_.pairs[pair].value);
-  }
-
-  static constexpr std::uint32_t kNone = UINT32_MAX;
-
- private:
-  static constexpr std::array<std::string_view, 5> kKeys = {
-      "http.route", "http.request.method", "http.method", "http.response.status_code",
-      "http.status_code"};
-  static constexpr std::size_t kOther = kKeys.size();
-  static constexpr int kUnread = -1;
-
-  bool has_text(std::uint32_t pair) const { return pair != kNone && !text(pair).empty(); }
-  int status(std::uint32_t pair) {
-    if (pair == kNone) return 0;
-    if (status_[pair] == kUnread) status_[pair] = http_status_of(table_.pairs[pair].value);
-    return status_[pair];
-  }
-
-  const SpanTable& table_;
-  std::vector<std::size_t> roles_; // by text
-  std::vector<int> status_;        // by pair
-};
-
 void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms) {
   const SpanTable& spans = fresh.spans();
   SpanFacts facts_of(spans);
@@ -573,7 +526,8 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
     std::optional<double> ms;
     if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
-    deriver_.add_span(*it->second, ms, is_failed(row.kind, row.status, facts.http_status));
+    deriver_.add_span(*it->second, ms, is_failed(row.kind, row.status, facts.http_status),
+                      facts.weight);
   }
 }
 

@@ -50,7 +50,6 @@ class Ingest {
   void forget();
 
  private:
-  class SpanFacts;
   enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
   // The memory of one raw series. Only deltas and duration histograms have one.
   struct Memory {

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include "store/ingest/span_facts.h"
 #include "store/testing.h"
 
 namespace coalmine::store::testing {
@@ -77,6 +78,70 @@ TEST_F(IngestTest, ADeltaThatClashesIsToldAndARepeatedOneIsNot) {
   const auto got = stored();
   ASSERT_EQ(got.size(), 3u);
   EXPECT_DOUBLE_EQ(got.back().second, 5.3);
+}
+
+TEST_F(IngestTest, DeltaHistogramsKeepTheirCountsWhenTheirBoundsChange) {
+  const auto of =
+      series(app, "wait", "wait_seconds", MetricKind::histogram, {}, "s", Temporality::delta);
+  const auto narrow = bounds({1, 2});
+  const auto wide = bounds({5});
+  append(batch({point(of, kNow - 1000, kNow, classic(narrow, {1, 2, 2}))}));
+  append(batch({point(of, kNow, kNow + 10'000, classic(wide, {7, 1}))}));
+  append(batch({point(of, kNow + 10'000, kNow + 20'000, classic(wide, {1, 1}))}));
+  append(batch({point(of, kNow + 1000, kNow + 15'000, classic(narrow, {0, 3, 0}))})); // late
+  append(batch({point(of, kNow + 20'000, kNow + 30'000, classic(wide, {0, 1}))}));
+  const auto found = select(*store, "wait_seconds");
+  ASSERT_EQ(found.size(), 1u);
+  std::vector<std::pair<std::int64_t, std::uint64_t>> got;
+  double increase = 0; // as a reader counts that does not know start times
+  const ClassicSample* before = nullptr;
+  for (const auto& s : found[0].classic) {
+    got.emplace_back(s.time_ms - kNow, s.value.count);
+    const auto count = static_cast<double>(s.value.count);
+    const double past = before == nullptr ? 0 : static_cast<double>(before->value.count);
+    increase += count < past ? count : count - past;
+    before = &s;
+  }
+  EXPECT_EQ(got, (std::vector<std::pair<std::int64_t, std::uint64_t>>{
+                     {0, 5}, {1, 0}, {10'000, 8}, {15'000, 11}, {20'000, 13}, {30'000, 14}}));
+  EXPECT_EQ(increase, 5 + 8 + 2 + 3 + 1) << "all that was sent";
+  EXPECT_EQ(found[0].classic[0].start_ms, kNow - 1000);
+  EXPECT_EQ(found[0].classic.back().start_ms, kNow) << "the count began again";
+}
+
+TEST(SampledSpans, WhatATraceStateSays) {
+  EXPECT_EQ(adjusted_count(""), 1);
+  EXPECT_EQ(adjusted_count("ot=th:0"), 1);
+  EXPECT_EQ(adjusted_count("ot=th:8"), 2);
+  EXPECT_EQ(adjusted_count("vendor=th:8, ot=rv:0123456789abcd;th:c"), 4);
+  EXPECT_NEAR(adjusted_count("ot=th:fd70a4"), 100, 0.01);
+  EXPECT_EQ(adjusted_count("ot=th:ffffffffffffff"), 1e6) << "bounded";
+  for (const auto* damaged : {"ot=th:", "ot=th:xyz", "ot=th:8z", "ot=th:fffffffffffffff", "ot=p:3",
+                              "th:8", "other=th:8", "ot=th:-8", ",;="})
+    EXPECT_EQ(adjusted_count(damaged), 1) << damaged;
+}
+
+TEST_F(IngestTest, SampledSpansCountForWhatTheyStandFor) {
+  std::vector<Span> spans;
+  for (std::uint8_t i = 1; i <= 10; ++i) {
+    auto one = span(app, i, i, kNow - 1000, kNow - 900, SpanKind::server,
+                    i <= 2 ? StatusCode::error : StatusCode::unset);
+    one.trace_state = "ot=th:c"; // one of four
+    spans.push_back(one);
+  }
+  spans.push_back(span(app, 11, 11, kNow - 1000, kNow - 900));
+  for (std::uint8_t i = 12; i < 14; ++i) {
+    spans.push_back(span(app, i, i, kNow - 1000, kNow - 900));
+    spans.back().trace_state = "ot=th:5555555555555"; // two of three
+  }
+  Batch b = batch({});
+  b.spans = table_of(spans);
+  append(b);
+  EXPECT_NEAR(select(*store, kRequestsName).at(0).floats.at(0).value, 40 + 1 + 3, 1e-6);
+  EXPECT_NEAR(select(*store, kErrorsName).at(0).floats.at(0).value, 8, 1e-6);
+  const auto& durations = select(*store, kDurationName).at(0).classic.at(0).value;
+  EXPECT_NEAR(static_cast<double>(durations.count), 44, 1) << "whole numbers, the rest comes later";
+  EXPECT_NEAR(durations.sum, 4400, 1e-3);
 }
 
 } // namespace

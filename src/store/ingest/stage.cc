@@ -89,12 +89,15 @@ struct Subtractor {
 
 Sample add(const Sample& total, const Sample& delta) {
   Sample out = std::visit(Adder{}, total, delta);
-  const bool again =
-      total.index() != delta.index() ||
-      (total.index() == 1 && !same_bounds(std::get<ClassicSample>(total).value.bounds,
-                                          std::get<ClassicSample>(delta).value.bounds));
+  const bool again = total.index() != delta.index() || other_bounds(total, delta);
   set_times(out, time_of(delta), again ? start_of(delta) : start_of(total));
   return out;
+}
+
+bool other_bounds(const Sample& a, const Sample& b) {
+  const auto* of_a = std::get_if<ClassicSample>(&a);
+  const auto* of_b = std::get_if<ClassicSample>(&b);
+  return of_a != nullptr && of_b != nullptr && !same_bounds(of_a->value.bounds, of_b->value.bounds);
 }
 
 Sample joined(const Sample& a, const Sample& b) {

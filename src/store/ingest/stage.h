@@ -19,6 +19,8 @@ namespace coalmine::store {
 // total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again
 // with delta.
 Sample add(const Sample& total, const Sample& delta);
+// Both are classic histograms, with different bounds.
+bool other_bounds(const Sample& a, const Sample& b);
 // a + b, whatever their bounds: those of a stay.
 Sample joined(const Sample& a, const Sample& b);
 // now - before; nullopt when the count fell, which means that it started again.
