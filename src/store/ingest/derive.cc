@@ -134,33 +134,30 @@ double to_ms_factor(std::string_view unit, bool old_convention, const BucketBoun
 }
 
 DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route,
-                             std::string_view method, Source source) {
+                             std::string_view method, OwnCounts* own) {
   const Labels labels = derived_labels(resource, kRequestsName, route, method);
-  return load(stage, labels, labels.hash(), source);
+  return load(stage, labels, labels.hash(), own);
 }
 
-DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
+DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash,
+                            OwnCounts* own) {
+  const auto source = own != nullptr ? Source::histogram : Source::spans;
   const auto requests =
       stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
   if (!requests) return nullptr;
   auto& slot = groups_[(*requests)->id];
   if (slot) return slot.get();
-  const Labels error_labels = labels.with(kMetricName, kErrorsName);
-  const auto errors =
-      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()),
-                   error_labels.hash());
-  if (!errors) {
+  slot = std::make_unique<DerivedGroup>();
+  slot->requests = *requests;
+  slot->own = own;
+  if (!find_errors(stage, *slot)) {
     groups_.erase((*requests)->id);
     return nullptr;
   }
-  slot = std::make_unique<DerivedGroup>();
-  slot->requests = *requests;
-  slot->errors = *errors;
+  if (own != nullptr) own->groups.push_back(slot.get());
   const auto last = stage.stored().last_value(slot->requests->id);
   if (!last) return slot.get();
   slot->requests_total = number_of(last);
-  slot->errors_total = number_of(stage.stored().last_value(slot->errors->id));
-  slot->loaded_errors = slot->errors_total;
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
   if (SeriesInfo* duration = duration_series(stage, *slot)) {
@@ -172,6 +169,19 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
     }
   }
   return slot.get();
+}
+
+bool Deriver::find_errors(Stage& stage, DerivedGroup& group) {
+  if (group.own != nullptr && !group.own->version->histogram_tells) return true;
+  const Labels labels = group.requests->labels->with(kMetricName, kErrorsName);
+  const auto errors = stage.series(
+      describe(labels, MetricKind::counter, group.requests->source, errors_description()),
+      labels.hash());
+  if (!errors) return false;
+  group.errors = *errors;
+  group.loaded_errors = number_of(stage.stored().last_value(group.errors->id));
+  group.errors_total += group.loaded_errors;
+  return true;
 }
 
 SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
@@ -315,7 +325,9 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
-  stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
+  if (group.errors == nullptr) (void)find_errors(stage, group);
+  if (group.errors != nullptr)
+    stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
   if (pending.duration) {
     if (group.duration == nullptr) group.duration = duration_series(stage, group);
     coalmine::add(group.duration_total, *pending.duration);
@@ -341,7 +353,9 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   }
   group.start_ms = start_ms;
   if (inserted) {
-    (void)stage.put_late(group.errors->id, FloatSample{pending.time_ms, start_ms, pending.errors});
+    if (group.errors != nullptr)
+      (void)stage.put_late(group.errors->id,
+                           FloatSample{pending.time_ms, start_ms, pending.errors});
     if (pending.duration && group.duration != nullptr) {
       (void)stage.put_late(group.duration->id,
                            ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
@@ -350,7 +364,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   }
   // There already is a sample at that time, so the increase is added to the newest one.
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
-  stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
+  if (group.errors != nullptr)
+    stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
   if (group.duration != nullptr)
     stage.put(group.duration->id,
               ClassicSample{group.last_ms, start_ms, false, group.duration_total});
@@ -358,6 +373,7 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
 
 void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
   auto& lent = group.lent;
+  if (group.errors == nullptr) return;
   if (lent.series == nullptr) {
     auto what =
         describe(*group.errors->labels, MetricKind::counter, Source::sent, errors_description());

@@ -30,7 +30,7 @@ struct DerivedPending {
 // The reports of one instance about one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
-  SeriesInfo* errors = nullptr;
+  SeriesInfo* errors = nullptr;   // nullptr while nobody counts errors
   SeriesInfo* duration = nullptr; // nullptr until there are buckets
   double requests_total = 0;
   double errors_total = 0;
@@ -46,8 +46,7 @@ struct DerivedGroup {
 
   std::optional<DerivedPending> pending;
 
-  // The instance, when it may count requests itself. Set by Ingest for histograms.
-  OwnCounts* own = nullptr;
+  OwnCounts* own = nullptr; // the instance, for a group of a histogram
   // The errors as lent to the instance's own request counter: errors_total + offset.
   struct Lent {
     SeriesInfo* series = nullptr; // nullptr: nothing is lent so far
@@ -86,9 +85,10 @@ void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms);
 // so it may be cleared at any time. Guarded by Locks::write.
 class Deriver {
  public:
-  // Returns nullptr when the service has too many series. The pointer is valid until clear().
+  // Returns nullptr when the service has too many series. The pointer is valid until clear(). own:
+  // of a histogram's instance; nullptr for spans.
   DerivedGroup* group(Stage& stage, const Resource& resource, std::string_view route,
-                      std::string_view method, Source source);
+                      std::string_view method, OwnCounts* own);
 
   // Adds an increase of a duration histogram, classic or exponential. An increase of zero counts
   // too: it shows that the instance is alive.
@@ -109,7 +109,9 @@ class Deriver {
 
  private:
   DerivedPending& pending_of(DerivedGroup& group);
-  DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source);
+  DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, OwnCounts* own);
+  // Finds or makes the error counter once somebody counts errors. False: too many series.
+  static bool find_errors(Stage& stage, DerivedGroup& group);
   SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group);
   void write(Stage& stage, DerivedGroup& group);
   void write_late(Stage& stage, DerivedGroup& group);

@@ -22,6 +22,9 @@ constexpr std::string_view kOldDuration = "http.server.duration";
 bool is_stable_duration(std::string_view otel_name) {
   return otel_name == kStableDuration || otel_name == kDurationName;
 }
+bool is_duration(std::string_view otel_name) {
+  return is_stable_duration(otel_name) || otel_name == kOldDuration;
+}
 // Request counts are derived again when the application's own count has been silent for this long.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
@@ -45,6 +48,11 @@ std::int64_t start_of(const MetricPoint& point) {
 // point.
 bool counts_in_full(const MetricPoint& point) {
   return start_of(point) != 0 && point.start_ns < point.time_ns;
+}
+
+// Whether the points of a histogram tell failed requests from others.
+bool tells_errors(const Attributes& attributes) {
+  return http_status_of(attributes) != 0 || find_attribute(attributes, "error.type") != nullptr;
 }
 
 // The key under which a request counter finds its error counter.
@@ -194,6 +202,9 @@ bool Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::strin
         switching_.insert(std::move(key));
       }
     }
+    if (is_histogram(series.kind) && is_duration(series.metric->otel_name) &&
+        tells_errors(series.attributes))
+      own_.learn_histogram_tells(series.labels);
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
       if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
@@ -299,8 +310,9 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   // does not, because that costs three more series each.
   if (out.derives && !out.own_form) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) {
-    out.filler = filler_for(stage, *out.info, *out.own->errors);
-    out.fails = *out.own->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
+    out.filler = filler_for(stage, *out.info, out.own->version->errors);
+    out.fails =
+        out.own->version->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
   }
   return out;
 }
@@ -314,13 +326,9 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   Memory& memory = *known.memory;
   if (memory.group != nullptr) return true;
   memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
-                                method_of(series.attributes), Source::histogram);
+                                method_of(series.attributes), known.own);
   memory.is_error = is_error_point(series.attributes);
   if (memory.group == nullptr) return false;
-  if (memory.group->own == nullptr) {
-    memory.group->own = known.own;
-    known.own->groups.push_back(memory.group);
-  }
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
     known.baseline = !memory.last && memory.group->last_ms != 0;
   }
@@ -416,7 +424,7 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
 // The application counts requests and errors itself and measures durations under our own name, so
 // derived series would never be chosen.
 bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
-  return known.own_form && *known.own->errors != OwnErrors::none &&
+  return known.own_form && known.own->version->errors != OwnErrors::none &&
          known.own->newest_ms > time_ms - kOwnRequestsMs;
 }
 
@@ -520,7 +528,7 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
         groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
     if (added) {
       it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route),
-                                  facts_of.text(facts.method), Source::spans);
+                                  facts_of.text(facts.method), nullptr);
     }
     if (it->second == nullptr) continue;
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));

@@ -109,6 +109,37 @@ TEST_F(IngestTest, DeltaHistogramsKeepTheirCountsWhenTheirBoundsChange) {
   EXPECT_EQ(found[0].classic.back().start_ms, kNow) << "the count began again";
 }
 
+TEST_F(IngestTest, AHistogramThatDoesNotTellFailedRequestsCountsNoErrors) {
+  const auto list = bounds({0.1});
+  const auto of = [&](Attributes attributes) {
+    return series(app, "http.server.request.duration", "http_server_request_duration_seconds",
+                  MetricKind::histogram, std::move(attributes), "s");
+  };
+  const Attributes route = {{"http.route", std::string("/a")}};
+  const auto plain = of(route);
+  append(batch({point(plain, kNow - 1000, kNow, classic(list, {10, 0}))}));
+  EXPECT_EQ(select(*store, kRequestsName).at(0).source, Source::histogram);
+  EXPECT_TRUE(select(*store, kErrorsName).empty()) << "unknown is not zero";
+  Batch b = batch({});
+  b.spans = table_of({span(app, 1, 1, kNow - 500, kNow, SpanKind::server, StatusCode::error)});
+  append(b);
+  EXPECT_EQ(select(*store, kRequestsName).at(0).source, Source::spans) << "they count both";
+  EXPECT_EQ(select(*store, kErrorsName).at(0).source, Source::spans);
+  // Once it tells, it is the better source again, and what had a status is counted.
+  auto failed = route;
+  failed.emplace_back("http.response.status_code", std::int64_t{500});
+  append(batch({point(plain, kNow - 1000, kNow + 1000, classic(list, {11, 0})),
+                point(of(failed), kNow - 1000, kNow + 1000, classic(list, {4, 0}))}));
+  for (int round = 0; round < 2; ++round) {
+    const auto errors = select(*store, kErrorsName);
+    ASSERT_EQ(errors.size(), 1u);
+    EXPECT_EQ(errors[0].source, Source::histogram);
+    EXPECT_EQ(values(errors[0]), (Points{{1000, 4}}));
+    EXPECT_EQ(select(*store, kRequestsName).at(0).floats.back().value, 15);
+    reopen();
+  }
+}
+
 TEST(SampledSpans, WhatATraceStateSays) {
   EXPECT_EQ(adjusted_count(""), 1);
   EXPECT_EQ(adjusted_count("ot=th:0"), 1);

@@ -21,16 +21,19 @@ std::string OwnCountsBook::version_key(const Labels& labels) {
 
 OwnCounts& OwnCountsBook::of(const Labels& labels) {
   auto& own = instances_[instance_key(labels)];
-  if (own.errors == nullptr)
-    own.errors = &versions_.try_emplace(version_key(labels), OwnErrors::none).first->second;
+  if (own.version == nullptr) own.version = &versions_[version_key(labels)];
   return own;
 }
 
 bool OwnCountsBook::learn(const Labels& labels, OwnErrors how) {
-  auto& known = versions_[version_key(labels)];
+  auto& known = versions_[version_key(labels)].errors;
   if (known >= how) return false;
   known = how;
   return true;
+}
+
+void OwnCountsBook::learn_histogram_tells(const Labels& labels) {
+  versions_[version_key(labels)].histogram_tells = true;
 }
 
 void OwnCountsBook::touch(OwnCounts& own) {
@@ -44,7 +47,7 @@ void OwnCountsBook::touch(OwnCounts& own) {
 void OwnCountsBook::lend(Stage& stage) {
   for (auto* own : touched_) {
     own->touched = false;
-    if (own->newest_ms == INT64_MIN || *own->errors != OwnErrors::none) continue;
+    if (own->newest_ms == INT64_MIN || own->version->errors != OwnErrors::none) continue;
     for (auto* group : own->groups) {
       if (group->last_ms != 0 && group->last_ms <= own->newest_ms + kSameExportMs)
         lend_errors(stage, *group, own->newest_ms);
