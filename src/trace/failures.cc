@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <ranges>
 #include <set>
 
 #include "telemetry/outcome.h"
@@ -89,16 +88,16 @@ class Trace {
   // A client and a server span may have one id (Zipkin). Then the client span, which is the
   // caller's, is the parent of the server span, and what the callee did is below the server span.
   const StoredSpan* parent(const StoredSpan& of) const {
-    const auto with_id = [&](const SpanId& id) {
-      return std::ranges::subrange(by_id_.equal_range(id));
-    };
     if (of.span.kind == SpanKind::server) {
-      for (const auto& [id, s] : with_id(of.span.span_id)) {
-        if (s->span.kind == SpanKind::client) return s;
+      const auto [begin, end] = by_id_.equal_range(of.span.span_id);
+      for (auto it = begin; it != end; ++it) {
+        if (it->second->span.kind == SpanKind::client) return it->second;
       }
     }
     const StoredSpan* best = nullptr;
-    for (const auto& [id, s] : with_id(of.span.parent_span_id)) {
+    const auto [begin, end] = by_id_.equal_range(of.span.parent_span_id);
+    for (auto it = begin; it != end; ++it) {
+      const auto* s = it->second;
       if (s == &of) continue;
       if (best == nullptr || nearness(*s, of) > nearness(*best, of)) best = s;
     }

@@ -323,7 +323,9 @@ TEST_F(DeriveTest, ATimeOfASpanThatCannotBeCostsThatValueAlone) {
     EXPECT_EQ(values(select(*store, kErrorsName, of).at(0)), (Points{{0, 1}})) << c.what;
     EXPECT_TRUE(select(*store, kDurationName, of).empty()) << c.what << ": it took no known time";
     for (const auto& p : store->presence()) {
-      if (p.instance == c.what) EXPECT_EQ(p.first_ms, c.seen) << c.what;
+      if (p.instance == c.what) {
+        EXPECT_EQ(p.first_ms, c.seen) << c.what;
+      }
     }
   }
   Batch neither = batch({});

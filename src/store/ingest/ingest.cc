@@ -102,9 +102,8 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
 }
 
 // Whether another value of the series has the same time. Invariant: of two values of one instant
-// the first is kept, and the sender of the second is told. A point newer than all before, the usual
-// case, costs one comparison. Within one millisecond the newer point counts, because that is how
-// exactly times are stored.
+// the last is kept, and the sender is told. A point newer than all before, the usual case, costs
+// one comparison. Points within one millisecond are no clash: that is how exactly times are stored.
 bool clashes(const Stage& stage, const MetricPoint& point, SeriesInfo& info, const Sample& sample) {
   if (point.time_ns > info.newest_ns) {
     info.newest_ns = point.time_ns;
@@ -118,9 +117,8 @@ bool clashes(const Stage& stage, const MetricPoint& point, SeriesInfo& info, con
 
 std::string clash_text(const MetricPoint& point, const SeriesInfo& info) {
   return fmt::format(
-      "the series {} has two different values at {}, of which one is kept: two senders write it, "
-      "or "
-      "an attribute that told them apart was dropped",
+      "the series {} has two different values at {}, one is lost: two senders write it, or an "
+      "attribute that told them apart was dropped",
       to_text(*info.labels), rfc3339(to_ms(point.time_ns)));
 }
 
@@ -353,7 +351,7 @@ void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
 const DescriptionRef& Ingest::filler_description(const std::string& unit) {
   if (filler_description_->help.empty() || filler_description_->unit != unit) {
     filler_description_ = std::make_shared<const MetricDescription>(
-        MetricDescription{"", unit, "Requests that failed; zero until the service reports one."});
+        MetricDescription{"", unit, "Requests that failed, as far as the service tells."});
   }
   return filler_description_;
 }
@@ -384,10 +382,8 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     return;
   }
   const bool is_delta = point.series->temporality == Temporality::delta;
-  if (!is_delta && clashes(stage, point, *known.info, *sample)) {
+  if (!is_delta && clashes(stage, point, *known.info, *sample))
     rejections.point(clash_text(point, *known.info));
-    return;
-  }
   if (known.role == Role::sent_requests) {
     known.own->newest_ms = std::max(known.own->newest_ms, time_of(*sample));
     own_.touch(*known.own);
