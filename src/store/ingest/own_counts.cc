@@ -57,6 +57,8 @@ void OwnCountsBook::lend(Stage& stage) {
 }
 
 void OwnCountsBook::forget_groups() {
+  // Nothing is known of these but their groups, and their instances may be gone for good.
+  std::erase_if(instances_, [](const auto& entry) { return entry.second.newest_ms == INT64_MIN; });
   for (auto& [key, own] : instances_) {
     own.groups.clear();
     own.touched = false;

@@ -45,7 +45,7 @@ struct OwnCounts {
 // "unknown". Where nobody but the spans
 // counts errors, readers take requests and errors from the spans (SourceChoice::complete).
 //
-// Guarded by Locks::write. Entries stay at their addresses.
+// Guarded by Locks::write. Entries stay at their addresses until forget_groups().
 class OwnCountsBook {
  public:
   OwnCounts& of(const Labels& labels);
@@ -56,7 +56,7 @@ class OwnCountsBook {
   // After the derived series are written: gives the errors of the instances touched by this append
   // to their own request counters where these have none.
   void lend(Stage& stage);
-  // Called before the groups are deleted.
+  // Called before the groups are deleted, and with them all other pointers to entries.
   void forget_groups();
 
  private:
