@@ -9,6 +9,7 @@
 
 #include "promql/syntax/series_matcher.h"
 #include "store/store.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::datasource {
 
@@ -64,8 +65,8 @@ class FakeStore final : public store::Store {
       const bool fits = r.service == filter.service &&
                         (!filter.version || r.version == *filter.version) &&
                         (!filter.track || r.track == *filter.track) &&
-                        (!filter.errors_only || s.span.status == StatusCode::error) &&
-                        start_ms >= filter.from_ms && start_ms <= filter.to_ms;
+                        (!filter.errors_only || is_failed(s.span)) && start_ms >= filter.from_ms &&
+                        start_ms <= filter.to_ms;
       if (!fits || out.size() >= filter.limit || !traces.insert(s.span.trace_id).second) continue;
       out.push_back(std::move(s));
     }

@@ -126,12 +126,13 @@ class StoreCountFeed final : public cohort::CountFeed {
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
-// Selects every source, because the grid chooses one for both tracks.
+// Selects every source that counts errors too, because the grid chooses one for both tracks.
 store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
   out.choose_source = false;
+  out.complete_sources = true;
   return out;
 }
 

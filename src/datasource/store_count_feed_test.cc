@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "cohort/count_feed.h"
@@ -105,6 +106,72 @@ struct FollowTest : ::testing::Test, store::testing::Fixture {
     return out;
   }
 };
+
+// Two applications count their requests themselves and no errors. Half of the canary's fail.
+TEST_F(FollowTest, AnOwnCounterWithoutErrorsDoesNotHideThem) {
+  const auto duration = [](const std::shared_ptr<const Resource>& from, std::int64_t status) {
+    return store::testing::series(from, "http.server.request.duration",
+                                  "http_server_request_duration_seconds", MetricKind::histogram,
+                                  {{"http.response.status_code", status}}, "s");
+  };
+  for (const bool with_histogram : {true, false}) {
+    const std::string service = with_histogram ? "timed" : "traced";
+    const auto of = [&](const char* version) {
+      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
+                                     {"service_version", Matcher::Op::equal, version}}};
+    };
+    const auto begin = clock.wall_ms();
+    const auto source = make_store_count_feed_source(*store);
+    const auto feed = source->open({of("2"), of("1"), begin});
+    cohort::GridOptions grid_options;
+    grid_options.origin_ms = begin;
+    cohort::CountGrid grid(grid_options);
+    double requests = 0;
+    double errors = 0;
+    std::uint64_t id = with_histogram ? 0 : 1'000'000;
+    for (std::uint64_t export_number = 1; export_number <= 40; ++export_number) {
+      clock.advance_ms(15'000);
+      const auto now = clock.wall_ms();
+      for (const auto* version : {"1", "2"}) {
+        const auto from = store::testing::resource(service, version[0] == '1' ? "stable" : "canary",
+                                                   version, version);
+        const bool canary = version[0] == '2';
+        const auto count = 10 * export_number;
+        std::vector<MetricPoint> points = {
+            point(store::testing::series(from, std::string(kRequestsName),
+                                         std::string(kRequestsName), MetricKind::counter),
+                  begin, now, static_cast<double>(count))};
+        const auto list = store::testing::bounds({0.1});
+        const auto failed = canary ? count / 2 : 0;
+        if (with_histogram) {
+          points.push_back(point(duration(from, 200), begin, now,
+                                 store::testing::classic(list, {count - failed, 0})));
+          points.push_back(
+              point(duration(from, 500), begin, now, store::testing::classic(list, {failed, 0})));
+        }
+        Batch b = store::testing::batch(std::move(points), now);
+        std::vector<Span> spans;
+        for (int i = 0; i < 10 && !with_histogram; ++i) {
+          spans.push_back(
+              store::testing::span(from, 1, 1, now - 1000, now - 900, SpanKind::server,
+                                   canary && i % 2 == 0 ? StatusCode::error : StatusCode::unset));
+          std::memcpy(spans.back().trace_id.data(), &++id, sizeof id);
+        }
+        b.spans = table_of(spans);
+        append(b);
+      }
+      ASSERT_TRUE(feed->read(grid, now));
+      for (const auto& cell : grid.close(now)) {
+        requests += cell.total.canary.requests;
+        errors += cell.total.canary.errors;
+        EXPECT_EQ(cell.total.stable.errors, 0);
+        EXPECT_EQ(cell.source, with_histogram ? Source::sent : Source::spans);
+      }
+    }
+    EXPECT_GT(requests, 200) << service;
+    EXPECT_NEAR(errors / requests, 0.5, 0.02) << service;
+  }
+}
 
 TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   Forgetful forgetful(*store), knowing(*store);

@@ -25,6 +25,9 @@ struct SelectRequest {
   // For the three request metrics. True (default): of each instance only the best source that has
   // requests in the range, in the order sent, histogram, spans. False: every source.
   bool choose_source = true;
+  // With choose_source false: of each instance only the sources that count requests and errors,
+  // where it has one.
+  bool complete_sources = false;
   bool with_samples = true;             // false: labels only (series, labels, label values)
   bool all_series = false;              // find() also returns series without samples in the range
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted

@@ -36,7 +36,11 @@ Source SeriesReader::choose(const SourceChoice& choice, const SelectRequest& req
     });
   };
   std::size_t at = 0;
-  while (at < kSources.size() && !any(choice.requests[at])) ++at;
+  while (at < kSources.size() && !(choice.complete(at) && any(choice.requests[at]))) ++at;
+  if (at == kSources.size()) { // the complete ones have nothing here
+    at = 0;
+    while (at < kSources.size() && !any(choice.requests[at])) ++at;
+  }
   const bool counted = at < kSources.size();
   if (!counted) at = 0; // no source counts requests: take any that has this metric
   if (counted && !choice.duration) return kSources[at];
@@ -57,6 +61,9 @@ Status SeriesReader::pick(const SelectRequest& request, Visit visit) const {
     if (request.choose_source && at != UINT32_MAX) {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
       if (*chosen[at] != info->source) continue;
+    } else if (request.complete_sources && at != UINT32_MAX && !matched->choices[at].duration &&
+               !matched->choices[at].complete(static_cast<std::size_t>(info->source))) {
+      continue;
     }
     if (request.all_series || samples_.has_samples(info->id, request.from_ms, request.to_ms))
       visit(*info);
