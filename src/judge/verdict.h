@@ -17,7 +17,8 @@ enum class Verdict { pass, regression, watching, no_data };
 // Why a line is watching or without data: too little data and undecided are different states.
 // interval_open: both tracks report, and no export interval of both is complete yet.
 // not_measurable: the metric itself cannot be read (an expression with many series, a part larger
-// than its whole).
+// than its whole, a store that refuses it). split_broken: the traffic is not split as asked, so the
+// tracks are not compared.
 enum class Cause {
   none,
   no_canary_data,
@@ -26,7 +27,8 @@ enum class Cause {
   interval_open,
   undecided,
   source_unreachable,
-  not_measurable
+  not_measurable,
+  split_broken
 };
 enum class Decision {
   promote,
