@@ -143,8 +143,9 @@ std::string MachineStep::no_data_text(const LookResult& look) const {
     }
     return text;
   };
+  const auto both = std::min(heard_of(look.canary), heard_of(look.stable));
   return fmt::format("no new data since {} ({}; {}): nothing is decided without data",
-                     rfc3339_seconds(s_.clock.watermark_ms),
+                     rfc3339_seconds(std::max(s_.clock.watermark_ms, both)),
                      track("canary", look.canary, s_.plan.canary_version),
                      track("stable", look.stable, s_.plan.stable_version));
 }
@@ -153,6 +154,9 @@ std::string MachineStep::no_data_text(const LookResult& look) const {
 bool MachineStep::no_data(const LookResult& look) {
   const auto grace = grace_for(s_.plan.spec->no_data_grace_ms, look.export_interval_ms);
   if (now_.steady_ms - s_.live.watermark_steady < grace) return false;
+  // Telemetry that comes is no lack of it, however old it says it is.
+  const auto heard = std::min(look.canary.heard_ms, look.stable.heard_ms);
+  if (is_heard(look) && now_.wall_ms - heard < grace) return false;
   pause(PauseCause::no_data, no_data_text(look));
   return true;
 }

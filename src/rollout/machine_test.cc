@@ -154,6 +154,15 @@ TEST_F(Silence, TheGraceIsNeverShorterThanTheExportInterval) {
   EXPECT_EQ(state_.position.phase, Phase::progressing);
 }
 
+// Its points are older than the step, and it reports all the same.
+TEST_F(Silence, OfACanaryWhoseClockIsBehindIsNone) {
+  const auto old = [](LookResult& look) { look.canary.last_ms = kStart - 20'000; };
+  heard(400'000, 0, 1'000, old);
+  EXPECT_EQ(state_.position.phase, Phase::progressing);
+  heard(800'000, 310'000, 0, old); // and now it does not
+  EXPECT_EQ(state_.position.pause_cause, PauseCause::no_data);
+}
+
 TEST_F(Silence, OfACanaryThatReportsAsAnotherVersionIsNone) {
   const auto other = [](LookResult& look) {
     look.canary.other_version = "3";
