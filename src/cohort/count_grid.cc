@@ -305,15 +305,20 @@ void CountGrid::set_weight_changes(std::vector<WeightChange> changes) {
   impl_->changes = std::move(changes);
 }
 
-double CountGrid::waiting_requests(Track track) const {
+double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
   impl_->settle();
   std::array<double, kSources> by_source{};
   for (const auto at : impl_->request_lines) {
     const auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
     if (instance.track != track || impl_->routes[line.route].ignored) continue;
-    for (const auto& piece : line.pieces)
-      by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
+    for (const auto& piece : line.pieces) {
+      if (piece.to_ms <= since_ms) continue;
+      const auto length = static_cast<double>(piece.to_ms - piece.from_ms);
+      const auto counts =
+          static_cast<double>(piece.to_ms - std::max(piece.from_ms, since_ms)) / length;
+      by_source[static_cast<std::size_t>(instance.source)] += piece.amount * counts;
+    }
   }
   if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
   const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });
@@ -350,6 +355,32 @@ GridLedger CountGrid::ledger() const {
     for (const auto& piece : line.pieces) out.pending += piece.amount;
   }
   return out;
+}
+
+std::vector<InstanceHeard> CountGrid::instances(Track track) const {
+  impl_->settle();
+  std::map<std::string_view, InstanceHeard> found;
+  for (const auto& instance : impl_->instances) {
+    if (instance.track != track || instance.exports.empty()) continue;
+    auto& heard = found[instance.name];
+    heard.newest_ms = std::max(heard.newest_ms, instance.exports.back());
+    heard.clock_offset_ms = instance.clock->offset_ms;
+    const auto interval = instance.interval_ms();
+    if (interval && (!heard.interval_ms || *interval < *heard.interval_ms))
+      heard.interval_ms = interval; // its best source tells first whether it lives
+  }
+  std::vector<InstanceHeard> out;
+  for (auto& [name, heard] : found) {
+    heard.name = name;
+    out.push_back(std::move(heard));
+  }
+  return out;
+}
+
+void CountGrid::assume_clock(Track track, const std::string& instance, std::int64_t offset_ms) {
+  auto& clock = impl_->clock_of[{track, instance}];
+  if (clock == nullptr) clock = &impl_->clocks.emplace_back();
+  impl_->set_offset(*clock, offset_ms);
 }
 
 std::int64_t CountGrid::clock_offset_ms(Track track, const std::string& instance) const {

@@ -97,6 +97,14 @@ struct GridLedger {
   double late = 0;
 };
 
+// What is known of the reports of one process, all its sources together.
+struct InstanceHeard {
+  std::string name;
+  std::int64_t newest_ms = 0;              // its newest sample; corrected by clock_offset_ms
+  std::optional<std::int64_t> interval_ms; // between two exports; none: not known yet
+  std::int64_t clock_offset_ms = 0;        // CountGrid::clock_offset_ms
+};
+
 // Any thread, one at a time.
 class CountGrid {
  public:
@@ -127,13 +135,18 @@ class CountGrid {
   std::int64_t cell_ms() const;
   // Telemetry is complete up to here; none when nothing was seen.
   std::optional<std::int64_t> watermark_ms(Track track) const;
-  // Requests after the last closed edge, by the track's best source.
-  double waiting_requests(Track track) const;
+  // Requests after the last closed edge and after since_ms, by the track's best source.
+  double waiting_requests(Track track, std::int64_t since_ms = INT64_MIN) const;
   // Newest sample of any source; none when nothing was seen.
   std::optional<std::int64_t> newest_ms(Track track) const;
   // The next add() may need raw samples from here on, so a reader asks the store for these.
   std::int64_t needed_from_ms() const;
   GridLedger ledger() const; // of requests, the chosen source
+  // The instances of a track that were seen, by name; those that ended are among them.
+  std::vector<InstanceHeard> instances(Track track) const;
+  // A clock that is known from elsewhere, for a reader that begins with history: from the age of
+  // old samples no clock can be told.
+  void assume_clock(Track track, const std::string& instance, std::int64_t offset_ms);
   // Added to the times of the instance; 0: no correction.
   std::int64_t clock_offset_ms(Track track, const std::string& instance) const;
 

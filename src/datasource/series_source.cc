@@ -128,13 +128,14 @@ class SeriesCountFeed final : public cohort::CountFeed {
       : data_(data), names_(names), request_(std::move(request)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
+    return read_past(grid, now_ms + kFutureMs);
+  }
+  Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both tracks are read before either is added, so that an outage between the reads adds
     // nothing.
-    TRY_ASSIGN(const auto canary,
-               read_families(data_, names_, request_.canary, from_ms, now_ms + kFutureMs));
-    TRY_ASSIGN(const auto stable,
-               read_families(data_, names_, request_.stable, from_ms, now_ms + kFutureMs));
+    TRY_ASSIGN(const auto canary, read_families(data_, names_, request_.canary, from_ms, until_ms));
+    TRY_ASSIGN(const auto stable, read_families(data_, names_, request_.stable, from_ms, until_ms));
     give(grid, Track::canary, canary);
     give(grid, Track::stable, stable);
     begun_ = true;

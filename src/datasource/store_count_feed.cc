@@ -76,6 +76,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   StoreCountFeed(const store::Store& store, cohort::CountFeedRequest request)
       : store_(store), request_(std::move(request)), service_(service_of(request_)) {}
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override;
+  Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override;
 
  private:
   struct Known {
@@ -103,7 +104,8 @@ class StoreCountFeed final : public cohort::CountFeed {
   Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
-  Status read_all(cohort::CountGrid& grid, std::int64_t now_ms);
+  // now_ms: our clock; 0: until_ms lies in the past.
+  Status read_all(cohort::CountGrid& grid, std::int64_t until_ms, std::int64_t now_ms);
   // Returns false when read_all is needed instead.
   bool read_followed(cohort::CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
@@ -203,8 +205,15 @@ std::uint64_t StoreCountFeed::arrivals(Track track) const {
 }
 
 Status StoreCountFeed::read(cohort::CountGrid& grid, std::int64_t now_ms) {
-  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms));
+  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms + kFutureMs, now_ms));
   tell_spans(grid, now_ms);
+  begun_ = true;
+  return {};
+}
+
+Status StoreCountFeed::read_past(cohort::CountGrid& grid, std::int64_t until_ms) {
+  TRY(read_all(grid, until_ms, 0));
+  tell_spans(grid, until_ms);
   begun_ = true;
   return {};
 }
@@ -258,13 +267,14 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
   return true;
 }
 
-Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
+Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
+                                std::int64_t now_ms) {
   const auto version = service_.empty() ? 0 : store_.series_version(service_);
   const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
   const auto from_ms =
       begun_ ? grid.needed_from_ms() : request_.origin_ms - cohort::kBaselineLookbackMs;
   std::vector<Read> reads;
-  for (const auto track : kBothTracks) TRY(select(track, from_ms, now_ms + kFutureMs, reads));
+  for (const auto track : kBothTracks) TRY(select(track, from_ms, until_ms, reads));
   TRY(put_baselines(reads));
   for (auto& read : reads) {
     auto& data = read.data;
@@ -290,6 +300,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
     grid.add(series, read_time(data.source, now_ms));
   }
   followed_version_ = 0;
+  if (now_ms == 0) return {}; // what came since is not read yet
   if (version != 0 && version == read_version_) {
     // No series was added or removed since the last read, so a list is worth making.
     TRY(follow(from_ms));

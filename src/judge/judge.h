@@ -13,6 +13,7 @@
 
 #include "judge/rank_options.h"
 #include "judge/signal.h"
+#include "judge/suspended.h"
 #include "judge/verdict.h"
 #include "telemetry/cell.h"
 
@@ -27,6 +28,9 @@ struct Evidence {
   double canary_age_minutes = 0;      // since the first telemetry of the canary version
   // Not empty: the store could not be reached; every verdict is then no_data with that cause.
   std::string source_error;
+  // The tracks may not be compared now: limits (max) and gross harm are still judged, and nothing
+  // else decides. Evidence goes on being gathered.
+  Suspension comparison_suspended{};
   // For judges that take cells: those that closed since the last look, and where the rollout
   // stands.
   std::vector<CountCell> cells;

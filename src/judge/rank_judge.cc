@@ -337,7 +337,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
     return out;
   }
   decide(out, evidence, rank::score(scored, options_.group_weights));
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {

@@ -246,6 +246,7 @@ std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit
 std::string reason_sentence(const SignalVerdict& v, const std::string& source_error) {
   switch (v.cause) {
     case Cause::source_unreachable:
+      if (source_error.starts_with(kStoreSentence)) return source_error + ": nothing is decided";
       return "The telemetry store could not be reached" +
              (source_error.empty() ? std::string() : " (" + source_error + ")") +
              ": nothing is decided";
@@ -260,6 +261,7 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::interval_open:
       return "Both tracks report; waiting for the first export interval that is complete on both";
     case Cause::none:
+    case Cause::split_broken:
     case Cause::undecided: break;
   }
   const bool over_max =

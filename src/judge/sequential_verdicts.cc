@@ -392,7 +392,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {

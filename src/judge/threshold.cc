@@ -271,7 +271,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
                std::make_move_iterator(routes.end()));
   out.signals = std::move(lines);
   decide(out);
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 } // namespace

@@ -17,8 +17,9 @@ enum class Verdict { pass, regression, watching, no_data };
 // Why a line is watching or without data: too little data and undecided are different states.
 // interval_open: both tracks report, and no export interval of both is complete yet.
 // not_measurable: the metric itself cannot be read (an expression with many series, a part larger
-// than its whole). warming_up: the durations of instances count once they have warmed up.
-// limit_unclear: the buckets have no bound at an absolute limit, and the canary may be beyond it.
+// than its whole, a store that refuses it). warming_up: the durations of instances count once they
+// have warmed up. limit_unclear: the buckets have no bound at an absolute limit, and the canary may
+// be beyond it. split_broken: the traffic is not split as asked, so the tracks are not compared.
 enum class Cause {
   none,
   no_canary_data,
@@ -29,7 +30,8 @@ enum class Cause {
   source_unreachable,
   not_measurable,
   warming_up,
-  limit_unclear
+  limit_unclear,
+  split_broken
 };
 enum class Decision {
   promote,

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/evidence/window_evidence.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
 
 #include "cohort/count_line.h"
+#include "judge/reason.h"
 
 namespace coalmine::rollout {
 
@@ -47,12 +50,26 @@ CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& co
 
 } // namespace
 
+std::string source_sentence(const Error& error) {
+  const auto said = [&](std::string_view what) {
+    return fmt::format("{}{}: {}", judge::kStoreSentence, what, error.message);
+  };
+  switch (error.code) {
+    case ErrorCode::unavailable:
+      return error.message.empty() ? "the telemetry store did not answer" : error.message;
+    case ErrorCode::deadline_exceeded: return said("did not answer in time");
+    case ErrorCode::resource_exhausted: return said("was asked for too much");
+    case ErrorCode::permission_denied:
+    case ErrorCode::unauthenticated: return said("refuses to answer");
+    default: return said("answered with an error");
+  }
+}
+
 judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,
                               const Result<cohort::CohortCounts>& stable, std::int64_t now_ms) {
   judge::Evidence out;
   if (!canary || !stable) {
-    out.source_error = !canary ? canary.error().message : stable.error().message;
-    if (out.source_error.empty()) out.source_error = "the telemetry store did not answer";
+    out.source_error = source_sentence(!canary ? canary.error() : stable.error());
     return out;
   }
   auto canary_track = read_window(spec, *canary);
