@@ -16,98 +16,150 @@ namespace {
 // A point ahead of our clock by more is refused on receipt.
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 
-// True if the store has requests of the cohort that were derived, or have a start time: remote
-// write knows neither.
-Result<bool> came_by_otlp(const store::Store& store, const cohort::CohortSelector& cohort,
-                          std::int64_t from_ms, std::int64_t to_ms) {
-  store::SelectRequest request;
-  request.matchers = cohort.matchers;
-  request.matchers.push_back(
-      {std::string(kMetricName), Matcher::Op::equal, std::string(kRequestsName)});
-  request.from_ms = from_ms;
-  request.to_ms = to_ms;
-  request.choose_source = false;
-  TRY_ASSIGN(const auto found, store.select(request));
-  return std::ranges::any_of(found, [](const SeriesData& series) {
-    return series.source != Source::sent ||
+// What OTLP brought of a cohort.
+enum class Brought {
+  nothing, // or only counters without start times, which remote write may have brought
+  spans,
+  metrics,
+};
+
+Result<Brought> brought(const store::Store& store, const cohort::CohortSelector& cohort,
+                        std::int64_t from_ms, std::int64_t to_ms) {
+  const auto select = [&](std::string_view name, bool with_samples) {
+    store::SelectRequest request;
+    request.matchers = cohort.matchers;
+    request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(name)});
+    request.from_ms = from_ms;
+    request.to_ms = to_ms;
+    request.choose_source = false;
+    request.with_samples = with_samples;
+    return store.select(request);
+  };
+  TRY_ASSIGN(const auto known, select(kRequestsName, false));
+  const auto has = [&](Source source) {
+    return std::ranges::any_of(known, [&](const SeriesData& s) { return s.source == source; });
+  };
+  if (has(Source::histogram)) return Brought::metrics;
+  if (!has(Source::sent)) return has(Source::spans) ? Brought::spans : Brought::nothing;
+  // Histograms come whole by OTLP alone. Samples are read only where there are none.
+  TRY_ASSIGN(const auto timed, select(kDurationName, false));
+  const auto whole = [](const SeriesData& s) {
+    return s.source == Source::sent && s.kind == MetricKind::histogram;
+  };
+  if (std::ranges::any_of(timed, whole)) return Brought::metrics;
+  TRY_ASSIGN(const auto counted, select(kRequestsName, true));
+  const auto started = [](const SeriesData& series) {
+    return series.source == Source::sent &&
            std::ranges::any_of(series.floats, [](const FloatSample& s) { return s.start_ms != 0; });
-  });
+  };
+  return std::ranges::any_of(counted, started) ? Brought::metrics : Brought::nothing;
 }
 
-// Stateless but for what the series source remembers; any thread.
+// The names without those that the store gives to what it derives from spans.
+SeriesNames names_beside_spans() {
+  SeriesNames out;
+  const auto derived = [](const std::string& name) {
+    const auto plain = plain_name(name);
+    return plain == kRequestsName || plain == kErrorsName || plain == kDurationName;
+  };
+  std::erase_if(out.requests, derived);
+  std::erase_if(out.errors, derived);
+  std::erase_if(out.durations, derived);
+  return out;
+}
+
+double requests_of(const cohort::CohortCounts& counts) {
+  double out = 0;
+  for (const auto& route : counts.routes) out += route.counts.requests;
+  return out;
+}
+
+// Stateless but for what the series sources remember; any thread.
 class OwnCohortSource final : public cohort::CohortSource {
  public:
   OwnCohortSource(const store::Store& store, const promql::Queryable& data)
       : store_(store),
         sent_(make_store_cohort_source(store)),
-        written_(make_series_cohort_source(data, {})) {}
+        written_(make_series_cohort_source(data, {})),
+        beside_spans_(make_series_cohort_source(data, names_beside_spans())) {}
 
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const override {
     TRY_ASSIGN(auto sent, sent_->counts(cohort, from_ms, to_ms));
-    // Histograms come whole by OTLP alone, which spares nearly all cohorts the questions below.
-    const auto timed = [](const cohort::CohortRoute& route) { return route.counts.timed > 0; };
-    if (std::ranges::any_of(sent.routes, timed)) return sent;
-    TRY_ASSIGN(const bool otlp,
-               came_by_otlp(store_, cohort, from_ms - cohort::kBaselineLookbackMs, to_ms));
-    if (otlp) return sent;
-    TRY_ASSIGN(auto written, written_->counts(cohort, from_ms, to_ms));
-    return written.any_series && !written.routes.empty() ? std::move(written) : std::move(sent);
+    TRY_ASSIGN(const auto what,
+               brought(store_, cohort, from_ms - cohort::kBaselineLookbackMs, to_ms));
+    if (what == Brought::metrics) return sent;
+    const auto& other = what == Brought::spans ? *beside_spans_ : *written_;
+    TRY_ASSIGN(auto written, other.counts(cohort, from_ms, to_ms));
+    return requests_of(written) > 0 ? std::move(written) : std::move(sent);
   }
 
  private:
   const store::Store& store_;
   const std::unique_ptr<cohort::CohortSource> sent_;
   const std::unique_ptr<cohort::CohortSource> written_;
+  const std::unique_ptr<cohort::CohortSource> beside_spans_;
+};
+
+// The feeds of one rollout, of which one is read.
+struct Ways {
+  std::unique_ptr<cohort::CountFeed> sent;
+  std::unique_ptr<cohort::CountFeed> written;
+  std::unique_ptr<cohort::CountFeed> beside_spans;
 };
 
 // One rollout's reading position. See CountFeed.
 class OwnCountFeed final : public cohort::CountFeed {
  public:
   OwnCountFeed(const store::Store& store, const promql::Queryable& data,
-               cohort::CountFeedRequest request, std::unique_ptr<cohort::CountFeed> sent,
-               std::unique_ptr<cohort::CountFeed> written)
-      : store_(store),
-        data_(data),
-        request_(std::move(request)),
-        sent_(std::move(sent)),
-        written_(std::move(written)) {}
+               cohort::CountFeedRequest request, Ways ways)
+      : store_(store), data_(data), request_(std::move(request)), ways_(std::move(ways)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
-    if (way_ == Way::unknown) TRY(decide(now_ms));
-    return way_ == Way::written ? written_->read(grid, now_ms) : sent_->read(grid, now_ms);
+    if (!chosen_) TRY(choose(now_ms));
+    return (chosen_ ? *chosen_ : *ways_.sent).read(grid, now_ms);
   }
 
  private:
-  enum class Way { unknown, sent, written };
-
-  Status decide(std::int64_t now_ms) {
+  Status choose(std::int64_t now_ms) {
     const auto from_ms = request_.origin_ms - cohort::kBaselineLookbackMs;
+    const auto to_ms = now_ms + kFutureMs;
+    auto most = Brought::nothing;
     for (const auto* cohort : {&request_.canary, &request_.stable}) {
-      TRY_ASSIGN(const bool otlp, came_by_otlp(store_, *cohort, from_ms, now_ms + kFutureMs));
-      if (otlp) {
-        way_ = Way::sent;
+      TRY_ASSIGN(const auto what, brought(store_, *cohort, from_ms, to_ms));
+      most = std::max(most, what);
+    }
+    const bool spans = most == Brought::spans;
+    if (most != Brought::metrics) {
+      TRY_ASSIGN(const bool written,
+                 any(spans ? names_beside_spans() : SeriesNames(), from_ms, to_ms));
+      if (written) {
+        chosen_ = (spans ? ways_.beside_spans : ways_.written).get();
         return {};
       }
     }
-    const SeriesNames names;
+    if (most != Brought::nothing) chosen_ = ways_.sent.get();
+    return {};
+  }
+
+  // True if either track has series of these names.
+  Result<bool> any(const SeriesNames& names, std::int64_t from_ms, std::int64_t to_ms) const {
     for (const auto* cohort : {&request_.canary, &request_.stable}) {
       promql::Selection selection;
       selection.matchers = request_matchers(*cohort, names);
       selection.from_ms = from_ms;
-      selection.to_ms = now_ms + kFutureMs;
+      selection.to_ms = to_ms;
       TRY_ASSIGN(const auto found, data_.series(selection));
-      if (!found.empty()) way_ = Way::written;
+      if (!found.empty()) return true;
     }
-    return {};
+    return false;
   }
 
   const store::Store& store_;
   const promql::Queryable& data_;
   const cohort::CountFeedRequest request_;
-  const std::unique_ptr<cohort::CountFeed> sent_;
-  const std::unique_ptr<cohort::CountFeed> written_;
-  Way way_ = Way::unknown;
+  const Ways ways_;
+  cohort::CountFeed* chosen_ = nullptr;
 };
 
 class OwnCountFeedSource final : public cohort::CountFeedSource {
@@ -116,15 +168,14 @@ class OwnCountFeedSource final : public cohort::CountFeedSource {
       : store_(store),
         data_(data),
         sent_(make_store_count_feed_source(store)),
-        written_(make_series_count_feed_source(data, {})) {}
+        written_(make_series_count_feed_source(data, {})),
+        beside_spans_(make_series_count_feed_source(data, names_beside_spans())) {}
 
   // The feeds of written series say for themselves that what is unseen began at 0.
   cohort::CountFeedTraits traits() const override { return sent_->traits(); }
   std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
-    auto sent = sent_->open(request);
-    auto written = written_->open(request);
-    return std::make_unique<OwnCountFeed>(store_, data_, std::move(request), std::move(sent),
-                                          std::move(written));
+    Ways ways{sent_->open(request), written_->open(request), beside_spans_->open(request)};
+    return std::make_unique<OwnCountFeed>(store_, data_, std::move(request), std::move(ways));
   }
 
  private:
@@ -132,6 +183,7 @@ class OwnCountFeedSource final : public cohort::CountFeedSource {
   const promql::Queryable& data_;
   const std::unique_ptr<cohort::CountFeedSource> sent_;
   const std::unique_ptr<cohort::CountFeedSource> written_;
+  const std::unique_ptr<cohort::CountFeedSource> beside_spans_;
 };
 
 } // namespace

@@ -114,5 +114,35 @@ TEST_F(OwnSource, WhatCameByOtlpGoesFirst) {
   EXPECT_NEAR(got->routes[0].counts.requests, 4'200, 1);
 }
 
+// A collector that keeps failing traces and a tenth of the others, and counts all before it does.
+TEST_F(OwnSource, SampledSpansAreNotCountedWhereAMetricIs) {
+  for (const auto& [name, rate] : {std::pair(kRequestsName, 2.0), std::pair(kErrorsName, 1.0)}) {
+    SeriesData s;
+    s.id = SeriesId{store_.series.size() + 1};
+    s.labels = std::make_shared<const Labels>(labels("canary", std::string(name), {}));
+    s.kind = MetricKind::counter;
+    s.source = Source::spans;
+    for (double t = 15; t <= 600; t += 15) s.floats.push_back({at(t), at(0), rate * t});
+    store_.series.push_back(std::move(s));
+  }
+  const auto data = make_store_queryable(store_);
+  const auto source = make_own_cohort_source(store_, *data);
+  const auto spans = source->counts(track("canary"), at(0), at(600));
+  ASSERT_TRUE(spans);
+  ASSERT_EQ(spans->routes.size(), 1u);
+  EXPECT_NEAR(spans->routes[0].counts.requests, 1'200, 1) << "there is nothing else";
+
+  const Labels::Pair server = {"span_kind", "SPAN_KIND_SERVER"};
+  written("canary", "traces_span_metrics_calls_total", 0, 9,
+          {server, {"status_code", "STATUS_CODE_UNSET"}});
+  written("canary", "traces_span_metrics_calls_total", 0, 1,
+          {server, {"status_code", "STATUS_CODE_ERROR"}});
+  const auto all = source->counts(track("canary"), at(0), at(600));
+  ASSERT_TRUE(all);
+  ASSERT_EQ(all->routes.size(), 1u);
+  EXPECT_NEAR(all->routes[0].counts.requests, 6'000, 2);
+  EXPECT_NEAR(all->routes[0].counts.errors, 600, 2);
+}
+
 } // namespace
 } // namespace coalmine::datasource
