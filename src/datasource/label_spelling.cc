@@ -2,7 +2,6 @@
 #include "datasource/label_spelling.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 namespace coalmine::datasource {
 namespace {
@@ -17,8 +16,8 @@ LabelSpelling::LabelSpelling(const promql::Queryable& data, const SeriesNames& n
 
 std::vector<std::string> LabelSpelling::labels_at(std::int64_t time_ms) const {
   const auto known = known_.with([](const Known& k) { return k; });
-  if (known.asked_ms != INT64_MIN && std::abs(time_ms - known.asked_ms) < kAskAgainMs)
-    return known.labels;
+  // What was found out about a later time holds for an earlier one: readers also look back.
+  if (known.asked_ms != INT64_MIN && time_ms < known.asked_ms + kAskAgainMs) return known.labels;
   promql::Selection selection;
   selection.matchers = {{std::string(kMetricName), Matcher::Op::regexp, pattern_}};
   selection.from_ms = time_ms - kLookBackMs;
