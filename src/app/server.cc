@@ -25,9 +25,9 @@
 #include "base/timer.h"
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
+#include "datasource/own_source.h"
 #include "datasource/prometheus.h"
 #include "datasource/series_source.h"
-#include "datasource/store_cohorts.h"
 #include "datasource/store_queryable.h"
 #include "datasource/store_traces.h"
 #include "net/http_client.h"
@@ -144,8 +144,8 @@ class RunningServer final : public Server {
       queryable_ = std::move(prometheus);
     } else {
       queryable_ = datasource::make_store_queryable(*store_);
-      cohorts_ = datasource::make_store_cohort_source(*store_);
-      feeds_ = datasource::make_store_count_feed_source(*store_);
+      cohorts_ = datasource::make_own_cohort_source(*store_, *queryable_);
+      feeds_ = datasource::make_own_count_feed_source(*store_, *queryable_);
       slices_.emplace(Executor::Options{
           .name = "query-slice", .threads = kSlices - 1, .queue_limit = 64, .nice = 5});
       expressions_ = promql::make_engine_expression_source(*queryable_, clock_);

@@ -113,6 +113,8 @@ CountGrid::Impl::Line& CountGrid::Impl::line_of(const CountSeries& series) {
     line.instance = instance_of(series.track, series.source, series.instance);
     line.route = route_of(series.route);
     line.measure = series.measure;
+    line.unseen_begins_at_zero =
+        series.unseen_begins_at_zero || options.unseen_instances_begin_at_zero;
     if (line.measure == Measure::requests) request_lines.push_back(it->second);
   }
   return lines[it->second];
@@ -231,7 +233,7 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
                                 .new_process_ms = options.new_process_ms,
                                 .exported_before = instance.export_before(sample.time_ms),
                                 .interval_ms = instance.interval_ms().value_or(cell_ms),
-                                .unseen_begin_at_zero = options.unseen_instances_begin_at_zero};
+                                .unseen_begin_at_zero = line.unseen_begins_at_zero};
     auto growth = line.line.add(sample, context);
     if (growth.restarted_ms) instance.born_ms = std::max(instance.born_ms, *growth.restarted_ms);
     if (growth.piece) admit(line, std::move(*growth.piece));

@@ -43,8 +43,10 @@ struct CountSeries {
   Track track = Track::stable;
   Measure measure = Measure::requests;
   Source source = Source::sent;
-  std::string instance;               // of one process: its name and version
-  std::string route;                  // http.route; "" where the telemetry has none
+  std::string instance; // of one process: its name and version
+  std::string route;    // http.route; "" where the telemetry has none
+  // As GridOptions::unseen_instances_begin_at_zero, for this series alone.
+  bool unseen_begins_at_zero = false;
   std::vector<FloatSample> floats;    // ascending
   std::vector<ClassicSample> classic; // ascending
 };

@@ -70,6 +70,7 @@ struct CountGrid::Impl {
     std::size_t instance = 0;
     std::size_t route = 0;
     Measure measure = Measure::requests;
+    bool unseen_begins_at_zero = false;
     CountLine line;
     std::deque<GrowthPiece> pieces;
     std::vector<FloatSample> new_floats; // as sent: not shifted

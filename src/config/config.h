@@ -12,7 +12,7 @@
 #include "base/result.h"
 #include "config/diagnostics.h"
 #include "datasource/prometheus.h"
-#include "datasource/request_series.h"
+#include "datasource/series_names.h"
 #include "rollout/spec.h"
 #include "store/store.h"
 

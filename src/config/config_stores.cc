@@ -67,13 +67,16 @@ void read_names(const ConfigContext& context, const YAML::Node& node,
     };
   };
   const YamlReader::Keys keys{
-      {"requests", one("names.requests", names.requests)},
-      {"errors", one("names.errors", names.errors)},
+      {"requests", many("names.requests", names.requests)},
+      {"errors", many("names.errors", names.errors)},
       {"duration", many("names.duration", names.durations)},
+      {"span_requests", many("names.span_requests", names.span_requests)},
+      {"span_duration", many("names.span_duration", names.span_durations)},
       {"service", one("names.service", names.service_label)},
       {"instance", many("names.instance", names.instance_labels)},
       {"route", many("names.route", names.route_labels)},
       {"status", many("names.status", names.status_labels)},
+      {"replica", many("names.replica", names.replica_labels)},
   };
   yaml.map(node, "names", keys);
 }

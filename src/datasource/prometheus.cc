@@ -11,6 +11,7 @@
 
 #include "base/base64.h"
 #include "datasource/prometheus_answer.h"
+#include "promql/syntax/printer.h"
 
 namespace coalmine::datasource {
 namespace {
@@ -97,12 +98,16 @@ class HttpPrometheus final : public Prometheus {
     TRY_ASSIGN(auto out, named(parse_matrix(body)));
     std::size_t samples = 0;
     for (auto& series : out) {
-      std::erase_if(series.floats, [&](const promql::Sample& s) {
+      const auto outside = [&](const auto& s) {
         return s.time_ms < selection.from_ms || s.time_ms > selection.to_ms;
-      });
-      samples += series.floats.size();
+      };
+      std::erase_if(series.floats, outside);
+      std::erase_if(series.histograms, outside);
+      samples += series.floats.size() + series.histograms.size();
     }
-    std::erase_if(out, [](const promql::Series& series) { return series.floats.empty(); });
+    std::erase_if(out, [](const promql::Series& series) {
+      return series.floats.empty() && series.histograms.empty();
+    });
     if (samples > selection.max_samples) {
       return fail(
           ErrorCode::resource_exhausted,
@@ -216,7 +221,8 @@ class HttpPrometheus final : public Prometheus {
               options_.url, response.status));
     }
     if (response.status == 400 || response.status == 422)
-      return fail(ErrorCode::invalid_argument, fmt::format("{}: {}", options_.url, said));
+      return fail(ErrorCode::invalid_argument, fmt::format("{} refuses the query ({}): {}",
+                                                           options_.url, response.status, said));
     if (response.status == 404 || response.status == 405) {
       return fail(
           ErrorCode::failed_precondition,
@@ -238,7 +244,7 @@ std::string selector_text(const std::vector<Matcher>& matchers) {
   std::string out = "{";
   for (const auto& m : matchers) {
     if (out.size() > 1) out += ',';
-    out += fmt::format("{}{}{}", m.name, operator_text(m.op), quoted(m.value));
+    out += fmt::format("{}{}{}", promql::label_text(m.name), operator_text(m.op), quoted(m.value));
   }
   return out + "}";
 }

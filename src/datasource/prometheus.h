@@ -33,13 +33,12 @@ struct PrometheusOptions {
 //   unavailable, deadline_exceeded  the server cannot be reached, does not answer, or says that it
 //                                   cannot; never "no data"
 //   permission_denied               it refuses our credentials
-//   invalid_argument                it refuses the query
+//   invalid_argument                it refuses the query; its own words say why
 //   resource_exhausted              the answer is too large
 //   internal                        it answers something that is not Prometheus's API
-// select() reads raw samples by an instant query of a range selector, so that nothing is evaluated
-// and staleness markers are left out. Native histograms are not read as samples, because the API
-// gives their buckets without their schema. Expressions on them work, because the server evaluates
-// them.
+// select() reads raw samples, native histograms among them, by an instant query of a range
+// selector, so that nothing is evaluated and staleness markers are left out. An answer that says it
+// is partial (VictoriaMetrics's cluster) is unavailable.
 class Prometheus : public promql::Queryable, public promql::ExpressionSource {
  public:
   virtual const std::string& url() const = 0;
@@ -49,7 +48,9 @@ class Prometheus : public promql::Queryable, public promql::ExpressionSource {
 Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
                                                     net::HttpClient& http);
 
-// {__name__="up",job="a"}: the matchers as PromQL writes them.
+// {__name__="up",job="a","service.name"="b"}: the matchers as PromQL writes them. A label that is
+// not of letters, digits and '_' is quoted, as Prometheus 3 and VictoriaMetrics read it; a store
+// that knows no such names has no such label either.
 std::string selector_text(const std::vector<Matcher>& matchers);
 
 } // namespace coalmine::datasource

@@ -12,7 +12,8 @@
 
 namespace coalmine::datasource {
 
-// The body of /api/v1/query: a matrix of raw samples, or of instants; histograms are left out.
+// The body of /api/v1/query: a matrix of raw samples, or of instants. Native histograms come
+// without their schema; it is found out from the bounds of their buckets.
 Result<std::vector<promql::Series>> parse_matrix(std::string_view body);
 Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body);
 Result<std::vector<Labels>> parse_label_sets(std::string_view body); // /api/v1/series

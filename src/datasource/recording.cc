@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cmath>
 #include <fstream>
@@ -32,18 +33,26 @@ class LineReader {
     return take(n);
   }
 
-  // {a="b",c="d"}; the text after the opening brace.
+  // {a="b","c.d"="e"}; the text after the opening brace. A quoted text without a value is the
+  // metric's name.
   bool labels(std::vector<Labels::Pair>& out) {
     for (;;) {
       spaces();
       if (next('}')) return true;
-      const auto label = name();
+      const bool in_quotes = rest_.starts_with('"');
+      auto label = in_quotes ? quoted() : own_text(name());
       spaces();
-      if (!label || !next('=')) return false;
-      spaces();
-      auto value = quoted();
-      if (!value) return false;
-      out.emplace_back(std::string(*label), std::move(*value));
+      if (!label || label->empty()) return false;
+      if (next('=')) {
+        spaces();
+        auto value = quoted();
+        if (!value) return false;
+        out.emplace_back(std::move(*label), std::move(*value));
+      } else if (in_quotes) {
+        out.emplace_back(std::string(kMetricName), std::move(*label));
+      } else {
+        return false;
+      }
       spaces();
       if (next(',')) continue;
       return next('}');
@@ -77,6 +86,9 @@ class LineReader {
   }
 
  private:
+  static std::optional<std::string> own_text(std::optional<std::string_view> text) {
+    return text ? std::optional(std::string(*text)) : std::nullopt;
+  }
   static bool is_letter(char c) {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == ':';
   }
@@ -131,11 +143,13 @@ Result<std::unique_ptr<Recording>> parse_recording(std::string_view text) {
     if (line.empty() || line.front() == '#') continue;
     LineReader reader(line);
     const auto name = reader.name();
-    if (!name) return bad_line(number, "no metric name");
     std::vector<Labels::Pair> pairs;
     if (reader.next('{') && !reader.labels(pairs))
       return bad_line(number, "the labels cannot be read");
-    pairs.emplace_back(std::string(kMetricName), std::string(*name));
+    if (name) pairs.emplace_back(std::string(kMetricName), std::string(*name));
+    const auto is_name = [](const Labels::Pair& pair) { return pair.first == kMetricName; };
+    if (std::ranges::count_if(pairs, is_name) != 1)
+      return bad_line(number, name || pairs.empty() ? "no metric name" : "not one metric name");
     const auto value = reader.number();
     if (!value) return bad_line(number, "no value");
     const auto time = reader.number();

@@ -5,6 +5,9 @@
 //   http_server_request_total{service_name="shop",deployment_track="canary"} 1027 1700000000.123
 //   # EOF
 //
+// A name that Prometheus did not allow before UTF-8 names is in quotes, that of the metric inside
+// the braces: {"http.server.request_total","service.name"="shop"} 1027 1700000000.123
+//
 // Timestamps are seconds with a fraction; from 1e11 on they are read as milliseconds (the older
 // text format). Comments and exemplars are skipped. Samples of one series ascend in time; lines of
 // different series may be mixed.

@@ -4,29 +4,26 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <map>
 #include <optional>
 #include <set>
+#include <tuple>
+#include <utility>
+
+#include "datasource/replicas.h"
 
 namespace coalmine::datasource {
 namespace {
 
-constexpr std::string_view kBucket = "_bucket";
-constexpr std::string_view kCount = "_count";
-constexpr std::string_view kSum = "_sum";
-constexpr double kMsPerSecond = 1000;
+using Family = CountedName::Family;
+using Part = CountedName::Part;
 
-// A regular expression that matches exactly this name.
-std::string quoted_name(std::string_view name) {
-  std::string out;
-  for (const char c : name) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
-    if (!plain) out += '\\';
-    out += c;
-  }
-  return out;
-}
+constexpr double kMsPerSecond = 1000;
+// A better metric that has been silent for this long, while another reports, is a thing of the
+// past.
+constexpr std::int64_t kSilentMs = 5 * 60'000;
+constexpr std::string_view kServerSpan = "SPAN_KIND_SERVER";
+constexpr std::string_view kErrorStatus = "STATUS_CODE_ERROR";
+constexpr std::string_view kOkStatus = "STATUS_CODE_OK";
 
 std::string first_of(const Labels& labels, const std::vector<std::string>& names) {
   for (const auto& name : names) {
@@ -35,10 +32,14 @@ std::string first_of(const Labels& labels, const std::vector<std::string>& names
   return "";
 }
 
-// The counters of one classic histogram, before they are joined.
+// The series of one histogram, before they are joined.
 struct HistogramParts {
+  CountedName name;
   std::map<double, const promql::Series*> buckets; // by upper bound
+  std::map<double, const promql::Series*> ranges;  // of VictoriaMetrics, by upper bound
   const promql::Series* sum = nullptr;
+  const promql::Series* count = nullptr;
+  const promql::Series* native = nullptr;
   double to_ms = 1;
 };
 
@@ -51,14 +52,17 @@ std::optional<double> bound_of(std::string_view le) {
   return out;
 }
 
-// Bounds in seconds hardly go beyond 100; bounds in milliseconds nearly always do.
-double factor_of(std::string_view name, const std::map<double, const promql::Series*>& buckets) {
-  if (name.ends_with("_seconds")) return kMsPerSecond;
-  if (name.ends_with("_milliseconds")) return 1;
+// Bounds in seconds hardly go beyond 100; bounds in milliseconds nearly always do. A histogram
+// without bounds of its own has the unit of the conventions, which was the millisecond before 1.20.
+double factor_of(const HistogramParts& parts) {
+  const std::string_view name = parts.name.base;
+  if (name.ends_with("_seconds") || name.ends_with("_latency")) return kMsPerSecond;
+  if (name.ends_with("_milliseconds") || name == "http_server_duration") return 1;
   double last = 0;
-  for (const auto& [bound, series] : buckets) {
+  for (const auto& [bound, series] : parts.buckets) {
     if (std::isfinite(bound)) last = std::max(last, bound);
   }
+  if (parts.name.family == Family::span_duration) return last > 0 && last < 100 ? kMsPerSecond : 1;
   return last >= 100 ? 1 : kMsPerSecond;
 }
 
@@ -103,67 +107,135 @@ std::vector<ClassicSample> put_together(HistogramParts& parts) {
   return out;
 }
 
+std::string instance_of(const Labels& labels) {
+  std::string out;
+  for (const auto* label : {"service_name", "deployment_track", "service_version", "instance"}) {
+    out += labels.get(label);
+    out += '\0';
+  }
+  return out;
+}
+std::string instance_of(const SeriesData& series) { return instance_of(*series.labels); }
+
+std::int64_t newest_of(const promql::Series& series) {
+  return std::max(series.floats.empty() ? INT64_MIN : series.floats.back().time_ms,
+                  series.histograms.empty() ? INT64_MIN : series.histograms.back().time_ms);
+}
+
+// The best metric of each kind that an instance still reports.
+class BestNames {
+ public:
+  enum class Kind { requests, errors, histogram, spans, span_durations };
+
+  void saw(const std::string& instance, Kind kind, std::size_t rank, std::int64_t newest_ms) {
+    const auto [it, added] = newest_[{instance, kind}].try_emplace(rank, newest_ms);
+    if (!added) it->second = std::max(it->second, newest_ms);
+  }
+  bool is_best(const std::string& instance, Kind kind, std::size_t rank) const {
+    const auto it = newest_.find({instance, kind});
+    if (it == newest_.end()) return false;
+    std::int64_t newest = INT64_MIN;
+    for (const auto& [at, ms] : it->second) newest = std::max(newest, ms);
+    for (const auto& [at, ms] : it->second) {
+      if (ms >= newest - kSilentMs) return at == rank;
+    }
+    return false;
+  }
+
+ private:
+  std::map<std::pair<std::string, Kind>, std::map<std::size_t, std::int64_t>> newest_;
+};
+
 // Collects the families of one selection. Lives for one call.
 class Sorter {
  public:
-  explicit Sorter(const SeriesNames& names) : names_(names) {}
+  Sorter(const SeriesNames& names, SparseTotals& totals) : names_(names), totals_(totals) {}
 
   void take(const promql::Series& series) {
-    const auto name = series.labels.metric_name();
-    if (name == names_.requests) {
-      add_counter(out_.requests, series, Source::sent);
-      if (is_error(series.labels)) errors_by_status_.push_back(&series);
-      return;
-    }
-    if (name == names_.errors) {
-      add_counter(out_.errors, series, Source::sent);
-      return;
-    }
-    for (const auto& base : names_.durations) {
-      if (!name.starts_with(base)) continue;
-      const auto suffix = name.substr(base.size());
-      if (suffix != kBucket && suffix != kCount && suffix != kSum) continue;
-      take_histogram(series, base, suffix);
-      return;
+    const auto name = counted_name(series.labels.metric_name(), names_);
+    if (!name || (of_spans(*name) && series.labels.get("span_kind") != kServerSpan)) return;
+    const auto instance = instance_of(own_labels(series.labels, *name));
+    best_.saw(instance, kind_of(*name), name->rank, newest_of(series));
+    switch (name->family) {
+      case Family::requests:
+      case Family::errors:
+      case Family::span_requests: counters_.push_back({*name, &series, instance}); break;
+      case Family::duration:
+      case Family::span_duration: take_histogram(series, *name); break;
     }
   }
 
   cohort::CohortFamilies finish() && {
-    const bool counted = std::ranges::any_of(
-        out_.errors, [](const SeriesData& s) { return s.source == Source::sent; });
-    if (!counted) {
-      for (const auto* series : errors_by_status_) add_counter(out_.errors, *series, Source::sent);
+    std::erase_if(counters_, [&](const Counter& c) {
+      return !best_.is_best(c.instance, kind_of(c.name), c.name.rank);
+    });
+    for (const auto& counter : counters_) {
+      if (counter.name.family == Family::requests) sent_.insert(counter.instance);
+      const bool says_errors = counter.name.family == Family::errors ||
+                               (counter.name.family == Family::requests && says_status(counter));
+      if (says_errors) sent_errors_.insert(counter.instance);
+      if (counter.name.family == Family::errors) error_counters_.insert(counter.instance);
     }
-    for (auto& [labels, parts] : histograms_) {
-      parts.to_ms = factor_of(labels.metric_name(), parts.buckets);
-      auto samples = put_together(parts);
-      if (samples.empty()) continue;
-      auto& data = add(out_.durations, labels, Source::histogram);
-      data.kind = MetricKind::histogram;
-      data.unit = "ms";
-      data.classic = std::move(samples);
-    }
+    for (const auto& counter : counters_) add_counter(counter);
+    for (auto& [labels, parts] : histograms_) add_histogram(labels, parts);
     return std::move(out_);
   }
 
  private:
-  void take_histogram(const promql::Series& series, const std::string& base,
-                      std::string_view suffix) {
-    if (suffix == kCount) {
-      add_counter(out_.requests, series, Source::histogram);
-      if (is_error(series.labels)) add_counter(out_.errors, series, Source::histogram);
-      return;
+  struct Counter {
+    CountedName name;
+    const promql::Series* series;
+    std::string instance;
+  };
+
+  static bool of_spans(const CountedName& name) {
+    return name.family == Family::span_requests || name.family == Family::span_duration;
+  }
+  static BestNames::Kind kind_of(const CountedName& name) {
+    switch (name.family) {
+      case Family::requests: return BestNames::Kind::requests;
+      case Family::errors: return BestNames::Kind::errors;
+      case Family::duration: return BestNames::Kind::histogram;
+      case Family::span_requests: return BestNames::Kind::spans;
+      case Family::span_duration: return BestNames::Kind::span_durations;
     }
-    auto& parts = histograms_[series.labels.without("le").with(kMetricName, base)];
-    if (suffix == kSum) {
-      parts.sum = &series;
-    } else if (const auto bound = bound_of(series.labels.get("le"))) {
-      parts.buckets[*bound] = &series;
+    return BestNames::Kind::requests;
+  }
+
+  void take_histogram(const promql::Series& series, const CountedName& name) {
+    auto& parts =
+        histograms_[series.labels.without("le").without("vmrange").with(kMetricName, name.base)];
+    parts.name = name;
+    switch (name.part) {
+      case Part::whole:
+        if (!series.histograms.empty()) parts.native = &series;
+        break;
+      case Part::sum: parts.sum = &series; break;
+      case Part::count: parts.count = &series; break;
+      case Part::bucket:
+        if (const auto range = upper_of_vmrange(series.labels.get("vmrange"))) {
+          parts.ranges[*range] = &series;
+        } else if (const auto bound = bound_of(series.labels.get("le"))) {
+          parts.buckets[*bound] = &series;
+        }
+        break;
     }
   }
 
+  bool says_status(const Counter& counter) const {
+    return !first_of(counter.series->labels, names_.status_labels).empty() ||
+           counter.series->labels.has("error_type");
+  }
+
   // Counts errors like the embedded store: 5xx, or an error type that is not a 4xx code.
-  bool is_error(const Labels& labels) const {
+  bool is_error(const Labels& labels, bool of_span) const {
+    if (of_span) {
+      const auto status = labels.get("status_code");
+      const auto http = first_of(labels, http_status_labels_);
+      if (http.starts_with('4')) return false;
+      return status == kErrorStatus || (status != kOkStatus && http.starts_with('5'));
+    }
+    if (names_.status_labels.empty()) return false; // the parts of a ratio are no errors
     const auto status = first_of(labels, names_.status_labels);
     if (status.starts_with('5')) return true;
     const auto type = labels.get("error_type");
@@ -171,53 +243,124 @@ class Sorter {
     return !type.empty() && !client_error;
   }
 
-  SeriesData& add(std::vector<SeriesData>& to, const Labels& labels, Source source) {
-    auto own = labels.with("instance", first_of(labels, names_.instance_labels))
-                   .with("http_route", first_of(labels, names_.route_labels))
-                   .with("service_name", labels.get(names_.service_label));
+  Labels own_labels(const Labels& labels, const CountedName& name) const {
+    auto route = first_of(labels, names_.route_labels);
+    if (route.empty() && of_spans(name)) route = labels.get("span_name");
+    return labels.with("instance", first_of(labels, names_.instance_labels))
+        .with("http_route", route)
+        .with("service_name", labels.get(plain_name(names_.service_label)));
+  }
+
+  enum class Place { requests, errors, durations, sent_errors };
+  SeriesData& add(Place place, const Labels& labels, const CountedName& name, Source source) {
+    auto& to = place == Place::requests    ? out_.requests
+               : place == Place::durations ? out_.durations
+                                           : out_.errors;
     auto& data = to.emplace_back();
     // A series has the same id at every read. The families of one series have different ids.
-    const auto family = static_cast<std::uint64_t>(&to == &out_.requests ? 0
-                                                   : &to == &out_.errors ? 1
-                                                                         : 2);
-    data.id = SeriesId{labels.hash() * 3 + family};
-    data.labels = std::make_shared<const Labels>(std::move(own));
+    data.id = SeriesId{labels.hash() * 4 + static_cast<std::uint64_t>(place)};
+    data.labels = std::make_shared<const Labels>(own_labels(labels, name));
+    data.kind = MetricKind::counter;
     data.source = source;
     return data;
   }
 
-  void add_counter(std::vector<SeriesData>& to, const promql::Series& series, Source source) {
-    if (series.floats.empty()) return;
-    auto& data = add(to, series.labels, source);
-    data.kind = MetricKind::counter;
-    data.floats.reserve(series.floats.size());
+  void add_floats(Place place, const promql::Series& series, const Labels& labels,
+                  const CountedName& name, Source source) {
+    if (series.floats.empty() && series.histograms.empty()) return;
+    auto& data = add(place, labels, name, source);
     for (const auto& s : series.floats) data.floats.push_back({s.time_ms, s.start_ms, s.value});
+    if (!series.floats.empty()) return;
+    for (const auto& s : series.histograms)
+      data.floats.push_back({s.time_ms, s.start_ms, s.value->count});
+  }
+
+  void add_counter(const Counter& counter) {
+    const auto& labels = counter.series->labels;
+    const bool spans = of_spans(counter.name);
+    const auto source = spans ? Source::spans : Source::sent;
+    if (counter.name.family == Family::errors) {
+      add_floats(Place::errors, *counter.series, labels, counter.name, source);
+      return;
+    }
+    add_floats(Place::requests, *counter.series, labels, counter.name, source);
+    const bool has_counter = !spans && error_counters_.contains(counter.instance);
+    if (!has_counter && is_error(labels, spans))
+      add_floats(Place::errors, *counter.series, labels, counter.name, source);
+  }
+
+  void add_histogram(const Labels& labels, HistogramParts& parts) {
+    const auto instance = instance_of(own_labels(labels, parts.name));
+    const bool spans = of_spans(parts.name);
+    if (!best_.is_best(instance, kind_of(parts.name), parts.name.rank)) return;
+    const auto source = spans ? Source::spans : Source::histogram;
+    const auto* counted = parts.count != nullptr ? parts.count : parts.native;
+    if (counted != nullptr && !spans) {
+      add_floats(Place::requests, *counted, labels, parts.name, source);
+      if (is_error(labels, false)) {
+        add_floats(Place::errors, *counted, labels, parts.name, source);
+        // The application counts its requests and does not say which failed; its histogram does.
+        if (sent_.contains(instance) && !sent_errors_.contains(instance))
+          add_floats(Place::sent_errors, *counted, labels, parts.name, Source::sent);
+      }
+    }
+    parts.to_ms = factor_of(parts);
+    auto samples = put_together(parts);
+    if (samples.empty()) samples = add_sparse(labels, parts);
+    if (samples.empty()) return;
+    auto& data = add(Place::durations, labels, parts.name, source);
+    data.kind = MetricKind::histogram;
+    data.unit = "ms";
+    data.classic = std::move(samples);
+  }
+
+  // Totals of a histogram that names only its filled buckets.
+  std::vector<ClassicSample> add_sparse(const Labels& labels, const HistogramParts& parts) {
+    std::vector<ClassicSample> out;
+    if (parts.native == nullptr && parts.ranges.empty()) return out;
+    auto& total = totals_.try_emplace(labels.hash(), parts.to_ms).first->second;
+    const auto take = [&](std::int64_t time_ms, std::int64_t start_ms, const SparseHistogram& now) {
+      if (auto sample = total.add(time_ms, start_ms, now)) out.push_back(std::move(*sample));
+    };
+    if (parts.native != nullptr) {
+      for (const auto& sample : parts.native->histograms) {
+        if (!std::isnan(sample.value->sum)) // a staleness marker
+          take(sample.time_ms, sample.start_ms, sparse_of(*sample.value));
+      }
+      return out;
+    }
+    std::set<std::int64_t> times;
+    for (const auto& [upper, series] : parts.ranges) {
+      for (const auto& s : series->floats) times.insert(s.time_ms);
+    }
+    for (const auto time_ms : times) {
+      SparseHistogram now;
+      for (const auto& [upper, series] : parts.ranges) {
+        const auto value = value_at(series, time_ms);
+        if (!value || !(*value > 0)) continue;
+        now.buckets[upper] = *value;
+        now.count += *value;
+      }
+      now.sum = value_at(parts.sum, time_ms).value_or(0);
+      take(time_ms, 0, now);
+    }
+    return out;
   }
 
   const SeriesNames& names_;
+  SparseTotals& totals_;
+  const std::vector<std::string> http_status_labels_ = {"http_response_status_code",
+                                                        "http_status_code"};
   cohort::CohortFamilies out_;
-  std::vector<const promql::Series*> errors_by_status_;
+  BestNames best_;
+  std::vector<Counter> counters_;
   std::map<Labels, HistogramParts> histograms_;
+  std::set<std::string> sent_;           // instances with a counter of requests of their own
+  std::set<std::string> sent_errors_;    // of them: those whose counters say what failed
+  std::set<std::string> error_counters_; // those with a counter of errors
 };
 
-std::string instance_of(const SeriesData& series) {
-  std::string out;
-  for (const auto* label : {"service_name", "deployment_track", "service_version", "instance"}) {
-    out += series.labels->get(label);
-    out += '\0';
-  }
-  return out;
-}
-
 } // namespace
-
-SeriesNames ratio_names(std::string total, std::string part, SeriesNames labels) {
-  labels.requests = std::move(total);
-  labels.errors = std::move(part);
-  labels.durations.clear();
-  labels.status_labels.clear();
-  return labels;
-}
 
 std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
                                       const SeriesNames& names) {
@@ -225,30 +368,42 @@ std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
   for (auto& matcher : out) {
     if (matcher.name == "service_name") matcher.name = names.service_label;
   }
-  std::string pattern = quoted_name(names.requests) + "|" + quoted_name(names.errors);
-  for (const auto& base : names.durations)
-    pattern += "|" + quoted_name(base) + "_(bucket|count|sum)";
-  out.push_back({std::string(kMetricName), Matcher::Op::regexp, std::move(pattern)});
+  out.push_back({std::string(kMetricName), Matcher::Op::regexp, metric_pattern(names)});
   return out;
 }
 
 cohort::CohortFamilies request_families(const std::vector<promql::Series>& series,
-                                        const SeriesNames& names) {
-  Sorter sorter(names);
-  for (const auto& one : series) sorter.take(one);
+                                        const SeriesNames& names, SparseTotals* totals) {
+  std::vector<promql::Series> plain;
+  plain.reserve(series.size());
+  for (const auto& one : series)
+    plain.push_back({with_plain_names(one.labels), one.floats, one.histograms});
+  plain = merge_replicas(std::move(plain), names.replica_labels, names.instance_labels);
+  SparseTotals fresh;
+  Sorter sorter(names, totals == nullptr ? fresh : *totals);
+  for (const auto& one : plain) sorter.take(one);
   return std::move(sorter).finish();
 }
 
+// Counts from spans may be those of a collector, which names itself as the instance, and they may
+// be a sample of the requests: nothing is counted from them where anything else counts.
 void choose_sources(cohort::CohortFamilies& families) {
   std::set<std::string> with_counters;
   for (const auto& series : families.requests) {
     if (series.source == Source::sent) with_counters.insert(instance_of(series));
   }
+  const auto metric = [](const SeriesData& series) { return series.source != Source::spans; };
+  const bool any_metric = std::ranges::any_of(families.requests, metric);
   for (auto* family : {&families.requests, &families.errors}) {
     std::erase_if(*family, [&](const SeriesData& series) {
-      return (series.source == Source::sent) != with_counters.contains(instance_of(series));
+      if (any_metric && !metric(series)) return true;
+      return metric(series) &&
+             (series.source == Source::sent) != with_counters.contains(instance_of(series));
     });
   }
+  const bool any_timed = std::ranges::any_of(families.durations, metric);
+  if (any_timed)
+    std::erase_if(families.durations, [&](const SeriesData& series) { return !metric(series); });
 }
 
 } // namespace coalmine::datasource

@@ -4,11 +4,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
+#include <memory>
 #include <string>
 #include <utility>
 
 #include "base/guarded.h"
+#include "datasource/label_spelling.h"
+#include "datasource/request_series.h"
 
 namespace coalmine::datasource {
 namespace {
@@ -26,15 +30,26 @@ constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
 constexpr std::size_t kMaxKnownCohorts = 1'000;
 constexpr std::int64_t kFutureMs = 10 * 60'000;
 
-Result<CohortFamilies> read_families(const promql::Queryable& data, const SeriesNames& names,
-                                     const CohortSelector& cohort, std::int64_t from_ms,
-                                     std::int64_t to_ms) {
-  promql::Selection selection;
-  selection.matchers = request_matchers(cohort, names);
-  selection.from_ms = from_ms;
-  selection.to_ms = to_ms;
-  TRY_ASSIGN(const auto series, data.select(selection));
-  auto out = request_families(series, names);
+Result<std::vector<promql::Series>> read_series(const promql::Queryable& data,
+                                                const LabelSpelling& spelling,
+                                                const std::vector<Matcher>& matchers,
+                                                std::int64_t from_ms, std::int64_t to_ms) {
+  std::vector<promql::Series> out;
+  for (auto& spelled : spelling.of(matchers, to_ms)) {
+    promql::Selection selection;
+    selection.matchers = std::move(spelled);
+    selection.from_ms = from_ms;
+    selection.to_ms = to_ms;
+    TRY_ASSIGN(auto series, data.select(selection));
+    out.insert(out.end(), std::make_move_iterator(series.begin()),
+               std::make_move_iterator(series.end()));
+  }
+  return out;
+}
+
+CohortFamilies sorted_families(const std::vector<promql::Series>& series, const SeriesNames& names,
+                               SparseTotals* totals = nullptr) {
+  auto out = request_families(series, names, totals);
   for (auto* family : out.all()) {
     std::ranges::sort(*family, [](const SeriesData& a, const SeriesData& b) {
       return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
@@ -54,14 +69,14 @@ std::string key_of(const CohortSelector& cohort) {
 class SeriesCohortSource final : public cohort::CohortSource {
  public:
   SeriesCohortSource(const promql::Queryable& data, SeriesNames names)
-      : data_(data), names_(std::move(names)) {}
+      : data_(data), names_(std::move(names)), spelling_(data, names_) {}
 
   Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
                               std::int64_t to_ms) const override {
     const cohort::CohortWindow window{
         .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
     const auto read_from = from_ms - kBaselineLookbackMs;
-    TRY_ASSIGN(auto families, read_families(data_, names_, cohort, read_from, to_ms));
+    TRY_ASSIGN(auto families, read(cohort, read_from, to_ms));
     choose_sources(families);
     CohortCounts out;
     const auto firsts = find_instances(families, window, out);
@@ -79,6 +94,13 @@ class SeriesCohortSource final : public cohort::CohortSource {
   }
 
  private:
+  Result<CohortFamilies> read(const CohortSelector& cohort, std::int64_t from_ms,
+                              std::int64_t to_ms) const {
+    TRY_ASSIGN(const auto series,
+               read_series(data_, spelling_, request_matchers(cohort, names_), from_ms, to_ms));
+    return sorted_families(series, names_);
+  }
+
   // Steps back from the first sample read while there is an older one. The step doubles each time.
   Result<std::int64_t> first_ever(const CohortSelector& cohort, std::int64_t first_ms,
                                   std::int64_t read_from) const {
@@ -91,7 +113,7 @@ class SeriesCohortSource final : public cohort::CohortSource {
     auto first = first_ms;
     for (std::int64_t step = 5 * 60'000;
          first - step / 2 < read_from && first_ms - first < kOldestMs; step *= 2) {
-      TRY_ASSIGN(auto families, read_families(data_, names_, cohort, first - step, first - 1));
+      TRY_ASSIGN(const auto families, read(cohort, first - step, first - 1));
       auto earlier = first;
       for (const auto& series : families.requests) {
         if (!series.floats.empty()) earlier = std::min(earlier, series.floats.front().time_ms);
@@ -107,16 +129,20 @@ class SeriesCohortSource final : public cohort::CohortSource {
   }
 
   Result<bool> ever_seen(const CohortSelector& cohort, std::int64_t until_ms) const {
-    promql::Selection selection;
-    selection.matchers = request_matchers(cohort, names_);
-    selection.from_ms = until_ms - kEverMs;
-    selection.to_ms = until_ms;
-    TRY_ASSIGN(const auto series, data_.series(selection));
-    return !series.empty();
+    for (auto& spelled : spelling_.of(request_matchers(cohort, names_), until_ms)) {
+      promql::Selection selection;
+      selection.matchers = std::move(spelled);
+      selection.from_ms = until_ms - kEverMs;
+      selection.to_ms = until_ms;
+      TRY_ASSIGN(const auto series, data_.series(selection));
+      if (!series.empty()) return true;
+    }
+    return false;
   }
 
   const promql::Queryable& data_;
   const SeriesNames names_;
+  const LabelSpelling spelling_;
   mutable Guarded<std::map<std::string, std::int64_t>> began_;
 };
 
@@ -124,8 +150,8 @@ class SeriesCohortSource final : public cohort::CohortSource {
 class SeriesCountFeed final : public cohort::CountFeed {
  public:
   SeriesCountFeed(const promql::Queryable& data, const SeriesNames& names,
-                  cohort::CountFeedRequest request)
-      : data_(data), names_(names), request_(std::move(request)) {}
+                  std::shared_ptr<const LabelSpelling> spelling, cohort::CountFeedRequest request)
+      : data_(data), names_(names), spelling_(std::move(spelling)), request_(std::move(request)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
     return read_past(grid, now_ms + kFutureMs);
@@ -134,15 +160,20 @@ class SeriesCountFeed final : public cohort::CountFeed {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both tracks are read before either is added, so that an outage between the reads adds
     // nothing.
-    TRY_ASSIGN(const auto canary, read_families(data_, names_, request_.canary, from_ms, until_ms));
-    TRY_ASSIGN(const auto stable, read_families(data_, names_, request_.stable, from_ms, until_ms));
-    give(grid, Track::canary, canary);
-    give(grid, Track::stable, stable);
+    TRY_ASSIGN(const auto canary, select(request_.canary, from_ms, until_ms));
+    TRY_ASSIGN(const auto stable, select(request_.stable, from_ms, until_ms));
+    give(grid, Track::canary, sorted_families(canary, names_, &totals_[0]));
+    give(grid, Track::stable, sorted_families(stable, names_, &totals_[1]));
     begun_ = true;
     return {};
   }
 
  private:
+  Result<std::vector<promql::Series>> select(const CohortSelector& cohort, std::int64_t from_ms,
+                                             std::int64_t until_ms) const {
+    return read_series(data_, *spelling_, request_matchers(cohort, names_), from_ms, until_ms);
+  }
+
   static void give(cohort::CountGrid& grid, Track track, const CohortFamilies& families) {
     const auto add = [&](const std::vector<SeriesData>& family, cohort::Measure measure) {
       for (const auto& data : family) {
@@ -155,6 +186,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         if (const auto version = data.labels->get("service_version"); !version.empty())
           series.instance += fmt::format("@{}", version);
         series.route = std::string(data.labels->get("http_route"));
+        series.unseen_begins_at_zero = true;
         series.floats = data.floats;
         series.classic = data.classic;
         // Times are the scraper's. One clock for all needs no correction.
@@ -168,31 +200,36 @@ class SeriesCountFeed final : public cohort::CountFeed {
 
   const promql::Queryable& data_;
   const SeriesNames names_;
+  const std::shared_ptr<const LabelSpelling> spelling_;
   const cohort::CountFeedRequest request_;
+  std::array<SparseTotals, 2> totals_; // canary, stable
   bool begun_ = false;
 };
 
 class SeriesCountFeedSource final : public cohort::CountFeedSource {
  public:
   SeriesCountFeedSource(const promql::Queryable& data, SeriesNames names)
-      : data_(data), names_(std::move(names)) {}
+      : data_(data),
+        names_(std::move(names)),
+        spelling_(std::make_shared<const LabelSpelling>(data, names_)) {}
   cohort::CountFeedTraits traits() const override {
     return {.unseen_instances_begin_at_zero = true};
   }
   std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
-    return std::make_unique<SeriesCountFeed>(data_, names_, std::move(request));
+    return std::make_unique<SeriesCountFeed>(data_, names_, spelling_, std::move(request));
   }
 
  private:
   const promql::Queryable& data_;
   const SeriesNames names_;
+  const std::shared_ptr<const LabelSpelling> spelling_;
 };
 
 class SeriesMetricSource final : public cohort::MetricSource {
  public:
   SeriesMetricSource(const promql::Queryable& data, const promql::ExpressionSource& expressions,
                      SeriesNames names)
-      : data_(data), expressions_(expressions), names_(std::move(names)) {}
+      : data_(data), expressions_(expressions), names_(std::move(names)), spelling_(data, names_) {}
 
   Result<cohort::RatioCounts> ratio(const CohortSelector& cohort, const std::string& part,
                                     const std::string& whole, std::int64_t from_ms,
@@ -201,15 +238,13 @@ class SeriesMetricSource final : public cohort::MetricSource {
     // no stored names that a regular expression could match.
     std::vector<promql::Series> series;
     for (const auto& name : {whole, part}) {
-      promql::Selection selection;
-      selection.matchers = cohort.matchers;
-      for (auto& matcher : selection.matchers) {
+      auto matchers = cohort.matchers;
+      for (auto& matcher : matchers) {
         if (matcher.name == "service_name") matcher.name = names_.service_label;
       }
-      selection.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, name});
-      selection.from_ms = from_ms - kBaselineLookbackMs;
-      selection.to_ms = to_ms;
-      TRY_ASSIGN(auto found, data_.select(selection));
+      matchers.push_back({std::string(kMetricName), Matcher::Op::equal, name});
+      TRY_ASSIGN(auto found,
+                 read_series(data_, spelling_, matchers, from_ms - kBaselineLookbackMs, to_ms));
       series.insert(series.end(), std::make_move_iterator(found.begin()),
                     std::make_move_iterator(found.end()));
     }
@@ -238,6 +273,7 @@ class SeriesMetricSource final : public cohort::MetricSource {
   const promql::Queryable& data_;
   const promql::ExpressionSource& expressions_;
   const SeriesNames names_;
+  const LabelSpelling spelling_;
 };
 
 } // namespace

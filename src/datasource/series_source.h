@@ -8,7 +8,7 @@
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
 #include "cohort/metric_source.h"
-#include "datasource/request_series.h"
+#include "datasource/series_names.h"
 #include "promql/expressions.h"
 #include "promql/queryable.h"
 

@@ -11,9 +11,14 @@
 
 #include "base/json_text.h"
 #include "base/rfc3339.h"
+#include "datasource/label_spelling.h"
+#include "datasource/prometheus.h"
+#include "datasource/request_series.h"
+#include "datasource/series_names.h"
 #include "lab/commands.h"
 #include "lab/local_question.h"
 #include "lab/replay.h"
+#include "promql/syntax/printer.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/evidence_feed.h"
 #include "rollout/evidence/metric_reader.h"
@@ -102,13 +107,24 @@ class Replay {
  private:
   Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
                                                          std::int64_t to_ms) const {
-    auto matchers =
+    const auto matchers =
         datasource::request_matchers(cohort_selector(question_.spec, Track::canary, ""), names());
     const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
-    const auto query =
-        fmt::format("count by (service_version) ({})", datasource::selector_text(matchers));
-    TRY_ASSIGN(const auto seen,
-               question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
+    const datasource::LabelSpelling spelling(*question_.source.data, names());
+    std::string labels;
+    for (const auto& label : spelling.of_label("service_version", to_ms))
+      labels += (labels.empty() ? "" : ", ") + promql::label_text(label);
+    std::vector<promql::Series> seen;
+    for (const auto& spelled : spelling.of(matchers, to_ms)) {
+      const auto query =
+          fmt::format("count by ({}) ({})", labels, datasource::selector_text(spelled));
+      TRY_ASSIGN(auto found,
+                 question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
+      for (auto& series : found) {
+        series.labels = datasource::with_plain_names(series.labels);
+        seen.push_back(std::move(series));
+      }
+    }
     return lab::find_releases(seen, std::max(kGapMs, 3 * step));
   }
 

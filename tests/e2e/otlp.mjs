@@ -29,12 +29,12 @@ export const double = (field, v) => {
 };
 export const attribute = (field, key, value) => message(field, text(1, key), message(2, typeof value === 'number' ? uint(3, value) : text(1, value)));
 const resource = (attributes) => message(1, ...Object.entries(attributes).map(([k, v]) => attribute(1, k, v)));
-const packed64 = (field, values) => {
+export const packed64 = (field, values) => {
   const data = Buffer.alloc(values.length * 8);
   values.forEach((v, i) => data.writeBigUInt64LE(BigInt(v), i * 8));
   return bytes(field, data);
 };
-const packedDoubles = (field, values) => {
+export const packedDoubles = (field, values) => {
   const data = Buffer.alloc(values.length * 8);
   values.forEach((v, i) => data.writeDoubleLE(v, i * 8));
   return bytes(field, data);

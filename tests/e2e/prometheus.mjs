@@ -1,13 +1,16 @@
-// Debian's Prometheus beside coalmine: both get the same samples by remote write and are asked the same questions.
+// A Prometheus beside coalmine: both get the same samples by remote write and are asked the same questions. It is Debian's, or the one that
+// COALMINE_PROMETHEUS names.
 // SPDX-License-Identifier: Apache-2.0
 import { spawnSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import { freePorts, scratch, start, until } from './harness.mjs';
 
+const program = process.env.COALMINE_PROMETHEUS ?? 'prometheus';
+
 // undefined when it is not installed; else its version, "2.42.0".
 export function prometheusVersion() {
-  const run = spawnSync('prometheus', ['--version'], { encoding: 'utf8' });
+  const run = spawnSync(program, ['--version'], { encoding: 'utf8' });
   return run.error ? undefined : /version (\d+\.\d+\.\d+)/.exec(run.stdout + run.stderr)?.[1];
 }
 
@@ -19,7 +22,7 @@ export class Prometheus {
     const [port] = await freePorts(1);
     fs.writeFileSync(path.join(dir, 'prometheus.yml'), config);
     self.url = `http://127.0.0.1:${port}`;
-    self.child = start(t, 'prometheus', [`--config.file=${dir}/prometheus.yml`, `--storage.tsdb.path=${dir}/data`, `--web.listen-address=127.0.0.1:${port}`,
+    self.child = start(t, program, [`--config.file=${dir}/prometheus.yml`, `--storage.tsdb.path=${dir}/data`, `--web.listen-address=127.0.0.1:${port}`,
       '--web.enable-remote-write-receiver', '--enable-feature=remote-write-receiver,promql-at-modifier,promql-negative-offset', '--log.level=warn']);
     await until('prometheus to be ready', async () => {
       if (self.child.exitCode !== null) throw new Error(`it ended: ${self.child.output}`);

@@ -1,5 +1,5 @@
 // Prometheus remote write 1.0 from JavaScript: the protobuf message, snappy with literals only, and the request. Takes
-// [{labels: {__name__: …}, samples: [[ms, value]…]}].
+// [{labels: {__name__: …}, samples: [[ms, value]…], histograms: [[ms, {schema, sum, buckets: [[index, count]…]}]…]}].
 // SPDX-License-Identifier: Apache-2.0
 import { Buffer } from 'node:buffer';
 
@@ -26,10 +26,24 @@ function sample([ms, value]) {
   return Buffer.concat([varint(9), number, varint(16), varint(ms)]);
 }
 
+const signed = (n) => (n >= 0 ? 2 * n : -2 * n - 1);
+
+// A native histogram of positive buckets, each in a span of its own; counts as differences to the bucket before.
+function histogram([ms, { schema, sum, buckets }]) {
+  const number = Buffer.alloc(8);
+  number.writeDoubleLE(sum);
+  const sorted = [...buckets].sort(([a], [b]) => a - b);
+  const spans = sorted.map(([index], i) => bytes(11, Buffer.concat([varint(8), varint(signed(i === 0 ? index : index - sorted[i - 1][0] - 1)), varint(16), varint(1)])));
+  const deltas = Buffer.concat(sorted.map(([, count], i) => varint(signed(count - (i === 0 ? 0 : sorted[i - 1][1])))));
+  return Buffer.concat([varint(8), varint(sorted.reduce((n, [, count]) => n + count, 0)), varint(25), number, varint(32), varint(signed(schema)),
+    ...spans, bytes(12, deltas), varint(120), varint(ms)]);
+}
+
 export function writeRequest(series) {
-  return Buffer.concat(series.map(({ labels, samples, exemplars = [] }) => bytes(1, Buffer.concat([
+  return Buffer.concat(series.map(({ labels, samples = [], histograms = [], exemplars = [] }) => bytes(1, Buffer.concat([
     ...Object.entries(labels).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, value]) => bytes(1, Buffer.concat([string(1, name), string(2, value)]))),
     ...samples.map((s) => bytes(2, sample(s))),
+    ...histograms.map((h) => bytes(4, histogram(h))),
     ...exemplars.map((e) => bytes(3, Buffer.concat([varint(17), Buffer.alloc(8), varint(24), varint(e)]))),
   ]))));
 }
@@ -57,10 +71,13 @@ export async function remoteWrite(url, series, headers = {}) {
 
 // Sends series of any length in time order, a slice of time at a time, so that a receiver sees no sample before an older one.
 export async function remoteWriteAll(url, series, sliceMs = 600_000) {
-  const times = series.flatMap((s) => s.samples.map(([ms]) => ms));
-  const [first, last] = [Math.min(...times), Math.max(...times)];
+  const [samples, histograms] = [(s) => s.samples ?? [], (s) => s.histograms ?? []];
+  let [first, last] = [Infinity, -Infinity];
+  for (const s of series) for (const [ms] of [...samples(s), ...histograms(s)]) [first, last] = [Math.min(first, ms), Math.max(last, ms)];
   for (let from = first; from <= last; from += sliceMs) {
-    const slice = series.map((s) => ({ labels: s.labels, samples: s.samples.filter(([ms]) => ms >= from && ms < from + sliceMs) })).filter((s) => s.samples.length > 0);
+    const within = ([ms]) => ms >= from && ms < from + sliceMs;
+    const slice = series.map((s) => ({ labels: s.labels, samples: samples(s).filter(within), histograms: histograms(s).filter(within) }))
+      .filter((s) => s.samples.length + s.histograms.length > 0);
     for (let at = 0; at < slice.length; at += 500) {
       const { status, text } = await remoteWrite(url, slice.slice(at, at + 500));
       if (status >= 300) throw new Error(`${url} answered ${status}: ${text}`);

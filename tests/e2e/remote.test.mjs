@@ -73,6 +73,24 @@ test('three sources, one verdict', { skip: prometheusVersion() ? false : 'promet
   }
 });
 
+// The own store knows no start times of what a Prometheus writes to it, and gets each bucket of a histogram as a series of its own.
+test('what remote write brought is judged', { timeout: 120_000 }, async (t) => {
+  for (const judge of ['threshold', 'sequential']) {
+    const coalmine = await Coalmine.start(t, { config: `service: checkout\njudge: { method: ${judge} }\nmetrics: { error_rate: +1pp, latency_p99: +30% }\n` });
+    for (const [errors, exit] of [[0.12, 1], [0.004, 0]]) {
+      const service = exit === 1 ? 'checkout' : 'cart';
+      const series = release(Date.now(), errors).map(({ labels, samples }) => ({ samples, labels: { ...labels, service_name: service,
+        __name__: labels.__name__.replace('request_duration', 'request_duration_milliseconds') } }));
+      // Only the histogram, as the semantic conventions have it: its counts are the requests.
+      await remoteWriteAll(coalmine.url, series.filter(({ labels }) => exit === 1 || !labels.__name__.endsWith('_total')));
+      const { code, out, err } = await run(['analyze', service, '--server', coalmine.url, '--window', '14m', '-o', 'json']);
+      assert.equal(code, exit, `${judge}, ${service}: ${out} ${err}`);
+      assert.ok(JSON.parse(out).requests.canary > 4000, out);
+      assert.ok(JSON.parse(out).metrics.some((m) => m.name.includes('p99') && m.stable !== null), out);
+    }
+  }
+});
+
 test('forms of a verdict, and what is not there', async (t) => {
   const dir = scratch(t);
   const now = Date.now();

@@ -334,6 +334,8 @@ double quantile_of(double q, std::vector<double>& values) {
   const double lower = std::max(0.0, std::floor(rank));
   const double upper = std::min(n - 1, lower + 1);
   const double weight = rank - std::floor(rank);
+  // On a value, its neighbour has no part in it: an infinite one times 0 would be NaN.
+  if (weight == 0) return values[static_cast<std::size_t>(lower)];
   return values[static_cast<std::size_t>(lower)] * (1 - weight) +
          values[static_cast<std::size_t>(upper)] * weight;
 }

@@ -24,7 +24,7 @@ std::string label_list(const std::vector<std::string>& labels) {
   std::string out;
   for (const std::string& label : labels) {
     if (!out.empty()) out += ", ";
-    out += is_plain_label(label) ? label : go_quote(label);
+    out += label_text(label);
   }
   return out;
 }
@@ -74,7 +74,7 @@ std::string bare_selector(const VectorSelector& node) {
     const bool is_name = matcher.name == kMetricName && matcher.op == Matcher::Op::equal &&
                          matcher.value == node.name;
     if (is_name && !matcher.value.empty()) continue;
-    const std::string name = is_plain_label(matcher.name) ? matcher.name : go_quote(matcher.name);
+    const std::string name = label_text(matcher.name);
     parts.push_back(fmt::format("{}{}{}", name, kOps[static_cast<std::size_t>(matcher.op)],
                                 go_quote(matcher.value)));
   }
@@ -128,6 +128,10 @@ std::string print_call(const CallExpr& node) {
 }
 
 } // namespace
+
+std::string label_text(std::string_view name) {
+  return is_plain_label(name) ? std::string(name) : go_quote(name);
+}
 
 std::string print(const Expr& expr) {
   switch (expr.kind) {
