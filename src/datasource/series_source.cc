@@ -156,6 +156,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         series.route = std::string(data.labels->get("http_route"));
         series.floats = data.floats;
         series.classic = data.classic;
+        series.exponential = data.exponential;
         // Times are the scraper's. One clock for all needs no correction.
         grid.add(series);
       }
