@@ -132,7 +132,7 @@ BucketBounds CountGrid::Impl::interned(Line& line, const BucketBounds& raw) {
 
 void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   auto& line = impl_->line_of(series);
-  const bool clean = line.new_floats.empty() && line.new_classic.empty();
+  const bool clean = line.is_clean();
   const auto before = line.newest_raw_ms;
   for (const auto& sample : series.floats) {
     if (!std::isfinite(sample.value) || sample.time_ms < before) continue;
@@ -144,8 +144,13 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
     line.new_classic.push_back(sample);
     line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
   }
-  const bool now_clean = line.new_floats.empty() && line.new_classic.empty();
-  if (clean && !now_clean)
+  for (const auto& sample : series.exponential) {
+    if (sample.stale || sample.time_ms < before) continue;
+    line.new_exponential.push_back(sample);
+    line.is_exponential = true;
+    line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
+  }
+  if (clean && !line.is_clean())
     impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
   if (line.newest_raw_ms > before && read_ms != 0)
     impl_->read_clock(impl_->instances[line.instance], line.newest_raw_ms, read_ms);
@@ -208,6 +213,7 @@ void CountGrid::Impl::settle() {
     const auto offset = instance.clock->offset_ms;
     for (const auto& sample : line.new_floats) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_classic) instance.exported(sample.time_ms + offset);
+    for (const auto& sample : line.new_exponential) instance.exported(sample.time_ms + offset);
     if (line.measure == Measure::requests) instance.counts_requests = true;
     if (line.measure == Measure::duration) instance.times_requests = true;
   }
@@ -215,6 +221,7 @@ void CountGrid::Impl::settle() {
     auto& line = lines[index];
     settle_samples(line, line.new_floats);
     settle_samples(line, line.new_classic);
+    settle_samples(line, line.new_exponential);
   }
   dirty.clear();
 }

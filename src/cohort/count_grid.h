@@ -34,8 +34,10 @@ namespace coalmine::cohort {
 enum class Measure : std::uint8_t { requests, bad, duration };
 
 // The new samples of one raw series (samples already given are recognised and skipped). Values are
-// cumulative, as in the store and Prometheus. Exactly one of the two vectors is used: classic for
-// Measure::duration (milliseconds), floats for the others.
+// cumulative, as in the store and Prometheus. Exactly one of the three vectors is used: classic
+// (milliseconds) or exponential (seconds, see telemetry/durations.h) for Measure::duration, floats
+// for the others. Where an instance has durations of a route in both forms, they are the same
+// requests, and the exponential ones are counted.
 struct CountSeries {
   // Chosen by the reader; distinguishes series. The labels below are read only when an id is seen
   // for the first time.
@@ -47,8 +49,9 @@ struct CountSeries {
   std::string route;    // http.route; "" where the telemetry has none
   // As GridOptions::unseen_instances_begin_at_zero, for this series alone.
   bool unseen_begins_at_zero = false;
-  std::vector<FloatSample> floats;    // ascending
-  std::vector<ClassicSample> classic; // ascending
+  std::vector<FloatSample> floats; // ascending, as are the others
+  std::vector<ClassicSample> classic;
+  std::vector<ExponentialSample> exponential;
 };
 
 // Telemetry of an instance is complete up to here, though no sample shows it. Counts derived from

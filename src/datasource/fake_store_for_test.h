@@ -36,10 +36,14 @@ class FakeStore final : public store::Store {
       };
       std::erase_if(copy.floats, outside);
       std::erase_if(copy.classic, outside);
-      if (copy.floats.empty() && copy.classic.empty()) continue;
+      std::erase_if(copy.exponential, outside);
+      if (!copy.exponential.empty() && copy.source != Source::sent && !request.exact_durations)
+        continue;
+      if (copy.floats.empty() && copy.classic.empty() && copy.exponential.empty()) continue;
       if (!request.with_samples) {
         copy.floats.clear();
         copy.classic.clear();
+        copy.exponential.clear();
       }
       out.push_back(std::move(copy));
     }

@@ -189,6 +189,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         series.unseen_begins_at_zero = true;
         series.floats = data.floats;
         series.classic = data.classic;
+        series.exponential = data.exponential;
         // Times are the scraper's. One clock for all needs no correction.
         grid.add(series);
       }

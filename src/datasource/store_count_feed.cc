@@ -82,6 +82,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   struct Known {
     std::string instance;
     std::string route;
+    double seconds_per_unit = 0; // of exponential durations
     std::int64_t newest_ms = INT64_MIN;
   };
   // A series of a track that is read at every look.
@@ -89,6 +90,7 @@ class StoreCountFeed final : public cohort::CountFeed {
     Source source;
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
+    double seconds_per_unit = 0;             // see Known
   };
   struct FollowedTrack {
     std::vector<Followed> series;
@@ -135,6 +137,7 @@ store::SelectRequest StoreCountFeed::request_for(Track track, const Family& fami
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
   out.choose_source = false;
   out.complete_sources = true;
+  out.exact_durations = true;
   return out;
 }
 
@@ -167,7 +170,8 @@ Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
       const auto& first = samples.front();
       return first.start_ms == 0 || first.start_ms >= first.time_ms || first.start_ms < horizon;
     };
-    if (lacks(read.data.floats) || lacks(read.data.classic)) TRY(put_baseline(read));
+    if (lacks(read.data.floats) || lacks(read.data.classic) || lacks(read.data.exponential))
+      TRY(put_baseline(read));
   }
   return {};
 }
@@ -179,16 +183,20 @@ Status StoreCountFeed::put_baseline(Read& read) const {
   request.from_ms = 0;
   request.to_ms = request_.origin_ms - cohort::kBaselineLookbackMs - 1;
   request.choose_source = false;
+  request.exact_durations = true;
   TRY_ASSIGN(const auto past, store_.select(request));
   const auto it = std::ranges::find(past, read.data.id, &SeriesData::id);
   if (it == past.end()) return {};
   const auto float_at = std::find_if(it->floats.rbegin(), it->floats.rend(),
                                      [](const auto& s) { return std::isfinite(s.value); });
   if (float_at != it->floats.rend()) read.data.floats.insert(read.data.floats.begin(), *float_at);
-  const auto classic_at = std::find_if(it->classic.rbegin(), it->classic.rend(),
-                                       [](const auto& s) { return !s.stale; });
-  if (classic_at != it->classic.rend())
-    read.data.classic.insert(read.data.classic.begin(), *classic_at);
+  const auto put_newest = [](const auto& from, auto& to) {
+    const auto at =
+        std::find_if(from.rbegin(), from.rend(), [](const auto& s) { return !s.stale; });
+    if (at != from.rend()) to.insert(to.begin(), *at);
+  };
+  put_newest(it->classic, read.data.classic);
+  put_newest(it->exponential, read.data.exponential);
   return {};
 }
 
@@ -248,19 +256,25 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
       if (samples.empty()) continue;
       const auto& one = followed.series[i];
       auto& position = followed.positions[i];
+      const auto see = [&](const auto& histograms) {
+        if (histograms.empty()) return;
+        position.from_ms = histograms.back().time_ms;
+        position.seen = {histograms.back().value.sum, histograms.back().value.count};
+      };
       if (!samples.floats.empty()) {
         position.from_ms = samples.floats.back().time_ms;
         position.seen = {samples.floats.back().value, 0};
-      } else {
-        position.from_ms = samples.classic.back().time_ms;
-        position.seen = {samples.classic.back().value.sum, samples.classic.back().value.count};
       }
+      see(samples.classic);
+      see(samples.exponential);
       if (one.newest_of_spans != nullptr)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       cohort::CountSeries series;
       series.id = grid_id(position.id, track);
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
+      series.exponential = std::move(samples.exponential);
+      to_durations(series.exponential, one.seconds_per_unit);
       grid.add(series, read_time(one.source, now_ms));
     }
   }
@@ -281,7 +295,8 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
     const auto [it, added] = known_.try_emplace(data.id.value);
     auto& known = it->second;
     if (added)
-      known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
+      known = {instance_name(*data.labels), std::string(data.labels->get("http_route")),
+               seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
     series.id = grid_id(data.id, read.track);
     series.track = read.track;
@@ -291,8 +306,10 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
     series.route = known.route;
     series.floats = std::move(data.floats);
     series.classic = std::move(data.classic);
-    known.newest_ms =
-        std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
+    series.exponential = std::move(data.exponential);
+    to_durations(series.exponential, known.seconds_per_unit);
+    known.newest_ms = std::max({known.newest_ms, newest_of(series.floats),
+                                newest_of(series.classic), newest_of(series.exponential)});
     if (data.source == Source::spans && !series.floats.empty()) {
       auto& newest = span_instances_[{read.track, series.instance}];
       newest = std::max(newest, series.floats.back().time_ms);
@@ -329,7 +346,8 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
         const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
-        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr});
+        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr,
+                                   is_known ? known->second.seconds_per_unit : 0});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});
       }

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 
+#include "cohort/durations.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -205,17 +206,11 @@ class GridFeed final : public EvidenceFeed {
 
 // A row of a cell from a row over a window, whose tracks may have bounds of their own.
 RouteCounts cell_row(RouteCounts row) {
-  const auto known = [](const TrackCounts& track) {
-    return track.bounds_ms != nullptr && !track.bounds_ms->empty();
-  };
-  const auto bounds = known(row.stable) ? row.stable.bounds_ms : row.canary.bounds_ms;
-  const bool both = known(row.canary) && known(row.stable);
-  const bool apart = both && *row.canary.bounds_ms != *row.stable.bounds_ms;
-  const bool none = !known(row.canary) && !known(row.stable);
-  row.share_bounds(apart || none ? nullptr : bounds);
-  if (apart || none) return row;
-  for (auto* side : {&row.canary, &row.stable}) {
-    if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
+  cohort::share_bounds(row);
+  if (const auto* bounds = row.shared_bounds(); bounds != nullptr) {
+    for (auto* side : {&row.canary, &row.stable}) {
+      if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
+    }
   }
   return row;
 }

@@ -7,7 +7,7 @@
 #include <map>
 #include <utility>
 
-#include "cohort/count_line.h"
+#include "cohort/durations.h"
 #include "judge/reason.h"
 
 namespace coalmine::rollout {
@@ -26,24 +26,20 @@ struct CohortWindow {
   std::map<std::string, TrackCounts> routes;
 };
 
-// Where the routes' boundaries differ, those of the first one hold. No request is then counted as
-// faster than it was.
-void add_route(TrackCounts& all, const TrackCounts& route) {
-  all.requests += route.requests;
-  all.errors += route.errors;
-  if (route.bounds_ms == nullptr || route.bounds_ms->empty()) return;
-  if (all.bounds_ms == nullptr) all.bounds_ms = route.bounds_ms;
-  cohort::add_rebinned(route.bounds_ms, route.bucket_counts, all.bounds_ms, all.bucket_counts);
-}
-
 CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
   CohortWindow out;
-  for (const auto& route : counts.routes) {
-    if (ignored(spec, route.route)) continue;
-    add_route(out.all, route.counts);
+  cohort::DurationCounts durations;
+  for (const auto& [route, part] : counts.routes) {
+    if (ignored(spec, route)) continue;
+    out.all.requests += part.requests;
+    out.all.errors += part.errors;
+    if (part.bounds_ms != nullptr && !part.bounds_ms->empty())
+      durations.add(part.bounds_ms, part.bucket_counts, part.sum_ms);
+    if (out.all.bounds_note.empty()) out.all.bounds_note = part.bounds_note;
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
-    if (!route.route.empty()) out.routes[route.route] = route.counts;
+    if (!route.empty()) out.routes[route] = part;
   }
+  cohort::put_track(durations, out.all);
   out.all.has_data = counts.any_series && (counts.last_ms != 0 || out.all.requests > 0);
   return out;
 }

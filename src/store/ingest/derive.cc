@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "store/series/histogram_math.h"
+#include "telemetry/durations.h"
 
 namespace coalmine::store {
 namespace {
@@ -61,6 +62,11 @@ const DescriptionRef& duration_description() {
   static const auto kText = description("ms", "Duration of requests in milliseconds.");
   return kText;
 }
+const DescriptionRef& exact_description() {
+  static const auto kText = description("s", "Duration of requests as it was measured.");
+  return kText;
+}
+constexpr double kMsPerSecond = 1000;
 
 SeriesInfo describe(Labels labels, MetricKind kind, Source source, DescriptionRef metric) {
   SeriesInfo out;
@@ -160,14 +166,7 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
   slot->requests_total = number_of(last);
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
-  if (SeriesInfo* duration = duration_series(stage, *slot)) {
-    const auto histogram = stage.stored().last_value(duration->id);
-    const auto* sample = histogram ? std::get_if<ClassicSample>(&*histogram) : nullptr;
-    if (sample != nullptr) {
-      slot->duration = duration;
-      slot->duration_total = sample->value;
-    }
-  }
+  load_durations(stage, *slot);
   return slot.get();
 }
 
@@ -184,12 +183,42 @@ bool Deriver::find_errors(Stage& stage, DerivedGroup& group) {
   return true;
 }
 
-SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
+void Deriver::load_durations(Stage& stage, DerivedGroup& group) {
+  const auto& requests = *group.requests;
+  const Labels labels = requests.labels->with(kMetricName, kDurationName);
+  const auto last = [&](MetricKind kind, SeriesInfo*& series) -> std::optional<Sample> {
+    SeriesInfo* found = stage.find(labels, labels.hash(), requests.source, kind);
+    auto value = found ? stage.stored().last_value(found->id) : std::nullopt;
+    if (value) series = found;
+    return value;
+  };
+  if (const auto classic = last(MetricKind::histogram, group.duration))
+    group.duration_total = std::get<ClassicSample>(*classic).value;
+  if (const auto exact = last(MetricKind::exponential, group.exact))
+    group.exact_total = std::get<ExponentialSample>(*exact).value;
+}
+
+SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind) {
   const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
-  const auto info = stage.series(
-      describe(labels, MetricKind::histogram, group.requests->source, duration_description()),
-      labels.hash());
+  const auto& metric =
+      kind == MetricKind::exponential ? exact_description() : duration_description();
+  const auto info =
+      stage.series(describe(labels, kind, group.requests->source, metric), labels.hash());
   return info ? *info : nullptr;
+}
+
+void Deriver::add_durations(Stage& stage, DerivedGroup& group) {
+  const auto& pending = *group.pending;
+  if (pending.duration) {
+    if (group.duration == nullptr)
+      group.duration = duration_series(stage, group, MetricKind::histogram);
+    coalmine::add(group.duration_total, *pending.duration);
+  }
+  if (pending.exact) {
+    if (group.exact == nullptr)
+      group.exact = duration_series(stage, group, MetricKind::exponential);
+    merge_durations(group.exact_total, *pending.exact);
+  }
 }
 
 DerivedPending& Deriver::pending_of(DerivedGroup& group) {
@@ -229,6 +258,9 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
   } else if (const auto* exponential = std::get_if<ExponentialSample>(&increase)) {
     count = static_cast<double>(exponential->value.count);
     in_ms = to_classic(exponential->value, factor, target ? target : fixed_bounds_ms());
+    const auto exact = durations_in_seconds(exponential->value, factor / kMsPerSecond);
+    if (!pending.exact) pending.exact.emplace();
+    merge_durations(*pending.exact, exact);
   }
   pending.requests += count;
   if (is_error) pending.errors += count;
@@ -296,6 +328,9 @@ void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_er
                                             histogram.bounds->begin())] += count;
   histogram.count += count;
   histogram.sum += *ms * weight;
+  if (!pending.exact) pending.exact.emplace();
+  add_duration(*pending.exact, *ms / kMsPerSecond, count);
+  pending.exact->sum += *ms / kMsPerSecond * (weight - whole);
 }
 
 void Deriver::flush(Stage& stage) {
@@ -328,13 +363,17 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   if (group.errors == nullptr) (void)find_errors(stage, group);
   if (group.errors != nullptr)
     stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
-  if (pending.duration) {
-    if (group.duration == nullptr) group.duration = duration_series(stage, group);
-    coalmine::add(group.duration_total, *pending.duration);
-  }
+  add_durations(stage, group);
+  put_durations(stage, group, time_ms);
+}
+
+// The exact one only when it was measured now: what stopped being measured so ends there.
+void Deriver::put_durations(Stage& stage, const DerivedGroup& group, std::int64_t time_ms) {
+  const auto start_ms = group.start_ms;
   if (group.duration != nullptr)
-    stage.put(group.duration->id,
-              ClassicSample{time_ms, group.start_ms, false, group.duration_total});
+    stage.put(group.duration->id, ClassicSample{time_ms, start_ms, false, group.duration_total});
+  if (group.exact != nullptr && group.pending->exact)
+    stage.put(group.exact->id, ExponentialSample{time_ms, start_ms, false, group.exact_total});
 }
 
 // Writes an export that arrived after a newer one. Its increase belongs before that one.
@@ -347,10 +386,7 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
                      FloatSample{pending.time_ms, start_ms, pending.requests}) == Late::added;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
-  if (pending.duration) {
-    if (group.duration == nullptr) group.duration = duration_series(stage, group);
-    coalmine::add(group.duration_total, *pending.duration);
-  }
+  add_durations(stage, group);
   group.start_ms = start_ms;
   if (inserted) {
     if (group.errors != nullptr)
@@ -360,15 +396,17 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
       (void)stage.put_late(group.duration->id,
                            ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
     }
+    if (pending.exact && group.exact != nullptr) {
+      (void)stage.put_late(group.exact->id,
+                           ExponentialSample{pending.time_ms, start_ms, false, *pending.exact});
+    }
     return;
   }
   // There already is a sample at that time, so the increase is added to the newest one.
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
   if (group.errors != nullptr)
     stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
-  if (group.duration != nullptr)
-    stage.put(group.duration->id,
-              ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+  put_durations(stage, group, group.last_ms);
 }
 
 void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {

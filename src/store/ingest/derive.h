@@ -23,6 +23,7 @@ struct DerivedPending {
   double requests = 0;
   double errors = 0;
   std::optional<ClassicHistogram> duration;
+  std::optional<ExponentialHistogram> exact; // the same requests
   std::int64_t time_ms = 0;
   std::int64_t start_ms = INT64_MAX;
 };
@@ -32,9 +33,12 @@ struct DerivedGroup {
   SeriesInfo* requests = nullptr;
   SeriesInfo* errors = nullptr;   // nullptr while nobody counts errors
   SeriesInfo* duration = nullptr; // nullptr until there are buckets
+  SeriesInfo* exact = nullptr;    // nullptr until something finer than `duration` was measured
   double requests_total = 0;
   double errors_total = 0;
   ClassicHistogram duration_total; // in ms
+  // In seconds, at the resolution it was measured with: of exponential histograms and spans.
+  ExponentialHistogram exact_total;
   std::int64_t start_ms = 0;
   std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
   // With these bounds and plain_factor, the buckets of an increase are those of duration_total, one
@@ -112,7 +116,11 @@ class Deriver {
   DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, OwnCounts* own);
   // Finds or makes the error counter once somebody counts errors. False: too many series.
   static bool find_errors(Stage& stage, DerivedGroup& group);
-  SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group);
+  static void load_durations(Stage& stage, DerivedGroup& group);
+  static SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind);
+  // Adds the pending durations to the totals.
+  static void add_durations(Stage& stage, DerivedGroup& group);
+  static void put_durations(Stage& stage, const DerivedGroup& group, std::int64_t time_ms);
   void write(Stage& stage, DerivedGroup& group);
   void write_late(Stage& stage, DerivedGroup& group);
 

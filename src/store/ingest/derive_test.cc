@@ -6,6 +6,7 @@
 #include "store/ingest/derive.h"
 #include "store/series/histogram_math.h"
 #include "store/testing.h"
+#include "telemetry/durations.h"
 
 namespace coalmine::store::testing {
 namespace {
@@ -243,6 +244,102 @@ TEST_F(DeriveTest, ExponentialHistogramsAreMappedByTheirIncreases) {
         << "no bucket runs backwards";
   }
   EXPECT_EQ(only(kRequestsName), (Points{{0, 4}, {15'000, 5}}));
+}
+
+// The durations as they were measured: the exponential ones, in seconds.
+std::vector<ExponentialSample> exact_durations(const Store& store) {
+  SelectRequest request;
+  request.matchers = {{"__name__", Matcher::Op::equal, std::string(kDurationName)}};
+  request.to_ms = INT64_MAX;
+  request.exact_durations = true;
+  const auto found = store.select(request);
+  EXPECT_TRUE(found);
+  for (const auto& data : *found) {
+    if (data.exponential.empty()) continue;
+    EXPECT_EQ(data.unit, "s");
+    return data.exponential;
+  }
+  return {};
+}
+
+TEST_F(DeriveTest, ExponentialHistogramsKeepTheirResolution) {
+  const auto of = series(app, std::string(kStable), "http_server_request_duration_seconds",
+                         MetricKind::exponential, request(200), "s");
+  const auto at = [&](std::int64_t time, int scale, std::vector<std::uint64_t> counts,
+                      std::int64_t start = -1000) {
+    ExponentialHistogram h;
+    h.scale = scale;
+    h.zero_count = 1;
+    h.count = 1;
+    for (const auto n : counts) h.count += n;
+    h.sum = static_cast<double>(h.count);
+    h.positive = {4, std::move(counts)};
+    append(batch({point(of, kNow + start, kNow + time, h)}));
+  };
+  at(0, 4, {1, 0, 2});
+  at(15'000, 4, {1, 5, 2});
+  reopen();
+  at(30'000, 4, {2, 5, 3});
+  const auto exact = exact_durations(*store);
+  ASSERT_EQ(exact.size(), 3u);
+  EXPECT_EQ(exact[0].start_ms, kNow - 1000);
+  EXPECT_EQ(exact[2].value.scale, 4);
+  EXPECT_EQ(exact[2].value.zero_count, 1u);
+  EXPECT_EQ(exact[2].value.positive, (ExponentialHistogram::Buckets{4, {2, 5, 3}}));
+  EXPECT_EQ(exact[2].value.count, 11u);
+  EXPECT_DOUBLE_EQ(exact[2].value.sum, 11);
+  const auto shown = select(*store, kDurationName);
+  ASSERT_EQ(shown.size(), 1u) << "PromQL sees the classic form alone";
+  EXPECT_EQ(shown[0].classic.size(), 3u);
+}
+
+TEST_F(DeriveTest, SpansKeepTheResolutionTheyWereMeasuredWith) {
+  std::uint8_t id = 0;
+  const auto at = [&](std::int64_t received, std::int64_t ms) {
+    Batch b;
+    b.received_ms = kNow + received;
+    ++id;
+    b.spans = table_of({span(app, id, id, kNow - 40'000, kNow - 40'000 + ms)});
+    append(b);
+  };
+  at(0, 195);
+  at(1500, 205);
+  at(1700, 30'000); // one that took long takes nothing from the others
+  reopen();
+  at(3000, 205);
+  const auto exact = exact_durations(*store);
+  ASSERT_EQ(exact.size(), 3u);
+  const auto& last = exact.back().value;
+  EXPECT_EQ(last.scale, kDurationScale);
+  EXPECT_EQ(last.count, 4u);
+  const auto in_bucket_of = [&](double seconds) {
+    const auto place = bucket_index(seconds, kDurationScale) - last.positive.offset;
+    return last.positive.counts.at(static_cast<std::size_t>(place));
+  };
+  EXPECT_EQ(in_bucket_of(0.195), 1u);
+  EXPECT_EQ(in_bucket_of(0.205), 2u);
+  EXPECT_EQ(in_bucket_of(30), 1u);
+}
+
+TEST_F(DeriveTest, LateExponentialDeltasKeepTheOrder) {
+  const auto of = series(app, std::string(kStable), "http_server_request_duration_seconds",
+                         MetricKind::exponential, request(200), "s", Temporality::delta);
+  const auto at = [&](std::int64_t time, int scale, std::int32_t offset, std::uint64_t count) {
+    ExponentialHistogram h;
+    h.scale = scale;
+    h.positive = {offset, {count}};
+    h.count = count;
+    append(batch({point(of, kNow + time - 10'000, kNow + time, h)}));
+  };
+  at(0, 3, 8, 1);
+  at(20'000, 2, 4, 4); // coarser: the same observations
+  at(10'000, 3, 9, 2); // arrived late
+  const auto exact = exact_durations(*store);
+  ASSERT_EQ(exact.size(), 3u);
+  EXPECT_EQ(exact[1].value.count, 3u);
+  EXPECT_EQ(exact[2].value.count, 7u);
+  EXPECT_EQ(exact[2].value.scale, 2);
+  EXPECT_EQ(exact[2].value.positive, (ExponentialHistogram::Buckets{4, {7}}));
 }
 
 TEST_F(DeriveTest, ServerSpansCountOnArrivalOneSampleASecond) {

@@ -305,7 +305,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   // The application may count its requests itself. Nothing is derived until it turns out that it
-  // does not, because that costs three more series each.
+  // does not, because that costs several more series each.
   if (out.derives && !out.own_form) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) {
     out.filler = filler_for(stage, *out.info, out.own->version->errors);

@@ -47,6 +47,10 @@ std::string to_text(const Labels& labels) {
   return fmt::format("{}{{{}}}", labels.metric_name(), inside);
 }
 
+bool is_exact_duration(const SeriesInfo& info) {
+  return info.kind == MetricKind::exponential && info.source != Source::sent;
+}
+
 bool is_request_metric(std::string_view name) {
   return name == kRequestsName || name == kErrorsName || name == kDurationName;
 }

@@ -47,6 +47,8 @@ std::string instance_key(const Labels& labels);
 std::string instance_key(const Presence& presence);
 // name{label="value",…} for messages.
 std::string to_text(const Labels& labels);
+// The derived durations at the resolution they were measured with, in seconds: see kDurationName.
+bool is_exact_duration(const SeriesInfo& info);
 // One of kRequestsName, kErrorsName, kDurationName.
 bool is_request_metric(std::string_view name);
 

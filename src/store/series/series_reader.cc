@@ -57,6 +57,7 @@ Status SeriesReader::pick(const SelectRequest& request, Visit visit) const {
   std::vector<std::optional<Source>> chosen(matched->choices.size());
   for (std::size_t i = 0; i < matched->series.size(); ++i) {
     const SeriesInfo* info = matched->series[i];
+    if (is_exact_duration(*info) && !request.exact_durations) continue;
     const std::uint32_t at = matched->choice_of[i];
     if (request.choose_source && at != UINT32_MAX) {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
@@ -202,6 +203,7 @@ std::vector<MetricMetadata> SeriesReader::metadata() const {
   std::map<std::string, MetricMetadata> by_name;
   std::shared_lock lock(locks_.state);
   state_.index.for_each([&](const SeriesInfo& info) {
+    if (is_exact_duration(info)) return;
     auto& entry = by_name[std::string(info.labels->metric_name())];
     // The application's own description of a metric is preferred to a derived or filled-in one.
     const bool own = info.source == Source::sent && !info.filler;
@@ -234,7 +236,8 @@ std::optional<std::vector<NewSamples>> SeriesReader::newest(
       if (std::ranges::any_of(series->chunks, later)) return std::nullopt;
       if (!series->samples.empty() && series->samples.last_ms() >= some[i].from_ms) {
         auto run = series->samples.since(some[i]);
-        out[begin + i] = {std::move(run.floats), std::move(run.classic)};
+        out[begin + i] = {std::move(run.floats), std::move(run.classic),
+                          std::move(run.exponential)};
       }
     }
   }
