@@ -164,6 +164,30 @@ TEST(Latency, BoundariesThatDisappearAreChosenAnew) {
   EXPECT_EQ(service.out().decision, Decision::rollback) << service.out().reason;
 }
 
+TEST(Latency, VersionsWithoutACommonBoundAreToldSo) {
+  const auto stable = track(kSeedBounds, {{8, 600}, {30, 400}});
+  auto without = [](double requests) {
+    TrackCounts out;
+    out.has_data = true;
+    out.requests = requests;
+    out.bounds_note = "the canary has bounds at 1, 2 and 3 ms, stable at 5 and 10 ms";
+    return out;
+  };
+  Watched service(only("p99_latency"));
+  service.past(stable);
+  service.serve({"", stable, stable}, 60);
+  EXPECT_EQ(service.line("p99_latency").verdict, Verdict::pass);
+  service.serve({"", without(1000), without(1000)}, 1);
+  EXPECT_EQ(service.line("p99_latency").cause, Cause::not_measurable);
+  EXPECT_NE(service.out().decision, Decision::promote);
+  EXPECT_NE(service.out().reason.find("the canary has bounds at 1, 2 and 3 ms"), std::string::npos)
+      << service.out().reason;
+  Evidence look;
+  look.canary = look.stable = without(1000);
+  const auto judge = make_threshold_judge(seed_defaults());
+  EXPECT_EQ(judge->judge(look).signals[1].cause, Cause::not_measurable);
+}
+
 TEST(Latency, AHigherQuantileDoesNotSpeakForALowerOne) {
   // 0.5 % take ten seconds: p99 stays where it was, p999 does not.
   const auto stable = track(kSeedBounds, {{3, 600}, {8, 400}});

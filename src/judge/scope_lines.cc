@@ -110,6 +110,8 @@ void Scope::see(const RouteCounts& row) {
   stable += usable_count(row.stable.requests);
   if (row.canary.requests > 0) gap.canary_warms = all_warm(row.canary);
   if (row.stable.requests > 0) gap.stable_warms = all_warm(row.stable);
+  if (row.canary.requests > 0 && row.stable.requests > 0)
+    gap.bounds = row.shared_bounds() == nullptr ? row.bounds_note() : "";
 }
 
 void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute) {

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "judge/error_budget.h"
@@ -21,6 +22,7 @@ namespace coalmine::judge {
 struct DurationGap {
   bool canary_warms = false; // every instance of the canary with requests is warming up
   bool stable_warms = false;
+  std::string bounds; // why their durations have no bounds in common; "": they have
 };
 
 // The service, or one route.

@@ -116,6 +116,11 @@ void SequentialJudge::fill_latency(SignalVerdict& v, std::size_t index, const Sc
     v.verdict = Verdict::watching;
     v.cause = Cause::warming_up;
   }
+  // Older cells may have been comparable. What cannot be compared now must not pass on them.
+  if (!scope.gap.bounds.empty() && v.verdict != Verdict::regression) {
+    set_no_data(v, Cause::not_measurable);
+    v.problem = scope.gap.bounds;
+  }
   fill_limit(v, index, scope);
 }
 

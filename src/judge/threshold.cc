@@ -99,6 +99,13 @@ void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
   v.cause = cause;
 }
 
+// The track has requests and no value: what is known of its durations says why.
+void set_unmeasured(SignalVerdict& v, const TrackCounts& track, Cause otherwise) {
+  const bool known = v.subject.kind == SignalKind::latency_quantile && !track.bounds_note.empty();
+  set_verdict(v, Verdict::no_data, known ? Cause::not_measurable : otherwise);
+  if (known) v.problem = track.bounds_note;
+}
+
 SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route,
                                       const TrackCounts& canary, const TrackCounts& stable,
                                       double required) const {
@@ -115,7 +122,7 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   } else if (!(canary.requests >= required)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
   } else if (!v.measured.canary) {
-    set_verdict(v, Verdict::no_data, Cause::no_canary_data);
+    set_unmeasured(v, canary, Cause::no_canary_data);
   } else if (v.limits.max && *v.measured.canary > *v.limits.max) {
     set_verdict(v, Verdict::regression, Cause::none);
   } else if (!stable.has_data) {
@@ -123,7 +130,7 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   } else if (!(stable.requests > 0)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
   } else if (!v.measured.stable) {
-    set_verdict(v, Verdict::no_data, Cause::no_stable_data);
+    set_unmeasured(v, stable, Cause::no_stable_data);
   } else if (!margin_fits(signal.kind, signal.margin)) {
     set_verdict(v, Verdict::watching, Cause::undecided);
   } else {
