@@ -335,6 +335,40 @@ TEST_F(FollowTest, TheResolutionIsKeptUpToTheCell) {
   }
 }
 
+// A reader that comes late and reads the past in slices counts what one counts that was there all
+// the time.
+TEST_F(FollowTest, ThePastInSlicesHoldsTheSameRequests) {
+  const cohort::CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
+  const auto source = make_store_count_feed_source(*store);
+  cohort::GridOptions grid_options;
+  grid_options.origin_ms = request.origin_ms;
+  cohort::CountGrid live_grid(grid_options), late_grid(grid_options);
+  const auto live = source->open(request), late = source->open(request);
+  processes.push_back({store::testing::resource("shop", "stable", "1", "s1"), kNow - 100});
+  processes.push_back({store::testing::resource("shop", "canary", "2", "c1"), kNow - 100});
+  for (int look = 0; look < 720; ++look) {
+    clock.advance_ms(10'000);
+    for (auto& process : processes)
+      append(batch(points_of(process, clock.wall_ms(), 4), clock.wall_ms()));
+    if (look == 400) processes[1] = {processes[1].from, clock.wall_ms() - 100}; // restarts
+    ASSERT_TRUE(live->read(live_grid, clock.wall_ms()));
+    (void)live_grid.close(clock.wall_ms());
+  }
+  constexpr std::int64_t kSlice = 15 * 60'000;
+  for (auto until = request.origin_ms + kSlice; until < clock.wall_ms(); until += kSlice) {
+    ASSERT_TRUE(late->read_past(late_grid, until));
+    (void)late_grid.close(until);
+    EXPECT_LE(late_grid.newest_ms(Track::stable).value_or(0), until) << "no more than the slice";
+  }
+  ASSERT_TRUE(late->read(late_grid, clock.wall_ms()));
+  (void)late_grid.close(clock.wall_ms());
+  const auto a = live_grid.ledger(), b = late_grid.ledger();
+  EXPECT_GT(b.counted, 10'000);
+  EXPECT_NEAR(b.counted, a.counted, 1);
+  EXPECT_NEAR(b.pending, a.pending, 1);
+  EXPECT_EQ(late_grid.closed_until_ms(), live_grid.closed_until_ms());
+}
+
 TEST_F(FollowTest, ATrackWithoutNewsIsNotRead) {
   const auto version = [&] { return store->series_version("shop"); };
   EXPECT_EQ(version(), 0u);
