@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <map>
 
-#include "cohort/durations.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -82,9 +81,8 @@ class GridFeed final : public EvidenceFeed {
   std::size_t passed_on_ = 0;
 };
 
-// A row of a cell from a row over a window, whose tracks may have bounds of their own.
+// A row of a cell from a row over a window: a track without durations has none in each bucket.
 RouteCounts cell_row(RouteCounts row) {
-  cohort::share_bounds(row);
   if (const auto* bounds = row.shared_bounds(); bounds != nullptr) {
     for (auto* side : {&row.canary, &row.stable}) {
       if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
