@@ -195,7 +195,8 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   }
   for (auto& [route, sums] : routes) {
     if (sums.requests <= 0 && sums.errors <= 0 && sums.durations.empty()) continue;
-    out.routes.push_back({route, sums.counts()});
+    auto counts = sums.counts();
+    out.routes.push_back({route, std::move(counts), std::move(sums.durations)});
   }
   std::ranges::stable_sort(out.routes, std::ranges::greater{},
                            [](const CohortRoute& r) { return r.counts.requests; });

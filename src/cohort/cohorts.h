@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cohort/durations.h"
 #include "telemetry/cell.h"
 #include "telemetry/labels.h"
 
@@ -21,8 +22,11 @@ struct CohortSelector {
 };
 
 struct CohortRoute {
-  std::string route; // http.route; "" where the telemetry has none
-  TrackCounts counts;
+  std::string route;  // http.route; "" where the telemetry has none
+  TrackCounts counts; // over the boundaries that all of this cohort's parts have
+  // As they were measured, to be brought to boundaries that both cohorts have. Empty: counts is
+  // all that is known.
+  DurationCounts durations{};
 };
 
 struct CohortCounts {

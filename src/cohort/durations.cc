@@ -277,21 +277,4 @@ void put_row(const DurationCounts& canary, const DurationCounts& stable, RouteCo
   out.canary.bounds_note = out.stable.bounds_note = note;
 }
 
-void share_bounds(RouteCounts& row) {
-  const auto known = [](const TrackCounts& track) {
-    return track.bounds_ms != nullptr && !track.bounds_ms->empty() &&
-           track.bucket_counts.size() == track.bounds_ms->size() + 1;
-  };
-  const auto durations = [&](const TrackCounts& track) {
-    DurationCounts out;
-    if (known(track)) out.add(track.bounds_ms, track.bucket_counts, track.sum_ms);
-    return out;
-  };
-  const auto canary = durations(row.canary);
-  const auto stable = durations(row.stable);
-  const auto note = row.bounds_note(); // of a track whose own parts could not be brought together
-  put_row(canary, stable, row);
-  if (!note.empty()) row.stable.bounds_note = row.canary.bounds_note = note;
-}
-
 } // namespace coalmine::cohort

@@ -81,7 +81,5 @@ void put_track(const DurationCounts& durations, TrackCounts& out);
 // both sides, or says in bounds_note why there are none. A track without durations gets the bounds
 // and no counts.
 void put_row(const DurationCounts& canary, const DurationCounts& stable, RouteCounts& out);
-// The same for a row whose tracks have bounds of their own, as over a window.
-void share_bounds(RouteCounts& row);
 
 } // namespace coalmine::cohort

@@ -181,19 +181,5 @@ TEST(Durations, CoarseBucketsAreComparedOnlyAtTheirOwnBounds) {
       << none.bounds_note();
 }
 
-TEST(Durations, ARowOverAWindowIsBroughtTogether) {
-  RouteCounts over;
-  put_track(explicit_counts({5, 10, 100}, {1, 2, 3, 4}), over.canary);
-  put_track(explicit_counts({10, 100}, {5, 6, 7}), over.stable);
-  share_bounds(over);
-  ASSERT_NE(over.shared_bounds(), nullptr);
-  EXPECT_EQ(over.canary.bucket_counts, (Counts{3, 3, 4}));
-  EXPECT_EQ(over.stable.bucket_counts, (Counts{5, 6, 7}));
-  put_track(explicit_counts({7}, {5, 6}), over.stable);
-  share_bounds(over);
-  EXPECT_EQ(over.shared_bounds(), nullptr);
-  EXPECT_NE(over.bounds_note(), "");
-}
-
 } // namespace
 } // namespace coalmine::cohort

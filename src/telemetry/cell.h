@@ -39,9 +39,9 @@ struct TrackCounts {
   double warming_errors = 0;
 };
 
-// Both tracks, on one route or in total. In a cell both have the same bounds, usually one object:
-// they are the boundaries that every histogram of both tracks in this cell has, so a boundary means
-// the same on both sides (cohort/durations.h). Over a window each track has bounds of its own.
+// Both tracks, on one route or in total. Both have the same bounds, usually one object: they are
+// the boundaries that every histogram of both tracks in this cell or window has, so a boundary
+// means the same on both sides (cohort/durations.h).
 struct RouteCounts {
   std::string route; // "": the whole service
   TrackCounts canary;
@@ -53,7 +53,7 @@ struct RouteCounts {
   const std::vector<double>* shared_bounds() const {
     return canary.bounds_ms == stable.bounds_ms ? stable.bounds_ms.get() : nullptr;
   }
-  // Of either track; in a cell both have the same.
+  // Both tracks have the same.
   const std::string& bounds_note() const {
     return stable.bounds_note.empty() ? canary.bounds_note : stable.bounds_note;
   }

@@ -7,7 +7,6 @@
 #include <iterator>
 #include <map>
 
-#include "cohort/durations.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -204,9 +203,8 @@ class GridFeed final : public EvidenceFeed {
   std::array<Reports, kBothTracks.size()> reports_;
 };
 
-// A row of a cell from a row over a window, whose tracks may have bounds of their own.
+// A row of a cell from a row over a window: a track without durations has none in each bucket.
 RouteCounts cell_row(RouteCounts row) {
-  cohort::share_bounds(row);
   if (const auto* bounds = row.shared_bounds(); bounds != nullptr) {
     for (auto* side : {&row.canary, &row.stable}) {
       if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);

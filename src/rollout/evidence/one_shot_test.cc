@@ -97,6 +97,32 @@ TEST(MakeEvidenceTest, RoutesAndTotals) {
   EXPECT_EQ(evidence.source_error, "");
 }
 
+// The same durations read from other bounds would be another number.
+TEST(MakeEvidenceTest, LatencyIsReadAtBoundariesThatBothTracksHave) {
+  const auto spec = spec_with_ignored_health();
+  auto canary = cohort(200, 0);
+  const auto give = [&](std::vector<double> bounds, std::vector<double> counts) {
+    canary.routes[0].counts.bounds_ms =
+        std::make_shared<const std::vector<double>>(std::move(bounds));
+    canary.routes[0].counts.bucket_counts = std::move(counts);
+    return make_evidence(spec, canary, cohort(4000, 0), 601'000);
+  };
+  const auto shared = give({50, 100, 250}, {150, 40, 10, 0});
+  ASSERT_NE(shared.canary.bounds_ms, nullptr);
+  EXPECT_EQ(*shared.canary.bounds_ms, (std::vector<double>{100}));
+  EXPECT_EQ(shared.canary.bounds_ms, shared.stable.bounds_ms);
+  EXPECT_EQ(shared.canary.bucket_counts, (std::vector<double>{190, 10}));
+  EXPECT_EQ(shared.routes.at(0).canary.bucket_counts, (std::vector<double>{190, 10}));
+  EXPECT_EQ(shared.canary.bounds_note, "");
+
+  const auto apart = give({7, 70}, {150, 40, 10});
+  EXPECT_EQ(apart.canary.bounds_ms, nullptr);
+  EXPECT_EQ(apart.stable.bounds_ms, nullptr);
+  EXPECT_NE(apart.canary.bounds_note.find("the canary with the bounds 7, 70 ms"), std::string::npos)
+      << apart.canary.bounds_note;
+  EXPECT_EQ(apart.routes.at(0).bounds_note(), apart.canary.bounds_note);
+}
+
 TEST(MakeEvidenceTest, StatesAreNotMerged) {
   const auto spec = default_spec("checkout-service");
   const auto never = make_evidence(spec, cohort::CohortCounts{}, cohort(10, 0), 1'000'000);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "cohort/durations.h"
@@ -20,27 +21,53 @@ bool ignored(const RolloutSpec& spec, const std::string& route) {
   return std::ranges::find(spec.ignore_routes, route) != spec.ignore_routes.end();
 }
 
+struct Part {
+  TrackCounts counts;
+  cohort::DurationCounts durations;
+};
 // One cohort without the ignored routes: in all, and by route.
 struct CohortWindow {
-  TrackCounts all;
-  std::map<std::string, TrackCounts> routes;
+  Part all;
+  std::map<std::string, Part> routes;
+  // The part of a route, which is not there afterwards.
+  std::optional<Part> take(const std::string& route) {
+    const auto it = routes.find(route);
+    if (it == routes.end()) return std::nullopt;
+    return std::move(routes.extract(it).mapped());
+  }
 };
+
+cohort::DurationCounts durations_of(const cohort::CohortRoute& route) {
+  auto out = route.durations;
+  const auto& counts = route.counts;
+  const bool known = counts.bounds_ms != nullptr && !counts.bounds_ms->empty();
+  if (out.empty() && known) out.add(counts.bounds_ms, counts.bucket_counts, counts.sum_ms);
+  return out;
+}
 
 CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
   CohortWindow out;
-  cohort::DurationCounts durations;
-  for (const auto& [route, part] : counts.routes) {
-    if (ignored(spec, route)) continue;
-    out.all.requests += part.requests;
-    out.all.errors += part.errors;
-    if (part.bounds_ms != nullptr && !part.bounds_ms->empty())
-      durations.add(part.bounds_ms, part.bucket_counts, part.sum_ms);
-    if (out.all.bounds_note.empty()) out.all.bounds_note = part.bounds_note;
+  auto& all = out.all;
+  for (const auto& route : counts.routes) {
+    if (ignored(spec, route.route)) continue;
+    Part part{route.counts, durations_of(route)};
+    all.counts.requests += part.counts.requests;
+    all.counts.errors += part.counts.errors;
+    all.durations.add(part.durations);
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
-    if (!route.empty()) out.routes[route] = part;
+    if (!route.route.empty()) out.routes.insert_or_assign(route.route, std::move(part));
   }
-  cohort::put_track(durations, out.all);
-  out.all.has_data = counts.any_series && (counts.last_ms != 0 || out.all.requests > 0);
+  all.counts.has_data = counts.any_series && (counts.last_ms != 0 || all.counts.requests > 0);
+  return out;
+}
+
+// Latencies are compared at boundaries that both tracks have: a quantile read from other bounds
+// would be another number for the same durations.
+RouteCounts row_of(std::string route, Part canary, Part stable) {
+  RouteCounts out{.route = std::move(route),
+                  .canary = std::move(canary.counts),
+                  .stable = std::move(stable.counts)};
+  put_row(canary.durations, stable.durations, out);
   return out;
 }
 
@@ -70,26 +97,18 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::Coho
   }
   auto canary_track = read_window(spec, *canary);
   auto stable_track = read_window(spec, *stable);
-  out.canary = std::move(canary_track.all);
-  out.stable = std::move(stable_track.all);
+  auto whole = row_of("", std::move(canary_track.all), std::move(stable_track.all));
+  out.canary = std::move(whole.canary);
+  out.stable = std::move(whole.stable);
   // Routes in the order of the canary's requests, then those that only stable has.
   for (const auto& route : canary->routes) {
-    const auto it = canary_track.routes.find(route.route);
-    if (it == canary_track.routes.end()) continue;
-    RouteCounts both{.route = route.route, .canary = std::move(it->second), .stable = {}};
-    canary_track.routes.erase(it);
-    if (const auto other = stable_track.routes.find(route.route);
-        other != stable_track.routes.end()) {
-      both.stable = std::move(other->second);
-      stable_track.routes.erase(other);
-    }
-    out.routes.push_back(std::move(both));
+    if (auto part = canary_track.take(route.route))
+      out.routes.push_back(
+          row_of(route.route, std::move(*part), stable_track.take(route.route).value_or(Part())));
   }
   for (const auto& route : stable->routes) {
-    const auto it = stable_track.routes.find(route.route);
-    if (it == stable_track.routes.end()) continue;
-    out.routes.push_back({.route = route.route, .canary = {}, .stable = std::move(it->second)});
-    stable_track.routes.erase(it);
+    if (auto part = stable_track.take(route.route))
+      out.routes.push_back(row_of(route.route, {}, std::move(*part)));
   }
   if (canary->first_ms > 0)
     out.canary_age_minutes =
