@@ -8,8 +8,7 @@ set -euo pipefail
 cache=${COALMINE_BACKENDS:-${XDG_CACHE_HOME:-$HOME/.cache}/coalmine/backends}
 go_version=1.27.3
 go_at_least=1.26.7
-# Go modules share a machine with everything else: a build takes one core, unless more are allowed.
-jobs=${COALMINE_BACKEND_JOBS:-1}
+jobs=${COALMINE_BACKEND_JOBS:-$(nproc)}
 
 die() { printf '%s\n' "$*" >&2; exit 2; }
 

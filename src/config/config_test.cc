@@ -259,6 +259,30 @@ TEST(Config, BrokenTextNeverCrashes) {
   }
 }
 
+TEST(Config, NamesOfAStoreAreOneOrAList) {
+  Config config;
+  const auto report =
+      parse_config("x.yaml",
+                   "service: shop\n"
+                   "stores:\n"
+                   "  prometheus:\n"
+                   "    url: http://p:9090\n"
+                   "    names: { requests: a, errors: [b, c], replica: zone,"
+                   " span_requests: [d], span_duration: e, service: service.name }\n",
+                   {}, config);
+  EXPECT_TRUE(report.diagnostics.empty()) << render(report, false);
+  ASSERT_TRUE(config.server.prometheus);
+  using Names = std::vector<std::string>;
+  const auto& names = config.server.prometheus->names;
+  EXPECT_EQ(names.requests, Names{"a"});
+  EXPECT_EQ(names.errors, (Names{"b", "c"}));
+  EXPECT_EQ(names.replica_labels, Names{"zone"});
+  EXPECT_EQ(names.span_requests, Names{"d"});
+  EXPECT_EQ(names.span_durations, Names{"e"});
+  EXPECT_EQ(names.durations, datasource::SeriesNames().durations);
+  EXPECT_EQ(names.service_label, "service.name");
+}
+
 TEST(ConfigValues, Durations) {
   EXPECT_EQ(parse_duration("10m"), 600'000);
   EXPECT_EQ(parse_duration("1h30m"), 5'400'000);

@@ -372,13 +372,10 @@ std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
   return out;
 }
 
-cohort::CohortFamilies request_families(const std::vector<promql::Series>& series,
+cohort::CohortFamilies request_families(std::vector<promql::Series> series,
                                         const SeriesNames& names, SparseTotals* totals) {
-  std::vector<promql::Series> plain;
-  plain.reserve(series.size());
-  for (const auto& one : series)
-    plain.push_back({with_plain_names(one.labels), one.floats, one.histograms});
-  plain = merge_replicas(std::move(plain), names.replica_labels, names.instance_labels);
+  for (auto& one : series) one.labels = with_plain_names(one.labels);
+  const auto plain = merge_replicas(std::move(series), names.replica_labels, names.instance_labels);
   SparseTotals fresh;
   Sorter sorter(names, totals == nullptr ? fresh : *totals);
   for (const auto& one : plain) sorter.take(one);

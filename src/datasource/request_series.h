@@ -32,7 +32,7 @@ using SparseTotals = std::map<std::uint64_t, SparseTotal>;
 // Series that several servers collected from the same process (replica_labels) are one series.
 //
 // totals: those of the reads before, which it continues; may be null, then every read begins anew.
-cohort::CohortFamilies request_families(const std::vector<promql::Series>& series,
+cohort::CohortFamilies request_families(std::vector<promql::Series> series,
                                         const SeriesNames& names, SparseTotals* totals = nullptr);
 
 // Keeps only the best source with requests of each instance (counters, else histogram, else spans),

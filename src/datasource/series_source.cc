@@ -47,9 +47,9 @@ Result<std::vector<promql::Series>> read_series(const promql::Queryable& data,
   return out;
 }
 
-CohortFamilies sorted_families(const std::vector<promql::Series>& series, const SeriesNames& names,
+CohortFamilies sorted_families(std::vector<promql::Series> series, const SeriesNames& names,
                                SparseTotals* totals = nullptr) {
-  auto out = request_families(series, names, totals);
+  auto out = request_families(std::move(series), names, totals);
   for (auto* family : out.all()) {
     std::ranges::sort(*family, [](const SeriesData& a, const SeriesData& b) {
       return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
@@ -96,9 +96,9 @@ class SeriesCohortSource final : public cohort::CohortSource {
  private:
   Result<CohortFamilies> read(const CohortSelector& cohort, std::int64_t from_ms,
                               std::int64_t to_ms) const {
-    TRY_ASSIGN(const auto series,
+    TRY_ASSIGN(auto series,
                read_series(data_, spelling_, request_matchers(cohort, names_), from_ms, to_ms));
-    return sorted_families(series, names_);
+    return sorted_families(std::move(series), names_);
   }
 
   // Steps back from the first sample read while there is an older one. The step doubles each time.
@@ -160,10 +160,10 @@ class SeriesCountFeed final : public cohort::CountFeed {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both tracks are read before either is added, so that an outage between the reads adds
     // nothing.
-    TRY_ASSIGN(const auto canary, select(request_.canary, from_ms, until_ms));
-    TRY_ASSIGN(const auto stable, select(request_.stable, from_ms, until_ms));
-    give(grid, Track::canary, sorted_families(canary, names_, &totals_[0]));
-    give(grid, Track::stable, sorted_families(stable, names_, &totals_[1]));
+    TRY_ASSIGN(auto canary, select(request_.canary, from_ms, until_ms));
+    TRY_ASSIGN(auto stable, select(request_.stable, from_ms, until_ms));
+    give(grid, Track::canary, sorted_families(std::move(canary), names_, &totals_[0]));
+    give(grid, Track::stable, sorted_families(std::move(stable), names_, &totals_[1]));
     begun_ = true;
     return {};
   }
@@ -250,7 +250,7 @@ class SeriesMetricSource final : public cohort::MetricSource {
                     std::make_move_iterator(found.end()));
     }
     const auto names = ratio_names(whole, part, names_);
-    auto families = request_families(series, names);
+    auto families = request_families(std::move(series), names);
     CohortCounts counts;
     const cohort::CohortWindow window{
         .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};
