@@ -5,6 +5,8 @@
 #include <map>
 #include <optional>
 
+#include "rollout/track_selection.h"
+
 namespace coalmine::app {
 namespace {
 
@@ -24,9 +26,13 @@ std::optional<std::string> attribute_of(const Presence& presence, const std::str
 bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
-  return std::ranges::all_of(
-      track == Track::canary ? spec.canary : spec.stable,
-      [&](const auto& wanted) { return attribute_of(presence, wanted.first) == wanted.second; });
+  const auto tracks = rollout::select_tracks(spec);
+  const auto has = [&](const auto& wanted) {
+    return attribute_of(presence, wanted.first) == wanted.second;
+  };
+  const auto& selection = tracks.of(track);
+  return std::ranges::all_of(selection.with, has) &&
+         !(selection.without && has(*selection.without));
 }
 
 } // namespace

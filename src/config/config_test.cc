@@ -164,6 +164,38 @@ void expect_in_docs(const std::string& docs, std::span<const rollout::SpecField<
   }
 }
 
+// The warnings of a file, without places.
+std::string warnings_of(const std::string& text) {
+  Config config;
+  const auto report = parse_config("c.yaml", text, {}, config);
+  EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
+  std::string out;
+  for (const auto& found : report.diagnostics) out += found.message + "\n";
+  return out;
+}
+
+TEST(Config, SelectorsThatMayOverlapAreTold) {
+  EXPECT_EQ(warnings_of("service: s\nstable: { deployment.environment: production }\n"),
+            "canary and stable may select the same telemetry: what has both "
+            "deployment.track=canary and deployment.environment=production counts for the canary "
+            "alone\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1 }\nstable: { a: 1, b: 2 }\n"),
+            "canary and stable may select the same telemetry: what has both a=1 and a=1 and b=2 "
+            "counts for stable alone\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1, b: 2 }\nstable: { c: 3 }\n"),
+            "canary and stable may select the same telemetry: what has both a=1 and b=2 and c=3 "
+            "counts for both tracks\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1, b: 2 }\nstable: { c: 3, a: 2 }\n"), "");
+}
+
+TEST(Config, AttributesToPromote) {
+  Config config;
+  const auto report = parse_config(
+      "c.yaml", "server: { promote_resource_attributes: [app.lane, team] }\n", {}, config);
+  EXPECT_TRUE(report.diagnostics.empty()) << render(report, false);
+  EXPECT_EQ(config.server.promoted_attributes, (std::vector<std::string>{"app.lane", "team"}));
+}
+
 TEST(SpecFields, StandInTheDocs) {
   const std::string docs = slurp(kRoot / "docs/config.md");
   expect_in_docs(docs, rollout::rollout_fields());

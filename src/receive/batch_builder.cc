@@ -48,6 +48,7 @@ BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const L
   out_.batch.received_ms = now_ms;
   begin_scope({});
 }
+  out_.batch.tell_resources = true;
 
 bool BatchBuilder::begin_known_resource(std::string_view bytes) {
   begin_resource({});
@@ -99,7 +100,7 @@ void BatchBuilder::begin_scope(ScopeHead head, std::string_view bytes) {
 const std::shared_ptr<const Resource>& BatchBuilder::resource() {
   if (!resource_) {
     charge(sizeof(Resource) + 1024);
-    resource_ = make_resource(std::move(resource_attributes_), sender_);
+    resource_ = make_resource(std::move(resource_attributes_), sender_, limits_.promoted);
     resource_attributes_.clear();
   }
   return resource_;

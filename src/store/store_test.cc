@@ -46,6 +46,17 @@ TEST_F(StoreTest, WhatIsAppendedIsThereAtOnceAndAfterRestart) {
   EXPECT_EQ(damaged(), 0);
 }
 
+TEST_F(StoreTest, TargetInfoIsWrittenWhereTheBatchAsksForIt) {
+  auto sent = batch({point(counter, 0, kNow - 2000, 1), point(gauge, 0, kNow, 1),
+                     point(gauge, 0, kNow + 600'001, 2)});
+  append(sent);
+  EXPECT_TRUE(select(*store, "target_info").empty()) << "remote write brings its own";
+  sent.tell_resources = true;
+  EXPECT_EQ(append(sent).rejected_points, 1u);
+  EXPECT_EQ(only("target_info"), (Points{{0, 1}})) << "dated as the newest point that was taken";
+  EXPECT_EQ(select(*store, "target_info")[0].labels->get("service_version"), "1");
+}
+
 TEST_F(StoreTest, OutsideTheWindowIsRejectedWithAReason) {
   const auto result =
       append(batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "rollout/evidence/absent_track.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/metric_reader.h"
 #include "rollout/evidence/spec_judge.h"
@@ -147,6 +148,14 @@ LookResult take_look(const LookRequest& request, const cohort::CohortSource& coh
         look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells()) add_standing(request, evidence);
     auto judgement = judge.judge(evidence);
+    const bool both = out.canary_requests > 0 && out.stable_requests > 0;
+    if (!both && out.source_error.empty()) {
+      add_absence(
+          explain_absence(
+              *request.spec,
+              {request.canary_version, request.stable_version, look.from_ms, look.to_ms}, cohorts),
+          judgement.reason);
+    }
     if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, judgement, out);
     out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
   } catch (const std::exception& e) {

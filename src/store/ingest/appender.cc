@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "store/disk/meta_rows.h"
 #include "store/ingest/fresh_spans.h"
+#include "store/ingest/target_info.h"
 #include "store/series/record_codec.h"
 #include "store/spans/span_reader.h"
 
@@ -109,13 +110,16 @@ void Appender::take_points(const Batch& batch, std::int64_t now_ms, Draft& draft
   ingest_.points(draft.stage, batch.points, window, rejections);
   draft.result.rejected_points = rejections.points;
   draft.result.reason = std::move(rejections.reason);
+  TargetInfo resources;
   for (const auto& point : batch.points) {
     const std::int64_t time_ms = to_ms(point.time_ns);
     if (!point.series || !point.series->resource || time_ms < window.from_ms ||
         time_ms > window.to_ms)
       continue;
     draft.presence.see_point(*point.series->resource, time_ms);
+    if (batch.tell_resources) resources.see(*point.series->resource, time_ms);
   }
+  resources.put(draft.stage);
 }
 
 void Appender::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft) {
