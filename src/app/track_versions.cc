@@ -49,8 +49,9 @@ std::string newest_version(const rollout::RolloutSpec& spec, Track track,
     if (!selected(spec, track, one)) continue;
     auto& seen = versions[one.version];
     seen.first_ms = std::min(seen.first_ms, one.first_ms);
-    seen.last_ms = std::max(seen.last_ms, one.last_ms);
-    newest_ms = std::max(newest_ms, one.last_ms);
+    const auto last_ms = std::max(one.last_ms, one.last_arrival_ms); // late is not silent
+    seen.last_ms = std::max(seen.last_ms, last_ms);
+    newest_ms = std::max(newest_ms, last_ms);
   }
   std::string best;
   std::int64_t best_first_ms = -1;

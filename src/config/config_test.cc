@@ -14,6 +14,7 @@
 #include "config/config_fields.h"
 #include "config/config_values.h"
 #include "config/dashboard_file.h"
+#include "store/series/series_index.h"
 
 namespace coalmine::config {
 namespace {
@@ -186,6 +187,19 @@ TEST(Config, SelectorsThatMayOverlapAreTold) {
             "canary and stable may select the same telemetry: what has both a=1 and b=2 and c=3 "
             "counts for both tracks\n");
   EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1, b: 2 }\nstable: { c: 3, a: 2 }\n"), "");
+}
+
+// What a refusal advises to change has to be there.
+TEST(Config, KnowsTheKeyThatARefusalNames) {
+  store::SeriesIndex index(0);
+  store::SeriesInfo info;
+  info.labels = std::make_shared<const Labels>(Labels::of({{"service_name", "shop"}}));
+  const auto refused = index.add(info, [](SeriesId) { return false; });
+  ASSERT_FALSE(refused);
+  const auto& text = refused.error().message;
+  const auto at = text.rfind("server.");
+  ASSERT_NE(at, std::string::npos) << text;
+  EXPECT_EQ(warnings_of(fmt::format("server: {{ {}: 5 }}\n", text.substr(at + 7))), "");
 }
 
 TEST(Config, AttributesToPromote) {

@@ -31,9 +31,9 @@ std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'0
 } // namespace
 
 struct Appender::Draft {
-  Draft(Appender& appender, SpanWindow window)
+  Draft(Appender& appender, SpanWindow window, std::int64_t now_ms)
       : stage(appender.contents_.series.index, appender.contents_.locks.state, appender.stored_),
-        presence(appender.contents_.presence),
+        presence(appender.contents_.presence, now_ms),
         spans(appender.recent_spans_, window) {}
 
   Stage stage;
@@ -84,7 +84,7 @@ void Appender::restore() {
 Result<AppendResult> Appender::append(const Batch& batch) {
   std::lock_guard lock(contents_.locks.write);
   const std::int64_t now_ms = clock_.wall_ms();
-  Draft draft(*this, {now_ms - options_.retention_ms, now_ms + options_.accept_future_ms});
+  Draft draft(*this, {now_ms - options_.retention_ms, now_ms + options_.accept_future_ms}, now_ms);
   take_points(batch, now_ms, draft);
   take_spans(batch, now_ms, draft);
   ingest_.flush(draft.stage);
