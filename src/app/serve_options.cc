@@ -101,6 +101,13 @@ Result<ServerOptions> server_options(const ServeFlags& flags, const config::Conf
   out.prometheus = file.prometheus;
   out.telemetry_endpoint = file.telemetry_endpoint.value_or("self");
   out.specs = config.specs;
+  // A selector can only find labels.
+  out.promoted_attributes = file.promoted_attributes;
+  for (const auto& spec : out.specs) {
+    for (const auto* selector : {&spec.canary, &spec.stable}) {
+      for (const auto& [name, value] : *selector) out.promoted_attributes.push_back(name);
+    }
+  }
   return out;
 }
 

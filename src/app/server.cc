@@ -163,6 +163,7 @@ class RunningServer final : public Server {
     options.grpc = options_.otlp_grpc;
     options.http = options_.otlp_http;
     options.bearer_token = options_.otlp_token;
+    options.limits.promoted = PromotedAttributes(options_.promoted_attributes);
     remote_write_.emplace(options.limits, *store_, clock_, metrics_);
     TRY_ASSIGN(receiver_, receive::Receiver::start(std::move(options), *store_, clock_, metrics_));
     return {};

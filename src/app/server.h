@@ -21,8 +21,10 @@ struct ServerOptions {
   net::Endpoint listen{"127.0.0.1", 7070}; // API and page
   net::Endpoint otlp_grpc{"127.0.0.1", 4317};
   net::Endpoint otlp_http{"127.0.0.1", 4318};
-  std::string data_directory;                 // journal/ and telemetry/ are made inside
-  store::Options store;                       // its directory comes from data_directory
+  std::string data_directory; // journal/ and telemetry/ are made inside
+  store::Options store;       // its directory comes from data_directory
+  // Resource attributes that become labels of series, beside those that always do.
+  std::vector<std::string> promoted_attributes;
   std::int64_t maintain_interval_ms = 30'000; // sealing, retention
   bool insecure = false;                      // may listen beyond loopback without tokens
   std::string operator_token;

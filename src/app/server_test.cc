@@ -210,6 +210,9 @@ TEST(TrackVersions, TheNewestThatStillReports) {
   auto by_pod = spec;
   by_pod.canary = {{"k8s.pod.name", "x"}};
   EXPECT_EQ(newest_version(by_pod, Track::canary, presence), "");
+  auto any_track = spec; // stable's selector fits the canary too
+  any_track.stable = {{"service.name", "shop"}};
+  EXPECT_EQ(newest_version(any_track, Track::stable, presence), "2.3.0");
 }
 
 TEST(Version, IsTheProjects) {

@@ -5,6 +5,8 @@
 #include <map>
 #include <optional>
 
+#include "rollout/track_selection.h"
+
 namespace coalmine::app {
 namespace {
 
@@ -24,9 +26,13 @@ std::optional<std::string> attribute_of(const Presence& presence, const std::str
 bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& presence) {
   if (presence.service != spec.service || presence.version.empty()) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
-  return std::ranges::all_of(
-      track == Track::canary ? spec.canary : spec.stable,
-      [&](const auto& wanted) { return attribute_of(presence, wanted.first) == wanted.second; });
+  const auto tracks = rollout::select_tracks(spec);
+  const auto has = [&](const auto& wanted) {
+    return attribute_of(presence, wanted.first) == wanted.second;
+  };
+  const auto& selection = tracks.of(track);
+  return std::ranges::all_of(selection.with, has) &&
+         !(selection.without && has(*selection.without));
 }
 
 } // namespace
@@ -43,8 +49,9 @@ std::string newest_version(const rollout::RolloutSpec& spec, Track track,
     if (!selected(spec, track, one)) continue;
     auto& seen = versions[one.version];
     seen.first_ms = std::min(seen.first_ms, one.first_ms);
-    seen.last_ms = std::max(seen.last_ms, one.last_ms);
-    newest_ms = std::max(newest_ms, one.last_ms);
+    const auto last_ms = std::max(one.last_ms, one.last_arrival_ms); // late is not silent
+    seen.last_ms = std::max(seen.last_ms, last_ms);
+    newest_ms = std::max(newest_ms, last_ms);
   }
   std::string best;
   std::int64_t best_first_ms = -1;

@@ -47,6 +47,13 @@ class CohortSource {
   // Increments in (from_ms, to_ms].
   virtual Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const = 0;
+  // The values that a label has on the request series of a cohort that report in the window, in
+  // order. For messages: a source may know none.
+  virtual std::vector<std::string> label_values(const CohortSelector&, const std::string& /*label*/,
+                                                std::int64_t /*from_ms*/,
+                                                std::int64_t /*to_ms*/) const {
+    return {};
+  }
 };
 
 } // namespace coalmine::cohort

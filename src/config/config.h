@@ -32,7 +32,8 @@ struct ServerConfig {
   std::optional<std::string> otlp_grpc;
   std::optional<std::string> otlp_http;
   std::optional<std::string> data_directory;
-  store::Options store; // without its directory
+  store::Options store;                         // without its directory
+  std::vector<std::string> promoted_attributes; // resource attributes that become labels, too
   std::optional<std::string> operator_token;
   std::optional<std::string> viewer_token;
   std::optional<std::string> otlp_token;

@@ -8,16 +8,16 @@
 #include "config/config.h"
 #include "config/config_values.h"
 #include "judge/reason.h"
+#include "rollout/track_selection.h"
 
 namespace coalmine::config {
 namespace {
 
 constexpr std::int64_t kUsualExportMs = 60'000;
 
-std::string selector_text(const rollout::AttributeSelector& selector) {
-  std::string out;
-  for (const auto& [name, value] : selector)
-    out += fmt::format("{}{}={}", out.empty() ? "" : " and ", name, value);
+std::string selection_text(const rollout::TrackSelection& selection) {
+  auto out = rollout::to_text(selection.with);
+  if (selection.without) out += " but not " + rollout::to_text({*selection.without});
   return out;
 }
 
@@ -166,8 +166,9 @@ std::string explain(const rollout::RolloutSpec& spec) {
   std::string out =
       fmt::format("{}{}\n", spec.service,
                   spec.environment.empty() ? "" : fmt::format(" in {}", spec.environment));
+  const auto tracks = rollout::select_tracks(spec);
   out += fmt::format("The canary is all telemetry with {}; stable is all telemetry with {}.\n",
-                     selector_text(spec.canary), selector_text(spec.stable));
+                     selection_text(tracks.canary), selection_text(tracks.stable));
   out += steps_text(spec);
   out += signals_text(spec);
   if (!spec.ignore_routes.empty())

@@ -8,6 +8,7 @@
 #include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
+#include "rollout/track_selection.h"
 
 namespace coalmine::config {
 namespace {
@@ -229,6 +230,11 @@ YamlReader::Keys server_block_keys(const ConfigContext& context, ServerConfig& s
       {"otlp_grpc", take_text(context, "otlp_grpc", server.otlp_grpc)},
       {"otlp_http", take_text(context, "otlp_http", server.otlp_http)},
       {"data", take_text(context, "data", server.data_directory)},
+      {"promote_resource_attributes",
+       [&yaml, &server](const YAML::Node& v) {
+         for (auto& name : yaml.texts(v, "promote_resource_attributes"))
+           server.promoted_attributes.push_back(std::move(name));
+       }},
   };
   for (auto& key : store_keys(yaml, server.store)) keys.push_back(std::move(key));
   const YamlReader::Keys rest{
@@ -332,6 +338,27 @@ YamlReader::Keys server_keys(const ConfigContext& context, ServerConfig& server)
            }}};
 }
 
+namespace {
+
+// Says what becomes of telemetry that both selectors fit.
+void check_overlap(const ConfigContext& context, const YAML::Node& node,
+                   const rollout::RolloutSpec& spec) {
+  const auto tracks = rollout::select_tracks(spec);
+  if (tracks.overlap == rollout::Overlap::none) return;
+  const YAML::Node& place = node["stable"] ? node["stable"] : node["canary"];
+  const std::string counted = tracks.overlap == rollout::Overlap::open ? "counts for both tracks"
+                              : tracks.stable.without ? "counts for the canary alone"
+                                                      : "counts for stable alone";
+  context.yaml.warn(
+      place ? place : node,
+      fmt::format("canary and stable may select the same telemetry: what has both {} and {} {}",
+                  rollout::to_text(spec.canary), rollout::to_text(spec.stable), counted),
+      "name one attribute in both, with different values, for example deployment.track: canary and "
+      "stable");
+}
+
+} // namespace
+
 std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
                                                  const YAML::Node& node, ServerConfig& server,
                                                  bool with_server_keys) {
@@ -357,6 +384,7 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
         node, "canary and stable select the same telemetry",
         "give each its own attribute value, for example deployment.track: canary and stable");
   }
+  if (context.yaml.errors() == errors_before) check_overlap(context, node, block.spec);
   if (!block.service) return std::nullopt;
   block.spec.service = *block.service;
   return std::move(block.spec);

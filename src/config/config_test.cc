@@ -14,6 +14,7 @@
 #include "config/config_fields.h"
 #include "config/config_values.h"
 #include "config/dashboard_file.h"
+#include "store/series/series_index.h"
 
 namespace coalmine::config {
 namespace {
@@ -162,6 +163,51 @@ void expect_in_docs(const std::string& docs, std::span<const rollout::SpecField<
                     field.key, default_text(field), field.meaning);
     EXPECT_NE(docs.find(line), std::string::npos) << "docs/config.md lacks the line\n" << line;
   }
+}
+
+// The warnings of a file, without places.
+std::string warnings_of(const std::string& text) {
+  Config config;
+  const auto report = parse_config("c.yaml", text, {}, config);
+  EXPECT_EQ(count({report}).errors, 0u) << render(report, false);
+  std::string out;
+  for (const auto& found : report.diagnostics) out += found.message + "\n";
+  return out;
+}
+
+TEST(Config, SelectorsThatMayOverlapAreTold) {
+  EXPECT_EQ(warnings_of("service: s\nstable: { deployment.environment: production }\n"),
+            "canary and stable may select the same telemetry: what has both "
+            "deployment.track=canary and deployment.environment=production counts for the canary "
+            "alone\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1 }\nstable: { a: 1, b: 2 }\n"),
+            "canary and stable may select the same telemetry: what has both a=1 and a=1 and b=2 "
+            "counts for stable alone\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1, b: 2 }\nstable: { c: 3 }\n"),
+            "canary and stable may select the same telemetry: what has both a=1 and b=2 and c=3 "
+            "counts for both tracks\n");
+  EXPECT_EQ(warnings_of("service: s\ncanary: { a: 1, b: 2 }\nstable: { c: 3, a: 2 }\n"), "");
+}
+
+// What a refusal advises to change has to be there.
+TEST(Config, KnowsTheKeyThatARefusalNames) {
+  store::SeriesIndex index(0);
+  store::SeriesInfo info;
+  info.labels = std::make_shared<const Labels>(Labels::of({{"service_name", "shop"}}));
+  const auto refused = index.add(info, [](SeriesId) { return false; });
+  ASSERT_FALSE(refused);
+  const auto& text = refused.error().message;
+  const auto at = text.rfind("server.");
+  ASSERT_NE(at, std::string::npos) << text;
+  EXPECT_EQ(warnings_of(fmt::format("server: {{ {}: 5 }}\n", text.substr(at + 7))), "");
+}
+
+TEST(Config, AttributesToPromote) {
+  Config config;
+  const auto report = parse_config(
+      "c.yaml", "server: { promote_resource_attributes: [app.lane, team] }\n", {}, config);
+  EXPECT_TRUE(report.diagnostics.empty()) << render(report, false);
+  EXPECT_EQ(config.server.promoted_attributes, (std::vector<std::string>{"app.lane", "team"}));
 }
 
 TEST(SpecFields, StandInTheDocs) {

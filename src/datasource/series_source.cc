@@ -93,6 +93,16 @@ class SeriesCohortSource final : public cohort::CohortSource {
     return out;
   }
 
+  std::vector<std::string> label_values(const CohortSelector& cohort, const std::string& label,
+                                        std::int64_t from_ms, std::int64_t to_ms) const override {
+    promql::Selection selection;
+    selection.matchers = request_matchers(cohort, names_);
+    selection.from_ms = from_ms;
+    selection.to_ms = to_ms;
+    return data_.label_values(label == "service_name" ? names_.service_label : label, selection)
+        .value_or(std::vector<std::string>());
+  }
+
  private:
   Result<CohortFamilies> read(const CohortSelector& cohort, std::int64_t from_ms,
                               std::int64_t to_ms) const {

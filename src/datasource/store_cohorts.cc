@@ -30,6 +30,9 @@ class StoreCohortSource final : public cohort::CohortSource {
   explicit StoreCohortSource(const store::Store& store) : store_(store) {}
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const override;
+  std::vector<std::string> label_values(const cohort::CohortSelector& cohort,
+                                        const std::string& label, std::int64_t from_ms,
+                                        std::int64_t to_ms) const override;
 
  private:
   Result<std::vector<SeriesData>> select(const cohort::CohortSelector& cohort,
@@ -182,6 +185,20 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
     if (out.first_ms == 0 || ms < out.first_ms) out.first_ms = ms;
   }
   return out;
+}
+
+std::vector<std::string> StoreCohortSource::label_values(const cohort::CohortSelector& cohort,
+                                                         const std::string& label,
+                                                         std::int64_t from_ms,
+                                                         std::int64_t to_ms) const {
+  store::SelectRequest request;
+  request.matchers = cohort.matchers;
+  request.matchers.push_back(
+      {std::string(kMetricName), Matcher::Op::equal, std::string(kRequestsName)});
+  request.from_ms = from_ms;
+  request.to_ms = to_ms;
+  request.choose_source = false;
+  return store_.label_values(label, request);
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "receive/misdirected.h"
 #include "receive/text.h"
 
 namespace coalmine::receive {
@@ -47,6 +48,7 @@ BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const L
       no_bounds_(std::make_shared<const std::vector<double>>()) {
   out_.batch.received_ms = now_ms;
   begin_scope({});
+  out_.batch.tell_resources = true;
 }
 
 bool BatchBuilder::begin_known_resource(std::string_view bytes) {
@@ -99,7 +101,7 @@ void BatchBuilder::begin_scope(ScopeHead head, std::string_view bytes) {
 const std::shared_ptr<const Resource>& BatchBuilder::resource() {
   if (!resource_) {
     charge(sizeof(Resource) + 1024);
-    resource_ = make_resource(std::move(resource_attributes_), sender_);
+    resource_ = make_resource(std::move(resource_attributes_), sender_, limits_.promoted);
     resource_attributes_.clear();
   }
   return resource_;
@@ -159,7 +161,13 @@ bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, con
                              IdState trace, IdState span_id, IdState parent) {
   ++out_.items;
   name = name.substr(0, 100);
-  if (trace != IdState::good || all_zero(trace_id)) {
+  if (trace == IdState::base64 || span_id == IdState::base64 || parent == IdState::base64) {
+    reject(
+        "base64_id",
+        fmt::format("the ids of span \"{}\" are base64; OTLP/JSON has them in hex, 32 digits for "
+                    "a trace and 16 for a span",
+                    name));
+  } else if (trace != IdState::good || all_zero(trace_id)) {
     reject("bad_trace_id",
            fmt::format("the trace id of span \"{}\" is zero, missing or not 16 bytes", name));
   } else if (span_id != IdState::good || all_zero(id)) {
@@ -173,10 +181,21 @@ bool BatchBuilder::check_ids(std::string_view name, const TraceId& trace_id, con
   return false;
 }
 
+bool BatchBuilder::check_time(std::string_view what, std::string_view name, std::uint64_t time_ns) {
+  const auto unit = mistaken_unit(time_ns, out_.batch.received_ms);
+  if (unit.empty()) return true;
+  reject("time_unit",
+         fmt::format("the time {} of {} \"{}\" is in {}; OTLP has nanoseconds since 1970", time_ns,
+                     what, name.substr(0, 100), unit));
+  return false;
+}
+
 void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdState parent,
                        const SpanCollector::Mark& begun) {
   auto& table = spans_.table();
-  if (!check_ids(table.table().texts[row.name], row.trace_id, row.span_id, trace, span_id, parent))
+  if (!check_ids(table.table().texts[row.name], row.trace_id, row.span_id, trace, span_id,
+                 parent) ||
+      !check_time("span", table.table().texts[row.name], std::max(row.start_ns, row.end_ns)))
     return spans_.back_to(begun);
   charge(sizeof(SpanTable::Row) + row.attributes.size * sizeof(std::uint32_t));
   row.resource = table.resource(resource());
@@ -186,7 +205,9 @@ void BatchBuilder::add(SpanTable::Row row, IdState trace, IdState span_id, IdSta
 }
 
 void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent) {
-  if (!check_ids(span.name, span.trace_id, span.span_id, trace, span_id, parent)) return;
+  if (!check_ids(span.name, span.trace_id, span.span_id, trace, span_id, parent) ||
+      !check_time("span", span.name, std::max(span.start_ns, span.end_ns)))
+    return;
   charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) +
          heap_bytes(span.trace_state));
   charge(span.attributes);
@@ -207,6 +228,7 @@ void BatchBuilder::add(LogRecord record) {
     ++out_.logs_not_kept;
     return;
   }
+  if (!check_time("log record", record.event_name, record.time_ns)) return;
   charge(sizeof(LogRecord) + heap_bytes(record.event_name) + heap_bytes(record.body));
   charge(record.attributes);
   record.resource = resource();

@@ -69,7 +69,7 @@ struct RawSummary {
 };
 
 // The state of an id as sent; decoders read ids from bytes or hex.
-enum class IdState { missing, good, bad };
+enum class IdState { missing, good, bad, base64 };
 
 // Collects one payload. One thread, one decode call. A decoder calls begin_resource, begin_scope,
 // begin_metric as it meets them (the resource's attributes before anything inside it), then adds
@@ -100,6 +100,8 @@ class BatchBuilder {
   // One more event of a span; events share the limit of attributes.
   bool has_room(const std::vector<SpanEvent>& events);
   void count_cut() { ++out_.cut_values; }
+  // Spans, data points or log records so far, rejected ones included.
+  std::size_t items() const { return out_.items; }
   const Limits& limits() const { return limits_; }
 
   // trace, span_id, parent: the states of the span's ids.
@@ -147,6 +149,8 @@ class BatchBuilder {
   std::shared_ptr<const MetricSeries> series_of(PointHead& point, MetricKind kind);
   bool check_ids(std::string_view name, const TraceId& trace_id, const SpanId& id, IdState trace,
                  IdState span_id, IdState parent);
+  // False: rejected, because the time is in another unit.
+  bool check_time(std::string_view what, std::string_view name, std::uint64_t time_ns);
   bool same_series(const SeriesEntry& entry, const Attributes& attributes,
                    const SeriesKind& kind) const;
   Labels labels(const Attributes& attributes, const SeriesKind& kind);

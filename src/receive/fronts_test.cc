@@ -195,6 +195,8 @@ TEST_F(Fronts, HttpRefusals) {
   const Case cases[] = {
       {"POST", "/", "", kJson, 404, "/v1/traces"},
       {"POST", "/v1/trace", "", kProtobuf, 404, "/v1/metrics"},
+      {"POST", "/api/v1/write", "", kProtobuf, 404, "7070"},
+      {"POST", "/v1/traces", R"({"resourceMetrics":[]})", kJson, 400, "belongs at /v1/metrics"},
       {"GET", "/v1/traces", "", {}, 405, "POST"},
       {"POST", "/v1/traces", "x", {{"Content-Type", "text/plain"}}, 415, "text/plain"},
       {"POST", "/v1/traces", "x", {}, 415, "application/json"},

@@ -55,6 +55,15 @@ std::string wrong_type(const std::string& type) {
       safe_text(type, 100, cut));
 }
 
+std::string nothing_at(std::string_view path) {
+  if (path == "/api/v1/write")
+    return "this is the OTLP/HTTP port; Prometheus remote write goes to the API's port (7070 by "
+           "default)";
+  return fmt::format(
+      "there is nothing at {}; OTLP/HTTP is POST /v1/traces, /v1/metrics and /v1/logs",
+      short_message(path, 200));
+}
+
 } // namespace
 
 // One request on its way.
@@ -75,13 +84,7 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
   const auto refuse = [&](int status, ErrorCode code, std::string_view message) {
     return error_response(status, encoding.value_or(Encoding::json), code, message);
   };
-  if (!signal) {
-    return answer(
-        refuse(404, ErrorCode::not_found,
-               fmt::format(
-                   "there is nothing at {}; OTLP/HTTP is POST /v1/traces, /v1/metrics and /v1/logs",
-                   short_message(request.path, 200))));
-  }
+  if (!signal) return answer(refuse(404, ErrorCode::not_found, nothing_at(request.path)));
   if (request.method != "POST") {
     auto response = refuse(405, ErrorCode::unimplemented,
                            fmt::format("{} is read with POST only", request.path));

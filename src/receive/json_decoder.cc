@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "base/base64.h"
+#include "receive/misdirected.h"
 
 namespace coalmine::receive {
 namespace {
@@ -36,11 +37,14 @@ Status JsonDecoder::run(Signal signal, std::string_view payload) {
   if (const auto error = parser.parse(payload.data(), payload.size()).get(root);
       error != simdjson::SUCCESS) {
     return fail(ErrorCode::invalid_argument,
-                fmt::format("the payload of {} bytes is not valid JSON: {}", payload.size(),
-                            simdjson::error_message(error)));
+                fmt::format("the payload of {} bytes is not valid JSON: {}{}", payload.size(),
+                            simdjson::error_message(error), looks_like(payload, Encoding::json)));
   }
-  if (!root.is_object())
-    return fail(ErrorCode::invalid_argument, "the JSON payload is not an object");
+  if (!root.is_object()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the JSON payload is not OTLP: it is {}not an object",
+                            root.is_array() ? "a list (as Zipkin sends spans), " : ""));
+  }
   reader_.fields(root, "the payload", [&](std::string_view key, JsonElement value) {
     const auto wanted = items_key(signal, "resourceSpans", "resourceMetrics", "resourceLogs");
     if (is_key(key, wanted))
@@ -49,6 +53,13 @@ Status JsonDecoder::run(Signal signal, std::string_view payload) {
   if (!reader_.fault().empty()) {
     return fail(ErrorCode::invalid_argument,
                 fmt::format("the JSON payload is not OTLP: {}", reader_.fault()));
+  }
+  if (out_.items() > 0) return {};
+  // Unknown keys are ignored, as the protocol asks; but where nothing else was sent, to say "all is
+  // well" would lose it without a word.
+  if (const auto stranger = find_stranger(root, signal); !stranger.empty()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("the JSON payload is not OTLP: {}", stranger));
   }
   return {};
 }
@@ -101,8 +112,10 @@ IdState JsonDecoder::id(JsonElement value, std::string_view key, Id& out) {
   const auto text = reader_.text(value, key);
   if (text.empty()) return IdState::missing;
   Id parsed{};
-  if (!parse_hex(text, parsed))
-    return IdState::bad; // base64, which protobuf's own JSON mapping would send, ends here
+  if (!parse_hex(text, parsed)) {
+    const auto raw = decode_base64(text); // as protobuf's own JSON mapping would have it
+    return raw && raw->size() == parsed.size() ? IdState::base64 : IdState::bad;
+  }
   out = parsed;
   return IdState::good;
 }

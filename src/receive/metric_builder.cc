@@ -234,6 +234,7 @@ bool BatchBuilder::check(PointHead& point) {
     reject("no_time", fmt::format("a point of {} has no time", named()));
     return false;
   }
+  if (!check_time("metric", metric_->head.name, point.time_ns)) return false;
   // JavaScript cuts start times and end times differently: a start after the end says nothing.
   if (point.start_ns > point.time_ns) point.start_ns = 0;
   return true;

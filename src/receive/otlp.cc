@@ -5,6 +5,7 @@
 
 #include "receive/batch_builder.h"
 #include "receive/json_decoder.h"
+#include "receive/misdirected.h"
 #include "receive/protobuf_decoder.h"
 
 namespace coalmine::receive {
@@ -33,8 +34,9 @@ Status decode_protobuf(Signal signal, std::string_view payload, BatchBuilder& bu
   }
   if (why.empty()) return {};
   return fail(ErrorCode::invalid_argument,
-              fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}",
-                          request_name(signal), why, decoder.cursor().offset(), payload.size()));
+              fmt::format("the payload is not a valid protobuf {}: {} at byte {} of {}{}",
+                          request_name(signal), why, decoder.cursor().offset(), payload.size(),
+                          looks_like(payload, Encoding::protobuf)));
 }
 
 } // namespace

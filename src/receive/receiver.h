@@ -12,11 +12,12 @@
 #include "base/self_metrics.h"
 #include "net/http_server.h"
 #include "store/store.h"
+#include "telemetry/resource.h"
 
 namespace coalmine::receive {
 
-// The limits of one request. Over a size limit: HTTP 413, gRPC RESOURCE_EXHAUSTED, both without
-// retry.
+// What is read of one request, and how much. Over a size limit: HTTP 413, gRPC RESOURCE_EXHAUSTED,
+// both without retry.
 struct Limits {
   std::size_t max_wire_bytes = 64u << 20;
   std::size_t max_inflated_bytes = 64u << 20;
@@ -26,6 +27,7 @@ struct Limits {
   std::size_t max_attributes = 512;
   // Of one attribute value. Longer ones are cut and counted.
   std::size_t max_value_bytes = 64u << 10;
+  PromotedAttributes promoted; // the resource attributes that become labels
 };
 
 struct Options {

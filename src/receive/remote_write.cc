@@ -327,15 +327,24 @@ class WriteReader {
          {"instance", "service.instance.id"}}};
     Attributes attributes;
     std::string key;
-    for (const auto& [label, attribute] : kNames) {
-      std::string_view value = labels.get(label);
-      if (label == "service_name" && value.empty()) value = labels.get("job");
-      key.append(value).push_back('\0');
-      if (!value.empty()) attributes.emplace_back(attribute, std::string(value));
+    const auto add = [&](std::string_view name, std::string_view value) {
+      for (const auto part : {name, value}) key.append(part).push_back('\0');
+      attributes.emplace_back(name, std::string(value));
+    };
+    if (!labels.has("service_name") && labels.has("job")) add("service.name", labels.get("job"));
+    for (const auto [label, value] : labels) {
+      const auto* const known =
+          std::ranges::find(kNames, label, &std::pair<std::string_view, std::string_view>::first);
+      if (known != kNames.end()) {
+        add(known->second, value);
+      } else if (label != "job" && limits_.promoted.contains(label)) {
+        add(label, value); // what tells the tracks apart, so that derived series have it too
+      }
     }
-    auto& known = resources_[key];
-    if (!known) known = make_resource(std::move(attributes), "remote-write");
-    return known;
+    auto& resource = resources_[key];
+    if (!resource)
+      resource = make_resource(std::move(attributes), "remote-write", limits_.promoted);
+    return resource;
   }
 
   const Limits& limits_;

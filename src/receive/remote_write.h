@@ -31,6 +31,7 @@ struct WriteDecoded {
 };
 
 // payload: inflated. invalid_argument when it is not a WriteRequest. Pure; any thread.
+// The resource of a series is made of its labels that resources have (PromotedAttributes).
 Result<WriteDecoded> decode_remote_write(std::string_view payload, std::int64_t now_ms,
                                          const Limits& limits);
 

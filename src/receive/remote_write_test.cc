@@ -75,6 +75,35 @@ TEST(RemoteWrite, ReadsSamplesAndMarkers) {
   EXPECT_TRUE(decoded->batch.points[1].no_recorded_value);
 }
 
+TEST(RemoteWrite, TheResourceHasWhatTellsTheTracksApart) {
+  Limits limits;
+  limits.promoted = PromotedAttributes({"app.lane"});
+  const auto decoded = decode_remote_write(request({series({{"__name__", "a_total"},
+                                                            {"job", "shop"},
+                                                            {"instance", "h:1"},
+                                                            {"app_lane", "blue"},
+                                                            {"k8s_pod_name", "p"},
+                                                            {"code", "200"}},
+                                                           {{kNow, 1}}),
+                                                    series({{"__name__", "a_total"},
+                                                            {"job", "shop"},
+                                                            {"instance", "h:1"},
+                                                            {"app_lane", "green"}},
+                                                           {{kNow, 1}})}),
+                                           kNow, limits);
+  ASSERT_TRUE(decoded);
+  const auto labels = [&](std::size_t i) {
+    return decoded->batch.points[i].series->resource->labels.to_string();
+  };
+  EXPECT_EQ(labels(0),
+            "{app_lane=\"blue\", instance=\"h:1\", job=\"shop\", k8s_pod_name=\"p\", "
+            "service_instance_id=\"h:1\", service_name=\"shop\"}");
+  EXPECT_EQ(labels(1),
+            "{app_lane=\"green\", instance=\"h:1\", job=\"shop\", "
+            "service_instance_id=\"h:1\", service_name=\"shop\"}");
+  EXPECT_FALSE(decoded->batch.tell_resources) << "Prometheus sends its own target_info";
+}
+
 TEST(RemoteWrite, ReadsNativeHistograms) {
   const auto decoded =
       decode_remote_write(request({series({{"__name__", "h"}}, {}, histogram())}), kNow, {});

@@ -164,11 +164,13 @@ std::vector<std::uint64_t> ids(const SeriesIndex& index, const std::vector<Match
 using Op = Matcher::Op;
 using Ids = std::vector<std::uint64_t>;
 
+const auto kNoneEnded = [](SeriesId) { return false; };
+
 TEST(SeriesIndex, MatchersAsInPrometheus) {
   SeriesIndex index(100);
-  ASSERT_TRUE(index.add(info({{"__name__", "up"}, {"job", "a"}})));                // 1
-  ASSERT_TRUE(index.add(info({{"__name__", "up"}, {"job", "b"}, {"zone", "x"}}))); // 2
-  ASSERT_TRUE(index.add(info({{"__name__", "down"}, {"job", "a\nb"}})));           // 3
+  ASSERT_TRUE(index.add(info({{"__name__", "up"}, {"job", "a"}}), kNoneEnded));                // 1
+  ASSERT_TRUE(index.add(info({{"__name__", "up"}, {"job", "b"}, {"zone", "x"}}), kNoneEnded)); // 2
+  ASSERT_TRUE(index.add(info({{"__name__", "down"}, {"job", "a\nb"}}), kNoneEnded));           // 3
   struct Case {
     std::vector<Matcher> matchers;
     Ids expected;
@@ -199,9 +201,10 @@ TEST(SeriesIndex, MatchersAsInPrometheus) {
 
 TEST(SeriesIndex, IdentityIsLabelsSourceAndKind) {
   SeriesIndex index(100);
-  const auto a = index.add(info({{"__name__", "x"}}));
-  const auto b = index.add(info({{"__name__", "x"}}, MetricKind::counter, Source::spans));
-  const auto c = index.add(info({{"__name__", "x"}}, MetricKind::gauge));
+  const auto a = index.add(info({{"__name__", "x"}}), kNoneEnded);
+  const auto b =
+      index.add(info({{"__name__", "x"}}, MetricKind::counter, Source::spans), kNoneEnded);
+  const auto c = index.add(info({{"__name__", "x"}}, MetricKind::gauge), kNoneEnded);
   ASSERT_TRUE(a && b && c);
   const Labels labels = Labels::of({{"__name__", "x"}});
   EXPECT_EQ(index.find(labels, labels.hash(), Source::sent, MetricKind::counter), *a);
@@ -216,14 +219,15 @@ TEST(SeriesIndex, IdentityIsLabelsSourceAndKind) {
 TEST(SeriesIndex, TheLimitNamesTheLabelWithMostValues) {
   SeriesIndex index(3);
   for (const char* user : {"1", "2", "3"})
-    ASSERT_TRUE(index.add(info({{"service_name", "shop"}, {"user_id", user}, {"zone", "x"}})));
-  const auto refused = index.add(info({{"service_name", "shop"}, {"user_id", "4"}}));
+    ASSERT_TRUE(
+        index.add(info({{"service_name", "shop"}, {"user_id", user}, {"zone", "x"}}), kNoneEnded));
+  const auto refused = index.add(info({{"service_name", "shop"}, {"user_id", "4"}}), kNoneEnded);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, ErrorCode::resource_exhausted);
   EXPECT_NE(refused.error().message.find("shop"), std::string::npos);
   EXPECT_NE(refused.error().message.find("user_id has 3 values"), std::string::npos)
       << refused.error().message;
-  EXPECT_TRUE(index.add(info({{"service_name", "other"}, {"user_id", "4"}})));
+  EXPECT_TRUE(index.add(info({{"service_name", "other"}, {"user_id", "4"}}), kNoneEnded));
 }
 
 TEST(SeriesIndex, RowsComeBack) {
@@ -290,7 +294,7 @@ TEST(PresenceBook, FirstLastAndLongestInterval) {
   PresenceBook book;
   const auto canary = testing::resource("shop", "canary", "2");
   const auto see = [&](std::int64_t time_ms) {
-    PresenceBook::Draft draft(book);
+    PresenceBook::Draft draft(book, time_ms);
     draft.see_point(*canary, time_ms);
     for (auto& [key, row] : draft.finish()) {
       const auto back = decode_presence(encode_presence(row));

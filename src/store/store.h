@@ -38,7 +38,8 @@ struct Options {
   // minute at least. Its series then get staleness markers, as if the application had ended them
   // itself. 0: never.
   double ended_after_intervals = 3;
-  // A series beyond this is refused. The message names the label with the most values.
+  // A series beyond this is refused. The message names the label with the most values. Series that
+  // have ended do not count, up to ten times as many.
   std::size_t max_series_per_service = 200'000;
   // The most that a power loss can cost. kill -9 loses nothing at any setting.
   std::int64_t sync_interval_ms = 1000;

@@ -46,6 +46,17 @@ TEST_F(StoreTest, WhatIsAppendedIsThereAtOnceAndAfterRestart) {
   EXPECT_EQ(damaged(), 0);
 }
 
+TEST_F(StoreTest, TargetInfoIsWrittenWhereTheBatchAsksForIt) {
+  auto sent = batch({point(counter, 0, kNow - 2000, 1), point(gauge, 0, kNow, 1),
+                     point(gauge, 0, kNow + 600'001, 2)});
+  append(sent);
+  EXPECT_TRUE(select(*store, "target_info").empty()) << "remote write brings its own";
+  sent.tell_resources = true;
+  EXPECT_EQ(append(sent).rejected_points, 1u);
+  EXPECT_EQ(only("target_info"), (Points{{0, 1}})) << "dated as the newest point that was taken";
+  EXPECT_EQ(select(*store, "target_info")[0].labels->get("service_version"), "1");
+}
+
 TEST_F(StoreTest, OutsideTheWindowIsRejectedWithAReason) {
   const auto result =
       append(batch({point(counter, 0, kNow - 3600'000 - 1, 1), point(counter, 0, kNow + 600'001, 2),
@@ -159,6 +170,64 @@ TEST_F(StoreTest, TooManySeriesNameTheLabel) {
                           kNow + 1, 1)}))
           .rejected_points,
       0u);
+}
+
+TEST_F(StoreTest, EndedSeriesDoNotCountAgainstTheLimit) {
+  options.max_series_per_service = 3;
+  reopen();
+  int next = 0;
+  const auto add = [&](int n) { // of one process, with series of its own
+    Batch out;
+    const auto process = resource("shop", "stable", "1", "i" + std::to_string(next++));
+    for (int i = 0; i < n; ++i)
+      out.points.push_back(point(
+          series(process, "x", "x", MetricKind::gauge, {{"n", std::int64_t{i}}}), 0, kNow, 1));
+    return out;
+  };
+  const auto end = [&](Batch of) { // as an application does when it stops
+    for (auto& p : of.points) {
+      p.time_ns += 1'000'000;
+      p.no_recorded_value = true;
+    }
+    append(of);
+  };
+  for (int deploys = 0; deploys < 10; ++deploys) {
+    const auto all = add(3);
+    EXPECT_EQ(append(all).rejected_points, 0u) << deploys;
+    EXPECT_EQ(append(add(1)).rejected_points, 1u) << "three live ones are the limit";
+    end(all);
+  }
+  const auto last = add(3);
+  EXPECT_EQ(append(last).rejected_points, 0u);
+  const auto refused = append(add(1));
+  EXPECT_NE(refused.reason.find("has 3 metric series (and 30 that have ended and are still kept)"),
+            std::string::npos)
+      << refused.reason;
+  end(last);
+  EXPECT_EQ(append(add(1)).rejected_points, 1u) << "what has ended takes memory, and has a limit";
+}
+
+TEST_F(StoreTest, LateIsNotSilent) {
+  options.ended_after_intervals = 3;
+  reopen();
+  constexpr std::int64_t kLate = 150'000;
+  const auto send = [&](double value) {
+    append(batch({point(counter, kNow - 600'000, clock.wall_ms() - kLate, value)}));
+  };
+  const auto at_end = [&] { return select(*store, "jobs_total")[0].floats.back(); };
+  for (int i = 0; i < 40; ++i) {
+    send(i);
+    clock.advance_ms(5'000);
+    ASSERT_TRUE(store->maintain());
+    ASSERT_FALSE(is_stale(at_end().value)) << i;
+  }
+  clock.advance_ms(56'000);
+  ASSERT_TRUE(store->maintain());
+  EXPECT_TRUE(is_stale(at_end().value)) << "61 s without an arrival are silence";
+  EXPECT_EQ(at_end().time_ms, clock.wall_ms() - kLate) << "on the clock of the points";
+  clock.advance_ms(5'000);
+  send(41);
+  EXPECT_EQ(at_end().value, 41) << "what comes later, as late as before, is after the end";
 }
 
 TEST_F(StoreTest, SelectBoundsAndLimits) {

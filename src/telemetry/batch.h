@@ -83,6 +83,8 @@ struct LogRecord {
 
 struct Batch {
   std::int64_t received_ms = 0; // wall clock at arrival
+  // The store writes target_info for the resources of the points. Remote write brings its own.
+  bool tell_resources = false;
   std::vector<MetricPoint> points;
   SpanTable spans;
   std::vector<LogRecord> logs;

@@ -18,6 +18,9 @@ struct Presence {
   std::int64_t first_ms = 0;
   std::int64_t last_ms = 0;
   std::int64_t export_interval_ms = 0; // longest seen between two metric exports; 0: unknown
+  // When its newest telemetry came in, by the server's clock; telemetry may come late. 0: not since
+  // the start.
+  std::int64_t last_arrival_ms = 0;
 };
 
 } // namespace coalmine

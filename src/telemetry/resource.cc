@@ -11,16 +11,22 @@
 namespace coalmine {
 namespace {
 
-// True for resource attributes that distinguish cohorts or places. The rest (SDK versions, process
-// arguments) would only add bytes.
-bool becomes_label(std::string_view name) {
-  static constexpr std::array kPrefixes = {
-      std::string_view("service."), std::string_view("deployment."), std::string_view("k8s."),
-      std::string_view("cloud."), std::string_view("container.name")};
-  static constexpr std::array kNames = {std::string_view("host.name"), std::string_view("track"),
-                                        std::string_view("role")};
-  return std::ranges::any_of(kPrefixes, [&](auto prefix) { return name.starts_with(prefix); }) ||
-         std::ranges::find(kNames, name) != kNames.end();
+// In the form of labels, which remote write sends and to which attributes are brought.
+constexpr std::array kPrefixes = {std::string_view("service_"), std::string_view("deployment_"),
+                                  std::string_view("k8s_"), std::string_view("cloud_"),
+                                  std::string_view("container_name")};
+constexpr std::array kNames = {std::string_view("host_name"), std::string_view("track"),
+                               std::string_view("role")};
+// Who the resource is: job and instance say it.
+constexpr std::array kIdentifying = {std::string_view("service.name"),
+                                     std::string_view("service.namespace"),
+                                     std::string_view("service.instance.id")};
+
+// Labels with a leading "__" are the system's own.
+std::string resource_label(std::string_view attribute) {
+  auto out = label_name(attribute);
+  if (out.starts_with("__")) out.insert(0, "key_");
+  return out;
 }
 
 std::string derive_instance(const Attributes& attributes, std::string_view sender) {
@@ -74,7 +80,18 @@ std::string label_name(std::string_view attribute_name) {
   return out;
 }
 
-std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender) {
+PromotedAttributes::PromotedAttributes(const std::vector<std::string>& also) {
+  for (const auto& name : also) also_.insert(label_name(name));
+}
+
+bool PromotedAttributes::contains(std::string_view name) const {
+  const auto label = label_name(name);
+  return std::ranges::any_of(kPrefixes, [&](auto prefix) { return label.starts_with(prefix); }) ||
+         std::ranges::find(kNames, label) != kNames.end() || also_.contains(label);
+}
+
+std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender,
+                                              const PromotedAttributes& promoted) {
   auto out = std::make_shared<Resource>();
   out->service = attribute_text(attributes, "service.name");
   if (out->service.empty()) out->service = "unknown_service";
@@ -86,13 +103,23 @@ std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string
   out->instance = derive_instance(attributes, sender);
 
   std::vector<Labels::Pair> labels;
+  std::vector<Labels::Pair> others;
+  bool tells = false; // more than who it is
   for (const auto& [name, value] : attributes) {
-    if (becomes_label(name)) labels.emplace_back(label_name(name), to_text(value));
+    auto& to = promoted.contains(name) ? labels : others;
+    to.emplace_back(resource_label(name), to_text(value));
+    tells |= std::ranges::find(kIdentifying, name) == kIdentifying.end();
   }
   const auto space = attribute_text(attributes, "service.namespace");
   labels.emplace_back("service_name", out->service);
   labels.emplace_back("job", space.empty() ? out->service : space + "/" + out->service);
   labels.emplace_back("instance", out->instance);
+  if (tells) {
+    // The labels come last, because of equal names the last counts.
+    others.insert(others.end(), labels.begin(), labels.end());
+    others.emplace_back(kMetricName, kTargetInfo);
+    out->target_info = Labels(std::move(others));
+  }
   out->labels = Labels(std::move(labels));
   out->attributes = std::move(attributes);
   return out;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -51,13 +52,33 @@ struct Resource {
   std::string environment; // deployment.environment.name, else deployment.environment
   std::string instance;    // service.instance.id, else k8s.pod.name (namespace/name), else
                            // host.name[:process.pid], else sender
-  // service.*, deployment.*, k8s.*, host.name, cloud.region … as labels (dots to underscores), plus
-  // job and instance.
+  // The promoted attributes as labels (dots to underscores), plus service_name, job and instance.
   Labels labels;
+  // The series target_info of the resource: labels and all other attributes. Empty when the
+  // attributes say no more than who the resource is.
+  Labels target_info;
+};
+
+// The name of the series that holds the attributes of a resource which its other series lack.
+inline constexpr std::string_view kTargetInfo = "target_info";
+
+// Which resource attributes become labels of every series of the resource: service.*,
+// deployment.*, k8s.*, cloud.*, container.name, host.name, track, role, and those named. A selector
+// can only find what is a label, so every attribute that a selector names has to be here.
+class PromotedAttributes {
+ public:
+  PromotedAttributes() = default;
+  explicit PromotedAttributes(const std::vector<std::string>& also);
+  // name: of the attribute, or of the label that it becomes.
+  bool contains(std::string_view name) const;
+
+ private:
+  std::set<std::string, std::less<>> also_; // as label names
 };
 
 // sender: the peer's address, used as the instance when the resource names none.
-std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender);
+std::shared_ptr<const Resource> make_resource(Attributes attributes, std::string_view sender,
+                                              const PromotedAttributes& promoted = {});
 
 // OTLP name to Prometheus label name (UTF-8 names are not used for labels): every character outside
 // [a-zA-Z0-9_] becomes '_', a leading digit gets "key_" in front (OpenTelemetry "Prometheus and

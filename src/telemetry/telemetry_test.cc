@@ -61,6 +61,37 @@ TEST(Resource, IdentityAndLabels) {
   EXPECT_EQ(make_resource({}, "x")->service, "unknown_service");
 }
 
+TEST(Resource, NamedAttributesAreLabelsWhateverTheyAre) {
+  const Attributes attributes = {{"service.name", std::string("shop")},
+                                 {"app.lane", std::string("blue")},
+                                 {"2nd-tier", std::int64_t{7}},
+                                 {"__private", std::string("x")},
+                                 {"team", std::string("a")}};
+  const PromotedAttributes promoted({"app.lane", "2nd-tier", "__private"});
+  EXPECT_TRUE(promoted.contains("app_lane")) << "the label is as good a name as the attribute";
+  const auto r = make_resource(attributes, "x", promoted);
+  EXPECT_EQ(r->labels.get("app_lane"), "blue");
+  EXPECT_EQ(r->labels.get("key_2nd_tier"), "7");
+  EXPECT_EQ(r->labels.get("key___private"), "x") << "labels with __ in front are the system's";
+  EXPECT_EQ(r->labels.get("team"), "");
+  EXPECT_EQ(make_resource(attributes, "x")->labels.get("app_lane"), "");
+}
+
+TEST(Resource, TargetInfoHoldsEveryAttribute) {
+  const auto r = make_resource({{"service.name", std::string("shop")},
+                                {"service.namespace", std::string("eu")},
+                                {"service.version", std::string("2")},
+                                {"service.instance.id", std::string("i1")},
+                                {"telemetry.sdk.name", std::string("opentelemetry")}},
+                               "x");
+  EXPECT_EQ(r->target_info.to_string(),
+            "target_info{instance=\"i1\", job=\"eu/shop\", service_instance_id=\"i1\", "
+            "service_name=\"shop\", service_namespace=\"eu\", service_version=\"2\", "
+            "telemetry_sdk_name=\"opentelemetry\"}");
+  EXPECT_TRUE(make_resource({{"service.name", std::string("shop")}}, "x")->target_info.empty())
+      << "job and instance say as much";
+}
+
 TEST(Hex, ExactLengthEitherCase) {
   TraceId id;
   EXPECT_TRUE(parse_hex("4BF92f3577b34da6a3ce929d0e0e4736", id));

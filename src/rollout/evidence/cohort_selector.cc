@@ -4,6 +4,7 @@
 #include <string_view>
 #include <utility>
 
+#include "rollout/track_selection.h"
 #include "telemetry/resource.h"
 
 namespace coalmine::rollout {
@@ -32,11 +33,14 @@ cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
   };
   equal("service_name", spec.service);
   bool version_named = false;
-  for (const auto& [name, value] : track == Track::canary ? spec.canary : spec.stable) {
+  const auto tracks = select_tracks(spec);
+  for (const auto& [name, value] : tracks.of(track).with) {
     auto label = label_name(name);
     version_named = version_named || label == "service_version";
     equal(std::move(label), value);
   }
+  if (const auto& other = tracks.of(track).without)
+    out.matchers.push_back({label_name(other->first), Matcher::Op::not_equal, other->second});
   if (!spec.environment.empty()) {
     // Old and new name of the attribute. Matchers are all to hold, so each of the two is to be this
     // environment or missing: telemetry that names another environment is left out.

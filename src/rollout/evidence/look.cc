@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "rollout/evidence/absent_track.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/silence.h"
 #include "rollout/evidence/spec_judge.h"
@@ -184,7 +185,16 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
     evidence.canary_age_minutes =
         look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells()) add_standing(request, evidence);
-    out.judgement = std::make_shared<const judge::Judgement>(judge.judge(evidence));
+    auto judgement = judge.judge(evidence);
+    const bool both = out.canary_requests > 0 && out.stable_requests > 0;
+    if (!both && out.source_error.empty()) {
+      add_absence(explain_absence(
+                      *request.spec,
+                      {request.canary_version, request.stable_version, look.from_ms, look.to_ms},
+                      sources.cohorts),
+                  judgement.reason);
+    }
+    out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
   } catch (const std::exception& e) {
     out.source_error = std::string("the look failed: ") + e.what();
   }

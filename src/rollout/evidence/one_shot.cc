@@ -4,6 +4,7 @@
 #include <exception>
 #include <memory>
 
+#include "rollout/evidence/absent_track.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/evidence_feed.h"
 #include "rollout/evidence/metric_reader.h"
@@ -80,7 +81,16 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
                                    request.canary_version, request.stable_version});
     evidence.metrics = reader.read_window(request.from_ms, request.to_ms, request.to_ms);
   }
-  return judge->judge(evidence);
+  auto judgement = judge->judge(evidence);
+  if (evidence.source_error.empty() &&
+      !(evidence.canary.requests > 0 && evidence.stable.requests > 0)) {
+    add_absence(
+        explain_absence(
+            spec, {request.canary_version, request.stable_version, request.from_ms, request.to_ms},
+            cohorts),
+        judgement.reason);
+  }
+  return judgement;
 }
 
 } // namespace coalmine::rollout

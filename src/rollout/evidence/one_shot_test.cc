@@ -81,6 +81,20 @@ TEST(CohortSelectorTest, AttributesBecomeLabels) {
       << "the selector's own version counts";
 }
 
+TEST(CohortSelectorTest, WhatBothSelectorsFitIsOneTracks) {
+  auto spec = default_spec("shop");
+  spec.stable = {{"deployment.environment", "production"}};
+  EXPECT_EQ(cohort_selector(spec, Track::stable, "").matchers.back(),
+            (Matcher{"deployment_track", Matcher::Op::not_equal, "canary"}));
+  EXPECT_EQ(cohort_selector(spec, Track::canary, "").matchers.size(), 2u);
+  spec.canary = {{"a", "1"}};
+  spec.stable = {{"a", "1"}, {"b", "2"}};
+  EXPECT_EQ(cohort_selector(spec, Track::canary, "").matchers.back(),
+            (Matcher{"b", Matcher::Op::not_equal, "2"}))
+      << "all of stable fits the canary's selector: nothing would be left of it";
+  EXPECT_EQ(cohort_selector(spec, Track::stable, "").matchers.size(), 3u);
+}
+
 TEST(MakeEvidenceTest, RoutesAndTotals) {
   const auto evidence =
       make_evidence(spec_with_ignored_health(), cohort(200, 20), cohort(4000, 8), 601'000);

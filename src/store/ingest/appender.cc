@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "store/disk/meta_rows.h"
 #include "store/ingest/fresh_spans.h"
+#include "store/ingest/target_info.h"
 #include "store/series/record_codec.h"
 #include "store/spans/span_reader.h"
 
@@ -30,9 +31,9 @@ std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'0
 } // namespace
 
 struct Appender::Draft {
-  Draft(Appender& appender, SpanWindow window)
+  Draft(Appender& appender, SpanWindow window, std::int64_t now_ms)
       : stage(appender.contents_.series.index, appender.contents_.locks.state, appender.stored_),
-        presence(appender.contents_.presence),
+        presence(appender.contents_.presence, now_ms),
         spans(appender.recent_spans_, window) {}
 
   Stage stage;
@@ -83,7 +84,7 @@ void Appender::restore() {
 Result<AppendResult> Appender::append(const Batch& batch) {
   std::lock_guard lock(contents_.locks.write);
   const std::int64_t now_ms = clock_.wall_ms();
-  Draft draft(*this, {now_ms - options_.retention_ms, now_ms + options_.accept_future_ms});
+  Draft draft(*this, {now_ms - options_.retention_ms, now_ms + options_.accept_future_ms}, now_ms);
   take_points(batch, now_ms, draft);
   take_spans(batch, now_ms, draft);
   ingest_.flush(draft.stage);
@@ -109,13 +110,16 @@ void Appender::take_points(const Batch& batch, std::int64_t now_ms, Draft& draft
   ingest_.points(draft.stage, batch.points, window, rejections);
   draft.result.rejected_points = rejections.points;
   draft.result.reason = std::move(rejections.reason);
+  TargetInfo resources;
   for (const auto& point : batch.points) {
     const std::int64_t time_ms = to_ms(point.time_ns);
     if (!point.series || !point.series->resource || time_ms < window.from_ms ||
         time_ms > window.to_ms)
       continue;
     draft.presence.see_point(*point.series->resource, time_ms);
+    if (batch.tell_resources) resources.see(*point.series->resource, time_ms);
   }
+  resources.put(draft.stage);
 }
 
 void Appender::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft) {

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <cstdint>
-#include <set>
+#include <map>
 #include <string>
 
 #include "base/result.h"
@@ -14,6 +14,10 @@ namespace coalmine::store {
 
 // Telemetry is pushed, so there is no scrape that fails. Without markers, instant queries would
 // count an ended instance for their whole look-back.
+//
+// Late is not silent: silence is the time since the last arrival, whatever the points' own times.
+// The end is dated on the clock of the points, as long after the last point as the silence lasted,
+// so that points which come later still, and as late as before, come after it.
 class InstanceEnds {
  public:
   // after_intervals: silence in export intervals, a minute at least, after which an instance has
@@ -30,8 +34,12 @@ class InstanceEnds {
   Status mark_silent(std::int64_t now_ms);
 
  private:
+  struct End {
+    std::int64_t time_ms = 0;     // of the markers
+    std::int64_t patience_ms = 0; // silence after which the instance has ended
+  };
   // By instance_key.
-  std::set<std::string> silent_instances(std::int64_t now_ms) const;
+  std::map<std::string, End> ended_instances(std::int64_t now_ms) const;
 
   const double after_intervals_;
   const std::int64_t opened_ms_;

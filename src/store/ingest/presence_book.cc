@@ -68,8 +68,10 @@ PresenceBook::Draft::Seen& PresenceBook::Draft::seen(const Resource& resource) {
                             resource.environment,
                             0,
                             0,
+                            0,
                             0};
     }
+    fresh.row.presence.last_arrival_ms = now_ms_;
     it = seen_.emplace(key, std::move(fresh)).first;
   }
   before_ = &resource;
@@ -81,6 +83,7 @@ void PresenceBook::Draft::see_point(const Resource& resource, std::int64_t time_
   auto& entry = seen(resource);
   extend(entry.row.presence, time_ms, time_ms);
   entry.newest_point_ms = std::max(entry.newest_point_ms, time_ms);
+  entry.row.export_arrival_ms = now_ms_;
 }
 
 void PresenceBook::Draft::see_span(const Resource& resource, std::int64_t start_ms,

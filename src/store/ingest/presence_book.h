@@ -22,6 +22,9 @@ inline constexpr std::int64_t kLongestInterval = 10 * 60 * 1000;
 struct PresenceRow {
   Presence presence;
   std::int64_t last_export_ms = 0; // newest metric point
+  // When the newest metric point came in, by the server's clock; 0: not since the start. Not part
+  // of the row on disk.
+  std::int64_t export_arrival_ms = 0;
 };
 std::string encode_presence(const PresenceRow& row);
 Result<PresenceRow> decode_presence(std::string_view bytes);
@@ -32,7 +35,8 @@ class PresenceBook {
   // The changes of one batch. They take effect only with set().
   class Draft {
    public:
-    explicit Draft(const PresenceBook& book) : book_(book) {}
+    // now_ms: of the arrival.
+    Draft(const PresenceBook& book, std::int64_t now_ms) : book_(book), now_ms_(now_ms) {}
     void see_point(const Resource& resource, std::int64_t time_ms);
     void see_span(const Resource& resource, std::int64_t start_ms, std::int64_t end_ms);
     // The new rows, by key.
@@ -45,6 +49,7 @@ class PresenceBook {
     };
     Seen& seen(const Resource& resource);
     const PresenceBook& book_;
+    const std::int64_t now_ms_;
     std::map<std::string, Seen> seen_;
     const Resource* before_ = nullptr;
     Seen* before_seen_ = nullptr;

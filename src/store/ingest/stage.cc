@@ -169,7 +169,8 @@ SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source 
 Result<SeriesInfo*> Stage::series(const SeriesInfo& what, std::uint64_t labels_hash) {
   if (SeriesInfo* known = find(*what.labels, labels_hash, what.source, what.kind)) return known;
   std::unique_lock lock(index_mutex_);
-  TRY_ASSIGN(SeriesInfo * added, index_.add(what));
+  TRY_ASSIGN(SeriesInfo * added,
+             index_.add(what, [this](SeriesId id) { return stored_.has_ended(id); }));
   write_row(added);
   return added;
 }

@@ -78,6 +78,12 @@ std::optional<Sample> SampleReader::last_value(SeriesId id) const {
   return best;
 }
 
+bool SampleReader::has_ended(SeriesId id) const {
+  const auto* series = state_.head.find(id);
+  if (series == nullptr) return false; // new: its first sample is not visible yet
+  return series->samples.empty() || series->samples.ends_stale();
+}
+
 bool SampleReader::in_head(SeriesId id, const Sample& sample) const {
   const auto* series = state_.head.find(id);
   return series != nullptr && series->samples.contains(sample);

@@ -31,6 +31,9 @@ class SampleReader {
   bool has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const;
   // The newest sample that is a value and not a staleness marker.
   std::optional<Sample> last_value(SeriesId id) const;
+  // True when the series reports no more: its newest sample is a staleness marker, or so old that
+  // the head does not have it.
+  bool has_ended(SeriesId id) const;
   // True when exactly this sample is in the head. A sample in a chunk may be missed.
   bool in_head(SeriesId id, const Sample& sample) const;
   // The sample of the head at that millisecond.

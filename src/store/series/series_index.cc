@@ -14,6 +14,8 @@ namespace {
 constexpr std::uint8_t kNoScopes = 1; // row version without the scope
 constexpr std::uint8_t kRowVersion = 2;
 constexpr int kRefusalsPerCount = 1000;
+// How many series may be visited for one attempt to add one, on average.
+constexpr std::size_t kVisitsPerAttempt = 200;
 
 std::uint64_t identity_of(std::uint64_t labels_hash, Source source, MetricKind kind) {
   const auto extra = static_cast<std::uint64_t>(source) * 8 + static_cast<std::uint64_t>(kind) + 1;
@@ -136,11 +138,32 @@ SeriesInfo* SeriesIndex::get(SeriesId id) const {
   return it == series_.end() ? nullptr : it->second.get();
 }
 
-Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info) {
+Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info, const HasEnded& has_ended) {
   const std::string service(info.labels->get("service_name"));
-  if (size_of(service) >= max_per_service_) return std::unexpected(limit_error(service));
+  if (!has_room(service, has_ended)) return std::unexpected(limit_error(service));
   if (info.id.value == 0) info.id = SeriesId{next_id_};
   return insert(std::move(info));
+}
+
+bool SeriesIndex::has_room(const std::string& service, const HasEnded& has_ended) {
+  const auto it = services_.find(service);
+  if (it == services_.end()) return max_per_service_ > 0;
+  auto& of = it->second;
+  const auto fits = [&] {
+    return of.series - of.ended < max_per_service_ && of.ended <= max_per_service_ * kMostEnded;
+  };
+  if (of.series < max_per_service_ || fits()) return true;
+  if (of.attempts_left > 0) {
+    --of.attempts_left;
+    return false;
+  }
+  of.attempts_left = max_per_service_ / kVisitsPerAttempt;
+  refusals_.erase(service); // the message has the numbers, too
+  const Ids* ids = ids_of(service);
+  of.ended = ids == nullptr ? 0
+                            : static_cast<std::size_t>(std::ranges::count_if(
+                                  *ids, [&](auto id) { return has_ended(SeriesId{id}); }));
+  return fits();
 }
 
 SeriesInfo* SeriesIndex::restore(SeriesInfo info) { return insert(std::move(info)); }
@@ -203,6 +226,7 @@ void SeriesIndex::remove(const std::vector<SeriesId>& ids) {
     const std::string service(info.labels->get("service_name"));
     auto& of_service = services_[service];
     of_service.version = version_;
+    if (of_service.ended > 0) --of_service.ended; // only what has ended is removed
     if (--of_service.series == 0) services_.erase(service);
     refusals_.erase(service);
     if (is_request_metric(info.labels->metric_name())) {
@@ -231,18 +255,18 @@ std::uint64_t SeriesIndex::version_of(std::string_view service) const {
   return it == services_.end() ? 0 : it->second.version;
 }
 
+const SeriesIndex::Ids* SeriesIndex::ids_of(std::string_view service) const {
+  const auto label = postings_.find("service_name");
+  if (label == postings_.end()) return nullptr;
+  const auto posting = label->second.find(service);
+  return posting == label->second.end() ? nullptr : &posting->second;
+}
+
 Error SeriesIndex::limit_error(const std::string& service) const {
   auto& [message, left] = refusals_[service];
   if (left-- <= 0) {
     std::map<std::string_view, std::set<std::string_view>> values;
-    const auto of_service = postings_.find("service_name");
-    const Ids* ids = nullptr;
-    if (of_service != postings_.end()) {
-      if (const auto posting = of_service->second.find(service);
-          posting != of_service->second.end())
-        ids = &posting->second;
-    }
-    if (ids != nullptr) {
+    if (const Ids* ids = ids_of(service); ids != nullptr) {
       for (const auto id : *ids) {
         for (const auto& [name, value] : *get(SeriesId{id})->labels) values[name].insert(value);
       }
@@ -253,11 +277,14 @@ Error SeriesIndex::limit_error(const std::string& service) const {
                                   ? ""
                                   : fmt::format("; its label {} has {} values, the most of all",
                                                 most->first, most->second.size());
+    const auto it = services_.find(service);
+    const std::size_t ended = it == services_.end() ? 0 : it->second.ended;
+    const std::string which =
+        ended == 0 ? "" : fmt::format(" (and {} that have ended and are still kept)", ended);
     message = fmt::format(
-        "service {} has {} metric series, which is the limit{}: drop that attribute in the "
-        "application or a collector, "
-        "or raise server.series_per_service",
-        service, size_of(service), worst);
+        "service {} has {} metric series{}, which is the limit{}: drop that attribute in the "
+        "application or a collector, or raise server.series_per_service",
+        service, size_of(service) - ended, which, worst);
     left = kRefusalsPerCount;
   }
   return {ErrorCode::resource_exhausted, message};

@@ -67,8 +67,12 @@ class SeriesIndex {
                    MetricKind kind) const;
   SeriesInfo* get(SeriesId id) const;
   // Adds a series. If info.id is 0, a new id is assigned. resource_exhausted: the service has
-  // reached its limit of series; the message names the label with the most values.
-  Result<SeriesInfo*> add(SeriesInfo info);
+  // reached its limit of series; the message names the label with the most values. Series that
+  // has_ended says have ended do not count against the limit; of them kMostEnded times as many may
+  // be there until retention drops them.
+  using HasEnded = std::function<bool(SeriesId)>;
+  Result<SeriesInfo*> add(SeriesInfo info, const HasEnded& has_ended);
+  static constexpr std::size_t kMostEnded = 10;
   // Adds a series read from disk. No limit applies.
   SeriesInfo* restore(SeriesInfo info);
   // What the series says is guessed no longer.
@@ -96,6 +100,8 @@ class SeriesIndex {
 
   SeriesInfo* insert(SeriesInfo info);
   Ids& posting(std::string_view name, std::string_view value);
+  bool has_room(const std::string& service, const HasEnded& has_ended);
+  const Ids* ids_of(std::string_view service) const;
   Error limit_error(const std::string& service) const;
   Ids postings_of(const CompiledMatcher& matcher) const;
 
@@ -109,6 +115,11 @@ class SeriesIndex {
   struct OfService {
     std::size_t series = 0;
     std::uint64_t version = 0;
+    // Of the series, when they were last counted. Counting walks them all, so it is done only when
+    // the limit is reached, and then once in many attempts. Series that come back in between make
+    // the limit a little wider.
+    std::size_t ended = 0;
+    std::size_t attempts_left = 0; // before they may be counted again
   };
   std::map<std::string, OfService, std::less<>> services_;
   // Request metrics by instance_key.
