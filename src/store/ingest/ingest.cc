@@ -287,6 +287,7 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   if (out.derives && !out.own_form) begin_deriving(stage, series, out);
   if (out.role == Role::sent_requests) {
     out.filler = filler_for(stage, *out.info, out.own->version->errors);
+    out.guesses = out.own->version->errors == OwnErrors::none;
     out.fails =
         out.own->version->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
   }
@@ -339,9 +340,12 @@ const DescriptionRef& Ingest::filler_description(const std::string& unit) {
 }
 
 // Zero is what an error counter of the version's own would say here before its first error. With a
-// status label, the requests that failed are those of the series that say so.
+// status label, the requests that failed are those of the series that say so. Where only another
+// version of the service has an error counter, zero is the best guess: mostly this one has it too
+// and has not failed yet.
 SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors) {
-  if (errors == OwnErrors::none) return nullptr;
+  const bool guess = errors == OwnErrors::none;
+  if (guess && !own_.service_counts_errors(*requests.labels)) return nullptr;
   const auto key = error_key(*requests.labels);
   if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
   SeriesInfo what;
@@ -349,7 +353,8 @@ SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErro
   what.kind = MetricKind::counter;
   what.metric = filler_description(requests.metric->unit);
   what.filler = true;
-  const auto info = stage.filler(what);
+  what.guessed = guess;
+  const auto info = guess ? stage.series(what, what.labels->hash()) : stage.filler(what);
   return info ? *info : nullptr;
 }
 
@@ -381,6 +386,7 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
 void Ingest::put_filler(Stage& stage, const Known& known, const Sample& requests) {
   const auto* number = std::get_if<FloatSample>(&requests);
   if (known.filler == nullptr || number == nullptr) return;
+  if (known.guesses && !known.filler->guessed) return; // somebody counts by now
   stage.put(known.filler->id,
             FloatSample{number->time_ms, number->start_ms, known.fails ? number->value : 0});
 }

@@ -75,6 +75,7 @@ class Ingest {
     // Of an own request counter: the error count that is written beside it.
     SeriesInfo* filler = nullptr;
     bool fails = false;          // its status label says that these requests failed
+    bool guesses = false;        // the filler was made as a guess
     BucketBounds checked_bounds; // of the last point: known to be in order
     // The instance, when this series is its own request counter or a duration histogram.
     OwnCounts* own = nullptr;

@@ -26,6 +26,7 @@ OwnCounts& OwnCountsBook::of(const Labels& labels) {
 }
 
 bool OwnCountsBook::learn(const Labels& labels, OwnErrors how) {
+  if (how == OwnErrors::by_counter) services_.emplace(labels.get("service_name"));
   auto& known = versions_[version_key(labels)].errors;
   if (known >= how) return false;
   known = how;
@@ -34,6 +35,10 @@ bool OwnCountsBook::learn(const Labels& labels, OwnErrors how) {
 
 void OwnCountsBook::learn_histogram_tells(const Labels& labels) {
   versions_[version_key(labels)].histogram_tells = true;
+}
+
+bool OwnCountsBook::service_counts_errors(const Labels& labels) const {
+  return services_.contains(labels.get("service_name"));
 }
 
 void OwnCountsBook::touch(OwnCounts& own) {

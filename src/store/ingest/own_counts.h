@@ -4,7 +4,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -41,9 +43,10 @@ struct OwnCounts {
 
 // Invariant: an error count is one that somebody counted. Beside an application's own request
 // counter it is the application's own, or that of the status label, or it is lent by the instance's
-// duration histogram, if that tells failed requests from others. It is never a zero that stands for
-// "unknown". Where nobody but the spans
-// counts errors, readers take requests and errors from the spans (SourceChoice::complete).
+// duration histogram, if that tells failed requests from others. A zero that may stand for
+// "unknown" is a guess: it is written only where another version of the service has an error
+// counter, and everything else comes before it. Where nobody but the spans counts errors, readers
+// take requests and errors from the spans (SourceChoice::complete).
 //
 // Guarded by Locks::write. Entries stay at their addresses until forget_groups().
 class OwnCountsBook {
@@ -52,6 +55,8 @@ class OwnCountsBook {
   // Takes note that the version counts its errors so. True when that is news.
   bool learn(const Labels& labels, OwnErrors how);
   void learn_histogram_tells(const Labels& labels);
+  // Whether any version of the service has an error counter of its own.
+  bool service_counts_errors(const Labels& labels) const;
   void touch(OwnCounts& own);
   // After the derived series are written: gives the errors of the instances touched by this append
   // to their own request counters where these have none.
@@ -62,8 +67,9 @@ class OwnCountsBook {
  private:
   static std::string version_key(const Labels& labels);
 
-  std::map<std::string, OwnVersion> versions_; // by service and version
-  std::map<std::string, OwnCounts> instances_; // by instance_key
+  std::map<std::string, OwnVersion> versions_;  // by service and version
+  std::set<std::string, std::less<>> services_; // with an error counter of their own
+  std::map<std::string, OwnCounts> instances_;  // by instance_key
   std::vector<OwnCounts*> touched_;
 };
 

@@ -13,6 +13,8 @@ namespace {
 
 constexpr std::uint8_t kNoScopes = 1; // row version without the scope
 constexpr std::uint8_t kRowVersion = 2;
+constexpr std::uint8_t kFiller = 1;
+constexpr std::uint8_t kGuess = 2;
 constexpr int kRefusalsPerCount = 1000;
 // How many series may be visited for one attempt to add one, on average.
 constexpr std::size_t kVisitsPerAttempt = 200;
@@ -85,7 +87,7 @@ std::string encode_series(const SeriesInfo& info) {
   w.u8(kRowVersion);
   w.u8(static_cast<std::uint8_t>(info.kind));
   w.u8(static_cast<std::uint8_t>(info.source));
-  w.u8(info.filler ? 1 : 0);
+  w.u8(!info.filler ? 0 : info.guessed ? kGuess : kFiller);
   w.text(info.metric->otel_name);
   w.text(info.metric->unit);
   w.text(info.metric->help);
@@ -112,14 +114,14 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   const auto scoped = version == kNoScopes ? std::uint8_t{0} : r.u8();
   if (scoped == 1) out.scope = read_labels(r);
   const bool known = (version == kRowVersion || version == kNoScopes) && scoped <= 1;
-  if (!r.ok() || !r.done() || !known || kind > 3 || source > 2 || flags > 1) {
+  if (!r.ok() || !r.done() || !known || kind > 3 || source > 2 || flags > kGuess) {
     return fail(ErrorCode::data_loss, fmt::format("the row of series {} is damaged", id.value));
   }
   out.metric = std::make_shared<const MetricDescription>(std::move(metric));
   out.kind = static_cast<MetricKind>(kind);
   out.source = static_cast<Source>(source);
-  out.filler = flags == 1;
-  out.guessed = out.filler && version == kNoScopes;
+  out.filler = flags != 0;
+  out.guessed = out.filler && (version == kNoScopes || flags == kGuess);
   return out;
 }
 

@@ -33,7 +33,8 @@ struct SeriesInfo {
   // An error count that we write beside the application's own request counter until the application
   // sends its own.
   bool filler = false;
-  // A filler of an older version, whose zeros may stand for "unknown". Not written any more.
+  // A filler whose zeros may stand for "unknown": nobody says that this version of the service
+  // counts errors. Any source that counts them is better.
   bool guessed = false;
   // True when its row is on disk. Not part of the row.
   bool stored = false;
