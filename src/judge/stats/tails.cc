@@ -142,12 +142,17 @@ std::optional<std::size_t> nearest_boundary(const Buckets& past, std::span<const
                                             double share) {
   const double total = past.empty() ? 0 : past.total();
   if (!(total > 0)) return std::nullopt;
+  // One pass from the slowest bucket down: there may be hundreds of buckets.
+  std::vector<double> above(past.counts.size(), 0);
+  for (auto i = past.counts.size() - 1; i > 0; --i) above[i - 1] = above[i] + past.counts[i];
   std::optional<std::size_t> best;
   double nearest = 0;
   for (std::size_t i = 0; i < boundaries.size(); ++i) {
-    const auto above = tail_count(past.bounds_ms, past.counts, boundaries[i]);
-    if (!above || *above <= 0 || *above >= total) continue;
-    const double gap = std::abs(std::log(*above / total / share));
+    const auto at = std::ranges::lower_bound(past.bounds_ms, boundaries[i]);
+    if (at == past.bounds_ms.end() || *at != boundaries[i]) continue;
+    const double slower = above[static_cast<std::size_t>(at - past.bounds_ms.begin())];
+    if (slower <= 0 || slower >= total) continue;
+    const double gap = std::abs(std::log(slower / total / share));
     if (!best || gap < nearest) {
       best = i;
       nearest = gap;
