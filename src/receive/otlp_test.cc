@@ -4,8 +4,6 @@
 
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <limits>
 
@@ -448,71 +446,6 @@ TEST(Decode, InvalidUtf8IsReplaced) {
   const auto out = decoded(Signal::traces, p::request("traces", p::canary_resource(),
                                                       {p::span(kTrace, kSpan, "a\xff\xc0\x80z")}));
   EXPECT_EQ(out.batch.spans.span(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
-}
-
-// What was not meant for here, or not written as OTLP has it, is answered with what is wrong.
-TEST(Decode, MisdirectedPayloadsAreTold) {
-  struct Case {
-    Signal signal;
-    Encoding encoding;
-    std::string_view payload, want;
-  };
-  const Case cases[] = {
-      {Signal::metrics, Encoding::json, R"({"name":"x","value":1})",
-       "it has no resourceMetrics, but name, value"},
-      {Signal::metrics, Encoding::json, R"({"resourceSpans":[]})",
-       "but resourceSpans; resourceSpans belongs at /v1/traces"},
-      {Signal::traces, Encoding::json, R"([{"traceId":"a","id":"b"}])", "a list (as Zipkin"},
-      {Signal::metrics, Encoding::json,
-       R"({"resourceMetrics":[{"instrumentationLibraryMetrics":[{"metrics":[]}]}]})",
-       "resourceMetrics[0] has no scopeMetrics, but instrumentationLibraryMetrics; "
-       "instrumentationLibraryMetrics is OTLP before 0.16"},
-      {Signal::traces, Encoding::json,
-       R"({"resourceSpans":[{"resource":{},"scopeSpans":[{"scope":{},"span":[]}]}]})",
-       "resourceSpans[0].scopeSpans[0] has no spans, but span"},
-      {Signal::metrics, Encoding::json,
-       R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"x","sum":{"points":[]}}]}]}]})",
-       "resourceMetrics[0].scopeMetrics[0].metrics[0].sum has no dataPoints, but points"},
-      {Signal::metrics, Encoding::json,
-       R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"x","counter":{}}]}]}]})",
-       "has no gauge, sum, histogram, exponentialHistogram, summary, but counter"},
-      {Signal::traces, Encoding::json, "\x0a\x02\x12\x00", "it looks like protobuf"},
-      {Signal::traces, Encoding::protobuf, R"({"resourceSpans":[]})", "it looks like JSON"},
-  };
-  for (const auto& c : cases) {
-    const auto error = error_of(c.signal, c.encoding, c.payload);
-    EXPECT_NE(error.find(c.want), std::string::npos) << c.payload << " gave: " << error;
-  }
-  // Empty and newer requests are fine.
-  for (const auto* payload :
-       {"{}", R"({"resourceMetrics":[]})", R"({"resource_metrics":null})",
-        R"({"resourceMetrics":[{"resource":{},"scopeMetrics":[{"scope":{},"metrics":[]}]}]})",
-        R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"x","gauge":{}}]}]}]})"}) {
-    EXPECT_EQ(from_json(Signal::metrics, payload).rejected, 0u) << payload;
-  }
-}
-
-TEST(Decode, TimesInAnotherUnitAreTold) {
-  const auto told = [](std::string_view time) {
-    return from_json(Signal::metrics,
-                     fmt::format(R"({{"resourceMetrics":[{{"scopeMetrics":[{{"metrics":[{{)"
-                                 R"("name":"x","gauge":{{"dataPoints":[{{"timeUnixNano":"{}",)"
-                                 R"("asInt":"1"}}]}}}}]}}]}}]}})",
-                                 time))
-        .reason;
-  };
-  EXPECT_EQ(told("1700000020000"),
-            "1 of 1 data points rejected: the time 1700000020000 of metric \"x\" is in "
-            "milliseconds; OTLP has nanoseconds since 1970");
-  EXPECT_NE(told("1700000020").find("is in seconds"), std::string::npos);
-  EXPECT_NE(told("1700000020000000").find("is in microseconds"), std::string::npos);
-  EXPECT_EQ(told("1700000020000000000"), "");
-  EXPECT_EQ(told("1"), "") << "no time in any unit: the store says what it thinks of 1970";
-  const auto spans = from_json(Signal::traces, R"({"resourceSpans":[{"scopeSpans":[{"spans":[
-      {"traceId":"5b8efff798038103d269b633813fc60c","spanId":"eee19b7ec3c1b174","name":"s",
-       "startTimeUnixNano":"1700000019000","endTimeUnixNano":"1700000020000"}]}]}]})");
-  EXPECT_TRUE(spans.batch.spans.rows.empty());
-  EXPECT_EQ(spans.rejected_by.at("time_unit"), 1u);
 }
 
 TEST(Decode, WrongTypesNameTheField) {
