@@ -4,16 +4,52 @@
 
 #include <gtest/gtest.h>
 
-#include <fmt/format.h>
-
 #include <cmath>
 #include <limits>
 
-#include "receive/decode_for_test.h"
+#include "receive/dump_for_test.h"
 #include "receive/metric_name.h"
+#include "receive/payload_for_test.h"
+#include "receive/series_cache.h"
 
 namespace coalmine::receive {
 namespace {
+
+namespace p = payload;
+constexpr std::int64_t kNow = 1'700'000'020'000;
+const std::string kTrace(16, '\x11');
+const std::string kSpan(8, '\x22');
+
+Decoded decoded(Signal signal, const p::Message& message, const Limits& limits = {}) {
+  const auto payload = p::to_protobuf(message);
+  auto out = decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits);
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  // A cache filled by earlier payloads changes nothing.
+  SeriesCache cache;
+  for (int pass = 0; pass < 3 && out; ++pass) {
+    const auto again =
+        decode(signal, Encoding::protobuf, payload, "10.1.2.3", kNow, limits, &cache);
+    EXPECT_TRUE(again);
+    if (again) {
+      EXPECT_EQ(dump(*again), dump(*out)) << "pass " << pass;
+    }
+  }
+  return out ? std::move(*out) : Decoded{};
+}
+
+Decoded from_json(Signal signal, std::string_view text, const Limits& limits = {}) {
+  auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, limits);
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  return out ? std::move(*out) : Decoded{};
+}
+
+std::string error_of(Signal signal, Encoding encoding, std::string_view payload) {
+  auto out = decode(signal, encoding, payload, "10.1.2.3", kNow, {});
+  EXPECT_FALSE(out);
+  if (out) return "";
+  EXPECT_EQ(out.error().code, ErrorCode::invalid_argument);
+  return out.error().message;
+}
 
 TEST(MetricName, TranslatesAsTheSpecificationSays) {
   struct Case {
@@ -412,7 +448,46 @@ TEST(Decode, InvalidUtf8IsReplaced) {
   EXPECT_EQ(out.batch.spans.span(0).name, "a\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
 }
 
-// What was not meant for here, or not written as OTLP has it, is answered with what is wrong.
+TEST(Decode, WrongTypesNameTheField) {
+  const std::string wrong =
+      p::to_protobuf(p::request("traces", p::canary_resource(),
+                                {p::span(kTrace, kSpan, "x").set(7, "x", std::string("text"))}));
+  EXPECT_NE(
+      error_of(Signal::traces, Encoding::protobuf, wrong).find("field 7 of Span has wire type 2"),
+      std::string::npos);
+  EXPECT_NE(
+      error_of(Signal::traces, Encoding::protobuf, "\x0a\xff\xff\xff\xff\x0f").find("at byte"),
+      std::string::npos);
+  EXPECT_NE(error_of(Signal::metrics, Encoding::protobuf, "this is no protobuf")
+                .find("ExportMetricsServiceRequest"),
+            std::string::npos);
+  struct Case {
+    std::string_view json, want;
+  };
+  const Case cases[] = {
+      {"", "not valid JSON"},
+      {"[1]", "not an object"},
+      {"{\"resourceSpans\":[", "not valid JSON"},
+      {R"({"resourceSpans":{}})", "resourceSpans is an object, not an array"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"name":"a"},{"name":7}]}]}]})",
+       "resourceSpans[0].scopeSpans[0].spans[1].name is 7, not a string"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":"now"}]}]}]})",
+       "startTimeUnixNano is \"now\", not an unsigned"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"startTimeUnixNano":-1}]}]}]})",
+       "startTimeUnixNano is -1"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k",)"
+       R"("value":"bare"}]}]}]}]})",
+       "not an object"},
+      {R"({"resourceSpans":[{"scopeSpans":[{"spans":[{"attributes":[{"key":"k",)"
+       R"("value":{"bytesValue":"*"}}]}]}]}]})",
+       "base64"},
+  };
+  for (const auto& c : cases) {
+    const auto error = error_of(Signal::traces, Encoding::json, c.json);
+    EXPECT_NE(error.find(c.want), std::string::npos) << c.json << " gave: " << error;
+  }
+}
+
 TEST(Decode, DeepNestingIsBounded) {
   std::string deep(200'000, '[');
   EXPECT_NE(error_of(Signal::traces, Encoding::json, deep).find("JSON"), std::string::npos);
