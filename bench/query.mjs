@@ -5,7 +5,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { seedPanels } from '../tests/e2e/harness.mjs';
-import { cpu, makeCounts, perGroup, peak, pump, resetPeak, row, rss, sleep, stepMs, systems, table } from './systems.mjs';
+import { chosenSystems, cpu, makeCounts, perGroup, peak, pump, resetPeak, row, rss, sleep, stepMs, systems, table } from './systems.mjs';
 
 const exports_ = 240;
 
@@ -96,25 +96,24 @@ async function one(t, name, instances, routes, states, begin) {
 
 export async function query(scoped) {
   console.log('\n## The seed\'s panel queries, one hour at 15 s, CPU ms a query (wall ms)\n');
-  const chosen = (process.env.COALMINE_BENCH_SYSTEMS ?? Object.keys(systems).join(',')).split(',');
   for (const size of (process.env.COALMINE_BENCH_QUERY ?? '20x21,100x42').split(',')) {
     const [instances, routes] = size.split('x').map(Number);
     const states = history(instances * routes);
     const results = [];
-    for (const name of chosen) {
+    for (const name of chosenSystems) {
       const begin = Date.now() - 3_585_000; // just inside what is accepted late
       results.push(await scoped((t) => one(t, name, instances, routes, states, begin)));
     }
     console.log(`\n${instances * routes * perGroup} presented series; load ${os.loadavg()[0].toFixed(1)}\n`);
-    table('query', ...chosen, ...chosen.slice(1).flatMap((name) => [`${name} : coalmine`, 'largest difference']));
+    table('query', ...chosenSystems, ...chosenSystems.slice(1).flatMap((name) => [`${name} : coalmine`, 'largest difference']));
     for (const [q, ours] of results[0].found.entries()) {
       const cells = results.map((r) => r.found[q]);
       const moved = cells.slice(1).map((c) => difference(shift(ours.answer), shift(c.answer)));
       row(ours.title, ...cells.map((c) => `${c.cpu.toFixed(1)} (${c.wall.toFixed(1)})`), ...cells.slice(1).flatMap((c, i) => [`${(c.cpu / ours.cpu).toFixed(0)} x`, moved[i].toExponential(0)]));
       // VictoriaMetrics takes the sample before the window instead of extrapolating, so that its rates are near ours and not the same.
-      if (chosen.includes('prometheus') && moved[chosen.indexOf('prometheus') - 1] > 1e-9) throw new Error(`${ours.title}: Prometheus answers something else`);
+      if (chosenSystems.includes('prometheus') && moved[chosenSystems.indexOf('prometheus') - 1] > 1e-9) throw new Error(`${ours.title}: Prometheus answers something else`);
     }
-    row('peak memory over idle, MB', ...results.map((r) => (r.memory / 1e6).toFixed(0)), ...chosen.slice(1).flatMap((_, i) => [`${(results[i + 1].memory / results[0].memory).toFixed(0)} x`, '']));
+    row('peak memory over idle, MB', ...results.map((r) => (r.memory / 1e6).toFixed(0)), ...chosenSystems.slice(1).flatMap((_, i) => [`${(results[i + 1].memory / results[0].memory).toFixed(0)} x`, '']));
   }
 }
 

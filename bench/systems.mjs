@@ -202,6 +202,9 @@ export const systems = {
   } },
 };
 
+// COALMINE_BENCH_SYSTEMS=coalmine,prometheus leaves the others out.
+export const chosenSystems = (process.env.COALMINE_BENCH_SYSTEMS ?? Object.keys(systems).join(',')).split(',');
+
 export const row = (...cells) => console.log(`| ${cells.join(' | ')} |`);
 export const table = (...head) => { row(...head); row(...head.map(() => '---')); };
 export const thousands = (n) => (n >= 1e6 ? `${(n / 1e6).toFixed(2)} M` : `${(n / 1e3).toFixed(0)} k`);

@@ -15,6 +15,7 @@
 #include <thread>
 
 #include "app/backup.h"
+#include "app/router_check.h"
 #include "app/version.h"
 #include "base/clock.h"
 #include "base/self_metrics.h"
@@ -168,6 +169,8 @@ int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
       return cli::kExitUsage;
     }
   }
+  if (config::count(findings.reports).errors == 0)
+    check_routers(findings.specs, route::make_router, findings.reports);
   const auto problems = config::count(findings.reports);
   const bool failed = problems.errors > 0 || (flags.strict && problems.warnings > 0);
   if (common.output == "json") {

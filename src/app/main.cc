@@ -209,7 +209,7 @@ void add_simulate(CLI::App& root, Typed& typed) {
   c->add_option("--runs", f.runs, "Releases (1000)")->check(CLI::Range(1, 1000000));
   c->add_option("--seed", f.seed, "The same seed gives the same releases (1)");
   c->add_option("--table", f.table, "Print a table of docs/benchmarks.md instead")
-      ->check(CLI::IsMember({"reference", "defaults", "exports"}));
+      ->check(CLI::IsMember({"reference", "defaults", "exports", "latency"}));
   c->callback([&typed] {
     typed.run = [&typed] { return lab::run_simulate(typed.simulate, typed.common); };
   });

@@ -23,6 +23,7 @@ struct MetricCells {
   std::string margin;
   std::string verdict; // pass regression watching no_data
   std::string reason;
+  bool tail = false; // a latency that is judged by the share of slow requests
   bool gate = true;
 };
 MetricCells metric_cells(const boost::json::value& metric);

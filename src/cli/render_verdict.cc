@@ -104,7 +104,12 @@ Line metric_line(const MetricCells& cells) {
       cells.route.empty() ? cells.name : fmt::format("{}{{route={}}}", cells.name, cells.route);
   line.verdict = cells.verdict;
   const bool numbers = cells.canary != "-" && cells.stable != "-";
-  if (numbers && (cells.verdict == "pass" || cells.verdict == "regression")) {
+  // What a latency regresses by is a share of slow requests: the quantile itself may look the same.
+  if (cells.verdict == "regression" && cells.tail) {
+    line.rest = cells.reason.substr(cells.reason.starts_with(cells.name) && cells.route.empty()
+                                        ? std::min(cells.reason.size(), cells.name.size() + 2)
+                                        : 0);
+  } else if (numbers && (cells.verdict == "pass" || cells.verdict == "regression")) {
     line.rest = fmt::format("{} against {}: {}, allowed {}", cells.canary, cells.stable,
                             cells.difference, cells.margin);
   } else {
@@ -178,6 +183,7 @@ MetricCells metric_cells(const json::value& metric) {
   cells.difference = difference_text(metric, cells.margin, unit);
   cells.verdict = text_of(metric, "verdict");
   cells.reason = harmless(text_of(metric, "reason"));
+  cells.tail = member_of(metric, "tail").is_object();
   cells.gate = !member_of(metric, "gate").is_bool() || flag_of(metric, "gate");
   return cells;
 }

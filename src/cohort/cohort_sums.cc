@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "cohort/count_line.h"
+#include "cohort/durations.h"
 
 namespace coalmine::cohort {
 namespace {
@@ -21,8 +22,9 @@ struct FloatSum {
   }
 };
 
+// Of one series. A histogram with only count and sum has no distribution.
 struct ClassicSum {
-  ClassicHistogram total;
+  DurationCounts total;
   // Histograms with different bounds cannot be subtracted.
   static bool fell(const ClassicSample& before, const ClassicSample& now) {
     const auto& a = before.value;
@@ -34,19 +36,37 @@ struct ClassicSum {
     }
     return false;
   }
-  void add_all(const ClassicSample& now) { merge(now.value); }
-  void add_growth(const ClassicSample& before, const ClassicSample& now) {
-    ClassicHistogram growth = now.value;
-    for (std::size_t i = 0; i < growth.counts.size(); ++i)
-      growth.counts[i] -= before.value.counts[i];
-    growth.count -= before.value.count;
-    growth.sum -= before.value.sum;
-    merge(growth);
+  void add_all(const ClassicSample& now) {
+    if (!has_buckets(now.value)) return;
+    const std::vector<double> counts(now.value.counts.begin(), now.value.counts.end());
+    total.add(now.value.bounds, counts, now.value.sum);
   }
-  // A histogram with only count and sum has no distribution, and would spoil the merged one.
-  void merge(const ClassicHistogram& part) {
-    if (part.bounds && !part.bounds->empty() && part.counts.size() == part.bounds->size() + 1)
-      coalmine::add(total, part);
+  void add_growth(const ClassicSample& before, const ClassicSample& now) {
+    if (!has_buckets(now.value)) return;
+    std::vector<double> counts;
+    counts.reserve(now.value.counts.size());
+    for (std::size_t i = 0; i < now.value.counts.size(); ++i)
+      counts.push_back(static_cast<double>(now.value.counts[i] - before.value.counts[i]));
+    total.add(now.value.bounds, counts, now.value.sum - before.value.sum);
+  }
+  static bool has_buckets(const ClassicHistogram& h) {
+    return h.bounds && !h.bounds->empty() && h.counts.size() == h.bounds->size() + 1;
+  }
+};
+
+struct ExponentialSum {
+  DurationCounts total;
+  static bool fell(const ExponentialSample& before, const ExponentialSample& now) {
+    return !increase(before.value, now.value);
+  }
+  void add_all(const ExponentialSample& now) { add(now.value); }
+  void add_growth(const ExponentialSample& before, const ExponentialSample& now) {
+    if (const auto grown = increase(before.value, now.value)) add(*grown);
+  }
+  void add(const ExponentialHistogram& h) {
+    std::vector<double> counts = {static_cast<double>(h.zero_count)};
+    counts.insert(counts.end(), h.positive.counts.begin(), h.positive.counts.end());
+    if (h.count > 0) total.add(ExponentialShape{h.scale, h.positive.offset}, counts, h.sum * 1000);
   }
 };
 
@@ -108,20 +128,18 @@ SampleSpan span_of(const SeriesData& series) {
   };
   see(series.floats);
   see(series.classic);
+  see(series.exponential);
   return out;
 }
 
 struct RouteSums {
-  FloatSum requests;
-  FloatSum errors;
-  ClassicSum duration;
+  double requests = 0;
+  double errors = 0;
+  DurationCounts durations;
 
   TrackCounts counts() const {
-    TrackCounts out{.has_data = true, .requests = requests.total, .errors = errors.total};
-    out.bounds_ms = duration.total.bounds;
-    out.bucket_counts.assign(duration.total.counts.begin(), duration.total.counts.end());
-    out.timed = static_cast<double>(duration.total.count);
-    out.sum_ms = duration.total.sum;
+    TrackCounts out{.has_data = true, .requests = requests, .errors = errors};
+    put_track(durations, out);
     return out;
   }
 };
@@ -150,20 +168,33 @@ InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& wind
 void add_up(const CohortFamilies& families, const CohortWindow& window,
             const InstanceFirsts& firsts, CohortCounts& out) {
   std::map<std::string, RouteSums, std::less<>> routes;
-  const auto add_family = [&](const std::vector<SeriesData>& family, auto samples, auto sum) {
-    for (const auto& series : family) {
-      const auto known = firsts.find(instance_of(series));
-      if (known == firsts.end()) continue; // stale markers only
-      add_samples(series.*samples, window, known->second,
-                  routes[std::string(series.labels->get("http_route"))].*sum);
-    }
+  const auto sum_of = [&](const SeriesData& series, auto samples, auto sum) {
+    // Not known: it has staleness markers only.
+    if (const auto known = firsts.find(instance_of(series)); known != firsts.end())
+      add_samples(series.*samples, window, known->second, sum);
+    return sum;
   };
-  add_family(families.requests, &SeriesData::floats, &RouteSums::requests);
-  add_family(families.errors, &SeriesData::floats, &RouteSums::errors);
-  add_family(families.durations, &SeriesData::classic, &RouteSums::duration);
+  const auto route_of = [&](const SeriesData& series) -> RouteSums& {
+    return routes[std::string(series.labels->get("http_route"))];
+  };
+  for (const auto& series : families.requests)
+    route_of(series).requests += sum_of(series, &SeriesData::floats, FloatSum()).total;
+  for (const auto& series : families.errors)
+    route_of(series).errors += sum_of(series, &SeriesData::floats, FloatSum()).total;
+  std::set<std::pair<Labels, Source>> finely; // measured in exponential buckets
+  for (const auto& series : families.durations) {
+    if (series.exponential.empty()) continue;
+    const auto sum = sum_of(series, &SeriesData::exponential, ExponentialSum());
+    if (sum.total.empty()) continue;
+    route_of(series).durations.add(sum.total);
+    finely.emplace(*series.labels, series.source);
+  }
+  for (const auto& series : families.durations) {
+    if (series.classic.empty() || finely.contains({*series.labels, series.source})) continue;
+    route_of(series).durations.add(sum_of(series, &SeriesData::classic, ClassicSum()).total);
+  }
   for (auto& [route, sums] : routes) {
-    if (sums.requests.total <= 0 && sums.errors.total <= 0 && sums.duration.total.count == 0)
-      continue;
+    if (sums.requests <= 0 && sums.errors <= 0 && sums.durations.empty()) continue;
     out.routes.push_back({route, sums.counts()});
   }
   std::ranges::stable_sort(out.routes, std::ranges::greater{},

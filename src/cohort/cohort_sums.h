@@ -37,7 +37,9 @@ struct CohortWindow {
 };
 
 // The three families of one cohort, each series with its samples from kBaselineLookbackMs before
-// the window to its end.
+// the window to its end. Durations are classic histograms in milliseconds or exponential ones in
+// seconds (telemetry/durations.h). Series with equal labels in both forms are the same requests:
+// the exponential one is counted.
 struct CohortFamilies {
   std::vector<SeriesData> requests;
   std::vector<SeriesData> errors;
@@ -53,6 +55,7 @@ using InstanceFirsts = std::map<InstanceKey, std::int64_t>;
 
 inline bool is_stale(const FloatSample& s) { return std::isnan(s.value); }
 inline bool is_stale(const ClassicSample& s) { return s.stale; }
+inline bool is_stale(const ExponentialSample& s) { return s.stale; }
 
 // True when the whole first value falls into the window, because the process is new.
 template <typename Sample>

@@ -25,6 +25,9 @@ class CountFeed {
   // Adds to grid the samples since the last read, up to now_ms (our clock). unavailable: the source
   // cannot be reached; nothing was added, and the next read catches up.
   virtual Status read(CountGrid& grid, std::int64_t now_ms) = 0;
+  // The same up to a moment of the past, for a reader that catches up in slices. The age of such
+  // samples says nothing about clocks.
+  virtual Status read_past(CountGrid& grid, std::int64_t until_ms) = 0;
 };
 
 // The grid options that a feed of this source needs besides the defaults (the meaning of first

@@ -132,7 +132,7 @@ BucketBounds CountGrid::Impl::interned(Line& line, const BucketBounds& raw) {
 
 void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   auto& line = impl_->line_of(series);
-  const bool clean = line.new_floats.empty() && line.new_classic.empty();
+  const bool clean = line.is_clean();
   const auto before = line.newest_raw_ms;
   for (const auto& sample : series.floats) {
     if (!std::isfinite(sample.value) || sample.time_ms < before) continue;
@@ -144,8 +144,13 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
     line.new_classic.push_back(sample);
     line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
   }
-  const bool now_clean = line.new_floats.empty() && line.new_classic.empty();
-  if (clean && !now_clean)
+  for (const auto& sample : series.exponential) {
+    if (sample.stale || sample.time_ms < before) continue;
+    line.new_exponential.push_back(sample);
+    line.is_exponential = true;
+    line.newest_raw_ms = std::max(line.newest_raw_ms, sample.time_ms);
+  }
+  if (clean && !line.is_clean())
     impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
   if (line.newest_raw_ms > before && read_ms != 0)
     impl_->read_clock(impl_->instances[line.instance], line.newest_raw_ms, read_ms);
@@ -208,6 +213,7 @@ void CountGrid::Impl::settle() {
     const auto offset = instance.clock->offset_ms;
     for (const auto& sample : line.new_floats) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_classic) instance.exported(sample.time_ms + offset);
+    for (const auto& sample : line.new_exponential) instance.exported(sample.time_ms + offset);
     if (line.measure == Measure::requests) instance.counts_requests = true;
     if (line.measure == Measure::duration) instance.times_requests = true;
   }
@@ -215,6 +221,7 @@ void CountGrid::Impl::settle() {
     auto& line = lines[index];
     settle_samples(line, line.new_floats);
     settle_samples(line, line.new_classic);
+    settle_samples(line, line.new_exponential);
   }
   dirty.clear();
 }
@@ -307,15 +314,20 @@ void CountGrid::set_weight_changes(std::vector<WeightChange> changes) {
   impl_->changes = std::move(changes);
 }
 
-double CountGrid::waiting_requests(Track track) const {
+double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
   impl_->settle();
   std::array<double, kSources> by_source{};
   for (const auto at : impl_->request_lines) {
     const auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
     if (instance.track != track || impl_->routes[line.route].ignored) continue;
-    for (const auto& piece : line.pieces)
-      by_source[static_cast<std::size_t>(instance.source)] += piece.amount;
+    for (const auto& piece : line.pieces) {
+      if (piece.to_ms <= since_ms) continue;
+      const auto length = static_cast<double>(piece.to_ms - piece.from_ms);
+      const auto counts =
+          static_cast<double>(piece.to_ms - std::max(piece.from_ms, since_ms)) / length;
+      by_source[static_cast<std::size_t>(instance.source)] += piece.amount * counts;
+    }
   }
   if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
   const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });
@@ -352,6 +364,32 @@ GridLedger CountGrid::ledger() const {
     for (const auto& piece : line.pieces) out.pending += piece.amount;
   }
   return out;
+}
+
+std::vector<InstanceHeard> CountGrid::instances(Track track) const {
+  impl_->settle();
+  std::map<std::string_view, InstanceHeard> found;
+  for (const auto& instance : impl_->instances) {
+    if (instance.track != track || instance.exports.empty()) continue;
+    auto& heard = found[instance.name];
+    heard.newest_ms = std::max(heard.newest_ms, instance.exports.back());
+    heard.clock_offset_ms = instance.clock->offset_ms;
+    const auto interval = instance.interval_ms();
+    if (interval && (!heard.interval_ms || *interval < *heard.interval_ms))
+      heard.interval_ms = interval; // its best source tells first whether it lives
+  }
+  std::vector<InstanceHeard> out;
+  for (auto& [name, heard] : found) {
+    heard.name = name;
+    out.push_back(std::move(heard));
+  }
+  return out;
+}
+
+void CountGrid::assume_clock(Track track, const std::string& instance, std::int64_t offset_ms) {
+  auto& clock = impl_->clock_of[{track, instance}];
+  if (clock == nullptr) clock = &impl_->clocks.emplace_back();
+  impl_->set_offset(*clock, offset_ms);
 }
 
 std::int64_t CountGrid::clock_offset_ms(Track track, const std::string& instance) const {

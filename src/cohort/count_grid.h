@@ -34,8 +34,10 @@ namespace coalmine::cohort {
 enum class Measure : std::uint8_t { requests, bad, duration };
 
 // The new samples of one raw series (samples already given are recognised and skipped). Values are
-// cumulative, as in the store and Prometheus. Exactly one of the two vectors is used: classic for
-// Measure::duration (milliseconds), floats for the others.
+// cumulative, as in the store and Prometheus. Exactly one of the three vectors is used: classic
+// (milliseconds) or exponential (seconds, see telemetry/durations.h) for Measure::duration, floats
+// for the others. Where an instance has durations of a route in both forms, they are the same
+// requests, and the exponential ones are counted.
 struct CountSeries {
   // Chosen by the reader; distinguishes series. The labels below are read only when an id is seen
   // for the first time.
@@ -47,8 +49,9 @@ struct CountSeries {
   std::string route;    // http.route; "" where the telemetry has none
   // As GridOptions::unseen_instances_begin_at_zero, for this series alone.
   bool unseen_begins_at_zero = false;
-  std::vector<FloatSample> floats;    // ascending
-  std::vector<ClassicSample> classic; // ascending
+  std::vector<FloatSample> floats; // ascending, as are the others
+  std::vector<ClassicSample> classic;
+  std::vector<ExponentialSample> exponential;
 };
 
 // Telemetry of an instance is complete up to here, though no sample shows it. Counts derived from
@@ -99,6 +102,14 @@ struct GridLedger {
   double late = 0;
 };
 
+// What is known of the reports of one process, all its sources together.
+struct InstanceHeard {
+  std::string name;
+  std::int64_t newest_ms = 0;              // its newest sample; corrected by clock_offset_ms
+  std::optional<std::int64_t> interval_ms; // between two exports; none: not known yet
+  std::int64_t clock_offset_ms = 0;        // CountGrid::clock_offset_ms
+};
+
 // Any thread, one at a time.
 class CountGrid {
  public:
@@ -129,13 +140,18 @@ class CountGrid {
   std::int64_t cell_ms() const;
   // Telemetry is complete up to here; none when nothing was seen.
   std::optional<std::int64_t> watermark_ms(Track track) const;
-  // Requests after the last closed edge, by the track's best source.
-  double waiting_requests(Track track) const;
+  // Requests after the last closed edge and after since_ms, by the track's best source.
+  double waiting_requests(Track track, std::int64_t since_ms = INT64_MIN) const;
   // Newest sample of any source; none when nothing was seen.
   std::optional<std::int64_t> newest_ms(Track track) const;
   // The next add() may need raw samples from here on, so a reader asks the store for these.
   std::int64_t needed_from_ms() const;
   GridLedger ledger() const; // of requests, the chosen source
+  // The instances of a track that were seen, by name; those that ended are among them.
+  std::vector<InstanceHeard> instances(Track track) const;
+  // A clock that is known from elsewhere, for a reader that begins with history: from the age of
+  // old samples no clock can be told.
+  void assume_clock(Track track, const std::string& instance, std::int64_t offset_ms);
   // Added to the times of the instance; 0: no correction.
   std::int64_t clock_offset_ms(Track track, const std::string& instance) const;
 

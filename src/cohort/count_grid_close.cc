@@ -26,9 +26,7 @@ void add_requests(TrackCounts& to, const TrackCounts& from) {
   to.warming_errors += from.warming_errors;
 }
 
-bool is_empty(const TrackCounts& counts) {
-  return counts.requests <= 0 && counts.errors <= 0 && counts.timed <= 0;
-}
+bool is_empty(const TrackCounts& counts) { return counts.requests <= 0 && counts.errors <= 0; }
 
 } // namespace
 
@@ -131,11 +129,9 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   cell.weight = weight_at(closed_ms);
   cell.mixed = split_moved(closed_ms, to_ms);
   cell.source = chosen->counts;
-  std::vector<RouteCounts> by_route(routes.size());
-  std::vector<Timed> timed;
-  collect(to_ms, cell, by_route, timed);
-  take_durations(timed, by_route, cell.total);
-  gather_rows(by_route, cell);
+  std::vector<Part> parts(routes.size());
+  collect(to_ms, cell, parts);
+  gather_rows(parts, cell);
   list_instances(cell);
   cell.warming = cell.total.canary.warming_requests > 0;
   closed_ms = to_ms;
@@ -160,14 +156,33 @@ void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
   }
 }
 
-// Takes every line's growth up to the edge. Growth of unused sources is thrown away.
-void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
-                              std::vector<RouteCounts>& by_route, std::vector<Timed>& timed) {
+// Instances and routes whose durations in the cell were also counted in exponential buckets.
+std::set<std::pair<std::size_t, std::size_t>> CountGrid::Impl::measured_finely(
+    std::int64_t until_ms) const {
+  std::set<std::pair<std::size_t, std::size_t>> out;
+  for (const auto& line : lines) {
+    if (line.is_exponential && !line.pieces.empty() && line.pieces.front().from_ms < until_ms)
+      out.emplace(line.instance, line.route);
+  }
+  return out;
+}
+
+// Takes every line's growth up to the edge. Growth of unused sources is thrown away, and so are
+// durations that the same instance has more finely.
+void CountGrid::Impl::collect(std::int64_t until_ms, const CountCell& cell,
+                              std::vector<Part>& parts) {
   std::vector<bool> often;
   for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
   for (auto& line : lines) {
+    if (often[line.instance]) spread(line, instances[line.instance]);
+  }
+  const auto finely = measured_finely(until_ms);
+  for (auto& line : lines) {
     auto& instance = instances[line.instance];
-    if (often[line.instance]) spread(line, instance);
+    const bool coarse = line.measure == Measure::duration && !line.is_exponential &&
+                        finely.contains({line.instance, line.route});
+    const bool used = is_chosen(line) && !routes[line.route].ignored && !coarse;
+    const bool warm = !warming(instance, cell.from_ms);
     std::size_t kept = 0;
     std::size_t next = 0;
     for (; next < line.pieces.size() && line.pieces[next].from_ms < until_ms; ++next) {
@@ -179,106 +194,80 @@ void CountGrid::Impl::collect(std::int64_t until_ms, CountCell& cell,
         if (kept != next) line.pieces[kept] = std::move(line.pieces[next]);
         ++kept;
       }
-      if (!is_chosen(line) || routes[line.route].ignored) continue;
-      const bool warm = !warming(instance, cell.from_ms);
-      if (line.measure == Measure::duration) {
-        if (warm) timed.push_back({line.route, instance.track, std::move(part)});
-        continue;
-      }
-      auto& counts = by_route[line.route].of(instance.track);
-      const bool bad = line.measure == Measure::bad;
-      (bad ? counts.errors : counts.requests) += part.amount;
-      (bad ? instance.errors : instance.requests) += part.amount;
-      if (!warm) (bad ? counts.warming_errors : counts.warming_requests) += part.amount;
-      if (!bad) counted += part.amount;
+      if (used) take(line, instance, part, warm, parts[line.route]);
     }
     line.pieces.erase(line.pieces.begin() + static_cast<std::ptrdiff_t>(kept),
                       line.pieces.begin() + static_cast<std::ptrdiff_t>(next));
   }
 }
 
-void CountGrid::Impl::take_durations(const std::vector<Timed>& timed,
-                                     std::vector<RouteCounts>& by_route, RouteCounts& total) {
-  const auto narrow = [](RouteCounts& row, bool& first, const BucketBounds& bounds) {
-    auto& common = row.stable.bounds_ms; // shared by the canary once all bounds are known
-    common = first ? bounds : common_bounds(common, bounds);
-    first = false;
-  };
-  bool total_first = true;
-  std::vector<bool> first(by_route.size(), true);
-  for (const auto& part : timed) {
-    bool row_first = first[part.route];
-    narrow(by_route[part.route], row_first, part.piece.bounds);
-    first[part.route] = row_first;
-    narrow(total, total_first, part.piece.bounds);
+void CountGrid::Impl::take(const Line& line, Instance& instance, const GrowthPiece& piece,
+                           bool warm, Part& to) {
+  if (line.measure == Measure::duration) {
+    if (!warm) return;
+    auto& durations = to.durations(instance.track);
+    if (piece.exponential) {
+      durations.add(*piece.exponential, piece.counts, piece.sum);
+    } else {
+      durations.add(piece.bounds, piece.counts, piece.sum);
+    }
+    return;
   }
-  for (auto& row : by_route) row.share_bounds(row.stable.bounds_ms);
-  total.share_bounds(total.stable.bounds_ms);
-  const auto count = [](RouteCounts& row, const Timed& part) {
-    auto& to = row.of(part.track);
-    if (to.bounds_ms == nullptr) return;
-    add_rebinned(part.piece.bounds, part.piece.counts, to.bounds_ms, to.bucket_counts);
-    to.timed += part.piece.amount;
-    to.sum_ms += part.piece.sum;
-  };
-  for (const auto& part : timed) {
-    count(by_route[part.route], part);
-    count(total, part);
-  }
+  auto& counts = to.row.of(instance.track);
+  const bool bad = line.measure == Measure::bad;
+  (bad ? counts.errors : counts.requests) += piece.amount;
+  (bad ? instance.errors : instance.requests) += piece.amount;
+  if (!warm) (bad ? counts.warming_errors : counts.warming_requests) += piece.amount;
+  if (!bad) counted += piece.amount;
 }
 
-void CountGrid::Impl::gather_rows(std::vector<RouteCounts>& by_route, CountCell& cell) {
-  RouteCounts pool;
-  pool.route = kPooledRoute;
-  std::vector<std::size_t> pooled;
-  for (std::size_t i = 0; i < by_route.size(); ++i) {
-    auto& row = by_route[i];
-    auto& route = routes[i];
-    if (is_empty(row.canary) && is_empty(row.stable)) continue;
-    add_requests(cell.total.canary, row.canary);
-    add_requests(cell.total.stable, row.stable);
+// Whether the route is out of the pool. Only cells before this one decide.
+bool CountGrid::Impl::has_own_row(std::size_t at, const RouteCounts& row) {
+  auto& route = routes[at];
+  if (!route.own_row && always_own.contains(route.name)) {
+    route.own_row = true; // named in the options, so it does not count in max_routes
+  } else if (!route.own_row && route.requests >= options.min_route_requests &&
+             own_rows < options.max_routes) {
+    route.own_row = true;
+    ++own_rows;
+  }
+  route.requests += row.canary.requests + row.stable.requests;
+  return route.own_row;
+}
+
+void CountGrid::Impl::gather_rows(std::vector<Part>& parts, CountCell& cell) {
+  Part total;
+  Part pool;
+  bool pooled = false;
+  const auto add = [](Part& to, const Part& from) {
+    add_requests(to.row.canary, from.row.canary);
+    add_requests(to.row.stable, from.row.stable);
+    to.canary.add(from.canary);
+    to.stable.add(from.stable);
+  };
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    auto& part = parts[i];
+    const bool timed = !part.canary.empty() || !part.stable.empty();
+    if (is_empty(part.row.canary) && is_empty(part.row.stable) && !timed) continue;
+    add(total, part);
     // Requests without a route count in the total, but "no route" is not an endpoint.
-    if (route.name.empty()) continue;
-    if (!route.own_row && always_own.contains(route.name)) {
-      route.own_row = true; // named in the options, so it does not count in max_routes
-    } else if (!route.own_row && route.requests >= options.min_route_requests &&
-               own_rows < options.max_routes) {
-      route.own_row = true;
-      ++own_rows;
-    }
-    route.requests += row.canary.requests + row.stable.requests;
-    if (!route.own_row) {
-      pooled.push_back(i);
+    if (routes[i].name.empty()) continue;
+    if (!has_own_row(i, part.row)) {
+      pooled = true;
+      add(pool, part);
       continue;
     }
-    row.route = route.name;
-    cell.routes.push_back(std::move(row));
+    part.row.route = routes[i].name;
+    put_row(part.canary, part.stable, part.row);
+    cell.routes.push_back(std::move(part.row));
   }
-  bool first = true;
-  BucketBounds common;
-  for (const auto i : pooled) {
-    auto& row = by_route[i];
-    add_requests(pool.canary, row.canary);
-    add_requests(pool.stable, row.stable);
-    const auto& bounds = row.stable.bounds_ms;
-    if (bounds == nullptr) continue;
-    common = first ? bounds : common_bounds(common, bounds);
-    first = false;
-  }
-  pool.share_bounds(common);
-  for (const auto i : pooled) {
-    if (common == nullptr) break;
-    for (const auto track : kBothTracks) {
-      const auto& from = by_route[i].of(track);
-      if (from.bucket_counts.empty()) continue;
-      auto& to = pool.of(track);
-      add_rebinned(from.bounds_ms, from.bucket_counts, common, to.bucket_counts);
-      to.timed += from.timed;
-      to.sum_ms += from.sum_ms;
-    }
-  }
+  put_row(total.canary, total.stable, total.row);
+  cell.total = std::move(total.row);
   std::ranges::sort(cell.routes, {}, &RouteCounts::route);
-  if (!pooled.empty()) cell.routes.push_back(std::move(pool));
+  if (!pooled) return;
+  pool.row.route = kPooledRoute;
+  put_row(pool.canary, pool.stable, pool.row);
+  cell.routes.push_back(std::move(pool.row));
 }
 
 void CountGrid::Impl::list_instances(CountCell& cell) {

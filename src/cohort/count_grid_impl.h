@@ -75,6 +75,11 @@ struct CountGrid::Impl {
     std::deque<GrowthPiece> pieces;
     std::vector<FloatSample> new_floats; // as sent: not shifted
     std::vector<ClassicSample> new_classic;
+    std::vector<ExponentialSample> new_exponential;
+    bool is_clean() const {
+      return new_floats.empty() && new_classic.empty() && new_exponential.empty();
+    }
+    bool is_exponential = false; // it has had such samples
     std::int64_t newest_raw_ms = INT64_MIN;
     BucketBounds raw_bounds; // as sent last, and the grid's own object for them
     BucketBounds bounds;
@@ -91,11 +96,12 @@ struct CountGrid::Impl {
     Source counts = Source::sent;
     std::optional<Source> durations;
   };
-  // Durations taken for the cell being closed.
-  struct Timed {
-    std::size_t route = 0;
-    Track track = Track::stable;
-    GrowthPiece piece;
+  // What the cell being closed has of one route.
+  struct Part {
+    RouteCounts row;
+    DurationCounts canary;
+    DurationCounts stable;
+    DurationCounts& durations(Track track) { return track == Track::canary ? canary : stable; }
   };
 
   explicit Impl(GridOptions given);
@@ -124,12 +130,12 @@ struct CountGrid::Impl {
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
-  void take_durations(const std::vector<Timed>& timed, std::vector<RouteCounts>& by_route,
-                      RouteCounts& total);
   void spread(Line& line, const Instance& instance) const;
-  void collect(std::int64_t until_ms, CountCell& cell, std::vector<RouteCounts>& by_route,
-               std::vector<Timed>& timed);
-  void gather_rows(std::vector<RouteCounts>& by_route, CountCell& cell);
+  std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;
+  void collect(std::int64_t until_ms, const CountCell& cell, std::vector<Part>& parts);
+  void take(const Line& line, Instance& instance, const GrowthPiece& piece, bool warm, Part& to);
+  bool has_own_row(std::size_t route, const RouteCounts& row);
+  void gather_rows(std::vector<Part>& parts, CountCell& cell);
   void list_instances(CountCell& cell);
   double weight_at(std::int64_t time_ms) const;
   bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;

@@ -10,63 +10,15 @@
 #include <numeric>
 #include <random>
 
+#include "cohort/exporters_for_test.h"
+
 namespace coalmine::cohort {
 namespace {
-
-constexpr std::int64_t kOrigin = 1'000'000'000;
-constexpr std::int64_t kFar = INT64_MAX;
-
-std::int64_t at(double seconds) {
-  return kOrigin + static_cast<std::int64_t>(std::llround(seconds * 1000));
-}
-
-// {seconds after the origin, value, start in seconds after the origin}
-struct At {
-  double second;
-  double value;
-  double start = -3600;
-};
-
-std::uint64_t id_of(const std::string& text) { return std::hash<std::string>()(text); }
-
-CountSeries series(Track track, Measure measure, const std::string& instance,
-                   const std::string& route, const std::vector<At>& points,
-                   Source source = Source::sent) {
-  CountSeries out;
-  out.id =
-      id_of(std::to_string(static_cast<int>(track)) + std::to_string(static_cast<int>(measure)) +
-            instance + "|" + route + "|" + std::to_string(static_cast<int>(source)));
-  out.track = track;
-  out.measure = measure;
-  out.source = source;
-  out.instance = instance;
-  out.route = route;
-  for (const auto& p : points)
-    out.floats.push_back({at(p.second), p.start == 0 ? 0 : at(p.start), p.value});
-  return out;
-}
-
-// A steady exporter: one export every `every` seconds from `from`, with `rate` requests a second
-// since one hour before the origin.
-CountSeries steady(Track track, const std::string& instance, double from, double every,
-                   double until, double rate, Measure measure = Measure::requests,
-                   const std::string& route = "/pay") {
-  std::vector<At> points;
-  for (double t = from; t <= until; t += every) points.push_back({t, rate * (t + 3600)});
-  return series(track, measure, instance, route, points);
-}
 
 double total(const std::vector<CountCell>& cells,
              const std::function<double(const CountCell&)>& of) {
   return std::accumulate(cells.begin(), cells.end(), 0.0,
                          [&](double sum, const CountCell& cell) { return sum + of(cell); });
-}
-
-GridOptions options() {
-  GridOptions out;
-  out.origin_ms = kOrigin;
-  out.min_route_requests = 0;
-  return out;
 }
 
 TEST(CountGrid, UnsynchronisedExportsMeetAtCommonEdges) {
@@ -280,45 +232,6 @@ TEST(CountGrid, WarmingInstancesCountErrorsAndNotDurations) {
     for (const auto& instance : cell.instances)
       EXPECT_EQ(instance.warming, warming && instance.track == Track::canary);
   }
-}
-
-TEST(CountGrid, OnlyBoundariesThatAllHaveAreCounted) {
-  CountGrid grid(options());
-  const auto timed = [&](Track track, const std::string& name, std::vector<double> bounds,
-                         std::vector<std::uint64_t> per_export) {
-    auto out = series(track, Measure::duration, name, "/pay", {});
-    const auto shared = std::make_shared<const std::vector<double>>(std::move(bounds));
-    for (int i = 0; i <= 4; ++i) {
-      std::vector<std::uint64_t> counts;
-      for (const auto n : per_export) counts.push_back(n * static_cast<std::uint64_t>(i));
-      const auto n = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
-      out.classic.push_back({at(15.0 * i), at(-3600), false, {shared, counts, n, 0}});
-    }
-    return out;
-  };
-  for (const auto track : {Track::stable, Track::canary})
-    grid.add(steady(track, "i", 0, 15, 60, 1));
-  grid.add(timed(Track::stable, "i", {10, 50, 100, 250}, {1, 2, 3, 4, 5}));
-  grid.add(timed(Track::canary, "i", {5, 10, 100, 1000}, {1, 1, 5, 7, 9}));
-  const auto cells = grid.close(kFar);
-  ASSERT_EQ(cells.size(), 4u);
-  EXPECT_EQ(*cells[0].total.shared_bounds(), (std::vector<double>{10, 100}));
-  const auto near = [](const std::vector<double>& got, const std::vector<double>& want) {
-    ASSERT_EQ(got.size(), want.size());
-    for (std::size_t i = 0; i < got.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-9);
-  };
-  near(cells[1].total.stable.bucket_counts, {1, 5, 9});
-  near(cells[1].total.canary.bucket_counts, {2, 5, 16});
-
-  CountGrid apart(options());
-  for (const auto track : {Track::stable, Track::canary})
-    apart.add(steady(track, "i", 0, 15, 60, 1));
-  apart.add(timed(Track::stable, "i", {10, 50}, {1, 2, 3}));
-  apart.add(timed(Track::canary, "i", {7, 70}, {1, 2, 3}));
-  const auto none = apart.close(kFar);
-  ASSERT_EQ(none.size(), 4u);
-  EXPECT_EQ(none[0].total.shared_bounds(), nullptr);
-  EXPECT_TRUE(none[0].total.stable.bucket_counts.empty());
 }
 
 TEST(CountGrid, SmallRoutesArePooledByThePast) {

@@ -6,6 +6,18 @@
 #include <utility>
 
 namespace coalmine::cohort {
+namespace {
+
+// The buckets of an exponential histogram in seconds as those of a piece.
+void set_buckets(GrowthPiece& piece, const ExponentialHistogram& from) {
+  piece.exponential = ExponentialShape{from.scale, from.positive.offset};
+  piece.counts.reserve(from.positive.counts.size() + 1);
+  piece.counts.push_back(static_cast<double>(from.zero_count));
+  piece.counts.insert(piece.counts.end(), from.positive.counts.begin(), from.positive.counts.end());
+  piece.sum = from.sum * 1000;
+}
+
+} // namespace
 
 GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
   GrowthPiece out;
@@ -14,6 +26,7 @@ GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
   out.to_ms = at_ms;
   out.amount = amount * part;
   out.bounds = bounds;
+  out.exponential = exponential;
   out.counts.reserve(counts.size());
   for (auto& count : counts) {
     out.counts.push_back(count * part);
@@ -26,36 +39,9 @@ GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
   return out;
 }
 
-bool same_bounds(const BucketBounds& a, const BucketBounds& b) {
-  return a == b || (a && b && *a == *b);
-}
-
-BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b) {
-  if (a == nullptr || b == nullptr) return nullptr;
-  if (same_bounds(a, b)) return a;
-  std::vector<double> both;
-  std::ranges::set_intersection(*a, *b, std::back_inserter(both));
-  if (both.empty()) return nullptr;
-  return std::make_shared<const std::vector<double>>(std::move(both));
-}
-
-void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
-                  const BucketBounds& to, std::vector<double>& out) {
-  out.resize(to->size() + 1, 0.0);
-  if (from == to) {
-    for (std::size_t i = 0; i < counts.size(); ++i) out[i] += counts[i];
-    return;
-  }
-  std::size_t target = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) {
-    while (target < to->size() && (i == from->size() || (*to)[target] < (*from)[i])) ++target;
-    out[target] += counts[i];
-  }
-}
-
 Growth CountLine::add(const FloatSample& sample, const GrowthContext& context) {
   if (!std::isfinite(sample.value) || sample.value < 0) return {};
-  return step({sample.time_ms, sample.start_ms, sample.value, {}}, context);
+  return step({sample.time_ms, sample.start_ms, sample.value, std::monostate()}, context);
 }
 
 Growth CountLine::add(const ClassicSample& sample, const GrowthContext& context) {
@@ -67,33 +53,51 @@ Growth CountLine::add(const ClassicSample& sample, const GrowthContext& context)
   return step({sample.time_ms, sample.start_ms, static_cast<double>(h.count), h}, context);
 }
 
-bool CountLine::fell(const Newest& before, const Newest& now) {
-  if (now.value < before.value) return true;
-  const auto& a = before.histogram;
-  const auto& b = now.histogram;
-  // Histograms with different bounds cannot be subtracted.
-  if (!same_bounds(a.bounds, b.bounds) || a.counts.size() != b.counts.size()) return true;
-  for (std::size_t i = 0; i < a.counts.size(); ++i) {
-    if (b.counts[i] < a.counts[i]) return true;
-  }
-  return false;
+Growth CountLine::add(const ExponentialSample& sample, const GrowthContext& context) {
+  if (sample.stale) return {};
+  return step(
+      {sample.time_ms, sample.start_ms, static_cast<double>(sample.value.count), sample.value},
+      context);
 }
 
 GrowthPiece CountLine::all_of(const Newest& now) {
   GrowthPiece out;
   out.amount = now.value;
-  out.bounds = now.histogram.bounds;
-  out.counts.assign(now.histogram.counts.begin(), now.histogram.counts.end());
-  out.sum = now.histogram.sum;
+  if (const auto* classic = std::get_if<ClassicHistogram>(&now.histogram)) {
+    out.bounds = classic->bounds;
+    out.counts.assign(classic->counts.begin(), classic->counts.end());
+    out.sum = classic->sum;
+  } else if (const auto* exponential = std::get_if<ExponentialHistogram>(&now.histogram)) {
+    set_buckets(out, *exponential);
+  }
   return out;
 }
 
-GrowthPiece CountLine::growth_of(const Newest& before, const Newest& now) {
+std::optional<GrowthPiece> CountLine::growth_of(const Newest& before, const Newest& now) {
+  if (now.value < before.value) return std::nullopt;
+  if (const auto* exponential = std::get_if<ExponentialHistogram>(&now.histogram)) {
+    const auto* base = std::get_if<ExponentialHistogram>(&before.histogram);
+    const auto grown = base != nullptr ? increase(*base, *exponential) : std::nullopt;
+    if (!grown) return std::nullopt;
+    GrowthPiece out;
+    out.amount = now.value - before.value;
+    set_buckets(out, *grown);
+    return out;
+  }
   auto out = all_of(now);
   out.amount -= before.value;
-  for (std::size_t i = 0; i < out.counts.size(); ++i)
-    out.counts[i] -= static_cast<double>(before.histogram.counts[i]);
-  out.sum -= before.histogram.sum;
+  const auto* classic = std::get_if<ClassicHistogram>(&now.histogram);
+  if (classic == nullptr) return out;
+  // Histograms with different bounds cannot be subtracted.
+  const auto* base = std::get_if<ClassicHistogram>(&before.histogram);
+  if (base == nullptr || !same_bounds(base->bounds, classic->bounds) ||
+      base->counts.size() != classic->counts.size())
+    return std::nullopt;
+  for (std::size_t i = 0; i < classic->counts.size(); ++i) {
+    if (classic->counts[i] < base->counts[i]) return std::nullopt;
+    out.counts[i] -= static_cast<double>(base->counts[i]);
+  }
+  out.sum -= base->sum;
   return out;
 }
 
@@ -121,14 +125,17 @@ Growth CountLine::step(Newest now, const GrowthContext& context) {
       out.piece = all_of(now);
       out.piece->from_ms = *from;
     }
-  } else if ((newest_->start_ms != 0 && now.start_ms > newest_->start_ms) || fell(*newest_, now)) {
-    // Another process, or a count that began again.
-    out.restarted_ms = std::max(newest_->time_ms, now.start_ms < now.time_ms ? now.start_ms : 0);
-    out.piece = all_of(now);
-    out.piece->from_ms = std::max(*out.restarted_ms, context.exported_before.value_or(INT64_MIN));
   } else {
-    out.piece = growth_of(*newest_, now);
-    out.piece->from_ms = std::max(newest_->time_ms, context.exported_before.value_or(INT64_MIN));
+    const bool another = newest_->start_ms != 0 && now.start_ms > newest_->start_ms;
+    if (!another) out.piece = growth_of(*newest_, now);
+    if (out.piece) {
+      out.piece->from_ms = std::max(newest_->time_ms, context.exported_before.value_or(INT64_MIN));
+    } else {
+      // Another process, or a count that began again.
+      out.restarted_ms = std::max(newest_->time_ms, now.start_ms < now.time_ms ? now.start_ms : 0);
+      out.piece = all_of(now);
+      out.piece->from_ms = std::max(*out.restarted_ms, context.exported_before.value_or(INT64_MIN));
+    }
   }
   if (out.piece) {
     out.piece->to_ms = now.time_ms;

@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <deque>
 #include <optional>
+#include <variant>
 #include <vector>
 
+#include "cohort/durations.h"
 #include "telemetry/histogram.h"
 #include "telemetry/sample.h"
 
@@ -16,14 +18,16 @@ namespace coalmine::cohort {
 // Times of points of one export differ by less than this.
 inline constexpr std::int64_t kSameExportMs = 100;
 
-// Growth in (from_ms, to_ms], spread evenly. Histograms: counts over bounds, amount their number.
+// Growth in (from_ms, to_ms], spread evenly. Histograms: counts over bounds or over the buckets of
+// an exponential one, amount their number.
 struct GrowthPiece {
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
   double amount = 0;
   BucketBounds bounds;
+  std::optional<ExponentialShape> exponential;
   std::vector<double> counts;
-  double sum = 0;
+  double sum = 0; // in milliseconds
 
   // Cuts off the part before at_ms and returns it. at_ms must lie within (from_ms, to_ms).
   GrowthPiece split(std::int64_t at_ms);
@@ -55,6 +59,7 @@ class CountLine {
   // spans gather within one second.
   Growth add(const FloatSample& sample, const GrowthContext& context);
   Growth add(const ClassicSample& sample, const GrowthContext& context);
+  Growth add(const ExponentialSample& sample, const GrowthContext& context); // in seconds
   void shift(std::int64_t by_ms);
   std::int64_t last_ms() const { return newest_ ? newest_->time_ms : INT64_MIN; }
 
@@ -63,22 +68,15 @@ class CountLine {
     std::int64_t time_ms = 0;
     std::int64_t start_ms = 0;
     double value = 0;
-    ClassicHistogram histogram;
+    std::variant<std::monostate, ClassicHistogram, ExponentialHistogram> histogram;
   };
   Growth step(Newest now, const GrowthContext& context);
-  static bool fell(const Newest& before, const Newest& now);
   static std::optional<std::int64_t> first_from(const Newest& first, const GrowthContext& context);
   static GrowthPiece all_of(const Newest& now);
-  static GrowthPiece growth_of(const Newest& before, const Newest& now);
+  // None: something fell, so the count began again.
+  static std::optional<GrowthPiece> growth_of(const Newest& before, const Newest& now);
 
   std::optional<Newest> newest_;
 };
-
-bool same_bounds(const BucketBounds& a, const BucketBounds& b);
-// The bounds that both have; null when there are none.
-BucketBounds common_bounds(const BucketBounds& a, const BucketBounds& b);
-// Adds counts over the bounds `from` to counts over the bounds `to`, which are a subset.
-void add_rebinned(const BucketBounds& from, const std::vector<double>& counts,
-                  const BucketBounds& to, std::vector<double>& out);
 
 } // namespace coalmine::cohort

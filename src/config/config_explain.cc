@@ -189,13 +189,17 @@ std::string explain(const rollout::RolloutSpec& spec) {
   }
   if (route::moves_traffic(spec.router)) {
     out += fmt::format(
-        "A canary that is sent requests and reports nothing for {} while stable reports: {}.\n",
+        "A canary that is sent requests and reports nothing for {} while stable reports, also in a "
+        "pause: {}. One instance of several that stops is told.\n",
         duration_text(spec.canary_silent_grace_ms),
         spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back"
                                                                  : "pause and call a person");
   }
-  out += fmt::format("No telemetry for {}: pause and call a person. Missing data never promotes.\n",
-                     duration_text(spec.no_data_grace_ms));
+  out += fmt::format(
+      "No telemetry for {}: pause and call a person, {}. Missing data never promotes.\n",
+      duration_text(spec.no_data_grace_ms),
+      spec.resume_after_no_data ? "and go on by itself when both tracks report again"
+                                : "who resumes it");
   out += router_text(spec.router);
   out += notify_text(spec);
   out += fmt::format(

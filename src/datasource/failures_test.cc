@@ -107,6 +107,36 @@ TEST_F(Failures, WhatIsShownWhenThereIsNoStatusMessage) {
   EXPECT_EQ(find().at(0).error, "payment broke");
 }
 
+// nginx, Envoy and Echo set no status. What counts as an error is also listed.
+TEST_F(Failures, AServerErrorWithoutAStatusFails) {
+  span(1, 1, 0, "GET /a", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.response.status_code", std::int64_t{503}}};
+  span(2, 1, 0, "GET /b", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.status_code", std::string("500")}};
+  span(3, 1, 0, "GET /c", SpanKind::server, StatusCode::unset).attributes = {
+      {"http.response.status_code", std::int64_t{404}}, {"error.type", std::string("E")}};
+  span(4, 1, 0, "GET /d", SpanKind::server, StatusCode::ok).attributes = {
+      {"http.response.status_code", std::int64_t{503}}};
+  const auto got = find();
+  ASSERT_EQ(got.size(), 2u);
+  EXPECT_EQ(got[0].endpoint, "GET /b");
+  EXPECT_EQ(got[0].error, "HTTP 500");
+  EXPECT_EQ(got[1].error, "HTTP 503");
+}
+
+TEST_F(Failures, AClientAndAServerSpanMayShareAnId) {
+  const auto front = resource("front", "1.0", "stable");
+  span(1, 1, 0, "GET /", SpanKind::server, StatusCode::error, front);
+  span(1, 2, 1, "call", SpanKind::client, StatusCode::error, front);
+  span(1, 2, 1, "POST /pay", SpanKind::server, StatusCode::error);
+  span(1, 3, 2, "charge", SpanKind::internal, StatusCode::error);
+  const auto got = find();
+  ASSERT_EQ(got.size(), 1u);
+  EXPECT_EQ(got[0].endpoint, "POST /pay");
+  ASSERT_EQ(got[0].failed_spans.size(), 2u) << "the caller's spans are not the canary's";
+  EXPECT_EQ(got[0].failed_spans[0].name, "charge") << "the deepest";
+}
+
 TEST_F(Failures, ExceptionFromALogRecord) {
   span(1, 1, 0, "POST /pay", SpanKind::server, StatusCode::error);
   LogRecord plain;

@@ -9,6 +9,7 @@
 
 #include "promql/syntax/series_matcher.h"
 #include "store/store.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::datasource {
 
@@ -35,10 +36,14 @@ class FakeStore final : public store::Store {
       };
       std::erase_if(copy.floats, outside);
       std::erase_if(copy.classic, outside);
-      if (copy.floats.empty() && copy.classic.empty()) continue;
+      std::erase_if(copy.exponential, outside);
+      if (!copy.exponential.empty() && copy.source != Source::sent && !request.exact_durations)
+        continue;
+      if (copy.floats.empty() && copy.classic.empty() && copy.exponential.empty()) continue;
       if (!request.with_samples) {
         copy.floats.clear();
         copy.classic.clear();
+        copy.exponential.clear();
       }
       out.push_back(std::move(copy));
     }
@@ -64,8 +69,8 @@ class FakeStore final : public store::Store {
       const bool fits = r.service == filter.service &&
                         (!filter.version || r.version == *filter.version) &&
                         (!filter.track || r.track == *filter.track) &&
-                        (!filter.errors_only || s.span.status == StatusCode::error) &&
-                        start_ms >= filter.from_ms && start_ms <= filter.to_ms;
+                        (!filter.errors_only || is_failed(s.span)) && start_ms >= filter.from_ms &&
+                        start_ms <= filter.to_ms;
       if (!fits || out.size() >= filter.limit || !traces.insert(s.span.trace_id).second) continue;
       out.push_back(std::move(s));
     }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <thread>
 #include <utility>
@@ -64,6 +65,16 @@ std::string_view operator_text(Matcher::Op op) {
 
 bool may_pass(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
+}
+
+// A limit of the server, which it tells in words: Prometheus and its kin answer 422 or 413.
+bool asks_too_much(int status, std::string_view said) {
+  if (status == 413) return true;
+  if (status != 422) return false;
+  static constexpr std::array<std::string_view, 4> kWords = {"too many samples", "limit", "exceed",
+                                                             "cannot select more than"};
+  return std::ranges::any_of(
+      kWords, [&](std::string_view word) { return said.find(word) != std::string_view::npos; });
 }
 
 using Form = std::vector<std::pair<std::string_view, std::string>>;
@@ -198,6 +209,10 @@ class HttpPrometheus final : public Prometheus {
     if (response.status / 100 == 2) return std::move(response.body);
     auto said = error_text(response.body);
     if (said.empty()) said = response.body.substr(0, kShownBody);
+    if (asks_too_much(response.status, said)) {
+      return fail(ErrorCode::resource_exhausted,
+                  fmt::format("{} was asked for too much: {}", options_.url, said));
+    }
     if (response.status == 401 || response.status == 403) {
       return fail(
           ErrorCode::permission_denied,

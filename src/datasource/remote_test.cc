@@ -109,6 +109,10 @@ TEST(Prometheus, FailuresAreNotNoData) {
       {"400",
        answer(400, R"({"status":"error","errorType":"bad_data","error":"parse error at 1"})"),
        ErrorCode::invalid_argument, 1, "parse error at 1"},
+      {"too many samples",
+       answer(422, R"({"status":"error","errorType":"execution","error":"query processing would )"
+                   R"(load too many samples into memory in query execution"})"),
+       ErrorCode::resource_exhausted, 1, "was asked for too much: query processing would load"},
       {"404", answer(404, "404 page not found"), ErrorCode::failed_precondition, 1,
        "has no Prometheus API"},
       {"a page", answer(200, "<html>login</html>"), ErrorCode::internal, 1,

@@ -154,11 +154,14 @@ class SeriesCountFeed final : public cohort::CountFeed {
       : data_(data), names_(names), spelling_(std::move(spelling)), request_(std::move(request)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
+    return read_past(grid, now_ms + kFutureMs);
+  }
+  Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;
     // Both tracks are read before either is added, so that an outage between the reads adds
     // nothing.
-    TRY_ASSIGN(auto canary, select(request_.canary, from_ms, now_ms));
-    TRY_ASSIGN(auto stable, select(request_.stable, from_ms, now_ms));
+    TRY_ASSIGN(auto canary, select(request_.canary, from_ms, until_ms));
+    TRY_ASSIGN(auto stable, select(request_.stable, from_ms, until_ms));
     give(grid, Track::canary, sorted_families(std::move(canary), names_, &totals_[0]));
     give(grid, Track::stable, sorted_families(std::move(stable), names_, &totals_[1]));
     begun_ = true;
@@ -167,9 +170,8 @@ class SeriesCountFeed final : public cohort::CountFeed {
 
  private:
   Result<std::vector<promql::Series>> select(const CohortSelector& cohort, std::int64_t from_ms,
-                                             std::int64_t now_ms) const {
-    return read_series(data_, *spelling_, request_matchers(cohort, names_), from_ms,
-                       now_ms + kFutureMs);
+                                             std::int64_t until_ms) const {
+    return read_series(data_, *spelling_, request_matchers(cohort, names_), from_ms, until_ms);
   }
 
   static void give(cohort::CountGrid& grid, Track track, const CohortFamilies& families) {
@@ -187,6 +189,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         series.unseen_begins_at_zero = true;
         series.floats = data.floats;
         series.classic = data.classic;
+        series.exponential = data.exponential;
         // Times are the scraper's. One clock for all needs no correction.
         grid.add(series);
       }

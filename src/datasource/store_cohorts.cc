@@ -11,6 +11,7 @@
 
 #include "cohort/cohort_sums.h"
 #include "promql/syntax/series_matcher.h"
+#include "telemetry/durations.h"
 
 namespace coalmine::datasource {
 namespace {
@@ -50,9 +51,10 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(
   request.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(name)});
   request.from_ms = window.from_ms - cohort::kBaselineLookbackMs;
   request.to_ms = window.to_ms;
+  request.exact_durations = true;
   TRY_ASSIGN(auto out, store_.select(request));
-  // Histograms with different bounds are merged in order, so the order must not depend on the
-  // store.
+  for (auto& data : out) to_durations(data.exponential, seconds_per_unit(data));
+  // Sums of fractions depend on the order, so the order must not depend on the store.
   std::ranges::sort(out, [](const SeriesData& a, const SeriesData& b) {
     return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
   });
@@ -66,7 +68,8 @@ Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
                                       const cohort::CohortWindow& window,
                                       std::vector<SeriesData>& all) const {
   const auto lacking = [&](const SeriesData& s) {
-    return cohort::lacks_baseline(s.floats, window) || cohort::lacks_baseline(s.classic, window);
+    return cohort::lacks_baseline(s.floats, window) || cohort::lacks_baseline(s.classic, window) ||
+           cohort::lacks_baseline(s.exponential, window);
   };
   if (std::ranges::none_of(all, lacking)) return {};
   store::SelectRequest request;
@@ -76,6 +79,7 @@ Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
   request.from_ms = 0;
   request.to_ms = window.from_ms - cohort::kBaselineLookbackMs - 1;
   request.choose_source = false;
+  request.exact_durations = true;
   request.with_samples = false;
   TRY_ASSIGN(const auto known, store_.select(request));
   std::set<SeriesId> older;
@@ -86,13 +90,16 @@ Status StoreCohortSource::extend_back(const cohort::CohortSelector& cohort,
     request.matchers.clear();
     for (const auto [name, value] : *series.labels)
       request.matchers.push_back({std::string(name), Matcher::Op::equal, std::string(value)});
-    TRY_ASSIGN(const auto past, store_.select(request));
+    TRY_ASSIGN(auto past, store_.select(request));
     const auto it = std::ranges::find(past, series.id, &SeriesData::id);
     if (it == past.end()) continue;
+    to_durations(it->exponential, seconds_per_unit(*it));
     if (const auto* sample = last_number(it->floats))
       series.floats.insert(series.floats.begin(), *sample);
     if (const auto* sample = last_number(it->classic))
       series.classic.insert(series.classic.begin(), *sample);
+    if (const auto* sample = last_number(it->exponential))
+      series.exponential.insert(series.exponential.begin(), *sample);
   }
   return {};
 }
@@ -178,6 +185,16 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
 }
 
 } // namespace
+
+double seconds_per_unit(const SeriesData& data) {
+  if (data.source != Source::sent) return 0;
+  return data.unit == "s" ? 1 : 1e-3;
+}
+
+void to_durations(std::vector<ExponentialSample>& samples, double seconds_per_unit) {
+  if (seconds_per_unit <= 0) return;
+  for (auto& sample : samples) sample.value = durations_in_seconds(sample.value, seconds_per_unit);
+}
 
 std::unique_ptr<cohort::CohortSource> make_store_cohort_source(const store::Store& store) {
   return std::make_unique<StoreCohortSource>(store);

@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 
+#include "cohort/durations.h"
 #include "datasource/fake_store_for_test.h"
 #include "datasource/store_cohorts.h"
 
@@ -184,15 +186,56 @@ TEST_F(Cohorts, DurationsAreBucketwiseAndMerged) {
   a.classic.push_back({ms(2), ms(-60), false, histogram({10, 100}, {8, 6, 1})});
   a.classic.push_back({ms(3), ms(2.5), false, histogram({10, 100}, {1, 0, 1})}); // restarted
   auto& b = add(labels(kDurationName, "/pay", "b"), MetricKind::histogram);
-  b.classic.push_back({ms(4), ms(0.5), false, histogram({5, 50}, {1, 2, 4})}); // other bounds
+  // Other bounds: what is in both is kept.
+  b.classic.push_back({ms(4), ms(0.5), false, histogram({5, 10, 50, 100}, {1, 1, 2, 1, 4})});
   auto& c = add(labels(kDurationName, "/pay", "c"), MetricKind::histogram);
   c.classic.push_back({ms(4), ms(0.5), false, histogram({}, {9})}); // count and sum only
   const auto got = counts();
   ASSERT_EQ(got.routes.size(), 1u);
   const auto& merged = got.routes[0].counts;
   EXPECT_EQ(*merged.bounds_ms, (std::vector<double>{10, 100}));
-  EXPECT_EQ(merged.bucket_counts, (std::vector<double>{3 + 1 + 1, 1 + 2, 1 + 1 + 4}));
-  EXPECT_EQ(merged.timed, 5 + 2 + 7);
+  EXPECT_EQ(merged.bucket_counts, (std::vector<double>{3 + 1 + 2, 1 + 3, 1 + 1 + 4}));
+  EXPECT_EQ(merged.timed, 5 + 2 + 9);
+  EXPECT_EQ(merged.bounds_note, "");
+  auto& d = add(labels(kDurationName, "/pay", "d"), MetricKind::histogram);
+  d.classic.push_back({ms(4), ms(0.5), false, histogram({7}, {1, 2})});
+  const auto none = counts();
+  EXPECT_EQ(none.routes[0].counts.bounds_ms, nullptr);
+  EXPECT_NE(none.routes[0].counts.bounds_note.find("7 ms"), std::string::npos);
+}
+
+TEST_F(Cohorts, DurationsMeasuredFinelyAreCountedOnce) {
+  const auto exponential = [](int scale, std::int32_t offset, std::vector<std::uint64_t> n) {
+    ExponentialHistogram out;
+    out.scale = scale;
+    for (const auto one : n) out.count += one;
+    out.sum = static_cast<double>(out.count);
+    out.positive = {offset, std::move(n)};
+    return out;
+  };
+  auto& coarse = add(labels(kDurationName), MetricKind::histogram);
+  coarse.source = Source::spans;
+  coarse.classic.push_back({ms(-1), ms(-60), false, histogram({1000, 2000}, {5, 0, 0})});
+  coarse.classic.push_back({ms(2), ms(-60), false, histogram({1000, 2000}, {5, 4, 0})});
+  auto& fine = add(labels(kDurationName), MetricKind::exponential);
+  fine.source = Source::spans;
+  fine.exponential.push_back({ms(-1), ms(-60), false, exponential(3, -8, {5})});
+  fine.exponential.push_back(
+      {ms(2), ms(-60), false, exponential(3, -8, {5, 0, 0, 0, 0, 0, 0, 0, 4})});
+  const auto got = counts();
+  ASSERT_EQ(got.routes.size(), 1u);
+  const auto& merged = got.routes[0].counts;
+  EXPECT_EQ(merged.timed, 4);
+  EXPECT_EQ(merged.bounds_ms, cohort::judged_bounds_ms(3));
+  EXPECT_DOUBLE_EQ(merged.sum_ms, 4000);
+  const auto at = std::ranges::lower_bound(*merged.bounds_ms, 1001) - merged.bounds_ms->begin();
+  EXPECT_EQ(merged.bucket_counts[static_cast<std::size_t>(at)], 4) << "(1 s, 1.09 s]";
+
+  // The application's own, in milliseconds unless it says otherwise.
+  store_ = FakeStore();
+  auto& own = add(labels(kDurationName), MetricKind::exponential);
+  own.exponential.push_back({ms(2), ms(0.5), false, exponential(4, 159, {3})}); // 981 to 1024 ms
+  EXPECT_NEAR(counts().routes.at(0).counts.sum_ms, 3, 1e-9);
 }
 
 TEST_F(Cohorts, ABucketThatFallsIsAReset) {

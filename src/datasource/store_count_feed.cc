@@ -76,11 +76,13 @@ class StoreCountFeed final : public cohort::CountFeed {
   StoreCountFeed(const store::Store& store, cohort::CountFeedRequest request)
       : store_(store), request_(std::move(request)), service_(service_of(request_)) {}
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override;
+  Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override;
 
  private:
   struct Known {
     std::string instance;
     std::string route;
+    double seconds_per_unit = 0; // of exponential durations
     std::int64_t newest_ms = INT64_MIN;
   };
   // A series of a track that is read at every look.
@@ -88,6 +90,7 @@ class StoreCountFeed final : public cohort::CountFeed {
     Source source;
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
+    double seconds_per_unit = 0;             // see Known
   };
   struct FollowedTrack {
     std::vector<Followed> series;
@@ -103,7 +106,8 @@ class StoreCountFeed final : public cohort::CountFeed {
   Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
-  Status read_all(cohort::CountGrid& grid, std::int64_t now_ms);
+  // now_ms: our clock; 0: until_ms lies in the past.
+  Status read_all(cohort::CountGrid& grid, std::int64_t until_ms, std::int64_t now_ms);
   // Returns false when read_all is needed instead.
   bool read_followed(cohort::CountGrid& grid, std::int64_t now_ms);
   Status follow(std::int64_t from_ms);
@@ -126,12 +130,14 @@ class StoreCountFeed final : public cohort::CountFeed {
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
 
-// Selects every source, because the grid chooses one for both tracks.
+// Selects every source that counts errors too, because the grid chooses one for both tracks.
 store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
   out.choose_source = false;
+  out.complete_sources = true;
+  out.exact_durations = true;
   return out;
 }
 
@@ -164,7 +170,8 @@ Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
       const auto& first = samples.front();
       return first.start_ms == 0 || first.start_ms >= first.time_ms || first.start_ms < horizon;
     };
-    if (lacks(read.data.floats) || lacks(read.data.classic)) TRY(put_baseline(read));
+    if (lacks(read.data.floats) || lacks(read.data.classic) || lacks(read.data.exponential))
+      TRY(put_baseline(read));
   }
   return {};
 }
@@ -176,16 +183,20 @@ Status StoreCountFeed::put_baseline(Read& read) const {
   request.from_ms = 0;
   request.to_ms = request_.origin_ms - cohort::kBaselineLookbackMs - 1;
   request.choose_source = false;
+  request.exact_durations = true;
   TRY_ASSIGN(const auto past, store_.select(request));
   const auto it = std::ranges::find(past, read.data.id, &SeriesData::id);
   if (it == past.end()) return {};
   const auto float_at = std::find_if(it->floats.rbegin(), it->floats.rend(),
                                      [](const auto& s) { return std::isfinite(s.value); });
   if (float_at != it->floats.rend()) read.data.floats.insert(read.data.floats.begin(), *float_at);
-  const auto classic_at = std::find_if(it->classic.rbegin(), it->classic.rend(),
-                                       [](const auto& s) { return !s.stale; });
-  if (classic_at != it->classic.rend())
-    read.data.classic.insert(read.data.classic.begin(), *classic_at);
+  const auto put_newest = [](const auto& from, auto& to) {
+    const auto at =
+        std::find_if(from.rbegin(), from.rend(), [](const auto& s) { return !s.stale; });
+    if (at != from.rend()) to.insert(to.begin(), *at);
+  };
+  put_newest(it->classic, read.data.classic);
+  put_newest(it->exponential, read.data.exponential);
   return {};
 }
 
@@ -202,8 +213,15 @@ std::uint64_t StoreCountFeed::arrivals(Track track) const {
 }
 
 Status StoreCountFeed::read(cohort::CountGrid& grid, std::int64_t now_ms) {
-  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms));
+  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms + kFutureMs, now_ms));
   tell_spans(grid, now_ms);
+  begun_ = true;
+  return {};
+}
+
+Status StoreCountFeed::read_past(cohort::CountGrid& grid, std::int64_t until_ms) {
+  TRY(read_all(grid, until_ms, 0));
+  tell_spans(grid, until_ms);
   begun_ = true;
   return {};
 }
@@ -238,39 +256,47 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
       if (samples.empty()) continue;
       const auto& one = followed.series[i];
       auto& position = followed.positions[i];
+      const auto see = [&](const auto& histograms) {
+        if (histograms.empty()) return;
+        position.from_ms = histograms.back().time_ms;
+        position.seen = {histograms.back().value.sum, histograms.back().value.count};
+      };
       if (!samples.floats.empty()) {
         position.from_ms = samples.floats.back().time_ms;
         position.seen = {samples.floats.back().value, 0};
-      } else {
-        position.from_ms = samples.classic.back().time_ms;
-        position.seen = {samples.classic.back().value.sum, samples.classic.back().value.count};
       }
+      see(samples.classic);
+      see(samples.exponential);
       if (one.newest_of_spans != nullptr)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       cohort::CountSeries series;
       series.id = grid_id(position.id, track);
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
+      series.exponential = std::move(samples.exponential);
+      to_durations(series.exponential, one.seconds_per_unit);
       grid.add(series, read_time(one.source, now_ms));
     }
   }
   return true;
 }
 
-Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
+Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
+                                std::int64_t now_ms) {
   const auto version = service_.empty() ? 0 : store_.series_version(service_);
   const std::array arrived = {arrivals(Track::stable), arrivals(Track::canary)}; // by track
   const auto from_ms =
       begun_ ? grid.needed_from_ms() : request_.origin_ms - cohort::kBaselineLookbackMs;
   std::vector<Read> reads;
-  for (const auto track : kBothTracks) TRY(select(track, from_ms, now_ms + kFutureMs, reads));
+  for (const auto track : kBothTracks) TRY(select(track, from_ms, until_ms, reads));
   TRY(put_baselines(reads));
   for (auto& read : reads) {
     auto& data = read.data;
     const auto [it, added] = known_.try_emplace(data.id.value);
     auto& known = it->second;
     if (added)
-      known = {instance_name(*data.labels), std::string(data.labels->get("http_route")), INT64_MIN};
+      known = {instance_name(*data.labels), std::string(data.labels->get("http_route")),
+               seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
     series.id = grid_id(data.id, read.track);
     series.track = read.track;
@@ -280,8 +306,10 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
     series.route = known.route;
     series.floats = std::move(data.floats);
     series.classic = std::move(data.classic);
-    known.newest_ms =
-        std::max({known.newest_ms, newest_of(series.floats), newest_of(series.classic)});
+    series.exponential = std::move(data.exponential);
+    to_durations(series.exponential, known.seconds_per_unit);
+    known.newest_ms = std::max({known.newest_ms, newest_of(series.floats),
+                                newest_of(series.classic), newest_of(series.exponential)});
     if (data.source == Source::spans && !series.floats.empty()) {
       auto& newest = span_instances_[{read.track, series.instance}];
       newest = std::max(newest, series.floats.back().time_ms);
@@ -289,6 +317,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t now_ms) {
     grid.add(series, read_time(data.source, now_ms));
   }
   followed_version_ = 0;
+  if (now_ms == 0) return {}; // what came since is not read yet
   if (version != 0 && version == read_version_) {
     // No series was added or removed since the last read, so a list is worth making.
     TRY(follow(from_ms));
@@ -317,7 +346,8 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
         const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
-        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr});
+        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr,
+                                   is_known ? known->second.seconds_per_unit : 0});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});
       }

@@ -3,13 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "cohort/count_feed.h"
 #include "datasource/fake_store_for_test.h"
 #include "datasource/store_cohorts.h"
 #include "store/testing.h"
+#include "telemetry/exponential.h"
 
 namespace coalmine::datasource {
 namespace {
@@ -78,6 +81,7 @@ struct FollowTest : ::testing::Test, store::testing::Fixture {
     std::int64_t start_ms = 0;
     std::vector<double> requests = std::vector<double>(8); // by route
     std::vector<double> bad = std::vector<double>(8);
+    std::vector<ExponentialHistogram> durations = std::vector<ExponentialHistogram>(8);
   };
   std::vector<Process> processes;
   std::mt19937_64 random{7};
@@ -101,10 +105,92 @@ struct FollowTest : ::testing::Test, store::testing::Fixture {
       if (p.bad[r] > 0)
         out.push_back(
             point(counter("http_server_request_errors_total"), p.start_ms, at_ms, p.bad[r]));
+      out.push_back(point(store::testing::series(p.from, "http.server.request.duration",
+                                                 "http_server_request_duration_seconds",
+                                                 MetricKind::exponential, route, "s"),
+                          p.start_ms, at_ms, longer(p.durations[r])));
     }
     return out;
   }
+  // Some more durations. Now and then the application's histogram becomes coarser.
+  const ExponentialHistogram& longer(ExponentialHistogram& total) {
+    if (total.count == 0) total.scale = 6;
+    if (random() % 200 == 0 && total.scale > 2) downscale(total, 1);
+    ExponentialHistogram more;
+    more.scale = total.scale;
+    more.positive = {static_cast<std::int32_t>(random() % 300) - 300, {random() % 5}};
+    more.count = more.positive.counts[0];
+    more.sum = static_cast<double>(more.count);
+    merge(total, more);
+    return total;
+  }
 };
+
+// Two applications count their requests themselves and no errors. Half of the canary's fail.
+TEST_F(FollowTest, AnOwnCounterWithoutErrorsDoesNotHideThem) {
+  const auto duration = [](const std::shared_ptr<const Resource>& from, std::int64_t status) {
+    return store::testing::series(from, "http.server.request.duration",
+                                  "http_server_request_duration_seconds", MetricKind::histogram,
+                                  {{"http.response.status_code", status}}, "s");
+  };
+  for (const bool with_histogram : {true, false}) {
+    const std::string service = with_histogram ? "timed" : "traced";
+    const auto of = [&](const char* version) {
+      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
+                                     {"service_version", Matcher::Op::equal, version}}};
+    };
+    const auto begin = clock.wall_ms();
+    const auto source = make_store_count_feed_source(*store);
+    const auto feed = source->open({of("2"), of("1"), begin});
+    cohort::GridOptions grid_options;
+    grid_options.origin_ms = begin;
+    cohort::CountGrid grid(grid_options);
+    double requests = 0;
+    double errors = 0;
+    std::uint64_t id = with_histogram ? 0 : 1'000'000;
+    for (std::uint64_t export_number = 1; export_number <= 40; ++export_number) {
+      clock.advance_ms(15'000);
+      const auto now = clock.wall_ms();
+      for (const auto* version : {"1", "2"}) {
+        const auto from = store::testing::resource(service, version[0] == '1' ? "stable" : "canary",
+                                                   version, version);
+        const bool canary = version[0] == '2';
+        const auto count = 10 * export_number;
+        std::vector<MetricPoint> points = {
+            point(store::testing::series(from, std::string(kRequestsName),
+                                         std::string(kRequestsName), MetricKind::counter),
+                  begin, now, static_cast<double>(count))};
+        const auto list = store::testing::bounds({0.1});
+        const auto failed = canary ? count / 2 : 0;
+        if (with_histogram) {
+          points.push_back(point(duration(from, 200), begin, now,
+                                 store::testing::classic(list, {count - failed, 0})));
+          points.push_back(
+              point(duration(from, 500), begin, now, store::testing::classic(list, {failed, 0})));
+        }
+        Batch b = store::testing::batch(std::move(points), now);
+        std::vector<Span> spans;
+        for (int i = 0; i < 10 && !with_histogram; ++i) {
+          spans.push_back(
+              store::testing::span(from, 1, 1, now - 1000, now - 900, SpanKind::server,
+                                   canary && i % 2 == 0 ? StatusCode::error : StatusCode::unset));
+          std::memcpy(spans.back().trace_id.data(), &++id, sizeof id);
+        }
+        b.spans = table_of(spans);
+        append(b);
+      }
+      ASSERT_TRUE(feed->read(grid, now));
+      for (const auto& cell : grid.close(now)) {
+        requests += cell.total.canary.requests;
+        errors += cell.total.canary.errors;
+        EXPECT_EQ(cell.total.stable.errors, 0);
+        EXPECT_EQ(cell.source, with_histogram ? Source::sent : Source::spans);
+      }
+    }
+    EXPECT_GT(requests, 200) << service;
+    EXPECT_NEAR(errors / requests, 0.5, 0.02) << service;
+  }
+}
 
 TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   Forgetful forgetful(*store), knowing(*store);
@@ -117,6 +203,7 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   grid_options.origin_ms = request.origin_ms;
   cohort::CountGrid anew_grid(grid_options), followed_grid(grid_options);
   std::size_t cells = 0;
+  double timed = 0;
   const auto start = [&](const char* version, const std::string& instance) {
     processes.push_back({store::testing::resource("shop", version[0] == '1' ? "stable" : "canary",
                                                   version, instance),
@@ -153,6 +240,10 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
       ASSERT_EQ(a[i].total.stable.requests, b[i].total.stable.requests) << look;
       ASSERT_EQ(a[i].total.canary.errors, b[i].total.canary.errors) << look;
       ASSERT_EQ(a[i].total.stable.errors, b[i].total.stable.errors) << look;
+      ASSERT_EQ(a[i].total.shared_bounds(), b[i].total.shared_bounds());
+      ASSERT_EQ(a[i].total.canary.bucket_counts, b[i].total.canary.bucket_counts) << look;
+      ASSERT_EQ(a[i].total.stable.bucket_counts, b[i].total.stable.bucket_counts) << look;
+      timed += a[i].total.canary.timed;
       ASSERT_EQ(a[i].routes.size(), b[i].routes.size());
       ASSERT_EQ(a[i].instances.size(), b[i].instances.size());
     }
@@ -161,7 +252,87 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   }
   EXPECT_GT(cells, 400u);
   EXPECT_GT(anew_grid.ledger().counted, 10'000);
+  EXPECT_GT(timed, 1000);
   EXPECT_LT(knowing.selects * 4, forgetful.selects) << "followed, not selected";
+}
+
+// One track of a service whose slowest requests take slow_ms, the others 10 ms.
+struct Side {
+  Track track;
+  std::int64_t slow_ms;
+  std::shared_ptr<const Resource> from;
+  ExponentialHistogram sent;
+  std::uint8_t span = 0;
+  std::size_t seen = 0; // cells with slow ones
+
+  std::vector<Span> serve(std::int64_t now) {
+    std::vector<Span> out;
+    for (int i = 0; i < 20; ++i) {
+      const std::int64_t ms = i == 0 ? slow_ms : 10;
+      out.push_back(
+          store::testing::span(from, static_cast<std::uint8_t>(track) + 1, ++span, now - ms, now));
+      ExponentialHistogram one;
+      one.scale = sent.scale = 6;
+      one.positive = {static_cast<std::int32_t>(bucket_index(static_cast<double>(ms) / 1000, 6)),
+                      {1}};
+      one.count = 1;
+      merge(sent, one);
+    }
+    return out;
+  }
+  // The bucket of the slow ones is as narrow as their telemetry.
+  void check(const CountCell& cell) {
+    const auto& counts = cell.total.of(track);
+    for (std::size_t i = 1; i < counts.bucket_counts.size(); ++i) {
+      const auto& bounds = *counts.bounds_ms;
+      if (counts.bucket_counts[i] <= 0 || bounds[i - 1] < 20) continue;
+      ++seen;
+      EXPECT_LT(bounds[i - 1], static_cast<double>(slow_ms));
+      EXPECT_GE(bounds[i], static_cast<double>(slow_ms));
+      EXPECT_LT(bounds[i] / bounds[i - 1], 1.022);
+    }
+  }
+};
+
+// 195 ms and 205 ms, sent as an exponential histogram or as spans, are told apart in the cells.
+TEST_F(FollowTest, TheResolutionIsKeptUpToTheCell) {
+  for (const bool as_spans : {false, true}) {
+    const std::string service = as_spans ? "by-spans" : "by-histogram";
+    std::array sides = {
+        Side{Track::canary, 205, store::testing::resource(service, "canary", "2", "c"), {}},
+        Side{Track::stable, 195, store::testing::resource(service, "stable", "1", "s"), {}}};
+    const std::int64_t origin = clock.wall_ms();
+    for (int minute = 0; minute < 12; ++minute) {
+      clock.advance_ms(60'000);
+      const auto now = clock.wall_ms();
+      for (auto& side : sides) {
+        auto more = batch({}, now);
+        const auto spans = side.serve(now);
+        const auto of = store::testing::series(
+            side.from, "http.server.request.duration", "http_server_request_duration_seconds",
+            MetricKind::exponential, {{"http.route", std::string("/a")}}, "s");
+        if (as_spans) {
+          more.spans = table_of(spans);
+        } else {
+          more.points = {point(of, origin - 3'600'000, now, side.sent)};
+        }
+        append(more);
+      }
+    }
+    const auto of = [&](const char* version) {
+      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
+                                     {"service_version", Matcher::Op::equal, version}}};
+    };
+    const auto feed = make_store_count_feed_source(*store)->open({of("2"), of("1"), origin});
+    cohort::GridOptions grid_options;
+    grid_options.origin_ms = origin;
+    cohort::CountGrid grid(grid_options);
+    ASSERT_TRUE(feed->read(grid, clock.wall_ms() + 60'000));
+    for (const auto& cell : grid.close(clock.wall_ms() + 60'000)) {
+      for (auto& side : sides) side.check(cell);
+    }
+    for (const auto& side : sides) EXPECT_GT(side.seen, 3u) << service;
+  }
 }
 
 TEST_F(FollowTest, ATrackWithoutNewsIsNotRead) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 namespace coalmine::judge {
 namespace {
@@ -97,6 +98,31 @@ bool within_margin(SignalKind kind, const Margin& margin, double canary, double 
   if (margin.unit != Margin::Unit::percent) return canary - stable <= margin.amount;
   if (stable > 0) return (canary - stable) / stable <= margin.amount;
   return kind == SignalKind::latency_quantile || canary <= stable;
+}
+
+bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper) {
+  auto& m = v.measured;
+  if (!m.difference) return false;
+  const auto kind = v.subject.kind;
+  const bool share = kind == SignalKind::error_rate || kind == SignalKind::request_share ||
+                     kind == SignalKind::ratio;
+  if (share && lower && m.stable) lower = std::max(*lower, -*m.stable);
+  if ((lower && *lower > *m.difference) || (upper && *upper < *m.difference)) return false;
+  m.lower = lower;
+  m.upper = upper;
+  return true;
+}
+
+std::string metric_problem(const MetricNumbers& numbers) {
+  if (!numbers.problem.empty()) return numbers.problem;
+  for (const auto* track : {&numbers.canary, &numbers.stable}) {
+    if (!track->has_data) continue;
+    const std::string who = track == &numbers.canary ? "the canary's value" : "stable's value";
+    const double value = track->count > 0 ? track->amount / track->count : track->amount;
+    if (std::isnan(value) || std::isnan(track->count)) return who + " is not a number (NaN)";
+    if (std::isinf(value) || std::isinf(track->count)) return who + " is infinite";
+  }
+  return "";
 }
 
 } // namespace coalmine::judge

@@ -43,4 +43,13 @@ double badness(Worse worse, double canary, double stable);
 // anything else it then allows no difference on the worse side.
 bool within_margin(SignalKind kind, const Margin& margin, double canary, double stable);
 
+// Puts an interval of the difference beside its estimate. A share cannot fall below 0, so its
+// difference ends at minus stable's value. False, and no interval: the estimate is not inside. The
+// two then speak of different times or sizes, and one line must not say both.
+bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper);
+
+// Why a metric's numbers cannot be judged: its own problem, or a value that is infinite or not a
+// number. "" when they can, or when there are none.
+std::string metric_problem(const MetricNumbers& numbers);
+
 } // namespace coalmine::judge

@@ -13,6 +13,7 @@
 
 #include "judge/rank_options.h"
 #include "judge/signal.h"
+#include "judge/suspended.h"
 #include "judge/verdict.h"
 #include "telemetry/cell.h"
 
@@ -27,6 +28,9 @@ struct Evidence {
   double canary_age_minutes = 0;      // since the first telemetry of the canary version
   // Not empty: the store could not be reached; every verdict is then no_data with that cause.
   std::string source_error;
+  // The tracks may not be compared now: limits (max) and gross harm are still judged, and nothing
+  // else decides. Evidence goes on being gathered.
+  Suspension comparison_suspended{};
   // For judges that take cells: those that closed since the last look, and where the rollout
   // stands.
   std::vector<CountCell> cells;
@@ -107,6 +111,7 @@ std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 // cells and shown, but decide nothing: hundreds of tests without a budget would roll back equal
 // canaries. It sees intervals, not requests: a cell of one request weighs as much as one of a
 // million. What it decides, after every `interval` cells and at the end of a step:
+//   the mean of a gating signal breaks its max   -> rollback
 //   half of the metrics have no data            -> continue
 //   the score is at or below marginal           -> rollback
 //   the step is over and the score reaches pass -> promote

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "judge/estimate.h"
+
 namespace coalmine::judge {
 
 JudgedMetrics::JudgedMetrics(const std::vector<SignalSpec>& signals, const SignalPlaces& places) {
@@ -15,7 +17,7 @@ JudgedMetrics::JudgedMetrics(const std::vector<SignalSpec>& signals, const Signa
 
 void JudgedMetrics::learn(const CountCell& cell) {
   for (const auto& numbers : cell.metrics) {
-    if (!numbers.stable.has_data) continue;
+    if (!numbers.stable.has_data || !metric_problem(numbers).empty()) continue;
     for (auto& metric : metrics_) {
       if (metric.name != numbers.signal) continue;
       metric.past.has_data = true;
@@ -33,8 +35,8 @@ void JudgedMetrics::feed(const CountCell& cell, double minute) {
   for (const auto& numbers : cell.metrics) {
     for (auto& metric : metrics_) {
       if (metric.name != numbers.signal) continue;
-      metric.problem = numbers.problem;
-      if (numbers.problem.empty() && metric.line) metric.line->add(numbers, minute);
+      metric.problem = metric_problem(numbers);
+      if (metric.problem.empty() && metric.line) metric.line->add(numbers, minute);
     }
   }
 }

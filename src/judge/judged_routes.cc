@@ -35,7 +35,8 @@ void JudgedRoutes::feed(const CountCell& cell, const Phi& phi, double minute) {
     const auto at = known == index_.end() ? place(row.route) : known->second;
     auto& scope = routes_[at].scope;
     scope.see(row);
-    scope.judge(row, phi, minute);
+    scope.judge(row, cell.total, phi, minute);
+    from_.plan.renew(scope, LinePlan::Reach::route);
     feed_share(scope, cell.total, {row.canary.requests, row.stable.requests}, minute);
     counted.resize(routes_.size());
     counted[at] = true;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "judge/judge.h"
-#include "judge/sequential_lines.h"
+#include "judge/rate_line.h"
 #include "judge/stats/asymptotic.h"
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/dispersion.h"

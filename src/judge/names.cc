@@ -22,7 +22,10 @@ std::string_view to_string(Cause cause) {
     case Cause::interval_open: return "interval_open";
     case Cause::undecided: return "undecided";
     case Cause::source_unreachable: return "source_unreachable";
+    case Cause::split_broken: return "split_broken";
     case Cause::not_measurable: return "not_measurable";
+    case Cause::warming_up: return "warming_up";
+    case Cause::limit_unclear: return "limit_unclear";
   }
   return "none";
 }

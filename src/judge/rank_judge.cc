@@ -50,6 +50,12 @@ int severity(Verdict verdict) {
 
 constexpr std::size_t kMostRoutes = 200; // the most that a cell has
 
+bool over_limit(const SignalVerdict& v) {
+  if (!v.limits.max || !v.measured.canary) return false;
+  const auto worse = v.limits.margin.worse == Worse::lower ? Worse::lower : Worse::higher;
+  return badness(worse, *v.measured.canary, *v.limits.max) > 0;
+}
+
 class RankJudge final : public Judge {
  public:
   explicit RankJudge(RankOptions options)
@@ -123,7 +129,7 @@ void RankJudge::add(const CountCell& cell) {
     }
     const auto it = std::ranges::find(cell.metrics, signal.name, &MetricNumbers::signal);
     if (it == cell.metrics.end()) continue;
-    line.problem = it->problem;
+    line.problem = metric_problem(*it);
     line.control.push_back(it->stable.value().value_or(kNaN));
     line.experiment.push_back(it->canary.value().value_or(kNaN));
   }
@@ -188,10 +194,7 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   }
   const auto found = rank::classify(where, rank::transform(control, options),
                                     rank::transform(experiment, options), options);
-  if (found.shift) {
-    v.measured.lower = found.shift->low;
-    v.measured.upper = found.shift->high;
-  }
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
   const bool shifted = found.label == rank::Class::high || found.label == rank::Class::low;
   if (!shifted && found.label != rank::Class::pass) {
     v.verdict = Verdict::no_data;
@@ -237,7 +240,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
                .kind = signal.kind,
                .unit = signal.unit,
                .gate = signal.gate};
-  v.limits.margin = signal.margin;
+  v.limits = {.margin = signal.margin, .max = signal.max};
   v.requests = {.canary = evidence.canary.requests,
                 .stable = evidence.stable.requests,
                 .required = evidence.step_min_requests};
@@ -251,10 +254,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
                                     rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};
-  if (found.shift) {
-    v.measured.lower = found.shift->low;
-    v.measured.upper = found.shift->high;
-  }
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
   const auto points = [&](const std::vector<double>& values) {
     return rank::remove_nan(values).size();
   };
@@ -290,6 +290,14 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
         v.problem = "the rank test is not defined for these values";
       v.reason = reason_sentence(v);
       break;
+  }
+  if (over_limit(v)) {
+    v.verdict = Verdict::regression;
+    v.cause = Cause::none;
+    v.reason = fmt::format("{}: {} on canary in the mean of {} intervals, limit {}", signal.name,
+                           format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
+                           points(line.experiment),
+                           format_value(v.subject.kind, *signal.max, false, v.subject.unit));
   }
   return v;
 }
@@ -329,7 +337,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
     return out;
   }
   decide(out, evidence, rank::score(scored, options_.group_weights));
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
@@ -345,6 +353,15 @@ void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Sco
   const std::string text = fmt::format("Score {:g} of 100, {:g} passes, {:g} is marginal{}{}{}",
                                        score.total, options_.pass, options_.marginal,
                                        score.reason.empty() ? "" : ": ", score.reason, lines);
+  // A limit holds whatever stable does, and whatever the score of the others is.
+  const auto broken = std::ranges::find_if(out.signals, [](const SignalVerdict& v) {
+    return v.subject.gate && v.subject.route.empty() && over_limit(v);
+  });
+  if (broken != out.signals.end()) {
+    out.decision = Decision::rollback;
+    out.reason = broken->reason;
+    return;
+  }
   if (score.no_data) {
     out.reason = text;
     return;

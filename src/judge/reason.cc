@@ -107,10 +107,13 @@ std::string interval_text(const SignalVerdict& v) {
 std::string tail_comparison(const SignalVerdict& v) {
   const auto share = [](double s) { return format_value(SignalKind::error_rate, s); };
   const auto& tail = *v.measured.tail;
+  const auto boundary = format_value(SignalKind::latency_quantile, tail.boundary_ms);
   return fmt::format(
       "{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})",
-      prefix(v), share(tail.canary), format_value(SignalKind::latency_quantile, tail.boundary_ms),
-      share(tail.stable), share(tail.allowed), to_string(v.limits.margin));
+      prefix(v), share(tail.canary), boundary, share(tail.stable), share(tail.allowed),
+      v.measured.tail_by_quantile
+          ? fmt::format("with more, {} is above {}", v.subject.signal, boundary)
+          : to_string(v.limits.margin));
 }
 
 std::string comparison(const SignalVerdict& v) {
@@ -243,6 +246,7 @@ std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit
 std::string reason_sentence(const SignalVerdict& v, const std::string& source_error) {
   switch (v.cause) {
     case Cause::source_unreachable:
+      if (source_error.starts_with(kStoreSentence)) return source_error + ": nothing is decided";
       return "The telemetry store could not be reached" +
              (source_error.empty() ? std::string() : " (" + source_error + ")") +
              ": nothing is decided";
@@ -250,9 +254,14 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::no_stable_data: return no_data_sentence(v);
     case Cause::too_few_requests: return too_few_sentence(v);
     case Cause::not_measurable: return prefix(v) + "cannot be measured: " + v.problem;
+    case Cause::limit_unclear: return prefix(v) + v.problem;
+    case Cause::warming_up:
+      return prefix(v) +
+             "warming up: durations count from instances that have run for a few minutes";
     case Cause::interval_open:
       return "Both tracks report; waiting for the first export interval that is complete on both";
     case Cause::none:
+    case Cause::split_broken:
     case Cause::undecided: break;
   }
   const bool over_max =
@@ -271,6 +280,12 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
                        : is_share(v)                                    ? "a ratio"
                        : v.subject.kind == SignalKind::latency_quantile ? "a latency"
                                                                         : "what is measured");
+  }
+  if (v.measured.stable_is_whole) {
+    return fmt::format(
+        "{}{} on canary; stable does not serve this route, and has {} over all of "
+        "its requests",
+        prefix(v), canary_text(v), stable_text(v));
   }
   if (v.measured.canary && v.measured.stable) return comparison(v);
   if (v.measured.canary)

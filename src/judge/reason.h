@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "judge/judge.h"
 
@@ -13,6 +14,10 @@ namespace coalmine::judge {
 // value only.
 std::string format_value(SignalKind kind, double value, bool at_least = false,
                          ValueUnit unit = ValueUnit::number);
+
+// How an Evidence::source_error begins that is a sentence about the store by itself. Any other is
+// why the store could not be reached.
+inline constexpr std::string_view kStoreSentence = "The telemetry store ";
 
 // One line's sentence, from its verdict, cause and numbers. source_error is named only when the
 // cause is source_unreachable.

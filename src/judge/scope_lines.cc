@@ -9,6 +9,7 @@
 
 #include "judge/canary_pace.h"
 #include "judge/estimate.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {
@@ -51,21 +52,39 @@ bool plan_can_show(double rate, double margin,
   return true;
 }
 
-// Adds a boundary for the signal's absolute limit, where the buckets have one.
-void add_limit(TailLine::Mark& mark, const SignalSpec& signal, const Past& past,
-               Boundaries& chosen) {
-  // The first boundary at or above the limit. Without one, these buckets cannot show whether the
-  // limit is kept.
-  const auto above = std::ranges::lower_bound(past.latency.bounds_ms, *signal.max);
-  if (above == past.latency.bounds_ms.end()) return;
-  auto& boundaries = chosen.bounds_ms;
-  if (std::ranges::find(boundaries, *above) == boundaries.end()) {
-    boundaries.push_back(*above); // at the end: indexes so far keep their meaning
-    chosen.stakes.push_back(0);
+// A boundary with a smaller part than this of the requests that a quantile leaves out says little
+// about the quantile through ratios; one with more than the other is too far below it.
+constexpr double kFarAbove = 0.25;
+constexpr double kFarBelow = 4;
+
+// What stable's latencies, stretched by factor, would leave beyond the boundary. Where next to
+// nothing of stable is beyond it, the quantile's own share is allowed: then the quantile of the
+// canary is still at or below the boundary.
+LinearMargin stretched(const Buckets& past, double boundary, double factor, double rest) {
+  const double here = tail_share(past, boundary).value_or(0);
+  if (here < kFarAbove * rest) return {1, rest - here};
+  return {tail_ratio(past, boundary, factor).value_or(1), 0};
+}
+
+// Boundaries that are watched whatever their share of requests: those around each quantile, and the
+// top of stable's range. Without them a canary that is slower than all of stable would pass.
+std::vector<double> required_bounds(const Buckets& past,
+                                    const std::vector<const SignalSpec*>& signals) {
+  std::vector<double> out;
+  const auto take = [&](std::optional<double> bound) {
+    if (bound) out.push_back(*bound);
+  };
+  take(top_of_range(past));
+  for (const auto* signal : signals) {
+    const auto bracket = bracket_of(past, signal->quantile);
+    take(bracket.lower_ms);
+    take(bracket.upper_ms);
   }
-  mark.limit_boundary =
-      static_cast<std::size_t>(std::ranges::find(boundaries, *above) - boundaries.begin());
-  mark.limit_share = 1 - signal.quantile;
+  return out;
+}
+
+bool all_warm(const TrackCounts& track) {
+  return track.requests > 0 && track.warming_requests >= track.requests * (1 - 1e-9);
 }
 
 } // namespace
@@ -89,11 +108,36 @@ Margin default_error_margin(double stable_rate,
 void Scope::see(const RouteCounts& row) {
   canary += usable_count(row.canary.requests);
   stable += usable_count(row.stable.requests);
+  if (row.canary.requests > 0) gap.canary_warms = all_warm(row.canary);
+  if (row.stable.requests > 0) gap.stable_warms = all_warm(row.stable);
+  if (row.canary.requests > 0 && row.stable.requests > 0)
+    gap.bounds = row.shared_bounds() == nullptr ? row.bounds_note() : "";
 }
 
-void Scope::judge(const RouteCounts& row, const Phi& phi, double minute) {
-  if (rate) rate->add(errors_of(row), phi.errors, minute);
-  if (!tail.empty()) tail.add(row, phi.tails, minute);
+void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute) {
+  const auto errors = errors_of(row);
+  if (rate) rate->add(errors, phi.errors, minute);
+  if (foreign && !(stable > 0)) {
+    const auto all = errors_of(whole);
+    foreign->add({errors.x1, errors.n1, all.x0, all.n0}, phi.errors, minute);
+  }
+  tail.add(row, phi.tails, minute);
+  for (auto& limit : limits) {
+    if (limit) limit->add(row.canary, phi.tails);
+  }
+}
+
+double Scope::log_rate_harm() const {
+  if (!foreign) return rate->log_harm();
+  const double both[] = {rate->log_harm(), foreign->log_harm()};
+  return log_mean_exp(both);
+}
+
+double Scope::log_tail_harm(std::size_t mark) const {
+  const double out = tail.empty() ? 0 : tail.log_harm(mark);
+  if (mark >= limits.size() || !limits[mark]) return out;
+  const double both[] = {out, limits[mark]->log_harm()};
+  return log_mean_exp(both);
 }
 
 LinePlan::LinePlan(const SequentialOptions& options, const SignalPlaces& places)
@@ -111,7 +155,7 @@ void LinePlan::fix_margin(const StablePast& past, double phi) {
 
 Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const {
   Scope out;
-  out.tail = tail_line(past.service(), Reach::service);
+  add_tail(out, past.service().latency, Reach::service);
   out.rate_weight = budget.rate();
   out.tail_weight = budget.tail();
   if (places_.rate) out.rate = rate_line(past.service(), Reach::service);
@@ -119,11 +163,11 @@ Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const
 }
 
 Scope LinePlan::route(const StablePast& past, const Past* own, double weight) const {
-  Past unknown;
-  if (own == nullptr) unknown.latency = past.service().latency;
-  const auto& known = own != nullptr ? *own : unknown;
+  const Past none;
+  const auto& known = own != nullptr ? *own : none;
   Scope out;
-  out.tail = tail_line(known, Reach::route);
+  add_tail(out, own != nullptr ? own->latency : past.service().latency, Reach::route);
+  const bool tails = !out.limits.empty();
   const bool rate_counts = places_.rate && options_.signals[*places_.rate].per_route;
   if (places_.share && known.requests > 0) {
     auto signal = options_.signals[*places_.share];
@@ -131,13 +175,28 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
     const double now = 1;            // a route's share is not scaled to a later step
     out.share.emplace(signal, line_options(Reach::route), std::span(&now, 1),
                       MetricTrack{true, known.requests, past.service().requests});
-    out.share_weight = weight * (rate_counts || !out.tail.empty() ? kShareShare : 1);
+    out.share_weight = weight * (rate_counts || tails ? kShareShare : 1);
   }
-  const double part = out.tail.empty() ? 1 : rate_counts ? kRateShare : 0;
+  const double part = !tails ? 1 : rate_counts ? kRateShare : 0;
   out.rate_weight = (weight - out.share_weight) * part;
   out.tail_weight = (weight - out.share_weight) * (1 - part);
   if (places_.rate) out.rate = rate_line(known, Reach::route);
+  if (rate_counts && own == nullptr) out.foreign = rate_line(past.service(), Reach::route);
   return out;
+}
+
+void LinePlan::add_tail(Scope& scope, const Buckets& past, Reach reach) const {
+  if (auto line = tail_line(past, reach); !line.empty()) scope.tail.begin(std::move(line));
+  for (const auto* signal : tail_signals(reach)) {
+    auto& limit = scope.limits.emplace_back();
+    if (signal->max) limit.emplace(*signal->max, signal->quantile);
+  }
+}
+
+void LinePlan::renew(Scope& scope, Reach reach) const {
+  const auto* past = scope.tail.unwatched();
+  if (past == nullptr || scope.limits.empty()) return;
+  if (auto line = tail_line(*past, reach); !line.empty()) scope.tail.begin(std::move(line));
 }
 
 MetricLine LinePlan::metric(std::size_t signal, const MetricTrack& past) const {
@@ -180,35 +239,54 @@ RateLine LinePlan::rate_line(const Past& past, Reach reach) const {
           past.requests};
 }
 
-TailLine LinePlan::tail_line(const Past& past, Reach reach) const {
-  if (past.latency.empty() || !(past.latency.total() > 0)) return {};
-  auto chosen = reach == Reach::service ? choose_boundaries(past.latency, kServiceTails)
-                                        : choose_boundaries(past.latency, kRouteTails);
-  std::vector<TailLine::Mark> marks;
+std::vector<const SignalSpec*> LinePlan::tail_signals(Reach reach) const {
+  std::vector<const SignalSpec*> out;
   for (const auto index : places_.tails) {
     const auto& signal = options_.signals[index];
-    if (reach == Reach::route && !signal.per_route) continue;
-    const auto at = nearest_boundary(past.latency, chosen.bounds_ms, 1 - signal.quantile);
-    if (!at) return {};
-    TailLine::Mark mark;
-    mark.boundary = *at;
-    const double here = chosen.bounds_ms[*at];
-    const auto quantile =
-        latency_quantile(past.latency.bounds_ms, past.latency.counts, signal.quantile);
-    const double value = quantile ? std::max(quantile->value, 1e-9) : here;
-    const auto ratio = [&](double scale) {
-      double more = signal.margin.amount * scale; // percent of the value
-      if (signal.margin.unit != Margin::Unit::percent) more /= value;
-      more = std::max(more, signal.floor / value);
-      return tail_ratio(past.latency, here, 1 + more).value_or(1);
-    };
-    mark.allowed_ratio = ratio(1);
-    for (const double scale : harms_) mark.harms.push_back(ratio(scale));
-    if (reach == Reach::service && signal.max) add_limit(mark, signal, past, chosen);
-    marks.push_back(std::move(mark));
+    if (reach == Reach::service || signal.per_route) out.push_back(&signal);
   }
-  if (marks.empty()) return {};
-  return TailLine(line_options(reach), past.latency, std::move(chosen), std::move(marks));
+  return out;
+}
+
+TailLine LinePlan::tail_line(const Buckets& past, Reach reach) const {
+  const auto signals = tail_signals(reach);
+  if (signals.empty() || past.empty() || !(past.total() > 0)) return {};
+  const auto required = required_bounds(past, signals);
+  auto chosen = reach == Reach::service ? choose_boundaries(past, kServiceTails, required)
+                                        : choose_boundaries(past, kRouteTails, required);
+  if (chosen.bounds_ms.empty()) return {};
+  std::vector<TailLine::Mark> marks;
+  for (const auto* signal : signals) marks.push_back(tail_mark(*signal, past, chosen));
+  return TailLine(line_options(reach), past, std::move(chosen), std::move(marks));
+}
+
+TailLine::Mark LinePlan::tail_mark(const SignalSpec& signal, const Buckets& past,
+                                   const Boundaries& chosen) const {
+  const auto& bounds = chosen.bounds_ms;
+  const double rest = 1 - signal.quantile;
+  const auto bracket = bracket_of(past, signal.quantile);
+  const auto place = [&](double bound) {
+    return static_cast<std::size_t>(std::ranges::find(bounds, bound) - bounds.begin());
+  };
+  TailLine::Mark mark;
+  mark.quantile = signal.quantile;
+  const auto nearest = nearest_boundary(past, bounds, rest);
+  const bool near = nearest && tail_share(past, bounds[*nearest]).value_or(1) <= kFarBelow * rest;
+  mark.boundary = near               ? *nearest
+                  : bracket.upper_ms ? place(*bracket.upper_ms)
+                                     : bounds.size() - 1; // stable is slower than all bounds
+  mark.first = std::min(mark.boundary, bracket.lower_ms ? place(*bracket.lower_ms) : 0);
+  const auto quantile = latency_quantile(past.bounds_ms, past.counts, signal.quantile);
+  const double value = quantile ? std::max(quantile->value, 1e-9) : bounds[mark.boundary];
+  const auto factor = [&](double scale) {
+    double more = signal.margin.amount * scale; // percent of the value
+    if (signal.margin.unit != Margin::Unit::percent) more /= value;
+    return 1 + std::max(more, signal.floor / value);
+  };
+  for (const double bound : bounds) mark.allowed.push_back(stretched(past, bound, factor(1), rest));
+  for (const double scale : harms_)
+    mark.harms.push_back(stretched(past, bounds[mark.boundary], factor(scale), rest));
+  return mark;
 }
 
 } // namespace coalmine::judge

@@ -6,15 +6,24 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "judge/error_budget.h"
 #include "judge/judge.h"
 #include "judge/metric_line.h"
-#include "judge/sequential_lines.h"
+#include "judge/rate_line.h"
 #include "judge/sequential_past.h"
+#include "judge/tail_line.h"
 
 namespace coalmine::judge {
+
+// Why requests have no durations to compare.
+struct DurationGap {
+  bool canary_warms = false; // every instance of the canary with requests is warming up
+  bool stable_warms = false;
+  std::string bounds; // why their durations have no bounds in common; "": they have
+};
 
 // The service, or one route.
 struct Scope {
@@ -22,20 +31,31 @@ struct Scope {
   double tail_weight = 0;
   double share_weight = 0;
   std::optional<RateLine> rate; // where an error rate is judged
-  TailLine tail;
-  std::optional<MetricLine> share; // of a route that stable had before
-  double canary = 0;               // requests seen, also in cells that are not judged
+  // Of a route that only the canary has: against the whole of stable, until stable serves it too.
+  std::optional<RateLine> foreign;
+  TailWatch tail;
+  std::vector<std::optional<TailLimit>> limits; // one for each latency signal of the scope
+  std::optional<MetricLine> share;              // of a route that stable had before
+  double canary = 0;                            // requests seen, also in cells that are not judged
   double stable = 0;
+  DurationGap gap; // in the newest cell with requests
 
   void see(const RouteCounts& row);
-  // minute: observed time of the rollout at the cell's beginning.
-  void judge(const RouteCounts& row, const Phi& phi, double minute);
+  // whole: the service's row of the same cell. minute: observed time of the rollout at the cell's
+  // beginning.
+  void judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute);
+  double log_rate_harm() const;
+  // Half of it on the signal's absolute limit, where it has one.
+  double log_tail_harm(std::size_t mark) const;
 };
 
 // Makes scopes. options and places outlive it.
 class LinePlan {
  public:
   LinePlan(const SequentialOptions& options, const SignalPlaces& places);
+
+  // The scope that a line is made for.
+  enum class Reach { service, route };
 
   // Call once, when the canary begins. phi: dispersion of errors.
   void fix_margin(const StablePast& past, double phi);
@@ -45,17 +65,23 @@ class LinePlan {
   // own: null when stable did not have the route; it is then measured with the service's
   // boundaries. weight: its share of the error budget.
   Scope route(const StablePast& past, const Past* own, double weight) const;
+  // Chooses boundaries of the scope's latencies anew where its cells no longer have those chosen,
+  // or where none could be chosen so far. Call after each judged cell.
+  void renew(Scope& scope, Reach reach) const;
   MetricLine metric(std::size_t signal, const MetricTrack& past) const;
 
   // Index of the largest harm scale that the next step may bear.
   std::size_t harm_index(double next_weight) const;
 
  private:
-  // The scope that a line is made for.
-  enum class Reach { service, route };
   LineOptions line_options(Reach reach) const;
   RateLine rate_line(const Past& past, Reach reach) const;
-  TailLine tail_line(const Past& past, Reach reach) const;
+  void add_tail(Scope& scope, const Buckets& past, Reach reach) const;
+  TailLine tail_line(const Buckets& past, Reach reach) const;
+  TailLine::Mark tail_mark(const SignalSpec& signal, const Buckets& past,
+                           const Boundaries& chosen) const;
+  // The latency signals that a scope has, in the order of its marks.
+  std::vector<const SignalSpec*> tail_signals(Reach reach) const;
 
   const SequentialOptions& options_;
   const SignalPlaces& places_;

@@ -65,16 +65,17 @@ void SequentialJudge::add(const CountCell& cell) {
   const double minute = pace_.add(cell);
   metrics_.feed(cell, minute);
   if (cell.mixed) return;
-  service_.judge(cell.total, phi_, minute);
+  service_.judge(cell.total, cell.total, phi_, minute);
+  plan_.renew(service_, LinePlan::Reach::service);
   if (budget_.routes() > 0) routes_.feed(cell, phi_, minute);
-  dispersion_.add(cell, past_.service().latency); // after the cell: it tempers what comes later
+  dispersion_.add(cell); // after the cell: it tempers what comes later
   phi_ = dispersion_.phi();
 }
 
 void SequentialJudge::learn(const CountCell& cell) {
   metrics_.learn(cell);
   past_.learn(cell);
-  dispersion_.add(cell, past_.service().latency);
+  dispersion_.add(cell);
   phi_ = dispersion_.phi();
 }
 

@@ -29,6 +29,11 @@
 
 namespace coalmine::judge {
 
+// Nats that one canary request adds on average to the evidence that the rate is below the null,
+// when it really is p: the Poisson divergence. 0: none.
+double growth(double p, double null);
+void set_no_data(SignalVerdict& v, Cause cause);
+
 class SequentialJudge final : public Judge {
  public:
   explicit SequentialJudge(SequentialOptions options);
@@ -63,8 +68,13 @@ class SequentialJudge final : public Judge {
   void fill_error_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  void fill_without_stable(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
+  void set_limit_outcome(SignalVerdict& v, bool beyond, double log_e, double weight) const;
+  // Latency (sequential_latency.cc).
   void fill_latency(SignalVerdict& v, std::size_t signal, const Scope& scope,
                     std::size_t harm) const;
+  void fill_limit(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
+  std::size_t mark_of(std::size_t signal, const SignalVerdict& v) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void fill_metric(SignalVerdict& v, const JudgedMetrics::Metric& metric, std::size_t harm) const;
   void fill_share(SignalVerdict& v, const Scope& scope) const;

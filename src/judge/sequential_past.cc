@@ -24,7 +24,12 @@ void Past::learn(const RouteCounts& row) {
   if (!usable(errors_of(row))) return;
   requests += row.stable.requests;
   errors += std::min(row.stable.errors, row.stable.requests);
-  if (row.stable.bounds_ms != nullptr) latency.add(*row.stable.bounds_ms, row.stable.bucket_counts);
+  if (row.stable.bounds_ms == nullptr) return;
+  if (!latency.add(*row.stable.bounds_ms, row.stable.bucket_counts)) {
+    // Stable's buckets are others now: only what it sends today can be compared.
+    latency = {};
+    latency.add(*row.stable.bounds_ms, row.stable.bucket_counts);
+  }
 }
 
 void StablePast::learn(const CountCell& cell) {
@@ -41,9 +46,9 @@ const Past* StablePast::route(const std::string& name) const {
   return it == routes_.end() ? nullptr : &it->second;
 }
 
-void StableDispersion::add(const CountCell& cell, const Buckets& past_latency) {
+void StableDispersion::add(const CountCell& cell) {
   add_errors(cell);
-  add_tails(cell, past_latency);
+  add_tails(cell);
 }
 
 void StableDispersion::add_errors(const CountCell& cell) {
@@ -70,17 +75,25 @@ void StableDispersion::add_errors(const CountCell& cell) {
   previous_.reset();
 }
 
-void StableDispersion::add_tails(const CountCell& cell, const Buckets& past_latency) {
+void StableDispersion::add_tails(const CountCell& cell) {
   const auto& stable = cell.total.stable;
   if (stable.bounds_ms == nullptr || !usable(*stable.bounds_ms, stable.bucket_counts)) return;
-  if (!(boundary_ms_ > 0)) {
-    // Chosen once: two cells are compared at the same boundary.
-    const auto tenth = nearest_boundary(past_latency, past_latency.bounds_ms, 0.1);
-    if (!tenth || past_latency.total() < kChooseFrom) return;
-    boundary_ms_ = past_latency.bounds_ms[*tenth];
+  const auto above = boundary_ms_ > 0
+                         ? tail_count(*stable.bounds_ms, stable.bucket_counts, boundary_ms_)
+                         : std::nullopt;
+  if (!above) {
+    // Two cells are compared at one boundary, which is chosen from the cells before them. It is
+    // chosen again when stable's buckets no longer have it.
+    boundary_ms_ = 0;
+    previous_tail_.reset();
+    if (!seen_.add(*stable.bounds_ms, stable.bucket_counts)) seen_ = {};
+    if (seen_.empty() || seen_.total() < kChooseFrom) return;
+    if (const auto tenth = nearest_boundary(seen_, seen_.bounds_ms, 0.1)) {
+      boundary_ms_ = seen_.bounds_ms[*tenth];
+      seen_ = {};
+    }
+    return;
   }
-  const auto above = tail_count(*stable.bounds_ms, stable.bucket_counts, boundary_ms_);
-  if (!above) return;
   double all = 0;
   for (const double n : stable.bucket_counts) all += n;
   if (!previous_tail_) {

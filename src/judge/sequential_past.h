@@ -61,16 +61,17 @@ struct Phi {
 // also while the canary is judged, and always after the cell that it tempers.
 class StableDispersion {
  public:
-  void add(const CountCell& cell, const Buckets& past_latency);
+  void add(const CountCell& cell);
   Phi phi() const { return {errors_.phi(), tails_.phi()}; }
 
  private:
   void add_errors(const CountCell& cell);
-  void add_tails(const CountCell& cell, const Buckets& past_latency);
+  void add_tails(const CountCell& cell);
 
   Dispersion errors_;
   Dispersion tails_;
   double boundary_ms_ = 0;       // where tails_ compares; 0: not chosen yet
+  Buckets seen_;                 // stable's latencies that the boundary is chosen from
   std::optional<Part> previous_; // stable in the cell before, when it had one instance
   std::optional<Part> previous_tail_;
 };

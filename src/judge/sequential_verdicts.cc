@@ -16,16 +16,11 @@
 namespace coalmine::judge {
 namespace {
 
+// A route that only the canary has may fail this much more often than stable's requests as a whole.
+constexpr double kForeignMargin = 0.05;
 constexpr double kUsualSlack = 1.2; // nats that the mixture over bets costs, for planning figures
 
 double e_value(double log_e) { return std::exp(std::min(log_e, 690.0)); }
-
-// Nats that one canary request adds on average to the evidence that the rate is below the null,
-// when it really is p: the Poisson divergence. 0: none.
-double growth(double p, double null) {
-  if (!(null > p)) return 0;
-  return p > 0 ? null - p - p * std::log(null / p) : null;
-}
 
 int severity(const SignalVerdict& v) {
   switch (v.verdict) {
@@ -45,36 +40,49 @@ bool worse(const SignalVerdict& a, const SignalVerdict& b) {
   return std::tie(a.subject.route, a.subject.signal) < std::tie(b.subject.route, b.subject.signal);
 }
 
+void set_rates(SignalVerdict& v, const Totals& totals) {
+  if (!(totals.compared > 0)) return;
+  v.measured.canary = totals.canary_rate();
+  v.measured.stable = totals.stable_rate();
+  v.measured.difference = *v.measured.canary - *v.measured.stable;
+  if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
+}
+
+} // namespace
+
 void set_no_data(SignalVerdict& v, Cause cause) {
   v.verdict = Verdict::no_data;
   v.cause = cause;
 }
 
-} // namespace
+double growth(double p, double null) {
+  if (!(null > p)) return 0;
+  return p > 0 ? null - p - p * std::log(null / p) : null;
+}
 
 void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
   const auto& line = *scope.rate;
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
   const double bar = std::log(1 / options_.alpha_rollback) - log_weight;
-  const bool harmful = line.log_harm() >= bar;
+  const bool harmful = scope.log_rate_harm() >= bar;
   // Shows the counts that decide: from the beginning, or from the epoch that carries the evidence
   // of harm.
   const Totals& totals = harmful ? line.driver() : line.all();
   v.limits.margin = plan_.margin();
-  if (totals.compared > 0) {
-    v.measured.canary = totals.canary_rate();
-    v.measured.stable = totals.stable_rate();
-    v.measured.difference = *v.measured.canary - *v.measured.stable;
-    if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
-  }
+  set_rates(v, totals);
   // A route that is plainly fine gets no interval. Root finding is most of the cost of a look, and
   // a service may have hundreds of routes.
   if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
-  if (const auto range = harmful && &totals != &line.all()
-                             ? std::nullopt
-                             : line.difference(bar, std::log(1 / options_.alpha_promote))) {
-    if (range->lower > -1) v.measured.lower = range->lower;
-    if (range->upper < 1) v.measured.upper = range->upper;
+  if (!harmful || &totals == &line.all()) {
+    const auto range = line.difference(bar, std::log(1 / options_.alpha_promote));
+    const auto known = [](double end) {
+      return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
+    };
+    if (range && !set_interval(v, known(range->lower), known(range->upper))) {
+      // No constant difference explains all cells: it began later. What was counted since then is
+      // shown, without an interval over both times.
+      set_rates(v, line.driver());
+    }
   }
   const double p = line.all().stable_rate(), phi = phi_.errors;
   const auto& all = line.all();
@@ -90,38 +98,6 @@ void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::si
   const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / phi_.errors;
   const double missing =
       std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
-  v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
-}
-
-void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark,
-                                std::size_t harm) const {
-  const auto& line = scope.tail;
-  const auto& place = line.marks()[mark];
-  const auto& signal = options_.signals[places_.tails[mark]];
-  const double bar =
-      std::log(1 / options_.alpha_rollback) - std::log(std::max(scope.tail_weight, 1e-300));
-  const bool harmful = line.log_harm(mark) >= bar;
-  const Totals& totals = harmful ? line.driver(mark) : line.all(mark);
-  const auto show = [&](const Buckets& b, std::optional<double>& value, bool& at_least) {
-    const auto q =
-        b.empty() ? std::nullopt : latency_quantile(b.bounds_ms, b.counts, signal.quantile);
-    if (!q) return;
-    value = q->value;
-    at_least = q->at_least;
-  };
-  show(line.canary(), v.measured.canary, v.measured.canary_at_least);
-  show(line.stable(), v.measured.stable, v.measured.stable_at_least);
-  if (v.measured.canary && v.measured.stable) {
-    v.measured.difference = *v.measured.canary - *v.measured.stable;
-    if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
-  }
-  if (!(totals.compared > 0)) return;
-  const double stable = totals.stable_rate();
-  v.measured.tail = Tail{line.boundary_ms(mark), totals.canary_rate(), stable,
-                         std::min(1.0, place.allowed_ratio * stable)};
-  const double p = line.all(mark).stable_rate();
-  const double speed = growth(p, p * place.harms[harm]) / phi_.tails;
-  const double missing = std::log(1 / options_.alpha_promote) - line.log_safety(mark, harm);
   v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
 }
 
@@ -164,8 +140,7 @@ void SequentialJudge::fill_metric(SignalVerdict& v, const JudgedMetrics::Metric&
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable != 0)
     v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
-  v.measured.lower = reading.lower;
-  v.measured.upper = reading.upper;
+  set_interval(v, reading.lower, reading.upper);
   v.measured.approximate = v.subject.kind == SignalKind::mean;
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
@@ -180,8 +155,7 @@ void SequentialJudge::fill_share(SignalVerdict& v, const Scope& scope) const {
   v.measured.stable = reading.stable;
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
-  v.measured.lower = reading.lower;
-  v.measured.upper = reading.upper;
+  set_interval(v, reading.lower, reading.upper);
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 
@@ -206,7 +180,7 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
     return fill_share(v, scope);
   }
   if (!(scope.canary > 0)) return set_no_data(v, Cause::no_canary_data);
-  if (!(scope.stable > 0)) return set_no_data(v, Cause::no_stable_data);
+  if (!(scope.stable > 0)) return fill_without_stable(v, index, scope);
   v.cause = Cause::undecided;
   if (!begun_) return;
   const auto harm = plan_.harm_index(evidence.next_weight);
@@ -229,33 +203,47 @@ void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
   if (warms) allowed = warm;
   bool beyond = totals.canary_rate() > allowed;
   if (v.limits.max && *v.measured.canary > *v.limits.max) beyond = true;
-  set_outcome(v, beyond, line.log_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
+  set_outcome(v, beyond, scope.log_rate_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
               line.log_safety(harm));
   if (warms) v.weighed->warming = options_.warm_up_margin;
 }
 
-void SequentialJudge::fill_latency(SignalVerdict& v, std::size_t index, const Scope& scope,
-                                   std::size_t harm) const {
-  const auto mark =
-      static_cast<std::size_t>(std::ranges::find(places_.tails, index) - places_.tails.begin());
-  std::size_t place = mark; // among the marks that this scope has
-  if (!v.subject.route.empty()) {
-    place = 0;
-    for (std::size_t i = 0; i < mark; ++i)
-      place += options_.signals[places_.tails[i]].per_route ? 1 : 0;
+// A line that stable has no requests for. What it may still be is a regression: beyond an absolute
+// limit, or a route that only the canary has and that fails far more often than stable does.
+void SequentialJudge::fill_without_stable(SignalVerdict& v, std::size_t index,
+                                          const Scope& scope) const {
+  const auto& signal = options_.signals[index];
+  set_no_data(v, Cause::no_stable_data);
+  if (signal.kind == SignalKind::latency_quantile) return fill_limit(v, index, scope);
+  if (places_.rate != index || !begun_) return;
+  const auto& all = scope.rate->all();
+  if (!(all.n1 > 0)) return;
+  v.measured.canary = all.x1 / all.n1;
+  bool beyond = v.limits.max && *v.measured.canary > *v.limits.max;
+  if (scope.foreign) {
+    const auto& totals = scope.foreign->driver();
+    const double allowed = std::max(scope.foreign->margin().at(totals.stable_rate()),
+                                    totals.stable_rate() + kForeignMargin);
+    if (totals.canary_rate() > allowed) {
+      beyond = true;
+      v.measured.canary = totals.canary_rate();
+      v.measured.stable = totals.stable_rate();
+      v.measured.stable_is_whole = true;
+    }
   }
-  if (place >= scope.tail.marks().size()) return set_no_data(v, Cause::no_stable_data);
-  fill_tail(v, scope, place, harm);
-  if (!v.measured.tail)
-    return set_no_data(v,
-                       scope.tail.canary().empty() ? Cause::no_canary_data : Cause::no_stable_data);
-  const auto& totals = scope.tail.driver(place);
-  const double allowed = scope.tail.marks()[place].allowed_ratio * totals.stable_rate();
-  const auto over = scope.tail.share_over_limit(place);
-  const bool beyond =
-      totals.canary_rate() > allowed || (over && *over > 1 - options_.signals[index].quantile);
-  set_outcome(v, beyond, scope.tail.log_harm(place), std::log(std::max(scope.tail_weight, 1e-300)),
-              scope.tail.log_safety(place, harm));
+  set_limit_outcome(v, beyond, scope.log_rate_harm(), scope.rate_weight);
+}
+
+// Adds what a limit says: a regression, or that the line may not pass. Else it stays what it was.
+void SequentialJudge::set_limit_outcome(SignalVerdict& v, bool beyond, double log_e,
+                                        double weight) const {
+  if (!beyond) return;
+  const auto verdict = v.verdict;
+  const auto cause = v.cause;
+  set_outcome(v, beyond, log_e, std::log(std::max(weight, 1e-300)), -kInfinity);
+  if (v.verdict == Verdict::regression || verdict == Verdict::pass) return;
+  v.verdict = verdict;
+  v.cause = cause;
 }
 
 double SequentialJudge::share_of_canary(const Scope& scope) const {
@@ -273,7 +261,7 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
       static_cast<std::size_t>(std::ranges::find(places_.tails, index) - places_.tails.begin());
   const auto& past = past_.service();
   const bool tail = signal.kind == SignalKind::latency_quantile;
-  if (tail && mark >= service_.tail.marks().size()) return false;
+  if (tail && service_.tail.empty()) return false;
   double requests = 0; // of the canary up to the end of a step
   for (std::size_t i = 0; i < options_.plan.size(); ++i) {
     const auto& step = options_.plan[i];
@@ -282,8 +270,8 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
         plan_.harm_index(i + 1 < options_.plan.size() ? options_.plan[i + 1].weight : 1);
     double p = past.errors / std::max(1.0, past.requests), null = 0;
     if (tail) {
-      p = tail_share(past.latency, service_.tail.boundary_ms(mark)).value_or(0);
-      null = p * service_.tail.marks()[mark].harms[harm];
+      p = service_.tail.line().past_rate(mark);
+      null = service_.tail.line().marks()[mark].harms[harm].at(p);
     } else {
       null = service_.rate->harms()[harm].at(p);
     }
@@ -404,7 +392,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {

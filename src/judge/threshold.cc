@@ -99,6 +99,13 @@ void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
   v.cause = cause;
 }
 
+// The track has requests and no value: what is known of its durations says why.
+void set_unmeasured(SignalVerdict& v, const TrackCounts& track, Cause otherwise) {
+  const bool known = v.subject.kind == SignalKind::latency_quantile && !track.bounds_note.empty();
+  set_verdict(v, Verdict::no_data, known ? Cause::not_measurable : otherwise);
+  if (known) v.problem = track.bounds_note;
+}
+
 SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::string& route,
                                       const TrackCounts& canary, const TrackCounts& stable,
                                       double required) const {
@@ -115,7 +122,7 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   } else if (!(canary.requests >= required)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
   } else if (!v.measured.canary) {
-    set_verdict(v, Verdict::no_data, Cause::no_canary_data);
+    set_unmeasured(v, canary, Cause::no_canary_data);
   } else if (v.limits.max && *v.measured.canary > *v.limits.max) {
     set_verdict(v, Verdict::regression, Cause::none);
   } else if (!stable.has_data) {
@@ -123,7 +130,7 @@ SignalVerdict ThresholdJudge::compare(const SignalSpec& signal, const std::strin
   } else if (!(stable.requests > 0)) {
     set_verdict(v, Verdict::watching, Cause::too_few_requests);
   } else if (!v.measured.stable) {
-    set_verdict(v, Verdict::no_data, Cause::no_stable_data);
+    set_unmeasured(v, stable, Cause::no_stable_data);
   } else if (!margin_fits(signal.kind, signal.margin)) {
     set_verdict(v, Verdict::watching, Cause::undecided);
   } else {
@@ -149,9 +156,11 @@ SignalVerdict ThresholdJudge::compare_metric(const SignalSpec& signal,
                 .required = options_.min_requests};
   const auto numbers = std::ranges::find(evidence.metrics, signal.name, &MetricNumbers::signal);
   if (numbers != evidence.metrics.end()) {
-    v.measured.canary = numbers->canary.value();
-    v.measured.stable = numbers->stable.value();
-    v.problem = numbers->problem;
+    v.problem = metric_problem(*numbers);
+    if (v.problem.empty()) {
+      v.measured.canary = numbers->canary.value();
+      v.measured.stable = numbers->stable.value();
+    }
   }
   if (v.measured.canary && v.measured.stable) {
     v.measured.difference = *v.measured.canary - *v.measured.stable;
@@ -269,7 +278,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
                std::make_move_iterator(routes.end()));
   out.signals = std::move(lines);
   decide(out);
-  return out;
+  return suspended(std::move(out), evidence.comparison_suspended);
 }
 
 } // namespace

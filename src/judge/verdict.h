@@ -17,7 +17,9 @@ enum class Verdict { pass, regression, watching, no_data };
 // Why a line is watching or without data: too little data and undecided are different states.
 // interval_open: both tracks report, and no export interval of both is complete yet.
 // not_measurable: the metric itself cannot be read (an expression with many series, a part larger
-// than its whole).
+// than its whole, a store that refuses it). warming_up: the durations of instances count once they
+// have warmed up. limit_unclear: the buckets have no bound at an absolute limit, and the canary may
+// be beyond it. split_broken: the traffic is not split as asked, so the tracks are not compared.
 enum class Cause {
   none,
   no_canary_data,
@@ -26,7 +28,10 @@ enum class Cause {
   interval_open,
   undecided,
   source_unreachable,
-  not_measurable
+  not_measurable,
+  warming_up,
+  limit_unclear,
+  split_broken
 };
 enum class Decision {
   promote,
@@ -69,7 +74,9 @@ struct Measured {
   // The quantile is in the last bucket: the true value is at least this.
   bool canary_at_least = false;
   bool stable_at_least = false;
-  bool approximate = false; // the guarantee holds in the limit of many observations only
+  bool stable_is_whole = false;  // a route that only the canary has: stable over all its requests
+  bool tail_by_quantile = false; // tail.allowed is what the quantile leaves out, not a margin
+  bool approximate = false;      // the guarantee holds in the limit of many observations only
 };
 
 // The limits for the measured values.
@@ -113,7 +120,7 @@ struct SignalVerdict {
 
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
-  std::string problem; // not_measurable: why
+  std::string problem; // not_measurable, limit_unclear: why
   // One sentence with numbers. A judge may leave it out of a route's line; line_sentence()
   // (reason.h) then makes it when the line is shown.
   std::string reason;

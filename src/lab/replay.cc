@@ -8,6 +8,7 @@
 #include <map>
 #include <utility>
 
+#include "cohort/durations.h"
 #include "rollout/evidence/spec_judge.h"
 
 namespace coalmine::lab {
@@ -17,19 +18,17 @@ constexpr double kMsPerMinute = 60'000.0;
 // Binomials of more trials are drawn as normals, which is quick and exact enough.
 constexpr double kLargeCount = 1e7;
 
-// Adds a cell to a window. Buckets with other boundaries than the window's first are left out.
+// Adds a cell to a window. Where boundaries differ, those that all cells have are kept.
 void add_cell(TrackCounts& to, const TrackCounts& counts) {
   to.has_data = true;
   to.requests += counts.requests;
   to.errors += counts.errors;
+  if (to.bounds_note.empty()) to.bounds_note = counts.bounds_note;
   if (counts.bounds_ms == nullptr || counts.bucket_counts.empty()) return;
-  if (to.bounds_ms == nullptr) {
-    to.bounds_ms = counts.bounds_ms;
-    to.bucket_counts.assign(counts.bucket_counts.size(), 0);
-  }
-  if (*to.bounds_ms != *counts.bounds_ms) return;
-  for (std::size_t i = 0; i < counts.bucket_counts.size(); ++i)
-    to.bucket_counts[i] += counts.bucket_counts[i];
+  cohort::DurationCounts durations;
+  if (to.bounds_ms != nullptr) durations.add(to.bounds_ms, to.bucket_counts, to.sum_ms);
+  durations.add(counts.bounds_ms, counts.bucket_counts, counts.sum_ms);
+  put_track(durations, to);
 }
 
 // The sum over the count of values is their mean.

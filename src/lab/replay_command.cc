@@ -147,8 +147,8 @@ class Replay {
           std::move(feed), *question_.source.metrics,
           {.spec = spec, .canary_version = release.version, .stable_version = ""});
     }
-    return feed->read({.changes = {{release.from_ms, release.from_ms, 0}}, .until_ms = until},
-                      until);
+    return rollout::read_everything(
+        *feed, {.changes = {{release.from_ms, release.from_ms, 0}}, .until_ms = until}, until);
   }
 
   // Stable on both sides: its cells whatever the canary did.

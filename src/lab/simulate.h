@@ -23,5 +23,8 @@ std::string export_tables(std::size_t runs, std::uint64_t seed);
 // The product's defaults: the decision rule by true difference, and the default margins by traffic
 // and error rate. Markdown.
 std::string default_tables(std::size_t runs, std::uint64_t seed);
+// Latency in buckets that tell little: a tail beyond stable, one bucket, a stable that warms up,
+// no durations, exports every minute. Markdown.
+std::string latency_table(std::size_t runs, std::uint64_t seed);
 
 } // namespace coalmine::lab

@@ -235,7 +235,25 @@ CountCell SimulatedTraffic::next(double canary_weight) {
                               .requests = own,
                               .errors = bad * std::max(1.0, model_.clump)});
   }
+  hide_durations(cell);
   return cell;
+}
+
+// What the telemetry of the model does not tell.
+void SimulatedTraffic::hide_durations(CountCell& cell) const {
+  const bool stable_warms = static_cast<double>(cell.to_ms) <= model_.stable_warms_minutes * 60'000;
+  const auto hide = [](TrackCounts& track) {
+    track.bounds_ms = nullptr;
+    track.bucket_counts.clear();
+  };
+  const auto row = [&](RouteCounts& counts) {
+    if (!model_.durations) hide(counts.canary);
+    if (!model_.durations || stable_warms) hide(counts.stable);
+    if (stable_warms) counts.stable.warming_requests = counts.stable.requests;
+  };
+  if (model_.durations && !stable_warms) return;
+  row(cell.total);
+  for (auto& route : cell.routes) row(route);
 }
 
 std::vector<CountCell> SimulatedTraffic::baseline() {

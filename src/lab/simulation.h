@@ -45,6 +45,9 @@ struct TrafficModel {
   double arm_noise = 0;
   int stable_instances = 1; // reported for the dispersion; 1: not known
   int routes = 0;           // of equal traffic; 0: none
+  bool durations = true;    // false: requests and errors are counted, durations are not sent
+  // From the beginning of the baseline: stable's instances warm up, their durations do not count.
+  double stable_warms_minutes = 0;
 };
 // The canary's differences, from from_minute on.
 struct CanaryChange {
@@ -73,6 +76,7 @@ class SimulatedTraffic {
   };
   Counts draw(double mean_requests, double error_rate, const std::vector<double>& shares);
   std::vector<double> shares(double factor, double slow_share, double slow_factor) const;
+  void hide_durations(CountCell& cell) const;
   RouteCounts draw_route(const std::string& name, double requests, double weight, double common,
                          double strength, bool changed);
 

@@ -46,6 +46,7 @@ BatchBuilder::BatchBuilder(std::string_view sender, std::int64_t now_ms, const L
       cache_(cache),
       no_bounds_(std::make_shared<const std::vector<double>>()) {
   out_.batch.received_ms = now_ms;
+  begin_scope({});
 }
 
 bool BatchBuilder::begin_known_resource(std::string_view bytes) {
@@ -69,12 +70,30 @@ void BatchBuilder::begin_resource(Attributes attributes) {
   known_.reset();
   resource_attributes_ = std::move(attributes);
   resource_.reset();
-  scope_.clear();
+  begin_scope({});
   series_.clear();
-  in_many_scopes_.clear();
   if (!key || losses() != resource_losses_) return; // cut values are to be counted again next time
   known_ = cache_->add(*key, resource());
   known_lock_ = std::unique_lock(known_->mutex);
+}
+
+void BatchBuilder::begin_scope(ScopeHead head, std::string_view bytes) {
+  static const auto kNone = std::make_shared<const Labels>();
+  scope_bytes_ = bytes;
+  std::vector<Labels::Pair> pairs;
+  for (const auto& [key, value] : head.attributes) {
+    auto name = "otel_scope_" + label_name(key);
+    const auto same = std::ranges::find(pairs, name, &Labels::Pair::first);
+    if (same == pairs.end()) {
+      pairs.emplace_back(std::move(name), to_text(value));
+    } else {
+      same->second += ";" + to_text(value);
+    }
+  }
+  if (!head.version.empty()) pairs.emplace_back("otel_scope_version", std::move(head.version));
+  if (!head.name.empty()) pairs.emplace_back("otel_scope_name", std::move(head.name));
+  scope_ = pairs.empty() ? kNone : std::make_shared<const Labels>(std::move(pairs));
+  charge(scope_->memory());
 }
 
 const std::shared_ptr<const Resource>& BatchBuilder::resource() {

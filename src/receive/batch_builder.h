@@ -10,7 +10,6 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -29,6 +28,13 @@ struct MetricBytes {
   std::string_view help;
   Instrument instrument = Instrument::gauge;
   std::optional<Temporality> temporality;
+};
+
+// InstrumentationScope.
+struct ScopeHead {
+  std::string name;
+  std::string version;
+  Attributes attributes;
 };
 
 // The fields that every kind of data point has. find_series() fills series or key; otherwise the
@@ -78,12 +84,8 @@ class BatchBuilder {
   // Looks the resource up by its bytes. False: not known; begin_resource() must follow.
   bool begin_known_resource(std::string_view bytes);
   void begin_resource(Attributes attributes);
-  // names: metrics that several scopes of the current resource hold, so that their bytes alone do
-  // not identify the series.
-  void set_in_many_scopes(std::unordered_set<std::string_view> names) {
-    in_many_scopes_ = std::move(names);
-  }
-  void begin_scope(std::string name) { scope_ = std::move(name); }
+  // bytes: the scope as sent. A scope without fields is none.
+  void begin_scope(ScopeHead head, std::string_view bytes = {});
   void begin_metric(MetricHead head);
   void begin_metric(const MetricBytes& bytes);
   // Looks the point's series up by the bytes of its attributes. False: not known, and the
@@ -124,7 +126,6 @@ class BatchBuilder {
  private:
   struct SeriesEntry {
     std::shared_ptr<const MetricSeries> series;
-    std::string scope;
     Instrument instrument;
     std::string suffix;
   };
@@ -148,7 +149,7 @@ class BatchBuilder {
                  IdState span_id, IdState parent);
   bool same_series(const SeriesEntry& entry, const Attributes& attributes,
                    const SeriesKind& kind) const;
-  Labels labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope);
+  Labels labels(const Attributes& attributes, const SeriesKind& kind);
   BucketBounds shared_bounds(std::vector<double> bounds);
   // The bounds of packed doubles that were checked before; nullptr: not checked yet.
   BucketBounds known_bounds(std::string_view packed);
@@ -166,7 +167,8 @@ class BatchBuilder {
 
   Attributes resource_attributes_;
   std::shared_ptr<const Resource> resource_; // made when the first item asks for it
-  std::string scope_;
+  std::shared_ptr<const Labels> scope_;      // see MetricSeries; never null
+  std::string_view scope_bytes_;
   std::shared_ptr<const KnownMetric> metric_;
   SeriesCache* const cache_;
   std::optional<ByteKey> resource_key_; // of bytes that begin_known_resource did not know
@@ -175,7 +177,6 @@ class BatchBuilder {
   std::shared_ptr<KnownResource> known_;
   std::unique_lock<std::mutex> known_lock_;
   std::optional<ByteKey> metric_key_; // nullopt: its points are not looked up by bytes
-  std::unordered_set<std::string_view> in_many_scopes_;
   std::string_view last_packed_bounds_;
   BucketBounds last_bounds_;
   // Of the current resource, by hash of metric name and attributes.

@@ -71,15 +71,17 @@ void JsonDecoder::resource_items(JsonElement item, Signal signal) {
 }
 
 void JsonDecoder::scope_items(JsonElement item, Signal signal) {
-  std::string scope_name;
+  ScopeHead head;
   reader_.fields(item, "a scope's items", [&](std::string_view key, JsonElement value) {
     if (key != "scope") return;
     reader_.fields(value, "scope", [&](std::string_view inner, JsonElement text) {
-      if (inner == "name") scope_name = out_.text(reader_.text(text, "scope.name"));
+      if (inner == "name") head.name = out_.text(reader_.text(text, "scope.name"));
+      if (inner == "version") head.version = out_.text(reader_.text(text, "scope.version"));
+      if (inner == "attributes") attributes(text, head.attributes);
     });
   });
   if (reader_.failed()) return;
-  out_.begin_scope(std::move(scope_name));
+  out_.begin_scope(std::move(head));
   const auto wanted = items_key(signal, "spans", "metrics", "logRecords");
   const auto one = [&](JsonElement entry) {
     switch (signal) {

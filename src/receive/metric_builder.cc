@@ -1,11 +1,8 @@
 // The metric half of BatchBuilder: data points, their checks and the identity of their series.
 //
-// Series identity is the Prometheus one: name, resource labels, point attributes. The
-// instrumentation scope is not part of it, as a scope label would be different for every library
-// version. When two scopes of one process do send the same name and attributes, the scope that
-// comes first in the payload keeps the plain series and each other one gets the label
-// otel_scope_name. SDKs export scopes in the order they were made, so the choice is the same in
-// every export.
+// The labels are the Prometheus form of resource, name and attributes. The instrumentation scope is
+// a part of the stream's identity beside them: the store decides whether the series needs it as
+// labels.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 #include <xxhash.h>
@@ -29,10 +26,11 @@ constexpr const char* kTooMany = "has bucket counts that add up to more than 64 
 constexpr std::int32_t kMinScale = -10;
 constexpr std::int32_t kMaxScale = 20;
 
-// Labels that say which process a series belongs to: the resource's value wins over a point's.
-constexpr std::array kResourceWins = {
-    std::string_view("service_name"), std::string_view("service_version"),
-    std::string_view("deployment_track"), std::string_view("instance"), std::string_view("job")};
+// The labels by which the store keeps streams apart that would otherwise have equal labels.
+bool tells_streams_apart(std::string_view name) {
+  return name.starts_with("otel_scope_") || name == "otel_metric_name" ||
+         name == "otel_metric_type";
+}
 
 std::uint64_t hash(std::string_view name, const Attributes& attributes) {
   std::uint64_t h = XXH3_64bits(name.data(), name.size());
@@ -82,6 +80,18 @@ std::vector<Labels::Pair> point_labels(const Attributes& attributes, bool is_his
 bool add_all(const std::vector<std::uint64_t>& counts, std::uint64_t& total) {
   return std::ranges::none_of(
       counts, [&](std::uint64_t n) { return __builtin_add_overflow(total, n, &total); });
+}
+
+// The bound +Inf of the last bucket goes without saying in OTLP, but some senders write it, some of
+// them with a count for what is above it.
+void drop_infinite_bound(RawHistogram& raw) {
+  if (raw.bounds.empty() || raw.bounds.back() != std::numeric_limits<double>::infinity()) return;
+  raw.bounds.pop_back();
+  if (raw.counts.size() != raw.bounds.size() + 2) return;
+  const auto above = raw.counts.back();
+  if (above > std::numeric_limits<std::uint64_t>::max() - raw.counts[raw.counts.size() - 2]) return;
+  raw.counts.pop_back();
+  raw.counts.back() += above;
 }
 
 // "" when the point is well-formed. bounds_checked: the bounds and the number of counts are known
@@ -162,11 +172,11 @@ void BatchBuilder::begin_metric(MetricHead head) {
 
 void BatchBuilder::begin_metric(const MetricBytes& bytes) {
   std::optional<ByteKey> key;
-  if (known_ && bytes.instrument != Instrument::summary && !in_many_scopes_.contains(bytes.name)) {
+  if (known_ && bytes.instrument != Instrument::summary) {
     const std::array<char, 2> shape = {
         static_cast<char>(bytes.instrument),
         static_cast<char>(bytes.temporality ? static_cast<int>(*bytes.temporality) : -1)};
-    key = cache_->seed() + bytes.name + bytes.unit + bytes.help +
+    key = cache_->seed() + scope_bytes_ + bytes.name + bytes.unit + bytes.help +
           std::string_view(shape.data(), shape.size());
     if (const auto it = known_->metrics.find(*key); it != known_->metrics.end()) {
       metric_ = it->second;
@@ -234,24 +244,33 @@ bool BatchBuilder::same_series(const SeriesEntry& entry, const Attributes& attri
   const auto& s = *entry.series;
   return entry.instrument == metric_->head.instrument && entry.suffix == kind.suffix &&
          s.metric->otel_name == metric_->head.name && s.metric->unit == metric_->head.unit &&
-         s.kind == kind.kind && s.temporality == kind.temporality && s.attributes == attributes;
+         s.kind == kind.kind && s.temporality == kind.temporality && *s.scope == *scope_ &&
+         s.attributes == attributes;
 }
 
-Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind, bool with_scope) {
+Labels BatchBuilder::labels(const Attributes& attributes, const SeriesKind& kind) {
   const auto& from_resource = resource()->labels;
   auto own = point_labels(
       attributes, kind.kind == MetricKind::histogram || kind.kind == MetricKind::exponential);
   std::vector<Labels::Pair> pairs;
   pairs.reserve(from_resource.size() + own.size() + 3);
   for (const auto [name, value] : from_resource) pairs.emplace_back(name, value);
-  for (auto& label : own) {
-    const bool protected_name =
-        std::ranges::find(kResourceWins, label.first) != kResourceWins.end();
-    if (protected_name && from_resource.has(label.first)) continue;
-    pairs.push_back(std::move(label));
+  // The resource's labels say which process sent the point. A point's attribute of the same name is
+  // kept beside them, as Prometheus keeps a scraped label that a target has too.
+  const auto taken = [&](std::string_view name) {
+    return from_resource.has(name) || tells_streams_apart(name) ||
+           (kind.extra_label && kind.extra_label->first == name);
+  };
+  for (auto& [name, value] : own) {
+    if (from_resource.get(name) == value) continue; // says the same
+    auto free_name = name;
+    while (
+        taken(free_name) ||
+        (free_name != name && std::ranges::find(own, free_name, &Labels::Pair::first) != own.end()))
+      free_name.insert(0, "exported_");
+    pairs.emplace_back(std::move(free_name), value);
   }
   if (kind.extra_label) pairs.push_back(*kind.extra_label);
-  if (with_scope) pairs.emplace_back("otel_scope_name", scope_);
   pairs.emplace_back(kMetricName, metric_->name + std::string(kind.suffix));
   return Labels(std::move(pairs));
 }
@@ -271,12 +290,9 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes,
                                                          const SeriesKind& kind, bool recurring) {
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   const std::uint64_t key = hash(metric_->head.name, attributes);
-  bool other_scope = false;
   const auto [begin, end] = series_.equal_range(key);
   for (auto it = begin; it != end; ++it) {
-    if (!same_series(it->second, attributes, kind)) continue;
-    if (it->second.scope == scope_) return it->second.series;
-    other_scope = true;
+    if (same_series(it->second, attributes, kind)) return it->second.series;
   }
   if (kind.extra_label) attributes.pop_back();
   auto made = std::make_shared<MetricSeries>();
@@ -285,15 +301,15 @@ std::shared_ptr<const MetricSeries> BatchBuilder::series(Attributes attributes,
   made->kind = kind.kind;
   made->temporality = kind.temporality;
   made->recurring = recurring;
-  made->labels = labels(attributes, kind, other_scope);
+  made->labels = labels(attributes, kind);
+  made->scope = scope_;
   if (kind.extra_label) attributes.emplace_back(kind.extra_label->first, kind.extra_label->second);
   attributes.shrink_to_fit(); // of as many as there are series
   made->attributes = std::move(attributes);
   charge(sizeof(MetricSeries) + sizeof(SeriesEntry));
   charge(made->attributes);
   charge(made->labels.memory());
-  series_.emplace(key,
-                  SeriesEntry{made, scope_, metric_->head.instrument, std::string(kind.suffix)});
+  series_.emplace(key, SeriesEntry{made, metric_->head.instrument, std::string(kind.suffix)});
   return made;
 }
 
@@ -351,7 +367,10 @@ void BatchBuilder::add_histogram(PointHead point, RawHistogram raw) {
   BucketBounds bounds = raw.counts.empty() ? nullptr : known_bounds(raw.packed_bounds);
   const std::string_view packed = raw.packed_bounds;
   const bool checked = bounds && raw.counts.size() == bounds->size() + 1;
-  if (!checked) unpack_bounds(raw);
+  if (!checked) {
+    unpack_bounds(raw);
+    drop_infinite_bound(raw);
+  }
   if (auto fault = find_fault(raw, checked); !fault.empty()) {
     return reject("bad_histogram", fmt::format("a point of histogram \"{}\" {}",
                                                metric_->head.name.substr(0, 100), fault));

@@ -122,7 +122,7 @@ TEST(Decode, OneResourceAndOneSeriesAreShared) {
   EXPECT_EQ(out.batch.received_ms, kNow);
 }
 
-TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
+TEST(Decode, AttributesThatCollideWithTheResourcesAreKeptBesideThem) {
   const auto out = decoded(
       Signal::metrics,
       p::request(
@@ -134,34 +134,65 @@ TEST(Decode, ResourceIdentityWinsAndOtherLabelsAreThePoints) {
                   {p::number_point(1.5, {p::key_value("service.name", p::text_value("other")),
                                          p::key_value("job", p::text_value("j")),
                                          p::key_value("service.instance.id", p::text_value("mine")),
+                                         p::key_value("instance", p::text_value("pod-1")),
+                                         p::key_value("exported_job", p::text_value("k")),
+                                         p::key_value("otel.scope.name", p::text_value("s")),
                                          p::key_value("__name__", p::text_value("evil")),
                                          p::key_value("a.b", p::text_value("1")),
                                          p::key_value("a_b", p::text_value("2"))})}))}));
   ASSERT_EQ(out.batch.points.size(), 1u);
   const auto& labels = out.batch.points[0].series->labels;
   EXPECT_EQ(labels.get("service_name"), "checkout-service");
+  EXPECT_EQ(labels.get("exported_service_name"), "other");
   EXPECT_EQ(labels.get("job"), "checkout-service");
-  EXPECT_EQ(labels.get("service_instance_id"), "mine");
+  EXPECT_EQ(labels.get("exported_job"), "k");
+  EXPECT_EQ(labels.get("exported_exported_job"), "j");
+  EXPECT_EQ(labels.get("service_instance_id"), "pod-1");
+  EXPECT_EQ(labels.get("exported_service_instance_id"), "mine");
+  EXPECT_EQ(labels.get("exported_instance"), "") << "it says the same";
+  EXPECT_EQ(labels.get("otel_scope_name"), "");
+  EXPECT_EQ(labels.get("exported_otel_scope_name"), "s");
   EXPECT_EQ(labels.metric_name(), "m");
   EXPECT_EQ(labels.get("a_b"), "1;2");
 }
 
-TEST(Decode, ScopesThatCollideAreKeptApart) {
-  const auto scope = [](std::string name) {
+TEST(Decode, TheScopeIsAPartOfTheStreamAndNoLabel) {
+  const auto scope = [](std::string name, std::string version = "") {
+    p::Message about;
+    about.set(1, "name", std::move(name));
+    if (!version.empty()) {
+      about.set(2, "version", std::move(version))
+          .many(3, "attributes", {p::key_value("a.b", p::text_value("c"))});
+    }
     return p::Message()
-        .one(1, "scope", p::Message().set(1, "name", std::move(name)))
+        .one(1, "scope", about)
         .many(2, "metrics",
               {p::metric("m", "", 5, "gauge",
                          p::Message().many(1, "dataPoints", {p::number_point(1.0)}))});
   };
   p::Message wrapper;
   wrapper.one(1, "resource", p::canary_resource())
-      .many(2, "scopeMetrics", {scope("one"), scope("two"), scope("one")});
-  const auto out = decoded(Signal::metrics, p::Message().many(1, "resourceMetrics", {wrapper}));
+      .many(2, "scopeMetrics", {scope("one"), scope("two", "1.2"), scope("one")});
+  const auto request = p::Message().many(1, "resourceMetrics", {wrapper});
+  const auto out = decoded(Signal::metrics, request);
   ASSERT_EQ(out.batch.points.size(), 3u);
-  EXPECT_EQ(out.batch.points[0].series->labels.get("otel_scope_name"), "");
-  EXPECT_EQ(out.batch.points[1].series->labels.get("otel_scope_name"), "two");
+  const auto& series = *out.batch.points[1].series;
+  EXPECT_EQ(series.labels.get("otel_scope_name"), "");
+  EXPECT_EQ(*series.scope, Labels::of({{"otel_scope_name", "two"},
+                                       {"otel_scope_version", "1.2"},
+                                       {"otel_scope_a_b", "c"}}));
+  EXPECT_NE(out.batch.points[1].series, out.batch.points[0].series);
   EXPECT_EQ(out.batch.points[2].series, out.batch.points[0].series);
+  // Known by bytes, too, a scope has series of its own.
+  SeriesCache cache;
+  const auto bytes = p::to_protobuf(request);
+  for (int i = 0; i < 2; ++i) {
+    const auto again = decode(Signal::metrics, Encoding::protobuf, bytes, "s", kNow, {}, &cache);
+    ASSERT_TRUE(again);
+    EXPECT_NE(again->batch.points[1].series, again->batch.points[0].series);
+    EXPECT_EQ(again->batch.points[2].series, again->batch.points[0].series);
+    EXPECT_EQ(again->batch.points[1].series->scope->get("otel_scope_name"), "two");
+  }
 }
 
 TEST(Decode, BadPointsAreRejectedOneByOne) {
@@ -202,9 +233,13 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
        p::metric("m", "", 9, "histogram",
                  p::histogram_data({p::histogram_point({1, 1}, {1, 2})}, 2)),
        "2 bucket counts for 2 bounds"},
-      {"infinite bound",
+      {"infinite bound in the middle",
        p::metric("m", "", 9, "histogram",
-                 p::histogram_data({p::histogram_point({1, 1}, {infinity})}, 2)),
+                 p::histogram_data({p::histogram_point({1, 1, 1}, {infinity, infinity})}, 2)),
+       "finite"},
+      {"bound that is no number",
+       p::metric("m", "", 9, "histogram",
+                 p::histogram_data({p::histogram_point({1, 1}, {std::nan("")})}, 2)),
        "finite"},
       {"overflow",
        p::metric("m", "", 9, "histogram",
@@ -225,6 +260,35 @@ TEST(Decode, BadPointsAreRejectedOneByOne) {
     EXPECT_EQ(out.batch.points.size(), 1u) << c.name;
     EXPECT_NE(out.reason.find(c.want), std::string::npos) << c.name << ": " << out.reason;
     EXPECT_EQ(dump(from_json(Signal::metrics, p::to_json(request, {}))), dump(out)) << c.name;
+  }
+}
+
+TEST(Decode, AnExplicitBoundOfInfinityIsTheLastBucket) {
+  const auto infinity = std::numeric_limits<double>::infinity();
+  const struct {
+    std::vector<std::uint64_t> counts;
+    std::vector<double> bounds;
+    std::vector<std::uint64_t> want;
+  } cases[] = {{{1, 2, 3}, {5, 10, infinity}, {1, 2, 3}},
+               {{1, 2, 3, 4}, {5, 10, infinity}, {1, 2, 7}},
+               {{6}, {infinity}, {6}},
+               {{6, 1}, {infinity}, {7}}};
+  SeriesCache cache;
+  for (const auto& c : cases) {
+    const auto request =
+        p::request("metrics", p::canary_resource(),
+                   {p::metric("m", "", 9, "histogram",
+                              p::histogram_data({p::histogram_point(c.counts, c.bounds)}, 2))});
+    const auto bytes = p::to_protobuf(request);
+    for (int i = 0; i < 2; ++i) { // the second time the bounds are known by their bytes
+      const auto out = decode(Signal::metrics, Encoding::protobuf, bytes, "s", kNow, {}, &cache);
+      ASSERT_TRUE(out);
+      ASSERT_EQ(out->batch.points.size(), 1u) << out->reason;
+      const auto& value = std::get<ClassicHistogram>(out->batch.points[0].value);
+      EXPECT_EQ(value.counts, c.want);
+      EXPECT_EQ(value.bounds->size() + 1, c.want.size());
+    }
+    EXPECT_EQ(decoded(Signal::metrics, request).batch.points.size(), 1u);
   }
 }
 

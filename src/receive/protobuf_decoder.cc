@@ -58,14 +58,12 @@ void ProtobufDecoder::run(Signal signal) {
 void ProtobufDecoder::resource_items(Message message, Signal signal) {
   std::string_view bytes;
   std::size_t resources = 0;
-  std::size_t scopes = 0;
   Message scan = message;
   while (cursor_.next(scan)) {
     if (scan.tag_and_type() == tag_and_type(1, kBytes)) {
       bytes = view(scan);
       ++resources;
     } else {
-      if (scan.tag_and_type() == tag_and_type(2, kBytes)) ++scopes;
       scan.skip();
     }
   }
@@ -81,7 +79,6 @@ void ProtobufDecoder::resource_items(Message message, Signal signal) {
     }
     out_.begin_resource(std::move(attributes));
   }
-  if (signal == Signal::metrics && scopes > 1) find_shared_names(message);
   while (cursor_.next(message)) {
     if (message.tag_and_type() == tag_and_type(2, kBytes)) {
       scope_items(message.get_message(), signal);
@@ -95,23 +92,27 @@ void ProtobufDecoder::resource_items(Message message, Signal signal) {
 
 // ScopeSpans, ScopeMetrics, ScopeLogs: scope = 1, items = 2.
 void ProtobufDecoder::scope_items(Message message, Signal signal) {
-  std::string scope_name;
+  ScopeHead head;
+  std::string_view bytes;
   Message scan = message;
   while (cursor_.next(scan)) {
     if (scan.tag_and_type() != tag_and_type(1, kBytes)) {
       scan.skip();
       continue;
     }
+    Message again = scan;
+    bytes = view(again);
     Message scope = scan.get_message();
     while (cursor_.next(scope)) {
-      if (scope.tag_and_type() == tag_and_type(1, kBytes)) {
-        scope_name = out_.text(view(scope));
-      } else {
-        cursor_.other(scope, "InstrumentationScope", {1});
+      switch (scope.tag_and_type()) {
+        case tag_and_type(1, kBytes): head.name = out_.text(view(scope)); break;
+        case tag_and_type(2, kBytes): head.version = out_.text(view(scope)); break;
+        case tag_and_type(3, kBytes): key_value(scope.get_message(), head.attributes); break;
+        default: cursor_.other(scope, "InstrumentationScope", {1, 2, 3});
       }
     }
   }
-  out_.begin_scope(std::move(scope_name));
+  out_.begin_scope(std::move(head), bytes);
   while (cursor_.next(message)) {
     if (message.tag_and_type() == tag_and_type(2, kBytes)) {
       switch (signal) {

@@ -86,7 +86,6 @@ class ProtobufDecoder {
   void log_record(Message message);
 
   void metric(Message message);
-  void find_shared_names(Message items);
   struct DataMessage { // Gauge, Sum, Histogram …: the same fields where they have them
     std::optional<Temporality> temporality;
     bool monotonic = false;

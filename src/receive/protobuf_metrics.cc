@@ -4,8 +4,6 @@
 #include <bit>
 #include <cstring>
 #include <limits>
-#include <unordered_map>
-#include <unordered_set>
 
 #include "receive/protobuf_decoder.h"
 
@@ -71,36 +69,6 @@ void packed_counts(protozero::pbf_reader& message, RawHistogram& raw) {
 }
 
 } // namespace
-
-// Metric names that several scopes of one resource have.
-void ProtobufDecoder::find_shared_names(Message items) {
-  std::unordered_map<std::string_view, std::size_t> first_scope;
-  std::unordered_set<std::string_view> shared;
-  for (std::size_t scope = 0; cursor_.next(items);) {
-    if (items.tag_and_type() != tag_and_type(2, kBytes)) {
-      items.skip();
-      continue;
-    }
-    ++scope;
-    Message metrics = items.get_message();
-    while (cursor_.next(metrics)) {
-      if (metrics.tag_and_type() != tag_and_type(2, kBytes)) {
-        metrics.skip();
-        continue;
-      }
-      Message one = metrics.get_message();
-      while (cursor_.next(one)) {
-        if (one.tag_and_type() != tag_and_type(1, kBytes)) {
-          one.skip();
-          continue;
-        }
-        const auto name = view(one);
-        if (first_scope.try_emplace(name, scope).first->second != scope) shared.insert(name);
-      }
-    }
-  }
-  out_.set_in_many_scopes(std::move(shared));
-}
 
 void ProtobufDecoder::metric(Message message) {
   MetricBytes head;

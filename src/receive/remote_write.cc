@@ -8,6 +8,7 @@
 #include <array>
 #include <bit>
 #include <exception>
+#include <functional>
 #include <new>
 #include <optional>
 #include <protozero/pbf_reader.hpp>
@@ -39,6 +40,19 @@ std::string_view view(Message& message) {
 std::optional<std::uint64_t> nanoseconds(std::int64_t ms) {
   if (ms <= 0 || ms > INT64_MAX / kNsPerMs) return std::nullopt;
   return static_cast<std::uint64_t>(ms) * kNsPerMs;
+}
+
+// "" when each name is there once. Senders sort labels, so mostly a look at neighbours is enough.
+std::string label_given_twice(const std::vector<Labels::Pair>& labels) {
+  const auto ascends = [](const Labels::Pair& a, const Labels::Pair& b) {
+    return a.first < b.first;
+  };
+  if (std::ranges::adjacent_find(labels, std::not_fn(ascends)) == labels.end()) return "";
+  std::vector<std::string_view> names;
+  for (const auto& [name, value] : labels) names.push_back(name);
+  std::ranges::sort(names);
+  const auto twice = std::ranges::adjacent_find(names);
+  return twice == names.end() ? "" : std::string(*twice);
 }
 
 struct Spans {
@@ -195,6 +209,9 @@ class WriteReader {
       return reject(points.size(), fmt::format("a series has more than {} labels, or a value "
                                                "longer than {} bytes, or text that is not UTF-8",
                                                limits_.max_attributes, limits_.max_value_bytes));
+    }
+    if (const auto twice = label_given_twice(labels); !twice.empty()) {
+      return reject(points.size(), fmt::format("a series has the label {} twice", twice));
     }
     Labels all(std::move(labels));
     if (all.metric_name().empty())

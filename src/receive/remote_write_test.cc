@@ -100,6 +100,17 @@ TEST(RemoteWrite, LeavesOutWhatCannotBeKept) {
   EXPECT_EQ(decoded->batch.points.size(), 1U);
 }
 
+TEST(RemoteWrite, ALabelGivenTwiceIsTold) {
+  const auto decoded = decode_remote_write(
+      request({series({{"__name__", "x"}, {"pod", "a"}, {"job", "j"}, {"pod", "b"}}, {{kNow, 1}}),
+               series({{"job", "j"}, {"__name__", "y"}}, {{kNow, 1}})}),
+      kNow, {});
+  ASSERT_TRUE(decoded);
+  EXPECT_EQ(decoded->rejected, 1U);
+  EXPECT_EQ(decoded->reason, "a series has the label pod twice");
+  EXPECT_EQ(decoded->batch.points.size(), 1U) << "in any order";
+}
+
 TEST(RemoteWrite, RefusesDamagedMessages) {
   std::string whole = request({series({{"__name__", "h"}}, {{kNow, 1}}, histogram())});
   for (std::size_t cut = 1; cut < whole.size(); ++cut) {

@@ -50,8 +50,13 @@ bool MachineStep::admit(const Event& event) {
   }
   if (const auto* looked = std::get_if<event::Looked>(&event)) {
     if (looked->look.look != s_.live.look || !s_.live.look_in_flight) return false;
-    s_.live.look_in_flight = false;
-    if (looked->look.source_error.empty()) s_.live.await_look = false;
+    if (looked->look.under_way) {
+      s_.live.look_overdue = now_.steady_ms + kLookOverdueMs;
+    } else {
+      s_.live.look_in_flight = false;
+      if (looked->look.source_error.empty() && !looked->look.judgement_incomplete)
+        s_.live.await_look = false;
+    }
     return looked->look.step == s_.position.step && !terminal_or_rolling_back(s_);
   }
   if (const auto* command = std::get_if<event::Commanded>(&event)) {
@@ -90,6 +95,7 @@ void MachineStep::pause(PauseCause cause, std::string text, const std::string& a
   s_.position.phase = Phase::paused;
   s_.position.pause_cause = cause;
   s_.position.reason = text;
+  s_.position.paused_ms = now_.wall_ms;
   line("pause", text, actor);
   notice("paused", fmt::format("{} is paused at step {}: {}", named(), s_.position.step + 1, text));
 }
@@ -131,9 +137,7 @@ void MachineStep::resume(const event::Commanded& command) {
     s_.clock.extends = 0;
     s_.clock.deadline_ms = s_.clock.observed_valid_ms + extension_ms();
   }
-  const bool lowered = s_.weight.is_confirmed && s_.weight.applied &&
-                       *s_.weight.applied < s_.weight.confirmed - kWeightDrift;
-  if (!s_.weight.is_confirmed || lowered) intend();
+  if (!s_.weight.is_confirmed || is_lowered()) intend();
 }
 
 void MachineStep::on(const event::JournalSynced& synced) {
@@ -197,6 +201,7 @@ void MachineStep::drive_look() {
   }
   live.look_in_flight = true;
   live.look_started = now_.steady_ms;
+  live.look_overdue = now_.steady_ms + kLookOverdueMs;
   live.next_look = now_.steady_ms + s_.plan.spec->look_interval_ms;
   ++live.look;
   const auto width = std::max(s_.plan.spec->analysis_window_ms, s_.clock.deadline_ms);

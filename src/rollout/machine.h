@@ -41,7 +41,8 @@ enum class PauseCause {
   no_data,
   manual_override,
   regression,
-  router_refused
+  router_refused,
+  canary_silent
 };
 std::string_view to_string(PauseCause cause);
 
@@ -53,6 +54,14 @@ inline std::shared_ptr<const judge::Judgement> nothing_judged() {
   return nothing;
 }
 
+// What a look heard of one track. Times by our clock, corrected where an instance's clock is off.
+struct TrackHeard {
+  std::int64_t last_ms = 0; // newest telemetry in the window; 0: none
+  std::int64_t heard_ms =
+      0; // when telemetry last came, in the window or before; 0: never or unknown
+  std::string other_version; // not the one watched: the version under which the track reports now
+};
+
 // What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing
 // else is known.
 struct LookResult {
@@ -62,15 +71,29 @@ struct LookResult {
   std::int64_t to_ms = 0;
   // Shared with whoever shows it: hundreds of lines for a service with many routes. Never null.
   std::shared_ptr<const judge::Judgement> judgement = nothing_judged();
-  std::string source_error;
+  std::string source_error; // as judge::Evidence::source_error
+  // The look has not come back yet; it is waited for. source_error says so.
+  bool under_way = false;
+  // Telemetry that is not read yet lies between this and now, and the next look goes on there; 0:
+  // all was read. judgement_incomplete: the judge has not seen it all either.
+  std::int64_t read_until_ms = 0;
+  bool judgement_incomplete = false;
   std::string
-      split_problem; // not empty: traffic is not split as asked; the judgement then only watches
+      split_problem; // not empty: traffic is not split as asked; the tracks are not compared
   double canary_requests = 0;
   double stable_requests = 0;
-  double stable_rps = 0;           // requests a second that stable served in the window
-  std::int64_t canary_last_ms = 0; // newest telemetry of each track in the window; 0: none
-  std::int64_t stable_last_ms = 0;
+  TrackHeard canary;
+  TrackHeard stable;
+  std::int64_t export_interval_ms = 0; // the longest known of both tracks; 0: unknown
+  // Since then the canary has reported nothing while stable reported without a break; 0: unknown.
+  std::int64_t silent_since_ms = 0;
+  double stable_since = 0;          // requests that stable served since then
+  double canary_other_requests = 0; // that the canary reported under its other version since then
+  std::string silent_instances;     // a sentence about instances that stopped, of several; "": none
 };
+
+// Whether it is known who reports and how the traffic is split.
+inline bool is_heard(const LookResult& look) { return look.silent_since_ms != 0; }
 
 namespace event {
 // A new rollout; the state before it is State{}.
@@ -89,6 +112,7 @@ struct RouterDone {
   std::optional<Error> error;
   double applied = 0; // read back
   std::string detail;
+  std::string split_cause{}; // route::Weight::split_cause, read back with it
 };
 struct Looked {
   LookResult look;
@@ -158,6 +182,7 @@ struct Live {
   bool look_in_flight = false;
   std::uint64_t look = 0;        // number of the newest look asked for
   std::int64_t look_started = 0; // steady
+  std::int64_t look_overdue = 0; // steady: a look under way that has not come back by then is told
   bool reassert = false;   // the router has more than was asked for: set it again, without waiting
                            // for the journal
   bool await_look = false; // after a restart: a lowered weight is judged only after a look (it may
@@ -174,6 +199,8 @@ struct Live {
   std::int64_t source_down_steady = -1; // -1: the store answers
   std::int64_t router_down_steady = -1; // -1: the router answers
   std::int64_t decided_steady = -1;     // of the rollback; -1: not yet, or in an earlier process
+
+  std::int64_t read_until_ms = 0; // LookResult's, of the newest look
 
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
@@ -197,7 +224,8 @@ struct Position {
   Phase phase = Phase::progressing;
   PauseCause pause_cause = PauseCause::none;
   std::size_t step = 0;
-  std::string reason; // the one sentence
+  std::string reason;         // the one sentence
+  std::int64_t paused_ms = 0; // wall: when the newest pause began
 };
 
 struct Weight {
@@ -225,6 +253,8 @@ struct Alarms {
   bool router_noticed = false;
   bool regression_noticed = false;
   bool split_noticed = false;
+  std::string split_cause;      // what the router knows to spoil the split; "": nothing
+  std::string silent_instances; // LookResult's
 };
 
 struct End {
@@ -259,6 +289,12 @@ StepOutcome step(const State& state, const Event& event, Moment now);
 // asks for is already so.
 Status check_command(const State& state, Command command, std::string_view reason);
 
+// Since when telemetry is watched without a break, wall: silence before is none. 0: not yet.
+std::int64_t watched_from_ms(const State& state);
+// A grace is never shorter than the time in which the next export is due. interval_ms: the longest
+// export interval known; 0: none is.
+std::int64_t grace_for(std::int64_t grace_ms, std::int64_t interval_ms);
+
 // The durable part of the next state, for an event that was recorded: replay without effects.
 State fold(const State& state, const Event& event, Moment now);
 
@@ -270,6 +306,9 @@ inline constexpr std::int64_t kMaxRetryMs = 10'000;
 // An upward intent found after a restart is carried out only when it is younger; else its evidence
 // is looked at again.
 inline constexpr std::int64_t kIntentFreshMs = 60'000;
+// A look that has not come back after this long is told as a store that does not answer, and waited
+// for: it goes on where it is.
+inline constexpr std::int64_t kLookOverdueMs = 30'000;
 // A rollback that the router has refused for this long calls a person (and goes on trying).
 inline constexpr std::int64_t kRollbackAlarmMs = 10'000;
 

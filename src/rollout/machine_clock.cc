@@ -21,8 +21,8 @@ bool MachineStep::advance_clock(const LookResult& look) {
                               duration_text(s_.clock.watermark_ms - now_.wall_ms)));
     restart_clock();
   }
-  if (look.canary_last_ms == 0 || look.stable_last_ms == 0) return false;
-  const auto seen = std::min({look.canary_last_ms, look.stable_last_ms, now_.wall_ms});
+  if (look.canary.last_ms == 0 || look.stable.last_ms == 0) return false;
+  const auto seen = std::min({look.canary.last_ms, look.stable.last_ms, now_.wall_ms});
   if (seen <= s_.clock.watermark_ms) return false;
   // Bounded by all the time since the clock was started, not since the last look: of two looks a
   // few milliseconds apart, one after each track's export, the second would otherwise count nothing

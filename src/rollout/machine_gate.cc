@@ -1,4 +1,4 @@
-// What looks lead to: the gate at a step's end, regressions, silence. And the small words of the
+// What looks lead to: the gate at a step's end, and regressions. And the small words of the
 // machine.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
@@ -35,6 +35,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::manual_override: return "manual_override";
     case PauseCause::regression: return "regression";
     case PauseCause::router_refused: return "router_refused";
+    case PauseCause::canary_silent: return "canary_silent";
   }
   return "none";
 }
@@ -47,13 +48,6 @@ std::string_view to_string(RouterOp op) {
   }
   return "read";
 }
-
-namespace {
-
-// Fewer may just not have come: at this many, none at all is one chance in twenty thousand.
-constexpr double kSilentRequests = 10;
-
-} // namespace
 
 bool terminal_or_rolling_back(const State& state) {
   return is_terminal(state.position.phase) || state.position.phase == Phase::rolling_back;
@@ -117,14 +111,17 @@ void MachineStep::on(const event::Looked& looked) {
   const double total = look.canary_requests + look.stable_requests;
   live.observed_split = total > 0 ? std::optional(look.canary_requests / total) : std::nullopt;
 
-  note_split(look);
-  if (look.judgement->decision == judge::Decision::rollback) {
-    regression(look);
-    if (s_.position.phase != Phase::progressing) return;
+  live.read_until_ms = look.judgement_incomplete ? look.read_until_ms : 0;
+  if (look.read_until_ms != 0) live.next_look = now_.steady_ms; // there is more to read at once
+
+  if (is_heard(look)) {
+    note_split(look);
+    note_instances(look);
   }
-  if (s_.position.phase == Phase::paused && s_.position.pause_cause == PauseCause::no_data &&
-      s_.weight.is_confirmed && canary_silent(look))
-    return;
+  if (look.judgement->decision == judge::Decision::rollback) regression(look);
+  // What is not read yet may be what seems to be missing.
+  if (terminal_or_rolling_back(s_) || look.judgement_incomplete || canary_silent(look)) return;
+  end_no_data(look);
   if (s_.position.phase != Phase::progressing || !s_.weight.is_confirmed) return;
   const bool advanced = advance_clock(look);
   const bool changed = look.judgement->decision != s_.clock.last_decision;
@@ -135,42 +132,9 @@ void MachineStep::on(const event::Looked& looked) {
                                        look.judgement->reason)
                          : std::string());
   }
-  if (!advanced && canary_silent(look)) return;
-  if (!advanced && now_.steady_ms - s_.live.watermark_steady >= s_.plan.spec->no_data_grace_ms) {
-    no_data(look);
-    return;
-  }
+  if (!advanced && no_data(look)) return;
   gate(look);
   if (lines_.size() > own + 1) lines_[own].text.clear(); // the gate's line says the same and more
-}
-
-// False: the store did not answer. The weight is held and the step's clock stands still, for as
-// long as it takes.
-bool MachineStep::source_answers(const LookResult& look) {
-  if (look.source_error.empty()) {
-    if (s_.live.source_down_steady < 0) return true;
-    line("source_back", fmt::format("the telemetry store answers again after {}",
-                                    duration_text(now_.steady_ms - s_.live.source_down_steady)));
-    s_.live.source_down_steady = -1;
-    s_.alarms.source_noticed = false;
-    restart_clock();
-    return true;
-  }
-  if (s_.live.source_down_steady < 0) {
-    s_.live.source_down_steady = now_.steady_ms;
-    s_.position.reason = fmt::format(
-        "The telemetry store cannot be reached, the weight is held: {}", look.source_error);
-    line("source_error", s_.position.reason);
-  } else if (!s_.alarms.source_noticed &&
-             now_.steady_ms - s_.live.source_down_steady >= s_.plan.spec->no_data_grace_ms) {
-    s_.alarms.source_noticed = true;
-    auto text = fmt::format(
-        "{}: the telemetry store has not answered for {}, the weight is held: {}", named(),
-        duration_text(now_.steady_ms - s_.live.source_down_steady), look.source_error);
-    line("source_error", text);
-    notice("attention", std::move(text));
-  }
-  return false;
 }
 
 void MachineStep::regression(const LookResult& look) {
@@ -207,50 +171,6 @@ void MachineStep::note_split(const LookResult& look) {
   }
   line("split", look.split_problem);
   notice("attention", fmt::format("{}: {}", named(), look.split_problem));
-}
-
-// A canary that is sent requests and reports nothing while stable reports is a failure of its own
-// kind: it may well be down. Measured in stable's telemetry, so that an outage of all telemetry
-// does not count. True when it has been acted upon.
-bool MachineStep::canary_silent(const LookResult& look) {
-  const auto& spec = *s_.plan.spec;
-  const auto started = s_.plan.steps[s_.position.step].started_ms;
-  const auto weight = s_.weight.applied.value_or(0);
-  if (!route::moves_traffic(spec.router) || started == 0 || !(weight > 0) ||
-      look.stable_last_ms == 0)
-    return false;
-  if (s_.position.phase == Phase::paused && spec.on_canary_silent != PolicyAction::rollback)
-    return false; // so already
-  const auto heard = std::max({look.canary_last_ms, started, s_.clock.watermark_ms});
-  const auto silent = look.stable_last_ms - heard;
-  if (silent < spec.canary_silent_grace_ms) return false;
-  // What it must have been sent meanwhile, by what stable served and the weight. A handful may just
-  // not have come.
-  const double missed =
-      weight < 1 ? look.stable_rps * static_cast<double>(silent) / 1000 * weight / (1 - weight) : 0;
-  if (missed < kSilentRequests) return false;
-  s_.position.reason = fmt::format(
-      "The canary has reported nothing for {} while stable reports; about {:.0f} requests were "
-      "sent to it",
-      duration_text(silent), missed);
-  if (spec.on_canary_silent == PolicyAction::rollback) {
-    begin_rollback("rollback", fmt::format("rolling back: {}", s_.position.reason),
-                   Phase::rolled_back, "coalmine");
-  } else {
-    pause(PauseCause::no_data, s_.position.reason);
-  }
-  return true;
-}
-
-void MachineStep::no_data(const LookResult& look) {
-  const auto silent = duration_text(now_.steady_ms - s_.live.watermark_steady);
-  const auto track = [&](std::string_view name, std::int64_t last) {
-    if (last == 0) return fmt::format("no {} telemetry in this step", name);
-    return fmt::format("newest {} telemetry {} old", name, duration_text(now_.wall_ms - last));
-  };
-  pause(PauseCause::no_data,
-        fmt::format("no new data for {} ({}; {}): nothing is decided without data", silent,
-                    track("canary", look.canary_last_ms), track("stable", look.stable_last_ms)));
 }
 
 void MachineStep::gate(const LookResult& look) {

@@ -46,6 +46,10 @@ class MachineStep {
   void router_failed(const event::RouterDone& done);
   std::string failure_of(RouterOp op) const; // "the canary could not be set to 5%"
   void router_answers();
+  void note_split_cause(const event::RouterDone& done);
+  // Somebody has set the router lower than was confirmed.
+  bool is_lowered() const;
+  void pause_for_lower_weight(double applied);
   void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
   void finish_rollback();
   void pause(PauseCause cause, std::string text, const std::string& actor = "coalmine");
@@ -56,13 +60,18 @@ class MachineStep {
   void drive_look();
   bool last_step() const { return s_.position.step + 1 == s_.plan.steps.size(); }
 
-  // machine_gate.cc: what looks lead to
+  // machine_silence.cc: what is missing
   bool source_answers(const LookResult& look);
+  void note_instances(const LookResult& look);
+  bool canary_silent(const LookResult& look);
+  std::string no_data_text(const LookResult& look) const;
+  bool no_data(const LookResult& look);
+  void end_no_data(const LookResult& look);
+
+  // machine_gate.cc: what looks lead to
   void regression(const LookResult& look);
   bool advance_clock(const LookResult& look);
-  void no_data(const LookResult& look);
   void note_split(const LookResult& look);
-  bool canary_silent(const LookResult& look);
   void gate(const LookResult& look);
   void undecided(const LookResult& look);
   void pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor);

@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
+#include "rollout/status.h"
 #include "rollout/validate.h"
 
 namespace coalmine::rollout {
@@ -44,8 +47,8 @@ class StepClock : public ::testing::Test {
     LookResult look;
     look.look = state_.live.look;
     look.to_ms = kStart + at;
-    look.canary_last_ms = kStart + canary_at;
-    look.stable_last_ms = kStart + stable_at;
+    look.canary.last_ms = kStart + canary_at;
+    look.stable.last_ms = kStart + stable_at;
     take(event::Looked{look}, at);
   }
 
@@ -78,6 +81,129 @@ TEST_F(StepClock, TimeInWhichTheStoreWasAwayDoesNotCount) {
   look(60'000, 59'900, 59'900);
   look(60'500, 60'500, 60'500);
   EXPECT_EQ(state_.clock.observed_valid_ms, 1'500);
+}
+
+TEST_F(StepClock, ALookThatTakesLongIsWaitedFor) {
+  take(event::Tick{}, 1'000);
+  ASSERT_TRUE(state_.live.look_in_flight);
+  LookResult overdue;
+  overdue.look = state_.live.look;
+  overdue.under_way = true;
+  overdue.source_error = "The telemetry store has not answered a look for 30 s";
+  take(event::Looked{overdue}, 31'000);
+  EXPECT_TRUE(state_.live.look_in_flight) << "no second look beside it";
+  EXPECT_EQ(state_.position.reason,
+            "The telemetry store has not answered a look for 30 s; the weight is held");
+  LookResult answer;
+  answer.look = overdue.look;
+  answer.canary.last_ms = answer.stable.last_ms = kStart + 900;
+  take(event::Looked{answer}, 45'000);
+  EXPECT_FALSE(state_.live.source_down_steady >= 0) << "its answer counts";
+}
+
+TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
+  take(event::Tick{}, 1'000);
+  LookResult part;
+  part.look = state_.live.look;
+  part.read_until_ms = kStart;
+  part.judgement_incomplete = true;
+  judge::Judgement promote;
+  promote.decision = judge::Decision::promote;
+  part.judgement = std::make_shared<const judge::Judgement>(promote);
+  part.canary_requests = 1e6;
+  const auto sequence = state_.sequence;
+  take(event::Looked{part}, 400'000);
+  EXPECT_EQ(state_.sequence, sequence) << "neither a gate nor a pause for no data";
+  EXPECT_TRUE(state_.live.look_in_flight);
+}
+
+// One look at a canary that is silent.
+class Silence : public StepClock {
+ protected:
+  // silent_ms: how long, with so many requests of stable meanwhile.
+  void heard(std::int64_t at, std::int64_t silent_ms, double stable_since,
+             const std::function<void(LookResult&)>& change = {}) {
+    take(event::Tick{}, at);
+    ASSERT_TRUE(state_.live.look_in_flight);
+    LookResult look;
+    look.look = state_.live.look;
+    look.to_ms = kStart + at;
+    look.stable = {.last_ms = kStart + at, .heard_ms = kStart + at, .other_version = {}};
+    look.canary = {.last_ms = 0, .heard_ms = kStart + at - silent_ms, .other_version = {}};
+    look.silent_since_ms = kStart + at - silent_ms;
+    look.stable_since = stable_since;
+    if (change) change(look);
+    take(event::Looked{look}, at);
+  }
+};
+
+TEST_F(Silence, IsCountedInRequestsThatWereDue) {
+  heard(200'000, 190'000, 100); // at 5 % five were due
+  EXPECT_EQ(state_.position.phase, Phase::progressing);
+  heard(201'000, 190'000, 1'000);
+  EXPECT_EQ(state_.position.phase, Phase::rolling_back);
+  EXPECT_NE(
+      state_.position.reason.find("The canary has reported nothing since 1970-01-01T00:16:51Z "
+                                  "while stable reports; about 53 requests"),
+      std::string::npos)
+      << state_.position.reason;
+}
+
+TEST_F(Silence, TheGraceIsNeverShorterThanTheExportInterval) {
+  heard(200'000, 190'000, 1'000, [](LookResult& look) { look.export_interval_ms = 150'000; });
+  EXPECT_EQ(state_.position.phase, Phase::progressing);
+}
+
+// Its points are older than the step, and it reports all the same.
+TEST_F(Silence, OfACanaryWhoseClockIsBehindIsNone) {
+  const auto old = [](LookResult& look) { look.canary.last_ms = kStart - 20'000; };
+  heard(400'000, 0, 1'000, old);
+  EXPECT_EQ(state_.position.phase, Phase::progressing);
+  heard(800'000, 310'000, 0, old); // and now it does not
+  EXPECT_EQ(state_.position.pause_cause, PauseCause::no_data);
+}
+
+TEST_F(Silence, OfACanaryThatReportsAsAnotherVersionIsNone) {
+  const auto other = [](LookResult& look) {
+    look.canary.other_version = "3";
+    look.canary_other_requests = 50;
+  };
+  heard(200'000, 190'000, 1'000, other);
+  EXPECT_EQ(state_.position.phase, Phase::paused);
+  EXPECT_EQ(state_.position.pause_cause, PauseCause::no_data);
+  EXPECT_NE(state_.position.reason.find("nothing as version 2"), std::string::npos);
+  EXPECT_NE(state_.position.reason.find("it reports as version 3"), std::string::npos);
+  const auto sequence = state_.sequence;
+  heard(300'000, 290'000, 1'000, other);
+  EXPECT_EQ(state_.sequence, sequence) << "told once";
+}
+
+TEST_F(Silence, NamesAStableThatWasPatched) {
+  heard(400'000, 0, 0, [](LookResult& look) {
+    std::swap(look.canary, look.stable);
+    look.stable.heard_ms = kStart + 1'000;
+    look.stable.other_version = "1.0.1";
+    look.silent_since_ms = look.canary.heard_ms;
+  });
+  EXPECT_EQ(state_.position.pause_cause, PauseCause::no_data);
+  EXPECT_NE(state_.position.reason.find("as version 1: it reports as version 1.0.1 now"),
+            std::string::npos)
+      << state_.position.reason;
+}
+
+TEST_F(Silence, OfOneInstanceIsToldOnceAndShown) {
+  const auto one = [](LookResult& look) {
+    look.silent_instances = "1 of 10 instances of the canary has reported nothing";
+  };
+  heard(10'000, 0, 0, one);
+  EXPECT_EQ(state_.alarms.silent_instances, "1 of 10 instances of the canary has reported nothing");
+  EXPECT_EQ(state_.position.phase, Phase::progressing);
+  EXPECT_NE(make_status(state_, {}).reason.find("1 of 10 instances"), std::string::npos);
+  const auto sequence = state_.sequence;
+  heard(10'500, 0, 0, one);
+  EXPECT_EQ(state_.sequence, sequence);
+  heard(11'000, 0, 0);
+  EXPECT_EQ(state_.alarms.silent_instances, "");
 }
 
 } // namespace

@@ -126,6 +126,7 @@ void MachineStep::confirm(const event::RouterDone& done) {
   line("weight_set",
        fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
                    percent(done.applied), done.detail.empty() ? "" : ": ", done.detail));
+  note_split_cause(done);
   if (current.started_ms == 0) s_.clock.observed_valid_ms = 0;
   restart_clock();
   if (current.started_ms != 0) return;
@@ -151,6 +152,34 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.position.reason = fmt::format("{} passed every step and has all the traffic.", named());
   line("promoted", s_.position.reason);
   notice("promoted", s_.position.reason);
+}
+
+// The router knows why the requests are not split by the weights: told when it begins and when it
+// ends, and in the sentence of a split that is broken by it.
+void MachineStep::note_split_cause(const event::RouterDone& done) {
+  const bool splits = s_.weight.confirmed > 0 && s_.weight.confirmed < 1;
+  const auto cause = splits ? done.split_cause : std::string();
+  if (cause == s_.alarms.split_cause) return;
+  s_.alarms.split_cause = cause;
+  line("split", cause.empty() ? std::string("the router splits the requests by the weights again")
+                              : "the requests may not be split as asked: " + cause);
+  // Of health that comes and goes the log is enough; what is so from the start needs a person.
+  if (!cause.empty() && done.op == RouterOp::set)
+    notice("attention",
+           fmt::format("{}: the requests may not be split as asked: {}", named(), cause));
+}
+
+bool MachineStep::is_lowered() const {
+  return s_.weight.is_confirmed && s_.weight.applied &&
+         *s_.weight.applied < s_.weight.confirmed - kWeightDrift;
+}
+
+void MachineStep::pause_for_lower_weight(double applied) {
+  pause(
+      PauseCause::manual_override,
+      fmt::format("manual override: the router has {} though {} was set; the lower weight is kept "
+                  "until someone resumes or aborts",
+                  percent(applied), percent(s_.weight.confirmed)));
 }
 
 void MachineStep::panic_done(const event::RouterDone& done) {
@@ -190,13 +219,11 @@ void MachineStep::read_done(const event::RouterDone& done) {
                                      percent(done.applied), percent(s_.weight.confirmed)));
     return;
   }
+  note_split_cause(done);
   if (done.applied < s_.weight.confirmed - kWeightDrift &&
       s_.position.phase == Phase::progressing) {
     s_.weight.applied = done.applied;
-    pause(PauseCause::manual_override,
-          fmt::format("manual override: the router has {} though {} was set; the lower weight is "
-                      "kept until someone resumes or aborts",
-                      percent(done.applied), percent(s_.weight.confirmed)));
+    pause_for_lower_weight(done.applied);
     return;
   }
   if (std::abs(done.applied - before) <= kWeightDrift && !was_unknown) return;

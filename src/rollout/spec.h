@@ -66,6 +66,8 @@ struct RolloutSpec {
   std::int64_t look_interval_ms = 5000;
   PolicyAction on_fail = PolicyAction::rollback;
   std::int64_t no_data_grace_ms = 5 * 60 * 1000; // then paused and a person called; never promoted
+  // A pause for no data ends by itself when both tracks report again.
+  bool resume_after_no_data = true;
   // A canary that is sent requests and reports nothing while stable reports: after this long it is
   // taken as broken.
   PolicyAction on_canary_silent = PolicyAction::rollback; // pause, rollback

@@ -20,6 +20,7 @@ constexpr std::array kFailWords = {of("rollback", PolicyAction::rollback),
 constexpr std::array kSilentWords = {of("rollback", PolicyAction::rollback),
                                      of("pause", PolicyAction::pause)};
 constexpr std::array kSplitWords = {FieldWord{"suspend", 1}, FieldWord{"ignore", 0}};
+constexpr std::array kResumeWords = {FieldWord{"auto", 1}, FieldWord{"manual", 0}};
 constexpr std::array kApproveWords = {FieldWord{"auto", 0}, FieldWord{"manual", 1}};
 
 constexpr SpecField<RolloutSpec> kRolloutFields[] = {
@@ -92,6 +93,13 @@ constexpr SpecField<RolloutSpec> kRolloutFields[] = {
      .low = 1000,
      .high = kDay,
      .meaning = "time without telemetry before the rollout is paused"},
+    {.block = "policy.no_data",
+     .key = "resume",
+     .json = "resume_after_no_data",
+     .member = &RolloutSpec::resume_after_no_data,
+     .words = kResumeWords,
+     .meaning = "`auto`: the rollout goes on when both tracks report again; `manual`: a person "
+                "resumes it"},
     {.block = "policy.canary_silent",
      .key = "then",
      .json = "on_canary_silent",

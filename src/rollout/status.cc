@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/status.h"
 
+#include <fmt/format.h>
+
 #include <utility>
+
+#include "base/rfc3339.h"
 
 namespace coalmine::rollout {
 
@@ -23,6 +27,14 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
                         state.live.source_down_steady < 0;
   out.reason =
       watching && state.live.judgement ? state.live.judgement->reason : state.position.reason;
+  if (watching && state.live.read_until_ms != 0) {
+    out.reason = fmt::format(
+        "The telemetry of this rollout is read again, up to {} so far; nothing is promoted before "
+        "all is read",
+        rfc3339_seconds(state.live.read_until_ms));
+  }
+  if (watching && !state.alarms.silent_instances.empty())
+    out.reason += ". " + state.alarms.silent_instances;
   out.started_ms = state.plan.started_ms;
   out.ended_ms = state.end.ended_ms;
   out.time_to_rollback_ms = state.end.time_to_rollback_ms;

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <mutex>
 
 #include "route/haproxy_socket.h"
@@ -63,7 +64,14 @@ class ServerWeightsRouter final : public Router {
  private:
   using Servers = std::vector<ServerState>;
 
-  Result<Servers> ask_state(Deadline deadline) const;
+  // The servers, and what is known to spoil the split by weights.
+  struct Backend {
+    Servers servers;
+    std::string algorithm;
+  };
+
+  Result<Backend> ask_state(Deadline deadline) const;
+  std::string split_cause(const Backend& backend) const;
   Status check_servers(const Servers& servers, Weight weight) const;
   Result<TrackWeights> choose(const Servers& servers, Weight weight) const;
   Status apply(const Servers& servers, TrackWeights weights, Deadline deadline) const;
@@ -82,9 +90,19 @@ class ServerWeightsRouter final : public Router {
   std::mutex changing_;
 };
 
-Result<ServerWeightsRouter::Servers> ServerWeightsRouter::ask_state(Deadline deadline) const {
+Result<ServerWeightsRouter::Backend> ServerWeightsRouter::ask_state(Deadline deadline) const {
   TRY_ASSIGN(const auto answer, socket_.ask(state_question(options_.backend), deadline));
-  return parse_state(options_.backend, answer);
+  Backend out;
+  TRY_ASSIGN(out.servers, parse_state(options_.backend, answer));
+  out.algorithm = parse_algorithm(options_.backend, answer);
+  return out;
+}
+
+std::string ServerWeightsRouter::split_cause(const Backend& backend) const {
+  Servers ours;
+  std::ranges::copy_if(backend.servers, std::back_inserter(ours),
+                       [&](const ServerState& s) { return is_canary(s) || is_stable(s); });
+  return split_cause_of(options_.backend, ours, backend.algorithm);
 }
 
 // Whatever is not the canary's counts as stable, listed or not: requests that reach it are not the
@@ -193,7 +211,8 @@ Status ServerWeightsRouter::hold_sticky_clients(const Servers& servers, Deadline
 }
 
 Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budget) const {
-  TRY_ASSIGN(const auto servers, ask_state(budget.deadline()));
+  TRY_ASSIGN(const auto backend, ask_state(budget.deadline()));
+  const auto& servers = backend.servers;
   const auto now = totals(servers);
   Applied out;
   out.asked = asked;
@@ -204,6 +223,7 @@ Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budge
                     options_.backend));
   }
   out.applied.canary = now.canary / (now.canary + now.stable);
+  out.applied.split_cause = split_cause(backend);
   std::vector<std::string> parts;
   for (const auto& s : servers) {
     if (!is_canary(s) && !is_stable(s)) continue;
@@ -228,7 +248,8 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
   TRY(check_share(weight));
   const std::lock_guard lock(changing_);
   const Budget budget(options_.timeout_ms);
-  TRY_ASSIGN(const auto servers, ask_state(budget.deadline()));
+  TRY_ASSIGN(const auto backend, ask_state(budget.deadline()));
+  const auto& servers = backend.servers;
   TRY(check_servers(servers, weight));
   TRY_ASSIGN(const auto weights, choose(servers, weight));
   TRY(apply(servers, weights, budget.deadline()));
@@ -241,12 +262,13 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
 Result<Applied> ServerWeightsRouter::panic() {
   const std::lock_guard lock(changing_);
   const Budget budget(options_.timeout_ms);
-  auto servers = ask_state(budget.deadline());
-  if (!servers && servers.error().code != ErrorCode::not_found)
-    return std::unexpected(std::move(servers).error());
-  const bool stable_in_rotation = servers && std::ranges::any_of(*servers, [&](const auto& s) {
-                                    return is_stable(s) && s.in_rotation();
-                                  });
+  auto backend = ask_state(budget.deadline());
+  if (!backend && backend.error().code != ErrorCode::not_found)
+    return std::unexpected(std::move(backend).error());
+  const bool stable_in_rotation =
+      backend && std::ranges::any_of(backend->servers, [&](const auto& s) {
+        return is_stable(s) && s.in_rotation();
+      });
   const auto weights = nearest_weights(0, 1, 1);
   std::vector<std::string> commands;
   for (const auto& name : options_.stable_servers) {
@@ -258,8 +280,9 @@ Result<Applied> ServerWeightsRouter::panic() {
   // What counts is what is read back: a complaint about one server must not hide that all others
   // obeyed.
   const auto complaint = socket_.run(commands, budget.deadline());
-  if (servers) {
-    if (const auto held = hold_sticky_clients(*servers, budget.deadline()); !held && complaint)
+  if (backend) {
+    if (const auto held = hold_sticky_clients(backend->servers, budget.deadline());
+        !held && complaint)
       return std::unexpected(held.error());
   }
   auto out = read_back({0}, budget);
@@ -269,14 +292,14 @@ Result<Applied> ServerWeightsRouter::panic() {
 
 Result<Weight> ServerWeightsRouter::read() {
   const Budget budget(options_.timeout_ms);
-  TRY_ASSIGN(const auto servers, ask_state(budget.deadline()));
-  const auto now = totals(servers);
+  TRY_ASSIGN(const auto backend, ask_state(budget.deadline()));
+  const auto now = totals(backend.servers);
   if (now.canary + now.stable <= 0) {
     return fail(ErrorCode::failed_precondition,
                 fmt::format("no server of backend {} is in rotation with a weight; clients get 503",
                             options_.backend));
   }
-  return Weight{now.canary / (now.canary + now.stable)};
+  return Weight{now.canary / (now.canary + now.stable), split_cause(backend)};
 }
 
 // Layout B: the value of one key, in 1/10000. The map's default in HAProxy's config must be 0: an

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <map>
 
@@ -75,8 +76,47 @@ class Table {
 } // namespace
 
 std::string state_question(const std::string& backend) {
-  return fmt::format("show servers state {}; show stat {} 4 -1", backend,
-                     backend); // 4: servers only; -1: all of them
+  return fmt::format("show servers state {}; show stat {} 6 -1", backend,
+                     backend); // 6: servers and the backend itself; -1: all of them
+}
+
+std::string parse_algorithm(const std::string& backend, std::string_view answer) {
+  Table table;
+  bool stat = false;
+  for (const auto line : lines_of(answer)) {
+    if (line.starts_with("# pxname,")) {
+      table.header(csv_of(line.substr(2)));
+      stat = true;
+    } else if (stat) {
+      const auto row = csv_of(line);
+      if (table.field(row, "pxname") == backend && table.field(row, "svname") == "BACKEND")
+        return table.field(row, "algo");
+    }
+  }
+  return "";
+}
+
+std::string split_cause_of(const std::string& backend, const std::vector<ServerState>& servers,
+                           const std::string& algorithm) {
+  static constexpr std::array<std::string_view, 3> kByWeight = {"roundrobin", "static-rr",
+                                                                "random"};
+  std::vector<std::string> down;
+  for (const auto& s : servers) {
+    if (s.in_rotation() && s.weight > 0 && s.operational == 0) down.push_back(s.name);
+  }
+  std::string out;
+  if (!down.empty()) {
+    out = fmt::format("HAProxy reports server{} {} of backend {} DOWN and gives {} share to others",
+                      down.size() == 1 ? "" : "s", fmt::join(down, ", "), backend,
+                      down.size() == 1 ? "its" : "their");
+  }
+  if (!algorithm.empty() && std::ranges::find(kByWeight, algorithm) == kByWeight.end()) {
+    out += fmt::format(
+        "{}backend {} has `balance {}`, whose shares of requests are not those of "
+        "the weights; use `balance roundrobin`",
+        out.empty() ? "" : ", and ", backend, algorithm);
+  }
+  return out;
 }
 
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer) {

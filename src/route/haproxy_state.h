@@ -25,8 +25,17 @@ struct ServerState {
   bool in_rotation() const { return admin == 0 && !backup; }
 };
 
-// What to ask: one line that answers for both functions below.
+// What to ask: one line that answers for the three functions below.
 std::string state_question(const std::string& backend);
+
+// The backend's `balance`, from the answer to state_question; "" when HAProxy does not tell.
+std::string parse_algorithm(const std::string& backend, std::string_view answer);
+
+// Why the servers' shares of requests are not those of their weights, as a clause; "" when nothing
+// is known. servers: those that are meant to share the traffic. HAProxy gives the weight of a
+// server that is DOWN to the others, and only some algorithms go by weights and requests.
+std::string split_cause_of(const std::string& backend, const std::vector<ServerState>& servers,
+                           const std::string& algorithm);
 
 // The answer to state_question. not_found when HAProxy knows no such backend.
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer);

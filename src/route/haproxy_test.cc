@@ -240,6 +240,31 @@ TEST_F(RealHaproxy, SetIsIdempotentAndTellsTheWeights) {
   }
 }
 
+TEST_F(RealHaproxy, WhatSpoilsTheSplitIsToldWithTheWeight) {
+  start(
+      fmt::format("  default_backend checkout\nbackend checkout\n  balance leastconn\n"
+                  "  server stable1 127.0.0.1:{} weight 19\n"
+                  "  server stable2 127.0.0.1:{} weight 19 check inter 100ms fall 1\n"
+                  "  server canary1 127.0.0.1:{} weight 0\n",
+                  stable_.port(), free_port(), canary_.port()));
+  const auto router = std::move(make_haproxy_router(layout_a()).value());
+  EXPECT_TRUE(eventually([&] {
+    const auto cause = router->read()->split_cause;
+    return cause.find("server stable2 of backend checkout DOWN") != std::string::npos &&
+           cause.find("`balance leastconn`") != std::string::npos;
+  })) << router->read()->split_cause;
+  const auto applied = router->set({0.25});
+  ASSERT_TRUE(applied) << applied.error().message;
+  EXPECT_NE(applied->applied.split_cause, "");
+}
+
+TEST_F(RealHaproxy, ASplitThatNothingSpoilsHasNoCause) {
+  start_layout_a();
+  const auto router = std::move(make_haproxy_router(layout_a()).value());
+  ASSERT_TRUE(router->set({0.25}));
+  EXPECT_EQ(router->read()->split_cause, "");
+}
+
 TEST_F(RealHaproxy, PanicBringsStableBack) {
   start_layout_a();
   const auto router = std::move(make_haproxy_router(layout_a()).value());

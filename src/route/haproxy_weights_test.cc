@@ -104,6 +104,34 @@ TEST(State, ParsesBothTables) {
   EXPECT_FALSE((*servers)[2].in_rotation());
 }
 
+TEST(State, TheAlgorithmIsThatOfTheBackend) {
+  const std::string answer =
+      "# pxname,svname,algo,\ncheckout,stable1,,\nother,BACKEND,source,\n"
+      "checkout,BACKEND,leastconn,\n\n";
+  EXPECT_EQ(parse_algorithm("checkout", answer), "leastconn");
+  EXPECT_EQ(parse_algorithm("search", answer), "");
+  EXPECT_EQ(parse_algorithm("checkout", "# pxname,svname,act,\ncheckout,BACKEND,1,\n"), "");
+}
+
+TEST(State, WhatSpoilsTheSplitIsNamed) {
+  const ServerState up{.name = "stable1", .weight = 19, .operational = 2};
+  const ServerState down{.name = "stable2", .weight = 19, .operational = 0};
+  const ServerState maintained{
+      .name = "stable3", .weight = 19, .admin = ServerState::kForcedMaint, .operational = 0};
+  const ServerState idle{.name = "canary1", .weight = 0, .operational = 0};
+  EXPECT_EQ(split_cause_of("shop", {up, maintained, idle}, "roundrobin"), "");
+  EXPECT_EQ(split_cause_of("shop", {up}, ""), "");
+  EXPECT_EQ(split_cause_of("shop", {up}, "random"), "");
+  EXPECT_EQ(split_cause_of("shop", {up, down}, "static-rr"),
+            "HAProxy reports server stable2 of backend shop DOWN and gives its share to others");
+  EXPECT_EQ(split_cause_of("shop", {up}, "source"),
+            "backend shop has `balance source`, whose shares of requests are not those of the "
+            "weights; use `balance roundrobin`");
+  const auto both = split_cause_of("shop", {down}, "leastconn");
+  EXPECT_NE(both.find("DOWN"), std::string::npos) << both;
+  EXPECT_NE(both.find(", and backend shop has `balance leastconn`"), std::string::npos) << both;
+}
+
 TEST(State, OddAnswersAreErrors) {
   for (const auto* answer :
        {"", "\n", "Can't find backend.\n\n", "1\n# be_id be_name\n",

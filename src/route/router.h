@@ -15,6 +15,9 @@ namespace coalmine::route {
 // The canary's share of traffic, 0 to 1, as asked for or read back.
 struct Weight {
   double canary = 0;
+  // Read back: what the router itself knows that keeps the shares of requests from being those of
+  // the weights, as a clause ("server stable2 is DOWN"); "" when it knows of nothing.
+  std::string split_cause{};
 };
 
 // What the router said. applied is read back from it after the change.

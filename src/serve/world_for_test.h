@@ -11,6 +11,7 @@
 
 #include "promql/eval/memory_queryable.h"
 #include "serve/dispatch.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::serve::test {
 
@@ -28,7 +29,7 @@ class FakeStore final : public Holdings, public trace::TraceSource {
     std::vector<StoredSpan> out;
     for (const auto& s : spans) {
       const bool fits = s.span.resource->service == filter.service &&
-                        (!filter.errors_only || s.span.status == StatusCode::error) &&
+                        (!filter.errors_only || is_failed(s.span)) &&
                         (!filter.version || s.span.resource->version == *filter.version);
       if (fits && out.size() < filter.limit) out.push_back(s);
     }

@@ -237,7 +237,16 @@ TEST(SeriesIndex, RowsComeBack) {
   EXPECT_EQ(*back->metric, *row.metric);
   EXPECT_EQ(back->kind, row.kind);
   EXPECT_EQ(back->source, row.source);
-  EXPECT_TRUE(back->filler && back->stored);
+  EXPECT_TRUE(back->filler && back->stored && !back->guessed && !back->scope);
+  row.scope = std::make_shared<const Labels>(Labels::of({{"otel_scope_name", "s"}}));
+  EXPECT_EQ(*decode_series(SeriesId{9}, encode_series(row))->scope, *row.scope);
+  // As schema 5 wrote it: without the scope, and a filler's zeros may be guesses.
+  auto old = bytes.substr(0, bytes.size() - 1);
+  old[0] = 1;
+  const auto older = decode_series(SeriesId{9}, old);
+  ASSERT_TRUE(older);
+  EXPECT_EQ(*older->labels, *row.labels);
+  EXPECT_TRUE(older->filler && older->guessed && !older->scope);
   for (std::size_t cut = 0; cut < bytes.size(); ++cut)
     EXPECT_FALSE(decode_series(SeriesId{9}, bytes.substr(0, cut)));
 }

@@ -38,6 +38,21 @@ SpanFilter shop() {
   return out;
 }
 
+TEST_F(SpansTest, AServerErrorWithoutAStatusIsFoundAsAnError) {
+  const auto with_status = [&](std::uint8_t id, std::int64_t code, SpanKind kind) {
+    return span(canary, id, 1, kNow - 1000 * id, kNow, kind, StatusCode::unset,
+                {{"http.response.status_code", code}});
+  };
+  send({with_status(1, 200, SpanKind::server), with_status(2, 503, SpanKind::server)});
+  send({with_status(3, 503, SpanKind::client)});
+  send({with_status(4, 500, SpanKind::server)});
+  auto filter = shop();
+  filter.errors_only = true;
+  EXPECT_EQ(found(filter), (std::vector<int>{2, 4}));
+  reopen();
+  EXPECT_EQ(found(filter), (std::vector<int>{2, 4}));
+}
+
 TEST_F(SpansTest, NewestFirstWithFilters) {
   send({span(canary, 1, 1, kNow - 9000, kNow, SpanKind::server, StatusCode::error),
         span(stable, 2, 1, kNow - 8000, kNow)});

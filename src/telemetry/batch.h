@@ -46,8 +46,12 @@ struct MetricSeries {
   MetricKind kind = MetricKind::gauge;
   Temporality temporality = Temporality::cumulative; // gauges: cumulative
   // With __name__ (Prometheus form of otel_name and unit, without _bucket/_sum/_count), the
-  // resource's labels and the point's attributes; the identity of the series.
+  // resource's labels and the point's attributes.
   Labels labels;
+  // The instrumentation scope as labels: otel_scope_name, otel_scope_version, otel_scope_… for its
+  // attributes. A part of the stream's identity that becomes labels of its series only where two
+  // scopes send the same. nullptr: none.
+  std::shared_ptr<const Labels> scope = nullptr;
   Attributes attributes; // the point's own, as sent
   // True: this series is always passed as the same object, so facts about it may be kept by its
   // address.

@@ -29,6 +29,10 @@ struct TrackCounts {
   std::vector<double> bucket_counts{};
   double timed = 0;  // sum of bucket_counts
   double sum_ms = 0; // of all durations
+  // Without bounds: why there are none although durations were measured, that is, why latency is
+  // not known or cannot be compared. With bounds: how exact they are, where a count was decided in
+  // the canary's favour. A sentence without capital and full stop; "": nothing to say.
+  std::string bounds_note{};
   // The parts of requests and errors that come from instances still warming up. They count (errors
   // count from the first request), but the judge allows them a wider margin.
   double warming_requests = 0;
@@ -37,7 +41,7 @@ struct TrackCounts {
 
 // Both tracks, on one route or in total. In a cell both have the same bounds, usually one object:
 // they are the boundaries that every histogram of both tracks in this cell has, so a boundary means
-// the same on both sides and no count is guessed. Over a window each track has bounds of its own.
+// the same on both sides (cohort/durations.h). Over a window each track has bounds of its own.
 struct RouteCounts {
   std::string route; // "": the whole service
   TrackCounts canary;
@@ -48,6 +52,10 @@ struct RouteCounts {
   // Null: no distribution is known, or the tracks' differ.
   const std::vector<double>* shared_bounds() const {
     return canary.bounds_ms == stable.bounds_ms ? stable.bounds_ms.get() : nullptr;
+  }
+  // Of either track; in a cell both have the same.
+  const std::string& bounds_note() const {
+    return stable.bounds_note.empty() ? canary.bounds_note : stable.bounds_note;
   }
   void share_bounds(const BucketBounds& bounds) { canary.bounds_ms = stable.bounds_ms = bounds; }
 };

@@ -24,7 +24,9 @@ enum class Source : std::uint8_t {
 };
 
 // The three metrics that every service has; they are derived if the service does not send them. The
-// duration is a classic histogram in milliseconds.
+// duration is a classic histogram in milliseconds. Where it was measured more finely (exponential
+// histograms, spans) an exponential histogram in seconds lies beside it, see telemetry/durations.h:
+// the same requests, at their own resolution.
 inline constexpr std::string_view kRequestsName = "http_server_request_total";
 inline constexpr std::string_view kErrorsName = "http_server_request_errors_total";
 inline constexpr std::string_view kDurationName = "http_server_request_duration";

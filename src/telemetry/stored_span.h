@@ -23,7 +23,7 @@ struct SpanFilter {
   std::string service; // required
   std::optional<std::string> version;
   std::optional<std::string> track;
-  bool errors_only = false; // status ERROR
+  bool errors_only = false; // spans that failed (outcome.h)
   // Name and value. The span must have an attribute of that name whose text form (to_text) is the
   // value. Where the span has no attribute of that name, its resource must have it.
   std::vector<std::pair<std::string, std::string>> attributes;

@@ -8,6 +8,8 @@
 #include <optional>
 #include <set>
 
+#include "telemetry/outcome.h"
+
 namespace coalmine::trace {
 namespace {
 
@@ -34,12 +36,12 @@ class Trace {
     for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
   }
 
-  // Error spans of the cohort, deepest first. A span with status Ok has handled the errors below
+  // Failed spans of the cohort, deepest first. A span with status Ok has handled the errors below
   // it.
   std::vector<const StoredSpan*> failed() const {
     std::vector<std::pair<std::size_t, const StoredSpan*>> found;
     for (const auto& s : spans_) {
-      if (s.span.status != StatusCode::error || !in_cohort(s)) continue;
+      if (!is_failed(s.span) || !in_cohort(s)) continue;
       const auto above = ancestors(s);
       const bool handled = std::ranges::any_of(
           above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
@@ -69,7 +71,7 @@ class Trace {
       if (unbroken) local_root = s;
       if (!in_cohort(*s) || !is_entry_kind(s->span)) continue;
       if (nearest == nullptr) nearest = s;
-      if (s->span.status == StatusCode::error) outermost_failed = s;
+      if (is_failed(s->span)) outermost_failed = s;
     }
     if (outermost_failed != nullptr) return *outermost_failed;
     return nearest != nullptr ? *nearest : *local_root;
@@ -83,21 +85,46 @@ class Trace {
            (filter_.track.empty() || r->track == filter_.track);
   }
 
+  // A client and a server span may have one id (Zipkin). Then the client span, which is the
+  // caller's, is the parent of the server span, and what the callee did is below the server span.
+  const StoredSpan* parent(const StoredSpan& of) const {
+    if (of.span.kind == SpanKind::server) {
+      const auto [begin, end] = by_id_.equal_range(of.span.span_id);
+      for (auto it = begin; it != end; ++it) {
+        if (it->second->span.kind == SpanKind::client) return it->second;
+      }
+    }
+    const StoredSpan* best = nullptr;
+    const auto [begin, end] = by_id_.equal_range(of.span.parent_span_id);
+    for (auto it = begin; it != end; ++it) {
+      const auto* s = it->second;
+      if (s == &of) continue;
+      if (best == nullptr || nearness(*s, of) > nearness(*best, of)) best = s;
+    }
+    return best;
+  }
+
+  static int nearness(const StoredSpan& parent, const StoredSpan& child) {
+    const auto* a = parent.span.resource.get();
+    const auto* b = child.span.resource.get();
+    if (a == nullptr || b == nullptr || a->service != b->service) return 0;
+    return a->instance == b->instance ? 2 : 1;
+  }
+
   // The ancestors, from the parent up.
   std::vector<const StoredSpan*> ancestors(const StoredSpan& of) const {
     std::vector<const StoredSpan*> out;
-    for (auto it = by_id_.find(of.span.parent_span_id);
-         it != by_id_.end() && out.size() < kMaxDepth;
-         it = by_id_.find(it->second->span.parent_span_id)) {
-      if (it->second == &of || (!out.empty() && out.back() == it->second)) break;
-      out.push_back(it->second);
+    for (const auto* next = parent(of); next != nullptr && out.size() < kMaxDepth;
+         next = parent(*next)) {
+      if (next == &of || (!out.empty() && out.back() == next)) break;
+      out.push_back(next);
     }
     return out;
   }
 
   const std::vector<StoredSpan>& spans_;
   const FailureFilter& filter_;
-  std::map<SpanId, const StoredSpan*> by_id_;
+  std::multimap<SpanId, const StoredSpan*> by_id_;
 };
 
 bool take_exception(const Attributes& attributes, FailedSpan& out) {
@@ -134,8 +161,7 @@ std::string http_status(const Span& span) {
 // The status message is empty where the HTTP status says enough. Then the next best text is shown.
 std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
                        const std::vector<FailedSpan>& described) {
-  if (entry.span.status == StatusCode::error && !entry.span.status_message.empty())
-    return entry.span.status_message;
+  if (is_failed(entry.span) && !entry.span.status_message.empty()) return entry.span.status_message;
   for (const auto* s : failed) {
     if (!s->span.status_message.empty()) return s->span.status_message;
   }

@@ -61,6 +61,7 @@ function Verdicts({ metrics }: { metrics: Metric[] }) {
       <thead><tr><th>Signal</th><th>Route</th><th>Stable</th><th>Canary</th><th>Difference</th><th>Allowed</th><th>Requests c/s</th><th>Verdict</th></tr></thead>
       <tbody>
         {metrics.map((m) => (
+          <>
           <tr title={m.reason}>
             <td>{m.name}</td><td>{m.route || 'all'}</td>
             <td class="number">{show(m, m.stable)}</td><td class="number">{show(m, m.canary)}</td>
@@ -69,6 +70,9 @@ function Verdicts({ metrics }: { metrics: Metric[] }) {
             <td class="number">{Math.round(m.canary_requests)}/{Math.round(m.stable_requests)}</td>
             <td class={m.verdict}>{verdictMark[m.verdict]}</td>
           </tr>
+          {/* Two quantiles may look alike where the share of slow requests is not: the sentence names it. */}
+          {m.verdict === 'regression' && <tr class="why"><td colSpan={8}>{m.reason}</td></tr>}
+          </>
         ))}
       </tbody>
     </table>

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
+#include <set>
 
 namespace coalmine::judge {
 namespace {
@@ -30,21 +32,21 @@ bool usable(std::span<const double> bounds, std::span<const double> counts) {
   return std::ranges::adjacent_find(bounds, std::greater_equal<>()) == bounds.end();
 }
 
-void Buckets::add(std::span<const double> bounds, std::span<const double> more) {
-  if (!usable(bounds, more)) return;
+bool Buckets::add(std::span<const double> bounds, std::span<const double> more) {
+  if (!usable(bounds, more)) return true;
   if (counts.empty()) {
     bounds_ms.assign(bounds.begin(), bounds.end());
     counts.assign(more.begin(), more.end());
-    return;
+    return true;
   }
   if (std::ranges::equal(bounds, bounds_ms)) {
     for (std::size_t i = 0; i < more.size(); ++i) counts[i] += more[i];
-    return;
+    return true;
   }
   // Boundaries of both, and the counts between them.
   std::vector<double> shared;
   std::ranges::set_intersection(bounds, bounds_ms, std::back_inserter(shared));
-  if (shared.empty()) return;
+  if (shared.empty()) return false;
   std::vector<double> sums(shared.size() + 1, 0);
   const auto fold = [&](std::span<const double> edges, std::span<const double> values) {
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -57,6 +59,7 @@ void Buckets::add(std::span<const double> bounds, std::span<const double> more) 
   fold(bounds, more);
   bounds_ms = std::move(shared);
   counts = std::move(sums);
+  return true;
 }
 
 std::optional<double> tail_count(std::span<const double> bounds, std::span<const double> counts,
@@ -87,20 +90,50 @@ std::optional<double> tail_share(const Buckets& buckets, double value_ms) {
   return low * std::pow(high / low, part);
 }
 
-Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares) {
-  Boundaries out;
-  std::vector<double> chosen;
-  for (const double share : shares) {
-    if (const auto at = nearest_boundary(past, past.bounds_ms, share))
-      chosen.push_back(past.bounds_ms[*at]);
-  }
-  std::ranges::sort(chosen);
-  for (const double b : chosen) {
-    if (out.bounds_ms.empty() || out.bounds_ms.back() != b) {
-      out.bounds_ms.push_back(b);
-      out.stakes.push_back(0);
+Bracket bracket_of(const Buckets& buckets, double q) {
+  Bracket out;
+  const double total = buckets.empty() ? 0 : buckets.total();
+  if (!(total > 0)) return out;
+  double above = total;
+  for (std::size_t i = 0; i < buckets.bounds_ms.size(); ++i) {
+    above -= buckets.counts[i];
+    if (above <= (1 - q) * total) {
+      out.upper_ms = buckets.bounds_ms[i];
+      return out;
     }
-    out.stakes.back() += 1 / static_cast<double>(chosen.size());
+    out.lower_ms = buckets.bounds_ms[i];
+  }
+  return out;
+}
+
+std::optional<double> top_of_range(const Buckets& buckets) {
+  if (buckets.empty() || !(buckets.total() > 0) || buckets.counts.back() > 0) return std::nullopt;
+  for (auto i = buckets.bounds_ms.size(); i > 0; --i) {
+    if (buckets.counts[i - 1] > 0) return buckets.bounds_ms[i - 1];
+  }
+  return std::nullopt;
+}
+
+Boundaries choose_boundaries(const Buckets& past, std::span<const double> shares,
+                             std::span<const double> required) {
+  constexpr double kRequiredStake = 0.125;
+  std::map<double, double> stakes;
+  double chosen = 0;
+  for (const double share : shares) {
+    const auto at = nearest_boundary(past, past.bounds_ms, share);
+    if (!at) continue;
+    stakes[past.bounds_ms[*at]] += 1;
+    ++chosen;
+  }
+  std::set<double> more(required.begin(), required.end());
+  std::erase_if(more, [&](double bound) { return stakes.contains(bound); });
+  const double rest = more.empty() ? 0 : chosen > 0 ? kRequiredStake : 1;
+  for (auto& [bound, stake] : stakes) stake *= (1 - rest) / chosen;
+  for (const double bound : more) stakes[bound] = rest / static_cast<double>(more.size());
+  Boundaries out;
+  for (const auto& [bound, stake] : stakes) {
+    out.bounds_ms.push_back(bound);
+    out.stakes.push_back(stake);
   }
   return out;
 }

@@ -13,6 +13,7 @@
 #include <condition_variable>
 #include <filesystem>
 #include <mutex>
+#include <thread>
 
 #include "base/log.h"
 #include "notify/webhook.h"
@@ -69,6 +70,27 @@ class SteadySource final : public cohort::CohortSource {
     out.last_ms = to_ms;
     out.any_series = true;
     return out;
+  }
+};
+
+// Lets everyone wait, and then does not answer.
+class HangingMetrics final : public cohort::MetricSource {
+ public:
+  mutable std::atomic<int> asked = 0;
+  Result<cohort::RatioCounts> ratio(const cohort::CohortSelector&, const std::string&,
+                                    const std::string&, std::int64_t, std::int64_t) const override {
+    return hang();
+  }
+  Result<std::optional<double>> value(std::string_view, const cohort::SignalScope&,
+                                      std::int64_t) const override {
+    return hang();
+  }
+
+ private:
+  std::unexpected<Error> hang() const {
+    ++asked;
+    std::this_thread::sleep_for(std::chrono::milliseconds(300));
+    return fail(ErrorCode::deadline_exceeded, "no answer in 300 ms");
   }
 };
 
@@ -130,6 +152,7 @@ class ControllerTest : public ::testing::Test {
         .http = http_,
         .metrics = metrics_,
         .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
+        .own_metrics = own_metrics_,
         .newest_version = {}};
   }
   void open() {
@@ -162,6 +185,7 @@ class ControllerTest : public ::testing::Test {
     return result;
   }
 
+  const cohort::MetricSource* own_metrics_ = nullptr;
   const std::filesystem::path directory_ =
       std::filesystem::temp_directory_path() / fmt::format("coalmine-controller-{}", ::getpid());
   std::mutex mutex_;
@@ -342,6 +366,34 @@ TEST_F(ControllerTest, ASpecThatCannotRunIsRefused) {
   const auto id = controller_->start(request_of("checkout-service"));
   ASSERT_FALSE(id);
   EXPECT_EQ(id.error().code, ErrorCode::invalid_argument);
+}
+
+TEST_F(ControllerTest, AMetricThatNeverAnswersKeepsNoBadReleaseIn) {
+  HangingMetrics hanging;
+  own_metrics_ = &hanging;
+  for (const char* name : {"queue", "memory"}) {
+    judge::SignalSpec signal;
+    signal.name = name;
+    signal.kind = judge::SignalKind::value;
+    spec_.signals.push_back(signal);
+    spec_.metrics.push_back({name, "", "", "max(anything)"});
+  }
+  spec_.steps.front().analyze_ms = 60'000;
+  open();
+  const auto id = start();
+  ASSERT_TRUE(eventually([&] { return looks_ > 5; }));
+  EXPECT_LE(hanging.asked, 2) << "each is waited for once, and then left alone";
+  const auto status = *controller_->get(id);
+  ASSERT_NE(status.judgement, nullptr);
+  bool told = false;
+  for (const auto& line : status.judgement->signals) {
+    if (line.cause != judge::Cause::not_measurable) continue;
+    told = told || line.reason.find("no answer in 300 ms") != std::string::npos;
+  }
+  EXPECT_TRUE(told);
+  source_.canary_error_rate = 0.9;
+  EXPECT_TRUE(reaches(id, Phase::rolled_back));
+  controller_.reset();
 }
 
 } // namespace

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "judge/reason.h"
 #include "rollout/control/outbox.h"
 #include "rollout/journal/codec.h"
 #include "rollout/status.h"
@@ -57,11 +58,13 @@ void Core::tick() {
   for (const auto id : due) {
     auto& rollout = rollouts_.at(id);
     const auto& live = rollout.state.live;
-    if (live.look_in_flight && steady - live.look_started >= kLookTimeoutMs) {
+    if (live.look_in_flight && steady >= live.look_overdue) {
       LookResult none;
       none.look = live.look;
       none.step = rollout.state.position.step;
-      none.source_error = fmt::format("no answer within {} s", kLookTimeoutMs / 1000);
+      none.under_way = true;
+      none.source_error = fmt::format("{}has not answered a look for {} s", judge::kStoreSentence,
+                                      (steady - live.look_started) / 1000);
       run(rollout, event::Looked{std::move(none)});
     } else {
       run(rollout, event::Tick{});
@@ -96,8 +99,7 @@ void Core::note(Rollout& rollout) {
   const auto& state = rollout.state;
   if (is_terminal(state.position.phase)) return forget(rollout);
   const auto& live = state.live;
-  const auto deadline =
-      live.look_in_flight ? std::min(live.due, live.look_started + kLookTimeoutMs) : live.due;
+  const auto deadline = live.look_in_flight ? std::min(live.due, live.look_overdue) : live.due;
   if (rollout.runs && deadline == rollout.deadline) return;
   if (rollout.runs) deadlines_.erase({rollout.deadline, state.plan.id.value});
   rollout.runs = true;

@@ -79,7 +79,5 @@ class Core {
 // one look.
 inline constexpr std::int64_t kLeastGapMs = 50;
 inline constexpr std::int64_t kGapPerCost = 20;
-// A look that has not come back after this long counts as a store that cannot be reached.
-inline constexpr std::int64_t kLookTimeoutMs = 30'000;
 
 } // namespace coalmine::rollout

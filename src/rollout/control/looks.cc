@@ -32,7 +32,7 @@ void Looks::remove(RolloutId id) { slots_.erase(id.value); }
 std::unique_ptr<EvidenceFeed> Looks::make_feed(const State& state,
                                                const judge::Judge& judge) const {
   const auto& plan = state.plan;
-  const bool wanted = judge.takes_cells() || guards_split(*plan.spec);
+  const bool wanted = judge.takes_cells() || route::moves_traffic(plan.spec->router);
   if (!wanted || deps_.feeds == nullptr) return nullptr;
   auto feed = make_grid_feed(
       *deps_.feeds, {plan.spec, plan.canary_version, plan.stable_version, plan.started_ms});
@@ -43,24 +43,32 @@ std::unique_ptr<EvidenceFeed> Looks::make_feed(const State& state,
   return feed;
 }
 
+std::unique_ptr<MetricReader> Looks::make_metrics(const State& state,
+                                                  const judge::Judge& judge) const {
+  const auto& plan = state.plan;
+  if (judge.takes_cells() || plan.spec->metrics.empty() || deps_.own_metrics == nullptr)
+    return nullptr;
+  return std::make_unique<MetricReader>(
+      *deps_.own_metrics, MetricScope{plan.spec, plan.canary_version, plan.stable_version});
+}
+
 std::shared_ptr<Looks::Slot> Looks::slot_of(const State& state) {
   auto& slot = slots_[state.plan.id.value];
-  // Evidence goes on from step to step. After a look that was given up it is read again from the
-  // beginning.
-  const bool keeps = slot != nullptr && slot->feed != nullptr && slot->judge->takes_cells();
-  // Without a feed the cells come from the window, anew with every look.
-  const bool whole_again = slot != nullptr && slot->judge->takes_cells() && !keeps;
-  const bool reusable = slot != nullptr && (slot->step == state.position.step || keeps) &&
-                        !whole_again && !slot->busy;
-  if (reusable) return slot;
-  // The split guard goes on with its feed, unless a look that was given up may still be using it.
-  auto feed = slot != nullptr && !slot->busy && !slot->judge->takes_cells() ? std::move(slot->feed)
-                                                                            : nullptr;
-  slot = std::make_shared<Slot>();
+  // Evidence of a judge that takes cells goes on from step to step. Without a feed its cells come
+  // from the window, anew with every look.
+  const bool takes_cells = slot != nullptr && slot->judge->takes_cells();
+  const bool goes_on =
+      slot != nullptr && (takes_cells ? slot->feed != nullptr : slot->step == state.position.step);
+  if (goes_on) return slot;
+  const auto before = std::exchange(slot, std::make_shared<Slot>());
   slot->step = state.position.step;
   slot->judge = make_step_judge(state);
-  slot->feed = std::move(feed);
+  if (before != nullptr && !takes_cells) {
+    slot->feed = std::move(before->feed);
+    slot->metrics = std::move(before->metrics);
+  }
   if (slot->feed == nullptr) slot->feed = make_feed(state, *slot->judge);
+  if (slot->metrics == nullptr) slot->metrics = make_metrics(state, *slot->judge);
   return slot;
 }
 
@@ -77,7 +85,11 @@ void Looks::export_look(RolloutStatus& status, const LookResult& result) const {
 
 LookResult Looks::run(const LookRequest& request, Slot& slot, Counter& looks) {
   const auto begun_us = thread_cpu_us();
-  auto result = take_look(request, deps_.cohorts, *slot.judge, slot.feed.get(), deps_.own_metrics);
+  auto result = take_look(request, *slot.judge,
+                          {.cohorts = deps_.cohorts,
+                           .feed = slot.feed.get(),
+                           .metrics = slot.metrics.get(),
+                           .newest_version = deps_.newest_version});
   looks.add();
   // Another look may change the average between the read and the write. One lost sample does not
   // matter.
@@ -89,7 +101,6 @@ void Looks::take(const State& state, const effect::TakeLook& look) {
   const auto id = state.plan.id;
   const auto request = make_look_request(state, look);
   auto slot = slot_of(state);
-  slot->busy = true;
   RolloutStatus status;
   if (deps_.on_look) status = make_status(state, {});
   auto& looks =
@@ -98,11 +109,9 @@ void Looks::take(const State& state, const effect::TakeLook& look) {
       pool_.try_submit([this, id, request, slot, status = std::move(status), &looks]() mutable {
         auto result = run(request, *slot, looks);
         if (deps_.on_look) export_look(status, result);
-        slot->busy = false;
         control_.answer(id, event::Looked{std::move(result)});
       });
   if (accepted) return;
-  slot->busy = false;
   LookResult none;
   none.look = look.look;
   none.step = look.step;

@@ -33,20 +33,19 @@ class Looks {
   std::int64_t cost_us() const { return cost_us_; }
 
  private:
+  // Used by the look under way, else by the control thread: a rollout has one look at a time, and a
+  // look that takes long is waited for.
   struct Slot {
-    // Control thread only.
     std::size_t step = 0;
-    // The look under way uses both while busy. The control thread then only asks takes_cells(); it
-    // takes the feed out only when not busy.
     std::unique_ptr<judge::Judge> judge;
-    std::unique_ptr<EvidenceFeed> feed; // for a judge that takes cells, and for the split guard
-    // Own synchronisation.
-    std::atomic<bool> busy = false; // a look that was given up may still be using the slot
+    std::unique_ptr<EvidenceFeed> feed;    // for a judge that takes cells, and for what is heard
+    std::unique_ptr<MetricReader> metrics; // for a judge that takes no cells
   };
 
   std::shared_ptr<Slot> slot_of(const State& state);
-  // A feed where the judge or the split guard needs one and feeds can be made; else null.
+  // A feed where the judge needs one or traffic is moved, and feeds can be made; else null.
   std::unique_ptr<EvidenceFeed> make_feed(const State& state, const judge::Judge& judge) const;
+  std::unique_ptr<MetricReader> make_metrics(const State& state, const judge::Judge& judge) const;
   // Pool thread.
   LookResult run(const LookRequest& request, Slot& slot, Counter& looks);
   void export_look(RolloutStatus& status, const LookResult& result) const; // through on_look

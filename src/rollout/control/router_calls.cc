@@ -50,7 +50,10 @@ event::RouterDone RouterCalls::run(Slot& slot, const effect::CallRouter& call) c
     }
     if (call.op == RouterOp::read) {
       auto weight = (*router)->read();
-      if (weight) done.applied = weight->canary;
+      if (weight) {
+        done.applied = weight->canary;
+        done.split_cause = weight->split_cause;
+      }
       if (!weight) done.error = weight.error();
       return done;
     }
@@ -58,6 +61,7 @@ event::RouterDone RouterCalls::run(Slot& slot, const effect::CallRouter& call) c
     if (applied) {
       done.applied = applied->applied.canary;
       done.detail = applied->detail;
+      done.split_cause = applied->applied.split_cause;
     } else {
       done.error = applied.error();
     }

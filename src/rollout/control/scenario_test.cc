@@ -4,6 +4,7 @@
 //   spec KEY VALUE           steps 5% 10m, 25% 10m, 50% 15m, 100%
 //                            look_interval 5s   no_data_grace 5m   extend 5m   max_extends 2
 //                            judge sequential   on_canary_silent pause   min_requests 100
+//                            silent_grace 3m   resume auto|manual   max_error_rate 5%
 //                            on_fail rollback|pause|notify   critical /api/pay
 //                            approve 2 (that step waits for a person)
 //   world rps 200            all requests, both tracks
@@ -15,6 +16,7 @@
 //   at TIME telemetry stops|canary_stops|returns
 //   at TIME pause|resume|promote|abort [WHY…]
 //   at TIME refused pause|…  the same, and it must be refused
+//   at TIME router_says WORDS…  what it knows to spoil the split
 //   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
 //   at TIME restart          the process is killed and comes back
 //   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1] [says WORDS…]
@@ -116,6 +118,13 @@ class Player {
       spec_.signals.clear(); // its own defaults
     } else if (key == "critical") {
       spec_.critical_routes = {value};
+    } else if (key == "silent_grace") {
+      spec_.canary_silent_grace_ms = parse_time(value);
+    } else if (key == "resume") {
+      spec_.resume_after_no_data = value == "auto";
+    } else if (key == "max_error_rate") {
+      if (spec_.signals.empty()) spec_.signals = judge::sequential_defaults().signals;
+      spec_.signals.front().max = parse_percent(value);
     } else if (key == "on_canary_silent") {
       spec_.on_canary_silent = value == "pause" ? PolicyAction::pause : PolicyAction::rollback;
     } else if (key == "on_fail") {
@@ -188,6 +197,8 @@ class Player {
       words >> value;
       world_.router_down = value == "down";
       world_.router_refuses = value == "refuses";
+    } else if (verb == "router_says") {
+      world_.split_cause = rest_of(words);
     } else if (verb == "hand") {
       words >> value;
       world_.weight.set(clock_.wall_ms(), parse_percent(value));

@@ -63,6 +63,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   bool store_down = false;
   std::int64_t silent_from = INT64_MAX; // telemetry after this has not arrived
   std::int64_t canary_silent_from = INT64_MAX;
+  std::string split_cause; // what the router says of it
   int sets = 0;
   int told = 0; // how far the story around it has been told
 
@@ -161,6 +162,10 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
       return {};
     }
 
+    Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {
+      return read(grid, until_ms);
+    }
+
    private:
     static constexpr std::int64_t kExportMs = 15'000;
     struct Sent {
@@ -212,7 +217,7 @@ class WorldRouter final : public route::Router {
   }
   Result<route::Weight> read() override {
     if (world_.router_down) return fail(ErrorCode::unavailable, "connection refused");
-    return route::Weight{world_.weight.last()};
+    return route::Weight{world_.weight.last(), world_.split_cause};
   }
 
  private:
@@ -357,6 +362,7 @@ class Simulation final : public EffectSink {
       if (call.op == RouterOp::read) {
         const auto weight = router.read();
         if (weight) done.applied = weight->canary;
+        if (weight) done.split_cause = weight->split_cause;
         if (!weight) done.error = weight.error();
       } else {
         const auto applied =
@@ -371,12 +377,13 @@ class Simulation final : public EffectSink {
   void take_look(const State& state, const effect::TakeLook& look) override {
     const auto request = make_look_request(state, look);
     if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
-    if (feed_ == nullptr && (judge_->takes_cells() || guards_split(*state.plan.spec))) {
+    if (feed_ == nullptr) {
       feed_ = make_grid_feed(world_, {state.plan.spec, state.plan.canary_version,
                                       state.plan.stable_version, state.plan.started_ms});
     }
     todo_.push_back([this, id = state.plan.id, request, judge = judge_, feed = feed_] {
-      core_->deliver(id, event::Looked{rollout::take_look(request, world_, *judge, feed.get())});
+      core_->deliver(id, event::Looked{rollout::take_look(
+                             request, *judge, {.cohorts = world_, .feed = feed.get()})});
     });
   }
   void changed(const State&, const std::vector<LogEntry>&) override {}

@@ -2,8 +2,12 @@
 #include "rollout/evidence/evidence_feed.h"
 
 #include <algorithm>
+#include <array>
+#include <functional>
+#include <iterator>
 #include <map>
 
+#include "cohort/durations.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -18,47 +22,101 @@ namespace {
 // A rollout of weeks keeps the newest; nobody asks for totals of longer ago.
 constexpr std::size_t kMaxClosed = 20'000;
 
+// Telemetry of a track that is this many of its export intervals late has been interrupted.
+constexpr std::int64_t kBreakIntervals = 3;
+constexpr std::int64_t kAssumedIntervalMs = 60'000;
+// Of instances whose exports are this recent the clock can be told.
+constexpr std::int64_t kClockProbeMs = 10 * 60'000;
+
+bool asked_too_much(const Error& error) {
+  return error.code == ErrorCode::resource_exhausted || error.code == ErrorCode::deadline_exceeded;
+}
+
 class GridFeed final : public EvidenceFeed {
  public:
   GridFeed(const cohort::CountFeedSource& source, const FeedRequest& request)
-      : grid_(options(source, request)),
-        feed_(source.open(
-            {.canary = cohort_selector(*request.spec, Track::canary, request.canary_version),
-             .stable = cohort_selector(*request.spec, Track::stable, request.stable_version),
-             .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)})) {}
+      : source_(source),
+        request_{.canary = cohort_selector(*request.spec, Track::canary, request.canary_version),
+                 .stable = cohort_selector(*request.spec, Track::stable, request.stable_version),
+                 .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)},
+        grid_(options(source, request)),
+        feed_(source.open(request_)),
+        read_until_ms_(request_.origin_ms) {}
 
   Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) override {
-    TRY(feed_->read(grid_, now_ms));
+    TRY(take_in(now_ms));
+    for (const auto track : kBothTracks) note_reports(track, now_ms);
     for (; passed_on_ < view.changes.size(); ++passed_on_) {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
-    auto out = grid_.close(view.until_ms);
+    auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
     for (auto& cell : out) {
       mark_baseline(cell, begin);
-      if (!cell.mixed)
-        closed_.push_back({cell.from_ms, {cell.total.canary.requests, cell.total.stable.requests}});
+      if (cell.mixed) continue;
+      const auto& total = cell.total;
+      closed_.push_back({cell.from_ms,
+                         {.canary_requests = total.canary.requests,
+                          .canary_errors = total.canary.errors,
+                          .stable_requests = total.stable.requests,
+                          .stable_errors = total.stable.errors}});
     }
     if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
     return out;
   }
 
-  FeedTotals totals_since(std::int64_t from_ms) const override {
-    FeedTotals out;
+  std::int64_t read_until_ms() const override { return read_until_ms_; }
+  bool caught_up() const override { return caught_up_; }
+
+  judge::TrackTotals totals_since(std::int64_t from_ms) const override {
+    judge::TrackTotals out;
     for (const auto& cell : closed_) {
       if (cell.from_ms < from_ms) continue;
-      out.canary += cell.totals.canary;
-      out.stable += cell.totals.stable;
+      out.canary_requests += cell.totals.canary_requests;
+      out.canary_errors += cell.totals.canary_errors;
+      out.stable_requests += cell.totals.stable_requests;
+      out.stable_errors += cell.totals.stable_errors;
     }
     return out;
   }
 
+  double requests_since(Track track, std::int64_t from_ms) const override {
+    const auto closed = totals_since(from_ms);
+    return (track == Track::canary ? closed.canary_requests : closed.stable_requests) +
+           grid_.waiting_requests(track, from_ms);
+  }
+
   FeedProgress progress(Track track) const override {
-    return {grid_.newest_ms(track).value_or(0), grid_.waiting_requests(track)};
+    return reports_[static_cast<std::size_t>(track)].progress;
+  }
+
+  TrackInstances instances(Track track, std::int64_t grace_ms) const override {
+    const auto& reports = reports_[static_cast<std::size_t>(track)];
+    TrackInstances out{.most = reports.most_live, .live = reports.live, .silent = {}};
+    for (const auto& one : grid_.instances(track)) {
+      const auto grace =
+          grace_for(grace_ms, one.interval_ms.value_or(reports.progress.interval_ms));
+      if (reports.progress.newest_ms - one.newest_ms >= grace)
+        out.silent.push_back({one.name, one.newest_ms});
+    }
+    std::ranges::stable_sort(out.silent, std::greater(), &SilentInstance::last_ms);
+    out.silent.resize(std::min(out.silent.size(), out.most - std::min(out.most, out.live)));
+    return out;
   }
 
  private:
+  // What has been heard of a track.
+  struct Reports {
+    FeedProgress progress;
+    std::size_t live = 0;
+    std::size_t most_live = 0;
+  };
+  struct Closed {
+    std::int64_t from_ms = 0;
+    judge::TrackTotals totals;
+  };
+
   static cohort::GridOptions options(const cohort::CountFeedSource& source,
                                      const FeedRequest& request) {
     cohort::GridOptions out;
@@ -70,35 +128,104 @@ class GridFeed final : public EvidenceFeed {
     return out;
   }
 
-  struct Closed {
-    std::int64_t from_ms = 0;
-    FeedTotals totals;
-  };
+  // Everything that is new or, while much of the past is missing, the next slice of it.
+  Status take_in(std::int64_t now_ms) {
+    const bool behind = now_ms - read_until_ms_ > slice_ms_;
+    if (behind && read_until_ms_ == request_.origin_ms) TRY(probe_clocks(now_ms));
+    const auto until = behind ? read_until_ms_ + slice_ms_ : now_ms;
+    const auto done = behind ? feed_->read_past(grid_, until) : feed_->read(grid_, until);
+    if (!done) {
+      const auto span = until - read_until_ms_;
+      if (!asked_too_much(done.error()) || span <= kLeastSliceMs) return done;
+      slice_ms_ = std::max(kLeastSliceMs, span / 2); // the next read asks for less
+      caught_up_ = false;
+      return done.error().code == ErrorCode::resource_exhausted ? Status() : done;
+    }
+    read_until_ms_ = until;
+    caught_up_ = !behind;
+    return {};
+  }
 
+  // A clock that is ahead shows in the newest samples alone. It is asked for before the history,
+  // whose counts would else be paired with those of another time.
+  Status probe_clocks(std::int64_t now_ms) {
+    auto request = request_;
+    request.origin_ms = now_ms - kClockProbeMs;
+    cohort::GridOptions options;
+    options.origin_ms = request.origin_ms;
+    cohort::CountGrid recent(options);
+    if (const auto read = source_.open(request)->read(recent, now_ms); !read)
+      return asked_too_much(read.error()) ? Status() : read;
+    for (const auto track : kBothTracks) {
+      for (const auto& one : recent.instances(track)) {
+        if (one.clock_offset_ms != 0) grid_.assume_clock(track, one.name, one.clock_offset_ms);
+      }
+    }
+    return {};
+  }
+
+  void note_reports(Track track, std::int64_t now_ms) {
+    auto& reports = reports_[static_cast<std::size_t>(track)];
+    auto& known = reports.progress;
+    const auto instances = grid_.instances(track);
+    std::int64_t newest = 0; // may fall: a clock was found to be ahead
+    for (const auto& one : instances) newest = std::max(newest, one.newest_ms);
+    if (newest > known.newest_ms) {
+      const auto came = heard_live_ ? now_ms : std::min(newest, now_ms);
+      const auto usual = known.interval_ms > 0 ? known.interval_ms : kAssumedIntervalMs;
+      if (known.heard_ms != 0 && heard_live_ && came - known.heard_ms > kBreakIntervals * usual)
+        known.unbroken_since_ms = came;
+      known.heard_ms = std::max(known.heard_ms, came);
+    }
+    known.newest_ms = newest;
+    known.interval_ms = 0;
+    reports.live = 0;
+    for (const auto& one : instances) {
+      const auto interval = one.interval_ms.value_or(kAssumedIntervalMs);
+      if (newest - one.newest_ms > kBreakIntervals * interval) continue;
+      ++reports.live;
+      known.interval_ms = std::max(known.interval_ms, one.interval_ms.value_or(0));
+      if (one.newest_ms == newest) known.clock_offset_ms = one.clock_offset_ms;
+    }
+    reports.most_live = std::max(reports.most_live, reports.live);
+    if (track == kBothTracks.back() && caught_up_) heard_live_ = true;
+  }
+
+  const cohort::CountFeedSource& source_;
+  const cohort::CountFeedRequest request_;
   cohort::CountGrid grid_;
   std::vector<Closed> closed_;
   std::unique_ptr<cohort::CountFeed> feed_;
   std::size_t passed_on_ = 0;
+  std::int64_t read_until_ms_ = 0;
+  std::int64_t slice_ms_ = kSliceMs;
+  bool caught_up_ = false;
+  bool heard_live_ = false; // what comes from now on is dated when it comes
+  std::array<Reports, kBothTracks.size()> reports_;
 };
 
 // A row of a cell from a row over a window, whose tracks may have bounds of their own.
 RouteCounts cell_row(RouteCounts row) {
-  const auto known = [](const TrackCounts& track) {
-    return track.bounds_ms != nullptr && !track.bounds_ms->empty();
-  };
-  const auto bounds = known(row.stable) ? row.stable.bounds_ms : row.canary.bounds_ms;
-  const bool both = known(row.canary) && known(row.stable);
-  const bool apart = both && *row.canary.bounds_ms != *row.stable.bounds_ms;
-  const bool none = !known(row.canary) && !known(row.stable);
-  row.share_bounds(apart || none ? nullptr : bounds);
-  if (apart || none) return row;
-  for (auto* side : {&row.canary, &row.stable}) {
-    if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
+  cohort::share_bounds(row);
+  if (const auto* bounds = row.shared_bounds(); bounds != nullptr) {
+    for (auto* side : {&row.canary, &row.stable}) {
+      if (side->bucket_counts.empty()) side->bucket_counts.assign(bounds->size() + 1, 0);
+    }
   }
   return row;
 }
 
 } // namespace
+
+Result<std::vector<CountCell>> read_everything(EvidenceFeed& feed, const FeedView& view,
+                                               std::int64_t now_ms) {
+  std::vector<CountCell> out;
+  do {
+    TRY_ASSIGN(auto cells, feed.read(view, now_ms));
+    std::ranges::move(cells, std::back_inserter(out));
+  } while (!feed.caught_up());
+  return out;
+}
 
 FeedView feed_view(const State& state, std::int64_t now_ms) {
   FeedView out;

@@ -29,15 +29,27 @@ struct FeedView {
 };
 FeedView feed_view(const State& state, std::int64_t now_ms);
 
-// Requests of both tracks over some cells.
-struct FeedTotals {
-  double canary = 0;
-  double stable = 0;
-};
-// How far a track's telemetry has come.
+// How far a track's telemetry has come. Times are corrected where an instance's clock is off.
 struct FeedProgress {
   std::int64_t newest_ms = 0; // its newest sample; 0: none
-  double waiting = 0;         // requests behind the last closed cell
+  // When telemetry of the track last came: by our clock since the feed began, before that the time
+  // of the newest sample. 0: never.
+  std::int64_t heard_ms = 0;
+  // Since when it has come without a break of several export intervals; 0: since ever.
+  std::int64_t unbroken_since_ms = 0;
+  std::int64_t interval_ms = 0;     // the longest export interval of its live instances; 0: unknown
+  std::int64_t clock_offset_ms = 0; // of the instance heard last
+};
+
+// One instance of several that has stopped reporting.
+struct SilentInstance {
+  std::string name;
+  std::int64_t last_ms = 0; // its newest sample
+};
+struct TrackInstances {
+  std::size_t most = 0;               // that reported at the same time, so far
+  std::size_t live = 0;               // that report now
+  std::vector<SilentInstance> silent; // stopped, latest first; at most `most` - `live`
 };
 
 // Marks a cell of the grid that is stable's past: it begins before begin_ms, when the canary first
@@ -45,17 +57,31 @@ struct FeedProgress {
 void mark_baseline(CountCell& cell, std::int64_t begin_ms);
 
 // Serves one rollout; one thread at a time. After a restart everything since the beginning is read
-// again, which gives the same cells.
+// again, which gives the same cells: a slice at every read, so that no read takes long however long
+// the rollout has lasted.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
-  // The cells that closed, in order, each once. unavailable: the store does not answer; the next
-  // read catches up.
+  // The cells that closed, in order, each once. Any error: nothing is lost, the next read goes on
+  // where this one was.
   virtual Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) = 0;
+  // Everything up to here has been read, and its cells given out as far as they are closed. Before
+  // now: read() has more to give at once.
+  virtual std::int64_t read_until_ms() const = 0;
+  virtual bool caught_up() const = 0;
   // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
-  virtual FeedTotals totals_since(std::int64_t from_ms) const = 0;
+  virtual judge::TrackTotals totals_since(std::int64_t from_ms) const = 0;
+  // After from_ms, in closed cells and behind the last of them.
+  virtual double requests_since(Track track, std::int64_t from_ms) const = 0;
   virtual FeedProgress progress(Track track) const = 0;
+  // An instance is silent when it has reported nothing for grace_ms, and not for a while of its own
+  // export interval, while others of its track have.
+  virtual TrackInstances instances(Track track, std::int64_t grace_ms) const = 0;
 };
+
+// All cells up to now_ms, for one look outside any rollout.
+Result<std::vector<CountCell>> read_everything(EvidenceFeed& feed, const FeedView& view,
+                                               std::int64_t now_ms);
 
 struct FeedRequest {
   std::shared_ptr<const RolloutSpec> spec;
@@ -77,5 +103,8 @@ Result<std::vector<CountCell>> window_cells(const RolloutSpec& spec,
 
 // How long stable is read before a rollout begins.
 inline constexpr std::int64_t kBaselineMs = 30 * 60'000;
+// How much of the past one read takes at most, and at least where the store is asked too much.
+inline constexpr std::int64_t kSliceMs = 60 * 60'000;
+inline constexpr std::int64_t kLeastSliceMs = 5 * 60'000;
 
 } // namespace coalmine::rollout

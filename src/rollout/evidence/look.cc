@@ -5,7 +5,7 @@
 #include <exception>
 
 #include "rollout/evidence/cohort_selector.h"
-#include "rollout/evidence/metric_reader.h"
+#include "rollout/evidence/silence.h"
 #include "rollout/evidence/spec_judge.h"
 #include "rollout/evidence/split_guard.h"
 #include "rollout/evidence/window_evidence.h"
@@ -33,7 +33,9 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look) 
                   .step = state.plan.steps[state.position.step].spec,
                   .next_weight = 1,
                   .step_started_ms = state.plan.steps[state.position.step].started_ms,
-                  .asked_split = 0};
+                  .watched_from_ms = watched_from_ms(state),
+                  .asked_split = 0,
+                  .split_cause = state.alarms.split_cause};
   if (guards_split(*state.plan.spec) && state.weight.is_confirmed)
     out.asked_split = state.weight.confirmed;
   if (state.position.step + 1 < state.plan.steps.size())
@@ -43,16 +45,23 @@ LookRequest make_look_request(const State& state, const effect::TakeLook& look) 
 
 namespace {
 
-// Suspends the comparison: evidence goes on being gathered, and decides nothing.
-void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Judgement& judgement,
+// Suspends the comparison where the split is not as asked; limits and gross harm are judged on.
+void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Evidence& evidence,
                  LookResult& out) {
   if (!(request.asked_split > 0) || request.step_started_ms == 0) return;
   const auto totals = feed.totals_since(request.step_started_ms);
-  const auto check = check_split(totals.canary, totals.stable, request.asked_split);
+  const auto check = check_split(totals.canary_requests, totals.stable_requests,
+                                 request.asked_split, request.split_cause);
   if (!check.broken) return;
   out.split_problem = check.sentence;
-  judgement.decision = judge::Decision::keep_watching;
-  judgement.reason = check.sentence;
+  auto& suspension = evidence.comparison_suspended;
+  suspension.why = check.sentence;
+  suspension.asked_share = request.asked_split;
+  suspension.recent.push_back(totals);
+  for (const std::int64_t minutes : {15, 5, 1}) {
+    const auto from = request.look.to_ms - minutes * 60'000;
+    if (from > request.step_started_ms) suspension.recent.push_back(feed.totals_since(from));
+  }
 }
 
 // Where the rollout stands, for judges that take cells.
@@ -64,52 +73,103 @@ void add_standing(const LookRequest& request, judge::Evidence& evidence) {
   evidence.step_requests = evidence.canary.requests;
 }
 
-// What a look knows of one track.
-struct TrackStanding {
-  TrackCounts& numbers;
-  std::int64_t& last_ms;
-};
+void add_progress(const LookRequest& request, const EvidenceFeed& feed, LookResult& out) {
+  const auto fill = [&](Track track, TrackHeard& heard) {
+    const auto newest = feed.progress(track).newest_ms;
+    heard.last_ms = newest > request.look.from_ms ? newest : 0;
+  };
+  fill(Track::canary, out.canary);
+  fill(Track::stable, out.stable);
+}
 
-// Only what is new is read; the totals are those of the cells so far and of what waits behind them.
+// Only what is new is read; the counts are those of the cells so far and of what waits behind them.
 Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence& evidence,
                  LookResult& out) {
   const auto& look = request.look;
   TRY_ASSIGN(evidence.cells, feed.read(request.view, look.to_ms));
-  const auto totals = feed.totals_since(look.from_ms);
-  const auto fill = [&](Track which, TrackStanding track) {
-    const auto progress = feed.progress(which);
-    track.numbers.requests =
-        (which == Track::canary ? totals.canary : totals.stable) + progress.waiting;
-    if (progress.newest_ms > look.from_ms) track.last_ms = progress.newest_ms;
-    track.numbers.has_data = track.last_ms != 0;
+  add_progress(request, feed, out);
+  const auto fill = [&](Track which, TrackCounts& numbers, const TrackHeard& heard) {
+    numbers.requests = feed.requests_since(which, look.from_ms);
+    numbers.has_data = heard.last_ms != 0;
   };
-  fill(Track::canary, {evidence.canary, out.canary_last_ms});
-  fill(Track::stable, {evidence.stable, out.stable_last_ms});
+  fill(Track::canary, evidence.canary, out.canary);
+  fill(Track::stable, evidence.stable, out.stable);
   return {};
 }
 
-// The window's counts; for a judge that takes cells they are made of parts of it.
-void read_window(const LookRequest& request, const cohort::CohortSource& cohorts,
-                 const judge::Judge& judge, judge::Evidence& evidence, LookResult& out) {
+// The window's counts; for a judge that takes cells they are made of parts of it. A track whose
+// clock is known to be off is asked for the window by its own clock.
+void read_window(const LookRequest& request, const LookSources& sources, const judge::Judge& judge,
+                 judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
+  const auto& cohorts = sources.cohorts;
+  const auto counts = [&](Track track, const cohort::CohortSelector& cohort, TrackHeard& heard) {
+    const auto offset = sources.feed == nullptr ? 0 : sources.feed->progress(track).clock_offset_ms;
+    auto found = cohorts.counts(cohort, look.from_ms - offset, look.to_ms - offset);
+    if (found && found->last_ms != 0) heard.last_ms = found->last_ms + offset;
+    return found;
+  };
   const auto canary_cohort = cohort_selector(*request.spec, Track::canary, request.canary_version);
   const auto stable_cohort = cohort_selector(*request.spec, Track::stable, request.stable_version);
-  const auto canary = cohorts.counts(canary_cohort, look.from_ms, look.to_ms);
-  const auto stable = cohorts.counts(stable_cohort, look.from_ms, look.to_ms);
+  const auto canary = counts(Track::canary, canary_cohort, out.canary);
+  const auto stable = counts(Track::stable, stable_cohort, out.stable);
   evidence = make_evidence(*request.spec, canary, stable, look.to_ms);
-  if (canary) out.canary_last_ms = canary->last_ms;
-  if (stable) out.stable_last_ms = stable->last_ms;
   if (!judge.takes_cells() || !evidence.source_error.empty()) return;
   auto cells =
       window_cells(*request.spec, cohorts, canary_cohort, stable_cohort, look.from_ms, look.to_ms);
-  if (!cells) evidence.source_error = cells.error().message;
+  if (!cells) evidence.source_error = source_sentence(cells.error());
   if (cells) evidence.cells = std::move(*cells);
+}
+
+// How the traffic was split is not known: a judge that takes no cells sees its window all the same.
+void suspend_unknown_split(const LookRequest& request, const std::string& why,
+                           judge::Evidence& evidence) {
+  if (!(request.asked_split > 0)) return;
+  evidence.comparison_suspended.why =
+      "The tracks are not compared until it is known how the traffic is split: " + why;
+}
+
+// Reads what the judge wants and what the feed hears.
+judge::Evidence read_evidence(const LookRequest& request, const judge::Judge& judge,
+                              const LookSources& sources, LookResult& out) {
+  judge::Evidence evidence;
+  auto* feed = sources.feed;
+  if (judge.takes_cells() && feed != nullptr) {
+    if (const auto read = read_feed(request, *feed, evidence, out); !read) {
+      evidence.source_error = source_sentence(read.error());
+      return evidence;
+    }
+  } else {
+    const auto read = feed == nullptr ? Result<std::vector<CountCell>>()
+                                      : feed->read(request.view, request.look.to_ms);
+    read_window(request, sources, judge, evidence, out);
+    if (!evidence.source_error.empty()) return evidence;
+    if (sources.metrics != nullptr) {
+      evidence.metrics = sources.metrics->read_window(request.look.from_ms, request.look.to_ms,
+                                                      request.look.to_ms);
+    }
+    if (!read) {
+      suspend_unknown_split(request, source_sentence(read.error()), evidence);
+      return evidence;
+    }
+    if (feed != nullptr && feed->caught_up()) add_progress(request, *feed, out);
+  }
+  if (feed == nullptr) return evidence;
+  if (!feed->caught_up()) {
+    out.read_until_ms = feed->read_until_ms();
+    out.judgement_incomplete = judge.takes_cells() || request.asked_split > 0;
+    if (!judge.takes_cells())
+      suspend_unknown_split(request, "earlier telemetry is being read again", evidence);
+    return evidence;
+  }
+  add_silence(request, sources, out);
+  guard_split(request, *feed, evidence, out);
+  return evidence;
 }
 
 } // namespace
 
-LookResult take_look(const LookRequest& request, const cohort::CohortSource& cohorts,
-                     judge::Judge& judge, EvidenceFeed* feed, const cohort::MetricSource* metrics) {
+LookResult take_look(const LookRequest& request, judge::Judge& judge, const LookSources& sources) {
   const auto& look = request.look;
   LookResult out;
   out.look = look.look;
@@ -117,38 +177,14 @@ LookResult take_look(const LookRequest& request, const cohort::CohortSource& coh
   out.from_ms = look.from_ms;
   out.to_ms = look.to_ms;
   try {
-    judge::Evidence evidence;
-    const auto note = [&](const Status& status) {
-      if (!status) evidence.source_error = status.error().message;
-    };
-    if (judge.takes_cells() && feed != nullptr) {
-      note(read_feed(request, *feed, evidence, out));
-    } else {
-      read_window(request, cohorts, judge, evidence, out);
-      // A judge that takes no cells has them read for the guard of the split alone.
-      if (feed != nullptr && evidence.source_error.empty()) {
-        if (const auto cells = feed->read(request.view, look.to_ms); !cells)
-          evidence.source_error = cells.error().message;
-      }
-    }
-    if (!judge.takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-      auto numbers = read_window_metrics(
-          *metrics, {request.spec, request.canary_version, request.stable_version}, look.from_ms,
-          look.to_ms);
-      if (!numbers) evidence.source_error = numbers.error().message;
-      if (numbers) evidence.metrics = std::move(*numbers);
-    }
+    auto evidence = read_evidence(request, judge, sources, out);
     out.source_error = evidence.source_error;
     out.canary_requests = evidence.canary.requests;
     out.stable_requests = evidence.stable.requests;
-    out.stable_rps = evidence.stable.requests * 1000 /
-                     static_cast<double>(std::max<std::int64_t>(1, look.to_ms - look.from_ms));
     evidence.canary_age_minutes =
         look.age_minutes; // of the step, not of the version: every step asks for its own time
     if (judge.takes_cells()) add_standing(request, evidence);
-    auto judgement = judge.judge(evidence);
-    if (feed != nullptr && out.source_error.empty()) guard_split(request, *feed, judgement, out);
-    out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
+    out.judgement = std::make_shared<const judge::Judgement>(judge.judge(evidence));
   } catch (const std::exception& e) {
     out.source_error = std::string("the look failed: ") + e.what();
   }

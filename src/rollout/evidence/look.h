@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <string>
 
 #include "cohort/cohorts.h"
-#include "cohort/metric_source.h"
 #include "rollout/evidence/evidence_feed.h"
+#include "rollout/evidence/metric_reader.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -26,18 +28,27 @@ struct LookRequest {
   StepSpec step;
   double next_weight = 1;
   std::int64_t step_started_ms = 0;
-  double asked_split = 0; // the canary's share that the router has confirmed; 0: not ours to ask
+  std::int64_t watched_from_ms = 0; // silence before is none: nothing was watched then
+  double asked_split = 0;  // the canary's share that the router has confirmed; 0: not ours to ask
+  std::string split_cause; // what the router knows to spoil it
 };
 // Whether coalmine moves the traffic of this rollout, and watches that it is split as asked.
 bool guards_split(const RolloutSpec& spec);
 LookRequest make_look_request(const State& state, const effect::TakeLook& look);
 
-// Blocks as long as the source does. Never fails: a source that does not answer is a result too.
-// feed: for a judge that takes cells; null: they come from the window's counts, read in one go each
-// time, so only for a fresh judge. metrics: for a judge that takes no cells; those of a feed come
-// with its cells.
-LookResult take_look(const LookRequest& request, const cohort::CohortSource& cohorts,
-                     judge::Judge& judge, EvidenceFeed* feed = nullptr,
-                     const cohort::MetricSource* metrics = nullptr);
+// Whom a look asks. cohorts outlives the look, and so do the others where they are given.
+struct LookSources {
+  const cohort::CohortSource& cohorts;
+  // For a judge that takes cells, and for what is heard of both tracks; null: cells come from the
+  // window's counts, read in one go each time, so only for a fresh judge, and nothing is heard.
+  EvidenceFeed* feed = nullptr;
+  // For a judge that takes no cells; those of a feed come with its cells.
+  MetricReader* metrics = nullptr;
+  // ControllerDeps::newest_version. May be empty.
+  std::function<std::string(const RolloutSpec&, Track)> newest_version{};
+};
+
+// Blocks as long as the sources do. Never fails: a source that does not answer is a result too.
+LookResult take_look(const LookRequest& request, judge::Judge& judge, const LookSources& sources);
 
 } // namespace coalmine::rollout

@@ -33,8 +33,9 @@ Result<std::vector<CountCell>> analysis_cells(const RolloutSpec& spec,
     feed = make_metric_feed(std::move(feed), *metrics,
                             {shared, request.canary_version, request.stable_version});
   }
-  return feed->read({.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms},
-                    request.to_ms);
+  return read_everything(
+      *feed, {.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms},
+      request.to_ms);
 }
 
 } // namespace
@@ -62,7 +63,7 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
   if (judge->takes_cells() && evidence.source_error.empty()) {
     try {
       auto cells = analysis_cells(spec, request, cohorts, feeds, metrics);
-      if (!cells) evidence.source_error = cells.error().message;
+      if (!cells) evidence.source_error = source_sentence(cells.error());
       if (cells) evidence.cells = std::move(*cells);
     } catch (const std::exception& e) {
       evidence.source_error = std::string("the telemetry store failed: ") + e.what();
@@ -75,12 +76,9 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     evidence.step_requests = evidence.canary.requests;
   }
   if (!judge->takes_cells() && metrics != nullptr && evidence.source_error.empty()) {
-    auto numbers = read_window_metrics(
-        *metrics,
-        {std::make_shared<const RolloutSpec>(spec), request.canary_version, request.stable_version},
-        request.from_ms, request.to_ms);
-    if (!numbers) evidence.source_error = numbers.error().message;
-    if (numbers) evidence.metrics = std::move(*numbers);
+    MetricReader reader(*metrics, {std::make_shared<const RolloutSpec>(spec),
+                                   request.canary_version, request.stable_version});
+    evidence.metrics = reader.read_window(request.from_ms, request.to_ms, request.to_ms);
   }
   return judge->judge(evidence);
 }

@@ -10,7 +10,8 @@
 
 namespace coalmine::rollout {
 
-SplitCheck check_split(double canary_requests, double stable_requests, double asked) {
+SplitCheck check_split(double canary_requests, double stable_requests, double asked,
+                       const std::string& cause) {
   SplitCheck out;
   const double total = canary_requests + stable_requests;
   if (!(total > 0) || !std::isfinite(total)) return out;
@@ -21,12 +22,13 @@ SplitCheck check_split(double canary_requests, double stable_requests, double as
   out.broken =
       evidence >= std::log(1 / kSplitAlpha) && off > kSplitTolerance * std::min(asked, 1 - asked);
   if (out.broken) {
+    const std::string why =
+        cause.empty() ? "look at the router, sticky sessions, retries and instances without a track"
+                      : cause;
     out.sentence = fmt::format(
         "The traffic split is broken: the canary got {:.3g}% of {:.0f} requests where {:.3g}% were "
-        "asked for; the tracks are not "
-        "compared until that is fixed (look at the router, sticky sessions, retries and instances "
-        "without a track)",
-        out.observed * 100, total, asked * 100);
+        "asked for; the tracks are not compared until that is fixed ({})",
+        out.observed * 100, total, asked * 100, why);
   }
   return out;
 }

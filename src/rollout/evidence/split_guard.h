@@ -20,7 +20,9 @@ struct SplitCheck {
 // The sample ratio test of the requests of both tracks against the canary's share asked for, with
 // the Dirichlet-multinomial e-process (judge/count_process.h, prior 10,000 times the shares): it
 // may be asked at every look. Broken: the evidence is beyond 1 / kSplitAlpha and the share is off
-// by more than kSplitTolerance. asked of 0 or 1 is no split: never broken.
-SplitCheck check_split(double canary_requests, double stable_requests, double asked);
+// by more than kSplitTolerance. asked of 0 or 1 is no split: never broken. cause: what the router
+// knows of it, a clause; "": nothing.
+SplitCheck check_split(double canary_requests, double stable_requests, double asked,
+                       const std::string& cause = "");
 
 } // namespace coalmine::rollout

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/evidence/window_evidence.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <utility>
 
-#include "cohort/count_line.h"
+#include "cohort/durations.h"
+#include "judge/reason.h"
 
 namespace coalmine::rollout {
 
@@ -23,36 +26,46 @@ struct CohortWindow {
   std::map<std::string, TrackCounts> routes;
 };
 
-// Where the routes' boundaries differ, those of the first one hold. No request is then counted as
-// faster than it was.
-void add_route(TrackCounts& all, const TrackCounts& route) {
-  all.requests += route.requests;
-  all.errors += route.errors;
-  if (route.bounds_ms == nullptr || route.bounds_ms->empty()) return;
-  if (all.bounds_ms == nullptr) all.bounds_ms = route.bounds_ms;
-  cohort::add_rebinned(route.bounds_ms, route.bucket_counts, all.bounds_ms, all.bucket_counts);
-}
-
 CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& counts) {
   CohortWindow out;
-  for (const auto& route : counts.routes) {
-    if (ignored(spec, route.route)) continue;
-    add_route(out.all, route.counts);
+  cohort::DurationCounts durations;
+  for (const auto& [route, part] : counts.routes) {
+    if (ignored(spec, route)) continue;
+    out.all.requests += part.requests;
+    out.all.errors += part.errors;
+    if (part.bounds_ms != nullptr && !part.bounds_ms->empty())
+      durations.add(part.bounds_ms, part.bucket_counts, part.sum_ms);
+    if (out.all.bounds_note.empty()) out.all.bounds_note = part.bounds_note;
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
-    if (!route.route.empty()) out.routes[route.route] = route.counts;
+    if (!route.empty()) out.routes[route] = part;
   }
+  cohort::put_track(durations, out.all);
   out.all.has_data = counts.any_series && (counts.last_ms != 0 || out.all.requests > 0);
   return out;
 }
 
 } // namespace
 
+std::string source_sentence(const Error& error) {
+  const auto said = [&](std::string_view what) {
+    return fmt::format("{}{}: {}", judge::kStoreSentence, what, error.message);
+  };
+  switch (error.code) {
+    case ErrorCode::unavailable:
+      return error.message.empty() ? "the telemetry store did not answer" : error.message;
+    case ErrorCode::deadline_exceeded: return said("did not answer in time");
+    case ErrorCode::resource_exhausted: return said("was asked for too much");
+    case ErrorCode::permission_denied:
+    case ErrorCode::unauthenticated: return said("refuses to answer");
+    default: return said("answered with an error");
+  }
+}
+
 judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,
                               const Result<cohort::CohortCounts>& stable, std::int64_t now_ms) {
   judge::Evidence out;
   if (!canary || !stable) {
-    out.source_error = !canary ? canary.error().message : stable.error().message;
-    if (out.source_error.empty()) out.source_error = "the telemetry store did not answer";
+    out.source_error = source_sentence(!canary ? canary.error() : stable.error());
     return out;
   }
   auto canary_track = read_window(spec, *canary);

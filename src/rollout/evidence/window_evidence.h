@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "base/result.h"
 #include "cohort/cohorts.h"
@@ -10,6 +11,10 @@
 #include "rollout/spec.h"
 
 namespace coalmine::rollout {
+
+// What a store's error says of the store, for Evidence::source_error: that it cannot be reached
+// goes without saying, every other failure is named.
+std::string source_sentence(const Error& error);
 
 // The counts of both cohorts as a judge wants them.
 judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::CohortCounts>& canary,

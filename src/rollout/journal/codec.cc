@@ -56,6 +56,9 @@ json::object durable_value(const State& s) {
   o["router_noticed"] = s.alarms.router_noticed;
   o["regression_noticed"] = s.alarms.regression_noticed;
   o["split_noticed"] = s.alarms.split_noticed;
+  o["split_cause"] = json_string(s.alarms.split_cause);
+  o["silent_instances"] = json_string(s.alarms.silent_instances);
+  o["paused_ms"] = s.position.paused_ms;
   o["last_decision"] = json_string(judge::to_string(s.clock.last_decision));
   o["reason"] = json_string(s.position.reason);
   o["started_ms"] = s.plan.started_ms;
@@ -63,6 +66,17 @@ json::object durable_value(const State& s) {
   o["decided_ms"] = s.end.decided_ms;
   o["time_to_rollback_ms"] = s.end.time_to_rollback_ms;
   return o;
+}
+
+void put_heard(json::object& o, const std::string& track, const TrackHeard& heard) {
+  o[track + "last_ms"] = heard.last_ms;
+  o[track + "heard_ms"] = heard.heard_ms;
+  o[track + "other_version"] = json_string(heard.other_version);
+}
+
+TrackHeard heard_from(const json::object& o, const std::string& track) {
+  return {get_int(o, track + "last_ms"), get_int(o, track + "heard_ms"),
+          get_text(o, track + "other_version")};
 }
 
 json::object look_value(const LookResult& look) {
@@ -77,9 +91,16 @@ json::object look_value(const LookResult& look) {
   o["split_problem"] = json_string(look.split_problem);
   o["canary_requests"] = look.canary_requests;
   o["stable_requests"] = look.stable_requests;
-  o["stable_rps"] = look.stable_rps;
-  o["canary_last_ms"] = look.canary_last_ms;
-  o["stable_last_ms"] = look.stable_last_ms;
+  put_heard(o, "canary_", look.canary);
+  put_heard(o, "stable_", look.stable);
+  o["export_interval_ms"] = look.export_interval_ms;
+  o["silent_since_ms"] = look.silent_since_ms;
+  o["stable_since"] = look.stable_since;
+  o["canary_other_requests"] = look.canary_other_requests;
+  o["silent_instances"] = json_string(look.silent_instances);
+  o["under_way"] = look.under_way;
+  o["read_until_ms"] = look.read_until_ms;
+  o["judgement_incomplete"] = look.judgement_incomplete;
   return o;
 }
 
@@ -97,9 +118,16 @@ LookResult look_from(const json::object& o) {
   look.split_problem = get_text(o, "split_problem");
   look.canary_requests = get_double(o, "canary_requests");
   look.stable_requests = get_double(o, "stable_requests");
-  look.stable_rps = get_double(o, "stable_rps");
-  look.canary_last_ms = get_int(o, "canary_last_ms");
-  look.stable_last_ms = get_int(o, "stable_last_ms");
+  look.canary = heard_from(o, "canary_");
+  look.stable = heard_from(o, "stable_");
+  look.export_interval_ms = get_int(o, "export_interval_ms");
+  look.silent_since_ms = get_int(o, "silent_since_ms");
+  look.stable_since = get_double(o, "stable_since");
+  look.canary_other_requests = get_double(o, "canary_other_requests");
+  look.silent_instances = get_text(o, "silent_instances");
+  look.under_way = get_bool(o, "under_way");
+  look.read_until_ms = get_int(o, "read_until_ms");
+  look.judgement_incomplete = get_bool(o, "judgement_incomplete");
   return look;
 }
 
@@ -118,6 +146,7 @@ struct EventWriter {
     o["epoch"] = e.epoch;
     o["applied"] = e.applied;
     o["detail"] = json_string(e.detail);
+    if (!e.split_cause.empty()) o["split_cause"] = json_string(e.split_cause);
     if (e.error) {
       o["error_code"] = json_string(to_string(e.error->code));
       o["error"] = json_string(e.error->message);
@@ -157,6 +186,7 @@ event::RouterDone router_done_from(const json::object& o) {
   done.epoch = static_cast<std::uint64_t>(get_int(o, "epoch"));
   done.applied = get_double(o, "applied");
   done.detail = get_text(o, "detail");
+  done.split_cause = get_text(o, "split_cause");
   if (o.contains("error")) {
     done.error = Error{from_word(get_text(o, "error_code"), kErrorCodes,
                                  [](ErrorCode code) { return coalmine::to_string(code); }),
@@ -219,6 +249,9 @@ Result<State> decode_state(std::string_view encoded) {
   s.alarms.router_noticed = get_bool(*o, "router_noticed");
   s.alarms.regression_noticed = get_bool(*o, "regression_noticed");
   s.alarms.split_noticed = get_bool(*o, "split_noticed");
+  s.alarms.split_cause = get_text(*o, "split_cause");
+  s.alarms.silent_instances = get_text(*o, "silent_instances");
+  s.position.paused_ms = get_int(*o, "paused_ms");
   s.clock.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
   s.position.reason = get_text(*o, "reason");
   s.plan.started_ms = get_int(*o, "started_ms");

@@ -268,7 +268,8 @@ std::vector<notify::Target> notify_from(const json::object& o) {
 bool before_signals(const SpecField<RolloutSpec>& field) { return field.block == "judge"; }
 
 void scalars_from(const json::object& o, RolloutSpec& spec) {
-  // Rollouts that began before there were these two policies go on without them.
+  // Rollouts that began before there were these policies go on without them.
+  spec.resume_after_no_data = false;
   spec.on_canary_silent = PolicyAction::pause;
   spec.guard_split = false;
   for (const auto& field : rollout_fields()) get_field(o, field, spec);

@@ -21,10 +21,10 @@ Enum from_word(std::string_view text, const std::array<Enum, N>& all, ToWord to_
 
 inline constexpr std::array kPhases = {Phase::progressing, Phase::paused,      Phase::rolling_back,
                                        Phase::promoted,    Phase::rolled_back, Phase::aborted};
-inline constexpr std::array kPauseCauses = {PauseCause::none,       PauseCause::by_hand,
-                                            PauseCause::approval,   PauseCause::undecided,
-                                            PauseCause::no_data,    PauseCause::manual_override,
-                                            PauseCause::regression, PauseCause::router_refused};
+inline constexpr std::array kPauseCauses = {
+    PauseCause::none,       PauseCause::by_hand,        PauseCause::approval,
+    PauseCause::undecided,  PauseCause::no_data,        PauseCause::manual_override,
+    PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
 inline constexpr std::array kCommands = {Command::pause, Command::resume, Command::promote,
                                          Command::abort};
@@ -36,7 +36,9 @@ inline constexpr std::array kCauses = {
     judge::Cause::none,           judge::Cause::no_canary_data,
     judge::Cause::no_stable_data, judge::Cause::too_few_requests,
     judge::Cause::undecided,      judge::Cause::source_unreachable,
-    judge::Cause::interval_open,  judge::Cause::not_measurable};
+    judge::Cause::interval_open,  judge::Cause::not_measurable,
+    judge::Cause::warming_up,     judge::Cause::limit_unclear,
+    judge::Cause::split_broken};
 inline constexpr std::array kErrorCodes = {
     ErrorCode::internal,        ErrorCode::invalid_argument,    ErrorCode::not_found,
     ErrorCode::already_exists,  ErrorCode::failed_precondition, ErrorCode::resource_exhausted,

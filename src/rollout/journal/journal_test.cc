@@ -79,7 +79,8 @@ TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
                       "\"min_analysis_minutes\":10,\"min_requests\":100,"
                       "\"min_route_requests\":100,\"analysis_window_ms\":600000,"
                       "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
-                      "\"no_data_grace_ms\":300000,\"on_canary_silent\":\"rollback\","
+                      "\"no_data_grace_ms\":300000,\"resume_after_no_data\":true,"
+                      "\"on_canary_silent\":\"rollback\","
                       "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"extend_ms\":0,"
                       "\"max_extends\":2,\"ignore_routes\":[]"),
             std::string::npos)
@@ -92,6 +93,7 @@ TEST(SpecCodec, OlderJournalsAreRead) {
   ASSERT_TRUE(spec);
   EXPECT_EQ(spec->on_canary_silent, PolicyAction::pause);
   EXPECT_FALSE(spec->guard_split);
+  EXPECT_FALSE(spec->resume_after_no_data);
   EXPECT_EQ(spec->on_fail, PolicyAction::rollback);
   EXPECT_EQ(spec->max_extends, 2);
   EXPECT_EQ(spec->look_interval_ms, 5000);

@@ -10,7 +10,7 @@
 
 namespace coalmine::store {
 
-inline constexpr std::uint64_t kSchemaVersion = 5;
+inline constexpr std::uint64_t kSchemaVersion = 6;
 // u64: the kSchemaVersion that the directory was written with.
 inline constexpr std::string_view kSchemaKey = "schema";
 // u64 record, u64 time_ms: Seal in log_book.h.

@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "base/log.h"
 #include "store/disk/meta_rows.h"
@@ -69,8 +70,11 @@ void Appender::restore() {
     const auto segment = load_segment(backing_.database, ref);
     if (!segment) continue;
     spans += segment->spans.rows.size();
+    std::vector<std::uint64_t> senders;
+    for (const auto& resource : segment->spans.resources)
+      senders.push_back(resource_hash(*resource));
     for (const auto& row : segment->spans.rows)
-      recent_spans_.insert(span_hash(row.trace_id, row.span_id));
+      recent_spans_.insert(span_hash(row, senders[row.resource]));
     for (const auto& log : segment->logs) recent_spans_.insert(log_hash(log));
   }
   contents_.series.index.for_each([this](const SeriesInfo& info) { ingest_.restore(info); });
@@ -118,7 +122,7 @@ void Appender::take_spans(const Batch& batch, std::int64_t now_ms, Draft& draft)
   const std::int64_t received_ms = batch.received_ms > 0 ? batch.received_ms : now_ms;
   draft.spans.take_spans(batch, draft.presence, draft.result);
   draft.spans.take_logs(batch, received_ms, draft.result);
-  ingest_.spans(draft.stage, draft.spans.spans(), received_ms);
+  ingest_.spans(draft.stage, draft.spans, received_ms);
   draft.segment_ref.received_ms = received_ms;
 }
 

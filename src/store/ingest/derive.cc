@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "store/series/histogram_math.h"
+#include "telemetry/durations.h"
 
 namespace coalmine::store {
 namespace {
@@ -18,6 +18,31 @@ std::string first_text(const Attributes& attributes,
     if (auto text = attribute_text(attributes, name); !text.empty()) return text;
   }
   return "";
+}
+
+// The codes of UCUM, and the words that some libraries write instead (Micrometer).
+struct TimeUnit {
+  double to_ms;
+  std::array<std::string_view, 6> words; // "" fills up
+};
+constexpr std::array kTimeUnits = {
+    TimeUnit{1000, {"s", "sec", "secs", "second", "seconds"}},
+    TimeUnit{1, {"ms", "msec", "millis", "millisecond", "milliseconds"}},
+    TimeUnit{1e-3, {"us", "\u00b5s", "\u03bcs", "micros", "microsecond", "microseconds"}},
+    TimeUnit{1e-6, {"ns", "nsec", "nanos", "nanosecond", "nanoseconds"}},
+    TimeUnit{60'000, {"min", "mins", "minute", "minutes"}},
+};
+
+// In lower case, without annotations ("ms{request}"), which say nothing about the unit.
+std::string plain_unit(std::string_view unit) {
+  std::string out;
+  bool annotation = false;
+  for (const char c : unit) {
+    if (c == '{') annotation = true;
+    if (!annotation && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (c == '}') annotation = false;
+  }
+  return out;
 }
 
 DescriptionRef description(std::string unit, std::string help) {
@@ -37,6 +62,11 @@ const DescriptionRef& duration_description() {
   static const auto kText = description("ms", "Duration of requests in milliseconds.");
   return kText;
 }
+const DescriptionRef& exact_description() {
+  static const auto kText = description("s", "Duration of requests as it was measured.");
+  return kText;
+}
+constexpr double kMsPerSecond = 1000;
 
 SeriesInfo describe(Labels labels, MetricKind kind, Source source, DescriptionRef metric) {
   SeriesInfo out;
@@ -78,93 +108,117 @@ std::string method_of(const Attributes& attributes) {
   return first_text(attributes, {"http.request.method", "http.method"});
 }
 
-int http_status_of(const AttributeValue& value) {
-  if (const auto* number = std::get_if<std::int64_t>(&value))
-    return *number > 0 && *number < 1000 ? static_cast<int>(*number) : 0;
-  const std::string text = to_text(value);
-  int code = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), code);
-  return error == std::errc() && end == text.data() + text.size() ? code : 0;
-}
-
-int http_status_of(const Attributes& attributes) {
-  for (const std::string_view name : {"http.response.status_code", "http.status_code"}) {
-    const auto* value = find_attribute(attributes, name);
-    if (value == nullptr) continue;
-    if (const int code = http_status_of(*value);
-        code != 0 || std::holds_alternative<std::int64_t>(*value))
-      return code;
+int http_status_of(const Labels& labels) {
+  for (const std::string_view name : {"http_response_status_code", "http_status_code",
+                                      "status_code", "http_status", "status", "code"}) {
+    const auto text = labels.get(name);
+    if (text.size() != 3 || text[0] < '1' || text[0] > '5') continue;
+    const auto rest = text.substr(1);
+    if (rest == "xx" || rest == "XX") return (text[0] - '0') * 100;
+    if (std::ranges::all_of(rest, [](char c) { return c >= '0' && c <= '9'; }))
+      return (text[0] - '0') * 100 + (rest[0] - '0') * 10 + (rest[1] - '0');
   }
   return 0;
 }
 
 bool is_error_point(const Attributes& attributes) {
-  if (http_status_of(attributes) >= 500) return true;
+  const int status = http_status_of(attributes);
+  if (status >= 400) return status >= 500;
   const std::string type = attribute_text(attributes, "error.type");
   const bool client_error = type.size() == 3 && type[0] == '4' &&
                             std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
   return !type.empty() && !client_error;
 }
 
-bool is_error_span(StatusCode status, int http_status) {
-  return status == StatusCode::error || (status != StatusCode::ok && http_status >= 500);
-}
-
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
-  if (unit == "s") return 1000;
-  if (unit == "ms") return 1;
-  if (unit == "us") return 1e-3;
-  if (unit == "ns") return 1e-6;
+  const std::string plain = plain_unit(unit);
+  for (const auto& [factor, words] : kTimeUnits) {
+    if (!plain.empty() && std::ranges::find(words, plain) != words.end()) return factor;
+  }
   if (old_convention) return 1;
   return bounds && !bounds->empty() && bounds->back() >= 100 ? 1 : 1000;
 }
 
 DerivedGroup* Deriver::group(Stage& stage, const Resource& resource, std::string_view route,
-                             std::string_view method, Source source) {
+                             std::string_view method, OwnCounts* own) {
   const Labels labels = derived_labels(resource, kRequestsName, route, method);
-  return load(stage, labels, labels.hash(), source);
+  return load(stage, labels, labels.hash(), own);
 }
 
-DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source) {
+DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t hash,
+                            OwnCounts* own) {
+  const auto source = own != nullptr ? Source::histogram : Source::spans;
   const auto requests =
       stage.series(describe(labels, MetricKind::counter, source, requests_description()), hash);
   if (!requests) return nullptr;
   auto& slot = groups_[(*requests)->id];
   if (slot) return slot.get();
-  const Labels error_labels = labels.with(kMetricName, kErrorsName);
-  const auto errors =
-      stage.series(describe(error_labels, MetricKind::counter, source, errors_description()),
-                   error_labels.hash());
-  if (!errors) {
+  slot = std::make_unique<DerivedGroup>();
+  slot->requests = *requests;
+  slot->own = own;
+  if (!find_errors(stage, *slot)) {
     groups_.erase((*requests)->id);
     return nullptr;
   }
-  slot = std::make_unique<DerivedGroup>();
-  slot->requests = *requests;
-  slot->errors = *errors;
+  if (own != nullptr) own->groups.push_back(slot.get());
   const auto last = stage.stored().last_value(slot->requests->id);
   if (!last) return slot.get();
   slot->requests_total = number_of(last);
-  slot->errors_total = number_of(stage.stored().last_value(slot->errors->id));
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
-  if (SeriesInfo* duration = duration_series(stage, *slot)) {
-    const auto histogram = stage.stored().last_value(duration->id);
-    const auto* sample = histogram ? std::get_if<ClassicSample>(&*histogram) : nullptr;
-    if (sample != nullptr) {
-      slot->duration = duration;
-      slot->duration_total = sample->value;
-    }
-  }
+  load_durations(stage, *slot);
   return slot.get();
 }
 
-SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group) {
-  const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
-  const auto info = stage.series(
-      describe(labels, MetricKind::histogram, group.requests->source, duration_description()),
+bool Deriver::find_errors(Stage& stage, DerivedGroup& group) {
+  if (group.own != nullptr && !group.own->version->histogram_tells) return true;
+  const Labels labels = group.requests->labels->with(kMetricName, kErrorsName);
+  const auto errors = stage.series(
+      describe(labels, MetricKind::counter, group.requests->source, errors_description()),
       labels.hash());
+  if (!errors) return false;
+  group.errors = *errors;
+  group.loaded_errors = number_of(stage.stored().last_value(group.errors->id));
+  group.errors_total += group.loaded_errors;
+  return true;
+}
+
+void Deriver::load_durations(Stage& stage, DerivedGroup& group) {
+  const auto& requests = *group.requests;
+  const Labels labels = requests.labels->with(kMetricName, kDurationName);
+  const auto last = [&](MetricKind kind, SeriesInfo*& series) -> std::optional<Sample> {
+    SeriesInfo* found = stage.find(labels, labels.hash(), requests.source, kind);
+    auto value = found ? stage.stored().last_value(found->id) : std::nullopt;
+    if (value) series = found;
+    return value;
+  };
+  if (const auto classic = last(MetricKind::histogram, group.duration))
+    group.duration_total = std::get<ClassicSample>(*classic).value;
+  if (const auto exact = last(MetricKind::exponential, group.exact))
+    group.exact_total = std::get<ExponentialSample>(*exact).value;
+}
+
+SeriesInfo* Deriver::duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind) {
+  const Labels labels = group.requests->labels->with(kMetricName, kDurationName);
+  const auto& metric =
+      kind == MetricKind::exponential ? exact_description() : duration_description();
+  const auto info =
+      stage.series(describe(labels, kind, group.requests->source, metric), labels.hash());
   return info ? *info : nullptr;
+}
+
+void Deriver::add_durations(Stage& stage, DerivedGroup& group) {
+  const auto& pending = *group.pending;
+  if (pending.duration) {
+    if (group.duration == nullptr)
+      group.duration = duration_series(stage, group, MetricKind::histogram);
+    coalmine::add(group.duration_total, *pending.duration);
+  }
+  if (pending.exact) {
+    if (group.exact == nullptr)
+      group.exact = duration_series(stage, group, MetricKind::exponential);
+    merge_durations(group.exact_total, *pending.exact);
+  }
 }
 
 DerivedPending& Deriver::pending_of(DerivedGroup& group) {
@@ -204,6 +258,9 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
   } else if (const auto* exponential = std::get_if<ExponentialSample>(&increase)) {
     count = static_cast<double>(exponential->value.count);
     in_ms = to_classic(exponential->value, factor, target ? target : fixed_bounds_ms());
+    const auto exact = durations_in_seconds(exponential->value, factor / kMsPerSecond);
+    if (!pending.exact) pending.exact.emplace();
+    merge_durations(*pending.exact, exact);
   }
   pending.requests += count;
   if (is_error) pending.errors += count;
@@ -250,10 +307,12 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
+void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error,
+                       double weight) {
   auto& pending = pending_of(group);
-  pending.requests += 1;
-  if (is_error) pending.errors += 1;
+  pending.requests += weight;
+  if (is_error) pending.errors += weight;
+  if (!ms) return;
   if (!pending.duration) {
     pending.duration.emplace();
     pending.duration->bounds =
@@ -261,10 +320,17 @@ void Deriver::add_span(DerivedGroup& group, double ms, bool is_error) {
     pending.duration->counts.assign(pending.duration->bounds->size() + 1, 0);
   }
   auto& histogram = *pending.duration;
-  ++histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, ms) -
-                                              histogram.bounds->begin())];
-  ++histogram.count;
-  histogram.sum += ms;
+  group.rest_weight += weight;
+  const double whole = std::floor(group.rest_weight);
+  group.rest_weight -= whole;
+  const auto count = static_cast<std::uint64_t>(whole);
+  histogram.counts[static_cast<std::size_t>(std::ranges::lower_bound(*histogram.bounds, *ms) -
+                                            histogram.bounds->begin())] += count;
+  histogram.count += count;
+  histogram.sum += *ms * weight;
+  if (!pending.exact) pending.exact.emplace();
+  add_duration(*pending.exact, *ms / kMsPerSecond, count);
+  pending.exact->sum += *ms / kMsPerSecond * (weight - whole);
 }
 
 void Deriver::flush(Stage& stage) {
@@ -294,14 +360,20 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
-  stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
-  if (pending.duration) {
-    if (group.duration == nullptr) group.duration = duration_series(stage, group);
-    coalmine::add(group.duration_total, *pending.duration);
-  }
+  if (group.errors == nullptr) (void)find_errors(stage, group);
+  if (group.errors != nullptr)
+    stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
+  add_durations(stage, group);
+  put_durations(stage, group, time_ms);
+}
+
+// The exact one only when it was measured now: what stopped being measured so ends there.
+void Deriver::put_durations(Stage& stage, const DerivedGroup& group, std::int64_t time_ms) {
+  const auto start_ms = group.start_ms;
   if (group.duration != nullptr)
-    stage.put(group.duration->id,
-              ClassicSample{time_ms, group.start_ms, false, group.duration_total});
+    stage.put(group.duration->id, ClassicSample{time_ms, start_ms, false, group.duration_total});
+  if (group.exact != nullptr && group.pending->exact)
+    stage.put(group.exact->id, ExponentialSample{time_ms, start_ms, false, group.exact_total});
 }
 
 // Writes an export that arrived after a newer one. Its increase belongs before that one.
@@ -310,28 +382,56 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   if (pending.requests == 0 && !(pending.duration && pending.duration->count > 0)) return;
   const std::int64_t start_ms = std::min(group.start_ms, pending.start_ms);
   const bool inserted =
-      stage.put_late(group.requests->id, FloatSample{pending.time_ms, start_ms, pending.requests});
+      stage.put_late(group.requests->id,
+                     FloatSample{pending.time_ms, start_ms, pending.requests}) == Late::added;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
-  if (pending.duration) {
-    if (group.duration == nullptr) group.duration = duration_series(stage, group);
-    coalmine::add(group.duration_total, *pending.duration);
-  }
+  add_durations(stage, group);
   group.start_ms = start_ms;
   if (inserted) {
-    (void)stage.put_late(group.errors->id, FloatSample{pending.time_ms, start_ms, pending.errors});
+    if (group.errors != nullptr)
+      (void)stage.put_late(group.errors->id,
+                           FloatSample{pending.time_ms, start_ms, pending.errors});
     if (pending.duration && group.duration != nullptr) {
       (void)stage.put_late(group.duration->id,
                            ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
+    }
+    if (pending.exact && group.exact != nullptr) {
+      (void)stage.put_late(group.exact->id,
+                           ExponentialSample{pending.time_ms, start_ms, false, *pending.exact});
     }
     return;
   }
   // There already is a sample at that time, so the increase is added to the newest one.
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
-  stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
-  if (group.duration != nullptr)
-    stage.put(group.duration->id,
-              ClassicSample{group.last_ms, start_ms, false, group.duration_total});
+  if (group.errors != nullptr)
+    stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
+  put_durations(stage, group, group.last_ms);
+}
+
+void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
+  auto& lent = group.lent;
+  if (group.errors == nullptr) return;
+  if (lent.series == nullptr) {
+    auto what =
+        describe(*group.errors->labels, MetricKind::counter, Source::sent, errors_description());
+    what.filler = true;
+    const auto info = stage.filler(what);
+    if (!info || !(*info)->filler) return; // too many series, or the application's own
+    lent = {.series = *info, .start_ms = group.start_ms};
+    if (const auto last = stage.stored().last_value(lent.series->id)) {
+      // Goes on from what is stored, which may be less than the whole count.
+      lent.value = number_of(last);
+      lent.offset = lent.value - group.loaded_errors;
+      lent.last_ms = time_of(*last);
+      if (start_of(*last) != 0) lent.start_ms = std::min(lent.start_ms, start_of(*last));
+    }
+  }
+  const double value = group.errors_total + lent.offset;
+  if (time_ms < lent.last_ms || (time_ms == lent.last_ms && value == lent.value)) return;
+  lent.value = value;
+  lent.last_ms = time_ms;
+  stage.put(lent.series->id, FloatSample{time_ms, std::min(lent.start_ms, time_ms), value});
 }
 
 void Deriver::clear() {

@@ -11,8 +11,10 @@
 #include <unordered_map>
 #include <vector>
 
+#include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 
@@ -21,6 +23,7 @@ struct DerivedPending {
   double requests = 0;
   double errors = 0;
   std::optional<ClassicHistogram> duration;
+  std::optional<ExponentialHistogram> exact; // the same requests
   std::int64_t time_ms = 0;
   std::int64_t start_ms = INT64_MAX;
 };
@@ -28,19 +31,36 @@ struct DerivedPending {
 // The reports of one instance about one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
-  SeriesInfo* errors = nullptr;
+  SeriesInfo* errors = nullptr;   // nullptr while nobody counts errors
   SeriesInfo* duration = nullptr; // nullptr until there are buckets
+  SeriesInfo* exact = nullptr;    // nullptr until something finer than `duration` was measured
   double requests_total = 0;
   double errors_total = 0;
   ClassicHistogram duration_total; // in ms
+  // In seconds, at the resolution it was measured with: of exponential histograms and spans.
+  ExponentialHistogram exact_total;
   std::int64_t start_ms = 0;
   std::int64_t last_ms = 0; // of the newest sample; 0: nothing stored yet
   // With these bounds and plain_factor, the buckets of an increase are those of duration_total, one
   // by one.
   BucketBounds plain_bounds;
   double plain_factor = 0;
+  // The part of the weight of sampled spans that is not in a bucket yet: buckets are whole numbers.
+  double rest_weight = 0;
 
   std::optional<DerivedPending> pending;
+
+  OwnCounts* own = nullptr; // the instance, for a group of a histogram
+  // The errors as lent to the instance's own request counter: errors_total + offset.
+  struct Lent {
+    SeriesInfo* series = nullptr; // nullptr: nothing is lent so far
+    double offset = 0;
+    double value = 0;
+    std::int64_t start_ms = 0;
+    std::int64_t last_ms = 0;
+  };
+  Lent lent;
+  double loaded_errors = 0; // errors_total as read from the store
 };
 
 // The labels of a derived series without its name: the resource's, and the route and method where
@@ -50,25 +70,29 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
 // Knows both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
-// 0 when there is none.
-int http_status_of(const Attributes& attributes);
-// A point of the duration histogram is an error when its status is 500 or above, or its error.type
-// is not a 4xx code.
+// The HTTP status in the labels of an application's own request counter, which libraries name in
+// many ways; "5xx" reads as 500. 0 when there is none.
+int http_status_of(const Labels& labels);
+// A point of the duration histogram is an error when its status is 500 or above, or when it has an
+// error.type and neither its status nor the type is a 4xx code: 4xx is the client's error, whatever
+// the exception behind it.
 bool is_error_point(const Attributes& attributes);
-// http_status: http_status_of, 0 when there is none.
-bool is_error_span(StatusCode status, int http_status);
-int http_status_of(const AttributeValue& value);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
 // seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
+
+// Writes the group's errors beside the instance's own request counter, which has none, as a sample
+// at time_ms.
+void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms);
 
 // Holds the totals of all groups seen since start. Totals it does not hold are read from the store,
 // so it may be cleared at any time. Guarded by Locks::write.
 class Deriver {
  public:
-  // Returns nullptr when the service has too many series. The pointer is valid until clear().
+  // Returns nullptr when the service has too many series. The pointer is valid until clear(). own:
+  // of a histogram's instance; nullptr for spans.
   DerivedGroup* group(Stage& stage, const Resource& resource, std::string_view route,
-                      std::string_view method, Source source);
+                      std::string_view method, OwnCounts* own);
 
   // Adds an increase of a duration histogram, classic or exponential. An increase of zero counts
   // too: it shows that the instance is alive.
@@ -78,7 +102,8 @@ class Deriver {
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
                   bool is_error);
-  void add_span(DerivedGroup& group, double ms, bool is_error);
+  // ms: nullopt when the span does not say how long it took. weight: how many spans it stands for.
+  void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error, double weight = 1);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 
@@ -88,8 +113,14 @@ class Deriver {
 
  private:
   DerivedPending& pending_of(DerivedGroup& group);
-  DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, Source source);
-  SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group);
+  DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, OwnCounts* own);
+  // Finds or makes the error counter once somebody counts errors. False: too many series.
+  static bool find_errors(Stage& stage, DerivedGroup& group);
+  static void load_durations(Stage& stage, DerivedGroup& group);
+  static SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind);
+  // Adds the pending durations to the totals.
+  static void add_durations(Stage& stage, DerivedGroup& group);
+  static void put_durations(Stage& stage, const DerivedGroup& group, std::int64_t time_ms);
   void write(Stage& stage, DerivedGroup& group);
   void write_late(Stage& stage, DerivedGroup& group);
 

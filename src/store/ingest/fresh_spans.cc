@@ -29,25 +29,39 @@ void FreshSpans::refuse(std::string_view what, std::int64_t time_ms, AppendResul
       rfc3339(time_ms), rfc3339(window_.from_ms), rfc3339(window_.to_ms));
 }
 
-// Marks the spans to keep and returns their number.
-std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
+bool FreshSpans::can_be(std::uint64_t ns) const {
+  const std::int64_t ms = to_ms(ns);
+  return ms >= window_.from_ms && ms <= window_.to_ms;
+}
+
+std::optional<FreshSpans::Times> FreshSpans::times_of(const SpanTable::Row& row) const {
+  const bool end = can_be(row.end_ns);
+  if (can_be(row.start_ns) && (!end || row.start_ns <= row.end_ns))
+    return Times{row.start_ns, end ? row.end_ns : row.start_ns, !end};
+  if (end) return Times{row.end_ns, row.end_ns, true};
+  return std::nullopt;
+}
+
+// Sets the times of the spans to keep and returns their number.
+std::size_t FreshSpans::sift(const SpanTable& all, std::vector<std::optional<Times>>& kept,
                              PresenceBook::Draft& presence, AppendResult& result) {
   std::vector<std::pair<std::int64_t, std::int64_t>> seen(all.resources.size(),
                                                           {INT64_MAX, INT64_MIN});
+  std::vector<std::uint64_t> senders;
+  for (const auto& resource : all.resources) senders.push_back(resource_hash(*resource));
   std::size_t count = 0;
   for (std::size_t i = 0; i < all.rows.size(); ++i) {
     const auto& row = all.rows[i];
-    const std::int64_t start_ms = to_ms(row.start_ns);
-    const std::int64_t end_ms = to_ms(row.end_ns);
-    if (std::max(start_ms, end_ms) < window_.from_ms || start_ms > window_.to_ms) {
+    const auto times = times_of(row);
+    if (!times) {
       ++result.rejected_spans;
-      refuse("span", start_ms, result);
-    } else if (is_fresh(span_hash(row.trace_id, row.span_id))) {
-      kept[i] = true;
+      refuse("span", to_ms(row.start_ns), result);
+    } else if (is_fresh(span_hash(row, senders[row.resource]))) {
+      kept[i] = times;
       ++count;
       auto& [first, last] = seen[row.resource];
-      first = std::min(first, start_ms);
-      last = std::max({last, start_ms, std::min(end_ms, window_.to_ms)});
+      first = std::min(first, to_ms(times->start_ns));
+      last = std::max(last, to_ms(times->end_ns));
     }
   }
   for (std::size_t i = 0; i < seen.size(); ++i) {
@@ -60,16 +74,22 @@ std::size_t FreshSpans::sift(const SpanTable& all, std::vector<bool>& kept,
 void FreshSpans::take_spans(const Batch& batch, PresenceBook::Draft& presence,
                             AppendResult& result) {
   const SpanTable& all = batch.spans;
-  std::vector<bool> kept(all.rows.size());
+  std::vector<std::optional<Times>> kept(all.rows.size());
   const std::size_t count = sift(all, kept, presence, result);
-  if (count == all.rows.size()) {
+  const auto mended = [](const std::optional<Times>& times) { return times && times->mended; };
+  if (count == all.rows.size() && std::ranges::none_of(kept, mended)) {
     spans_ = &all;
     return;
   }
   SpanTableBuilder some;
   SpanTableBuilder::Import import(all, some);
   for (std::size_t i = 0; i < kept.size(); ++i) {
-    if (kept[i]) import.add(i);
+    if (!kept[i]) continue;
+    import.add(i);
+    auto& rows = some.table().rows;
+    rows.back().start_ns = kept[i]->start_ns;
+    rows.back().end_ns = kept[i]->end_ns;
+    if (kept[i]->mended) untimed_.push_back(static_cast<std::uint32_t>(rows.size() - 1));
   }
   own_ = some.take();
 }

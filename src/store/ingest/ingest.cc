@@ -4,11 +4,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <map>
 #include <numeric>
 
 #include "base/rfc3339.h"
+#include "store/ingest/span_facts.h"
+#include "store/ingest/stream_series.h"
 #include "store/series/histogram_math.h"
 
 namespace coalmine::store {
@@ -21,6 +22,9 @@ constexpr std::string_view kOldDuration = "http.server.duration";
 bool is_stable_duration(std::string_view otel_name) {
   return otel_name == kStableDuration || otel_name == kDurationName;
 }
+bool is_duration(std::string_view otel_name) {
+  return is_stable_duration(otel_name) || otel_name == kOldDuration;
+}
 // Request counts are derived again when the application's own count has been silent for this long.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
@@ -32,15 +36,23 @@ bool is_histogram(MetricKind kind) {
 
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
 
-// A start after the point itself counts as unknown.
+// A start that cannot be counts as unknown (0): after the point itself, or near 1970, where clocks
+// begin that were never set.
 std::int64_t start_of(const MetricPoint& point) {
-  return point.start_ns > point.time_ns ? 0 : to_ms(point.start_ns);
+  constexpr std::int64_t kYear2000Ms = 946'684'800'000;
+  const std::int64_t start_ms = to_ms(point.start_ns);
+  return point.start_ns > point.time_ns || start_ms < kYear2000Ms ? 0 : start_ms;
 }
 
 // The first value after an unknown past counts only when the sender says that it began before the
 // point.
 bool counts_in_full(const MetricPoint& point) {
-  return point.start_ns != 0 && point.start_ns < point.time_ns;
+  return start_of(point) != 0 && point.start_ns < point.time_ns;
+}
+
+// Whether the points of a histogram tell failed requests from others.
+bool tells_errors(const Attributes& attributes) {
+  return http_status_of(attributes) != 0 || find_attribute(attributes, "error.type") != nullptr;
 }
 
 // The key under which a request counter finds its error counter.
@@ -48,6 +60,10 @@ std::string error_key(const Labels& labels) {
   const auto method = labels.get("http_request_method").empty() ? labels.get("http_method")
                                                                 : labels.get("http_request_method");
   return fmt::format("{}\xff{}\xff{}", instance_key(labels), labels.get("http_route"), method);
+}
+
+bool is_own_requests(MetricKind kind, const Labels& labels) {
+  return kind == MetricKind::counter && labels.metric_name() == kRequestsName;
 }
 
 bool is_own_errors(MetricKind kind, const Labels& labels) {
@@ -85,6 +101,27 @@ Result<Sample> to_sample(const MetricPoint& point, BucketBounds& checked_bounds)
                           point.series->metric->otel_name));
 }
 
+// Whether another value of the series has the same time. Invariant: of two values of one instant
+// the last is kept, and the sender is told. A point newer than all before, the usual case, costs
+// one comparison. Points within one millisecond are no clash: that is how exactly times are stored.
+bool clashes(const Stage& stage, const MetricPoint& point, SeriesInfo& info, const Sample& sample) {
+  if (point.time_ns > info.newest_ns) {
+    info.newest_ns = point.time_ns;
+    return false;
+  }
+  if (point.time_ns != info.newest_ns && to_ms(point.time_ns) == to_ms(info.newest_ns))
+    return false;
+  const auto earlier = stage.recent(info.id, time_of(sample));
+  return earlier && !is_stale(*earlier) && !same_value(*earlier, sample);
+}
+
+std::string clash_text(const MetricPoint& point, const SeriesInfo& info) {
+  return fmt::format(
+      "the series {} has two different values at {}, one is lost: two senders write it, or an "
+      "attribute that told them apart was dropped",
+      to_text(*info.labels), rfc3339(to_ms(point.time_ns)));
+}
+
 } // namespace
 
 void Rejections::point(std::string why) {
@@ -96,8 +133,17 @@ void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
   if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name))
     stable_instances_.insert(instance_key(*info.labels));
-  if (is_own_errors(info.kind, *info.labels) && !info.filler)
+  if (is_own_errors(info.kind, *info.labels) && !info.filler) {
     own_errors_.insert(error_key(*info.labels));
+    (void)own_.learn(*info.labels, OwnErrors::by_counter);
+  }
+  if (is_own_requests(info.kind, *info.labels) && http_status_of(*info.labels) != 0)
+    (void)own_.learn(*info.labels, OwnErrors::by_status);
+}
+
+void Ingest::flush(Stage& stage) {
+  deriver_.flush(stage);
+  own_.lend(stage);
 }
 
 void Ingest::commit() {
@@ -109,6 +155,7 @@ void Ingest::commit() {
 }
 
 void Ingest::forget() {
+  own_.forget_groups();
   deriver_.clear();
   memories_.clear();
   forget_kept();
@@ -119,16 +166,19 @@ void Ingest::forget() {
 }
 
 // The order of the metrics in a batch means nothing. So facts about its senders are gathered before
-// the first point is added. A fact about an instance affects only the series of that instance.
+// the first point is added. A fact about an instance affects only the series of that instance, one
+// about a version those of all its instances.
 void Ingest::survey(const std::vector<MetricPoint>& points) {
   std::set<std::string> learnt;
-  look_up(points, learnt);
-  if (learnt.empty()) return;
+  const bool of_version = look_up(points, learnt);
+  if (learnt.empty() && !of_version) return;
+  if (of_version) forget_kept();
   for (const auto& instance : learnt) forget_instance(instance);
-  look_up(points, learnt);
+  (void)look_up(points, learnt);
 }
 
-void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
+bool Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt) {
+  bool of_version = false;
   const MetricSeries* before = nullptr;
   found_.assign(points.size(), nullptr);
   for (std::size_t i = 0; i < points.size(); ++i) {
@@ -150,12 +200,19 @@ void Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::strin
         switching_.insert(std::move(key));
       }
     }
+    if (is_histogram(series.kind) && is_duration(series.metric->otel_name) &&
+        tells_errors(series.attributes))
+      own_.learn_histogram_tells(series.labels);
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
       if (!own_errors_.contains(key) && batch_own_errors_.insert(std::move(key)).second)
         learnt.insert(instance_key(series.labels));
+      of_version |= own_.learn(series.labels, OwnErrors::by_counter);
     }
+    if (is_own_requests(series.kind, series.labels) && http_status_of(series.labels) != 0)
+      of_version |= own_.learn(series.labels, OwnErrors::by_status);
   }
+  return of_version;
 }
 
 void Ingest::forget_instance(const std::string& instance) {
@@ -225,20 +282,12 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
 Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared) {
   const MetricSeries& series = *shared;
   Known out;
-  const std::uint64_t hash = series.labels.hash();
-  out.info = stage.find(series.labels, hash, Source::sent, series.kind);
-  if (out.info == nullptr) {
-    SeriesInfo what;
-    what.labels = std::shared_ptr<const Labels>(shared, &series.labels); // shared, not copied
-    what.kind = series.kind;
-    what.metric = series.metric;
-    const auto added = stage.series(what, hash);
-    if (!added) {
-      out.refusal = added.error().message;
-      return out;
-    }
-    out.info = *added;
+  const auto stored = series_of_stream(stage, shared);
+  if (!stored) {
+    out.refusal = stored.error().message;
+    return out;
   }
+  out.info = *stored;
   if (out.info->filler && is_own_errors(series.kind, series.labels)) {
     out.info->filler = false;
     out.info->stored = false;
@@ -250,33 +299,32 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
       !stable_instances_.contains(instance_key(series.labels))) {
     out.role = Role::old_duration;
   }
-  if (series.kind == MetricKind::counter && series.labels.metric_name() == kRequestsName)
-    out.role = Role::sent_requests;
-  // Nothing is derived from a metric that already has the name of one of our three.
-  if (out.role == Role::sent_requests ||
-      (out.role == Role::duration && series.labels.metric_name() == kDurationName)) {
-    out.own_requests =
-        &own_requests_.try_emplace(instance_key(series.labels), INT64_MIN).first->second;
-  }
+  if (is_own_requests(series.kind, series.labels)) out.role = Role::sent_requests;
+  if (out.role != Role::plain) out.own = &own_.of(series.labels);
+  out.own_form = out.role == Role::duration && series.labels.metric_name() == kDurationName;
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   // The application may count its requests itself. Nothing is derived until it turns out that it
-  // does not, because that costs three more series each.
-  if (out.derives && out.own_requests == nullptr) begin_deriving(stage, series, out);
-  if (out.role == Role::sent_requests) out.filler = filler_for(stage, *out.info);
+  // does not, because that costs several more series each.
+  if (out.derives && !out.own_form) begin_deriving(stage, series, out);
+  if (out.role == Role::sent_requests) {
+    out.filler = filler_for(stage, *out.info, out.own->version->errors);
+    out.fails =
+        out.own->version->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
+  }
   return out;
 }
 
 bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
   if (known.memory == nullptr) {
-    const bool late = known.own_requests != nullptr && memories_.contains(known.info->id);
+    const bool late = known.own_form && memories_.contains(known.info->id);
     known.memory = remember(stage, *known.info);
     known.memory->behind = late;
   }
   Memory& memory = *known.memory;
   if (memory.group != nullptr) return true;
   memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
-                                method_of(series.attributes), Source::histogram);
+                                method_of(series.attributes), known.own);
   memory.is_error = is_error_point(series.attributes);
   if (memory.group == nullptr) return false;
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
@@ -303,12 +351,15 @@ void Ingest::recall(Stage& stage, SeriesId id, Memory& memory) {
 const DescriptionRef& Ingest::filler_description(const std::string& unit) {
   if (filler_description_->help.empty() || filler_description_->unit != unit) {
     filler_description_ = std::make_shared<const MetricDescription>(
-        MetricDescription{"", unit, "Requests that failed; zero until the service reports one."});
+        MetricDescription{"", unit, "Requests that failed, as far as the service tells."});
   }
   return filler_description_;
 }
 
-SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
+// Zero is what an error counter of the version's own would say here before its first error. With a
+// status label, the requests that failed are those of the series that say so.
+SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors) {
+  if (errors == OwnErrors::none) return nullptr;
   const auto key = error_key(*requests.labels);
   if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
   SeriesInfo what;
@@ -316,7 +367,7 @@ SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests) {
   what.kind = MetricKind::counter;
   what.metric = filler_description(requests.metric->unit);
   what.filler = true;
-  const auto info = stage.series(what, what.labels->hash());
+  const auto info = stage.filler(what);
   return info ? *info : nullptr;
 }
 
@@ -330,21 +381,26 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
     stage.put(known.info->id, std::move(*sample));
     return;
   }
-  if (known.role == Role::sent_requests)
-    *known.own_requests = std::max(*known.own_requests, time_of(*sample));
-  if (point.series->temporality == Temporality::delta) {
-    delta(stage, point, known, std::move(*sample));
-  } else {
-    cumulative(stage, point, known, std::move(*sample));
+  const bool is_delta = point.series->temporality == Temporality::delta;
+  if (!is_delta && clashes(stage, point, *known.info, *sample))
+    rejections.point(clash_text(point, *known.info));
+  if (known.role == Role::sent_requests) {
+    known.own->newest_ms = std::max(known.own->newest_ms, time_of(*sample));
+    own_.touch(*known.own);
   }
-  if (known.filler == nullptr) return;
-  // The filler gets the time and start of its request count.
-  const Sample& requests =
-      stage.samples().empty() ? Sample(FloatSample{}) : stage.samples().back().sample;
-  const bool just_put = !stage.samples().empty() && stage.samples().back().series == known.info->id;
-  if (just_put)
-    stage.put(known.filler->id,
-              FloatSample{time_of(requests), coalmine::store::start_of(requests), 0});
+  if (!is_delta) {
+    cumulative(stage, point, known, std::move(*sample));
+  } else if (!delta(stage, point, known, std::move(*sample))) {
+    rejections.point(clash_text(point, *known.info));
+  }
+}
+
+// The filler gets the time and start of its request count.
+void Ingest::put_filler(Stage& stage, const Known& known, const Sample& requests) {
+  const auto* number = std::get_if<FloatSample>(&requests);
+  if (known.filler == nullptr || number == nullptr) return;
+  stage.put(known.filler->id,
+            FloatSample{number->time_ms, number->start_ms, known.fails ? number->value : 0});
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
@@ -357,17 +413,20 @@ void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sa
     if (std::exchange(known.memory->behind, false)) recall(stage, known.info->id, *known.memory);
     derive_growth(point, known, sample);
   }
+  put_filler(stage, known, sample);
   stage.put(known.info->id, std::move(sample));
 }
 
-// The application counts requests itself and measures their duration under our own name, so derived
-// series would never be chosen.
+// The application counts requests and errors itself and measures durations under our own name, so
+// derived series would never be chosen.
 bool Ingest::needs_no_derived(const Known& known, std::int64_t time_ms) const {
-  return known.own_requests != nullptr && *known.own_requests > time_ms - kOwnRequestsMs;
+  return known.own_form && known.own->version->errors != OwnErrors::none &&
+         known.own->newest_ms > time_ms - kOwnRequestsMs;
 }
 
 void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample& sample) {
   Memory* memory = known.memory;
+  own_.touch(*known.own);
   if (!memory->last || point.time_ns > memory->last_ns) {
     std::optional<Sample> grown;
     const std::int64_t start_ms = coalmine::store::start_of(sample);
@@ -401,7 +460,7 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
   }
 }
 
-void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
+bool Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
   Memory& memory = *known.memory;
   const std::int64_t time_ms = time_of(sample);
   // A delta counts in full whatever its start. A start before the point makes readers count it so.
@@ -409,18 +468,32 @@ void Ingest::delta(Stage& stage, const MetricPoint& point, Known& known, Sample 
   const std::int64_t start_ms = sent_start == 0 ? time_ms - 1 : std::min(sent_start, time_ms - 1);
   set_times(sample, time_ms, start_ms);
   if (memory.last && point.time_ns <= memory.last_ns) {
-    if (!stage.put_late(known.info->id, sample)) return; // a repeated point
+    const auto late = stage.put_late(known.info->id, sample);
+    if (late != Late::added) return late == Late::repeated;
+    if (known.fails && known.filler != nullptr) (void)stage.put_late(known.filler->id, sample);
     const std::int64_t last_ms = time_of(*memory.last);
     const std::int64_t first_ms = std::min(start_ms, coalmine::store::start_of(*memory.last));
-    memory.last = add(*memory.last, sample);
+    memory.last = joined(*memory.last, sample);
     set_times(*memory.last, last_ms, first_ms);
   } else {
+    if (memory.last && other_bounds(*memory.last, sample)) {
+      // The count starts again. Its zero is written too: to readers that do not know start times, a
+      // new count above the old one would be growth of the old one.
+      Sample zero = zero_like(sample);
+      const std::int64_t zero_ms = std::max(time_of(*memory.last) + 1, start_ms);
+      set_times(zero, zero_ms, start_ms);
+      if (zero_ms < time_ms) stage.put(known.info->id, std::move(zero));
+    }
     memory.last = memory.last ? add(*memory.last, sample) : sample;
     memory.last_ns = point.time_ns;
     stage.put(known.info->id, *memory.last);
+    put_filler(stage, known, *memory.last);
   }
-  if (!known.derives || needs_no_derived(known, time_ms)) return;
-  if (begin_deriving(stage, *point.series, known)) derive(*point.series, known, sample, start_ms);
+  if (!known.derives || needs_no_derived(known, time_ms)) return true;
+  if (!begin_deriving(stage, *point.series, known)) return true;
+  own_.touch(*known.own);
+  derive(*point.series, known, sample, start_ms);
+  return true;
 }
 
 void Ingest::derive(const MetricSeries& series, Known& known, const Sample& increase,
@@ -436,78 +509,29 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
                       classic == nullptr ? nullptr : classic->value.bounds);
 }
 
-// The facts about spans that the derived series need. Attributes are looked at once per key and
-// once per distinct value of a table.
-class Ingest::SpanFacts {
- public:
-  explicit SpanFacts(const SpanTable& table)
-      : table_(table), roles_(table.texts.size(), kOther), status_(table.pairs.size(), kUnread) {
-    for (std::size_t i = 0; i < table.texts.size(); ++i) {
-      const auto at = std::ranges::find(kKeys, table.texts[i]);
-      if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
-    }
-  }
-
-  // Pair numbers; kNone where the span has no such attribute. Where two names mean the same, the
-  // newer name is used.
-  struct Facts {
-    std::uint32_t route = kNone;
-    std::uint32_t method = kNone;
-    int http_status = 0;
-  };
-  Facts of(const SpanTable::Row& row) {
-    std::array<std::uint32_t, kKeys.size()> found;
-    found.fill(kNone);
-    for (const auto id : table_.list(row.attributes)) {
-      const auto role = roles_[table_.pairs[id].key];
-      if (role != kOther && found[role] == kNone) found[role] = id;
-    }
-    Facts out{found[0], has_text(found[1]) ? found[1] : found[2], status(found[3])};
-    if (out.http_status == 0) out.http_status = status(found[4]);
-    return out;
-  }
-  std::string text(std::uint32_t pair) const {
-    return pair == kNone ? "" : to_text(table_.pairs[pair].value);
-  }
-
-  static constexpr std::uint32_t kNone = UINT32_MAX;
-
- private:
-  static constexpr std::array<std::string_view, 5> kKeys = {
-      "http.route", "http.request.method", "http.method", "http.response.status_code",
-      "http.status_code"};
-  static constexpr std::size_t kOther = kKeys.size();
-  static constexpr int kUnread = -1;
-
-  bool has_text(std::uint32_t pair) const { return pair != kNone && !text(pair).empty(); }
-  int status(std::uint32_t pair) {
-    if (pair == kNone) return 0;
-    if (status_[pair] == kUnread) status_[pair] = http_status_of(table_.pairs[pair].value);
-    return status_[pair];
-  }
-
-  const SpanTable& table_;
-  std::vector<std::size_t> roles_; // by text
-  std::vector<int> status_;        // by pair
-};
-
-void Ingest::spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms) {
+void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms) {
+  const SpanTable& spans = fresh.spans();
   SpanFacts facts_of(spans);
   std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, DerivedGroup*> groups;
-  for (const auto& row : spans.rows) {
-    if (row.kind != SpanKind::server && row.kind != SpanKind::consumer) continue;
+  auto untimed = fresh.untimed().begin();
+  for (std::size_t i = 0; i < spans.rows.size(); ++i) {
+    const auto& row = spans.rows[i];
+    const bool timed = untimed == fresh.untimed().end() || *untimed != i;
+    if (!timed) ++untimed;
+    if (row.kind != SpanKind::server) continue; // a consumer's messages are no requests
     const auto facts = facts_of.of(row);
     const auto [it, added] =
         groups.try_emplace(std::tuple(row.resource, facts.route, facts.method), nullptr);
     if (added) {
       it->second = deriver_.group(stage, *spans.resources[row.resource], facts_of.text(facts.route),
-                                  facts_of.text(facts.method), Source::spans);
+                                  facts_of.text(facts.method), nullptr);
     }
     if (it->second == nullptr) continue;
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
-    const double ms =
-        row.end_ns > row.start_ns ? static_cast<double>(row.end_ns - row.start_ns) / 1e6 : 0;
-    deriver_.add_span(*it->second, ms, is_error_span(row.status, facts.http_status));
+    std::optional<double> ms;
+    if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
+    deriver_.add_span(*it->second, ms, is_failed(row.kind, row.status, facts.http_status),
+                      facts.weight);
   }
 }
 

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "store/ingest/derive.h"
+#include "store/ingest/fresh_spans.h"
+#include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
 
@@ -41,14 +43,13 @@ class Ingest {
   void restore(const SeriesInfo& info);
   void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window,
               Rejections& rejections);
-  void spans(Stage& stage, const SpanTable& spans, std::int64_t received_ms);
-  void flush(Stage& stage) { deriver_.flush(stage); }
+  void spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms);
+  void flush(Stage& stage);
   // Called after the write succeeded / failed.
   void commit();
   void forget();
 
  private:
-  class SpanFacts;
   enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
   // The memory of one raw series. Only deltas and duration histograms have one.
   struct Memory {
@@ -69,11 +70,13 @@ class Ingest {
     Memory* memory = nullptr;
     // Its first value only starts the count, because the old convention has counted these requests.
     bool baseline = false;
+    // Of an own request counter: the error count that is written beside it.
     SeriesInfo* filler = nullptr;
+    bool fails = false;          // its status label says that these requests failed
     BucketBounds checked_bounds; // of the last point: known to be in order
-    // Entry of the instance, when this series is its request counter or its duration in our own
-    // form.
-    std::int64_t* own_requests = nullptr;
+    // The instance, when this series is its own request counter or a duration histogram.
+    OwnCounts* own = nullptr;
+    bool own_form = false; // a duration that already has the name of ours
   };
 
   // Facts about a recurring series, kept by the address of its description.
@@ -85,7 +88,8 @@ class Ingest {
   // Fills found_ with the kept facts of each point's series, by place. Before that it drops the
   // facts that the batch makes untrue.
   void survey(const std::vector<MetricPoint>& points);
-  void look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
+  // Returns true when something about a whole version was learnt.
+  bool look_up(const std::vector<MetricPoint>& points, std::set<std::string>& learnt);
   // Forgets the roles of the instance's series, so that they are determined again.
   void forget_instance(const std::string& instance);
   void forget_kept();
@@ -99,10 +103,12 @@ class Ingest {
   bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
   const DescriptionRef& filler_description(const std::string& unit);
-  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests);
+  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors);
+  void put_filler(Stage& stage, const Known& known, const Sample& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
-  void delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
+  // False: the point clashes with another one.
+  bool delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void derive(const MetricSeries& series, Known& known, const Sample& increase,
               std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
@@ -118,9 +124,7 @@ class Ingest {
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   // error_key()s for which the application has its own error counter.
   std::set<std::string> own_errors_;
-  // The newest point in ms of each instance's own request counter. kept_ holds pointers to the
-  // values.
-  std::map<std::string, std::int64_t> own_requests_;
+  OwnCountsBook own_;                      // kept_ holds pointers into it
   std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
   std::set<std::string> switching_; // instances whose first stable histogram is in this batch
 };

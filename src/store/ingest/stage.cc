@@ -2,6 +2,9 @@
 #include "store/ingest/stage.h"
 
 #include <algorithm>
+#include <cmath>
+#include <type_traits>
+#include <utility>
 
 #include "store/series/histogram_math.h"
 
@@ -39,6 +42,25 @@ struct Adder {
   }
 };
 
+double amount_of(const Sample& sample) {
+  if (const auto* number = std::get_if<FloatSample>(&sample)) return number->value;
+  if (const auto* classic = std::get_if<ClassicSample>(&sample))
+    return static_cast<double>(classic->value.count);
+  return static_cast<double>(std::get<ExponentialSample>(sample).value.count);
+}
+
+// A sample was stored at the time of a late increase. It counted this increase, unless its own
+// increase is another amount.
+Late repeated_or_clashing(const std::optional<Sample>& before, const Sample& stored,
+                          const Sample& delta) {
+  const bool begins = start_of(stored) > time_of(stored) - kLookBackMs;
+  if (!before && !begins) return Late::repeated; // the sample before is too old to be compared
+  const double total = amount_of(stored);
+  const double grown = before && amount_of(*before) <= total ? total - amount_of(*before) : total;
+  const bool same = std::abs(grown - amount_of(delta)) <= 1e-9 * std::max(1.0, total);
+  return same ? Late::repeated : Late::clashing;
+}
+
 struct Subtractor {
   std::optional<Sample> operator()(const FloatSample& before, FloatSample now) const {
     if (!(now.value >= before.value)) return std::nullopt;
@@ -67,11 +89,23 @@ struct Subtractor {
 
 Sample add(const Sample& total, const Sample& delta) {
   Sample out = std::visit(Adder{}, total, delta);
-  const bool again =
-      total.index() != delta.index() ||
-      (total.index() == 1 && !same_bounds(std::get<ClassicSample>(total).value.bounds,
-                                          std::get<ClassicSample>(delta).value.bounds));
+  const bool again = total.index() != delta.index() || other_bounds(total, delta);
   set_times(out, time_of(delta), again ? start_of(delta) : start_of(total));
+  return out;
+}
+
+bool other_bounds(const Sample& a, const Sample& b) {
+  const auto* of_a = std::get_if<ClassicSample>(&a);
+  const auto* of_b = std::get_if<ClassicSample>(&b);
+  return of_a != nullptr && of_b != nullptr && !same_bounds(of_a->value.bounds, of_b->value.bounds);
+}
+
+Sample joined(const Sample& a, const Sample& b) {
+  const auto* classic = std::get_if<ClassicSample>(&a);
+  const auto* more = std::get_if<ClassicSample>(&b);
+  if (classic == nullptr || more == nullptr) return add(a, b);
+  ClassicSample out = *classic;
+  coalmine::add(out.value, more->value);
   return out;
 }
 
@@ -115,6 +149,16 @@ void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms) {
       sample);
 }
 
+bool same_value(const Sample& a, Sample b) {
+  set_times(b, time_of(a), start_of(a));
+  return std::visit(
+      [](const auto& x, const auto& y) {
+        if constexpr (std::is_same_v<decltype(x), decltype(y)>) return same(x, y);
+        return false;
+      },
+      a, std::as_const(b));
+}
+
 SeriesInfo* Stage::find(const Labels& labels, std::uint64_t labels_hash, Source source,
                         MetricKind kind) {
   SeriesInfo* info = index_.find(labels, labels_hash, source, kind);
@@ -130,6 +174,16 @@ Result<SeriesInfo*> Stage::series(const SeriesInfo& what, std::uint64_t labels_h
   return added;
 }
 
+Result<SeriesInfo*> Stage::filler(const SeriesInfo& what) {
+  TRY_ASSIGN(SeriesInfo * info, series(what, what.labels->hash()));
+  if (info->guessed) {
+    std::unique_lock lock(index_mutex_);
+    index_.confirm(*info);
+    write_row(info);
+  }
+  return info;
+}
+
 void Stage::write_row(SeriesInfo* info) {
   if (in_rows_.insert(info).second) rows_.push_back(info);
 }
@@ -138,21 +192,29 @@ void Stage::put(SeriesId id, Sample sample) {
   if (!stored_.in_head(id, sample)) samples_.push_back({id, std::move(sample)});
 }
 
-bool Stage::put_late(SeriesId id, const Sample& delta) {
+std::optional<Sample> Stage::recent(SeriesId id, std::int64_t time_ms) const {
+  const auto staged = std::find_if(samples_.rbegin(), samples_.rend(), [&](const auto& entry) {
+    return entry.series == id && time_of(entry.sample) == time_ms;
+  });
+  return staged != samples_.rend() ? std::optional(staged->sample) : stored_.in_head(id, time_ms);
+}
+
+Late Stage::put_late(SeriesId id, const Sample& delta) {
   const std::int64_t time_ms = time_of(delta);
   const std::int64_t from_ms = time_ms - kLookBackMs;
   const SampleRun run = overlaid(stored_.read(id, from_ms, INT64_MAX), id, from_ms, samples_);
-  if (run.has_time(time_ms)) return false;
   std::vector<Sample> around;
-  for (const auto& s : run.floats) around.emplace_back(s);
-  for (const auto& s : run.classic) around.emplace_back(s);
-  for (const auto& s : run.exponential) around.emplace_back(s);
+  with_all(run, [&](const auto& samples) {
+    for (const auto& s : samples) {
+      if (!is_stale(Sample(s))) around.emplace_back(s);
+    }
+  });
 
   std::optional<Sample> before;
   std::vector<Sample> after;
   std::int64_t start_ms = start_of(delta);
   for (auto& sample : around) {
-    if (is_stale(sample)) continue;
+    if (time_of(sample) == time_ms) return repeated_or_clashing(before, sample, delta);
     // All samples get the same start, because readers would take a moving start for a reset.
     if (time_of(sample) > time_ms) {
       if (start_of(sample) != 0) start_ms = std::min(start_ms, start_of(sample));
@@ -161,17 +223,15 @@ bool Stage::put_late(SeriesId id, const Sample& delta) {
       before = std::move(sample);
     }
   }
-  Sample here = before ? add(*before, delta) : delta;
+  Sample here = before ? joined(*before, delta) : delta;
   set_times(here, time_ms, start_ms);
   samples_.push_back({id, std::move(here)});
   for (const auto& sample : after) {
-    Sample moved = delta;
-    set_times(moved, time_of(sample), start_ms);
-    Sample raised = add(sample, moved);
+    Sample raised = joined(sample, delta);
     set_times(raised, time_of(sample), start_ms);
     samples_.push_back({id, std::move(raised)});
   }
-  return true;
+  return Late::added;
 }
 
 } // namespace coalmine::store

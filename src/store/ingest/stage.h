@@ -19,6 +19,10 @@ namespace coalmine::store {
 // total + delta, at delta's time. Where they cannot be added (other bounds), the count starts again
 // with delta.
 Sample add(const Sample& total, const Sample& delta);
+// Both are classic histograms, with different bounds.
+bool other_bounds(const Sample& a, const Sample& b);
+// a + b, whatever their bounds: those of a stay.
+Sample joined(const Sample& a, const Sample& b);
 // now - before; nullopt when the count fell, which means that it started again.
 std::optional<Sample> difference(const Sample& before, const Sample& now);
 // The same sample with count and buckets zero.
@@ -26,6 +30,15 @@ Sample zero_like(const Sample& sample);
 // A sample that marks the end of a series.
 Sample stale_marker(MetricKind kind, std::int64_t time_ms, std::int64_t start_ms);
 void set_times(Sample& sample, std::int64_t time_ms, std::int64_t start_ms);
+// Equal but for their times.
+bool same_value(const Sample& a, Sample b);
+
+// What became of an increase that came late.
+enum class Late : std::uint8_t {
+  added,
+  repeated, // it was counted before
+  clashing, // another increase ended at the same time: only one can be kept
+};
 
 // One per append, on the stack of the writer.
 class Stage {
@@ -39,15 +52,19 @@ class Stage {
   // The series, which is made if it is new. labels_hash: the hash of what.labels, so that it is
   // computed only once. resource_exhausted: too many series.
   Result<SeriesInfo*> series(const SeriesInfo& what, std::uint64_t labels_hash);
+  // The same for a filler. Its values are known from now on.
+  Result<SeriesInfo*> filler(const SeriesInfo& what);
   // Marks the series' row to be written with this append.
   void write_row(SeriesInfo* info);
 
   // Adds a sample, unless the store has exactly this one.
   void put(SeriesId id, Sample sample);
   // Adds an increase that ended before samples that are already stored. It is inserted as a sample
-  // of its own, and all later samples are raised by it. Returns false when there is a sample at
-  // that time already, which means that the increase was counted before.
-  bool put_late(SeriesId id, const Sample& delta);
+  // of its own, and all later samples are raised by it. Where the bounds of histograms differ, the
+  // buckets are those of the stored ones. Not added when there is a sample at that time already.
+  Late put_late(SeriesId id, const Sample& delta);
+  // The sample of this append, or of the head, at that millisecond.
+  std::optional<Sample> recent(SeriesId id, std::int64_t time_ms) const;
 
   const SampleReader& stored() const { return stored_; }
   const std::vector<StagedSample>& samples() const { return samples_; }

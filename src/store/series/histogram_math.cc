@@ -10,8 +10,6 @@
 namespace coalmine::store {
 namespace {
 
-using Buckets = ExponentialHistogram::Buckets;
-
 constexpr int kMinScale = -20; // one bucket covers more than a double can hold
 constexpr int kMaxScale = 40;
 
@@ -20,71 +18,6 @@ bool any_less(const std::vector<std::uint64_t>& a, const std::vector<std::uint64
     if (a[i] < b[i]) return true;
   }
   return false;
-}
-
-void trim(Buckets& buckets) {
-  auto& counts = buckets.counts;
-  while (!counts.empty() && counts.back() == 0) counts.pop_back();
-  const auto first = std::ranges::find_if(counts, [](auto n) { return n != 0; });
-  buckets.offset += static_cast<std::int32_t>(first - counts.begin());
-  counts.erase(counts.begin(), first);
-  if (counts.empty()) buckets.offset = 0;
-}
-
-void downscale(Buckets& buckets, int steps) {
-  if (steps <= 0 || buckets.counts.empty()) return;
-  const int shift = std::min(steps, 31);
-  const std::int64_t first = std::int64_t{buckets.offset} >> shift;
-  Buckets out;
-  out.offset = static_cast<std::int32_t>(first);
-  for (std::size_t i = 0; i < buckets.counts.size(); ++i) {
-    const auto at = static_cast<std::size_t>(
-        ((std::int64_t{buckets.offset} + static_cast<std::int64_t>(i)) >> shift) - first);
-    if (at >= out.counts.size()) out.counts.resize(at + 1);
-    out.counts[at] += buckets.counts[i];
-  }
-  buckets = std::move(out);
-}
-
-// The number of buckets of the merged range, from the first to the last of both.
-std::int64_t span_of(const Buckets& a, const Buckets& b) {
-  if (a.counts.empty()) return static_cast<std::int64_t>(b.counts.size());
-  if (b.counts.empty()) return static_cast<std::int64_t>(a.counts.size());
-  const auto end = [](const Buckets& x) {
-    return std::int64_t{x.offset} + static_cast<std::int64_t>(x.counts.size());
-  };
-  return std::max(end(a), end(b)) - std::min<std::int64_t>(a.offset, b.offset);
-}
-
-void add_buckets(Buckets& total, const Buckets& delta) {
-  if (delta.counts.empty()) return;
-  if (total.counts.empty()) {
-    total = delta;
-    return;
-  }
-  if (delta.offset < total.offset) {
-    total.counts.insert(total.counts.begin(),
-                        static_cast<std::size_t>(std::int64_t{total.offset} - delta.offset), 0);
-    total.offset = delta.offset;
-  }
-  const auto shift = static_cast<std::size_t>(std::int64_t{delta.offset} - total.offset);
-  if (total.counts.size() < shift + delta.counts.size())
-    total.counts.resize(shift + delta.counts.size());
-  for (std::size_t i = 0; i < delta.counts.size(); ++i) total.counts[shift + i] += delta.counts[i];
-}
-
-// now -= before; false when a bucket would fall below zero.
-bool subtract_buckets(Buckets& now, const Buckets& before) {
-  for (std::size_t i = 0; i < before.counts.size(); ++i) {
-    if (before.counts[i] == 0) continue;
-    const std::int64_t at = std::int64_t{before.offset} + static_cast<std::int64_t>(i) - now.offset;
-    if (at < 0 || at >= static_cast<std::int64_t>(now.counts.size())) return false;
-    auto& here = now.counts[static_cast<std::size_t>(at)];
-    if (here < before.counts[i]) return false;
-    here -= before.counts[i];
-  }
-  trim(now);
-  return true;
 }
 
 } // namespace
@@ -161,48 +94,6 @@ std::optional<ClassicHistogram> increase(const ClassicHistogram& before,
   out.sum -= before.sum;
   for (std::size_t i = 0; i < out.counts.size(); ++i) out.counts[i] -= before.counts[i];
   return out;
-}
-
-std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before,
-                                             const ExponentialHistogram& now) {
-  if (now.count < before.count || now.zero_count < before.zero_count) return std::nullopt;
-  const int scale = std::min(before.scale, now.scale);
-  ExponentialHistogram base = before;
-  downscale(base, before.scale - scale);
-  ExponentialHistogram out = now;
-  downscale(out, now.scale - scale);
-  if (!subtract_buckets(out.positive, base.positive) ||
-      !subtract_buckets(out.negative, base.negative))
-    return std::nullopt;
-  out.count -= before.count;
-  out.zero_count -= before.zero_count;
-  out.sum -= before.sum;
-  return out;
-}
-
-void downscale(ExponentialHistogram& histogram, int steps) {
-  if (steps <= 0) return;
-  downscale(histogram.positive, steps);
-  downscale(histogram.negative, steps);
-  histogram.scale -= steps;
-}
-
-void merge(ExponentialHistogram& total, const ExponentialHistogram& delta) {
-  ExponentialHistogram other = delta;
-  const int scale = std::min(total.scale, other.scale);
-  downscale(total, total.scale - scale);
-  downscale(other, other.scale - scale);
-  while (span_of(total.positive, other.positive) > kMaxBuckets ||
-         span_of(total.negative, other.negative) > kMaxBuckets) {
-    downscale(total, 1);
-    downscale(other, 1);
-  }
-  add_buckets(total.positive, other.positive);
-  add_buckets(total.negative, other.negative);
-  total.zero_threshold = std::max(total.zero_threshold, other.zero_threshold);
-  total.zero_count += other.zero_count;
-  total.count += other.count;
-  total.sum += other.sum;
 }
 
 BucketBounds scale_bounds(const BucketBounds& bounds, double factor) {

@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/result.h"
+#include "telemetry/exponential.h"
 #include "telemetry/histogram.h"
 
 namespace coalmine::store {
@@ -23,18 +24,9 @@ Status normalise(ClassicHistogram& histogram);
 Status normalise(ExponentialHistogram& histogram);
 
 // now - before, when now continues before: same bounds, nothing fell. nullopt: there was a reset in
-// between.
+// between. That of exponential histograms is in telemetry/exponential.h.
 std::optional<ClassicHistogram> increase(const ClassicHistogram& before,
                                          const ClassicHistogram& now);
-std::optional<ExponentialHistogram> increase(const ExponentialHistogram& before,
-                                             const ExponentialHistogram& now);
-
-// total += delta. Scales are brought to the coarser one, and coarser still when the buckets would
-// span more than kMaxBuckets.
-inline constexpr std::int64_t kMaxBuckets = 640;
-void merge(ExponentialHistogram& total, const ExponentialHistogram& delta);
-// Merges 2^steps neighbouring buckets into one.
-void downscale(ExponentialHistogram& histogram, int steps);
 
 // The same observations with bounds and sum multiplied.
 ClassicHistogram scaled(const ClassicHistogram& histogram, double factor,

@@ -179,12 +179,12 @@ void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_
 }
 
 template <typename State>
-void read_row(RowReader& r, State& state, bool classic) {
+void read_row(RowReader& r, State& state, bool histogram) {
   const unsigned flags = r.u8();
   if ((flags & kSameStep) == 0) state.step = r.zigzag();
   if ((flags & kSameStart) == 0) state.start_ms = plus(state.start_ms, r.zigzag());
   state.time_ms = plus(state.time_ms, state.step);
-  if (classic) {
+  if (histogram) {
     state.count += read_counts(r, static_cast<Counts>(flags >> kCountsShift & 3u), state.counts);
     if ((flags & kRest) != 0) state.count += static_cast<std::uint64_t>(r.zigzag());
     state.stale = (flags & kStale) != 0;
@@ -194,20 +194,24 @@ void read_row(RowReader& r, State& state, bool classic) {
 
 } // namespace
 
-std::int64_t OpenRun::first_ms() const {
-  return exponential_ ? exponential_->front().time_ms : frames_.front().first_ms;
-}
-std::int64_t OpenRun::last_ms() const {
-  return exponential_ ? exponential_->back().time_ms : last_.time_ms;
+bool OpenRun::Shape::operator==(const Shape& other) const {
+  return scale == other.scale && same_bits(zero_threshold, other.zero_threshold) &&
+         negative_offset == other.negative_offset && positive_offset == other.positive_offset &&
+         negative == other.negative && positive == other.positive;
 }
 
-std::int64_t OpenRun::last_start_ms() const {
-  return exponential_ ? exponential_->back().start_ms : last_.start_ms;
-}
+std::int64_t OpenRun::first_ms() const { return frames_.front().first_ms; }
+std::int64_t OpenRun::last_ms() const { return last_.time_ms; }
+std::int64_t OpenRun::last_start_ms() const { return last_.start_ms; }
 
 bool OpenRun::ends_stale() const {
-  if (exponential_) return exponential_->back().stale;
-  return is_classic() ? last_.stale : is_stale(last_.value);
+  return is_classic() || is_exponential() ? last_.stale : is_stale(last_.value);
+}
+
+std::size_t OpenRun::width(const Frame& frame) const {
+  if (frame.bounds != nullptr) return frame.bounds->size() + 1;
+  if (!is_exponential()) return 0;
+  return (*shapes_)[static_cast<std::size_t>(&frame - frames_.data())].counts();
 }
 
 // Grows by a quarter at a time. std::string would double, which costs much memory with one run per
@@ -223,93 +227,105 @@ void OpenRun::append_row(std::string_view row) {
   bytes_ += row;
 }
 
-template <typename S>
-void OpenRun::write_row(const S& sample) {
-  std::size_t most = kMostRow;
-  if constexpr (std::is_same_v<S, ClassicSample>) most += sample.value.counts.size() * kMaxVarint;
+void OpenRun::write_row(const FloatSample& sample) {
   auto& room = row_room();
   {
-    RoomWriter w(room, most);
-    pack_row(w, sample);
+    RoomWriter w(room, kMostRow);
+    const Value kind = value_kind(last_.value, sample.value);
+    const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
+                           static_cast<unsigned>(kind) << kValueShift;
+    w.u8(static_cast<std::uint8_t>(flags));
+    write_times(w, flags, last_, sample.time_ms, sample.start_ms);
+    write_value(w, kind, last_.value, sample.value);
   }
+  last_.value = sample.value;
   append_row(room);
 }
 
-void OpenRun::pack_row(RoomWriter& w, const FloatSample& sample) {
-  const Value kind = value_kind(last_.value, sample.value);
-  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
-                         static_cast<unsigned>(kind) << kValueShift;
-  w.u8(static_cast<std::uint8_t>(flags));
-  write_times(w, flags, last_, sample.time_ms, sample.start_ms);
-  write_value(w, kind, last_.value, sample.value);
-  last_.value = sample.value;
-}
-
-void OpenRun::pack_row(RoomWriter& w, const ClassicSample& sample) {
-  const auto& counts = sample.value.counts;
-  std::uint64_t grown = 0;
-  for (std::size_t i = 0; i < counts.size(); ++i) grown += counts[i] - last_.counts[i];
-  const auto rest = static_cast<std::int64_t>(sample.value.count - last_.count - grown);
-  const Value kind = value_kind(last_.value, sample.value.sum);
-  const Counts shape = counts_kind(last_.counts, counts);
-  const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
-                         (sample.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
-                         static_cast<unsigned>(kind) << kValueShift |
-                         static_cast<unsigned>(shape) << kCountsShift;
-  w.u8(static_cast<std::uint8_t>(flags));
-  write_times(w, flags, last_, sample.time_ms, sample.start_ms);
-  write_counts(w, shape, last_.counts, counts);
-  if (rest != 0) w.zigzag(rest);
-  write_value(w, kind, last_.value, sample.value.sum);
-  last_.value = sample.value.sum;
-  last_.count = sample.value.count;
+void OpenRun::write_row(const HistogramRow& row) {
+  const auto& counts = row.counts;
+  auto& room = row_room();
+  {
+    RoomWriter w(room, kMostRow + counts.size() * kMaxVarint);
+    std::uint64_t grown = 0;
+    for (std::size_t i = 0; i < counts.size(); ++i) grown += counts[i] - last_.counts[i];
+    const auto rest = static_cast<std::int64_t>(row.count - last_.count - grown);
+    const Value kind = value_kind(last_.value, row.sum);
+    const Counts shape = counts_kind(last_.counts, counts);
+    const unsigned flags = time_flags(last_, row.time_ms, row.start_ms) |
+                           (row.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
+                           static_cast<unsigned>(kind) << kValueShift |
+                           static_cast<unsigned>(shape) << kCountsShift;
+    w.u8(static_cast<std::uint8_t>(flags));
+    write_times(w, flags, last_, row.time_ms, row.start_ms);
+    write_counts(w, shape, last_.counts, counts);
+    if (rest != 0) w.zigzag(rest);
+    write_value(w, kind, last_.value, row.sum);
+  }
+  last_.value = row.sum;
+  last_.count = row.count;
   last_.counts = counts;
-  last_.stale = sample.stale;
+  last_.stale = row.stale;
+  append_row(room);
 }
 
-template <typename S>
-void OpenRun::append(const S& sample) {
-  constexpr bool kClassic = std::is_same_v<S, ClassicSample>;
-  bool fresh = frames_.empty() || frames_.back().rows == kFrameRows;
-  BucketBounds bounds;
-  if constexpr (kClassic) {
-    bounds =
-        sample.value.bounds ? sample.value.bounds : std::make_shared<const std::vector<double>>();
-    if (!frames_.empty() && same_bounds(frames_.back().bounds, bounds))
-      bounds = frames_.back().bounds;
-    fresh = fresh || frames_.back().bounds != bounds ||
-            last_.counts.size() != sample.value.counts.size();
-  }
-  if (fresh) {
-    frames_.push_back({bytes_.size(), sample.time_ms, 0, 0, std::move(bounds)});
-    last_ = {};
-    if constexpr (kClassic) last_.counts.assign(sample.value.counts.size(), 0);
-  }
-  write_row(sample);
-  frames_.back().last_ms = sample.time_ms;
+void OpenRun::begin_frame(std::int64_t time_ms, BucketBounds bounds, std::size_t counts) {
+  frames_.push_back({bytes_.size(), time_ms, 0, 0, std::move(bounds)});
+  last_ = {};
+  last_.counts.assign(counts, 0);
+}
+
+void OpenRun::end_row(std::int64_t time_ms) {
+  frames_.back().last_ms = time_ms;
   ++frames_.back().rows;
   ++count_;
 }
 
-bool OpenRun::upsert(const Sample& sample) {
-  if (const auto* exponential = std::get_if<ExponentialSample>(&sample)) {
-    if (!exponential_) exponential_ = std::make_unique<std::vector<ExponentialSample>>();
-    const auto at = std::ranges::lower_bound(*exponential_, exponential->time_ms, {},
-                                             &ExponentialSample::time_ms);
-    if (at == exponential_->end() || at->time_ms != exponential->time_ms) {
-      exponential_->insert(at, *exponential);
-      return true;
-    }
-    *at = *exponential;
-    return false;
+void OpenRun::append(const FloatSample& sample) {
+  if (frames_.empty() || frames_.back().rows == kFrameRows) begin_frame(sample.time_ms, nullptr, 0);
+  write_row(sample);
+  end_row(sample.time_ms);
+}
+
+void OpenRun::append(const ClassicSample& sample) {
+  const auto& value = sample.value;
+  auto bounds = value.bounds ? value.bounds : std::make_shared<const std::vector<double>>();
+  if (!frames_.empty() && same_bounds(frames_.back().bounds, bounds))
+    bounds = frames_.back().bounds;
+  if (frames_.empty() || frames_.back().rows == kFrameRows || frames_.back().bounds != bounds ||
+      last_.counts.size() != value.counts.size())
+    begin_frame(sample.time_ms, std::move(bounds), value.counts.size());
+  write_row({sample.time_ms, sample.start_ms, sample.stale, value.counts, value.count, value.sum});
+  end_row(sample.time_ms);
+}
+
+void OpenRun::append(const ExponentialSample& sample) {
+  const auto& value = sample.value;
+  const Shape shape{
+      value.scale,           value.zero_threshold,         value.negative.offset,
+      value.positive.offset, value.negative.counts.size(), value.positive.counts.size()};
+  if (!shapes_) shapes_ = std::make_unique<std::vector<Shape>>();
+  if (frames_.empty() || frames_.back().rows == kFrameRows || shapes_->back() != shape) {
+    begin_frame(sample.time_ms, nullptr, shape.counts());
+    shapes_->push_back(shape);
   }
+  std::vector<std::uint64_t> counts;
+  counts.reserve(shape.counts());
+  counts.push_back(value.zero_count);
+  counts.insert(counts.end(), value.negative.counts.begin(), value.negative.counts.end());
+  counts.insert(counts.end(), value.positive.counts.begin(), value.positive.counts.end());
+  write_row({sample.time_ms, sample.start_ms, sample.stale, counts, value.count, value.sum});
+  end_row(sample.time_ms);
+}
+
+bool OpenRun::upsert(const Sample& sample) {
   if (empty() || time_of(sample) > last_.time_ms) {
-    if (const auto* number = std::get_if<FloatSample>(&sample)) {
-      append(*number);
-    } else {
-      append(std::get<ClassicSample>(sample));
-    }
+    std::visit([&](const auto& one) { append(one); }, sample);
     return true;
+  }
+  if (time_of(sample) == last_.time_ms) {
+    replace_newest(sample);
+    return false;
   }
   SampleRun all = slice(INT64_MIN, INT64_MAX);
   const bool added = all.upsert(sample);
@@ -317,15 +333,34 @@ bool OpenRun::upsert(const Sample& sample) {
   return added;
 }
 
+// Counts of spans replace their newest sample for a second.
+void OpenRun::replace_newest(const Sample& sample) {
+  SampleRun tail = slice(frames_.back().first_ms, INT64_MAX);
+  bytes_.resize(frames_.back().begin);
+  count_ -= frames_.back().rows;
+  frames_.pop_back();
+  if (shapes_) shapes_->pop_back();
+  last_ = frames_.empty() ? State() : state_at_end();
+  tail.upsert(sample);
+  append_all(tail);
+}
+
+void OpenRun::append_all(const SampleRun& run) {
+  with_all(run, [&](const auto& samples) {
+    for (const auto& one : samples) append(one);
+  });
+}
+
 void OpenRun::rebuild(const SampleRun& run) {
   bytes_.clear();
   frames_.clear();
+  if (shapes_) shapes_->clear();
   last_ = {};
   count_ = 0;
-  for (const auto& sample : run.floats) append(sample);
-  for (const auto& sample : run.classic) append(sample);
+  append_all(run);
   bytes_.shrink_to_fit();
   frames_.shrink_to_fit();
+  if (shapes_) shapes_->shrink_to_fit();
 }
 
 template <typename F>
@@ -334,35 +369,43 @@ void OpenRun::each(std::int64_t from_ms, std::int64_t to_ms, F&& visit) const {
   for (; frame != frames_.end() && frame->first_ms <= to_ms; ++frame) {
     RowReader r(bytes_.data() + frame->begin);
     State state;
-    const bool classic = frame->bounds != nullptr;
-    if (classic) state.counts.assign(frame->bounds->size() + 1, 0);
+    state.counts.assign(width(*frame), 0);
     for (std::uint32_t i = 0; i < frame->rows; ++i) {
-      read_row(r, state, classic);
+      read_row(r, state, !state.counts.empty());
       if (state.time_ms > to_ms) return;
       if (state.time_ms >= from_ms) visit(*frame, state);
     }
   }
 }
 
-void OpenRun::emit(const Frame& frame, const State& state, SampleRun& out) {
-  if (frame.bounds == nullptr) {
-    out.floats.push_back({state.time_ms, state.start_ms, state.value});
-  } else {
+void OpenRun::emit(const Frame& frame, const State& state, SampleRun& out) const {
+  if (frame.bounds != nullptr) {
     out.classic.push_back({state.time_ms,
                            state.start_ms,
                            state.stale,
                            {frame.bounds, state.counts, state.count, state.value}});
+  } else if (is_exponential()) {
+    const auto& shape = (*shapes_)[static_cast<std::size_t>(&frame - frames_.data())];
+    auto& to = out.exponential.emplace_back();
+    to.time_ms = state.time_ms;
+    to.start_ms = state.start_ms;
+    to.stale = state.stale;
+    const auto positive = state.counts.end() - static_cast<std::ptrdiff_t>(shape.positive);
+    to.value = {.scale = shape.scale,
+                .zero_threshold = shape.zero_threshold,
+                .zero_count = state.counts.front(),
+                .positive = {shape.positive_offset, {positive, state.counts.end()}},
+                .negative = {shape.negative_offset, {state.counts.begin() + 1, positive}},
+                .count = state.count,
+                .sum = state.value};
+  } else {
+    out.floats.push_back({state.time_ms, state.start_ms, state.value});
   }
 }
 
 std::size_t OpenRun::count(std::int64_t from_ms, std::int64_t to_ms) const {
   if (from_ms > to_ms) return 0;
   std::size_t out = 0;
-  if (exponential_) {
-    for (const auto& sample : *exponential_)
-      out += sample.time_ms >= from_ms && sample.time_ms <= to_ms ? 1u : 0u;
-    return out;
-  }
   for (const auto& frame : frames_) {
     if (frame.first_ms >= from_ms && frame.last_ms <= to_ms) {
       out += frame.rows;
@@ -377,18 +420,11 @@ std::size_t OpenRun::count(std::int64_t from_ms, std::int64_t to_ms) const {
 SampleRun OpenRun::slice(std::int64_t from_ms, std::int64_t to_ms) const {
   SampleRun out;
   if (from_ms > to_ms) return out;
-  if (exponential_) {
-    for (const auto& sample : *exponential_) {
-      if (sample.time_ms >= from_ms && sample.time_ms <= to_ms) out.exponential.push_back(sample);
-    }
-    return out;
-  }
   each(from_ms, to_ms, [&](const Frame& frame, const State& state) { emit(frame, state, out); });
   return out;
 }
 
 SampleRun OpenRun::since(const SeriesPosition& position) const {
-  if (exponential_) return slice(position.from_ms, INT64_MAX);
   SampleRun out;
   const auto& seen = position.seen;
   each(position.from_ms, INT64_MAX, [&](const Frame& frame, const State& state) {
@@ -402,7 +438,6 @@ SampleRun OpenRun::since(const SeriesPosition& position) const {
 
 bool OpenRun::any(std::int64_t from_ms, std::int64_t to_ms) const {
   if (from_ms > to_ms || empty()) return false;
-  if (exponential_) return count(from_ms, to_ms) > 0;
   const auto within = [&](std::int64_t time_ms) { return time_ms >= from_ms && time_ms <= to_ms; };
   const auto frame = std::ranges::lower_bound(frames_, from_ms, {}, &Frame::last_ms);
   if (frame == frames_.end() || frame->first_ms > to_ms) return false;
@@ -411,7 +446,7 @@ bool OpenRun::any(std::int64_t from_ms, std::int64_t to_ms) const {
 
 void OpenRun::append_to(SampleColumns& out, std::int64_t from_ms, std::int64_t to_ms,
                         HistogramPart part) const {
-  if (exponential_) {
+  if (is_exponential()) {
     out.uniform = out.uniform && !any(from_ms, to_ms);
     return;
   }
@@ -461,18 +496,15 @@ std::optional<Sample> OpenRun::last_value() const {
 }
 
 void OpenRun::drop_before(std::int64_t time_ms) {
-  if (exponential_) {
-    std::erase_if(*exponential_, [&](const ExponentialSample& s) { return s.time_ms < time_ms; });
-    return;
-  }
   if (!empty() && first_ms() < time_ms) rebuild(slice(time_ms, INT64_MAX));
 }
 
 void OpenRun::write_image(ByteWriter& w, BoundsList& bounds) const {
-  if (exponential_) {
+  if (is_exponential()) {
     std::vector<StagedSample> samples;
-    samples.reserve(exponential_->size());
-    for (const auto& sample : *exponential_) samples.push_back({{}, sample});
+    samples.reserve(size());
+    for (auto& sample : slice(INT64_MIN, INT64_MAX).exponential)
+      samples.push_back({{}, std::move(sample)});
     w.u8(kExponentialImage);
     w.text(encode_record(samples));
     return;
@@ -542,15 +574,15 @@ OpenRun::State OpenRun::state_at_end() const {
   const auto& frame = frames_.back();
   RowReader r(bytes_.data() + frame.begin);
   State state;
-  if (frame.bounds != nullptr) state.counts.assign(frame.bounds->size() + 1, 0);
-  for (std::uint32_t i = 0; i < frame.rows; ++i) read_row(r, state, frame.bounds != nullptr);
+  state.counts.assign(width(frame), 0);
+  for (std::uint32_t i = 0; i < frame.rows; ++i) read_row(r, state, !state.counts.empty());
   return state;
 }
 
 std::size_t OpenRun::memory() const {
   return bytes_.capacity() + frames_.capacity() * sizeof(Frame) +
          last_.counts.capacity() * sizeof(std::uint64_t) +
-         (exponential_ ? exponential_->capacity() * sizeof(ExponentialSample) : 0);
+         (shapes_ ? shapes_->capacity() * sizeof(Shape) : 0);
 }
 
 } // namespace coalmine::store

@@ -32,12 +32,7 @@ class Source {
     std::int64_t time = time_;
     if (below(30) == 0)
       time -= static_cast<std::int64_t>(below(20)) * 15'000; // late, or a correction
-    if (kind_ == MetricKind::exponential) {
-      ExponentialSample out{time, start_, below(20) == 0, {}};
-      out.value.scale = static_cast<int>(below(6));
-      out.value.positive.counts = {below(9), below(9)};
-      return out;
-    }
+    if (kind_ == MetricKind::exponential) return exponential(time);
     if (kind_ == MetricKind::histogram) return classic(time);
     return FloatSample{time, start_, number()};
   }
@@ -48,6 +43,8 @@ class Source {
     bound_ = below(bounds_.size());
     counts_.assign(bounds_[bound_]->size() + 1, 0);
     value_ = 0;
+    growing_ = {};
+    growing_.scale = static_cast<int>(below(6));
   }
 
   double number() {
@@ -75,6 +72,20 @@ class Source {
     return out;
   }
 
+  // Mostly the same buckets with more in them; now and then other ones.
+  Sample exponential(std::int64_t time) {
+    auto& h = growing_;
+    if (below(12) == 0) h.zero_threshold = below(2) == 0 ? 0.5 : -0.0;
+    if (below(10) == 0) h.positive.counts.resize(below(9));
+    if (below(20) == 0) h.negative = {static_cast<std::int32_t>(below(5)), {below(3)}};
+    if (below(15) == 0) h.positive.offset = static_cast<std::int32_t>(below(9)) - 4;
+    for (auto& n : h.positive.counts) n += below(5);
+    h.zero_count += below(3);
+    h.count += below(20);
+    h.sum = number();
+    return ExponentialSample{time, start_, below(20) == 0, h};
+  }
+
   std::mt19937_64 random_;
   MetricKind kind_;
   std::int64_t time_ = 1'700'000'000'000;
@@ -83,6 +94,7 @@ class Source {
   std::vector<BucketBounds> bounds_;
   std::size_t bound_ = 0;
   std::vector<std::uint64_t> counts_;
+  ExponentialHistogram growing_;
 };
 
 void expect_same(const SampleRun& a, const SampleRun& b) {
@@ -172,6 +184,20 @@ TEST(OpenRun, ACounterCostsFewBytes) {
   for (int i = 0; i < 120; ++i)
     run.upsert(FloatSample{1'700'000'000'000 + i * 15'000, 1'699'999'000'000, i * 131.0});
   EXPECT_LT(run.memory(), 120u * 8u);
+}
+
+// A series derived from spans has a sample for every second.
+TEST(OpenRun, AnExponentialHistogramIsPacked) {
+  OpenRun run;
+  ExponentialHistogram h;
+  h.positive.counts.resize(150);
+  for (int i = 0; i < 120; ++i) {
+    h.positive.counts[static_cast<std::size_t>(i)] += 3;
+    h.count += 3;
+    h.sum += 0.7;
+    run.upsert(ExponentialSample{1'700'000'000'000 + i * 1000, 1'699'999'000'000, false, h});
+  }
+  EXPECT_LT(run.memory(), 120u * 150u) << "less than a byte for each bucket";
 }
 
 } // namespace

@@ -25,6 +25,13 @@ struct SelectRequest {
   // For the three request metrics. True (default): of each instance only the best source that has
   // requests in the range, in the order sent, histogram, spans. False: every source.
   bool choose_source = true;
+  // With choose_source false: of each instance only the sources that count requests and errors,
+  // where it has one.
+  bool complete_sources = false;
+  // Also the derived durations at the resolution they were measured with, as exponential histograms
+  // in seconds. They are the same requests as the classic ones beside them, so only a reader that
+  // tells the two apart asks for them.
+  bool exact_durations = false;
   bool with_samples = true;             // false: labels only (series, labels, label values)
   bool all_series = false;              // find() also returns series without samples in the range
   std::size_t max_samples = 50'000'000; // more fails with resource_exhausted
@@ -52,11 +59,12 @@ struct SeriesPosition {
   };
   std::optional<Seen> seen = std::nullopt;
 };
-// The samples since a position. Exponential histograms are left out.
+// The samples since a position.
 struct NewSamples {
   std::vector<FloatSample> floats;
   std::vector<ClassicSample> classic;
-  bool empty() const { return floats.empty() && classic.empty(); }
+  std::vector<ExponentialSample> exponential;
+  bool empty() const { return floats.empty() && classic.empty() && exponential.empty(); }
 };
 
 // The time range to read as columns, and which numbers of histograms.

@@ -83,6 +83,13 @@ bool SampleReader::in_head(SeriesId id, const Sample& sample) const {
   return series != nullptr && series->samples.contains(sample);
 }
 
+std::optional<Sample> SampleReader::in_head(SeriesId id, std::int64_t time_ms) const {
+  const auto* series = state_.head.find(id);
+  if (series == nullptr) return std::nullopt;
+  const auto run = series->samples.slice(time_ms, time_ms);
+  return run.empty() ? std::nullopt : std::optional(run.last());
+}
+
 bool SampleReader::has_samples(SeriesId id, std::int64_t from_ms, std::int64_t to_ms) const {
   const auto* series = state_.head.find(id);
   if (series == nullptr || from_ms > to_ms) return false;

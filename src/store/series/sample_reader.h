@@ -33,6 +33,8 @@ class SampleReader {
   std::optional<Sample> last_value(SeriesId id) const;
   // True when exactly this sample is in the head. A sample in a chunk may be missed.
   bool in_head(SeriesId id, const Sample& sample) const;
+  // The sample of the head at that millisecond.
+  std::optional<Sample> in_head(SeriesId id, std::int64_t time_ms) const;
 
   // The samples of the chunk stored at this key.
   SampleRun decode(const std::string& key, const std::string& bytes, SharedTimes& times) const;

@@ -34,6 +34,7 @@ SourceChoice choice(const SeriesIndex& index, const std::string& instance, std::
     const auto source = static_cast<std::size_t>(info->source);
     const auto metric = info->labels->metric_name();
     if (metric == kRequestsName) out.requests[source].push_back(info);
+    if (metric == kErrorsName && !info->guessed) out.errors[source] = true;
     if (metric == name) out.named[source].push_back(info);
   }
   return out;

@@ -21,7 +21,18 @@ namespace coalmine::store {
 // The request metrics of one instance, by source. For one of their names, one source is chosen from
 // these.
 struct SourceChoice {
+  // False for a source that counts requests and not their errors while another one counts both.
+  // Rates of errors need both counts from one source: an unknown number of errors is not zero.
+  bool complete(std::size_t source) const {
+    if (errors[source]) return true;
+    for (std::size_t i = 0; i < errors.size(); ++i) {
+      if (errors[i] && !requests[i].empty()) return false;
+    }
+    return true;
+  }
+
   bool duration = false;                                  // the name is kDurationName
+  std::array<bool, 3> errors{};                           // which sources have an error counter
   std::array<std::vector<const SeriesInfo*>, 3> requests; // its request counters
   std::array<std::vector<const SeriesInfo*>, 3> named;    // its series of that name
 };

@@ -11,7 +11,8 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kRowVersion = 1;
+constexpr std::uint8_t kNoScopes = 1; // row version without the scope
+constexpr std::uint8_t kRowVersion = 2;
 constexpr int kRefusalsPerCount = 1000;
 
 std::uint64_t identity_of(std::uint64_t labels_hash, Source source, MetricKind kind) {
@@ -46,9 +47,35 @@ std::string to_text(const Labels& labels) {
   return fmt::format("{}{{{}}}", labels.metric_name(), inside);
 }
 
+bool is_exact_duration(const SeriesInfo& info) {
+  return info.kind == MetricKind::exponential && info.source != Source::sent;
+}
+
 bool is_request_metric(std::string_view name) {
   return name == kRequestsName || name == kErrorsName || name == kDurationName;
 }
+
+namespace {
+
+void write_labels(ByteWriter& w, const Labels& labels) {
+  w.varint(labels.size());
+  for (const auto [name, value] : labels) {
+    w.text(name);
+    w.text(value);
+  }
+}
+
+std::shared_ptr<const Labels> read_labels(ByteReader& r) {
+  std::vector<Labels::Pair> pairs;
+  const auto count = r.varint();
+  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
+    std::string name(r.text());
+    pairs.emplace_back(std::move(name), r.text());
+  }
+  return std::make_shared<const Labels>(std::move(pairs));
+}
+
+} // namespace
 
 std::string encode_series(const SeriesInfo& info) {
   std::string out;
@@ -60,11 +87,9 @@ std::string encode_series(const SeriesInfo& info) {
   w.text(info.metric->otel_name);
   w.text(info.metric->unit);
   w.text(info.metric->help);
-  w.varint(info.labels->size());
-  for (const auto [name, value] : *info.labels) {
-    w.text(name);
-    w.text(value);
-  }
+  write_labels(w, *info.labels);
+  w.u8(info.scope ? 1 : 0);
+  if (info.scope) write_labels(w, *info.scope);
   return out;
 }
 
@@ -81,20 +106,18 @@ Result<SeriesInfo> decode_series(SeriesId id, std::string_view bytes) {
   metric.otel_name = r.text();
   metric.unit = r.text();
   metric.help = r.text();
-  std::vector<Labels::Pair> pairs;
-  const auto count = r.varint();
-  for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
-    std::string name(r.text());
-    pairs.emplace_back(std::move(name), r.text());
-  }
-  if (!r.ok() || !r.done() || version != kRowVersion || kind > 3 || source > 2 || flags > 1) {
+  out.labels = read_labels(r);
+  const auto scoped = version == kNoScopes ? std::uint8_t{0} : r.u8();
+  if (scoped == 1) out.scope = read_labels(r);
+  const bool known = (version == kRowVersion || version == kNoScopes) && scoped <= 1;
+  if (!r.ok() || !r.done() || !known || kind > 3 || source > 2 || flags > 1) {
     return fail(ErrorCode::data_loss, fmt::format("the row of series {} is damaged", id.value));
   }
   out.metric = std::make_shared<const MetricDescription>(std::move(metric));
   out.kind = static_cast<MetricKind>(kind);
   out.source = static_cast<Source>(source);
   out.filler = flags == 1;
-  out.labels = std::make_shared<const Labels>(std::move(pairs));
+  out.guessed = out.filler && version == kNoScopes;
   return out;
 }
 
@@ -122,6 +145,11 @@ Result<SeriesInfo*> SeriesIndex::add(SeriesInfo info) {
 
 SeriesInfo* SeriesIndex::restore(SeriesInfo info) { return insert(std::move(info)); }
 
+void SeriesIndex::confirm(SeriesInfo& info) {
+  info.guessed = false;
+  services_[std::string(info.labels->get("service_name"))].version = ++version_;
+}
+
 SeriesIndex::Ids& SeriesIndex::posting(std::string_view name, std::string_view value) {
   auto label = postings_.find(name);
   if (label == postings_.end()) label = postings_.emplace(name, Values()).first;
@@ -134,6 +162,8 @@ SeriesInfo* SeriesIndex::insert(SeriesInfo info) {
   ++version_;
   const std::uint64_t id = info.id.value;
   next_id_ = std::max(next_id_, id + 1);
+  if (info.scope && last_scope_ && *info.scope == *last_scope_) info.scope = last_scope_;
+  if (info.scope) last_scope_ = info.scope;
   auto& slot = series_[id];
   slot = std::make_unique<SeriesInfo>(std::move(info));
   by_identity_.emplace(identity_of(slot->labels->hash(), slot->source, slot->kind), slot.get());

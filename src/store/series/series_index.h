@@ -27,11 +27,19 @@ struct SeriesInfo {
   MetricKind kind = MetricKind::gauge;
   Source source = Source::sent;
   DescriptionRef metric = no_description();
-  // An error counter of zeros that we write next to the application's request counter until the
-  // application's own error counter appears.
+  // The scope of the stream that owns these labels (MetricSeries::scope). nullptr: unknown, or not
+  // of an application.
+  std::shared_ptr<const Labels> scope = nullptr;
+  // An error count that we write beside the application's own request counter until the application
+  // sends its own.
   bool filler = false;
+  // A filler of an older version, whose zeros may stand for "unknown". Not written any more.
+  bool guessed = false;
   // True when its row is on disk. Not part of the row.
   bool stored = false;
+  // The time of its newest point since start; 0: none so far. Writers only (Locks::write). Not part
+  // of the row.
+  std::uint64_t newest_ns = 0;
 };
 
 // Service, track, version and instance. One source of counts is chosen for each such key.
@@ -39,6 +47,8 @@ std::string instance_key(const Labels& labels);
 std::string instance_key(const Presence& presence);
 // name{label="value",…} for messages.
 std::string to_text(const Labels& labels);
+// The derived durations at the resolution they were measured with, in seconds: see kDurationName.
+bool is_exact_duration(const SeriesInfo& info);
 // One of kRequestsName, kErrorsName, kDurationName.
 bool is_request_metric(std::string_view name);
 
@@ -61,6 +71,8 @@ class SeriesIndex {
   Result<SeriesInfo*> add(SeriesInfo info);
   // Adds a series read from disk. No limit applies.
   SeriesInfo* restore(SeriesInfo info);
+  // What the series says is guessed no longer.
+  void confirm(SeriesInfo& info);
   void remove(const std::vector<SeriesId>& ids);
 
   // The matching series in order of id; every series when there is no matcher.
@@ -90,6 +102,7 @@ class SeriesIndex {
   const std::size_t max_per_service_;
   std::uint64_t next_id_ = 1;
   std::uint64_t version_ = 0;
+  std::shared_ptr<const Labels> last_scope_; // shared with the series that has it too
   std::map<std::uint64_t, std::unique_ptr<SeriesInfo>> series_;
   std::unordered_multimap<std::uint64_t, SeriesInfo*> by_identity_;
   std::map<std::string, Values, std::less<>> postings_;

@@ -36,7 +36,11 @@ Source SeriesReader::choose(const SourceChoice& choice, const SelectRequest& req
     });
   };
   std::size_t at = 0;
-  while (at < kSources.size() && !any(choice.requests[at])) ++at;
+  while (at < kSources.size() && !(choice.complete(at) && any(choice.requests[at]))) ++at;
+  if (at == kSources.size()) { // the complete ones have nothing here
+    at = 0;
+    while (at < kSources.size() && !any(choice.requests[at])) ++at;
+  }
   const bool counted = at < kSources.size();
   if (!counted) at = 0; // no source counts requests: take any that has this metric
   if (counted && !choice.duration) return kSources[at];
@@ -53,10 +57,14 @@ Status SeriesReader::pick(const SelectRequest& request, Visit visit) const {
   std::vector<std::optional<Source>> chosen(matched->choices.size());
   for (std::size_t i = 0; i < matched->series.size(); ++i) {
     const SeriesInfo* info = matched->series[i];
+    if (is_exact_duration(*info) && !request.exact_durations) continue;
     const std::uint32_t at = matched->choice_of[i];
     if (request.choose_source && at != UINT32_MAX) {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
       if (*chosen[at] != info->source) continue;
+    } else if (request.complete_sources && at != UINT32_MAX && !matched->choices[at].duration &&
+               !matched->choices[at].complete(static_cast<std::size_t>(info->source))) {
+      continue;
     }
     if (request.all_series || samples_.has_samples(info->id, request.from_ms, request.to_ms))
       visit(*info);
@@ -195,6 +203,7 @@ std::vector<MetricMetadata> SeriesReader::metadata() const {
   std::map<std::string, MetricMetadata> by_name;
   std::shared_lock lock(locks_.state);
   state_.index.for_each([&](const SeriesInfo& info) {
+    if (is_exact_duration(info)) return;
     auto& entry = by_name[std::string(info.labels->metric_name())];
     // The application's own description of a metric is preferred to a derived or filled-in one.
     const bool own = info.source == Source::sent && !info.filler;
@@ -227,7 +236,8 @@ std::optional<std::vector<NewSamples>> SeriesReader::newest(
       if (std::ranges::any_of(series->chunks, later)) return std::nullopt;
       if (!series->samples.empty() && series->samples.last_ms() >= some[i].from_ms) {
         auto run = series->samples.since(some[i]);
-        out[begin + i] = {std::move(run.floats), std::move(run.classic)};
+        out[begin + i] = {std::move(run.floats), std::move(run.classic),
+                          std::move(run.exponential)};
       }
     }
   }

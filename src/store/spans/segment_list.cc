@@ -124,7 +124,7 @@ void RecentSpans::insert(std::uint64_t hash) {
 }
 
 SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table)
-    : filter_(filter), table_(table) {
+    : filter_(filter), table_(table), failed_(table) {
   for (const auto& resource : table.resources) {
     resources_.push_back(resource->service == filter.service &&
                          (!filter.version || *filter.version == resource->version) &&
@@ -149,7 +149,7 @@ bool SpanSieve::passes(const SpanTable::Row& row) const {
   const auto start_ms = static_cast<std::int64_t>(row.start_ns / 1'000'000);
   if (!resources_[row.resource] || start_ms < filter_.from_ms || start_ms > filter_.to_ms)
     return false;
-  if (filter_.errors_only && row.status != StatusCode::error) return false;
+  if (filter_.errors_only && !failed_.has(row)) return false;
   return std::ranges::all_of(wanted_, [&](const Wanted& wanted) {
     for (const auto id : table_.list(row.attributes)) {
       if (table_.pairs[id].key == wanted.key) return static_cast<bool>(wanted.pairs[id]);

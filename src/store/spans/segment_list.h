@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "store/spans/span_segment.h"
+#include "telemetry/outcome.h"
 #include "telemetry/stored_span.h"
 
 namespace coalmine::store {
@@ -94,6 +95,7 @@ class SpanSieve {
   };
   const SpanFilter& filter_;
   const SpanTable& table_;
+  const FailedRows failed_;
   std::vector<bool> resources_;
   std::vector<Wanted> wanted_;
 };

@@ -41,14 +41,21 @@ std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& 
   return starts[n - 1];
 }
 
+// Two spans may have one id: Zipkin's client and server span. Then a log is the span's of the same
+// sender.
 void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>& segments) {
-  std::map<std::pair<TraceId, SpanId>, StoredSpan*> by_id;
+  std::multimap<std::pair<TraceId, SpanId>, StoredSpan*> by_id;
   for (auto& stored : spans)
     by_id.emplace(std::pair(stored.span.trace_id, stored.span.span_id), &stored);
   for (const auto& segment : segments) {
     for (const auto& log : segment.logs) {
-      const auto it = by_id.find({log.trace_id, log.span_id});
-      if (it != by_id.end()) it->second->logs.push_back(log);
+      const auto [begin, end] = by_id.equal_range({log.trace_id, log.span_id});
+      if (begin == end) continue;
+      const auto same = std::find_if(begin, end, [&](const auto& entry) {
+        return log.resource &&
+               resource_hash(*entry.second->span.resource) == resource_hash(*log.resource);
+      });
+      (same == end ? begin : same)->second->logs.push_back(log);
     }
   }
   for (auto& stored : spans) std::ranges::stable_sort(stored.logs, {}, &LogRecord::time_ns);
@@ -173,11 +180,13 @@ Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) 
 Result<std::vector<StoredSpan>> SpanReader::trace_once(const TraceId& id) const {
   TRY_ASSIGN(const auto segments, segments_with({trace_mark(id)}, 0, INT64_MAX));
   std::vector<StoredSpan> out;
-  std::set<SpanId> seen;
+  std::set<std::uint64_t> seen; // a span that was stored twice is given once
   for (const auto& segment : segments) {
     const auto& table = segment.spans;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
-      if (table.rows[i].trace_id == id && seen.insert(table.rows[i].span_id).second)
+      const auto& row = table.rows[i];
+      if (row.trace_id != id) continue;
+      if (seen.insert(span_hash(row, resource_hash(*table.resources[row.resource]))).second)
         out.push_back({table.span(i), {}});
     }
   }

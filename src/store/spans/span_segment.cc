@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "store/spans/segment_parts.h"
 #include "store/spans/span_columns.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 namespace {
@@ -176,11 +177,20 @@ Result<SpanSegment> decode_segment(std::string_view bytes) {
 
 std::uint64_t trace_hash(const TraceId& id) { return XXH3_64bits(id.data(), id.size()); }
 
-std::uint64_t span_hash(const TraceId& trace, const SpanId& span) {
+std::uint64_t resource_hash(const Resource& resource) {
+  std::uint64_t hash = 0;
+  for (const auto* part : {&resource.service, &resource.version, &resource.track,
+                           &resource.instance, &resource.environment})
+    hash = XXH3_64bits_withSeed(part->data(), part->size(), hash + 1);
+  return hash;
+}
+
+std::uint64_t span_hash(const SpanTable::Row& row, std::uint64_t resource) {
   std::array<std::uint8_t, sizeof(TraceId) + sizeof(SpanId)> both{};
-  std::ranges::copy(trace, both.begin());
-  std::ranges::copy(span, both.begin() + sizeof(TraceId));
-  return XXH3_64bits(both.data(), both.size());
+  std::ranges::copy(row.trace_id, both.begin());
+  std::ranges::copy(row.span_id, both.begin() + sizeof(TraceId));
+  return XXH3_64bits_withSeed(both.data(), both.size(),
+                              resource ^ static_cast<std::uint64_t>(row.kind));
 }
 
 std::uint64_t log_hash(const LogRecord& log) {
@@ -212,13 +222,14 @@ SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& l
         static_cast<std::size_t>(std::ranges::find(out.cohorts, cohort) - out.cohorts.begin()));
     if (cohort_of.back() == out.cohorts.size()) out.cohorts.push_back(std::move(cohort));
   }
+  const FailedRows failed(table);
   const TraceId* before = nullptr;
   for (const auto& row : table.rows) {
     see_time(row.start_ns);
     if (before == nullptr || *before != row.trace_id)
       out.traces.push_back(trace_mark(row.trace_id));
     before = &row.trace_id;
-    if (row.status == StatusCode::error) out.cohorts[cohort_of[row.resource]].has_errors = true;
+    if (failed.has(row)) out.cohorts[cohort_of[row.resource]].has_errors = true;
   }
   for (const auto& log : logs) {
     if (table.empty()) see_time(log.time_ns);

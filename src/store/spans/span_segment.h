@@ -34,7 +34,7 @@ struct SegmentCohort {
   std::string service;
   std::string track;
   std::string version;
-  bool has_errors = false; // a span with status ERROR
+  bool has_errors = false; // a span that failed (telemetry/outcome.h)
   bool operator==(const SegmentCohort&) const = default;
 };
 
@@ -50,7 +50,11 @@ struct SegmentSummary {
 
 std::uint64_t trace_hash(const TraceId& id);
 std::uint32_t trace_mark(const TraceId& id); // its upper half
-std::uint64_t span_hash(const TraceId& trace, const SpanId& span);
+// Who sent it: the same process gives the same hash in every request.
+std::uint64_t resource_hash(const Resource& resource);
+// Equal for a span that is sent again: the same ids, kind and sender. In Zipkin's traces the
+// caller's client span and the callee's server span have one id.
+std::uint64_t span_hash(const SpanTable::Row& row, std::uint64_t resource);
 std::uint64_t log_hash(const LogRecord& log);
 SegmentSummary summarise(const SpanTable& spans, const std::vector<LogRecord>& logs);
 std::string encode_summary(const SegmentSummary& summary);

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "store/spans/span_reader.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 namespace {
@@ -41,8 +42,9 @@ struct MarkHash {
 boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& table) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
+  const FailedRows failed(table);
   for (const auto& row : table.rows) {
-    if (row.status == StatusCode::error) out.insert(row.trace_id);
+    if (failed.has(row)) out.insert(row.trace_id);
     if (is_entry(row.kind))
       requests[{table.resources[row.resource]->service, row.name}].push_back(&row);
   }

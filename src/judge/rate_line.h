@@ -1,5 +1,5 @@
-// The sequential judge's evidence for one line of a judgement: one signal of the service or of one
-// route. Values of the judge; one thread.
+// The sequential judge's evidence on a rate, of the service or of one route. Values of the judge;
+// one thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -11,7 +11,6 @@
 #include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/epochs.h"
 #include "judge/stats/linear_margin.h"
-#include "judge/stats/tails.h"
 
 namespace coalmine::judge {
 
@@ -23,6 +22,14 @@ struct LinearMargin {
 };
 // An error rate's margin; scale: 1 / next weight for the harm rule.
 LinearMargin linear_margin(const Margin& margin, double floor, double scale);
+
+// The cell for evidence against an absolute limit: a limit is a margin over a stable arm that is
+// known to have no bad events, so n0 goes to infinity and x0 is 0.
+Cell against_known_zero(const Cell& cell);
+
+// The best bet when the canary's rate is what stable's was: p / null. Kept off 0, where one bad
+// event would end it.
+SafetyProcess safety_with(const LinearMargin& harm, double rate);
 
 // Counts since an epoch began, beside its process.
 struct TotalsProcess {
@@ -83,62 +90,6 @@ class RateLine {
   SafetyProcess width_;               // r0 = 1, for the interval
   ExcessProcess over_limit_;          // against "at most limit"
   Harm harm_;                         // of the cells so far
-};
-
-inline constexpr std::size_t kMaxBoundaries = 32;
-
-// Evidence on a distribution of latencies: the canary's are not stochastically larger than
-// stable's.
-class TailLine {
- public:
-  // One latency signal's place in the distribution.
-  struct Mark {
-    std::size_t boundary = 0;  // index of boundaries
-    double allowed_ratio = 1;  // of tails, for the margin
-    std::vector<double> harms; // ratios of tails, one for each next weight
-    // An absolute maximum: the first boundary at or above it, and the share of requests that may be
-    // slower.
-    std::optional<std::size_t> limit_boundary;
-    double limit_share = 0;
-  };
-
-  TailLine() = default;
-  TailLine(const LineOptions& options, const Buckets& past, Boundaries boundaries,
-           std::vector<Mark> marks);
-  // past_rates: tails in the past; past_total: observations they rest on.
-  TailLine(const LineOptions& options, Boundaries boundaries, std::vector<Mark> marks,
-           std::vector<double> past_rates, double past_total);
-
-  bool empty() const { return boundaries_.empty(); }
-  void add(const RouteCounts& counts, double phi, double minute);
-  // Average over the boundaries; half of it on the mark's limit, where it has one.
-  double log_harm(std::size_t mark) const;
-  double log_safety(std::size_t mark, std::size_t harm) const;
-  const Totals& driver(std::size_t mark) const;
-  const Totals& all(std::size_t mark) const;
-  double boundary_ms(std::size_t mark) const { return boundaries_[marks_[mark].boundary]; }
-  const std::vector<Mark>& marks() const { return marks_; }
-  // The canary's share beyond the mark's limit; nothing without a limit.
-  std::optional<double> share_over_limit(std::size_t mark) const;
-  const Buckets& canary() const { return canary_; }
-  const Buckets& stable() const { return stable_; }
-
- private:
-  void weigh();
-
-  std::vector<double> boundaries_;
-  std::vector<double> log_stakes_; // one a boundary; minus infinity where only a limit needs it
-  std::vector<Mark> marks_;
-  bool strict_ = false;
-  std::vector<Epochs<BernoulliProcess>> worse_;    // for each boundary; default rule
-  std::vector<Epochs<ExcessProcess>> beyond_;      // for each mark; strict rule
-  std::vector<Epochs<TotalsProcess>> totals_;      // for each boundary
-  std::vector<std::vector<SafetyProcess>> safety_; // for each mark and harm
-  std::vector<double> past_rates_;                 // tails in the past, for each boundary
-  std::vector<ExcessProcess> over_limit_;          // for each mark
-  Harm harm_; // default rule: of all boundaries together, from the cells so far
-  Buckets canary_;
-  Buckets stable_;
 };
 
 } // namespace coalmine::judge

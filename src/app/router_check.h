@@ -1,0 +1,24 @@
+// What `check` can learn from the routers of the services, where they can be reached.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "base/result.h"
+#include "config/diagnostics.h"
+#include "rollout/spec.h"
+#include "route/router.h"
+
+namespace coalmine::app {
+
+// Adds a warning at `router` for each service whose router says that its shares of requests are not
+// those of the weights. A router that cannot be reached says nothing: the check may run elsewhere.
+// Blocks for as long as the routers' timeouts. make: route::make_router.
+using MakeRouter =
+    std::function<Result<std::unique_ptr<route::Router>>(const route::RouterOptions&)>;
+void check_routers(const std::vector<rollout::RolloutSpec>& specs, const MakeRouter& make,
+                   std::vector<config::FileReport>& reports);
+
+} // namespace coalmine::app

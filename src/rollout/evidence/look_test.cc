@@ -1,0 +1,206 @@
+// What a look makes of what its sources say.
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/evidence/look.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace coalmine::rollout {
+namespace {
+
+constexpr std::int64_t kNow = 1'700'000'000'000;
+constexpr std::int64_t kMinute = 60'000;
+
+// Says what a test wants it to have heard.
+class FakeFeed final : public EvidenceFeed {
+ public:
+  FeedProgress canary{.newest_ms = kNow, .heard_ms = kNow};
+  FeedProgress stable{.newest_ms = kNow, .heard_ms = kNow};
+  judge::TrackTotals totals;
+  TrackInstances of_canary;
+  double since = 0;
+  bool behind = false;
+  std::optional<Error> broken;
+
+  Result<std::vector<CountCell>> read(const FeedView&, std::int64_t) override {
+    if (broken) return std::unexpected(*broken);
+    return std::vector<CountCell>();
+  }
+  std::int64_t read_until_ms() const override { return kNow - 60 * kMinute; }
+  bool caught_up() const override { return !behind; }
+  judge::TrackTotals totals_since(std::int64_t) const override { return totals; }
+  double requests_since(Track, std::int64_t) const override { return since; }
+  FeedProgress progress(Track track) const override {
+    return track == Track::canary ? canary : stable;
+  }
+  TrackInstances instances(Track, std::int64_t) const override { return of_canary; }
+};
+
+// Remembers the windows it is asked for. Every track serves 1,000 requests; the canary's errors are
+// the test's.
+class FakeCohorts final : public cohort::CohortSource {
+ public:
+  struct Asked {
+    std::string version;
+    std::int64_t from_ms = 0;
+    std::int64_t to_ms = 0;
+    bool operator==(const Asked&) const = default;
+  };
+  double canary_errors = 0;
+  mutable std::vector<Asked> asked;
+
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                      std::int64_t to_ms) const override {
+    const auto version = std::ranges::find(cohort.matchers, "service_version", &Matcher::name);
+    asked.push_back({version->value, from_ms, to_ms});
+    cohort::CohortCounts out;
+    const bool canary =
+        std::ranges::find(cohort.matchers, "canary", &Matcher::value) != cohort.matchers.end();
+    out.routes = {
+        {"/pay", {.has_data = true, .requests = 1'000, .errors = canary ? canary_errors : 0}}};
+    out.any_series = true;
+    out.last_ms = to_ms;
+    return out;
+  }
+};
+
+class LookTest : public ::testing::Test {
+ protected:
+  LookTest() {
+    auto spec = default_spec("shop"); // the threshold judge
+    spec.router = route::HaproxyOptions{};
+    std::erase_if(spec.signals, [](const auto& s) { return s.name != "error_rate"; });
+    request_.spec = std::make_shared<const RolloutSpec>(spec);
+    request_.canary_version = "2";
+    request_.stable_version = "1";
+    request_.look = {
+        .look = 1, .step = 0, .from_ms = kNow - 10 * kMinute, .to_ms = kNow, .age_minutes = 60};
+    request_.step_started_ms = request_.watched_from_ms = kNow - 10 * kMinute;
+    request_.asked_split = 0.5;
+    judge_ = make_judge_of(spec);
+  }
+  static std::unique_ptr<judge::Judge> make_judge_of(const RolloutSpec& spec) {
+    State state;
+    state.plan.spec = std::make_shared<const RolloutSpec>(spec);
+    for (const auto& step : spec.steps)
+      state.plan.steps.push_back({.spec = step, .started_ms = 0, .ended_ms = 0, .outcome = ""});
+    return make_step_judge(state);
+  }
+  LookResult look() {
+    return take_look(request_, *judge_,
+                     {.cohorts = cohorts_,
+                      .feed = &feed_,
+                      .newest_version = [this](const RolloutSpec&, Track track) {
+                        return track == Track::canary ? newest_canary_ : newest_stable_;
+                      }});
+  }
+
+  LookRequest request_;
+  FakeFeed feed_;
+  FakeCohorts cohorts_;
+  std::string newest_canary_ = "2";
+  std::string newest_stable_ = "1";
+  std::unique_ptr<judge::Judge> judge_;
+};
+
+TEST_F(LookTest, ATrackWhoseClockIsOffIsAskedByItsOwn) {
+  feed_.canary.clock_offset_ms = 20 * kMinute; // its clock is behind
+  const auto out = look();
+  EXPECT_EQ(cohorts_.asked[0], (FakeCohorts::Asked{"2", kNow - 30 * kMinute, kNow - 20 * kMinute}));
+  EXPECT_EQ(cohorts_.asked[1], (FakeCohorts::Asked{"1", kNow - 10 * kMinute, kNow}));
+  EXPECT_EQ(out.canary.last_ms, kNow);
+}
+
+TEST_F(LookTest, ASilentCanaryIsSilentSinceItWasHeardOrWatched) {
+  feed_.canary.heard_ms = kNow - 4 * kMinute;
+  feed_.since = 77;
+  EXPECT_EQ(look().silent_since_ms, kNow - 4 * kMinute);
+  EXPECT_EQ(look().stable_since, 77);
+  feed_.stable.unbroken_since_ms = kNow - kMinute; // stable was away as well
+  EXPECT_EQ(look().silent_since_ms, kNow - kMinute);
+  request_.watched_from_ms = kNow - 1'000;
+  EXPECT_EQ(look().silent_since_ms, kNow - 1'000);
+}
+
+TEST_F(LookTest, AnotherVersionIsFoundWhereTheWatchedOneIsSilent) {
+  newest_canary_ = "3";
+  EXPECT_EQ(look().canary.other_version, "") << "the watched one reports";
+  feed_.canary.heard_ms = kNow - 9 * kMinute;
+  const auto out = look();
+  EXPECT_EQ(out.canary.other_version, "3");
+  EXPECT_EQ(out.canary_other_requests, 1'000);
+  EXPECT_EQ(cohorts_.asked.back(), (FakeCohorts::Asked{"3", kNow - 9 * kMinute, kNow}));
+  newest_canary_ = "2";
+  newest_stable_ = "1.0.1";
+  feed_.stable.heard_ms = kNow - 9 * kMinute;
+  EXPECT_EQ(look().stable.other_version, "1.0.1");
+}
+
+TEST_F(LookTest, AnInstanceThatStoppedIsToldWhenItsRequestsWereDue) {
+  feed_.of_canary = {.most = 10, .live = 9, .silent = {{"pod-7@2", kNow - 4 * kMinute}}};
+  feed_.since = 50; // of the canary; five were its own
+  EXPECT_EQ(look().silent_instances, "");
+  feed_.since = 900;
+  EXPECT_EQ(look().silent_instances,
+            "1 of 10 instances of the canary has reported nothing since 2023-11-14T22:09:20Z while "
+            "the others report: pod-7");
+}
+
+TEST_F(LookTest, ABrokenSplitLetsLimitsAndGrossHarmDecide) {
+  feed_.totals = {
+      .canary_requests = 2'000, .canary_errors = 0, .stable_requests = 8'000, .stable_errors = 0};
+  request_.split_cause = "HAProxy reports server stable2 DOWN";
+  auto out = look();
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+  EXPECT_NE(out.split_problem.find("fixed (HAProxy reports server stable2 DOWN)"),
+            std::string::npos)
+      << out.split_problem;
+  cohorts_.canary_errors = 200; // beyond the margin, and no more than that
+  EXPECT_EQ(look().judgement->decision, judge::Decision::keep_watching);
+  feed_.totals.canary_errors = 2'000;
+  EXPECT_EQ(look().judgement->decision, judge::Decision::rollback);
+}
+
+// A judge that needs no cells is not blind without them, but it cannot know how the traffic is
+// split.
+TEST_F(LookTest, WhatIsNotReadSuspendsTheComparisonAlone) {
+  cohorts_.canary_errors = 200;
+  EXPECT_EQ(look().judgement->decision, judge::Decision::rollback);
+  feed_.broken = Error{ErrorCode::resource_exhausted, "too many samples"};
+  auto out = look();
+  EXPECT_EQ(out.source_error, "");
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+  EXPECT_NE(out.judgement->reason.find("was asked for too much: too many samples"),
+            std::string::npos)
+      << out.judgement->reason;
+  EXPECT_FALSE(is_heard(out));
+  feed_.broken.reset();
+  feed_.behind = true;
+  out = look();
+  EXPECT_TRUE(out.judgement_incomplete);
+  EXPECT_EQ(out.read_until_ms, kNow - 60 * kMinute);
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+}
+
+TEST_F(LookTest, AStoreThatWasAskedForTooMuchIsNotUnreachable) {
+  auto spec = default_spec("shop");
+  spec.judge = "sequential";
+  spec.signals.clear();
+  judge_ = make_judge_of(spec);
+  feed_.broken = Error{ErrorCode::resource_exhausted, "too many samples"};
+  auto out = look();
+  EXPECT_EQ(out.source_error, "The telemetry store was asked for too much: too many samples");
+  EXPECT_EQ(out.judgement->reason, out.source_error + ": nothing is decided");
+  feed_.broken = Error{ErrorCode::unavailable, "connection refused"};
+  EXPECT_EQ(look().judgement->reason,
+            "The telemetry store could not be reached (connection refused): nothing is decided");
+}
+
+} // namespace
+} // namespace coalmine::rollout
