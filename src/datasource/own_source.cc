@@ -116,14 +116,17 @@ class OwnCountFeed final : public cohort::CountFeed {
       : store_(store), data_(data), request_(std::move(request)), ways_(std::move(ways)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
-    if (!chosen_) TRY(choose(now_ms));
+    if (!chosen_) TRY(choose(now_ms + kFutureMs));
     return (chosen_ ? *chosen_ : *ways_.sent).read(grid, now_ms);
+  }
+  Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {
+    if (!chosen_) TRY(choose(until_ms));
+    return (chosen_ ? *chosen_ : *ways_.sent).read_past(grid, until_ms);
   }
 
  private:
-  Status choose(std::int64_t now_ms) {
+  Status choose(std::int64_t to_ms) {
     const auto from_ms = request_.origin_ms - cohort::kBaselineLookbackMs;
-    const auto to_ms = now_ms + kFutureMs;
     auto most = Brought::nothing;
     for (const auto* cohort : {&request_.canary, &request_.stable}) {
       TRY_ASSIGN(const auto what, brought(store_, *cohort, from_ms, to_ms));
