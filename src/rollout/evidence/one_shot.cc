@@ -39,6 +39,20 @@ Result<std::vector<CountCell>> analysis_cells(const RolloutSpec& spec,
       request.to_ms);
 }
 
+// Before the first interval has closed a judge of cells has weighed no request, but how many the
+// window holds is known: 0 would read as "nothing was sent".
+void show_counted(const judge::Evidence& evidence, judge::Judgement& judgement) {
+  auto lines = *judgement.signals;
+  for (auto& line : lines) {
+    if (line.cause != judge::Cause::interval_open || !line.subject.route.empty() ||
+        judge::is_metric(line.subject.kind))
+      continue;
+    line.requests.canary = evidence.canary.requests;
+    line.requests.stable = evidence.stable.requests;
+  }
+  judgement.signals = std::move(lines);
+}
+
 } // namespace
 
 judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
@@ -82,6 +96,7 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     evidence.metrics = reader.read_window(request.from_ms, request.to_ms, request.to_ms);
   }
   auto judgement = judge->judge(evidence);
+  show_counted(evidence, judgement);
   if (evidence.source_error.empty() &&
       !(evidence.canary.requests > 0 && evidence.stable.requests > 0)) {
     add_absence(

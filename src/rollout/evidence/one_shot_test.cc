@@ -95,6 +95,33 @@ TEST(CohortSelectorTest, WhatBothSelectorsFitIsOneTracks) {
   EXPECT_EQ(cohort_selector(spec, Track::stable, "").matchers.size(), 3u);
 }
 
+// One export, and none after it that would close its interval.
+class OpenFeeds final : public cohort::CountFeedSource {
+ public:
+  cohort::CountFeedTraits traits() const override { return {}; }
+  std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest) const override {
+    class Feed final : public cohort::CountFeed {
+      Status read(cohort::CountGrid&, std::int64_t) override { return {}; }
+    };
+    return std::make_unique<Feed>();
+  }
+};
+
+TEST(AnalyzeTest, WhatIsCountedIsShownBeforeAnIntervalCloses) {
+  auto spec = default_spec("shop");
+  spec.judge = "sequential";
+  FixedSource source;
+  source.canary = cohort(300, 0);
+  source.stable = cohort(500, 0);
+  const OpenFeeds feeds;
+  const auto judgement = analyze(spec, {"", "", 0, 600'000}, source, &feeds);
+  ASSERT_FALSE(judgement.signals.empty());
+  const auto& line = judgement.signals[0];
+  EXPECT_EQ(line.cause, judge::Cause::interval_open) << judgement.reason;
+  EXPECT_GT(line.requests.canary, 300);
+  EXPECT_GT(line.requests.stable, line.requests.canary);
+}
+
 TEST(MakeEvidenceTest, RoutesAndTotals) {
   const auto evidence =
       make_evidence(spec_with_ignored_health(), cohort(200, 20), cohort(4000, 8), 601'000);
