@@ -235,8 +235,7 @@ void Deriver::see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_
   pending.start_ms = std::min(pending.start_ms, start_ms);
 }
 
-void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bool is_error,
-                  DerivedParts parts) {
+void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bool is_error) {
   auto& pending = pending_of(group);
   const auto target = [&]() -> BucketBounds {
     if (group.duration_total.bounds) return group.duration_total.bounds;
@@ -263,10 +262,9 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
     if (!pending.exact) pending.exact.emplace();
     merge_durations(*pending.exact, exact);
   }
-  if (const auto* number = std::get_if<FloatSample>(&increase)) count = number->value;
-  if (parts.counts) pending.requests += count;
-  if (parts.counts && is_error) pending.errors += count;
-  if (!in_ms || !parts.durations) return;
+  pending.requests += count;
+  if (is_error) pending.errors += count;
+  if (!in_ms) return;
   if (pending.duration) {
     coalmine::add(*pending.duration, *in_ms);
   } else {
@@ -275,8 +273,7 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
 }
 
 bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now,
-                         double factor, bool is_error, DerivedParts parts) {
-  if (!parts.counts || !parts.durations) return false;
+                         double factor, bool is_error) {
   const auto* was = std::get_if<ClassicSample>(&before);
   const auto* is = std::get_if<ClassicSample>(&now);
   if (was == nullptr || is == nullptr || !group.duration_total.bounds ||
@@ -308,20 +305,6 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   pending.requests += static_cast<double>(count);
   if (is_error) pending.errors += static_cast<double>(count);
   return true;
-}
-
-void Deriver::add_part(DerivedGroup& group, const SentPart& part, const FloatSample& increase) {
-  auto& parts = group.parts[part.histogram];
-  if (part.le) {
-    parts.add_bucket(*part.le, increase.value, increase.time_ms);
-  } else {
-    parts.add_sum(increase.value, increase.time_ms);
-  }
-  auto whole = parts.take();
-  if (!whole) return;
-  const double factor = part.to_ms != 0 ? part.to_ms : to_ms_factor("", false, whole->bounds);
-  add(group, ClassicSample{increase.time_ms, 0, false, std::move(*whole)}, factor, false,
-      {.counts = false, .durations = true});
 }
 
 void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error,

@@ -4,7 +4,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -12,26 +11,12 @@
 #include <unordered_map>
 #include <vector>
 
-#include "store/ingest/bucket_parts.h"
 #include "store/ingest/own_counts.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
 #include "telemetry/outcome.h"
 
 namespace coalmine::store {
-
-// What is taken from an increase of a histogram.
-struct DerivedParts {
-  bool counts = true; // requests and errors
-  bool durations = true;
-};
-
-// A series that is a part of a histogram (remote write): a bucket, or without le the sum.
-struct SentPart {
-  std::uint64_t histogram = 0; // which; the hash of the labels that its parts share
-  std::optional<double> le = std::nullopt;
-  double to_ms = 0; // 0: unknown
-};
 
 // The increase that the current append adds to a group.
 struct DerivedPending {
@@ -64,7 +49,6 @@ struct DerivedGroup {
   double rest_weight = 0;
 
   std::optional<DerivedPending> pending;
-  std::map<std::uint64_t, BucketParts> parts; // by SentPart::histogram
 
   OwnCounts* own = nullptr; // the instance, for a group of a histogram
   // The errors as lent to the instance's own request counter: errors_total + offset.
@@ -112,16 +96,12 @@ class Deriver {
 
   // Adds an increase of a duration histogram, classic or exponential. An increase of zero counts
   // too: it shows that the instance is alive.
-  // A plain number is an increase of requests.
-  void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error,
-           DerivedParts parts = {});
+  void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
   // Adds the increase between two samples of one series, without building a histogram for it.
   // Handles only the usual case: the count grew and the bounds are unchanged. Otherwise it does
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
-                  bool is_error, DerivedParts parts = {});
-  // Adds what a part of a histogram has grown by. Only durations are taken from it.
-  void add_part(DerivedGroup& group, const SentPart& part, const FloatSample& increase);
+                  bool is_error);
   // ms: nullopt when the span does not say how long it took. weight: how many spans it stands for.
   void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error, double weight = 1);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.

@@ -15,8 +15,16 @@
 namespace coalmine::store {
 namespace {
 
+constexpr std::string_view kStableDuration = "http.server.request.duration";
 constexpr std::string_view kOldDuration = "http.server.duration";
 
+// Accepts the OpenTelemetry name, and the Prometheus form that the seed writes.
+bool is_stable_duration(std::string_view otel_name) {
+  return otel_name == kStableDuration || otel_name == kDurationName;
+}
+bool is_duration(std::string_view otel_name) {
+  return is_stable_duration(otel_name) || otel_name == kOldDuration;
+}
 // Request counts are derived again when the application's own count has been silent for this long.
 constexpr std::int64_t kOwnRequestsMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKept = 1'000'000;
@@ -40,6 +48,11 @@ std::int64_t start_of(const MetricPoint& point) {
 // point.
 bool counts_in_full(const MetricPoint& point) {
   return start_of(point) != 0 && point.start_ns < point.time_ns;
+}
+
+// Whether the points of a histogram tell failed requests from others.
+bool tells_errors(const Attributes& attributes) {
+  return http_status_of(attributes) != 0 || find_attribute(attributes, "error.type") != nullptr;
 }
 
 // The key under which a request counter finds its error counter.
@@ -118,7 +131,8 @@ void Rejections::point(std::string why) {
 
 void Ingest::restore(const SeriesInfo& info) {
   if (info.source != Source::sent) return;
-  (void)requests_.learn(*info.labels, *info.metric, info.kind);
+  if (is_histogram(info.kind) && is_stable_duration(info.metric->otel_name))
+    stable_instances_.insert(instance_key(*info.labels));
   if (is_own_errors(info.kind, *info.labels) && !info.filler) {
     own_errors_.insert(error_key(*info.labels));
     (void)own_.learn(*info.labels, OwnErrors::by_counter);
@@ -135,8 +149,9 @@ void Ingest::flush(Stage& stage) {
 void Ingest::commit() {
   own_errors_.merge(batch_own_errors_);
   batch_own_errors_.clear();
-  for (const auto& instance : requests_.commit())
+  for (const auto& instance : switching_)
     forget_instance(instance); // the facts found while they switched hold for this batch only
+  switching_.clear();
 }
 
 void Ingest::forget() {
@@ -145,7 +160,9 @@ void Ingest::forget() {
   memories_.clear();
   forget_kept();
   batch_own_errors_.clear();
-  requests_.forget(); // points that were not kept have switched nothing
+  // Their points were not kept, so they have not switched yet.
+  for (const auto& instance : switching_) stable_instances_.erase(instance);
+  switching_.clear();
 }
 
 // The order of the metrics in a batch means nothing. So facts about its senders are gathered before
@@ -176,10 +193,15 @@ bool Ingest::look_up(const std::vector<MetricPoint>& points, std::set<std::strin
         continue; // surveyed when first met
       }
     }
-    if (requests_.learn(series.labels, *series.metric, series.kind))
-      learnt.insert(instance_key(series.labels));
-    if (const auto use = requests_.use_of(series.labels, *series.metric, series.kind);
-        use.counts && use.tells_errors)
+    if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name)) {
+      auto key = instance_key(series.labels);
+      if (stable_instances_.insert(key).second) {
+        learnt.insert(key);
+        switching_.insert(std::move(key));
+      }
+    }
+    if (is_histogram(series.kind) && is_duration(series.metric->otel_name) &&
+        tells_errors(series.attributes))
       own_.learn_histogram_tells(series.labels);
     if (is_own_errors(series.kind, series.labels)) {
       auto key = error_key(series.labels);
@@ -271,16 +293,16 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
     out.info->stored = false;
     stage.write_row(out.info);
   }
-  out.use = requests_.use_of(series.labels, *series.metric, series.kind);
-  if (out.use.counts || out.use.durations) {
-    out.role = Role::request_metric;
-    out.part = histogram_part(series.labels, out.use.metric);
+  if (is_histogram(series.kind) && is_stable_duration(series.metric->otel_name))
+    out.role = Role::duration;
+  if (is_histogram(series.kind) && series.metric->otel_name == kOldDuration &&
+      !stable_instances_.contains(instance_key(series.labels))) {
+    out.role = Role::old_duration;
   }
   if (is_own_requests(series.kind, series.labels)) out.role = Role::sent_requests;
   if (out.role != Role::plain) out.own = &own_.of(series.labels);
-  out.own_form = out.role == Role::request_metric && is_histogram(series.kind) &&
-                 series.labels.metric_name() == kDurationName;
-  out.derives = series.resource && out.role == Role::request_metric;
+  out.own_form = out.role == Role::duration && series.labels.metric_name() == kDurationName;
+  out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
   // The application may count its requests itself. Nothing is derived until it turns out that it
   // does not, because that costs several more series each.
@@ -302,15 +324,11 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   }
   Memory& memory = *known.memory;
   if (memory.group != nullptr) return true;
-  // Remote write has labels only, and others than OpenTelemetry call them what they like.
-  const auto named = request_attributes(series.labels);
-  const bool as_sent = follows_conventions(series.metric->otel_name) && !series.attributes.empty();
-  const auto& attributes = as_sent ? series.attributes : named;
-  memory.group = deriver_.group(stage, *series.resource, route_of(attributes),
-                                method_of(attributes), known.own);
-  memory.is_error = is_error_point(attributes);
+  memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
+                                method_of(series.attributes), known.own);
+  memory.is_error = is_error_point(series.attributes);
   if (memory.group == nullptr) return false;
-  if (requests_.is_switching(instance_key(series.labels))) {
+  if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
     known.baseline = !memory.last && memory.group->last_ms != 0;
   }
   return true;
@@ -417,14 +435,12 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
   own_.touch(*known.own);
   if (!memory->last || point.time_ns > memory->last_ns) {
     std::optional<Sample> grown;
-    std::int64_t born_ms = 0; // it was not there then, so it has counted since
     const std::int64_t start_ms = coalmine::store::start_of(sample);
     const std::int64_t known_start = memory->last ? coalmine::store::start_of(*memory->last) : 0;
     const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
     if (memory->last && !restarted) {
       if (deriver_.add_growth(*memory->group, *memory->last, sample,
-                              ms_factor(*point.series, known.use, sample), memory->is_error,
-                              {known.use.counts, known.use.durations})) {
+                              ms_factor(*point.series, sample), memory->is_error)) {
         deriver_.see(*memory->group, time_of(sample), start_ms == 0 ? time_of(sample) : start_ms);
         known.baseline = false;
         memory->last = sample;
@@ -437,19 +453,13 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
       // This is a first value, or the count began again. It counts in full only if the count fell
       // or its start lies before the point.
       const bool fell = memory->last && !restarted;
-      if (!memory->last && point.start_ns == 0)
-        born_ms = requests_.export_before(instance_key(point.series->labels), time_of(sample));
-      const bool counts = !known.baseline && (fell || counts_in_full(point) || born_ms != 0);
+      const bool counts = !known.baseline && (fell || counts_in_full(point));
       grown = counts ? sample : zero_like(sample);
     }
     // A count of unknown start is taken to begin at its first point.
-    const bool unknown_start = !memory->last && (known.baseline || !counts_in_full(point));
-    derive(*point.series, known, *grown,
-           !unknown_start ? start_ms
-           : born_ms != 0 ? born_ms
-                          : time_of(sample));
-    if (point.start_ns == 0 && known.use.counts)
-      requests_.exported(instance_key(point.series->labels), time_of(sample));
+    const std::int64_t from_ms =
+        !memory->last && (known.baseline || !counts_in_full(point)) ? time_of(sample) : start_ms;
+    derive(*point.series, known, *grown, from_ms);
     known.baseline = false;
     memory->last = sample;
     memory->last_ns = point.time_ns;
@@ -496,19 +506,10 @@ void Ingest::derive(const MetricSeries& series, Known& known, const Sample& incr
                     std::int64_t start_ms) {
   Memory& memory = *known.memory;
   deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
-  if (const auto* number = std::get_if<FloatSample>(&increase); known.part && number != nullptr) {
-    deriver_.add_part(*memory.group, *known.part, *number);
-  } else {
-    deriver_.add(*memory.group, increase, ms_factor(series, known.use, increase), memory.is_error,
-                 {known.use.counts, known.use.durations});
-  }
+  deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.is_error);
 }
 
-double Ingest::ms_factor(const MetricSeries& series, const RequestUse& use, const Sample& sample) {
-  // The name has the unit where its field has none, or has it in words.
-  const std::string_view unit = series.metric->unit;
-  const bool code = unit == "s" || unit == "ms" || unit == "us" || unit == "ns";
-  if (!code && use.metric.to_ms != 0) return use.metric.to_ms;
+double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
   const auto* classic = std::get_if<ClassicSample>(&sample);
   return to_ms_factor(series.metric->unit, series.metric->otel_name == kOldDuration,
                       classic == nullptr ? nullptr : classic->value.bounds);

@@ -17,7 +17,6 @@
 #include "store/ingest/derive.h"
 #include "store/ingest/fresh_spans.h"
 #include "store/ingest/own_counts.h"
-#include "store/ingest/request_choice.h"
 #include "store/ingest/stage.h"
 #include "telemetry/batch.h"
 
@@ -51,8 +50,8 @@ class Ingest {
   void forget();
 
  private:
-  enum class Role : std::uint8_t { plain, request_metric, sent_requests };
-  // The memory of one raw series. Only deltas and request metrics have one.
+  enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };
+  // The memory of one raw series. Only deltas and duration histograms have one.
   struct Memory {
     std::optional<Sample> last; // cumulative, no staleness marker
     std::uint64_t last_ns = 0;
@@ -65,12 +64,11 @@ class Ingest {
     SeriesInfo* info = nullptr; // nullptr: refused
     std::string refusal;
     Role role = Role::plain;
+    // Readers would have to choose this series over the application's own request metrics.
     bool derives = false;
-    RequestUse use; // what is derived
-    std::optional<SentPart> part;
     // For a cumulative series: set only once something is derived from it.
     Memory* memory = nullptr;
-    // Its first value only starts the count, because another metric has counted these requests.
+    // Its first value only starts the count, because the old convention has counted these requests.
     bool baseline = false;
     // Of an own request counter: the error count that is written beside it.
     SeriesInfo* filler = nullptr;
@@ -114,7 +112,7 @@ class Ingest {
   bool delta(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   void derive(const MetricSeries& series, Known& known, const Sample& increase,
               std::int64_t start_ms);
-  static double ms_factor(const MetricSeries& series, const RequestUse& use, const Sample& sample);
+  static double ms_factor(const MetricSeries& series, const Sample& sample);
 
   DescriptionRef filler_description_ = no_description(); // the last one used, as they hardly differ
   Deriver deriver_;
@@ -124,11 +122,12 @@ class Ingest {
   std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_;
   // Of the current batch; point into kept_; nullptr: not there yet.
   std::vector<Known*> found_;
-  RequestChoices requests_;
+  std::set<std::string> stable_instances_; // that send http.server.request.duration
   // error_key()s for which the application has its own error counter.
   std::set<std::string> own_errors_;
   OwnCountsBook own_;                      // kept_ holds pointers into it
   std::set<std::string> batch_own_errors_; // added to own_errors_ by commit
+  std::set<std::string> switching_; // instances whose first stable histogram is in this batch
 };
 
 } // namespace coalmine::store
