@@ -77,7 +77,7 @@ router:
     await until('telemetry to be taken again', feed);
     if (coalmine.child.output.includes('the journal cannot be written'))
       await until('the journal to be written again', () => coalmine.child.output.includes('the journal can be written again'));
-    assert.ok(fs.existsSync(path.join(dir, 'data/journal/reserve')), 'space is reserved for the next time');
+    await until('space to be reserved for the next time', () => fs.existsSync(path.join(dir, 'data/journal/reserve')));
     const last = count * 20;
     assert.equal(await coalmine.number('sum(http_server_request_total)'), last);
     await stop(coalmine.child, 'SIGKILL');

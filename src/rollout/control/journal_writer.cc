@@ -70,7 +70,7 @@ void JournalWriter::flush() {
                           pending.records.begin() + static_cast<std::ptrdiff_t>(n));
   });
   Status status;
-  if (!batch.empty()) status = journal_.append(batch);
+  if (!batch.empty() || journal_.wants_upkeep()) status = journal_.append(batch);
   Written written;
   std::vector<notify::OutboxEntry> outbox;
   for (auto& record : batch) {
@@ -101,7 +101,7 @@ void JournalWriter::note_health(const Status& status) {
   } else {
     if (broken_) log_info("the journal can be written again");
     broken_ = false;
-    flush_at_ = INT64_MAX;
+    flush_at_ = journal_.wants_upkeep() ? deps_.clock.steady_ms() + kRetryMs : INT64_MAX;
   }
 }
 

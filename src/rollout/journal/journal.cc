@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -93,6 +94,7 @@ class SqliteJournal final : public Journal {
   ~SqliteJournal() override { sqlite3_close_v2(db_); }
 
   Status open();
+  bool wants_upkeep() const override { return reserve_given_back_; }
   Status append(std::span<const JournalRecord> records) override;
   Result<std::vector<StoredRollout>> load() override;
   Result<std::uint64_t> newest_id() override;
@@ -116,7 +118,7 @@ class SqliteJournal final : public Journal {
   const JournalOptions options_;
   std::mutex mutex_;
   FileHandle lock_;
-  bool reserve_given_back_ = false;
+  std::atomic<bool> reserve_given_back_ = false;
   sqlite3* db_ = nullptr;
 };
 
@@ -211,7 +213,7 @@ void SqliteJournal::take_reserve_again() {
 
 Status SqliteJournal::append(std::span<const JournalRecord> records) {
   std::lock_guard lock(mutex_);
-  auto status = write(records);
+  auto status = records.empty() ? Status() : write(records);
   if (status && reserve_given_back_) take_reserve_again();
   if (status || status.error().code == ErrorCode::data_loss) return status;
   if (options_.reserve_bytes == 0 || ::unlink(file("reserve").c_str()) != 0) return status;

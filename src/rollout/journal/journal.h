@@ -48,6 +48,9 @@ class Journal : public notify::Outbox {
  public:
   // All records in one transaction, on disk when it returns. On failure nothing was written.
   virtual Status append(std::span<const JournalRecord> records) = 0;
+  // Whether append() should be called although there is nothing to write: space that was reserved
+  // for the end of a rollout had to be given back, and can be taken again. Any thread.
+  virtual bool wants_upkeep() const { return false; }
   // Every rollout that has not ended, and the newest that have, oldest first.
   virtual Result<std::vector<StoredRollout>> load() = 0;
   virtual Result<std::uint64_t> newest_id() = 0;
