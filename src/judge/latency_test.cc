@@ -54,6 +54,10 @@ class Watched {
   void past(const TrackCounts& stable, int cells = 40) {
     for (int i = 0; i < cells; ++i) feed({"", {}, stable}, {}, true);
   }
+  // With the routes of each cell; there may be some that stable has no request of.
+  void past(const TrackCounts& stable, const std::vector<RouteCounts>& routes) {
+    for (int i = 0; i < 40; ++i) feed({"", {}, stable}, routes, true);
+  }
   void serve(const RouteCounts& total, int cells, const std::vector<RouteCounts>& routes = {}) {
     for (int i = 0; i < cells; ++i) feed(total, routes, false);
   }
@@ -268,7 +272,7 @@ TEST(Errors, ARouteThatOnlyTheCanaryHasIsJudged) {
     };
     Watched failing(options), fine(options);
     for (auto* service : {&failing, &fine}) {
-      service->past(row("", 0, 0, 1000).stable);
+      service->past(row("", 0, 0, 1000).stable, {row("/pay", 0, 0, 1000), row("/new", 0, 0, 0)});
       const double errors = service == &failing ? 3 : 0;
       service->serve(row("", 1003, errors, 1000), 60,
                      {row("/pay", 1000, 0, 1000), row("/new", 3, errors, 0)});

@@ -36,6 +36,7 @@ void StablePast::learn(const CountCell& cell) {
   minutes_ += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   service_.learn(cell.total);
   for (const auto& row : cell.routes) {
+    if (!(row.stable.requests > 0)) continue; // the canary's alone: nothing of stable to learn
     const bool place = routes_.size() < kMaxJudgedRoutes || critical_.contains(row.route);
     if (place || routes_.contains(row.route)) routes_[row.route].learn(row);
   }
