@@ -102,6 +102,7 @@ class OpenFeeds final : public cohort::CountFeedSource {
   std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest) const override {
     class Feed final : public cohort::CountFeed {
       Status read(cohort::CountGrid&, std::int64_t) override { return {}; }
+      Status read_past(cohort::CountGrid&, std::int64_t) override { return {}; }
     };
     return std::make_unique<Feed>();
   }
