@@ -57,4 +57,15 @@ std::string pad_left(std::string_view text, std::size_t columns) {
   return std::string(columns > used ? columns - used : 0, ' ') + std::string(text);
 }
 
+std::string regexp_of(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                       c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
+    if (!plain) out += '\\';
+    out += c;
+  }
+  return out;
+}
+
 } // namespace coalmine

@@ -31,4 +31,7 @@ std::size_t width(std::string_view text);
 std::string pad(std::string_view text, std::size_t columns);      // left aligned
 std::string pad_left(std::string_view text, std::size_t columns); // right aligned
 
+// A regular expression (RE2 syntax) that matches just this text.
+std::string regexp_of(std::string_view text);
+
 } // namespace coalmine

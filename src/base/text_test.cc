@@ -98,5 +98,11 @@ TEST(Json, ValuesAreWrittenAsPeopleReadThem) {
   EXPECT_EQ(get_int(o, "name", 7), 7);
 }
 
+TEST(Text, ARegularExpressionOfAText) {
+  EXPECT_EQ(regexp_of("prod_1"), "prod_1");
+  EXPECT_EQ(regexp_of("a.b|c-é"), "a\\.b\\|c\\-é");
+  EXPECT_EQ(regexp_of(""), "");
+}
+
 } // namespace
 } // namespace coalmine

@@ -16,19 +16,12 @@
 #include "datasource/request_series.h"
 #include "datasource/series_source.h"
 #include "datasource/sparse_histogram.h"
+#include "datasource/tracks_for_test.h"
 #include "promql/eval/histogram_math.h"
 #include "promql/eval/memory_queryable.h"
 
 namespace coalmine::datasource {
 namespace {
-
-constexpr std::int64_t kOrigin = 1'700'000'000'000;
-std::int64_t at(double seconds) { return kOrigin + std::llround(seconds * 1000); }
-
-cohort::CohortSelector track(const char* name) {
-  return {{{"service_name", Matcher::Op::equal, "checkout"},
-           {"deployment_track", Matcher::Op::equal, name}}};
-}
 
 // Series of one process of the canary, under the labels that a dialect gives it.
 class Dialect {

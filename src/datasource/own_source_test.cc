@@ -10,17 +10,10 @@
 #include "cohort/count_grid.h"
 #include "datasource/fake_store_for_test.h"
 #include "datasource/store_queryable.h"
+#include "datasource/tracks_for_test.h"
 
 namespace coalmine::datasource {
 namespace {
-
-constexpr std::int64_t kOrigin = 1'700'000'000'000;
-std::int64_t at(double seconds) { return kOrigin + std::llround(seconds * 1000); }
-
-cohort::CohortSelector track(const char* name) {
-  return {{{"service_name", Matcher::Op::equal, "checkout"},
-           {"deployment_track", Matcher::Op::equal, name}}};
-}
 
 // Two instances of a service: the canary's begins after the rollout did.
 class OwnSource : public ::testing::Test {

@@ -6,6 +6,8 @@
 #include <set>
 #include <utility>
 
+#include "base/text.h"
+
 namespace coalmine::datasource {
 namespace {
 
@@ -31,18 +33,6 @@ struct PartSuffix {
 constexpr std::array kHistogramParts = {
     PartSuffix{Part::whole, ""}, PartSuffix{Part::bucket, "_bucket"},
     PartSuffix{Part::count, "_count"}, PartSuffix{Part::sum, "_sum"}};
-
-// A regular expression that matches exactly this name.
-std::string quoted_name(std::string_view name) {
-  std::string out;
-  for (const char c : name) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
-    if (!plain) out += '\\';
-    out += c;
-  }
-  return out;
-}
 
 } // namespace
 
@@ -93,7 +83,7 @@ std::string metric_pattern(const SeriesNames& names) {
       for (const auto& spelling : {name, plain_name(name)}) {
         for (const auto& [part, suffix] : kHistogramParts) {
           if (histogram || part == Part::whole)
-            all.insert(quoted_name(spelling + std::string(suffix)));
+            all.insert(regexp_of(spelling + std::string(suffix)));
         }
       }
     }

@@ -108,6 +108,19 @@ SequentialOptions only(const std::string& name, double quantile = 0.99,
   return out;
 }
 
+// One of each kind, of the same signals.
+std::vector<std::unique_ptr<Judge>> judges_of(const std::vector<SignalSpec>& signals) {
+  SequentialOptions options;
+  ThresholdOptions thresholds;
+  RankOptions ranks;
+  options.signals = thresholds.signals = ranks.signals = signals;
+  std::vector<std::unique_ptr<Judge>> out;
+  out.push_back(make_sequential_judge(options));
+  out.push_back(make_threshold_judge(thresholds));
+  out.push_back(make_rank_judge(ranks));
+  return out;
+}
+
 TEST(Latency, ATailBeyondAllOfStableIsSeen) {
   Watched service(sequential_defaults());
   const auto stable = track(kSeedBounds, {{3, 600}, {8, 400}});
@@ -339,13 +352,7 @@ TEST(Metrics, AnInfiniteOrUndefinedNumberIsAStateOfItsOwn) {
       look.metrics = {numbers};
       look.canary = {.has_data = true, .requests = 2000};
       look.stable = {.has_data = true, .requests = 30'000};
-      SequentialOptions options;
-      ThresholdOptions thresholds;
-      RankOptions ranks;
-      options.signals = thresholds.signals = ranks.signals = {own};
-      std::unique_ptr<Judge> judges[] = {make_sequential_judge(options),
-                                         make_threshold_judge(thresholds), make_rank_judge(ranks)};
-      for (const auto& judge : judges) {
+      for (const auto& judge : judges_of({own})) {
         const auto out = judge->judge(look);
         const auto& line = (*out.signals)[0];
         EXPECT_EQ(line.verdict, Verdict::no_data) << judge->name();
@@ -361,13 +368,7 @@ TEST(Metrics, AnInfiniteOrUndefinedNumberIsAStateOfItsOwn) {
 TEST(Latency, ALimitHoldsUnderEveryJudge) {
   const auto slow = track(kSeedBounds, {{8, 500}, {1500, 500}});
   const auto signals = only("p99_latency", 0.99, 800).signals;
-  SequentialOptions options;
-  ThresholdOptions thresholds;
-  RankOptions ranks;
-  options.signals = thresholds.signals = ranks.signals = signals;
-  std::unique_ptr<Judge> judges[] = {make_sequential_judge(options),
-                                     make_threshold_judge(thresholds), make_rank_judge(ranks)};
-  for (const auto& judge : judges) {
+  for (const auto& judge : judges_of(signals)) {
     Evidence look;
     for (int i = 0; i < 60; ++i) {
       CountCell cell;

@@ -1,29 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/evidence/cohort_selector.h"
 
-#include <string_view>
 #include <utility>
 
+#include "base/text.h"
 #include "rollout/track_selection.h"
 #include "telemetry/resource.h"
 
 namespace coalmine::rollout {
-
-namespace {
-
-// The value as a regular expression that matches just it (RE2 syntax).
-std::string quoted(std::string_view value) {
-  std::string out;
-  for (const char c : value) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                       c == '_' || (static_cast<unsigned char>(c) & 0x80) != 0;
-    if (!plain) out += '\\';
-    out += c;
-  }
-  return out;
-}
-
-} // namespace
 
 cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
                                        const std::string& version) {
@@ -45,7 +29,7 @@ cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
     // Old and new name of the attribute. Matchers are all to hold, so each of the two is to be this
     // environment or missing: telemetry that names another environment is left out.
     for (const auto* label : {"deployment_environment", "deployment_environment_name"}) {
-      out.matchers.push_back({label, Matcher::Op::regexp, quoted(spec.environment) + "|"});
+      out.matchers.push_back({label, Matcher::Op::regexp, regexp_of(spec.environment) + "|"});
     }
   }
   if (!version.empty() && !version_named) equal("service_version", version);

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 
+#include "base/text.h"
 #include "store/series/histogram_math.h"
 #include "telemetry/durations.h"
 
@@ -39,7 +40,7 @@ std::string plain_unit(std::string_view unit) {
   bool annotation = false;
   for (const char c : unit) {
     if (c == '{') annotation = true;
-    if (!annotation && c != ' ') out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    if (!annotation && c != ' ') out += ascii_lower(c);
     if (c == '}') annotation = false;
   }
   return out;
