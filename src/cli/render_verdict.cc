@@ -106,9 +106,11 @@ Line metric_line(const MetricCells& cells) {
   const bool numbers = cells.canary != "-" && cells.stable != "-";
   // What a latency regresses by is a share of slow requests: the quantile itself may look the same.
   if (cells.verdict == "regression" && cells.tail) {
-    line.rest = cells.reason.substr(cells.reason.starts_with(cells.name) && cells.route.empty()
-                                        ? std::min(cells.reason.size(), cells.name.size() + 2)
-                                        : 0);
+    const std::string prefix = cells.route.empty()
+                                   ? cells.name + ": "
+                                   : fmt::format("{} on {}: ", cells.name, cells.route);
+    line.rest =
+        cells.reason.starts_with(prefix) ? cells.reason.substr(prefix.size()) : cells.reason;
   } else if (numbers && (cells.verdict == "pass" || cells.verdict == "regression")) {
     line.rest = fmt::format("{} against {}: {}, allowed {}", cells.canary, cells.stable,
                             cells.difference, cells.margin);
