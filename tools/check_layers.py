@@ -6,7 +6,9 @@ A room is a folder of src/. A sub-folder of a room is a folder of its own. The c
   - an include that the room's or the sub-folder's row does not allow, or of a file that does not exist (in fuzz/ and bench/ too),
   - a circle between folders (tests and their fakes are exempt),
   - a library outside its fence,
-  - a file of more than MAX_LINES lines.
+  - a file of more than MAX_LINES lines,
+  - two files of a room that define the same name in an anonymous namespace: the sanitizers and clang-tidy read the files of a room
+    joined (CMAKE_UNITY_BUILD in CMakePresets.json), where such names collide.
 Every message says what is wrong, why, and what to do.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -85,6 +87,28 @@ MISSING = '"{}" does not exist. Includes are written from src/, as "room/file.h"
 INCLUDE = re.compile(r"\s*#\s*include\s+([<\"])([^>\"]+)")
 
 
+# How clang-format leaves what begins a definition at file scope: at the first column.
+KIND = re.compile(r"(?:struct|class|enum class|enum|union) (\w+)(?!.*;$)")
+CONSTANT = re.compile(r"(?! )(?:(?:inline|constexpr|const|static|thread_local) )+[^(=]*?\b(\w+)(?: =|\{|\[|$)")
+FUNCTION = re.compile(r"(?![ }/#]|using|static_assert|template|[A-Z_]+\()[\w:<>,*&\[\] ]*?[ *&](\w+)\(([^)]*)")
+PARAMETER_NAME = re.compile(r"(?<=[\w>*&]) ?\b\w+(?: = [^,]*)?(?=,|$)")
+
+
+def anonymous_names(text: str) -> set[str]:
+    """What a file defines in anonymous namespaces; a function with the types of the parameters on its first line."""
+    names, inside = set(), False
+    for line in text.split("\n"):
+        if line == "namespace {":
+            inside = True
+        elif line.startswith("} // namespace"):
+            inside = False
+        elif inside and (found := KIND.match(line) or CONSTANT.match(line)):
+            names.add(found[1])
+        elif inside and (found := FUNCTION.match(line)):
+            names.add(f"{found[1]}({PARAMETER_NAME.sub('', found[2])})")
+    return names
+
+
 def folder_of(name: str) -> str:
     return name.rpartition("/")[0]
 
@@ -103,6 +127,7 @@ class Check:
         self.problems: list[str] = []
         self.edges: dict[str, dict[str, str]] = {}  # folder -> folder it includes -> one place where it does
         self.used_exceptions: set[int] = set()
+        self.anonymous: dict[tuple[str, bool, str], str] = {}  # room, test or not, name -> the file that defines it
 
     def run(self) -> list[str]:
         files = [p for p in sorted(self.src.rglob("*")) if p.is_file()]
@@ -134,6 +159,8 @@ class Check:
         lines = text.count("\n")
         if lines > MAX_LINES:
             self.report(name, f"{lines} lines, at most {MAX_LINES}: a file that long holds two things. Split it along what they are for.")
+        if name.endswith(".cc"):
+            self.check_anonymous(name, text)
         for number, line in enumerate(text.split("\n"), 1):
             include = INCLUDE.match(line)
             if not include:
@@ -141,6 +168,13 @@ class Check:
             if include[1] == '"':
                 self.check_own(name, number, include[2])
             self.check_fence(name, number, include[2])
+
+    def check_anonymous(self, name: str, text: str) -> None:
+        for own in sorted(anonymous_names(text)):
+            other = self.anonymous.setdefault((room_of(name), is_test(name), own), name)
+            if other != name:
+                self.report(name, f"{own} stands in an anonymous namespace here and in src/{other}. The sanitizer and lint builds join "
+                                  "the files of a room, where the two collide. Move it to a header both include, or rename one.")
 
     def check_outsiders(self) -> None:
         """The fuzz targets and benchmarks see every room; what they include must exist."""

@@ -112,6 +112,17 @@ class CheckLayers(unittest.TestCase):
         self.plant("base/long.cc", *["//"] * (check_layers.MAX_LINES + 1))
         self.expect("src/base/long.cc: 601 lines", "Split it")
 
+    def test_a_name_that_two_files_of_a_room_define(self):
+        inside = "namespace {", "constexpr int kOne = 1;", "int f(int a, char b = 0) {", "}", "Result<std::string> g(", "struct S {", "};", "} // namespace"
+        self.plant("store/a.cc", *inside)
+        self.plant("store/b.cc", "constexpr int kOne = 1;", "namespace {", "int f(char a) {", "int h(kOne);", "struct S;", "} // namespace")
+        self.plant("judge/a.cc", *inside)
+        self.plant("store/a_test.cc", *inside)
+        self.assertEqual(self.problems(), [])
+        for line, name in (("constexpr long kOne = 2;", "kOne"), ("long f(int c, char e) {", "f(int, char)"), ("class S {", "S")):
+            self.plant("store/b.cc", "namespace {", line, "} // namespace")
+            self.expect(f"src/store/b.cc: {name} stands", "src/store/a.cc", "rename one")
+
     def test_an_include_of_something_that_does_not_exist(self):
         self.plant("store/wrong.cc", '#include "query/engine.h"')
         self.expect('src/store/wrong.cc:1: "query/engine.h" does not exist')

@@ -13,6 +13,7 @@ namespace coalmine {
 std::string_view trimmed(std::string_view text, std::string_view blanks = " \t\r\n");
 
 // ASCII letters in lower case; other bytes stay.
+constexpr bool is_digit(char c) { return c >= '0' && c <= '9'; }
 constexpr char ascii_lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }

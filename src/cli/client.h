@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/cli.h"
+#include "cli/render.h"
 
 namespace coalmine::cli {
 
@@ -38,6 +39,11 @@ CallResult<Answer> get(const Terminal& terminal, const std::string& path,
                        const Parameters& parameters = {});
 CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
                         std::chrono::milliseconds timeout = std::chrono::minutes(1));
+
+// How results are drawn on this terminal, at this moment.
+inline Style style_of(const Terminal& terminal) {
+  return {terminal.color, terminal.utc, terminal.clock.wall_ms()};
+}
 
 // Prints "coalmine: …" to err and gives the exit code.
 int report(const Terminal& terminal, const CallError& error);

@@ -21,10 +21,6 @@ namespace json = boost::json;
 constexpr std::size_t kMaxRangeRows = 1000;
 constexpr std::size_t kMaxSeries = 200;
 
-Style style_of(const Terminal& terminal) {
-  return {terminal.color, terminal.utc, terminal.clock.wall_ms()};
-}
-
 void next(const Terminal& terminal, const std::string& command) {
   if (!terminal.quiet) terminal.out << "\nNext: " << command << '\n';
 }

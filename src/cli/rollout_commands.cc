@@ -21,10 +21,6 @@ constexpr std::chrono::milliseconds kPoll{1000};
 // A restarting server is back within this time. Waiting commands do not give up earlier.
 constexpr std::int64_t kPatienceMs = 20'000;
 
-Style style_of(const Terminal& terminal) {
-  return {terminal.color, terminal.utc, terminal.clock.wall_ms()};
-}
-
 std::string id_text(const json::value& rollout) {
   return fmt::format("{:.0f}", number_of(rollout, "id"));
 }

@@ -17,6 +17,8 @@
 
 namespace coalmine::cohort {
 
+// A point further ahead of our clock is refused on receipt.
+inline constexpr std::int64_t kFutureMs = 10 * 60'000;
 // How far before the window the sample is searched at which counting begins. Exporters send every
 // 60 s by default, some every 5 minutes. After a longer gap a series is taken as new, and its start
 // time decides.

@@ -12,7 +12,7 @@
 namespace coalmine::config {
 namespace {
 
-constexpr std::size_t kMaxFileBytes = 1u << 20;
+constexpr std::size_t kMaxDashboardBytes = 1u << 20;
 constexpr std::size_t kMaxPanels = 200;
 constexpr std::size_t kMaxQueries = 50;
 
@@ -116,7 +116,7 @@ DashboardFile parse_dashboard(std::string path, std::string text) {
 }
 
 Result<DashboardFile> load_dashboard(const std::string& path) {
-  TRY_ASSIGN(auto text, read_file(path, kMaxFileBytes));
+  TRY_ASSIGN(auto text, read_file(path, kMaxDashboardBytes));
   return parse_dashboard(path, std::move(text));
 }
 

@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "promql/eval/column_sums.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <bit>

@@ -13,9 +13,6 @@
 namespace coalmine::datasource {
 namespace {
 
-// A point ahead of our clock by more is refused on receipt.
-constexpr std::int64_t kFutureMs = 10 * 60'000;
-
 // What OTLP brought of a cohort.
 enum class Brought {
   nothing, // or only counters without start times, which remote write may have brought
@@ -116,7 +113,7 @@ class OwnCountFeed final : public cohort::CountFeed {
       : store_(store), data_(data), request_(std::move(request)), ways_(std::move(ways)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
-    if (!chosen_) TRY(choose(now_ms + kFutureMs));
+    if (!chosen_) TRY(choose(now_ms + cohort::kFutureMs));
     return (chosen_ ? *chosen_ : *ways_.sent).read(grid, now_ms);
   }
   Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {

@@ -19,8 +19,8 @@ namespace {
 
 using cohort::CohortSelector;
 
-constexpr std::int64_t kOrigin = 1'700'000'000'000;
-std::int64_t at(double seconds) { return kOrigin + std::llround(seconds * 1000); }
+constexpr std::int64_t kEpoch = 1'700'000'000'000;
+std::int64_t at_second(double seconds) { return kEpoch + std::llround(seconds * 1000); }
 
 CohortSelector track(const char* name) {
   return {{{"service_name", Matcher::Op::equal, "checkout"},
@@ -71,14 +71,14 @@ TEST(Prometheus, AsksForRawSamples) {
   const auto series = (*prometheus)
                           ->select({{{"__name__", Matcher::Op::equal, "up"},
                                      {"job", Matcher::Op::regexp, "a\"b|\\d"}},
-                                    at(0),
-                                    at(30),
+                                    at_second(0),
+                                    at_second(30),
                                     100});
   ASSERT_TRUE(series) << series.error().message;
   ASSERT_EQ(series->size(), 1u);
   EXPECT_EQ((*series)[0].labels.get("job"), "a\"b");
   ASSERT_EQ((*series)[0].floats.size(), 3u);
-  EXPECT_EQ((*series)[0].floats[0].time_ms, at(0.123));
+  EXPECT_EQ((*series)[0].floats[0].time_ms, at_second(0.123));
   EXPECT_EQ((*series)[0].floats[1].value, 2.5);
   const auto& request = http.requests.at(0);
   EXPECT_EQ(request.method, "POST");
@@ -134,8 +134,8 @@ TEST(Prometheus, FailuresAreNotNoData) {
     ScriptedHttp http;
     http.answers = {c.answer};
     const auto prometheus = make_prometheus(quick(), http).value();
-    const auto got =
-        prometheus->select({{{"__name__", Matcher::Op::equal, "up"}}, at(0), at(30), 100});
+    const auto got = prometheus->select(
+        {{{"__name__", Matcher::Op::equal, "up"}}, at_second(0), at_second(30), 100});
     ASSERT_FALSE(got) << c.name;
     EXPECT_EQ(got.error().code, c.code) << c.name << ": " << got.error().message;
     EXPECT_NE(got.error().message.find(c.says), std::string::npos) << got.error().message;
@@ -143,7 +143,7 @@ TEST(Prometheus, FailuresAreNotNoData) {
         << got.error().message;
     EXPECT_EQ(http.requests.size(), c.tries) << c.name;
     const auto source = make_series_cohort_source(*prometheus, {});
-    EXPECT_FALSE(source->counts(track("canary"), at(0), at(60)))
+    EXPECT_FALSE(source->counts(track("canary"), at_second(0), at_second(60)))
         << "an outage is never \"no data\"";
   }
   ScriptedHttp flaky;
@@ -152,7 +152,7 @@ TEST(Prometheus, FailuresAreNotNoData) {
       answer(
           200,
           R"({"status":"success","data":{"resultType":"scalar","result":[1700000000,"+Inf"]}})")};
-  const auto value = make_prometheus(quick(), flaky).value()->evaluate("1/0", at(0));
+  const auto value = make_prometheus(quick(), flaky).value()->evaluate("1/0", at_second(0));
   ASSERT_TRUE(value);
   EXPECT_TRUE(std::isinf(value->at(0).value));
   EXPECT_FALSE(make_prometheus(quick("prometheus:9090"), flaky));
@@ -185,15 +185,15 @@ TEST(Recording, Reads) {
   const auto x = (*got)->data.select({{{"__name__", Matcher::Op::equal, "x"}}, 0, INT64_MAX, 100});
   ASSERT_EQ(x->size(), 1u);
   EXPECT_EQ((*x)[0].labels.get("b"), "q\"\\\n");
-  EXPECT_EQ((*x)[0].floats[1].time_ms, at(1.5));
+  EXPECT_EQ((*x)[0].floats[1].time_ms, at_second(1.5));
   EXPECT_EQ((*got)
                 ->data.select({{{"__name__", Matcher::Op::equal, "y"}}, 0, INT64_MAX, 100})
                 ->at(0)
                 .floats[0]
                 .time_ms,
-            at(0.5));
+            at_second(0.5));
   EXPECT_EQ((*got)->samples, 4u);
-  EXPECT_EQ((*got)->last_ms, at(1.5));
+  EXPECT_EQ((*got)->last_ms, at_second(1.5));
   for (const auto* bad :
        {"x", "x 1", "x{a} 1 1", "x{a=\"b} 1 1", "x{a=\"b\" 1 1", "1x 1 1", "x one 1", "x 1 one",
         "x 1 1 1", "x 1 1e300", "x 1 5\nx 1 5", "x 1 5\nx 1 4", "{a=\"b\"} 1 1"}) {
@@ -242,8 +242,8 @@ TEST(RequestSeries, FamiliesOfManyDialects) {
     // Lines of one series must ascend; each series was written at once.
     const auto recording = parse_recording(c.text);
     ASSERT_TRUE(recording) << c.name << recording.error().message;
-    const auto counts =
-        make_series_cohort_source((*recording)->data, {})->counts(track("canary"), at(0), at(60));
+    const auto counts = make_series_cohort_source((*recording)->data, {})
+                            ->counts(track("canary"), at_second(0), at_second(60));
     ASSERT_TRUE(counts);
     ASSERT_EQ(counts->routes.size(), 1u) << c.name;
     EXPECT_EQ(counts->routes[0].route, "/pay");
@@ -270,14 +270,14 @@ TEST(RequestSeries, OtherLabelsAndHalfScrapes) {
       "4 1700000060\n" + all + "1 1700000000\n" + all + "4 1700000030\n" + all + "5 1700000060\n");
   ASSERT_TRUE(recording) << recording.error().message;
   const auto source = make_series_cohort_source((*recording)->data, names);
-  const auto counts = source->counts(track("canary"), at(0), at(60));
+  const auto counts = source->counts(track("canary"), at_second(0), at_second(60));
   ASSERT_TRUE(counts);
   ASSERT_EQ(counts->routes.size(), 1u);
   EXPECT_EQ(counts->routes[0].route, "/x");
   EXPECT_EQ(counts->routes[0].counts.requests, 4);
   EXPECT_EQ(counts->routes[0].counts.timed, 4);
   EXPECT_EQ(counts->instances, std::vector<std::string>{"p"});
-  const auto nobody = source->counts(track("stable"), at(0), at(60));
+  const auto nobody = source->counts(track("stable"), at_second(0), at_second(60));
   ASSERT_TRUE(nobody);
   EXPECT_FALSE(nobody->any_series);
 }
@@ -301,8 +301,8 @@ class Both : public ::testing::Test {
     s.labels = std::make_shared<const Labels>(labels);
     s.kind = MetricKind::counter;
     for (const auto& p : points) {
-      s.floats.push_back({at(p.second), at(start), p.value});
-      memory_.append(labels, promql::Sample{at(p.second), p.value, 0});
+      s.floats.push_back({at_second(p.second), at_second(start), p.value});
+      memory_.append(labels, promql::Sample{at_second(p.second), p.value, 0});
     }
     store_.series.push_back(std::move(s));
   }
@@ -323,17 +323,18 @@ class Both : public ::testing::Test {
     for (const auto& p : points) {
       const auto n = static_cast<std::uint64_t>(p.value);
       const std::vector<std::uint64_t> counts = {n / 2, n / 4, n / 8, n - n / 2 - n / 4 - n / 8};
-      s.classic.push_back({at(p.second), at(start), false, {bounds, counts, n, p.value * 20}});
+      s.classic.push_back(
+          {at_second(p.second), at_second(start), false, {bounds, counts, n, p.value * 20}});
       std::uint64_t below = 0;
       const char* le[] = {"10", "100", "500", "+Inf"};
       for (std::size_t i = 0; i < 4; ++i) {
         below += counts[i];
         memory_.append(
             labels.with(kMetricName, "http_server_request_duration_bucket").with("le", le[i]),
-            promql::Sample{at(p.second), static_cast<double>(below), 0});
+            promql::Sample{at_second(p.second), static_cast<double>(below), 0});
       }
       memory_.append(labels.with(kMetricName, "http_server_request_duration_sum"),
-                     promql::Sample{at(p.second), p.value * 20, 0});
+                     promql::Sample{at_second(p.second), p.value * 20, 0});
     }
     store_.series.push_back(std::move(s));
   }
@@ -363,8 +364,8 @@ TEST_F(Both, GiveTheSameCountsWhereBothRulesAgree) {
   const auto remote = make_series_cohort_source(memory_, {});
   for (const auto* name : {"canary", "stable"}) {
     for (const double to : {300.0, 600.0, 900.0}) {
-      const auto a = embedded->counts(track(name), at(0), at(to));
-      const auto b = remote->counts(track(name), at(0), at(to));
+      const auto a = embedded->counts(track(name), at_second(0), at_second(to));
+      const auto b = remote->counts(track(name), at_second(0), at_second(to));
       ASSERT_TRUE(a && b);
       ASSERT_EQ(a->routes.size(), 1u);
       ASSERT_EQ(b->routes.size(), 1u);
@@ -389,12 +390,12 @@ TEST_F(Both, GiveTheSameCells) {
   for (int i = 0; i < 2; ++i) {
     const auto& source = i == 0 ? *embedded : *remote;
     cohort::GridOptions options;
-    options.origin_ms = kOrigin;
+    options.origin_ms = kEpoch;
     options.unseen_instances_begin_at_zero = source.traits().unseen_instances_begin_at_zero;
     cohort::CountGrid grid(options);
-    const auto feed = source.open({track("canary"), track("stable"), kOrigin});
-    ASSERT_TRUE(feed->read(grid, at(900)));
-    cells[static_cast<std::size_t>(i)] = grid.close(at(900));
+    const auto feed = source.open({track("canary"), track("stable"), kEpoch});
+    ASSERT_TRUE(feed->read(grid, at_second(900)));
+    cells[static_cast<std::size_t>(i)] = grid.close(at_second(900));
   }
   ASSERT_GE(cells[0].size(), 10u);
   ASSERT_EQ(cells[0].size(), cells[1].size());
@@ -421,7 +422,7 @@ TEST(SeriesMetricSource, GrowthOfTwoCounters) {
                             {"service_name", "checkout"},
                             {"deployment_track", track},
                             {"instance", track}}),
-                {at(seconds), value, start_seconds == 0 ? 0 : at(start_seconds)});
+                {at_second(seconds), value, start_seconds == 0 ? 0 : at_second(start_seconds)});
   };
   for (int i = -60; i <= 120; i += 15) {
     put("checkouts_total", "stable", i, 1000 + i);
@@ -442,20 +443,21 @@ TEST(SeriesMetricSource, GrowthOfTwoCounters) {
     }
   } expressions;
   const auto source = make_series_metric_source(data, expressions, {});
-  const auto stable =
-      source->ratio(track("stable"), "orders_total", "checkouts_total", at(0), at(60));
+  const auto stable = source->ratio(track("stable"), "orders_total", "checkouts_total",
+                                    at_second(0), at_second(60));
   ASSERT_TRUE(stable);
   EXPECT_EQ(stable->whole, 60);
   EXPECT_EQ(stable->part, 30);
-  const auto canary =
-      source->ratio(track("canary"), "orders_total", "checkouts_total", at(0), at(60));
+  const auto canary = source->ratio(track("canary"), "orders_total", "checkouts_total",
+                                    at_second(0), at_second(60));
   ASSERT_TRUE(canary);
   EXPECT_EQ(canary->whole, 600); // the first point counts: it began at 0
   EXPECT_EQ(canary->part, 240);
-  const auto none = source->ratio(track("other"), "orders_total", "checkouts_total", at(0), at(60));
+  const auto none =
+      source->ratio(track("other"), "orders_total", "checkouts_total", at_second(0), at_second(60));
   ASSERT_TRUE(none);
   EXPECT_FALSE(none->any_series);
-  EXPECT_EQ(source->value("sum(x)", {}, at(0))->value(), 3);
+  EXPECT_EQ(source->value("sum(x)", {}, at_second(0))->value(), 3);
 }
 
 } // namespace

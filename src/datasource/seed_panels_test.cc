@@ -16,7 +16,7 @@ namespace {
 constexpr std::int64_t kMinute = 60'000;
 
 // A store that holds the series put in by a test.
-class FakeStore final : public store::Store {
+class SeededStore final : public store::Store {
  public:
   std::vector<SeriesData> series;
 
@@ -65,7 +65,7 @@ std::shared_ptr<const Labels> labels_of(std::string_view name, std::string_view 
 }
 
 // One sample every 15 s for 20 minutes; per_step is added each time.
-void add_counter(FakeStore& store, std::string_view name, std::string_view track,
+void add_counter(SeededStore& store, std::string_view name, std::string_view track,
                  std::string_view pod, double per_step) {
   SeriesData data;
   data.labels = labels_of(name, track, pod);
@@ -74,7 +74,7 @@ void add_counter(FakeStore& store, std::string_view name, std::string_view track
   store.series.push_back(std::move(data));
 }
 
-void add_histogram(FakeStore& store, std::string_view track, std::string_view pod,
+void add_histogram(SeededStore& store, std::string_view track, std::string_view pod,
                    const std::vector<std::uint64_t>& per_step) {
   SeriesData data;
   data.labels = labels_of("http_server_request_duration", track, pod);
@@ -128,7 +128,7 @@ class SeedPanels : public ::testing::Test {
     return vector->series[0].points.at(0).value;
   }
 
-  FakeStore store_;
+  SeededStore store_;
   std::unique_ptr<promql::Queryable> data_;
   ManualClock clock_;
 };

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/guarded.h"
+#include "cohort/cohort_sums.h"
 #include "datasource/label_spelling.h"
 #include "datasource/request_series.h"
 
@@ -28,7 +29,6 @@ constexpr std::int64_t kOldestMs = 60 * 60'000;
 // The time range of the question whether a cohort ever had data.
 constexpr std::int64_t kEverMs = 24LL * 60 * 60'000;
 constexpr std::size_t kMaxKnownCohorts = 1'000;
-constexpr std::int64_t kFutureMs = 10 * 60'000;
 
 Result<std::vector<promql::Series>> read_series(const promql::Queryable& data,
                                                 const LabelSpelling& spelling,
@@ -164,7 +164,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
       : data_(data), names_(names), spelling_(std::move(spelling)), request_(std::move(request)) {}
 
   Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
-    return read_past(grid, now_ms + kFutureMs);
+    return read_past(grid, now_ms + cohort::kFutureMs);
   }
   Status read_past(cohort::CountGrid& grid, std::int64_t until_ms) override {
     const auto from_ms = begun_ ? grid.needed_from_ms() : request_.origin_ms - kBaselineLookbackMs;

@@ -14,9 +14,9 @@
 namespace coalmine::datasource {
 namespace {
 
-constexpr std::int64_t kMinute = 60'000;
-constexpr std::int64_t kFrom = 100 * kMinute; // of every window in this file
-constexpr std::int64_t kTo = 110 * kMinute;
+constexpr std::int64_t kMinuteMs = 60'000;
+constexpr std::int64_t kFrom = 100 * kMinuteMs; // of every window in this file
+constexpr std::int64_t kTo = 110 * kMinuteMs;
 const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
 
 // Samples are written {minutes after the window's start, value, start minutes after the window's
@@ -28,7 +28,7 @@ struct At {
   double start = kUnknown;
 };
 
-std::int64_t ms(double minute) { return kFrom + static_cast<std::int64_t>(minute * kMinute); }
+std::int64_t ms(double minute) { return kFrom + static_cast<std::int64_t>(minute * kMinuteMs); }
 
 Labels labels(std::string_view name, std::string route = "/pay", std::string instance = "a",
               std::string version = "2.4.0", std::string track = "canary") {

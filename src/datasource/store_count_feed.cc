@@ -15,21 +15,19 @@
 namespace coalmine::datasource {
 namespace {
 
-// Points further ahead of our clock are refused on receipt.
-constexpr std::int64_t kFutureMs = 10 * 60'000;
 // Spans are in the store this long after they ended: one batch delay of the SDKs (5 s), the same
 // for collectors, and one look.
 constexpr std::int64_t kSpanDelayMs = 15'000;
 // An instance whose spans stopped this long ago is ended and not waited for.
 constexpr std::int64_t kSpanSilenceMs = 10 * 60'000;
 
-struct Family {
+struct CountedFamily {
   std::string_view name;
   cohort::Measure measure;
 };
-constexpr std::array kFamilies = {Family{kRequestsName, cohort::Measure::requests},
-                                  Family{kErrorsName, cohort::Measure::bad},
-                                  Family{kDurationName, cohort::Measure::duration}};
+constexpr std::array kCountedFamilies = {CountedFamily{kRequestsName, cohort::Measure::requests},
+                                         CountedFamily{kErrorsName, cohort::Measure::bad},
+                                         CountedFamily{kDurationName, cohort::Measure::duration}};
 
 constexpr std::array kBothTracks = {Track::canary, Track::stable};
 constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
@@ -102,7 +100,7 @@ class StoreCountFeed final : public cohort::CountFeed {
     cohort::Measure measure;
     SeriesData data;
   };
-  store::SelectRequest request_for(Track track, const Family& family) const;
+  store::SelectRequest request_for(Track track, const CountedFamily& family) const;
   Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
   Status put_baseline(Read& read) const;
@@ -131,7 +129,7 @@ class StoreCountFeed final : public cohort::CountFeed {
 };
 
 // Selects every source that counts errors too, because the grid chooses one for both tracks.
-store::SelectRequest StoreCountFeed::request_for(Track track, const Family& family) const {
+store::SelectRequest StoreCountFeed::request_for(Track track, const CountedFamily& family) const {
   store::SelectRequest out;
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
@@ -149,7 +147,7 @@ Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to
                                                            matcher.name, matcher.value, *problem));
     }
   }
-  for (const auto& family : kFamilies) {
+  for (const auto& family : kCountedFamilies) {
     auto request = request_for(track, family);
     request.from_ms = from_ms;
     request.to_ms = to_ms;
@@ -213,7 +211,8 @@ std::uint64_t StoreCountFeed::arrivals(Track track) const {
 }
 
 Status StoreCountFeed::read(cohort::CountGrid& grid, std::int64_t now_ms) {
-  if (!begun_ || !read_followed(grid, now_ms)) TRY(read_all(grid, now_ms + kFutureMs, now_ms));
+  if (!begun_ || !read_followed(grid, now_ms))
+    TRY(read_all(grid, now_ms + cohort::kFutureMs, now_ms));
   tell_spans(grid, now_ms);
   begun_ = true;
   return {};
@@ -336,7 +335,7 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
     auto& followed = tracks_[place(track)];
     followed.series.clear();
     followed.positions.clear();
-    for (const auto& family : kFamilies) {
+    for (const auto& family : kCountedFamilies) {
       auto request = request_for(track, family);
       request.all_series = true;
       TRY_ASSIGN(const auto found, store_.find(request));

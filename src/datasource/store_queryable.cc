@@ -46,7 +46,7 @@ std::shared_ptr<const promql::NativeHistogram> to_native(const ExponentialSample
   out->zero_threshold = from.zero_threshold;
   out->zero_count = static_cast<double>(from.zero_count);
   out->count = static_cast<double>(from.count);
-  out->sum = sample.stale ? promql::stale_marker() : from.sum;
+  out->sum = sample.stale ? stale_value() : from.sum;
   out->positive = side(from.positive);
   out->negative = side(from.negative);
   if (out->schema > 8) *out = promql::reduced_to_schema(*out, 8);
@@ -75,7 +75,7 @@ class ClassicView {
         std::vector<promql::Series*> next = columns_for(now);
         for (promql::Series* column : columns) { // buckets that are no longer reported end here
           if (column != nullptr && std::ranges::find(next, column) == next.end())
-            column->floats.push_back({sample.time_ms, promql::stale_marker(), 0});
+            column->floats.push_back({sample.time_ms, stale_value(), 0});
         }
         columns = std::move(next);
         bounds = now;
@@ -99,7 +99,7 @@ class ClassicView {
       const double value =
           view == View::sum ? sample.value.sum : static_cast<double>(sample.value.count);
       column->floats.push_back(
-          {sample.time_ms, sample.stale ? promql::stale_marker() : value, sample.start_ms});
+          {sample.time_ms, sample.stale ? stale_value() : value, sample.start_ms});
     }
   }
 
@@ -131,7 +131,7 @@ class ClassicView {
 
   static void end_all(const std::vector<promql::Series*>& columns, std::int64_t time_ms) {
     for (promql::Series* column : columns) {
-      if (column != nullptr) column->floats.push_back({time_ms, promql::stale_marker(), 0});
+      if (column != nullptr) column->floats.push_back({time_ms, stale_value(), 0});
     }
   }
 

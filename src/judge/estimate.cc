@@ -125,4 +125,14 @@ std::string metric_problem(const MetricNumbers& numbers) {
   return "";
 }
 
+int severity(Verdict verdict) {
+  switch (verdict) {
+    case Verdict::regression: return 0;
+    case Verdict::watching: return 1;
+    case Verdict::pass: return 2;
+    case Verdict::no_data: return 3;
+  }
+  return 3;
+}
+
 } // namespace coalmine::judge

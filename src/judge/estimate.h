@@ -48,6 +48,9 @@ bool within_margin(SignalKind kind, const Margin& margin, double canary, double 
 // two then speak of different times or sizes, and one line must not say both.
 bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper);
 
+// The order in which lines are told: the worst is 0.
+int severity(Verdict verdict);
+
 // Why a metric's numbers cannot be judged: its own problem, or a value that is infinite or not a
 // number. "" when they can, or when there are none.
 std::string metric_problem(const MetricNumbers& numbers);

@@ -28,11 +28,11 @@ const auto kSeedBounds =
     bounds_of({5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000});
 
 // Requests by the time they took.
-struct Part {
+struct Timed {
   double ms;
   double requests;
 };
-TrackCounts track(const BucketBounds& bounds, const std::vector<Part>& parts) {
+TrackCounts track(const BucketBounds& bounds, const std::vector<Timed>& parts) {
   TrackCounts out;
   out.bounds_ms = bounds;
   out.bucket_counts.assign(bounds->size() + 1, 0);
@@ -415,8 +415,8 @@ class Shapes {
       out.push_back(bound);
     return bounds_of(out);
   }
-  std::vector<Part> latencies(double requests) {
-    std::vector<Part> out;
+  std::vector<Timed> latencies(double requests) {
+    std::vector<Timed> out;
     for (auto n = static_cast<int>(uniform(1, 5)); n > 0; --n)
       out.push_back({std::exp(uniform(-1, 9)), std::exp(uniform(-6, 0))});
     double all = 0;

@@ -11,10 +11,7 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr double kExactFrom = 0.1;
 constexpr double kMinCells = 5; // of an arm, before a variance between them means anything
-
-const auto kLogE = [](const auto& process) { return process.log_e(); };
 
 Cell with_stable_never(const Cell& cell) { return {cell.x1, cell.n1, 0, 1e15}; }
 

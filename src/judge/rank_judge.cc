@@ -13,11 +13,10 @@
 #include "judge/judge.h"
 #include "judge/rank_rules.h"
 #include "judge/reason.h"
+#include "judge/stats/special.h"
 
 namespace coalmine::judge {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 rank::MetricOptions from_margin(const Margin& margin) {
   rank::MetricOptions out;
@@ -39,13 +38,6 @@ std::optional<double> finite_mean(const std::vector<double>& values) {
 double cell_value(const SignalSpec& signal, const TrackCounts& counts) {
   const auto found = estimate(signal, counts);
   return found ? found->value : kNaN;
-}
-
-int severity(Verdict verdict) {
-  return verdict == Verdict::regression ? 0
-         : verdict == Verdict::watching ? 1
-         : verdict == Verdict::pass     ? 2
-                                        : 3;
 }
 
 constexpr std::size_t kMostRoutes = 200; // the most that a cell has

@@ -16,7 +16,6 @@ namespace {
 
 constexpr std::array<double, 8> kServiceTails = {0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001};
 constexpr std::array<double, 4> kRouteTails = {0.5, 0.1, 0.01, 0.001};
-constexpr double kExactFrom = 0.1; // rates from here on take the Bernoulli process
 // Shares of a route's weight. Its share of the requests gets kShareShare; of the rest its errors
 // get kRateShare, and latency what remains.
 constexpr double kShareShare = 0.25;

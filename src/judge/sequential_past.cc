@@ -5,11 +5,7 @@
 #include <cmath>
 
 namespace coalmine::judge {
-namespace {
-
-constexpr double kChooseFrom = 200; // observations
-
-} // namespace
+namespace {} // namespace
 
 Cell errors_of(const RouteCounts& row) {
   const auto errors = [](const TrackCounts& track) {

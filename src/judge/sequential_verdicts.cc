@@ -32,7 +32,7 @@ int severity(const SignalVerdict& v) {
   return 3;
 }
 
-bool worse(const SignalVerdict& a, const SignalVerdict& b) {
+bool weighs_more(const SignalVerdict& a, const SignalVerdict& b) {
   if (severity(a) != severity(b)) return severity(a) < severity(b);
   const double ea = a.weighed ? a.weighed->evidence : 0, eb = b.weighed ? b.weighed->evidence : 0;
   if (ea != eb) return ea > eb;
@@ -294,7 +294,7 @@ void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
                                  is_critical(a.subject.route) != is_critical(b.subject.route)) {
                                return is_critical(a.subject.route);
                              }
-                             return worse(a, b);
+                             return weighs_more(a, b);
                            });
   for (std::size_t begin = 0; begin < from.size(); ++begin) {
     if (from[begin] == begin) continue;

@@ -12,8 +12,6 @@
 namespace coalmine::judge {
 namespace {
 
-const auto kLogE = [](const auto& process) { return process.log_e(); };
-
 // A boundary that seems to be beyond the margin holds a pass back from this evidence on: the data
 // are three times likelier when the canary is slower there.
 const double kDoubt = std::log(3.0);
@@ -25,7 +23,6 @@ constexpr double kOwnStake = 0.5;
 constexpr double kFirstLine = 0.9;
 
 // A new line is chosen from at least so many of stable's requests.
-constexpr double kChooseFrom = 200;
 
 double stake_of_line(std::size_t index) {
   if (index == 0) return kFirstLine;

@@ -26,16 +26,6 @@ double excess(const SignalVerdict& v) {
   return std::max(out, allowed > 0 ? worse / allowed : std::numeric_limits<double>::infinity());
 }
 
-int severity(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::regression: return 0;
-    case Verdict::watching: return 1;
-    case Verdict::pass: return 2;
-    case Verdict::no_data: return 3;
-  }
-  return 3;
-}
-
 bool worse(const SignalVerdict& a, const SignalVerdict& b) {
   if (a.verdict != b.verdict) return severity(a.verdict) < severity(b.verdict);
   const double excess_a = excess(a), excess_b = excess(b);

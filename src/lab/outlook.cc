@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "lab/outlook.h"
+#include "lab/replay.h"
 
 #include <fmt/format.h>
 
@@ -13,8 +14,6 @@
 
 namespace coalmine::lab {
 namespace {
-
-constexpr double kMsPerMinute = 60'000.0;
 
 std::string share_text(double share) { return fmt::format("{:.0f} of 100", share * 100); }
 

@@ -14,7 +14,6 @@
 namespace coalmine::lab {
 namespace {
 
-constexpr double kMsPerMinute = 60'000.0;
 // Binomials of more trials are drawn as normals, which is quick and exact enough.
 constexpr double kLargeCount = 1e7;
 

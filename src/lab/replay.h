@@ -14,6 +14,8 @@
 
 namespace coalmine::lab {
 
+inline constexpr double kMsPerMinute = 60'000.0;
+
 enum class ReplayEnd { promoted, rolled_back, inconclusive, no_data };
 std::string_view to_string(ReplayEnd end);
 

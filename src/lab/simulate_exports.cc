@@ -19,7 +19,7 @@ constexpr int kHourSeconds = 60 * 60;
 constexpr int kInstances = 20; // one of them the canary
 constexpr double kRps = 10;    // of each
 constexpr double kErrors = 0.01;
-constexpr double kNever = -1;
+constexpr double kNoRollback = -1;
 
 struct Exports {
   const char* name;
@@ -65,7 +65,7 @@ bool incident(int second) {
   return false;
 }
 
-// Minutes until the rollback; kNever: none within the hour.
+// Minutes until the rollback; kNoRollback: none within the hour.
 double run_hour(const Exports& exports, double added, std::uint64_t seed) {
   lab::SimulationRandom random(seed);
   std::vector<Instance> instances(kInstances);
@@ -110,7 +110,7 @@ double run_hour(const Exports& exports, double added, std::uint64_t seed) {
     if (second < 0 && evidence.cells.empty()) continue;
     if (judge->judge(evidence).decision == judge::Decision::rollback) return (second + 1) / 60.0;
   }
-  return kNever;
+  return kNoRollback;
 }
 
 } // namespace
@@ -133,10 +133,11 @@ std::string export_tables(std::size_t runs, std::uint64_t seed) {
       worse[i] = run_hour(exports, 0.01, seed + 2 * i + 1);
     });
     const auto found = [&](const std::vector<double>& all) {
-      return static_cast<double>(std::ranges::count_if(all, [](double t) { return t != kNever; })) /
+      return static_cast<double>(
+                 std::ranges::count_if(all, [](double t) { return t != kNoRollback; })) /
              static_cast<double>(runs);
     };
-    std::erase(worse, kNever);
+    std::erase(worse, kNoRollback);
     std::ranges::sort(worse);
     const double share = static_cast<double>(worse.size()) / static_cast<double>(runs);
     const auto quantile = [&](double q) {

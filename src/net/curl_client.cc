@@ -75,10 +75,6 @@ std::size_t on_body(char* bytes, std::size_t, std::size_t size, void* user) {
   return size;
 }
 
-bool one_line(std::string_view text) {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
-}
-
 // libcurl invents Content-Type and Expect for bodies; they are left out unless the caller gave
 // them.
 Result<HeaderList> header_list(const ClientRequest& request) {

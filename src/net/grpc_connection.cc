@@ -14,7 +14,6 @@ namespace coalmine::net {
 namespace {
 
 constexpr std::string_view kPreface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-constexpr char kTlsHandshake = 0x16;
 constexpr std::uint32_t kStreamWindow = 1u << 20;
 constexpr std::int32_t kConnectionWindow = 4 << 20;
 constexpr std::uint32_t kFrameSize = 256u << 10;

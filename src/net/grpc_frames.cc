@@ -9,7 +9,7 @@
 namespace coalmine::net {
 namespace {
 
-constexpr std::size_t kFirstAllocation = 1u << 20;
+constexpr std::size_t kFirstMessageAllocation = 1u << 20;
 
 std::uint8_t byte_of(char c) { return static_cast<std::uint8_t>(c); }
 
@@ -49,7 +49,7 @@ Status MessageReader::begin_message() {
                             "accepted: send smaller batches.",
                             length_, max_message_));
   }
-  message_.reserve(std::min(length_, kFirstAllocation));
+  message_.reserve(std::min(length_, kFirstMessageAllocation));
   return {};
 }
 

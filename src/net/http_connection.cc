@@ -23,9 +23,9 @@ namespace http = boost::beast::http;
 // With less room, reads of 100 KB bodies fall apart into hundreds of calls.
 constexpr std::size_t kReadSize = 64u << 10;
 constexpr std::uint32_t kHeadLimit = 64u << 10;
-constexpr std::size_t kFirstAllocation = 1u << 20; // of a body whose length is only claimed so far
+constexpr std::size_t kFirstBodyAllocation = 1u
+                                             << 20; // of a body whose length is only claimed so far
 constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
-constexpr char kTlsHandshake = 0x16;
 
 } // namespace
 
@@ -207,7 +207,7 @@ void HttpConnection::begin_sized_body(std::size_t length) {
   body_length_ = length;
   body_have_ = std::min(length, in_.size());
   if (!charge_body(body_have_)) return;
-  request_.body.reserve(std::min(length, std::max(kFirstAllocation, body_have_)));
+  request_.body.reserve(std::min(length, std::max(kFirstBodyAllocation, body_have_)));
   request_.body.assign(static_cast<const char*>(in_.data().data()), body_have_);
   in_.consume(body_have_);
   read_sized_body();
@@ -217,7 +217,7 @@ void HttpConnection::read_sized_body() {
   if (body_have_ == body_length_) return hand_over();
   if (request_.body.size() == body_have_) {
     // Memory follows what arrives, not what the client claims.
-    const auto size = std::min(body_length_, std::max(kFirstAllocation, body_have_ * 2));
+    const auto size = std::min(body_length_, std::max(kFirstBodyAllocation, body_have_ * 2));
     request_.body.resize_and_overwrite(
         size, [size](char*, std::size_t) { return size; }); // no zeros written
   }

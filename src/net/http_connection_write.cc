@@ -15,8 +15,8 @@
 namespace coalmine::net {
 namespace {
 
-constexpr std::chrono::seconds kDrain{2};
-constexpr std::size_t kWriteAtOnce = 1u << 20;
+constexpr std::chrono::seconds kLastWrite{2};
+constexpr std::size_t kAnswerAtOnce = 1u << 20;
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool written_by_server(std::string_view name) {
@@ -25,10 +25,6 @@ bool written_by_server(std::string_view name) {
 }
 
 // A line break inside a header would let its author write further headers.
-bool one_line(std::string_view text) {
-  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
-}
-
 std::string date_now() {
   const std::time_t now = std::time(nullptr);
   std::tm parts{};
@@ -105,7 +101,7 @@ void HttpConnection::answer(HttpResponse response) {
   // connection.
   const auto progress = [this](const boost::system::error_code& error, std::size_t) -> std::size_t {
     touch();
-    return error ? 0 : kWriteAtOnce;
+    return error ? 0 : kAnswerAtOnce;
   };
   asio::async_write(
       socket_, buffers, progress,
@@ -169,7 +165,7 @@ void HttpConnection::pump_stream() {
   touch();
   const auto progress = [this](const boost::system::error_code& error, std::size_t) -> std::size_t {
     touch();
-    return error ? 0 : kWriteAtOnce;
+    return error ? 0 : kAnswerAtOnce;
   };
   asio::async_write(socket_, asio::buffer(stream_out_), progress,
                     [self = shared_from_this(), last = queue.ended](
@@ -203,7 +199,7 @@ void HttpConnection::drain() {
   const bool streamed = step_ == Step::streaming && !head_only_;
   step_ = Step::draining;
   if (stream_) stream_->gone = true;
-  deadline_ = std::chrono::steady_clock::now() + kDrain;
+  deadline_ = std::chrono::steady_clock::now() + kLastWrite;
   boost::system::error_code error;
   socket_.shutdown(Socket::shutdown_send, error);
   if (error) return close();

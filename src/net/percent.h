@@ -7,6 +7,11 @@
 
 namespace coalmine::net {
 
+// Free of what would end a line of HTTP early.
+inline bool one_line(std::string_view text) {
+  return text.find_first_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
+
 // Equal without regard to ASCII case.
 bool same_text(std::string_view a, std::string_view b);
 

@@ -24,6 +24,8 @@
 
 namespace coalmine::net {
 
+inline constexpr char kTlsHandshake = 0x16; // the first byte of a TLS connection
+
 namespace asio = boost::asio;
 using Tcp = asio::ip::tcp;
 using Socket = asio::basic_stream_socket<Tcp, asio::io_context::executor_type>;

@@ -90,6 +90,10 @@ struct QueryError {
   SourceSpan span; // where in the query, when known
 };
 
+inline std::unexpected<QueryError> bad_data(std::string message) {
+  return std::unexpected(QueryError{QueryError::Kind::bad_data, std::move(message), {}});
+}
+
 template <typename T>
 using QueryOutcome = std::expected<T, QueryError>;
 

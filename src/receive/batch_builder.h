@@ -21,6 +21,11 @@
 
 namespace coalmine::receive {
 
+inline constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point, or of each side of it
+// Buckets beyond the limit are not kept. One more is enough for the check to notice.
+inline constexpr std::size_t kEnoughBuckets = kMaxBuckets + 1;
+inline constexpr std::uint32_t kNoRecordedValue = 1; // the flag of a point without a value
+
 // A Metric message as protobuf has it: views into the payload.
 struct MetricBytes {
   std::string_view name;

@@ -5,13 +5,25 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <gtest/gtest.h>
 
 #include <string>
+#include <string_view>
+#include <utility>
 
 #include "receive/otlp.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::receive {
+
+inline constexpr std::int64_t kNow = 1'700'000'020'000; // when the payloads of these tests arrive
+
+// What a JSON payload that must be good decodes to.
+inline Decoded from_json(Signal signal, std::string_view text, const Limits& limits = {}) {
+  auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, limits);
+  EXPECT_TRUE(out) << (out ? "" : out.error().message);
+  return out ? std::move(*out) : Decoded{};
+}
 
 inline std::string dump(const Attributes& attributes) {
   static constexpr const char* kTypes[] = {"empty",  "text",  "bool", "int",

@@ -16,6 +16,11 @@
 
 namespace coalmine::receive {
 
+// What a refused sender is told to wait, in seconds: a full pool drains at once, a disk that
+// refuses takes a while.
+inline constexpr int kRetryBusy = 1;
+inline constexpr int kRetryStore = 5;
+
 // Decides on which thread a request is decoded and stored. A small uncompressed request runs at
 // once, on the I/O thread: waking another thread would cost more than the request. Every other
 // request goes to the pool, so that nobody waits behind a large one. After a request that took long

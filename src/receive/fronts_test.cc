@@ -4,7 +4,6 @@
 #include "receive/fronts.h"
 
 #include <gtest/gtest.h>
-#include <zlib.h>
 
 #include <future>
 #include <protozero/pbf_reader.hpp>
@@ -23,20 +22,6 @@ const std::string kHalfBadTraces =
     p::to_protobuf(p::request("traces", p::canary_resource(),
                               {p::span(std::string(16, 'a'), std::string(8, 'b'), "s"),
                                p::span("", std::string(8, 'b'), "bad \"one\"")}));
-
-std::string gzipped(std::string_view text) {
-  z_stream stream{};
-  deflateInit2(&stream, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  deflate(&stream, Z_FINISH);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
 
 class FakeResponder final : public net::Responder {
  public:
@@ -206,7 +191,7 @@ TEST_F(Fronts, HttpRefusals) {
       {"POST", "/v1/traces", "{}", brotli, 400, "br"},
       {"POST", "/v1/traces", "junk", gzip, 400, "gzip"},
       {"POST", "/v1/traces", std::string(2000, ' '), kJson, 413, "1000"},
-      {"POST", "/v1/traces", gzipped(std::string(2000, ' ')), gzip, 413, "1000"},
+      {"POST", "/v1/traces", p::gzipped(std::string(2000, ' ')), gzip, 413, "1000"},
   };
   for (const auto& c : cases) {
     const auto response = post(c.path, c.body, c.headers, c.method);
@@ -224,13 +209,13 @@ TEST_F(Fronts, HttpRefusals) {
 
 TEST_F(Fronts, GzipIsReadAlsoWhenNotDeclared) {
   start();
-  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces),
+  EXPECT_EQ(post("/v1/traces", p::gzipped(kGoodTraces),
                  {{"content-type", "application/x-protobuf"}, {"content-encoding", "gzip"}})
                 .status,
             200);
-  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), kProtobuf).status, 200);
-  EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::ok);
-  EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces)).status, net::GrpcStatus::ok);
+  EXPECT_EQ(post("/v1/traces", p::gzipped(kGoodTraces), kProtobuf).status, 200);
+  EXPECT_EQ(call(kTraceExport, p::gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::ok);
+  EXPECT_EQ(call(kTraceExport, p::gzipped(kGoodTraces)).status, net::GrpcStatus::ok);
   EXPECT_EQ(store_.batches().size(), 4u);
 }
 
@@ -254,8 +239,9 @@ TEST_F(Fronts, SmallRequestsWaitForNoThread) {
   EXPECT_EQ(call(kTraceExport, kGoodTraces).status, net::GrpcStatus::ok);
   net::Headers compressed = kProtobuf;
   compressed.emplace_back("content-encoding", "gzip");
-  EXPECT_EQ(post("/v1/traces", gzipped(kGoodTraces), compressed).status, 429);
-  EXPECT_EQ(call(kTraceExport, gzipped(kGoodTraces), "gzip").status, net::GrpcStatus::unavailable);
+  EXPECT_EQ(post("/v1/traces", p::gzipped(kGoodTraces), compressed).status, 429);
+  EXPECT_EQ(call(kTraceExport, p::gzipped(kGoodTraces), "gzip").status,
+            net::GrpcStatus::unavailable);
   EXPECT_EQ(post("/v1/traces", std::string(InlineOrPool::kAtOnceBytes + 1, ' '), kJson).status,
             429);
 }
@@ -317,7 +303,7 @@ TEST_F(Fronts, GrpcStatuses) {
   EXPECT_EQ(bad.status, net::GrpcStatus::invalid_argument);
   EXPECT_NE(bad.status_message.find("protobuf"), std::string::npos);
   EXPECT_EQ(bad.status_details, "");
-  const auto bomb = call(kTraceExport, gzipped(std::string(20'000, '\0')), "gzip");
+  const auto bomb = call(kTraceExport, p::gzipped(std::string(20'000, '\0')), "gzip");
   EXPECT_EQ(bomb.status, net::GrpcStatus::resource_exhausted);
   EXPECT_EQ(bomb.status_details, "") << "no RetryInfo: trying again cannot help";
   EXPECT_EQ(call(kTraceExport, kGoodTraces, "snappy").status, net::GrpcStatus::unimplemented);

@@ -17,8 +17,6 @@ namespace {
 
 using net::GrpcStatus;
 
-constexpr int kRetryBusy = 1;
-constexpr int kRetryStore = 5;
 constexpr std::string_view kHealthCheck = "/grpc.health.v1.Health/Check";
 constexpr std::array kServices = {
     std::pair(std::string_view("opentelemetry.proto.collector.trace.v1.TraceService"),
@@ -28,7 +26,7 @@ constexpr std::array kServices = {
     std::pair(std::string_view("opentelemetry.proto.collector.logs.v1.LogsService"), Signal::logs),
 };
 
-std::optional<Signal> signal_of_path(std::string_view path) {
+std::optional<Signal> signal_of_method(std::string_view path) {
   for (const auto& [service, signal] : kServices) {
     if (path.size() == service.size() + 8 && path.starts_with('/') &&
         path.substr(1).starts_with(service) && path.ends_with("/Export")) {
@@ -92,7 +90,7 @@ struct GrpcFront::Job {
 };
 
 void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
-  const auto signal = signal_of_path(request.path);
+  const auto signal = signal_of_method(request.path);
   const auto answer = [&](net::GrpcResponse response) {
     intake_.count_request("grpc", signal ? signal_name(*signal) : "",
                           net::to_string(response.status));

@@ -12,10 +12,6 @@
 namespace coalmine::receive {
 namespace {
 
-// Seconds: a full pool drains at once, a disk that refuses takes a while.
-constexpr int kRetryBusy = 1;
-constexpr int kRetryStore = 5;
-
 std::optional<Signal> signal_of_path(std::string_view path) {
   if (path == "/v1/traces") return Signal::traces;
   if (path == "/v1/metrics") return Signal::metrics;

@@ -8,26 +8,10 @@
 #include <random>
 
 #include "receive/otlp.h"
+#include "receive/payload_for_test.h"
 
 namespace coalmine::receive {
 namespace {
-
-// window_bits as deflateInit2 has them: 31 gzip, 15 zlib, -15 raw.
-std::string deflated(std::string_view text, int window_bits) {
-  z_stream stream{};
-  deflateInit2(&stream, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
-  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
-  stream.avail_in = static_cast<uInt>(text.size());
-  stream.next_out = reinterpret_cast<Bytef*>(out.data());
-  stream.avail_out = static_cast<uInt>(out.size());
-  EXPECT_EQ(deflate(&stream, Z_FINISH), Z_STREAM_END);
-  out.resize(stream.total_out);
-  deflateEnd(&stream);
-  return out;
-}
-
-std::string gzipped(std::string_view text) { return deflated(text, 31); }
 
 std::string zstd(std::string_view text) {
   std::string out(ZSTD_compressBound(text.size()), '\0');
@@ -70,24 +54,26 @@ TEST(Inflate, RoundTripsEveryEncoding) {
     const auto text = noise(size);
     EXPECT_EQ(inflate(text, "", {}).value(), text);
     EXPECT_EQ(inflate(text, "identity", {}).value(), text);
-    EXPECT_EQ(inflate(gzipped(text), "gzip", {}).value(), text);
-    EXPECT_EQ(inflate(deflated(text, 15), "deflate", {}).value(), text);
-    EXPECT_EQ(inflate(deflated(text, -15), "deflate", {}).value(), text);
+    EXPECT_EQ(inflate(payload::gzipped(text), "gzip", {}).value(), text);
+    EXPECT_EQ(inflate(payload::deflated(text, 15), "deflate", {}).value(), text);
+    EXPECT_EQ(inflate(payload::deflated(text, -15), "deflate", {}).value(), text);
     EXPECT_EQ(inflate(zstd(text), "zstd", {}).value(), text);
   }
   EXPECT_EQ(inflate("x", "br", {}).error().code, ErrorCode::invalid_argument);
 }
 
 TEST(Inflate, SeveralMembersAreOneBody) {
-  EXPECT_EQ(inflate(gzipped("hello ") + gzipped("world") + gzipped(""), "gzip", {}).value(),
+  EXPECT_EQ(inflate(payload::gzipped("hello ") + payload::gzipped("world") + payload::gzipped(""),
+                    "gzip", {})
+                .value(),
             "hello world");
   EXPECT_EQ(inflate(zstd("hello ") + zstd("world"), "zstd", {}).value(), "hello world");
-  EXPECT_EQ(inflate(gzipped("hello") + "garbage", "gzip", {}).error().code,
+  EXPECT_EQ(inflate(payload::gzipped("hello") + "garbage", "gzip", {}).error().code,
             ErrorCode::invalid_argument);
 }
 
 TEST(Inflate, TheSizeTrailerIsNotBelieved) {
-  auto body = gzipped(noise(5000));
+  auto body = payload::gzipped(noise(5000));
   for (const char low : {'\x00', '\x01', '\xff'}) { // claims 0, 1, … bytes, or 4 GiB
     auto lie = body;
     for (std::size_t i = 1; i <= 4; ++i) lie[lie.size() - i] = low;
@@ -100,8 +86,8 @@ TEST(Inflate, TheSizeTrailerIsNotBelieved) {
 TEST(Inflate, TruncationAndDamageFail) {
   const auto text = noise(3000);
   for (const auto& [encoding, body] :
-       {std::pair("gzip", gzipped(text)), std::pair("deflate", deflated(text, 15)),
-        std::pair("zstd", zstd(text))}) {
+       {std::pair("gzip", payload::gzipped(text)),
+        std::pair("deflate", payload::deflated(text, 15)), std::pair("zstd", zstd(text))}) {
     for (std::size_t size = 0; size < body.size(); ++size) {
       const auto out = inflate(std::string(body.substr(0, size)), encoding, {});
       ASSERT_FALSE(out) << encoding << " cut to " << size;
@@ -119,10 +105,10 @@ TEST(Inflate, TheSizeLimitIsExact) {
   limits.max_inflated_bytes = 100'000;
   const auto fits = noise(100'000);
   const auto over = noise(100'001);
-  EXPECT_EQ(inflate(gzipped(fits), "gzip", limits).value(), fits);
+  EXPECT_EQ(inflate(payload::gzipped(fits), "gzip", limits).value(), fits);
   EXPECT_EQ(inflate(zstd(fits), "zstd", limits).value(), fits);
-  for (const auto& [encoding, body] :
-       {std::pair("gzip", gzipped(over)), std::pair("zstd", zstd(over)), std::pair("", over)}) {
+  for (const auto& [encoding, body] : {std::pair("gzip", payload::gzipped(over)),
+                                       std::pair("zstd", zstd(over)), std::pair("", over)}) {
     const auto out = inflate(body, encoding, limits);
     ASSERT_FALSE(out) << encoding;
     EXPECT_EQ(out.error().code, ErrorCode::resource_exhausted);

@@ -6,11 +6,6 @@
 namespace coalmine::receive {
 namespace {
 
-constexpr std::uint64_t kNoRecordedValue = 1;
-// Buckets beyond the limit of a point are not kept. One more than the limit is enough for the check
-// to notice.
-constexpr std::size_t kEnoughBuckets = 16'385;
-
 std::optional<Instrument> instrument_of(std::string_view key) {
   if (key == "gauge") return Instrument::gauge;
   if (key == "sum") return Instrument::counter;

@@ -19,8 +19,7 @@
 namespace coalmine::receive {
 namespace {
 
-constexpr std::size_t kMaxBuckets = 16'384; // of one histogram point
-constexpr std::size_t kMaxQuantiles = 64;   // of one summary point
+constexpr std::size_t kMaxQuantiles = 64; // of one summary point
 constexpr const char* kTooMany = "has bucket counts that add up to more than 64 bits hold";
 // Outside these scales, the base of the buckets is no finite double above 1.
 constexpr std::int32_t kMinScale = -10;

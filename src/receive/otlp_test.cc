@@ -16,7 +16,6 @@ namespace coalmine::receive {
 namespace {
 
 namespace p = payload;
-constexpr std::int64_t kNow = 1'700'000'020'000;
 const std::string kTrace(16, '\x11');
 const std::string kSpan(8, '\x22');
 
@@ -34,12 +33,6 @@ Decoded decoded(Signal signal, const p::Message& message, const Limits& limits =
       EXPECT_EQ(dump(*again), dump(*out)) << "pass " << pass;
     }
   }
-  return out ? std::move(*out) : Decoded{};
-}
-
-Decoded from_json(Signal signal, std::string_view text, const Limits& limits = {}) {
-  auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, limits);
-  EXPECT_TRUE(out) << (out ? "" : out.error().message);
   return out ? std::move(*out) : Decoded{};
 }
 

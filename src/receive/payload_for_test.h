@@ -4,11 +4,13 @@
 #pragma once
 
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include <cmath>
 #include <cstdint>
 #include <memory>
 #include <protozero/pbf_writer.hpp>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -288,5 +290,22 @@ inline Message histogram_point(std::vector<std::uint64_t> counts, std::vector<do
   return std::move(out.set(6, "bucketCounts", PackedFixed64{std::move(counts)})
                        .set(7, "explicitBounds", PackedDouble{std::move(bounds)}));
 }
+
+// Bodies as senders compress them. window_bits as deflateInit2 has them: 31 gzip, 15 zlib, -15 raw.
+inline std::string deflated(std::string_view text, int window_bits) {
+  z_stream stream{};
+  deflateInit2(&stream, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY);
+  std::string out(deflateBound(&stream, text.size()) + 64, '\0');
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(text.data()));
+  stream.avail_in = static_cast<uInt>(text.size());
+  stream.next_out = reinterpret_cast<Bytef*>(out.data());
+  stream.avail_out = static_cast<uInt>(out.size());
+  if (deflate(&stream, Z_FINISH) != Z_STREAM_END) throw std::runtime_error("deflate");
+  out.resize(stream.total_out);
+  deflateEnd(&stream);
+  return out;
+}
+
+inline std::string gzipped(std::string_view text) { return deflated(text, 31); }
 
 } // namespace coalmine::receive::payload

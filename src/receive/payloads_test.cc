@@ -21,7 +21,6 @@ namespace coalmine::receive {
 namespace {
 
 namespace p = payload;
-constexpr std::int64_t kNow = 1'700'000'020'000;
 
 class Generator {
  public:
@@ -298,13 +297,7 @@ TEST(Golden, PayloadsGiveTheRowsBesideThem) {
   EXPECT_GE(seen, 4u);
 }
 
-Decoded from_json(Signal signal, std::string_view text) {
-  auto out = decode(signal, Encoding::json, text, "10.1.2.3", kNow, {});
-  EXPECT_TRUE(out) << out.error().message;
-  return out ? std::move(*out) : Decoded{};
-}
-
-std::string error_of(Signal signal, Encoding encoding, std::string_view payload) {
+std::string fault_of(Signal signal, Encoding encoding, std::string_view payload) {
   const auto out = decode(signal, encoding, payload, "10.1.2.3", kNow, {});
   return out ? "" : out.error().message;
 }
@@ -339,7 +332,7 @@ TEST(Misdirected, PayloadsAreTold) {
       {Signal::traces, Encoding::protobuf, R"({"resourceSpans":[]})", "it looks like JSON"},
   };
   for (const auto& c : cases) {
-    const auto error = error_of(c.signal, c.encoding, c.payload);
+    const auto error = fault_of(c.signal, c.encoding, c.payload);
     EXPECT_NE(error.find(c.want), std::string::npos) << c.payload << " gave: " << error;
   }
   // Empty and newer requests are fine.

@@ -8,28 +8,6 @@
 #include <bit>
 
 namespace coalmine::receive {
-namespace {
-
-using protozero::pbf_wire_type;
-using protozero::tag_and_type;
-constexpr auto kBytes = pbf_wire_type::length_delimited;
-constexpr auto kVarint = pbf_wire_type::varint;
-constexpr auto kFixed64 = pbf_wire_type::fixed64;
-
-std::string_view view(protozero::pbf_reader& message) {
-  const auto v = message.get_view();
-  return {v.data(), v.size()};
-}
-
-template <typename Id>
-IdState read_id(std::string_view raw, Id& out) {
-  if (raw.empty()) return IdState::missing;
-  if (raw.size() != out.size()) return IdState::bad;
-  std::ranges::transform(raw, out.begin(), [](char c) { return static_cast<std::uint8_t>(c); });
-  return IdState::good;
-}
-
-} // namespace
 
 void ProtobufCursor::other(Message& message, std::string_view type,
                            std::initializer_list<std::uint32_t> known) {

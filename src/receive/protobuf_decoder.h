@@ -6,6 +6,7 @@
 
 #include <protozero/pbf_reader.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -16,6 +17,29 @@
 #include "receive/text.h"
 
 namespace coalmine::receive {
+
+// What every reader of protobuf uses: the wire types under short names, and the bytes of a field.
+using protozero::pbf_wire_type;
+using protozero::tag_and_type;
+inline constexpr auto kBytes = pbf_wire_type::length_delimited;
+inline constexpr auto kVarint = pbf_wire_type::varint;
+inline constexpr auto kFixed64 = pbf_wire_type::fixed64;
+inline constexpr auto kFixed32 = pbf_wire_type::fixed32;
+
+// The bytes of the field at hand. They live as long as the payload.
+inline std::string_view view(protozero::pbf_reader& message) {
+  const auto v = message.get_view();
+  return {v.data(), v.size()};
+}
+
+// The id of a trace or span, whose length must be exact.
+template <typename Id>
+IdState read_id(std::string_view raw, Id& out) {
+  if (raw.empty()) return IdState::missing;
+  if (raw.size() != out.size()) return IdState::bad;
+  std::ranges::copy(raw, reinterpret_cast<char*>(out.data()));
+  return IdState::good;
+}
 
 // Cursor over nested messages that remembers where it is, for error messages. The first wrong field
 // stops every loop: next() is false from then on. protozero throws for wrong lengths and varints;

@@ -10,28 +10,13 @@
 namespace coalmine::receive {
 namespace {
 
-using protozero::pbf_wire_type;
-using protozero::tag_and_type;
-constexpr auto kBytes = pbf_wire_type::length_delimited;
-constexpr auto kVarint = pbf_wire_type::varint;
-constexpr auto kFixed64 = pbf_wire_type::fixed64;
-constexpr std::uint32_t kNoRecordedValue = 1;
 constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
-std::string_view view(protozero::pbf_reader& message) {
-  const auto v = message.get_view();
-  return {v.data(), v.size()};
-}
 
 std::optional<Temporality> to_temporality(std::int32_t value) {
   if (value == 1) return Temporality::delta;
   if (value == 2) return Temporality::cumulative;
   return std::nullopt;
 }
-
-// Buckets beyond the limit of a point are not kept. One more than the limit is enough for the check
-// to notice.
-constexpr std::size_t kEnoughBuckets = 16'385;
 
 template <typename T, typename Range>
 void append(std::vector<T>& to, const Range& range) {

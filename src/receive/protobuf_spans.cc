@@ -7,26 +7,6 @@
 namespace coalmine::receive {
 namespace {
 
-using protozero::pbf_wire_type;
-using protozero::tag_and_type;
-constexpr auto kBytes = pbf_wire_type::length_delimited;
-constexpr auto kVarint = pbf_wire_type::varint;
-constexpr auto kFixed64 = pbf_wire_type::fixed64;
-constexpr auto kFixed32 = pbf_wire_type::fixed32;
-
-std::string_view view(protozero::pbf_reader& message) {
-  const auto v = message.get_view();
-  return {v.data(), v.size()};
-}
-
-template <typename Id>
-IdState read_id(std::string_view raw, Id& out) {
-  if (raw.empty()) return IdState::missing;
-  if (raw.size() != out.size()) return IdState::bad;
-  std::ranges::copy(raw, reinterpret_cast<char*>(out.data()));
-  return IdState::good;
-}
-
 std::size_t heap_bytes(const AttributeValue& value) {
   if (const auto* text = std::get_if<std::string>(&value)) return text->capacity();
   if (const auto* raw = std::get_if<Bytes>(&value)) return raw->raw.capacity();

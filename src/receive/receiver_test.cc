@@ -52,14 +52,14 @@ class ReceiverTest : public testing::Test {
   std::unique_ptr<Receiver> receiver_;
 };
 
-const net::Headers kProtobuf = {{"Content-Type", "application/x-protobuf"}};
+const net::Headers kProtobufType = {{"Content-Type", "application/x-protobuf"}};
 
 TEST_F(ReceiverTest, TakesProtobufAndJsonOverHttp) {
   start();
   const auto http = receiver_->http_endpoint();
   EXPECT_NE(http.port, 0);
   EXPECT_NE(receiver_->grpc_endpoint().port, http.port);
-  EXPECT_EQ(post(http, "/v1/traces", good_traces(), kProtobuf).status, 200);
+  EXPECT_EQ(post(http, "/v1/traces", good_traces(), kProtobufType).status, 200);
   const auto json =
       post(http, "/v1/metrics",
            R"({"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m","gauge":{"dataPoints":[
@@ -79,11 +79,12 @@ TEST_F(ReceiverTest, RefusesWhatIsTooLargeOrElsewhere) {
   limits.max_wire_bytes = 1000;
   start(limits);
   const auto http = receiver_->http_endpoint();
-  const auto large = post(http, "/v1/traces", std::string(5000, 'x'), kProtobuf);
+  const auto large = post(http, "/v1/traces", std::string(5000, 'x'), kProtobufType);
   EXPECT_EQ(large.status, 413);
   EXPECT_NE(large.body.find("\"code\":8"), std::string::npos) << large.body;
   EXPECT_EQ(post(http, "/", "{}", {{"Content-Type", "application/json"}}).status, 404);
-  const auto wrong_port = post(receiver_->grpc_endpoint(), "/v1/traces", good_traces(), kProtobuf);
+  const auto wrong_port =
+      post(receiver_->grpc_endpoint(), "/v1/traces", good_traces(), kProtobufType);
   EXPECT_EQ(wrong_port.status, 400) << "HTTP/1 on the gRPC port";
   EXPECT_TRUE(store_.batches().empty());
 }
@@ -106,7 +107,7 @@ TEST_F(ReceiverTest, WhatWasAcceptedIsFinishedAtTheEnd) {
     net::ClientRequest request;
     request.method = "POST";
     request.url = fmt::format("http://127.0.0.1:{}/v1/traces", to.port);
-    request.headers = kProtobuf;
+    request.headers = kProtobufType;
     request.body = good_traces();
     return client_->fetch(request).has_value();
   });

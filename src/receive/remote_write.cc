@@ -13,28 +13,18 @@
 #include <optional>
 #include <protozero/pbf_reader.hpp>
 
+#include "receive/protobuf_decoder.h"
 #include "receive/text.h"
+#include "telemetry/stale.h"
 
 namespace coalmine::receive {
 namespace {
 
-using protozero::pbf_wire_type;
-using protozero::tag_and_type;
 using Message = protozero::pbf_reader;
-constexpr auto kBytes = pbf_wire_type::length_delimited;
-constexpr auto kVarint = pbf_wire_type::varint;
-constexpr auto kDouble = pbf_wire_type::fixed64;
 
-constexpr std::uint64_t kStaleBits = 0x7ff0000000000002;
 constexpr std::int64_t kNsPerMs = 1'000'000;
-constexpr std::size_t kMaxBuckets = 16'384;  // of one side of a histogram
 constexpr std::size_t kMaxFamilies = 20'000; // whose help is remembered
 constexpr std::size_t kMaxHelp = 1024;
-
-std::string_view view(Message& message) {
-  const auto v = message.get_view();
-  return {v.data(), v.size()};
-}
 
 // The times that a point may have; all others are refused rather than wrapped.
 std::optional<std::uint64_t> nanoseconds(std::int64_t ms) {
@@ -97,17 +87,17 @@ WireHistogram read_histogram(Message message) {
   while (message.next()) {
     switch (message.tag_and_type()) {
       case tag_and_type(1, kVarint): out.count = message.get_uint64(); break;
-      case tag_and_type(3, kDouble): out.sum = message.get_double(); break;
+      case tag_and_type(3, kFixed64): out.sum = message.get_double(); break;
       case tag_and_type(4, kVarint): out.schema = message.get_sint32(); break;
-      case tag_and_type(5, kDouble): out.zero_threshold = message.get_double(); break;
+      case tag_and_type(5, kFixed64): out.zero_threshold = message.get_double(); break;
       case tag_and_type(6, kVarint): out.zero_count = message.get_uint64(); break;
       case tag_and_type(8, kBytes): read_span(message.get_message(), out.negative); break;
       case tag_and_type(9, kBytes): read_deltas(message, out.negative); break;
       case tag_and_type(11, kBytes): read_span(message.get_message(), out.positive); break;
       case tag_and_type(12, kBytes): read_deltas(message, out.positive); break;
       case tag_and_type(15, kVarint): out.time_ms = message.get_int64(); break;
-      case tag_and_type(2, kDouble):
-      case tag_and_type(7, kDouble):
+      case tag_and_type(2, kFixed64):
+      case tag_and_type(7, kFixed64):
       case tag_and_type(10, kBytes):
       case tag_and_type(13, kBytes):
         out.floats = true;
@@ -244,7 +234,7 @@ class WriteReader {
     std::pair<std::int64_t, double> out;
     while (message.next()) {
       switch (message.tag_and_type()) {
-        case tag_and_type(1, kDouble): out.second = message.get_double(); break;
+        case tag_and_type(1, kFixed64): out.second = message.get_double(); break;
         case tag_and_type(2, kVarint): out.first = message.get_int64(); break;
         default: message.skip();
       }
@@ -275,7 +265,7 @@ class WriteReader {
         reject(1, fmt::format("a sample of {} has the time {} ms", labels.metric_name(), time_ms));
         continue;
       }
-      const bool stale = std::bit_cast<std::uint64_t>(value) == kStaleBits;
+      const bool stale = is_stale(value);
       out_.batch.points.push_back({series, 0, *time, stale, stale ? 0.0 : value});
     }
   }
@@ -285,7 +275,7 @@ class WriteReader {
     const auto series = identity(labels, MetricKind::exponential);
     for (const WireHistogram& wire : samples) {
       const auto time = nanoseconds(wire.time_ms);
-      const bool stale = std::bit_cast<std::uint64_t>(wire.sum) == kStaleBits;
+      const bool stale = is_stale(wire.sum);
       auto value = stale ? std::optional(ExponentialHistogram{}) : to_exponential(wire);
       if (!time || wire.floats || !value) {
         reject(1,

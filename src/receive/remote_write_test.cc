@@ -9,7 +9,7 @@
 namespace coalmine::receive {
 namespace {
 
-constexpr std::int64_t kNow = 1'795'000'000'000;
+constexpr std::int64_t kWritten = 1'795'000'000'000;
 const double kStale = std::bit_cast<double>(std::uint64_t{0x7ff0000000000002});
 
 std::string series(const std::vector<std::pair<std::string, std::string>>& labels,
@@ -55,15 +55,15 @@ std::string histogram() {
   }
   const std::vector<std::int64_t> deltas = {2, 1, -2};
   writer.add_packed_sint64(12, deltas.begin(), deltas.end());
-  writer.add_int64(15, kNow);
+  writer.add_int64(15, kWritten);
   return out;
 }
 
 TEST(RemoteWrite, ReadsSamplesAndMarkers) {
   const auto decoded =
       decode_remote_write(request({series({{"__name__", "a_total"}, {"job", "shop"}, {"empty", ""}},
-                                          {{kNow - 1000, 1.5}, {kNow, kStale}})}),
-                          kNow, {});
+                                          {{kWritten - 1000, 1.5}, {kWritten, kStale}})}),
+                          kWritten, {});
   ASSERT_TRUE(decoded) << decoded.error().message;
   ASSERT_EQ(decoded->batch.points.size(), 2U);
   const MetricPoint& first = decoded->batch.points[0];
@@ -71,7 +71,7 @@ TEST(RemoteWrite, ReadsSamplesAndMarkers) {
   EXPECT_EQ(first.series->kind, MetricKind::counter);
   EXPECT_EQ(first.series->resource->service, "shop");
   EXPECT_EQ(std::get<double>(first.value), 1.5);
-  EXPECT_EQ(first.time_ns, static_cast<std::uint64_t>(kNow - 1000) * 1'000'000);
+  EXPECT_EQ(first.time_ns, static_cast<std::uint64_t>(kWritten - 1000) * 1'000'000);
   EXPECT_TRUE(decoded->batch.points[1].no_recorded_value);
 }
 
@@ -84,13 +84,13 @@ TEST(RemoteWrite, TheResourceHasWhatTellsTheTracksApart) {
                                                             {"app_lane", "blue"},
                                                             {"k8s_pod_name", "p"},
                                                             {"code", "200"}},
-                                                           {{kNow, 1}}),
+                                                           {{kWritten, 1}}),
                                                     series({{"__name__", "a_total"},
                                                             {"job", "shop"},
                                                             {"instance", "h:1"},
                                                             {"app_lane", "green"}},
-                                                           {{kNow, 1}})}),
-                                           kNow, limits);
+                                                           {{kWritten, 1}})}),
+                                           kWritten, limits);
   ASSERT_TRUE(decoded);
   const auto labels = [&](std::size_t i) {
     return decoded->batch.points[i].series->resource->labels.to_string();
@@ -106,7 +106,7 @@ TEST(RemoteWrite, TheResourceHasWhatTellsTheTracksApart) {
 
 TEST(RemoteWrite, ReadsNativeHistograms) {
   const auto decoded =
-      decode_remote_write(request({series({{"__name__", "h"}}, {}, histogram())}), kNow, {});
+      decode_remote_write(request({series({{"__name__", "h"}}, {}, histogram())}), kWritten, {});
   ASSERT_TRUE(decoded);
   ASSERT_EQ(decoded->batch.points.size(), 1U) << decoded->reason;
   const auto& value = std::get<ExponentialHistogram>(decoded->batch.points[0].value);
@@ -119,9 +119,9 @@ TEST(RemoteWrite, ReadsNativeHistograms) {
 
 TEST(RemoteWrite, LeavesOutWhatCannotBeKept) {
   const auto decoded =
-      decode_remote_write(request({series({{"job", "no name"}}, {{kNow, 1}}),
-                                   series({{"__name__", "x"}}, {{-5, 1}, {kNow, 2}})}),
-                          kNow, {});
+      decode_remote_write(request({series({{"job", "no name"}}, {{kWritten, 1}}),
+                                   series({{"__name__", "x"}}, {{-5, 1}, {kWritten, 2}})}),
+                          kWritten, {});
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->samples, 3U);
   EXPECT_EQ(decoded->rejected, 2U);
@@ -131,9 +131,10 @@ TEST(RemoteWrite, LeavesOutWhatCannotBeKept) {
 
 TEST(RemoteWrite, ALabelGivenTwiceIsTold) {
   const auto decoded = decode_remote_write(
-      request({series({{"__name__", "x"}, {"pod", "a"}, {"job", "j"}, {"pod", "b"}}, {{kNow, 1}}),
-               series({{"job", "j"}, {"__name__", "y"}}, {{kNow, 1}})}),
-      kNow, {});
+      request(
+          {series({{"__name__", "x"}, {"pod", "a"}, {"job", "j"}, {"pod", "b"}}, {{kWritten, 1}}),
+           series({{"job", "j"}, {"__name__", "y"}}, {{kWritten, 1}})}),
+      kWritten, {});
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->rejected, 1U);
   EXPECT_EQ(decoded->reason, "a series has the label pod twice");
@@ -141,11 +142,11 @@ TEST(RemoteWrite, ALabelGivenTwiceIsTold) {
 }
 
 TEST(RemoteWrite, RefusesDamagedMessages) {
-  std::string whole = request({series({{"__name__", "h"}}, {{kNow, 1}}, histogram())});
+  std::string whole = request({series({{"__name__", "h"}}, {{kWritten, 1}}, histogram())});
   for (std::size_t cut = 1; cut < whole.size(); ++cut) {
-    (void)decode_remote_write(whole.substr(0, cut), kNow, {}); // no crash, whatever it answers
+    (void)decode_remote_write(whole.substr(0, cut), kWritten, {}); // no crash, whatever it answers
   }
-  EXPECT_FALSE(decode_remote_write("\x0a\xff\x01", kNow, {}));
+  EXPECT_FALSE(decode_remote_write("\x0a\xff\x01", kWritten, {}));
 }
 
 } // namespace

@@ -12,7 +12,7 @@
 namespace coalmine::rollout {
 namespace {
 
-constexpr std::int64_t kStart = 1'000'000;
+constexpr std::int64_t kRolloutStart = 1'000'000;
 constexpr std::int64_t kExport = 500;
 
 class StepClock : public ::testing::Test {
@@ -38,7 +38,7 @@ class StepClock : public ::testing::Test {
   }
 
   void take(const Event& event, std::int64_t at) {
-    state_ = step(state_, event, {.wall_ms = kStart + at, .steady_ms = at}).state;
+    state_ = step(state_, event, {.wall_ms = kRolloutStart + at, .steady_ms = at}).state;
   }
 
   void look(std::int64_t at, std::int64_t canary_at, std::int64_t stable_at) {
@@ -46,9 +46,9 @@ class StepClock : public ::testing::Test {
     ASSERT_TRUE(state_.live.look_in_flight);
     LookResult look;
     look.look = state_.live.look;
-    look.to_ms = kStart + at;
-    look.canary.last_ms = kStart + canary_at;
-    look.stable.last_ms = kStart + stable_at;
+    look.to_ms = kRolloutStart + at;
+    look.canary.last_ms = kRolloutStart + canary_at;
+    look.stable.last_ms = kRolloutStart + stable_at;
     take(event::Looked{look}, at);
   }
 
@@ -96,7 +96,7 @@ TEST_F(StepClock, ALookThatTakesLongIsWaitedFor) {
             "The telemetry store has not answered a look for 30 s; the weight is held");
   LookResult answer;
   answer.look = overdue.look;
-  answer.canary.last_ms = answer.stable.last_ms = kStart + 900;
+  answer.canary.last_ms = answer.stable.last_ms = kRolloutStart + 900;
   take(event::Looked{answer}, 45'000);
   EXPECT_FALSE(state_.live.source_down_steady >= 0) << "its answer counts";
 }
@@ -105,7 +105,7 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
   take(event::Tick{}, 1'000);
   LookResult part;
   part.look = state_.live.look;
-  part.read_until_ms = kStart;
+  part.read_until_ms = kRolloutStart;
   part.judgement_incomplete = true;
   judge::Judgement promote;
   promote.decision = judge::Decision::promote;
@@ -127,10 +127,11 @@ class Silence : public StepClock {
     ASSERT_TRUE(state_.live.look_in_flight);
     LookResult look;
     look.look = state_.live.look;
-    look.to_ms = kStart + at;
-    look.stable = {.last_ms = kStart + at, .heard_ms = kStart + at, .other_version = {}};
-    look.canary = {.last_ms = 0, .heard_ms = kStart + at - silent_ms, .other_version = {}};
-    look.silent_since_ms = kStart + at - silent_ms;
+    look.to_ms = kRolloutStart + at;
+    look.stable = {
+        .last_ms = kRolloutStart + at, .heard_ms = kRolloutStart + at, .other_version = {}};
+    look.canary = {.last_ms = 0, .heard_ms = kRolloutStart + at - silent_ms, .other_version = {}};
+    look.silent_since_ms = kRolloutStart + at - silent_ms;
     look.stable_since = stable_since;
     if (change) change(look);
     take(event::Looked{look}, at);
@@ -156,7 +157,7 @@ TEST_F(Silence, TheGraceIsNeverShorterThanTheExportInterval) {
 
 // Its points are older than the step, and it reports all the same.
 TEST_F(Silence, OfACanaryWhoseClockIsBehindIsNone) {
-  const auto old = [](LookResult& look) { look.canary.last_ms = kStart - 20'000; };
+  const auto old = [](LookResult& look) { look.canary.last_ms = kRolloutStart - 20'000; };
   heard(400'000, 0, 1'000, old);
   EXPECT_EQ(state_.position.phase, Phase::progressing);
   heard(800'000, 310'000, 0, old); // and now it does not
@@ -181,7 +182,7 @@ TEST_F(Silence, OfACanaryThatReportsAsAnotherVersionIsNone) {
 TEST_F(Silence, NamesAStableThatWasPatched) {
   heard(400'000, 0, 0, [](LookResult& look) {
     std::swap(look.canary, look.stable);
-    look.stable.heard_ms = kStart + 1'000;
+    look.stable.heard_ms = kRolloutStart + 1'000;
     look.stable.other_version = "1.0.1";
     look.silent_since_ms = look.canary.heard_ms;
   });

@@ -8,16 +8,16 @@
 namespace coalmine::rollout {
 
 namespace {
-constexpr std::int64_t kMinute = 60'000;
+constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::size_t kMaxSteps = 100;
 } // namespace
 
 RolloutSpec default_spec(std::string service) {
   RolloutSpec spec;
   spec.service = std::move(service);
-  spec.steps = {{.weight = 0.05, .analyze_ms = 10 * kMinute},
-                {.weight = 0.25, .analyze_ms = 10 * kMinute},
-                {.weight = 0.50, .analyze_ms = 15 * kMinute},
+  spec.steps = {{.weight = 0.05, .analyze_ms = 10 * kMinuteMs},
+                {.weight = 0.25, .analyze_ms = 10 * kMinuteMs},
+                {.weight = 0.50, .analyze_ms = 15 * kMinuteMs},
                 {.weight = 1.00, .analyze_ms = 0}};
   spec.signals = judge::seed_defaults().signals;
   return spec;

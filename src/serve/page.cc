@@ -10,7 +10,7 @@ namespace {
 
 // The build puts a hash of the content into these names.
 constexpr std::string_view kHashedFiles = "/assets/";
-constexpr std::size_t kWorthCompressing = 512;
+constexpr std::size_t kAssetWorthCompressing = 512;
 constexpr int kSmallest = 9;
 
 // Whether If-None-Match names the tag; a list, weak tags and "*" included.
@@ -23,7 +23,7 @@ bool names_tag(std::string_view header, std::string_view tag) {
 Page::Page(std::span<const Asset> files) {
   for (const auto& asset : files) {
     File file{.asset = &asset, .gzip = {}};
-    if (asset.content.size() >= kWorthCompressing) file.gzip = gzip(asset.content, kSmallest);
+    if (asset.content.size() >= kAssetWorthCompressing) file.gzip = gzip(asset.content, kSmallest);
     if (file.gzip.size() >= asset.content.size()) file.gzip.clear();
     files_.emplace(asset.path, std::move(file));
   }

@@ -18,6 +18,9 @@ namespace coalmine {
 using TraceId = std::array<std::uint8_t, 16>;
 using SpanId = std::array<std::uint8_t, 8>;
 
+// Spans count in nanoseconds since 1970, samples in milliseconds.
+inline std::int64_t ns_to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
+
 enum class SpanKind : std::uint8_t { unspecified, internal, server, client, producer, consumer };
 enum class StatusCode : std::uint8_t { unset, ok, error };
 

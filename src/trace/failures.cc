@@ -198,7 +198,7 @@ std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const Failu
   const auto& entry = trace.entry_of(*failed.front());
   Failure out;
   out.trace_id = entry.span.trace_id;
-  out.time_ms = static_cast<std::int64_t>(entry.span.start_ns / 1'000'000);
+  out.time_ms = ns_to_ms(entry.span.start_ns);
   if (entry.span.end_ns > entry.span.start_ns)
     out.duration_ms = static_cast<double>(entry.span.end_ns - entry.span.start_ns) / 1e6;
   out.endpoint = endpoint_of(entry.span);

@@ -11,7 +11,6 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 bool positive(double v) { return std::isfinite(v) && v > 0; }
 
 } // namespace

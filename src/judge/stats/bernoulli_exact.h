@@ -13,6 +13,8 @@
 
 namespace coalmine::judge {
 
+inline constexpr double kExactFrom = 0.1; // rates from here on take the Bernoulli process
+
 inline constexpr std::array<double, 12> kOddsBets = {1.05, 1.1, 1.2, 1.35, 1.5, 1.75,
                                                      2,    2.5, 3,   4,    6,   10};
 

@@ -10,7 +10,6 @@ namespace coalmine::judge {
 
 double dirichlet_multinomial_log_bf(std::span<const double> counts, std::span<const double> theta0,
                                     std::span<const double> alpha) {
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
   if (counts.size() != theta0.size() || counts.size() != alpha.size() || counts.empty())
     return kNaN;
   // B(alpha + x) / B(alpha) by adding one arm after the other: a chain of beta functions, which

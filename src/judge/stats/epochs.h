@@ -14,6 +14,9 @@
 
 namespace coalmine::judge {
 
+// The evidence of a process, for the mixtures below.
+inline constexpr auto kLogE = [](const auto& process) { return process.log_e(); };
+
 // Minutes of observed time at which a process begins, ascending from 0, and the logarithm of its
 // share of the stake.
 struct EpochPlan {

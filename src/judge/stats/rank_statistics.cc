@@ -13,7 +13,6 @@
 namespace coalmine::judge::rank {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kTolerance = 1e-4; // of the root finder; the interval's last digits depend on it
 constexpr double kEpsilon = 2.220446049250313e-16;
 constexpr int kMaxIterations = 1000;

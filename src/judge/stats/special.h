@@ -9,6 +9,7 @@
 namespace coalmine::judge {
 
 inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // ln of the sum of exp(terms). Nothing: minus infinity.
 double log_sum_exp(std::span<const double> terms);

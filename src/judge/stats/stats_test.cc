@@ -25,8 +25,6 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-
 double binomial(int n, int k, double p) {
   double log_choose = log_gamma(n + 1.0) - log_gamma(k + 1.0) - log_gamma(n - k + 1.0);
   if (p == 0) return k == 0 ? 1 : 0;

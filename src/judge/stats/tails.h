@@ -10,6 +10,8 @@
 
 namespace coalmine::judge {
 
+inline constexpr double kChooseFrom = 200; // observations, before boundaries are chosen from them
+
 // A distribution in buckets; counts has one more than bounds.
 struct Buckets {
   std::vector<double> bounds_ms;

@@ -15,10 +15,6 @@ namespace {
 using re2::RE2;
 using Kind = TestExpectation::Kind;
 
-std::unexpected<Error> wrong(std::string message) {
-  return fail(ErrorCode::invalid_argument, std::move(message));
-}
-
 // Trimmed lines; comments become empty.
 std::vector<std::string> lines_of(std::string_view text) {
   std::vector<std::string> out;

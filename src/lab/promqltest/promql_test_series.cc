@@ -21,10 +21,6 @@ bool is_word(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_' || c == ':';
 }
 
-std::unexpected<Error> wrong(std::string message) {
-  return fail(ErrorCode::invalid_argument, std::move(message));
-}
-
 // Reads pieces from the front of a line.
 class Cursor {
  public:
@@ -270,7 +266,7 @@ Status parse_histogram_item(Cursor& in, std::vector<TestPoint>& out) {
 
 Status parse_float_item(Cursor& in, std::vector<TestPoint>& out) {
   if (in.take("stale")) {
-    out.push_back({false, promql::stale_marker(), nullptr, false});
+    out.push_back({false, stale_value(), nullptr, false});
     return {};
   }
   const auto base = in.number();

@@ -13,6 +13,11 @@
 
 namespace coalmine::lab {
 
+// What a test file has wrong.
+inline std::unexpected<Error> wrong(std::string message) {
+  return fail(ErrorCode::invalid_argument, std::move(message));
+}
+
 // A point of a series line; or the absence of one.
 struct TestPoint {
   bool omitted = false;

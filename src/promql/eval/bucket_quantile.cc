@@ -11,8 +11,6 @@
 namespace coalmine::promql {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 constexpr double kSmallDelta = 1e-12; // differences below are artefacts of floating point
 
 void sort_buckets(std::vector<ClassicBucket>& buckets) {

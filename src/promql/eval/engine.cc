@@ -21,10 +21,6 @@ constexpr std::int64_t kMaxSteps = 11'000;
 constexpr std::size_t kMaxQueryBytes = 1 << 20;
 constexpr std::size_t kMaxAnnotations = 10; // of each kind
 
-std::unexpected<QueryError> bad_data(std::string message) {
-  return std::unexpected(QueryError{QueryError::Kind::bad_data, std::move(message), {}});
-}
-
 ParseOptions parse_options(bool experimental) {
   return experimental ? ParseOptions::all() : ParseOptions{};
 }

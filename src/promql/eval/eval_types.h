@@ -2,9 +2,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <expected>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,6 +15,7 @@
 #include "promql/engine.h"
 #include "promql/queryable.h"
 #include "telemetry/labels.h"
+#include "telemetry/stale.h"
 
 namespace coalmine::promql {
 
@@ -66,10 +67,8 @@ inline std::unexpected<QueryError> execution_error(std::string message) {
   decl = std::move(*tmp)
 #define TRY_EVAL(decl, expr) TRY_EVAL_INNER(COALMINE_CONCAT(try_eval_, __LINE__), decl, expr)
 
-// Staleness marker: a NaN recognised by its bits.
-inline constexpr std::uint64_t kStaleBits = 0x7ff0000000000002;
-inline bool is_stale(double value) { return std::bit_cast<std::uint64_t>(value) == kStaleBits; }
-inline double stale_marker() { return std::bit_cast<double>(kStaleBits); }
+inline constexpr double kInf = std::numeric_limits<double>::infinity();
+inline constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Without __name__, __type__ and __unit__.
 Labels without_name(const Labels& labels);

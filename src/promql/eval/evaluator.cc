@@ -31,8 +31,6 @@ std::size_t bytes_of(const EvalSeries& series) {
   return out;
 }
 
-bool is_stale(const HistogramSample& sample) { return promql::is_stale(sample.value->sum); }
-
 // Drops buckets. Before that it determines whether each sample follows a reset.
 void reduce_to_stats(std::vector<HistogramSample>& samples) {
   using Hint = NativeHistogram::ResetHint;
@@ -44,10 +42,10 @@ void reduce_to_stats(std::vector<HistogramSample>& samples) {
     stats->count = whole->count;
     stats->sum = whole->sum;
     stats->hint = whole->hint;
-    if (stats->hint == Hint::unknown && previous && !promql::is_stale(whole->sum)) {
+    if (stats->hint == Hint::unknown && previous && !is_stale(whole->sum)) {
       stats->hint = detect_reset(*previous, *whole) ? Hint::reset : Hint::not_reset;
     }
-    if (!promql::is_stale(whole->sum)) previous = whole;
+    if (!is_stale(whole->sum)) previous = whole;
     sample.value = std::move(stats);
   }
 }
@@ -193,8 +191,9 @@ Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t fr
     EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false,
                     std::move(one.floats), std::move(one.histograms)};
     if (matrix || node.smoothed) {
-      std::erase_if(next.floats, [](const Sample& s) { return promql::is_stale(s.value); });
-      std::erase_if(next.histograms, [](const HistogramSample& s) { return is_stale(s); });
+      std::erase_if(next.floats, [](const Sample& s) { return is_stale(s.value); });
+      std::erase_if(next.histograms,
+                    [](const HistogramSample& s) { return is_stale(s.value->sum); });
     }
     if (node.stats_only) reduce_to_stats(next.histograms);
     if (next.points() > 0) series.push_back(std::move(next));
@@ -301,9 +300,9 @@ Evaluator::Found Evaluator::newest(const EvalSeries& source, std::int64_t at, Lo
     }
   }
   const std::int64_t oldest = at - options_.lookback_ms;
-  if (value != nullptr && value->time_ms > oldest && !promql::is_stale(value->value))
+  if (value != nullptr && value->time_ms > oldest && !is_stale(value->value))
     return {value, nullptr};
-  if (histogram != nullptr && histogram->time_ms > oldest && !is_stale(*histogram))
+  if (histogram != nullptr && histogram->time_ms > oldest && !is_stale(histogram->value->sum))
     return {nullptr, histogram};
   return {};
 }

@@ -2,15 +2,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
+#include "promql/eval/eval_types.h"
 #include "promql/eval/histogram_math.h"
 
 namespace coalmine::promql {
 namespace {
-
-constexpr double kInf = std::numeric_limits<double>::infinity();
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // If all other buckets have one sign, the zero bucket ends at zero on the other side.
 void one_sided(HistogramBucket& b, const NativeHistogram& h) {

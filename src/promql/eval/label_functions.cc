@@ -16,8 +16,6 @@ namespace {
 
 bool valid_label(std::string_view name) { return !name.empty() && is_utf8(name); }
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
 // "a2" before "a10": runs of digits compare as numbers.
 bool natural_less(std::string_view a, std::string_view b) {
   while (!a.empty() && !b.empty()) {

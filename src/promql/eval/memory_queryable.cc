@@ -40,7 +40,7 @@ void MemoryQueryable::append(const Labels& labels, const Sample& sample) {
   // The end of a series of histograms is a histogram.
   if (is_stale(sample.value) && held.last_was_histogram) {
     auto end = std::make_shared<NativeHistogram>();
-    end->sum = stale_marker();
+    end->sum = stale_value();
     held.data.histograms.push_back({sample.time_ms, std::move(end), sample.start_ms});
     return;
   }

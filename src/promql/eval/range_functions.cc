@@ -3,15 +3,12 @@
 
 #include <array>
 #include <cmath>
-#include <limits>
 #include <utility>
 
 #include "promql/eval/histogram_math.h"
 
 namespace coalmine::promql {
 namespace {
-
-constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
 // Notes that the histograms of a mixed range were ignored.
 void note_ignored(const RangeWindow& w) {

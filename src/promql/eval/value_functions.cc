@@ -8,10 +8,11 @@
 #include <numbers>
 #include <utility>
 
+#include "promql/eval/eval_types.h"
+
 namespace coalmine::promql {
 namespace {
 
-constexpr double kInf = std::numeric_limits<double>::infinity();
 using Params = std::span<const double>;
 
 template <double (*F)(double)>

@@ -12,10 +12,6 @@
 namespace coalmine::promql {
 namespace {
 
-std::unexpected<QueryError> bad_data(std::string message) {
-  return std::unexpected(QueryError{QueryError::Kind::bad_data, std::move(message), {}});
-}
-
 std::optional<double> decimal(std::string_view text) {
   double out = 0;
   const auto result = std::from_chars(text.data(), text.data() + text.size(), out);

@@ -34,7 +34,7 @@ class LabelSource final : public cohort::CohortSource {
   }
 };
 
-struct AbsentTrack : testing::Test {
+struct AbsentTrack : ::testing::Test {
   LabelSource source;
   RolloutSpec spec = default_spec("shop");
   void SetUp() override {

@@ -15,7 +15,7 @@ namespace coalmine::rollout {
 namespace {
 
 constexpr std::int64_t kNow = 1'700'000'000'000;
-constexpr std::int64_t kMinute = 60'000;
+constexpr std::int64_t kMinuteMs = 60'000;
 
 // Says what a test wants it to have heard.
 class FakeFeed final : public EvidenceFeed {
@@ -32,7 +32,7 @@ class FakeFeed final : public EvidenceFeed {
     if (broken) return std::unexpected(*broken);
     return std::vector<CountCell>();
   }
-  std::int64_t read_until_ms() const override { return kNow - 60 * kMinute; }
+  std::int64_t read_until_ms() const override { return kNow - 60 * kMinuteMs; }
   bool caught_up() const override { return !behind; }
   judge::TrackTotals totals_since(std::int64_t) const override { return totals; }
   double requests_since(Track, std::int64_t) const override { return since; }
@@ -80,8 +80,8 @@ class LookTest : public ::testing::Test {
     request_.canary_version = "2";
     request_.stable_version = "1";
     request_.look = {
-        .look = 1, .step = 0, .from_ms = kNow - 10 * kMinute, .to_ms = kNow, .age_minutes = 60};
-    request_.step_started_ms = request_.watched_from_ms = kNow - 10 * kMinute;
+        .look = 1, .step = 0, .from_ms = kNow - 10 * kMinuteMs, .to_ms = kNow, .age_minutes = 60};
+    request_.step_started_ms = request_.watched_from_ms = kNow - 10 * kMinuteMs;
     request_.asked_split = 0.5;
     judge_ = make_judge_of(spec);
   }
@@ -110,20 +110,21 @@ class LookTest : public ::testing::Test {
 };
 
 TEST_F(LookTest, ATrackWhoseClockIsOffIsAskedByItsOwn) {
-  feed_.canary.clock_offset_ms = 20 * kMinute; // its clock is behind
+  feed_.canary.clock_offset_ms = 20 * kMinuteMs; // its clock is behind
   const auto out = look();
-  EXPECT_EQ(cohorts_.asked[0], (FakeCohorts::Asked{"2", kNow - 30 * kMinute, kNow - 20 * kMinute}));
-  EXPECT_EQ(cohorts_.asked[1], (FakeCohorts::Asked{"1", kNow - 10 * kMinute, kNow}));
+  EXPECT_EQ(cohorts_.asked[0],
+            (FakeCohorts::Asked{"2", kNow - 30 * kMinuteMs, kNow - 20 * kMinuteMs}));
+  EXPECT_EQ(cohorts_.asked[1], (FakeCohorts::Asked{"1", kNow - 10 * kMinuteMs, kNow}));
   EXPECT_EQ(out.canary.last_ms, kNow);
 }
 
 TEST_F(LookTest, ASilentCanaryIsSilentSinceItWasHeardOrWatched) {
-  feed_.canary.heard_ms = kNow - 4 * kMinute;
+  feed_.canary.heard_ms = kNow - 4 * kMinuteMs;
   feed_.since = 77;
-  EXPECT_EQ(look().silent_since_ms, kNow - 4 * kMinute);
+  EXPECT_EQ(look().silent_since_ms, kNow - 4 * kMinuteMs);
   EXPECT_EQ(look().stable_since, 77);
-  feed_.stable.unbroken_since_ms = kNow - kMinute; // stable was away as well
-  EXPECT_EQ(look().silent_since_ms, kNow - kMinute);
+  feed_.stable.unbroken_since_ms = kNow - kMinuteMs; // stable was away as well
+  EXPECT_EQ(look().silent_since_ms, kNow - kMinuteMs);
   request_.watched_from_ms = kNow - 1'000;
   EXPECT_EQ(look().silent_since_ms, kNow - 1'000);
 }
@@ -131,19 +132,19 @@ TEST_F(LookTest, ASilentCanaryIsSilentSinceItWasHeardOrWatched) {
 TEST_F(LookTest, AnotherVersionIsFoundWhereTheWatchedOneIsSilent) {
   newest_canary_ = "3";
   EXPECT_EQ(look().canary.other_version, "") << "the watched one reports";
-  feed_.canary.heard_ms = kNow - 9 * kMinute;
+  feed_.canary.heard_ms = kNow - 9 * kMinuteMs;
   const auto out = look();
   EXPECT_EQ(out.canary.other_version, "3");
   EXPECT_EQ(out.canary_other_requests, 1'000);
-  EXPECT_EQ(cohorts_.asked.back(), (FakeCohorts::Asked{"3", kNow - 9 * kMinute, kNow}));
+  EXPECT_EQ(cohorts_.asked.back(), (FakeCohorts::Asked{"3", kNow - 9 * kMinuteMs, kNow}));
   newest_canary_ = "2";
   newest_stable_ = "1.0.1";
-  feed_.stable.heard_ms = kNow - 9 * kMinute;
+  feed_.stable.heard_ms = kNow - 9 * kMinuteMs;
   EXPECT_EQ(look().stable.other_version, "1.0.1");
 }
 
 TEST_F(LookTest, AnInstanceThatStoppedIsToldWhenItsRequestsWereDue) {
-  feed_.of_canary = {.most = 10, .live = 9, .silent = {{"pod-7@2", kNow - 4 * kMinute}}};
+  feed_.of_canary = {.most = 10, .live = 9, .silent = {{"pod-7@2", kNow - 4 * kMinuteMs}}};
   feed_.since = 50; // of the canary; five were its own
   EXPECT_EQ(look().silent_instances, "");
   feed_.since = 900;
@@ -184,7 +185,7 @@ TEST_F(LookTest, WhatIsNotReadSuspendsTheComparisonAlone) {
   feed_.behind = true;
   out = look();
   EXPECT_TRUE(out.judgement_incomplete);
-  EXPECT_EQ(out.read_until_ms, kNow - 60 * kMinute);
+  EXPECT_EQ(out.read_until_ms, kNow - 60 * kMinuteMs);
   EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
 }
 

@@ -17,7 +17,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr auto kWord = [](auto value) { return judge::to_string(value); };
+constexpr auto kJudgeWord = [](auto value) { return judge::to_string(value); };
 
 // Each line of fields once, for writing and for reading. Margins are spelled like this in the spec
 // of a signal too (codec_spec.cc).
@@ -103,10 +103,10 @@ struct FieldReader {
     value = judge::signal_kind(get_text(o, key)).value_or(judge::SignalKind::error_rate);
   }
   void operator()(std::string_view key, judge::Verdict& value) const {
-    value = from_word(get_text(o, key), kVerdicts, kWord);
+    value = from_word(get_text(o, key), kVerdicts, kJudgeWord);
   }
   void operator()(std::string_view key, judge::Cause& value) const {
-    value = from_word(get_text(o, key), kCauses, kWord);
+    value = from_word(get_text(o, key), kCauses, kJudgeWord);
   }
   void operator()(std::string_view key, judge::ValueUnit& value) const {
     value = number(key, judge::ValueUnit::per_second);
@@ -166,7 +166,7 @@ json::value judgement_value(const judge::Judgement& judgement) {
 
 judge::Judgement judgement_from(const json::object& object) {
   judge::Judgement judgement;
-  judgement.decision = from_word(get_text(object, "decision"), kDecisions, kWord);
+  judgement.decision = from_word(get_text(object, "decision"), kDecisions, kJudgeWord);
   judgement.reason = get_text(object, "reason");
   judgement.analysis_duration_minutes = get_double(object, "analysis_duration_minutes");
   if (const auto* signals = get_array(object, "signals")) {

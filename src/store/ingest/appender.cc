@@ -26,8 +26,6 @@ namespace {
 constexpr std::size_t kRecentSegments = 256;
 constexpr std::size_t kRecentSpanLimit = 100'000;
 
-std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
-
 } // namespace
 
 struct Appender::Draft {
@@ -112,7 +110,7 @@ void Appender::take_points(const Batch& batch, std::int64_t now_ms, Draft& draft
   draft.result.reason = std::move(rejections.reason);
   TargetInfo resources;
   for (const auto& point : batch.points) {
-    const std::int64_t time_ms = to_ms(point.time_ns);
+    const std::int64_t time_ms = ns_to_ms(point.time_ns);
     if (!point.series || !point.series->resource || time_ms < window.from_ms ||
         time_ms > window.to_ms)
       continue;

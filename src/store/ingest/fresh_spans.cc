@@ -10,12 +10,6 @@
 #include "store/spans/span_segment.h"
 
 namespace coalmine::store {
-namespace {
-
-std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / 1'000'000); }
-
-} // namespace
-
 bool FreshSpans::is_fresh(std::uint64_t hash) {
   if (recent_.contains(hash) || !in_batch_.insert(hash).second) return false;
   hashes_.push_back(hash);
@@ -30,7 +24,7 @@ void FreshSpans::refuse(std::string_view what, std::int64_t time_ms, AppendResul
 }
 
 bool FreshSpans::can_be(std::uint64_t ns) const {
-  const std::int64_t ms = to_ms(ns);
+  const std::int64_t ms = ns_to_ms(ns);
   return ms >= window_.from_ms && ms <= window_.to_ms;
 }
 
@@ -55,13 +49,13 @@ std::size_t FreshSpans::sift(const SpanTable& all, std::vector<std::optional<Tim
     const auto times = times_of(row);
     if (!times) {
       ++result.rejected_spans;
-      refuse("span", to_ms(row.start_ns), result);
+      refuse("span", ns_to_ms(row.start_ns), result);
     } else if (is_fresh(span_hash(row, senders[row.resource]))) {
       kept[i] = times;
       ++count;
       auto& [first, last] = seen[row.resource];
-      first = std::min(first, to_ms(times->start_ns));
-      last = std::max(last, to_ms(times->end_ns));
+      first = std::min(first, ns_to_ms(times->start_ns));
+      last = std::max(last, ns_to_ms(times->end_ns));
     }
   }
   for (std::size_t i = 0; i < seen.size(); ++i) {
@@ -98,7 +92,7 @@ void FreshSpans::take_logs(const Batch& batch, std::int64_t received_ms, AppendR
   for (const auto& log : batch.logs) {
     LogRecord copy = log;
     if (copy.time_ns == 0) copy.time_ns = static_cast<std::uint64_t>(received_ms) * 1'000'000;
-    const std::int64_t time_ms = to_ms(copy.time_ns);
+    const std::int64_t time_ms = ns_to_ms(copy.time_ns);
     if (time_ms < window_.from_ms || time_ms > window_.to_ms) {
       ++result.rejected_logs;
       refuse("log record", time_ms, result);

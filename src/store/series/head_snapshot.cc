@@ -9,7 +9,7 @@
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kSnapshotVersion = 1;
 
 Result<std::vector<BucketBounds>> read_bounds(ByteReader& r) {
   const auto damaged = [] {
@@ -43,7 +43,7 @@ std::string encode_head_slice(std::uint64_t record,
   }
   std::string out;
   ByteWriter w(out);
-  w.u8(kVersion);
+  w.u8(kSnapshotVersion);
   w.u64(record);
   w.varint(bounds.size());
   for (const auto& list : bounds) {
@@ -62,7 +62,7 @@ Result<HeadSlice> decode_head_slice(std::string_view bytes) {
   if (ByteReader(bytes.substr(content.size())).u64() != XXH3_64bits(content.data(), content.size()))
     return damaged();
   ByteReader r(content);
-  if (r.u8() != kVersion) return damaged();
+  if (r.u8() != kSnapshotVersion) return damaged();
   HeadSlice out;
   out.record = r.u64();
   TRY_ASSIGN(const auto bounds, read_bounds(r));

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "base/bytes.h"
+#include "base/wrapping.h"
 #include "store/series/histogram_math.h"
 #include "store/series/record_codec.h"
 
@@ -18,7 +19,7 @@ constexpr std::size_t kMostRow = 1 + 4 * kMaxVarint; // without counts
 
 constexpr unsigned kSameStep = 1;
 constexpr unsigned kSameStart = 2;
-constexpr unsigned kStale = 4;
+constexpr unsigned kStaleRow = 4;
 constexpr unsigned kRest = 8;
 constexpr unsigned kValueShift = 4;
 constexpr unsigned kCountsShift = 6;
@@ -65,16 +66,6 @@ class RowReader {
  private:
   const char* at_;
 };
-
-std::int64_t minus(std::int64_t a, std::int64_t b) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
-}
-std::int64_t plus(std::int64_t a, std::int64_t b) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
-}
-bool same_bits(double a, double b) {
-  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
-}
 
 // A whole number that a double holds exactly and that has one form only (not -0).
 bool is_whole(double v) {
@@ -163,16 +154,16 @@ std::uint64_t read_counts(RowReader& r, Counts kind, std::vector<std::uint64_t>&
 
 template <typename State>
 unsigned time_flags(const State& before, std::int64_t time_ms, std::int64_t start_ms) {
-  return (minus(time_ms, before.time_ms) == before.step ? kSameStep : 0u) |
+  return (wrapping_subtract(time_ms, before.time_ms) == before.step ? kSameStep : 0u) |
          (start_ms == before.start_ms ? kSameStart : 0u);
 }
 
 template <typename State>
 void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms,
                  std::int64_t start_ms) {
-  const std::int64_t step = minus(time_ms, state.time_ms);
+  const std::int64_t step = wrapping_subtract(time_ms, state.time_ms);
   if ((flags & kSameStep) == 0) w.zigzag(step);
-  if ((flags & kSameStart) == 0) w.zigzag(minus(start_ms, state.start_ms));
+  if ((flags & kSameStart) == 0) w.zigzag(wrapping_subtract(start_ms, state.start_ms));
   state.time_ms = time_ms;
   state.step = step;
   state.start_ms = start_ms;
@@ -182,12 +173,12 @@ template <typename State>
 void read_row(RowReader& r, State& state, bool histogram) {
   const unsigned flags = r.u8();
   if ((flags & kSameStep) == 0) state.step = r.zigzag();
-  if ((flags & kSameStart) == 0) state.start_ms = plus(state.start_ms, r.zigzag());
-  state.time_ms = plus(state.time_ms, state.step);
+  if ((flags & kSameStart) == 0) state.start_ms = wrapping_add(state.start_ms, r.zigzag());
+  state.time_ms = wrapping_add(state.time_ms, state.step);
   if (histogram) {
     state.count += read_counts(r, static_cast<Counts>(flags >> kCountsShift & 3u), state.counts);
     if ((flags & kRest) != 0) state.count += static_cast<std::uint64_t>(r.zigzag());
-    state.stale = (flags & kStale) != 0;
+    state.stale = (flags & kStaleRow) != 0;
   }
   state.value = read_value(r, static_cast<Value>(flags >> kValueShift & 3u), state.value);
 }
@@ -253,7 +244,7 @@ void OpenRun::write_row(const HistogramRow& row) {
     const Value kind = value_kind(last_.value, row.sum);
     const Counts shape = counts_kind(last_.counts, counts);
     const unsigned flags = time_flags(last_, row.time_ms, row.start_ms) |
-                           (row.stale ? kStale : 0u) | (rest != 0 ? kRest : 0u) |
+                           (row.stale ? kStaleRow : 0u) | (rest != 0 ? kRest : 0u) |
                            static_cast<unsigned>(kind) << kValueShift |
                            static_cast<unsigned>(shape) << kCountsShift;
     w.u8(static_cast<std::uint8_t>(flags));

@@ -97,7 +97,7 @@ class Source {
   ExponentialHistogram growing_;
 };
 
-void expect_same(const SampleRun& a, const SampleRun& b) {
+void expect_same_points(const SampleRun& a, const SampleRun& b) {
   ASSERT_EQ(a.size(), b.size());
   const auto equal = [](const auto& x, const auto& y) {
     ASSERT_EQ(x.size(), y.size());
@@ -114,7 +114,8 @@ OpenRun through_image(const OpenRun& run) {
   if (!slice) return {};
   EXPECT_EQ(slice->record, 7u);
   EXPECT_EQ(slice->runs.size(), 2u);
-  expect_same(slice->runs[0].second.slice(INT64_MIN, INT64_MAX), run.slice(INT64_MIN, INT64_MAX));
+  expect_same_points(slice->runs[0].second.slice(INT64_MIN, INT64_MAX),
+                     run.slice(INT64_MIN, INT64_MAX));
   EXPECT_EQ(slice->runs[1].first, SeriesId{4});
   return std::move(slice->runs[1].second);
 }
@@ -141,7 +142,7 @@ TEST(OpenRun, IsASampleRun) {
             static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
         const std::int64_t to =
             from + static_cast<std::int64_t>(source.below(static_cast<std::uint64_t>(span)));
-        expect_same(packed.slice(from, to), plain.slice(from, to));
+        expect_same_points(packed.slice(from, to), plain.slice(from, to));
         ASSERT_EQ(packed.count(from, to), plain.count(from, to));
         if (source.below(6) == 0) {
           packed.drop_before(from);
@@ -149,7 +150,7 @@ TEST(OpenRun, IsASampleRun) {
           if (plain.empty()) break;
         }
       }
-      expect_same(packed.slice(INT64_MIN, INT64_MAX), plain);
+      expect_same_points(packed.slice(INT64_MIN, INT64_MAX), plain);
       std::optional<Sample> newest;
       with_all(plain, [&](const auto& samples) {
         for (const auto& one : samples) {

@@ -6,14 +6,15 @@
 #include <map>
 
 #include "base/bytes.h"
+#include "base/wrapping.h"
 
 namespace coalmine::store {
 namespace {
 
-constexpr std::uint8_t kVersion = 1;
+constexpr std::uint8_t kRecordVersion = 1;
 constexpr std::uint8_t kKindMask = 0x0f;
 constexpr std::uint8_t kUnknownStart = 0x10;
-constexpr std::uint8_t kStale = 0x20;
+constexpr std::uint8_t kStaleType = 0x20;
 
 using BoundsList = std::vector<BucketBounds>;
 using Buckets = ExponentialHistogram::Buckets;
@@ -24,14 +25,6 @@ std::size_t index_of(BoundsList& list, const BucketBounds& bounds) {
   }
   list.push_back(bounds);
   return list.size() - 1;
-}
-
-// Times wrap instead of overflowing, so that every pair of numbers reads back unchanged.
-std::int64_t minus(std::int64_t a, std::int64_t b) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) - static_cast<std::uint64_t>(b));
-}
-std::int64_t plus(std::int64_t a, std::int64_t b) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(a) + static_cast<std::uint64_t>(b));
 }
 
 void write_buckets(RoomWriter& w, const Buckets& buckets) {
@@ -95,7 +88,7 @@ struct StaleFlag {
 };
 
 Sample read_body(ByteReader& r, std::uint8_t type, const BoundsList& bounds) {
-  const bool stale = (type & kStale) != 0;
+  const bool stale = (type & kStaleType) != 0;
   switch (type & kKindMask) {
     case 0: return FloatSample{0, 0, r.f64()};
     case 1: {
@@ -146,15 +139,15 @@ std::string encode_record(const std::vector<StagedSample>& samples) {
     RoomWriter w(entries, most_bytes(sample));
     w.varint(series.value);
     w.u8(static_cast<std::uint8_t>(sample.index() | (start == 0 ? kUnknownStart : 0u) |
-                                   (std::visit(StaleFlag{}, sample) ? kStale : 0u)));
-    w.zigzag(minus(time, before));
-    w.zigzag(start == 0 ? 0 : minus(time, start));
+                                   (std::visit(StaleFlag{}, sample) ? kStaleType : 0u)));
+    w.zigzag(wrapping_subtract(time, before));
+    w.zigzag(start == 0 ? 0 : wrapping_subtract(time, start));
     std::visit(BodyWriter{w, bounds}, sample);
     before = time;
   }
   std::string out;
   ByteWriter head(out);
-  head.u8(kVersion);
+  head.u8(kRecordVersion);
   head.varint(samples.size());
   head.varint(bounds.size());
   for (const auto& list : bounds) {
@@ -172,7 +165,7 @@ Result<std::vector<StagedSample>> decode_record(std::string_view bytes) {
   if (ByteReader(bytes.substr(body.size())).u64() != XXH3_64bits(body.data(), body.size()))
     return damaged();
   ByteReader r(body);
-  if (r.u8() != kVersion) return damaged();
+  if (r.u8() != kRecordVersion) return damaged();
   const auto count = r.varint();
   const auto bounds_count = r.varint();
   if (count > r.remaining() || bounds_count > r.remaining()) return damaged();
@@ -190,13 +183,13 @@ Result<std::vector<StagedSample>> decode_record(std::string_view bytes) {
   for (std::uint64_t i = 0; i < count && r.ok(); ++i) {
     const SeriesId series{r.varint()};
     const auto type = r.u8();
-    const auto time = plus(before, r.zigzag());
+    const auto time = wrapping_add(before, r.zigzag());
     const auto age = r.zigzag();
     Sample sample = read_body(r, type, bounds);
     std::visit(
         [&](auto& s) {
           s.time_ms = time;
-          s.start_ms = (type & kUnknownStart) != 0 ? 0 : minus(time, age);
+          s.start_ms = (type & kUnknownStart) != 0 ? 0 : wrapping_subtract(time, age);
         },
         sample);
     before = time;

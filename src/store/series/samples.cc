@@ -7,10 +7,6 @@
 namespace coalmine::store {
 namespace {
 
-bool same_bits(double a, double b) {
-  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
-}
-
 template <typename S>
 auto lower(const std::vector<S>& samples, std::int64_t time_ms) {
   return std::ranges::lower_bound(samples, time_ms, {}, &S::time_ms);

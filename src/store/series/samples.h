@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <variant>
 #include <vector>
@@ -21,6 +22,9 @@ bool is_stale(const Sample& sample);
 std::int64_t time_of(const Sample& sample);
 std::int64_t start_of(const Sample& sample);
 
+inline bool same_bits(double a, double b) {
+  return std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b);
+}
 // Equal to the bit: NaNs compare by payload, bounds by content.
 bool same(const FloatSample& a, const FloatSample& b);
 bool same(const ClassicSample& a, const ClassicSample& b);

@@ -16,7 +16,7 @@ namespace {
 // Best first, and in the order of their numbers.
 constexpr std::array kSources = {Source::sent, Source::histogram, Source::spans};
 // Series whose samples are copied under one hold of the lock.
-constexpr std::size_t kSlice = 256;
+constexpr std::size_t kReadAtOnce = 256;
 
 } // namespace
 
@@ -135,8 +135,8 @@ Status SeriesReader::fill(std::span<Picked> picked, const SelectRequest& request
                           std::vector<SeriesData>& out) const {
   std::size_t total = 0;
   SharedTimes times(backing_.database);
-  for (; !picked.empty(); picked = picked.subspan(std::min(kSlice, picked.size()))) {
-    const auto some = picked.first(std::min(kSlice, picked.size()));
+  for (; !picked.empty(); picked = picked.subspan(std::min(kReadAtOnce, picked.size()))) {
+    const auto some = picked.first(std::min(kReadAtOnce, picked.size()));
     if (request.give_up && request.give_up())
       return fail(ErrorCode::deadline_exceeded, "given up while samples were read");
     auto slice = plan(some, request, request.max_samples - total);
@@ -226,8 +226,8 @@ std::uint64_t SeriesReader::version_of(std::string_view service) const {
 std::optional<std::vector<NewSamples>> SeriesReader::newest(
     std::span<const SeriesPosition> positions) const {
   std::vector<NewSamples> out(positions.size());
-  for (std::size_t begin = 0; begin < positions.size(); begin += kSlice) {
-    const auto some = positions.subspan(begin, std::min(kSlice, positions.size() - begin));
+  for (std::size_t begin = 0; begin < positions.size(); begin += kReadAtOnce) {
+    const auto some = positions.subspan(begin, std::min(kReadAtOnce, positions.size() - begin));
     std::shared_lock lock(locks_.state);
     for (std::size_t i = 0; i < some.size(); ++i) {
       const auto* series = state_.head.find(some[i].id);

@@ -146,7 +146,7 @@ SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table)
 }
 
 bool SpanSieve::passes(const SpanTable::Row& row) const {
-  const auto start_ms = static_cast<std::int64_t>(row.start_ns / 1'000'000);
+  const auto start_ms = ns_to_ms(row.start_ns);
   if (!resources_[row.resource] || start_ms < filter_.from_ms || start_ms > filter_.to_ms)
     return false;
   if (filter_.errors_only && !failed_.has(row)) return false;

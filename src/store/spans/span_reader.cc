@@ -15,7 +15,7 @@ constexpr std::int64_t kLogsAfterMs = 10 * 60 * 1000;
 
 template <typename T> // a span or a row
 std::int64_t start_ms(const T& span) {
-  return static_cast<std::int64_t>(span.start_ns / 1'000'000);
+  return ns_to_ms(span.start_ns);
 }
 
 template <typename T>
@@ -168,8 +168,7 @@ Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) 
   std::int64_t last_ms = 0;
   for (const auto& stored : out) {
     traces.insert(trace_mark(stored.span.trace_id));
-    last_ms = std::max({last_ms, start_ms(stored.span),
-                        static_cast<std::int64_t>(stored.span.end_ns / 1'000'000)});
+    last_ms = std::max({last_ms, start_ms(stored.span), ns_to_ms(stored.span.end_ns)});
   }
   TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs,
                                                 last_ms + kLogsAfterMs));

@@ -211,7 +211,7 @@ SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& l
   std::int64_t least = INT64_MAX;
   std::int64_t most = INT64_MIN;
   const auto see_time = [&](std::uint64_t ns) {
-    const auto ms = static_cast<std::int64_t>(ns / 1'000'000);
+    const auto ms = ns_to_ms(ns);
     least = std::min(least, ms);
     most = std::max(most, ms);
   };
