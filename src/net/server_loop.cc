@@ -169,7 +169,9 @@ void ServerLoop::accept_later(const boost::system::error_code& error) {
 void ServerLoop::tick() {
   ticker_.expires_after(options_.tick);
   ticker_.async_wait([this](const boost::system::error_code& cancelled) {
-    if (cancelled) return;
+    // A tick that was already due when the loop ended is not cancelled any more, and another one
+    // would keep run() going for ever.
+    if (cancelled || ended_) return;
     try {
       check();
     } catch (const std::exception& e) {
@@ -220,6 +222,7 @@ void ServerLoop::begin_stop() {
 }
 
 void ServerLoop::finish_stop() {
+  ended_ = true;
   const auto rest = std::move(connections_);
   connections_.clear();
   for (const auto& [_, connection] : rest) {

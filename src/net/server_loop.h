@@ -96,6 +96,7 @@ class ServerLoop {
   MakeConnection make_;
   Endpoint bound_;
   bool stopping_ = false;
+  bool ended_ = false;        // no connection is left, nothing may be started any more
   bool accepting_ = false;    // an accept, or the wait before the next one, is pending
   SteadyTime last_warning_{}; // about connections that cannot be accepted
   asio::io_context io_{1};
