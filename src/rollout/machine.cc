@@ -118,8 +118,10 @@ void MachineStep::on(const event::Commanded& command) {
     }
     case Command::abort:
       s_.position.reason = fmt::format("Aborted by {}{}", command.actor, because);
-      begin_rollback("abort", s_.position.reason + "; taking the canary to 0%", Phase::aborted,
-                     command.actor);
+      begin_rollback("abort",
+                     fmt::format("{}; {}", s_.position.reason,
+                                 moves_traffic() ? "taking the canary to 0%" : kNothingMoved),
+                     Phase::aborted, command.actor);
       return;
   }
 }

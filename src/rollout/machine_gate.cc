@@ -142,8 +142,8 @@ void MachineStep::regression(const LookResult& look) {
     case PolicyAction::rollback:
       s_.position.reason = look.judgement->reason;
       s_.clock.last_decision = look.judgement->decision;
-      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason),
-                     Phase::rolled_back, "coalmine");
+      begin_rollback("rollback", rolling_back_text(look.judgement->reason), Phase::rolled_back,
+                     "coalmine");
       return;
     case PolicyAction::pause:
       if (s_.position.phase == Phase::paused) return;

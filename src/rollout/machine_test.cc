@@ -117,6 +117,64 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
   EXPECT_TRUE(state_.live.look_in_flight);
 }
 
+// Of a rollout that is only watched, no sentence may say that traffic went somewhere.
+TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
+  for (const bool by_hand : {false, true}) {
+    auto spec = default_spec("shop");
+    spec.router = route::ObserveOptions{};
+    spec.steps = {{.weight = 0.05, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
+    State state;
+    std::string said;
+    std::int64_t at = 0;
+    const auto take = [&](const Event& event) {
+      auto out = step(state, event, {.wall_ms = kStart + at, .steady_ms = at});
+      state = std::move(out.state);
+      for (const auto& effect : out.effects) {
+        const auto* record = std::get_if<effect::Record>(&effect);
+        if (record == nullptr) continue;
+        for (const auto& line : record->lines) said += line.text + "\n";
+        for (const auto& notice : record->notices) said += notice.text + "\n";
+      }
+      said += make_status(state, {}).reason + "\n";
+    };
+    const auto answer = [&](RouterOp op, double applied) {
+      take(event::RouterDone{
+          .op = op, .epoch = state.live.epoch, .error = {}, .applied = applied, .detail = ""});
+    };
+    take(event::Start{.id = {1},
+                      .spec = std::make_shared<const RolloutSpec>(spec),
+                      .canary_version = "2",
+                      .stable_version = "1",
+                      .actor = ""});
+    take(event::JournalSynced{.sequence = state.sequence});
+    answer(RouterOp::set, 0.05);
+    EXPECT_FALSE(make_status(state, {}).weight_applied) << "nothing was read back";
+    at = 20'000;
+    if (by_hand) {
+      take(event::Commanded{.command = Command::abort, .actor = "ann", .reason = "why"});
+    } else {
+      take(event::Tick{});
+      LookResult look;
+      look.look = state.live.look;
+      judge::Judgement bad;
+      bad.decision = judge::Decision::rollback;
+      bad.reason = "worse";
+      look.judgement = std::make_shared<const judge::Judgement>(bad);
+      take(event::Looked{look});
+    }
+    at = 20'050;
+    answer(RouterOp::panic, 0);
+    EXPECT_EQ(state.position.phase, by_hand ? Phase::aborted : Phase::rolled_back);
+    EXPECT_NE(said.find(by_hand ? "decided to abort; nothing was moved (router: observe)"
+                                : "decided to roll back; nothing was moved (router: observe)"),
+              std::string::npos)
+        << said;
+    for (const auto* claim : {"reads back", "to 0%", "moving", "rolled back at", "all the traffic"})
+      EXPECT_EQ(said.find(claim), std::string::npos) << claim << " in:\n" << said;
+    EXPECT_EQ(make_status(state, {}).time_to_rollback_ms, 0);
+  }
+}
+
 // One look at a canary that is silent.
 class Silence : public StepClock {
  protected:

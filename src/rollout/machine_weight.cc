@@ -14,7 +14,8 @@ void MachineStep::ask(std::size_t index, std::string text) {
   s_.weight.asked = s_.plan.steps[index].spec.weight;
   s_.weight.intent_by_hand = false;
   if (text.empty())
-    text = fmt::format("step {} of {}: moving to {}", index + 1, s_.plan.steps.size(),
+    text = fmt::format("step {} of {}: {} {}", index + 1, s_.plan.steps.size(),
+                       moves_traffic() ? "moving to" : "watching what is planned for",
                        percent(s_.weight.asked));
   s_.position.reason = text;
   line("step", std::move(text));
@@ -124,8 +125,10 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.weight.is_confirmed = true;
   auto& current = s_.plan.steps[s_.position.step];
   line("weight_set",
-       fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
-                   percent(done.applied), done.detail.empty() ? "" : ": ", done.detail));
+       moves_traffic()
+           ? fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
+                         percent(done.applied), done.detail.empty() ? "" : ": ", done.detail)
+           : std::string(kNothingMoved));
   note_split_cause(done);
   if (current.started_ms == 0) s_.clock.observed_valid_ms = 0;
   restart_clock();
@@ -139,9 +142,11 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.live.judgement.reset();
   s_.live.observed_split.reset();
   if (!last_step()) {
-    s_.position.reason = fmt::format(
-        "Step {} of {}: {} of the traffic, watching for {}.", s_.position.step + 1,
-        s_.plan.steps.size(), percent(current.spec.weight), duration_text(current.spec.analyze_ms));
+    s_.position.reason =
+        fmt::format("Step {} of {}: {} of the traffic{}, watching for {}.", s_.position.step + 1,
+                    s_.plan.steps.size(), percent(current.spec.weight),
+                    moves_traffic() ? "" : " is planned and " + std::string(kNothingMoved),
+                    duration_text(current.spec.analyze_ms));
     return;
   }
   current.ended_ms = now_.wall_ms;
@@ -149,7 +154,9 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.position.phase = Phase::promoted;
   s_.position.pause_cause = PauseCause::none;
   s_.end.ended_ms = now_.wall_ms;
-  s_.position.reason = fmt::format("{} passed every step and has all the traffic.", named());
+  s_.position.reason = moves_traffic()
+                           ? fmt::format("{} passed every step and has all the traffic.", named())
+                           : fmt::format("{} passed every step; {}.", named(), kNothingMoved);
   line("promoted", s_.position.reason);
   notice("promoted", s_.position.reason);
 }
@@ -231,6 +238,11 @@ void MachineStep::read_done(const event::RouterDone& done) {
   line("weight_read", fmt::format("the router has {}", percent(done.applied)));
 }
 
+std::string MachineStep::rolling_back_text(std::string_view why) const {
+  return moves_traffic() ? fmt::format("rolling back: {}", why)
+                         : fmt::format("decided to roll back; {}: {}", kNothingMoved, why);
+}
+
 void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase end,
                                  const std::string& actor) {
   s_.position.phase = Phase::rolling_back;
@@ -258,6 +270,7 @@ void MachineStep::finish_rollback() {
   s_.weight.applied = 0;
   s_.weight.confirmed = 0;
   s_.weight.is_confirmed = true;
+  if (!moves_traffic()) return finish_unmoved();
   s_.end.time_to_rollback_ms = static_cast<double>(
       s_.live.decided_steady >= 0 ? now_.steady_ms - s_.live.decided_steady
                                   : std::max<std::int64_t>(0, now_.wall_ms - s_.end.decided_ms));
@@ -268,6 +281,18 @@ void MachineStep::finish_rollback() {
   notice(to_string(s_.position.phase),
          fmt::format("{} {} at step {} ({}): {}", named(), word, s_.position.step + 1,
                      percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason));
+}
+
+// The decision is all there is: no time to 0% was measured and no traffic went back.
+void MachineStep::finish_unmoved() {
+  const auto decided =
+      fmt::format("decided to {}; {}", s_.position.phase == Phase::aborted ? "abort" : "roll back",
+                  kNothingMoved);
+  line(to_string(s_.position.phase), fmt::format("{}: {}", named(), decided));
+  notice(to_string(s_.position.phase),
+         fmt::format("{} at step {} ({}): {}: {}", named(), s_.position.step + 1,
+                     percent(s_.plan.steps[s_.position.step].spec.weight), decided,
+                     s_.position.reason));
 }
 
 void MachineStep::call_router(RouterOp op, double weight) {

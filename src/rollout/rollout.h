@@ -56,6 +56,7 @@ struct RolloutStatus {
   Phase phase = Phase::progressing;
   std::size_t step = 0;
   std::vector<StepState> steps;
+  bool moves_traffic = true; // false: the router only watches, and weights are those planned
   double weight_asked = 0;
   std::optional<double> weight_applied; // read back; empty: unknown
   std::optional<double> observed_split; // canary share of requests in the step, from telemetry
@@ -64,7 +65,7 @@ struct RolloutStatus {
   std::string reason;                                // the one sentence
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
-  double time_to_rollback_ms = 0; // from decision to weight 0 read back
+  double time_to_rollback_ms = 0; // from decision to weight 0 read back; 0: not measured
   std::vector<LogEntry> log;
   std::string actor;
   std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet

@@ -135,7 +135,9 @@ Result<std::string> OwnApi::list_rollouts() const {
     if (!std::exchange(first, false)) out += ',';
     out += rollout::rollout_json(status, rollout::WithLog::no);
   }
-  return out + "]}";
+  json::array services;
+  for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
+  return out + "],\"services\":" + json::serialize(services) + "}";
 }
 
 Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const {
