@@ -41,7 +41,7 @@ bool MachineStep::admit(const Event& event) {
       case RouterOp::read:
         live.read_in_flight = false;
         if (live.await_look && s_.weight.is_confirmed && !done->error &&
-            done->applied < s_.weight.confirmed - kWeightDrift) {
+            done->applied < s_.weight.confirmed - drift_of(s_.weight.confirmed)) {
           live.next_read = now_.steady_ms + kRetryMs;
           return false;
         }

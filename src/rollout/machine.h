@@ -298,8 +298,13 @@ std::int64_t grace_for(std::int64_t grace_ms, std::int64_t interval_ms);
 // The durable part of the next state, for an event that was recorded: replay without effects.
 State fold(const State& state, const Event& event, Moment now);
 
-// A change of the weight beyond this is somebody else's hand, not rounding.
+// A change of the weight beyond this is somebody else's hand, not rounding: half a point, and less
+// of a small weight, a tenth of which is as much as a tenth of a large one. Of 0 it is nothing.
 inline constexpr double kWeightDrift = 0.005;
+inline constexpr double kSmallWeight = 0.05;
+constexpr double drift_of(double weight) {
+  return weight < kSmallWeight ? kWeightDrift * weight / kSmallWeight + 1e-9 : kWeightDrift;
+}
 inline constexpr std::int64_t kReadEveryMs = 5'000;
 inline constexpr std::int64_t kRetryMs = 1'000;
 inline constexpr std::int64_t kMaxRetryMs = 10'000;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "rollout/status.h"
@@ -115,6 +116,53 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
   take(event::Looked{part}, 400'000);
   EXPECT_EQ(state_.sequence, sequence) << "neither a gate nor a pause for no data";
   EXPECT_TRUE(state_.live.look_in_flight);
+}
+
+// Whatever the weight, a change by more than a tenth of it is somebody's hand, and a rollout never
+// takes another weight for the one that was asked for.
+TEST(Drift, IsAShareOfTheWeight) {
+  for (double weight = 0.0001; weight < 1; weight *= 1.7) {
+    for (const double factor : {0.0, 0.5, 0.85, 1.15, 2.0}) {
+      if (weight * factor > 1 || (weight > kSmallWeight && std::abs(factor - 1) < 0.5)) continue;
+      auto spec = default_spec("shop");
+      spec.router = route::HaproxyOptions{};
+      spec.steps = {{.weight = weight, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
+      State state;
+      const auto take = [&](const Event& event, std::int64_t at) {
+        state = step(state, event, {.wall_ms = kStart + at, .steady_ms = at}).state;
+      };
+      const auto answer = [&](RouterOp op, double applied, std::int64_t at) {
+        take(
+            event::RouterDone{
+                .op = op, .epoch = state.live.epoch, .error = {}, .applied = applied, .detail = ""},
+            at);
+      };
+      take(event::Start{.id = {1},
+                        .spec = std::make_shared<const RolloutSpec>(spec),
+                        .canary_version = "2",
+                        .stable_version = "1",
+                        .actor = ""},
+           0);
+      take(event::JournalSynced{.sequence = state.sequence}, 0);
+      if (factor < 0.7 || factor > 1.5) {
+        auto other = state;
+        answer(RouterOp::set, weight * factor, 0);
+        EXPECT_FALSE(state.weight.is_confirmed) << weight << " times " << factor;
+        state = other;
+      }
+      answer(RouterOp::set, weight, 0);
+      ASSERT_TRUE(state.weight.is_confirmed);
+      take(event::Tick{}, kReadEveryMs);
+      ASSERT_TRUE(state.live.read_in_flight);
+      answer(RouterOp::read, weight * factor, kReadEveryMs);
+      if (factor < 1) {
+        EXPECT_EQ(state.position.pause_cause, PauseCause::manual_override)
+            << weight << " times " << factor;
+      } else {
+        EXPECT_TRUE(state.live.set_in_flight) << weight << " times " << factor;
+      }
+    }
+  }
 }
 
 // Of a rollout that is only watched, no sentence may say that traffic went somewhere.

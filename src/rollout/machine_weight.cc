@@ -103,7 +103,8 @@ void MachineStep::set_done(const event::RouterDone& done) {
     router_failed(done);
     return;
   }
-  const auto allowed = std::max(2 * kWeightDrift, route::tolerance(s_.plan.spec->router) + 1e-9);
+  const auto allowed = std::max(2 * drift_of(s_.weight.asked),
+                                route::tolerance(s_.plan.spec->router, s_.weight.asked));
   if (std::abs(done.applied - s_.weight.asked) > allowed) {
     auto wrong = done;
     wrong.error =
@@ -178,7 +179,7 @@ void MachineStep::note_split_cause(const event::RouterDone& done) {
 
 bool MachineStep::is_lowered() const {
   return s_.weight.is_confirmed && s_.weight.applied &&
-         *s_.weight.applied < s_.weight.confirmed - kWeightDrift;
+         *s_.weight.applied < s_.weight.confirmed - drift_of(s_.weight.confirmed);
 }
 
 void MachineStep::pause_for_lower_weight(double applied) {
@@ -214,10 +215,11 @@ void MachineStep::read_done(const event::RouterDone& done) {
   if (!s_.weight.is_confirmed) { // paused on the way up: did the last set reach the router before
                                  // we were
                                  // stopped?
-    if (std::abs(done.applied - s_.weight.asked) <= kWeightDrift) confirm(done);
+    if (std::abs(done.applied - s_.weight.asked) <= drift_of(s_.weight.asked)) confirm(done);
     return;
   }
-  if (done.applied > s_.weight.confirmed + kWeightDrift) {
+  const double drift = drift_of(s_.weight.confirmed);
+  if (done.applied > s_.weight.confirmed + drift) {
     if (s_.live.reassert) return;
     s_.live.reassert = true;
     ++s_.live.epoch;
@@ -227,13 +229,12 @@ void MachineStep::read_done(const event::RouterDone& done) {
     return;
   }
   note_split_cause(done);
-  if (done.applied < s_.weight.confirmed - kWeightDrift &&
-      s_.position.phase == Phase::progressing) {
+  if (done.applied < s_.weight.confirmed - drift && s_.position.phase == Phase::progressing) {
     s_.weight.applied = done.applied;
     pause_for_lower_weight(done.applied);
     return;
   }
-  if (std::abs(done.applied - before) <= kWeightDrift && !was_unknown) return;
+  if (std::abs(done.applied - before) <= drift && !was_unknown) return;
   s_.weight.applied = done.applied;
   line("weight_read", fmt::format("the router has {}", percent(done.applied)));
 }

@@ -157,7 +157,7 @@ Result<TrackWeights> ServerWeightsRouter::choose(const Servers& servers, Weight 
   }
   const auto out = nearest_weights(weight.canary, stable, canary);
   const double reachable = share_of(out, stable, canary);
-  if (std::abs(reachable - weight.canary) > options_.tolerance) {
+  if (std::abs(reachable - weight.canary) > tolerance(options_, weight.canary)) {
     return fail(
         ErrorCode::failed_precondition,
         fmt::format("{:.4g}% cannot be expressed with {} stable and {} canary servers of weights "
@@ -234,7 +234,7 @@ Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budge
     parts.push_back(fmt::format("{} weight {}{}", s.name, s.weight, state));
   }
   out.detail = joined(parts);
-  if (std::abs(out.applied.canary - asked.canary) > options_.tolerance) {
+  if (std::abs(out.applied.canary - asked.canary) > tolerance(options_, asked.canary)) {
     return fail(ErrorCode::unavailable,
                 fmt::format("asked HAProxy for {:.4g}% and read back {:.4g}% ({}); somebody else "
                             "may be changing it",
@@ -355,8 +355,8 @@ Result<Weight> MapRouter::read() { return read(Budget(options_.timeout_ms).deadl
 Result<Applied> MapRouter::set(Weight weight) {
   TRY(check_share(weight));
   const int parts = static_cast<int>(std::lround(weight.canary * kWhole));
-  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) > options_.tolerance ||
-      (parts == 0 && weight.canary > 0)) {
+  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) >
+      tolerance(options_, weight.canary)) {
     return fail(ErrorCode::failed_precondition,
                 fmt::format("{:.6g}% cannot be expressed in steps of 0.01%", weight.canary * 100));
   }
@@ -376,7 +376,7 @@ Result<Applied> MapRouter::set(Weight weight) {
   TRY_ASSIGN(out.applied, read(budget.deadline()));
   out.detail = fmt::format("{} = {} of {}", options_.map_key,
                            std::lround(out.applied.canary * kWhole), kWhole);
-  if (std::abs(out.applied.canary - weight.canary) > options_.tolerance) {
+  if (std::abs(out.applied.canary - weight.canary) > tolerance(options_, weight.canary)) {
     return fail(
         ErrorCode::unavailable,
         fmt::format(

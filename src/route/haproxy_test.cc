@@ -441,6 +441,24 @@ TEST_F(RealHaproxy, MapLayout) {
   EXPECT_EQ(router->set({0.00001}).error().code, ErrorCode::failed_precondition);
 }
 
+TEST_F(RealHaproxy, ASmallWeightIsExact) {
+  start_layout_b();
+  const auto router = std::move(make_haproxy_router(layout_b()).value());
+  for (const double share : {0.0001, 0.001, 0.003}) {
+    const auto applied = router->set({share});
+    ASSERT_TRUE(applied) << applied.error().message;
+    EXPECT_DOUBLE_EQ(applied->applied.canary, share);
+  }
+  // The nearest of 0.015% is a third more.
+  EXPECT_EQ(router->set({0.00015}).error().code, ErrorCode::failed_precondition);
+  stop();
+  start_layout_a();
+  const auto weights = std::move(make_haproxy_router(layout_a()).value());
+  EXPECT_EQ(weights->set({0.001}).error().code, ErrorCode::failed_precondition)
+      << "0.19% is the nearest";
+  EXPECT_TRUE(weights->set({0.003}));
+}
+
 TEST_F(RealHaproxy, MapLayoutMistakes) {
   start_layout_b();
   auto options = layout_b();

@@ -54,7 +54,7 @@ struct HaproxyOptions {
   // Layout B: two backends and a map key (value 0..10000). Used when map is set.
   std::string map; // file name of the map as HAProxy knows it
   std::string map_key;
-  double tolerance = 0.0025;
+  double tolerance = 0.0025; // from kSmallShare up; in proportion to a smaller weight
   int timeout_ms = 2000;
 };
 
@@ -63,8 +63,12 @@ using RouterOptions = std::variant<ObserveOptions, HaproxyOptions>;
 
 // False for a router that only watches.
 bool moves_traffic(const RouterOptions& options);
-// By how much a weight that was read back may differ from the one that was set; a share.
-double tolerance(const RouterOptions& options);
+// By how much a weight that was read back may differ from the one that was set; a share. Below
+// kSmallShare it shrinks with the weight: a quarter of a point is nothing of 25 % and all of 0.25
+// %.
+inline constexpr double kSmallShare = 0.025;
+double tolerance(const RouterOptions& options, double weight);
+double tolerance(const HaproxyOptions& options, double weight);
 
 // Does not talk to the router yet. invalid_argument when the options cannot be meant.
 Result<std::unique_ptr<Router>> make_router(const RouterOptions& options);
