@@ -179,6 +179,9 @@ void add_rollout(CLI::App& root, Typed& typed) {
   add_rollout_verb(*rollout, typed, "promote", "Pass the current gate by hand (needs --reason)");
   add_rollout_verb(*rollout, typed, "abort",
                    "End the rollout; a router that moves traffic gives all of it back to stable");
+  add_rollout_verb(*rollout, typed, "abandon",
+                   "Give up a router that is gone: the rollout ends, the traffic stays as it is "
+                   "(needs --reason)");
 }
 
 void add_simulate(CLI::App& root, Typed& typed) {
@@ -224,6 +227,7 @@ void add_local(CLI::App& root, Typed& typed) {
   check->add_flag("--explain", typed.check.explain,
                   "Say in words what each service's rollout does");
   check->add_flag("--strict", typed.check.strict, "Warnings are errors");
+  check->add_flag("--live", typed.check.live, "The routers must answer, and have what is named");
   check
       ->add_option("--rps", typed.check.rps,
                    "Also say what the judge can decide at this many requests a second")

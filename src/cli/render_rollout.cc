@@ -45,6 +45,7 @@ PhaseLook phase_look(const json::value& rollout) {
       return {"✖ FAILED, nothing was moved", Tone::bad};
     if (phase == "aborted") return {"✖ ABORTED, nothing was moved", Tone::bad};
   }
+  if (phase == "abandoned") return {"✖ ABANDONED", Tone::bad};
   if (phase == "promoted") return {"✔ PROMOTED", Tone::good};
   if (phase == "rolled_back") return {"✖ ROLLED BACK", Tone::bad};
   if (phase == "rolling_back") return {"✖ ROLLING BACK", Tone::bad};
@@ -191,7 +192,9 @@ std::string log_lines(const json::value& rollout, bool utc) {
 int exit_for_rollout(const json::value& rollout) {
   const std::string phase = text_of(rollout, "phase");
   if (phase == "promoted") return kExitGood;
-  if (phase == "rolled_back" || phase == "rolling_back" || phase == "aborted") return kExitBad;
+  if (phase == "rolled_back" || phase == "rolling_back" || phase == "aborted" ||
+      phase == "abandoned")
+    return kExitBad;
   const auto& judgement = member_of(rollout, "judgement");
   const int seen = judgement.is_object() ? exit_for_verdict(judgement) : kExitUndecided;
   return seen == kExitNoData || seen == kExitUnreachable ? seen : kExitUndecided;

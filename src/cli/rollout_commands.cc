@@ -218,6 +218,12 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
         fmt::format("coalmine rollout promote {} --reason 'why the gate may be passed'",
                     options.target));
   }
+  if (options.verb == "abandon" && options.reason.empty()) {
+    return usage_error(
+        terminal, "abandon leaves the traffic wherever the router sends it, so it needs --reason",
+        fmt::format("coalmine rollout abandon {} --reason 'why the router does not come back'",
+                    options.target));
+  }
   const auto id = find_rollout(terminal, options.target);
   if (!id) return report(terminal, id.error());
   const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb),

@@ -201,9 +201,9 @@ std::string event_name(const std::string& written) {
 
 void read_events(const ConfigContext& context, const YAML::Node& node, notify::Target& notify) {
   context.yaml.items(node, "events", [&](const YAML::Node& item) {
-    const auto event = context.yaml.choice(
-        item, "an event",
-        {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
+    const auto event = context.yaml.choice(item, "an event",
+                                           {"promoted", "rolled_back", "aborted", "abandoned",
+                                            "paused", "promote", "rollback", "abort", "pause"});
     if (event) notify.events.push_back(event_name(*event));
   });
 }

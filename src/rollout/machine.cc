@@ -61,8 +61,9 @@ bool MachineStep::admit(const Event& event) {
   }
   if (const auto* command = std::get_if<event::Commanded>(&event)) {
     if (!check_command(s_, command->command, command->reason)) return false;
-    if (is_terminal(s_.position.phase) || s_.position.phase == Phase::rolling_back)
-      return false; // already so
+    if (is_terminal(s_.position.phase)) return false; // already so
+    if (command->command == Command::abandon) return true;
+    if (s_.position.phase == Phase::rolling_back) return false; // already so
     if (command->command == Command::pause) return s_.position.phase != Phase::paused;
     if (command->command == Command::resume) return s_.position.phase == Phase::paused;
     return true;
@@ -123,7 +124,34 @@ void MachineStep::on(const event::Commanded& command) {
                                  moves_traffic() ? "taking the canary to 0%" : kNothingMoved),
                      Phase::aborted, command.actor);
       return;
+    case Command::abandon: abandon(command); return;
   }
+}
+
+// The end without the router: it may be gone for good, and a rollback must not wait for ever.
+// Nothing is sent to it from here on, so nothing is claimed about the traffic.
+void MachineStep::abandon(const event::Commanded& command) {
+  const auto known = s_.weight.applied ? percent(*s_.weight.applied) : std::string("unknown");
+  s_.position.phase = Phase::abandoned;
+  s_.end.phase = Phase::abandoned;
+  s_.position.pause_cause = PauseCause::none;
+  s_.position.reason = fmt::format(
+      "Abandoned by {}: {}. {}", command.actor, command.reason,
+      moves_traffic()
+          ? fmt::format("The router is not asked any more, so where the traffic goes is unknown "
+                        "(last read back: {}); see to it by hand",
+                        known)
+          : fmt::format("It ends here; {}", kNothingMoved));
+  s_.end.ended_ms = now_.wall_ms;
+  s_.weight.applied.reset();
+  auto& current = s_.plan.steps[s_.position.step];
+  if (current.outcome.empty()) current.outcome = "skipped";
+  if (current.ended_ms == 0) current.ended_ms = now_.wall_ms;
+  ++s_.live.epoch;
+  s_.live.reassert = false;
+  line("abandoned", s_.position.reason, command.actor);
+  notice("abandoned",
+         fmt::format("{} at step {}: {}", named(), s_.position.step + 1, s_.position.reason));
 }
 
 void MachineStep::resume(const event::Commanded& command) {
@@ -157,6 +185,7 @@ void MachineStep::on(const event::Recovered&) {
   fresh.reassert =
       s_.weight.is_confirmed && !route::moves_traffic(s_.plan.spec->router); // it remembers nothing
   fresh.await_look = true;
+  fresh.raised_before = s_.weight.may_be_raised;
   s_.live = std::move(fresh);
   s_.weight.applied.reset(); // until it is read: no gate opens before
   s_.alarms.source_noticed = false;

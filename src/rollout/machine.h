@@ -113,6 +113,8 @@ struct RouterDone {
   double applied = 0; // read back
   std::string detail;
   std::string split_cause{}; // route::Weight::split_cause, read back with it
+  // This process has sent the router nothing that could give the canary traffic.
+  bool never_raised = false;
 };
 struct Looked {
   LookResult look;
@@ -144,7 +146,7 @@ using Event =
     std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick,
                  event::Arrived, event::JournalSynced, event::Recovered, event::Noted>;
 
-// A notification to send. event: promoted rolled_back aborted paused attention.
+// A notification to send. event: promoted rolled_back aborted abandoned paused attention.
 struct Notice {
   std::string event;
   std::string text;
@@ -187,7 +189,8 @@ struct Live {
                            // for the journal
   bool await_look = false; // after a restart: a lowered weight is judged only after a look (it may
                            // be our own rollback)
-  int router_failures = 0; // in a row
+  bool raised_before = false; // may_be_raised, of earlier processes
+  int router_failures = 0;    // in a row
   std::int64_t retry_at = 0;  // steady; no set or panic before
   std::int64_t next_read = 0; // steady
   std::int64_t next_look = 0; // steady
@@ -236,6 +239,8 @@ struct Weight {
   std::uint64_t intent_sequence = 0; // must be on disk before the router is sent asked
   std::int64_t intent_ms = 0;        // wall
   bool intent_by_hand = false;
+  // Something that gives the canary traffic may have been sent; false: certainly not.
+  bool may_be_raised = false;
 };
 
 // How far the telemetry of both tracks has been seen to advance while the step was being watched.

@@ -54,8 +54,11 @@ class MachineStep {
   void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
   void finish_rollback();
   void finish_unmoved();
+  void finish_never_raised();
+  bool never_raised(const event::RouterDone& done) const;
   void pause(PauseCause cause, std::string text, const std::string& actor = "coalmine");
   void resume(const event::Commanded& command);
+  void abandon(const event::Commanded& command);
   void restart_clock();
   void call_router(RouterOp op, double weight);
   void drive_router();

@@ -27,6 +27,7 @@ void MachineStep::intend() {
   s_.weight.is_confirmed = false;
   s_.weight.intent_sequence = s_.sequence;
   s_.weight.intent_ms = now_.wall_ms;
+  s_.weight.may_be_raised = true;
   s_.live.reassert = false;
   s_.live.router_failures = 0;
   s_.live.retry_at = 0;
@@ -96,6 +97,7 @@ void MachineStep::set_done(const event::RouterDone& done) {
                           code == ErrorCode::invalid_argument || code == ErrorCode::unimplemented ||
                           code == ErrorCode::not_found;
     if (hopeless && !s_.live.reassert) {
+      if (never_raised(done)) s_.weight.may_be_raised = false;
       pause(PauseCause::router_refused, fmt::format("the router cannot be set to {}: {}",
                                                     percent(s_.weight.asked), done.error->message));
       return;
@@ -196,6 +198,10 @@ void MachineStep::panic_done(const event::RouterDone& done) {
     finish_rollback();
     return;
   }
+  if (never_raised(done)) {
+    finish_never_raised();
+    return;
+  }
   auto failed = done;
   if (!failed.error)
     failed.error =
@@ -282,6 +288,24 @@ void MachineStep::finish_rollback() {
   notice(to_string(s_.position.phase),
          fmt::format("{} {} at step {} ({}): {}", named(), word, s_.position.step + 1,
                      percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason));
+}
+
+// Known for certain: of this process from its router, of earlier ones from the journal.
+bool MachineStep::never_raised(const event::RouterDone& done) const {
+  return done.never_raised && !s_.live.raised_before && !s_.live.set_in_flight;
+}
+
+// A way back that nothing went up before ends without the router, be it gone or named wrongly.
+void MachineStep::finish_never_raised() {
+  s_.position.phase = s_.end.phase;
+  s_.end.ended_ms = now_.wall_ms;
+  s_.weight.may_be_raised = false;
+  s_.weight.applied.reset();
+  const auto text =
+      fmt::format("{} {}: no weight was ever set, so there was nothing to take back", named(),
+                  s_.position.phase == Phase::aborted ? "aborted" : "rolled back");
+  line(to_string(s_.position.phase), text);
+  notice(to_string(s_.position.phase), fmt::format("{}: {}", text, s_.position.reason));
 }
 
 // The decision is all there is: no time to 0% was measured and no traffic went back.

@@ -22,13 +22,15 @@ enum class Phase {
   rolling_back, // router is being set to 0
   promoted,
   rolled_back,
-  aborted, // terminal
+  aborted,
+  abandoned, // given up with its router: where the traffic goes is not known
 };
 std::string_view to_string(Phase phase);
 bool is_terminal(Phase phase);
 
 // What a person may ask of a running rollout.
-enum class Command { pause, resume, promote, abort };
+// abandon: the router is not asked any more, whatever the weight; for one that does not come back.
+enum class Command { pause, resume, promote, abort, abandon };
 
 // One line of the journal as people read it.
 struct LogEntry {

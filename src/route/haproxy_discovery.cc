@@ -67,6 +67,14 @@ class DiscoveringRouter final : public Router {
     TRY_ASSIGN(const auto router, found(false));
     return router->read();
   }
+  Status check() override {
+    TRY_ASSIGN(const auto router, found(true));
+    return router->check();
+  }
+  bool may_have_raised() const override {
+    std::lock_guard lock(mutex_);
+    return raised_ || (router_ && router_->may_have_raised());
+  }
 
  private:
   // A change asks anew (servers come and go); reading and the way back use what is known, if
@@ -82,13 +90,15 @@ class DiscoveringRouter final : public Router {
     stable_ = resolved.stable_servers;
     canary_ = resolved.canary_servers;
     TRY_ASSIGN(auto made, make_haproxy_router(std::move(resolved)));
+    raised_ = raised_ || (router_ && router_->may_have_raised());
     router_ = std::move(made);
     return router_;
   }
 
   const HaproxyOptions options_;
-  std::mutex mutex_; // held over the question to HAProxy: two changes at once are no use
+  mutable std::mutex mutex_; // held over the question to HAProxy: two changes at once are no use
   std::shared_ptr<Router> router_;
+  bool raised_ = false; // by a router before router_
   std::vector<std::string> stable_;
   std::vector<std::string> canary_;
 };

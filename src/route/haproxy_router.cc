@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <iterator>
 #include <mutex>
@@ -60,6 +61,8 @@ class ServerWeightsRouter final : public Router {
   Result<Applied> set(Weight weight) override;
   Result<Applied> panic() override;
   Result<Weight> read() override;
+  Status check() override;
+  bool may_have_raised() const override { return raised_; }
 
  private:
   using Servers = std::vector<ServerState>;
@@ -88,6 +91,7 @@ class ServerWeightsRouter final : public Router {
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
   std::mutex changing_;
+  std::atomic<bool> raised_ = false;
 };
 
 Result<ServerWeightsRouter::Backend> ServerWeightsRouter::ask_state(Deadline deadline) const {
@@ -252,6 +256,7 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
   const auto& servers = backend.servers;
   TRY(check_servers(servers, weight));
   TRY_ASSIGN(const auto weights, choose(servers, weight));
+  if (weight.canary > 0) raised_ = true;
   TRY(apply(servers, weights, budget.deadline()));
   if (weight.canary <= 0) TRY(hold_sticky_clients(servers, budget.deadline()));
   return read_back(weight, budget);
@@ -302,6 +307,11 @@ Result<Weight> ServerWeightsRouter::read() {
   return Weight{now.canary / (now.canary + now.stable), split_cause(backend)};
 }
 
+Status ServerWeightsRouter::check() {
+  TRY_ASSIGN(const auto backend, ask_state(Budget(options_.timeout_ms).deadline()));
+  return check_servers(backend.servers, {1});
+}
+
 // Layout B: the value of one key, in 1/10000. The map's default in HAProxy's config must be 0: an
 // absent key reads as weight 0.
 class MapRouter final : public Router {
@@ -317,6 +327,7 @@ class MapRouter final : public Router {
     return set({0});
   } // one key, one command: there is nothing simpler
   Result<Weight> read() override;
+  bool may_have_raised() const override { return raised_; }
 
  private:
   static constexpr int kWhole = 10000;
@@ -326,6 +337,7 @@ class MapRouter final : public Router {
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
   std::mutex changing_;
+  std::atomic<bool> raised_ = false;
 };
 
 Result<Weight> MapRouter::read(Deadline deadline) const {
@@ -363,6 +375,7 @@ Result<Applied> MapRouter::set(Weight weight) {
   const std::lock_guard lock(changing_);
   const Budget budget(options_.timeout_ms);
   const auto target = fmt::format("map {} {} {}", options_.map, options_.map_key, parts);
+  if (parts > 0) raised_ = true;
   TRY_ASSIGN(const auto answer, socket_.ask("set " + target, budget.deadline()));
   if (answer.find("not found") != std::string::npos) {
     TRY(socket_.run({"add " + target}, budget.deadline()));

@@ -296,6 +296,42 @@ TEST_F(RealHaproxy, PanicWorksWithAServerGone) {
   EXPECT_EQ(router->read()->canary, 0);
 }
 
+TEST_F(RealHaproxy, ACheckFindsWhatIsNotThereAndChangesNothing) {
+  start_layout_a();
+  EXPECT_TRUE(make_haproxy_router(layout_a()).value()->check());
+  auto options = layout_a();
+  options.canary_servers = {"canary9"};
+  EXPECT_EQ(make_haproxy_router(options).value()->check().error().message,
+            "backend checkout has no server canary9; it has stable1, stable2, canary1");
+  options = layout_a();
+  options.backend = "nope";
+  EXPECT_EQ(make_haproxy_router(options).value()->check().error().code, ErrorCode::not_found);
+  options = layout_a();
+  options.canary_servers = {"new*"};
+  EXPECT_EQ(make_router(options).value()->check().error().code, ErrorCode::failed_precondition);
+}
+
+// What was refused was not sent: nothing has to be taken back.
+TEST_F(RealHaproxy, KnowsWhetherItEverRaisedTheCanary) {
+  start_layout_a();
+  for (const bool patterns : {false, true}) {
+    auto options = layout_a();
+    if (patterns) options.canary_servers = {"canary*"};
+    options.stable_servers.push_back("stable9");
+    const auto wrong = std::move(make_router(options).value());
+    EXPECT_FALSE(wrong->set({0.5}));
+    wrong->panic();
+    EXPECT_FALSE(wrong->may_have_raised());
+    options.stable_servers.pop_back();
+    const auto router = std::move(make_router(options).value());
+    EXPECT_TRUE(router->set({0}));
+    EXPECT_FALSE(router->may_have_raised());
+    EXPECT_TRUE(router->set({0.5}));
+    EXPECT_TRUE(router->set({0}));
+    EXPECT_TRUE(router->may_have_raised());
+  }
+}
+
 TEST_F(RealHaproxy, StickyClientsAreTakenOffTheCanary) {
   start_layout_a("  cookie SRV insert indirect nocache\n", "cookie");
   const auto router = std::move(make_haproxy_router(layout_a()).value());

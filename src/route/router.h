@@ -40,6 +40,15 @@ class Router {
   // All traffic to stable with the least machinery, retried by the caller until it succeeds.
   virtual Result<Applied> panic() = 0;
   virtual Result<Weight> read() = 0;
+  // Whether what the options name is there: backend, servers, map. Changes nothing. The code says
+  // whether asking again may help (unavailable, deadline_exceeded) or the options are wrong.
+  virtual Status check() {
+    TRY(read());
+    return {};
+  }
+  // False: nothing that could give the canary traffic has been sent since this object was made, so
+  // a way back to 0 is not needed. When in doubt, true.
+  virtual bool may_have_raised() const { return true; }
 };
 
 // Traffic is watched, not moved.

@@ -1,7 +1,7 @@
 // The server's own API (docs/http-api.md): types, calls, and the one event stream.
 import { signal } from '@preact/signals';
 
-export type Phase = 'progressing' | 'paused' | 'rolling_back' | 'promoted' | 'rolled_back' | 'aborted';
+export type Phase = 'progressing' | 'paused' | 'rolling_back' | 'promoted' | 'rolled_back' | 'aborted' | 'abandoned';
 
 export interface Metric {
   name: string; route: string; unit: string; approximate?: boolean;

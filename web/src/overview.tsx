@@ -10,6 +10,7 @@ const phases: Record<string, { glyph: string; word: string; tone: string }> = {
   rolling_back: { glyph: '✖', word: 'ROLLING BACK', tone: 'regression' },
   rolled_back: { glyph: '✖', word: 'ROLLED BACK', tone: 'regression' },
   aborted: { glyph: '✖', word: 'ABORTED', tone: 'paused' },
+  abandoned: { glyph: '✖', word: 'ABANDONED', tone: 'paused' },
   promoted: { glyph: '✔', word: 'PROMOTED', tone: 'pass' },
 };
 

@@ -96,6 +96,8 @@ function Controls({ rollout: r }: { rollout: Rollout }) {
         : 'Passing this gate by hand moves more traffic to the canary. Why?', true)}>Promote</button>
       <button class="danger" onClick={act('abort', r.moves_traffic === false ? 'End this rollout? Nothing is moved (router: observe).'
         : 'Send all traffic back to stable?', false)}>Abort</button>
+      {r.phase === 'rolling_back' && <button class="danger"
+        onClick={act('abandon', 'The router is not asked again and the traffic stays wherever it goes. Why is the router given up?', true)}>Abandon</button>}
       {problem && <span class="problem">{problem}</span>}
     </div>
   );
@@ -117,7 +119,7 @@ export function RolloutPage({ id }: { id: string }) {
         <p aria-live="polite"><Chip rollout={r} /> {r.reason}</p>
         {r.phase === 'rolled_back' && r.moves_traffic !== false && r.time_to_rollback_ms > 0 &&
           <p class="quiet">All traffic was back on stable {millis(r.time_to_rollback_ms)} after the decision.</p>}
-        {r.moves_traffic === false && r.terminal &&
+        {r.moves_traffic === false && r.terminal && r.phase !== 'abandoned' &&
           <p class="quiet">{r.phase === 'promoted' ? 'Every step passed' : `Decided to ${r.phase === 'aborted' ? 'abort' : 'roll back'}`}; nothing was moved
             (router: observe).</p>}
         <Controls rollout={r} />

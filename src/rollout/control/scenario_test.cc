@@ -14,7 +14,7 @@
 //   at TIME hand 2%          someone sets the router
 //   at TIME store down|up
 //   at TIME telemetry stops|canary_stops|returns
-//   at TIME pause|resume|promote|abort [WHY…]
+//   at TIME pause|resume|promote|abort|abandon [WHY…]
 //   at TIME refused pause|…  the same, and it must be refused
 //   at TIME router_says WORDS…  what it knows to spoil the split
 //   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
@@ -244,7 +244,7 @@ class Player {
       }
       words >> value;
       if (key == "weight") {
-        EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9);
+        EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9) << status.reason;
       } else if (key == "asked") {
         EXPECT_NEAR(state.weight.asked, parse_percent(value), 1e-9);
       } else if (key == "step") {
