@@ -115,6 +115,7 @@ struct RouterDone {
   std::string split_cause{}; // route::Weight::split_cause, read back with it
   // This process has sent the router nothing that could give the canary traffic.
   bool never_raised = false;
+  std::string kept{}; // route::Applied::kept
 };
 struct Looked {
   LookResult look;
@@ -260,6 +261,7 @@ struct Alarms {
   bool split_noticed = false;
   std::string split_cause;      // what the router knows to spoil the split; "": nothing
   std::string silent_instances; // LookResult's
+  std::string kept;             // why the canary still has its weight in a rollback; "": it has not
 };
 
 struct End {

@@ -52,7 +52,8 @@ class MachineStep {
   void pause_for_lower_weight(double applied);
   std::string rolling_back_text(std::string_view why) const;
   void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
-  void finish_rollback();
+  void keep_serving(const event::RouterDone& done);
+  void finish_rollback(std::string_view but);
   void finish_unmoved();
   void finish_never_raised();
   bool never_raised(const event::RouterDone& done) const;

@@ -195,11 +195,15 @@ void MachineStep::pause_for_lower_weight(double applied) {
 void MachineStep::panic_done(const event::RouterDone& done) {
   if (!done.error && done.applied <= 1e-9) {
     router_answers();
-    finish_rollback();
+    finish_rollback(done.split_cause);
     return;
   }
   if (never_raised(done)) {
     finish_never_raised();
+    return;
+  }
+  if (!done.error && !done.kept.empty()) {
+    keep_serving(done);
     return;
   }
   auto failed = done;
@@ -271,23 +275,38 @@ void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase 
   line(kind, std::move(text), actor);
 }
 
-void MachineStep::finish_rollback() {
+// The weight of a canary that alone answers stays, by policy, and is tried again: the rollback ends
+// when stable is back. A person is called at once, since nobody else brings it back.
+void MachineStep::keep_serving(const event::RouterDone& done) {
+  router_answers();
+  s_.live.retry_at = now_.steady_ms + kRetryMs;
+  if (s_.alarms.kept == done.kept) return;
+  s_.alarms.kept = done.kept;
+  s_.weight.applied = done.applied;
+  line("stable_down", fmt::format("the canary is not set to 0%: {}", done.kept));
+  notice("attention", fmt::format("{} is not set to 0%: {}", named(), done.kept));
+}
+
+void MachineStep::finish_rollback(std::string_view but) {
   s_.position.phase = s_.end.phase;
   s_.end.ended_ms = now_.wall_ms;
   s_.weight.applied = 0;
   s_.weight.confirmed = 0;
   s_.weight.is_confirmed = true;
+  s_.alarms.kept.clear();
   if (!moves_traffic()) return finish_unmoved();
   s_.end.time_to_rollback_ms = static_cast<double>(
       s_.live.decided_steady >= 0 ? now_.steady_ms - s_.live.decided_steady
                                   : std::max<std::int64_t>(0, now_.wall_ms - s_.end.decided_ms));
   const auto word = s_.position.phase == Phase::aborted ? "aborted" : "rolled back";
+  const auto note = but.empty() ? std::string() : fmt::format("; but {}", but);
   line(to_string(s_.position.phase),
-       fmt::format("{} {}: the router reads back 0%, {} after the decision", named(), word,
-                   duration_text(static_cast<std::int64_t>(s_.end.time_to_rollback_ms))));
-  notice(to_string(s_.position.phase),
-         fmt::format("{} {} at step {} ({}): {}", named(), word, s_.position.step + 1,
-                     percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason));
+       fmt::format("{} {}: the router reads back 0%, {} after the decision{}", named(), word,
+                   duration_text(static_cast<std::int64_t>(s_.end.time_to_rollback_ms)), note));
+  notice(
+      to_string(s_.position.phase),
+      fmt::format("{} {} at step {} ({}): {}{}", named(), word, s_.position.step + 1,
+                  percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason, note));
 }
 
 // Known for certain: of this process from its router, of earlier ones from the journal.

@@ -37,6 +37,8 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
   }
   if (watching && !state.alarms.silent_instances.empty())
     out.reason += ". " + state.alarms.silent_instances;
+  if (state.position.phase == Phase::rolling_back && !state.alarms.kept.empty())
+    out.reason = fmt::format("Not at 0% yet: {}. {}", state.alarms.kept, out.reason);
   out.started_ms = state.plan.started_ms;
   out.ended_ms = state.end.ended_ms;
   out.time_to_rollback_ms = state.end.time_to_rollback_ms;

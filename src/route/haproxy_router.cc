@@ -76,6 +76,7 @@ class ServerWeightsRouter final : public Router {
   Result<Backend> ask_state(Deadline deadline) const;
   std::string split_cause(const Backend& backend) const;
   Status check_servers(const Servers& servers, Weight weight) const;
+  std::string stable_down(const Servers& servers) const;
   Result<TrackWeights> choose(const Servers& servers, Weight weight) const;
   Status apply(const Servers& servers, TrackWeights weights, Deadline deadline) const;
   Status hold_sticky_clients(const Servers& servers, Deadline deadline) const;
@@ -262,6 +263,20 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
   return read_back(weight, budget);
 }
 
+// A clause when every stable server is DOWN by HAProxy's checks and none can be brought back; else
+// "". One in maintenance is brought back when all are (panic), so its health is not known yet.
+std::string ServerWeightsRouter::stable_down(const Servers& servers) const {
+  std::vector<std::string> down;
+  for (const auto& s : servers) {
+    if (!is_stable(s) || !s.in_rotation()) continue;
+    if (s.operational != 0) return "";
+    down.push_back(s.name);
+  }
+  if (down.empty()) return "";
+  return fmt::format("no stable server is up: HAProxy reports {} of backend {} DOWN", joined(down),
+                     options_.backend);
+}
+
 // Needs less than set(): missing servers, foreign servers and a state that cannot be read do not
 // stop it.
 Result<Applied> ServerWeightsRouter::panic() {
@@ -274,6 +289,21 @@ Result<Applied> ServerWeightsRouter::panic() {
       backend && std::ranges::any_of(backend->servers, [&](const auto& s) {
         return is_stable(s) && s.in_rotation();
       });
+  const auto down = backend ? stable_down(backend->servers) : std::string();
+  const bool canary_serves =
+      backend && std::ranges::any_of(backend->servers, [&](const auto& s) {
+        return is_canary(s) && s.in_rotation() && s.weight > 0 && s.operational != 0;
+      });
+  if (options_.keep_serving && canary_serves && !down.empty()) {
+    const auto now = totals(backend->servers);
+    Applied kept;
+    kept.applied.canary = now.canary / (now.canary + now.stable);
+    kept.elapsed_ms = budget.elapsed_ms();
+    kept.kept = down +
+                "; without the canary nobody would answer, so it keeps its weight until a "
+                "stable server is up (policy.stable_down: keep)";
+    return kept;
+  }
   const auto weights = nearest_weights(0, 1, 1);
   std::vector<std::string> commands;
   for (const auto& name : options_.stable_servers) {
@@ -292,6 +322,7 @@ Result<Applied> ServerWeightsRouter::panic() {
   }
   auto out = read_back({0}, budget);
   if (!out && !complaint) return std::unexpected(complaint.error());
+  if (out && !down.empty()) out->applied.split_cause = down + "; clients get 503";
   return out;
 }
 

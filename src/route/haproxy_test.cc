@@ -283,6 +283,70 @@ TEST_F(RealHaproxy, PanicBringsStableBack) {
   EXPECT_EQ(canary_of(20), 0);
 }
 
+// With every stable server DOWN the canary alone answers: it keeps its weight until one is up.
+TEST_F(RealHaproxy, PanicKeepsServingWhileStableIsDown) {
+  start(
+      fmt::format("  default_backend checkout\nbackend checkout\n  balance roundrobin\n"
+                  "  server stable1 127.0.0.1:{0} weight 100 check inter 50ms fall 1 rise 1\n"
+                  "  server stable2 127.0.0.1:{0} weight 100 check inter 50ms fall 1 rise 1\n"
+                  "  server canary1 127.0.0.1:{1} weight 0 check inter 50ms fall 1 rise 1\n",
+                  stable_.port(), canary_.port()));
+  auto options = layout_a();
+  const auto router = std::move(make_haproxy_router(options).value());
+  ASSERT_TRUE(router->set({0.25}));
+  const auto all_down = [&](const std::string& state) {
+    ASSERT_TRUE(ask("set server checkout/stable1 health " + state +
+                    "; set server checkout/stable2 health " + state));
+  };
+  ASSERT_TRUE(ask("disable health checkout/stable1; disable health checkout/stable2"));
+  all_down("down");
+  const auto kept = router->panic();
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_TRUE(kept->kept.starts_with(
+      "no stable server is up: HAProxy reports stable1, stable2 of backend checkout DOWN"))
+      << kept->kept;
+  EXPECT_NEAR(kept->applied.canary, 0.25, 0.0025);
+  EXPECT_EQ(canary_of(20), 20);
+  options.keep_serving = false;
+  const auto strict = std::move(make_haproxy_router(options).value());
+  const auto zero = strict->panic();
+  ASSERT_TRUE(zero) << zero.error().message;
+  EXPECT_EQ(zero->applied.canary, 0);
+  EXPECT_TRUE(zero->applied.split_cause.ends_with("DOWN; clients get 503"))
+      << zero->applied.split_cause;
+  all_down("up");
+  ASSERT_TRUE(router->set({0.25}));
+  ASSERT_TRUE(ask("set server checkout/stable1 health down"));
+  const auto back = router->panic(); // one is enough
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(back->kept, "");
+  EXPECT_EQ(back->applied.canary, 0);
+}
+
+// Servers come and go while a rollout runs: the way back knows those of before and those of now.
+TEST_F(RealHaproxy, PanicTakesTheWeightFromServersAddedSince) {
+  start(
+      fmt::format("  default_backend checkout\nbackend checkout\n  balance roundrobin\n"
+                  "  server stable1 127.0.0.1:{0} weight 100\n"
+                  "  server canary1 127.0.0.1:{1} weight 0\n",
+                  stable_.port(), canary_.port()));
+  auto options = layout_a();
+  options.stable_servers = {"stable*"};
+  options.canary_servers = {"canary*"};
+  const auto router = std::move(make_router(options).value());
+  ASSERT_TRUE(router->set({0.25}));
+  const auto add =
+      fmt::format("add server checkout/canary2 127.0.0.1:{} weight 50", canary_.port());
+  const auto added = ask("experimental-mode on; " + add);
+  ASSERT_TRUE(added) << added.error().message;
+  ASSERT_TRUE(ask("enable server checkout/canary2"));
+  EXPECT_GT(router->read()->canary, 0.3) << "it counts as what it is";
+  const auto panic = router->panic();
+  ASSERT_TRUE(panic) << panic.error().message;
+  EXPECT_EQ(panic->applied.canary, 0);
+  EXPECT_EQ(canary_of(30), 0);
+}
+
 TEST_F(RealHaproxy, PanicWorksWithAServerGone) {
   start_layout_a();
   auto options = layout_a();

@@ -26,6 +26,8 @@ struct Applied {
   Weight applied; // what integer weights allow may differ by up to the tolerance
   double elapsed_ms = 0;
   std::string detail; // for the log: "canary1 weight 3, stable1 weight 19"
+  // panic: not empty when the canary was left its weight, and why; to be tried again.
+  std::string kept{};
 };
 
 // Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations
@@ -63,6 +65,9 @@ struct HaproxyOptions {
   // Layout B: two backends and a map key (value 0..10000). Used when map is set.
   std::string map; // file name of the map as HAProxy knows it
   std::string map_key;
+  // panic() leaves the canary its weight while every stable server is DOWN and it answers: with it
+  // gone nobody would.
+  bool keep_serving = true;
   double tolerance = 0.0025; // from kSmallShare up; in proportion to a smaller weight
   int timeout_ms = 2000;
 };

@@ -163,7 +163,7 @@ Status ControllerImpl::recover() {
     rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
     specs[rollout.state.plan.id.value] = rollout.state.plan.spec;
     if (!is_terminal(rollout.state.position.phase))
-      effects_.add_router(rollout.state.plan.id, rollout.state.plan.spec->router, nullptr);
+      effects_.add_router(rollout.state.plan.id, router_of(*rollout.state.plan.spec), nullptr);
     core_.restore(std::move(rollout));
   }
   for (auto& entry : undelivered) {
@@ -251,7 +251,7 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
 
 Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   TRY_ASSIGN(auto prepared, prepare(request));
-  TRY_ASSIGN(auto router, deps_.make_router(prepared.spec->router));
+  TRY_ASSIGN(auto router, deps_.make_router(router_of(*prepared.spec)));
   // A router that is not there may come back; one that names what does not exist stays wrong.
   if (const auto fit = router->check(); !fit && !may_pass(fit.error().code)) {
     return fail(ErrorCode::failed_precondition,
@@ -284,7 +284,7 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
   }
   const RolloutId id{++newest_id_};
   start.id = id;
-  effects_.add_router(id, start.spec->router, std::move(router));
+  effects_.add_router(id, router_of(*start.spec), std::move(router));
   core_.start(std::move(start));
   effects_.when_synced(
       id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {

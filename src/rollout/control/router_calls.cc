@@ -72,6 +72,7 @@ event::RouterDone RouterCalls::run(Slot& slot, const effect::CallRouter& call) c
       done.applied = applied->applied.canary;
       done.detail = applied->detail;
       done.split_cause = applied->applied.split_cause;
+      done.kept = applied->kept;
     } else {
       done.error = applied.error();
     }

@@ -11,6 +11,7 @@
 //   at TIME error_rate C/S   of canary and stable, from then on
 //   at TIME slow 30%         share of canary requests at 450 ms
 //   at TIME router down|up|refuses|accepts
+//   at TIME stable down|up      every server of stable, by the router's checks
 //   at TIME hand 2%          someone sets the router
 //   at TIME store down|up
 //   at TIME telemetry stops|canary_stops|returns
@@ -197,6 +198,9 @@ class Player {
       words >> value;
       world_.router_down = value == "down";
       world_.router_refuses = value == "refuses";
+    } else if (verb == "stable") {
+      words >> value;
+      world_.stable_down = value == "down";
     } else if (verb == "router_says") {
       world_.split_cause = rest_of(words);
     } else if (verb == "hand") {

@@ -77,6 +77,11 @@ std::vector<Story> stories() {
          if (once(w, 0, t, 13'000)) s.command(Command::pause);
          if (once(w, 1, t, 17'000)) w.canary_errors.set(w.now(), 0.6);
        }},
+      {"bad while stable is down", Phase::rolled_back, 0,
+       [](World& w, Simulation&, std::int64_t t) {
+         w.stable_down = t >= 11'000 && t < 60'000;
+         if (once(w, 0, t, 12'000)) w.canary_errors.set(w.now(), 0.6);
+       }},
       {"the router is gone, and given up", Phase::abandoned, -1,
        [](World& w, Simulation& s, std::int64_t t) {
          if (t >= 5'000) w.router_gone = true;

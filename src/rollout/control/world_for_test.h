@@ -59,6 +59,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   bool router_down = false;
   bool router_gone = false; // for good
   bool router_refuses = false;
+  bool stable_down = false;  // and the canary answers: a rollback leaves it its weight
   bool sets_fail = false;    // it answers reads, and does nothing
   bool lose_answers = false; // the router does what it is told and the answer is lost
   bool store_down = false;
@@ -214,6 +215,10 @@ class WorldRouter final : public route::Router {
   }
   Result<route::Applied> panic() override {
     world_.router_refuses = false;
+    if (world_.stable_down && !world_.router_down && !world_.router_gone &&
+        world_.weight.last() > 0) {
+      return route::Applied{.applied = {world_.weight.last()}, .kept = "no stable server is up"};
+    }
     return set({0});
   }
   Result<route::Weight> read() override {
@@ -373,6 +378,7 @@ class Simulation final : public EffectSink {
         const auto applied =
             call.op == RouterOp::panic ? router.panic() : router.set({call.weight});
         if (applied) done.applied = applied->applied.canary;
+        if (applied) done.kept = applied->kept;
         if (!applied) done.error = applied.error();
       }
       done.never_raised = !raised;

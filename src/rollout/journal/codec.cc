@@ -59,6 +59,7 @@ json::object durable_value(const State& s) {
   o["split_noticed"] = s.alarms.split_noticed;
   o["split_cause"] = json_string(s.alarms.split_cause);
   o["silent_instances"] = json_string(s.alarms.silent_instances);
+  if (!s.alarms.kept.empty()) o["kept"] = json_string(s.alarms.kept);
   o["paused_ms"] = s.position.paused_ms;
   o["last_decision"] = json_string(judge::to_string(s.clock.last_decision));
   o["reason"] = json_string(s.position.reason);
@@ -148,6 +149,7 @@ struct EventWriter {
     o["applied"] = e.applied;
     o["detail"] = json_string(e.detail);
     if (!e.split_cause.empty()) o["split_cause"] = json_string(e.split_cause);
+    if (!e.kept.empty()) o["kept"] = json_string(e.kept);
     if (e.never_raised) o["never_raised"] = true;
     if (e.error) {
       o["error_code"] = json_string(to_string(e.error->code));
@@ -189,6 +191,7 @@ event::RouterDone router_done_from(const json::object& o) {
   done.applied = get_double(o, "applied");
   done.detail = get_text(o, "detail");
   done.split_cause = get_text(o, "split_cause");
+  done.kept = get_text(o, "kept");
   done.never_raised = get_bool(o, "never_raised");
   if (o.contains("error")) {
     done.error = Error{from_word(get_text(o, "error_code"), kErrorCodes,
@@ -255,6 +258,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.alarms.split_noticed = get_bool(*o, "split_noticed");
   s.alarms.split_cause = get_text(*o, "split_cause");
   s.alarms.silent_instances = get_text(*o, "silent_instances");
+  s.alarms.kept = get_text(*o, "kept");
   s.position.paused_ms = get_int(*o, "paused_ms");
   s.clock.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
   s.position.reason = get_text(*o, "reason");
