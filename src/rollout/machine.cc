@@ -195,18 +195,24 @@ void MachineStep::on(const event::Recovered&) {
                                 s_.position.step + 1, to_string(s_.position.phase)));
 
   const bool on_the_way_up = s_.position.phase == Phase::progressing && !s_.weight.is_confirmed &&
-                             s_.position.step > 0 &&
                              s_.plan.steps[s_.position.step].started_ms == 0;
   if (!on_the_way_up || s_.weight.intent_by_hand ||
       now_.wall_ms - s_.weight.intent_ms <= kIntentFreshMs)
     return;
+  const auto decided = fmt::format("the decision to go to {} is {} old", percent(s_.weight.asked),
+                                   duration_text(now_.wall_ms - s_.weight.intent_ms));
+  if (s_.position.step == 0) {
+    pause(PauseCause::old_intent,
+          decided +
+              " and the router had not confirmed it when coalmine stopped: resume carries it "
+              "out, abort ends the rollout");
+    return;
+  }
   auto& before = s_.plan.steps[s_.position.step - 1];
   before.outcome.clear();
   before.ended_ms = 0;
-  ask(s_.position.step - 1,
-      fmt::format("the decision to go to {} is {} old: back at {} until a new look confirms it",
-                  percent(s_.weight.asked), duration_text(now_.wall_ms - s_.weight.intent_ms),
-                  percent(before.spec.weight)));
+  ask(s_.position.step - 1, fmt::format("{}: back at {} until a new look confirms it", decided,
+                                        percent(before.spec.weight)));
 }
 
 void MachineStep::on(const event::Arrived& arrived) {

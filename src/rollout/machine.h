@@ -42,7 +42,8 @@ enum class PauseCause {
   manual_override,
   regression,
   router_refused,
-  canary_silent
+  canary_silent,
+  old_intent
 };
 std::string_view to_string(PauseCause cause);
 
@@ -316,7 +317,7 @@ inline constexpr std::int64_t kReadEveryMs = 5'000;
 inline constexpr std::int64_t kRetryMs = 1'000;
 inline constexpr std::int64_t kMaxRetryMs = 10'000;
 // An upward intent found after a restart is carried out only when it is younger; else its evidence
-// is looked at again.
+// is looked at again. Before the first step there is none: then a person confirms it.
 inline constexpr std::int64_t kIntentFreshMs = 60'000;
 // A look that has not come back after this long is told as a store that does not answer, and waited
 // for: it goes on where it is.

@@ -38,6 +38,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::regression: return "regression";
     case PauseCause::router_refused: return "router_refused";
     case PauseCause::canary_silent: return "canary_silent";
+    case PauseCause::old_intent: return "old_intent";
   }
   return "none";
 }

@@ -42,6 +42,7 @@ class MachineStep {
   void set_done(const event::RouterDone& done);
   void panic_done(const event::RouterDone& done);
   void read_done(const event::RouterDone& done);
+  void read_unconfirmed(const event::RouterDone& done);
   void confirm(const event::RouterDone& done);
   void router_failed(const event::RouterDone& done);
   std::string failure_of(RouterOp op) const; // "the canary could not be set to 5%"

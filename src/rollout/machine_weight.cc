@@ -213,6 +213,36 @@ void MachineStep::panic_done(const event::RouterDone& done) {
   router_failed(failed);
 }
 
+// Paused on the way up. The last set may have reached the router before we were stopped; and
+// somebody else's hand is seen in a pause like at any other time.
+void MachineStep::read_unconfirmed(const event::RouterDone& done) {
+  if (std::abs(done.applied - s_.weight.asked) <= drift_of(s_.weight.asked)) {
+    confirm(done);
+    return;
+  }
+  const double most = std::max(s_.weight.asked, s_.weight.confirmed);
+  const auto known = s_.weight.applied.value_or(0);
+  const bool raised = done.applied > most + drift_of(most);
+  const bool was_raised = known > most + drift_of(most);
+  if (raised == was_raised && (!raised || std::abs(done.applied - known) <= drift_of(known)))
+    return;
+  s_.weight.applied = done.applied;
+  if (!raised) {
+    line("weight_read", fmt::format("the router has {}", percent(done.applied)));
+    return;
+  }
+  // What the router refuses cannot be set again: a person must.
+  const bool can_set = s_.position.pause_cause != PauseCause::router_refused;
+  s_.live.reassert = can_set;
+  ++s_.live.epoch;
+  const auto text = fmt::format("the router has {} though no more than {} was asked for; {}",
+                                percent(done.applied), percent(most),
+                                can_set ? "setting " + percent(s_.weight.asked)
+                                        : std::string("it must be lowered by hand, or with abort"));
+  line("weight_drift", text);
+  notice("attention", fmt::format("{}: {}", named(), text));
+}
+
 void MachineStep::read_done(const event::RouterDone& done) {
   s_.live.next_read = now_.steady_ms + kReadEveryMs;
   if (done.error) {
@@ -222,10 +252,8 @@ void MachineStep::read_done(const event::RouterDone& done) {
   const bool was_unknown = !s_.weight.applied;
   const double before = s_.weight.applied.value_or(s_.weight.confirmed);
   router_answers();
-  if (!s_.weight.is_confirmed) { // paused on the way up: did the last set reach the router before
-                                 // we were
-                                 // stopped?
-    if (std::abs(done.applied - s_.weight.asked) <= drift_of(s_.weight.asked)) confirm(done);
+  if (!s_.weight.is_confirmed) {
+    read_unconfirmed(done);
     return;
   }
   const double drift = drift_of(s_.weight.confirmed);
@@ -360,7 +388,10 @@ void MachineStep::drive_router() {
   if (live.set_in_flight) return;
   const bool up = s_.position.phase == Phase::progressing && !s_.weight.is_confirmed &&
                   live.synced_sequence >= s_.weight.intent_sequence;
-  if (up || live.reassert) {
+  // Nothing that the journal does not have is sent, not even as a repetition.
+  const bool again = live.reassert &&
+                     (s_.weight.is_confirmed || live.synced_sequence >= s_.weight.intent_sequence);
+  if (up || again) {
     if (now < live.retry_at) return wait_until(live.retry_at);
     return call_router(RouterOp::set, s_.weight.asked);
   }

@@ -303,6 +303,29 @@ TEST_F(SimulationTest, AnAbandonedRolloutNeverMovesTrafficAgain) {
   }
 }
 
+// Nobody looked since, and no telemetry of the canary says anything: a person carries it out.
+TEST_F(SimulationTest, AnOldIntentOfTheFirstStepWaitsForAPerson) {
+  ManualClock clock;
+  World world(clock);
+  Disk disk;
+  Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+  world.sets_fail = true;
+  simulation.start(quick_spec());
+  for (int i = 0; i < 4; ++i) simulation.beat();
+  ASSERT_FALSE(simulation.state()->weight.is_confirmed);
+  clock.advance_ms(10 * 60'000);
+  world.sets_fail = false;
+  simulation.restart();
+  for (int i = 0; i < 40; ++i) simulation.beat();
+  EXPECT_EQ(simulation.state()->position.pause_cause, PauseCause::old_intent);
+  EXPECT_EQ(world.weight.last(), 0);
+  EXPECT_EQ(world.sets, 0);
+  simulation.command(Command::resume);
+  for (int i = 0; i < 4; ++i) simulation.beat();
+  EXPECT_DOUBLE_EQ(world.weight.last(), 0.05);
+  EXPECT_EQ(fold_difference(simulation.journal()), "");
+}
+
 TEST_F(SimulationTest, AnOldIntentIsLookedAtAgain) {
   ManualClock clock;
   World world(clock);
