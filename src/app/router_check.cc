@@ -58,7 +58,7 @@ std::optional<RouterFinding> ask_router(route::Router& router, bool must_answer)
     if (silent && !must_answer) return std::nullopt;
     return RouterFinding{
         Diagnostic::Severity::error,
-        fmt::format("the router {}: {}", silent ? "does not answer" : "cannot do what is asked",
+        fmt::format("the router {}: {}", silent ? "cannot be checked" : "cannot do what is asked",
                     fit.error().message),
         silent ? "--live asks every router; without it the check may run where none is" : ""};
   }

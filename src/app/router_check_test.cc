@@ -77,7 +77,7 @@ TEST(RouterCheck, ARouterThatMustAnswerAndDoesNotIsAnError) {
   check_routers({spec_of("shop")}, always(fail(ErrorCode::unavailable, "connection refused")), true,
                 reports);
   ASSERT_EQ(reports[1].diagnostics.size(), 1u);
-  EXPECT_EQ(reports[1].diagnostics[0].message, "the router does not answer: connection refused");
+  EXPECT_EQ(reports[1].diagnostics[0].message, "the router cannot be checked: connection refused");
 }
 
 } // namespace

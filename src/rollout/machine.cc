@@ -131,7 +131,10 @@ void MachineStep::on(const event::Commanded& command) {
 // The end without the router: it may be gone for good, and a rollback must not wait for ever.
 // Nothing is sent to it from here on, so nothing is claimed about the traffic.
 void MachineStep::abandon(const event::Commanded& command) {
-  const auto known = s_.weight.applied ? percent(*s_.weight.applied) : std::string("unknown");
+  const auto known =
+      s_.weight.confirmed > 0
+          ? fmt::format("the weight it last confirmed is {}", percent(s_.weight.confirmed))
+          : std::string("it confirmed no weight of this rollout");
   s_.position.phase = Phase::abandoned;
   s_.end.phase = Phase::abandoned;
   s_.position.pause_cause = PauseCause::none;
@@ -139,7 +142,7 @@ void MachineStep::abandon(const event::Commanded& command) {
       "Abandoned by {}: {}. {}", command.actor, command.reason,
       moves_traffic()
           ? fmt::format("The router is not asked any more, so where the traffic goes is unknown "
-                        "(last read back: {}); see to it by hand",
+                        "({}); see to it by hand",
                         known)
           : fmt::format("It ends here; {}", kNothingMoved));
   s_.end.ended_ms = now_.wall_ms;

@@ -22,14 +22,14 @@ Result<std::string> ask(const HaproxyOptions& options, const std::string& comman
 
 bool is_pattern(const std::string& name) { return name.ends_with('*'); }
 
-bool has(const std::vector<std::string>& names, const std::string& name) {
+bool is_among(const std::vector<std::string>& names, const std::string& name) {
   return std::ranges::find(names, name) != names.end();
 }
 
-std::vector<std::string> with(std::vector<std::string> known,
-                              const std::vector<std::string>& more) {
+std::vector<std::string> with_more(std::vector<std::string> known,
+                                   const std::vector<std::string>& more) {
   for (const auto& name : more) {
-    if (!has(known, name)) known.push_back(name);
+    if (!is_among(known, name)) known.push_back(name);
   }
   return known;
 }
@@ -44,7 +44,7 @@ std::vector<std::string> matching(const std::vector<std::string>& wanted,
   std::vector<std::string> out;
   for (const auto& want : wanted) {
     for (const auto& name : names) {
-      if (stands_for(want, name) && !has(out, name)) out.push_back(name);
+      if (stands_for(want, name) && !is_among(out, name)) out.push_back(name);
     }
   }
   return out;
@@ -124,13 +124,13 @@ class DiscoveringRouter final : public Router {
       return std::unexpected(std::move(names).error());
     }
     auto resolved = options_;
-    resolved.stable_servers = with(stable_, matching(options_.stable_servers, *names));
-    resolved.canary_servers = with(known_canary_, matching(options_.canary_servers, *names));
+    resolved.stable_servers = with_more(stable_, matching(options_.stable_servers, *names));
+    resolved.canary_servers = with_more(known_canary_, matching(options_.canary_servers, *names));
     if (resolved.stable_servers.empty() || resolved.canary_servers.empty()) {
       TRY_ASSIGN(resolved, resolve_servers(options_, *names)); // says what is missing
     }
     std::erase_if(resolved.stable_servers,
-                  [&](const std::string& name) { return has(resolved.canary_servers, name); });
+                  [&](const std::string& name) { return is_among(resolved.canary_servers, name); });
     return use(std::move(resolved));
   }
 
@@ -145,7 +145,7 @@ class DiscoveringRouter final : public Router {
     router_ = std::move(made);
     stable_ = std::move(stable);
     canary_ = std::move(canary);
-    known_canary_ = with(known_canary_, canary_);
+    known_canary_ = with_more(known_canary_, canary_);
     return router_;
   }
 

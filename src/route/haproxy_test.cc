@@ -384,7 +384,7 @@ TEST_F(RealHaproxy, KnowsWhetherItEverRaisedTheCanary) {
     options.stable_servers.push_back("stable9");
     const auto wrong = std::move(make_router(options).value());
     EXPECT_FALSE(wrong->set({0.5}));
-    wrong->panic();
+    EXPECT_TRUE(wrong->panic());
     EXPECT_FALSE(wrong->may_have_raised());
     options.stable_servers.pop_back();
     const auto router = std::move(make_router(options).value());

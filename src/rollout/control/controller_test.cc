@@ -193,6 +193,7 @@ class ControllerTest : public ::testing::Test {
   std::mutex mutex_;
   std::condition_variable changed_;
   SystemClock clock_;
+  ManualClock manual_; // like all that a controller uses, it outlives controller_
   SelfMetrics metrics_;
   RouterMemory router_;
   SteadySource source_;
@@ -329,9 +330,8 @@ TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
 }
 
 TEST_F(ControllerTest, TimeComesFromTheClock) {
-  ManualClock manual;
   auto with_manual = deps();
-  ControllerDeps changed{.clock = manual,
+  ControllerDeps changed{.clock = manual_,
                          .cohorts = with_manual.cohorts,
                          .make_router = with_manual.make_router,
                          .http = with_manual.http,
@@ -354,7 +354,7 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
   EXPECT_EQ(controller_->get(id)->observed_valid_ms, 0);
   while (controller_->get(id)->phase == Phase::progressing) {
     const int before = looks_;
-    manual.advance_ms(5'000);
+    manual_.advance_ms(5'000);
     ASSERT_TRUE(eventually(
         [&] { return looks_ > before || controller_->get(id)->phase != Phase::progressing; }));
   }

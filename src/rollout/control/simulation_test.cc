@@ -79,7 +79,7 @@ std::vector<Story> stories() {
        }},
       {"bad while stable is down", Phase::rolled_back, 0,
        [](World& w, Simulation&, std::int64_t t) {
-         w.stable_down = t >= 11'000 && t < 60'000;
+         w.stable_down = t >= 11'000 && t < 18'000;
          if (once(w, 0, t, 12'000)) w.canary_errors.set(w.now(), 0.6);
        }},
       {"the router is gone, and given up", Phase::abandoned, -1,
@@ -145,8 +145,9 @@ End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation:
 void expect_end(const Story& story, const End& end, const std::string& how) {
   EXPECT_EQ(to_string(end.phase), to_string(story.end)) << story.name << ", " << how << "\n"
                                                         << end.log;
-  if (story.weight >= 0)
+  if (story.weight >= 0) {
     EXPECT_EQ(end.weight, story.weight) << story.name << ", " << how << "\n" << end.log;
+  }
   EXPECT_EQ(end.notices, 1u) << story.name << ", " << how << "\n" << end.log;
   EXPECT_EQ(end.fold, "") << story.name << ", " << how;
 }

@@ -217,7 +217,10 @@ class WorldRouter final : public route::Router {
     world_.router_refuses = false;
     if (world_.stable_down && !world_.router_down && !world_.router_gone &&
         world_.weight.last() > 0) {
-      return route::Applied{.applied = {world_.weight.last()}, .kept = "no stable server is up"};
+      route::Applied kept;
+      kept.applied.canary = world_.weight.last();
+      kept.kept = "no stable server is up";
+      return kept;
     }
     return set({0});
   }
