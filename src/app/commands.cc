@@ -170,7 +170,7 @@ int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
     }
   }
   if (config::count(findings.reports).errors == 0)
-    check_routers(findings.specs, route::make_router, findings.reports);
+    check_routers(findings.specs, route::make_router, flags.live, findings.reports);
   const auto problems = config::count(findings.reports);
   const bool failed = problems.errors > 0 || (flags.strict && problems.warnings > 0);
   if (common.output == "json") {

@@ -38,6 +38,7 @@ struct CheckFlags {
   std::vector<std::string> files;
   bool explain = false;
   bool strict = false;      // warnings are errors
+  bool live = false;        // the routers must answer
   double rps = 0;           // of both tracks; 0: nothing is told of what the traffic can decide
   double error_rate = 0.01; // of stable, with rps
 };

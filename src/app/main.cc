@@ -135,7 +135,8 @@ void add_questions(CLI::App& root, Typed& typed) {
 void add_rollout_verb(CLI::App& rollout, Typed& typed, const std::string& verb,
                       const std::string& help) {
   auto* c = rollout.add_subcommand(verb, help);
-  c->add_option("target", typed.command.target, "Service (its newest rollout) or rollout number")
+  c->add_option("target", typed.command.target,
+                "Service (its newest rollout), or a rollout as '#42' or 42")
       ->required();
   c->add_option("--reason", typed.command.reason, "Why; kept in the log");
   add_client(*c, typed, [&typed, verb](const cli::Terminal& t) {
@@ -162,7 +163,8 @@ void add_rollout(CLI::App& root, Typed& typed) {
 
   auto* status = rollout->add_subcommand("status", "Show a rollout");
   status
-      ->add_option("target", typed.status.target, "Service (its newest rollout) or rollout number")
+      ->add_option("target", typed.status.target,
+                   "Service (its newest rollout), or a rollout as '#42' or 42")
       ->required();
   status->add_flag("-w,--watch", typed.status.watch, "Show changes until it ends");
   status->add_flag("--wait", typed.status.wait, "Wait until it ends or pauses");
@@ -175,7 +177,11 @@ void add_rollout(CLI::App& root, Typed& typed) {
   add_rollout_verb(*rollout, typed, "pause", "Hold the weight");
   add_rollout_verb(*rollout, typed, "resume", "Go on after a pause");
   add_rollout_verb(*rollout, typed, "promote", "Pass the current gate by hand (needs --reason)");
-  add_rollout_verb(*rollout, typed, "abort", "All traffic back to stable");
+  add_rollout_verb(*rollout, typed, "abort",
+                   "End the rollout; a router that moves traffic gives all of it back to stable");
+  add_rollout_verb(*rollout, typed, "abandon",
+                   "Give up a router that is gone: the rollout ends, the traffic stays as it is "
+                   "(needs --reason)");
 }
 
 void add_simulate(CLI::App& root, Typed& typed) {
@@ -221,6 +227,7 @@ void add_local(CLI::App& root, Typed& typed) {
   check->add_flag("--explain", typed.check.explain,
                   "Say in words what each service's rollout does");
   check->add_flag("--strict", typed.check.strict, "Warnings are errors");
+  check->add_flag("--live", typed.check.live, "The routers must answer, and have what is named");
   check
       ->add_option("--rps", typed.check.rps,
                    "Also say what the judge can decide at this many requests a second")

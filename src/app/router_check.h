@@ -13,12 +13,14 @@
 
 namespace coalmine::app {
 
-// Adds a warning at `router` for each service whose router says that its shares of requests are not
-// those of the weights. A router that cannot be reached says nothing: the check may run elsewhere.
-// Blocks for as long as the routers' timeouts. make: route::make_router.
+// At `router`, for each service: an error when the router answers and has not what is named
+// (backend, servers, map), and a warning when it says that its shares of requests are not those of
+// the weights. A router that cannot be reached says nothing, since the check may run elsewhere;
+// with must_answer that is an error too. Blocks for as long as the routers' timeouts. make:
+// route::make_router.
 using MakeRouter =
     std::function<Result<std::unique_ptr<route::Router>>(const route::RouterOptions&)>;
 void check_routers(const std::vector<rollout::RolloutSpec>& specs, const MakeRouter& make,
-                   std::vector<config::FileReport>& reports);
+                   bool must_answer, std::vector<config::FileReport>& reports);
 
 } // namespace coalmine::app

@@ -42,7 +42,7 @@ std::vector<config::FileReport> files() {
 TEST(RouterCheck, WarnsWhereTheRouterStands) {
   auto reports = files();
   check_routers({spec_of("shop")}, always(route::Weight{0, "backend b has `balance leastconn`"}),
-                reports);
+                false, reports);
   EXPECT_TRUE(reports[0].diagnostics.empty());
   ASSERT_EQ(reports[1].diagnostics.size(), 1u);
   const auto& warning = reports[1].diagnostics[0];
@@ -54,13 +54,30 @@ TEST(RouterCheck, WarnsWhereTheRouterStands) {
 
 TEST(RouterCheck, SaysNothingOfOneThatSplitsByWeightsNorOfOneThatIsNotThere) {
   auto reports = files();
-  check_routers({spec_of("shop")}, always(route::Weight{0.25}), reports);
+  check_routers({spec_of("shop")}, always(route::Weight{0.25}), false, reports);
   check_routers({spec_of("shop")}, always(fail(ErrorCode::unavailable, "connection refused")),
-                reports);
-  check_routers({rollout::default_spec("search")}, always(route::Weight{0, "never asked"}),
+                false, reports);
+  check_routers({rollout::default_spec("search")}, always(route::Weight{0, "never asked"}), true,
                 reports);
   EXPECT_TRUE(reports[0].diagnostics.empty());
   EXPECT_TRUE(reports[1].diagnostics.empty());
+}
+
+TEST(RouterCheck, WhatTheRouterDoesNotHaveIsAnError) {
+  auto reports = files();
+  check_routers({spec_of("shop")}, always(fail(ErrorCode::not_found, "no backend b")), false,
+                reports);
+  ASSERT_EQ(reports[1].diagnostics.size(), 1u);
+  EXPECT_EQ(reports[1].diagnostics[0].severity, Diagnostic::Severity::error);
+  EXPECT_EQ(reports[1].diagnostics[0].message, "the router cannot do what is asked: no backend b");
+}
+
+TEST(RouterCheck, ARouterThatMustAnswerAndDoesNotIsAnError) {
+  auto reports = files();
+  check_routers({spec_of("shop")}, always(fail(ErrorCode::unavailable, "connection refused")), true,
+                reports);
+  ASSERT_EQ(reports[1].diagnostics.size(), 1u);
+  EXPECT_EQ(reports[1].diagnostics[0].message, "the router cannot be checked: connection refused");
 }
 
 } // namespace

@@ -270,7 +270,7 @@ TEST_F(Cli, WaitEndsWithTheRolloutAndPrintsEachChangeOnce) {
   server.say(200, rollout("progressing", false));
   server.refuse(); // a restart in between
   server.say(200, rollout("rolled_back", true));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true}), kExitBad);
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitBad);
   EXPECT_EQ(out.str(),
             "2026-11-22T13:41:40Z started started by ci\n"
             "2026-11-22T13:41:40Z progressing because\n"
@@ -284,16 +284,16 @@ TEST_F(Cli, WaitStopsAtAPauseWatchDoesNot) {
   server.answers.clear();
   server.say(200, rollout("paused", false));
   server.say(200, rollout("promoted", true));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .watch = true}), kExitGood);
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .watch = true}), kExitGood);
 }
 
 TEST_F(Cli, WaitGivesUpAfterItsTimeAndOnADeadServer) {
   server.say(200, rollout("progressing", false));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true, .timeout = "3s"}),
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true, .timeout = "3s"}),
             kExitUndecided);
   EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
   server.answers.clear();
-  EXPECT_EQ(rollout_status(terminal(), {.target = "42", .wait = true}), kExitUnreachable);
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitUnreachable);
 }
 
 TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
@@ -308,11 +308,37 @@ TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
 
 TEST_F(Cli, CommandsPostTheirReason) {
   server.say(200, rollout("aborted", true));
-  EXPECT_EQ(
-      rollout_command(terminal(), {.verb = "abort", .target = "42", .reason = "no", .actor = "me"}),
-      kExitGood);
+  EXPECT_EQ(rollout_command(terminal(),
+                            {.verb = "abort", .target = "#42", .reason = "no", .actor = "me"}),
+            kExitGood);
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
   EXPECT_EQ(server.requests[0].body, R"({"reason":"no","actor":"me"})");
+}
+
+// A service may be named like a number: a bare number is a rollout only where no service has it.
+TEST_F(Cli, AServiceNamedLikeANumberIsNotARollout) {
+  const auto sent_to = [&](const std::string& target, const std::string& list) {
+    server.answers.clear();
+    server.requests.clear();
+    server.say(200, list);
+    server.say(200, rollout("aborted", true));
+    rollout_command(terminal(), {.verb = "abort", .target = target, .reason = "no", .actor = "me"});
+    return server.requests.back().url.substr(std::string("http://127.0.0.1:7070").size());
+  };
+  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":2,"service":"1"},{"id":1,"service":"cart"}],)"
+                         R"("services":["cart","1"]})"),
+            "/v1/rollouts/2/abort");
+  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":2,"service":"1"}],"services":["cart"]})"),
+            "/v1/rollouts/2/abort")
+      << "it was configured when it started";
+  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart"]})"),
+            "/v1/rollouts/1/abort");
+  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart","1"]})"),
+            "/v1/rollouts")
+      << "nothing is aborted";
+  EXPECT_NE(err.str().find("1 is a service here; the rollout of that number is '#1'"),
+            std::string::npos)
+      << err.str();
 }
 
 TEST_F(Cli, TelemetryCannotPaintTheTerminal) {

@@ -53,7 +53,7 @@ std::string label_of(const MetricCells& cells) {
 std::string headline(const json::value& verdict) {
   switch (exit_for_verdict(verdict)) {
     case kExitGood: return "Canary passed";
-    case kExitBad: return "Canary rolled back";
+    case kExitBad: return "Canary failed"; // a verdict alone moves nothing
     case kExitNoData: return "Canary: no data";
     case kExitUnreachable: return "Canary: store unreachable";
     default: return "Canary undecided";

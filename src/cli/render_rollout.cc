@@ -25,6 +25,12 @@ std::int64_t ms_of(const json::value& object, std::string_view key) {
   return std::llround(number_of(object, key));
 }
 
+// Older servers do not say; they are taken at their word.
+bool moves_traffic(const json::value& rollout) {
+  const auto& moves = member_of(rollout, "moves_traffic");
+  return !moves.is_bool() || moves.get_bool();
+}
+
 struct PhaseLook {
   std::string text;
   Tone tone;
@@ -33,6 +39,13 @@ struct PhaseLook {
 PhaseLook phase_look(const json::value& rollout) {
   const std::string phase = text_of(rollout, "phase");
   const std::string weight = share_text(number_of(rollout, "weight_asked"));
+  if (!moves_traffic(rollout)) {
+    if (phase == "promoted") return {"✔ PASSED, nothing was moved", Tone::good};
+    if (phase == "rolled_back" || phase == "rolling_back")
+      return {"✖ FAILED, nothing was moved", Tone::bad};
+    if (phase == "aborted") return {"✖ ABORTED, nothing was moved", Tone::bad};
+  }
+  if (phase == "abandoned") return {"✖ ABANDONED", Tone::bad};
   if (phase == "promoted") return {"✔ PROMOTED", Tone::good};
   if (phase == "rolled_back") return {"✖ ROLLED BACK", Tone::bad};
   if (phase == "rolling_back") return {"✖ ROLLING BACK", Tone::bad};
@@ -100,6 +113,13 @@ std::string step_lines(const json::value& rollout) {
 }
 
 std::string split_line(const json::value& rollout) {
+  if (!moves_traffic(rollout)) {
+    std::string out = fmt::format("Canary weight: {} planned, nothing is moved (router: observe)",
+                                  share_text(number_of(rollout, "weight_asked")));
+    if (has_number(rollout, "observed_split"))
+      out += fmt::format(", {} of requests seen", share_text(number_of(rollout, "observed_split")));
+    return out + "\n";
+  }
   std::string out =
       fmt::format("Canary weight: {} asked", share_text(number_of(rollout, "weight_asked")));
   if (has_number(rollout, "weight_applied"))
@@ -172,7 +192,9 @@ std::string log_lines(const json::value& rollout, bool utc) {
 int exit_for_rollout(const json::value& rollout) {
   const std::string phase = text_of(rollout, "phase");
   if (phase == "promoted") return kExitGood;
-  if (phase == "rolled_back" || phase == "rolling_back" || phase == "aborted") return kExitBad;
+  if (phase == "rolled_back" || phase == "rolling_back" || phase == "aborted" ||
+      phase == "abandoned")
+    return kExitBad;
   const auto& judgement = member_of(rollout, "judgement");
   const int seen = judgement.is_object() ? exit_for_verdict(judgement) : kExitUndecided;
   return seen == kExitNoData || seen == kExitUnreachable ? seen : kExitUndecided;

@@ -25,26 +25,37 @@ std::string id_text(const json::value& rollout) {
   return fmt::format("{:.0f}", number_of(rollout, "id"));
 }
 
-// "42" and "#42" name a rollout, anything else a service.
 std::optional<std::string> as_number(std::string_view target) {
-  if (target.starts_with('#')) target.remove_prefix(1);
   const bool digits = !target.empty() && target.size() < 19 &&
                       target.find_first_not_of("0123456789") == std::string_view::npos;
   return digits ? std::optional(std::string(target)) : std::nullopt;
 }
 
-// The rollout's number: given, or the newest of the service.
+// The rollout's number: given, or the newest of the service. "#42" is a rollout. Anything else is a
+// service, also "42" where a service has that name; only where none has, it is a rollout too.
 CallResult<std::string> find_rollout(const Terminal& terminal, const std::string& target) {
-  if (const auto number = as_number(target)) return *number;
+  if (target.starts_with('#')) {
+    if (const auto number = as_number(std::string_view(target).substr(1))) return *number;
+  }
   auto answer = get(terminal, "/v1/rollouts");
   if (!answer) return std::unexpected(answer.error());
   for (const auto& rollout : list_of(answer->json, "rollouts")) {
     if (text_of(rollout, "service") == target) return id_text(rollout);
   }
+  const auto number = as_number(target);
+  const auto& configured = list_of(answer->json, "services");
+  const bool is_service = std::ranges::any_of(configured, [&](const json::value& name) {
+    return name.is_string() && std::string_view(name.get_string()) == target;
+  });
+  if (number && !is_service) return *number;
   CallError error;
   error.exit = kExitUsage;
   error.message = fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}",
                               target, terminal.server, target);
+  if (number) {
+    error.message += fmt::format("\n  {} is a service here; the rollout of that number is '#{}'",
+                                 target, *number);
+  }
   return std::unexpected(std::move(error));
 }
 
@@ -201,6 +212,12 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
     return usage_error(
         terminal, "promote passes a gate by hand, so it needs --reason",
         fmt::format("coalmine rollout promote {} --reason 'why the gate may be passed'",
+                    options.target));
+  }
+  if (options.verb == "abandon" && options.reason.empty()) {
+    return usage_error(
+        terminal, "abandon leaves the traffic wherever the router sends it, so it needs --reason",
+        fmt::format("coalmine rollout abandon {} --reason 'why the router does not come back'",
                     options.target));
   }
   const auto id = find_rollout(terminal, options.target);

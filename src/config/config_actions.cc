@@ -201,9 +201,9 @@ std::string event_name(const std::string& written) {
 
 void read_events(const ConfigContext& context, const YAML::Node& node, notify::Target& notify) {
   context.yaml.items(node, "events", [&](const YAML::Node& item) {
-    const auto event = context.yaml.choice(
-        item, "an event",
-        {"promoted", "rolled_back", "aborted", "paused", "promote", "rollback", "abort", "pause"});
+    const auto event = context.yaml.choice(item, "an event",
+                                           {"promoted", "rolled_back", "aborted", "abandoned",
+                                            "paused", "promote", "rollback", "abort", "pause"});
     if (event) notify.events.push_back(event_name(*event));
   });
 }
@@ -279,6 +279,7 @@ void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::
       {"no_data", [&](const YAML::Node& v) { read_no_data(context, v, spec); }},
       {"canary_silent", [&](const YAML::Node& v) { read_canary_silent(context, v, spec); }},
       key_of(yaml, &rollout::RolloutSpec::guard_split, spec),
+      key_of(yaml, &rollout::RolloutSpec::keep_when_stable_down, spec),
   };
   yaml.map(node, "policy", keys);
 }

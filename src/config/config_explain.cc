@@ -196,6 +196,13 @@ std::string explain(const rollout::RolloutSpec& spec) {
         spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back"
                                                                  : "pause and call a person");
   }
+  if (const auto* haproxy = std::get_if<route::HaproxyOptions>(&spec.router);
+      haproxy != nullptr && haproxy->map.empty()) {
+    out += fmt::format("A rollback while every stable server is DOWN: {}.\n",
+                       spec.keep_when_stable_down
+                           ? "the canary keeps serving until one is up, and a person is called"
+                           : "to 0% all the same, and nobody answers");
+  }
   out += fmt::format(
       "No telemetry for {}: pause and call a person, {}. Missing data never promotes.\n",
       duration_text(spec.no_data_grace_ms),

@@ -138,6 +138,7 @@ std::string rollout_json(const RolloutStatus& status, WithLog with_log) {
   o["terminal"] = is_terminal(status.phase);
   o["step"] = status.step;
   o["steps"] = steps_value(status.steps);
+  o["moves_traffic"] = status.moves_traffic;
   o["weight_asked"] = status.weight_asked;
   o["weight_applied"] = json_number(status.weight_applied);
   o["observed_split"] = json_number(status.observed_split);

@@ -41,7 +41,7 @@ bool MachineStep::admit(const Event& event) {
       case RouterOp::read:
         live.read_in_flight = false;
         if (live.await_look && s_.weight.is_confirmed && !done->error &&
-            done->applied < s_.weight.confirmed - kWeightDrift) {
+            done->applied < s_.weight.confirmed - drift_of(s_.weight.confirmed)) {
           live.next_read = now_.steady_ms + kRetryMs;
           return false;
         }
@@ -61,8 +61,9 @@ bool MachineStep::admit(const Event& event) {
   }
   if (const auto* command = std::get_if<event::Commanded>(&event)) {
     if (!check_command(s_, command->command, command->reason)) return false;
-    if (is_terminal(s_.position.phase) || s_.position.phase == Phase::rolling_back)
-      return false; // already so
+    if (is_terminal(s_.position.phase)) return false; // already so
+    if (command->command == Command::abandon) return true;
+    if (s_.position.phase == Phase::rolling_back) return false; // already so
     if (command->command == Command::pause) return s_.position.phase != Phase::paused;
     if (command->command == Command::resume) return s_.position.phase == Phase::paused;
     return true;
@@ -118,10 +119,42 @@ void MachineStep::on(const event::Commanded& command) {
     }
     case Command::abort:
       s_.position.reason = fmt::format("Aborted by {}{}", command.actor, because);
-      begin_rollback("abort", s_.position.reason + "; taking the canary to 0%", Phase::aborted,
-                     command.actor);
+      begin_rollback("abort",
+                     fmt::format("{}; {}", s_.position.reason,
+                                 moves_traffic() ? "taking the canary to 0%" : kNothingMoved),
+                     Phase::aborted, command.actor);
       return;
+    case Command::abandon: abandon(command); return;
   }
+}
+
+// The end without the router: it may be gone for good, and a rollback must not wait for ever.
+// Nothing is sent to it from here on, so nothing is claimed about the traffic.
+void MachineStep::abandon(const event::Commanded& command) {
+  const auto known =
+      s_.weight.confirmed > 0
+          ? fmt::format("the weight it last confirmed is {}", percent(s_.weight.confirmed))
+          : std::string("it confirmed no weight of this rollout");
+  s_.position.phase = Phase::abandoned;
+  s_.end.phase = Phase::abandoned;
+  s_.position.pause_cause = PauseCause::none;
+  s_.position.reason = fmt::format(
+      "Abandoned by {}: {}. {}", command.actor, command.reason,
+      moves_traffic()
+          ? fmt::format("The router is not asked any more, so where the traffic goes is unknown "
+                        "({}); see to it by hand",
+                        known)
+          : fmt::format("It ends here; {}", kNothingMoved));
+  s_.end.ended_ms = now_.wall_ms;
+  s_.weight.applied.reset();
+  auto& current = s_.plan.steps[s_.position.step];
+  if (current.outcome.empty()) current.outcome = "skipped";
+  if (current.ended_ms == 0) current.ended_ms = now_.wall_ms;
+  ++s_.live.epoch;
+  s_.live.reassert = false;
+  line("abandoned", s_.position.reason, command.actor);
+  notice("abandoned",
+         fmt::format("{} at step {}: {}", named(), s_.position.step + 1, s_.position.reason));
 }
 
 void MachineStep::resume(const event::Commanded& command) {
@@ -155,6 +188,7 @@ void MachineStep::on(const event::Recovered&) {
   fresh.reassert =
       s_.weight.is_confirmed && !route::moves_traffic(s_.plan.spec->router); // it remembers nothing
   fresh.await_look = true;
+  fresh.raised_before = s_.weight.may_be_raised;
   s_.live = std::move(fresh);
   s_.weight.applied.reset(); // until it is read: no gate opens before
   s_.alarms.source_noticed = false;
@@ -164,18 +198,24 @@ void MachineStep::on(const event::Recovered&) {
                                 s_.position.step + 1, to_string(s_.position.phase)));
 
   const bool on_the_way_up = s_.position.phase == Phase::progressing && !s_.weight.is_confirmed &&
-                             s_.position.step > 0 &&
                              s_.plan.steps[s_.position.step].started_ms == 0;
   if (!on_the_way_up || s_.weight.intent_by_hand ||
       now_.wall_ms - s_.weight.intent_ms <= kIntentFreshMs)
     return;
+  const auto decided = fmt::format("the decision to go to {} is {} old", percent(s_.weight.asked),
+                                   duration_text(now_.wall_ms - s_.weight.intent_ms));
+  if (s_.position.step == 0) {
+    pause(PauseCause::old_intent,
+          decided +
+              " and the router had not confirmed it when coalmine stopped: resume carries it "
+              "out, abort ends the rollout");
+    return;
+  }
   auto& before = s_.plan.steps[s_.position.step - 1];
   before.outcome.clear();
   before.ended_ms = 0;
-  ask(s_.position.step - 1,
-      fmt::format("the decision to go to {} is {} old: back at {} until a new look confirms it",
-                  percent(s_.weight.asked), duration_text(now_.wall_ms - s_.weight.intent_ms),
-                  percent(before.spec.weight)));
+  ask(s_.position.step - 1, fmt::format("{}: back at {} until a new look confirms it", decided,
+                                        percent(before.spec.weight)));
 }
 
 void MachineStep::on(const event::Arrived& arrived) {

@@ -42,7 +42,8 @@ enum class PauseCause {
   manual_override,
   regression,
   router_refused,
-  canary_silent
+  canary_silent,
+  old_intent
 };
 std::string_view to_string(PauseCause cause);
 
@@ -113,6 +114,9 @@ struct RouterDone {
   double applied = 0; // read back
   std::string detail;
   std::string split_cause{}; // route::Weight::split_cause, read back with it
+  // This process has sent the router nothing that could give the canary traffic.
+  bool never_raised = false;
+  std::string kept{}; // route::Applied::kept
 };
 struct Looked {
   LookResult look;
@@ -144,7 +148,7 @@ using Event =
     std::variant<event::Start, event::RouterDone, event::Looked, event::Commanded, event::Tick,
                  event::Arrived, event::JournalSynced, event::Recovered, event::Noted>;
 
-// A notification to send. event: promoted rolled_back aborted paused attention.
+// A notification to send. event: promoted rolled_back aborted abandoned paused attention.
 struct Notice {
   std::string event;
   std::string text;
@@ -187,7 +191,8 @@ struct Live {
                            // for the journal
   bool await_look = false; // after a restart: a lowered weight is judged only after a look (it may
                            // be our own rollback)
-  int router_failures = 0; // in a row
+  bool raised_before = false; // may_be_raised, of earlier processes
+  int router_failures = 0;    // in a row
   std::int64_t retry_at = 0;  // steady; no set or panic before
   std::int64_t next_read = 0; // steady
   std::int64_t next_look = 0; // steady
@@ -236,6 +241,8 @@ struct Weight {
   std::uint64_t intent_sequence = 0; // must be on disk before the router is sent asked
   std::int64_t intent_ms = 0;        // wall
   bool intent_by_hand = false;
+  // Something that gives the canary traffic may have been sent; false: certainly not.
+  bool may_be_raised = false;
 };
 
 // How far the telemetry of both tracks has been seen to advance while the step was being watched.
@@ -255,6 +262,7 @@ struct Alarms {
   bool split_noticed = false;
   std::string split_cause;      // what the router knows to spoil the split; "": nothing
   std::string silent_instances; // LookResult's
+  std::string kept;             // why the canary still has its weight in a rollback; "": it has not
 };
 
 struct End {
@@ -298,13 +306,18 @@ std::int64_t grace_for(std::int64_t grace_ms, std::int64_t interval_ms);
 // The durable part of the next state, for an event that was recorded: replay without effects.
 State fold(const State& state, const Event& event, Moment now);
 
-// A change of the weight beyond this is somebody else's hand, not rounding.
+// A change of the weight beyond this is somebody else's hand, not rounding: half a point, and less
+// of a small weight, a tenth of which is as much as a tenth of a large one. Of 0 it is nothing.
 inline constexpr double kWeightDrift = 0.005;
+inline constexpr double kSmallWeight = 0.05;
+constexpr double drift_of(double weight) {
+  return weight < kSmallWeight ? kWeightDrift * weight / kSmallWeight + 1e-9 : kWeightDrift;
+}
 inline constexpr std::int64_t kReadEveryMs = 5'000;
 inline constexpr std::int64_t kRetryMs = 1'000;
 inline constexpr std::int64_t kMaxRetryMs = 10'000;
 // An upward intent found after a restart is carried out only when it is younger; else its evidence
-// is looked at again.
+// is looked at again. Before the first step there is none: then a person confirms it.
 inline constexpr std::int64_t kIntentFreshMs = 60'000;
 // A look that has not come back after this long is told as a store that does not answer, and waited
 // for: it goes on where it is.

@@ -17,12 +17,14 @@ std::string_view to_string(Phase phase) {
     case Phase::promoted: return "promoted";
     case Phase::rolled_back: return "rolled_back";
     case Phase::aborted: return "aborted";
+    case Phase::abandoned: return "abandoned";
   }
   return "progressing";
 }
 
 bool is_terminal(Phase phase) {
-  return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted;
+  return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted ||
+         phase == Phase::abandoned;
 }
 
 std::string_view to_string(PauseCause cause) {
@@ -36,6 +38,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::regression: return "regression";
     case PauseCause::router_refused: return "router_refused";
     case PauseCause::canary_silent: return "canary_silent";
+    case PauseCause::old_intent: return "old_intent";
   }
   return "none";
 }
@@ -79,11 +82,22 @@ Status check_command(const State& state, Command command, std::string_view reaso
        (state.position.phase == Phase::rolling_back && state.end.phase == Phase::aborted))) {
     return {};
   }
+  if (command == Command::abandon && state.position.phase == Phase::abandoned) return {};
   if (is_terminal(state.position.phase))
     return no(
         fmt::format("{} has ended: {}; start a new one", name, to_string(state.position.phase)));
-  if (state.position.phase == Phase::rolling_back)
-    return no(fmt::format("{} is being taken to 0% already; nothing can stop that", name));
+  if (command == Command::abandon) {
+    if (!reason.empty()) return {};
+    return fail(ErrorCode::invalid_argument,
+                "abandon leaves the traffic wherever the router sends it, so it needs a reason; "
+                "give one with --reason, or use abort");
+  }
+  if (state.position.phase == Phase::rolling_back) {
+    return no(
+        fmt::format("{} is being taken to 0% already; that ends only when the router reads "
+                    "back 0%, or with abandon",
+                    name));
+  }
   if (command == Command::resume && state.position.pause_cause == PauseCause::approval) {
     return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name,
                           state.position.step + 1));
@@ -142,8 +156,8 @@ void MachineStep::regression(const LookResult& look) {
     case PolicyAction::rollback:
       s_.position.reason = look.judgement->reason;
       s_.clock.last_decision = look.judgement->decision;
-      begin_rollback("rollback", fmt::format("rolling back: {}", look.judgement->reason),
-                     Phase::rolled_back, "coalmine");
+      begin_rollback("rollback", rolling_back_text(look.judgement->reason), Phase::rolled_back,
+                     "coalmine");
       return;
     case PolicyAction::pause:
       if (s_.position.phase == Phase::paused) return;

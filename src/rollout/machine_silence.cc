@@ -125,7 +125,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
     return true;
   }
   s_.position.reason = text;
-  begin_rollback("rollback", fmt::format("rolling back: {}", text), Phase::rolled_back, "coalmine");
+  begin_rollback("rollback", rolling_back_text(text), Phase::rolled_back, "coalmine");
   return true;
 }
 

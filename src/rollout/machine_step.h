@@ -42,6 +42,7 @@ class MachineStep {
   void set_done(const event::RouterDone& done);
   void panic_done(const event::RouterDone& done);
   void read_done(const event::RouterDone& done);
+  void read_unconfirmed(const event::RouterDone& done);
   void confirm(const event::RouterDone& done);
   void router_failed(const event::RouterDone& done);
   std::string failure_of(RouterOp op) const; // "the canary could not be set to 5%"
@@ -50,14 +51,22 @@ class MachineStep {
   // Somebody has set the router lower than was confirmed.
   bool is_lowered() const;
   void pause_for_lower_weight(double applied);
+  std::string rolling_back_text(std::string_view why) const;
   void begin_rollback(std::string_view kind, std::string text, Phase end, const std::string& actor);
-  void finish_rollback();
+  void keep_serving(const event::RouterDone& done);
+  void finish_rollback(std::string_view but);
+  void finish_unmoved();
+  void finish_never_raised();
+  bool never_raised(const event::RouterDone& done) const;
   void pause(PauseCause cause, std::string text, const std::string& actor = "coalmine");
   void resume(const event::Commanded& command);
+  void abandon(const event::Commanded& command);
   void restart_clock();
   void call_router(RouterOp op, double weight);
   void drive_router();
   void drive_look();
+  // False: the router only watches. Then no sentence may say that traffic went anywhere.
+  bool moves_traffic() const { return route::moves_traffic(s_.plan.spec->router); }
   bool last_step() const { return s_.position.step + 1 == s_.plan.steps.size(); }
 
   // machine_silence.cc: what is missing
@@ -90,6 +99,7 @@ class MachineStep {
   std::vector<Effect> calls_;
 };
 
+inline constexpr std::string_view kNothingMoved = "nothing was moved (router: observe)";
 std::string percent(double weight);         // "5%"
 std::string duration_text(std::int64_t ms); // "10m", "1h5m", "40s", "250ms"
 bool terminal_or_rolling_back(const State& state);

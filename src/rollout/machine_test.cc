@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <functional>
 
 #include "rollout/status.h"
@@ -115,6 +116,111 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
   take(event::Looked{part}, 400'000);
   EXPECT_EQ(state_.sequence, sequence) << "neither a gate nor a pause for no data";
   EXPECT_TRUE(state_.live.look_in_flight);
+}
+
+// Whatever the weight, a change by more than a tenth of it is somebody's hand, and a rollout never
+// takes another weight for the one that was asked for.
+TEST(Drift, IsAShareOfTheWeight) {
+  for (double weight = 0.0001; weight < 1; weight *= 1.7) {
+    for (const double factor : {0.0, 0.5, 0.85, 1.15, 2.0}) {
+      if (weight * factor > 1 || (weight > kSmallWeight && std::abs(factor - 1) < 0.5)) continue;
+      auto spec = default_spec("shop");
+      spec.router = route::HaproxyOptions{};
+      spec.steps = {{.weight = weight, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
+      State state;
+      const auto take = [&](const Event& event, std::int64_t at) {
+        state = step(state, event, {.wall_ms = kStart + at, .steady_ms = at}).state;
+      };
+      const auto answer = [&](RouterOp op, double applied, std::int64_t at) {
+        take(
+            event::RouterDone{
+                .op = op, .epoch = state.live.epoch, .error = {}, .applied = applied, .detail = ""},
+            at);
+      };
+      take(event::Start{.id = {1},
+                        .spec = std::make_shared<const RolloutSpec>(spec),
+                        .canary_version = "2",
+                        .stable_version = "1",
+                        .actor = ""},
+           0);
+      take(event::JournalSynced{.sequence = state.sequence}, 0);
+      if (factor < 0.7 || factor > 1.5) {
+        auto other = state;
+        answer(RouterOp::set, weight * factor, 0);
+        EXPECT_FALSE(state.weight.is_confirmed) << weight << " times " << factor;
+        state = other;
+      }
+      answer(RouterOp::set, weight, 0);
+      ASSERT_TRUE(state.weight.is_confirmed);
+      take(event::Tick{}, kReadEveryMs);
+      ASSERT_TRUE(state.live.read_in_flight);
+      answer(RouterOp::read, weight * factor, kReadEveryMs);
+      if (factor < 1) {
+        EXPECT_EQ(state.position.pause_cause, PauseCause::manual_override)
+            << weight << " times " << factor;
+      } else {
+        EXPECT_TRUE(state.live.set_in_flight) << weight << " times " << factor;
+      }
+    }
+  }
+}
+
+// Of a rollout that is only watched, no sentence may say that traffic went somewhere.
+TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
+  for (const bool by_hand : {false, true}) {
+    auto spec = default_spec("shop");
+    spec.router = route::ObserveOptions{};
+    spec.steps = {{.weight = 0.05, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
+    State state;
+    std::string said;
+    std::int64_t at = 0;
+    const auto take = [&](const Event& event) {
+      auto out = step(state, event, {.wall_ms = kStart + at, .steady_ms = at});
+      state = std::move(out.state);
+      for (const auto& effect : out.effects) {
+        const auto* record = std::get_if<effect::Record>(&effect);
+        if (record == nullptr) continue;
+        for (const auto& line : record->lines) said += line.text + "\n";
+        for (const auto& notice : record->notices) said += notice.text + "\n";
+      }
+      said += make_status(state, {}).reason + "\n";
+    };
+    const auto answer = [&](RouterOp op, double applied) {
+      take(event::RouterDone{
+          .op = op, .epoch = state.live.epoch, .error = {}, .applied = applied, .detail = ""});
+    };
+    take(event::Start{.id = {1},
+                      .spec = std::make_shared<const RolloutSpec>(spec),
+                      .canary_version = "2",
+                      .stable_version = "1",
+                      .actor = ""});
+    take(event::JournalSynced{.sequence = state.sequence});
+    answer(RouterOp::set, 0.05);
+    EXPECT_FALSE(make_status(state, {}).weight_applied) << "nothing was read back";
+    at = 20'000;
+    if (by_hand) {
+      take(event::Commanded{.command = Command::abort, .actor = "ann", .reason = "why"});
+    } else {
+      take(event::Tick{});
+      LookResult look;
+      look.look = state.live.look;
+      judge::Judgement bad;
+      bad.decision = judge::Decision::rollback;
+      bad.reason = "worse";
+      look.judgement = std::make_shared<const judge::Judgement>(bad);
+      take(event::Looked{look});
+    }
+    at = 20'050;
+    answer(RouterOp::panic, 0);
+    EXPECT_EQ(state.position.phase, by_hand ? Phase::aborted : Phase::rolled_back);
+    EXPECT_NE(said.find(by_hand ? "decided to abort; nothing was moved (router: observe)"
+                                : "decided to roll back; nothing was moved (router: observe)"),
+              std::string::npos)
+        << said;
+    for (const auto* claim : {"reads back", "to 0%", "moving", "rolled back at", "all the traffic"})
+      EXPECT_EQ(said.find(claim), std::string::npos) << claim << " in:\n" << said;
+    EXPECT_EQ(make_status(state, {}).time_to_rollback_ms, 0);
+  }
 }
 
 // One look at a canary that is silent.

@@ -14,7 +14,8 @@ void MachineStep::ask(std::size_t index, std::string text) {
   s_.weight.asked = s_.plan.steps[index].spec.weight;
   s_.weight.intent_by_hand = false;
   if (text.empty())
-    text = fmt::format("step {} of {}: moving to {}", index + 1, s_.plan.steps.size(),
+    text = fmt::format("step {} of {}: {} {}", index + 1, s_.plan.steps.size(),
+                       moves_traffic() ? "moving to" : "watching what is planned for",
                        percent(s_.weight.asked));
   s_.position.reason = text;
   line("step", std::move(text));
@@ -26,6 +27,7 @@ void MachineStep::intend() {
   s_.weight.is_confirmed = false;
   s_.weight.intent_sequence = s_.sequence;
   s_.weight.intent_ms = now_.wall_ms;
+  s_.weight.may_be_raised = true;
   s_.live.reassert = false;
   s_.live.router_failures = 0;
   s_.live.retry_at = 0;
@@ -95,6 +97,7 @@ void MachineStep::set_done(const event::RouterDone& done) {
                           code == ErrorCode::invalid_argument || code == ErrorCode::unimplemented ||
                           code == ErrorCode::not_found;
     if (hopeless && !s_.live.reassert) {
+      if (never_raised(done)) s_.weight.may_be_raised = false;
       pause(PauseCause::router_refused, fmt::format("the router cannot be set to {}: {}",
                                                     percent(s_.weight.asked), done.error->message));
       return;
@@ -102,7 +105,8 @@ void MachineStep::set_done(const event::RouterDone& done) {
     router_failed(done);
     return;
   }
-  const auto allowed = std::max(2 * kWeightDrift, route::tolerance(s_.plan.spec->router) + 1e-9);
+  const auto allowed = std::max(2 * drift_of(s_.weight.asked),
+                                route::tolerance(s_.plan.spec->router, s_.weight.asked));
   if (std::abs(done.applied - s_.weight.asked) > allowed) {
     auto wrong = done;
     wrong.error =
@@ -124,8 +128,10 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.weight.is_confirmed = true;
   auto& current = s_.plan.steps[s_.position.step];
   line("weight_set",
-       fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
-                   percent(done.applied), done.detail.empty() ? "" : ": ", done.detail));
+       moves_traffic()
+           ? fmt::format("{}: the router reads back {}{}{}", again ? "set again" : "confirmed",
+                         percent(done.applied), done.detail.empty() ? "" : ": ", done.detail)
+           : std::string(kNothingMoved));
   note_split_cause(done);
   if (current.started_ms == 0) s_.clock.observed_valid_ms = 0;
   restart_clock();
@@ -139,9 +145,11 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.live.judgement.reset();
   s_.live.observed_split.reset();
   if (!last_step()) {
-    s_.position.reason = fmt::format(
-        "Step {} of {}: {} of the traffic, watching for {}.", s_.position.step + 1,
-        s_.plan.steps.size(), percent(current.spec.weight), duration_text(current.spec.analyze_ms));
+    s_.position.reason =
+        fmt::format("Step {} of {}: {} of the traffic{}, watching for {}.", s_.position.step + 1,
+                    s_.plan.steps.size(), percent(current.spec.weight),
+                    moves_traffic() ? "" : " is planned and " + std::string(kNothingMoved),
+                    duration_text(current.spec.analyze_ms));
     return;
   }
   current.ended_ms = now_.wall_ms;
@@ -149,7 +157,9 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.position.phase = Phase::promoted;
   s_.position.pause_cause = PauseCause::none;
   s_.end.ended_ms = now_.wall_ms;
-  s_.position.reason = fmt::format("{} passed every step and has all the traffic.", named());
+  s_.position.reason = moves_traffic()
+                           ? fmt::format("{} passed every step and has all the traffic.", named())
+                           : fmt::format("{} passed every step; {}.", named(), kNothingMoved);
   line("promoted", s_.position.reason);
   notice("promoted", s_.position.reason);
 }
@@ -171,7 +181,7 @@ void MachineStep::note_split_cause(const event::RouterDone& done) {
 
 bool MachineStep::is_lowered() const {
   return s_.weight.is_confirmed && s_.weight.applied &&
-         *s_.weight.applied < s_.weight.confirmed - kWeightDrift;
+         *s_.weight.applied < s_.weight.confirmed - drift_of(s_.weight.confirmed);
 }
 
 void MachineStep::pause_for_lower_weight(double applied) {
@@ -185,7 +195,15 @@ void MachineStep::pause_for_lower_weight(double applied) {
 void MachineStep::panic_done(const event::RouterDone& done) {
   if (!done.error && done.applied <= 1e-9) {
     router_answers();
-    finish_rollback();
+    finish_rollback(done.split_cause);
+    return;
+  }
+  if (never_raised(done)) {
+    finish_never_raised();
+    return;
+  }
+  if (!done.error && !done.kept.empty()) {
+    keep_serving(done);
     return;
   }
   auto failed = done;
@@ -193,6 +211,36 @@ void MachineStep::panic_done(const event::RouterDone& done) {
     failed.error =
         Error{ErrorCode::internal, fmt::format("it reads back {}, not 0%", percent(done.applied))};
   router_failed(failed);
+}
+
+// Paused on the way up. The last set may have reached the router before we were stopped; and
+// somebody else's hand is seen in a pause like at any other time.
+void MachineStep::read_unconfirmed(const event::RouterDone& done) {
+  if (std::abs(done.applied - s_.weight.asked) <= drift_of(s_.weight.asked)) {
+    confirm(done);
+    return;
+  }
+  const double most = std::max(s_.weight.asked, s_.weight.confirmed);
+  const auto known = s_.weight.applied.value_or(0);
+  const bool raised = done.applied > most + drift_of(most);
+  const bool was_raised = known > most + drift_of(most);
+  if (raised == was_raised && (!raised || std::abs(done.applied - known) <= drift_of(known)))
+    return;
+  s_.weight.applied = done.applied;
+  if (!raised) {
+    line("weight_read", fmt::format("the router has {}", percent(done.applied)));
+    return;
+  }
+  // What the router refuses cannot be set again: a person must.
+  const bool can_set = s_.position.pause_cause != PauseCause::router_refused;
+  s_.live.reassert = can_set;
+  ++s_.live.epoch;
+  const auto text = fmt::format("the router has {} though no more than {} was asked for; {}",
+                                percent(done.applied), percent(most),
+                                can_set ? "setting " + percent(s_.weight.asked)
+                                        : std::string("it must be lowered by hand, or with abort"));
+  line("weight_drift", text);
+  notice("attention", fmt::format("{}: {}", named(), text));
 }
 
 void MachineStep::read_done(const event::RouterDone& done) {
@@ -204,13 +252,12 @@ void MachineStep::read_done(const event::RouterDone& done) {
   const bool was_unknown = !s_.weight.applied;
   const double before = s_.weight.applied.value_or(s_.weight.confirmed);
   router_answers();
-  if (!s_.weight.is_confirmed) { // paused on the way up: did the last set reach the router before
-                                 // we were
-                                 // stopped?
-    if (std::abs(done.applied - s_.weight.asked) <= kWeightDrift) confirm(done);
+  if (!s_.weight.is_confirmed) {
+    read_unconfirmed(done);
     return;
   }
-  if (done.applied > s_.weight.confirmed + kWeightDrift) {
+  const double drift = drift_of(s_.weight.confirmed);
+  if (done.applied > s_.weight.confirmed + drift) {
     if (s_.live.reassert) return;
     s_.live.reassert = true;
     ++s_.live.epoch;
@@ -220,15 +267,19 @@ void MachineStep::read_done(const event::RouterDone& done) {
     return;
   }
   note_split_cause(done);
-  if (done.applied < s_.weight.confirmed - kWeightDrift &&
-      s_.position.phase == Phase::progressing) {
+  if (done.applied < s_.weight.confirmed - drift && s_.position.phase == Phase::progressing) {
     s_.weight.applied = done.applied;
     pause_for_lower_weight(done.applied);
     return;
   }
-  if (std::abs(done.applied - before) <= kWeightDrift && !was_unknown) return;
+  if (std::abs(done.applied - before) <= drift && !was_unknown) return;
   s_.weight.applied = done.applied;
   line("weight_read", fmt::format("the router has {}", percent(done.applied)));
+}
+
+std::string MachineStep::rolling_back_text(std::string_view why) const {
+  return moves_traffic() ? fmt::format("rolling back: {}", why)
+                         : fmt::format("decided to roll back; {}: {}", kNothingMoved, why);
 }
 
 void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase end,
@@ -252,22 +303,68 @@ void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase 
   line(kind, std::move(text), actor);
 }
 
-void MachineStep::finish_rollback() {
+// The weight of a canary that alone answers stays, by policy, and is tried again: the rollback ends
+// when stable is back. A person is called at once, since nobody else brings it back.
+void MachineStep::keep_serving(const event::RouterDone& done) {
+  router_answers();
+  s_.live.retry_at = now_.steady_ms + kRetryMs;
+  if (s_.alarms.kept == done.kept) return;
+  s_.alarms.kept = done.kept;
+  s_.weight.applied = done.applied;
+  line("stable_down", fmt::format("the canary is not set to 0%: {}", done.kept));
+  notice("attention", fmt::format("{} is not set to 0%: {}", named(), done.kept));
+}
+
+void MachineStep::finish_rollback(std::string_view but) {
   s_.position.phase = s_.end.phase;
   s_.end.ended_ms = now_.wall_ms;
   s_.weight.applied = 0;
   s_.weight.confirmed = 0;
   s_.weight.is_confirmed = true;
+  s_.alarms.kept.clear();
+  if (!moves_traffic()) return finish_unmoved();
   s_.end.time_to_rollback_ms = static_cast<double>(
       s_.live.decided_steady >= 0 ? now_.steady_ms - s_.live.decided_steady
                                   : std::max<std::int64_t>(0, now_.wall_ms - s_.end.decided_ms));
   const auto word = s_.position.phase == Phase::aborted ? "aborted" : "rolled back";
+  const auto note = but.empty() ? std::string() : fmt::format("; but {}", but);
   line(to_string(s_.position.phase),
-       fmt::format("{} {}: the router reads back 0%, {} after the decision", named(), word,
-                   duration_text(static_cast<std::int64_t>(s_.end.time_to_rollback_ms))));
+       fmt::format("{} {}: the router reads back 0%, {} after the decision{}", named(), word,
+                   duration_text(static_cast<std::int64_t>(s_.end.time_to_rollback_ms)), note));
+  notice(
+      to_string(s_.position.phase),
+      fmt::format("{} {} at step {} ({}): {}{}", named(), word, s_.position.step + 1,
+                  percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason, note));
+}
+
+// Known for certain: of this process from its router, of earlier ones from the journal.
+bool MachineStep::never_raised(const event::RouterDone& done) const {
+  return done.never_raised && !s_.live.raised_before && !s_.live.set_in_flight;
+}
+
+// A way back that nothing went up before ends without the router, be it gone or named wrongly.
+void MachineStep::finish_never_raised() {
+  s_.position.phase = s_.end.phase;
+  s_.end.ended_ms = now_.wall_ms;
+  s_.weight.may_be_raised = false;
+  s_.weight.applied.reset();
+  const auto text =
+      fmt::format("{} {}: no weight was ever set, so there was nothing to take back", named(),
+                  s_.position.phase == Phase::aborted ? "aborted" : "rolled back");
+  line(to_string(s_.position.phase), text);
+  notice(to_string(s_.position.phase), fmt::format("{}: {}", text, s_.position.reason));
+}
+
+// The decision is all there is: no time to 0% was measured and no traffic went back.
+void MachineStep::finish_unmoved() {
+  const auto decided =
+      fmt::format("decided to {}; {}", s_.position.phase == Phase::aborted ? "abort" : "roll back",
+                  kNothingMoved);
+  line(to_string(s_.position.phase), fmt::format("{}: {}", named(), decided));
   notice(to_string(s_.position.phase),
-         fmt::format("{} {} at step {} ({}): {}", named(), word, s_.position.step + 1,
-                     percent(s_.plan.steps[s_.position.step].spec.weight), s_.position.reason));
+         fmt::format("{} at step {} ({}): {}: {}", named(), s_.position.step + 1,
+                     percent(s_.plan.steps[s_.position.step].spec.weight), decided,
+                     s_.position.reason));
 }
 
 void MachineStep::call_router(RouterOp op, double weight) {
@@ -291,7 +388,10 @@ void MachineStep::drive_router() {
   if (live.set_in_flight) return;
   const bool up = s_.position.phase == Phase::progressing && !s_.weight.is_confirmed &&
                   live.synced_sequence >= s_.weight.intent_sequence;
-  if (up || live.reassert) {
+  // Nothing that the journal does not have is sent, not even as a repetition.
+  const bool again = live.reassert &&
+                     (s_.weight.is_confirmed || live.synced_sequence >= s_.weight.intent_sequence);
+  if (up || again) {
     if (now < live.retry_at) return wait_until(live.retry_at);
     return call_router(RouterOp::set, s_.weight.asked);
   }

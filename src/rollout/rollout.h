@@ -22,13 +22,15 @@ enum class Phase {
   rolling_back, // router is being set to 0
   promoted,
   rolled_back,
-  aborted, // terminal
+  aborted,
+  abandoned, // given up with its router: where the traffic goes is not known
 };
 std::string_view to_string(Phase phase);
 bool is_terminal(Phase phase);
 
 // What a person may ask of a running rollout.
-enum class Command { pause, resume, promote, abort };
+// abandon: the router is not asked any more, whatever the weight; for one that does not come back.
+enum class Command { pause, resume, promote, abort, abandon };
 
 // One line of the journal as people read it.
 struct LogEntry {
@@ -56,6 +58,7 @@ struct RolloutStatus {
   Phase phase = Phase::progressing;
   std::size_t step = 0;
   std::vector<StepState> steps;
+  bool moves_traffic = true; // false: the router only watches, and weights are those planned
   double weight_asked = 0;
   std::optional<double> weight_applied; // read back; empty: unknown
   std::optional<double> observed_split; // canary share of requests in the step, from telemetry
@@ -64,7 +67,7 @@ struct RolloutStatus {
   std::string reason;                                // the one sentence
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
-  double time_to_rollback_ms = 0; // from decision to weight 0 read back
+  double time_to_rollback_ms = 0; // from decision to weight 0 read back; 0: not measured
   std::vector<LogEntry> log;
   std::string actor;
   std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet

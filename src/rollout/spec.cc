@@ -12,6 +12,13 @@ constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::size_t kMaxSteps = 100;
 } // namespace
 
+route::RouterOptions router_of(const RolloutSpec& spec) {
+  auto out = spec.router;
+  if (auto* haproxy = std::get_if<route::HaproxyOptions>(&out))
+    haproxy->keep_serving = spec.keep_when_stable_down;
+  return out;
+}
+
 RolloutSpec default_spec(std::string service) {
   RolloutSpec spec;
   spec.service = std::move(service);

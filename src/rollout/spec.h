@@ -72,8 +72,11 @@ struct RolloutSpec {
   // taken as broken.
   PolicyAction on_canary_silent = PolicyAction::rollback; // pause, rollback
   std::int64_t canary_silent_grace_ms = 3 * 60 * 1000;
-  bool guard_split = true;    // a split that is not as asked suspends the comparison; only where
-                              // coalmine moves the traffic
+  bool guard_split = true; // a split that is not as asked suspends the comparison; only where
+                           // coalmine moves the traffic
+  // A rollback while every stable server is DOWN and the canary answers: the canary keeps its
+  // weight until a stable server is up; false: it goes to 0, and nobody answers.
+  bool keep_when_stable_down = true;
   std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;        // then pause
   std::vector<std::string> ignore_routes; // /healthz …
@@ -83,6 +86,9 @@ struct RolloutSpec {
   std::vector<notify::Target> notify;
   std::string config_hash; // sha256 of the text it came from, hex
 };
+
+// The router's options with what the policy says to them.
+route::RouterOptions router_of(const RolloutSpec& spec);
 
 // Steps 5% 10m, 25% 10m, 50% 15m, 100% and the threshold judge with the seed's margins.
 RolloutSpec default_spec(std::string service);

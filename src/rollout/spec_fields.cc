@@ -20,6 +20,7 @@ constexpr std::array kFailWords = {of("rollback", PolicyAction::rollback),
 constexpr std::array kSilentWords = {of("rollback", PolicyAction::rollback),
                                      of("pause", PolicyAction::pause)};
 constexpr std::array kSplitWords = {FieldWord{"suspend", 1}, FieldWord{"ignore", 0}};
+constexpr std::array kStableDownWords = {FieldWord{"keep", 1}, FieldWord{"rollback", 0}};
 constexpr std::array kResumeWords = {FieldWord{"auto", 1}, FieldWord{"manual", 0}};
 constexpr std::array kApproveWords = {FieldWord{"auto", 0}, FieldWord{"manual", 1}};
 
@@ -119,6 +120,13 @@ constexpr SpecField<RolloutSpec> kRolloutFields[] = {
      .member = &RolloutSpec::guard_split,
      .words = kSplitWords,
      .meaning = "what happens when the traffic is not split as asked"},
+    {.block = "policy",
+     .key = "stable_down",
+     .json = "keep_when_stable_down",
+     .member = &RolloutSpec::keep_when_stable_down,
+     .words = kStableDownWords,
+     .meaning = "a rollback while every stable server is DOWN: `keep` the canary serving until one "
+                "is up, or `rollback` all the same"},
     {.block = "policy.inconclusive",
      .key = "extend",
      .json = "extend_ms",

@@ -19,7 +19,9 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
   out.step = state.position.step;
   out.steps = state.plan.steps;
   out.weight_asked = state.weight.asked;
-  out.weight_applied = state.weight.applied;
+  out.moves_traffic = route::moves_traffic(state.plan.spec->router);
+  // A router that only watches remembers what it was told: that is not a weight that was read back.
+  if (out.moves_traffic) out.weight_applied = state.weight.applied;
   out.observed_split = state.live.observed_split;
   out.observed_valid_ms = state.clock.observed_valid_ms;
   out.judgement = state.live.judgement;
@@ -35,6 +37,8 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
   }
   if (watching && !state.alarms.silent_instances.empty())
     out.reason += ". " + state.alarms.silent_instances;
+  if (state.position.phase == Phase::rolling_back && !state.alarms.kept.empty())
+    out.reason = fmt::format("Not at 0% yet: {}. {}", state.alarms.kept, out.reason);
   out.started_ms = state.plan.started_ms;
   out.ended_ms = state.end.ended_ms;
   out.time_to_rollback_ms = state.end.time_to_rollback_ms;

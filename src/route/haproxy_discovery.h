@@ -28,8 +28,9 @@ Result<HaproxyOptions> resolve_servers(const HaproxyOptions& options,
 // Some server is a pattern: the names must be asked for.
 bool has_patterns(const HaproxyOptions& options);
 
-// A HAProxy router that asks HAProxy for the names at its first use and before every change. What
-// was found last is kept for the way back, so that a rollback needs nothing more.
+// A HAProxy router that asks HAProxy for the names before every call. What was ever found to be the
+// canary's stays so for the way back: it takes the weight from servers that were added since and
+// from those known before, and needs no answer about the names where it knows some.
 std::unique_ptr<Router> make_discovering_router(HaproxyOptions options);
 
 } // namespace coalmine::route

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <iterator>
 #include <mutex>
@@ -60,6 +61,8 @@ class ServerWeightsRouter final : public Router {
   Result<Applied> set(Weight weight) override;
   Result<Applied> panic() override;
   Result<Weight> read() override;
+  Status check() override;
+  bool may_have_raised() const override { return raised_; }
 
  private:
   using Servers = std::vector<ServerState>;
@@ -73,6 +76,7 @@ class ServerWeightsRouter final : public Router {
   Result<Backend> ask_state(Deadline deadline) const;
   std::string split_cause(const Backend& backend) const;
   Status check_servers(const Servers& servers, Weight weight) const;
+  std::string stable_down(const Servers& servers) const;
   Result<TrackWeights> choose(const Servers& servers, Weight weight) const;
   Status apply(const Servers& servers, TrackWeights weights, Deadline deadline) const;
   Status hold_sticky_clients(const Servers& servers, Deadline deadline) const;
@@ -88,6 +92,7 @@ class ServerWeightsRouter final : public Router {
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
   std::mutex changing_;
+  std::atomic<bool> raised_ = false;
 };
 
 Result<ServerWeightsRouter::Backend> ServerWeightsRouter::ask_state(Deadline deadline) const {
@@ -157,7 +162,7 @@ Result<TrackWeights> ServerWeightsRouter::choose(const Servers& servers, Weight 
   }
   const auto out = nearest_weights(weight.canary, stable, canary);
   const double reachable = share_of(out, stable, canary);
-  if (std::abs(reachable - weight.canary) > options_.tolerance) {
+  if (std::abs(reachable - weight.canary) > tolerance(options_, weight.canary)) {
     return fail(
         ErrorCode::failed_precondition,
         fmt::format("{:.4g}% cannot be expressed with {} stable and {} canary servers of weights "
@@ -234,7 +239,7 @@ Result<Applied> ServerWeightsRouter::read_back(Weight asked, const Budget& budge
     parts.push_back(fmt::format("{} weight {}{}", s.name, s.weight, state));
   }
   out.detail = joined(parts);
-  if (std::abs(out.applied.canary - asked.canary) > options_.tolerance) {
+  if (std::abs(out.applied.canary - asked.canary) > tolerance(options_, asked.canary)) {
     return fail(ErrorCode::unavailable,
                 fmt::format("asked HAProxy for {:.4g}% and read back {:.4g}% ({}); somebody else "
                             "may be changing it",
@@ -252,9 +257,24 @@ Result<Applied> ServerWeightsRouter::set(Weight weight) {
   const auto& servers = backend.servers;
   TRY(check_servers(servers, weight));
   TRY_ASSIGN(const auto weights, choose(servers, weight));
+  if (weight.canary > 0) raised_ = true;
   TRY(apply(servers, weights, budget.deadline()));
   if (weight.canary <= 0) TRY(hold_sticky_clients(servers, budget.deadline()));
   return read_back(weight, budget);
+}
+
+// A clause when every stable server is DOWN by HAProxy's checks and none can be brought back; else
+// "". One in maintenance is brought back when all are (panic), so its health is not known yet.
+std::string ServerWeightsRouter::stable_down(const Servers& servers) const {
+  std::vector<std::string> down;
+  for (const auto& s : servers) {
+    if (!is_stable(s) || !s.in_rotation()) continue;
+    if (s.operational != 0) return "";
+    down.push_back(s.name);
+  }
+  if (down.empty()) return "";
+  return fmt::format("no stable server is up: HAProxy reports {} of backend {} DOWN", joined(down),
+                     options_.backend);
 }
 
 // Needs less than set(): missing servers, foreign servers and a state that cannot be read do not
@@ -269,6 +289,21 @@ Result<Applied> ServerWeightsRouter::panic() {
       backend && std::ranges::any_of(backend->servers, [&](const auto& s) {
         return is_stable(s) && s.in_rotation();
       });
+  const auto down = backend ? stable_down(backend->servers) : std::string();
+  const bool canary_serves =
+      backend && std::ranges::any_of(backend->servers, [&](const auto& s) {
+        return is_canary(s) && s.in_rotation() && s.weight > 0 && s.operational != 0;
+      });
+  if (options_.keep_serving && canary_serves && !down.empty()) {
+    const auto now = totals(backend->servers);
+    Applied kept;
+    kept.applied.canary = now.canary / (now.canary + now.stable);
+    kept.elapsed_ms = budget.elapsed_ms();
+    kept.kept = down +
+                "; without the canary nobody would answer, so it keeps its weight until a "
+                "stable server is up (policy.stable_down: keep)";
+    return kept;
+  }
   const auto weights = nearest_weights(0, 1, 1);
   std::vector<std::string> commands;
   for (const auto& name : options_.stable_servers) {
@@ -287,6 +322,7 @@ Result<Applied> ServerWeightsRouter::panic() {
   }
   auto out = read_back({0}, budget);
   if (!out && !complaint) return std::unexpected(complaint.error());
+  if (out && !down.empty()) out->applied.split_cause = down + "; clients get 503";
   return out;
 }
 
@@ -300,6 +336,11 @@ Result<Weight> ServerWeightsRouter::read() {
                             options_.backend));
   }
   return Weight{now.canary / (now.canary + now.stable), split_cause(backend)};
+}
+
+Status ServerWeightsRouter::check() {
+  TRY_ASSIGN(const auto backend, ask_state(Budget(options_.timeout_ms).deadline()));
+  return check_servers(backend.servers, {1});
 }
 
 // Layout B: the value of one key, in 1/10000. The map's default in HAProxy's config must be 0: an
@@ -317,6 +358,7 @@ class MapRouter final : public Router {
     return set({0});
   } // one key, one command: there is nothing simpler
   Result<Weight> read() override;
+  bool may_have_raised() const override { return raised_; }
 
  private:
   static constexpr int kWhole = 10000;
@@ -326,6 +368,7 @@ class MapRouter final : public Router {
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
   std::mutex changing_;
+  std::atomic<bool> raised_ = false;
 };
 
 Result<Weight> MapRouter::read(Deadline deadline) const {
@@ -355,14 +398,15 @@ Result<Weight> MapRouter::read() { return read(Budget(options_.timeout_ms).deadl
 Result<Applied> MapRouter::set(Weight weight) {
   TRY(check_share(weight));
   const int parts = static_cast<int>(std::lround(weight.canary * kWhole));
-  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) > options_.tolerance ||
-      (parts == 0 && weight.canary > 0)) {
+  if (std::abs(static_cast<double>(parts) / kWhole - weight.canary) >
+      tolerance(options_, weight.canary)) {
     return fail(ErrorCode::failed_precondition,
                 fmt::format("{:.6g}% cannot be expressed in steps of 0.01%", weight.canary * 100));
   }
   const std::lock_guard lock(changing_);
   const Budget budget(options_.timeout_ms);
   const auto target = fmt::format("map {} {} {}", options_.map, options_.map_key, parts);
+  if (parts > 0) raised_ = true;
   TRY_ASSIGN(const auto answer, socket_.ask("set " + target, budget.deadline()));
   if (answer.find("not found") != std::string::npos) {
     TRY(socket_.run({"add " + target}, budget.deadline()));
@@ -376,7 +420,7 @@ Result<Applied> MapRouter::set(Weight weight) {
   TRY_ASSIGN(out.applied, read(budget.deadline()));
   out.detail = fmt::format("{} = {} of {}", options_.map_key,
                            std::lround(out.applied.canary * kWhole), kWhole);
-  if (std::abs(out.applied.canary - weight.canary) > options_.tolerance) {
+  if (std::abs(out.applied.canary - weight.canary) > tolerance(options_, weight.canary)) {
     return fail(
         ErrorCode::unavailable,
         fmt::format(

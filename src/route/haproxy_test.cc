@@ -283,6 +283,70 @@ TEST_F(RealHaproxy, PanicBringsStableBack) {
   EXPECT_EQ(canary_of(20), 0);
 }
 
+// With every stable server DOWN the canary alone answers: it keeps its weight until one is up.
+TEST_F(RealHaproxy, PanicKeepsServingWhileStableIsDown) {
+  start(
+      fmt::format("  default_backend checkout\nbackend checkout\n  balance roundrobin\n"
+                  "  server stable1 127.0.0.1:{0} weight 100 check inter 50ms fall 1 rise 1\n"
+                  "  server stable2 127.0.0.1:{0} weight 100 check inter 50ms fall 1 rise 1\n"
+                  "  server canary1 127.0.0.1:{1} weight 0 check inter 50ms fall 1 rise 1\n",
+                  stable_.port(), canary_.port()));
+  auto options = layout_a();
+  const auto router = std::move(make_haproxy_router(options).value());
+  ASSERT_TRUE(router->set({0.25}));
+  const auto all_down = [&](const std::string& state) {
+    ASSERT_TRUE(ask("set server checkout/stable1 health " + state +
+                    "; set server checkout/stable2 health " + state));
+  };
+  ASSERT_TRUE(ask("disable health checkout/stable1; disable health checkout/stable2"));
+  all_down("down");
+  const auto kept = router->panic();
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_TRUE(kept->kept.starts_with(
+      "no stable server is up: HAProxy reports stable1, stable2 of backend checkout DOWN"))
+      << kept->kept;
+  EXPECT_NEAR(kept->applied.canary, 0.25, 0.0025);
+  EXPECT_EQ(canary_of(20), 20);
+  options.keep_serving = false;
+  const auto strict = std::move(make_haproxy_router(options).value());
+  const auto zero = strict->panic();
+  ASSERT_TRUE(zero) << zero.error().message;
+  EXPECT_EQ(zero->applied.canary, 0);
+  EXPECT_TRUE(zero->applied.split_cause.ends_with("DOWN; clients get 503"))
+      << zero->applied.split_cause;
+  all_down("up");
+  ASSERT_TRUE(router->set({0.25}));
+  ASSERT_TRUE(ask("set server checkout/stable1 health down"));
+  const auto back = router->panic(); // one is enough
+  ASSERT_TRUE(back) << back.error().message;
+  EXPECT_EQ(back->kept, "");
+  EXPECT_EQ(back->applied.canary, 0);
+}
+
+// Servers come and go while a rollout runs: the way back knows those of before and those of now.
+TEST_F(RealHaproxy, PanicTakesTheWeightFromServersAddedSince) {
+  start(
+      fmt::format("  default_backend checkout\nbackend checkout\n  balance roundrobin\n"
+                  "  server stable1 127.0.0.1:{0} weight 100\n"
+                  "  server canary1 127.0.0.1:{1} weight 0\n",
+                  stable_.port(), canary_.port()));
+  auto options = layout_a();
+  options.stable_servers = {"stable*"};
+  options.canary_servers = {"canary*"};
+  const auto router = std::move(make_router(options).value());
+  ASSERT_TRUE(router->set({0.25}));
+  const auto add =
+      fmt::format("add server checkout/canary2 127.0.0.1:{} weight 50", canary_.port());
+  const auto added = ask("experimental-mode on; " + add);
+  ASSERT_TRUE(added) << added.error().message;
+  ASSERT_TRUE(ask("enable server checkout/canary2"));
+  EXPECT_GT(router->read()->canary, 0.3) << "it counts as what it is";
+  const auto panic = router->panic();
+  ASSERT_TRUE(panic) << panic.error().message;
+  EXPECT_EQ(panic->applied.canary, 0);
+  EXPECT_EQ(canary_of(30), 0);
+}
+
 TEST_F(RealHaproxy, PanicWorksWithAServerGone) {
   start_layout_a();
   auto options = layout_a();
@@ -294,6 +358,42 @@ TEST_F(RealHaproxy, PanicWorksWithAServerGone) {
   const auto panic = router->panic();
   ASSERT_TRUE(panic) << panic.error().message;
   EXPECT_EQ(router->read()->canary, 0);
+}
+
+TEST_F(RealHaproxy, ACheckFindsWhatIsNotThereAndChangesNothing) {
+  start_layout_a();
+  EXPECT_TRUE(make_haproxy_router(layout_a()).value()->check());
+  auto options = layout_a();
+  options.canary_servers = {"canary9"};
+  EXPECT_EQ(make_haproxy_router(options).value()->check().error().message,
+            "backend checkout has no server canary9; it has stable1, stable2, canary1");
+  options = layout_a();
+  options.backend = "nope";
+  EXPECT_EQ(make_haproxy_router(options).value()->check().error().code, ErrorCode::not_found);
+  options = layout_a();
+  options.canary_servers = {"new*"};
+  EXPECT_EQ(make_router(options).value()->check().error().code, ErrorCode::failed_precondition);
+}
+
+// What was refused was not sent: nothing has to be taken back.
+TEST_F(RealHaproxy, KnowsWhetherItEverRaisedTheCanary) {
+  start_layout_a();
+  for (const bool patterns : {false, true}) {
+    auto options = layout_a();
+    if (patterns) options.canary_servers = {"canary*"};
+    options.stable_servers.push_back("stable9");
+    const auto wrong = std::move(make_router(options).value());
+    EXPECT_FALSE(wrong->set({0.5}));
+    EXPECT_TRUE(wrong->panic());
+    EXPECT_FALSE(wrong->may_have_raised());
+    options.stable_servers.pop_back();
+    const auto router = std::move(make_router(options).value());
+    EXPECT_TRUE(router->set({0}));
+    EXPECT_FALSE(router->may_have_raised());
+    EXPECT_TRUE(router->set({0.5}));
+    EXPECT_TRUE(router->set({0}));
+    EXPECT_TRUE(router->may_have_raised());
+  }
 }
 
 TEST_F(RealHaproxy, StickyClientsAreTakenOffTheCanary) {
@@ -439,6 +539,24 @@ TEST_F(RealHaproxy, MapLayout) {
   ASSERT_TRUE(router->panic());
   EXPECT_EQ(canary_of(50), 0);
   EXPECT_EQ(router->set({0.00001}).error().code, ErrorCode::failed_precondition);
+}
+
+TEST_F(RealHaproxy, ASmallWeightIsExact) {
+  start_layout_b();
+  const auto router = std::move(make_haproxy_router(layout_b()).value());
+  for (const double share : {0.0001, 0.001, 0.003}) {
+    const auto applied = router->set({share});
+    ASSERT_TRUE(applied) << applied.error().message;
+    EXPECT_DOUBLE_EQ(applied->applied.canary, share);
+  }
+  // The nearest of 0.015% is a third more.
+  EXPECT_EQ(router->set({0.00015}).error().code, ErrorCode::failed_precondition);
+  stop();
+  start_layout_a();
+  const auto weights = std::move(make_haproxy_router(layout_a()).value());
+  EXPECT_EQ(weights->set({0.001}).error().code, ErrorCode::failed_precondition)
+      << "0.19% is the nearest";
+  EXPECT_TRUE(weights->set({0.003}));
 }
 
 TEST_F(RealHaproxy, MapLayoutMistakes) {

@@ -52,6 +52,19 @@ TEST(Weights, EveryPercentIsWithinAQuarterPoint) {
 
 // Between the two commands the weights are never all zero, and the canary never gets more than
 // before and after together call for when one of the two orders avoids it.
+// What may differ is a share of the weight where the weight is small: a read-back of nothing, of
+// half or of twice as much is never taken for what was asked.
+TEST(Weights, TheToleranceOfASmallWeightIsSmall) {
+  const HaproxyOptions options;
+  EXPECT_NEAR(tolerance(options, 1), 0.0025, 1e-8);
+  EXPECT_NEAR(tolerance(options, 0.05), 0.0025, 1e-8);
+  EXPECT_NEAR(tolerance(options, 0), 0, 1e-8);
+  for (double weight = 0.0001; weight <= 1; weight *= 1.1) {
+    EXPECT_LT(tolerance(options, weight), 0.11 * weight) << weight;
+    EXPECT_LE(tolerance(options, weight), 0.0025 + 1e-8) << weight;
+  }
+}
+
 TEST(Weights, TheMixOnTheWayIsSafe) {
   const double shares[] = {0, 0.01, 0.05, 0.1, 0.25, 0.3, 0.5, 0.75, 1};
   for (const double from : shares) {

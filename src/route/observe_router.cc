@@ -17,7 +17,7 @@ class ObserveRouter final : public Router {
                   fmt::format("a weight is a share from 0 to 1, not {}", weight.canary));
     }
     last_.with([&](Weight& last) { last = weight; });
-    return Applied{weight, weight, 0, "observing only: no traffic was moved"};
+    return Applied{weight, weight, 0, ""};
   }
   Result<Applied> panic() override { return set({0}); }
   Result<Weight> read() override {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "route/router.h"
 
+#include <algorithm>
+
 #include "route/haproxy_discovery.h"
 
 namespace coalmine::route {
@@ -9,9 +11,14 @@ bool moves_traffic(const RouterOptions& options) {
   return !std::holds_alternative<ObserveOptions>(options);
 }
 
-double tolerance(const RouterOptions& options) {
+double tolerance(const HaproxyOptions& options, double weight) {
+  constexpr double kRounding = 1e-9; // of a share that integers express exactly
+  return options.tolerance * std::min(1.0, weight / kSmallShare) + kRounding;
+}
+
+double tolerance(const RouterOptions& options, double weight) {
   const auto* haproxy = std::get_if<HaproxyOptions>(&options);
-  return haproxy == nullptr ? 0 : haproxy->tolerance;
+  return haproxy == nullptr ? 0 : tolerance(*haproxy, weight);
 }
 
 Result<std::unique_ptr<Router>> make_router(const RouterOptions& options) {

@@ -26,6 +26,8 @@ struct Applied {
   Weight applied; // what integer weights allow may differ by up to the tolerance
   double elapsed_ms = 0;
   std::string detail; // for the log: "canary1 weight 3, stable1 weight 19"
+  // panic: not empty when the canary was left its weight, and why; to be tried again.
+  std::string kept{};
 };
 
 // Blocking, with its own timeouts (default 2 s a call); called on effect threads; implementations
@@ -40,6 +42,15 @@ class Router {
   // All traffic to stable with the least machinery, retried by the caller until it succeeds.
   virtual Result<Applied> panic() = 0;
   virtual Result<Weight> read() = 0;
+  // Whether what the options name is there: backend, servers, map. Changes nothing. The code says
+  // whether asking again may help (unavailable, deadline_exceeded) or the options are wrong.
+  virtual Status check() {
+    TRY(read());
+    return {};
+  }
+  // False: nothing that could give the canary traffic has been sent since this object was made, so
+  // a way back to 0 is not needed. When in doubt, true.
+  virtual bool may_have_raised() const { return true; }
 };
 
 // Traffic is watched, not moved.
@@ -54,7 +65,10 @@ struct HaproxyOptions {
   // Layout B: two backends and a map key (value 0..10000). Used when map is set.
   std::string map; // file name of the map as HAProxy knows it
   std::string map_key;
-  double tolerance = 0.0025;
+  // panic() leaves the canary its weight while every stable server is DOWN and it answers: with it
+  // gone nobody would.
+  bool keep_serving = true;
+  double tolerance = 0.0025; // from kSmallShare up; in proportion to a smaller weight
   int timeout_ms = 2000;
 };
 
@@ -63,8 +77,12 @@ using RouterOptions = std::variant<ObserveOptions, HaproxyOptions>;
 
 // False for a router that only watches.
 bool moves_traffic(const RouterOptions& options);
-// By how much a weight that was read back may differ from the one that was set; a share.
-double tolerance(const RouterOptions& options);
+// By how much a weight that was read back may differ from the one that was set; a share. Below
+// kSmallShare it shrinks with the weight: a quarter of a point is nothing of 25 % and all of 0.25
+// %.
+inline constexpr double kSmallShare = 0.025;
+double tolerance(const RouterOptions& options, double weight);
+double tolerance(const HaproxyOptions& options, double weight);
 
 // Does not talk to the router yet. invalid_argument when the options cannot be meant.
 Result<std::unique_ptr<Router>> make_router(const RouterOptions& options);

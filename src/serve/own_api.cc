@@ -74,9 +74,12 @@ Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "resume") return rollout::Command::resume;
   if (verb == "promote") return rollout::Command::promote;
   if (verb == "abort") return rollout::Command::abort;
+  if (verb == "abandon") return rollout::Command::abandon;
   return fail(
       ErrorCode::not_found,
-      fmt::format("no command is called \"{}\"; there are pause, resume, promote and abort", verb));
+      fmt::format(
+          "no command is called \"{}\"; there are pause, resume, promote, abort and abandon",
+          verb));
 }
 
 Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) {
@@ -135,7 +138,9 @@ Result<std::string> OwnApi::list_rollouts() const {
     if (!std::exchange(first, false)) out += ',';
     out += rollout::rollout_json(status, rollout::WithLog::no);
   }
-  return out + "]}";
+  json::array services;
+  for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
+  return out + "],\"services\":" + json::serialize(services) + "}";
 }
 
 Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const {

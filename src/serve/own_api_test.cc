@@ -37,6 +37,12 @@ TEST_F(OwnApiTest, RolloutsAreListedAndShown) {
   }
 }
 
+TEST_F(OwnApiTest, TheListNamesTheConfiguredServices) {
+  rollouts_.configured = {rollout::default_spec("cart"), rollout::default_spec("1")};
+  EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/rollouts"))),
+            R"({"rollouts":[],"services":["cart","1"]})");
+}
+
 TEST_F(OwnApiTest, RolloutsAreStarted) {
   const auto body = R"({"service":"shop","canary_version":"2","stable_version":null,"actor":"ci"})";
   EXPECT_EQ(ask_json(request("POST", "/v1/rollouts", body), 201).at("id").to_number<int>(), 7);
@@ -61,7 +67,7 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
 
 TEST_F(OwnApiTest, CommandsReachTheController) {
   rollouts_.put(rollout_status(7, "shop"));
-  for (const auto* verb : {"pause", "resume", "promote", "abort"}) {
+  for (const auto* verb : {"pause", "resume", "promote", "abort", "abandon"}) {
     const auto answer = ask_json(
         request("POST", std::string("/v1/rollouts/7/") + verb, R"({"reason":"why","actor":"me"})"));
     EXPECT_EQ(answer.at("id").to_number<int>(), 7);

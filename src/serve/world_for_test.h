@@ -109,7 +109,7 @@ class FakeRollouts final : public rollout::Controller {
   }
   Status command(RolloutId id, rollout::Command command, const std::string& actor,
                  const std::string& reason) override {
-    static constexpr const char* kNames[] = {"pause", "resume", "promote", "abort"};
+    static constexpr const char* kNames[] = {"pause", "resume", "promote", "abort", "abandon"};
     if (command == rollout::Command::promote && reason.empty())
       return fail(ErrorCode::invalid_argument, "promote needs a reason");
     last_command = std::to_string(id.value) + " " + kNames[static_cast<int>(command)] + " by " +

@@ -104,7 +104,7 @@ test('forms of a verdict, and what is not there', async (t) => {
   const github = await run(['analyze', 'checkout', '--source', file, '--window', '14m', '-o', 'json'],
     { GITHUB_ACTIONS: 'true', GITHUB_STEP_SUMMARY: summary, GITHUB_OUTPUT: output });
   assert.equal(JSON.parse(github.out).decision, 'rollback');
-  assert.match(github.err, /^::error title=Canary rolled back::/m);
+  assert.match(github.err, /^::error title=Canary failed::/m);
   assert.match(fs.readFileSync(summary, 'utf8'), /\| error_rate/);
   assert.equal(fs.readFileSync(output, 'utf8'), 'decision=rollback\n');
   assert.equal((await run(['analyze', 'cart', '--source', file])).code, 4);

@@ -1,7 +1,7 @@
 // The server's own API (docs/http-api.md): types, calls, and the one event stream.
 import { signal } from '@preact/signals';
 
-export type Phase = 'progressing' | 'paused' | 'rolling_back' | 'promoted' | 'rolled_back' | 'aborted';
+export type Phase = 'progressing' | 'paused' | 'rolling_back' | 'promoted' | 'rolled_back' | 'aborted' | 'abandoned';
 
 export interface Metric {
   name: string; route: string; unit: string; approximate?: boolean;
@@ -18,7 +18,7 @@ export interface Step {
 export interface LogEntry { sequence: number; time_ms: number; kind: string; text: string; actor: string }
 export interface Rollout {
   id: number; service: string; canary_version: string; stable_version: string; phase: Phase; terminal: boolean;
-  step: number; steps: Step[]; weight_asked: number; weight_applied: number | null; observed_split: number | null;
+  step: number; steps: Step[]; moves_traffic?: boolean; weight_asked: number; weight_applied: number | null; observed_split: number | null;
   observed_valid_ms: number; reason: string; started_ms: number; ended_ms: number; time_to_rollback_ms: number;
   judgement: Verdict | null; log?: LogEntry[];
 }

@@ -10,11 +10,18 @@ const phases: Record<string, { glyph: string; word: string; tone: string }> = {
   rolling_back: { glyph: '✖', word: 'ROLLING BACK', tone: 'regression' },
   rolled_back: { glyph: '✖', word: 'ROLLED BACK', tone: 'regression' },
   aborted: { glyph: '✖', word: 'ABORTED', tone: 'paused' },
+  abandoned: { glyph: '✖', word: 'ABANDONED', tone: 'paused' },
   promoted: { glyph: '✔', word: 'PROMOTED', tone: 'pass' },
 };
 
-export function Chip({ phase }: { phase: string }) {
-  const { glyph, word, tone } = phases[phase] ?? phases.progressing!;
+// With `router: observe` nothing is moved: no word may say that traffic went somewhere.
+const unmoved: Record<string, string> = {
+  rolling_back: 'FAILED, NOTHING MOVED', rolled_back: 'FAILED, NOTHING MOVED', promoted: 'PASSED, NOTHING MOVED',
+};
+
+export function Chip({ rollout: r }: { rollout: Rollout }) {
+  const { glyph, word: moved, tone } = phases[r.phase] ?? phases.progressing!;
+  const word = r.moves_traffic === false ? (unmoved[r.phase] ?? moved) : moved;
   return <span class={`chip ${tone}`}>{glyph} {word}</span>;
 }
 
@@ -23,7 +30,7 @@ function Row({ rollout: r }: { rollout: Rollout }) {
   return (
     <li>
       <a class="row" href={`/r/${encodeURIComponent(r.service)}/${r.id}`}>
-        <Chip phase={r.phase} />
+        <Chip rollout={r} />
         <strong>{r.service}</strong>
         <span class="versions">{r.stable_version || '?'} → {r.canary_version || '?'}</span>
         <span class="traffic" title={`weight ${percent(weight, 0)}`}><i style={{ width: `${weight * 100}%` }} /></span>

@@ -92,8 +92,12 @@ function Controls({ rollout: r }: { rollout: Rollout }) {
       {r.phase === 'paused'
         ? <button onClick={act('resume', 'Go on with this rollout?', false)}>Resume</button>
         : <button onClick={act('pause', 'Hold the weight where it is?', false)}>Pause</button>}
-      <button onClick={act('promote', 'Passing this gate by hand moves more traffic to the canary. Why?', true)}>Promote</button>
-      <button class="danger" onClick={act('abort', 'Send all traffic back to stable?', false)}>Abort</button>
+      <button onClick={act('promote', r.moves_traffic === false ? 'Why may this gate be passed by hand?'
+        : 'Passing this gate by hand moves more traffic to the canary. Why?', true)}>Promote</button>
+      <button class="danger" onClick={act('abort', r.moves_traffic === false ? 'End this rollout? Nothing is moved (router: observe).'
+        : 'Send all traffic back to stable?', false)}>Abort</button>
+      {r.phase === 'rolling_back' && <button class="danger"
+        onClick={act('abandon', 'The router is not asked again and the traffic stays wherever it goes. Why is the router given up?', true)}>Abandon</button>}
       {problem && <span class="problem">{problem}</span>}
     </div>
   );
@@ -112,9 +116,12 @@ export function RolloutPage({ id }: { id: string }) {
     <article>
       <header class="verdict">
         <h1>{r.service} <span class="versions">{r.stable_version} → {r.canary_version}</span> <small>#{r.id}</small></h1>
-        <p aria-live="polite"><Chip phase={r.phase} /> {r.reason}</p>
-        {r.phase === 'rolled_back' && r.time_to_rollback_ms > 0 &&
+        <p aria-live="polite"><Chip rollout={r} /> {r.reason}</p>
+        {r.phase === 'rolled_back' && r.moves_traffic !== false && r.time_to_rollback_ms > 0 &&
           <p class="quiet">All traffic was back on stable {millis(r.time_to_rollback_ms)} after the decision.</p>}
+        {r.moves_traffic === false && r.terminal && r.phase !== 'abandoned' &&
+          <p class="quiet">{r.phase === 'promoted' ? 'Every step passed' : `Decided to ${r.phase === 'aborted' ? 'abort' : 'roll back'}`}; nothing was moved
+            (router: observe).</p>}
         <Controls rollout={r} />
       </header>
       <Steps rollout={r} />

@@ -78,6 +78,11 @@ void restore_secrets(RolloutSpec& spec, const std::vector<RolloutSpec>& configur
   }
 }
 
+bool may_pass(ErrorCode code) {
+  return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
+         code == ErrorCode::resource_exhausted || code == ErrorCode::internal;
+}
+
 // One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads
 // published statuses.
 class ControllerImpl final : public Controller {
@@ -158,7 +163,7 @@ Status ControllerImpl::recover() {
     rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
     specs[rollout.state.plan.id.value] = rollout.state.plan.spec;
     if (!is_terminal(rollout.state.position.phase))
-      effects_.add_router(rollout.state.plan.id, rollout.state.plan.spec->router, nullptr);
+      effects_.add_router(rollout.state.plan.id, router_of(*rollout.state.plan.spec), nullptr);
     core_.restore(std::move(rollout));
   }
   for (auto& entry : undelivered) {
@@ -246,7 +251,13 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
 
 Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   TRY_ASSIGN(auto prepared, prepare(request));
-  TRY_ASSIGN(auto router, deps_.make_router(prepared.spec->router));
+  TRY_ASSIGN(auto router, deps_.make_router(router_of(*prepared.spec)));
+  // A router that is not there may come back; one that names what does not exist stays wrong.
+  if (const auto fit = router->check(); !fit && !may_pass(fit.error().code)) {
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("no rollout of {} can start, its router cannot do it: {}",
+                            request.service, fit.error().message));
+  }
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router)]() mutable {
@@ -273,7 +284,7 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
   }
   const RolloutId id{++newest_id_};
   start.id = id;
-  effects_.add_router(id, start.spec->router, std::move(router));
+  effects_.add_router(id, router_of(*start.spec), std::move(router));
   core_.start(std::move(start));
   effects_.when_synced(
       id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {
@@ -322,7 +333,7 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command,
   }
   effects_.when_synced(id, now_at, [kind, reply = std::move(reply)](const Status& status) {
     // Towards safety a broken disk is no obstacle: the record follows.
-    const bool safe = kind == Command::abort || kind == Command::pause;
+    const bool safe = kind == Command::abort || kind == Command::pause || kind == Command::abandon;
     if (status || safe) {
       reply({});
     } else {

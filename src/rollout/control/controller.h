@@ -64,10 +64,12 @@ class Controller {
   virtual ~Controller() = default; // stops looking; weights stay as they are
 
   // All thread-safe. start: already_exists when the service has a running rollout; not_found when
-  // no spec names the service.
+  // no spec names the service; failed_precondition when its router lacks what the spec names. Asks
+  // the router, so it may take its timeout.
   virtual Result<RolloutId> start(const StartRequest& request) = 0;
   // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight
-  // 0, phase aborted.
+  // 0, phase aborted. abandon: ends at once, and the router is not asked again (a reason is
+  // required).
   virtual Status command(RolloutId id, Command command, const std::string& actor,
                          const std::string& reason) = 0;
   virtual std::vector<RolloutStatus> list() const = 0; // newest first, logs left out

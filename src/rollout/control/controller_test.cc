@@ -27,6 +27,7 @@ using std::chrono::steady_clock;
 struct RouterMemory {
   std::atomic<double> weight = 0;
   std::atomic<bool> down = false;
+  std::atomic<bool> wrong = false; // it has no such backend
 };
 class MemoryRouter final : public route::Router {
  public:
@@ -39,6 +40,7 @@ class MemoryRouter final : public route::Router {
   }
   Result<route::Applied> panic() override { return set({0}); }
   Result<route::Weight> read() override {
+    if (memory_.wrong) return fail(ErrorCode::not_found, "no backend shop");
     if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
     return route::Weight{memory_.weight};
   }
@@ -191,6 +193,7 @@ class ControllerTest : public ::testing::Test {
   std::mutex mutex_;
   std::condition_variable changed_;
   SystemClock clock_;
+  ManualClock manual_; // like all that a controller uses, it outlives controller_
   SelfMetrics metrics_;
   RouterMemory router_;
   SteadySource source_;
@@ -327,9 +330,8 @@ TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
 }
 
 TEST_F(ControllerTest, TimeComesFromTheClock) {
-  ManualClock manual;
   auto with_manual = deps();
-  ControllerDeps changed{.clock = manual,
+  ControllerDeps changed{.clock = manual_,
                          .cohorts = with_manual.cohorts,
                          .make_router = with_manual.make_router,
                          .http = with_manual.http,
@@ -355,13 +357,29 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
   for (int polls = 0; controller_->get(id)->phase == Phase::progressing; ++polls) {
     const int before = looks_;
     ASSERT_LT(polls, 10'000);
-    manual.advance_ms(2'500);
+    manual_.advance_ms(2'500);
     ASSERT_TRUE(eventually([&, waited = 0]() mutable {
       return looks_ > before || controller_->get(id)->phase != Phase::progressing || ++waited > 20;
     }));
   }
   ASSERT_EQ(controller_->get(id)->phase, Phase::promoted) << controller_->get(id)->reason;
   EXPECT_GE(controller_->get(id)->ended_ms - controller_->get(id)->started_ms, 240'000);
+}
+
+TEST_F(ControllerTest, ARouterThatLacksWhatIsNamedRefusesTheStart) {
+  open();
+  router_.wrong = true;
+  const auto refused = controller_->start({.service = "checkout-service",
+                                           .canary_version = "2.4.0",
+                                           .stable_version = "2.3.0",
+                                           .actor = "test"});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::failed_precondition);
+  EXPECT_EQ(refused.error().message,
+            "no rollout of checkout-service can start, its router cannot do it: no backend shop");
+  router_.wrong = false;
+  router_.down = true; // it may come back
+  start();
 }
 
 TEST_F(ControllerTest, ASpecThatCannotRunIsRefused) {

@@ -25,7 +25,12 @@ void RouterCalls::add(RolloutId id, const route::RouterOptions& options,
   slots_[id.value] = std::move(slot);
 }
 
-void RouterCalls::remove(RolloutId id) { slots_.erase(id.value); }
+void RouterCalls::remove(RolloutId id) {
+  const auto it = slots_.find(id.value);
+  if (it == slots_.end()) return;
+  it->second->is_removed = true;
+  slots_.erase(it);
+}
 
 Result<std::shared_ptr<route::Router>> RouterCalls::router_of(Slot& slot) const {
   return slot.router.with(
@@ -41,11 +46,16 @@ event::RouterDone RouterCalls::run(Slot& slot, const effect::CallRouter& call) c
   event::RouterDone done{
       .op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
   try {
+    if (slot.is_removed) {
+      done.error = Error{ErrorCode::unavailable, "the rollout has ended"};
+      return done;
+    }
     auto router = router_of(slot);
     if (!router) {
       // The router itself has not answered. Whatever the code of the error, another try is worth
       // it.
       done.error = Error{ErrorCode::unavailable, router.error().message};
+      done.never_raised = true;
       return done;
     }
     if (call.op == RouterOp::read) {
@@ -62,9 +72,11 @@ event::RouterDone RouterCalls::run(Slot& slot, const effect::CallRouter& call) c
       done.applied = applied->applied.canary;
       done.detail = applied->detail;
       done.split_cause = applied->applied.split_cause;
+      done.kept = applied->kept;
     } else {
       done.error = applied.error();
     }
+    done.never_raised = !(*router)->may_have_raised();
   } catch (const std::exception& e) {
     done.error = Error{ErrorCode::internal, fmt::format("the router call failed: {}", e.what())};
   }

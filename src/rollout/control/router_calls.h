@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -29,7 +30,7 @@ class RouterCalls {
            std::unique_ptr<route::Router> router);
   // The rollout has a router: add() came before.
   void call(RolloutId id, const effect::CallRouter& call);
-  // Calls under way keep their router until they end.
+  // Calls under way keep their router until they end; those that wait for a thread are not made.
   void remove(RolloutId id);
 
  private:
@@ -37,6 +38,7 @@ class RouterCalls {
   struct Slot {
     route::RouterOptions options; // const after construction
     Guarded<std::shared_ptr<route::Router>> router;
+    std::atomic<bool> is_removed = false; // calls that still wait are not made
   };
 
   // Any thread.

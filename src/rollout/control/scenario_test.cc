@@ -11,10 +11,11 @@
 //   at TIME error_rate C/S   of canary and stable, from then on
 //   at TIME slow 30%         share of canary requests at 450 ms
 //   at TIME router down|up|refuses|accepts
+//   at TIME stable down|up      every server of stable, by the router's checks
 //   at TIME hand 2%          someone sets the router
 //   at TIME store down|up
 //   at TIME telemetry stops|canary_stops|returns
-//   at TIME pause|resume|promote|abort [WHY…]
+//   at TIME pause|resume|promote|abort|abandon [WHY…]
 //   at TIME refused pause|…  the same, and it must be refused
 //   at TIME router_says WORDS…  what it knows to spoil the split
 //   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
@@ -197,6 +198,9 @@ class Player {
       words >> value;
       world_.router_down = value == "down";
       world_.router_refuses = value == "refuses";
+    } else if (verb == "stable") {
+      words >> value;
+      world_.stable_down = value == "down";
     } else if (verb == "router_says") {
       world_.split_cause = rest_of(words);
     } else if (verb == "hand") {
@@ -244,7 +248,7 @@ class Player {
       }
       words >> value;
       if (key == "weight") {
-        EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9);
+        EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9) << status.reason;
       } else if (key == "asked") {
         EXPECT_NEAR(state.weight.asked, parse_percent(value), 1e-9);
       } else if (key == "step") {

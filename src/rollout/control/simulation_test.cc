@@ -34,7 +34,7 @@ RolloutSpec quick_spec() {
 struct Story {
   const char* name;
   Phase end;
-  double weight;
+  double weight; // in the router, at the end; below 0: whatever it is
   std::function<void(World&, Simulation&, std::int64_t)> at;
 };
 
@@ -76,6 +76,16 @@ std::vector<Story> stories() {
        [](World& w, Simulation& s, std::int64_t t) {
          if (once(w, 0, t, 13'000)) s.command(Command::pause);
          if (once(w, 1, t, 17'000)) w.canary_errors.set(w.now(), 0.6);
+       }},
+      {"bad while stable is down", Phase::rolled_back, 0,
+       [](World& w, Simulation&, std::int64_t t) {
+         w.stable_down = t >= 11'000 && t < 18'000;
+         if (once(w, 0, t, 12'000)) w.canary_errors.set(w.now(), 0.6);
+       }},
+      {"the router is gone, and given up", Phase::abandoned, -1,
+       [](World& w, Simulation& s, std::int64_t t) {
+         if (t >= 5'000) w.router_gone = true;
+         if (once(w, 0, t, 9'000)) s.command(Command::abandon);
        }},
   };
 }
@@ -135,7 +145,9 @@ End play(const Story& story, int crash_at, std::uint64_t seed, const Simulation:
 void expect_end(const Story& story, const End& end, const std::string& how) {
   EXPECT_EQ(to_string(end.phase), to_string(story.end)) << story.name << ", " << how << "\n"
                                                         << end.log;
-  EXPECT_EQ(end.weight, story.weight) << story.name << ", " << how << "\n" << end.log;
+  if (story.weight >= 0) {
+    EXPECT_EQ(end.weight, story.weight) << story.name << ", " << how << "\n" << end.log;
+  }
   EXPECT_EQ(end.notices, 1u) << story.name << ", " << how << "\n" << end.log;
   EXPECT_EQ(end.fold, "") << story.name << ", " << how;
 }
@@ -256,6 +268,63 @@ TEST_F(SimulationTest, NothingGoesUpBeforeTheJournalHasTheIntent) {
   for (int i = 0; i < 4; ++i) simulation.beat();
   EXPECT_EQ(world.sets, 1);
   EXPECT_DOUBLE_EQ(world.weight.last(), 0.05);
+}
+
+// A rollback waits for the router as long as it takes, and ends without it when it is given up:
+// then the router is never asked again, though it come back.
+TEST_F(SimulationTest, AnAbandonedRolloutNeverMovesTrafficAgain) {
+  for (const bool restarted : {false, true}) {
+    ManualClock clock;
+    World world(clock);
+    Disk disk;
+    Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+    simulation.start(quick_spec());
+    for (int i = 0; i < 10; ++i) simulation.beat();
+    ASSERT_DOUBLE_EQ(world.weight.last(), 0.05);
+    world.router_gone = true;
+    simulation.command(Command::abort);
+    for (int i = 0; i < 200; ++i) simulation.beat();
+    ASSERT_EQ(simulation.state()->position.phase, Phase::rolling_back);
+    if (restarted) simulation.restart();
+    EXPECT_FALSE(simulation.try_command(Command::abandon, "")) << "it needs a reason";
+    simulation.command(Command::abandon, "the machine burnt down");
+    simulation.beat();
+    EXPECT_EQ(simulation.state()->position.phase, Phase::abandoned);
+    EXPECT_FALSE(simulation.state()->weight.applied);
+    EXPECT_NE(simulation.state()->position.reason.find("where the traffic goes is unknown"),
+              std::string::npos);
+    const auto sets = world.sets;
+    world.router_gone = false;
+    if (restarted) simulation.restart();
+    for (int i = 0; i < 100; ++i) simulation.beat();
+    EXPECT_EQ(world.sets, sets);
+    EXPECT_DOUBLE_EQ(world.weight.last(), 0.05);
+    EXPECT_TRUE(simulation.ended());
+    EXPECT_EQ(fold_difference(simulation.journal()), "");
+  }
+}
+
+// Nobody looked since, and no telemetry of the canary says anything: a person carries it out.
+TEST_F(SimulationTest, AnOldIntentOfTheFirstStepWaitsForAPerson) {
+  ManualClock clock;
+  World world(clock);
+  Disk disk;
+  Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+  world.sets_fail = true;
+  simulation.start(quick_spec());
+  for (int i = 0; i < 4; ++i) simulation.beat();
+  ASSERT_FALSE(simulation.state()->weight.is_confirmed);
+  clock.advance_ms(10 * 60'000);
+  world.sets_fail = false;
+  simulation.restart();
+  for (int i = 0; i < 40; ++i) simulation.beat();
+  EXPECT_EQ(simulation.state()->position.pause_cause, PauseCause::old_intent);
+  EXPECT_EQ(world.weight.last(), 0);
+  EXPECT_EQ(world.sets, 0);
+  simulation.command(Command::resume);
+  for (int i = 0; i < 4; ++i) simulation.beat();
+  EXPECT_DOUBLE_EQ(world.weight.last(), 0.05);
+  EXPECT_EQ(fold_difference(simulation.journal()), "");
 }
 
 TEST_F(SimulationTest, AnOldIntentIsLookedAtAgain) {

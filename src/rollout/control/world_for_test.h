@@ -57,7 +57,9 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   Timeline stable_errors{0.004};
   Timeline canary_slow{0}; // share of requests at 450 ms instead of 90 ms
   bool router_down = false;
+  bool router_gone = false; // for good
   bool router_refuses = false;
+  bool stable_down = false;  // and the canary answers: a rollback leaves it its weight
   bool sets_fail = false;    // it answers reads, and does nothing
   bool lose_answers = false; // the router does what it is told and the answer is lost
   bool store_down = false;
@@ -203,7 +205,7 @@ class WorldRouter final : public route::Router {
   explicit WorldRouter(World& world) : world_(world) {}
   std::string describe() const override { return "the world"; }
   Result<route::Applied> set(route::Weight weight) override {
-    if (world_.router_down || world_.sets_fail)
+    if (world_.router_down || world_.router_gone || world_.sets_fail)
       return fail(ErrorCode::unavailable, "connection refused");
     if (world_.router_refuses) return fail(ErrorCode::failed_precondition, "cannot be expressed");
     ++world_.sets;
@@ -213,10 +215,18 @@ class WorldRouter final : public route::Router {
   }
   Result<route::Applied> panic() override {
     world_.router_refuses = false;
+    if (world_.stable_down && !world_.router_down && !world_.router_gone &&
+        world_.weight.last() > 0) {
+      route::Applied kept;
+      kept.applied.canary = world_.weight.last();
+      kept.kept = "no stable server is up";
+      return kept;
+    }
     return set({0});
   }
   Result<route::Weight> read() override {
-    if (world_.router_down) return fail(ErrorCode::unavailable, "connection refused");
+    if (world_.router_down || world_.router_gone)
+      return fail(ErrorCode::unavailable, "connection refused");
     return route::Weight{world_.weight.last(), world_.split_cause};
   }
 
@@ -300,6 +310,7 @@ class Simulation final : public EffectSink {
   int crash_at = -1;            // number of the crash point; -1: never
   std::int64_t down_ms = 2'000; // how long a restart takes
   int crash_points = 0;         // seen so far
+  bool raised = false;          // this process has sent the router a weight
   int crashes = 0;
 
   void start(const RolloutSpec& spec) {
@@ -319,6 +330,7 @@ class Simulation final : public EffectSink {
     todo_.clear();
     unwritten_.clear();
     asked_sequence_ = 0;
+    raised = false;
     judge_.reset();
     feed_.reset();
     journal_.reset();
@@ -365,11 +377,14 @@ class Simulation final : public EffectSink {
         if (weight) done.split_cause = weight->split_cause;
         if (!weight) done.error = weight.error();
       } else {
+        raised = raised || (call.op == RouterOp::set && !world_.router_refuses);
         const auto applied =
             call.op == RouterOp::panic ? router.panic() : router.set({call.weight});
         if (applied) done.applied = applied->applied.canary;
+        if (applied) done.kept = applied->kept;
         if (!applied) done.error = applied.error();
       }
+      done.never_raised = !raised;
       crash_point();
       core_->deliver(id, done);
     });

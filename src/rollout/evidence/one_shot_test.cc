@@ -269,10 +269,26 @@ TEST(RolloutJsonTest, IsAsDocumented) {
   status.log = {{1, 2, "started", "sentence", "cli"}};
   auto value = json::parse(rollout_json(status, WithLog::yes));
   const auto& o = value.as_object();
-  for (const auto* key :
-       {"id", "service", "canary_version", "stable_version", "phase", "terminal", "step", "steps",
-        "weight_asked", "weight_applied", "observed_split", "observed_valid_ms", "reason",
-        "started_ms", "ended_ms", "time_to_rollback_ms", "actor", "judgement", "log"}) {
+  for (const auto* key : {"id",
+                          "service",
+                          "canary_version",
+                          "stable_version",
+                          "phase",
+                          "terminal",
+                          "step",
+                          "steps",
+                          "moves_traffic",
+                          "weight_asked",
+                          "weight_applied",
+                          "observed_split",
+                          "observed_valid_ms",
+                          "reason",
+                          "started_ms",
+                          "ended_ms",
+                          "time_to_rollback_ms",
+                          "actor",
+                          "judgement",
+                          "log"}) {
     EXPECT_TRUE(o.contains(key)) << key;
   }
   EXPECT_EQ(o.at("id").as_int64(), 42);

@@ -48,6 +48,7 @@ json::object durable_value(const State& s) {
   o["intent_sequence"] = s.weight.intent_sequence;
   o["intent_ms"] = s.weight.intent_ms;
   o["intent_by_hand"] = s.weight.intent_by_hand;
+  o["may_be_raised"] = s.weight.may_be_raised;
   o["observed_valid_ms"] = s.clock.observed_valid_ms;
   o["deadline_ms"] = s.clock.deadline_ms;
   o["extends"] = s.clock.extends;
@@ -58,6 +59,7 @@ json::object durable_value(const State& s) {
   o["split_noticed"] = s.alarms.split_noticed;
   o["split_cause"] = json_string(s.alarms.split_cause);
   o["silent_instances"] = json_string(s.alarms.silent_instances);
+  if (!s.alarms.kept.empty()) o["kept"] = json_string(s.alarms.kept);
   o["paused_ms"] = s.position.paused_ms;
   o["last_decision"] = json_string(judge::to_string(s.clock.last_decision));
   o["reason"] = json_string(s.position.reason);
@@ -147,6 +149,8 @@ struct EventWriter {
     o["applied"] = e.applied;
     o["detail"] = json_string(e.detail);
     if (!e.split_cause.empty()) o["split_cause"] = json_string(e.split_cause);
+    if (!e.kept.empty()) o["kept"] = json_string(e.kept);
+    if (e.never_raised) o["never_raised"] = true;
     if (e.error) {
       o["error_code"] = json_string(to_string(e.error->code));
       o["error"] = json_string(e.error->message);
@@ -187,6 +191,8 @@ event::RouterDone router_done_from(const json::object& o) {
   done.applied = get_double(o, "applied");
   done.detail = get_text(o, "detail");
   done.split_cause = get_text(o, "split_cause");
+  done.kept = get_text(o, "kept");
+  done.never_raised = get_bool(o, "never_raised");
   if (o.contains("error")) {
     done.error = Error{from_word(get_text(o, "error_code"), kErrorCodes,
                                  [](ErrorCode code) { return coalmine::to_string(code); }),
@@ -241,6 +247,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.weight.intent_sequence = static_cast<std::uint64_t>(get_int(*o, "intent_sequence"));
   s.weight.intent_ms = get_int(*o, "intent_ms");
   s.weight.intent_by_hand = get_bool(*o, "intent_by_hand");
+  s.weight.may_be_raised = get_bool(*o, "may_be_raised", true); // older journals do not say
   s.clock.observed_valid_ms = get_int(*o, "observed_valid_ms");
   s.clock.deadline_ms = get_int(*o, "deadline_ms");
   s.clock.extends = static_cast<int>(get_int(*o, "extends"));
@@ -251,6 +258,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.alarms.split_noticed = get_bool(*o, "split_noticed");
   s.alarms.split_cause = get_text(*o, "split_cause");
   s.alarms.silent_instances = get_text(*o, "silent_instances");
+  s.alarms.kept = get_text(*o, "kept");
   s.position.paused_ms = get_int(*o, "paused_ms");
   s.clock.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
   s.position.reason = get_text(*o, "reason");

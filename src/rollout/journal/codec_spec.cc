@@ -272,6 +272,7 @@ void scalars_from(const json::object& o, RolloutSpec& spec) {
   spec.resume_after_no_data = false;
   spec.on_canary_silent = PolicyAction::pause;
   spec.guard_split = false;
+  spec.keep_when_stable_down = false;
   for (const auto& field : rollout_fields()) get_field(o, field, spec);
   spec.look_interval_ms = std::max<std::int64_t>(1, spec.look_interval_ms);
 }

@@ -20,14 +20,16 @@ Enum from_word(std::string_view text, const std::array<Enum, N>& all, ToWord to_
 }
 
 inline constexpr std::array kPhases = {Phase::progressing, Phase::paused,      Phase::rolling_back,
-                                       Phase::promoted,    Phase::rolled_back, Phase::aborted};
-inline constexpr std::array kPauseCauses = {
-    PauseCause::none,       PauseCause::by_hand,        PauseCause::approval,
-    PauseCause::undecided,  PauseCause::no_data,        PauseCause::manual_override,
-    PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent};
+                                       Phase::promoted,    Phase::rolled_back, Phase::aborted,
+                                       Phase::abandoned};
+inline constexpr std::array kPauseCauses = {PauseCause::none,          PauseCause::by_hand,
+                                            PauseCause::approval,      PauseCause::undecided,
+                                            PauseCause::no_data,       PauseCause::manual_override,
+                                            PauseCause::regression,    PauseCause::router_refused,
+                                            PauseCause::canary_silent, PauseCause::old_intent};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
 inline constexpr std::array kCommands = {Command::pause, Command::resume, Command::promote,
-                                         Command::abort};
+                                         Command::abort, Command::abandon};
 inline constexpr std::array kDecisions = {judge::Decision::keep_watching, judge::Decision::promote,
                                           judge::Decision::rollback, judge::Decision::inconclusive};
 inline constexpr std::array kVerdicts = {judge::Verdict::watching, judge::Verdict::pass,
@@ -55,6 +57,7 @@ constexpr std::string_view word(Command command) {
     case Command::resume: return "resume";
     case Command::promote: return "promote";
     case Command::abort: return "abort";
+    case Command::abandon: return "abandon";
   }
   return "pause";
 }

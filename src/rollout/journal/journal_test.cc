@@ -81,7 +81,8 @@ TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
                       "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
                       "\"no_data_grace_ms\":300000,\"resume_after_no_data\":true,"
                       "\"on_canary_silent\":\"rollback\","
-                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"extend_ms\":0,"
+                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,"
+                      "\"keep_when_stable_down\":true,\"extend_ms\":0,"
                       "\"max_extends\":2,\"ignore_routes\":[]"),
             std::string::npos)
       << text;
@@ -93,6 +94,7 @@ TEST(SpecCodec, OlderJournalsAreRead) {
   ASSERT_TRUE(spec);
   EXPECT_EQ(spec->on_canary_silent, PolicyAction::pause);
   EXPECT_FALSE(spec->guard_split);
+  EXPECT_FALSE(spec->keep_when_stable_down);
   EXPECT_FALSE(spec->resume_after_no_data);
   EXPECT_EQ(spec->on_fail, PolicyAction::rollback);
   EXPECT_EQ(spec->max_extends, 2);
