@@ -40,7 +40,12 @@ void fill_beyond(MetricReading& out, const SignalSpec& signal, Worse worse) {
 
 RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
                      std::span<const double> scales, const MetricTrack& past)
-    : signal_(signal), worse_(worse), strict_(options.strict), under_limit_(0) {
+    : signal_(signal),
+      worse_(worse),
+      strict_(options.strict),
+      clump_(options.clump),
+      intervals_(options.intervals),
+      under_limit_(0) {
   const double rate = past.value().value_or(0);
   rest_ = rate > 0.5;
   up_ = (worse == Worse::higher) != rest_;
@@ -87,7 +92,7 @@ Cell RatioSide::cell_of(const MetricNumbers& numbers) const {
 void RatioSide::add(const MetricNumbers& numbers, double minute) {
   const auto cell = cell_of(numbers);
   if (!usable(cell)) return;
-  const double phi = dispersion_.phi();
+  const double phi = std::max(clump_, dispersion_.phi());
   totals_.add(cell, phi, minute);
   if (up_) {
     excess_.add(cell, phi, minute);
@@ -142,12 +147,13 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   const auto shown = [&](double rate) { return rest_ ? 1 - rate : rate; };
   out.canary = shown(totals.canary_rate());
   out.stable = shown(totals.stable_rate());
+  fill_beyond(out, signal_, worse_);
+  if (!intervals_) return out;
   const double low = difference_lower(more_, bar_low), high = difference_upper(fewer_, bar_high);
   if (low > -1 && high < 1) {
     out.lower = rest_ ? -high : low;
     out.upper = rest_ ? -low : high;
   }
-  fill_beyond(out, signal_, worse_);
   return out;
 }
 
