@@ -8,7 +8,7 @@ A room is a folder of src/. A sub-folder of a room is a folder of its own. The c
   - a library outside its fence,
   - a file of more than MAX_LINES lines,
   - two files of a room that define the same name in an anonymous namespace: the sanitizers and clang-tidy read the files of a room
-    joined (CMAKE_UNITY_BUILD in CMakePresets.json), where such names collide.
+    joined (CMAKE_UNITY_BUILD in CMakePresets.json), where such names collide, or one overload silently goes before another.
 Every message says what is wrong, why, and what to do.
 """
 # SPDX-License-Identifier: Apache-2.0
@@ -90,22 +90,19 @@ INCLUDE = re.compile(r"\s*#\s*include\s+([<\"])([^>\"]+)")
 # How clang-format leaves what begins a definition at file scope: at the first column.
 KIND = re.compile(r"(?:struct|class|enum class|enum|union) (\w+)(?!.*;$)")
 CONSTANT = re.compile(r"(?! )(?:(?:inline|constexpr|const|static|thread_local) )+[^(=]*?\b(\w+)(?: =|\{|\[|$)")
-FUNCTION = re.compile(r"(?![ }/#]|using|static_assert|template|[A-Z_]+\()[\w:<>,*&\[\] ]*?[ *&](\w+)\(([^)]*)")
-PARAMETER_NAME = re.compile(r"(?<=[\w>*&]) ?\b\w+(?: = [^,]*)?(?=,|$)")
+FUNCTION = re.compile(r"(?![ }/#]|using|static_assert|template|[A-Z_]+\()[\w:<>,*&\[\] ]*?[ *&](\w+)\(")
 
 
 def anonymous_names(text: str) -> set[str]:
-    """What a file defines in anonymous namespaces; a function with the types of the parameters on its first line."""
+    """What a file defines in anonymous namespaces."""
     names, inside = set(), False
     for line in text.split("\n"):
         if line == "namespace {":
             inside = True
         elif line.startswith("} // namespace"):
             inside = False
-        elif inside and (found := KIND.match(line) or CONSTANT.match(line)):
+        elif inside and (found := KIND.match(line) or CONSTANT.match(line) or FUNCTION.match(line)):
             names.add(found[1])
-        elif inside and (found := FUNCTION.match(line)):
-            names.add(f"{found[1]}({PARAMETER_NAME.sub('', found[2])})")
     return names
 
 
@@ -174,7 +171,7 @@ class Check:
             other = self.anonymous.setdefault((room_of(name), is_test(name), own), name)
             if other != name:
                 self.report(name, f"{own} stands in an anonymous namespace here and in src/{other}. The sanitizer and lint builds join "
-                                  "the files of a room, where the two collide. Move it to a header both include, or rename one.")
+                                  "the files of a room, where the two collide or overload each other. Move it to a header both include, or rename one.")
 
     def check_outsiders(self) -> None:
         """The fuzz targets and benchmarks see every room; what they include must exist."""

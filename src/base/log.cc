@@ -39,7 +39,7 @@ void append_value(std::string& line, std::string_view value) {
   line += '"';
 }
 
-void write(spdlog::level::level_enum level, std::string_view message, LogFields fields) {
+void write_line(spdlog::level::level_enum level, std::string_view message, LogFields fields) {
   if (!logger().should_log(level)) return;
   std::string line(message);
   for (const auto& [key, value] : fields) {
@@ -64,16 +64,16 @@ void set_log_level(LogLevel level) {
 }
 
 void log_debug(std::string_view message, LogFields fields) {
-  write(spdlog::level::debug, message, fields);
+  write_line(spdlog::level::debug, message, fields);
 }
 void log_info(std::string_view message, LogFields fields) {
-  write(spdlog::level::info, message, fields);
+  write_line(spdlog::level::info, message, fields);
 }
 void log_warn(std::string_view message, LogFields fields) {
-  write(spdlog::level::warn, message, fields);
+  write_line(spdlog::level::warn, message, fields);
 }
 void log_error(std::string_view message, LogFields fields) {
-  write(spdlog::level::err, message, fields);
+  write_line(spdlog::level::err, message, fields);
 }
 
 } // namespace coalmine

@@ -6,7 +6,7 @@
 namespace coalmine {
 namespace {
 
-void append_escaped(std::string& out, std::string_view text, bool quote) {
+void append_label_text(std::string& out, std::string_view text, bool quote) {
   for (const char c : text) {
     if (c == '\\') {
       out += "\\\\";
@@ -28,7 +28,7 @@ void append_sample(std::string& out, std::string_view name, const MetricLabels& 
     out += separator;
     out += key;
     out += "=\"";
-    append_escaped(out, text, true);
+    append_label_text(out, text, true);
     out += '"';
     separator = ',';
   }
@@ -77,7 +77,7 @@ std::string SelfMetrics::render() const {
     std::string out;
     for (const auto& [name, family] : families) {
       out += fmt::format("# HELP {} ", name);
-      append_escaped(out, family.help, false);
+      append_label_text(out, family.help, false);
       out += fmt::format("\n# TYPE {} {}\n", name, family.type);
       for (const auto& [labels, counter] : family.counters)
         append_sample(out, name, labels, counter->value());

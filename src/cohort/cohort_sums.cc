@@ -135,10 +135,16 @@ SampleSpan span_of(const SeriesData& series) {
 struct RouteSums {
   double requests = 0;
   double errors = 0;
+  double answered = 0;
+  double client_errors = 0;
   DurationCounts durations;
 
   TrackCounts counts() const {
-    TrackCounts out{.has_data = true, .requests = requests, .errors = errors};
+    TrackCounts out{.has_data = true,
+                    .requests = requests,
+                    .errors = errors,
+                    .answered = answered,
+                    .client_errors = client_errors};
     put_track(durations, out);
     return out;
   }
@@ -177,8 +183,20 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   const auto route_of = [&](const SeriesData& series) -> RouteSums& {
     return routes[std::string(series.labels->get("http_route"))];
   };
-  for (const auto& series : families.requests)
-    route_of(series).requests += sum_of(series, &SeriesData::floats, FloatSum()).total;
+  std::set<InstanceKey> know_statuses;
+  for (const auto& series : families.client_errors) know_statuses.insert(instance_of(series));
+  for (const auto& series : families.requests) {
+    if (answer_of(series) != Answer::unknown) know_statuses.insert(instance_of(series));
+  }
+  for (const auto& series : families.requests) {
+    auto& route = route_of(series);
+    const double requests = sum_of(series, &SeriesData::floats, FloatSum()).total;
+    route.requests += requests;
+    if (know_statuses.contains(instance_of(series))) route.answered += requests;
+    if (answer_of(series) == Answer::client_error) route.client_errors += requests;
+  }
+  for (const auto& series : families.client_errors)
+    route_of(series).client_errors += sum_of(series, &SeriesData::floats, FloatSum()).total;
   for (const auto& series : families.errors)
     route_of(series).errors += sum_of(series, &SeriesData::floats, FloatSum()).total;
   std::set<std::pair<Labels, Source>> finely; // measured in exponential buckets

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "cohort/cohorts.h"
+#include "telemetry/outcome.h"
 #include "telemetry/sample.h"
 
 namespace coalmine::cohort {
@@ -38,15 +39,16 @@ struct CohortWindow {
   bool unseen_instances_begin_at_zero = false;
 };
 
-// The three families of one cohort, each series with its samples from kBaselineLookbackMs before
+// The families of one cohort, each series with its samples from kBaselineLookbackMs before
 // the window to its end. Durations are classic histograms in milliseconds or exponential ones in
 // seconds (telemetry/durations.h). Series with equal labels in both forms are the same requests:
 // the exponential one is counted.
 struct CohortFamilies {
   std::vector<SeriesData> requests;
   std::vector<SeriesData> errors;
+  std::vector<SeriesData> client_errors; // beside those that the labels of requests tell
   std::vector<SeriesData> durations;
-  auto all() { return std::array{&requests, &errors, &durations}; }
+  auto all() { return std::array{&requests, &errors, &client_errors, &durations}; }
 };
 
 // The process that a series belongs to. Sources export at different moments, so each source of an
@@ -72,6 +74,12 @@ bool lacks_baseline(const std::vector<Sample>& samples, const CohortWindow& wind
   const auto it =
       std::find_if(samples.begin(), samples.end(), [](const Sample& s) { return !is_stale(s); });
   return it != samples.end() && it->time_ms > window.from_ms && !is_new_process(*it, window);
+}
+
+// What the labels of a series of requests say of their HTTP status.
+inline Answer answer_of(const SeriesData& requests) {
+  const int status = http_status_of(*requests.labels);
+  return coalmine::answer_of(status, is_failed(status, ""));
 }
 
 // Finds which instances reported and when: sets instances and last_ms of out.

@@ -113,6 +113,7 @@ CountGrid::Impl::Line& CountGrid::Impl::line_of(const CountSeries& series) {
     line.instance = instance_of(series.track, series.source, series.instance);
     line.route = route_of(series.route);
     line.measure = series.measure;
+    line.answer = series.answer;
     line.unseen_begins_at_zero =
         series.unseen_begins_at_zero || options.unseen_instances_begin_at_zero;
     if (line.measure == Measure::requests) request_lines.push_back(it->second);
@@ -216,6 +217,8 @@ void CountGrid::Impl::settle() {
     for (const auto& sample : line.new_exponential) instance.exported(sample.time_ms + offset);
     if (line.measure == Measure::requests) instance.counts_requests = true;
     if (line.measure == Measure::duration) instance.times_requests = true;
+    if (line.measure == Measure::client_errors || line.answer != Answer::unknown)
+      instance.knows_statuses = true;
   }
   for (const auto index : dirty) {
     auto& line = lines[index];

@@ -27,11 +27,12 @@
 
 #include "telemetry/cell.h"
 #include "telemetry/histogram.h"
+#include "telemetry/outcome.h"
 #include "telemetry/sample.h"
 
 namespace coalmine::cohort {
 
-enum class Measure : std::uint8_t { requests, bad, duration };
+enum class Measure : std::uint8_t { requests, bad, client_errors, duration };
 
 // The new samples of one raw series (samples already given are recognised and skipped). Values are
 // cumulative, as in the store and Prometheus. Exactly one of the three vectors is used: classic
@@ -47,6 +48,9 @@ struct CountSeries {
   Source source = Source::sent;
   std::string instance; // of one process: its name and version
   std::string route;    // http.route; "" where the telemetry has none
+  // Of Measure::requests: what the series' own labels say. An instance's statuses are known when
+  // such labels say them or when it has a series of Measure::client_errors.
+  Answer answer = Answer::unknown;
   // As GridOptions::unseen_instances_begin_at_zero, for this series alone.
   bool unseen_begins_at_zero = false;
   std::vector<FloatSample> floats; // ascending, as are the others

@@ -19,13 +19,6 @@ constexpr std::int64_t kJitterMs = 1'000;
 // The length of a cell is a multiple of this.
 constexpr std::int64_t kCellStepMs = 5'000;
 
-void add_requests(TrackCounts& to, const TrackCounts& from) {
-  to.requests += from.requests;
-  to.errors += from.errors;
-  to.warming_requests += from.warming_requests;
-  to.warming_errors += from.warming_errors;
-}
-
 bool is_empty(const TrackCounts& counts) { return counts.requests <= 0 && counts.errors <= 0; }
 
 } // namespace
@@ -214,11 +207,25 @@ void CountGrid::Impl::take(const Line& line, Instance& instance, const GrowthPie
     return;
   }
   auto& counts = to.row.of(instance.track);
-  const bool bad = line.measure == Measure::bad;
-  (bad ? counts.errors : counts.requests) += piece.amount;
-  (bad ? instance.errors : instance.requests) += piece.amount;
-  if (!warm) (bad ? counts.warming_errors : counts.warming_requests) += piece.amount;
-  if (!bad) counted += piece.amount;
+  switch (line.measure) {
+    case Measure::requests: return take_requests(line, instance, piece.amount, warm, counts);
+    case Measure::client_errors: counts.client_errors += piece.amount; return;
+    default: break;
+  }
+  counts.errors += piece.amount;
+  instance.errors += piece.amount;
+  if (!warm) counts.warming_errors += piece.amount;
+}
+
+void CountGrid::Impl::take_requests(const Line& line, Instance& instance, double amount, bool warm,
+                                    TrackCounts& to) {
+  to.requests += amount;
+  instance.requests += amount;
+  counted += amount;
+  if (!warm) to.warming_requests += amount;
+  if (!instance.knows_statuses) return;
+  to.answered += amount;
+  if (line.answer == Answer::client_error) to.client_errors += amount;
 }
 
 // Whether the route is out of the pool. Only cells before this one decide.
@@ -240,8 +247,8 @@ void CountGrid::Impl::gather_rows(std::vector<Part>& parts, CountCell& cell) {
   Part pool;
   bool pooled = false;
   const auto add = [](Part& to, const Part& from) {
-    add_requests(to.row.canary, from.row.canary);
-    add_requests(to.row.stable, from.row.stable);
+    to.row.canary.add_requests(from.row.canary);
+    to.row.stable.add_requests(from.row.stable);
     to.canary.add(from.canary);
     to.stable.add(from.stable);
   };

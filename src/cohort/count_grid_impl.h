@@ -50,6 +50,7 @@ struct CountGrid::Impl {
     std::int64_t lowest_start_ms = INT64_MAX;
     bool counts_requests = false;
     bool times_requests = false;
+    bool knows_statuses = false;
     double requests = 0; // in the cell being closed
     double errors = 0;
 
@@ -70,6 +71,7 @@ struct CountGrid::Impl {
     std::size_t instance = 0;
     std::size_t route = 0;
     Measure measure = Measure::requests;
+    Answer answer = Answer::unknown;
     bool unseen_begins_at_zero = false;
     CountLine line;
     std::deque<GrowthPiece> pieces;
@@ -134,6 +136,8 @@ struct CountGrid::Impl {
   std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;
   void collect(std::int64_t until_ms, const CountCell& cell, std::vector<Part>& parts);
   void take(const Line& line, Instance& instance, const GrowthPiece& piece, bool warm, Part& to);
+  void take_requests(const Line& line, Instance& instance, double amount, bool warm,
+                     TrackCounts& to);
   bool has_own_row(std::size_t route, const RouteCounts& row);
   void gather_rows(std::vector<Part>& parts, CountCell& cell);
   void list_instances(CountCell& cell);

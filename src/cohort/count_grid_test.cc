@@ -193,6 +193,34 @@ TEST(CountGrid, AChangeOfWeightMarksTheCell) {
   }
 }
 
+// A request counts as answered where HTTP statuses of its instance are known: by labels of its
+// counters or by a count of client errors, also one of 0.
+TEST(CountGrid, ClientErrorsAreCountedWhereStatusesAreKnown) {
+  CountGrid grid(options());
+  grid.add(steady(Track::stable, "derived", -15, 15, 600, 2));
+  grid.add(steady(Track::stable, "derived", -15, 15, 600, 0, Measure::client_errors));
+  grid.add(steady(Track::stable, "unknown", -15, 15, 600, 4));
+  for (const auto answer : {Answer::other, Answer::client_error}) {
+    const bool bad = answer == Answer::client_error;
+    auto labelled = steady(Track::canary, "labelled", -15, 15, 600, bad ? 1 : 3);
+    labelled.answer = answer;
+    labelled.id += bad ? 1 : 0;
+    grid.add(labelled);
+  }
+  const auto cells = grid.close(kFar);
+  ASSERT_EQ(cells.size(), 40u);
+  for (const auto& cell : cells) {
+    for (const auto& row : {cell.total, cell.routes.at(0)}) {
+      EXPECT_NEAR(row.stable.requests, 90, 1e-6);
+      EXPECT_NEAR(row.stable.answered, 30, 1e-6);
+      EXPECT_EQ(row.stable.client_errors, 0);
+      EXPECT_NEAR(row.canary.answered, 60, 1e-6);
+      EXPECT_NEAR(row.canary.client_errors, 15, 1e-6);
+      EXPECT_EQ(row.canary.errors, 0);
+    }
+  }
+}
+
 TEST(CountGrid, WarmingInstancesCountErrorsAndNotDurations) {
   CountGrid grid(options());
   const auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{10, 100});

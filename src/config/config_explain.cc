@@ -46,6 +46,7 @@ std::string signal_name(const judge::SignalSpec& signal) {
   if (signal.kind == judge::SignalKind::latency_quantile)
     return fmt::format("the p{:g} latency", signal.quantile * 100);
   if (signal.kind == judge::SignalKind::request_share) return "the share of requests";
+  if (signal.kind == judge::SignalKind::client_error_rate) return "the share of 4xx answers";
   return signal.name;
 }
 
@@ -108,11 +109,12 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
       const std::string proof = spec.strict
                                     ? "is proven to be more than "
                                     : "is proven to be worse than stable, and is more than ";
-      out += fmt::format("{} when {} {} {}{}{}.{}\n", action, signal_name(signal), where, proof,
-                         margin, max_text(signal),
-                         signal.if_decidable
-                             ? " Promotion waits for it only when the traffic can decide it."
-                             : "");
+      out += fmt::format(
+          "{} when {} {} {}{}{}.{}\n", action, signal_name(signal), where, proof, margin,
+          max_text(signal),
+          signal.if_decidable ? " Promotion waits for it only when the traffic can decide it."
+          : signal.kind == judge::SignalKind::client_error_rate ? " Promotion never waits for it."
+                                                                : "");
     } else if (signal.gate) {
       out += fmt::format("{} when {} {} is more than {}{}.\n", action, signal_name(signal), where,
                          margin_text(signal), max_text(signal));

@@ -16,6 +16,7 @@ using judge::Margin;
 using judge::SignalSpec;
 
 constexpr std::size_t kMaxMetrics = 50;
+constexpr std::string_view kClientErrors = "client_error_rate";
 
 SignalSpec& find_or_add(std::vector<SignalSpec>& signals, const std::string& name) {
   const auto found = std::find_if(signals.begin(), signals.end(),
@@ -54,17 +55,35 @@ void read_analysis(const ConfigContext& context, const YAML::Node& node, bool me
   yaml.map(node, "analysis", keys);
 }
 
+// Where error rates are judged, so are client error rates, unless the file says otherwise: nobody
+// who asks for the one means to let a canary pass that knows none of its routes.
+void add_client_errors(std::vector<SignalSpec>& signals, const rollout::RolloutSpec& spec) {
+  if (spec.judge != "sequential" ||
+      std::ranges::find(signals, kClientErrors, &SignalSpec::name) != signals.end())
+    return;
+  const auto errors = std::ranges::find(signals, judge::SignalKind::error_rate, &SignalSpec::kind);
+  if (errors == signals.end() || !errors->gate) return;
+  auto added = judge::default_client_errors();
+  added.per_route = errors->per_route;
+  signals.push_back(std::move(added));
+}
+
 void read_metrics(const ConfigContext& context, const YAML::Node& node,
                   rollout::RolloutSpec& spec) {
   std::vector<SignalSpec> signals;
   const std::size_t errors_before = context.yaml.errors();
   std::size_t seen = 0;
+  bool client_errors_off = false;
   const bool is_map = context.yaml.entries(
       node, "metrics",
       [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
         if (++seen == kMaxMetrics + 1)
           context.yaml.error(key, fmt::format("more than {} metrics", kMaxMetrics));
         if (seen > kMaxMetrics) return;
+        if (name == kClientErrors && value.IsScalar() && value.Scalar() == "off") {
+          client_errors_off = true;
+          return;
+        }
         auto signal = read_metric(context, name, key, value, spec);
         if (!signal) return;
         const bool twice = std::any_of(signals.begin(), signals.end(),
@@ -77,13 +96,15 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node,
         }
       });
   const bool any_gate = std::any_of(signals.begin(), signals.end(), [](const SignalSpec& s) {
-    return s.gate && s.kind != judge::SignalKind::request_share; // which is of routes only, and
-                                                                 // shows no release to be good
+    // These two show no release to be good.
+    return s.gate && s.kind != judge::SignalKind::request_share &&
+           s.kind != judge::SignalKind::client_error_rate;
   });
   if (is_map && !any_gate && context.yaml.errors() == errors_before) {
     context.yaml.error(node, "no metric gates, so nothing could stop a bad release",
                        "add error_rate: +0.5pp");
   }
+  if (!client_errors_off) add_client_errors(signals, spec);
   if (is_map) spec.signals = std::move(signals);
 }
 

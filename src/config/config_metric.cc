@@ -79,10 +79,10 @@ class MetricReader {
   }
 
   bool is_latency() const { return signal_.kind == SignalKind::latency_quantile; }
+  bool is_client_error_rate() const { return signal_.kind == SignalKind::client_error_rate; }
   bool is_request_share() const { return signal_.kind == SignalKind::request_share; }
   bool is_share() const {
-    return signal_.kind == SignalKind::error_rate || is_request_share() ||
-           signal_.kind == SignalKind::ratio || signal_.unit == ValueUnit::ratio;
+    return judge::is_share(signal_.kind) || signal_.unit == ValueUnit::ratio;
   }
   bool custom() const { return !sources_.empty(); }
 
@@ -95,6 +95,7 @@ class MetricReader {
   std::string example() const {
     if (is_latency()) return "write for example margin: +20%";
     if (is_request_share()) return "write for example margin: -20%";
+    if (is_client_error_rate()) return "write for example margin: +10pp, or client_error_rate: off";
     return built_in_
                ? "write for example margin: +0.5pp"
                : "write for example margin: +10% where more is worse, -5% where less is worse";
@@ -139,6 +140,10 @@ class MetricReader {
                   "give your own metric its own name");
       return false;
     }
+    if (is_client_error_rate() && spec_.judge == "mann_whitney") {
+      yaml_.error(key, "mann_whitney cannot judge client_error_rate", "remove it");
+      return false;
+    }
     if (is_request_share() && spec_.judge != "sequential") {
       yaml_.error(key, "only the sequential judge can judge request_share",
                   "use judge: { method: sequential }, or remove it");
@@ -146,12 +151,13 @@ class MetricReader {
     }
     if (built_in_ || custom()) return true;
     const std::string close =
-        did_you_mean(name_, {"error_rate", "request_share", "latency_p99", "latency_p95",
-                             "latency_p90", "latency_p50", "latency_p999"});
+        did_you_mean(name_, {"error_rate", "client_error_rate", "request_share", "latency_p99",
+                             "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
     yaml_.error(key,
                 fmt::format("unknown metric \"{}\"{}", name_,
                             close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
-                "built in: error_rate, latency_p50, latency_p90, latency_p95, latency_p99; one of "
+                "built in: error_rate, client_error_rate, latency_p50, latency_p90, latency_p95, "
+                "latency_p99; one of "
                 "your own needs promql, ratio or mean");
     return false;
   }
@@ -476,6 +482,7 @@ std::optional<SignalSpec> built_in_signal(const std::string& name) {
   SignalSpec signal;
   signal.name = name;
   if (name == "error_rate") return signal;
+  if (name == "client_error_rate") return judge::default_client_errors();
   if (name == "request_share") {
     signal.kind = SignalKind::request_share;
     return signal;

@@ -120,7 +120,9 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
   EXPECT_DOUBLE_EQ(spec.steps[1].weight, 0.125);
   EXPECT_TRUE(spec.steps[1].approve_manually);
   EXPECT_DOUBLE_EQ(spec.steps[2].weight, 1);
-  ASSERT_EQ(spec.signals.size(), 3u);
+  ASSERT_EQ(spec.signals.size(), 4u);
+  EXPECT_EQ(spec.signals[3].name, "client_error_rate") << "wherever the error rate is judged";
+  EXPECT_EQ(spec.signals[3].per_route, spec.signals[0].per_route);
   EXPECT_FALSE(spec.signals[0].per_route);
   EXPECT_DOUBLE_EQ(spec.signals[0].max.value(), 0.02);
   EXPECT_DOUBLE_EQ(spec.signals[1].quantile, 0.95);

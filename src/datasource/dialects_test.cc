@@ -102,6 +102,8 @@ TEST(Dialects, EveryNameOfTheSameRequests) {
     const auto counts = d.counts();
     EXPECT_EQ(counts.requests, 300) << c.duration;
     EXPECT_EQ(counts.errors, 100) << c.duration;
+    EXPECT_EQ(counts.answered, 300) << c.duration;
+    EXPECT_EQ(counts.client_errors, 100) << c.duration;
     EXPECT_EQ(counts.timed, 300) << c.duration;
     EXPECT_EQ(d.route, "/pay") << c.duration;
     ASSERT_NE(counts.bounds_ms, nullptr) << c.duration;
@@ -130,6 +132,49 @@ TEST(Dialects, ACounterWithoutStatusTakesItsErrorsFromTheHistogram) {
   }
   EXPECT_EQ(d.counts().requests, 100);
   EXPECT_EQ(d.counts().errors, 50);
+}
+
+// 4xx is the client's error, whatever exception is behind it (ASP.NET Core writes its type).
+TEST(Dialects, A4xxIsNoErrorWhateverItsErrorType) {
+  for (const auto* name : {"http_server_request_total", "http_requests_total",
+                           "http_server_request_duration_seconds_count"}) {
+    Dialect d;
+    const auto put = [&](const char* status, const char* type, double value) {
+      d.counter(
+          name, value,
+          {{"http_route", "/pay"}, {"http_response_status_code", status}, {"error_type", type}});
+    };
+    put("404", "Shop.NotFoundException", 30);
+    put("429", "429", 20);
+    put("499", "cancelled", 10);
+    put("503", "Shop.DownException", 4);
+    put("200", "java.io.IOException", 2); // the connection broke while answering
+    const auto counts = d.counts();
+    EXPECT_EQ(counts.requests, 66) << name;
+    EXPECT_EQ(counts.errors, 6) << name;
+    EXPECT_EQ(counts.client_errors, 60) << name;
+  }
+}
+
+TEST(Dialects, ClientErrorsAreKnownWhereStatusesAre) {
+  Dialect d;
+  d.counter("http_server_request_total", 100, {{"http_route", "/pay"}});
+  EXPECT_EQ(d.counts().answered, 0) << "no status is known";
+  for (const auto& [status, value] : {std::pair("200", 70.0), std::pair("404", 30.0)}) {
+    d.counter("http_server_request_duration_seconds_count", value,
+              {{"http_route", "/pay"}, {"http_response_status_code", status}});
+  }
+  EXPECT_EQ(d.counts().requests, 100) << "of the counter";
+  EXPECT_EQ(d.counts().answered, 100) << "the histogram says the statuses";
+  EXPECT_EQ(d.counts().client_errors, 30);
+  Dialect own;
+  own.counter("requests", 60, {{"rc", "404"}});
+  own.counter("requests", 40, {{"rc", "2xx"}});
+  SeriesNames names;
+  names.requests = {"requests"};
+  names.status_labels = {"rc"};
+  EXPECT_EQ(own.counts(names).client_errors, 60) << "whatever the label is called";
+  EXPECT_EQ(own.counts(names).answered, 100);
 }
 
 TEST(Dialects, SpanMetricsOfACollector) {

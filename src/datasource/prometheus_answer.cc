@@ -206,7 +206,7 @@ std::optional<promql::HistogramSample> histogram_of(const json::value& value) {
   return promql::HistogramSample{std::llround(seconds * 1000), std::move(out), 0};
 }
 
-std::optional<Labels> labels_of(const json::value* value) {
+std::optional<Labels> answered_labels(const json::value* value) {
   const auto* object = value == nullptr ? nullptr : value->if_object();
   if (object == nullptr) return std::nullopt;
   std::vector<Labels::Pair> pairs;
@@ -240,7 +240,7 @@ Result<std::vector<promql::Series>> parse_matrix(std::string_view body) {
   std::vector<promql::Series> out;
   out.reserve(result->size());
   for (const auto& one : *result) {
-    auto labels = labels_of(member(one, "metric"));
+    auto labels = answered_labels(member(one, "metric"));
     if (!labels) return not_prometheus("a series without labels");
     promql::Series series{.labels = std::move(*labels), .floats = {}, .histograms = {}};
     for (const auto& sample : list_of(member(one, "values"))) {
@@ -279,7 +279,7 @@ Result<std::vector<promql::ExpressionValue>> parse_instant(std::string_view body
         "the expression gives neither a number nor an instant vector; a signal needs one of them");
   }
   for (const auto& one : *result) {
-    auto labels = labels_of(member(one, "metric"));
+    auto labels = answered_labels(member(one, "metric"));
     const auto* value = member(one, "value");
     if (!labels) return not_prometheus("a series without labels");
     if (value == nullptr) continue; // a native histogram
@@ -297,7 +297,7 @@ Result<std::vector<Labels>> parse_label_sets(std::string_view body) {
   if (list == nullptr) return not_prometheus("no list of series");
   std::vector<Labels> out;
   for (const auto& one : *list) {
-    auto labels = labels_of(&one);
+    auto labels = answered_labels(&one);
     if (!labels) return not_prometheus("a series without labels");
     out.push_back(std::move(*labels));
   }

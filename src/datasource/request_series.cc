@@ -117,7 +117,7 @@ std::string instance_of(const Labels& labels) {
 }
 std::string instance_of(const SeriesData& series) { return instance_of(*series.labels); }
 
-std::int64_t newest_of(const promql::Series& series) {
+std::int64_t newest_time_of(const promql::Series& series) {
   return std::max(series.floats.empty() ? INT64_MIN : series.floats.back().time_ms,
                   series.histograms.empty() ? INT64_MIN : series.histograms.back().time_ms);
 }
@@ -155,7 +155,7 @@ class Sorter {
     const auto name = counted_name(series.labels.metric_name(), names_);
     if (!name || (of_spans(*name) && series.labels.get("span_kind") != kServerSpan)) return;
     const auto instance = instance_of(own_labels(series.labels, *name));
-    best_.saw(instance, kind_of(*name), name->rank, newest_of(series));
+    best_.saw(instance, kind_of(*name), name->rank, newest_time_of(series));
     switch (name->family) {
       case Family::requests:
       case Family::errors:
@@ -174,6 +174,9 @@ class Sorter {
       const bool says_errors = counter.name.family == Family::errors ||
                                (counter.name.family == Family::requests && says_status(counter));
       if (says_errors) sent_errors_.insert(counter.instance);
+      if (counter.name.family == Family::requests &&
+          http_status_of_text(first_of(counter.series->labels, names_.status_labels)) != 0)
+        sent_statuses_.insert(counter.instance);
       if (counter.name.family == Family::errors) error_counters_.insert(counter.instance);
     }
     for (const auto& counter : counters_) add_counter(counter);
@@ -227,7 +230,7 @@ class Sorter {
            counter.series->labels.has("error_type");
   }
 
-  // Counts errors like the embedded store: 5xx, or an error type that is not a 4xx code.
+  // Counts errors like the embedded store.
   bool is_error(const Labels& labels, bool of_span) const {
     if (of_span) {
       const auto status = labels.get("status_code");
@@ -236,29 +239,30 @@ class Sorter {
       return status == kErrorStatus || (status != kOkStatus && http.starts_with('5'));
     }
     if (names_.status_labels.empty()) return false; // the parts of a ratio are no errors
-    const auto status = first_of(labels, names_.status_labels);
-    if (status.starts_with('5')) return true;
-    const auto type = labels.get("error_type");
-    const bool client_error = type.size() == 3 && type[0] == '4';
-    return !type.empty() && !client_error;
+    return is_failed(http_status_of_text(first_of(labels, names_.status_labels)),
+                     labels.get("error_type"));
   }
 
   Labels own_labels(const Labels& labels, const CountedName& name) const {
     auto route = first_of(labels, names_.route_labels);
     if (route.empty() && of_spans(name)) route = labels.get("span_name");
-    return labels.with("instance", first_of(labels, names_.instance_labels))
-        .with("http_route", route)
-        .with("service_name", labels.get(plain_name(names_.service_label)));
+    auto out = labels.with("instance", first_of(labels, names_.instance_labels))
+                   .with("http_route", route)
+                   .with("service_name", labels.get(plain_name(names_.service_label)));
+    const auto& status_labels = of_spans(name) ? http_status_labels_ : names_.status_labels;
+    const auto status = first_of(labels, status_labels);
+    return status.empty() ? out : out.with("http_response_status_code", status);
   }
 
-  enum class Place { requests, errors, durations, sent_errors };
+  enum class Place { requests, errors, durations, sent_errors, sent_client_errors };
   SeriesData& add(Place place, const Labels& labels, const CountedName& name, Source source) {
-    auto& to = place == Place::requests    ? out_.requests
-               : place == Place::durations ? out_.durations
-                                           : out_.errors;
+    auto& to = place == Place::requests             ? out_.requests
+               : place == Place::durations          ? out_.durations
+               : place == Place::sent_client_errors ? out_.client_errors
+                                                    : out_.errors;
     auto& data = to.emplace_back();
     // A series has the same id at every read. The families of one series have different ids.
-    data.id = SeriesId{labels.hash() * 4 + static_cast<std::uint64_t>(place)};
+    data.id = SeriesId{labels.hash() * 8 + static_cast<std::uint64_t>(place)};
     data.labels = std::make_shared<const Labels>(own_labels(labels, name));
     data.kind = MetricKind::counter;
     data.source = source;
@@ -303,6 +307,8 @@ class Sorter {
         if (sent_.contains(instance) && !sent_errors_.contains(instance))
           add_floats(Place::sent_errors, *counted, labels, parts.name, Source::sent);
       }
+      if (sent_.contains(instance) && !sent_statuses_.contains(instance))
+        lend_client_errors(*counted, labels, parts.name);
     }
     parts.to_ms = factor_of(parts);
     auto samples = put_together(parts);
@@ -312,6 +318,17 @@ class Sorter {
     data.kind = MetricKind::histogram;
     data.unit = "ms";
     data.classic = std::move(samples);
+  }
+
+  // The same for client errors. Other statuses give zeros, which say that statuses are known.
+  void lend_client_errors(const promql::Series& counted, const Labels& labels,
+                          const CountedName& name) {
+    const int status = http_status_of_text(first_of(labels, names_.status_labels));
+    if (status == 0) return;
+    const auto before = out_.client_errors.size();
+    add_floats(Place::sent_client_errors, counted, labels, name, Source::sent);
+    if (is_client_error(status) || out_.client_errors.size() == before) return;
+    for (auto& sample : out_.client_errors.back().floats) sample.value = 0;
   }
 
   // Totals of a histogram that names only its filled buckets.
@@ -357,6 +374,7 @@ class Sorter {
   std::map<Labels, HistogramParts> histograms_;
   std::set<std::string> sent_;           // instances with a counter of requests of their own
   std::set<std::string> sent_errors_;    // of them: those whose counters say what failed
+  std::set<std::string> sent_statuses_;  // of them: those whose counters have HTTP statuses
   std::set<std::string> error_counters_; // those with a counter of errors
 };
 
@@ -391,7 +409,7 @@ void choose_sources(cohort::CohortFamilies& families) {
   }
   const auto metric = [](const SeriesData& series) { return series.source != Source::spans; };
   const bool any_metric = std::ranges::any_of(families.requests, metric);
-  for (auto* family : {&families.requests, &families.errors}) {
+  for (auto* family : {&families.requests, &families.errors, &families.client_errors}) {
     std::erase_if(*family, [&](const SeriesData& series) {
       if (any_metric && !metric(series)) return true;
       return metric(series) &&

@@ -1,4 +1,4 @@
-// Turns the series of a Prometheus-like source into the three request families that every judge
+// Turns the series of a Prometheus-like source into the request families that every judge
 // counts. Pure.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once

@@ -196,6 +196,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
         if (const auto version = data.labels->get("service_version"); !version.empty())
           series.instance += fmt::format("@{}", version);
         series.route = std::string(data.labels->get("http_route"));
+        if (measure == cohort::Measure::requests) series.answer = cohort::answer_of(data);
         series.unseen_begins_at_zero = true;
         series.floats = data.floats;
         series.classic = data.classic;
@@ -206,6 +207,7 @@ class SeriesCountFeed final : public cohort::CountFeed {
     };
     add(families.requests, cohort::Measure::requests);
     add(families.errors, cohort::Measure::bad);
+    add(families.client_errors, cohort::Measure::client_errors);
     add(families.durations, cohort::Measure::duration);
   }
 

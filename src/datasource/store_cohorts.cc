@@ -173,6 +173,7 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
   cohort::CohortFamilies families;
   TRY_ASSIGN(families.requests, select(cohort, kRequestsName, window));
   TRY_ASSIGN(families.errors, select(cohort, kErrorsName, window));
+  TRY_ASSIGN(families.client_errors, select(cohort, kClientErrorsName, window));
   TRY_ASSIGN(families.durations, select(cohort, kDurationName, window));
 
   cohort::CohortCounts out;

@@ -25,9 +25,11 @@ struct CountedFamily {
   std::string_view name;
   cohort::Measure measure;
 };
-constexpr std::array kCountedFamilies = {CountedFamily{kRequestsName, cohort::Measure::requests},
-                                         CountedFamily{kErrorsName, cohort::Measure::bad},
-                                         CountedFamily{kDurationName, cohort::Measure::duration}};
+constexpr std::array kCountedFamilies = {
+    CountedFamily{kRequestsName, cohort::Measure::requests},
+    CountedFamily{kErrorsName, cohort::Measure::bad},
+    CountedFamily{kClientErrorsName, cohort::Measure::client_errors},
+    CountedFamily{kDurationName, cohort::Measure::duration}};
 
 constexpr std::array kBothTracks = {Track::canary, Track::stable};
 constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
@@ -80,6 +82,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   struct Known {
     std::string instance;
     std::string route;
+    Answer answer = Answer::unknown;
     double seconds_per_unit = 0; // of exponential durations
     std::int64_t newest_ms = INT64_MIN;
   };
@@ -295,7 +298,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
     auto& known = it->second;
     if (added)
       known = {instance_name(*data.labels), std::string(data.labels->get("http_route")),
-               seconds_per_unit(data), INT64_MIN};
+               cohort::answer_of(data), seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
     series.id = grid_id(data.id, read.track);
     series.track = read.track;
@@ -303,6 +306,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
     series.source = data.source;
     series.instance = known.instance;
     series.route = known.route;
+    if (read.measure == cohort::Measure::requests) series.answer = known.answer;
     series.floats = std::move(data.floats);
     series.classic = std::move(data.classic);
     series.exponential = std::move(data.exponential);

@@ -10,7 +10,10 @@ namespace coalmine::judge {
 SignalPlaces::SignalPlaces(const std::vector<SignalSpec>& signals) {
   for (std::size_t i = 0; i < signals.size(); ++i) {
     const auto& signal = signals[i];
-    whole += signal.kind == SignalKind::request_share ? 0 : 1;
+    whole +=
+        signal.kind == SignalKind::request_share || signal.kind == SignalKind::client_error_rate
+            ? 0
+            : 1;
     routes = routes || (signal.per_route && signal.gate && !is_metric(signal.kind));
     if (is_metric(signal.kind)) {
       metrics.push_back(i);
@@ -18,6 +21,8 @@ SignalPlaces::SignalPlaces(const std::vector<SignalSpec>& signals) {
       tails.push_back(i);
     } else if (signal.kind == SignalKind::request_share) {
       if (!share) share = i;
+    } else if (signal.kind == SignalKind::client_error_rate) {
+      if (!client) client = i;
     } else if (!rate) {
       rate = i;
     }
@@ -29,9 +34,13 @@ ErrorBudget::ErrorBudget(const SignalPlaces& signals, const std::set<std::string
   const double rate = signals.rate ? 0.4 : 0, tail = signals.tails.empty() ? 0 : 0.3,
                pool = signals.routes ? 0.2 : 0;
   const double own = signals.metrics.empty() ? 0 : 0.1;
-  const double whole = std::max(rate + tail + pool + own, 1e-9);
+  // Small, so that errors and latency are decided as soon as without it: what it is there for is
+  // plain to see.
+  const double client = signals.client ? 0.05 : 0;
+  const double whole = std::max(rate + tail + pool + own + client, 1e-9);
   rate_ = rate / whole;
   tail_ = tail / whole;
+  client_ = client / whole;
   routes_ = pool / whole;
   if (!signals.metrics.empty()) metric_ = own / whole / static_cast<double>(signals.metrics.size());
 }

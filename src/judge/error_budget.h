@@ -18,11 +18,12 @@ namespace coalmine::judge {
 struct SignalPlaces {
   explicit SignalPlaces(const std::vector<SignalSpec>& signals);
 
-  std::optional<std::size_t> rate;  // the error rate
-  std::optional<std::size_t> share; // the request share
-  std::vector<std::size_t> tails;   // latencies, in the order of a TailLine's marks
+  std::optional<std::size_t> rate;   // the error rate
+  std::optional<std::size_t> share;  // the request share
+  std::optional<std::size_t> client; // the client error rate
+  std::vector<std::size_t> tails;    // latencies, in the order of a TailLine's marks
   std::vector<std::size_t> metrics;
-  std::size_t whole = 0; // the number of signals, from the first on, that the service has too
+  std::size_t whole = 0; // the number of signals, from the first on, that the service always has
   bool routes = false;   // some signal can decide on a route
 };
 
@@ -34,6 +35,7 @@ class ErrorBudget {
   // Shares of the whole. A signal that is not configured leaves its share to the others.
   double rate() const { return rate_; }
   double tail() const { return tail_; }
+  double client() const { return client_; }
   double routes() const { return routes_; }
   double metric() const { return metric_; } // of each metric
 
@@ -50,6 +52,7 @@ class ErrorBudget {
   const std::set<std::string>& critical_;
   double rate_ = 0;
   double tail_ = 0;
+  double client_ = 0;
   double routes_ = 0;
   double metric_ = 0;
   double past_root_ = 0; // sum over the past's routes of stake times the square root of traffic

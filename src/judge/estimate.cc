@@ -18,6 +18,17 @@ std::optional<Estimate> error_rate(const TrackCounts& track) {
   return Estimate{track.errors / track.requests, false};
 }
 
+MetricTrack client_errors_of(const TrackCounts& track) {
+  const bool known = is_count(track.answered) && is_count(track.client_errors);
+  if (!known || !(track.answered > 0)) return {};
+  return {true, std::min(track.client_errors, track.answered), track.answered};
+}
+
+std::optional<Estimate> client_error_rate(const TrackCounts& track) {
+  const auto value = client_errors_of(track).value();
+  return value ? std::optional(Estimate{*value, false}) : std::nullopt;
+}
+
 std::optional<Estimate> latency_quantile(std::span<const double> bounds,
                                          std::span<const double> counts, double q) {
   if (bounds.empty() || counts.size() != bounds.size() + 1 || !(q >= 0 && q <= 1))
@@ -53,6 +64,7 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackCounts& tr
   switch (signal.kind) {
     case SignalKind::error_rate: return error_rate(track);
     case SignalKind::latency_quantile: return latency_quantile(track, signal.quantile);
+    case SignalKind::client_error_rate: return client_error_rate(track);
     case SignalKind::request_share: // compares a route with its whole
     case SignalKind::ratio:
     case SignalKind::mean:
@@ -63,8 +75,7 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackCounts& tr
 
 bool margin_fits(SignalKind kind, const Margin& margin, ValueUnit unit) {
   if (!std::isfinite(margin.amount)) return false;
-  const bool rate = kind == SignalKind::error_rate || kind == SignalKind::request_share ||
-                    kind == SignalKind::ratio;
+  const bool rate = is_share(kind);
   switch (margin.unit) {
     case Margin::Unit::percent: return true;
     case Margin::Unit::points: return rate || (is_metric(kind) && unit == ValueUnit::ratio);
@@ -103,9 +114,7 @@ bool within_margin(SignalKind kind, const Margin& margin, double canary, double 
 bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper) {
   auto& m = v.measured;
   if (!m.difference) return false;
-  const auto kind = v.subject.kind;
-  const bool share = kind == SignalKind::error_rate || kind == SignalKind::request_share ||
-                     kind == SignalKind::ratio;
+  const bool share = is_share(v.subject.kind);
   if (share && lower && m.stable) lower = std::max(*lower, -*m.stable);
   if ((lower && *lower > *m.difference) || (upper && *upper < *m.difference)) return false;
   m.lower = lower;

@@ -18,6 +18,10 @@ struct Estimate {
 // errors / requests; zero errors are 0. Absent without requests or with counts that are not finite
 // or negative.
 std::optional<Estimate> error_rate(const TrackCounts& track);
+// The part of requests answered with 4xx. Absent where no HTTP status is known.
+std::optional<Estimate> client_error_rate(const TrackCounts& track);
+// The same as part and whole.
+MetricTrack client_errors_of(const TrackCounts& track);
 
 // The q-quantile by linear interpolation inside the bucket, as PromQL's histogram_quantile: the
 // first bucket starts at 0 when its bound is positive; in the last one the answer is its lower

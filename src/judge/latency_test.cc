@@ -32,7 +32,7 @@ struct Timed {
   double ms;
   double requests;
 };
-TrackCounts track(const BucketBounds& bounds, const std::vector<Timed>& parts) {
+TrackCounts timed(const BucketBounds& bounds, const std::vector<Timed>& parts) {
   TrackCounts out;
   out.bounds_ms = bounds;
   out.bucket_counts.assign(bounds->size() + 1, 0);
@@ -123,9 +123,9 @@ std::vector<std::unique_ptr<Judge>> judges_of(const std::vector<SignalSpec>& sig
 
 TEST(Latency, ATailBeyondAllOfStableIsSeen) {
   Watched service(sequential_defaults());
-  const auto stable = track(kSeedBounds, {{3, 600}, {8, 400}});
+  const auto stable = timed(kSeedBounds, {{3, 600}, {8, 400}});
   service.past(stable);
-  service.serve({"", track(kSeedBounds, {{3, 588}, {8, 392}, {9000, 20}}), stable}, 40);
+  service.serve({"", timed(kSeedBounds, {{3, 588}, {8, 392}, {9000, 20}}), stable}, 40);
   EXPECT_EQ(service.out().decision, Decision::rollback);
   EXPECT_EQ(service.line("p99_latency").verdict, Verdict::regression);
   EXPECT_NE(
@@ -139,23 +139,23 @@ TEST(Latency, AStableInOneBucketCanBeJudged) {
   for (const bool strict : {false, true}) {
     auto options = sequential_defaults();
     options.strict = strict;
-    const auto stable = track(kSeedBounds, {{3, 1000}});
+    const auto stable = timed(kSeedBounds, {{3, 1000}});
     Watched equal(options), slow(options);
     equal.past(stable);
     equal.serve({"", stable, stable}, 60);
     EXPECT_EQ(equal.out().decision, Decision::promote) << equal.out().reason;
     EXPECT_EQ(equal.line("p99_latency").verdict, Verdict::pass);
     slow.past(stable);
-    slow.serve({"", track(kSeedBounds, {{90, 1000}}), stable}, 20);
+    slow.serve({"", timed(kSeedBounds, {{90, 1000}}), stable}, 20);
     EXPECT_EQ(slow.out().decision, Decision::rollback) << slow.out().reason;
   }
 }
 
 TEST(Latency, AStableThatWarmsUpIsJudgedAfterwards) {
-  auto warming = track(kSeedBounds, {});
+  auto warming = timed(kSeedBounds, {});
   warming.requests = warming.warming_requests = 1000;
-  const auto stable = track(kSeedBounds, {{3, 600}, {30, 400}});
-  const auto slow = track(kSeedBounds, {{3, 600}, {300, 400}});
+  const auto stable = timed(kSeedBounds, {{3, 600}, {30, 400}});
+  const auto slow = timed(kSeedBounds, {{3, 600}, {300, 400}});
   Watched service(only("p99_latency"));
   service.past(warming, 4);
   service.serve({"", warming, warming}, 12);
@@ -167,22 +167,22 @@ TEST(Latency, AStableThatWarmsUpIsJudgedAfterwards) {
 }
 
 TEST(Latency, BoundariesThatDisappearAreChosenAnew) {
-  const auto before = track(kSeedBounds, {{8, 600}, {30, 400}});
+  const auto before = timed(kSeedBounds, {{8, 600}, {30, 400}});
   const auto others = bounds_of({4, 16, 64, 256, 1024});
   Watched service(only("p99_latency"));
   service.past(before);
   service.serve({"", before, before}, 20);
   // The release of the views comes with other buckets on both sides.
-  service.serve({"", track(others, {{8, 600}, {30, 400}}), track(others, {{8, 600}, {30, 400}})},
+  service.serve({"", timed(others, {{8, 600}, {30, 400}}), timed(others, {{8, 600}, {30, 400}})},
                 4);
   EXPECT_NE(service.out().decision, Decision::rollback);
-  service.serve({"", track(others, {{8, 600}, {200, 400}}), track(others, {{8, 600}, {30, 400}})},
+  service.serve({"", timed(others, {{8, 600}, {200, 400}}), timed(others, {{8, 600}, {30, 400}})},
                 40);
   EXPECT_EQ(service.out().decision, Decision::rollback) << service.out().reason;
 }
 
 TEST(Latency, VersionsWithoutACommonBoundAreToldSo) {
-  const auto stable = track(kSeedBounds, {{8, 600}, {30, 400}});
+  const auto stable = timed(kSeedBounds, {{8, 600}, {30, 400}});
   auto without = [](double requests) {
     TrackCounts out;
     out.has_data = true;
@@ -207,8 +207,8 @@ TEST(Latency, VersionsWithoutACommonBoundAreToldSo) {
 
 TEST(Latency, AHigherQuantileDoesNotSpeakForALowerOne) {
   // 0.5 % take ten seconds: p99 stays where it was, p999 does not.
-  const auto stable = track(kSeedBounds, {{3, 600}, {8, 400}});
-  const auto canary = track(kSeedBounds, {{3, 597}, {8, 398}, {9000, 5}});
+  const auto stable = timed(kSeedBounds, {{3, 600}, {8, 400}});
+  const auto canary = timed(kSeedBounds, {{3, 597}, {8, 398}, {9000, 5}});
   Watched p99(only("p99_latency")), p999(only("p999_latency", 0.999));
   for (auto* service : {&p99, &p999}) {
     service->past(stable);
@@ -219,7 +219,7 @@ TEST(Latency, AHigherQuantileDoesNotSpeakForALowerOne) {
 }
 
 TEST(Latency, ALimitBetweenBoundsIsNeverLoosened) {
-  const auto slow = track(kSeedBounds, {{8, 500}, {70, 2500}, {450, 400}, {950, 600}});
+  const auto slow = timed(kSeedBounds, {{8, 500}, {70, 2500}, {450, 400}, {950, 600}});
   Watched between(only("p99_latency", 0.99, 800));
   between.past(slow);
   between.serve({"", slow, slow}, 60);
@@ -231,29 +231,29 @@ TEST(Latency, ALimitBetweenBoundsIsNeverLoosened) {
       << between.out().reason;
 
   Watched above(only("p99_latency", 0.99, 12'000)); // above the last bound
-  const auto slowest = track(kSeedBounds, {{8, 500}, {11'000, 500}});
+  const auto slowest = timed(kSeedBounds, {{8, 500}, {11'000, 500}});
   above.past(slowest);
   above.serve({"", slowest, slowest}, 60);
   EXPECT_EQ(above.line("p99_latency").cause, Cause::limit_unclear) << above.out().reason;
 
   Watched beyond(only("p99_latency", 0.99, 800));
-  const auto seconds = track(kSeedBounds, {{8, 500}, {1500, 500}});
+  const auto seconds = timed(kSeedBounds, {{8, 500}, {1500, 500}});
   beyond.past(seconds);
   beyond.serve({"", seconds, seconds}, 60);
   EXPECT_EQ(beyond.out().decision, Decision::rollback) << beyond.out().reason;
 
   Watched within(only("p99_latency", 0.99, 800));
-  const auto quick = track(kSeedBounds, {{8, 500}, {70, 500}});
+  const auto quick = timed(kSeedBounds, {{8, 500}, {70, 500}});
   within.past(quick);
   within.serve({"", quick, quick}, 60);
   EXPECT_EQ(within.out().decision, Decision::promote) << within.out().reason;
 }
 
 TEST(Latency, ALimitHoldsWhateverStableDoes) {
-  const auto stable = track(kSeedBounds, {{8, 5000}});
+  const auto stable = timed(kSeedBounds, {{8, 5000}});
   TrackCounts counted; // stable sends no durations at all
   counted.requests = 5000;
-  const auto slow = track(kSeedBounds, {{1500, 500}});
+  const auto slow = timed(kSeedBounds, {{1500, 500}});
   Watched blind(only("p99_latency", 0.99, 800));
   blind.past(counted);
   blind.serve({"", slow, counted}, 40);
@@ -263,10 +263,10 @@ TEST(Latency, ALimitHoldsWhateverStableDoes) {
   for (const bool known : {true, false}) {
     Watched service(only("p99_latency", 0.99, 800));
     service.past(stable);
-    const RouteCounts route{"/new", track(kSeedBounds, {{1500, 20}}),
-                            known ? track(kSeedBounds, {{1500, 200}}) : TrackCounts{}};
-    const RouteCounts rest{"/pay", track(kSeedBounds, {{8, 4980}}), stable};
-    service.serve({"", track(kSeedBounds, {{8, 4980}, {1500, 20}}), stable}, 60, {rest, route});
+    const RouteCounts route{"/new", timed(kSeedBounds, {{1500, 20}}),
+                            known ? timed(kSeedBounds, {{1500, 200}}) : TrackCounts{}};
+    const RouteCounts rest{"/pay", timed(kSeedBounds, {{8, 4980}}), stable};
+    service.serve({"", timed(kSeedBounds, {{8, 4980}, {1500, 20}}), stable}, 60, {rest, route});
     EXPECT_EQ(service.out().decision, Decision::rollback) << known << service.out().reason;
     EXPECT_EQ(service.line("p99_latency", "/new").verdict, Verdict::regression);
   }
@@ -366,7 +366,7 @@ TEST(Metrics, AnInfiniteOrUndefinedNumberIsAStateOfItsOwn) {
 }
 
 TEST(Latency, ALimitHoldsUnderEveryJudge) {
-  const auto slow = track(kSeedBounds, {{8, 500}, {1500, 500}});
+  const auto slow = timed(kSeedBounds, {{8, 500}, {1500, 500}});
   const auto signals = only("p99_latency", 0.99, 800).signals;
   for (const auto& judge : judges_of(signals)) {
     Evidence look;
@@ -465,8 +465,8 @@ TEST(Latency, AMeasuredDifferenceFarBeyondTheMarginIsNeverAPass) {
   for (std::uint64_t seed = 1; seed <= 400; ++seed) {
     Shapes shapes(seed);
     const auto bounds = shapes.bounds();
-    const auto stable = track(bounds, shapes.latencies(20'000));
-    const auto canary = track(bounds, shapes.latencies(2'000));
+    const auto stable = timed(bounds, shapes.latencies(20'000));
+    const auto canary = timed(bounds, shapes.latencies(2'000));
     const bool far = far_apart(canary, stable, 0.99);
     apart += far ? 1 : 0;
     for (auto& [name, judge] : all_judges()) {
@@ -504,7 +504,7 @@ TEST(Latency, AnEqualCanaryIsAlwaysJudged) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     Shapes shapes(seed);
     const auto bounds = shapes.bounds();
-    const auto stable = track(bounds, shapes.latencies(20'000));
+    const auto stable = timed(bounds, shapes.latencies(20'000));
     // Slower than every bound: nothing can be told about it, and nothing is.
     if (stable.bucket_counts.back() > 0.01 * stable.requests) continue;
     Watched service(only("p99_latency"));

@@ -20,7 +20,7 @@ double log_half_each(double a, double b) {
   return log_mean_exp(both);
 }
 
-bool beyond_limit(const SignalSpec& signal, Worse worse, double canary) {
+bool beyond(const SignalSpec& signal, Worse worse, double canary) {
   if (!signal.max || worse != signal.margin.worse) return false;
   return worse == Worse::lower ? canary < *signal.max : canary > *signal.max;
 }
@@ -30,14 +30,19 @@ void fill_beyond(MetricReading& out, const SignalSpec& signal, Worse worse) {
   if (out.stable)
     out.beyond = badness(worse, *out.canary, *out.stable) >
                  allowed_difference(signal.margin, signal.floor, *out.stable);
-  out.beyond = out.beyond || beyond_limit(signal, worse, *out.canary);
+  out.beyond = out.beyond || beyond(signal, worse, *out.canary);
 }
 
 } // namespace
 
 RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
                      std::span<const double> scales, const MetricTrack& past)
-    : signal_(signal), worse_(worse), strict_(options.strict), under_limit_(0) {
+    : signal_(signal),
+      worse_(worse),
+      strict_(options.strict),
+      clump_(options.clump),
+      intervals_(options.intervals),
+      under_limit_(0) {
   const double rate = past.value().value_or(0);
   rest_ = rate > 0.5;
   up_ = (worse == Worse::higher) != rest_;
@@ -84,7 +89,7 @@ Cell RatioSide::cell_of(const MetricNumbers& numbers) const {
 void RatioSide::add(const MetricNumbers& numbers, double minute) {
   const auto cell = cell_of(numbers);
   if (!usable(cell)) return;
-  const double phi = dispersion_.phi();
+  const double phi = std::max(clump_, dispersion_.phi());
   totals_.add(cell, phi, minute);
   if (up_) {
     excess_.add(cell, phi, minute);
@@ -139,12 +144,13 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   const auto shown = [&](double rate) { return rest_ ? 1 - rate : rate; };
   out.canary = shown(totals.canary_rate());
   out.stable = shown(totals.stable_rate());
+  fill_beyond(out, signal_, worse_);
+  if (!intervals_) return out;
   const double low = difference_lower(more_, bar_low), high = difference_upper(fewer_, bar_high);
   if (low > -1 && high < 1) {
     out.lower = rest_ ? -high : low;
     out.upper = rest_ ? -low : high;
   }
-  fill_beyond(out, signal_, worse_);
   return out;
 }
 
@@ -225,7 +231,7 @@ void ValueSide::add(const MetricNumbers& numbers, double minute) {
   // No difference counts as within every margin, even a margin of 0.
   const double within = allowed(*stable) - worse;
   safe_.add(coin(within == 0 ? 1 : within), 1);
-  if (signal_.max) over_limit_.add(coin(beyond_limit(signal_, worse_, *canary) ? 1 : -1), 1);
+  if (signal_.max) over_limit_.add(coin(beyond(signal_, worse_, *canary) ? 1 : -1), 1);
 }
 
 MetricReading ValueSide::read(std::size_t, double bar_low, double) const {

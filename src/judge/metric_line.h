@@ -50,6 +50,8 @@ class RatioSide {
   bool rest_ = false; // the rest is counted, not the part
   bool up_ = true;    // more of the counted events is worse
   bool strict_ = false;
+  double clump_ = 1;
+  bool intervals_ = true;
   bool exact_ = false;
   std::vector<LinearMargin> harms_;
   Epochs<ExcessProcess> excess_;       // up: against "no more"

@@ -45,6 +45,7 @@ std::string_view to_string(SignalKind kind) {
     case SignalKind::error_rate: return "error_rate";
     case SignalKind::latency_quantile: return "latency_quantile";
     case SignalKind::request_share: return "request_share";
+    case SignalKind::client_error_rate: return "client_error_rate";
     case SignalKind::ratio: return "ratio";
     case SignalKind::mean: return "mean";
     case SignalKind::value: return "value";
@@ -53,9 +54,7 @@ std::string_view to_string(SignalKind kind) {
 }
 
 std::string_view unit_text(SignalKind kind, ValueUnit unit) {
-  if (kind == SignalKind::error_rate || kind == SignalKind::request_share ||
-      kind == SignalKind::ratio)
-    return "ratio";
+  if (is_share(kind)) return "ratio";
   if (kind == SignalKind::latency_quantile) return "ms";
   switch (unit) {
     case ValueUnit::number: return "count";
@@ -71,7 +70,7 @@ std::string_view unit_text(SignalKind kind, ValueUnit unit) {
 std::optional<SignalKind> signal_kind(std::string_view text) {
   for (const auto kind :
        {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::request_share,
-        SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
+        SignalKind::client_error_rate, SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
     if (to_string(kind) == text) return kind;
   }
   return std::nullopt;

@@ -41,6 +41,10 @@ struct TotalsProcess {
 struct LineOptions {
   EpochPlan plan;
   bool strict = false;
+  // Events are taken to come in clumps of at least this many (MetricLine of a ratio).
+  double clump = 1;
+  // False: no interval is computed, which is most of the cost of a reading (MetricLine of a ratio).
+  bool intervals = true;
 };
 
 // Evidence of harm, and the epoch that carries it.

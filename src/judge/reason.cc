@@ -51,8 +51,7 @@ std::string_view margin_suffix(const SignalVerdict& v) {
 }
 
 bool is_share(const SignalVerdict& v) {
-  return v.subject.kind == SignalKind::error_rate || v.subject.kind == SignalKind::request_share ||
-         v.subject.kind == SignalKind::ratio ||
+  return judge::is_share(v.subject.kind) ||
          (is_metric(v.subject.kind) && v.subject.unit == ValueUnit::ratio);
 }
 
@@ -233,8 +232,7 @@ std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit
                        : unit == ValueUnit::per_second ? "/s"
                                                        : "");
   }
-  if (kind == SignalKind::error_rate || kind == SignalKind::request_share ||
-      kind == SignalKind::ratio || unit == ValueUnit::ratio) {
+  if (is_share(kind) || unit == ValueUnit::ratio) {
     // A rate below 0.01% is not 0.00%.
     return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100)
                                             : fmt::format("{:.2f}%", value * 100));
@@ -329,7 +327,8 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   if (deciding != nullptr) return line_sentence(*deciding);
   std::string lines;
   for (const auto& line : judgement.signals) {
-    if (!line.subject.gate || !line.subject.route.empty()) continue;
+    const bool awaited = line.subject.kind != SignalKind::client_error_rate;
+    if (!line.subject.gate || !awaited || !line.subject.route.empty()) continue;
     if (!lines.empty()) lines += "; ";
     lines += line.reason;
   }

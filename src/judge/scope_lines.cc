@@ -20,6 +20,10 @@ constexpr std::array<double, 4> kRouteTails = {0.5, 0.1, 0.01, 0.001};
 // get kRateShare, and latency what remains.
 constexpr double kShareShare = 0.25;
 constexpr double kRateShare = 4.0 / 7;
+constexpr double kClientShare = 0.05;
+// One client that goes wrong, or a bot, asks several times, and one track may get all of it. More
+// when stable's past shows more.
+constexpr double kClientClump = 5;
 
 std::vector<double> scales(const std::vector<SequentialOptions::PlannedStep>& plan) {
   std::vector<double> out = {1};
@@ -107,6 +111,8 @@ Margin default_error_margin(double stable_rate,
 void Scope::see(const RouteCounts& row) {
   canary += usable_count(row.canary.requests);
   stable += usable_count(row.stable.requests);
+  has_client_errors =
+      has_client_errors || row.canary.client_errors > 0 || row.stable.client_errors > 0;
   if (row.canary.requests > 0) gap.canary_warms = all_warm(row.canary);
   if (row.stable.requests > 0) gap.stable_warms = all_warm(row.stable);
   if (row.canary.requests > 0 && row.stable.requests > 0)
@@ -120,6 +126,8 @@ void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& p
     const auto all = errors_of(whole);
     foreign->add({errors.x1, errors.n1, all.x0, all.n0}, phi.errors, minute);
   }
+  if (client)
+    client->add({"", client_errors_of(row.canary), client_errors_of(row.stable), ""}, minute);
   tail.add(row, phi.tails, minute);
   for (auto& limit : limits) {
     if (limit) limit->add(row.canary, phi.tails);
@@ -144,12 +152,13 @@ LinePlan::LinePlan(const SequentialOptions& options, const SignalPlaces& places)
   if (places_.rate) margin_ = options_.signals[*places_.rate].margin;
 }
 
-void LinePlan::fix_margin(const StablePast& past, double phi) {
+void LinePlan::fix_margin(const StablePast& past, const Phi& phi) {
+  client_clump_ = std::max(kClientClump, phi.client_errors);
   if (!places_.rate || !options_.signals[*places_.rate].automatic) return;
   // A rate from few requests is uncertain: half an error is added.
   const auto& service = past.service();
   margin_ = default_error_margin((service.errors + 0.5) / (service.requests + 1), options_.plan,
-                                 past.requests_per_minute() / 60, phi);
+                                 past.requests_per_minute() / 60, phi.errors);
 }
 
 Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const {
@@ -158,7 +167,21 @@ Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const
   out.rate_weight = budget.rate();
   out.tail_weight = budget.tail();
   if (places_.rate) out.rate = rate_line(past.service(), Reach::service);
+  if (places_.client) {
+    out.client_weight = budget.client();
+    add_client(out, past.service().client_errors, Reach::service);
+  }
   return out;
+}
+
+void LinePlan::add_client(Scope& scope, const MetricTrack& past, Reach reach) const {
+  auto signal = options_.signals[*places_.client];
+  signal.kind = SignalKind::ratio;
+  auto options = line_options(reach);
+  options.clump = client_clump_;
+  options.intervals = reach == Reach::service;
+  const double now = 1; // it holds up no step, so it is not scaled to a later one
+  scope.client.emplace(signal, options, std::span(&now, 1), past);
 }
 
 Scope LinePlan::route(const StablePast& past, const Past* own, double weight) const {
@@ -167,6 +190,7 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
   Scope out;
   add_tail(out, own != nullptr ? own->latency : past.service().latency, Reach::route);
   const bool tails = !out.limits.empty();
+  const bool client_counts = places_.client && options_.signals[*places_.client].per_route;
   const bool rate_counts = places_.rate && options_.signals[*places_.rate].per_route;
   if (places_.share && known.requests > 0) {
     auto signal = options_.signals[*places_.share];
@@ -174,11 +198,16 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
     const double now = 1;            // a route's share is not scaled to a later step
     out.share.emplace(signal, line_options(Reach::route), std::span(&now, 1),
                       MetricTrack{true, known.requests, past.service().requests});
-    out.share_weight = weight * (rate_counts || tails ? kShareShare : 1);
+    out.share_weight = weight * (rate_counts || tails || client_counts ? kShareShare : 1);
+  }
+  if (client_counts) {
+    out.client_weight = (weight - out.share_weight) * (rate_counts || tails ? kClientShare : 1);
+    if (known.client_errors.amount > 0) add_client(out, known.client_errors, Reach::route);
   }
   const double part = !tails ? 1 : rate_counts ? kRateShare : 0;
-  out.rate_weight = (weight - out.share_weight) * part;
-  out.tail_weight = (weight - out.share_weight) * (1 - part);
+  const double rest = weight - out.share_weight - out.client_weight;
+  out.rate_weight = rest * part;
+  out.tail_weight = rest * (1 - part);
   if (places_.rate) out.rate = rate_line(known, Reach::route);
   if (rate_counts && own == nullptr) out.foreign = rate_line(past.service(), Reach::route);
   return out;
@@ -193,6 +222,9 @@ void LinePlan::add_tail(Scope& scope, const Buckets& past, Reach reach) const {
 }
 
 void LinePlan::renew(Scope& scope, Reach reach) const {
+  // A route without client errors before has a past rate of 0.
+  if (!scope.client && scope.client_weight > 0 && scope.has_client_errors)
+    add_client(scope, {}, reach);
   const auto* past = scope.tail.unwatched();
   if (past == nullptr || scope.limits.empty()) return;
   if (auto line = tail_line(*past, reach); !line.empty()) scope.tail.begin(std::move(line));

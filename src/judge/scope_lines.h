@@ -30,13 +30,17 @@ struct Scope {
   double rate_weight = 0; // shares of the error budget
   double tail_weight = 0;
   double share_weight = 0;
+  double client_weight = 0;
   std::optional<RateLine> rate; // where an error rate is judged
   // Of a route that only the canary has: against the whole of stable, until stable serves it too.
   std::optional<RateLine> foreign;
   TailWatch tail;
   std::vector<std::optional<TailLimit>> limits; // one for each latency signal of the scope
   std::optional<MetricLine> share;              // of a route that stable had before
-  double canary = 0;                            // requests seen, also in cells that are not judged
+  // Of a route: from the cell after its first client error on.
+  std::optional<MetricLine> client;
+  bool has_client_errors = false; // some were seen
+  double canary = 0;              // requests seen, also in cells that are not judged
   double stable = 0;
   DurationGap gap; // in the newest cell with requests
 
@@ -57,8 +61,8 @@ class LinePlan {
   // The scope that a line is made for.
   enum class Reach { service, route };
 
-  // Call once, when the canary begins. phi: dispersion of errors.
-  void fix_margin(const StablePast& past, double phi);
+  // Call once, when the canary begins.
+  void fix_margin(const StablePast& past, const Phi& phi);
   const Margin& margin() const { return margin_; } // of the error rate, as shown
 
   Scope service(const StablePast& past, const ErrorBudget& budget) const;
@@ -66,7 +70,8 @@ class LinePlan {
   // boundaries. weight: its share of the error budget.
   Scope route(const StablePast& past, const Past* own, double weight) const;
   // Chooses boundaries of the scope's latencies anew where its cells no longer have those chosen,
-  // or where none could be chosen so far. Call after each judged cell.
+  // or where none could be chosen so far. Begins to weigh a route's client errors once it has some:
+  // later cells only, so that the first one is no evidence. Call after each judged cell.
   void renew(Scope& scope, Reach reach) const;
   MetricLine metric(std::size_t signal, const MetricTrack& past) const;
 
@@ -77,6 +82,7 @@ class LinePlan {
   LineOptions line_options(Reach reach) const;
   RateLine rate_line(const Past& past, Reach reach) const;
   void add_tail(Scope& scope, const Buckets& past, Reach reach) const;
+  void add_client(Scope& scope, const MetricTrack& past, Reach reach) const;
   TailLine tail_line(const Buckets& past, Reach reach) const;
   TailLine::Mark tail_mark(const SignalSpec& signal, const Buckets& past,
                            const Boundaries& chosen) const;
@@ -87,6 +93,7 @@ class LinePlan {
   const SignalPlaces& places_;
   const std::vector<double> harms_; // scales of the harm rule: 1 / next weight, ascending
   Margin margin_;
+  double client_clump_ = 1;
 };
 
 } // namespace coalmine::judge

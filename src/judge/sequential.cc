@@ -7,14 +7,23 @@
 namespace coalmine::judge {
 namespace {
 
-// Signals of the service first: their lines are found by their index.
+// Signals that the service always has first: their lines are found by their index.
 SequentialOptions whole_first(SequentialOptions options) {
-  std::ranges::stable_partition(
-      options.signals, [](const SignalSpec& s) { return s.kind != SignalKind::request_share; });
+  std::ranges::stable_partition(options.signals, [](const SignalSpec& s) {
+    return s.kind != SignalKind::request_share && s.kind != SignalKind::client_error_rate;
+  });
   return options;
 }
 
 } // namespace
+
+SignalSpec default_client_errors() {
+  SignalSpec out;
+  out.name = "client_error_rate";
+  out.kind = SignalKind::client_error_rate;
+  out.margin = {Margin::Unit::points, 0.10};
+  return out;
+}
 
 SequentialOptions sequential_defaults() {
   SequentialOptions out;
@@ -32,7 +41,7 @@ SequentialOptions sequential_defaults() {
   p999.margin = {Margin::Unit::percent, 0.30};
   p999.if_decidable = true;
   p999.per_route = false;
-  out.signals = {errors, p99, p999};
+  out.signals = {errors, p99, p999, default_client_errors()};
   return out;
 }
 
@@ -83,7 +92,7 @@ void SequentialJudge::learn(const CountCell& cell) {
 bool SequentialJudge::begin() {
   if (!past_.known()) return false;
   begun_ = true;
-  plan_.fix_margin(past_, phi_.errors);
+  plan_.fix_margin(past_, phi_);
   budget_.fix(past_);
   auto service = plan_.service(past_, budget_);
   service.canary = service_.canary;

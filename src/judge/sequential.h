@@ -78,6 +78,11 @@ class SequentialJudge final : public Judge {
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void fill_metric(SignalVerdict& v, const JudgedMetrics::Metric& metric, std::size_t harm) const;
   void fill_share(SignalVerdict& v, const Scope& scope) const;
+  void fill_part(SignalVerdict& v, const MetricReading& reading, double log_weight) const;
+  // Adds the line of the scope's client errors where both tracks' HTTP statuses are known; of a
+  // route only when they are beyond the margin, for most routes have a few and hold up nothing.
+  void add_client_line(std::vector<SignalVerdict>& lines, const Scope& scope,
+                       const std::string& route) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
                    double log_safety) const;
   double share_of_canary(const Scope& scope) const;

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "judge/estimate.h"
+
 namespace coalmine::judge {
 namespace {} // namespace
 
@@ -20,6 +22,10 @@ void Past::learn(const RouteCounts& row) {
   if (!usable(errors_of(row))) return;
   requests += row.stable.requests;
   errors += std::min(row.stable.errors, row.stable.requests);
+  const auto answered = client_errors_of(row.stable);
+  client_errors.has_data = client_errors.has_data || answered.has_data;
+  client_errors.amount += answered.amount;
+  client_errors.count += answered.count;
   if (row.stable.bounds_ms == nullptr) return;
   if (!latency.add(*row.stable.bounds_ms, row.stable.bucket_counts)) {
     // Stable's buckets are others now: only what it sends today can be compared.
@@ -46,6 +52,20 @@ const Past* StablePast::route(const std::string& name) const {
 void StableDispersion::add(const CountCell& cell) {
   add_errors(cell);
   add_tails(cell);
+  add_client_errors(cell);
+}
+
+void StableDispersion::add_client_errors(const CountCell& cell) {
+  const auto answered = client_errors_of(cell.total.stable);
+  if (!answered.has_data) return;
+  const Part now{answered.amount, answered.count};
+  if (!previous_client_errors_) {
+    previous_client_errors_ = now;
+    return;
+  }
+  const Part pair[] = {*previous_client_errors_, now};
+  client_errors_.add_group(pair);
+  previous_client_errors_.reset();
 }
 
 void StableDispersion::add_errors(const CountCell& cell) {

@@ -26,6 +26,7 @@ Cell errors_of(const RouteCounts& row);
 struct Past {
   double requests = 0;
   double errors = 0;
+  MetricTrack client_errors; // of the requests whose HTTP status is known
   Buckets latency;
 
   void learn(const RouteCounts& row);
@@ -55,6 +56,7 @@ class StablePast {
 struct Phi {
   double errors = 1;
   double tails = 1;
+  double client_errors = 1;
 };
 
 // Measures the phi that tempers evidence. Learns from stable in every cell,
@@ -62,18 +64,21 @@ struct Phi {
 class StableDispersion {
  public:
   void add(const CountCell& cell);
-  Phi phi() const { return {errors_.phi(), tails_.phi()}; }
+  Phi phi() const { return {errors_.phi(), tails_.phi(), client_errors_.phi()}; }
 
  private:
   void add_errors(const CountCell& cell);
   void add_tails(const CountCell& cell);
+  void add_client_errors(const CountCell& cell);
 
   Dispersion errors_;
   Dispersion tails_;
+  Dispersion client_errors_;
   double boundary_ms_ = 0;       // where tails_ compares; 0: not chosen yet
   Buckets seen_;                 // stable's latencies that the boundary is chosen from
   std::optional<Part> previous_; // stable in the cell before, when it had one instance
   std::optional<Part> previous_tail_;
+  std::optional<Part> previous_client_errors_;
 };
 
 } // namespace coalmine::judge

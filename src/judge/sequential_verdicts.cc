@@ -150,13 +150,32 @@ void SequentialJudge::fill_share(SignalVerdict& v, const Scope& scope) const {
   const double log_weight = std::log(std::max(scope.share_weight, 1e-300));
   const auto reading = scope.share->read(0, std::log(1 / options_.alpha_rollback) - log_weight,
                                          std::log(1 / options_.alpha_promote));
-  if (!reading.canary || !reading.stable) return;
+  if (reading.canary && reading.stable) fill_part(v, reading, log_weight);
+}
+
+void SequentialJudge::fill_part(SignalVerdict& v, const MetricReading& reading,
+                                double log_weight) const {
   v.measured.canary = reading.canary;
   v.measured.stable = reading.stable;
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
   set_interval(v, reading.lower, reading.upper);
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
+}
+
+void SequentialJudge::add_client_line(std::vector<SignalVerdict>& lines, const Scope& scope,
+                                      const std::string& route) const {
+  if (!begun_ || !scope.client) return;
+  const double log_weight = std::log(std::max(scope.client_weight, 1e-300));
+  const auto reading = scope.client->read(0, std::log(1 / options_.alpha_rollback) - log_weight,
+                                          std::log(1 / options_.alpha_promote));
+  if (!reading.canary || !reading.stable || (!route.empty() && !reading.beyond)) return;
+  const auto& signal = options_.signals[*places_.client];
+  auto& v = lines.emplace_back();
+  v.subject = {.signal = signal.name, .route = route, .kind = signal.kind, .gate = signal.gate};
+  v.limits = {.margin = signal.margin, .max = signal.max};
+  v.requests = {.canary = scope.canary, .stable = scope.stable};
+  fill_part(v, reading, log_weight);
 }
 
 void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Scope& scope,
@@ -347,14 +366,19 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
       v.cause = Cause::too_few_requests;
     }
   }
+  add_client_line(lines, service_, "");
   for (const auto& route : routes) {
     if (only_whole) break;
+    const auto name = route.name.empty() ? "(none)" : route.name;
     for (std::size_t i = 0; i < options_.signals.size(); ++i) {
+      if (options_.signals[i].kind == SignalKind::client_error_rate) {
+        add_client_line(lines, route.scope, name);
+        continue;
+      }
       // A route that stable did not have before has no share to keep.
       if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))
-        fill_verdict(lines.emplace_back(), i, route.scope,
-                     route.name.empty() ? "(none)" : route.name, evidence);
+        fill_verdict(lines.emplace_back(), i, route.scope, name, evidence);
     }
   }
   sort_routes(lines);

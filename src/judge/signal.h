@@ -12,9 +12,24 @@ namespace coalmine::judge {
 // ratio: part of a whole, both counted (conversions of checkouts). mean: a sum over a count (the
 // value of an order). value: any number that is read now and then (a gauge, a PromQL expression).
 // These three apply to the service, never to a route. request_share: the part of a track's requests
-// that goes to a route; for routes only, and for the sequential judge only.
-enum class SignalKind { error_rate, latency_quantile, request_share, ratio, mean, value };
+// that goes to a route; for routes only, and for the sequential judge only. client_error_rate: the
+// part of requests that was answered with 4xx; it can be a regression, but no promotion waits for
+// it, and where HTTP statuses are not known it has no line.
+enum class SignalKind {
+  error_rate,
+  latency_quantile,
+  request_share,
+  client_error_rate,
+  ratio,
+  mean,
+  value
+};
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
+// A part of a whole, 0 to 1.
+inline bool is_share(SignalKind kind) {
+  return kind == SignalKind::error_rate || kind == SignalKind::request_share ||
+         kind == SignalKind::client_error_rate || kind == SignalKind::ratio;
+}
 std::string_view to_string(SignalKind kind);
 std::optional<SignalKind> signal_kind(std::string_view text);
 

@@ -84,6 +84,12 @@ void fill_estimates(const SignalSpec& signal, const TrackCounts& canary, const T
   }
 }
 
+// Without HTTP statuses of both tracks there is nothing to say about client errors.
+bool has_line(const SignalSpec& signal, const TrackCounts& canary, const TrackCounts& stable) {
+  return signal.kind != SignalKind::client_error_rate ||
+         (client_errors_of(canary).has_data && client_errors_of(stable).has_data);
+}
+
 void set_verdict(SignalVerdict& v, Verdict verdict, Cause cause) {
   v.verdict = verdict;
   v.cause = cause;
@@ -187,7 +193,9 @@ std::vector<SignalVerdict> ThresholdJudge::judge_routes(const Evidence& evidence
   for (const auto& numbers : evidence.routes) {
     const std::string route = numbers.route.empty() ? "(none)" : numbers.route;
     for (const auto& signal : options_.signals) {
-      if (!signal.per_route || is_metric(signal.kind)) continue;
+      if (!signal.per_route || is_metric(signal.kind) ||
+          !has_line(signal, numbers.canary, numbers.stable))
+        continue;
       auto v = compare(signal, route, numbers.canary, numbers.stable, options_.min_route_requests);
       if (blocked != nullptr && v.verdict != Verdict::no_data &&
           v.cause != Cause::too_few_requests) {
@@ -255,6 +263,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   out.analysis_duration_minutes = evidence.canary_age_minutes;
   std::vector<SignalVerdict> lines;
   for (const auto& signal : options_.signals) {
+    if (!has_line(signal, evidence.canary, evidence.stable)) continue;
     lines.push_back(is_metric(signal.kind) ? compare_metric(signal, evidence)
                                            : compare(signal, "", evidence.canary, evidence.stable,
                                                      options_.min_requests));

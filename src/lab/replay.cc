@@ -20,8 +20,7 @@ constexpr double kLargeCount = 1e7;
 // Adds a cell to a window. Where boundaries differ, those that all cells have are kept.
 void add_cell(TrackCounts& to, const TrackCounts& counts) {
   to.has_data = true;
-  to.requests += counts.requests;
-  to.errors += counts.errors;
+  to.add_requests(counts);
   if (to.bounds_note.empty()) to.bounds_note = counts.bounds_note;
   if (counts.bounds_ms == nullptr || counts.bucket_counts.empty()) return;
   cohort::DurationCounts durations;
@@ -171,17 +170,21 @@ RouteCounts split_row(const RouteCounts& from, double share, double more_errors,
   out.canary.errors = bad + broken;
   out.stable.errors = std::max(0.0, all.errors - bad);
   out.stable.requests = std::max(out.stable.errors, all.requests - out.canary.requests);
+  if (all.answered > 0 && all.requests > 0) {
+    const double known = std::min(1.0, all.answered / all.requests);
+    out.canary.answered = out.canary.requests * known;
+    out.stable.answered = out.stable.requests * known;
+    const double drawn = draw(all.client_errors, share, random);
+    out.canary.client_errors = std::min(drawn, out.canary.answered);
+    out.stable.client_errors =
+        std::min(std::max(0.0, all.client_errors - drawn), out.stable.answered);
+  }
   for (const auto count : all.bucket_counts) {
     const double drawn = std::min(count, draw(count, share, random));
     out.canary.bucket_counts.push_back(drawn);
     out.stable.bucket_counts.push_back(count - drawn);
   }
   return out;
-}
-
-void add_counts(TrackCounts& to, const TrackCounts& from) {
-  to.requests += from.requests;
-  to.errors += from.errors;
 }
 
 double share_at(const rollout::RolloutSpec& spec, double minutes) {
@@ -258,15 +261,18 @@ std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
       for (auto& row : cell.routes) {
         rest.stable.requests -= row.stable.requests;
         rest.stable.errors -= row.stable.errors;
+        rest.stable.answered -= row.stable.answered;
+        rest.stable.client_errors -= row.stable.client_errors;
         row = split_row(row, share, more_errors, random);
-        add_counts(total.canary, row.canary);
-        add_counts(total.stable, row.stable);
+        total.canary.add_requests(row.canary);
+        total.stable.add_requests(row.stable);
       }
       rest.stable.requests = std::max(0.0, rest.stable.requests);
       rest.stable.errors = std::clamp(rest.stable.errors, 0.0, rest.stable.requests);
+      rest.stable.client_errors = std::max(0.0, rest.stable.client_errors);
       auto split = split_row(rest, share, more_errors, random);
-      add_counts(total.canary, split.canary);
-      add_counts(total.stable, split.stable);
+      total.canary.add_requests(split.canary);
+      total.stable.add_requests(split.stable);
       total.share_bounds(cell.total.stable.bounds_ms);
       total.canary.bucket_counts = std::move(split.canary.bucket_counts);
       total.stable.bucket_counts = std::move(split.stable.bucket_counts);

@@ -18,8 +18,8 @@ using namespace judge;
 
 constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-CountCell cell(std::int64_t index, double x1, double n1, double x0, double n0,
-               bool baseline = false) {
+CountCell cell_of(std::int64_t index, double x1, double n1, double x0, double n0,
+                  bool baseline = false) {
   CountCell out;
   out.from_ms = index * 15'000;
   out.to_ms = out.from_ms + 15'000;
@@ -46,14 +46,14 @@ Evidence look(std::vector<CountCell> cells) {
 
 std::vector<CountCell> baseline_cells(double x0, double n0) {
   std::vector<CountCell> out;
-  for (int i = 0; i < 40; ++i) out.push_back(cell(i, 0, 0, x0, n0, true));
+  for (int i = 0; i < 40; ++i) out.push_back(cell_of(i, 0, 0, x0, n0, true));
   return out;
 }
 
 TEST(Sequential, ProvenAndBeyondTheMarginRollsBackAtOnce) {
   auto judge = make_sequential_judge(errors_only());
   auto cells = baseline_cells(10, 1000);
-  cells.push_back(cell(40, 30, 60, 10, 1000));
+  cells.push_back(cell_of(40, 30, 60, 10, 1000));
   const auto out = judge->judge(look(cells));
   EXPECT_EQ(out.decision, Decision::rollback);
   EXPECT_EQ(out.signals[0].verdict, Verdict::regression);
@@ -69,7 +69,7 @@ TEST(Sequential, WorseWithinTheMarginGoesOn) {
   auto judge = make_sequential_judge(options);
   auto evidence = look(baseline_cells(100, 10'000));
   for (int i = 40; i < 80; ++i)
-    evidence.cells.push_back(cell(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
+    evidence.cells.push_back(cell_of(i, 40, 2'000, 100, 10'000)); // 2 % against 1 %, allowed +5pp
   const auto out = judge->judge(evidence);
   EXPECT_GT(out.signals[0].weighed->evidence, out.signals[0].weighed->needed)
       << "it is proven to be worse";
@@ -87,7 +87,7 @@ TEST(Sequential, StrictAsksForMoreThanTheMargin) {
     auto judge = make_sequential_judge(options);
     auto evidence = look(baseline_cells(100, 10'000));
     for (int i = 40; i < 60; ++i)
-      evidence.cells.push_back(cell(i, 8, 500, 100, 10'000)); // 1.6 % against 1 %, allowed 1.5 %
+      evidence.cells.push_back(cell_of(i, 8, 500, 100, 10'000)); // 1.6 % against 1 %, allowed 1.5 %
     EXPECT_EQ(judge->judge(evidence).decision,
               strict ? Decision::keep_watching : Decision::rollback);
   }
@@ -96,14 +96,14 @@ TEST(Sequential, StrictAsksForMoreThanTheMargin) {
 TEST(Sequential, PromotesOnlyWhatIsShownToBeSafe) {
   auto judge = make_sequential_judge(errors_only());
   auto evidence = look(baseline_cells(10, 1000));
-  evidence.cells.push_back(cell(40, 0, 50, 10, 1000));
+  evidence.cells.push_back(cell_of(40, 0, 50, 10, 1000));
   auto out = judge->judge(evidence);
   EXPECT_EQ(out.decision, Decision::keep_watching);
   EXPECT_EQ(out.signals[0].cause, Cause::undecided);
   EXPECT_TRUE(out.minutes_left.has_value());
   EXPECT_NE(out.reason.find("earliest verdict in about"), std::string::npos) << out.reason;
   evidence.cells.clear();
-  for (int i = 41; i < 120; ++i) evidence.cells.push_back(cell(i, 5, 500, 10, 1000));
+  for (int i = 41; i < 120; ++i) evidence.cells.push_back(cell_of(i, 5, 500, 10, 1000));
   out = judge->judge(evidence);
   EXPECT_EQ(out.decision, Decision::promote) << out.reason;
   evidence.cells.clear();
@@ -117,7 +117,7 @@ TEST(Sequential, TheNextWeightDecidesHowMuchMustBeExcluded) {
   options.signals[0].automatic = false;
   auto judge = make_sequential_judge(options);
   auto evidence = look(baseline_cells(10, 1000));
-  for (int i = 40; i < 50; ++i) evidence.cells.push_back(cell(i, 1, 100, 10, 1000));
+  for (int i = 40; i < 50; ++i) evidence.cells.push_back(cell_of(i, 1, 100, 10, 1000));
   evidence.next_weight = 0.25;
   EXPECT_EQ(judge->judge(evidence).decision, Decision::promote) << "+2pp is excluded";
   evidence.cells.clear();
@@ -132,7 +132,7 @@ TEST(Sequential, MissingDataIsNoEvidence) {
   EXPECT_EQ(out.decision, Decision::keep_watching);
 
   std::vector<CountCell> canary_only;
-  for (int i = 0; i < 100; ++i) canary_only.push_back(cell(i, 100, 100, 0, 0));
+  for (int i = 0; i < 100; ++i) canary_only.push_back(cell_of(i, 100, 100, 0, 0));
   out = judge->judge(look(canary_only));
   EXPECT_EQ(out.decision, Decision::keep_watching) << "nothing to compare with";
   EXPECT_EQ(out.signals[0].cause, Cause::no_stable_data);
@@ -164,10 +164,10 @@ TEST(Sequential, BadNumbersDecideNothing) {
   for (const double v : bad) {
     auto judge = make_sequential_judge(sequential_defaults());
     auto cells = baseline_cells(10, 1000);
-    cells.push_back(cell(0, 0, 0, v, v, true));
+    cells.push_back(cell_of(0, 0, 0, v, v, true));
     auto bounds = std::make_shared<const std::vector<double>>(std::vector<double>{10, 20});
     for (int i = 40; i < 60; ++i) {
-      auto c = cell(i, v, 100, 10, 1000);
+      auto c = cell_of(i, v, 100, 10, 1000);
       c.total.share_bounds(bounds);
       c.total.canary.bucket_counts = {v, 1, 1};
       c.total.stable.bucket_counts = {1};
@@ -187,7 +187,7 @@ TEST(Sequential, FromOneRequestToABillion) {
       auto judge = make_sequential_judge(errors_only());
       auto cells = baseline_cells(std::floor(19 * n * share), 19 * n);
       for (int i = 40; i < 80; ++i)
-        cells.push_back(cell(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
+        cells.push_back(cell_of(i, std::floor(n * share), n, std::floor(19 * n * share), 19 * n));
       const auto out = judge->judge(look(cells));
       EXPECT_NE(out.decision, Decision::rollback) << n << " " << share << " " << out.reason;
       EXPECT_LE(out.signals[0].measured.lower.value_or(-1),
@@ -195,7 +195,7 @@ TEST(Sequential, FromOneRequestToABillion) {
     }
     auto judge = make_sequential_judge(errors_only());
     auto cells = baseline_cells(0, 19 * n);
-    for (int i = 40; i < 60; ++i) cells.push_back(cell(i, n, n, 0, 19 * n));
+    for (int i = 40; i < 60; ++i) cells.push_back(cell_of(i, n, n, 0, 19 * n));
     EXPECT_EQ(judge->judge(look(cells)).decision, Decision::rollback)
         << "every request fails: " << n;
   }
@@ -204,9 +204,9 @@ TEST(Sequential, FromOneRequestToABillion) {
 TEST(Sequential, MixedCellsAreCountedAndNeverJudged) {
   auto judge = make_sequential_judge(errors_only());
   auto cells = baseline_cells(10, 1000);
-  cells.push_back(cell(40, 1, 100, 10, 1000));
+  cells.push_back(cell_of(40, 1, 100, 10, 1000));
   for (int i = 41; i < 60; ++i) {
-    cells.push_back(cell(i, 90, 100, 10, 1000));
+    cells.push_back(cell_of(i, 90, 100, 10, 1000));
     cells.back().mixed = true;
   }
   const auto out = judge->judge(look(cells));
@@ -219,7 +219,7 @@ TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
     auto judge = make_sequential_judge(errors_only());
     auto cells = baseline_cells(10, 1000);
     for (int i = 40; i < 60; ++i) {
-      cells.push_back(cell(i, 40, 1000, 10, 1000)); // +3pp
+      cells.push_back(cell_of(i, 40, 1000, 10, 1000)); // +3pp
       cells.back().warming = warming;
     }
     const auto out = judge->judge(look(cells));
@@ -235,7 +235,7 @@ TEST(Sequential, AnAbsoluteLimitHoldsWhateverStableDoes) {
   options.signals[0].max = 0.05;
   auto judge = make_sequential_judge(options);
   auto cells = baseline_cells(100, 1000);
-  for (int i = 40; i < 60; ++i) cells.push_back(cell(i, 100, 1000, 100, 1000)); // 10 % on both
+  for (int i = 40; i < 60; ++i) cells.push_back(cell_of(i, 100, 1000, 100, 1000)); // 10 % on both
   const auto out = judge->judge(look(cells));
   EXPECT_EQ(out.decision, Decision::rollback);
   EXPECT_NE(out.reason.find("limit 5.00%"), std::string::npos) << out.reason;
@@ -295,7 +295,7 @@ TEST(Sequential, OneBadRouteIsSeenAndNamed) {
 // docs/benchmarks.md. Two routes alike, of which one is critical.
 CountCell two_routes(std::int64_t index, double bad, bool baseline, bool with_past = true) {
   const double n1 = baseline ? 0 : 200, x1 = baseline ? 0 : bad;
-  auto out = cell(index, 2 * x1, 2 * n1, 20, 2000, baseline);
+  auto out = cell_of(index, 2 * x1, 2 * n1, 20, 2000, baseline);
   if (baseline && !with_past) return out;
   for (const char* name : {"/a", "/pay"})
     out.routes.push_back({name, {.requests = n1, .errors = x1}, {.requests = 1000, .errors = 10}});
@@ -330,7 +330,7 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
   const auto routes_of = [](std::int64_t index, bool baseline, const std::vector<double>& bad) {
     double sum = 0;
     for (const double b : bad) sum += b;
-    auto out = cell(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
+    auto out = cell_of(index, baseline ? 0 : sum, baseline ? 0 : 1000, 100, 10'000, baseline);
     for (std::size_t i = 0; i < bad.size(); ++i)
       out.routes.push_back({"/" + std::to_string(i),
                             {.requests = baseline ? 0.0 : 100, .errors = baseline ? 0 : bad[i]},
@@ -367,7 +367,7 @@ TEST(Sequential, ARollbackNamesTheRoutesThatAreWorse) {
 CountCell shared_routes(SimulationRandom& random, std::int64_t index, double pay_of_canary) {
   const bool baseline = index < 40;
   const auto draw = [&](double mean) { return mean > 0 ? random.poisson(mean) : 0.0; };
-  auto out = cell(index, 0, 0, 0, 0, baseline);
+  auto out = cell_of(index, 0, 0, 0, 0, baseline);
   for (const auto& [name, canary, stable] :
        {std::tuple("/a", 0.6, 0.6), {"/b", 0.3, 0.3}, {"/pay", pay_of_canary, 0.1}}) {
     RouteCounts route{

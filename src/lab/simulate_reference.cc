@@ -158,7 +158,7 @@ struct RankSeries {
   }
 };
 
-Times run_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
+Times reference_hour(const Scenario& scenario, std::uint64_t seed, bool with_rank) {
   lab::SimulatedTraffic traffic(scenario.model, scenario.change, seed);
   judge::Buckets past;
   for (const auto& cell : traffic.baseline())
@@ -300,7 +300,8 @@ std::string promoted_first(const std::vector<Times>& runs, double Times::* promo
 
 std::vector<Times> all_runs(const Scenario& scenario, std::size_t runs, std::uint64_t seed) {
   std::vector<Times> out(runs);
-  for_each_run(runs, [&](std::size_t i) { out[i] = run_hour(scenario, seed + i, i < kRankRuns); });
+  for_each_run(runs,
+               [&](std::size_t i) { out[i] = reference_hour(scenario, seed + i, i < kRankRuns); });
   return out;
 }
 

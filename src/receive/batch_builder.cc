@@ -16,7 +16,9 @@ namespace {
 constexpr std::size_t kBudgetFactor = 8;
 constexpr std::int32_t kSeverityError = 17;
 
-std::size_t heap_bytes(std::string_view text) { return text.size() > 15 ? text.size() + 1 : 0; }
+std::size_t text_heap_bytes(std::string_view text) {
+  return text.size() > 15 ? text.size() + 1 : 0;
+}
 
 bool is_exception(const LogRecord& record) {
   if (record.event_name == "exception" || record.event_name.ends_with(".exception")) return true;
@@ -138,10 +140,10 @@ void BatchBuilder::push(Attributes& attributes, std::string_view key, AttributeV
 void BatchBuilder::charge(const Attributes& attributes) {
   std::size_t bytes = attributes.capacity() * sizeof(Attribute);
   for (const auto& [key, value] : attributes) {
-    bytes += heap_bytes(key);
-    if (const auto* text = std::get_if<std::string>(&value)) bytes += heap_bytes(*text);
-    if (const auto* json = std::get_if<JsonText>(&value)) bytes += heap_bytes(json->text);
-    if (const auto* raw = std::get_if<Bytes>(&value)) bytes += heap_bytes(raw->raw);
+    bytes += text_heap_bytes(key);
+    if (const auto* text = std::get_if<std::string>(&value)) bytes += text_heap_bytes(*text);
+    if (const auto* json = std::get_if<JsonText>(&value)) bytes += text_heap_bytes(json->text);
+    if (const auto* raw = std::get_if<Bytes>(&value)) bytes += text_heap_bytes(raw->raw);
   }
   charge(bytes);
 }
@@ -208,11 +210,11 @@ void BatchBuilder::add(Span span, IdState trace, IdState span_id, IdState parent
   if (!check_ids(span.name, span.trace_id, span.span_id, trace, span_id, parent) ||
       !check_time("span", span.name, std::max(span.start_ns, span.end_ns)))
     return;
-  charge(sizeof(Span) + heap_bytes(span.name) + heap_bytes(span.status_message) +
-         heap_bytes(span.trace_state));
+  charge(sizeof(Span) + text_heap_bytes(span.name) + text_heap_bytes(span.status_message) +
+         text_heap_bytes(span.trace_state));
   charge(span.attributes);
   for (const auto& event : span.events) {
-    charge(sizeof(SpanEvent) + heap_bytes(event.name));
+    charge(sizeof(SpanEvent) + text_heap_bytes(event.name));
     charge(event.attributes);
   }
   span.resource = resource();
@@ -229,7 +231,7 @@ void BatchBuilder::add(LogRecord record) {
     return;
   }
   if (!check_time("log record", record.event_name, record.time_ns)) return;
-  charge(sizeof(LogRecord) + heap_bytes(record.event_name) + heap_bytes(record.body));
+  charge(sizeof(LogRecord) + text_heap_bytes(record.event_name) + text_heap_bytes(record.body));
   charge(record.attributes);
   record.resource = resource();
   out_.batch.logs.push_back(std::move(record));

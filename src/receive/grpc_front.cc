@@ -36,8 +36,7 @@ std::optional<Signal> signal_of_method(std::string_view path) {
   return std::nullopt;
 }
 
-net::GrpcResponse error_response(GrpcStatus status, std::string_view message,
-                                 int retry_after_s = 0) {
+net::GrpcResponse grpc_error(GrpcStatus status, std::string_view message, int retry_after_s = 0) {
   net::GrpcResponse out;
   out.status = status;
   out.status_message = short_message(message);
@@ -54,7 +53,7 @@ net::GrpcResponse health(const net::GrpcRequest& request, const Limits& limits) 
   try {
     auto message = request.compressed ? inflate(request.message, request.encoding, limits)
                                       : Result<std::string>(request.message);
-    if (!message) return error_response(grpc_code(message.error().code), message.error().message);
+    if (!message) return grpc_error(grpc_code(message.error().code), message.error().message);
     protozero::pbf_reader reader(*message);
     while (reader.next()) {
       if (reader.tag_and_type() ==
@@ -65,13 +64,13 @@ net::GrpcResponse health(const net::GrpcRequest& request, const Limits& limits) 
       }
     }
   } catch (const protozero::exception& e) {
-    return error_response(GrpcStatus::invalid_argument,
-                          std::string("not a HealthCheckRequest: ") + e.what());
+    return grpc_error(GrpcStatus::invalid_argument,
+                      std::string("not a HealthCheckRequest: ") + e.what());
   }
   bool known = service.empty();
   for (const auto& [name, signal] : kServices) known = known || name == service;
   if (!known)
-    return error_response(GrpcStatus::not_found, "unknown service " + short_message(service, 200));
+    return grpc_error(GrpcStatus::not_found, "unknown service " + short_message(service, 200));
   net::GrpcResponse out;
   protozero::pbf_writer(out.message).add_enum(1, 1);
   return out;
@@ -102,7 +101,7 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     return answer(health(request, small));
   }
   if (!signal) {
-    return answer(error_response(
+    return answer(grpc_error(
         GrpcStatus::unimplemented,
         fmt::format(
             "{} is not served here; OTLP/gRPC is Export of the TraceService, MetricsService and "
@@ -110,7 +109,7 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
             short_message(request.path, 200))));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
-    return answer(error_response(
+    return answer(grpc_error(
         GrpcStatus::unauthenticated,
         "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
   }
@@ -118,10 +117,10 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
   std::string compression;
   if (request.compressed && request.encoding != "identity") compression = request.encoding;
   if (!compression.empty() && !known_compression(compression)) {
-    return answer(error_response(
-        GrpcStatus::unimplemented,
-        fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none",
-                    short_message(compression, 64))));
+    return answer(
+        grpc_error(GrpcStatus::unimplemented,
+                   fmt::format("grpc-encoding {} is not supported; use gzip, deflate, zstd or none",
+                               short_message(compression, 64))));
   }
   auto job = std::make_shared<Job>(Job{{*signal, Encoding::protobuf, std::move(request.message),
                                         compression, std::move(request.peer)},
@@ -141,12 +140,12 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
       return finish(*job, std::move(response));
     }
     const auto status = grpc_code(taken.error().code);
-    finish(*job, error_response(status, taken.error().message,
-                                status == GrpcStatus::unavailable ? kRetryStore : 0));
+    finish(*job, grpc_error(status, taken.error().message,
+                            status == GrpcStatus::unavailable ? kRetryStore : 0));
   };
   if (!runner_.run(job->delivery.body.size(), request.compressed, work))
-    finish(*job, error_response(GrpcStatus::unavailable,
-                                "too many requests are waiting; send again later", kRetryBusy));
+    finish(*job, grpc_error(GrpcStatus::unavailable,
+                            "too many requests are waiting; send again later", kRetryBusy));
 }
 
 } // namespace coalmine::receive

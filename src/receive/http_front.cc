@@ -32,8 +32,8 @@ std::optional<Encoding> encoding_of(std::string_view type) {
   return std::nullopt;
 }
 
-net::HttpResponse error_response(int status, Encoding encoding, ErrorCode code,
-                                 std::string_view message, int retry_after_s = 0) {
+net::HttpResponse http_error(int status, Encoding encoding, ErrorCode code,
+                             std::string_view message, int retry_after_s = 0) {
   net::HttpResponse out;
   out.status = status;
   out.headers = {{"Content-Type", std::string(content_type(encoding))}};
@@ -78,7 +78,7 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     responder->send(std::move(response));
   };
   const auto refuse = [&](int status, ErrorCode code, std::string_view message) {
-    return error_response(status, encoding.value_or(Encoding::json), code, message);
+    return http_error(status, encoding.value_or(Encoding::json), code, message);
   };
   if (!signal) return answer(refuse(404, ErrorCode::not_found, nothing_at(request.path)));
   if (request.method != "POST") {
@@ -115,12 +115,12 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     }
     const auto& error = taken.error();
     const int status = http_code(error.code);
-    finish(*job, error_response(status, d.encoding, error.code, error.message,
-                                status == 503 ? kRetryStore : 0));
+    finish(*job, http_error(status, d.encoding, error.code, error.message,
+                            status == 503 ? kRetryStore : 0));
   };
   if (!runner_.run(job->delivery.body.size(), !compression.empty(), work)) {
-    finish(*job, error_response(429, *encoding, ErrorCode::unavailable,
-                                "too many requests are waiting; send again later", kRetryBusy));
+    finish(*job, http_error(429, *encoding, ErrorCode::unavailable,
+                            "too many requests are waiting; send again later", kRetryBusy));
   }
 }
 
@@ -130,7 +130,7 @@ net::HttpResponse HttpFront::transport_error(int status, std::string_view messag
                     : status == 429 || status == 503 ? ErrorCode::unavailable
                     : status >= 500                  ? ErrorCode::internal
                                                      : ErrorCode::invalid_argument;
-  return error_response(status, Encoding::json, code, message, status == 503 ? kRetryBusy : 0);
+  return http_error(status, Encoding::json, code, message, status == 503 ? kRetryBusy : 0);
 }
 
 } // namespace coalmine::receive

@@ -129,7 +129,7 @@ TEST(Drift, IsAShareOfTheWeight) {
       spec.steps = {{.weight = weight, .analyze_ms = 15'000}, {.weight = 1, .analyze_ms = 0}};
       State state;
       const auto take = [&](const Event& event, std::int64_t at) {
-        state = step(state, event, {.wall_ms = kStart + at, .steady_ms = at}).state;
+        state = step(state, event, {.wall_ms = kRolloutStart + at, .steady_ms = at}).state;
       };
       const auto answer = [&](RouterOp op, double applied, std::int64_t at) {
         take(
@@ -175,7 +175,7 @@ TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
     std::string said;
     std::int64_t at = 0;
     const auto take = [&](const Event& event) {
-      auto out = step(state, event, {.wall_ms = kStart + at, .steady_ms = at});
+      auto out = step(state, event, {.wall_ms = kRolloutStart + at, .steady_ms = at});
       state = std::move(out.state);
       for (const auto& effect : out.effects) {
         const auto* record = std::get_if<effect::Record>(&effect);

@@ -61,7 +61,8 @@ void truncate(promql::QueryResult& result, std::size_t limit) {
   if (auto* matrix = std::get_if<promql::Matrix>(&result.value)) cut(matrix->series);
 }
 
-net::HttpResponse answered(promql::QueryOutcome<promql::QueryResult> result, std::size_t limit) {
+net::HttpResponse query_answered(promql::QueryOutcome<promql::QueryResult> result,
+                                 std::size_t limit) {
   if (!result) return failed(result.error());
   truncate(*result, limit);
   auto json = result_json(*result, kMaxAnswerBytes);
@@ -190,7 +191,7 @@ net::HttpResponse PrometheusApi::instant(const net::HttpRequest& request) const 
   if (!options) return bad_data(options.error());
   if (request.client_gone)
     options->canceled = [gone = request.client_gone] { return gone->load(); };
-  return answered(
+  return query_answered(
       promql::instant(deps_.queryable, parameters.get("query"), *time, *options, deps_.clock),
       *limit);
 }
@@ -207,9 +208,9 @@ net::HttpResponse PrometheusApi::range(const net::HttpRequest& request) const {
     options->canceled = [gone = request.client_gone] { return gone->load(); };
   options->helpers = deps_.query_helpers;
   options->slices = deps_.query_slices;
-  return answered(promql::range(deps_.queryable, parameters.get("query"), times->start_ms,
-                                times->end_ms, times->step_ms, *options, deps_.clock),
-                  *limit);
+  return query_answered(promql::range(deps_.queryable, parameters.get("query"), times->start_ms,
+                                      times->end_ms, times->step_ms, *options, deps_.clock),
+                        *limit);
 }
 
 // No exemplars are kept. The request is checked anyway, so that mistakes are reported.

@@ -18,7 +18,7 @@ constexpr std::int64_t kMaxPoints = 11'000;
 // int64.
 constexpr std::int64_t kFarthestMs = 900'000'000'000'000;
 
-std::optional<std::int64_t> number(std::string_view text) {
+std::optional<std::int64_t> parsed_number(std::string_view text) {
   std::int64_t value = 0;
   if (text.starts_with('+')) text.remove_prefix(1);
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -63,7 +63,7 @@ Checked<std::int64_t> time_of(const Parameters& parameters, std::string_view nam
 Checked<std::size_t> limit_of(const Parameters& parameters) {
   const auto text = parameters.get("limit");
   if (text.empty()) return 0;
-  const auto value = number(text);
+  const auto value = parsed_number(text);
   if (!value)
     return std::unexpected(invalid_parameter(
         "limit", fmt::format("strconv.Atoi: parsing {}: invalid syntax", promql::go_quote(text))));

@@ -10,7 +10,9 @@ namespace {
 namespace json = boost::json;
 
 // JSON has no NaN or infinity.
-json::value number(double v) { return std::isfinite(v) ? json::value(v) : json::value(nullptr); }
+json::value span_number(double v) {
+  return std::isfinite(v) ? json::value(v) : json::value(nullptr);
+}
 
 double ms(std::uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -22,7 +24,7 @@ json::object attributes_json(const Attributes& attributes) {
     } else if (const auto* i = std::get_if<std::int64_t>(&value)) {
       out[key] = *i;
     } else if (const auto* d = std::get_if<double>(&value)) {
-      out[key] = number(*d);
+      out[key] = span_number(*d);
     } else {
       out[key] = to_text(value);
     }
@@ -88,7 +90,7 @@ json::object failure_json(const trace::Failure& failure) {
   return {{"trace_id", to_hex(failure.trace_id)},
           {"time_ms", failure.time_ms},
           {"error", failure.error},
-          {"duration_ms", number(failure.duration_ms)},
+          {"duration_ms", span_number(failure.duration_ms)},
           {"endpoint", failure.endpoint},
           {"version", failure.version},
           {"track", failure.track},

@@ -37,6 +37,20 @@ struct TrackCounts {
   // count from the first request), but the judge allows them a wider margin.
   double warming_requests = 0;
   double warming_errors = 0;
+  // The requests of instances whose HTTP statuses are known, and those of them that were answered
+  // with 4xx and are no errors.
+  double answered = 0;
+  double client_errors = 0;
+
+  // Adds what is counted of other requests; durations are added by cohort/durations.h.
+  void add_requests(const TrackCounts& from) {
+    requests += from.requests;
+    errors += from.errors;
+    answered += from.answered;
+    client_errors += from.client_errors;
+    warming_requests += from.warming_requests;
+    warming_errors += from.warming_errors;
+  }
 };
 
 // Both tracks, on one route or in total. Both have the same bounds, usually one object: they are

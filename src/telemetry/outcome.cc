@@ -12,6 +12,8 @@ constexpr std::array<std::string_view, 2> kStatusNames = {"http.response.status_
                                                           "http.status_code"};
 constexpr int kServerError = 500;
 
+bool is_digit(char c) { return c >= '0' && c <= '9'; }
+
 } // namespace
 
 int http_status_of(const AttributeValue& value) {
@@ -34,7 +36,32 @@ int http_status_of(const Attributes& attributes) {
   return 0;
 }
 
+int http_status_of_text(std::string_view text) {
+  if (text.size() != 3 || text[0] < '1' || text[0] > '5') return 0;
+  const int hundreds = (text[0] - '0') * 100;
+  const auto rest = text.substr(1);
+  if (rest == "xx" || rest == "XX") return hundreds;
+  if (!std::ranges::all_of(rest, is_digit)) return 0;
+  return hundreds + (rest[0] - '0') * 10 + (rest[1] - '0');
+}
+
+int http_status_of(const Labels& labels) {
+  for (const std::string_view name : {"http_response_status_code", "http_status_code",
+                                      "status_code", "http_status", "status", "code"}) {
+    if (const int status = http_status_of_text(labels.get(name)); status != 0) return status;
+  }
+  return 0;
+}
+
+bool is_failed(int http_status, std::string_view error_type) {
+  if (http_status >= 400) return http_status >= kServerError;
+  const bool client_error =
+      error_type.size() == 3 && error_type[0] == '4' && std::ranges::all_of(error_type, is_digit);
+  return !error_type.empty() && !client_error;
+}
+
 bool is_failed(SpanKind kind, StatusCode status, int http_status) {
+  if (kind == SpanKind::server && is_client_error(http_status)) return false;
   if (status != StatusCode::unset) return status == StatusCode::error;
   return kind == SpanKind::server && http_status >= kServerError;
 }
@@ -48,17 +75,21 @@ FailedRows::FailedRows(const SpanTable& table) : table_(table) {
     const auto& pair = table.pairs[i];
     const bool is_status =
         std::ranges::find(kStatusNames, table.texts[pair.key]) != kStatusNames.end();
-    if (!is_status || http_status_of(pair.value) < kServerError) continue;
-    if (server_errors_.empty()) server_errors_.resize(table.pairs.size());
-    server_errors_[i] = true;
+    const int status = is_status ? http_status_of(pair.value) : 0;
+    if (status < 400) continue;
+    if (bad_status_.empty()) bad_status_.resize(table.pairs.size());
+    bad_status_[i] = status;
   }
 }
 
 bool FailedRows::has(const SpanTable::Row& row) const {
-  if (server_errors_.empty() || row.status != StatusCode::unset || row.kind != SpanKind::server)
-    return row.status == StatusCode::error;
-  return std::ranges::any_of(table_.list(row.attributes),
-                             [&](std::uint32_t pair) { return server_errors_[pair]; });
+  int http_status = 0;
+  if (!bad_status_.empty() && row.kind == SpanKind::server) {
+    for (const auto pair : table_.list(row.attributes)) {
+      if (bad_status_[pair] != 0) http_status = bad_status_[pair];
+    }
+  }
+  return is_failed(row.kind, row.status, http_status);
 }
 
 } // namespace coalmine

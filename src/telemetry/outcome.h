@@ -1,10 +1,13 @@
-// Whether a span failed: one answer for error counts, for the list of failures and for what is
-// kept.
+// How a request ended: whether it failed, and whether it was answered as the client's error. One
+// answer for error counts, for the list of failures and for what is kept.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
+#include "telemetry/labels.h"
 #include "telemetry/span.h"
 #include "telemetry/span_table.h"
 
@@ -14,9 +17,35 @@ namespace coalmine {
 int http_status_of(const AttributeValue& value);
 // Knows both generations of the semantic conventions; 0 when there is none.
 int http_status_of(const Attributes& attributes);
+// As a label says it; "5xx" reads as 500.
+int http_status_of_text(std::string_view text);
+// The HTTP status in the labels of a counter of requests, which libraries name in many ways.
+int http_status_of(const Labels& labels);
 
-// Status ERROR fails and status OK does not. Without a status (many proxies and frameworks set
-// none), a server span fails when its HTTP status is 500 or above.
+// Whether requests that a metric counts under this status (0: unknown) and error.type failed: with
+// a status of 500 or above, or with an error.type and neither status nor type a 4xx code. 4xx is
+// the client's error, whatever the exception behind it.
+bool is_failed(int http_status, std::string_view error_type);
+inline bool is_client_error(int http_status) { return http_status >= 400 && http_status < 500; }
+
+// Beside the three request metrics of telemetry/sample.h: answers of 4xx that are no errors.
+// Derived where HTTP statuses are known, from 0 on.
+inline constexpr std::string_view kClientErrorsName = "http_server_request_client_errors_total";
+
+// What the HTTP status says of requests beside whether they failed.
+enum class Answer : std::uint8_t {
+  unknown,      // no status is known
+  client_error, // 4xx, and not counted as failed
+  other,
+};
+inline Answer answer_of(int http_status, bool failed) {
+  if (http_status == 0) return Answer::unknown;
+  return is_client_error(http_status) && !failed ? Answer::client_error : Answer::other;
+}
+
+// Status ERROR fails and status OK does not, but what a server answered with 4xx never fails.
+// Without a status (many proxies and frameworks set none), a server span fails when its HTTP status
+// is 500 or above.
 bool is_failed(SpanKind kind, StatusCode status, int http_status);
 bool is_failed(const Span& span);
 
@@ -29,7 +58,8 @@ class FailedRows {
 
  private:
   const SpanTable& table_;
-  std::vector<bool> server_errors_; // by pair; empty: no pair is an HTTP status of 500 or above
+  // By pair: HTTP statuses of 400 or above; 0: another attribute. Empty: all are 0.
+  std::vector<int> bad_status_;
 };
 
 } // namespace coalmine

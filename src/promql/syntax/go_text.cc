@@ -39,7 +39,7 @@ void append_utf8(std::string& out, std::uint32_t rune) {
   }
 }
 
-int code_of(char c) { return static_cast<int>(static_cast<unsigned char>(c)); }
+int escape_code(char c) { return static_cast<int>(static_cast<unsigned char>(c)); }
 
 EscapeResult escape_error(std::string message) { return EscapeResult{0, {}, std::move(message)}; }
 
@@ -56,7 +56,7 @@ EscapeResult numeric_escape(std::string_view text) {
     const auto digit = static_cast<std::uint32_t>(hex_digit(text[i]));
     if (digit >= base) {
       return escape_error(fmt::format("illegal character U+{:04X} '{}' in escape sequence",
-                                      code_of(text[i]), text[i]));
+                                      escape_code(text[i]), text[i]));
     }
     value = value * base + digit;
   }
@@ -162,7 +162,7 @@ EscapeResult check_escape(std::string_view text, char quote) {
     return {.length = 2, .bytes = std::string(1, kTo[at]), .error = {}};
   if (c == quote) return {.length = 2, .bytes = std::string(1, c), .error = {}};
   if ((c >= '0' && c <= '7') || c == 'x' || c == 'u' || c == 'U') return numeric_escape(text);
-  return escape_error(fmt::format("unknown escape sequence U+{:04X} '{}'", code_of(c), c));
+  return escape_error(fmt::format("unknown escape sequence U+{:04X} '{}'", escape_code(c), c));
 }
 
 std::optional<std::string> unquote(std::string_view literal) {

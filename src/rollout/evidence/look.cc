@@ -100,8 +100,8 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
 
 // The window's counts; for a judge that takes cells they are made of parts of it. A track whose
 // clock is known to be off is asked for the window by its own clock.
-void read_window(const LookRequest& request, const LookSources& sources, const judge::Judge& judge,
-                 judge::Evidence& evidence, LookResult& out) {
+void look_at_window(const LookRequest& request, const LookSources& sources,
+                    const judge::Judge& judge, judge::Evidence& evidence, LookResult& out) {
   const auto& look = request.look;
   const auto& cohorts = sources.cohorts;
   const auto counts = [&](Track track, const cohort::CohortSelector& cohort, TrackHeard& heard) {
@@ -143,7 +143,7 @@ judge::Evidence read_evidence(const LookRequest& request, const judge::Judge& ju
   } else {
     const auto read = feed == nullptr ? Result<std::vector<CountCell>>()
                                       : feed->read(request.view, request.look.to_ms);
-    read_window(request, sources, judge, evidence, out);
+    look_at_window(request, sources, judge, evidence, out);
     if (!evidence.source_error.empty()) return evidence;
     if (sources.metrics != nullptr) {
       evidence.metrics = sources.metrics->read_window(request.look.from_ms, request.look.to_ms,

@@ -51,8 +51,7 @@ CohortWindow read_window(const RolloutSpec& spec, const cohort::CohortCounts& co
   for (const auto& route : counts.routes) {
     if (ignored(spec, route.route)) continue;
     Part part{route.counts, durations_of(route)};
-    all.counts.requests += part.counts.requests;
-    all.counts.errors += part.counts.errors;
+    all.counts.add_requests(part.counts);
     all.durations.add(part.durations);
     // Requests without a route belong to the whole, but "no route" is not an endpoint to compare.
     if (!route.route.empty()) out.routes.insert_or_assign(route.route, std::move(part));

@@ -59,6 +59,10 @@ const DescriptionRef& errors_description() {
   static const auto kText = description("1", "Requests that failed on the server's side.");
   return kText;
 }
+const DescriptionRef& client_errors_description() {
+  static const auto kText = description("1", "Requests answered with an HTTP status of 4xx.");
+  return kText;
+}
 const DescriptionRef& duration_description() {
   static const auto kText = description("ms", "Duration of requests in milliseconds.");
   return kText;
@@ -76,6 +80,14 @@ SeriesInfo describe(Labels labels, MetricKind kind, Source source, DescriptionRe
   out.source = source;
   out.metric = std::move(metric);
   return out;
+}
+
+// Adds requests that all ended alike.
+void count(DerivedPending& pending, double requests, RequestOutcome outcome) {
+  pending.requests += requests;
+  if (outcome.failed) pending.errors += requests;
+  if (outcome.answer == Answer::client_error) pending.client_errors += requests;
+  pending.answered = pending.answered || outcome.answer != Answer::unknown;
 }
 
 double number_of(const std::optional<Sample>& sample) {
@@ -109,26 +121,10 @@ std::string method_of(const Attributes& attributes) {
   return first_text(attributes, {"http.request.method", "http.method"});
 }
 
-int http_status_of(const Labels& labels) {
-  for (const std::string_view name : {"http_response_status_code", "http_status_code",
-                                      "status_code", "http_status", "status", "code"}) {
-    const auto text = labels.get(name);
-    if (text.size() != 3 || text[0] < '1' || text[0] > '5') continue;
-    const auto rest = text.substr(1);
-    if (rest == "xx" || rest == "XX") return (text[0] - '0') * 100;
-    if (std::ranges::all_of(rest, [](char c) { return c >= '0' && c <= '9'; }))
-      return (text[0] - '0') * 100 + (rest[0] - '0') * 10 + (rest[1] - '0');
-  }
-  return 0;
-}
-
-bool is_error_point(const Attributes& attributes) {
+RequestOutcome outcome_of_point(const Attributes& attributes) {
   const int status = http_status_of(attributes);
-  if (status >= 400) return status >= 500;
-  const std::string type = attribute_text(attributes, "error.type");
-  const bool client_error = type.size() == 3 && type[0] == '4' &&
-                            std::ranges::all_of(type, [](char c) { return c >= '0' && c <= '9'; });
-  return !type.empty() && !client_error;
+  const bool failed = is_failed(status, attribute_text(attributes, "error.type"));
+  return {failed, answer_of(status, failed)};
 }
 
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
@@ -168,6 +164,9 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
   load_durations(stage, *slot);
+  const auto counted = slot->requests->labels->with(kMetricName, kClientErrorsName);
+  if (stage.find(counted, counted.hash(), source, MetricKind::counter) != nullptr)
+    find_client_errors(stage, *slot);
   return slot.get();
 }
 
@@ -182,6 +181,17 @@ bool Deriver::find_errors(Stage& stage, DerivedGroup& group) {
   group.loaded_errors = number_of(stage.stored().last_value(group.errors->id));
   group.errors_total += group.loaded_errors;
   return true;
+}
+
+void Deriver::find_client_errors(Stage& stage, DerivedGroup& group) {
+  const Labels labels = group.requests->labels->with(kMetricName, kClientErrorsName);
+  const auto found = stage.series(
+      describe(labels, MetricKind::counter, group.requests->source, client_errors_description()),
+      labels.hash());
+  if (!found) return;
+  group.client_errors = *found;
+  group.loaded_client_errors = number_of(stage.stored().last_value(group.client_errors->id));
+  group.client_errors_total += group.loaded_client_errors;
 }
 
 void Deriver::load_durations(Stage& stage, DerivedGroup& group) {
@@ -236,16 +246,17 @@ void Deriver::see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_
   pending.start_ms = std::min(pending.start_ms, start_ms);
 }
 
-void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bool is_error) {
+void Deriver::add(DerivedGroup& group, const Sample& increase, double factor,
+                  RequestOutcome outcome) {
   auto& pending = pending_of(group);
   const auto target = [&]() -> BucketBounds {
     if (group.duration_total.bounds) return group.duration_total.bounds;
     return pending.duration ? pending.duration->bounds : nullptr;
   }();
   std::optional<ClassicHistogram> in_ms;
-  double count = 0;
+  double requests = 0;
   if (const auto* classic = std::get_if<ClassicSample>(&increase)) {
-    count = static_cast<double>(classic->value.count);
+    requests = static_cast<double>(classic->value.count);
     if (!classic->value.bounds->empty()) {
       const auto bounds = scale_bounds(classic->value.bounds, factor);
       in_ms = scaled(classic->value, factor, same_bounds(target, bounds) ? target : bounds);
@@ -257,14 +268,13 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
       }
     }
   } else if (const auto* exponential = std::get_if<ExponentialSample>(&increase)) {
-    count = static_cast<double>(exponential->value.count);
+    requests = static_cast<double>(exponential->value.count);
     in_ms = to_classic(exponential->value, factor, target ? target : fixed_bounds_ms());
     const auto exact = durations_in_seconds(exponential->value, factor / kMsPerSecond);
     if (!pending.exact) pending.exact.emplace();
     merge_durations(*pending.exact, exact);
   }
-  pending.requests += count;
-  if (is_error) pending.errors += count;
+  coalmine::store::count(pending, requests, outcome);
   if (!in_ms) return;
   if (pending.duration) {
     coalmine::add(*pending.duration, *in_ms);
@@ -274,7 +284,7 @@ void Deriver::add(DerivedGroup& group, const Sample& increase, double factor, bo
 }
 
 bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample& now,
-                         double factor, bool is_error) {
+                         double factor, RequestOutcome outcome) {
   const auto* was = std::get_if<ClassicSample>(&before);
   const auto* is = std::get_if<ClassicSample>(&now);
   if (was == nullptr || is == nullptr || !group.duration_total.bounds ||
@@ -303,16 +313,14 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   const auto count = b.count - a.count;
   pending.duration->count += count;
   pending.duration->sum += (b.sum - a.sum) * factor;
-  pending.requests += static_cast<double>(count);
-  if (is_error) pending.errors += static_cast<double>(count);
+  coalmine::store::count(pending, static_cast<double>(count), outcome);
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, bool is_error,
+void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, RequestOutcome outcome,
                        double weight) {
   auto& pending = pending_of(group);
-  pending.requests += weight;
-  if (is_error) pending.errors += weight;
+  count(pending, weight, outcome);
   if (!ms) return;
   if (!pending.duration) {
     pending.duration.emplace();
@@ -360,10 +368,15 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   group.last_ms = time_ms;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
+  group.client_errors_total += pending.client_errors;
   stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
   if (group.errors == nullptr) (void)find_errors(stage, group);
   if (group.errors != nullptr)
     stage.put(group.errors->id, FloatSample{time_ms, group.start_ms, group.errors_total});
+  if (group.client_errors == nullptr && pending.answered) find_client_errors(stage, group);
+  if (group.client_errors != nullptr)
+    stage.put(group.client_errors->id,
+              FloatSample{time_ms, group.start_ms, group.client_errors_total});
   add_durations(stage, group);
   put_durations(stage, group, time_ms);
 }
@@ -387,12 +400,16 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
                      FloatSample{pending.time_ms, start_ms, pending.requests}) == Late::added;
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
+  group.client_errors_total += pending.client_errors;
   add_durations(stage, group);
   group.start_ms = start_ms;
   if (inserted) {
-    if (group.errors != nullptr)
-      (void)stage.put_late(group.errors->id,
-                           FloatSample{pending.time_ms, start_ms, pending.errors});
+    const auto put_late = [&](const SeriesInfo* series, double value) {
+      if (series != nullptr)
+        (void)stage.put_late(series->id, FloatSample{pending.time_ms, start_ms, value});
+    };
+    put_late(group.errors, pending.errors);
+    put_late(group.client_errors, pending.client_errors);
     if (pending.duration && group.duration != nullptr) {
       (void)stage.put_late(group.duration->id,
                            ClassicSample{pending.time_ms, start_ms, false, *pending.duration});
@@ -407,15 +424,28 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   stage.put(group.requests->id, FloatSample{group.last_ms, start_ms, group.requests_total});
   if (group.errors != nullptr)
     stage.put(group.errors->id, FloatSample{group.last_ms, start_ms, group.errors_total});
+  if (group.client_errors != nullptr)
+    stage.put(group.client_errors->id,
+              FloatSample{group.last_ms, start_ms, group.client_errors_total});
   put_durations(stage, group, group.last_ms);
 }
 
-void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
-  auto& lent = group.lent;
-  if (group.errors == nullptr) return;
+namespace {
+
+// What is lent of a group: one of its totals.
+struct Loan {
+  const SeriesInfo* counted = nullptr; // nullptr: there is nothing to lend
+  double total = 0;
+  double loaded = 0; // the total as read from the store
+  const DescriptionRef& description;
+};
+
+void lend(Stage& stage, const DerivedGroup& group, const Loan& loan, DerivedGroup::Lent& lent,
+          std::int64_t time_ms) {
+  if (loan.counted == nullptr) return;
   if (lent.series == nullptr) {
     auto what =
-        describe(*group.errors->labels, MetricKind::counter, Source::sent, errors_description());
+        describe(*loan.counted->labels, MetricKind::counter, Source::sent, loan.description);
     what.filler = true;
     const auto info = stage.filler(what);
     if (!info || !(*info)->filler) return; // too many series, or the application's own
@@ -423,16 +453,30 @@ void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
     if (const auto last = stage.stored().last_value(lent.series->id)) {
       // Goes on from what is stored, which may be less than the whole count.
       lent.value = number_of(last);
-      lent.offset = lent.value - group.loaded_errors;
+      lent.offset = lent.value - loan.loaded;
       lent.last_ms = time_of(*last);
       if (start_of(*last) != 0) lent.start_ms = std::min(lent.start_ms, start_of(*last));
     }
   }
-  const double value = group.errors_total + lent.offset;
+  const double value = loan.total + lent.offset;
   if (time_ms < lent.last_ms || (time_ms == lent.last_ms && value == lent.value)) return;
   lent.value = value;
   lent.last_ms = time_ms;
   stage.put(lent.series->id, FloatSample{time_ms, std::min(lent.start_ms, time_ms), value});
+}
+
+} // namespace
+
+void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
+  lend(stage, group, {group.errors, group.errors_total, group.loaded_errors, errors_description()},
+       group.lent_errors, time_ms);
+}
+
+void lend_client_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
+  lend(stage, group,
+       {group.client_errors, group.client_errors_total, group.loaded_client_errors,
+        client_errors_description()},
+       group.lent_client_errors, time_ms);
 }
 
 void Deriver::clear() {

@@ -1,4 +1,4 @@
-// The three request series that every service has, derived from its HTTP duration histogram or from
+// The request series that every service has, derived from its HTTP duration histogram or from
 // its server spans.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
@@ -18,10 +18,18 @@
 
 namespace coalmine::store {
 
+// How requests ended.
+struct RequestOutcome {
+  bool failed = false;
+  Answer answer = Answer::unknown;
+};
+
 // The increase that the current append adds to a group.
 struct DerivedPending {
   double requests = 0;
   double errors = 0;
+  double client_errors = 0;
+  bool answered = false; // the HTTP status of some is known
   std::optional<ClassicHistogram> duration;
   std::optional<ExponentialHistogram> exact; // the same requests
   std::int64_t time_ms = 0;
@@ -31,11 +39,13 @@ struct DerivedPending {
 // The reports of one instance about one route and method, by one source. Totals are cumulative.
 struct DerivedGroup {
   SeriesInfo* requests = nullptr;
-  SeriesInfo* errors = nullptr;   // nullptr while nobody counts errors
-  SeriesInfo* duration = nullptr; // nullptr until there are buckets
-  SeriesInfo* exact = nullptr;    // nullptr until something finer than `duration` was measured
+  SeriesInfo* errors = nullptr;        // nullptr while nobody counts errors
+  SeriesInfo* client_errors = nullptr; // nullptr until an HTTP status is known
+  SeriesInfo* duration = nullptr;      // nullptr until there are buckets
+  SeriesInfo* exact = nullptr;         // nullptr until something finer than `duration` was measured
   double requests_total = 0;
   double errors_total = 0;
+  double client_errors_total = 0;
   ClassicHistogram duration_total; // in ms
   // In seconds, at the resolution it was measured with: of exponential histograms and spans.
   ExponentialHistogram exact_total;
@@ -51,7 +61,7 @@ struct DerivedGroup {
   std::optional<DerivedPending> pending;
 
   OwnCounts* own = nullptr; // the instance, for a group of a histogram
-  // The errors as lent to the instance's own request counter: errors_total + offset.
+  // A total as lent to the instance's own request counter: the total + offset.
   struct Lent {
     SeriesInfo* series = nullptr; // nullptr: nothing is lent so far
     double offset = 0;
@@ -59,8 +69,10 @@ struct DerivedGroup {
     std::int64_t start_ms = 0;
     std::int64_t last_ms = 0;
   };
-  Lent lent;
+  Lent lent_errors;
+  Lent lent_client_errors;
   double loaded_errors = 0; // errors_total as read from the store
+  double loaded_client_errors = 0;
 };
 
 // The labels of a derived series without its name: the resource's, and the route and method where
@@ -70,20 +82,15 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
 // Knows both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
-// The HTTP status in the labels of an application's own request counter, which libraries name in
-// many ways; "5xx" reads as 500. 0 when there is none.
-int http_status_of(const Labels& labels);
-// A point of the duration histogram is an error when its status is 500 or above, or when it has an
-// error.type and neither its status nor the type is a 4xx code: 4xx is the client's error, whatever
-// the exception behind it.
-bool is_error_point(const Attributes& attributes);
+RequestOutcome outcome_of_point(const Attributes& attributes);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
 // seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);
 
-// Writes the group's errors beside the instance's own request counter, which has none, as a sample
-// at time_ms.
+// Writes the group's errors or client errors beside the instance's own request counter, which has
+// none, as a sample at time_ms.
 void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms);
+void lend_client_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms);
 
 // Holds the totals of all groups seen since start. Totals it does not hold are read from the store,
 // so it may be cleared at any time. Guarded by Locks::write.
@@ -96,14 +103,15 @@ class Deriver {
 
   // Adds an increase of a duration histogram, classic or exponential. An increase of zero counts
   // too: it shows that the instance is alive.
-  void add(DerivedGroup& group, const Sample& increase, double factor, bool is_error);
+  void add(DerivedGroup& group, const Sample& increase, double factor, RequestOutcome outcome);
   // Adds the increase between two samples of one series, without building a histogram for it.
   // Handles only the usual case: the count grew and the bounds are unchanged. Otherwise it does
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
-                  bool is_error);
+                  RequestOutcome outcome);
   // ms: nullopt when the span does not say how long it took. weight: how many spans it stands for.
-  void add_span(DerivedGroup& group, std::optional<double> ms, bool is_error, double weight = 1);
+  void add_span(DerivedGroup& group, std::optional<double> ms, RequestOutcome outcome,
+                double weight = 1);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 
@@ -116,6 +124,7 @@ class Deriver {
   DerivedGroup* load(Stage& stage, const Labels& labels, std::uint64_t hash, OwnCounts* own);
   // Finds or makes the error counter once somebody counts errors. False: too many series.
   static bool find_errors(Stage& stage, DerivedGroup& group);
+  static void find_client_errors(Stage& stage, DerivedGroup& group);
   static void load_durations(Stage& stage, DerivedGroup& group);
   static SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind);
   // Adds the pending durations to the totals.

@@ -1,4 +1,4 @@
-// The three request series of every service: which requests are counted, when, and from which
+// The request series of every service: which requests are counted, when, and from which
 // source.
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
@@ -42,27 +42,74 @@ TEST_F(DeriveTest, TheErrorCounterExistsAsZero) {
 
 TEST(DeriveRules, WhatIsAnError) {
   const std::string e = "error.type";
-  EXPECT_FALSE(is_error_point(request(200)));
-  EXPECT_FALSE(is_error_point(request(404)));
-  EXPECT_TRUE(is_error_point(request(500)));
-  EXPECT_TRUE(is_error_point({{"http.status_code", std::string("502")}}));
-  EXPECT_TRUE(is_error_point({{e, std::string("TimeoutError")}}));
-  EXPECT_TRUE(is_error_point({{e, std::string("500")}}));
-  EXPECT_FALSE(is_error_point({{e, std::string("404")}}));
+  EXPECT_FALSE(outcome_of_point(request(200)).failed);
+  EXPECT_FALSE(outcome_of_point(request(404)).failed);
+  EXPECT_TRUE(outcome_of_point(request(500)).failed);
+  EXPECT_TRUE(outcome_of_point({{"http.status_code", std::string("502")}}).failed);
+  EXPECT_TRUE(outcome_of_point({{e, std::string("TimeoutError")}}).failed);
+  EXPECT_TRUE(outcome_of_point({{e, std::string("500")}}).failed);
+  EXPECT_FALSE(outcome_of_point({{e, std::string("404")}}).failed);
   // ASP.NET Core writes the exception's type beside a 4xx.
   auto handled = request(404);
   handled.emplace_back(e, std::string("Shop.NotFoundException"));
-  EXPECT_FALSE(is_error_point(handled));
-  EXPECT_FALSE(is_error_point({{"http.status_code", std::string("499")}, {e, std::string("E")}}));
+  EXPECT_FALSE(outcome_of_point(handled).failed);
+  EXPECT_FALSE(
+      outcome_of_point({{"http.status_code", std::string("499")}, {e, std::string("E")}}).failed);
   auto broken = request(200); // the connection broke while answering
   broken.emplace_back(e, std::string("java.io.IOException"));
-  EXPECT_TRUE(is_error_point(broken));
+  EXPECT_TRUE(outcome_of_point(broken).failed);
   EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 0));
   EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 404));
   EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::unset, 500));
   EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::ok, 500));
   EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::error, 0));
   EXPECT_FALSE(is_failed(SpanKind::client, StatusCode::unset, 500)) << "the callee failed";
+}
+
+// From 0 on where HTTP statuses are known, and not at all where they are not.
+TEST_F(DeriveTest, ClientErrorsAreCountedBesideErrors) {
+  const auto at = [&](std::int64_t time, std::uint64_t ok, std::uint64_t missing) {
+    Batch b = batch({point(duration(request(200)), kNow - 1000, kNow + time,
+                           classic(seconds(), {ok, 0, 0, 0, 0}))},
+                    kNow + time);
+    if (missing > 0)
+      b.points.push_back(point(duration(request(404)), kNow - 1000, kNow + time,
+                               classic(seconds(), {missing, 0, 0, 0, 0})));
+    append(b);
+  };
+  at(0, 5, 0);
+  at(15'000, 7, 3);
+  reopen();
+  at(30'000, 9, 4);
+  EXPECT_EQ(only(kClientErrorsName), (Points{{0, 0}, {15'000, 3}, {30'000, 4}}));
+  EXPECT_EQ(only(kErrorsName).back(), (std::pair<std::int64_t, double>(30'000, 0)));
+  app = resource("shop", "stable", "1", "i2");
+  append(batch({point(duration({{"http.route", std::string("/a")}}), kNow - 1000, kNow,
+                      classic(seconds(), {5, 0, 0, 0, 0}))}));
+  EXPECT_TRUE(select(*store, kClientErrorsName, {{"instance", Matcher::Op::equal, "i2"}}).empty());
+}
+
+TEST_F(DeriveTest, ClientErrorsOfSpans) {
+  const auto answered = [&](std::uint8_t id, std::int64_t status, StatusCode code) {
+    return span(app, id, id, kNow - 5000, kNow - 4880, SpanKind::server, code,
+                {{"http.route", std::string("/a")}, {"http.response.status_code", status}});
+  };
+  Batch b = batch({});
+  b.spans = table_of({answered(1, 200, StatusCode::unset), answered(2, 404, StatusCode::unset),
+                      answered(3, 429, StatusCode::error), answered(4, 503, StatusCode::unset)});
+  append(b);
+  EXPECT_EQ(only(kClientErrorsName), (Points{{0, 2}})) << "whatever the status of the span";
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 1}}));
+  const FailedRows failed(b.spans);
+  std::vector<bool> listed;
+  for (const auto& row : b.spans.rows) listed.push_back(failed.has(row));
+  EXPECT_EQ(listed, (std::vector<bool>{false, false, false, true}))
+      << "the list of failures agrees with the counts";
+  app = resource("shop", "stable", "1", "i2");
+  Batch calls = batch({});
+  calls.spans = table_of({span(app, 9, 9, kNow - 5000, kNow - 4880)}); // gRPC has no HTTP status
+  append(calls);
+  EXPECT_TRUE(select(*store, kClientErrorsName, {{"instance", Matcher::Op::equal, "i2"}}).empty());
 }
 
 TEST(DeriveRules, Units) {

@@ -326,7 +326,7 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   if (memory.group != nullptr) return true;
   memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
                                 method_of(series.attributes), known.own);
-  memory.is_error = is_error_point(series.attributes);
+  memory.outcome = outcome_of_point(series.attributes);
   if (memory.group == nullptr) return false;
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
     known.baseline = !memory.last && memory.group->last_ms != 0;
@@ -440,7 +440,7 @@ void Ingest::derive_growth(const MetricPoint& point, Known& known, const Sample&
     const bool restarted = memory->last && known_start != 0 && start_ms > known_start;
     if (memory->last && !restarted) {
       if (deriver_.add_growth(*memory->group, *memory->last, sample,
-                              ms_factor(*point.series, sample), memory->is_error)) {
+                              ms_factor(*point.series, sample), memory->outcome)) {
         deriver_.see(*memory->group, time_of(sample), start_ms == 0 ? time_of(sample) : start_ms);
         known.baseline = false;
         memory->last = sample;
@@ -506,7 +506,7 @@ void Ingest::derive(const MetricSeries& series, Known& known, const Sample& incr
                     std::int64_t start_ms) {
   Memory& memory = *known.memory;
   deriver_.see(*memory.group, time_of(increase), start_ms == 0 ? time_of(increase) : start_ms);
-  deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.is_error);
+  deriver_.add(*memory.group, increase, ms_factor(series, increase), memory.outcome);
 }
 
 double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
@@ -536,7 +536,8 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
     std::optional<double> ms;
     if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
-    deriver_.add_span(*it->second, ms, is_failed(row.kind, row.status, facts.http_status),
+    const bool failed = is_failed(row.kind, row.status, facts.http_status);
+    deriver_.add_span(*it->second, ms, {failed, answer_of(facts.http_status, failed)},
                       facts.weight);
   }
 }

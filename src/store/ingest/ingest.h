@@ -56,7 +56,7 @@ class Ingest {
     std::optional<Sample> last; // cumulative, no staleness marker
     std::uint64_t last_ns = 0;
     DerivedGroup* group = nullptr;
-    bool is_error = false;
+    RequestOutcome outcome;
     bool behind = false; // last is out of date: read the stored sample
   };
   // The facts about a series that its points need.

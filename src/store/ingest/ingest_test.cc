@@ -171,7 +171,7 @@ TEST_F(IngestTest, SampledSpansCountForWhatTheyStandFor) {
   append(b);
   EXPECT_NEAR(select(*store, kRequestsName).at(0).floats.at(0).value, 40 + 1 + 3, 1e-6);
   EXPECT_NEAR(select(*store, kErrorsName).at(0).floats.at(0).value, 8, 1e-6);
-  const auto& durations = select(*store, kDurationName).at(0).classic.at(0).value;
+  const auto durations = select(*store, kDurationName).at(0).classic.at(0).value;
   EXPECT_NEAR(static_cast<double>(durations.count), 44, 1) << "whole numbers, the rest comes later";
   EXPECT_NEAR(durations.sum, 4400, 1e-3);
 }

@@ -27,7 +27,9 @@ OwnCounts& OwnCountsBook::of(const Labels& labels) {
 
 bool OwnCountsBook::learn(const Labels& labels, OwnErrors how) {
   if (how == OwnErrors::by_counter) services_.emplace(labels.get("service_name"));
-  auto& known = versions_[version_key(labels)].errors;
+  auto& version = versions_[version_key(labels)];
+  version.status_label = version.status_label || how == OwnErrors::by_status;
+  auto& known = version.errors;
   if (known >= how) return false;
   known = how;
   return true;
@@ -52,10 +54,11 @@ void OwnCountsBook::touch(OwnCounts& own) {
 void OwnCountsBook::lend(Stage& stage) {
   for (auto* own : touched_) {
     own->touched = false;
-    if (own->newest_ms == INT64_MIN || own->version->errors != OwnErrors::none) continue;
+    if (own->newest_ms == INT64_MIN || own->version->status_label) continue;
     for (auto* group : own->groups) {
-      if (group->last_ms != 0 && group->last_ms <= own->newest_ms + kSameExportMs)
-        lend_errors(stage, *group, own->newest_ms);
+      if (group->last_ms == 0 || group->last_ms > own->newest_ms + kSameExportMs) continue;
+      if (own->version->errors == OwnErrors::none) lend_errors(stage, *group, own->newest_ms);
+      lend_client_errors(stage, *group, own->newest_ms);
     }
   }
   touched_.clear();

@@ -28,6 +28,7 @@ enum class OwnErrors : std::uint8_t {
 // What is known about one version of a service.
 struct OwnVersion {
   OwnErrors errors = OwnErrors::none;
+  bool status_label = false; // its request counter has a label with the HTTP status
   // Its duration histogram has points with an HTTP status or an error type.
   bool histogram_tells = false;
 };
@@ -58,8 +59,8 @@ class OwnCountsBook {
   // Whether any version of the service has an error counter of its own.
   bool service_counts_errors(const Labels& labels) const;
   void touch(OwnCounts& own);
-  // After the derived series are written: gives the errors of the instances touched by this append
-  // to their own request counters where these have none.
+  // After the derived series are written: gives the errors and the client errors of the instances
+  // touched by this append to their own request counters where these have none.
   void lend(Stage& stage);
   // Called before the groups are deleted, and with them all other pointers to entries.
   void forget_groups();

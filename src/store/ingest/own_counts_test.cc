@@ -123,6 +123,24 @@ TEST_F(DeriveTest, AnOwnCounterTakesItsErrorsFromTheHistogramAtItsOwnTimes) {
   EXPECT_EQ(only(kErrorsName), (Points{{0, 1}, {15'000, 4}, {30'000, 6}}));
 }
 
+TEST_F(DeriveTest, AnOwnCounterWithoutStatusTakesItsClientErrorsFromTheHistogram) {
+  const auto requests = counter(kRequestsName, {{"http.route", std::string("/a")}});
+  const auto errors = counter(kErrorsName, {{"http.route", std::string("/a")}});
+  const auto missing = duration(request(404));
+  const auto start = kNow - 1000;
+  append(batch({point(requests, start, kNow, 6), point(errors, start, kNow, 0),
+                point(missing, start, kNow, classic(seconds(), {5, 0, 0, 0, 0}))}));
+  EXPECT_EQ(only(kClientErrorsName), (Points{{0, 5}}));
+  EXPECT_EQ(select(*store, kClientErrorsName)[0].source, Source::sent);
+  EXPECT_EQ(only(kErrorsName), (Points{{0, 0}})) << "its own";
+  // With a status label the counter says it itself, and nothing is lent.
+  app = resource("shop", "stable", "2", "i2");
+  const auto of = counter(kRequestsName, {{"code", std::string("404")}});
+  append(batch({point(of, start, kNow, 6),
+                point(duration(request(404)), start, kNow, classic(seconds(), {5, 0, 0, 0, 0}))}));
+  EXPECT_TRUE(select(*store, kClientErrorsName, {{"instance", Matcher::Op::equal, "i2"}}).empty());
+}
+
 TEST_F(DeriveTest, WhereOnlySpansCountErrorsTheyCountTheRequestsToo) {
   append(batch({point(counter(kRequestsName), kNow - 1000, kNow, 300)}));
   EXPECT_EQ(select(*store, kRequestsName)[0].source, Source::sent) << "better than nothing";
@@ -171,7 +189,7 @@ TEST_F(DeriveTest, OneSourceAnInstanceDecidedByRequests) {
   request.to_ms = INT64_MAX;
   const auto by_pattern = store->select(request);
   ASSERT_TRUE(by_pattern);
-  EXPECT_EQ(by_pattern->size(), 2u);
+  EXPECT_EQ(by_pattern->size(), 3u) << "requests, errors, client errors";
   for (const auto& data : *by_pattern) EXPECT_EQ(data.source, Source::sent);
 
   // The explicit counter is chosen only where it has samples.

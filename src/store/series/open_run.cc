@@ -159,8 +159,8 @@ unsigned time_flags(const State& before, std::int64_t time_ms, std::int64_t star
 }
 
 template <typename State>
-void write_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms,
-                 std::int64_t start_ms) {
+void pack_times(RoomWriter& w, unsigned flags, State& state, std::int64_t time_ms,
+                std::int64_t start_ms) {
   const std::int64_t step = wrapping_subtract(time_ms, state.time_ms);
   if ((flags & kSameStep) == 0) w.zigzag(step);
   if ((flags & kSameStart) == 0) w.zigzag(wrapping_subtract(start_ms, state.start_ms));
@@ -226,7 +226,7 @@ void OpenRun::write_row(const FloatSample& sample) {
     const unsigned flags = time_flags(last_, sample.time_ms, sample.start_ms) |
                            static_cast<unsigned>(kind) << kValueShift;
     w.u8(static_cast<std::uint8_t>(flags));
-    write_times(w, flags, last_, sample.time_ms, sample.start_ms);
+    pack_times(w, flags, last_, sample.time_ms, sample.start_ms);
     write_value(w, kind, last_.value, sample.value);
   }
   last_.value = sample.value;
@@ -248,7 +248,7 @@ void OpenRun::write_row(const HistogramRow& row) {
                            static_cast<unsigned>(kind) << kValueShift |
                            static_cast<unsigned>(shape) << kCountsShift;
     w.u8(static_cast<std::uint8_t>(flags));
-    write_times(w, flags, last_, row.time_ms, row.start_ms);
+    pack_times(w, flags, last_, row.time_ms, row.start_ms);
     write_counts(w, shape, last_.counts, counts);
     if (rest != 0) w.zigzag(rest);
     write_value(w, kind, last_.value, row.sum);

@@ -33,7 +33,7 @@ void write_buckets(RoomWriter& w, const Buckets& buckets) {
   for (const auto n : buckets.counts) w.varint(n);
 }
 
-Buckets read_buckets(ByteReader& r) {
+Buckets read_record_buckets(ByteReader& r) {
   Buckets out;
   out.offset = static_cast<std::int32_t>(r.zigzag());
   const auto size = r.varint();
@@ -87,7 +87,7 @@ struct StaleFlag {
   bool operator()(const ExponentialSample& s) const { return s.stale; }
 };
 
-Sample read_body(ByteReader& r, std::uint8_t type, const BoundsList& bounds) {
+Sample read_record_body(ByteReader& r, std::uint8_t type, const BoundsList& bounds) {
   const bool stale = (type & kStaleType) != 0;
   switch (type & kKindMask) {
     case 0: return FloatSample{0, 0, r.f64()};
@@ -112,8 +112,8 @@ Sample read_body(ByteReader& r, std::uint8_t type, const BoundsList& bounds) {
       out.value.scale = static_cast<std::int32_t>(r.zigzag());
       out.value.zero_threshold = r.f64();
       out.value.zero_count = r.varint();
-      out.value.positive = read_buckets(r);
-      out.value.negative = read_buckets(r);
+      out.value.positive = read_record_buckets(r);
+      out.value.negative = read_record_buckets(r);
       out.value.count = r.varint();
       out.value.sum = r.f64();
       return out;
@@ -185,7 +185,7 @@ Result<std::vector<StagedSample>> decode_record(std::string_view bytes) {
     const auto type = r.u8();
     const auto time = wrapping_add(before, r.zigzag());
     const auto age = r.zigzag();
-    Sample sample = read_body(r, type, bounds);
+    Sample sample = read_record_body(r, type, bounds);
     std::visit(
         [&](auto& s) {
           s.time_ms = time;

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/bytes.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::store {
 namespace {
@@ -56,7 +57,8 @@ bool is_exact_duration(const SeriesInfo& info) {
 }
 
 bool is_request_metric(std::string_view name) {
-  return name == kRequestsName || name == kErrorsName || name == kDurationName;
+  return name == kRequestsName || name == kErrorsName || name == kClientErrorsName ||
+         name == kDurationName;
 }
 
 namespace {

@@ -75,7 +75,7 @@ std::optional<std::string_view> unsealed(std::string_view bytes) {
   return content;
 }
 
-std::unexpected<Error> damaged(std::string_view what) {
+std::unexpected<Error> damaged_segment(std::string_view what) {
   return fail(ErrorCode::data_loss, "a " + std::string(what) + " is damaged");
 }
 
@@ -90,7 +90,7 @@ Result<SpanSegment> read_rows(ByteReader& r) {
   out.spans = table.take();
   const auto logs = read_count(r);
   for (std::size_t i = 0; i < logs && r.ok(); ++i) out.logs.push_back(read_log(r, resources));
-  if (!r.ok() || !r.done()) return damaged("segment of spans");
+  if (!r.ok() || !r.done()) return damaged_segment("segment of spans");
   return out;
 }
 
@@ -99,10 +99,10 @@ Result<SpanSegment> read_compressed(ByteReader& r) {
   const auto packed = r.raw(r.remaining());
   if (!r.ok() || size > kMaxRawBytes ||
       ZSTD_getFrameContentSize(packed.data(), packed.size()) != size)
-    return damaged("segment of spans");
+    return damaged_segment("segment of spans");
   std::string raw(static_cast<std::size_t>(size), '\0');
   if (ZSTD_decompress(raw.data(), raw.size(), packed.data(), packed.size()) != raw.size())
-    return damaged("segment of spans");
+    return damaged_segment("segment of spans");
   ByteReader in(raw);
   SpanSegment out;
   out.spans = read_columns(in);
@@ -112,7 +112,7 @@ Result<SpanSegment> read_compressed(ByteReader& r) {
     resources.push_back(read_resource(in));
   const auto logs = read_count(in);
   for (std::size_t i = 0; i < logs && in.ok(); ++i) out.logs.push_back(read_log(in, resources));
-  if (!in.ok() || !in.done()) return damaged("segment of spans");
+  if (!in.ok() || !in.done()) return damaged_segment("segment of spans");
   return out;
 }
 
@@ -166,12 +166,12 @@ std::string encode_segment(const SpanTable& spans, const std::vector<LogRecord>&
 
 Result<SpanSegment> decode_segment(std::string_view bytes) {
   const auto content = unsealed(bytes);
-  if (!content) return damaged("segment of spans");
+  if (!content) return damaged_segment("segment of spans");
   ByteReader r(*content);
   switch (r.u8()) {
     case kRows: return read_rows(r);
     case kColumns: return read_compressed(r);
-    default: return damaged("segment of spans");
+    default: return damaged_segment("segment of spans");
   }
 }
 
@@ -267,10 +267,10 @@ std::string encode_summary(const SegmentSummary& summary) {
 
 Result<SegmentSummary> decode_summary(std::string_view bytes) {
   const auto content = unsealed(bytes);
-  if (!content) return damaged("summary of a segment");
+  if (!content) return damaged_segment("summary of a segment");
   ByteReader r(*content);
   const auto version = r.u8();
-  if (version != kRows && version != kColumns) return damaged("summary of a segment");
+  if (version != kRows && version != kColumns) return damaged_segment("summary of a segment");
   SegmentSummary out;
   out.min_start_ms = r.zigzag();
   out.max_start_ms = r.zigzag();
@@ -293,7 +293,7 @@ Result<SegmentSummary> decode_summary(std::string_view bytes) {
     if (mark > std::numeric_limits<std::uint32_t>::max()) break_reader(r);
     trace = static_cast<std::uint32_t>(mark);
   }
-  if (!r.ok() || !r.done()) return damaged("summary of a segment");
+  if (!r.ok() || !r.done()) return damaged_segment("summary of a segment");
   return out;
 }
 

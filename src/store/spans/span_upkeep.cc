@@ -28,7 +28,7 @@ constexpr std::uint8_t kFirstThinned = 4;
 constexpr std::uint8_t kMostThinned = 10; // one healthy trace of 1024
 constexpr double kSlowQuantile = 0.99;
 
-bool is_entry(SpanKind kind) { return kind == SpanKind::server || kind == SpanKind::consumer; }
+bool is_entry_kind(SpanKind kind) { return kind == SpanKind::server || kind == SpanKind::consumer; }
 
 struct MarkHash {
   std::size_t operator()(const TraceId& id) const {
@@ -45,7 +45,7 @@ boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& tab
   const FailedRows failed(table);
   for (const auto& row : table.rows) {
     if (failed.has(row)) out.insert(row.trace_id);
-    if (is_entry(row.kind))
+    if (is_entry_kind(row.kind))
       requests[{table.resources[row.resource]->service, row.name}].push_back(&row);
   }
   const auto duration = [](const SpanTable::Row* row) {
