@@ -352,8 +352,8 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
   EXPECT_EQ(controller_->get(id)->canary_version, "9.1");
   EXPECT_EQ(controller_->get(id)->stable_version, "9.0");
   EXPECT_EQ(controller_->get(id)->observed_valid_ms, 0);
-  // A look that ends after an advance is scheduled anew from there, so time must go on until the next
-  // one has begun: half an interval at a time, so that no look is overtaken by far.
+  // A look that ends after an advance is scheduled anew from there, so time must go on until the
+  // next one has begun: half an interval at a time, so that no look is overtaken by far.
   for (int polls = 0; controller_->get(id)->phase == Phase::progressing; ++polls) {
     const int before = looks_;
     ASSERT_LT(polls, 10'000);
