@@ -10,7 +10,7 @@ import { chosenSystems, cpu, makeCounts, perGroup, peak, pump, resetPeak, row, r
 const exports_ = 240;
 
 // All that is ever counted, export by export.
-function history(groups) {
+export function history(groups) {
   const counts = makeCounts(groups);
   return Array.from({ length: exports_ }, () => {
     counts.advance();
@@ -76,7 +76,7 @@ function questions(begin) {
     ['p99 of 55 minutes instant', ...instant(p99.replaceAll('[5m]', '[55m]'))]];
 }
 
-async function one(t, name, instances, routes, states, begin) {
+export async function oneSystem(t, name, instances, routes, states, begin) {
   const dir = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-bench-')), 'data');
   fs.mkdirSync(dir);
   t.after(() => fs.rmSync(path.dirname(dir), { recursive: true, force: true }));
@@ -102,7 +102,7 @@ export async function query(scoped) {
     const results = [];
     for (const name of chosenSystems) {
       const begin = Date.now() - 3_585_000; // just inside what is accepted late
-      results.push(await scoped((t) => one(t, name, instances, routes, states, begin)));
+      results.push(await scoped((t) => oneSystem(t, name, instances, routes, states, begin)));
     }
     console.log(`\n${instances * routes * perGroup} presented series; load ${os.loadavg()[0].toFixed(1)}\n`);
     table('query', ...chosenSystems, ...chosenSystems.slice(1).flatMap((name) => [`${name} : coalmine`, 'largest difference']));

@@ -1,4 +1,4 @@
-// ./dev bench [ingest] [query] [delay] [store] [judge]: measures the release binary as a whole process and prints Markdown tables.
+// ./dev bench [ingest] [query] [delay] [store] [judge] [looks]: measures the release binary as a whole process and prints Markdown tables.
 // CPU time is the server's own (user and system, /proc/PID/stat), so the load generator on the same cores does not count.
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
@@ -11,6 +11,8 @@ import zlib from 'node:zlib';
 import grpc from '@grpc/grpc-js';
 import { binary, Coalmine, freePorts, start, until } from '../tests/e2e/harness.mjs';
 import { metrics, spans } from '../tests/e2e/otlp.mjs';
+import { beside } from './beside.mjs';
+import { looks } from './looks.mjs';
 import { query } from './query.mjs';
 import { store } from './store.mjs';
 
@@ -18,17 +20,6 @@ const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
 function cpuSeconds(pid) {
   const fields = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
   return (Number(fields[11]) + Number(fields[12])) / ticks;
-}
-// By the names of its threads.
-function cpuByThread(pid) {
-  const out = {};
-  for (const id of fs.readdirSync(`/proc/${pid}/task`)) {
-    const [head, rest] = fs.readFileSync(`/proc/${pid}/task/${id}/stat`, 'utf8').split(') ');
-    const name = head.slice(head.indexOf('(') + 1);
-    const fields = rest.split(' ');
-    out[name] = (out[name] ?? 0) + (Number(fields[11]) + Number(fields[12])) / ticks;
-  }
-  return out;
 }
 // node:test's context, as far as the harness needs it.
 class Scope {
@@ -162,46 +153,11 @@ function judge() {
   }
 }
 
-// What looks cost: many rollouts at once, each with many routes. The threads that look, those that decide and write the journal, and those that take
-// telemetry in have names of their own.
-async function looks() {
-  const [rollouts, routes] = [Number(process.env.COALMINE_BENCH_ROLLOUTS ?? 1000), 50];
-  console.log(`\n## Looks: ${rollouts} rollouts x ${routes} routes x 4 signals (error rate, p50, p99, p999), exports every 15 s\n`);
-  await scoped(async (t) => {
-    const names = Array.from({ length: rollouts }, (_, i) => `service-${i}`);
-    const config = names.map((name) => `service: ${name}\nsteps: [50% 1h, 100%]\nmetrics: { error_rate: +0.5pp, latency_p50: +20%, latency_p99: +20%, latency_p999: +30% }\n`).join('---\n');
-    const coalmine = await Coalmine.start(t, { config });
-    const began = Date.now() - 60_000;
-    let value = 0;
-    const feed = async () => {
-      value += 20;
-      for (const name of names) {
-        for (const track of ['stable', 'canary']) await post(coalmine.http, '/v1/metrics', metrics(track, `${track}-1`, routes, value, Date.now(), began, name), false);
-      }
-    };
-    await feed();
-    for (const name of names) await coalmine.post('/v1/rollouts', { service: name, canary_version: '2.4.0', stable_version: '2.3.0' });
-    const looked = async () => Number(/^coalmine_looks_total (\d+)/m.exec(await (await fetch(`http://127.0.0.1:${coalmine.api}/metrics`)).text())?.[1] ?? 0);
-    table('15 s from', 'looks', 'looking, CPU s', 'deciding and journal, CPU s', 'everything else (telemetry in), CPU s');
-    for (let i = 1; i <= 6; i += 1) {
-      const at = Date.now();
-      const before = cpuByThread(coalmine.child.pid);
-      const looksBefore = await looked();
-      await feed();
-      await new Promise((resolve) => setTimeout(resolve, Math.max(0, at + 15_000 - Date.now())));
-      const spent = cpuByThread(coalmine.child.pid);
-      for (const name of Object.keys(spent)) spent[name] -= before[name] ?? 0;
-      const { looks: looking, rollouts: deciding, journal = 0, ...others } = spent;
-      row(`export ${i}`, await looked() - looksBefore, ...[looking, deciding + journal, Object.values(others).reduce((a, b) => a + b, 0)].map((s) => s.toFixed(2)));
-    }
-    const [one] = (await coalmine.get('/v1/rollouts')).rollouts ?? [];
-    console.log(`\n${one?.judgement?.reason ?? ''}`);
-  });
-}
-
-const all = { looks, ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
+const all = { looks: () => looks(scoped), ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
 const chosen = process.argv.slice(2);
+const other = chosen[0] === '--beside' ? chosen.splice(0, 2)[1] : undefined;
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);
-for (const name of chosen.length ? chosen : Object.keys(all)) await all[name]();
+if (other) await beside(scoped, other, chosen);
+else for (const name of chosen.length ? chosen : Object.keys(all)) await all[name]();
 process.exit(0);

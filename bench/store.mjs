@@ -9,7 +9,7 @@ import { Coalmine, stop } from '../tests/e2e/harness.mjs';
 import { spans } from '../tests/e2e/otlp.mjs';
 import { chosenSystems, cpu, disk, makeCounts, perGroup, post, pump, row, rss, sleep, stepMs, systems, table, thousands } from './systems.mjs';
 
-async function one(t, name, instances, routes, exports_, services = 1) {
+export async function oneStore(t, name, instances, routes, exports_, services = 1) {
   const dir = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-bench-')), 'data');
   fs.mkdirSync(dir);
   t.after(() => fs.rmSync(path.dirname(dir), { recursive: true, force: true }));
@@ -53,13 +53,13 @@ export async function store(scoped) {
   const rows = [...chosenSystems.map((name) => [name, sizes]), ['coalmine', [209, 20, 236]]];
   table('store', 'presented series x exports', 'presented samples per CPU second', 'memory, bytes per presented series', 'disk, bytes per presented sample, stopped', 'after restart and upkeep', 'restart to ready, ms');
   for (const [name, [instances, routes, exports_]] of rows) {
-    const r = await scoped((t) => one(t, name, instances, routes, exports_));
+    const r = await scoped((t) => oneStore(t, name, instances, routes, exports_));
     row(name, `${thousands(instances * routes * perGroup)} x ${exports_}`, thousands(r.perCpu) + (name === 'coalmine' ? ` (${thousands(r.points)} points)` : ''), r.memory.toFixed(0), r.stopped.toFixed(2), r.kept.toFixed(2), r.ready.toFixed(0));
   }
   console.log('\nThe cost of a sample as series and services become more (coalmine):\n');
   table('presented series', 'services', 'presented samples per CPU second', 'memory, bytes per presented series');
   const curve = async (n, each, exports_, services) => {
-    const r = await scoped((t) => one(t, 'coalmine', n, each, exports_, services));
+    const r = await scoped((t) => oneStore(t, 'coalmine', n, each, exports_, services));
     row(thousands(n * each * perGroup), services, thousands(r.perCpu), r.memory.toFixed(0));
   };
   for (const n of [2, 20, 200, 2083]) await curve(n, 20, Math.max(4, Math.min(1700, 20_000 / n)) | 0, 1);

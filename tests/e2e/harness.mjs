@@ -7,7 +7,9 @@ import os from 'node:os';
 import path from 'node:path';
 
 export const root = path.resolve(import.meta.dirname, '../..');
-export const binary = process.env.COALMINE_BINARY ?? path.join(root, 'build/release/coalmine');
+export let binary = process.env.COALMINE_BINARY ?? path.join(root, 'build/release/coalmine');
+// What is started from now on is this binary.
+export const useBinary = (file) => { binary = file; };
 
 export const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
