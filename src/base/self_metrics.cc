@@ -6,13 +6,16 @@
 namespace coalmine {
 namespace {
 
-void append_label_text(std::string& out, std::string_view text, bool quote) {
+enum class Text { label, help };
+
+// A label's value is quoted, so its quotes are escaped.
+void append_metric_text(std::string& out, std::string_view text, Text kind) {
   for (const char c : text) {
     if (c == '\\') {
       out += "\\\\";
     } else if (c == '\n') {
       out += "\\n";
-    } else if (c == '"' && quote) {
+    } else if (c == '"' && kind == Text::label) {
       out += "\\\"";
     } else {
       out += c;
@@ -28,7 +31,7 @@ void append_sample(std::string& out, std::string_view name, const MetricLabels& 
     out += separator;
     out += key;
     out += "=\"";
-    append_label_text(out, text, true);
+    append_metric_text(out, text, Text::label);
     out += '"';
     separator = ',';
   }
@@ -77,7 +80,7 @@ std::string SelfMetrics::render() const {
     std::string out;
     for (const auto& [name, family] : families) {
       out += fmt::format("# HELP {} ", name);
-      append_label_text(out, family.help, false);
+      append_metric_text(out, family.help, Text::help);
       out += fmt::format("\n# TYPE {} {}\n", name, family.type);
       for (const auto& [labels, counter] : family.counters)
         append_sample(out, name, labels, counter->value());

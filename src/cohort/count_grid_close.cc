@@ -25,11 +25,11 @@ bool is_empty(const TrackCounts& counts) { return counts.requests <= 0 && counts
 
 // Telemetry is complete up to here: as far as the slowest live instance. An instance whose export
 // is late by half an interval does not hold up the rest. cell: the length of the next cell.
-std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source source, bool durations,
+std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source source, What what,
                                                        std::int64_t cell) const {
   const auto fits = [&](const Instance& instance) {
     return instance.track == track && instance.source == source &&
-           (durations ? instance.times_requests : instance.counts_requests);
+           (what == What::durations ? instance.times_requests : instance.counts_requests);
   };
   std::int64_t newest = INT64_MIN;
   for (const auto& instance : instances) {
@@ -48,10 +48,10 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source sourc
   return out;
 }
 
-std::optional<std::int64_t> CountGrid::Impl::both(Source source, bool durations,
+std::optional<std::int64_t> CountGrid::Impl::both(Source source, What what,
                                                   std::int64_t cell) const {
-  const auto canary = watermark(Track::canary, source, durations, cell);
-  const auto stable = watermark(Track::stable, source, durations, cell);
+  const auto canary = watermark(Track::canary, source, what, cell);
+  const auto stable = watermark(Track::stable, source, what, cell);
   if (!canary || !stable) return std::nullopt;
   return std::min(*canary, *stable);
 }
@@ -62,7 +62,7 @@ std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   std::array<std::optional<std::int64_t>, kSources> until;
   std::int64_t furthest = INT64_MIN;
   for (std::size_t i = 0; i < kSources; ++i) {
-    until[i] = both(kBestFirst[i], false, cell_ms);
+    until[i] = both(kBestFirst[i], What::requests, cell_ms);
     if (until[i]) furthest = std::max(furthest, *until[i]);
   }
   if (furthest == INT64_MIN) return std::nullopt;
@@ -71,7 +71,7 @@ std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   while (!until[at] || *until[at] < oldest) ++at;
   Sources out{.counts = kBestFirst[at], .durations = std::nullopt};
   for (std::size_t i = at; i < kSources && !out.durations; ++i) {
-    const auto durations = both(kBestFirst[i], true, cell_ms);
+    const auto durations = both(kBestFirst[i], What::durations, cell_ms);
     if (durations && *durations >= oldest) out.durations = kBestFirst[i];
   }
   return out;
@@ -107,8 +107,9 @@ std::optional<CountCell> CountGrid::Impl::close_one(std::int64_t until_ms) {
   if (!sources) return std::nullopt;
   const auto length = longest_interval(*sources);
   const auto to = closed_ms + length;
-  auto complete = *both(sources->counts, false, length);
-  if (sources->durations) complete = std::min(complete, *both(*sources->durations, true, length));
+  auto complete = *both(sources->counts, What::requests, length);
+  if (sources->durations)
+    complete = std::min(complete, *both(*sources->durations, What::durations, length));
   if (to > std::min(complete, until_ms)) return std::nullopt;
   cell_ms = length;
   chosen = sources;
@@ -319,7 +320,7 @@ std::optional<std::int64_t> CountGrid::watermark_ms(Track track) const {
   std::optional<std::int64_t> out;
   for (const auto source : kBestFirst) {
     if (sources && source != sources->counts) continue;
-    const auto until = impl_->watermark(track, source, false, impl_->cell_ms);
+    const auto until = impl_->watermark(track, source, Impl::What::requests, impl_->cell_ms);
     if (until && (!out || *until > *out)) out = until;
   }
   return out;

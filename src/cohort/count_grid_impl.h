@@ -125,9 +125,10 @@ struct CountGrid::Impl {
   bool warming(const Instance& instance, std::int64_t from_ms) const;
 
   // count_grid_close.cc
-  std::optional<std::int64_t> watermark(Track track, Source source, bool durations,
+  enum class What { requests, durations };
+  std::optional<std::int64_t> watermark(Track track, Source source, What what,
                                         std::int64_t cell) const;
-  std::optional<std::int64_t> both(Source source, bool durations, std::int64_t cell) const;
+  std::optional<std::int64_t> both(Source source, What what, std::int64_t cell) const;
   std::optional<Sources> choose() const;
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);

@@ -223,7 +223,7 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
   const auto url = [&](std::string_view what) {
     return [&, what](const YAML::Node& v) {
       has_url = true;
-      const auto value = read_secret(context, v, what, true);
+      const auto value = read_secret(context, v, what, Literal::allowed);
       if (value) check_url(context, v, *value);
       notify.url = value.value_or("");
     };
@@ -247,7 +247,7 @@ void read_notify_entry(const ConfigContext& context, const YAML::Node& node,
        [&](const YAML::Node& v) {
          ++targets;
          const auto secret = [&](const YAML::Node& s) {
-           notify.secret = read_secret(context, s, "webhook secret", false).value_or("");
+           notify.secret = read_secret(context, s, "webhook secret", Literal::refused).value_or("");
          };
          yaml.map(v, "webhook", {{"url", url("webhook url")}, {"secret", secret}});
        }},

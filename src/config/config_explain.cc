@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "config/config.h"
+#include "config/config_fields.h"
 #include "config/config_values.h"
 #include "judge/reason.h"
 #include "rollout/track_selection.h"
@@ -33,8 +34,8 @@ std::string margin_text(const judge::SignalSpec& signal) {
     case judge::Margin::Unit::millis: return fmt::format("{:g} ms {}", margin.amount, side);
     case judge::Margin::Unit::seconds: return fmt::format("{:g} s {}", margin.amount, side);
     case judge::Margin::Unit::bytes:
-      return fmt::format("{} {}",
-                         judge::format_value(signal.kind, margin.amount, false, signal.unit), side);
+      return fmt::format("{} {}", judge::format_value(signal.kind, margin.amount, signal.unit),
+                         side);
     case judge::Margin::Unit::per_second:
       return fmt::format("{:g} a second {}", margin.amount, side);
   }
@@ -54,7 +55,7 @@ std::string max_text(const judge::SignalSpec& signal) {
   if (!signal.max) return "";
   const std::string limit = judge::unit_text(signal.kind, signal.unit) == "ratio"
                                 ? percent_text(*signal.max)
-                                : judge::format_value(signal.kind, *signal.max, false, signal.unit);
+                                : judge::format_value(signal.kind, *signal.max, signal.unit);
   return fmt::format(", or {} {} whatever stable does",
                      signal.margin.worse == judge::Worse::lower ? "below" : "above", limit);
 }
@@ -162,6 +163,17 @@ std::string notify_text(const rollout::RolloutSpec& spec) {
   return out;
 }
 
+// The settings that no sentence speaks of. Those of the block `judge` are the sequential judge's.
+std::string settings_text(const rollout::RolloutSpec& spec) {
+  std::string out;
+  for (const auto& field : rollout::rollout_fields()) {
+    if (!field.in_list || (field.block == "judge" && spec.judge != "sequential")) continue;
+    out += fmt::format("Setting {}{}{}: {} ({}).\n", field.block, field.block.empty() ? "" : ".",
+                       field.key, value_text(field, spec), field.meaning);
+  }
+  return out;
+}
+
 } // namespace
 
 std::string explain(const rollout::RolloutSpec& spec) {
@@ -216,6 +228,7 @@ std::string explain(const rollout::RolloutSpec& spec) {
       "A single `coalmine analyze` looks back {} and promotes only a canary that is at least {:g} "
       "minutes old.\n",
       duration_text(spec.analysis_window_ms), spec.min_analysis_minutes);
+  out += settings_text(spec);
   return out + fmt::format("Config {}\n", spec.config_hash.substr(0, 12));
 }
 

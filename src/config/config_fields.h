@@ -116,11 +116,9 @@ YamlReader::Keys keys_of(YamlReader& yaml, std::string_view block, Owner& owner)
   return keys;
 }
 
-// The default as the file would write it.
+// The field of owner as the file would write it.
 template <typename Owner>
-std::string default_text(const rollout::SpecField<Owner>& field) {
-  if (!field.special_default.empty()) return std::string(field.special_default);
-  [[maybe_unused]] static const Owner owner{}; // GCC 12 does not see a use through a member pointer
+std::string value_text(const rollout::SpecField<Owner>& field, const Owner& owner) {
   const auto text = [&](auto member) -> std::string {
     const auto value = owner.*member;
     for (const auto& [word, number] : field.words) {
@@ -135,6 +133,14 @@ std::string default_text(const rollout::SpecField<Owner>& field) {
     return fmt::format("{:g}", number);
   };
   return std::visit(text, field.member);
+}
+
+// The default as the file would write it.
+template <typename Owner>
+std::string default_text(const rollout::SpecField<Owner>& field) {
+  if (!field.special_default.empty()) return std::string(field.special_default);
+  static const Owner owner{};
+  return value_text(field, owner);
 }
 
 } // namespace coalmine::config

@@ -46,8 +46,8 @@ class MetricReader {
     read_unit();
     if (margin_) read_margin(*margin_);
     check_direction();
-    if (max_) read_limit(*max_, true);
-    if (min_) read_limit(*min_, false);
+    if (max_) read_limit(*max_, Limit::max);
+    if (min_) read_limit(*min_, Limit::min);
     if (floor_) read_floor(*floor_);
     if (rank_) read_rank(*rank_);
     const bool needed = spec_.judge != "mann_whitney"; // whose effect sizes are its own
@@ -282,7 +282,9 @@ class MetricReader {
     return bytes ? std::optional(static_cast<double>(*bytes)) : std::nullopt;
   }
 
-  void read_limit(const YAML::Node& node, bool is_max) {
+  enum class Limit { max, min };
+  void read_limit(const YAML::Node& node, Limit limit) {
+    const bool is_max = limit == Limit::max;
     const std::string_view key = is_max ? "max" : "min";
     const auto worse = signal_.margin.worse;
     if (is_request_share())

@@ -40,8 +40,9 @@ void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::
 void read_router(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 
-// env:NAME or file:/path, resolved. A literal is refused, or passed through when literal_ok.
+enum class Literal { refused, allowed };
+// env:NAME or file:/path, resolved. A literal is refused, or passed through when allowed.
 std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node,
-                                       std::string_view what, bool literal_ok);
+                                       std::string_view what, Literal literal);
 
 } // namespace coalmine::config

@@ -171,8 +171,9 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
 
 YamlReader::Handler take_secret(const ConfigContext& context, std::string_view what,
                                 std::optional<std::string>& out) {
-  return
-      [&context, what, &out](const YAML::Node& v) { out = read_secret(context, v, what, false); };
+  return [&context, what, &out](const YAML::Node& v) {
+    out = read_secret(context, v, what, Literal::refused);
+  };
 }
 
 YamlReader::Handler take_size(YamlReader& yaml, std::string_view key, std::string_view example,
@@ -272,7 +273,7 @@ void read_endpoint(const ConfigContext& context, const YAML::Node& node, ServerC
 } // namespace
 
 std::optional<std::string> read_secret(const ConfigContext& context, const YAML::Node& node,
-                                       std::string_view what, bool literal_ok) {
+                                       std::string_view what, Literal literal) {
   auto& yaml = context.yaml;
   auto value = yaml.text(node, what);
   if (!value) return std::nullopt;
@@ -299,7 +300,7 @@ std::optional<std::string> read_secret(const ConfigContext& context, const YAML:
       return unreadable(fmt::format("{}: {} is empty", what, value->substr(5)), "");
     return std::move(*text);
   }
-  if (literal_ok) return value;
+  if (literal == Literal::allowed) return value;
   yaml.error(node, fmt::format("{} is written out in the file", what),
              "keep secrets outside: env:NAME or file:/path");
   return std::nullopt;

@@ -27,7 +27,7 @@ void read_url(const ConfigContext& context, const YAML::Node& node, PrometheusSt
 void read_headers(const ConfigContext& context, const YAML::Node& node, PrometheusStore& store) {
   context.yaml.entries(node, "headers",
                        [&](const std::string& name, const YAML::Node&, const YAML::Node& value) {
-                         if (auto text = read_secret(context, value, "a header", true))
+                         if (auto text = read_secret(context, value, "a header", Literal::allowed))
                            store.client.headers.emplace_back(name, std::move(*text));
                        });
 }
@@ -89,7 +89,8 @@ void read_basic_auth(const ConfigContext& context, const YAML::Node& node, Prome
        }},
       {"password",
        [&](const YAML::Node& v) {
-         store.client.password = read_secret(context, v, "basic_auth.password", false).value_or("");
+         store.client.password =
+             read_secret(context, v, "basic_auth.password", Literal::refused).value_or("");
        }},
   };
   context.yaml.map(node, "basic_auth", keys);
@@ -107,7 +108,8 @@ std::optional<PrometheusStore> read_prometheus(const ConfigContext& context,
       {"url", [&](const YAML::Node& v) { read_url(context, v, store); }},
       {"bearer_token",
        [&](const YAML::Node& v) {
-         store.client.bearer_token = read_secret(context, v, "bearer_token", false).value_or("");
+         store.client.bearer_token =
+             read_secret(context, v, "bearer_token", Literal::refused).value_or("");
        }},
       {"basic_auth", [&](const YAML::Node& v) { read_basic_auth(context, v, store); }},
       {"headers", [&](const YAML::Node& v) { read_headers(context, v, store); }},

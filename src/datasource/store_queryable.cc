@@ -196,7 +196,8 @@ class StoreQueryable final : public promql::Queryable {
     std::size_t visited = 0;
     TRY_ASSIGN(const std::set<std::string> names, base_names(selection, matcher));
     for (const std::string& name : names) {
-      TRY_ASSIGN(std::vector<SeriesData> found, store_.select(request(selection, &name, true)));
+      TRY_ASSIGN(std::vector<SeriesData> found,
+                 store_.select(request(selection, &name, Samples::with)));
       for (const SeriesData& data : found) {
         if (++visited % 64 == 0 && selection.give_up && selection.give_up()) {
           return fail(ErrorCode::deadline_exceeded, "given up while series were read");
@@ -229,7 +230,7 @@ class StoreQueryable final : public promql::Queryable {
     TRY_ASSIGN(const std::set<std::string> bases, base_names(selection, matcher));
     for (const std::string& base : bases) {
       TRY_ASSIGN(std::vector<store::FoundSeries> some,
-                 store_.find(request(selection, &base, true)));
+                 store_.find(request(selection, &base, Samples::with)));
       if (base == name->value) {
         std::erase_if(some, [&](const store::FoundSeries& f) {
           return f.kind == MetricKind::histogram ||
@@ -288,8 +289,9 @@ class StoreQueryable final : public promql::Queryable {
 
  private:
   // The request to the store, without the matchers that only the view can check.
+  enum class Samples { with, without };
   static SelectRequest request(const promql::Selection& selection, const std::string* base_name,
-                               bool samples) {
+                               Samples samples) {
     SelectRequest out;
     for (const Matcher& matcher : selection.matchers) {
       if (!is_name(matcher) && !is_le(matcher)) out.matchers.push_back(matcher);
@@ -298,7 +300,7 @@ class StoreQueryable final : public promql::Queryable {
       out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, *base_name});
     out.from_ms = selection.from_ms;
     out.to_ms = selection.to_ms;
-    out.with_samples = samples;
+    out.with_samples = samples == Samples::with;
     out.max_samples = selection.max_samples;
     out.give_up = selection.give_up;
     return out;
@@ -318,7 +320,7 @@ class StoreQueryable final : public promql::Queryable {
       return out;
     }
     TRY_ASSIGN(const std::vector<SeriesData> known,
-               store_.select(request(selection, nullptr, false)));
+               store_.select(request(selection, nullptr, Samples::without)));
     for (const SeriesData& data : known) {
       if (!view_names(data, matcher).empty()) out.insert(std::string(data.labels->metric_name()));
     }
@@ -382,7 +384,7 @@ class StoreQueryable final : public promql::Queryable {
     }
     const promql::SeriesMatcher matcher(selection.matchers);
     TRY_ASSIGN(const std::vector<SeriesData> known,
-               store_.select(request(selection, nullptr, false)));
+               store_.select(request(selection, nullptr, Samples::without)));
     for (const SeriesData& data : known) {
       for (const std::string& name : view_names(data, matcher)) {
         Labels labels = data.labels->with(kMetricName, name);

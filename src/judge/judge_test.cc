@@ -414,7 +414,8 @@ TEST(Reason, Numbers) {
   EXPECT_EQ(format_value(SignalKind::error_rate, 0), "0.00%");
   EXPECT_EQ(format_value(SignalKind::latency_quantile, 4.25), "4.25 ms");
   EXPECT_EQ(format_value(SignalKind::latency_quantile, 42.51), "42.5 ms");
-  EXPECT_EQ(format_value(SignalKind::latency_quantile, 10000, true), "at least 10000 ms");
+  EXPECT_EQ(format_value(SignalKind::latency_quantile, 10000, ValueUnit::number, true),
+            "at least 10000 ms");
 }
 
 // A look at a service with many routes sorts and copies hundreds of lines.

@@ -188,8 +188,8 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   const double variance = std::max(a + b, 1e-12 * margin * margin), tau2 = margin * margin;
   const double sign = worse_ == Worse::lower ? -1 : 1;
   const double worse = sign * (canary_.mean() - stable_.mean());
-  out.log_harm = msprt_log_e(strict_ ? worse - margin : worse, variance, tau2, true);
-  out.log_safety = msprt_log_e(margin - worse, variance, tau2, true);
+  out.log_harm = msprt_log_e(strict_ ? worse - margin : worse, variance, tau2, Sides::one);
+  out.log_safety = msprt_log_e(margin - worse, variance, tau2, Sides::one);
   const double low = asymptotic_halfwidth(variance, tau2, std::exp(-bar_low)),
                high = asymptotic_halfwidth(variance, tau2, std::exp(-bar_high));
   if (std::isfinite(low) && std::isfinite(high)) {

@@ -198,8 +198,8 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   v.verdict = shifted ? Verdict::regression : Verdict::pass;
   v.reason =
       fmt::format("{}: {} on canary against {} on stable in the mean of {} and {} intervals: {}",
-                  where, format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
-                  format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit),
+                  where, format_value(v.subject.kind, *v.measured.canary, v.subject.unit),
+                  format_value(v.subject.kind, *v.measured.stable, v.subject.unit),
                   experiment.size(), control.size(),
                   !shifted                           ? "no shift that counts"
                   : found.label == rank::Class::high ? "shifted up"
@@ -252,8 +252,8 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   };
   const auto compared = [&] {
     return fmt::format("{} on canary against {} on stable in the mean of {} and {} intervals",
-                       format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
-                       format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit),
+                       format_value(v.subject.kind, *v.measured.canary, v.subject.unit),
+                       format_value(v.subject.kind, *v.measured.stable, v.subject.unit),
                        points(line.experiment), points(line.control));
   };
   switch (found.label) {
@@ -287,9 +287,9 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
     v.verdict = Verdict::regression;
     v.cause = Cause::none;
     v.reason = fmt::format("{}: {} on canary in the mean of {} intervals, limit {}", signal.name,
-                           format_value(v.subject.kind, *v.measured.canary, false, v.subject.unit),
+                           format_value(v.subject.kind, *v.measured.canary, v.subject.unit),
                            points(line.experiment),
-                           format_value(v.subject.kind, *signal.max, false, v.subject.unit));
+                           format_value(v.subject.kind, *signal.max, v.subject.unit));
   }
   return v;
 }

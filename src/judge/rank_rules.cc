@@ -76,7 +76,7 @@ std::vector<double> transform(std::span<const double> values, const MetricOption
   auto clean =
       options.nan_strategy == NanStrategy::replace ? replace_nan(values) : remove_nan(values);
   if (!options.remove_outliers) return clean;
-  const auto outlier = iqr_outliers(clean, options.outlier_factor, true);
+  const auto outlier = iqr_outliers(clean, options.outlier_factor, Fences::reduced);
   std::vector<double> out;
   for (std::size_t i = 0; i < clean.size(); ++i) {
     if (!outlier[i]) out.push_back(clean[i]);

@@ -29,13 +29,13 @@ std::string prefix(const SignalVerdict& v) {
 }
 
 std::string canary_text(const SignalVerdict& v) {
-  return format_value(v.subject.kind, *v.measured.canary, v.measured.canary_at_least,
-                      v.subject.unit);
+  return format_value(v.subject.kind, *v.measured.canary, v.subject.unit,
+                      v.measured.canary_at_least);
 }
 
 std::string stable_text(const SignalVerdict& v) {
-  return format_value(v.subject.kind, *v.measured.stable, v.measured.stable_at_least,
-                      v.subject.unit);
+  return format_value(v.subject.kind, *v.measured.stable, v.subject.unit,
+                      v.measured.stable_at_least);
 }
 
 std::string_view margin_suffix(const SignalVerdict& v) {
@@ -139,7 +139,7 @@ std::string no_data_sentence(const SignalVerdict& v) {
         "{}no value for {}{}", prefix(v), canary ? "the canary" : "stable",
         canary && v.measured.stable
             ? fmt::format("; {} on stable",
-                          format_value(v.subject.kind, *v.measured.stable, false, v.subject.unit))
+                          format_value(v.subject.kind, *v.measured.stable, v.subject.unit))
             : "");
   }
   const bool rate = v.subject.kind != SignalKind::latency_quantile;
@@ -221,7 +221,7 @@ std::string bytes_text(double bytes) {
 
 } // namespace
 
-std::string format_value(SignalKind kind, double value, bool at_least, ValueUnit unit) {
+std::string format_value(SignalKind kind, double value, ValueUnit unit, bool at_least) {
   std::string out = at_least ? "at least " : "";
   const double size = std::abs(value);
   if (is_metric(kind) && kind != SignalKind::ratio && unit != ValueUnit::ratio &&
@@ -269,7 +269,7 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
       (!v.measured.stable || !fits ||
        within_margin(v.subject.kind, v.limits.margin, *v.measured.canary, *v.measured.stable))) {
     return fmt::format("{}{} on canary, limit {}", prefix(v), canary_text(v),
-                       format_value(v.subject.kind, *v.limits.max, false, v.subject.unit));
+                       format_value(v.subject.kind, *v.limits.max, v.subject.unit));
   }
   if (!fits) {
     return fmt::format("{}the margin {} does not fit {}, so nothing is decided", prefix(v),

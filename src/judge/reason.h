@@ -12,8 +12,9 @@ namespace coalmine::judge {
 
 // A value as shown: "9.70%", "190 ms", "at least 10000 ms", "12.5 MB". unit counts for a mean or a
 // value only.
-std::string format_value(SignalKind kind, double value, bool at_least = false,
-                         ValueUnit unit = ValueUnit::number);
+// at_least: the true value may be larger.
+std::string format_value(SignalKind kind, double value, ValueUnit unit = ValueUnit::number,
+                         bool at_least = false);
 
 // How an Evidence::source_error begins that is a sentence about the store by itself. Any other is
 // why the store could not be reached.

@@ -33,7 +33,7 @@ bool measured_beyond_max(const SignalVerdict& v) {
 
 std::string limit_sentence(const SignalVerdict& v) {
   const auto text = [&](double value, bool at_least) {
-    return format_value(v.subject.kind, value, at_least, v.subject.unit);
+    return format_value(v.subject.kind, value, v.subject.unit, at_least);
   };
   return fmt::format("{}{}{}: {} on canary, limit {}", v.subject.signal,
                      v.subject.route.empty() ? "" : " on ", v.subject.route,

@@ -336,11 +336,11 @@ TEST(Metrics, ThresholdsOnAMetric) {
 }
 
 TEST(Metrics, ValuesAreShownInTheirUnits) {
-  EXPECT_EQ(format_value(SignalKind::value, 1.5e6, false, ValueUnit::bytes), "1.5 MB");
-  EXPECT_EQ(format_value(SignalKind::value, 0.25, false, ValueUnit::seconds), "0.25 s");
-  EXPECT_EQ(format_value(SignalKind::value, 12, false, ValueUnit::per_second), "12/s");
-  EXPECT_EQ(format_value(SignalKind::mean, 49.99, false, ValueUnit::number), "49.99");
-  EXPECT_EQ(format_value(SignalKind::value, 0.015, false, ValueUnit::ratio), "1.50%");
+  EXPECT_EQ(format_value(SignalKind::value, 1.5e6, ValueUnit::bytes), "1.5 MB");
+  EXPECT_EQ(format_value(SignalKind::value, 0.25, ValueUnit::seconds), "0.25 s");
+  EXPECT_EQ(format_value(SignalKind::value, 12, ValueUnit::per_second), "12/s");
+  EXPECT_EQ(format_value(SignalKind::mean, 49.99, ValueUnit::number), "49.99");
+  EXPECT_EQ(format_value(SignalKind::value, 0.015, ValueUnit::ratio), "1.50%");
   EXPECT_EQ(to_string(Margin{Margin::Unit::bytes, 1e7, Worse::higher}), "+10MB");
   EXPECT_EQ(to_string(Margin{Margin::Unit::seconds, 0.025, Worse::higher}), "+25ms");
   EXPECT_EQ(to_string(Margin{Margin::Unit::percent, 0.05, Worse::either}), "±5%");

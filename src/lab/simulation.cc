@@ -158,7 +158,7 @@ SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double err
 }
 
 RouteCounts SimulatedTraffic::draw_route(const std::string& name, double requests, double weight,
-                                         double common, double strength, bool changed) {
+                                         double common, double strength) {
   RouteCounts out;
   out.route = name;
   out.share_bounds(bounds_);
@@ -178,12 +178,12 @@ RouteCounts SimulatedTraffic::draw_route(const std::string& name, double request
     out.canary.bucket_counts.assign(bounds_->size() + 1, 0);
     return out;
   }
-  const double size = changed ? strength : 0;
-  const bool other = size > 0 && (change_.latency_factor != 1 || change_.slow_share > 0);
-  const auto own = other ? shares(1 + (change_.latency_factor - 1) * size,
-                                  change_.slow_share * size, change_.slow_factor)
+  const bool other = strength > 0 && (change_.latency_factor != 1 || change_.slow_share > 0);
+  const auto own = other ? shares(1 + (change_.latency_factor - 1) * strength,
+                                  change_.slow_share * strength, change_.slow_factor)
                          : stable_shares_;
-  put(out.canary, draw(requests * weight, (rate + change_.error_rate_added * size) * noise(), own));
+  put(out.canary,
+      draw(requests * weight, (rate + change_.error_rate_added * strength) * noise(), own));
   return out;
 }
 
@@ -207,13 +207,13 @@ CountCell SimulatedTraffic::next(double canary_weight) {
   }
   const double requests = model_.rps * model_.cell_seconds;
   if (model_.routes <= 0) {
-    cell.total = draw_route("", requests, canary_weight, common, strength, true);
+    cell.total = draw_route("", requests, canary_weight, common, strength);
   } else {
     cell.total.share_bounds(bounds_);
     for (int r = 0; r < model_.routes; ++r) {
       const bool changed = change_.only_route < 0 || change_.only_route == r;
       auto route = draw_route(fmt::format("/r{}", r), requests / model_.routes, canary_weight,
-                              common, strength, changed);
+                              common, changed ? strength : 0);
       add(cell.total.canary, route.canary);
       add(cell.total.stable, route.stable);
       cell.routes.push_back(std::move(route));

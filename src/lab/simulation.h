@@ -78,7 +78,7 @@ class SimulatedTraffic {
   std::vector<double> shares(double factor, double slow_share, double slow_factor) const;
   void hide_durations(CountCell& cell) const;
   RouteCounts draw_route(const std::string& name, double requests, double weight, double common,
-                         double strength, bool changed);
+                         double strength);
 
   TrafficModel model_;
   CanaryChange change_;

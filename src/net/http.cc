@@ -30,12 +30,12 @@ std::string_view header(const Headers& headers, std::string_view name) {
   return {};
 }
 
-bool percent_decode(std::string_view text, bool plus_is_space, std::string& out) {
+bool percent_decode(std::string_view text, Plus plus, std::string& out) {
   bool clean = true;
   out.clear();
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '+' && plus_is_space) {
+    if (text[i] == '+' && plus == Plus::space) {
       out += ' ';
     } else if (text[i] != '%') {
       out += text[i];
@@ -61,8 +61,9 @@ std::vector<std::pair<std::string, std::string>> parse_form(std::string_view tex
     if (pair.empty()) continue;
     const auto equals = pair.find('=');
     auto& [name, value] = pairs.emplace_back();
-    percent_decode(pair.substr(0, equals), true, name);
-    if (equals != std::string_view::npos) percent_decode(pair.substr(equals + 1), true, value);
+    percent_decode(pair.substr(0, equals), Plus::space, name);
+    if (equals != std::string_view::npos)
+      percent_decode(pair.substr(equals + 1), Plus::space, value);
   }
   return pairs;
 }

@@ -177,7 +177,7 @@ bool HttpConnection::take_target(std::string_view target) {
   target = target.substr(0, target.find('#'));
   const auto question = target.find('?');
   if (question != std::string_view::npos) request_.query = std::string(target.substr(question + 1));
-  if (percent_decode(target.substr(0, question), false, request_.path)) return true;
+  if (percent_decode(target.substr(0, question), Plus::plus, request_.path)) return true;
   reject(400, Rejection::bad_request,
          fmt::format("The path '{}' has a '%' without two hex digits behind it: write %25 for the "
                      "sign itself.",

@@ -15,8 +15,11 @@ inline bool one_line(std::string_view text) {
 // Equal without regard to ASCII case.
 bool same_text(std::string_view a, std::string_view b);
 
-// Decodes %XX (and '+' when asked) into out. False when a percent sign is not followed by two hex
+// In a form '+' is a space, in a path it stands for itself.
+enum class Plus { space, plus };
+
+// Decodes %XX and '+' into out. False when a percent sign is not followed by two hex
 // digits; it then stays as it is.
-bool percent_decode(std::string_view text, bool plus_is_space, std::string& out);
+bool percent_decode(std::string_view text, Plus plus, std::string& out);
 
 } // namespace coalmine::net

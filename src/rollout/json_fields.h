@@ -1,5 +1,5 @@
 // The scalar fields of a spec as members of a JSON object, by the table of spec_fields.h. Private
-// to the codecs. Any thread.
+// to the room. Any thread.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

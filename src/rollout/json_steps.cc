@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/json_text.h"
+#include "rollout/json_fields.h"
 
 namespace coalmine::rollout {
 
@@ -12,10 +13,7 @@ boost::json::array steps_value(const std::vector<StepState>& steps) {
   boost::json::array out;
   for (const auto& step : steps) {
     boost::json::object o;
-    o["weight"] = step.spec.weight;
-    o["analyze_ms"] = step.spec.analyze_ms;
-    o["min_requests"] = step.spec.min_requests;
-    o["approve_manually"] = step.spec.approve_manually;
+    for (const auto& field : step_fields()) put_field(o, field, step.spec);
     o["started_ms"] = step.started_ms;
     o["ended_ms"] = step.ended_ms;
     o["outcome"] = json_string(step.outcome);

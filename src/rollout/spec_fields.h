@@ -1,5 +1,6 @@
-// The scalar fields of a spec, one row each: the row drives the YAML key, the journal's JSON member
-// and the line in docs/config.md. Pure; any thread. The rows live for the whole process.
+// The scalar fields of a spec, one row each: the row drives the YAML key, the JSON member of the
+// journal and the API, the line in docs/config.md and what `check --explain` lists. Pure; any
+// thread. The rows live for the whole process.
 //
 // These are not in the table:
 // - texts (service, environment, judge) and config_hash: they have no default that holds for every
@@ -48,7 +49,9 @@ struct SpecField {
   Scale scale = Scale::plain;
   std::span<const FieldWord> words = {}; // a PolicyAction has some; a bool without: true, false
   std::string_view special_default = ""; // shown in the docs instead of the member's default
-  std::string_view meaning;              // one sentence for the docs
+  std::string_view meaning;              // a clause for the docs
+  // check --explain shows the field in its list of settings. All others have a sentence there.
+  bool in_list = false;
 };
 
 // The rows are in the order of the journal's members. Those of the block `judge` come first there.

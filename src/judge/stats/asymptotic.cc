@@ -22,12 +22,12 @@ double variance_of(const Moments& arm) {
   return std::max(0.0, (arm.sum_of_squares - arm.sum * arm.sum / arm.count) / (arm.count - 1));
 }
 
-double msprt_log_e(double difference, double variance, double tau2, bool one_sided) {
+double msprt_log_e(double difference, double variance, double tau2, Sides sides) {
   if (!positive(variance) || !positive(tau2) || !std::isfinite(difference)) return 0;
   const double whole = variance + tau2;
   double out =
       0.5 * std::log(variance / whole) + tau2 * difference * difference / (2 * variance * whole);
-  if (one_sided)
+  if (sides == Sides::one)
     out += std::numbers::ln2 +
            log_normal_cdf(difference * std::sqrt(tau2) / std::sqrt(variance * whole));
   return out;

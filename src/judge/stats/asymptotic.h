@@ -16,10 +16,11 @@ struct Moments {
 double mean_of(const Moments& arm);     // NaN without observations
 double variance_of(const Moments& arm); // of one observation, unbiased; NaN below two observations
 
-// ln E against "no difference" (one_sided: "not larger") for the observed difference of means, its
+enum class Sides { one, two };
+// ln E against "no difference" (Sides::one: "not larger") for the observed difference of means, its
 // variance and the square of the effect worth detecting. 0 when variance or tau2 are not positive
 // numbers: no evidence.
-double msprt_log_e(double difference, double variance, double tau2, bool one_sided);
+double msprt_log_e(double difference, double variance, double tau2, Sides sides);
 // Half the width of the two-sided confidence sequence of the difference at level 1 - alpha.
 // Infinity when it is not defined.
 double asymptotic_halfwidth(double variance, double tau2, double alpha);

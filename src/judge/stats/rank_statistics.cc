@@ -139,12 +139,12 @@ std::vector<double> replace_nan(std::span<const double> values) {
   return out;
 }
 
-std::vector<bool> iqr_outliers(std::span<const double> values, double factor, bool reduced) {
+std::vector<bool> iqr_outliers(std::span<const double> values, double factor, Fences fences) {
   std::vector<bool> out(values.size(), false);
   if (values.empty()) return out;
   const double p25 = percentile(values, 25), p75 = percentile(values, 75);
   double lower = p25 - factor * (p75 - p25), upper = p75 + factor * (p75 - p25);
-  if (reduced) {
+  if (fences == Fences::reduced) {
     lower = std::min(percentile(values, 1), lower);
     upper = std::max(percentile(values, 99), upper);
   }
@@ -198,16 +198,18 @@ std::optional<Shift> mann_whitney(std::span<const double> x_in, std::span<const 
   }
   const double low_end = *std::ranges::min_element(x) - *std::ranges::max_element(y);
   const double high_end = *std::ranges::max_element(x) - *std::ranges::min_element(y);
-  const auto root = [&](double quantile, bool clamp) -> std::optional<double> {
+  enum class Ends { clamped, open };
+  const auto root = [&](double quantile, Ends ends) -> std::optional<double> {
     const auto f = [&](double mu) { return wilcoxon_score(x, y, mu, quantile); };
     const auto at_low = f(low_end), at_high = f(high_end);
     if (!at_low || !at_high) return std::nullopt;
-    if (clamp && *at_low <= 0) return low_end;
-    if (clamp && *at_high >= 0) return high_end;
+    if (ends == Ends::clamped && *at_low <= 0) return low_end;
+    if (ends == Ends::clamped && *at_high >= 0) return high_end;
     return brent(f, low_end, high_end, *at_low, *at_high);
   };
   const double z = normal_quantile((1 - confidence) / 2); // negative
-  const auto low = root(-z, true), high = root(z, true), middle = root(0, false);
+  const auto low = root(-z, Ends::clamped), high = root(z, Ends::clamped),
+             middle = root(0, Ends::open);
   if (!low || !high || !middle) return std::nullopt;
   return Shift{*low, *high, *middle};
 }

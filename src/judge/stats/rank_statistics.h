@@ -14,7 +14,8 @@ std::vector<double> remove_nan(std::span<const double> values);
 std::vector<double> replace_nan(std::span<const double> values); // by 0
 // Inside the fences p25 - factor IQR and p75 + factor IQR; reduced: the fences are never inside the
 // 1st and 99th percentile.
-std::vector<bool> iqr_outliers(std::span<const double> values, double factor, bool reduced);
+enum class Fences { usual, reduced };
+std::vector<bool> iqr_outliers(std::span<const double> values, double factor, Fences fences);
 struct Summary {
   double min = 0, max = 0, mean = 0, std = 0; // std: of a sample
   std::size_t count = 0;

@@ -219,15 +219,16 @@ TEST(Multiplicity, NothingIsFoundInNothing) {
 
 TEST(Asymptotic, UndefinedInputsAreNoEvidence) {
   for (const double v : {0.0, -1.0, kNaN, kInfinity}) {
-    EXPECT_EQ(msprt_log_e(1, v, 1, true), 0);
-    EXPECT_EQ(msprt_log_e(1, 1, v, false), 0);
+    EXPECT_EQ(msprt_log_e(1, v, 1, Sides::one), 0);
+    EXPECT_EQ(msprt_log_e(1, 1, v, Sides::two), 0);
     EXPECT_EQ(asymptotic_halfwidth(v, 1, 0.05), kInfinity);
   }
   EXPECT_TRUE(std::isnan(mean_of({})));
   EXPECT_TRUE(std::isnan(variance_of({1, 2, 4})));
   EXPECT_DOUBLE_EQ(variance_of({2, 4, 10}), 2);
-  EXPECT_LT(msprt_log_e(-100, 1e-4, 1, true), -10) << "far on the good side: no overflow, no NaN";
-  EXPECT_TRUE(std::isfinite(msprt_log_e(-100, 1e-4, 1, true)));
+  EXPECT_LT(msprt_log_e(-100, 1e-4, 1, Sides::one), -10)
+      << "far on the good side: no overflow, no NaN";
+  EXPECT_TRUE(std::isfinite(msprt_log_e(-100, 1e-4, 1, Sides::one)));
 }
 
 TEST(CountProcess, HugeCountsStayExact) {

@@ -36,8 +36,7 @@ std::string one_line(std::string text) {
 
 void check_statistic(const json::value& entry, std::size_t index, VectorTally& tally) {
   const auto* object = entry.if_object();
-  if (object == nullptr)
-    return tally.count(fmt::format("vector {}", index + 1), false, "is not an object");
+  if (object == nullptr) return tally.fail(fmt::format("vector {}", index + 1), "is not an object");
   VectorInput head(*object);
   const std::string function = head.text("fn");
   const std::string name = head.text_or("id", fmt::format("vector {}", index + 1));
@@ -45,18 +44,18 @@ void check_statistic(const json::value& entry, std::size_t index, VectorTally& t
   const auto* expected = object->if_contains("expect");
   if (input_value == nullptr || !input_value->is_object() || expected == nullptr ||
       function.empty()) {
-    return tally.count(name, false, "needs the members fn, input and expect");
+    return tally.fail(name, "needs the members fn, input and expect");
   }
   VectorInput input(input_value->get_object());
   const auto answer = evaluate_vector(function, input);
-  if (!answer) return tally.count(name, false, fmt::format("unknown function \"{}\"", function));
-  if (!input.problem().empty()) return tally.count(name, false, input.problem());
+  if (!answer) return tally.fail(name, fmt::format("unknown function \"{}\"", function));
+  if (!input.problem().empty()) return tally.fail(name, input.problem());
   const double tolerance = head.number_or("tol", 1e-9);
-  if (!head.problem().empty()) return tally.count(name, false, head.problem());
-  tally.count(
-      name, matches(*answer, *expected, tolerance),
-      fmt::format("{}: {} expected, got {} (tolerance {:g})", function,
-                  shortened(json::serialize(*expected)), shortened(shown(*answer)), tolerance));
+  if (!head.problem().empty()) return tally.fail(name, head.problem());
+  if (matches(*answer, *expected, tolerance)) return tally.pass();
+  tally.fail(name, fmt::format("{}: {} expected, got {} (tolerance {:g})", function,
+                               shortened(json::serialize(*expected)), shortened(shown(*answer)),
+                               tolerance));
 }
 
 } // namespace
@@ -144,9 +143,9 @@ std::string shown(const VectorAnswer& answer) {
   return answer.list ? "[" + out + "]" : out;
 }
 
-void VectorTally::count(const std::string& name, bool passed, const std::string& what) {
-  ++(passed ? report_.passed : report_.failed);
-  if (!passed) report_.mismatches += one_line(fmt::format("{}: {}", name, what)) + "\n";
+void VectorTally::fail(const std::string& name, const std::string& what) {
+  ++report_.failed;
+  report_.mismatches += one_line(fmt::format("{}: {}", name, what)) + "\n";
 }
 
 void check_statistics(const json::object& file, VectorTally& tally) {

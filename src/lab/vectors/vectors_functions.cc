@@ -219,8 +219,9 @@ const std::map<std::string_view, Function>& sequential_functions() {
        }},
       {"msprt_log_e",
        [](VectorInput& in) {
-         return Answer::one(judge::msprt_log_e(in.number("dhat"), in.number("V"), in.number("tau2"),
-                                               in.flag_or("one_sided", false)));
+         return Answer::one(judge::msprt_log_e(
+             in.number("dhat"), in.number("V"), in.number("tau2"),
+             in.flag_or("one_sided", false) ? judge::Sides::one : judge::Sides::two));
        }},
       {"asymp_cs_halfwidth",
        [](VectorInput& in) {

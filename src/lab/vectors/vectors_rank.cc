@@ -47,8 +47,9 @@ class Case {
                                 expected.substr(0, 200), got);
   }
   void finish(VectorTally& tally) {
-    if (!input.problem().empty()) return tally.count(name_, false, input.problem());
-    tally.count(name_, differences_.empty(), differences_);
+    if (!input.problem().empty()) return tally.fail(name_, input.problem());
+    if (differences_.empty()) return tally.pass();
+    tally.fail(name_, differences_);
   }
 
   VectorInput input;
@@ -227,9 +228,11 @@ void check_detector(Case& c) {
   const auto data = c.input.numbers("data");
   const double factor = c.input.number("factor");
   const bool quartiles = c.input.text("detector") == "IQR";
-  const auto got =
-      quartiles ? rank::iqr_outliers(data, factor, c.input.flag_or("reduce_sensitivity", false))
-                : sigma_outliers(data, factor);
+  const auto got = quartiles ? rank::iqr_outliers(data, factor,
+                                                  c.input.flag_or("reduce_sensitivity", false)
+                                                      ? rank::Fences::reduced
+                                                      : rank::Fences::usual)
+                             : sigma_outliers(data, factor);
   const auto* expected = c.input.find("expect_is_outlier");
   json::array as_json;
   for (const bool b : got) as_json.emplace_back(b);
@@ -255,7 +258,7 @@ void check_transform(Case& c) {
   } else if (op == "replace_nan") {
     got = rank::replace_nan(data);
   } else if (op.starts_with("iqr_remove")) {
-    keep(rank::iqr_outliers(data, factor, false));
+    keep(rank::iqr_outliers(data, factor, rank::Fences::usual));
   } else if (op.starts_with("ksigma_remove")) {
     keep(sigma_outliers(data, factor));
   } else {
@@ -365,7 +368,7 @@ void check_weak_spot(Case& c) {
 // "0.02/2", or a number.
 void check_normal_quantile(const json::value& value, VectorTally& tally) {
   const auto* object = value.if_object();
-  if (object == nullptr) return tally.count("z_quantile", false, "is not an object");
+  if (object == nullptr) return tally.fail("z_quantile", "is not an object");
   Case c(*object, "z_quantile");
   double p = 0;
   if (const auto* text = c.input.find("p"); text != nullptr && text->is_string()) {
@@ -411,13 +414,13 @@ void check_default(const std::string& key, const json::value& value, VectorTally
       {"effectSize.default_for_cles", 0.5},
       {"NODATA_THRESHOLD_percent", 50}};
   const auto it = ours.find(key);
-  if (it == ours.end()) return tally.count("defaults: " + key, false, "unknown setting");
+  if (it == ours.end()) return tally.fail("defaults: " + key, "unknown setting");
   const bool same = value.is_number() && it->second.is_number()
                         ? value.to_number<double>() == it->second.to_number<double>()
                         : value == it->second;
-  tally.count(
-      "defaults: " + key, same,
-      fmt::format("{} expected, got {}", json::serialize(value), json::serialize(it->second)));
+  if (same) return tally.pass();
+  tally.fail("defaults: " + key, fmt::format("{} expected, got {}", json::serialize(value),
+                                             json::serialize(it->second)));
 }
 
 } // namespace
@@ -452,12 +455,12 @@ void check_rank_cases(const json::object& file, VectorTally& tally) {
     const auto* known =
         std::ranges::find(kSections, section, &std::pair<std::string_view, Check>::first);
     if (known == std::end(kSections) || !item.value().is_array()) {
-      tally.count(std::string(section), false, "is not a section of cases that is known");
+      tally.fail(std::string(section), "is not a section of cases that is known");
       continue;
     }
     for (const auto& entry : item.value().get_array()) {
       if (!entry.is_object()) {
-        tally.count(std::string(section), false, "a case is not an object");
+        tally.fail(std::string(section), "a case is not an object");
         continue;
       }
       Case c(entry.get_object(), section);

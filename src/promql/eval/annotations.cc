@@ -23,16 +23,16 @@ std::string two_digits(double value) {
 
 } // namespace
 
-Annotations::Entry& Annotations::add(bool warning, std::string text, std::size_t pos) {
+Annotations::Entry& Annotations::add(Kind kind, std::string text, std::size_t pos) {
   const auto found = std::ranges::find_if(
-      entries_, [&](const Entry& e) { return e.warning == warning && e.text == text; });
+      entries_, [&](const Entry& e) { return e.kind == kind && e.text == text; });
   if (found != entries_.end()) {
     found->pos = pos;
     ++found->count;
     return *found;
   }
   Entry entry;
-  entry.warning = warning;
+  entry.kind = kind;
   entry.text = std::move(text);
   entry.pos = pos;
   entries_.push_back(std::move(entry));
@@ -44,10 +44,10 @@ void Annotations::monotonicity(std::string_view metric, std::size_t pos, const M
       "input to histogram_quantile needed to be fixed for monotonicity (see "
       "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)";
   std::string text = with_metric(kText, metric);
-  const auto known =
-      std::ranges::find_if(entries_, [&](const Entry& e) { return !e.warning && e.text == text; });
+  const auto known = std::ranges::find_if(
+      entries_, [&](const Entry& e) { return e.kind == Kind::info && e.text == text; });
   // A merged annotation keeps its first place in the query.
-  Entry& entry = known != entries_.end() ? *known : add(false, std::move(text), pos);
+  Entry& entry = known != entries_.end() ? *known : add(Kind::info, std::move(text), pos);
   if (!entry.monotonic) {
     entry.monotonic = true;
     entry.details = seen;
@@ -66,26 +66,27 @@ void Annotations::start_overlap(std::string_view metric, std::size_t pos) {
   std::string text = fmt::format(
       "sample has start time that overlaps with previous sample timestamp for metric {}",
       go_quote(metric));
-  const auto known =
-      std::ranges::find_if(entries_, [&](const Entry& e) { return e.warning && e.text == text; });
+  const auto known = std::ranges::find_if(
+      entries_, [&](const Entry& e) { return e.kind == Kind::warning && e.text == text; });
   if (known != entries_.end()) {
     ++known->count; // the first place stays
     return;
   }
-  add(true, std::move(text), pos).counted = true;
+  add(Kind::warning, std::move(text), pos).counted = true;
 }
 
-std::vector<std::string> Annotations::render(bool warnings, std::string_view query,
+std::vector<std::string> Annotations::render(Kind kind, std::string_view query,
                                              std::size_t limit) const {
   std::vector<std::string> out;
   std::size_t left_out = 0;
   for (const Entry& entry : entries_) {
-    if (entry.warning != warnings) continue;
+    if (entry.kind != kind) continue;
     if (limit != 0 && out.size() >= limit) {
       ++left_out;
       continue;
     }
-    std::string text = fmt::format("PromQL {}: {}", warnings ? "warning" : "info", entry.text);
+    std::string text =
+        fmt::format("PromQL {}: {}", kind == Kind::warning ? "warning" : "info", entry.text);
     if (entry.monotonic) {
       const Monotonicity& d = entry.details;
       text += fmt::format(
@@ -98,8 +99,8 @@ std::vector<std::string> Annotations::render(bool warnings, std::string_view que
     out.push_back(fmt::format("{} ({}:{})", text, at.line, at.column));
   }
   if (left_out > 0)
-    out.push_back(
-        fmt::format("{} more {} annotations omitted", left_out, warnings ? "warning" : "info"));
+    out.push_back(fmt::format("{} more {} annotations omitted", left_out,
+                              kind == Kind::warning ? "warning" : "info"));
   return out;
 }
 

@@ -12,8 +12,8 @@ namespace coalmine::promql {
 // Not thread-safe; one per evaluation. A text that repeats keeps the newest position.
 class Annotations {
  public:
-  void warn(std::string text, std::size_t pos) { add(true, std::move(text), pos); }
-  void info(std::string text, std::size_t pos) { add(false, std::move(text), pos); }
+  void warn(std::string text, std::size_t pos) { add(Kind::warning, std::move(text), pos); }
+  void info(std::string text, std::size_t pos) { add(Kind::info, std::move(text), pos); }
 
   // "input to histogram_quantile needed to be fixed for monotonicity": repeats widen the reported
   // ranges and raise the reported count.
@@ -33,15 +33,16 @@ class Annotations {
   // Annotations as text with line:column of the query: at most `limit` of each kind (0: all), and
   // then the number left out.
   std::vector<std::string> warnings(std::string_view query, std::size_t limit) const {
-    return render(true, query, limit);
+    return render(Kind::warning, query, limit);
   }
   std::vector<std::string> infos(std::string_view query, std::size_t limit) const {
-    return render(false, query, limit);
+    return render(Kind::info, query, limit);
   }
 
  private:
+  enum class Kind { warning, info };
   struct Entry {
-    bool warning = true;
+    Kind kind = Kind::warning;
     std::string text;
     std::size_t pos = 0;
     int count = 1; // start_overlap: occurrences
@@ -49,8 +50,8 @@ class Annotations {
     bool monotonic = false; // details is appended to the text
     Monotonicity details;
   };
-  Entry& add(bool warning, std::string text, std::size_t pos);
-  std::vector<std::string> render(bool warnings, std::string_view query, std::size_t limit) const;
+  Entry& add(Kind kind, std::string text, std::size_t pos);
+  std::vector<std::string> render(Kind kind, std::string_view query, std::size_t limit) const;
   std::vector<Entry> entries_; // few: the texts are fixed
 };
 

@@ -122,7 +122,7 @@ Eval<std::optional<EvalMatrix>> ColumnSums::run(std::size_t max_samples) {
     eval_.fetched_series_ = before;
     return std::nullopt;
   }
-  if (!read) return std::unexpected(eval_.select_error(read.error(), false));
+  if (!read) return std::unexpected(eval_.select_error(read.error(), Evaluator::Cap::samples));
   if (!groups_.empty()) finish_group(groups_.back());
   return take_result();
 }
@@ -185,7 +185,7 @@ bool ColumnSums::charge(const Columns& columns) {
     return !error_;
   };
   if (samples > room_) {
-    error_ = eval_.select_error({ErrorCode::resource_exhausted, ""}, false);
+    error_ = eval_.select_error({ErrorCode::resource_exhausted, ""}, Evaluator::Cap::samples);
     return false;
   }
   room_ -= samples;
@@ -297,7 +297,7 @@ void ColumnSums::finish_group(const Group& group) {
   width_ = 0;
   if (first_seen_ == SIZE_MAX || columns_.empty()) return;
   const auto add = [&](LabelsRef labels, std::size_t slot) {
-    EvalSeries series{std::move(labels), true, {}, {}};
+    EvalSeries series{.labels = std::move(labels), .drop_name = true};
     std::size_t step = 0;
     for (std::int64_t t = frame_.start; t <= frame_.end; t += frame_.step, ++step) {
       const std::size_t cell = step * slots_ + slot;

@@ -91,7 +91,7 @@ std::optional<EvalMatrix> run_sliced(const Queryable& data, const Expr& expr, co
 QueryOutcome<QueryResult> range_with(const Queryable& data, std::string_view text,
                                      std::int64_t start_ms, std::int64_t end_ms,
                                      std::int64_t step_ms, const EvalOptions& options,
-                                     const Clock& clock, bool shortcuts) {
+                                     const Clock& clock, Shortcuts shortcuts) {
   if (step_ms <= 0)
     return bad_data(
         "zero or negative query resolution step widths are not accepted. Try a positive integer");
@@ -154,14 +154,14 @@ QueryOutcome<QueryResult> instant(const Queryable& data, std::string_view text,
 QueryOutcome<QueryResult> range(const Queryable& data, std::string_view text, std::int64_t start_ms,
                                 std::int64_t end_ms, std::int64_t step_ms,
                                 const EvalOptions& options, const Clock& clock) {
-  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, true);
+  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, Shortcuts::on);
 }
 
 QueryOutcome<QueryResult> range_plain(const Queryable& data, std::string_view text,
                                       std::int64_t start_ms, std::int64_t end_ms,
                                       std::int64_t step_ms, const EvalOptions& options,
                                       const Clock& clock) {
-  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, false);
+  return range_with(data, text, start_ms, end_ms, step_ms, options, clock, Shortcuts::off);
 }
 
 QueryOutcome<std::unique_ptr<Expr>> parse(std::string_view text, bool experimental) {

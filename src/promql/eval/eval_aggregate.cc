@@ -177,7 +177,9 @@ void AggregateEvaluator::add_to_sum(Group& group, const EvalSeries& series,
   if (point.histogram) {
     const bool start = group.histograms.empty() && !group.has_float;
     group.has_histogram = true;
-    if (start) group.histograms.emplace_back(is(Tok::avg));
+    if (start)
+      group.histograms.emplace_back(is(Tok::avg) ? HistogramSum::Result::mean
+                                                 : HistogramSum::Result::sum);
     if (group.histograms.empty()) return; // floats came before, so the group is void
     if (!group.histograms[0].add(*point.histogram)) {
       eval_.notes_.warn(mixed_bucket_schemas(series.labels->metric_name()),
@@ -343,7 +345,7 @@ Eval<EvalMatrix> AggregateEvaluator::count_values() {
       ++it->second;
     }
     for (const Labels* labels : order) {
-      if (!out.add(out.slot(std::make_shared<const Labels>(*labels), false), t,
+      if (!out.add(out.slot(std::make_shared<const Labels>(*labels), kKeepName), t,
                    static_cast<double>(counts[*labels]), nullptr)) {
         return execution_error(std::string(kSameLabels));
       }

@@ -39,8 +39,8 @@ Eval<EvalMatrix> BinaryEvaluator::run() {
   const bool left_scalar = type_of(*node_.left) == ValueType::scalar;
   const bool right_scalar = type_of(*node_.right) == ValueType::scalar;
   if (left_scalar && right_scalar) return scalars(std::move(left), right);
-  if (right_scalar) return with_scalar(std::move(left), right, false);
-  if (left_scalar) return with_scalar(std::move(right), left, true);
+  if (right_scalar) return with_scalar(std::move(left), right, ScalarSide::right);
+  if (left_scalar) return with_scalar(std::move(right), left, ScalarSide::left);
   if (is_set_operator(node_.op)) return set_operator(left, right);
   return vectors(left, right);
 }
@@ -59,7 +59,8 @@ Eval<EvalMatrix> BinaryEvaluator::scalars(EvalMatrix left, const EvalMatrix& rig
 }
 
 Eval<EvalMatrix> BinaryEvaluator::with_scalar(EvalMatrix vector, const EvalMatrix& scalar,
-                                              bool scalar_left) {
+                                              ScalarSide side) {
+  const bool scalar_left = side == ScalarSide::left;
   const bool drop = changes_schema(node_.op) || node_.return_bool;
   for (EvalSeries& series : vector) {
     TRY_EVAL([[maybe_unused]] bool in_time, eval_.check_deadline());
@@ -310,7 +311,7 @@ std::optional<double> BinaryEvaluator::apply_floats(Tok op, double left, double 
 
 void BinaryEvaluator::tell() {
   if (note_.text.empty()) return;
-  if (note_.warning) {
+  if (note_.severity == Severity::warning) {
     eval_.notes_.warn(std::move(note_.text), node_.range.start);
   } else {
     eval_.notes_.info(std::move(note_.text), node_.range.start);
@@ -320,10 +321,10 @@ void BinaryEvaluator::tell() {
 
 BinaryEvaluator::Outcome BinaryEvaluator::mixed(std::string_view left, std::string_view right) {
   const std::string_view op = spelling(node_.op);
-  note_ = {false,
+  note_ = {Severity::info,
            fmt::format("incompatible sample types encountered for binary operator \"{}\": {} {} {}",
                        op, left, op, right)};
-  return {0, nullptr, false, true};
+  return {.invalid = true};
 }
 
 BinaryEvaluator::Outcome BinaryEvaluator::apply(const Operand& left, const Operand& right) {
@@ -343,8 +344,8 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply(const Operand& left, const Opera
     switch (node_.op) {
       case Tok::mul: result = scaled(*left.histogram, right.value); break;
       case Tok::div: result = divided(*left.histogram, right.value); break;
-      case Tok::trim_upper: result = trimmed(*left.histogram, right.value, true); break;
-      case Tok::trim_lower: result = trimmed(*left.histogram, right.value, false); break;
+      case Tok::trim_upper: result = trimmed(*left.histogram, right.value, Keep::below); break;
+      case Tok::trim_lower: result = trimmed(*left.histogram, right.value, Keep::above); break;
       default: return mixed("histogram", "float");
     }
   }
@@ -358,7 +359,7 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
                                                            const NativeHistogram& right) {
   if (node_.op == Tok::eqlc || node_.op == Tok::neq) {
     const bool keep = equal(left, right) == (node_.op == Tok::eqlc);
-    return {0, std::make_shared<const NativeHistogram>(left), keep, false};
+    return {.histogram = std::make_shared<const NativeHistogram>(left), .keep = keep};
   }
   if (node_.op != Tok::add && node_.op != Tok::sub) return mixed("histogram", "histogram");
   const bool plus = node_.op == Tok::add;
@@ -368,20 +369,23 @@ BinaryEvaluator::Outcome BinaryEvaluator::apply_histograms(const NativeHistogram
   const bool fits = plus ? add(result, right, reconciled, &conflict)
                          : subtract(result, right, reconciled, &conflict);
   if (!fits) {
-    note_ = {true, fmt::format("incompatible bucket layout encountered for binary operator {}",
-                               spelling(node_.op))};
-    return {0, nullptr, false, true};
+    note_ = {Severity::warning,
+             fmt::format("incompatible bucket layout encountered for binary operator {}",
+                         spelling(node_.op))};
+    return {.invalid = true};
   }
   const std::string_view what = plus ? "addition" : "subtraction";
   if (conflict) { // as in Prometheus, the result has no element
-    note_ = {true, fmt::format("conflicting counter resets during histogram {}", what)};
-    return {0, nullptr, false, true};
+    note_ = {Severity::warning,
+             fmt::format("conflicting counter resets during histogram {}", what)};
+    return {.invalid = true};
   }
   if (reconciled)
-    note_ = {false, fmt::format("mismatched custom buckets were reconciled during {}", what)};
+    note_ = {Severity::info,
+             fmt::format("mismatched custom buckets were reconciled during {}", what)};
   if (!plus) result.hint = NativeHistogram::ResetHint::gauge;
   compact(result);
-  return {0, std::make_shared<const NativeHistogram>(std::move(result)), true, false};
+  return {.histogram = std::make_shared<const NativeHistogram>(std::move(result)), .keep = true};
 }
 
 } // namespace coalmine::promql

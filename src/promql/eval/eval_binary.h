@@ -21,18 +21,19 @@ class BinaryEvaluator {
  private:
   struct Operand {
     double value = 0;
-    HistogramRef histogram;
+    HistogramRef histogram = nullptr;
   };
   struct Outcome {
     double value = 0;
-    HistogramRef histogram;
+    HistogramRef histogram = nullptr;
     bool keep = false;    // a comparison that holds, or any arithmetic
     bool invalid = false; // the operands do not fit: no element
   };
   using Points = std::vector<VectorPoint>;
 
   Eval<EvalMatrix> scalars(EvalMatrix left, const EvalMatrix& right) const;
-  Eval<EvalMatrix> with_scalar(EvalMatrix vector, const EvalMatrix& scalar, bool scalar_left);
+  enum class ScalarSide { left, right };
+  Eval<EvalMatrix> with_scalar(EvalMatrix vector, const EvalMatrix& scalar, ScalarSide side);
   Eval<EvalMatrix> vectors(const EvalMatrix& left, const EvalMatrix& right);
   void assign_signatures(const EvalMatrix& left, const EvalMatrix& right);
   Eval<EvalMatrix> set_operator(const EvalMatrix& left, const EvalMatrix& right);
@@ -68,8 +69,9 @@ class BinaryEvaluator {
   // Grouped: signature -> result slots already used.
   std::vector<std::unordered_set<std::size_t>> inserted_;
   std::unordered_map<std::uint64_t, std::size_t> slot_of_; // pair of series -> slot of the result
+  enum class Severity { info, warning };
   struct Note {
-    bool warning = false;
+    Severity severity = Severity::info;
     std::string text;
   };
   Note note_; // the last note of a step; earlier ones are dropped

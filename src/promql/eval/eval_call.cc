@@ -138,7 +138,7 @@ Eval<EvalSeries> CallEvaluator::range_series(const EvalSeries& source, RangeFunc
                                              const TimeShift& shift, std::size_t range_arg,
                                              const VectorSelector* selector) {
   const bool drop = source.drop_name || !(is("last_over_time") || is("first_over_time"));
-  EvalSeries out{drop ? eval_.dropped(source.labels) : source.labels, drop, {}, {}};
+  EvalSeries out{.labels = drop ? eval_.dropped(source.labels) : source.labels, .drop_name = drop};
   std::string error;
   RangeWindow window;
   window.labels = source.labels.get();
@@ -210,7 +210,7 @@ EvalMatrix gaps(const EvalMatrix& matrix, const Frame& frame, LabelsRef labels) 
     for (const Sample& sample : series.floats) mark(sample.time_ms);
     for (const HistogramSample& sample : series.histograms) mark(sample.time_ms);
   }
-  EvalSeries out{std::move(labels), false, {}, {}};
+  EvalSeries out{.labels = std::move(labels)};
   for (std::size_t i = 0; i < found.size(); ++i) {
     if (!found[i])
       out.floats.push_back({frame.start + static_cast<std::int64_t>(i) * frame.step, 1, 0});
@@ -295,7 +295,9 @@ Eval<EvalMatrix> CallEvaluator::sample_times() {
       std::ranges::sort(series.floats, {}, &Sample::time_ms);
     }
   } else {
-    TRY_EVAL(out, eval_.eval_sample_times(*selector, frame_, starts));
+    TRY_EVAL(out, eval_.eval_sample_times(
+                      *selector, frame_,
+                      starts ? Evaluator::SampleTime::start : Evaluator::SampleTime::own));
   }
   for (EvalSeries& series : out) {
     series.labels = eval_.dropped(series.labels);

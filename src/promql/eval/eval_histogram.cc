@@ -97,9 +97,7 @@ void HistogramFunctions::group_series(const EvalMatrix& input) {
       if (!bad) {
         Labels key = series.labels->without("le");
         const auto [it, fresh] = classic.try_emplace(key, groups_.size());
-        if (fresh)
-          groups_.push_back(
-              {std::make_shared<const Labels>(std::move(key)), false, {}, nullptr, false});
+        if (fresh) groups_.push_back({.labels = std::make_shared<const Labels>(std::move(key))});
         group = it->second;
       }
     }
@@ -237,7 +235,7 @@ Eval<EvalMatrix> HistogramFunctions::distribution(std::size_t vector_arg) {
         const LabelsRef labels =
             label.empty() ? base
                           : std::make_shared<const Labels>(base->with(label, question.label));
-        if (!out.add(out.slot(labels, true), t, answer(group, question, t, pos), nullptr))
+        if (!out.add(out.slot(labels, kDropName), t, answer(group, question, t, pos), nullptr))
           return execution_error(std::string(kSameLabels));
       }
     }

@@ -40,9 +40,9 @@ class HistogramFunctions {
   struct Group {
     LabelsRef labels; // with the name, without le
     bool native = false;
-    std::vector<ClassicBucket> buckets; // at the current step
-    HistogramRef histogram;             // likewise
-    bool conflict = false;              // classic and native at once
+    std::vector<ClassicBucket> buckets = {}; // at the current step
+    HistogramRef histogram = nullptr;        // likewise
+    bool conflict = false;                   // classic and native at once
     // Made monotonic. Noted once, even for several quantiles.
     bool repaired = false;
   };

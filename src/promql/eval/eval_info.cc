@@ -87,14 +87,15 @@ Eval<EvalMatrix> InfoEvaluator::fetch(const EvalMatrix& base, const std::vector<
   selector->matchers.insert(selector->matchers.end(), names_.begin(), names_.end());
   selector->shift = shift_of_base();
   TRY_EVAL([[maybe_unused]] bool fetched,
-           eval_.fetch_selector(*selector, frame_.start, frame_.end, 0, false));
+           eval_.fetch_selector(*selector, frame_.start, frame_.end, 0,
+                                Evaluator::SelectorKind::instant));
   for (const EvalSeries& series : eval_.fetched_[selector.get()]) {
     if (!series.histograms.empty()) {
       return execution_error(fmt::format("this should be an info metric, with float samples: {}",
                                          series.labels->to_string()));
     }
   }
-  auto out = eval_.eval_sample_times(*selector, frame_, false);
+  auto out = eval_.eval_sample_times(*selector, frame_, Evaluator::SampleTime::own);
   eval_.fetched_.erase(selector.get());
   return out;
 }

@@ -22,13 +22,17 @@ namespace coalmine::promql {
 using LabelsRef = std::shared_ptr<const Labels>;
 using HistogramRef = std::shared_ptr<const NativeHistogram>;
 
+// Values of EvalSeries::drop_name.
+inline constexpr bool kKeepName = false;
+inline constexpr bool kDropName = true;
+
 // A series between two nodes of the tree. Points ascend by time; a float and a histogram never
 // share a time.
 struct EvalSeries {
   LabelsRef labels;
   bool drop_name = false; // delayed name removal: the name is dropped at the end
-  std::vector<Sample> floats;
-  std::vector<HistogramSample> histograms;
+  std::vector<Sample> floats = {};
+  std::vector<HistogramSample> histograms = {};
   std::size_t points() const { return floats.size() + histograms.size(); }
 };
 using EvalMatrix = std::vector<EvalSeries>;
@@ -96,7 +100,8 @@ class StepCursor {
 // Collects the series of a result in the order they first appear.
 class MatrixBuilder {
  public:
-  // The slot of the series with these labels, which is made if it is new.
+  // The slot of the series with these labels, which is made if it is new. drop_name as in
+  // EvalSeries.
   std::size_t slot(const LabelsRef& labels, bool drop_name);
   // False when the series already has a point at this time.
   bool add(std::size_t slot, std::int64_t time_ms, double value, HistogramRef histogram);

@@ -107,9 +107,9 @@ Eval<EvalMatrix> Evaluator::run(const Expr& expr, const Frame& frame) {
 // from, to: the steps at which the expression is evaluated.
 Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to) {
   if (const auto* vector = as<VectorSelector>(&expr))
-    return fetch_selector(*vector, from, to, 0, false);
+    return fetch_selector(*vector, from, to, 0, SelectorKind::instant);
   if (const auto* matrix = as<MatrixSelector>(&expr))
-    return fetch_selector(*matrix->selector, from, to, matrix->range_ms, true);
+    return fetch_selector(*matrix->selector, from, to, matrix->range_ms, SelectorKind::range);
   if (const auto* subquery = as<SubqueryExpr>(&expr)) {
     const std::int64_t first = reference(subquery->shift, from) - subquery->range_ms;
     return fetch(*subquery->inner, first, reference(subquery->shift, to));
@@ -127,12 +127,13 @@ Eval<bool> Evaluator::fetch(const Expr& expr, std::int64_t from, std::int64_t to
 }
 
 Selection Evaluator::selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to,
-                                  std::int64_t range_ms, bool matrix) {
+                                  std::int64_t range_ms, SelectorKind kind) {
   Selection selection;
   selection.matchers = for_storage(node.matchers);
   const std::int64_t before =
-      matrix ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0)
-             : options_.lookback_ms;
+      kind == SelectorKind::range
+          ? range_ms + (node.anchored || node.smoothed ? options_.lookback_ms : 0)
+          : options_.lookback_ms;
   selection.from_ms = reference(node.shift, from) - before + 1;
   selection.to_ms = reference(node.shift, to) + (node.smoothed ? options_.lookback_ms : 0);
   selection.max_samples = options_.max_samples;
@@ -145,10 +146,11 @@ Eval<bool> Evaluator::plan_columns(const AggregateExpr& node, std::int64_t from,
     return false;
   const MatrixSelector* range = ColumnSums::range_of(node);
   if (range == nullptr) return false;
-  Selection selection = selection_of(*range->selector, from, to, range->range_ms, true);
+  Selection selection =
+      selection_of(*range->selector, from, to, range->range_ms, SelectorKind::range);
   selection.one_window = from == to && options_.block_summaries;
   auto source = data_.columns(selection);
-  if (!source) return std::unexpected(select_error(source.error(), false));
+  if (!source) return std::unexpected(select_error(source.error(), Cap::samples));
   if (*source == nullptr) return false;
   planned_[&node] = {std::move(*source), selection.max_samples, from, to};
   return true;
@@ -159,10 +161,10 @@ Eval<bool> Evaluator::fetch_planned(const AggregateExpr& node) {
   return fetch(*node.inner, planned.from, planned.to);
 }
 
-QueryError Evaluator::select_error(const Error& error, bool by_memory) {
+QueryError Evaluator::select_error(const Error& error, Cap cap) {
   switch (error.code) {
     case ErrorCode::resource_exhausted: {
-      if (!by_memory) return execution_error(std::string(kTooMany)).error();
+      if (cap == Cap::samples) return execution_error(std::string(kTooMany)).error();
       fetched_bytes_ = options_.max_bytes + 1;
       return within_memory().error();
     }
@@ -177,20 +179,22 @@ QueryError Evaluator::select_error(const Error& error, bool by_memory) {
 }
 
 Eval<bool> Evaluator::fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to,
-                                     std::int64_t range_ms, bool matrix) {
-  Selection selection = selection_of(node, from, to, range_ms, matrix);
+                                     std::int64_t range_ms, SelectorKind kind) {
+  Selection selection = selection_of(node, from, to, range_ms, kind);
   // Samples beyond the memory limit of the query are not even fetched.
   const std::size_t room = options_.max_bytes - std::min(options_.max_bytes, fetched_bytes_);
   const bool by_memory = room / sizeof(Sample) < options_.max_samples;
   if (by_memory) selection.max_samples = room / sizeof(Sample);
   auto found = data_.select(selection);
-  if (!found) return std::unexpected(select_error(found.error(), by_memory));
+  if (!found)
+    return std::unexpected(select_error(found.error(), by_memory ? Cap::memory : Cap::samples));
   EvalMatrix series;
   series.reserve(found->size());
   for (Series& one : *found) {
-    EvalSeries next{std::make_shared<const Labels>(std::move(one.labels)), false,
-                    std::move(one.floats), std::move(one.histograms)};
-    if (matrix || node.smoothed) {
+    EvalSeries next{.labels = std::make_shared<const Labels>(std::move(one.labels)),
+                    .floats = std::move(one.floats),
+                    .histograms = std::move(one.histograms)};
+    if (kind == SelectorKind::range || node.smoothed) {
       std::erase_if(next.floats, [](const Sample& s) { return is_stale(s.value); });
       std::erase_if(next.histograms,
                     [](const HistogramSample& s) { return is_stale(s.value->sum); });
@@ -259,7 +263,7 @@ Eval<EvalMatrix> Evaluator::eval_invariant(const Expr& expr, const Frame& frame)
 }
 
 EvalMatrix Evaluator::constant(double value, const Frame& frame) const {
-  EvalSeries series{empty_labels(), false, {}, {}};
+  EvalSeries series{.labels = empty_labels()};
   series.floats.reserve(frame.steps());
   for (std::int64_t t = frame.start; t <= frame.end; t += frame.step)
     series.floats.push_back({t, value, 0});
@@ -311,7 +315,7 @@ Eval<EvalMatrix> Evaluator::eval_selector(const VectorSelector& node, const Fram
   if (node.smoothed) return eval_smoothed(node, frame);
   EvalMatrix out;
   for (const EvalSeries& source : fetched_[&node]) {
-    EvalSeries series{source.labels, false, {}, {}};
+    EvalSeries series{.labels = source.labels};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
       if (look_due()) {
@@ -328,10 +332,11 @@ Eval<EvalMatrix> Evaluator::eval_selector(const VectorSelector& node, const Fram
 }
 
 Eval<EvalMatrix> Evaluator::eval_sample_times(const VectorSelector& node, const Frame& frame,
-                                              bool starts) {
+                                              SampleTime which) {
+  const bool starts = which == SampleTime::start;
   EvalMatrix out;
   for (const EvalSeries& source : fetched_[&node]) {
-    EvalSeries series{source.labels, false, {}, {}};
+    EvalSeries series{.labels = source.labels};
     Lookup place;
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
       if (look_due()) {
@@ -357,7 +362,7 @@ Eval<EvalMatrix> Evaluator::eval_matrix_selector(const MatrixSelector& node, con
   const std::int64_t to = reference(selector.shift, frame.start);
   EvalMatrix out;
   for (const EvalSeries& source : fetched_[&selector]) {
-    EvalSeries series{source.labels, false, {}, {}};
+    EvalSeries series{.labels = source.labels};
     if (selector.anchored || selector.smoothed) {
       if (!source.histograms.empty()) {
         return execution_error(fmt::format("{} modifier is not supported with histograms",

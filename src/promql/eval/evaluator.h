@@ -36,17 +36,20 @@ class Evaluator {
   friend class InfoEvaluator;
   friend class ColumnSums;
 
+  enum class SelectorKind { instant, range };
   Eval<bool> fetch(const Expr& expr, std::int64_t from, std::int64_t to);
   Eval<bool> fetch_selector(const VectorSelector& node, std::int64_t from, std::int64_t to,
-                            std::int64_t range_ms, bool matrix);
+                            std::int64_t range_ms, SelectorKind kind);
 
   Selection selection_of(const VectorSelector& node, std::int64_t from, std::int64_t to,
-                         std::int64_t range_ms, bool matrix);
+                         std::int64_t range_ms, SelectorKind kind);
   // True when the sum will be computed on columns. Its selector is not fetched then.
   Eval<bool> plan_columns(const AggregateExpr& node, std::int64_t from, std::int64_t to);
   // Fetches the selector of a sum whose plan on columns failed.
   Eval<bool> fetch_planned(const AggregateExpr& node);
-  QueryError select_error(const Error& error, bool by_memory);
+  // cap: what set the limit that the data source may have reached.
+  enum class Cap { samples, memory };
+  QueryError select_error(const Error& error, Cap cap);
 
   Eval<EvalMatrix> eval(const Expr& expr, const Frame& frame);
   Eval<EvalMatrix> eval_node(const Expr& expr, const Frame& frame);
@@ -54,8 +57,10 @@ class Evaluator {
   Eval<EvalMatrix> eval_unary(const UnaryExpr& node, const Frame& frame);
   Eval<EvalMatrix> eval_selector(const VectorSelector& node, const Frame& frame);
   Eval<EvalMatrix> eval_smoothed(const VectorSelector& node, const Frame& frame);
-  // The times (or start times) of the samples a selector finds, in seconds.
-  Eval<EvalMatrix> eval_sample_times(const VectorSelector& node, const Frame& frame, bool starts);
+  // The times of the samples a selector finds, in seconds.
+  enum class SampleTime { own, start };
+  Eval<EvalMatrix> eval_sample_times(const VectorSelector& node, const Frame& frame,
+                                     SampleTime which);
   Eval<EvalMatrix> eval_matrix_selector(const MatrixSelector& node, const Frame& frame);
   Eval<EvalMatrix> eval_subquery(const SubqueryExpr& node, const Frame& frame);
   EvalMatrix constant(double value, const Frame& frame) const;

@@ -35,35 +35,36 @@ std::optional<Ends> ends_of(std::span<const T> points, std::int64_t start_ms, st
 }
 
 double left_value(std::span<const Sample> f, std::size_t first, std::int64_t start_ms,
-                  bool smoothed, bool counter) {
+                  bool smoothed, SeriesKind kind) {
   if (smoothed && f[first].time_ms < start_ms && first + 1 < f.size())
-    return interpolate(f[first], f[first + 1], start_ms, counter);
+    return interpolate(f[first], f[first + 1], start_ms, kind);
   return f[first].value;
 }
 
 double right_value(std::span<const Sample> f, std::size_t last, std::int64_t end_ms, bool smoothed,
-                   bool counter) {
+                   SeriesKind kind) {
   if (smoothed && last > 0 && f[last].time_ms > end_ms)
-    return interpolate(f[last - 1], f[last], end_ms, counter);
+    return interpolate(f[last - 1], f[last], end_ms, kind);
   return f[last].value;
 }
 
 } // namespace
 
-double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, bool counter) {
-  const double from = counter && b.value < a.value ? 0 : a.value;
+double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, SeriesKind kind) {
+  const double from = kind == SeriesKind::counter && b.value < a.value ? 0 : a.value;
   return from + (b.value - from) * static_cast<double>(time_ms - a.time_ms) /
                     static_cast<double>(b.time_ms - a.time_ms);
 }
 
 std::optional<NativeHistogram> interpolate(const HistogramSample& a, const HistogramSample& b,
-                                           std::int64_t time_ms, bool counter, Annotations& notes,
-                                           std::size_t pos) {
+                                           std::int64_t time_ms, SeriesKind kind,
+                                           Annotations& notes, std::size_t pos) {
   if (time_ms == a.time_ms) return *a.value;
   if (time_ms == b.time_ms) return *b.value;
   const double fraction =
       static_cast<double>(time_ms - a.time_ms) / static_cast<double>(b.time_ms - a.time_ms);
-  if (counter && detect_reset(*a.value, *b.value)) return scaled(*b.value, fraction);
+  if (kind == SeriesKind::counter && detect_reset(*a.value, *b.value))
+    return scaled(*b.value, fraction);
   NativeHistogram out = *b.value;
   bool subtracted = false;
   bool added = false;
@@ -80,22 +81,23 @@ std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t
   const auto ends = ends_of(floats, start_ms, end_ms, smoothed);
   if (!ends) return {};
   std::vector<Sample> out;
-  out.push_back({start_ms, left_value(floats, ends->first, start_ms, smoothed, false), 0});
+  out.push_back(
+      {start_ms, left_value(floats, ends->first, start_ms, smoothed, SeriesKind::gauge), 0});
   for (const Sample& sample : floats) {
     if (sample.time_ms > start_ms && sample.time_ms < end_ms)
       out.push_back({sample.time_ms, sample.value, 0});
   }
-  out.push_back({end_ms, right_value(floats, ends->last, end_ms, smoothed, false), 0});
+  out.push_back({end_ms, right_value(floats, ends->last, end_ms, smoothed, SeriesKind::gauge), 0});
   return out;
 }
 
-bool extended_float_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
+bool extended_float_rate(const RangeWindow& w, VectorPoint& out, RateKind kind) {
   const auto ends = ends_of(w.floats, w.start_ms, w.end_ms, w.smoothed);
   if (!ends) return false;
-  const double left = left_value(w.floats, ends->first, w.start_ms, w.smoothed, counter);
-  const double right = right_value(w.floats, ends->last, w.end_ms, w.smoothed, counter);
+  const double left = left_value(w.floats, ends->first, w.start_ms, w.smoothed, kind.series);
+  const double right = right_value(w.floats, ends->last, w.end_ms, w.smoothed, kind.series);
   out.value = right - left;
-  if (counter) {
+  if (kind.series == SeriesKind::counter) {
     std::size_t first = ends->first;
     std::size_t last = ends->last + 1; // exclusive
     if (w.floats[first].time_ms <= w.start_ms) ++first;
@@ -107,7 +109,7 @@ bool extended_float_rate(const RangeWindow& w, VectorPoint& out, bool counter, b
     }
     if (right < previous) out.value += previous;
   }
-  if (rate) out.value /= w.range_seconds();
+  if (kind.per_second) out.value /= w.range_seconds();
   return true;
 }
 
@@ -145,7 +147,8 @@ bool reset_correction(const RangeWindow& w, const Ends& ends, const NativeHistog
 
 } // namespace
 
-bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
+bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, RateKind kind) {
+  const bool counter = kind.series == SeriesKind::counter;
   const auto& h = w.histograms;
   const auto ends = ends_of(h, w.start_ms, w.end_ms, w.smoothed);
   if (!ends) return false;
@@ -161,11 +164,12 @@ bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counte
   }
   std::optional<NativeHistogram> left = *h[ends->first].value;
   if (w.smoothed && h[ends->first].time_ms < w.start_ms && ends->first + 1 < h.size()) {
-    left = interpolate(h[ends->first], h[ends->first + 1], w.start_ms, counter, *w.notes, w.pos);
+    left =
+        interpolate(h[ends->first], h[ends->first + 1], w.start_ms, kind.series, *w.notes, w.pos);
   }
   std::optional<NativeHistogram> right = *h[ends->last].value;
   if (w.smoothed && ends->last > 0 && h[ends->last].time_ms > w.end_ms) {
-    right = interpolate(h[ends->last - 1], h[ends->last], w.end_ms, counter, *w.notes, w.pos);
+    right = interpolate(h[ends->last - 1], h[ends->last], w.end_ms, kind.series, *w.notes, w.pos);
   }
   if (!left || !right) return mixed();
   if (!counter && (left->hint != Hint::gauge || right->hint != Hint::gauge))
@@ -180,7 +184,7 @@ bool extended_histogram_rate(const RangeWindow& w, VectorPoint& out, bool counte
   if (counter && !reset_correction(w, *ends, *left, *right, correction)) return mixed();
   if (correction && !add(result, *correction, added)) return mixed();
   if (added) w.notes->info("mismatched custom buckets were reconciled during addition", w.pos);
-  if (rate) result = divided(result, w.range_seconds());
+  if (kind.per_second) result = divided(result, w.range_seconds());
   result.hint = Hint::gauge;
   compact(result);
   out.histogram = std::make_shared<const NativeHistogram>(std::move(result));
@@ -192,7 +196,7 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
   EvalMatrix out;
   const std::int64_t reach = options_.lookback_ms;
   for (const EvalSeries& source : fetched_[&node]) {
-    EvalSeries series{source.labels, false, {}, {}};
+    EvalSeries series{.labels = source.labels};
     for (std::int64_t t = frame.start; t <= frame.end; t += frame.step) {
       if (look_due()) {
         TRY_EVAL([[maybe_unused]] bool in_time, check_deadline());
@@ -214,10 +218,11 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
           series.histograms.push_back({t, std::move(value), 0});
         } else {
           const HistogramSample& before = *(next - 1);
-          const bool counter =
-              before.value->hint != Hint::gauge || next->value->hint != Hint::gauge;
+          const auto kind = before.value->hint == Hint::gauge && next->value->hint == Hint::gauge
+                                ? SeriesKind::gauge
+                                : SeriesKind::counter;
           auto value = uses_custom_buckets(*before.value) == uses_custom_buckets(*next->value)
-                           ? interpolate(before, *next, at, counter, notes_, node.range.start)
+                           ? interpolate(before, *next, at, kind, notes_, node.range.start)
                            : std::nullopt;
           if (value) {
             series.histograms.push_back(
@@ -232,8 +237,11 @@ Eval<EvalMatrix> Evaluator::eval_smoothed(const VectorSelector& node, const Fram
           series.floats.push_back({t, next->value, 0});
         } else if (next != floats.begin()) {
           const Sample& before = *(next - 1);
-          series.floats.push_back(
-              {t, next == floats.end() ? before.value : interpolate(before, *next, at, false), 0});
+          series.floats.push_back({t,
+                                   next == floats.end()
+                                       ? before.value
+                                       : interpolate(before, *next, at, SeriesKind::gauge),
+                                   0});
         }
       }
     }

@@ -44,7 +44,8 @@ bool detect_reset(const NativeHistogram& previous, const NativeHistogram& curren
 bool equal(const NativeHistogram& a, const NativeHistogram& b);
 
 // Keeps the observations below or above the value, interpolating inside a bucket.
-NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below);
+enum class Keep { below, above };
+NativeHistogram trimmed(const NativeHistogram& h, double at, Keep keep);
 
 struct HistogramBucket {
   double lower = 0;
@@ -69,7 +70,8 @@ double histogram_fraction(double lower, double upper, const NativeHistogram& h, 
 // The sum or mean of many histograms, compensated so that the order hardly matters.
 class HistogramSum {
  public:
-  explicit HistogramSum(bool mean) : mean_(mean) {}
+  enum class Result { sum, mean };
+  explicit HistogramSum(Result kind) : mean_(kind == Result::mean) {}
   // Returns false when exponential and custom buckets are mixed. The sum is then void.
   bool add(const NativeHistogram& h);
   NativeHistogram result() const;

@@ -119,7 +119,9 @@ namespace {
 
 double without_infinity(double v) { return std::isinf(v) ? 0 : v; }
 
-double midpoint(double lower, double upper, bool positive, bool linear) {
+enum class Sign { positive, negative };
+
+double midpoint(double lower, double upper, Sign sign, bool linear) {
   if (std::isinf(lower)) {
     if (std::isinf(upper)) return 0;
     return upper > 0 ? upper / 2 : upper;
@@ -127,7 +129,7 @@ double midpoint(double lower, double upper, bool positive, bool linear) {
   if (std::isinf(upper)) return lower;
   if (linear) return (lower + upper) / 2;
   const double geometric = std::sqrt(std::abs(lower * upper));
-  return positive ? geometric : -geometric;
+  return sign == Sign::positive ? geometric : -geometric;
 }
 
 struct Kept {
@@ -136,7 +138,8 @@ struct Kept {
 };
 
 // A bucket with an infinite bound: the places of the observations in it are unknown.
-Kept keep_of_endless(const HistogramBucket& b, double at, bool below) {
+Kept keep_of_endless(const HistogramBucket& b, double at, Keep keep) {
+  const bool below = keep == Keep::below;
   if (b.lower == -kInf) {
     if (below) {
       if (at >= b.upper) return {b.count, 0};
@@ -153,19 +156,21 @@ Kept keep_of_endless(const HistogramBucket& b, double at, bool below) {
   return at >= b.lower ? Kept{b.count, at} : Kept{0, without_infinity(b.lower)};
 }
 
-Kept keep_of_bucket(const HistogramBucket& b, double at, bool below, bool positive, bool linear) {
+Kept keep_of_bucket(const HistogramBucket& b, double at, Keep keep, Sign sign, bool linear) {
+  const bool below = keep == Keep::below;
   const bool all = below ? b.upper <= at : b.lower >= at;
-  if (all) return {b.count, midpoint(b.lower, b.upper, positive, linear)};
+  if (all) return {b.count, midpoint(b.lower, b.upper, sign, linear)};
   const bool none = below ? b.lower >= at : b.upper <= at;
   if (none || std::isnan(at)) return {};
-  if (std::isinf(b.lower) || std::isinf(b.upper)) return keep_of_endless(b, at, below);
+  if (std::isinf(b.lower) || std::isinf(b.upper)) return keep_of_endless(b, at, keep);
   const double under = b.count * b.fraction_below(at, linear);
-  return below ? Kept{under, midpoint(b.lower, at, positive, linear)}
-               : Kept{b.count - under, midpoint(at, b.upper, positive, linear)};
+  return below ? Kept{under, midpoint(b.lower, at, sign, linear)}
+               : Kept{b.count - under, midpoint(at, b.upper, sign, linear)};
 }
 
-Kept keep_of_zero(const NativeHistogram& h, double at, bool below, bool has_negative,
+Kept keep_of_zero(const NativeHistogram& h, double at, Keep keep, bool has_negative,
                   bool has_positive) {
+  const bool below = keep == Keep::below;
   const double lower = has_positive && !has_negative ? 0 : -h.zero_threshold;
   const double upper = has_negative && !has_positive ? 0 : h.zero_threshold;
   const Kept all{h.zero_count, (lower + upper) / 2};
@@ -177,7 +182,7 @@ Kept keep_of_zero(const NativeHistogram& h, double at, bool below, bool has_nega
 
 } // namespace
 
-NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below) {
+NativeHistogram trimmed(const NativeHistogram& h, double at, Keep keep) {
   NativeHistogram out = h;
   double count = 0;
   double sum = 0;
@@ -191,7 +196,8 @@ NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below) {
   const bool custom = uses_custom_buckets(h);
   NativeHistogram sided = h; // buckets of one sign at a time
   sided.zero_count = 0;
-  const auto side = [&](NativeHistogram::Buckets& buckets, bool positive) {
+  const auto side = [&](NativeHistogram::Buckets& buckets, Sign sign) {
+    const bool positive = sign == Sign::positive;
     sided.positive = positive ? buckets : NativeHistogram::Buckets{};
     sided.negative = positive ? NativeHistogram::Buckets{} : buckets;
     const std::vector<HistogramBucket> all = buckets_of(sided);
@@ -200,14 +206,13 @@ NativeHistogram trimmed(const NativeHistogram& h, double at, bool keep_below) {
       double& bucket = buckets.counts[positive ? i : all.size() - 1 - i];
       if (bucket == 0) continue;
       populated = true;
-      take(bucket, keep_of_bucket(all[i], at, keep_below, positive, custom));
+      take(bucket, keep_of_bucket(all[i], at, keep, sign, custom));
     }
     return populated;
   };
-  const bool has_positive = side(out.positive, true);
-  const bool has_negative = side(out.negative, false);
-  if (h.zero_count > 0)
-    take(out.zero_count, keep_of_zero(h, at, keep_below, has_negative, has_positive));
+  const bool has_positive = side(out.positive, Sign::positive);
+  const bool has_negative = side(out.negative, Sign::negative);
+  if (h.zero_count > 0) take(out.zero_count, keep_of_zero(h, at, keep, has_negative, has_positive));
   if (!changed) return h;
   out.count = count;
   out.sum = sum;

@@ -57,7 +57,7 @@ class Preparer {
 
   // Finds selectors under histogram_count and similar functions. They need no buckets, so resets
   // are determined when the samples are fetched.
-  static void find_stats_only(Expr& expr, bool counted, bool buckets_needed) {
+  static void find_stats_only(Expr& expr, bool counted = false, bool buckets_needed = false) {
     if (auto* vector = as<VectorSelector>(&expr)) vector->stats_only = counted && !buckets_needed;
     if (auto* matrix = as<MatrixSelector>(&expr))
       matrix->selector->stats_only = counted && !buckets_needed;
@@ -99,7 +99,7 @@ class Preparer {
       }
       case Expr::Kind::binary: {
         auto& binary = static_cast<BinaryExpr&>(expr);
-        return operands({binary.left.get(), binary.right.get()}, true);
+        return operands({binary.left.get(), binary.right.get()}, {.invariant = true});
       }
       case Expr::Kind::call: return call(static_cast<CallExpr&>(expr));
       default: return {true, false};
@@ -109,7 +109,7 @@ class Preparer {
  private:
   Invariance aggregate(AggregateExpr& node) {
     if (!node.param) return mark(*node.inner);
-    return operands({node.inner.get(), node.param.get()}, true);
+    return operands({node.inner.get(), node.param.get()}, {.invariant = true});
   }
 
   Invariance call(CallExpr& node) {
@@ -117,16 +117,17 @@ class Preparer {
     if (node.function->name == "timestamp") {
       const auto* selector = as<VectorSelector>(&unwrap_parens(*node.args[0]));
       safe = selector != nullptr && selector->shift.at_ms.has_value();
-      if (!safe) return operands({node.args[0].get()}, false);
+      if (!safe) return operands({node.args[0].get()}, {});
     }
     std::vector<Expr*> args;
     for (const ExprPtr& arg : node.args) args.push_back(arg.get());
-    return operands(args, safe);
+    return operands(args, Invariance{.invariant = safe});
   }
 
-  Invariance operands(const std::vector<Expr*>& all, bool safe) {
+  // own: what is known of the expression without its operands.
+  Invariance operands(const std::vector<Expr*>& all, Invariance own) {
     std::vector<Expr*> worth;
-    bool invariant = safe;
+    bool invariant = own.invariant;
     for (Expr* one : all) {
       const Invariance found = mark(*one);
       invariant = invariant && found.invariant;
@@ -200,12 +201,12 @@ class Preparer {
 } // namespace
 
 Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
-                   bool shortcuts) {
+                   Shortcuts shortcuts) {
   Preparer preparer(start_ms, end_ms, step_ms);
-  if (shortcuts) Preparer::find_stats_only(*expr, false, false);
+  if (shortcuts == Shortcuts::on) Preparer::find_stats_only(*expr);
   preparer.fold(expr);
   TRY_EVAL([[maybe_unused]] bool done, preparer.durations(*expr));
-  if (shortcuts && preparer.mark(*expr).wrap) expr->step_invariant = true;
+  if (shortcuts == Shortcuts::on && preparer.mark(*expr).wrap) expr->step_invariant = true;
   return true;
 }
 

@@ -9,9 +9,10 @@ namespace coalmine::promql {
 
 // start(), end(), step() and range() become numbers, duration expressions and @ start()/end()
 // become times, and parts that do not depend on the step are marked. step_ms is 0 for an instant
-// query. The tree can then be used only for this frame. shortcuts: false leaves out the marks,
-// which save work and do not change answers.
+// query. The tree can then be used only for this frame. Shortcuts are the marks that save work and
+// do not change answers.
+enum class Shortcuts { on, off };
 Eval<bool> prepare(ExprPtr& expr, std::int64_t start_ms, std::int64_t end_ms, std::int64_t step_ms,
-                   bool shortcuts = true);
+                   Shortcuts shortcuts = Shortcuts::on);
 
 } // namespace coalmine::promql

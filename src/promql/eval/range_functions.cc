@@ -15,29 +15,31 @@ void note_ignored(const RangeWindow& w) {
   if (!w.histograms.empty()) w.notes->info(histograms_ignored_in_range(w.metric()), w.pos);
 }
 
+enum class Wanted { value, time };
+
 template <typename Better>
-bool extreme(const RangeWindow& w, VectorPoint& out, bool want_time, Better better) {
+bool extreme(const RangeWindow& w, VectorPoint& out, Wanted wanted, Better better) {
   if (w.floats.empty()) return false;
   note_ignored(w);
   const Sample* best = &w.floats.front();
   for (const Sample& sample : w.floats) {
     if (better(sample.value, best->value) || std::isnan(best->value)) best = &sample;
   }
-  out.value = want_time ? static_cast<double>(best->time_ms) / 1000 : best->value;
+  out.value = wanted == Wanted::time ? static_cast<double>(best->time_ms) / 1000 : best->value;
   return true;
 }
 
 bool max_over_time(const RangeWindow& w, VectorPoint& out) {
-  return extreme(w, out, false, [](double a, double b) { return a > b; });
+  return extreme(w, out, Wanted::value, [](double a, double b) { return a > b; });
 }
 bool min_over_time(const RangeWindow& w, VectorPoint& out) {
-  return extreme(w, out, false, [](double a, double b) { return a < b; });
+  return extreme(w, out, Wanted::value, [](double a, double b) { return a < b; });
 }
 bool ts_of_max_over_time(const RangeWindow& w, VectorPoint& out) {
-  return extreme(w, out, true, [](double a, double b) { return a >= b; });
+  return extreme(w, out, Wanted::time, [](double a, double b) { return a >= b; });
 }
 bool ts_of_min_over_time(const RangeWindow& w, VectorPoint& out) {
-  return extreme(w, out, true, [](double a, double b) { return a <= b; });
+  return extreme(w, out, Wanted::time, [](double a, double b) { return a <= b; });
 }
 
 bool count_over_time(const RangeWindow& w, VectorPoint& out) {
@@ -87,8 +89,8 @@ bool ts_of_last_over_time(const RangeWindow& w, VectorPoint& out) {
 }
 
 // Sum or mean of a range of histograms.
-bool histogram_aggregate(const RangeWindow& w, VectorPoint& out, bool mean) {
-  HistogramSum sum(mean);
+bool histogram_aggregate(const RangeWindow& w, VectorPoint& out, HistogramSum::Result result) {
+  HistogramSum sum(result);
   for (const HistogramSample& sample : w.histograms) {
     if (!sum.add(*sample.value)) {
       w.notes->warn(mixed_bucket_schemas(w.metric()), w.pos);
@@ -108,7 +110,7 @@ bool sum_over_time(const RangeWindow& w, VectorPoint& out) {
     w.notes->warn(mixed_floats_histograms(w.metric()), w.pos);
     return false;
   }
-  if (w.floats.empty()) return histogram_aggregate(w, out, false);
+  if (w.floats.empty()) return histogram_aggregate(w, out, HistogramSum::Result::sum);
   KahanSum sum;
   for (const Sample& sample : w.floats) sum.add(sample.value);
   out.value = std::isinf(sum.sum) ? sum.sum : sum.total();
@@ -144,7 +146,7 @@ bool avg_over_time(const RangeWindow& w, VectorPoint& out) {
     w.notes->warn(mixed_floats_histograms(w.metric()), w.pos);
     return false;
   }
-  if (w.floats.empty()) return histogram_aggregate(w, out, true);
+  if (w.floats.empty()) return histogram_aggregate(w, out, HistogramSum::Result::mean);
   out.value = mean_of(w.floats);
   return true;
 }

@@ -78,8 +78,11 @@ class SlidingWindow {
 // is no point after the start.
 std::vector<Sample> extended_floats(std::span<const Sample> floats, std::int64_t start_ms,
                                     std::int64_t end_ms, bool smoothed);
+// What a series is taken for: a counter that fell was reset, a gauge may fall.
+enum class SeriesKind { counter, gauge };
+
 // The value at a time between two points. A counter that fell counts from zero.
-double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, bool counter);
+double interpolate(const Sample& a, const Sample& b, std::int64_t time_ms, SeriesKind kind);
 
 // Neumaier's variant of Kahan summation: sum + compensation is the total.
 struct KahanSum {

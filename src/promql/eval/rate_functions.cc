@@ -54,7 +54,8 @@ bool histograms_reset(const RangeWindow& w, const HistogramSample& previous,
 
 // Like counter_increase over histograms; nullopt (after a warning) when their buckets do not fit
 // together.
-std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, bool counter) {
+std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, SeriesKind kind) {
+  const bool counter = kind == SeriesKind::counter;
   const auto& points = w.histograms;
   const NativeHistogram& last = *points.back().value;
   using Hint = NativeHistogram::ResetHint;
@@ -119,8 +120,9 @@ struct Increase {
 // The factor that scales the increase between first and last sample to the whole range. If the
 // first sample's start time lies in the window, `from_start` is set: the series began there at
 // zero, and nothing is extrapolated to the left.
-std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, bool counter,
-                                    bool rate, bool& from_start) {
+std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, RateKind kind,
+                                    bool& from_start) {
+  const bool counter = kind.series == SeriesKind::counter;
   const auto seconds = [](std::int64_t ms) { return static_cast<double>(ms) / 1000; };
   double to_start = seconds(seen.first_ms - w.start_ms);
   double to_end = seconds(w.end_ms - seen.last_ms);
@@ -142,29 +144,30 @@ std::optional<double> extrapolation(const RangeWindow& w, const Increase& seen, 
   }
   if (to_end >= threshold) to_end = average / 2;
   double factor = sampled != 0 ? (sampled + to_start + to_end) / sampled : 1.0;
-  if (rate) factor /= w.range_seconds();
+  if (kind.per_second) factor /= w.range_seconds();
   return factor;
 }
 
-bool float_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
+bool float_rate(const RangeWindow& w, VectorPoint& out, RateKind kind) {
   const Sample& first = w.floats.front();
   const Sample& last = w.floats.back();
-  const double amount = counter ? counter_increase(w) : last.value - first.value;
+  const double amount =
+      kind.series == SeriesKind::counter ? counter_increase(w) : last.value - first.value;
   bool from_start = false;
   const auto factor = extrapolation(
-      w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount},
-      counter, rate, from_start);
+      w, {first.time_ms, first.start_ms, last.time_ms, w.floats.size(), first.value, amount}, kind,
+      from_start);
   if (!factor) return false;
   out.value = (from_start ? amount + first.value : amount) * *factor;
   return true;
 }
 
-bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
+bool histogram_rate(const RangeWindow& w, VectorPoint& out, RateKind kind) {
   const HistogramSample& first = w.histograms.front();
   const HistogramSample& last = w.histograms.back();
   std::optional<NativeHistogram> amount;
   if (w.histograms.size() > 1) {
-    amount = histogram_increase(w, counter);
+    amount = histogram_increase(w, kind.series);
     if (!amount) return false;
   }
   bool from_start = false;
@@ -172,7 +175,7 @@ bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool r
       extrapolation(w,
                     {first.time_ms, first.start_ms, last.time_ms, w.histograms.size(),
                      first.value->count, amount ? amount->count : 0},
-                    counter, rate, from_start);
+                    kind, from_start);
   if (!factor) return false;
   if (from_start) {
     bool reconciled = false;
@@ -189,22 +192,27 @@ bool histogram_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool r
   return true;
 }
 
-bool any_rate(const RangeWindow& w, VectorPoint& out, bool counter, bool rate) {
+bool any_rate(const RangeWindow& w, VectorPoint& out, RateKind kind) {
   if (!w.floats.empty() && !w.histograms.empty()) {
     w.notes->warn(mixed_floats_histograms(w.metric()), w.pos);
     return false;
   }
   const bool extended = w.anchored || w.smoothed;
   if (!w.histograms.empty())
-    return extended ? extended_histogram_rate(w, out, counter, rate)
-                    : histogram_rate(w, out, counter, rate);
+    return extended ? extended_histogram_rate(w, out, kind) : histogram_rate(w, out, kind);
   if (w.floats.empty()) return false;
-  return extended ? extended_float_rate(w, out, counter, rate) : float_rate(w, out, counter, rate);
+  return extended ? extended_float_rate(w, out, kind) : float_rate(w, out, kind);
 }
 
-bool rate(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, true, true); }
-bool increase(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, true, false); }
-bool delta(const RangeWindow& w, VectorPoint& out) { return any_rate(w, out, false, false); }
+bool rate(const RangeWindow& w, VectorPoint& out) {
+  return any_rate(w, out, {.series = SeriesKind::counter, .per_second = true});
+}
+bool increase(const RangeWindow& w, VectorPoint& out) {
+  return any_rate(w, out, {.series = SeriesKind::counter});
+}
+bool delta(const RangeWindow& w, VectorPoint& out) {
+  return any_rate(w, out, {.series = SeriesKind::gauge});
+}
 
 // A float or histogram sample, for one common time order.
 struct Either {
@@ -231,8 +239,9 @@ void in_time_order(std::span<const Sample> floats, std::span<const HistogramSamp
   }
 }
 
-bool instant_histograms(const RangeWindow& w, const Either& before, const Either& now, bool rate,
-                        VectorPoint& out) {
+bool instant_histograms(const RangeWindow& w, const Either& before, const Either& now,
+                        SeriesKind kind, VectorPoint& out) {
+  const bool rate = kind == SeriesKind::counter;
   using Hint = NativeHistogram::ResetHint;
   NativeHistogram result = **now.histogram;
   const NativeHistogram& previous = **before.histogram;
@@ -259,7 +268,9 @@ bool instant_histograms(const RangeWindow& w, const Either& before, const Either
   return true;
 }
 
-bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
+// Of a counter: the change a second.
+bool instant_change(const RangeWindow& w, VectorPoint& out, SeriesKind kind) {
+  const bool rate = kind == SeriesKind::counter;
   if (w.floats.size() + w.histograms.size() < 2) return false;
   Either before;
   Either now;
@@ -275,7 +286,7 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
     w.notes->warn(mixed_floats_histograms(w.metric()), w.pos);
     return false;
   }
-  if (now.histogram != nullptr) return instant_histograms(w, before, now, rate, out);
+  if (now.histogram != nullptr) return instant_histograms(w, before, now, kind, out);
   const bool reset = rate && (now.value < before.value ||
                               (w.use_start_times && reset_between(before.start_ms, before.time_ms,
                                                                   now.start_ms, now.time_ms)));
@@ -284,8 +295,12 @@ bool instant_change(const RangeWindow& w, VectorPoint& out, bool rate) {
   return true;
 }
 
-bool irate(const RangeWindow& w, VectorPoint& out) { return instant_change(w, out, true); }
-bool idelta(const RangeWindow& w, VectorPoint& out) { return instant_change(w, out, false); }
+bool irate(const RangeWindow& w, VectorPoint& out) {
+  return instant_change(w, out, SeriesKind::counter);
+}
+bool idelta(const RangeWindow& w, VectorPoint& out) {
+  return instant_change(w, out, SeriesKind::gauge);
+}
 
 // The window of resets() and changes(): an anchored one also holds the newest sample before its
 // start, of either kind.

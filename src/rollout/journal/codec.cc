@@ -4,8 +4,8 @@
 #include <boost/json.hpp>
 
 #include "base/json_text.h"
-#include "rollout/journal/codec_fields.h"
 #include "rollout/journal/codec_words.h"
+#include "rollout/json_fields.h"
 #include "rollout/json_steps.h"
 
 namespace coalmine::rollout {

@@ -4,8 +4,8 @@
 
 #include "base/json_text.h"
 #include "rollout/journal/codec.h"
-#include "rollout/journal/codec_fields.h"
 #include "rollout/journal/codec_words.h"
+#include "rollout/json_fields.h"
 
 namespace coalmine::rollout {
 namespace {
