@@ -26,10 +26,10 @@ std::string shown(const std::string& url) {
 
 void Notifier::enqueue(OutboxEntry entry, Target target) {
   const bool full = queue_.with([&](Queue& queue) {
-    const auto same = [&](const Waiting& w) { return w.entry.event_id == entry.event_id; };
+    const auto same = [&](const Waiting& w) { return w.delivery.entry.event_id == entry.event_id; };
     if (std::ranges::any_of(queue.waiting, same)) return false;
     if (queue.waiting.size() >= kMaxWaitingNotices) return true;
-    queue.waiting.push_back({std::move(entry), std::move(target), clock_.steady_ms()});
+    queue.waiting.push_back({{std::move(entry), std::move(target)}, clock_.steady_ms()});
     return false;
   });
   if (full) log_error("too many notifications are waiting; one is kept for the next start", {});
@@ -43,8 +43,8 @@ std::int64_t Notifier::due() const {
   });
 }
 
-Status Notifier::attempt(const Waiting& waiting) {
-  const auto& [entry, target, next_try] = waiting;
+Status Notifier::attempt(const Delivery& delivery) {
+  const auto& [entry, target] = delivery;
   if (entry.is_signed && target.secret.empty()) {
     return fail(ErrorCode::failed_precondition,
                 "its secret is no longer in the configuration, and it is not sent unsigned");
@@ -63,12 +63,12 @@ Status Notifier::attempt(const Waiting& waiting) {
   return fail(ErrorCode::unavailable, fmt::format("it answered {}", response.status));
 }
 
-void Notifier::settle(const Waiting& waiting, Ending ending) {
+void Notifier::settle(const OutboxEntry& entry, Ending ending) {
   queue_.with([&](Queue& queue) {
     std::erase_if(queue.waiting,
-                  [&](const Waiting& w) { return w.entry.event_id == waiting.entry.event_id; });
+                  [&](const Waiting& w) { return w.delivery.entry.event_id == entry.event_id; });
   });
-  const auto status = outbox_.settle(waiting.entry.event_id, waiting.entry.attempts, ending);
+  const auto status = outbox_.settle(entry.event_id, entry.attempts, ending);
   if (!status)
     log_warn("a notification will be sent again after a restart",
              {{"why", status.error().message}});
@@ -78,42 +78,55 @@ void Notifier::settle(const Waiting& waiting, Ending ending) {
       .add();
 }
 
-void Notifier::deliver_due() {
+std::vector<Notifier::Delivery> Notifier::take_due() {
   const auto now = clock_.steady_ms();
-  auto ready = queue_.with([&](Queue& queue) {
-    std::vector<Waiting> out;
+  return queue_.with([&](Queue& queue) {
+    std::vector<Delivery> out;
     for (auto& waiting : queue.waiting) {
       if (waiting.next_try > now) continue;
-      ++waiting.entry.attempts;
-      const auto delay = std::min(kMaxNotifyDelayMs,
-                                  std::int64_t{1000} << std::min(waiting.entry.attempts - 1, 20));
-      waiting.next_try = now + delay;
-      out.push_back(waiting);
+      waiting.next_try = INT64_MAX;
+      out.push_back(waiting.delivery);
     }
     return out;
   });
-  for (const auto& waiting : ready) {
-    if (stopping_) return;
-    const auto where = shown(waiting.target.url);
-    const auto sent = attempt(waiting);
-    if (sent) {
-      settle(waiting, Ending::delivered);
-      report_(waiting.entry.id, fmt::format("notified {}", where));
-      continue;
+}
+
+void Notifier::try_again_in(const OutboxEntry& entry, std::int64_t delay_ms) {
+  queue_.with([&](Queue& queue) {
+    for (auto& waiting : queue.waiting) {
+      if (waiting.delivery.entry.event_id != entry.event_id) continue;
+      waiting.delivery.entry.attempts = entry.attempts;
+      waiting.next_try = clock_.steady_ms() + delay_ms;
     }
-    const auto& why = sent.error().message;
-    log_warn("a notification was not delivered",
-             {{"to", where}, {"attempt", fmt::format("{}", waiting.entry.attempts)}, {"why", why}});
-    if (waiting.entry.attempts >= kMaxNotifyAttempts ||
-        sent.error().code == ErrorCode::failed_precondition) {
-      settle(waiting, Ending::given_up);
-      report_(waiting.entry.id, fmt::format("could not notify {}: {}; gave up after {} attempts",
-                                            where, why, waiting.entry.attempts));
-    } else if (waiting.entry.attempts == 1) {
-      report_(waiting.entry.id,
-              fmt::format("could not notify {} yet: {}; trying again", where, why));
-    }
+  });
+}
+
+void Notifier::put_back(const Delivery& delivery) { try_again_in(delivery.entry, 1000); }
+
+void Notifier::deliver(const Delivery& due) {
+  if (stopping_) return;
+  auto delivery = due;
+  const auto tried = ++delivery.entry.attempts;
+  const auto where = shown(delivery.target.url);
+  const auto sent = attempt(delivery);
+  const auto& id = delivery.entry.id;
+  if (sent) {
+    settle(delivery.entry, Ending::delivered);
+    report_(id, fmt::format("notified {}", where));
+    return;
   }
+  const auto& why = sent.error().message;
+  log_warn("a notification was not delivered",
+           {{"to", where}, {"attempt", fmt::format("{}", tried)}, {"why", why}});
+  if (tried >= kMaxNotifyAttempts || sent.error().code == ErrorCode::failed_precondition) {
+    settle(delivery.entry, Ending::given_up);
+    report_(id,
+            fmt::format("could not notify {}: {}; gave up after {} attempts", where, why, tried));
+    return;
+  }
+  try_again_in(delivery.entry,
+               std::min(kMaxNotifyDelayMs, std::int64_t{1000} << std::min(tried - 1, 20)));
+  if (tried == 1) report_(id, fmt::format("could not notify {} yet: {}; trying again", where, why));
 }
 
 } // namespace coalmine::notify

@@ -17,12 +17,11 @@
 
 namespace coalmine::notify {
 
-// Delivers entries with retries. deliver_due is called by one thread at a time and may block as
-// long as the targets take (10 s each); everything else is for any thread. outbox, http, clock and
-// metrics outlive it.
+// Delivers entries with retries. deliver may block as long as the target takes (10 s). Safe from
+// any thread. outbox, http, clock and metrics outlive it.
 class Notifier {
  public:
-  // One sentence on what became of an entry, for the rollout's log; on the thread of deliver_due.
+  // One sentence on what became of an entry, for the rollout's log; on the thread of deliver.
   using Report = std::function<void(RolloutId, std::string text)>;
   Notifier(Outbox& outbox, net::HttpClient& http, const Clock& clock, SelfMetrics& metrics,
            Report report)
@@ -34,8 +33,16 @@ class Notifier {
 
   // target: with its secret. An entry that waits already is not queued twice.
   void enqueue(OutboxEntry entry, Target target);
-  // One attempt for every entry that is due.
-  void deliver_due();
+  // An entry that is due. It is not due again before deliver or put_back.
+  struct Delivery {
+    OutboxEntry entry;
+    Target target;
+  };
+  std::vector<Delivery> take_due();
+  // One attempt. Entries of one target are delivered one after the other, in the order taken.
+  void deliver(const Delivery& delivery);
+  // Not tried: due again in a second.
+  void put_back(const Delivery& delivery);
   // Steady; INT64_MAX: nothing waits.
   std::int64_t due() const;
   // No attempt begins after this; what waits is sent after the next start.
@@ -43,15 +50,15 @@ class Notifier {
 
  private:
   struct Waiting {
-    OutboxEntry entry;
-    Target target;
-    std::int64_t next_try = 0; // steady
+    Delivery delivery;
+    std::int64_t next_try = 0; // steady; INT64_MAX: taken
   };
   struct Queue {
     std::vector<Waiting> waiting;
   };
-  Status attempt(const Waiting& waiting);
-  void settle(const Waiting& waiting, Ending ending);
+  Status attempt(const Delivery& delivery);
+  void settle(const OutboxEntry& entry, Ending ending);
+  void try_again_in(const OutboxEntry& entry, std::int64_t delay_ms);
 
   // Const after construction.
   Outbox& outbox_;

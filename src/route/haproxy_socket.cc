@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <netdb.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "base/text.h"
+#include "net/resolve.h"
 
 namespace coalmine::route {
 namespace {
@@ -135,17 +135,11 @@ Result<int> RuntimeSocket::connect(Deadline deadline) const {
     return connect_to(address_, reinterpret_cast<const sockaddr*>(&target), sizeof(target),
                       deadline);
   }
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_NUMERICSERV;
-  addrinfo* found = nullptr;
-  if (const int error = ::getaddrinfo(host_.c_str(), port_.c_str(), &hints, &found); error != 0) {
-    return unreachable(address_, ::gai_strerror(error));
-  }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owned(found, &::freeaddrinfo);
+  const auto found = net::resolve(host_, port_, deadline);
+  if (!found) return unreachable(address_, found.error().message);
   Result<int> last = unreachable(address_, "no address");
-  for (const auto* one = found; one != nullptr; one = one->ai_next) {
-    last = connect_to(address_, one->ai_addr, one->ai_addrlen, deadline);
+  for (const auto& one : *found) {
+    last = connect_to(address_, one.get(), one.size, deadline);
     if (last) return last;
   }
   return last;
@@ -154,6 +148,8 @@ Result<int> RuntimeSocket::connect(Deadline deadline) const {
 Result<std::string> RuntimeSocket::ask(std::string_view line, Deadline deadline) const {
   TRY_ASSIGN(const int fd, connect(deadline));
   const Socket socket(fd);
+  // What was asked too long ago (a name took its time) must not take effect now.
+  if (std::chrono::steady_clock::now() >= deadline) return too_slow(address_);
   std::string request(line);
   request += '\n';
   for (std::size_t sent = 0; sent < request.size();) {

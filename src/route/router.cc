@@ -21,6 +21,18 @@ double tolerance(const RouterOptions& options, double weight) {
   return haproxy == nullptr ? 0 : tolerance(*haproxy, weight);
 }
 
+std::string endpoint(const RouterOptions& options) {
+  const auto* haproxy = std::get_if<HaproxyOptions>(&options);
+  return haproxy == nullptr ? "" : "HAProxy at " + haproxy->socket;
+}
+
+std::int64_t longest_call_ms(const RouterOptions& options) {
+  // Finding the servers, the change and reading it back have a timeout each.
+  constexpr std::int64_t kCalls = 5;
+  const auto* haproxy = std::get_if<HaproxyOptions>(&options);
+  return kCalls * (haproxy == nullptr ? 2000 : haproxy->timeout_ms);
+}
+
 Result<std::unique_ptr<Router>> make_router(const RouterOptions& options) {
   const auto* haproxy = std::get_if<HaproxyOptions>(&options);
   if (haproxy == nullptr) return make_observe_router();

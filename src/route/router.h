@@ -3,6 +3,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <variant>
@@ -83,6 +84,12 @@ bool moves_traffic(const RouterOptions& options);
 inline constexpr double kSmallShare = 0.025;
 double tolerance(const RouterOptions& options, double weight);
 double tolerance(const HaproxyOptions& options, double weight);
+
+// What the router is reached at: routers with the same endpoint hang together. "": nothing is
+// reached.
+std::string endpoint(const RouterOptions& options);
+// A call that takes longer than this, in ms, hangs in something that has no timeout of its own.
+std::int64_t longest_call_ms(const RouterOptions& options);
 
 // Does not talk to the router yet. invalid_argument when the options cannot be meant.
 Result<std::unique_ptr<Router>> make_router(const RouterOptions& options);

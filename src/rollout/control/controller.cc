@@ -183,13 +183,17 @@ void ControllerImpl::loop() {
                        std::chrono::milliseconds(1), kLongestNap);
     }
     if (!inbox_.take(tasks, nap)) return;
-    try {
-      for (auto& task : tasks) task();
-      core_.tick();
-      effects_.tick();
-    } catch (const std::exception& e) {
-      log_error("an event of a rollout failed", {{"what", e.what()}});
-    }
+    // What throws loses itself alone.
+    const auto guarded = [](auto&& work) {
+      try {
+        work();
+      } catch (const std::exception& e) {
+        log_error("an event of a rollout failed", {{"what", e.what()}});
+      }
+    };
+    for (auto& task : tasks) guarded(task);
+    guarded([this] { core_.tick(); });
+    guarded([this] { effects_.tick(); });
   }
 }
 

@@ -31,11 +31,15 @@ struct StartRequest {
   std::string actor = "cli";
 };
 
-// Lets tests and simulations stand in for the world. make_router is called once a rollout.
+using MakeRouter =
+    std::function<Result<std::unique_ptr<route::Router>>(const route::RouterOptions&)>;
+
+// Lets tests and simulations stand in for the world. make_router is called once a rollout; it and
+// the routers must not use what ends with the controller's owner: a call that hangs outlives both.
 struct ControllerDeps {
   const Clock& clock;
   const cohort::CohortSource& cohorts;
-  std::function<Result<std::unique_ptr<route::Router>>(const route::RouterOptions&)> make_router;
+  MakeRouter make_router;
   net::HttpClient& http; // notifications
   SelfMetrics& metrics;
   // Called on an effect thread after every look; exports the seed's canary.analysis span. May be

@@ -43,6 +43,7 @@ void Effects::tick() {
   const auto now_ms = deps_.clock.steady_ms();
   journal_.tick(now_ms);
   notices_.tick(now_ms);
+  routers_.tick();
 }
 
 void Effects::record(JournalRecord record) { journal_.record(std::move(record)); }

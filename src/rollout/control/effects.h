@@ -40,7 +40,7 @@ class Effects final : public EffectSink {
   void forget(RolloutId id);
   // Queues a notification of an earlier process.
   void enqueue(notify::OutboxEntry entry, const RolloutSpec& spec);
-  // Retries journal writes and notifications that are due.
+  // Retries journal writes and notifications that are due, and gives up router calls that hang.
   void tick();
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return std::min(journal_.due(), notices_.due()); }

@@ -25,7 +25,9 @@ std::int64_t thread_cpu_us() {
 Looks::Looks(const ControllerDeps& deps, const ControlThread& control)
     : deps_(deps),
       control_(control),
-      pool_({.name = "looks", .threads = 2, .queue_limit = kEffectQueueLimit}) {}
+      // A look that waits for a slow store or metric makes room for another one.
+      pool_({.name = "looks", .threads = 2, .queue_limit = kEffectQueueLimit, .most_threads = 32}) {
+}
 
 void Looks::remove(RolloutId id) { slots_.erase(id.value); }
 

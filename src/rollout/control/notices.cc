@@ -10,7 +10,10 @@ Notices::Notices(notify::Outbox& outbox, const ControllerDeps& deps, const Contr
                 [&control](RolloutId id, std::string text) {
                   control.answer(id, event::Noted{"notify", std::move(text)});
                 }),
-      pool_({.name = "notify", .threads = 1, .queue_limit = kEffectQueueLimit}) {}
+      lanes_({.pool = {.name = "notify",
+                       .threads = 1,
+                       .queue_limit = kEffectQueueLimit,
+                       .most_threads = 16}}) {}
 
 void Notices::set_spec(RolloutId id, std::shared_ptr<const RolloutSpec> spec) {
   specs_[id.value] = std::move(spec);
@@ -33,15 +36,12 @@ void Notices::tried(const std::vector<notify::OutboxEntry>& outbox, const Status
 }
 
 void Notices::tick(std::int64_t now_ms) {
-  if (notifying_ || now_ms < notifier_.due()) return;
-  notifying_ = true;
-  const bool accepted = pool_.try_submit([this] {
-    notifier_.deliver_due();
-    notifying_ = false;
-  });
-  if (!accepted) notifying_ = false;
+  if (now_ms < notifier_.due()) return;
+  for (auto& delivery : notifier_.take_due()) {
+    const auto task =
+        lanes_.try_submit(delivery.target.url, [this, delivery] { notifier_.deliver(delivery); });
+    if (task == nullptr) notifier_.put_back(delivery);
+  }
 }
-
-std::int64_t Notices::due() const { return notifying_ ? INT64_MAX : notifier_.due(); }
 
 } // namespace coalmine::rollout

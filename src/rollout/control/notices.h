@@ -2,7 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -10,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "base/executor.h"
+#include "base/lanes.h"
 #include "base/result.h"
 #include "notify/notifier.h"
 #include "rollout/control/control_thread.h"
@@ -20,8 +19,9 @@
 namespace coalmine::rollout {
 
 // Hands outbox entries to the Notifier with the target they are for, once each, and lets it deliver
-// what is due. What became of an entry comes back as event::Noted.
-// Called on the control thread. Destruction finishes the attempt under way (targets have their own
+// what is due: each target in a lane of its own, so that one that hangs delays itself alone. What
+// became of an entry comes back as event::Noted.
+// Called on the control thread. Destruction finishes the attempts under way (targets have their own
 // timeouts). outbox, deps and control outlive it.
 class Notices {
  public:
@@ -42,16 +42,15 @@ class Notices {
   // Starts a delivery of the entries that are due, on the pool. now_ms: steady.
   void tick(std::int64_t now_ms);
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
-  std::int64_t due() const;
+  std::int64_t due() const { return notifier_.due(); }
 
  private:
   // Control thread only.
   std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs_; // by rollout
   std::set<std::string> queued_early_; // event ids that were queued before the journal had them
-  // Own synchronisation. The pool is last: its tasks use the members above.
-  std::atomic<bool> notifying_ = false;
+  // Own synchronisation. The lanes are last: their tasks use the members above.
   notify::Notifier notifier_;
-  Executor pool_;
+  Lanes lanes_; // by the target's URL
 };
 
 } // namespace coalmine::rollout
