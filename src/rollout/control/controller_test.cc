@@ -12,11 +12,15 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "base/log.h"
+#include "net/unkind_client_for_test.h"
 #include "notify/webhook.h"
+#include "rollout/json.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -102,7 +106,7 @@ class RecordingHttp final : public net::HttpClient {
   Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
     if (failures_left > 0) {
       --failures_left;
-      return fail(ErrorCode::unavailable, "connection refused");
+      return net::unkind_failure(request);
     }
     requests_.with([&](auto& all) { all.push_back(request); });
     return net::HttpResponse{.status = 200, .headers = {}, .body = ""};
@@ -270,11 +274,70 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
     EXPECT_EQ(body.at("event").as_string(), "rolled_back");
     EXPECT_EQ(body.at("rollout").at("phase").as_string(), "rolled_back");
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"),
-              "sha256=" + hmac_sha256_hex("key", request.body));
+              "sha256=" + hmac_sha256_hex("key", std::string(net::header(request.headers,
+                                                                         "X-Coalmine-Timestamp")) +
+                                                     "." + request.body));
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"),
               std::string_view(body.at("event_id").as_string()));
     EXPECT_FALSE(net::header(request.headers, "X-Coalmine-Timestamp").empty());
   }
+}
+
+// In the directory of the journal, whatever file and whatever encoding.
+std::string all_bytes_below(const std::filesystem::path& directory) {
+  std::string out;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    out.append(std::istreambuf_iterator<char>(in), {});
+  }
+  return out;
+}
+
+TEST_F(ControllerTest, SecretsOfTargetsAreNowhereAndAreFoundAgain) {
+  spec_.notify = {{.kind = notify::Target::Kind::webhook,
+                   .url = "http://me:Hush1234@ci.example/hook/Hush1234?token=Hush1234",
+                   .secret = "Hush1234",
+                   .events = {}},
+                  {.kind = notify::Target::Kind::slack,
+                   .url = "http://chat.example/services/one/Hush1234",
+                   .secret = "",
+                   .events = {}},
+                  {.kind = notify::Target::Kind::slack,
+                   .url = "http://chat.example/services/two/Hush1234",
+                   .secret = "",
+                   .events = {}}};
+  http_.failures_left = 1'000'000;
+  source_.canary_error_rate = 0.9;
+  ::testing::internal::CaptureStderr();
+  set_log_level(LogLevel::debug);
+  open();
+  const auto id = start();
+  std::string shown;
+  const auto told = eventually([&] {
+    shown = rollout_json(*controller_->get(id), WithLog::yes);
+    return shown.find("could not notify http://chat.example yet") != std::string::npos &&
+           shown.find("could not notify http://ci.example yet") != std::string::npos;
+  });
+  shown += metrics_.render() + all_bytes_below(directory_);
+  controller_.reset();
+  set_log_level(LogLevel::off);
+  shown += ::testing::internal::GetCapturedStderr() + all_bytes_below(directory_);
+  ASSERT_TRUE(told) << shown;
+  EXPECT_NE(shown.find("a notification was not delivered"), std::string::npos);
+  EXPECT_EQ(shown.find("Hush"), std::string::npos) << shown.substr(shown.find("Hush") - 300, 400);
+
+  http_.failures_left = 0;
+  spec_.notify.pop_back(); // the third is no longer in the configuration
+  open();
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 2; })) << http_.requests().size();
+  std::set<std::string> urls;
+  for (const auto& request : http_.requests()) urls.insert(request.url);
+  EXPECT_EQ(urls, (std::set{spec_.notify[0].url, spec_.notify[1].url}));
+  ASSERT_TRUE(eventually([&] {
+    return rollout_json(*controller_->get(id), WithLog::yes)
+               .find("could not notify Slack: its address is no longer in the configuration") !=
+           std::string::npos;
+  }));
 }
 
 TEST_F(ControllerTest, GoesOnAfterARestart) {
