@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "base/log.h"
+#include "net/secrets.h"
 #include "telemetry/batch.h"
 
 namespace coalmine::app {
@@ -107,16 +108,16 @@ class EndpointTarget final : public SpanTarget {
  public:
   EndpointTarget(std::string url, net::HttpClient& http) : url_(std::move(url)), http_(http) {}
 
-  std::string name() const override { return url_; }
+  std::string name() const override { return net::shown_url(url_); }
   Status deliver(const std::vector<Span>& spans) override {
     net::ClientRequest request;
     request.method = "POST";
-    request.url = url_ + "/v1/traces";
+    request.url = net::with_path(url_, "/v1/traces");
     request.headers = {{"Content-Type", "application/x-protobuf"}};
     request.body = encode_analysis_spans(spans);
     request.timeout = kTimeout;
     request.max_response = 64u << 10;
-    TRY_ASSIGN(const auto response, http_.fetch(request));
+    TRY_ASSIGN(const auto response, net::fetch_discreetly(http_, request));
     if (response.status >= 200 && response.status < 300) return {};
     return fail(ErrorCode::unavailable, fmt::format("HTTP {}", response.status));
   }

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "net/unkind_client_for_test.h"
 #include "receive/otlp.h"
 #include "store/testing.h"
 
@@ -110,7 +111,7 @@ class Collector final : public net::HttpClient {
     requests.push_back(request);
     changed.notify_all();
     changed.wait(lock, [this] { return !held; });
-    if (status == 0) return fail(ErrorCode::unavailable, "connection refused");
+    if (status == 0) return net::unkind_failure(request);
     net::HttpResponse response;
     response.status = status;
     return response;
@@ -154,6 +155,20 @@ TEST(AnalysisSpans, AreSentWithDistinctIds) {
   EXPECT_NE(spans[0].trace_id, spans[1].trace_id);
   EXPECT_EQ(counter_line(metrics, "coalmine_analysis_spans_exported_total"),
             "coalmine_analysis_spans_exported_total 2");
+}
+
+TEST(AnalysisSpans, AnEndpointsSecretsAreNotLogged) {
+  Collector collector;
+  const auto target = make_endpoint_target("http://me:Hush1234@c:4318/?token=Hush1234", collector);
+  EXPECT_EQ(target->name(), "http://c:4318/");
+  collector.status = 0;
+  Span span;
+  span.resource = analysis_resource("1");
+  const auto failed = target->deliver({span});
+  ASSERT_FALSE(failed);
+  EXPECT_EQ(failed.error().message.find("Hush"), std::string::npos) << failed.error().message;
+  ASSERT_EQ(collector.requests.size(), 1u);
+  EXPECT_EQ(collector.requests[0].url, "http://me:Hush1234@c:4318/v1/traces?token=Hush1234");
 }
 
 TEST(AnalysisSpans, ASlowEndpointCostsSpansNotTime) {

@@ -13,6 +13,7 @@
 #include "base/rfc3339.h"
 #include "cli/render.h"
 #include "cli/text.h"
+#include "net/unkind_client_for_test.h"
 
 namespace coalmine::cli {
 namespace {
@@ -27,6 +28,7 @@ class FakeServer final : public net::HttpClient {
     if (answers.empty()) return fail(ErrorCode::unavailable, "connection refused");
     auto answer = answers.front();
     if (answers.size() > 1) answers.pop_front();
+    if (!answer) return net::unkind_failure(request);
     return answer;
   }
   Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
@@ -163,6 +165,23 @@ TEST_F(Cli, UnreachableServerExitsFiveAndSaysWhatToDo) {
             "coalmine: cannot reach http://127.0.0.1:7070: connection refused\n"
             "  Start a server:    coalmine serve\n"
             "  or name another:   --server URL  (or COALMINE_SERVER)\n");
+}
+
+TEST_F(Cli, TheServersCredentialsAreNotPrinted) {
+  auto t = terminal();
+  t.server = "http://me:Hush1234@there:7070/?token=Hush1234";
+  t.token = "Hush1234";
+  server.refuse();
+  EXPECT_EQ(analyze(t, {.service = "s"}), kExitUnreachable);
+  server.answers.clear();
+  server.say(500, "x");
+  EXPECT_EQ(analyze(t, {.service = "s"}), kExitUnreachable);
+  server.answers.clear();
+  server.say(200, "a page");
+  EXPECT_NE(analyze(t, {.service = "s"}), kExitGood);
+  EXPECT_EQ(err.str().find("Hush"), std::string::npos) << err.str();
+  EXPECT_NE(err.str().find("http://there:7070"), std::string::npos) << err.str();
+  EXPECT_EQ(server.requests.back().url, "http://me:Hush1234@there:7070/v1/analyze?token=Hush1234");
 }
 
 TEST_F(Cli, ErrorsOfTheServerKeepTheirSentence) {

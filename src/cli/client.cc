@@ -6,6 +6,8 @@
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "net/secrets.h"
+
 namespace coalmine::cli {
 namespace {
 
@@ -21,16 +23,18 @@ std::string base_url(const Terminal& terminal) {
   return url;
 }
 
+std::string shown_server(const Terminal& terminal) { return net::shown_url(base_url(terminal)); }
+
 CallError unreachable(const Terminal& terminal, const Error& cause) {
   CallError error;
   error.unreachable = true;
   // The client's own sentence names the address already when it failed to connect.
-  const bool named = cause.message.find(base_url(terminal)) != std::string::npos;
+  const bool named = cause.message.find(shown_server(terminal)) != std::string::npos;
   error.message = fmt::format(
       "{}{}\n"
       "  Start a server:    coalmine serve\n"
       "  or name another:   --server URL  (or COALMINE_SERVER)",
-      named ? "" : fmt::format("cannot reach {}: ", base_url(terminal)), cause.message);
+      named ? "" : fmt::format("cannot reach {}: ", shown_server(terminal)), cause.message);
   return error;
 }
 
@@ -54,7 +58,7 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
     error.message = inner.is_object() ? text_of(inner, "message") : text_of(body, "error");
   }
   if (error.message.empty()) {
-    error.message = fmt::format("{} answered {} {}", base_url(terminal), response.status,
+    error.message = fmt::format("{} answered {} {}", shown_server(terminal), response.status,
                                 net::reason_phrase(response.status));
   }
   if (response.status == 401) {
@@ -69,7 +73,7 @@ CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
   request.headers.emplace_back("Accept", "application/json");
   if (!terminal.token.empty())
     request.headers.emplace_back("Authorization", "Bearer " + terminal.token);
-  const auto response = terminal.http.fetch(request);
+  const auto response = net::fetch_discreetly(terminal.http, request);
   if (!response) return std::unexpected(unreachable(terminal, response.error()));
   if (response->status < 200 || response->status > 299)
     return std::unexpected(refused(terminal, *response));
@@ -78,7 +82,7 @@ CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
   if (failure) {
     CallError error;
     error.message = fmt::format("{} answered something that is not JSON: is it a coalmine server?",
-                                base_url(terminal));
+                                shown_server(terminal));
     return std::unexpected(std::move(error));
   }
   return answer;
@@ -88,15 +92,15 @@ CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
 
 CallResult<Answer> get(const Terminal& terminal, const std::string& path,
                        const Parameters& parameters) {
-  std::string url = base_url(terminal) + path;
+  std::string more = path;
   char separator = '?';
   for (const auto& [name, value] : parameters) {
     if (value.empty()) continue;
-    url += fmt::format("{}{}={}", separator, name, net::percent_encode(value));
+    more += fmt::format("{}{}={}", separator, name, net::percent_encode(value));
     separator = '&';
   }
   net::ClientRequest request;
-  request.url = std::move(url);
+  request.url = net::with_path(base_url(terminal), more);
   request.timeout = kTimeout;
   return call(terminal, std::move(request));
 }
@@ -110,7 +114,7 @@ CallResult<Answer> post(const Terminal& terminal, const std::string& path, const
   net::ClientRequest request;
   request.timeout = timeout;
   request.method = "POST";
-  request.url = base_url(terminal) + path;
+  request.url = net::with_path(base_url(terminal), path);
   request.headers.emplace_back("Content-Type", "application/json");
   request.body = json::serialize(object);
   return call(terminal, std::move(request));

@@ -11,6 +11,7 @@
 #include "cli/client.h"
 #include "cli/render.h"
 #include "cli/text.h"
+#include "net/secrets.h"
 
 namespace coalmine::cli {
 namespace {
@@ -51,7 +52,7 @@ CallResult<std::string> find_rollout(const Terminal& terminal, const std::string
   CallError error;
   error.exit = kExitUsage;
   error.message = fmt::format("{} has no rollout on {}\n  Start one:   coalmine rollout start {}",
-                              target, terminal.server, target);
+                              target, net::shown_url(terminal.server), target);
   if (number) {
     error.message += fmt::format("\n  {} is a service here; the rollout of that number is '#{}'",
                                  target, *number);

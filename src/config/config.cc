@@ -171,6 +171,7 @@ FileReport parse_config(std::string path, std::string text, const ConfigOptions&
   }
   anchor_paths(report.path, first_dashboard, data_was_set, config.server);
   const std::string hash = sha256_hex(report.text);
+  report.text = yaml.conceal();
   for (std::size_t i = first_new; i < config.specs.size(); ++i) config.specs[i].config_hash = hash;
   sort_by_place(report.diagnostics);
   return report;

@@ -8,6 +8,7 @@
 #include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
+#include "net/secrets.h"
 #include "rollout/track_selection.h"
 
 namespace coalmine::config {
@@ -265,7 +266,8 @@ void read_endpoint(const ConfigContext& context, const YAML::Node& node, ServerC
   if (*text == "self" || text->starts_with("http://") || text->starts_with("https://")) {
     server.telemetry_endpoint = *text;
   } else {
-    context.yaml.error(node, fmt::format("telemetry.endpoint is \"{}\"", *text),
+    if (net::shown_url(*text) != *text) context.yaml.keep_secret(node);
+    context.yaml.error(node, fmt::format("telemetry.endpoint is \"{}\"", net::shown_url(*text)),
                        "write self, off, or the URL of an OTLP/HTTP endpoint: http://HOST:4318");
   }
 }
@@ -300,6 +302,7 @@ std::optional<std::string> read_secret(const ConfigContext& context, const YAML:
       return unreadable(fmt::format("{}: {} is empty", what, value->substr(5)), "");
     return std::move(*text);
   }
+  yaml.keep_secret(node);
   if (literal == Literal::allowed) return value;
   yaml.error(node, fmt::format("{} is written out in the file", what),
              "keep secrets outside: env:NAME or file:/path");

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "config/config_parts.h"
+#include "net/secrets.h"
 
 namespace coalmine::config {
 namespace {
@@ -19,9 +20,11 @@ void read_url(const ConfigContext& context, const YAML::Node& node, PrometheusSt
   if (!text) return;
   store.client.url = *text;
   if (is_url(*text)) return;
-  context.yaml.error(node,
-                     fmt::format("\"{}\" is not the URL of a Prometheus-compatible server", *text),
-                     "write http://HOST:9090");
+  if (net::shown_url(*text) != *text) context.yaml.keep_secret(node);
+  context.yaml.error(
+      node,
+      fmt::format("\"{}\" is not the URL of a Prometheus-compatible server", net::shown_url(*text)),
+      "write http://HOST:9090");
 }
 
 void read_headers(const ConfigContext& context, const YAML::Node& node, PrometheusStore& store) {

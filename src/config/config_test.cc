@@ -264,6 +264,49 @@ TEST(Config, SecretsComeFromTheEnvironmentAndFiles) {
   EXPECT_EQ(config.specs.at(0).notify.at(0).secret, "s3cret");
 }
 
+// Each line is wrong in one way and holds a secret. Nothing that is shown of it holds the secret:
+// no message, no hint, no line, no explanation.
+TEST(Config, SecretsOfAFileAreNeverShown) {
+  ::setenv("COALMINE_TEST_HOOK", "https://hooks.example.com/Hush1234", 1);
+  const std::string_view files[] = {
+      "service: a\nserver: { operator_token: Hush1234, operator_token: Hush1234 }\n",
+      "service: a\nserver:\n  viewer_token: \"Hush1234\n",
+      "service: a\nserver:\n  operator_tokens: Hush1234\n",
+      "service: a\nserver: { otlp_token: 'Hush1234', nonsense: 1 }\n",
+      "service: a\nstores: { prometheus: 'http://me:Hush1234@prometheus:9090' }\nstorse: 1\n",
+      "service: a\nstores: { prometheus: 'me:Hush1234@prometheus:9090' }\n",
+      "service: a\nstores: { prometheus: 'prometheus:9090?token=Hush1234' }\n",
+      "service: a\nstores: { tempo: 'http://tempo?token=Hush1234' }\n",
+      "service: a\nstores: { prometheus: { url: 'http://x?t=Hush1234#Hush1234', timout: 1s } }\n",
+      "service: a\nstores: { prometheus: { url: http://x, timout: 1s, headers: { X-Key: Hush1234 } "
+      "} }\n",
+      "service: a\nstores: { prometheus: { url: http://x, bearer_token: Hush1234 } }\n",
+      "service: a\nstores: { prometheus: { url: http://x, basic_auth: { user: me, password: "
+      "Hush1234 } } }\n",
+      "service: a\nstores:\n  prometheus:\n    bearer_token: |\n      Hush1234\n      Hush1234\n",
+      "service: a\ntelemetry: { endpoint: 'collector:4318?key=Hush1234' }\n",
+      "service: a\ntelemetry: { endpoint: 'https://me:Hush1234@collector', x: 1 }\n",
+      "service: a\nnotify: [{ slack: { webhook: https://hooks.slack.com/services/Hush1234, x: 1 } "
+      "}]\n",
+      "service: a\nnotify: [{ slack: { webhook: hooks.slack.com/services/Hush1234 } }]\n",
+      "service: a\nnotify: [{ webhook: { url: \"https://ci/Hush1234\", secret: Hush1234 } }]\n",
+      "service: a\nnotify: [{ webhook: { url: https://ci/x?k=Hush1234 }, events: [never] }]\n",
+      "service: a\nnotify:\n- slack: { webhook: env:COALMINE_TEST_HOOK }\nsteps: [100% 5m]\n",
+      "service: a\nnotify:\n\t- slack: { webhook: https://hooks.slack.com/services/Hush1234 }\n",
+  };
+  for (const auto file : files) {
+    Config config;
+    const auto report = parse_config("x.yaml", std::string(file), {}, config);
+    std::string all = render(report, true) + report.text;
+    for (const auto& spec : config.specs) all += explain(spec);
+    for (const auto& d : report.diagnostics) all += d.message + d.hint;
+    EXPECT_FALSE(report.diagnostics.empty()) << file;
+    EXPECT_EQ(all.find("Hush"), std::string::npos) << file << all;
+    EXPECT_EQ(report.text.size(), file.size()) << "places stay where they are";
+  }
+  ::unsetenv("COALMINE_TEST_HOOK");
+}
+
 TEST(Config, ADirectoryIsReadInOrder) {
   const fs::path folder =
       fs::temp_directory_path() / ("coalmine-config-" + std::to_string(::getpid()));

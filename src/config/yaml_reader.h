@@ -41,6 +41,12 @@ class YamlReader {
   // Errors reported so far.
   std::size_t errors() const;
 
+  // The value is a secret, written out or not fit to be one: no message and no line shows it.
+  void keep_secret(const YAML::Node& node);
+  // source as it may be shown, byte for byte in its place; and the same for the messages so far.
+  // Once, at the end.
+  std::string conceal();
+
   // Calls the handler of each key present. what names the block in messages: `step`, `policy`.
   // False when node is no map.
   bool map(const YAML::Node& node, std::string_view what, const Keys& keys,
@@ -75,6 +81,7 @@ class YamlReader {
 
   std::string_view source_;
   std::vector<Diagnostic>& out_;
+  std::vector<std::pair<std::size_t, std::string>> secrets_; // where they begin, and their values
 };
 
 // "a list", "a map", "nothing" … as messages name what was found.

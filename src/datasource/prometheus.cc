@@ -11,12 +11,14 @@
 
 #include "base/base64.h"
 #include "datasource/prometheus_answer.h"
+#include "net/secrets.h"
 #include "promql/syntax/printer.h"
 
 namespace coalmine::datasource {
 namespace {
 
 constexpr std::size_t kShownBody = 200;
+constexpr std::size_t kReadBody = 4096; // so that no secret is cut in two where it is shown
 
 std::string form_encoded(std::string_view text) {
   std::string out;
@@ -83,9 +85,15 @@ using Form = std::vector<std::pair<std::string_view, std::string>>;
 class HttpPrometheus final : public Prometheus {
  public:
   HttpPrometheus(PrometheusOptions options, net::HttpClient& http)
-      : options_(std::move(options)), http_(http) {}
+      : options_(std::move(options)), shown_(net::shown_url(options_.url)), http_(http) {
+    secrets_.add_url(options_.url);
+    secrets_.add_headers(options_.headers);
+    secrets_.add(options_.bearer_token);
+    secrets_.add(options_.password);
+    secrets_.add(basic_credentials());
+  }
 
-  const std::string& url() const override { return options_.url; }
+  const std::string& shown_url() const override { return shown_; }
 
   Result<std::vector<promql::Series>> select(const promql::Selection& selection) const override {
     // A range is open on the left since Prometheus 3 and closed before. Samples that are too early
@@ -113,7 +121,7 @@ class HttpPrometheus final : public Prometheus {
           ErrorCode::resource_exhausted,
           fmt::format(
               "{} gave {} samples where {} were allowed: narrow the selector or the time range",
-              options_.url, samples, selection.max_samples));
+              shown_, samples, selection.max_samples));
     }
     return out;
   }
@@ -168,14 +176,15 @@ class HttpPrometheus final : public Prometheus {
   template <typename T>
   Result<T> named(Result<T> result) const {
     if (!result)
-      return fail(result.error().code, fmt::format("{}: {}", options_.url, result.error().message));
+      return fail(result.error().code,
+                  fmt::format("{}: {}", shown_, secrets_.hide(result.error().message)));
     return result;
   }
 
   // Sends GET when form is empty, else POST.
   Result<std::string> ask(std::string_view path, const Form& form) const {
     net::ClientRequest request;
-    request.url = options_.url + std::string(path);
+    request.url = net::with_path(options_.url, path);
     request.timeout = std::chrono::milliseconds(options_.timeout_ms);
     request.max_response = options_.max_response;
     request.tls = options_.tls;
@@ -184,8 +193,7 @@ class HttpPrometheus final : public Prometheus {
     if (!options_.bearer_token.empty())
       request.headers.emplace_back("Authorization", "Bearer " + options_.bearer_token);
     if (!options_.user.empty()) {
-      request.headers.emplace_back("Authorization",
-                                   "Basic " + base64(options_.user + ":" + options_.password));
+      request.headers.emplace_back("Authorization", "Basic " + basic_credentials());
     }
     if (!form.empty()) {
       request.method = "POST";
@@ -205,36 +213,44 @@ class HttpPrometheus final : public Prometheus {
   }
 
   Result<std::string> ask_once(const net::ClientRequest& request) const {
-    TRY_ASSIGN(auto response, http_.fetch(request));
+    TRY_ASSIGN(auto response, net::fetch_discreetly(http_, request));
     if (response.status / 100 == 2) return std::move(response.body);
     auto said = error_text(response.body);
-    if (said.empty()) said = response.body.substr(0, kShownBody);
+    // A server may repeat what it was asked.
+    said = said.empty() ? secrets_.hide(response.body.substr(0, kReadBody)).substr(0, kShownBody)
+                        : secrets_.hide(std::move(said));
     if (asks_too_much(response.status, said)) {
       return fail(ErrorCode::resource_exhausted,
-                  fmt::format("{} was asked for too much: {}", options_.url, said));
+                  fmt::format("{} was asked for too much: {}", shown_, said));
     }
     if (response.status == 401 || response.status == 403) {
       return fail(
           ErrorCode::permission_denied,
           fmt::format(
               "{} refuses the credentials ({}): check bearer_token or basic_auth of the store",
-              options_.url, response.status));
+              shown_, response.status));
     }
     if (response.status == 400 || response.status == 422)
-      return fail(ErrorCode::invalid_argument, fmt::format("{} refuses the query ({}): {}",
-                                                           options_.url, response.status, said));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("{} refuses the query ({}): {}", shown_, response.status, said));
     if (response.status == 404 || response.status == 405) {
       return fail(
           ErrorCode::failed_precondition,
           fmt::format(
               "{} has no Prometheus API ({} for {}): give the URL that /api/v1/query follows",
-              options_.url, response.status, request.url));
+              shown_, response.status, net::shown_url(request.url)));
     }
     return fail(ErrorCode::unavailable,
-                fmt::format("{} answered {}: {}", options_.url, response.status, said));
+                fmt::format("{} answered {}: {}", shown_, response.status, said));
+  }
+
+  std::string basic_credentials() const {
+    return options_.user.empty() ? "" : base64(options_.user + ":" + options_.password);
   }
 
   const PrometheusOptions options_;
+  const std::string shown_;
+  net::SecretTexts secrets_; // const after construction
   net::HttpClient& http_;
 };
 
@@ -255,7 +271,7 @@ Result<std::unique_ptr<Prometheus>> make_prometheus(PrometheusOptions options,
     return fail(
         ErrorCode::invalid_argument,
         fmt::format("'{}' is not the URL of a Prometheus-compatible server: write http://HOST:PORT",
-                    options.url));
+                    net::shown_url(options.url)));
   }
   while (options.url.ends_with('/')) options.url.pop_back();
   return std::unique_ptr<Prometheus>(std::make_unique<HttpPrometheus>(std::move(options), http));

@@ -41,7 +41,8 @@ struct PrometheusOptions {
 // is partial (VictoriaMetrics's cluster) is unavailable.
 class Prometheus : public promql::Queryable, public promql::ExpressionSource {
  public:
-  virtual const std::string& url() const = 0;
+  // Its URL without secrets.
+  virtual const std::string& shown_url() const = 0;
 };
 
 // invalid_argument: the URL is not valid. http must outlive the result.

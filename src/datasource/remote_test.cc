@@ -12,6 +12,7 @@
 #include "datasource/recording.h"
 #include "datasource/series_source.h"
 #include "datasource/store_cohorts.h"
+#include "net/unkind_client_for_test.h"
 #include "promql/eval/memory_queryable.h"
 
 namespace coalmine::datasource {
@@ -36,6 +37,7 @@ class ScriptedHttp final : public net::HttpClient {
   Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
     requests.push_back(request);
     const auto i = std::min(requests.size(), answers.size()) - 1;
+    if (!answers[i]) return net::unkind_failure(request, answers[i].error().message);
     return answers[i];
   }
   Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
@@ -156,6 +158,38 @@ TEST(Prometheus, FailuresAreNotNoData) {
   ASSERT_TRUE(value);
   EXPECT_TRUE(std::isinf(value->at(0).value));
   EXPECT_FALSE(make_prometheus(quick("prometheus:9090"), flaky));
+}
+
+// What cannot be reached or refuses may repeat the request in any form.
+TEST(Prometheus, NoErrorNamesASecret) {
+  auto options = quick("http://me:Hush1234@prometheus:9090/p?token=Hush1234");
+  options.bearer_token = "Hush1234";
+  options.password = "Hush1234";
+  options.headers = {{"X-Api-Key", "Hush1234"}};
+  const std::string echo = "Cannot POST /p/api/v1/query?token=Hush1234 X-Api-Key: Hush1234";
+  std::vector<Result<net::HttpResponse>> answers = {
+      std::unexpected(Error{ErrorCode::unavailable, "refused"}),
+      answer(200, R"({"status":"error","error":")" + echo + R"("})")};
+  for (const int status : {301, 400, 401, 403, 404, 413, 422, 429, 500})
+    answers.push_back(answer(status, std::string(180, 'x') + echo));
+  for (const auto& one : answers) {
+    ScriptedHttp http;
+    http.answers = {one};
+    const auto prometheus = make_prometheus(options, http).value();
+    EXPECT_EQ(prometheus->shown_url(), "http://prometheus:9090/p");
+    const promql::Selection up{
+        {{"__name__", Matcher::Op::equal, "up"}}, at_second(0), at_second(30), 100};
+    for (const auto& error :
+         {prometheus->select(up).error(), prometheus->label_values("a", up).error()}) {
+      EXPECT_EQ(error.message.find("Hush"), std::string::npos) << error.message;
+      EXPECT_NE(error.message.find("prometheus:9090"), std::string::npos) << error.message;
+    }
+    EXPECT_EQ(http.requests.at(0).url,
+              "http://me:Hush1234@prometheus:9090/p/api/v1/query?token=Hush1234");
+  }
+  ScriptedHttp none;
+  const auto bad = make_prometheus(quick("prometheus?token=Hush1234"), none);
+  EXPECT_EQ(bad.error().message.find("Hush"), std::string::npos);
 }
 
 TEST(Prometheus, NoAnswerBreaksTheParser) {

@@ -52,7 +52,7 @@ Result<TelemetrySource> open_source(const std::string& where, const config::Conf
   if (where.empty() || is_url(where)) {
     if (!where.empty()) store.client.url = where;
     TRY_ASSIGN(auto prometheus, datasource::make_prometheus(store.client, *out.http));
-    out.name = prometheus->url();
+    out.name = prometheus->shown_url();
     out.expressions = prometheus.get();
     out.data = std::move(prometheus);
   } else {

@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "net/http_client.h"
 #include "net/percent.h"
+#include "net/secrets.h"
 
 namespace coalmine::net {
 namespace {
@@ -86,7 +87,7 @@ Result<HeaderList> header_list(const ClientRequest& request) {
     if (name.empty() || !one_line(name) || !one_line(value)) {
       return fail(ErrorCode::invalid_argument,
                   fmt::format("the header '{}' of a request to {} has a line break or no name",
-                              name, request.url));
+                              one_line(name) ? name : "", shown_url(request.url)));
     }
     add(value.empty() ? name + ";" : name + ": " + value);
   }
@@ -151,20 +152,21 @@ void set_up(CURL* curl, const ClientRequest& request, const curl_slist* headers,
 
 std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& request,
                                        const char* detail) {
-  const std::string why = *detail != '\0' ? detail : curl_easy_strerror(code);
+  const auto url = shown_url(request.url);
+  SecretTexts secrets; // libcurl quotes what it cannot use
+  secrets.add_url(request.url);
+  const auto why = secrets.hide(*detail != '\0' ? detail : curl_easy_strerror(code));
   switch (code) {
     case CURLE_OPERATION_TIMEDOUT:
-      return fail(ErrorCode::deadline_exceeded,
-                  fmt::format("no answer from {} within {} ms ({})", request.url,
-                              request.timeout.count(), why));
+      return fail(ErrorCode::deadline_exceeded, fmt::format("no answer from {} within {} ms ({})",
+                                                            url, request.timeout.count(), why));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
       return fail(
           ErrorCode::invalid_argument,
-          fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH",
-                      request.url, why));
-    default:
-      return fail(ErrorCode::unavailable, fmt::format("cannot reach {}: {}", request.url, why));
+          fmt::format("'{}' is not a URL that can be asked ({}): write http://HOST:PORT/PATH", url,
+                      why));
+    default: return fail(ErrorCode::unavailable, fmt::format("cannot reach {}: {}", url, why));
   }
 }
 
@@ -207,10 +209,13 @@ class CurlClient final : public HttpClient {
     const auto done = perform(request, call);
     if (call.ended_by_caller) return {};
     if (const int status = call.response.status; status / 100 != 2 && (done || call.too_large)) {
-      const auto said = trimmed(call.response.body);
+      SecretTexts secrets; // a server may say what it was asked
+      secrets.add_url(request.url);
+      secrets.add_headers(request.headers);
+      const auto said = secrets.hide(std::string(trimmed(call.response.body)));
       return fail(code_of_status(status),
-                  fmt::format("{} answered {} {}{}{}", request.url, status, reason_phrase(status),
-                              said.empty() ? "" : ": ", said));
+                  fmt::format("{} answered {} {}{}{}", shown_url(request.url), status,
+                              reason_phrase(status), said.empty() ? "" : ": ", said));
     }
     return done;
   }
@@ -218,9 +223,9 @@ class CurlClient final : public HttpClient {
  private:
   Status perform(const ClientRequest& request, Call& call) {
     if (!one_line(request.method) || request.method.empty() || !one_line(request.url)) {
-      return fail(
-          ErrorCode::invalid_argument,
-          fmt::format("the method '{}' or the URL '{}' is not valid", request.method, request.url));
+      return fail(ErrorCode::invalid_argument,
+                  fmt::format("the method or the URL of a request to '{}' is not valid",
+                              shown_url(request.url)));
     }
     TRY_ASSIGN(const HeaderList headers, header_list(request));
     Handle curl = take();
@@ -238,7 +243,7 @@ class CurlClient final : public HttpClient {
     if (call.too_large) {
       return fail(ErrorCode::resource_exhausted,
                   fmt::format("the answer of {} is larger than the {} bytes that are accepted",
-                              request.url, call.max_response));
+                              shown_url(request.url), call.max_response));
     }
     return transport_error(code, request, detail);
   }

@@ -116,6 +116,31 @@ TEST_F(ClientTest, Failures) {
   EXPECT_EQ(gone.error().code, ErrorCode::unavailable) << gone.error().message;
 }
 
+// libcurl's own words quote what it was given, and a server's answer may, too.
+TEST_F(ClientTest, NoErrorNamesASecret) {
+  const auto quiet = [](const auto& failed) {
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().message.find("Hush"), std::string::npos) << failed.error().message;
+  };
+  const auto with_credentials = "http://me:Hush1234@" + base_.substr(7);
+  quiet(client_->fetch({.url = with_credentials + "/never?token=Hush1234",
+                        .timeout = std::chrono::milliseconds(50)}));
+  quiet(client_->fetch({.url = with_credentials + "/large?Hush1234", .max_response = 10}));
+  quiet(client_->stream({.url = with_credentials + "/denied?token=Hush1234"},
+                        [](std::string_view) { return true; }));
+  for (const std::string url :
+       {"http://Hush1234:x@host:99999/", "gopher://me:Hush1234@host/", "http://me:Hush1234@/",
+        "http://host:Hush1234/", "http://me:Hush/1234@host/", "http://me:Hush1234@no.such.invalid/",
+        "http://host/\r\n?Hush1234", "Hush1234@", "http://a b:Hush1234@c/"}) {
+    quiet(client_->fetch({.url = url, .timeout = std::chrono::milliseconds(500)}));
+  }
+  quiet(client_->fetch({.url = with_credentials, .headers = {{"Hush1234\n", "x"}}}));
+  server_.reset();
+  const auto gone = client_->fetch({.url = with_credentials + "/hooks/Hush1234"});
+  quiet(gone);
+  EXPECT_NE(gone.error().message.find(base_), std::string::npos) << "it still says where";
+}
+
 TEST_F(ClientTest, Stream) {
   std::string all;
   const auto whole = client_->stream({.url = base_ + "/events"}, [&](std::string_view chunk) {

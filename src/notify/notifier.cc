@@ -7,22 +7,11 @@
 #include <chrono>
 
 #include "base/log.h"
+#include "net/secrets.h"
 #include "notify/channel.h"
+#include "notify/target_address.h"
 
 namespace coalmine::notify {
-namespace {
-
-// Scheme and host: the rest of a webhook's URL is often its secret.
-std::string shown(const std::string& url) {
-  const auto scheme = url.find("://");
-  const auto end = url.find('/', scheme == std::string::npos ? 0 : scheme + 3);
-  auto out = url.substr(0, end);
-  if (const auto at = out.find('@'); at != std::string::npos && scheme != std::string::npos)
-    out.erase(scheme + 3, at - scheme - 2);
-  return out;
-}
-
-} // namespace
 
 void Notifier::enqueue(OutboxEntry entry, Target target) {
   const bool full = queue_.with([&](Queue& queue) {
@@ -45,6 +34,10 @@ std::int64_t Notifier::due() const {
 
 Status Notifier::attempt(const Delivery& delivery) {
   const auto& [entry, target] = delivery;
+  if (target.url.empty()) {
+    return fail(ErrorCode::failed_precondition,
+                "its address is no longer in the configuration, and the journal keeps none");
+  }
   if (entry.is_signed && target.secret.empty()) {
     return fail(ErrorCode::failed_precondition,
                 "its secret is no longer in the configuration, and it is not sent unsigned");
@@ -58,7 +51,7 @@ Status Notifier::attempt(const Delivery& delivery) {
   request.body = entry.body;
   request.timeout = std::chrono::seconds(10);
   request.max_response = 64u << 10;
-  TRY_ASSIGN(const auto response, http_.fetch(request));
+  TRY_ASSIGN(const auto response, net::fetch_discreetly(http_, request, net::UrlPath::secret));
   if (response.status >= 200 && response.status < 300) return {};
   return fail(ErrorCode::unavailable, fmt::format("it answered {}", response.status));
 }
@@ -107,7 +100,7 @@ void Notifier::deliver(const Delivery& due) {
   if (stopping_) return;
   auto delivery = due;
   const auto tried = ++delivery.entry.attempts;
-  const auto where = shown(delivery.target.url);
+  const auto where = shown_address(delivery.target);
   const auto sent = attempt(delivery);
   const auto& id = delivery.entry.id;
   if (sent) {

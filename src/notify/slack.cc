@@ -18,11 +18,29 @@ std::string_view symbol(std::string_view event) {
   return ":warning:";
 }
 
+// Slack's own rule for text that is no markup: a "<" would begin a link or a mention
+// (<!channel>), whoever wrote it.
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c == '&') {
+      out += "&amp;";
+    } else if (c == '<') {
+      out += "&lt;";
+    } else if (c == '>') {
+      out += "&gt;";
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
 } // namespace
 
 std::string Slack::body(const Message& message) const {
   boost::json::object body;
-  body["text"] = fmt::format("{} {}", symbol(message.event), message.text);
+  body["text"] = fmt::format("{} {}", symbol(message.event), escaped(message.text));
   return json_text(body);
 }
 

@@ -23,10 +23,13 @@ std::string Webhook::body(const Message& message) const {
 }
 
 Channel::Headers Webhook::headers(const OutboxEntry& entry, std::int64_t wall_ms) const {
-  Headers out{{"X-Coalmine-Event-Id", entry.event_id},
-              {"X-Coalmine-Timestamp", fmt::format("{}", wall_ms / 1000)}};
-  if (!secret_.empty())
-    out.emplace_back("X-Coalmine-Signature", "sha256=" + hmac_sha256_hex(secret_, entry.body));
+  const auto timestamp = fmt::format("{}", wall_ms / 1000);
+  Headers out{{"X-Coalmine-Event-Id", entry.event_id}, {"X-Coalmine-Timestamp", timestamp}};
+  // With the time in it, a message that somebody kept cannot be sent again as a new one.
+  if (!secret_.empty()) {
+    out.emplace_back("X-Coalmine-Signature",
+                     "sha256=" + hmac_sha256_hex(secret_, timestamp + "." + entry.body));
+  }
   return out;
 }
 

@@ -2,7 +2,8 @@
 // the headers
 //   X-Coalmine-Event-Id: 42-17-0          the same in every attempt
 //   X-Coalmine-Timestamp: 1700000000      Unix seconds of this attempt
-//   X-Coalmine-Signature: sha256=HEX      HMAC-SHA256 of the body, when the target has a secret
+//   X-Coalmine-Signature: sha256=HEX      when the target has a secret: HMAC-SHA256 of
+//                                         TIMESTAMP.BODY, with the timestamp as it is in its header
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

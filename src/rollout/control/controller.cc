@@ -17,6 +17,7 @@
 #include "rollout/control/control_thread.h"
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
+#include "rollout/control/notices.h"
 #include "rollout/journal/journal.h"
 #include "rollout/status.h"
 #include "rollout/validate.h"
@@ -63,20 +64,6 @@ class Inbox {
   std::vector<Task> tasks_;
   bool stopping_ = false;
 };
-
-// Secrets are not in the journal: they come from the configuration, by service and address.
-void restore_secrets(RolloutSpec& spec, const std::vector<RolloutSpec>& configured) {
-  for (const auto& other : configured) {
-    if (other.service != spec.service) continue;
-    for (auto& target : spec.notify) {
-      const auto same = [&](const notify::Target& t) {
-        return t.url == target.url && t.kind == target.kind;
-      };
-      if (const auto it = std::ranges::find_if(other.notify, same); it != other.notify.end())
-        target.secret = it->secret;
-    }
-  }
-}
 
 bool may_pass(ErrorCode code) {
   return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
@@ -159,7 +146,7 @@ Status ControllerImpl::recover() {
   std::map<std::uint64_t, std::shared_ptr<const RolloutSpec>> specs;
   for (auto& rollout : stored) {
     auto spec = *rollout.state.plan.spec;
-    restore_secrets(spec, specs_);
+    restore_targets(spec, specs_);
     rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
     specs[rollout.state.plan.id.value] = rollout.state.plan.spec;
     if (!is_terminal(rollout.state.position.phase))

@@ -1,256 +1,22 @@
 // The controller with its real threads and its real journal, in a world of fakes.
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/control/controller.h"
-#include "base/digest.h"
 
-#include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <boost/json.hpp>
-#include <chrono>
-#include <condition_variable>
 #include <filesystem>
-#include <future>
-#include <mutex>
-#include <thread>
+#include <fstream>
+#include <set>
+#include <string>
 
-#include "base/log.h"
+#include "base/digest.h"
 #include "notify/webhook.h"
+#include "rollout/control/controller_for_test.h"
+#include "rollout/json.h"
 
 namespace coalmine::rollout {
 namespace {
-
-using std::chrono::steady_clock;
-
-// A router with a memory that outlives the controllers using it.
-struct RouterMemory {
-  std::atomic<double> weight = 0;
-  std::atomic<bool> down = false;
-  std::atomic<bool> wrong = false; // it has no such backend
-};
-class MemoryRouter final : public route::Router {
- public:
-  explicit MemoryRouter(RouterMemory& memory) : memory_(memory) {}
-  std::string describe() const override { return "memory"; }
-  Result<route::Applied> set(route::Weight weight) override {
-    if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
-    memory_.weight = weight.canary;
-    return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 0, .detail = "set"};
-  }
-  Result<route::Applied> panic() override { return set({0}); }
-  Result<route::Weight> read() override {
-    if (memory_.wrong) return fail(ErrorCode::not_found, "no backend shop");
-    if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
-    return route::Weight{memory_.weight};
-  }
-
- private:
-  RouterMemory& memory_;
-};
-
-// Hangs in some of its calls until it is let go, as a router behind a name server that is gone
-// does. Shared with calls that outlive the controller.
-struct RouterHang {
-  std::promise<void> gone;
-  std::shared_future<void> opened = gone.get_future().share();
-  std::atomic<bool> set = false, panic = false;
-  std::atomic<int> hanging = 0;
-  std::atomic<double> weight = 0;
-  void wait() {
-    ++hanging;
-    opened.wait();
-    --hanging;
-  }
-};
-class HangingRouter final : public route::Router {
- public:
-  explicit HangingRouter(std::shared_ptr<RouterHang> hang) : hang_(std::move(hang)) {}
-  std::string describe() const override { return "hanging"; }
-  Result<route::Applied> set(route::Weight weight) override {
-    if (hang_->set) {
-      hang_->wait();
-      return fail(ErrorCode::deadline_exceeded, "too late");
-    }
-    hang_->weight = weight.canary;
-    return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 0, .detail = "set"};
-  }
-  Result<route::Applied> panic() override {
-    if (hang_->panic) {
-      hang_->wait();
-      return fail(ErrorCode::deadline_exceeded, "too late");
-    }
-    hang_->weight = 0;
-    return route::Applied{.asked = {0}, .applied = {0}, .elapsed_ms = 0, .detail = "set"};
-  }
-  Result<route::Weight> read() override { return route::Weight{hang_->weight}; }
-
- private:
-  const std::shared_ptr<RouterHang> hang_;
-};
-
-// 1,000 requests a look on each track, new every time.
-class SteadySource final : public cohort::CohortSource {
- public:
-  std::atomic<double> canary_error_rate = 0;
-  std::atomic<bool> down = false;
-  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t,
-                                      std::int64_t to_ms) const override {
-    if (down) return fail(ErrorCode::unavailable, "store is gone");
-    bool canary = false;
-    for (const auto& m : cohort.matchers) canary = canary || m.value == "canary";
-    static const auto kBounds =
-        std::make_shared<const std::vector<double>>(std::vector<double>{100});
-    cohort::CohortCounts out;
-    out.routes = {{.route = "/pay",
-                   .counts = {.has_data = true,
-                              .requests = 1000,
-                              .errors = canary ? 1000 * canary_error_rate.load() : 0,
-                              .bounds_ms = kBounds,
-                              .bucket_counts = {1000, 0}}}};
-    out.first_ms = 1;
-    out.last_ms = to_ms;
-    out.any_series = true;
-    return out;
-  }
-};
-
-// Lets everyone wait, and then does not answer.
-class HangingMetrics final : public cohort::MetricSource {
- public:
-  mutable std::atomic<int> asked = 0;
-  Result<cohort::RatioCounts> ratio(const cohort::CohortSelector&, const std::string&,
-                                    const std::string&, std::int64_t, std::int64_t) const override {
-    return hang();
-  }
-  Result<std::optional<double>> value(std::string_view, const cohort::SignalScope&,
-                                      std::int64_t) const override {
-    return hang();
-  }
-
- private:
-  std::unexpected<Error> hang() const {
-    ++asked;
-    std::this_thread::sleep_for(std::chrono::milliseconds(300));
-    return fail(ErrorCode::deadline_exceeded, "no answer in 300 ms");
-  }
-};
-
-class RecordingHttp final : public net::HttpClient {
- public:
-  std::atomic<int> failures_left = 0;
-  std::shared_ptr<std::promise<void>> dead = std::make_shared<std::promise<void>>();
-  std::atomic<int> hanging = 0;
-  Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
-    if (request.url.contains("dead")) {
-      ++hanging;
-      dead_opened_.wait();
-      return fail(ErrorCode::deadline_exceeded, "no answer");
-    }
-    if (failures_left > 0) {
-      --failures_left;
-      return fail(ErrorCode::unavailable, "connection refused");
-    }
-    requests_.with([&](auto& all) { all.push_back(request); });
-    return net::HttpResponse{.status = 200, .headers = {}, .body = ""};
-  }
-  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
-    return {};
-  }
-  std::vector<net::ClientRequest> requests() const {
-    return requests_.with([](const auto& all) { return all; });
-  }
-
- private:
-  std::shared_future<void> dead_opened_ = dead->get_future().share();
-  Guarded<std::vector<net::ClientRequest>> requests_;
-};
-
-StartRequest request_of(std::string service, std::string canary = "", std::string stable = "") {
-  StartRequest request;
-  request.service = std::move(service);
-  request.canary_version = std::move(canary);
-  request.stable_version = std::move(stable);
-  return request;
-}
-
-class ControllerTest : public ::testing::Test {
- protected:
-  ControllerTest() {
-    set_log_level(LogLevel::off);
-    std::filesystem::remove_all(directory_);
-    spec_ = default_spec("checkout-service");
-    spec_.steps = {{.weight = 0.05, .analyze_ms = 300},
-                   {.weight = 0.5, .analyze_ms = 300},
-                   {.weight = 1, .analyze_ms = 0}};
-    spec_.look_interval_ms = 50;
-    spec_.router = route::HaproxyOptions{};
-  }
-  ~ControllerTest() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
-
-  ControllerDeps deps() {
-    return {
-        .clock = clock_,
-        .cohorts = source_,
-        .make_router =
-            [this](const route::RouterOptions&) -> Result<std::unique_ptr<route::Router>> {
-          return Result<std::unique_ptr<route::Router>>(std::make_unique<MemoryRouter>(router_));
-        },
-        .http = http_,
-        .metrics = metrics_,
-        .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
-        .own_metrics = own_metrics_,
-        .newest_version = {}};
-  }
-  void open() {
-    controller_.reset();
-    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                   deps(), {spec_});
-    ASSERT_TRUE(opened) << opened.error().message;
-    controller_ = std::move(*opened);
-  }
-  RolloutId start() {
-    const auto id = controller_->start(request_of("checkout-service", "2.4.0", "2.3.0"));
-    EXPECT_TRUE(id) << (id ? "" : id.error().message);
-    return id.value_or(RolloutId{});
-  }
-  template <typename F>
-  ::testing::AssertionResult eventually(F condition) {
-    const auto deadline = steady_clock::now() + std::chrono::seconds(20);
-    while (steady_clock::now() < deadline) {
-      if (condition()) return ::testing::AssertionSuccess();
-      std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, std::chrono::milliseconds(10));
-    }
-    return ::testing::AssertionFailure() << "not within 20 s";
-  }
-  ::testing::AssertionResult reaches(RolloutId id, Phase phase) {
-    auto result = eventually([&] { return controller_->get(id)->phase == phase; });
-    if (!result)
-      result << ": " << to_string(controller_->get(id)->phase) << ": "
-             << controller_->get(id)->reason;
-    return result;
-  }
-
-  const cohort::MetricSource* own_metrics_ = nullptr;
-  const std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / fmt::format("coalmine-controller-{}", ::getpid());
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  SystemClock clock_;
-  ManualClock manual_; // like all that a controller uses, it outlives controller_
-  SelfMetrics metrics_;
-  RouterMemory router_;
-  SteadySource source_;
-  RecordingHttp http_;
-  std::atomic<int> looks_ = 0;
-  RolloutSpec spec_;
-  std::unique_ptr<Controller> controller_;
-};
 
 TEST_F(ControllerTest, ArrivalsAreLookedAtWithoutWaitingForTheInterval) {
   spec_.look_interval_ms = 3'600'000;
@@ -319,7 +85,9 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
     EXPECT_EQ(body.at("event").as_string(), "rolled_back");
     EXPECT_EQ(body.at("rollout").at("phase").as_string(), "rolled_back");
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Signature"),
-              "sha256=" + hmac_sha256_hex("key", request.body));
+              "sha256=" + hmac_sha256_hex("key", std::string(net::header(request.headers,
+                                                                         "X-Coalmine-Timestamp")) +
+                                                     "." + request.body));
     EXPECT_EQ(net::header(request.headers, "X-Coalmine-Event-Id"),
               std::string_view(body.at("event_id").as_string()));
     EXPECT_FALSE(net::header(request.headers, "X-Coalmine-Timestamp").empty());
@@ -339,6 +107,63 @@ TEST_F(ControllerTest, AWebhookThatHangsDelaysItselfAlone) {
   EXPECT_TRUE(eventually([&] { return http_.requests().size() == 2; }));
   EXPECT_EQ(http_.hanging, 1) << "one attempt at a time";
   http_.dead->set_value();
+}
+
+// In the directory of the journal, whatever file and whatever encoding.
+std::string all_bytes_below(const std::filesystem::path& directory) {
+  std::string out;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(directory)) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    out.append(std::istreambuf_iterator<char>(in), {});
+  }
+  return out;
+}
+
+TEST_F(ControllerTest, SecretsOfTargetsAreNowhereAndAreFoundAgain) {
+  spec_.notify = {{.kind = notify::Target::Kind::webhook,
+                   .url = "http://me:Hush1234@ci.example/hook/Hush1234?token=Hush1234",
+                   .secret = "Hush1234",
+                   .events = {}},
+                  {.kind = notify::Target::Kind::slack,
+                   .url = "http://chat.example/services/one/Hush1234",
+                   .secret = "",
+                   .events = {}},
+                  {.kind = notify::Target::Kind::slack,
+                   .url = "http://chat.example/services/two/Hush1234",
+                   .secret = "",
+                   .events = {}}};
+  http_.failures_left = 1'000'000;
+  source_.canary_error_rate = 0.9;
+  ::testing::internal::CaptureStderr();
+  set_log_level(LogLevel::debug);
+  open();
+  const auto id = start();
+  std::string shown;
+  const auto told = eventually([&] {
+    shown = rollout_json(*controller_->get(id), WithLog::yes);
+    return shown.find("could not notify http://chat.example yet") != std::string::npos &&
+           shown.find("could not notify http://ci.example yet") != std::string::npos;
+  });
+  shown += metrics_.render() + all_bytes_below(directory_);
+  controller_.reset();
+  set_log_level(LogLevel::off);
+  shown += ::testing::internal::GetCapturedStderr() + all_bytes_below(directory_);
+  ASSERT_TRUE(told) << shown;
+  EXPECT_NE(shown.find("a notification was not delivered"), std::string::npos);
+  EXPECT_EQ(shown.find("Hush"), std::string::npos) << shown.substr(shown.find("Hush") - 300, 400);
+
+  http_.failures_left = 0;
+  spec_.notify.pop_back(); // the third is no longer in the configuration
+  open();
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 2; })) << http_.requests().size();
+  std::set<std::string> urls;
+  for (const auto& request : http_.requests()) urls.insert(request.url);
+  EXPECT_EQ(urls, (std::set{spec_.notify[0].url, spec_.notify[1].url}));
+  ASSERT_TRUE(eventually([&] {
+    return rollout_json(*controller_->get(id), WithLog::yes)
+               .find("could not notify Slack: its address is no longer in the configuration") !=
+           std::string::npos;
+  }));
 }
 
 TEST_F(ControllerTest, GoesOnAfterARestart) {
@@ -391,93 +216,6 @@ TEST_F(ControllerTest, ARouterThatIsDownDelaysARollbackAndNoMore) {
   router_.down = false;
   ASSERT_TRUE(reaches(id, Phase::rolled_back));
   EXPECT_EQ(router_.weight, 0);
-}
-
-// A rollout on a router of its own beside one that hangs.
-class HangingRouterTest : public ControllerTest {
- protected:
-  HangingRouterTest() {
-    set_router(spec_, "dead.example:9999");
-    other_ = spec_;
-    other_.service = "cart-service";
-    set_router(other_, "alive.example:9999");
-  }
-  static void set_router(RolloutSpec& spec, const std::string& socket) {
-    route::HaproxyOptions options;
-    options.socket = socket;
-    options.timeout_ms = 20;
-    spec.router = options;
-  }
-  void open_both() {
-    auto with_hang = deps();
-    with_hang.make_router =
-        [hang = hang_, alive = alive_](
-            const route::RouterOptions& options) -> Result<std::unique_ptr<route::Router>> {
-      const bool dead = route::endpoint(options).contains("dead");
-      return std::make_unique<HangingRouter>(dead ? hang : alive);
-    };
-    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                   std::move(with_hang), {spec_, other_});
-    ASSERT_TRUE(opened) << opened.error().message;
-    controller_ = std::move(*opened);
-  }
-  RolloutId start_of(const std::string& service) {
-    const auto id = controller_->start(request_of(service, "2.4.0", "2.3.0"));
-    EXPECT_TRUE(id) << (id ? "" : id.error().message);
-    return id.value_or(RolloutId{});
-  }
-  ~HangingRouterTest() override {
-    controller_.reset();
-    hang_->gone.set_value();
-  }
-
-  const std::shared_ptr<RouterHang> hang_ = std::make_shared<RouterHang>();
-  const std::shared_ptr<RouterHang> alive_ = std::make_shared<RouterHang>();
-  RolloutSpec other_;
-};
-
-TEST_F(HangingRouterTest, DelaysItsOwnRolloutOnly) {
-  hang_->set = true;
-  open_both();
-  start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
-  const auto other = start_of("cart-service");
-  ASSERT_TRUE(reaches(other, Phase::promoted));
-}
-
-TEST_F(HangingRouterTest, AHangingCallIsGivenUpAndSaidSo) {
-  hang_->set = true;
-  open_both();
-  const auto id = start_of("checkout-service");
-  const std::string said =
-      "HAProxy at dead.example:9999 has not answered; the call was given up after 0.1 s";
-  ASSERT_TRUE(eventually([&] {
-    return std::ranges::any_of(controller_->get(id)->log,
-                               [&](const LogEntry& entry) { return entry.text.contains(said); });
-  }));
-}
-
-TEST_F(HangingRouterTest, PanicPassesASetThatHangs) {
-  open_both();
-  const auto id = start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->weight > 0; }));
-  hang_->set = true; // the next step's
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
-  EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "it hangs"));
-  ASSERT_TRUE(reaches(id, Phase::aborted));
-  EXPECT_EQ(hang_->weight, 0);
-}
-
-TEST_F(HangingRouterTest, ARollbackEndsWhenThePanicThatHangsWasGivenUp) {
-  hang_->panic = true;
-  open_both();
-  const auto id = start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->weight > 0; }));
-  EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "it is bad"));
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
-  hang_->panic = false; // the router answers again; the call that hangs never does
-  ASSERT_TRUE(reaches(id, Phase::aborted));
-  EXPECT_EQ(hang_->weight, 0);
 }
 
 TEST_F(ControllerTest, TimeComesFromTheClock) {

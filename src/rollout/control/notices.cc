@@ -1,9 +1,28 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/control/notices.h"
 
+#include <algorithm>
 #include <utility>
 
+#include "notify/target_address.h"
+
 namespace coalmine::rollout {
+
+void restore_targets(RolloutSpec& spec, const std::vector<RolloutSpec>& configured) {
+  std::vector<notify::Target> known;
+  if (const auto it = std::ranges::find(configured, spec.service, &RolloutSpec::service);
+      it != configured.end())
+    known = it->notify;
+  for (auto& target : spec.notify) {
+    const auto address = notify::shown_address(target);
+    const auto it = std::ranges::find_if(known, [&](const notify::Target& t) {
+      return t.kind == target.kind && !t.url.empty() && notify::shown_address(t) == address;
+    });
+    target.url = it == known.end() ? "" : it->url;
+    target.secret = it == known.end() ? "" : it->secret;
+    if (it != known.end()) known.erase(it); // the next of that address is the next target's
+  }
+}
 
 Notices::Notices(notify::Outbox& outbox, const ControllerDeps& deps, const ControlThread& control)
     : notifier_(outbox, deps.http, deps.clock, deps.metrics,

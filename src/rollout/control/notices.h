@@ -18,6 +18,11 @@
 
 namespace coalmine::rollout {
 
+// Addresses and secrets of targets are not in the journal: they come from the configuration, by
+// service, kind, shown address, and place among those that are alike in both. A target that is not
+// there any more has no URL afterwards, and its notices are given up.
+void restore_targets(RolloutSpec& spec, const std::vector<RolloutSpec>& configured);
+
 // Hands outbox entries to the Notifier with the target they are for, once each, and lets it deliver
 // what is due: each target in a lane of its own, so that one that hangs delays itself alone. What
 // became of an entry comes back as event::Noted.

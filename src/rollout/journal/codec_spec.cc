@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "base/json_text.h"
+#include "notify/target_address.h"
 #include "rollout/journal/codec.h"
 #include "rollout/journal/codec_words.h"
 #include "rollout/json_fields.h"
@@ -239,7 +240,7 @@ json::value notify_value(const std::vector<notify::Target>& targets) {
   for (const auto& target : targets) {
     json::object o;
     o["kind"] = target.kind == notify::Target::Kind::slack ? "slack" : "webhook";
-    o["url"] = json_string(target.url);
+    o["address"] = json_string(notify::shown_address(target));
     o["signed"] = !target.secret.empty();
     o["events"] = texts(target.events);
     out.push_back(std::move(o));
@@ -257,7 +258,7 @@ std::vector<notify::Target> notify_from(const json::object& o) {
     notify::Target notify;
     notify.kind = get_text(*each, "kind") == "slack" ? notify::Target::Kind::slack
                                                      : notify::Target::Kind::webhook;
-    notify.url = get_text(*each, "url");
+    notify.url = get_text(*each, "address", get_text(*each, "url")); // "url": of before
     notify.events = texts_from(*each, "events");
     out.push_back(std::move(notify));
   }

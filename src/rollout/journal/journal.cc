@@ -18,6 +18,7 @@
 
 #include "base/log.h"
 #include "rollout/journal/codec.h"
+#include "rollout/journal/forget_addresses.h"
 #include "rollout/journal/sqlite_statement.h"
 
 namespace coalmine::rollout {
@@ -158,6 +159,8 @@ Status SqliteJournal::open() {
   TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off",
               "open the journal " + path));
   TRY(prepare_schema());
+  if (const auto forgotten = forget_addresses(db_); !forgotten)
+    log_warn("the journal still holds addresses of webhooks", {{"why", forgotten.error().message}});
   keep_reserve();
   return {};
 }

@@ -140,6 +140,38 @@ TEST_F(JournalTest, AppendIsAllOrNothing) {
   EXPECT_TRUE(journal->undelivered()->empty());
 }
 
+// Version 0.1 kept the URLs of webhooks, in specs and in lines.
+TEST_F(JournalTest, ForgetsTheAddressesOfWebhooks) {
+  const std::string url = "https://hooks.slack.com/services/T1/Hush1234";
+  {
+    auto journal = open();
+    const auto words = "could not notify it: cannot reach " + url + ": refused";
+    auto old = record(7, 1, words, First::yes);
+    old.spec_json.insert(old.spec_json.find("\"notify\":[") + 10,
+                         R"({"kind":"slack","url":")" + url + R"(","signed":false,"events":[]})");
+    old.outbox.push_back({.event_id = "7-1-0",
+                          .id = RolloutId{7},
+                          .target = 0,
+                          .is_signed = false,
+                          .body = words,
+                          .created_ms = 1});
+    ASSERT_TRUE(journal->append(std::vector{old, record(8, 1, "another", First::yes)}));
+  }
+  auto journal = open();
+  const auto stored = journal->load();
+  ASSERT_TRUE(stored);
+  ASSERT_EQ(stored->size(), 2u);
+  ASSERT_EQ(stored->front().state.plan.spec->notify.size(), 1u);
+  EXPECT_EQ(stored->front().state.plan.spec->notify[0].url, "https://hooks.slack.com");
+  EXPECT_EQ(stored->front().log[0].text,
+            "could not notify it: cannot reach https://hooks.slack.com: refused");
+  for (const auto& entry : std::filesystem::directory_iterator(directory_)) {
+    std::ifstream in(entry.path(), std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(in), {});
+    EXPECT_EQ(bytes.find("Hush"), std::string::npos) << entry.path();
+  }
+}
+
 TEST_F(JournalTest, OneProcessAtATime) {
   auto journal = open();
   const auto second = open_journal({.directory = directory_.string()});
@@ -220,6 +252,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
                   .events = {"paused"}}};
   const auto text = encode_spec(spec);
   EXPECT_EQ(text.find("hidden"), std::string::npos);
+  EXPECT_EQ(text.find("http://x/y"), std::string::npos) << "a target's path is a secret";
   const auto back = decode_spec(text);
   ASSERT_TRUE(back);
   EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2)
