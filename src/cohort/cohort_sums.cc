@@ -162,6 +162,7 @@ InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& wind
       if (seen.first_ms == 0) continue;
       const auto [it, added] = first_ms.emplace(instance_of(series), seen.first_ms);
       it->second = std::min(it->second, seen.first_ms);
+      if (family == &families.witnesses || family == &families.tail_sampled) continue;
       if (seen.last_ms <= window.from_ms) continue;
       out.last_ms = std::max(out.last_ms, seen.last_ms);
       instances.emplace(series.labels->get("instance"));
@@ -188,17 +189,35 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   for (const auto& series : families.requests) {
     if (answer_of(series) != Answer::unknown) know_statuses.insert(instance_of(series));
   }
+  auto& sampling = out.sampling;
+  std::array<double, 3> metrics{}; // by source
+  const auto note = [&](const SeriesData& series, double requests) {
+    (series.source == Source::spans ? sampling.spans
+                                    : metrics[static_cast<std::size_t>(series.source)]) += requests;
+  };
   for (const auto& series : families.requests) {
     auto& route = route_of(series);
     const double requests = sum_of(series, &SeriesData::floats, FloatSum()).total;
+    note(series, requests);
+    out.counted_by_spans = out.counted_by_spans || (series.source == Source::spans && requests > 0);
     route.requests += requests;
     if (know_statuses.contains(instance_of(series))) route.answered += requests;
     if (answer_of(series) == Answer::client_error) route.client_errors += requests;
   }
   for (const auto& series : families.client_errors)
     route_of(series).client_errors += sum_of(series, &SeriesData::floats, FloatSum()).total;
-  for (const auto& series : families.errors)
-    route_of(series).errors += sum_of(series, &SeriesData::floats, FloatSum()).total;
+  for (const auto& series : families.errors) {
+    const double errors = sum_of(series, &SeriesData::floats, FloatSum()).total;
+    route_of(series).errors += errors;
+    if (series.source == Source::spans) sampling.failed += errors;
+  }
+  for (const auto& series : families.witnesses)
+    note(series, sum_of(series, &SeriesData::floats, FloatSum()).total);
+  for (const auto& series : families.tail_sampled)
+    sampling.marked += sum_of(series, &SeriesData::floats, FloatSum()).total;
+  // In a short window the exports of a metric and the spans do not stand for the same time.
+  if (window.to_ms - window.from_ms >= SpanSampling::kComparedMs)
+    sampling.metrics = std::ranges::max(metrics);
   std::set<std::pair<Labels, Source>> finely; // measured in exponential buckets
   for (const auto& series : families.durations) {
     if (series.exponential.empty()) continue;

@@ -48,7 +48,13 @@ struct CohortFamilies {
   std::vector<SeriesData> errors;
   std::vector<SeriesData> client_errors; // beside those that the labels of requests tell
   std::vector<SeriesData> durations;
-  auto all() { return std::array{&requests, &errors, &client_errors, &durations}; }
+  // Requests by sources that are not counted by, and spans that are marked as a sample: they show
+  // whether spans are one.
+  std::vector<SeriesData> witnesses;
+  std::vector<SeriesData> tail_sampled;
+  auto all() {
+    return std::array{&requests, &errors, &client_errors, &durations, &witnesses, &tail_sampled};
+  }
 };
 
 // The process that a series belongs to. Sources export at different moments, so each source of an
@@ -85,7 +91,7 @@ inline Answer answer_of(const SeriesData& requests) {
 // Finds which instances reported and when: sets instances and last_ms of out.
 InstanceFirsts find_instances(CohortFamilies& families, const CohortWindow& window,
                               CohortCounts& out);
-// Sets the routes of out.
+// Sets the routes of out, and what shows whether spans are a sample.
 void add_up(const CohortFamilies& families, const CohortWindow& window,
             const InstanceFirsts& firsts, CohortCounts& out);
 

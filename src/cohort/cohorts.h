@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "cohort/durations.h"
+#include "cohort/span_sampling.h"
 #include "telemetry/cell.h"
 #include "telemetry/labels.h"
 
@@ -37,6 +38,10 @@ struct CohortCounts {
   std::int64_t last_ms = 0; // newest sample in the window; 0: none
   // False: nothing was ever received for this selector, which means "no data" and not "zero".
   bool any_series = false;
+  // What shows whether spans are a sample of the requests; counted by them: some instance is
+  // counted from spans.
+  SamplingCounts sampling{};
+  bool counted_by_spans = false;
 };
 
 // A source of counts: the embedded store or a remote server. Called on effect threads; thread-safe.
@@ -47,6 +52,11 @@ class CohortSource {
   // Increments in (from_ms, to_ms].
   virtual Result<CohortCounts> counts(const CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const = 0;
+  // How it looks as if requests of the cohort were counted twice, as a clause; "" when it does not.
+  // May ask the source now and then.
+  virtual std::string counted_twice(const CohortSelector&, std::int64_t /*to_ms*/) const {
+    return {};
+  }
   // The values that a label has on the request series of a cohort that report in the window, in
   // order. For messages: a source may know none.
   virtual std::vector<std::string> label_values(const CohortSelector&, const std::string& /*label*/,

@@ -31,6 +31,7 @@ CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
   options.min_cell_ms = std::max<std::int64_t>(1, options.min_cell_ms);
   options.max_cell_ms = std::max(options.min_cell_ms, options.max_cell_ms);
   closed_ms = options.origin_ms;
+  sampling_until_ms = options.origin_ms;
   cell_ms = std::clamp(kAssumedIntervalMs, options.min_cell_ms, options.max_cell_ms);
   ignored.insert(options.ignore_routes.begin(), options.ignore_routes.end());
   always_own.insert(options.own_routes.begin(), options.own_routes.end());
@@ -283,6 +284,8 @@ bool CountGrid::Impl::is_chosen(const Line& line) const {
 void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
   if (piece.to_ms <= options.origin_ms) return;
   if (piece.from_ms < options.origin_ms) (void)piece.split(options.origin_ms);
+  note_sampling(line, piece.amount);
+  arrived_until_ms = std::max(arrived_until_ms, piece.to_ms);
   if (piece.from_ms >= closed_ms) {
     line.pieces.push_back(std::move(piece));
     return;
@@ -303,6 +306,24 @@ void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
   piece.from_ms = closed_ms;
   piece.to_ms = std::max(piece.to_ms, closed_ms + 1);
   line.pieces.push_back(std::move(piece));
+}
+
+void CountGrid::Impl::note_sampling(const Line& line, double amount) {
+  if (routes[line.route].ignored) return;
+  const auto& instance = instances[line.instance];
+  auto& to = arrived[static_cast<std::size_t>(instance.track)];
+  const bool of_spans = instance.source == Source::spans;
+  switch (line.measure) {
+    case Measure::requests:
+    case Measure::witness:
+      (of_spans ? to.spans.spans : to.metrics[static_cast<std::size_t>(instance.source)]) += amount;
+      return;
+    case Measure::bad:
+      if (of_spans) to.spans.failed += amount;
+      return;
+    case Measure::tail_sampled: to.spans.marked += amount; return;
+    default: return;
+  }
 }
 
 bool CountGrid::Impl::warming(const Instance& instance, std::int64_t from_ms) const {

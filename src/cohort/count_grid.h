@@ -32,7 +32,9 @@
 
 namespace coalmine::cohort {
 
-enum class Measure : std::uint8_t { requests, bad, client_errors, duration };
+// witness: requests by a metric that is not counted by, because it does not say which failed; it
+// shows whether spans are a sample. tail_sampled: spans that are marked as one.
+enum class Measure : std::uint8_t { requests, bad, client_errors, duration, witness, tail_sampled };
 
 // The new samples of one raw series (samples already given are recognised and skipped). Values are
 // cumulative, as in the store and Prometheus. Exactly one of the three vectors is used: classic

@@ -126,6 +126,7 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   std::vector<Part> parts(routes.size());
   collect(to_ms, cell, parts);
   gather_rows(parts, cell);
+  judge_sampling(cell);
   list_instances(cell);
   cell.warming = cell.total.canary.warming_requests > 0;
   closed_ms = to_ms;
@@ -211,6 +212,8 @@ void CountGrid::Impl::take(const Line& line, Instance& instance, const GrowthPie
   switch (line.measure) {
     case Measure::requests: return take_requests(line, instance, piece.amount, warm, counts);
     case Measure::client_errors: counts.client_errors += piece.amount; return;
+    case Measure::witness:
+    case Measure::tail_sampled: return; // see note_sampling
     default: break;
   }
   counts.errors += piece.amount;
@@ -227,6 +230,23 @@ void CountGrid::Impl::take_requests(const Line& line, Instance& instance, double
   if (!instance.knows_statuses) return;
   to.answered += amount;
   if (line.answer == Answer::client_error) to.client_errors += amount;
+}
+
+// Learnt in every cell, also while a metric is there that is counted by.
+void CountGrid::Impl::judge_sampling(CountCell& cell) {
+  std::array<SamplingCounts, kBothTracks.size()> tracks;
+  for (std::size_t i = 0; i < tracks.size(); ++i) {
+    tracks[i] = arrived[i].spans;
+    tracks[i].metrics = std::ranges::max(arrived[i].metrics);
+  }
+  arrived = {};
+  // Everything may come at once, when the past is read.
+  const auto from_ms =
+      std::exchange(sampling_until_ms, std::max(sampling_until_ms, arrived_until_ms));
+  sampling.add(sampling_until_ms - from_ms, tracks[static_cast<std::size_t>(Track::canary)],
+               tracks[static_cast<std::size_t>(Track::stable)]);
+  if (cell.source == Source::spans)
+    cell.total.canary.sampled = cell.total.stable.sampled = sampling.problem();
 }
 
 // Whether the route is out of the pool. Only cells before this one decide.

@@ -15,6 +15,7 @@
 
 #include "cohort/count_grid.h"
 #include "cohort/count_line.h"
+#include "cohort/span_sampling.h"
 
 namespace coalmine::cohort {
 
@@ -121,6 +122,7 @@ struct CountGrid::Impl {
   void settle_samples(Line& line, Samples& samples);
   void note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms);
   void admit(Line& line, GrowthPiece piece);
+  void note_sampling(const Line& line, double amount);
   bool is_chosen(const Line& line) const;
   bool warming(const Instance& instance, std::int64_t from_ms) const;
 
@@ -136,6 +138,7 @@ struct CountGrid::Impl {
   void spread(Line& line, const Instance& instance) const;
   std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;
   void collect(std::int64_t until_ms, const CountCell& cell, std::vector<Part>& parts);
+  void judge_sampling(CountCell& cell);
   void take(const Line& line, Instance& instance, const GrowthPiece& piece, bool warm, Part& to);
   void take_requests(const Line& line, Instance& instance, double amount, bool warm,
                      TrackCounts& to);
@@ -165,6 +168,16 @@ struct CountGrid::Impl {
   std::unordered_map<std::uint64_t, std::size_t> line_index;
   std::vector<std::size_t> dirty; // lines with new samples
   std::vector<BucketBounds> known_bounds;
+  // What came of a track since the newest closed cell, for its time or not: metrics and spans come
+  // at different moments, and a source that is not counted by is not waited for.
+  struct Arrived {
+    SamplingCounts spans;
+    std::array<double, kSources> metrics{}; // by source
+  };
+  std::array<Arrived, kBothTracks.size()> arrived; // by track
+  std::int64_t arrived_until_ms = INT64_MIN;       // the newest time of it
+  std::int64_t sampling_until_ms = 0;              // what sampling has been told of; from origin on
+  SpanSampling sampling;
   double counted = 0;
   double late = 0;
 };

@@ -431,6 +431,64 @@ TEST(Replicas, OneProcessCountsOnce) {
   EXPECT_EQ(merge_replicas({a, b}, names.replica_labels, names.instance_labels).size(), 2u);
 }
 
+// Two servers that collected the same processes under a label that is not known as one of replicas.
+TEST(Replicas, AnUnknownLabelIsTold) {
+  promql::MemoryQueryable data;
+  const auto put = [&](const char* label, const char* value, double offset, double rate) {
+    for (const auto* name :
+         {"http_request_duration_seconds_count", "http_request_duration_seconds_sum"}) {
+      for (double t = -300; t <= 600; t += 15) {
+        const double of = std::string_view(name).ends_with("_sum") ? 0.1 * rate : rate;
+        data.append(Labels::of({{"__name__", name},
+                                {"service_name", "checkout"},
+                                {"deployment_track", "canary"},
+                                {"instance", "a"},
+                                {label, value}}),
+                    promql::Sample{at(t + offset), 1000 + of * (t + offset), 0});
+      }
+    }
+  };
+  const auto told = [&] {
+    return make_series_cohort_source(data, {})->counted_twice(track("canary"), at(600));
+  };
+  put("prom_server", "one", 0, 2);
+  EXPECT_EQ(told(), "");
+  put("prom_server", "two", 4, 2);
+  EXPECT_TRUE(
+      told().starts_with("series that differ only in prom_server (one, two) count the same"))
+      << told();
+  data.clear();
+  put("tenant", "one", 0, 2);
+  put("tenant", "two", 4, 2.5);
+  EXPECT_EQ(told(), "") << "they count other requests";
+  data.clear();
+  put("replica", "one", 0, 2);
+  put("replica", "two", 4, 2);
+  EXPECT_EQ(told(), "") << "counted once";
+  data.clear();
+  put("pod", "one", 0, 2);
+  put("pod", "two", 4, 2);
+  EXPECT_EQ(told(), "") << "two processes";
+}
+
+// Counts may be the same by chance, sums of durations are not: all series must run together.
+TEST(Replicas, TheSameLoadIsNotTheSameRequests) {
+  const auto one = [](const char* name, const char* op, double rate) {
+    promql::Series out{Labels::of({{"__name__", name}, {"op", op}}), {}, {}};
+    for (double t = 0; t <= 300; t += 15) out.floats.push_back({at(t), rate * t, 0});
+    return out;
+  };
+  std::vector<promql::Series> all = {one("x_count", "read", 2), one("x_count", "write", 2)};
+  EXPECT_TRUE(find_run_together(all, {"__name__"}));
+  EXPECT_FALSE(find_run_together(all, {"__name__", "op"}));
+  all.push_back(one("x_sum", "read", 0.3));
+  all.push_back(one("x_sum", "write", 0.4));
+  EXPECT_FALSE(find_run_together(all, {"__name__"}));
+  EXPECT_FALSE(
+      find_run_together({one("x_count", "read", 0), one("x_count", "write", 0)}, {"__name__"}))
+      << "nothing happened";
+}
+
 // A reader that comes again and again gives the grid the same counts as one that reads once.
 TEST(Dialects, AFeedContinuesSparseTotals) {
   promql::MemoryQueryable data;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cohort/cohort_sums.h"
+#include "datasource/asked_seldom.h"
 #include "datasource/request_series.h"
 #include "datasource/series_source.h"
 #include "datasource/store_cohorts.h"
@@ -91,11 +92,27 @@ class OwnCohortSource final : public cohort::CohortSource {
     return requests_of(written) > 0 ? std::move(written) : std::move(sent);
   }
 
+  std::vector<std::string> label_values(const cohort::CohortSelector& cohort,
+                                        const std::string& label, std::int64_t from_ms,
+                                        std::int64_t to_ms) const override {
+    auto out = sent_->label_values(cohort, label, from_ms, to_ms);
+    return out.empty() ? written_->label_values(cohort, label, from_ms, to_ms) : out;
+  }
+  std::string counted_twice(const cohort::CohortSelector& cohort,
+                            std::int64_t to_ms) const override {
+    return twice_.get(key_of(cohort), to_ms, [&] {
+      const auto what = brought(store_, cohort, to_ms - cohort::kBaselineLookbackMs, to_ms);
+      if (!what || *what == Brought::metrics) return std::string(); // OTLP has no replicas
+      return written_->counted_twice(cohort, to_ms);
+    });
+  }
+
  private:
   const store::Store& store_;
   const std::unique_ptr<cohort::CohortSource> sent_;
   const std::unique_ptr<cohort::CohortSource> written_;
   const std::unique_ptr<cohort::CohortSource> beside_spans_;
+  const AskedSeldom twice_;
 };
 
 // The feeds of one rollout, of which one is read.

@@ -90,6 +90,15 @@ TEST_F(OwnSource, WhatWasWrittenIsCounted) {
   EXPECT_GT(timed, 55'000);
 }
 
+TEST_F(OwnSource, TheValuesOfALabelAreThoseOfTheStore) {
+  release("stable", -5000, 100, 0.01);
+  const auto data = make_store_queryable(store_);
+  const auto source = make_own_cohort_source(store_, *data);
+  const cohort::CohortSelector service{{{"service_name", Matcher::Op::equal, "checkout"}}};
+  EXPECT_EQ(source->label_values(service, "deployment_track", at(0), at(600)),
+            std::vector<std::string>{"stable"});
+}
+
 // A process that reports in both ways counts once.
 TEST_F(OwnSource, WhatCameByOtlpGoesFirst) {
   release("stable", -5000, 100, 0.01);

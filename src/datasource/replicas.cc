@@ -2,8 +2,11 @@
 #include "datasource/replicas.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
+#include <iterator>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace coalmine::datasource {
@@ -51,7 +54,63 @@ void fill_gaps(std::vector<Sample>& own, const std::vector<Sample>& another) {
   own = std::move(out);
 }
 
+enum class Together { no, unknown, yes };
+
+// Whether every sample of one lies between its neighbours in time of the other.
+Together run_together(const promql::Series& one, const promql::Series& other) {
+  const auto& b = other.floats;
+  std::size_t compared = 0;
+  std::optional<double> first;
+  double last = 0;
+  for (const auto& sample : one.floats) {
+    const auto after = std::ranges::lower_bound(b, sample.time_ms, {}, &promql::Sample::time_ms);
+    if (after == b.end() || std::isnan(sample.value)) continue;
+    const auto before = after->time_ms == sample.time_ms ? after
+                        : after == b.begin()             ? b.end()
+                                                         : std::prev(after);
+    if (before == b.end()) continue;
+    if (!(before->value <= after->value)) continue; // it began again
+    if (!(sample.value >= before->value && sample.value <= after->value)) return Together::no;
+    ++compared;
+    if (!first) first = sample.value;
+    last = sample.value;
+  }
+  const bool enough = compared >= kTogetherSamples && last - *first >= kTogetherGrowth;
+  return enough ? Together::yes : Together::unknown;
+}
+
 } // namespace
+
+std::optional<RunTogether> find_run_together(const std::vector<promql::Series>& series,
+                                             const std::vector<std::string>& apart) {
+  std::set<std::string> candidates;
+  for (const auto& one : series) {
+    for (const auto [name, value] : one.labels) {
+      if (std::ranges::find(apart, name) == apart.end()) candidates.emplace(name);
+    }
+  }
+  for (const auto& label : candidates) {
+    std::map<Labels, std::vector<const promql::Series*>> groups;
+    for (const auto& one : series) {
+      if (one.labels.has(label)) groups[one.labels.without(label)].push_back(&one);
+    }
+    std::set<std::string> values;
+    bool any = false;
+    const bool all = std::ranges::all_of(groups, [&](const auto& group) {
+      const auto& members = group.second;
+      for (std::size_t i = 1; i < members.size(); ++i) {
+        const auto found = run_together(*members[0], *members[i]);
+        if (found == Together::no) return false;
+        if (found == Together::unknown) continue;
+        any = true;
+        for (const auto at : {std::size_t{0}, i}) values.emplace(members[at]->labels.get(label));
+      }
+      return true;
+    });
+    if (any && all) return RunTogether{label, {values.begin(), values.end()}};
+  }
+  return std::nullopt;
+}
 
 std::vector<promql::Series> merge_replicas(std::vector<promql::Series> series,
                                            const std::vector<std::string>& replica_labels,

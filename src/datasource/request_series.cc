@@ -409,6 +409,11 @@ void choose_sources(cohort::CohortFamilies& families) {
   }
   const auto metric = [](const SeriesData& series) { return series.source != Source::spans; };
   const bool any_metric = std::ranges::any_of(families.requests, metric);
+  if (any_metric) {
+    for (const auto& series : families.requests) {
+      if (!metric(series)) families.witnesses.push_back(series);
+    }
+  }
   for (auto* family : {&families.requests, &families.errors, &families.client_errors}) {
     std::erase_if(*family, [&](const SeriesData& series) {
       if (any_metric && !metric(series)) return true;

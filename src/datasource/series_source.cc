@@ -12,7 +12,9 @@
 
 #include "base/guarded.h"
 #include "cohort/cohort_sums.h"
+#include "datasource/asked_seldom.h"
 #include "datasource/label_spelling.h"
+#include "datasource/replicas.h"
 #include "datasource/request_series.h"
 
 namespace coalmine::datasource {
@@ -58,13 +60,6 @@ CohortFamilies sorted_families(std::vector<promql::Series> series, const SeriesN
   return out;
 }
 
-std::string key_of(const CohortSelector& cohort) {
-  std::string out;
-  for (const auto& m : cohort.matchers)
-    out += fmt::format("{}\x01{}\x01{}\x02", m.name, static_cast<int>(m.op), m.value);
-  return out;
-}
-
 // See CohortSource. Remembers only when each cohort began.
 class SeriesCohortSource final : public cohort::CohortSource {
  public:
@@ -93,6 +88,10 @@ class SeriesCohortSource final : public cohort::CohortSource {
     return out;
   }
 
+  std::string counted_twice(const CohortSelector& cohort, std::int64_t to_ms) const override {
+    return twice_.get(key_of(cohort), to_ms, [&] { return ask_counted_twice(cohort, to_ms); });
+  }
+
   std::vector<std::string> label_values(const CohortSelector& cohort, const std::string& label,
                                         std::int64_t from_ms, std::int64_t to_ms) const override {
     promql::Selection selection;
@@ -104,6 +103,30 @@ class SeriesCohortSource final : public cohort::CohortSource {
   }
 
  private:
+  // What cannot be read is not said to be counted twice.
+  std::string ask_counted_twice(const CohortSelector& cohort, std::int64_t to_ms) const {
+    auto series = read_series(data_, spelling_, request_matchers(cohort, names_),
+                              to_ms - kBaselineLookbackMs, to_ms);
+    if (!series) return "";
+    for (auto& one : *series) one.labels = with_plain_names(one.labels);
+    const auto merged =
+        merge_replicas(std::move(*series), names_.replica_labels, names_.instance_labels);
+    std::vector<std::string> apart = {"__name__",    "le",       "vmrange",
+                                      "quantile",    "method",   "http_request_method",
+                                      "http_method", "span_name"};
+    for (const auto* names : {&names_.instance_labels, &names_.route_labels, &names_.status_labels,
+                              &names_.replica_labels})
+      apart.insert(apart.end(), names->begin(), names->end());
+    const auto found = find_run_together(merged, apart);
+    if (!found) return "";
+    return fmt::format(
+        "series that differ only in {} ({}) count the same at the same time, so requests may count "
+        "{} times; if {} tells collecting servers apart, call it replica or name it in "
+        "names.replica "
+        "of the store",
+        found->label, fmt::join(found->values, ", "), found->values.size(), found->label);
+  }
+
   Result<CohortFamilies> read(const CohortSelector& cohort, std::int64_t from_ms,
                               std::int64_t to_ms) const {
     TRY_ASSIGN(auto series,
@@ -154,6 +177,7 @@ class SeriesCohortSource final : public cohort::CohortSource {
   const SeriesNames names_;
   const LabelSpelling spelling_;
   mutable Guarded<std::map<std::string, std::int64_t>> began_;
+  const AskedSeldom twice_;
 };
 
 // One rollout's reading position. See CountFeed.
@@ -290,6 +314,13 @@ class SeriesMetricSource final : public cohort::MetricSource {
 };
 
 } // namespace
+
+std::string key_of(const CohortSelector& cohort) {
+  std::string out;
+  for (const auto& m : cohort.matchers)
+    out += fmt::format("{}\x01{}\x01{}\x02", m.name, static_cast<int>(m.op), m.value);
+  return out;
+}
 
 std::unique_ptr<cohort::MetricSource> make_series_metric_source(
     const promql::Queryable& data, const promql::ExpressionSource& expressions, SeriesNames names) {

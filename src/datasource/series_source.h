@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
@@ -26,5 +27,8 @@ std::unique_ptr<cohort::MetricSource> make_series_metric_source(
     const promql::Queryable& data, const promql::ExpressionSource& expressions, SeriesNames names);
 std::unique_ptr<cohort::CountFeedSource> make_series_count_feed_source(
     const promql::Queryable& data, SeriesNames names);
+
+// Tells cohorts apart.
+std::string key_of(const cohort::CohortSelector& cohort);
 
 } // namespace coalmine::datasource

@@ -38,6 +38,10 @@ class StoreCohortSource final : public cohort::CohortSource {
   Result<std::vector<SeriesData>> select(const cohort::CohortSelector& cohort,
                                          std::string_view name,
                                          const cohort::CohortWindow& window) const;
+  // The requests by all other sources of instances that spans tell of.
+  Result<std::vector<SeriesData>> witnesses(const cohort::CohortSelector& cohort,
+                                            const cohort::CohortWindow& window,
+                                            const std::vector<SeriesData>& counted) const;
   Status extend_back(const cohort::CohortSelector& cohort, const cohort::CohortWindow& window,
                      std::vector<SeriesData>& all) const;
   Status find_first(const cohort::CohortSelector& cohort, bool any_in_range,
@@ -61,6 +65,29 @@ Result<std::vector<SeriesData>> StoreCohortSource::select(
   std::ranges::sort(out, [](const SeriesData& a, const SeriesData& b) {
     return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
   });
+  return out;
+}
+
+Result<std::vector<SeriesData>> StoreCohortSource::witnesses(
+    const cohort::CohortSelector& cohort, const cohort::CohortWindow& window,
+    const std::vector<SeriesData>& counted) const {
+  store::SelectRequest request;
+  request.matchers = cohort.matchers;
+  request.matchers.push_back(
+      {std::string(kMetricName), Matcher::Op::equal, std::string(kRequestsName)});
+  request.from_ms = window.from_ms - cohort::kBaselineLookbackMs;
+  request.to_ms = window.to_ms;
+  request.choose_source = false;
+  request.with_samples = false;
+  TRY_ASSIGN(auto out, store_.select(request));
+  const bool any_spans =
+      std::ranges::any_of(out, [](const SeriesData& s) { return s.source == Source::spans; });
+  if (!any_spans || out.size() == counted.size()) return std::vector<SeriesData>();
+  request.with_samples = true;
+  TRY_ASSIGN(out, store_.select(request));
+  std::set<SeriesId> known;
+  for (const auto& series : counted) known.insert(series.id);
+  std::erase_if(out, [&](const SeriesData& series) { return known.contains(series.id); });
   return out;
 }
 
@@ -175,6 +202,9 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
   TRY_ASSIGN(families.errors, select(cohort, kErrorsName, window));
   TRY_ASSIGN(families.client_errors, select(cohort, kClientErrorsName, window));
   TRY_ASSIGN(families.durations, select(cohort, kDurationName, window));
+
+  TRY_ASSIGN(families.tail_sampled, select(cohort, kTailSampledName, window));
+  TRY_ASSIGN(families.witnesses, witnesses(cohort, window, families.requests));
 
   cohort::CohortCounts out;
   const auto first_ms = cohort::find_instances(families, window, out);

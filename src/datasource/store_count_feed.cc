@@ -29,13 +29,24 @@ constexpr std::array kCountedFamilies = {
     CountedFamily{kRequestsName, cohort::Measure::requests},
     CountedFamily{kErrorsName, cohort::Measure::bad},
     CountedFamily{kClientErrorsName, cohort::Measure::client_errors},
-    CountedFamily{kDurationName, cohort::Measure::duration}};
+    CountedFamily{kDurationName, cohort::Measure::duration},
+    CountedFamily{kTailSampledName, cohort::Measure::tail_sampled},
+    CountedFamily{kRequestsName, cohort::Measure::witness}};
 
 constexpr std::array kBothTracks = {Track::canary, Track::stable};
 constexpr std::size_t place(Track track) { return static_cast<std::size_t>(track); }
 
-std::uint64_t grid_id(SeriesId id, Track track) {
-  return id.value * 2 + static_cast<std::uint64_t>(track);
+// The counter of a source that does not count errors is a witness, and what everything is counted
+// by once it does: to the grid these are two series.
+constexpr std::uint64_t kWitness = 1ULL << 62;
+
+// The id of a series in what this reader remembers.
+std::uint64_t known_id(SeriesId id, cohort::Measure measure) {
+  return measure == cohort::Measure::witness ? id.value | kWitness : id.value;
+}
+
+std::uint64_t grid_id(std::uint64_t known_id, Track track) {
+  return known_id * 2 + static_cast<std::uint64_t>(track);
 }
 
 template <typename S>
@@ -89,6 +100,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   // A series of a track that is read at every look.
   struct Followed {
     Source source;
+    std::uint64_t id = 0;                    // known_id
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
     double seconds_per_unit = 0;             // see Known
@@ -137,7 +149,9 @@ store::SelectRequest StoreCountFeed::request_for(Track track, const CountedFamil
   out.matchers = cohort(track).matchers;
   out.matchers.push_back({std::string(kMetricName), Matcher::Op::equal, std::string(family.name)});
   out.choose_source = false;
-  out.complete_sources = true;
+  out.sources = family.measure == cohort::Measure::witness
+                    ? store::SelectRequest::Sources::incomplete
+                    : store::SelectRequest::Sources::complete;
   out.exact_durations = true;
   return out;
 }
@@ -165,7 +179,7 @@ Status StoreCountFeed::select(Track track, std::int64_t from_ms, std::int64_t to
 Status StoreCountFeed::put_baselines(std::vector<Read>& reads) {
   const auto horizon = request_.origin_ms - cohort::kBaselineLookbackMs;
   for (auto& read : reads) {
-    if (known_.contains(read.data.id.value)) continue;
+    if (known_.contains(known_id(read.data.id, read.measure))) continue;
     const auto lacks = [&](const auto& samples) {
       if (samples.empty() || samples.front().time_ms <= request_.origin_ms) return false;
       const auto& first = samples.front();
@@ -272,7 +286,7 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
       if (one.newest_of_spans != nullptr)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       cohort::CountSeries series;
-      series.id = grid_id(position.id, track);
+      series.id = grid_id(one.id, track);
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
       series.exponential = std::move(samples.exponential);
@@ -294,13 +308,14 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
   TRY(put_baselines(reads));
   for (auto& read : reads) {
     auto& data = read.data;
-    const auto [it, added] = known_.try_emplace(data.id.value);
+    const auto id = known_id(data.id, read.measure);
+    const auto [it, added] = known_.try_emplace(id);
     auto& known = it->second;
     if (added)
       known = {instance_name(*data.labels), std::string(data.labels->get("http_route")),
                cohort::answer_of(data), seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
-    series.id = grid_id(data.id, read.track);
+    series.id = grid_id(id, read.track);
     series.track = read.track;
     series.measure = read.measure;
     series.source = data.source;
@@ -344,12 +359,13 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
       request.all_series = true;
       TRY_ASSIGN(const auto found, store_.find(request));
       for (const auto& one : found) {
-        const auto known = known_.find(one.id.value);
+        const auto id = known_id(one.id, family.measure);
+        const auto known = known_.find(id);
         const bool is_known = known != known_.end();
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
         const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
-        followed.series.push_back({one.source, is_known, of_spans ? &spans->second : nullptr,
+        followed.series.push_back({one.source, id, is_known, of_spans ? &spans->second : nullptr,
                                    is_known ? known->second.seconds_per_unit : 0});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});

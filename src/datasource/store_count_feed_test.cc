@@ -185,10 +185,67 @@ TEST_F(FollowTest, AnOwnCounterWithoutErrorsDoesNotHideThem) {
         errors += cell.total.canary.errors;
         EXPECT_EQ(cell.total.stable.errors, 0);
         EXPECT_EQ(cell.source, with_histogram ? Source::sent : Source::spans);
+        EXPECT_EQ(cell.total.sampled(), "") << "all spans came";
       }
     }
     EXPECT_GT(requests, 200) << service;
     EXPECT_NEAR(errors / requests, 0.5, 0.02) << service;
+  }
+}
+
+// The counter says nothing of errors. A collector kept the failing spans and a few of the others,
+// or it kept all and says that it has looked.
+TEST_F(FollowTest, SpansThatAreASampleAreKnownAsOne) {
+  for (const bool marked : {true, false}) {
+    const std::string service = marked ? "marked" : "compared";
+    const auto of = [&](const char* version) {
+      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
+                                     {"service_version", Matcher::Op::equal, version}}};
+    };
+    const auto begin = clock.wall_ms();
+    const auto source = make_store_count_feed_source(*store);
+    const auto cohorts = make_store_cohort_source(*store);
+    const auto feed = source->open({of("2"), of("1"), begin});
+    cohort::GridOptions grid_options;
+    grid_options.origin_ms = begin;
+    cohort::CountGrid grid(grid_options);
+    std::string known;
+    std::uint64_t id = marked ? 5'000'000 : 6'000'000;
+    for (std::uint64_t export_number = 1; export_number <= 40; ++export_number) {
+      clock.advance_ms(15'000);
+      const auto now = clock.wall_ms();
+      for (const auto* version : {"1", "2"}) {
+        const auto from = store::testing::resource(service, version[0] == '1' ? "stable" : "canary",
+                                                   version, version);
+        Batch b = store::testing::batch(
+            {point(store::testing::series(from, std::string(kRequestsName),
+                                          std::string(kRequestsName), MetricKind::counter),
+                   begin, now, static_cast<double>(20 * export_number))},
+            now);
+        std::vector<Span> spans;
+        for (int i = 0; i < (marked ? 20 : 4); ++i) {
+          spans.push_back(store::testing::span(from, 1, 1, now - 1000, now - 900, SpanKind::server,
+                                               i < 2 ? StatusCode::error : StatusCode::unset));
+          if (marked)
+            spans.back().attributes = {{"tailsampling.policy", std::string("keep-errors")}};
+          std::memcpy(spans.back().trace_id.data(), &++id, sizeof id);
+        }
+        b.spans = table_of(spans);
+        append(b);
+      }
+      ASSERT_TRUE(feed->read(grid, now));
+      for (const auto& cell : grid.close(now)) known = cell.total.sampled();
+    }
+    const auto* how = marked ? "say that a sampler kept them" : "a metric of the canary counts ";
+    EXPECT_NE(known.find(how), std::string::npos) << known;
+    // The same over a window.
+    const auto canary = cohorts->counts(of("2"), begin, clock.wall_ms());
+    const auto stable = cohorts->counts(of("1"), begin, clock.wall_ms());
+    ASSERT_TRUE(canary && stable);
+    EXPECT_TRUE(canary->counted_by_spans);
+    cohort::SpanSampling sampling;
+    sampling.add(clock.wall_ms() - begin, canary->sampling, stable->sampling);
+    EXPECT_NE(sampling.problem().find(how), std::string::npos) << sampling.problem();
   }
 }
 

@@ -443,5 +443,101 @@ TEST(Reason, NeverRoundsARegressionOntoItsMargin) {
             "p99_latency: 120 ms on canary against 100 ms on stable, +20.04%, allowed +20%");
 }
 
+// In the first minute no cell is closed: what has come of each track is said as it is.
+TEST(FirstCell, NoSentenceIsFalse) {
+  const auto come = [](double requests) {
+    return TrackCounts{.has_data = requests >= 0, .requests = std::max(0.0, requests)};
+  };
+  struct Case {
+    double canary; // requests; negative: nothing has come
+    double stable;
+    double required;
+    Verdict verdict;
+    Cause cause;
+    const char* reason;
+  };
+  const Case cases[] = {
+      {-1, -1, 100, Verdict::no_data, Cause::no_canary_data,
+       "No canary data, and no stable data either"},
+      {-1, 40, 100, Verdict::no_data, Cause::no_canary_data,
+       "No canary data: stable served 40 requests"},
+      {12, -1, 100, Verdict::no_data, Cause::no_stable_data,
+       "No stable data to compare 12 canary requests with"},
+      {12, 40, 100, Verdict::watching, Cause::too_few_requests, "12 of 100 canary requests so far"},
+      {12, 40, 10, Verdict::watching, Cause::interval_open,
+       "Both tracks report; waiting for the first export interval that is complete on both"},
+      {0, 40, 100, Verdict::watching, Cause::too_few_requests, "0 of 100 canary requests so far"},
+      {0, 40, 0, Verdict::watching, Cause::too_few_requests, "No canary requests so far"},
+      {0, 0, 100, Verdict::watching, Cause::too_few_requests, "0 of 100 canary requests so far"},
+      {200, 0, 100, Verdict::watching, Cause::too_few_requests,
+       "No stable requests to compare 200 canary requests with"},
+  };
+  // One judge for all: a look between cells answers what is asked now.
+  const auto sequential = make_sequential_judge(sequential_defaults());
+  for (const auto& c : cases) {
+    Evidence evidence;
+    evidence.canary = come(c.canary);
+    evidence.stable = come(c.stable);
+    evidence.step_min_requests = c.required;
+    evidence.step_requests = std::max(0.0, c.canary);
+    const auto judgement = sequential->judge(evidence);
+    EXPECT_EQ(judgement.decision, Decision::keep_watching);
+    EXPECT_EQ(judgement.reason, c.reason);
+    for (const auto& line : judgement.signals) {
+      EXPECT_EQ(to_string(line.verdict), to_string(c.verdict)) << c.reason;
+      EXPECT_EQ(to_string(line.cause), to_string(c.cause)) << c.reason;
+      EXPECT_EQ(line.requests.canary, std::max(0.0, c.canary));
+      EXPECT_EQ(line.requests.stable, std::max(0.0, c.stable));
+    }
+  }
+}
+
+// A sample of the requests that depends on how they ended passes nothing and proves nothing: here
+// the canary is far worse, or far better, or beyond its limit.
+TEST(SampledRequests, AreNotMeasurableForAnyJudge) {
+  const std::string sampled = "the spans say that a sampler kept them";
+  const auto counts = [&](double errors) {
+    auto out = track(400, errors, 100);
+    out.sampled = sampled;
+    return out;
+  };
+  auto limited = sequential_defaults();
+  limited.signals[0].max = 0.05;
+  auto threshold = seed_defaults();
+  threshold.signals[0].max = 0.05;
+  RankOptions ranks;
+  ranks.signals = limited.signals;
+  for (const double errors : {0.0, 390.0}) {
+    std::vector<std::unique_ptr<Judge>> judges;
+    judges.push_back(make_sequential_judge(limited));
+    judges.push_back(make_threshold_judge(threshold));
+    judges.push_back(make_rank_judge(ranks));
+    for (const auto& judge : judges) {
+      Evidence evidence;
+      evidence.canary = counts(errors);
+      evidence.stable = counts(200);
+      evidence.canary_age_minutes = evidence.step_minutes = 60;
+      evidence.step_requests = 20'000;
+      for (int i = 0; i < 60; ++i) {
+        CountCell cell;
+        cell.from_ms = 60'000 * i;
+        cell.to_ms = cell.from_ms + 60'000;
+        cell.baseline = i < 10;
+        cell.total = {"", counts(cell.baseline ? 0 : errors), counts(200)};
+        cell.routes = {{"/pay", counts(errors), counts(200)}};
+        evidence.cells.push_back(std::move(cell));
+      }
+      const auto judgement = judge->judge(evidence);
+      EXPECT_EQ(judgement.decision, Decision::keep_watching) << judge->name();
+      EXPECT_NE(judgement.reason.find(sampled), std::string::npos) << judgement.reason;
+      ASSERT_FALSE(judgement.signals.empty());
+      for (const auto& line : judgement.signals) {
+        EXPECT_EQ(to_string(line.cause), "not_measurable") << judge->name() << line.reason;
+        EXPECT_FALSE(line.measured.canary) << judge->name();
+      }
+    }
+  }
+}
+
 } // namespace
 } // namespace coalmine::judge

@@ -102,19 +102,22 @@ class RankJudge final : public Judge {
   std::vector<Line> lines_;
   std::map<std::string, Route> routes_;
   std::vector<SignalVerdict> route_lines_; // of the newest cell
+  std::string sampled_;                    // TrackCounts::sampled of the newest cell
   std::size_t cells_ = 0;
   std::size_t judged_ = 0; // cells of the last judgement that counted
 };
 
 void RankJudge::add(const CountCell& cell) {
   if (cell.baseline) return;
-  cells_ += cell.mixed ? 0 : 1;
-  if (!cell.mixed) add_routes(cell);
+  sampled_ = cell.total.sampled();
+  const bool comparable = !cell.mixed && sampled_.empty();
+  cells_ += comparable ? 1 : 0;
+  if (comparable) add_routes(cell);
   for (std::size_t i = 0; i < lines_.size(); ++i) {
     const auto& signal = options_.signals[i];
     auto& line = lines_[i];
     if (!is_metric(signal.kind)) {
-      if (cell.mixed) continue;
+      if (!comparable) continue;
       line.control.push_back(cell_value(signal, cell.total.stable));
       line.experiment.push_back(cell_value(signal, cell.total.canary));
       continue;
@@ -280,6 +283,10 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
                                                                            : Cause::no_canary_data;
       if (v.problem.empty() && v.cause == Cause::not_measurable)
         v.problem = "the rank test is not defined for these values";
+      if (cells_ == 0 && v.problem.empty() && v.requests.canary > 0 && v.requests.stable > 0) {
+        v.verdict = Verdict::watching;
+        v.cause = Cause::interval_open;
+      }
       v.reason = reason_sentence(v);
       break;
   }
@@ -321,6 +328,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
       v.cause = Cause::undecided;
     }
   }
+  if (!unreachable) set_sampled(lines, sampled_);
   out.signals = std::move(lines);
   if (unreachable) {
     SignalVerdict whole;
@@ -333,7 +341,7 @@ Judgement RankJudge::judge(const Evidence& evidence) {
 }
 
 void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Score& score) {
-  if (cells_ < options_.interval) {
+  if (sampled_.empty() && cells_ < options_.interval) {
     out.reason = fmt::format("{} of {} intervals measured before the first rank test", cells_,
                              options_.interval);
     return;
@@ -352,6 +360,13 @@ void RankJudge::decide(Judgement& out, const Evidence& evidence, const rank::Sco
   if (broken != out.signals.end()) {
     out.decision = Decision::rollback;
     out.reason = broken->reason;
+    return;
+  }
+  const auto unknown = std::ranges::find_if(out.signals, [](const SignalVerdict& v) {
+    return v.subject.gate && !is_metric(v.subject.kind);
+  });
+  if (!sampled_.empty() && unknown != out.signals.end()) {
+    out.reason = unknown->reason;
     return;
   }
   if (score.no_data) {

@@ -171,6 +171,7 @@ std::string too_few_sentence(const SignalVerdict& v) {
     return fmt::format("{} of {:g} canary requests{} so far", count_text(v.requests.canary),
                        v.requests.required, where);
   }
+  if (!(v.requests.canary > 0)) return fmt::format("No canary requests{} so far", where);
   return fmt::format("No stable requests{} to compare {} canary requests with", where,
                      count_text(v.requests.canary));
 }

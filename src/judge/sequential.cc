@@ -60,6 +60,9 @@ SequentialJudge::SequentialJudge(SequentialOptions options)
       routes_({.plan = plan_, .budget = budget_, .past = past_, .critical = critical_}) {}
 
 void SequentialJudge::add(const CountCell& cell) {
+  by_spans_ = cell.source == Source::spans;
+  sampled_ = cell.total.sampled();
+  if (!sampled_.empty()) return add_sampled(cell);
   if (cell.baseline) {
     learn(cell);
     return;
@@ -79,6 +82,17 @@ void SequentialJudge::add(const CountCell& cell) {
   if (budget_.routes() > 0) routes_.feed(cell, phi_, minute);
   dispersion_.add(cell); // after the cell: it tempers what comes later
   phi_ = dispersion_.phi();
+}
+
+// A sample of the requests is no evidence about them, and no past of stable. Metrics of the user's
+// own count on.
+void SequentialJudge::add_sampled(const CountCell& cell) {
+  if (!cell.baseline) service_.see(cell.total);
+  if (begun_ && !cell.baseline) {
+    metrics_.feed(cell, pace_.add(cell));
+  } else {
+    metrics_.learn(cell);
+  }
 }
 
 void SequentialJudge::learn(const CountCell& cell) {

@@ -53,18 +53,27 @@ class SequentialJudge final : public Judge {
     double next_weight = 0;
     double min_requests = 0;
     bool too_few_requests = false;
-    bool both_report = false;
+    // What has come of a track, while no cell has a request of the canary.
+    struct Come {
+      bool has_data = false;
+      double requests = 0;
+      bool operator==(const Come&) const = default;
+    };
+    Come canary{};
+    Come stable{};
     bool operator==(const Question&) const = default;
   };
 
   // Cells in (sequential.cc).
   bool begin();
   void learn(const CountCell& cell);
+  void add_sampled(const CountCell& cell);
   bool is_critical(const std::string& route) const { return critical_.contains(route); }
 
   // Lines out (sequential_verdicts.cc).
   void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope,
                     const std::string& route, const Evidence& evidence) const;
+  void fill_without_canary(SignalVerdict& v, const Evidence& evidence) const;
   void fill_error_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
@@ -108,8 +117,10 @@ class SequentialJudge final : public Judge {
 
   // The evidence so far.
   CanaryPace pace_;
-  bool warming_ = false; // a canary instance warms up in the newest cell
-  Phi phi_;              // behind the newest cell
+  bool warming_ = false;  // a canary instance warms up in the newest cell
+  bool by_spans_ = false; // requests are counted from spans
+  std::string sampled_;   // TrackCounts::sampled of the newest cell
+  Phi phi_;               // behind the newest cell
   Scope service_;
   JudgedMetrics metrics_;
   JudgedRoutes routes_;

@@ -165,7 +165,7 @@ void SequentialJudge::fill_part(SignalVerdict& v, const MetricReading& reading,
 
 void SequentialJudge::add_client_line(std::vector<SignalVerdict>& lines, const Scope& scope,
                                       const std::string& route) const {
-  if (!begun_ || !scope.client) return;
+  if (!begun_ || !scope.client || !sampled_.empty()) return;
   const double log_weight = std::log(std::max(scope.client_weight, 1e-300));
   const auto reading = scope.client->read(0, std::log(1 / options_.alpha_rollback) - log_weight,
                                           std::log(1 / options_.alpha_promote));
@@ -189,10 +189,9 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   v.limits = {.margin = signal.margin, .max = signal.max};
   v.requests = {
       .canary = scope.canary, .stable = scope.stable, .required = evidence.step_min_requests};
-  if (service_.canary == 0 && evidence.canary.requests > 0 && evidence.stable.requests > 0) {
-    v.cause = Cause::interval_open;
-    return;
-  }
+  if (!sampled_.empty() && !is_metric(signal.kind)) return set_sampled(v, sampled_);
+  if (!(service_.canary > 0) && (route.empty() || is_metric(signal.kind)))
+    return fill_without_canary(v, evidence);
   if (signal.kind == SignalKind::request_share && begun_ && service_.canary > 0 &&
       service_.stable > 0) {
     v.cause = Cause::undecided; // a route without requests is the finding, not a lack of data
@@ -208,6 +207,27 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   }
   if (signal.kind != SignalKind::error_rate) return fill_latency(v, index, scope, harm);
   if (places_.rate == index) fill_error_rate(v, scope, harm);
+}
+
+// No cell has a request of the canary yet, and before the first one closes none has one of stable.
+// What has come meanwhile is in the window's counts: to say that there is nothing would be false.
+void SequentialJudge::fill_without_canary(SignalVerdict& v, const Evidence& evidence) const {
+  const auto& canary = evidence.canary;
+  const auto& stable = evidence.stable;
+  v.requests.canary = canary.requests;
+  v.requests.stable = std::max(service_.stable, stable.requests);
+  const bool compared_later = canary.requests > 0 && v.requests.stable > 0;
+  if (compared_later) {
+    v.cause = Cause::interval_open;
+  } else if (is_metric(v.subject.kind)) {
+    set_no_data(v, Cause::no_canary_data);
+  } else if (canary.requests > 0) {
+    if (!stable.has_data) return set_no_data(v, Cause::no_stable_data);
+    v.cause = Cause::too_few_requests;
+  } else {
+    if (!canary.has_data) return set_no_data(v, Cause::no_canary_data);
+    v.cause = Cause::too_few_requests;
+  }
 }
 
 void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
@@ -395,9 +415,13 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
 Judgement SequentialJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
   // Between cells only the clock moves: the lines stay as they were.
-  const Question question{evidence.next_weight, evidence.step_min_requests,
-                          evidence.step_requests < evidence.step_min_requests,
-                          evidence.canary.requests > 0 && evidence.stable.requests > 0};
+  Question question{.next_weight = evidence.next_weight,
+                    .min_requests = evidence.step_min_requests,
+                    .too_few_requests = evidence.step_requests < evidence.step_min_requests};
+  if (!(service_.canary > 0)) {
+    question.canary = {evidence.canary.has_data, evidence.canary.requests};
+    question.stable = {evidence.stable.has_data, evidence.stable.requests};
+  }
   if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
     lines_ = verdicts(evidence);
     asked_ = question;
@@ -409,9 +433,10 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
       "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
       "rollout, however often it is looked "
       "at. Assumed: "
-      "requests{} fail independently at any given time, and both tracks get the same kind of "
+      "{}requests{} fail independently at any given time, and both tracks get the same kind of "
       "traffic.",
       options_.alpha_rollback * 100,
+      by_spans_ ? "the spans that requests are counted from are those of all requests, " : "",
       phi_.errors > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", phi_.errors) : "");
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();

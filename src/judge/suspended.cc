@@ -89,6 +89,23 @@ bool is_gross_harm(const TrackTotals& totals, double asked_share) {
                          kGrossRatio * totals.stable_errors / stable_requests + kGrossPoints);
 }
 
+void set_sampled(SignalVerdict& v, const std::string& sampled) {
+  v.measured = {};
+  v.weighed.reset();
+  v.outlook = {};
+  v.verdict = Verdict::no_data;
+  v.cause = Cause::not_measurable;
+  v.problem = sampled;
+  v.reason = reason_sentence(v);
+}
+
+void set_sampled(std::vector<SignalVerdict>& lines, const std::string& sampled) {
+  if (sampled.empty()) return;
+  for (auto& v : lines) {
+    if (!is_metric(v.subject.kind)) set_sampled(v, sampled);
+  }
+}
+
 Judgement suspended(Judgement judgement, const Suspension& suspension) {
   if (suspension.why.empty()) return judgement;
   auto lines = *judgement.signals;

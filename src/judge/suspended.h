@@ -40,6 +40,11 @@ bool is_gross_harm(const TrackTotals& totals, double asked_share);
 inline constexpr double kBeyondLimit = 1e-6;
 bool is_beyond_limit(double errors, double requests, double limit);
 
+// Lines of requests that are counted from a sample chosen by how they ended (TrackCounts::sampled)
+// have no measured value, not even for a limit. sampled "": they stay as they are.
+void set_sampled(std::vector<SignalVerdict>& lines, const std::string& sampled);
+void set_sampled(SignalVerdict& line, const std::string& sampled);
+
 // The judgement without what rests on a comparison: a gating line is a regression only when it is
 // beyond its `max`, or (the error rate of the whole service) by gross harm; other lines that passed
 // or regressed are watching, and nothing is promoted. As it was when nothing is suspended.

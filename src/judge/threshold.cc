@@ -234,6 +234,11 @@ void ThresholdJudge::decide(Judgement& out) const {
   out.reason = reason_sentence(out, deciding, options_.min_analysis_minutes);
 }
 
+// One side suffices, as in RouteCounts::sampled.
+const std::string& sampled_of(const Evidence& evidence) {
+  return evidence.stable.sampled.empty() ? evidence.canary.sampled : evidence.stable.sampled;
+}
+
 Judgement unreachable(const ThresholdOptions& options, const Evidence& evidence) {
   Judgement out;
   std::vector<SignalVerdict> lines;
@@ -261,6 +266,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
     return out;
   }
   out.analysis_duration_minutes = evidence.canary_age_minutes;
+  const auto& sampled = sampled_of(evidence);
   std::vector<SignalVerdict> lines;
   for (const auto& signal : options_.signals) {
     if (!has_line(signal, evidence.canary, evidence.stable)) continue;
@@ -275,6 +281,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
   auto routes = judge_routes(evidence, blocked);
   lines.insert(lines.end(), std::make_move_iterator(routes.begin()),
                std::make_move_iterator(routes.end()));
+  set_sampled(lines, sampled);
   out.signals = std::move(lines);
   decide(out);
   return suspended(std::move(out), evidence.comparison_suspended);

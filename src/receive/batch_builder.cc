@@ -7,6 +7,7 @@
 
 #include "receive/misdirected.h"
 #include "receive/text.h"
+#include "telemetry/outcome.h"
 
 namespace coalmine::receive {
 namespace {
@@ -84,6 +85,10 @@ void BatchBuilder::begin_resource(Attributes attributes) {
 void BatchBuilder::begin_scope(ScopeHead head, std::string_view bytes) {
   static const auto kNone = std::make_shared<const Labels>();
   scope_bytes_ = bytes;
+  sampling_marks_.clear();
+  for (const auto& attribute : head.attributes) {
+    if (is_tail_sampling_mark(attribute.first)) sampling_marks_.push_back(attribute);
+  }
   std::vector<Labels::Pair> pairs;
   for (const auto& [key, value] : head.attributes) {
     auto name = "otel_scope_" + label_name(key);

@@ -91,6 +91,8 @@ class BatchBuilder {
   void begin_resource(Attributes attributes);
   // bytes: the scope as sent. A scope without fields is none.
   void begin_scope(ScopeHead head, std::string_view bytes = {});
+  // What the scope says of how its spans were sampled; decoders put it on each of them.
+  const Attributes& sampling_marks() const { return sampling_marks_; }
   void begin_metric(MetricHead head);
   void begin_metric(const MetricBytes& bytes);
   // Looks the point's series up by the bytes of its attributes. False: not known, and the
@@ -178,6 +180,7 @@ class BatchBuilder {
   std::shared_ptr<const Resource> resource_; // made when the first item asks for it
   std::shared_ptr<const Labels> scope_;      // see MetricSeries; never null
   std::string_view scope_bytes_;
+  Attributes sampling_marks_;
   std::shared_ptr<const KnownMetric> metric_;
   SeriesCache* const cache_;
   std::optional<ByteKey> resource_key_; // of bytes that begin_known_resource did not know

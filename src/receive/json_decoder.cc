@@ -162,7 +162,11 @@ void JsonDecoder::span(JsonElement item) {
       span.flags = static_cast<std::uint32_t>(reader_.unsigned_integer(value, key));
     }
   });
-  if (!reader_.failed()) out_.add(std::move(span), trace, span_id, parent);
+  if (reader_.failed()) return;
+  for (const auto& [key, value] : out_.sampling_marks()) {
+    if (out_.has_room(span.attributes, key)) out_.push(span.attributes, key, value);
+  }
+  out_.add(std::move(span), trace, span_id, parent);
 }
 
 void JsonDecoder::event(JsonElement item, std::vector<SpanEvent>& events) {

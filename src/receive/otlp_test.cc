@@ -343,6 +343,31 @@ TEST(Decode, JsonIdsInBase64AreRejected) {
   EXPECT_EQ(out.batch.spans.span(0).resource->instance, "10.1.2.3");
 }
 
+// A sampler at the tail marks the scope of the spans that it kept. Spans are stored without their
+// scopes, so each has the mark.
+TEST(Decode, WhatAScopeSaysOfSamplingIsSaidByItsSpans) {
+  const auto scope = [](std::vector<p::Message> attributes) {
+    p::Message about;
+    about.set(1, "name", std::string("lib")).many(3, "attributes", std::move(attributes));
+    return p::Message().one(1, "scope", about).many(2, "spans", {p::span(kTrace, kSpan, "s")});
+  };
+  p::Message wrapper;
+  wrapper.one(1, "resource", p::canary_resource())
+      .many(2, "scopeSpans",
+            {scope({p::key_value("tailsampling.policy", p::text_value("errors")),
+                    p::key_value("lib.flavour", p::text_value("x"))}),
+             scope({})});
+  const auto request = p::Message().many(1, "resourceSpans", {wrapper});
+  for (const auto& out :
+       {decoded(Signal::traces, request), from_json(Signal::traces, p::to_json(request, {}))}) {
+    ASSERT_EQ(out.batch.spans.rows.size(), 2u);
+    const auto marked = out.batch.spans.span(0);
+    EXPECT_EQ(attribute_text(marked.attributes, "tailsampling.policy"), "errors");
+    EXPECT_EQ(find_attribute(marked.attributes, "lib.flavour"), nullptr);
+    EXPECT_EQ(find_attribute(out.batch.spans.span(1).attributes, "tailsampling.policy"), nullptr);
+  }
+}
+
 TEST(Decode, FieldsMayComeInAnyOrder) {
   // The resource after its spans, a metric's name after its data.
   p::Message scope;

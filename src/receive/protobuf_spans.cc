@@ -47,6 +47,10 @@ void ProtobufDecoder::span(Message message) {
     }
   }
   if (cursor_.failed()) return;
+  for (const auto& [key, value] : out_.sampling_marks()) {
+    if (out_.has_room(spans.list_size(), key))
+      spans.add(spans.table().pair(spans.table().text(key), value));
+  }
   row.attributes = spans.end_list();
   out_.add(row, trace, span_id, parent, begun);
 }

@@ -43,6 +43,11 @@ void SpanCollector::add(std::string_view bytes, std::string_view raw_key, std::u
   list_.push_back(pair);
 }
 
+void SpanCollector::add(std::uint32_t pair) {
+  if (list_.size() < places_.size()) places_[list_.size()] = {};
+  list_.push_back(pair);
+}
+
 void SpanCollector::put(std::string_view bytes, std::uint32_t pair) {
   const std::size_t at = list_.size();
   if (places_.size() <= at) places_.resize(at + 1);

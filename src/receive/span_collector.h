@@ -27,6 +27,8 @@ class SpanCollector {
   // Adds a new attribute. keep: the same bytes stand for it from now on.
   void add(std::string_view bytes, std::string_view raw_key, std::uint32_t key,
            AttributeValue value, bool keep);
+  // Adds an attribute of the table that was not sent with the span.
+  void add(std::uint32_t pair);
   // The text of the key at this place of the list, if the previous span had the same key there.
   std::optional<std::uint32_t> key_before(std::string_view raw_key) const;
   SpanTable::List end_list();

@@ -364,6 +364,8 @@ class MapRouter final : public Router {
   static constexpr int kWhole = 10000;
 
   Result<Weight> read(Deadline deadline) const;
+  // "" also when HAProxy does not tell: the weight is known without it.
+  std::string split_cause(Deadline deadline) const;
 
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
@@ -393,7 +395,17 @@ Result<Weight> MapRouter::read(Deadline deadline) const {
   return Weight{static_cast<double>(parts) / kWhole};
 }
 
-Result<Weight> MapRouter::read() { return read(Budget(options_.timeout_ms).deadline()); }
+std::string MapRouter::split_cause(Deadline deadline) const {
+  const auto answer = socket_.ask(std::string(kBackendsQuestion), deadline);
+  return answer ? split_cause_of_map(options_.map_key, *answer) : "";
+}
+
+Result<Weight> MapRouter::read() {
+  const Budget budget(options_.timeout_ms);
+  TRY_ASSIGN(auto out, read(budget.deadline()));
+  out.split_cause = split_cause(budget.deadline());
+  return out;
+}
 
 Result<Applied> MapRouter::set(Weight weight) {
   TRY(check_share(weight));
@@ -428,6 +440,7 @@ Result<Applied> MapRouter::set(Weight weight) {
             weight.canary * 100, out.applied.canary * 100));
   }
   out.elapsed_ms = budget.elapsed_ms();
+  if (parts > 0) out.applied.split_cause = split_cause(budget.deadline()); // never of the way back
   return out;
 }
 

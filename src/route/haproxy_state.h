@@ -37,6 +37,12 @@ std::string parse_algorithm(const std::string& backend, std::string_view answer)
 std::string split_cause_of(const std::string& backend, const std::vector<ServerState>& servers,
                            const std::string& algorithm);
 
+// The same for a map, which names no backends: whether one of the two that split its traffic is
+// DOWN. They are known by their names, which hold "canary" or "stable" and, where several do, the
+// key of the map. answer: to kBackendsQuestion.
+inline constexpr std::string_view kBackendsQuestion = "show stat -1 2 -1"; // 2: backends
+std::string split_cause_of_map(const std::string& key, std::string_view answer);
+
 // The answer to state_question. not_found when HAProxy knows no such backend.
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer);
 

@@ -535,10 +535,14 @@ TEST_F(RealHaproxy, MapLayout) {
                 5 * std::sqrt(requests * share * (1 - share)) + 1e-9)
         << share;
   }
-  ASSERT_TRUE(router->set({1}));
-  ASSERT_TRUE(router->panic());
+  ASSERT_TRUE(router->set({1}) && router->panic());
   EXPECT_EQ(canary_of(50), 0);
   EXPECT_EQ(router->set({0.00001}).error().code, ErrorCode::failed_precondition);
+  ASSERT_TRUE(ask("set server canary/c1 state maint"));
+  for (const auto& cause : {router->set({0.5})->applied.split_cause, router->read()->split_cause})
+    EXPECT_EQ(cause, "HAProxy reports backend canary DOWN, no server of it is up");
+  ASSERT_TRUE(ask("set server canary/c1 state ready"));
+  EXPECT_EQ(router->read()->split_cause, "");
 }
 
 TEST_F(RealHaproxy, ASmallWeightIsExact) {

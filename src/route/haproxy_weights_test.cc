@@ -145,6 +145,28 @@ TEST(State, WhatSpoilsTheSplitIsNamed) {
   EXPECT_NE(both.find(", and backend shop has `balance leastconn`"), std::string::npos) << both;
 }
 
+TEST(HaproxyState, WhichBackendsAMapSplitsIsKnownByTheirNames) {
+  const auto stat = [](std::initializer_list<std::string_view> rows) {
+    std::string out = "# pxname,svname,status,\n";
+    for (const auto row : rows) out += std::string(row) + "\n";
+    return out;
+  };
+  const auto cause = [&](std::initializer_list<std::string_view> rows) {
+    return split_cause_of_map("checkout", stat(rows));
+  };
+  EXPECT_EQ(cause({"canary,BACKEND,DOWN,", "stable,BACKEND,UP,", "pay,BACKEND,DOWN,"}),
+            "HAProxy reports backend canary DOWN, no server of it is up");
+  EXPECT_EQ(cause({"Checkout-Canary,BACKEND,DOWN (agent),", "pay-canary,BACKEND,UP,"}),
+            "HAProxy reports backend Checkout-Canary DOWN, no server of it is up");
+  EXPECT_EQ(cause({"checkout_canary,BACKEND,DOWN,", "checkout_stable,BACKEND,DOWN,"}),
+            "HAProxy reports backends checkout_canary and checkout_stable DOWN, no server of them "
+            "is up");
+  EXPECT_EQ(cause({"canary,c1,DOWN,", "canary,BACKEND,UP,"}), "") << "others of it are up";
+  EXPECT_EQ(cause({"pay_canary,BACKEND,DOWN,", "search_canary,BACKEND,UP,"}), "") << "whose?";
+  EXPECT_EQ(cause({"checkout_canary,BACKEND,UP,", "pay_canary,BACKEND,DOWN,"}), "");
+  EXPECT_EQ(split_cause_of_map("checkout", "Permission denied\n"), "");
+}
+
 TEST(State, OddAnswersAreErrors) {
   for (const auto* answer :
        {"", "\n", "Can't find backend.\n\n", "1\n# be_id be_name\n",

@@ -33,6 +33,10 @@ struct TrackCounts {
   // not known or cannot be compared. With bounds: how exact they are, where a count was decided in
   // the canary's favour. A sentence without capital and full stop; "": nothing to say.
   std::string bounds_note{};
+  // Not empty: the requests are counted from a sample of them that depends on how they ended, so
+  // neither their number nor any share among them is that of all requests. Says how that is known;
+  // a sentence without capital and full stop. Set on totals, not on routes.
+  std::string sampled{};
   // The parts of requests and errors that come from instances still warming up. They count (errors
   // count from the first request), but the judge allows them a wider margin.
   double warming_requests = 0;
@@ -70,6 +74,10 @@ struct RouteCounts {
   // Both tracks have the same.
   const std::string& bounds_note() const {
     return stable.bounds_note.empty() ? canary.bounds_note : stable.bounds_note;
+  }
+  // A sample on one side spoils what both are compared by.
+  const std::string& sampled() const {
+    return stable.sampled.empty() ? canary.sampled : stable.sampled;
   }
   void share_bounds(const BucketBounds& bounds) { canary.bounds_ms = stable.bounds_ms = bounds; }
 };

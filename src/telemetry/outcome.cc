@@ -36,6 +36,10 @@ int http_status_of(const Attributes& attributes) {
   return 0;
 }
 
+bool is_tail_sampling_mark(std::string_view attribute) {
+  return attribute.starts_with("tailsampling.") || attribute == "meta.refinery.reason";
+}
+
 int http_status_of_text(std::string_view text) {
   if (text.size() != 3 || text[0] < '1' || text[0] > '5') return 0;
   const int hundreds = (text[0] - '0') * 100;

@@ -32,6 +32,15 @@ inline bool is_client_error(int http_status) { return http_status >= 400 && http
 // Derived where HTTP statuses are known, from 0 on.
 inline constexpr std::string_view kClientErrorsName = "http_server_request_client_errors_total";
 
+// Beside them as well: spans that are marked as kept by a sampler at the tail, which looks at how a
+// request ended before it keeps it, and that do not say how many they stand for. Derived from the
+// first one on.
+inline constexpr std::string_view kTailSampledName = "http_server_request_tail_sampled_total";
+
+// The attribute by which a span is known as kept by a sampler at the tail: the collector's
+// tail_sampling processor writes such attributes on the scope, Refinery on the span.
+bool is_tail_sampling_mark(std::string_view attribute);
+
 // What the HTTP status says of requests beside whether they failed.
 enum class Answer : std::uint8_t {
   unknown,      // no status is known

@@ -24,7 +24,7 @@ struct AbsenceRequest {
 std::string explain_absence(const RolloutSpec& spec, const AbsenceRequest& request,
                             const cohort::CohortSource& cohorts);
 
-// Adds an explanation to a reason sentence.
+// Adds an explanation to a reason sentence; "" adds nothing.
 void add_absence(const std::string& absence, std::string& reason);
 
 } // namespace coalmine::rollout

@@ -53,13 +53,15 @@ class GridFeed final : public EvidenceFeed {
     auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
     for (auto& cell : out) {
       mark_baseline(cell, begin);
+      counts_sampled_ = !cell.total.sampled().empty();
       if (cell.mixed) continue;
       const auto& total = cell.total;
       closed_.push_back({cell.from_ms,
                          {.canary_requests = total.canary.requests,
                           .canary_errors = total.canary.errors,
                           .stable_requests = total.stable.requests,
-                          .stable_errors = total.stable.errors}});
+                          .stable_errors = total.stable.errors},
+                         counts_sampled_});
     }
     if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
     return out;
@@ -69,23 +71,16 @@ class GridFeed final : public EvidenceFeed {
   bool caught_up() const override { return caught_up_; }
 
   judge::TrackTotals totals_since(std::int64_t from_ms) const override {
-    judge::TrackTotals out;
-    for (const auto& cell : closed_) {
-      if (cell.from_ms < from_ms) continue;
-      out.canary_requests += cell.totals.canary_requests;
-      out.canary_errors += cell.totals.canary_errors;
-      out.stable_requests += cell.totals.stable_requests;
-      out.stable_errors += cell.totals.stable_errors;
-    }
-    return out;
+    return sum_since(from_ms, Cells::comparable);
   }
 
   double requests_since(Track track, std::int64_t from_ms) const override {
-    const auto closed = totals_since(from_ms);
+    const auto closed = sum_since(from_ms, Cells::all);
     return (track == Track::canary ? closed.canary_requests : closed.stable_requests) +
            grid_.waiting_requests(track, from_ms);
   }
 
+  bool counts_sampled() const override { return counts_sampled_; }
   FeedProgress progress(Track track) const override {
     return reports_[static_cast<std::size_t>(track)].progress;
   }
@@ -114,7 +109,21 @@ class GridFeed final : public EvidenceFeed {
   struct Closed {
     std::int64_t from_ms = 0;
     judge::TrackTotals totals;
+    bool sampled = false;
   };
+  enum class Cells : std::uint8_t { all, comparable };
+
+  judge::TrackTotals sum_since(std::int64_t from_ms, Cells which) const {
+    judge::TrackTotals out;
+    for (const auto& cell : closed_) {
+      if (cell.from_ms < from_ms || (cell.sampled && which == Cells::comparable)) continue;
+      out.canary_requests += cell.totals.canary_requests;
+      out.canary_errors += cell.totals.canary_errors;
+      out.stable_requests += cell.totals.stable_requests;
+      out.stable_errors += cell.totals.stable_errors;
+    }
+    return out;
+  }
 
   static cohort::GridOptions options(const cohort::CountFeedSource& source,
                                      const FeedRequest& request) {
@@ -194,6 +203,7 @@ class GridFeed final : public EvidenceFeed {
   const cohort::CountFeedRequest request_;
   cohort::CountGrid grid_;
   std::vector<Closed> closed_;
+  bool counts_sampled_ = false; // in the newest cell
   std::unique_ptr<cohort::CountFeed> feed_;
   std::size_t passed_on_ = 0;
   std::int64_t read_until_ms_ = 0;

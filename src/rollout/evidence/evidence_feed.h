@@ -69,10 +69,14 @@ class EvidenceFeed {
   // now: read() has more to give at once.
   virtual std::int64_t read_until_ms() const = 0;
   virtual bool caught_up() const = 0;
-  // Over the cells read so far that lie wholly after from_ms and in which the split was not moved.
+  // Over the cells read so far that lie wholly after from_ms, in which the split was not moved and
+  // whose requests are not a sample.
   virtual judge::TrackTotals totals_since(std::int64_t from_ms) const = 0;
   // After from_ms, in closed cells and behind the last of them.
   virtual double requests_since(Track track, std::int64_t from_ms) const = 0;
+  // The requests of the newest cell are known to be a sample (TrackCounts::sampled): how many there
+  // were or were due is then unknown.
+  virtual bool counts_sampled() const { return false; }
   virtual FeedProgress progress(Track track) const = 0;
   // An instance is silent when it has reported nothing for grace_ms, and not for a while of its own
   // export interval, while others of its track have.

@@ -6,6 +6,7 @@
 
 #include "rollout/evidence/absent_track.h"
 #include "rollout/evidence/cohort_selector.h"
+#include "rollout/evidence/counted_twice.h"
 #include "rollout/evidence/silence.h"
 #include "rollout/evidence/spec_judge.h"
 #include "rollout/evidence/split_guard.h"
@@ -192,6 +193,13 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
                       *request.spec,
                       {request.canary_version, request.stable_version, look.from_ms, look.to_ms},
                       sources.cohorts),
+                  judgement.reason);
+    }
+    if (both && out.source_error.empty()) {
+      add_absence(explain_counted_twice(
+                      cohort_selector(*request.spec, Track::canary, request.canary_version),
+                      cohort_selector(*request.spec, Track::stable, request.stable_version),
+                      look.to_ms, sources.cohorts),
                   judgement.reason);
     }
     out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));

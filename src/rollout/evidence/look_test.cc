@@ -26,6 +26,7 @@ class FakeFeed final : public EvidenceFeed {
   TrackInstances of_canary;
   double since = 0;
   bool behind = false;
+  bool sampled = false;
   std::optional<Error> broken;
 
   Result<std::vector<CountCell>> read(const FeedView&, std::int64_t) override {
@@ -36,6 +37,7 @@ class FakeFeed final : public EvidenceFeed {
   bool caught_up() const override { return !behind; }
   judge::TrackTotals totals_since(std::int64_t) const override { return totals; }
   double requests_since(Track, std::int64_t) const override { return since; }
+  bool counts_sampled() const override { return sampled; }
   FeedProgress progress(Track track) const override {
     return track == Track::canary ? canary : stable;
   }
@@ -53,6 +55,8 @@ class FakeCohorts final : public cohort::CohortSource {
     bool operator==(const Asked&) const = default;
   };
   double canary_errors = 0;
+  cohort::SamplingCounts sampling; // of both tracks, which are counted by spans
+  std::string twice;               // of both tracks
   mutable std::vector<Asked> asked;
 
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
@@ -66,7 +70,12 @@ class FakeCohorts final : public cohort::CohortSource {
         {"/pay", {.has_data = true, .requests = 1'000, .errors = canary ? canary_errors : 0}}};
     out.any_series = true;
     out.last_ms = to_ms;
+    out.sampling = sampling;
+    out.counted_by_spans = sampling.spans > 0;
     return out;
+  }
+  std::string counted_twice(const cohort::CohortSelector&, std::int64_t) const override {
+    return twice;
   }
 };
 
@@ -151,6 +160,33 @@ TEST_F(LookTest, AnInstanceThatStoppedIsToldWhenItsRequestsWereDue) {
   EXPECT_EQ(look().silent_instances,
             "1 of 10 instances of the canary has reported nothing since 2023-11-14T22:09:20Z while "
             "the others report: pod-7");
+}
+
+// A sampler that keeps failing traces keeps nothing of a canary without failures: its silence is no
+// harm, and the failures that it has are no rate.
+TEST_F(LookTest, WhatIsASampleDecidesNothing) {
+  cohorts_.canary_errors = 900;
+  cohorts_.sampling = {.spans = 1'000, .failed = 100, .marked = 1};
+  feed_.sampled = true;
+  feed_.since = 900;
+  feed_.of_canary = {.most = 10, .live = 9, .silent = {{"pod-7@2", kNow - 4 * kMinuteMs}}};
+  const auto out = look();
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+  EXPECT_NE(out.judgement->reason.find("cannot be measured: the spans of the canary say that"),
+            std::string::npos)
+      << out.judgement->reason;
+  EXPECT_EQ(out.stable_since, 0);
+  EXPECT_EQ(out.silent_instances, "");
+  cohorts_.sampling.marked = 0;
+  EXPECT_EQ(look().judgement->decision, judge::Decision::rollback) << "all spans count";
+}
+
+TEST_F(LookTest, WhatMayBeCountedTwiceIsToldWithTheReason) {
+  EXPECT_EQ(look().judgement->reason.find("(both tracks"), std::string::npos);
+  cohorts_.twice = "series that differ only in a count the same";
+  const auto reason = look().judgement->reason;
+  EXPECT_TRUE(reason.ends_with("(both tracks: series that differ only in a count the same)"))
+      << reason;
 }
 
 TEST_F(LookTest, ABrokenSplitLetsLimitsAndGrossHarmDecide) {

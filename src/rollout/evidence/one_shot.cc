@@ -6,6 +6,7 @@
 
 #include "rollout/evidence/absent_track.h"
 #include "rollout/evidence/cohort_selector.h"
+#include "rollout/evidence/counted_twice.h"
 #include "rollout/evidence/evidence_feed.h"
 #include "rollout/evidence/metric_reader.h"
 #include "rollout/evidence/spec_judge.h"
@@ -37,20 +38,6 @@ Result<std::vector<CountCell>> analysis_cells(const RolloutSpec& spec,
   return read_everything(
       *feed, {.changes = {{request.from_ms, request.from_ms, 1}}, .until_ms = request.to_ms},
       request.to_ms);
-}
-
-// Before the first interval has closed a judge of cells has weighed no request, but how many the
-// window holds is known: 0 would read as "nothing was sent".
-void show_counted(const judge::Evidence& evidence, judge::Judgement& judgement) {
-  auto lines = *judgement.signals;
-  for (auto& line : lines) {
-    if (line.cause != judge::Cause::interval_open || !line.subject.route.empty() ||
-        judge::is_metric(line.subject.kind))
-      continue;
-    line.requests.canary = evidence.canary.requests;
-    line.requests.stable = evidence.stable.requests;
-  }
-  judgement.signals = std::move(lines);
 }
 
 } // namespace
@@ -96,7 +83,6 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
     evidence.metrics = reader.read_window(request.from_ms, request.to_ms, request.to_ms);
   }
   auto judgement = judge->judge(evidence);
-  show_counted(evidence, judgement);
   if (evidence.source_error.empty() &&
       !(evidence.canary.requests > 0 && evidence.stable.requests > 0)) {
     add_absence(
@@ -104,6 +90,11 @@ judge::Judgement analyze(const RolloutSpec& spec, const AnalyzeRequest& request,
             spec, {request.canary_version, request.stable_version, request.from_ms, request.to_ms},
             cohorts),
         judgement.reason);
+  } else if (evidence.source_error.empty()) {
+    add_absence(explain_counted_twice(cohort_selector(spec, Track::canary, request.canary_version),
+                                      cohort_selector(spec, Track::stable, request.stable_version),
+                                      request.to_ms, cohorts),
+                judgement.reason);
   }
   return judgement;
 }

@@ -70,8 +70,11 @@ void add_silence(const LookRequest& request, const LookSources& sources, LookRes
   out.export_interval_ms = std::max(canary.interval_ms, stable.interval_ms);
   out.silent_since_ms =
       std::max({canary.heard_ms, stable.unbroken_since_ms, request.watched_from_ms});
-  out.stable_since = feed.requests_since(Track::stable, out.silent_since_ms);
-  out.silent_instances = silent_instances(request, feed);
+  // A sampler may have kept nothing of a canary that serves: no request is known to be due.
+  if (!feed.counts_sampled()) {
+    out.stable_since = feed.requests_since(Track::stable, out.silent_since_ms);
+    out.silent_instances = silent_instances(request, feed);
+  }
 
   const auto& spec = *request.spec;
   const auto grace = grace_for(std::min(spec.canary_silent_grace_ms, spec.no_data_grace_ms),

@@ -99,6 +99,11 @@ judge::Evidence make_evidence(const RolloutSpec& spec, const Result<cohort::Coho
   auto whole = row_of("", std::move(canary_track.all), std::move(stable_track.all));
   out.canary = std::move(whole.canary);
   out.stable = std::move(whole.stable);
+  if (canary->counted_by_spans || stable->counted_by_spans) {
+    cohort::SpanSampling sampling;
+    sampling.add(cohort::SpanSampling::kComparedMs, canary->sampling, stable->sampling);
+    out.canary.sampled = out.stable.sampled = sampling.problem();
+  }
   // Routes in the order of the canary's requests, then those that only stable has.
   for (const auto& route : canary->routes) {
     if (auto part = canary_track.take(route.route))

@@ -63,6 +63,11 @@ const DescriptionRef& client_errors_description() {
   static const auto kText = description("1", "Requests answered with an HTTP status of 4xx.");
   return kText;
 }
+const DescriptionRef& tail_sampled_description() {
+  static const auto kText = description(
+      "1", "Server spans that a sampler kept by how they ended: a sample of the requests.");
+  return kText;
+}
 const DescriptionRef& duration_description() {
   static const auto kText = description("ms", "Duration of requests in milliseconds.");
   return kText;
@@ -164,9 +169,12 @@ DerivedGroup* Deriver::load(Stage& stage, const Labels& labels, std::uint64_t ha
   slot->start_ms = start_of(*last);
   slot->last_ms = time_of(*last);
   load_durations(stage, *slot);
-  const auto counted = slot->requests->labels->with(kMetricName, kClientErrorsName);
-  if (stage.find(counted, counted.hash(), source, MetricKind::counter) != nullptr)
-    find_client_errors(stage, *slot);
+  const auto is_stored = [&](std::string_view name) {
+    const auto counted = slot->requests->labels->with(kMetricName, name);
+    return stage.find(counted, counted.hash(), source, MetricKind::counter) != nullptr;
+  };
+  if (is_stored(kClientErrorsName)) find_client_errors(stage, *slot);
+  if (is_stored(kTailSampledName)) find_tail_sampled(stage, *slot);
   return slot.get();
 }
 
@@ -192,6 +200,16 @@ void Deriver::find_client_errors(Stage& stage, DerivedGroup& group) {
   group.client_errors = *found;
   group.loaded_client_errors = number_of(stage.stored().last_value(group.client_errors->id));
   group.client_errors_total += group.loaded_client_errors;
+}
+
+void Deriver::find_tail_sampled(Stage& stage, DerivedGroup& group) {
+  const Labels labels = group.requests->labels->with(kMetricName, kTailSampledName);
+  const auto found = stage.series(
+      describe(labels, MetricKind::counter, group.requests->source, tail_sampled_description()),
+      labels.hash());
+  if (!found) return;
+  group.tail_sampled = *found;
+  group.tail_sampled_total += number_of(stage.stored().last_value(group.tail_sampled->id));
 }
 
 void Deriver::load_durations(Stage& stage, DerivedGroup& group) {
@@ -317,10 +335,11 @@ bool Deriver::add_growth(DerivedGroup& group, const Sample& before, const Sample
   return true;
 }
 
-void Deriver::add_span(DerivedGroup& group, std::optional<double> ms, RequestOutcome outcome,
-                       double weight) {
+void Deriver::add_span(DerivedGroup& group, const CountedSpan& span) {
+  const auto& [ms, outcome, weight, tail_sampled] = span;
   auto& pending = pending_of(group);
   count(pending, weight, outcome);
+  if (tail_sampled) pending.tail_sampled += weight;
   if (!ms) return;
   if (!pending.duration) {
     pending.duration.emplace();
@@ -369,6 +388,7 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   group.client_errors_total += pending.client_errors;
+  group.tail_sampled_total += pending.tail_sampled;
   stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
   if (group.errors == nullptr) (void)find_errors(stage, group);
   if (group.errors != nullptr)
@@ -377,6 +397,11 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   if (group.client_errors != nullptr)
     stage.put(group.client_errors->id,
               FloatSample{time_ms, group.start_ms, group.client_errors_total});
+  if (group.tail_sampled == nullptr && group.tail_sampled_total > 0)
+    find_tail_sampled(stage, group);
+  if (group.tail_sampled != nullptr)
+    stage.put(group.tail_sampled->id,
+              FloatSample{time_ms, group.start_ms, group.tail_sampled_total});
   add_durations(stage, group);
   put_durations(stage, group, time_ms);
 }
@@ -401,6 +426,7 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   group.requests_total += pending.requests;
   group.errors_total += pending.errors;
   group.client_errors_total += pending.client_errors;
+  group.tail_sampled_total += pending.tail_sampled;
   add_durations(stage, group);
   group.start_ms = start_ms;
   if (inserted) {
@@ -410,6 +436,7 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
     };
     put_late(group.errors, pending.errors);
     put_late(group.client_errors, pending.client_errors);
+    put_late(group.tail_sampled, pending.tail_sampled);
     if (pending.duration && group.duration != nullptr) {
       (void)stage.put_late(group.duration->id,
                            ClassicSample{pending.time_ms, start_ms, false, *pending.duration});

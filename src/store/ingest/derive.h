@@ -24,11 +24,20 @@ struct RequestOutcome {
   Answer answer = Answer::unknown;
 };
 
+// A server span as it is counted.
+struct CountedSpan {
+  std::optional<double> ms; // nullopt: it does not say how long it took
+  RequestOutcome outcome;
+  double weight = 1; // how many spans it stands for
+  bool tail_sampled = false;
+};
+
 // The increase that the current append adds to a group.
 struct DerivedPending {
   double requests = 0;
   double errors = 0;
   double client_errors = 0;
+  double tail_sampled = 0;
   bool answered = false; // the HTTP status of some is known
   std::optional<ClassicHistogram> duration;
   std::optional<ExponentialHistogram> exact; // the same requests
@@ -41,11 +50,13 @@ struct DerivedGroup {
   SeriesInfo* requests = nullptr;
   SeriesInfo* errors = nullptr;        // nullptr while nobody counts errors
   SeriesInfo* client_errors = nullptr; // nullptr until an HTTP status is known
+  SeriesInfo* tail_sampled = nullptr;  // nullptr until there is such a span
   SeriesInfo* duration = nullptr;      // nullptr until there are buckets
   SeriesInfo* exact = nullptr;         // nullptr until something finer than `duration` was measured
   double requests_total = 0;
   double errors_total = 0;
   double client_errors_total = 0;
+  double tail_sampled_total = 0;
   ClassicHistogram duration_total; // in ms
   // In seconds, at the resolution it was measured with: of exponential histograms and spans.
   ExponentialHistogram exact_total;
@@ -109,9 +120,7 @@ class Deriver {
   // nothing and returns false.
   bool add_growth(DerivedGroup& group, const Sample& before, const Sample& now, double factor,
                   RequestOutcome outcome);
-  // ms: nullopt when the span does not say how long it took. weight: how many spans it stands for.
-  void add_span(DerivedGroup& group, std::optional<double> ms, RequestOutcome outcome,
-                double weight = 1);
+  void add_span(DerivedGroup& group, const CountedSpan& span);
   // Notes the time of a point. The group's sample of this append gets the newest time noted.
   void see(DerivedGroup& group, std::int64_t time_ms, std::int64_t start_ms);
 
@@ -125,6 +134,7 @@ class Deriver {
   // Finds or makes the error counter once somebody counts errors. False: too many series.
   static bool find_errors(Stage& stage, DerivedGroup& group);
   static void find_client_errors(Stage& stage, DerivedGroup& group);
+  static void find_tail_sampled(Stage& stage, DerivedGroup& group);
   static void load_durations(Stage& stage, DerivedGroup& group);
   static SeriesInfo* duration_series(Stage& stage, const DerivedGroup& group, MetricKind kind);
   // Adds the pending durations to the totals.

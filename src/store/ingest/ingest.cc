@@ -537,8 +537,10 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     std::optional<double> ms;
     if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
     const bool failed = is_failed(row.kind, row.status, facts.http_status);
-    deriver_.add_span(*it->second, ms, {failed, answer_of(facts.http_status, failed)},
-                      facts.weight);
+    deriver_.add_span(*it->second, {.ms = ms,
+                                    .outcome = {failed, answer_of(facts.http_status, failed)},
+                                    .weight = facts.weight,
+                                    .tail_sampled = facts.tail_sampled});
   }
 }
 

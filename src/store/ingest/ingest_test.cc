@@ -142,15 +142,15 @@ TEST_F(IngestTest, AHistogramThatDoesNotTellFailedRequestsCountsNoErrors) {
 }
 
 TEST(SampledSpans, WhatATraceStateSays) {
-  EXPECT_EQ(adjusted_count(""), 1);
+  EXPECT_EQ(adjusted_count(""), std::nullopt);
   EXPECT_EQ(adjusted_count("ot=th:0"), 1);
   EXPECT_EQ(adjusted_count("ot=th:8"), 2);
   EXPECT_EQ(adjusted_count("vendor=th:8, ot=rv:0123456789abcd;th:c"), 4);
-  EXPECT_NEAR(adjusted_count("ot=th:fd70a4"), 100, 0.01);
+  EXPECT_NEAR(adjusted_count("ot=th:fd70a4").value(), 100, 0.01);
   EXPECT_EQ(adjusted_count("ot=th:ffffffffffffff"), 1e6) << "bounded";
   for (const auto* damaged : {"ot=th:", "ot=th:xyz", "ot=th:8z", "ot=th:fffffffffffffff", "ot=p:3",
                               "th:8", "other=th:8", "ot=th:-8", ",;="})
-    EXPECT_EQ(adjusted_count(damaged), 1) << damaged;
+    EXPECT_EQ(adjusted_count(damaged), std::nullopt) << damaged;
 }
 
 TEST_F(IngestTest, SampledSpansCountForWhatTheyStandFor) {
@@ -174,6 +174,36 @@ TEST_F(IngestTest, SampledSpansCountForWhatTheyStandFor) {
   const auto durations = select(*store, kDurationName).at(0).classic.at(0).value;
   EXPECT_NEAR(static_cast<double>(durations.count), 44, 1) << "whole numbers, the rest comes later";
   EXPECT_NEAR(durations.sum, 4400, 1e-3);
+}
+
+// What a sampler at the tail kept is counted beside the requests, also after a restart; a span that
+// says how many it stands for is none of these.
+TEST_F(IngestTest, SpansOfATailSamplerAreCountedAsSuch) {
+  const Attributes mark = {{"tailsampling.policy", std::string("errors")}};
+  const auto send = [&](std::uint8_t first, Attributes attributes, std::string state) {
+    std::vector<Span> spans;
+    for (std::uint8_t i = first; i < first + 3; ++i) {
+      spans.push_back(span(app, i, i, clock.wall_ms() - 1000, clock.wall_ms() - 900,
+                           SpanKind::server, StatusCode::unset, attributes));
+      spans.back().trace_state = state;
+    }
+    Batch b = batch({}, clock.wall_ms());
+    b.spans = table_of(spans);
+    append(b);
+    clock.advance_ms(5000);
+  };
+  send(1, {}, "");
+  send(11, mark, "ot=th:8");
+  EXPECT_TRUE(select(*store, kTailSampledName).empty());
+  send(21, mark, "");
+  reopen();
+  send(31, {{"meta.refinery.reason", std::string("rules/error")}}, "vendor=1");
+  send(41, {}, "");
+  const auto found = select(*store, kTailSampledName);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].source, Source::spans);
+  EXPECT_EQ(found[0].floats.back().value, 6);
+  EXPECT_EQ(select(*store, kRequestsName).at(0).floats.back().value, 18);
 }
 
 } // namespace

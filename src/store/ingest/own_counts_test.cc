@@ -159,7 +159,7 @@ TEST_F(DeriveTest, WhereOnlySpansCountErrorsTheyCountTheRequestsToo) {
   every.to_ms = INT64_MAX;
   every.choose_source = false;
   EXPECT_EQ(store->find(every)->size(), 2u);
-  every.complete_sources = true;
+  every.sources = SelectRequest::Sources::complete;
   EXPECT_EQ(store->find(every)->size(), 1u);
   // Where the spans have nothing, the counter is still the best there is.
   EXPECT_EQ(select(*store, kRequestsName, {}, true, kNow + 1).size(), 0u);

@@ -26,14 +26,14 @@ std::string_view value_of(std::string_view list, char separator, std::string_vie
 
 } // namespace
 
-double adjusted_count(std::string_view trace_state) {
+std::optional<double> adjusted_count(std::string_view trace_state) {
   constexpr std::size_t kDigits = 14; // 56 bits
   const auto threshold = value_of(value_of(trace_state, ',', "ot="), ';', "th:");
-  if (threshold.empty() || threshold.size() > kDigits) return 1;
+  if (threshold.empty() || threshold.size() > kDigits) return std::nullopt;
   std::uint64_t dropped = 0;
   const auto [end, error] =
       std::from_chars(threshold.data(), threshold.data() + threshold.size(), dropped, 16);
-  if (error != std::errc() || end != threshold.data() + threshold.size()) return 1;
+  if (error != std::errc() || end != threshold.data() + threshold.size()) return std::nullopt;
   const double all = std::ldexp(1.0, 56);
   const double kept = all - std::ldexp(static_cast<double>(dropped),
                                        static_cast<int>(4 * (kDigits - threshold.size())));
@@ -45,18 +45,25 @@ SpanFacts::SpanFacts(const SpanTable& table)
   for (std::size_t i = 0; i < table.texts.size(); ++i) {
     const auto at = std::ranges::find(kKeys, table.texts[i]);
     if (at != kKeys.end()) roles_[i] = static_cast<std::size_t>(at - kKeys.begin());
+    if (is_tail_sampling_mark(table.texts[i])) roles_[i] = kSamplingMark;
   }
 }
 
 SpanFacts::Facts SpanFacts::of(const SpanTable::Row& row) {
   std::array<std::uint32_t, kKeys.size()> found;
   found.fill(kNone);
+  bool marked = false;
   for (const auto id : table_.list(row.attributes)) {
     const auto role = roles_[table_.pairs[id].key];
-    if (role != kOther && found[role] == kNone) found[role] = id;
+    marked = marked || role == kSamplingMark;
+    if (role < found.size() && found[role] == kNone) found[role] = id;
   }
-  Facts out{found[0], has_text(found[1]) ? found[1] : found[2], status(found[3]),
-            weight(row.trace_state)};
+  const double known = weight(row.trace_state);
+  Facts out{.route = found[0],
+            .method = has_text(found[1]) ? found[1] : found[2],
+            .http_status = status(found[3]),
+            .weight = known > 0 ? known : 1,
+            .tail_sampled = marked && known <= 0};
   if (out.http_status == 0) out.http_status = status(found[4]);
   return out;
 }
@@ -72,10 +79,10 @@ int SpanFacts::status(std::uint32_t pair) {
 }
 
 double SpanFacts::weight(std::uint32_t trace_state) {
-  if (trace_state == SpanTable::kNoText) return 1;
-  if (weights_.empty()) weights_.resize(table_.texts.size());
+  if (trace_state == SpanTable::kNoText) return 0;
+  if (weights_.empty()) weights_.assign(table_.texts.size(), -1);
   auto& weight = weights_[trace_state];
-  if (weight == 0) weight = adjusted_count(table_.texts[trace_state]);
+  if (weight < 0) weight = adjusted_count(table_.texts[trace_state]).value_or(0);
   return weight;
 }
 

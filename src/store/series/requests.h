@@ -25,9 +25,9 @@ struct SelectRequest {
   // For the three request metrics. True (default): of each instance only the best source that has
   // requests in the range, in the order sent, histogram, spans. False: every source.
   bool choose_source = true;
-  // With choose_source false: of each instance only the sources that count requests and errors,
-  // where it has one.
-  bool complete_sources = false;
+  // With choose_source false. complete: of each instance only the sources that count requests and
+  // errors, where it has one. incomplete: all others.
+  enum class Sources : std::uint8_t { all, complete, incomplete } sources = Sources::all;
   // Also the derived durations at the resolution they were measured with, as exponential histograms
   // in seconds. They are the same requests as the classic ones beside them, so only a reader that
   // tells the two apart asks for them.

@@ -62,9 +62,10 @@ Status SeriesReader::pick(const SelectRequest& request, Visit visit) const {
     if (request.choose_source && at != UINT32_MAX) {
       if (!chosen[at]) chosen[at] = choose(matched->choices[at], request);
       if (*chosen[at] != info->source) continue;
-    } else if (request.complete_sources && at != UINT32_MAX && !matched->choices[at].duration &&
-               !matched->choices[at].complete(static_cast<std::size_t>(info->source))) {
-      continue;
+    } else if (request.sources != SelectRequest::Sources::all) {
+      const bool complete = at == UINT32_MAX || matched->choices[at].duration ||
+                            matched->choices[at].complete(static_cast<std::size_t>(info->source));
+      if (complete != (request.sources == SelectRequest::Sources::complete)) continue;
     }
     if (request.all_series || samples_.has_samples(info->id, request.from_ms, request.to_ms))
       visit(*info);
