@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "rollout/control/start_checks.h"
+
 namespace coalmine::app {
 namespace {
 
@@ -51,7 +53,8 @@ bool add_finding(config::FileReport& report, const std::string& service,
   return true;
 }
 
-std::optional<RouterFinding> ask_router(route::Router& router, bool must_answer) {
+std::optional<RouterFinding> ask_router(route::Router& router, const rollout::RolloutSpec& spec,
+                                        bool must_answer) {
   if (const auto fit = router.check(); !fit) {
     const auto code = fit.error().code;
     const bool silent = code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded;
@@ -63,7 +66,11 @@ std::optional<RouterFinding> ask_router(route::Router& router, bool must_answer)
         silent ? "--live asks every router; without it the check may run where none is" : ""};
   }
   const auto weight = router.read();
-  if (!weight || weight->split_cause.empty()) return std::nullopt;
+  if (!weight) return std::nullopt;
+  if (const auto free = rollout::check_no_traffic_yet(*weight, spec); !free) {
+    return RouterFinding{Diagnostic::Severity::warning, free.error().message, ""};
+  }
+  if (weight->split_cause.empty()) return std::nullopt;
   return RouterFinding{
       Diagnostic::Severity::warning,
       fmt::format("the requests may not be split by the weights: {}", weight->split_cause),
@@ -78,7 +85,7 @@ void check_routers(const std::vector<rollout::RolloutSpec>& specs, const MakeRou
     if (!route::moves_traffic(spec.router)) continue;
     const auto router = make(spec.router);
     if (!router) continue;
-    const auto finding = ask_router(**router, must_answer);
+    const auto finding = ask_router(**router, spec, must_answer);
     if (!finding) continue;
     for (auto& report : reports) {
       if (add_finding(report, spec.service, *finding)) break;

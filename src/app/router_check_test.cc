@@ -52,6 +52,16 @@ TEST(RouterCheck, WarnsWhereTheRouterStands) {
   EXPECT_NE(warning.message.find("`balance leastconn`"), std::string::npos) << warning.message;
 }
 
+TEST(RouterCheck, WarnsOfACanaryThatHasTheTraffic) {
+  auto reports = files();
+  check_routers({spec_of("shop")}, always(route::Weight{1}), false, reports);
+  ASSERT_EQ(reports[1].diagnostics.size(), 1u);
+  EXPECT_EQ(reports[1].diagnostics[0].severity, Diagnostic::Severity::warning);
+  EXPECT_NE(reports[1].diagnostics[0].message.find("has 100% of the traffic already"),
+            std::string::npos)
+      << reports[1].diagnostics[0].message;
+}
+
 TEST(RouterCheck, SaysNothingOfOneThatSplitsByWeightsNorOfOneThatIsNotThere) {
   auto reports = files();
   check_routers({spec_of("shop")}, always(route::Weight{0.25}), false, reports);

@@ -203,6 +203,11 @@ class RunningServer final : public Server {
     deps.newest_version = [this](const rollout::RolloutSpec& spec, Track track) {
       return newest_version(spec, track, store_->presence());
     };
+    if (!options_.prometheus) { // what a remote store has was never seen here
+      deps.reported_versions = [this](const rollout::RolloutSpec& spec, Track track) {
+        return reported_versions(spec, track, store_->presence());
+      };
+    }
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),

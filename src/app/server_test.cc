@@ -210,6 +210,11 @@ TEST(TrackVersions, TheNewestThatStillReports) {
   auto by_pod = spec;
   by_pod.canary = {{"k8s.pod.name", "x"}};
   EXPECT_EQ(newest_version(by_pod, Track::canary, presence), "");
+  EXPECT_EQ(reported_versions(by_pod, Track::canary, presence), std::nullopt);
+  using Versions = std::vector<std::string>;
+  EXPECT_EQ(reported_versions(spec, Track::canary, presence), (Versions{"2.4.1", "2.4.0"}));
+  EXPECT_EQ(reported_versions(spec, Track::stable, presence), (Versions{"", "2.3.0"}));
+  EXPECT_EQ(reported_versions(rollout::default_spec("other"), Track::canary, presence), Versions{});
   auto any_track = spec; // stable's selector fits the canary too
   any_track.stable = {{"service.name", "shop"}};
   EXPECT_EQ(newest_version(any_track, Track::stable, presence), "2.3.0");

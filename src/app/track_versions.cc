@@ -23,8 +23,14 @@ std::optional<std::string> attribute_of(const Presence& presence, const std::str
   return std::nullopt;
 }
 
+bool keeps(const rollout::AttributeSelector& selector) {
+  return std::ranges::all_of(selector, [](const auto& wanted) {
+    return attribute_of(Presence{}, wanted.first).has_value();
+  });
+}
+
 bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& presence) {
-  if (presence.service != spec.service || presence.version.empty()) return false;
+  if (presence.service != spec.service) return false;
   if (!spec.environment.empty() && presence.environment != spec.environment) return false;
   const auto tracks = rollout::select_tracks(spec);
   const auto has = [&](const auto& wanted) {
@@ -35,32 +41,53 @@ bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& pre
          !(selection.without && has(*selection.without));
 }
 
-} // namespace
+struct SeenVersion {
+  std::string version;
+  std::int64_t first_ms = INT64_MAX;
+  std::int64_t last_ms = 0;
+};
 
-std::string newest_version(const rollout::RolloutSpec& spec, Track track,
-                           const std::vector<Presence>& presence) {
-  struct Seen {
-    std::int64_t first_ms = INT64_MAX;
-    std::int64_t last_ms = 0;
-  };
-  std::map<std::string, Seen> versions;
+// Those that still report, the one that was first seen last first. unnamed: telemetry without a
+// version counts too, as "".
+std::vector<SeenVersion> versions_now(const rollout::RolloutSpec& spec, Track track,
+                                      const std::vector<Presence>& presence, bool unnamed) {
+  std::map<std::string, SeenVersion> versions;
   std::int64_t newest_ms = 0;
   for (const auto& one : presence) {
-    if (!selected(spec, track, one)) continue;
+    if ((!unnamed && one.version.empty()) || !selected(spec, track, one)) continue;
     auto& seen = versions[one.version];
+    seen.version = one.version;
     seen.first_ms = std::min(seen.first_ms, one.first_ms);
     const auto last_ms = std::max(one.last_ms, one.last_arrival_ms); // late is not silent
     seen.last_ms = std::max(seen.last_ms, last_ms);
     newest_ms = std::max(newest_ms, last_ms);
   }
-  std::string best;
-  std::int64_t best_first_ms = -1;
-  for (const auto& [version, seen] : versions) {
-    if (seen.last_ms + kStillReportingMs < newest_ms || seen.first_ms <= best_first_ms) continue;
-    best = version;
-    best_first_ms = seen.first_ms;
+  std::vector<SeenVersion> out;
+  for (auto& [version, seen] : versions) {
+    if (seen.last_ms + kStillReportingMs >= newest_ms) out.push_back(std::move(seen));
   }
-  return best;
+  std::ranges::stable_sort(out, std::ranges::greater{}, &SeenVersion::first_ms);
+  return out;
+}
+
+} // namespace
+
+std::string newest_version(const rollout::RolloutSpec& spec, Track track,
+                           const std::vector<Presence>& presence) {
+  const auto versions = versions_now(spec, track, presence, false);
+  return versions.empty() ? "" : versions.front().version;
+}
+
+std::optional<std::vector<std::string>> reported_versions(const rollout::RolloutSpec& spec,
+                                                          Track track,
+                                                          const std::vector<Presence>& presence) {
+  const auto tracks = rollout::select_tracks(spec);
+  const auto& selection = tracks.of(track);
+  if (!keeps(selection.with) || (selection.without && !keeps({*selection.without})))
+    return std::nullopt;
+  std::vector<std::string> out;
+  for (auto& seen : versions_now(spec, track, presence, true)) out.push_back(seen.version);
+  return out;
 }
 
 } // namespace coalmine::app

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,5 +17,12 @@ namespace coalmine::app {
 // track is selected by an attribute that presence does not keep.
 std::string newest_version(const rollout::RolloutSpec& spec, Track track,
                            const std::vector<Presence>& presence);
+
+// The versions of the track that still report, likewise, the one that was first seen last first; ""
+// among them where telemetry names none. nullopt when the selector names an attribute that presence
+// does not keep.
+std::optional<std::vector<std::string>> reported_versions(const rollout::RolloutSpec& spec,
+                                                          Track track,
+                                                          const std::vector<Presence>& presence);
 
 } // namespace coalmine::app

@@ -325,6 +325,13 @@ TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
   EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
 }
 
+TEST_F(Cli, StartSaysWhatIsInDoubt) {
+  server.say(201, R"({"id":42,"warnings":["no telemetry of canary names version 2"]})");
+  EXPECT_EQ(rollout_start(terminal(), {.service = "shop", .canary_version = "2", .actor = "ci"}),
+            kExitGood);
+  EXPECT_EQ(err.str(), "coalmine: warning: no telemetry of canary names version 2\n");
+}
+
 TEST_F(Cli, CommandsPostTheirReason) {
   server.say(200, rollout("aborted", true));
   EXPECT_EQ(rollout_command(terminal(),

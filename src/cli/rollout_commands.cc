@@ -167,6 +167,10 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
                             {"actor", options.actor}});
   if (!answer) return report(terminal, answer.error());
   const std::string id = id_text(answer->json);
+  for (const auto& warning : list_of(answer->json, "warnings")) {
+    if (warning.is_string() && terminal.output == Output::text)
+      terminal.err << "coalmine: warning: " << std::string_view(warning.get_string()) << '\n';
+  }
   if (options.wait) {
     if (terminal.output == Output::text && !terminal.quiet)
       terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);

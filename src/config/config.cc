@@ -11,6 +11,7 @@
 
 #include "base/digest.h"
 #include "config/config_parts.h"
+#include "route/shared_traffic.h"
 
 namespace coalmine::config {
 namespace {
@@ -72,8 +73,25 @@ class FileParser {
       context_.yaml.error(node, fmt::format("service \"{}\" is configured twice", spec->service),
                           "a service has one block; remove one of them");
     } else {
+      check_traffic(node, *spec);
       config_.specs.push_back(std::move(*spec));
     }
+  }
+
+  // What two services move, one moves against the other.
+  void check_traffic(const YAML::Node& node, const rollout::RolloutSpec& spec) {
+    const auto traffic = route::traffic_of(spec.router);
+    if (!traffic) return;
+    const auto& specs = config_.specs;
+    const auto other = std::ranges::find_if(
+        specs, [&](const auto& s) { return route::traffic_of(s.router) == traffic; });
+    if (other == specs.end()) return;
+    context_.yaml.warn(
+        node["router"] ? node["router"] : node,
+        fmt::format("{} and {} move the same traffic, {}: each would undo the other's weights, so "
+                    "a rollout of one is refused while one of the other runs",
+                    other->service, spec.service, *traffic),
+        "give each service a backend (or a map key) of its own");
   }
 
   const ConfigContext& context_;

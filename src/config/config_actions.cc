@@ -9,6 +9,7 @@
 #include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"
+#include "route/shared_traffic.h"
 
 namespace coalmine::config {
 namespace {
@@ -331,6 +332,9 @@ void read_router(const ConfigContext& context, const YAML::Node& node, rollout::
                  if (name != "haproxy") return refuse_router(context, key, name);
                  read_haproxy_map(context, value, haproxy_of(spec.router));
                });
+  if (const auto both = route::server_of_both(spec.router)) {
+    yaml.error(node, *both, "each server belongs to one track; name them apart");
+  }
 }
 
 void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec) {

@@ -10,6 +10,7 @@
 #include "config/config_values.h"
 #include "judge/reason.h"
 #include "rollout/track_selection.h"
+#include "rollout/validate.h"
 
 namespace coalmine::config {
 namespace {
@@ -69,6 +70,11 @@ std::string steps_text(const rollout::RolloutSpec& spec) {
     if (step.analyze_ms > 0 && step.min_requests != spec.min_requests)
       out += fmt::format(" and {:g} requests", step.min_requests);
     if (step.approve_manually) out += " until a person promotes";
+  }
+  if (!rollout::watches_something(spec)) {
+    return out +
+           " at once. Nothing is watched before it, so a rollout waits from its start until a "
+           "person promotes.\n";
   }
   const auto shortest = std::ranges::min(spec.steps, {}, [](const auto& s) {
                           return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX;

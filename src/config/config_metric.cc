@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 #include <vector>
 
 #include "cohort/signal_expression.h"
 #include "config/config_values.h"
+#include "promql/syntax/ast.h"
 #include "promql/syntax/parser.h"
 
 namespace coalmine::config {
@@ -22,6 +24,33 @@ using judge::Worse;
 
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 constexpr double kLargest = 1e15;
+
+// Whether the selector says which service it is about: by its name, or by a label that is one.
+bool selects_service(const promql::VectorSelector& selector, const std::string& service) {
+  static constexpr std::array<std::string_view, 4> kLabels = {"service_name", "service", "job",
+                                                              "app"};
+  return std::ranges::any_of(selector.matchers, [&](const Matcher& matcher) {
+    const bool positive = matcher.op == Matcher::Op::equal || matcher.op == Matcher::Op::regexp;
+    return positive && matcher.name != "__name__" && !matcher.value.empty() &&
+           (matcher.value.find(service) != std::string::npos ||
+            std::ranges::find(kLabels, matcher.name) != kLabels.end());
+  });
+}
+
+// A selector of the expression that does not; null when all do. Points into expr.
+const promql::VectorSelector* selector_of_any_service(promql::Expr& expr,
+                                                      const std::string& service) {
+  const auto* selector = promql::as<promql::VectorSelector>(&expr);
+  if (const auto* matrix = promql::as<promql::MatrixSelector>(&expr))
+    selector = matrix->selector.get();
+  const bool open = selector != nullptr && !selector->allow_empty; // info() takes no part
+  if (open && !selects_service(*selector, service)) return selector;
+  for (const auto* child : promql::child_slots(expr)) {
+    if (*child == nullptr) continue;
+    if (const auto* found = selector_of_any_service(**child, service)) return found;
+  }
+  return nullptr;
+}
 
 // Reads one entry. Lives for one call of read_metric.
 class MetricReader {
@@ -345,12 +374,17 @@ class MetricReader {
     const auto text = yaml_.text(node, "promql");
     if (!text) return;
     source_.promql = *text;
+    const auto service = spec_.service.empty() ? std::string("service") : spec_.service;
     const auto filled = cohort::expand_expression(
-        *text, {.service = "s", .track = "canary", .version = "v", .window_ms = 60'000});
+        *text, {.service = service, .track = "canary", .version = "v", .window_ms = 60'000});
     if (!filled) return refuse(node, filled.error().message, "");
-    if (const auto parsed = promql::parse_expression(*filled, promql::ParseOptions::all());
-        !parsed) {
-      return refuse(node, "not a PromQL expression: " + parsed.error().message, "");
+    const auto parsed = promql::parse_expression(*filled, promql::ParseOptions::all());
+    if (!parsed) return refuse(node, "not a PromQL expression: " + parsed.error().message, "");
+    if (const auto* open = selector_of_any_service(**parsed, service)) {
+      yaml_.warn(node,
+                 fmt::format("{} may count other services: {} does not select the service", name_,
+                             open->name.empty() ? "a selector" : open->name),
+                 "add service_name=\"$service\" to it");
     }
     if (text->find("$track") == std::string::npos && text->find("$version") == std::string::npos &&
         text->find("${track}") == std::string::npos &&

@@ -124,7 +124,12 @@ void check_steps(const ConfigContext& context,
           fmt::format("the last step is {}, but a rollout ends at 100%", percent_text(step.weight)),
           "add a last step: 100%");
     }
-    if (last && step.weight >= 1 && step.analyze_ms > 0) {
+    if (steps.size() == 1 && step.weight >= 1) {
+      yaml.warn(node,
+                "nothing is watched before 100%: a rollout of these steps waits for a person from "
+                "its start, and no verdict is made",
+                "watch the canary at a smaller weight first: steps: [5% 10m, 100%]");
+    } else if (last && step.weight >= 1 && step.analyze_ms > 0) {
       yaml.warn(
           node,
           fmt::format("the time {} at 100% has no effect: the rollout ends when 100% is confirmed",
@@ -374,6 +379,7 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
     for (auto& key : server_keys(context, server)) keys.push_back(std::move(key));
   }
   if (!context.yaml.map(node, "a service", keys)) return std::nullopt;
+  block.spec.service = block.service.value_or("");
   read_judging(context, block.judging, block.spec);
   if (block.spec.judge == "threshold" && !block.spec.critical_routes.empty()) {
     context.yaml.warn(node["routes"]["critical"],
@@ -390,7 +396,6 @@ std::optional<rollout::RolloutSpec> read_service(const ConfigContext& context,
   }
   if (context.yaml.errors() == errors_before) check_overlap(context, node, block.spec);
   if (!block.service) return std::nullopt;
-  block.spec.service = *block.service;
   return std::move(block.spec);
 }
 

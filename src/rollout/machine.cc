@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "rollout/machine_step.h"
+#include "rollout/validate.h"
 
 namespace coalmine::rollout {
 
@@ -90,6 +91,10 @@ void MachineStep::on(const event::Start& start) {
   line("started", fmt::format("{} against {}, {} steps", named(), against, s_.plan.steps.size()),
        start.actor);
   ask(0, "");
+  if (watches_something(*start.spec)) return;
+  pause(PauseCause::unwatched,
+        "nothing is watched before the canary gets 100%, so a person decides: promote sends it "
+        "all the traffic, abort ends the rollout; a step before it, such as 5% 10m, would watch");
 }
 
 void MachineStep::pause(PauseCause cause, std::string text, const std::string& actor) {
@@ -110,6 +115,7 @@ void MachineStep::on(const event::Commanded& command) {
       return;
     case Command::resume: resume(command); return;
     case Command::promote: {
+      if (s_.position.pause_cause == PauseCause::unwatched) return send_unwatched(command);
       const bool judged = s_.position.pause_cause == PauseCause::approval;
       pass_gate(judged ? "passed" : "skipped", "promote",
                 fmt::format("step {} of {} passed by {}{}", s_.position.step + 1,
@@ -126,6 +132,16 @@ void MachineStep::on(const event::Commanded& command) {
       return;
     case Command::abandon: abandon(command); return;
   }
+}
+
+void MachineStep::send_unwatched(const event::Commanded& command) {
+  s_.position.phase = Phase::progressing;
+  s_.position.pause_cause = PauseCause::none;
+  s_.position.reason =
+      fmt::format("{} to 100% without watching, by {}: {}", named(), command.actor, command.reason);
+  line("promote", s_.position.reason, command.actor);
+  intend();
+  s_.weight.intent_by_hand = true;
 }
 
 // The end without the router: it may be gone for good, and a rollback must not wait for ever.

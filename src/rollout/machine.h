@@ -43,7 +43,8 @@ enum class PauseCause {
   regression,
   router_refused,
   canary_silent,
-  old_intent
+  old_intent,
+  unwatched // nothing is watched before 100 %
 };
 std::string_view to_string(PauseCause cause);
 

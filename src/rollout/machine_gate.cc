@@ -39,6 +39,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::router_refused: return "router_refused";
     case PauseCause::canary_silent: return "canary_silent";
     case PauseCause::old_intent: return "old_intent";
+    case PauseCause::unwatched: return "unwatched";
   }
   return "none";
 }
@@ -98,7 +99,9 @@ Status check_command(const State& state, Command command, std::string_view reaso
                     "back 0%, or with abandon",
                     name));
   }
-  if (command == Command::resume && state.position.pause_cause == PauseCause::approval) {
+  const auto cause = state.position.pause_cause;
+  if (command == Command::resume &&
+      (cause == PauseCause::approval || cause == PauseCause::unwatched)) {
     return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name,
                           state.position.step + 1));
   }
@@ -107,6 +110,7 @@ Status check_command(const State& state, Command command, std::string_view reaso
     return fail(ErrorCode::invalid_argument,
                 "promote passes a gate by hand, so it needs a reason; give one with --reason");
   }
+  if (cause == PauseCause::unwatched) return {};
   if (!state.weight.is_confirmed || state.plan.steps[state.position.step].started_ms == 0) {
     return no(
         fmt::format("step {} of {} has not begun: the router has not confirmed {}; wait, or abort",

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "rollout/machine_step.h"
+#include "rollout/validate.h"
 
 namespace coalmine::rollout {
 
@@ -157,9 +158,12 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.position.phase = Phase::promoted;
   s_.position.pause_cause = PauseCause::none;
   s_.end.ended_ms = now_.wall_ms;
-  s_.position.reason = moves_traffic()
-                           ? fmt::format("{} passed every step and has all the traffic.", named())
-                           : fmt::format("{} passed every step; {}.", named(), kNothingMoved);
+  const auto passed = watches_something(*s_.plan.spec)
+                          ? "passed every step"
+                          : "was promoted by hand, nothing was watched";
+  s_.position.reason =
+      fmt::format("{} {}{}.", named(), passed,
+                  moves_traffic() ? " and has all the traffic" : "; " + std::string(kNothingMoved));
   line("promoted", s_.position.reason);
   notice("promoted", s_.position.reason);
 }
@@ -217,7 +221,8 @@ void MachineStep::panic_done(const event::RouterDone& done) {
 // somebody else's hand is seen in a pause like at any other time.
 void MachineStep::read_unconfirmed(const event::RouterDone& done) {
   if (std::abs(done.applied - s_.weight.asked) <= drift_of(s_.weight.asked)) {
-    confirm(done);
+    // What nobody approved is not done because the router happens to be so.
+    if (s_.position.pause_cause != PauseCause::unwatched) confirm(done);
     return;
   }
   const double most = std::max(s_.weight.asked, s_.weight.confirmed);

@@ -30,6 +30,10 @@ RolloutSpec default_spec(std::string service) {
   return spec;
 }
 
+bool watches_something(const RolloutSpec& spec) {
+  return spec.steps.empty() || spec.steps.front().weight < 1;
+}
+
 Status validate_spec(const RolloutSpec& spec) {
   const auto wrong = [](std::string text) {
     return fail(ErrorCode::invalid_argument, std::move(text));

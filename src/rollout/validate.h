@@ -9,4 +9,7 @@ namespace coalmine::rollout {
 // invalid_argument with the step and the value seen.
 Status validate_spec(const RolloutSpec& spec);
 
+// False: the first step is 100 %, so that no verdict comes before it.
+bool watches_something(const RolloutSpec& spec);
+
 } // namespace coalmine::rollout

@@ -152,7 +152,15 @@ Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
   start.actor = actor.empty() ? "api" : actor;
   TRY_ASSIGN(const auto id, deps_.rollouts.start(start));
-  return fmt::format("{{\"id\":{}}}", id.value);
+  json::array warnings;
+  if (const auto begun = deps_.rollouts.get(id)) {
+    for (const auto& line : begun->log) {
+      if (line.kind == "warning") warnings.emplace_back(line.text);
+    }
+  }
+  json::object out{{"id", id.value}};
+  if (!warnings.empty()) out["warnings"] = std::move(warnings);
+  return json::serialize(out);
 }
 
 Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {

@@ -47,6 +47,11 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
   const auto body = R"({"service":"shop","canary_version":"2","stable_version":null,"actor":"ci"})";
   EXPECT_EQ(ask_json(request("POST", "/v1/rollouts", body), 201).at("id").to_number<int>(), 7);
   EXPECT_EQ(rollouts_.last_start, "shop 2  by ci");
+  auto doubtful = rollout_status(7, "shop");
+  doubtful.log = {{1, 0, "started", "shop 2", "ci"}, {2, 0, "warning", "nobody names 2", "ci"}};
+  rollouts_.put(doubtful);
+  EXPECT_EQ(json::serialize(ask_json(request("POST", "/v1/rollouts", body), 201)),
+            R"({"id":7,"warnings":["nobody names 2"]})");
   expect_error(request("POST", "/v1/rollouts", R"({"service":"other"})"), 404, "not_found",
                "other");
   expect_error(request("POST", "/v1/rollouts", R"({"service":"running"})"), 409, "already_exists",

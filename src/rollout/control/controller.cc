@@ -18,9 +18,11 @@
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
 #include "rollout/control/notices.h"
+#include "rollout/control/start_checks.h"
 #include "rollout/journal/journal.h"
 #include "rollout/status.h"
 #include "rollout/validate.h"
+#include "route/shared_traffic.h"
 
 namespace coalmine::rollout {
 namespace {
@@ -116,6 +118,7 @@ class ControllerImpl final : public Controller {
   void loop();
   void publish(const State& state, const std::vector<LogEntry>& log);
   Result<event::Start> prepare(const StartRequest& request) const;
+  std::vector<std::string> doubts_of(const event::Start& start) const;
   void begin(event::Start start, std::unique_ptr<route::Router> router,
              std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
@@ -223,11 +226,6 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
                             known.empty() ? "none" : known));
   }
   TRY(validate_spec(*spec));
-  if (!request.canary_version.empty() && request.canary_version == request.stable_version) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("canary and stable are both version {}; name two versions",
-                            request.canary_version));
-  }
   event::Start start;
   start.spec = std::make_shared<const RolloutSpec>(*spec);
   start.canary_version = request.canary_version;
@@ -236,6 +234,7 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
     start.canary_version = deps_.newest_version(*spec, Track::canary);
   if (start.stable_version.empty() && deps_.newest_version)
     start.stable_version = deps_.newest_version(*spec, Track::stable);
+  TRY(check_versions(start, request.canary_version.empty() || request.stable_version.empty()));
   start.actor = request.actor.empty() ? "cli" : request.actor;
   return start;
 }
@@ -244,10 +243,14 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   TRY_ASSIGN(auto prepared, prepare(request));
   TRY_ASSIGN(auto router, deps_.make_router(router_of(*prepared.spec)));
   // A router that is not there may come back; one that names what does not exist stays wrong.
-  if (const auto fit = router->check(); !fit && !may_pass(fit.error().code)) {
+  const auto fit = router->check();
+  if (!fit && !may_pass(fit.error().code)) {
     return fail(ErrorCode::failed_precondition,
                 fmt::format("no rollout of {} can start, its router cannot do it: {}",
                             request.service, fit.error().message));
+  }
+  if (fit) {
+    if (const auto now = router->read()) TRY(check_no_traffic_yet(*now, *prepared.spec));
   }
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
@@ -263,6 +266,18 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   return result.get();
 }
 
+std::vector<std::string> ControllerImpl::doubts_of(const event::Start& start) const {
+  std::vector<std::string> out;
+  if (!deps_.reported_versions) return out;
+  for (const auto track : {Track::canary, Track::stable}) {
+    const auto& version = track == Track::canary ? start.canary_version : start.stable_version;
+    if (auto doubt =
+            unreported_version(track, version, deps_.reported_versions(*start.spec, track)))
+      out.push_back(std::move(*doubt));
+  }
+  return out;
+}
+
 void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
                            std::function<void(Result<RolloutId>)> reply) {
   if (const auto* running = core_.running(start.spec->service)) {
@@ -273,10 +288,25 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
                     running->position.step + 1)));
     return;
   }
+  const auto traffic = route::traffic_of(start.spec->router);
+  if (const auto* other = traffic ? core_.running_on(*traffic) : nullptr) {
+    reply(fail(ErrorCode::failed_precondition,
+               fmt::format("rollout {} of {} moves the same traffic, {}: each would undo the "
+                           "other's weights; wait for its end or abort it, and give each service a "
+                           "backend of its own",
+                           other->plan.id.value, other->plan.spec->service, *traffic)));
+    return;
+  }
   const RolloutId id{++newest_id_};
   start.id = id;
+  auto doubts = doubts_of(start);
   effects_.add_router(id, router_of(*start.spec), std::move(router));
   core_.start(std::move(start));
+  for (auto& doubt : doubts) {
+    log_warn("a rollout starts in doubt",
+             {{"rollout", fmt::format("{}", id.value)}, {"why", doubt}});
+    core_.deliver(id, event::Noted{"warning", std::move(doubt)});
+  }
   effects_.when_synced(
       id, core_.find(id)->sequence, [this, id, reply = std::move(reply)](const Status& status) {
         if (status) {

@@ -53,6 +53,10 @@ struct ControllerDeps {
   // The newest version that the track's telemetry has named, for a start without versions; "" when
   // none. May be empty.
   std::function<std::string(const RolloutSpec&, Track track)> newest_version;
+  // The versions that the track's telemetry names now, newest first, "" where it names none;
+  // nullopt when that cannot be known. May be empty.
+  std::function<std::optional<std::vector<std::string>>(const RolloutSpec&, Track track)>
+      reported_versions{};
 };
 
 struct ControllerOptions {
@@ -68,8 +72,10 @@ class Controller {
   virtual ~Controller() = default; // stops looking; weights stay as they are
 
   // All thread-safe. start: already_exists when the service has a running rollout; not_found when
-  // no spec names the service; failed_precondition when its router lacks what the spec names. Asks
-  // the router, so it may take its timeout.
+  // no spec names the service; failed_precondition when its router lacks what the spec names or
+  // gives the canary most of the traffic already, when both tracks are at one version, and when a
+  // rollout of another service moves the same traffic. Asks the router, so it may take its timeout.
+  // What is doubtful is in the log, kind "warning".
   virtual Result<RolloutId> start(const StartRequest& request) = 0;
   // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight
   // 0, phase aborted. abandon: ends at once, and the router is not asked again (a reason is

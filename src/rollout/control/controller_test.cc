@@ -50,6 +50,14 @@ TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
   EXPECT_GT(looks_, 0);
   EXPECT_GT(changes, 5);
   unsubscribe();
+  EXPECT_GT(looks_, 0);
+  const auto refused = controller_->start(request_of("checkout-service", "2.5.0", "2.4.0"));
+  ASSERT_FALSE(refused) << "the first step would send the promoted release back to stable";
+  EXPECT_EQ(refused.error().code, ErrorCode::failed_precondition);
+  EXPECT_NE(refused.error().message.find("the canary has 100% of the traffic already"),
+            std::string::npos)
+      << refused.error().message;
+  router_.weight = 0;
   EXPECT_NE(start().value, id.value) << "the next one may begin";
 }
 
@@ -269,6 +277,70 @@ TEST_F(ControllerTest, ARouterThatLacksWhatIsNamedRefusesTheStart) {
   router_.wrong = false;
   router_.down = true; // it may come back
   start();
+}
+
+TEST_F(ControllerTest, VersionsThatAreGuessedEqualAreRefused) {
+  auto guesses = deps();
+  guesses.newest_version = [](const RolloutSpec&, Track) { return "2.3.0"; };
+  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
+                                 std::move(guesses), {spec_});
+  ASSERT_TRUE(opened);
+  controller_ = std::move(*opened);
+  for (const auto& request :
+       {request_of("checkout-service"), request_of("checkout-service", "2.3.0"),
+        request_of("checkout-service", "", "2.3.0")}) {
+    const auto refused = controller_->start(request);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, ErrorCode::failed_precondition);
+    EXPECT_NE(refused.error().message.find("are both version 2.3.0"), std::string::npos);
+  }
+  EXPECT_TRUE(controller_->start(request_of("checkout-service", "2.4.0")));
+}
+
+TEST_F(ControllerTest, AVersionThatNobodyReportsIsTold) {
+  auto known = deps();
+  known.reported_versions = [](const RolloutSpec&, Track track) {
+    return track == Track::canary ? std::optional<std::vector<std::string>>({"2.4.0", ""})
+                                  : std::optional<std::vector<std::string>>(std::in_place);
+  };
+  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
+                                 std::move(known), {spec_});
+  ASSERT_TRUE(opened);
+  controller_ = std::move(*opened);
+  const auto id = controller_->start(request_of("checkout-service", "2.4.1-typo", "2.3.0"));
+  ASSERT_TRUE(id);
+  std::string told;
+  const auto status = *controller_->get(*id);
+  for (const auto& line : status.log) {
+    if (line.kind == "warning") told += line.text + "\n";
+  }
+  EXPECT_EQ(told,
+            "no telemetry of canary names version 2.4.1-typo; it names 2.4.0, no version\n"
+            "nothing has come from stable lately, so nobody has named its version 2.3.0 yet\n");
+}
+
+TEST_F(ControllerTest, OneRolloutMovesATraffic) {
+  auto other = spec_;
+  other.service = "pay";
+  auto apart = spec_;
+  apart.service = "mail";
+  std::get<route::HaproxyOptions>(apart.router).backend = "mail";
+  spec_.steps[0].analyze_ms = 3'600'000;
+  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
+                                 deps(), {spec_, other, apart});
+  ASSERT_TRUE(opened);
+  controller_ = std::move(*opened);
+  const auto id = start();
+  const auto refused = controller_->start(request_of("pay", "2", "1"));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::failed_precondition);
+  EXPECT_NE(refused.error().message.find("of checkout-service moves the same traffic"),
+            std::string::npos)
+      << refused.error().message;
+  EXPECT_TRUE(controller_->start(request_of("mail", "2", "1")));
+  ASSERT_TRUE(controller_->command(id, Command::abort, "me", "enough"));
+  ASSERT_TRUE(reaches(id, Phase::aborted));
+  EXPECT_TRUE(controller_->start(request_of("pay", "2", "1")));
 }
 
 TEST_F(ControllerTest, ASpecThatCannotRunIsRefused) {

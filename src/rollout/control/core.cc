@@ -9,6 +9,7 @@
 #include "rollout/control/outbox.h"
 #include "rollout/journal/codec.h"
 #include "rollout/status.h"
+#include "route/shared_traffic.h"
 
 namespace coalmine::rollout {
 
@@ -116,6 +117,16 @@ const State* Core::find(RolloutId id) const {
 const std::vector<LogEntry>* Core::log(RolloutId id) const {
   const auto it = rollouts_.find(id.value);
   return it == rollouts_.end() ? nullptr : &it->second.log;
+}
+
+const State* Core::running_on(std::string_view traffic) const {
+  for (const auto& [service, ids] : running_) {
+    for (const auto id : ids) {
+      const auto& state = rollouts_.at(id).state;
+      if (route::traffic_of(state.plan.spec->router) == traffic) return &state;
+    }
+  }
+  return nullptr;
 }
 
 const State* Core::running(std::string_view service) const {

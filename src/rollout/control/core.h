@@ -52,6 +52,8 @@ class Core {
   const std::vector<LogEntry>* log(RolloutId id) const;
   // The running rollout of a service, or null.
   const State* running(std::string_view service) const;
+  // A running rollout that moves this traffic (route::traffic_of), or null.
+  const State* running_on(std::string_view traffic) const;
 
  private:
   struct Rollout {

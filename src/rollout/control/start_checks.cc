@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "rollout/control/start_checks.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "rollout/machine_step.h"
+
+namespace coalmine::rollout {
+namespace {
+
+constexpr double kMost = 0.5;
+constexpr double kAll = 0.995;
+constexpr std::size_t kMaxNamed = 5; // versions in a sentence
+
+} // namespace
+
+Status check_versions(const event::Start& start, bool guessed) {
+  if (start.canary_version.empty() || start.canary_version != start.stable_version) return {};
+  if (!guessed) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("canary and stable are both version {}; name two versions",
+                            start.canary_version));
+  }
+  return fail(
+      ErrorCode::failed_precondition,
+      fmt::format("canary and stable of {} are both version {} in what their telemetry says, so "
+                  "there is nothing to compare; deploy the new version as the canary, or name both "
+                  "versions",
+                  start.spec->service, start.canary_version));
+}
+
+Status check_no_traffic_yet(const route::Weight& now, const RolloutSpec& spec) {
+  if (!route::moves_traffic(spec.router) || now.canary <= kMost) return {};
+  if (now.canary < kAll && !spec.steps.empty() && now.canary <= spec.steps.front().weight)
+    return {};
+  return fail(
+      ErrorCode::failed_precondition,
+      fmt::format("no rollout of {} can start: the canary has {} of the traffic already, as after "
+                  "a promotion, and the first step would send it back to the servers of stable. "
+                  "Bring the promoted version to them, give stable the traffic in the router and "
+                  "the canary 0%, deploy the next version as the canary, and start again",
+                  spec.service, percent(now.canary)));
+}
+
+std::optional<std::string> unreported_version(
+    Track track, const std::string& version,
+    const std::optional<std::vector<std::string>>& reported) {
+  if (version.empty() || !reported || std::ranges::find(*reported, version) != reported->end())
+    return std::nullopt;
+  const auto name = track == Track::canary ? "canary" : "stable";
+  if (reported->empty()) {
+    return fmt::format("nothing has come from {} lately, so nobody has named its version {} yet",
+                       name, version);
+  }
+  std::string seen;
+  for (std::size_t i = 0; i < std::min(kMaxNamed, reported->size()); ++i) {
+    const auto& one = (*reported)[i];
+    seen += (seen.empty() ? "" : ", ") + (one.empty() ? "no version" : one);
+  }
+  if (reported->size() > kMaxNamed) seen += ", …";
+  return fmt::format("no telemetry of {} names version {}; it names {}", name, version, seen);
+}
+
+} // namespace coalmine::rollout
