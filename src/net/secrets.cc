@@ -112,7 +112,9 @@ std::string mask_urls(std::string text) {
   };
   for (auto at = whole.find("://"); at != std::string_view::npos; at = whole.find("://", at + 3)) {
     const auto end = std::min(whole.find_first_of(" \t\r\n\"'`", at), whole.size());
-    const auto rest = whole.substr(at + 3, end - at - 3);
+    auto rest = whole.substr(at + 3, end - at - 3);
+    while (!rest.empty() && std::string_view(",}])").find(rest.back()) != std::string_view::npos)
+      rest.remove_suffix(1); // of the text around it
     const auto url = parts_of(rest);
     if (!url.clear) {
       hide(rest);

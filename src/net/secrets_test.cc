@@ -52,6 +52,8 @@ TEST(Secrets, UrlsInTextAreMaskedInPlace) {
   EXPECT_EQ(mask_urls("url: http://me:pw@a/p?t=x y"), "url: http://*****@a/p?*** y");
   EXPECT_EQ(mask_urls("['https://hooks.slack.com/services/a', 'http://b/c']"),
             "['https://hooks.slack.com/**********', 'http://b/c']");
+  EXPECT_EQ(mask_urls("{ url: http://b/hooks/x, c: http://d?e=f}"),
+            "{ url: http://b/*******, c: http://d?***}");
   EXPECT_EQ(mask_urls("http://me:p/w@a"), "http://********");
   EXPECT_EQ(mask_urls("no url: a://"), "no url: a://");
 }

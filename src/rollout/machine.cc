@@ -240,6 +240,16 @@ void MachineStep::on(const event::Arrived& arrived) {
       std::min(live.next_look, std::max(now_.steady_ms, live.look_started + arrived.gap_ms));
 }
 
+// Once, in the second half of the first step: routes that are seldom asked for have come by then,
+// and nothing has been promoted.
+bool MachineStep::routes_are_due() const {
+  const auto& spec = *s_.plan.spec;
+  const bool names_some = !spec.critical_routes.empty() || !spec.ignore_routes.empty();
+  return names_some && s_.position.step == 0 && !s_.live.routes_checked &&
+         s_.alarms.unmatched_routes.empty() &&
+         s_.clock.observed_valid_ms >= s_.plan.steps[0].spec.analyze_ms / 2;
+}
+
 // A look's window is the step so far, so that no early evidence is lost; a step that lasts longer
 // than it was meant to (paused, blind) is seen through a window as long as the step was meant to
 // be, so that new trouble does not drown in old quiet.
@@ -267,7 +277,8 @@ void MachineStep::drive_look() {
                                        .step = s_.position.step,
                                        .from_ms = std::max(since, now_.wall_ms - width),
                                        .to_ms = now_.wall_ms,
-                                       .age_minutes = static_cast<double>(age) / 60'000.0});
+                                       .age_minutes = static_cast<double>(age) / 60'000.0,
+                                       .check_routes = routes_are_due()});
 }
 
 StepOutcome MachineStep::drive() && {

@@ -92,6 +92,8 @@ struct LookResult {
   double stable_since = 0;          // requests that stable served since then
   double canary_other_requests = 0; // that the canary reported under its other version since then
   std::string silent_instances;     // a sentence about instances that stopped, of several; "": none
+  bool routes_checked = false;      // as was asked for, and both tracks' routes were read
+  std::string unmatched_routes;     // a sentence about routes of the spec that no request has
 };
 
 // Whether it is known who reports and how the traffic is split.
@@ -171,7 +173,8 @@ struct TakeLook {
   std::size_t step = 0;
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
-  double age_minutes = 0; // how long the step has been watched, for the judge's own minimum
+  double age_minutes = 0;    // how long the step has been watched, for the judge's own minimum
+  bool check_routes = false; // whether the routes that the spec names are there
 };
 } // namespace effect
 // In the order in which they are to be started.
@@ -207,6 +210,7 @@ struct Live {
   std::int64_t decided_steady = -1;     // of the rollback; -1: not yet, or in an earlier process
 
   std::int64_t read_until_ms = 0; // LookResult's, of the newest look
+  bool routes_checked = false;    // in this process
 
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
@@ -263,6 +267,7 @@ struct Alarms {
   bool split_noticed = false;
   std::string split_cause;      // what the router knows to spoil the split; "": nothing
   std::string silent_instances; // LookResult's
+  std::string unmatched_routes; // LookResult's, as it was told; "": it was not
   std::string kept;             // why the canary still has its weight in a rollback; "": it has not
 };
 

@@ -132,6 +132,7 @@ void MachineStep::on(const event::Looked& looked) {
   live.read_until_ms = look.judgement_incomplete ? look.read_until_ms : 0;
   if (look.read_until_ms != 0) live.next_look = now_.steady_ms; // there is more to read at once
 
+  note_routes(look);
   if (is_heard(look)) {
     note_split(look);
     note_instances(look);
@@ -189,6 +190,14 @@ void MachineStep::note_split(const LookResult& look) {
   }
   line("split", look.split_problem);
   notice("attention", fmt::format("{}: {}", named(), look.split_problem));
+}
+
+// A route that is misspelt in the config is left out of nothing, and critical to nobody.
+void MachineStep::note_routes(const LookResult& look) {
+  s_.live.routes_checked = s_.live.routes_checked || look.routes_checked;
+  if (look.unmatched_routes.empty() || !s_.alarms.unmatched_routes.empty()) return;
+  s_.alarms.unmatched_routes = look.unmatched_routes;
+  line("warning", look.unmatched_routes);
 }
 
 void MachineStep::gate(const LookResult& look) {

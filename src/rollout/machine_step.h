@@ -66,6 +66,7 @@ class MachineStep {
   void call_router(RouterOp op, double weight);
   void drive_router();
   void drive_look();
+  bool routes_are_due() const;
   // False: the router only watches. Then no sentence may say that traffic went anywhere.
   bool moves_traffic() const { return route::moves_traffic(s_.plan.spec->router); }
   bool last_step() const { return s_.position.step + 1 == s_.plan.steps.size(); }
@@ -82,6 +83,7 @@ class MachineStep {
   void regression(const LookResult& look);
   bool advance_clock(const LookResult& look);
   void note_split(const LookResult& look);
+  void note_routes(const LookResult& look);
   void gate(const LookResult& look);
   void undecided(const LookResult& look);
   void pass_gate(std::string outcome, std::string kind, std::string text, const std::string& actor);

@@ -20,7 +20,8 @@
 //   at TIME router_says WORDS…  what it knows to spoil the split
 //   at TIME split 60%        that share of the canary's requests arrives there, the rest at stable
 //   at TIME restart          the process is killed and comes back
-//   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1] [says WORDS…]
+//   at TIME expect PHASE [weight 5%] [step 2] [cause no_data] [asked 25%] [notices 1]
+//                            [logged 1 KIND] [says WORDS…]
 //   by TIME expect PHASE …   as soon as PHASE is reached, at the latest at TIME
 // Times count from the start and rise. notices: messages for people so far.
 // SPDX-License-Identifier: Apache-2.0
@@ -247,7 +248,11 @@ class Player {
         continue;
       }
       words >> value;
-      if (key == "weight") {
+      if (key == "logged") {
+        std::string kind;
+        words >> kind;
+        EXPECT_EQ(std::ranges::count(simulation_->log(), kind, &LogEntry::kind), std::stol(value));
+      } else if (key == "weight") {
         EXPECT_NEAR(world_.weight.last(), parse_percent(value), 1e-9) << status.reason;
       } else if (key == "asked") {
         EXPECT_NEAR(state.weight.asked, parse_percent(value), 1e-9);

@@ -10,6 +10,7 @@
 #include "rollout/evidence/silence.h"
 #include "rollout/evidence/spec_judge.h"
 #include "rollout/evidence/split_guard.h"
+#include "rollout/evidence/unmatched_routes.h"
 #include "rollout/evidence/window_evidence.h"
 
 namespace coalmine::rollout {
@@ -169,6 +170,21 @@ judge::Evidence read_evidence(const LookRequest& request, const judge::Judge& ju
   return evidence;
 }
 
+// A source that does not answer now is asked again at the next look.
+void check_routes(const LookRequest& request, const LookSources& sources, LookResult& out) {
+  if (!request.look.check_routes || !out.source_error.empty() || out.judgement_incomplete) return;
+  const auto& look = request.look;
+  const auto counts = [&](Track track, const std::string& version) {
+    return sources.cohorts.counts(cohort_selector(*request.spec, track, version),
+                                  look.from_ms - kBaselineMs, look.to_ms);
+  };
+  const auto canary = counts(Track::canary, request.canary_version);
+  const auto stable = counts(Track::stable, request.stable_version);
+  if (!canary || !stable) return;
+  out.routes_checked = true;
+  out.unmatched_routes = unmatched_routes(*request.spec, *canary, *stable);
+}
+
 } // namespace
 
 LookResult take_look(const LookRequest& request, judge::Judge& judge, const LookSources& sources) {
@@ -203,6 +219,7 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
                   judgement.reason);
     }
     out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
+    check_routes(request, sources, out);
   } catch (const std::exception& e) {
     out.source_error = std::string("the look failed: ") + e.what();
   }

@@ -127,6 +127,24 @@ TEST_F(LookTest, ATrackWhoseClockIsOffIsAskedByItsOwn) {
   EXPECT_EQ(out.canary.last_ms, kNow);
 }
 
+TEST_F(LookTest, RoutesThatNoRequestHasAreTold) {
+  auto spec = *request_.spec;
+  spec.ignore_routes = {"/pay"};
+  spec.critical_routes = {"/pay"};
+  request_.spec = std::make_shared<const RolloutSpec>(spec);
+  EXPECT_FALSE(look().routes_checked) << "only when it is asked for";
+  request_.look.check_routes = true;
+  EXPECT_TRUE(look().routes_checked);
+  EXPECT_EQ(look().unmatched_routes, "");
+  spec.ignore_routes = {"/internal/*", "/healthz"};
+  spec.critical_routes = {"/pay", "/api/pay"};
+  request_.spec = std::make_shared<const RolloutSpec>(spec);
+  EXPECT_EQ(look().unmatched_routes,
+            "routes.critical names /api/pay, which no request has; routes.ignore names "
+            "/internal/*, /healthz, which no request has (routes are compared as they are: * is "
+            "no wildcard). The routes that are there: /pay");
+}
+
 TEST_F(LookTest, ASilentCanaryIsSilentSinceItWasHeardOrWatched) {
   feed_.canary.heard_ms = kNow - 4 * kMinuteMs;
   feed_.since = 77;

@@ -59,6 +59,7 @@ json::object durable_value(const State& s) {
   o["split_noticed"] = s.alarms.split_noticed;
   o["split_cause"] = json_string(s.alarms.split_cause);
   o["silent_instances"] = json_string(s.alarms.silent_instances);
+  o["unmatched_routes"] = json_string(s.alarms.unmatched_routes);
   if (!s.alarms.kept.empty()) o["kept"] = json_string(s.alarms.kept);
   o["paused_ms"] = s.position.paused_ms;
   o["last_decision"] = json_string(judge::to_string(s.clock.last_decision));
@@ -100,6 +101,7 @@ json::object look_value(const LookResult& look) {
   o["stable_since"] = look.stable_since;
   o["canary_other_requests"] = look.canary_other_requests;
   o["silent_instances"] = json_string(look.silent_instances);
+  if (!look.unmatched_routes.empty()) o["unmatched_routes"] = json_string(look.unmatched_routes);
   o["under_way"] = look.under_way;
   o["read_until_ms"] = look.read_until_ms;
   o["judgement_incomplete"] = look.judgement_incomplete;
@@ -127,6 +129,7 @@ LookResult look_from(const json::object& o) {
   look.stable_since = get_double(o, "stable_since");
   look.canary_other_requests = get_double(o, "canary_other_requests");
   look.silent_instances = get_text(o, "silent_instances");
+  look.unmatched_routes = get_text(o, "unmatched_routes");
   look.under_way = get_bool(o, "under_way");
   look.read_until_ms = get_int(o, "read_until_ms");
   look.judgement_incomplete = get_bool(o, "judgement_incomplete");
@@ -258,6 +261,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.alarms.split_noticed = get_bool(*o, "split_noticed");
   s.alarms.split_cause = get_text(*o, "split_cause");
   s.alarms.silent_instances = get_text(*o, "silent_instances");
+  s.alarms.unmatched_routes = get_text(*o, "unmatched_routes");
   s.alarms.kept = get_text(*o, "kept");
   s.position.paused_ms = get_int(*o, "paused_ms");
   s.clock.last_decision = from_word(get_text(*o, "last_decision"), kDecisions, kWord);
