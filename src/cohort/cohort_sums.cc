@@ -186,14 +186,16 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   std::set<InstanceKey> know_statuses;
   for (const auto& series : families.client_errors) know_statuses.insert(instance_of(series));
   for (const auto& series : families.requests) {
-    if (answer_of(series) != Answer::unknown) know_statuses.insert(instance_of(series));
+    if (answer_of(series, families.failures) != Answer::unknown)
+      know_statuses.insert(instance_of(series));
   }
   for (const auto& series : families.requests) {
     auto& route = route_of(series);
     const double requests = sum_of(series, &SeriesData::floats, FloatSum()).total;
     route.requests += requests;
     if (know_statuses.contains(instance_of(series))) route.answered += requests;
-    if (answer_of(series) == Answer::client_error) route.client_errors += requests;
+    if (answer_of(series, families.failures) == Answer::client_error)
+      route.client_errors += requests;
   }
   for (const auto& series : families.client_errors)
     route_of(series).client_errors += sum_of(series, &SeriesData::floats, FloatSum()).total;

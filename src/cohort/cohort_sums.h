@@ -48,6 +48,7 @@ struct CohortFamilies {
   std::vector<SeriesData> errors;
   std::vector<SeriesData> client_errors; // beside those that the labels of requests tell
   std::vector<SeriesData> durations;
+  FailureRule failures; // by which the errors were counted
   auto all() { return std::array{&requests, &errors, &client_errors, &durations}; }
 };
 
@@ -77,9 +78,9 @@ bool lacks_baseline(const std::vector<Sample>& samples, const CohortWindow& wind
 }
 
 // What the labels of a series of requests say of their HTTP status.
-inline Answer answer_of(const SeriesData& requests) {
-  const int status = http_status_of(*requests.labels);
-  return coalmine::answer_of(status, is_failed(status, ""));
+inline Answer answer_of(const SeriesData& requests, const FailureRule& rule) {
+  const auto status = http_status_of(*requests.labels);
+  return coalmine::answer_of(status, is_failed(status, "", rule));
 }
 
 // Finds which instances reported and when: sets instances and last_ms of out.

@@ -11,6 +11,7 @@
 #include "base/result.h"
 #include "cohort/durations.h"
 #include "telemetry/cell.h"
+#include "telemetry/failure_rule.h"
 #include "telemetry/labels.h"
 
 namespace coalmine::cohort {
@@ -19,6 +20,8 @@ namespace coalmine::cohort {
 // service_version …).
 struct CohortSelector {
   std::vector<Matcher> matchers;
+  // Which statuses fail. The embedded store does not ask: it counts at arrival, by its own rules.
+  FailureRule failures = {};
 };
 
 struct CohortRoute {
