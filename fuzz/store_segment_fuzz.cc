@@ -17,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
               store::encode_segment(segment->spans, segment->logs, store::SegmentPacking::quick))
               .has_value());
     CHECK(store::decode_summary(
-              store::encode_summary(store::summarise(segment->spans, segment->logs)))
+              store::encode_summary(store::summarise(segment->spans, segment->logs, {})))
               .has_value());
   }
   (void)store::decode_summary(bytes);

@@ -101,6 +101,11 @@ Result<ServerOptions> server_options(const ServeFlags& flags, const config::Conf
   out.prometheus = file.prometheus;
   out.telemetry_endpoint = file.telemetry_endpoint.value_or("self");
   out.specs = config.specs;
+  FailureRules::ByService failures;
+  for (const auto& spec : out.specs) {
+    if (!spec.failures.empty()) failures[spec.service] = spec.failures;
+  }
+  out.store.failures = FailureRules(std::move(failures));
   // A selector can only find labels.
   out.promoted_attributes = file.promoted_attributes;
   for (const auto& spec : out.specs) {

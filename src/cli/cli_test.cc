@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <fmt/format.h>
+
 #include <boost/json/parse.hpp>
 #include <deque>
 #include <filesystem>
@@ -121,6 +123,26 @@ TEST_F(Cli, AnalyzePostsWhatWasAskedAndExitsByDecision) {
   EXPECT_TRUE(out.str().ends_with("\nNext: coalmine failures checkout-service --version 2.4.0\n"))
       << out.str();
   EXPECT_EQ(out.str().find('\x1b'), std::string::npos);
+}
+
+// What regressed decides whether there are failing requests to look at.
+TEST_F(Cli, FailuresAreNamedOnlyWhereTheyAreTheCause) {
+  const auto said = [&](std::string_view metric, std::string_view verdict) {
+    const auto line = fmt::format(
+        R"({{"metrics":[{{"name":"{}","verdict":"{}","gate":true}}],"decision":"rollback"}})",
+        metric, verdict);
+    return failures_command(boost::json::parse(line), "shop", "2");
+  };
+  EXPECT_EQ(said("error_rate", "regression"), "coalmine failures shop --version 2");
+  EXPECT_EQ(said("client_error_rate", "regression"), "") << "4xx are no failures";
+  EXPECT_EQ(said("p99_latency", "regression"), "");
+  EXPECT_EQ(said("error_rate", "pass"), "coalmine failures shop --version 2") << "not known";
+  EXPECT_EQ(failures_command(nullptr, "shop", ""), "coalmine failures shop");
+  server.say(200, R"({"id":42,"service":"shop","phase":"rolled_back","terminal":true,)"
+                  R"("judgement":{"metrics":[{"name":"client_error_rate",)"
+                  R"("verdict":"regression","gate":true}]}})");
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42"}), kExitBad);
+  EXPECT_EQ(out.str().find("Next:"), std::string::npos) << out.str();
 }
 
 TEST_F(Cli, JsonIsTheServersOwn) {

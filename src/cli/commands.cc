@@ -153,8 +153,8 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json,
   terminal.out << verdict_text(verdict, style_of(terminal));
   const std::string version = text_of(verdict, "canary_version");
   if (exit == kExitBad) {
-    next(terminal, fmt::format("coalmine failures {}{}", service,
-                               version.empty() ? "" : " --version " + version));
+    if (const auto command = failures_command(verdict, service, version); !command.empty())
+      next(terminal, command);
   } else if (exit == kExitNoData) {
     next(terminal, fmt::format("coalmine query 'count by (deployment_track, service_version) "
                                "(http_server_request_total{{service_name=\"{}\"}})'",

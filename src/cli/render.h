@@ -5,6 +5,7 @@
 #include <boost/json/value.hpp>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace coalmine::cli {
 
@@ -29,6 +30,10 @@ std::string rollout_text(const boost::json::value& rollout, const Style& style);
 std::string rollouts_text(const boost::json::array& rollouts, const Style& style);
 // The seed's print block, line for line, with its empty line at the end.
 std::string failure_text(const boost::json::value& failure);
+// The command that lists the requests behind a rollback; "" where those are no failures: all that
+// regressed is known, and no error rate is among it.
+std::string failures_command(const boost::json::value& judgement, std::string_view service,
+                             std::string_view version);
 
 // The exit code for an answer (docs/cli.md, exit codes).
 int exit_for_verdict(const boost::json::value& verdict);

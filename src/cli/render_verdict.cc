@@ -204,6 +204,20 @@ int exit_for_verdict(const json::value& verdict) {
   return exit;
 }
 
+std::string failures_command(const json::value& judgement, std::string_view service,
+                             std::string_view version) {
+  bool any = false;
+  bool errors = false;
+  for (const auto& metric : list_of(judgement, "metrics")) {
+    if (!flag_of(metric, "gate") || text_of(metric, "verdict") != "regression") continue;
+    any = true;
+    errors = errors || text_of(metric, "name") == "error_rate";
+  }
+  if (any && !errors) return "";
+  return fmt::format("coalmine failures {}{}{}", service, version.empty() ? "" : " --version ",
+                     version);
+}
+
 std::string verdict_text(const json::value& verdict, const Style& style) {
   const int exit = exit_for_verdict(verdict);
   const std::string decision = text_of(verdict, "decision");

@@ -73,8 +73,8 @@ int print_rollout(const Terminal& terminal, const Answer& answer) {
   const std::string service = text_of(answer.json, "service");
   const std::string version = text_of(answer.json, "canary_version");
   if (phase == "rolled_back") {
-    terminal.out << fmt::format("\nNext: coalmine failures {}{}\n", service,
-                                version.empty() ? "" : " --version " + version);
+    const auto command = failures_command(member_of(answer.json, "judgement"), service, version);
+    if (!command.empty()) terminal.out << fmt::format("\nNext: {}\n", command);
   } else if (phase == "paused") {
     terminal.out << fmt::format(
         "\nNext: coalmine rollout promote {} --reason '…'   (or resume, or abort)\n", service);

@@ -187,7 +187,8 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
   std::set<InstanceKey> know_statuses;
   for (const auto& series : families.client_errors) know_statuses.insert(instance_of(series));
   for (const auto& series : families.requests) {
-    if (answer_of(series) != Answer::unknown) know_statuses.insert(instance_of(series));
+    if (answer_of(series, families.failures) != Answer::unknown)
+      know_statuses.insert(instance_of(series));
   }
   auto& sampling = out.sampling;
   std::array<double, 3> metrics{}; // by source
@@ -202,7 +203,8 @@ void add_up(const CohortFamilies& families, const CohortWindow& window,
     out.counted_by_spans = out.counted_by_spans || (series.source == Source::spans && requests > 0);
     route.requests += requests;
     if (know_statuses.contains(instance_of(series))) route.answered += requests;
-    if (answer_of(series) == Answer::client_error) route.client_errors += requests;
+    if (answer_of(series, families.failures) == Answer::client_error)
+      route.client_errors += requests;
   }
   for (const auto& series : families.client_errors)
     route_of(series).client_errors += sum_of(series, &SeriesData::floats, FloatSum()).total;

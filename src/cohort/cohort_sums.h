@@ -48,6 +48,7 @@ struct CohortFamilies {
   std::vector<SeriesData> errors;
   std::vector<SeriesData> client_errors; // beside those that the labels of requests tell
   std::vector<SeriesData> durations;
+  FailureRule failures; // by which the errors were counted
   // Requests by sources that are not counted by, and spans that are marked as a sample: they show
   // whether spans are one.
   std::vector<SeriesData> witnesses;
@@ -83,9 +84,9 @@ bool lacks_baseline(const std::vector<Sample>& samples, const CohortWindow& wind
 }
 
 // What the labels of a series of requests say of their HTTP status.
-inline Answer answer_of(const SeriesData& requests) {
-  const int status = http_status_of(*requests.labels);
-  return coalmine::answer_of(status, is_failed(status, ""));
+inline Answer answer_of(const SeriesData& requests, const FailureRule& rule) {
+  const auto status = http_status_of(*requests.labels);
+  return coalmine::answer_of(status, is_failed(status, "", rule));
 }
 
 // Finds which instances reported and when: sets instances and last_ms of out.

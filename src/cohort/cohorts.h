@@ -12,6 +12,7 @@
 #include "cohort/durations.h"
 #include "cohort/span_sampling.h"
 #include "telemetry/cell.h"
+#include "telemetry/failure_rule.h"
 #include "telemetry/labels.h"
 
 namespace coalmine::cohort {
@@ -20,6 +21,8 @@ namespace coalmine::cohort {
 // service_version …).
 struct CohortSelector {
   std::vector<Matcher> matchers;
+  // Which statuses fail. The embedded store does not ask: it counts at arrival, by its own rules.
+  FailureRule failures = {};
 };
 
 struct CohortRoute {

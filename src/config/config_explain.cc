@@ -138,6 +138,23 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
   return out;
 }
 
+std::string failures_text(const FailureRule& rule) {
+  const auto joined = [](const std::vector<StatusRange>& ranges) {
+    std::string out;
+    for (std::size_t i = 0; i < ranges.size(); ++i) {
+      if (i > 0) out += i + 1 == ranges.size() ? " and " : ", ";
+      out += to_text(ranges[i]);
+    }
+    return out;
+  };
+  std::string out;
+  if (!rule.also.empty())
+    out += fmt::format("Answers of {} count as errors too.\n", joined(rule.also));
+  if (!rule.except.empty())
+    out += fmt::format("Answers of {} do not count as errors.\n", joined(rule.except));
+  return out;
+}
+
 std::string router_text(const route::RouterOptions& router) {
   const auto* moves = std::get_if<route::HaproxyOptions>(&router);
   if (moves == nullptr) return "Traffic is only watched, not moved (router: observe).\n";
@@ -191,6 +208,7 @@ std::string explain(const rollout::RolloutSpec& spec) {
                      selection_text(tracks.canary), selection_text(tracks.stable));
   out += steps_text(spec);
   out += signals_text(spec);
+  out += failures_text(spec.failures);
   if (!spec.ignore_routes.empty())
     out += fmt::format("Routes left out: {}.\n", fmt::join(spec.ignore_routes, ", "));
   if (!spec.critical_routes.empty() && spec.judge == "sequential") {

@@ -37,6 +37,8 @@ void read_judging(const ConfigContext& context, const JudgeNodes& nodes,
 
 void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 void read_routes(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
+void read_failures(const ConfigContext& context, const YAML::Node& node,
+                   rollout::RolloutSpec& spec);
 void read_router(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 void read_notify(const ConfigContext& context, const YAML::Node& node, rollout::RolloutSpec& spec);
 

@@ -169,6 +169,7 @@ YamlReader::Keys service_keys(const ConfigContext& context, ServiceBlock& block)
       {"metrics", [&](const YAML::Node& v) { block.judging.metrics.reset(v); }},
       {"judge", [&](const YAML::Node& v) { block.judging.judge.reset(v); }},
       {"policy", [&](const YAML::Node& v) { read_policy(context, v, spec); }},
+      {"failures", [&](const YAML::Node& v) { read_failures(context, v, spec); }},
       {"routes", [&](const YAML::Node& v) { read_routes(context, v, spec); }},
       {"router", [&](const YAML::Node& v) { read_router(context, v, spec); }},
       {"notify", [&](const YAML::Node& v) { read_notify(context, v, spec); }},

@@ -44,9 +44,11 @@ class Dialect {
       data.append(labels(name, more), promql::HistogramSample{at(60 * part), std::move(h), 0});
     }
   }
-  TrackCounts counts(const SeriesNames& names = {}) const {
+  TrackCounts counts(const SeriesNames& names = {}, const FailureRule& rule = {}) const {
     const auto source = make_series_cohort_source(data, names);
-    const auto got = source->counts(track("canary"), at(0), at(60));
+    auto canary = track("canary");
+    canary.failures = rule;
+    const auto got = source->counts(canary, at(0), at(60));
     EXPECT_TRUE(got) << got.error().message;
     if (!got || got->routes.empty()) return {};
     route = got->routes[0].route;
@@ -175,6 +177,51 @@ TEST(Dialects, ClientErrorsAreKnownWhereStatusesAre) {
   names.status_labels = {"rc"};
   EXPECT_EQ(own.counts(names).client_errors, 60) << "whatever the label is called";
   EXPECT_EQ(own.counts(names).answered, 100);
+}
+
+// A service's own rule, whatever counts its requests. No request counts twice, as an error and as
+// a client error.
+TEST(Dialects, StatusesThatCountAsErrors) {
+  const FailureRule rule{.also = {{429, 429}, {499, 499}}, .except = {{501, 501}}};
+  const auto expect = [&](const Dialect& d, double errors, double client_errors, const char* what) {
+    const auto counts = d.counts({}, rule);
+    EXPECT_EQ(counts.errors, errors) << what;
+    EXPECT_EQ(counts.client_errors, client_errors) << what;
+    EXPECT_EQ(counts.answered, 111) << what;
+  };
+  const auto put = [](Dialect& d, const char* name) {
+    for (const auto& [status, value] :
+         {std::pair("200", 40.0), std::pair("404", 30.0), std::pair("429", 20.0),
+          std::pair("499", 10.0), std::pair("501", 5.0), std::pair("503", 4.0),
+          std::pair("5xx", 2.0)}) {
+      d.counter(name, value,
+                {{"http_route", "/pay"},
+                 {"http_response_status_code", status},
+                 {"span_kind", "SPAN_KIND_SERVER"},
+                 {"status_code", "STATUS_CODE_UNSET"}});
+    }
+  };
+  for (const auto* name :
+       {"http_server_request_total", "http_requests_total",
+        "http_server_request_duration_seconds_count", "traces_span_metrics_calls_total"}) {
+    Dialect d;
+    put(d, name);
+    expect(d, 36, 30, name);
+    EXPECT_EQ(d.counts().errors, 11) << name << " without a rule";
+    EXPECT_EQ(d.counts().client_errors, 60) << name;
+  }
+  Dialect lent;
+  lent.counter("http_server_request_total", 111, {{"http_route", "/pay"}});
+  put(lent, "http_server_request_duration_seconds_count");
+  expect(lent, 36, 30, "the histogram tells what the counter does not");
+  // An error counter of the application's own counts what it counts. The rule adds to it where the
+  // requests say their status; else what it names are client errors.
+  lent.counter("http_server_request_errors_total", 11, {{"http_route", "/pay"}});
+  expect(lent, 11, 60, "an error counter, and statuses in the histogram alone");
+  Dialect own;
+  put(own, "http_server_request_total");
+  own.counter("http_server_request_errors_total", 11, {{"http_route", "/pay"}});
+  expect(own, 41, 30, "an error counter, and statuses in the counter");
 }
 
 TEST(Dialects, SpanMetricsOfACollector) {

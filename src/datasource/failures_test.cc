@@ -124,6 +124,31 @@ TEST_F(Failures, AServerErrorWithoutAStatusFails) {
   EXPECT_EQ(got[1].error, "HTTP 503");
 }
 
+// The rule of the service, and no errors of requests that are not counted as failed.
+TEST_F(Failures, WhatTheServiceCountsAsFailed) {
+  const auto answered = [&](std::uint8_t trace, std::int64_t status) {
+    span(trace, 1, 0, "GET /a", SpanKind::server, StatusCode::unset).attributes = {
+        {"http.response.status_code", status}};
+    span(trace, 2, 1, "call", SpanKind::client, StatusCode::error);
+  };
+  answered(1, 200);
+  answered(2, 429);
+  answered(3, 501);
+  answered(4, 503);
+  span(5, 1, 0, "/grpc", SpanKind::server, StatusCode::unset);
+  span(5, 2, 1, "call", SpanKind::client, StatusCode::error);
+  const auto listed = [&] {
+    std::vector<int> out;
+    for (const auto& failure : find()) out.push_back(failure.trace_id[15]);
+    return out;
+  };
+  EXPECT_EQ(listed(), (std::vector{5, 4, 3}));
+  store_.rules = FailureRules(
+      FailureRules::ByService{{"checkout", {.also = {{429, 429}}, .except = {{501, 501}}}}});
+  EXPECT_EQ(listed(), (std::vector{5, 4, 2}));
+  EXPECT_EQ(find().at(2).error, "HTTP 429");
+}
+
 TEST_F(Failures, AClientAndAServerSpanMayShareAnId) {
   const auto front = resource("front", "1.0", "stable");
   span(1, 1, 0, "GET /", SpanKind::server, StatusCode::error, front);

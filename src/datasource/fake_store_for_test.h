@@ -18,6 +18,7 @@ class FakeStore final : public store::Store {
   std::vector<SeriesData> series;
   std::vector<Presence> present;
   std::vector<StoredSpan> spans;
+  FailureRules rules;
   std::optional<Error> broken; // every reader fails with it
   mutable std::vector<store::SelectRequest> requests;
 
@@ -69,8 +70,8 @@ class FakeStore final : public store::Store {
       const bool fits = r.service == filter.service &&
                         (!filter.version || r.version == *filter.version) &&
                         (!filter.track || r.track == *filter.track) &&
-                        (!filter.errors_only || is_failed(s.span)) && start_ms >= filter.from_ms &&
-                        start_ms <= filter.to_ms;
+                        (!filter.errors_only || is_failed(s.span, rules)) &&
+                        start_ms >= filter.from_ms && start_ms <= filter.to_ms;
       if (!fits || out.size() >= filter.limit || !traces.insert(s.span.trace_id).second) continue;
       out.push_back(std::move(s));
     }
@@ -87,6 +88,7 @@ class FakeStore final : public store::Store {
   }
   std::vector<Presence> presence() const override { return present; }
   StoreStats stats() const override { return {}; }
+  const FailureRules& failures() const override { return rules; }
   Status maintain() override { return {}; }
 };
 

@@ -149,7 +149,10 @@ class BestNames {
 // Collects the families of one selection. Lives for one call.
 class Sorter {
  public:
-  Sorter(const SeriesNames& names, SparseTotals& totals) : names_(names), totals_(totals) {}
+  Sorter(const SeriesNames& names, const FailureRule& rule, SparseTotals& totals)
+      : names_(names), rule_(rule), totals_(totals) {
+    out_.failures = rule;
+  }
 
   void take(const promql::Series& series) {
     const auto name = counted_name(series.labels.metric_name(), names_);
@@ -174,8 +177,7 @@ class Sorter {
       const bool says_errors = counter.name.family == Family::errors ||
                                (counter.name.family == Family::requests && says_status(counter));
       if (says_errors) sent_errors_.insert(counter.instance);
-      if (counter.name.family == Family::requests &&
-          http_status_of_text(first_of(counter.series->labels, names_.status_labels)) != 0)
+      if (counter.name.family == Family::requests && status_of(counter.series->labels).code != 0)
         sent_statuses_.insert(counter.instance);
       if (counter.name.family == Family::errors) error_counters_.insert(counter.instance);
     }
@@ -233,15 +235,22 @@ class Sorter {
   // Counts errors like the embedded store.
   bool is_error(const Labels& labels, bool of_span) const {
     if (of_span) {
-      const auto status = labels.get("status_code");
-      const auto http = first_of(labels, http_status_labels_);
-      if (http.starts_with('4')) return false;
-      return status == kErrorStatus || (status != kOkStatus && http.starts_with('5'));
+      const auto said = labels.get("status_code");
+      const auto status = said == kErrorStatus ? StatusCode::error
+                          : said == kOkStatus  ? StatusCode::ok
+                                               : StatusCode::unset;
+      const auto http = http_status_of_text(first_of(labels, http_status_labels_));
+      return is_failed(SpanKind::server, status, http, rule_);
     }
     if (names_.status_labels.empty()) return false; // the parts of a ratio are no errors
-    return is_failed(http_status_of_text(first_of(labels, names_.status_labels)),
-                     labels.get("error_type"));
+    return is_failed(status_of(labels), labels.get("error_type"), rule_);
   }
+
+  HttpStatus status_of(const Labels& labels) const {
+    return http_status_of_text(first_of(labels, names_.status_labels));
+  }
+  // Whether the rule names the status: then it counts beside an error counter too.
+  bool is_named(const Labels& labels) const { return rule_.says(status_of(labels)) == true; }
 
   Labels own_labels(const Labels& labels, const CountedName& name) const {
     auto route = first_of(labels, names_.route_labels);
@@ -289,7 +298,7 @@ class Sorter {
     }
     add_floats(Place::requests, *counter.series, labels, counter.name, source);
     const bool has_counter = !spans && error_counters_.contains(counter.instance);
-    if (!has_counter && is_error(labels, spans))
+    if ((!has_counter || is_named(labels)) && is_error(labels, spans))
       add_floats(Place::errors, *counter.series, labels, counter.name, source);
   }
 
@@ -308,7 +317,7 @@ class Sorter {
           add_floats(Place::sent_errors, *counted, labels, parts.name, Source::sent);
       }
       if (sent_.contains(instance) && !sent_statuses_.contains(instance))
-        lend_client_errors(*counted, labels, parts.name);
+        lend_client_errors(*counted, labels, parts.name, instance);
     }
     parts.to_ms = factor_of(parts);
     auto samples = put_together(parts);
@@ -320,14 +329,17 @@ class Sorter {
     data.classic = std::move(samples);
   }
 
-  // The same for client errors. Other statuses give zeros, which say that statuses are known.
+  // The same for client errors. Other statuses give zeros, which say that statuses are known. What
+  // the rule names stays a client error beside an error counter, which does not know the rule.
   void lend_client_errors(const promql::Series& counted, const Labels& labels,
-                          const CountedName& name) {
-    const int status = http_status_of_text(first_of(labels, names_.status_labels));
-    if (status == 0) return;
+                          const CountedName& name, const std::string& instance) {
+    const auto status = status_of(labels);
+    if (status.code == 0) return;
     const auto before = out_.client_errors.size();
     add_floats(Place::sent_client_errors, counted, labels, name, Source::sent);
-    if (is_client_error(status) || out_.client_errors.size() == before) return;
+    if (out_.client_errors.size() == before) return;
+    const bool failed = is_error(labels, false) && !error_counters_.contains(instance);
+    if (answer_of(status, failed) == Answer::client_error) return;
     for (auto& sample : out_.client_errors.back().floats) sample.value = 0;
   }
 
@@ -365,6 +377,7 @@ class Sorter {
   }
 
   const SeriesNames& names_;
+  const FailureRule& rule_;
   SparseTotals& totals_;
   const std::vector<std::string> http_status_labels_ = {"http_response_status_code",
                                                         "http_status_code"};
@@ -391,11 +404,12 @@ std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
 }
 
 cohort::CohortFamilies request_families(std::vector<promql::Series> series,
-                                        const SeriesNames& names, SparseTotals* totals) {
+                                        const SeriesNames& names, const FailureRule& failures,
+                                        SparseTotals* totals) {
   for (auto& one : series) one.labels = with_plain_names(one.labels);
   const auto plain = merge_replicas(std::move(series), names.replica_labels, names.instance_labels);
   SparseTotals fresh;
-  Sorter sorter(names, totals == nullptr ? fresh : *totals);
+  Sorter sorter(names, failures, totals == nullptr ? fresh : *totals);
   for (const auto& one : plain) sorter.take(one);
   return std::move(sorter).finish();
 }

@@ -31,9 +31,13 @@ using SparseTotals = std::map<std::uint64_t, SparseTotal>;
 //
 // Series that several servers collected from the same process (replica_labels) are one series.
 //
+// failures: which statuses count as errors. An error counter of the application's own counts what
+// it counts; requests with a status that the rule names count beside it.
+//
 // totals: those of the reads before, which it continues; may be null, then every read begins anew.
 cohort::CohortFamilies request_families(std::vector<promql::Series> series,
-                                        const SeriesNames& names, SparseTotals* totals = nullptr);
+                                        const SeriesNames& names, const FailureRule& failures,
+                                        SparseTotals* totals = nullptr);
 
 // Keeps only the best source with requests of each instance (counters, else histogram, else spans),
 // as the embedded store does.

@@ -50,8 +50,8 @@ Result<std::vector<promql::Series>> read_series(const promql::Queryable& data,
 }
 
 CohortFamilies sorted_families(std::vector<promql::Series> series, const SeriesNames& names,
-                               SparseTotals* totals = nullptr) {
-  auto out = request_families(std::move(series), names, totals);
+                               const FailureRule& failures, SparseTotals* totals = nullptr) {
+  auto out = request_families(std::move(series), names, failures, totals);
   for (auto* family : out.all()) {
     std::ranges::sort(*family, [](const SeriesData& a, const SeriesData& b) {
       return *a.labels != *b.labels ? *a.labels < *b.labels : a.id < b.id;
@@ -131,7 +131,7 @@ class SeriesCohortSource final : public cohort::CohortSource {
                               std::int64_t to_ms) const {
     TRY_ASSIGN(auto series,
                read_series(data_, spelling_, request_matchers(cohort, names_), from_ms, to_ms));
-    return sorted_families(std::move(series), names_);
+    return sorted_families(std::move(series), names_, cohort.failures);
   }
 
   // Steps back from the first sample read while there is an older one. The step doubles each time.
@@ -196,8 +196,10 @@ class SeriesCountFeed final : public cohort::CountFeed {
     // nothing.
     TRY_ASSIGN(auto canary, select(request_.canary, from_ms, until_ms));
     TRY_ASSIGN(auto stable, select(request_.stable, from_ms, until_ms));
-    give(grid, Track::canary, sorted_families(std::move(canary), names_, &totals_[0]));
-    give(grid, Track::stable, sorted_families(std::move(stable), names_, &totals_[1]));
+    give(grid, Track::canary,
+         sorted_families(std::move(canary), names_, request_.canary.failures, &totals_[0]));
+    give(grid, Track::stable,
+         sorted_families(std::move(stable), names_, request_.stable.failures, &totals_[1]));
     begun_ = true;
     return {};
   }
@@ -220,7 +222,8 @@ class SeriesCountFeed final : public cohort::CountFeed {
         if (const auto version = data.labels->get("service_version"); !version.empty())
           series.instance += fmt::format("@{}", version);
         series.route = std::string(data.labels->get("http_route"));
-        if (measure == cohort::Measure::requests) series.answer = cohort::answer_of(data);
+        if (measure == cohort::Measure::requests)
+          series.answer = cohort::answer_of(data, families.failures);
         series.unseen_begins_at_zero = true;
         series.floats = data.floats;
         series.classic = data.classic;
@@ -286,7 +289,7 @@ class SeriesMetricSource final : public cohort::MetricSource {
                     std::make_move_iterator(found.end()));
     }
     const auto names = ratio_names(whole, part, names_);
-    auto families = request_families(std::move(series), names);
+    auto families = request_families(std::move(series), names, {});
     CohortCounts counts;
     const cohort::CohortWindow window{
         .from_ms = from_ms, .to_ms = to_ms, .unseen_instances_begin_at_zero = true};

@@ -24,6 +24,15 @@ const Sample* last_number(const std::vector<Sample>& samples) {
   return it == samples.rend() ? nullptr : &*it;
 }
 
+// "" unless the cohort is of one service.
+std::string_view service_named_by(const cohort::CohortSelector& cohort) {
+  const auto names = [](const Matcher& m) {
+    return m.name == "service_name" && m.op == Matcher::Op::equal;
+  };
+  const auto it = std::ranges::find_if(cohort.matchers, names);
+  return it == cohort.matchers.end() ? std::string_view() : std::string_view(it->value);
+}
+
 // Reads the embedded store. Stateless; any thread.
 class StoreCohortSource final : public cohort::CohortSource {
  public:
@@ -198,6 +207,7 @@ Result<cohort::CohortCounts> StoreCohortSource::counts(const cohort::CohortSelec
   }
   const cohort::CohortWindow window{from_ms, to_ms};
   cohort::CohortFamilies families;
+  families.failures = store_.failures().of(service_named_by(cohort));
   TRY_ASSIGN(families.requests, select(cohort, kRequestsName, window));
   TRY_ASSIGN(families.errors, select(cohort, kErrorsName, window));
   TRY_ASSIGN(families.client_errors, select(cohort, kClientErrorsName, window));

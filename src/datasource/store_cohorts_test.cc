@@ -128,6 +128,17 @@ TEST_F(Cohorts, ZeroErrorsAreZero) {
   EXPECT_EQ(got.routes[0].counts.bounds_ms, nullptr);
 }
 
+// The store counted by its own rules; what they name is no client error beside that.
+TEST_F(Cohorts, StatusesThatCountAsErrorsAreNoClientErrors) {
+  for (const auto* status : {"200", "404", "429"})
+    counter(labels(kRequestsName).with("http_response_status_code", status), {{-1, 0}, {5, 10}});
+  EXPECT_EQ(counts().routes.at(0).counts.client_errors, 20);
+  store_.rules =
+      FailureRules(FailureRules::ByService{{"checkout", {.also = {{429, 429}}, .except = {}}}});
+  EXPECT_EQ(counts().routes.at(0).counts.client_errors, 10);
+  EXPECT_EQ(counts().routes.at(0).counts.answered, 30);
+}
+
 TEST_F(Cohorts, TheFirstErrorOfARouteCountsInFull) {
   // The process started long ago; its error series appears with the first error, minutes into the
   // window.

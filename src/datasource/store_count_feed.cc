@@ -313,7 +313,8 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
     auto& known = it->second;
     if (added)
       known = {instance_name(*data.labels), std::string(data.labels->get("http_route")),
-               cohort::answer_of(data), seconds_per_unit(data), INT64_MIN};
+               cohort::answer_of(data, store_.failures().of(data.labels->get("service_name"))),
+               seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
     series.id = grid_id(id, read.track);
     series.track = read.track;

@@ -14,6 +14,7 @@ class StoreTraceSource final : public trace::TraceSource {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     return store_.trace(id);
   }
+  const FailureRules& failures() const override { return store_.failures(); }
 
  private:
   const store::Store& store_;

@@ -12,6 +12,7 @@
 #include "judge/judge.h"
 #include "notify/outbox.h"
 #include "route/router.h"
+#include "telemetry/failure_rule.h"
 
 namespace coalmine::rollout {
 
@@ -79,6 +80,9 @@ struct RolloutSpec {
   bool keep_when_stable_down = true;
   std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;        // then pause
+  // Which statuses count as errors. Where the embedded store counts, those of the server's config
+  // hold (store::Options::failures).
+  FailureRule failures;
   std::vector<std::string> ignore_routes; // /healthz …
   std::vector<std::string>
       critical_routes; // judged on their own from the first request; judge::SequentialOptions

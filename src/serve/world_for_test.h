@@ -21,15 +21,17 @@ class FakeStore final : public Holdings, public trace::TraceSource {
   std::vector<StoredSpan> spans;
   std::vector<MetricMetadata> described;
   std::vector<Presence> present;
+  FailureRules rules;
   bool broken = false;
 
+  const FailureRules& failures() const override { return rules; }
   std::vector<MetricMetadata> metadata() const override { return described; }
   Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override {
     if (broken) return fail(ErrorCode::unavailable, "the disk does not answer");
     std::vector<StoredSpan> out;
     for (const auto& s : spans) {
       const bool fits = s.span.resource->service == filter.service &&
-                        (!filter.errors_only || is_failed(s.span)) &&
+                        (!filter.errors_only || is_failed(s.span, rules)) &&
                         (!filter.version || s.span.resource->version == *filter.version);
       if (fits && out.size() < filter.limit) out.push_back(s);
     }

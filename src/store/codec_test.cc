@@ -523,7 +523,7 @@ INSTANTIATE_TEST_SUITE_P(Both, SegmentForms, ::testing::Bool(),
 
 TEST(SpanSegment, SummaryTellsWhatIsInside) {
   const auto segment = sample_segment();
-  const auto summary = summarise(table_of(segment.spans), segment.logs);
+  const auto summary = summarise(table_of(segment.spans), segment.logs, {});
   EXPECT_EQ(summary.min_start_ms, 1000);
   EXPECT_EQ(summary.max_start_ms, 3000);
   ASSERT_EQ(summary.cohorts.size(), 2u);

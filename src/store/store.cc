@@ -28,6 +28,11 @@ Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&,
   return fail(ErrorCode::unimplemented, "this store does not read columns");
 }
 
+const FailureRules& Store::failures() const {
+  static const FailureRules kNone;
+  return kNone;
+}
+
 std::uint64_t Store::arrivals(std::string_view, std::string_view) const { return 0; }
 std::uint64_t Store::series_version(std::string_view) const { return 0; }
 std::optional<std::vector<NewSamples>> Store::newest(std::span<const SeriesPosition>) const {

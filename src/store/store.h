@@ -17,6 +17,7 @@
 #include "store/ingest/append_result.h"
 #include "store/series/requests.h"
 #include "telemetry/batch.h"
+#include "telemetry/failure_rule.h"
 #include "telemetry/presence.h"
 #include "telemetry/sample.h"
 #include "telemetry/store_facts.h"
@@ -48,6 +49,8 @@ struct Options {
   std::uint64_t snapshot_bytes = 16ULL << 20;
   // Below this much free space append() fails with unavailable.
   std::uint64_t disk_reserve_bytes = 32ULL << 20;
+  // Which statuses fail. Counted by at arrival: another rule holds for what arrives from then on.
+  FailureRules failures;
   // Called on the thread of append() for every service with telemetry in the batch, once readers
   // see it. It must be quick and must not call the store. May be empty.
   std::function<void(const std::string& service)> on_arrival;
@@ -98,6 +101,8 @@ class Store {
   virtual std::optional<std::vector<NewSamples>> newest(
       std::span<const SeriesPosition> positions) const;
   virtual StoreStats stats() const = 0;
+  // Options::failures.
+  virtual const FailureRules& failures() const;
 
   // Makes a consistent copy of everything acknowledged so far, while the store goes on working.
   // directory must not exist yet. Slow: everything is read, written, synced and verified.

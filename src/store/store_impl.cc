@@ -23,7 +23,7 @@ StoreImpl::StoreImpl(const Options& options, const Clock& clock, SelfMetrics& me
       clock_(clock),
       database_(std::move(database)),
       damage_(metrics, options.directory),
-      contents_(options.max_series_per_service),
+      contents_(options.max_series_per_service, options.failures),
       series_({*database_, damage_}, contents_.locks, contents_.series),
       columns_({*database_, damage_}, contents_.locks, contents_.series, series_),
       spans_({*database_, damage_}, contents_.locks, contents_.spans),

@@ -74,6 +74,7 @@ class StoreImpl final : public Store {
     return series_.newest(positions);
   }
   StoreStats stats() const override;
+  const FailureRules& failures() const override { return contents_.spans.failures; }
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
   Status snapshot() override;

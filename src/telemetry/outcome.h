@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "telemetry/failure_rule.h"
 #include "telemetry/labels.h"
 #include "telemetry/span.h"
 #include "telemetry/span_table.h"
@@ -17,16 +18,17 @@ namespace coalmine {
 int http_status_of(const AttributeValue& value);
 // Knows both generations of the semantic conventions; 0 when there is none.
 int http_status_of(const Attributes& attributes);
-// As a label says it; "5xx" reads as 500.
-int http_status_of_text(std::string_view text);
+// As a label says it: a code, or a class like "5xx".
+HttpStatus http_status_of_text(std::string_view text);
 // The HTTP status in the labels of a counter of requests, which libraries name in many ways.
-int http_status_of(const Labels& labels);
+HttpStatus http_status_of(const Labels& labels);
 
-// Whether requests that a metric counts under this status (0: unknown) and error.type failed: with
-// a status of 500 or above, or with an error.type and neither status nor type a 4xx code. 4xx is
-// the client's error, whatever the exception behind it.
-bool is_failed(int http_status, std::string_view error_type);
-inline bool is_client_error(int http_status) { return http_status >= 400 && http_status < 500; }
+// Whether requests that a metric counts under this status and error.type failed: as the service's
+// rule says of the status. Where it says nothing: with a status of 500 or above, or with an
+// error.type and neither status nor type a 4xx code. 4xx is the client's error, whatever the
+// exception behind it. An error.type of three digits is a status where no other is known.
+bool is_failed(HttpStatus status, std::string_view error_type, const FailureRule& rule);
+inline bool is_client_error(HttpStatus status) { return status.code >= 400 && status.code < 500; }
 
 // Beside the three request metrics of telemetry/sample.h: answers of 4xx that are no errors.
 // Derived where HTTP statuses are known, from 0 on.
@@ -47,28 +49,37 @@ enum class Answer : std::uint8_t {
   client_error, // 4xx, and not counted as failed
   other,
 };
-inline Answer answer_of(int http_status, bool failed) {
-  if (http_status == 0) return Answer::unknown;
-  return is_client_error(http_status) && !failed ? Answer::client_error : Answer::other;
+inline Answer answer_of(HttpStatus status, bool failed) {
+  if (status.code == 0) return Answer::unknown;
+  return is_client_error(status) && !failed ? Answer::client_error : Answer::other;
 }
 
-// Status ERROR fails and status OK does not, but what a server answered with 4xx never fails.
+// A server span fails as the rule of its service says of its HTTP status. Where that says nothing:
+// status ERROR fails and status OK does not, but what a server answered with 4xx never fails.
 // Without a status (many proxies and frameworks set none), a server span fails when its HTTP status
 // is 500 or above.
-bool is_failed(SpanKind kind, StatusCode status, int http_status);
-bool is_failed(const Span& span);
+bool is_failed(SpanKind kind, StatusCode status, HttpStatus http_status, const FailureRule& rule);
+// By the rule of its resource's service.
+bool is_failed(const Span& span, const FailureRules& rules);
 
-// The same for the rows of a table. Each distinct attribute is looked at once. The table must
-// outlive it.
+// The same for the rows of a table. Each distinct attribute is looked at once. The table and the
+// rules must outlive it.
 class FailedRows {
  public:
-  explicit FailedRows(const SpanTable& table);
+  FailedRows(const SpanTable& table, const FailureRules& rules);
   bool has(const SpanTable::Row& row) const;
 
  private:
+  struct Known { // of an attribute
+    int status = 0;
+    bool old_name = false;
+  };
+  int status_of(const SpanTable::Row& row) const;
+
   const SpanTable& table_;
-  // By pair: HTTP statuses of 400 or above; 0: another attribute. Empty: all are 0.
-  std::vector<int> bad_status_;
+  std::vector<const FailureRule*> rules_; // by resource
+  // By pair: the HTTP statuses that may decide; 0: another attribute. Empty: all are 0.
+  std::vector<Known> statuses_;
 };
 
 } // namespace coalmine

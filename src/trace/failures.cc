@@ -31,21 +31,22 @@ bool all_digits(std::string_view text) {
 // The spans of one trace, and queries about them.
 class Trace {
  public:
-  Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter)
-      : spans_(spans), filter_(filter) {
+  Trace(const std::vector<StoredSpan>& spans, const FailureFilter& filter,
+        const FailureRules& rules)
+      : spans_(spans), filter_(filter), rules_(rules) {
     for (const auto& s : spans_) by_id_.emplace(s.span.span_id, &s);
   }
 
   // Failed spans of the cohort, deepest first. A span with status Ok has handled the errors below
-  // it.
+  // it, and so has a request whose HTTP status says that it did not fail.
   std::vector<const StoredSpan*> failed() const {
     std::vector<std::pair<std::size_t, const StoredSpan*>> found;
     for (const auto& s : spans_) {
-      if (!is_failed(s.span) || !in_cohort(s)) continue;
+      if (!in_cohort(s) || !is_failed(s.span, rules_)) continue;
       const auto above = ancestors(s);
       const bool handled = std::ranges::any_of(
           above, [&](const auto* a) { return a->span.status == StatusCode::ok && in_cohort(*a); });
-      if (!handled) found.emplace_back(above.size(), &s);
+      if (!handled && !answered_well(s, above)) found.emplace_back(above.size(), &s);
     }
     std::ranges::stable_sort(found, [](const auto& a, const auto& b) {
       if (a.first != b.first) return a.first > b.first;
@@ -71,13 +72,23 @@ class Trace {
       if (unbroken) local_root = s;
       if (!in_cohort(*s) || !is_entry_kind(s->span)) continue;
       if (nearest == nullptr) nearest = s;
-      if (is_failed(s->span)) outermost_failed = s;
+      if (is_failed(s->span, rules_)) outermost_failed = s;
     }
     if (outermost_failed != nullptr) return *outermost_failed;
     return nearest != nullptr ? *nearest : *local_root;
   }
 
  private:
+  // Whether the cohort's request that the error belongs to was answered with an HTTP status and is
+  // not counted as failed.
+  bool answered_well(const StoredSpan& error, const std::vector<const StoredSpan*>& above) const {
+    if (error.span.kind == SpanKind::server) return false; // it is the request
+    const auto request = std::ranges::find_if(
+        above, [&](const auto* s) { return s->span.kind == SpanKind::server && in_cohort(*s); });
+    return request != above.end() && http_status_of((*request)->span.attributes) != 0 &&
+           !is_failed((*request)->span, rules_);
+  }
+
   bool in_cohort(const StoredSpan& s) const {
     const auto* r = s.span.resource.get();
     return r != nullptr && r->service == filter_.service &&
@@ -124,6 +135,7 @@ class Trace {
 
   const std::vector<StoredSpan>& spans_;
   const FailureFilter& filter_;
+  const FailureRules& rules_;
   std::multimap<SpanId, const StoredSpan*> by_id_;
 };
 
@@ -160,8 +172,9 @@ std::string http_status(const Span& span) {
 
 // The status message is empty where the HTTP status says enough. Then the next best text is shown.
 std::string error_text(const StoredSpan& entry, const std::vector<const StoredSpan*>& failed,
-                       const std::vector<FailedSpan>& described) {
-  if (is_failed(entry.span) && !entry.span.status_message.empty()) return entry.span.status_message;
+                       const std::vector<FailedSpan>& described, const FailureRules& rules) {
+  if (is_failed(entry.span, rules) && !entry.span.status_message.empty())
+    return entry.span.status_message;
   for (const auto* s : failed) {
     if (!s->span.status_message.empty()) return s->span.status_message;
   }
@@ -191,8 +204,9 @@ std::string endpoint_of(const Span& entry) {
 }
 
 // nullopt when every error of the trace was handled.
-std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const FailureFilter& filter) {
-  const Trace trace(spans, filter);
+std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const FailureFilter& filter,
+                               const FailureRules& rules) {
+  const Trace trace(spans, filter, rules);
   const auto failed = trace.failed();
   if (failed.empty()) return std::nullopt;
   const auto& entry = trace.entry_of(*failed.front());
@@ -205,7 +219,7 @@ std::optional<Failure> explain(const std::vector<StoredSpan>& spans, const Failu
   out.version = entry.span.resource->version;
   out.track = entry.span.resource->track;
   for (const auto* s : failed) out.failed_spans.push_back(describe(*s));
-  out.error = error_text(entry, failed, out.failed_spans);
+  out.error = error_text(entry, failed, out.failed_spans, rules);
   return out;
 }
 
@@ -237,7 +251,8 @@ Result<std::vector<Failure>> find_failures(const TraceSource& traces, const Fail
       if (!explained.insert(one.span.trace_id).second) continue;
       TRY_ASSIGN(auto spans, traces.trace(one.span.trace_id));
       if (spans.empty()) spans.push_back(one); // dropped by retention meanwhile
-      if (auto failure = explain(spans, filter)) out.push_back(std::move(*failure));
+      if (auto failure = explain(spans, filter, traces.failures()))
+        out.push_back(std::move(*failure));
     }
     if (out.size() >= wanted || found.size() < fetch || fetch == kMaxFetched) break;
   }

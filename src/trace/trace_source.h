@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "telemetry/failure_rule.h"
 #include "telemetry/stored_span.h"
 
 namespace coalmine::trace {
@@ -18,6 +19,8 @@ class TraceSource {
   virtual Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const = 0;
   // All spans of a trace by start time; empty when the trace is unknown.
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
+  // By which find_spans knows what failed.
+  virtual const FailureRules& failures() const = 0;
 };
 
 } // namespace coalmine::trace

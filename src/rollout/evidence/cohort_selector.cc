@@ -11,7 +11,7 @@ namespace coalmine::rollout {
 
 cohort::CohortSelector cohort_selector(const RolloutSpec& spec, Track track,
                                        const std::string& version) {
-  cohort::CohortSelector out;
+  cohort::CohortSelector out{.matchers = {}, .failures = spec.failures};
   const auto equal = [&](std::string name, std::string value) {
     out.matchers.push_back({std::move(name), Matcher::Op::equal, std::move(value)});
   };

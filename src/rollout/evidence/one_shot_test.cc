@@ -61,7 +61,9 @@ RolloutSpec spec_with_ignored_health() {
 
 TEST(CohortSelectorTest, AttributesBecomeLabels) {
   auto spec = default_spec("checkout-service");
+  spec.failures.also = {{429, 429}};
   const auto plain = cohort_selector(spec, Track::canary, "");
+  EXPECT_EQ(plain.failures, spec.failures);
   ASSERT_EQ(plain.matchers.size(), 2u);
   EXPECT_EQ(plain.matchers[0], (Matcher{"service_name", Matcher::Op::equal, "checkout-service"}));
   EXPECT_EQ(plain.matchers[1], (Matcher{"deployment_track", Matcher::Op::equal, "canary"}));

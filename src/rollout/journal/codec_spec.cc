@@ -265,6 +265,27 @@ std::vector<notify::Target> notify_from(const json::object& o) {
   return out;
 }
 
+json::array ranges_value(const std::vector<StatusRange>& ranges) {
+  json::array out;
+  for (const auto& range : ranges) out.push_back(json_string(to_text(range)));
+  return out;
+}
+
+// Rollouts that began before there was the setting have none.
+FailureRule failures_from(const json::object& o) {
+  FailureRule out;
+  const auto* failures = get_object(o, "failures");
+  if (failures == nullptr) return out;
+  const auto read = [&](std::string_view key, std::vector<StatusRange>& into) {
+    for (const auto& text : texts_from(*failures, key)) {
+      if (const auto range = parse_status_range(text)) into.push_back(*range);
+    }
+  };
+  read("also", out.also);
+  read("except", out.except);
+  return out;
+}
+
 // The fields of the block `judge` stand before the signals, all others after them.
 bool before_signals(const SpecField<RolloutSpec>& field) { return field.block == "judge"; }
 
@@ -297,6 +318,10 @@ std::string encode_spec(const RolloutSpec& spec) {
   for (const auto& field : rollout_fields()) {
     if (!before_signals(field)) put_field(o, field, spec);
   }
+  if (!spec.failures.empty()) {
+    o["failures"] = json::object{{"also", ranges_value(spec.failures.also)},
+                                 {"except", ranges_value(spec.failures.except)}};
+  }
   o["ignore_routes"] = texts(spec.ignore_routes);
   o["critical_routes"] = texts(spec.critical_routes);
   o["router"] = router_value(spec.router);
@@ -325,6 +350,7 @@ Result<RolloutSpec> decode_spec(std::string_view encoded) {
       if (const auto* each = signal.if_object()) spec.signals.push_back(signal_from(*each));
     }
   }
+  spec.failures = failures_from(*o);
   spec.ignore_routes = texts_from(*o, "ignore_routes");
   spec.critical_routes = texts_from(*o, "critical_routes");
   if (const auto* router = get_object(*o, "router")) spec.router = router_from(*router);

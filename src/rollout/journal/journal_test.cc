@@ -99,6 +99,7 @@ TEST(SpecCodec, OlderJournalsAreRead) {
   EXPECT_EQ(spec->on_fail, PolicyAction::rollback);
   EXPECT_EQ(spec->max_extends, 2);
   EXPECT_EQ(spec->look_interval_ms, 5000);
+  EXPECT_TRUE(spec->failures.empty());
 }
 
 TEST_F(JournalTest, KeepsWhatWasAppended) {
@@ -238,6 +239,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   spec.on_fail = PolicyAction::pause;
   spec.ignore_routes = {"/healthz"};
   spec.critical_routes = {"/pay"};
+  spec.failures = {.also = {{429, 429}, {400, 499}}, .except = {{501, 505}}};
   judge::SignalSpec share;
   share.name = "request_share";
   share.kind = judge::SignalKind::request_share;
@@ -258,6 +260,7 @@ TEST(CodecTest, SpecAndStateComeBackAsTheyWere) {
   EXPECT_EQ(encode_spec(*back).size() + 1, text.size() + 2)
       << "only 'signed' differs: true became false";
   EXPECT_EQ(back->critical_routes, spec.critical_routes);
+  EXPECT_EQ(back->failures, spec.failures);
   EXPECT_EQ(back->signals.back().kind, judge::SignalKind::request_share);
   EXPECT_EQ(back->signals.back().margin.worse, judge::Worse::lower);
   EXPECT_EQ(std::get<route::HaproxyOptions>(back->router).stable_servers, haproxy.stable_servers);

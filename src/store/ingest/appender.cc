@@ -60,7 +60,8 @@ Appender::Appender(AppendOptions options, const Clock& clock, Backing backing, C
       refused_writes_total_(metrics.counter("coalmine_store_refused_writes_total",
                                             "Writes that the disk refused; clients send again.")),
       two_senders_total_(metrics.counter("coalmine_store_two_senders_total",
-                                         "Series found to be written by two senders at once.")) {}
+                                         "Series found to be written by two senders at once.")),
+      ingest_(contents.spans.failures) {}
 
 void Appender::restore() {
   std::size_t spans = 0;
@@ -140,7 +141,7 @@ WriteSet Appender::to_writes(Draft& draft) {
     out.put(Family::log, number_key(contents_.log.next()), std::move(bytes));
   }
   if (!draft.spans.empty()) {
-    draft.summary = summarise(draft.spans.spans(), draft.spans.logs());
+    draft.summary = summarise(draft.spans.spans(), draft.spans.logs(), contents_.spans.failures);
     draft.segment_ref.number = contents_.spans.next_segment;
     auto bytes = encode_segment(draft.spans.spans(), draft.spans.logs(), SegmentPacking::quick);
     draft.summary.bytes = bytes.size();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <utility>
 
 #include "store/disk/locks.h"
 #include "store/ingest/presence_book.h"
@@ -13,7 +14,8 @@
 namespace coalmine::store {
 
 struct Contents {
-  explicit Contents(std::size_t max_series_per_service) : series(max_series_per_service) {}
+  Contents(std::size_t max_series_per_service, FailureRules failures)
+      : series(max_series_per_service), spans(std::move(failures)) {}
 
   Locks locks;
 

@@ -92,6 +92,7 @@ void count(DerivedPending& pending, double requests, RequestOutcome outcome) {
   pending.requests += requests;
   if (outcome.failed) pending.errors += requests;
   if (outcome.answer == Answer::client_error) pending.client_errors += requests;
+  if (outcome.named) pending.named += requests;
   pending.answered = pending.answered || outcome.answer != Answer::unknown;
 }
 
@@ -126,10 +127,10 @@ std::string method_of(const Attributes& attributes) {
   return first_text(attributes, {"http.request.method", "http.method"});
 }
 
-RequestOutcome outcome_of_point(const Attributes& attributes) {
+RequestOutcome outcome_of_point(const Attributes& attributes, const FailureRule& rule) {
   const int status = http_status_of(attributes);
-  const bool failed = is_failed(status, attribute_text(attributes, "error.type"));
-  return {failed, answer_of(status, failed)};
+  const bool failed = is_failed(status, attribute_text(attributes, "error.type"), rule);
+  return {failed, answer_of(status, failed), failed && is_client_error(status)};
 }
 
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds) {
@@ -389,6 +390,8 @@ void Deriver::write(Stage& stage, DerivedGroup& group) {
   group.errors_total += pending.errors;
   group.client_errors_total += pending.client_errors;
   group.tail_sampled_total += pending.tail_sampled;
+  if (group.own != nullptr && group.own->version->errors == OwnErrors::by_counter)
+    group.named_total += pending.named;
   stage.put(group.requests->id, FloatSample{time_ms, group.start_ms, group.requests_total});
   if (group.errors == nullptr) (void)find_errors(stage, group);
   if (group.errors != nullptr)
@@ -427,6 +430,8 @@ void Deriver::write_late(Stage& stage, DerivedGroup& group) {
   group.errors_total += pending.errors;
   group.client_errors_total += pending.client_errors;
   group.tail_sampled_total += pending.tail_sampled;
+  if (group.own != nullptr && group.own->version->errors == OwnErrors::by_counter)
+    group.named_total += pending.named;
   add_durations(stage, group);
   group.start_ms = start_ms;
   if (inserted) {
@@ -501,8 +506,8 @@ void lend_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
 
 void lend_client_errors(Stage& stage, DerivedGroup& group, std::int64_t time_ms) {
   lend(stage, group,
-       {group.client_errors, group.client_errors_total, group.loaded_client_errors,
-        client_errors_description()},
+       {group.client_errors, group.client_errors_total + group.named_total,
+        group.loaded_client_errors, client_errors_description()},
        group.lent_client_errors, time_ms);
 }
 

@@ -22,6 +22,7 @@ namespace coalmine::store {
 struct RequestOutcome {
   bool failed = false;
   Answer answer = Answer::unknown;
+  bool named = false; // 4xx, and failed because the rule of the service names them
 };
 
 // A server span as it is counted.
@@ -38,6 +39,7 @@ struct DerivedPending {
   double errors = 0;
   double client_errors = 0;
   double tail_sampled = 0;
+  double named = 0;
   bool answered = false; // the HTTP status of some is known
   std::optional<ClassicHistogram> duration;
   std::optional<ExponentialHistogram> exact; // the same requests
@@ -82,6 +84,9 @@ struct DerivedGroup {
   };
   Lent lent_errors;
   Lent lent_client_errors;
+  // Named requests while the instance has an error counter of its own, which does not know the
+  // rule: there they stay client errors. Since the group was loaded.
+  double named_total = 0;
   double loaded_errors = 0; // errors_total as read from the store
   double loaded_client_errors = 0;
 };
@@ -93,7 +98,7 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
 // Knows both generations of the semantic conventions.
 std::string route_of(const Attributes& attributes);
 std::string method_of(const Attributes& attributes);
-RequestOutcome outcome_of_point(const Attributes& attributes);
+RequestOutcome outcome_of_point(const Attributes& attributes, const FailureRule& rule);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in
 // seconds hardly go beyond 100.
 double to_ms_factor(std::string_view unit, bool old_convention, const BucketBounds& bounds);

@@ -42,28 +42,29 @@ TEST_F(DeriveTest, TheErrorCounterExistsAsZero) {
 
 TEST(DeriveRules, WhatIsAnError) {
   const std::string e = "error.type";
-  EXPECT_FALSE(outcome_of_point(request(200)).failed);
-  EXPECT_FALSE(outcome_of_point(request(404)).failed);
-  EXPECT_TRUE(outcome_of_point(request(500)).failed);
-  EXPECT_TRUE(outcome_of_point({{"http.status_code", std::string("502")}}).failed);
-  EXPECT_TRUE(outcome_of_point({{e, std::string("TimeoutError")}}).failed);
-  EXPECT_TRUE(outcome_of_point({{e, std::string("500")}}).failed);
-  EXPECT_FALSE(outcome_of_point({{e, std::string("404")}}).failed);
+  EXPECT_FALSE(outcome_of_point(request(200), {}).failed);
+  EXPECT_FALSE(outcome_of_point(request(404), {}).failed);
+  EXPECT_TRUE(outcome_of_point(request(500), {}).failed);
+  EXPECT_TRUE(outcome_of_point({{"http.status_code", std::string("502")}}, {}).failed);
+  EXPECT_TRUE(outcome_of_point({{e, std::string("TimeoutError")}}, {}).failed);
+  EXPECT_TRUE(outcome_of_point({{e, std::string("500")}}, {}).failed);
+  EXPECT_FALSE(outcome_of_point({{e, std::string("404")}}, {}).failed);
   // ASP.NET Core writes the exception's type beside a 4xx.
   auto handled = request(404);
   handled.emplace_back(e, std::string("Shop.NotFoundException"));
-  EXPECT_FALSE(outcome_of_point(handled).failed);
+  EXPECT_FALSE(outcome_of_point(handled, {}).failed);
   EXPECT_FALSE(
-      outcome_of_point({{"http.status_code", std::string("499")}, {e, std::string("E")}}).failed);
+      outcome_of_point({{"http.status_code", std::string("499")}, {e, std::string("E")}}, {})
+          .failed);
   auto broken = request(200); // the connection broke while answering
   broken.emplace_back(e, std::string("java.io.IOException"));
-  EXPECT_TRUE(outcome_of_point(broken).failed);
-  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 0));
-  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 404));
-  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::unset, 500));
-  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::ok, 500));
-  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::error, 0));
-  EXPECT_FALSE(is_failed(SpanKind::client, StatusCode::unset, 500)) << "the callee failed";
+  EXPECT_TRUE(outcome_of_point(broken, {}).failed);
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 0, {}));
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::unset, 404, {}));
+  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::unset, 500, {}));
+  EXPECT_FALSE(is_failed(SpanKind::server, StatusCode::ok, 500, {}));
+  EXPECT_TRUE(is_failed(SpanKind::server, StatusCode::error, 0, {}));
+  EXPECT_FALSE(is_failed(SpanKind::client, StatusCode::unset, 500, {})) << "the callee failed";
 }
 
 // From 0 on where HTTP statuses are known, and not at all where they are not.
@@ -100,7 +101,7 @@ TEST_F(DeriveTest, ClientErrorsOfSpans) {
   append(b);
   EXPECT_EQ(only(kClientErrorsName), (Points{{0, 2}})) << "whatever the status of the span";
   EXPECT_EQ(only(kErrorsName), (Points{{0, 1}}));
-  const FailedRows failed(b.spans);
+  const FailedRows failed(b.spans, store->failures());
   std::vector<bool> listed;
   for (const auto& row : b.spans.rows) listed.push_back(failed.has(row));
   EXPECT_EQ(listed, (std::vector<bool>{false, false, false, true}))

@@ -34,6 +34,11 @@ bool is_histogram(MetricKind kind) {
   return kind == MetricKind::histogram || kind == MetricKind::exponential;
 }
 
+double float_value(const Sample& sample) {
+  const auto* number = std::get_if<FloatSample>(&sample);
+  return number == nullptr ? 0 : number->value;
+}
+
 std::int64_t to_ms(std::uint64_t ns) { return static_cast<std::int64_t>(ns / kNsPerMs); }
 
 // A start that cannot be counts as unknown (0): after the point itself, or near 1970, where clocks
@@ -307,13 +312,26 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   // The application may count its requests itself. Nothing is derived until it turns out that it
   // does not, because that costs several more series each.
   if (out.derives && !out.own_form) begin_deriving(stage, series, out);
-  if (out.role == Role::sent_requests) {
-    out.filler = filler_for(stage, *out.info, out.own->version->errors);
-    out.guesses = out.own->version->errors == OwnErrors::none;
-    out.fails =
-        out.own->version->errors == OwnErrors::by_status && http_status_of(series.labels) >= 500;
-  }
+  if (out.role == Role::sent_requests) know_errors(stage, series, out);
   return out;
+}
+
+void Ingest::know_errors(Stage& stage, const MetricSeries& series, Known& known) {
+  const auto errors = known.own->version->errors;
+  const auto status = http_status_of(series.labels);
+  const auto& rule = rule_of(series);
+  // An error counter of its own counts what it counts; what the rule names counts beside it.
+  const bool adds = errors == OwnErrors::by_counter && rule.says(status) == true;
+  known.filler = filler_for(stage, *known.info, errors, adds);
+  known.guesses = errors == OwnErrors::none;
+  known.fails = adds || (errors == OwnErrors::by_status && is_failed(status, "", rule));
+  if (!known.fails || known.filler == nullptr) return;
+  // Both are written together. Where they differ, the rule was another one.
+  const auto requests = stage.stored().last_value(known.info->id);
+  const auto counted = stage.stored().last_value(known.filler->id);
+  if (!requests || !counted) return;
+  known.uncounted = std::max(0.0, float_value(*requests) - float_value(*counted));
+  known.uncounted_start_ms = coalmine::store::start_of(*requests);
 }
 
 bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& known) {
@@ -326,7 +344,7 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   if (memory.group != nullptr) return true;
   memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
                                 method_of(series.attributes), known.own);
-  memory.outcome = outcome_of_point(series.attributes);
+  memory.outcome = outcome_of_point(series.attributes, rule_of(series));
   if (memory.group == nullptr) return false;
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
     known.baseline = !memory.last && memory.group->last_ms != 0;
@@ -361,11 +379,12 @@ const DescriptionRef& Ingest::filler_description(const std::string& unit) {
 // status label, the requests that failed are those of the series that say so. Where only another
 // version of the service has an error counter, zero is the best guess: mostly this one has it too
 // and has not failed yet.
-SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors) {
+SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors,
+                               bool adds) {
   const bool guess = errors == OwnErrors::none;
   if (guess && !own_.service_counts_errors(*requests.labels)) return nullptr;
   const auto key = error_key(*requests.labels);
-  if (own_errors_.contains(key) || batch_own_errors_.contains(key)) return nullptr;
+  if (!adds && (own_errors_.contains(key) || batch_own_errors_.contains(key))) return nullptr;
   SeriesInfo what;
   what.labels = std::make_shared<const Labels>(requests.labels->with(kMetricName, kErrorsName));
   what.kind = MetricKind::counter;
@@ -373,7 +392,7 @@ SeriesInfo* Ingest::filler_for(Stage& stage, const SeriesInfo& requests, OwnErro
   what.filler = true;
   what.guessed = guess;
   const auto info = guess ? stage.series(what, what.labels->hash()) : stage.filler(what);
-  return info ? *info : nullptr;
+  return info && (*info)->filler ? *info : nullptr;
 }
 
 void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections) {
@@ -401,12 +420,14 @@ void Ingest::point(Stage& stage, const MetricPoint& point, Known& known, Rejecti
 }
 
 // The filler gets the time and start of its request count.
-void Ingest::put_filler(Stage& stage, const Known& known, const Sample& requests) {
+void Ingest::put_filler(Stage& stage, Known& known, const Sample& requests) {
   const auto* number = std::get_if<FloatSample>(&requests);
   if (known.filler == nullptr || number == nullptr) return;
   if (known.guesses && !known.filler->guessed) return; // somebody counts by now
-  stage.put(known.filler->id,
-            FloatSample{number->time_ms, number->start_ms, known.fails ? number->value : 0});
+  if (number->start_ms > known.uncounted_start_ms || number->value < known.uncounted)
+    known.uncounted = 0; // the count began again
+  stage.put(known.filler->id, FloatSample{number->time_ms, number->start_ms,
+                                          known.fails ? number->value - known.uncounted : 0});
 }
 
 void Ingest::cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample) {
@@ -536,7 +557,8 @@ void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_
     deriver_.see(*it->second, received_ms, std::min(to_ms(row.start_ns), received_ms - 1));
     std::optional<double> ms;
     if (timed) ms = static_cast<double>(row.end_ns - row.start_ns) / 1e6;
-    const bool failed = is_failed(row.kind, row.status, facts.http_status);
+    const auto& rule = failures_.of(spans.resources[row.resource]->service);
+    const bool failed = is_failed(row.kind, row.status, facts.http_status, rule);
     deriver_.add_span(*it->second, {.ms = ms,
                                     .outcome = {failed, answer_of(facts.http_status, failed)},
                                     .weight = facts.weight,

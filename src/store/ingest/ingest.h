@@ -39,6 +39,8 @@ struct Rejections {
 // write, when memory is ahead of the disk. Guarded by Locks::write.
 class Ingest {
  public:
+  // failures must outlive it.
+  explicit Ingest(const FailureRules& failures) : failures_(failures) {}
   // Takes note of a series that was already stored at start.
   void restore(const SeriesInfo& info);
   void points(Stage& stage, const std::vector<MetricPoint>& points, const AcceptWindow& window,
@@ -72,7 +74,10 @@ class Ingest {
     bool baseline = false;
     // Of an own request counter: the error count that is written beside it.
     SeriesInfo* filler = nullptr;
-    bool fails = false;          // its status label says that these requests failed
+    bool fails = false; // its status label says that these requests failed
+    // The part of the count that came before its status counted as an error, and the count's start.
+    double uncounted = 0;
+    std::int64_t uncounted_start_ms = 0;
     bool guesses = false;        // the filler was made as a guess
     BucketBounds checked_bounds; // of the last point: known to be in order
     // The instance, when this series is its own request counter or a duration histogram.
@@ -104,8 +109,13 @@ class Ingest {
   bool begin_deriving(Stage& stage, const MetricSeries& series, Known& known);
   void derive_growth(const MetricPoint& point, Known& known, const Sample& sample);
   const DescriptionRef& filler_description(const std::string& unit);
-  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors);
-  void put_filler(Stage& stage, const Known& known, const Sample& requests);
+  const FailureRule& rule_of(const MetricSeries& series) const {
+    return failures_.of(series.labels.get("service_name"));
+  }
+  void know_errors(Stage& stage, const MetricSeries& series, Known& known);
+  // adds: beside an error counter of its own.
+  SeriesInfo* filler_for(Stage& stage, const SeriesInfo& requests, OwnErrors errors, bool adds);
+  void put_filler(Stage& stage, Known& known, const Sample& requests);
   void point(Stage& stage, const MetricPoint& point, Known& known, Rejections& rejections);
   void cumulative(Stage& stage, const MetricPoint& point, Known& known, Sample sample);
   // False: the point clashes with another one.
@@ -114,6 +124,7 @@ class Ingest {
               std::int64_t start_ms);
   static double ms_factor(const MetricSeries& series, const Sample& sample);
 
+  const FailureRules& failures_;
   DescriptionRef filler_description_ = no_description(); // the last one used, as they hardly differ
   Deriver deriver_;
   std::unordered_map<SeriesId, Memory> memories_;

@@ -123,8 +123,8 @@ void RecentSpans::insert(std::uint64_t hash) {
   young_.insert(hash);
 }
 
-SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table)
-    : filter_(filter), table_(table), failed_(table) {
+SpanSieve::SpanSieve(const SpanFilter& filter, const SpanTable& table, const FailureRules& failures)
+    : filter_(filter), table_(table), failed_(table, failures) {
   for (const auto& resource : table.resources) {
     resources_.push_back(resource->service == filter.service &&
                          (!filter.version || *filter.version == resource->version) &&

@@ -80,10 +80,11 @@ class RecentSpans {
   boost::unordered_flat_set<std::uint64_t> old_;
 };
 
-// A filter prepared for one table. Texts are compared once per resource and per distinct attribute.
+// A filter prepared for one table; all three must outlive it. Texts are compared once per resource
+// and per distinct attribute.
 class SpanSieve {
  public:
-  SpanSieve(const SpanFilter& filter, const SpanTable& table);
+  SpanSieve(const SpanFilter& filter, const SpanTable& table, const FailureRules& failures);
   bool passes(const SpanTable::Row& row) const;
 
  private:

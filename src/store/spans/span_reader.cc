@@ -140,7 +140,7 @@ Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) 
       continue;
     }
     const auto& table = segment->spans;
-    const SpanSieve sieve(filter, table);
+    const SpanSieve sieve(filter, table, state_.failures);
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
       const auto& row = table.rows[i];
       if (!sieve.passes(row)) continue;

@@ -205,7 +205,8 @@ std::uint32_t trace_mark(const TraceId& id) {
   return static_cast<std::uint32_t>(trace_hash(id) >> 32);
 }
 
-SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& logs) {
+SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& logs,
+                         const FailureRules& failures) {
   SegmentSummary out;
   out.spans = table.rows.size();
   std::int64_t least = INT64_MAX;
@@ -222,7 +223,7 @@ SegmentSummary summarise(const SpanTable& table, const std::vector<LogRecord>& l
         static_cast<std::size_t>(std::ranges::find(out.cohorts, cohort) - out.cohorts.begin()));
     if (cohort_of.back() == out.cohorts.size()) out.cohorts.push_back(std::move(cohort));
   }
-  const FailedRows failed(table);
+  const FailedRows failed(table, failures);
   const TraceId* before = nullptr;
   for (const auto& row : table.rows) {
     see_time(row.start_ns);

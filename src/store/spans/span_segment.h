@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "telemetry/batch.h"
+#include "telemetry/failure_rule.h"
 #include "telemetry/span_table.h"
 
 namespace coalmine::store {
@@ -56,7 +57,8 @@ std::uint64_t resource_hash(const Resource& resource);
 // caller's client span and the callee's server span have one id.
 std::uint64_t span_hash(const SpanTable::Row& row, std::uint64_t resource);
 std::uint64_t log_hash(const LogRecord& log);
-SegmentSummary summarise(const SpanTable& spans, const std::vector<LogRecord>& logs);
+SegmentSummary summarise(const SpanTable& spans, const std::vector<LogRecord>& logs,
+                         const FailureRules& failures);
 std::string encode_summary(const SegmentSummary& summary);
 Result<SegmentSummary> decode_summary(std::string_view bytes);
 

@@ -4,12 +4,18 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "store/spans/segment_list.h"
+#include "telemetry/failure_rule.h"
 
 namespace coalmine::store {
 
 struct SpanState {
+  explicit SpanState(FailureRules failures_in) : failures(std::move(failures_in)) {}
+
+  const FailureRules failures; // Options::failures
+
   // Changed only while both Locks::write and Locks::state are held.
   SegmentList segments;
 

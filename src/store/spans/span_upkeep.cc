@@ -39,10 +39,11 @@ struct MarkHash {
 // The traces that always stay. They have a failing span, or a request slower than 99 % of those of
 // its service and name in this table. Each span is counted as often as the number of spans it
 // stands for.
-boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& table) {
+boost::unordered_flat_set<TraceId, MarkHash> notable_traces(const SpanTable& table,
+                                                            const FailureRules& failures) {
   boost::unordered_flat_set<TraceId, MarkHash> out;
   std::map<std::pair<std::string_view, std::uint32_t>, std::vector<const SpanTable::Row*>> requests;
-  const FailedRows failed(table);
+  const FailedRows failed(table, failures);
   for (const auto& row : table.rows) {
     if (failed.has(row)) out.insert(row.trace_id);
     if (is_entry_kind(row.kind))
@@ -131,7 +132,7 @@ Status SpanUpkeep::merge_run(const std::vector<SegmentRef>& run) {
 
 Status SpanUpkeep::replace(const std::vector<SegmentRef>& old, const SpanSegment& segment,
                            std::uint8_t thinned) {
-  auto summary = summarise(segment.spans, segment.logs);
+  auto summary = summarise(segment.spans, segment.logs, state_.failures);
   auto bytes = encode_segment(segment.spans, segment.logs, SegmentPacking::small);
   summary.bytes = bytes.size();
   summary.thinned = thinned;
@@ -158,7 +159,7 @@ Status SpanUpkeep::thin(const SegmentRef& ref) {
     backing_.damage.skipped("spans", segment.error().message);
     return {};
   }
-  const auto notable = notable_traces(segment->spans);
+  const auto notable = notable_traces(segment->spans, state_.failures);
   const std::uint8_t thinned = static_cast<std::uint8_t>(ref.thinned + 1);
   const std::uint64_t mask = (std::uint64_t{1} << thinned) - 1;
   SpanTableBuilder builder;
