@@ -98,6 +98,11 @@ std::size_t CountGrid::Impl::instance_of(Track track, Source source, const std::
   instance.name = name;
   instance.phase = XXH3_64bits(name.data(), name.size());
   instance.clock = clock;
+  if (const auto known = kept_instances.find({track, name}); known != kept_instances.end()) {
+    instance.was_known = true;
+    instance.unseen_until_ms = known->second.first_ms;
+    if (known->second.born_ms != 0) instance.born_ms = known->second.born_ms;
+  }
   return it->second;
 }
 
@@ -198,6 +203,7 @@ void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
 }
 
 void CountGrid::Impl::settle() {
+  if (!kept_cells.empty()) return;
   // A clock that is behind shows only in comparison with the others.
   std::optional<std::int64_t> quickest;
   for (const auto& clock : clocks) {
@@ -244,7 +250,8 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
                                 .new_process_ms = options.new_process_ms,
                                 .exported_before = instance.export_before(sample.time_ms),
                                 .interval_ms = instance.interval_ms().value_or(cell_ms),
-                                .unseen_begin_at_zero = line.unseen_begins_at_zero};
+                                .unseen_begin_at_zero = line.unseen_begins_at_zero &&
+                                                        sample.time_ms <= instance.unseen_until_ms};
     auto growth = line.line.add(sample, context);
     if (growth.restarted_ms) instance.born_ms = std::max(instance.born_ms, *growth.restarted_ms);
     if (growth.piece) admit(line, std::move(*growth.piece));
@@ -266,8 +273,8 @@ void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std:
     return;
   }
   const auto reading_began = options.origin_ms - options.new_process_ms;
-  if (instance.lowest_start_ms == INT64_MAX && instance.born_ms == INT64_MIN &&
-      *instance.first_ms > reading_began + options.max_cell_ms) {
+  if (!instance.was_known && instance.lowest_start_ms == INT64_MAX &&
+      instance.born_ms == INT64_MIN && *instance.first_ms > reading_began + options.max_cell_ms) {
     instance.born_ms = *instance.first_ms;
   }
 }
@@ -340,6 +347,7 @@ void CountGrid::set_weight_changes(std::vector<WeightChange> changes) {
 
 double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
   impl_->settle();
+  since_ms = std::max(since_ms, impl_->kept_until_ms);
   std::array<double, kSources> by_source{};
   for (const auto at : impl_->request_lines) {
     const auto& line = impl_->lines[at];
@@ -398,6 +406,12 @@ std::vector<InstanceHeard> CountGrid::instances(Track track) const {
     auto& heard = found[instance.name];
     heard.newest_ms = std::max(heard.newest_ms, instance.exports.back());
     heard.clock_offset_ms = instance.clock->offset_ms;
+    if (instance.first_ms && (heard.first_ms == 0 || *instance.first_ms < heard.first_ms))
+      heard.first_ms = *instance.first_ms;
+    if (instance.was_known) heard.first_ms = std::min(heard.first_ms, instance.unseen_until_ms);
+    heard.least_age_ms = instance.clock->youngest_ms;
+    heard.reads = std::min(instance.clock->reads, kReadsForBehind);
+    if (instance.born_ms != INT64_MIN) heard.born_ms = std::max(heard.born_ms, instance.born_ms);
     const auto interval = instance.interval_ms();
     if (interval && (!heard.interval_ms || *interval < *heard.interval_ms))
       heard.interval_ms = interval; // its best source tells first whether it lives

@@ -25,6 +25,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "cohort/grid_past.h"
 #include "telemetry/cell.h"
 #include "telemetry/histogram.h"
 #include "telemetry/outcome.h"
@@ -108,14 +109,6 @@ struct GridLedger {
   double late = 0;
 };
 
-// What is known of the reports of one process, all its sources together.
-struct InstanceHeard {
-  std::string name;
-  std::int64_t newest_ms = 0;              // its newest sample; corrected by clock_offset_ms
-  std::optional<std::int64_t> interval_ms; // between two exports; none: not known yet
-  std::int64_t clock_offset_ms = 0;        // CountGrid::clock_offset_ms
-};
-
 // Any thread, one at a time.
 class CountGrid {
  public:
@@ -123,6 +116,13 @@ class CountGrid {
   ~CountGrid();
   CountGrid(CountGrid&&) noexcept;
   CountGrid& operator=(CountGrid&&) noexcept;
+
+  // Goes on behind cells that were closed and kept, as if this grid had closed them: the same
+  // samples give the same further cells. Only samples from a little before the first of past.cells
+  // are needed. What had not come when they were closed is late growth, as ever. Call it once,
+  // before anything is added; until the first close() behind past.cells nothing is known of what
+  // was added.
+  void go_on_behind(GridPast past);
 
   // read_ms: our clock when the series was read; 0: unknown (history). An instance has a wrong
   // clock when its newest sample lies in the future or is steadily older than those of all others.
@@ -155,6 +155,8 @@ class CountGrid {
   GridLedger ledger() const; // of requests, the chosen source
   // The instances of a track that were seen, by name; those that ended are among them.
   std::vector<InstanceHeard> instances(Track track) const;
+  // The routes in the closed cells, those with the most requests first, at most `most`.
+  std::vector<RouteSoFar> routes(std::size_t most) const;
   // A clock that is known from elsewhere, for a reader that begins with history: from the age of
   // old samples no clock can be told.
   void assume_clock(Track track, const std::string& instance, std::int64_t offset_ms);

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <tuple>
 #include <utility>
 
 #include "cohort/count_grid_impl.h"
@@ -96,8 +97,10 @@ std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
 }
 
 std::vector<CountCell> CountGrid::close(std::int64_t until_ms) {
-  impl_->settle();
+  impl_->pass_kept(until_ms);
   std::vector<CountCell> out;
+  if (!impl_->kept_cells.empty()) return out;
+  impl_->settle();
   while (auto cell = impl_->close_one(until_ms)) out.push_back(std::move(*cell));
   return out;
 }
@@ -138,15 +141,19 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
 // did not. Otherwise an incident that both tracks share would lie in one cell on one track and over
 // two cells on the other, and look like a difference. (A/A false rollbacks of canaries that export
 // four times as often: 1.5 % instead of less than alpha = 1 %.)
-void CountGrid::Impl::spread(Line& line, const Instance& instance) const {
+// Windows behind the cell wait for their own, so that a cell does not depend on what had come when
+// the one before it was closed.
+void CountGrid::Impl::spread(Line& line, const Instance& instance, std::int64_t until_ms) const {
   const auto& exports = instance.exports;
   for (auto& piece : line.pieces) {
     const auto window = instance.window_of(piece.to_ms, cell_ms);
     const auto window_at = [&](std::int64_t at) { return instance.window_of(at, cell_ms); };
     const auto first = std::ranges::lower_bound(exports, window, {}, window_at);
     const auto behind = std::ranges::upper_bound(exports, window, {}, window_at);
-    if (first != exports.begin())
-      piece.from_ms = std::min(piece.from_ms, std::max(*(first - 1), closed_ms));
+    auto from_ms = piece.from_ms;
+    if (first != exports.begin()) from_ms = std::min(from_ms, std::max(*(first - 1), closed_ms));
+    if (from_ms >= until_ms) continue;
+    piece.from_ms = from_ms;
     if (behind != exports.begin()) piece.to_ms = std::max(piece.to_ms, *(behind - 1));
   }
 }
@@ -169,7 +176,7 @@ void CountGrid::Impl::collect(std::int64_t until_ms, const CountCell& cell,
   std::vector<bool> often;
   for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
   for (auto& line : lines) {
-    if (often[line.instance]) spread(line, instances[line.instance]);
+    if (often[line.instance]) spread(line, instances[line.instance], until_ms);
   }
   const auto finely = measured_finely(until_ms);
   for (auto& line : lines) {
@@ -307,6 +314,10 @@ void CountGrid::Impl::list_instances(CountCell& cell) {
     instance.requests = 0;
     instance.errors = 0;
   }
+  // Not in the order in which they were first seen, which a restart changes.
+  std::ranges::stable_sort(cell.instances, {}, [](const InstanceCounts& one) {
+    return std::tie(one.track, one.instance);
+  });
 }
 
 double CountGrid::Impl::weight_at(std::int64_t time_ms) const {

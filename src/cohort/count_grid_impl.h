@@ -49,6 +49,8 @@ struct CountGrid::Impl {
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
     std::int64_t lowest_start_ms = INT64_MAX;
+    bool was_known = false; // before a restart: where reading began says nothing about its birth
+    std::int64_t unseen_until_ms = INT64_MAX; // its first sample, where it was known
     bool counts_requests = false;
     bool times_requests = false;
     bool knows_statuses = false;
@@ -126,6 +128,19 @@ struct CountGrid::Impl {
   bool is_chosen(const Line& line) const;
   bool warming(const Instance& instance, std::int64_t from_ms) const;
 
+  // count_grid_past.cc
+  struct Held {
+    std::size_t line = 0;
+    std::vector<FloatSample> floats;
+    std::vector<ClassicSample> classic;
+    std::vector<ExponentialSample> exponential;
+  };
+  void pass_kept(std::int64_t until_ms);
+  std::vector<Held> hold_later();
+  void release(std::vector<Held> held);
+  void pass(const CountCell& cell);
+  void end_of_kept();
+
   // count_grid_close.cc
   enum class What { requests, durations };
   std::optional<std::int64_t> watermark(Track track, Source source, What what,
@@ -135,7 +150,7 @@ struct CountGrid::Impl {
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
-  void spread(Line& line, const Instance& instance) const;
+  void spread(Line& line, const Instance& instance, std::int64_t until_ms) const;
   std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;
   void collect(std::int64_t until_ms, const CountCell& cell, std::vector<Part>& parts);
   void judge_sampling(CountCell& cell);
@@ -150,6 +165,11 @@ struct CountGrid::Impl {
   void forget_before(std::int64_t time_ms);
 
   GridOptions options;
+  // Closed before, and not passed yet: until then new samples wait.
+  std::vector<CountCell> kept_cells;
+  std::int64_t kept_until_ms = INT64_MIN;
+  std::vector<RouteSoFar> kept_routes;
+  std::map<std::pair<Track, std::string>, InstanceHeard> kept_instances;
   std::int64_t closed_ms = 0;
   std::int64_t cell_ms = 0;
   std::optional<Sources> chosen; // of the newest closed cell

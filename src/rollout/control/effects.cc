@@ -9,7 +9,8 @@ Effects::Effects(const ControllerDeps& deps, Journal& journal, ControlThread con
       control_(std::move(control)),
       on_change_(std::move(on_change)),
       routers_(deps, control_),
-      looks_(deps, control_),
+      cells_(journal, deps.metrics),
+      looks_(deps, control_, cells_),
       notices_(journal, deps, control_),
       journal_(journal, deps, control_,
                [this](const std::vector<notify::OutboxEntry>& outbox, const Status& status) {

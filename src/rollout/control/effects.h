@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "rollout/control/cell_keeper.h"
 #include "rollout/control/control_thread.h"
 #include "rollout/control/controller.h"
 #include "rollout/control/core.h"
@@ -60,6 +61,7 @@ class Effects final : public EffectSink {
   // Control thread only; each answers through control_. The journal is last: its tries reach the
   // notices.
   RouterCalls routers_;
+  CellKeeper cells_;
   Looks looks_;
   Notices notices_;
   JournalWriter journal_;

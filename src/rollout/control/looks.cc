@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "rollout/evidence/kept_feed.h"
 #include "rollout/evidence/metric_reader.h"
 #include "rollout/status.h"
 
@@ -22,9 +23,10 @@ std::int64_t thread_cpu_us() {
 
 } // namespace
 
-Looks::Looks(const ControllerDeps& deps, const ControlThread& control)
+Looks::Looks(const ControllerDeps& deps, const ControlThread& control, CellBook& book)
     : deps_(deps),
       control_(control),
+      book_(book),
       // A look that waits for a slow store or metric makes room for another one.
       pool_({.name = "looks", .threads = 2, .queue_limit = kEffectQueueLimit, .most_threads = 32}) {
 }
@@ -36,13 +38,16 @@ std::unique_ptr<EvidenceFeed> Looks::make_feed(const State& state,
   const auto& plan = state.plan;
   const bool wanted = judge.takes_cells() || route::moves_traffic(plan.spec->router);
   if (!wanted || deps_.feeds == nullptr) return nullptr;
-  auto feed = make_grid_feed(
-      *deps_.feeds, {plan.spec, plan.canary_version, plan.stable_version, plan.started_ms});
-  if (judge.takes_cells() && !plan.spec->metrics.empty() && deps_.own_metrics != nullptr) {
-    feed = make_metric_feed(std::move(feed), *deps_.own_metrics,
-                            {plan.spec, plan.canary_version, plan.stable_version});
-  }
-  return feed;
+  const bool with_metrics =
+      judge.takes_cells() && !plan.spec->metrics.empty() && deps_.own_metrics != nullptr;
+  auto behind = [this, spec = plan.spec, canary = plan.canary_version, stable = plan.stable_version,
+                 started_ms = plan.started_ms, with_metrics](std::shared_ptr<const KeptPast> past) {
+    auto feed = make_grid_feed(*deps_.feeds, {spec, canary, stable, started_ms, past});
+    if (!with_metrics) return feed;
+    return make_metric_feed(std::move(feed), *deps_.own_metrics, {spec, canary, stable},
+                            past.get());
+  };
+  return make_kept_feed(book_.open(plan.id), std::move(behind));
 }
 
 std::unique_ptr<MetricReader> Looks::make_metrics(const State& state,

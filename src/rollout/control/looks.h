@@ -21,10 +21,10 @@ namespace coalmine::rollout {
 // Keeps the judge and the evidence feed of each running rollout and takes looks with them off the
 // control thread. Every look is answered by one event::Looked, also when the queue is full.
 // Called on the control thread unless said otherwise. Destruction finishes the looks under way.
-// deps and control outlive it.
+// deps, control and book outlive it.
 class Looks {
  public:
-  Looks(const ControllerDeps& deps, const ControlThread& control);
+  Looks(const ControllerDeps& deps, const ControlThread& control, CellBook& book);
 
   void take(const State& state, const effect::TakeLook& look);
   // Looks under way keep their judge until they end.
@@ -53,6 +53,7 @@ class Looks {
   // Const after construction.
   const ControllerDeps& deps_;
   const ControlThread& control_;
+  CellBook& book_;
   // Control thread only.
   std::map<std::uint64_t, std::shared_ptr<Slot>> slots_; // by rollout
   // Own synchronisation. The pool is last: its tasks use the members above.

@@ -349,5 +349,51 @@ TEST_F(SimulationTest, AnOldIntentIsLookedAtAgain) {
   EXPECT_EQ(world.weight.last(), 0);
 }
 
+// The store forgets after three minutes, the steps last for twelve, and the process dies again and
+// again: what is decided, and why, is as if it had not.
+TEST_F(SimulationTest, ARolloutThatOutlivesItsTelemetryIsDecidedAlike) {
+  for (const double canary_errors : {0.004, 0.012}) {
+    std::string calm;
+    for (const bool dies : {false, true}) {
+      ManualClock clock;
+      World world(clock);
+      clock.advance_ms(3'600'000); // the service has a past
+      world.rps = 100;
+      Disk disk;
+      Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+      auto spec = quick_spec();
+      spec.judge = "sequential";
+      spec.signals.clear();
+      spec.steps = {{.weight = 0.2, .analyze_ms = 720'000}, {.weight = 1.00, .analyze_ms = 0}};
+      world.canary_errors.set(clock.wall_ms(), canary_errors);
+      const auto begin = clock.wall_ms();
+      simulation.start(spec);
+      bool forgets = false;
+      for (int i = 0; i < 2'400 && !simulation.ended(); ++i) {
+        // The first look reads stable's past.
+        if (!forgets && clock.wall_ms() - begin > 20'000) {
+          world.retention_ms = 180'000;
+          forgets = true;
+        }
+        if (dies && i > 100 && i % 97 == 0) simulation.restart();
+        simulation.beat();
+      }
+      ASSERT_TRUE(simulation.ended());
+      const auto* state = simulation.state();
+      const auto end = fmt::format("{} after {} s", to_string(state->position.phase),
+                                   (state->end.ended_ms - begin) / 1000);
+      if (!dies)
+        calm = fmt::format("{}: {}", to_string(state->position.phase), state->position.reason);
+      if (dies) {
+        EXPECT_EQ(fmt::format("{}: {}", to_string(state->position.phase), state->position.reason),
+                  calm)
+            << end;
+      }
+      EXPECT_FALSE(disk.cells.rollouts[1].rows.empty());
+      EXPECT_EQ(fold_difference(simulation.journal()), "");
+    }
+  }
+}
+
 } // namespace
 } // namespace coalmine::rollout::testing

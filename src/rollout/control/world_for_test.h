@@ -17,8 +17,11 @@
 #include "base/clock.h"
 #include "cohort/cohorts.h"
 #include "rollout/control/core.h"
+#include "rollout/evidence/cell_record.h"
+#include "rollout/evidence/kept_feed.h"
 #include "rollout/evidence/look.h"
 #include "rollout/journal/codec.h"
+#include "rollout/journal/memory_cells_for_test.h"
 
 namespace coalmine::rollout::testing {
 
@@ -49,7 +52,7 @@ class Timeline {
 // window sees the same.
 class World final : public cohort::CohortSource, public cohort::CountFeedSource {
  public:
-  explicit World(ManualClock& clock) : clock_(clock) {}
+  explicit World(ManualClock& clock) : clock_(clock), began_ms_(clock.wall_ms()) {}
 
   double rps = 400;
   Timeline weight{0};
@@ -65,6 +68,8 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   bool store_down = false;
   std::int64_t silent_from = INT64_MAX; // telemetry after this has not arrived
   std::int64_t canary_silent_from = INT64_MAX;
+  // What is older has been forgotten.
+  std::int64_t retention_ms = INT64_MAX;
   std::string split_cause; // what the router says of it
   int sets = 0;
   int told = 0; // how far the story around it has been told
@@ -107,7 +112,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
 
   cohort::CountFeedTraits traits() const override { return {}; }
   // The same traffic as cumulative series, exported every 15 s, stable's some seconds after the
-  // canary's.
+  // canary's. Whoever reads sees the same samples.
   std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
     return std::make_unique<Feed>(*this, request.origin_ms);
   }
@@ -136,7 +141,12 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
         auto durations = requests;
         durations.id = canary ? 5 : 6;
         durations.measure = cohort::Measure::duration;
-        if (last.at == 0) last.at = (from_ms_ / kExportMs) * kExportMs + (canary ? 0 : 4'000);
+        if (last.at == 0) {
+          const auto begin = std::max<std::int64_t>(0, world_.began_ms_ - kPastMs);
+          last.at = (begin / kExportMs) * kExportMs + (canary ? 0 : 4'000);
+        }
+        const auto oldest = std::max(
+            from_ms_, world_.retention_ms == INT64_MAX ? 0 : world_.now() - world_.retention_ms);
         for (; last.at + kExportMs <= std::min(now_ms, arrived); last.at += kExportMs) {
           world_.for_each_piece(
               last.at, last.at + kExportMs, [&](std::int64_t start, std::int64_t end) {
@@ -148,6 +158,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
                 if (canary) last.slow += n * world_.canary_slow.at(start);
                 last.errors += n * (canary ? world_.canary_errors : world_.stable_errors).at(start);
               });
+          if (last.at + kExportMs < oldest) continue;
           requests.floats.push_back({last.at + kExportMs, 1, std::floor(last.requests)});
           errors.floats.push_back({last.at + kExportMs, 1, std::floor(last.errors)});
           const auto all = static_cast<std::uint64_t>(last.requests);
@@ -170,6 +181,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
 
    private:
     static constexpr std::int64_t kExportMs = 15'000;
+    static constexpr std::int64_t kPastMs = 40 * 60'000;
     struct Sent {
       std::int64_t at = 0;
       double requests = 0;
@@ -198,6 +210,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
     }
   }
   ManualClock& clock_;
+  const std::int64_t began_ms_;
 };
 
 class WorldRouter final : public route::Router {
@@ -244,6 +257,7 @@ struct Disk {
   };
   std::map<std::uint64_t, Stored> rollouts;
   std::map<std::string, notify::OutboxEntry> outbox;
+  MemoryCells cells;
   bool full = false;
 };
 
@@ -288,6 +302,17 @@ class MemoryJournal final : public Journal {
     return out;
   }
   Status settle(const std::string&, int, notify::Ending) override { return {}; }
+  Status keep_cells(std::span<const CellBatch> batches) override {
+    if (disk_.full) return fail(ErrorCode::resource_exhausted, "the disk is full");
+    return disk_.cells.keep_cells(batches);
+  }
+  Result<KeptTexts> kept_texts(RolloutId id) override { return disk_.cells.kept_texts(id); }
+  Result<KeptRows> kept_cells(RolloutId id, std::int64_t from_ms) override {
+    return disk_.cells.kept_cells(id, from_ms);
+  }
+  Status drop_cells(RolloutId id, std::int64_t from_ms) override {
+    return disk_.cells.drop_cells(id, from_ms);
+  }
 
  private:
   Disk& disk_;
@@ -333,6 +358,7 @@ class Simulation final : public EffectSink {
     raised = false;
     judge_.reset();
     feed_.reset();
+    unkept_.clear();
     journal_.reset();
     journal_ = open_();
     core_ = std::make_unique<Core>(clock_, *this);
@@ -391,10 +417,19 @@ class Simulation final : public EffectSink {
   }
   void take_look(const State& state, const effect::TakeLook& look) override {
     const auto request = make_look_request(state, look);
+    started_ms_ = state.plan.started_ms;
     if (judge_ == nullptr || !judge_->takes_cells()) judge_ = make_step_judge(state);
     if (feed_ == nullptr) {
-      feed_ = make_grid_feed(world_, {state.plan.spec, state.plan.canary_version,
-                                      state.plan.stable_version, state.plan.started_ms});
+      feed_ = make_kept_feed(make_cell_record(*journal_, state.plan.id,
+                                              [this](CellBatch batch) {
+                                                unkept_.push_back(std::move(batch));
+                                                todo_.push_back([this] { keep_cells(); });
+                                              }),
+                             [this, request](std::shared_ptr<const KeptPast> past) {
+                               return make_grid_feed(
+                                   world_, {request.spec, request.canary_version,
+                                            request.stable_version, started_ms_, std::move(past)});
+                             });
     }
     todo_.push_back([this, id = state.plan.id, request, judge = judge_, feed = feed_] {
       core_->deliver(id, event::Looked{rollout::take_look(
@@ -443,6 +478,10 @@ class Simulation final : public EffectSink {
       core_->deliver(record.id, event::JournalSynced{sequence});
     }
   }
+  // Refused ones are tried again with the next.
+  void keep_cells() {
+    if (!unkept_.empty() && journal_->keep_cells(unkept_)) unkept_.clear();
+  }
   void give_commands() {
     if (asked_.empty() || asked_sequence_ != 0) return;
     const auto before = state()->sequence;
@@ -464,6 +503,8 @@ class Simulation final : public EffectSink {
   std::vector<JournalRecord> unwritten_;
   std::shared_ptr<judge::Judge> judge_; // of this process
   std::shared_ptr<EvidenceFeed> feed_;
+  std::vector<CellBatch> unkept_;
+  std::int64_t started_ms_ = 0;
   std::deque<event::Commanded> asked_;
   std::uint64_t asked_sequence_ = 0;
 };

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <map>
 
+#include "rollout/evidence/closed_totals.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 
@@ -18,8 +19,9 @@ void mark_baseline(CountCell& cell, std::int64_t begin_ms) {
 
 namespace {
 
-// A rollout of weeks keeps the newest; nobody asks for totals of longer ago.
-constexpr std::size_t kMaxClosed = 20'000;
+// What is remembered of routes, and of the instances of a track.
+constexpr std::size_t kMostRoutesKept = 2'000;
+constexpr std::size_t kMostInstancesKept = 500;
 
 // Telemetry of a track that is this many of its export intervals late has been interrupted.
 constexpr std::int64_t kBreakIntervals = 3;
@@ -37,33 +39,27 @@ class GridFeed final : public EvidenceFeed {
       : source_(source),
         request_{.canary = cohort_selector(*request.spec, Track::canary, request.canary_version),
                  .stable = cohort_selector(*request.spec, Track::stable, request.stable_version),
-                 .origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs)},
+                 .origin_ms = origin_of(request)},
         grid_(options(source, request)),
         feed_(source.open(request_)),
-        read_until_ms_(request_.origin_ms) {}
+        read_until_ms_(request_.origin_ms) {
+    if (request.past != nullptr) go_on_behind(*request.past);
+  }
 
   Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) override {
     TRY(take_in(now_ms));
-    for (const auto track : kBothTracks) note_reports(track, now_ms);
     for (; passed_on_ < view.changes.size(); ++passed_on_) {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
     auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
+    for (const auto track : kBothTracks) note_reports(track, now_ms);
     for (auto& cell : out) {
       mark_baseline(cell, begin);
       counts_sampled_ = !cell.total.sampled().empty();
-      if (cell.mixed) continue;
-      const auto& total = cell.total;
-      closed_.push_back({cell.from_ms,
-                         {.canary_requests = total.canary.requests,
-                          .canary_errors = total.canary.errors,
-                          .stable_requests = total.stable.requests,
-                          .stable_errors = total.stable.errors},
-                         counts_sampled_});
+      closed_.add(cell);
     }
-    if (closed_.size() > kMaxClosed) closed_.erase(closed_.begin(), closed_.end() - kMaxClosed / 2);
     return out;
   }
 
@@ -71,11 +67,11 @@ class GridFeed final : public EvidenceFeed {
   bool caught_up() const override { return caught_up_; }
 
   judge::TrackTotals totals_since(std::int64_t from_ms) const override {
-    return sum_since(from_ms, Cells::comparable);
+    return closed_.since(from_ms, ClosedTotals::Cells::comparable);
   }
 
   double requests_since(Track track, std::int64_t from_ms) const override {
-    const auto closed = sum_since(from_ms, Cells::all);
+    const auto closed = closed_.since(from_ms, ClosedTotals::Cells::all);
     return (track == Track::canary ? closed.canary_requests : closed.stable_requests) +
            grid_.waiting_requests(track, from_ms);
   }
@@ -88,7 +84,7 @@ class GridFeed final : public EvidenceFeed {
   TrackInstances instances(Track track, std::int64_t grace_ms) const override {
     const auto& reports = reports_[static_cast<std::size_t>(track)];
     TrackInstances out{.most = reports.most_live, .live = reports.live, .silent = {}};
-    for (const auto& one : grid_.instances(track)) {
+    for (const auto& one : heard(track)) {
       const auto grace =
           grace_for(grace_ms, one.interval_ms.value_or(reports.progress.interval_ms));
       if (reports.progress.newest_ms - one.newest_ms >= grace)
@@ -99,28 +95,60 @@ class GridFeed final : public EvidenceFeed {
     return out;
   }
 
+  FeedMemory memory() const override {
+    FeedMemory out{.routes = grid_.routes(kMostRoutesKept), .tracks = {}};
+    for (const auto track : kBothTracks) {
+      const auto& reports = reports_[static_cast<std::size_t>(track)];
+      auto& kept = out.tracks[static_cast<std::size_t>(track)];
+      kept.heard_ms = reports.progress.heard_ms;
+      kept.unbroken_since_ms = reports.progress.unbroken_since_ms;
+      kept.most_live = reports.most_live;
+      kept.instances = heard(track);
+      std::ranges::stable_sort(kept.instances, std::greater(), &cohort::InstanceHeard::newest_ms);
+      if (kept.instances.size() > kMostInstancesKept) kept.instances.resize(kMostInstancesKept);
+    }
+    return out;
+  }
+
  private:
   // What has been heard of a track.
   struct Reports {
     FeedProgress progress;
     std::size_t live = 0;
     std::size_t most_live = 0;
+    // Instances of before a restart, of which the grid has seen nothing since.
+    std::vector<cohort::InstanceHeard> before;
   };
-  struct Closed {
-    std::int64_t from_ms = 0;
-    judge::TrackTotals totals;
-    bool sampled = false;
-  };
-  enum class Cells : std::uint8_t { all, comparable };
 
-  judge::TrackTotals sum_since(std::int64_t from_ms, Cells which) const {
-    judge::TrackTotals out;
-    for (const auto& cell : closed_) {
-      if (cell.from_ms < from_ms || (cell.sampled && which == Cells::comparable)) continue;
-      out.canary_requests += cell.totals.canary_requests;
-      out.canary_errors += cell.totals.canary_errors;
-      out.stable_requests += cell.totals.stable_requests;
-      out.stable_errors += cell.totals.stable_errors;
+  static std::int64_t origin_of(const FeedRequest& request) {
+    return request.past != nullptr ? request.past->newest.front().from_ms
+                                   : std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+  }
+
+  void go_on_behind(const KeptPast& past) {
+    cohort::GridPast of_grid{.cells = past.newest, .routes = past.memory.routes, .instances = {}};
+    for (const auto track : kBothTracks) {
+      const auto& kept = past.memory.tracks[static_cast<std::size_t>(track)];
+      auto& reports = reports_[static_cast<std::size_t>(track)];
+      reports.progress.heard_ms = kept.heard_ms;
+      reports.progress.unbroken_since_ms = kept.unbroken_since_ms;
+      reports.most_live = kept.most_live;
+      reports.before = kept.instances;
+      of_grid.instances[static_cast<std::size_t>(track)] = kept.instances;
+    }
+    grid_.go_on_behind(std::move(of_grid));
+  }
+
+  // All instances that were ever heard.
+  std::vector<cohort::InstanceHeard> heard(Track track) const {
+    auto out = grid_.instances(track);
+    const auto& before = reports_[static_cast<std::size_t>(track)].before;
+    const auto seen = out.size(); // in the order of their names
+    for (const auto& one : before) {
+      const auto end = out.begin() + static_cast<std::ptrdiff_t>(seen);
+      const auto at =
+          std::ranges::lower_bound(out.begin(), end, one.name, {}, &cohort::InstanceHeard::name);
+      if (at == end || at->name != one.name) out.push_back(one);
     }
     return out;
   }
@@ -128,7 +156,7 @@ class GridFeed final : public EvidenceFeed {
   static cohort::GridOptions options(const cohort::CountFeedSource& source,
                                      const FeedRequest& request) {
     cohort::GridOptions out;
-    out.origin_ms = std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+    out.origin_ms = origin_of(request);
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
     out.own_routes = request.spec->critical_routes;
@@ -175,7 +203,7 @@ class GridFeed final : public EvidenceFeed {
   void note_reports(Track track, std::int64_t now_ms) {
     auto& reports = reports_[static_cast<std::size_t>(track)];
     auto& known = reports.progress;
-    const auto instances = grid_.instances(track);
+    const auto instances = heard(track);
     std::int64_t newest = 0; // may fall: a clock was found to be ahead
     for (const auto& one : instances) newest = std::max(newest, one.newest_ms);
     if (newest > known.newest_ms) {
@@ -202,8 +230,8 @@ class GridFeed final : public EvidenceFeed {
   const cohort::CountFeedSource& source_;
   const cohort::CountFeedRequest request_;
   cohort::CountGrid grid_;
-  std::vector<Closed> closed_;
   bool counts_sampled_ = false; // in the newest cell
+  ClosedTotals closed_;
   std::unique_ptr<cohort::CountFeed> feed_;
   std::size_t passed_on_ = 0;
   std::int64_t read_until_ms_ = 0;

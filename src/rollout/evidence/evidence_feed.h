@@ -11,6 +11,7 @@
 #include "cohort/count_feed.h"
 #include "cohort/count_grid.h"
 #include "judge/judge.h"
+#include "rollout/evidence/cell_book.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -56,9 +57,10 @@ struct TrackInstances {
 // got traffic, or begin_ms is 0. A cell in which the canary's traffic begins is past as well.
 void mark_baseline(CountCell& cell, std::int64_t begin_ms);
 
-// Serves one rollout; one thread at a time. After a restart everything since the beginning is read
-// again, which gives the same cells: a slice at every read, so that no read takes long however long
-// the rollout has lasted.
+// Serves one rollout; one thread at a time. After a restart the kept cells are given out again
+// (kept_feed.h), and only what came behind them is read. Where none were kept, everything since the
+// beginning is read again: a slice at every read, so that no read takes long however long the
+// rollout has lasted.
 class EvidenceFeed {
  public:
   virtual ~EvidenceFeed() = default;
@@ -81,6 +83,8 @@ class EvidenceFeed {
   // An instance is silent when it has reported nothing for grace_ms, and not for a while of its own
   // export interval, while others of its track have.
   virtual TrackInstances instances(Track track, std::int64_t grace_ms) const = 0;
+  // Behind the cells given out so far.
+  virtual FeedMemory memory() const { return {}; }
 };
 
 // All cells up to now_ms, for one look outside any rollout.
@@ -92,6 +96,8 @@ struct FeedRequest {
   std::string canary_version;
   std::string stable_version;
   std::int64_t started_ms = 0; // of the rollout
+  // Null: everything since the beginning is read. Else what is behind these cells.
+  std::shared_ptr<const KeptPast> past{};
 };
 // source outlives the feed.
 std::unique_ptr<EvidenceFeed> make_grid_feed(const cohort::CountFeedSource& source,

@@ -28,8 +28,16 @@ bool is_no_ratio(const MetricTrack& track) {
 class MetricFeed final : public EvidenceFeed {
  public:
   MetricFeed(std::unique_ptr<EvidenceFeed> cells, const cohort::MetricSource& source,
-             MetricScope scope)
-      : cells_(std::move(cells)), reader_(source, std::move(scope)) {}
+             MetricScope scope, const KeptPast* past)
+      : cells_(std::move(cells)), reader_(source, std::move(scope)) {
+    if (past == nullptr) return;
+    for (const auto& cell : past->newest) {
+      reader_.recall(cell);
+      if (cell.baseline) continue;
+      if (block_cells_ == 0) block_from_ms_ = cell.from_ms;
+      block_cells_ = reader_.has_values(cell) ? 0 : block_cells_ + 1;
+    }
+  }
 
   // New cells are asked for when all earlier ones have been given out: what waits is at most what
   // one read of the cells brought.
@@ -65,6 +73,7 @@ class MetricFeed final : public EvidenceFeed {
   TrackInstances instances(Track track, std::int64_t grace_ms) const override {
     return cells_->instances(track, grace_ms);
   }
+  FeedMemory memory() const override { return cells_->memory(); }
 
  private:
   void fill(CountCell& cell) {
@@ -218,6 +227,31 @@ void MetricReader::give_up_before(std::int64_t to_ms) {
   }
 }
 
+bool MetricReader::has_values(const CountCell& cell) const {
+  return std::ranges::any_of(metrics_, [&](const Metric& metric) {
+    return !metric.spec.promql.empty() &&
+           std::ranges::find(cell.metrics, metric.spec.name, &MetricNumbers::signal) !=
+               cell.metrics.end();
+  });
+}
+
+void MetricReader::recall(const CountCell& cell) {
+  if (cell.baseline) return;
+  if (cell.mixed) return give_up_before(cell.to_ms);
+  for (auto& metric : metrics_) {
+    if (!metric.spec.promql.empty()) continue;
+    const auto it = std::ranges::find(cell.metrics, metric.spec.name, &MetricNumbers::signal);
+    // Counts with a problem were read, and are no ratio.
+    const bool read = it != cell.metrics.end() &&
+                      (it->problem.empty() || it->canary.has_data || it->stable.has_data);
+    if (read) {
+      metric.unread_ms = 0;
+    } else if (metric.unread_ms == 0) {
+      metric.unread_ms = cell.from_ms;
+    }
+  }
+}
+
 std::vector<MetricNumbers> MetricReader::read_window(std::int64_t from_ms, std::int64_t to_ms,
                                                      std::int64_t now_ms) {
   begin_look(now_ms);
@@ -229,8 +263,8 @@ std::vector<MetricNumbers> MetricReader::read_window(std::int64_t from_ms, std::
 
 std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
                                                const cohort::MetricSource& source,
-                                               MetricScope scope) {
-  return std::make_unique<MetricFeed>(std::move(cells), source, std::move(scope));
+                                               MetricScope scope, const KeptPast* past) {
+  return std::make_unique<MetricFeed>(std::move(cells), source, std::move(scope), past);
 }
 
 } // namespace coalmine::rollout

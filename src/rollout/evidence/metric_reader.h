@@ -46,6 +46,9 @@ class MetricReader {
   std::vector<MetricNumbers> read(const MetricWindow& window);
   // Counters before to_ms that could not be read are given up: they would mix two splits.
   void give_up_before(std::int64_t to_ms);
+  // Goes on behind a cell that this reader or an earlier one has filled.
+  void recall(const CountCell& cell);
+  bool has_values(const CountCell& cell) const; // its expressions were read with this cell
   // A look at counters and expressions over one window.
   std::vector<MetricNumbers> read_window(std::int64_t from_ms, std::int64_t to_ms,
                                          std::int64_t now_ms);
@@ -82,11 +85,12 @@ inline constexpr std::int64_t kLongestWaitMs = 5 * 60'000;
 // A feed whose cells carry metrics. Counters are read cell by cell, stable's past in one go;
 // expressions once in kValueCells cells, over all of them, so that a rate() of an exporter that is
 // as slow as a cell is long has points to work with, and no time is used twice. One read fills at
-// most kMostFilled cells; the next goes on. source outlives it.
+// most kMostFilled cells; the next goes on. source outlives it. past: as in FeedRequest.
 std::unique_ptr<EvidenceFeed> make_metric_feed(std::unique_ptr<EvidenceFeed> cells,
                                                const cohort::MetricSource& source,
-                                               MetricScope scope);
+                                               MetricScope scope, const KeptPast* past = nullptr);
 inline constexpr std::size_t kValueCells = 3;
+static_assert(kValueCells < kNewestKept, "the newest kept cells tell where a block began");
 inline constexpr std::size_t kMostFilled = 60;
 
 } // namespace coalmine::rollout

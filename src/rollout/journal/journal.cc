@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "rollout/journal/cell_table.h"
 #include "rollout/journal/codec.h"
 #include "rollout/journal/forget_addresses.h"
 #include "rollout/journal/sqlite_statement.h"
@@ -102,6 +103,10 @@ class SqliteJournal final : public Journal {
   Result<std::vector<std::string>> events(RolloutId id) override;
   Result<std::vector<notify::OutboxEntry>> undelivered() override;
   Status settle(const std::string& event_id, int attempts, notify::Ending ending) override;
+  Status keep_cells(std::span<const CellBatch> batches) override;
+  Result<KeptTexts> kept_texts(RolloutId id) override;
+  Result<KeptRows> kept_cells(RolloutId id, std::int64_t from_ms) override;
+  Status drop_cells(RolloutId id, std::int64_t from_ms) override;
 
  private:
   std::string file(std::string_view name) const {
@@ -161,6 +166,7 @@ Status SqliteJournal::open() {
   TRY(prepare_schema());
   if (const auto forgotten = forget_addresses(db_); !forgotten)
     log_warn("the journal still holds addresses of webhooks", {{"why", forgotten.error().message}});
+  TRY(make_cell_tables(db_));
   keep_reserve();
   return {};
 }
@@ -379,6 +385,38 @@ Status SqliteJournal::settle(const std::string& event_id, int attempts, notify::
                                                : std::string_view("delivered"))
       .bind(std::int64_t{attempts});
   return update.bind(event_id).run("note a notification in the journal");
+}
+
+// Cells are written without waiting for the disk, so that they delay no weight: they survive the
+// death of the process, and those that a power failure takes are read from the telemetry again. The
+// space reserved for the end of a rollout is not theirs.
+Status SqliteJournal::keep_cells(std::span<const CellBatch> batches) {
+  std::lock_guard lock(mutex_);
+  TRY(execute("pragma synchronous=normal", "keep cells in the journal"));
+  auto status = execute("begin immediate", "keep cells in the journal");
+  if (status) {
+    status = write_cells(db_, batches, options_.cells);
+    if (status) status = execute("commit", "keep cells in the journal");
+    if (!status) sqlite3_exec(db_, "rollback", nullptr, nullptr, nullptr);
+  }
+  TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off",
+              "keep cells in the journal"));
+  return status;
+}
+
+Result<KeptTexts> SqliteJournal::kept_texts(RolloutId id) {
+  std::lock_guard lock(mutex_);
+  return read_texts(db_, id);
+}
+
+Result<KeptRows> SqliteJournal::kept_cells(RolloutId id, std::int64_t from_ms) {
+  std::lock_guard lock(mutex_);
+  return read_cells(db_, id, from_ms);
+}
+
+Status SqliteJournal::drop_cells(RolloutId id, std::int64_t from_ms) {
+  std::lock_guard lock(mutex_);
+  return erase_cells(db_, id, from_ms);
 }
 
 } // namespace

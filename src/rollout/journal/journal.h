@@ -11,6 +11,7 @@
 
 #include "base/result.h"
 #include "notify/outbox.h"
+#include "rollout/journal/cell_store.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -44,7 +45,7 @@ inline constexpr std::size_t kMaxLogLines = 500;
 
 // Thread-safe; every call may block on the disk, so none is made on the control thread. An
 // interface so that simulations can keep a journal in memory across simulated crashes.
-class Journal : public notify::Outbox {
+class Journal : public notify::Outbox, public CellStore {
  public:
   // All records in one transaction, on disk when it returns. On failure nothing was written.
   virtual Status append(std::span<const JournalRecord> records) = 0;
@@ -61,6 +62,7 @@ class Journal : public notify::Outbox {
 struct JournalOptions {
   std::string directory; // made when missing, for the owner only; one process at a time
   std::uint64_t reserve_bytes = 8u << 20;
+  CellLimits cells{};
   bool sync = true; // false: faster and not safe against power loss; for simulations
 };
 // unavailable: another process has it; failed_precondition: written by a newer version; data_loss:

@@ -1,4 +1,4 @@
-// A prepared SQLite statement. Private to journal.cc.
+// A prepared SQLite statement. Private to the journal's files.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
@@ -21,7 +21,8 @@ inline Error sqlite_error(sqlite3* db, std::string_view what) {
   return {kind, "cannot " + std::string(what) + ": " + sqlite3_errmsg(db)};
 }
 
-// Bind in order, then step; one use each. Lives shorter than the connection; single thread.
+// Bind in order, then step; again() for another use. Lives shorter than the connection; single
+// thread.
 class Statement {
  public:
   Statement(sqlite3* db, std::string_view sql) : db_(db) {
@@ -41,6 +42,11 @@ class Statement {
     return bound(sqlite3_bind_text(statement_, ++index_, value.data(),
                                    static_cast<int>(value.size()), SQLITE_STATIC));
   }
+  // As text above, for bytes.
+  Statement& bind_blob(std::string_view value) {
+    return bound(
+        sqlite3_bind_blob64(statement_, ++index_, value.data(), value.size(), SQLITE_STATIC));
+  }
   Statement& bind_null() { return bound(sqlite3_bind_null(statement_, ++index_)); }
 
   // True: a row is there.
@@ -50,6 +56,11 @@ class Statement {
     if (code == SQLITE_ROW) return true;
     if (code == SQLITE_DONE) return false;
     return std::unexpected(sqlite_error(db_, what));
+  }
+  // Runs it once more with other values: bind them anew.
+  void again() {
+    sqlite3_reset(statement_);
+    index_ = 0;
   }
   Status run(std::string_view what) {
     TRY_ASSIGN([[maybe_unused]] const bool row, next(what));
@@ -62,6 +73,11 @@ class Statement {
     if (bytes == nullptr) return {};
     return {reinterpret_cast<const char*>(bytes),
             static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
+  }
+  std::string blob(int column) const {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    if (bytes == nullptr) return {};
+    return {bytes, static_cast<std::size_t>(sqlite3_column_bytes(statement_, column))};
   }
 
  private:
