@@ -149,6 +149,8 @@ void Executor::work(const std::shared_ptr<State>& state, std::size_t self) {
   }
   state->workers[self].ended = true;
   state->ended.notify_all();
+  // One may be waiting until a task loses its place, and nothing is left to take.
+  state->wake.notify_all();
 }
 
 } // namespace coalmine
