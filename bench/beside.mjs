@@ -1,6 +1,6 @@
 // ./dev bench --beside BINARY [store] [query] [looks]: this binary and another one in turn, and the ratio of what they cost.
 // A pair runs within a few minutes, so that what slows the machine slows both; the ratio is the median over the pairs.
-// COALMINE_BENCH_PAIRS says how many (default 5).
+// COALMINE_BENCH_PAIRS says how many (default 8).
 // SPDX-License-Identifier: Apache-2.0
 import { binary, useBinary } from '../tests/e2e/harness.mjs';
 import { lookCosts } from './looks.mjs';
@@ -11,7 +11,7 @@ import { row, table } from './systems.mjs';
 // Each gives CPU costs by name; less is better.
 const pieces = {
   store: async (t) => {
-    const r = await oneStore(t, 'coalmine', 200, 20, 60);
+    const r = await oneStore(t, 'coalmine', 200, 20, 120);
     return { 'store: CPU us a point, first export': (r.first * 1e6) / (200 * 20 * 3), 'store: CPU us a point, after it': 1e6 / r.points, 'store: memory, bytes a presented series': r.memory };
   },
   query: async (t) => {
@@ -37,7 +37,7 @@ const median = (list) => {
 };
 
 export async function beside(scoped, other, chosen) {
-  const pairs = Number(process.env.COALMINE_BENCH_PAIRS ?? 5);
+  const pairs = Number(process.env.COALMINE_BENCH_PAIRS ?? 8);
   const ours = binary;
   console.log(`\n## This binary beside ${other}: medians of ${pairs} pairs\n`);
   table('what', 'this', 'the other', 'ratio (its middle half)');

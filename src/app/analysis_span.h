@@ -55,7 +55,7 @@ std::string encode_analysis_spans(const std::vector<Span>& spans);
 class SpanTarget {
  public:
   virtual ~SpanTarget() = default;
-  // Of the target, for the log.
+  // The target's name, for the log.
   virtual std::string name() const = 0;
   // All spans have the same resource. An error: none of them was taken.
   virtual Status deliver(const std::vector<Span>& spans) = 0;
@@ -103,7 +103,7 @@ class AnalysisSpans {
   Counter& dropped_;
   Guarded<Waiting> waiting_;
   std::atomic<bool> stopping_{false};
-  // Of the delivering thread. False after a failure, so that an outage is logged once.
+  // The delivering thread's. False after a failure, so that an outage is logged once.
   bool answering_ = true;
   std::optional<Timer> timer_; // last: it uses everything above
 };

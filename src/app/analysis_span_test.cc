@@ -222,7 +222,7 @@ struct OwnStore {
     return store->find_spans(filter).value();
   }
 
-  store::testing::TempDir directory;
+  TempDir directory;
   ManualClock clock{1'795'354'928'000};
   SelfMetrics metrics;
   std::unique_ptr<store::Store> store;

@@ -47,14 +47,16 @@ struct SeenVersion {
   std::int64_t last_ms = 0;
 };
 
-// Those that still report, the one that was first seen last first. unnamed: telemetry without a
-// version counts too, as "".
+// Telemetry without a version, which is version "".
+enum class Unnamed { left_out, counts };
+// Those that still report, the one that was first seen last first.
 std::vector<SeenVersion> versions_now(const rollout::RolloutSpec& spec, Track track,
-                                      const std::vector<Presence>& presence, bool unnamed) {
+                                      const std::vector<Presence>& presence, Unnamed unnamed) {
   std::map<std::string, SeenVersion> versions;
   std::int64_t newest_ms = 0;
   for (const auto& one : presence) {
-    if ((!unnamed && one.version.empty()) || !selected(spec, track, one)) continue;
+    if ((unnamed == Unnamed::left_out && one.version.empty()) || !selected(spec, track, one))
+      continue;
     auto& seen = versions[one.version];
     seen.version = one.version;
     seen.first_ms = std::min(seen.first_ms, one.first_ms);
@@ -74,7 +76,7 @@ std::vector<SeenVersion> versions_now(const rollout::RolloutSpec& spec, Track tr
 
 std::string newest_version(const rollout::RolloutSpec& spec, Track track,
                            const std::vector<Presence>& presence) {
-  const auto versions = versions_now(spec, track, presence, false);
+  const auto versions = versions_now(spec, track, presence, Unnamed::left_out);
   return versions.empty() ? "" : versions.front().version;
 }
 
@@ -86,7 +88,8 @@ std::optional<std::vector<std::string>> reported_versions(const rollout::Rollout
   if (!keeps(selection.with) || (selection.without && !keeps({*selection.without})))
     return std::nullopt;
   std::vector<std::string> out;
-  for (auto& seen : versions_now(spec, track, presence, true)) out.push_back(seen.version);
+  for (auto& seen : versions_now(spec, track, presence, Unnamed::counts))
+    out.push_back(seen.version);
   return out;
 }
 

@@ -15,7 +15,6 @@ class Lanes::Task {
   const std::string lane;
   std::move_only_function<void()> work; // whoever runs the task
   Place place = Place::waiting;         // guarded by the book
-  std::size_t per_lane = 1;
 };
 
 namespace {
@@ -31,7 +30,8 @@ Executor::Options without_limit(Executor::Options pool) {
 Lanes::Lanes(Options options)
     : options_(std::move(options)),
       pool_(without_limit(options_.pool)),
-      book_(std::make_shared<Guarded<Book>>(Book{.lanes = {}, .pool = &pool_})) {}
+      book_(std::make_shared<Guarded<Book>>(
+          Book{.lanes = {}, .pool = &pool_, .per_lane = options_.per_lane})) {}
 
 Lanes::~Lanes() {
   auto dropped = book_->with([](Book& book) {
@@ -48,7 +48,6 @@ Lanes::~Lanes() {
 std::shared_ptr<Lanes::Task> Lanes::try_submit(const std::string& lane,
                                                std::move_only_function<void()> run) {
   auto task = std::make_shared<Task>(lane, std::move(run));
-  task->per_lane = options_.per_lane;
   const bool accepted = book_->with([&](Book& book) {
     auto& own = book.lanes[lane];
     if (own.waiting.size() >= options_.pool.queue_limit) return false;
@@ -57,16 +56,16 @@ std::shared_ptr<Lanes::Task> Lanes::try_submit(const std::string& lane,
     return true;
   });
   if (!accepted) return nullptr;
-  begin_next(book_, lane, options_.per_lane);
+  begin_next(book_, lane);
   return task;
 }
 
-void Lanes::begin_next(const SharedBook& shared, const std::string& lane, std::size_t per_lane) {
+void Lanes::begin_next(const SharedBook& shared, const std::string& lane) {
   shared->with([&](Book& book) {
     const auto it = book.lanes.find(lane);
     if (it == book.lanes.end() || book.pool == nullptr) return;
     auto& own = it->second;
-    while (!own.waiting.empty() && own.active < per_lane) {
+    while (!own.waiting.empty() && own.active < book.per_lane) {
       auto task = own.waiting.front();
       // Refused only while the pool stops.
       if (!book.pool->try_submit([shared, task] { Lanes::run(shared, task); })) return;
@@ -91,7 +90,7 @@ void Lanes::run(const SharedBook& shared, const std::shared_ptr<Task>& task) {
         --(task->place == Place::given_up ? own.given_up : own.active);
         task->place = Place::ended;
       });
-      begin_next(shared, task->lane, task->per_lane);
+      begin_next(shared, task->lane);
     }
   } const end{shared, task};
   if (wanted) std::exchange(task->work, nullptr)();
@@ -109,7 +108,7 @@ void Lanes::give_up(const std::shared_ptr<Task>& task) {
       task->place = Task::Place::given_up;
     }
   });
-  begin_next(book_, task->lane, options_.per_lane);
+  begin_next(book_, task->lane);
 }
 
 } // namespace coalmine

@@ -50,11 +50,12 @@ class Lanes {
   struct Book {
     std::map<std::string, Lane, std::less<>> lanes; // those with tasks
     Executor* pool = nullptr;                       // null: stopping, nothing begins any more
+    std::size_t per_lane = 1;
   };
   using SharedBook = std::shared_ptr<Guarded<Book>>;
 
   // Hands the next task of the lane over, if one waits and may begin.
-  static void begin_next(const SharedBook& shared, const std::string& lane, std::size_t per_lane);
+  static void begin_next(const SharedBook& shared, const std::string& lane);
   static void run(const SharedBook& shared, const std::shared_ptr<Task>& task);
 
   const Options options_;

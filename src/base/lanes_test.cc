@@ -9,21 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "base/hang_for_test.h"
+
 namespace coalmine {
 namespace {
 
 using std::chrono::milliseconds;
-
-// Something that hangs until it is let go.
-class Hang {
- public:
-  void operator()() const { gone_.wait(); }
-  void let_go() { promise_.set_value(); }
-
- private:
-  std::promise<void> promise_;
-  std::shared_future<void> gone_ = promise_.get_future().share();
-};
 
 Lanes::Options usual() {
   return {.pool = {.name = "test",
@@ -43,8 +34,8 @@ TEST(Executor, WhatHangsMakesRoomForTheNext) {
                  .most_threads = 3,
                  .patience = milliseconds(1)});
   std::promise<void> done;
-  ASSERT_TRUE(pool.try_submit([hang] { (*hang)(); }));
-  ASSERT_TRUE(pool.try_submit([hang] { (*hang)(); }));
+  ASSERT_TRUE(pool.try_submit([hang] { hang->wait(); }));
+  ASSERT_TRUE(pool.try_submit([hang] { hang->wait(); }));
   ASSERT_TRUE(pool.try_submit([&] { done.set_value(); }));
   done.get_future().wait();
   hang->let_go();
@@ -81,7 +72,7 @@ TEST(Executor, StoppingDoesNotWaitForTheDead) {
     std::promise<void> begun;
     ASSERT_TRUE(pool.try_submit([hang, ended, &begun] {
       begun.set_value();
-      (*hang)();
+      hang->wait();
       ended->set_value();
     }));
     begun.get_future().wait();
@@ -94,7 +85,7 @@ TEST(Executor, StoppingDoesNotWaitForTheDead) {
 TEST(Lanes, WhatHangsDelaysItsOwnLane) {
   auto hang = std::make_shared<Hang>();
   Lanes lanes(usual());
-  ASSERT_NE(lanes.try_submit("dead", [hang] { (*hang)(); }), nullptr);
+  ASSERT_NE(lanes.try_submit("dead", [hang] { hang->wait(); }), nullptr);
   std::atomic<bool> behind = false;
   ASSERT_NE(lanes.try_submit("dead", [&] { behind = true; }), nullptr);
   for (int i = 0; i < 20; ++i) {
@@ -125,7 +116,7 @@ TEST(Lanes, AGivenUpTaskMakesRoomAndTooManyFillTheLane) {
     std::promise<void> begun;
     const auto task = lanes.try_submit("dead", [&begun, hang] {
       begun.set_value();
-      (*hang)();
+      hang->wait();
     });
     ASSERT_NE(task, nullptr) << i;
     begun.get_future().wait();
@@ -141,7 +132,7 @@ TEST(Lanes, ATaskThatWaitsAndIsGivenUpNeverRuns) {
   std::promise<void> done;
   {
     Lanes lanes(usual());
-    ASSERT_NE(lanes.try_submit("one", [hang] { (*hang)(); }), nullptr);
+    ASSERT_NE(lanes.try_submit("one", [hang] { hang->wait(); }), nullptr);
     const auto waits = lanes.try_submit("one", [] { ADD_FAILURE() << "it was given up"; });
     ASSERT_NE(waits, nullptr);
     ASSERT_NE(lanes.try_submit("one", [&] { done.set_value(); }), nullptr);
@@ -158,7 +149,7 @@ TEST(Lanes, AFullLaneRefuses) {
   ASSERT_NE(lanes.try_submit("one",
                              [&begun, hang] {
                                begun.set_value();
-                               (*hang)();
+                               hang->wait();
                              }),
             nullptr);
   begun.get_future().wait();

@@ -3,25 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
+
 namespace coalmine {
 namespace {
-
-enum class Text { label, help };
-
-// A label's value is quoted, so its quotes are escaped.
-void append_metric_text(std::string& out, std::string_view text, Text kind) {
-  for (const char c : text) {
-    if (c == '\\') {
-      out += "\\\\";
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '"' && kind == Text::label) {
-      out += "\\\"";
-    } else {
-      out += c;
-    }
-  }
-}
 
 void append_sample(std::string& out, std::string_view name, const MetricLabels& labels,
                    double value) {
@@ -31,7 +16,7 @@ void append_sample(std::string& out, std::string_view name, const MetricLabels& 
     out += separator;
     out += key;
     out += "=\"";
-    append_metric_text(out, text, Text::label);
+    out += escaped(text, {{'\\', "\\\\"}, {'\n', "\\n"}, {'"', "\\\""}});
     out += '"';
     separator = ',';
   }
@@ -80,7 +65,7 @@ std::string SelfMetrics::render() const {
     std::string out;
     for (const auto& [name, family] : families) {
       out += fmt::format("# HELP {} ", name);
-      append_metric_text(out, family.help, Text::help);
+      out += escaped(family.help, {{'\\', "\\\\"}, {'\n', "\\n"}});
       out += fmt::format("\n# TYPE {} {}\n", name, family.type);
       for (const auto& [labels, counter] : family.counters)
         append_sample(out, name, labels, counter->value());

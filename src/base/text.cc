@@ -5,6 +5,16 @@
 
 namespace coalmine {
 
+std::string escaped(std::string_view text, std::initializer_list<Escape> escapes) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char c : text) {
+    const auto* it = std::ranges::find(escapes, c, &Escape::character);
+    it == escapes.end() ? out += c : out += it->stands_for;
+  }
+  return out;
+}
+
 std::string_view trimmed(std::string_view text, std::string_view blanks) {
   const auto first = text.find_first_not_of(blanks);
   if (first == std::string_view::npos) return {};

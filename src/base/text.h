@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <string>
 #include <string_view>
 
@@ -31,6 +32,13 @@ std::size_t width(std::string_view text);
 // Filled up to `columns` with spaces; wider text stays as it is.
 std::string pad(std::string_view text, std::size_t columns);      // left aligned
 std::string pad_left(std::string_view text, std::size_t columns); // right aligned
+
+// text with each of the characters replaced by what stands for it in some language.
+struct Escape {
+  char character;
+  std::string_view stands_for;
+};
+std::string escaped(std::string_view text, std::initializer_list<Escape> escapes);
 
 // A regular expression (RE2 syntax) that matches just this text.
 std::string regexp_of(std::string_view text);

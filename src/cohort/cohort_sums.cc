@@ -22,7 +22,7 @@ struct FloatSum {
   }
 };
 
-// Of one series. A histogram with only count and sum has no distribution.
+// The sum of one series. A histogram with only count and sum has no distribution.
 struct ClassicSum {
   DurationCounts total;
   // Histograms with different bounds cannot be subtracted.

@@ -51,7 +51,7 @@ struct CountSeries {
   Source source = Source::sent;
   std::string instance; // of one process: its name and version
   std::string route;    // http.route; "" where the telemetry has none
-  // Of Measure::requests: what the series' own labels say. An instance's statuses are known when
+  // For Measure::requests: what the series' own labels say. An instance's statuses are known when
   // such labels say them or when it has a series of Measure::client_errors.
   Answer answer = Answer::unknown;
   // As GridOptions::unseen_instances_begin_at_zero, for this series alone.

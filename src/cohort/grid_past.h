@@ -22,7 +22,7 @@ struct InstanceHeard {
   std::int64_t first_ms = 0;               // its first sample
   std::int64_t born_ms = 0;                // begin of the process; 0: unknown, long ago
   // The least age of its newest sample when it was read, by its own clock, and how often it was
-  // read: what its offset is told from.
+  // read: what its offset is known from.
   std::optional<std::int64_t> least_age_ms;
   int reads = 0;
   bool operator==(const InstanceHeard&) const = default;

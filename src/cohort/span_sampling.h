@@ -22,7 +22,7 @@ struct SamplingCounts {
   double metrics = 0; // requests by the best metric of the application's own
 };
 
-// It is told by the first of these that holds:
+// The first of these that holds says so:
 //   marked      spans say so themselves (is_tail_sampling_mark)
 //   compared    a metric of the same track counts more than kSampleFactor times as many requests as
 //               there are spans, over kComparedMs and kEnough requests at least
@@ -33,7 +33,8 @@ class SpanSampling {
   static constexpr double kEnough = 50;
   static constexpr std::int64_t kComparedMs = 2 * 60'000;
 
-  // Adds a stretch of time. What is old is forgotten little by little.
+  // Adds a stretch of time. Counts that are old are forgotten little by little; a mark is not: who
+  // samples goes on doing so.
   void add(std::int64_t length_ms, const SamplingCounts& canary, const SamplingCounts& stable);
   // How it is known that the spans are a sample, and what helps; a sentence without capital and
   // full stop. "": it is not known.

@@ -229,7 +229,7 @@ std::string explain(const rollout::RolloutSpec& spec) {
   if (route::moves_traffic(spec.router)) {
     out += fmt::format(
         "A canary that is sent requests and reports nothing for {} while stable reports, also in a "
-        "pause: {}. One instance of several that stops is told.\n",
+        "pause: {}. One instance of several that stops is reported.\n",
         duration_text(spec.canary_silent_grace_ms),
         spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back"
                                                                  : "pause and call a person");

@@ -23,8 +23,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr double kMaxSeconds = 9e12; // beyond this milliseconds do not fit
-// Of one side of a native histogram: more than the 2048 binary orders of a float64 at the width
-// that applications use; an answer must not make us allocate without end.
+// Buckets of one side of a native histogram: more than the 2048 binary orders of a float64 at the
+// width that applications use; an answer must not make us allocate without end.
 constexpr std::int32_t kMaxBuckets = 100'000;
 
 std::unexpected<Error> not_prometheus(std::string_view what) {
@@ -127,7 +127,7 @@ std::optional<std::int32_t> index_of(double bound, std::int32_t schema) {
   return static_cast<std::int32_t>(index);
 }
 
-// Puts the bucket in; false when it is none of this schema.
+// Puts the bucket in; false when the schema has no such bucket.
 bool put_exponential(const AnsweredBucket& bucket, promql::NativeHistogram& out) {
   if (bucket.lower <= 0 && bucket.upper >= 0) { // the zero bucket
     out.zero_threshold = std::max(-bucket.lower, bucket.upper);

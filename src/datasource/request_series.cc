@@ -233,8 +233,9 @@ class Sorter {
   }
 
   // Counts errors like the embedded store.
-  bool is_error(const Labels& labels, bool of_span) const {
-    if (of_span) {
+  enum class CountedFrom { requests, spans };
+  bool is_error(const Labels& labels, CountedFrom from) const {
+    if (from == CountedFrom::spans) {
       const auto said = labels.get("status_code");
       const auto status = said == kErrorStatus ? StatusCode::error
                           : said == kOkStatus  ? StatusCode::ok
@@ -298,7 +299,8 @@ class Sorter {
     }
     add_floats(Place::requests, *counter.series, labels, counter.name, source);
     const bool has_counter = !spans && error_counters_.contains(counter.instance);
-    if ((!has_counter || is_named(labels)) && is_error(labels, spans))
+    if ((!has_counter || is_named(labels)) &&
+        is_error(labels, spans ? CountedFrom::spans : CountedFrom::requests))
       add_floats(Place::errors, *counter.series, labels, counter.name, source);
   }
 
@@ -310,7 +312,7 @@ class Sorter {
     const auto* counted = parts.count != nullptr ? parts.count : parts.native;
     if (counted != nullptr && !spans) {
       add_floats(Place::requests, *counted, labels, parts.name, source);
-      if (is_error(labels, false)) {
+      if (is_error(labels, CountedFrom::requests)) {
         add_floats(Place::errors, *counted, labels, parts.name, source);
         // The application counts its requests and does not say which failed; its histogram does.
         if (sent_.contains(instance) && !sent_errors_.contains(instance))
@@ -338,7 +340,8 @@ class Sorter {
     const auto before = out_.client_errors.size();
     add_floats(Place::sent_client_errors, counted, labels, name, Source::sent);
     if (out_.client_errors.size() == before) return;
-    const bool failed = is_error(labels, false) && !error_counters_.contains(instance);
+    const bool failed =
+        is_error(labels, CountedFrom::requests) && !error_counters_.contains(instance);
     if (answer_of(status, failed) == Answer::client_error) return;
     for (auto& sample : out_.client_errors.back().floats) sample.value = 0;
   }

@@ -67,9 +67,15 @@ class Forgetful final : public store::Store {
   const store::Store& inner_;
 };
 
-cohort::CohortSelector of_version(const std::string& version) {
-  return {{{"service_name", Matcher::Op::equal, "shop"},
+cohort::CohortSelector of_version(const std::string& version, const std::string& service = "shop") {
+  return {{{"service_name", Matcher::Op::equal, service},
            {"service_version", Matcher::Op::equal, version}}};
+}
+
+cohort::CountGrid grid_from(std::int64_t origin_ms) {
+  cohort::GridOptions options;
+  options.origin_ms = origin_ms;
+  return cohort::CountGrid(options);
 }
 
 // Everything a rollout meets: instances and routes that appear later, routes that are silent for
@@ -135,16 +141,10 @@ TEST_F(FollowTest, AnOwnCounterWithoutErrorsDoesNotHideThem) {
   };
   for (const bool with_histogram : {true, false}) {
     const std::string service = with_histogram ? "timed" : "traced";
-    const auto of = [&](const char* version) {
-      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
-                                     {"service_version", Matcher::Op::equal, version}}};
-    };
     const auto begin = clock.wall_ms();
     const auto source = make_store_count_feed_source(*store);
-    const auto feed = source->open({of("2"), of("1"), begin});
-    cohort::GridOptions grid_options;
-    grid_options.origin_ms = begin;
-    cohort::CountGrid grid(grid_options);
+    const auto feed = source->open({of_version("2", service), of_version("1", service), begin});
+    auto grid = grid_from(begin);
     double requests = 0;
     double errors = 0;
     std::uint64_t id = with_histogram ? 0 : 1'000'000;
@@ -198,17 +198,11 @@ TEST_F(FollowTest, AnOwnCounterWithoutErrorsDoesNotHideThem) {
 TEST_F(FollowTest, SpansThatAreASampleAreKnownAsOne) {
   for (const bool marked : {true, false}) {
     const std::string service = marked ? "marked" : "compared";
-    const auto of = [&](const char* version) {
-      return cohort::CohortSelector{{{"service_name", Matcher::Op::equal, service},
-                                     {"service_version", Matcher::Op::equal, version}}};
-    };
     const auto begin = clock.wall_ms();
     const auto source = make_store_count_feed_source(*store);
     const auto cohorts = make_store_cohort_source(*store);
-    const auto feed = source->open({of("2"), of("1"), begin});
-    cohort::GridOptions grid_options;
-    grid_options.origin_ms = begin;
-    cohort::CountGrid grid(grid_options);
+    const auto feed = source->open({of_version("2", service), of_version("1", service), begin});
+    auto grid = grid_from(begin);
     std::string known;
     std::uint64_t id = marked ? 5'000'000 : 6'000'000;
     for (std::uint64_t export_number = 1; export_number <= 40; ++export_number) {
@@ -239,8 +233,8 @@ TEST_F(FollowTest, SpansThatAreASampleAreKnownAsOne) {
     const auto* how = marked ? "say that a sampler kept them" : "a metric of the canary counts ";
     EXPECT_NE(known.find(how), std::string::npos) << known;
     // The same over a window.
-    const auto canary = cohorts->counts(of("2"), begin, clock.wall_ms());
-    const auto stable = cohorts->counts(of("1"), begin, clock.wall_ms());
+    const auto canary = cohorts->counts(of_version("2", service), begin, clock.wall_ms());
+    const auto stable = cohorts->counts(of_version("1", service), begin, clock.wall_ms());
     ASSERT_TRUE(canary && stable);
     EXPECT_TRUE(canary->counted_by_spans);
     cohort::SpanSampling sampling;
@@ -256,9 +250,7 @@ TEST_F(FollowTest, GivesWhatSelectingAnewGives) {
   const auto anew_source = make_store_count_feed_source(forgetful),
              followed_source = make_store_count_feed_source(knowing);
   const auto anew = anew_source->open(request), followed = followed_source->open(request);
-  cohort::GridOptions grid_options;
-  grid_options.origin_ms = request.origin_ms;
-  cohort::CountGrid anew_grid(grid_options), followed_grid(grid_options);
+  auto anew_grid = grid_from(request.origin_ms), followed_grid = grid_from(request.origin_ms);
   std::size_t cells = 0;
   double timed = 0;
   const auto start = [&](const char* version, const std::string& instance) {
@@ -381,9 +373,7 @@ TEST_F(FollowTest, TheResolutionIsKeptUpToTheCell) {
                                      {"service_version", Matcher::Op::equal, version}}};
     };
     const auto feed = make_store_count_feed_source(*store)->open({of("2"), of("1"), origin});
-    cohort::GridOptions grid_options;
-    grid_options.origin_ms = origin;
-    cohort::CountGrid grid(grid_options);
+    auto grid = grid_from(origin);
     ASSERT_TRUE(feed->read(grid, clock.wall_ms() + 60'000));
     for (const auto& cell : grid.close(clock.wall_ms() + 60'000)) {
       for (auto& side : sides) side.check(cell);
@@ -397,9 +387,7 @@ TEST_F(FollowTest, TheResolutionIsKeptUpToTheCell) {
 TEST_F(FollowTest, ThePastInSlicesHoldsTheSameRequests) {
   const cohort::CountFeedRequest request{of_version("2"), of_version("1"), kNow + 60'000};
   const auto source = make_store_count_feed_source(*store);
-  cohort::GridOptions grid_options;
-  grid_options.origin_ms = request.origin_ms;
-  cohort::CountGrid live_grid(grid_options), late_grid(grid_options);
+  auto live_grid = grid_from(request.origin_ms), late_grid = grid_from(request.origin_ms);
   const auto live = source->open(request), late = source->open(request);
   processes.push_back({store::testing::resource("shop", "stable", "1", "s1"), kNow - 100});
   processes.push_back({store::testing::resource("shop", "canary", "2", "c1"), kNow - 100});

@@ -104,7 +104,7 @@ struct SequentialOptions {
   std::vector<PlannedStep> plan = {{0.05, 10}, {0.25, 10}, {0.5, 15}};
 };
 SequentialOptions sequential_defaults();
-// Of the defaults: the client error rate, with a margin so wide that bots and wrong clients roll no
+// The default for the client error rate, with a margin so wide that bots and wrong clients roll no
 // release back, while a canary that knows none of its routes does not stay.
 SignalSpec default_client_errors();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);

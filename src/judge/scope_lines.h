@@ -32,12 +32,12 @@ struct Scope {
   double share_weight = 0;
   double client_weight = 0;
   std::optional<RateLine> rate; // where an error rate is judged
-  // Of a route that only the canary has: against the whole of stable, until stable serves it too.
+  // For a route that only the canary has: against the whole of stable, until stable serves it too.
   std::optional<RateLine> foreign;
   TailWatch tail;
   std::vector<std::optional<TailLimit>> limits; // one for each latency signal of the scope
   std::optional<MetricLine> share;              // of a route that stable had before
-  // Of a route: from the cell after its first client error on.
+  // For a route: from the cell after its first client error on.
   std::optional<MetricLine> client;
   bool has_client_errors = false; // some were seen
   double canary = 0;              // requests seen, also in cells that are not judged

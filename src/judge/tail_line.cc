@@ -22,7 +22,7 @@ constexpr double kOwnStake = 0.5;
 // Stake of the first line of a scope. Later ones share the rest in a series that adds up to it.
 constexpr double kFirstLine = 0.9;
 
-// A new line is chosen from at least so many of stable's requests.
+// A new line is chosen from at least this many of stable's requests.
 
 double stake_of_line(std::size_t index) {
   if (index == 0) return kFirstLine;

@@ -23,7 +23,7 @@ struct Answered {
 
 constexpr int kBaselineCells = 40;
 
-// One cell of 15 s at 5 % of the traffic. clump: client errors come so many at once.
+// One cell of 15 s at 5 % of the traffic. clump: how many client errors come at once.
 RouteCounts client_row(SimulationRandom& random, const std::string& route, double canary,
                        double stable, Answered share, double clump) {
   RouteCounts out{.route = route, .canary = {}, .stable = {}};

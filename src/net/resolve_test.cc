@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
-#include <future>
+#include <memory>
+
+#include "base/hang_for_test.h"
 
 namespace coalmine::net {
 namespace {
@@ -25,10 +27,10 @@ TEST(Resolve, ANumberNeedsNoNameServer) {
 }
 
 TEST(Resolve, ANameServerThatHangsIsGivenUp) {
-  auto gone = std::make_shared<std::promise<void>>();
-  const NameLookup hangs = [opened = gone->get_future().share()](
-                               const std::string&, const std::string&) -> Result<SocketAddresses> {
-    opened.wait();
+  const auto hang = std::make_shared<Hang>();
+  const NameLookup hangs = [hang](const std::string&,
+                                  const std::string&) -> Result<SocketAddresses> {
+    hang->wait();
     return SocketAddresses{};
   };
   const auto found = resolve("router.example", "9999", in(std::chrono::milliseconds(20)), hangs);
@@ -37,7 +39,7 @@ TEST(Resolve, ANameServerThatHangsIsGivenUp) {
   EXPECT_NE(found.error().message.find("router.example was not resolved in time"),
             std::string::npos)
       << found.error().message;
-  gone->set_value();
+  hang->let_go();
 }
 
 TEST(Resolve, TheAnswerOfTheNameServerIsTaken) {

@@ -67,11 +67,11 @@ bool has_secret_path(const UrlParts& url) {
          });
 }
 
-std::string shown_parts(const UrlParts& url, bool path_too) {
+std::string shown_parts(const UrlParts& url, UrlPath path) {
   std::string out(url.scheme);
   if (!url.clear) return out + "...";
   out += url.host;
-  if (path_too && !has_secret_path(url)) out += url.path;
+  if (path == UrlPath::open && !has_secret_path(url)) out += url.path;
   std::ranges::replace_if(
       out, [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; }, '?');
   return out;
@@ -86,9 +86,11 @@ bool in_every_request(std::string_view header) {
 
 } // namespace
 
-std::string shown_url(std::string_view url) { return shown_parts(parts_of(url), true); }
+std::string shown_url(std::string_view url) { return shown_parts(parts_of(url), UrlPath::open); }
 
-std::string shown_origin(std::string_view url) { return shown_parts(parts_of(url), false); }
+std::string shown_origin(std::string_view url) {
+  return shown_parts(parts_of(url), UrlPath::secret);
+}
 
 std::string with_path(std::string_view url, std::string_view path) {
   const auto end = std::min(url.find_first_of("?#"), url.size());

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/json_text.h"
+#include "base/text.h"
 
 namespace coalmine::notify {
 namespace {
@@ -20,27 +21,15 @@ std::string_view symbol(std::string_view event) {
 
 // Slack's own rule for text that is no markup: a "<" would begin a link or a mention
 // (<!channel>), whoever wrote it.
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (c == '&') {
-      out += "&amp;";
-    } else if (c == '<') {
-      out += "&lt;";
-    } else if (c == '>') {
-      out += "&gt;";
-    } else {
-      out += c;
-    }
-  }
-  return out;
+std::string plain_text(std::string_view text) {
+  return escaped(text, {{'&', "&amp;"}, {'<', "&lt;"}, {'>', "&gt;"}});
 }
 
 } // namespace
 
 std::string Slack::body(const Message& message) const {
   boost::json::object body;
-  body["text"] = fmt::format("{} {}", symbol(message.event), escaped(message.text));
+  body["text"] = fmt::format("{} {}", symbol(message.event), plain_text(message.text));
   return json_text(body);
 }
 

@@ -191,7 +191,7 @@ class BatchBuilder {
   std::optional<ByteKey> metric_key_; // nullopt: its points are not looked up by bytes
   std::string_view last_packed_bounds_;
   BucketBounds last_bounds_;
-  // Of the current resource, by hash of metric name and attributes.
+  // The current resource's series, by hash of metric name and attributes.
   std::unordered_multimap<std::uint64_t, SeriesEntry> series_;
   std::vector<BucketBounds> bounds_;
   BucketBounds no_bounds_;

@@ -25,7 +25,7 @@ struct Limits {
   int max_depth = 64;             // nesting of AnyValue and of JSON
   // Per span, point, resource or record. More are dropped and counted.
   std::size_t max_attributes = 512;
-  // Of one attribute value. Longer ones are cut and counted.
+  // One attribute value. Longer ones are cut and counted.
   std::size_t max_value_bytes = 64u << 10;
   PromotedAttributes promoted; // the resource attributes that become labels
 };

@@ -190,7 +190,8 @@ struct Live {
   bool look_in_flight = false;
   std::uint64_t look = 0;        // number of the newest look asked for
   std::int64_t look_started = 0; // steady
-  std::int64_t look_overdue = 0; // steady: a look under way that has not come back by then is told
+  std::int64_t look_overdue =
+      0;                   // steady: a look under way that has not come back by then is reported
   bool reassert = false;   // the router has more than was asked for: set it again, without waiting
                            // for the journal
   bool await_look = false; // after a restart: a lowered weight is judged only after a look (it may
@@ -325,8 +326,8 @@ inline constexpr std::int64_t kMaxRetryMs = 10'000;
 // An upward intent found after a restart is carried out only when it is younger; else its evidence
 // is looked at again. Before the first step there is none: then a person confirms it.
 inline constexpr std::int64_t kIntentFreshMs = 60'000;
-// A look that has not come back after this long is told as a store that does not answer, and waited
-// for: it goes on where it is.
+// A look that has not come back after this long is reported as a store that does not answer, and
+// waited for: it goes on where it is.
 inline constexpr std::int64_t kLookOverdueMs = 30'000;
 // A rollback that the router has refused for this long calls a person (and goes on trying).
 inline constexpr std::int64_t kRollbackAlarmMs = 10'000;

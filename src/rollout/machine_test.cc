@@ -165,7 +165,7 @@ TEST(Drift, IsAShareOfTheWeight) {
   }
 }
 
-// Of a rollout that is only watched, no sentence may say that traffic went somewhere.
+// No sentence about a rollout that is only watched may say that traffic went somewhere.
 TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
   for (const bool by_hand : {false, true}) {
     auto spec = default_spec("shop");
@@ -226,7 +226,7 @@ TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
 // One look at a canary that is silent.
 class Silence : public StepClock {
  protected:
-  // silent_ms: how long, with so many requests of stable meanwhile.
+  // silent_ms: how long, with the given requests of stable meanwhile.
   void heard(std::int64_t at, std::int64_t silent_ms, double stable_since,
              const std::function<void(LookResult&)>& change = {}) {
     take(event::Tick{}, at);

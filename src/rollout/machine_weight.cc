@@ -177,7 +177,7 @@ void MachineStep::note_split_cause(const event::RouterDone& done) {
   s_.alarms.split_cause = cause;
   line("split", cause.empty() ? std::string("the router splits the requests by the weights again")
                               : "the requests may not be split as asked: " + cause);
-  // Of health that comes and goes the log is enough; what is so from the start needs a person.
+  // The log is enough for health that comes and goes; what is so from the start needs a person.
   if (!cause.empty() && done.op == RouterOp::set)
     notice("attention",
            fmt::format("{}: the requests may not be split as asked: {}", named(), cause));

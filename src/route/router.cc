@@ -2,10 +2,20 @@
 #include "route/router.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "route/haproxy_discovery.h"
 
 namespace coalmine::route {
+namespace {
+
+// "/run//haproxy/admin.sock" is "/run/haproxy/admin.sock".
+std::string plain_socket(const std::string& socket) {
+  return socket.starts_with('/') ? std::filesystem::path(socket).lexically_normal().string()
+                                 : socket;
+}
+
+} // namespace
 
 bool moves_traffic(const RouterOptions& options) {
   return !std::holds_alternative<ObserveOptions>(options);
@@ -23,7 +33,7 @@ double tolerance(const RouterOptions& options, double weight) {
 
 std::string endpoint(const RouterOptions& options) {
   const auto* haproxy = std::get_if<HaproxyOptions>(&options);
-  return haproxy == nullptr ? "" : "HAProxy at " + haproxy->socket;
+  return haproxy == nullptr ? "" : "HAProxy at " + plain_socket(haproxy->socket);
 }
 
 std::int64_t longest_call_ms(const RouterOptions& options) {

@@ -85,8 +85,8 @@ inline constexpr double kSmallShare = 0.025;
 double tolerance(const RouterOptions& options, double weight);
 double tolerance(const HaproxyOptions& options, double weight);
 
-// What the router is reached at: routers with the same endpoint hang together. "": nothing is
-// reached.
+// What the router is reached at, in words ("HAProxy at /run/haproxy/admin.sock"): routers with the
+// same endpoint hang together. "": nothing is reached.
 std::string endpoint(const RouterOptions& options);
 // A call that takes longer than this, in ms, hangs in something that has no timeout of its own.
 std::int64_t longest_call_ms(const RouterOptions& options);

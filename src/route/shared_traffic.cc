@@ -3,17 +3,10 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <string_view>
 
 namespace coalmine::route {
 namespace {
-
-// "/run//haproxy/admin.sock" is "/run/haproxy/admin.sock".
-std::string plain_socket(const std::string& socket) {
-  return socket.starts_with('/') ? std::filesystem::path(socket).lexically_normal().string()
-                                 : socket;
-}
 
 // Whether some name fits both; a trailing * stands for any end.
 bool overlap(std::string_view one, std::string_view other) {
@@ -30,10 +23,9 @@ bool overlap(std::string_view one, std::string_view other) {
 std::optional<std::string> traffic_of(const RouterOptions& options) {
   const auto* haproxy = std::get_if<HaproxyOptions>(&options);
   if (haproxy == nullptr) return std::nullopt;
-  const auto socket = plain_socket(haproxy->socket);
   if (haproxy->map.empty())
-    return fmt::format("backend {} of HAProxy at {}", haproxy->backend, socket);
-  return fmt::format("key {} of map {} of HAProxy at {}", haproxy->map_key, haproxy->map, socket);
+    return fmt::format("backend {} of {}", haproxy->backend, endpoint(options));
+  return fmt::format("key {} of map {} of {}", haproxy->map_key, haproxy->map, endpoint(options));
 }
 
 std::optional<std::string> server_of_both(const RouterOptions& options) {

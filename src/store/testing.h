@@ -15,39 +15,13 @@
 
 #include "base/clock.h"
 #include "base/self_metrics.h"
+#include "base/temp_dir_for_test.h"
 #include "store/store.h"
 #include "store/store_impl.h"
 
 namespace coalmine::store::testing {
 
 inline constexpr std::int64_t kNow = 1'700'000'000'000; // ManualClock's start
-
-// A directory of its own, removed at the end.
-class TempDir {
- public:
-  TempDir() {
-    static std::atomic<int> counter{0};
-    // In memory where possible. Opening a database syncs files, which would take most of the time
-    // of these tests.
-    const std::filesystem::path memory = "/dev/shm";
-    std::error_code unknown;
-    const auto room = std::filesystem::space(memory, unknown);
-    const bool fits = !unknown && room.available > (256u << 20);
-    path_ = (fits ? memory : std::filesystem::temp_directory_path()) /
-            ("coalmine_store_" + std::to_string(::getpid()) + "_" + std::to_string(counter++));
-    std::filesystem::remove_all(path_);
-  }
-  ~TempDir() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TempDir(const TempDir&) = delete;
-  TempDir& operator=(const TempDir&) = delete;
-  std::string path() const { return path_.string(); }
-
- private:
-  std::filesystem::path path_;
-};
 
 // A store with its clock and metrics, which can be closed and opened again.
 struct Fixture {

@@ -77,7 +77,7 @@ class ColumnSums {
   const double range_seconds_;
   std::vector<Group> groups_;
 
-  // Of the current group.
+  // The current group's.
   BucketBounds bounds_;
   std::size_t width_ = 0;       // 0: no samples yet
   std::vector<std::string> le_; // of each column of buckets
@@ -89,8 +89,7 @@ class ColumnSums {
   std::vector<std::uint8_t> seen_;    // steps
   std::size_t first_seen_ = SIZE_MAX; // series
 
-  // Of the current series.
-  // Ascending rows in which a column is lower than in the row before.
+  // Ascending rows of the current series in which a column is lower than in the row before.
   std::vector<std::size_t> resets_;
   std::vector<double> rates_; // of one window
 

@@ -268,7 +268,7 @@ bool instant_histograms(const RangeWindow& w, const Either& before, const Either
   return true;
 }
 
-// Of a counter: the change a second.
+// A counter's change is a second's.
 bool instant_change(const RangeWindow& w, VectorPoint& out, SeriesKind kind) {
   const bool rate = kind == SeriesKind::counter;
   if (w.floats.size() + w.histograms.size() < 2) return false;

@@ -120,7 +120,7 @@ class ControllerImpl final : public Controller {
   Result<event::Start> prepare(const StartRequest& request) const;
   std::vector<std::string> doubts_of(const event::Start& start) const;
   void begin(event::Start start, std::unique_ptr<route::Router> router,
-             std::function<void(Result<RolloutId>)> reply);
+             std::vector<std::string> doubts, std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
 
   // Const after construction.
@@ -254,8 +254,10 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   }
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
-  inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router)]() mutable {
-    begin(std::move(prepared), std::move(router),
+  auto doubts = doubts_of(prepared); // asks the store: not on the control thread
+  inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router),
+               doubts = std::move(doubts)]() mutable {
+    begin(std::move(prepared), std::move(router), std::move(doubts),
           [answer](Result<RolloutId> id) { answer->set_value(std::move(id)); });
   });
   if (result.wait_for(kAnswerTimeout) != std::future_status::ready) {
@@ -279,6 +281,7 @@ std::vector<std::string> ControllerImpl::doubts_of(const event::Start& start) co
 }
 
 void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
+                           std::vector<std::string> doubts,
                            std::function<void(Result<RolloutId>)> reply) {
   if (const auto* running = core_.running(start.spec->service)) {
     reply(fail(
@@ -299,7 +302,6 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
   }
   const RolloutId id{++newest_id_};
   start.id = id;
-  auto doubts = doubts_of(start);
   effects_.add_router(id, router_of(*start.spec), std::move(router));
   core_.start(std::move(start));
   for (auto& doubt : doubts) {

@@ -10,7 +10,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <filesystem>
-#include <future>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -19,7 +18,9 @@
 #include <vector>
 
 #include "base/guarded.h"
+#include "base/hang_for_test.h"
 #include "base/log.h"
+#include "base/temp_dir_for_test.h"
 #include "net/unkind_client_for_test.h"
 #include "rollout/control/controller.h"
 
@@ -103,12 +104,10 @@ class HangingMetrics final : public cohort::MetricSource {
 class RecordingHttp final : public net::HttpClient {
  public:
   std::atomic<int> failures_left = 0;
-  std::shared_ptr<std::promise<void>> dead = std::make_shared<std::promise<void>>();
-  std::atomic<int> hanging = 0;
+  Hang dead; // whoever asks a dead host
   Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
     if (request.url.contains("dead")) {
-      ++hanging;
-      dead_opened_.wait();
+      dead.wait();
       return fail(ErrorCode::deadline_exceeded, "no answer");
     }
     if (failures_left > 0) {
@@ -126,7 +125,6 @@ class RecordingHttp final : public net::HttpClient {
   }
 
  private:
-  std::shared_future<void> dead_opened_ = dead->get_future().share();
   Guarded<std::vector<net::ClientRequest>> requests_;
 };
 
@@ -139,11 +137,24 @@ inline StartRequest request_of(std::string service, std::string canary = "",
   return request;
 }
 
+inline notify::Target webhook_to(std::string url, std::string secret = "",
+                                 std::vector<std::string> events = {}) {
+  return {.kind = notify::Target::Kind::webhook,
+          .url = std::move(url),
+          .secret = std::move(secret),
+          .events = std::move(events)};
+}
+inline notify::Target slack_at(std::string url, std::vector<std::string> events = {}) {
+  return {.kind = notify::Target::Kind::slack,
+          .url = std::move(url),
+          .secret = "",
+          .events = std::move(events)};
+}
+
 class ControllerTest : public ::testing::Test {
  protected:
   ControllerTest() {
     set_log_level(LogLevel::off);
-    std::filesystem::remove_all(directory_);
     spec_ = default_spec("checkout-service");
     spec_.steps = {{.weight = 0.05, .analyze_ms = 300},
                    {.weight = 0.5, .analyze_ms = 300},
@@ -151,10 +162,7 @@ class ControllerTest : public ::testing::Test {
     spec_.look_interval_ms = 50;
     spec_.router = route::HaproxyOptions{};
   }
-  ~ControllerTest() override {
-    controller_.reset();
-    std::filesystem::remove_all(directory_);
-  }
+  ~ControllerTest() override { controller_.reset(); }
 
   ControllerDeps deps() {
     return {
@@ -170,10 +178,11 @@ class ControllerTest : public ::testing::Test {
         .own_metrics = own_metrics_,
         .newest_version = {}};
   }
-  void open() {
+  void open() { open(deps(), {spec_}); }
+  void open(ControllerDeps with, std::vector<RolloutSpec> specs) {
     controller_.reset();
     auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                   deps(), {spec_});
+                                   std::move(with), std::move(specs));
     ASSERT_TRUE(opened) << opened.error().message;
     controller_ = std::move(*opened);
   }
@@ -201,8 +210,8 @@ class ControllerTest : public ::testing::Test {
   }
 
   const cohort::MetricSource* own_metrics_ = nullptr;
-  const std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / fmt::format("coalmine-controller-{}", ::getpid());
+  const TempDir temporary_;
+  const std::filesystem::path directory_ = temporary_.path();
   std::mutex mutex_;
   std::condition_variable changed_;
   SystemClock clock_;

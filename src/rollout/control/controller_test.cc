@@ -62,18 +62,9 @@ TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
 }
 
 TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
-  spec_.notify = {{.kind = notify::Target::Kind::webhook,
-                   .url = "http://ci.example/hook",
-                   .secret = "key",
-                   .events = {"rolled_back"}},
-                  {.kind = notify::Target::Kind::slack,
-                   .url = "http://chat.example/x",
-                   .secret = "",
-                   .events = {}},
-                  {.kind = notify::Target::Kind::slack,
-                   .url = "http://chat.example/no",
-                   .secret = "",
-                   .events = {"promoted"}}};
+  spec_.notify = {webhook_to("http://ci.example/hook", "key", {"rolled_back"}),
+                  slack_at("http://chat.example/x"),
+                  slack_at("http://chat.example/no", {"promoted"})};
   http_.failures_left = 1;
   open();
   const auto id = start();
@@ -103,18 +94,17 @@ TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
 }
 
 TEST_F(ControllerTest, AWebhookThatHangsDelaysItselfAlone) {
-  using enum notify::Target::Kind;
-  spec_.notify = {{.kind = webhook, .url = "http://dead.example/", .secret = "", .events = {}},
-                  {.kind = webhook, .url = "http://ci.example/", .secret = "", .events = {}}};
+  spec_.notify = {webhook_to("http://dead.example/"), webhook_to("http://ci.example/")};
   open();
   const auto id = start();
   EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "no"));
-  ASSERT_TRUE(eventually([&] { return http_.hanging == 1 && http_.requests().size() == 1; }));
+  ASSERT_TRUE(
+      eventually([&] { return http_.dead.waiting() == 1 && http_.requests().size() == 1; }));
   const auto second = start();
   EXPECT_TRUE(controller_->command(second, Command::abort, "ops", "no"));
   EXPECT_TRUE(eventually([&] { return http_.requests().size() == 2; }));
-  EXPECT_EQ(http_.hanging, 1) << "one attempt at a time";
-  http_.dead->set_value();
+  EXPECT_EQ(http_.dead.waiting(), 1) << "one attempt at a time";
+  http_.dead.let_go();
 }
 
 // In the directory of the journal, whatever file and whatever encoding.
@@ -128,18 +118,10 @@ std::string all_bytes_below(const std::filesystem::path& directory) {
 }
 
 TEST_F(ControllerTest, SecretsOfTargetsAreNowhereAndAreFoundAgain) {
-  spec_.notify = {{.kind = notify::Target::Kind::webhook,
-                   .url = "http://me:Hush1234@ci.example/hook/Hush1234?token=Hush1234",
-                   .secret = "Hush1234",
-                   .events = {}},
-                  {.kind = notify::Target::Kind::slack,
-                   .url = "http://chat.example/services/one/Hush1234",
-                   .secret = "",
-                   .events = {}},
-                  {.kind = notify::Target::Kind::slack,
-                   .url = "http://chat.example/services/two/Hush1234",
-                   .secret = "",
-                   .events = {}}};
+  spec_.notify = {
+      webhook_to("http://me:Hush1234@ci.example/hook/Hush1234?token=Hush1234", "Hush1234"),
+      slack_at("http://chat.example/services/one/Hush1234"),
+      slack_at("http://chat.example/services/two/Hush1234")};
   http_.failures_left = 1'000'000;
   source_.canary_error_rate = 0.9;
   ::testing::internal::CaptureStderr();
@@ -240,10 +222,7 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
   spec_.steps[0].analyze_ms = 120'000;
   spec_.steps[1].analyze_ms = 120'000;
   spec_.look_interval_ms = 5'000;
-  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                 changed, {spec_});
-  ASSERT_TRUE(opened);
-  controller_ = std::move(*opened);
+  open(changed, {spec_});
   const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
   ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
   EXPECT_EQ(controller_->get(id)->canary_version, "9.1");
@@ -282,10 +261,7 @@ TEST_F(ControllerTest, ARouterThatLacksWhatIsNamedRefusesTheStart) {
 TEST_F(ControllerTest, VersionsThatAreGuessedEqualAreRefused) {
   auto guesses = deps();
   guesses.newest_version = [](const RolloutSpec&, Track) { return "2.3.0"; };
-  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                 std::move(guesses), {spec_});
-  ASSERT_TRUE(opened);
-  controller_ = std::move(*opened);
+  open(std::move(guesses), {spec_});
   for (const auto& request :
        {request_of("checkout-service"), request_of("checkout-service", "2.3.0"),
         request_of("checkout-service", "", "2.3.0")}) {
@@ -303,10 +279,7 @@ TEST_F(ControllerTest, AVersionThatNobodyReportsIsTold) {
     return track == Track::canary ? std::optional<std::vector<std::string>>({"2.4.0", ""})
                                   : std::optional<std::vector<std::string>>(std::in_place);
   };
-  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                 std::move(known), {spec_});
-  ASSERT_TRUE(opened);
-  controller_ = std::move(*opened);
+  open(std::move(known), {spec_});
   const auto id = controller_->start(request_of("checkout-service", "2.4.1-typo", "2.3.0"));
   ASSERT_TRUE(id);
   std::string told;
@@ -326,10 +299,7 @@ TEST_F(ControllerTest, OneRolloutMovesATraffic) {
   apart.service = "mail";
   std::get<route::HaproxyOptions>(apart.router).backend = "mail";
   spec_.steps[0].analyze_ms = 3'600'000;
-  auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                 deps(), {spec_, other, apart});
-  ASSERT_TRUE(opened);
-  controller_ = std::move(*opened);
+  open(deps(), {spec_, other, apart});
   const auto id = start();
   const auto refused = controller_->start(request_of("pay", "2", "1"));
   ASSERT_FALSE(refused);

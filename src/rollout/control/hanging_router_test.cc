@@ -4,10 +4,10 @@
 
 #include <algorithm>
 #include <atomic>
-#include <future>
 #include <memory>
 #include <string>
 
+#include "base/hang_for_test.h"
 #include "rollout/control/controller_for_test.h"
 
 namespace coalmine::rollout {
@@ -15,42 +15,35 @@ namespace {
 
 // Hangs in some of its calls until it is let go, as a router behind a name server that is gone
 // does. Shared with calls that outlive the controller.
-struct RouterHang {
-  std::promise<void> gone;
-  std::shared_future<void> opened = gone.get_future().share();
-  std::atomic<bool> set = false, panic = false;
-  std::atomic<int> hanging = 0;
+struct HangingCalls {
+  Hang hang;
+  std::atomic<bool> set = false, panic = false; // which calls hang
   std::atomic<double> weight = 0;
-  void wait() {
-    ++hanging;
-    opened.wait();
-    --hanging;
-  }
 };
 class HangingRouter final : public route::Router {
  public:
-  explicit HangingRouter(std::shared_ptr<RouterHang> hang) : hang_(std::move(hang)) {}
+  explicit HangingRouter(std::shared_ptr<HangingCalls> calls) : calls_(std::move(calls)) {}
   std::string describe() const override { return "hanging"; }
   Result<route::Applied> set(route::Weight weight) override {
-    if (hang_->set) {
-      hang_->wait();
+    if (calls_->set) {
+      calls_->hang.wait();
       return fail(ErrorCode::deadline_exceeded, "too late");
     }
-    hang_->weight = weight.canary;
+    calls_->weight = weight.canary;
     return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 0, .detail = "set"};
   }
   Result<route::Applied> panic() override {
-    if (hang_->panic) {
-      hang_->wait();
+    if (calls_->panic) {
+      calls_->hang.wait();
       return fail(ErrorCode::deadline_exceeded, "too late");
     }
-    hang_->weight = 0;
+    calls_->weight = 0;
     return route::Applied{.asked = {0}, .applied = {0}, .elapsed_ms = 0, .detail = "set"};
   }
-  Result<route::Weight> read() override { return route::Weight{hang_->weight}; }
+  Result<route::Weight> read() override { return route::Weight{calls_->weight}; }
 
  private:
-  const std::shared_ptr<RouterHang> hang_;
+  const std::shared_ptr<HangingCalls> calls_;
 };
 
 // A rollout on a router of its own beside one that hangs.
@@ -69,17 +62,14 @@ class HangingRouterTest : public ControllerTest {
     spec.router = options;
   }
   void open_both() {
-    auto with_hang = deps();
-    with_hang.make_router =
-        [hang = hang_, alive = alive_](
+    auto hanging = deps();
+    hanging.make_router =
+        [dead = dead_, alive = alive_](
             const route::RouterOptions& options) -> Result<std::unique_ptr<route::Router>> {
-      const bool dead = route::endpoint(options).contains("dead");
-      return std::make_unique<HangingRouter>(dead ? hang : alive);
+      const bool is_dead = route::endpoint(options).contains("dead");
+      return std::make_unique<HangingRouter>(is_dead ? dead : alive);
     };
-    auto opened = Controller::open({.journal_directory = directory_.string(), .reserve_bytes = 0},
-                                   std::move(with_hang), {spec_, other_});
-    ASSERT_TRUE(opened) << opened.error().message;
-    controller_ = std::move(*opened);
+    open(std::move(hanging), {spec_, other_});
   }
   RolloutId start_of(const std::string& service) {
     const auto id = controller_->start(request_of(service, "2.4.0", "2.3.0"));
@@ -88,25 +78,25 @@ class HangingRouterTest : public ControllerTest {
   }
   ~HangingRouterTest() override {
     controller_.reset();
-    hang_->gone.set_value();
+    dead_->hang.let_go();
   }
 
-  const std::shared_ptr<RouterHang> hang_ = std::make_shared<RouterHang>();
-  const std::shared_ptr<RouterHang> alive_ = std::make_shared<RouterHang>();
+  const std::shared_ptr<HangingCalls> dead_ = std::make_shared<HangingCalls>();
+  const std::shared_ptr<HangingCalls> alive_ = std::make_shared<HangingCalls>();
   RolloutSpec other_;
 };
 
 TEST_F(HangingRouterTest, DelaysItsOwnRolloutOnly) {
-  hang_->set = true;
+  dead_->set = true;
   open_both();
   start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
+  ASSERT_TRUE(eventually([&] { return dead_->hang.waiting() > 0; }));
   const auto other = start_of("cart-service");
   ASSERT_TRUE(reaches(other, Phase::promoted));
 }
 
 TEST_F(HangingRouterTest, AHangingCallIsGivenUpAndSaidSo) {
-  hang_->set = true;
+  dead_->set = true;
   open_both();
   const auto id = start_of("checkout-service");
   const std::string said =
@@ -120,24 +110,24 @@ TEST_F(HangingRouterTest, AHangingCallIsGivenUpAndSaidSo) {
 TEST_F(HangingRouterTest, PanicPassesASetThatHangs) {
   open_both();
   const auto id = start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->weight > 0; }));
-  hang_->set = true; // the next step's
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
+  ASSERT_TRUE(eventually([&] { return dead_->weight > 0; }));
+  dead_->set = true; // the next step's
+  ASSERT_TRUE(eventually([&] { return dead_->hang.waiting() > 0; }));
   EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "it hangs"));
   ASSERT_TRUE(reaches(id, Phase::aborted));
-  EXPECT_EQ(hang_->weight, 0);
+  EXPECT_EQ(dead_->weight, 0);
 }
 
 TEST_F(HangingRouterTest, ARollbackEndsWhenThePanicThatHangsWasGivenUp) {
-  hang_->panic = true;
+  dead_->panic = true;
   open_both();
   const auto id = start_of("checkout-service");
-  ASSERT_TRUE(eventually([&] { return hang_->weight > 0; }));
+  ASSERT_TRUE(eventually([&] { return dead_->weight > 0; }));
   EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "it is bad"));
-  ASSERT_TRUE(eventually([&] { return hang_->hanging > 0; }));
-  hang_->panic = false; // the router answers again; the call that hangs never does
+  ASSERT_TRUE(eventually([&] { return dead_->hang.waiting() > 0; }));
+  dead_->panic = false; // the router answers again; the call that hangs never does
   ASSERT_TRUE(reaches(id, Phase::aborted));
-  EXPECT_EQ(hang_->weight, 0);
+  EXPECT_EQ(dead_->weight, 0);
 }
 
 } // namespace

@@ -44,7 +44,7 @@ class Notices {
   // Queues the entries of a batch that the journal has tried to write. Call it once for each try.
   void tried(const std::vector<notify::OutboxEntry>& outbox, const Status& status);
 
-  // Starts a delivery of the entries that are due, on the pool. now_ms: steady.
+  // Starts a delivery of the entries that are due, each in the lane of its target. now_ms: steady.
   void tick(std::int64_t now_ms);
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return notifier_.due(); }

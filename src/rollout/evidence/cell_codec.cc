@@ -91,7 +91,7 @@ std::vector<BucketBounds> read_bounds(ByteReader& in) {
     if (in.u8() == kJudgedBounds) {
       const auto scale = std::clamp<std::int64_t>(in.zigzag(), -64, 64);
       const auto& bounds = cohort::judged_bounds_ms(static_cast<int>(scale));
-      // Of another version: a bucket would mean something else.
+      // Bounds of another version: a bucket would mean something else.
       if (in.varint() != bounds->size()) (void)in.raw(in.remaining() + 1);
       out.push_back(bounds);
       continue;

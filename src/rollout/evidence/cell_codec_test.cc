@@ -65,6 +65,7 @@ class Drawing {
       track->errors = count();
       track->sum_ms = count();
       track->warming_requests = count();
+      track->warming_errors = count();
       track->answered = count();
       track->client_errors = count();
       track->bounds_note = pick(0, 3) == 0 ? "stable has other bounds" : "";
@@ -89,6 +90,7 @@ void expect_same(const TrackCounts& a, const TrackCounts& b) {
   EXPECT_EQ(a.bounds_note, b.bounds_note);
   EXPECT_EQ(a.sampled, b.sampled);
   EXPECT_EQ(a.warming_requests, b.warming_requests);
+  EXPECT_EQ(a.warming_errors, b.warming_errors);
   EXPECT_EQ(a.answered, b.answered);
   EXPECT_EQ(a.client_errors, b.client_errors);
 }

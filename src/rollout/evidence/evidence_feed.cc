@@ -26,7 +26,7 @@ constexpr std::size_t kMostInstancesKept = 500;
 // Telemetry of a track that is this many of its export intervals late has been interrupted.
 constexpr std::int64_t kBreakIntervals = 3;
 constexpr std::int64_t kAssumedIntervalMs = 60'000;
-// Of instances whose exports are this recent the clock can be told.
+// The clock of an instance can be told while its exports are this recent.
 constexpr std::int64_t kClockProbeMs = 10 * 60'000;
 
 bool asked_too_much(const Error& error) {

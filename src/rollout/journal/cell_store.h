@@ -32,6 +32,7 @@ struct CellBatch {
   std::size_t bytes() const {
     std::size_t sum = memory.size();
     for (const auto& row : rows) sum += row.cell.size();
+    for (const auto& one : texts) sum += one.text.size();
     return sum;
   }
 };

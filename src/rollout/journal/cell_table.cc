@@ -23,7 +23,7 @@ create table if not exists cell_texts(
   primary key(rollout_id, number)) without rowid;
 create table if not exists cell_books(
   rollout_id integer primary key,
-  bytes integer not null,         -- of its cells; -1: they are being erased
+  bytes integer not null,         -- of its cells and texts; -1: they are being erased
   memory blob not null);          -- what is known behind the newest cell
 )sql";
 constexpr std::string_view kKeepCells = "keep cells in the journal";
@@ -53,6 +53,7 @@ Status write_batch(sqlite3* db, const CellBatch& batch, std::int64_t before) {
     text.again();
     text.bind(id).bind(static_cast<std::int64_t>(one.number)).bind(std::string_view(one.text));
     TRY(text.run(kKeepCells));
+    bytes += static_cast<std::int64_t>(one.text.size());
   }
   Statement cell(db, "insert or replace into cells values(?,?,?,?)");
   for (const auto& row : batch.rows) {

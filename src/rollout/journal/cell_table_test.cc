@@ -8,6 +8,7 @@
 #include <filesystem>
 
 #include "base/log.h"
+#include "base/temp_dir_for_test.h"
 #include "rollout/journal/journal.h"
 
 namespace coalmine::rollout::testing {
@@ -15,11 +16,7 @@ namespace {
 
 class CellTableTest : public ::testing::Test {
  protected:
-  CellTableTest() {
-    set_log_level(LogLevel::off);
-    std::filesystem::remove_all(directory_);
-  }
-  ~CellTableTest() override { std::filesystem::remove_all(directory_); }
+  CellTableTest() { set_log_level(LogLevel::off); }
 
   std::unique_ptr<Journal> open(CellLimits limits = {}) {
     auto journal = open_journal(
@@ -69,8 +66,8 @@ class CellTableTest : public ::testing::Test {
     return journal.keep_cells(std::vector{std::move(batch)});
   }
 
-  const std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / fmt::format("coalmine-cells-{}", ::getpid());
+  const TempDir temporary_;
+  const std::filesystem::path directory_ = temporary_.path();
 };
 
 TEST_F(CellTableTest, CellsAreThereAfterARestart) {

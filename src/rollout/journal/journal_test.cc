@@ -13,6 +13,7 @@
 
 #include "base/json_text.h"
 #include "base/log.h"
+#include "base/temp_dir_for_test.h"
 #include "rollout/control/world_for_test.h"
 #include "rollout/journal/codec.h"
 
@@ -21,11 +22,7 @@ namespace {
 
 class JournalTest : public ::testing::Test {
  protected:
-  JournalTest() {
-    set_log_level(LogLevel::off);
-    std::filesystem::remove_all(directory_);
-  }
-  ~JournalTest() override { std::filesystem::remove_all(directory_); }
+  JournalTest() { set_log_level(LogLevel::off); }
 
   std::unique_ptr<Journal> open() {
     auto journal =
@@ -58,8 +55,8 @@ class JournalTest : public ::testing::Test {
     return r;
   }
 
-  const std::filesystem::path directory_ =
-      std::filesystem::temp_directory_path() / fmt::format("coalmine-journal-{}", ::getpid());
+  const TempDir temporary_;
+  const std::filesystem::path directory_ = temporary_.path();
 };
 
 // Older journals have these names in this order, and newer ones must be read by older versions too.

@@ -72,7 +72,7 @@ class Ingest {
     Memory* memory = nullptr;
     // Its first value only starts the count, because the old convention has counted these requests.
     bool baseline = false;
-    // Of an own request counter: the error count that is written beside it.
+    // For an own request counter: the error count that is written beside it.
     SeriesInfo* filler = nullptr;
     bool fails = false; // its status label says that these requests failed
     // The part of the count that came before its status counted as an error, and the count's start.
@@ -131,7 +131,7 @@ class Ingest {
   std::unordered_map<const MetricSeries*, Kept> kept_;
   // Keys of kept_, by instance_key.
   std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_;
-  // Of the current batch; point into kept_; nullptr: not there yet.
+  // The current batch's; point into kept_; nullptr: not there yet.
   std::vector<Known*> found_;
   std::set<std::string> stable_instances_; // that send http.server.request.duration
   // error_key()s for which the application has its own error counter.

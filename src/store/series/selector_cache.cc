@@ -11,7 +11,7 @@
 namespace coalmine::store {
 namespace {
 
-// Of one entry. Larger selections are made by people, not every few seconds.
+// Series of one entry. Larger selections are made by people, not every few seconds.
 constexpr std::size_t kMostSeries = 20'000;
 constexpr std::size_t kMostSeriesHeld = 2'000'000; // of all entries: some tens of megabytes
 constexpr std::size_t kMostEntries = 20'000;       // many may hold no series

@@ -116,7 +116,7 @@ class SeriesIndex {
   struct OfService {
     std::size_t series = 0;
     std::uint64_t version = 0;
-    // Of the series, when they were last counted. Counting walks them all, so it is done only when
+    // Ended series when they were last counted. Counting walks them all, so it is done only when
     // the limit is reached, and then once in many attempts. Series that come back in between make
     // the limit a little wider.
     std::size_t ended = 0;
