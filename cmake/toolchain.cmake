@@ -22,6 +22,8 @@ endif()
 # which has -Werror, compiles the same sources.
 if(DEFINED ENV{CI} AND NOT COALMINE_SANITIZE)
   add_compile_options(-Werror)
+  # GCC 12 says this falsely of std::string once it inlines it, and of other code each time a file changes: said, but no error.
+  add_compile_options(-Wno-error=array-bounds -Wno-error=restrict -Wno-error=stringop-overflow)
 endif()
 
 if(COALMINE_SANITIZE)

@@ -34,6 +34,15 @@ std::optional<double> finite_mean(const std::vector<double>& values) {
   return clean.empty() ? std::nullopt : std::optional(rank::summarize(clean).mean);
 }
 
+void set_means(Measured& m, const std::vector<double>& control,
+               const std::vector<double>& experiment) {
+  m.canary = finite_mean(experiment);
+  m.stable = finite_mean(control);
+  if (!m.canary || !m.stable) return;
+  m.difference = *m.canary - *m.stable;
+  if (*m.stable != 0) m.relative = *m.difference / std::abs(*m.stable);
+}
+
 // NaN: nothing was measured.
 double cell_value(const SignalSpec& signal, const TrackCounts& counts) {
   const auto found = estimate(signal, counts);
@@ -168,17 +177,13 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
                .gate = false};
   v.limits.margin = signal.margin;
   v.requests = {.canary = route.canary, .stable = route.stable};
-  v.measured.canary = finite_mean(experiment);
-  v.measured.stable = finite_mean(control);
+  set_means(v.measured, control, experiment);
   if (!v.measured.canary || !v.measured.stable) {
     v.verdict = Verdict::no_data;
     v.cause = v.measured.canary ? Cause::no_stable_data : Cause::no_canary_data;
     v.reason = reason_sentence(v);
     return v;
   }
-  v.measured.difference = *v.measured.canary - *v.measured.stable;
-  if (*v.measured.stable != 0)
-    v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
   const auto least = std::min(control.size(), experiment.size());
   const std::string where = signal.name + " on " + name;
   if (least < options_.interval) {
@@ -239,13 +244,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   v.requests = {.canary = evidence.canary.requests,
                 .stable = evidence.stable.requests,
                 .required = evidence.step_min_requests};
-  v.measured.canary = finite_mean(line.experiment);
-  v.measured.stable = finite_mean(line.control);
-  if (v.measured.canary && v.measured.stable) {
-    v.measured.difference = *v.measured.canary - *v.measured.stable;
-    if (*v.measured.stable != 0)
-      v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
-  }
+  set_means(v.measured, line.control, line.experiment);
   const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
                                     rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};

@@ -94,7 +94,7 @@ TEST_F(CellTableTest, CellsAreThereAfterARestart) {
   const auto page = journal->kept_cells(RolloutId{1}, 15);
   ASSERT_TRUE(page);
   EXPECT_FALSE(page->is_last) << "not all at once";
-  EXPECT_EQ(page->rows.front().cell, std::string(100, '\0') + "15");
+  EXPECT_EQ(page->rows.front().cell, std::string(100, '\0').append("15"));
   ASSERT_TRUE(journal->drop_cells(RolloutId{1}, 30));
   EXPECT_EQ(count(*journal, 1), 2u);
 }
