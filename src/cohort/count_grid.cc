@@ -159,8 +159,13 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   }
   if (clean && !line.is_clean())
     impl_->dirty.push_back(static_cast<std::size_t>(&line - impl_->lines.data()));
-  if (line.newest_raw_ms > before && read_ms != 0)
-    impl_->read_clock(impl_->instances[line.instance], line.newest_raw_ms, read_ms);
+  if (line.newest_raw_ms == before) return;
+  auto& instance = impl_->instances[line.instance];
+  // A counter without errors counts until better telemetry of its process comes: the newest read
+  // says which of the two it is.
+  if (line.measure == Measure::requests) instance.counts_requests = true;
+  if (line.measure == Measure::witness) instance.counts_requests = false;
+  if (read_ms != 0) impl_->read_clock(instance, line.newest_raw_ms, read_ms);
 }
 
 void CountGrid::add(const InstanceSeen& seen) {
@@ -222,7 +227,6 @@ void CountGrid::Impl::settle() {
     for (const auto& sample : line.new_floats) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_classic) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_exponential) instance.exported(sample.time_ms + offset);
-    if (line.measure == Measure::requests) instance.counts_requests = true;
     if (line.measure == Measure::duration) instance.times_requests = true;
     if (line.measure == Measure::client_errors || line.answer != Answer::unknown)
       instance.knows_statuses = true;
@@ -353,6 +357,7 @@ double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
     const auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
     if (instance.track != track || impl_->routes[line.route].ignored) continue;
+    if (!instance.counts_requests) continue;
     for (const auto& piece : line.pieces) {
       if (piece.to_ms <= since_ms) continue;
       const auto length = static_cast<double>(piece.to_ms - piece.from_ms);
@@ -361,7 +366,9 @@ double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
       by_source[static_cast<std::size_t>(instance.source)] += piece.amount * counts;
     }
   }
-  if (impl_->chosen) return by_source[static_cast<std::size_t>(impl_->chosen->counts)];
+  auto sources = impl_->choose(); // what the next cell is counted by
+  if (!sources) sources = impl_->chosen;
+  if (sources) return by_source[static_cast<std::size_t>(sources->counts)];
   const auto it = std::ranges::find_if(by_source, [](double n) { return n > 0; });
   return it == by_source.end() ? 0 : *it;
 }

@@ -51,7 +51,7 @@ struct CountGrid::Impl {
     std::int64_t lowest_start_ms = INT64_MAX;
     bool was_known = false; // before a restart: where reading began says nothing about its birth
     std::int64_t unseen_until_ms = INT64_MAX; // its first sample, where it was known
-    bool counts_requests = false;
+    bool counts_requests = false;             // false also: it once did, and is a witness now
     bool times_requests = false;
     bool knows_statuses = false;
     double requests = 0; // in the cell being closed

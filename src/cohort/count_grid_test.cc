@@ -42,6 +42,37 @@ TEST(CountGrid, UnsynchronisedExportsMeetAtCommonEdges) {
   EXPECT_EQ(grid.watermark_ms(Track::stable), at(323));
 }
 
+// A counter that names no errors counts until spans of the same process arrive. Only the canary has
+// failed so far, so that its counter goes on to count: stable is not 0 for that.
+TEST(CountGrid, ACounterThatBecameAWitnessIsNotChosen) {
+  CountGrid grid(options());
+  const auto spans = [](Track track, const std::string& instance, double rate) {
+    auto out = steady(track, instance, 0, 15, 300, rate);
+    out.id += 1;
+    out.source = Source::spans;
+    return out;
+  };
+  grid.add(series(Track::stable, Measure::requests, "s", "/pay", {{1, 10, 0.5}}));
+  EXPECT_EQ(grid.waiting_requests(Track::stable, kOrigin), 10);
+  grid.add(steady(Track::stable, "s", 1, 15, 300, 10, Measure::witness));
+  grid.add(spans(Track::stable, "s", 10));
+  grid.add(steady(Track::canary, "c", 0, 15, 300, 1));
+  grid.add(spans(Track::canary, "c", 1));
+  EXPECT_NEAR(grid.waiting_requests(Track::stable, kOrigin), 3000, 1e-6);
+  const auto cells = grid.close(kFar);
+  ASSERT_GE(cells.size(), 10u);
+  for (const auto& cell : cells) {
+    EXPECT_EQ(cell.source, Source::spans);
+    EXPECT_NEAR(cell.total.stable.requests / cell.total.canary.requests, 10, 1e-6);
+  }
+  // The first error on stable: its counter counts again.
+  grid.add(steady(Track::stable, "s", 315, 15, 600, 10));
+  grid.add(steady(Track::canary, "c", 315, 15, 600, 1));
+  const auto later = grid.close(kFar);
+  ASSERT_FALSE(later.empty());
+  EXPECT_EQ(later.back().source, Source::sent);
+}
+
 // An instance that exports four times as often is spread as widely as the rest, wherever its
 // windows begin. A shared incident must not lie in one cell on one track and in two on the other.
 // No request is lost.
