@@ -53,11 +53,17 @@ std::string text_of(const json::value& object, std::string_view key) {
   return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
+// A reason without its numbers: two of one shape say the same at two moments.
+std::string shape_of(std::string reason) {
+  std::erase_if(reason, [](char c) { return c >= '0' && c <= '9'; });
+  return reason;
+}
+
 // Follows a rollout to its end. Prints each line of its log once, and the reason whenever it
-// changes.
+// changes by more than its numbers.
 Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std::int64_t id) {
   std::uint64_t told = 0;
-  std::string reason;
+  std::string shape;
   std::string last_told;
   json::value rollout;
   const auto look = [&] {
@@ -71,9 +77,10 @@ Result<json::value> follow(const DemoWorld& world, const Narrator& narrator, std
       last_told = text_of(entry, "text");
       if (text_of(entry, "kind") != "look") narrator.at(last_told);
     }
-    if (auto now = text_of(rollout, "reason");
-        now != reason && now != last_told && !rollout.at("terminal").as_bool()) {
-      reason = now;
+    const auto reason = text_of(rollout, "reason");
+    if (auto now = shape_of(reason);
+        now != shape && !last_told.ends_with(reason) && !rollout.at("terminal").as_bool()) {
+      shape = std::move(now);
       narrator.at("  " + reason);
     }
     return rollout.at("terminal").as_bool();
@@ -102,6 +109,7 @@ Result<bool> play(DemoWorld& world, Narrator& narrator, const Scene& scene,
                   const std::string& version) {
   narrator.title(fmt::format(fmt::runtime(scene.title), version));
   narrator.restart();
+  TRY(world.use_config(scene.config));
   TRY(world.reset_weights());
   TRY(world.start_canary(version, scene.fault));
   TRY_ASSIGN(const auto started, world.post("/v1/rollouts", {{"service", "checkout-service"},

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "base/text.h"
+#include "demo/demo_scenes.h"
 #include "net/http_server.h"
 #include "route/haproxy_socket.h"
 
@@ -112,7 +113,7 @@ Status DemoWorld::start(const std::function<void(const std::string&)>& tell) {
     tell(fmt::format("  ✔ {:<13} {} pid {}", name, pad(what, 50), pids));
   };
   const auto pid = [](const Child& child) { return fmt::to_string(child.pid()); };
-  TRY(start_server());
+  TRY(use_config(kScenes.front().config));
   tell_part("server",
             fmt::format("127.0.0.1:{:<6} OTLP {}/{}", api_port_, otlp_grpc_port_, otlp_http_port_),
             pid(server_[0]));
@@ -146,8 +147,10 @@ Result<std::string> DemoWorld::fill_template(const std::string& name) const {
   return target;
 }
 
-Status DemoWorld::start_server() {
-  TRY_ASSIGN(const auto config, fill_template("coalmine.yaml"));
+Status DemoWorld::use_config(std::string_view name) {
+  if (config_ == name) return {};
+  TRY_ASSIGN(const auto config, fill_template(std::string(name)));
+  server_.clear();
   std::vector<std::string> command = {"/proc/self/exe", "serve",
                                       "--config",       config,
                                       "--data",         path("data"),
@@ -159,6 +162,7 @@ Status DemoWorld::start_server() {
   }
   TRY_ASSIGN(auto child, Child::spawn(command, {}, path("server.log")));
   server_.push_back(std::move(child));
+  config_ = name;
   return wait("the server to be ready", 20, [&] { return answers(api_port_, "/readyz"); });
 }
 

@@ -30,6 +30,8 @@ class DemoWorld {
 
   // Starts everything but a canary. Calls tell with a line for each step.
   Status start(const std::function<void(const std::string&)>& tell);
+  // Restarts the server if it runs with another config, a file of demo/.
+  Status use_config(std::string_view name);
   // Replaces the canary process; ready when the balancer sees it up.
   Status start_canary(const std::string& version, std::string_view fault);
   void stop_canary() { canary_.clear(); }
@@ -47,7 +49,6 @@ class DemoWorld {
               const std::function<bool()>& ready) const;
 
  private:
-  Status start_server();
   Status start_balancer();
   Status start_stable();
   Status start_load();
@@ -66,6 +67,7 @@ class DemoWorld {
   std::unique_ptr<net::HttpClient> http_;
   std::string assets_;
   std::string node_;
+  std::string config_; // the server runs with
   std::uint16_t api_port_ = 0, otlp_grpc_port_ = 0, otlp_http_port_ = 0, balancer_port_ = 0;
   std::vector<std::uint16_t> shop_ports_; // stable1, stable2, canary1
   // Destroyed in reverse: the load first, the server last.
