@@ -40,7 +40,9 @@ struct Evidence {
   double step_minutes = 0;        // observed so far in the step
   double step_needed_minutes = 0; // before its gate may open
   double step_min_requests = 0;   // of the canary in the step, before its gate may open
-  double step_requests = 0;       // of the canary in the step so far
+  // Of the canary in the step so far, in cells that were compared: what was served in the step and
+  // not compared yet says nothing of the step.
+  double step_requests = 0;
 };
 
 // One Judge object serves one rollout, one look after the other; never two threads at once.

@@ -322,7 +322,7 @@ std::string line_sentence(const SignalVerdict& verdict) {
 }
 
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
-                            double needed_minutes) {
+                            const GateNeeds& needs) {
   if (deciding != nullptr && deciding->cause == Cause::undecided && deciding->weighed)
     return line_sentence(*deciding) + outlook(judgement, *deciding);
   if (deciding != nullptr) return line_sentence(*deciding);
@@ -335,8 +335,13 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   }
   if (lines.empty()) return "No signal gates: nothing is decided";
   if (judgement.decision == Decision::promote) return lines;
+  if (judgement.analysis_duration_minutes >= needs.minutes && needs.compared < needs.requests)
+    return fmt::format(
+        "Passing so far, but {} of the {:.0f} canary requests that this step needs were compared: "
+        "{}",
+        std::floor(needs.compared), needs.requests, lines);
   return fmt::format("Passing so far, {}: {}",
-                     progress_text(judgement.analysis_duration_minutes, needed_minutes), lines);
+                     progress_text(judgement.analysis_duration_minutes, needs.minutes), lines);
 }
 
 } // namespace coalmine::judge

@@ -31,10 +31,16 @@ std::string reason_sentence(const SignalVerdict& verdict, const std::string& sou
 // (verdict.h).
 std::string line_sentence(const SignalVerdict& verdict);
 
+// What a gate waits for beside its lines.
+struct GateNeeds {
+  double minutes = 0;  // the age that a canary must reach before it may be promoted
+  double requests = 0; // that must have been compared in the step; 0: this is not what holds it
+  double compared = 0; // so far
+};
+
 // The judgement's own sentence. deciding: the line that settles it; null when the gating lines of
-// the whole service settle it together (promote, or passing but too young). needed_minutes: the age
-// that a canary must reach before it may be promoted.
+// the whole service settle it together (promote, or passing but too young).
 std::string reason_sentence(const Judgement& judgement, const SignalVerdict* deciding,
-                            double needed_minutes);
+                            const GateNeeds& needs);
 
 } // namespace coalmine::judge

@@ -451,6 +451,9 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     out.reason = reason_sentence(whole, evidence.source_error);
     return;
   }
+  const GateNeeds needs{.minutes = evidence.step_needed_minutes,
+                        .requests = evidence.step_min_requests,
+                        .compared = evidence.step_requests};
   // One budget: the weighted average of the evidence of all gating lines that are measured beyond
   // their margins. Latency signals of one scope share their evidence, which counts once.
   std::optional<std::size_t> culprit;
@@ -483,7 +486,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
     worst.cause = Cause::none;
     worst.reason = reason_sentence(worst);
     out.decision = Decision::rollback;
-    out.reason = reason_sentence(out, &worst, evidence.step_needed_minutes);
+    out.reason = reason_sentence(out, &worst, needs);
     name_routes(lines);
     out.signals = std::move(lines);
     return;
@@ -503,7 +506,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   const bool enough = evidence.step_minutes >= evidence.step_needed_minutes &&
                       evidence.step_requests >= evidence.step_min_requests;
   if (any && undecided == nullptr && enough) out.decision = Decision::promote;
-  out.reason = reason_sentence(out, undecided, evidence.step_needed_minutes);
+  out.reason = reason_sentence(out, undecided, needs);
 }
 
 } // namespace coalmine::judge

@@ -231,7 +231,7 @@ void ThresholdJudge::decide(Judgement& out) const {
              out.analysis_duration_minutes >= options_.min_analysis_minutes) {
     out.decision = Decision::promote;
   }
-  out.reason = reason_sentence(out, deciding, options_.min_analysis_minutes);
+  out.reason = reason_sentence(out, deciding, {.minutes = options_.min_analysis_minutes});
 }
 
 // One side suffices, as in RouteCounts::sampled.

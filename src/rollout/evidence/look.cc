@@ -68,12 +68,14 @@ void guard_split(const LookRequest& request, const EvidenceFeed& feed, judge::Ev
 }
 
 // Where the rollout stands, for judges that take cells.
-void add_standing(const LookRequest& request, judge::Evidence& evidence) {
+void add_standing(const LookRequest& request, const EvidenceFeed* feed, judge::Evidence& evidence) {
   evidence.next_weight = request.next_weight;
   evidence.step_minutes = request.look.age_minutes;
   evidence.step_needed_minutes = static_cast<double>(request.step.analyze_ms) / 60'000.0;
   evidence.step_min_requests = request.step.min_requests;
-  evidence.step_requests = evidence.canary.requests;
+  evidence.step_requests = feed == nullptr
+                               ? evidence.canary.requests
+                               : feed->totals_since(request.look.from_ms).canary_requests;
 }
 
 void add_progress(const LookRequest& request, const EvidenceFeed& feed, LookResult& out) {
@@ -201,7 +203,7 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
     out.stable_requests = evidence.stable.requests;
     evidence.canary_age_minutes =
         look.age_minutes; // of the step, not of the version: every step asks for its own time
-    if (judge.takes_cells()) add_standing(request, evidence);
+    if (judge.takes_cells()) add_standing(request, sources.feed, evidence);
     auto judgement = judge.judge(evidence);
     const bool both = out.canary_requests > 0 && out.stable_requests > 0;
     if (!both && out.source_error.empty()) {

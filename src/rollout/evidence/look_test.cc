@@ -28,10 +28,11 @@ class FakeFeed final : public EvidenceFeed {
   bool behind = false;
   bool sampled = false;
   std::optional<Error> broken;
+  std::vector<CountCell> cells; // given once
 
   Result<std::vector<CountCell>> read(const FeedView&, std::int64_t) override {
     if (broken) return std::unexpected(*broken);
-    return std::vector<CountCell>();
+    return std::exchange(cells, {});
   }
   std::int64_t read_until_ms() const override { return kNow - 60 * kMinuteMs; }
   bool caught_up() const override { return !behind; }
@@ -205,6 +206,35 @@ TEST_F(LookTest, WhatMayBeCountedTwiceIsToldWithTheReason) {
   const auto reason = look().judgement->reason;
   EXPECT_TRUE(reason.ends_with("(both tracks: series that differ only in a count the same)"))
       << reason;
+}
+
+// All that was compared comes from the steps before: what this step brought is still in a cell that
+// is open, or in one in which the split moved. It may be what more traffic breaks.
+TEST_F(LookTest, AStepIsNotPassedWithoutComparedRequestsOfItsOwn) {
+  auto spec = *request_.spec;
+  spec.judge = "sequential";
+  request_.spec = std::make_shared<const RolloutSpec>(spec);
+  judge_ = make_judge_of(spec);
+  request_.asked_split = 0;
+  request_.step = {.weight = 0.5, .analyze_ms = 10 * kMinuteMs, .min_requests = 100};
+  for (int i = 0; i < 60; ++i) {
+    CountCell cell;
+    cell.from_ms = kNow - (70 - i) * kMinuteMs;
+    cell.to_ms = cell.from_ms + kMinuteMs;
+    cell.baseline = i < 10;
+    cell.total.stable = {.has_data = true, .requests = 1'000, .errors = 1};
+    if (!cell.baseline) cell.total.canary = cell.total.stable;
+    feed_.cells.push_back(std::move(cell));
+  }
+  feed_.since = 20'000;
+  auto out = look();
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+  EXPECT_TRUE(out.judgement->reason.starts_with(
+      "Passing so far, but 0 of the 100 canary requests that this step needs were compared: "))
+      << out.judgement->reason;
+  feed_.totals = {
+      .canary_requests = 2'000, .canary_errors = 2, .stable_requests = 2'000, .stable_errors = 2};
+  EXPECT_EQ(look().judgement->decision, judge::Decision::promote);
 }
 
 TEST_F(LookTest, ABrokenSplitLetsLimitsAndGrossHarmDecide) {
