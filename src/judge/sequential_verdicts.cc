@@ -22,6 +22,12 @@ constexpr double kUsualSlack = 1.2; // nats that the mixture over bets costs, fo
 
 double e_value(double log_e) { return std::exp(std::min(log_e, 690.0)); }
 
+// Says "64 of 100 canary requests so far". Those that were served and are not compared yet count
+// here.
+bool served_too_few(const Evidence& evidence) {
+  return std::max(evidence.canary.requests, evidence.step_requests) < evidence.step_min_requests;
+}
+
 int severity(const SignalVerdict& v) {
   switch (v.verdict) {
     case Verdict::regression: return 0;
@@ -381,8 +387,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
   for (std::size_t i = 0; i < places_.whole; ++i) {
     auto& v = lines.emplace_back();
     fill_verdict(v, i, service_, "", evidence);
-    if (v.verdict == Verdict::watching && evidence.step_requests < evidence.step_min_requests &&
-        holds_promotion(i)) {
+    if (v.verdict == Verdict::watching && served_too_few(evidence) && holds_promotion(i)) {
       v.cause = Cause::too_few_requests;
     }
   }
@@ -417,7 +422,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   // Between cells only the clock moves: the lines stay as they were.
   Question question{.next_weight = evidence.next_weight,
                     .min_requests = evidence.step_min_requests,
-                    .too_few_requests = evidence.step_requests < evidence.step_min_requests};
+                    .too_few_requests = served_too_few(evidence)};
   if (!(service_.canary > 0)) {
     question.canary = {evidence.canary.has_data, evidence.canary.requests};
     question.stable = {evidence.stable.has_data, evidence.stable.requests};

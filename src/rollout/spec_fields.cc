@@ -172,7 +172,9 @@ constexpr SpecField<StepSpec> kStepFields[] = {
      .member = &StepSpec::min_requests,
      .low = 1,
      .high = kMostRequests,
-     .meaning = "requests of the canary in the step before the gate may open"},
+     .meaning =
+         "requests of the canary that must have been compared in the step before the gate may "
+         "open"},
     {.block = "steps",
      .key = "approve",
      .json = "approve_manually",
