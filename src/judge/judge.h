@@ -41,6 +41,10 @@ struct Evidence {
   double step_needed_minutes = 0; // before its gate may open
   double step_min_requests = 0;   // of the canary in the step, before its gate may open
   double step_requests = 0;       // of the canary in the step so far
+  // A track has nothing in the window, reported a moment before it, and its next export is not late
+  // yet. To say that it has no data would be false.
+  bool export_due = false;
+  double export_interval_seconds = 0; // the longest of both tracks; 0: unknown
 };
 
 // One Judge object serves one rollout, one look after the other; never two threads at once.
