@@ -21,7 +21,7 @@ enum Exit : int {
   kExitBad = 1,         // rollback, rolled back, aborted
   kExitUsage = 2,       // wrong usage or configuration
   kExitUndecided = 3,   // continue, inconclusive, paused for a person, time ran out
-  kExitNoData = 4,      // one or both tracks send nothing
+  kExitNoData = 4,      // nothing came of one or both tracks: too young, quiet, or unseen
   kExitUnreachable = 5, // the server (or its store) cannot be reached
 };
 

@@ -43,6 +43,10 @@ struct Evidence {
   // Of the canary in the step so far, in cells that were compared: what was served in the step and
   // not compared yet says nothing of the step.
   double step_requests = 0;
+  // A track has nothing in the window, reported a moment before it, and its next export is not late
+  // yet. To say that it has no data would be false.
+  bool export_due = false;
+  double export_interval_seconds = 0; // the longest of both tracks; 0: unknown
 };
 
 // One Judge object serves one rollout, one look after the other; never two threads at once.

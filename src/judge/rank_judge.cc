@@ -11,6 +11,7 @@
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
+#include "judge/open_interval.h"
 #include "judge/rank_rules.h"
 #include "judge/reason.h"
 #include "judge/stats/special.h"
@@ -282,10 +283,9 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
                                                                            : Cause::no_canary_data;
       if (v.problem.empty() && v.cause == Cause::not_measurable)
         v.problem = "the rank test is not defined for these values";
-      if (cells_ == 0 && v.problem.empty() && v.requests.canary > 0 && v.requests.stable > 0) {
-        v.verdict = Verdict::watching;
-        v.cause = Cause::interval_open;
-      }
+      if (cells_ == 0 && v.problem.empty() &&
+          ((v.requests.canary > 0 && v.requests.stable > 0) || evidence.export_due))
+        set_interval_open(v, evidence);
       v.reason = reason_sentence(v);
       break;
   }

@@ -144,25 +144,26 @@ std::string no_data_sentence(const SignalVerdict& v) {
   }
   const bool rate = v.subject.kind != SignalKind::latency_quantile;
   const std::string where = v.subject.route.empty() ? "" : " on " + v.subject.route;
-  if (v.cause == Cause::no_canary_data) {
-    if (v.requests.canary > 0 && !rate) {
-      return fmt::format(
-          "No latency distribution from the canary{} for {}: {} requests, their durations "
-          "are unknown",
-          where, v.subject.signal, count_text(v.requests.canary));
-    }
-    if (v.requests.stable > 0)
-      return fmt::format("No canary data{}: stable served {} requests", where,
-                         count_text(v.requests.stable));
-    return fmt::format("No canary data{}, and no stable data either", where);
-  }
-  if (v.requests.stable > 0 && !rate) {
+  const bool of_canary = v.cause == Cause::no_canary_data;
+  const double own = of_canary ? v.requests.canary : v.requests.stable;
+  if (own > 0 && !rate) {
     return fmt::format(
-        "No latency distribution from stable{} for {}: {} requests, their durations are unknown",
-        where, v.subject.signal, count_text(v.requests.stable));
+        "No latency distribution from {}{} for {}: {} requests, their durations are unknown",
+        of_canary ? "the canary" : "stable", where, v.subject.signal, count_text(own));
   }
-  return fmt::format("No stable data{} to compare {} canary requests with", where,
-                     count_text(v.requests.canary));
+  if (own > 0) {
+    return fmt::format(
+        "{}{} canary and {} stable requests, none of them counted in one interval yet", prefix(v),
+        count_text(v.requests.canary), count_text(v.requests.stable));
+  }
+  if (!of_canary) {
+    return fmt::format("No stable data{} to compare {} canary requests with", where,
+                       count_text(v.requests.canary));
+  }
+  if (v.requests.stable > 0)
+    return fmt::format("No canary data{}: stable served {} requests", where,
+                       count_text(v.requests.stable));
+  return fmt::format("No canary data{}, and no stable requests either", where);
 }
 
 std::string too_few_sentence(const SignalVerdict& v) {
@@ -172,6 +173,10 @@ std::string too_few_sentence(const SignalVerdict& v) {
                        v.requests.required, where);
   }
   if (!(v.requests.canary > 0)) return fmt::format("No canary requests{} so far", where);
+  if (v.requests.stable > 0) {
+    return fmt::format("{} canary and {} stable requests{} so far, too few to compare",
+                       count_text(v.requests.canary), count_text(v.requests.stable), where);
+  }
   return fmt::format("No stable requests{} to compare {} canary requests with", where,
                      count_text(v.requests.canary));
 }
@@ -255,10 +260,10 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::not_measurable: return prefix(v) + "cannot be measured: " + v.problem;
     case Cause::limit_unclear: return prefix(v) + v.problem;
     case Cause::warming_up:
-      return prefix(v) +
-             "warming up: durations count from instances that have run for a few minutes";
+      return prefix(v) + "the instances are still warming up, so their latency is not counted yet";
     case Cause::interval_open:
-      return "Both tracks report; waiting for the first export interval that is complete on both";
+      return "Waiting for the next metrics export" +
+             (v.problem.empty() ? std::string() : " (" + v.problem + ")");
     case Cause::none:
     case Cause::split_broken:
     case Cause::undecided: break;
@@ -289,7 +294,7 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
   if (v.measured.canary && v.measured.stable) return comparison(v);
   if (v.measured.canary)
     return fmt::format("{}{} on canary, nothing to compare with", prefix(v), canary_text(v));
-  return fmt::format("{}not decided", prefix(v));
+  return prefix(v) + "not enough data yet";
 }
 
 namespace {

@@ -53,7 +53,7 @@ class SequentialJudge final : public Judge {
     double next_weight = 0;
     double min_requests = 0;
     bool too_few_requests = false;
-    // What has come of a track, while no cell has a request of the canary.
+    // What has come of a track, while no cell has a request of both.
     struct Come {
       bool has_data = false;
       double requests = 0;
@@ -61,6 +61,7 @@ class SequentialJudge final : public Judge {
     };
     Come canary{};
     Come stable{};
+    bool export_due = false;
     bool operator==(const Question&) const = default;
   };
 
@@ -73,6 +74,7 @@ class SequentialJudge final : public Judge {
   // Lines out (sequential_verdicts.cc).
   void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope,
                     const std::string& route, const Evidence& evidence) const;
+  bool is_interval_open(const Evidence& evidence) const;
   void fill_without_canary(SignalVerdict& v, const Evidence& evidence) const;
   void fill_error_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "judge/estimate.h"
+#include "judge/open_interval.h"
 #include "judge/reason.h"
 #include "judge/sequential.h"
 #include "judge/stats/multiplicity.h"
@@ -203,8 +204,14 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
     v.cause = Cause::undecided; // a route without requests is the finding, not a lack of data
     return fill_share(v, scope);
   }
-  if (!(scope.canary > 0)) return set_no_data(v, Cause::no_canary_data);
-  if (!(scope.stable > 0)) return fill_without_stable(v, index, scope);
+  const bool waits = is_interval_open(evidence);
+  if (!(scope.canary > 0))
+    return waits ? set_interval_open(v, evidence) : set_no_data(v, Cause::no_canary_data);
+  if (!(scope.stable > 0)) {
+    fill_without_stable(v, index, scope);
+    if (waits && v.cause == Cause::no_stable_data) set_interval_open(v, evidence);
+    return;
+  }
   v.cause = Cause::undecided;
   if (!begun_) return;
   const auto harm = plan_.harm_index(evidence.next_weight);
@@ -215,6 +222,15 @@ void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Sc
   if (places_.rate == index) fill_error_rate(v, scope, harm);
 }
 
+// One track has no request in a cell yet, and has some behind the cells, or an export is due: what
+// is not compared is not missing.
+bool SequentialJudge::is_interval_open(const Evidence& evidence) const {
+  if (service_.canary > 0 && service_.stable > 0) return false;
+  const bool canary = std::max(service_.canary, evidence.canary.requests) > 0;
+  const bool stable = std::max(service_.stable, evidence.stable.requests) > 0;
+  return (canary && stable) || evidence.export_due;
+}
+
 // No cell has a request of the canary yet, and before the first one closes none has one of stable.
 // What has come meanwhile is in the window's counts: to say that there is nothing would be false.
 void SequentialJudge::fill_without_canary(SignalVerdict& v, const Evidence& evidence) const {
@@ -222,9 +238,8 @@ void SequentialJudge::fill_without_canary(SignalVerdict& v, const Evidence& evid
   const auto& stable = evidence.stable;
   v.requests.canary = canary.requests;
   v.requests.stable = std::max(service_.stable, stable.requests);
-  const bool compared_later = canary.requests > 0 && v.requests.stable > 0;
-  if (compared_later) {
-    v.cause = Cause::interval_open;
+  if (is_interval_open(evidence)) {
+    set_interval_open(v, evidence);
   } else if (is_metric(v.subject.kind)) {
     set_no_data(v, Cause::no_canary_data);
   } else if (canary.requests > 0) {
@@ -423,9 +438,10 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   Question question{.next_weight = evidence.next_weight,
                     .min_requests = evidence.step_min_requests,
                     .too_few_requests = served_too_few(evidence)};
-  if (!(service_.canary > 0)) {
+  if (!(service_.canary > 0) || !(service_.stable > 0)) {
     question.canary = {evidence.canary.has_data, evidence.canary.requests};
     question.stable = {evidence.stable.has_data, evidence.stable.requests};
+    question.export_due = evidence.export_due;
   }
   if (!evidence.cells.empty() || !evidence.source_error.empty() || !lines_ || question != asked_) {
     lines_ = verdicts(evidence);

@@ -4,6 +4,7 @@
 
 #include "judge/estimate.h"
 #include "judge/judge.h"
+#include "judge/open_interval.h"
 #include "judge/reason.h"
 
 namespace coalmine::judge {
@@ -274,6 +275,7 @@ Judgement ThresholdJudge::judge(const Evidence& evidence) {
                                            : compare(signal, "", evidence.canary, evidence.stable,
                                                      options_.min_requests));
   }
+  await_exports(lines, evidence);
   const bool enough = evidence.canary.has_data && evidence.canary.requests >= options_.min_requests;
   const auto requests = std::ranges::find_if(
       lines, [](const SignalVerdict& v) { return !is_metric(v.subject.kind); });

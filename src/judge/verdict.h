@@ -120,7 +120,8 @@ struct SignalVerdict {
 
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
-  std::string problem; // not_measurable, limit_unclear: why
+  // not_measurable, limit_unclear: why; interval_open: how often there is an export, "every 60 s".
+  std::string problem;
   // One sentence with numbers. A judge may leave it out of a route's line; line_sentence()
   // (reason.h) then makes it when the line is shown.
   std::string reason;

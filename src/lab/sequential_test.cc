@@ -154,7 +154,7 @@ TEST(Sequential, BeforeTheFirstCellNothingIsMissing) {
   EXPECT_EQ(out.decision, Decision::keep_watching);
   EXPECT_EQ(out.signals[0].verdict, Verdict::watching);
   EXPECT_EQ(out.signals[0].cause, Cause::interval_open);
-  EXPECT_NE(out.reason.find("waiting for the first export interval"), std::string::npos)
+  EXPECT_NE(out.reason.find("Waiting for the next metrics export"), std::string::npos)
       << out.reason;
 }
 

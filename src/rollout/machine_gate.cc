@@ -235,8 +235,9 @@ void MachineStep::undecided(const LookResult& look) {
                      s_.clock.extends, s_.plan.spec->max_extends, why));
     return;
   }
-  pause(PauseCause::undecided, fmt::format("not decided after {}, needs a person: {}",
-                                           duration_text(s_.clock.observed_valid_ms), why));
+  pause(PauseCause::undecided,
+        fmt::format("not decided after {}, please decide (promote, resume or abort): {}",
+                    duration_text(s_.clock.observed_valid_ms), why));
 }
 
 void MachineStep::pass_gate(std::string outcome, std::string kind, std::string text,

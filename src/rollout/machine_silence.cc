@@ -112,9 +112,9 @@ bool MachineStep::canary_silent(const LookResult& look) {
   const bool hold = spec.on_canary_silent != PolicyAction::rollback;
   if (paused && hold && s_.position.pause_cause == PauseCause::canary_silent) return false;
   auto text = fmt::format(
-      "The canary has reported nothing since {} while stable reports; about {:.0f} requests were "
-      "sent to it",
-      time, missed);
+      "The canary has reported nothing since {} while stable reports; by its weight of {} about "
+      "{:.0f} requests were due to it",
+      time, percent(weight), missed);
   if (!other.empty()) {
     text +=
         fmt::format(" (watched is version {}; some telemetry of the canary comes as version {})",

@@ -223,6 +223,19 @@ TEST(Observe, NoSentenceSaysThatTrafficWasMoved) {
   }
 }
 
+// A share that was seen at 10 % stands beside no sentence that all traffic is elsewhere.
+TEST(Status, AShareThatWasSeenIsToldWhileItHolds) {
+  State state;
+  state.plan.spec = std::make_shared<const RolloutSpec>(default_spec("shop"));
+  state.live.observed_split = 0.099;
+  for (const auto phase : {Phase::progressing, Phase::paused, Phase::rolling_back, Phase::promoted,
+                           Phase::rolled_back, Phase::aborted, Phase::abandoned}) {
+    state.position.phase = phase;
+    const bool holds = phase == Phase::progressing || phase == Phase::paused;
+    EXPECT_EQ(make_status(state, {}).observed_split.has_value(), holds) << to_string(phase);
+  }
+}
+
 // One look at a canary that is silent.
 class Silence : public StepClock {
  protected:
@@ -251,7 +264,8 @@ TEST_F(Silence, IsCountedInRequestsThatWereDue) {
   EXPECT_EQ(state_.position.phase, Phase::rolling_back);
   EXPECT_NE(
       state_.position.reason.find("The canary has reported nothing since 1970-01-01T00:16:51Z "
-                                  "while stable reports; about 53 requests"),
+                                  "while stable reports; by its weight of 5% about 53 requests "
+                                  "were due to it"),
       std::string::npos)
       << state_.position.reason;
 }

@@ -22,7 +22,10 @@ RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
   out.moves_traffic = route::moves_traffic(state.plan.spec->router);
   // A router that only watches remembers what it was told: that is not a weight that was read back.
   if (out.moves_traffic) out.weight_applied = state.weight.applied;
-  out.observed_split = state.live.observed_split;
+  // Telemetry told it of the weight that was then: once traffic goes back, or all has gone to the
+  // canary, it contradicts where the requests are.
+  if (!is_terminal(state.position.phase) && state.position.phase != Phase::rolling_back)
+    out.observed_split = state.live.observed_split;
   out.observed_valid_ms = state.clock.observed_valid_ms;
   out.judgement = state.live.judgement;
   const bool watching = state.position.phase == Phase::progressing && state.weight.is_confirmed &&

@@ -52,14 +52,14 @@ export function TimeChart({ lines, show }: { lines: ChartLine[]; show: (v: numbe
   return <div ref={host} class="chart" role="img" aria-label={latest} />;
 }
 
-// share null: nothing to divide by, which is not 0 %. asked: the weight the rollout asked for.
-export function Gauge({ share, asked }: { share: number | null; asked?: number | null | undefined }) {
+// share null: nothing to divide by, which is not 0 %; otherwise says why. asked: the weight the rollout asked for.
+export function Gauge({ share, asked, otherwise = 'no requests seen' }: { share: number | null; asked?: number | null | undefined; otherwise?: string }) {
   const arc = (from: number, to: number) => {
     const point = (v: number) => `${100 - 80 * Math.cos(v * Math.PI)} ${100 - 80 * Math.sin(v * Math.PI)}`;
     return `M ${point(from)} A 80 80 0 0 1 ${point(to)}`;
   };
   const clamped = Math.min(1, Math.max(0, share ?? 0));
-  const text = share == null ? 'no traffic yet' : `${(share * 100).toFixed(1)} %`;
+  const text = share == null ? otherwise : `${(share * 100).toFixed(1)} %`;
   return (
     <svg viewBox="0 0 200 125" class="gauge" role="img" aria-label={`canary share of traffic: ${text}`}>
       <path d={arc(0, 1)} class="rest" />

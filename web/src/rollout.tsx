@@ -1,12 +1,13 @@
 // One rollout: what happened and why, its steps, the traffic split, error rate and p99 of both tracks, verdicts, failures, log.
 import { useState } from 'preact/hooks';
-import type { Metric, Panel, Rollout } from './api';
+import type { Metric, Rollout } from './api';
 import { command, getFailures, getRollout, rollouts } from './api';
 import { Gauge } from './chart';
 import { FailureList } from './failures';
 import { clock, duration, measure, millis, percent, points } from './format';
 import { Chip } from './overview';
 import { PanelView, usePolling } from './panel';
+import { panelsOf, splitWords } from './split';
 
 const verdictMark: Record<Metric['verdict'], string> = {
   pass: '✔ PASS', regression: '✖ REGRESSION', watching: '◌ WATCHING', no_data: '∅ NO DATA',
@@ -30,26 +31,6 @@ function Steps({ rollout: r }: { rollout: Rollout }) {
       })}
     </ol>
   );
-}
-
-// The live charts ask the same PromQL that a user could; the window fits rollouts of seconds and of hours.
-function panels(r: Rollout): Panel[] {
-  const window = (r.steps[0]?.analyze_ms ?? 600_000) >= 120_000 ? '1m' : '10s';
-  const version = { stable: r.stable_version, canary: r.canary_version };
-  // By version too: what the track runs after this rollout is another rollout's.
-  const pick = (track: keyof typeof version) =>
-    `service_name=${JSON.stringify(r.service)}, deployment_track="${track}", service_version=${JSON.stringify(version[track])}`;
-  const errorRate = (track: keyof typeof version) =>
-    `sum(rate(http_server_request_errors_total{${pick(track)}}[${window}])) / sum(rate(http_server_request_total{${pick(track)}}[${window}]))`;
-  const p99 = (track: keyof typeof version) =>
-    `histogram_quantile(0.99, sum(rate(http_server_request_duration_bucket{${pick(track)}}[${window}])) by (le))`;
-  const label = { stable: `stable ${r.stable_version}`, canary: `canary ${r.canary_version}` };
-  const both = (query: typeof p99) =>
-    (['stable', 'canary'] as const).map((track) => ({ label: label[track], query: query(track) }));
-  return [
-    { title: 'Error rate', type: 'timeseries', queries: both(errorRate) },
-    { title: 'p99 latency', type: 'timeseries', queries: both(p99) },
-  ];
 }
 
 function Verdicts({ metrics }: { metrics: Metric[] }) {
@@ -126,12 +107,12 @@ export function RolloutPage({ id }: { id: string }) {
       </header>
       <Steps rollout={r} />
       <div class="grid">
-        <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={r.weight_asked} /></section>
-        {panels(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
+        <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={r.weight_asked} otherwise={splitWords(r)} /></section>
+        {panelsOf(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
       </div>
       {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} />
-        <p class="quiet">Counted from the first request of every process. The charts above ask rate(), which leaves out what a process did before its second
-          export, so the two may differ early in a step.</p></section>}
+        <p class="quiet">Counted over the whole rollout, from the first request of every process. The charts above look back over the time in their titles, and leave out what
+          a process did before its second export, so the two differ.</p></section>}
       <FailuresOf rollout={r} />
       <section>
         <h2>Log</h2>

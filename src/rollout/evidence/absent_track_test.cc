@@ -82,7 +82,7 @@ TEST_F(AbsentTrack, IsPartOfTheReason) {
   report({{"app_lane", "blue"}});
   const auto judgement = analyze(spec, {"", "", 0, 600'000}, source);
   EXPECT_EQ(judgement.reason,
-            "No canary data, and no stable data either (nothing of shop has app.lane=canary: "
+            "No canary data, and no stable requests either (nothing of shop has app.lane=canary: "
             "app.lane is blue; nothing of shop has app.lane=stable: app.lane is blue)");
 }
 

@@ -132,6 +132,17 @@ TEST(GridFeed, RequestsSinceAMomentAreNotThoseBefore) {
   EXPECT_EQ(feed->progress(Track::canary).heard_ms, 0);
 }
 
+// An export of a minute that lies mostly before a step counts in the step with the rest alone: of
+// 956 requests that stable served, 270 belong to it.
+TEST(GridFeed, AnExportAcrossTheMomentCountsInPart) {
+  Pods pods;
+  pods.pods = {{.name = "s", .rps = 10, .every_ms = kMinute, .from_ms = kStart - 10 * kMinute}};
+  const auto feed = feed_of(pods);
+  look_until(*feed, kStart, kStart + 96'000);
+  EXPECT_NEAR(feed->requests_since(Track::stable, kStart - 35'600), 956, 1);
+  EXPECT_NEAR(feed->requests_since(Track::stable, kStart + 33'000), 270, 1);
+}
+
 TEST(GridFeed, RequestsOfClosedCellsAndOfWhatWaits) {
   Pods pods;
   pods.pods = {{.name = "s", .rps = 10},

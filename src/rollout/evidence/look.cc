@@ -87,6 +87,23 @@ void add_progress(const LookRequest& request, const EvidenceFeed& feed, LookResu
   fill(Track::stable, out.stable);
 }
 
+// A window that has just begun holds no export yet of a track that exports each minute.
+void add_due(const LookRequest& request, const EvidenceFeed& feed, const LookResult& heard,
+             judge::Evidence& evidence) {
+  constexpr std::int64_t kUnknownIntervalMs = 60'000;
+  const auto due = [&](Track track, const TrackHeard& in_window) {
+    const auto known = feed.progress(track);
+    const auto usual = known.interval_ms > 0 ? known.interval_ms : kUnknownIntervalMs;
+    return in_window.last_ms == 0 && known.newest_ms > 0 &&
+           request.look.to_ms - known.newest_ms < grace_for(0, usual);
+  };
+  evidence.export_due = due(Track::canary, heard.canary) || due(Track::stable, heard.stable);
+  evidence.export_interval_seconds =
+      static_cast<double>(std::max(feed.progress(Track::canary).interval_ms,
+                                   feed.progress(Track::stable).interval_ms)) /
+      1000;
+}
+
 // Only what is new is read; the counts are those of the cells so far and of what waits behind them.
 Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence& evidence,
                  LookResult& out) {
@@ -99,6 +116,7 @@ Status read_feed(const LookRequest& request, EvidenceFeed& feed, judge::Evidence
   };
   fill(Track::canary, evidence.canary, out.canary);
   fill(Track::stable, evidence.stable, out.stable);
+  add_due(request, feed, out, evidence);
   return {};
 }
 
@@ -157,7 +175,10 @@ judge::Evidence read_evidence(const LookRequest& request, const judge::Judge& ju
       suspend_unknown_split(request, source_sentence(read.error()), evidence);
       return evidence;
     }
-    if (feed != nullptr && feed->caught_up()) add_progress(request, *feed, out);
+    if (feed != nullptr && feed->caught_up()) {
+      add_progress(request, *feed, out);
+      add_due(request, *feed, out, evidence);
+    }
   }
   if (feed == nullptr) return evidence;
   if (!feed->caught_up()) {

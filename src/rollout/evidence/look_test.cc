@@ -25,6 +25,7 @@ class FakeFeed final : public EvidenceFeed {
   judge::TrackTotals totals;
   TrackInstances of_canary;
   double since = 0;
+  std::optional<double> since_canary; // where it differs
   bool behind = false;
   bool sampled = false;
   std::optional<Error> broken;
@@ -37,7 +38,9 @@ class FakeFeed final : public EvidenceFeed {
   std::int64_t read_until_ms() const override { return kNow - 60 * kMinuteMs; }
   bool caught_up() const override { return !behind; }
   judge::TrackTotals totals_since(std::int64_t) const override { return totals; }
-  double requests_since(Track, std::int64_t) const override { return since; }
+  double requests_since(Track track, std::int64_t) const override {
+    return track == Track::canary ? since_canary.value_or(since) : since;
+  }
   bool counts_sampled() const override { return sampled; }
   FeedProgress progress(Track track) const override {
     return track == Track::canary ? canary : stable;
@@ -271,6 +274,28 @@ TEST_F(LookTest, WhatIsNotReadSuspendsTheComparisonAlone) {
   EXPECT_TRUE(out.judgement_incomplete);
   EXPECT_EQ(out.read_until_ms, kNow - 60 * kMinuteMs);
   EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+}
+
+// Stable served thousands and exports each minute: the first minute of a step holds none of it.
+TEST_F(LookTest, AWindowThatIsYoungerThanAnExportHasNoLackOfData) {
+  auto spec = default_spec("shop");
+  spec.judge = "sequential";
+  spec.signals.clear();
+  judge_ = make_judge_of(spec);
+  request_.look.from_ms = request_.step_started_ms = kNow - 40'000;
+  request_.step.min_requests = 0;
+  feed_.stable.interval_ms = kMinuteMs;
+  feed_.stable.newest_ms = kNow - 45'000;
+  feed_.canary = {};
+  EXPECT_EQ(look().judgement->reason, "Waiting for the next metrics export (every 60 s)");
+  feed_.canary = {.newest_ms = kNow - 1'000, .heard_ms = kNow};
+  feed_.since_canary = 184;
+  EXPECT_EQ(look().judgement->reason, "Waiting for the next metrics export (every 60 s)");
+  feed_.stable.newest_ms = kNow - 3 * kMinuteMs; // it has stopped
+  EXPECT_EQ(look().judgement->reason, "No stable data to compare 184 canary requests with");
+  feed_.stable.newest_ms = kNow; // in no cell yet
+  feed_.since = 1'674;
+  EXPECT_EQ(look().judgement->reason, "Waiting for the next metrics export (every 60 s)");
 }
 
 TEST_F(LookTest, AStoreThatWasAskedForTooMuchIsNotUnreachable) {
