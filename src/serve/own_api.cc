@@ -69,6 +69,11 @@ Result<RolloutId> rollout_id(std::string_view text) {
   return id;
 }
 
+std::unexpected<Error> unknown_rollout(RolloutId id) {
+  return fail(ErrorCode::not_found,
+              fmt::format("there is no rollout {}, or it ended too long ago to be kept", id.value));
+}
+
 Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "pause") return rollout::Command::pause;
   if (verb == "resume") return rollout::Command::resume;
@@ -136,7 +141,7 @@ Result<std::string> OwnApi::list_rollouts() const {
   bool first = true;
   for (const auto& status : deps_.rollouts.list()) {
     if (!std::exchange(first, false)) out += ',';
-    out += rollout::rollout_json(status, rollout::WithLog::no);
+    out += rollout::rollout_json(*status, rollout::WithLog::no);
   }
   json::array services;
   for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
@@ -166,7 +171,7 @@ Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const
 Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {
   TRY_ASSIGN(const auto id, rollout_id(id_text));
   const auto status = deps_.rollouts.get(id);
-  if (!status) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  if (!status) return unknown_rollout(id);
   return rollout::rollout_json(*status, rollout::WithLog::yes);
 }
 
@@ -177,8 +182,7 @@ Result<std::string> OwnApi::command(const std::string& id_text, const std::strin
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
-  if (!deps_.rollouts.get(id))
-    return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  if (!deps_.rollouts.get(id)) return unknown_rollout(id);
   TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
   return show_rollout(id_text);
 }
