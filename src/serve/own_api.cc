@@ -119,11 +119,11 @@ std::vector<Route> OwnApi::routes() const {
        [this](const Request& r, const Segments& s) {
          return answered(200, command(s[0], s[1], r));
        }},
-      {"POST", "/v1/backup", Lane::query,
+      {"POST", "/v1/backup", Lane::backup,
        [this](const Request& r, const Segments&) { return answered(200, backup(r)); }},
-      {"POST", "/v1/analyze", Lane::query,
+      {"POST", "/v1/analyze", Lane::analysis,
        [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
-      {"GET", "/v1/failures", Lane::query,
+      {"GET", "/v1/failures", Lane::search,
        [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
       {"GET", "/v1/traces/*", Lane::query,
        [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
@@ -225,6 +225,10 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
+  filter.give_up = [&clock = deps_.clock,
+                    until_ms = deps_.clock.steady_ms() + options_.query_timeout_ms] {
+    return clock.steady_ms() > until_ms;
+  };
   TRY_ASSIGN(const auto found, trace::find_failures(deps_.traces, filter));
   json::array out;
   for (const auto& failure : found) out.push_back(failure_json(failure));

@@ -64,6 +64,9 @@ class StoreImpl final : public Store {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     return spans_.trace(id);
   }
+  Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const override {
+    return spans_.traces(ids);
+  }
   std::vector<Presence> presence() const override;
   std::uint64_t arrivals(std::string_view service, std::string_view version) const override;
   std::uint64_t series_version(std::string_view service) const override {
