@@ -77,6 +77,8 @@ class StoreImpl final : public Store {
     return series_.newest(positions);
   }
   StoreStats stats() const override;
+  // How many facts about instances and versions the writer remembers.
+  std::size_t facts() const { return appender_.facts(); }
   const FailureRules& failures() const override { return contents_.spans.failures; }
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;
