@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <span>
+
 #include "datasource/fake_store_for_test.h"
 #include "datasource/store_traces.h"
 
@@ -268,6 +270,48 @@ TEST_F(Failures, ErrorsAreHandedOn) {
   trace::FailureFilter filter;
   filter.service = "checkout";
   EXPECT_EQ(trace::find_failures(*traces_, filter).error().code, ErrorCode::unavailable);
+}
+
+// Counts what is read of the traces.
+class CountingTraces final : public trace::TraceSource {
+ public:
+  explicit CountingTraces(const trace::TraceSource& inner) : inner_(inner) {}
+  mutable int reads = 0;
+  Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const override {
+    return inner_.find_spans(filter);
+  }
+  Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
+    ++reads;
+    return inner_.trace(id);
+  }
+  Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const override {
+    ++reads;
+    return inner_.traces(ids);
+  }
+  const FailureRules& failures() const override { return inner_.failures(); }
+
+ private:
+  const trace::TraceSource& inner_;
+};
+
+TEST_F(Failures, ManyAreReadTogetherAndASearchThatTakesLongIsGivenUp) {
+  for (std::uint8_t i = 1; i <= 200; ++i)
+    span(i, 1, 0, "GET /", SpanKind::server, StatusCode::error);
+  const CountingTraces counting(*traces_);
+  trace::FailureFilter filter;
+  filter.service = "checkout";
+  filter.limit = 10'000;
+  const auto all = trace::find_failures(counting, filter);
+  ASSERT_TRUE(all);
+  EXPECT_EQ(all->size(), 200u);
+  EXPECT_LE(counting.reads, 5);
+  int asked = 0;
+  filter.give_up = [&] { return ++asked > 2; };
+  const auto late = trace::find_failures(counting, filter);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, ErrorCode::deadline_exceeded);
+  EXPECT_NE(late.error().message.find("limit"), std::string::npos);
+  EXPECT_EQ(asked, 3);
 }
 
 } // namespace

@@ -14,6 +14,9 @@ class StoreTraceSource final : public trace::TraceSource {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     return store_.trace(id);
   }
+  Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const override {
+    return store_.traces(ids);
+  }
   const FailureRules& failures() const override { return store_.failures(); }
 
  private:

@@ -1,7 +1,9 @@
 // HttpServer and its Responder. (The connection: http_connection.h.)
 // SPDX-License-Identifier: Apache-2.0
+#include <atomic>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <cstddef>
 #include <utility>
 
 #include "net/http_connection.h"
@@ -10,6 +12,8 @@
 namespace coalmine::net {
 namespace {
 
+// A client may have this much less than what was written beside the first chunk, which is as large
+// as it is: whoever is dropped for it comes back for the same again.
 constexpr std::size_t kStreamLimit = 1u << 20;
 
 // The handler's end of an event stream. Any thread. Holds the core, so that posting stays safe
@@ -24,7 +28,8 @@ class LiveStream final : public Responder::Stream {
   }
 
   bool write(std::string chunk) override {
-    if (state_->gone || state_->unsent > kStreamLimit) return false;
+    if (state_->gone || state_->unsent > kStreamLimit + first_) return false;
+    if (is_first_.exchange(false)) first_ = chunk.size();
     state_->unsent += chunk.size();
     announce([&](auto& queue) { queue.chunks.push_back(std::move(chunk)); });
     return true;
@@ -46,6 +51,8 @@ class LiveStream final : public Responder::Stream {
   const std::shared_ptr<HttpCore> core_;
   const std::weak_ptr<HttpConnection> connection_;
   const std::shared_ptr<StreamState> state_;
+  std::atomic<bool> is_first_ = true;
+  std::atomic<std::size_t> first_ = 0; // bytes of the first chunk
 };
 
 // Any thread, one at a time. The calls it posts hold the connection weakly: a queue inside the loop

@@ -39,8 +39,8 @@ class Responder {
   class Stream {
    public:
     virtual ~Stream() = default;
-    // Any thread. False when the client is gone or more than 1 MiB waits unsent (a client that does
-    // not read).
+    // Any thread. False when the client is gone or more than 1 MiB waits unsent beside the first
+    // chunk (a client that does not read).
     virtual bool write(std::string chunk) = 0;
   };
   virtual std::shared_ptr<Stream> start_stream(HttpResponse head) = 0;

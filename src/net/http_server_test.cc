@@ -345,6 +345,22 @@ TEST_F(HttpServerTest, EventStreamOfAGoneOrLazyClient) {
   EXPECT_TRUE(eventually([&] { return !stream(1)->write(": beat\n\n"); }));
 }
 
+// Whoever is dropped behind a large beginning comes back for the same again, for ever.
+TEST_F(HttpServerTest, AnEventStreamMayBeginWithMuch) {
+  std::promise<std::shared_ptr<Responder::Stream>> opened;
+  const auto endpoint = serve({}, [&](HttpRequest, std::unique_ptr<Responder> responder) {
+    opened.set_value(responder->start_stream({}));
+  });
+  RawClient client(endpoint, 4096); // it does not read yet
+  ASSERT_TRUE(client.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n"));
+  const auto stream = opened.get_future().get();
+  EXPECT_TRUE(stream->write(std::string(24u << 20, 'x')));
+  for (int i = 0; i < 10; ++i) EXPECT_TRUE(stream->write(std::string(50'000, 'y'))) << i;
+  std::size_t more = 0;
+  while (more < (64u << 20) && stream->write(std::string(100'000, 'z'))) more += 100'000;
+  EXPECT_LT(more, 16u << 20) << "a client that never reads is dropped all the same";
+}
+
 TEST_F(HttpServerTest, PortInUseNamesTheHolder) {
   const auto endpoint = serve();
   const auto second = HttpServer::start({.listen = endpoint}, &echo, metrics_);

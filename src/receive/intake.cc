@@ -63,6 +63,7 @@ Result<Accepted> Intake::decode_and_append(const Delivery& delivery) {
   } else if (payload.size() > limits_.max_inflated_bytes) {
     return std::unexpected<Error>(inflate(payload, "", limits_).error());
   }
+  cache_.forget_now_and_then(clock_.steady_ms());
   TRY_ASSIGN(const Decoded decoded,
              decode(delivery.signal, delivery.encoding, payload, host_of(delivery.peer),
                     clock_.wall_ms(), limits_, &cache_));

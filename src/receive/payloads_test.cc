@@ -205,6 +205,27 @@ TEST(Property, WhatEarlierPayloadsTaughtChangesNothing) {
   }
 }
 
+// What is sent again and again is decoded anew once an hour; what has ended is gone by then.
+TEST(SeriesCache, HoldsNothingLongerThanAnHour) {
+  SeriesCache cache;
+  std::vector<std::weak_ptr<const Resource>> ever;
+  std::size_t most = 0;
+  for (std::int64_t minute = 1; minute <= 600; ++minute) {
+    cache.forget_now_and_then(minute * 60'000);
+    Generator generator(static_cast<unsigned>(minute)); // processes that nobody hears of again
+    const auto payload = p::to_protobuf(generator.request(Signal::metrics));
+    const auto out = decode(Signal::metrics, Encoding::protobuf, payload, "h", kNow, {}, &cache);
+    ASSERT_TRUE(out);
+    for (const auto& point : out->batch.points) {
+      if (point.series) ever.emplace_back(point.series->resource);
+    }
+    std::erase_if(ever, [](const auto& one) { return one.expired(); });
+    if (minute <= 120) most = std::max(most, ever.size());
+    EXPECT_LE(ever.size(), 2 * most);
+  }
+  EXPECT_GT(most, 0u);
+}
+
 TEST(SeriesCache, GivesTheSameSeriesAgain) {
   SeriesCache cache;
   Generator generator(7);

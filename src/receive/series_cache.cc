@@ -27,6 +27,17 @@ ByteKey operator+(const ByteKey& key, std::string_view bytes) {
 SeriesCache::SeriesCache(std::size_t max_entries)
     : max_entries_(max_entries), seed_(random_key()) {}
 
+void SeriesCache::forget_now_and_then(std::int64_t now_ms) {
+  Resources young, old; // freed outside the lock
+  std::lock_guard lock(mutex_);
+  if (forgot_ms_ == 0) forgot_ms_ = now_ms;
+  if (now_ms - forgot_ms_ < kForgetMs) return;
+  forgot_ms_ = now_ms;
+  young.swap(young_);
+  old.swap(old_);
+  entries_ = 0;
+}
+
 std::shared_ptr<KnownResource> SeriesCache::find(const ByteKey& key) {
   std::lock_guard lock(mutex_);
   if (const auto it = young_.find(key); it != young_.end()) return it->second;

@@ -92,13 +92,17 @@ struct KnownResource {
   std::atomic<std::size_t> entries{1}; // itself, its metrics and its series
 };
 
-// Thread-safe. Bounded: entries that were not used while the cache filled up once are forgotten.
+// Thread-safe. Bounded: entries that were not used while the cache filled up once are forgotten,
+// and once an hour all are, so that processes that have ended are held no longer than that.
 class SeriesCache {
  public:
   explicit SeriesCache(std::size_t max_entries = kMaxEntries);
 
   // Where a key starts.
   ByteKey seed() const { return seed_; }
+
+  // To be called with every request. now_ms: steady.
+  void forget_now_and_then(std::int64_t now_ms);
 
   // nullptr: not known. The entry's resource is set.
   std::shared_ptr<KnownResource> find(const ByteKey& key);
@@ -117,6 +121,7 @@ class SeriesCache {
 
   static constexpr std::size_t kMaxEntries = 2'000'000;
   static constexpr std::size_t kMaxBounds = 1024;
+  static constexpr std::int64_t kForgetMs = 3600 * 1000;
 
  private:
   using Resources = std::unordered_map<ByteKey, std::shared_ptr<KnownResource>, ByteKeyHash>;
@@ -125,7 +130,8 @@ class SeriesCache {
   const ByteKey seed_;
   std::atomic<std::size_t> entries_{0};
   std::mutex mutex_;
-  Resources young_; // used since the last turn
+  std::int64_t forgot_ms_ = 0; // steady; 0: the first hour has not begun
+  Resources young_;            // used since the last turn
   Resources old_;
   mutable std::mutex bounds_mutex_;
   std::unordered_map<std::string, BucketBounds> bounds_;

@@ -108,7 +108,7 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   return o;
 }
 
-json::array log_value(const std::vector<LogEntry>& log) {
+json::array log_value(const SharedVector<LogEntry>& log) {
   json::array out;
   for (const auto& entry : log) {
     json::object o;

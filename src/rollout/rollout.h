@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/shared_vector.h"
 #include "judge/judge.h"
 #include "rollout/spec.h"
 
@@ -68,7 +69,7 @@ struct RolloutStatus {
   std::int64_t started_ms = 0;
   std::int64_t ended_ms = 0;
   double time_to_rollback_ms = 0; // from decision to weight 0 read back; 0: not measured
-  std::vector<LogEntry> log;
+  SharedVector<LogEntry> log;     // lines that have a text, oldest first
   std::string actor;
   std::int64_t judged_from_ms = 0; // window of judgement; 0: no look yet
   std::int64_t judged_ms = 0;

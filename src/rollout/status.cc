@@ -9,7 +9,7 @@
 
 namespace coalmine::rollout {
 
-RolloutStatus make_status(const State& state, std::vector<LogEntry> log) {
+RolloutStatus make_status(const State& state, SharedVector<LogEntry> log) {
   RolloutStatus out;
   out.id = state.plan.id;
   out.service = state.plan.spec->service;

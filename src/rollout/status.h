@@ -8,6 +8,6 @@
 
 namespace coalmine::rollout {
 
-RolloutStatus make_status(const State& state, std::vector<LogEntry> log);
+RolloutStatus make_status(const State& state, SharedVector<LogEntry> log);
 
 } // namespace coalmine::rollout

@@ -24,6 +24,9 @@ constexpr std::size_t kCommandThreads = 4;
 constexpr std::size_t kIngestThreads = 1; // the store has one writer
 constexpr std::size_t kIngestQueue = 64;
 constexpr std::size_t kQuickThreads = 2;
+constexpr std::size_t kSearchThreads = 1;
+constexpr std::size_t kAnalysisThreads = 2;
+constexpr std::size_t kBackupQueue = 4;
 
 // Made and destroyed by one thread; serve runs on the listener's. Destruction ends the streams,
 // then the listener, then the pools with their running tasks, then the parts that those use.
@@ -53,6 +56,12 @@ class ApiServer final : public Api {
                   .threads = std::max<std::size_t>(1, options_.query_threads),
                   .queue_limit = kQueryQueue,
                   .nice = kQueryNice}),
+        searches_({.name = "search",
+                   .threads = kSearchThreads,
+                   .queue_limit = kQueryQueue,
+                   .nice = kQueryNice}),
+        analyses_({.name = "analysis", .threads = kAnalysisThreads, .queue_limit = kQueryQueue}),
+        backups_({.name = "backup", .threads = 1, .queue_limit = kBackupQueue, .nice = kQueryNice}),
         commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
         ingest_({.name = "write", .threads = kIngestThreads, .queue_limit = kIngestQueue}),
         quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}
@@ -100,6 +109,9 @@ class ApiServer final : public Api {
   const Dispatch dispatch_;
   EventStreams events_;
   Executor queries_;
+  Executor searches_;
+  Executor analyses_;
+  Executor backups_;
   Executor commands_;
   Executor ingest_;
   Executor quick_;
@@ -109,6 +121,9 @@ class ApiServer final : public Api {
 Executor& ApiServer::pool(Lane lane) {
   switch (lane) {
     case Lane::query: return queries_;
+    case Lane::search: return searches_;
+    case Lane::analysis: return analyses_;
+    case Lane::backup: return backups_;
     case Lane::command: return commands_;
     case Lane::ingest: return ingest_;
     case Lane::quick: return quick_;

@@ -126,7 +126,7 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
   EXPECT_NE(refused.first.find("Retry-After: 1"), std::string::npos);
   EXPECT_EQ(boost::json::parse(refused.second).at("errorType").as_string(), "unavailable");
   RawClient control(api->endpoint());
-  for (const auto* target : {"/healthz", "/v1/rollouts"}) {
+  for (const auto* target : {"/healthz", "/v1/rollouts", "/v1/failures?service=shop"}) {
     ASSERT_TRUE(control.send(get(target)));
     EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 200")) << target;
   }
@@ -135,6 +135,12 @@ TEST_F(ApiTest, HeavyQueriesNeitherStopTheRestNorTheEnd) {
                    "application/json\r\nContent-Length: "
                    "18\r\n\r\n{\"service\":\"shop\"}"));
   EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 201"));
+  ASSERT_TRUE(
+      control.send("POST /v1/analyze HTTP/1.1\r\nHost: localhost\r\nContent-Type: "
+                   "application/json\r\nContent-Length: "
+                   "18\r\n\r\n{\"service\":\"shop\"}"));
+  EXPECT_TRUE(control.read_answer().first.starts_with("HTTP/1.1 200"))
+      << "a verdict waits for none";
   // Stopping answers the waiting requests, and gives up the running ones once the store has
   // answered them.
   auto stopping = std::async(std::launch::async, [&] { api.reset(); });

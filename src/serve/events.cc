@@ -89,7 +89,7 @@ void EventStreams::open(std::unique_ptr<net::Responder> responder) {
 void EventStreams::begin(ClientPointer client, std::unique_ptr<net::Responder> responder) {
   auto stream = responder->start_stream(head());
   std::string first = ": every rollout, then each change\n\n";
-  for (const auto& status : rollouts_.list()) first += event_of(status);
+  for (const auto& status : rollouts_.list()) first += event_of(*status);
   std::lock_guard lock(mutex_);
   first += client->backlog;
   client->backlog.clear();

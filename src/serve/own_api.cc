@@ -69,6 +69,11 @@ Result<RolloutId> rollout_id(std::string_view text) {
   return id;
 }
 
+std::unexpected<Error> unknown_rollout(RolloutId id) {
+  return fail(ErrorCode::not_found,
+              fmt::format("there is no rollout {}, or it ended too long ago to be kept", id.value));
+}
+
 Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "pause") return rollout::Command::pause;
   if (verb == "resume") return rollout::Command::resume;
@@ -114,11 +119,11 @@ std::vector<Route> OwnApi::routes() const {
        [this](const Request& r, const Segments& s) {
          return answered(200, command(s[0], s[1], r));
        }},
-      {"POST", "/v1/backup", Lane::query,
+      {"POST", "/v1/backup", Lane::backup,
        [this](const Request& r, const Segments&) { return answered(200, backup(r)); }},
-      {"POST", "/v1/analyze", Lane::query,
+      {"POST", "/v1/analyze", Lane::analysis,
        [this](const Request& r, const Segments&) { return answered(200, analyze(r)); }},
-      {"GET", "/v1/failures", Lane::query,
+      {"GET", "/v1/failures", Lane::search,
        [this](const Request& r, const Segments&) { return answered(200, failures(r)); }},
       {"GET", "/v1/traces/*", Lane::query,
        [this](const Request&, const Segments& s) { return answered(200, trace(s[0])); }},
@@ -136,7 +141,7 @@ Result<std::string> OwnApi::list_rollouts() const {
   bool first = true;
   for (const auto& status : deps_.rollouts.list()) {
     if (!std::exchange(first, false)) out += ',';
-    out += rollout::rollout_json(status, rollout::WithLog::no);
+    out += rollout::rollout_json(*status, rollout::WithLog::no);
   }
   json::array services;
   for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
@@ -166,7 +171,7 @@ Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const
 Result<std::string> OwnApi::show_rollout(const std::string& id_text) const {
   TRY_ASSIGN(const auto id, rollout_id(id_text));
   const auto status = deps_.rollouts.get(id);
-  if (!status) return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  if (!status) return unknown_rollout(id);
   return rollout::rollout_json(*status, rollout::WithLog::yes);
 }
 
@@ -177,8 +182,7 @@ Result<std::string> OwnApi::command(const std::string& id_text, const std::strin
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
-  if (!deps_.rollouts.get(id))
-    return fail(ErrorCode::not_found, fmt::format("there is no rollout {}", id.value));
+  if (!deps_.rollouts.get(id)) return unknown_rollout(id);
   TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
   return show_rollout(id_text);
 }
@@ -221,6 +225,10 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
   filter.limit = static_cast<std::size_t>(limit);
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
+  filter.give_up = [&clock = deps_.clock,
+                    until_ms = deps_.clock.steady_ms() + options_.query_timeout_ms] {
+    return clock.steady_ms() > until_ms;
+  };
   TRY_ASSIGN(const auto found, trace::find_failures(deps_.traces, filter));
   json::array out;
   for (const auto& failure : found) out.push_back(failure_json(failure));

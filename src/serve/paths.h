@@ -11,9 +11,18 @@
 
 namespace coalmine::serve {
 
-// The pool that answers. Heavy queries take no thread from commands. Commands that wait for the
-// journal take none from health checks. Incoming telemetry waits for neither.
-enum class Lane { quick, query, command, ingest };
+// The pool that answers. What people look at (query, search) takes no thread from verdicts that are
+// asked for (analysis), nor from commands. Commands that wait for the journal take none from health
+// checks. Incoming telemetry waits for none of these. Looks of rollouts have a pool of their own.
+enum class Lane {
+  quick,
+  query,    // PromQL, one trace
+  search,   // for failures, through all spans
+  analysis, // POST /v1/analyze
+  command,
+  ingest,
+  backup,
+};
 
 // The segments of the path at the places where the pattern has '*', in order.
 using Segments = std::vector<std::string>;

@@ -5,6 +5,7 @@
 
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace coalmine::serve {
 namespace {
@@ -12,12 +13,13 @@ namespace {
 using Samples = std::vector<std::pair<MetricLabels, double>>;
 
 // Old rollouts are left out, so that the number of series does not grow with every release.
-std::vector<rollout::RolloutStatus> current(const rollout::Controller& rollouts) {
-  std::vector<rollout::RolloutStatus> out;
-  std::set<std::string> seen;
-  for (auto& one : rollouts.list()) { // newest first
-    const bool newest = seen.insert(one.service).second;
-    if (newest || !rollout::is_terminal(one.phase)) out.push_back(std::move(one));
+std::vector<rollout::StatusPointer> current(const rollout::Controller& rollouts) {
+  std::vector<rollout::StatusPointer> out;
+  std::set<std::string_view> seen;  // into what `all` holds
+  const auto all = rollouts.list(); // newest first
+  for (const auto& one : all) {
+    const bool newest = seen.insert(one->service).second;
+    if (newest || !rollout::is_terminal(one->phase)) out.push_back(one);
   }
   return out;
 }
@@ -42,7 +44,8 @@ std::string short_reason(const rollout::RolloutStatus& r) {
 
 Samples infos(const rollout::Controller& rollouts) {
   Samples out;
-  for (const auto& r : current(rollouts)) {
+  for (const auto& one : current(rollouts)) {
+    const auto& r = *one;
     auto labels = identity(r);
     labels.emplace_back("canary_version", r.canary_version);
     labels.emplace_back("stable_version", r.stable_version);
@@ -57,7 +60,7 @@ Samples infos(const rollout::Controller& rollouts) {
 Samples steps(const rollout::Controller& rollouts) {
   Samples out;
   for (const auto& r : current(rollouts))
-    out.emplace_back(identity(r), static_cast<double>(r.step));
+    out.emplace_back(identity(*r), static_cast<double>(r->step));
   return out;
 }
 
@@ -68,7 +71,8 @@ Samples weights(const rollout::Controller& rollouts) {
     labels.emplace_back("kind", std::move(kind));
     out.emplace_back(std::move(labels), ratio);
   };
-  for (const auto& r : current(rollouts)) {
+  for (const auto& one : current(rollouts)) {
+    const auto& r = *one;
     add(r, "desired", r.weight_asked);
     if (r.weight_applied) add(r, "applied", *r.weight_applied);
     if (r.observed_split) add(r, "observed", *r.observed_split);

@@ -118,11 +118,12 @@ class FakeRollouts final : public rollout::Controller {
                    actor + ": " + reason;
     return {};
   }
-  std::vector<rollout::RolloutStatus> list() const override {
-    std::vector<rollout::RolloutStatus> out;
+  std::vector<rollout::StatusPointer> list() const override {
+    std::vector<rollout::StatusPointer> out;
     {
       std::lock_guard lock(mutex_);
-      for (const auto& [id, status] : all_) out.insert(out.begin(), status);
+      for (const auto& [id, status] : all_)
+        out.insert(out.begin(), std::make_shared<const rollout::RolloutStatus>(status));
     }
     if (on_list) on_list();
     return out;

@@ -84,10 +84,13 @@ Status Retention::drop_dead(std::int64_t now_ms) {
              number_row(contents_.series.index.next_id().value));
   TRY(database_.write(writes));
   if (!dead.empty()) appender_.forget(); // it holds pointers into the index
-  std::unique_lock state(contents_.locks.state);
-  contents_.series.index.remove(dead);
-  for (const auto id : dead) contents_.series.head.erase(id);
-  for (const auto& key : gone) contents_.presence.erase(key);
+  {
+    std::unique_lock state(contents_.locks.state);
+    contents_.series.index.remove(dead);
+    for (const auto id : dead) contents_.series.head.erase(id);
+    contents_.presence.erase(gone);
+  }
+  if (!dead.empty()) appender_.forget_ended(now_ms - limits_.age_ms);
   return {};
 }
 

@@ -119,6 +119,27 @@ TEST_F(SpansTest, ATraceIsPutTogetherFromItsParts) {
   }
 }
 
+TEST_F(SpansTest, SeveralTracesAreReadAsEachAlone) {
+  std::vector<TraceId> ids;
+  for (std::uint8_t i = 1; i <= 100; ++i) {
+    send({span(canary, i, 1, kNow - 100 * i, kNow),
+          span(stable, static_cast<std::uint8_t>(101 - i), 2, kNow - 50 * i, kNow)});
+    ids.push_back(span(canary, i, 1, 0, 0).trace_id);
+  }
+  ids.push_back(span(canary, 200, 1, 0, 0).trace_id); // nobody sent it
+  const auto together = store->traces(ids);
+  ASSERT_TRUE(together);
+  ASSERT_EQ(together->size(), ids.size());
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const auto alone = store->trace(ids[i]);
+    ASSERT_TRUE(alone);
+    ASSERT_EQ((*together)[i].size(), alone->size()) << i;
+    EXPECT_EQ(alone->size(), i == 100 ? 0u : 2u);
+    for (std::size_t k = 0; k < alone->size(); ++k)
+      EXPECT_EQ((*together)[i][k].span.span_id, (*alone)[k].span.span_id);
+  }
+}
+
 TEST_F(SpansTest, LogsComeWithWhatIsFound) {
   LogRecord log;
   log.resource = canary;

@@ -28,6 +28,15 @@ Status Store::read_columns(std::span<const SeriesId>, const ColumnRequest&,
   return fail(ErrorCode::unimplemented, "this store does not read columns");
 }
 
+Result<std::vector<std::vector<StoredSpan>>> Store::traces(std::span<const TraceId> ids) const {
+  std::vector<std::vector<StoredSpan>> out;
+  for (const auto& id : ids) {
+    TRY_ASSIGN(auto spans, trace(id));
+    out.push_back(std::move(spans));
+  }
+  return out;
+}
+
 const FailureRules& Store::failures() const {
   static const FailureRules kNone;
   return kNone;

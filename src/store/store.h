@@ -88,11 +88,13 @@ class Store {
   virtual Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const = 0;
   // All spans of a trace by start time; empty when unknown.
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
+  // Several at once, in the order of ids, for little more than one costs.
+  virtual Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const;
 
   virtual std::vector<Presence> presence() const = 0;
-  // How often telemetry of a service, or of one version of it, has been stored since the start.
-  // While the number stays the same nothing new has been stored, and a reader need not select
-  // again. version "": of all. 0: unknown.
+  // A number that grows whenever telemetry of a service, or of one version of it, is stored. While
+  // it stays the same nothing new has been stored, and a reader need not select again. version "":
+  // of all. 0: unknown.
   virtual std::uint64_t arrivals(std::string_view service, std::string_view version) const;
   // Changes whenever a series of the service is added or removed. 0: unknown.
   virtual std::uint64_t series_version(std::string_view service) const;

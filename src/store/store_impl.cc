@@ -88,6 +88,8 @@ Status StoreImpl::maintain() {
   step(span_upkeep_.keep_budget(block_of(now_ms)));
   step(retention_.shrink(now_ms));
   step(retention_.drop_dead(now_ms));
+  appender_.refresh(now_ms);
+  contents_.series.selectors.forget_unused();
   return first;
 }
 

@@ -64,6 +64,9 @@ class StoreImpl final : public Store {
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const override {
     return spans_.trace(id);
   }
+  Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const override {
+    return spans_.traces(ids);
+  }
   std::vector<Presence> presence() const override;
   std::uint64_t arrivals(std::string_view service, std::string_view version) const override;
   std::uint64_t series_version(std::string_view service) const override {
@@ -74,6 +77,8 @@ class StoreImpl final : public Store {
     return series_.newest(positions);
   }
   StoreStats stats() const override;
+  // How many facts about instances and versions the writer remembers.
+  std::size_t facts() const { return appender_.facts(); }
   const FailureRules& failures() const override { return contents_.spans.failures; }
   Status backup(const std::string& directory) override { return database_->copy_to(directory); }
   Status maintain() override;

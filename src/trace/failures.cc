@@ -16,6 +16,8 @@ namespace {
 // Traces whose errors were all handled are no failures. So more traces may be fetched than are
 // wanted, but at most this many.
 constexpr std::size_t kMaxFetched = 10'000;
+// Traces that are read at once: each read walks the list of all segments.
+constexpr std::size_t kTracesAtOnce = 64;
 // Parents are followed at most this far up. A deeper trace has a cycle of parent ids or is
 // unreadable.
 constexpr std::size_t kMaxDepth = 1000;
@@ -237,6 +239,38 @@ SpanFilter span_filter(const FailureFilter& filter, std::size_t limit) {
 
 } // namespace
 
+namespace {
+
+// Explains the traces of `found` that are not explained yet, until `wanted` failures are there.
+Status explain_all(const TraceSource& traces, const FailureFilter& filter,
+                   const std::vector<StoredSpan>& found, std::size_t wanted,
+                   std::set<TraceId>& explained, std::vector<Failure>& out) {
+  for (auto next = found.begin(); next != found.end() && out.size() < wanted;) {
+    if (filter.give_up && filter.give_up()) {
+      return fail(ErrorCode::deadline_exceeded,
+                  "the search for failures took too long; ask for fewer (limit), or for a shorter "
+                  "time (from_ms, to_ms)");
+    }
+    std::vector<const StoredSpan*> some;
+    std::vector<TraceId> ids;
+    for (; next != found.end() && ids.size() < std::min(kTracesAtOnce, wanted - out.size());
+         ++next) {
+      if (!explained.insert(next->span.trace_id).second) continue;
+      some.push_back(&*next);
+      ids.push_back(next->span.trace_id);
+    }
+    TRY_ASSIGN(auto whole, traces.traces(ids));
+    for (std::size_t i = 0; i < some.size(); ++i) {
+      if (whole[i].empty()) whole[i].push_back(*some[i]); // dropped by retention meanwhile
+      if (auto failure = explain(whole[i], filter, traces.failures()))
+        out.push_back(std::move(*failure));
+    }
+  }
+  return {};
+}
+
+} // namespace
+
 Result<std::vector<Failure>> find_failures(const TraceSource& traces, const FailureFilter& filter) {
   if (filter.service.empty())
     return fail(ErrorCode::invalid_argument, "failures of which service? service is empty");
@@ -246,14 +280,7 @@ Result<std::vector<Failure>> find_failures(const TraceSource& traces, const Fail
   std::set<TraceId> explained;
   for (std::size_t fetch = wanted; wanted > 0; fetch = std::min(fetch * 4, kMaxFetched)) {
     TRY_ASSIGN(const auto found, traces.find_spans(span_filter(filter, fetch)));
-    for (const auto& one : found) {
-      if (out.size() >= wanted) break;
-      if (!explained.insert(one.span.trace_id).second) continue;
-      TRY_ASSIGN(auto spans, traces.trace(one.span.trace_id));
-      if (spans.empty()) spans.push_back(one); // dropped by retention meanwhile
-      if (auto failure = explain(spans, filter, traces.failures()))
-        out.push_back(std::move(*failure));
-    }
+    TRY(explain_all(traces, filter, found, wanted, explained, out));
     if (out.size() >= wanted || found.size() < fetch || fetch == kMaxFetched) break;
   }
   std::ranges::stable_sort(out, [](const Failure& a, const Failure& b) {

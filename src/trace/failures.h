@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -35,6 +36,8 @@ struct FailureFilter {
   std::int64_t from_ms = 0;
   std::int64_t to_ms = INT64_MAX;
   std::size_t limit = 20;
+  // Asked now and then; once it is true the search fails with deadline_exceeded. May be empty.
+  std::function<bool()> give_up{};
 };
 
 Result<std::vector<Failure>> find_failures(const TraceSource& traces, const FailureFilter& filter);

@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -19,6 +21,15 @@ class TraceSource {
   virtual Result<std::vector<StoredSpan>> find_spans(const SpanFilter& filter) const = 0;
   // All spans of a trace by start time; empty when the trace is unknown.
   virtual Result<std::vector<StoredSpan>> trace(const TraceId& id) const = 0;
+  // Several at once, in the order of ids.
+  virtual Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const {
+    std::vector<std::vector<StoredSpan>> out;
+    for (const auto& id : ids) {
+      TRY_ASSIGN(auto spans, trace(id));
+      out.push_back(std::move(spans));
+    }
+    return out;
+  }
   // By which find_spans knows what failed.
   virtual const FailureRules& failures() const = 0;
 };

@@ -15,6 +15,10 @@ std::unique_ptr<CellRecord> CellKeeper::open(RolloutId id) {
   return make_cell_record(store_, id, [this](CellBatch batch) { keep(std::move(batch)); });
 }
 
+void CellKeeper::ended(RolloutId id) {
+  waiting_.with([&](Waiting& waiting) { waiting.given_up.erase(id.value); });
+}
+
 void CellKeeper::keep(CellBatch batch) {
   const auto id = batch.id.value;
   bool gives_up = false;

@@ -24,6 +24,8 @@ class CellKeeper final : public CellBook {
   CellKeeper(CellStore& store, SelfMetrics& metrics);
 
   std::unique_ptr<CellRecord> open(RolloutId id) override;
+  // Nothing is remembered of this rollout any more.
+  void ended(RolloutId id);
 
  private:
   struct Waiting {

@@ -77,7 +77,7 @@ bool may_pass(ErrorCode code) {
 class ControllerImpl final : public Controller {
  public:
   ControllerImpl(ControllerDeps deps, std::vector<RolloutSpec> specs,
-                 std::unique_ptr<Journal> journal)
+                 std::unique_ptr<Journal> journal, KeptRollouts kept)
       : deps_(std::move(deps)),
         specs_(std::move(specs)),
         journal_(std::move(journal)),
@@ -85,8 +85,11 @@ class ControllerImpl final : public Controller {
             deps_, *journal_,
             {.post = [this](Task task) { inbox_.post(std::move(task)); },
              .deliver = [this](RolloutId id, Event event) { core_.deliver(id, event); }},
-            [this](const State& state, const std::vector<LogEntry>& log) { publish(state, log); }),
-        core_(deps_.clock, effects_) {}
+            [this](const State& state, const SharedVector<LogEntry>& log) { publish(state, log); },
+            [this](RolloutId id) {
+              statuses_.with([&](auto& statuses) { statuses.erase(id.value); });
+            }),
+        core_(deps_.clock, effects_, kept.in_memory) {}
 
   ~ControllerImpl() override {
     inbox_.stop();
@@ -103,20 +106,19 @@ class ControllerImpl final : public Controller {
   Result<RolloutId> start(const StartRequest& request) override;
   Status command(RolloutId id, Command command, const std::string& actor,
                  const std::string& reason) override;
-  std::vector<RolloutStatus> list() const override;
+  std::vector<StatusPointer> list() const override;
   std::optional<RolloutStatus> get(RolloutId id) const override;
   std::vector<RolloutSpec> specs() const override { return specs_; }
   std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
   void arrived(const std::string& service) override;
 
  private:
-  using StatusPointer = std::shared_ptr<const RolloutStatus>;
   struct Subscribers {
     std::map<std::uint64_t, std::function<void(const RolloutStatus&)>> by_number;
     std::uint64_t next = 1;
   };
   void loop();
-  void publish(const State& state, const std::vector<LogEntry>& log);
+  void publish(const State& state, const SharedVector<LogEntry>& log);
   Result<event::Start> prepare(const StartRequest& request) const;
   std::vector<std::string> doubts_of(const event::Start& start) const;
   void begin(event::Start start, std::unique_ptr<route::Router> router,
@@ -201,12 +203,15 @@ void ControllerImpl::arrived(const std::string& service) {
   });
 }
 
-void ControllerImpl::publish(const State& state, const std::vector<LogEntry>& log) {
+void ControllerImpl::publish(const State& state, const SharedVector<LogEntry>& log) {
+  const auto& service = state.plan.spec->service;
+  // A late line of one that has ended does not end the watch of the next one.
+  const bool runs = core_.running(service) != nullptr;
   watched_.with([&](auto& watched) {
-    if (is_terminal(state.position.phase)) {
-      watched.erase(state.plan.spec->service);
+    if (!runs) {
+      watched.erase(service);
     } else {
-      watched.try_emplace(state.plan.spec->service, false);
+      watched.try_emplace(service, false);
     }
   });
   auto status = std::make_shared<const RolloutStatus>(make_status(state, log));
@@ -368,18 +373,13 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command,
   });
 }
 
-std::vector<RolloutStatus> ControllerImpl::list() const {
-  auto pointers = statuses_.with([](const auto& statuses) {
+std::vector<StatusPointer> ControllerImpl::list() const {
+  return statuses_.with([](const auto& statuses) {
     std::vector<StatusPointer> out;
-    for (const auto& [id, status] : statuses) out.push_back(status);
+    out.reserve(statuses.size());
+    for (auto it = statuses.rbegin(); it != statuses.rend(); ++it) out.push_back(it->second);
     return out;
   });
-  std::vector<RolloutStatus> out;
-  for (auto it = pointers.rbegin(); it != pointers.rend(); ++it) {
-    out.push_back(**it);
-    out.back().log.clear();
-  }
-  return out;
 }
 
 std::optional<RolloutStatus> ControllerImpl::get(RolloutId id) const {
@@ -410,9 +410,10 @@ Result<std::unique_ptr<Controller>> Controller::open(ControllerOptions options, 
                                                      std::vector<RolloutSpec> specs) {
   TRY_ASSIGN(auto journal, open_journal({.directory = options.journal_directory,
                                          .reserve_bytes = options.reserve_bytes,
+                                         .kept = options.kept,
                                          .sync = true}));
-  auto controller =
-      std::make_unique<ControllerImpl>(std::move(deps), std::move(specs), std::move(journal));
+  auto controller = std::make_unique<ControllerImpl>(std::move(deps), std::move(specs),
+                                                     std::move(journal), options.kept);
   TRY(controller->recover());
   controller->run();
   return Result<std::unique_ptr<Controller>>(std::move(controller));

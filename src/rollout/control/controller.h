@@ -18,6 +18,7 @@
 #include "cohort/metric_source.h"
 #include "judge/judge.h"
 #include "net/http_client.h"
+#include "rollout/kept_rollouts.h"
 #include "rollout/rollout.h"
 #include "rollout/spec.h"
 #include "telemetry/track.h"
@@ -62,7 +63,10 @@ struct ControllerDeps {
 struct ControllerOptions {
   std::string journal_directory;          // its own; made when missing
   std::uint64_t reserve_bytes = 8u << 20; // kept free for the journal by a ballast file
+  KeptRollouts kept{};
 };
+
+using StatusPointer = std::shared_ptr<const RolloutStatus>; // never null
 
 class Controller {
  public:
@@ -82,7 +86,9 @@ class Controller {
   // required).
   virtual Status command(RolloutId id, Command command, const std::string& actor,
                          const std::string& reason) = 0;
-  virtual std::vector<RolloutStatus> list() const = 0; // newest first, logs left out
+  // Newest first: all that run, and the newest that have ended (ControllerOptions::kept). They are
+  // shared, so that a list costs no more than their number.
+  virtual std::vector<StatusPointer> list() const = 0;
   virtual std::optional<RolloutStatus> get(RolloutId id) const = 0;
   virtual std::vector<RolloutSpec> specs() const = 0;
 

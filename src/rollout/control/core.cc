@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
+#include <utility>
 
 #include "judge/reason.h"
 #include "rollout/control/outbox.h"
@@ -18,7 +20,6 @@ void Core::restore(StoredRollout stored) {
   rollout.state = std::move(stored.state);
   rollout.log = std::move(stored.log);
   run(rollout, event::Recovered{});
-  sink_.changed(rollout.state, rollout.log);
 }
 
 void Core::start(event::Start start) {
@@ -30,7 +31,9 @@ Status Core::command(RolloutId id, const event::Commanded& command) {
   const auto it = rollouts_.find(id.value);
   if (it == rollouts_.end())
     return fail(ErrorCode::not_found,
-                fmt::format("there is no rollout {}; see rollout list", id.value));
+                fmt::format("there is no rollout {}, or it ended too long ago to be kept; see "
+                            "rollout list",
+                            id.value));
   TRY(check_command(it->second.state, command.command, command.reason));
   run(it->second, command);
   return {};
@@ -96,9 +99,31 @@ void Core::forget(Rollout& rollout) {
   if (it->second.empty()) running_.erase(it);
 }
 
+void Core::keep_ended(const Rollout& rollout) {
+  const auto id = rollout.state.plan.id.value;
+  ended_.push_back(id);
+  last_ended_[rollout.state.plan.spec->service] = id;
+}
+
+// One that has just ended is the last of its service, so it is never the one that goes.
+void Core::forget_oldest_ended() {
+  if (ended_.size() <= ended_kept_) return;
+  const auto oldest = std::ranges::find_if(ended_, [&](std::uint64_t id) {
+    return last_ended_.at(rollouts_.at(id).state.plan.spec->service) != id;
+  });
+  if (oldest == ended_.end()) return;
+  const RolloutId id{*oldest};
+  ended_.erase(oldest);
+  rollouts_.erase(id.value);
+  sink_.forgotten(id);
+}
+
 void Core::note(Rollout& rollout) {
   const auto& state = rollout.state;
-  if (is_terminal(state.position.phase)) return forget(rollout);
+  if (is_terminal(state.position.phase)) {
+    if (!std::exchange(rollout.is_listed_ended, true)) keep_ended(rollout);
+    return forget(rollout);
+  }
   const auto& live = state.live;
   const auto deadline = live.look_in_flight ? std::min(live.due, live.look_overdue) : live.due;
   if (rollout.runs && deadline == rollout.deadline) return;
@@ -114,7 +139,7 @@ const State* Core::find(RolloutId id) const {
   return it == rollouts_.end() ? nullptr : &it->second.state;
 }
 
-const std::vector<LogEntry>* Core::log(RolloutId id) const {
+const SharedVector<LogEntry>* Core::log(RolloutId id) const {
   const auto it = rollouts_.find(id.value);
   return it == rollouts_.end() ? nullptr : &it->second.log;
 }
@@ -141,13 +166,7 @@ void Core::run(Rollout& rollout, const Event& event) {
   note(rollout);
   for (auto& each : effects) {
     if (auto* record = std::get_if<effect::Record>(&each)) {
-      for (const auto& line : record->lines) {
-        if (!line.text.empty()) rollout.log.push_back(line);
-      }
-      if (rollout.log.size() > kMaxLogLines) {
-        rollout.log.erase(rollout.log.begin(),
-                          rollout.log.end() - static_cast<std::ptrdiff_t>(kMaxLogLines));
-      }
+      add_lines(rollout, record->lines);
       sink_.record(make_record(rollout.state, event, moment, std::move(*record)));
     } else if (const auto* call = std::get_if<effect::CallRouter>(&each)) {
       sink_.call_router(rollout.state, *call);
@@ -159,6 +178,18 @@ void Core::run(Rollout& rollout, const Event& event) {
                      std::holds_alternative<event::Arrived>(event) ||
                      std::holds_alternative<event::JournalSynced>(event);
   if (!quiet || !effects.empty()) sink_.changed(rollout.state, rollout.log);
+  forget_oldest_ended();
+}
+
+// Whoever shows a rollout shares its log: only a new line copies it.
+void Core::add_lines(Rollout& rollout, const std::vector<LogEntry>& lines) {
+  const auto has_text = [](const LogEntry& line) { return !line.text.empty(); };
+  if (std::ranges::none_of(lines, has_text)) return;
+  auto log = *rollout.log;
+  std::ranges::copy_if(lines, std::back_inserter(log), has_text);
+  if (log.size() > kMaxLogLines)
+    log.erase(log.begin(), log.end() - static_cast<std::ptrdiff_t>(kMaxLogLines));
+  rollout.log = std::move(log);
 }
 
 JournalRecord Core::make_record(const State& state, const Event& event, Moment moment,

@@ -4,10 +4,11 @@
 namespace coalmine::rollout {
 
 Effects::Effects(const ControllerDeps& deps, Journal& journal, ControlThread control,
-                 OnChange on_change)
+                 OnChange on_change, OnForget on_forget)
     : deps_(deps),
       control_(std::move(control)),
       on_change_(std::move(on_change)),
+      on_forget_(std::move(on_forget)),
       routers_(deps, control_),
       cells_(journal, deps.metrics),
       looks_(deps, control_, cells_),
@@ -57,13 +58,19 @@ void Effects::take_look(const State& state, const effect::TakeLook& look) {
   looks_.take(state, look);
 }
 
-void Effects::changed(const State& state, const std::vector<LogEntry>& log) {
+void Effects::changed(const State& state, const SharedVector<LogEntry>& log) {
   notices_.set_spec(state.plan.id, state.plan.spec);
   if (is_terminal(state.position.phase)) {
     routers_.remove(state.plan.id);
     looks_.remove(state.plan.id);
+    cells_.ended(state.plan.id);
   }
   on_change_(state, log);
+}
+
+void Effects::forgotten(RolloutId id) {
+  notices_.remove(id);
+  on_forget_(id);
 }
 
 } // namespace coalmine::rollout

@@ -27,8 +27,10 @@ namespace coalmine::rollout {
 class Effects final : public EffectSink {
  public:
   // Called on the control thread.
-  using OnChange = std::function<void(const State&, const std::vector<LogEntry>&)>;
-  Effects(const ControllerDeps& deps, Journal& journal, ControlThread control, OnChange on_change);
+  using OnChange = std::function<void(const State&, const SharedVector<LogEntry>&)>;
+  using OnForget = std::function<void(RolloutId)>;
+  Effects(const ControllerDeps& deps, Journal& journal, ControlThread control, OnChange on_change,
+          OnForget on_forget);
   ~Effects() override;
 
   // router may be null: it is then made on first use.
@@ -51,13 +53,15 @@ class Effects final : public EffectSink {
   void record(JournalRecord record) override;
   void call_router(const State& state, const effect::CallRouter& call) override;
   void take_look(const State& state, const effect::TakeLook& look) override;
-  void changed(const State& state, const std::vector<LogEntry>& log) override;
+  void changed(const State& state, const SharedVector<LogEntry>& log) override;
+  void forgotten(RolloutId id) override;
 
  private:
   // Const after construction.
   const ControllerDeps& deps_;
   const ControlThread control_;
   const OnChange on_change_;
+  const OnForget on_forget_;
   // Control thread only; each answers through control_. The journal is last: its tries reach the
   // notices.
   RouterCalls routers_;

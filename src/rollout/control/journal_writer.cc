@@ -83,11 +83,14 @@ void JournalWriter::flush() {
                              std::make_move_iterator(batch.end()));
     });
   }
+  const bool is_written = status.has_value();
   control_.post(
       [this, written = std::move(written), outbox = std::move(outbox), status = std::move(status)] {
         on_tried_(outbox, status);
         flushed(written, status);
       });
+  // Behind the answer: nobody waits for it. What fails is tried again after the next batch.
+  if (is_written) (void)journal_.prune();
 }
 
 void JournalWriter::note_health(const Status& status) {

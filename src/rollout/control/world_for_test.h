@@ -384,7 +384,7 @@ class Simulation final : public EffectSink {
     return s != nullptr && is_terminal(s->position.phase) && unwritten_.empty();
   }
   const State* state() const { return core_->find(RolloutId{1}); }
-  const std::vector<LogEntry>& log() const { return *core_->log(RolloutId{1}); }
+  const std::vector<LogEntry>& log() const { return **core_->log(RolloutId{1}); }
   Journal& journal() { return *journal_; }
 
   void record(JournalRecord record) override {
@@ -436,7 +436,8 @@ class Simulation final : public EffectSink {
                              request, *judge, {.cohorts = world_, .feed = feed.get()})});
     });
   }
-  void changed(const State&, const std::vector<LogEntry>&) override {}
+  void changed(const State&, const SharedVector<LogEntry>&) override {}
+  void forgotten(RolloutId) override {}
 
  private:
   struct Crash {};

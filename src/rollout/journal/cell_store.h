@@ -46,19 +46,17 @@ struct KeptRows {
   bool is_last = true;
 };
 
-// How much may be kept. A rollout that has more keeps what it has and nothing further. When all
-// have more, the cells of rollouts that ended go, the oldest first.
+// How much may be kept. A rollout that has more keeps what it has and nothing further.
 struct CellLimits {
   std::uint64_t rollout_bytes = std::uint64_t{512} << 20;
-  std::uint64_t all_bytes = std::uint64_t{2} << 30;
 };
 
 // Thread-safe; every call may block on the disk.
 class CellStore {
  public:
   virtual ~CellStore() = default;
-  // All in one transaction. On failure nothing was written. Cells of rollouts that are not in the
-  // journal any more are erased a little with every call.
+  // All in one transaction. On failure nothing was written. What comes for a rollout that has ended
+  // is erased again: only a restart in the middle of one reads cells.
   virtual Status keep_cells(std::span<const CellBatch> batches) = 0;
   virtual Result<KeptTexts> kept_texts(RolloutId id) = 0;
   // The cells that begin at from_ms or later, in order, not more than are read quickly.

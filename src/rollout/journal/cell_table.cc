@@ -23,7 +23,7 @@ create table if not exists cell_texts(
   primary key(rollout_id, number)) without rowid;
 create table if not exists cell_books(
   rollout_id integer primary key,
-  bytes integer not null,         -- of its cells and texts; -1: they are being erased
+  bytes integer not null,         -- of its cells and texts
   memory blob not null);          -- what is known behind the newest cell
 )sql";
 constexpr std::string_view kKeepCells = "keep cells in the journal";
@@ -67,47 +67,6 @@ Status write_batch(sqlite3* db, const CellBatch& batch, std::int64_t before) {
   return book.run(kKeepCells);
 }
 
-// A rollout whose cells have to go: it is not in the journal any more, or there are too many cells.
-// 0: none.
-Result<std::int64_t> rollout_to_erase(sqlite3* db, const CellLimits& limits) {
-  Statement begun(db,
-                  "select rollout_id from cell_books where bytes<0 or rollout_id not in "
-                  "(select id from rollouts) limit 1");
-  TRY_ASSIGN(const bool found, begun.next(kEraseCells));
-  if (found) return begun.integer(0);
-  Statement sum(db, "select coalesce(sum(bytes), 0) from cell_books");
-  TRY_ASSIGN([[maybe_unused]] const bool row, sum.next(kEraseCells));
-  if (static_cast<std::uint64_t>(sum.integer(0)) <= limits.all_bytes) return 0;
-  Statement oldest(db,
-                   "select id from rollouts join cell_books on rollout_id=id where ended_ms<>0 "
-                   "order by ended_ms limit 1");
-  TRY_ASSIGN(const bool any, oldest.next(kEraseCells));
-  if (!any) return 0;
-  const auto id = oldest.integer(0);
-  Statement mark(db, "update cell_books set bytes=-1 where rollout_id=?");
-  mark.bind(id);
-  TRY(mark.run(kEraseCells));
-  return id;
-}
-
-// The newest first: what is left is always the beginning.
-Status erase_a_little(sqlite3* db, const CellLimits& limits) {
-  TRY_ASSIGN(const auto id, rollout_to_erase(db, limits));
-  if (id == 0) return {};
-  Statement erase(db,
-                  "delete from cells where rowid in (select rowid from cells where rollout_id=? "
-                  "order by from_ms desc limit ?)");
-  erase.bind(id).bind(kErasedAtOnce);
-  TRY(erase.run(kEraseCells));
-  if (sqlite3_changes(db) > 0) return {};
-  for (const auto* table : {"cell_texts", "cell_books"}) {
-    Statement rest(db, fmt::format("delete from {} where rollout_id=?", table));
-    rest.bind(id);
-    TRY(rest.run(kEraseCells));
-  }
-  return {};
-}
-
 } // namespace
 
 Status make_cell_tables(sqlite3* db) {
@@ -119,7 +78,7 @@ Status write_cells(sqlite3* db, std::span<const CellBatch> batches, const CellLi
   for (const auto& batch : batches) {
     TRY_ASSIGN(const auto before, bytes_of(db, number_of(batch.id)));
     const auto most = static_cast<std::int64_t>(limits.rollout_bytes);
-    if (before < 0 || before > most) continue; // what is kept is its beginning, without a gap
+    if (before > most) continue; // what is kept is its beginning, without a gap
     TRY(write_batch(db, batch, before));
     if (before + static_cast<std::int64_t>(batch.bytes()) > most) {
       log_warn(
@@ -128,7 +87,31 @@ Status write_cells(sqlite3* db, std::span<const CellBatch> batches, const CellLi
           {{"rollout", std::to_string(batch.id.value)}});
     }
   }
-  return erase_a_little(db, limits);
+  return {};
+}
+
+Result<bool> erase_ended_cells(sqlite3* db) {
+  std::int64_t id = 0;
+  {
+    Statement ended(db,
+                    "select rollout_id from cell_books where rollout_id not in "
+                    "(select id from rollouts where ended_ms=0) limit 1");
+    TRY_ASSIGN(const bool found, ended.next(kEraseCells));
+    if (!found) return false;
+    id = ended.integer(0);
+  }
+  Statement erase(db,
+                  "delete from cells where rowid in (select rowid from cells where rollout_id=? "
+                  "order by from_ms desc limit ?)");
+  erase.bind(id).bind(kErasedAtOnce);
+  TRY(erase.run(kEraseCells));
+  if (sqlite3_changes(db) > 0) return true;
+  for (const auto* table : {"cell_texts", "cell_books"}) {
+    Statement rest(db, fmt::format("delete from {} where rollout_id=?", table));
+    rest.bind(id);
+    TRY(rest.run(kEraseCells));
+  }
+  return true;
 }
 
 Result<KeptTexts> read_texts(sqlite3* db, RolloutId id) {

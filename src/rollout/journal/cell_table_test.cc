@@ -115,7 +115,7 @@ TEST_F(CellTableTest, AJournalFromBeforeOpens) {
 }
 
 TEST_F(CellTableTest, ARolloutKeepsItsBeginning) {
-  auto journal = open({.rollout_bytes = 5'000, .all_bytes = 1u << 30});
+  auto journal = open({.rollout_bytes = 5'000});
   put_rollout(1, 0);
   for (int i = 0; i < 20; ++i) ASSERT_TRUE(keep(*journal, batch(1, i * 150, 10)));
   const auto kept = count(*journal, 1);
@@ -127,29 +127,18 @@ TEST_F(CellTableTest, ARolloutKeepsItsBeginning) {
     EXPECT_EQ(page->rows[i].from_ms, static_cast<std::int64_t>(i) * 15) << "without a gap";
 }
 
-TEST_F(CellTableTest, CellsOfTheOldestEndedRolloutGoFirst) {
-  auto journal = open({.rollout_bytes = 1u << 30, .all_bytes = 94'000});
-  put_rollout(1, 2'000);
-  put_rollout(2, 1'000);
-  put_rollout(3, 0);
-  for (std::uint64_t id = 1; id <= 3; ++id) ASSERT_TRUE(keep(*journal, batch(id, 0, 300)));
-  EXPECT_EQ(count(*journal, 3), 300u);
-  for (int i = 0; i < 20; ++i) ASSERT_TRUE(keep(*journal, batch(3, 4'500 + i * 15, 1)));
-  EXPECT_EQ(count(*journal, 3), 320u);
-  EXPECT_EQ(count(*journal, 1), 300u);
-  EXPECT_EQ(count(*journal, 2), 0u);
-}
-
-TEST_F(CellTableTest, CellsGoWithTheirRollout) {
+TEST_F(CellTableTest, CellsGoWhenTheirRolloutHasEnded) {
   auto journal = open();
   put_rollout(1, 1'000);
   put_rollout(2, 0);
-  ASSERT_TRUE(keep(*journal, batch(1, 0, 600)));
-  execute("delete from rollouts where id=1");
-  for (int i = 0; i < 10; ++i) ASSERT_TRUE(keep(*journal, batch(2, i * 15, 1)));
+  for (std::uint64_t id = 1; id <= 3; ++id) // 3 is not in the journal any more
+    ASSERT_TRUE(keep(*journal, batch(id, 0, 600)));
+  EXPECT_TRUE(journal->wants_upkeep());
+  while (journal->wants_upkeep()) ASSERT_TRUE(journal->prune());
   EXPECT_EQ(count(*journal, 1), 0u);
+  EXPECT_EQ(count(*journal, 3), 0u);
   EXPECT_EQ(journal->kept_texts(RolloutId{1})->memory, "");
-  EXPECT_EQ(count(*journal, 2), 10u);
+  EXPECT_EQ(count(*journal, 2), 600u) << "it may be read by a restart";
 }
 
 } // namespace

@@ -20,13 +20,15 @@
 #include "rollout/journal/cell_table.h"
 #include "rollout/journal/codec.h"
 #include "rollout/journal/forget_addresses.h"
+#include "rollout/journal/pruning.h"
 #include "rollout/journal/sqlite_statement.h"
 
 namespace coalmine::rollout {
 namespace {
 
 constexpr int kSchemaVersion = 1;
-constexpr int kMaxEndedInMemory = 200;
+// Slices that one call of prune() erases at most: a few milliseconds each.
+constexpr int kPrunedAtOnce = 8;
 
 // The tables, meant to be read by people too (sqlite3 rollouts.db 'select * from events where
 // rollout_id = 42').
@@ -96,7 +98,8 @@ class SqliteJournal final : public Journal {
   ~SqliteJournal() override { sqlite3_close_v2(db_); }
 
   Status open();
-  bool wants_upkeep() const override { return reserve_given_back_; }
+  bool wants_upkeep() const override { return reserve_given_back_ || may_prune_; }
+  Status prune() override;
   Status append(std::span<const JournalRecord> records) override;
   Result<std::vector<StoredRollout>> load() override;
   Result<std::uint64_t> newest_id() override;
@@ -118,6 +121,9 @@ class SqliteJournal final : public Journal {
   void keep_reserve();
   void take_reserve_again();
   Status write(std::span<const JournalRecord> records);
+  // What may be lost with the power, in a transaction of its own. The caller holds the mutex.
+  template <typename Work>
+  Status without_sync(std::string_view what, Work work);
   Status write_record(const JournalRecord& record);
   Result<std::vector<LogEntry>> log(std::uint64_t id);
 
@@ -125,6 +131,7 @@ class SqliteJournal final : public Journal {
   std::mutex mutex_;
   FileHandle lock_;
   std::atomic<bool> reserve_given_back_ = false;
+  std::atomic<bool> may_prune_ = true; // something has ended since there was nothing to erase
   sqlite3* db_ = nullptr;
 };
 
@@ -167,6 +174,7 @@ Status SqliteJournal::open() {
   if (const auto forgotten = forget_addresses(db_); !forgotten)
     log_warn("the journal still holds addresses of webhooks", {{"why", forgotten.error().message}});
   TRY(make_cell_tables(db_));
+  TRY(make_ended_index(db_));
   keep_reserve();
   return {};
 }
@@ -241,7 +249,33 @@ Status SqliteJournal::write(std::span<const JournalRecord> records) {
   }
   if (status) status = execute("commit", "append to the journal");
   if (!status) sqlite3_exec(db_, "rollback", nullptr, nullptr, nullptr);
+  if (std::ranges::any_of(records, [](const auto& record) { return record.ended_ms != 0; }))
+    may_prune_ = true;
   return status;
+}
+
+template <typename Work>
+Status SqliteJournal::without_sync(std::string_view what, Work work) {
+  TRY(execute("pragma synchronous=normal", what));
+  auto status = execute("begin immediate", what);
+  if (status) {
+    status = work();
+    if (status) status = execute("commit", what);
+    if (!status) sqlite3_exec(db_, "rollback", nullptr, nullptr, nullptr);
+  }
+  TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off", what));
+  return status;
+}
+
+Status SqliteJournal::prune() {
+  for (int i = 0; i < kPrunedAtOnce && may_prune_; ++i) {
+    std::lock_guard lock(mutex_);
+    TRY(without_sync("erase what is not kept in the journal", [this]() -> Status {
+      TRY_ASSIGN(may_prune_, prune_a_little(db_, options_.kept.in_journal));
+      return {};
+    }));
+  }
+  return {};
 }
 
 Status SqliteJournal::write_record(const JournalRecord& r) {
@@ -313,8 +347,10 @@ Result<std::vector<StoredRollout>> SqliteJournal::load() {
   std::lock_guard lock(mutex_);
   Statement ask(db_,
                 "select id, spec, state from rollouts where ended_ms=0 or id in "
-                "(select id from rollouts where ended_ms<>0 order by id desc limit ?) order by id");
-  ask.bind(std::int64_t{kMaxEndedInMemory});
+                "(select id from rollouts where ended_ms<>0 order by ended_ms desc, id desc limit "
+                "?) or id in (select id from (select id, max(ended_ms) from rollouts where "
+                "ended_ms<>0 group by service)) order by ended_ms=0, ended_ms, id");
+  ask.bind(static_cast<std::int64_t>(options_.kept.in_memory));
   std::vector<StoredRollout> out;
   for (;;) {
     TRY_ASSIGN(const bool row, ask.next("read the journal"));
@@ -392,16 +428,8 @@ Status SqliteJournal::settle(const std::string& event_id, int attempts, notify::
 // space reserved for the end of a rollout is not theirs.
 Status SqliteJournal::keep_cells(std::span<const CellBatch> batches) {
   std::lock_guard lock(mutex_);
-  TRY(execute("pragma synchronous=normal", "keep cells in the journal"));
-  auto status = execute("begin immediate", "keep cells in the journal");
-  if (status) {
-    status = write_cells(db_, batches, options_.cells);
-    if (status) status = execute("commit", "keep cells in the journal");
-    if (!status) sqlite3_exec(db_, "rollback", nullptr, nullptr, nullptr);
-  }
-  TRY(execute(options_.sync ? "pragma synchronous=full" : "pragma synchronous=off",
-              "keep cells in the journal"));
-  return status;
+  return without_sync("keep cells in the journal",
+                      [&] { return write_cells(db_, batches, options_.cells); });
 }
 
 Result<KeptTexts> SqliteJournal::kept_texts(RolloutId id) {

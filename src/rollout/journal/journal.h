@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "notify/outbox.h"
 #include "rollout/journal/cell_store.h"
+#include "rollout/kept_rollouts.h"
 #include "rollout/machine.h"
 
 namespace coalmine::rollout {
@@ -37,8 +38,8 @@ struct JournalRecord {
 };
 
 struct StoredRollout {
-  State state;               // with its spec (without secrets)
-  std::vector<LogEntry> log; // lines that have a text, oldest first, at most kMaxLogLines
+  State state;                // with its spec (without secrets)
+  SharedVector<LogEntry> log; // lines that have a text, oldest first, at most kMaxLogLines
 };
 
 inline constexpr std::size_t kMaxLogLines = 500;
@@ -49,10 +50,16 @@ class Journal : public notify::Outbox, public CellStore {
  public:
   // All records in one transaction, on disk when it returns. On failure nothing was written.
   virtual Status append(std::span<const JournalRecord> records) = 0;
-  // Whether append() should be called although there is nothing to write: space that was reserved
-  // for the end of a rollout had to be given back, and can be taken again. Any thread.
+  // Whether append() and prune() should be called although there is nothing to write: space that
+  // was reserved for the end of a rollout had to be given back, or there is something to erase. Any
+  // thread.
   virtual bool wants_upkeep() const { return false; }
-  // Every rollout that has not ended, and the newest that have, oldest first.
+  // Erases a little of what is not kept any more: rollouts that ended long ago, with their events
+  // and notices (KeptRollouts::in_journal), and the cells of all that have ended. On failure the
+  // next call tries again.
+  virtual Status prune() { return {}; }
+  // The newest that have ended (KeptRollouts::in_memory), in the order in which they did, and then
+  // every rollout that has not.
   virtual Result<std::vector<StoredRollout>> load() = 0;
   virtual Result<std::uint64_t> newest_id() = 0;
   // The recorded events of one rollout (encode_event), in order: what fold() is fed.
@@ -63,6 +70,7 @@ struct JournalOptions {
   std::string directory; // made when missing, for the owner only; one process at a time
   std::uint64_t reserve_bytes = 8u << 20;
   CellLimits cells{};
+  KeptRollouts kept{};
   bool sync = true; // false: faster and not safe against power loss; for simulations
 };
 // unavailable: another process has it; failed_precondition: written by a newer version; data_loss:

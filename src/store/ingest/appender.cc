@@ -25,6 +25,8 @@ namespace {
 // is noticed.
 constexpr std::size_t kRecentSegments = 256;
 constexpr std::size_t kRecentSpanLimit = 100'000;
+constexpr std::int64_t kReportAgainMs = 10 * 60 * 1000; // two senders of one series
+constexpr std::int64_t kRefreshMs = 3600 * 1000;
 
 } // namespace
 
@@ -185,10 +187,24 @@ void Appender::publish(Draft& draft) {
   if (two_senders) report_two_senders(*two_senders, draft);
 }
 
+std::size_t Appender::facts() const {
+  std::lock_guard lock(contents_.locks.write);
+  return ingest_.facts();
+}
+
+void Appender::refresh(std::int64_t now_ms) {
+  std::lock_guard lock(contents_.locks.write);
+  if (refreshed_ms_ == 0) refreshed_ms_ = now_ms; // the first hour begins
+  if (now_ms - refreshed_ms_ < kRefreshMs) return;
+  refreshed_ms_ = now_ms;
+  ingest_.forget();
+  std::erase_if(two_senders_,
+                [&](const auto& report) { return now_ms - report.second >= kReportAgainMs; });
+}
+
 // A restarted process begins to count later, never earlier. So a start time that goes back shows a
 // second process that writes the same series.
 void Appender::report_two_senders(SeriesId series, Draft& draft) {
-  constexpr std::int64_t kReportAgainMs = 10 * 60 * 1000;
   const SeriesInfo* info = contents_.series.index.get(series);
   if (info == nullptr || info->source != Source::sent) return;
   const std::int64_t now_ms = clock_.wall_ms();

@@ -43,6 +43,16 @@ class Appender {
   void restore();
   // Drops all pointers to series. Called under Locks::write, before series are removed.
   void forget() { ingest_.forget(); }
+  // Then, once they are removed: forgets what is known of instances whose series are all gone.
+  // before_ms: that have counted no request since.
+  void forget_ended(std::int64_t before_ms) {
+    ingest_.forget_ended(contents_.series.index, before_ms);
+  }
+  // What is known of instances and versions. Takes Locks::write.
+  std::size_t facts() const;
+  // Once an hour: forgets everything that can be read from the store again, so that what came and
+  // went is held no longer than that. Takes Locks::write.
+  void refresh(std::int64_t now_ms);
 
  private:
   struct Draft;
@@ -69,6 +79,7 @@ class Appender {
   RecentSpans recent_spans_;
   // Series id to the time of the last report.
   std::unordered_map<std::uint64_t, std::int64_t> two_senders_;
+  std::int64_t refreshed_ms_ = 0;
 };
 
 } // namespace coalmine::store

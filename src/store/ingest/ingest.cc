@@ -170,6 +170,14 @@ void Ingest::forget() {
   switching_.clear();
 }
 
+void Ingest::forget_ended(const SeriesIndex& index, std::int64_t before_ms) {
+  forget();
+  stable_instances_.clear();
+  own_errors_.clear();
+  own_.forget_older(before_ms);
+  index.for_each([this](const SeriesInfo& info) { restore(info); });
+}
+
 // The order of the metrics in a batch means nothing. So facts about its senders are gathered before
 // the first point is added. A fact about an instance affects only the series of that instance, one
 // about a version those of all its instances.

@@ -50,6 +50,12 @@ class Ingest {
   // Called after the write succeeded / failed.
   void commit();
   void forget();
+  // forget(), and of the facts about instances and versions only those that the series in the index
+  // tell stay, and the counts of instances that counted a request at before_ms or later: what has
+  // ended leaves nothing behind.
+  void forget_ended(const SeriesIndex& index, std::int64_t before_ms);
+  // How many facts about instances and versions are known.
+  std::size_t facts() const { return stable_instances_.size() + own_errors_.size() + own_.size(); }
 
  private:
   enum class Role : std::uint8_t { plain, duration, old_duration, sent_requests };

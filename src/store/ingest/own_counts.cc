@@ -74,4 +74,12 @@ void OwnCountsBook::forget_groups() {
   touched_.clear();
 }
 
+void OwnCountsBook::forget_older(std::int64_t before_ms) {
+  std::erase_if(instances_, [&](const auto& entry) { return entry.second.newest_ms < before_ms; });
+  std::set<const OwnVersion*> used;
+  for (const auto& [key, own] : instances_) used.insert(own.version);
+  std::erase_if(versions_, [&](const auto& entry) { return !used.contains(&entry.second); });
+  services_.clear();
+}
+
 } // namespace coalmine::store

@@ -64,6 +64,10 @@ class OwnCountsBook {
   void lend(Stage& stage);
   // Called before the groups are deleted, and with them all other pointers to entries.
   void forget_groups();
+  // Forgets instances whose newest point is older, and what is known of versions that no other
+  // instance has; to be learnt again from the series that are left. After forget_groups().
+  void forget_older(std::int64_t before_ms);
+  std::size_t size() const { return versions_.size() + services_.size() + instances_.size(); }
 
  private:
   static std::string version_key(const Labels& labels);

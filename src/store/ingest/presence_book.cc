@@ -2,6 +2,7 @@
 #include "store/ingest/presence_book.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/bytes.h"
 
@@ -122,8 +123,22 @@ std::vector<std::string> PresenceBook::older_than(std::int64_t time_ms) const {
   return out;
 }
 
+void PresenceBook::erase(const std::vector<std::string>& keys) {
+  if (keys.empty()) return;
+  for (const auto& key : keys) rows_.erase(key);
+  std::map<std::string_view, std::set<std::string_view>> left;
+  for (const auto& [key, row] : rows_) left[row.presence.service].insert(row.presence.version);
+  std::erase_if(arrivals_, [&](const auto& service) { return !left.contains(service.first); });
+  for (auto& [service, versions] : arrivals_) {
+    const auto& alive = left.at(service);
+    std::erase_if(versions, [&](const auto& version) {
+      return !version.first.empty() && !alive.contains(version.first);
+    });
+  }
+}
+
 void PresenceBook::count_arrival(std::string_view service, std::string_view version) {
-  ++arrivals_[std::string(service)][std::string(version)];
+  arrivals_[std::string(service)][std::string(version)] = ++newest_arrival_;
 }
 
 std::uint64_t PresenceBook::arrivals(std::string_view service, std::string_view version) const {

@@ -59,10 +59,11 @@ class PresenceBook {
   const std::map<std::string, PresenceRow>& rows() const { return rows_; }
   std::vector<Presence> all() const;
   std::vector<std::string> older_than(std::int64_t time_ms) const;
-  void erase(const std::string& key) { rows_.erase(key); }
+  // Also forgets the arrivals of versions and services that no row is left of.
+  void erase(const std::vector<std::string>& keys);
 
-  // How often telemetry of a service, or of one version of it, has arrived since the start. version
-  // "": of any version.
+  // A number that grows whenever telemetry of a service, or of one version of it, arrives; 0: none
+  // has since the start, or none for as long as rows are kept. version "": of any version.
   void count_arrival(std::string_view service, std::string_view version);
   std::uint64_t arrivals(std::string_view service, std::string_view version) const;
 
@@ -70,6 +71,7 @@ class PresenceBook {
   std::map<std::string, PresenceRow> rows_;
   using ByVersion = std::map<std::string, std::uint64_t, std::less<>>; // "": of all
   std::map<std::string, ByVersion, std::less<>> arrivals_;             // by service
+  std::uint64_t newest_arrival_ = 0; // of all: whoever comes back gets a number it never had
 };
 
 std::string presence_key(const Resource& resource);

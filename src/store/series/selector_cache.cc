@@ -71,6 +71,7 @@ Result<std::shared_ptr<const Matched>> SelectorCache::find(const SeriesIndex& in
     const auto it = by_key_.find(key);
     if (it != by_key_.end() && it->second->matched->version == index.version()) {
       entries_.splice(entries_.begin(), entries_, it->second);
+      entries_.front().used = calls_;
       return entries_.front().matched;
     }
   }
@@ -82,10 +83,22 @@ Result<std::shared_ptr<const Matched>> SelectorCache::find(const SeriesIndex& in
   if (size > kMostSeries) return matched;
   while (!entries_.empty() && (entries_.size() >= kMostEntries || series_ + size > kMostSeriesHeld))
     drop(std::prev(entries_.end()));
-  entries_.push_front({std::move(key), matched});
+  entries_.push_front({std::move(key), matched, calls_});
   by_key_.emplace(entries_.front().key, entries_.begin());
   series_ += size;
   return matched;
+}
+
+void SelectorCache::forget_unused() {
+  std::lock_guard lock(mutex_);
+  ++calls_;
+  while (!entries_.empty() && entries_.back().used + kMostUnused < calls_)
+    drop(std::prev(entries_.end()));
+}
+
+std::size_t SelectorCache::size() const {
+  std::lock_guard lock(mutex_);
+  return entries_.size();
 }
 
 void SelectorCache::drop(std::list<Entry>::iterator it) {

@@ -53,18 +53,25 @@ class SelectorCache {
   // invalid_argument: a matcher's regular expression does not compile.
   Result<std::shared_ptr<const Matched>> find(const SeriesIndex& index,
                                               const std::vector<Matcher>& matchers);
+  // Forgets what was not asked for since the call kMostUnused calls ago: the selectors of rollouts
+  // that have ended and of closed panels.
+  void forget_unused();
+  std::size_t size() const;
+  static constexpr std::uint64_t kMostUnused = 20; // ten minutes of upkeep
 
  private:
   struct Entry {
     std::string key;
     std::shared_ptr<const Matched> matched;
+    std::uint64_t used = 0; // calls of forget_unused() before it was last asked for
   };
   void drop(std::list<Entry>::iterator it);
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::list<Entry> entries_; // most recently used first
   std::unordered_map<std::string_view, std::list<Entry>::iterator> by_key_;
-  std::size_t series_ = 0; // of all entries
+  std::size_t series_ = 0;  // of all entries
+  std::uint64_t calls_ = 0; // of forget_unused()
 };
 
 } // namespace coalmine::store

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 #include <shared_mutex>
+#include <utility>
 
 namespace coalmine::store {
 namespace {
@@ -43,20 +44,18 @@ std::int64_t nth_newest(const std::map<TraceId, std::pair<std::int64_t, Span>>& 
 
 // Two spans may have one id: Zipkin's client and server span. Then a log is the span's of the same
 // sender.
-void attach_logs(std::vector<StoredSpan>& spans, const std::vector<SpanSegment>& segments) {
+void attach_logs(std::vector<StoredSpan>& spans, const std::vector<LogRecord>& logs) {
   std::multimap<std::pair<TraceId, SpanId>, StoredSpan*> by_id;
   for (auto& stored : spans)
     by_id.emplace(std::pair(stored.span.trace_id, stored.span.span_id), &stored);
-  for (const auto& segment : segments) {
-    for (const auto& log : segment.logs) {
-      const auto [begin, end] = by_id.equal_range({log.trace_id, log.span_id});
-      if (begin == end) continue;
-      const auto same = std::find_if(begin, end, [&](const auto& entry) {
-        return log.resource &&
-               resource_hash(*entry.second->span.resource) == resource_hash(*log.resource);
-      });
-      (same == end ? begin : same)->second->logs.push_back(log);
-    }
+  for (const auto& log : logs) {
+    const auto [begin, end] = by_id.equal_range({log.trace_id, log.span_id});
+    if (begin == end) continue;
+    const auto same = std::find_if(begin, end, [&](const auto& entry) {
+      return log.resource &&
+             resource_hash(*entry.second->span.resource) == resource_hash(*log.resource);
+    });
+    (same == end ? begin : same)->second->logs.push_back(log);
   }
   for (auto& stored : spans) std::ranges::stable_sort(stored.logs, {}, &LogRecord::time_ns);
 }
@@ -70,9 +69,9 @@ Result<SpanSegment> load_segment(const Database& database, const SegmentRef& ref
   return decode_segment(*bytes);
 }
 
-Result<std::vector<SpanSegment>> SpanReader::segments_with(const std::set<std::uint32_t>& traces,
-                                                           std::int64_t from_ms,
-                                                           std::int64_t to_ms) const {
+Status SpanReader::visit_segments(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
+                                  std::int64_t to_ms,
+                                  const std::function<void(const SpanSegment&)>& visit) const {
   std::vector<SegmentRef> refs;
   const auto status = backing_.database.scan(
       Family::spans, segment_bound('s', std::max<std::int64_t>(0, from_ms)),
@@ -88,18 +87,17 @@ Result<std::vector<SpanSegment>> SpanReader::segments_with(const std::set<std::u
   if (!status && status.error().code != ErrorCode::data_loss)
     return std::unexpected(status.error());
   if (!status) backing_.damage.skipped("spans", status.error().message);
-  std::vector<SpanSegment> out;
   for (const auto& ref : refs) {
     auto segment = load_segment(backing_.database, ref);
     if (segment) {
-      out.push_back(std::move(*segment));
+      visit(*segment);
     } else if (segment.error().code == ErrorCode::data_loss) {
       backing_.damage.skipped("spans", segment.error().message);
     } else {
       return std::unexpected(std::move(segment).error());
     }
   }
-  return out;
+  return {};
 }
 
 // A merge may remove segments while they are being read. In that case they are read again.
@@ -118,7 +116,13 @@ Result<std::vector<StoredSpan>> SpanReader::find(const SpanFilter& filter) const
 }
 
 Result<std::vector<StoredSpan>> SpanReader::trace(const TraceId& id) const {
-  return at_rest([&] { return trace_once(id); });
+  TRY_ASSIGN(auto found, traces(std::span(&id, 1)));
+  return std::move(found.front());
+}
+
+Result<std::vector<std::vector<StoredSpan>>> SpanReader::traces(
+    std::span<const TraceId> ids) const {
+  return at_rest([&] { return traces_once(ids); });
 }
 
 Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) const {
@@ -170,27 +174,52 @@ Result<std::vector<StoredSpan>> SpanReader::find_once(const SpanFilter& filter) 
     traces.insert(trace_mark(stored.span.trace_id));
     last_ms = std::max({last_ms, start_ms(stored.span), ns_to_ms(stored.span.end_ns)});
   }
-  TRY_ASSIGN(const auto segments, segments_with(traces, start_ms(out.back().span) - kLogsBeforeMs,
-                                                last_ms + kLogsAfterMs));
-  attach_logs(out, segments);
+  std::set<TraceId> ids;
+  for (const auto& stored : out) ids.insert(stored.span.trace_id);
+  std::vector<LogRecord> logs;
+  TRY(visit_segments(traces, start_ms(out.back().span) - kLogsBeforeMs, last_ms + kLogsAfterMs,
+                     [&](const SpanSegment& segment) {
+                       for (const auto& log : segment.logs) {
+                         if (ids.contains(log.trace_id)) logs.push_back(log);
+                       }
+                     }));
+  attach_logs(out, logs);
   return out;
 }
 
-Result<std::vector<StoredSpan>> SpanReader::trace_once(const TraceId& id) const {
-  TRY_ASSIGN(const auto segments, segments_with({trace_mark(id)}, 0, INT64_MAX));
-  std::vector<StoredSpan> out;
+Result<std::vector<std::vector<StoredSpan>>> SpanReader::traces_once(
+    std::span<const TraceId> ids) const {
+  std::map<TraceId, std::size_t> places;
+  std::set<std::uint32_t> marks;
+  for (const auto& id : ids) {
+    places.emplace(id, places.size());
+    marks.insert(trace_mark(id));
+  }
+  std::vector<std::vector<StoredSpan>> spans(places.size());
+  std::vector<std::vector<LogRecord>> logs(places.size());
   std::set<std::uint64_t> seen; // a span that was stored twice is given once
-  for (const auto& segment : segments) {
+  TRY(visit_segments(marks, 0, INT64_MAX, [&](const SpanSegment& segment) {
     const auto& table = segment.spans;
     for (std::size_t i = 0; i < table.rows.size(); ++i) {
       const auto& row = table.rows[i];
-      if (row.trace_id != id) continue;
+      const auto it = places.find(row.trace_id);
+      if (it == places.end()) continue;
       if (seen.insert(span_hash(row, resource_hash(*table.resources[row.resource]))).second)
-        out.push_back({table.span(i), {}});
+        spans[it->second].push_back({table.span(i), {}});
     }
+    for (const auto& log : segment.logs) {
+      if (const auto it = places.find(log.trace_id); it != places.end())
+        logs[it->second].push_back(log);
+    }
+  }));
+  std::vector<std::vector<StoredSpan>> out;
+  out.reserve(ids.size());
+  for (std::size_t i = 0; i < spans.size(); ++i) {
+    std::ranges::stable_sort(spans[i], {},
+                             [](const StoredSpan& stored) { return stored.span.start_ns; });
+    attach_logs(spans[i], logs[i]);
   }
-  std::ranges::stable_sort(out, {}, [](const StoredSpan& stored) { return stored.span.start_ns; });
-  attach_logs(out, segments);
+  for (const auto& id : ids) out.push_back(spans[places.at(id)]);
   return out;
 }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "base/result.h"
@@ -27,14 +29,17 @@ class SpanReader {
   // See Store::find_spans and Store::trace.
   Result<std::vector<StoredSpan>> find(const SpanFilter& filter) const;
   Result<std::vector<StoredSpan>> trace(const TraceId& id) const;
+  Result<std::vector<std::vector<StoredSpan>>> traces(std::span<const TraceId> ids) const;
 
  private:
-  Result<std::vector<SpanSegment>> segments_with(const std::set<std::uint32_t>& traces,
-                                                 std::int64_t from_ms, std::int64_t to_ms) const;
+  // One segment in memory at a time.
+  Status visit_segments(const std::set<std::uint32_t>& traces, std::int64_t from_ms,
+                        std::int64_t to_ms,
+                        const std::function<void(const SpanSegment&)>& visit) const;
   template <typename Read>
   auto at_rest(Read read) const -> decltype(read());
   Result<std::vector<StoredSpan>> find_once(const SpanFilter& filter) const;
-  Result<std::vector<StoredSpan>> trace_once(const TraceId& id) const;
+  Result<std::vector<std::vector<StoredSpan>>> traces_once(std::span<const TraceId> ids) const;
 
   const Backing backing_;
   Locks& locks_;
