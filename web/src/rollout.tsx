@@ -38,7 +38,7 @@ function panels(r: Rollout): Panel[] {
   const version = { stable: r.stable_version, canary: r.canary_version };
   // By version too: what the track runs after this rollout is another rollout's.
   const pick = (track: keyof typeof version) =>
-    `service_name=${JSON.stringify(r.service)}, deployment_track="${track}", service_version=${JSON.stringify(version[track])}`;
+    `service_name=${JSON.stringify(r.service)}, deployment_track="${track}"${version[track] && `, service_version=${JSON.stringify(version[track])}`}`;
   const errorRate = (track: keyof typeof version) =>
     `sum(rate(http_server_request_errors_total{${pick(track)}}[${window}])) / sum(rate(http_server_request_total{${pick(track)}}[${window}]))`;
   const p99 = (track: keyof typeof version) =>
@@ -115,7 +115,7 @@ export function RolloutPage({ id }: { id: string }) {
   return (
     <article>
       <header class="verdict">
-        <h1>{r.service} <span class="versions">{r.stable_version} → {r.canary_version}</span> <small>#{r.id}</small></h1>
+        <h1>{r.service} <span class="versions">{r.stable_version || '?'} → {r.canary_version || '?'}</span> <small>#{r.id}</small></h1>
         <p aria-live="polite"><Chip rollout={r} /> {r.reason}</p>
         {r.phase === 'rolled_back' && r.moves_traffic !== false && r.time_to_rollback_ms > 0 &&
           <p class="quiet">All traffic was back on stable {millis(r.time_to_rollback_ms)} after the decision.</p>}
