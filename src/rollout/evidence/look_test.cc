@@ -106,6 +106,7 @@ class LookTest : public ::testing::Test {
     return take_look(
         request_, *judge_,
         {.cohorts = cohorts_, .feed = &feed_, .versions = [this](const RolloutSpec&, Track track) {
+           if (!kept_) return SeenVersions{};
            return SeenVersions{{.version = track == Track::canary ? newest_canary_ : newest_stable_,
                                 .last_ms = kNow - 60'000,
                                 .arrival_ms = arrival_ms_,
