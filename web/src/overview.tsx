@@ -64,7 +64,7 @@ function Misdirected() {
     <section class="misdirected" role="status">
       <h2>Telemetry that cannot arrive ({value.length})</h2>
       <ul>{value.map((m) => <li key={m.address + m.listener + m.what}>
-        <strong>{m.address}</strong> → {m.listener}: {m.what} <small>{m.count} times, last {clock(m.last_ms)}</small>
+        <strong>{m.address}</strong> → {m.listener}: {m.what} <small>{m.count === 1 ? 'once' : `${m.count} times`}, last {clock(m.last_ms)}</small>
       </li>)}</ul>
     </section>
   );
