@@ -163,6 +163,7 @@ class RunningServer final : public Server {
     options.grpc = options_.otlp_grpc;
     options.http = options_.otlp_http;
     options.bearer_token = options_.otlp_token;
+    options.misdirected = misdirected_;
     options.limits.promoted = PromotedAttributes(options_.promoted_attributes);
     remote_write_.emplace(options.limits, *store_, clock_, metrics_);
     TRY_ASSIGN(receiver_, receive::Receiver::start(std::move(options), *store_, clock_, metrics_));
@@ -190,8 +191,7 @@ class RunningServer final : public Server {
                                  .metrics = metrics_,
                                  .on_look = {},
                                  .feeds = feeds_.get(),
-                                 .own_metrics = own_metrics_.get(),
-                                 .newest_version = {}};
+                                 .own_metrics = own_metrics_.get()};
     deps.on_look = [this](const rollout::RolloutStatus& status, const judge::Judgement& judgement) {
       record({.service = status.service,
               .canary_version = status.canary_version,
@@ -200,20 +200,19 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    deps.newest_version = [this](const rollout::RolloutSpec& spec, Track track) {
-      return newest_version(spec, track, store_->presence());
-    };
-    if (!options_.prometheus) { // what a remote store has was never seen here
-      deps.reported_versions = [this](const rollout::RolloutSpec& spec, Track track) {
-        return reported_versions(spec, track, store_->presence());
-      };
-    }
+    if (!options_.prometheus) deps.versions = versions(); // a remote store's was never seen here
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),
                                                       std::move(options_.specs)));
     arrivals_.with([&](rollout::Controller*& controller) { controller = controller_.get(); });
     return {};
+  }
+
+  rollout::AskVersions versions() {
+    return [this](const rollout::RolloutSpec& spec, Track track) {
+      return seen_versions(spec, track, store_->presence(), clock_.wall_ms());
+    };
   }
 
   Status start_api() {
@@ -239,7 +238,9 @@ class RunningServer final : public Server {
                      .query_slices = kSlices,
                      .own_metrics = own_metrics_.get(),
                      .feeds = feeds_.get(),
-                     .backup = {}};
+                     .backup = {},
+                     .misdirected = misdirected_};
+    if (!options_.prometheus) deps.versions = versions();
     deps.remote_write = [this](const net::HttpRequest& request) {
       return remote_write_->handle(request);
     };
@@ -256,6 +257,8 @@ class RunningServer final : public Server {
   ServerOptions options_;
   SystemClock clock_;
   SelfMetrics metrics_;
+  std::shared_ptr<net::MisdirectedSenders> misdirected_ =
+      std::make_shared<net::MisdirectedSenders>(clock_);
   std::unique_ptr<net::HttpClient> http_ = net::make_http_client();
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more

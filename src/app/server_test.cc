@@ -198,26 +198,40 @@ Presence seen(std::string track, std::string version, std::int64_t first_ms, std
   return p;
 }
 
-TEST(TrackVersions, TheNewestThatStillReports) {
+TEST(TrackVersions, ReportWhileTheNextExportIsNotOverdue) {
   const auto spec = rollout::default_spec("shop");
-  const std::vector<Presence> presence{
-      seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 9'000'000),
-      seen("canary", "2.4.1", 8'000'000, 9'000'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
-      seen("stable", "2.3.0", 2'000'000, 9'000'000), seen("stable", "", 8'900'000, 9'000'000)};
-  EXPECT_EQ(newest_version(spec, Track::canary, presence), "2.4.1");
-  EXPECT_EQ(newest_version(spec, Track::stable, presence), "2.3.0");
-  EXPECT_EQ(newest_version(rollout::default_spec("other"), Track::canary, presence), "");
-  auto by_pod = spec;
+  constexpr std::int64_t kNow = 9'000'000;
+  std::vector<Presence> presence{
+      seen("canary", "2.3.0", 1'000'000, 1'500'000), seen("canary", "2.4.0", 5'000'000, 8'990'000),
+      seen("canary", "2.4.1", 8'000'000, 8'950'000), seen("canary", "2.9.9", 8'500'000, 8'600'000),
+      seen("stable", "2.3.0", 2'000'000, 9'500'000), seen("stable", "", 8'900'000, 9'000'000)};
+  const auto versions = [&](Track track) { return *seen_versions(spec, track, presence, kNow); };
+  EXPECT_EQ(rollout::newest_reporting(versions(Track::canary)), "2.4.1");
+  EXPECT_EQ(rollout::newest_reporting(versions(Track::stable)), "2.3.0") << "one with a name";
+  presence[2].export_interval_ms = 5'000; // ten of its exports are missing
+  EXPECT_EQ(rollout::newest_reporting(versions(Track::canary)), "2.4.0");
+  presence[2].last_arrival_ms = kNow - 6'000; // no: they come late
+  EXPECT_EQ(rollout::newest_reporting(versions(Track::canary)), "2.4.1");
+  EXPECT_EQ(rollout::newest_since(versions(Track::canary), kNow - 10'000), "2.4.1");
+  EXPECT_EQ(rollout::newest_since(versions(Track::canary), kNow), std::nullopt);
+  EXPECT_EQ(rollout::seen_text(versions(Track::canary), kNow),
+            "2.4.1 (6s ago), 2.4.0 (10s ago), 2.9.9 (6m40s ago), 2.3.0 (2h5m ago)");
+  EXPECT_EQ(rollout::seen_text(versions(Track::stable), kNow),
+            "no version (0ms ago), 2.3.0 (0ms ago)");
+  // A whole track that is gone names nobody, however new its last version was.
+  EXPECT_EQ(rollout::newest_reporting(*seen_versions(spec, Track::canary, presence, 2 * kNow)), "");
+}
+
+TEST(TrackVersions, AreUnknownForAttributesThatAreNotKept) {
+  auto by_pod = rollout::default_spec("shop");
   by_pod.canary = {{"k8s.pod.name", "x"}};
-  EXPECT_EQ(newest_version(by_pod, Track::canary, presence), "");
-  EXPECT_EQ(reported_versions(by_pod, Track::canary, presence), std::nullopt);
-  using Versions = std::vector<std::string>;
-  EXPECT_EQ(reported_versions(spec, Track::canary, presence), (Versions{"2.4.1", "2.4.0"}));
-  EXPECT_EQ(reported_versions(spec, Track::stable, presence), (Versions{"", "2.3.0"}));
-  EXPECT_EQ(reported_versions(rollout::default_spec("other"), Track::canary, presence), Versions{});
-  auto any_track = spec; // stable's selector fits the canary too
+  const std::vector<Presence> presence{seen("canary", "2", 1, 2), seen("stable", "1", 1, 2)};
+  EXPECT_EQ(seen_versions(by_pod, Track::canary, presence, 3), std::nullopt);
+  EXPECT_EQ(seen_versions(rollout::default_spec("other"), Track::canary, presence, 3),
+            rollout::SeenVersions{});
+  auto any_track = rollout::default_spec("shop"); // stable's selector fits the canary too
   any_track.stable = {{"service.name", "shop"}};
-  EXPECT_EQ(newest_version(any_track, Track::stable, presence), "2.3.0");
+  EXPECT_EQ(seen_versions(any_track, Track::stable, presence, 3)->size(), 1u);
 }
 
 TEST(Version, IsTheProjects) {

@@ -10,7 +10,9 @@
 namespace coalmine::app {
 namespace {
 
-constexpr std::int64_t kStillReportingMs = 2 * 60 * 1000;
+constexpr std::int64_t kUnknownIntervalMs = 2 * 60 * 1000;
+constexpr std::int64_t kShortestMs = 30 * 1000;
+constexpr std::int64_t kLongestMs = 10 * 60 * 1000;
 
 // What presence knows of an attribute; empty when it keeps none of that name.
 std::optional<std::string> attribute_of(const Presence& presence, const std::string& name) {
@@ -41,55 +43,39 @@ bool selected(const rollout::RolloutSpec& spec, Track track, const Presence& pre
          !(selection.without && has(*selection.without));
 }
 
-struct SeenVersion {
-  std::string version;
-  std::int64_t first_ms = INT64_MAX;
-  std::int64_t last_ms = 0;
-};
-
-// Telemetry without a version, which is version "".
-enum class Unnamed { left_out, counts };
-// Those that still report, the one that was first seen last first.
-std::vector<SeenVersion> versions_now(const rollout::RolloutSpec& spec, Track track,
-                                      const std::vector<Presence>& presence, Unnamed unnamed) {
-  std::map<std::string, SeenVersion> versions;
-  std::int64_t newest_ms = 0;
-  for (const auto& one : presence) {
-    if ((unnamed == Unnamed::left_out && one.version.empty()) || !selected(spec, track, one))
-      continue;
-    auto& seen = versions[one.version];
-    seen.version = one.version;
-    seen.first_ms = std::min(seen.first_ms, one.first_ms);
-    const auto last_ms = std::max(one.last_ms, one.last_arrival_ms); // late is not silent
-    seen.last_ms = std::max(seen.last_ms, last_ms);
-    newest_ms = std::max(newest_ms, last_ms);
-  }
-  std::vector<SeenVersion> out;
-  for (auto& [version, seen] : versions) {
-    if (seen.last_ms + kStillReportingMs >= newest_ms) out.push_back(std::move(seen));
-  }
-  std::ranges::stable_sort(out, std::ranges::greater{}, &SeenVersion::first_ms);
-  return out;
+// Until when the next telemetry may still come.
+std::int64_t reports_until(const Presence& presence, std::int64_t last_ms) {
+  const auto interval = presence.export_interval_ms;
+  if (interval == 0) return last_ms + kUnknownIntervalMs;
+  return last_ms + std::clamp(interval * 5 / 2, kShortestMs, kLongestMs);
 }
 
 } // namespace
 
-std::string newest_version(const rollout::RolloutSpec& spec, Track track,
-                           const std::vector<Presence>& presence) {
-  const auto versions = versions_now(spec, track, presence, Unnamed::left_out);
-  return versions.empty() ? "" : versions.front().version;
-}
-
-std::optional<std::vector<std::string>> reported_versions(const rollout::RolloutSpec& spec,
-                                                          Track track,
-                                                          const std::vector<Presence>& presence) {
+std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& spec, Track track,
+                                                   const std::vector<Presence>& presence,
+                                                   std::int64_t now_ms) {
   const auto tracks = rollout::select_tracks(spec);
   const auto& selection = tracks.of(track);
   if (!keeps(selection.with) || (selection.without && !keeps({*selection.without})))
     return std::nullopt;
-  std::vector<std::string> out;
-  for (auto& seen : versions_now(spec, track, presence, Unnamed::counts))
-    out.push_back(seen.version);
+  std::map<std::string, rollout::SeenVersion> versions;
+  for (const auto& one : presence) {
+    if (!selected(spec, track, one)) continue;
+    auto& seen = versions[one.version];
+    const bool first = seen.first_ms == 0;
+    seen.version = one.version;
+    seen.first_ms = first ? one.first_ms : std::min(seen.first_ms, one.first_ms);
+    // A clock that is off makes nobody dead or alive. Late is not silent.
+    const auto last_ms =
+        one.last_arrival_ms != 0 ? one.last_arrival_ms : std::min(one.last_ms, now_ms);
+    seen.last_ms = std::max(seen.last_ms, last_ms);
+    seen.arrival_ms = std::max(seen.arrival_ms, one.last_arrival_ms);
+    seen.reports = seen.reports || reports_until(one, last_ms) >= now_ms;
+  }
+  rollout::SeenVersions out;
+  for (auto& [version, seen] : versions) out.push_back(std::move(seen));
+  std::ranges::stable_sort(out, std::ranges::greater{}, &rollout::SeenVersion::first_ms);
   return out;
 }
 

@@ -2,27 +2,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
-#include <string>
 #include <vector>
 
-#include "rollout/spec.h"
-#include "store/store.h"
-#include "telemetry/track.h"
+#include "rollout/seen_versions.h"
+#include "telemetry/presence.h"
 
 namespace coalmine::app {
 
-// The newest version of one track: among the versions that still report (within two minutes of the
-// track's newest telemetry) the one that was first seen last. "" when none is known, or when the
-// track is selected by an attribute that presence does not keep.
-std::string newest_version(const rollout::RolloutSpec& spec, Track track,
-                           const std::vector<Presence>& presence);
-
-// The versions of the track that still report, likewise, the one that was first seen last first; ""
-// among them where telemetry names none. nullopt when the selector names an attribute that presence
+// What was seen of the track, the version that was first seen last first. A version reports while
+// its next export is not overdue: two and a half intervals, between half a minute and ten, two
+// minutes where the interval is unknown. By our clock, so that a track of which nothing comes any
+// more has no version that reports. nullopt when the selector names an attribute that presence
 // does not keep.
-std::optional<std::vector<std::string>> reported_versions(const rollout::RolloutSpec& spec,
-                                                          Track track,
-                                                          const std::vector<Presence>& presence);
+std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& spec, Track track,
+                                                   const std::vector<Presence>& presence,
+                                                   std::int64_t now_ms);
 
 } // namespace coalmine::app

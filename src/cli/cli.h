@@ -23,6 +23,7 @@ enum Exit : int {
   kExitUndecided = 3,   // continue, inconclusive, paused for a person, time ran out
   kExitNoData = 4,      // nothing came of one or both tracks: too young, quiet, or unseen
   kExitUnreachable = 5, // the server (or its store) cannot be reached
+  kExitRouter = 6,      // the router of a running rollout does not do what it is asked
 };
 
 enum class Output { text, json, junit, github };

@@ -318,6 +318,53 @@ TEST_F(Cli, WaitEndsWithTheRolloutAndPrintsEachChangeOnce) {
             "2026-11-22T13:41:40Z rolled_back because\n");
 }
 
+std::string in_condition(std::string_view phase, std::string_view condition) {
+  return R"({"condition":")" + std::string(condition) + R"(",)" + rollout(phase, false).substr(1);
+}
+
+TEST_F(Cli, WaitGivesUpWhenTheRouterFailsForLong) {
+  for (int i = 0; i < 70; ++i) server.say(200, in_condition("progressing", "router_failing"));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitRouter);
+  EXPECT_EQ(server.requests.size(), 61u) << "a reload is waited for";
+  EXPECT_NE(err.str().find("coalmine: because\n  The server goes on trying. To end it: coalmine "
+                           "rollout abort '#42'"),
+            std::string::npos)
+      << err.str();
+}
+
+TEST_F(Cli, ATimeoutWhileTheRouterFailsHasItsExitCode) {
+  server.say(200, in_condition("progressing", "awaits_telemetry"));
+  for (int i = 0; i < 5; ++i) server.say(200, in_condition("progressing", "router_failing"));
+  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true, .timeout = "3s"}),
+            kExitRouter);
+  EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
+  EXPECT_EQ(out.str(),
+            "2026-11-22T13:41:40Z started started by ci\n"
+            "2026-11-22T13:41:40Z progressing because\n"
+            "2026-11-22T13:41:40Z progressing because\n");
+}
+
+TEST_F(Cli, WhatARolloutWaitsForIsItsHeadline) {
+  for (const auto& [condition, headline] :
+       {std::pair("router_failing", "✖ ROUTER FAILS"),
+        std::pair("awaits_telemetry", "◌ WAITING for telemetry at 5%"),
+        std::pair("none", "◌ WATCHING at 5%")}) {
+    out.str("");
+    server.answers.clear();
+    server.say(200, in_condition("progressing", condition));
+    rollout_status(terminal(), {.target = "#42"});
+    EXPECT_NE(out.str().find(headline), std::string::npos) << out.str();
+  }
+}
+
+TEST_F(Cli, StartSaysWhatItTook) {
+  server.say(201,
+             R"({"id":42,"summary":"Rollout 42 of shop started: canary 2 against stable 1."})");
+  EXPECT_EQ(rollout_start(terminal(), {.service = "shop"}), kExitGood);
+  EXPECT_TRUE(out.str().starts_with("Rollout 42 of shop started: canary 2 against stable 1.\n"))
+      << out.str();
+}
+
 TEST_F(Cli, WaitStopsAtAPauseWatchDoesNot) {
   server.say(200, rollout("paused", false));
   EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitUndecided);

@@ -151,6 +151,8 @@ int print_verdict(const Terminal& terminal, const std::string& verdict_json,
     case Output::text: break;
   }
   terminal.out << verdict_text(verdict, style_of(terminal));
+  if (const std::string beside = text_of(verdict, "beside_rollout"); !beside.empty())
+    terminal.out << harmless(beside) << ".\n";
   const std::string version = text_of(verdict, "canary_version");
   if (exit == kExitBad) {
     if (const auto command = failures_command(verdict, service, version); !command.empty())

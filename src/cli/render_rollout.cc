@@ -45,6 +45,13 @@ PhaseLook phase_look(const json::value& rollout) {
       return {"✖ FAILED, nothing was moved", Tone::bad};
     if (phase == "aborted") return {"✖ ABORTED, nothing was moved", Tone::bad};
   }
+  const std::string condition = text_of(rollout, "condition");
+  if (condition == "router_failing") {
+    return {phase == "rolling_back" ? "✖ ROUTER FAILS, not at 0% yet" : "✖ ROUTER FAILS",
+            Tone::bad};
+  }
+  if (phase == "progressing" && condition == "awaits_telemetry")
+    return {fmt::format("◌ WAITING for telemetry at {}", weight), Tone::waiting};
   if (phase == "abandoned") return {"✖ ABANDONED", Tone::bad};
   if (phase == "promoted") return {"✔ PROMOTED", Tone::good};
   if (phase == "rolled_back") return {"✖ ROLLED BACK", Tone::bad};
@@ -192,6 +199,7 @@ std::string log_lines(const json::value& rollout, bool utc) {
 int exit_for_rollout(const json::value& rollout) {
   const std::string phase = text_of(rollout, "phase");
   if (phase == "promoted") return kExitGood;
+  if (text_of(rollout, "condition") == "router_failing") return kExitRouter;
   if (phase == "rolled_back" || phase == "rolling_back" || phase == "aborted" ||
       phase == "abandoned")
     return kExitBad;

@@ -21,6 +21,8 @@ namespace json = boost::json;
 constexpr std::chrono::milliseconds kPoll{1000};
 // A restarting server is back within this time. Waiting commands do not give up earlier.
 constexpr std::int64_t kPatienceMs = 20'000;
+// A router that is reloaded is back within this time. Who waits for a rollout is told after it.
+constexpr std::int64_t kRouterPatienceMs = 60'000;
 
 std::string id_text(const json::value& rollout) {
   return fmt::format("{:.0f}", number_of(rollout, "id"));
@@ -107,8 +109,12 @@ class Follower {
       line(newest_ms, kind, text_of(entry, "text"));
     }
     const std::string phase = text_of(answer.json, "phase");
-    if (phase != last_phase_) line(newest_ms, phase, text_of(answer.json, "reason"));
+    // What it waits for is a change too.
+    const std::string condition = text_of(answer.json, "condition");
+    const bool waits = !condition.empty() && condition != "none" && condition != last_condition_;
+    if (phase != last_phase_ || waits) line(newest_ms, phase, text_of(answer.json, "reason"));
     last_phase_ = phase;
+    last_condition_ = condition;
     terminal_.out << std::flush;
   }
 
@@ -121,7 +127,17 @@ class Follower {
   const bool lines_;
   double last_sequence_ = 0;
   std::string last_phase_;
+  std::string last_condition_;
 };
+
+// Who waits is told that the server goes on without them.
+void explain_router(const Terminal& terminal, const json::value& rollout, const std::string& id) {
+  if (text_of(rollout, "condition") != "router_failing") return;
+  terminal.err << fmt::format(
+      "coalmine: {}\n  The server goes on trying. To end it: coalmine rollout abort '#{}', or "
+      "abandon when the router does not come back\n",
+      harmless(text_of(rollout, "reason")), id);
+}
 
 // Polls until the rollout settles, the time is up, or the server stays away.
 int follow(const Terminal& terminal, const std::string& id, const StatusOptions& options) {
@@ -129,6 +145,7 @@ int follow(const Terminal& terminal, const std::string& id, const StatusOptions&
       options.timeout.empty() ? -1 : parse_typed_duration(options.timeout);
   const std::int64_t began_ms = terminal.clock.steady_ms();
   std::int64_t answered_ms = began_ms;
+  std::int64_t router_ms = began_ms; // when the router last did what it was asked
   Follower follower(terminal, options.watch || !terminal.quiet);
   for (;;) {
     const auto answer = get(terminal, "/v1/rollouts/" + id);
@@ -138,10 +155,13 @@ int follow(const Terminal& terminal, const std::string& id, const StatusOptions&
       answered_ms = now_ms;
       follower.show(*answer);
       const bool settled = is_settled(answer->json, options.wait);
-      if (settled || late) {
-        if (!settled)
+      if (text_of(answer->json, "condition") != "router_failing") router_ms = now_ms;
+      const bool given_up = options.wait && now_ms - router_ms >= kRouterPatienceMs;
+      if (settled || late || given_up) {
+        if (!settled && late)
           terminal.err << fmt::format("coalmine: rollout {} is not over after {}\n", id,
                                       options.timeout);
+        if (!settled) explain_router(terminal, answer->json, id);
         const int exit = exit_for_rollout(answer->json);
         if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
         return exit;
@@ -151,6 +171,13 @@ int follow(const Terminal& terminal, const std::string& id, const StatusOptions&
     }
     terminal.sleep(kPoll);
   }
+}
+
+// Older servers give the number only.
+std::string started_text(const json::value& answer, const std::string& id,
+                         const std::string& service) {
+  const std::string summary = harmless(text_of(answer, "summary"));
+  return summary.empty() ? fmt::format("Rollout {} of {} started.", id, service) : summary;
 }
 
 } // namespace
@@ -173,12 +200,12 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
   }
   if (options.wait) {
     if (terminal.output == Output::text && !terminal.quiet)
-      terminal.err << fmt::format("coalmine: rollout {} of {} started\n", id, options.service);
+      terminal.err << "coalmine: " << started_text(answer->json, id, options.service) << '\n';
     return follow(terminal, id,
                   {.target = id, .watch = false, .wait = true, .timeout = options.timeout});
   }
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
-  terminal.out << fmt::format("Rollout {} of {} started.\n", id, options.service);
+  terminal.out << started_text(answer->json, id, options.service) << '\n';
   if (!terminal.quiet)
     terminal.out << fmt::format("\nNext: coalmine rollout status {} --watch\n", options.service);
   return kExitGood;

@@ -18,6 +18,8 @@
 namespace coalmine::net {
 namespace {
 
+constexpr std::size_t kShownType = 100; // of a content type, bytes
+
 // Goes out with each request. Answers INTERNAL when it is dropped unused; holds the budget of the
 // request until then.
 class ReplyTicket {
@@ -153,21 +155,20 @@ void GrpcConnection::on_request_head(std::int32_t stream, Call& call) {
     return refuse(stream, call, {ErrorCode::resource_exhausted, message}, Rejection::too_large);
   }
   if (call.method != "POST") {
-    core_.loop.counters().rejected(Rejection::wrong_protocol);
-    return submit_http(
-        stream, call, 405,
-        fmt::format(
-            "gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 "
-            "by default.\n",
-            call.method));
+    const auto what = fmt::format(
+        "gRPC calls are POST requests, this is {}. OTLP/HTTP goes to the OTLP/HTTP port, 4318 by "
+        "default.",
+        call.method);
+    core_.loop.counters().rejected(Rejection::wrong_protocol); // a browser, no telemetry
+    return submit_http(stream, call, 405, what + "\n");
   }
   if (const auto type = header(call.headers, "content-type"); !grpc_content_type(type)) {
-    core_.loop.counters().rejected(Rejection::wrong_protocol);
-    return submit_http(stream, call, 415,
-                       fmt::format("This is the OTLP/gRPC port; it takes application/grpc, not "
-                                   "'{}'. OTLP/HTTP goes to the "
-                                   "OTLP/HTTP port, 4318 by default.\n",
-                                   type));
+    const auto what = fmt::format(
+        "This is the OTLP/gRPC port; it takes application/grpc, not '{}'. OTLP/HTTP "
+        "goes to the OTLP/HTTP port, 4318 by default.",
+        type.substr(0, kShownType));
+    misdirected(what);
+    return submit_http(stream, call, 415, what + "\n");
   }
 }
 

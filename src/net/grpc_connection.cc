@@ -10,6 +10,8 @@
 
 #include <fmt/format.h>
 
+#include "net/misdirected_senders.h"
+
 namespace coalmine::net {
 namespace {
 
@@ -75,18 +77,23 @@ void GrpcConnection::check_preface(std::string_view bytes) {
   receive(std::exchange(preface_, {}));
 }
 
-void GrpcConnection::wrong_protocol(bool tls) {
+void GrpcConnection::misdirected(std::string_view what) {
   core_.loop.counters().rejected(Rejection::wrong_protocol);
+  if (core_.options.misdirected) core_.options.misdirected->note(core_.options.name, peer_, what);
+}
+
+void GrpcConnection::wrong_protocol(bool tls) {
   const std::string text = tls ? "This port speaks gRPC over plain HTTP/2, and the connection "
                                  "begins with a TLS handshake: use http:// or "
-                                 "an insecure channel.\n"
+                                 "an insecure channel."
                                : "This is the OTLP/gRPC port and speaks HTTP/2, and the connection "
                                  "begins with something else: OTLP/HTTP "
-                                 "goes to the OTLP/HTTP port, 4318 by default.\n";
+                                 "goes to the OTLP/HTTP port, 4318 by default.";
+  misdirected(text);
   out_ = fmt::format(
       "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: "
-      "{}\r\nConnection: close\r\n\r\n{}",
-      text.size(), text);
+      "{}\r\nConnection: close\r\n\r\n{}\n",
+      text.size() + 1, text);
   step_ = Step::draining;
   write_deadline_ = last_bytes_ + kDrain;
   asio::async_write(

@@ -94,6 +94,7 @@ class GrpcConnection final : public Connection,
   void on_read(std::size_t size);
   void check_preface(std::string_view bytes);
   void wrong_protocol(bool tls);
+  void misdirected(std::string_view what); // counted, and told
   bool open_session();
   void receive(std::string_view bytes);
   void flush();

@@ -57,6 +57,8 @@ struct GrpcResponse {
   std::string message = {}; // serialized reply; only with ok
 };
 
+class MisdirectedSenders;
+
 class GrpcServer {
  public:
   struct Options {
@@ -70,6 +72,7 @@ class GrpcServer {
     std::chrono::seconds request_timeout{60};
     // Without a byte from the client (its pings count); then GOAWAY.
     std::chrono::seconds idle_timeout{1800};
+    std::shared_ptr<MisdirectedSenders> misdirected = nullptr; // told who speaks no gRPC
   };
   // Called exactly once, from any thread; dropping it unused answers INTERNAL. When the client is
   // gone, it does nothing.

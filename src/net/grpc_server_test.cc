@@ -10,7 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "base/clock.h"
 #include "net/grpc_frames.h"
+#include "net/misdirected_senders.h"
 #include "net/test_grpc_client.h"
 
 namespace coalmine::net {
@@ -167,7 +169,10 @@ TEST_F(GrpcServerTest, NotGrpc) {
 }
 
 TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
-  const auto endpoint = serve();
+  const ManualClock clock;
+  GrpcServer::Options options;
+  options.misdirected = std::make_shared<MisdirectedSenders>(clock);
+  const auto endpoint = serve(options);
   for (const auto* request : {"POST /v1/traces HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}",
                               "PRI * HTTP/1.1\r\n\r\n", "x"}) {
     RawClient client(endpoint);
@@ -180,6 +185,10 @@ TEST_F(GrpcServerTest, Http1AndTlsAreToldWhereToGo) {
   ASSERT_TRUE(tls.send("\x16\x03\x01\x02"));
   EXPECT_NE(tls.read_to_end().find("TLS"), std::string::npos);
   EXPECT_EQ(rejected("wrong_protocol"), 4);
+  const auto told = options.misdirected->list();
+  ASSERT_EQ(told.size(), 2u) << "HTTP/1 and TLS";
+  EXPECT_EQ(told[0].count + told[1].count, 4u);
+  EXPECT_EQ(told[0].address, "127.0.0.1");
 }
 
 TEST_F(GrpcServerTest, PrefaceByteByByte) {

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/write.hpp>
 #include <cerrno>
 #include <exception>
 
@@ -13,6 +14,7 @@
 
 #include "base/log.h"
 #include "net/http_responder.h"
+#include "net/misdirected_senders.h"
 #include "net/percent.h"
 
 namespace coalmine::net {
@@ -25,7 +27,7 @@ constexpr std::size_t kReadSize = 64u << 10;
 constexpr std::uint32_t kHeadLimit = 64u << 10;
 constexpr std::size_t kFirstBodyAllocation = 1u
                                              << 20; // of a body whose length is only claimed so far
-constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n";
+constexpr std::string_view kHttp2Preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 } // namespace
 
@@ -80,6 +82,7 @@ void HttpConnection::read_more() {
 }
 
 void HttpConnection::on_bytes() {
+  if (refusal_) return refuse_http2();
   if (step_ == Step::idle) {
     step_ = Step::receiving;
     touch();
@@ -97,9 +100,11 @@ void HttpConnection::on_bytes() {
 bool HttpConnection::foreign_protocol() {
   const std::string_view seen(static_cast<const char*>(in_.data().data()), in_.size());
   if (seen.front() == kTlsHandshake) {
-    reject(400, Rejection::wrong_protocol,
-           "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use "
-           "http://.");
+    const std::string what =
+        "This port speaks plain HTTP/1.1, and the connection begins with a TLS handshake: use "
+        "http://.";
+    misdirected(what);
+    reject(400, Rejection::wrong_protocol, what);
     return true;
   }
   if (!kHttp2Preface.starts_with(seen.substr(0, kHttp2Preface.size()))) {
@@ -109,13 +114,36 @@ bool HttpConnection::foreign_protocol() {
   if (seen.size() < kHttp2Preface.size()) {
     read_more();
   } else {
-    reject(400, Rejection::wrong_protocol,
-           fmt::format("This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: "
-                       "gRPC goes to the OTLP/gRPC port, 4317 by "
-                       "default.",
-                       core_.options.name));
+    const auto what = fmt::format(
+        "This is the HTTP/1.1 port ({}), and the connection begins with HTTP/2: gRPC goes to the "
+        "OTLP/gRPC port, 4317 by default.",
+        core_.options.name);
+    core_.loop.counters().rejected(Rejection::wrong_protocol);
+    misdirected(what);
+    in_.consume(kHttp2Preface.size());
+    refusal_.emplace(what);
+    step_ = Step::idle; // whoever calls nothing within the deadline is closed
+    touch();
+    refuse_http2();
   }
   return true;
+}
+
+void HttpConnection::misdirected(std::string_view what) {
+  if (core_.options.misdirected) core_.options.misdirected->note(core_.options.name, peer_, what);
+}
+
+void HttpConnection::refuse_http2() {
+  head_ = refusal_->take({static_cast<const char*>(in_.data().data()), in_.size()});
+  in_.clear();
+  if (head_.empty()) return refusal_->is_over() ? drain() : read_more();
+  asio::async_write(
+      socket_, asio::buffer(head_),
+      [self = shared_from_this()](const boost::system::error_code& error, std::size_t) {
+        if (self->step_ == Step::closed) return;
+        if (error) return self->close();
+        return self->refusal_->is_over() ? self->drain() : self->read_more();
+      });
 }
 
 void HttpConnection::parse_head() {

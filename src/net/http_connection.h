@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/guarded.h"
+#include "net/http2_refusal.h"
 #include "net/http_server.h"
 #include "net/server_loop.h"
 
@@ -74,6 +75,8 @@ class HttpConnection final : public Connection,
   void read_more();
   void on_bytes();
   bool foreign_protocol();
+  void refuse_http2();
+  void misdirected(std::string_view what); // told, where somebody listens
   void parse_head();
   void on_head();
   bool check_head();
@@ -109,6 +112,7 @@ class HttpConnection final : public Connection,
   // The request being read.
   boost::beast::flat_buffer in_;
   std::optional<Parser> parser_;
+  std::optional<Http2Refusal> refusal_; // the client speaks HTTP/2
   HttpRequest request_;
   std::shared_ptr<std::atomic<bool>> gone_; // of the request being handled
   std::size_t body_length_ = 0;

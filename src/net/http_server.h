@@ -46,6 +46,8 @@ class Responder {
   virtual std::shared_ptr<Stream> start_stream(HttpResponse head) = 0;
 };
 
+class MisdirectedSenders;
+
 class HttpServer {
  public:
   struct Options {
@@ -59,6 +61,7 @@ class HttpServer {
     // Answer for transport errors (bad request line, body too large…): status and sentence to body;
     // null gives text/plain.
     std::function<HttpResponse(int status, std::string message)> error_body = {};
+    std::shared_ptr<MisdirectedSenders> misdirected = nullptr; // told who speaks TLS or HTTP/2
   };
   // Runs on the server's one I/O thread: it must be quick, or hand the work to a pool together with
   // the responder. HEAD arrives as GET; the server leaves the body of the answer out.

@@ -11,12 +11,20 @@
 #include <thread>
 #include <vector>
 
+#include <fmt/format.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "net/http2_refusal.h"
+#include "net/misdirected_senders.h"
 #include "net/test_client.h"
+#include "net/test_grpc_client.h"
 
 namespace coalmine::net {
 namespace {
 
 using test::eventually;
+using test::GrpcClient;
 using test::RawClient;
 
 // Echoes what it got, unless a test gives its own handler.
@@ -187,17 +195,66 @@ TEST_F(HttpServerTest, OversizeAnswerReachesAClientThatKeepsSending) {
             "send smaller batches.}");
 }
 
+TEST(Http2Refusal, TakesFramesInAnyPieces) {
+  // SETTINGS with six bytes, WINDOW_UPDATE with four, HEADERS on stream 5.
+  const std::string frames("\0\0\6\4\0\0\0\0\0abcdef\0\0\4\10\0\0\0\0\0wwww\0\0\1\1\5\0\0\0\5h",
+                           38);
+  Http2Refusal whole("no");
+  const auto at_once = whole.take(frames);
+  EXPECT_TRUE(whole.is_over());
+  Http2Refusal pieces("no");
+  std::string out;
+  for (const char c : frames) {
+    if (!pieces.is_over()) out += pieces.take({&c, 1});
+  }
+  EXPECT_EQ(out, at_once);
+  EXPECT_NE(out.find("grpc-message\x02no"), std::string::npos);
+  Http2Refusal idle("no");
+  for (int i = 0; i < 10 && !idle.is_over(); ++i) idle.take(std::string(9'000, '\0'));
+  EXPECT_TRUE(idle.is_over()) << "what calls nothing is not listened to for ever";
+}
+
+TEST(MisdirectedSenders, AreForgottenAndBounded) {
+  ManualClock clock;
+  set_log_level(LogLevel::off);
+  MisdirectedSenders senders(clock);
+  for (std::size_t i = 0; i < MisdirectedSenders::kMost + 5; ++i)
+    senders.note("otlp_http", fmt::format("10.0.0.{}:1", i), "wrong");
+  EXPECT_EQ(senders.list().size(), MisdirectedSenders::kMost);
+  clock.advance_ms(2 * 3600 * 1000);
+  senders.note("otlp_http", "10.0.0.7:99", "wrong");
+  ASSERT_EQ(senders.list().size(), 1u);
+  EXPECT_EQ(senders.list()[0].count, 2u);
+  clock.advance_ms(23 * 3600 * 1000);
+  senders.note("otlp_http", "[::1]:4", "wrong"); // room: those of yesterday are gone
+  EXPECT_EQ(senders.list()[0].address, "[::1]");
+}
+
 TEST_F(HttpServerTest, Http2AndTlsAreToldWhereToGo) {
-  const auto endpoint = serve();
-  RawClient h2(endpoint);
-  ASSERT_TRUE(h2.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
-  const auto answer = h2.read_to_end();
-  EXPECT_EQ(answer.substr(0, 12), "HTTP/1.1 400");
-  EXPECT_NE(answer.find("4317"), std::string::npos) << answer;
+  const ManualClock clock;
+  HttpServer::Options options;
+  options.misdirected = std::make_shared<MisdirectedSenders>(clock);
+  const auto endpoint = serve(options);
+  for (int i = 0; i < 2; ++i) {
+    GrpcClient grpc(endpoint);
+    const auto answer = grpc.call(frame_message(std::string(100'000, 'x')));
+    EXPECT_EQ(answer.field(":status"), "200");
+    EXPECT_EQ(answer.field("grpc-status"), "12");
+    EXPECT_EQ(answer.field("grpc-message"),
+              "This is the HTTP/1.1 port (http), and the connection begins with HTTP/2: gRPC goes "
+              "to the OTLP/gRPC port, 4317 by default.");
+    EXPECT_TRUE(answer.closed);
+  }
+  const auto told = options.misdirected->list();
+  ASSERT_EQ(told.size(), 1u) << "one sender, whatever port it sends from";
+  EXPECT_EQ(told[0].address, "127.0.0.1");
+  EXPECT_EQ(told[0].listener, "http");
+  EXPECT_EQ(told[0].count, 2u);
   RawClient tls(endpoint);
   ASSERT_TRUE(tls.send("\x16\x03\x01\x02"));
   EXPECT_NE(tls.read_to_end().find("http://"), std::string::npos);
-  EXPECT_EQ(rejected("wrong_protocol"), 2);
+  EXPECT_EQ(rejected("wrong_protocol"), 3);
+  EXPECT_EQ(options.misdirected->list().size(), 2u);
   RawClient almost(endpoint); // P of POST, byte by byte
   ASSERT_TRUE(almost.send("P"));
   ASSERT_TRUE(almost.send("RI / HTTP/1.1\r\nHost: h\r\n\r\n"));

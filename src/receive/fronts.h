@@ -12,6 +12,7 @@
 #include "base/executor.h"
 #include "net/grpc_server.h"
 #include "net/http_server.h"
+#include "net/misdirected_senders.h"
 #include "receive/intake.h"
 
 namespace coalmine::receive {
@@ -54,8 +55,12 @@ class InlineOrPool {
 // handle runs on the HTTP server's I/O thread. Borrows intake, pool and clock.
 class HttpFront {
  public:
-  HttpFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
-      : intake_(intake), runner_(pool, clock), bearer_token_(std::move(bearer_token)) {}
+  HttpFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token,
+            std::shared_ptr<net::MisdirectedSenders> misdirected = nullptr)
+      : intake_(intake),
+        runner_(pool, clock),
+        bearer_token_(std::move(bearer_token)),
+        misdirected_(std::move(misdirected)) {}
 
   void handle(net::HttpRequest request, std::unique_ptr<net::Responder> responder);
   // The body for errors the server itself finds (bad request line, too large …).
@@ -66,13 +71,18 @@ class HttpFront {
   Intake& intake_;
   InlineOrPool runner_;
   const std::string bearer_token_;
+  const std::shared_ptr<net::MisdirectedSenders> misdirected_; // null: nobody is told
 };
 
 // As HttpFront, for gRPC: the three Export methods and grpc.health.v1.Health/Check.
 class GrpcFront {
  public:
-  GrpcFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token)
-      : intake_(intake), runner_(pool, clock), bearer_token_(std::move(bearer_token)) {}
+  GrpcFront(Intake& intake, Executor& pool, const Clock& clock, std::string bearer_token,
+            std::shared_ptr<net::MisdirectedSenders> misdirected = nullptr)
+      : intake_(intake),
+        runner_(pool, clock),
+        bearer_token_(std::move(bearer_token)),
+        misdirected_(std::move(misdirected)) {}
 
   void handle(net::GrpcRequest request, net::GrpcServer::Reply reply);
 
@@ -81,6 +91,7 @@ class GrpcFront {
   Intake& intake_;
   InlineOrPool runner_;
   const std::string bearer_token_;
+  const std::shared_ptr<net::MisdirectedSenders> misdirected_; // null: nobody is told
 };
 
 } // namespace coalmine::receive

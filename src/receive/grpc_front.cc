@@ -100,18 +100,21 @@ void GrpcFront::handle(net::GrpcRequest request, net::GrpcServer::Reply reply) {
     small.max_inflated_bytes = std::min<std::size_t>(small.max_inflated_bytes, 4096);
     return answer(health(request, small));
   }
+  const auto refuse = [&](GrpcStatus status, std::string_view message) {
+    if (misdirected_) misdirected_->note("otlp_grpc", request.peer, message);
+    return answer(grpc_error(status, message));
+  };
   if (!signal) {
-    return answer(grpc_error(
+    return refuse(
         GrpcStatus::unimplemented,
         fmt::format(
             "{} is not served here; OTLP/gRPC is Export of the TraceService, MetricsService and "
             "LogsService of opentelemetry.proto.collector",
-            short_message(request.path, 200))));
+            short_message(request.path, 200)));
   }
   if (!authorized(net::header(request.headers, "authorization"), bearer_token_)) {
-    return answer(grpc_error(
-        GrpcStatus::unauthenticated,
-        "this receiver asks for a token; send the metadata authorization: Bearer TOKEN"));
+    return refuse(GrpcStatus::unauthenticated,
+                  "this receiver asks for a token; send the metadata authorization: Bearer TOKEN");
   }
   // A message flagged as compressed without a named encoding is taken for what its first bytes say.
   std::string compression;

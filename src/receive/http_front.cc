@@ -78,6 +78,9 @@ void HttpFront::handle(net::HttpRequest request, std::unique_ptr<net::Responder>
     responder->send(std::move(response));
   };
   const auto refuse = [&](int status, ErrorCode code, std::string_view message) {
+    // What is sent, and not looked at with a browser.
+    if (misdirected_ && request.method == "POST")
+      misdirected_->note("otlp_http", request.peer, message);
     return http_error(status, encoding.value_or(Encoding::json), code, message);
   };
   if (!signal) return answer(refuse(404, ErrorCode::not_found, nothing_at(request.path)));

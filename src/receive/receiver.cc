@@ -18,14 +18,15 @@ class ReceiverImpl final : public Receiver {
                SelfMetrics& metrics)
       : intake_(options.limits, store, clock, metrics),
         pool_({.name = "otlp", .threads = options.threads, .queue_limit = options.queue_limit}),
-        http_front_(intake_, pool_, clock, options.bearer_token),
-        grpc_front_(intake_, pool_, clock, options.bearer_token) {}
+        http_front_(intake_, pool_, clock, options.bearer_token, options.misdirected),
+        grpc_front_(intake_, pool_, clock, options.bearer_token, options.misdirected) {}
 
   Status listen(const Options& options, SelfMetrics& metrics) {
     net::GrpcServer::Options grpc;
     grpc.listen = options.grpc;
     grpc.max_message = options.limits.max_wire_bytes;
     grpc.name = "otlp_grpc";
+    grpc.misdirected = options.misdirected;
     TRY_ASSIGN(grpc_, net::GrpcServer::start(
                           std::move(grpc),
                           [this](net::GrpcRequest request, net::GrpcServer::Reply reply) {
@@ -36,6 +37,7 @@ class ReceiverImpl final : public Receiver {
     http.listen = options.http;
     http.max_body = options.limits.max_wire_bytes;
     http.name = "otlp_http";
+    http.misdirected = options.misdirected;
     http.error_body = [this](int status, std::string message) {
       return http_front_.transport_error(status, message);
     };

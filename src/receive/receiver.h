@@ -37,7 +37,8 @@ struct Options {
   std::size_t threads = 2; // decode and append
   // Waiting requests. More are answered as retryable (429 with Retry-After, UNAVAILABLE).
   std::size_t queue_limit = 256;
-  std::string bearer_token; // "": no token is needed
+  std::string bearer_token;                                       // "": no token is needed
+  std::shared_ptr<net::MisdirectedSenders> misdirected = nullptr; // null: nobody is told of them
 };
 
 // Both listeners and the decode pool. Destruction stops the listeners, then finishes the accepted

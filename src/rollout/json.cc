@@ -85,6 +85,7 @@ json::object verdict_value(const judge::Judgement& judgement, const VerdictConte
   o["canary_version"] = json_string(context.canary_version);
   o["stable_version"] = json_string(context.stable_version);
   o["reason"] = json_string(judgement.reason);
+  if (!context.beside_rollout.empty()) o["beside_rollout"] = json_string(context.beside_rollout);
   json::object window;
   window["from"] = json_string(rfc3339(context.from_ms));
   window["to"] = json_string(rfc3339(context.to_ms));
@@ -135,6 +136,7 @@ std::string rollout_json(const RolloutStatus& status, WithLog with_log) {
   o["canary_version"] = json_string(status.canary_version);
   o["stable_version"] = json_string(status.stable_version);
   o["phase"] = json_string(to_string(status.phase));
+  o["condition"] = json_string(to_string(status.condition));
   o["terminal"] = is_terminal(status.phase);
   o["step"] = status.step;
   o["steps"] = steps_value(status.steps);

@@ -17,6 +17,8 @@ struct VerdictContext {
   std::string stable_version;
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
+  // Of an analysis: why a running rollout of the service says something else. "": it does not.
+  std::string beside_rollout{};
 };
 
 std::string verdict_json(const judge::Judgement& judgement, const VerdictContext& context);

@@ -83,6 +83,8 @@ void MachineStep::on(const event::Start& start) {
   s_.plan.spec = start.spec;
   s_.plan.canary_version = start.canary_version;
   s_.plan.stable_version = start.stable_version;
+  s_.plan.canary_open = start.canary_open;
+  s_.plan.stable_open = start.stable_open;
   s_.plan.actor = start.actor;
   s_.plan.started_ms = now_.wall_ms;
   for (const auto& spec : start.spec->steps)
@@ -95,6 +97,45 @@ void MachineStep::on(const event::Start& start) {
   pause(PauseCause::unwatched,
         "nothing is watched before the canary gets 100%, so a person decides: promote sends it "
         "all the traffic, abort ends the rollout; a step before it, such as 5% 10m, would watch");
+}
+
+// Before this the telemetry of an open track has brought nothing, so nothing was judged of it.
+bool MachineStep::learn_versions(const LookResult& look) {
+  auto& plan = s_.plan;
+  const auto learn = [&](std::string_view track, const TrackHeard& heard, bool& open,
+                         std::string& version) {
+    if (!open || !heard.first_version) return false;
+    open = false;
+    const auto& found = *heard.first_version;
+    if (found != version || version.empty()) {
+      line("version",
+           found.empty()
+               ? fmt::format(
+                     "the telemetry of {} cannot be told apart by version: all of it is taken",
+                     track)
+           : version.empty()
+               ? fmt::format("{} reports as version {}", track, found)
+               : fmt::format("{} reports as version {}, no longer {}", track, found, version));
+    } else {
+      line("version", ""); // as it was taken at the start
+    }
+    version = found;
+    return true;
+  };
+  const bool canary = learn("canary", look.canary, plan.canary_open, plan.canary_version);
+  const bool stable = learn("stable", look.stable, plan.stable_open, plan.stable_version);
+  if (!canary && !stable) return false;
+  s_.live.judgement.reset();
+  s_.live.next_look = now_.steady_ms;
+  if (s_.position.phase == Phase::progressing && !plan.canary_version.empty() &&
+      plan.canary_version == plan.stable_version) {
+    pause(PauseCause::same_version,
+          fmt::format("canary and stable both report as version {}: there is nothing to compare; "
+                      "deploy the new version as the canary and start again after abort, or resume "
+                      "to compare them all the same",
+                      plan.canary_version));
+  }
+  return true;
 }
 
 void MachineStep::pause(PauseCause cause, std::string text, const std::string& actor) {

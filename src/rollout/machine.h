@@ -44,7 +44,8 @@ enum class PauseCause {
   router_refused,
   canary_silent,
   old_intent,
-  unwatched // nothing is watched before 100 %
+  unwatched,   // nothing is watched before 100 %
+  same_version // both tracks report as the same one
 };
 std::string_view to_string(PauseCause cause);
 
@@ -62,6 +63,9 @@ struct TrackHeard {
   std::int64_t heard_ms =
       0; // when telemetry last came, in the window or before; 0: never or unknown
   std::string other_version; // not the one watched: the version under which the track reports now
+  // Of a track whose version is open: what its first telemetry in the rollout names, "" when that
+  // names none. nullopt: none came.
+  std::optional<std::string> first_version{};
 };
 
 // What one look at the telemetry saw. source_error not empty: the store did not answer, and nothing
@@ -94,6 +98,7 @@ struct LookResult {
   std::string silent_instances;     // a sentence about instances that stopped, of several; "": none
   bool routes_checked = false;      // as was asked for, and both tracks' routes were read
   std::string unmatched_routes;     // a sentence about routes of the spec that no request has
+  std::string waiting; // a sentence about a track whose version is open and of which nothing came
 };
 
 // Whether it is known who reports and how the traffic is split.
@@ -107,6 +112,8 @@ struct Start {
   std::string canary_version;
   std::string stable_version;
   std::string actor;
+  bool canary_open = false; // Plan's
+  bool stable_open = false;
 };
 // A router call came back. epoch: of the call, so that the answer to a superseded call is known as
 // such.
@@ -208,10 +215,12 @@ struct Live {
   std::int64_t clock_steady = 0;        // no more than the time since then is observed_valid_ms
   std::int64_t source_down_steady = -1; // -1: the store answers
   std::int64_t router_down_steady = -1; // -1: the router answers
+  std::string router_error;             // what it does not do, and why; "": it answers
   std::int64_t decided_steady = -1;     // of the rollback; -1: not yet, or in an earlier process
 
   std::int64_t read_until_ms = 0; // LookResult's, of the newest look
   bool routes_checked = false;    // in this process
+  std::string waiting;            // LookResult's, of the newest look
 
   std::shared_ptr<const judge::Judgement> judgement; // the newest look's; null: none
   std::optional<double> observed_split;
@@ -225,6 +234,10 @@ struct Plan {
   std::shared_ptr<const RolloutSpec> spec;
   std::string canary_version;
   std::string stable_version;
+  // Nobody named the version: it is what reported before the start, "" when nothing did, until the
+  // track's first telemetry in the rollout says which it is.
+  bool canary_open = false;
+  bool stable_open = false;
   std::string actor;
   std::vector<StepState> steps;
   std::int64_t started_ms = 0;

@@ -22,6 +22,15 @@ std::string_view to_string(Phase phase) {
   return "progressing";
 }
 
+std::string_view to_string(Condition condition) {
+  switch (condition) {
+    case Condition::none: return "none";
+    case Condition::awaits_telemetry: return "awaits_telemetry";
+    case Condition::router_failing: return "router_failing";
+  }
+  return "none";
+}
+
 bool is_terminal(Phase phase) {
   return phase == Phase::promoted || phase == Phase::rolled_back || phase == Phase::aborted ||
          phase == Phase::abandoned;
@@ -40,6 +49,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::canary_silent: return "canary_silent";
     case PauseCause::old_intent: return "old_intent";
     case PauseCause::unwatched: return "unwatched";
+    case PauseCause::same_version: return "same_version";
   }
   return "none";
 }
@@ -123,6 +133,8 @@ void MachineStep::on(const event::Looked& looked) {
   const auto& look = looked.look;
   auto& live = s_.live;
   if (!source_answers(look)) return;
+  live.waiting = look.waiting;
+  if (learn_versions(look)) return;
   live.judgement = look.judgement;
   live.judged_from_ms = look.from_ms;
   live.judged_ms = look.to_ms;
@@ -142,7 +154,8 @@ void MachineStep::on(const event::Looked& looked) {
   if (terminal_or_rolling_back(s_) || look.judgement_incomplete || canary_silent(look)) return;
   end_no_data(look);
   if (s_.position.phase != Phase::progressing || !s_.weight.is_confirmed) return;
-  const bool advanced = advance_clock(look);
+  // Nothing passes before it is known which versions are watched.
+  const bool advanced = look.waiting.empty() && advance_clock(look);
   const bool changed = look.judgement->decision != s_.clock.last_decision;
   const auto own = lines_.size();
   if (advanced || changed) {
@@ -152,7 +165,7 @@ void MachineStep::on(const event::Looked& looked) {
                          : std::string());
   }
   if (!advanced && no_data(look)) return;
-  gate(look);
+  if (look.waiting.empty()) gate(look);
   if (lines_.size() > own + 1) lines_[own].text.clear(); // the gate's line says the same and more
 }
 

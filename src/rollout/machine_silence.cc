@@ -130,6 +130,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
 }
 
 std::string MachineStep::no_data_text(const LookResult& look) const {
+  if (!look.waiting.empty()) return look.waiting;
   const auto began = s_.plan.steps[s_.position.step].started_ms;
   const auto track = [&](std::string_view name, const TrackHeard& heard,
                          const std::string& version) {

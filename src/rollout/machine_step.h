@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rollout/machine.h"
+#include "rollout/words.h"
 
 namespace coalmine::rollout {
 
@@ -34,6 +35,8 @@ class MachineStep {
   void on(const event::Arrived& arrived);
   void on(const event::JournalSynced& synced);
   void on(const event::Recovered&);
+  // True: a version that was open is known now, and the next look filters by it.
+  bool learn_versions(const LookResult& look);
   void on(const event::Noted& noted) { line(noted.kind, noted.text); }
 
   // machine_weight.cc, machine_clock.cc and machine.cc
@@ -103,8 +106,6 @@ class MachineStep {
 };
 
 inline constexpr std::string_view kNothingMoved = "nothing was moved (router: observe)";
-std::string percent(double weight);         // "5%"
-std::string duration_text(std::int64_t ms); // "10m", "1h5m", "40s", "250ms"
 bool terminal_or_rolling_back(const State& state);
 
 } // namespace coalmine::rollout

@@ -60,10 +60,11 @@ void MachineStep::router_failed(const event::RouterDone& done) {
   ++live.router_failures;
   if (s_.position.phase == Phase::rolling_back) live.retry_at = now_.steady_ms + kRetryMs;
   const auto why = done.error ? done.error->message : std::string("no answer");
+  live.router_error = fmt::format("{}: {}", failure_of(done.op), why);
   if (s_.live.router_down_steady < 0) {
     s_.live.router_down_steady = now_.steady_ms;
     s_.weight.applied.reset();
-    line("router_error", fmt::format("{}: {}; trying again", failure_of(done.op), why));
+    line("router_error", live.router_error + "; trying again");
     return;
   }
   const auto patience =
@@ -84,6 +85,7 @@ void MachineStep::router_failed(const event::RouterDone& done) {
 void MachineStep::router_answers() {
   s_.live.router_failures = 0;
   s_.live.retry_at = 0;
+  s_.live.router_error.clear();
   if (s_.live.router_down_steady < 0) return;
   line("router_back", fmt::format("the router answers again after {}",
                                   duration_text(now_.steady_ms - s_.live.router_down_steady)));

@@ -29,6 +29,14 @@ enum class Phase {
 std::string_view to_string(Phase phase);
 bool is_terminal(Phase phase);
 
+// What keeps a running rollout from going on, whatever its phase; reason says it in words.
+enum class Condition {
+  none,
+  awaits_telemetry, // a track whose version nobody named has sent nothing yet
+  router_failing    // the router is not there, or does not do what it is asked
+};
+std::string_view to_string(Condition condition);
+
 // What a person may ask of a running rollout.
 // abandon: the router is not asked any more, whatever the weight; for one that does not come back.
 enum class Command { pause, resume, promote, abort, abandon };
@@ -57,6 +65,7 @@ struct RolloutStatus {
   std::string canary_version;
   std::string stable_version;
   Phase phase = Phase::progressing;
+  Condition condition = Condition::none;
   std::size_t step = 0;
   std::vector<StepState> steps;
   bool moves_traffic = true; // false: the router only watches, and weights are those planned

@@ -9,6 +9,28 @@
 
 namespace coalmine::rollout {
 
+namespace {
+
+// What stands in the way comes first: nothing else is true of the rollout meanwhile.
+void add_condition(const State& state, RolloutStatus& out) {
+  const auto& live = state.live;
+  if (is_terminal(state.position.phase)) return;
+  if (!live.router_error.empty()) {
+    out.condition = Condition::router_failing;
+    auto text = live.router_error;
+    if (text.front() == 't') text.front() = 'T'; // "the …": every sentence of a failure
+    text += "; it is tried again until the router does it";
+    // Why it waits for a person, or goes back, matters as much.
+    const bool alone = state.position.phase == Phase::progressing;
+    out.reason = alone ? text : fmt::format("{}. {}", text, out.reason);
+    return;
+  }
+  if (!live.waiting.empty() && state.position.phase != Phase::rolling_back)
+    out.condition = Condition::awaits_telemetry;
+}
+
+} // namespace
+
 RolloutStatus make_status(const State& state, SharedVector<LogEntry> log) {
   RolloutStatus out;
   out.id = state.plan.id;
@@ -42,6 +64,7 @@ RolloutStatus make_status(const State& state, SharedVector<LogEntry> log) {
     out.reason += ". " + state.alarms.silent_instances;
   if (state.position.phase == Phase::rolling_back && !state.alarms.kept.empty())
     out.reason = fmt::format("Not at 0% yet: {}. {}", state.alarms.kept, out.reason);
+  add_condition(state, out);
   out.started_ms = state.plan.started_ms;
   out.ended_ms = state.end.ended_ms;
   out.time_to_rollback_ms = state.end.time_to_rollback_ms;

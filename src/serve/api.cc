@@ -49,7 +49,9 @@ class ApiServer final : public Api {
               .query_slices = deps.query_slices,
               .own_metrics = deps.own_metrics,
               .feeds = deps.feeds,
-              .backup = std::move(deps.backup)},
+              .backup = std::move(deps.backup),
+              .misdirected = std::move(deps.misdirected),
+              .versions = std::move(deps.versions)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
         queries_({.name = "query",
@@ -74,6 +76,7 @@ class ApiServer final : public Api {
   Status listen() {
     net::HttpServer::Options options{
         .listen = options_.listen, .max_body = kMaxBody, .name = "api"};
+    options.misdirected = deps_.misdirected;
     options.error_body = [](int status, const std::string& message) {
       auto answer = error_answer(status, message);
       harden(answer);

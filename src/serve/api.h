@@ -14,6 +14,7 @@
 #include "cohort/cohorts.h"
 #include "cohort/count_feed.h"
 #include "net/http_server.h"
+#include "net/misdirected_senders.h"
 #include "promql/panel.h"
 #include "promql/queryable.h"
 #include "rollout/control/controller.h"
@@ -71,6 +72,10 @@ struct Deps {
   // Copies telemetry and journal to a directory of the server's machine (POST /v1/backup). Empty:
   // answered as unimplemented.
   std::function<Result<Backup>(const std::string& directory)> backup{};
+  // Who sends telemetry where it cannot arrive; null: nobody is told, and none is shown.
+  std::shared_ptr<net::MisdirectedSenders> misdirected = nullptr;
+  // The versions of a track that telemetry has named. May be empty.
+  rollout::AskVersions versions{};
 };
 
 class Api {

@@ -23,6 +23,11 @@ bool is_api(const net::HttpRequest& request) {
   return std::ranges::any_of(kApis, [&](auto prefix) { return request.path.starts_with(prefix); });
 }
 
+bool is_otlp(const net::HttpRequest& request) {
+  constexpr std::array<std::string_view, 3> kPaths = {"/v1/traces", "/v1/metrics", "/v1/logs"};
+  return request.method == "POST" && std::ranges::find(kPaths, request.path) != kPaths.end();
+}
+
 // An error answer in the form of the requested API.
 net::HttpResponse in_form(const net::HttpRequest& request, const Error& error) {
   return is_prometheus(request) ? prometheus_error(error) : error_answer(error);
@@ -90,7 +95,20 @@ net::HttpResponse Dispatch::busy(const net::HttpRequest& request, const std::str
   return answer;
 }
 
+// Telemetry that came to the API is told where it belongs before anything else is asked of it.
+net::HttpResponse Dispatch::misdirected(const net::HttpRequest& request) const {
+  const auto what = fmt::format(
+      "this is coalmine's API; OTLP/HTTP goes to the OTLP/HTTP port, 4318 by default: "
+      "POST {} there",
+      request.path);
+  if (deps_.misdirected) deps_.misdirected->note("api", request.peer, what);
+  auto answer = error_answer({ErrorCode::not_found, what});
+  harden(answer);
+  return answer;
+}
+
 net::HttpResponse Dispatch::handle(const net::HttpRequest& request) const {
+  if (is_otlp(request)) return misdirected(request);
   if (auto refused = refusal(request)) return std::move(*refused);
   net::HttpResponse answer;
   try {

@@ -29,6 +29,7 @@ class Dispatch {
  private:
   std::vector<Route> all_routes() const;
   net::HttpResponse route(const net::HttpRequest& request) const;
+  net::HttpResponse misdirected(const net::HttpRequest& request) const;
   net::HttpResponse unknown(const net::HttpRequest& request, const std::string& allow) const;
   void count(const net::HttpRequest& request, const net::HttpResponse& answer) const;
 

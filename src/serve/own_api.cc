@@ -7,9 +7,11 @@
 #include <charconv>
 
 #include "base/json_string.h"
+#include "base/json_text.h"
 #include "base/text.h"
 #include "promql/engine.h"
 #include "promql/syntax/go_text.h"
+#include "rollout/control/compared_versions.h"
 #include "rollout/evidence/one_shot.h"
 #include "rollout/json.h"
 #include "serve/answer.h"
@@ -148,6 +150,13 @@ Result<std::string> OwnApi::list_rollouts() const {
   return out + "],\"services\":" + json::serialize(services) + "}";
 }
 
+rollout::RolloutSpec OwnApi::spec_of(const std::string& service) const {
+  for (auto& configured : deps_.rollouts.specs()) {
+    if (configured.service == service) return std::move(configured);
+  }
+  return rollout::default_spec(service);
+}
+
 Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto body, object_of(request));
   rollout::StartRequest start;
@@ -158,12 +167,14 @@ Result<std::string> OwnApi::start_rollout(const net::HttpRequest& request) const
   start.actor = actor.empty() ? "api" : actor;
   TRY_ASSIGN(const auto id, deps_.rollouts.start(start));
   json::array warnings;
+  json::object out{{"id", id.value}};
   if (const auto begun = deps_.rollouts.get(id)) {
     for (const auto& line : begun->log) {
       if (line.kind == "warning") warnings.emplace_back(line.text);
     }
+    out = rollout::start_answer(*begun, spec_of(start.service), deps_.versions,
+                                deps_.clock.wall_ms());
   }
-  json::object out{{"id", id.value}};
   if (!warnings.empty()) out["warnings"] = std::move(warnings);
   return json::serialize(out);
 }
@@ -192,20 +203,20 @@ Result<std::string> OwnApi::analyze(const net::HttpRequest& request) const {
   TRY_ASSIGN(const auto service, needed_text(body, "service"));
   TRY_ASSIGN(const auto canary, text_of(body, "canary_version"));
   TRY_ASSIGN(const auto stable, text_of(body, "stable_version"));
-  auto spec = rollout::default_spec(service);
-  for (auto& configured : deps_.rollouts.specs()) {
-    if (configured.service == service) spec = std::move(configured);
-  }
+  const auto spec = spec_of(service);
   TRY_ASSIGN(const auto window, window_of(body, spec.analysis_window_ms));
   const auto now = deps_.clock.wall_ms();
-  const rollout::VerdictContext context{service, canary, stable, now - window, now};
+  rollout::VerdictContext context{service, canary, stable, now - window, now};
+  const auto running = rollout::running_rollout(deps_.rollouts, service);
+  rollout::choose_versions(spec, running, deps_.versions, context);
   const auto judgement = rollout::analyze(spec,
-                                          {.canary_version = canary,
-                                           .stable_version = stable,
+                                          {.canary_version = context.canary_version,
+                                           .stable_version = context.stable_version,
                                            .from_ms = context.from_ms,
                                            .to_ms = now},
                                           deps_.cohorts, deps_.feeds, deps_.own_metrics);
   if (deps_.on_analysis) deps_.on_analysis(context, judgement);
+  if (running) context.beside_rollout = rollout::beside_rollout(*running, context, judgement);
   return rollout::verdict_json(judgement, context);
 }
 
@@ -276,7 +287,22 @@ Result<std::string> OwnApi::services() const {
                    {"last_ms", p.last_ms},
                    {"export_interval_ms", p.export_interval_ms}});
   }
-  return json::serialize(json::object{{"services", std::move(out)}});
+  return json::serialize(
+      json::object{{"services", std::move(out)}, {"misdirected", misdirected()}});
+}
+
+json::array OwnApi::misdirected() const {
+  json::array out;
+  if (!deps_.misdirected) return out;
+  for (const auto& s : deps_.misdirected->list()) {
+    out.push_back({{"listener", s.listener},
+                   {"address", json_string(s.address)},
+                   {"what", json_string(s.what)},
+                   {"count", s.count},
+                   {"first_ms", s.first_ms},
+                   {"last_ms", s.last_ms}});
+  }
+  return out;
 }
 
 Result<std::string> OwnApi::status() const {
@@ -284,6 +310,7 @@ Result<std::string> OwnApi::status() const {
   return json::serialize(json::object{{"version", options_.version},
                                       {"uptime_ms", deps_.clock.steady_ms() - started_ms_},
                                       {"now_ms", deps_.clock.wall_ms()},
+                                      {"misdirected", misdirected()},
                                       {"store", json::object{{"series", s.series},
                                                              {"head_samples", s.head_samples},
                                                              {"disk_bytes", s.disk_bytes},

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <boost/json.hpp>
 #include <string>
 #include <vector>
 
@@ -30,6 +31,8 @@ class OwnApi {
   Result<std::string> dashboards() const;
   Result<std::string> services() const;
   Result<std::string> status() const;
+  boost::json::array misdirected() const;
+  rollout::RolloutSpec spec_of(const std::string& service) const; // the default where none is named
   Result<std::string> backup(const net::HttpRequest& request) const;
 
   const Options& options_;

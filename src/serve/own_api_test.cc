@@ -48,10 +48,31 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
   EXPECT_EQ(ask_json(request("POST", "/v1/rollouts", body), 201).at("id").to_number<int>(), 7);
   EXPECT_EQ(rollouts_.last_start, "shop 2  by ci");
   auto doubtful = rollout_status(7, "shop");
+  for (const double weight : {0.05, 1.0}) {
+    rollout::StepState step;
+    step.spec.weight = weight;
+    doubtful.steps.push_back(step);
+  }
   doubtful.log = {{1, 0, "started", "shop 2", "ci"}, {2, 0, "warning", "nobody names 2", "ci"}};
   rollouts_.put(doubtful);
-  EXPECT_EQ(json::serialize(ask_json(request("POST", "/v1/rollouts", body), 201)),
-            R"({"id":7,"warnings":["nobody names 2"]})");
+  EXPECT_EQ(
+      json::serialize(ask_json(request("POST", "/v1/rollouts", body), 201)),
+      R"({"id":7,"service":"shop","canary":{"version":"2","last_seen_ms":null},)"
+      R"("stable":{"version":"1","last_seen_ms":null},"step":0,"steps":2,"weight":5E-2,)"
+      R"("summary":"Rollout 7 of shop started: canary 2 against stable 1, step 1 of 2 at 5%.",)"
+      R"("warnings":["nobody names 2"]})");
+  deps_.versions = [](const rollout::RolloutSpec&, Track track) {
+    return track == Track::canary
+               ? rollout::SeenVersions{{.version = "1", .last_ms = 760'000}}
+               : rollout::SeenVersions{{.version = "1", .last_ms = 997'000, .reports = true}};
+  };
+  doubtful.canary_version = "";
+  rollouts_.put(doubtful);
+  const auto waiting = ask_json(request("POST", "/v1/rollouts", body), 201);
+  EXPECT_EQ(waiting.at("summary").as_string(),
+            "Rollout 7 of shop started: canary of the version that reports first (seen so far: 1 "
+            "(4m ago)) against stable 1 (last seen 3s ago), step 1 of 2 at 5%.");
+  EXPECT_EQ(waiting.at("stable").at("last_seen_ms").to_number<int>(), 997'000);
   expect_error(request("POST", "/v1/rollouts", R"({"service":"other"})"), 404, "not_found",
                "other");
   expect_error(request("POST", "/v1/rollouts", R"({"service":"running"})"), 409, "already_exists",
@@ -122,6 +143,56 @@ TEST_F(OwnApiTest, AnalyzeAnswersTheSeedsKeysAndTellsWhoListens) {
   EXPECT_TRUE(body.as_object().contains("analysis_duration_minutes"));
   EXPECT_EQ(cohorts_.asked(), std::make_pair(1'000'000L - 300'000, 1'000'000L));
   EXPECT_EQ(heard, std::vector<std::string>{"shop 2 rollback"});
+}
+
+// "any version" would mix the canary of the last release with this one's.
+TEST_F(OwnApiTest, AnalyzeComparesTheVersionsOfTheRolloutElseThoseThatReport) {
+  cohorts_.canary = counts(1000, 300);
+  cohorts_.stable = counts(9000, 9);
+  deps_.versions = [](const rollout::RolloutSpec&, Track track) {
+    if (track == Track::stable) // gone a while ago
+      return rollout::SeenVersions{{.version = "0.9", .last_ms = 5},
+                                   {.version = "1", .last_ms = 9}};
+    return rollout::SeenVersions{{.version = "4", .last_ms = 2}, // newer, and gone
+                                 {.version = "3", .last_ms = 9, .reports = true}};
+  };
+  const auto analyze = [&](const char* body) {
+    return ask_json(request("POST", "/v1/analyze", body));
+  };
+  const auto alone = analyze(R"({"service":"shop"})");
+  EXPECT_EQ(alone.at("canary_version").as_string(), "3");
+  EXPECT_EQ(alone.at("stable_version").as_string(), "1");
+  EXPECT_FALSE(alone.as_object().contains("beside_rollout"));
+  auto running = rollout_status(7, "shop");
+  rollouts_.put(running);
+  const auto beside = analyze(R"({"service":"shop","window":"5m"})");
+  EXPECT_EQ(beside.at("canary_version").as_string(), "2");
+  EXPECT_EQ(beside.at("decision").as_string(), "rollback");
+  EXPECT_EQ(beside.at("beside_rollout").as_string(),
+            "Rollout 7 of shop says continue: it judges what came since it began, within one error "
+            "budget over all its looks; this is one look at 5m");
+  EXPECT_EQ(analyze(R"({"service":"shop","canary_version":"3"})").at("beside_rollout").as_string(),
+            "Rollout 7 of shop compares 2 with 1; this is about 3 and 1");
+  judge::Judgement same;
+  same.decision = judge::Decision::rollback;
+  running.judgement = std::make_shared<const judge::Judgement>(same);
+  rollouts_.put(running);
+  EXPECT_FALSE(analyze(R"({"service":"shop"})").as_object().contains("beside_rollout"));
+}
+
+// A sender that is wrong here often says nothing: coalmine does.
+TEST_F(OwnApiTest, TelemetryThatCannotArriveIsShown) {
+  deps_.misdirected = std::make_shared<net::MisdirectedSenders>(clock_);
+  auto export_request = request("POST", "/v1/metrics", "{}");
+  export_request.peer = "10.0.0.7:53211";
+  expect_error(export_request, 404, "not_found", "OTLP/HTTP goes to the OTLP/HTTP port, 4318");
+  for (const auto* path : {"/v1/services", "/v1/status"}) {
+    const auto told = ask_json(request("GET", path)).at("misdirected").as_array();
+    ASSERT_EQ(told.size(), 1u);
+    EXPECT_EQ(told[0].at("listener").as_string(), "api");
+    EXPECT_EQ(told[0].at("address").as_string(), "10.0.0.7");
+    EXPECT_EQ(told[0].at("count").to_number<int>(), 1);
+  }
 }
 
 TEST_F(OwnApiTest, AnalyzeUsesTheServicesSpecAndItsWindow) {
@@ -233,12 +304,14 @@ TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
   store_.present = {{"shop", "canary", "2", "i1", "prod", 1, 2, 15000}};
   EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/services"))),
             R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"i1",)"
-            R"("environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}]})");
+            R"("environment":"prod","first_ms":1,"last_ms":2,"export_interval_ms":15000}],)"
+            R"("misdirected":[]})");
   const Dispatch dispatch(options_, deps_, options_.listen);
   clock_.advance_ms(1500);
-  EXPECT_EQ(json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-            R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"store":{"series":3,)"
-            R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
+  EXPECT_EQ(
+      json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
+      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],"store":{"series":3,)"
+      R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 
 TEST_F(OwnApiTest, UnknownPathsAndMethods) {

@@ -32,6 +32,14 @@ test('the page', { timeout: 120_000 }, async (t) => {
     await page.getByText('OTEL_EXPORTER_OTLP_ENDPOINT').waitFor();
   });
 
+  await t.test('it names who sends where nothing can arrive', async () => {
+    const lost = await fetch(`${coalmine.url}/v1/metrics`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{}' });
+    assert.equal(lost.status, 404);
+    await page.getByText('Telemetry that cannot arrive (1)').waitFor();
+    await page.getByText('OTLP/HTTP goes to the OTLP/HTTP port, 4318 by default').waitFor();
+    await page.screenshot({ path: path.join(shots, 'misdirected.png') });
+  });
+
   const app = (track, version, failEvery) => start(t, process.execPath, [path.join(root, 'tests/e2e/app.mjs')], {
     KIND: 'seed', PROTOCOL: 'proto', GZIP: '0', ENDPOINT: `http://127.0.0.1:${coalmine.http}`, TRACK: track, VERSION: version, TOTAL: '240',
     FAIL_EVERY: String(failEvery),
@@ -63,4 +71,17 @@ test('the page', { timeout: 120_000 }, async (t) => {
   });
 
   await t.test('nothing on the page failed or was blocked', () => assert.deepEqual(problems, []));
+});
+
+test('the page says what a rollout waits for', { timeout: 40_000 }, async (t) => {
+  const config = 'service: shop\nrouter: observe\n---\nservice: cart\nrouter: haproxy:/nowhere/haproxy.sock#cart\n';
+  const coalmine = await Coalmine.start(t, { config });
+  const { page, problems } = await launch(t);
+  for (const service of ['shop', 'cart']) await coalmine.post('/v1/rollouts', { service });
+  await page.goto(coalmine.url);
+  await page.getByText('WAITING FOR TELEMETRY').waitFor();
+  await page.getByText('Waiting for the first telemetry of the canary; versions seen: none').waitFor();
+  await page.getByText('ROUTER FAILS').waitFor();
+  await page.getByText('The canary could not be set to').waitFor();
+  assert.deepEqual(problems, []);
 });

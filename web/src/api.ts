@@ -18,6 +18,7 @@ export interface Step {
 export interface LogEntry { sequence: number; time_ms: number; kind: string; text: string; actor: string }
 export interface Rollout {
   id: number; service: string; canary_version: string; stable_version: string; phase: Phase; terminal: boolean;
+  condition?: 'none' | 'awaits_telemetry' | 'router_failing';
   step: number; steps: Step[]; moves_traffic?: boolean; weight_asked: number; weight_applied: number | null; observed_split: number | null;
   observed_valid_ms: number; reason: string; started_ms: number; ended_ms: number; time_to_rollback_ms: number;
   judgement: Verdict | null; log?: LogEntry[];
@@ -30,6 +31,9 @@ export interface Panel { title: string; type: 'timeseries' | 'gauge'; queries: {
 export interface Dashboard { name: string; panels: Panel[] }
 export interface Service { service: string; track: string; version: string; instance: string; last_ms: number }
 
+// Who sends telemetry where it cannot arrive.
+export interface Misdirected { listener: string; address: string; what: string; count: number; last_ms: number }
+
 async function call<T>(path: string, init?: RequestInit): Promise<T> {
   const response = await fetch(path, init);
   const body = await response.json().catch(() => null);
@@ -40,6 +44,7 @@ async function call<T>(path: string, init?: RequestInit): Promise<T> {
 export const getRollout = (id: string) => call<Rollout>(`/v1/rollouts/${id}`);
 export const getDashboards = () => call<{ dashboards: Dashboard[] }>('/v1/dashboards').then((r) => r.dashboards);
 export const getServices = () => call<{ services: Service[] }>('/v1/services').then((r) => r.services);
+export const getMisdirected = () => call<{ misdirected?: Misdirected[] }>('/v1/services').then((r) => r.misdirected ?? []);
 export const getFailures = (service: string, version = '') =>
   call<{ failures: Failure[] }>(`/v1/failures?${new URLSearchParams({ service, version, limit: '20' })}`).then((r) => r.failures);
 export const command = (id: number, verb: string, reason: string) =>

@@ -1,6 +1,6 @@
 // All rollouts, those that need a person first: one sentence of state, one of reason, the traffic.
 import type { Rollout } from './api';
-import { getServices, rollouts } from './api';
+import { getMisdirected, getServices, rollouts } from './api';
 import { clock, duration, percent } from './format';
 import { usePolling } from './panel';
 
@@ -22,6 +22,9 @@ const unmoved: Record<string, string> = {
 export function Chip({ rollout: r }: { rollout: Rollout }) {
   const { glyph, word: moved, tone } = phases[r.phase] ?? phases.progressing!;
   const word = r.moves_traffic === false ? (unmoved[r.phase] ?? moved) : moved;
+  if (r.condition === 'router_failing') return <span class="chip regression">✖ ROUTER FAILS</span>;
+  if (r.condition === 'awaits_telemetry' && r.phase === 'progressing')
+    return <span class={`chip ${tone}`}>{glyph} WAITING FOR TELEMETRY</span>;
   return <span class={`chip ${tone}`}>{glyph} {word}</span>;
 }
 
@@ -53,6 +56,20 @@ function Group({ title, items }: { title: string; items: Rollout[] }) {
   );
 }
 
+// Telemetry that comes to the wrong port or in the wrong protocol: its sender often says nothing.
+function Misdirected() {
+  const { value } = usePolling(getMisdirected, 5000, 'misdirected');
+  if (!value || value.length === 0) return null;
+  return (
+    <section class="misdirected" role="status">
+      <h2>Telemetry that cannot arrive ({value.length})</h2>
+      <ul>{value.map((m) => <li key={m.address + m.listener + m.what}>
+        <strong>{m.address}</strong> → {m.listener}: {m.what} <small>{m.count === 1 ? 'once' : `${m.count} times`}, last {clock(m.last_ms)}</small>
+      </li>)}</ul>
+    </section>
+  );
+}
+
 function FirstSteps() {
   const { value } = usePolling(getServices, 3000, 'services');
   const services = value ?? [];
@@ -77,9 +94,10 @@ coalmine rollout start checkout-service`}</pre>
 export function Overview() {
   const all = rollouts.value;
   if (all === null) return <p class="quiet">Connecting…</p>;
-  if (all.length === 0) return <FirstSteps />;
+  if (all.length === 0) return <><Misdirected /><FirstSteps /></>;
   return (
     <>
+      <Misdirected />
       <Group title="Needs a person" items={all.filter((r) => r.phase === 'paused')} />
       <Group title="Running" items={all.filter((r) => r.phase === 'progressing' || r.phase === 'rolling_back')} />
       <Group title="Finished" items={all.filter((r) => r.terminal)} />

@@ -96,7 +96,7 @@ export function RolloutPage({ id }: { id: string }) {
   return (
     <article>
       <header class="verdict">
-        <h1>{r.service} <span class="versions">{r.stable_version} → {r.canary_version}</span> <small>#{r.id}</small></h1>
+        <h1>{r.service} <span class="versions">{r.stable_version || '?'} → {r.canary_version || '?'}</span> <small>#{r.id}</small></h1>
         <p aria-live="polite"><Chip rollout={r} /> {r.reason}</p>
         {r.phase === 'rolled_back' && r.moves_traffic !== false && r.time_to_rollback_ms > 0 &&
           <p class="quiet">All traffic was back on stable {millis(r.time_to_rollback_ms)} after the decision.</p>}

@@ -235,10 +235,16 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
   start.spec = std::make_shared<const RolloutSpec>(*spec);
   start.canary_version = request.canary_version;
   start.stable_version = request.stable_version;
-  if (start.canary_version.empty() && deps_.newest_version)
-    start.canary_version = deps_.newest_version(*spec, Track::canary);
-  if (start.stable_version.empty() && deps_.newest_version)
-    start.stable_version = deps_.newest_version(*spec, Track::stable);
+  // What reports now is the best guess, and the track's first telemetry in the rollout decides.
+  const auto guess = [&](Track track, std::string& version, bool& open) {
+    if (!version.empty() || !deps_.versions) return;
+    const auto seen = deps_.versions(*spec, track);
+    if (!seen) return;
+    version = newest_reporting(*seen);
+    open = true;
+  };
+  guess(Track::canary, start.canary_version, start.canary_open);
+  guess(Track::stable, start.stable_version, start.stable_open);
   TRY(check_versions(start, request.canary_version.empty() || request.stable_version.empty()));
   start.actor = request.actor.empty() ? "cli" : request.actor;
   return start;
@@ -275,11 +281,10 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
 
 std::vector<std::string> ControllerImpl::doubts_of(const event::Start& start) const {
   std::vector<std::string> out;
-  if (!deps_.reported_versions) return out;
+  if (!deps_.versions) return out;
   for (const auto track : {Track::canary, Track::stable}) {
     const auto& version = track == Track::canary ? start.canary_version : start.stable_version;
-    if (auto doubt =
-            unreported_version(track, version, deps_.reported_versions(*start.spec, track)))
+    if (auto doubt = unreported_version(track, version, deps_.versions(*start.spec, track)))
       out.push_back(std::move(*doubt));
   }
   return out;

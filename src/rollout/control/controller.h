@@ -20,6 +20,7 @@
 #include "net/http_client.h"
 #include "rollout/kept_rollouts.h"
 #include "rollout/rollout.h"
+#include "rollout/seen_versions.h"
 #include "rollout/spec.h"
 #include "telemetry/track.h"
 
@@ -27,7 +28,7 @@ namespace coalmine::rollout {
 
 struct StartRequest {
   std::string service;
-  std::string canary_version; // "": the newest version the canary selector has sent
+  std::string canary_version; // "": the newest that reports, or the first one that will
   std::string stable_version; // "": likewise
   std::string actor = "cli";
 };
@@ -51,13 +52,8 @@ struct ControllerDeps {
   const cohort::CountFeedSource* feeds = nullptr;
   // Where the metrics of users are read; null: none, and specs that name some cannot be decided.
   const cohort::MetricSource* own_metrics = nullptr;
-  // The newest version that the track's telemetry has named, for a start without versions; "" when
-  // none. May be empty.
-  std::function<std::string(const RolloutSpec&, Track track)> newest_version;
-  // The versions that the track's telemetry names now, newest first, "" where it names none;
-  // nullopt when that cannot be known. May be empty.
-  std::function<std::optional<std::vector<std::string>>(const RolloutSpec&, Track track)>
-      reported_versions{};
+  // The versions that a track's telemetry has named, for a start that names none. May be empty.
+  AskVersions versions{};
 };
 
 struct ControllerOptions {

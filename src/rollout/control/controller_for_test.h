@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -59,11 +60,18 @@ class SteadySource final : public cohort::CohortSource {
  public:
   std::atomic<double> canary_error_rate = 0;
   std::atomic<bool> down = false;
+  // Whether counts of what has this value were asked for.
+  bool asked_for(const std::string& value) const {
+    return asked_.with([&](const auto& asked) { return asked.contains(value); });
+  }
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t,
                                       std::int64_t to_ms) const override {
     if (down) return fail(ErrorCode::unavailable, "store is gone");
     bool canary = false;
     for (const auto& m : cohort.matchers) canary = canary || m.value == "canary";
+    asked_.with([&](auto& asked) {
+      for (const auto& m : cohort.matchers) asked.insert(m.value);
+    });
     static const auto kBounds =
         std::make_shared<const std::vector<double>>(std::vector<double>{100});
     cohort::CohortCounts out;
@@ -78,6 +86,9 @@ class SteadySource final : public cohort::CohortSource {
     out.any_series = true;
     return out;
   }
+
+ private:
+  mutable Guarded<std::set<std::string>> asked_;
 };
 
 // Lets everyone wait, and then does not answer.
@@ -175,8 +186,7 @@ class ControllerTest : public ::testing::Test {
         .http = http_,
         .metrics = metrics_,
         .on_look = [this](const RolloutStatus&, const judge::Judgement&) { ++looks_; },
-        .own_metrics = own_metrics_,
-        .newest_version = {}};
+        .own_metrics = own_metrics_};
   }
   void open() { open(deps(), {spec_}); }
   void open(ControllerDeps with, std::vector<RolloutSpec> specs) {
@@ -190,6 +200,14 @@ class ControllerTest : public ::testing::Test {
     const auto id = controller_->start(request_of("checkout-service", "2.4.0", "2.3.0"));
     EXPECT_TRUE(id) << (id ? "" : id.error().message);
     return id.value_or(RolloutId{});
+  }
+  // A version that reports, of which telemetry came in just now.
+  static std::optional<SeenVersions> seen_now(std::string version) {
+    return SeenVersions{{.version = std::move(version),
+                         .first_ms = 5,
+                         .last_ms = 5,
+                         .arrival_ms = INT64_MAX,
+                         .reports = true}};
   }
   template <typename F>
   ::testing::AssertionResult eventually(F condition) {

@@ -217,8 +217,8 @@ TEST_F(ControllerTest, TimeComesFromTheClock) {
                          .http = with_manual.http,
                          .metrics = with_manual.metrics,
                          .on_look = with_manual.on_look,
-                         .newest_version = [](const RolloutSpec&, Track track) {
-                           return track == Track::canary ? "9.1" : "9.0";
+                         .versions = [this](const RolloutSpec&, Track track) {
+                           return seen_now(track == Track::canary ? "9.1" : "9.0");
                          }};
   spec_.steps[0].analyze_ms = 120'000;
   spec_.steps[1].analyze_ms = 120'000;
@@ -261,7 +261,7 @@ TEST_F(ControllerTest, ARouterThatLacksWhatIsNamedRefusesTheStart) {
 
 TEST_F(ControllerTest, VersionsThatAreGuessedEqualAreRefused) {
   auto guesses = deps();
-  guesses.newest_version = [](const RolloutSpec&, Track) { return "2.3.0"; };
+  guesses.versions = [this](const RolloutSpec&, Track) { return seen_now("2.3.0"); };
   open(std::move(guesses), {spec_});
   for (const auto& request :
        {request_of("checkout-service"), request_of("checkout-service", "2.3.0"),
@@ -276,9 +276,11 @@ TEST_F(ControllerTest, VersionsThatAreGuessedEqualAreRefused) {
 
 TEST_F(ControllerTest, AVersionThatNobodyReportsIsTold) {
   auto known = deps();
-  known.reported_versions = [](const RolloutSpec&, Track track) {
-    return track == Track::canary ? std::optional<std::vector<std::string>>({"2.4.0", ""})
-                                  : std::optional<std::vector<std::string>>(std::in_place);
+  known.versions = [this](const RolloutSpec&, Track track) {
+    auto seen = seen_now("2.4.0");
+    seen->push_back({.version = "", .reports = true});
+    seen->push_back({.version = "2.4.1-typo"}); // long gone
+    return track == Track::canary ? seen : std::optional<SeenVersions>(std::in_place);
   };
   open(std::move(known), {spec_});
   const auto id = controller_->start(request_of("checkout-service", "2.4.1-typo", "2.3.0"));
@@ -291,6 +293,93 @@ TEST_F(ControllerTest, AVersionThatNobodyReportsIsTold) {
   EXPECT_EQ(told,
             "no telemetry of canary names version 2.4.1-typo; it names 2.4.0, no version\n"
             "nothing has come from stable lately, so nobody has named its version 2.3.0 yet\n");
+}
+
+std::string log_of(const RolloutStatus& status, std::string_view kind) {
+  std::string out;
+  for (const auto& line : status.log) {
+    if (line.kind == kind) out += line.text + "\n";
+  }
+  return out;
+}
+
+// A process without requests sends nothing: the canary that is there is not in the telemetry yet,
+// and the one of the last release is.
+TEST_F(ControllerTest, AVersionThatIsNotSeenYetIsLearnedFromItsFirstTelemetry) {
+  Guarded<SeenVersions> canary{
+      SeenVersions{{.version = "2.3.0", .first_ms = 1, .last_ms = clock_.wall_ms() - 240'000}}};
+  auto known = deps();
+  known.versions = [&](const RolloutSpec&, Track track) -> std::optional<SeenVersions> {
+    if (track == Track::stable) return seen_now("2.3.0");
+    return canary.with([](const auto& seen) { return seen; });
+  };
+  open(std::move(known), {spec_});
+  const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
+  EXPECT_EQ(controller_->get(id)->canary_version, "") << "2.3.0 is gone";
+  EXPECT_EQ(controller_->get(id)->stable_version, "2.3.0");
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->judgement != nullptr; }));
+  const auto waiting = *controller_->get(id);
+  EXPECT_EQ(waiting.weight_applied, 0.05) << "without requests nothing would come";
+  EXPECT_EQ(waiting.reason,
+            "Waiting for the first telemetry of the canary; versions seen: 2.3.0 (4m ago)");
+  EXPECT_EQ(waiting.condition, Condition::awaits_telemetry);
+  canary.with([&](auto& seen) { seen.insert(seen.begin(), seen_now("2.4.0")->front()); });
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->canary_version == "2.4.0"; }));
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  const auto status = *controller_->get(id);
+  EXPECT_EQ(log_of(status, "version"), "canary reports as version 2.4.0\n");
+  EXPECT_EQ(status.condition, Condition::none);
+  EXPECT_TRUE(source_.asked_for("2.4.0"));
+}
+
+TEST_F(ControllerTest, AVersionThatIsGoneAfterTheStartGivesWay) {
+  spec_.steps[0].analyze_ms = 3'600'000;
+  std::atomic<bool> deployed = false;
+  auto known = deps();
+  known.versions = [&](const RolloutSpec&, Track track) -> std::optional<SeenVersions> {
+    if (track == Track::stable) return seen_now("2.3.0");
+    SeenVersions seen{{.version = "2.3.9", .first_ms = 2, .last_ms = 3, .reports = true}};
+    if (deployed) seen.insert(seen.begin(), seen_now("2.4.0")->front());
+    return seen;
+  };
+  open(known, {spec_});
+  const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
+  EXPECT_EQ(controller_->get(id)->canary_version, "2.3.9");
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->judgement != nullptr; }));
+  open(known, {spec_}); // open versions survive a restart
+  deployed = true;
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->canary_version == "2.4.0"; }));
+  EXPECT_EQ(log_of(*controller_->get(id), "version"),
+            "canary reports as version 2.4.0, no longer 2.3.9\n");
+}
+
+TEST_F(ControllerTest, TracksThatTurnOutToBeOneVersionPause) {
+  std::atomic<bool> deployed = false;
+  auto known = deps();
+  known.versions = [&](const RolloutSpec&, Track track) -> std::optional<SeenVersions> {
+    if (track == Track::canary && !deployed) return SeenVersions{};
+    return seen_now("2.3.0");
+  };
+  open(std::move(known), {spec_});
+  const auto id = controller_->start(request_of("checkout-service")).value_or(RolloutId{});
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->weight_applied == 0.05; }));
+  deployed = true;
+  ASSERT_TRUE(reaches(id, Phase::paused));
+  EXPECT_TRUE(controller_->get(id)->reason.starts_with(
+      "canary and stable both report as version 2.3.0: there is nothing to compare"));
+}
+
+TEST_F(ControllerTest, ARouterThatCannotBeReachedIsSaid) {
+  open();
+  router_.down = true;
+  const auto id = start();
+  ASSERT_TRUE(
+      eventually([&] { return controller_->get(id)->condition == Condition::router_failing; }));
+  EXPECT_EQ(controller_->get(id)->reason,
+            "The canary could not be set to 5%: connection refused; it is tried again until the "
+            "router does it");
+  router_.down = false;
+  ASSERT_TRUE(eventually([&] { return controller_->get(id)->condition == Condition::none; }));
 }
 
 TEST_F(ControllerTest, OneRolloutMovesATraffic) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/control/effects.h"
 
+#include <fmt/format.h>
+
+#include "base/log.h"
+
 namespace coalmine::rollout {
 
 Effects::Effects(const ControllerDeps& deps, Journal& journal, ControlThread control,
@@ -48,7 +52,23 @@ void Effects::tick() {
   routers_.tick();
 }
 
-void Effects::record(JournalRecord record) { journal_.record(std::move(record)); }
+// Once when something stops answering and once when it is back: the server's log is where somebody
+// looks who does not look at the rollout.
+void Effects::record(JournalRecord record) {
+  for (const auto& line : record.lines) {
+    const bool failed = line.kind == "router_error" || line.kind == "source_error";
+    if (!failed && line.kind != "router_back" && line.kind != "source_back") continue;
+    const LogFields fields{{"rollout", fmt::format("{}", record.id.value)},
+                           {"service", record.service},
+                           {"what", line.text}};
+    if (failed) {
+      log_warn("a rollout waits", fields);
+    } else {
+      log_info("a rollout goes on", fields);
+    }
+  }
+  journal_.record(std::move(record));
+}
 
 void Effects::call_router(const State& state, const effect::CallRouter& call) {
   routers_.call(state.plan.id, call);

@@ -40,7 +40,8 @@ std::unique_ptr<EvidenceFeed> Looks::make_feed(const State& state,
   if (!wanted || deps_.feeds == nullptr) return nullptr;
   const bool with_metrics =
       judge.takes_cells() && !plan.spec->metrics.empty() && deps_.own_metrics != nullptr;
-  auto behind = [this, spec = plan.spec, canary = plan.canary_version, stable = plan.stable_version,
+  const auto [canary_version, stable_version] = watched_versions(plan);
+  auto behind = [this, spec = plan.spec, canary = canary_version, stable = stable_version,
                  started_ms = plan.started_ms, with_metrics](std::shared_ptr<const KeptPast> past) {
     auto feed = make_grid_feed(*deps_.feeds, {spec, canary, stable, started_ms, past});
     if (!with_metrics) return feed;
@@ -55,12 +56,16 @@ std::unique_ptr<MetricReader> Looks::make_metrics(const State& state,
   const auto& plan = state.plan;
   if (judge.takes_cells() || plan.spec->metrics.empty() || deps_.own_metrics == nullptr)
     return nullptr;
-  return std::make_unique<MetricReader>(
-      *deps_.own_metrics, MetricScope{plan.spec, plan.canary_version, plan.stable_version});
+  const auto [canary, stable] = watched_versions(plan);
+  return std::make_unique<MetricReader>(*deps_.own_metrics, MetricScope{plan.spec, canary, stable});
 }
 
 std::shared_ptr<Looks::Slot> Looks::slot_of(const State& state) {
   auto& slot = slots_[state.plan.id.value];
+  const auto [canary, stable] = watched_versions(state.plan);
+  // A version became known: what was made for another one is of no use. The cells stay.
+  if (slot != nullptr && (slot->canary_version != canary || slot->stable_version != stable))
+    slot.reset();
   // Evidence of a judge that takes cells goes on from step to step. Without a feed its cells come
   // from the window, anew with every look.
   const bool takes_cells = slot != nullptr && slot->judge->takes_cells();
@@ -69,6 +74,8 @@ std::shared_ptr<Looks::Slot> Looks::slot_of(const State& state) {
   if (goes_on) return slot;
   const auto before = std::exchange(slot, std::make_shared<Slot>());
   slot->step = state.position.step;
+  slot->canary_version = canary;
+  slot->stable_version = stable;
   slot->judge = make_step_judge(state);
   if (before != nullptr && !takes_cells) {
     slot->feed = std::move(before->feed);
@@ -96,7 +103,7 @@ LookResult Looks::run(const LookRequest& request, Slot& slot, Counter& looks) {
                           {.cohorts = deps_.cohorts,
                            .feed = slot.feed.get(),
                            .metrics = slot.metrics.get(),
-                           .newest_version = deps_.newest_version});
+                           .versions = deps_.versions});
   looks.add();
   // Another look may change the average between the read and the write. One lost sample does not
   // matter.

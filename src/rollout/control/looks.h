@@ -37,6 +37,8 @@ class Looks {
   // look that takes long is waited for.
   struct Slot {
     std::size_t step = 0;
+    std::string canary_version; // that the feed and the metrics filter by
+    std::string stable_version;
     std::unique_ptr<judge::Judge> judge;
     std::unique_ptr<EvidenceFeed> feed;    // for a judge that takes cells, and for what is heard
     std::unique_ptr<MetricReader> metrics; // for a judge that takes no cells

@@ -44,23 +44,24 @@ Status check_no_traffic_yet(const route::Weight& now, const RolloutSpec& spec) {
                   spec.service, percent(now.canary)));
 }
 
-std::optional<std::string> unreported_version(
-    Track track, const std::string& version,
-    const std::optional<std::vector<std::string>>& reported) {
-  if (version.empty() || !reported || std::ranges::find(*reported, version) != reported->end())
-    return std::nullopt;
+std::optional<std::string> unreported_version(Track track, const std::string& version,
+                                              const std::optional<SeenVersions>& seen) {
+  if (version.empty() || !seen) return std::nullopt;
+  std::vector<std::string> names;
+  for (const auto& one : *seen) {
+    if (one.reports) names.push_back(one.version);
+  }
+  if (std::ranges::find(names, version) != names.end()) return std::nullopt;
   const auto name = track == Track::canary ? "canary" : "stable";
-  if (reported->empty()) {
+  if (names.empty()) {
     return fmt::format("nothing has come from {} lately, so nobody has named its version {} yet",
                        name, version);
   }
-  std::string seen;
-  for (std::size_t i = 0; i < std::min(kMaxNamed, reported->size()); ++i) {
-    const auto& one = (*reported)[i];
-    seen += (seen.empty() ? "" : ", ") + (one.empty() ? "no version" : one);
-  }
-  if (reported->size() > kMaxNamed) seen += ", …";
-  return fmt::format("no telemetry of {} names version {}; it names {}", name, version, seen);
+  std::string text;
+  for (std::size_t i = 0; i < std::min(kMaxNamed, names.size()); ++i)
+    text += (text.empty() ? "" : ", ") + (names[i].empty() ? "no version" : names[i]);
+  if (names.size() > kMaxNamed) text += ", …";
+  return fmt::format("no telemetry of {} names version {}; it names {}", name, version, text);
 }
 
 } // namespace coalmine::rollout

@@ -8,6 +8,7 @@
 
 #include "base/result.h"
 #include "rollout/machine.h"
+#include "rollout/seen_versions.h"
 #include "route/router.h"
 
 namespace coalmine::rollout {
@@ -21,10 +22,8 @@ Status check_versions(const event::Start& start, bool guessed);
 Status check_no_traffic_yet(const route::Weight& now, const RolloutSpec& spec);
 
 // One sentence on a version that none of the track's telemetry names; none when it is named, or
-// not known. reported: what the track names now, "" where it names none; nullopt when that cannot
-// be known.
-std::optional<std::string> unreported_version(
-    Track track, const std::string& version,
-    const std::optional<std::vector<std::string>>& reported);
+// not known. seen: nullopt when that cannot be known.
+std::optional<std::string> unreported_version(Track track, const std::string& version,
+                                              const std::optional<SeenVersions>& seen);
 
 } // namespace coalmine::rollout

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/evidence/look.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <exception>
 
@@ -27,15 +29,23 @@ bool guards_split(const RolloutSpec& spec) {
   return spec.guard_split && route::moves_traffic(spec.router);
 }
 
+WatchedVersions watched_versions(const Plan& plan) {
+  return {plan.canary_open ? "" : plan.canary_version, plan.stable_open ? "" : plan.stable_version};
+}
+
 LookRequest make_look_request(const State& state, const effect::TakeLook& look) {
+  const auto watched = watched_versions(state.plan);
   LookRequest out{.spec = state.plan.spec,
-                  .canary_version = state.plan.canary_version,
-                  .stable_version = state.plan.stable_version,
+                  .canary_version = watched.canary,
+                  .stable_version = watched.stable,
+                  .canary_open = state.plan.canary_open,
+                  .stable_open = state.plan.stable_open,
                   .look = look,
                   .view = feed_view(state, look.to_ms),
                   .step = state.plan.steps[state.position.step].spec,
                   .next_weight = 1,
                   .step_started_ms = state.plan.steps[state.position.step].started_ms,
+                  .watched_since_ms = state.plan.steps.front().started_ms,
                   .watched_from_ms = watched_from_ms(state),
                   .asked_split = 0,
                   .split_cause = state.alarms.split_cause};
@@ -208,6 +218,54 @@ void check_routes(const LookRequest& request, const LookSources& sources, LookRe
   out.unmatched_routes = unmatched_routes(*request.spec, *canary, *stable);
 }
 
+// A look that finds out about versions judges nothing: what it would read is not filtered by them.
+void nothing_judged_yet(LookResult& out) {
+  out.waiting.clear();
+  judge::Judgement judgement;
+  judgement.reason = "The version of a track is known now; the next look goes by it";
+  out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
+  out.judgement_incomplete = true;
+}
+
+// The version of each open track, from its first telemetry in the rollout. A process without
+// requests sends nothing, and one that has just gone may have been the newest at the start: only
+// what comes after the weight was set says who is there. True: one is known now.
+bool find_versions(const LookRequest& request, const LookSources& sources, LookResult& out) {
+  bool found = false;
+  const auto find = [&](std::string_view name, Track track, bool open, TrackHeard& heard) {
+    if (!open || !sources.versions) return;
+    const auto seen = sources.versions(*request.spec, track);
+    if (!seen) return;
+    heard.first_version = newest_since(*seen, request.watched_since_ms);
+    found = found || heard.first_version.has_value();
+    if (heard.first_version || !out.waiting.empty()) return;
+    out.waiting = fmt::format("Waiting for the first telemetry of {}; versions seen: {}", name,
+                              seen_text(*seen, request.look.to_ms));
+  };
+  find("the canary", Track::canary, request.canary_open, out.canary);
+  find("stable", Track::stable, request.stable_open, out.stable);
+  if (found) nothing_judged_yet(out);
+  return found;
+}
+
+// The store counts requests of an open track that no version was ever seen of: its telemetry cannot
+// be told apart by version, so all of it is the track's. True: so it is.
+bool find_unversioned(const LookRequest& request, const LookSources& sources,
+                      const judge::Evidence& evidence, LookResult& out) {
+  bool found = false;
+  const auto find = [&](Track track, bool open, const TrackCounts& counts, TrackHeard& heard) {
+    if (!open || !sources.versions || !(counts.requests > 0)) return;
+    const auto seen = sources.versions(*request.spec, track);
+    if (!seen || !seen->empty()) return;
+    heard.first_version = "";
+    found = true;
+  };
+  find(Track::canary, request.canary_open, evidence.canary, out.canary);
+  find(Track::stable, request.stable_open, evidence.stable, out.stable);
+  if (found) nothing_judged_yet(out);
+  return found;
+}
+
 } // namespace
 
 LookResult take_look(const LookRequest& request, judge::Judge& judge, const LookSources& sources) {
@@ -218,7 +276,9 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
   out.from_ms = look.from_ms;
   out.to_ms = look.to_ms;
   try {
+    if (find_versions(request, sources, out)) return out;
     auto evidence = read_evidence(request, judge, sources, out);
+    if (find_unversioned(request, sources, evidence, out)) return out;
     out.source_error = evidence.source_error;
     out.canary_requests = evidence.canary.requests;
     out.stable_requests = evidence.stable.requests;
@@ -241,6 +301,7 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
                       look.to_ms, sources.cohorts),
                   judgement.reason);
     }
+    if (!out.waiting.empty()) judgement.reason = out.waiting;
     out.judgement = std::make_shared<const judge::Judgement>(std::move(judgement));
     check_routes(request, sources, out);
   } catch (const std::exception& e) {

@@ -66,7 +66,8 @@ class FakeCohorts final : public cohort::CohortSource {
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const override {
     const auto version = std::ranges::find(cohort.matchers, "service_version", &Matcher::name);
-    asked.push_back({version->value, from_ms, to_ms});
+    const bool any = version == cohort.matchers.end();
+    asked.push_back({any ? std::string() : version->value, from_ms, to_ms});
     cohort::CohortCounts out;
     const bool canary =
         std::ranges::find(cohort.matchers, "canary", &Matcher::value) != cohort.matchers.end();
@@ -106,12 +107,15 @@ class LookTest : public ::testing::Test {
     return make_step_judge(state);
   }
   LookResult look() {
-    return take_look(request_, *judge_,
-                     {.cohorts = cohorts_,
-                      .feed = &feed_,
-                      .newest_version = [this](const RolloutSpec&, Track track) {
-                        return track == Track::canary ? newest_canary_ : newest_stable_;
-                      }});
+    return take_look(
+        request_, *judge_,
+        {.cohorts = cohorts_, .feed = &feed_, .versions = [this](const RolloutSpec&, Track track) {
+           if (!kept_) return SeenVersions{};
+           return SeenVersions{{.version = track == Track::canary ? newest_canary_ : newest_stable_,
+                                .last_ms = kNow - 60'000,
+                                .arrival_ms = arrival_ms_,
+                                .reports = true}};
+         }});
   }
 
   LookRequest request_;
@@ -119,6 +123,8 @@ class LookTest : public ::testing::Test {
   FakeCohorts cohorts_;
   std::string newest_canary_ = "2";
   std::string newest_stable_ = "1";
+  std::int64_t arrival_ms_ = 0;
+  bool kept_ = true; // what is known of versions
   std::unique_ptr<judge::Judge> judge_;
 };
 
@@ -172,6 +178,28 @@ TEST_F(LookTest, AnotherVersionIsFoundWhereTheWatchedOneIsSilent) {
   newest_stable_ = "1.0.1";
   feed_.stable.heard_ms = kNow - 9 * kMinuteMs;
   EXPECT_EQ(look().stable.other_version, "1.0.1");
+}
+
+TEST_F(LookTest, AnOpenVersionIsWhatComesAfterTheRolloutBegan) {
+  request_.canary_open = true;
+  request_.canary_version = "";
+  request_.watched_since_ms = kNow - 30 * kMinuteMs;
+  arrival_ms_ = kNow - 31 * kMinuteMs;
+  auto out = look();
+  EXPECT_EQ(out.canary.first_version, std::nullopt);
+  EXPECT_EQ(out.waiting,
+            "Waiting for the first telemetry of the canary; versions seen: 2 (1m ago)");
+  EXPECT_EQ(out.judgement->reason, out.waiting);
+  arrival_ms_ = kNow - 29 * kMinuteMs;
+  out = look();
+  EXPECT_EQ(out.canary.first_version, "2");
+  EXPECT_EQ(out.stable.first_version, std::nullopt) << "it was named";
+  EXPECT_EQ(out.judgement->decision, judge::Decision::keep_watching);
+  EXPECT_TRUE(out.judgement_incomplete) << "what any version did is not judged";
+  kept_ = false; // requests are counted, and nothing is known of who sent them
+  out = look();
+  EXPECT_EQ(out.canary.first_version, "");
+  EXPECT_EQ(out.waiting, "") << "nobody is waited for who is there";
 }
 
 TEST_F(LookTest, AnInstanceThatStoppedIsToldWhenItsRequestsWereDue) {

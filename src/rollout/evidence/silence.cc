@@ -30,8 +30,9 @@ double requests_as(const LookRequest& request, const LookSources& sources, Track
 double find_other_version(const LookRequest& request, const LookSources& sources, Track track,
                           std::int64_t since_ms, TrackHeard& heard) {
   const auto& watched = track == Track::canary ? request.canary_version : request.stable_version;
-  if (watched.empty() || !sources.newest_version) return 0;
-  const auto newest = sources.newest_version(*request.spec, track);
+  if (watched.empty() || !sources.versions) return 0;
+  const auto seen = sources.versions(*request.spec, track);
+  const auto newest = seen ? newest_reporting(*seen) : std::string();
   if (newest.empty() || newest == watched) return 0;
   const auto requests = requests_as(request, sources, track, newest, since_ms);
   if (requests > 0) heard.other_version = newest;

@@ -29,11 +29,18 @@ StepState step_from(const json::object& o) {
   return step;
 }
 
+// Versions that are open, where some are: most are named or known.
+void put_open(json::object& o, bool canary, bool stable) {
+  if (canary) o["canary_open"] = true;
+  if (stable) o["stable_open"] = true;
+}
+
 json::object durable_value(const State& s) {
   json::object o;
   o["id"] = s.plan.id.value;
   o["canary_version"] = json_string(s.plan.canary_version);
   o["stable_version"] = json_string(s.plan.stable_version);
+  put_open(o, s.plan.canary_open, s.plan.stable_open);
   o["actor"] = json_string(s.plan.actor);
   o["phase"] = json_string(to_string(s.position.phase));
   o["end_phase"] = json_string(to_string(s.end.phase));
@@ -75,11 +82,14 @@ void put_heard(json::object& o, const std::string& track, const TrackHeard& hear
   o[track + "last_ms"] = heard.last_ms;
   o[track + "heard_ms"] = heard.heard_ms;
   o[track + "other_version"] = json_string(heard.other_version);
+  if (heard.first_version) o[track + "first_version"] = json_string(*heard.first_version);
 }
 
 TrackHeard heard_from(const json::object& o, const std::string& track) {
-  return {get_int(o, track + "last_ms"), get_int(o, track + "heard_ms"),
-          get_text(o, track + "other_version")};
+  TrackHeard out{get_int(o, track + "last_ms"), get_int(o, track + "heard_ms"),
+                 get_text(o, track + "other_version")};
+  if (o.contains(track + "first_version")) out.first_version = get_text(o, track + "first_version");
+  return out;
 }
 
 json::object look_value(const LookResult& look) {
@@ -102,6 +112,7 @@ json::object look_value(const LookResult& look) {
   o["canary_other_requests"] = look.canary_other_requests;
   o["silent_instances"] = json_string(look.silent_instances);
   if (!look.unmatched_routes.empty()) o["unmatched_routes"] = json_string(look.unmatched_routes);
+  if (!look.waiting.empty()) o["waiting"] = json_string(look.waiting);
   o["under_way"] = look.under_way;
   o["read_until_ms"] = look.read_until_ms;
   o["judgement_incomplete"] = look.judgement_incomplete;
@@ -130,6 +141,7 @@ LookResult look_from(const json::object& o) {
   look.canary_other_requests = get_double(o, "canary_other_requests");
   look.silent_instances = get_text(o, "silent_instances");
   look.unmatched_routes = get_text(o, "unmatched_routes");
+  look.waiting = get_text(o, "waiting");
   look.under_way = get_bool(o, "under_way");
   look.read_until_ms = get_int(o, "read_until_ms");
   look.judgement_incomplete = get_bool(o, "judgement_incomplete");
@@ -143,6 +155,7 @@ struct EventWriter {
     o["id"] = e.id.value;
     o["canary_version"] = json_string(e.canary_version);
     o["stable_version"] = json_string(e.stable_version);
+    put_open(o, e.canary_open, e.stable_open);
     o["actor"] = json_string(e.actor);
     return "start";
   }
@@ -229,6 +242,8 @@ Result<State> decode_state(std::string_view encoded) {
   s.plan.id.value = static_cast<std::uint64_t>(get_int(*o, "id"));
   s.plan.canary_version = get_text(*o, "canary_version");
   s.plan.stable_version = get_text(*o, "stable_version");
+  s.plan.canary_open = get_bool(*o, "canary_open");
+  s.plan.stable_open = get_bool(*o, "stable_open");
   s.plan.actor = get_text(*o, "actor");
   s.position.phase = from_word(get_text(*o, "phase"), kPhases, kWord);
   s.end.phase = from_word(get_text(*o, "end_phase"), kPhases, kWord);
@@ -303,7 +318,8 @@ Result<std::pair<Event, Moment>> decode_event(std::string_view encoded,
   if (name == "start") {
     return made(event::Start{RolloutId{static_cast<std::uint64_t>(get_int(*o, "id"))}, spec,
                              get_text(*o, "canary_version"), get_text(*o, "stable_version"),
-                             get_text(*o, "actor")});
+                             get_text(*o, "actor"), get_bool(*o, "canary_open"),
+                             get_bool(*o, "stable_open")});
   }
   if (name == "router_done") return made(router_done_from(*o));
   if (name == "looked") return made(event::Looked{look_from(*o)});

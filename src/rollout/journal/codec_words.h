@@ -26,7 +26,7 @@ inline constexpr std::array kPauseCauses = {
     PauseCause::none,       PauseCause::by_hand,        PauseCause::approval,
     PauseCause::undecided,  PauseCause::no_data,        PauseCause::manual_override,
     PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent,
-    PauseCause::old_intent, PauseCause::unwatched};
+    PauseCause::old_intent, PauseCause::unwatched,      PauseCause::same_version};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
 inline constexpr std::array kCommands = {Command::pause, Command::resume, Command::promote,
                                          Command::abort, Command::abandon};
