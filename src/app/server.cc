@@ -15,6 +15,7 @@
 
 #include "app/analysis_span.h"
 #include "app/backup.h"
+#include "app/telemetry_doubts.h"
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "base/clock.h"
@@ -200,6 +201,11 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
+    if (!options_.prometheus) {
+      deps.telemetry_doubts = [this](const rollout::RolloutSpec& spec) {
+        return telemetry_doubts(spec, *store_, clock_.wall_ms());
+      };
+    }
     deps.newest_version = [this](const rollout::RolloutSpec& spec, Track track) {
       return newest_version(spec, track, store_->presence());
     };

@@ -57,6 +57,8 @@ struct ControllerDeps {
   // nullopt when that cannot be known. May be empty.
   std::function<std::optional<std::vector<std::string>>(const RolloutSpec&, Track track)>
       reported_versions{};
+  // What the service's telemetry says against a rollout that begins now: sentences. May be empty.
+  std::function<std::vector<std::string>(const RolloutSpec&)> telemetry_doubts{};
 };
 
 struct ControllerOptions {
