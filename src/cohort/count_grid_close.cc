@@ -160,6 +160,10 @@ void CountGrid::Impl::cut_at_changes(Line& line, Track track) const {
   double before = 0; // the canary's part of the traffic
   for (const auto& change : changes) {
     const double after = std::clamp(change.weight, 0.0, 1.0);
+    if (change.to_ms <= closed_ms) { // what waits lies behind it
+      before = after;
+      continue;
+    }
     const auto rate = [&](double weight) { return track == Track::canary ? weight : 1 - weight; };
     for (std::size_t i = 0; i < line.pieces.size(); ++i) {
       auto& piece = line.pieces[i];

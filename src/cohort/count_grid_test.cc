@@ -223,6 +223,8 @@ TEST(CountGrid, NoCellShowsTrafficOfAnotherWeight) {
         points.push_back({t, sum, -3600});
       }
       grid.add(series(track, Measure::requests, track == Track::canary ? "c" : "s", "/", points));
+      EXPECT_NEAR(grid.waiting_requests(track, at(change + 0.02)),
+                  50 * (points.back().second - change - 0.02), 1);
     }
     int compared = 0;
     for (const auto& cell : grid.close(kFar)) {

@@ -300,7 +300,9 @@ TEST_F(ControllerTest, AStepOfLessThanThreeExportsIsTold) {
   spec.steps.push_back({.weight = 1});
   EXPECT_FALSE(short_step(spec, 0)) << "unknown";
   EXPECT_FALSE(short_step(spec, 6'000));
-  EXPECT_TRUE(short_step(spec, 60'000)->starts_with("step 1 lasts 30s, and metrics come every 1m"));
+  EXPECT_TRUE(short_step(spec, 60'000)
+                  .value_or("")
+                  .starts_with("step 1 lasts 30s, and metrics come every 1m"));
   auto known = deps();
   known.telemetry_doubts = [](const RolloutSpec& of) {
     return std::vector{short_step(of, 10'000).value_or("")};
