@@ -181,6 +181,12 @@ int run_check(const CheckFlags& flags, const cli::CommonFlags& common) {
   for (const auto& report : findings.reports) std::cout << render(report, color);
   const std::string total = config::count_text(problems);
   if (!total.empty()) std::cout << '\n' << total << '\n';
+  if (!flags.explain && !common.quiet && problems.errors == 0) {
+    for (const auto& spec : findings.specs) {
+      const auto note = config::short_step_note(spec); // is no problem where exports are quicker
+      if (!note.empty()) std::cout << fmt::format("{}: note: {}.\n", spec.service, note);
+    }
+  }
   if (flags.explain && problems.errors == 0) {
     for (std::size_t i = 0; i < findings.specs.size(); ++i)
       std::cout << (i == 0 && total.empty() ? "" : "\n") << config::explain(findings.specs[i]);

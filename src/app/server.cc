@@ -15,6 +15,7 @@
 
 #include "app/analysis_span.h"
 #include "app/backup.h"
+#include "app/telemetry_doubts.h"
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "base/clock.h"
@@ -200,7 +201,12 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    if (!options_.prometheus) deps.versions = versions(); // a remote store's was never seen here
+    if (!options_.prometheus) { // what a remote store has was never seen here
+      deps.versions = versions();
+      deps.telemetry_doubts = [this](const rollout::RolloutSpec& spec) {
+        return telemetry_doubts(spec, *store_, clock_.wall_ms());
+      };
+    }
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),

@@ -354,10 +354,11 @@ double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {
   since_ms = std::max(since_ms, impl_->kept_until_ms);
   std::array<double, kSources> by_source{};
   for (const auto at : impl_->request_lines) {
-    const auto& line = impl_->lines[at];
+    auto& line = impl_->lines[at];
     const auto& instance = impl_->instances[line.instance];
     if (instance.track != track || impl_->routes[line.route].ignored) continue;
     if (!instance.counts_requests) continue;
+    impl_->cut_at_changes(line, track);
     for (const auto& piece : line.pieces) {
       if (piece.to_ms <= since_ms) continue;
       const auto length = static_cast<double>(piece.to_ms - piece.from_ms);

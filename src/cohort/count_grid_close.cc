@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <tuple>
 #include <utility>
 
@@ -40,13 +41,18 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source sourc
   std::int64_t out = newest;
   for (const auto& instance : instances) {
     if (!fits(instance) || instance.known_until() == INT64_MIN) continue;
-    const auto interval = instance.interval_ms().value_or(cell);
-    const bool overdue = instance.known_until() + interval + interval / 2 + kJitterMs < newest;
-    if (!overdue)
+    if (!has_ended(instance, newest, cell))
       out = std::min(
           out, instance.exports_often(cell) ? instance.last_knot(cell) : instance.known_until());
   }
   return out;
+}
+
+// newest_ms: of the instances of its track and source.
+bool CountGrid::Impl::has_ended(const Instance& instance, std::int64_t newest_ms,
+                                std::int64_t cell) const {
+  const auto interval = instance.interval_ms().value_or(cell);
+  return instance.known_until() + interval + interval / 2 + kJitterMs < newest_ms;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::both(Source source, What what,
@@ -78,14 +84,24 @@ std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   return out;
 }
 
+// Of the instances that will export on. One that has ended sets the length only of cells that its
+// last interval covers, so that a cell is as long when the past is read later.
 std::int64_t CountGrid::Impl::longest_interval(const Sources& sources) const {
   std::int64_t longest = 0;
   std::array<bool, kBothTracks.size()> known{};
+  std::map<std::pair<Track, Source>, std::int64_t> newest;
+  for (const auto& instance : instances) {
+    auto& to = newest.try_emplace({instance.track, instance.source}, INT64_MIN).first->second;
+    to = std::max(to, instance.known_until());
+  }
   for (const auto& instance : instances) {
     const bool used = instance.source == sources.counts || instance.source == sources.durations;
     if (!used || instance.known_until() <= closed_ms) continue;
     const auto interval = instance.interval_ms();
     if (!interval) continue;
+    const bool covers = instance.known_until() >= closed_ms + *interval;
+    if (!covers && has_ended(instance, newest.at({instance.track, instance.source}), *interval))
+      continue;
     known[static_cast<std::size_t>(instance.track)] = true;
     longest = std::max(longest, *interval);
   }
@@ -137,12 +153,38 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   return cell;
 }
 
+// Growth over a change of weight is not even: what it holds of each side follows the weights. Else
+// the first cell of a step would show traffic that nobody asked for. (Of 60 s exports and a step
+// from 10 % to 50 %, up to 10 points less than was asked for.)
+void CountGrid::Impl::cut_at_changes(Line& line, Track track) const {
+  double before = 0; // the canary's part of the traffic
+  for (const auto& change : changes) {
+    const double after = std::clamp(change.weight, 0.0, 1.0);
+    if (change.to_ms <= closed_ms) { // what waits lies behind it
+      before = after;
+      continue;
+    }
+    const auto rate = [&](double weight) { return track == Track::canary ? weight : 1 - weight; };
+    for (std::size_t i = 0; i < line.pieces.size(); ++i) {
+      auto& piece = line.pieces[i];
+      if (piece.from_ms >= change.to_ms || piece.to_ms <= change.to_ms) continue;
+      const double part = piece.even_part(change.to_ms);
+      const double first = rate(before) * part;
+      const double both = first + rate(after) * (1 - part);
+      auto old = piece.split(change.to_ms, both > 0 ? first / both : part);
+      line.pieces.insert(line.pieces.begin() + static_cast<std::ptrdiff_t>(i), std::move(old));
+      ++i;
+    }
+    before = after;
+  }
+}
+
 // A cell is as long as the longest interval. Instances that export more often are spread as if they
 // did not. Otherwise an incident that both tracks share would lie in one cell on one track and over
 // two cells on the other, and look like a difference. (A/A false rollbacks of canaries that export
 // four times as often: 1.5 % instead of less than alpha = 1 %.)
 // Windows behind the cell wait for their own, so that a cell does not depend on what had come when
-// the one before it was closed.
+// the one before it was closed. Nothing is spread over a change of weight.
 void CountGrid::Impl::spread(Line& line, const Instance& instance, std::int64_t until_ms) const {
   const auto& exports = instance.exports;
   for (auto& piece : line.pieces) {
@@ -150,11 +192,19 @@ void CountGrid::Impl::spread(Line& line, const Instance& instance, std::int64_t 
     const auto window_at = [&](std::int64_t at) { return instance.window_of(at, cell_ms); };
     const auto first = std::ranges::lower_bound(exports, window, {}, window_at);
     const auto behind = std::ranges::upper_bound(exports, window, {}, window_at);
+    auto earliest = INT64_MIN;
+    auto latest = INT64_MAX;
+    for (const auto& change : changes) {
+      if (change.to_ms <= piece.from_ms) earliest = std::max(earliest, change.to_ms);
+      if (change.to_ms >= piece.to_ms) latest = std::min(latest, change.to_ms);
+    }
     auto from_ms = piece.from_ms;
-    if (first != exports.begin()) from_ms = std::min(from_ms, std::max(*(first - 1), closed_ms));
+    if (first != exports.begin())
+      from_ms = std::min(from_ms, std::max({*(first - 1), closed_ms, earliest}));
     if (from_ms >= until_ms) continue;
     piece.from_ms = from_ms;
-    if (behind != exports.begin()) piece.to_ms = std::max(piece.to_ms, *(behind - 1));
+    if (behind != exports.begin())
+      piece.to_ms = std::max(piece.to_ms, std::min(*(behind - 1), latest));
   }
 }
 
@@ -176,6 +226,7 @@ void CountGrid::Impl::collect(std::int64_t until_ms, const CountCell& cell,
   std::vector<bool> often;
   for (const auto& instance : instances) often.push_back(instance.exports_often(cell_ms));
   for (auto& line : lines) {
+    cut_at_changes(line, instances[line.instance].track);
     if (often[line.instance]) spread(line, instances[line.instance], until_ms);
   }
   const auto finely = measured_finely(until_ms);

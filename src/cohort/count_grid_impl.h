@@ -147,9 +147,11 @@ struct CountGrid::Impl {
                                         std::int64_t cell) const;
   std::optional<std::int64_t> both(Source source, What what, std::int64_t cell) const;
   std::optional<Sources> choose() const;
+  bool has_ended(const Instance& instance, std::int64_t newest_ms, std::int64_t cell) const;
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
+  void cut_at_changes(Line& line, Track track) const;
   void spread(Line& line, const Instance& instance, std::int64_t until_ms) const;
   std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;
   void collect(std::int64_t until_ms, const CountCell& cell, std::vector<Part>& parts);

@@ -88,6 +88,7 @@ void CountGrid::Impl::pass(const CountCell& cell) {
   cell_ms = cell.to_ms - cell.from_ms;
   for (auto& line : lines) {
     const auto& instance = instances[line.instance];
+    cut_at_changes(line, instance.track);
     if (instance.exports_often(cell_ms)) spread(line, instance, cell.to_ms);
     std::erase_if(line.pieces, [&](const auto& piece) { return piece.to_ms <= cell.to_ms; });
     for (auto& piece : line.pieces) {

@@ -224,6 +224,66 @@ TEST(CountGrid, AChangeOfWeightMarksTheCell) {
   }
 }
 
+// Traffic that follows the weights is seen as it is in every cell but the one of the change,
+// wherever in an export interval or in a cell that lies.
+TEST(CountGrid, NoCellShowsTrafficOfAnotherWeight) {
+  std::mt19937_64 random(11);
+  const auto uniform = [&](double low, double high) {
+    return std::uniform_real_distribution<double>(low, high)(random);
+  };
+  for (int round = 0; round < 60; ++round) {
+    const double change = uniform(120, 240);
+    const double every = round % 3 == 0 ? 2 : round % 3 == 1 ? 15 : 60;
+    CountGrid grid(options());
+    grid.weight_changed(at(0.5), at(0.6), 0.1);
+    grid.weight_changed(at(change), at(change + 0.02), 0.5);
+    for (const auto track : kBothTracks) {
+      const auto share = [&](double t) {
+        const double canary = t < 0.6 ? 0 : t < change + 0.02 ? 0.1 : 0.5;
+        return track == Track::canary ? canary : 1 - canary;
+      };
+      double sum = 0;
+      double until = -60;
+      std::vector<At> points;
+      for (double t = -uniform(0, every); t <= 480; t += every) {
+        for (double s : {0.6, change + 0.02, t}) {
+          if (s <= until || s > t) continue;
+          sum += 100 * (s - until) * share((s + until) / 2);
+          until = s;
+        }
+        points.push_back({t, sum, -3600});
+      }
+      grid.add(series(track, Measure::requests, track == Track::canary ? "c" : "s", "/", points));
+      EXPECT_NEAR(grid.waiting_requests(track, at(change + 0.02)),
+                  50 * (points.back().second - change - 0.02), 1);
+    }
+    int compared = 0;
+    for (const auto& cell : grid.close(kFar)) {
+      if (cell.mixed || cell.weight < 0) continue;
+      const auto& [canary, stable] =
+          std::pair(cell.total.canary.requests, cell.total.stable.requests);
+      ++compared;
+      EXPECT_NEAR(canary / (canary + stable), cell.weight, 0.02)
+          << "every " << every << " s, changed at " << change << ", cell at "
+          << static_cast<double>(cell.from_ms - kOrigin) / 1000;
+    }
+    EXPECT_GE(compared, 4);
+  }
+}
+
+// A process that exported every minute and is gone leaves the others their own pace.
+TEST(CountGrid, AnInstanceThatHasEndedSetsNoLength) {
+  CountGrid grid(options());
+  grid.add(steady(Track::stable, "old", -60, 60, 115, 10));
+  grid.add(steady(Track::stable, "s", -5, 5, 600, 10));
+  grid.add(steady(Track::canary, "c", -5, 5, 600, 1));
+  const auto cells = grid.close(kFar);
+  ASSERT_GT(cells.size(), 50u);
+  EXPECT_EQ(cells.front().to_ms, at(60)) << "its last interval";
+  for (std::size_t i = 1; i < cells.size(); ++i)
+    EXPECT_EQ(cells[i].to_ms - cells[i].from_ms, 5'000) << i;
+}
+
 // A request counts as answered where HTTP statuses of its instance are known: by labels of its
 // counters or by a count of client errors, also one of 0.
 TEST(CountGrid, ClientErrorsAreCountedWhereStatusesAreKnown) {

@@ -19,9 +19,8 @@ void set_buckets(GrowthPiece& piece, const ExponentialHistogram& from) {
 
 } // namespace
 
-GrowthPiece GrowthPiece::split(std::int64_t at_ms) {
+GrowthPiece GrowthPiece::split(std::int64_t at_ms, double part) {
   GrowthPiece out;
-  const double part = static_cast<double>(at_ms - from_ms) / static_cast<double>(to_ms - from_ms);
   out.from_ms = from_ms;
   out.to_ms = at_ms;
   out.amount = amount * part;

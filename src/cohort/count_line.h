@@ -29,8 +29,13 @@ struct GrowthPiece {
   std::vector<double> counts;
   double sum = 0; // in milliseconds
 
-  // Cuts off the part before at_ms and returns it. at_ms must lie within (from_ms, to_ms).
-  GrowthPiece split(std::int64_t at_ms);
+  // Cuts off the part before at_ms and returns it. at_ms must lie within (from_ms, to_ms). part:
+  // how much of the growth lies before it, from 0 to 1, where that is known not to be even.
+  GrowthPiece split(std::int64_t at_ms) { return split(at_ms, even_part(at_ms)); }
+  GrowthPiece split(std::int64_t at_ms, double part);
+  double even_part(std::int64_t at_ms) const {
+    return static_cast<double>(at_ms - from_ms) / static_cast<double>(to_ms - from_ms);
+  }
 };
 
 // The facts, besides the sample before it, on which a sample's meaning depends.

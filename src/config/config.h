@@ -71,6 +71,8 @@ Result<LoadedConfig> load_config(const std::string& path, const ConfigOptions& o
 
 // What a rollout will do, in words (`check --explain`).
 std::string explain(const rollout::RolloutSpec& spec);
+// A sentence without its full stop on steps that are too short for how often SDKs export; "": none.
+std::string short_step_note(const rollout::RolloutSpec& spec);
 
 // The whole file, at most limit bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit);

@@ -76,15 +76,7 @@ std::string steps_text(const rollout::RolloutSpec& spec) {
            " at once. Nothing is watched before it, so a rollout waits from its start until a "
            "person promotes.\n";
   }
-  const auto shortest = std::ranges::min(spec.steps, {}, [](const auto& s) {
-                          return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX;
-                        }).analyze_ms;
-  if (spec.judge != "threshold" && shortest > 0 && shortest < 2 * kUsualExportMs) {
-    out += fmt::format(
-        ". A step of {} can be decided only if both tracks export more often than that; "
-        "OpenTelemetry SDKs export every 60s unless configured otherwise",
-        duration_text(shortest));
-  }
+  if (const auto note = short_step_note(spec); !note.empty()) out += ". " + note;
   return out + fmt::format(
                    ". A gate opens only after the canary has served enough requests ({:g} unless "
                    "the step says otherwise).\n",
@@ -198,6 +190,19 @@ std::string settings_text(const rollout::RolloutSpec& spec) {
 }
 
 } // namespace
+
+std::string short_step_note(const rollout::RolloutSpec& spec) {
+  if (spec.judge == "threshold" || !rollout::watches_something(spec)) return "";
+  const auto shortest = std::ranges::min(spec.steps, {}, [](const auto& s) {
+                          return s.analyze_ms > 0 ? s.analyze_ms : INT64_MAX;
+                        }).analyze_ms;
+  if (shortest <= 0 || shortest >= 3 * kUsualExportMs) return "";
+  return fmt::format(
+      "A step of {} is shorter than three exports of metrics of OpenTelemetry SDKs, which export "
+      "every 60s unless configured otherwise (OTEL_METRIC_EXPORT_INTERVAL=5000): it may see too "
+      "little to be decided, and is extended then",
+      duration_text(shortest));
+}
 
 std::string explain(const rollout::RolloutSpec& spec) {
   std::string out =

@@ -219,6 +219,19 @@ TEST(SpecFields, StandInTheDocs) {
   expect_in_docs(docs, rollout::rank_fields());
 }
 
+TEST(Explain, NamesStepsThatAreShorterThanThreeExports) {
+  auto spec = rollout::default_spec("shop");
+  spec.judge = "sequential";
+  spec.steps = {{.weight = 0.05, .analyze_ms = 3 * 60'000}, {.weight = 1}};
+  EXPECT_EQ(short_step_note(spec), "");
+  spec.steps.front().analyze_ms = 2 * 60'000;
+  EXPECT_TRUE(short_step_note(spec).starts_with("A step of 2m is shorter than three exports"))
+      << short_step_note(spec);
+  EXPECT_NE(explain(spec).find(short_step_note(spec)), std::string::npos);
+  spec.steps = {{.weight = 1}};
+  EXPECT_EQ(short_step_note(spec), "") << "nothing is watched";
+}
+
 // Another value than the default, which explain can show.
 void change(rollout::RolloutSpec& spec, const rollout::SpecField<rollout::RolloutSpec>& field) {
   std::visit(

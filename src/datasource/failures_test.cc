@@ -245,6 +245,12 @@ TEST_F(Failures, WithoutAnEntrySpanTheLocalRootStandsIn) {
   EXPECT_EQ(got.at(0).duration_ms, 0);
 }
 
+// As Go's otelhttp names its spans.
+TEST_F(Failures, ARouteInTheSpansNameIsTheEndpoint) {
+  span(1, 1, 0, "GET /cart/{id}", SpanKind::server, StatusCode::error);
+  EXPECT_EQ(find().at(0).endpoint, "/cart/{id}");
+}
+
 TEST_F(Failures, AServiceThatCallsItselfShowsTheOuterRequest) {
   span(1, 1, 0, "POST /outer", SpanKind::server, StatusCode::error);
   span(1, 2, 1, "call", SpanKind::client, StatusCode::error);

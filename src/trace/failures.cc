@@ -9,6 +9,7 @@
 #include <set>
 
 #include "telemetry/outcome.h"
+#include "telemetry/route_name.h"
 
 namespace coalmine::trace {
 namespace {
@@ -202,6 +203,7 @@ std::string error_text(const StoredSpan& entry, const std::vector<const StoredSp
 std::string endpoint_of(const Span& entry) {
   auto route = attribute_text(entry.attributes, "http.route");
   if (!route.empty()) return route;
+  if (const auto named = route_in_name(entry.name); !named.empty()) return std::string(named);
   return entry.name.empty() ? "unknown" : entry.name;
 }
 

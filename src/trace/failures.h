@@ -23,7 +23,8 @@ struct Failure {
   std::int64_t time_ms = 0; // start of the entry span
   std::string error; // status message, else exception message, else error.type, else "HTTP <code>"
   double duration_ms = 0; // of the entry span
-  std::string endpoint;   // http.route, else the span's name; "unknown" when neither
+  // http.route, else the route in the entry span's name, else that name; "unknown" when neither
+  std::string endpoint;
   std::string version;
   std::string track;
   std::vector<FailedSpan> failed_spans; // deepest first: the span that caused the failure leads

@@ -56,8 +56,8 @@ StartedTrack started_track(const char* name, const std::string& version,
 
 std::optional<RolloutStatus> running_rollout(const Controller& rollouts,
                                              const std::string& service) {
-  for (auto& status : rollouts.list()) {
-    if (status.service == service && !is_terminal(status.phase)) return std::move(status);
+  for (const auto& status : rollouts.list()) {
+    if (status->service == service && !is_terminal(status->phase)) return *status;
   }
   return std::nullopt;
 }

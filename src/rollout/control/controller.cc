@@ -266,6 +266,9 @@ Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
   auto doubts = doubts_of(prepared); // asks the store: not on the control thread
+  if (deps_.telemetry_doubts) {
+    for (auto& doubt : deps_.telemetry_doubts(*prepared.spec)) doubts.push_back(std::move(doubt));
+  }
   inbox_.post([this, answer, prepared = std::move(prepared), router = std::move(router),
                doubts = std::move(doubts)]() mutable {
     begin(std::move(prepared), std::move(router), std::move(doubts),

@@ -54,6 +54,8 @@ struct ControllerDeps {
   const cohort::MetricSource* own_metrics = nullptr;
   // The versions that a track's telemetry has named, for a start that names none. May be empty.
   AskVersions versions{};
+  // What the service's telemetry says against a rollout that begins now: sentences. May be empty.
+  std::function<std::vector<std::string>(const RolloutSpec&)> telemetry_doubts{};
 };
 
 struct ControllerOptions {

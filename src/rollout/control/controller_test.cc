@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <filesystem>
 #include <fstream>
@@ -13,6 +14,7 @@
 #include "base/digest.h"
 #include "notify/webhook.h"
 #include "rollout/control/controller_for_test.h"
+#include "rollout/control/start_checks.h"
 #include "rollout/json.h"
 
 namespace coalmine::rollout {
@@ -380,6 +382,27 @@ TEST_F(ControllerTest, ARouterThatCannotBeReachedIsSaid) {
             "router does it");
   router_.down = false;
   ASSERT_TRUE(eventually([&] { return controller_->get(id)->condition == Condition::none; }));
+}
+
+TEST_F(ControllerTest, AStepOfLessThanThreeExportsIsTold) {
+  auto spec = spec_;
+  spec.steps = {{.weight = 0.05, .analyze_ms = 30'000}, {.weight = 0.5, .analyze_ms = 20'000}};
+  spec.steps.push_back({.weight = 1});
+  EXPECT_FALSE(short_step(spec, 0)) << "unknown";
+  EXPECT_FALSE(short_step(spec, 6'000));
+  EXPECT_TRUE(short_step(spec, 60'000)
+                  .value_or("")
+                  .starts_with("step 1 lasts 30s, and metrics come every 1m"));
+  auto known = deps();
+  known.telemetry_doubts = [](const RolloutSpec& of) {
+    return std::vector{short_step(of, 10'000).value_or("")};
+  };
+  open(std::move(known), {spec});
+  const auto status = *controller_->get(start());
+  const auto told = std::ranges::find(status.log, "warning", &LogEntry::kind);
+  ASSERT_NE(told, status.log.end());
+  EXPECT_TRUE(told->text.starts_with("step 2 lasts 20s, and metrics come every 10s")) << told->text;
+  EXPECT_TRUE(told->text.ends_with("give the step 30s")) << told->text;
 }
 
 TEST_F(ControllerTest, OneRolloutMovesATraffic) {

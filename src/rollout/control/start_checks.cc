@@ -13,6 +13,9 @@ namespace {
 constexpr double kMost = 0.5;
 constexpr double kAll = 0.995;
 constexpr std::size_t kMaxNamed = 5; // versions in a sentence
+// The first export of a step holds requests of the weight before, and one more may be on its way at
+// the end.
+constexpr std::int64_t kExportsOfAStep = 3;
 
 } // namespace
 
@@ -62,6 +65,20 @@ std::optional<std::string> unreported_version(Track track, const std::string& ve
     text += (text.empty() ? "" : ", ") + (names[i].empty() ? "no version" : names[i]);
   if (names.size() > kMaxNamed) text += ", …";
   return fmt::format("no telemetry of {} names version {}; it names {}", name, version, text);
+}
+
+std::optional<std::string> short_step(const RolloutSpec& spec, std::int64_t interval_ms) {
+  for (std::size_t i = 0; interval_ms > 0 && i < spec.steps.size(); ++i) {
+    const auto& step = spec.steps[i];
+    if (step.analyze_ms == 0 || step.analyze_ms >= kExportsOfAStep * interval_ms) continue;
+    return fmt::format(
+        "step {} lasts {}, and metrics come every {}: in less than {} exports a step may see too "
+        "little and be extended; export more often (OTEL_METRIC_EXPORT_INTERVAL=5000), or give the "
+        "step {}",
+        i + 1, duration_text(step.analyze_ms), duration_text(interval_ms), kExportsOfAStep,
+        duration_text(kExportsOfAStep * interval_ms));
+  }
+  return std::nullopt;
 }
 
 } // namespace coalmine::rollout

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -25,5 +26,9 @@ Status check_no_traffic_yet(const route::Weight& now, const RolloutSpec& spec);
 // not known. seen: nullopt when that cannot be known.
 std::optional<std::string> unreported_version(Track track, const std::string& version,
                                               const std::optional<SeenVersions>& seen);
+
+// One sentence on the first step that is over before three exports of metrics have come; none when
+// there is no such step. interval_ms: between two exports; 0: unknown.
+std::optional<std::string> short_step(const RolloutSpec& spec, std::int64_t interval_ms);
 
 } // namespace coalmine::rollout

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "store/series/histogram_math.h"
 #include "telemetry/durations.h"
+#include "telemetry/route_name.h"
 
 namespace coalmine::store {
 namespace {
@@ -120,8 +121,13 @@ Labels derived_labels(const Resource& resource, std::string_view name, std::stri
   return Labels(std::move(pairs));
 }
 
-std::string route_of(const Attributes& attributes) {
-  return attribute_text(attributes, "http.route");
+std::string route_of(const Attributes& attributes, const Labels* scope) {
+  // Python's instrumentations, which give metrics no target but the route.
+  constexpr std::string_view kRoutesInTarget = "opentelemetry.instrumentation.";
+  if (auto route = attribute_text(attributes, "http.route"); !route.empty()) return route;
+  auto target = attribute_text(attributes, "http.target");
+  const bool known = scope != nullptr && scope->get("otel_scope_name").starts_with(kRoutesInTarget);
+  return known || is_route_template(target) ? target : "";
 }
 std::string method_of(const Attributes& attributes) {
   return first_text(attributes, {"http.request.method", "http.method"});

@@ -95,8 +95,10 @@ struct DerivedGroup {
 // they are known.
 Labels derived_labels(const Resource& resource, std::string_view name, std::string_view route,
                       std::string_view method);
-// Knows both generations of the semantic conventions.
-std::string route_of(const Attributes& attributes);
+// Both know both generations of the semantic conventions. The older one has a route in http.target,
+// where other libraries put the path of each request: it counts when it is a template, or when the
+// scope is known for routes. scope: as of MetricSeries; may be null.
+std::string route_of(const Attributes& attributes, const Labels* scope);
 std::string method_of(const Attributes& attributes);
 RequestOutcome outcome_of_point(const Attributes& attributes, const FailureRule& rule);
 // The factor from the histogram's unit to milliseconds. Without a unit the bounds decide: bounds in

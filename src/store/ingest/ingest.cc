@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "base/rfc3339.h"
+#include "store/ingest/processes.h"
 #include "store/ingest/span_facts.h"
 #include "store/ingest/stream_series.h"
 #include "store/series/histogram_math.h"
@@ -274,7 +275,13 @@ void Ingest::points(Stage& stage, const std::vector<MetricPoint>& points,
       rejections.point(known.refusal);
       continue;
     }
-    point(stage, p, known, rejections);
+    Known* const own =
+        known.may_be_shared
+            ? process_of(stage, p,
+                         {.start_ms = counts_in_full(p) ? start_of(p) : 0, .time_ms = time_ms},
+                         known, rejections)
+            : &known;
+    if (own != nullptr) point(stage, p, *own, rejections);
   }
 }
 
@@ -292,10 +299,11 @@ Ingest::Known& Ingest::known_of(Stage& stage, const std::shared_ptr<const Metric
   return kept_.emplace(series.get(), Kept{series, std::move(known)}).first->second.known;
 }
 
-Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared) {
+Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSeries>& shared,
+                           std::int64_t process_start_ms) {
   const MetricSeries& series = *shared;
   Known out;
-  const auto stored = series_of_stream(stage, shared);
+  const auto stored = series_of_stream(stage, shared, process_start_ms);
   if (!stored) {
     out.refusal = stored.error().message;
     return out;
@@ -317,6 +325,13 @@ Ingest::Known Ingest::know(Stage& stage, const std::shared_ptr<const MetricSerie
   out.own_form = out.role == Role::duration && series.labels.metric_name() == kDurationName;
   out.derives = series.resource && (out.role == Role::duration || out.role == Role::old_duration);
   if (series.temporality == Temporality::delta) out.memory = remember(stage, *out.info);
+  out.may_be_shared = process_start_ms == 0 && series.kind != MetricKind::gauge &&
+                      series.temporality == Temporality::cumulative && series.resource &&
+                      !names_process(series.resource->attributes);
+  if (out.may_be_shared) {
+    const auto last = stage.stored().last_value(out.info->id);
+    out.process_start_ms = last ? coalmine::store::start_of(*last) : 0;
+  }
   // The application may count its requests itself. Nothing is derived until it turns out that it
   // does not, because that costs several more series each.
   if (out.derives && !out.own_form) begin_deriving(stage, series, out);
@@ -350,8 +365,9 @@ bool Ingest::begin_deriving(Stage& stage, const MetricSeries& series, Known& kno
   }
   Memory& memory = *known.memory;
   if (memory.group != nullptr) return true;
-  memory.group = deriver_.group(stage, *series.resource, route_of(series.attributes),
-                                method_of(series.attributes), known.own);
+  memory.group =
+      deriver_.group(stage, *series.resource, route_of(series.attributes, series.scope.get()),
+                     method_of(series.attributes), known.own);
   memory.outcome = outcome_of_point(series.attributes, rule_of(series));
   if (memory.group == nullptr) return false;
   if (known.role == Role::duration && switching_.contains(instance_key(series.labels))) {
@@ -547,7 +563,8 @@ double Ingest::ms_factor(const MetricSeries& series, const Sample& sample) {
 void Ingest::spans(Stage& stage, const FreshSpans& fresh, std::int64_t received_ms) {
   const SpanTable& spans = fresh.spans();
   SpanFacts facts_of(spans);
-  std::map<std::tuple<std::uint32_t, std::uint32_t, std::uint32_t>, DerivedGroup*> groups;
+  // By resource, route, method.
+  std::map<std::tuple<std::uint32_t, SpanFacts::Route, std::uint32_t>, DerivedGroup*> groups;
   auto untimed = fresh.untimed().begin();
   for (std::size_t i = 0; i < spans.rows.size(); ++i) {
     const auto& row = spans.rows[i];

@@ -89,6 +89,12 @@ class Ingest {
     // The instance, when this series is its own request counter or a duration histogram.
     OwnCounts* own = nullptr;
     bool own_form = false; // a duration that already has the name of ours
+    // For a cumulative series whose resource does not tell its process from others: the start of
+    // the process that owns it (0: not known yet), and what is known of the series of further
+    // processes, by their start.
+    bool may_be_shared = false;
+    std::int64_t process_start_ms = 0;
+    std::unique_ptr<std::map<std::int64_t, Known>> others;
   };
 
   // Facts about a recurring series, kept by the address of its description.
@@ -107,7 +113,21 @@ class Ingest {
   void forget_kept();
   Known& known_of(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
                   std::unordered_map<const MetricSeries*, Known>& here);
-  Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series);
+  // process_start_ms: of a process beside the one that owns the plain series; 0: the plain one.
+  Known know(Stage& stage, const std::shared_ptr<const MetricSeries>& series,
+             std::int64_t process_start_ms = 0);
+  // processes.cc
+  struct ProcessPoint {
+    std::int64_t start_ms = 0; // 0: unknown
+    std::int64_t time_ms = 0;
+  };
+  // What is known of the series of the point's own process. nullptr: the point is refused.
+  Known* process_of(Stage& stage, const MetricPoint& point, const ProcessPoint& at, Known& plain,
+                    Rejections& rejections);
+  Known* other_process(Stage& stage, const MetricPoint& point, const ProcessPoint& at, Known& plain,
+                       Rejections& rejections);
+  bool has_room(SeriesId series, const ProcessPoint& at);
+  static bool is_old_process(const Known& plain, const ProcessPoint& at);
   Memory* remember(Stage& stage, const SeriesInfo& info);
   void recall(Stage& stage, SeriesId id, Memory& memory);
   bool needs_no_derived(const Known& known, std::int64_t time_ms) const;
@@ -137,6 +157,8 @@ class Ingest {
   std::unordered_map<const MetricSeries*, Kept> kept_;
   // Keys of kept_, by instance_key.
   std::unordered_map<std::string, std::vector<const MetricSeries*>> kept_of_instance_;
+  // Of series that several processes have: newest point by process start, but for the owner's.
+  std::unordered_map<SeriesId, std::map<std::int64_t, std::int64_t>> processes_;
   // The current batch's; point into kept_; nullptr: not there yet.
   std::vector<Known*> found_;
   std::set<std::string> stable_instances_; // that send http.server.request.duration

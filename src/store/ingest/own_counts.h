@@ -40,6 +40,9 @@ struct OwnCounts {
   // The groups that are derived from its duration histogram.
   std::vector<DerivedGroup*> groups;
   bool touched = false; // by the current append
+  // Processes that report as this instance, where nothing but their starts tells them apart: start
+  // in seconds, and the time of the first point seen.
+  std::map<std::int64_t, std::int64_t> processes;
 };
 
 // Invariant: an error count is one that somebody counted. Beside an application's own request

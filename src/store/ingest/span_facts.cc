@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "telemetry/outcome.h"
+#include "telemetry/route_name.h"
 
 namespace coalmine::store {
 namespace {
@@ -59,17 +60,24 @@ SpanFacts::Facts SpanFacts::of(const SpanTable::Row& row) {
     if (role < found.size() && found[role] == kNone) found[role] = id;
   }
   const double known = weight(row.trace_state);
-  Facts out{.route = found[0],
+  Facts out{.route = {.pair = has_text(found[0]) ? found[0] : kNone, .name = kNone},
             .method = has_text(found[1]) ? found[1] : found[2],
             .http_status = status(found[3]),
             .weight = known > 0 ? known : 1,
             .tail_sampled = marked && known <= 0};
   if (out.http_status == 0) out.http_status = status(found[4]);
+  const bool is_named = out.route.pair == kNone && row.name != SpanTable::kNoText;
+  if (is_named && !route_in_name(table_.texts[row.name]).empty()) out.route.name = row.name;
   return out;
 }
 
 std::string SpanFacts::text(std::uint32_t pair) const {
   return pair == kNone ? "" : to_text(table_.pairs[pair].value);
+}
+
+std::string SpanFacts::text(const Route& route) const {
+  return route.name == kNone ? text(route.pair)
+                             : std::string(route_in_name(table_.texts[route.name]));
 }
 
 int SpanFacts::status(std::uint32_t pair) {

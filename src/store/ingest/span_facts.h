@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,10 +26,17 @@ class SpanFacts {
  public:
   explicit SpanFacts(const SpanTable& table);
 
+  // The number of a pair or, where no attribute says the route, of a text: a span's name that holds
+  // it. Equal ones have the same route.
+  struct Route {
+    std::uint32_t pair = kNone;
+    std::uint32_t name = kNone;
+    auto operator<=>(const Route&) const = default;
+  };
   // Pair numbers; kNone where the span has no such attribute. Where two names mean the same, the
   // newer name is used.
   struct Facts {
-    std::uint32_t route = kNone;
+    Route route;
     std::uint32_t method = kNone;
     int http_status = 0;
     double weight = 1;
@@ -37,6 +45,7 @@ class SpanFacts {
   };
   Facts of(const SpanTable::Row& row);
   std::string text(std::uint32_t pair) const;
+  std::string text(const Route& route) const;
 
   static constexpr std::uint32_t kNone = UINT32_MAX;
 

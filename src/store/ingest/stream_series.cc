@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/rfc3339.h"
+
 namespace coalmine::store {
 namespace {
 
@@ -67,10 +69,8 @@ Result<SeriesInfo*> add(Stage& stage, const MetricSeries& stream,
   return stage.series(what, hash);
 }
 
-} // namespace
-
-Result<SeriesInfo*> series_of_stream(Stage& stage,
-                                     const std::shared_ptr<const MetricSeries>& stream) {
+// Without regard to processes.
+Result<SeriesInfo*> plain_series(Stage& stage, const std::shared_ptr<const MetricSeries>& stream) {
   const std::uint64_t hash = stream->labels.hash();
   SeriesInfo* owner = stage.find(stream->labels, hash, Source::sent, stream->kind);
   for (std::size_t i = 0; i < kKinds.size() && owner == nullptr; ++i)
@@ -85,6 +85,19 @@ Result<SeriesInfo*> series_of_stream(Stage& stage,
   auto labels = std::make_shared<const Labels>(distinct_labels(*stream, *owner));
   const std::uint64_t distinct = labels->hash();
   return add(stage, *stream, std::move(labels), distinct);
+}
+
+} // namespace
+
+Result<SeriesInfo*> series_of_stream(Stage& stage,
+                                     const std::shared_ptr<const MetricSeries>& stream,
+                                     std::int64_t process_start_ms) {
+  TRY_ASSIGN(SeriesInfo * plain, plain_series(stage, stream));
+  if (process_start_ms == 0) return plain;
+  auto labels = std::make_shared<const Labels>(
+      plain->labels->with("otel_start_time", rfc3339(process_start_ms)));
+  const std::uint64_t hash = labels->hash();
+  return add(stage, *stream, std::move(labels), hash);
 }
 
 } // namespace coalmine::store

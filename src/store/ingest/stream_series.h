@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <memory>
 
 #include "base/result.h"
@@ -20,8 +21,13 @@ namespace coalmine::store {
 // otel_metric_type. The series' row says who owns it, so the answer is the same whatever else is in
 // the request, and after a restart.
 //
-// resource_exhausted: the service has too many series.
+// Where the resource does not tell processes apart, the start of the count does: the first process
+// owns the series, a further one gets otel_start_time.
+//
+// process_start_ms: of a process that does not own the series; 0: none. resource_exhausted: the
+// service has too many series.
 Result<SeriesInfo*> series_of_stream(Stage& stage,
-                                     const std::shared_ptr<const MetricSeries>& stream);
+                                     const std::shared_ptr<const MetricSeries>& stream,
+                                     std::int64_t process_start_ms = 0);
 
 } // namespace coalmine::store

@@ -1,0 +1,24 @@
+// What the telemetry of a service says against a rollout that is to begin.
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "rollout/spec.h"
+#include "store/store.h"
+#include "telemetry/presence.h"
+
+namespace coalmine::app {
+
+// The longest interval between metric exports of the processes that still report; 0: unknown.
+std::int64_t export_interval_ms(std::string_view service, const std::vector<Presence>& presence,
+                                std::int64_t now_ms);
+
+// Sentences: a step that is too short for how often metrics come, metrics that count no requests.
+std::vector<std::string> telemetry_doubts(const rollout::RolloutSpec& spec,
+                                          const store::Store& store, std::int64_t now_ms);
+
+} // namespace coalmine::app
