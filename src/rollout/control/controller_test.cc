@@ -110,6 +110,23 @@ TEST_F(ControllerTest, AWebhookThatHangsDelaysItselfAlone) {
   http_.dead.let_go();
 }
 
+TEST_F(ControllerTest, ALateLineOfTheLastRolloutDoesNotEndTheWatchOfTheNext) {
+  spec_.look_interval_ms = 3'600'000;
+  spec_.notify = {webhook_to("http://dead.example/")};
+  open();
+  const auto first = start();
+  EXPECT_TRUE(controller_->command(first, Command::abort, "ops", "no"));
+  ASSERT_TRUE(eventually([&] { return http_.dead.waiting() == 1; }));
+  const auto second = start();
+  ASSERT_TRUE(eventually([&] { return controller_->get(second)->steps[0].started_ms != 0; }));
+  const auto lines = controller_->get(first)->log.size();
+  http_.dead.let_go();
+  ASSERT_TRUE(eventually([&] { return controller_->get(first)->log.size() > lines; }));
+  source_.canary_error_rate = 0.9;
+  controller_->arrived("checkout-service");
+  EXPECT_TRUE(reaches(second, Phase::rolled_back));
+}
+
 // In the directory of the journal, whatever file and whatever encoding.
 std::string all_bytes_below(const std::filesystem::path& directory) {
   std::string out;

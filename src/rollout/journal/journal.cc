@@ -174,7 +174,8 @@ Status SqliteJournal::open() {
   if (const auto forgotten = forget_addresses(db_); !forgotten)
     log_warn("the journal still holds addresses of webhooks", {{"why", forgotten.error().message}});
   TRY(make_cell_tables(db_));
-  TRY(make_ended_index(db_));
+  if (const auto made = make_ended_index(db_); !made) // all is found without it, only slower
+    log_warn("the journal has no index of ended rollouts", {{"why", made.error().message}});
   keep_reserve();
   return {};
 }
