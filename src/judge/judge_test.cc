@@ -437,6 +437,19 @@ TEST(Reason, IntervalWhereTheJudgeHasOne) {
             "+12.70), allowed +0.5pp");
 }
 
+TEST(Reason, WhatIsAllowedIsSaidWhereStableHasNoTail) {
+  SignalVerdict v;
+  v.subject = {.signal = "p99_latency", .route = "", .kind = SignalKind::latency_quantile};
+  v.verdict = Verdict::regression;
+  v.limits.margin = {Margin::Unit::percent, 0.2};
+  v.measured.canary = 60;
+  v.measured.stable = 44;
+  v.measured.tail = {.boundary_ms = 60, .canary = 0.0153, .stable = 0, .allowed = 0};
+  EXPECT_EQ(reason_sentence(v),
+            "p99_latency: 1.53% of requests took longer than 60.0 ms on canary against 0.00% on "
+            "stable, allowed: up to 52.8 ms (stable 44.0 ms, +20%)");
+}
+
 TEST(Reason, NeverRoundsARegressionOntoItsMargin) {
   auto given = evidence(track(1000, 0, 120.04), track(1000, 0, 100));
   EXPECT_EQ(look(given).reason,
