@@ -209,6 +209,12 @@ TEST_F(Cli, AServersSilenceIsNotToldInTheWordsOfALibrary) {
   EXPECT_EQ(err.str(),
             "coalmine: http://localhost:4318 answered 404 Not Found\n"
             "  4318 takes telemetry (OTLP); commands want the port of the page, 7070\n");
+  err.str("");
+  t.server = "localhost:17318";
+  EXPECT_EQ(rollout_status(t, {.target = "shop"}), kExitUsage);
+  EXPECT_EQ(err.str(),
+            "coalmine: http://localhost:17318 answered 404 Not Found\n"
+            "  Is it the address of the page? `coalmine serve` prints which is\n");
 }
 
 TEST_F(Cli, TheServersCredentialsAreNotPrinted) {
@@ -449,7 +455,7 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
             "SERVICE  TRACK   VERSION  INSTANCE  EXPORTS EACH  NEWEST\n"
             "shop     canary  2        a         1m            2026-11-22 13:41:40\n");
   EXPECT_EQ(services(terminal(), "nobody"), kExitGood);
-  EXPECT_NE(err.str().find("nobody has sent no telemetry to this server"), std::string::npos);
+  EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
 // A service may be named like a number: a bare number is a rollout only where no service has it.

@@ -80,8 +80,14 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
   }
   if (error.message.empty()) {
     error.message = fmt::format("{} answered {} {}", shown_server(terminal), response.status,
-                                net::reason_phrase(response.status)) +
-                    otlp_hint(terminal);
+                                net::reason_phrase(response.status));
+    const auto hint = otlp_hint(terminal);
+    const bool not_the_api = response.status == 400 || response.status == 404;
+    if (not_the_api) {
+      error.message += hint.empty()
+                           ? "\n  Is it the address of the page? `coalmine serve` prints which is"
+                           : hint;
+    }
   }
   if (response.status == 401) {
     error.message += "\n  Give the token:    --token-file FILE  (or COALMINE_TOKEN_FILE)";

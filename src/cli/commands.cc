@@ -214,10 +214,9 @@ int services(const Terminal& terminal, const std::string& service) {
   }
   if (chosen.empty()) {
     terminal.err << fmt::format(
-        "coalmine: {} has sent no telemetry to this server\n  `coalmine serve` prints what to set "
-        "in "
-        "an application\n",
-        service.empty() ? "no service" : harmless(service));
+        "coalmine: no telemetry of {} has come to this server\n"
+        "  `coalmine serve` prints what to set in an application\n",
+        service.empty() ? "any service" : harmless(service));
     return kExitGood;
   }
   std::vector<std::vector<std::string>> rows;
