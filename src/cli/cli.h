@@ -77,6 +77,11 @@ struct StatusOptions {
   bool wait = false;    // until it ends or pauses
   std::string timeout{};
 };
+struct ListOptions {
+  std::string service{}; // "": of all
+  std::string phase{};   // "": any
+  int limit = 0;         // 0: all
+};
 struct CommandOptions {
   std::string verb{}; // pause, resume, promote, abort
   std::string target{};
@@ -106,7 +111,11 @@ int query(const Terminal& terminal, const QueryOptions& options);
 int backup(const Terminal& terminal, const BackupOptions& options);
 int rollout_start(const Terminal& terminal, const StartOptions& options);
 int rollout_status(const Terminal& terminal, const StatusOptions& options);
-int rollout_list(const Terminal& terminal);
+int rollout_list(const Terminal& terminal, const ListOptions& options);
+// target as in StatusOptions.
+int rollout_log(const Terminal& terminal, const std::string& target);
+// service: "" for all.
+int services(const Terminal& terminal, const std::string& service);
 int rollout_command(const Terminal& terminal, const CommandOptions& options);
 
 } // namespace coalmine::cli

@@ -30,7 +30,7 @@ class FakeServer final : public net::HttpClient {
     if (answers.empty()) return fail(ErrorCode::unavailable, "connection refused");
     auto answer = answers.front();
     if (answers.size() > 1) answers.pop_front();
-    if (!answer) return net::unkind_failure(request);
+    if (!answer) return net::unkind_failure(request, answer.error().message);
     return answer;
   }
   Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
@@ -184,9 +184,37 @@ TEST_F(Cli, UnreachableServerExitsFiveAndSaysWhatToDo) {
   EXPECT_EQ(analyze(terminal(), {.service = "s"}), kExitUnreachable);
   EXPECT_EQ(out.str(), "");
   EXPECT_EQ(err.str(),
-            "coalmine: cannot reach http://127.0.0.1:7070: connection refused\n"
+            "coalmine: no coalmine server answers at http://127.0.0.1:7070: connection refused\n"
             "  Start a server:    coalmine serve\n"
             "  or name another:   --server URL  (or COALMINE_SERVER)\n");
+}
+
+TEST_F(Cli, AServersSilenceIsNotToldInTheWordsOfALibrary) {
+  auto t = terminal();
+  t.server = "localhost:4318";
+  server.answers.push_back(fail(
+      ErrorCode::unavailable,
+      "cannot reach http://localhost:4318/v1/rollouts: Failed to connect to localhost port 4318 "
+      "after 0 ms: Couldn't connect to server"));
+  EXPECT_EQ(rollout_status(t, {.target = "shop"}), kExitUnreachable);
+  EXPECT_EQ(err.str(),
+            "coalmine: no coalmine server answers at http://localhost:4318\n"
+            "  4318 takes telemetry (OTLP); commands want the port of the page, 7070\n"
+            "  Start a server:    coalmine serve\n"
+            "  or name another:   --server URL  (or COALMINE_SERVER)\n");
+  err.str("");
+  server.answers.clear();
+  server.say(404, "{}");
+  EXPECT_EQ(rollout_status(t, {.target = "shop"}), kExitUsage);
+  EXPECT_EQ(err.str(),
+            "coalmine: http://localhost:4318 answered 404 Not Found\n"
+            "  4318 takes telemetry (OTLP); commands want the port of the page, 7070\n");
+  err.str("");
+  t.server = "localhost:17318";
+  EXPECT_EQ(rollout_status(t, {.target = "shop"}), kExitUsage);
+  EXPECT_EQ(err.str(),
+            "coalmine: http://localhost:17318 answered 404 Not Found\n"
+            "  Is it the address of the page? `coalmine serve` prints which is\n");
 }
 
 TEST_F(Cli, TheServersCredentialsAreNotPrinted) {
@@ -314,8 +342,8 @@ TEST_F(Cli, WaitEndsWithTheRolloutAndPrintsEachChangeOnce) {
   EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitBad);
   EXPECT_EQ(out.str(),
             "2026-11-22T13:41:40Z started started by ci\n"
-            "2026-11-22T13:41:40Z progressing because\n"
-            "2026-11-22T13:41:40Z rolled_back because\n");
+            "2026-11-22T13:42:07Z progressing because\n"
+            "2026-11-22T13:42:10Z rolled_back because\n");
 }
 
 std::string in_condition(std::string_view phase, std::string_view condition) {
@@ -402,12 +430,79 @@ TEST_F(Cli, StartSaysWhatIsInDoubt) {
 }
 
 TEST_F(Cli, CommandsPostTheirReason) {
+  server.say(200, rollout("progressing", false));
   server.say(200, rollout("aborted", true));
   EXPECT_EQ(rollout_command(terminal(),
                             {.verb = "abort", .target = "#42", .reason = "no", .actor = "me"}),
             kExitGood);
-  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
-  EXPECT_EQ(server.requests[0].body, R"({"reason":"no","actor":"me"})");
+  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
+  EXPECT_EQ(server.requests[1].body, R"({"reason":"no","actor":"me"})");
+}
+
+TEST_F(Cli, AnAbortOfAnAbortedRolloutSaysSo) {
+  const std::string ended = R"({"id":42,"service":"shop","phase":"aborted","terminal":true,)"
+                            R"("ended_ms":1795354900000})";
+  server.say(200, ended);
+  EXPECT_EQ(rollout_command(terminal(), {.verb = "abort", .target = "#42"}), kExitGood);
+  EXPECT_EQ(err.str(),
+            "coalmine: rollout 42 of shop was aborted already, at 2026-11-22 13:41:40\n");
+  EXPECT_EQ(server.requests.size(), 1u) << "nothing is asked for again";
+}
+
+TEST_F(Cli, QuietCommandsSayNothing) {
+  auto t = terminal();
+  t.quiet = true;
+  server.say(200, rollout("paused", false));
+  EXPECT_EQ(rollout_command(t, {.verb = "pause", .target = "#42"}), kExitGood);
+  EXPECT_EQ(out.str() + err.str(), "");
+}
+
+TEST_F(Cli, AWatchedTerminalIsClearedOnceAndThenDrawnOver) {
+  auto t = terminal();
+  t.interactive = true;
+  for (int i = 0; i < 3; ++i) server.say(200, rollout("progressing", false));
+  server.say(200, rollout("promoted", true));
+  EXPECT_EQ(rollout_status(t, {.target = "#42", .watch = true}), kExitGood);
+  const auto count = [&](std::string_view what) {
+    std::size_t n = 0;
+    for (auto at = out.str().find(what); at != std::string::npos; at = out.str().find(what, at + 1))
+      ++n;
+    return n;
+  };
+  EXPECT_EQ(count("\x1b[2J"), 1u);
+  EXPECT_EQ(count("\x1b[H"), 4u);
+  EXPECT_EQ(count("\x1b[J"), 4u);
+}
+
+TEST_F(Cli, ListsAndLogsAreCutToWhatWasAsked) {
+  server.say(200, R"({"rollouts":[{"id":3,"service":"shop","phase":"paused"},)"
+                  R"({"id":2,"service":"cart","phase":"promoted"},)"
+                  R"({"id":1,"service":"shop","phase":"promoted"}]})");
+  auto t = terminal();
+  t.output = Output::json;
+  rollout_list(t, {.service = "shop", .phase = "promoted"});
+  rollout_list(t, {.limit = 1});
+  EXPECT_EQ(out.str(),
+            "{\"rollouts\":[{\"id\":1,\"service\":\"shop\",\"phase\":\"promoted\"}]}\n"
+            "{\"rollouts\":[{\"id\":3,\"service\":\"shop\",\"phase\":\"paused\"}]}\n");
+  EXPECT_EQ(rollout_list(terminal(), {.service = "nobody"}), kExitGood);
+  EXPECT_EQ(err.str(), "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
+  out.str("");
+  server.answers.clear();
+  server.say(200, rollout("progressing", false));
+  EXPECT_EQ(rollout_log(terminal(), "#42"), kExitGood);
+  EXPECT_EQ(out.str(), "2026-11-22 13:41:40  started       started by ci  [ci]\n");
+}
+
+TEST_F(Cli, ServicesAreATableOfInstances) {
+  server.say(200, R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"a",)"
+                  R"("export_interval_ms":60000,"last_ms":1795354900000},{"service":"cart"}]})");
+  EXPECT_EQ(services(terminal(), "shop"), kExitGood);
+  EXPECT_EQ(out.str(),
+            "SERVICE  TRACK   VERSION  INSTANCE  EXPORTS EACH  NEWEST\n"
+            "shop     canary  2        a         1m            2026-11-22 13:41:40\n");
+  EXPECT_EQ(services(terminal(), "nobody"), kExitGood);
+  EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
 // A service may be named like a number: a bare number is a rollout only where no service has it.
@@ -416,6 +511,7 @@ TEST_F(Cli, AServiceNamedLikeANumberIsNotARollout) {
     server.answers.clear();
     server.requests.clear();
     server.say(200, list);
+    server.say(200, rollout("progressing", false));
     server.say(200, rollout("aborted", true));
     rollout_command(terminal(), {.verb = "abort", .target = target, .reason = "no", .actor = "me"});
     return server.requests.back().url.substr(std::string("http://127.0.0.1:7070").size());

@@ -25,16 +25,37 @@ std::string base_url(const Terminal& terminal) {
 
 std::string shown_server(const Terminal& terminal) { return net::shown_url(base_url(terminal)); }
 
+// Why nothing answered, without the address, which is said before. That there is no connection is
+// said by that.
+std::string reason_of(std::string_view cause) {
+  constexpr std::string_view kAddressed = "cannot reach ";
+  if (cause.starts_with(kAddressed)) {
+    const auto end = cause.find(": ", kAddressed.size());
+    if (end != std::string_view::npos) cause.remove_prefix(end + 2);
+  }
+  if (cause.find("connect to server") != std::string_view::npos) return "";
+  return fmt::format(": {}", cause);
+}
+
+// 4317 and 4318 are where telemetry goes, and people have them at hand.
+std::string otlp_hint(const Terminal& terminal) {
+  const auto url = shown_server(terminal);
+  for (const std::string_view port : {"4317", "4318"}) {
+    if (url.ends_with(fmt::format(":{}", port)))
+      return fmt::format("\n  {} takes telemetry (OTLP); commands want the port of the page, 7070",
+                         port);
+  }
+  return "";
+}
+
 CallError unreachable(const Terminal& terminal, const Error& cause) {
   CallError error;
   error.unreachable = true;
-  // The client's own sentence names the address already when it failed to connect.
-  const bool named = cause.message.find(shown_server(terminal)) != std::string::npos;
   error.message = fmt::format(
-      "{}{}\n"
+      "no coalmine server answers at {}{}{}\n"
       "  Start a server:    coalmine serve\n"
       "  or name another:   --server URL  (or COALMINE_SERVER)",
-      named ? "" : fmt::format("cannot reach {}: ", shown_server(terminal)), cause.message);
+      shown_server(terminal), reason_of(cause.message), otlp_hint(terminal));
   return error;
 }
 
@@ -60,6 +81,13 @@ CallError refused(const Terminal& terminal, const net::HttpResponse& response) {
   if (error.message.empty()) {
     error.message = fmt::format("{} answered {} {}", shown_server(terminal), response.status,
                                 net::reason_phrase(response.status));
+    const auto hint = otlp_hint(terminal);
+    const bool not_the_api = response.status == 400 || response.status == 404;
+    if (not_the_api) {
+      error.message += hint.empty()
+                           ? "\n  Is it the address of the page? `coalmine serve` prints which is"
+                           : hint;
+    }
   }
   if (response.status == 401) {
     error.message += "\n  Give the token:    --token-file FILE  (or COALMINE_TOKEN_FILE)";
@@ -81,8 +109,9 @@ CallResult<Answer> call(const Terminal& terminal, net::ClientRequest request) {
   Answer answer{json::parse(response->body, failure), response->body};
   if (failure) {
     CallError error;
-    error.message = fmt::format("{} answered something that is not JSON: is it a coalmine server?",
-                                shown_server(terminal));
+    error.message =
+        fmt::format("{} answered something that is not JSON: is it a coalmine server?{}",
+                    shown_server(terminal), otlp_hint(terminal));
     return std::unexpected(std::move(error));
   }
   return answer;

@@ -1,9 +1,10 @@
-// analyze, failures, query: questions with one answer.
+// analyze, failures, services, query: questions with one answer.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <cmath>
 #include <fstream>
 #include <vector>
@@ -199,6 +200,38 @@ int failures(const Terminal& terminal, const FailuresOptions& options) {
         options.version.empty() ? "" : " " + options.version,
         options.track == "any" || options.track.empty() ? "" : " (" + options.track + ")");
   }
+  return kExitGood;
+}
+
+int services(const Terminal& terminal, const std::string& service) {
+  auto answer = get(terminal, "/v1/services");
+  if (!answer) return report(terminal, answer.error());
+  json::array chosen;
+  for (const auto& one : list_of(answer->json, "services")) {
+    if (service.empty() || text_of(one, "service") == service) chosen.push_back(one);
+  }
+  if (terminal.output == Output::json) {
+    answer->text = json::serialize(json::object{{"services", std::move(chosen)}});
+    return print_json(terminal, *answer, kExitGood);
+  }
+  if (chosen.empty()) {
+    terminal.err << fmt::format(
+        "coalmine: no telemetry of {} has come to this server\n"
+        "  `coalmine serve` prints what to set in an application\n",
+        service.empty() ? "any service" : harmless(service));
+    return kExitGood;
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& one : chosen) {
+    const auto ms = [&](const char* key) { return std::llround(number_of(one, key)); };
+    const auto interval_ms = ms("export_interval_ms");
+    rows.push_back({harmless(text_of(one, "service")), harmless(text_of(one, "track")),
+                    harmless(text_of(one, "version")), harmless(text_of(one, "instance")),
+                    interval_ms > 0 ? short_duration(interval_ms) : "-",
+                    date_text(ms("last_ms"), terminal.utc)});
+  }
+  terminal.out << table(
+      {{"SERVICE"}, {"TRACK"}, {"VERSION"}, {"INSTANCE"}, {"EXPORTS EACH"}, {"NEWEST"}}, rows);
   return kExitGood;
 }
 

@@ -1,8 +1,9 @@
-// rollout start, status, list, pause, resume, promote, abort.
+// rollout start, status, list, log, pause, resume, promote, abort.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <boost/json/serialize.hpp>
 #include <cmath>
 #include <optional>
 
@@ -86,6 +87,19 @@ int print_rollout(const Terminal& terminal, const Answer& answer) {
   return exit;
 }
 
+// Ending what has ended so is no mistake, and not what was done now: a sentence that says since
+// when.
+std::optional<std::string> ended_already(const Terminal& terminal, const std::string& id,
+                                         const std::string& verb) {
+  const std::string_view phase = verb == "abort" ? "aborted" : verb == "abandon" ? "abandoned" : "";
+  if (phase.empty() || terminal.output == Output::json) return std::nullopt;
+  const auto answer = get(terminal, "/v1/rollouts/" + id);
+  if (!answer || text_of(answer->json, "phase") != phase) return std::nullopt;
+  return fmt::format("rollout {} of {} was {} already, at {}", id,
+                     harmless(text_of(answer->json, "service")), phase,
+                     date_text(std::llround(number_of(answer->json, "ended_ms")), terminal.utc));
+}
+
 // Shows a rollout as it changes: redraws on a terminal, one line per change elsewhere, nothing for
 // JSON until the end.
 class Follower {
@@ -94,37 +108,40 @@ class Follower {
 
   void show(const Answer& answer) {
     if (terminal_.output == Output::json || !lines_) return;
-    if (terminal_.interactive) {
-      terminal_.out << "\x1b[2J\x1b[H" << rollout_text(answer.json, style_of(terminal_))
-                    << std::flush;
-      return;
-    }
-    std::int64_t newest_ms = std::llround(number_of(answer.json, "started_ms"));
+    if (terminal_.interactive) return redraw(rollout_text(answer.json, style_of(terminal_)));
     for (const auto& entry : list_of(answer.json, "log")) {
       const double sequence = number_of(entry, "sequence");
       const std::string kind = text_of(entry, "kind");
-      newest_ms = std::llround(number_of(entry, "time_ms"));
       if (sequence <= last_sequence_ || kind == "look") continue;
       last_sequence_ = sequence;
-      line(newest_ms, kind, text_of(entry, "text"));
+      line(std::llround(number_of(entry, "time_ms")), kind, text_of(entry, "text"));
     }
     const std::string phase = text_of(answer.json, "phase");
     // What it waits for is a change too.
     const std::string condition = text_of(answer.json, "condition");
     const bool waits = !condition.empty() && condition != "none" && condition != last_condition_;
-    if (phase != last_phase_ || waits) line(newest_ms, phase, text_of(answer.json, "reason"));
+    if (phase != last_phase_ || waits)
+      line(terminal_.clock.wall_ms(), phase, text_of(answer.json, "reason"));
     last_phase_ = phase;
     last_condition_ = condition;
     terminal_.out << std::flush;
   }
 
  private:
+  // Over what was there, so that nothing flickers: each line to its end, then what is left below.
+  void redraw(const std::string& text) {
+    std::string frame = drawn_ ? "\x1b[H" : "\x1b[2J\x1b[H";
+    drawn_ = true;
+    for (const char c : text) frame += c == '\n' ? std::string("\x1b[K\n") : std::string(1, c);
+    terminal_.out << frame << "\x1b[J" << std::flush;
+  }
   void line(std::int64_t ms, const std::string& kind, const std::string& text) {
     terminal_.out << fmt::format("{} {} {}\n", rfc3339_seconds(ms), kind, harmless(text));
   }
 
   const Terminal& terminal_;
   const bool lines_;
+  bool drawn_ = false;
   double last_sequence_ = 0;
   std::string last_phase_;
   std::string last_condition_;
@@ -226,16 +243,52 @@ int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   return print_rollout(terminal, *answer);
 }
 
-int rollout_list(const Terminal& terminal) {
-  const auto answer = get(terminal, "/v1/rollouts");
+int rollout_list(const Terminal& terminal, const ListOptions& options) {
+  auto answer = get(terminal, "/v1/rollouts");
   if (!answer) return report(terminal, answer.error());
-  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
-  const auto& rollouts = list_of(answer->json, "rollouts");
-  if (rollouts.empty()) {
-    terminal.err << "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n";
+  const bool all = options.service.empty() && options.phase.empty() && options.limit <= 0;
+  if (all && terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  json::array chosen;
+  for (const auto& rollout : list_of(answer->json, "rollouts")) {
+    if (options.limit > 0 && chosen.size() == static_cast<std::size_t>(options.limit)) break;
+    if (!options.service.empty() && text_of(rollout, "service") != options.service) continue;
+    if (!options.phase.empty() && text_of(rollout, "phase") != options.phase) continue;
+    chosen.push_back(rollout);
+  }
+  if (terminal.output == Output::json) {
+    answer->text = json::serialize(json::object{{"rollouts", std::move(chosen)}});
+    return print_json(terminal, *answer, kExitGood);
+  }
+  if (chosen.empty()) {
+    terminal.err
+        << (all ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
+                : "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
     return kExitGood;
   }
-  terminal.out << rollouts_text(rollouts, style_of(terminal));
+  terminal.out << rollouts_text(chosen, style_of(terminal));
+  return kExitGood;
+}
+
+int rollout_log(const Terminal& terminal, const std::string& target) {
+  const auto id = find_rollout(terminal, target);
+  if (!id) return report(terminal, id.error());
+  auto answer = get(terminal, "/v1/rollouts/" + *id);
+  if (!answer) return report(terminal, answer.error());
+  const auto& log = list_of(answer->json, "log");
+  if (terminal.output == Output::json) {
+    answer->text = json::serialize(json::object{{"log", log}});
+    return print_json(terminal, *answer, kExitGood);
+  }
+  for (const auto& entry : log) {
+    const std::string text = text_of(entry, "text");
+    if (text.empty()) continue; // a look that changed nothing
+    const std::string actor = text_of(entry, "actor");
+    const bool by_hand = !actor.empty() && actor != "coalmine";
+    terminal.out << fmt::format("{}  {:<12}  {}{}\n",
+                                date_text(std::llround(number_of(entry, "time_ms")), terminal.utc),
+                                harmless(text_of(entry, "kind")), harmless(text),
+                                by_hand ? "  [" + harmless(actor) + "]" : "");
+  }
   return kExitGood;
 }
 
@@ -254,11 +307,15 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
   }
   const auto id = find_rollout(terminal, options.target);
   if (!id) return report(terminal, id.error());
+  if (const auto ended = ended_already(terminal, *id, options.verb)) {
+    if (!terminal.quiet) terminal.err << "coalmine: " << *ended << '\n';
+    return kExitGood;
+  }
   const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb),
                            {{"reason", options.reason}, {"actor", options.actor}});
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
-  terminal.out << rollout_text(answer->json, style_of(terminal));
+  if (!terminal.quiet) terminal.out << rollout_text(answer->json, style_of(terminal));
   return kExitGood;
 }
 

@@ -6,6 +6,7 @@
 #include <array>
 #include <utility>
 
+#include "base/did_you_mean.h"
 #include "config/config_fields.h"
 #include "config/config_parts.h"
 #include "config/config_values.h"

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/did_you_mean.h"
 #include "cohort/signal_expression.h"
 #include "config/config_values.h"
 #include "promql/syntax/ast.h"

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "config/config.h"
+#include "base/did_you_mean.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

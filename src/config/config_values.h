@@ -41,7 +41,4 @@ std::string duration_text(std::int64_t ms);
 // 5%, 0.5%: at most four decimals.
 std::string percent_text(double share);
 
-// The candidate closest to word, when it is close enough to be a slip of the fingers; "" otherwise.
-std::string did_you_mean(std::string_view word, const std::vector<std::string_view>& candidates);
-
 } // namespace coalmine::config

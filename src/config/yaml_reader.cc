@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 
+#include "base/did_you_mean.h"
 #include "base/text.h"
 #include "config/config_values.h"
 

@@ -107,6 +107,16 @@ std::string tail_comparison(const SignalVerdict& v) {
   const auto share = [](double s) { return format_value(SignalKind::error_rate, s); };
   const auto& tail = *v.measured.tail;
   const auto boundary = format_value(SignalKind::latency_quantile, tail.boundary_ms);
+  if (!(tail.allowed > 0) && v.measured.stable && v.limits.margin.unit == Margin::Unit::percent) {
+    // A share of nothing says nothing about what is allowed.
+    const auto millis = [](double ms) { return format_value(SignalKind::latency_quantile, ms); };
+    return fmt::format(
+        "{}{} of requests took longer than {} on canary against {} on stable, allowed: up to {} "
+        "(stable {}, {})",
+        prefix(v), share(tail.canary), boundary, share(tail.stable),
+        millis(*v.measured.stable * (1 + v.limits.margin.amount)), millis(*v.measured.stable),
+        to_string(v.limits.margin));
+  }
   return fmt::format(
       "{}{} of requests took longer than {} on canary against {} on stable, allowed up to {} ({})",
       prefix(v), share(tail.canary), boundary, share(tail.stable), share(tail.allowed),

@@ -11,6 +11,7 @@
 #include <mutex>
 
 #include "base/check.h"
+#include "base/did_you_mean.h"
 #include "base/executor.h"
 #include "base/guarded.h"
 #include "base/log.h"
@@ -26,6 +27,21 @@
 
 namespace coalmine::rollout {
 namespace {
+
+// A list of all names helps nobody: the nearest one, else the first few.
+std::string unknown_service(const std::string& name, const std::vector<RolloutSpec>& specs) {
+  constexpr std::size_t kShown = 5;
+  std::vector<std::string_view> known;
+  for (const auto& spec : specs) known.push_back(spec.service);
+  const auto close = did_you_mean(name, known);
+  if (!close.empty())
+    return fmt::format("no configured service is named {:?}; did you mean {}?", name, close);
+  std::string some = known.empty() ? "none" : "";
+  for (std::size_t i = 0; i < known.size() && i < kShown; ++i)
+    some += (i == 0 ? "" : ", ") + std::string(known[i]);
+  if (known.size() > kShown) some += fmt::format(", and {} more", known.size() - kShown);
+  return fmt::format("no configured service is named {:?}; configured: {}", name, some);
+}
 
 // How long callers of start and command wait for the control thread and the journal.
 constexpr auto kAnswerTimeout = std::chrono::seconds(10);
@@ -224,11 +240,7 @@ void ControllerImpl::publish(const State& state, const SharedVector<LogEntry>& l
 Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const {
   const auto spec = std::ranges::find(specs_, request.service, &RolloutSpec::service);
   if (spec == specs_.end()) {
-    std::string known;
-    for (const auto& each : specs_) known += (known.empty() ? "" : ", ") + each.service;
-    return fail(ErrorCode::not_found,
-                fmt::format("no configured service is named {:?}; configured: {}", request.service,
-                            known.empty() ? "none" : known));
+    return fail(ErrorCode::not_found, unknown_service(request.service, specs_));
   }
   TRY(validate_spec(*spec));
   event::Start start;

@@ -2,6 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "rollout/control/controller.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -189,6 +190,26 @@ TEST_F(ControllerTest, GoesOnAfterARestart) {
   open();
   EXPECT_EQ(controller_->get(id)->phase, Phase::promoted);
   EXPECT_EQ(controller_->get(id)->steps[0].outcome, "skipped");
+}
+
+TEST_F(ControllerTest, AMistypedServiceIsAnsweredWithTheNearest) {
+  std::vector<RolloutSpec> specs;
+  for (int i = 0; i < 34; ++i) {
+    specs.push_back(spec_);
+    specs.back().service = fmt::format("service-{:02}-of-many", i);
+  }
+  specs.back().service = "checkout-service";
+  open(deps(), specs);
+  const auto said = [&](const std::string& name) {
+    return controller_->start(request_of(name)).error().message;
+  };
+  EXPECT_EQ(said("chekout-service"),
+            "no configured service is named \"chekout-service\"; did you mean checkout-service?");
+  EXPECT_EQ(
+      said("x"),
+      "no configured service is named \"x\"; configured: service-00-of-many, "
+      "service-01-of-many, service-02-of-many, service-03-of-many, service-04-of-many, and 29 "
+      "more");
 }
 
 TEST_F(ControllerTest, Commands) {

@@ -1,0 +1,67 @@
+// What is said of every way to type a command, against tests/cli/command_line.txt.
+// SPDX-License-Identifier: Apache-2.0
+#include "app/command_line.h"
+
+#include <gtest/gtest.h>
+
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "base/golden_for_test.h"
+
+namespace coalmine::app {
+namespace {
+
+const std::filesystem::path kFile =
+    std::filesystem::path(COALMINE_SOURCE_DIR) / "tests/cli/command_line.txt";
+
+std::vector<std::string> words_of(const std::string& line) {
+  std::istringstream in(line);
+  return {std::istream_iterator<std::string>(in), {}};
+}
+
+// Each line "$ coalmine …" is followed by what is printed and by the exit code, or by "runs".
+TEST(CommandLine, SaysWhatIsExpected) {
+  std::ifstream in(kFile);
+  std::string actual;
+  const std::string prompt = "$ coalmine";
+  for (std::string line; std::getline(in, line);) {
+    if (!line.starts_with(prompt)) continue;
+    std::ostringstream out;
+    std::ostringstream err;
+    const auto parsed = parse_command_line(words_of(line.substr(prompt.size())), out, err);
+    actual += line + "\n" + out.str() + err.str() +
+              (parsed.run ? std::string("runs\n") : fmt::format("exit {}\n", parsed.exit)) + "\n";
+  }
+  expect_golden(kFile, actual);
+}
+
+std::string help_of(std::vector<std::string> command) {
+  std::ostringstream out;
+  std::ostringstream err;
+  command.insert(command.begin(), "help");
+  EXPECT_EQ(parse_command_line(command, out, err).exit, 0);
+  return out.str();
+}
+
+TEST(CommandLine, EveryHelpHasAnExample) {
+  std::ostringstream script;
+  for (const auto* line : {"serve",           "demo",           "analyze",
+                           "failures",        "services",       "query",
+                           "check",           "backup",         "promql-test",
+                           "vectors",         "replay",         "simulate",
+                           "version",         "completion",     "rollout",
+                           "rollout start",   "rollout status", "rollout list",
+                           "rollout log",     "rollout pause",  "rollout resume",
+                           "rollout promote", "rollout abort",  "rollout abandon"}) {
+    const auto help = help_of(words_of(line));
+    EXPECT_NE(help.find("Example:\n  "), std::string::npos) << line << "\n" << help;
+    EXPECT_NE(help.find(std::string("coalmine ") + line), std::string::npos) << line;
+  }
+}
+
+} // namespace
+} // namespace coalmine::app
