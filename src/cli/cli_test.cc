@@ -368,8 +368,8 @@ TEST_F(Cli, ATimeoutWhileTheRouterFailsHasItsExitCode) {
   EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
   EXPECT_EQ(out.str(),
             "2026-11-22T13:41:40Z started started by ci\n"
-            "2026-11-22T13:41:40Z progressing because\n"
-            "2026-11-22T13:41:40Z progressing because\n");
+            "2026-11-22T13:42:07Z progressing because\n"
+            "2026-11-22T13:42:08Z progressing because\n");
 }
 
 TEST_F(Cli, WhatARolloutWaitsForIsItsHeadline) {

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -60,6 +61,12 @@ inline GridOptions options() {
   out.origin_ms = kOrigin;
   out.min_route_requests = 0;
   return out;
+}
+
+inline double total(const std::vector<CountCell>& cells,
+                    const std::function<double(const CountCell&)>& of) {
+  return std::accumulate(cells.begin(), cells.end(), 0.0,
+                         [&](double sum, const CountCell& cell) { return sum + of(cell); });
 }
 
 } // namespace coalmine::cohort

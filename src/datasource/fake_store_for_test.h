@@ -29,6 +29,8 @@ class FakeStore final : public store::Store {
     if (broken) return std::unexpected(*broken);
     const promql::SeriesMatcher matcher(request.matchers);
     std::vector<SeriesData> out;
+    if (request.sources == store::SelectRequest::Sources::incomplete)
+      return out; // all are complete
     for (const auto& s : series) {
       if (!matcher.matches(*s.labels)) continue;
       auto copy = s;
