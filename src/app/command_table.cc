@@ -209,6 +209,27 @@ void add_simulate(CLI::App& root, Typed& typed) {
   });
 }
 
+void add_replay(CLI::App& root, Typed& typed) {
+  auto* replay =
+      root.add_subcommand("replay", "What a config would have decided about past releases");
+  replay->add_option("service", typed.replay.service,
+                     "service.name [default: the only one of the config]");
+  replay->add_option(
+      "--source", typed.replay.source,
+      "URL of a Prometheus-compatible server (a running coalmine is one), or a recording's path");
+  replay->add_option("-c,--config", typed.replay.config, "Config file to judge by");
+  replay->add_option("--from", typed.replay.from,
+                     "Beginning: how long ago, or a time [default: 30d]");
+  replay->add_option("--to", typed.replay.to, "End [default: now, or a recording's end]");
+  replay
+      ->add_option("--runs", typed.replay.runs,
+                   "Random splits of stable for the rates [default: 200]")
+      ->check(between(0, 100000));
+  replay->add_option("--seed", typed.replay.seed, "Of the random splits [default: 1]");
+  replay->callback(
+      [&typed] { typed.run = [&typed] { return lab::run_replay(typed.replay, typed.common); }; });
+}
+
 void add_local(CLI::App& root, Typed& typed) {
   auto* check = root.add_subcommand("check", "Check config and panel files");
   check->add_option("files", typed.check.files, "Files or directories")->required();
@@ -250,24 +271,7 @@ void add_local(CLI::App& root, Typed& typed) {
     typed.run = [&typed] { return lab::run_vectors(typed.vector_files, typed.common); };
   });
 
-  auto* replay =
-      root.add_subcommand("replay", "What a config would have decided about past releases");
-  replay->add_option("service", typed.replay.service,
-                     "service.name [default: the only one of the config]");
-  replay->add_option(
-      "--source", typed.replay.source,
-      "URL of a Prometheus-compatible server (a running coalmine is one), or a recording's path");
-  replay->add_option("-c,--config", typed.replay.config, "Config file to judge by");
-  replay->add_option("--from", typed.replay.from,
-                     "Beginning: how long ago, or a time [default: 30d]");
-  replay->add_option("--to", typed.replay.to, "End [default: now, or a recording's end]");
-  replay
-      ->add_option("--runs", typed.replay.runs,
-                   "Random splits of stable for the rates [default: 200]")
-      ->check(between(0, 100000));
-  replay->add_option("--seed", typed.replay.seed, "Of the random splits [default: 1]");
-  replay->callback(
-      [&typed] { typed.run = [&typed] { return lab::run_replay(typed.replay, typed.common); }; });
+  add_replay(root, typed);
 
   auto* completion =
       root.add_subcommand("completion", "Print a script that completes commands in bash and zsh");
