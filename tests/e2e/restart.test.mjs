@@ -111,6 +111,7 @@ router:
         return Date.parse(rollout.judgement?.window.to) >= started && rollout;
       });
       assert.deepEqual(said(after), said(before));
+      assert.deepEqual((await keptCells(dir)).slice(0, kept.length), kept, 'kept cells stay as they are');
       assert.ok(before.judgement.requests.canary > 0);
       assert.ok(Math.abs(before.observed_split - 0.5) < 0.05, `${before.observed_split} of the step's requests`);
 
@@ -128,7 +129,6 @@ router:
       assert.equal(ended.phase, phase, ended.reason);
       assert.deepEqual(ended.log.filter((line) => ['split', 'paused', 'no_data'].includes(line.kind)), []);
       assert.ok(counted.canary > before.judgement.requests.canary, 'what came meanwhile is counted');
-      assert.deepEqual((await keptCells(dir)).slice(0, kept.length), kept, 'kept cells stay as they are');
     });
   }
 });
