@@ -136,14 +136,14 @@ Seen look(Fixture& f) {
   return out;
 }
 
-struct Case {
+struct DamageCase {
   const char* name;
   const char* begin; // how the file's name begins
   const char* end;
   std::size_t least; // the least number of points and spans left
   bool whole;        // nothing may be lost at all
 };
-const Case kCases[] = {
+const DamageCase kDamageCases[] = {
     {"log", "", ".log", kSealed, false},
     {"data", "", ".sst", kMessages - kSealed - 1, false},
     {"manifest", "MANIFEST", "", kMessages, true},
@@ -156,7 +156,7 @@ unsigned rounds(unsigned few) {
   return many == nullptr ? few : static_cast<unsigned>(std::strtoul(many, nullptr, 10));
 }
 
-class Damage : public ::testing::TestWithParam<Case> {
+class Damage : public ::testing::TestWithParam<DamageCase> {
  protected:
   // damage: damages the file of this path and size.
   void run(const std::function<void(const std::string&, std::uint64_t)>& damage, unsigned round) {
@@ -207,7 +207,7 @@ TEST_P(Damage, Gone) {
   run([](const std::string& path, std::uint64_t) { fs::remove(path); }, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kCases),
+INSTANTIATE_TEST_SUITE_P(Files, Damage, ::testing::ValuesIn(kDamageCases),
                          [](const auto& of) { return std::string(of.param.name); });
 
 // One flipped block loses its own content and not the rest of its file.

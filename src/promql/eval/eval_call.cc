@@ -11,6 +11,7 @@
 
 #include "promql/eval/eval_histogram.h"
 #include "promql/eval/eval_info.h"
+#include "promql/eval/histogram_math.h"
 #include "promql/eval/value_functions.h"
 #include "promql/syntax/go_text.h"
 
@@ -223,7 +224,6 @@ EvalMatrix gaps(const EvalMatrix& matrix, const Frame& frame, LabelsRef labels) 
 } // namespace
 
 void forget_reset_hints(EvalMatrix& matrix) {
-  using Hint = NativeHistogram::ResetHint;
   for (EvalSeries& series : matrix) {
     for (HistogramSample& sample : series.histograms) {
       if (sample.value->hint != Hint::reset && sample.value->hint != Hint::not_reset) continue;

@@ -33,7 +33,6 @@ std::size_t bytes_of(const EvalSeries& series) {
 
 // Drops buckets. Before that it determines whether each sample follows a reset.
 void reduce_to_stats(std::vector<HistogramSample>& samples) {
-  using Hint = NativeHistogram::ResetHint;
   HistogramRef previous;
   for (HistogramSample& sample : samples) {
     const HistogramRef whole = sample.value;

@@ -9,8 +9,6 @@
 namespace coalmine::promql {
 namespace {
 
-using Hint = NativeHistogram::ResetHint;
-
 // The points that represent the ends of the range.
 struct Ends {
   std::size_t first = 0;

@@ -16,7 +16,6 @@ namespace coalmine::promql {
 namespace {
 
 using Buckets = NativeHistogram::Buckets;
-using Hint = NativeHistogram::ResetHint;
 
 double count_at(const Buckets& buckets, std::int64_t index) {
   const std::int64_t at = index - buckets.offset;

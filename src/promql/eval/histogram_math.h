@@ -13,6 +13,8 @@
 
 namespace coalmine::promql {
 
+using Hint = NativeHistogram::ResetHint;
+
 inline constexpr std::int32_t kCustomSchema = -53;
 
 inline bool uses_custom_buckets(const NativeHistogram& h) { return h.schema == kCustomSchema; }

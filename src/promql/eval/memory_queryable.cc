@@ -12,8 +12,6 @@
 namespace coalmine::promql {
 namespace {
 
-using Hint = NativeHistogram::ResetHint;
-
 // The hint of a histogram when read back. A database only knows that a histogram follows another of
 // the same run without a reset.
 Hint stored_hint(const NativeHistogram* previous, const NativeHistogram& now) {

@@ -58,7 +58,6 @@ std::optional<NativeHistogram> histogram_increase(const RangeWindow& w, SeriesKi
   const bool counter = kind == SeriesKind::counter;
   const auto& points = w.histograms;
   const NativeHistogram& last = *points.back().value;
-  using Hint = NativeHistogram::ResetHint;
   if (counter && std::ranges::any_of(points, [](const HistogramSample& p) {
         return p.value->hint == Hint::gauge;
       })) {
@@ -242,7 +241,6 @@ void in_time_order(std::span<const Sample> floats, std::span<const HistogramSamp
 bool instant_histograms(const RangeWindow& w, const Either& before, const Either& now,
                         SeriesKind kind, VectorPoint& out) {
   const bool rate = kind == SeriesKind::counter;
-  using Hint = NativeHistogram::ResetHint;
   NativeHistogram result = **now.histogram;
   const NativeHistogram& previous = **before.histogram;
   const bool gauges = result.hint == Hint::gauge && previous.hint == Hint::gauge;
