@@ -310,7 +310,8 @@ TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
   clock_.advance_ms(1500);
   EXPECT_EQ(
       json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],"store":{"series":3,)"
+      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],)"
+      R"("store":{"series":3,)"
       R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_table.h"
+#include "app/command/command_table.h"
 
 #include <iostream>
 #include <utility>
 
-#include "app/completion.h"
-#include "app/typed_values.h"
+#include "app/command/completion.h"
+#include "app/command/typed_values.h"
 
 namespace coalmine::app {
 namespace {

@@ -1,6 +1,6 @@
 // What is said of every way to type a command, against tests/cli/command_line.txt.
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_line.h"
+#include "app/command/command_line.h"
 
 #include <gtest/gtest.h>
 

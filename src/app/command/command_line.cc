@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_line.h"
+#include "app/command/command_line.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <memory>
 #include <string_view>
 
-#include "app/command_table.h"
+#include "app/command/command_table.h"
 #include "app/version.h"
 #include "base/did_you_mean.h"
 #include "cli/cli.h"

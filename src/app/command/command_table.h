@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "app/commands.h"
+#include "app/command/commands.h"
 #include "cli/cli.h"
 #include "demo/demo.h"
 #include "lab/commands.h"
