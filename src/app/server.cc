@@ -15,6 +15,7 @@
 
 #include "app/analysis_span.h"
 #include "app/backup.h"
+#include "app/doctor.h"
 #include "app/telemetry_doubts.h"
 #include "app/track_versions.h"
 #include "app/version.h"
@@ -35,6 +36,7 @@
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
 #include "rollout/control/controller.h"
+#include "rollout/evidence/cohort_selector.h"
 #include "route/router.h"
 #include "store/store.h"
 
@@ -203,9 +205,7 @@ class RunningServer final : public Server {
     };
     if (!options_.prometheus) { // what a remote store has was never seen here
       deps.versions = versions();
-      deps.telemetry_doubts = [this](const rollout::RolloutSpec& spec) {
-        return telemetry_doubts(spec, *store_, clock_.wall_ms());
-      };
+      deps.telemetry_doubts = doubts();
     }
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
@@ -218,6 +218,40 @@ class RunningServer final : public Server {
   rollout::AskVersions versions() {
     return [this](const rollout::RolloutSpec& spec, Track track) {
       return seen_versions(spec, track, store_->presence(), clock_.wall_ms());
+    };
+  }
+
+  std::vector<serve::Finding> doctor(const std::string& service) {
+    Examined on;
+    on.listening = fmt::format("coalmine {} answers on {}, OTLP on {} (gRPC) and {} (HTTP)",
+                               kVersion, options_.listen.to_string(),
+                               otlp_grpc_endpoint().to_string(), otlp_http_endpoint().to_string());
+    on.now_ms = clock_.wall_ms();
+    std::error_code unknown;
+    const auto space = std::filesystem::space(options_.data_directory, unknown);
+    if (!unknown) on.disk_free_bytes = space.available;
+    on.specs = controller_->specs();
+    on.rollouts = controller_->list();
+    on.presence = store_->presence();
+    on.misdirected = misdirected_->list();
+    on.make_router = route::make_router;
+    if (options_.prometheus) {
+      on.ask_store = [this](const rollout::RolloutSpec& spec) -> Status {
+        const auto now_ms = clock_.wall_ms();
+        TRY(cohorts_->counts(rollout::cohort_selector(spec, Track::stable, ""), now_ms - 60'000,
+                             now_ms));
+        return {};
+      };
+    } else {
+      on.versions = versions();
+      on.telemetry_doubts = doubts();
+    }
+    return examine(on, service);
+  }
+
+  std::function<std::vector<std::string>(const rollout::RolloutSpec&)> doubts() {
+    return [this](const rollout::RolloutSpec& spec) {
+      return telemetry_doubts(spec, *store_, clock_.wall_ms());
     };
   }
 
@@ -256,6 +290,8 @@ class RunningServer final : public Server {
     deps.backup = [this](const std::string& to) {
       return backup(options_.data_directory, *store_, to);
     };
+    deps.doctor = [this](const std::string& service) { return doctor(service); };
+    deps.explain = config::explain;
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }

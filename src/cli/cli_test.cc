@@ -439,6 +439,41 @@ TEST_F(Cli, CommandsPostTheirReason) {
   EXPECT_EQ(server.requests[1].body, R"({"reason":"no","actor":"me"})");
 }
 
+TEST_F(Cli, PromoteTakesAllStepsWhenAsked) {
+  server.say(200, rollout("progressing", false));
+  EXPECT_EQ(
+      rollout_command(
+          terminal(),
+          {.verb = "promote", .full = true, .target = "#42", .reason = "hotfix", .actor = "me"}),
+      kExitGood);
+  EXPECT_EQ(server.requests.back().body, R"({"reason":"hotfix","actor":"me","full":true})");
+}
+
+TEST_F(Cli, RetryStartsTheVersionsOfWhatDidNotEndWell) {
+  server.say(200, R"({"id":42,"service":"shop","phase":"rolled_back","terminal":true,)"
+                  R"("canary_version":"2","stable_version":"1"})");
+  server.say(201, R"({"id":43,"summary":"Rollout 43 of shop started."})");
+  EXPECT_EQ(rollout_retry(terminal(), {.service = "#42", .actor = "me"}), kExitGood);
+  EXPECT_EQ(server.requests[1].body, R"({"service":"shop","canary_version":"2",)"
+                                     R"("stable_version":"1","actor":"me"})");
+  EXPECT_TRUE(out.str().starts_with("Rollout 43 of shop started.")) << out.str();
+}
+
+TEST_F(Cli, RetryRefusesWhatRunsAndWhatWasPromoted) {
+  server.say(200, R"({"id":42,"service":"shop","phase":"paused","terminal":false})");
+  EXPECT_EQ(rollout_retry(terminal(), {.service = "#42"}), kExitUsage);
+  EXPECT_EQ(err.str(),
+            "coalmine: rollout 42 of shop is paused: only one that has ended is tried "
+            "again\n  coalmine rollout abort shop\n");
+  err.str("");
+  server.answers.clear();
+  server.say(200, R"({"id":42,"service":"shop","phase":"promoted","terminal":true})");
+  EXPECT_EQ(rollout_retry(terminal(), {.service = "#42"}), kExitUsage);
+  EXPECT_EQ(err.str(),
+            "coalmine: rollout 42 of shop was promoted: there is nothing to try again\n"
+            "  coalmine rollout start shop --version V\n");
+}
+
 TEST_F(Cli, AnAbortOfAnAbortedRolloutSaysSo) {
   const std::string ended = R"({"id":42,"service":"shop","phase":"aborted","terminal":true,)"
                             R"("ended_ms":1795354900000})";
@@ -506,6 +541,35 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
 }
 
 // A service may be named like a number: a bare number is a rollout only where no service has it.
+TEST_F(Cli, ServicesNameWhoSendsWhatCannotArrive) {
+  server.say(200, R"({"services":[],"misdirected":[{"address":"10.1.2.3","what":"gRPC came to the )"
+                  R"(port for HTTP; send it to port 4317"}]})");
+  EXPECT_EQ(services(terminal(), ""), kExitGood);
+  EXPECT_TRUE(
+      err.str().starts_with("coalmine: 10.1.2.3 sends telemetry that cannot arrive: gRPC "
+                            "came to the port for HTTP; send it to port 4317\n"))
+      << err.str();
+}
+
+TEST_F(Cli, DoctorIsAChecklistWithAnExitCode) {
+  server.say(200,
+             R"({"findings":[{"state":"good","about":"server","text":"it answers"},)"
+             R"({"state":"missing","about":"shop","text":"no canary","remedy":"deploy one"}]})");
+  EXPECT_EQ(doctor(terminal(), "shop"), kExitGood);
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/doctor?service=shop");
+  EXPECT_EQ(out.str(), "server\n  ✔ it answers\n\nshop\n  ○ no canary\n      → deploy one\n");
+  server.answers.clear();
+  server.say(200, R"({"findings":[{"state":"wrong","about":"shop","text":"no telemetry"}]})");
+  EXPECT_EQ(doctor(terminal(), ""), kExitUndecided);
+}
+
+TEST_F(Cli, ConfigShowPrintsTheWordsOfEachService) {
+  server.say(200, R"({"services":[{"service":"a","words":"a\nsteps 5%\n"},)"
+                  R"({"service":"b","words":"b\n"}]})");
+  EXPECT_EQ(config_show(terminal(), ""), kExitGood);
+  EXPECT_EQ(out.str(), "a\nsteps 5%\n\nb\n");
+}
+
 TEST_F(Cli, AServiceNamedLikeANumberIsNotARollout) {
   const auto sent_to = [&](const std::string& target, const std::string& list) {
     server.answers.clear();

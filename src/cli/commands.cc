@@ -7,6 +7,7 @@
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <fstream>
+#include <ranges>
 #include <vector>
 
 #include "cli/cli.h"
@@ -214,6 +215,11 @@ int services(const Terminal& terminal, const std::string& service) {
     answer->text = json::serialize(json::object{{"services", std::move(chosen)}});
     return print_json(terminal, *answer, kExitGood);
   }
+  for (const auto& sender : list_of(answer->json, "misdirected")) {
+    terminal.err << fmt::format("coalmine: {} sends telemetry that cannot arrive: {}\n",
+                                harmless(text_of(sender, "address")),
+                                harmless(text_of(sender, "what")));
+  }
   if (chosen.empty()) {
     terminal.err << fmt::format(
         "coalmine: no telemetry of {} has come to this server\n"
@@ -232,6 +238,55 @@ int services(const Terminal& terminal, const std::string& service) {
   }
   terminal.out << table(
       {{"SERVICE"}, {"TRACK"}, {"VERSION"}, {"INSTANCE"}, {"EXPORTS EACH"}, {"NEWEST"}}, rows);
+  return kExitGood;
+}
+
+int doctor(const Terminal& terminal, const std::string& service) {
+  const auto answer = get(terminal, "/v1/doctor", {{"service", service}});
+  if (!answer) return report(terminal, answer.error());
+  bool wrong = false;
+  std::string text;
+  std::string about;
+  for (const auto& finding : list_of(answer->json, "findings")) {
+    const std::string state = text_of(finding, "state");
+    wrong = wrong || state == "wrong";
+    if (const auto of = harmless(text_of(finding, "about")); of != about) {
+      text += fmt::format("{}{}\n", about.empty() ? "" : "\n", of);
+      about = of;
+    }
+    text += fmt::format("  {} {}\n",
+                        state == "wrong"     ? "✖"
+                        : state == "missing" ? "○"
+                                             : "✔",
+                        harmless(text_of(finding, "text")));
+    if (const auto remedy = text_of(finding, "remedy"); !remedy.empty())
+      text += fmt::format("      → {}\n", harmless(remedy));
+  }
+  const int exit = wrong ? kExitUndecided : kExitGood;
+  if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
+  terminal.out << text;
+  return exit;
+}
+
+int config_show(const Terminal& terminal, const std::string& service) {
+  const auto answer = get(terminal, "/v1/config", {{"service", service}});
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& services = list_of(answer->json, "services");
+  if (services.empty()) {
+    terminal.err << "coalmine: no service is configured on this server\n"
+                    "  Configure one:   coalmine serve -c FILE\n";
+    return kExitGood;
+  }
+  const char* between = "";
+  for (const auto& one : services) {
+    terminal.out << between;
+    for (const auto line : std::views::split(text_of(one, "words"), '\n')) {
+      const std::string_view words(line);
+      if (!words.empty()) terminal.out << harmless(words) << '\n';
+    }
+    between = "\n";
+  }
   return kExitGood;
 }
 

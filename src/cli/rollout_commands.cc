@@ -1,4 +1,4 @@
-// rollout start, status, list, log, pause, resume, promote, abort.
+// rollout start, retry, status, list, log, and what a person asks of one.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -228,6 +228,31 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
   return kExitGood;
 }
 
+int rollout_retry(const Terminal& terminal, StartOptions start) {
+  const auto id = find_rollout(terminal, start.service);
+  if (!id) return report(terminal, id.error());
+  const auto before = get(terminal, "/v1/rollouts/" + *id);
+  if (!before) return report(terminal, before.error());
+  const std::string phase = text_of(before->json, "phase");
+  start.service = text_of(before->json, "service");
+  if (!flag_of(before->json, "terminal")) {
+    return usage_error(terminal,
+                       fmt::format("rollout {} of {} is {}: only one that has ended is "
+                                   "tried again",
+                                   *id, harmless(start.service), phase),
+                       fmt::format("coalmine rollout abort {}", start.service));
+  }
+  if (phase == "promoted") {
+    return usage_error(terminal,
+                       fmt::format("rollout {} of {} was promoted: there is nothing to try again",
+                                   *id, harmless(start.service)),
+                       fmt::format("coalmine rollout start {} --version V", start.service));
+  }
+  start.canary_version = text_of(before->json, "canary_version");
+  start.stable_version = text_of(before->json, "stable_version");
+  return rollout_start(terminal, start);
+}
+
 int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
     return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout),
@@ -311,8 +336,10 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
     if (!terminal.quiet) terminal.err << "coalmine: " << *ended << '\n';
     return kExitGood;
   }
-  const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb),
-                           {{"reason", options.reason}, {"actor", options.actor}});
+  json::object body{{"reason", options.reason}, {"actor", options.actor}};
+  if (options.full) body["full"] = true;
+  const auto answer =
+      post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb), std::move(body));
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
   if (!terminal.quiet) terminal.out << rollout_text(answer->json, style_of(terminal));

@@ -287,6 +287,7 @@ struct Alarms {
 
 struct End {
   Phase phase = Phase::rolled_back; // where rolling_back ends
+  bool is_undo = false;             // it was promoted before, and a person takes it back
   std::int64_t decided_ms = 0;      // wall: when the rollback was decided
   std::int64_t ended_ms = 0;        // wall; 0: it runs
   double time_to_rollback_ms = 0;

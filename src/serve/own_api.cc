@@ -13,6 +13,7 @@
 #include "promql/syntax/go_text.h"
 #include "rollout/control/compared_versions.h"
 #include "rollout/evidence/one_shot.h"
+#include "rollout/journal/codec.h"
 #include "rollout/json.h"
 #include "serve/answer.h"
 #include "serve/parameters.h"
@@ -55,6 +56,14 @@ Result<std::string> text_of(const json::object& object, std::string_view key,
   return text;
 }
 
+Result<bool> flag_of(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) return false;
+  if (!value->is_bool())
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" must be true or false", key));
+  return value->as_bool();
+}
+
 Result<std::string> needed_text(const json::object& object, std::string_view key) {
   TRY_ASSIGN(auto text, text_of(object, key));
   if (text.empty()) return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is missing", key));
@@ -82,10 +91,11 @@ Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "promote") return rollout::Command::promote;
   if (verb == "abort") return rollout::Command::abort;
   if (verb == "abandon") return rollout::Command::abandon;
+  if (verb == "undo") return rollout::Command::undo;
   return fail(
       ErrorCode::not_found,
       fmt::format(
-          "no command is called \"{}\"; there are pause, resume, promote, abort and abandon",
+          "no command is called \"{}\"; there are pause, resume, promote, abort, abandon and undo",
           verb));
 }
 
@@ -133,6 +143,10 @@ std::vector<Route> OwnApi::routes() const {
        [this](const Request&, const Segments&) { return answered(200, dashboards()); }},
       {"GET", "/v1/services", Lane::quick,
        [this](const Request&, const Segments&) { return answered(200, services()); }},
+      {"GET", "/v1/config", Lane::quick,
+       [this](const Request& r, const Segments&) { return answered(200, config(r)); }},
+      {"GET", "/v1/doctor", Lane::analysis,
+       [this](const Request& r, const Segments&) { return answered(200, doctor(r)); }},
       {"GET", "/v1/status", Lane::quick,
        [this](const Request&, const Segments&) { return answered(200, status()); }},
   };
@@ -193,8 +207,12 @@ Result<std::string> OwnApi::command(const std::string& id_text, const std::strin
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
+  TRY_ASSIGN(const bool full, flag_of(body, "full"));
+  if (full && command != rollout::Command::promote)
+    return fail(ErrorCode::invalid_argument, "\"full\" belongs to promote");
   if (!deps_.rollouts.get(id)) return unknown_rollout(id);
-  TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
+  TRY(deps_.rollouts.command(id, full ? rollout::Command::promote_full : command,
+                             actor.empty() ? "api" : actor, reason));
   return show_rollout(id_text);
 }
 
@@ -316,6 +334,35 @@ Result<std::string> OwnApi::status() const {
                                                              {"disk_bytes", s.disk_bytes},
                                                              {"oldest_ms", s.oldest_ms},
                                                              {"newest_ms", s.newest_ms}}}});
+}
+
+Result<std::string> OwnApi::config(const net::HttpRequest& request) const {
+  const auto service = Parameters(request).get("service");
+  json::array out;
+  for (const auto& spec : deps_.rollouts.specs()) {
+    if (!service.empty() && spec.service != service) continue;
+    json::object one{{"service", json_string(spec.service)}};
+    if (deps_.explain) one["words"] = json_string(deps_.explain(spec));
+    one["spec"] = json::parse(rollout::encode_spec(spec));
+    out.push_back(std::move(one));
+  }
+  if (!service.empty() && out.empty())
+    return fail(ErrorCode::not_found,
+                fmt::format("no configured service is named \"{}\"", service));
+  return json::serialize(json::object{{"services", std::move(out)}});
+}
+
+Result<std::string> OwnApi::doctor(const net::HttpRequest& request) const {
+  if (!deps_.doctor) return fail(ErrorCode::unimplemented, "this server has no doctor");
+  json::array out;
+  for (const auto& finding : deps_.doctor(Parameters(request).get("service"))) {
+    json::object one{{"state", to_string(finding.state)},
+                     {"about", json_string(finding.about)},
+                     {"text", json_string(finding.text)}};
+    if (!finding.remedy.empty()) one["remedy"] = json_string(finding.remedy);
+    out.push_back(std::move(one));
+  }
+  return json::serialize(json::object{{"findings", std::move(out)}});
 }
 
 Result<std::string> OwnApi::backup(const net::HttpRequest& request) const {

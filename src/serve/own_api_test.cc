@@ -93,12 +93,18 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
 
 TEST_F(OwnApiTest, CommandsReachTheController) {
   rollouts_.put(rollout_status(7, "shop"));
-  for (const auto* verb : {"pause", "resume", "promote", "abort", "abandon"}) {
+  for (const auto* verb : {"pause", "resume", "promote", "abort", "abandon", "undo"}) {
     const auto answer = ask_json(
         request("POST", std::string("/v1/rollouts/7/") + verb, R"({"reason":"why","actor":"me"})"));
     EXPECT_EQ(answer.at("id").to_number<int>(), 7);
     EXPECT_EQ(rollouts_.last_command, std::string("7 ") + verb + " by me: why");
   }
+  ask_json(request("POST", "/v1/rollouts/7/promote", R"({"reason":"why","full":true})"));
+  EXPECT_EQ(rollouts_.last_command, "7 promote_full by api: why");
+  expect_error(request("POST", "/v1/rollouts/7/abort", R"({"full":true})"), 400, "invalid_argument",
+               "belongs to promote");
+  expect_error(request("POST", "/v1/rollouts/7/promote", R"({"full":"yes"})"), 400,
+               "invalid_argument", "true or false");
   ask_json(request("POST", "/v1/rollouts/7/pause"));
   EXPECT_EQ(rollouts_.last_command, "7 pause by api: ");
   expect_error(request("POST", "/v1/rollouts/7/promote", "{}"), 400, "invalid_argument", "reason");
@@ -108,6 +114,28 @@ TEST_F(OwnApiTest, CommandsReachTheController) {
       request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"),
       400, "invalid_argument", "at most 2000");
   EXPECT_EQ(ask(request("GET", "/v1/rollouts/7/abort")).status, 405);
+}
+
+TEST_F(OwnApiTest, TheConfigurationInForceWithItsWords) {
+  rollouts_.configured = {rollout::default_spec("cart"), rollout::default_spec("shop")};
+  deps_.explain = [](const rollout::RolloutSpec& spec) { return "5% of " + spec.service; };
+  const auto answer = ask_json(request("GET", "/v1/config?service=shop"));
+  const auto& one = answer.at("services").at(0);
+  EXPECT_EQ(one.at("words"), "5% of shop");
+  EXPECT_EQ(one.at("spec").at("service"), "shop");
+  expect_error(request("GET", "/v1/config?service=shpo"), 404, "not_found", "shpo");
+}
+
+TEST_F(OwnApiTest, TheDoctorIsAskedForOneServiceOrAll) {
+  expect_error(request("GET", "/v1/doctor"), 501, "unimplemented", "no doctor");
+  deps_.doctor = [](const std::string& service) {
+    return std::vector<Finding>{{Finding::State::good, "server", "it answers"},
+                                {Finding::State::wrong, service, "no \x1b telemetry", "send it"}};
+  };
+  EXPECT_EQ(
+      json::serialize(ask_json(request("GET", "/v1/doctor?service=shop"))),
+      R"({"findings":[{"state":"good","about":"server","text":"it answers"},)"
+      R"({"state":"wrong","about":"shop","text":"no \u001b telemetry","remedy":"send it"}]})");
 }
 
 cohort::CohortCounts counts(double requests, double errors) {
@@ -308,11 +336,10 @@ TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
             R"("misdirected":[]})");
   const Dispatch dispatch(options_, deps_, options_.listen);
   clock_.advance_ms(1500);
-  EXPECT_EQ(
-      json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],)"
-      R"("store":{"series":3,)"
-      R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
+  EXPECT_EQ(json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
+            R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],)"
+            R"("store":{"series":3,)"
+            R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 
 TEST_F(OwnApiTest, UnknownPathsAndMethods) {

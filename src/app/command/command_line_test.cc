@@ -56,7 +56,9 @@ TEST(CommandLine, EveryHelpHasAnExample) {
                            "version",         "completion",     "rollout",
                            "rollout start",   "rollout status", "rollout list",
                            "rollout log",     "rollout pause",  "rollout resume",
-                           "rollout promote", "rollout abort",  "rollout abandon"}) {
+                           "rollout promote", "rollout abort",  "rollout abandon",
+                           "rollout retry",   "rollout undo",   "config",
+                           "config show",     "doctor"}) {
     const auto help = help_of(words_of(line));
     EXPECT_NE(help.find("Example:\n  "), std::string::npos) << line << "\n" << help;
     EXPECT_NE(help.find(std::string("coalmine ") + line), std::string::npos) << line;

@@ -36,6 +36,8 @@ struct Typed {
   cli::ListOptions list;
   std::string log_target;
   std::string services_of;
+  std::string doctor_of;
+  std::string config_of;
   cli::CommandOptions command;
   std::function<int()> run{};
 };

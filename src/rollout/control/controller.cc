@@ -140,6 +140,8 @@ class ControllerImpl final : public Controller {
   void begin(event::Start start, std::unique_ptr<route::Router> router,
              std::vector<std::string> doubts, std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
+  Status has_traffic_to_undo(RolloutId id) const;
+  Status prepare_undo(RolloutId id);
 
   // Const after construction.
   const ControllerDeps deps_;
@@ -351,6 +353,7 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
 
 Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor,
                                const std::string& reason) {
+  if (command == Command::undo) TRY(has_traffic_to_undo(id));
   auto answer = std::make_shared<std::promise<Status>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, id, command, actor, reason] {
@@ -365,11 +368,55 @@ Status ControllerImpl::command(RolloutId id, Command command, const std::string&
   return result.get();
 }
 
+// Somebody may have handed the traffic over since. A router that does not answer now may do so
+// later: the way back waits for it like any other.
+Status ControllerImpl::has_traffic_to_undo(RolloutId id) const {
+  const auto status = get(id);
+  if (!status || status->phase != Phase::promoted) return {};
+  const auto spec = std::ranges::find(specs_, status->service, &RolloutSpec::service);
+  if (spec == specs_.end()) return {};
+  const auto router = deps_.make_router(router_of(*spec));
+  if (!router) return {};
+  const auto now = (*router)->read();
+  if (!now || now->canary > 0) return {};
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("the router gives the canary 0% already, so the traffic was moved after "
+                          "rollout {} ended: there is nothing to take back",
+                          id.value));
+}
+
+// Its router was let go when it ended. Two rollouts never move one traffic.
+Status ControllerImpl::prepare_undo(RolloutId id) {
+  const auto& spec = *core_.find(id)->plan.spec;
+  for (const auto& other : list()) {
+    if (other->service != spec.service || other->id.value <= id.value) continue;
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("rollout {} of {} came after it: undo takes back the newest release "
+                            "only; abort ends one that runs",
+                            other->id.value, spec.service));
+  }
+  const auto traffic = route::traffic_of(spec.router);
+  if (const auto* other = traffic ? core_.running_on(*traffic) : nullptr) {
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("rollout {} of {} moves the same traffic, {}; wait for its end or "
+                            "abort it",
+                            other->plan.id.value, other->plan.spec->service, *traffic));
+  }
+  effects_.add_router(id, router_of(spec), nullptr);
+  return {};
+}
+
 void ControllerImpl::perform(RolloutId id, event::Commanded command,
                              std::function<void(Status)> reply) {
   const auto kind = command.command;
   const auto* before = core_.find(id);
   const auto sequence = before == nullptr ? 0 : before->sequence;
+  if (kind == Command::undo && before != nullptr && before->position.phase == Phase::promoted) {
+    if (auto status = prepare_undo(id); !status) {
+      reply(std::move(status));
+      return;
+    }
+  }
   if (auto status = core_.command(id, command); !status) {
     reply(std::move(status));
     return;
@@ -381,7 +428,8 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command,
   }
   effects_.when_synced(id, now_at, [kind, reply = std::move(reply)](const Status& status) {
     // Towards safety a broken disk is no obstacle: the record follows.
-    const bool safe = kind == Command::abort || kind == Command::pause || kind == Command::abandon;
+    const bool safe = kind == Command::abort || kind == Command::pause ||
+                      kind == Command::abandon || kind == Command::undo;
     if (status || safe) {
       reply({});
     } else {

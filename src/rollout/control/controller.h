@@ -81,7 +81,8 @@ class Controller {
   virtual Result<RolloutId> start(const StartRequest& request) = 0;
   // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight
   // 0, phase aborted. abandon: ends at once, and the router is not asked again (a reason is
-  // required).
+  // required). promote_full: to the last step at once (a reason). undo: gives the traffic of the
+  // newest release of a service, promoted, back to stable; asks the router first.
   virtual Status command(RolloutId id, Command command, const std::string& actor,
                          const std::string& reason) = 0;
   // Newest first: all that run, and the newest that have ended (ControllerOptions::kept). They are

@@ -304,6 +304,37 @@ TEST_F(SimulationTest, AnAbandonedRolloutNeverMovesTrafficAgain) {
   }
 }
 
+// After the end the router may be gone, and the process may die at any point of the way back.
+TEST_F(SimulationTest, APromotedReleaseThatIsTakenBackEndsAtZeroWhereverItIsKilled) {
+  int points = 1;
+  for (int point = -1; point < points; ++point) {
+    ManualClock clock;
+    World world(clock);
+    Disk disk;
+    Simulation simulation(clock, world, [&] { return std::make_unique<MemoryJournal>(disk); });
+    simulation.start(quick_spec());
+    for (int i = 0; i < 600 && !simulation.ended(); ++i) simulation.beat();
+    ASSERT_EQ(simulation.state()->position.phase, Phase::promoted);
+    ASSERT_EQ(world.weight.last(), 1);
+    simulation.crash_points = 0;
+    simulation.crash_at = point;
+    simulation.command(Command::undo);
+    const auto begun = clock.wall_ms();
+    for (int i = 0; i < 100; ++i) {
+      world.router_down = clock.wall_ms() - begun < 5'000;
+      simulation.beat();
+    }
+    ASSERT_TRUE(simulation.ended()) << "killed at point " << point;
+    EXPECT_EQ(simulation.state()->position.phase, Phase::rolled_back) << point;
+    EXPECT_EQ(world.weight.last(), 0) << point;
+    EXPECT_EQ(simulation.state()->plan.steps.back().outcome, "passed") << "it was, before";
+    EXPECT_EQ(fold_difference(simulation.journal()), "") << point;
+    EXPECT_EQ(simulation.crashes, point < 0 ? 0 : 1);
+    if (point < 0) points = simulation.crash_points;
+    ASSERT_GT(points, 3);
+  }
+}
+
 // Nobody looked since, and no telemetry of the canary says anything: a person carries it out.
 TEST_F(SimulationTest, AnOldIntentOfTheFirstStepWaitsForAPerson) {
   ManualClock clock;

@@ -74,6 +74,7 @@ json::object durable_value(const State& s) {
   o["started_ms"] = s.plan.started_ms;
   o["ended_ms"] = s.end.ended_ms;
   o["decided_ms"] = s.end.decided_ms;
+  if (s.end.is_undo) o["is_undo"] = true;
   o["time_to_rollback_ms"] = s.end.time_to_rollback_ms;
   return o;
 }
@@ -284,6 +285,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.plan.started_ms = get_int(*o, "started_ms");
   s.end.ended_ms = get_int(*o, "ended_ms");
   s.end.decided_ms = get_int(*o, "decided_ms");
+  s.end.is_undo = get_bool(*o, "is_undo");
   s.end.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
   if (const auto* judgement = get_object(*o, "judgement"))
     s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));
