@@ -203,10 +203,8 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    if (!options_.prometheus) { // what a remote store has was never seen here
-      deps.versions = versions();
-      deps.telemetry_doubts = doubts();
-    }
+    deps.telemetry_doubts = doubts();
+    if (!options_.prometheus) deps.versions = versions();
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),
@@ -244,14 +242,16 @@ class RunningServer final : public Server {
       };
     } else {
       on.versions = versions();
-      on.telemetry_doubts = doubts();
     }
+    on.telemetry_doubts = doubts();
     return examine(on, service);
   }
 
   std::function<std::vector<std::string>(const rollout::RolloutSpec&)> doubts() {
     return [this](const rollout::RolloutSpec& spec) {
-      return telemetry_doubts(spec, *store_, clock_.wall_ms());
+      // What another store has was never seen here, so nobody knows how often it comes.
+      const auto presence = options_.prometheus ? std::vector<Presence>() : store_->presence();
+      return telemetry_doubts(spec, presence, *cohorts_, clock_.wall_ms());
     };
   }
 

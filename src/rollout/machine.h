@@ -99,6 +99,7 @@ struct LookResult {
   bool routes_checked = false;      // as was asked for, and both tracks' routes were read
   std::string unmatched_routes;     // a sentence about routes of the spec that no request has
   std::string waiting; // a sentence about a track whose version is open and of which nothing came
+  std::string absence; // why a track has no requests although its service sends telemetry; or ""
 };
 
 // Whether it is known who reports and how the traffic is split.
