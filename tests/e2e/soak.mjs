@@ -76,24 +76,41 @@ class Pods {
   }
 }
 
-const agent = new http.Agent({ keepAlive: true });
-const post = (port, where, body) => new Promise((resolve, reject) => {
-  http.request({ port, host: '127.0.0.1', path: where, method: 'POST', agent, headers: { 'content-type': 'application/x-protobuf', 'content-length': body.length } },
-    (response) => response.resume().on('end', () => (response.statusCode === 200 ? resolve() : reject(new Error(`${where}: HTTP ${response.statusCode}`)))))
-    .on('error', reject).end(body);
+// A connection each, and another one when it is closed: to a server whose clock runs faster whoever has to wait for a busy machine is slow.
+const askOnce = (port, method, where, type = '', body = '') => new Promise((resolve, reject) => {
+  const headers = body.length > 0 ? { 'content-type': type, 'content-length': body.length } : {};
+  http.request({ port, host: '127.0.0.1', path: where, method, agent: false, headers }, (response) => {
+    const parts = [];
+    response.on('data', (part) => parts.push(part)).on('error', reject).on('end', () => resolve({ status: response.statusCode, text: Buffer.concat(parts).toString() }));
+  }).on('error', reject).end(body);
 });
+async function ask(...what) {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await askOnce(...what);
+    } catch (error) {
+      if (tries === 10) throw error;
+    }
+  }
+}
+async function mustAsk(...what) {
+  const { status, text } = await ask(...what);
+  if (status >= 300) throw new Error(`${what.slice(1, 3).join(' ')}: HTTP ${status} ${text}`);
+  return text;
+}
+const post = (port, where, body) => mustAsk(port, 'POST', where, 'application/x-protobuf', body);
+const postJson = (port, where, value) => ask(port, 'POST', where, 'application/json', JSON.stringify(value));
 
 // One rollout after the other: a third is bad, a third is promoted by hand, a third aborted.
 class Rollouts {
   constructor(coalmine, pods) { Object.assign(this, { coalmine, pods, started: 0, ends: {} }); }
   async turn(now) {
+    const { api } = this.coalmine;
     if (this.id !== undefined) {
-      const asked = await fetch(`${this.coalmine.url}/v1/rollouts/${this.id}/${this.started % 3 === 1 ? 'promote' : 'abort'}`, {
-        method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"reason":"soak"}',
-      });
-      if (!asked.ok && asked.status !== 412) throw new Error(`rollout ${this.id}: HTTP ${asked.status} ${await asked.text()}`); // 412: it has ended
+      const asked = await postJson(api, `/v1/rollouts/${this.id}/${this.started % 3 === 1 ? 'promote' : 'abort'}`, { reason: 'soak' });
+      if (asked.status !== 200 && asked.status !== 412) throw new Error(`rollout ${this.id}: HTTP ${asked.status} ${asked.text}`); // 412: it has ended
       const { phase } = await until('its end', async () => {
-        const rollout = await this.coalmine.get(`/v1/rollouts/${this.id}`);
+        const rollout = JSON.parse(await mustAsk(api, 'GET', `/v1/rollouts/${this.id}`));
         return rollout.terminal && rollout;
       }, 20, 5);
       this.ends[phase] = (this.ends[phase] ?? 0) + 1;
@@ -102,23 +119,24 @@ class Rollouts {
     this.pods.release(now, this.started % 3 === 2);
     await post(this.coalmine.http, '/v1/metrics', this.pods.exports(now).points);
     this.started += 1;
-    ({ id: this.id } = await this.coalmine.post('/v1/rollouts', { service, canary_version: `1.${this.pods.canaryVersion}`, stable_version: `1.${this.pods.version}` }));
+    const started = await postJson(api, '/v1/rollouts', { service, canary_version: `1.${this.pods.canaryVersion}`, stable_version: `1.${this.pods.version}` });
+    // 409: it was started, and the answer did not arrive.
+    if (![201, 409].includes(started.status)) throw new Error(`no rollout was started: HTTP ${started.status} ${started.text}`);
+    this.id = started.status === 201 ? JSON.parse(started.text).id : JSON.parse(await mustAsk(api, 'GET', '/v1/rollouts')).rollouts[0].id;
   }
 }
 
-// What somebody with the page open, a Prometheus that scrapes and a dashboard ask for.
-async function look(coalmine, now) {
-  await coalmine.metrics();
-  await coalmine.get('/v1/rollouts');
-  // A search may take 30 s of a clock that runs faster than the machine.
-  const failures = await fetch(`${coalmine.url}/v1/failures?service=${service}&track=canary&limit=20`);
-  if (!failures.ok && failures.status !== 504) throw new Error(`failures: HTTP ${failures.status} ${await failures.text()}`);
-  await failures.text();
+// What somebody with the page open, a Prometheus that scrapes and a dashboard ask for. 503 and 504: what may take 30 s does not get that long on a
+// clock that runs faster than the machine.
+async function look({ api }, now) {
   const range = new URLSearchParams({ query: 'sum by (deployment_track) (rate(http_server_request_total[1m]))', start: now / 1000 - 900, end: now / 1000, step: 15 });
-  await coalmine.get(`/api/v1/query_range?${range}`);
+  for (const where of ['/metrics', '/v1/rollouts', `/v1/failures?service=${service}&track=canary&limit=20`, `/api/v1/query_range?${range}`]) {
+    const { status, text } = await ask(api, 'GET', where);
+    if (![200, 503, 504].includes(status)) throw new Error(`${where}: HTTP ${status} ${text}`);
+  }
 }
 
-// Lets so many hours pass, speed times as fast; calls seen({hours, rss, disk, journal, rollouts, pods}) every five minutes of the server's
+// Lets so many hours pass, speed times as fast; calls seen({hours, rss, disk, journal, series, rollouts, pods}) every five minutes of the server's
 // time. retention: of telemetry. Returns {ends, missed}: rollouts by how they ended, and the share of exports that were left out because the
 // machine was too slow.
 export async function soak(t, { hours, speed, retention, exportSeconds = 1, seen }) {
@@ -148,8 +166,11 @@ export async function soak(t, { hours, speed, retention, exportSeconds = 1, seen
     }),
     every(kRolloutSeconds, (now) => rollouts.turn(now)),
     every(15, (now) => look(coalmine, now)),
-    every(300, () => seen({ hours: hoursPassed(), rss: coalmine.rssBytes(), disk: directoryBytes(data), journal: directoryBytes(path.join(data, 'journal')),
-      rollouts: rollouts.started, pods: pods.born })),
+    every(300, async () => {
+      const { store } = JSON.parse(await mustAsk(coalmine.api, 'GET', '/v1/status'));
+      seen({ hours: hoursPassed(), rss: coalmine.rssBytes(), disk: directoryBytes(data), journal: directoryBytes(path.join(data, 'journal')),
+        series: store.series, rollouts: rollouts.started, pods: pods.born });
+    }),
   ]);
   return { ends: rollouts.ends, missed: 1 - sent / ((hours * 3600) / exportSeconds) };
 }

