@@ -46,6 +46,9 @@ namespace {
 // Pieces a heavy range query is cut into at most.
 const std::size_t kSlices = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 4);
 
+// What stores, targets and collectors have at the end to answer what they were asked.
+constexpr std::chrono::milliseconds kStopGrace{300};
+
 // Only loopback may be open to everybody, unless somebody said so. The API checks its own address.
 Status check_exposure(const net::Endpoint& endpoint, std::string_view flag,
                       const ServerOptions& options) {
@@ -88,13 +91,16 @@ class RunningServer final : public Server {
  public:
   explicit RunningServer(ServerOptions options) : options_(std::move(options)) {}
 
-  // Nobody is answered any more before anything is taken down. Without the snapshot the next start
-  // takes longer, no more.
+  // Who does not answer is not waited for. Nobody is answered any more before anything is taken
+  // down. Without the snapshot the next start takes longer, no more.
   ~RunningServer() override {
     ready_ = false;
+    if (controller_) controller_->prepare_stop();
+    http_->stop(kStopGrace);
     api_.reset();
     arrivals_.with([](rollout::Controller*& controller) { controller = nullptr; });
     controller_.reset();
+    spans_http_->stop(kStopGrace);
     spans_.reset();
     receiver_.reset();
     maintenance_.reset();
@@ -177,7 +183,7 @@ class RunningServer final : public Server {
     const auto& endpoint = options_.telemetry_endpoint;
     if (endpoint == "off") return;
     auto target = endpoint == "self" ? make_store_target(*store_, clock_)
-                                     : make_endpoint_target(endpoint, *http_);
+                                     : make_endpoint_target(endpoint, *spans_http_);
     spans_.emplace(AnalysisSpans::Options{.version = std::string(kVersion)}, std::move(target),
                    clock_, metrics_);
   }
@@ -302,6 +308,7 @@ class RunningServer final : public Server {
   std::shared_ptr<net::MisdirectedSenders> misdirected_ =
       std::make_shared<net::MisdirectedSenders>(clock_);
   std::unique_ptr<net::HttpClient> http_ = net::make_http_client();
+  std::unique_ptr<net::HttpClient> spans_http_ = net::make_http_client(); // it stops later
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;

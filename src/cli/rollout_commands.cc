@@ -41,7 +41,7 @@ CallResult<std::string> find_rollout(const Terminal& terminal, const std::string
   if (target.starts_with('#')) {
     if (const auto number = as_number(std::string_view(target).substr(1))) return *number;
   }
-  auto answer = get(terminal, "/v1/rollouts");
+  auto answer = get(terminal, "/v1/rollouts", {{"service", target}, {"limit", "1"}});
   if (!answer) return std::unexpected(answer.error());
   for (const auto& rollout : list_of(answer->json, "rollouts")) {
     if (text_of(rollout, "service") == target) return id_text(rollout);
@@ -268,25 +268,49 @@ int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   return print_rollout(terminal, *answer);
 }
 
-int rollout_list(const Terminal& terminal, const ListOptions& options) {
-  auto answer = get(terminal, "/v1/rollouts");
-  if (!answer) return report(terminal, answer.error());
-  const bool all = options.service.empty() && options.phase.empty() && options.limit <= 0;
-  if (all && terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+bool is_everything(const ListOptions& options) {
+  return options.service.empty() && options.phase.empty() && options.limit <= 0;
+}
+
+// Those that were asked for, newest first, as in one answer of the server.
+CallResult<Answer> chosen_rollouts(const Terminal& terminal, const ListOptions& options) {
   json::array chosen;
-  for (const auto& rollout : list_of(answer->json, "rollouts")) {
-    if (options.limit > 0 && chosen.size() == static_cast<std::size_t>(options.limit)) break;
-    if (!options.service.empty() && text_of(rollout, "service") != options.service) continue;
-    if (!options.phase.empty() && text_of(rollout, "phase") != options.phase) continue;
-    chosen.push_back(rollout);
+  const auto enough = [&] {
+    return options.limit > 0 && chosen.size() == static_cast<std::size_t>(options.limit);
+  };
+  for (std::string before;;) { // page by page
+    auto answer = get(
+        terminal, "/v1/rollouts",
+        {{"service", options.service}, {"phase", options.phase}, {"before", std::move(before)}});
+    if (!answer) return answer;
+    for (const auto& rollout : list_of(answer->json, "rollouts")) {
+      if (enough()) break;
+      if (!options.service.empty() && text_of(rollout, "service") != options.service) continue;
+      if (!options.phase.empty() && text_of(rollout, "phase") != options.phase) continue;
+      chosen.push_back(rollout);
+    }
+    const auto next = number_of(answer->json, "next");
+    if (next > 0 && !enough()) {
+      before = fmt::format("{:.0f}", next);
+      continue;
+    }
+    json::object whole{{"rollouts", std::move(chosen)}};
+    if (is_everything(options)) whole["services"] = list_of(answer->json, "services");
+    answer->text = json::serialize(whole);
+    answer->json = std::move(whole);
+    return answer;
   }
-  if (terminal.output == Output::json) {
-    answer->text = json::serialize(json::object{{"rollouts", std::move(chosen)}});
-    return print_json(terminal, *answer, kExitGood);
-  }
+}
+
+int rollout_list(const Terminal& terminal, const ListOptions& options) {
+  const auto answer = chosen_rollouts(terminal, options);
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& chosen = list_of(answer->json, "rollouts");
   if (chosen.empty()) {
     terminal.err
-        << (all ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
+        << (is_everything(options)
+                ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
                 : "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
     return kExitGood;
   }

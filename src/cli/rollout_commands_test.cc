@@ -228,6 +228,29 @@ TEST_F(RolloutCommands, ListsAndLogsAreCutToWhatWasAsked) {
   EXPECT_EQ(out.str(), "2026-11-22 13:41:40  started       started by ci  [ci]\n");
 }
 
+TEST_F(RolloutCommands, AListIsReadPageByPage) {
+  const std::string first =
+      R"({"rollouts":[{"id":4,"service":"shop"},{"id":3,"service":"shop"}],"next":3,"services":["shop"]})";
+  const std::string second =
+      R"({"rollouts":[{"id":2,"service":"shop"}],"next":null,"services":["shop"]})";
+  server.say(200, first);
+  server.say(200, second);
+  auto t = terminal();
+  t.output = Output::json;
+  EXPECT_EQ(rollout_list(t, {}), kExitGood);
+  EXPECT_EQ(out.str(),
+            "{\"rollouts\":[{\"id\":4,\"service\":\"shop\"},{\"id\":3,\"service\":"
+            "\"shop\"},{\"id\":2,\"service\":\"shop\"}],\"services\":[\"shop\"]}\n");
+  ASSERT_EQ(server.requests.size(), 2u);
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts");
+  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts?before=3");
+  server.answers.clear();
+  server.requests.clear();
+  server.say(200, first);
+  EXPECT_EQ(rollout_list(t, {.service = "shop", .limit = 2}), kExitGood);
+  EXPECT_EQ(server.requests.size(), 1u) << "two were asked for";
+}
+
 TEST_F(RolloutCommands, AServiceNamedLikeANumberIsNotARollout) {
   const auto sent_to = [&](const std::string& target, const std::string& list) {
     server.answers.clear();
@@ -247,7 +270,7 @@ TEST_F(RolloutCommands, AServiceNamedLikeANumberIsNotARollout) {
   EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart"]})"),
             "/v1/rollouts/1/abort");
   EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart","1"]})"),
-            "/v1/rollouts")
+            "/v1/rollouts?service=1&limit=1")
       << "nothing is aborted";
   EXPECT_NE(err.str().find("1 is a service here; the rollout of that number is '#1'"),
             std::string::npos)

@@ -29,7 +29,8 @@ namespace json = boost::json;
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxReasonBytes = 2000;
 constexpr std::int64_t kMaxWindowMs = 30LL * 24 * 3600 * 1000;
-constexpr std::int64_t kMaxFailures = 10'000;
+constexpr std::int64_t kMaxListed = 10'000;
+constexpr std::int64_t kUsualRollouts = 100;
 
 Result<json::object> object_of(const net::HttpRequest& request) {
   if (request.body.empty()) return json::object();
@@ -111,6 +112,16 @@ Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) 
   return *window;
 }
 
+// How many of a list are asked for.
+Result<std::size_t> limit_of(const Parameters& parameters, std::int64_t usual) {
+  TRY_ASSIGN(const auto limit, parameters.integer("limit", usual));
+  if (limit < 1 || limit > kMaxListed) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("limit is {}; it must be 1 to {}", limit, kMaxListed));
+  }
+  return static_cast<std::size_t>(limit);
+}
+
 net::HttpResponse answered(int status, Result<std::string> body) {
   if (!body) return error_answer(body.error());
   return json_answer(status, with_valid_utf8(std::move(*body)));
@@ -122,8 +133,8 @@ std::vector<Route> OwnApi::routes() const {
   using Request = net::HttpRequest;
   return {
       {"GET", "/v1/rollouts", Lane::quick,
-       [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
-      {"POST", "/v1/rollouts", Lane::command,
+       [this](const Request& r, const Segments&) { return answered(200, list_rollouts(r)); }},
+      {"POST", "/v1/rollouts", Lane::start,
        [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
       {"GET", "/v1/rollouts/*", Lane::quick,
        [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
@@ -152,16 +163,32 @@ std::vector<Route> OwnApi::routes() const {
   };
 }
 
-Result<std::string> OwnApi::list_rollouts() const {
+Result<std::string> OwnApi::list_rollouts(const net::HttpRequest& request) const {
+  const Parameters parameters(request);
+  const auto service = parameters.get("service");
+  const auto phase = parameters.get("phase");
+  TRY_ASSIGN(const auto limit, limit_of(parameters, kUsualRollouts));
+  TRY_ASSIGN(const auto before, parameters.integer("before", INT64_MAX));
+  const auto fits = [&](const rollout::RolloutStatus& status) {
+    return std::cmp_less(status.id.value, before) && (service.empty() || status.service == service) &&
+           (phase.empty() || rollout::to_string(status.phase) == phase);
+  };
   std::string out = "{\"rollouts\":[";
-  bool first = true;
-  for (const auto& status : deps_.rollouts.list()) {
-    if (!std::exchange(first, false)) out += ',';
+  std::size_t listed = 0;
+  std::uint64_t last = 0;
+  bool more = false;
+  for (const auto& status : deps_.rollouts.list()) { // newest first
+    if (!fits(*status)) continue;
+    more = listed == limit;
+    if (more) break;
+    if (listed++ > 0) out += ',';
     out += rollout::rollout_json(*status, rollout::WithLog::no);
+    last = status->id.value;
   }
   json::array services;
   for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
-  return out + "],\"services\":" + json::serialize(services) + "}";
+  return out + fmt::format("],\"next\":{},\"services\":{}}}", more ? std::to_string(last) : "null",
+                           json::serialize(services));
 }
 
 rollout::RolloutSpec OwnApi::spec_of(const std::string& service) const {
@@ -246,12 +273,7 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
     return fail(ErrorCode::invalid_argument, "service is missing: /v1/failures?service=NAME");
   filter.version = parameters.get("version");
   filter.track = parameters.get("track");
-  TRY_ASSIGN(const auto limit, parameters.integer("limit", 20));
-  if (limit < 1 || limit > kMaxFailures) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("limit is {}; it must be 1 to {}", limit, kMaxFailures));
-  }
-  filter.limit = static_cast<std::size_t>(limit);
+  TRY_ASSIGN(filter.limit, limit_of(parameters, 20));
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
   filter.give_up = [&clock = deps_.clock,

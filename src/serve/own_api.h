@@ -20,7 +20,7 @@ class OwnApi {
   std::vector<Route> routes() const;
 
  private:
-  Result<std::string> list_rollouts() const;
+  Result<std::string> list_rollouts(const net::HttpRequest& request) const;
   Result<std::string> start_rollout(const net::HttpRequest& request) const;
   Result<std::string> show_rollout(const std::string& id) const;
   Result<std::string> command(const std::string& id, const std::string& verb,

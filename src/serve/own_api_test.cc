@@ -40,7 +40,36 @@ TEST_F(OwnApiTest, RolloutsAreListedAndShown) {
 TEST_F(OwnApiTest, TheListNamesTheConfiguredServices) {
   rollouts_.configured = {rollout::default_spec("cart"), rollout::default_spec("1")};
   EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/rollouts"))),
-            R"({"rollouts":[],"services":["cart","1"]})");
+            R"({"rollouts":[],"next":null,"services":["cart","1"]})");
+}
+
+TEST_F(OwnApiTest, TheListComesInPages) {
+  for (std::uint64_t id = 1; id <= 250; ++id)
+    rollouts_.put(rollout_status(id, id == 3 ? "cart" : "shop"));
+  const auto page = [&](const std::string& query) {
+    auto r = request("GET", "/v1/rollouts");
+    r.query = query;
+    const auto answer = ask_json(r);
+    std::string out;
+    for (const auto& one : answer.at("rollouts").as_array())
+      out += json::serialize(one.at("id")) + " ";
+    return out + json::serialize(answer.at("next"));
+  };
+  const auto first = ask_json(request("GET", "/v1/rollouts"));
+  EXPECT_EQ(first.at("rollouts").as_array().size(), 100u);
+  EXPECT_EQ(first.at("rollouts").at(0).at("id").to_number<int>(), 250);
+  EXPECT_EQ(first.at("next").to_number<int>(), 151);
+  EXPECT_EQ(page("limit=3"), "250 249 248 248");
+  EXPECT_EQ(page("limit=3&before=5"), "4 3 2 2");
+  EXPECT_EQ(page("limit=3&before=4"), "3 2 1 null");
+  EXPECT_EQ(page("before=1"), "null");
+  EXPECT_EQ(page("service=cart"), "3 null") << "older than a page of the others";
+  EXPECT_EQ(page("service=cart&phase=promoted"), "null");
+  for (const auto* bad : {"limit=0", "limit=x", "limit=10001", "before=x"}) {
+    auto r = request("GET", "/v1/rollouts");
+    r.query = bad;
+    expect_error(r, 400, "invalid_argument", std::string_view(bad).substr(0, 5));
+  }
 }
 
 TEST_F(OwnApiTest, RolloutsAreStarted) {

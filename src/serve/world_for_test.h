@@ -81,6 +81,7 @@ class FakeCohorts final : public cohort::CohortSource {
 class FakeRollouts final : public rollout::Controller {
  public:
   void arrived(const std::string&) override {}
+  void prepare_stop() override {}
   std::vector<rollout::RolloutSpec> configured;
   std::string last_command; // "7 abort by me: why"
   std::string last_start;

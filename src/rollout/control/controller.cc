@@ -19,6 +19,7 @@
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
 #include "rollout/control/notices.h"
+#include "rollout/control/router_probe.h"
 #include "rollout/control/start_checks.h"
 #include "rollout/journal/journal.h"
 #include "rollout/status.h"
@@ -83,11 +84,6 @@ class Inbox {
   bool stopping_ = false;
 };
 
-bool may_pass(ErrorCode code) {
-  return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
-         code == ErrorCode::resource_exhausted || code == ErrorCode::internal;
-}
-
 // One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads
 // published statuses.
 class ControllerImpl final : public Controller {
@@ -127,6 +123,10 @@ class ControllerImpl final : public Controller {
   std::vector<RolloutSpec> specs() const override { return specs_; }
   std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
   void arrived(const std::string& service) override;
+  void prepare_stop() override {
+    probe_.stop();
+    effects_.prepare_stop();
+  }
 
  private:
   struct Subscribers {
@@ -137,7 +137,7 @@ class ControllerImpl final : public Controller {
   void publish(const State& state, const SharedVector<LogEntry>& log);
   Result<event::Start> prepare(const StartRequest& request) const;
   std::vector<std::string> doubts_of(const event::Start& start) const;
-  void begin(event::Start start, std::unique_ptr<route::Router> router,
+  void begin(event::Start start, std::shared_ptr<route::Router> router,
              std::vector<std::string> doubts, std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
   Status has_traffic_to_undo(RolloutId id) const;
@@ -149,6 +149,7 @@ class ControllerImpl final : public Controller {
   const std::unique_ptr<Journal> journal_;
   // Own synchronisation.
   Inbox inbox_;
+  RouterProbe probe_;
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
@@ -266,17 +267,8 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
 
 Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   TRY_ASSIGN(auto prepared, prepare(request));
-  TRY_ASSIGN(auto router, deps_.make_router(router_of(*prepared.spec)));
-  // A router that is not there may come back; one that names what does not exist stays wrong.
-  const auto fit = router->check();
-  if (!fit && !may_pass(fit.error().code)) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("no rollout of {} can start, its router cannot do it: {}",
-                            request.service, fit.error().message));
-  }
-  if (fit) {
-    if (const auto now = router->read()) TRY(check_no_traffic_yet(*now, *prepared.spec));
-  }
+  TRY_ASSIGN(std::shared_ptr<route::Router> router, deps_.make_router(router_of(*prepared.spec)));
+  TRY(probe_.ask(router, *prepared.spec));
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
   auto doubts = doubts_of(prepared); // asks the store: not on the control thread
@@ -307,7 +299,7 @@ std::vector<std::string> ControllerImpl::doubts_of(const event::Start& start) co
   return out;
 }
 
-void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
+void ControllerImpl::begin(event::Start start, std::shared_ptr<route::Router> router,
                            std::vector<std::string> doubts,
                            std::function<void(Result<RolloutId>)> reply) {
   if (const auto* running = core_.running(start.spec->service)) {

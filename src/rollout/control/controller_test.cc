@@ -150,6 +150,26 @@ TEST_F(ControllerTest, AWebhookThatHangsDelaysItselfAlone) {
   http_.dead.let_go();
 }
 
+TEST_F(ControllerTest, WhatIsCutOffByAStopIsSentAfterIt) {
+  spec_.notify = {webhook_to("http://dead.example/")};
+  open();
+  const auto id = start();
+  EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "no"));
+  ASSERT_TRUE(eventually([&] { return http_.dead.waiting() == 1; }));
+  controller_->prepare_stop();
+  http_.dead.let_go(); // without an answer
+  controller_.reset();
+  http_.is_back = true;
+  open();
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 1; }));
+  const auto logged = [&](const std::string& what) {
+    return std::ranges::any_of(controller_->get(id)->log,
+                               [&](const LogEntry& line) { return line.text.contains(what); });
+  };
+  EXPECT_TRUE(eventually([&] { return logged("notified http"); }));
+  EXPECT_FALSE(logged("could not notify"));
+}
+
 TEST_F(ControllerTest, ALateLineOfTheLastRolloutDoesNotEndTheWatchOfTheNext) {
   spec_.look_interval_ms = 3'600'000;
   spec_.notify = {webhook_to("http://dead.example/")};
