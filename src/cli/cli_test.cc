@@ -277,7 +277,6 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
   EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
-// A service may be named like a number: a bare number is a rollout only where no service has it.
 TEST_F(Cli, ServicesNameWhoSendsWhatCannotArrive) {
   server.say(200, R"({"services":[],"misdirected":[{"address":"10.1.2.3","what":"gRPC came to the )"
                   R"(port for HTTP; send it to port 4317"}]})");
