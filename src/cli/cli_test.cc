@@ -504,8 +504,9 @@ TEST_F(Cli, AListIsReadPageByPage) {
   auto t = terminal();
   t.output = Output::json;
   EXPECT_EQ(rollout_list(t, {}), kExitGood);
-  EXPECT_EQ(out.str(), "{\"rollouts\":[{\"id\":4,\"service\":\"shop\"},{\"id\":3,\"service\":"
-                       "\"shop\"},{\"id\":2,\"service\":\"shop\"}],\"services\":[\"shop\"]}\n");
+  EXPECT_EQ(out.str(),
+            "{\"rollouts\":[{\"id\":4,\"service\":\"shop\"},{\"id\":3,\"service\":"
+            "\"shop\"},{\"id\":2,\"service\":\"shop\"}],\"services\":[\"shop\"]}\n");
   ASSERT_EQ(server.requests.size(), 2u);
   EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/rollouts");
   EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts?before=3");

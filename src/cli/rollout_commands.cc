@@ -284,7 +284,8 @@ int rollout_list(const Terminal& terminal, const ListOptions& options) {
   const auto& chosen = list_of(answer->json, "rollouts");
   if (chosen.empty()) {
     terminal.err
-        << (is_everything(options) ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
+        << (is_everything(options)
+                ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
                 : "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
     return kExitGood;
   }
