@@ -74,7 +74,7 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
   if (exports.empty() || time_ms > exports.back() + kSameExportMs) {
     if (!exports.empty()) {
       gaps.push_back(time_ms - exports.back());
-      if (gaps.size() > kGapsKept) gaps.pop_front();
+      if (gaps.size() > kGapsKept) gaps.erase(gaps.begin());
       std::vector<std::int64_t> sorted(gaps.begin(), gaps.end());
       std::ranges::sort(sorted);
       usual_gap = sorted[(sorted.size() - 1) / 2];

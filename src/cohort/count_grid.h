@@ -160,7 +160,7 @@ class CountGrid {
   std::optional<std::int64_t> newest_ms(Track track) const;
   // The next add() may need raw samples from here on, so a reader asks the store for these.
   std::int64_t needed_from_ms() const;
-  GridLedger ledger() const; // of requests, the chosen source
+  GridLedger ledger() const;  // of requests, the chosen source
   std::size_t series() const; // those it holds
   // The instances of a track that were seen, by name; those that ended are among them.
   std::vector<InstanceHeard> instances(Track track) const;

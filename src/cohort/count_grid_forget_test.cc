@@ -147,7 +147,8 @@ class CameBack : public ::testing::TestWithParam<bool> {
  protected:
   // The cells since shortly before the sixth hour of a grid that forgets, and of one that does not.
   std::pair<std::vector<CountCell>, std::vector<CountCell>> away(bool restarts) {
-    Pod canary(Track::canary, "c", -1), stable(Track::stable, "s", -1), gone(Track::stable, "g", -1);
+    Pod canary(Track::canary, "c", -1), stable(Track::stable, "s", -1),
+        gone(Track::stable, "g", -1);
     CountGrid forgets(forgetting_after(60 * 60'000)), keeps(forgetting_after(kNever));
     std::pair<std::vector<CountCell>, std::vector<CountCell>> out;
     for (double now = 0; now < 8 * kHour; now += 15) {
@@ -155,8 +156,10 @@ class CameBack : public ::testing::TestWithParam<bool> {
       stable.export_at(now, 15, GetParam());
       const bool here = now < 3 * kHour || now >= 6 * kHour;
       if (now == 6 * kHour && restarts) gone.restart(now - 10);
-      if (now == 6 * kHour && !restarts) gone.export_at(now, 3 * kHour, GetParam());
-      else if (here) gone.export_at(now, 15, GetParam());
+      if (now == 6 * kHour && !restarts)
+        gone.export_at(now, 3 * kHour, GetParam());
+      else if (here)
+        gone.export_at(now, 15, GetParam());
       for (auto* pod : {&canary, &stable, &gone}) pod->give({&forgets, &keeps}, 0);
       auto cells = forgets.close(at(now));
       auto others = keeps.close(at(now));
@@ -175,7 +178,8 @@ class CameBack : public ::testing::TestWithParam<bool> {
 TEST_P(CameBack, CountsFromItsFirstExportOn) {
   const auto [cells, unforgotten] = away(false);
   const double seconds = static_cast<double>(cells.back().to_ms - at(6 * kHour)) / 1000;
-  // Two routes, 1/s each; two pods from the sixth hour on, and one in ten minutes and a cell before.
+  // Two routes, 1/s each; two pods from the sixth hour on, and one in ten minutes and a cell
+  // before.
   EXPECT_NEAR(requests_in(cells, Track::stable), 2 * (2 * seconds + 600), 60)
       << "nothing of three hours";
   ASSERT_EQ(cells.size(), unforgotten.size());

@@ -42,7 +42,7 @@ struct CountGrid::Impl {
     std::uint64_t phase = 0;
     ClockState* clock = nullptr;
     std::vector<std::int64_t> exports; // ascending, the recent ones
-    std::deque<std::int64_t> gaps;     // between the newest exports
+    std::vector<std::int64_t> gaps;    // between the newest exports
     // The median gap, because a missed export makes one long gap.
     std::optional<std::int64_t> usual_gap;
     std::optional<std::int64_t> first_ms;

@@ -100,7 +100,7 @@ class StoreCountFeed final : public cohort::CountFeed {
   // A series of a track that is read at every look.
   struct Followed {
     Source source;
-    std::uint64_t id = 0;                    // known_id
+    std::uint64_t id = 0; // known_id
     cohort::Measure measure = cohort::Measure::requests;
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
@@ -301,7 +301,8 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       cohort::CountSeries series;
       series.id = grid_id(one.id, track);
-      if (!grid.knows(series.id)) describe(series, track, one.measure, one.source, known_.at(one.id));
+      if (!grid.knows(series.id))
+        describe(series, track, one.measure, one.source, known_.at(one.id));
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
       series.exponential = std::move(samples.exponential);
@@ -376,7 +377,8 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
         const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
-        followed.series.push_back({one.source, id, family.measure, is_known, of_spans ? &spans->second : nullptr,
+        followed.series.push_back({one.source, id, family.measure, is_known,
+                                   of_spans ? &spans->second : nullptr,
                                    is_known ? known->second.seconds_per_unit : 0});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});

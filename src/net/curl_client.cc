@@ -252,6 +252,7 @@ class CurlClient final : public HttpClient {
                   fmt::format("the method or the URL of a request to '{}' is not valid",
                               shown_url(request.url)));
     }
+    if (steady_ns() >= stop_at_) return transport_error(CURLE_ABORTED_BY_CALLBACK, request, "");
     TRY_ASSIGN(const HeaderList headers, header_list(request));
     Handle curl = take();
     if (!curl) return fail(ErrorCode::internal, "libcurl cannot make a handle: out of memory");

@@ -170,7 +170,8 @@ Result<std::string> OwnApi::list_rollouts(const net::HttpRequest& request) const
   TRY_ASSIGN(const auto limit, limit_of(parameters, kUsualRollouts));
   TRY_ASSIGN(const auto before, parameters.integer("before", INT64_MAX));
   const auto fits = [&](const rollout::RolloutStatus& status) {
-    return std::cmp_less(status.id.value, before) && (service.empty() || status.service == service) &&
+    return std::cmp_less(status.id.value, before) &&
+           (service.empty() || status.service == service) &&
            (phase.empty() || rollout::to_string(status.phase) == phase);
   };
   std::string out = "{\"rollouts\":[";

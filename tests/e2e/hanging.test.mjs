@@ -28,7 +28,7 @@ async function stopped(coalmine) {
 test('stopping does not wait for a webhook that hangs, and the next start delivers', { timeout: 60_000 }, async (t) => {
   const dir = scratch(t);
   const [port] = await freePorts(1);
-  const config = `service: shop\nsteps: [5% 10m, 100%]\nnotify:\n- webhook: { url: 'http://127.0.0.1:${port}/hook', events: [aborted] }\n`;
+  const config = `service: shop\nsteps: [5% 10m, 100%]\nnotify:\n- webhook: { url: 'http://127.0.0.1:${port}/hook' }\n  events: [aborted]\n`;
   const hook = await silent(t, port);
   const first = await Coalmine.start(t, { config, dir });
   const { id } = await first.post('/v1/rollouts', { service: 'shop', canary_version: '2', stable_version: '1' });
