@@ -1,5 +1,5 @@
 // Hours of a busy service in minutes: a real server whose clock runs faster (fast_clock.c), and what its senders, its rollouts and those who
-// look at it do in that time. For soak.test.mjs and ./dev bench soak.
+// look at it do in that time. For ./dev bench soak.
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
