@@ -505,6 +505,23 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
   EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
+// What cannot arrive is said also where everything else does: it may be of any service.
+TEST_F(Cli, ServicesNamesWhoSendsWhereNothingCanArrive) {
+  server.say(200, R"({"services":[],"misdirected":[{"listener":"otlp_http","address":"10.0.0.7",)"
+                  R"("what":"gRPC goes to 4317","count":2,"last_ms":1795354900000}]})");
+  EXPECT_EQ(services(terminal(), "shop"), kExitGood);
+  EXPECT_EQ(out.str(), "");
+  EXPECT_EQ(err.str(),
+            "coalmine: telemetry that cannot arrive, from 10.0.0.7, 2 times, last at "
+            "2026-11-22 13:41:40: gRPC goes to 4317\n"
+            "coalmine: no telemetry of shop has come to this server\n"
+            "  `coalmine serve` prints what to set in an application\n");
+  auto json = terminal();
+  json.output = Output::json;
+  EXPECT_EQ(services(json, ""), kExitGood);
+  EXPECT_NE(out.str().find("10.0.0.7"), std::string::npos);
+}
+
 // A service may be named like a number: a bare number is a rollout only where no service has it.
 TEST_F(Cli, AServiceNamedLikeANumberIsNotARollout) {
   const auto sent_to = [&](const std::string& target, const std::string& list) {

@@ -203,6 +203,23 @@ int failures(const Terminal& terminal, const FailuresOptions& options) {
   return kExitGood;
 }
 
+namespace {
+
+// Who sends where nothing can be taken. It may be of any service, so it is shown whichever is asked
+// for.
+void show_misdirected(const Terminal& terminal, const json::array& misdirected) {
+  for (const auto& one : misdirected) {
+    const auto count = std::llround(number_of(one, "count"));
+    terminal.err << fmt::format(
+        "coalmine: telemetry that cannot arrive, from {}, {}, last at {}: {}\n",
+        harmless(text_of(one, "address")), count == 1 ? "once" : fmt::format("{} times", count),
+        date_text(std::llround(number_of(one, "last_ms")), terminal.utc),
+        harmless(text_of(one, "what")));
+  }
+}
+
+} // namespace
+
 int services(const Terminal& terminal, const std::string& service) {
   auto answer = get(terminal, "/v1/services");
   if (!answer) return report(terminal, answer.error());
@@ -210,10 +227,13 @@ int services(const Terminal& terminal, const std::string& service) {
   for (const auto& one : list_of(answer->json, "services")) {
     if (service.empty() || text_of(one, "service") == service) chosen.push_back(one);
   }
+  const auto& misdirected = list_of(answer->json, "misdirected");
   if (terminal.output == Output::json) {
-    answer->text = json::serialize(json::object{{"services", std::move(chosen)}});
+    answer->text = json::serialize(
+        json::object{{"services", std::move(chosen)}, {"misdirected", misdirected}});
     return print_json(terminal, *answer, kExitGood);
   }
+  show_misdirected(terminal, misdirected);
   if (chosen.empty()) {
     terminal.err << fmt::format(
         "coalmine: no telemetry of {} has come to this server\n"
