@@ -59,8 +59,9 @@ export function go() {
     for (const file of files) fs.copyFileSync(file, path.join(folder, path.basename(file)));
     run('go', ['mod', 'download'], { cwd: folder, env: { ...process.env, GOMODCACHE: path.join(folder, 'cache'), GOFLAGS: '-modcacherw' } });
   });
+  // Compiled packages are kept between readers; without -trimpath their folder would be a part of what they are.
   const compiled = execFileSync('go', ['env', 'GOCACHE'], { encoding: 'utf8' }).trim();
-  return { env: { GOPROXY: `file://${cache}/cache/cache/download`, GOSUMDB: 'off', GOFLAGS: '-modcacherw', GOTOOLCHAIN: 'local', GOCACHE: compiled } };
+  return { env: { GOPROXY: `file://${cache}/cache/cache/download`, GOSUMDB: 'off', GOFLAGS: '-modcacherw -trimpath', GOTOOLCHAIN: 'local', GOCACHE: compiled } };
 }
 
 // The Node.js that runs this is the reader's.
