@@ -31,7 +31,7 @@ export async function lookCosts(t, rollouts, routes, exports_, seen) {
     value += 20;
     for (const name of names) {
       for (const track of ['stable', 'canary']) {
-        await post(coalmine.http, '/v1/metrics', metrics(track, `${track}-1`, routes, value, Date.now(), began, name), { 'content-type': 'application/x-protobuf' });
+        await post(coalmine.http, '/v1/metrics', metrics(track, `${track}-1`, routes, value, Date.now(), began, { 'service.name': name }), { 'content-type': 'application/x-protobuf' });
       }
     }
   };

@@ -1,4 +1,4 @@
-// ./dev bench [ingest] [query] [delay] [store] [judge] [looks]: measures the release binary as a whole process and prints Markdown tables.
+// ./dev bench [ingest] [query] [delay] [store] [judge] [looks] [soak [MINUTES]]: measures the release binary as a whole process and prints Markdown tables.
 // CPU time is the server's own (user and system, /proc/PID/stat), so the load generator on the same cores does not count.
 // SPDX-License-Identifier: Apache-2.0
 import { execFileSync } from 'node:child_process';
@@ -14,6 +14,7 @@ import { metrics, spans } from '../tests/e2e/otlp.mjs';
 import { beside } from './beside.mjs';
 import { looks } from './looks.mjs';
 import { query } from './query.mjs';
+import { soak } from './soak.mjs';
 import { store } from './store.mjs';
 
 const ticks = Number(execFileSync('getconf', ['CLK_TCK']));
@@ -153,8 +154,9 @@ function judge() {
   }
 }
 
-const all = { looks: () => looks(scoped), ingest, query: () => query(scoped), delay, store: () => store(scoped), judge };
 const chosen = process.argv.slice(2);
+const minutes = /^\d+$/.test(chosen.at(-1) ?? '') && chosen.at(-2) === 'soak' ? Number(chosen.pop()) : 4;
+const all = { looks: () => looks(scoped), ingest, query: () => query(scoped), delay, store: () => store(scoped), judge, soak: () => soak(scoped, minutes) };
 const other = chosen[0] === '--beside' ? chosen.splice(0, 2)[1] : undefined;
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);

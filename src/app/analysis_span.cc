@@ -20,7 +20,6 @@ using protozero::pbf_writer;
 constexpr std::size_t kMostWaiting = 4096;
 constexpr std::ptrdiff_t kMostDelivered = 512; // at once
 constexpr std::chrono::milliseconds kTimeout{2000};
-constexpr std::string_view kAnalyzer = "canary-analyzer";
 
 // Field numbers of opentelemetry-proto (trace/v1/trace.proto, common/v1/common.proto).
 enum RequestField : protozero::pbf_tag_type { kResourceSpans = 1 };

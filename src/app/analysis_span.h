@@ -31,7 +31,10 @@ struct SpanStamp {
   std::uint64_t time_ns = 0; // the moment of the analysis; start and end of the span
 };
 
-// The resource of these spans: service.name=canary-analyzer, service.version=version. Its instance
+// The service.name of these spans.
+inline constexpr std::string_view kAnalyzer = "canary-analyzer";
+
+// The resource of these spans: service.name=kAnalyzer, service.version=version. Its instance
 // is 127.0.0.1, as if the receiver had got them over loopback.
 std::shared_ptr<const Resource> analysis_resource(const std::string& version);
 

@@ -15,6 +15,7 @@
 
 #include "app/analysis_span.h"
 #include "app/backup.h"
+#include "app/doctor.h"
 #include "app/telemetry_doubts.h"
 #include "app/track_versions.h"
 #include "app/version.h"
@@ -35,6 +36,7 @@
 #include "receive/receiver.h"
 #include "receive/remote_write.h"
 #include "rollout/control/controller.h"
+#include "rollout/evidence/cohort_selector.h"
 #include "route/router.h"
 #include "store/store.h"
 
@@ -43,6 +45,9 @@ namespace {
 
 // Pieces a heavy range query is cut into at most.
 const std::size_t kSlices = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 4);
+
+// What stores, targets and collectors have at the end to answer what they were asked.
+constexpr std::chrono::milliseconds kStopGrace{300};
 
 // Only loopback may be open to everybody, unless somebody said so. The API checks its own address.
 Status check_exposure(const net::Endpoint& endpoint, std::string_view flag,
@@ -86,13 +91,16 @@ class RunningServer final : public Server {
  public:
   explicit RunningServer(ServerOptions options) : options_(std::move(options)) {}
 
-  // Nobody is answered any more before anything is taken down. Without the snapshot the next start
-  // takes longer, no more.
+  // Who does not answer is not waited for. Nobody is answered any more before anything is taken
+  // down. Without the snapshot the next start takes longer, no more.
   ~RunningServer() override {
     ready_ = false;
+    if (controller_) controller_->prepare_stop();
+    http_->stop(kStopGrace);
     api_.reset();
     arrivals_.with([](rollout::Controller*& controller) { controller = nullptr; });
     controller_.reset();
+    spans_http_->stop(kStopGrace);
     spans_.reset();
     receiver_.reset();
     maintenance_.reset();
@@ -175,7 +183,7 @@ class RunningServer final : public Server {
     const auto& endpoint = options_.telemetry_endpoint;
     if (endpoint == "off") return;
     auto target = endpoint == "self" ? make_store_target(*store_, clock_)
-                                     : make_endpoint_target(endpoint, *http_);
+                                     : make_endpoint_target(endpoint, *spans_http_);
     spans_.emplace(AnalysisSpans::Options{.version = std::string(kVersion)}, std::move(target),
                    clock_, metrics_);
   }
@@ -201,12 +209,8 @@ class RunningServer final : public Server {
               .to_ms = status.judged_ms},
              judgement);
     };
-    if (!options_.prometheus) { // what a remote store has was never seen here
-      deps.versions = versions();
-      deps.telemetry_doubts = [this](const rollout::RolloutSpec& spec) {
-        return telemetry_doubts(spec, *store_, clock_.wall_ms());
-      };
-    }
+    deps.telemetry_doubts = doubts();
+    if (!options_.prometheus) deps.versions = versions();
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),
@@ -218,6 +222,42 @@ class RunningServer final : public Server {
   rollout::AskVersions versions() {
     return [this](const rollout::RolloutSpec& spec, Track track) {
       return seen_versions(spec, track, store_->presence(), clock_.wall_ms());
+    };
+  }
+
+  std::vector<serve::Finding> doctor(const std::string& service) {
+    Examined on;
+    on.listening = fmt::format("coalmine {} answers on {}, OTLP on {} (gRPC) and {} (HTTP)",
+                               kVersion, options_.listen.to_string(),
+                               otlp_grpc_endpoint().to_string(), otlp_http_endpoint().to_string());
+    on.now_ms = clock_.wall_ms();
+    std::error_code unknown;
+    const auto space = std::filesystem::space(options_.data_directory, unknown);
+    if (!unknown) on.disk_free_bytes = space.available;
+    on.specs = controller_->specs();
+    on.rollouts = controller_->list();
+    on.presence = store_->presence();
+    on.misdirected = misdirected_->list();
+    on.make_router = route::make_router;
+    if (options_.prometheus) {
+      on.ask_store = [this](const rollout::RolloutSpec& spec) -> Status {
+        const auto now_ms = clock_.wall_ms();
+        TRY(cohorts_->counts(rollout::cohort_selector(spec, Track::stable, ""), now_ms - 60'000,
+                             now_ms));
+        return {};
+      };
+    } else {
+      on.versions = versions();
+    }
+    on.telemetry_doubts = doubts();
+    return examine(on, service);
+  }
+
+  std::function<std::vector<std::string>(const rollout::RolloutSpec&)> doubts() {
+    return [this](const rollout::RolloutSpec& spec) {
+      // What another store has was never seen here, so nobody knows how often it comes.
+      const auto presence = options_.prometheus ? std::vector<Presence>() : store_->presence();
+      return telemetry_doubts(spec, presence, *cohorts_, clock_.wall_ms());
     };
   }
 
@@ -256,6 +296,8 @@ class RunningServer final : public Server {
     deps.backup = [this](const std::string& to) {
       return backup(options_.data_directory, *store_, to);
     };
+    deps.doctor = [this](const std::string& service) { return doctor(service); };
+    deps.explain = config::explain;
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }
@@ -266,6 +308,7 @@ class RunningServer final : public Server {
   std::shared_ptr<net::MisdirectedSenders> misdirected_ =
       std::make_shared<net::MisdirectedSenders>(clock_);
   std::unique_ptr<net::HttpClient> http_ = net::make_http_client();
+  std::unique_ptr<net::HttpClient> spans_http_ = net::make_http_client(); // it stops later
   std::atomic<bool> ready_{false};
   Guarded<rollout::Controller*> arrivals_; // who is told of arrivals; null: nobody yet, or any more
   std::unique_ptr<store::Store> store_;

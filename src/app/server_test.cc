@@ -11,7 +11,7 @@
 #include <fstream>
 #include <thread>
 
-#include "app/serve_options.h"
+#include "app/command/serve_options.h"
 #include "app/track_versions.h"
 #include "app/version.h"
 #include "net/http_client.h"

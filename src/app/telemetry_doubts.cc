@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
 
 #include "rollout/control/start_checks.h"
+#include "rollout/evidence/uncounted.h"
 
 namespace coalmine::app {
 namespace {
@@ -16,29 +16,6 @@ constexpr std::int64_t kLateIntervals = 3;
 // Exports jitter, and the longest interval seen is taken.
 constexpr std::int64_t kRoundMs = 1'000;
 constexpr std::int64_t kLookBackMs = 10 * 60'000;
-constexpr std::size_t kShownNames = 3;
-
-// Something comes of the service, and nothing of it counts requests: as from a Java agent that does
-// not know the HTTP server. nullopt: it is counted, or nothing comes.
-std::optional<std::string> uncounted(const std::string& service, const store::Store& store,
-                                     std::int64_t now_ms) {
-  store::SelectRequest request;
-  request.matchers = {{"service_name", Matcher::Op::equal, service}};
-  request.from_ms = now_ms - kLookBackMs;
-  request.to_ms = now_ms;
-  auto names = store.label_values(kMetricName, request);
-  std::erase(names, kTargetInfo);
-  if (names.empty() || std::ranges::find(names, kRequestsName) != names.end()) return std::nullopt;
-  std::string there;
-  for (std::size_t i = 0; i < std::min(kShownNames, names.size()); ++i)
-    there += (i == 0 ? "" : ", ") + names[i];
-  if (names.size() > kShownNames) there += fmt::format(" and {} more", names.size() - kShownNames);
-  return fmt::format(
-      "telemetry of {} comes ({}), but none of it counts HTTP requests: its instrumentation does "
-      "not know the HTTP server (the Java agent 2.10 does not know the JDK's own), or sends "
-      "neither http.server.request.duration nor server spans",
-      service, there);
-}
 
 } // namespace
 
@@ -55,11 +32,16 @@ std::int64_t export_interval_ms(std::string_view service, const std::vector<Pres
 }
 
 std::vector<std::string> telemetry_doubts(const rollout::RolloutSpec& spec,
-                                          const store::Store& store, std::int64_t now_ms) {
+                                          const std::vector<Presence>& presence,
+                                          const cohort::CohortSource& cohorts,
+                                          std::int64_t now_ms) {
   std::vector<std::string> out;
-  const auto interval_ms = export_interval_ms(spec.service, store.presence(), now_ms);
+  const auto interval_ms = export_interval_ms(spec.service, presence, now_ms);
   if (auto doubt = rollout::short_step(spec, interval_ms)) out.push_back(std::move(*doubt));
-  if (auto doubt = uncounted(spec.service, store, now_ms)) out.push_back(std::move(*doubt));
+  const cohort::CohortSelector service{{{"service_name", Matcher::Op::equal, spec.service}}};
+  auto doubt =
+      rollout::explain_uncounted(spec.service, service, now_ms - kLookBackMs, now_ms, cohorts);
+  if (!doubt.empty()) out.push_back(std::move(doubt));
   return out;
 }
 

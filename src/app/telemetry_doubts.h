@@ -7,8 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "cohort/cohorts.h"
 #include "rollout/spec.h"
-#include "store/store.h"
 #include "telemetry/presence.h"
 
 namespace coalmine::app {
@@ -19,6 +19,7 @@ std::int64_t export_interval_ms(std::string_view service, const std::vector<Pres
 
 // Sentences: a step that is too short for how often metrics come, metrics that count no requests.
 std::vector<std::string> telemetry_doubts(const rollout::RolloutSpec& spec,
-                                          const store::Store& store, std::int64_t now_ms);
+                                          const std::vector<Presence>& presence,
+                                          const cohort::CohortSource& cohorts, std::int64_t now_ms);
 
 } // namespace coalmine::app

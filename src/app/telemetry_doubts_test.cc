@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "datasource/store_cohorts.h"
 #include "store/testing.h"
 
 namespace coalmine::app {
@@ -37,7 +38,8 @@ struct TelemetryDoubts : ::testing::Test, store::testing::Fixture {
         at_ms));
   }
   std::vector<std::string> told() {
-    return telemetry_doubts(spec, *store, store::testing::kNow + 90'000);
+    const auto cohorts = datasource::make_store_cohort_source(*store);
+    return telemetry_doubts(spec, store->presence(), *cohorts, store::testing::kNow + 90'000);
   }
 };
 

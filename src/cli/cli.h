@@ -83,7 +83,8 @@ struct ListOptions {
   int limit = 0;         // 0: all
 };
 struct CommandOptions {
-  std::string verb{}; // pause, resume, promote, abort
+  std::string verb{}; // pause, resume, promote, abort, abandon, undo
+  bool full = false;  // of promote: all steps that are left
   std::string target{};
   std::string reason{};
   std::string actor{};
@@ -110,6 +111,9 @@ int failures(const Terminal& terminal, const FailuresOptions& options);
 int query(const Terminal& terminal, const QueryOptions& options);
 int backup(const Terminal& terminal, const BackupOptions& options);
 int rollout_start(const Terminal& terminal, const StartOptions& options);
+// Starts the versions of a rollout that was not promoted again. start.service: target as in
+// StatusOptions; the versions are those of the rollout.
+int rollout_retry(const Terminal& terminal, StartOptions start);
 int rollout_status(const Terminal& terminal, const StatusOptions& options);
 int rollout_list(const Terminal& terminal, const ListOptions& options);
 // target as in StatusOptions.
@@ -117,5 +121,10 @@ int rollout_log(const Terminal& terminal, const std::string& target);
 // service: "" for all.
 int services(const Terminal& terminal, const std::string& service);
 int rollout_command(const Terminal& terminal, const CommandOptions& options);
+// What is right and what is wrong with the server, its services and their telemetry. kExitUndecided
+// when something is wrong. service: "" for all.
+int doctor(const Terminal& terminal, const std::string& service);
+// The configuration in force. service: "" for all.
+int config_show(const Terminal& terminal, const std::string& service);
 
 } // namespace coalmine::cli

@@ -6,7 +6,6 @@
 #include <fmt/format.h>
 
 #include <boost/json/parse.hpp>
-#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -14,56 +13,13 @@
 #include "base/golden_for_test.h"
 #include "base/rfc3339.h"
 #include "cli/render.h"
+#include "cli/terminal_for_test.h"
 #include "cli/text.h"
-#include "net/unkind_client_for_test.h"
 
 namespace coalmine::cli {
 namespace {
 
 namespace fs = std::filesystem;
-
-// Answers calls with what a test queued, in order; the last answer stays. Keeps what was asked.
-class FakeServer final : public net::HttpClient {
- public:
-  Result<net::HttpResponse> fetch(const net::ClientRequest& request) override {
-    requests.push_back(request);
-    if (answers.empty()) return fail(ErrorCode::unavailable, "connection refused");
-    auto answer = answers.front();
-    if (answers.size() > 1) answers.pop_front();
-    if (!answer) return net::unkind_failure(request, answer.error().message);
-    return answer;
-  }
-  Status stream(const net::ClientRequest&, const std::function<bool(std::string_view)>&) override {
-    return fail(ErrorCode::unimplemented, "not used");
-  }
-  void say(int status, std::string body) {
-    net::HttpResponse response;
-    response.status = status;
-    response.body = std::move(body);
-    answers.push_back(std::move(response));
-  }
-  void refuse() { answers.push_back(fail(ErrorCode::unavailable, "connection refused")); }
-
-  std::deque<Result<net::HttpResponse>> answers;
-  std::vector<net::ClientRequest> requests;
-};
-
-class Cli : public testing::Test {
- protected:
-  Terminal terminal() {
-    Terminal t{.http = server,
-               .clock = clock,
-               .out = out,
-               .err = err,
-               .sleep = [this](std::chrono::milliseconds d) { clock.advance_ms(d.count()); }};
-    t.utc = true;
-    return t;
-  }
-  FakeServer server;
-  ManualClock clock{1'795'354'927'000};
-  std::ostringstream out;
-  std::ostringstream err;
-};
 
 std::string slurp(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -310,190 +266,6 @@ TEST_F(Cli, ScalarsAndEmptyResults) {
   EXPECT_NE(err.str().find("no result"), std::string::npos);
 }
 
-std::string rollout(std::string_view phase, bool terminal_phase) {
-  return R"({"id":42,"service":"shop","canary_version":"2","stable_version":"1","phase":")" +
-         std::string(phase) + R"(","terminal":)" + (terminal_phase ? "true" : "false") +
-         R"(,"step":0,"steps":[{"weight":0.05,"analyze_ms":60000,"outcome":""},
-             {"weight":1,"analyze_ms":0,"outcome":""}],
-  "weight_asked":0.05,"reason":"because","started_ms":1795354900000,"log":[
-  {"sequence":1,"time_ms":1795354900000,"kind":"started","text":"started by ci","actor":"ci"}]})";
-}
-
-TEST_F(Cli, StatusFindsTheNewestRolloutOfAService) {
-  server.say(200, R"({"rollouts":[{"id":43,"service":"other"},{"id":42,"service":"shop"},{"id":7,)"
-                  R"("service":"shop"}]})");
-  server.say(200, rollout("progressing", false));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUndecided);
-  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
-  EXPECT_TRUE(out.str().ends_with("Next: coalmine rollout status shop --watch\n")) << out.str();
-}
-
-TEST_F(Cli, StatusOfAServiceWithoutRollout) {
-  server.say(200, R"({"rollouts":[]})");
-  EXPECT_EQ(rollout_status(terminal(), {.target = "shop"}), kExitUsage);
-  EXPECT_NE(err.str().find("shop has no rollout"), std::string::npos);
-}
-
-TEST_F(Cli, WaitEndsWithTheRolloutAndPrintsEachChangeOnce) {
-  server.say(200, rollout("progressing", false));
-  server.say(200, rollout("progressing", false));
-  server.refuse(); // a restart in between
-  server.say(200, rollout("rolled_back", true));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitBad);
-  EXPECT_EQ(out.str(),
-            "2026-11-22T13:41:40Z started started by ci\n"
-            "2026-11-22T13:42:07Z progressing because\n"
-            "2026-11-22T13:42:10Z rolled_back because\n");
-}
-
-std::string in_condition(std::string_view phase, std::string_view condition) {
-  return R"({"condition":")" + std::string(condition) + R"(",)" + rollout(phase, false).substr(1);
-}
-
-TEST_F(Cli, WaitGivesUpWhenTheRouterFailsForLong) {
-  for (int i = 0; i < 70; ++i) server.say(200, in_condition("progressing", "router_failing"));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitRouter);
-  EXPECT_EQ(server.requests.size(), 61u) << "a reload is waited for";
-  EXPECT_NE(err.str().find("coalmine: because\n  The server goes on trying. To end it: coalmine "
-                           "rollout abort '#42'"),
-            std::string::npos)
-      << err.str();
-}
-
-TEST_F(Cli, ATimeoutWhileTheRouterFailsHasItsExitCode) {
-  server.say(200, in_condition("progressing", "awaits_telemetry"));
-  for (int i = 0; i < 5; ++i) server.say(200, in_condition("progressing", "router_failing"));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true, .timeout = "3s"}),
-            kExitRouter);
-  EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
-  EXPECT_EQ(out.str(),
-            "2026-11-22T13:41:40Z started started by ci\n"
-            "2026-11-22T13:42:07Z progressing because\n"
-            "2026-11-22T13:42:08Z progressing because\n");
-}
-
-TEST_F(Cli, WhatARolloutWaitsForIsItsHeadline) {
-  for (const auto& [condition, headline] :
-       {std::pair("router_failing", "✖ ROUTER FAILS"),
-        std::pair("awaits_telemetry", "◌ WAITING for telemetry at 5%"),
-        std::pair("none", "◌ WATCHING at 5%")}) {
-    out.str("");
-    server.answers.clear();
-    server.say(200, in_condition("progressing", condition));
-    rollout_status(terminal(), {.target = "#42"});
-    EXPECT_NE(out.str().find(headline), std::string::npos) << out.str();
-  }
-}
-
-TEST_F(Cli, StartSaysWhatItTook) {
-  server.say(201,
-             R"({"id":42,"summary":"Rollout 42 of shop started: canary 2 against stable 1."})");
-  EXPECT_EQ(rollout_start(terminal(), {.service = "shop"}), kExitGood);
-  EXPECT_TRUE(out.str().starts_with("Rollout 42 of shop started: canary 2 against stable 1.\n"))
-      << out.str();
-}
-
-TEST_F(Cli, WaitStopsAtAPauseWatchDoesNot) {
-  server.say(200, rollout("paused", false));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitUndecided);
-  EXPECT_EQ(server.requests.size(), 1u);
-  server.answers.clear();
-  server.say(200, rollout("paused", false));
-  server.say(200, rollout("promoted", true));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .watch = true}), kExitGood);
-}
-
-TEST_F(Cli, WaitGivesUpAfterItsTimeAndOnADeadServer) {
-  server.say(200, rollout("progressing", false));
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true, .timeout = "3s"}),
-            kExitUndecided);
-  EXPECT_NE(err.str().find("rollout 42 is not over after 3s"), std::string::npos);
-  server.answers.clear();
-  EXPECT_EQ(rollout_status(terminal(), {.target = "#42", .wait = true}), kExitUnreachable);
-}
-
-TEST_F(Cli, StartWithWaitFollowsTheNewRollout) {
-  server.say(201, R"({"id":42})");
-  server.say(200, rollout("promoted", true));
-  EXPECT_EQ(rollout_start(terminal(),
-                          {.service = "shop", .canary_version = "2", .actor = "ci", .wait = true}),
-            kExitGood);
-  EXPECT_EQ(server.requests[0].body, R"({"service":"shop","canary_version":"2","actor":"ci"})");
-  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42");
-}
-
-TEST_F(Cli, StartSaysWhatIsInDoubt) {
-  server.say(201, R"({"id":42,"warnings":["no telemetry of canary names version 2"]})");
-  EXPECT_EQ(rollout_start(terminal(), {.service = "shop", .canary_version = "2", .actor = "ci"}),
-            kExitGood);
-  EXPECT_EQ(err.str(), "coalmine: warning: no telemetry of canary names version 2\n");
-}
-
-TEST_F(Cli, CommandsPostTheirReason) {
-  server.say(200, rollout("progressing", false));
-  server.say(200, rollout("aborted", true));
-  EXPECT_EQ(rollout_command(terminal(),
-                            {.verb = "abort", .target = "#42", .reason = "no", .actor = "me"}),
-            kExitGood);
-  EXPECT_EQ(server.requests[1].url, "http://127.0.0.1:7070/v1/rollouts/42/abort");
-  EXPECT_EQ(server.requests[1].body, R"({"reason":"no","actor":"me"})");
-}
-
-TEST_F(Cli, AnAbortOfAnAbortedRolloutSaysSo) {
-  const std::string ended = R"({"id":42,"service":"shop","phase":"aborted","terminal":true,)"
-                            R"("ended_ms":1795354900000})";
-  server.say(200, ended);
-  EXPECT_EQ(rollout_command(terminal(), {.verb = "abort", .target = "#42"}), kExitGood);
-  EXPECT_EQ(err.str(),
-            "coalmine: rollout 42 of shop was aborted already, at 2026-11-22 13:41:40\n");
-  EXPECT_EQ(server.requests.size(), 1u) << "nothing is asked for again";
-}
-
-TEST_F(Cli, QuietCommandsSayNothing) {
-  auto t = terminal();
-  t.quiet = true;
-  server.say(200, rollout("paused", false));
-  EXPECT_EQ(rollout_command(t, {.verb = "pause", .target = "#42"}), kExitGood);
-  EXPECT_EQ(out.str() + err.str(), "");
-}
-
-TEST_F(Cli, AWatchedTerminalIsClearedOnceAndThenDrawnOver) {
-  auto t = terminal();
-  t.interactive = true;
-  for (int i = 0; i < 3; ++i) server.say(200, rollout("progressing", false));
-  server.say(200, rollout("promoted", true));
-  EXPECT_EQ(rollout_status(t, {.target = "#42", .watch = true}), kExitGood);
-  const auto count = [&](std::string_view what) {
-    std::size_t n = 0;
-    for (auto at = out.str().find(what); at != std::string::npos; at = out.str().find(what, at + 1))
-      ++n;
-    return n;
-  };
-  EXPECT_EQ(count("\x1b[2J"), 1u);
-  EXPECT_EQ(count("\x1b[H"), 4u);
-  EXPECT_EQ(count("\x1b[J"), 4u);
-}
-
-TEST_F(Cli, ListsAndLogsAreCutToWhatWasAsked) {
-  server.say(200, R"({"rollouts":[{"id":3,"service":"shop","phase":"paused"},)"
-                  R"({"id":2,"service":"cart","phase":"promoted"},)"
-                  R"({"id":1,"service":"shop","phase":"promoted"}]})");
-  auto t = terminal();
-  t.output = Output::json;
-  rollout_list(t, {.service = "shop", .phase = "promoted"});
-  rollout_list(t, {.limit = 1});
-  EXPECT_EQ(out.str(),
-            "{\"rollouts\":[{\"id\":1,\"service\":\"shop\",\"phase\":\"promoted\"}]}\n"
-            "{\"rollouts\":[{\"id\":3,\"service\":\"shop\",\"phase\":\"paused\"}]}\n");
-  EXPECT_EQ(rollout_list(terminal(), {.service = "nobody"}), kExitGood);
-  EXPECT_EQ(err.str(), "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
-  out.str("");
-  server.answers.clear();
-  server.say(200, rollout("progressing", false));
-  EXPECT_EQ(rollout_log(terminal(), "#42"), kExitGood);
-  EXPECT_EQ(out.str(), "2026-11-22 13:41:40  started       started by ci  [ci]\n");
-}
-
 TEST_F(Cli, ServicesAreATableOfInstances) {
   server.say(200, R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"a",)"
                   R"("export_interval_ms":60000,"last_ms":1795354900000},{"service":"cart"}]})");
@@ -505,48 +277,38 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
   EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
-// What cannot arrive is said also where everything else does: it may be of any service.
-TEST_F(Cli, ServicesNamesWhoSendsWhereNothingCanArrive) {
-  server.say(200, R"({"services":[],"misdirected":[{"listener":"otlp_http","address":"10.0.0.7",)"
-                  R"("what":"gRPC goes to 4317","count":2,"last_ms":1795354900000}]})");
+// Whichever service is asked for: it may be of any.
+TEST_F(Cli, ServicesNameWhoSendsWhatCannotArrive) {
+  server.say(200, R"({"services":[],"misdirected":[{"address":"10.1.2.3","what":"gRPC came to the )"
+                  R"(port for HTTP; send it to port 4317"}]})");
   EXPECT_EQ(services(terminal(), "shop"), kExitGood);
-  EXPECT_EQ(out.str(), "");
-  EXPECT_EQ(err.str(),
-            "coalmine: telemetry that cannot arrive, from 10.0.0.7, 2 times, last at "
-            "2026-11-22 13:41:40: gRPC goes to 4317\n"
-            "coalmine: no telemetry of shop has come to this server\n"
-            "  `coalmine serve` prints what to set in an application\n");
+  EXPECT_TRUE(
+      err.str().starts_with("coalmine: 10.1.2.3 sends telemetry that cannot arrive: gRPC "
+                            "came to the port for HTTP; send it to port 4317\n"))
+      << err.str();
   auto json = terminal();
   json.output = Output::json;
-  EXPECT_EQ(services(json, ""), kExitGood);
-  EXPECT_NE(out.str().find("10.0.0.7"), std::string::npos);
+  EXPECT_EQ(services(json, "shop"), kExitGood);
+  EXPECT_NE(out.str().find("10.1.2.3"), std::string::npos);
 }
 
-// A service may be named like a number: a bare number is a rollout only where no service has it.
-TEST_F(Cli, AServiceNamedLikeANumberIsNotARollout) {
-  const auto sent_to = [&](const std::string& target, const std::string& list) {
-    server.answers.clear();
-    server.requests.clear();
-    server.say(200, list);
-    server.say(200, rollout("progressing", false));
-    server.say(200, rollout("aborted", true));
-    rollout_command(terminal(), {.verb = "abort", .target = target, .reason = "no", .actor = "me"});
-    return server.requests.back().url.substr(std::string("http://127.0.0.1:7070").size());
-  };
-  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":2,"service":"1"},{"id":1,"service":"cart"}],)"
-                         R"("services":["cart","1"]})"),
-            "/v1/rollouts/2/abort");
-  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":2,"service":"1"}],"services":["cart"]})"),
-            "/v1/rollouts/2/abort")
-      << "it was configured when it started";
-  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart"]})"),
-            "/v1/rollouts/1/abort");
-  EXPECT_EQ(sent_to("1", R"({"rollouts":[{"id":1,"service":"cart"}],"services":["cart","1"]})"),
-            "/v1/rollouts")
-      << "nothing is aborted";
-  EXPECT_NE(err.str().find("1 is a service here; the rollout of that number is '#1'"),
-            std::string::npos)
-      << err.str();
+TEST_F(Cli, DoctorIsAChecklistWithAnExitCode) {
+  server.say(200,
+             R"({"findings":[{"state":"good","about":"server","text":"it answers"},)"
+             R"({"state":"missing","about":"shop","text":"no canary","remedy":"deploy one"}]})");
+  EXPECT_EQ(doctor(terminal(), "shop"), kExitGood);
+  EXPECT_EQ(server.requests[0].url, "http://127.0.0.1:7070/v1/doctor?service=shop");
+  EXPECT_EQ(out.str(), "server\n  ✔ it answers\n\nshop\n  ○ no canary\n      → deploy one\n");
+  server.answers.clear();
+  server.say(200, R"({"findings":[{"state":"wrong","about":"shop","text":"no telemetry"}]})");
+  EXPECT_EQ(doctor(terminal(), ""), kExitUndecided);
+}
+
+TEST_F(Cli, ConfigShowPrintsTheWordsOfEachService) {
+  server.say(200, R"({"services":[{"service":"a","words":"a\nsteps 5%\n"},)"
+                  R"({"service":"b","words":"b\n"}]})");
+  EXPECT_EQ(config_show(terminal(), ""), kExitGood);
+  EXPECT_EQ(out.str(), "a\nsteps 5%\n\nb\n");
 }
 
 TEST_F(Cli, TelemetryCannotPaintTheTerminal) {

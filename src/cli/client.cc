@@ -134,11 +134,11 @@ CallResult<Answer> get(const Terminal& terminal, const std::string& path,
   return call(terminal, std::move(request));
 }
 
-CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
+CallResult<Answer> post(const Terminal& terminal, const std::string& path, json::object body,
                         std::chrono::milliseconds timeout) {
   json::object object;
-  for (const auto& [name, value] : body) {
-    if (!value.empty()) object[name] = value;
+  for (auto& [name, value] : body) {
+    if (value != "") object[name] = std::move(value);
   }
   net::ClientRequest request;
   request.timeout = timeout;

@@ -34,10 +34,10 @@ struct Answer {
 
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 
-// path begins with '/'. Parameters with empty values are left out.
+// path begins with '/'. What is empty is left out.
 CallResult<Answer> get(const Terminal& terminal, const std::string& path,
                        const Parameters& parameters = {});
-CallResult<Answer> post(const Terminal& terminal, const std::string& path, const Parameters& body,
+CallResult<Answer> post(const Terminal& terminal, const std::string& path, boost::json::object body,
                         std::chrono::milliseconds timeout = std::chrono::minutes(1));
 
 // How results are drawn on this terminal, at this moment.

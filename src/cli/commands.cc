@@ -7,6 +7,7 @@
 #include <boost/json/serialize.hpp>
 #include <cmath>
 #include <fstream>
+#include <ranges>
 #include <vector>
 
 #include "cli/cli.h"
@@ -203,23 +204,6 @@ int failures(const Terminal& terminal, const FailuresOptions& options) {
   return kExitGood;
 }
 
-namespace {
-
-// Who sends where nothing can be taken. It may be of any service, so it is shown whichever is asked
-// for.
-void show_misdirected(const Terminal& terminal, const json::array& misdirected) {
-  for (const auto& one : misdirected) {
-    const auto count = std::llround(number_of(one, "count"));
-    terminal.err << fmt::format(
-        "coalmine: telemetry that cannot arrive, from {}, {}, last at {}: {}\n",
-        harmless(text_of(one, "address")), count == 1 ? "once" : fmt::format("{} times", count),
-        date_text(std::llround(number_of(one, "last_ms")), terminal.utc),
-        harmless(text_of(one, "what")));
-  }
-}
-
-} // namespace
-
 int services(const Terminal& terminal, const std::string& service) {
   auto answer = get(terminal, "/v1/services");
   if (!answer) return report(terminal, answer.error());
@@ -233,7 +217,11 @@ int services(const Terminal& terminal, const std::string& service) {
         json::object{{"services", std::move(chosen)}, {"misdirected", misdirected}});
     return print_json(terminal, *answer, kExitGood);
   }
-  show_misdirected(terminal, misdirected);
+  for (const auto& sender : misdirected) {
+    terminal.err << fmt::format("coalmine: {} sends telemetry that cannot arrive: {}\n",
+                                harmless(text_of(sender, "address")),
+                                harmless(text_of(sender, "what")));
+  }
   if (chosen.empty()) {
     terminal.err << fmt::format(
         "coalmine: no telemetry of {} has come to this server\n"
@@ -252,6 +240,55 @@ int services(const Terminal& terminal, const std::string& service) {
   }
   terminal.out << table(
       {{"SERVICE"}, {"TRACK"}, {"VERSION"}, {"INSTANCE"}, {"EXPORTS EACH"}, {"NEWEST"}}, rows);
+  return kExitGood;
+}
+
+int doctor(const Terminal& terminal, const std::string& service) {
+  const auto answer = get(terminal, "/v1/doctor", {{"service", service}});
+  if (!answer) return report(terminal, answer.error());
+  bool wrong = false;
+  std::string text;
+  std::string about;
+  for (const auto& finding : list_of(answer->json, "findings")) {
+    const std::string state = text_of(finding, "state");
+    wrong = wrong || state == "wrong";
+    if (const auto of = harmless(text_of(finding, "about")); of != about) {
+      text += fmt::format("{}{}\n", about.empty() ? "" : "\n", of);
+      about = of;
+    }
+    text += fmt::format("  {} {}\n",
+                        state == "wrong"     ? "✖"
+                        : state == "missing" ? "○"
+                                             : "✔",
+                        harmless(text_of(finding, "text")));
+    if (const auto remedy = text_of(finding, "remedy"); !remedy.empty())
+      text += fmt::format("      → {}\n", harmless(remedy));
+  }
+  const int exit = wrong ? kExitUndecided : kExitGood;
+  if (terminal.output == Output::json) return print_json(terminal, *answer, exit);
+  terminal.out << text;
+  return exit;
+}
+
+int config_show(const Terminal& terminal, const std::string& service) {
+  const auto answer = get(terminal, "/v1/config", {{"service", service}});
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& services = list_of(answer->json, "services");
+  if (services.empty()) {
+    terminal.err << "coalmine: no service is configured on this server\n"
+                    "  Configure one:   coalmine serve -c FILE\n";
+    return kExitGood;
+  }
+  const char* between = "";
+  for (const auto& one : services) {
+    terminal.out << between;
+    for (const auto line : std::views::split(text_of(one, "words"), '\n')) {
+      const std::string_view words(line);
+      if (!words.empty()) terminal.out << harmless(words) << '\n';
+    }
+    between = "\n";
+  }
   return kExitGood;
 }
 

@@ -1,4 +1,4 @@
-// rollout start, status, list, log, pause, resume, promote, abort.
+// rollout start, retry, status, list, log, and what a person asks of one.
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
@@ -41,7 +41,7 @@ CallResult<std::string> find_rollout(const Terminal& terminal, const std::string
   if (target.starts_with('#')) {
     if (const auto number = as_number(std::string_view(target).substr(1))) return *number;
   }
-  auto answer = get(terminal, "/v1/rollouts");
+  auto answer = get(terminal, "/v1/rollouts", {{"service", target}, {"limit", "1"}});
   if (!answer) return std::unexpected(answer.error());
   for (const auto& rollout : list_of(answer->json, "rollouts")) {
     if (text_of(rollout, "service") == target) return id_text(rollout);
@@ -228,6 +228,31 @@ int rollout_start(const Terminal& terminal, const StartOptions& options) {
   return kExitGood;
 }
 
+int rollout_retry(const Terminal& terminal, StartOptions start) {
+  const auto id = find_rollout(terminal, start.service);
+  if (!id) return report(terminal, id.error());
+  const auto before = get(terminal, "/v1/rollouts/" + *id);
+  if (!before) return report(terminal, before.error());
+  const std::string phase = text_of(before->json, "phase");
+  start.service = text_of(before->json, "service");
+  if (!flag_of(before->json, "terminal")) {
+    return usage_error(terminal,
+                       fmt::format("rollout {} of {} is {}: only one that has ended is "
+                                   "tried again",
+                                   *id, harmless(start.service), phase),
+                       fmt::format("coalmine rollout abort {}", start.service));
+  }
+  if (phase == "promoted") {
+    return usage_error(terminal,
+                       fmt::format("rollout {} of {} was promoted: there is nothing to try again",
+                                   *id, harmless(start.service)),
+                       fmt::format("coalmine rollout start {} --version V", start.service));
+  }
+  start.canary_version = text_of(before->json, "canary_version");
+  start.stable_version = text_of(before->json, "stable_version");
+  return rollout_start(terminal, start);
+}
+
 int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   if (!options.timeout.empty() && parse_typed_duration(options.timeout) < 0) {
     return usage_error(terminal, fmt::format("--timeout {} is not a duration", options.timeout),
@@ -243,25 +268,49 @@ int rollout_status(const Terminal& terminal, const StatusOptions& options) {
   return print_rollout(terminal, *answer);
 }
 
-int rollout_list(const Terminal& terminal, const ListOptions& options) {
-  auto answer = get(terminal, "/v1/rollouts");
-  if (!answer) return report(terminal, answer.error());
-  const bool all = options.service.empty() && options.phase.empty() && options.limit <= 0;
-  if (all && terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+bool is_everything(const ListOptions& options) {
+  return options.service.empty() && options.phase.empty() && options.limit <= 0;
+}
+
+// Those that were asked for, newest first, as in one answer of the server.
+CallResult<Answer> chosen_rollouts(const Terminal& terminal, const ListOptions& options) {
   json::array chosen;
-  for (const auto& rollout : list_of(answer->json, "rollouts")) {
-    if (options.limit > 0 && chosen.size() == static_cast<std::size_t>(options.limit)) break;
-    if (!options.service.empty() && text_of(rollout, "service") != options.service) continue;
-    if (!options.phase.empty() && text_of(rollout, "phase") != options.phase) continue;
-    chosen.push_back(rollout);
+  const auto enough = [&] {
+    return options.limit > 0 && chosen.size() == static_cast<std::size_t>(options.limit);
+  };
+  for (std::string before;;) { // page by page
+    auto answer = get(
+        terminal, "/v1/rollouts",
+        {{"service", options.service}, {"phase", options.phase}, {"before", std::move(before)}});
+    if (!answer) return answer;
+    for (const auto& rollout : list_of(answer->json, "rollouts")) {
+      if (enough()) break;
+      if (!options.service.empty() && text_of(rollout, "service") != options.service) continue;
+      if (!options.phase.empty() && text_of(rollout, "phase") != options.phase) continue;
+      chosen.push_back(rollout);
+    }
+    const auto next = number_of(answer->json, "next");
+    if (next > 0 && !enough()) {
+      before = fmt::format("{:.0f}", next);
+      continue;
+    }
+    json::object whole{{"rollouts", std::move(chosen)}};
+    if (is_everything(options)) whole["services"] = list_of(answer->json, "services");
+    answer->text = json::serialize(whole);
+    answer->json = std::move(whole);
+    return answer;
   }
-  if (terminal.output == Output::json) {
-    answer->text = json::serialize(json::object{{"rollouts", std::move(chosen)}});
-    return print_json(terminal, *answer, kExitGood);
-  }
+}
+
+int rollout_list(const Terminal& terminal, const ListOptions& options) {
+  const auto answer = chosen_rollouts(terminal, options);
+  if (!answer) return report(terminal, answer.error());
+  if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
+  const auto& chosen = list_of(answer->json, "rollouts");
   if (chosen.empty()) {
     terminal.err
-        << (all ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
+        << (is_everything(options)
+                ? "coalmine: no rollouts yet\n  Start one:   coalmine rollout start SERVICE\n"
                 : "coalmine: no rollout is so\n  All of them:   coalmine rollout list\n");
     return kExitGood;
   }
@@ -311,8 +360,10 @@ int rollout_command(const Terminal& terminal, const CommandOptions& options) {
     if (!terminal.quiet) terminal.err << "coalmine: " << *ended << '\n';
     return kExitGood;
   }
-  const auto answer = post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb),
-                           {{"reason", options.reason}, {"actor", options.actor}});
+  json::object body{{"reason", options.reason}, {"actor", options.actor}};
+  if (options.full) body["full"] = true;
+  const auto answer =
+      post(terminal, fmt::format("/v1/rollouts/{}/{}", *id, options.verb), std::move(body));
   if (!answer) return report(terminal, answer.error());
   if (terminal.output == Output::json) return print_json(terminal, *answer, kExitGood);
   if (!terminal.quiet) terminal.out << rollout_text(answer->json, style_of(terminal));

@@ -67,6 +67,12 @@ class CohortSource {
                                                 std::int64_t /*to_ms*/) const {
     return {};
   }
+  // The names of all metrics of a cohort in the window, in order, whatever they count. For
+  // messages.
+  virtual std::vector<std::string> metric_names(const CohortSelector&, std::int64_t /*from_ms*/,
+                                                std::int64_t /*to_ms*/) const {
+    return {};
+  }
 };
 
 } // namespace coalmine::cohort

@@ -30,6 +30,7 @@ CountGrid& CountGrid::operator=(CountGrid&&) noexcept = default;
 CountGrid::Impl::Impl(GridOptions given) : options(std::move(given)) {
   options.min_cell_ms = std::max<std::int64_t>(1, options.min_cell_ms);
   options.max_cell_ms = std::max(options.min_cell_ms, options.max_cell_ms);
+  options.forget_ms = std::max({options.forget_ms, 4 * options.max_cell_ms, options.warm_up_ms});
   closed_ms = options.origin_ms;
   sampling_until_ms = options.origin_ms;
   cell_ms = std::clamp(kAssumedIntervalMs, options.min_cell_ms, options.max_cell_ms);
@@ -168,6 +169,12 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   if (read_ms != 0) impl_->read_clock(instance, line.newest_raw_ms, read_ms);
 }
 
+bool CountGrid::knows(std::uint64_t series_id) const {
+  return impl_->line_index.contains(series_id);
+}
+
+std::size_t CountGrid::series() const { return impl_->lines.size(); }
+
 void CountGrid::add(const InstanceSeen& seen) {
   auto& instance = impl_->instances[impl_->instance_of(seen.track, seen.source, seen.instance)];
   instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
@@ -193,6 +200,7 @@ void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
     if (instance.first_ms) *instance.first_ms += by;
     if (instance.born_ms != INT64_MIN) instance.born_ms += by;
     if (instance.lowest_start_ms != INT64_MAX) instance.lowest_start_ms += by;
+    if (instance.forgotten_until_ms != INT64_MIN) instance.forgotten_until_ms += by;
   }
   for (auto& line : lines) {
     if (instances[line.instance].clock != &clock) continue;
@@ -247,6 +255,7 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
   for (auto& sample : samples) {
     sample.time_ms += offset;
     if (sample.start_ms != 0) sample.start_ms += offset;
+    if (sample.time_ms <= instance.forgotten_until_ms) continue; // it was here before
     note_start(instance, sample.start_ms, sample.time_ms);
     if constexpr (requires { sample.value.bounds; })
       sample.value.bounds = interned(line, sample.value.bounds);
@@ -257,6 +266,7 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
                                 .unseen_begin_at_zero = line.unseen_begins_at_zero &&
                                                         sample.time_ms <= instance.unseen_until_ms};
     auto growth = line.line.add(sample, context);
+    came_back(instance, context, {sample.time_ms, sample.start_ms}, growth);
     if (growth.restarted_ms) instance.born_ms = std::max(instance.born_ms, *growth.restarted_ms);
     if (growth.piece) admit(line, std::move(*growth.piece));
   }
@@ -280,6 +290,19 @@ void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std:
   if (!instance.was_known && instance.lowest_start_ms == INT64_MAX &&
       instance.born_ms == INT64_MIN && *instance.first_ms > reading_began + options.max_cell_ms) {
     instance.born_ms = *instance.first_ms;
+  }
+}
+
+// A first value behind what was forgotten: some of it may have been counted, unless it is another
+// process under the same name.
+void CountGrid::Impl::came_back(Instance& instance, const GrowthContext& context,
+                                const Sampled& first, Growth& growth) {
+  const auto forgotten = instance.forgotten_until_ms;
+  if (!context.exported_before || *context.exported_before > forgotten) return;
+  if (first.start_ms > forgotten && first.start_ms < first.time_ms) {
+    growth.restarted_ms = first.start_ms;
+  } else {
+    growth.piece.reset();
   }
 }
 

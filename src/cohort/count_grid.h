@@ -93,6 +93,11 @@ struct GridOptions {
   // sample is later. Its counts before origin are left out by interpolation. The first value of an
   // older process is a baseline.
   std::int64_t new_process_ms = 10 * 60'000;
+  // The series of a process that has been silent for this long are forgotten, so that a rollout
+  // that lasts for days holds no more than what reports. If it comes back, it counts from its first
+  // export on: what it did in between came too late for any cell. At least four of the longest
+  // cells, and warm_up_ms.
+  std::int64_t forget_ms = 60 * 60'000;
 };
 
 struct WeightChange {
@@ -128,6 +133,9 @@ class CountGrid {
   // clock when its newest sample lies in the future or is steadily older than those of all others.
   // Its times are then shifted.
   void add(const CountSeries& series, std::int64_t read_ms = 0);
+  // Whether add() needs only the id and the samples of this series, not its labels. Not before it
+  // was added, and no more once it was forgotten.
+  bool knows(std::uint64_t series_id) const;
   void add(const InstanceSeen& seen);
   // Marks the cells during which the split changed: from the order to the router until its
   // confirmation. Call it before close(), because closed cells do not change. weight: the weight
@@ -152,7 +160,8 @@ class CountGrid {
   std::optional<std::int64_t> newest_ms(Track track) const;
   // The next add() may need raw samples from here on, so a reader asks the store for these.
   std::int64_t needed_from_ms() const;
-  GridLedger ledger() const; // of requests, the chosen source
+  GridLedger ledger() const;  // of requests, the chosen source
+  std::size_t series() const; // those it holds
   // The instances of a track that were seen, by name; those that ended are among them.
   std::vector<InstanceHeard> instances(Track track) const;
   // The routes in the closed cells, those with the most requests first, at most `most`.

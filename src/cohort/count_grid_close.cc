@@ -150,6 +150,7 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   cell.warming = cell.total.canary.warming_requests > 0;
   closed_ms = to_ms;
   forget_before(to_ms);
+  forget_silent();
   return cell;
 }
 
@@ -394,6 +395,35 @@ void CountGrid::Impl::forget_before(std::int64_t time_ms) {
     if (spare > 0)
       instance.exports.erase(instance.exports.begin(), instance.exports.begin() + spare);
   }
+}
+
+// What remains of a process that is over is when it exported last: whether it ended is asked for.
+void CountGrid::Impl::forget_silent() {
+  std::vector<bool> silent;
+  for (auto& instance : instances) {
+    const auto until = instance.known_until();
+    silent.push_back(until != INT64_MIN && until < closed_ms - options.forget_ms);
+    if (silent.back()) instance.forgotten_until_ms = until;
+  }
+  const bool any =
+      std::ranges::any_of(lines, [&](const Line& line) { return silent[line.instance]; });
+  if (any) drop_lines(silent);
+}
+
+// Nothing of these lines waits: all they have is behind the closed edge.
+void CountGrid::Impl::drop_lines(const std::vector<bool>& of_instances) {
+  std::vector<std::optional<std::size_t>> now_at(lines.size());
+  std::vector<Line> left;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    if (of_instances[lines[i].instance]) continue;
+    now_at[i] = left.size();
+    left.push_back(std::move(lines[i]));
+  }
+  lines = std::move(left);
+  std::erase_if(line_index, [&](const auto& entry) { return !now_at[entry.second]; });
+  for (auto& [id, at] : line_index) at = *now_at[at];
+  std::erase_if(request_lines, [&](std::size_t at) { return !now_at[at]; });
+  for (auto& at : request_lines) at = *now_at[at];
 }
 
 std::optional<std::int64_t> CountGrid::watermark_ms(Track track) const {

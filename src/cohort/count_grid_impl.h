@@ -49,6 +49,8 @@ struct CountGrid::Impl {
     std::int64_t seen_until_ms = INT64_MIN;
     std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
     std::int64_t lowest_start_ms = INT64_MAX;
+    // Up to here its series are forgotten; INT64_MIN: they never were.
+    std::int64_t forgotten_until_ms = INT64_MIN;
     bool was_known = false; // before a restart: where reading began says nothing about its birth
     std::int64_t unseen_until_ms = INT64_MAX; // its first sample, where it was known
     bool counts_requests = false;             // false also: it once did, and is a witness now
@@ -123,6 +125,12 @@ struct CountGrid::Impl {
   template <typename Samples>
   void settle_samples(Line& line, Samples& samples);
   void note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms);
+  struct Sampled {
+    std::int64_t time_ms = 0;
+    std::int64_t start_ms = 0;
+  };
+  static void came_back(Instance& instance, const GrowthContext& context, const Sampled& first,
+                        Growth& growth);
   void admit(Line& line, GrowthPiece piece);
   void note_sampling(const Line& line, double amount);
   bool is_chosen(const Line& line) const;
@@ -165,6 +173,8 @@ struct CountGrid::Impl {
   double weight_at(std::int64_t time_ms) const;
   bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;
   void forget_before(std::int64_t time_ms);
+  void forget_silent();
+  void drop_lines(const std::vector<bool>& of_instances);
 
   GridOptions options;
   // Closed before, and not passed yet: until then new samples wait.

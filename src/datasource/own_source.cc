@@ -98,6 +98,10 @@ class OwnCohortSource final : public cohort::CohortSource {
     auto out = sent_->label_values(cohort, label, from_ms, to_ms);
     return out.empty() ? written_->label_values(cohort, label, from_ms, to_ms) : out;
   }
+  std::vector<std::string> metric_names(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                        std::int64_t to_ms) const override {
+    return sent_->metric_names(cohort, from_ms, to_ms);
+  }
   std::string counted_twice(const cohort::CohortSelector& cohort,
                             std::int64_t to_ms) const override {
     return twice_.get(key_of(cohort), to_ms, [&] {

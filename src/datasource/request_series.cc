@@ -396,12 +396,18 @@ class Sorter {
 
 } // namespace
 
-std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
-                                      const SeriesNames& names) {
+std::vector<Matcher> cohort_matchers(const cohort::CohortSelector& cohort,
+                                     const SeriesNames& names) {
   auto out = cohort.matchers;
   for (auto& matcher : out) {
     if (matcher.name == "service_name") matcher.name = names.service_label;
   }
+  return out;
+}
+
+std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
+                                      const SeriesNames& names) {
+  auto out = cohort_matchers(cohort, names);
   out.push_back({std::string(kMetricName), Matcher::Op::regexp, metric_pattern(names)});
   return out;
 }

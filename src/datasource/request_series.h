@@ -15,6 +15,9 @@
 namespace coalmine::datasource {
 
 // Matchers that select all counted metrics of a cohort, so that one selection reads all families.
+// cohort's matchers as the server spells them.
+std::vector<Matcher> cohort_matchers(const cohort::CohortSelector& cohort,
+                                     const SeriesNames& names);
 std::vector<Matcher> request_matchers(const cohort::CohortSelector& cohort,
                                       const SeriesNames& names);
 

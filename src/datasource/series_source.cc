@@ -102,6 +102,15 @@ class SeriesCohortSource final : public cohort::CohortSource {
         .value_or(std::vector<std::string>());
   }
 
+  std::vector<std::string> metric_names(const CohortSelector& cohort, std::int64_t from_ms,
+                                        std::int64_t to_ms) const override {
+    promql::Selection selection;
+    selection.matchers = cohort_matchers(cohort, names_);
+    selection.from_ms = from_ms;
+    selection.to_ms = to_ms;
+    return data_.label_values(kMetricName, selection).value_or(std::vector<std::string>());
+  }
+
  private:
   // What cannot be read is not said to be counted twice.
   std::string ask_counted_twice(const CohortSelector& cohort, std::int64_t to_ms) const {

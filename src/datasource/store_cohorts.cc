@@ -42,6 +42,15 @@ class StoreCohortSource final : public cohort::CohortSource {
   std::vector<std::string> label_values(const cohort::CohortSelector& cohort,
                                         const std::string& label, std::int64_t from_ms,
                                         std::int64_t to_ms) const override;
+  std::vector<std::string> metric_names(const cohort::CohortSelector& cohort, std::int64_t from_ms,
+                                        std::int64_t to_ms) const override {
+    store::SelectRequest request;
+    request.matchers = cohort.matchers;
+    request.from_ms = from_ms;
+    request.to_ms = to_ms;
+    request.choose_source = false;
+    return store_.label_values(kMetricName, request);
+  }
 
  private:
   Result<std::vector<SeriesData>> select(const cohort::CohortSelector& cohort,

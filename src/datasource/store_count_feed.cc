@@ -100,7 +100,8 @@ class StoreCountFeed final : public cohort::CountFeed {
   // A series of a track that is read at every look.
   struct Followed {
     Source source;
-    std::uint64_t id = 0;                    // known_id
+    std::uint64_t id = 0; // known_id
+    cohort::Measure measure = cohort::Measure::requests;
     bool known = false;                      // the grid has seen it
     std::int64_t* newest_of_spans = nullptr; // in span_instances_
     double seconds_per_unit = 0;             // see Known
@@ -115,6 +116,9 @@ class StoreCountFeed final : public cohort::CountFeed {
     cohort::Measure measure;
     SeriesData data;
   };
+  // What else the grid wants to know of a series that it does not know.
+  static void describe(cohort::CountSeries& series, Track track, cohort::Measure measure,
+                       Source source, const Known& known);
   store::SelectRequest request_for(Track track, const CountedFamily& family) const;
   Status select(Track track, std::int64_t from_ms, std::int64_t to_ms, std::vector<Read>& out);
   Status put_baselines(std::vector<Read>& reads);
@@ -142,6 +146,16 @@ class StoreCountFeed final : public cohort::CountFeed {
   std::uint64_t followed_version_ = 0;
   std::map<std::pair<Track, std::string>, std::int64_t> span_instances_; // newest sample
 };
+
+void StoreCountFeed::describe(cohort::CountSeries& series, Track track, cohort::Measure measure,
+                              Source source, const Known& known) {
+  series.track = track;
+  series.measure = measure;
+  series.source = source;
+  series.instance = known.instance;
+  series.route = known.route;
+  if (measure == cohort::Measure::requests) series.answer = known.answer;
+}
 
 // Selects every source that counts errors too, because the grid chooses one for both tracks.
 store::SelectRequest StoreCountFeed::request_for(Track track, const CountedFamily& family) const {
@@ -287,6 +301,8 @@ bool StoreCountFeed::read_followed(cohort::CountGrid& grid, std::int64_t now_ms)
         *one.newest_of_spans = std::max(*one.newest_of_spans, position.from_ms);
       cohort::CountSeries series;
       series.id = grid_id(one.id, track);
+      if (!grid.knows(series.id))
+        describe(series, track, one.measure, one.source, known_.at(one.id));
       series.floats = std::move(samples.floats);
       series.classic = std::move(samples.classic);
       series.exponential = std::move(samples.exponential);
@@ -317,12 +333,7 @@ Status StoreCountFeed::read_all(cohort::CountGrid& grid, std::int64_t until_ms,
                seconds_per_unit(data), INT64_MIN};
     cohort::CountSeries series;
     series.id = grid_id(id, read.track);
-    series.track = read.track;
-    series.measure = read.measure;
-    series.source = data.source;
-    series.instance = known.instance;
-    series.route = known.route;
-    if (read.measure == cohort::Measure::requests) series.answer = known.answer;
+    describe(series, read.track, read.measure, data.source, known);
     series.floats = std::move(data.floats);
     series.classic = std::move(data.classic);
     series.exponential = std::move(data.exponential);
@@ -366,7 +377,8 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
         const auto spans = is_known ? span_instances_.find({track, known->second.instance})
                                     : span_instances_.end();
         const bool of_spans = one.source == Source::spans && spans != span_instances_.end();
-        followed.series.push_back({one.source, id, is_known, of_spans ? &spans->second : nullptr,
+        followed.series.push_back({one.source, id, family.measure, is_known,
+                                   of_spans ? &spans->second : nullptr,
                                    is_known ? known->second.seconds_per_unit : 0});
         followed.positions.push_back(
             {one.id, is_known ? std::max(known->second.newest_ms, from_ms - 1) : from_ms - 1});

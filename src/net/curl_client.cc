@@ -3,6 +3,9 @@
 #include <curl/curl.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <string_view>
@@ -37,7 +40,17 @@ struct Call {
   const std::function<bool(std::string_view)>* on_chunk = nullptr; // streams only
   bool ended_by_caller = false;
   CURL* curl = nullptr;
+  // Steady nanoseconds: when the client's calls end; the largest number: not yet.
+  const std::atomic<std::int64_t>* stop_at = nullptr;
 };
+
+std::int64_t steady_ns() {
+  return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1);
+}
+
+int on_progress(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return steady_ns() >= *static_cast<Call*>(user)->stop_at ? 1 : 0;
+}
 
 std::size_t on_header(char* bytes, std::size_t, std::size_t size, void* user) {
   auto& call = *static_cast<Call*>(user);
@@ -146,6 +159,11 @@ void set_up(CURL* curl, const ClientRequest& request, const curl_slist* headers,
   curl_easy_setopt(curl, CURLOPT_HEADERDATA, &call);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, &on_body);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &call);
+  curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &on_progress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &call);
+  curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+  // A call that ends does not wait for a name server that hangs.
+  curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
   if (request.tls) set_tls(curl, *request.tls);
   set_method(curl, request);
 }
@@ -160,6 +178,9 @@ std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& reque
     case CURLE_OPERATION_TIMEDOUT:
       return fail(ErrorCode::deadline_exceeded, fmt::format("no answer from {} within {} ms ({})",
                                                             url, request.timeout.count(), why));
+    case CURLE_ABORTED_BY_CALLBACK:
+      return fail(ErrorCode::unavailable,
+                  fmt::format("the call of {} was given up: this process is stopping", url));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:
       return fail(
@@ -220,6 +241,10 @@ class CurlClient final : public HttpClient {
     return done;
   }
 
+  void stop(std::chrono::milliseconds grace) override {
+    stop_at_ = steady_ns() + grace / std::chrono::nanoseconds(1);
+  }
+
  private:
   Status perform(const ClientRequest& request, Call& call) {
     if (!one_line(request.method) || request.method.empty() || !one_line(request.url)) {
@@ -232,6 +257,7 @@ class CurlClient final : public HttpClient {
     if (!curl) return fail(ErrorCode::internal, "libcurl cannot make a handle: out of memory");
     char detail[CURL_ERROR_SIZE] = "";
     call.curl = curl.get();
+    call.stop_at = &stop_at_;
     set_up(curl.get(), request, headers.get(), call);
     curl_easy_setopt(curl.get(), CURLOPT_ERRORBUFFER, detail);
     const auto code = curl_easy_perform(curl.get());
@@ -264,6 +290,7 @@ class CurlClient final : public HttpClient {
     });
   }
 
+  std::atomic<std::int64_t> stop_at_ = INT64_MAX;
   Guarded<std::vector<Handle>> idle_;
 };
 

@@ -4,6 +4,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -35,6 +37,7 @@ class ClientTest : public ::testing::Test {
     if (request.path == "/never") {
       std::lock_guard lock(mutex_);
       kept_.push_back(std::move(responder));
+      asked_.notify_all();
     } else if (request.path == "/events") {
       const auto stream =
           responder->start_stream({200, {{"Content-Type", "text/event-stream"}}, ""});
@@ -57,7 +60,8 @@ class ClientTest : public ::testing::Test {
 
   SelfMetrics metrics_;
   std::mutex mutex_;
-  std::vector<std::unique_ptr<Responder>> kept_;
+  std::condition_variable asked_;
+  std::vector<std::unique_ptr<Responder>> kept_; // guarded by mutex_
   std::unique_ptr<HttpServer> server_;
   std::string base_;
   std::unique_ptr<HttpClient> client_ = make_http_client();
@@ -156,6 +160,27 @@ TEST_F(ClientTest, Stream) {
   EXPECT_EQ(denied.error().code, ErrorCode::unauthenticated);
   EXPECT_NE(denied.error().message.find("401 Unauthorized: no token"), std::string::npos)
       << denied.error().message;
+}
+
+TEST_F(ClientTest, StopEndsWhatIsNotAnswered) {
+  constexpr std::chrono::minutes kLong{5};
+  auto call = std::async(std::launch::async, [&] {
+    return client_->fetch({.url = base_ + "/never", .timeout = kLong});
+  });
+  {
+    std::unique_lock lock(mutex_);
+    asked_.wait(lock, [&] { return !kept_.empty(); });
+  }
+  client_->stop(std::chrono::milliseconds(0));
+  ASSERT_EQ(call.wait_for(std::chrono::seconds(30)), std::future_status::ready);
+  const auto cut = call.get();
+  ASSERT_FALSE(cut);
+  EXPECT_EQ(cut.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(cut.error().message,
+            "the call of " + base_ + "/never was given up: this process is stopping");
+  const auto later = client_->fetch({.url = base_ + "/never", .timeout = kLong});
+  ASSERT_FALSE(later);
+  EXPECT_EQ(later.error().code, ErrorCode::unavailable) << later.error().message;
 }
 
 TEST_F(ClientTest, ManyThreads) {

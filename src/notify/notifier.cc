@@ -108,6 +108,8 @@ void Notifier::deliver(const Delivery& due) {
     report_(id, fmt::format("notified {}", where));
     return;
   }
+  // It waited no longer because the process stops: the next one sends it.
+  if (stopping_) return;
   const auto& why = sent.error().message;
   log_warn("a notification was not delivered",
            {{"to", where}, {"attempt", fmt::format("{}", tried)}, {"why", why}});

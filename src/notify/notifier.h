@@ -45,7 +45,8 @@ class Notifier {
   void put_back(const Delivery& delivery);
   // Steady; INT64_MAX: nothing waits.
   std::int64_t due() const;
-  // No attempt begins after this; what waits is sent after the next start.
+  // No attempt begins after this, and one under way that fails is as if it had not been: what was
+  // not delivered is sent after the next start.
   void stop() { stopping_ = true; }
 
  private:

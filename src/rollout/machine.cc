@@ -62,6 +62,7 @@ bool MachineStep::admit(const Event& event) {
   }
   if (const auto* command = std::get_if<event::Commanded>(&event)) {
     if (!check_command(s_, command->command, command->reason)) return false;
+    if (command->command == Command::undo) return s_.position.phase == Phase::promoted;
     if (is_terminal(s_.position.phase)) return false; // already so
     if (command->command == Command::abandon) return true;
     if (s_.position.phase == Phase::rolling_back) return false; // already so
@@ -164,6 +165,7 @@ void MachineStep::on(const event::Commanded& command) {
                 command.actor);
       return;
     }
+    case Command::promote_full: promote_full(command); return;
     case Command::abort:
       s_.position.reason = fmt::format("Aborted by {}{}", command.actor, because);
       begin_rollback("abort",
@@ -172,7 +174,38 @@ void MachineStep::on(const event::Commanded& command) {
                      Phase::aborted, command.actor);
       return;
     case Command::abandon: abandon(command); return;
+    case Command::undo: undo(command); return;
   }
+}
+
+void MachineStep::promote_full(const event::Commanded& command) {
+  if (s_.position.pause_cause == PauseCause::unwatched) return send_unwatched(command);
+  const auto first = s_.position.step;
+  auto& steps = s_.plan.steps;
+  for (auto i = first; i + 1 < steps.size(); ++i) {
+    const bool judged = i == first && s_.position.pause_cause == PauseCause::approval;
+    steps[i].outcome = judged ? "passed" : "skipped";
+    steps[i].ended_ms = now_.wall_ms;
+  }
+  s_.position.phase = Phase::progressing;
+  s_.position.pause_cause = PauseCause::none;
+  line("promote",
+       fmt::format("to {} at once from step {} of {}, by {}: {}", percent(steps.back().spec.weight),
+                   first + 1, steps.size(), command.actor, command.reason),
+       command.actor);
+  ask(steps.size() - 1, "");
+  s_.weight.intent_by_hand = true;
+}
+
+// The way back after the end. What the router was sent before is known to have raised the weight.
+void MachineStep::undo(const event::Commanded& command) {
+  s_.position.reason = fmt::format("Taken back by {} after its promotion{}{}", command.actor,
+                                   command.reason.empty() ? "" : ": ", command.reason);
+  s_.end.is_undo = true;
+  s_.end.ended_ms = 0;
+  s_.live.raised_before = true;
+  begin_rollback("undo", fmt::format("{}; taking the canary to 0%", s_.position.reason),
+                 Phase::rolled_back, command.actor);
 }
 
 void MachineStep::send_unwatched(const event::Commanded& command) {

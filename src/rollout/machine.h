@@ -99,6 +99,7 @@ struct LookResult {
   bool routes_checked = false;      // as was asked for, and both tracks' routes were read
   std::string unmatched_routes;     // a sentence about routes of the spec that no request has
   std::string waiting; // a sentence about a track whose version is open and of which nothing came
+  std::string absence; // why a track has no requests although its service sends telemetry; or ""
 };
 
 // Whether it is known who reports and how the traffic is split.
@@ -287,6 +288,7 @@ struct Alarms {
 
 struct End {
   Phase phase = Phase::rolled_back; // where rolling_back ends
+  bool is_undo = false;             // it was promoted before, and a person takes it back
   std::int64_t decided_ms = 0;      // wall: when the rollback was decided
   std::int64_t ended_ms = 0;        // wall; 0: it runs
   double time_to_rollback_ms = 0;

@@ -83,6 +83,33 @@ std::string duration_text(std::int64_t ms) {
                            : fmt::format("{}h{}m", minutes / 60, minutes % 60);
 }
 
+namespace {
+
+Status check_undo(const State& state, const std::string& name) {
+  const auto no = [](std::string text) {
+    return fail(ErrorCode::failed_precondition, std::move(text));
+  };
+  if (state.end.is_undo && state.position.phase != Phase::abandoned) return {}; // already so
+  const auto phase = state.position.phase;
+  if (!is_terminal(phase))
+    return no(fmt::format("{} is {}: undo takes back what was promoted; abort ends what runs", name,
+                          to_string(phase)));
+  if (phase == Phase::abandoned)
+    return no(
+        fmt::format("{} was abandoned, and where its traffic goes is unknown; see to it in "
+                    "the router",
+                    name));
+  if (phase != Phase::promoted)
+    return no(fmt::format("{} was {}: its traffic is back on stable already", name,
+                          phase == Phase::aborted ? "aborted" : "rolled back"));
+  if (!route::moves_traffic(state.plan.spec->router))
+    return no(
+        fmt::format("{} moved nothing (router: observe), so there is nothing to take back", name));
+  return {};
+}
+
+} // namespace
+
 Status check_command(const State& state, Command command, std::string_view reason) {
   const auto no = [](std::string text) {
     return fail(ErrorCode::failed_precondition, std::move(text));
@@ -94,9 +121,12 @@ Status check_command(const State& state, Command command, std::string_view reaso
     return {};
   }
   if (command == Command::abandon && state.position.phase == Phase::abandoned) return {};
-  if (is_terminal(state.position.phase))
-    return no(
-        fmt::format("{} has ended: {}; start a new one", name, to_string(state.position.phase)));
+  if (command == Command::undo) return check_undo(state, name);
+  if (is_terminal(state.position.phase)) {
+    const bool undoable = command == Command::abort && state.position.phase == Phase::promoted;
+    return no(fmt::format("{} has ended: {}; {}", name, to_string(state.position.phase),
+                          undoable ? "undo takes it back" : "start a new one"));
+  }
   if (command == Command::abandon) {
     if (!reason.empty()) return {};
     return fail(ErrorCode::invalid_argument,
@@ -115,11 +145,16 @@ Status check_command(const State& state, Command command, std::string_view reaso
     return no(fmt::format("{} waits for an approval at step {}; use promote or abort", name,
                           state.position.step + 1));
   }
-  if (command != Command::promote) return {};
+  if (command != Command::promote && command != Command::promote_full) return {};
   if (reason.empty()) {
     return fail(ErrorCode::invalid_argument,
                 "promote passes a gate by hand, so it needs a reason; give one with --reason");
   }
+  if (command == Command::promote_full && !state.live.router_error.empty())
+    return no(
+        fmt::format("the router of {} does not do what it is asked, so nothing would "
+                    "change: {}; wait until it does, or abort",
+                    name, state.live.router_error));
   if (cause == PauseCause::unwatched) return {};
   if (!state.weight.is_confirmed || state.plan.steps[state.position.step].started_ms == 0) {
     return no(

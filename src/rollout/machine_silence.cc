@@ -104,7 +104,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
     // It lives, and is not what this rollout watches.
     if (paused && s_.position.pause_cause == PauseCause::no_data) return false;
     pause(PauseCause::no_data,
-          fmt::format("the canary has reported nothing as version {} since {}: it reports as "
+          fmt::format("the canary has reported no requests as version {} since {}: it reports as "
                       "version {}, which this rollout does not watch",
                       s_.plan.canary_version, time, other));
     return true;
@@ -112,7 +112,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
   const bool hold = spec.on_canary_silent != PolicyAction::rollback;
   if (paused && hold && s_.position.pause_cause == PauseCause::canary_silent) return false;
   auto text = fmt::format(
-      "The canary has reported nothing since {} while stable reports; by its weight of {} about "
+      "The canary has reported no requests since {} while stable does; by its weight of {} about "
       "{:.0f} requests were due to it",
       time, percent(weight), missed);
   if (!other.empty()) {
@@ -120,6 +120,7 @@ bool MachineStep::canary_silent(const LookResult& look) {
         fmt::format(" (watched is version {}; some telemetry of the canary comes as version {})",
                     s_.plan.canary_version, other);
   }
+  if (!look.absence.empty()) text += fmt::format(" ({})", look.absence);
   if (hold) {
     pause(PauseCause::canary_silent, std::move(text));
     return true;
@@ -135,9 +136,8 @@ std::string MachineStep::no_data_text(const LookResult& look) const {
   const auto track = [&](std::string_view name, const TrackHeard& heard,
                          const std::string& version) {
     const auto last = heard_of(heard);
-    auto text = last < began
-                    ? fmt::format("no {} telemetry in this step", name)
-                    : fmt::format("newest {} telemetry of {}", name, rfc3339_seconds(last));
+    auto text = last < began ? fmt::format("no {} requests in this step", name)
+                             : fmt::format("newest {} requests of {}", name, rfc3339_seconds(last));
     if (!heard.other_version.empty()) {
       text +=
           fmt::format(" as version {}: it reports as version {} now", version, heard.other_version);
@@ -145,10 +145,11 @@ std::string MachineStep::no_data_text(const LookResult& look) const {
     return text;
   };
   const auto both = std::min(heard_of(look.canary), heard_of(look.stable));
-  return fmt::format("no new data since {} ({}; {}): nothing is decided without data",
+  return fmt::format("no new data since {} ({}; {}{}): nothing is decided without data",
                      rfc3339_seconds(std::max(s_.clock.watermark_ms, both)),
                      track("canary", look.canary, s_.plan.canary_version),
-                     track("stable", look.stable, s_.plan.stable_version));
+                     track("stable", look.stable, s_.plan.stable_version),
+                     look.absence.empty() ? "" : "; " + look.absence);
 }
 
 // True: telemetry of both tracks has not advanced for so long that the rollout is paused.

@@ -64,6 +64,9 @@ class MachineStep {
   void pause(PauseCause cause, std::string text, const std::string& actor = "coalmine");
   void resume(const event::Commanded& command);
   void abandon(const event::Commanded& command);
+  void promote_full(const event::Commanded& command);
+  void undo(const event::Commanded& command);
+  std::string how_promoted() const;
   void send_unwatched(const event::Commanded& command); // to 100 %, as a person said
   void restart_clock();
   void call_router(RouterOp op, double weight);

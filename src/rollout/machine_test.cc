@@ -263,8 +263,8 @@ TEST_F(Silence, IsCountedInRequestsThatWereDue) {
   heard(201'000, 190'000, 1'000);
   EXPECT_EQ(state_.position.phase, Phase::rolling_back);
   EXPECT_NE(
-      state_.position.reason.find("The canary has reported nothing since 1970-01-01T00:16:51Z "
-                                  "while stable reports; by its weight of 5% about 53 requests "
+      state_.position.reason.find("The canary has reported no requests since 1970-01-01T00:16:51Z "
+                                  "while stable does; by its weight of 5% about 53 requests "
                                   "were due to it"),
       std::string::npos)
       << state_.position.reason;

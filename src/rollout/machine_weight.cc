@@ -160,14 +160,25 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.position.phase = Phase::promoted;
   s_.position.pause_cause = PauseCause::none;
   s_.end.ended_ms = now_.wall_ms;
-  const auto passed = watches_something(*s_.plan.spec)
-                          ? "passed every step"
-                          : "was promoted by hand, nothing was watched";
   s_.position.reason =
-      fmt::format("{} {}{}.", named(), passed,
+      fmt::format("{} {}{}.", named(), how_promoted(),
                   moves_traffic() ? " and has all the traffic" : "; " + std::string(kNothingMoved));
   line("promoted", s_.position.reason);
   notice("promoted", s_.position.reason);
+}
+
+std::string MachineStep::how_promoted() const {
+  if (!watches_something(*s_.plan.spec)) return "was promoted by hand, nothing was watched";
+  std::string skipped;
+  int count = 0;
+  for (std::size_t i = 0; i < s_.plan.steps.size(); ++i) {
+    if (s_.plan.steps[i].outcome != "skipped") continue;
+    skipped += fmt::format("{}{}", skipped.empty() ? "" : ", ", i + 1);
+    ++count;
+  }
+  if (count == 0) return "passed every step";
+  return fmt::format("was promoted by hand (step{} {} of {} skipped)", count == 1 ? "" : "s",
+                     skipped, s_.plan.steps.size());
 }
 
 // The router knows why the requests are not split by the weights: told when it begins and when it
@@ -300,9 +311,11 @@ void MachineStep::begin_rollback(std::string_view kind, std::string text, Phase 
   s_.live.decided_steady = now_.steady_ms;
   s_.alarms.router_noticed = false;
   if (s_.live.router_down_steady >= 0) s_.live.router_down_steady = now_.steady_ms;
-  auto& current = s_.plan.steps[s_.position.step];
-  current.outcome = end == Phase::rolled_back ? "failed" : "skipped";
-  current.ended_ms = now_.wall_ms;
+  if (!s_.end.is_undo) { // its steps are over
+    auto& current = s_.plan.steps[s_.position.step];
+    current.outcome = end == Phase::rolled_back ? "failed" : "skipped";
+    current.ended_ms = now_.wall_ms;
+  }
   ++s_.live.epoch;
   s_.live.reassert = false;
   s_.live.router_failures = 0;

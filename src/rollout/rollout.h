@@ -37,9 +37,11 @@ enum class Condition {
 };
 std::string_view to_string(Condition condition);
 
-// What a person may ask of a running rollout.
+// What a person may ask of a rollout.
+// promote: passes the gate of the step; promote_full: all that are left.
 // abandon: the router is not asked any more, whatever the weight; for one that does not come back.
-enum class Command { pause, resume, promote, abort, abandon };
+// undo: of a promoted one; gives its traffic back to stable.
+enum class Command { pause, resume, promote, promote_full, abort, abandon, undo };
 
 // One line of the journal as people read it.
 struct LogEntry {

@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -595,26 +594,6 @@ TEST_F(RealHaproxy, SilentPeerRunsIntoTheTimeout) {
   EXPECT_EQ(router->set({0.5}).error().code, ErrorCode::deadline_exceeded);
   EXPECT_EQ(router->panic().error().code, ErrorCode::deadline_exceeded);
   ::close(fd);
-}
-
-TEST_F(RealHaproxy, ASocketThatThisUserMayNotUseIsNotTakenForAHaproxyThatIsAway) {
-  start("backend b\n  server s 127.0.0.1:1\n");
-  auto options = layout_a();
-  const auto router = std::move(make_haproxy_router(options).value());
-  // root may use every socket.
-  const auto user = ::geteuid();
-  if (user == 0) {
-    ASSERT_EQ(::seteuid(65534), 0);
-  } else {
-    ASSERT_EQ(::chmod(options.socket.c_str(), 0), 0);
-  }
-  const auto answer = router->read();
-  ASSERT_EQ(::seteuid(user), 0);
-  ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error().code, ErrorCode::unavailable);
-  EXPECT_NE(answer.error().message.find("add the user that runs coalmine to the socket's group"),
-            std::string::npos)
-      << answer.error().message;
 }
 
 } // namespace

@@ -19,7 +19,9 @@ constexpr std::size_t kMaxBody = 4u << 20;
 constexpr std::size_t kQueryQueue = 64;
 constexpr int kQueryNice = 5; // telemetry that comes in and the judge go first
 constexpr std::size_t kQuickQueue = 512;
-// A command may wait ten seconds for the journal, and an abort must not wait for a start.
+// A start waits for its router; one that hangs makes room for others.
+constexpr std::size_t kMostStarts = 32;
+// A command may wait ten seconds for the journal.
 constexpr std::size_t kCommandThreads = 4;
 constexpr std::size_t kIngestThreads = 1; // the store has one writer
 constexpr std::size_t kIngestQueue = 64;
@@ -51,7 +53,9 @@ class ApiServer final : public Api {
               .feeds = deps.feeds,
               .backup = std::move(deps.backup),
               .misdirected = std::move(deps.misdirected),
-              .versions = std::move(deps.versions)},
+              .versions = std::move(deps.versions),
+              .doctor = std::move(deps.doctor),
+              .explain = std::move(deps.explain)},
         dispatch_(options_, deps_, options_.listen),
         events_(deps_.rollouts, {}),
         queries_({.name = "query",
@@ -64,6 +68,10 @@ class ApiServer final : public Api {
                    .nice = kQueryNice}),
         analyses_({.name = "analysis", .threads = kAnalysisThreads, .queue_limit = kQueryQueue}),
         backups_({.name = "backup", .threads = 1, .queue_limit = kBackupQueue, .nice = kQueryNice}),
+        starts_({.name = "start",
+                 .threads = kCommandThreads,
+                 .queue_limit = kQuickQueue,
+                 .most_threads = kMostStarts}),
         commands_({.name = "command", .threads = kCommandThreads, .queue_limit = kQuickQueue}),
         ingest_({.name = "write", .threads = kIngestThreads, .queue_limit = kIngestQueue}),
         quick_({.name = "api", .threads = kQuickThreads, .queue_limit = kQuickQueue}) {}
@@ -115,6 +123,7 @@ class ApiServer final : public Api {
   Executor searches_;
   Executor analyses_;
   Executor backups_;
+  Executor starts_;
   Executor commands_;
   Executor ingest_;
   Executor quick_;
@@ -127,6 +136,7 @@ Executor& ApiServer::pool(Lane lane) {
     case Lane::search: return searches_;
     case Lane::analysis: return analyses_;
     case Lane::backup: return backups_;
+    case Lane::start: return starts_;
     case Lane::command: return commands_;
     case Lane::ingest: return ingest_;
     case Lane::quick: return quick_;

@@ -19,6 +19,7 @@
 #include "promql/queryable.h"
 #include "rollout/control/controller.h"
 #include "rollout/json.h"
+#include "serve/finding.h"
 #include "serve/holdings.h"
 #include "trace/trace_source.h"
 
@@ -76,6 +77,10 @@ struct Deps {
   std::shared_ptr<net::MisdirectedSenders> misdirected = nullptr;
   // The versions of a track that telemetry has named. May be empty.
   rollout::AskVersions versions{};
+  // What is right and what is wrong, of a service or of all (GET /v1/doctor). Empty: unimplemented.
+  std::function<std::vector<Finding>(const std::string& service)> doctor{};
+  // What a rollout of a spec does, in words (GET /v1/config). Empty: the words are left out.
+  std::function<std::string(const rollout::RolloutSpec&)> explain{};
 };
 
 class Api {

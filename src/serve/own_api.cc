@@ -13,6 +13,7 @@
 #include "promql/syntax/go_text.h"
 #include "rollout/control/compared_versions.h"
 #include "rollout/evidence/one_shot.h"
+#include "rollout/journal/codec.h"
 #include "rollout/json.h"
 #include "serve/answer.h"
 #include "serve/parameters.h"
@@ -28,7 +29,8 @@ namespace json = boost::json;
 constexpr std::size_t kMaxNameBytes = 256;
 constexpr std::size_t kMaxReasonBytes = 2000;
 constexpr std::int64_t kMaxWindowMs = 30LL * 24 * 3600 * 1000;
-constexpr std::int64_t kMaxFailures = 10'000;
+constexpr std::int64_t kMaxListed = 10'000;
+constexpr std::int64_t kUsualRollouts = 100;
 
 Result<json::object> object_of(const net::HttpRequest& request) {
   if (request.body.empty()) return json::object();
@@ -53,6 +55,14 @@ Result<std::string> text_of(const json::object& object, std::string_view key,
   if (!is_utf8(text))
     return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" is not UTF-8", key));
   return text;
+}
+
+Result<bool> flag_of(const json::object& object, std::string_view key) {
+  const auto* value = object.if_contains(key);
+  if (value == nullptr || value->is_null()) return false;
+  if (!value->is_bool())
+    return fail(ErrorCode::invalid_argument, fmt::format("\"{}\" must be true or false", key));
+  return value->as_bool();
 }
 
 Result<std::string> needed_text(const json::object& object, std::string_view key) {
@@ -82,10 +92,11 @@ Result<rollout::Command> parse_command(std::string_view verb) {
   if (verb == "promote") return rollout::Command::promote;
   if (verb == "abort") return rollout::Command::abort;
   if (verb == "abandon") return rollout::Command::abandon;
+  if (verb == "undo") return rollout::Command::undo;
   return fail(
       ErrorCode::not_found,
       fmt::format(
-          "no command is called \"{}\"; there are pause, resume, promote, abort and abandon",
+          "no command is called \"{}\"; there are pause, resume, promote, abort, abandon and undo",
           verb));
 }
 
@@ -101,6 +112,16 @@ Result<std::int64_t> window_of(const json::object& body, std::int64_t fallback) 
   return *window;
 }
 
+// How many of a list are asked for.
+Result<std::size_t> limit_of(const Parameters& parameters, std::int64_t usual) {
+  TRY_ASSIGN(const auto limit, parameters.integer("limit", usual));
+  if (limit < 1 || limit > kMaxListed) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("limit is {}; it must be 1 to {}", limit, kMaxListed));
+  }
+  return static_cast<std::size_t>(limit);
+}
+
 net::HttpResponse answered(int status, Result<std::string> body) {
   if (!body) return error_answer(body.error());
   return json_answer(status, with_valid_utf8(std::move(*body)));
@@ -112,8 +133,8 @@ std::vector<Route> OwnApi::routes() const {
   using Request = net::HttpRequest;
   return {
       {"GET", "/v1/rollouts", Lane::quick,
-       [this](const Request&, const Segments&) { return answered(200, list_rollouts()); }},
-      {"POST", "/v1/rollouts", Lane::command,
+       [this](const Request& r, const Segments&) { return answered(200, list_rollouts(r)); }},
+      {"POST", "/v1/rollouts", Lane::start,
        [this](const Request& r, const Segments&) { return answered(201, start_rollout(r)); }},
       {"GET", "/v1/rollouts/*", Lane::quick,
        [this](const Request&, const Segments& s) { return answered(200, show_rollout(s[0])); }},
@@ -133,21 +154,42 @@ std::vector<Route> OwnApi::routes() const {
        [this](const Request&, const Segments&) { return answered(200, dashboards()); }},
       {"GET", "/v1/services", Lane::quick,
        [this](const Request&, const Segments&) { return answered(200, services()); }},
+      {"GET", "/v1/config", Lane::quick,
+       [this](const Request& r, const Segments&) { return answered(200, config(r)); }},
+      {"GET", "/v1/doctor", Lane::analysis,
+       [this](const Request& r, const Segments&) { return answered(200, doctor(r)); }},
       {"GET", "/v1/status", Lane::quick,
        [this](const Request&, const Segments&) { return answered(200, status()); }},
   };
 }
 
-Result<std::string> OwnApi::list_rollouts() const {
+Result<std::string> OwnApi::list_rollouts(const net::HttpRequest& request) const {
+  const Parameters parameters(request);
+  const auto service = parameters.get("service");
+  const auto phase = parameters.get("phase");
+  TRY_ASSIGN(const auto limit, limit_of(parameters, kUsualRollouts));
+  TRY_ASSIGN(const auto before, parameters.integer("before", INT64_MAX));
+  const auto fits = [&](const rollout::RolloutStatus& status) {
+    return std::cmp_less(status.id.value, before) &&
+           (service.empty() || status.service == service) &&
+           (phase.empty() || rollout::to_string(status.phase) == phase);
+  };
   std::string out = "{\"rollouts\":[";
-  bool first = true;
-  for (const auto& status : deps_.rollouts.list()) {
-    if (!std::exchange(first, false)) out += ',';
+  std::size_t listed = 0;
+  std::uint64_t last = 0;
+  bool more = false;
+  for (const auto& status : deps_.rollouts.list()) { // newest first
+    if (!fits(*status)) continue;
+    more = listed == limit;
+    if (more) break;
+    if (listed++ > 0) out += ',';
     out += rollout::rollout_json(*status, rollout::WithLog::no);
+    last = status->id.value;
   }
   json::array services;
   for (const auto& spec : deps_.rollouts.specs()) services.emplace_back(spec.service);
-  return out + "],\"services\":" + json::serialize(services) + "}";
+  return out + fmt::format("],\"next\":{},\"services\":{}}}", more ? std::to_string(last) : "null",
+                           json::serialize(services));
 }
 
 rollout::RolloutSpec OwnApi::spec_of(const std::string& service) const {
@@ -193,8 +235,12 @@ Result<std::string> OwnApi::command(const std::string& id_text, const std::strin
   TRY_ASSIGN(const auto body, object_of(request));
   TRY_ASSIGN(const auto reason, text_of(body, "reason", kMaxReasonBytes));
   TRY_ASSIGN(const auto actor, text_of(body, "actor"));
+  TRY_ASSIGN(const bool full, flag_of(body, "full"));
+  if (full && command != rollout::Command::promote)
+    return fail(ErrorCode::invalid_argument, "\"full\" belongs to promote");
   if (!deps_.rollouts.get(id)) return unknown_rollout(id);
-  TRY(deps_.rollouts.command(id, command, actor.empty() ? "api" : actor, reason));
+  TRY(deps_.rollouts.command(id, full ? rollout::Command::promote_full : command,
+                             actor.empty() ? "api" : actor, reason));
   return show_rollout(id_text);
 }
 
@@ -228,12 +274,7 @@ Result<std::string> OwnApi::failures(const net::HttpRequest& request) const {
     return fail(ErrorCode::invalid_argument, "service is missing: /v1/failures?service=NAME");
   filter.version = parameters.get("version");
   filter.track = parameters.get("track");
-  TRY_ASSIGN(const auto limit, parameters.integer("limit", 20));
-  if (limit < 1 || limit > kMaxFailures) {
-    return fail(ErrorCode::invalid_argument,
-                fmt::format("limit is {}; it must be 1 to {}", limit, kMaxFailures));
-  }
-  filter.limit = static_cast<std::size_t>(limit);
+  TRY_ASSIGN(filter.limit, limit_of(parameters, 20));
   TRY_ASSIGN(filter.from_ms, parameters.integer("from_ms", 0));
   TRY_ASSIGN(filter.to_ms, parameters.integer("to_ms", INT64_MAX));
   filter.give_up = [&clock = deps_.clock,
@@ -316,6 +357,35 @@ Result<std::string> OwnApi::status() const {
                                                              {"disk_bytes", s.disk_bytes},
                                                              {"oldest_ms", s.oldest_ms},
                                                              {"newest_ms", s.newest_ms}}}});
+}
+
+Result<std::string> OwnApi::config(const net::HttpRequest& request) const {
+  const auto service = Parameters(request).get("service");
+  json::array out;
+  for (const auto& spec : deps_.rollouts.specs()) {
+    if (!service.empty() && spec.service != service) continue;
+    json::object one{{"service", json_string(spec.service)}};
+    if (deps_.explain) one["words"] = json_string(deps_.explain(spec));
+    one["spec"] = json::parse(rollout::encode_spec(spec));
+    out.push_back(std::move(one));
+  }
+  if (!service.empty() && out.empty())
+    return fail(ErrorCode::not_found,
+                fmt::format("no configured service is named \"{}\"", service));
+  return json::serialize(json::object{{"services", std::move(out)}});
+}
+
+Result<std::string> OwnApi::doctor(const net::HttpRequest& request) const {
+  if (!deps_.doctor) return fail(ErrorCode::unimplemented, "this server has no doctor");
+  json::array out;
+  for (const auto& finding : deps_.doctor(Parameters(request).get("service"))) {
+    json::object one{{"state", to_string(finding.state)},
+                     {"about", json_string(finding.about)},
+                     {"text", json_string(finding.text)}};
+    if (!finding.remedy.empty()) one["remedy"] = json_string(finding.remedy);
+    out.push_back(std::move(one));
+  }
+  return json::serialize(json::object{{"findings", std::move(out)}});
 }
 
 Result<std::string> OwnApi::backup(const net::HttpRequest& request) const {

@@ -20,7 +20,7 @@ class OwnApi {
   std::vector<Route> routes() const;
 
  private:
-  Result<std::string> list_rollouts() const;
+  Result<std::string> list_rollouts(const net::HttpRequest& request) const;
   Result<std::string> start_rollout(const net::HttpRequest& request) const;
   Result<std::string> show_rollout(const std::string& id) const;
   Result<std::string> command(const std::string& id, const std::string& verb,
@@ -31,6 +31,8 @@ class OwnApi {
   Result<std::string> dashboards() const;
   Result<std::string> services() const;
   Result<std::string> status() const;
+  Result<std::string> config(const net::HttpRequest& request) const;
+  Result<std::string> doctor(const net::HttpRequest& request) const;
   boost::json::array misdirected() const;
   rollout::RolloutSpec spec_of(const std::string& service) const; // the default where none is named
   Result<std::string> backup(const net::HttpRequest& request) const;

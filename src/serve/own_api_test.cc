@@ -40,7 +40,36 @@ TEST_F(OwnApiTest, RolloutsAreListedAndShown) {
 TEST_F(OwnApiTest, TheListNamesTheConfiguredServices) {
   rollouts_.configured = {rollout::default_spec("cart"), rollout::default_spec("1")};
   EXPECT_EQ(json::serialize(ask_json(request("GET", "/v1/rollouts"))),
-            R"({"rollouts":[],"services":["cart","1"]})");
+            R"({"rollouts":[],"next":null,"services":["cart","1"]})");
+}
+
+TEST_F(OwnApiTest, TheListComesInPages) {
+  for (std::uint64_t id = 1; id <= 250; ++id)
+    rollouts_.put(rollout_status(id, id == 3 ? "cart" : "shop"));
+  const auto page = [&](const std::string& query) {
+    auto r = request("GET", "/v1/rollouts");
+    r.query = query;
+    const auto answer = ask_json(r);
+    std::string out;
+    for (const auto& one : answer.at("rollouts").as_array())
+      out += json::serialize(one.at("id")) + " ";
+    return out + json::serialize(answer.at("next"));
+  };
+  const auto first = ask_json(request("GET", "/v1/rollouts"));
+  EXPECT_EQ(first.at("rollouts").as_array().size(), 100u);
+  EXPECT_EQ(first.at("rollouts").at(0).at("id").to_number<int>(), 250);
+  EXPECT_EQ(first.at("next").to_number<int>(), 151);
+  EXPECT_EQ(page("limit=3"), "250 249 248 248");
+  EXPECT_EQ(page("limit=3&before=5"), "4 3 2 2");
+  EXPECT_EQ(page("limit=3&before=4"), "3 2 1 null");
+  EXPECT_EQ(page("before=1"), "null");
+  EXPECT_EQ(page("service=cart"), "3 null") << "older than a page of the others";
+  EXPECT_EQ(page("service=cart&phase=promoted"), "null");
+  for (const auto* bad : {"limit=0", "limit=x", "limit=10001", "before=x"}) {
+    auto r = request("GET", "/v1/rollouts");
+    r.query = bad;
+    expect_error(r, 400, "invalid_argument", std::string_view(bad).substr(0, 5));
+  }
 }
 
 TEST_F(OwnApiTest, RolloutsAreStarted) {
@@ -93,12 +122,18 @@ TEST_F(OwnApiTest, RolloutsAreStarted) {
 
 TEST_F(OwnApiTest, CommandsReachTheController) {
   rollouts_.put(rollout_status(7, "shop"));
-  for (const auto* verb : {"pause", "resume", "promote", "abort", "abandon"}) {
+  for (const auto* verb : {"pause", "resume", "promote", "abort", "abandon", "undo"}) {
     const auto answer = ask_json(
         request("POST", std::string("/v1/rollouts/7/") + verb, R"({"reason":"why","actor":"me"})"));
     EXPECT_EQ(answer.at("id").to_number<int>(), 7);
     EXPECT_EQ(rollouts_.last_command, std::string("7 ") + verb + " by me: why");
   }
+  ask_json(request("POST", "/v1/rollouts/7/promote", R"({"reason":"why","full":true})"));
+  EXPECT_EQ(rollouts_.last_command, "7 promote_full by api: why");
+  expect_error(request("POST", "/v1/rollouts/7/abort", R"({"full":true})"), 400, "invalid_argument",
+               "belongs to promote");
+  expect_error(request("POST", "/v1/rollouts/7/promote", R"({"full":"yes"})"), 400,
+               "invalid_argument", "true or false");
   ask_json(request("POST", "/v1/rollouts/7/pause"));
   EXPECT_EQ(rollouts_.last_command, "7 pause by api: ");
   expect_error(request("POST", "/v1/rollouts/7/promote", "{}"), 400, "invalid_argument", "reason");
@@ -108,6 +143,28 @@ TEST_F(OwnApiTest, CommandsReachTheController) {
       request("POST", "/v1/rollouts/7/abort", R"({"reason":")" + std::string(3000, 'x') + "\"}"),
       400, "invalid_argument", "at most 2000");
   EXPECT_EQ(ask(request("GET", "/v1/rollouts/7/abort")).status, 405);
+}
+
+TEST_F(OwnApiTest, TheConfigurationInForceWithItsWords) {
+  rollouts_.configured = {rollout::default_spec("cart"), rollout::default_spec("shop")};
+  deps_.explain = [](const rollout::RolloutSpec& spec) { return "5% of " + spec.service; };
+  const auto answer = ask_json(request("GET", "/v1/config?service=shop"));
+  const auto& one = answer.at("services").at(0);
+  EXPECT_EQ(one.at("words"), "5% of shop");
+  EXPECT_EQ(one.at("spec").at("service"), "shop");
+  expect_error(request("GET", "/v1/config?service=shpo"), 404, "not_found", "shpo");
+}
+
+TEST_F(OwnApiTest, TheDoctorIsAskedForOneServiceOrAll) {
+  expect_error(request("GET", "/v1/doctor"), 501, "unimplemented", "no doctor");
+  deps_.doctor = [](const std::string& service) {
+    return std::vector<Finding>{{Finding::State::good, "server", "it answers"},
+                                {Finding::State::wrong, service, "no \x1b telemetry", "send it"}};
+  };
+  EXPECT_EQ(
+      json::serialize(ask_json(request("GET", "/v1/doctor?service=shop"))),
+      R"({"findings":[{"state":"good","about":"server","text":"it answers"},)"
+      R"({"state":"wrong","about":"shop","text":"no \u001b telemetry","remedy":"send it"}]})");
 }
 
 cohort::CohortCounts counts(double requests, double errors) {
@@ -308,10 +365,10 @@ TEST_F(OwnApiTest, DashboardsServicesAndStatus) {
             R"("misdirected":[]})");
   const Dispatch dispatch(options_, deps_, options_.listen);
   clock_.advance_ms(1500);
-  EXPECT_EQ(
-      json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
-      R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],"store":{"series":3,)"
-      R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
+  EXPECT_EQ(json::serialize(json::parse(dispatch.handle(request("GET", "/v1/status")).body)),
+            R"({"version":"1.2.3","uptime_ms":1500,"now_ms":1001500,"misdirected":[],)"
+            R"("store":{"series":3,)"
+            R"("head_samples":4,"disk_bytes":5,"oldest_ms":6,"newest_ms":7}})");
 }
 
 TEST_F(OwnApiTest, UnknownPathsAndMethods) {

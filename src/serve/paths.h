@@ -19,6 +19,7 @@ enum class Lane {
   query,    // PromQL, one trace
   search,   // for failures, through all spans
   analysis, // POST /v1/analyze
+  start,    // of a rollout: asks its router, which may hang
   command,
   ingest,
   backup,

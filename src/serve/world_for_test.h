@@ -81,6 +81,7 @@ class FakeCohorts final : public cohort::CohortSource {
 class FakeRollouts final : public rollout::Controller {
  public:
   void arrived(const std::string&) override {}
+  void prepare_stop() override {}
   std::vector<rollout::RolloutSpec> configured;
   std::string last_command; // "7 abort by me: why"
   std::string last_start;
@@ -111,7 +112,8 @@ class FakeRollouts final : public rollout::Controller {
   }
   Status command(RolloutId id, rollout::Command command, const std::string& actor,
                  const std::string& reason) override {
-    static constexpr const char* kNames[] = {"pause", "resume", "promote", "abort", "abandon"};
+    static constexpr const char* kNames[] = {"pause", "resume",  "promote", "promote_full",
+                                             "abort", "abandon", "undo"};
     if (command == rollout::Command::promote && reason.empty())
       return fail(ErrorCode::invalid_argument, "promote needs a reason");
     last_command = std::to_string(id.value) + " " + kNames[static_cast<int>(command)] + " by " +

@@ -81,7 +81,7 @@ export async function stop(child, signal = 'SIGTERM') {
 }
 
 export class Coalmine {
-  // options: config (YAML text), args (more flags), dir (data of an earlier server)
+  // options: config (YAML text), args (more flags), dir (data of an earlier server), env (of the server)
   static async start(t, options = {}) {
     const self = new Coalmine();
     self.t = t;
@@ -92,7 +92,7 @@ export class Coalmine {
       fs.writeFileSync(path.join(self.dir, 'coalmine.yaml'), options.config);
       args.push('--config', path.join(self.dir, 'coalmine.yaml'));
     }
-    self.child = start(t, binary, [...args, ...(options.args ?? [])]);
+    self.child = start(t, binary, [...args, ...(options.args ?? [])], options.env);
     await until('the server to be ready', async () => {
       if (self.child.exitCode !== null) throw new Error(`it ended: ${self.child.output}`);
       return (await fetch(`${self.url}/readyz`)).status === 200;

@@ -46,7 +46,8 @@ const identity = (track, instance) => ({
 });
 
 // count SERVER spans of 15 attributes, one in 50 failing with an exception event. seed makes their ids unique.
-export function spans(count, seed, now = Date.now()) {
+// more: attributes of the resource in place of those of a bench's canary.
+export function spans(count, seed, now = Date.now(), more = {}) {
   const list = [];
   for (let i = 0; i < count; i += 1) {
     const id = Buffer.alloc(16);
@@ -68,13 +69,13 @@ export function spans(count, seed, now = Date.now()) {
         attribute(3, 'exception.message', 'wallet.token is null'))] : []),
       message(15, ...(failing ? [text(2, 'charge failed'), uint(3, 2)] : []))));
   }
-  return message(1, resource(identity('canary', seed % 4)), message(2, message(1, text(1, 'bench')), ...list));
+  return message(1, resource({ ...identity('canary', seed % 4), ...more }), message(2, message(1, text(1, 'bench')), ...list));
 }
 
 export const bounds = [5, 10, 25, 50, 75, 100, 250, 500, 750, 1000];
 
 // One export of one instance: for each route a request counter, an error counter and a duration histogram with 10 bounds (12 presented series).
-export function metrics(track, instance, routes, value, atMs, startMs, service = undefined) {
+export function metrics(track, instance, routes, value, atMs, startMs, more = {}, errorShare = 0.01) {
   const time = BigInt(Math.round(atMs)) * 1_000_000n;
   const start = BigInt(Math.round(startMs)) * 1_000_000n;
   const route = (field, r) => attribute(field, 'http.route', `/api/route-${r}`);
@@ -87,8 +88,8 @@ export function metrics(track, instance, routes, value, atMs, startMs, service =
     return message(1, fixed64(2, start), fixed64(3, time), fixed64(4, c.reduce((a, b) => a + b, 0)), double(5, value * 80), packed64(6, c),
       packedDoubles(7, bounds), route(9, r));
   }), uint(2, 2)));
-  return message(1, resource({ ...identity(track, instance), ...(service ? { 'service.name': service } : {}) }), message(2, message(1, text(1, 'bench')),
-    sum('http_server_request_total', () => value), sum('http_server_request_errors_total', () => Math.floor(value / 100)), histogram));
+  return message(1, resource({ ...identity(track, instance), ...more }), message(2, message(1, text(1, 'bench')),
+    sum('http_server_request_total', () => value), sum('http_server_request_errors_total', () => Math.floor(value * errorShare)), histogram));
 }
 
 // The seed's two counters of one track as OTLP/JSON; times in ms.

@@ -19,6 +19,7 @@
 #include "rollout/control/core.h"
 #include "rollout/control/effects.h"
 #include "rollout/control/notices.h"
+#include "rollout/control/router_probe.h"
 #include "rollout/control/start_checks.h"
 #include "rollout/journal/journal.h"
 #include "rollout/status.h"
@@ -83,11 +84,6 @@ class Inbox {
   bool stopping_ = false;
 };
 
-bool may_pass(ErrorCode code) {
-  return code == ErrorCode::unavailable || code == ErrorCode::deadline_exceeded ||
-         code == ErrorCode::resource_exhausted || code == ErrorCode::internal;
-}
-
 // One thread (control_) owns core_ and effects_; everybody else posts tasks to it and reads
 // published statuses.
 class ControllerImpl final : public Controller {
@@ -127,6 +123,10 @@ class ControllerImpl final : public Controller {
   std::vector<RolloutSpec> specs() const override { return specs_; }
   std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
   void arrived(const std::string& service) override;
+  void prepare_stop() override {
+    probe_.stop();
+    effects_.prepare_stop();
+  }
 
  private:
   struct Subscribers {
@@ -137,9 +137,11 @@ class ControllerImpl final : public Controller {
   void publish(const State& state, const SharedVector<LogEntry>& log);
   Result<event::Start> prepare(const StartRequest& request) const;
   std::vector<std::string> doubts_of(const event::Start& start) const;
-  void begin(event::Start start, std::unique_ptr<route::Router> router,
+  void begin(event::Start start, std::shared_ptr<route::Router> router,
              std::vector<std::string> doubts, std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
+  Status has_traffic_to_undo(RolloutId id) const;
+  Status prepare_undo(RolloutId id);
 
   // Const after construction.
   const ControllerDeps deps_;
@@ -147,6 +149,7 @@ class ControllerImpl final : public Controller {
   const std::unique_ptr<Journal> journal_;
   // Own synchronisation.
   Inbox inbox_;
+  RouterProbe probe_;
   Guarded<std::map<std::uint64_t, StatusPointer>> statuses_;
   // Held while subscribers are called, so that nobody is called after having unsubscribed.
   std::shared_ptr<Guarded<Subscribers>> subscribers_ = std::make_shared<Guarded<Subscribers>>();
@@ -264,17 +267,8 @@ Result<event::Start> ControllerImpl::prepare(const StartRequest& request) const 
 
 Result<RolloutId> ControllerImpl::start(const StartRequest& request) {
   TRY_ASSIGN(auto prepared, prepare(request));
-  TRY_ASSIGN(auto router, deps_.make_router(router_of(*prepared.spec)));
-  // A router that is not there may come back; one that names what does not exist stays wrong.
-  const auto fit = router->check();
-  if (!fit && !may_pass(fit.error().code)) {
-    return fail(ErrorCode::failed_precondition,
-                fmt::format("no rollout of {} can start, its router cannot do it: {}",
-                            request.service, fit.error().message));
-  }
-  if (fit) {
-    if (const auto now = router->read()) TRY(check_no_traffic_yet(*now, *prepared.spec));
-  }
+  TRY_ASSIGN(std::shared_ptr<route::Router> router, deps_.make_router(router_of(*prepared.spec)));
+  TRY(probe_.ask(router, *prepared.spec));
   auto answer = std::make_shared<std::promise<Result<RolloutId>>>();
   auto result = answer->get_future();
   auto doubts = doubts_of(prepared); // asks the store: not on the control thread
@@ -305,7 +299,7 @@ std::vector<std::string> ControllerImpl::doubts_of(const event::Start& start) co
   return out;
 }
 
-void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> router,
+void ControllerImpl::begin(event::Start start, std::shared_ptr<route::Router> router,
                            std::vector<std::string> doubts,
                            std::function<void(Result<RolloutId>)> reply) {
   if (const auto* running = core_.running(start.spec->service)) {
@@ -351,6 +345,7 @@ void ControllerImpl::begin(event::Start start, std::unique_ptr<route::Router> ro
 
 Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor,
                                const std::string& reason) {
+  if (command == Command::undo) TRY(has_traffic_to_undo(id));
   auto answer = std::make_shared<std::promise<Status>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, id, command, actor, reason] {
@@ -365,11 +360,55 @@ Status ControllerImpl::command(RolloutId id, Command command, const std::string&
   return result.get();
 }
 
+// Somebody may have handed the traffic over since. A router that does not answer now may do so
+// later: the way back waits for it like any other.
+Status ControllerImpl::has_traffic_to_undo(RolloutId id) const {
+  const auto status = get(id);
+  if (!status || status->phase != Phase::promoted) return {};
+  const auto spec = std::ranges::find(specs_, status->service, &RolloutSpec::service);
+  if (spec == specs_.end()) return {};
+  const auto router = deps_.make_router(router_of(*spec));
+  if (!router) return {};
+  const auto now = (*router)->read();
+  if (!now || now->canary > 0) return {};
+  return fail(ErrorCode::failed_precondition,
+              fmt::format("the router gives the canary 0% already, so the traffic was moved after "
+                          "rollout {} ended: there is nothing to take back",
+                          id.value));
+}
+
+// Its router was let go when it ended. Two rollouts never move one traffic.
+Status ControllerImpl::prepare_undo(RolloutId id) {
+  const auto& spec = *core_.find(id)->plan.spec;
+  for (const auto& other : list()) {
+    if (other->service != spec.service || other->id.value <= id.value) continue;
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("rollout {} of {} came after it: undo takes back the newest release "
+                            "only; abort ends one that runs",
+                            other->id.value, spec.service));
+  }
+  const auto traffic = route::traffic_of(spec.router);
+  if (const auto* other = traffic ? core_.running_on(*traffic) : nullptr) {
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("rollout {} of {} moves the same traffic, {}; wait for its end or "
+                            "abort it",
+                            other->plan.id.value, other->plan.spec->service, *traffic));
+  }
+  effects_.add_router(id, router_of(spec), nullptr);
+  return {};
+}
+
 void ControllerImpl::perform(RolloutId id, event::Commanded command,
                              std::function<void(Status)> reply) {
   const auto kind = command.command;
   const auto* before = core_.find(id);
   const auto sequence = before == nullptr ? 0 : before->sequence;
+  if (kind == Command::undo && before != nullptr && before->position.phase == Phase::promoted) {
+    if (auto status = prepare_undo(id); !status) {
+      reply(std::move(status));
+      return;
+    }
+  }
   if (auto status = core_.command(id, command); !status) {
     reply(std::move(status));
     return;
@@ -381,7 +420,8 @@ void ControllerImpl::perform(RolloutId id, event::Commanded command,
   }
   effects_.when_synced(id, now_at, [kind, reply = std::move(reply)](const Status& status) {
     // Towards safety a broken disk is no obstacle: the record follows.
-    const bool safe = kind == Command::abort || kind == Command::pause || kind == Command::abandon;
+    const bool safe = kind == Command::abort || kind == Command::pause ||
+                      kind == Command::abandon || kind == Command::undo;
     if (status || safe) {
       reply({});
     } else {

@@ -76,12 +76,14 @@ class Controller {
   // All thread-safe. start: already_exists when the service has a running rollout; not_found when
   // no spec names the service; failed_precondition when its router lacks what the spec names or
   // gives the canary most of the traffic already, when both tracks are at one version, and when a
-  // rollout of another service moves the same traffic. Asks the router, so it may take its timeout.
+  // rollout of another service moves the same traffic. Asks the router, so it may take its timeout,
+  // and route::longest_call_ms when the router hangs.
   // What is doubtful is in the log, kind "warning".
   virtual Result<RolloutId> start(const StartRequest& request) = 0;
   // promote: passes the current gate by hand (towards risk, so a reason is required). abort: weight
   // 0, phase aborted. abandon: ends at once, and the router is not asked again (a reason is
-  // required).
+  // required). promote_full: to the last step at once (a reason). undo: gives the traffic of the
+  // newest release of a service, promoted, back to stable; asks the router first.
   virtual Status command(RolloutId id, Command command, const std::string& actor,
                          const std::string& reason) = 0;
   // Newest first: all that run, and the newest that have ended (ControllerOptions::kept). They are
@@ -97,6 +99,10 @@ class Controller {
   // on_change runs on the control thread after every change of any rollout; quick. Returns a
   // function that unsubscribes.
   virtual std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) = 0;
+
+  // Before its end, and before what it asks is stopped: a source or a target that does not answer
+  // from now on is no news. Rollbacks go on.
+  virtual void prepare_stop() = 0;
 };
 
 } // namespace coalmine::rollout

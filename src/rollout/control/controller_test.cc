@@ -65,6 +65,45 @@ TEST_F(ControllerTest, AGoodReleaseIsPromoted) {
   EXPECT_NE(start().value, id.value) << "the next one may begin";
 }
 
+TEST_F(ControllerTest, APromotedReleaseIsTakenBack) {
+  open();
+  const auto id = start();
+  const auto early = controller_->command(id, Command::undo, "me", "");
+  ASSERT_FALSE(early);
+  EXPECT_NE(early.error().message.find("abort ends what runs"), std::string::npos)
+      << early.error().message;
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  router_.weight = 0;
+  const auto moved = controller_->command(id, Command::undo, "me", "");
+  ASSERT_FALSE(moved) << "somebody has handed the traffic over";
+  EXPECT_NE(moved.error().message.find("there is nothing to take back"), std::string::npos)
+      << moved.error().message;
+  router_.weight = 1;
+  ASSERT_TRUE(controller_->command(id, Command::undo, "me", "wrong invoices"));
+  ASSERT_TRUE(reaches(id, Phase::rolled_back));
+  EXPECT_EQ(router_.weight, 0);
+  EXPECT_EQ(controller_->get(id)->reason, "Taken back by me after its promotion: wrong invoices");
+  EXPECT_TRUE(controller_->command(id, Command::undo, "me", "")) << "so already";
+  const auto next = start();
+  ASSERT_TRUE(reaches(next, Phase::promoted));
+  const auto last = controller_->start(request_of("checkout-service", "2.5.0", "2.4.0"));
+  EXPECT_FALSE(last) << "the canary has all the traffic";
+}
+
+TEST_F(ControllerTest, OnlyTheNewestReleaseIsTakenBack) {
+  open();
+  const auto id = start();
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  router_.weight = 0;
+  const auto next = start();
+  ASSERT_TRUE(reaches(next, Phase::promoted));
+  const auto refused = controller_->command(id, Command::undo, "me", "");
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("came after it"), std::string::npos)
+      << refused.error().message;
+  EXPECT_EQ(router_.weight, 1);
+}
+
 TEST_F(ControllerTest, ABadReleaseIsRolledBackAndEverybodyHears) {
   spec_.notify = {webhook_to("http://ci.example/hook", "key", {"rolled_back"}),
                   slack_at("http://chat.example/x"),
@@ -109,6 +148,26 @@ TEST_F(ControllerTest, AWebhookThatHangsDelaysItselfAlone) {
   EXPECT_TRUE(eventually([&] { return http_.requests().size() == 2; }));
   EXPECT_EQ(http_.dead.waiting(), 1) << "one attempt at a time";
   http_.dead.let_go();
+}
+
+TEST_F(ControllerTest, WhatIsCutOffByAStopIsSentAfterIt) {
+  spec_.notify = {webhook_to("http://dead.example/")};
+  open();
+  const auto id = start();
+  EXPECT_TRUE(controller_->command(id, Command::abort, "ops", "no"));
+  ASSERT_TRUE(eventually([&] { return http_.dead.waiting() == 1; }));
+  controller_->prepare_stop();
+  http_.dead.let_go(); // without an answer
+  controller_.reset();
+  http_.is_back = true;
+  open();
+  ASSERT_TRUE(eventually([&] { return http_.requests().size() == 1; }));
+  const auto logged = [&](const std::string& what) {
+    return std::ranges::any_of(controller_->get(id)->log,
+                               [&](const LogEntry& line) { return line.text.contains(what); });
+  };
+  EXPECT_TRUE(eventually([&] { return logged("notified http"); }));
+  EXPECT_FALSE(logged("could not notify"));
 }
 
 TEST_F(ControllerTest, ALateLineOfTheLastRolloutDoesNotEndTheWatchOfTheNext) {

@@ -124,6 +124,7 @@ void Core::note(Rollout& rollout) {
     if (!std::exchange(rollout.is_listed_ended, true)) keep_ended(rollout);
     return forget(rollout);
   }
+  if (std::exchange(rollout.is_listed_ended, false)) ended_.remove(state.plan.id.value); // undone
   const auto& live = state.live;
   const auto deadline = live.look_in_flight ? std::min(live.due, live.look_overdue) : live.due;
   if (rollout.runs && deadline == rollout.deadline) return;

@@ -22,11 +22,11 @@ Effects::Effects(const ControllerDeps& deps, Journal& journal, ControlThread con
                  notices_.tried(outbox, status);
                }) {}
 
-// First of all, so that no further attempt begins while the pools finish.
-Effects::~Effects() { notices_.stop(); }
+// First of all, so that nothing further begins while the pools finish.
+Effects::~Effects() { prepare_stop(); }
 
 void Effects::add_router(RolloutId id, const route::RouterOptions& options,
-                         std::unique_ptr<route::Router> router) {
+                         std::shared_ptr<route::Router> router) {
   routers_.add(id, options, std::move(router));
 }
 

@@ -35,7 +35,7 @@ class Effects final : public EffectSink {
 
   // router may be null: it is then made on first use.
   void add_router(RolloutId id, const route::RouterOptions& options,
-                  std::unique_ptr<route::Router> router);
+                  std::shared_ptr<route::Router> router);
   // reply: once, on the control thread, when the journal has the rollout's lines up to sequence, or
   // has refused them.
   void when_synced(RolloutId id, std::uint64_t sequence, std::function<void(Status)> reply);
@@ -45,6 +45,12 @@ class Effects final : public EffectSink {
   void enqueue(notify::OutboxEntry entry, const RolloutSpec& spec);
   // Retries journal writes and notifications that are due, and gives up router calls that hang.
   void tick();
+  // Of targets and sources nothing is asked any more, and what they do not answer is as if it had
+  // not been asked. Any thread.
+  void prepare_stop() {
+    notices_.stop();
+    looks_.stop();
+  }
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return std::min(journal_.due(), notices_.due()); }
   // CPU time of one look, microseconds, a running average. Any thread.

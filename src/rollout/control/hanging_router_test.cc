@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <memory>
 #include <string>
 
@@ -17,7 +19,7 @@ namespace {
 // does. Shared with calls that outlive the controller.
 struct HangingCalls {
   Hang hang;
-  std::atomic<bool> set = false, panic = false; // which calls hang
+  std::atomic<bool> set = false, panic = false, read = false; // which calls hang
   std::atomic<double> weight = 0;
 };
 class HangingRouter final : public route::Router {
@@ -40,7 +42,13 @@ class HangingRouter final : public route::Router {
     calls_->weight = 0;
     return route::Applied{.asked = {0}, .applied = {0}, .elapsed_ms = 0, .detail = "set"};
   }
-  Result<route::Weight> read() override { return route::Weight{calls_->weight}; }
+  Result<route::Weight> read() override {
+    if (calls_->read) {
+      calls_->hang.wait();
+      return fail(ErrorCode::deadline_exceeded, "too late");
+    }
+    return route::Weight{calls_->weight};
+  }
 
  private:
   const std::shared_ptr<HangingCalls> calls_;
@@ -55,10 +63,10 @@ class HangingRouterTest : public ControllerTest {
     other_.service = "cart-service";
     set_router(other_, "alive.example:9999");
   }
-  static void set_router(RolloutSpec& spec, const std::string& socket) {
+  static void set_router(RolloutSpec& spec, const std::string& socket, int timeout_ms = 20) {
     route::HaproxyOptions options;
     options.socket = socket;
-    options.timeout_ms = 20;
+    options.timeout_ms = timeout_ms;
     spec.router = options;
   }
   void open_both() {
@@ -93,6 +101,30 @@ TEST_F(HangingRouterTest, DelaysItsOwnRolloutOnly) {
   ASSERT_TRUE(eventually([&] { return dead_->hang.waiting() > 0; }));
   const auto other = start_of("cart-service");
   ASSERT_TRUE(reaches(other, Phase::promoted));
+}
+
+TEST_F(HangingRouterTest, AStartGivesUpTheQuestionThatHangs) {
+  dead_->read = true;
+  open_both();
+  start_of("checkout-service");
+  EXPECT_GT(dead_->hang.waiting(), 0);
+  const auto other = start_of("cart-service");
+  ASSERT_TRUE(reaches(other, Phase::promoted));
+}
+
+TEST_F(HangingRouterTest, AStartThatHangsHoldsUpNoOtherAndNoStop) {
+  dead_->read = true;
+  set_router(spec_, "dead.example:9999", 3'600'000);
+  open_both();
+  auto hanging = std::async(std::launch::async, [&] {
+    return controller_->start(request_of("checkout-service", "2.4.0", "2.3.0"));
+  });
+  ASSERT_TRUE(eventually([&] { return dead_->hang.waiting() > 0; }));
+  ASSERT_TRUE(reaches(start_of("cart-service"), Phase::promoted));
+  controller_->prepare_stop();
+  const auto stopped = hanging.get();
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::unavailable);
 }
 
 TEST_F(HangingRouterTest, AHangingCallIsGivenUpAndSaidSo) {

@@ -121,7 +121,9 @@ void Looks::take(const State& state, const effect::TakeLook& look) {
       deps_.metrics.counter("coalmine_looks_total", "Looks of rollouts at the telemetry.");
   const bool accepted =
       pool_.try_submit([this, id, request, slot, status = std::move(status), &looks]() mutable {
+        if (stopping_) return;
         auto result = run(request, *slot, looks);
+        if (stopping_) return;
         if (deps_.on_look) export_look(status, result);
         control_.answer(id, event::Looked{std::move(result)});
       });

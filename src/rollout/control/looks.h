@@ -27,6 +27,9 @@ class Looks {
   Looks(const ControllerDeps& deps, const ControlThread& control, CellBook& book);
 
   void take(const State& state, const effect::TakeLook& look);
+  // No look begins after this, and what comes of those under way is not told: their sources may be
+  // stopped. Any thread.
+  void stop() { stopping_ = true; }
   // Looks under way keep their judge until they end.
   void remove(RolloutId id);
   // CPU time of one look, microseconds, a running average. Any thread.
@@ -59,6 +62,7 @@ class Looks {
   // Control thread only.
   std::map<std::uint64_t, std::shared_ptr<Slot>> slots_; // by rollout
   // Own synchronisation. The pool is last: its tasks use the members above.
+  std::atomic<bool> stopping_ = false;
   std::atomic<std::int64_t> cost_us_ = 0;
   Executor pool_;
 };

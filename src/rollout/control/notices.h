@@ -32,7 +32,7 @@ class Notices {
  public:
   Notices(notify::Outbox& outbox, const ControllerDeps& deps, const ControlThread& control);
 
-  // No attempt begins after this.
+  // Notifier's. Any thread.
   void stop() { notifier_.stop(); }
 
   // The targets of the rollout. Entries of a rollout without a spec are not queued.

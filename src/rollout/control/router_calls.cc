@@ -28,7 +28,7 @@ RouterCalls::~RouterCalls() {
 }
 
 void RouterCalls::add(RolloutId id, const route::RouterOptions& options,
-                      std::unique_ptr<route::Router> router) {
+                      std::shared_ptr<route::Router> router) {
   auto slot = std::make_shared<Slot>();
   slot->options = options;
   slot->make = deps_.make_router;

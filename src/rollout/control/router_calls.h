@@ -36,7 +36,7 @@ class RouterCalls {
   // router may be null: it is then made on first use. A router that cannot be made is tried again
   // with the next call.
   void add(RolloutId id, const route::RouterOptions& options,
-           std::unique_ptr<route::Router> router);
+           std::shared_ptr<route::Router> router);
   // The rollout has a router: add() came before.
   void call(RolloutId id, const effect::CallRouter& call);
   // Calls under way keep their router until they end; those that wait for a thread are not made.

@@ -17,11 +17,11 @@
 #include "base/clock.h"
 #include "cohort/cohorts.h"
 #include "rollout/control/core.h"
+#include "rollout/control/memory_journal_for_test.h"
 #include "rollout/evidence/cell_record.h"
 #include "rollout/evidence/kept_feed.h"
 #include "rollout/evidence/look.h"
 #include "rollout/journal/codec.h"
-#include "rollout/journal/memory_cells_for_test.h"
 
 namespace coalmine::rollout::testing {
 
@@ -62,10 +62,19 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   bool router_down = false;
   bool router_gone = false; // for good
   bool router_refuses = false;
+  // Calls are not answered: they are given up, and what they asked for is done by then
+  // (hung_calls_work) or never. Panic has a way of its own.
+  bool router_hangs = false;
+  bool panic_hangs = false;
+  bool hung_calls_work = false;
+  bool router_idles = false; // it says yes, does nothing, and reads back what it has
+  double router_makes = 1;   // of the weight that it is told to set; it reads back what it has
   bool stable_down = false;  // and the canary answers: a rollback leaves it its weight
   bool sets_fail = false;    // it answers reads, and does nothing
   bool lose_answers = false; // the router does what it is told and the answer is lost
   bool store_down = false;
+  bool store_hangs = false;             // looks come back when it does not any more
+  bool store_empty = false;             // it answers, and knows of nothing
   std::int64_t silent_from = INT64_MAX; // telemetry after this has not arrived
   std::int64_t canary_silent_from = INT64_MAX;
   // What is older has been forgotten.
@@ -76,9 +85,25 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
 
   std::int64_t now() const { return clock_.wall_ms(); }
 
+  // A router that went away comes back with the weight of its file.
+  void restart_router(double file_weight) { weight.set(now(), file_weight); }
+  // A call hangs. Its process may die meanwhile: what is on its way to the router gets there.
+  void hang(double wanted) {
+    if (hung_calls_work) on_the_way_.emplace_back(now() + kHangMs, wanted);
+  }
+  void arrive() {
+    std::erase_if(on_the_way_, [&](const auto& call) {
+      if (call.first > now()) return false;
+      weight.set(now(), call.second);
+      return true;
+    });
+  }
+  static constexpr std::int64_t kHangMs = 2'000;
+
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t from_ms,
                                       std::int64_t to_ms) const override {
     if (store_down) return fail(ErrorCode::unavailable, "connection refused");
+    if (store_empty) return cohort::CohortCounts{};
     bool canary = false;
     for (const auto& m : cohort.matchers)
       canary = canary || (m.name == "deployment_track" && m.value == "canary");
@@ -126,6 +151,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
         : world_(world), from_ms_(origin_ms - 60'000) {}
     Status read(cohort::CountGrid& grid, std::int64_t now_ms) override {
       if (world_.store_down) return fail(ErrorCode::unavailable, "connection refused");
+      if (world_.store_empty) return {};
       for (const bool canary : {true, false}) {
         const auto arrived =
             std::min(world_.silent_from, canary ? world_.canary_silent_from : INT64_MAX);
@@ -211,6 +237,7 @@ class World final : public cohort::CohortSource, public cohort::CountFeedSource 
   }
   ManualClock& clock_;
   const std::int64_t began_ms_;
+  std::vector<std::pair<std::int64_t, double>> on_the_way_; // when, and the weight
 };
 
 class WorldRouter final : public route::Router {
@@ -220,11 +247,13 @@ class WorldRouter final : public route::Router {
   Result<route::Applied> set(route::Weight weight) override {
     if (world_.router_down || world_.router_gone || world_.sets_fail)
       return fail(ErrorCode::unavailable, "connection refused");
+    const auto asked = weight;
     if (world_.router_refuses) return fail(ErrorCode::failed_precondition, "cannot be expressed");
     ++world_.sets;
-    world_.weight.set(world_.now(), weight.canary);
+    if (!world_.router_idles) world_.weight.set(world_.now(), weight.canary * world_.router_makes);
+    weight.canary = world_.weight.last();
     if (world_.lose_answers) return fail(ErrorCode::deadline_exceeded, "no answer");
-    return route::Applied{.asked = weight, .applied = weight, .elapsed_ms = 1, .detail = ""};
+    return route::Applied{.asked = asked, .applied = weight, .elapsed_ms = 1, .detail = ""};
   }
   Result<route::Applied> panic() override {
     world_.router_refuses = false;
@@ -245,77 +274,6 @@ class WorldRouter final : public route::Router {
 
  private:
   World& world_;
-};
-
-// What a MemoryJournal leaves behind when its process dies.
-struct Disk {
-  struct Stored {
-    std::string spec;
-    std::string state;
-    std::vector<std::string> events;
-    std::vector<LogEntry> log;
-  };
-  std::map<std::uint64_t, Stored> rollouts;
-  std::map<std::string, notify::OutboxEntry> outbox;
-  MemoryCells cells;
-  bool full = false;
-};
-
-class MemoryJournal final : public Journal {
- public:
-  explicit MemoryJournal(Disk& disk) : disk_(disk) {}
-  Status append(std::span<const JournalRecord> records) override {
-    if (disk_.full) return fail(ErrorCode::resource_exhausted, "the disk is full");
-    for (const auto& r : records) {
-      auto& stored = disk_.rollouts[r.id.value];
-      if (!r.spec_json.empty()) stored.spec = r.spec_json;
-      stored.state = r.state_json;
-      stored.events.push_back(r.event_json);
-      for (const auto& line : r.lines) {
-        if (!line.text.empty()) stored.log.push_back(line);
-      }
-      for (const auto& entry : r.outbox) disk_.outbox.emplace(entry.event_id, entry);
-    }
-    return {};
-  }
-  Result<std::vector<StoredRollout>> load() override {
-    std::vector<StoredRollout> out;
-    for (const auto& [id, stored] : disk_.rollouts) {
-      StoredRollout rollout;
-      TRY_ASSIGN(rollout.state, decode_state(stored.state));
-      TRY_ASSIGN(auto spec, decode_spec(stored.spec));
-      rollout.state.plan.spec = std::make_shared<const RolloutSpec>(std::move(spec));
-      rollout.log = stored.log;
-      out.push_back(std::move(rollout));
-    }
-    return out;
-  }
-  Result<std::uint64_t> newest_id() override {
-    return disk_.rollouts.empty() ? 0 : disk_.rollouts.rbegin()->first;
-  }
-  Result<std::vector<std::string>> events(RolloutId id) override {
-    return disk_.rollouts[id.value].events;
-  }
-  Result<std::vector<notify::OutboxEntry>> undelivered() override {
-    std::vector<notify::OutboxEntry> out;
-    for (const auto& [id, entry] : disk_.outbox) out.push_back(entry);
-    return out;
-  }
-  Status settle(const std::string&, int, notify::Ending) override { return {}; }
-  Status keep_cells(std::span<const CellBatch> batches) override {
-    if (disk_.full) return fail(ErrorCode::resource_exhausted, "the disk is full");
-    return disk_.cells.keep_cells(batches);
-  }
-  Result<KeptTexts> kept_texts(RolloutId id) override { return disk_.cells.kept_texts(id); }
-  Result<KeptRows> kept_cells(RolloutId id, std::int64_t from_ms) override {
-    return disk_.cells.kept_cells(id, from_ms);
-  }
-  Status drop_cells(RolloutId id, std::int64_t from_ms) override {
-    return disk_.cells.drop_cells(id, from_ms);
-  }
-
- private:
-  Disk& disk_;
 };
 
 // One coalmine process after another, each a Core whose effects are carried out one by one, in an
@@ -353,6 +311,8 @@ class Simulation final : public EffectSink {
   void restart() {
     core_.reset();
     todo_.clear();
+    hung_.clear();
+    hung_looks_.clear();
     unwritten_.clear();
     asked_sequence_ = 0;
     raised = false;
@@ -370,8 +330,12 @@ class Simulation final : public EffectSink {
   // One beat of the world.
   void beat(std::int64_t ms = 500) {
     clock_.advance_ms(ms);
+    world_.arrive();
     guarded([&] {
       if (core_->find(RolloutId{1}) == nullptr) return;
+      give_up_hung();
+      if (!world_.store_hangs) std::ranges::move(hung_looks_, std::back_inserter(todo_));
+      if (!world_.store_hangs) hung_looks_.clear();
       give_commands();
       core_->tick();
       while (!todo_.empty()) run_one();
@@ -394,6 +358,13 @@ class Simulation final : public EffectSink {
   void call_router(const State& state, const effect::CallRouter& call) override {
     todo_.push_back([this, id = state.plan.id, call] {
       crash_point();
+      const bool hangs = call.op == RouterOp::panic ? world_.panic_hangs : world_.router_hangs;
+      if (hangs) {
+        if (call.op != RouterOp::read) world_.hang(call.op == RouterOp::panic ? 0 : call.weight);
+        raised = raised || call.op == RouterOp::set;
+        hung_.push_back({world_.now() + World::kHangMs, id, call});
+        return;
+      }
       WorldRouter router(world_);
       event::RouterDone done{
           .op = call.op, .epoch = call.epoch, .error = std::nullopt, .applied = 0, .detail = ""};
@@ -431,9 +402,13 @@ class Simulation final : public EffectSink {
                                             request.stable_version, started_ms_, std::move(past)});
                              });
     }
-    todo_.push_back([this, id = state.plan.id, request, judge = judge_, feed = feed_] {
+    std::function<void()> take = [this, id = state.plan.id, request, judge = judge_, feed = feed_] {
       core_->deliver(id, event::Looked{rollout::take_look(
                              request, *judge, {.cohorts = world_, .feed = feed.get()})});
+    };
+    todo_.push_back([this, take = std::move(take)] {
+      if (world_.store_hangs) hung_looks_.push_back(take);
+      if (!world_.store_hangs) take();
     });
   }
   void changed(const State&, const SharedVector<LogEntry>&) override {}
@@ -461,6 +436,22 @@ class Simulation final : public EffectSink {
     auto task = std::move(todo_[index]);
     todo_.erase(todo_.begin() + static_cast<std::ptrdiff_t>(index));
     task();
+  }
+  // As RouterCalls does with a call that hangs.
+  void give_up_hung() {
+    for (const auto& [due, id, call] : std::exchange(hung_, {})) {
+      if (due > world_.now()) {
+        hung_.push_back({due, id, call});
+        continue;
+      }
+      crash_point();
+      core_->deliver(id, event::RouterDone{.op = call.op,
+                                           .epoch = call.epoch,
+                                           .error = Error{ErrorCode::deadline_exceeded, "hangs"},
+                                           .applied = 0,
+                                           .detail = "",
+                                           .never_raised = !raised});
+    }
   }
   void write_journal() {
     if (unwritten_.empty()) return;
@@ -501,6 +492,13 @@ class Simulation final : public EffectSink {
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<Core> core_;
   std::vector<std::function<void()>> todo_;
+  struct Hung {
+    std::int64_t due = 0;
+    RolloutId id;
+    effect::CallRouter call;
+  };
+  std::vector<Hung> hung_;
+  std::vector<std::function<void()>> hung_looks_;
   std::vector<JournalRecord> unwritten_;
   std::shared_ptr<judge::Judge> judge_; // of this process
   std::shared_ptr<EvidenceFeed> feed_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "rollout/evidence/cohort_selector.h"
+#include "rollout/evidence/uncounted.h"
 #include "rollout/track_selection.h"
 #include "telemetry/resource.h"
 
@@ -27,11 +28,14 @@ class Absence {
         to_ms_(request.to_ms) {}
 
   bool service_reports() const { return !values(of_service(), "service_name").empty(); }
+  std::string uncounted() const { return uncounted(spec_.service, of_service()); }
 
   // "" when the selector finds something.
   std::string of(Track track, const std::string& version) const {
     const auto selector = cohort_selector(spec_, track, version);
     if (!values(selector, "service_name").empty()) return "";
+    const auto name = track == Track::canary ? "the canary" : "stable";
+    if (auto sentence = uncounted(name, selector); !sentence.empty()) return sentence;
     auto wanted = select_tracks(spec_).of(track).with;
     if (!spec_.environment.empty()) wanted.emplace_back(environment(), spec_.environment);
     const bool names_version = std::ranges::any_of(
@@ -50,6 +54,9 @@ class Absence {
   }
 
  private:
+  std::string uncounted(std::string_view whose, const cohort::CohortSelector& among) const {
+    return explain_uncounted(whose, among, from_ms_, to_ms_, cohorts_);
+  }
   cohort::CohortSelector of_service() const {
     return {{{"service_name", Matcher::Op::equal, spec_.service}}};
   }
@@ -85,7 +92,7 @@ class Absence {
 std::string explain_absence(const RolloutSpec& spec, const AbsenceRequest& request,
                             const cohort::CohortSource& cohorts) {
   const Absence absence(spec, request, cohorts);
-  if (!absence.service_reports()) return "";
+  if (!absence.service_reports()) return absence.uncounted();
   auto out = absence.of(Track::canary, request.canary_version);
   const auto stable = absence.of(Track::stable, request.stable_version);
   if (!out.empty() && !stable.empty()) out += "; ";

@@ -19,8 +19,9 @@ struct AbsenceRequest {
 };
 
 // What is wrong with the selectors of the tracks that have no request in the window, in words:
-// "nothing of shop has app.lane=canary: app.lane is blue or green". "" where both tracks report, or
-// the service reports nothing at all. Blocks as long as the source does; never fails.
+// "nothing of shop has app.lane=canary: app.lane is blue or green"; or that what a track sends
+// counts no requests. "" where both tracks report, or the service sends nothing at all. Blocks as
+// long as the source does; never fails.
 std::string explain_absence(const RolloutSpec& spec, const AbsenceRequest& request,
                             const cohort::CohortSource& cohorts);
 

@@ -14,6 +14,7 @@ namespace {
 class LabelSource final : public cohort::CohortSource {
  public:
   std::vector<Labels> series;
+  std::vector<Labels> others; // that count no requests; with their names
   Result<cohort::CohortCounts> counts(const cohort::CohortSelector&, std::int64_t,
                                       std::int64_t) const override {
     return cohort::CohortCounts{};
@@ -32,6 +33,12 @@ class LabelSource final : public cohort::CohortSource {
     }
     return {out.begin(), out.end()};
   }
+  std::vector<std::string> metric_names(const cohort::CohortSelector& among, std::int64_t,
+                                        std::int64_t) const override {
+    LabelSource all;
+    all.series = others;
+    return all.label_values(among, "__name__", 0, 0);
+  }
 };
 
 struct AbsentTrack : ::testing::Test {
@@ -44,6 +51,10 @@ struct AbsentTrack : ::testing::Test {
   void report(std::vector<Labels::Pair> labels) {
     labels.emplace_back("service_name", "shop");
     source.series.emplace_back(std::move(labels));
+  }
+  void count_nothing(const std::string& name, const std::string& lane) {
+    source.others.emplace_back(std::vector<Labels::Pair>{
+        {"__name__", name}, {"app_lane", lane}, {"service_name", "shop"}});
   }
   std::string told(std::string canary = "", std::string stable = "") {
     return explain_absence(spec, {std::move(canary), std::move(stable), 0, 1'000'000}, source);
@@ -60,6 +71,23 @@ TEST_F(AbsentTrack, NamesTheValuesThatAreThere) {
             "more");
   report({{"app_lane", "canary"}});
   EXPECT_EQ(told(), "");
+}
+
+// The attribute is as it should be, and what has it counts no requests.
+TEST_F(AbsentTrack, TelemetryThatCountsNoRequestsIsNotDenied) {
+  count_nothing("jvm_memory_used", "canary");
+  count_nothing("target_info", "stable");
+  EXPECT_TRUE(
+      told().starts_with("telemetry of shop comes (jvm_memory_used), but none of it counts "
+                         "HTTP requests: "))
+      << told();
+  report({{"app_lane", "stable"}});
+  EXPECT_TRUE(
+      told().starts_with("telemetry of the canary comes (jvm_memory_used), but none of it "
+                         "counts HTTP requests: "))
+      << told();
+  source.others.clear();
+  EXPECT_EQ(told(), "nothing of shop has app.lane=canary: app.lane is stable");
 }
 
 TEST_F(AbsentTrack, SaysWhatIsMissingAndWhatDoesNotMeet) {

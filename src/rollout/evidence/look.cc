@@ -288,11 +288,10 @@ LookResult take_look(const LookRequest& request, judge::Judge& judge, const Look
     auto judgement = judge.judge(evidence);
     const bool both = out.canary_requests > 0 && out.stable_requests > 0;
     if (!both && out.source_error.empty()) {
-      add_absence(explain_absence(
-                      *request.spec,
-                      {request.canary_version, request.stable_version, look.from_ms, look.to_ms},
-                      sources.cohorts),
-                  judgement.reason);
+      out.absence = explain_absence(
+          *request.spec, {request.canary_version, request.stable_version, look.from_ms, look.to_ms},
+          sources.cohorts);
+      add_absence(out.absence, judgement.reason);
     }
     if (both && out.source_error.empty()) {
       add_absence(explain_counted_twice(

@@ -74,6 +74,7 @@ json::object durable_value(const State& s) {
   o["started_ms"] = s.plan.started_ms;
   o["ended_ms"] = s.end.ended_ms;
   o["decided_ms"] = s.end.decided_ms;
+  if (s.end.is_undo) o["is_undo"] = true;
   o["time_to_rollback_ms"] = s.end.time_to_rollback_ms;
   return o;
 }
@@ -113,6 +114,7 @@ json::object look_value(const LookResult& look) {
   o["silent_instances"] = json_string(look.silent_instances);
   if (!look.unmatched_routes.empty()) o["unmatched_routes"] = json_string(look.unmatched_routes);
   if (!look.waiting.empty()) o["waiting"] = json_string(look.waiting);
+  if (!look.absence.empty()) o["absence"] = json_string(look.absence);
   o["under_way"] = look.under_way;
   o["read_until_ms"] = look.read_until_ms;
   o["judgement_incomplete"] = look.judgement_incomplete;
@@ -142,6 +144,7 @@ LookResult look_from(const json::object& o) {
   look.silent_instances = get_text(o, "silent_instances");
   look.unmatched_routes = get_text(o, "unmatched_routes");
   look.waiting = get_text(o, "waiting");
+  look.absence = get_text(o, "absence");
   look.under_way = get_bool(o, "under_way");
   look.read_until_ms = get_int(o, "read_until_ms");
   look.judgement_incomplete = get_bool(o, "judgement_incomplete");
@@ -284,6 +287,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.plan.started_ms = get_int(*o, "started_ms");
   s.end.ended_ms = get_int(*o, "ended_ms");
   s.end.decided_ms = get_int(*o, "decided_ms");
+  s.end.is_undo = get_bool(*o, "is_undo");
   s.end.time_to_rollback_ms = get_double(*o, "time_to_rollback_ms");
   if (const auto* judgement = get_object(*o, "judgement"))
     s.live.judgement = std::make_shared<const judge::Judgement>(judgement_from(*judgement));

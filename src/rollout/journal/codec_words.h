@@ -28,8 +28,9 @@ inline constexpr std::array kPauseCauses = {
     PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent,
     PauseCause::old_intent, PauseCause::unwatched,      PauseCause::same_version};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
-inline constexpr std::array kCommands = {Command::pause, Command::resume, Command::promote,
-                                         Command::abort, Command::abandon};
+inline constexpr std::array kCommands = {Command::pause,        Command::resume, Command::promote,
+                                         Command::promote_full, Command::abort,  Command::abandon,
+                                         Command::undo};
 inline constexpr std::array kDecisions = {judge::Decision::keep_watching, judge::Decision::promote,
                                           judge::Decision::rollback, judge::Decision::inconclusive};
 inline constexpr std::array kVerdicts = {judge::Verdict::watching, judge::Verdict::pass,
@@ -56,8 +57,10 @@ constexpr std::string_view word(Command command) {
     case Command::pause: return "pause";
     case Command::resume: return "resume";
     case Command::promote: return "promote";
+    case Command::promote_full: return "promote_full";
     case Command::abort: return "abort";
     case Command::abandon: return "abandon";
+    case Command::undo: return "undo";
   }
   return "pause";
 }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_table.h"
+#include "app/command/command_table.h"
 
 #include <iostream>
 #include <utility>
 
-#include "app/completion.h"
-#include "app/typed_values.h"
+#include "app/command/completion.h"
+#include "app/command/typed_values.h"
 
 namespace coalmine::app {
 namespace {
@@ -98,6 +98,19 @@ void add_questions(CLI::App& root, Typed& typed) {
   add_client(*services, typed,
              [&typed](const cli::Terminal& t) { return cli::services(t, typed.services_of); });
 
+  auto* doctor = root.add_subcommand("doctor", "What is missing or wrong, and what to do");
+  doctor->add_option("service", typed.doctor_of, "Only this service.name");
+  add_client(*doctor, typed,
+             [&typed](const cli::Terminal& t) { return cli::doctor(t, typed.doctor_of); });
+
+  auto* config = root.add_subcommand("config", "The server's configuration");
+  config->require_subcommand(1);
+  config->fallthrough();
+  auto* show = config->add_subcommand("show", "What rollouts will do, as the server knows it now");
+  show->add_option("service", typed.config_of, "Only this service.name");
+  add_client(*show, typed,
+             [&typed](const cli::Terminal& t) { return cli::config_show(t, typed.config_of); });
+
   auto* query = root.add_subcommand("query", "Evaluate PromQL");
   query->add_option("promql", typed.query.promql, "The expression")->required();
   query->add_option("--range", typed.query.range,
@@ -115,10 +128,23 @@ void add_rollout_verb(CLI::App& rollout, Typed& typed, const std::string& verb,
   auto* c = rollout.add_subcommand(verb, help);
   c->add_option("target", typed.command.target, kTarget)->required();
   c->add_option("--reason", typed.command.reason, "Why; kept in the log");
+  if (verb == "promote")
+    c->add_flag("--full", typed.command.full, "Pass all the steps that are left: 100% at once");
   add_client(*c, typed, [&typed, verb](const cli::Terminal& t) {
     typed.command.verb = verb;
     return cli::rollout_command(t, typed.command);
   });
+}
+
+void add_retry(CLI::App& rollout, Typed& typed) {
+  auto* retry = rollout.add_subcommand(
+      "retry", "Start a rollout that was not promoted again, with its versions");
+  retry->add_option("target", typed.start.service, kTarget)->required();
+  retry->add_flag("--wait", typed.start.wait,
+                  "Wait until it ends or pauses; the exit code says how it ended");
+  retry->add_option("--timeout", typed.start.timeout, "Give up waiting after this time");
+  add_client(*retry, typed,
+             [&typed](const cli::Terminal& t) { return cli::rollout_retry(t, typed.start); });
 }
 
 void add_rollout(CLI::App& root, Typed& typed) {
@@ -136,6 +162,8 @@ void add_rollout(CLI::App& root, Typed& typed) {
   start->add_option("--timeout", typed.start.timeout, "Give up waiting after this time");
   add_client(*start, typed,
              [&typed](const cli::Terminal& t) { return cli::rollout_start(t, typed.start); });
+
+  add_retry(*rollout, typed);
 
   auto* status = rollout->add_subcommand("status", "Show a rollout");
   status->add_option("target", typed.status.target, kTarget)->required();
@@ -167,6 +195,8 @@ void add_rollout(CLI::App& root, Typed& typed) {
   add_rollout_verb(*rollout, typed, "abandon",
                    "Give up a router that is gone: the rollout ends, the traffic stays as it is "
                    "(needs --reason)");
+  add_rollout_verb(*rollout, typed, "undo",
+                   "Take a promoted release back: the router gives its traffic to stable");
 }
 
 void add_simulate(CLI::App& root, Typed& typed) {
@@ -306,6 +336,8 @@ void add_examples(CLI::App& root) {
       {"analyze", "coalmine analyze checkout --canary-version 2.4.0 --window 10m"},
       {"failures", "coalmine failures checkout --version 2.4.0"},
       {"services", "coalmine services checkout"},
+      {"doctor", "coalmine doctor checkout"},
+      {"config", "coalmine config show checkout"},
       {"query", "coalmine query 'sum(rate(http_server_request_total[5m]))' --range 1h --step 1m"},
       {"check", "coalmine check checkout.yaml --explain --rps 20"},
       {"backup", "coalmine backup /var/backups/coalmine"},
@@ -323,7 +355,11 @@ void add_examples(CLI::App& root) {
       {"log", "coalmine rollout log checkout"},
       {"pause", "coalmine rollout pause checkout --reason 'looking at latency'"},
       {"resume", "coalmine rollout resume checkout"},
-      {"promote", "coalmine rollout promote checkout --reason 'errors are known, ticket 123'"},
+      {"promote",
+       "coalmine rollout promote checkout --reason 'errors are known, ticket 123'\n"
+       "  coalmine rollout promote checkout --full --reason 'hotfix, ticket 124'"},
+      {"retry", "coalmine rollout retry checkout --wait"},
+      {"undo", "coalmine rollout undo checkout --reason 'invoices are wrong'"},
       {"abort", "coalmine rollout abort checkout --reason 'wrong version'"},
       {"abandon", "coalmine rollout abandon checkout --reason 'the proxy was replaced'"},
   };
@@ -331,6 +367,7 @@ void add_examples(CLI::App& root) {
     command.footer(std::string("Example:\n  ") + example);
   };
   for (const auto& [name, example] : kExamples) add(*root.get_subcommand(name), example);
+  add(*root.get_subcommand("config")->get_subcommand("show"), "coalmine config show checkout");
   auto& rollout = *root.get_subcommand("rollout");
   add(rollout, kRolloutExamples[0].second);
   for (const auto& [name, example] : kRolloutExamples) add(*rollout.get_subcommand(name), example);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/completion.h"
+#include "app/command/completion.h"
 
 #include <fmt/format.h>
 

@@ -1,5 +1,5 @@
-// What main.cc's table calls: each command takes what was typed, does its work and returns the exit
-// code (docs/cli.md).
+// What the table of commands calls: each command takes what was typed, does its work and returns
+// the exit code (docs/cli.md).
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

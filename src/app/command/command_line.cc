@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_line.h"
+#include "app/command/command_line.h"
 
 #include <fmt/format.h>
 
@@ -8,7 +8,7 @@
 #include <memory>
 #include <string_view>
 
-#include "app/command_table.h"
+#include "app/command/command_table.h"
 #include "app/version.h"
 #include "base/did_you_mean.h"
 #include "cli/cli.h"
@@ -132,7 +132,7 @@ ParsedLine parse_command_line(std::vector<std::string> words, std::ostream& out,
   add_commands(root, line->typed);
   root.footer(
       "Exit codes: 0 good, 1 bad canary, 2 usage or config, 3 undecided, 4 no data, 5 "
-      "unreachable.\nHelp on a command: coalmine help COMMAND");
+      "unreachable,\n            6 the router fails.\nHelp on a command: coalmine help COMMAND");
   take_help(words);
   take_service(words);
   std::ranges::reverse(words); // as CLI11 takes them

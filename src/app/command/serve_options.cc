@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/serve_options.h"
+#include "app/command/serve_options.h"
 
 #include <fmt/format.h>
 

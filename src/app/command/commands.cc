@@ -1,6 +1,6 @@
 // check, version, and the way to the commands of cli/.
 // SPDX-License-Identifier: Apache-2.0
-#include "app/commands.h"
+#include "app/command/commands.h"
 
 #include <fmt/format.h>
 #include <unistd.h>

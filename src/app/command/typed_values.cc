@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "app/typed_values.h"
+#include "app/command/typed_values.h"
 
 #include <fmt/format.h>
 

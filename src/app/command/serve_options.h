@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "app/commands.h"
+#include "app/command/commands.h"
 #include "app/server.h"
 #include "base/result.h"
 #include "config/config.h"

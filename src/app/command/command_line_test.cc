@@ -1,6 +1,6 @@
 // What is said of every way to type a command, against tests/cli/command_line.txt.
 // SPDX-License-Identifier: Apache-2.0
-#include "app/command_line.h"
+#include "app/command/command_line.h"
 
 #include <gtest/gtest.h>
 
@@ -56,7 +56,9 @@ TEST(CommandLine, EveryHelpHasAnExample) {
                            "version",         "completion",     "rollout",
                            "rollout start",   "rollout status", "rollout list",
                            "rollout log",     "rollout pause",  "rollout resume",
-                           "rollout promote", "rollout abort",  "rollout abandon"}) {
+                           "rollout promote", "rollout abort",  "rollout abandon",
+                           "rollout retry",   "rollout undo",   "config",
+                           "config show",     "doctor"}) {
     const auto help = help_of(words_of(line));
     EXPECT_NE(help.find("Example:\n  "), std::string::npos) << line << "\n" << help;
     EXPECT_NE(help.find(std::string("coalmine ") + line), std::string::npos) << line;

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "app/commands.h"
+#include "app/command/commands.h"
 #include "cli/cli.h"
 #include "demo/demo.h"
 #include "lab/commands.h"
@@ -36,6 +36,8 @@ struct Typed {
   cli::ListOptions list;
   std::string log_target;
   std::string services_of;
+  std::string doctor_of;
+  std::string config_of;
   cli::CommandOptions command;
   std::function<int()> run{};
 };

@@ -8,8 +8,8 @@
 #include <algorithm>
 #include <iostream>
 
-#include "app/commands.h"
-#include "app/serve_options.h"
+#include "app/command/commands.h"
+#include "app/command/serve_options.h"
 #include "base/log.h"
 #include "config/dashboard_file.h"
 

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "app/command_line.h"
+#include "app/command/command_line.h"
 
 int main(int argc, char** argv) {
   try {
