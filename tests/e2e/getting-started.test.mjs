@@ -45,7 +45,7 @@ async function follow(t, language, { env = {}, replacements = {}, before }) {
     if (block.language === 'sh' && !block.saveAs) {
       if (block.heading === language && before) { await terminal.type(before); before = undefined; }
       const began = performance.now();
-      const { output, failed } = await terminal.type(block.text, whole ? 600 : 180);
+      const { output, failed } = await terminal.type(block.text, whole ? 900 : 300);
       t.diagnostic(`${where}: ${((performance.now() - began) / 1000).toFixed(1)} s`);
       assert.deepEqual(failed.filter((command) => !(command in failing)), [], `${where}\n${output}`);
       shown = output;
@@ -57,6 +57,6 @@ async function follow(t, language, { env = {}, replacements = {}, before }) {
 test('docs/getting-started.md', { concurrency: 4 }, async (t) => {
   await Promise.all(Object.entries(languages).map(([language, { packages, needs = [], skip }]) => {
     const why = skip ?? (has(...needs) ? false : `${needs.join(' and ')} is not installed here`);
-    return t.test(language, { skip: why, timeout: whole ? 900_000 : 300_000 }, (t) => follow(t, language, packages()));
+    return t.test(language, { skip: why, timeout: whole ? 1_800_000 : 600_000 }, (t) => follow(t, language, packages()));
   }));
 });
