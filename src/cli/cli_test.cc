@@ -277,14 +277,19 @@ TEST_F(Cli, ServicesAreATableOfInstances) {
   EXPECT_NE(err.str().find("no telemetry of nobody has come to this server"), std::string::npos);
 }
 
+// Whichever service is asked for: it may be of any.
 TEST_F(Cli, ServicesNameWhoSendsWhatCannotArrive) {
   server.say(200, R"({"services":[],"misdirected":[{"address":"10.1.2.3","what":"gRPC came to the )"
                   R"(port for HTTP; send it to port 4317"}]})");
-  EXPECT_EQ(services(terminal(), ""), kExitGood);
+  EXPECT_EQ(services(terminal(), "shop"), kExitGood);
   EXPECT_TRUE(
       err.str().starts_with("coalmine: 10.1.2.3 sends telemetry that cannot arrive: gRPC "
                             "came to the port for HTTP; send it to port 4317\n"))
       << err.str();
+  auto json = terminal();
+  json.output = Output::json;
+  EXPECT_EQ(services(json, "shop"), kExitGood);
+  EXPECT_NE(out.str().find("10.1.2.3"), std::string::npos);
 }
 
 TEST_F(Cli, DoctorIsAChecklistWithAnExitCode) {

@@ -211,11 +211,13 @@ int services(const Terminal& terminal, const std::string& service) {
   for (const auto& one : list_of(answer->json, "services")) {
     if (service.empty() || text_of(one, "service") == service) chosen.push_back(one);
   }
+  const auto& misdirected = list_of(answer->json, "misdirected");
   if (terminal.output == Output::json) {
-    answer->text = json::serialize(json::object{{"services", std::move(chosen)}});
+    answer->text = json::serialize(
+        json::object{{"services", std::move(chosen)}, {"misdirected", misdirected}});
     return print_json(terminal, *answer, kExitGood);
   }
-  for (const auto& sender : list_of(answer->json, "misdirected")) {
+  for (const auto& sender : misdirected) {
     terminal.err << fmt::format("coalmine: {} sends telemetry that cannot arrive: {}\n",
                                 harmless(text_of(sender, "address")),
                                 harmless(text_of(sender, "what")));

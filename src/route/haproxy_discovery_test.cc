@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -140,6 +141,24 @@ TEST(HaproxyServers, ObserveNeedsNoHaproxy) {
   const auto router = make_router({});
   ASSERT_TRUE(router);
   EXPECT_TRUE((*router)->panic());
+}
+
+TEST(HaproxyServers, ASocketThatThisUserMayNotUseIsNotTakenForAHaproxyThatIsAway) {
+  const FakeHaproxy haproxy;
+  ASSERT_EQ(::chmod(haproxy.path().c_str(), 0), 0);
+  auto options = patterns();
+  options.socket = haproxy.path();
+  const auto router = std::move(make_haproxy_router(options).value());
+  // root may use every socket.
+  const auto user = ::geteuid();
+  if (user == 0) ASSERT_EQ(::seteuid(65534), 0);
+  const auto answer = router->read();
+  ASSERT_EQ(::seteuid(user), 0);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, ErrorCode::unavailable);
+  EXPECT_NE(answer.error().message.find("add the user that runs coalmine to the socket's group"),
+            std::string::npos)
+      << answer.error().message;
 }
 
 } // namespace

@@ -51,6 +51,16 @@ std::unexpected<Error> unreachable(const std::string& address, const std::string
           address, why, address));
 }
 
+// The system's own reason, and what to do about it.
+std::unexpected<Error> unreachable(const std::string& address, int error) {
+  if (error != EACCES) return unreachable(address, errno_text(error));
+  return fail(ErrorCode::unavailable,
+              fmt::format("this user may not use HAProxy's socket {}: Permission denied; add the "
+                          "user that runs coalmine to the socket's group (haproxy on Debian; it "
+                          "counts from the next login or restart on)",
+                          address));
+}
+
 std::unexpected<Error> too_slow(const std::string& address) {
   return fail(ErrorCode::deadline_exceeded,
               fmt::format("HAProxy on {} did not answer in time", address));
@@ -74,15 +84,15 @@ bool wait_for(int fd, short events, Deadline deadline) {
 Result<int> connect_to(const std::string& address, const sockaddr* target, socklen_t size,
                        Deadline deadline) {
   Socket socket(::socket(target->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (socket.fd() < 0) return unreachable(address, errno_text(errno));
+  if (socket.fd() < 0) return unreachable(address, errno);
   if (::connect(socket.fd(), target, size) != 0) {
     // EAGAIN of a Unix socket: its backlog is full.
-    if (errno != EINPROGRESS) return unreachable(address, errno_text(errno));
+    if (errno != EINPROGRESS) return unreachable(address, errno);
     if (!wait_for(socket.fd(), POLLOUT, deadline)) return too_slow(address);
     int error = 0;
     socklen_t length = sizeof(error);
     ::getsockopt(socket.fd(), SOL_SOCKET, SO_ERROR, &error, &length);
-    if (error != 0) return unreachable(address, errno_text(error));
+    if (error != 0) return unreachable(address, error);
   }
   return socket.release();
 }

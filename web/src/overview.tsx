@@ -79,7 +79,9 @@ function FirstSteps() {
     <section class="empty">
       <h2>No rollout yet</h2>
       <p>Point a service at this server, tag its telemetry, then start a rollout:</p>
-      <pre>{`export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
+      <pre>{`export OTEL_SERVICE_NAME=checkout-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
 export OTEL_RESOURCE_ATTRIBUTES=service.version=2.4.0,deployment.track=canary
 coalmine rollout start checkout-service`}</pre>
       <ul class="checklist">

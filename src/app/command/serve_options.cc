@@ -130,7 +130,9 @@ std::string banner(const Server& server, const std::string& data_directory,
                          ? "no service configured: `analyze` works, `rollout start` needs --config"
                          : fmt::format("{}", fmt::join(services, ", ")));
   out += "In your application:\n";
+  out += "  export OTEL_SERVICE_NAME=checkout-service\n";
   out += fmt::format("  export OTEL_EXPORTER_OTLP_ENDPOINT=http://{}\n", http);
+  out += "  export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf\n";
   out +=
       "  export OTEL_RESOURCE_ATTRIBUTES=service.version=2.4.0,deployment.track=canary     # "
       "stable for the old version\n";
