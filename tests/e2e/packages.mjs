@@ -11,7 +11,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { root } from './harness.mjs';
 
-const pinned = path.join(root, 'tests/packages');
+const pinned = path.join(root, 'tests/stacks');
 const javaAgent = { version: '2.24.0', sha256: '5c48cd48f9907f824214e22f14a28375c92613a94b0cf98381997e0a678220ce' };
 
 export const has = (...commands) => commands.every((command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0);
@@ -32,7 +32,7 @@ const run = (command, args, options = {}) => execFileSync(command, args, { stdio
 
 // Each gives {env, replacements}: what a terminal needs so that the page's own commands find the pinned packages.
 export function python() {
-  const file = path.join(pinned, 'python.txt');
+  const file = path.join(pinned, 'python/requirements.txt');
   const wheels = filled('python', fs.readFileSync(file, 'utf8'), (folder) => {
     const venv = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-venv-'));
     run('python3', ['-m', 'venv', venv]);
