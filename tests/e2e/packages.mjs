@@ -12,7 +12,12 @@ import { pathToFileURL } from 'node:url';
 import { root } from './harness.mjs';
 
 const pinned = path.join(root, 'tests/stacks');
-const javaAgent = { version: '2.24.0', sha256: '5c48cd48f9907f824214e22f14a28375c92613a94b0cf98381997e0a678220ce' };
+const text = (file) => fs.readFileSync(path.join(pinned, file), 'utf8');
+// The agent that the Spring Boot stack takes.
+const javaAgent = {
+  version: /opentelemetry-javaagent<\/artifactId>\s*<version>([^<]+)/.exec(text('spring/pom.xml'))[1],
+  sha256: /^agent_sha256=(\S+)/m.exec(text('install.sh'))[1],
+};
 
 export const has = (...commands) => commands.every((command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0);
 
@@ -33,7 +38,7 @@ const run = (command, args, options = {}) => execFileSync(command, args, { stdio
 // Each gives {env, replacements}: what a terminal needs so that the page's own commands find the pinned packages.
 export function python() {
   const file = path.join(pinned, 'python/requirements.txt');
-  const wheels = filled('python', fs.readFileSync(file, 'utf8'), (folder) => {
+  const wheels = filled('python', text('python/requirements.txt'), (folder) => {
     const venv = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-venv-'));
     run('python3', ['-m', 'venv', venv]);
     run(`${venv}/bin/pip`, ['download', '--quiet', '--require-hashes', '--only-binary', ':all:', '--no-deps', '--dest', folder, '--requirement', file]);
