@@ -29,16 +29,20 @@ export async function until(what, check, seconds = 20, everyMs = 50) {
   throw new Error(`waited ${seconds} s for ${what}; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
 }
 
-// Never the same port twice in a process: tests that run side by side must not take it from each other before it is listened on.
+// Never the same port twice in a process: tests that run side by side must not take it from each other before it is listened on. Below the
+// range that the system takes ports of outgoing connections from, for the same reason.
 const given = new Set();
+const free = (port) => new Promise((resolve) => {
+  const server = net.createServer().once('error', () => resolve(false)).listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+});
 export async function freePorts(count) {
-  const servers = await Promise.all(Array.from({ length: count }, () => new Promise((resolve, reject) => {
-    const server = net.createServer().once('error', reject).listen(0, '127.0.0.1', () => resolve(server));
-  })));
-  const ports = servers.map((s) => s.address().port);
-  await Promise.all(servers.map((s) => new Promise((resolve) => s.close(resolve))));
-  if (ports.some((port) => given.has(port))) return freePorts(count);
-  for (const port of ports) given.add(port);
+  const ports = [];
+  while (ports.length < count) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await free(port)) ports.push(port);
+  }
   return ports;
 }
 
