@@ -12,6 +12,7 @@ import grpc from '@grpc/grpc-js';
 import { binary, Coalmine, freePorts, start, until } from '../tests/e2e/harness.mjs';
 import { metrics, spans } from '../tests/e2e/otlp.mjs';
 import { beside } from './beside.mjs';
+import { firstUse } from './first-use.mjs';
 import { looks } from './looks.mjs';
 import { query } from './query.mjs';
 import { soak } from './soak.mjs';
@@ -157,9 +158,11 @@ function judge() {
 const chosen = process.argv.slice(2);
 const minutes = /^\d+$/.test(chosen.at(-1) ?? '') && chosen.at(-2) === 'soak' ? Number(chosen.pop()) : 4;
 const all = { looks: () => looks(scoped), ingest, query: () => query(scoped), delay, store: () => store(scoped), judge, soak: () => soak(scoped, minutes) };
+const usual = Object.keys(all);
+all['first-use'] = () => firstUse(scoped); // half an hour, only when named
 const other = chosen[0] === '--beside' ? chosen.splice(0, 2)[1] : undefined;
 for (const name of chosen) if (!all[name]) throw new Error(`no benchmark is called '${name}': ${Object.keys(all).join(' ')}`);
 console.log(`Machine: ${os.cpus().length} x ${os.cpus()[0].model}, ${(os.totalmem() / 2 ** 30).toFixed(0)} GiB, ${os.release()}; load ${os.loadavg()[0].toFixed(1)} at the start`);
 if (other) await beside(scoped, other, chosen);
-else for (const name of chosen.length ? chosen : Object.keys(all)) await all[name]();
+else for (const name of chosen.length ? chosen : usual) await all[name]();
 process.exit(0);

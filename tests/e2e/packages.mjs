@@ -11,8 +11,8 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { root } from './harness.mjs';
 
-const pinned = path.join(root, 'tests/packages');
-const javaAgent = { version: '2.24.0', sha256: '5c48cd48f9907f824214e22f14a28375c92613a94b0cf98381997e0a678220ce' };
+const pinned = path.join(root, 'tests/stacks');
+const pinnedIn = (file, pattern) => pattern.exec(fs.readFileSync(path.join(pinned, file), 'utf8'))[1];
 
 export const has = (...commands) => commands.every((command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0);
 
@@ -32,7 +32,7 @@ const run = (command, args, options = {}) => execFileSync(command, args, { stdio
 
 // Each gives {env, replacements}: what a terminal needs so that the page's own commands find the pinned packages.
 export function python() {
-  const file = path.join(pinned, 'python.txt');
+  const file = path.join(pinned, 'python/requirements.txt');
   const wheels = filled('python', fs.readFileSync(file, 'utf8'), (folder) => {
     const venv = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-venv-'));
     run('python3', ['-m', 'venv', venv]);
@@ -44,11 +44,13 @@ export function python() {
 
 export function java() {
   const name = 'opentelemetry-javaagent';
-  const folder = filled('java', JSON.stringify(javaAgent), (into) => {
-    run('mvn', ['--batch-mode', '--quiet', 'dependency:copy', `-Dartifact=io.opentelemetry.javaagent:${name}:${javaAgent.version}`,
+  const version = pinnedIn('spring/pom.xml', /opentelemetry-javaagent<\/artifactId>\s*<version>([^<]+)/);
+  const wanted = pinnedIn('install.sh', /^agent_sha256=(\w+)$/m);
+  const folder = filled('java', wanted, (into) => {
+    run('mvn', ['--batch-mode', '--quiet', 'dependency:copy', `-Dartifact=io.opentelemetry.javaagent:${name}:${version}`,
       '-Dmdep.stripVersion=true', `-DoutputDirectory=${into}`], { cwd: into });
     const sha256 = crypto.createHash('sha256').update(fs.readFileSync(path.join(into, `${name}.jar`))).digest('hex');
-    if (sha256 !== javaAgent.sha256) throw new Error(`${name} ${javaAgent.version} has SHA-256 ${sha256}, not ${javaAgent.sha256}`);
+    if (sha256 !== wanted) throw new Error(`${name} ${version} has SHA-256 ${sha256}, not ${wanted}`);
   });
   return { replacements: { 'https://github.com/open-telemetry/opentelemetry-java-instrumentation/releases/latest/download': `file://${folder}` } };
 }
