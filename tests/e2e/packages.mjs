@@ -12,12 +12,7 @@ import { pathToFileURL } from 'node:url';
 import { root } from './harness.mjs';
 
 const pinned = path.join(root, 'tests/stacks');
-const text = (file) => fs.readFileSync(path.join(pinned, file), 'utf8');
-// The agent that the Spring Boot stack takes.
-const javaAgent = {
-  version: /opentelemetry-javaagent<\/artifactId>\s*<version>([^<]+)/.exec(text('spring/pom.xml'))[1],
-  sha256: /^agent_sha256=(\S+)/m.exec(text('install.sh'))[1],
-};
+const pinnedIn = (file, pattern) => pattern.exec(fs.readFileSync(path.join(pinned, file), 'utf8'))[1];
 
 export const has = (...commands) => commands.every((command) => spawnSync('sh', ['-c', `command -v ${command}`]).status === 0);
 
@@ -38,7 +33,7 @@ const run = (command, args, options = {}) => execFileSync(command, args, { stdio
 // Each gives {env, replacements}: what a terminal needs so that the page's own commands find the pinned packages.
 export function python() {
   const file = path.join(pinned, 'python/requirements.txt');
-  const wheels = filled('python', text('python/requirements.txt'), (folder) => {
+  const wheels = filled('python', fs.readFileSync(file, 'utf8'), (folder) => {
     const venv = fs.mkdtempSync(path.join(os.tmpdir(), 'coalmine-venv-'));
     run('python3', ['-m', 'venv', venv]);
     run(`${venv}/bin/pip`, ['download', '--quiet', '--require-hashes', '--only-binary', ':all:', '--no-deps', '--dest', folder, '--requirement', file]);
@@ -49,11 +44,13 @@ export function python() {
 
 export function java() {
   const name = 'opentelemetry-javaagent';
-  const folder = filled('java', JSON.stringify(javaAgent), (into) => {
-    run('mvn', ['--batch-mode', '--quiet', 'dependency:copy', `-Dartifact=io.opentelemetry.javaagent:${name}:${javaAgent.version}`,
+  const version = pinnedIn('spring/pom.xml', /opentelemetry-javaagent<\/artifactId>\s*<version>([^<]+)/);
+  const wanted = pinnedIn('install.sh', /^agent_sha256=(\w+)$/m);
+  const folder = filled('java', wanted, (into) => {
+    run('mvn', ['--batch-mode', '--quiet', 'dependency:copy', `-Dartifact=io.opentelemetry.javaagent:${name}:${version}`,
       '-Dmdep.stripVersion=true', `-DoutputDirectory=${into}`], { cwd: into });
     const sha256 = crypto.createHash('sha256').update(fs.readFileSync(path.join(into, `${name}.jar`))).digest('hex');
-    if (sha256 !== javaAgent.sha256) throw new Error(`${name} ${javaAgent.version} has SHA-256 ${sha256}, not ${javaAgent.sha256}`);
+    if (sha256 !== wanted) throw new Error(`${name} ${version} has SHA-256 ${sha256}, not ${wanted}`);
   });
   return { replacements: { 'https://github.com/open-telemetry/opentelemetry-java-instrumentation/releases/latest/download': `file://${folder}` } };
 }
