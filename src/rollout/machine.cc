@@ -330,10 +330,10 @@ bool MachineStep::routes_are_due() const {
 void MachineStep::drive_look() {
   auto& live = s_.live;
   if (s_.position.phase == Phase::rolling_back || live.look_in_flight) return;
-  std::int64_t since = s_.plan.steps[s_.position.step].started_ms;
-  if (since == 0 && s_.position.step > 0)
-    since = s_.plan.steps[s_.position.step - 1]
-                .started_ms; // still on the way up: the old weight is watched on
+  // Still on the way up, maybe past steps that never began: the old weight is watched on.
+  std::int64_t since = 0;
+  for (auto i = s_.position.step + 1; since == 0 && i > 0; --i)
+    since = s_.plan.steps[i - 1].started_ms;
   if (since == 0) return;
   if (now_.steady_ms < live.next_look) {
     live.due = std::min(live.due, live.next_look);

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -116,6 +117,51 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
   take(event::Looked{part}, 400'000);
   EXPECT_EQ(state_.sequence, sequence) << "neither a gate nor a pause for no data";
   EXPECT_TRUE(state_.live.look_in_flight);
+}
+
+// On the way to 100 % past steps that never began the canary still has its old share: one that goes
+// bad before the router has obeyed goes back.
+TEST(PromoteFull, WatchesOnUntilTheRouterHasObeyed) {
+  auto spec = default_spec("shop");
+  spec.router = route::HaproxyOptions{};
+  State state;
+  std::vector<Effect> effects;
+  const auto take = [&](const Event& event, std::int64_t at) {
+    auto out = step(state, event, {.wall_ms = kRolloutStart + at, .steady_ms = at});
+    state = std::move(out.state);
+    effects = std::move(out.effects);
+  };
+  take(event::Start{.id = {1},
+                    .spec = std::make_shared<const RolloutSpec>(spec),
+                    .canary_version = "2",
+                    .stable_version = "1",
+                    .actor = ""},
+       0);
+  take(event::JournalSynced{.sequence = state.sequence}, 0);
+  take(event::RouterDone{.op = RouterOp::set,
+                         .epoch = state.live.epoch,
+                         .error = {},
+                         .applied = 0.05,
+                         .detail = ""},
+       0);
+  take(event::Commanded{.command = Command::promote_full, .actor = "ann", .reason = "hotfix"},
+       1'000);
+  ASSERT_EQ(state.position.step, 3u);
+  ASSERT_EQ(state.plan.steps[2].started_ms, 0);
+  take(event::Tick{}, 20'000);
+  const auto looks = std::ranges::find_if(
+      effects, [](const Effect& e) { return std::holds_alternative<effect::TakeLook>(e); });
+  ASSERT_NE(looks, effects.end()) << "the share it has is watched";
+  EXPECT_EQ(std::get<effect::TakeLook>(*looks).from_ms, kRolloutStart);
+  judge::Judgement bad;
+  bad.decision = judge::Decision::rollback;
+  bad.reason = "errors";
+  LookResult look;
+  look.look = state.live.look;
+  look.step = 3;
+  look.judgement = std::make_shared<const judge::Judgement>(bad);
+  take(event::Looked{look}, 21'000);
+  EXPECT_EQ(state.position.phase, Phase::rolling_back);
 }
 
 // Whatever the weight, a change by more than a tenth of it is somebody's hand, and a rollout never

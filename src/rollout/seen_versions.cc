@@ -29,6 +29,11 @@ std::optional<std::string> newest_since(const SeenVersions& seen, std::int64_t s
   return out;
 }
 
+std::string other_than(const std::string& version, const SeenVersions& seen) {
+  const auto is_there = [&](const auto& one) { return one.reports && one.version == version; };
+  return version.empty() || std::ranges::any_of(seen, is_there) ? "" : newest_reporting(seen);
+}
+
 std::string seen_text(const SeenVersions& seen, std::int64_t now_ms) {
   if (seen.empty()) return "none";
   auto newest = seen;

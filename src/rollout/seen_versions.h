@@ -37,6 +37,9 @@ std::string newest_reporting(const SeenVersions& seen);
 // The newest version of which telemetry came in after since_ms; one with a name where there is one.
 // nullopt: nothing came.
 std::optional<std::string> newest_since(const SeenVersions& seen, std::int64_t since_ms);
+// The newest version that reports where version does not; "" when it does, nothing does, or version
+// is "".
+std::string other_than(const std::string& version, const SeenVersions& seen);
 // "2.3.0 (4m ago), no version (1h ago)"; "none" when none was seen.
 std::string seen_text(const SeenVersions& seen, std::int64_t now_ms);
 

@@ -77,6 +77,7 @@ class ServerWeightsRouter final : public Router {
   std::string split_cause(const Backend& backend) const;
   Status check_servers(const Servers& servers, Weight weight) const;
   std::string stable_down(const Servers& servers) const;
+  std::string no_stable_server(const Servers& servers) const;
   Result<TrackWeights> choose(const Servers& servers, Weight weight) const;
   Status apply(const Servers& servers, TrackWeights weights, Deadline deadline) const;
   Status hold_sticky_clients(const Servers& servers, Deadline deadline) const;
@@ -335,7 +336,21 @@ Result<Weight> ServerWeightsRouter::read() {
                 fmt::format("no server of backend {} is in rotation with a weight; clients get 503",
                             options_.backend));
   }
-  return Weight{now.canary / (now.canary + now.stable), split_cause(backend)};
+  return Weight{now.canary / (now.canary + now.stable), split_cause(backend),
+                no_stable_server(backend.servers)};
+}
+
+// Unlike stable_down: who asks before the traffic is moved wants no server brought back from
+// maintenance for it.
+std::string ServerWeightsRouter::no_stable_server(const Servers& servers) const {
+  std::vector<std::string> all;
+  for (const auto& s : servers) {
+    if (!is_stable(s)) continue;
+    if (s.in_rotation() && s.operational != 0) return "";
+    all.push_back(s.name + (s.in_rotation() ? " DOWN" : " out of rotation"));
+  }
+  return fmt::format("no stable server is up: HAProxy reports {} in backend {}",
+                     all.empty() ? "none of them" : joined(all), options_.backend);
 }
 
 Status ServerWeightsRouter::check() {
@@ -365,7 +380,7 @@ class MapRouter final : public Router {
 
   Result<Weight> read(Deadline deadline) const;
   // "" also when HAProxy does not tell: the weight is known without it.
-  std::string split_cause(Deadline deadline) const;
+  std::string backends(Deadline deadline) const;
 
   const HaproxyOptions options_;
   const RuntimeSocket socket_;
@@ -395,15 +410,16 @@ Result<Weight> MapRouter::read(Deadline deadline) const {
   return Weight{static_cast<double>(parts) / kWhole};
 }
 
-std::string MapRouter::split_cause(Deadline deadline) const {
-  const auto answer = socket_.ask(std::string(kBackendsQuestion), deadline);
-  return answer ? split_cause_of_map(options_.map_key, *answer) : "";
+std::string MapRouter::backends(Deadline deadline) const {
+  return socket_.ask(std::string(kBackendsQuestion), deadline).value_or("");
 }
 
 Result<Weight> MapRouter::read() {
   const Budget budget(options_.timeout_ms);
   TRY_ASSIGN(auto out, read(budget.deadline()));
-  out.split_cause = split_cause(budget.deadline());
+  const auto answer = backends(budget.deadline());
+  out.split_cause = split_cause_of_map(options_.map_key, answer);
+  out.stable_down = stable_down_of_map(options_.map_key, answer);
   return out;
 }
 
@@ -440,7 +456,10 @@ Result<Applied> MapRouter::set(Weight weight) {
             weight.canary * 100, out.applied.canary * 100));
   }
   out.elapsed_ms = budget.elapsed_ms();
-  if (parts > 0) out.applied.split_cause = split_cause(budget.deadline()); // never of the way back
+  if (parts > 0) { // never of the way back
+    out.applied.split_cause =
+        split_cause_of_map(options_.map_key, backends(budget.deadline()));
+  }
   return out;
 }
 

@@ -122,14 +122,18 @@ std::string split_cause_of(const std::string& backend, const std::vector<ServerS
   return out;
 }
 
-std::string split_cause_of_map(const std::string& key, std::string_view answer) {
-  struct Backend {
-    std::string name;
-    bool canary = false;
-    bool down = false;
-  };
+namespace {
+
+// One of the two that split the traffic of a map.
+struct MapBackend {
+  std::string name;
+  bool canary = false;
+  bool down = false;
+};
+
+std::vector<MapBackend> backends_of_map(const std::string& key, std::string_view answer) {
   Table table;
-  std::vector<Backend> ours;
+  std::vector<MapBackend> ours;
   for (const auto line : lines_of(answer)) {
     if (line.starts_with("# pxname,")) {
       table.header(csv_of(line.substr(2)));
@@ -137,28 +141,42 @@ std::string split_cause_of_map(const std::string& key, std::string_view answer) 
     }
     const auto row = csv_of(line);
     if (table.field(row, "svname") != "BACKEND") continue;
-    Backend one{.name = table.field(row, "pxname"),
+    MapBackend one{.name = table.field(row, "pxname"),
                 .canary = false,
                 .down = table.field(row, "status").starts_with("DOWN")};
     const auto name = ascii_lower(std::string_view(one.name));
     one.canary = name.find("canary") != std::string::npos;
     if (one.canary || name.find("stable") != std::string::npos) ours.push_back(std::move(one));
   }
-  const auto has_key = [&](const Backend& b) {
+  const auto has_key = [&](const MapBackend& b) {
     return ascii_lower(std::string_view(b.name)).find(ascii_lower(std::string_view(key))) !=
            std::string::npos;
   };
   if (std::ranges::any_of(ours, has_key)) std::erase_if(ours, std::not_fn(has_key));
-  const auto canaries = std::ranges::count(ours, true, &Backend::canary);
-  if (canaries > 1 || std::ssize(ours) - canaries > 1) return ""; // whose they are is not known
+  const auto canaries = std::ranges::count(ours, true, &MapBackend::canary);
+  if (canaries > 1 || std::ssize(ours) - canaries > 1) ours.clear(); // whose they are is not known
+  return ours;
+}
+
+} // namespace
+
+std::string split_cause_of_map(const std::string& key, std::string_view answer) {
   std::vector<std::string> down;
-  for (const auto& b : ours) {
+  for (const auto& b : backends_of_map(key, answer)) {
     if (b.down) down.push_back(b.name);
   }
   if (down.empty()) return "";
   return fmt::format("HAProxy reports backend{} {} DOWN, no server of {} is up",
                      down.size() == 1 ? "" : "s", fmt::join(down, " and "),
                      down.size() == 1 ? "it" : "them");
+}
+
+std::string stable_down_of_map(const std::string& key, std::string_view answer) {
+  for (const auto& b : backends_of_map(key, answer)) {
+    if (!b.canary && b.down)
+      return fmt::format("no stable server is up: HAProxy reports backend {} DOWN", b.name);
+  }
+  return "";
 }
 
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer) {

@@ -42,6 +42,8 @@ std::string split_cause_of(const std::string& backend, const std::vector<ServerS
 // key of the map. answer: to kBackendsQuestion.
 inline constexpr std::string_view kBackendsQuestion = "show stat -1 2 -1"; // 2: backends
 std::string split_cause_of_map(const std::string& key, std::string_view answer);
+// Why the one of stable could take no traffic, as a clause; "" when it could, or is not known.
+std::string stable_down_of_map(const std::string& key, std::string_view answer);
 
 // The answer to state_question. not_found when HAProxy knows no such backend.
 Result<std::vector<ServerState>> parse_state(const std::string& backend, std::string_view answer);

@@ -300,6 +300,8 @@ TEST_F(RealHaproxy, PanicKeepsServingWhileStableIsDown) {
   };
   ASSERT_TRUE(ask("disable health checkout/stable1; disable health checkout/stable2"));
   all_down("down");
+  EXPECT_EQ(router->read()->stable_down,
+            "no stable server is up: HAProxy reports stable1 DOWN, stable2 DOWN in backend checkout");
   const auto kept = router->panic();
   ASSERT_TRUE(kept) << kept.error().message;
   EXPECT_TRUE(kept->kept.starts_with(
@@ -317,7 +319,8 @@ TEST_F(RealHaproxy, PanicKeepsServingWhileStableIsDown) {
   all_down("up");
   ASSERT_TRUE(router->set({0.25}));
   ASSERT_TRUE(ask("set server checkout/stable1 health down"));
-  const auto back = router->panic(); // one is enough
+  EXPECT_EQ(router->read()->stable_down, "") << "one is enough";
+  const auto back = router->panic();
   ASSERT_TRUE(back) << back.error().message;
   EXPECT_EQ(back->kept, "");
   EXPECT_EQ(back->applied.canary, 0);
@@ -541,8 +544,12 @@ TEST_F(RealHaproxy, MapLayout) {
   ASSERT_TRUE(ask("set server canary/c1 state maint"));
   for (const auto& cause : {router->set({0.5})->applied.split_cause, router->read()->split_cause})
     EXPECT_EQ(cause, "HAProxy reports backend canary DOWN, no server of it is up");
+  EXPECT_EQ(router->read()->stable_down, "");
   ASSERT_TRUE(ask("set server canary/c1 state ready"));
   EXPECT_EQ(router->read()->split_cause, "");
+  ASSERT_TRUE(ask("set server stable/s1 state maint"));
+  EXPECT_EQ(router->read()->stable_down,
+            "no stable server is up: HAProxy reports backend stable DOWN");
 }
 
 TEST_F(RealHaproxy, ASmallWeightIsExact) {

@@ -140,7 +140,7 @@ class ControllerImpl final : public Controller {
   void begin(event::Start start, std::shared_ptr<route::Router> router,
              std::vector<std::string> doubts, std::function<void(Result<RolloutId>)> reply);
   void perform(RolloutId id, event::Commanded command, std::function<void(Status)> reply);
-  Status has_traffic_to_undo(RolloutId id) const;
+  Status may_undo(RolloutId id) const;
   Status prepare_undo(RolloutId id);
 
   // Const after construction.
@@ -345,7 +345,7 @@ void ControllerImpl::begin(event::Start start, std::shared_ptr<route::Router> ro
 
 Status ControllerImpl::command(RolloutId id, Command command, const std::string& actor,
                                const std::string& reason) {
-  if (command == Command::undo) TRY(has_traffic_to_undo(id));
+  if (command == Command::undo) TRY(may_undo(id));
   auto answer = std::make_shared<std::promise<Status>>();
   auto result = answer->get_future();
   inbox_.post([this, answer, id, command, actor, reason] {
@@ -360,21 +360,38 @@ Status ControllerImpl::command(RolloutId id, Command command, const std::string&
   return result.get();
 }
 
-// Somebody may have handed the traffic over since. A router that does not answer now may do so
-// later: the way back waits for it like any other.
-Status ControllerImpl::has_traffic_to_undo(RolloutId id) const {
+// Somebody may have handed the traffic over since, or have brought the new version to the servers
+// of stable: then there is nothing to go back to. What cannot be known is no ground to move traffic.
+Status ControllerImpl::may_undo(RolloutId id) const {
   const auto status = get(id);
-  if (!status || status->phase != Phase::promoted) return {};
+  if (!status || status->phase != Phase::promoted || !status->moves_traffic) return {};
+  const auto no = [&](const std::string& why) {
+    return fail(ErrorCode::failed_precondition,
+                fmt::format("rollout {} cannot be taken back: {}", id.value, why));
+  };
   const auto spec = std::ranges::find(specs_, status->service, &RolloutSpec::service);
-  if (spec == specs_.end()) return {};
+  if (spec == specs_.end())
+    return no(fmt::format("{} is not configured any more", status->service));
   const auto router = deps_.make_router(router_of(*spec));
-  if (!router) return {};
+  if (!router) return no(router.error().message);
+  if (const auto fit = (*router)->check(); !fit)
+    return no(fmt::format("the router does not say that stable is there: {}", fit.error().message));
   const auto now = (*router)->read();
-  if (!now || now->canary > 0) return {};
-  return fail(ErrorCode::failed_precondition,
-              fmt::format("the router gives the canary 0% already, so the traffic was moved after "
-                          "rollout {} ended: there is nothing to take back",
-                          id.value));
+  if (!now)
+    return no(fmt::format("the router does not say that stable is there: {}", now.error().message));
+  if (now->canary <= 0) {
+    return no("the router gives the canary 0% already, so the traffic was moved after it ended; "
+              "there is nothing to take back");
+  }
+  if (!now->stable_down.empty())
+    return no(now->stable_down + "; bring one up with the old version and try again");
+  const auto seen = deps_.versions ? deps_.versions(*spec, Track::stable) : std::nullopt;
+  if (auto other = seen ? other_than(status->stable_version, *seen) : "";  !other.empty()) {
+    return no(fmt::format("stable reports as version {} now, not {}, so the old release is not "
+                          "there; bring {} to the servers of stable and try again",
+                          other, status->stable_version, status->stable_version));
+  }
+  return {};
 }
 
 // Its router was let go when it ended. Two rollouts never move one traffic.

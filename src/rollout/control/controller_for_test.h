@@ -34,6 +34,7 @@ struct RouterMemory {
   std::atomic<double> weight = 0;
   std::atomic<bool> down = false;
   std::atomic<bool> wrong = false; // it has no such backend
+  std::atomic<bool> stable_down = false;
 };
 class MemoryRouter final : public route::Router {
  public:
@@ -48,7 +49,8 @@ class MemoryRouter final : public route::Router {
   Result<route::Weight> read() override {
     if (memory_.wrong) return fail(ErrorCode::not_found, "no backend shop");
     if (memory_.down) return fail(ErrorCode::unavailable, "connection refused");
-    return route::Weight{memory_.weight};
+    return route::Weight{memory_.weight, "",
+                         memory_.stable_down ? "no stable server is up: stable1 DOWN" : ""};
   }
 
  private:

@@ -90,6 +90,40 @@ TEST_F(ControllerTest, APromotedReleaseIsTakenBack) {
   EXPECT_FALSE(last) << "the canary has all the traffic";
 }
 
+// Traffic goes back to a release that is there, and nowhere else.
+TEST_F(ControllerTest, NothingIsTakenBackToAStableThatIsNotThere) {
+  auto with = deps();
+  const auto stable = std::make_shared<Guarded<std::string>>();
+  stable->with([](auto& version) { version = "2.3.0"; });
+  with.versions = [stable](const RolloutSpec&, Track track) {
+    return seen_now(track == Track::canary ? "2.4.0"
+                                           : stable->with([](const auto& v) { return v; }));
+  };
+  open(std::move(with), {spec_});
+  const auto id = start();
+  ASSERT_TRUE(reaches(id, Phase::promoted));
+  const auto refused = [&](const std::string& why) {
+    const auto status = controller_->command(id, Command::undo, "me", "");
+    EXPECT_FALSE(status) << why;
+    if (!status) {
+      EXPECT_NE(status.error().message.find(why), std::string::npos) << status.error().message;
+    }
+    EXPECT_EQ(controller_->get(id)->phase, Phase::promoted);
+    EXPECT_EQ(router_.weight, 1);
+  };
+  router_.stable_down = true;
+  refused("rollout 1 cannot be taken back: no stable server is up: stable1 DOWN; bring one up");
+  router_.stable_down = false;
+  router_.down = true;
+  refused("the router does not say that stable is there: connection refused");
+  router_.down = false;
+  stable->with([](auto& version) { version = "2.4.0"; });
+  refused("stable reports as version 2.4.0 now, not 2.3.0, so the old release is not there");
+  stable->with([](auto& version) { version = "2.3.0"; });
+  EXPECT_TRUE(controller_->command(id, Command::undo, "me", ""));
+  EXPECT_TRUE(reaches(id, Phase::rolled_back));
+}
+
 TEST_F(ControllerTest, OnlyTheNewestReleaseIsTakenBack) {
   open();
   const auto id = start();
