@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
-import { clock } from './format';
+import { clock, weight } from './format';
 import type { Line, Track } from './prom';
 
 export interface ChartLine { label: string; track: Track | null; line: Line }
@@ -53,7 +53,8 @@ export function TimeChart({ lines, show }: { lines: ChartLine[]; show: (v: numbe
 }
 
 // share null: nothing to divide by, which is not 0 %; otherwise says why. asked: the weight the rollout asked for.
-export function Gauge({ share, asked, otherwise = 'no requests seen' }: { share: number | null; asked?: number | null | undefined; otherwise?: string }) {
+export function Gauge({ share, asked, word = 'asked', otherwise = 'no requests seen' }:
+  { share: number | null; asked?: number | null | undefined; word?: string; otherwise?: string }) {
   const arc = (from: number, to: number) => {
     const point = (v: number) => `${100 - 80 * Math.cos(v * Math.PI)} ${100 - 80 * Math.sin(v * Math.PI)}`;
     return `M ${point(from)} A 80 80 0 0 1 ${point(to)}`;
@@ -66,7 +67,7 @@ export function Gauge({ share, asked, otherwise = 'no requests seen' }: { share:
       {clamped > 0 && <path d={arc(0, clamped)} class="filled" />}
       {asked != null && <path d={arc(Math.max(0, asked - 0.004), Math.min(1, asked + 0.004))} class="asked" />}
       <text x="100" y="92" class={share == null ? 'small' : 'big'}>{text}</text>
-      {asked != null && <text x="100" y="115" class="small">asked {(asked * 100).toFixed(0)} %</text>}
+      {asked != null && <text x="100" y="115" class="small">{word} {weight(asked)}</text>}
     </svg>
   );
 }

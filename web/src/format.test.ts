@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { duration, measure, millis, percent, points } from './format';
+import { duration, measure, millis, percent, points, weight } from './format';
 import { isRatio, trackOf, unitOf } from './prom';
 import { parsePath } from './route';
 
@@ -9,7 +9,14 @@ describe('format', () => {
     expect(percent(NaN)).toBe('–');
     expect(millis(undefined)).toBe('–');
   });
-  it('reads a zero as 0 %', () => expect(percent(0)).toBe('0.00 %'));
+  it('reads a zero, and nothing else, as 0 %', () => {
+    expect(percent(0)).toBe('0.00 %');
+    expect(percent(0.00003)).toBe('0.003 %');
+    expect(percent(0.0971)).toBe('9.71 %');
+  });
+  it('rounds no weight to another', () => {
+    expect([0.004, 0.005, 0.05, 0.999, 1].map(weight)).toEqual(['0.4 %', '0.5 %', '5 %', '99.9 %', '100 %']);
+  });
   it('keeps units', () => {
     expect(points(0.0123)).toBe('1.23 pp');
     expect(millis(182.4)).toBe('182 ms');

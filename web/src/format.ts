@@ -1,7 +1,14 @@
 // Numbers and times as people read them: units on every number, 24-hour clock.
 
-export const percent = (ratio: number | null | undefined, digits = 2): string =>
-  ratio == null || Number.isNaN(ratio) ? '–' : `${(ratio * 100).toFixed(digits)} %`;
+// Little is not nothing: a share that is not 0 never reads 0 %.
+export function percent(ratio: number | null | undefined, digits = 2): string {
+  if (ratio == null || Number.isNaN(ratio)) return '–';
+  const text = (ratio * 100).toFixed(digits);
+  return `${ratio !== 0 && Number(text) === 0 ? Number((ratio * 100).toPrecision(2)) : text} %`;
+}
+
+// A weight as it was asked for: 0.5 % is not 1 %.
+export const weight = (share: number): string => `${Number((share * 100).toPrecision(4))} %`;
 
 export const points = (difference: number): string => `${(difference * 100).toFixed(2)} pp`;
 

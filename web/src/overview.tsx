@@ -1,8 +1,9 @@
 // All rollouts, those that need a person first: one sentence of state, one of reason, the traffic.
 import type { Rollout } from './api';
 import { getMisdirected, getServices, rollouts } from './api';
-import { clock, duration, percent } from './format';
+import { clock, duration, weight as weightText } from './format';
 import { usePolling } from './panel';
+import { trafficOf } from './split';
 
 const phases: Record<string, { glyph: string; word: string; tone: string }> = {
   progressing: { glyph: '◌', word: 'WATCHING', tone: 'watching' },
@@ -29,15 +30,15 @@ export function Chip({ rollout: r }: { rollout: Rollout }) {
 }
 
 function Row({ rollout: r }: { rollout: Rollout }) {
-  const weight = r.weight_applied ?? r.weight_asked;
+  const { share, title } = trafficOf(r);
   return (
     <li>
       <a class="row" href={`/r/${encodeURIComponent(r.service)}/${r.id}`}>
         <Chip rollout={r} />
         <strong>{r.service}</strong>
         <span class="versions">{r.stable_version || '?'} → {r.canary_version || '?'}</span>
-        <span class="traffic" title={`weight ${percent(weight, 0)}`}><i style={{ width: `${weight * 100}%` }} /></span>
-        <span class="number">{percent(weight, 0)}</span>
+        <span class="traffic" title={title}><i style={{ width: `${(share ?? 0) * 100}%` }} /></span>
+        <span class="number">{share === null ? '?' : weightText(share)}</span>
         <span class="when">{r.terminal ? `${clock(r.ended_ms)}, after ${duration(r.ended_ms - r.started_ms)}`
           : `step ${r.step + 1} of ${r.steps.length}`}</span>
         <span class="reason">{r.reason}</span>

@@ -63,7 +63,7 @@ function SeriesBody({ panel, span }: { panel: Panel; span: Range }) {
   return (
     <>
       <TimeChart lines={value} show={show} />
-      {empty && <p class="quiet">No data in this range: nothing that these queries select has been received.</p>}
+      {empty && <p class="quiet">Nothing to draw in this range: no requests that these queries select, or not yet two exports of them.</p>}
       {error && <p class="problem">{error}</p>}
     </>
   );

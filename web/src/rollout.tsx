@@ -4,10 +4,10 @@ import type { Metric, Rollout } from './api';
 import { command, getFailures, getRollout, rollouts } from './api';
 import { Gauge } from './chart';
 import { FailureList } from './failures';
-import { clock, duration, measure, millis, percent, points } from './format';
+import { clock, duration, measure, millis, points, weight } from './format';
 import { Chip } from './overview';
 import { PanelView, usePolling } from './panel';
-import { panelsOf, splitWords } from './split';
+import { askedOf, panelsOf, splitWords } from './split';
 
 const verdictMark: Record<Metric['verdict'], string> = {
   pass: '✔ PASS', regression: '✖ REGRESSION', watching: '◌ WATCHING', no_data: '∅ NO DATA',
@@ -22,7 +22,7 @@ function Steps({ rollout: r }: { rollout: Rollout }) {
         const share = current && step.analyze_ms > 0 ? Math.min(1, r.observed_valid_ms / step.analyze_ms) : step.outcome === 'passed' ? 1 : 0;
         return (
           <li class={step.outcome || (current ? 'current' : 'open')} aria-current={current ? 'step' : undefined}>
-            <b>{mark} {percent(step.weight, 0)}</b>
+            <b>{mark} {weight(step.weight)}</b>
             <span class="bar"><i style={{ width: `${share * 100}%` }} /></span>
             <small>{current && step.analyze_ms > 0 ? `${duration(r.observed_valid_ms)} of ${duration(step.analyze_ms)}`
               : step.started_ms ? clock(step.started_ms) : step.analyze_ms > 0 ? duration(step.analyze_ms) : ''}</small>
@@ -107,7 +107,8 @@ export function RolloutPage({ id }: { id: string }) {
       </header>
       <Steps rollout={r} />
       <div class="grid">
-        <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={r.weight_asked} otherwise={splitWords(r)} /></section>
+        <section class="panel gauge"><h3>Traffic split</h3><Gauge share={r.observed_split} asked={askedOf(r)} word={r.moves_traffic === false ? 'planned' : 'asked'}
+          otherwise={splitWords(r)} /></section>
         {panelsOf(r).map((panel) => <PanelView key={`${r.id} ${panel.title}`} panel={panel} span={span} />)}
       </div>
       {r.judgement && <section><h2>Signals and routes</h2><Verdicts metrics={r.judgement.metrics} />
