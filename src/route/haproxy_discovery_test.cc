@@ -161,5 +161,24 @@ TEST(HaproxyServers, ASocketThatThisUserMayNotUseIsNotTakenForAHaproxyThatIsAway
       << answer.error().message;
 }
 
+TEST(HaproxyServers, ASilentPeerRunsIntoTheTimeout) {
+  const auto path = std::filesystem::temp_directory_path() /
+                    ("coalmine-silent-" + std::to_string(::getpid()) + ".sock");
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::strncpy(address.sun_path, path.c_str(), sizeof(address.sun_path) - 1);
+  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  ASSERT_EQ(::listen(fd, 4), 0);
+  auto options = patterns();
+  options.socket = path;
+  options.timeout_ms = 50;
+  const auto router = std::move(make_haproxy_router(options).value());
+  EXPECT_EQ(router->set({0.5}).error().code, ErrorCode::deadline_exceeded);
+  EXPECT_EQ(router->panic().error().code, ErrorCode::deadline_exceeded);
+  ::close(fd);
+  std::filesystem::remove(path);
+}
+
 } // namespace
 } // namespace coalmine::route

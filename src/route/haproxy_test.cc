@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -300,8 +299,9 @@ TEST_F(RealHaproxy, PanicKeepsServingWhileStableIsDown) {
   };
   ASSERT_TRUE(ask("disable health checkout/stable1; disable health checkout/stable2"));
   all_down("down");
-  EXPECT_EQ(router->read()->stable_down,
-            "no stable server is up: HAProxy reports stable1 DOWN, stable2 DOWN in backend checkout");
+  EXPECT_EQ(
+      router->read()->stable_down,
+      "no stable server is up: HAProxy reports stable1 DOWN, stable2 DOWN in backend checkout");
   const auto kept = router->panic();
   ASSERT_TRUE(kept) << kept.error().message;
   EXPECT_TRUE(kept->kept.starts_with(
@@ -584,23 +584,6 @@ TEST_F(RealHaproxy, MapLayoutMistakes) {
   EXPECT_FALSE(wrong->set({0.1}));
   stop();
   EXPECT_EQ(router->panic().error().code, ErrorCode::unavailable);
-}
-
-TEST_F(RealHaproxy, SilentPeerRunsIntoTheTimeout) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const auto silent = path("silent.sock");
-  silent.copy(address.sun_path, sizeof(address.sun_path) - 1);
-  const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  ASSERT_EQ(::bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
-  ASSERT_EQ(::listen(fd, 4), 0);
-  auto options = layout_a();
-  options.socket = silent;
-  options.timeout_ms = 50;
-  const auto router = std::move(make_haproxy_router(options).value());
-  EXPECT_EQ(router->set({0.5}).error().code, ErrorCode::deadline_exceeded);
-  EXPECT_EQ(router->panic().error().code, ErrorCode::deadline_exceeded);
-  ::close(fd);
 }
 
 } // namespace
