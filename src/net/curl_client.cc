@@ -178,8 +178,8 @@ std::unexpected<Error> transport_error(CURLcode code, const ClientRequest& reque
     case CURLE_OPERATION_TIMEDOUT:
       return fail(ErrorCode::deadline_exceeded, fmt::format("no answer from {} within {} ms ({})",
                                                             url, request.timeout.count(), why));
-    case CURLE_ABORTED_BY_CALLBACK:
-      return fail(ErrorCode::unavailable,
+    case CURLE_ABORTED_BY_CALLBACK: // not a failure that may pass: nobody shall try again
+      return fail(ErrorCode::failed_precondition,
                   fmt::format("the call of {} was given up: this process is stopping", url));
     case CURLE_URL_MALFORMAT:
     case CURLE_UNSUPPORTED_PROTOCOL:

@@ -175,12 +175,12 @@ TEST_F(ClientTest, StopEndsWhatIsNotAnswered) {
   ASSERT_EQ(call.wait_for(std::chrono::seconds(30)), std::future_status::ready);
   const auto cut = call.get();
   ASSERT_FALSE(cut);
-  EXPECT_EQ(cut.error().code, ErrorCode::unavailable);
+  EXPECT_EQ(cut.error().code, ErrorCode::failed_precondition);
   EXPECT_EQ(cut.error().message,
             "the call of " + base_ + "/never was given up: this process is stopping");
   const auto later = client_->fetch({.url = base_ + "/never", .timeout = kLong});
   ASSERT_FALSE(later);
-  EXPECT_EQ(later.error().code, ErrorCode::unavailable) << later.error().message;
+  EXPECT_EQ(later.error().code, ErrorCode::failed_precondition) << later.error().message;
 }
 
 TEST_F(ClientTest, ManyThreads) {

@@ -42,8 +42,8 @@ class HttpClient {
   virtual Status stream(const ClientRequest& request,
                         const std::function<bool(std::string_view)>& on_chunk) = 0;
   // Before the end of whoever uses it: calls under way, and those that begin from now on, end
-  // within grace (at the pace at which they are looked after, once a second) as unavailable. Any
-  // thread.
+  // within grace (at the pace at which they are looked after, once a second) as
+  // failed_precondition: another try cannot help. Any thread.
   virtual void stop(std::chrono::milliseconds) {}
 };
 
