@@ -268,7 +268,7 @@ TEST_F(Cli, ScalarsAndEmptyResults) {
 
 TEST_F(Cli, ServicesAreATableOfInstances) {
   server.say(200, R"({"services":[{"service":"shop","track":"canary","version":"2","instance":"a",)"
-                  R"("export_interval_ms":60000,"last_ms":1795354900000},{"service":"cart"}]})");
+                  R"("export_interval_ms":60015,"last_ms":1795354900000},{"service":"cart"}]})");
   EXPECT_EQ(services(terminal(), "shop"), kExitGood);
   EXPECT_EQ(out.str(),
             "SERVICE  TRACK   VERSION  INSTANCE  EXPORTS EACH  NEWEST\n"

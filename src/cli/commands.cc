@@ -232,7 +232,9 @@ int services(const Terminal& terminal, const std::string& service) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& one : chosen) {
     const auto ms = [&](const char* key) { return std::llround(number_of(one, key)); };
-    const auto interval_ms = ms("export_interval_ms");
+    // Exports jitter by a few milliseconds.
+    auto interval_ms = ms("export_interval_ms");
+    if (interval_ms >= 1'000) interval_ms = (interval_ms + 500) / 1'000 * 1'000;
     rows.push_back({harmless(text_of(one, "service")), harmless(text_of(one, "track")),
                     harmless(text_of(one, "version")), harmless(text_of(one, "instance")),
                     interval_ms > 0 ? short_duration(interval_ms) : "-",
