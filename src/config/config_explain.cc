@@ -223,10 +223,6 @@ std::string explain(const rollout::RolloutSpec& spec) {
         "{}.\n",
         fmt::join(spec.critical_routes, ", "));
   }
-  if (spec.warm_up_ms != rollout::RolloutSpec().warm_up_ms) {
-    out += fmt::format("A new instance warms up for {}: its latency is left out until then.\n",
-                       duration_text(spec.warm_up_ms));
-  }
   if (spec.max_extends == 0) {
     out += "Undecided at a gate: pause and call a person.\n";
   } else {

@@ -158,7 +158,6 @@ void read_judge(const ConfigContext& context, const YAML::Node& node, rollout::R
       noted(key_of(yaml, &rollout::RolloutSpec::false_promote_risk, spec), only.sequential),
       noted(key_of(yaml, &rollout::RolloutSpec::false_rollback_budget, spec), only.sequential),
       noted(key_of(yaml, &rollout::RolloutSpec::strict, spec), only.sequential),
-      key_of(yaml, &rollout::RolloutSpec::warm_up_ms, spec),
   };
   for (auto& key : keys_of(yaml, "judge", spec.rank))
     keys.push_back(noted(std::move(key), only.rank));

@@ -159,7 +159,6 @@ class Replay {
     request.origin_ms = from_ms;
     cohort::GridOptions options;
     options.origin_ms = from_ms;
-    options.warm_up_ms = question_.spec.warm_up_ms;
     options.ignore_routes = question_.spec.ignore_routes;
     options.own_routes = question_.spec.critical_routes;
     options.min_route_requests = question_.spec.min_route_requests;

@@ -60,8 +60,6 @@ struct RolloutSpec {
   double false_rollback_budget = 0.01;
   double false_promote_risk = 0.05;
   bool strict = false;
-  // How long the latency of a new instance is left out, and a higher error rate allowed.
-  std::int64_t warm_up_ms = 3 * 60 * 1000;
   double min_analysis_minutes = 10; // for one-shot analyze; a rollout's steps carry their own
   double min_requests = 100;
   double min_route_requests = 100;

@@ -12,23 +12,28 @@ const apps = path.join(root, 'tests/stacks');
 const python = (...args) => [path.join(installed, 'python/bin/opentelemetry-instrument'), ...args];
 const inPython = { PYTHONPATH: path.join(apps, 'python'), PYTHONDONTWRITEBYTECODE: '1', PYTHONUNBUFFERED: '1' };
 
-// How each stack is started on a port, and the file that tests/stacks/install.sh makes where its toolchain is.
+// How each stack is started on a port, what tests/stacks/install.sh makes of it, and the programs without which it leaves it out.
 export const kStacks = {
-  flask: { command: () => python(path.join(installed, 'python/bin/python'), path.join(apps, 'python/flask_app.py')), env: inPython },
+  flask: { command: () => python(path.join(installed, 'python/bin/python'), path.join(apps, 'python/flask_app.py')), env: inPython, made: 'python/bin/flask' },
   fastapi: {
     command: (port) => python(path.join(installed, 'python/bin/uvicorn'), 'fastapi_app:app', '--host', '127.0.0.1', '--port', port, '--no-access-log'),
-    env: inPython,
+    env: inPython, made: 'python/bin/uvicorn',
   },
   express: { command: () => [process.execPath, '--require', '@opentelemetry/auto-instrumentations-node/register', path.join(apps, 'express.cjs')] },
   spring: {
     command: () => ['java', `-javaagent:${path.join(installed, 'spring/agent.jar')}`, '-Xmx96m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', '-jar',
       path.join(installed, 'spring/shop.jar')],
     env: { SERVER_ADDRESS: '127.0.0.1', SPRING_MAIN_BANNER_MODE: 'off' },
-    needs: path.join(installed, 'spring/shop.jar'),
+    made: 'spring/agent.jar', programs: ['java', 'mvn'],
   },
-  go: { command: () => [path.join(installed, 'go/shop')], needs: path.join(installed, 'go/shop') },
+  go: { command: () => [path.join(installed, 'go/shop')], made: 'go/shop', programs: ['go'] },
 };
-export const missing = (stack) => (kStacks[stack].needs && !fs.existsSync(kStacks[stack].needs) ? `tests/stacks/install.sh found no toolchain for ${stack}` : undefined);
+const here = (program) => process.env.PATH.split(':').some((dir) => fs.existsSync(path.join(dir, program)));
+// Why a stack is left out, or undefined.
+export function missing(stack) {
+  const absent = (kStacks[stack].programs ?? []).filter((program) => !here(program));
+  return absent.length > 0 ? `no ${absent.join(' and no ')} on this machine` : undefined;
+}
 export const kReleases = ['good', 'bad', 'slow'];
 // How the rollout of each release has to end.
 export const kEnds = { good: 'promoted', bad: 'rolled_back', slow: 'rolled_back' };
@@ -89,6 +94,10 @@ function load(t, port, services, rate) {
 // the SDK's default), steps, more (YAML for every service).
 export class Shops {
   static async start(t, { stacks, rate, exportMs, steps, more }) {
+    for (const stack of stacks) {
+      const { made } = kStacks[stack];
+      if (made && !fs.existsSync(path.join(installed, made))) throw new Error(`build/stacks/${made} is missing: run tests/stacks/install.sh`);
+    }
     const self = new Shops();
     self.t = t;
     self.dir = scratch(t);

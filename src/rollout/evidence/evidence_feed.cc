@@ -157,7 +157,6 @@ class GridFeed final : public EvidenceFeed {
                                      const FeedRequest& request) {
     cohort::GridOptions out;
     out.origin_ms = origin_of(request);
-    out.warm_up_ms = request.spec->warm_up_ms;
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
     out.own_routes = request.spec->critical_routes;

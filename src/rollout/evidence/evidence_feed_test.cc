@@ -156,31 +156,6 @@ TEST(GridFeed, RequestsOfClosedCellsAndOfWhatWaits) {
   EXPECT_EQ(totals.stable_errors, 0);
 }
 
-// A process that is warm in half a minute is judged sooner, one that takes long later.
-TEST(GridFeed, AnInstanceWarmsUpAsLongAsTheServiceSays) {
-  Pods pods;
-  pods.pods = {{.name = "s"}, {.track = Track::canary, .name = "c", .from_ms = kStart}};
-  for (const std::int64_t warm_up : {0L, 30'000L, 3 * kMinute}) {
-    auto spec = default_spec("shop");
-    if (warm_up != 3 * kMinute) spec.warm_up_ms = warm_up; // the default
-    const auto feed =
-        make_grid_feed(pods, {.spec = std::make_shared<const RolloutSpec>(std::move(spec)),
-                              .canary_version = "1",
-                              .stable_version = "1",
-                              .started_ms = kStart});
-    std::int64_t warm_from = kStart;
-    for (auto now = kStart; now <= kStart + 5 * kMinute; now += 5'000) {
-      const auto cells = feed->read(view_at(now), now);
-      ASSERT_TRUE(cells);
-      for (const auto& cell : *cells) {
-        if (cell.warming) warm_from = cell.to_ms;
-      }
-    }
-    EXPECT_GE(warm_from, kStart + warm_up);
-    EXPECT_LE(warm_from, kStart + warm_up + 10'000) << "the cell in which it ends";
-  }
-}
-
 TEST(GridFeed, AClockThatIsOffIsNoSilence) {
   for (const std::int64_t off : {-20 * kMinute, -25'000L, 0L, 5'000L, 9 * kMinute}) {
     Pods pods;

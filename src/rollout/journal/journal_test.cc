@@ -72,8 +72,7 @@ TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
       << text;
   EXPECT_NE(text.find("\"rank\":{\"metrics\":{},\"group_weights\":{},\"pass\":95,\"marginal\":75,"
                       "\"interval\":10},\"false_rollback_budget\":0.01,"
-                      "\"false_promote_risk\":0.05,\"strict\":false,"
-                      "\"warm_up_ms\":180000,\"signals\":[],"
+                      "\"false_promote_risk\":0.05,\"strict\":false,\"signals\":[],"
                       "\"min_analysis_minutes\":10,\"min_requests\":100,"
                       "\"min_route_requests\":100,\"analysis_window_ms\":600000,"
                       "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
