@@ -72,6 +72,7 @@ class Examination {
     const auto* name = which == Track::canary ? "canary" : "stable";
     const auto seen = on_.versions(spec, which);
     if (!seen) {
+      if (on_.ask_store) return; // it does not answer, as is said of the store
       say(State::good,
           fmt::format("the versions of {} cannot be told from its telemetry: its selector names an "
                       "attribute that is not kept",

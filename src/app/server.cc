@@ -210,7 +210,7 @@ class RunningServer final : public Server {
              judgement);
     };
     deps.telemetry_doubts = doubts();
-    if (!options_.prometheus) deps.versions = versions();
+    deps.versions = versions();
     rollout::ControllerOptions options;
     options.journal_directory = inside("journal");
     TRY_ASSIGN(controller_, rollout::Controller::open(std::move(options), std::move(deps),
@@ -221,7 +221,9 @@ class RunningServer final : public Server {
 
   rollout::AskVersions versions() {
     return [this](const rollout::RolloutSpec& spec, Track track) {
-      return seen_versions(spec, track, store_->presence(), clock_.wall_ms());
+      // What another store has was never seen here.
+      return options_.prometheus ? seen_versions(spec, track, *cohorts_, clock_.wall_ms())
+                                 : seen_versions(spec, track, store_->presence(), clock_.wall_ms());
     };
   }
 
@@ -246,9 +248,8 @@ class RunningServer final : public Server {
                              now_ms));
         return {};
       };
-    } else {
-      on.versions = versions();
     }
+    on.versions = versions();
     on.telemetry_doubts = doubts();
     return examine(on, service);
   }
@@ -286,7 +287,7 @@ class RunningServer final : public Server {
                      .feeds = feeds_.get(),
                      .backup = {},
                      .misdirected = misdirected_};
-    if (!options_.prometheus) deps.versions = versions();
+    deps.versions = versions();
     deps.remote_write = [this](const net::HttpRequest& request) {
       return remote_write_->handle(request);
     };

@@ -234,6 +234,60 @@ TEST(TrackVersions, AreUnknownForAttributesThatAreNotKept) {
   EXPECT_EQ(seen_versions(any_track, Track::stable, presence, 3)->size(), 1u);
 }
 
+// The newest requests of each version, as a store of another kind tells them.
+class VersionsThere final : public cohort::CohortSource {
+ public:
+  struct There {
+    std::string version;
+    std::int64_t first_ms = 0;
+    std::int64_t last_ms = 0; // 0: listed still, and gone
+  };
+  std::vector<There> there;
+  bool down = false;
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector& cohort, std::int64_t,
+                                      std::int64_t) const override {
+    if (down) return fail(ErrorCode::unavailable, "connection refused");
+    cohort::CohortCounts out;
+    for (const auto& m : cohort.matchers) {
+      if (m.name != "service_version") continue;
+      for (const auto& one : there) {
+        if (one.version != m.value) continue;
+        out.first_ms = one.first_ms;
+        out.last_ms = one.last_ms;
+      }
+    }
+    return out;
+  }
+  std::vector<std::string> label_values(const cohort::CohortSelector&, const std::string& label,
+                                        std::int64_t, std::int64_t) const override {
+    EXPECT_EQ(label, "service_version");
+    std::vector<std::string> out;
+    for (const auto& one : there) {
+      if (!one.version.empty()) out.push_back(one.version);
+    }
+    return out;
+  }
+};
+
+TEST(TrackVersions, OfAnotherStoreAreThoseWhoseRequestsAreNew) {
+  constexpr std::int64_t kNow = 9'000'000;
+  const auto spec = rollout::default_spec("shop");
+  VersionsThere store;
+  const auto versions = [&] { return seen_versions(spec, Track::canary, store, kNow); };
+  EXPECT_EQ(versions(), rollout::SeenVersions{}) << "none known is a state";
+  store.there = {{"2.3.0", 1'000'000, 8'700'000},
+                 {"2.4.0", 8'500'000, 8'990'000},
+                 {"2.2.0", 500'000, 0},
+                 {"", 8'600'000, 8'999'000}};
+  EXPECT_EQ(rollout::newest_reporting(*versions()), "2.4.0");
+  EXPECT_EQ(rollout::newest_since(*versions(), 8'900'000), "2.4.0");
+  EXPECT_EQ(rollout::newest_since(*versions(), 8'995'000), "") << "only what names none is newer";
+  EXPECT_EQ(rollout::seen_text(*versions(), kNow),
+            "no version (1s ago), 2.4.0 (10s ago), 2.3.0 (5m ago)");
+  store.down = true;
+  EXPECT_EQ(versions(), std::nullopt) << "not \"none\"";
+}
+
 TEST(Version, IsTheProjects) {
   std::ifstream in(fs::path(COALMINE_SOURCE_DIR) / "CMakeLists.txt");
   const std::string text{std::istreambuf_iterator<char>(in), {}};

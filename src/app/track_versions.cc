@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 
+#include "rollout/evidence/cohort_selector.h"
 #include "rollout/track_selection.h"
 
 namespace coalmine::app {
@@ -13,6 +14,9 @@ namespace {
 constexpr std::int64_t kUnknownIntervalMs = 2 * 60 * 1000;
 constexpr std::int64_t kShortestMs = 30 * 1000;
 constexpr std::int64_t kLongestMs = 10 * 60 * 1000;
+constexpr auto kVersionLabel = "service_version";
+// Of another store, each with questions of its own.
+constexpr std::size_t kMostAsked = 20;
 
 // What presence knows of an attribute; empty when it keeps none of that name.
 std::optional<std::string> attribute_of(const Presence& presence, const std::string& name) {
@@ -75,6 +79,32 @@ std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& s
   }
   rollout::SeenVersions out;
   for (auto& [version, seen] : versions) out.push_back(std::move(seen));
+  std::ranges::stable_sort(out, std::ranges::greater{}, &rollout::SeenVersion::first_ms);
+  return out;
+}
+
+std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& spec, Track track,
+                                                   const cohort::CohortSource& cohorts,
+                                                   std::int64_t now_ms) {
+  const auto from_ms = now_ms - kLongestMs;
+  auto versions = cohorts.label_values(rollout::cohort_selector(spec, track, ""), kVersionLabel,
+                                       from_ms, now_ms);
+  versions.resize(std::min(versions.size(), kMostAsked));
+  versions.emplace_back(); // what names none
+  rollout::SeenVersions out;
+  for (const auto& version : versions) {
+    auto selector = rollout::cohort_selector(spec, track, version);
+    if (version.empty()) selector.matchers.push_back({kVersionLabel, Matcher::Op::equal, ""});
+    // A server may still list what has gone; its newest sample says when it was there.
+    const auto counts = cohorts.counts(selector, from_ms, now_ms);
+    if (!counts) return std::nullopt;
+    if (counts->last_ms == 0) continue;
+    out.push_back({.version = version,
+                   .first_ms = counts->first_ms,
+                   .last_ms = counts->last_ms,
+                   .arrival_ms = counts->last_ms,
+                   .reports = counts->last_ms + kUnknownIntervalMs >= now_ms});
+  }
   std::ranges::stable_sort(out, std::ranges::greater{}, &rollout::SeenVersion::first_ms);
   return out;
 }

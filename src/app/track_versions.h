@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "cohort/cohorts.h"
 #include "rollout/seen_versions.h"
 #include "telemetry/presence.h"
 
@@ -18,6 +19,13 @@ namespace coalmine::app {
 // does not keep.
 std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& spec, Track track,
                                                    const std::vector<Presence>& presence,
+                                                   std::int64_t now_ms);
+
+// As above of a store that is not ours: what it has of requests in the newest ten minutes. How
+// often it is sent to is not known, so a version reports for two minutes. nullopt: the store does
+// not answer. Blocks as long as it takes.
+std::optional<rollout::SeenVersions> seen_versions(const rollout::RolloutSpec& spec, Track track,
+                                                   const cohort::CohortSource& cohorts,
                                                    std::int64_t now_ms);
 
 } // namespace coalmine::app

@@ -127,6 +127,10 @@ std::string split_line(const json::value& rollout) {
       out += fmt::format(", {} of requests seen", share_text(number_of(rollout, "observed_split")));
     return out + "\n";
   }
+  if (text_of(rollout, "phase") == "abandoned") {
+    return fmt::format("Canary weight: unknown, {} was asked last\n",
+                       share_text(number_of(rollout, "weight_asked")));
+  }
   std::string out =
       fmt::format("Canary weight: {} asked", share_text(number_of(rollout, "weight_asked")));
   if (has_number(rollout, "weight_applied"))

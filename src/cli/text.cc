@@ -67,6 +67,8 @@ std::string plain_number(double value) {
   return without_trailing_zeros(fmt::format("{:.3f}", value));
 }
 std::string share_text(double share) {
+  // Little is not nothing.
+  if (share > 0 && share < 0.00005) return fmt::format("{:.2g}%", share * 100);
   return without_trailing_zeros(fmt::format("{:.2f}", share * 100)) + "%";
 }
 

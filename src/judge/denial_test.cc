@@ -59,6 +59,36 @@ TEST(FirstCell, NoSentenceIsFalse) {
   }
 }
 
+// Of 186 requests, 100 came in the cell in which the weight moved. Once it closed, "186 of 200"
+// fell to "86 of 200".
+TEST(Progress, CountsWhatIsComparedAndDeniesNothing) {
+  const auto judge = make_sequential_judge(sequential_defaults());
+  const auto told = [&](double come, double compared, double awaited, bool cell) {
+    Evidence evidence;
+    evidence.canary = {.has_data = true, .requests = come};
+    evidence.stable = {.has_data = true, .requests = 1'000};
+    evidence.step_min_requests = 200;
+    evidence.step_requests = compared;
+    evidence.step_awaited = awaited;
+    if (cell) {
+      CountCell mixed{.from_ms = 0, .to_ms = 60'000, .mixed = true};
+      mixed.total.canary.requests = 100;
+      mixed.total.stable.requests = 900;
+      evidence.cells = {mixed};
+    }
+    return judge->judge(evidence).reason;
+  };
+  const std::string beside =
+      " have come, and those of the interval in which the weight moved do "
+      "not count";
+  EXPECT_EQ(told(86, 0, 0, false), "0 of 200 canary requests so far; 86" + beside);
+  EXPECT_EQ(told(186, 0, 86, true), "86 of 200 canary requests so far; 186" + beside);
+  EXPECT_EQ(told(196, 0, 96, false), "96 of 200 canary requests so far; 196" + beside)
+      << "between two cells too";
+  // A later step: those of the steps before are none of it.
+  EXPECT_EQ(told(3, 2, 1, false), "3 of 200 canary requests so far");
+}
+
 // Stable reports each minute: in the first one of a step its next export is due, not missing.
 TEST(FirstCell, AnExportThatIsDueIsNoLackOfData) {
   struct Case {

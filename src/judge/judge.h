@@ -43,6 +43,9 @@ struct Evidence {
   // Of the canary in the step so far, in cells that were compared: what was served in the step and
   // not compared yet says nothing of the step.
   double step_requests = 0;
+  // Of the canary in the step, not compared yet, and sure to be: what came in the cell in which the
+  // weight moved is not among them.
+  double step_awaited = 0;
   // A track has nothing in the window, reported a moment before it, and its next export is not late
   // yet. To say that it has no data would be false.
   bool export_due = false;

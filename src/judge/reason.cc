@@ -332,6 +332,19 @@ std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
 
 } // namespace
 
+std::string progress_sentence(const StepRequests& step) {
+  auto out =
+      fmt::format("{} of {:g} canary requests so far", count_text(step.counted), step.needed);
+  // Else it would deny what other numbers count.
+  if (std::floor(step.come) > std::floor(step.counted)) {
+    out += fmt::format(
+        "; {} have come, and those of the interval in which the weight moved do not "
+        "count",
+        count_text(step.come));
+  }
+  return out;
+}
+
 std::string line_sentence(const SignalVerdict& verdict) {
   return verdict.reason.empty() ? reason_sentence(verdict) : verdict.reason;
 }

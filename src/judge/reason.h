@@ -27,6 +27,15 @@ inline constexpr std::string_view kStoreSentence = "The telemetry store ";
 //   64 of 100 canary requests so far
 std::string reason_sentence(const SignalVerdict& verdict, const std::string& source_error = {});
 
+// How far a step is from the requests of the canary that it needs.
+struct StepRequests {
+  double counted = 0; // that are compared or will be: never falls
+  double needed = 0;
+  double come = 0; // all, with those that are never compared
+};
+// "64 of 100 canary requests so far"
+std::string progress_sentence(const StepRequests& step);
+
 // The sentence shown with a line: its reason, or one made now if the judge left the reason out
 // (verdict.h).
 std::string line_sentence(const SignalVerdict& verdict);

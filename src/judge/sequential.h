@@ -52,7 +52,9 @@ class SequentialJudge final : public Judge {
   struct Question {
     double next_weight = 0;
     double min_requests = 0;
-    bool too_few_requests = false;
+    // Of the canary in the step; while they are too few, a line says how many.
+    std::optional<double> too_few{};
+    double served = 0;
     // What has come of a track, while no cell has a request of both.
     struct Come {
       bool has_data = false;

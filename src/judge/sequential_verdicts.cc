@@ -23,10 +23,12 @@ constexpr double kUsualSlack = 1.2; // nats that the mixture over bets costs, fo
 
 double e_value(double log_e) { return std::exp(std::min(log_e, 690.0)); }
 
-// Says "64 of 100 canary requests so far". Those that were served and are not compared yet count
-// here.
+// Of the canary in the step: those that are compared, and those that wait for it.
+double served(const Evidence& evidence) { return evidence.step_requests + evidence.step_awaited; }
+
+// Says "64 of 100 canary requests so far".
 bool served_too_few(const Evidence& evidence) {
-  return std::max(evidence.canary.requests, evidence.step_requests) < evidence.step_min_requests;
+  return served(evidence) < evidence.step_min_requests;
 }
 
 int severity(const SignalVerdict& v) {
@@ -428,6 +430,11 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
     // a look every few seconds.
     if (v.subject.route.empty() || v.verdict == Verdict::no_data)
       v.reason = reason_sentence(v, evidence.source_error);
+    if (v.cause == Cause::too_few_requests && v.subject.route.empty() && served_too_few(evidence)) {
+      v.reason = progress_sentence({.counted = served(evidence),
+                                    .needed = evidence.step_min_requests,
+                                    .come = evidence.canary.requests});
+    }
   }
   return lines;
 }
@@ -437,7 +444,11 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   // Between cells only the clock moves: the lines stay as they were.
   Question question{.next_weight = evidence.next_weight,
                     .min_requests = evidence.step_min_requests,
-                    .too_few_requests = served_too_few(evidence)};
+                    .too_few = {}};
+  if (served_too_few(evidence)) {
+    question.too_few = served(evidence);
+    question.served = evidence.canary.requests;
+  }
   if (!(service_.canary > 0) || !(service_.stable > 0)) {
     question.canary = {evidence.canary.has_data, evidence.canary.requests};
     question.stable = {evidence.stable.has_data, evidence.stable.requests};

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "rollout/machine_step.h"
 
@@ -270,10 +271,12 @@ void MachineStep::gate(const LookResult& look) {
 
 void MachineStep::undecided(const LookResult& look) {
   const auto& spec = s_.plan.steps[s_.position.step].spec;
-  const auto why = look.canary_requests < spec.min_requests
-                       ? fmt::format("{:.0f} canary requests of the {:.0f} needed",
-                                     look.canary_requests, spec.min_requests)
-                       : look.judgement->reason;
+  // Else the judgement says how many are missing, of those that it compares.
+  const bool too_few = look.judgement->decision == judge::Decision::promote &&
+                       look.canary_requests < spec.min_requests;
+  const auto why = too_few ? fmt::format("{:.0f} canary requests of the {:.0f} needed",
+                                         std::floor(look.canary_requests), spec.min_requests)
+                           : look.judgement->reason;
   if (s_.clock.extends < s_.plan.spec->max_extends) {
     ++s_.clock.extends;
     s_.clock.deadline_ms = s_.clock.observed_valid_ms + extension_ms();

@@ -338,7 +338,7 @@ TEST_F(Silence, OfACanaryThatReportsAsAnotherVersionIsNone) {
   heard(200'000, 190'000, 1'000, other);
   EXPECT_EQ(state_.position.phase, Phase::paused);
   EXPECT_EQ(state_.position.pause_cause, PauseCause::no_data);
-  EXPECT_NE(state_.position.reason.find("nothing as version 2"), std::string::npos);
+  EXPECT_NE(state_.position.reason.find("no requests as version 2"), std::string::npos);
   EXPECT_NE(state_.position.reason.find("it reports as version 3"), std::string::npos);
   const auto sequence = state_.sequence;
   heard(300'000, 290'000, 1'000, other);

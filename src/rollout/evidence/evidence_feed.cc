@@ -76,6 +76,11 @@ class GridFeed final : public EvidenceFeed {
            grid_.waiting_requests(track, from_ms);
   }
 
+  double awaited_since(std::int64_t from_ms) const override {
+    const auto closed_ms = grid_.closed_until_ms();
+    return closed_ms < from_ms ? 0 : grid_.waiting_requests(Track::canary, closed_ms);
+  }
+
   bool counts_sampled() const override { return counts_sampled_; }
   FeedProgress progress(Track track) const override {
     return reports_[static_cast<std::size_t>(track)].progress;

@@ -76,6 +76,9 @@ class EvidenceFeed {
   virtual judge::TrackTotals totals_since(std::int64_t from_ms) const = 0;
   // After from_ms, in closed cells and behind the last of them.
   virtual double requests_since(Track track, std::int64_t from_ms) const = 0;
+  // Of the canary behind the closed cells, which will be compared: none until the cell that holds
+  // from_ms is closed, for the weight may have moved in it.
+  virtual double awaited_since(std::int64_t from_ms) const = 0;
   // The requests of the newest cell are known to be a sample (TrackCounts::sampled): how many there
   // were or were due is then unknown.
   virtual bool counts_sampled() const { return false; }

@@ -156,6 +156,39 @@ TEST(GridFeed, RequestsOfClosedCellsAndOfWhatWaits) {
   EXPECT_EQ(totals.stable_errors, 0);
 }
 
+// "86 of 100 canary requests so far" fell to 0 of 100 when the cell closed in which the weight had
+// moved. What counts towards a step never falls, and what has come is not denied either.
+TEST(GridFeed, WhatCountsInAStepNeverFalls) {
+  for (const std::int64_t every : {5'000L, 15'000L, kMinute}) {
+    for (const std::int64_t moved : {1'000L, 25'000L, 59'000L}) {
+      Pods pods;
+      const auto step = kStart + moved;
+      pods.pods = {
+          {.name = "s", .rps = 10, .every_ms = every, .from_ms = kStart - 20 * kMinute},
+          {.track = Track::canary, .name = "c", .rps = 2, .every_ms = every, .from_ms = step}};
+      const auto feed = feed_of(pods);
+      double counted = 0;
+      double come = 0;
+      for (auto now = kStart; now <= kStart + 6 * kMinute; now += 5'000) {
+        const FeedView view{.changes = {{step - 500, step, 0.2}}, .until_ms = now};
+        ASSERT_TRUE(
+            feed->read(now < step ? FeedView{.changes = {}, .until_ms = kStart} : view, now));
+        if (now < step) continue;
+        const double counts = feed->totals_since(step).canary_requests + feed->awaited_since(step);
+        EXPECT_GE(counts, counted - 1e-6) << every << ' ' << moved << ' ' << now - kStart;
+        const double has_come = feed->requests_since(Track::canary, step);
+        EXPECT_GE(has_come, come - 1) << every << ' ' << moved << ' ' << now - kStart;
+        EXPECT_GE(has_come, counts - 1e-6);
+        counted = counts;
+        come = has_come;
+      }
+      EXPECT_GT(counted, 300) << every << ' ' << moved;
+      EXPECT_NEAR(come, 2.0 * static_cast<double>(6 * kMinute - moved) / 1000, 2 * every / 1000 + 4)
+          << every << ' ' << moved;
+    }
+  }
+}
+
 TEST(GridFeed, AClockThatIsOffIsNoSilence) {
   for (const std::int64_t off : {-20 * kMinute, -25'000L, 0L, 5'000L, 9 * kMinute}) {
     Pods pods;

@@ -95,6 +95,9 @@ class KeptFeed final : public EvidenceFeed {
         feed_ == nullptr ? 0 : feed_->requests_since(track, std::max(from_ms, given_until_ms_));
     return (track == Track::canary ? given.canary_requests : given.stable_requests) + waiting;
   }
+  double awaited_since(std::int64_t from_ms) const override {
+    return feed_ == nullptr ? 0 : feed_->awaited_since(from_ms);
+  }
   bool counts_sampled() const override { return counts_sampled_; }
   FeedProgress progress(Track track) const override {
     return feed_ == nullptr ? FeedProgress() : feed_->progress(track);

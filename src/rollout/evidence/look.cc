@@ -83,9 +83,12 @@ void add_standing(const LookRequest& request, const EvidenceFeed* feed, judge::E
   evidence.step_minutes = request.look.age_minutes;
   evidence.step_needed_minutes = static_cast<double>(request.step.analyze_ms) / 60'000.0;
   evidence.step_min_requests = request.step.min_requests;
-  evidence.step_requests = feed == nullptr
-                               ? evidence.canary.requests
-                               : feed->totals_since(request.look.from_ms).canary_requests;
+  evidence.step_requests = evidence.canary.requests;
+  if (feed == nullptr) return;
+  // Of the step, not of the window, which is shorter when the step lasts.
+  const auto from_ms = request.step_started_ms > 0 ? request.step_started_ms : request.look.from_ms;
+  evidence.step_requests = feed->totals_since(from_ms).canary_requests;
+  evidence.step_awaited = feed->awaited_since(from_ms);
 }
 
 void add_progress(const LookRequest& request, const EvidenceFeed& feed, LookResult& out) {

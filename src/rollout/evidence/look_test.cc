@@ -25,6 +25,7 @@ class FakeFeed final : public EvidenceFeed {
   judge::TrackTotals totals;
   TrackInstances of_canary;
   double since = 0;
+  double awaited = 0;
   std::optional<double> since_canary; // where it differs
   bool behind = false;
   bool sampled = false;
@@ -41,6 +42,7 @@ class FakeFeed final : public EvidenceFeed {
   double requests_since(Track track, std::int64_t) const override {
     return track == Track::canary ? since_canary.value_or(since) : since;
   }
+  double awaited_since(std::int64_t) const override { return awaited; }
   bool counts_sampled() const override { return sampled; }
   FeedProgress progress(Track track) const override {
     return track == Track::canary ? canary : stable;

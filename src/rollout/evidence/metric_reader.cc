@@ -68,6 +68,9 @@ class MetricFeed final : public EvidenceFeed {
   double requests_since(Track track, std::int64_t from_ms) const override {
     return cells_->requests_since(track, from_ms);
   }
+  double awaited_since(std::int64_t from_ms) const override {
+    return cells_->awaited_since(from_ms);
+  }
   bool counts_sampled() const override { return cells_->counts_sampled(); }
   FeedProgress progress(Track track) const override { return cells_->progress(track); }
   TrackInstances instances(Track track, std::int64_t grace_ms) const override {

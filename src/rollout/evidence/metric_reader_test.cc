@@ -60,6 +60,7 @@ class FakeCells final : public EvidenceFeed {
     return {.canary_requests = 7, .canary_errors = 0, .stable_requests = 8, .stable_errors = 0};
   }
   double requests_since(Track, std::int64_t) const override { return 0; }
+  double awaited_since(std::int64_t) const override { return 0; }
   FeedProgress progress(Track) const override { return {}; }
   TrackInstances instances(Track, std::int64_t) const override { return {}; }
   std::vector<CountCell> ready;
