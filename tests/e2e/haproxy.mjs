@@ -36,5 +36,5 @@ backend shop
   start(t, '/usr/sbin/haproxy', ['-db', '-f', path.join(dir, 'haproxy.cfg')]);
   await until('HAProxy', () => ask(socket, 'show info'));
   const weight = async (server) => Number((await ask(socket, `get weight shop/${server}`)).split(' ')[0]);
-  return { socket, canaryWeight: () => weight('canary1'), weights: async () => [await weight('canary1'), await weight('stable1')] };
+  return { socket, tell: (line) => ask(socket, line), canaryWeight: () => weight('canary1'), weights: async () => [await weight('canary1'), await weight('stable1')] };
 }
