@@ -8,7 +8,9 @@
 #include <set>
 
 #include "app/analysis_span.h"
+#include "app/telemetry_doubts.h"
 #include "base/did_you_mean.h"
+#include "notify/notifier.h"
 #include "rollout/control/start_checks.h"
 #include "rollout/words.h"
 
@@ -19,6 +21,7 @@ using serve::Finding;
 using State = Finding::State;
 
 constexpr std::int64_t kClockOffMs = 10'000;
+constexpr std::int64_t kRecentMs = 10 * 60'000;
 constexpr std::uint64_t kLittleDisk = 512u << 20;
 constexpr auto kSetTrack =
     "start its processes with OTEL_RESOURCE_ATTRIBUTES=service.version=V,deployment.track=";
@@ -59,11 +62,14 @@ class Examination {
           fmt::format("{} sends telemetry that cannot arrive ({} times in the last hour): {}",
                       sender.address, sender.count, sender.what));
     }
-    if (on_.disk_free_bytes != 0 && on_.disk_free_bytes < kLittleDisk) {
-      say(State::wrong,
-          fmt::format("the disk of the data directory has {} MiB left", on_.disk_free_bytes >> 20),
-          "make room, or keep less: serve --retention-size");
+    const auto text =
+        fmt::format("the disk of the data directory has {} MiB left", on_.disk_free_bytes >> 20);
+    if (on_.disk_free_bytes >= kLittleDisk) {
+      say(State::good, text);
+    } else if (on_.disk_free_bytes != 0) {
+      say(State::wrong, text, "make room, or keep less: serve --retention-size");
     }
+    for (const auto& trouble : on_.troubles) say(State::wrong, trouble);
   }
 
   // Those of one track, as far as the store can tell.
@@ -99,6 +105,73 @@ class Examination {
     if (on_.telemetry_doubts) {
       for (auto& doubt : on_.telemetry_doubts(spec)) say(State::wrong, std::move(doubt));
     }
+    exports(spec);
+    requests(spec);
+    clocks(spec);
+  }
+
+  // How often metrics come, beside the shortest step. A step that is too short is among the doubts.
+  void exports(const rollout::RolloutSpec& spec) {
+    const auto interval_ms = export_interval_ms(spec.service, on_.presence, on_.now_ms);
+    if (interval_ms <= 0) return;
+    std::int64_t newest_ms = 0;
+    for (const auto& one : on_.presence) {
+      if (one.service == spec.service)
+        newest_ms =
+            std::max(newest_ms, one.last_arrival_ms != 0 ? one.last_arrival_ms
+                                                         : std::min(one.last_ms, on_.now_ms));
+    }
+    std::int64_t shortest_ms = INT64_MAX;
+    for (const auto& step : spec.steps) {
+      if (step.analyze_ms > 0) shortest_ms = std::min(shortest_ms, step.analyze_ms);
+    }
+    auto text =
+        fmt::format("metrics come every {}, the newest {} ago", rollout::duration_text(interval_ms),
+                    rollout::duration_text(on_.now_ms - newest_ms));
+    if (shortest_ms != INT64_MAX) {
+      text += fmt::format("; the shortest step lasts {}", rollout::duration_text(shortest_ms));
+    }
+    say(State::good, std::move(text));
+  }
+
+  // That nothing counts requests is among the doubts.
+  void requests(const rollout::RolloutSpec& spec) {
+    if (on_.cohorts == nullptr) return;
+    const cohort::CohortSelector all{{{"service_name", Matcher::Op::equal, spec.service}},
+                                     spec.failures};
+    const auto counts = on_.cohorts->counts(all, on_.now_ms - kRecentMs, on_.now_ms);
+    if (!counts || !counts->any_series) return;
+    double requests = 0, errors = 0, timed = 0;
+    std::size_t routes = 0;
+    std::string note;
+    for (const auto& route : counts->routes) {
+      requests += route.counts.requests;
+      errors += route.counts.errors;
+      timed += route.counts.timed;
+      if (!route.route.empty()) ++routes;
+      if (note.empty()) note = route.counts.bounds_note;
+    }
+    const auto lately = rollout::duration_text(kRecentMs);
+    if (requests <= 0) {
+      say(State::missing, fmt::format("no request came in the last {}", lately));
+      return;
+    }
+    say(State::good,
+        fmt::format("{:.0f} requests came in the last {}, {:.0f} of them failed{}", requests,
+                    lately, errors, counts->counted_by_spans ? " (counted by spans)" : ""));
+    say(timed > 0 ? State::good : State::missing,
+        timed > 0 ? "their durations come, so latency can be judged"
+        : note.empty()
+            ? "no durations come (yet), so latency cannot be judged; new instances warm up first"
+            : fmt::format("latency cannot be judged: {}", note));
+    say(routes > 0 ? State::good : State::missing,
+        routes > 0
+            ? fmt::format("{} route{} named by http.route", routes, routes == 1 ? " is" : "s are")
+            : "no request names its route (http.route), so only the whole service is judged",
+        routes > 0 ? "" : "use an instrumentation that knows the router of the web framework");
+  }
+
+  void clocks(const rollout::RolloutSpec& spec) {
     std::set<std::string> told;
     for (const auto& one : on_.presence) {
       if (one.service != spec.service || one.last_arrival_ms == 0) continue;
@@ -153,9 +226,12 @@ class Examination {
       say(State::good, fmt::format("the router, {}, gives the canary {}", router.describe(),
                                    rollout::percent(weight->canary)));
     }
-    if (!weight->split_cause.empty())
+    if (!weight->stable_down.empty()) {
+      say(State::wrong, weight->stable_down, "bring a server of stable up");
+    } else if (!weight->split_cause.empty()) {
       say(State::wrong,
           fmt::format("the requests may not be split by the weights: {}", weight->split_cause));
+    }
   }
 
   const rollout::RolloutStatus* running_rollout(const std::string& service) const {
@@ -165,7 +241,20 @@ class Examination {
     return found == on_.rollouts.end() ? nullptr : found->get();
   }
 
+  // Of the newest rollout: what nobody has heard of it.
+  void unheard(const rollout::RolloutSpec& spec) {
+    const auto newest = std::ranges::find_if(
+        on_.rollouts, [&](const auto& status) { return status->service == spec.service; });
+    if (newest == on_.rollouts.end()) return;
+    for (const auto& line : *(*newest)->log) {
+      if (line.kind == "notify" && line.text.contains(notify::kGaveUp))
+        say(State::wrong, fmt::format("of rollout {}: {}", (*newest)->id.value, line.text),
+            "see notify: in the configuration");
+    }
+  }
+
   void rollout(const rollout::RolloutSpec& spec) {
+    unheard(spec);
     const auto* running = running_rollout(spec.service);
     if (running == nullptr) return;
     const auto text = fmt::format("rollout {} is {} at step {} of {}: {}", running->id.value,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cohort/cohorts.h"
 #include "net/misdirected_senders.h"
 #include "rollout/control/controller.h"
 #include "rollout/seen_versions.h"
@@ -26,6 +27,8 @@ struct Examined {
   std::vector<rollout::StatusPointer> rollouts; // newest first
   std::vector<Presence> presence;
   std::vector<net::MisdirectedSender> misdirected;
+  std::vector<std::string> troubles{};           // Controller's
+  const cohort::CohortSource* cohorts = nullptr; // the requests of a service
   rollout::AskVersions versions{};
   std::function<std::vector<std::string>(const rollout::RolloutSpec&)> telemetry_doubts{};
   std::function<Status(const rollout::RolloutSpec&)> ask_store{}; // another store than our own

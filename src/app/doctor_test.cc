@@ -168,9 +168,77 @@ TEST_F(DoctorTest, AServiceThatIsMistyped) {
   EXPECT_TRUE(tells("good server: telemetry of services without configuration comes: cart"));
 }
 
+// Of every track 90 requests, 4 of which failed.
+class NinetyRequests final : public cohort::CohortSource {
+ public:
+  cohort::CohortCounts known;
+  Result<cohort::CohortCounts> counts(const cohort::CohortSelector&, std::int64_t,
+                                      std::int64_t) const override {
+    return known;
+  }
+};
+
+TEST_F(DoctorTest, WhatTheTelemetryCounts) {
+  configure();
+  NinetyRequests source;
+  source.known.any_series = true;
+  source.known.routes = {{.route = "/pay", .counts = {.requests = 90, .errors = 4, .timed = 90}}};
+  on.cohorts = &source;
+  EXPECT_TRUE(tells("good shop: 90 requests came in the last 10m, 4 of them failed\n"));
+  EXPECT_TRUE(tells("good shop: their durations come"));
+  EXPECT_TRUE(tells("good shop: 1 route is named by http.route"));
+  source.known.routes = {{.route = "", .counts = {.requests = 90}}};
+  source.known.counted_by_spans = true;
+  EXPECT_TRUE(tells("90 requests came in the last 10m, 0 of them failed (counted by spans)"));
+  EXPECT_TRUE(tells("missing shop: no durations come"));
+  EXPECT_TRUE(tells("missing shop: no request names its route (http.route)"));
+  source.known.routes.clear();
+  EXPECT_TRUE(tells("missing shop: no request came in the last 10m"));
+}
+
+TEST_F(DoctorTest, HowOftenMetricsCome) {
+  configure();
+  Presence one;
+  one.service = "shop";
+  one.export_interval_ms = 15'000;
+  one.last_ms = one.last_arrival_ms = kNow - 4'000;
+  on.presence = {one};
+  EXPECT_TRUE(
+      tells("good shop: metrics come every 15s, the newest 4s ago; the shortest step lasts 10m"));
+}
+
+TEST_F(DoctorTest, WhatDidNotReachAnybody) {
+  configure();
+  on.troubles = {"the journal cannot be written"};
+  rollout::RolloutStatus status;
+  status.id = {7};
+  status.service = "shop";
+  status.phase = rollout::Phase::promoted;
+  status.log = {
+      {.sequence = 1, .kind = "notify", .text = "notified slack", .actor = ""},
+      {.sequence = 2, .kind = "notify", .text = "could not notify x yet: refused", .actor = ""},
+      {.sequence = 3,
+       .kind = "notify",
+       .text = "could not notify http://ci: refused; gave up after 9 attempts",
+       .actor = ""}};
+  on.rollouts = {std::make_shared<const rollout::RolloutStatus>(status)};
+  EXPECT_TRUE(tells("wrong server: the journal cannot be written"));
+  EXPECT_TRUE(tells("wrong shop: of rollout 7: could not notify http://ci: refused"));
+  EXPECT_FALSE(tells("notified slack"));
+  EXPECT_FALSE(tells("could not notify x yet")) << "it may have been, later";
+}
+
+TEST_F(DoctorTest, AStableThatIsDown) {
+  configure();
+  weight = route::Weight{1, "server stable1 is DOWN", "no stable server is up: stable1 DOWN"};
+  EXPECT_TRUE(tells("wrong shop: no stable server is up: stable1 DOWN → bring a server"));
+}
+
 TEST_F(DoctorTest, AFullDisk) {
   on.disk_free_bytes = 100u << 20;
   EXPECT_TRUE(tells("wrong server: the disk of the data directory has 100 MiB left"));
+  on.disk_free_bytes = 4096ULL << 20;
+  EXPECT_TRUE(tells("good server: the disk of the data directory has 4096 MiB left"));
 }
 
 } // namespace

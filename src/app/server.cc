@@ -241,6 +241,8 @@ class RunningServer final : public Server {
     on.presence = store_->presence();
     on.misdirected = misdirected_->list();
     on.make_router = route::make_router;
+    on.troubles = controller_->troubles();
+    on.cohorts = cohorts_.get();
     if (options_.prometheus) {
       on.ask_store = [this](const rollout::RolloutSpec& spec) -> Status {
         const auto now_ms = clock_.wall_ms();
@@ -298,7 +300,8 @@ class RunningServer final : public Server {
       return backup(options_.data_directory, *store_, to);
     };
     deps.doctor = [this](const std::string& service) { return doctor(service); };
-    deps.explain = config::explain;
+    deps.explain = config::explain_with_defaults;
+    deps.plain_spec = config::plain_spec;
     TRY_ASSIGN(api_, serve::Api::start(std::move(options), std::move(deps)));
     return {};
   }

@@ -71,6 +71,10 @@ Result<LoadedConfig> load_config(const std::string& path, const ConfigOptions& o
 
 // What a rollout will do, in words (`check --explain`).
 std::string explain(const rollout::RolloutSpec& spec);
+// The same with " [default]" behind each line that a config of nothing but the service has, too.
+std::string explain_with_defaults(const rollout::RolloutSpec& spec);
+// What a config of nothing but the service's name makes.
+rollout::RolloutSpec plain_spec(const std::string& service);
 // A sentence without its full stop on steps that are too short for how often SDKs export; "": none.
 std::string short_step_note(const rollout::RolloutSpec& spec);
 

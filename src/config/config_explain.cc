@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "base/check.h"
 #include "config/config.h"
 #include "config/config_fields.h"
 #include "config/config_values.h"
@@ -259,6 +260,34 @@ std::string explain(const rollout::RolloutSpec& spec) {
       duration_text(spec.analysis_window_ms), spec.min_analysis_minutes);
   out += settings_text(spec);
   return out + fmt::format("Config {}\n", spec.config_hash.substr(0, 12));
+}
+
+rollout::RolloutSpec plain_spec(const std::string& service) {
+  Config config;
+  const auto report = parse_config("defaults", "service: any", {}, config);
+  CHECK(config.specs.size() == 1);
+  auto& spec = config.specs.front();
+  spec.service = service;
+  return spec;
+}
+
+std::string explain_with_defaults(const rollout::RolloutSpec& spec) {
+  auto plain = plain_spec(spec.service);
+  // What moves the traffic is chosen; what is said because it does may be as usual.
+  if (route::moves_traffic(spec.router)) plain.router = spec.router;
+  const auto chosen = route::moves_traffic(spec.router) ? router_text(spec.router) : "";
+  const auto usual = explain(plain);
+  std::string out;
+  const auto all = explain(spec);
+  for (std::size_t at = 0, end = 0; at < all.size(); at = end) {
+    end = all.find('\n', at) + 1;
+    const auto line = all.substr(at, end - at);
+    const bool heads = at == 0; // the name
+    const bool is_default =
+        !heads && line != chosen && usual.find("\n" + line) != std::string::npos;
+    out += is_default ? line.substr(0, line.size() - 1) + " [default]\n" : line;
+  }
+  return out;
 }
 
 } // namespace coalmine::config

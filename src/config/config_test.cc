@@ -10,6 +10,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include "base/golden_for_test.h"
 #include "config/config_fields.h"
@@ -218,6 +219,28 @@ TEST(SpecFields, StandInTheDocs) {
   expect_in_docs(docs, rollout::rollout_fields());
   expect_in_docs(docs, rollout::step_fields());
   expect_in_docs(docs, rollout::rank_fields());
+}
+
+TEST(Explain, MarksWhatIsADefault) {
+  auto spec = plain_spec("shop");
+  EXPECT_EQ(spec.service, "shop");
+  std::istringstream usual(explain_with_defaults(spec));
+  std::string line;
+  std::getline(usual, line);
+  EXPECT_EQ(line, "shop");
+  while (std::getline(usual, line)) {
+    EXPECT_TRUE(line.ends_with(" [default]") || line.starts_with("Config ")) << line;
+  }
+  spec.no_data_grace_ms = 42'000;
+  spec.router = route::HaproxyOptions{.socket = "/run/h.sock",
+                                      .backend = "shop",
+                                      .stable_servers = {"s1"},
+                                      .canary_servers = {"c1"}};
+  const auto words = explain_with_defaults(spec);
+  EXPECT_NE(words.find("at least 10 minutes old. [default]\n"), std::string::npos) << words;
+  EXPECT_NE(words.find("(canary) in backend shop.\n"), std::string::npos) << words;
+  EXPECT_NE(words.find("and a person is called. [default]\n"), std::string::npos) << words;
+  EXPECT_NE(words.find("Missing data never promotes.\n"), std::string::npos) << words;
 }
 
 TEST(Explain, NamesStepsThatAreShorterThanThreeExports) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "base/log.h"
 #include "net/secrets.h"
@@ -30,6 +31,27 @@ std::int64_t Notifier::due() const {
     for (const auto& waiting : queue.waiting) due = std::min(due, waiting.next_try);
     return due;
   });
+}
+
+std::vector<std::string> Notifier::undelivered() const {
+  std::map<std::string, std::pair<int, int>> waiting; // by address: notifications, most attempts
+  queue_.with([&](const Queue& queue) {
+    for (const auto& each : queue.waiting) {
+      const auto& entry = each.delivery.entry;
+      if (entry.attempts == 0) continue;
+      auto& [count, attempts] = waiting[shown_address(each.delivery.target)];
+      ++count;
+      attempts = std::max(attempts, static_cast<int>(entry.attempts));
+    }
+  });
+  std::vector<std::string> out;
+  for (const auto& [address, known] : waiting) {
+    out.push_back(fmt::format(
+        "{} notification{} to {} could not be delivered yet, after {} attempt{}; tried again",
+        known.first, known.first == 1 ? "" : "s", address, known.second,
+        known.second == 1 ? "" : "s"));
+  }
+  return out;
 }
 
 Status Notifier::attempt(const Delivery& delivery) {
@@ -115,8 +137,7 @@ void Notifier::deliver(const Delivery& due) {
            {{"to", where}, {"attempt", fmt::format("{}", tried)}, {"why", why}});
   if (tried >= kMaxNotifyAttempts || sent.error().code == ErrorCode::failed_precondition) {
     settle(delivery.entry, Ending::given_up);
-    report_(id,
-            fmt::format("could not notify {}: {}; gave up after {} attempts", where, why, tried));
+    report_(id, fmt::format("could not notify {}: {}{}{} attempts", where, why, kGaveUp, tried));
     return;
   }
   try_again_in(delivery.entry,

@@ -17,6 +17,9 @@
 
 namespace coalmine::notify {
 
+// In the report of an entry that was given up.
+inline constexpr std::string_view kGaveUp = "; gave up after ";
+
 // Delivers entries with retries. deliver may block as long as the target takes (10 s). Safe from
 // any thread. outbox, http, clock and metrics outlive it.
 class Notifier {
@@ -45,6 +48,8 @@ class Notifier {
   void put_back(const Delivery& delivery);
   // Steady; INT64_MAX: nothing waits.
   std::int64_t due() const;
+  // A sentence for each target to which an attempt failed and another one waits.
+  std::vector<std::string> undelivered() const;
   // No attempt begins after this, and one under way that fails is as if it had not been: what was
   // not delivered is sent after the next start.
   void stop() { stopping_ = true; }

@@ -457,8 +457,7 @@ Result<Applied> MapRouter::set(Weight weight) {
   }
   out.elapsed_ms = budget.elapsed_ms();
   if (parts > 0) { // never of the way back
-    out.applied.split_cause =
-        split_cause_of_map(options_.map_key, backends(budget.deadline()));
+    out.applied.split_cause = split_cause_of_map(options_.map_key, backends(budget.deadline()));
   }
   return out;
 }

@@ -142,8 +142,8 @@ std::vector<MapBackend> backends_of_map(const std::string& key, std::string_view
     const auto row = csv_of(line);
     if (table.field(row, "svname") != "BACKEND") continue;
     MapBackend one{.name = table.field(row, "pxname"),
-                .canary = false,
-                .down = table.field(row, "status").starts_with("DOWN")};
+                   .canary = false,
+                   .down = table.field(row, "status").starts_with("DOWN")};
     const auto name = ascii_lower(std::string_view(one.name));
     one.canary = name.find("canary") != std::string::npos;
     if (one.canary || name.find("stable") != std::string::npos) ours.push_back(std::move(one));

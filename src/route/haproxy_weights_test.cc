@@ -165,6 +165,13 @@ TEST(HaproxyState, WhichBackendsAMapSplitsIsKnownByTheirNames) {
   EXPECT_EQ(cause({"pay_canary,BACKEND,DOWN,", "search_canary,BACKEND,UP,"}), "") << "whose?";
   EXPECT_EQ(cause({"checkout_canary,BACKEND,UP,", "pay_canary,BACKEND,DOWN,"}), "");
   EXPECT_EQ(split_cause_of_map("checkout", "Permission denied\n"), "");
+  const auto down = [&](std::initializer_list<std::string_view> rows) {
+    return stable_down_of_map("checkout", stat(rows));
+  };
+  EXPECT_EQ(down({"canary,BACKEND,UP,", "stable,BACKEND,DOWN,"}),
+            "no stable server is up: HAProxy reports backend stable DOWN");
+  EXPECT_EQ(down({"canary,BACKEND,DOWN,", "stable,BACKEND,UP,"}), "");
+  EXPECT_EQ(down({"pay_stable,BACKEND,DOWN,", "search_stable,BACKEND,UP,"}), "") << "whose?";
 }
 
 TEST(State, OddAnswersAreErrors) {

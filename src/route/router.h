@@ -19,7 +19,7 @@ struct Weight {
   // Read back: what the router itself knows that keeps the shares of requests from being those of
   // the weights, as a clause ("server stable2 is DOWN"); "" when it knows of nothing.
   std::string split_cause{};
-  // Read back: why stable could not take the traffic now, as a clause ("no stable server is up: …");
+  // Read back: why stable could not take the traffic now, as a clause ("no stable server is up");
   // "" when it could, or the router does not tell.
   std::string stable_down{};
 };

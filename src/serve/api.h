@@ -81,6 +81,8 @@ struct Deps {
   std::function<std::vector<Finding>(const std::string& service)> doctor{};
   // What a rollout of a spec does, in words (GET /v1/config). Empty: the words are left out.
   std::function<std::string(const rollout::RolloutSpec&)> explain{};
+  // The spec of a service of which nothing is configured. Empty: nobody is told what are defaults.
+  std::function<rollout::RolloutSpec(const std::string& service)> plain_spec{};
 };
 
 class Api {

@@ -366,7 +366,17 @@ Result<std::string> OwnApi::config(const net::HttpRequest& request) const {
     if (!service.empty() && spec.service != service) continue;
     json::object one{{"service", json_string(spec.service)}};
     if (deps_.explain) one["words"] = json_string(deps_.explain(spec));
-    one["spec"] = json::parse(rollout::encode_spec(spec));
+    auto written = json::parse(rollout::encode_spec(spec));
+    if (deps_.plain_spec) {
+      const auto plain = json::parse(rollout::encode_spec(deps_.plain_spec(spec.service)));
+      json::array defaults;
+      for (const auto& [key, value] : written.as_object()) {
+        const auto* usual = plain.as_object().if_contains(key);
+        if (key != "service" && usual != nullptr && *usual == value) defaults.emplace_back(key);
+      }
+      one["defaults"] = std::move(defaults);
+    }
+    one["spec"] = std::move(written);
     out.push_back(std::move(one));
   }
   if (!service.empty() && out.empty())

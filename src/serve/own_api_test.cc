@@ -152,6 +152,14 @@ TEST_F(OwnApiTest, TheConfigurationInForceWithItsWords) {
   const auto& one = answer.at("services").at(0);
   EXPECT_EQ(one.at("words"), "5% of shop");
   EXPECT_EQ(one.at("spec").at("service"), "shop");
+  EXPECT_FALSE(one.as_object().contains("defaults"));
+  rollouts_.configured[1].max_extends = 7;
+  deps_.plain_spec = rollout::default_spec;
+  const auto with = ask_json(request("GET", "/v1/config?service=shop"));
+  const auto defaults = json::serialize(with.at("services").at(0).at("defaults"));
+  EXPECT_NE(defaults.find("\"steps\""), std::string::npos) << defaults;
+  EXPECT_EQ(defaults.find("max_extends"), std::string::npos) << defaults;
+  EXPECT_EQ(defaults.find("\"service\""), std::string::npos) << "the name is nobody's default";
   expect_error(request("GET", "/v1/config?service=shpo"), 404, "not_found", "shpo");
 }
 

@@ -44,6 +44,13 @@ test('promoted at once, taken back, tried again', { timeout: 60_000 }, async (t)
   assert.equal(abort.code, 2);
   assert.match(abort.output, /has ended: promoted; undo takes it back/);
   assert.equal((await coalmine.run('rollout', 'retry', 'shop')).code, 2, 'what was promoted is not tried again');
+  await router.tell('set server shop/stable1 state maint');
+  const nowhere = await coalmine.run('rollout', 'undo', 'shop');
+  assert.equal(nowhere.code, 2, nowhere.output);
+  assert.match(nowhere.output, /cannot be taken back: no stable server is up: HAProxy reports stable1 out of rotation in backend shop/);
+  const sick = await coalmine.run('doctor', 'shop');
+  assert.match(sick.output, /^ {2}✖ no stable server is up: /m);
+  await router.tell('set server shop/stable1 state ready');
   const undone = await coalmine.run('rollout', 'undo', 'shop', '--reason', 'wrong invoices');
   assert.equal(undone.code, 0, undone.output);
   const back = await phase(coalmine, 1, 'rolled_back');
@@ -73,7 +80,9 @@ test('doctor and config show say what the server knows, and no secret', { timeou
 
   const shown = await coalmine.run('config', 'show', 'shop');
   assert.equal(shown.code, 0, shown.output);
-  assert.match(shown.output, /^Steps: 5% for 10m, then 50% for 10m, then 100%\./m);
+  assert.match(shown.output, /^Steps: 5% for 10m, then 50% for 10m, then 100%\..*step says otherwise\)\.$/m);
+  assert.match(shown.output, /^No telemetry for 5m: .* \[default\]$/m);
+  assert.match(shown.output, /^Traffic moves through HAProxy at [^[]*\.$/m, 'what is chosen is no default');
   const raw = await (await fetch(`${coalmine.url}/v1/config`)).text();
   assert.equal(JSON.parse(raw).services[0].spec.steps.length, 3);
   for (const text of [shown.output, raw]) assert.doesNotMatch(text, /very-secret/);

@@ -49,5 +49,5 @@ backend shop
   server canary1 127.0.0.1:${canary} weight 0
 `);
   const weight = async (server) => Number((await ask(socket, `get weight shop/${server}`)).split(' ')[0]);
-  return { socket, canaryWeight: () => weight('canary1'), weights: async () => [await weight('canary1'), await weight('stable1')] };
+  return { socket, tell: (line) => ask(socket, line), canaryWeight: () => weight('canary1'), weights: async () => [await weight('canary1'), await weight('stable1')] };
 }

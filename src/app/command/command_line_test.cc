@@ -6,11 +6,13 @@
 
 #include <fmt/format.h>
 
+#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "base/golden_for_test.h"
+#include "base/temp_dir_for_test.h"
 
 namespace coalmine::app {
 namespace {
@@ -63,6 +65,35 @@ TEST(CommandLine, EveryHelpHasAnExample) {
     EXPECT_NE(help.find("Example:\n  "), std::string::npos) << line << "\n" << help;
     EXPECT_NE(help.find(std::string("coalmine ") + line), std::string::npos) << line;
   }
+}
+
+// What bash offers after the words, the last of which is still being typed.
+std::string offered_after(const std::string& script, const std::string& words) {
+  const TempDir directory;
+  std::filesystem::create_directories(directory.path());
+  const auto file = directory.path() + "/completion.sh";
+  std::ofstream(file) << script << "COMP_WORDS=(" << words << ")\n"
+                      << "COMP_CWORD=$((${#COMP_WORDS[@]} - 1))\n_coalmine\n"
+                      << "echo \"${COMPREPLY[*]}\"\n";
+  auto* shell = ::popen(("bash '" + file + "'").c_str(), "r");
+  std::string out;
+  for (int c = std::fgetc(shell); c != EOF; c = std::fgetc(shell)) out += static_cast<char>(c);
+  EXPECT_EQ(::pclose(shell), 0);
+  return out;
+}
+
+TEST(CommandLine, BashCompletesCommandsOfCommands) {
+  std::ostringstream out;
+  std::ostringstream err;
+  const auto parsed = parse_command_line({"completion"}, out, err);
+  ::testing::internal::CaptureStdout();
+  ASSERT_EQ(parsed.run(), 0);
+  const auto script = ::testing::internal::GetCapturedStdout();
+  EXPECT_EQ(offered_after(script, "coalmine doc"), "doctor\n");
+  EXPECT_EQ(offered_after(script, "coalmine rollout un"), "undo\n");
+  EXPECT_EQ(offered_after(script, "coalmine rollout promote shop --fu"), "--full\n");
+  EXPECT_EQ(offered_after(script, "coalmine config sh"), "show\n");
+  EXPECT_EQ(offered_after(script, "coalmine config show sh"), "\n") << "a service comes next";
 }
 
 } // namespace

@@ -24,6 +24,16 @@ std::string completion_cases(const CLI::App& command, const std::string& path,
   return cases + fmt::format("    '{}') words='{}' ;;\n", path, (words + inherited).substr(1));
 }
 
+// The commands that have commands of their own, as a pattern of the shell.
+std::string with_commands(const CLI::App& root) {
+  std::string out;
+  for (const auto* each : root.get_subcommands([](const CLI::App*) { return true; })) {
+    if (each->get_subcommands([](const CLI::App*) { return true; }).empty()) continue;
+    out += (out.empty() ? "" : "|") + each->get_name();
+  }
+  return out;
+}
+
 } // namespace
 
 std::string completion_script(const CLI::App& root) {
@@ -33,7 +43,8 @@ _coalmine() {
   local word path= words=
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case $word in -*) continue ;; esac
-    case $path in '') path=$word ;; rollout) path="rollout $word" ;; esac
+    case $path in '') path=$word ;; )" +
+         with_commands(root) + R"() path="$path $word" ;; esac
   done
   case $path in
 )" + completion_cases(root, "", "") +

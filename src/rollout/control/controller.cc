@@ -121,6 +121,7 @@ class ControllerImpl final : public Controller {
   std::vector<StatusPointer> list() const override;
   std::optional<RolloutStatus> get(RolloutId id) const override;
   std::vector<RolloutSpec> specs() const override { return specs_; }
+  std::vector<std::string> troubles() const override { return effects_.troubles(); }
   std::function<void()> subscribe(std::function<void(const RolloutStatus&)> on_change) override;
   void arrived(const std::string& service) override;
   void prepare_stop() override {
@@ -361,7 +362,8 @@ Status ControllerImpl::command(RolloutId id, Command command, const std::string&
 }
 
 // Somebody may have handed the traffic over since, or have brought the new version to the servers
-// of stable: then there is nothing to go back to. What cannot be known is no ground to move traffic.
+// of stable: then there is nothing to go back to. What cannot be known is no ground to move
+// traffic.
 Status ControllerImpl::may_undo(RolloutId id) const {
   const auto status = get(id);
   if (!status || status->phase != Phase::promoted || !status->moves_traffic) return {};
@@ -380,16 +382,18 @@ Status ControllerImpl::may_undo(RolloutId id) const {
   if (!now)
     return no(fmt::format("the router does not say that stable is there: {}", now.error().message));
   if (now->canary <= 0) {
-    return no("the router gives the canary 0% already, so the traffic was moved after it ended; "
-              "there is nothing to take back");
+    return no(
+        "the router gives the canary 0% already, so the traffic was moved after it ended; "
+        "there is nothing to take back");
   }
   if (!now->stable_down.empty())
     return no(now->stable_down + "; bring one up with the old version and try again");
   const auto seen = deps_.versions ? deps_.versions(*spec, Track::stable) : std::nullopt;
-  if (auto other = seen ? other_than(status->stable_version, *seen) : "";  !other.empty()) {
-    return no(fmt::format("stable reports as version {} now, not {}, so the old release is not "
-                          "there; bring {} to the servers of stable and try again",
-                          other, status->stable_version, status->stable_version));
+  if (auto other = seen ? other_than(status->stable_version, *seen) : ""; !other.empty()) {
+    return no(
+        fmt::format("stable reports as version {} now, not {}, so the old release is not "
+                    "there; bring {} to the servers of stable and try again",
+                    other, status->stable_version, status->stable_version));
   }
   return {};
 }

@@ -92,6 +92,9 @@ class Controller {
   virtual std::optional<RolloutStatus> get(RolloutId id) const = 0;
   virtual std::vector<RolloutSpec> specs() const = 0;
 
+  // What keeps the rollouts' record or their notices from where they belong, now: sentences.
+  virtual std::vector<std::string> troubles() const { return {}; }
+
   // Telemetry of this service has been stored: its rollouts look at it soon, instead of at their
   // next interval. Quick.
   virtual void arrived(const std::string& service) = 0;

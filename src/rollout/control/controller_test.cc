@@ -248,6 +248,15 @@ TEST_F(ControllerTest, SecretsOfTargetsAreNowhereAndAreFoundAgain) {
     return shown.find("could not notify http://chat.example yet") != std::string::npos &&
            shown.find("could not notify http://ci.example yet") != std::string::npos;
   });
+  const auto waits = [&](const std::string& what) {
+    const auto troubles = controller_->troubles();
+    return std::ranges::any_of(troubles, [&](const auto& one) { return one.starts_with(what); });
+  };
+  EXPECT_TRUE(eventually([&] {
+    return waits("1 notification to http://ci.example could not be delivered yet, after ") &&
+           waits("2 notifications to http://chat.example could not be delivered yet, after ");
+  }));
+  for (const auto& trouble : controller_->troubles()) shown += trouble;
   shown += metrics_.render() + all_bytes_below(directory_);
   controller_.reset();
   set_log_level(LogLevel::off);

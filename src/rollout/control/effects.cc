@@ -45,6 +45,15 @@ void Effects::enqueue(notify::OutboxEntry entry, const RolloutSpec& spec) {
   notices_.enqueue(std::move(entry), spec);
 }
 
+std::vector<std::string> Effects::troubles() const {
+  auto out = notices_.undelivered();
+  if (const auto problem = journal_.problem(); !problem.empty()) {
+    out.push_back(fmt::format(
+        "the journal cannot be written, so no weight is raised until it can: {}", problem));
+  }
+  return out;
+}
+
 void Effects::tick() {
   const auto now_ms = deps_.clock.steady_ms();
   journal_.tick(now_ms);

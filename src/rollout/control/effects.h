@@ -53,6 +53,8 @@ class Effects final : public EffectSink {
   }
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return std::min(journal_.due(), notices_.due()); }
+  // Controller's. Any thread.
+  std::vector<std::string> troubles() const;
   // CPU time of one look, microseconds, a running average. Any thread.
   std::int64_t look_cost_us() const { return looks_.cost_us(); }
 

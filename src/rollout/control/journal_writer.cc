@@ -94,6 +94,7 @@ void JournalWriter::flush() {
 }
 
 void JournalWriter::note_health(const Status& status) {
+  problem_.with([&](std::string& problem) { problem = status ? "" : status.error().message; });
   if (!status) {
     if (!broken_)
       log_error("the journal cannot be written; no weight is raised until it can",

@@ -40,6 +40,10 @@ class JournalWriter {
 
   // Tries again after a failure. now_ms: steady.
   void tick(std::int64_t now_ms);
+  // Why the journal cannot be written; "" when it can. Any thread.
+  std::string problem() const {
+    return problem_.with([](const std::string& problem) { return problem; });
+  }
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return flush_at_; }
 
@@ -73,6 +77,7 @@ class JournalWriter {
   std::int64_t flush_at_ = INT64_MAX; // steady; after a failure
   // Own synchronisation. The pool is last: its tasks use the members above.
   Guarded<Pending> pending_;
+  Guarded<std::string> problem_;
   Executor pool_;
 };
 

@@ -46,6 +46,8 @@ class Notices {
 
   // Starts a delivery of the entries that are due, each in the lane of its target. now_ms: steady.
   void tick(std::int64_t now_ms);
+  // Notifier's; any thread.
+  std::vector<std::string> undelivered() const { return notifier_.undelivered(); }
   // When tick() has something to do, steady milliseconds; INT64_MAX: never.
   std::int64_t due() const { return notifier_.due(); }
 
