@@ -34,8 +34,8 @@ class Absence {
   std::string of(Track track, const std::string& version) const {
     const auto selector = cohort_selector(spec_, track, version);
     if (!values(selector, "service_name").empty()) return "";
-    const auto name = track == Track::canary ? "the canary" : "stable";
-    if (auto sentence = uncounted(name, selector); !sentence.empty()) return sentence;
+    const auto whose = track == Track::canary ? "the canary" : "stable";
+    if (auto sentence = uncounted(whose, selector); !sentence.empty()) return sentence;
     auto wanted = select_tracks(spec_).of(track).with;
     if (!spec_.environment.empty()) wanted.emplace_back(environment(), spec_.environment);
     const bool names_version = std::ranges::any_of(
