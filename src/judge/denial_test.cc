@@ -71,7 +71,9 @@ TEST(Progress, CountsWhatIsComparedAndDeniesNothing) {
     evidence.step_requests = compared;
     evidence.step_awaited = awaited;
     if (cell) {
-      CountCell mixed{.from_ms = 0, .to_ms = 60'000, .mixed = true};
+      CountCell mixed;
+      mixed.to_ms = 60'000;
+      mixed.mixed = true;
       mixed.total.canary.requests = 100;
       mixed.total.stable.requests = 900;
       evidence.cells = {mixed};

@@ -162,6 +162,11 @@ TEST(Latency, AStableThatWarmsUpIsJudgedAfterwards) {
   EXPECT_EQ(service.line("p99_latency").cause, Cause::warming_up);
   EXPECT_EQ(service.line("p99_latency").verdict, Verdict::watching);
   EXPECT_NE(service.out().reason.find("warming up"), std::string::npos) << service.out().reason;
+  for (int cell = 0; cell < 3; ++cell) { // durations that came are not denied
+    service.serve({"", slow, stable}, 1);
+    EXPECT_NE(service.line("p99_latency").verdict, Verdict::no_data) << cell;
+    EXPECT_EQ(service.out().reason.find("unknown"), std::string::npos) << service.out().reason;
+  }
   service.serve({"", slow, stable}, 20);
   EXPECT_EQ(service.out().decision, Decision::rollback) << service.out().reason;
 }

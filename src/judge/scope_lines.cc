@@ -113,8 +113,14 @@ void Scope::see(const RouteCounts& row) {
   stable += usable_count(row.stable.requests);
   has_client_errors =
       has_client_errors || row.canary.client_errors > 0 || row.stable.client_errors > 0;
-  if (row.canary.requests > 0) gap.canary_warms = all_warm(row.canary);
-  if (row.stable.requests > 0) gap.stable_warms = all_warm(row.stable);
+  if (row.canary.requests > 0) {
+    gap.canary_warms = all_warm(row.canary);
+    gap.canary_timed = row.canary.timed > 0;
+  }
+  if (row.stable.requests > 0) {
+    gap.stable_warms = all_warm(row.stable);
+    gap.stable_timed = row.stable.timed > 0;
+  }
   if (row.canary.requests > 0 && row.stable.requests > 0)
     gap.bounds = row.shared_bounds() == nullptr ? row.bounds_note() : "";
 }

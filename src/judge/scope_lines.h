@@ -22,6 +22,8 @@ namespace coalmine::judge {
 struct DurationGap {
   bool canary_warms = false; // every instance of the canary with requests is warming up
   bool stable_warms = false;
+  bool canary_timed = false; // some of its requests have durations
+  bool stable_timed = false;
   std::string bounds; // why their durations have no bounds in common; "": they have
 };
 

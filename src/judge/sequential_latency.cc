@@ -112,9 +112,16 @@ void SequentialJudge::fill_latency(SignalVerdict& v, std::size_t index, const Sc
   } else {
     fill_tail(v, scope, mark_of(index, v), harm);
   }
-  if (v.verdict == Verdict::no_data && (scope.gap.stable_warms || scope.gap.canary_warms)) {
-    v.verdict = Verdict::watching;
-    v.cause = Cause::warming_up;
+  if (v.verdict == Verdict::no_data) {
+    const auto& gap = scope.gap;
+    const bool timed = v.cause == Cause::no_canary_data ? gap.canary_timed : gap.stable_timed;
+    if (gap.stable_warms || gap.canary_warms) {
+      v.verdict = Verdict::watching;
+      v.cause = Cause::warming_up;
+    } else if (timed) { // the first durations choose the boundaries, the next cell is compared
+      v.verdict = Verdict::watching;
+      v.cause = Cause::interval_open;
+    }
   }
   // Older cells may have been comparable. What cannot be compared now must not pass on them.
   if (!scope.gap.bounds.empty() && v.verdict != Verdict::regression) {
