@@ -151,7 +151,9 @@ TEST(HaproxyServers, ASocketThatThisUserMayNotUseIsNotTakenForAHaproxyThatIsAway
   const auto router = std::move(make_haproxy_router(options).value());
   // root may use every socket.
   const auto user = ::geteuid();
-  if (user == 0) ASSERT_EQ(::seteuid(65534), 0);
+  if (user == 0) {
+    ASSERT_EQ(::seteuid(65534), 0);
+  }
   const auto answer = router->read();
   ASSERT_EQ(::seteuid(user), 0);
   ASSERT_FALSE(answer);
