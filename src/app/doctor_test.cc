@@ -7,7 +7,7 @@
 namespace coalmine::app {
 namespace {
 
-constexpr std::int64_t kNow = 1'700'000'000'000;
+constexpr std::int64_t kExamined = 1'700'000'000'000;
 
 // A router that has this weight, or does not answer.
 class WeightRouter final : public route::Router {
@@ -26,16 +26,20 @@ class WeightRouter final : public route::Router {
 
 struct DoctorTest : ::testing::Test {
   Examined on{.listening = "coalmine answers on 127.0.0.1:7070",
-              .now_ms = kNow,
+              .now_ms = kExamined,
               .specs = {},
               .rollouts = {},
               .presence = {},
               .misdirected = {}};
   Result<route::Weight> weight = route::Weight{0};
-  rollout::SeenVersions canary{
-      {.version = "2", .first_ms = kNow - 60'000, .last_ms = kNow - 5'000, .reports = true}};
-  rollout::SeenVersions stable{
-      {.version = "1", .first_ms = kNow - 600'000, .last_ms = kNow - 5'000, .reports = true}};
+  rollout::SeenVersions canary{{.version = "2",
+                                .first_ms = kExamined - 60'000,
+                                .last_ms = kExamined - 5'000,
+                                .reports = true}};
+  rollout::SeenVersions stable{{.version = "1",
+                                .first_ms = kExamined - 600'000,
+                                .last_ms = kExamined - 5'000,
+                                .reports = true}};
 
   void configure(const std::string& service = "shop") {
     auto spec = rollout::default_spec(service);
@@ -107,8 +111,8 @@ TEST_F(DoctorTest, WhatTheTelemetryLacks) {
   Presence fast;
   fast.service = "shop";
   fast.instance = "pod-1";
-  fast.last_arrival_ms = kNow;
-  fast.last_ms = kNow + 45'000;
+  fast.last_arrival_ms = kExamined;
+  fast.last_ms = kExamined + 45'000;
   on.presence = {fast, fast};
   EXPECT_TRUE(
       tells("wrong shop: the clock of pod-1 is 45s ahead of this server's → set both by "
@@ -201,7 +205,7 @@ TEST_F(DoctorTest, HowOftenMetricsCome) {
   Presence one;
   one.service = "shop";
   one.export_interval_ms = 15'000;
-  one.last_ms = one.last_arrival_ms = kNow - 4'000;
+  one.last_ms = one.last_arrival_ms = kExamined - 4'000;
   on.presence = {one};
   EXPECT_TRUE(
       tells("good shop: metrics come every 15s, the newest 4s ago; the shortest step lasts 10m"));

@@ -232,10 +232,12 @@ TEST(Explain, MarksWhatIsADefault) {
     EXPECT_TRUE(line.ends_with(" [default]") || line.starts_with("Config ")) << line;
   }
   spec.no_data_grace_ms = 42'000;
-  spec.router = route::HaproxyOptions{.socket = "/run/h.sock",
-                                      .backend = "shop",
-                                      .stable_servers = {"s1"},
-                                      .canary_servers = {"c1"}};
+  route::HaproxyOptions haproxy;
+  haproxy.socket = "/run/h.sock";
+  haproxy.backend = "shop";
+  haproxy.stable_servers = {"s1"};
+  haproxy.canary_servers = {"c1"};
+  spec.router = haproxy;
   const auto words = explain_with_defaults(spec);
   EXPECT_NE(words.find("at least 10 minutes old. [default]\n"), std::string::npos) << words;
   EXPECT_NE(words.find("(canary) in backend shop.\n"), std::string::npos) << words;

@@ -183,7 +183,8 @@ TEST(GridFeed, WhatCountsInAStepNeverFalls) {
         come = has_come;
       }
       EXPECT_GT(counted, 300) << every << ' ' << moved;
-      EXPECT_NEAR(come, 2.0 * static_cast<double>(6 * kMinute - moved) / 1000, 2 * every / 1000 + 4)
+      EXPECT_NEAR(come, 2.0 * static_cast<double>(6 * kMinute - moved) / 1000,
+                  2 * static_cast<double>(every) / 1000 + 4)
           << every << ' ' << moved;
     }
   }
