@@ -16,6 +16,7 @@
 #include "app/analysis_span.h"
 #include "app/backup.h"
 #include "app/doctor.h"
+#include "app/store_questions.h"
 #include "app/telemetry_doubts.h"
 #include "app/track_versions.h"
 #include "app/version.h"
@@ -220,10 +221,16 @@ class RunningServer final : public Server {
   }
 
   rollout::AskVersions versions() {
-    return [this](const rollout::RolloutSpec& spec, Track track) {
+    using Seen = std::optional<rollout::SeenVersions>;
+    return [this](const rollout::RolloutSpec& spec, Track track) -> Seen {
+      if (!options_.prometheus)
+        return seen_versions(spec, track, store_->presence(), clock_.wall_ms());
       // What another store has was never seen here.
-      return options_.prometheus ? seen_versions(spec, track, *cohorts_, clock_.wall_ms())
-                                 : seen_versions(spec, track, store_->presence(), clock_.wall_ms());
+      return questions_
+          .ask<Seen>([this, spec, track] {
+            return seen_versions(spec, track, *cohorts_, clock_.wall_ms());
+          })
+          .value_or(std::nullopt);
     };
   }
 
@@ -258,9 +265,13 @@ class RunningServer final : public Server {
 
   std::function<std::vector<std::string>(const rollout::RolloutSpec&)> doubts() {
     return [this](const rollout::RolloutSpec& spec) {
+      if (!options_.prometheus)
+        return telemetry_doubts(spec, store_->presence(), *cohorts_, clock_.wall_ms());
       // What another store has was never seen here, so nobody knows how often it comes.
-      const auto presence = options_.prometheus ? std::vector<Presence>() : store_->presence();
-      return telemetry_doubts(spec, presence, *cohorts_, clock_.wall_ms());
+      return questions_
+          .ask<std::vector<std::string>>(
+              [this, spec] { return telemetry_doubts(spec, {}, *cohorts_, clock_.wall_ms()); })
+          .value_or(std::vector<std::string>());
     };
   }
 
@@ -325,6 +336,7 @@ class RunningServer final : public Server {
   std::unique_ptr<cohort::CountFeedSource> feeds_;
   std::unique_ptr<promql::ExpressionSource> expressions_; // of the embedded store
   std::unique_ptr<cohort::MetricSource> own_metrics_;
+  StoreQuestions questions_{clock_}; // to another store than our own
   std::optional<Timer> maintenance_;
   std::optional<receive::RemoteWrite> remote_write_;
   std::unique_ptr<receive::Receiver> receiver_;
