@@ -389,8 +389,10 @@ TEST_F(ControllerTest, AVersionThatIsNotSeenYetIsLearnedFromItsFirstTelemetry) {
   ASSERT_TRUE(eventually([&] { return controller_->get(id)->judgement != nullptr; }));
   const auto waiting = *controller_->get(id);
   EXPECT_EQ(waiting.weight_applied, 0.05) << "without requests nothing would come";
-  EXPECT_EQ(waiting.reason,
-            "Waiting for the first telemetry of the canary; versions seen: 2.3.0 (4m ago)");
+  EXPECT_EQ(
+      waiting.reason,
+      "Waiting for the first telemetry of the canary since the weight was set; versions seen: "
+      "2.3.0 (4m ago)");
   EXPECT_EQ(waiting.condition, Condition::awaits_telemetry);
   canary.with([&](auto& seen) { seen.insert(seen.begin(), seen_now("2.4.0")->front()); });
   ASSERT_TRUE(eventually([&] { return controller_->get(id)->canary_version == "2.4.0"; }));

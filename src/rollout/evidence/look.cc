@@ -242,7 +242,9 @@ bool find_versions(const LookRequest& request, const LookSources& sources, LookR
     heard.first_version = newest_since(*seen, request.watched_since_ms);
     found = found || heard.first_version.has_value();
     if (heard.first_version || !out.waiting.empty()) return;
-    out.waiting = fmt::format("Waiting for the first telemetry of {}; versions seen: {}", name,
+    // What came before is not denied.
+    const auto whose = std::string(name) + (seen->empty() ? "" : " since the weight was set");
+    out.waiting = fmt::format("Waiting for the first telemetry of {}; versions seen: {}", whose,
                               seen_text(*seen, request.look.to_ms));
   };
   find("the canary", Track::canary, request.canary_open, out.canary);

@@ -189,8 +189,10 @@ TEST_F(LookTest, AnOpenVersionIsWhatComesAfterTheRolloutBegan) {
   arrival_ms_ = kNow - 31 * kMinuteMs;
   auto out = look();
   EXPECT_EQ(out.canary.first_version, std::nullopt);
-  EXPECT_EQ(out.waiting,
-            "Waiting for the first telemetry of the canary; versions seen: 2 (1m ago)");
+  EXPECT_EQ(
+      out.waiting,
+      "Waiting for the first telemetry of the canary since the weight was set; versions seen: 2 "
+      "(1m ago)");
   EXPECT_EQ(out.judgement->reason, out.waiting);
   arrival_ms_ = kNow - 29 * kMinuteMs;
   out = look();
