@@ -36,7 +36,7 @@ async function watch(shops, stepMs) {
 export async function firstUse(scoped) {
   const stacks = env('STACKS', Object.keys(kStacks).join()).split(',').filter((stack) => !missing(stack));
   const minutes = Number(env('MINUTES', 3));
-  const rate = Number(env('RATE', 20));
+  const rate = Number(env('RATE', 40));
   const steps = `[25% ${minutes}m, 50% ${minutes}m, 100%]`;
   const results = [];
   for (const every of env('EXPORTS', '60,5').split(',').map(Number)) {

@@ -315,7 +315,14 @@ bool CountGrid::Impl::is_chosen(const Line& line) const {
 // Growth before the closed edge comes after its cell was closed. If it is a little late, it goes
 // into the next cell, so that no request is lost. If it is very late, it would pair an old incident
 // with the present, and across a change of weight it would mix two splits. Such growth is left out.
+// Before anything else the growth is divided by the traffic that its track was sent: a canary that
+// had none before the first weight has served all of its first export since.
 void CountGrid::Impl::admit(Line& line, GrowthPiece piece) {
+  for (auto& part : parts_by_weight(std::move(piece), instances[line.instance].track))
+    admit_part(line, std::move(part));
+}
+
+void CountGrid::Impl::admit_part(Line& line, GrowthPiece piece) {
   if (piece.to_ms <= options.origin_ms) return;
   if (piece.from_ms < options.origin_ms) (void)piece.split(options.origin_ms);
   note_sampling(line, piece.amount);
@@ -366,10 +373,6 @@ bool CountGrid::Impl::warming(const Instance& instance, std::int64_t from_ms) co
 
 void CountGrid::weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight) {
   impl_->changes.push_back({std::min(from_ms, to_ms), std::max(from_ms, to_ms), weight});
-}
-
-void CountGrid::set_weight_changes(std::vector<WeightChange> changes) {
-  impl_->changes = std::move(changes);
 }
 
 double CountGrid::waiting_requests(Track track, std::int64_t since_ms) const {

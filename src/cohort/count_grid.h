@@ -141,8 +141,6 @@ class CountGrid {
   // confirmation. Call it before close(), because closed cells do not change. weight: the weight
   // from to_ms on.
   void weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight);
-  // Replaces all weight changes given before (a change that was under way may now be confirmed).
-  void set_weight_changes(std::vector<WeightChange> changes);
   // Returns the cells that can be closed now, in order and each once. A cell can be closed when
   // both tracks' telemetry has passed its end and its end is not beyond until_ms. A track's
   // telemetry has advanced as far as the slowest of its live instances. An instance whose export is

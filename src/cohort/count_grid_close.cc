@@ -157,27 +157,35 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
 // Growth over a change of weight is not even: what it holds of each side follows the weights. Else
 // the first cell of a step would show traffic that nobody asked for. (Of 60 s exports and a step
 // from 10 % to 50 %, up to 10 points less than was asked for.)
-void CountGrid::Impl::cut_at_changes(Line& line, Track track) const {
+std::vector<GrowthPiece> CountGrid::Impl::parts_by_weight(GrowthPiece piece, Track track) const {
+  std::vector<GrowthPiece> out;
+  const auto rate = [&](double weight) { return track == Track::canary ? weight : 1 - weight; };
   double before = 0; // the canary's part of the traffic
   for (const auto& change : changes) {
     const double after = std::clamp(change.weight, 0.0, 1.0);
-    if (change.to_ms <= closed_ms) { // what waits lies behind it
-      before = after;
-      continue;
-    }
-    const auto rate = [&](double weight) { return track == Track::canary ? weight : 1 - weight; };
-    for (std::size_t i = 0; i < line.pieces.size(); ++i) {
-      auto& piece = line.pieces[i];
-      if (piece.from_ms >= change.to_ms || piece.to_ms <= change.to_ms) continue;
+    if (piece.from_ms < change.to_ms && piece.to_ms > change.to_ms) {
       const double part = piece.even_part(change.to_ms);
       const double first = rate(before) * part;
       const double both = first + rate(after) * (1 - part);
-      auto old = piece.split(change.to_ms, both > 0 ? first / both : part);
-      line.pieces.insert(line.pieces.begin() + static_cast<std::ptrdiff_t>(i), std::move(old));
-      ++i;
+      out.push_back(piece.split(change.to_ms, both > 0 ? first / both : part));
     }
     before = after;
   }
+  out.push_back(std::move(piece));
+  return out;
+}
+
+// What was admitted before the change was known.
+void CountGrid::Impl::cut_at_changes(Line& line, Track track) const {
+  const auto is_cut = [&](const GrowthPiece& piece) {
+    return std::ranges::any_of(changes, [&](const WeightChange& change) {
+      return piece.from_ms < change.to_ms && piece.to_ms > change.to_ms;
+    });
+  };
+  if (std::ranges::none_of(line.pieces, is_cut)) return;
+  auto whole = std::exchange(line.pieces, {});
+  for (auto& piece : whole)
+    std::ranges::move(parts_by_weight(std::move(piece), track), std::back_inserter(line.pieces));
 }
 
 // A cell is as long as the longest interval. Instances that export more often are spread as if they

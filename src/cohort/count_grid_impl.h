@@ -132,6 +132,7 @@ struct CountGrid::Impl {
   static void came_back(Instance& instance, const GrowthContext& context, const Sampled& first,
                         Growth& growth);
   void admit(Line& line, GrowthPiece piece);
+  void admit_part(Line& line, GrowthPiece piece);
   void note_sampling(const Line& line, double amount);
   bool is_chosen(const Line& line) const;
   bool warming(const Instance& instance, std::int64_t from_ms) const;
@@ -159,6 +160,7 @@ struct CountGrid::Impl {
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
+  std::vector<GrowthPiece> parts_by_weight(GrowthPiece piece, Track track) const;
   void cut_at_changes(Line& line, Track track) const;
   void spread(Line& line, const Instance& instance, std::int64_t until_ms) const;
   std::set<std::pair<std::size_t, std::size_t>> measured_finely(std::int64_t until_ms) const;

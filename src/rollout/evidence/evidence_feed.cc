@@ -47,11 +47,12 @@ class GridFeed final : public EvidenceFeed {
   }
 
   Result<std::vector<CountCell>> read(const FeedView& view, std::int64_t now_ms) override {
-    TRY(take_in(now_ms));
+    // First: what is taken in is divided by the weights.
     for (; passed_on_ < view.changes.size(); ++passed_on_) {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
+    TRY(take_in(now_ms));
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
     auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
     for (const auto track : kBothTracks) note_reports(track, now_ms);
