@@ -62,12 +62,13 @@ export function Gauge({ share, asked, word = 'asked', otherwise = 'no requests s
   const clamped = Math.min(1, Math.max(0, share ?? 0));
   const text = share == null ? otherwise : `${(share * 100).toFixed(1)} %`;
   return (
-    <svg viewBox="0 0 200 125" class="gauge" role="img" aria-label={`canary share of traffic: ${text}`}>
+    <svg viewBox="0 0 200 140" class="gauge" role="img" aria-label={`canary share of traffic: ${text}`}>
       <path d={arc(0, 1)} class="rest" />
       {clamped > 0 && <path d={arc(0, clamped)} class="filled" />}
       {asked != null && <path d={arc(Math.max(0, asked - 0.004), Math.min(1, asked + 0.004))} class="asked" />}
-      <text x="100" y="92" class={share == null ? 'small' : 'big'}>{text}</text>
-      {asked != null && <text x="100" y="115" class="small">{word} {weight(asked)}</text>}
+      {/* A sentence does not fit between the arc's ends. */}
+      <text x="100" y={share == null ? 117 : 92} class={share == null ? 'small' : 'big'}>{text}</text>
+      {asked != null && <text x="100" y={share == null ? 135 : 115} class="small">{word} {weight(asked)}</text>}
     </svg>
   );
 }
