@@ -57,6 +57,13 @@ struct TrackCounts {
   }
 };
 
+// One process's part of a route in one cell.
+struct InstancePart {
+  std::uint32_t instance = 0; // its place in CountCell::instances
+  double requests = 0;
+  double errors = 0;
+};
+
 // Both tracks, on one route or in total. Both have the same bounds, usually one object: they are
 // the boundaries that every histogram of both tracks in this cell or window has, so a boundary
 // means the same on both sides (cohort/durations.h).
@@ -64,6 +71,9 @@ struct RouteCounts {
   std::string route; // "": the whole service
   TrackCounts canary;
   TrackCounts stable;
+  // Of a route: by process, for tracks with several. Without the processes that warm up. Empty for
+  // the whole, whose parts are CountCell::instances.
+  std::vector<InstancePart> parts{};
 
   TrackCounts& of(Track track) { return track == Track::canary ? canary : stable; }
   const TrackCounts& of(Track track) const { return track == Track::canary ? canary : stable; }
@@ -82,14 +92,21 @@ struct RouteCounts {
   void share_bounds(const BucketBounds& bounds) { canary.bounds_ms = stable.bounds_ms = bounds; }
 };
 
-// One process in one cell: for the dispersion between instances, and to show which were seen.
+// One process in one cell: for the dispersion between processes, and to show which were seen.
 struct InstanceCounts {
   std::string instance;
   Track track = Track::stable;
   double requests = 0;
   double errors = 0;
   bool warming = false;
+  // Its durations over the bounds of CountCell::total. Empty: it has none that count, or it is the
+  // only process of its track, whose durations are those of the total.
+  std::vector<double> bucket_counts{};
 };
+
+// A track with more processes has these details (durations, parts of routes) of this many alone,
+// chosen by their names: enough to know how much processes differ.
+inline constexpr std::size_t kMostDetailedInstances = 64;
 
 // One of the user's own metrics on one track. A ratio is amount out of count. A mean is a sum
 // (amount) over count. A value has count 1.
