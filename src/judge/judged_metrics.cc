@@ -20,9 +20,7 @@ void JudgedMetrics::learn(const CountCell& cell) {
     if (!numbers.stable.has_data || !metric_problem(numbers).empty()) continue;
     for (auto& metric : metrics_) {
       if (metric.name != numbers.signal) continue;
-      metric.past.has_data = true;
-      metric.past.amount += numbers.stable.amount;
-      metric.past.count += numbers.stable.count;
+      metric.past.learn(numbers.stable);
     }
   }
 }

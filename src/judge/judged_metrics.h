@@ -19,7 +19,7 @@ class JudgedMetrics {
   struct Metric {
     std::size_t signal = 0; // index in SequentialOptions::signals
     std::string name;
-    MetricTrack past; // of stable
+    MetricPast past;
     std::optional<MetricLine> line;
     std::string problem; // of the newest measurement
   };

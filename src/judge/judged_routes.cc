@@ -25,7 +25,8 @@ void JudgedRoutes::add_past() {
   for (const auto& [name, past] : from_.past.routes()) (void)place(name);
 }
 
-void JudgedRoutes::feed(const CountCell& cell, const Phi& phi, double minute) {
+void JudgedRoutes::feed(const CountCell& cell, const StableDispersion& dispersion, double minute) {
+  const double load = load_of(cell);
   std::vector<bool> counted(routes_.size());
   for (const auto& row : cell.routes) {
     const auto known = index_.find(row.route);
@@ -35,7 +36,10 @@ void JudgedRoutes::feed(const CountCell& cell, const Phi& phi, double minute) {
     const auto at = known == index_.end() ? place(row.route) : known->second;
     auto& scope = routes_[at].scope;
     scope.see(row);
-    scope.judge(row, cell.total, phi, minute);
+    scope.judge(row, cell.total,
+                {.errors = ArmPhi::of(dispersion.errors(row.route), load),
+                 .tails = {.of = &dispersion.tails(), .load = load}},
+                minute);
     from_.plan.renew(scope, LinePlan::Reach::route);
     feed_share(scope, cell.total, {row.canary.requests, row.stable.requests}, minute);
     counted.resize(routes_.size());

@@ -32,7 +32,8 @@ class JudgedRoutes {
 
   // Takes in every route that stable had before, seen again or not.
   void add_past();
-  void feed(const CountCell& cell, const Phi& phi, double minute);
+  // dispersion: as it was known before the cell.
+  void feed(const CountCell& cell, const StableDispersion& dispersion, double minute);
   const std::vector<Route>& all() const { return routes_; }
 
  private:

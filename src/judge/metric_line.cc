@@ -13,7 +13,8 @@ namespace {
 
 constexpr double kMinCells = 5; // of an arm, before a variance between them means anything
 
-Cell with_stable_never(const Cell& cell) { return {cell.x1, cell.n1, 0, 1e15}; }
+// Rare events of a metric are taken to come in clumps of at least this many: a client tries again.
+constexpr double kSparseClump = 3;
 
 double log_half_each(double a, double b) {
   const double both[] = {a, b};
@@ -35,33 +36,55 @@ void fill_beyond(MetricReading& out, const SignalSpec& signal, Worse worse) {
 
 } // namespace
 
+void ShareDispersion::add(const MetricTrack& stable) {
+  if (!stable.has_data) return;
+  const Part now{stable.amount, stable.count};
+  if (!usable(now)) return;
+  if (!previous_) {
+    previous_ = now;
+    return;
+  }
+  const Part pair[] = {*previous_, now};
+  sums_.add_group(pair);
+  previous_.reset();
+  pairs_ += 1;
+}
+
+void MetricPast::learn(const MetricTrack& stable) {
+  sum.has_data = sum.has_data || stable.has_data;
+  sum.amount += stable.amount;
+  sum.count += stable.count;
+  dispersion.add(stable);
+}
+
 RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
-                     std::span<const double> scales, const MetricTrack& past)
+                     std::span<const double> scales, const MetricPast& from)
     : signal_(signal),
       worse_(worse),
       strict_(options.strict),
       clump_(options.clump),
       intervals_(options.intervals),
-      under_limit_(0) {
+      excess_(options.onset, ExcessBets()),
+      shrink_(options.onset, ShrinkBets()),
+      odds_(options.onset, OddsBets(0, 0)),
+      under_limit_(0),
+      dispersion_(from.dispersion) {
+  const auto& past = from.sum;
   const double rate = past.value().value_or(0);
   rest_ = rate > 0.5;
   up_ = (worse == Worse::higher) != rest_;
   const double bad = worse == Worse::higher ? rate : 1 - rate;
   exact_ = past.value() && !strict_ && bad >= kExactFrom && bad <= 1 - kExactFrom;
-  const double null_ratio = strict_ ? boundary(1).r0 : 1;
-  excess_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(null_ratio));
-  shrink_ = Epochs<SafetyProcess>(options.plan, SafetyProcess(null_ratio));
-  if (exact_)
-    bernoulli_ =
-        Epochs<BernoulliProcess>(options.plan, BernoulliProcess(bad * past.count, past.count));
-  totals_ = Epochs<TotalsProcess>(options.plan, TotalsProcess());
+  const auto null = strict_ ? boundary(1) : LinearMargin{};
+  excess_ = {options.onset, ExcessBets(null.r0, null.delta)};
+  shrink_ = {options.onset, ShrinkBets(null.r0, null.delta)};
+  if (exact_) odds_ = {options.onset, OddsBets(bad * past.count, past.count)};
   for (const double scale : scales) {
     harms_.push_back(boundary(scale));
     const auto& harm = harms_.back();
-    const double counted = rest_ ? 1 - rate : rate, null = harm.at(counted);
-    const bool informed = past.value() && counted > 0 && null > counted;
-    below_.push_back(informed ? SafetyProcess(harm.r0, std::clamp(counted / null, 0.02, 0.98))
-                              : SafetyProcess(harm.r0));
+    const double counted = rest_ ? 1 - rate : rate;
+    const bool informed = past.value() && counted > 0;
+    below_.push_back(informed ? safety_with(harm, counted) : SafetyProcess(harm.r0));
     above_.emplace_back(harm.r0);
   }
 }
@@ -89,39 +112,34 @@ Cell RatioSide::cell_of(const MetricNumbers& numbers) const {
 void RatioSide::add(const MetricNumbers& numbers, double minute) {
   const auto cell = cell_of(numbers);
   if (!usable(cell)) return;
-  const double phi = std::max(clump_, dispersion_.phi());
-  totals_.add(cell, phi, minute);
+  weigh(cell, minute);
+  dispersion_.add(numbers.stable); // after the cell: it tempers only later ones
+}
+
+void RatioSide::weigh(const Cell& cell, double minute) {
+  // Where nobody says how events come, stable must have shown it.
+  if (!(clump_ > 1) && !dispersion_.known()) return;
+  const double least = clump_ > 1 ? clump_ : dispersion_.sparse() ? kSparseClump : 1;
+  const double phi = std::max(least, dispersion_.phi());
+  const auto tempered = ArmPhi{phi, phi}.temper(cell);
   if (up_) {
-    excess_.add(cell, phi, minute);
-    for (auto& process : below_) process.add(cell, phi);
-    over_limit_.add(with_stable_never(cell), phi);
+    excess_.add(tempered, cell, minute);
+    for (auto& process : below_) process.add(tempered);
+    over_limit_.add(against_known_zero(tempered));
   } else {
-    shrink_.add(cell, phi, minute);
-    for (auto& process : above_) process.add(cell, phi);
-    under_limit_.add(with_stable_never(cell), phi);
+    shrink_.add(tempered, cell, minute);
+    for (auto& process : above_) process.add(tempered);
+    under_limit_.add(against_known_zero(tempered));
   }
-  if (exact_)
-    bernoulli_.add(up_ ? cell : Cell{cell.n1 - cell.x1, cell.n1, cell.n0 - cell.x0, cell.n0}, phi,
-                   minute);
-  more_.add(cell, phi);
-  fewer_.add(cell, phi);
-  // After the cell, since dispersion tempers only later ones. Neighbouring cells are compared in
-  // pairs, each cell once.
-  const Part now{cell.x0, cell.n0};
-  if (previous_) {
-    const Part pair[] = {*previous_, now};
-    dispersion_.add_group(pair);
-    previous_.reset();
-  } else {
-    previous_ = now;
-  }
+  const auto rest_of = [](const Cell& c) { return Cell{c.n1 - c.x1, c.n1, c.n0 - c.x0, c.n0}; };
+  if (exact_) odds_.add(up_ ? tempered : rest_of(tempered), up_ ? cell : rest_of(cell), minute);
+  more_.add(tempered);
+  fewer_.add(tempered);
 }
 
 double RatioSide::log_harm() const {
-  const double delta = strict_ ? boundary(1).delta : 0;
-  const auto at = [&](const auto& process) { return process.log_e(delta); };
-  double out = up_ ? excess_.log_e(at) : shrink_.log_e(at);
-  if (exact_) out = log_half_each(out, bernoulli_.log_e(kLogE));
+  double out = up_ ? excess_.log_e() : shrink_.log_e();
+  if (exact_) out = log_half_each(out, odds_.log_e());
   if (!signal_.max || worse_ != signal_.margin.worse) return out;
   const double limit = rest_ ? 1 - *signal_.max : *signal_.max;
   return log_half_each(out, up_ ? over_limit_.log_e(limit) : under_limit_.log_e(limit));
@@ -133,13 +151,8 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   if (harm < harms_.size())
     out.log_safety =
         up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
-  const double delta = strict_ ? boundary(1).delta : 0;
-  const auto at = [&](const auto& process) { return process.log_e(delta); };
-  const auto driver = out.log_harm < bar_low ? 0
-                      : up_                  ? excess_.weight(at).driver
-                                             : shrink_.weight(at).driver;
-  const auto& totals = totals_.processes()[driver].totals;
-  out.canary_count = totals_.processes().front().totals.n1;
+  const auto& totals = out.log_harm < bar_low ? all() : since();
+  out.canary_count = all().n1;
   if (!(totals.compared > 0)) return out;
   const auto shown = [&](double rate) { return rest_ ? 1 - rate : rate; };
   out.canary = shown(totals.canary_rate());
@@ -200,13 +213,25 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   return out;
 }
 
-// x1: the canary was worse; n1: the two differed at all. x0 and n0 carry the values.
-void ValueSide::Coin::add(const Cell& cell, double) {
-  wins += cell.x1;
-  losses += cell.n1 - cell.x1;
+std::array<double, CoinBets::kCount> CoinBets::growth(const Cell& cell) const {
+  std::array<double, kCount> out{};
+  if (!(cell.n1 > 0)) return out;
+  for (std::size_t i = 0; i < kCount; ++i) {
+    const double worse = 0.5 + (static_cast<double>(i) + 0.5) / (2 * kCount);
+    out[i] = std::log(2 * (cell.x1 > 0 ? worse : 1 - worse));
+  }
+  return out;
+}
+
+void ValueSide::Values::add(const Cell& cell) {
   canary += cell.x0;
   stable += cell.n0;
   intervals += 1;
+}
+
+void ValueSide::Coin::add(const Cell& cell) {
+  wins += cell.x1;
+  losses += cell.n1 - cell.x1;
 }
 
 double ValueSide::Coin::log_e() const {
@@ -214,7 +239,7 @@ double ValueSide::Coin::log_e() const {
 }
 
 ValueSide::ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse)
-    : signal_(signal), worse_(worse), strict_(options.strict), harm_(options.plan, Coin()) {}
+    : signal_(signal), worse_(worse), strict_(options.strict), harm_(options.onset, CoinBets()) {}
 
 double ValueSide::allowed(double stable) const {
   return allowed_difference(signal_.margin, signal_.floor, stable);
@@ -223,25 +248,27 @@ double ValueSide::allowed(double stable) const {
 void ValueSide::add(const MetricNumbers& numbers, double minute) {
   const auto canary = numbers.canary.value(), stable = numbers.stable.value();
   if (!canary || !stable || !std::isfinite(*canary) || !std::isfinite(*stable)) return;
+  // x1: the canary was worse; n1: the two differed at all.
   const auto coin = [&](double difference) {
     return Cell{difference > 0 ? 1.0 : 0, difference != 0 ? 1.0 : 0, *canary, *stable};
   };
   const double worse = badness(worse_, *canary, *stable);
-  harm_.add(coin(strict_ ? worse - allowed(*stable) : worse), 1, minute);
+  const auto thrown = coin(strict_ ? worse - allowed(*stable) : worse);
+  harm_.add(thrown, thrown, minute);
   // No difference counts as within every margin, even a margin of 0.
   const double within = allowed(*stable) - worse;
-  safe_.add(coin(within == 0 ? 1 : within), 1);
-  if (signal_.max) over_limit_.add(coin(beyond(signal_, worse_, *canary) ? 1 : -1), 1);
+  safe_.add(coin(within == 0 ? 1 : within));
+  if (signal_.max) over_limit_.add(coin(beyond(signal_, worse_, *canary) ? 1 : -1));
 }
 
 MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
   MetricReading out;
-  out.log_harm = harm_.log_e(kLogE);
+  out.log_harm = harm_.log_e();
   if (signal_.max && worse_ == signal_.margin.worse)
     out.log_harm = log_half_each(out.log_harm, over_limit_.log_e());
   out.log_safety = safe_.log_e();
-  const auto& seen = harm_.processes()[out.log_harm < bar_low ? 0 : harm_.weight(kLogE).driver];
-  out.canary_count = harm_.processes().front().intervals;
+  const auto& seen = out.log_harm < bar_low ? harm_.all() : harm_.since();
+  out.canary_count = harm_.all().intervals;
   if (!(seen.intervals > 0)) return out;
   out.canary = seen.canary / seen.intervals;
   out.stable = seen.stable / seen.intervals;
@@ -250,7 +277,7 @@ MetricReading ValueSide::read(std::size_t, double bar_low, double) const {
 }
 
 MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options,
-                       std::span<const double> scales, const MetricTrack& past) {
+                       std::span<const double> scales, const MetricPast& past) {
   const auto worse = signal.margin.worse;
   for (const auto way : {Worse::higher, Worse::lower}) {
     if (worse != Worse::either && worse != way) continue;

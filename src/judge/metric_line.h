@@ -5,6 +5,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <variant>
@@ -13,10 +15,9 @@
 #include "judge/judge.h"
 #include "judge/rate_line.h"
 #include "judge/stats/asymptotic.h"
-#include "judge/stats/bernoulli_exact.h"
 #include "judge/stats/dispersion.h"
-#include "judge/stats/epochs.h"
 #include "judge/stats/linear_margin.h"
+#include "judge/stats/onset.h"
 
 namespace coalmine::judge {
 
@@ -31,19 +32,47 @@ struct MetricReading {
   double canary_count = 0;            // of the whole, of observations, or of intervals
 };
 
+// How much a share of stable's varies from cell to cell. Neighbouring cells are compared in pairs,
+// each cell once.
+class ShareDispersion {
+ public:
+  void add(const MetricTrack& stable);
+  double phi() const { return sums_.phi(); }
+  // Enough is known to bet on the share.
+  bool known() const { return pairs_ >= kPairs; }
+  // Few events tell little about how they come.
+  bool sparse() const { return sums_.degrees() < kPairs; }
+
+ private:
+  static constexpr double kPairs = 10;
+  Dispersion sums_;
+  double pairs_ = 0;
+  std::optional<Part> previous_;
+};
+
+// Stable's numbers of one metric before the canary.
+struct MetricPast {
+  MetricTrack sum;
+  ShareDispersion dispersion;
+  void learn(const MetricTrack& stable);
+};
+
 // A share of a whole. The rarer of part and rest is counted, since the bounds are for rare events.
 // Rates from 10 % up add the Bernoulli process; each then has half a stake.
 class RatioSide {
  public:
   RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
-            std::span<const double> scales, const MetricTrack& past);
+            std::span<const double> scales, const MetricPast& past);
   void add(const MetricNumbers& numbers, double minute);
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
 
  private:
   LinearMargin boundary(double scale) const; // as a rate of the counted events
   Cell cell_of(const MetricNumbers& numbers) const;
+  void weigh(const Cell& cell, double minute);
   double log_harm() const;
+  const Totals& all() const { return up_ ? excess_.all() : shrink_.all(); }
+  const Totals& since() const { return up_ ? excess_.since() : shrink_.since(); }
 
   SignalSpec signal_;
   Worse worse_;
@@ -54,18 +83,16 @@ class RatioSide {
   bool intervals_ = true;
   bool exact_ = false;
   std::vector<LinearMargin> harms_;
-  Epochs<ExcessProcess> excess_;       // up: against "no more"
-  Epochs<SafetyProcess> shrink_;       // down: against "no fewer"
-  Epochs<BernoulliProcess> bernoulli_; // of the bad events
-  Epochs<TotalsProcess> totals_;
+  OnsetProcess<ExcessBets> excess_; // up: against "no more"
+  OnsetProcess<ShrinkBets> shrink_; // down: against "no fewer"
+  OnsetProcess<OddsBets> odds_;     // exact: of the bad events
   std::vector<SafetyProcess> below_; // up: for "not more than", one for each harm
   std::vector<ExcessProcess> above_; // down: for "not fewer than"
   ExcessProcess more_;               // for the interval
   SafetyProcess fewer_;
   ExcessProcess over_limit_;
   SafetyProcess under_limit_;
-  Dispersion dispersion_;
-  std::optional<Part> previous_;
+  ShareDispersion dispersion_;
 };
 
 // A mean, from sums and counts. Its variance is that between cells, weighted by their observations
@@ -96,9 +123,16 @@ class MeanSide {
   Batches stable_;
 };
 
+// Bets on a coin that shows "worse" more often than not: x1 of n1 throws did.
+class CoinBets {
+ public:
+  static constexpr std::size_t kCount = 16;
+  std::array<double, kCount> growth(const Cell& cell) const;
+};
+
 // Any number: in how many intervals was the canary's worse than stable's? Under "no worse" that is
-// a fair coin at most, for every distribution of the number. The bet is a uniform prior over unfair
-// coins (one_sided_beta_log_bf with a = b = 1).
+// a fair coin at most, for every distribution of the number. The bets are spread evenly over unfair
+// coins.
 class ValueSide {
  public:
   ValueSide(const SignalSpec& signal, const LineOptions& options, Worse worse);
@@ -106,13 +140,17 @@ class ValueSide {
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
 
  private:
+  // Of cells whose x0 and n0 are the values of the canary and of stable.
+  struct Values {
+    double canary = 0;
+    double stable = 0;
+    double intervals = 0;
+    void add(const Cell& cell);
+  };
   struct Coin {
     double wins = 0;
     double losses = 0;
-    double canary = 0; // sums of the values
-    double stable = 0;
-    double intervals = 0;
-    void add(const Cell& cell, double);
+    void add(const Cell& cell);
     double log_e() const;
   };
   double allowed(double stable) const;
@@ -120,7 +158,7 @@ class ValueSide {
   SignalSpec signal_;
   Worse worse_;
   bool strict_;
-  Epochs<Coin> harm_;
+  OnsetProcess<CoinBets, Values> harm_;
   Coin safe_;
   Coin over_limit_;
 };
@@ -132,7 +170,7 @@ class MetricLine {
   // service. A mean or a value is held to its margin at every step. past: stable's, where it is
   // known.
   MetricLine(const SignalSpec& signal, const LineOptions& options, std::span<const double> scales,
-             const MetricTrack& past);
+             const MetricPast& past);
   // minute: observed time of the rollout at the cell's beginning.
   void add(const MetricNumbers& numbers, double minute);
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;

@@ -9,7 +9,15 @@
 namespace coalmine::judge {
 namespace {
 
-const auto kHarm = [](const auto& process) { return process.log_e(); };
+using HarmProcess = std::variant<OnsetProcess<ExcessBets>, OnsetProcess<OddsBets>>;
+
+HarmProcess harm_process(const LineOptions& options, const LinearMargin& margin, bool exact,
+                         const Part& past) {
+  if (options.strict)
+    return OnsetProcess(options.onset, ExcessBets(margin.r0, margin.delta));
+  if (exact) return OnsetProcess(options.onset, OddsBets(past.bad, past.requests));
+  return OnsetProcess(options.onset, ExcessBets());
+}
 
 // Where a convex function that falls from the left reaches 0; from: a point left of it.
 template <typename F>
@@ -35,11 +43,12 @@ SafetyProcess safety_with(const LinearMargin& harm, double rate) {
   return SafetyProcess(harm.r0, std::clamp(rate / null, 0.02, 0.98));
 }
 
-LinearMargin linear_margin(const Margin& margin, double floor, double scale) {
-  const double amount = std::isfinite(margin.amount) ? margin.amount : 0;
+LinearMargin linear_margin(const Margin& margin, double floor, double scale, double rate) {
+  const double amount = std::isfinite(margin.amount) ? margin.amount * scale : 0;
   switch (margin.unit) {
-    case Margin::Unit::percent: return {1 + amount * scale, floor};
-    case Margin::Unit::points: return {1, std::max(amount * scale, floor)};
+    case Margin::Unit::percent:
+      return amount * rate >= floor ? LinearMargin{1 + amount, 0} : LinearMargin{1, floor};
+    case Margin::Unit::points: return {1, std::max(amount, floor)};
     default: break; // no unit of a rate
   }
   return {1, floor};
@@ -47,48 +56,41 @@ LinearMargin linear_margin(const Margin& margin, double floor, double scale) {
 
 RateLine::RateLine(const LineOptions& options, const LinearMargin& margin,
                    std::span<const LinearMargin> harms, bool exact, std::optional<double> limit,
-                   double past_bad, double past_requests)
+                   const Part& past)
     : margin_(margin),
       harms_(harms.begin(), harms.end()),
-      strict_(options.strict),
-      exact_(exact && !options.strict),
       limit_(limit),
-      excess_(options.plan, ExcessProcess()),
-      totals_(options.plan, TotalsProcess()) {
-  if (strict_ && margin_.r0 != 1)
-    beyond_ = Epochs<ExcessProcess>(options.plan, ExcessProcess(margin_.r0));
-  if (exact_)
-    bernoulli_ = Epochs<BernoulliProcess>(options.plan, BernoulliProcess(past_bad, past_requests));
-  past_rate_ = past_requests > 0 ? past_bad / past_requests : 0;
-  for (const auto& harm : harms_) safety_.push_back(safety_with(harm, past_rate_));
+      harm_(harm_process(options, margin, exact, past)) {
+  const double rate = past.requests > 0 ? past.bad / past.requests : 0;
+  for (const auto& harm : harms_) safety_.push_back(safety_with(harm, rate));
 }
 
-void RateLine::add(const Cell& cell, double phi, double minute) {
-  excess_.add(cell, phi, minute);
-  totals_.add(cell, phi, minute);
-  if (!beyond_.processes().empty()) beyond_.add(cell, phi, minute);
-  if (exact_) bernoulli_.add(cell, phi, minute);
-  for (auto& process : safety_) process.add(cell, phi);
-  width_.add(cell, phi);
-  if (limit_ && usable(cell)) over_limit_.add(against_known_zero(cell), phi);
-  weigh();
+void RateLine::add(const Cell& cell, const ArmPhi& phi, double minute) {
+  const auto tempered = phi.temper(cell);
+  std::visit([&](auto& process) { process.add(tempered, cell, minute); }, harm_);
+  for (auto& process : safety_) process.add(tempered);
+  more_.add(tempered);
+  fewer_.add(tempered);
+  if (limit_ && usable(tempered)) over_limit_.add(against_known_zero(tempered));
 }
 
-void RateLine::weigh() {
-  const auto take = [&](const auto& weight) { harm_ = {weight.log_e, weight.driver}; };
-  if (exact_) {
-    take(bernoulli_.weight(kHarm));
-  } else {
-    take(excess_.weight(kHarm));
-  }
-  if (strict_) {
-    const auto at_margin = [&](const ExcessProcess& p) { return p.log_e(margin_.delta); };
-    harm_.log_e = (beyond_.processes().empty() ? excess_ : beyond_).log_e(at_margin);
-  }
-  if (limit_) {
-    const double both[] = {harm_.log_e, over_limit_.log_e(*limit_)};
-    harm_.log_e = log_mean_exp(both);
-  }
+double RateLine::log_harm() const {
+  const double worse = std::visit([](const auto& process) { return process.log_e(); }, harm_);
+  if (!limit_) return worse;
+  const double both[] = {worse, over_limit_.log_e(*limit_)};
+  return log_mean_exp(both);
+}
+
+const Totals& RateLine::driver() const {
+  return std::visit([](const auto& process) -> const Totals& { return process.since(); }, harm_);
+}
+
+const Totals& RateLine::all() const {
+  return std::visit([](const auto& process) -> const Totals& { return process.all(); }, harm_);
+}
+
+bool RateLine::from_start() const {
+  return std::visit([](const auto& process) { return process.from_start(); }, harm_);
 }
 
 double RateLine::log_safety(std::size_t harm) const {
@@ -96,30 +98,18 @@ double RateLine::log_safety(std::size_t harm) const {
 }
 
 std::optional<Interval> RateLine::difference(double bar_low, double bar_high) const {
-  const auto& totals = all();
-  if (!(totals.compared > 0)) return std::nullopt;
-  const auto& plan = excess_.plan();
+  if (!(all().compared > 0)) return std::nullopt;
   const double bets = std::log(static_cast<double>(kRatioBets.size()));
   const auto harm = [&](double delta) {
-    double terms[16], slope = 0;
-    const auto& processes = excess_.processes();
-    double slopes[16];
-    for (std::size_t i = 0; i < processes.size(); ++i) {
-      const auto at = processes[i].log_sum_at(delta);
-      terms[i] = plan.log_stakes[i] + at.log_sum - bets;
-      slopes[i] = at.slope;
-    }
-    const double whole = log_sum_exp(std::span(terms, processes.size()));
-    for (std::size_t i = 0; i < processes.size(); ++i)
-      slope -= std::exp(terms[i] - whole) * slopes[i];
-    return std::pair(whole - bar_low, slope);
+    const auto at = more_.log_sum_at(delta);
+    return std::pair(at.log_sum - bets - bar_low, -at.slope);
   };
   Interval out{-1, 1};
   if (harm(-1).first > 0) out.lower = falling_root(harm, -1, 1);
   // Safety rises with delta: mirrored, it falls from the left.
   const auto safe = [&](double mirrored) {
     double terms[kShrinkBets.size()], slope = 0;
-    const auto& sums = width_.sums();
+    const auto& sums = fewer_.sums();
     for (std::size_t i = 0; i < kShrinkBets.size(); ++i)
       terms[i] = sums.gain[i] - (1 - kShrinkBets[i]) * sums.requests * mirrored;
     const double whole = log_sum_exp(terms);

@@ -14,13 +14,16 @@
 namespace coalmine::judge {
 namespace {
 
-constexpr std::array<double, 8> kServiceTails = {0.5, 0.25, 0.1, 0.05, 0.02, 0.01, 0.005, 0.001};
+constexpr std::array<double, 10> kServiceTails = {0.5,  0.25,  0.1,   0.05,   0.02,
+                                                  0.01, 0.005, 0.001, 0.0002, 0.00005};
 constexpr std::array<double, 4> kRouteTails = {0.5, 0.1, 0.01, 0.001};
 // Shares of a route's weight. Its share of the requests gets kShareShare; of the rest its errors
 // get kRateShare, and latency what remains.
 constexpr double kShareShare = 0.25;
 constexpr double kRateShare = 4.0 / 7;
 constexpr double kClientShare = 0.05;
+// Of the stake on errors: a warm-up is short, and what it may not do is plain to see.
+constexpr double kWarmUpShare = 0.05;
 // One client that goes wrong, or a bot, asks several times, and one track may get all of it. More
 // when stable's past shows more.
 constexpr double kClientClump = 5;
@@ -128,6 +131,10 @@ void Scope::see(const RouteCounts& row) {
 void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute) {
   const auto errors = errors_of(row);
   if (rate) rate->add(errors, phi.errors, minute);
+  if (warm_up) {
+    const auto warming = warming_errors_of(row);
+    if (warming.n1 > 0) warm_up->harm.add(phi.errors.temper(warming), warming, minute);
+  }
   if (foreign && !(stable > 0)) {
     const auto all = errors_of(whole);
     foreign->add({errors.x1, errors.n1, all.x0, all.n0}, phi.errors, minute);
@@ -141,9 +148,14 @@ void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& p
 }
 
 double Scope::log_rate_harm() const {
-  if (!foreign) return rate->log_harm();
+  const double part = warm_up ? std::log1p(-kWarmUpShare) : 0;
+  if (!foreign) return part + rate->log_harm();
   const double both[] = {rate->log_harm(), foreign->log_harm()};
-  return log_mean_exp(both);
+  return part + log_mean_exp(both);
+}
+
+double Scope::log_warm_up_harm() const {
+  return warm_up ? std::log(kWarmUpShare) + warm_up->harm.log_e() : -kInfinity;
 }
 
 double Scope::log_tail_harm(std::size_t mark) const {
@@ -158,13 +170,13 @@ LinePlan::LinePlan(const SequentialOptions& options, const SignalPlaces& places)
   if (places_.rate) margin_ = options_.signals[*places_.rate].margin;
 }
 
-void LinePlan::fix_margin(const StablePast& past, const Phi& phi) {
-  client_clump_ = std::max(kClientClump, phi.client_errors);
+void LinePlan::fix_margin(const StablePast& past, const StableDispersion& dispersion) {
+  client_clump_ = std::max(kClientClump, dispersion.client_errors());
   if (!places_.rate || !options_.signals[*places_.rate].automatic) return;
   // A rate from few requests is uncertain: half an error is added.
   const auto& service = past.service();
   margin_ = default_error_margin((service.errors + 0.5) / (service.requests + 1), options_.plan,
-                                 past.requests_per_minute() / 60, phi.errors);
+                                 past.requests_per_minute() / 60, dispersion.errors());
 }
 
 Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const {
@@ -172,7 +184,7 @@ Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const
   add_tail(out, past.service().latency, Reach::service);
   out.rate_weight = budget.rate();
   out.tail_weight = budget.tail();
-  if (places_.rate) out.rate = rate_line(past.service(), Reach::service);
+  add_rate(out, past.service());
   if (places_.client) {
     out.client_weight = budget.client();
     add_client(out, past.service().client_errors, Reach::service);
@@ -180,10 +192,16 @@ Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const
   return out;
 }
 
-void LinePlan::add_client(Scope& scope, const MetricTrack& past, Reach reach) const {
+void LinePlan::add_rate(Scope& scope, const Past& past) const {
+  if (!places_.rate) return;
+  scope.rate = rate_line(past);
+  scope.warm_up.emplace(line_options().onset, options_.warm_up_margin);
+}
+
+void LinePlan::add_client(Scope& scope, const MetricPast& past, Reach reach) const {
   auto signal = options_.signals[*places_.client];
   signal.kind = SignalKind::ratio;
-  auto options = line_options(reach);
+  auto options = line_options();
   options.clump = client_clump_;
   options.intervals = reach == Reach::service;
   const double now = 1; // it holds up no step, so it is not scaled to a later one
@@ -202,20 +220,20 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
     auto signal = options_.signals[*places_.share];
     signal.kind = SignalKind::ratio; // the requests of the route are a part of all
     const double now = 1;            // a route's share is not scaled to a later step
-    out.share.emplace(signal, line_options(Reach::route), std::span(&now, 1),
-                      MetricTrack{true, known.requests, past.service().requests});
+    out.share.emplace(signal, line_options(), std::span(&now, 1),
+                      known.share);
     out.share_weight = weight * (rate_counts || tails || client_counts ? kShareShare : 1);
   }
   if (client_counts) {
     out.client_weight = (weight - out.share_weight) * (rate_counts || tails ? kClientShare : 1);
-    if (known.client_errors.amount > 0) add_client(out, known.client_errors, Reach::route);
+    if (known.client_errors.sum.amount > 0) add_client(out, known.client_errors, Reach::route);
   }
   const double part = !tails ? 1 : rate_counts ? kRateShare : 0;
   const double rest = weight - out.share_weight - out.client_weight;
   out.rate_weight = rest * part;
   out.tail_weight = rest * (1 - part);
-  if (places_.rate) out.rate = rate_line(known, Reach::route);
-  if (rate_counts && own == nullptr) out.foreign = rate_line(past.service(), Reach::route);
+  add_rate(out, known);
+  if (rate_counts && own == nullptr) out.foreign = rate_line(past.service());
   return out;
 }
 
@@ -236,8 +254,8 @@ void LinePlan::renew(Scope& scope, Reach reach) const {
   if (auto line = tail_line(*past, reach); !line.empty()) scope.tail.begin(std::move(line));
 }
 
-MetricLine LinePlan::metric(std::size_t signal, const MetricTrack& past) const {
-  return {options_.signals[signal], line_options(Reach::service), harms_, past};
+MetricLine LinePlan::metric(std::size_t signal, const MetricPast& past) const {
+  return {options_.signals[signal], line_options(), harms_, past};
 }
 
 std::size_t LinePlan::harm_index(double next_weight) const {
@@ -249,31 +267,21 @@ std::size_t LinePlan::harm_index(double next_weight) const {
   return best;
 }
 
-LineOptions LinePlan::line_options(Reach reach) const {
-  LineOptions out;
-  if (!options_.restarts) {
-    out.plan = {kOneStart, kOneLogStake};
-  } else if (reach == Reach::service) {
-    out.plan = {kServiceStarts, kServiceLogStakes};
-  } else {
-    out.plan = {kRouteStarts, kRouteLogStakes};
-  }
-  out.strict = options_.strict;
-  return out;
+LineOptions LinePlan::line_options() const {
+  return {.onset = options_.restarts ? Onset::any_time : Onset::at_start,
+          .strict = options_.strict};
 }
 
-RateLine LinePlan::rate_line(const Past& past, Reach reach) const {
+RateLine LinePlan::rate_line(const Past& past) const {
   const auto& signal = options_.signals[*places_.rate];
-  std::vector<LinearMargin> harms;
-  for (const double scale : harms_) harms.push_back(linear_margin(margin_, signal.floor, scale));
   const double rate = past.requests > 0 ? past.errors / past.requests : 0;
-  return {line_options(reach),
-          linear_margin(margin_, signal.floor, 1),
-          harms,
-          rate >= kExactFrom,
-          signal.max,
-          past.errors,
-          past.requests};
+  const auto scaled = [&](double scale) {
+    return linear_margin(margin_, signal.floor, scale, rate);
+  };
+  std::vector<LinearMargin> harms;
+  for (const double scale : harms_) harms.push_back(scaled(scale));
+  return {line_options(),     scaled(1),  harms,
+          rate >= kExactFrom, signal.max, Part{past.errors, past.requests}};
 }
 
 std::vector<const SignalSpec*> LinePlan::tail_signals(Reach reach) const {
@@ -294,7 +302,7 @@ TailLine LinePlan::tail_line(const Buckets& past, Reach reach) const {
   if (chosen.bounds_ms.empty()) return {};
   std::vector<TailLine::Mark> marks;
   for (const auto* signal : signals) marks.push_back(tail_mark(*signal, past, chosen));
-  return TailLine(line_options(reach), past, std::move(chosen), std::move(marks));
+  return TailLine(line_options(), past, std::move(chosen), std::move(marks));
 }
 
 TailLine::Mark LinePlan::tail_mark(const SignalSpec& signal, const Buckets& past,

@@ -27,6 +27,15 @@ struct DurationGap {
   std::string bounds; // why their durations have no bounds in common; "": they have
 };
 
+// The errors of requests that were served while a process of the canary warmed up: they may be more
+// by a margin of their own, and what they were is forgotten when the warm-up is over.
+struct WarmUpLine {
+  WarmUpLine(Onset onset, double more)
+      : margin{1, more}, harm(onset, ExcessBets(margin.r0, margin.delta)) {}
+  LinearMargin margin;
+  OnsetProcess<ExcessBets> harm;
+};
+
 // The service, or one route.
 struct Scope {
   double rate_weight = 0; // shares of the error budget
@@ -34,6 +43,8 @@ struct Scope {
   double share_weight = 0;
   double client_weight = 0;
   std::optional<RateLine> rate; // where an error rate is judged
+  // Errors of canary processes that warm up, against a wider margin. They are in no other line.
+  std::optional<WarmUpLine> warm_up;
   // For a route that only the canary has: against the whole of stable, until stable serves it too.
   std::optional<RateLine> foreign;
   TailWatch tail;
@@ -50,7 +61,9 @@ struct Scope {
   // whole: the service's row of the same cell. minute: observed time of the rollout at the cell's
   // beginning.
   void judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute);
+  // The evidence of the error rate, and of the errors in the warm-up, with their parts of the stake.
   double log_rate_harm() const;
+  double log_warm_up_harm() const;
   // Half of it on the signal's absolute limit, where it has one.
   double log_tail_harm(std::size_t mark) const;
 };
@@ -64,7 +77,7 @@ class LinePlan {
   enum class Reach { service, route };
 
   // Call once, when the canary begins.
-  void fix_margin(const StablePast& past, const Phi& phi);
+  void fix_margin(const StablePast& past, const StableDispersion& dispersion);
   const Margin& margin() const { return margin_; } // of the error rate, as shown
 
   Scope service(const StablePast& past, const ErrorBudget& budget) const;
@@ -75,16 +88,17 @@ class LinePlan {
   // or where none could be chosen so far. Begins to weigh a route's client errors once it has some:
   // later cells only, so that the first one is no evidence. Call after each judged cell.
   void renew(Scope& scope, Reach reach) const;
-  MetricLine metric(std::size_t signal, const MetricTrack& past) const;
+  MetricLine metric(std::size_t signal, const MetricPast& past) const;
 
   // Index of the largest harm scale that the next step may bear.
   std::size_t harm_index(double next_weight) const;
 
  private:
-  LineOptions line_options(Reach reach) const;
-  RateLine rate_line(const Past& past, Reach reach) const;
+  LineOptions line_options() const;
+  RateLine rate_line(const Past& past) const;
+  void add_rate(Scope& scope, const Past& past) const;
   void add_tail(Scope& scope, const Buckets& past, Reach reach) const;
-  void add_client(Scope& scope, const MetricTrack& past, Reach reach) const;
+  void add_client(Scope& scope, const MetricPast& past, Reach reach) const;
   TailLine tail_line(const Buckets& past, Reach reach) const;
   TailLine::Mark tail_mark(const SignalSpec& signal, const Buckets& past,
                            const Boundaries& chosen) const;

@@ -67,7 +67,6 @@ void SequentialJudge::add(const CountCell& cell) {
     learn(cell);
     return;
   }
-  warming_ = cell.warming;
   if (!begun_ && !begin()) {
     learn(cell); // nothing is known about stable yet: this cell is learnt from, not judged
     service_.see(cell.total);
@@ -77,11 +76,15 @@ void SequentialJudge::add(const CountCell& cell) {
   const double minute = pace_.add(cell);
   metrics_.feed(cell, minute);
   if (cell.mixed) return;
-  service_.judge(cell.total, cell.total, phi_, minute);
+  const double load = load_of(cell);
+  service_.judge(cell.total, cell.total,
+                 {.errors = ArmPhi::of(dispersion_.errors(), load),
+                  .tails = {.of = &dispersion_.tails(), .load = load}},
+                 minute);
   plan_.renew(service_, LinePlan::Reach::service);
-  if (budget_.routes() > 0) routes_.feed(cell, phi_, minute);
+  if (budget_.routes() > 0) routes_.feed(cell, dispersion_, minute);
   dispersion_.add(cell); // after the cell: it tempers what comes later
-  phi_ = dispersion_.phi();
+  load_ = load;
 }
 
 // A sample of the requests is no evidence about them, and no past of stable. Metrics of the user's
@@ -99,14 +102,13 @@ void SequentialJudge::learn(const CountCell& cell) {
   metrics_.learn(cell);
   past_.learn(cell);
   dispersion_.add(cell);
-  phi_ = dispersion_.phi();
 }
 
 // Fixes everything that is chosen from the past. False: there is no past to choose from.
 bool SequentialJudge::begin() {
   if (!past_.known()) return false;
   begun_ = true;
-  plan_.fix_margin(past_, phi_);
+  plan_.fix_margin(past_, dispersion_);
   budget_.fix(past_);
   auto service = plan_.service(past_, budget_);
   service.canary = service_.canary;

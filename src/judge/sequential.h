@@ -79,6 +79,9 @@ class SequentialJudge final : public Judge {
   bool is_interval_open(const Evidence& evidence) const;
   void fill_without_canary(SignalVerdict& v, const Evidence& evidence) const;
   void fill_error_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  // The errors of the warm-up, where they decide or are all there is.
+  void fill_warm_up(SignalVerdict& v, const Scope& scope) const;
+  ArmPhi error_phi(const std::string& route) const; // "": the service
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_without_stable(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
@@ -121,10 +124,9 @@ class SequentialJudge final : public Judge {
 
   // The evidence so far.
   CanaryPace pace_;
-  bool warming_ = false;  // a canary instance warms up in the newest cell
   bool by_spans_ = false; // requests are counted from spans
   std::string sampled_;   // TrackCounts::sampled of the newest cell
-  Phi phi_;               // behind the newest cell
+  double load_ = 1;       // load_of it
   Scope service_;
   JudgedMetrics metrics_;
   JudgedRoutes routes_;

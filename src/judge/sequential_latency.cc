@@ -69,7 +69,9 @@ void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_
                          .allowed = read.allowed};
   v.measured.tail_by_quantile = read.by_quantile;
   const double p = line.all(mark).stable_rate();
-  const double speed = growth(p, place.harms[harm].at(p)) / phi_.tails;
+  const double phi =
+      ArmPhi::of(dispersion_.tails().phi(line.boundary_ms(place.boundary)), load_).canary;
+  const double speed = growth(p, place.harms[harm].at(p)) / phi;
   const double log_safety = line.log_safety(mark, harm);
   const double missing = std::log(1 / options_.alpha_promote) - log_safety;
   v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));

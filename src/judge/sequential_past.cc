@@ -3,29 +3,48 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string_view>
 
 #include "judge/estimate.h"
 
 namespace coalmine::judge {
-namespace {} // namespace
+namespace {
+
+double errors_of(const TrackCounts& track) {
+  return std::isfinite(track.errors)
+             ? std::min(track.errors, track.requests)
+             : track.errors; // not a number or infinite: kept, so that the cell is not usable
+}
+
+// A process of stable whose counts are compared with the others'.
+bool compares(const InstanceCounts& one) {
+  return one.track == Track::stable && !one.warming &&
+         usable(Part{std::min(one.errors, one.requests), one.requests});
+}
+
+} // namespace
 
 Cell errors_of(const RouteCounts& row) {
-  const auto errors = [](const TrackCounts& track) {
-    return std::isfinite(track.errors)
-               ? std::min(track.errors, track.requests)
-               : track.errors; // not a number or infinite: kept, so that the cell is not usable
-  };
-  return {errors(row.canary), row.canary.requests, errors(row.stable), row.stable.requests};
+  const auto& canary = row.canary;
+  const double warm = std::clamp(canary.warming_requests, 0.0, canary.requests);
+  Cell out{errors_of(canary), canary.requests, errors_of(row.stable), row.stable.requests};
+  if (!(warm > 0)) return out;
+  out.n1 = std::max(0.0, out.n1 - warm);
+  out.x1 = std::clamp(out.x1 - canary.warming_errors, 0.0, out.n1);
+  return out;
+}
+
+Cell warming_errors_of(const RouteCounts& row) {
+  const double warm = std::clamp(row.canary.warming_requests, 0.0, row.canary.requests);
+  return {std::clamp(row.canary.warming_errors, 0.0, warm), warm, errors_of(row.stable),
+          row.stable.requests};
 }
 
 void Past::learn(const RouteCounts& row) {
   if (!usable(errors_of(row))) return;
   requests += row.stable.requests;
   errors += std::min(row.stable.errors, row.stable.requests);
-  const auto answered = client_errors_of(row.stable);
-  client_errors.has_data = client_errors.has_data || answered.has_data;
-  client_errors.amount += answered.amount;
-  client_errors.count += answered.count;
+  client_errors.learn(client_errors_of(row.stable));
   if (row.stable.bounds_ms == nullptr) return;
   if (!latency.add(*row.stable.bounds_ms, row.stable.bucket_counts)) {
     // Stable's buckets are others now: only what it sends today can be compared.
@@ -37,10 +56,18 @@ void Past::learn(const RouteCounts& row) {
 void StablePast::learn(const CountCell& cell) {
   minutes_ += std::max<double>(0, static_cast<double>(cell.to_ms - cell.from_ms)) / 60'000.0;
   service_.learn(cell.total);
+  std::map<std::string_view, double> requests;
   for (const auto& row : cell.routes) {
     if (!(row.stable.requests > 0)) continue; // the canary's alone: nothing of stable to learn
     const bool place = routes_.size() < kMaxJudgedRoutes || critical_.contains(row.route);
-    if (place || routes_.contains(row.route)) routes_[row.route].learn(row);
+    if (!place && !routes_.contains(row.route)) continue;
+    routes_[row.route].learn(row);
+    requests[row.route] = row.stable.requests;
+  }
+  // A cell without a request of the route says as much about its share as others.
+  for (auto& [name, route] : routes_) {
+    const auto it = requests.find(name);
+    route.share.learn({true, it != requests.end() ? it->second : 0, cell.total.stable.requests});
   }
 }
 
@@ -51,75 +78,73 @@ const Past* StablePast::route(const std::string& name) const {
 
 void StableDispersion::add(const CountCell& cell) {
   add_errors(cell);
+  add_routes(cell);
   add_tails(cell);
-  add_client_errors(cell);
+  client_errors_.add(client_errors_of(cell.total.stable));
+  if (BlockDispersion::ends_all(cell_++)) slots_.clear();
 }
 
-void StableDispersion::add_client_errors(const CountCell& cell) {
-  const auto answered = client_errors_of(cell.total.stable);
-  if (!answered.has_data) return;
-  const Part now{answered.amount, answered.count};
-  if (!previous_client_errors_) {
-    previous_client_errors_ = now;
-    return;
-  }
-  const Part pair[] = {*previous_client_errors_, now};
-  client_errors_.add_group(pair);
-  previous_client_errors_.reset();
+double StableDispersion::errors(const std::string& route) const {
+  const auto it = routes_.find(route);
+  return it != routes_.end() && it->second.degrees() > 0
+             ? std::max(it->second.phi(), errors_.phi())
+             : errors_.phi();
+}
+
+std::uint32_t StableDispersion::slot_of(const std::string& instance) {
+  return slots_.emplace(instance, static_cast<std::uint32_t>(slots_.size())).first->second;
 }
 
 void StableDispersion::add_errors(const CountCell& cell) {
-  std::vector<Part> parts;
-  for (const auto& i : cell.instances) {
-    const bool no_rate = i.errors > 0 && !(i.requests > 0);
-    if (i.track == Track::stable && !no_rate)
-      parts.push_back({std::min(i.errors, i.requests), i.requests});
+  Members members;
+  for (const auto& one : cell.instances) {
+    if (compares(one))
+      members.push_back({.slot = slot_of(one.instance),
+                         .part = {std::min(one.errors, one.requests), one.requests}});
   }
-  if (parts.size() > 1) {
-    errors_.add_group(parts);
-    previous_.reset();
-    return;
+  if (members.size() < 2) {
+    const auto& stable = cell.total.stable;
+    members = {{.slot = 0, .part = {std::min(stable.errors, stable.requests), stable.requests}}};
   }
-  // One instance, or unknown ones: two neighbouring cells are compared, and each cell is used once.
-  const Part now{std::min(cell.total.stable.errors, cell.total.stable.requests),
-                 cell.total.stable.requests};
-  if (!previous_) {
-    previous_ = now;
-    return;
+  errors_.add(members, cell_);
+}
+
+void StableDispersion::add_routes(const CountCell& cell) {
+  for (const auto& row : cell.routes) {
+    Members members;
+    for (const auto& part : row.parts) {
+      if (part.instance >= cell.instances.size()) continue;
+      const auto& one = cell.instances[part.instance];
+      if (compares(one) && part.requests > 0)
+        members.push_back({.slot = slot_of(one.instance),
+                           .part = {std::min(part.errors, part.requests), part.requests}});
+    }
+    if (members.size() < 2) continue;
+    const bool place = routes_.size() < kMaxJudgedRoutes || routes_.contains(row.route);
+    if (place) routes_[row.route].add(members, cell_);
   }
-  const Part pair[] = {*previous_, now};
-  errors_.add_group(pair);
-  previous_.reset();
 }
 
 void StableDispersion::add_tails(const CountCell& cell) {
   const auto& stable = cell.total.stable;
-  if (stable.bounds_ms == nullptr || !usable(*stable.bounds_ms, stable.bucket_counts)) return;
-  const auto above = boundary_ms_ > 0
-                         ? tail_count(*stable.bounds_ms, stable.bucket_counts, boundary_ms_)
-                         : std::nullopt;
-  if (!above) {
-    // Two cells are compared at one boundary, which is chosen from the cells before them. It is
-    // chosen again when stable's buckets no longer have it.
-    boundary_ms_ = 0;
-    previous_tail_.reset();
-    if (!seen_.add(*stable.bounds_ms, stable.bucket_counts)) seen_ = {};
-    if (seen_.empty() || seen_.total() < kChooseFrom) return;
-    if (const auto tenth = nearest_boundary(seen_, seen_.bounds_ms, 0.1)) {
-      boundary_ms_ = seen_.bounds_ms[*tenth];
-      seen_ = {};
-    }
-    return;
+  if (stable.bounds_ms == nullptr) return;
+  std::vector<TailDispersion::Member> members;
+  for (const auto& one : cell.instances) {
+    if (compares(one) && !one.bucket_counts.empty())
+      members.push_back({.slot = slot_of(one.instance), .counts = one.bucket_counts});
   }
-  double all = 0;
-  for (const double n : stable.bucket_counts) all += n;
-  if (!previous_tail_) {
-    previous_tail_ = Part{*above, all};
-    return;
+  if (members.size() < 2) members = {{.slot = 0, .counts = stable.bucket_counts}};
+  tails_.add(*stable.bounds_ms, members, cell_);
+}
+
+double load_of(const CountCell& cell) {
+  double canary = 0, stable = 0;
+  for (const auto& one : cell.instances) {
+    if (one.requests > 0) (one.track == Track::canary ? canary : stable) += 1;
   }
-  const Part pair[] = {*previous_tail_, {*above, all}};
-  tails_.add_group(pair);
-  previous_tail_.reset();
+  const double n1 = cell.total.canary.requests, n0 = cell.total.stable.requests;
+  if (!(canary > 0) || !(stable > 0) || !(n1 > 0) || !(n0 > 0)) return 1;
+  return (n1 / canary) / (n0 / stable);
 }
 
 } // namespace coalmine::judge

@@ -3,14 +3,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <map>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "judge/metric_line.h"
 #include "judge/stats/dispersion.h"
 #include "judge/stats/linear_margin.h"
+#include "judge/stats/tail_dispersion.h"
 #include "judge/stats/tails.h"
 #include "telemetry/cell.h"
 
@@ -18,15 +20,18 @@ namespace coalmine::judge {
 
 inline constexpr std::size_t kMaxJudgedRoutes = 500;
 
-// A row of a cell as the processes take it. Rounding of interpolated counts may leave a hair more
-// errors than requests: they are cut off.
+// A row of a cell as the processes take it, without the canary's requests that are warming up.
+// Rounding of interpolated counts may leave a hair more errors than requests: they are cut off.
 Cell errors_of(const RouteCounts& row);
+// Those that errors_of leaves out, beside all of stable's.
+Cell warming_errors_of(const RouteCounts& row);
 
 // Stable before the canary: the service, or one route.
 struct Past {
   double requests = 0;
   double errors = 0;
-  MetricTrack client_errors; // of the requests whose HTTP status is known
+  MetricPast client_errors; // of the requests whose HTTP status is known
+  MetricPast share;         // of a route: its requests, of those of the service
   Buckets latency;
 
   void learn(const RouteCounts& row);
@@ -52,33 +57,40 @@ class StablePast {
   std::map<std::string, Past> routes_;
 };
 
-// Dispersion: how much more errors and slow requests vary than independent ones would. At least 1.
-struct Phi {
-  double errors = 1;
-  double tails = 1;
-  double client_errors = 1;
-};
-
-// Measures the phi that tempers evidence. Learns from stable in every cell,
-// also while the canary is judged, and always after the cell that it tempers.
+// Measures the phi that tempers evidence. Learns from stable in every cell, also while the canary is
+// judged, and always after the cell that it tempers. Processes of one time are compared with one
+// another; where only one is known, neighbouring cells are.
 class StableDispersion {
  public:
   void add(const CountCell& cell);
-  Phi phi() const { return {errors_.phi(), tails_.phi(), client_errors_.phi()}; }
+  double errors() const { return errors_.phi(); }
+  // Of a route: its own, where stable's processes show it, else that of the service.
+  double errors(const std::string& route) const;
+  double client_errors() const { return client_errors_.phi(); }
+  const TailDispersion& tails() const { return tails_; }
 
  private:
+  using Members = std::vector<BlockDispersion::Member>;
+  std::uint32_t slot_of(const std::string& instance);
   void add_errors(const CountCell& cell);
+  void add_routes(const CountCell& cell);
   void add_tails(const CountCell& cell);
-  void add_client_errors(const CountCell& cell);
 
-  Dispersion errors_;
-  Dispersion tails_;
-  Dispersion client_errors_;
-  double boundary_ms_ = 0;       // where tails_ compares; 0: not chosen yet
-  Buckets seen_;                 // stable's latencies that the boundary is chosen from
-  std::optional<Part> previous_; // stable in the cell before, when it had one instance
-  std::optional<Part> previous_tail_;
-  std::optional<Part> previous_client_errors_;
+  BlockDispersion errors_;
+  std::map<std::string, BlockDispersion> routes_;
+  TailDispersion tails_;
+  ShareDispersion client_errors_;
+  std::map<std::string, std::uint32_t> slots_; // of stable's processes
+  std::uint64_t cell_ = 0;
+};
+
+// Requests of a process of the canary by those of a process of stable in the cell; 1: not known.
+double load_of(const CountCell& cell);
+
+// What tempers one cell's evidence.
+struct Phi {
+  ArmPhi errors{};
+  TailPhi tails{};
 };
 
 } // namespace coalmine::judge

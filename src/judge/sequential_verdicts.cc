@@ -69,6 +69,10 @@ double growth(double p, double null) {
   return p > 0 ? null - p - p * std::log(null / p) : null;
 }
 
+ArmPhi SequentialJudge::error_phi(const std::string& route) const {
+  return ArmPhi::of(route.empty() ? dispersion_.errors() : dispersion_.errors(route), load_);
+}
+
 void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
   const auto& line = *scope.rate;
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
@@ -82,7 +86,7 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   // A route that is plainly fine gets no interval. Root finding is most of the cost of a look, and
   // a service may have hundreds of routes.
   if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
-  if (!harmful || &totals == &line.all()) {
+  if (!harmful || line.from_start()) {
     const auto range = line.difference(bar, std::log(1 / options_.alpha_promote));
     const auto known = [](double end) {
       return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
@@ -93,10 +97,13 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
       set_rates(v, line.driver());
     }
   }
-  const double p = line.all().stable_rate(), phi = phi_.errors;
   const auto& all = line.all();
-  if (all.n1 > 0 && all.n0 > 0)
-    v.outlook.detectable = detectable_excess(p, all.n1 / phi, all.n0 / phi, bar + kUsualSlack);
+  const double p = all.stable_rate();
+  const auto phi = error_phi(v.subject.route);
+  if (all.n1 > 0 && all.n0 > 0) {
+    v.outlook.detectable =
+        detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack);
+  }
   fill_minutes(v, scope, harm);
 }
 
@@ -104,7 +111,8 @@ void SequentialJudge::fill_minutes(SignalVerdict& v, const Scope& scope, std::si
   const auto& line = *scope.rate;
   const auto& all = line.all();
   const double p = all.stable_rate();
-  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) / phi_.errors;
+  const double speed = growth(p, line.harms().empty() ? 0 : line.harms()[harm].at(p)) /
+                       error_phi(v.subject.route).canary;
   const double missing =
       std::log(1 / options_.alpha_promote) + (all.n1 > 0 ? 0 : kUsualSlack) - line.log_safety(harm);
   v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
@@ -255,19 +263,34 @@ void SequentialJudge::fill_without_canary(SignalVerdict& v, const Evidence& evid
 
 void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
                                       std::size_t harm) const {
+  const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
+  const auto& line = *scope.rate;
+  const bool proven =
+      scope.log_warm_up_harm() + log_weight >= std::log(1 / options_.alpha_rollback);
+  if (scope.warm_up && scope.warm_up->harm.all().n1 > 0 && (proven || !(line.all().compared > 0))) {
+    fill_warm_up(v, scope);
+    if (v.verdict == Verdict::regression || !(line.all().compared > 0)) return;
+  }
   fill_rate(v, scope, harm);
   if (!v.measured.canary) return;
-  const auto& line = *scope.rate;
   const auto& totals = line.driver();
-  double allowed = line.margin().at(totals.stable_rate());
-  const double warm = totals.stable_rate() + options_.warm_up_margin;
-  const bool warms = warming_ && warm > allowed;
-  if (warms) allowed = warm;
+  const double stable = totals.stable_rate();
+  const double allowed =
+      stable + allowed_difference(plan_.margin(), options_.signals[*places_.rate].floor, stable);
   bool beyond = totals.canary_rate() > allowed;
   if (v.limits.max && *v.measured.canary > *v.limits.max) beyond = true;
-  set_outcome(v, beyond, scope.log_rate_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
-              line.log_safety(harm));
-  if (warms) v.weighed->warming = options_.warm_up_margin;
+  set_outcome(v, beyond, scope.log_rate_harm(), log_weight, line.log_safety(harm));
+}
+
+void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope) const {
+  const auto& totals = scope.warm_up->harm.since();
+  v.limits.margin = plan_.margin();
+  set_rates(v, totals);
+  if (!v.measured.canary) return;
+  const bool beyond = totals.canary_rate() > scope.warm_up->margin.at(totals.stable_rate());
+  set_outcome(v, beyond, scope.log_warm_up_harm(),
+              std::log(std::max(scope.rate_weight, 1e-300)), -kInfinity);
+  v.weighed->warming = options_.warm_up_margin;
 }
 
 // A line that stable has no requests for. What it may still be is a regression: beyond an absolute
@@ -330,14 +353,16 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
     requests += past_.requests_per_minute() * step.minutes * step.weight;
     const auto harm =
         plan_.harm_index(i + 1 < options_.plan.size() ? options_.plan[i + 1].weight : 1);
-    double p = past.errors / std::max(1.0, past.requests), null = 0;
+    double p = past.errors / std::max(1.0, past.requests), null = 0, phi = dispersion_.errors();
     if (tail) {
+      const auto& line = service_.tail.line();
+      phi = dispersion_.tails().phi(line.boundary_ms(line.marks()[mark].boundary));
       p = service_.tail.line().past_rate(mark);
       null = service_.tail.line().marks()[mark].harms[harm].at(p);
     } else {
       null = service_.rate->harms()[harm].at(p);
     }
-    if (requests * growth(p, null) < kNatsToPass * (tail ? phi_.tails : phi_.errors)) return false;
+    if (requests * growth(p, null) < kNatsToPass * phi) return false;
   }
   return true;
 }
@@ -460,7 +485,7 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   }
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
-  if (begun_) out.dispersion = phi_.errors;
+  if (begun_) out.dispersion = dispersion_.errors();
   out.guarantee = fmt::format(
       "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
       "rollout, however often it is looked "
@@ -469,7 +494,9 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
       "traffic.",
       options_.alpha_rollback * 100,
       by_spans_ ? "the spans that requests are counted from are those of all requests, " : "",
-      phi_.errors > 1.005 ? fmt::format(" (in clumps of up to {:.1f})", phi_.errors) : "");
+      dispersion_.errors() > 1.005
+          ? fmt::format(" (in clumps of up to {:.1f})", dispersion_.errors())
+          : "");
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);

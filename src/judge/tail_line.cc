@@ -22,8 +22,6 @@ constexpr double kOwnStake = 0.5;
 // Stake of the first line of a scope. Later ones share the rest in a series that adds up to it.
 constexpr double kFirstLine = 0.9;
 
-// A new line is chosen from at least this many of stable's requests.
-
 double stake_of_line(std::size_t index) {
   if (index == 0) return kFirstLine;
   const auto j = static_cast<double>(index);
@@ -46,14 +44,13 @@ TailLine::TailLine(const LineOptions& options, const Buckets& past, Boundaries b
     log_stakes_.push_back(std::log(boundaries.stakes[i]));
     const auto above = tail_count(past.bounds_ms, past.counts, boundaries_[i]).value_or(0);
     past_rates_.push_back(total > 0 ? above / total : 0);
-    if (!strict_) worse_.emplace_back(options.plan, BernoulliProcess(above, total));
-    totals_.emplace_back(options.plan, TotalsProcess());
+    if (!strict_) worse_.emplace_back(options.onset, OddsBets(above, total));
   }
   for (const auto& mark : marks_) {
     if (strict_) {
       auto& list = beyond_.emplace_back();
       for (const auto& allowed : mark.allowed)
-        list.emplace_back(options.plan, ExcessProcess(allowed.r0));
+        list.emplace_back(options.onset, ExcessBets(allowed.r0, allowed.delta));
     }
     auto& list = safety_.emplace_back();
     for (const auto& harm : mark.harms)
@@ -67,7 +64,7 @@ bool TailLine::sees(const std::vector<double>& bounds) const {
   });
 }
 
-void TailLine::add(const RouteCounts& counts, double phi, double minute) {
+void TailLine::add(const RouteCounts& counts, const TailPhi& phi, double minute) {
   if (counts.shared_bounds() == nullptr) return;
   const auto& bounds = *counts.shared_bounds();
   const auto& canary = counts.canary.bucket_counts;
@@ -79,44 +76,31 @@ void TailLine::add(const RouteCounts& counts, double phi, double minute) {
                x0 = tail_count(bounds, stable, boundaries_[i]);
     if (!x1 || !x0) continue; // the cell lacks this boundary
     const Cell cell{std::min(*x1, n1), n1, std::min(*x0, n0), n0};
-    if (!strict_) worse_[i].add(cell, phi, minute);
-    totals_[i].add(cell, phi, minute);
+    const auto tempered = phi.at(boundaries_[i]).temper(cell);
+    if (!strict_) worse_[i].add(tempered, cell, minute);
     for (std::size_t m = 0; m < marks_.size(); ++m) {
-      if (strict_) beyond_[m][i].add(cell, phi, minute);
+      if (strict_) beyond_[m][i].add(tempered, cell, minute);
       if (marks_[m].boundary != i) continue;
-      for (auto& process : safety_[m]) process.add(cell, phi);
+      for (auto& process : safety_[m]) process.add(tempered);
     }
   }
   canary_.add(bounds, canary);
   stable_.add(bounds, stable);
-  weigh();
 }
 
-void TailLine::weigh() {
-  if (strict_) return;
-  double terms[kMaxBoundaries];
-  double most = -kInfinity;
-  harm_.epoch = 0; // the epoch of the boundary with the most evidence
-  for (std::size_t i = 0; i < worse_.size(); ++i) {
-    const auto weight = worse_[i].weight(kLogE);
-    terms[i] = log_stakes_[i] + weight.log_e;
-    if (terms[i] > most) {
-      most = terms[i];
-      harm_.epoch = weight.driver;
-    }
-  }
-  harm_.log_e = log_sum_exp(std::span(terms, worse_.size()));
+double TailLine::log_harm_at(std::size_t mark, std::size_t boundary) const {
+  return at(mark, boundary, [](const auto& process) { return process.log_e(); });
 }
 
-Harm TailLine::harm_at(std::size_t mark, std::size_t boundary) const {
-  if (!strict_) {
-    const auto weight = worse_[boundary].weight(kLogE);
-    return {weight.log_e, weight.driver};
-  }
-  const double delta = marks_[mark].allowed[boundary].delta;
-  const auto weight =
-      beyond_[mark][boundary].weight([&](const ExcessProcess& p) { return p.log_e(delta); });
-  return {weight.log_e, weight.driver};
+const Totals& TailLine::all_at(std::size_t mark, std::size_t boundary) const {
+  return at(mark, boundary, [](const auto& process) -> const Totals& { return process.all(); });
+}
+
+// Since the likeliest beginning of a change there, where there are signs of one.
+const Totals& TailLine::since(std::size_t mark, std::size_t boundary) const {
+  return at(mark, boundary, [](const auto& process) -> const Totals& {
+    return process.log_e() >= kDoubt ? process.since() : process.all();
+  });
 }
 
 double TailLine::log_stake(std::size_t mark, std::size_t boundary) const {
@@ -128,12 +112,11 @@ double TailLine::log_stake(std::size_t mark, std::size_t boundary) const {
 }
 
 double TailLine::log_harm(std::size_t mark) const {
-  if (!strict_) return worse_.empty() ? 0 : harm_.log_e;
   double terms[kMaxBoundaries];
   std::size_t n = 0;
-  for (auto i = marks_[mark].first; i < boundaries_.size(); ++i)
-    terms[n++] = log_stake(mark, i) + harm_at(mark, i).log_e;
-  return log_sum_exp(std::span(terms, n));
+  for (auto i = strict_ ? marks_[mark].first : 0; i < boundaries_.size(); ++i)
+    terms[n++] = log_stake(mark, i) + log_harm_at(mark, i);
+  return n > 0 ? log_sum_exp(std::span(terms, n)) : 0;
 }
 
 double TailLine::log_safety(std::size_t mark, std::size_t harm) const {
@@ -151,31 +134,32 @@ TailLine::Allowed TailLine::allowed(const Mark& mark, std::size_t boundary,
   return {std::max(by_margin, least), margin.delta > 0 || by_margin < least};
 }
 
+TailLine::Reading TailLine::reading(std::size_t mark, std::size_t boundary,
+                                    const Totals& totals) const {
+  const auto most = allowed(marks_[mark], boundary, totals.stable_rate());
+  return {.boundary = boundary,
+          .totals = totals,
+          .allowed = most.share,
+          .by_quantile = most.by_quantile,
+          .beyond = totals.canary_rate() > most.share,
+          .doubtful = false};
+}
+
 TailLine::Reading TailLine::read(std::size_t index, double bar) const {
   const auto& mark = marks_[index];
-  const auto reading = [&](std::size_t boundary, const Totals& totals) {
-    const auto most = allowed(mark, boundary, totals.stable_rate());
-    return Reading{.boundary = boundary,
-                   .totals = totals,
-                   .allowed = most.share,
-                   .by_quantile = most.by_quantile,
-                   .beyond = totals.canary_rate() > most.share,
-                   .doubtful = false};
-  };
-  // Shows the counts that decide: from the beginning, or from the epoch that carries the evidence.
-  const auto epoch = strict_ ? harm_at(index, mark.boundary).epoch : harm_.epoch;
-  const auto decisive = reading(mark.boundary, totals_[mark.boundary].processes()[epoch].totals);
+  // Shows the counts that decide.
+  const auto decisive = reading(index, mark.boundary, since(index, mark.boundary));
   const bool harmful = log_harm(index) >= bar;
   if (decisive.beyond && harmful) return decisive;
-  auto out = reading(mark.boundary, harmful ? decisive.totals : all(index));
+  auto out = harmful ? decisive : reading(index, mark.boundary, all(index));
   out.beyond = decisive.beyond;
   double most = -kInfinity;
   for (auto i = mark.first; i < boundaries_.size(); ++i) {
     if (i == mark.boundary) continue;
-    const auto harm = harm_at(index, i);
-    const auto found = reading(i, totals_[i].processes()[harm.epoch].totals);
-    if (!found.beyond || harm.log_e < kDoubt) continue;
-    const double own = log_stake(index, i) + harm.log_e;
+    const double harm = log_harm_at(index, i);
+    const auto found = reading(index, i, since(index, i));
+    if (!found.beyond || harm < kDoubt) continue;
+    const double own = log_stake(index, i) + harm;
     if (own >= bar && own > most) {
       most = own;
       out = found;
@@ -185,11 +169,7 @@ TailLine::Reading TailLine::read(std::size_t index, double bar) const {
   return out;
 }
 
-const Totals& TailLine::all(std::size_t mark) const {
-  return totals_[marks_[mark].boundary].processes().front().totals;
-}
-
-void TailLimit::add(const TrackCounts& canary, double phi) {
+void TailLimit::add(const TrackCounts& canary, const TailPhi& phi) {
   if (canary.bounds_ms == nullptr || !judge::usable(*canary.bounds_ms, canary.bucket_counts))
     return;
   const auto& bounds = *canary.bounds_ms;
@@ -205,7 +185,7 @@ void TailLimit::add(const TrackCounts& canary, double phi) {
   requests_ += n;
   certain_ += certain;
   possible_ += std::min(n, above(lower_ms_, n));
-  over_.add(against_known_zero({certain, n, 0, 0}), phi);
+  over_.add(against_known_zero(phi.at(max_ms_).temper({certain, n, 0, 0})));
   canary_.add(bounds, canary.bucket_counts);
 }
 
@@ -223,7 +203,7 @@ void TailWatch::begin(TailLine line) {
   unwatched_ = {};
 }
 
-void TailWatch::add(const RouteCounts& counts, double phi, double minute) {
+void TailWatch::add(const RouteCounts& counts, const TailPhi& phi, double minute) {
   const auto* bounds = counts.shared_bounds();
   if (bounds == nullptr) return;
   if (!line_.empty() && line_.sees(*bounds)) {

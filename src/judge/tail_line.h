@@ -9,7 +9,8 @@
 #include <vector>
 
 #include "judge/rate_line.h"
-#include "judge/stats/epochs.h"
+#include "judge/stats/onset.h"
+#include "judge/stats/tail_dispersion.h"
 #include "judge/stats/tails.h"
 #include "telemetry/cell.h"
 
@@ -52,7 +53,7 @@ class TailLine {
   bool empty() const { return boundaries_.empty(); }
   // Whether cells with these bounds say something about every mark.
   bool sees(const std::vector<double>& bounds) const;
-  void add(const RouteCounts& counts, double phi, double minute);
+  void add(const RouteCounts& counts, const TailPhi& phi, double minute);
   // Average over the boundaries.
   double log_harm(std::size_t mark) const;
   double log_safety(std::size_t mark, std::size_t harm) const;
@@ -60,7 +61,7 @@ class TailLine {
   // decides when its part of the evidence reaches the bar alone.
   Reading read(std::size_t mark, double bar) const;
   // At the mark's own boundary, from the line's first cell.
-  const Totals& all(std::size_t mark) const;
+  const Totals& all(std::size_t mark) const { return all_at(mark, marks_[mark].boundary); }
   double boundary_ms(std::size_t boundary) const { return boundaries_[boundary]; }
   // Stable's share beyond the mark's boundary when the boundaries were chosen.
   double past_rate(std::size_t mark) const { return past_rates_[marks_[mark].boundary]; }
@@ -69,26 +70,32 @@ class TailLine {
   const Buckets& stable() const { return stable_; }
 
  private:
-  // Evidence at one boundary, and the epoch that carries it.
-  Harm harm_at(std::size_t mark, std::size_t boundary) const;
+  using Worse = OnsetProcess<OddsBets>;    // default rule
+  using Beyond = OnsetProcess<ExcessBets>; // strict
+  // Applies f to the process that bets on one boundary.
+  template <typename F>
+  decltype(auto) at(std::size_t mark, std::size_t boundary, F&& f) const {
+    return strict_ ? f(beyond_[mark][boundary]) : f(worse_[boundary]);
+  }
+  double log_harm_at(std::size_t mark, std::size_t boundary) const;
+  const Totals& all_at(std::size_t mark, std::size_t boundary) const;
+  const Totals& since(std::size_t mark, std::size_t boundary) const;
   double log_stake(std::size_t mark, std::size_t boundary) const;
   struct Allowed {
     double share = 0;
     bool by_quantile = false;
   };
   Allowed allowed(const Mark& mark, std::size_t boundary, double stable_rate) const;
-  void weigh();
+  Reading reading(std::size_t mark, std::size_t boundary, const Totals& totals) const;
 
   std::vector<double> boundaries_; // ascending
   std::vector<double> log_stakes_; // one a boundary
   std::vector<double> past_rates_; // one a boundary
   std::vector<Mark> marks_;
   bool strict_ = false;
-  std::vector<Epochs<BernoulliProcess>> worse_;            // for each boundary; default rule
-  std::vector<std::vector<Epochs<ExcessProcess>>> beyond_; // for each mark and boundary; strict
-  std::vector<Epochs<TotalsProcess>> totals_;              // for each boundary
-  std::vector<std::vector<SafetyProcess>> safety_;         // for each mark and harm
-  Harm harm_; // default rule: of all boundaries together, from the cells so far
+  std::vector<Worse> worse_;                       // for each boundary
+  std::vector<std::vector<Beyond>> beyond_;        // for each mark and boundary
+  std::vector<std::vector<SafetyProcess>> safety_; // for each mark and harm
   Buckets canary_;
   Buckets stable_;
 };
@@ -99,7 +106,7 @@ class TailLine {
 class TailLimit {
  public:
   TailLimit(double max_ms, double quantile) : max_ms_(max_ms), share_(1 - quantile) {}
-  void add(const TrackCounts& canary, double phi);
+  void add(const TrackCounts& canary, const TailPhi& phi);
   double log_harm() const { return over_.log_e(share_); }
   bool known() const { return requests_ > 0; }
   // More requests than the quantile leaves out took longer than the limit.
@@ -133,7 +140,7 @@ class TailWatch {
   bool empty() const { return line_.empty(); }
   const TailLine& line() const { return line_; }
   void begin(TailLine line);
-  void add(const RouteCounts& counts, double phi, double minute);
+  void add(const RouteCounts& counts, const TailPhi& phi, double minute);
   // Stable's latencies in the newest cells, none of which the line could use. Not null: there are
   // enough of them to choose boundaries from, and begin() is due.
   const Buckets* unwatched() const;

@@ -270,7 +270,7 @@ TEST(Metrics, SharesWithTheErrorsOneBudget) {
   const auto judge = make_sequential_judge(options);
   const auto end = run(*judge, conversion(0.5, 0.4), 1);
   ASSERT_EQ(end.last.decision, Decision::rollback);
-  EXPECT_NE(end.last.reason.find("own: 39.74% on canary against 49.63% on stable"),
+  EXPECT_NE(end.last.reason.find("own: 40.86% on canary against 50.61% on stable"),
             std::string::npos)
       << end.last.reason;
   // A tenth of the budget beside the twentieth for client errors: ten and a half times the evidence

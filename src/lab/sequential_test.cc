@@ -214,20 +214,57 @@ TEST(Sequential, MixedCellsAreCountedAndNeverJudged) {
   EXPECT_EQ(out.signals[0].requests.canary, 2000);
 }
 
+// One minute of 15 s cells: errors of the canary beside 1 % on stable.
+void add_minutes(std::vector<CountCell>& cells, int minutes, double errors, bool warming) {
+  for (int i = 0; i < 4 * minutes; ++i) {
+    auto& cell =
+        cells.emplace_back(cell_of(static_cast<std::int64_t>(cells.size()), errors, 1000, 10, 1000));
+    cell.warming = warming;
+    if (!warming) continue;
+    cell.total.canary.warming_requests = 1000;
+    cell.total.canary.warming_errors = errors;
+  }
+}
+
 TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
   for (const bool warming : {true, false}) {
     auto judge = make_sequential_judge(errors_only());
     auto cells = baseline_cells(10, 1000);
-    for (int i = 40; i < 60; ++i) {
-      cells.push_back(cell_of(i, 40, 1000, 10, 1000)); // +3pp
-      cells.back().warming = warming;
-    }
+    add_minutes(cells, 5, 40, warming); // +3pp
     const auto out = judge->judge(look(cells));
     EXPECT_EQ(out.decision, warming ? Decision::keep_watching : Decision::rollback);
     EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos,
               warming)
         << out.signals[0].reason;
   }
+}
+
+TEST(Sequential, WhatAWarmUpForgivesIsForgotten) {
+  auto judge = make_sequential_judge(errors_only());
+  auto cells = baseline_cells(10, 1000);
+  add_minutes(cells, 3, 40, true);   // +3pp
+  add_minutes(cells, 10, 10, false); // as stable
+  const auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::promote) << out.reason;
+  EXPECT_EQ(out.reason.find("warms up"), std::string::npos) << out.reason;
+}
+
+TEST(Sequential, AWarmUpBeyondItsOwnMarginIsARegression) {
+  auto judge = make_sequential_judge(errors_only());
+  auto cells = baseline_cells(10, 1000);
+  add_minutes(cells, 1, 120, true); // +11pp
+  const auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::rollback);
+  EXPECT_NE(out.reason.find("12.00% on canary against 1.00% on stable"), std::string::npos)
+      << out.reason;
+  EXPECT_NE(out.reason.find("(+5pp while the canary warms up)"), std::string::npos) << out.reason;
+}
+
+TEST(Sequential, AWarmUpThatIsFineIsNoReasonToPass) {
+  auto judge = make_sequential_judge(errors_only());
+  auto cells = baseline_cells(10, 1000);
+  add_minutes(cells, 5, 10, true);
+  EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
 }
 
 TEST(Sequential, AnAbsoluteLimitHoldsWhateverStableDoes) {

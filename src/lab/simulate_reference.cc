@@ -11,8 +11,7 @@
 
 #include "judge/estimate.h"
 #include "judge/rank_rules.h"
-#include "judge/stats/bernoulli_exact.h"
-#include "judge/stats/epochs.h"
+#include "judge/stats/onset.h"
 #include "judge/stats/special.h"
 #include "judge/stats/tails.h"
 #include "lab/simulate.h"
@@ -56,14 +55,14 @@ void first(double& time, double minute, bool now) {
 // Evidence on latency at the chosen boundaries.
 class Tails {
  public:
-  Tails(const judge::Buckets& past, judge::EpochPlan plan) {
+  Tails(const judge::Buckets& past, judge::Onset onset) {
     auto chosen = judge::choose_boundaries(past, kTails);
     boundaries_ = std::move(chosen.bounds_ms);
     stakes_ = std::move(chosen.stakes);
     for (const double b : boundaries_) {
       processes_.emplace_back(
-          plan, judge::BernoulliProcess(
-                    judge::tail_count(past.bounds_ms, past.counts, b).value_or(0), past.total()));
+          onset, judge::OddsBets(judge::tail_count(past.bounds_ms, past.counts, b).value_or(0),
+                                 past.total()));
     }
     const auto at = judge::nearest_boundary(past, boundaries_, 0.01);
     slowest_ = at.value_or(0);
@@ -76,24 +75,21 @@ class Tails {
           counts.canary.requests,
           judge::tail_count(bounds, counts.stable.bucket_counts, boundaries_[i]).value_or(0),
           counts.stable.requests};
-      processes_[i].add(cell, 1, minute);
+      processes_[i].add(cell, cell, minute);
       if (i == slowest_) safety_.add(cell);
     }
   }
   double log_e() const {
     std::vector<double> terms;
-    for (std::size_t i = 0; i < processes_.size(); ++i) {
-      terms.push_back(
-          std::log(stakes_[i]) +
-          processes_[i].log_e([](const judge::BernoulliProcess& b) { return b.log_e(); }));
-    }
+    for (std::size_t i = 0; i < processes_.size(); ++i)
+      terms.push_back(std::log(stakes_[i]) + processes_[i].log_e());
     return judge::log_sum_exp(terms);
   }
   double log_safety() const { return safety_.log_e(); }
 
  private:
   std::vector<double> boundaries_, stakes_;
-  std::vector<judge::Epochs<judge::BernoulliProcess>> processes_;
+  std::vector<judge::OnsetProcess<judge::OddsBets>> processes_;
   std::size_t slowest_ = 0;
   judge::SafetyProcess safety_{2};
 };
@@ -164,12 +160,10 @@ Times reference_hour(const Scenario& scenario, std::uint64_t seed, bool with_ran
   for (const auto& cell : traffic.baseline())
     past.add(*cell.total.stable.bounds_ms, cell.total.stable.bucket_counts);
   Times out;
-  const judge::EpochPlan once{judge::kOneStart, judge::kOneLogStake},
-      restarts{judge::kServiceStarts, judge::kServiceLogStakes};
   judge::ExcessProcess errors, tempered;
-  judge::Epochs<judge::ExcessProcess> restarted(restarts, judge::ExcessProcess());
+  judge::OnsetProcess restarted(judge::Onset::any_time, judge::ExcessBets());
   judge::SafetyProcess safe;
-  Tails tails(past, once), restarted_tails(past, restarts);
+  Tails tails(past, judge::Onset::at_start), restarted_tails(past, judge::Onset::any_time);
   std::deque<CountCell> window;
   RankSeries ranks;
   double x1 = 0, n1 = 0, x0 = 0, n0 = 0;
@@ -181,15 +175,13 @@ Times reference_hour(const Scenario& scenario, std::uint64_t seed, bool with_ran
                  cell.total.stable.requests};
     errors.add(c);
     if (scenario.phi > 1) tempered.add(c, scenario.phi);
-    restarted.add(c, 1, minute - length);
+    restarted.add(c, c, minute - length);
     tails.add(cell.total, minute - length);
     restarted_tails.add(cell.total, minute - length);
     safe.add(c);
     x1 += c.x1, n1 += c.n1, x0 += c.x0, n0 += c.n0;
     const double parts[] = {errors.log_e(), tails.log_e()};
-    const double again[] = {
-        restarted.log_e([](const judge::ExcessProcess& p) { return p.log_e(); }),
-        restarted_tails.log_e()};
+    const double again[] = {restarted.log_e(), restarted_tails.log_e()};
     first(out.errors, minute, parts[0] >= bar);
     first(out.latency, minute, parts[1] >= bar);
     first(out.both, minute, judge::log_mean_exp(parts) >= bar);

@@ -9,9 +9,15 @@
 namespace coalmine::judge {
 
 void BernoulliProcess::add(const Cell& cell, double phi) {
-  if (!usable(cell) || !(phi >= 1) || cell.x1 > cell.n1 || cell.x0 > cell.n0) return;
+  const auto growth = take(cell, phi);
+  for (std::size_t i = 0; i < growth.size(); ++i) sums_.gain[i] += growth[i];
+}
+
+std::array<double, kOddsBets.size()> BernoulliProcess::take(const Cell& cell, double phi) {
+  std::array<double, kOddsBets.size()> out{};
+  if (!usable(cell) || !(phi >= 1) || cell.x1 > cell.n1 || cell.x0 > cell.n0) return out;
   const double both = cell.n1 + cell.n0;
-  if (both <= 0) return;
+  if (both <= 0) return out;
   constexpr double kEdge = 1e-12;
   const double stable =
       std::clamp((sums_.past_bad + 0.5) / (sums_.past_requests + 1), kEdge, 1 - kEdge);
@@ -28,11 +34,12 @@ void BernoulliProcess::add(const Cell& cell, double phi) {
       if (cell.n1 > cell.x1) gain += (cell.n1 - cell.x1) * std::log1p(-up / (1 - mean));
       if (cell.x0 > 0) gain += cell.x0 * std::log1p(down / mean);
       if (cell.n0 > cell.x0) gain += (cell.n0 - cell.x0) * std::log1p(-down / (1 - mean));
-      sums_.gain[i] += gain / phi;
+      out[i] = gain / phi;
     }
   }
   sums_.past_bad += cell.x0;
   sums_.past_requests += cell.n0;
+  return out;
 }
 
 double BernoulliProcess::log_e() const { return log_mean_exp(sums_.gain); }

@@ -26,6 +26,8 @@ class BernoulliProcess {
       : sums_{{}, past_bad, past_requests} {}
   // Cells with more bad events than requests are left out.
   void add(const Cell& cell, double phi = 1);
+  // Adds a cell and returns what it adds to ln E of each bet.
+  std::array<double, kOddsBets.size()> take(const Cell& cell, double phi = 1);
   double log_e() const;
 
   struct Sums {

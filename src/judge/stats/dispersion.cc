@@ -7,36 +7,104 @@
 #include "judge/stats/special.h"
 
 namespace coalmine::judge {
+namespace {
+
+// Degrees of freedom at 1 that stand for what is usual.
+constexpr double kUsualDegrees = 5;
+// A longer block counts when a tenth of chi-squared variables or fewer are as large; phi is then
+// what three quarters of them would not exceed.
+constexpr double kSignificant = 0.90;
+constexpr double kLongerBound = 0.25;
+
+} // namespace
+
+bool usable(const Part& part) {
+  return std::isfinite(part.bad) && std::isfinite(part.requests) && part.bad >= 0 &&
+         part.requests > 0 && part.bad <= part.requests;
+}
 
 void Dispersion::add_group(std::span<const Part> parts) {
   double bad = 0, requests = 0;
   int members = 0;
-  for (const auto& p : parts) {
-    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 ||
-        p.bad > p.requests)
-      continue;
-    bad += p.bad;
-    requests += p.requests;
+  for (const auto& part : parts) {
+    if (!usable(part)) continue;
+    bad += part.bad;
+    requests += part.requests;
     ++members;
   }
-  // Where no errors are expected, Pearson's statistic says nothing.
-  if (members < 2 || bad < 1 || bad >= requests) return;
+  if (members < 2 || !(bad > 0) || bad >= requests) return;
   const double rate = bad / requests;
-  for (const auto& p : parts) {
-    if (!std::isfinite(p.bad) || !std::isfinite(p.requests) || p.bad < 0 || p.requests <= 0 ||
-        p.bad > p.requests)
-      continue;
-    const double gap = p.bad - p.requests * rate;
-    pearson_ += gap * gap / (p.requests * rate * (1 - rate));
+  for (const auto& part : parts) {
+    if (!usable(part)) continue;
+    const double gap = part.bad - part.requests * rate;
+    const double variance = part.requests * rate * (1 - rate);
+    const double left = 1 - part.requests / requests; // the rate is that of the group itself
+    squares_ += gap * gap;
+    expected_ += variance * left;
+    // Fourth moment of a rare event's count.
+    spread_ += (2 * variance * variance + variance) * left;
   }
-  degrees_ += members - 1;
 }
 
-double Dispersion::estimate() const { return degrees_ > 0 ? pearson_ / degrees_ : 1; }
+double Dispersion::upper_bound(double part) const {
+  const double n = degrees();
+  return n > 0 ? estimate() * n / chi_squared_quantile(part, n) : 1;
+}
 
 double Dispersion::phi() const {
-  if (degrees_ < kMinDispersionDegrees) return 1;
-  return std::max(1.0, pearson_ / chi_squared_quantile(0.10, degrees_));
+  const double n = degrees();
+  if (!(n > 0)) return 1;
+  return std::max(
+      1.0, (estimate() * n + kUsualDegrees) / chi_squared_quantile(0.10, n + kUsualDegrees));
+}
+
+void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
+  if (members.size() == 1) {
+    const Part now = members.front().part;
+    if (previous_) {
+      const Part pair[] = {*previous_, now};
+      cells_.add_group(pair);
+      previous_.reset();
+      phi_ = cells_.phi();
+    } else {
+      previous_ = now;
+    }
+    return;
+  }
+  if (members.size() > 1) {
+    previous_.reset();
+    std::vector<Part> parts;
+    for (const auto& member : members) {
+      if (!usable(member.part)) continue;
+      parts.push_back(member.part);
+      for (auto& longer : longer_) {
+        if (longer.block.size() <= member.slot) longer.block.resize(member.slot + std::size_t{1});
+        longer.block[member.slot].bad += member.part.bad;
+        longer.block[member.slot].requests += member.part.requests;
+      }
+    }
+    cells_.add_group(parts);
+  }
+  for (std::size_t i = 0; i < kBlocks.size(); ++i) {
+    if ((cell + 1) % kBlocks[i] != 0) continue;
+    longer_[i].sums.add_group(longer_[i].block);
+    longer_[i].block.clear();
+  }
+  phi_ = cells_.phi();
+  for (const auto& longer : longer_) {
+    const double n = longer.sums.degrees();
+    if (!(n > 0)) continue;
+    if (longer.sums.estimate() * n > phi_ * chi_squared_quantile(kSignificant, n))
+      phi_ = std::max(phi_, longer.sums.upper_bound(kLongerBound));
+  }
+}
+
+ArmPhi ArmPhi::of(double stable, double load) {
+  return {.canary = 1 + (stable - 1) * std::max(1.0, load), .stable = stable};
+}
+
+Cell ArmPhi::temper(const Cell& cell) const {
+  return {cell.x1 / canary, cell.n1 / canary, cell.x0 / stable, cell.n0 / stable};
 }
 
 } // namespace coalmine::judge

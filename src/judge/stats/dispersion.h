@@ -1,38 +1,95 @@
-// How much more errors vary than independent requests would: the phi that tempers evidence. Pure
-// value; any thread.
+// How much more counts vary than those of independent requests would: the phi that tempers
+// evidence. It is measured on groups whose members should have the same rate: stable's processes at
+// one time. What moves all of a group (time of day, incidents) cancels, and does no harm to the
+// judge. Values of one judge; one thread. Why n / phi takes the place of n:
+// docs/concepts/statistics.md.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <vector>
+
+#include "judge/stats/linear_margin.h"
 
 namespace coalmine::judge {
 
-// Bad events and requests of one instance (or one stretch of time) in a group whose members should
-// have the same rate.
+// Bad events and requests of one process, or of one stretch of time.
 struct Part {
   double bad = 0;
   double requests = 0;
 };
+// Finite, not negative, with requests, and no more bad events than these.
+bool usable(const Part& part);
 
-// Pearson's statistic over groups of stable's past: the instances of one cell, or two neighbouring
-// cells of one instance. Comparing only inside a group leaves out what moves all of it (time of
-// day, incidents), which does no harm to the judge.
+// Pearson's statistic as a ratio of sums over all groups: sum of (x - n p)^2, divided by what it
+// would be on average if requests were independent. A mean of the groups' own ratios would dilute
+// rare bursts: in most groups nothing happens.
 class Dispersion {
  public:
   void add_group(std::span<const Part> parts);
-  double degrees() const { return degrees_; }
-  double estimate() const; // Pearson / degrees; 1 without data
-  // max(1, upper 90 % bound); 1 below kMinDegrees, for nothing is known then.
+  // Of a chi-squared variable that varies as much as the estimate would if requests were
+  // independent (Satterthwaite): rare events tell less than their number of groups.
+  double degrees() const { return spread_ > 0 ? 2 * expected_ * expected_ / spread_ : 0; }
+  double estimate() const { return expected_ > 0 ? squares_ / expected_ : 1; } // 1 without data
+  // What phi may be, given the estimate: this part of all chi-squared variables is smaller.
+  double upper_bound(double part) const;
+  // Upper 90 % bound, at least 1. A few degrees at 1 stand for what is usual where little is known.
+  // 1 without data.
   double phi() const;
 
  private:
-  double pearson_ = 0;
-  double degrees_ = 0;
+  double squares_ = 0;
+  double expected_ = 0;
+  double spread_ = 0; // variance of squares_ if requests were independent
 };
 
-inline constexpr double kMinDispersionDegrees = 20;
-// Beyond this, errors are too correlated for a guarantee by requests.
-inline constexpr double kMaxPhi = 10;
+// The dispersion of one rate on cells, and on blocks of 4, 16 and 64 of them. Events that belong
+// together may lie in several cells (a slow minute, an hour with a bad neighbour), and then the
+// counts of single cells hide most of it. A longer block counts only where it shows significantly
+// more than the shorter ones.
+class BlockDispersion {
+ public:
+  // One process in the cell. slot: of the process; the same until the end of the longest block.
+  struct Member {
+    std::uint32_t slot = 0;
+    Part part;
+  };
+  // At least two members: they are compared. One: it is all that is known of stable, and is
+  // compared with the cell before. cell: number of the cell, ascending by 1.
+  void add(std::span<const Member> members, std::uint64_t cell);
+  double phi() const { return phi_; }
+  double degrees() const { return cells_.degrees(); }
+
+  static constexpr std::array<std::uint64_t, 3> kBlocks = {4, 16, 64}; // cells
+  // Whether no block goes on behind this cell: slots may be given out anew.
+  static bool ends_all(std::uint64_t cell) { return (cell + 1) % kBlocks.back() == 0; }
+
+ private:
+  struct Longer {
+    Dispersion sums;
+    std::vector<Part> block; // by slot
+  };
+  Dispersion cells_;
+  std::array<Longer, kBlocks.size()> longer_;
+  std::optional<Part> previous_;
+  double phi_ = 1;
+};
+
+// The phi of both arms. Events of one process belong together, so an arm whose processes get more
+// requests each is dispersed more.
+struct ArmPhi {
+  double canary = 1;
+  double stable = 1;
+  // stable: measured on stable's processes. load: requests of a canary process by those of a stable
+  // one. A smaller load than 1 counts as 1: events that come in clumps of a fixed size do so under
+  // any load.
+  static ArmPhi of(double stable, double load);
+  // The cell with n / phi in place of n.
+  Cell temper(const Cell& cell) const;
+};
 
 } // namespace coalmine::judge

@@ -6,7 +6,9 @@
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/special_functions/beta.hpp>
 #include <boost/math/special_functions/gamma.hpp>
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "judge/stats/dispersion.h"
 #include "judge/stats/linear_margin.h"
 #include "judge/stats/multiplicity.h"
+#include "judge/stats/onset.h"
 #include "judge/stats/quantile_bounds.h"
 #include "judge/stats/rank_statistics.h"
 #include "judge/stats/special.h"
@@ -192,6 +195,156 @@ TEST(Dispersion, ClumpsAreSeenAndIndependentRequestsAreNot) {
   nothing.add_group({});
   EXPECT_EQ(nothing.degrees(), 0);
   EXPECT_EQ(nothing.phi(), 1);
+}
+
+// Bursts of 20 in one group of a hundred: a mean of the groups' own ratios would hide them.
+TEST(Dispersion, RareBurstsAreNotDiluted) {
+  std::mt19937_64 random(5);
+  Dispersion dispersion;
+  std::bernoulli_distribution burst(0.01);
+  std::poisson_distribution<int> usual(0.15);
+  for (int cell = 0; cell < 2000; ++cell) {
+    std::vector<Part> parts;
+    for (int pod = 0; pod < 10; ++pod)
+      parts.push_back({static_cast<double>(usual(random) + (burst(random) ? 20 : 0)), 150});
+    dispersion.add_group(parts);
+  }
+  // Variance 0.15 + 0.01 * 20^2, mean 0.15 + 0.01 * 20.
+  EXPECT_NEAR(dispersion.estimate(), 4.15 / 0.35, 1.5);
+}
+
+std::vector<BlockDispersion::Member> pods(std::mt19937_64& random, const std::vector<double>& rates,
+                                          int requests) {
+  std::vector<BlockDispersion::Member> out;
+  for (std::size_t i = 0; i < rates.size(); ++i) {
+    std::binomial_distribution<int> bad(requests, rates[i]);
+    out.push_back({.slot = static_cast<std::uint32_t>(i),
+                   .part = {static_cast<double>(bad(random)), static_cast<double>(requests)}});
+  }
+  return out;
+}
+
+TEST(BlockDispersion, WhatLastsForManyCellsIsSeenInTheLongerBlocks) {
+  std::mt19937_64 random(7);
+  std::gamma_distribution<double> rate(4, 0.01 / 4); // a coefficient of variation of one half
+  BlockDispersion slow, none;
+  std::vector<double> rates(19, 0.01);
+  for (std::uint64_t cell = 0; cell < 240; ++cell) {
+    none.add(pods(random, std::vector<double>(19, 0.01), 150), cell);
+    if (cell % 20 == 0) { // five minutes
+      for (auto& r : rates) r = std::min(0.5, rate(random));
+    }
+    slow.add(pods(random, rates, 150), cell);
+  }
+  EXPECT_LT(none.phi(), 2);
+  // In a cell 1.5 errors are expected and phi is 1.375; in sixteen of them about 7.
+  EXPECT_GT(slow.phi(), 4);
+  EXPECT_LT(slow.phi(), 16);
+}
+
+TEST(BlockDispersion, OneProcessIsComparedWithTheCellBefore) {
+  std::mt19937_64 random(9);
+  std::poisson_distribution<int> clumps(4);
+  BlockDispersion out;
+  for (std::uint64_t cell = 0; cell < 400; ++cell) {
+    const BlockDispersion::Member one{.slot = 0, .part = {5.0 * clumps(random), 2000}};
+    out.add(std::span(&one, 1), cell);
+  }
+  EXPECT_NEAR(out.phi(), 5, 1.5);
+  EXPECT_EQ(BlockDispersion().phi(), 1);
+  BlockDispersion nothing;
+  nothing.add({}, 0);
+  EXPECT_EQ(nothing.phi(), 1);
+}
+
+// Both arms' events come in clumps of their own size: n / phi in place of n keeps an e-value one.
+TEST(ArmPhi, TemperedClumpsKeepTheExpectationAtMostOne) {
+  for (const auto& [phi1, phi0] : {std::pair{1, 1}, {2, 2}, {4, 2}, {6, 1}}) {
+    const int n1 = 12, n0 = 24;
+    const ArmPhi phi{static_cast<double>(phi1), static_cast<double>(phi0)};
+    for (const double p : {0.001, 0.05, 0.3}) {
+      double excess = 0, safety = 0;
+      for (int k1 = 0; k1 * phi1 <= n1; ++k1) {
+        for (int k0 = 0; k0 * phi0 <= n0; ++k0) {
+          const double weight =
+              binomial(n1 / phi1, k1, p) * binomial(n0 / phi0, k0, p);
+          const Cell cell =
+              phi.temper({static_cast<double>(k1 * phi1), n1, static_cast<double>(k0 * phi0), n0});
+          ExcessProcess worse;
+          SafetyProcess better;
+          worse.add(cell);
+          better.add(cell);
+          excess += weight * std::exp(worse.log_e());
+          safety += weight * std::exp(better.log_e());
+        }
+      }
+      EXPECT_LE(excess, 1 + 1e-9) << phi1 << " " << phi0 << " " << p;
+      EXPECT_LE(safety, 1 + 1e-9) << phi1 << " " << phi0 << " " << p;
+    }
+  }
+  EXPECT_EQ(ArmPhi::of(3, 2).canary, 5);
+  EXPECT_EQ(ArmPhi::of(3, 0.1).canary, 3) << "clumps of a fixed size come under any load";
+}
+
+// Enumerates three cells in a row: a mixture over beginnings is one e-process.
+TEST(Onset, ExpectationAtMostOneUnderTheNull) {
+  for (const double p : {0.01, 0.2, 0.6}) {
+    double sum = 0, odds = 0;
+    const int n1 = 2, n0 = 3;
+    const auto outcomes = (n1 + 1) * (n0 + 1);
+    for (int path = 0; path < outcomes * outcomes * outcomes; ++path) {
+      OnsetProcess excess(Onset::any_time, ExcessBets());
+      OnsetProcess exact(Onset::any_time, OddsBets(1, 3));
+      double weight = 1;
+      for (int cell = 0, rest = path; cell < 3; ++cell, rest /= outcomes) {
+        const int x1 = rest % outcomes % (n1 + 1), x0 = rest % outcomes / (n1 + 1);
+        weight *= binomial(n1, x1, p) * binomial(n0, x0, p);
+        const Cell counts{static_cast<double>(x1), n1, static_cast<double>(x0), n0};
+        excess.add(counts, counts, 5.0 * cell);
+        exact.add(counts, counts, 5.0 * cell);
+      }
+      sum += weight * std::exp(excess.log_e());
+      odds += weight * std::exp(exact.log_e());
+    }
+    EXPECT_LE(sum, 1 + 1e-9) << p;
+    EXPECT_LE(odds, 1 + 1e-9) << p;
+  }
+}
+
+TEST(Onset, TheStakeIsNeverSpentAndNeverMoreThanAHalf) {
+  EXPECT_EQ(spent_by(0), 0);
+  for (double minute = 1; minute < 1e7; minute *= 2) {
+    EXPECT_GT(spent_by(2 * minute), spent_by(minute));
+    EXPECT_LT(spent_by(minute), 0.5);
+  }
+}
+
+// 10 requests a second on the canary, 190 on stable, 1 % errors: 2 % from an hour on.
+TEST(Onset, IsNeverBlind) {
+  std::mt19937_64 random(3);
+  for (const double onset : {0.0, 60.0, 240.0, 1440.0}) {
+    std::vector<double> found;
+    for (int run = 0; run < 20; ++run) {
+      OnsetProcess process(Onset::any_time, ExcessBets());
+      double minute = 0;
+      const double bar = std::log(100 / 0.4);
+      while (process.log_e() < bar && minute < onset + 60) {
+        std::poisson_distribution<int> canary(minute >= onset ? 3 : 1.5), stable(28.5);
+        const Cell cell{static_cast<double>(canary(random)), 150,
+                        static_cast<double>(stable(random)), 2850};
+        process.add(cell, cell, minute);
+        minute += 0.25;
+      }
+      if (minute > onset) found.push_back(minute - onset);
+      if (onset > 0) {
+        EXPECT_FALSE(process.from_start());
+        EXPECT_LT(process.since().n1, process.all().n1 / 2) << onset;
+      }
+    }
+    std::ranges::sort(found);
+    ASSERT_GE(found.size(), 19u);
+    EXPECT_LT(found[found.size() / 2], 12) << onset;
+  }
 }
 
 TEST(QuantileBounds, HoldTheQuantileAndKnowNothingFromNothing) {
