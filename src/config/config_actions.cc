@@ -281,6 +281,7 @@ void read_policy(const ConfigContext& context, const YAML::Node& node, rollout::
       {"no_data", [&](const YAML::Node& v) { read_no_data(context, v, spec); }},
       {"canary_silent", [&](const YAML::Node& v) { read_canary_silent(context, v, spec); }},
       key_of(yaml, &rollout::RolloutSpec::guard_split, spec),
+      key_of(yaml, &rollout::RolloutSpec::ask_about_pods, spec),
       key_of(yaml, &rollout::RolloutSpec::keep_when_stable_down, spec),
   };
   yaml.map(node, "policy", keys);

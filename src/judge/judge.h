@@ -88,6 +88,9 @@ std::unique_ptr<Judge> make_threshold_judge(ThresholdOptions options);
 //   rollback  the canary is proven worse than stable (one error budget of alpha_rollback over all
 //             signals, routes, looks and steps of the rollout) and a measured difference is beyond
 //             its margin; strict: worse by more than the margin is proven
+//   inconclusive  as for a rollback, but the difference is not larger than what lasting differences
+//             between stable's processes would explain, with so few of the canary's: a person is
+//             asked
 //   promote   for every gating signal of the whole service, a difference that the next step may
 //             not bear (margin / next weight) is excluded at alpha_promote, and the step's own time
 //             and requests are over
@@ -98,6 +101,9 @@ struct SequentialOptions {
   double alpha_promote = 0.05;
   bool strict = false;
   bool restarts = true; // half of the bet on regressions that begin later
+  // A difference that the variation between stable's processes would explain is left to a person
+  // (Decision::inconclusive), and never rolled back.
+  bool ask_about_processes = true;
   // An error rate's margin is at least this while a canary instance warms up.
   double warm_up_margin = 0.05;
   // Routes with twice the share of the error budget that another of the same traffic has; judged

@@ -25,6 +25,7 @@ std::string_view to_string(Cause cause) {
     case Cause::split_broken: return "split_broken";
     case Cause::not_measurable: return "not_measurable";
     case Cause::warming_up: return "warming_up";
+    case Cause::processes_differ: return "processes_differ";
     case Cause::limit_unclear: return "limit_unclear";
   }
   return "none";

@@ -274,6 +274,7 @@ std::string reason_sentence(const SignalVerdict& v, const std::string& source_er
     case Cause::interval_open:
       return "Waiting for the next metrics export" +
              (v.problem.empty() ? std::string() : " (" + v.problem + ")");
+    case Cause::processes_differ: return comparison(v) + "; " + v.problem;
     case Cause::none:
     case Cause::split_broken:
     case Cause::undecided: break;
@@ -325,7 +326,7 @@ std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
     out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
   if (v.outlook.detectable && v.subject.kind == SignalKind::error_rate &&
       *v.outlook.detectable < 1) {
-    out += fmt::format("; detectable now: {:+.2g}pp or more", *v.outlook.detectable * 100);
+    out += fmt::format("; detectable now, in 8 of 10 cases: {:+.2g}pp or more", *v.outlook.detectable * 100);
   }
   return out;
 }

@@ -85,6 +85,7 @@ void SequentialJudge::add(const CountCell& cell) {
   if (budget_.routes() > 0) routes_.feed(cell, dispersion_, minute);
   dispersion_.add(cell); // after the cell: it tempers what comes later
   load_ = load;
+  processes_ = processes_of(cell);
 }
 
 // A sample of the requests is no evidence about them, and no past of stable. Metrics of the user's

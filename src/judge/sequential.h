@@ -24,6 +24,7 @@
 #include "judge/judge.h"
 #include "judge/judged_metrics.h"
 #include "judge/judged_routes.h"
+#include "judge/reason.h"
 #include "judge/scope_lines.h"
 #include "judge/sequential_past.h"
 
@@ -73,7 +74,7 @@ class SequentialJudge final : public Judge {
   void add_sampled(const CountCell& cell);
   bool is_critical(const std::string& route) const { return critical_.contains(route); }
 
-  // Lines out (sequential_verdicts.cc).
+  // Lines out (sequential_verdicts.cc; what they lead to: sequential_decision.cc).
   void fill_verdict(SignalVerdict& v, std::size_t signal, const Scope& scope,
                     const std::string& route, const Evidence& evidence) const;
   bool is_interval_open(const Evidence& evidence) const;
@@ -102,10 +103,21 @@ class SequentialJudge final : public Judge {
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
                    double log_safety) const;
   double share_of_canary(const Scope& scope) const;
+  std::string guarantee() const;
   std::vector<SignalVerdict> verdicts(const Evidence& evidence) const;
   void sort_routes(std::vector<SignalVerdict>& lines) const;
   void name_routes(std::vector<SignalVerdict>& lines) const;
   void conclude(Judgement& out, const Evidence& evidence) const;
+  // The evidence of all gating lines that are beyond their margins, as shares of what is needed.
+  struct Proof {
+    double sum = 0;
+    std::optional<std::size_t> culprit;
+  };
+  enum class Explained { no, yes };
+  Proof proof(const std::vector<SignalVerdict>& lines, Explained explained) const;
+  bool processes_explain_line(const SignalVerdict& v) const;
+  void roll_back(Judgement& out, std::size_t culprit, const GateNeeds& needs) const;
+  void ask_a_person(Judgement& out, std::size_t culprit, const GateNeeds& needs) const;
   bool holds_promotion(std::size_t signal) const;
 
   // Constant.
@@ -127,6 +139,7 @@ class SequentialJudge final : public Judge {
   bool by_spans_ = false; // requests are counted from spans
   std::string sampled_;   // TrackCounts::sampled of the newest cell
   double load_ = 1;       // load_of it
+  Processes processes_;   // of it
   Scope service_;
   JudgedMetrics metrics_;
   JudgedRoutes routes_;

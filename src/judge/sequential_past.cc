@@ -10,6 +10,8 @@
 namespace coalmine::judge {
 namespace {
 
+constexpr std::size_t kMostProcesses = 1024;
+
 double errors_of(const TrackCounts& track) {
   return std::isfinite(track.errors)
              ? std::min(track.errors, track.requests)
@@ -81,7 +83,22 @@ void StableDispersion::add(const CountCell& cell) {
   add_routes(cell);
   add_tails(cell);
   client_errors_.add(client_errors_of(cell.total.stable));
-  if (BlockDispersion::ends_all(cell_++)) slots_.clear();
+  if (BlockDispersion::ends_all(cell_++) && slots_.size() > kMostProcesses) forget_members();
+}
+
+// Processes come and go for days. What lasts is measured anew.
+void StableDispersion::forget_members() {
+  slots_.clear();
+  errors_.forget_members();
+  tails_.forget_members();
+  for (auto& [name, route] : routes_) route.forget_members();
+}
+
+double StableDispersion::lasting_errors(const std::string& route) const {
+  const auto it = routes_.find(route);
+  return it != routes_.end() ? it->second.lasting_variation()
+         : route.empty()     ? errors_.lasting_variation()
+                             : 0;
 }
 
 double StableDispersion::errors(const std::string& route) const {
@@ -137,14 +154,28 @@ void StableDispersion::add_tails(const CountCell& cell) {
   tails_.add(*stable.bounds_ms, members, cell_);
 }
 
-double load_of(const CountCell& cell) {
-  double canary = 0, stable = 0;
+Processes processes_of(const CountCell& cell) {
+  Processes out;
   for (const auto& one : cell.instances) {
-    if (one.requests > 0) (one.track == Track::canary ? canary : stable) += 1;
+    if (one.requests > 0) (one.track == Track::canary ? out.canary : out.stable) += 1;
   }
+  return out;
+}
+
+double load_of(const CountCell& cell) {
+  const auto [canary, stable] = processes_of(cell);
   const double n1 = cell.total.canary.requests, n0 = cell.total.stable.requests;
   if (!(canary > 0) || !(stable > 0) || !(n1 > 0) || !(n0 > 0)) return 1;
   return (n1 / canary) / (n0 / stable);
+}
+
+bool processes_explain(double difference, double variation, const Processes& processes) {
+  if (!(variation > 0) || !(processes.canary > 0) || !(processes.stable > 1)) return false;
+  // Student's quantile: the variation is known from few processes (Abramowitz and Stegun 26.7.5).
+  const double z = 3.0902, degrees = processes.stable - 1; // one of a thousand
+  const double t = z + (z * z * z + z) / (4 * degrees) +
+                   (5 * std::pow(z, 5) + 16 * std::pow(z, 3) + 3 * z) / (96 * degrees * degrees);
+  return difference < t * variation * std::sqrt(1 / processes.canary + 1 / processes.stable);
 }
 
 } // namespace coalmine::judge

@@ -67,6 +67,8 @@ class StableDispersion {
   // Of a route: its own, where stable's processes show it, else that of the service.
   double errors(const std::string& route) const;
   double client_errors() const { return client_errors_.phi(); }
+  // How much stable's processes differ for good; see BlockDispersion. "": the service.
+  double lasting_errors(const std::string& route) const;
   const TailDispersion& tails() const { return tails_; }
 
  private:
@@ -80,12 +82,23 @@ class StableDispersion {
   std::map<std::string, BlockDispersion> routes_;
   TailDispersion tails_;
   ShareDispersion client_errors_;
+  void forget_members();
   std::map<std::string, std::uint32_t> slots_; // of stable's processes
   std::uint64_t cell_ = 0;
 };
 
+// The processes of both tracks that served requests in a cell; 0: not known.
+struct Processes {
+  double canary = 0;
+  double stable = 0;
+};
+Processes processes_of(const CountCell& cell);
 // Requests of a process of the canary by those of a process of stable in the cell; 1: not known.
 double load_of(const CountCell& cell);
+// Whether a canary whose processes are as good as stable's would show such a difference, relative
+// to stable's rate, in one of a thousand cases or more: stable's processes differ from one another
+// by this variation, and nobody knows which of them the canary's are like.
+bool processes_explain(double difference, double variation, const Processes& processes);
 
 // What tempers one cell's evidence.
 struct Phi {

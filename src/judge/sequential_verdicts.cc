@@ -101,8 +101,10 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const double p = all.stable_rate();
   const auto phi = error_phi(v.subject.route);
   if (all.n1 > 0 && all.n0 > 0) {
-    v.outlook.detectable =
-        detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack);
+    const auto& signal = options_.signals[*places_.rate];
+    v.outlook.detectable = std::max(
+        detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack),
+        allowed_difference(plan_.margin(), signal.floor, p));
   }
   fill_minutes(v, scope, harm);
 }
@@ -464,6 +466,30 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
   return lines;
 }
 
+std::string SequentialJudge::guarantee() const {
+  std::string assumed =
+      by_spans_ ? "the spans that requests are counted from are those of all requests, " : "";
+  assumed += "requests fail independently at any given time";
+  if (const double phi = dispersion_.errors(); phi > 1.005)
+    assumed += fmt::format(" (in clumps of up to {:.1f})", phi);
+  assumed += ", both tracks get the same kind of traffic";
+  if (processes_.canary > 0 && processes_.stable > 0) {
+    assumed += fmt::format(", and the canary's {} like stable's {:.0f}",
+                           processes_.canary > 1 ? fmt::format("{:.0f} instances are",
+                                                               processes_.canary)
+                                                 : "only instance is",
+                           processes_.stable);
+    if (const double variation = dispersion_.lasting_errors(""); variation > 0)
+      assumed += fmt::format(" (whose error rates differ for good, with a standard deviation of "
+                             "{:.0f}% of their mean)",
+                             variation * 100);
+  }
+  return fmt::format(
+      "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
+      "rollout, however often it is looked at. Assumed: {}.",
+      options_.alpha_rollback * 100, assumed);
+}
+
 Judgement SequentialJudge::judge(const Evidence& evidence) {
   for (const auto& cell : evidence.cells) add(cell);
   // Between cells only the clock moves: the lines stay as they were.
@@ -486,86 +512,11 @@ Judgement SequentialJudge::judge(const Evidence& evidence) {
   Judgement out;
   out.analysis_duration_minutes = evidence.step_minutes;
   if (begun_) out.dispersion = dispersion_.errors();
-  out.guarantee = fmt::format(
-      "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "
-      "rollout, however often it is looked "
-      "at. Assumed: "
-      "{}requests{} fail independently at any given time, and both tracks get the same kind of "
-      "traffic.",
-      options_.alpha_rollback * 100,
-      by_spans_ ? "the spans that requests are counted from are those of all requests, " : "",
-      dispersion_.errors() > 1.005
-          ? fmt::format(" (in clumps of up to {:.1f})", dispersion_.errors())
-          : "");
+  out.guarantee = guarantee();
   out.signals = *lines_;
   if (!evidence.source_error.empty()) lines_.reset();
   conclude(out, evidence);
   return suspended(std::move(out), evidence.comparison_suspended);
-}
-
-void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
-  if (!evidence.source_error.empty()) {
-    SignalVerdict whole;
-    set_no_data(whole, Cause::source_unreachable);
-    out.reason = reason_sentence(whole, evidence.source_error);
-    return;
-  }
-  const GateNeeds needs{.minutes = evidence.step_needed_minutes,
-                        .requests = evidence.step_min_requests,
-                        .compared = evidence.step_requests};
-  // One budget: the weighted average of the evidence of all gating lines that are measured beyond
-  // their margins. Latency signals of one scope share their evidence, which counts once.
-  std::optional<std::size_t> culprit;
-  double sum = 0;
-  std::pair<bool, double> most;
-  std::map<std::string_view, double> latency;
-  for (std::size_t i = 0; i < out.signals.size(); ++i) {
-    const auto& v = out.signals[i];
-    if (!v.subject.gate || !v.weighed || !v.weighed->beyond) continue;
-    // As a share of the evidence that the line needs alone.
-    const double part = v.weighed->evidence / v.weighed->needed;
-    double add = part;
-    if (v.subject.kind == SignalKind::latency_quantile) {
-      auto& counted = latency[v.subject.route];
-      add = std::max(0.0, part - counted);
-      counted = std::max(counted, part);
-    }
-    sum += add;
-    // A critical route that is proven alone is named first.
-    const std::pair rank(is_critical(v.subject.route) && part >= 1, part);
-    if (!culprit || rank > most) {
-      culprit = i;
-      most = rank;
-    }
-  }
-  if (culprit && sum >= 1) {
-    auto lines = *out.signals;
-    auto& worst = lines[*culprit];
-    worst.verdict = Verdict::regression;
-    worst.cause = Cause::none;
-    worst.reason = reason_sentence(worst);
-    out.decision = Decision::rollback;
-    out.reason = reason_sentence(out, &worst, needs);
-    name_routes(lines);
-    out.signals = std::move(lines);
-    return;
-  }
-  const SignalVerdict* undecided = nullptr;
-  bool any = false;
-  double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
-  for (std::size_t i = 0; i < places_.whole; ++i) {
-    const auto& v = out.signals[i];
-    if (!holds_promotion(i)) continue;
-    any = true;
-    if (v.verdict == Verdict::pass) continue;
-    if (undecided == nullptr) undecided = &v;
-    left = v.outlook.minutes_left ? std::max(left, *v.outlook.minutes_left) : kInfinity;
-  }
-  if (std::isfinite(left)) out.minutes_left = left;
-  const bool enough = evidence.step_minutes >= evidence.step_needed_minutes &&
-                      evidence.step_requests >= evidence.step_min_requests;
-  if (any && undecided == nullptr && enough) out.decision = Decision::promote;
-  out.reason = reason_sentence(out, undecided, needs);
 }
 
 } // namespace coalmine::judge

@@ -20,6 +20,7 @@ enum class Verdict { pass, regression, watching, no_data };
 // than its whole, a store that refuses it). warming_up: the durations of instances count once they
 // have warmed up. limit_unclear: the buckets have no bound at an absolute limit, and the canary may
 // be beyond it. split_broken: the traffic is not split as asked, so the tracks are not compared.
+// processes_differ: worse, and no worse than one of stable's processes may be than another.
 enum class Cause {
   none,
   no_canary_data,
@@ -31,13 +32,14 @@ enum class Cause {
   not_measurable,
   warming_up,
   limit_unclear,
-  split_broken
+  split_broken,
+  processes_differ
 };
 enum class Decision {
   promote,
   rollback,
   keep_watching, // "continue" in every output
-  inconclusive
+  inconclusive   // a person must decide
 };
 
 std::string_view to_string(Verdict verdict); // pass regression watching no_data
@@ -120,7 +122,7 @@ struct SignalVerdict {
 
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
-  // not_measurable, limit_unclear: why; interval_open: how often there is an export, "every 60 s".
+  // not_measurable, limit_unclear, processes_differ: why; interval_open: how often there is an export, "every 60 s".
   std::string problem;
   // One sentence with numbers. A judge may leave it out of a route's line; line_sentence()
   // (reason.h) then makes it when the line is shown.

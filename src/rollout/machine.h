@@ -45,7 +45,8 @@ enum class PauseCause {
   canary_silent,
   old_intent,
   unwatched,   // nothing is watched before 100 %
-  same_version // both tracks report as the same one
+  same_version, // both tracks report as the same one
+  processes_differ // worse, and no worse than one process of stable may be than another
 };
 std::string_view to_string(PauseCause cause);
 
@@ -279,6 +280,7 @@ struct Alarms {
   bool source_noticed = false;
   bool router_noticed = false;
   bool regression_noticed = false;
+  bool asked_about_processes = false; // in this step
   bool split_noticed = false;
   std::string split_cause;      // what the router knows to spoil the split; "": nothing
   std::string silent_instances; // LookResult's

@@ -51,6 +51,7 @@ std::string_view to_string(PauseCause cause) {
     case PauseCause::old_intent: return "old_intent";
     case PauseCause::unwatched: return "unwatched";
     case PauseCause::same_version: return "same_version";
+    case PauseCause::processes_differ: return "processes_differ";
   }
   return "none";
 }
@@ -186,6 +187,7 @@ void MachineStep::on(const event::Looked& looked) {
     note_instances(look);
   }
   if (look.judgement->decision == judge::Decision::rollback) regression(look);
+  if (look.judgement->decision == judge::Decision::inconclusive) ask_about_processes(look);
   // What is not read yet may be what seems to be missing.
   if (terminal_or_rolling_back(s_) || look.judgement_incomplete || canary_silent(look)) return;
   end_no_data(look);
@@ -226,6 +228,15 @@ void MachineStep::regression(const LookResult& look) {
                                       look.judgement->reason));
       return;
   }
+}
+
+// Once a step: who resumes has answered.
+void MachineStep::ask_about_processes(const LookResult& look) {
+  if (s_.position.phase != Phase::progressing || s_.alarms.asked_about_processes) return;
+  s_.alarms.asked_about_processes = true;
+  pause(PauseCause::processes_differ,
+        fmt::format("please decide (promote, resume or abort), the weight is held: {}",
+                    look.judgement->reason));
 }
 
 // One line when the split breaks and one when it is as asked again.

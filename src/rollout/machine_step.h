@@ -87,6 +87,7 @@ class MachineStep {
 
   // machine_gate.cc: what looks lead to
   void regression(const LookResult& look);
+  void ask_about_processes(const LookResult& look);
   bool advance_clock(const LookResult& look);
   void note_split(const LookResult& look);
   void note_routes(const LookResult& look);

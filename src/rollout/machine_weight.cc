@@ -143,6 +143,7 @@ void MachineStep::confirm(const event::RouterDone& done) {
   s_.clock.extends = 0;
   s_.clock.deadline_ms = current.spec.analyze_ms;
   s_.alarms.regression_noticed = false;
+  s_.alarms.asked_about_processes = false;
   s_.clock.last_decision = judge::Decision::keep_watching;
   s_.live.next_look = now_.steady_ms + s_.plan.spec->look_interval_ms;
   s_.live.judgement.reset();

@@ -78,6 +78,9 @@ struct RolloutSpec {
   // A rollback while every stable server is DOWN and the canary answers: the canary keeps its
   // weight until a stable server is up; false: it goes to 0, and nobody answers.
   bool keep_when_stable_down = true;
+  // A difference that lasting differences between stable's processes would explain is left to a
+  // person; false: it is rolled back.
+  bool ask_about_pods = true;
   std::int64_t extend_ms = 0; // gate not decided: extend by this much (0: the step's own length)
   int max_extends = 2;        // then pause
   // Which statuses count as errors. Where the embedded store counts, those of the server's config

@@ -20,6 +20,7 @@ constexpr std::array kFailWords = {of("rollback", PolicyAction::rollback),
 constexpr std::array kSilentWords = {of("rollback", PolicyAction::rollback),
                                      of("pause", PolicyAction::pause)};
 constexpr std::array kSplitWords = {FieldWord{"suspend", 1}, FieldWord{"ignore", 0}};
+constexpr std::array kPodsWords = {FieldWord{"ask", 1}, FieldWord{"trust", 0}};
 constexpr std::array kStableDownWords = {FieldWord{"keep", 1}, FieldWord{"rollback", 0}};
 constexpr std::array kResumeWords = {FieldWord{"auto", 1}, FieldWord{"manual", 0}};
 constexpr std::array kApproveWords = {FieldWord{"auto", 0}, FieldWord{"manual", 1}};
@@ -124,6 +125,13 @@ constexpr SpecField<RolloutSpec> kRolloutFields[] = {
      .words = kSplitWords,
      .meaning = "what happens when the traffic is not split as asked",
      .in_list = true},
+    {.block = "policy",
+     .key = "pods",
+     .json = "ask_about_pods",
+     .member = &RolloutSpec::ask_about_pods,
+     .words = kPodsWords,
+     .meaning = "a canary that is worse by no more than one of stable's instances may lastingly be "
+                "than another: `ask` pauses and asks a person, `trust` rolls back"},
     {.block = "policy",
      .key = "stable_down",
      .json = "keep_when_stable_down",

@@ -16,6 +16,12 @@ constexpr double kUsualDegrees = 5;
 constexpr double kSignificant = 0.90;
 constexpr double kLongerBound = 0.25;
 
+// Whether the sums show significantly more dispersion than phi.
+bool is_more(const Dispersion& sums, double phi) {
+  const double n = sums.degrees();
+  return n > 0 && sums.estimate() * n > phi * chi_squared_quantile(kSignificant, n);
+}
+
 } // namespace
 
 bool usable(const Part& part) {
@@ -71,17 +77,19 @@ void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
     }
     return;
   }
+  const auto put = [](std::vector<Part>& sums, const Member& member) {
+    if (sums.size() <= member.slot) sums.resize(member.slot + std::size_t{1});
+    sums[member.slot].bad += member.part.bad;
+    sums[member.slot].requests += member.part.requests;
+  };
   if (members.size() > 1) {
     previous_.reset();
     std::vector<Part> parts;
     for (const auto& member : members) {
       if (!usable(member.part)) continue;
       parts.push_back(member.part);
-      for (auto& longer : longer_) {
-        if (longer.block.size() <= member.slot) longer.block.resize(member.slot + std::size_t{1});
-        longer.block[member.slot].bad += member.part.bad;
-        longer.block[member.slot].requests += member.part.requests;
-      }
+      for (auto& longer : longer_) put(longer.block, member);
+      put(whole_, member);
     }
     cells_.add_group(parts);
   }
@@ -92,11 +100,24 @@ void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
   }
   phi_ = cells_.phi();
   for (const auto& longer : longer_) {
-    const double n = longer.sums.degrees();
-    if (!(n > 0)) continue;
-    if (longer.sums.estimate() * n > phi_ * chi_squared_quantile(kSignificant, n))
-      phi_ = std::max(phi_, longer.sums.upper_bound(kLongerBound));
+    short_phi_ = phi_;
+    if (is_more(longer.sums, phi_)) phi_ = std::max(phi_, longer.sums.upper_bound(kLongerBound));
   }
+}
+
+double BlockDispersion::lasting_variation() const {
+  Dispersion whole;
+  whole.add_group(whole_);
+  if (!is_more(whole, short_phi_)) return 0;
+  double bad = 0, requests = 0, members = 0;
+  for (const auto& part : whole_) {
+    if (!usable(part)) continue;
+    bad += part.bad;
+    requests += part.requests;
+    members += 1;
+  }
+  const double rate = bad / requests;
+  return std::sqrt((whole.estimate() - 1) * (1 - rate) * members / bad);
 }
 
 ArmPhi ArmPhi::of(double stable, double load) {

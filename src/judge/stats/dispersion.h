@@ -53,19 +53,24 @@ class Dispersion {
 // more than the shorter ones.
 class BlockDispersion {
  public:
-  // One process in the cell. slot: of the process; the same until the end of the longest block.
+  // One process in the cell.
   struct Member {
     std::uint32_t slot = 0;
     Part part;
   };
+  // slot: of the process, until forget_members.
   // At least two members: they are compared. One: it is all that is known of stable, and is
   // compared with the cell before. cell: number of the cell, ascending by 1.
   void add(std::span<const Member> members, std::uint64_t cell);
   double phi() const { return phi_; }
   double degrees() const { return cells_.degrees(); }
+  // How much the members' own rates differ for good: their coefficient of variation (standard
+  // deviation by mean). 0: not more than what passes within minutes would make them.
+  double lasting_variation() const;
+  void forget_members() { whole_.clear(); } // slots are given out anew
 
   static constexpr std::array<std::uint64_t, 3> kBlocks = {4, 16, 64}; // cells
-  // Whether no block goes on behind this cell: slots may be given out anew.
+  // Whether no block goes on behind this cell.
   static bool ends_all(std::uint64_t cell) { return (cell + 1) % kBlocks.back() == 0; }
 
  private:
@@ -75,8 +80,10 @@ class BlockDispersion {
   };
   Dispersion cells_;
   std::array<Longer, kBlocks.size()> longer_;
+  std::vector<Part> whole_; // by slot: of all cells
   std::optional<Part> previous_;
   double phi_ = 1;
+  double short_phi_ = 1; // without the longest blocks
 };
 
 // The phi of both arms. Events of one process belong together, so an arm whose processes get more

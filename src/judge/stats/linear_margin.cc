@@ -153,13 +153,15 @@ double requests_to_exclude(double p, double delta, double alpha) {
 
 double detectable_excess(double p, double n1, double n0, double bar) {
   if (!(n1 > 0) || !(n0 > 0) || !(p >= 0)) return 1;
-  // Expected ln E of the best bet when the canary's rate is p + d: a Poisson likelihood ratio
-  // against the pooled rate.
+  // ln E of the best bet when the canary's rate is p + d is a Poisson likelihood ratio against the
+  // pooled rate: its mean, less what it falls short of that in two of ten runs.
   const auto growth = [&](double d) {
+    constexpr double kTwoOfTen = 0.8416; // standard deviations
     const double pooled = (n1 * (p + d) + n0 * p) / (n1 + n0);
-    double out = n1 * (p + d) * std::log((p + d) / pooled);
-    if (p > 0) out += n0 * p * std::log(p / pooled);
-    return out - bar;
+    const double up = std::log((p + d) / pooled), down = p > 0 ? std::log(p / pooled) : 0;
+    const double mean = n1 * (p + d) * up + n0 * p * down;
+    const double variance = n1 * (p + d) * up * up + n0 * p * down * down;
+    return mean - kTwoOfTen * std::sqrt(variance) - bar;
   };
   if (growth(1) < 0) return 1;
   return increasing_root(growth, 1e-12, 1);

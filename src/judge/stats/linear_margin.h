@@ -107,8 +107,8 @@ double difference_upper(const SafetyProcess& process, double bar);
 // and stable is much larger: (ln(1/alpha) + 1.2) / (delta - p ln(1 + delta/p)). Infinity when there
 // is no margin.
 double requests_to_exclude(double p, double delta, double alpha);
-// The smallest excess over p that n more canary requests (with n0 of stable) would show at a bar in
-// nats: where the expected growth of evidence reaches it. 1 when nothing would.
+// The smallest excess over p that n1 canary requests (with n0 of stable) show at a bar in nats in
+// eight of ten runs. 1 when none does.
 double detectable_excess(double p, double n1, double n0, double bar);
 
 } // namespace coalmine::judge

@@ -51,15 +51,28 @@ void TailDispersion::add(const std::vector<double>& bounds, std::span<const Memb
   }
 }
 
-double TailDispersion::phi(double boundary_ms) const {
-  if (at_.empty()) return 1;
+// Of the two around it, the one that says more.
+const BlockDispersion* TailDispersion::nearest(double boundary_ms) const {
+  if (at_.empty()) return nullptr;
   const auto behind = at_.lower_bound(boundary_ms);
-  if (behind == at_.begin()) return behind->second.phi();
+  if (behind == at_.end()) return &std::prev(behind)->second;
+  if (behind == at_.begin() || behind->first == boundary_ms) return &behind->second;
   const auto before = std::prev(behind);
-  if (behind == at_.end()) return before->second.phi();
-  // Between two, the one that says more.
-  if (behind->first == boundary_ms) return behind->second.phi();
-  return std::max(before->second.phi(), behind->second.phi());
+  return before->second.phi() > behind->second.phi() ? &before->second : &behind->second;
+}
+
+double TailDispersion::phi(double boundary_ms) const {
+  const auto* at = nearest(boundary_ms);
+  return at != nullptr ? at->phi() : 1;
+}
+
+double TailDispersion::lasting_variation(double boundary_ms) const {
+  const auto* at = nearest(boundary_ms);
+  return at != nullptr ? at->lasting_variation() : 0;
+}
+
+void TailDispersion::forget_members() {
+  for (auto& [boundary, dispersion] : at_) dispersion.forget_members();
 }
 
 } // namespace coalmine::judge

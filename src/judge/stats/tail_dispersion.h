@@ -24,9 +24,12 @@ class TailDispersion {
   void add(const std::vector<double>& bounds, std::span<const Member> members, std::uint64_t cell);
   // At the nearest boundary that is watched; 1: none is.
   double phi(double boundary_ms) const;
+  double lasting_variation(double boundary_ms) const; // see BlockDispersion; 0: none is watched
+  void forget_members();
 
  private:
   void watch(const std::vector<double>& bounds);
+  const BlockDispersion* nearest(double boundary_ms) const; // null: none is watched
 
   std::vector<double> bounds_; // of the newest cell
   std::vector<std::size_t> watched_;

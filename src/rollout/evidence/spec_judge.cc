@@ -15,6 +15,7 @@ std::unique_ptr<judge::Judge> make_sequential(const RolloutSpec& spec) {
   options.critical_routes = spec.critical_routes;
   options.alpha_promote = spec.false_promote_risk;
   options.strict = spec.strict;
+  options.ask_about_processes = spec.ask_about_pods;
   options.plan.clear();
   for (const auto& step : spec.steps) {
     if (step.analyze_ms > 0)

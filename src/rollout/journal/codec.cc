@@ -63,6 +63,7 @@ json::object durable_value(const State& s) {
   o["source_noticed"] = s.alarms.source_noticed;
   o["router_noticed"] = s.alarms.router_noticed;
   o["regression_noticed"] = s.alarms.regression_noticed;
+  o["asked_about_processes"] = s.alarms.asked_about_processes;
   o["split_noticed"] = s.alarms.split_noticed;
   o["split_cause"] = json_string(s.alarms.split_cause);
   o["silent_instances"] = json_string(s.alarms.silent_instances);
@@ -276,6 +277,7 @@ Result<State> decode_state(std::string_view encoded) {
   s.alarms.source_noticed = get_bool(*o, "source_noticed");
   s.alarms.router_noticed = get_bool(*o, "router_noticed");
   s.alarms.regression_noticed = get_bool(*o, "regression_noticed");
+  s.alarms.asked_about_processes = get_bool(*o, "asked_about_processes");
   s.alarms.split_noticed = get_bool(*o, "split_noticed");
   s.alarms.split_cause = get_text(*o, "split_cause");
   s.alarms.silent_instances = get_text(*o, "silent_instances");

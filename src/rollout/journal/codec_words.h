@@ -26,7 +26,8 @@ inline constexpr std::array kPauseCauses = {
     PauseCause::none,       PauseCause::by_hand,        PauseCause::approval,
     PauseCause::undecided,  PauseCause::no_data,        PauseCause::manual_override,
     PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent,
-    PauseCause::old_intent, PauseCause::unwatched,      PauseCause::same_version};
+    PauseCause::old_intent, PauseCause::unwatched,      PauseCause::same_version,
+    PauseCause::processes_differ};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
 inline constexpr std::array kCommands = {Command::pause,        Command::resume, Command::promote,
                                          Command::promote_full, Command::abort,  Command::abandon,
@@ -41,7 +42,7 @@ inline constexpr std::array kCauses = {
     judge::Cause::undecided,      judge::Cause::source_unreachable,
     judge::Cause::interval_open,  judge::Cause::not_measurable,
     judge::Cause::warming_up,     judge::Cause::limit_unclear,
-    judge::Cause::split_broken};
+    judge::Cause::split_broken,   judge::Cause::processes_differ};
 inline constexpr std::array kErrorCodes = {
     ErrorCode::internal,        ErrorCode::invalid_argument,    ErrorCode::not_found,
     ErrorCode::already_exists,  ErrorCode::failed_precondition, ErrorCode::resource_exhausted,
