@@ -28,7 +28,7 @@ struct SimulateFlags {
   bool strict = false;
   std::size_t runs = 1000;
   std::uint64_t seed = 1;
-  std::string table; // reference, defaults, exports, latency
+  std::string table; // reference, defaults, exports, latency, hard
 };
 
 // analyze --source and its further flags.

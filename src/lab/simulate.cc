@@ -216,6 +216,7 @@ int run_simulate(const SimulateFlags& flags, const cli::CommonFlags& common) {
     const auto table = flags.table == "reference" ? reference_tables
                        : flags.table == "exports" ? export_tables
                        : flags.table == "latency" ? latency_table
+                       : flags.table == "hard"    ? hard_table
                                                   : default_tables;
     const std::string out = table(flags.runs, flags.seed);
     std::fputs(out.c_str(), stdout);

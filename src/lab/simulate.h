@@ -26,5 +26,8 @@ std::string default_tables(std::size_t runs, std::uint64_t seed);
 // Latency in buckets that tell little: a tail beyond stable, one bucket, a stable that warms up,
 // no durations, exports every minute. Markdown.
 std::string latency_table(std::size_t runs, std::uint64_t seed);
+// Requests that depend on each other, as those of real pods do: equal versions, and regressions in
+// the same traffic. Takes long, and says on stderr how far it is. Markdown.
+std::string hard_table(std::size_t runs, std::uint64_t seed);
 
 } // namespace coalmine::lab

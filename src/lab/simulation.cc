@@ -8,6 +8,7 @@
 #include <numbers>
 
 #include "judge/stats/special.h"
+#include "lab/latency_shares.h"
 
 namespace coalmine::lab {
 namespace {
@@ -108,6 +109,18 @@ double SimulationRandom::binomial(double n, double p) {
       [&](double k) { return k / (n - k + 1) / odds; });
 }
 
+// Marsaglia and Tsang.
+double SimulationRandom::gamma(double shape) {
+  if (!(shape > 0)) return 0;
+  if (shape < 1) return gamma(shape + 1) * std::pow(uniform(), 1 / shape);
+  const double d = shape - 1.0 / 3, c = 1 / std::sqrt(9 * d);
+  while (true) {
+    const double x = normal();
+    const double v = std::pow(1 + c * x, 3);
+    if (v > 0 && std::log(uniform()) < x * x / 2 + d - d * v + d * std::log(v)) return d * v;
+  }
+}
+
 SimulatedTraffic::SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed)
     : model_(std::move(model)), change_(change), random_(seed) {
   bounds_ = std::make_shared<const std::vector<double>>(
@@ -117,21 +130,12 @@ SimulatedTraffic::SimulatedTraffic(TrafficModel model, CanaryChange change, std:
 
 std::vector<double> SimulatedTraffic::shares(double factor, double slow_share,
                                              double slow_factor) const {
-  std::vector<double> out;
-  const auto below = [&](double bound, double scale) {
-    return bound > 0
-               ? judge::normal_cdf(std::log(bound / (model_.median_ms * scale)) / model_.sigma)
-               : 0;
-  };
-  double last = 0;
-  for (const double bound : *bounds_) {
-    const double f =
-        (1 - slow_share) * below(bound, factor) + slow_share * below(bound, factor * slow_factor);
-    out.push_back(std::max(0.0, f - last));
-    last = f;
-  }
-  out.push_back(std::max(0.0, 1 - last));
-  return out;
+  return latency_shares({.median_ms = model_.median_ms,
+                         .sigma = model_.sigma,
+                         .factor = factor,
+                         .slow_share = slow_share,
+                         .slow_factor = slow_factor},
+                        *bounds_);
 }
 
 SimulatedTraffic::Counts SimulatedTraffic::draw(double mean_requests, double error_rate,
@@ -267,7 +271,7 @@ std::vector<SimulatedStep> usual_steps() {
   return {{0.05, 10, 100}, {0.25, 10, 100}, {0.50, 15, 100}};
 }
 
-SimulatedRelease simulate_release(judge::Judge& judge, SimulatedTraffic& traffic,
+SimulatedRelease simulate_release(judge::Judge& judge, Traffic& traffic,
                                   const std::vector<SimulatedStep>& steps, double extend) {
   SimulatedRelease out;
   judge::Evidence evidence;
@@ -289,6 +293,7 @@ SimulatedRelease simulate_release(judge::Judge& judge, SimulatedTraffic& traffic
       auto judgement = judge.judge(evidence);
       evidence.cells.clear();
       out.minutes = traffic.minute();
+      out.dispersion = judgement.dispersion;
       if (judgement.decision == judge::Decision::rollback) {
         out.outcome = Outcome::rolled_back;
         out.reason = std::move(judgement.reason);
@@ -310,8 +315,9 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
   if (releases.empty()) return out;
   double schedule = 0;
   for (const auto& s : steps) schedule += s.minutes;
-  std::vector<double> rolled, promoted;
+  std::vector<double> rolled, promoted, dispersions;
   for (const auto& r : releases) {
+    if (r.dispersion) dispersions.push_back(*r.dispersion);
     if (r.outcome == Outcome::rolled_back) rolled.push_back(r.minutes);
     if (r.outcome == Outcome::promoted) promoted.push_back(r.minutes);
     if (r.outcome == Outcome::promoted && r.minutes <= 1.5 * schedule + 1e-9)
@@ -326,6 +332,7 @@ SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
   out.rollback_p95 = quantile_of(rolled, 0.95);
   out.promote_median = quantile_of(promoted, 0.5);
   out.promote_p95 = quantile_of(promoted, 0.95);
+  out.dispersion_median = quantile_of(dispersions, 0.5);
   return out;
 }
 

@@ -23,6 +23,7 @@ class SimulationRandom {
   double normal();
   double poisson(double mean);
   double binomial(double n, double p);
+  double gamma(double shape); // of scale 1
 
  private:
   std::array<std::uint64_t, 4> state_;
@@ -61,12 +62,21 @@ struct CanaryChange {
 };
 
 // Makes the cells of one release.
-class SimulatedTraffic {
+class Traffic {
+ public:
+  virtual ~Traffic() = default;
+  virtual CountCell next(double canary_weight) = 0; // 0: before the canary
+  virtual std::vector<CountCell> baseline() = 0;    // all cells before the canary
+  virtual double minute() const = 0;                // since the canary began
+};
+
+// Both tracks are drawn as a whole: their requests do not depend on each other.
+class SimulatedTraffic final : public Traffic {
  public:
   SimulatedTraffic(TrafficModel model, CanaryChange change, std::uint64_t seed);
-  std::vector<CountCell> baseline();
-  CountCell next(double canary_weight);
-  double minute() const { return minute_; } // since the canary began
+  std::vector<CountCell> baseline() override;
+  CountCell next(double canary_weight) override;
+  double minute() const override { return minute_; }
 
  private:
   struct Counts {
@@ -103,10 +113,11 @@ struct SimulatedRelease {
   double minutes = 0; // until it ended
   double canary_requests = 0;
   std::string reason;
+  std::optional<double> dispersion{}; // phi that the judge used at the end
 };
 // One release through all steps: each step ends when the judge promotes, or is inconclusive after
 // extend times its minutes.
-SimulatedRelease simulate_release(judge::Judge& judge, SimulatedTraffic& traffic,
+SimulatedRelease simulate_release(judge::Judge& judge, Traffic& traffic,
                                   const std::vector<SimulatedStep>& steps, double extend);
 
 // Shares of many releases, and how long they took.
@@ -115,7 +126,8 @@ struct SimulationSummary {
   double promoted = 0, rolled_back = 0, inconclusive = 0;
   double rollback_median = 0, rollback_p95 = 0; // minutes, of those rolled back
   double promote_median = 0, promote_p95 = 0;
-  double promoted_in_time = 0; // share of all releases, within one and a half times the schedule
+  double promoted_in_time = 0;  // share of all releases, within one and a half times the schedule
+  double dispersion_median = 0; // of those in which the judge knew one
 };
 SimulationSummary summarize(const std::vector<SimulatedRelease>& releases,
                             const std::vector<SimulatedStep>& steps);

@@ -233,7 +233,7 @@ void add_simulate(CLI::App& root, Typed& typed) {
   c->add_option("--runs", f.runs, "Releases [default: 1000]")->check(between(1, 1000000));
   c->add_option("--seed", f.seed, "The same seed gives the same releases [default: 1]");
   c->add_option("--table", f.table, "Print a table of docs/benchmarks.md instead")
-      ->check(one_of({"reference", "defaults", "exports", "latency"}));
+      ->check(one_of({"reference", "defaults", "exports", "latency", "hard"}));
   c->callback([&typed] {
     typed.run = [&typed] { return lab::run_simulate(typed.simulate, typed.common); };
   });

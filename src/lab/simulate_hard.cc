@@ -1,0 +1,299 @@
+// The sequential judge on traffic whose requests depend on each other, as those of real pods do.
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cohort/durations.h"
+#include "judge/judge.h"
+#include "lab/pods.h"
+#include "lab/simulate.h"
+#include "telemetry/durations.h"
+
+namespace coalmine::lab {
+namespace {
+
+constexpr double kHardExtend = 3; // as in the other tables
+constexpr double kScheduleMinutes = 35;
+
+struct HardRow {
+  std::string name;
+  PodModel model{};
+  CanaryChange change{};
+  std::vector<SimulatedStep> steps = usual_steps();
+  std::vector<judge::SignalSpec> signals{}; // beside the default ones
+};
+
+struct HardGroup {
+  const char* title;
+  const char* about;
+  std::vector<HardRow> rows;
+};
+
+// Every pod of both tracks carries the same load.
+std::vector<SimulatedStep> equal_load(const PodModel& model) {
+  return {{static_cast<double>(model.canary_pods) / (model.canary_pods + model.stable_pods),
+           kScheduleMinutes, 100}};
+}
+
+judge::SignalSpec request_share() {
+  judge::SignalSpec out;
+  out.name = "request_share";
+  out.kind = judge::SignalKind::request_share;
+  out.margin = {judge::Margin::Unit::percent, 0.2, judge::Worse::lower};
+  return out;
+}
+
+judge::SignalSpec own_ratio() {
+  judge::SignalSpec out;
+  out.name = "own";
+  out.kind = judge::SignalKind::ratio;
+  out.margin = {judge::Margin::Unit::percent, 0.2};
+  out.per_route = false;
+  return out;
+}
+
+PodModel with_pauses(double seconds, double every_seconds) {
+  PodModel out;
+  out.pauses = {.seconds = seconds, .every_seconds = every_seconds};
+  return out;
+}
+PodModel with_drift(double minutes) {
+  PodModel out;
+  out.error_drift = {.cv = 0.5, .minutes = minutes};
+  return out;
+}
+PodModel with_slow_minutes() {
+  PodModel out;
+  out.slow_minutes.every_minutes = 30;
+  return out;
+}
+PodModel with_bursts() {
+  PodModel out;
+  out.error_rate = 0.001;
+  out.bursts.errors = 20;
+  return out;
+}
+PodModel with_warm_up() {
+  PodModel out;
+  out.warm_up = {.seconds = 180, .errors_added = 0.02};
+  return out;
+}
+PodModel with_lasting(double error_cv, double latency_cv) {
+  PodModel out;
+  out.lasting = {.error_cv = error_cv, .latency_cv = latency_cv};
+  return out;
+}
+
+// Each with the usual steps, and with the same load on every pod.
+std::vector<HardRow> with_both_plans(std::vector<HardRow> rows) {
+  std::vector<HardRow> out;
+  for (auto& row : rows) {
+    out.push_back(row);
+    row.steps = equal_load(row.model);
+    out.push_back(std::move(row));
+  }
+  return out;
+}
+
+HardGroup exchangeable() {
+  std::vector<HardRow> rows = {
+      {.name = "nothing else"},
+      {.name = "pauses of 0.5 s every 60 s", .model = with_pauses(0.5, 60)},
+      {.name = "pauses of 1 s every 2 min", .model = with_pauses(1, 120)},
+      {.name = "pauses of 2 s every 5 min", .model = with_pauses(2, 300)},
+  };
+  auto fine = with_pauses(2, 300);
+  fine.bounds_ms = cohort::judged_bounds_ms(kDurationScale);
+  rows.push_back({.name = "the same, exponential histogram", .model = fine});
+  auto even = with_pauses(1, 120);
+  even.canary_pods = even.stable_pods = 10;
+  rows.push_back({.name = "pauses of 1 s every 2 min, 10 and 10 pods", .model = even});
+  for (const double minutes : {1.0, 5.0, 15.0}) {
+    rows.push_back(
+        {.name = fmt::format("error rate of a pod drawn every {:g} min, cv 0.5", minutes),
+         .model = with_drift(minutes)});
+  }
+  rows.push_back({.name = "one minute in 30 of a pod twice as slow", .model = with_slow_minutes()});
+  rows.push_back(
+      {.name = "20 errors at once every hour of a pod, else 0.1 %", .model = with_bursts()});
+  rows.push_back({.name = "the canary warms up: 3 % for 180 s", .model = with_warm_up()});
+  PodModel users;
+  users.routes = 20;
+  users.requests_a_user = 3;
+  rows.push_back({.name = "request_share, users of 3 requests, 20 routes",
+                  .model = users,
+                  .signals = {request_share()}});
+  PodModel ratio;
+  ratio.own_ratio.rate = 0.02;
+  rows.push_back({.name = "own ratio of 2 % in clumps of 3, +20 % allowed",
+                  .model = ratio,
+                  .signals = {own_ratio()}});
+  return {"Equal versions, pods exchangeable",
+          "What happens comes and goes on every pod alike. At most 1 % may be rolled back.",
+          with_both_plans(std::move(rows))};
+}
+
+HardGroup not_exchangeable() {
+  PodModel node, users, bot;
+  node.lasting.canary_latency_factor = 1.15;
+  users.sticky_users.users = 2000;
+  bot.routes = 20;
+  bot.bots = {.bots = 1};
+  return {"Equal versions, pods not exchangeable",
+          "Differences that stay with a pod. No test can tell those of the canary's pods from a "
+          "difference of the versions: the judge should ask.",
+          with_both_plans({
+              {.name = "error rates of pods, cv 0.3", .model = with_lasting(0.3, 0)},
+              {.name = "latencies of pods, cv 0.1", .model = with_lasting(0, 0.1)},
+              {.name = "the canary's node 15 % slower", .model = node},
+              {.name = "2,000 sticky users (Zipf), error cv 1", .model = users},
+              {.name = "a sticky bot, 1 rps, half errors, on one of 20 routes", .model = bot},
+          })};
+}
+
+HardGroup regressions() {
+  const CanaryChange errors{.error_rate_added = 0.01}, slower{.latency_factor = 1.2},
+      slow{.latency_factor = 1.5};
+  PodModel many, routes, crashes;
+  many.rps = 2000;
+  routes.routes = 50;
+  crashes.warm_up.seconds = 180;
+  crashes.canary_restarts_seconds = 60;
+  const auto pauses = with_pauses(1, 120);
+  std::vector<HardRow> rows = {
+      {.name = "errors 1 to 2 %", .change = errors},
+      {.name = "latency x1.2", .change = slower},
+      {.name = "latency x1.5", .change = slow},
+      {.name = "pauses of 1 s every 2 min: errors 1 to 2 %", .model = pauses, .change = errors},
+      {.name = "pauses of 1 s every 2 min: latency x1.2", .model = pauses, .change = slower},
+      {.name = "pauses of 1 s every 2 min: latency x1.5", .model = pauses, .change = slow},
+      {.name = "error rate drawn every 5 min: 1 to 2 %", .model = with_drift(5), .change = errors},
+      {.name = "slow minutes: errors 1 to 2 %", .model = with_slow_minutes(), .change = errors},
+      {.name = "slow minutes: latency x1.2", .model = with_slow_minutes(), .change = slower},
+      {.name = "bursts: errors 0.1 to 1.1 %", .model = with_bursts(), .change = errors},
+      {.name = "warm-up: errors 1 to 2 %", .model = with_warm_up(), .change = errors},
+      {.name = "pods' error cv 0.3: 1 to 2 %", .model = with_lasting(0.3, 0), .change = errors},
+      {.name = "pods' latency cv 0.1: x1.5", .model = with_lasting(0, 0.1), .change = slow},
+      {.name = "2,000 rps: 0.3 % of requests x10",
+       .model = many,
+       .change = {.slow_share = 0.003, .slow_factor = 10}},
+      {.name = "2,000 rps: 0.18 % of requests x100",
+       .model = many,
+       .change = {.slow_share = 0.0018, .slow_factor = 100}},
+      {.name = "errors 1 to 2 % after 4 h",
+       .change = {.error_rate_added = 0.01, .from_minute = 240},
+       .steps = {{0.05, 330, 100}}},
+      {.name = "one route of 50: errors 1 to 11 %",
+       .model = routes,
+       .change = {.error_rate_added = 0.1, .only_route = 7}},
+      {.name = "the canary restarts every 60 s: errors 1 to 5 %",
+       .model = crashes,
+       .change = {.error_rate_added = 0.04}},
+  };
+  return {"Regressions in the same traffic", "Minutes are counted from their onset.",
+          std::move(rows)};
+}
+
+SimulationSummary simulate_row(const HardRow& row, std::size_t runs, std::uint64_t seed) {
+  auto options = judge::sequential_defaults();
+  options.signals.insert(options.signals.end(), row.signals.begin(), row.signals.end());
+  options.plan.clear();
+  for (const auto& step : row.steps) options.plan.push_back({step.weight, step.minutes});
+  std::vector<SimulatedRelease> releases(runs);
+  for_each_run(runs, [&](std::size_t i) {
+    const auto judge = judge::make_sequential_judge(options);
+    SimulatedPods pods(row.model, row.change, seed + i);
+    releases[i] = simulate_release(*judge, pods, row.steps, kHardExtend);
+  });
+  return summarize(releases, row.steps);
+}
+
+// Wilson's interval of a share, 95 %.
+std::string with_interval(double share, std::size_t runs) {
+  const double n = static_cast<double>(runs), z = 1.959964;
+  const double middle = (share + z * z / (2 * n)) / (1 + z * z / n);
+  const double half =
+      z / (1 + z * z / n) * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
+  return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", share * 100, std::max(0.0, middle - half) * 100,
+                     std::min(1.0, middle + half) * 100);
+}
+
+std::string steps_text(const std::vector<SimulatedStep>& steps) {
+  std::string weights;
+  double minutes = 0;
+  for (const auto& step : steps) {
+    weights += fmt::format("{}{:g}", weights.empty() ? "" : "/", step.weight * 100);
+    minutes += step.minutes;
+  }
+  return fmt::format("{} %, {:g} min", weights, minutes);
+}
+
+struct HardColumn {
+  const char* title;
+  std::string (*text)(const HardRow&, const SimulationSummary&);
+};
+constexpr HardColumn kHardColumns[] = {
+    {"traffic", [](const HardRow& row, const SimulationSummary&) { return row.name; }},
+    {"steps", [](const HardRow& row, const SimulationSummary&) { return steps_text(row.steps); }},
+    {"rolled back",
+     [](const HardRow&, const SimulationSummary& s) {
+       return with_interval(s.rolled_back, s.runs);
+     }},
+    {"promoted on schedule",
+     [](const HardRow&, const SimulationSummary& s) {
+       return fmt::format("{:.1f} %", s.promoted_in_time * 100);
+     }},
+    {"promoted",
+     [](const HardRow&, const SimulationSummary& s) {
+       return fmt::format("{:.1f} %", s.promoted * 100);
+     }},
+    {"inconclusive",
+     [](const HardRow&, const SimulationSummary& s) {
+       return fmt::format("{:.1f} %", s.inconclusive * 100);
+     }},
+    {"minutes to rollback",
+     [](const HardRow& row, const SimulationSummary& s) {
+       return s.rolled_back > 0 ? fmt::format("{:.4g}", s.rollback_median - row.change.from_minute)
+                                : std::string();
+     }},
+    {"phi", [](const HardRow&,
+               const SimulationSummary& s) { return fmt::format("{:.2f}", s.dispersion_median); }},
+};
+
+} // namespace
+
+std::string hard_table(std::size_t runs, std::uint64_t seed) {
+  std::string out = fmt::format(
+      "### Requests that depend on each other\n\n"
+      "1 canary and 19 stable pods, 200 rps, 1 % errors, cells of 15 s, all default signals, each "
+      "step at most three times as long; {} runs a row, seed {}.\n"
+      "Rolled back: with its 95 % interval. On schedule: within one and a half times the steps' "
+      "minutes. Medians: minutes to rollback, and phi, as the judge shows it at the end.\n",
+      runs, seed);
+  const HardGroup groups[] = {exchangeable(), not_exchangeable(), regressions()};
+  std::size_t all = 0, done = 0;
+  for (const auto& group : groups) all += group.rows.size();
+  for (const auto& group : groups) {
+    out += fmt::format("\n#### {}\n\n{}\n\n|", group.title, group.about);
+    for (const auto& column : kHardColumns) out += fmt::format(" {} |", column.title);
+    out += "\n|";
+    for (std::size_t i = 0; i < std::size(kHardColumns); ++i) out += "---|";
+    for (const auto& row : group.rows) {
+      std::fputs(fmt::format("{} of {}: {}\n", ++done, all, row.name).c_str(), stderr);
+      const auto summary = simulate_row(row, runs, seed);
+      out += "\n|";
+      for (const auto& column : kHardColumns)
+        out += fmt::format(" {} |", column.text(row, summary));
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+} // namespace coalmine::lab
