@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <ostream>
 #include <set>
 #include <string>
 
@@ -204,28 +205,30 @@ TEST(SimulatedPods, ServeAsMuchAndFailAsOftenAsAsked) {
 TEST(SimulatedPods, EffectsHaveTheirMeans) {
   PodModel model;
   model.pauses = {.seconds = 2, .every_seconds = 20};
-  EXPECT_NEAR(share_above(stable_over(model, 60), 1000), 0.054, 0.004)
+  const auto paused = stable_over(model, 60);
+  EXPECT_NEAR(share_above(paused, 1000), 0.054, 0.004)
       << "a tenth waits, of that the half that comes first";
-  EXPECT_NEAR(stable_over(model, 60).requests, 720'000, 4'000) << "no request is lost";
+  EXPECT_NEAR(paused.requests, 720'000, 4'000) << "no request is lost";
   model = {};
   model.error_drift = {.cv = 0.5, .minutes = 1};
-  EXPECT_NEAR(error_share(stable_over(model, 120)), 0.01, 0.0005);
+  EXPECT_NEAR(error_share(stable_over(model, 60)), 0.01, 0.0007);
   model = {};
   model.slow_minutes.every_minutes = 5;
   EXPECT_NEAR(share_above(stable_over(model, 60), 250), 0.0288 * 0.8 + 0.2283 * 0.2, 0.01);
   model = {};
   model.error_rate = 0;
+  model.rps = 10;
   model.bursts = {.errors = 20, .every_minutes = 6};
   EXPECT_NEAR(stable_over(model, 600).errors, 20 * 19 * 100, 20 * 3 * std::sqrt(1900));
   model = {};
   model.sticky_users.users = 2000;
-  EXPECT_NEAR(error_share(stable_over(model, 60)), 0.01, 0.0005);
+  EXPECT_NEAR(error_share(stable_over(model, 20)), 0.01, 0.0008);
   model = {};
   model.bots = {.bots = 3, .rps = 10, .error_rate = 0.5};
-  EXPECT_NEAR(error_share(stable_over(model, 60)), (0.01 * 200 + 0.5 * 30) / 230, 0.002);
+  EXPECT_NEAR(error_share(stable_over(model, 20)), (0.01 * 200 + 0.5 * 30) / 230, 0.003);
   model = {};
   model.requests_a_user = 3;
-  EXPECT_NEAR(stable_over(model, 60).requests, 720'000, 6'000);
+  EXPECT_NEAR(stable_over(model, 20).requests, 240'000, 4'000);
 }
 
 // The sample variance of the errors of a pod and cell over that of independent requests.
@@ -245,11 +248,12 @@ double spread(const PodModel& model, std::uint64_t seed) {
 
 TEST(SimulatedPods, ErrorsOfAPodBelongTogether) {
   PodModel model;
-  model.baseline_minutes = 120;
-  EXPECT_NEAR(spread(model, 1), 1, 0.06);
+  model.baseline_minutes = 60;
+  EXPECT_NEAR(spread(model, 1), 1, 0.08);
   // 158 requests of a pod and cell, 1 %: 1 + 1.58 cv².
   model.error_drift = {.cv = 0.5, .minutes = 5};
-  EXPECT_NEAR(spread(model, 1), 1.39, 0.15);
+  EXPECT_NEAR(spread(model, 1), 1.39, 0.2);
+  model.baseline_minutes = 5;
   model.error_drift = {};
   model.lasting.error_cv = 0.5;
   double mean = 0;
@@ -345,6 +349,8 @@ struct Expected {
   int at_most;
 };
 
+void PrintTo(const Expected& row, std::ostream* out) { *out << row.name; }
+
 class HardTraffic : public testing::TestWithParam<Expected> {};
 
 TEST_P(HardTraffic, IsJudgedRight) {
@@ -358,13 +364,13 @@ TEST_P(HardTraffic, IsJudgedRight) {
   });
   int rolled_back = 0;
   for (const auto& release : releases) rolled_back += release.outcome == Outcome::rolled_back;
-  EXPECT_GE(rolled_back, row.at_least);
-  EXPECT_LE(rolled_back, row.at_most) << releases[0].reason;
+  EXPECT_GE(rolled_back, row.at_least) << "of 40; the first: " << releases[0].reason;
+  EXPECT_LE(rolled_back, row.at_most) << "of 40; the first: " << releases[0].reason;
 }
 
 PodModel with(auto&& edit) {
   PodModel out;
-  out.baseline_minutes = 20;
+  out.baseline_minutes = 15;
   edit(out);
   return out;
 }

@@ -32,7 +32,15 @@ struct HardRow {
 struct HardGroup {
   const char* title;
   const char* about;
-  std::vector<HardRow> rows;
+  std::vector<HardRow> rows{};
+
+  HardRow& add(std::string name, PodModel model, const CanaryChange& change = {}) {
+    HardRow row;
+    row.name = std::move(name);
+    row.model = std::move(model);
+    row.change = change;
+    return rows.emplace_back(std::move(row));
+  }
 };
 
 // Every pod of both tracks carries the same load.
@@ -90,74 +98,63 @@ PodModel with_lasting(double error_cv, double latency_cv) {
   return out;
 }
 
-// Each with the usual steps, and with the same load on every pod.
-std::vector<HardRow> with_both_plans(std::vector<HardRow> rows) {
-  std::vector<HardRow> out;
-  for (auto& row : rows) {
-    out.push_back(row);
+// Each row with the usual steps, and with the same load on every pod.
+HardGroup with_both_plans(HardGroup group) {
+  for (auto& row : std::exchange(group.rows, {})) {
+    group.rows.push_back(row);
     row.steps = equal_load(row.model);
-    out.push_back(std::move(row));
+    group.rows.push_back(std::move(row));
   }
-  return out;
+  return group;
 }
 
 HardGroup exchangeable() {
-  std::vector<HardRow> rows = {
-      {.name = "nothing else"},
-      {.name = "pauses of 0.5 s every 60 s", .model = with_pauses(0.5, 60)},
-      {.name = "pauses of 1 s every 2 min", .model = with_pauses(1, 120)},
-      {.name = "pauses of 2 s every 5 min", .model = with_pauses(2, 300)},
-  };
+  HardGroup out{"Equal versions, pods exchangeable",
+                "What happens comes and goes on every pod alike. At most 1 % may be rolled back."};
+  out.add("nothing else", {});
+  out.add("pauses of 0.5 s every 60 s", with_pauses(0.5, 60));
+  out.add("pauses of 1 s every 2 min", with_pauses(1, 120));
+  out.add("pauses of 2 s every 5 min", with_pauses(2, 300));
   auto fine = with_pauses(2, 300);
   fine.bounds_ms = cohort::judged_bounds_ms(kDurationScale);
-  rows.push_back({.name = "the same, exponential histogram", .model = fine});
+  out.add("the same, exponential histogram", fine);
   auto even = with_pauses(1, 120);
   even.canary_pods = even.stable_pods = 10;
-  rows.push_back({.name = "pauses of 1 s every 2 min, 10 and 10 pods", .model = even});
-  for (const double minutes : {1.0, 5.0, 15.0}) {
-    rows.push_back(
-        {.name = fmt::format("error rate of a pod drawn every {:g} min, cv 0.5", minutes),
-         .model = with_drift(minutes)});
-  }
-  rows.push_back({.name = "one minute in 30 of a pod twice as slow", .model = with_slow_minutes()});
-  rows.push_back(
-      {.name = "20 errors at once every hour of a pod, else 0.1 %", .model = with_bursts()});
-  rows.push_back({.name = "the canary warms up: 3 % for 180 s", .model = with_warm_up()});
-  PodModel users;
+  out.add("pauses of 1 s every 2 min, 10 and 10 pods", even);
+  for (const double minutes : {1.0, 5.0, 15.0})
+    out.add(fmt::format("error rate of a pod drawn every {:g} min, cv 0.5", minutes),
+            with_drift(minutes));
+  out.add("one minute in 30 of a pod twice as slow", with_slow_minutes());
+  out.add("20 errors at once every hour of a pod, else 0.1 %", with_bursts());
+  out.add("the canary warms up: 3 % for 180 s", with_warm_up());
+  PodModel users, ratio;
   users.routes = 20;
   users.requests_a_user = 3;
-  rows.push_back({.name = "request_share, users of 3 requests, 20 routes",
-                  .model = users,
-                  .signals = {request_share()}});
-  PodModel ratio;
-  ratio.own_ratio.rate = 0.02;
-  rows.push_back({.name = "own ratio of 2 % in clumps of 3, +20 % allowed",
-                  .model = ratio,
-                  .signals = {own_ratio()}});
-  return {"Equal versions, pods exchangeable",
-          "What happens comes and goes on every pod alike. At most 1 % may be rolled back.",
-          with_both_plans(std::move(rows))};
+  out.add("request_share, users of 3 requests, 20 routes", users).signals = {request_share()};
+  ratio.own_ratio = {.rate = 0.05, .of_requests = 0.5};
+  out.add("own ratio of 5 % in clumps of 3, +20 % allowed", ratio).signals = {own_ratio()};
+  return with_both_plans(std::move(out));
 }
 
 HardGroup not_exchangeable() {
+  HardGroup out{"Equal versions, pods not exchangeable",
+                "Differences that stay with a pod. No test can tell those of the canary's pods "
+                "from a difference of the versions: the judge should ask."};
   PodModel node, users, bot;
   node.lasting.canary_latency_factor = 1.15;
   users.sticky_users.users = 2000;
   bot.routes = 20;
-  bot.bots = {.bots = 1};
-  return {"Equal versions, pods not exchangeable",
-          "Differences that stay with a pod. No test can tell those of the canary's pods from a "
-          "difference of the versions: the judge should ask.",
-          with_both_plans({
-              {.name = "error rates of pods, cv 0.3", .model = with_lasting(0.3, 0)},
-              {.name = "latencies of pods, cv 0.1", .model = with_lasting(0, 0.1)},
-              {.name = "the canary's node 15 % slower", .model = node},
-              {.name = "2,000 sticky users (Zipf), error cv 1", .model = users},
-              {.name = "a sticky bot, 1 rps, half errors, on one of 20 routes", .model = bot},
-          })};
+  bot.bots.bots = 1;
+  out.add("error rates of pods, cv 0.3", with_lasting(0.3, 0));
+  out.add("latencies of pods, cv 0.1", with_lasting(0, 0.1));
+  out.add("the canary's node 15 % slower", node);
+  out.add("2,000 sticky users (Zipf), error cv 1", users);
+  out.add("a sticky bot, 1 rps, half errors, on one of 20 routes", bot);
+  return with_both_plans(std::move(out));
 }
 
 HardGroup regressions() {
+  HardGroup out{"Regressions in the same traffic", "Minutes are counted from their onset."};
   const CanaryChange errors{.error_rate_added = 0.01}, slower{.latency_factor = 1.2},
       slow{.latency_factor = 1.5};
   PodModel many, routes, crashes;
@@ -166,38 +163,26 @@ HardGroup regressions() {
   crashes.warm_up.seconds = 180;
   crashes.canary_restarts_seconds = 60;
   const auto pauses = with_pauses(1, 120);
-  std::vector<HardRow> rows = {
-      {.name = "errors 1 to 2 %", .change = errors},
-      {.name = "latency x1.2", .change = slower},
-      {.name = "latency x1.5", .change = slow},
-      {.name = "pauses of 1 s every 2 min: errors 1 to 2 %", .model = pauses, .change = errors},
-      {.name = "pauses of 1 s every 2 min: latency x1.2", .model = pauses, .change = slower},
-      {.name = "pauses of 1 s every 2 min: latency x1.5", .model = pauses, .change = slow},
-      {.name = "error rate drawn every 5 min: 1 to 2 %", .model = with_drift(5), .change = errors},
-      {.name = "slow minutes: errors 1 to 2 %", .model = with_slow_minutes(), .change = errors},
-      {.name = "slow minutes: latency x1.2", .model = with_slow_minutes(), .change = slower},
-      {.name = "bursts: errors 0.1 to 1.1 %", .model = with_bursts(), .change = errors},
-      {.name = "warm-up: errors 1 to 2 %", .model = with_warm_up(), .change = errors},
-      {.name = "pods' error cv 0.3: 1 to 2 %", .model = with_lasting(0.3, 0), .change = errors},
-      {.name = "pods' latency cv 0.1: x1.5", .model = with_lasting(0, 0.1), .change = slow},
-      {.name = "2,000 rps: 0.3 % of requests x10",
-       .model = many,
-       .change = {.slow_share = 0.003, .slow_factor = 10}},
-      {.name = "2,000 rps: 0.18 % of requests x100",
-       .model = many,
-       .change = {.slow_share = 0.0018, .slow_factor = 100}},
-      {.name = "errors 1 to 2 % after 4 h",
-       .change = {.error_rate_added = 0.01, .from_minute = 240},
-       .steps = {{0.05, 330, 100}}},
-      {.name = "one route of 50: errors 1 to 11 %",
-       .model = routes,
-       .change = {.error_rate_added = 0.1, .only_route = 7}},
-      {.name = "the canary restarts every 60 s: errors 1 to 5 %",
-       .model = crashes,
-       .change = {.error_rate_added = 0.04}},
-  };
-  return {"Regressions in the same traffic", "Minutes are counted from their onset.",
-          std::move(rows)};
+  out.add("errors 1 to 2 %", {}, errors);
+  out.add("latency x1.2", {}, slower);
+  out.add("latency x1.5", {}, slow);
+  out.add("pauses of 1 s every 2 min: errors 1 to 2 %", pauses, errors);
+  out.add("pauses of 1 s every 2 min: latency x1.2", pauses, slower);
+  out.add("pauses of 1 s every 2 min: latency x1.5", pauses, slow);
+  out.add("error rate drawn every 5 min: 1 to 2 %", with_drift(5), errors);
+  out.add("slow minutes: errors 1 to 2 %", with_slow_minutes(), errors);
+  out.add("slow minutes: latency x1.2", with_slow_minutes(), slower);
+  out.add("bursts: errors 0.1 to 1.1 %", with_bursts(), errors);
+  out.add("warm-up: errors 1 to 2 %", with_warm_up(), errors);
+  out.add("pods' error cv 0.3: 1 to 2 %", with_lasting(0.3, 0), errors);
+  out.add("pods' latency cv 0.1: x1.5", with_lasting(0, 0.1), slow);
+  out.add("2,000 rps: 0.3 % of requests x10", many, {.slow_share = 0.003, .slow_factor = 10});
+  out.add("2,000 rps: 0.18 % of requests x100", many, {.slow_share = 0.0018, .slow_factor = 100});
+  out.add("errors 1 to 2 % after 4 h", {}, {.error_rate_added = 0.01, .from_minute = 240}).steps = {
+      {0.05, 330, 100}};
+  out.add("one route of 50: errors 1 to 11 %", routes, {.error_rate_added = 0.1, .only_route = 7});
+  out.add("the canary restarts every 60 s: errors 1 to 5 %", crashes, {.error_rate_added = 0.04});
+  return out;
 }
 
 SimulationSummary simulate_row(const HardRow& row, std::size_t runs, std::uint64_t seed) {
