@@ -35,11 +35,11 @@ SequentialOptions sequential_defaults() {
   p99.name = "p99_latency";
   p99.kind = SignalKind::latency_quantile;
   p99.margin = {Margin::Unit::percent, 0.20};
+  p99.if_decidable = true;
   SignalSpec p999 = p99;
   p999.name = "p999_latency";
   p999.quantile = 0.999;
   p999.margin = {Margin::Unit::percent, 0.30};
-  p999.if_decidable = true;
   p999.per_route = false;
   out.signals = {errors, p99, p999, default_client_errors()};
   return out;

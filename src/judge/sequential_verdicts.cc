@@ -364,7 +364,11 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
     } else {
       null = service_.rate->harms()[harm].at(p);
     }
-    if (requests * growth(p, null) < kNatsToPass * phi) return false;
+    const double load = processes_.canary > 0 && processes_.stable > 0 && step.weight < 1
+                            ? step.weight / processes_.canary /
+                                  ((1 - step.weight) / processes_.stable)
+                            : 1;
+    if (requests * growth(p, null) < kNatsToPass * ArmPhi::of(phi, load).canary) return false;
   }
   return true;
 }

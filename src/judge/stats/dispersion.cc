@@ -16,6 +16,19 @@ constexpr double kUsualDegrees = 5;
 constexpr double kSignificant = 0.90;
 constexpr double kLongerBound = 0.25;
 
+double entropy(double part, double whole) { return part > 0 ? part * std::log(part / whole) : 0; }
+
+// ln of the likelihood ratio of "this one has a rate of its own, and a higher one" against one rate
+// for all; 0: its rate is not higher.
+double nats_against(const Part& one, double bad, double requests) {
+  const double others = requests - one.requests, rate = bad / requests;
+  if (!(others > 0) || one.bad <= one.requests * rate) return 0;
+  const double good = 1 - rate, bad_others = bad - one.bad;
+  return entropy(one.bad, one.requests * rate) +
+         entropy(one.requests - one.bad, one.requests * good) +
+         entropy(bad_others, others * rate) + entropy(others - bad_others, others * good);
+}
+
 // Whether the sums show significantly more dispersion than phi.
 bool is_more(const Dispersion& sums, double phi) {
   const double n = sums.degrees();
@@ -49,7 +62,22 @@ void Dispersion::add_group(std::span<const Part> parts) {
     expected_ += variance * left;
     // Fourth moment of a rare event's count.
     spread_ += (2 * variance * variance + variance) * left;
+    tail_.add(nats_against(part, bad, requests));
   }
+}
+
+void EvidenceTail::add(double nats) {
+  members_ += 1;
+  double step = 1;
+  for (std::size_t i = 0; i < kSteps && nats > step; ++i, step *= 1.25) more_[i] += 1;
+}
+
+double EvidenceTail::phi() const {
+  double out = 1, step = 1;
+  for (std::size_t i = 0; i < kSteps && more_[i] > 0; ++i, step *= 1.25) {
+    if (more_[i] < members_) out = std::max(out, step / std::log(members_ / more_[i]));
+  }
+  return out;
 }
 
 double Dispersion::upper_bound(double part) const {
@@ -71,7 +99,7 @@ void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
       const Part pair[] = {*previous_, now};
       cells_.add_group(pair);
       previous_.reset();
-      phi_ = cells_.phi();
+      phi_ = std::max(cells_.phi(), cells_.tail_phi());
     } else {
       previous_ = now;
     }
@@ -103,6 +131,8 @@ void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
     short_phi_ = phi_;
     if (is_more(longer.sums, phi_)) phi_ = std::max(phi_, longer.sums.upper_bound(kLongerBound));
   }
+  phi_ = std::max(phi_, cells_.tail_phi());
+  for (const auto& longer : longer_) phi_ = std::max(phi_, longer.sums.tail_phi());
 }
 
 double BlockDispersion::lasting_variation() const {

@@ -25,6 +25,22 @@ struct Part {
 // Finite, not negative, with requests, and no more bad events than these.
 bool usable(const Part& part);
 
+// How rare strong evidence is where there is nothing to find. One member against the others of its
+// group gives a likelihood ratio of exp(nats) for "this one is worse". If requests were independent,
+// more than t nats would come in a share of exp(-t) of all members at most. Where few but large
+// clumps (a slow minute) make them come more often, phi is what evidence must be divided by so that
+// they no longer do: the variance alone understates such clumps.
+class EvidenceTail {
+ public:
+  void add(double nats);
+  double phi() const; // at least 1
+
+ private:
+  static constexpr std::size_t kSteps = 40; // from 1 nat on, each a quarter more than the one before
+  std::array<double, kSteps> more_{};       // members with more nats than the step
+  double members_ = 0;
+};
+
 // Pearson's statistic as a ratio of sums over all groups: sum of (x - n p)^2, divided by what it
 // would be on average if requests were independent. A mean of the groups' own ratios would dilute
 // rare bursts: in most groups nothing happens.
@@ -40,11 +56,13 @@ class Dispersion {
   // Upper 90 % bound, at least 1. A few degrees at 1 stand for what is usual where little is known.
   // 1 without data.
   double phi() const;
+  double tail_phi() const { return tail_.phi(); } // see EvidenceTail
 
  private:
   double squares_ = 0;
   double expected_ = 0;
   double spread_ = 0; // variance of squares_ if requests were independent
+  EvidenceTail tail_;
 };
 
 // The dispersion of one rate on cells, and on blocks of 4, 16 and 64 of them. Events that belong
