@@ -22,5 +22,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   CHECK(again->from_ms == cell->from_ms && again->to_ms == cell->to_ms);
   CHECK(again->total.canary.requests == cell->total.canary.requests);
   CHECK(again->routes.size() == cell->routes.size());
+  for (std::size_t i = 0; i < cell->routes.size(); ++i)
+    CHECK(again->routes[i].parts.size() == cell->routes[i].parts.size());
+  CHECK(again->instances.size() == cell->instances.size());
+  for (std::size_t i = 0; i < cell->instances.size(); ++i)
+    CHECK(again->instances[i].bucket_counts == cell->instances[i].bucket_counts);
   return 0;
 }

@@ -91,20 +91,26 @@ void CountGrid::Impl::Instance::exported(std::int64_t time_ms) {
 std::size_t CountGrid::Impl::instance_of(Track track, Source source, const std::string& name) {
   const auto [it, added] = instance_index.try_emplace({track, source, name}, instances.size());
   if (!added) return it->second;
-  auto& clock = clock_of[{track, name}];
-  if (clock == nullptr) clock = &clocks.emplace_back();
   auto& instance = instances.emplace_back();
   instance.track = track;
   instance.source = source;
   instance.name = name;
   instance.phase = XXH3_64bits(name.data(), name.size());
-  instance.clock = clock;
+  instance.process = &process_of(track, name);
   if (const auto known = kept_instances.find({track, name}); known != kept_instances.end()) {
     instance.was_known = true;
     instance.unseen_until_ms = known->second.first_ms;
-    if (known->second.born_ms != 0) instance.born_ms = known->second.born_ms;
   }
   return it->second;
+}
+
+CountGrid::Impl::Process& CountGrid::Impl::process_of(Track track, const std::string& name) {
+  auto& process = process_index[{track, name}];
+  if (process == nullptr) {
+    process = &processes.emplace_back();
+    process->track = track;
+  }
+  return *process;
 }
 
 std::size_t CountGrid::Impl::route_of(const std::string& name) {
@@ -182,28 +188,27 @@ void CountGrid::add(const InstanceSeen& seen) {
 
 void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms,
                                  std::int64_t read_ms) {
-  auto& clock = *instance.clock;
+  auto& process = *instance.process;
   const auto age = read_ms - newest_raw_ms;
-  ++clock.reads;
-  if (clock.youngest_ms && age >= *clock.youngest_ms) return;
-  clock.youngest_ms = age;
-  if (age < -kAheadToleranceMs) set_offset(clock, age);
+  ++process.reads;
+  if (process.youngest_ms && age >= *process.youngest_ms) return;
+  process.youngest_ms = age;
+  if (age < -kAheadToleranceMs) set_offset(process, age);
 }
 
-void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
-  const auto by = offset_ms - clock.offset_ms;
+void CountGrid::Impl::set_offset(Process& process, std::int64_t offset_ms) {
+  const auto by = offset_ms - process.offset_ms;
   if (by == 0) return;
-  clock.offset_ms = offset_ms;
+  process.offset_ms = offset_ms;
+  shift_births(process, by);
   for (auto& instance : instances) {
-    if (instance.clock != &clock) continue;
+    if (instance.process != &process) continue;
     for (auto& time : instance.exports) time += by;
     if (instance.first_ms) *instance.first_ms += by;
-    if (instance.born_ms != INT64_MIN) instance.born_ms += by;
-    if (instance.lowest_start_ms != INT64_MAX) instance.lowest_start_ms += by;
     if (instance.forgotten_until_ms != INT64_MIN) instance.forgotten_until_ms += by;
   }
   for (auto& line : lines) {
-    if (instances[line.instance].clock != &clock) continue;
+    if (instances[line.instance].process != &process) continue;
     line.line.shift(by);
     auto pieces = std::exchange(line.pieces, {});
     for (auto& piece : pieces) {
@@ -219,19 +224,19 @@ void CountGrid::Impl::settle() {
   if (!kept_cells.empty()) return;
   // A clock that is behind shows only in comparison with the others.
   std::optional<std::int64_t> quickest;
-  for (const auto& clock : clocks) {
-    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
-      quickest = clock.youngest_ms;
+  for (const auto& process : processes) {
+    if (process.reads >= kReadsForBehind && (!quickest || *process.youngest_ms < *quickest))
+      quickest = process.youngest_ms;
   }
-  for (auto& clock : clocks) {
-    if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
-    const auto excess = *clock.youngest_ms - std::max<std::int64_t>(0, *quickest);
-    if (excess > kBehindToleranceMs) set_offset(clock, excess);
+  for (auto& process : processes) {
+    if (process.reads < kReadsForBehind || process.offset_ms < 0) continue;
+    const auto excess = *process.youngest_ms - std::max<std::int64_t>(0, *quickest);
+    if (excess > kBehindToleranceMs) set_offset(process, excess);
   }
   for (const auto index : dirty) {
     auto& line = lines[index];
     auto& instance = instances[line.instance];
-    const auto offset = instance.clock->offset_ms;
+    const auto offset = instance.process->offset_ms;
     for (const auto& sample : line.new_floats) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_classic) instance.exported(sample.time_ms + offset);
     for (const auto& sample : line.new_exponential) instance.exported(sample.time_ms + offset);
@@ -251,7 +256,7 @@ void CountGrid::Impl::settle() {
 template <typename Samples>
 void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
   auto& instance = instances[line.instance];
-  const auto offset = instance.clock->offset_ms;
+  const auto offset = instance.process->offset_ms;
   for (auto& sample : samples) {
     sample.time_ms += offset;
     if (sample.start_ms != 0) sample.start_ms += offset;
@@ -267,30 +272,13 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
                                                         sample.time_ms <= instance.unseen_until_ms};
     auto growth = line.line.add(sample, context);
     came_back(instance, context, {sample.time_ms, sample.start_ms}, growth);
-    if (growth.restarted_ms) instance.born_ms = std::max(instance.born_ms, *growth.restarted_ms);
+    if (growth.restarted_ms) {
+      note_sign(*instance.process,
+                {sample.time_ms, BirthSign::Kind::restart, *growth.restarted_ms});
+    }
     if (growth.piece) admit(line, std::move(*growth.piece));
   }
   samples.clear();
-}
-
-// Notes when the process began: at the earliest start time of its series, else when it was first
-// seen, unless that is only where reading began.
-void CountGrid::Impl::note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms) {
-  if (start_ms != 0 && start_ms < time_ms) {
-    if (instance.lowest_start_ms == INT64_MAX) {
-      instance.born_ms = start_ms;
-    } else if (start_ms < instance.lowest_start_ms &&
-               instance.born_ms == instance.lowest_start_ms) {
-      instance.born_ms = start_ms;
-    }
-    instance.lowest_start_ms = std::min(instance.lowest_start_ms, start_ms);
-    return;
-  }
-  const auto reading_began = options.origin_ms - options.new_process_ms;
-  if (!instance.was_known && instance.lowest_start_ms == INT64_MAX &&
-      instance.born_ms == INT64_MIN && *instance.first_ms > reading_began + options.max_cell_ms) {
-    instance.born_ms = *instance.first_ms;
-  }
 }
 
 // A first value behind what was forgotten: some of it may have been counted, unless it is another
@@ -367,10 +355,6 @@ void CountGrid::Impl::note_sampling(const Line& line, double amount) {
   }
 }
 
-bool CountGrid::Impl::warming(const Instance& instance, std::int64_t from_ms) const {
-  return instance.born_ms != INT64_MIN && from_ms < instance.born_ms + options.warm_up_ms;
-}
-
 void CountGrid::weight_changed(std::int64_t from_ms, std::int64_t to_ms, double weight) {
   impl_->changes.push_back({std::min(from_ms, to_ms), std::max(from_ms, to_ms), weight});
 }
@@ -415,7 +399,7 @@ std::int64_t CountGrid::cell_ms() const { return impl_->cell_ms; }
 
 std::int64_t CountGrid::needed_from_ms() const {
   std::int64_t behind = 0;
-  for (const auto& clock : impl_->clocks) behind = std::max(behind, clock.offset_ms);
+  for (const auto& process : impl_->processes) behind = std::max(behind, process.offset_ms);
   return impl_->closed_ms - behind;
 }
 
@@ -439,13 +423,15 @@ std::vector<InstanceHeard> CountGrid::instances(Track track) const {
     if (instance.track != track || instance.exports.empty()) continue;
     auto& heard = found[instance.name];
     heard.newest_ms = std::max(heard.newest_ms, instance.exports.back());
-    heard.clock_offset_ms = instance.clock->offset_ms;
+    heard.clock_offset_ms = instance.process->offset_ms;
     if (instance.first_ms && (heard.first_ms == 0 || *instance.first_ms < heard.first_ms))
       heard.first_ms = *instance.first_ms;
     if (instance.was_known) heard.first_ms = std::min(heard.first_ms, instance.unseen_until_ms);
-    heard.least_age_ms = instance.clock->youngest_ms;
-    heard.reads = std::min(instance.clock->reads, kReadsForBehind);
-    if (instance.born_ms != INT64_MIN) heard.born_ms = std::max(heard.born_ms, instance.born_ms);
+    heard.least_age_ms = instance.process->youngest_ms;
+    heard.reads = std::min(instance.process->reads, kReadsForBehind);
+    const auto& process = *instance.process;
+    if (process.born_ms != INT64_MIN) heard.born_ms = process.born_ms;
+    if (process.lowest_start_ms != INT64_MAX) heard.start_ms = process.lowest_start_ms;
     const auto interval = instance.interval_ms();
     if (interval && (!heard.interval_ms || *interval < *heard.interval_ms))
       heard.interval_ms = interval; // its best source tells first whether it lives
@@ -459,15 +445,13 @@ std::vector<InstanceHeard> CountGrid::instances(Track track) const {
 }
 
 void CountGrid::assume_clock(Track track, const std::string& instance, std::int64_t offset_ms) {
-  auto& clock = impl_->clock_of[{track, instance}];
-  if (clock == nullptr) clock = &impl_->clocks.emplace_back();
-  impl_->set_offset(*clock, offset_ms);
+  impl_->set_offset(impl_->process_of(track, instance), offset_ms);
 }
 
 std::int64_t CountGrid::clock_offset_ms(Track track, const std::string& instance) const {
   impl_->settle();
-  const auto it = impl_->clock_of.find({track, instance});
-  return it == impl_->clock_of.end() ? 0 : it->second->offset_ms;
+  const auto it = impl_->process_index.find({track, instance});
+  return it == impl_->process_index.end() ? 0 : it->second->offset_ms;
 }
 
 } // namespace coalmine::cohort

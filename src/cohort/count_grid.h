@@ -80,6 +80,11 @@ struct GridOptions {
   std::int64_t min_cell_ms = 5'000;
   // A longer export interval is cut by interpolation.
   std::int64_t max_cell_ms = 5 * 60'000;
+  // One warm-up a track and step. A step goes from the order of one weight to the order of the
+  // next; the first one from the beginning. The warm-up of a track ends this long after the birth
+  // of its first process that was born in the step, also for those that are born later in it. So a
+  // process that restarts again and again does not warm up for ever, and processes that are started
+  // for the next step have a warm-up of their own.
   std::int64_t warm_up_ms = 3 * 60'000;
   double min_route_requests = 50;
   std::size_t max_routes = 200; // routes with rows of their own; the rest stays pooled
@@ -162,6 +167,8 @@ class CountGrid {
   std::size_t series() const; // those it holds
   // The instances of a track that were seen, by name; those that ended are among them.
   std::vector<InstanceHeard> instances(Track track) const;
+  // The first birth of a track in each step that had one, in the closed cells; in order.
+  std::vector<std::int64_t> first_births(Track track) const;
   // The routes in the closed cells, those with the most requests first, at most `most`.
   std::vector<RouteSoFar> routes(std::size_t most) const;
   // A clock that is known from elsewhere, for a reader that begins with history: from the age of

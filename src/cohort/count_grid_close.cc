@@ -143,10 +143,12 @@ CountCell CountGrid::Impl::make_cell(std::int64_t to_ms) {
   cell.mixed = split_moved(closed_ms, to_ms);
   cell.source = chosen->counts;
   std::vector<Part> parts(routes.size());
+  learn_births(to_ms);
   collect(to_ms, cell, parts);
-  gather_rows(parts, cell);
-  judge_sampling(cell);
   list_instances(cell);
+  gather_rows(parts, cell);
+  details.clear();
+  judge_sampling(cell);
   cell.warming = cell.total.canary.warming_requests > 0;
   closed_ms = to_ms;
   forget_before(to_ms);
@@ -238,13 +240,16 @@ void CountGrid::Impl::collect(std::int64_t until_ms, const CountCell& cell,
     cut_at_changes(line, instances[line.instance].track);
     if (often[line.instance]) spread(line, instances[line.instance], until_ms);
   }
+  choose_details(until_ms, cell);
   const auto finely = measured_finely(until_ms);
+  std::vector<bool> warms;
+  for (const auto& instance : instances) warms.push_back(warming(instance, cell));
   for (auto& line : lines) {
     auto& instance = instances[line.instance];
     const bool coarse = line.measure == Measure::duration && !line.is_exponential &&
                         finely.contains({line.instance, line.route});
     const bool used = is_chosen(line) && !routes[line.route].ignored && !coarse;
-    const bool warm = !warming(instance, cell.from_ms);
+    const bool warm = !warms[line.instance];
     std::size_t kept = 0;
     std::size_t next = 0;
     for (; next < line.pieces.size() && line.pieces[next].from_ms < until_ms; ++next) {
@@ -267,22 +272,28 @@ void CountGrid::Impl::take(const Line& line, Instance& instance, const GrowthPie
                            bool warm, Part& to) {
   if (line.measure == Measure::duration) {
     if (!warm) return;
-    auto& durations = to.durations(instance.track);
-    if (piece.exponential) {
-      durations.add(*piece.exponential, piece.counts, piece.sum);
-    } else {
-      durations.add(piece.bounds, piece.counts, piece.sum);
-    }
+    const auto add = [&](DurationCounts& durations) {
+      if (piece.exponential) {
+        durations.add(*piece.exponential, piece.counts, piece.sum);
+      } else {
+        durations.add(piece.bounds, piece.counts, piece.sum);
+      }
+    };
+    add(to.durations(instance.track));
+    if (instance.detail) add(details[*instance.detail].durations);
     return;
   }
   auto& counts = to.row.of(instance.track);
   switch (line.measure) {
-    case Measure::requests: return take_requests(line, instance, piece.amount, warm, counts);
+    case Measure::requests:
+      note_part(line, instance, piece.amount, 0, to.row);
+      return take_requests(line, instance, piece.amount, warm, counts);
     case Measure::client_errors: counts.client_errors += piece.amount; return;
     case Measure::witness:
     case Measure::tail_sampled: return; // see note_sampling
     default: break;
   }
+  note_part(line, instance, 0, piece.amount, to.row);
   counts.errors += piece.amount;
   instance.errors += piece.amount;
   if (!warm) counts.warming_errors += piece.amount;
@@ -350,17 +361,21 @@ void CountGrid::Impl::gather_rows(std::vector<Part>& parts, CountCell& cell) {
     if (!has_own_row(i, part.row)) {
       pooled = true;
       add(pool, part);
+      pool.row.parts.insert(pool.row.parts.end(), part.row.parts.begin(), part.row.parts.end());
       continue;
     }
     part.row.route = routes[i].name;
+    settle_parts(part.row);
     put_row(part.canary, part.stable, part.row);
     cell.routes.push_back(std::move(part.row));
   }
   put_row(total.canary, total.stable, total.row);
   cell.total = std::move(total.row);
+  put_details(total, cell);
   std::ranges::sort(cell.routes, {}, &RouteCounts::route);
   if (!pooled) return;
   pool.row.route = kPooledRoute;
+  settle_parts(pool.row);
   put_row(pool.canary, pool.stable, pool.row);
   cell.routes.push_back(std::move(pool.row));
 }
@@ -369,7 +384,7 @@ void CountGrid::Impl::list_instances(CountCell& cell) {
   for (auto& instance : instances) {
     if (instance.requests > 0 || instance.errors > 0) {
       cell.instances.push_back({instance.name, instance.track, instance.requests, instance.errors,
-                                warming(instance, cell.from_ms)});
+                                warming(instance, cell)});
     }
     instance.requests = 0;
     instance.errors = 0;
@@ -378,6 +393,7 @@ void CountGrid::Impl::list_instances(CountCell& cell) {
   std::ranges::stable_sort(cell.instances, {}, [](const InstanceCounts& one) {
     return std::tie(one.track, one.instance);
   });
+  place_details(cell);
 }
 
 double CountGrid::Impl::weight_at(std::int64_t time_ms) const {

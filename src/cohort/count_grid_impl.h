@@ -26,12 +26,31 @@ inline constexpr std::int64_t kSpanIntervalMs = 10'000;
 inline constexpr std::int64_t kAssumedIntervalMs = 60'000;
 
 struct CountGrid::Impl {
-  // The clock of one process compared with ours.
-  struct ClockState {
+  // Something that tells when a process began.
+  struct BirthSign {
+    enum class Kind : std::uint8_t { start, first_seen, restart };
+    std::int64_t shown_ms = 0; // the sample that shows it
+    Kind kind = Kind::start;
+    std::int64_t born_ms = 0;
+  };
+  // What all sources of one process have in common.
+  struct Process {
+    Track track = Track::stable;
+    // Its clock compared with ours.
     std::int64_t offset_ms = 0; // added to its times
     // Least age of its newest sample when it was read, by its own times.
     std::optional<std::int64_t> youngest_ms;
     int reads = 0; // reads that brought new samples
+    // Its begin, as the samples in the cells so far tell it; INT64_MIN: unknown, long ago.
+    std::int64_t born_ms = INT64_MIN;
+    std::int64_t lowest_start_ms = INT64_MAX;
+    std::vector<BirthSign> signs; // of later samples, in their order
+    bool was_known = false;       // before a restart: signs in the kept cells are in born_ms
+  };
+  // The first birth of a track in one step of the traffic.
+  struct FirstBirth {
+    std::int64_t born_ms = 0;
+    const Process* process = nullptr; // null: known from before a restart
   };
   // One process by one source.
   struct Instance {
@@ -40,15 +59,13 @@ struct CountGrid::Impl {
     std::string name;
     // Where in a cell its windows begin: fixed, and evenly spread over the names of instances.
     std::uint64_t phase = 0;
-    ClockState* clock = nullptr;
+    Process* process = nullptr;
     std::vector<std::int64_t> exports; // ascending, the recent ones
     std::vector<std::int64_t> gaps;    // between the newest exports
     // The median gap, because a missed export makes one long gap.
     std::optional<std::int64_t> usual_gap;
     std::optional<std::int64_t> first_ms;
     std::int64_t seen_until_ms = INT64_MIN;
-    std::int64_t born_ms = INT64_MIN; // start of the process, as far as known; INT64_MIN: long ago
-    std::int64_t lowest_start_ms = INT64_MAX;
     // Up to here its series are forgotten; INT64_MIN: they never were.
     std::int64_t forgotten_until_ms = INT64_MIN;
     bool was_known = false; // before a restart: where reading began says nothing about its birth
@@ -56,8 +73,10 @@ struct CountGrid::Impl {
     bool counts_requests = false;             // false also: it once did, and is a witness now
     bool times_requests = false;
     bool knows_statuses = false;
-    double requests = 0; // in the cell being closed
+    // In the cell being closed.
+    double requests = 0;
     double errors = 0;
+    std::optional<std::size_t> detail; // its place in Impl::details
 
     std::int64_t known_until() const {
       return std::max(exports.empty() ? INT64_MIN : exports.back(), seen_until_ms);
@@ -109,22 +128,31 @@ struct CountGrid::Impl {
     DurationCounts canary;
     DurationCounts stable;
     DurationCounts& durations(Track track) { return track == Track::canary ? canary : stable; }
+    const DurationCounts& durations(Track track) const {
+      return track == Track::canary ? canary : stable;
+    }
+  };
+  // One process whose durations and parts of routes are told apart.
+  struct Detail {
+    std::size_t instance = 0;         // by the source that counts
+    std::optional<std::size_t> place; // in CountCell::instances
+    DurationCounts durations;
   };
 
   explicit Impl(GridOptions given);
 
   Line& line_of(const CountSeries& series);
   std::size_t instance_of(Track track, Source source, const std::string& name);
+  Process& process_of(Track track, const std::string& name);
   std::size_t route_of(const std::string& name);
   BucketBounds interned(Line& line, const BucketBounds& raw);
 
   // count_grid.cc
   void read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms);
-  void set_offset(ClockState& clock, std::int64_t offset_ms);
+  void set_offset(Process& process, std::int64_t offset_ms);
   void settle();
   template <typename Samples>
   void settle_samples(Line& line, Samples& samples);
-  void note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms);
   struct Sampled {
     std::int64_t time_ms = 0;
     std::int64_t start_ms = 0;
@@ -135,7 +163,16 @@ struct CountGrid::Impl {
   void admit_part(Line& line, GrowthPiece piece);
   void note_sampling(const Line& line, double amount);
   bool is_chosen(const Line& line) const;
-  bool warming(const Instance& instance, std::int64_t from_ms) const;
+
+  // count_grid_births.cc
+  void note_start(Instance& instance, std::int64_t start_ms, std::int64_t time_ms);
+  void note_sign(Process& process, const BirthSign& sign) const;
+  void learn_births(std::int64_t until_ms);
+  void learn_birth(Process& process, const BirthSign& sign);
+  void add_birth(Track track, FirstBirth birth);
+  void shift_births(Process& process, std::int64_t by_ms);
+  std::int64_t step_begin(std::int64_t time_ms) const;
+  bool warming(const Instance& instance, const CountCell& cell) const;
 
   // count_grid_past.cc
   struct Held {
@@ -172,6 +209,15 @@ struct CountGrid::Impl {
   bool has_own_row(std::size_t route, const RouteCounts& row);
   void gather_rows(std::vector<Part>& parts, CountCell& cell);
   void list_instances(CountCell& cell);
+
+  // count_grid_details.cc
+  void choose_details(std::int64_t until_ms, const CountCell& cell);
+  void note_part(const Line& line, const Instance& instance, double requests, double errors,
+                 RouteCounts& to) const;
+  void place_details(const CountCell& cell);
+  void settle_parts(RouteCounts& row) const;
+  void put_details(const Part& total, CountCell& cell) const;
+
   double weight_at(std::int64_t time_ms) const;
   bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;
   void forget_before(std::int64_t time_ms);
@@ -188,9 +234,12 @@ struct CountGrid::Impl {
   std::int64_t cell_ms = 0;
   std::optional<Sources> chosen; // of the newest closed cell
   std::vector<WeightChange> changes;
-  std::deque<ClockState> clocks; // addresses stay
-  std::map<std::pair<Track, std::string>, ClockState*> clock_of;
+  std::deque<Process> processes; // addresses stay
+  std::map<std::pair<Track, std::string>, Process*> process_index;
+  // By track, in order: at most one a step.
+  std::array<std::vector<FirstBirth>, kBothTracks.size()> first_births;
   std::vector<Instance> instances;
+  std::vector<Detail> details; // in the cell being closed
   std::map<std::tuple<Track, Source, std::string>, std::size_t> instance_index;
   std::vector<Route> routes;
   std::map<std::string, std::size_t> route_index;

@@ -14,12 +14,18 @@ void CountGrid::go_on_behind(GridPast past) {
   impl.kept_cells = std::move(past.cells);
   impl.kept_routes = std::move(past.routes);
   for (const auto track : kBothTracks) {
+    for (const auto born_ms : past.first_births[static_cast<std::size_t>(track)])
+      impl.first_births[static_cast<std::size_t>(track)].push_back({born_ms, nullptr});
     for (const auto& one : past.instances[static_cast<std::size_t>(track)]) {
       impl.kept_instances.insert_or_assign({track, one.name}, one);
       assume_clock(track, one.name, one.clock_offset_ms);
-      auto& clock = *impl.clock_of.at({track, one.name});
-      clock.youngest_ms = one.least_age_ms;
-      clock.reads = one.reads;
+      auto& process = impl.process_of(track, one.name);
+      process.youngest_ms = one.least_age_ms;
+      process.reads = one.reads;
+      process.was_known = true;
+      if (one.born_ms == 0) continue;
+      process.born_ms = one.born_ms;
+      process.lowest_start_ms = one.start_ms != 0 ? one.start_ms : one.born_ms;
     }
   }
 }
@@ -43,6 +49,9 @@ void CountGrid::Impl::pass_kept(std::int64_t until_ms) {
   const auto cells = std::exchange(kept_cells, {});
   auto later = hold_later();
   settle();
+  for (const auto& [of, one] : kept_instances) { // an older coalmine kept no first births
+    if (one.born_ms != 0) add_birth(of.first, {one.born_ms, process_index.at(of)});
+  }
   for (const auto& cell : cells) pass(cell);
   end_of_kept();
   release(std::move(later));
@@ -59,7 +68,7 @@ std::vector<CountGrid::Impl::Held> CountGrid::Impl::hold_later() {
     const auto newest = known == kept_instances.end() ? INT64_MIN : known->second.newest_ms;
     const auto take_later = [&](auto& from, auto& to) {
       const auto later = std::ranges::find_if(from, [&](const auto& sample) {
-        return sample.time_ms + instance.clock->offset_ms > newest;
+        return sample.time_ms + instance.process->offset_ms > newest;
       });
       to.assign(std::make_move_iterator(later), std::make_move_iterator(from.end()));
       from.erase(later, from.end());
@@ -86,6 +95,7 @@ void CountGrid::Impl::release(std::vector<Held> held) {
 // As collect() does, at the edges of the kept cell.
 void CountGrid::Impl::pass(const CountCell& cell) {
   cell_ms = cell.to_ms - cell.from_ms;
+  learn_births(cell.to_ms);
   for (auto& line : lines) {
     const auto& instance = instances[line.instance];
     cut_at_changes(line, instance.track);

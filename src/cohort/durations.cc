@@ -277,4 +277,23 @@ void put_row(const DurationCounts& canary, const DurationCounts& stable, RouteCo
   out.canary.bounds_note = out.stable.bounds_note = note;
 }
 
+std::vector<double> part_of_row(const DurationCounts& part, const DurationCounts& whole,
+                                const BucketBounds& bounds, Track track) {
+  using Across = DurationCounts::Across;
+  const auto across = track == Track::canary ? Across::as_faster : Across::as_slower;
+  TrackCounts out;
+  const bool is_finer = part.exponential_ && whole.exponential_ &&
+                        part.exponential_->shape.scale > whole.exponential_->shape.scale;
+  if (is_finer) {
+    // A bucket that lies across a bound is the whole's, which is wider.
+    DurationCounts as_wide;
+    as_wide.add(ExponentialShape{whole.exponential_->shape.scale, 0}, std::array{0.0}, 0);
+    as_wide.add(part);
+    as_wide.put(bounds, across, out);
+  } else {
+    part.put(bounds, across, out);
+  }
+  return std::move(out.bucket_counts);
+}
+
 } // namespace coalmine::cohort

@@ -53,6 +53,8 @@ class DurationCounts {
 
   friend void put_track(const DurationCounts& durations, TrackCounts& out);
   friend void put_row(const DurationCounts& canary, const DurationCounts& stable, RouteCounts& out);
+  friend std::vector<double> part_of_row(const DurationCounts& part, const DurationCounts& whole,
+                                         const BucketBounds& bounds, Track track);
 
  private:
   struct Explicit {
@@ -81,5 +83,9 @@ void put_track(const DurationCounts& durations, TrackCounts& out);
 // both sides, or says in bounds_note why there are none. A track without durations gets the bounds
 // and no counts.
 void put_row(const DurationCounts& canary, const DurationCounts& stable, RouteCounts& out);
+// The counts of a part of one track's durations over the bounds that put_row gave the whole. The
+// parts of a whole add up to its counts. Empty: there are none, or no bounds.
+std::vector<double> part_of_row(const DurationCounts& part, const DurationCounts& whole,
+                                const BucketBounds& bounds, Track track);
 
 } // namespace coalmine::cohort

@@ -25,6 +25,7 @@ struct InstanceHeard {
   // read: what its offset is known from.
   std::optional<std::int64_t> least_age_ms;
   int reads = 0;
+  std::int64_t start_ms = 0; // the earliest start time of its series; 0: unknown
   bool operator==(const InstanceHeard&) const = default;
 };
 
@@ -43,6 +44,8 @@ struct GridPast {
   std::vector<RouteSoFar> routes;
   // By track, as they were heard when the newest of these cells was closed. None at all: not known.
   std::array<std::vector<InstanceHeard>, kBothTracks.size()> instances;
+  // By track: CountGrid::first_births.
+  std::array<std::vector<std::int64_t>, kBothTracks.size()> first_births{};
 };
 
 } // namespace coalmine::cohort

@@ -33,6 +33,7 @@ struct FeedMemory {
     std::int64_t unbroken_since_ms = 0;
     std::size_t most_live = 0;
     std::vector<cohort::InstanceHeard> instances;
+    std::vector<std::int64_t> first_births{}; // cohort::CountGrid::first_births
     bool operator==(const TrackMemory&) const = default;
   };
   std::vector<cohort::RouteSoFar> routes;

@@ -12,8 +12,9 @@
 namespace coalmine::rollout {
 namespace {
 
-constexpr std::uint8_t kCellVersion = 1;
-constexpr std::uint8_t kMemoryVersion = 1;
+// Version 1 had no details of processes, and no first births and starts in the memory.
+constexpr std::uint8_t kCellVersion = 2;
+constexpr std::uint8_t kMemoryVersion = 2;
 constexpr std::size_t kChecksumBytes = 4;
 
 enum CellFlag : std::uint8_t { kBaseline = 1, kMixed = 2, kWarming = 4 };
@@ -120,20 +121,17 @@ void put_buckets(ByteWriter& out, const std::vector<double>& counts) {
 constexpr std::size_t kMostBuckets = std::size_t{1} << 20;
 
 // False: damaged. left: how many more buckets the cell may have.
-bool get_buckets(ByteReader& in, TrackCounts& track, std::size_t& left) {
+bool get_buckets(ByteReader& in, const BucketBounds& bounds, std::vector<double>& counts,
+                 std::size_t& left) {
   const auto first = in.varint();
   if (first == 0) return true;
-  if (track.bounds_ms == nullptr) return false;
-  const std::uint64_t size = track.bounds_ms->size() + 1;
+  if (bounds == nullptr) return false;
+  const std::uint64_t size = bounds->size() + 1;
   const auto count = in.varint();
   if (first - 1 > size || count > size - (first - 1) || size > left) return false;
   left -= size;
-  track.bucket_counts.assign(size, 0.0);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    auto& bucket = track.bucket_counts[first - 1 + i];
-    bucket = get_count(in);
-    track.timed += bucket;
-  }
+  counts.assign(size, 0.0);
+  for (std::uint64_t i = 0; i < count; ++i) counts[first - 1 + i] = get_count(in);
   return true;
 }
 
@@ -157,6 +155,26 @@ struct CellWriter {
     track(counts.canary);
     track(counts.stable);
   }
+  // Ascending places, each as the gap behind the one before. Errors are there where there are any.
+  void parts(const std::vector<InstancePart>& all) const {
+    out.varint(all.size());
+    std::uint64_t next = 0;
+    for (const auto& part : all) {
+      const bool failed = part.errors > 0;
+      out.varint((part.instance - next) * 2 + (failed ? 1 : 0));
+      next = std::uint64_t{part.instance} + 1;
+      put_count(out, part.requests);
+      if (failed) put_count(out, part.errors);
+    }
+  }
+  void instance(const InstanceCounts& one) const {
+    out.varint(texts.number_of(one.instance));
+    out.u8(static_cast<std::uint8_t>((one.track == Track::canary ? kOfCanary : 0) |
+                                     (one.warming ? kInstanceWarms : 0)));
+    put_count(out, one.requests);
+    put_count(out, one.errors);
+    put_buckets(out, one.bucket_counts);
+  }
   void metric_track(const MetricTrack& metric) const {
     out.u8(metric.has_data ? kHasData : 0);
     if (!metric.has_data) return;
@@ -175,6 +193,7 @@ struct CellReader {
   ByteReader& in;
   const CellTexts& texts;
   const std::vector<BucketBounds>& bounds;
+  std::uint8_t version = kCellVersion;
   bool good = true;
   std::size_t buckets_left = kMostBuckets;
 
@@ -195,12 +214,38 @@ struct CellReader {
     counts.bounds_note = text();
     counts.sampled = text();
     counts.sum_ms = get_count(in);
-    good = good && get_buckets(in, counts, buckets_left);
+    good = good && get_buckets(in, counts.bounds_ms, counts.bucket_counts, buckets_left);
+    for (const double count : counts.bucket_counts) counts.timed += count;
   }
   void row(RouteCounts& counts) {
     counts.route = text();
     track(counts.canary);
     track(counts.stable);
+  }
+  void parts(std::vector<InstancePart>& all) {
+    constexpr std::uint64_t kMostInstances = 1'000'000;
+    std::uint64_t next = 0;
+    each([&] {
+      const auto head = in.varint();
+      const auto place = next + head / 2;
+      good = good && head / 2 < kMostInstances && place < kMostInstances;
+      if (!good) return;
+      auto& part = all.emplace_back();
+      part.instance = static_cast<std::uint32_t>(place);
+      next = place + 1;
+      part.requests = get_count(in);
+      if (head % 2 == 1) part.errors = get_count(in);
+    });
+  }
+  void instance(InstanceCounts& one, const RouteCounts& total) {
+    one.instance = text();
+    const auto of = in.u8();
+    one.track = (of & kOfCanary) != 0 ? Track::canary : Track::stable;
+    one.warming = (of & kInstanceWarms) != 0;
+    one.requests = get_count(in);
+    one.errors = get_count(in);
+    if (version == 1) return;
+    good = good && get_buckets(in, total.of(one.track).bounds_ms, one.bucket_counts, buckets_left);
   }
   MetricTrack metric_track() {
     MetricTrack out;
@@ -219,6 +264,10 @@ struct CellReader {
   }
 };
 
+bool is_known(std::uint8_t version, std::uint8_t newest) {
+  return version >= 1 && version <= newest;
+}
+
 Error damaged_cell() {
   return {ErrorCode::data_loss, "a cell that the journal kept cannot be read"};
 }
@@ -233,6 +282,23 @@ void put_instance(ByteWriter& out, const cohort::InstanceHeard& one) {
   out.u8(one.least_age_ms ? 1 : 0);
   out.zigzag(one.least_age_ms.value_or(0));
   out.varint(static_cast<std::uint64_t>(std::max(0, one.reads)));
+  out.zigzag(one.start_ms);
+}
+
+cohort::InstanceHeard get_instance(ByteReader& in, std::uint8_t version) {
+  cohort::InstanceHeard one;
+  one.name = in.text();
+  one.newest_ms = in.zigzag();
+  if (const auto interval = in.zigzag(); interval >= 0) one.interval_ms = interval;
+  one.clock_offset_ms = in.zigzag();
+  one.first_ms = in.zigzag();
+  one.born_ms = in.zigzag();
+  const bool was_read = in.u8() != 0;
+  const auto age = in.zigzag();
+  if (was_read) one.least_age_ms = age;
+  one.reads = static_cast<int>(std::min<std::uint64_t>(in.varint(), 1'000));
+  if (version > 1) one.start_ms = in.zigzag();
+  return one;
 }
 
 } // namespace
@@ -267,15 +333,12 @@ std::string encode_cell(const CountCell& cell, CellTexts& texts) {
   const CellWriter writer{rows_out, texts, bounds};
   writer.row(cell.total);
   rows_out.varint(cell.routes.size());
-  for (const auto& row : cell.routes) writer.row(row);
-  rows_out.varint(cell.instances.size());
-  for (const auto& one : cell.instances) {
-    rows_out.varint(texts.number_of(one.instance));
-    rows_out.u8(static_cast<std::uint8_t>((one.track == Track::canary ? kOfCanary : 0) |
-                                          (one.warming ? kInstanceWarms : 0)));
-    put_count(rows_out, one.requests);
-    put_count(rows_out, one.errors);
+  for (const auto& row : cell.routes) {
+    writer.row(row);
+    writer.parts(row.parts);
   }
+  rows_out.varint(cell.instances.size());
+  for (const auto& one : cell.instances) writer.instance(one);
   rows_out.varint(cell.metrics.size());
   for (const auto& metric : cell.metrics) writer.metric(metric);
 
@@ -296,7 +359,8 @@ Result<CountCell> decode_cell(std::string_view bytes, const CellTexts& texts) {
   const auto content = unsealed(bytes);
   if (!content) return std::unexpected(damaged_cell());
   ByteReader in(*content);
-  if (in.u8() != kCellVersion) return std::unexpected(damaged_cell());
+  const auto version = in.u8();
+  if (!is_known(version, kCellVersion)) return std::unexpected(damaged_cell());
   CountCell cell;
   cell.from_ms = in.zigzag();
   const auto length = in.zigzag();
@@ -314,18 +378,18 @@ Result<CountCell> decode_cell(std::string_view bytes, const CellTexts& texts) {
   cell.weight = in.f64();
   const auto bounds = read_bounds(in);
   if (!in.ok()) return std::unexpected(damaged_cell());
-  CellReader reader{in, texts, bounds};
+  CellReader reader{in, texts, bounds, version};
   reader.row(cell.total);
-  reader.each([&] { reader.row(cell.routes.emplace_back()); });
   reader.each([&] {
-    auto& one = cell.instances.emplace_back();
-    one.instance = reader.text();
-    const auto of = in.u8();
-    one.track = (of & kOfCanary) != 0 ? Track::canary : Track::stable;
-    one.warming = (of & kInstanceWarms) != 0;
-    one.requests = get_count(in);
-    one.errors = get_count(in);
+    auto& row = cell.routes.emplace_back();
+    reader.row(row);
+    if (version > 1) reader.parts(row.parts);
   });
+  reader.each([&] { reader.instance(cell.instances.emplace_back(), cell.total); });
+  for (const auto& row : cell.routes) {
+    const bool fits = row.parts.empty() || row.parts.back().instance < cell.instances.size();
+    reader.good = reader.good && fits;
+  }
   reader.each([&] {
     auto& metric = cell.metrics.emplace_back();
     metric.signal = reader.text();
@@ -353,6 +417,8 @@ std::string encode_memory(const FeedMemory& memory) {
     writer.varint(track.most_live);
     writer.varint(track.instances.size());
     for (const auto& one : track.instances) put_instance(writer, one);
+    writer.varint(track.first_births.size());
+    for (const auto born_ms : track.first_births) writer.zigzag(born_ms);
   }
   return sealed(std::move(out));
 }
@@ -364,7 +430,8 @@ Result<FeedMemory> decode_memory(std::string_view bytes) {
   const auto content = unsealed(bytes);
   if (!content) return std::unexpected(damaged);
   ByteReader in(*content);
-  if (in.u8() != kMemoryVersion) return std::unexpected(damaged);
+  const auto version = in.u8();
+  if (!is_known(version, kMemoryVersion)) return std::unexpected(damaged);
   FeedMemory out;
   const auto routes = in.varint();
   for (std::uint64_t i = 0; i < routes && in.ok(); ++i) {
@@ -378,19 +445,11 @@ Result<FeedMemory> decode_memory(std::string_view bytes) {
     track.unbroken_since_ms = in.zigzag();
     track.most_live = in.varint();
     const auto instances = in.varint();
-    for (std::uint64_t i = 0; i < instances && in.ok(); ++i) {
-      auto& one = track.instances.emplace_back();
-      one.name = in.text();
-      one.newest_ms = in.zigzag();
-      if (const auto interval = in.zigzag(); interval >= 0) one.interval_ms = interval;
-      one.clock_offset_ms = in.zigzag();
-      one.first_ms = in.zigzag();
-      one.born_ms = in.zigzag();
-      const bool was_read = in.u8() != 0;
-      const auto age = in.zigzag();
-      if (was_read) one.least_age_ms = age;
-      one.reads = static_cast<int>(std::min<std::uint64_t>(in.varint(), 1'000));
-    }
+    for (std::uint64_t i = 0; i < instances && in.ok(); ++i)
+      track.instances.push_back(get_instance(in, version));
+    if (version == 1) continue;
+    const auto births = in.varint();
+    for (std::uint64_t i = 0; i < births && in.ok(); ++i) track.first_births.push_back(in.zigzag());
   }
   if (!in.ok() || !in.done()) return std::unexpected(damaged);
   return out;

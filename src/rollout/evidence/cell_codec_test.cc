@@ -2,10 +2,12 @@
 #include "rollout/evidence/cell_codec.h"
 
 #include <gtest/gtest.h>
+#include <xxhash.h>
 
 #include <cmath>
 #include <random>
 
+#include "base/bytes.h"
 #include "cohort/durations.h"
 
 namespace coalmine::rollout {
@@ -25,11 +27,17 @@ class Drawing {
     out.weight = pick(0, 3) == 0 ? -1 : 0.05;
     out.source = static_cast<Source>(pick(0, 2));
     out.total = row("");
-    for (auto n = pick(0, 4); n > 0; --n) out.routes.push_back(row("/route/" + std::to_string(n)));
     for (auto n = pick(0, 4); n > 0; --n) {
       out.instances.push_back({"pod-" + std::to_string(n) + "@2",
                                pick(0, 1) == 1 ? Track::canary : Track::stable, count(), count(),
                                pick(0, 1) == 1});
+      if (pick(0, 1) == 1) put_buckets(out.total.canary.bounds_ms, out.instances.back());
+    }
+    for (auto n = pick(0, 4); n > 0; --n) {
+      auto& added = out.routes.emplace_back(row("/route/" + std::to_string(n)));
+      for (std::uint32_t i = 0; i < out.instances.size(); ++i) {
+        if (pick(0, 2) > 0) added.parts.push_back({i, count(), pick(0, 1) == 0 ? 0 : count()});
+      }
     }
     for (auto n = pick(0, 3); n > 0; --n) {
       MetricNumbers metric;
@@ -50,6 +58,10 @@ class Drawing {
   }
   double count() {
     return static_cast<double>(pick(0, 5) == 0 ? pick(0, 1 << 30) : pick(0, 99)) / 7;
+  }
+  void put_buckets(const BucketBounds& bounds, InstanceCounts& to) {
+    for (std::size_t i = 0; bounds != nullptr && i <= bounds->size(); ++i)
+      to.bucket_counts.push_back(pick(0, 2) == 0 ? count() : 0);
   }
   RouteCounts row(std::string route) {
     RouteCounts out;
@@ -111,6 +123,12 @@ void expect_same(const CountCell& a, const CountCell& b) {
     expect_same(x.canary, y.canary);
     expect_same(x.stable, y.stable);
     EXPECT_EQ(x.shared_bounds() == nullptr, y.shared_bounds() == nullptr);
+    ASSERT_EQ(x.parts.size(), y.parts.size());
+    for (std::size_t j = 0; j < x.parts.size(); ++j) {
+      EXPECT_EQ(x.parts[j].instance, y.parts[j].instance);
+      EXPECT_EQ(x.parts[j].requests, y.parts[j].requests);
+      EXPECT_EQ(x.parts[j].errors, y.parts[j].errors);
+    }
   }
   ASSERT_EQ(a.instances.size(), b.instances.size());
   for (std::size_t i = 0; i < a.instances.size(); ++i) {
@@ -119,6 +137,7 @@ void expect_same(const CountCell& a, const CountCell& b) {
     EXPECT_EQ(a.instances[i].requests, b.instances[i].requests);
     EXPECT_EQ(a.instances[i].errors, b.instances[i].errors);
     EXPECT_EQ(a.instances[i].warming, b.instances[i].warming);
+    EXPECT_EQ(a.instances[i].bucket_counts, b.instances[i].bucket_counts);
   }
   ASSERT_EQ(a.metrics.size(), b.metrics.size());
   for (std::size_t i = 0; i < a.metrics.size(); ++i) {
@@ -166,46 +185,165 @@ TEST(CellCodec, DamageIsNoticed) {
   CountCell named = drawing.cell();
   named.instances = {{"pod@1", Track::canary, 1, 0, false}};
   EXPECT_FALSE(decode_cell(encode_cell(named, texts), CellTexts())) << "its texts are not there";
+  CountCell cell;
+  cell.to_ms = 15'000;
+  cell.instances = {{"pod@1", Track::canary, 1, 0, false}};
+  cell.routes.emplace_back().parts = {{0, 1, 0}};
+  EXPECT_TRUE(decode_cell(encode_cell(cell, texts), texts));
+  cell.routes[0].parts.push_back({1, 1, 0});
+  EXPECT_FALSE(decode_cell(encode_cell(cell, texts), texts)) << "a part of nobody";
+  cell.routes[0].parts.pop_back();
+  cell.instances[0].bucket_counts = {1, 2};
+  EXPECT_FALSE(decode_cell(encode_cell(cell, texts), texts)) << "durations without bounds";
+}
+
+std::string sealed_for_test(std::string bytes) {
+  const auto checksum = static_cast<std::uint32_t>(XXH3_64bits(bytes.data(), bytes.size()));
+  ByteWriter(bytes).u32(checksum);
+  return bytes;
+}
+
+// Version 1: what a coalmine from before processes had details has kept.
+TEST(CellCodec, CellsOfAnOlderVersionAreRead) {
+  std::string bytes;
+  ByteWriter out(bytes);
+  out.u8(1);
+  out.zigzag(1'700'000'000'000);
+  out.zigzag(15'000);
+  out.u8(4); // warming
+  out.u8(2); // spans
+  out.f64(0.25);
+  out.varint(1); // bounds
+  out.u8(0);
+  out.varint(2);
+  out.f64(10);
+  out.f64(100);
+  const auto row = [&](std::uint64_t name) {
+    out.varint(name);
+    for (int track = 0; track < 2; ++track) {
+      for (const std::uint64_t count : {160, 16, 8, 0, 160, 0}) out.varint(count);
+      for (const std::uint64_t number : {1, 0, 0, 32}) out.varint(number);
+      for (const std::uint64_t bucket : {2, 2, 16, 32}) out.varint(bucket); // the second and third
+    }
+  };
+  row(0);
+  out.varint(1);
+  row(1);
+  out.varint(2);
+  for (const std::uint64_t name : {2, 3}) {
+    out.varint(name);
+    out.u8(name == 2 ? 3 : 0);
+    out.varint(160);
+    out.varint(16);
+  }
+  out.varint(0);
+  const CellTexts texts({{1, "/pay"}, {2, "c@2"}, {3, "s@1"}});
+  const auto cell = decode_cell(sealed_for_test(bytes), texts);
+  ASSERT_TRUE(cell);
+  EXPECT_TRUE(cell->warming);
+  EXPECT_EQ(cell->source, Source::spans);
+  EXPECT_EQ(cell->total.stable.requests, 10);
+  EXPECT_EQ(cell->total.stable.bucket_counts, (std::vector<double>{0, 1, 2}));
+  EXPECT_EQ(cell->total.stable.timed, 3);
+  ASSERT_EQ(cell->routes.size(), 1u);
+  EXPECT_EQ(cell->routes[0].route, "/pay");
+  EXPECT_TRUE(cell->routes[0].parts.empty());
+  ASSERT_EQ(cell->instances.size(), 2u);
+  EXPECT_TRUE(cell->instances[0].warming);
+  EXPECT_EQ(cell->instances[1].instance, "s@1");
+  EXPECT_TRUE(cell->instances[1].bucket_counts.empty());
+  bytes[0] = 3;
+  EXPECT_FALSE(decode_cell(sealed_for_test(bytes), texts)) << "a newer version";
+}
+
+TEST(CellCodec, AMemoryOfAnOlderVersionIsRead) {
+  std::string bytes;
+  ByteWriter out(bytes);
+  out.u8(1);
+  out.varint(0);
+  for (int track = 0; track < 2; ++track) {
+    out.zigzag(5);
+    out.zigzag(6);
+    out.varint(7);
+    out.varint(1);
+    out.text("pod@1");
+    for (const int value : {8, 15'000, 0, 9, 10}) out.zigzag(value);
+    out.u8(1);
+    out.zigzag(300);
+    out.varint(3);
+  }
+  const auto memory = decode_memory(sealed_for_test(bytes));
+  ASSERT_TRUE(memory);
+  FeedMemory::TrackMemory expected{.heard_ms = 5,
+                                   .unbroken_since_ms = 6,
+                                   .most_live = 7,
+                                   .instances = {{"pod@1", 8, 15'000, 0, 9, 10, 300, 3}}};
+  EXPECT_EQ(memory->tracks[0], expected);
+  EXPECT_EQ(memory->tracks[1], expected);
+}
+
+// 50 routes with so many requests of stable each, evenly spread over 20 processes.
+CountCell cell_of_fifty_routes(const BucketBounds& bounds, int of_stable) {
+  constexpr std::uint32_t kProcesses = 20;
+  std::mt19937_64 random(3);
+  std::lognormal_distribution<double> duration(std::log(80), 0.6);
+  CountCell cell;
+  cell.from_ms = 1'700'000'000'000;
+  cell.to_ms = cell.from_ms + 15'000;
+  cell.total.share_bounds(bounds);
+  for (auto* track : {&cell.total.canary, &cell.total.stable})
+    track->bucket_counts.assign(bounds->size() + 1, 0);
+  for (std::uint32_t i = 0; i < kProcesses; ++i) {
+    auto& one = cell.instances.emplace_back();
+    one.instance = "shop-7d9f8b6c5d-" + std::to_string(i) + "@2.4.0";
+    one.bucket_counts.assign(bounds->size() + 1, 0);
+  }
+  for (int r = 1; r <= 50; ++r) {
+    auto& row = cell.routes.emplace_back();
+    row.route = "/api/v1/things/" + std::to_string(r);
+    row.share_bounds(bounds);
+    for (std::uint32_t i = 0; i < kProcesses; ++i)
+      row.parts.push_back({i, of_stable / 20.0 + 0.02, i == 0 ? of_stable / 100.0 : 0});
+    for (auto* track : {&row.canary, &row.stable}) {
+      auto& total = track == &row.canary ? cell.total.canary : cell.total.stable;
+      const int n = track == &row.canary ? of_stable / 19 : of_stable;
+      track->requests = track->answered = n + 0.37;
+      track->errors = n / 100.0;
+      track->bucket_counts.assign(bounds->size() + 1, 0);
+      for (int i = 0; i < n; ++i) {
+        const auto at = static_cast<std::size_t>(
+            std::ranges::lower_bound(*bounds, duration(random)) - bounds->begin());
+        track->bucket_counts[at] += 1.001;
+        total.bucket_counts[at] += 1.001;
+        track->sum_ms += 80;
+        if (track == &row.stable)
+          cell.instances[static_cast<std::size_t>(i + r) % kProcesses].bucket_counts[at] += 1.001;
+      }
+      total.add_requests(*track);
+    }
+  }
+  for (auto& one : cell.instances) {
+    one.requests = cell.total.stable.requests / kProcesses;
+    one.errors = cell.total.stable.errors / kProcesses;
+  }
+  round_counts(cell);
+  return cell;
 }
 
 // docs/formats.md names these sizes.
 TEST(CellCodec, ACellOfFiftyRoutesIsSmall) {
-  std::mt19937_64 random(3);
   const auto classic = std::make_shared<const std::vector<double>>(
       std::vector<double>{5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000});
-  for (const auto& [bounds, most] : {std::pair<BucketBounds, std::size_t>{classic, 3'300},
-                                     {cohort::judged_bounds_ms(3), 9'000}}) {
-    CountCell cell;
-    cell.from_ms = 1'700'000'000'000;
-    cell.to_ms = cell.from_ms + 15'000;
-    std::lognormal_distribution<double> duration(std::log(80), 0.6);
-    for (int r = 0; r <= 50; ++r) {
-      RouteCounts row;
-      row.route = r == 0 ? "" : "/api/v1/things/" + std::to_string(r);
-      row.share_bounds(bounds);
-      for (auto* track : {&row.canary, &row.stable}) {
-        const int n = (track == &row.canary ? 15 : 285) * (r == 0 ? 50 : 1);
-        track->requests = track->answered = n + 0.37;
-        track->errors = n / 100.0;
-        track->bucket_counts.assign(bounds->size() + 1, 0);
-        for (int i = 0; i < n; ++i) {
-          const auto at = std::ranges::lower_bound(*bounds, duration(random)) - bounds->begin();
-          track->bucket_counts[static_cast<std::size_t>(at)] += 1.001;
-          track->sum_ms += 80;
-        }
-      }
-      (r == 0 ? cell.total : cell.routes.emplace_back()) = std::move(row);
-    }
-    for (int i = 0; i < 20; ++i) {
-      cell.instances.push_back(
-          {"shop-7d9f8b6c5d-" + std::to_string(i) + "@2.4.0", Track::stable, 712.4, 7.1, false});
-    }
-    round_counts(cell);
+  for (const auto& [bounds, of_stable, most] :
+       {std::tuple<BucketBounds, int, std::size_t>{classic, 285, 6'500},
+        {cohort::judged_bounds_ms(3), 285, 11'000},
+        {cohort::judged_bounds_ms(5), 60, 17'000}}) {
+    const auto cell = cell_of_fifty_routes(bounds, of_stable);
     CellTexts texts;
     (void)encode_cell(cell, texts);
     const auto size = encode_cell(cell, texts).size();
     EXPECT_LT(size, most);
-    EXPECT_GT(size, most / 2);
+    EXPECT_GT(size, most / 10 * 9);
   }
 }
 
@@ -216,7 +354,8 @@ TEST(CellCodec, MemoryIsReadAsItWas) {
                       .unbroken_since_ms = 2,
                       .most_live = 3,
                       .instances = {{"a@1", 5, 15'000, -7, 2, 9, -7, 3},
-                                    {"b@1", 6, std::nullopt, 0, 0, 0, std::nullopt, 0}}};
+                                    {"b@1", 6, std::nullopt, 0, 0, 0, std::nullopt, 0, 4}},
+                      .first_births = {-3, 9}};
   const auto bytes = encode_memory(memory);
   const auto read = decode_memory(bytes);
   ASSERT_TRUE(read);

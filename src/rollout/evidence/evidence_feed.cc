@@ -110,6 +110,7 @@ class GridFeed final : public EvidenceFeed {
       kept.unbroken_since_ms = reports.progress.unbroken_since_ms;
       kept.most_live = reports.most_live;
       kept.instances = heard(track);
+      kept.first_births = grid_.first_births(track);
       std::ranges::stable_sort(kept.instances, std::greater(), &cohort::InstanceHeard::newest_ms);
       if (kept.instances.size() > kMostInstancesKept) kept.instances.resize(kMostInstancesKept);
     }
@@ -132,7 +133,8 @@ class GridFeed final : public EvidenceFeed {
   }
 
   void go_on_behind(const KeptPast& past) {
-    cohort::GridPast of_grid{.cells = past.newest, .routes = past.memory.routes, .instances = {}};
+    cohort::GridPast of_grid{
+        .cells = past.newest, .routes = past.memory.routes, .instances = {}, .first_births = {}};
     for (const auto track : kBothTracks) {
       const auto& kept = past.memory.tracks[static_cast<std::size_t>(track)];
       auto& reports = reports_[static_cast<std::size_t>(track)];
@@ -141,6 +143,7 @@ class GridFeed final : public EvidenceFeed {
       reports.most_live = kept.most_live;
       reports.before = kept.instances;
       of_grid.instances[static_cast<std::size_t>(track)] = kept.instances;
+      of_grid.first_births[static_cast<std::size_t>(track)] = kept.first_births;
     }
     grid_.go_on_behind(std::move(of_grid));
   }

@@ -21,17 +21,12 @@ double rounded_count(double value) {
   return std::round(std::min(value, kMostCounted) / kCountUnit) * kCountUnit;
 }
 
-void round_track(TrackCounts& counts) {
-  for (auto* value : {&counts.requests, &counts.errors, &counts.sum_ms, &counts.warming_requests,
-                      &counts.warming_errors, &counts.answered, &counts.client_errors}) {
-    *value = rounded_count(*value);
-  }
-  const bool fits =
-      counts.bounds_ms != nullptr && counts.bucket_counts.size() == counts.bounds_ms->size() + 1;
-  if (!fits) counts.bucket_counts.clear();
+// Returns their sum. Counts that do not fit the bounds are dropped.
+double round_buckets(const BucketBounds& bounds, std::vector<double>& counts) {
+  if (bounds == nullptr || counts.size() != bounds->size() + 1) counts.clear();
   double sum = 0;
   double given = 0;
-  for (auto& count : counts.bucket_counts) {
+  for (auto& count : counts) {
     if (!(count > 0)) {
       count = 0;
       continue;
@@ -41,7 +36,15 @@ void round_track(TrackCounts& counts) {
     count = up_to - given;
     given = up_to;
   }
-  counts.timed = given;
+  return given;
+}
+
+void round_track(TrackCounts& counts) {
+  for (auto* value : {&counts.requests, &counts.errors, &counts.sum_ms, &counts.warming_requests,
+                      &counts.warming_errors, &counts.answered, &counts.client_errors}) {
+    *value = rounded_count(*value);
+  }
+  counts.timed = round_buckets(counts.bounds_ms, counts.bucket_counts);
 }
 
 class KeptFeed final : public EvidenceFeed {
@@ -156,10 +159,15 @@ void round_counts(CountCell& cell) {
   for (auto& row : cell.routes) {
     round_track(row.canary);
     round_track(row.stable);
+    for (auto& part : row.parts) {
+      part.requests = rounded_count(part.requests);
+      part.errors = rounded_count(part.errors);
+    }
   }
   for (auto& one : cell.instances) {
     one.requests = rounded_count(one.requests);
     one.errors = rounded_count(one.errors);
+    (void)round_buckets(cell.total.of(one.track).bounds_ms, one.bucket_counts);
   }
 }
 

@@ -271,9 +271,15 @@ std::string text_of(const CountCell& cell) {
       fmt::format("{}+{} canary {}/{} stable {}/{} of", cell.from_ms - kLaunch,
                   cell.to_ms - cell.from_ms, cell.total.canary.errors, cell.total.canary.requests,
                   cell.total.stable.errors, cell.total.stable.requests);
-  for (const auto& one : cell.instances) out += fmt::format(" {}:{}", one.instance, one.requests);
-  for (const auto& row : cell.routes)
+  for (const auto& one : cell.instances) {
+    out += fmt::format(" {}:{}{} [{}]", one.instance, one.requests, one.warming ? " warms" : "",
+                       fmt::join(one.bucket_counts, " "));
+  }
+  for (const auto& row : cell.routes) {
     out += fmt::format(" {}:{}", row.route, row.canary.requests + row.stable.requests);
+    for (const auto& part : row.parts)
+      out += fmt::format(" {}:{}/{}", part.instance, part.errors, part.requests);
+  }
   for (const auto* track : {&cell.total.canary, &cell.total.stable})
     out += fmt::format(" [{}]", fmt::join(track->bucket_counts, " "));
   return out;
@@ -421,8 +427,15 @@ TEST(RoundCounts, TailsAreOffByOneUnitAtMost) {
     for (int i = 0; i < 466; ++i) track.bucket_counts.push_back(uniform(random));
     track.requests = uniform(random) * 100;
     track.errors = track.requests;
+    cell.instances = {{"a", Track::canary, 0, 0, false, track.bucket_counts},
+                      {"b", Track::stable, 0, 0, false, track.bucket_counts}};
+    cell.routes.emplace_back().parts = {{0, 1.03, -1}};
     const auto before = track;
     round_counts(cell);
+    EXPECT_EQ(cell.instances[0].bucket_counts, track.bucket_counts);
+    EXPECT_TRUE(cell.instances[1].bucket_counts.empty()) << "without bounds";
+    EXPECT_EQ(cell.routes[0].parts[0].requests, 1);
+    EXPECT_EQ(cell.routes[0].parts[0].errors, 0);
     EXPECT_NEAR(track.requests, before.requests, kCountUnit);
     EXPECT_LE(track.errors, track.requests);
     double exact = 0;
