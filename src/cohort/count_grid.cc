@@ -166,7 +166,8 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   // says which of the two it is.
   if (line.measure == Measure::requests) instance.counts_requests = true;
   if (line.measure == Measure::witness) instance.counts_requests = false;
-  if (read_ms != 0) impl_->read_clock(instance, line.newest_raw_ms, read_ms);
+  if (read_ms == 0) return;
+  impl_->read_clock(*instance.clock, {line.newest_raw_ms, read_ms, before != INT64_MIN});
 }
 
 bool CountGrid::knows(std::uint64_t series_id) const {
@@ -180,14 +181,36 @@ void CountGrid::add(const InstanceSeen& seen) {
   instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
 }
 
-void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms,
-                                 std::int64_t read_ms) {
-  auto& clock = *instance.clock;
-  const auto age = read_ms - newest_raw_ms;
-  ++clock.reads;
+// What was there when a series was first read may be as old as an export interval, or of a process
+// that is over. Its age tells nothing but a clock that is ahead.
+void CountGrid::Impl::read_clock(ClockState& clock, const Reading& reading) {
+  if (reading.is_news && reading.read_ms != clock.read_ms) {
+    clock.read_ms = reading.read_ms;
+    ++clock.reads;
+  }
+  const auto age = reading.read_ms - reading.newest_raw_ms;
   if (clock.youngest_ms && age >= *clock.youngest_ms) return;
   clock.youngest_ms = age;
   if (age < -kAheadToleranceMs) set_offset(clock, age);
+}
+
+// A clock that is behind shows only in comparison with the others. One that no longer looks so, for
+// a younger sample has come, never was: what came before it was late.
+void CountGrid::Impl::find_clocks_behind() {
+  std::optional<std::int64_t> quickest;
+  for (const auto& clock : clocks) {
+    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
+      quickest = clock.youngest_ms;
+  }
+  for (auto& clock : clocks) {
+    if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
+    const auto excess = *clock.youngest_ms - std::max<std::int64_t>(0, *quickest);
+    if (excess > kBehindToleranceMs) {
+      set_offset(clock, excess);
+    } else if (excess < kBehindToleranceMs / 2) {
+      set_offset(clock, 0);
+    }
+  }
 }
 
 void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
@@ -217,17 +240,7 @@ void CountGrid::Impl::set_offset(ClockState& clock, std::int64_t offset_ms) {
 
 void CountGrid::Impl::settle() {
   if (!kept_cells.empty()) return;
-  // A clock that is behind shows only in comparison with the others.
-  std::optional<std::int64_t> quickest;
-  for (const auto& clock : clocks) {
-    if (clock.reads >= kReadsForBehind && (!quickest || *clock.youngest_ms < *quickest))
-      quickest = clock.youngest_ms;
-  }
-  for (auto& clock : clocks) {
-    if (clock.reads < kReadsForBehind || clock.offset_ms < 0) continue;
-    const auto excess = *clock.youngest_ms - std::max<std::int64_t>(0, *quickest);
-    if (excess > kBehindToleranceMs) set_offset(clock, excess);
-  }
+  find_clocks_behind();
   for (const auto index : dirty) {
     auto& line = lines[index];
     auto& instance = instances[line.instance];

@@ -31,7 +31,8 @@ struct CountGrid::Impl {
     std::int64_t offset_ms = 0; // added to its times
     // Least age of its newest sample when it was read, by its own times.
     std::optional<std::int64_t> youngest_ms;
-    int reads = 0; // reads that brought new samples
+    int reads = 0;            // reads that brought samples which had come since the read before
+    std::int64_t read_ms = 0; // of the newest of them
   };
   // One process by one source.
   struct Instance {
@@ -119,7 +120,13 @@ struct CountGrid::Impl {
   BucketBounds interned(Line& line, const BucketBounds& raw);
 
   // count_grid.cc
-  void read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms);
+  struct Reading {
+    std::int64_t newest_raw_ms = 0;
+    std::int64_t read_ms = 0;
+    bool is_news = false; // the series had been read before
+  };
+  void read_clock(ClockState& clock, const Reading& reading);
+  void find_clocks_behind();
   void set_offset(ClockState& clock, std::int64_t offset_ms);
   void settle();
   template <typename Samples>
