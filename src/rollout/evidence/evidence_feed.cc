@@ -126,9 +126,11 @@ class GridFeed final : public EvidenceFeed {
     std::vector<cohort::InstanceHeard> before;
   };
 
+  static std::int64_t first_origin(const FeedRequest& request) {
+    return std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+  }
   static std::int64_t origin_of(const FeedRequest& request) {
-    return request.past != nullptr ? request.past->newest.front().from_ms
-                                   : std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+    return request.past != nullptr ? request.past->newest.front().from_ms : first_origin(request);
   }
 
   void go_on_behind(const KeptPast& past) {
@@ -163,6 +165,8 @@ class GridFeed final : public EvidenceFeed {
                                      const FeedRequest& request) {
     cohort::GridOptions out;
     out.origin_ms = origin_of(request);
+    // A restart makes no process old whose first requests have not come yet.
+    out.new_process_ms += std::max<std::int64_t>(0, out.origin_ms - first_origin(request));
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
     out.own_routes = request.spec->critical_routes;
