@@ -177,6 +177,7 @@ bool CountGrid::knows(std::uint64_t series_id) const {
 std::size_t CountGrid::series() const { return impl_->lines.size(); }
 
 void CountGrid::add(const InstanceSeen& seen) {
+  if (seen.until_ms < impl_->resumed_ms) return;
   auto& instance = impl_->instances[impl_->instance_of(seen.track, seen.source, seen.instance)];
   instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
 }

@@ -189,6 +189,7 @@ struct CountGrid::Impl {
   // Closed before, and not passed yet: until then new samples wait.
   std::vector<CountCell> kept_cells;
   std::int64_t kept_until_ms = INT64_MIN;
+  std::int64_t resumed_ms = INT64_MIN; // CountGrid::resumed
   std::vector<RouteSoFar> kept_routes;
   std::map<std::pair<Track, std::string>, InstanceHeard> kept_instances;
   std::int64_t closed_ms = 0;

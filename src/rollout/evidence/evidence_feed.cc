@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <utility>
 
 #include "rollout/evidence/closed_totals.h"
 #include "rollout/evidence/cohort_selector.h"
@@ -52,6 +53,7 @@ class GridFeed final : public EvidenceFeed {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
+    if (!std::exchange(resumed_, true)) grid_.resumed(now_ms);
     TRY(take_in(now_ms));
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
     auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
@@ -145,6 +147,7 @@ class GridFeed final : public EvidenceFeed {
       of_grid.instances[static_cast<std::size_t>(track)] = kept.instances;
     }
     grid_.go_on_behind(std::move(of_grid));
+    resumed_ = false;
   }
 
   // All instances that were ever heard.
@@ -243,6 +246,7 @@ class GridFeed final : public EvidenceFeed {
   bool counts_sampled_ = false; // in the newest cell
   ClosedTotals closed_;
   std::unique_ptr<cohort::CountFeed> feed_;
+  bool resumed_ = true; // the grid knows when it went on behind kept cells
   std::size_t passed_on_ = 0;
   std::int64_t read_until_ms_ = 0;
   std::int64_t slice_ms_ = kSliceMs;

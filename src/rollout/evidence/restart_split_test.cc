@@ -30,6 +30,7 @@ struct Process {
   Track track = Track::stable;
   std::string name;
   std::int64_t born_ms = 0;
+  std::int64_t metrics_ms = kMetricsMs;
   std::int64_t metrics_phase_ms = 0;
   std::int64_t spans_phase_ms = 0;
   // Some SDKs date a counter by the begin of the process, some by its first request.
@@ -48,18 +49,22 @@ struct Draw {
 struct Shop {
   std::vector<Process> processes;
   std::vector<WeightChange> changes;
-  bool sends_spans = false;
+  bool sends_metrics = true;
+  bool sends_spans = true;
   std::int64_t traffic_from_ms = 0;
   std::int64_t down_from_ms = 0; // the server
   std::int64_t down_until_ms = 0;
 
   explicit Shop(std::uint64_t seed) {
     Draw draw{std::mt19937_64(seed)};
-    sends_spans = draw.of(0, 2) > 0;
+    const auto lacks = draw.of(0, 3);
+    sends_metrics = lacks != 0;
+    sends_spans = lacks != 1;
     const auto loaded = kLaunch - draw.of(100'000, 200'000);
     traffic_from_ms = loaded + draw.of(0, 20'000);
     for (const auto track : kBothTracks) {
       const auto many = draw.of(1, 3);
+      const auto quick = draw.of(0, 9); // the number of one that exports more often, mostly none
       for (std::int64_t i = 0; i < many; ++i) {
         Process one;
         one.track = track;
@@ -68,7 +73,8 @@ struct Shop {
         const auto oldest = track == Track::canary ? 35 * 60'000 : 60 * 60'000;
         one.born_ms = loaded - (draw.of(0, 2) == 0 ? draw.of(0, oldest) : draw.of(0, 2'000));
         // Those of one stack that were started together export together.
-        one.metrics_phase_ms = one.born_ms + draw.of(0, 500);
+        if (quick == i) one.metrics_ms = 15'000;
+        one.metrics_phase_ms = draw.of(0, 500);
         one.spans_phase_ms = draw.of(0, kSpansMs - 1);
         one.dates_by_request = draw.of(0, 1) == 0;
         one.delay_ms = draw.of(50, 5'000);
@@ -113,10 +119,10 @@ struct Shop {
   }
   std::vector<std::int64_t> exports(const Process& process, Source source,
                                     std::int64_t from_ms, std::int64_t now_ms) const {
-    const auto every = source == Source::spans ? kSpansMs : kMetricsMs;
-    auto at = process.born_ms + every;
-    if (source != Source::spans) at = process.metrics_phase_ms + every;
-    if (source == Source::spans) at += process.spans_phase_ms;
+    const bool of_spans = source == Source::spans;
+    const auto every = of_spans ? kSpansMs : process.metrics_ms;
+    auto at = process.born_ms + every +
+              (of_spans ? process.spans_phase_ms : process.metrics_phase_ms);
     std::vector<std::int64_t> out;
     for (; at <= now_ms; at += every) {
       if (at >= from_ms && arrival_ms(process, at) <= now_ms) out.push_back(at);
@@ -124,12 +130,12 @@ struct Shop {
     return out;
   }
   std::string text() const {
-    auto out = fmt::format("spans {}, traffic from {}, second change {}, down {} to {}",
-                           sends_spans, traffic_from_ms - kLaunch, changes[1].to_ms - kLaunch,
+    auto out = fmt::format("metrics {}, spans {}, traffic from {}, second change {}, down {} to {}",
+                           sends_metrics, sends_spans, traffic_from_ms - kLaunch, changes[1].to_ms - kLaunch,
                            down_from_ms - kLaunch, down_until_ms - kLaunch);
     for (const auto& one : processes) {
       out += fmt::format("\n{}: born {}, exports at {}{}", one.name, one.born_ms - kLaunch,
-                         (one.metrics_phase_ms - kLaunch) % kMetricsMs + kMetricsMs,
+                         (one.born_ms + one.metrics_phase_ms - kLaunch) % one.metrics_ms + one.metrics_ms,
                          one.dates_by_request ? ", dated by its first request" : "");
     }
     return out;
@@ -155,7 +161,7 @@ class Store final : public cohort::CountFeedSource {
       begun_ = true;
       std::uint64_t id = 0;
       for (const auto& process : shop_.processes) {
-        give(grid, process, Source::histogram, id, now_ms);
+        if (shop_.sends_metrics) give(grid, process, Source::histogram, id, now_ms);
         id += 10;
         if (shop_.sends_spans) give(grid, process, Source::spans, id, now_ms);
         id += 10;
@@ -289,35 +295,39 @@ void expect_split_as_asked(const Shop& shop, const std::vector<CountCell>& cells
   }
 }
 
-// Stops the server once, and compares with one that was stopped in nobody's eyes.
+// Stops the server once, and compares with one that never was.
 void expect_nothing_of_a_restart(std::uint64_t seed) {
   SCOPED_TRACE(fmt::format("seed {}", seed));
   const Shop shop(seed);
-  testing::MemoryCells kept_before;
+  auto undisturbed_shop = shop;
+  undisturbed_shop.down_from_ms = undisturbed_shop.down_until_ms = INT64_MAX;
   testing::MemoryCells kept;
-  Watcher undisturbed(shop, kept);
-  for (const auto at : looks_at(shop)) {
-    if (at >= shop.down_from_ms && at < shop.down_until_ms) continue;
+  std::vector<testing::MemoryCells> kept_before;
+  Watcher undisturbed(undisturbed_shop, kept);
+  for (const auto at : looks_at(undisturbed_shop)) {
     undisturbed.look(at);
-    if (at < shop.down_from_ms) kept_before = kept;
+    if (at < shop.down_from_ms) kept_before.push_back(kept);
   }
   ASSERT_FALSE(undisturbed.cells.empty());
-  EXPECT_GE(undisturbed.cells.back().to_ms, kLaunch + 7 * 60'000) << text_of(undisturbed.cells);
-  expect_split_as_asked(shop, undisturbed.cells);
+  EXPECT_GE(undisturbed.cells.back().to_ms, kLaunch + 8 * 60'000) << text_of(undisturbed.cells);
+  expect_split_as_asked(undisturbed_shop, undisturbed.cells);
   if (::testing::Test::HasFatalFailure()) return;
-  Watcher restarted(shop, kept_before);
+  // kill -9 may come before the newest cells are written.
+  const auto lost = std::min<std::size_t>(kept_before.size() - 1, seed % 3 == 0 ? seed % 20 : 0);
+  Watcher restarted(shop, kept_before[kept_before.size() - 1 - lost]);
   for (const auto at : looks_at(shop)) {
     if (at >= shop.down_until_ms) restarted.look(at);
   }
   expect_split_as_asked(shop, restarted.cells);
-  if (::testing::Test::HasFatalFailure()) return;
+  // What is read again may be counted by a better source than before.
+  if (::testing::Test::HasFatalFailure() || lost > 0) return;
   ASSERT_EQ(text_of(restarted.cells), text_of(undisturbed.cells)) << shop.text();
 }
 
 TEST(RestartSplit, ARestartAtAnyMomentIsInvisible) {
-  for (std::uint64_t seed = 1; seed <= 600; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 400; ++seed) {
     expect_nothing_of_a_restart(seed);
-    if (HasFailure()) return;
+    if (HasFailure() && getenv("ALL") == nullptr) return;
   }
 }
 
