@@ -147,7 +147,7 @@ class GridFeed final : public EvidenceFeed {
       of_grid.instances[static_cast<std::size_t>(track)] = kept.instances;
     }
     grid_.go_on_behind(std::move(of_grid));
-    resumed_ = false;
+    resumed_ = !source_.traits().is_sent_to_us;
   }
 
   // All instances that were ever heard.
