@@ -30,10 +30,11 @@ class CountFeed {
   virtual Status read_past(CountGrid& grid, std::int64_t until_ms) = 0;
 };
 
-// The grid options that a feed of this source needs besides the defaults (the meaning of first
-// values).
+// What a source is like, for who makes a grid for its feed.
 struct CountFeedTraits {
-  bool unseen_instances_begin_at_zero = false;
+  bool unseen_instances_begin_at_zero = false; // see GridOptions
+  // Telemetry is sent to this process: what comes due while it does not run is sent again later.
+  bool is_sent_to_us = false;
 };
 
 class CountFeedSource {

@@ -172,7 +172,8 @@ void CountGrid::add(const CountSeries& series, std::int64_t read_ms) {
   // says which of the two it is.
   if (line.measure == Measure::requests) instance.counts_requests = true;
   if (line.measure == Measure::witness) instance.counts_requests = false;
-  if (read_ms != 0) impl_->read_clock(instance, line.newest_raw_ms, read_ms);
+  if (read_ms == 0) return;
+  impl_->read_clock(*instance.process, {line.newest_raw_ms, read_ms, before != INT64_MIN});
 }
 
 bool CountGrid::knows(std::uint64_t series_id) const {
@@ -182,18 +183,41 @@ bool CountGrid::knows(std::uint64_t series_id) const {
 std::size_t CountGrid::series() const { return impl_->lines.size(); }
 
 void CountGrid::add(const InstanceSeen& seen) {
+  if (seen.until_ms < impl_->resumed_ms) return;
   auto& instance = impl_->instances[impl_->instance_of(seen.track, seen.source, seen.instance)];
   instance.seen_until_ms = std::max(instance.seen_until_ms, seen.until_ms);
 }
 
-void CountGrid::Impl::read_clock(Instance& instance, std::int64_t newest_raw_ms,
-                                 std::int64_t read_ms) {
-  auto& process = *instance.process;
-  const auto age = read_ms - newest_raw_ms;
-  ++process.reads;
+// What was there when a series was first read may be as old as an export interval, or of a process
+// that is over. Its age tells nothing but a clock that is ahead.
+void CountGrid::Impl::read_clock(Process& process, const Reading& reading) {
+  if (reading.is_news && reading.read_ms != process.read_ms) {
+    process.read_ms = reading.read_ms;
+    ++process.reads;
+  }
+  const auto age = reading.read_ms - reading.newest_raw_ms;
   if (process.youngest_ms && age >= *process.youngest_ms) return;
   process.youngest_ms = age;
   if (age < -kAheadToleranceMs) set_offset(process, age);
+}
+
+// A clock that is behind shows only in comparison with the others. One that no longer looks so, for
+// a younger sample has come, never was: what came before it was late.
+void CountGrid::Impl::find_clocks_behind() {
+  std::optional<std::int64_t> quickest;
+  for (const auto& process : processes) {
+    if (process.reads >= kReadsForBehind && (!quickest || *process.youngest_ms < *quickest))
+      quickest = process.youngest_ms;
+  }
+  for (auto& process : processes) {
+    if (process.reads < kReadsForBehind || process.offset_ms < 0) continue;
+    const auto excess = *process.youngest_ms - std::max<std::int64_t>(0, *quickest);
+    if (excess > kBehindToleranceMs) {
+      set_offset(process, excess);
+    } else if (excess < kBehindToleranceMs / 2) {
+      set_offset(process, 0);
+    }
+  }
 }
 
 void CountGrid::Impl::set_offset(Process& process, std::int64_t offset_ms) {
@@ -222,17 +246,7 @@ void CountGrid::Impl::set_offset(Process& process, std::int64_t offset_ms) {
 
 void CountGrid::Impl::settle() {
   if (!kept_cells.empty()) return;
-  // A clock that is behind shows only in comparison with the others.
-  std::optional<std::int64_t> quickest;
-  for (const auto& process : processes) {
-    if (process.reads >= kReadsForBehind && (!quickest || *process.youngest_ms < *quickest))
-      quickest = process.youngest_ms;
-  }
-  for (auto& process : processes) {
-    if (process.reads < kReadsForBehind || process.offset_ms < 0) continue;
-    const auto excess = *process.youngest_ms - std::max<std::int64_t>(0, *quickest);
-    if (excess > kBehindToleranceMs) set_offset(process, excess);
-  }
+  find_clocks_behind();
   for (const auto index : dirty) {
     auto& line = lines[index];
     auto& instance = instances[line.instance];

@@ -133,6 +133,10 @@ class CountGrid {
   // before anything is added; until the first close() behind past.cells nothing is known of what
   // was added.
   void go_on_behind(GridPast past);
+  // now_ms: when telemetry can be sent to us again, behind the kept cells. What could not be sent
+  // before comes a little later, so the silence of an instance is counted from here on, and nothing
+  // before is complete because it should have come by now.
+  void resumed(std::int64_t now_ms);
 
   // read_ms: our clock when the series was read; 0: unknown (history). An instance has a wrong
   // clock when its newest sample lies in the future or is steadily older than those of all others.

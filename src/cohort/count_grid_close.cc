@@ -52,7 +52,9 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source sourc
 bool CountGrid::Impl::has_ended(const Instance& instance, std::int64_t newest_ms,
                                 std::int64_t cell) const {
   const auto interval = instance.interval_ms().value_or(cell);
-  return instance.known_until() + interval + interval / 2 + kJitterMs < newest_ms;
+  auto until = instance.known_until();
+  if (until >= kept_until_ms) until = std::max(until, resumed_ms); // it lived before a restart
+  return until + interval + interval / 2 + kJitterMs < newest_ms;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::both(Source source, What what,

@@ -40,7 +40,8 @@ struct CountGrid::Impl {
     std::int64_t offset_ms = 0; // added to its times
     // Least age of its newest sample when it was read, by its own times.
     std::optional<std::int64_t> youngest_ms;
-    int reads = 0; // reads that brought new samples
+    int reads = 0;            // reads that brought samples which had come since the read before
+    std::int64_t read_ms = 0; // of the newest of them
     // Its begin, as the samples in the cells so far tell it; INT64_MIN: unknown, long ago.
     std::int64_t born_ms = INT64_MIN;
     std::int64_t lowest_start_ms = INT64_MAX;
@@ -148,7 +149,13 @@ struct CountGrid::Impl {
   BucketBounds interned(Line& line, const BucketBounds& raw);
 
   // count_grid.cc
-  void read_clock(Instance& instance, std::int64_t newest_raw_ms, std::int64_t read_ms);
+  struct Reading {
+    std::int64_t newest_raw_ms = 0;
+    std::int64_t read_ms = 0;
+    bool is_news = false; // the series had been read before
+  };
+  void read_clock(Process& process, const Reading& reading);
+  void find_clocks_behind();
   void set_offset(Process& process, std::int64_t offset_ms);
   void settle();
   template <typename Samples>
@@ -228,6 +235,7 @@ struct CountGrid::Impl {
   // Closed before, and not passed yet: until then new samples wait.
   std::vector<CountCell> kept_cells;
   std::int64_t kept_until_ms = INT64_MIN;
+  std::int64_t resumed_ms = INT64_MIN; // CountGrid::resumed
   std::vector<RouteSoFar> kept_routes;
   std::map<std::pair<Track, std::string>, InstanceHeard> kept_instances;
   std::int64_t closed_ms = 0;

@@ -30,6 +30,8 @@ void CountGrid::go_on_behind(GridPast past) {
   }
 }
 
+void CountGrid::resumed(std::int64_t now_ms) { impl_->resumed_ms = now_ms; }
+
 std::vector<RouteSoFar> CountGrid::routes(std::size_t most) const {
   std::vector<RouteSoFar> out;
   for (const auto& route : impl_->routes) {

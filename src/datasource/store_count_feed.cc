@@ -391,7 +391,7 @@ Status StoreCountFeed::follow(std::int64_t from_ms) {
 class StoreCountFeedSource final : public cohort::CountFeedSource {
  public:
   explicit StoreCountFeedSource(const store::Store& store) : store_(store) {}
-  cohort::CountFeedTraits traits() const override { return {}; }
+  cohort::CountFeedTraits traits() const override { return {.is_sent_to_us = true}; }
   std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest request) const override {
     return std::make_unique<StoreCountFeed>(store_, std::move(request));
   }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <iterator>
 #include <map>
+#include <utility>
 
 #include "rollout/evidence/closed_totals.h"
 #include "rollout/evidence/cohort_selector.h"
@@ -52,6 +53,7 @@ class GridFeed final : public EvidenceFeed {
       const auto& change = view.changes[passed_on_];
       grid_.weight_changed(change.from_ms, change.to_ms, change.weight);
     }
+    if (!std::exchange(resumed_, true)) grid_.resumed(now_ms);
     TRY(take_in(now_ms));
     const std::int64_t begin = view.changes.empty() ? 0 : view.changes.front().to_ms;
     auto out = grid_.close(std::min(view.until_ms, read_until_ms_));
@@ -127,9 +129,11 @@ class GridFeed final : public EvidenceFeed {
     std::vector<cohort::InstanceHeard> before;
   };
 
+  static std::int64_t first_origin(const FeedRequest& request) {
+    return std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+  }
   static std::int64_t origin_of(const FeedRequest& request) {
-    return request.past != nullptr ? request.past->newest.front().from_ms
-                                   : std::max<std::int64_t>(0, request.started_ms - kBaselineMs);
+    return request.past != nullptr ? request.past->newest.front().from_ms : first_origin(request);
   }
 
   void go_on_behind(const KeptPast& past) {
@@ -146,6 +150,7 @@ class GridFeed final : public EvidenceFeed {
       of_grid.first_births[static_cast<std::size_t>(track)] = kept.first_births;
     }
     grid_.go_on_behind(std::move(of_grid));
+    resumed_ = !source_.traits().is_sent_to_us;
   }
 
   // All instances that were ever heard.
@@ -166,6 +171,8 @@ class GridFeed final : public EvidenceFeed {
                                      const FeedRequest& request) {
     cohort::GridOptions out;
     out.origin_ms = origin_of(request);
+    // A restart makes no process old whose first requests have not come yet.
+    out.new_process_ms += std::max<std::int64_t>(0, out.origin_ms - first_origin(request));
     out.min_route_requests = request.spec->min_route_requests;
     out.ignore_routes = request.spec->ignore_routes;
     out.own_routes = request.spec->critical_routes;
@@ -242,6 +249,7 @@ class GridFeed final : public EvidenceFeed {
   bool counts_sampled_ = false; // in the newest cell
   ClosedTotals closed_;
   std::unique_ptr<cohort::CountFeed> feed_;
+  bool resumed_ = true; // the grid knows when it went on behind kept cells
   std::size_t passed_on_ = 0;
   std::int64_t read_until_ms_ = 0;
   std::int64_t slice_ms_ = kSliceMs;
