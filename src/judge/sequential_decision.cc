@@ -13,6 +13,16 @@
 #include "judge/stats/special.h"
 
 namespace coalmine::judge {
+namespace {
+
+// What the traffic cannot decide holds up no promotion, unless the data are three times likelier
+// when the canary is worse.
+bool seems_worse(const SignalVerdict& v) {
+  constexpr double kOdds = 3;
+  return v.subject.gate && v.weighed && v.weighed->beyond && v.weighed->evidence >= kOdds;
+}
+
+} // namespace
 
 bool SequentialJudge::processes_explain_line(const SignalVerdict& v) const {
   if (!options_.ask_about_processes) return false;
@@ -112,7 +122,7 @@ void SequentialJudge::conclude(Judgement& out, const Evidence& evidence) const {
   double left = std::max(0.0, evidence.step_needed_minutes - evidence.step_minutes);
   for (std::size_t i = 0; i < places_.whole; ++i) {
     const auto& v = out.signals[i];
-    if (!holds_promotion(i)) continue;
+    if (!holds_promotion(i) && !seems_worse(v)) continue;
     any = true;
     if (v.verdict == Verdict::pass) continue;
     if (undecided == nullptr) undecided = &v;
