@@ -86,11 +86,16 @@ class SequentialJudge final : public Judge {
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_without_stable(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
-  void set_limit_outcome(SignalVerdict& v, bool beyond, double log_e, double weight) const;
+  void set_limit_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight) const;
   // Latency (sequential_latency.cc).
   void fill_latency(SignalVerdict& v, std::size_t signal, const Scope& scope,
                     std::size_t harm) const;
   void fill_limit(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
+  // Latency signals of one scope share their evidence, which counts once, and each has the whole
+  // stake. With limits, or under the strict rule, each has evidence and a part of the stake of its
+  // own.
+  bool latencies_share_evidence() const;
+  double log_tail_weight(const Scope& scope) const; // of one signal
   std::size_t mark_of(std::size_t signal, const SignalVerdict& v) const;
   void fill_tail(SignalVerdict& v, const Scope& scope, std::size_t mark, std::size_t harm) const;
   void fill_metric(SignalVerdict& v, const JudgedMetrics::Metric& metric, std::size_t harm) const;

@@ -38,7 +38,7 @@ bool SequentialJudge::processes_explain_line(const SignalVerdict& v) const {
 }
 
 // One budget: the weighted average of the evidence of all gating lines that are measured beyond
-// their margins. Latency signals of one scope share their evidence, which counts once.
+// their margins. Evidence that latency signals of one scope share counts once.
 SequentialJudge::Proof SequentialJudge::proof(const std::vector<SignalVerdict>& lines,
                                               Explained explained) const {
   Proof out;
@@ -51,7 +51,7 @@ SequentialJudge::Proof SequentialJudge::proof(const std::vector<SignalVerdict>& 
     // As a share of the evidence that the line needs alone.
     const double part = v.weighed->evidence / v.weighed->needed;
     double add = part;
-    if (v.subject.kind == SignalKind::latency_quantile) {
+    if (v.subject.kind == SignalKind::latency_quantile && latencies_share_evidence()) {
       auto& counted = latency[v.subject.route];
       add = std::max(0.0, part - counted);
       counted = std::max(counted, part);

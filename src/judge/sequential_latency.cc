@@ -56,7 +56,7 @@ void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_
                                 std::size_t harm) const {
   const auto& line = scope.tail.line();
   const auto& place = line.marks()[mark];
-  const double log_weight = std::log(std::max(scope.tail_weight, 1e-300));
+  const double log_weight = log_tail_weight(scope);
   const auto read =
       line.read(mark, std::log(1 / options_.alpha_rollback) - log_weight - scope.tail.log_stake());
   set_latencies(v, line.canary(), line.stable(), place.quantile);
@@ -77,6 +77,18 @@ void SequentialJudge::fill_tail(SignalVerdict& v, const Scope& scope, std::size_
   v.outlook.minutes_left = pace_.minutes_left(missing, speed, share_of_canary(scope));
   set_outcome(v, read.beyond, scope.log_tail_harm(mark), log_weight,
               read.doubtful ? -kInfinity : log_safety);
+}
+
+bool SequentialJudge::latencies_share_evidence() const {
+  return !options_.strict && std::ranges::none_of(places_.tails, [&](std::size_t signal) {
+    return options_.signals[signal].max.has_value();
+  });
+}
+
+double SequentialJudge::log_tail_weight(const Scope& scope) const {
+  const double signals = static_cast<double>(std::max<std::size_t>(1, scope.limits.size()));
+  return std::log(std::max(scope.tail_weight, 1e-300) /
+                  (latencies_share_evidence() ? 1 : signals));
 }
 
 // The place of a latency signal among the marks of the line's scope.
@@ -104,7 +116,7 @@ void SequentialJudge::fill_limit(SignalVerdict& v, std::size_t index, const Scop
     v.cause = Cause::limit_unclear;
     v.problem = unclear_limit_text(limit);
   }
-  set_limit_outcome(v, limit.exceeded(), scope.log_tail_harm(mark), scope.tail_weight);
+  set_limit_outcome(v, limit.exceeded(), scope.log_tail_harm(mark), log_tail_weight(scope));
 }
 
 void SequentialJudge::fill_latency(SignalVerdict& v, std::size_t index, const Scope& scope,

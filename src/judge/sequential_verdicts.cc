@@ -318,16 +318,17 @@ void SequentialJudge::fill_without_stable(SignalVerdict& v, std::size_t index,
       v.measured.stable_is_whole = true;
     }
   }
-  set_limit_outcome(v, beyond, scope.log_rate_harm(), scope.rate_weight);
+  set_limit_outcome(v, beyond, scope.log_rate_harm(),
+                    std::log(std::max(scope.rate_weight, 1e-300)));
 }
 
 // Adds what a limit says: a regression, or that the line may not pass. Else it stays what it was.
 void SequentialJudge::set_limit_outcome(SignalVerdict& v, bool beyond, double log_e,
-                                        double weight) const {
+                                        double log_weight) const {
   if (!beyond) return;
   const auto verdict = v.verdict;
   const auto cause = v.cause;
-  set_outcome(v, beyond, log_e, std::log(std::max(weight, 1e-300)), -kInfinity);
+  set_outcome(v, beyond, log_e, log_weight, -kInfinity);
   if (v.verdict == Verdict::regression || verdict == Verdict::pass) return;
   v.verdict = verdict;
   v.cause = cause;
@@ -401,8 +402,8 @@ void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
 }
 
 // Names the routes that are worse when the rollout is rolled back: e-BH with the lines' stakes as
-// weights, so that a route that is proven alone is among them and at most alpha of those named are
-// expected to be no worse. e-BH asks for less evidence a route than the rollback does, and
+// weights, so that a route that is proven alone is among them. On average over all rollouts, those
+// that name none counted as 0, at most alpha of the routes named are no worse. e-BH asks for less evidence a route than the rollback does, and
 // therefore never triggers one. A line within its margin counts as no evidence: a number below an
 // e-value is an e-value too, whereas dropping discoveries afterwards would void the rate.
 void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
