@@ -275,7 +275,8 @@ void CountGrid::Impl::settle_samples(Line& line, Samples& samples) {
     sample.time_ms += offset;
     if (sample.start_ms != 0) sample.start_ms += offset;
     if (sample.time_ms <= instance.forgotten_until_ms) continue; // it was here before
-    note_start(instance, sample.start_ms, sample.time_ms);
+    if (sample.start_ms == 0 || sample.start_ms < instance.process->lowest_start_ms)
+      note_start(instance, sample.start_ms, sample.time_ms);
     if constexpr (requires { sample.value.bounds; })
       sample.value.bounds = interned(line, sample.value.bounds);
     const GrowthContext context{.origin_ms = options.origin_ms,

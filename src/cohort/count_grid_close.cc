@@ -288,14 +288,14 @@ void CountGrid::Impl::take(const Line& line, Instance& instance, const GrowthPie
   auto& counts = to.row.of(instance.track);
   switch (line.measure) {
     case Measure::requests:
-      note_part(line, instance, piece.amount, 0, to.row);
+      if (instance.detail) note_part(line, *instance.detail, piece.amount, 0, to.row);
       return take_requests(line, instance, piece.amount, warm, counts);
     case Measure::client_errors: counts.client_errors += piece.amount; return;
     case Measure::witness:
     case Measure::tail_sampled: return; // see note_sampling
     default: break;
   }
-  note_part(line, instance, 0, piece.amount, to.row);
+  if (instance.detail) note_part(line, *instance.detail, 0, piece.amount, to.row);
   counts.errors += piece.amount;
   instance.errors += piece.amount;
   if (!warm) counts.warming_errors += piece.amount;

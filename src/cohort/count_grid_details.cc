@@ -53,10 +53,10 @@ void CountGrid::Impl::choose_details(std::int64_t until_ms, const CountCell& cel
 }
 
 // Until settle_parts, a part says which detail it belongs to.
-void CountGrid::Impl::note_part(const Line& line, const Instance& instance, double requests,
+void CountGrid::Impl::note_part(const Line& line, std::size_t detail, double requests,
                                 double errors, RouteCounts& to) const {
-  if (!instance.detail || routes[line.route].name.empty()) return;
-  to.parts.push_back({static_cast<std::uint32_t>(*instance.detail), requests, errors});
+  if (routes[line.route].name.empty()) return; // it has no row
+  to.parts.push_back({static_cast<std::uint32_t>(detail), requests, errors});
 }
 
 // When the instances of the cell are listed.
@@ -72,6 +72,7 @@ void CountGrid::Impl::place_details(const CountCell& cell) {
 
 void CountGrid::Impl::settle_parts(RouteCounts& row) const {
   auto& parts = row.parts;
+  if (parts.empty()) return;
   std::erase_if(parts, [&](const InstancePart& part) { return !details[part.instance].place; });
   for (auto& part : parts)
     part.instance = static_cast<std::uint32_t>(*details[part.instance].place);

@@ -216,20 +216,19 @@ struct CountGrid::Impl {
   bool has_own_row(std::size_t route, const RouteCounts& row);
   void gather_rows(std::vector<Part>& parts, CountCell& cell);
   void list_instances(CountCell& cell);
-
-  // count_grid_details.cc
-  void choose_details(std::int64_t until_ms, const CountCell& cell);
-  void note_part(const Line& line, const Instance& instance, double requests, double errors,
-                 RouteCounts& to) const;
-  void place_details(const CountCell& cell);
-  void settle_parts(RouteCounts& row) const;
-  void put_details(const Part& total, CountCell& cell) const;
-
   double weight_at(std::int64_t time_ms) const;
   bool split_moved(std::int64_t from_ms, std::int64_t to_ms) const;
   void forget_before(std::int64_t time_ms);
   void forget_silent();
   void drop_lines(const std::vector<bool>& of_instances);
+
+  // count_grid_details.cc
+  void choose_details(std::int64_t until_ms, const CountCell& cell);
+  void note_part(const Line& line, std::size_t detail, double requests, double errors,
+                 RouteCounts& to) const;
+  void place_details(const CountCell& cell);
+  void settle_parts(RouteCounts& row) const;
+  void put_details(const Part& total, CountCell& cell) const;
 
   GridOptions options;
   // Closed before, and not passed yet: until then new samples wait.
