@@ -5,11 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cmath>
+#include <array>
 #include <memory>
 #include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "rollout/evidence/cell_record.h"
@@ -328,9 +329,7 @@ void expect_nothing_of_a_restart(std::uint64_t seed) {
 }
 
 TEST(RestartSplit, ARestartAtAnyMomentIsInvisible) {
-  const auto* first = std::getenv("COALMINE_SEED");
-  const std::uint64_t seed0 = first ? std::stoull(first) : 1;
-  for (std::uint64_t seed = seed0; seed < seed0 + 400; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
     expect_nothing_of_a_restart(seed);
     if (HasFailure()) return;
   }
