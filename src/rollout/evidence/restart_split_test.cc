@@ -331,7 +331,7 @@ void expect_nothing_of_a_restart(std::uint64_t seed) {
 }
 
 TEST(RestartSplit, ARestartAtAnyMomentIsInvisible) {
-  for (std::uint64_t seed = 1; seed <= 40; ++seed) {
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
     expect_nothing_of_a_restart(seed);
     if (HasFailure()) return;
   }
