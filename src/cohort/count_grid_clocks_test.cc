@@ -13,7 +13,7 @@ namespace coalmine::cohort {
 namespace {
 
 // One process with series of two routes, 10 requests a second on each. Seconds after the origin.
-struct Exporter {
+struct MinuteExporter {
   Track track = Track::stable;
   std::string name;
   double first = 0;
@@ -39,8 +39,8 @@ struct Exporter {
 };
 
 // Reads every 5 s from the origin on and returns the cells.
-std::vector<CountCell> watch(CountGrid& grid, const std::vector<Exporter>& exporters, double until,
-                             const std::function<void(double)>& see) {
+std::vector<CountCell> watch(CountGrid& grid, const std::vector<MinuteExporter>& exporters,
+                             double until, const std::function<void(double)>& see) {
   std::vector<CountCell> out;
   for (double now = 0; now <= until; now += 5) {
     for (const auto& one : exporters) one.give(grid, now);
@@ -53,7 +53,7 @@ std::vector<CountCell> watch(CountGrid& grid, const std::vector<Exporter>& expor
 TEST(CountGridClocks, TheAgeOfWhatWasThereAtTheFirstReadTellsNothing) {
   CountGrid grid(options());
   // As after a restart: one exported just now, the other nearly a minute ago; and one is over.
-  const std::vector<Exporter> exporters = {
+  const std::vector<MinuteExporter> exporters = {
       {.track = Track::stable, .name = "s", .first = -603},
       {.track = Track::stable, .name = "over", .first = -900, .until = -400},
       {.track = Track::canary, .name = "c", .first = -655}};
@@ -71,7 +71,7 @@ TEST(CountGridClocks, TheAgeOfWhatWasThereAtTheFirstReadTellsNothing) {
 
 TEST(CountGridClocks, OneLateExportTellsNothing) {
   CountGrid grid(options());
-  const std::vector<Exporter> exporters = {
+  const std::vector<MinuteExporter> exporters = {
       {.track = Track::stable, .name = "s", .first = -603},
       {.track = Track::canary, .name = "c", .first = 10, .late = [](double t) {
          return t == 70 ? 40 : 0;
@@ -82,7 +82,7 @@ TEST(CountGridClocks, OneLateExportTellsNothing) {
 
 TEST(CountGridClocks, WhoComesInTimeWasNeverBehind) {
   CountGrid grid(options());
-  const std::vector<Exporter> exporters = {
+  const std::vector<MinuteExporter> exporters = {
       {.track = Track::stable, .name = "s", .first = -603},
       {.track = Track::canary, .name = "c", .first = -600, .late = [](double t) {
          return t < 400 ? 50 : 0;

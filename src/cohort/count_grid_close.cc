@@ -52,9 +52,12 @@ std::optional<std::int64_t> CountGrid::Impl::watermark(Track track, Source sourc
 bool CountGrid::Impl::has_ended(const Instance& instance, std::int64_t newest_ms,
                                 std::int64_t cell) const {
   const auto interval = instance.interval_ms().value_or(cell);
-  auto until = instance.known_until();
-  if (until >= kept_until_ms) until = std::max(until, resumed_ms); // it lived before a restart
-  return until + interval + interval / 2 + kJitterMs < newest_ms;
+  return heard_until(instance.known_until()) + interval + interval / 2 + kJitterMs < newest_ms;
+}
+
+// From when on silence counts: for what reported before a restart, not before it could again.
+std::int64_t CountGrid::Impl::heard_until(std::int64_t until_ms) const {
+  return until_ms >= kept_until_ms ? std::max(until_ms, resumed_ms) : until_ms;
 }
 
 std::optional<std::int64_t> CountGrid::Impl::both(Source source, What what,
@@ -77,11 +80,11 @@ std::optional<CountGrid::Impl::Sources> CountGrid::Impl::choose() const {
   if (furthest == INT64_MIN) return std::nullopt;
   const auto oldest = furthest - 3 * cell_ms - kSourceSilentMs;
   std::size_t at = 0;
-  while (!until[at] || *until[at] < oldest) ++at;
+  while (!until[at] || heard_until(*until[at]) < oldest) ++at;
   Sources out{.counts = kBestFirst[at], .durations = std::nullopt};
   for (std::size_t i = at; i < kSources && !out.durations; ++i) {
     const auto durations = both(kBestFirst[i], What::durations, cell_ms);
-    if (durations && *durations >= oldest) out.durations = kBestFirst[i];
+    if (durations && heard_until(*durations) >= oldest) out.durations = kBestFirst[i];
   }
   return out;
 }

@@ -201,6 +201,7 @@ struct CountGrid::Impl {
   std::optional<std::int64_t> both(Source source, What what, std::int64_t cell) const;
   std::optional<Sources> choose() const;
   bool has_ended(const Instance& instance, std::int64_t newest_ms, std::int64_t cell) const;
+  std::int64_t heard_until(std::int64_t until_ms) const;
   std::int64_t longest_interval(const Sources& sources) const;
   std::optional<CountCell> close_one(std::int64_t until_ms);
   CountCell make_cell(std::int64_t to_ms);
