@@ -240,6 +240,12 @@ std::string explain(const rollout::RolloutSpec& spec) {
         spec.on_canary_silent == rollout::PolicyAction::rollback ? "roll back"
                                                                  : "pause and call a person");
   }
+  if (spec.judge == "sequential") {
+    out += fmt::format(
+        "A canary that is worse by no more than one of stable's instances lastingly is than "
+        "another: {}.\n",
+        spec.ask_about_pods ? "pause and ask a person" : "roll back");
+  }
   if (const auto* haproxy = std::get_if<route::HaproxyOptions>(&spec.router);
       haproxy != nullptr && haproxy->map.empty()) {
     out += fmt::format("A rollback while every stable server is DOWN: {}.\n",

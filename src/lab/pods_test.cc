@@ -360,7 +360,7 @@ TEST_P(HardTraffic, IsJudgedRight) {
   for_each_run(kRuns, [&](std::size_t i) {
     const auto judge = judge::make_sequential_judge(judge::sequential_defaults());
     SimulatedPods pods(row.model, row.change, i + 1);
-    releases[i] = simulate_release(*judge, pods, usual_steps(), 1);
+    releases[i] = simulate_release(*judge, pods, usual_steps(), 3); // extended twice, as by default
   });
   int rolled_back = 0;
   for (const auto& release : releases) rolled_back += release.outcome == Outcome::rolled_back;

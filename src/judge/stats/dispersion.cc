@@ -126,13 +126,14 @@ void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {
     longer_[i].sums.add_group(longer_[i].block);
     longer_[i].block.clear();
   }
-  phi_ = cells_.phi();
+  double variance = cells_.phi();
+  phi_ = std::max(variance, cells_.tail_phi());
   for (const auto& longer : longer_) {
     short_phi_ = phi_;
-    if (is_more(longer.sums, phi_)) phi_ = std::max(phi_, longer.sums.upper_bound(kLongerBound));
+    if (is_more(longer.sums, variance))
+      variance = std::max(variance, longer.sums.upper_bound(kLongerBound));
+    phi_ = std::max({phi_, variance, longer.sums.tail_phi()});
   }
-  phi_ = std::max(phi_, cells_.tail_phi());
-  for (const auto& longer : longer_) phi_ = std::max(phi_, longer.sums.tail_phi());
 }
 
 double BlockDispersion::lasting_variation() const {

@@ -78,7 +78,7 @@ TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
                       "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
                       "\"no_data_grace_ms\":300000,\"resume_after_no_data\":true,"
                       "\"on_canary_silent\":\"rollback\","
-                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,"
+                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"ask_about_pods\":true,"
                       "\"keep_when_stable_down\":true,\"extend_ms\":0,"
                       "\"max_extends\":2,\"ignore_routes\":[]"),
             std::string::npos)
