@@ -267,6 +267,50 @@ TEST(Sequential, AWarmUpThatIsFineIsNoReasonToPass) {
   EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
 }
 
+// Ten instances of stable whose error rates are 0.55 to 1.45 % for good.
+CountCell cell_of_unequal(std::int64_t index, double canary_errors, bool baseline) {
+  auto out = cell_of(index, canary_errors, baseline ? 0 : 1000, 0, 0, baseline);
+  for (int i = 0; i < 10; ++i) {
+    const double errors = 5.5 + i;
+    out.instances.push_back({.instance = std::string(1, static_cast<char>('a' + i)),
+                             .track = Track::stable,
+                             .requests = 1000,
+                             .errors = errors});
+    out.total.stable.requests += 1000;
+    out.total.stable.errors += errors;
+  }
+  if (!baseline)
+    out.instances.push_back({.instance = "new",
+                             .track = Track::canary,
+                             .requests = 1000,
+                             .errors = canary_errors});
+  return out;
+}
+
+TEST(Sequential, WhatStablesInstancesExplainIsLeftToAPerson) {
+  for (const double errors : {21.0, 60.0}) { // one of stable's may be like the first
+    for (const bool ask : {true, false}) {
+      auto options = errors_only();
+      options.ask_about_processes = ask;
+      auto judge = make_sequential_judge(options);
+      std::vector<CountCell> cells;
+      for (int i = 0; i < 120; ++i) cells.push_back(cell_of_unequal(i, 0, true));
+      for (int i = 120; i < 400; ++i) cells.push_back(cell_of_unequal(i, errors, false));
+      const auto out = judge->judge(look(cells));
+      const bool asked = ask && errors < 30;
+      EXPECT_EQ(out.decision, asked ? Decision::inconclusive : Decision::rollback) << out.reason;
+      EXPECT_EQ(out.signals[0].cause == Cause::processes_differ, asked);
+      EXPECT_EQ(out.reason.find("version and instance cannot be told apart") != std::string::npos,
+                asked)
+          << out.reason;
+      EXPECT_NE(out.guarantee.find("the canary's only instance is like stable's 10 (whose error "
+                                   "rates differ for good"),
+                std::string::npos)
+          << out.guarantee;
+    }
+  }
+}
+
 TEST(Sequential, AnAbsoluteLimitHoldsWhateverStableDoes) {
   auto options = errors_only();
   options.signals[0].max = 0.05;

@@ -121,6 +121,33 @@ TEST_F(StepClock, ALookThatHasMoreToReadIsFollowedAtOnceAndDecidesNothing) {
 
 // On the way to 100 % past steps that never began the canary still has its old share: one that goes
 // bad before the router has obeyed goes back.
+// Worse by no more than stable's own instances differ: the weight is held, and a person is asked,
+// once a step. Who resumes has answered; a rollback is still a rollback.
+TEST_F(StepClock, WhatInstancesExplainIsLeftToAPerson) {
+  const auto judged = [&](std::int64_t at, judge::Decision decision) {
+    take(event::Tick{}, at);
+    judge::Judgement judgement;
+    judgement.decision = decision;
+    judgement.reason = "instances differ";
+    LookResult look;
+    look.look = state_.live.look;
+    look.to_ms = kRolloutStart + at;
+    look.canary.last_ms = look.stable.last_ms = kRolloutStart + at;
+    look.judgement = std::make_shared<const judge::Judgement>(judgement);
+    take(event::Looked{look}, at);
+  };
+  judged(1'000, judge::Decision::inconclusive);
+  EXPECT_EQ(state_.position.phase, Phase::paused);
+  EXPECT_EQ(state_.position.pause_cause, PauseCause::processes_differ);
+  EXPECT_NE(state_.position.reason.find("instances differ"), std::string::npos);
+  EXPECT_EQ(state_.weight.asked, 0.05);
+  take(event::Commanded{.command = Command::resume, .actor = "ann", .reason = ""}, 2'000);
+  judged(3'000, judge::Decision::inconclusive);
+  EXPECT_EQ(state_.position.phase, Phase::progressing) << "it was answered";
+  judged(4'000, judge::Decision::rollback);
+  EXPECT_EQ(state_.position.phase, Phase::rolling_back);
+}
+
 TEST(PromoteFull, WatchesOnUntilTheRouterHasObeyed) {
   auto spec = default_spec("shop");
   spec.router = route::HaproxyOptions{};
