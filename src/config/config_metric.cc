@@ -490,7 +490,8 @@ class MetricReader {
   // traffic can tell.
   bool check_tail(const YAML::Node& key) {
     const bool rare = is_latency() && signal_.quantile > 0.99;
-    if (spec_.judge == "sequential") signal_.if_decidable = is_latency() && signal_.quantile >= 0.99;
+    if (spec_.judge == "sequential")
+      signal_.if_decidable = is_latency() && signal_.quantile >= 0.99;
     if (!rare || !signal_.gate || spec_.judge != "threshold") return true;
     yaml_.error(key,
                 fmt::format("{} cannot gate with the threshold judge: at a canary's traffic it is "

@@ -83,9 +83,9 @@ class RatioSide {
   bool intervals_ = true;
   bool exact_ = false;
   std::vector<LinearMargin> harms_;
-  OnsetProcess<ExcessBets> excess_; // up: against "no more"
-  OnsetProcess<ShrinkBets> shrink_; // down: against "no fewer"
-  OnsetProcess<OddsBets> odds_;     // exact: of the bad events
+  OnsetProcess<ExcessBets> excess_;  // up: against "no more"
+  OnsetProcess<ShrinkBets> shrink_;  // down: against "no fewer"
+  OnsetProcess<OddsBets> odds_;      // exact: of the bad events
   std::vector<SafetyProcess> below_; // up: for "not more than", one for each harm
   std::vector<ExcessProcess> above_; // down: for "not fewer than"
   ExcessProcess more_;               // for the interval

@@ -13,8 +13,7 @@ using HarmProcess = std::variant<OnsetProcess<ExcessBets>, OnsetProcess<OddsBets
 
 HarmProcess harm_process(const LineOptions& options, const LinearMargin& margin, bool exact,
                          const Part& past) {
-  if (options.strict)
-    return OnsetProcess(options.onset, ExcessBets(margin.r0, margin.delta));
+  if (options.strict) return OnsetProcess(options.onset, ExcessBets(margin.r0, margin.delta));
   if (exact) return OnsetProcess(options.onset, OddsBets(past.bad, past.requests));
   return OnsetProcess(options.onset, ExcessBets());
 }

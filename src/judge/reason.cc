@@ -326,7 +326,8 @@ std::string outlook(const Judgement& judgement, const SignalVerdict& v) {
     out += "; earliest verdict in about " + duration_words(*judgement.minutes_left);
   if (v.outlook.detectable && v.subject.kind == SignalKind::error_rate &&
       *v.outlook.detectable < 1) {
-    out += fmt::format("; detectable now, in 8 of 10 cases: {:+.2g}pp or more", *v.outlook.detectable * 100);
+    out += fmt::format("; detectable now, in 8 of 10 cases: {:+.2g}pp or more",
+                       *v.outlook.detectable * 100);
   }
   return out;
 }

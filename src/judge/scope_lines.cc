@@ -220,8 +220,7 @@ Scope LinePlan::route(const StablePast& past, const Past* own, double weight) co
     auto signal = options_.signals[*places_.share];
     signal.kind = SignalKind::ratio; // the requests of the route are a part of all
     const double now = 1;            // a route's share is not scaled to a later step
-    out.share.emplace(signal, line_options(), std::span(&now, 1),
-                      known.share);
+    out.share.emplace(signal, line_options(), std::span(&now, 1), known.share);
     out.share_weight = weight * (rate_counts || tails || client_counts ? kShareShare : 1);
   }
   if (client_counts) {

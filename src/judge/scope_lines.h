@@ -61,7 +61,8 @@ struct Scope {
   // whole: the service's row of the same cell. minute: observed time of the rollout at the cell's
   // beginning.
   void judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute);
-  // The evidence of the error rate, and of the errors in the warm-up, with their parts of the stake.
+  // The evidence of the error rate, and of the errors in the warm-up, with their parts of the
+  // stake.
   double log_rate_harm() const;
   double log_warm_up_harm() const;
   // Half of it on the signal's absolute limit, where it has one.

@@ -85,14 +85,16 @@ void SequentialJudge::ask_a_person(Judgement& out, std::size_t culprit,
   for (std::size_t i = 0; i < lines.size(); ++i) {
     auto& v = lines[i];
     if (i != culprit && !(v.verdict == Verdict::regression && processes_explain_line(v))) continue;
-    const double variation = v.measured.tail
-                                 ? dispersion_.tails().lasting_variation(v.measured.tail->boundary_ms)
-                                 : dispersion_.lasting_errors(v.subject.route);
+    const double variation =
+        v.measured.tail ? dispersion_.tails().lasting_variation(v.measured.tail->boundary_ms)
+                        : dispersion_.lasting_errors(v.subject.route);
     v.verdict = Verdict::watching;
     v.cause = Cause::processes_differ;
     v.problem = fmt::format(
-        "but stable's {:.0f} instances differ from one another for good (standard deviation {:.0f}% "
-        "of the mean), and with {:.0f} of the canary that alone may make such a difference: version "
+        "but stable's {:.0f} instances differ from one another for good (standard deviation "
+        "{:.0f}% "
+        "of the mean), and with {:.0f} of the canary that alone may make such a difference: "
+        "version "
         "and instance cannot be told apart",
         processes_.stable, variation * 100, processes_.canary);
     v.reason = reason_sentence(v);

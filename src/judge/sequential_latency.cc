@@ -87,8 +87,7 @@ bool SequentialJudge::latencies_share_evidence() const {
 
 double SequentialJudge::log_tail_weight(const Scope& scope) const {
   const double signals = static_cast<double>(std::max<std::size_t>(1, scope.limits.size()));
-  return std::log(std::max(scope.tail_weight, 1e-300) /
-                  (latencies_share_evidence() ? 1 : signals));
+  return std::log(std::max(scope.tail_weight, 1e-300) / (latencies_share_evidence() ? 1 : signals));
 }
 
 // The place of a latency signal among the marks of the line's scope.

@@ -57,8 +57,8 @@ class StablePast {
   std::map<std::string, Past> routes_;
 };
 
-// Measures the phi that tempers evidence. Learns from stable in every cell, also while the canary is
-// judged, and always after the cell that it tempers. Processes of one time are compared with one
+// Measures the phi that tempers evidence. Learns from stable in every cell, also while the canary
+// is judged, and always after the cell that it tempers. Processes of one time are compared with one
 // another; where only one is known, neighbouring cells are.
 class StableDispersion {
  public:

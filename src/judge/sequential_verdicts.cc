@@ -102,9 +102,9 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const auto phi = error_phi(v.subject.route);
   if (all.n1 > 0 && all.n0 > 0) {
     const auto& signal = options_.signals[*places_.rate];
-    v.outlook.detectable = std::max(
-        detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack),
-        allowed_difference(plan_.margin(), signal.floor, p));
+    v.outlook.detectable =
+        std::max(detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack),
+                 allowed_difference(plan_.margin(), signal.floor, p));
   }
   fill_minutes(v, scope, harm);
 }
@@ -290,8 +290,8 @@ void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope) const {
   set_rates(v, totals);
   if (!v.measured.canary) return;
   const bool beyond = totals.canary_rate() > scope.warm_up->margin.at(totals.stable_rate());
-  set_outcome(v, beyond, scope.log_warm_up_harm(),
-              std::log(std::max(scope.rate_weight, 1e-300)), -kInfinity);
+  set_outcome(v, beyond, scope.log_warm_up_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
+              -kInfinity);
   v.weighed->warming = options_.warm_up_margin;
 }
 
@@ -365,10 +365,10 @@ bool SequentialJudge::holds_promotion(std::size_t index) const {
     } else {
       null = service_.rate->harms()[harm].at(p);
     }
-    const double load = processes_.canary > 0 && processes_.stable > 0 && step.weight < 1
-                            ? step.weight / processes_.canary /
-                                  ((1 - step.weight) / processes_.stable)
-                            : 1;
+    const double load =
+        processes_.canary > 0 && processes_.stable > 0 && step.weight < 1
+            ? step.weight / processes_.canary / ((1 - step.weight) / processes_.stable)
+            : 1;
     if (requests * growth(p, null) < kNatsToPass * ArmPhi::of(phi, load).canary) return false;
   }
   return true;
@@ -403,9 +403,10 @@ void SequentialJudge::sort_routes(std::vector<SignalVerdict>& lines) const {
 
 // Names the routes that are worse when the rollout is rolled back: e-BH with the lines' stakes as
 // weights, so that a route that is proven alone is among them. On average over all rollouts, those
-// that name none counted as 0, at most alpha of the routes named are no worse. e-BH asks for less evidence a route than the rollback does, and
-// therefore never triggers one. A line within its margin counts as no evidence: a number below an
-// e-value is an e-value too, whereas dropping discoveries afterwards would void the rate.
+// that name none counted as 0, at most alpha of the routes named are no worse. e-BH asks for less
+// evidence a route than the rollback does, and therefore never triggers one. A line within its
+// margin counts as no evidence: a number below an e-value is an e-value too, whereas dropping
+// discoveries afterwards would void the rate.
 void SequentialJudge::name_routes(std::vector<SignalVerdict>& lines) const {
   std::vector<SignalVerdict*> tested;
   std::vector<double> e_values;
@@ -479,15 +480,16 @@ std::string SequentialJudge::guarantee() const {
     assumed += fmt::format(" (in clumps of up to {:.1f})", phi);
   assumed += ", both tracks get the same kind of traffic";
   if (processes_.canary > 0 && processes_.stable > 0) {
-    assumed += fmt::format(", and the canary's {} like stable's {:.0f}",
-                           processes_.canary > 1 ? fmt::format("{:.0f} instances are",
-                                                               processes_.canary)
-                                                 : "only instance is",
-                           processes_.stable);
+    assumed +=
+        fmt::format(", and the canary's {} like stable's {:.0f}",
+                    processes_.canary > 1 ? fmt::format("{:.0f} instances are", processes_.canary)
+                                          : "only instance is",
+                    processes_.stable);
     if (const double variation = dispersion_.lasting_errors(""); variation > 0)
-      assumed += fmt::format(" (whose error rates differ for good, with a standard deviation of "
-                             "{:.0f}% of their mean)",
-                             variation * 100);
+      assumed += fmt::format(
+          " (whose error rates differ for good, with a standard deviation of "
+          "{:.0f}% of their mean)",
+          variation * 100);
   }
   return fmt::format(
       "If the canary is no worse, the chance of a rollback is at most {:g}% over the whole "

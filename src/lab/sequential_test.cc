@@ -217,8 +217,8 @@ TEST(Sequential, MixedCellsAreCountedAndNeverJudged) {
 // One minute of 15 s cells: errors of the canary beside 1 % on stable.
 void add_minutes(std::vector<CountCell>& cells, int minutes, double errors, bool warming) {
   for (int i = 0; i < 4 * minutes; ++i) {
-    auto& cell =
-        cells.emplace_back(cell_of(static_cast<std::int64_t>(cells.size()), errors, 1000, 10, 1000));
+    auto& cell = cells.emplace_back(
+        cell_of(static_cast<std::int64_t>(cells.size()), errors, 1000, 10, 1000));
     cell.warming = warming;
     if (!warming) continue;
     cell.total.canary.warming_requests = 1000;
@@ -280,10 +280,8 @@ CountCell cell_of_unequal(std::int64_t index, double canary_errors, bool baselin
     out.total.stable.errors += errors;
   }
   if (!baseline)
-    out.instances.push_back({.instance = "new",
-                             .track = Track::canary,
-                             .requests = 1000,
-                             .errors = canary_errors});
+    out.instances.push_back(
+        {.instance = "new", .track = Track::canary, .requests = 1000, .errors = canary_errors});
   return out;
 }
 

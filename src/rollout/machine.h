@@ -44,8 +44,8 @@ enum class PauseCause {
   router_refused,
   canary_silent,
   old_intent,
-  unwatched,   // nothing is watched before 100 %
-  same_version, // both tracks report as the same one
+  unwatched,       // nothing is watched before 100 %
+  same_version,    // both tracks report as the same one
   processes_differ // worse, and no worse than one process of stable may be than another
 };
 std::string_view to_string(PauseCause cause);

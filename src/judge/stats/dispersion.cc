@@ -25,8 +25,8 @@ double nats_against(const Part& one, double bad, double requests) {
   if (!(others > 0) || one.bad <= one.requests * rate) return 0;
   const double good = 1 - rate, bad_others = bad - one.bad;
   return entropy(one.bad, one.requests * rate) +
-         entropy(one.requests - one.bad, one.requests * good) +
-         entropy(bad_others, others * rate) + entropy(others - bad_others, others * good);
+         entropy(one.requests - one.bad, one.requests * good) + entropy(bad_others, others * rate) +
+         entropy(others - bad_others, others * good);
 }
 
 // Whether the sums show significantly more dispersion than phi.
@@ -88,8 +88,8 @@ double Dispersion::upper_bound(double part) const {
 double Dispersion::phi() const {
   const double n = degrees();
   if (!(n > 0)) return 1;
-  return std::max(
-      1.0, (estimate() * n + kUsualDegrees) / chi_squared_quantile(0.10, n + kUsualDegrees));
+  return std::max(1.0,
+                  (estimate() * n + kUsualDegrees) / chi_squared_quantile(0.10, n + kUsualDegrees));
 }
 
 void BlockDispersion::add(std::span<const Member> members, std::uint64_t cell) {

@@ -26,18 +26,19 @@ struct Part {
 bool usable(const Part& part);
 
 // How rare strong evidence is where there is nothing to find. One member against the others of its
-// group gives a likelihood ratio of exp(nats) for "this one is worse". If requests were independent,
-// more than t nats would come in a share of exp(-t) of all members at most. Where few but large
-// clumps (a slow minute) make them come more often, phi is what evidence must be divided by so that
-// they no longer do: the variance alone understates such clumps.
+// group gives a likelihood ratio of exp(nats) for "this one is worse". If requests were
+// independent, more than t nats would come in a share of exp(-t) of all members at most. Where few
+// but large clumps (a slow minute) make them come more often, phi is what evidence must be divided
+// by so that they no longer do: the variance alone understates such clumps.
 class EvidenceTail {
  public:
   void add(double nats);
   double phi() const; // at least 1
 
  private:
-  static constexpr std::size_t kSteps = 40; // from 1 nat on, each a quarter more than the one before
-  std::array<double, kSteps> more_{};       // members with more nats than the step
+  static constexpr std::size_t kSteps =
+      40;                             // from 1 nat on, each a quarter more than the one before
+  std::array<double, kSteps> more_{}; // members with more nats than the step
   double members_ = 0;
 };
 

@@ -2,11 +2,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/math/distributions/chi_squared.hpp>
 #include <boost/math/distributions/normal.hpp>
 #include <boost/math/special_functions/beta.hpp>
 #include <boost/math/special_functions/gamma.hpp>
-#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -266,8 +266,7 @@ TEST(ArmPhi, TemperedClumpsKeepTheExpectationAtMostOne) {
       double excess = 0, safety = 0;
       for (int k1 = 0; k1 * phi1 <= n1; ++k1) {
         for (int k0 = 0; k0 * phi0 <= n0; ++k0) {
-          const double weight =
-              binomial(n1 / phi1, k1, p) * binomial(n0 / phi0, k0, p);
+          const double weight = binomial(n1 / phi1, k1, p) * binomial(n0 / phi0, k0, p);
           const Cell cell =
               phi.temper({static_cast<double>(k1 * phi1), n1, static_cast<double>(k0 * phi0), n0});
           ExcessProcess worse;

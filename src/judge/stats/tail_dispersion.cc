@@ -24,8 +24,7 @@ void TailDispersion::watch(const std::vector<double>& bounds) {
     watched_.push_back(i);
   // Boundaries that the telemetry no longer has are not asked for again.
   std::erase_if(at_, [&](const auto& entry) {
-    return std::ranges::none_of(watched_,
-                                [&](std::size_t i) { return bounds[i] == entry.first; });
+    return std::ranges::none_of(watched_, [&](std::size_t i) { return bounds[i] == entry.first; });
   });
 }
 

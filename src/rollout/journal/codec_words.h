@@ -22,12 +22,19 @@ Enum from_word(std::string_view text, const std::array<Enum, N>& all, ToWord to_
 inline constexpr std::array kPhases = {Phase::progressing, Phase::paused,      Phase::rolling_back,
                                        Phase::promoted,    Phase::rolled_back, Phase::aborted,
                                        Phase::abandoned};
-inline constexpr std::array kPauseCauses = {
-    PauseCause::none,       PauseCause::by_hand,        PauseCause::approval,
-    PauseCause::undecided,  PauseCause::no_data,        PauseCause::manual_override,
-    PauseCause::regression, PauseCause::router_refused, PauseCause::canary_silent,
-    PauseCause::old_intent, PauseCause::unwatched,      PauseCause::same_version,
-    PauseCause::processes_differ};
+inline constexpr std::array kPauseCauses = {PauseCause::none,
+                                            PauseCause::by_hand,
+                                            PauseCause::approval,
+                                            PauseCause::undecided,
+                                            PauseCause::no_data,
+                                            PauseCause::manual_override,
+                                            PauseCause::regression,
+                                            PauseCause::router_refused,
+                                            PauseCause::canary_silent,
+                                            PauseCause::old_intent,
+                                            PauseCause::unwatched,
+                                            PauseCause::same_version,
+                                            PauseCause::processes_differ};
 inline constexpr std::array kRouterOps = {RouterOp::set, RouterOp::panic, RouterOp::read};
 inline constexpr std::array kCommands = {Command::pause,        Command::resume, Command::promote,
                                          Command::promote_full, Command::abort,  Command::abandon,

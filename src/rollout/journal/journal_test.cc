@@ -70,18 +70,19 @@ TEST(SpecCodec, ScalarsKeepTheirNamesAndOrder) {
                       "\"approve_manually\":false}]"),
             std::string::npos)
       << text;
-  EXPECT_NE(text.find("\"rank\":{\"metrics\":{},\"group_weights\":{},\"pass\":95,\"marginal\":75,"
-                      "\"interval\":10},\"false_rollback_budget\":0.01,"
-                      "\"false_promote_risk\":0.05,\"strict\":false,\"signals\":[],"
-                      "\"min_analysis_minutes\":10,\"min_requests\":100,"
-                      "\"min_route_requests\":100,\"analysis_window_ms\":600000,"
-                      "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
-                      "\"no_data_grace_ms\":300000,\"resume_after_no_data\":true,"
-                      "\"on_canary_silent\":\"rollback\","
-                      "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"ask_about_pods\":true,"
-                      "\"keep_when_stable_down\":true,\"extend_ms\":0,"
-                      "\"max_extends\":2,\"ignore_routes\":[]"),
-            std::string::npos)
+  EXPECT_NE(
+      text.find("\"rank\":{\"metrics\":{},\"group_weights\":{},\"pass\":95,\"marginal\":75,"
+                "\"interval\":10},\"false_rollback_budget\":0.01,"
+                "\"false_promote_risk\":0.05,\"strict\":false,\"signals\":[],"
+                "\"min_analysis_minutes\":10,\"min_requests\":100,"
+                "\"min_route_requests\":100,\"analysis_window_ms\":600000,"
+                "\"look_interval_ms\":5000,\"on_fail\":\"rollback\","
+                "\"no_data_grace_ms\":300000,\"resume_after_no_data\":true,"
+                "\"on_canary_silent\":\"rollback\","
+                "\"canary_silent_grace_ms\":180000,\"guard_split\":true,\"ask_about_pods\":true,"
+                "\"keep_when_stable_down\":true,\"extend_ms\":0,"
+                "\"max_extends\":2,\"ignore_routes\":[]"),
+      std::string::npos)
       << text;
 }
 
