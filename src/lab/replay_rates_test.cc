@@ -3,9 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <random>
+#include <utility>
 #include <vector>
 
 #include "lab/pods.h"
+#include "lab/replay.h"
+#include "lab/stable_splits.h"
 
 namespace coalmine::lab {
 namespace {
@@ -48,17 +52,47 @@ TEST(ReplayRates, EqualPodsAreNotRolledBack) {
   EXPECT_EQ(got.by_process.rate.minutes_with_data, 120);
 }
 
+// A judge that does not know that processes differ.
+ReplayOutcome replay_without_processes(const rollout::RolloutSpec& spec,
+                                       std::vector<CountCell> cells) {
+  for (auto& cell : cells) {
+    cell.instances.clear();
+    for (auto& row : cell.routes) row.parts.clear();
+  }
+  return replay_cells(spec, cells);
+}
+
 TEST(ReplayRates, LastingDifferencesOfPodsShowByProcessAlone) {
-  auto spec = quick_spec();
-  spec.ask_about_pods = false;
+  const auto spec = quick_spec();
   auto model = eight_pods();
-  model.lasting.latency_cv = 0.4;
+  model.lasting.latency_cv = 0.3;
   const auto cells = two_hours(model);
-  const auto got = measure_rates({.spec = spec, .cells = cells, .runs = kRuns});
-  EXPECT_LE(got.by_request.at(0).rolled_back, 1);
-  ASSERT_EQ(got.by_process.known, ProcessesKnown::yes);
-  EXPECT_GE(got.by_process.rate.rolled_back, kRuns / 4);
-  EXPECT_GT(got.by_process.rate.interval.low, 0.05);
+  const auto first = std::size_t{120};
+  int by_request = 0, by_process = 0;
+  std::mt19937_64 random(1);
+  for (const auto& process : processes_of_stable(cells, gap_ms(spec))) {
+    const auto is_false = [&](std::vector<CountCell> release) {
+      return replay_without_processes(spec, std::move(release)).end == ReplayEnd::rolled_back;
+    };
+    by_process += is_false(split_by_process(spec, cells, first, {process.name}));
+    by_request += is_false(split_by_request(spec, cells, first, 0, random));
+  }
+  EXPECT_GE(by_process, 2);
+  EXPECT_EQ(by_request, 0);
+}
+
+TEST(ReplayRates, WhatTheJudgeLearnsOfProcessesLowersTheRateByProcess) {
+  auto spec = quick_spec();
+  auto model = eight_pods();
+  model.lasting.latency_cv = 0.3;
+  const auto cells = two_hours(model);
+  spec.ask_about_pods = false;
+  const auto rolled_back = measure_rates({.spec = spec, .cells = cells, .runs = kRuns});
+  EXPECT_LE(rolled_back.by_request.at(0).rolled_back, 1);
+  spec.ask_about_pods = true;
+  const auto asked = measure_rates({.spec = spec, .cells = cells, .runs = kRuns});
+  EXPECT_GT(rolled_back.by_process.rate.rolled_back, asked.by_process.rate.rolled_back);
+  EXPECT_LE(asked.by_process.rate.rolled_back, 1);
 }
 
 TEST(ReplayRates, TheIntervalIsOfNoMoreReleasesThanTheDataHold) {
