@@ -103,27 +103,45 @@ class Replay {
   }
 
  private:
-  Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
-                                                         std::int64_t to_ms) const {
+  // A point at every step for each combination of these labels that a track's series have then.
+  Result<std::vector<promql::Series>> seen_of(Track track, const std::vector<std::string>& by,
+                                              std::int64_t from_ms, std::int64_t to_ms,
+                                              std::int64_t step_ms) const {
     const auto matchers =
-        datasource::request_matchers(cohort_selector(question_.spec, Track::canary, ""), names());
-    const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
+        datasource::request_matchers(cohort_selector(question_.spec, track, ""), names());
     const datasource::LabelSpelling spelling(*question_.source.data, names());
     std::string labels;
-    for (const auto& label : spelling.of_label("service_version", to_ms))
-      labels += (labels.empty() ? "" : ", ") + promql::label_text(label);
+    for (const auto& name : by) {
+      for (const auto& label : spelling.of_label(name, to_ms))
+        labels += (labels.empty() ? "" : ", ") + promql::label_text(label);
+    }
     std::vector<promql::Series> seen;
     for (const auto& spelled : spelling.of(matchers, to_ms)) {
       const auto query =
           fmt::format("count by ({}) ({})", labels, datasource::selector_text(spelled));
       TRY_ASSIGN(auto found,
-                 question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
+                 question_.source.expressions->evaluate_range(query, from_ms, to_ms, step_ms));
       for (auto& series : found) {
         series.labels = datasource::with_plain_names(series.labels);
         seen.push_back(std::move(series));
       }
     }
+    return seen;
+  }
+
+  Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
+                                                         std::int64_t to_ms) const {
+    const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
+    TRY_ASSIGN(const auto seen, seen_of(Track::canary, {"service_version"}, from_ms, to_ms, step));
     return lab::find_releases(seen, std::max(kGapMs, 3 * step));
+  }
+
+  Result<Silences> silences_of_stable(std::int64_t from_ms, std::int64_t to_ms) const {
+    const auto instance_labels = names().instance_labels;
+    auto by = instance_labels;
+    by.emplace_back("service_version");
+    TRY_ASSIGN(const auto seen, seen_of(Track::stable, by, from_ms, to_ms, kMinStepMs));
+    return find_silences(seen, kMinStepMs, instance_labels);
   }
 
   datasource::SeriesNames names() const {
@@ -170,14 +188,16 @@ class Replay {
   }
 
   Status measure(std::size_t canary_processes, Found& out) const {
-    TRY_ASSIGN(const auto cells,
-               stable_cells(std::max(out.from_ms, out.to_ms - kStableMs), out.to_ms));
+    const auto from_ms = std::max(out.from_ms, out.to_ms - kStableMs);
+    TRY_ASSIGN(const auto cells, stable_cells(from_ms, out.to_ms));
+    TRY_ASSIGN(auto silences, silences_of_stable(from_ms, out.to_ms));
     // A split of requests says nothing about the user's own metrics.
     auto spec = question_.spec;
     std::erase_if(spec.signals,
                   [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
     out.rates = measure_rates({.spec = spec,
                                .cells = cells,
+                               .silences = std::move(silences),
                                .canary_processes = canary_processes,
                                .injected = {std::begin(kInjected), std::end(kInjected)},
                                .runs = flags_.runs,

@@ -52,8 +52,8 @@ std::span<const CountCell> window(const std::vector<CountCell>& cells, const Pla
 }
 
 std::vector<SplitRate> rates_by_request(const RateQuestion& question) {
-  const auto& [spec, cells, canary, more, runs, seed] = question;
-  const auto places = places_in(spec, cells, stretches_of_stable(cells, gap_ms(spec)));
+  const auto& [spec, cells, silences, canary, more, runs, seed] = question;
+  const auto places = places_in(spec, cells, stretches_of_stable(cells, gap_ms(spec), silences));
   std::vector<SplitRate> out;
   if (places.empty()) return out;
   std::mt19937_64 random(seed);
@@ -131,9 +131,9 @@ std::ptrdiff_t most_at_once(const std::vector<CountCell>& cells) {
 }
 
 ProcessRate rate_by_process(const RateQuestion& question) {
-  const auto& [spec, cells, asked, more, runs, seed] = question;
+  const auto& [spec, cells, silences, asked, more, runs, seed] = question;
   ProcessRate out;
-  const auto processes = processes_of_stable(cells, gap_ms(spec));
+  const auto processes = processes_of_stable(cells, gap_ms(spec), silences);
   if (most_at_once(cells) == 1) out.known = ProcessesKnown::one_process;
   std::map<std::size_t, Beginning> at; // by first cell
   std::vector<std::vector<Place>> places;

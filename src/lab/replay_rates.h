@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "lab/share_interval.h"
+#include "lab/silences.h"
 #include "rollout/spec.h"
 #include "telemetry/cell.h"
 
@@ -42,6 +43,7 @@ struct SplitRates {
 struct RateQuestion {
   const rollout::RolloutSpec& spec;    // without metrics of the user's own: a split has none
   const std::vector<CountCell>& cells; // of stable
+  Silences silences{};                 // in them
   std::size_t canary_processes = 1;
   std::vector<double> injected{}; // beside 0
   int runs = 0;

@@ -77,14 +77,14 @@ double share_at(const rollout::RolloutSpec& spec, double minutes) {
 }
 
 // What a cell says of a process or of stable as a whole.
-enum class Seen { nothing, requests, not_told_apart };
+enum class Seen { nothing, requests, unknown };
 
 std::vector<Stretch> stretches(const std::vector<CountCell>& cells, std::int64_t gap,
                                const std::vector<Seen>& seen) {
   std::vector<Stretch> out;
   bool open = false;
   for (std::size_t i = 0; i < cells.size(); ++i) {
-    if (seen[i] == Seen::not_told_apart) open = false;
+    if (seen[i] == Seen::unknown) open = false;
     if (seen[i] != Seen::requests) continue;
     if (!open || cells[i].from_ms - cells[out.back().last - 1].to_ms >= gap) out.push_back({i, i});
     open = true;
@@ -96,13 +96,13 @@ std::vector<Stretch> stretches(const std::vector<CountCell>& cells, std::int64_t
 // The details of a process are there or not, all together; durations may not be sent at all.
 Seen seen_of(const CountCell& cell, std::size_t at) {
   const auto& one = cell.instances[at];
-  if (one.warming) return Seen::not_told_apart;
+  if (one.warming) return Seen::unknown;
   if (!one.bucket_counts.empty()) return Seen::requests;
   const auto is_its = [&](const InstancePart& part) { return part.instance == at; };
   const bool has_part = std::ranges::any_of(
       cell.routes, [&](const RouteCounts& row) { return std::ranges::any_of(row.parts, is_its); });
   const bool no_details = cell.total.stable.bucket_counts.empty() && cell.routes.empty();
-  return has_part || no_details ? Seen::requests : Seen::not_told_apart;
+  return has_part || no_details ? Seen::requests : Seen::unknown;
 }
 
 bool is_stable(const InstanceCounts& one) { return one.track == Track::stable; }
@@ -234,15 +234,18 @@ std::int64_t gap_ms(const rollout::RolloutSpec& spec) {
   return out;
 }
 
-std::vector<Stretch> stretches_of_stable(const std::vector<CountCell>& cells, std::int64_t gap) {
+std::vector<Stretch> stretches_of_stable(const std::vector<CountCell>& cells, std::int64_t gap,
+                                         const Silences& silences) {
   std::vector<Seen> seen;
-  for (const auto& cell : cells)
-    seen.push_back(cell.total.stable.requests > 0 ? Seen::requests : Seen::nothing);
+  for (const auto& cell : cells) {
+    const auto counted = cell.total.stable.requests > 0 ? Seen::requests : Seen::nothing;
+    seen.push_back(is_silent(cell, silences.stable) ? Seen::unknown : counted);
+  }
   return stretches(cells, gap, seen);
 }
 
 std::vector<StableProcess> processes_of_stable(const std::vector<CountCell>& cells,
-                                               std::int64_t gap) {
+                                               std::int64_t gap, const Silences& silences) {
   std::map<std::string, std::vector<Seen>> seen;
   for (std::size_t i = 0; i < cells.size(); ++i) {
     const auto& instances = cells[i].instances;
@@ -251,11 +254,16 @@ std::vector<StableProcess> processes_of_stable(const std::vector<CountCell>& cel
       const auto& one = instances[at];
       if (!is_stable(one) || !(one.requests > 0)) continue;
       auto& of = seen.try_emplace(one.instance, cells.size(), Seen::nothing).first->second;
-      of[i] = alone ? Seen::not_told_apart : seen_of(cells[i], at);
+      of[i] = alone ? Seen::unknown : seen_of(cells[i], at);
     }
   }
   std::vector<StableProcess> out;
-  for (const auto& [name, of] : seen) out.push_back({name, stretches(cells, gap, of)});
+  for (auto& [name, of] : seen) {
+    const auto silent = silences.processes.find(name);
+    for (std::size_t i = 0; i < cells.size() && silent != silences.processes.end(); ++i)
+      if (is_silent(cells[i], silent->second)) of[i] = Seen::unknown;
+    out.push_back({name, stretches(cells, gap, of)});
+  }
   return out;
 }
 

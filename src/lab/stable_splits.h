@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "lab/silences.h"
 #include "rollout/spec.h"
 #include "telemetry/cell.h"
 
@@ -41,11 +42,12 @@ struct StableProcess {
 // one.
 std::int64_t gap_ms(const rollout::RolloutSpec& spec);
 
-// Where stable has requests. Cells follow each other in time.
-std::vector<Stretch> stretches_of_stable(const std::vector<CountCell>& cells, std::int64_t gap);
+// Where stable has requests and was heard. Cells follow each other in time.
+std::vector<Stretch> stretches_of_stable(const std::vector<CountCell>& cells, std::int64_t gap,
+                                         const Silences& silences = {});
 // A process that warms up is not told apart, nor is the only process of a cell.
 std::vector<StableProcess> processes_of_stable(const std::vector<CountCell>& cells,
-                                               std::int64_t gap);
+                                               std::int64_t gap, const Silences& silences = {});
 
 // All places within these stretches.
 std::vector<Place> places_in(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells,

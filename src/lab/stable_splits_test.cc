@@ -173,6 +173,43 @@ TEST(StableSplits, AGapIsNoData) {
   EXPECT_EQ(rates.by_process.rate.minutes_with_data, 100);
 }
 
+// A point at each of these minutes.
+promql::Series seen_in(const std::string& process, const std::vector<std::int64_t>& minutes) {
+  promql::Series out{.labels = Labels::of({{"pod", process}, {"service_version", "2"}}),
+                     .floats = {},
+                     .histograms = {}};
+  for (const auto minute : minutes) out.floats.push_back({minute * 60'000, 1, 0});
+  return out;
+}
+
+TEST(Silences, AreOfProcessesAndOfAllAtOnce) {
+  const auto got = find_silences(
+      {seen_in("a", {1, 2, 3, 30, 31}), seen_in("b", {1, 2, 3, 4, 20}), seen_in("b", {5, 6})},
+      60'000, {"instance", "pod"});
+  ASSERT_EQ(got.stable.size(), 2u);
+  EXPECT_EQ(got.stable[0].from_ms, 60'000); // the newest sample may have been five minutes old
+  EXPECT_EQ(got.stable[0].to_ms, 20 * 60'000);
+  EXPECT_EQ(got.stable[1].to_ms, 30 * 60'000);
+  ASSERT_EQ(got.processes.at("a@2").size(), 1u);
+  EXPECT_EQ(got.processes.at("a@2")[0].from_ms, -2 * 60'000);
+  EXPECT_EQ(got.processes.at("a@2")[0].to_ms, 30 * 60'000);
+  EXPECT_EQ(got.processes.at("b@2").size(), 1u);
+}
+
+TEST(StableSplits, CountsThatAreSpreadOverASilenceAreNoData) {
+  const auto cells = stable_for(few_pods(), 120);
+  const auto spec = short_spec();
+  const Silence all{.from_ms = 55 * 60'000, .to_ms = 65 * 60'000};
+  auto rates =
+      measure_rates({.spec = spec, .cells = cells, .silences = {.stable = {all}}, .runs = 2});
+  EXPECT_EQ(rates.by_request.at(0).minutes_with_data, 110);
+  const Silence one{.from_ms = 40 * 60'000, .to_ms = 110 * 60'000};
+  rates = measure_rates(
+      {.spec = spec, .cells = cells, .silences = {.processes = {{"stable-01", {one}}}}, .runs = 2});
+  EXPECT_EQ(rates.by_request.at(0).minutes_with_data, 120);
+  EXPECT_EQ(rates.by_process.processes, 4u);
+}
+
 TEST(StableSplits, AStepIsNeverSilentFromBeginToEnd) {
   auto spec = short_spec();
   EXPECT_EQ(gap_ms(spec), 5 * 60'000);
