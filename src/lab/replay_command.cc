@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <cmath>
 #include <iostream>
 #include <utility>
 
@@ -279,11 +280,12 @@ void print_by_process(const ProcessRate& by_process) {
                    "lasting differences. The shares of the steps are not\n",
                    by_process.canary, by_process.processes, by_process.canary == 1 ? "is" : "are",
                    data_text(by_process.rate));
-  if (by_process.separate < static_cast<std::size_t>(by_process.rate.runs))
+  if (by_process.independent < by_process.rate.runs)
     std::cout << fmt::format(
-        "    the data hold {} separate release{}: the interval is that of so "
-        "many\n",
-        by_process.separate, by_process.separate == 1 ? "" : "s");
+        "    the interval is that of {:.0f} independent releases: more draw the same data again, "
+        "or "
+        "a process that ends as before\n",
+        std::max(1.0, std::floor(by_process.independent)));
 }
 
 void print_rates(const SplitRates& rates) {
@@ -330,7 +332,7 @@ json::object by_process_json(const ProcessRate& by_process) {
   auto out = rate_json(by_process.rate);
   out["processes"] = by_process.processes;
   out["canary_processes"] = by_process.canary;
-  out["separate_releases"] = by_process.separate;
+  out["independent_releases"] = by_process.independent;
   return out;
 }
 

@@ -118,6 +118,34 @@ std::size_t separate_places(const std::vector<Place>& places) {
   return out;
 }
 
+// From how much the shares of single processes differ: the variance of a mean of clusters.
+double independent_releases(const std::vector<Drawn>& drawn,
+                            const std::vector<ReplayOutcome>& outcomes, double at_most) {
+  struct Cluster {
+    double releases = 0;
+    double rolled_back = 0;
+  };
+  std::map<std::string, Cluster> clusters;
+  Cluster all;
+  for (std::size_t i = 0; i < drawn.size(); ++i) {
+    const double bad = outcomes[i].end == ReplayEnd::rolled_back ? 1 : 0;
+    for (const auto& process : drawn[i].canary) {
+      for (auto* cluster : {&clusters[process], &all}) {
+        cluster->releases += 1;
+        cluster->rolled_back += bad;
+      }
+    }
+  }
+  const double share = all.rolled_back / all.releases, n = static_cast<double>(clusters.size());
+  if (!(share > 0) || !(share < 1) || n < 2) return at_most;
+  double variance = 0;
+  for (const auto& [process, of] : clusters) {
+    const double difference = (of.rolled_back - of.releases * share) / all.releases;
+    variance += difference * difference * n / (n - 1);
+  }
+  return variance > 0 ? std::clamp(share * (1 - share) / variance, 1.0, at_most) : at_most;
+}
+
 // Processes of stable with requests in the same cell.
 std::ptrdiff_t most_at_once(const std::vector<CountCell>& cells) {
   std::ptrdiff_t out = 0;
@@ -174,13 +202,16 @@ ProcessRate rate_by_process(const RateQuestion& question) {
       all.push_back(place);
     }
   }
+  std::size_t separate = 0;
   for (const auto& of : possible) {
     out.processes += !of.empty();
-    out.separate += separate_places(of);
+    separate += separate_places(of);
   }
-  out.separate = std::max<std::size_t>(1, out.separate / out.canary);
+  separate = std::max<std::size_t>(1, separate / out.canary);
+  out.independent =
+      independent_releases(drawn, outcomes, std::min<double>(runs, static_cast<double>(separate)));
   out.rate.minutes_with_data = minutes_of(cells, all);
-  count(outcomes, std::min<double>(runs, static_cast<double>(out.separate)), out.rate);
+  count(outcomes, out.independent, out.rate);
   return out;
 }
 

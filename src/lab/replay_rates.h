@@ -30,9 +30,10 @@ struct ProcessRate {
   SplitRate rate{};
   std::size_t processes = 0; // of stable, that can be drawn
   std::size_t canary = 1;    // of them, in each release
-  // As many releases fit into the data without using any of a process's twice. Where there were
-  // more runs, the interval is that of so many.
-  std::size_t separate = 0;
+  // The interval is that of so many releases that do not depend on each other: at most as many as
+  // fit into the data without using any of a process's twice, and fewer where processes differ, for
+  // those of one process then end alike.
+  double independent = 0;
 };
 
 struct SplitRates {
