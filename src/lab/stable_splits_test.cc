@@ -39,11 +39,11 @@ std::vector<CountCell> stable_for(PodModel model, double minutes, std::uint64_t 
   return SimulatedPods(model, {}, seed).baseline();
 }
 
-double sum_of(const std::vector<double>& values) {
+double requests_in(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
-double minutes_of(const std::vector<CountCell>& cells, const Stretch& stretch) {
+double minutes_in(const std::vector<CountCell>& cells, const Stretch& stretch) {
   return static_cast<double>(cells[stretch.last - 1].to_ms - cells[stretch.first].from_ms) / 60'000;
 }
 
@@ -105,14 +105,14 @@ void expect_process(const CountCell& got, const CountCell& from, const std::stri
   EXPECT_NEAR(total.stable.requests, from.total.stable.requests - own.requests, 1e-6);
   EXPECT_NEAR(total.stable.errors, from.total.stable.errors - own.errors, 1e-6);
   EXPECT_EQ(total.canary.bucket_counts, got.baseline ? std::vector<double>{} : own.bucket_counts);
-  EXPECT_NEAR(sum_of(total.stable.bucket_counts), total.stable.requests, 1e-6);
+  EXPECT_NEAR(requests_in(total.stable.bucket_counts), total.stable.requests, 1e-6);
   for (std::size_t r = 0; r < got.routes.size(); ++r) {
     const auto& row = got.routes[r];
     double requests = 0;
     for (const auto& part : from.routes[r].parts)
       requests += part.instance == at ? part.requests : 0;
     EXPECT_NEAR(row.canary.requests, got.baseline ? 0 : requests, 1e-6);
-    EXPECT_NEAR(sum_of(row.canary.bucket_counts), row.canary.requests, 1e-6);
+    EXPECT_NEAR(requests_in(row.canary.bucket_counts), row.canary.requests, 1e-6);
     std::map<Track, double> parts;
     for (const auto& part : row.parts)
       parts[got.instances.at(part.instance).track] += part.requests;
@@ -161,8 +161,8 @@ TEST(StableSplits, AGapIsNoData) {
   const auto spec = short_spec();
   const auto stable = stretches_of_stable(cells, gap_ms(spec));
   ASSERT_EQ(stable.size(), 2u);
-  EXPECT_EQ(minutes_of(cells, stable[0]), 50);
-  EXPECT_EQ(minutes_of(cells, stable[1]), 50);
+  EXPECT_EQ(minutes_in(cells, stable[0]), 50);
+  EXPECT_EQ(minutes_in(cells, stable[1]), 50);
   for (const auto& place : places_in(spec, cells, stable)) {
     EXPECT_TRUE(place.last <= 200 || place.past >= 280) << place.past << ' ' << place.last;
     EXPECT_EQ(place.first - place.past, 120u);
