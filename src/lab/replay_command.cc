@@ -275,7 +275,8 @@ void print_by_process(const ProcessRate& by_process) {
   }
   std::cout << kName << rolled_back_text(by_process.rate) << '\n'
             << fmt::format(
-                   "    {} of stable's {} processes {} the canary, with the share of the traffic "
+                   "    {} of the {} processes of stable that can be drawn {} the canary, with the "
+                   "share of the traffic "
                    "that it has ({})\n    what pods do by themselves is in it: pauses, bursts, "
                    "lasting differences. The shares of the steps are not\n",
                    by_process.canary, by_process.processes, by_process.canary == 1 ? "is" : "are",
