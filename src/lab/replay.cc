@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <map>
+#include <memory>
 #include <utility>
 
 #include "cohort/durations.h"
@@ -13,9 +13,6 @@
 
 namespace coalmine::lab {
 namespace {
-
-// Binomials of more trials are drawn as normals, which is quick and exact enough.
-constexpr double kLargeCount = 1e7;
 
 // Adds a cell to a window. Where boundaries differ, those that all cells have are kept.
 void add_cell(TrackCounts& to, const TrackCounts& counts) {
@@ -140,62 +137,6 @@ class Player {
   ReplayOutcome out_;
 };
 
-// Draws each of count (a fraction counts as one with its own chance) with the given chance.
-double draw(double count, double chance, std::mt19937_64& random) {
-  if (!(count > 0) || !(chance > 0)) return 0;
-  const double whole = std::floor(count);
-  const double rest = std::bernoulli_distribution(count - whole)(random) ? 1 : 0;
-  const double n = whole + rest;
-  if (chance >= 1) return n;
-  if (n > kLargeCount) {
-    const double drawn =
-        std::normal_distribution<double>(n * chance, std::sqrt(n * chance * (1 - chance)))(random);
-    return std::clamp(std::round(drawn), 0.0, n);
-  }
-  return static_cast<double>(
-      std::binomial_distribution<std::int64_t>(static_cast<std::int64_t>(n), chance)(random));
-}
-
-// Splits one row of stable in two.
-RouteCounts split_row(const RouteCounts& from, double share, double more_errors,
-                      std::mt19937_64& random) {
-  RouteCounts out;
-  out.route = from.route;
-  out.share_bounds(from.stable.bounds_ms);
-  const auto& all = from.stable;
-  const double bad = draw(all.errors, share, random);
-  const double good = draw(std::max(0.0, all.requests - all.errors), share, random);
-  const double broken = draw(good, more_errors, random);
-  out.canary.requests = good + bad;
-  out.canary.errors = bad + broken;
-  out.stable.errors = std::max(0.0, all.errors - bad);
-  out.stable.requests = std::max(out.stable.errors, all.requests - out.canary.requests);
-  if (all.answered > 0 && all.requests > 0) {
-    const double known = std::min(1.0, all.answered / all.requests);
-    out.canary.answered = out.canary.requests * known;
-    out.stable.answered = out.stable.requests * known;
-    const double drawn = draw(all.client_errors, share, random);
-    out.canary.client_errors = std::min(drawn, out.canary.answered);
-    out.stable.client_errors =
-        std::min(std::max(0.0, all.client_errors - drawn), out.stable.answered);
-  }
-  for (const auto count : all.bucket_counts) {
-    const double drawn = std::min(count, draw(count, share, random));
-    out.canary.bucket_counts.push_back(drawn);
-    out.stable.bucket_counts.push_back(count - drawn);
-  }
-  return out;
-}
-
-double share_at(const rollout::RolloutSpec& spec, double minutes) {
-  for (const auto& step : spec.steps) {
-    const double length = static_cast<double>(step.analyze_ms) / kMsPerMinute;
-    if (minutes < length || step.weight >= 1) return std::min(step.weight, 0.5);
-    minutes -= length;
-  }
-  return 0.5;
-}
-
 } // namespace
 
 std::string_view to_string(ReplayEnd end) {
@@ -239,50 +180,6 @@ std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
     }
   }
   std::ranges::stable_sort(out, {}, &PastRelease::from_ms);
-  return out;
-}
-
-std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
-                                    const std::vector<CountCell>& stable, std::size_t first,
-                                    double more_errors, std::mt19937_64& random) {
-  std::vector<CountCell> out;
-  double minutes = 0;
-  const double longest = static_cast<double>(longest_ms(spec)) / kMsPerMinute;
-  for (std::size_t i = 0; i < stable.size() && minutes <= longest; ++i) {
-    auto cell = stable[i];
-    cell.mixed = cell.warming = false;
-    cell.baseline = i < first;
-    if (!cell.baseline) {
-      const double share = share_at(spec, minutes);
-      minutes += static_cast<double>(cell.to_ms - cell.from_ms) / kMsPerMinute;
-      // Requests outside the routes are split by themselves; the whole is the sum.
-      RouteCounts rest = cell.total;
-      RouteCounts total;
-      for (auto& row : cell.routes) {
-        rest.stable.requests -= row.stable.requests;
-        rest.stable.errors -= row.stable.errors;
-        rest.stable.answered -= row.stable.answered;
-        rest.stable.client_errors -= row.stable.client_errors;
-        row = split_row(row, share, more_errors, random);
-        total.canary.add_requests(row.canary);
-        total.stable.add_requests(row.stable);
-      }
-      rest.stable.requests = std::max(0.0, rest.stable.requests);
-      rest.stable.errors = std::clamp(rest.stable.errors, 0.0, rest.stable.requests);
-      rest.stable.client_errors = std::max(0.0, rest.stable.client_errors);
-      auto split = split_row(rest, share, more_errors, random);
-      total.canary.add_requests(split.canary);
-      total.stable.add_requests(split.stable);
-      total.share_bounds(cell.total.stable.bounds_ms);
-      total.canary.bucket_counts = std::move(split.canary.bucket_counts);
-      total.stable.bucket_counts = std::move(split.stable.bucket_counts);
-      cell.total = std::move(total);
-    } else {
-      cell.total.canary = {};
-      for (auto& row : cell.routes) row.canary = {};
-    }
-    out.push_back(std::move(cell));
-  }
   return out;
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,12 +44,5 @@ struct PastRelease {
 // there. A gap longer than gap_ms ends a release. Sorted by beginning.
 std::vector<PastRelease> find_releases(const std::vector<promql::Series>& seen,
                                        std::int64_t gap_ms);
-
-// A made-up release: each request of stable goes to a canary at random, in shares that follow the
-// steps' times, from cell `first` on. The cells before are stable's past. more_errors: share of the
-// canary's good requests that fail on top (0: two equal tracks).
-std::vector<CountCell> split_stable(const rollout::RolloutSpec& spec,
-                                    const std::vector<CountCell>& stable, std::size_t first,
-                                    double more_errors, std::mt19937_64& random);
 
 } // namespace coalmine::lab

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
+#include <cmath>
 #include <iostream>
 #include <utility>
 
@@ -18,6 +19,8 @@
 #include "lab/commands.h"
 #include "lab/local_question.h"
 #include "lab/replay.h"
+#include "lab/replay_rates.h"
+#include "lab/stable_splits.h"
 #include "promql/syntax/printer.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/evidence_feed.h"
@@ -53,20 +56,11 @@ struct Row {
   std::vector<ReplayOutcome> outcomes; // one a column
 };
 
-struct Rate {
-  double injected = 0;
-  int runs = 0;
-  int rolled_back = 0;
-  int promoted = 0;
-  double median_minutes = 0; // of the rollbacks
-};
-
 struct Found {
   std::vector<Row> rows;
-  std::vector<Rate> rates;
+  SplitRates rates{};
   std::int64_t from_ms = 0;
   std::int64_t to_ms = 0;
-  double stable_hours = 0; // that the splits were drawn from
 };
 
 // Does one replay. Lives for one command.
@@ -94,38 +88,61 @@ class Replay {
     TRY_ASSIGN(auto releases, releases_between(out.from_ms, out.to_ms));
     if (releases.size() > kMaxReleases)
       releases.erase(releases.begin(), releases.end() - kMaxReleases);
+    std::vector<std::size_t> canaries; // the processes of each release's canary
     for (auto& release : releases) {
       TRY_ASSIGN(auto cells, release_cells(release));
       Row row{std::move(release), {}};
       for (const auto& column : columns_) row.outcomes.push_back(replay_cells(column.spec, cells));
+      if (const auto n = canary_processes(cells); n > 0) canaries.push_back(n);
       out.rows.push_back(std::move(row));
     }
-    if (flags_.runs > 0) TRY(measure(out));
+    if (flags_.runs > 0) {
+      std::ranges::sort(canaries);
+      TRY(measure(canaries.empty() ? 1 : canaries[canaries.size() / 2], out));
+    }
     return out;
   }
 
  private:
-  Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
-                                                         std::int64_t to_ms) const {
+  // A point at every step for each combination of these labels that a track's series have then.
+  Result<std::vector<promql::Series>> seen_of(Track track, const std::vector<std::string>& by,
+                                              std::int64_t from_ms, std::int64_t to_ms,
+                                              std::int64_t step_ms) const {
     const auto matchers =
-        datasource::request_matchers(cohort_selector(question_.spec, Track::canary, ""), names());
-    const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
+        datasource::request_matchers(cohort_selector(question_.spec, track, ""), names());
     const datasource::LabelSpelling spelling(*question_.source.data, names());
     std::string labels;
-    for (const auto& label : spelling.of_label("service_version", to_ms))
-      labels += (labels.empty() ? "" : ", ") + promql::label_text(label);
+    for (const auto& name : by) {
+      for (const auto& label : spelling.of_label(name, to_ms))
+        labels += (labels.empty() ? "" : ", ") + promql::label_text(label);
+    }
     std::vector<promql::Series> seen;
     for (const auto& spelled : spelling.of(matchers, to_ms)) {
       const auto query =
           fmt::format("count by ({}) ({})", labels, datasource::selector_text(spelled));
       TRY_ASSIGN(auto found,
-                 question_.source.expressions->evaluate_range(query, from_ms, to_ms, step));
+                 question_.source.expressions->evaluate_range(query, from_ms, to_ms, step_ms));
       for (auto& series : found) {
         series.labels = datasource::with_plain_names(series.labels);
         seen.push_back(std::move(series));
       }
     }
+    return seen;
+  }
+
+  Result<std::vector<lab::PastRelease>> releases_between(std::int64_t from_ms,
+                                                         std::int64_t to_ms) const {
+    const auto step = std::max(kMinStepMs, (to_ms - from_ms) / kMaxPoints + 1);
+    TRY_ASSIGN(const auto seen, seen_of(Track::canary, {"service_version"}, from_ms, to_ms, step));
     return lab::find_releases(seen, std::max(kGapMs, 3 * step));
+  }
+
+  Result<Silences> silences_of_stable(std::int64_t from_ms, std::int64_t to_ms) const {
+    const auto instance_labels = names().instance_labels;
+    auto by = instance_labels;
+    by.emplace_back("service_version");
+    TRY_ASSIGN(const auto seen, seen_of(Track::stable, by, from_ms, to_ms, kMinStepMs));
+    return find_silences(seen, kMinStepMs, instance_labels);
   }
 
   datasource::SeriesNames names() const {
@@ -171,55 +188,22 @@ class Replay {
     return out;
   }
 
-  Status measure(Found& out) const {
-    TRY_ASSIGN(const auto cells,
-               stable_cells(std::max(out.from_ms, out.to_ms - kStableMs), out.to_ms));
-    if (cells.empty()) return {};
-    out.stable_hours =
-        static_cast<double>(cells.back().to_ms - cells.front().from_ms) / (60.0 * kMinuteMs);
-    // After every beginning there are as many cells as a rollout may take; before it, stable's
-    // past.
-    const auto length = cells.front().to_ms - cells.front().from_ms;
-    const auto past = static_cast<std::size_t>(rollout::kBaselineMs / length);
-    std::int64_t schedule = 0;
-    for (const auto& step : question_.spec.steps) schedule += step.analyze_ms;
-    const auto needed = static_cast<std::size_t>(schedule / length) + 1;
-    if (cells.size() < past + needed) return {};
+  Status measure(std::size_t canary_processes, Found& out) const {
+    const auto from_ms = std::max(out.from_ms, out.to_ms - kStableMs);
+    TRY_ASSIGN(const auto cells, stable_cells(from_ms, out.to_ms));
+    TRY_ASSIGN(auto silences, silences_of_stable(from_ms, out.to_ms));
     // A split of requests says nothing about the user's own metrics.
     auto spec = question_.spec;
     std::erase_if(spec.signals,
                   [](const judge::SignalSpec& s) { return judge::is_metric(s.kind); });
-    std::mt19937_64 random(flags_.seed);
-    std::vector<double> injected = {0};
-    injected.insert(injected.end(), std::begin(kInjected), std::end(kInjected));
-    for (const auto more : injected)
-      out.rates.push_back(measure_one(spec, cells, past, needed, more, random));
+    out.rates = measure_rates({.spec = spec,
+                               .cells = cells,
+                               .silences = std::move(silences),
+                               .canary_processes = canary_processes,
+                               .injected = {std::begin(kInjected), std::end(kInjected)},
+                               .runs = flags_.runs,
+                               .seed = flags_.seed});
     return {};
-  }
-
-  Rate measure_one(const rollout::RolloutSpec& spec, const std::vector<CountCell>& cells,
-                   std::size_t past, std::size_t needed, double more,
-                   std::mt19937_64& random) const {
-    Rate rate{.injected = more,
-              .runs = flags_.runs,
-              .rolled_back = 0,
-              .promoted = 0,
-              .median_minutes = 0};
-    std::vector<double> minutes;
-    for (int run = 0; run < flags_.runs; ++run) {
-      const auto first =
-          std::uniform_int_distribution<std::size_t>(past, cells.size() - needed)(random);
-      const std::vector window(cells.begin() + static_cast<std::ptrdiff_t>(first - past),
-                               cells.end());
-      const auto outcome = replay_cells(spec, split_stable(spec, window, past, more, random));
-      if (outcome.end == ReplayEnd::promoted) ++rate.promoted;
-      if (outcome.end != ReplayEnd::rolled_back) continue;
-      ++rate.rolled_back;
-      minutes.push_back(outcome.minutes);
-    }
-    std::ranges::sort(minutes);
-    if (!minutes.empty()) rate.median_minutes = minutes[minutes.size() / 2];
-    return rate;
   }
 
   const LocalQuestion& question_;
@@ -258,31 +242,103 @@ void print_releases(const Found& found, const std::vector<Column>& columns) {
   }
 }
 
-void print_rates(const Found& found) {
-  if (found.rates.empty()) {
-    std::cout
-        << "No rates: stable's telemetry does not cover one rollout and the half hour before it.\n";
+double percent_of(int part, const SplitRate& rate) {
+  return rate.runs == 0 ? 0 : 100.0 * part / rate.runs;
+}
+
+std::string rolled_back_text(const SplitRate& rate) {
+  return fmt::format("{} of {} rolled back, {:.1f}% ({:.1f}% to {:.1f}%); {:.1f}% promoted",
+                     rate.rolled_back, rate.runs, percent_of(rate.rolled_back, rate),
+                     rate.interval.low * 100, rate.interval.high * 100,
+                     percent_of(rate.promoted, rate));
+}
+
+std::string data_text(const SplitRate& rate) {
+  return rate.minutes_with_data >= 120
+             ? fmt::format("{:.1f} h with telemetry", rate.minutes_with_data / 60)
+             : fmt::format("{:.0f} min with telemetry", rate.minutes_with_data);
+}
+
+void print_by_process(const ProcessRate& by_process) {
+  constexpr std::string_view kName = "  by process: ";
+  if (by_process.known == ProcessesKnown::one_process) {
+    std::cout << kName
+              << "cannot be known, because stable has one process only: nothing shows what pods "
+                 "alone do to a comparison\n";
     return;
   }
-  for (const auto& rate : found.rates) {
-    const double share = rate.runs == 0 ? 0 : 100.0 * rate.rolled_back / rate.runs;
-    const double promoted = rate.runs == 0 ? 0 : 100.0 * rate.promoted / rate.runs;
-    if (rate.injected == 0) {
-      std::cout << fmt::format(
-          "A/A: {} random splits of {:.1f} h of stable: {} rolled back ({:.1f}%), {:.1f}% "
-          "promoted\n",
-          rate.runs, found.stable_hours, rate.rolled_back, share, promoted);
-    } else {
-      std::cout << fmt::format(
-          "A/B: +{:.1f}pp errors injected: caught {:.0f}%{}, {:.0f}% promoted\n",
-          rate.injected * 100, share,
-          rate.rolled_back > 0 ? ", median " + minutes_text(rate.median_minutes) : "", promoted);
-    }
+  if (by_process.known == ProcessesKnown::too_little_data) {
+    std::cout << kName
+              << "cannot be known, because no two processes of stable have telemetry for one "
+                 "rollout and the half hour before it\n";
+    return;
+  }
+  std::cout << kName << rolled_back_text(by_process.rate) << '\n'
+            << fmt::format(
+                   "    {} of the {} processes of stable that can be drawn {} the canary, with the "
+                   "share of the traffic "
+                   "that it has ({})\n    what pods do by themselves is in it: pauses, bursts, "
+                   "lasting differences. The shares of the steps are not\n",
+                   by_process.canary, by_process.processes, by_process.canary == 1 ? "is" : "are",
+                   data_text(by_process.rate));
+  if (by_process.independent < by_process.rate.runs)
+    std::cout << fmt::format(
+        "    the interval is that of {:.0f} independent releases: more draw the same data again, "
+        "or "
+        "a process that ends as before\n",
+        std::max(1.0, std::floor(by_process.independent)));
+}
+
+void print_rates(const SplitRates& rates) {
+  if (rates.by_request.empty()) {
+    std::cout << "No rates: stable's telemetry does not cover one rollout and the half hour before "
+                 "it without a gap.\n";
+    return;
+  }
+  const auto& equal = rates.by_request.front();
+  std::cout << "A/A: stable against itself, so every rollback is false (95% intervals)\n"
+            << "  by request: " << rolled_back_text(equal) << '\n'
+            << fmt::format(
+                   "    each request goes to the canary at random, in the shares of the steps "
+                   "({})\n    what pods do by themselves is not in it: it is on both sides alike\n",
+                   data_text(equal));
+  print_by_process(rates.by_process);
+  std::cout << "A/B: errors added to the canary, by request\n";
+  for (const auto& rate : rates.by_request) {
+    if (rate.injected == 0) continue;
+    std::cout << fmt::format(
+        "  +{:.1f}pp: caught {:.0f}% ({:.0f}% to {:.0f}%){}, {:.0f}% promoted\n",
+        rate.injected * 100, percent_of(rate.rolled_back, rate), rate.interval.low * 100,
+        rate.interval.high * 100,
+        rate.rolled_back > 0 ? ", median " + minutes_text(rate.median_minutes) : "",
+        percent_of(rate.promoted, rate));
   }
 }
 
+json::object rate_json(const SplitRate& rate) {
+  return {{"injected", rate.injected},
+          {"runs", rate.runs},
+          {"rolled_back", rate.rolled_back},
+          {"promoted", rate.promoted},
+          {"median_minutes", rate.median_minutes},
+          {"rolled_back_interval", {rate.interval.low, rate.interval.high}},
+          {"minutes_with_data", rate.minutes_with_data}};
+}
+
+json::object by_process_json(const ProcessRate& by_process) {
+  if (by_process.known != ProcessesKnown::yes) {
+    const bool one = by_process.known == ProcessesKnown::one_process;
+    return {{"unknown", one ? "one_process" : "too_little_data"}};
+  }
+  auto out = rate_json(by_process.rate);
+  out["processes"] = by_process.processes;
+  out["canary_processes"] = by_process.canary;
+  out["independent_releases"] = by_process.independent;
+  return out;
+}
+
 std::string replay_json(const Found& found, const LocalQuestion& question,
-                        const std::vector<Column>& columns) {
+                        const std::vector<Column>& columns, int runs) {
   json::array releases;
   for (const auto& row : found.rows) {
     json::object outcomes;
@@ -299,18 +355,14 @@ std::string replay_json(const Found& found, const LocalQuestion& question,
                                     {"outcomes", std::move(outcomes)}});
   }
   json::array rates;
-  for (const auto& rate : found.rates) {
-    rates.push_back(json::object{{"injected", rate.injected},
-                                 {"runs", rate.runs},
-                                 {"rolled_back", rate.rolled_back},
-                                 {"promoted", rate.promoted},
-                                 {"median_minutes", rate.median_minutes}});
-  }
-  return json::serialize(json::object{{"schema", "coalmine.replay/v1"},
-                                      {"service", question.spec.service},
-                                      {"source", question.source.name},
-                                      {"releases", std::move(releases)},
-                                      {"rates", std::move(rates)}});
+  for (const auto& rate : found.rates.by_request) rates.push_back(rate_json(rate));
+  json::object all{{"schema", "coalmine.replay/v1"},
+                   {"service", question.spec.service},
+                   {"source", question.source.name},
+                   {"releases", std::move(releases)},
+                   {"rates", std::move(rates)}};
+  if (runs > 0) all["by_process"] = by_process_json(found.rates.by_process);
+  return json::serialize(all);
 }
 
 } // namespace
@@ -327,9 +379,10 @@ int run_replay(const ReplayFlags& flags, const cli::CommonFlags& common) {
   Replay replay(*question, flags);
   const auto found = replay.run();
   if (!found) return complain(found.error());
-  const int exit = found->rows.empty() && found->rates.empty() ? cli::kExitNoData : cli::kExitGood;
+  const int exit =
+      found->rows.empty() && found->rates.by_request.empty() ? cli::kExitNoData : cli::kExitGood;
   if (common.output == "json") {
-    std::cout << replay_json(*found, *question, replay.columns()) << '\n';
+    std::cout << replay_json(*found, *question, replay.columns(), flags.runs) << '\n';
     return exit;
   }
   std::cout << fmt::format("{} past release{} of {} found in {}\n\n", found->rows.size(),
@@ -339,7 +392,7 @@ int run_replay(const ReplayFlags& flags, const cli::CommonFlags& common) {
     print_releases(*found, replay.columns());
     std::cout << '\n';
   }
-  if (flags.runs > 0) print_rates(*found);
+  if (flags.runs > 0) print_rates(found->rates);
   return exit;
 }
 

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <memory>
-#include <random>
 #include <vector>
 
 namespace coalmine::lab {
@@ -26,29 +25,6 @@ CountCell cell(int index, double stable_requests, double stable_errors, double c
   out.routes = {out.total};
   out.routes[0].route = "/pay";
   return out;
-}
-
-TEST(Replay, SplitsOfStableAreEqualUnlessErrorsAreInjected) {
-  auto spec = rollout::default_spec("checkout");
-  std::vector<CountCell> stable;
-  for (int i = 0; i < 500; ++i) stable.push_back(cell(i, 3'000.25, 30.5));
-  std::mt19937_64 random(5);
-  for (const double more : {0.0, 0.05}) {
-    const auto cells = split_stable(spec, stable, 120, more, random);
-    double canary = 0;
-    double errors = 0;
-    for (const auto& c : cells) {
-      EXPECT_NEAR(c.total.canary.requests + c.total.stable.requests, 3'000.25, 1.0);
-      EXPECT_LE(c.total.canary.errors, c.total.canary.requests);
-      EXPECT_LE(c.total.stable.errors, c.total.stable.requests + 1e-9);
-      if (c.baseline) {
-        EXPECT_EQ(c.total.canary.requests, 0);
-      }
-      canary += c.total.canary.requests;
-      errors += c.total.canary.errors;
-    }
-    EXPECT_NEAR(errors / canary, 0.0102 + more, 0.003);
-  }
 }
 
 TEST(Replay, JudgesAsLooksWould) {

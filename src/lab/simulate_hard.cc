@@ -2,8 +2,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cmath>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -12,6 +10,7 @@
 #include "cohort/durations.h"
 #include "judge/judge.h"
 #include "lab/pods.h"
+#include "lab/share_interval.h"
 #include "lab/simulate.h"
 #include "telemetry/durations.h"
 
@@ -199,14 +198,9 @@ SimulationSummary simulate_row(const HardRow& row, std::size_t runs, std::uint64
   return summarize(releases, row.steps);
 }
 
-// Wilson's interval of a share, 95 %.
 std::string with_interval(double share, std::size_t runs) {
-  const double n = static_cast<double>(runs), z = 1.959964;
-  const double middle = (share + z * z / (2 * n)) / (1 + z * z / n);
-  const double half =
-      z / (1 + z * z / n) * std::sqrt(share * (1 - share) / n + z * z / (4 * n * n));
-  return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", share * 100, std::max(0.0, middle - half) * 100,
-                     std::min(1.0, middle + half) * 100);
+  const auto [low, high] = share_interval(share, static_cast<double>(runs));
+  return fmt::format("{:.1f} % [{:.1f}, {:.1f}]", share * 100, low * 100, high * 100);
 }
 
 std::string steps_text(const std::vector<SimulatedStep>& steps) {

@@ -112,10 +112,11 @@ test('forms of a verdict, and what is not there', async (t) => {
   const [port] = await freePorts(1);
   const gone = await run(['analyze', 'checkout', '--source', `http://127.0.0.1:${port}`]);
   assert.equal(gone.code, 5, gone.out + gone.err);
-  const replay = await run(['replay', 'checkout', '--source', file, '--from', '20m', '--runs', '0', '-o', 'json']);
+  const replay = await run(['replay', 'checkout', '--source', file, '--from', '20m', '--runs', '2', '-o', 'json']);
   assert.equal(replay.code, 0, replay.err);
-  const { releases } = JSON.parse(replay.out);
+  const { releases, rates, by_process } = JSON.parse(replay.out);
   assert.equal(releases.length, 1);
   assert.equal(releases[0].version, '2.4.0');
   assert.equal(releases[0].outcomes['this config'].end, 'rolled back');
+  assert.deepEqual([rates, by_process], [[], { unknown: 'too_little_data' }]);
 });
