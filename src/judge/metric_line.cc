@@ -117,24 +117,26 @@ void RatioSide::add(const MetricNumbers& numbers, double minute) {
 }
 
 void RatioSide::weigh(const Cell& cell, double minute) {
-  // Where nobody says how events come, stable must have shown it.
-  if (!(clump_ > 1) && !dispersion_.known()) return;
-  const double least = clump_ > 1 ? clump_ : dispersion_.sparse() ? kSparseClump : 1;
+  totals_.add(cell);
+  const bool shown = dispersion_.known() && !dispersion_.sparse();
+  const double least = clump_ > 1 ? clump_ : shown ? 1 : kSparseClump;
   const double phi = std::max(least, dispersion_.phi());
   const auto tempered = ArmPhi{phi, phi}.temper(cell);
-  if (up_) {
-    excess_.add(tempered, cell, minute);
-    for (auto& process : below_) process.add(tempered);
-    over_limit_.add(against_known_zero(tempered));
-  } else {
-    shrink_.add(tempered, cell, minute);
-    for (auto& process : above_) process.add(tempered);
-    under_limit_.add(against_known_zero(tempered));
-  }
-  const auto rest_of = [](const Cell& c) { return Cell{c.n1 - c.x1, c.n1, c.n0 - c.x0, c.n0}; };
-  if (exact_) odds_.add(up_ ? tempered : rest_of(tempered), up_ ? cell : rest_of(cell), minute);
+  for (auto& process : below_) process.add(tempered);
+  for (auto& process : above_) process.add(tempered);
+  over_limit_.add(against_known_zero(tempered));
+  under_limit_.add(against_known_zero(tempered));
   more_.add(tempered);
   fewer_.add(tempered);
+  // Where nobody says how events come, stable must have shown it before harm is bet on.
+  if (!(clump_ > 1) && !dispersion_.known()) return;
+  const auto rest_of = [](const Cell& c) { return Cell{c.n1 - c.x1, c.n1, c.n0 - c.x0, c.n0}; };
+  if (exact_) odds_.add(up_ ? tempered : rest_of(tempered), up_ ? cell : rest_of(cell), minute);
+  if (up_) {
+    excess_.add(tempered, cell, minute);
+  } else {
+    shrink_.add(tempered, cell, minute);
+  }
 }
 
 double RatioSide::log_harm() const {
@@ -151,8 +153,8 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   if (harm < harms_.size())
     out.log_safety =
         up_ ? below_[harm].log_e(harms_[harm].delta) : above_[harm].log_e(harms_[harm].delta);
-  const auto& totals = out.log_harm < bar_low ? all() : since();
-  out.canary_count = all().n1;
+  const auto& totals = out.log_harm < bar_low ? totals_ : since();
+  out.canary_count = totals_.n1;
   if (!(totals.compared > 0)) return out;
   const auto shown = [&](double rate) { return rest_ ? 1 - rate : rate; };
   out.canary = shown(totals.canary_rate());

@@ -71,7 +71,6 @@ class RatioSide {
   Cell cell_of(const MetricNumbers& numbers) const;
   void weigh(const Cell& cell, double minute);
   double log_harm() const;
-  const Totals& all() const { return up_ ? excess_.all() : shrink_.all(); }
   const Totals& since() const { return up_ ? excess_.since() : shrink_.since(); }
 
   SignalSpec signal_;
@@ -93,6 +92,7 @@ class RatioSide {
   ExcessProcess over_limit_;
   SafetyProcess under_limit_;
   ShareDispersion dispersion_;
+  Totals totals_;
 };
 
 // A mean, from sums and counts. Its variance is that between cells, weighted by their observations

@@ -62,12 +62,14 @@ RateLine::RateLine(const LineOptions& options, const LinearMargin& margin,
       harm_(harm_process(options, margin, exact, past)) {
   const double rate = past.requests > 0 ? past.bad / past.requests : 0;
   for (const auto& harm : harms_) safety_.push_back(safety_with(harm, rate));
+  safety_with_warm_up_ = safety_;
 }
 
-void RateLine::add(const Cell& cell, const ArmPhi& phi, double minute) {
+void RateLine::add(const Cell& cell, const Cell& with_warm_up, const ArmPhi& phi, double minute) {
   const auto tempered = phi.temper(cell);
   std::visit([&](auto& process) { process.add(tempered, cell, minute); }, harm_);
   for (auto& process : safety_) process.add(tempered);
+  for (auto& process : safety_with_warm_up_) process.add(phi.temper(with_warm_up));
   more_.add(tempered);
   fewer_.add(tempered);
   if (limit_ && usable(tempered)) over_limit_.add(against_known_zero(tempered));
@@ -93,7 +95,10 @@ bool RateLine::from_start() const {
 }
 
 double RateLine::log_safety(std::size_t harm) const {
-  return harm < safety_.size() ? safety_[harm].log_e(harms_[harm].delta) : 0;
+  if (harm >= safety_.size()) return 0;
+  const double delta = harms_[harm].delta;
+  const double both[] = {safety_[harm].log_e(delta), safety_with_warm_up_[harm].log_e(delta)};
+  return log_mean_exp(both);
 }
 
 std::optional<Interval> RateLine::difference(double bar_low, double bar_high) const {

@@ -53,8 +53,11 @@ class RateLine {
            std::span<const LinearMargin> harms, bool exact, std::optional<double> limit,
            const Part& past);
 
-  // minute: observed time of the rollout at the cell's beginning.
-  void add(const Cell& cell, const ArmPhi& phi, double minute);
+  // with_warm_up: the cell with the requests of the canary that are warming up. They are no
+  // evidence of harm. Evidence of safety is half with them and half without: what is fine from the
+  // first request on need not wait, and what a warm-up is forgiven holds up nothing later. minute:
+  // observed time of the rollout at the cell's beginning.
+  void add(const Cell& cell, const Cell& with_warm_up, const ArmPhi& phi, double minute);
   // ln E against "no worse"; strict: against "within the margin".
   double log_harm() const;
   double log_safety(std::size_t harm) const; // ln E for "not worse than harms[harm]"
@@ -73,8 +76,10 @@ class RateLine {
   std::vector<LinearMargin> harms_;
   std::optional<double> limit_;
   std::variant<OnsetProcess<ExcessBets>, OnsetProcess<OddsBets>> harm_;
-  std::vector<SafetyProcess> safety_; // one for each harm
-  ExcessProcess more_;                // for the interval
+  // One for each harm.
+  std::vector<SafetyProcess> safety_;
+  std::vector<SafetyProcess> safety_with_warm_up_;
+  ExcessProcess more_; // for the interval
   SafetyProcess fewer_;
   ExcessProcess over_limit_; // against "at most limit"
 };

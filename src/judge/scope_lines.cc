@@ -130,14 +130,16 @@ void Scope::see(const RouteCounts& row) {
 
 void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& phi, double minute) {
   const auto errors = errors_of(row);
-  if (rate) rate->add(errors, phi.errors, minute);
+  const auto warming = warming_errors_of(row);
+  const Cell all{errors.x1 + warming.x1, errors.n1 + warming.n1, errors.x0, errors.n0};
+  if (rate) rate->add(errors, all, phi.errors, minute);
   if (warm_up) {
-    const auto warming = warming_errors_of(row);
     if (warming.n1 > 0) warm_up->harm.add(phi.errors.temper(warming), warming, minute);
   }
   if (foreign && !(stable > 0)) {
-    const auto all = errors_of(whole);
-    foreign->add({errors.x1, errors.n1, all.x0, all.n0}, phi.errors, minute);
+    const auto service = errors_of(whole);
+    foreign->add({errors.x1, errors.n1, service.x0, service.n0},
+                 {all.x1, all.n1, service.x0, service.n0}, phi.errors, minute);
   }
   if (client)
     client->add({"", client_errors_of(row.canary), client_errors_of(row.stable), ""}, minute);

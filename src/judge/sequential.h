@@ -81,7 +81,8 @@ class SequentialJudge final : public Judge {
   void fill_without_canary(SignalVerdict& v, const Evidence& evidence) const;
   void fill_error_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   // The errors of the warm-up, where they decide or are all there is.
-  void fill_warm_up(SignalVerdict& v, const Scope& scope) const;
+  void fill_warm_up(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  double allowed_error_difference(double stable) const;
   ArmPhi error_phi(const std::string& route) const; // "": the service
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;

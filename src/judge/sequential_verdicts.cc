@@ -101,10 +101,9 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   const double p = all.stable_rate();
   const auto phi = error_phi(v.subject.route);
   if (all.n1 > 0 && all.n0 > 0) {
-    const auto& signal = options_.signals[*places_.rate];
     v.outlook.detectable =
         std::max(detectable_excess(p, all.n1 / phi.canary, all.n0 / phi.stable, bar + kUsualSlack),
-                 allowed_difference(plan_.margin(), signal.floor, p));
+                 allowed_error_difference(p));
   }
   fill_minutes(v, scope, harm);
 }
@@ -263,6 +262,10 @@ void SequentialJudge::fill_without_canary(SignalVerdict& v, const Evidence& evid
   }
 }
 
+double SequentialJudge::allowed_error_difference(double stable) const {
+  return allowed_difference(plan_.margin(), options_.signals[*places_.rate].floor, stable);
+}
+
 void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
                                       std::size_t harm) const {
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
@@ -270,28 +273,33 @@ void SequentialJudge::fill_error_rate(SignalVerdict& v, const Scope& scope,
   const bool proven =
       scope.log_warm_up_harm() + log_weight >= std::log(1 / options_.alpha_rollback);
   if (scope.warm_up && scope.warm_up->harm.all().n1 > 0 && (proven || !(line.all().compared > 0))) {
-    fill_warm_up(v, scope);
+    fill_warm_up(v, scope, harm);
     if (v.verdict == Verdict::regression || !(line.all().compared > 0)) return;
   }
   fill_rate(v, scope, harm);
   if (!v.measured.canary) return;
   const auto& totals = line.driver();
   const double stable = totals.stable_rate();
-  const double allowed =
-      stable + allowed_difference(plan_.margin(), options_.signals[*places_.rate].floor, stable);
+  const double allowed = stable + allowed_error_difference(stable);
   bool beyond = totals.canary_rate() > allowed;
   if (v.limits.max && *v.measured.canary > *v.limits.max) beyond = true;
   set_outcome(v, beyond, scope.log_rate_harm(), log_weight, line.log_safety(harm));
 }
 
-void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope) const {
-  const auto& totals = scope.warm_up->harm.since();
+void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
+  const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
+  const bool proven =
+      scope.log_warm_up_harm() + log_weight >= std::log(1 / options_.alpha_rollback);
+  const auto& warming = scope.warm_up->harm;
+  const auto& totals = proven ? warming.since() : warming.all();
   v.limits.margin = plan_.margin();
   set_rates(v, totals);
   if (!v.measured.canary) return;
-  const bool beyond = totals.canary_rate() > scope.warm_up->margin.at(totals.stable_rate());
-  set_outcome(v, beyond, scope.log_warm_up_harm(), std::log(std::max(scope.rate_weight, 1e-300)),
-              -kInfinity);
+  const double canary = totals.canary_rate(), stable = totals.stable_rate();
+  const bool beyond = canary > scope.warm_up->margin.at(stable);
+  const bool passes = canary <= stable + allowed_error_difference(stable);
+  set_outcome(v, beyond, scope.log_warm_up_harm(), log_weight,
+              passes ? scope.rate->log_safety(harm) : -kInfinity);
   v.weighed->warming = options_.warm_up_margin;
 }
 

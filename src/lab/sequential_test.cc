@@ -260,11 +260,15 @@ TEST(Sequential, AWarmUpBeyondItsOwnMarginIsARegression) {
   EXPECT_NE(out.reason.find("(+5pp while the canary warms up)"), std::string::npos) << out.reason;
 }
 
-TEST(Sequential, AWarmUpThatIsFineIsNoReasonToPass) {
-  auto judge = make_sequential_judge(errors_only());
-  auto cells = baseline_cells(10, 1000);
-  add_minutes(cells, 5, 10, true);
-  EXPECT_EQ(judge->judge(look(cells)).decision, Decision::keep_watching);
+// What is fine from its first request on need not wait for the end of its warm-up.
+TEST(Sequential, AWarmUpThatIsFineIsAReasonToPass) {
+  for (const double errors : {10.0, 30.0}) {
+    auto judge = make_sequential_judge(errors_only());
+    auto cells = baseline_cells(10, 1000);
+    add_minutes(cells, 5, errors, true);
+    EXPECT_EQ(judge->judge(look(cells)).decision,
+              errors > 10 ? Decision::keep_watching : Decision::promote);
+  }
 }
 
 // Ten instances of stable whose error rates are 0.55 to 1.45 % for good.
