@@ -72,7 +72,8 @@ void RateLine::add(const Cell& cell, const Cell& with_warm_up, const ArmPhi& phi
   for (auto& process : safety_with_warm_up_) process.add(phi.temper(with_warm_up));
   more_.add(tempered);
   fewer_.add(tempered);
-  if (limit_ && usable(tempered)) over_limit_.add(against_known_zero(tempered));
+  with_warm_up_.add(with_warm_up);
+  if (limit_ && usable(with_warm_up)) over_limit_.add(against_known_zero(phi.temper(with_warm_up)));
 }
 
 double RateLine::log_harm() const {

@@ -55,8 +55,8 @@ class RateLine {
 
   // with_warm_up: the cell with the requests of the canary that are warming up. They are no
   // evidence of harm. Evidence of safety is half with them and half without: what is fine from the
-  // first request on need not wait, and what a warm-up is forgiven holds up nothing later. minute:
-  // observed time of the rollout at the cell's beginning.
+  // first request on need not wait, and what a warm-up is forgiven holds up nothing later. An
+  // absolute limit forgives nothing. minute: observed time of the rollout at the cell's beginning.
   void add(const Cell& cell, const Cell& with_warm_up, const ArmPhi& phi, double minute);
   // ln E against "no worse"; strict: against "within the margin".
   double log_harm() const;
@@ -65,6 +65,7 @@ class RateLine {
   const Totals& driver() const;
   const Totals& all() const;
   bool from_start() const; // they are the same
+  const Totals& with_warm_up() const { return with_warm_up_; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
   // The differences that are not rejected by all cells together: below, at bar_low nats, and above,
@@ -82,6 +83,7 @@ class RateLine {
   ExcessProcess more_; // for the interval
   SafetyProcess fewer_;
   ExcessProcess over_limit_; // against "at most limit"
+  Totals with_warm_up_;
 };
 
 } // namespace coalmine::judge

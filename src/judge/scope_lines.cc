@@ -137,9 +137,10 @@ void Scope::judge(const RouteCounts& row, const RouteCounts& whole, const Phi& p
     if (warming.n1 > 0) warm_up->harm.add(phi.errors.temper(warming), warming, minute);
   }
   if (foreign && !(stable > 0)) {
+    // Its margin is as wide as that of a warm-up, so it needs no line of its own for that.
     const auto service = errors_of(whole);
-    foreign->add({errors.x1, errors.n1, service.x0, service.n0},
-                 {all.x1, all.n1, service.x0, service.n0}, phi.errors, minute);
+    const Cell both{all.x1, all.n1, service.x0, service.n0};
+    foreign->add(both, both, phi.errors, minute);
   }
   if (client)
     client->add({"", client_errors_of(row.canary), client_errors_of(row.stable), ""}, minute);

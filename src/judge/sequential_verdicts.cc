@@ -300,6 +300,8 @@ void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope, std::si
   const bool passes = canary <= stable + allowed_error_difference(stable);
   set_outcome(v, beyond, scope.log_warm_up_harm(), log_weight,
               passes ? scope.rate->log_safety(harm) : -kInfinity);
+  if (v.limits.max && canary > *v.limits.max)
+    set_limit_outcome(v, true, scope.log_rate_harm(), log_weight);
   v.weighed->warming = options_.warm_up_margin;
 }
 
@@ -311,7 +313,7 @@ void SequentialJudge::fill_without_stable(SignalVerdict& v, std::size_t index,
   set_no_data(v, Cause::no_stable_data);
   if (signal.kind == SignalKind::latency_quantile) return fill_limit(v, index, scope);
   if (places_.rate != index || !begun_) return;
-  const auto& all = scope.rate->all();
+  const auto& all = scope.rate->with_warm_up();
   if (!(all.n1 > 0)) return;
   v.measured.canary = all.x1 / all.n1;
   bool beyond = v.limits.max && *v.measured.canary > *v.limits.max;

@@ -260,6 +260,29 @@ TEST(Sequential, AWarmUpBeyondItsOwnMarginIsARegression) {
   EXPECT_NE(out.reason.find("(+5pp while the canary warms up)"), std::string::npos) << out.reason;
 }
 
+TEST(Sequential, AWarmUpHidesNeitherALimitNorARouteOfTheCanarysOwn) {
+  auto limited = errors_only();
+  limited.signals[0].max = 0.03; // 4 % is within the warm-up's margin
+  auto judge = make_sequential_judge(limited);
+  auto cells = baseline_cells(10, 1000);
+  add_minutes(cells, 2, 40, true);
+  auto out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::rollback) << out.reason;
+
+  judge = make_sequential_judge(errors_only());
+  cells = baseline_cells(10, 1000);
+  add_minutes(cells, 1, 20, true);
+  for (auto i = cells.size() - 4; i < cells.size(); ++i) {
+    auto& row = cells[i].routes.emplace_back();
+    row.route = "/new";
+    row.canary.requests = row.canary.warming_requests = 20;
+    row.canary.errors = row.canary.warming_errors = 20;
+  }
+  out = judge->judge(look(cells));
+  EXPECT_EQ(out.decision, Decision::rollback) << out.reason;
+  EXPECT_NE(out.reason.find("error_rate on /new"), std::string::npos) << out.reason;
+}
+
 // What is fine from its first request on need not wait for the end of its warm-up.
 TEST(Sequential, AWarmUpThatIsFineIsAReasonToPass) {
   for (const double errors : {10.0, 30.0}) {
