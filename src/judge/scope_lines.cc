@@ -198,7 +198,10 @@ Scope LinePlan::service(const StablePast& past, const ErrorBudget& budget) const
 void LinePlan::add_rate(Scope& scope, const Past& past) const {
   if (!places_.rate) return;
   scope.rate = rate_line(past);
-  scope.warm_up.emplace(line_options().onset, options_.warm_up_margin);
+  // Never narrower than the margin that holds without a warm-up.
+  const double rate = past.requests > 0 ? past.errors / past.requests : 0;
+  const double usual = allowed_difference(margin_, options_.signals[*places_.rate].floor, rate);
+  scope.warm_up.emplace(line_options().onset, std::max(options_.warm_up_margin, usual));
 }
 
 void LinePlan::add_client(Scope& scope, const MetricPast& past, Reach reach) const {

@@ -302,7 +302,8 @@ void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope, std::si
               passes ? scope.rate->log_safety(harm) : -kInfinity);
   if (v.limits.max && canary > *v.limits.max)
     set_limit_outcome(v, true, scope.log_rate_harm(), log_weight);
-  v.weighed->warming = options_.warm_up_margin;
+  if (scope.warm_up->margin.delta > allowed_error_difference(stable))
+    v.weighed->warming = scope.warm_up->margin.delta;
 }
 
 // A line that stable has no requests for. What it may still be is a regression: beyond an absolute

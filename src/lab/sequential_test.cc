@@ -260,6 +260,18 @@ TEST(Sequential, AWarmUpBeyondItsOwnMarginIsARegression) {
   EXPECT_NE(out.reason.find("(+5pp while the canary warms up)"), std::string::npos) << out.reason;
 }
 
+TEST(Sequential, AWarmUpIsNeverJudgedMoreStrictly) {
+  auto options = errors_only();
+  options.signals[0].automatic = false;
+  options.signals[0].margin = {Margin::Unit::points, 0.10};
+  auto judge = make_sequential_judge(options);
+  auto cells = baseline_cells(10, 1000);
+  add_minutes(cells, 2, 80, true); // +7pp
+  const auto out = judge->judge(look(cells));
+  EXPECT_NE(out.decision, Decision::rollback) << out.reason;
+  EXPECT_EQ(out.reason.find("warms up"), std::string::npos) << out.reason;
+}
+
 TEST(Sequential, AWarmUpHidesNeitherALimitNorARouteOfTheCanarysOwn) {
   auto limited = errors_only();
   limited.signals[0].max = 0.03; // 4 % is within the warm-up's margin
