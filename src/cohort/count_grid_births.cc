@@ -65,7 +65,11 @@ void CountGrid::Impl::learn_birth(Process& process, const BirthSign& sign) {
       if (before == INT64_MIN && process.lowest_start_ms == INT64_MAX)
         process.born_ms = sign.born_ms;
       break;
-    case BirthSign::Kind::restart: process.born_ms = std::max(before, sign.born_ms); break;
+    case BirthSign::Kind::restart:
+      if (sign.born_ms <= before || lived_on(process, sign)) return;
+      process.born_ms = sign.born_ms;
+      ++process.restarts;
+      break;
   }
   if (process.born_ms == before) return;
   if (process.born_ms < before) { // it was born earlier than was known, not twice
@@ -74,6 +78,20 @@ void CountGrid::Impl::learn_birth(Process& process, const BirthSign& sign) {
     });
   }
   add_birth(process.track, {process.born_ms, &process});
+}
+
+// Whether another series of the process counted on, from an older start, when this one began anew:
+// some SDKs give each series a start of its own, its first measurement.
+bool CountGrid::Impl::lived_on(const Process& process, const BirthSign& restart) const {
+  const auto shows_it = [&](const Life& life) {
+    return life.start_ms != 0 && life.start_ms + kSameExportMs < restart.born_ms &&
+           life.until_ms + kSameExportMs > restart.shown_ms;
+  };
+  return std::ranges::any_of(lines, [&](const Line& line) {
+    return instances[line.instance].process == &process &&
+           (shows_it({line.line.start_ms(), line.line.last_ms()}) ||
+            std::ranges::any_of(line.lives, shows_it));
+  });
 }
 
 void CountGrid::Impl::add_birth(Track track, FirstBirth birth) {

@@ -387,13 +387,21 @@ void CountGrid::Impl::gather_rows(std::vector<Part>& parts, CountCell& cell) {
 
 void CountGrid::Impl::list_instances(CountCell& cell) {
   for (auto& instance : instances) {
-    if (instance.requests > 0 || instance.errors > 0) {
-      cell.instances.push_back({instance.name, instance.track, instance.requests, instance.errors,
-                                warming(instance, cell)});
+    const bool counts = instance.source == cell.source;
+    const auto restarts = counts ? instance.process->restarts : 0;
+    if (instance.requests > 0 || instance.errors > 0 || restarts > 0) {
+      cell.instances.push_back({.instance = instance.name,
+                                .track = instance.track,
+                                .requests = instance.requests,
+                                .errors = instance.errors,
+                                .warming = warming(instance, cell),
+                                .bucket_counts = {},
+                                .restarts = restarts});
     }
     instance.requests = 0;
     instance.errors = 0;
   }
+  for (auto& process : processes) process.restarts = 0;
   // Not in the order in which they were first seen, which a restart changes.
   std::ranges::stable_sort(cell.instances, {}, [](const InstanceCounts& one) {
     return std::tie(one.track, one.instance);
@@ -424,6 +432,8 @@ void CountGrid::Impl::forget_before(std::int64_t time_ms) {
     if (spare > 0)
       instance.exports.erase(instance.exports.begin(), instance.exports.begin() + spare);
   }
+  for (auto& line : lines)
+    std::erase_if(line.lives, [&](const Life& life) { return life.until_ms <= time_ms; });
 }
 
 // What remains of a process that is over is when it exported last: whether it ended is asked for.

@@ -47,6 +47,7 @@ struct CountGrid::Impl {
     std::int64_t lowest_start_ms = INT64_MAX;
     std::vector<BirthSign> signs; // of later samples, in their order
     bool was_known = false;       // before a restart: signs in the kept cells are in born_ms
+    std::uint32_t restarts = 0;   // in the cell being closed
   };
   // The first birth of a track in one step of the traffic.
   struct FirstBirth {
@@ -92,6 +93,11 @@ struct CountGrid::Impl {
     std::int64_t last_knot(std::int64_t cell_ms) const;
     void exported(std::int64_t time_ms);
   };
+  // A stretch in which a series counted from one start.
+  struct Life {
+    std::int64_t start_ms = 0;
+    std::int64_t until_ms = 0;
+  };
   struct Line {
     std::size_t instance = 0;
     std::size_t route = 0;
@@ -99,6 +105,7 @@ struct CountGrid::Impl {
     Answer answer = Answer::unknown;
     bool unseen_begins_at_zero = false;
     CountLine line;
+    std::vector<Life> lives; // that are over, but not before the closed edge
     std::deque<GrowthPiece> pieces;
     std::vector<FloatSample> new_floats; // as sent: not shifted
     std::vector<ClassicSample> new_classic;
@@ -176,6 +183,7 @@ struct CountGrid::Impl {
   void note_sign(Process& process, const BirthSign& sign) const;
   void learn_births(std::int64_t until_ms);
   void learn_birth(Process& process, const BirthSign& sign);
+  bool lived_on(const Process& process, const BirthSign& restart) const;
   void add_birth(Track track, FirstBirth birth);
   void shift_births(Process& process, std::int64_t by_ms);
   std::int64_t step_begin(std::int64_t time_ms) const;

@@ -98,6 +98,7 @@ void CountGrid::Impl::release(std::vector<Held> held) {
 void CountGrid::Impl::pass(const CountCell& cell) {
   cell_ms = cell.to_ms - cell.from_ms;
   learn_births(cell.to_ms);
+  for (auto& process : processes) process.restarts = 0; // the kept cell has them
   for (auto& line : lines) {
     const auto& instance = instances[line.instance];
     cut_at_changes(line, instance.track);

@@ -74,6 +74,53 @@ TEST(WarmUp, OfAProcessThatRestartsAgainAndAgainEnds) {
   }
 }
 
+// Each once, in the cell whose telemetry shows it, under a name that the process keeps.
+TEST(Restarts, AreCountedUnderANameThatIsKept) {
+  for (const bool named : {false, true}) {
+    for (const bool start_is_known : {true, false}) {
+      auto o = options();
+      o.unseen_instances_begin_at_zero = true;
+      CountGrid grid(o);
+      grid.weight_changed(at(600), at(601), 0.25);
+      grid.add(steady(Track::stable, "s", -15, 15, 1500, 10));
+      grid.add(steady(Track::canary, "old", -15, 15, 1500, 1));
+      for (const auto& one : restarting("c", 610, 60, 1210, named, start_is_known)) grid.add(one);
+      std::uint32_t restarts = 0;
+      for (const auto& cell : grid.close(kFar)) {
+        for (const auto& one : cell.instances) {
+          EXPECT_LE(one.restarts, 1u);
+          if (one.restarts > 0) {
+            EXPECT_EQ(one.instance, "c");
+          }
+          restarts += one.restarts;
+        }
+      }
+      EXPECT_EQ(restarts, named ? 0u : 9u) << start_is_known; // ten lives
+    }
+  }
+}
+
+// A series that has a start of its own, its first measurement, comes back minutes after the others.
+TEST(Restarts, ASeriesThatComesLaterIsNone) {
+  CountGrid grid(options());
+  grid.add(steady(Track::stable, "s", -15, 15, 900, 10));
+  std::vector<At> requests, errors;
+  for (double t = -15; t <= 900; t += 15) {
+    const double born = t < 300 ? -3600 : 290;
+    requests.push_back({t, 2 * (t - born), born});
+    if (t < 300) errors.push_back({t, 5, -3000});
+    if (t >= 600) errors.push_back({t, 1, 590});
+  }
+  grid.add(series(Track::canary, Measure::requests, "c", "/pay", requests));
+  grid.add(series(Track::canary, Measure::bad, "c", "/pay", errors));
+  std::vector<std::int64_t> when;
+  for (const auto& cell : grid.close(kFar)) {
+    for (const auto& one : cell.instances)
+      if (one.restarts > 0) when.push_back((cell.to_ms - kOrigin) / 1000);
+  }
+  EXPECT_EQ(when, (std::vector<std::int64_t>{300}));
+}
+
 TEST(WarmUp, AScaleUpHasOneOfItsOwn) {
   CountGrid grid(options());
   grid.weight_changed(at(0), at(1), 0.05);

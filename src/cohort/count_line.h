@@ -67,6 +67,8 @@ class CountLine {
   Growth add(const ExponentialSample& sample, const GrowthContext& context); // in seconds
   void shift(std::int64_t by_ms);
   std::int64_t last_ms() const { return newest_ ? newest_->time_ms : INT64_MIN; }
+  // Of the process, as the newest sample says; 0: unknown.
+  std::int64_t start_ms() const { return newest_ ? newest_->start_ms : 0; }
 
  private:
   struct Newest {

@@ -98,7 +98,12 @@ std::string signals_text(const rollout::RolloutSpec& spec) {
             ? fmt::format("of the whole service or of any route with {:g} requests or more",
                           spec.min_route_requests)
             : "of the whole service";
-    if (signal.gate && spec.judge == "mann_whitney") {
+    if (signal.kind == judge::SignalKind::restarts) {
+      out += fmt::format(
+          "{} when an instance of the canary restarts more than {:g} times in 10 minutes while "
+          "none of stable's does.\n",
+          signal.gate ? action : "Show, without deciding on it,", signal.max.value_or(0));
+    } else if (signal.gate && spec.judge == "mann_whitney") {
       out += fmt::format("Score {} {} with a rank test.\n", signal_name(signal),
                          "of the whole service");
     } else if (signal.gate && spec.judge == "sequential") {

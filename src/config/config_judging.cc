@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
+#include <set>
+#include <string_view>
 
 #include "config/config_fields.h"
 #include "config/config_metric.h"
@@ -17,6 +20,7 @@ using judge::SignalSpec;
 
 constexpr std::size_t kMaxMetrics = 50;
 constexpr std::string_view kClientErrors = "client_error_rate";
+constexpr std::string_view kRestarts = "restarts";
 
 SignalSpec& find_or_add(std::vector<SignalSpec>& signals, const std::string& name) {
   const auto found = std::find_if(signals.begin(), signals.end(),
@@ -55,17 +59,38 @@ void read_analysis(const ConfigContext& context, const YAML::Node& node, bool me
   yaml.map(node, "analysis", keys);
 }
 
-// Where error rates are judged, so are client error rates, unless the file says otherwise: nobody
-// who asks for the one means to let a canary pass that knows none of its routes.
-void add_client_errors(std::vector<SignalSpec>& signals, const rollout::RolloutSpec& spec) {
-  if (spec.judge != "sequential" ||
-      std::ranges::find(signals, kClientErrors, &SignalSpec::name) != signals.end())
-    return;
+// Where error rates are judged, so are client error rates and restarts, unless the file says
+// otherwise: nobody who asks for the one means to let a canary pass that knows none of its routes,
+// or that does not stay up.
+void add_unasked(std::vector<SignalSpec>& signals, const rollout::RolloutSpec& spec,
+                 const std::set<std::string_view>& off) {
+  if (spec.judge != "sequential") return;
   const auto errors = std::ranges::find(signals, judge::SignalKind::error_rate, &SignalSpec::kind);
   if (errors == signals.end() || !errors->gate) return;
-  auto added = judge::default_client_errors();
-  added.per_route = errors->per_route;
-  signals.push_back(std::move(added));
+  auto client_errors = judge::default_client_errors();
+  client_errors.per_route = errors->per_route;
+  for (auto& added : {client_errors, judge::default_restarts()}) {
+    const bool given = std::ranges::find(signals, added.name, &SignalSpec::name) != signals.end();
+    if (!given && !off.contains(added.name)) signals.push_back(added);
+  }
+}
+
+// restarts: { max: 2, gate: true }. It has no margin.
+std::optional<SignalSpec> read_restarts(const ConfigContext& context, const YAML::Node& key,
+                                        const YAML::Node& value, const rollout::RolloutSpec& spec) {
+  auto& yaml = context.yaml;
+  if (spec.judge != "sequential") {
+    yaml.error(key, "only the sequential judge can judge restarts",
+               "use judge: { method: sequential }, or remove it");
+    return std::nullopt;
+  }
+  auto out = judge::default_restarts();
+  yaml.map(
+      value, "metric restarts",
+      {{"max", [&](const YAML::Node& v) { out.max = yaml.number(v, "max", 0, 1000); }},
+       {"gate", [&](const YAML::Node& v) { out.gate = yaml.boolean(v, "gate").value_or(true); }}});
+  if (!out.max) return std::nullopt;
+  return out;
 }
 
 void read_metrics(const ConfigContext& context, const YAML::Node& node,
@@ -73,18 +98,20 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node,
   std::vector<SignalSpec> signals;
   const std::size_t errors_before = context.yaml.errors();
   std::size_t seen = 0;
-  bool client_errors_off = false;
+  std::set<std::string_view> off;
   const bool is_map = context.yaml.entries(
       node, "metrics",
       [&](const std::string& name, const YAML::Node& key, const YAML::Node& value) {
         if (++seen == kMaxMetrics + 1)
           context.yaml.error(key, fmt::format("more than {} metrics", kMaxMetrics));
         if (seen > kMaxMetrics) return;
-        if (name == kClientErrors && value.IsScalar() && value.Scalar() == "off") {
-          client_errors_off = true;
+        for (const auto one : {kClientErrors, kRestarts}) {
+          if (name != one || !value.IsScalar() || value.Scalar() != "off") continue;
+          off.insert(one);
           return;
         }
-        auto signal = read_metric(context, name, key, value, spec);
+        auto signal = name == kRestarts ? read_restarts(context, key, value, spec)
+                                        : read_metric(context, name, key, value, spec);
         if (!signal) return;
         const bool twice = std::any_of(signals.begin(), signals.end(),
                                        [&](const SignalSpec& s) { return s.name == signal->name; });
@@ -96,15 +123,13 @@ void read_metrics(const ConfigContext& context, const YAML::Node& node,
         }
       });
   const bool any_gate = std::any_of(signals.begin(), signals.end(), [](const SignalSpec& s) {
-    // These two show no release to be good.
-    return s.gate && s.kind != judge::SignalKind::request_share &&
-           s.kind != judge::SignalKind::client_error_rate;
+    return s.gate && judge::can_show_good(s.kind);
   });
   if (is_map && !any_gate && context.yaml.errors() == errors_before) {
     context.yaml.error(node, "no metric gates, so nothing could stop a bad release",
                        "add error_rate: +0.5pp");
   }
-  if (!client_errors_off) add_client_errors(signals, spec);
+  add_unasked(signals, spec, off);
   if (is_map) spec.signals = std::move(signals);
 }
 

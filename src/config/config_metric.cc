@@ -180,15 +180,16 @@ class MetricReader {
       return false;
     }
     if (built_in_ || custom()) return true;
-    const std::string close =
-        did_you_mean(name_, {"error_rate", "client_error_rate", "request_share", "latency_p99",
-                             "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
-    yaml_.error(key,
-                fmt::format("unknown metric \"{}\"{}", name_,
-                            close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
-                "built in: error_rate, client_error_rate, latency_p50, latency_p90, latency_p95, "
-                "latency_p99; one of "
-                "your own needs promql, ratio or mean");
+    const std::string close = did_you_mean(
+        name_, {"error_rate", "client_error_rate", "request_share", "restarts", "latency_p99",
+                "latency_p95", "latency_p90", "latency_p50", "latency_p999"});
+    yaml_.error(
+        key,
+        fmt::format("unknown metric \"{}\"{}", name_,
+                    close.empty() ? "" : fmt::format(" - did you mean \"{}\"?", close)),
+        "built in: error_rate, client_error_rate, restarts, latency_p50, latency_p90, latency_p95, "
+        "latency_p99; one of "
+        "your own needs promql, ratio or mean");
     return false;
   }
 

@@ -122,8 +122,9 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
   EXPECT_DOUBLE_EQ(spec.steps[1].weight, 0.125);
   EXPECT_TRUE(spec.steps[1].approve_manually);
   EXPECT_DOUBLE_EQ(spec.steps[2].weight, 1);
-  ASSERT_EQ(spec.signals.size(), 4u);
+  ASSERT_EQ(spec.signals.size(), 5u);
   EXPECT_EQ(spec.signals[3].name, "client_error_rate") << "wherever the error rate is judged";
+  EXPECT_EQ(spec.signals[4].name, "restarts") << "wherever the error rate is judged";
   EXPECT_EQ(spec.signals[3].per_route, spec.signals[0].per_route);
   EXPECT_FALSE(spec.signals[0].per_route);
   EXPECT_DOUBLE_EQ(spec.signals[0].max.value(), 0.02);
@@ -138,6 +139,32 @@ TEST(Config, MapsEveryKeyOfTheFullForm) {
   EXPECT_EQ(std::get<route::HaproxyOptions>(spec.router).map_key, "search");
   ASSERT_EQ(spec.notify.size(), 1u);
   EXPECT_EQ(spec.notify[0].events, (std::vector<std::string>{"rolled_back", "promoted"}));
+}
+
+TEST(Config, RestartsHaveALimitAndNoMargin) {
+  const auto signals_of = [](const std::string& restarts, std::size_t errors) {
+    Config config;
+    const auto report = parse_config(
+        "x.yaml", "service: pay\nmetrics: { error_rate: +0.5pp, " + restarts + " }\n", {}, config);
+    EXPECT_EQ(count({report}).errors, errors) << render(report, false);
+    std::vector<SignalSpec> out;
+    for (const auto& spec : config.specs) {
+      for (const auto& signal : spec.signals)
+        if (signal.kind == judge::SignalKind::restarts) out.push_back(signal);
+    }
+    return out;
+  };
+  auto found = signals_of("client_error_rate: off", 0);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].max, 2);
+  EXPECT_TRUE(found[0].gate);
+  found = signals_of("restarts: { max: 5, gate: false }", 0);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].max, 5);
+  EXPECT_FALSE(found[0].gate);
+  EXPECT_TRUE(signals_of("restarts: off", 0).empty());
+  (void)signals_of("restarts: +5%", 1);
+  (void)signals_of("restarts: { margin: +5% }", 1);
 }
 
 TEST(Config, ServerBlockAndPathsRelativeToTheFile) {

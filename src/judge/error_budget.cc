@@ -10,10 +10,7 @@ namespace coalmine::judge {
 SignalPlaces::SignalPlaces(const std::vector<SignalSpec>& signals) {
   for (std::size_t i = 0; i < signals.size(); ++i) {
     const auto& signal = signals[i];
-    whole +=
-        signal.kind == SignalKind::request_share || signal.kind == SignalKind::client_error_rate
-            ? 0
-            : 1;
+    whole += can_show_good(signal.kind) ? 1 : 0;
     routes = routes || (signal.per_route && signal.gate && !is_metric(signal.kind));
     if (is_metric(signal.kind)) {
       metrics.push_back(i);
@@ -23,6 +20,8 @@ SignalPlaces::SignalPlaces(const std::vector<SignalSpec>& signals) {
       if (!share) share = i;
     } else if (signal.kind == SignalKind::client_error_rate) {
       if (!client) client = i;
+    } else if (signal.kind == SignalKind::restarts) {
+      restarts = i;
     } else if (!rate) {
       rate = i;
     }

@@ -21,7 +21,8 @@ struct SignalPlaces {
   std::optional<std::size_t> rate;   // the error rate
   std::optional<std::size_t> share;  // the request share
   std::optional<std::size_t> client; // the client error rate
-  std::vector<std::size_t> tails;    // latencies, in the order of a TailLine's marks
+  std::optional<std::size_t> restarts;
+  std::vector<std::size_t> tails; // latencies, in the order of a TailLine's marks
   std::vector<std::size_t> metrics;
   std::size_t whole = 0; // the number of signals, from the first on, that the service always has
   bool routes = false;   // some signal can decide on a route

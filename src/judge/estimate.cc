@@ -66,6 +66,7 @@ std::optional<Estimate> estimate(const SignalSpec& signal, const TrackCounts& tr
     case SignalKind::latency_quantile: return latency_quantile(track, signal.quantile);
     case SignalKind::client_error_rate: return client_error_rate(track);
     case SignalKind::request_share: // compares a route with its whole
+    case SignalKind::restarts:      // of processes, not of requests
     case SignalKind::ratio:
     case SignalKind::mean:
     case SignalKind::value: break;

@@ -87,7 +87,8 @@ std::unique_ptr<Judge> make_threshold_judge(ThresholdOptions options);
 // The default: anytime-valid evidence on every cell. What it decides:
 //   rollback  the canary is proven worse than stable (one error budget of alpha_rollback over all
 //             signals, routes, looks and steps of the rollout) and a measured difference is beyond
-//             its margin; strict: worse by more than the margin is proven
+//             its margin; strict: worse by more than the margin is proven. Or a process of the
+//             canary restarts again and again while none of stable does: a rule, no test
 //   inconclusive  as for a rollback, but the difference is not larger than what lasting differences
 //             between stable's processes would explain, with so few of the canary's: a person is
 //             asked
@@ -100,7 +101,7 @@ struct SequentialOptions {
   double alpha_rollback = 0.01;
   double alpha_promote = 0.05;
   bool strict = false;
-  bool restarts = true; // half of the bet on regressions that begin later
+  bool later_onsets = true; // half of the bet on regressions that begin later
   // A difference that the variation between stable's processes would explain is left to a person
   // (Decision::inconclusive), and never rolled back.
   bool ask_about_processes = true;
@@ -122,6 +123,8 @@ SequentialOptions sequential_defaults();
 // The default for the client error rate, with a margin so wide that bots and wrong clients roll no
 // release back, while a canary that knows none of its routes does not stay.
 SignalSpec default_client_errors();
+// The default for restarts: three in ten minutes are too many.
+SignalSpec default_restarts();
 std::unique_ptr<Judge> make_sequential_judge(SequentialOptions options);
 
 // The rank test of Kayenta (rank_rules.h) on one value a cell: for configurations and habits

@@ -47,6 +47,7 @@ std::string_view to_string(SignalKind kind) {
     case SignalKind::latency_quantile: return "latency_quantile";
     case SignalKind::request_share: return "request_share";
     case SignalKind::client_error_rate: return "client_error_rate";
+    case SignalKind::restarts: return "restarts";
     case SignalKind::ratio: return "ratio";
     case SignalKind::mean: return "mean";
     case SignalKind::value: return "value";
@@ -71,7 +72,8 @@ std::string_view unit_text(SignalKind kind, ValueUnit unit) {
 std::optional<SignalKind> signal_kind(std::string_view text) {
   for (const auto kind :
        {SignalKind::error_rate, SignalKind::latency_quantile, SignalKind::request_share,
-        SignalKind::client_error_rate, SignalKind::ratio, SignalKind::mean, SignalKind::value}) {
+        SignalKind::client_error_rate, SignalKind::restarts, SignalKind::ratio, SignalKind::mean,
+        SignalKind::value}) {
     if (to_string(kind) == text) return kind;
   }
   return std::nullopt;

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "judge/estimate.h"
+#include "judge/restart_watch.h"
 
 namespace coalmine::judge {
 namespace {
@@ -142,6 +143,18 @@ std::string comparison(const SignalVerdict& v) {
   return out;
 }
 
+// "restarts: checkout-7d of the canary began anew 3 times in 10 minutes, none of stable's did (up
+// to 2 are allowed)".
+std::string restarts_sentence(const SignalVerdict& v) {
+  const double canary = *v.measured.canary, stable = *v.measured.stable;
+  const auto times = [](double n) { return n == 1 ? "once" : fmt::format("{:.0f} times", n); };
+  return fmt::format(
+      "{}{} of the canary began anew {} in {} minutes{} (up to {:g} are allowed{})", prefix(v),
+      v.problem, times(canary), RestartWatch::kWindowMs / 60'000,
+      stable > 0 ? fmt::format(", one of stable's {}", times(stable)) : ", none of stable's did",
+      *v.limits.max, stable > 0 ? ", and more where stable's restart too" : "");
+}
+
 std::string no_data_sentence(const SignalVerdict& v) {
   if (is_metric(v.subject.kind)) {
     const bool canary = v.cause == Cause::no_canary_data;
@@ -203,6 +216,12 @@ std::string progress_text(double done_minutes, double needed_minutes) {
 
 } // namespace
 
+std::string allowed_text(const SignalVerdict& v) {
+  if (v.subject.kind == SignalKind::restarts && v.limits.max)
+    return fmt::format("up to {:g}", *v.limits.max);
+  return to_string(v.limits.margin);
+}
+
 std::string to_string(const Margin& margin) {
   const std::string_view sign = margin.amount < 0               ? ""
                                 : margin.worse == Worse::higher ? "+"
@@ -248,6 +267,7 @@ std::string format_value(SignalKind kind, double value, ValueUnit unit, bool at_
                        : unit == ValueUnit::per_second ? "/s"
                                                        : "");
   }
+  if (kind == SignalKind::restarts) return fmt::format("{:.0f}", value);
   if (is_share(kind) || unit == ValueUnit::ratio) {
     // A rate below 0.01% is not 0.00%.
     return out + (size > 0 && size < 0.0001 ? fmt::format("{:.2g}%", value * 100)
@@ -258,6 +278,9 @@ std::string format_value(SignalKind kind, double value, ValueUnit unit, bool at_
 }
 
 std::string reason_sentence(const SignalVerdict& v, const std::string& source_error) {
+  if (v.subject.kind == SignalKind::restarts && v.cause == Cause::none && v.measured.canary &&
+      v.measured.stable && v.limits.max)
+    return restarts_sentence(v);
   switch (v.cause) {
     case Cause::source_unreachable:
       if (source_error.starts_with(kStoreSentence)) return source_error + ": nothing is decided";
@@ -358,8 +381,8 @@ std::string reason_sentence(const Judgement& judgement, const SignalVerdict* dec
   if (deciding != nullptr) return line_sentence(*deciding);
   std::string lines;
   for (const auto& line : judgement.signals) {
-    const bool awaited = line.subject.kind != SignalKind::client_error_rate;
-    if (!line.subject.gate || !awaited || !line.subject.route.empty()) continue;
+    if (!line.subject.gate || !can_show_good(line.subject.kind) || !line.subject.route.empty())
+      continue;
     if (!lines.empty()) lines += "; ";
     lines += line.reason;
   }

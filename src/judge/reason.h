@@ -16,6 +16,9 @@ namespace coalmine::judge {
 std::string format_value(SignalKind kind, double value, ValueUnit unit = ValueUnit::number,
                          bool at_least = false);
 
+// What the line allows: its margin, "+0.5pp"; of restarts how many, "up to 2".
+std::string allowed_text(const SignalVerdict& verdict);
+
 // How an Evidence::source_error begins that is a sentence about the store by itself. Any other is
 // why the store could not be reached.
 inline constexpr std::string_view kStoreSentence = "The telemetry store ";

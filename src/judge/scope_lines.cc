@@ -273,7 +273,7 @@ std::size_t LinePlan::harm_index(double next_weight) const {
 }
 
 LineOptions LinePlan::line_options() const {
-  return {.onset = options_.restarts ? Onset::any_time : Onset::at_start,
+  return {.onset = options_.later_onsets ? Onset::any_time : Onset::at_start,
           .strict = options_.strict};
 }
 

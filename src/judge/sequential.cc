@@ -9,9 +9,7 @@ namespace {
 
 // Signals that the service always has first: their lines are found by their index.
 SequentialOptions whole_first(SequentialOptions options) {
-  std::ranges::stable_partition(options.signals, [](const SignalSpec& s) {
-    return s.kind != SignalKind::request_share && s.kind != SignalKind::client_error_rate;
-  });
+  std::ranges::stable_partition(options.signals, can_show_good, &SignalSpec::kind);
   return options;
 }
 
@@ -22,6 +20,15 @@ SignalSpec default_client_errors() {
   out.name = "client_error_rate";
   out.kind = SignalKind::client_error_rate;
   out.margin = {Margin::Unit::points, 0.10};
+  return out;
+}
+
+SignalSpec default_restarts() {
+  SignalSpec out;
+  out.name = "restarts";
+  out.kind = SignalKind::restarts;
+  out.max = 2;
+  out.per_route = false;
   return out;
 }
 
@@ -41,7 +48,7 @@ SequentialOptions sequential_defaults() {
   p999.quantile = 0.999;
   p999.margin = {Margin::Unit::percent, 0.30};
   p999.per_route = false;
-  out.signals = {errors, p99, p999, default_client_errors()};
+  out.signals = {errors, p99, p999, default_client_errors(), default_restarts()};
   return out;
 }
 
@@ -61,6 +68,7 @@ SequentialJudge::SequentialJudge(SequentialOptions options)
 
 void SequentialJudge::add(const CountCell& cell) {
   by_spans_ = cell.source == Source::spans;
+  restarts_.add(cell);
   sampled_ = cell.total.sampled();
   if (!sampled_.empty()) return add_sampled(cell);
   if (cell.baseline) {

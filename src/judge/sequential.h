@@ -25,6 +25,7 @@
 #include "judge/judged_metrics.h"
 #include "judge/judged_routes.h"
 #include "judge/reason.h"
+#include "judge/restart_watch.h"
 #include "judge/scope_lines.h"
 #include "judge/sequential_past.h"
 
@@ -106,6 +107,8 @@ class SequentialJudge final : public Judge {
   // route only when they are beyond the margin, for most routes have a few and hold up nothing.
   void add_client_line(std::vector<SignalVerdict>& lines, const Scope& scope,
                        const std::string& route) const;
+  // Adds the line of restarts once a process of the canary had some.
+  void add_restart_line(std::vector<SignalVerdict>& lines) const;
   void set_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight,
                    double log_safety) const;
   double share_of_canary(const Scope& scope) const;
@@ -142,6 +145,7 @@ class SequentialJudge final : public Judge {
 
   // The evidence so far.
   CanaryPace pace_;
+  RestartWatch restarts_;
   bool by_spans_ = false; // requests are counted from spans
   std::string sampled_;   // TrackCounts::sampled of the newest cell
   double load_ = 1;       // load_of it

@@ -196,6 +196,24 @@ void SequentialJudge::add_client_line(std::vector<SignalVerdict>& lines, const S
   fill_part(v, reading, log_weight);
 }
 
+void SequentialJudge::add_restart_line(std::vector<SignalVerdict>& lines) const {
+  if (!places_.restarts) return;
+  const auto canary = restarts_.most(Track::canary);
+  const auto& signal = options_.signals[*places_.restarts];
+  if (canary.restarts == 0 || !signal.max) return;
+  auto& v = lines.emplace_back();
+  v.subject = {.signal = signal.name, .route = "", .kind = signal.kind, .gate = signal.gate};
+  v.limits = {.margin = signal.margin, .max = signal.max};
+  v.requests = {.canary = service_.canary, .stable = service_.stable};
+  v.measured.canary = canary.restarts;
+  v.measured.stable = restarts_.most(Track::stable).restarts;
+  v.problem = canary.instance;
+  const bool too_many = *v.measured.canary > *v.limits.max;
+  v.verdict = !too_many                ? Verdict::pass
+              : *v.measured.stable > 0 ? Verdict::watching
+                                       : Verdict::regression;
+}
+
 void SequentialJudge::fill_verdict(SignalVerdict& v, std::size_t index, const Scope& scope,
                                    const std::string& route, const Evidence& evidence) const {
   const auto& signal = options_.signals[index];
@@ -453,6 +471,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
     }
   }
   add_client_line(lines, service_, "");
+  add_restart_line(lines);
   for (const auto& route : routes) {
     if (only_whole) break;
     const auto name = route.name.empty() ? "(none)" : route.name;
@@ -461,6 +480,7 @@ std::vector<SignalVerdict> SequentialJudge::verdicts(const Evidence& evidence) c
         add_client_line(lines, route.scope, name);
         continue;
       }
+      if (options_.signals[i].kind == SignalKind::restarts) continue;
       // A route that stable did not have before has no share to keep.
       if (options_.signals[i].kind == SignalKind::request_share && !route.scope.share) continue;
       if (options_.signals[i].per_route && !is_metric(options_.signals[i].kind))

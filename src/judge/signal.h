@@ -14,17 +14,26 @@ namespace coalmine::judge {
 // These three apply to the service, never to a route. request_share: the part of a track's requests
 // that goes to a route; for routes only, and for the sequential judge only. client_error_rate: the
 // part of requests that was answered with 4xx; it can be a regression, but no promotion waits for
-// it, and where HTTP statuses are not known it has no line.
+// it, and where HTTP statuses are not known it has no line. restarts: how often a process of the
+// canary began anew in ten minutes under a name that it keeps; more than `max` is a regression
+// where no process of stable did; for the service, and for the sequential judge only.
 enum class SignalKind {
   error_rate,
   latency_quantile,
   request_share,
   client_error_rate,
+  restarts,
   ratio,
   mean,
   value
 };
 inline bool is_metric(SignalKind kind) { return kind >= SignalKind::ratio; }
+// Whether the service always has a line of it, which promotion may wait for. The others show a bad
+// canary and no good one.
+inline bool can_show_good(SignalKind kind) {
+  return kind != SignalKind::request_share && kind != SignalKind::client_error_rate &&
+         kind != SignalKind::restarts;
+}
 // A part of a whole, 0 to 1.
 inline bool is_share(SignalKind kind) {
   return kind == SignalKind::error_rate || kind == SignalKind::request_share ||

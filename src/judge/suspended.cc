@@ -4,11 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <utility>
 
 #include "judge/estimate.h"
 #include "judge/reason.h"
+#include "judge/stats/count_process.h"
 
 namespace coalmine::judge {
 namespace {
@@ -69,7 +71,17 @@ bool judge_recent(SignalVerdict& v, const Suspension& suspension) {
   return false;
 }
 
+// How firmly the prior of the alternative sits around the asked split.
+constexpr double kPriorRequests = 10'000;
+
 } // namespace
+
+double log_split_evidence(double canary_requests, double stable_requests, double asked) {
+  const std::array counts = {canary_requests, stable_requests};
+  const std::array shares = {asked, 1 - asked};
+  const std::array prior = {kPriorRequests * asked, kPriorRequests * (1 - asked)};
+  return dirichlet_multinomial_log_bf(counts, shares, prior);
+}
 
 bool is_beyond_limit(double errors, double requests, double limit) {
   if (!(requests > 0) || !std::isfinite(requests) || !(errors > 0)) return false;

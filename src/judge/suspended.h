@@ -19,6 +19,11 @@ struct TrackTotals {
   double stable_errors = 0;
 };
 
+// ln of an e-value against "each request goes to the canary with probability asked" (0 < asked <
+// 1). It may be looked at after every request: it reaches ln(1/alpha) with probability at most
+// alpha where the split is as asked.
+double log_split_evidence(double canary_requests, double stable_requests, double asked);
+
 struct Suspension {
   std::string why;        // a sentence; "": nothing is suspended
   double asked_share = 0; // the canary's share of the requests that the split was to have, 0..1

@@ -85,8 +85,10 @@ void fill_estimates(const SignalSpec& signal, const TrackCounts& canary, const T
   }
 }
 
-// Without HTTP statuses of both tracks there is nothing to say about client errors.
+// Without HTTP statuses of both tracks there is nothing to say about client errors. What only the
+// sequential judge knows is left to it.
 bool has_line(const SignalSpec& signal, const TrackCounts& canary, const TrackCounts& stable) {
+  if (signal.kind == SignalKind::request_share || signal.kind == SignalKind::restarts) return false;
   return signal.kind != SignalKind::client_error_rate ||
          (client_errors_of(canary).has_data && client_errors_of(stable).has_data);
 }

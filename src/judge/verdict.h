@@ -123,7 +123,7 @@ struct SignalVerdict {
   Verdict verdict = Verdict::watching;
   Cause cause = Cause::none;
   // not_measurable, limit_unclear, processes_differ: why; interval_open: how often there is an
-  // export, "every 60 s".
+  // export, "every 60 s". A line of restarts: the canary's process that they are of.
   std::string problem;
   // One sentence with numbers. A judge may leave it out of a route's line; line_sentence()
   // (reason.h) then makes it when the line is shown.

@@ -29,7 +29,7 @@ json::object metric_value(const judge::SignalVerdict& s) {
   } else {
     o["interval"] = nullptr;
   }
-  o["margin"] = json_string(judge::to_string(s.limits.margin));
+  o["margin"] = json_string(judge::allowed_text(s));
   o["kind"] = json_string(judge::to_string(s.subject.kind));
   o["unit"] = json_string(judge::unit_text(s.subject.kind, s.subject.unit));
   if (s.measured.approximate) o["approximate"] = true;

@@ -102,6 +102,9 @@ struct InstanceCounts {
   // Its durations over the bounds of CountCell::total. Empty: it has none that count, or it is the
   // only process of its track, whose durations are those of the total.
   std::vector<double> bucket_counts{};
+  // How often it began anew under the same name, as its telemetry in the cell shows. It may have
+  // served nothing.
+  std::uint32_t restarts = 0;
 };
 
 // A track with more processes has these details (durations, parts of routes) of this many alone,

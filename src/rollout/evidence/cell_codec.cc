@@ -12,14 +12,15 @@
 namespace coalmine::rollout {
 namespace {
 
-// Version 1 had no details of processes, and no first births and starts in the memory.
-constexpr std::uint8_t kCellVersion = 2;
+// Version 1 had no details of processes, and no first births and starts in the memory; 2 had no
+// restarts.
+constexpr std::uint8_t kCellVersion = 3;
 constexpr std::uint8_t kMemoryVersion = 2;
 constexpr std::size_t kChecksumBytes = 4;
 
 enum CellFlag : std::uint8_t { kBaseline = 1, kMixed = 2, kWarming = 4 };
 enum MetricFlag : std::uint8_t { kHasData = 1 };
-enum InstanceFlag : std::uint8_t { kOfCanary = 1, kInstanceWarms = 2 };
+enum InstanceFlag : std::uint8_t { kOfCanary = 1, kInstanceWarms = 2, kBeganAnew = 4 };
 enum BoundsKind : std::uint8_t { kExplicitBounds = 0, kJudgedBounds = 1 };
 
 std::uint32_t checksum_of(std::string_view bytes) {
@@ -170,7 +171,9 @@ struct CellWriter {
   void instance(const InstanceCounts& one) const {
     out.varint(texts.number_of(one.instance));
     out.u8(static_cast<std::uint8_t>((one.track == Track::canary ? kOfCanary : 0) |
-                                     (one.warming ? kInstanceWarms : 0)));
+                                     (one.warming ? kInstanceWarms : 0) |
+                                     (one.restarts > 0 ? kBeganAnew : 0)));
+    if (one.restarts > 0) out.varint(one.restarts);
     put_count(out, one.requests);
     put_count(out, one.errors);
     put_buckets(out, one.bucket_counts);
@@ -242,6 +245,7 @@ struct CellReader {
     const auto of = in.u8();
     one.track = (of & kOfCanary) != 0 ? Track::canary : Track::stable;
     one.warming = (of & kInstanceWarms) != 0;
+    if ((of & kBeganAnew) != 0) one.restarts = static_cast<std::uint32_t>(in.varint());
     one.requests = get_count(in);
     one.errors = get_count(in);
     if (version == 1) return;

@@ -31,6 +31,7 @@ class Drawing {
       out.instances.push_back({"pod-" + std::to_string(n) + "@2",
                                pick(0, 1) == 1 ? Track::canary : Track::stable, count(), count(),
                                pick(0, 1) == 1});
+      if (pick(0, 1) == 1) out.instances.back().restarts = static_cast<std::uint32_t>(pick(1, 300));
       if (pick(0, 1) == 1) put_buckets(out.total.canary.bounds_ms, out.instances.back());
     }
     for (auto n = pick(0, 4); n > 0; --n) {
@@ -137,6 +138,7 @@ void expect_same(const CountCell& a, const CountCell& b) {
     EXPECT_EQ(a.instances[i].requests, b.instances[i].requests);
     EXPECT_EQ(a.instances[i].errors, b.instances[i].errors);
     EXPECT_EQ(a.instances[i].warming, b.instances[i].warming);
+    EXPECT_EQ(a.instances[i].restarts, b.instances[i].restarts);
     EXPECT_EQ(a.instances[i].bucket_counts, b.instances[i].bucket_counts);
   }
   ASSERT_EQ(a.metrics.size(), b.metrics.size());

@@ -272,8 +272,8 @@ std::string text_of(const CountCell& cell) {
                   cell.to_ms - cell.from_ms, cell.total.canary.errors, cell.total.canary.requests,
                   cell.total.stable.errors, cell.total.stable.requests);
   for (const auto& one : cell.instances) {
-    out += fmt::format(" {}:{}{} [{}]", one.instance, one.requests, one.warming ? " warms" : "",
-                       fmt::join(one.bucket_counts, " "));
+    out += fmt::format(" {}:{}{}+{} [{}]", one.instance, one.requests, one.warming ? " warms" : "",
+                       one.restarts, fmt::join(one.bucket_counts, " "));
   }
   for (const auto& row : cell.routes) {
     out += fmt::format(" {}:{}", row.route, row.canary.requests + row.stable.requests);

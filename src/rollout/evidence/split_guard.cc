@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "judge/split_evidence.h"
+#include "judge/suspended.h"
 
 namespace coalmine::rollout {
 
