@@ -19,7 +19,7 @@ struct MetricCells {
   std::string route;  // "": the whole service
   std::string stable; // 0.80%
   std::string canary;
-  std::string difference; // +8.90pp (+5.1 … +12.7)
+  std::string difference; // +8.90pp (94%: +5.1 … +12.7)
   std::string margin;
   std::string verdict; // pass regression watching no_data
   std::string reason;

@@ -60,7 +60,11 @@ std::string difference_text(const json::value& metric, std::string_view margin,
       return unit == "ratio" ? fmt::format("{:+.2f}", value * 100)
                              : fmt::format("{}{}", value < 0 ? "" : "+", amount_text(value, unit));
     };
-    text += fmt::format(" ({} … {})", end(interval[0]), end(interval[1]));
+    const auto level =
+        has_number(metric, "interval_level")
+            ? fmt::format("{:.0f}%: ", std::floor(number_of(metric, "interval_level") * 100 + 1e-9))
+            : std::string();
+    text += fmt::format(" ({}{} … {})", level, end(interval[0]), end(interval[1]));
   }
   return text;
 }

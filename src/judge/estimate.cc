@@ -112,7 +112,8 @@ bool within_margin(SignalKind kind, const Margin& margin, double canary, double 
   return kind == SignalKind::latency_quantile || canary <= stable;
 }
 
-bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper) {
+bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper,
+                  double level) {
   auto& m = v.measured;
   if (!m.difference) return false;
   const bool share = is_share(v.subject.kind);
@@ -120,6 +121,7 @@ bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<d
   if ((lower && *lower > *m.difference) || (upper && *upper < *m.difference)) return false;
   m.lower = lower;
   m.upper = upper;
+  if (lower || upper) m.level = level;
   return true;
 }
 

@@ -49,8 +49,10 @@ bool within_margin(SignalKind kind, const Margin& margin, double canary, double 
 
 // Puts an interval of the difference beside its estimate. A share cannot fall below 0, so its
 // difference ends at minus stable's value. False, and no interval: the estimate is not inside. The
-// two then speak of different times or sizes, and one line must not say both.
-bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper);
+// two then speak of different times or sizes, and one line must not say both. level: how often it
+// covers the true difference, at least.
+bool set_interval(SignalVerdict& v, std::optional<double> lower, std::optional<double> upper,
+                  double level);
 
 // The order in which lines are told: the worst is 0.
 int severity(Verdict verdict);

@@ -195,7 +195,7 @@ SignalVerdict RankJudge::route_verdict(std::size_t index, const std::string& nam
   }
   const auto found = rank::classify(where, rank::transform(control, options),
                                     rank::transform(experiment, options), options);
-  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high, options.confidence);
   const bool shifted = found.label == rank::Class::high || found.label == rank::Class::low;
   if (!shifted && found.label != rank::Class::pass) {
     v.verdict = Verdict::no_data;
@@ -249,7 +249,7 @@ SignalVerdict RankJudge::verdict(std::size_t index, const Evidence& evidence,
   const auto found = rank::classify(signal.name, rank::transform(line.control, line.options),
                                     rank::transform(line.experiment, line.options), line.options);
   scored = {found.label, found.critical, line.groups};
-  if (found.shift) set_interval(v, found.shift->low, found.shift->high);
+  if (found.shift) set_interval(v, found.shift->low, found.shift->high, line.options.confidence);
   const auto points = [&](const std::vector<double>& values) {
     return rank::remove_nan(values).size();
   };

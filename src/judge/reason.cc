@@ -99,7 +99,9 @@ std::string interval_text(const SignalVerdict& v) {
   const auto upper = compared(v, v.measured.upper);
   if (!lower || !upper) return "";
   const int digits = v.limits.margin.unit == Margin::Unit::points ? 2 : 1;
-  return fmt::format(" ({:+.{}f} to {:+.{}f})", *lower, digits, *upper, digits);
+  const auto level =
+      v.measured.level ? fmt::format("{:.0f}%: ", std::floor(*v.measured.level * 100 + 1e-9)) : "";
+  return fmt::format(" ({}{:+.{}f} to {:+.{}f})", level, *lower, digits, *upper, digits);
 }
 
 // "p99_latency: 5.50% of requests took longer than 250 ms on canary against 2.88% on stable,

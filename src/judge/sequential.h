@@ -86,6 +86,9 @@ class SequentialJudge final : public Judge {
   double allowed_error_difference(double stable) const;
   ArmPhi error_phi(const std::string& route) const; // "": the service
   void fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
+  // Of an interval whose one end excludes what would promote and whose other end excludes what
+  // would roll back, at the line's weight.
+  double level(double log_weight) const;
   void fill_minutes(SignalVerdict& v, const Scope& scope, std::size_t harm) const;
   void fill_without_stable(SignalVerdict& v, std::size_t signal, const Scope& scope) const;
   void set_limit_outcome(SignalVerdict& v, bool beyond, double log_e, double log_weight) const;

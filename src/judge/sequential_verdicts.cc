@@ -73,6 +73,10 @@ ArmPhi SequentialJudge::error_phi(const std::string& route) const {
   return ArmPhi::of(route.empty() ? dispersion_.errors() : dispersion_.errors(route), load_);
 }
 
+double SequentialJudge::level(double log_weight) const {
+  return 1 - options_.alpha_promote - std::exp(log_weight) * options_.alpha_rollback;
+}
+
 void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_t harm) const {
   const auto& line = *scope.rate;
   const double log_weight = std::log(std::max(scope.rate_weight, 1e-300));
@@ -91,7 +95,7 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
     const auto known = [](double end) {
       return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
     };
-    if (range && !set_interval(v, known(range->lower), known(range->upper))) {
+    if (range && !set_interval(v, known(range->lower), known(range->upper), level(log_weight))) {
       // No constant difference explains all cells: it began later. What was counted since then is
       // shown, without an interval over both times.
       set_rates(v, line.driver());
@@ -158,7 +162,7 @@ void SequentialJudge::fill_metric(SignalVerdict& v, const JudgedMetrics::Metric&
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable != 0)
     v.measured.relative = *v.measured.difference / std::abs(*v.measured.stable);
-  set_interval(v, reading.lower, reading.upper);
+  set_interval(v, reading.lower, reading.upper, level(log_weight));
   v.measured.approximate = v.subject.kind == SignalKind::mean;
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
@@ -177,7 +181,7 @@ void SequentialJudge::fill_part(SignalVerdict& v, const MetricReading& reading,
   v.measured.stable = reading.stable;
   v.measured.difference = *v.measured.canary - *v.measured.stable;
   if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
-  set_interval(v, reading.lower, reading.upper);
+  set_interval(v, reading.lower, reading.upper, level(log_weight));
   set_outcome(v, reading.beyond, reading.log_harm, log_weight, reading.log_safety);
 }
 

@@ -45,6 +45,7 @@ void line_fields(Line& line, const Field& field) {
   field("relative", line.measured.relative);
   field("lower", line.measured.lower);
   field("upper", line.measured.upper);
+  field("level", line.measured.level);
   field("max", line.limits.max);
   field("required_requests", line.requests.required);
   field("canary_at_least", line.measured.canary_at_least);
