@@ -4,14 +4,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
 #include "base/did_you_mean.h"
 #include "cohort/signal_expression.h"
+#include "config/config_promql.h"
 #include "config/config_values.h"
-#include "promql/syntax/ast.h"
 #include "promql/syntax/parser.h"
 
 namespace coalmine::config {
@@ -25,33 +24,6 @@ using judge::Worse;
 
 constexpr std::int64_t kDayMs = 24LL * 3600 * 1000;
 constexpr double kLargest = 1e15;
-
-// Whether the selector says which service it is about: by its name, or by a label that is one.
-bool selects_service(const promql::VectorSelector& selector, const std::string& service) {
-  static constexpr std::array<std::string_view, 4> kLabels = {"service_name", "service", "job",
-                                                              "app"};
-  return std::ranges::any_of(selector.matchers, [&](const Matcher& matcher) {
-    const bool positive = matcher.op == Matcher::Op::equal || matcher.op == Matcher::Op::regexp;
-    return positive && matcher.name != "__name__" && !matcher.value.empty() &&
-           (matcher.value.find(service) != std::string::npos ||
-            std::ranges::find(kLabels, matcher.name) != kLabels.end());
-  });
-}
-
-// A selector of the expression that does not; null when all do. Points into expr.
-const promql::VectorSelector* selector_of_any_service(promql::Expr& expr,
-                                                      const std::string& service) {
-  const auto* selector = promql::as<promql::VectorSelector>(&expr);
-  if (const auto* matrix = promql::as<promql::MatrixSelector>(&expr))
-    selector = matrix->selector.get();
-  const bool open = selector != nullptr && !selector->allow_empty; // info() takes no part
-  if (open && !selects_service(*selector, service)) return selector;
-  for (const auto* child : promql::child_slots(expr)) {
-    if (*child == nullptr) continue;
-    if (const auto* found = selector_of_any_service(**child, service)) return found;
-  }
-  return nullptr;
-}
 
 // Reads one entry. Lives for one call of read_metric.
 class MetricReader {
@@ -84,7 +56,7 @@ class MetricReader {
     if (!margin_ && needed && !failed_)
       yaml_.error(key, fmt::format("{} has no margin", name_), example());
     if ((!margin_ && needed) || failed_) return std::nullopt;
-    if (!check_tail(key)) return std::nullopt;
+    if (!check_tail(key) || !check_mean()) return std::nullopt;
     if (!built_in_) spec_.metrics.push_back(source_);
     return signal_;
   }
@@ -388,6 +360,10 @@ class MetricReader {
                              open->name.empty() ? "a selector" : open->name),
                  "add service_name=\"$service\" to it");
     }
+    if (const auto histogram = histogram_of_mean(**parsed); !histogram.empty()) {
+      means_of_ = histogram;
+      promql_ = node;
+    }
     if (text->find("$track") == std::string::npos && text->find("$version") == std::string::npos &&
         text->find("${track}") == std::string::npos &&
         text->find("${version}") == std::string::npos) {
@@ -487,6 +463,20 @@ class MetricReader {
     metric.options = options;
   }
 
+  // The values of this judge are compared block by block, whatever lies behind them. Where single
+  // observations are skewed, the mean of a canary's few is below the mean of stable's many more
+  // often than not, so an equal canary would look different.
+  bool check_mean() {
+    if (means_of_.empty() || !signal_.gate || spec_.judge != "sequential") return true;
+    yaml_.error(*promql_,
+                fmt::format("{} is a mean, and of few observations a mean is another number than "
+                            "of many where they are skewed",
+                            name_),
+                fmt::format("write mean: {}, which counts the observations; or add gate: false",
+                            means_of_));
+    return false;
+  }
+
   // A regression of the slowest requests always counts; promotion waits for them only when the
   // traffic can tell.
   bool check_tail(const YAML::Node& key) {
@@ -512,6 +502,8 @@ class MetricReader {
   rollout::MetricSpec source_;
   std::vector<std::string> sources_; // promql, ratio, mean: as they were given
   std::optional<YAML::Node> margin_, max_, min_, floor_, direction_, unit_, rank_;
+  std::string means_of_; // the histogram whose mean an expression is
+  std::optional<YAML::Node> promql_;
   bool failed_ = false;
 };
 

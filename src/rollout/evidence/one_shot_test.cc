@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <boost/json.hpp>
+#include <cmath>
 #include <map>
 #include <stdexcept>
 
+#include "cohort/exporters_for_test.h"
 #include "rollout/evidence/cohort_selector.h"
 #include "rollout/evidence/window_evidence.h"
 #include "rollout/json.h"
@@ -123,6 +125,48 @@ TEST(AnalyzeTest, WhatIsCountedIsShownBeforeAnIntervalCloses) {
   EXPECT_EQ(line.cause, judge::Cause::interval_open) << judgement.reason;
   EXPECT_GT(line.requests.canary, 300);
   EXPECT_GT(line.requests.stable, line.requests.canary);
+}
+
+// Processes whose errors come 30 at once, each five minutes at a moment of its own, on both tracks.
+class ClumpedFeeds final : public cohort::CountFeedSource {
+ public:
+  cohort::CountFeedTraits traits() const override { return {}; }
+  std::unique_ptr<cohort::CountFeed> open(cohort::CountFeedRequest) const override {
+    class Feed final : public cohort::CountFeed {
+      Status read(cohort::CountGrid& grid, std::int64_t) override {
+        for (int i = 0; i < 12; ++i) add(grid, i);
+        return {};
+      }
+      Status read_past(cohort::CountGrid&, std::int64_t) override { return {}; }
+      static void add(cohort::CountGrid& grid, int i) {
+        const auto track = i < 2 ? Track::canary : Track::stable;
+        const auto name = "pod-" + std::to_string(i);
+        std::vector<cohort::At> requests, errors;
+        for (double t = 0; t <= 3600; t += 15) {
+          requests.push_back({t, 20 * (t + 3600)});
+          errors.push_back({t, 30 * std::floor((t + 25 * i) / 300)});
+        }
+        grid.add(cohort::series(track, cohort::Measure::requests, name, "/pay", requests));
+        grid.add(cohort::series(track, cohort::Measure::bad, name, "/pay", errors));
+      }
+    };
+    return std::make_unique<Feed>();
+  }
+};
+
+TEST(AnalyzeTest, MeasuresHowRequestsDependOnEachOther) {
+  const ClumpedFeeds feeds;
+  FixedSource source;
+  source.canary = cohort(24'000, 240);
+  source.stable = cohort(120'000, 1'200);
+  const auto out = analyze(default_spec("checkout-service"),
+                           {.canary_version = "",
+                            .stable_version = "",
+                            .from_ms = cohort::at(2400),
+                            .to_ms = cohort::at(3000)},
+                           source, &feeds);
+  ASSERT_TRUE(out.dispersion.has_value()) << out.reason;
+  EXPECT_GT(*out.dispersion, 10);
 }
 
 TEST(MakeEvidenceTest, RoutesAndTotals) {
