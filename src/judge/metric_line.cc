@@ -55,6 +55,7 @@ void MetricPast::learn(const MetricTrack& stable) {
   sum.amount += stable.amount;
   sum.count += stable.count;
   dispersion.add(stable);
+  means.add(stable);
 }
 
 RatioSide::RatioSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
@@ -169,7 +170,7 @@ MetricReading RatioSide::read(std::size_t harm, double bar_low, double bar_high)
   return out;
 }
 
-void MeanSide::Batches::add(const MetricTrack& track) {
+void BatchMeans::add(const MetricTrack& track) {
   const auto mean = track.value();
   if (!mean || !std::isfinite(*mean)) return;
   count += track.count;
@@ -178,9 +179,15 @@ void MeanSide::Batches::add(const MetricTrack& track) {
   cells += 1;
 }
 
-double MeanSide::Batches::variance_of_mean() const {
-  if (cells < kMinCells || count < kMinAsymptoticCount) return -1;
-  return std::max(0.0, weighted_squares - count * mean() * mean()) / (cells - 1) / count;
+double BatchMeans::squares() const {
+  return count > 0 ? std::max(0.0, weighted_squares - count * mean() * mean()) : 0;
+}
+
+double MeanSide::variance_of_mean(const BatchMeans& track) const {
+  if (track.cells < kMinCells || track.count < kMinAsymptoticCount) return -1;
+  const double own = track.squares() / track.degrees();
+  const double pooled = (track.squares() + past_.squares()) / (track.degrees() + past_.degrees());
+  return std::max(own, pooled) / track.count;
 }
 
 void MeanSide::add(const MetricNumbers& numbers, double) {
@@ -195,7 +202,7 @@ MetricReading MeanSide::read(std::size_t, double bar_low, double bar_high) const
   out.canary = canary_.mean();
   out.stable = stable_.mean();
   fill_beyond(out, signal_, worse_);
-  const double a = canary_.variance_of_mean(), b = stable_.variance_of_mean();
+  const double a = variance_of_mean(canary_), b = variance_of_mean(stable_);
   if (a < 0 || b < 0) return out;
   const double margin = allowed_difference(signal_.margin, signal_.floor, stable_.mean());
   // Cells that are all the same leave no variance to judge by; a millionth of the margin keeps the
@@ -287,7 +294,7 @@ MetricLine::MetricLine(const SignalSpec& signal, const LineOptions& options,
       case SignalKind::ratio:
         sides_.emplace_back(RatioSide(signal, options, way, scales, past));
         break;
-      case SignalKind::mean: sides_.emplace_back(MeanSide(signal, options, way)); break;
+      case SignalKind::mean: sides_.emplace_back(MeanSide(signal, options, way, past)); break;
       default: sides_.emplace_back(ValueSide(signal, options, way)); break;
     }
   }

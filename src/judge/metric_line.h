@@ -50,10 +50,25 @@ class ShareDispersion {
   std::optional<Part> previous_;
 };
 
+// The means of cells (batch means): how much they vary is known without the single observations.
+struct BatchMeans {
+  double count = 0;
+  double sum = 0;
+  double weighted_squares = 0; // sum of count * mean^2 over cells
+  double cells = 0;
+  void add(const MetricTrack& track);
+  double mean() const { return sum / count; }
+  // Sum of count * (mean - common mean)^2 over cells, and its degrees of freedom: their ratio is
+  // the variance of one observation, clumps included.
+  double squares() const;
+  double degrees() const { return cells > 1 ? cells - 1 : 0; }
+};
+
 // Stable's numbers of one metric before the canary.
 struct MetricPast {
   MetricTrack sum;
   ShareDispersion dispersion;
+  BatchMeans means;
   void learn(const MetricTrack& stable);
 };
 
@@ -95,32 +110,26 @@ class RatioSide {
   Totals totals_;
 };
 
-// A mean, from sums and counts. Its variance is that between cells, weighted by their observations
-// (batch means): single observations need not be known. The guarantee holds in the limit of many
-// observations (asymptotic.h).
+// A mean, from sums and counts. Its variance is that between cells, weighted by their observations:
+// of each track, and at least that of the track and stable's past together, for few cells may be
+// alike by chance. The guarantee holds in the limit of many observations (asymptotic.h).
 class MeanSide {
  public:
-  MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse)
-      : signal_(signal), worse_(worse), strict_(options.strict) {}
+  MeanSide(const SignalSpec& signal, const LineOptions& options, Worse worse,
+           const MetricPast& past)
+      : signal_(signal), worse_(worse), strict_(options.strict), past_(past.means) {}
   void add(const MetricNumbers& numbers, double minute);
   MetricReading read(std::size_t harm, double bar_low, double bar_high) const;
 
  private:
-  struct Batches {
-    double count = 0;
-    double sum = 0;
-    double weighted_squares = 0; // sum of count * mean^2 over cells
-    double cells = 0;
-    void add(const MetricTrack& track);
-    double mean() const { return sum / count; }
-    double variance_of_mean() const;
-  };
+  double variance_of_mean(const BatchMeans& track) const; // negative: not known yet
 
   SignalSpec signal_;
   Worse worse_;
   bool strict_;
-  Batches canary_;
-  Batches stable_;
+  BatchMeans past_;
+  BatchMeans canary_;
+  BatchMeans stable_;
 };
 
 // Bets on a coin that shows "worse" more often than not: x1 of n1 throws did.

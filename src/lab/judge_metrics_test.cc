@@ -199,6 +199,35 @@ Draw gauge(double stable, double canary, double noise) {
   };
 }
 
+// Values of 100 that come in clumps: each cell's mean is off by as much as its only clump is. Five
+// cells that happen to be alike say nothing where stable's past varies.
+TEST(Metrics, AMeanLearnsFromStablesPastHowMuchItVaries) {
+  for (const bool varied : {true, false}) {
+    auto judge = sequential(metric(SignalKind::mean, percent(0.01)));
+    Evidence evidence;
+    evidence.next_weight = 1;
+    evidence.step_needed_minutes = 10;
+    const auto numbers = [](double canary, double stable) {
+      MetricNumbers out;
+      out.signal = "own";
+      if (canary > 0) out.canary = {true, 100 * canary, 100};
+      out.stable = {true, 1900 * stable, 1900};
+      return out;
+    };
+    for (int i = 0; i < 40; ++i) {
+      evidence.cells.push_back(cell_at(i, true));
+      const double off = varied ? (i % 2 == 0 ? 10 : -10) : 0.1 * (i % 3);
+      evidence.cells.back().metrics = {numbers(0, 100 + off)};
+    }
+    for (int i = 40; i < 46; ++i) {
+      evidence.cells.push_back(cell_at(i));
+      evidence.cells.back().metrics = {numbers(110 + 0.1 * (i % 3), 100 + 0.1 * (i % 3))};
+    }
+    const auto out = judge->judge(evidence);
+    EXPECT_EQ(out.decision, varied ? Decision::keep_watching : Decision::rollback) << out.reason;
+  }
+}
+
 TEST(Metrics, AnyNumberIsJudgedByTheSideItIsOn) {
   const auto signal = metric(SignalKind::value, percent(0.2));
   const auto equal = shares(signal, gauge(100, 100, 0.05), 300),
