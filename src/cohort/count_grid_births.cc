@@ -68,7 +68,8 @@ void CountGrid::Impl::learn_birth(Process& process, const BirthSign& sign) {
     case BirthSign::Kind::restart:
       if (sign.born_ms <= before || lived_on(process, sign)) return;
       process.born_ms = sign.born_ms;
-      ++process.restarts;
+      // The series of one process begin within moments of each other.
+      if (before == INT64_MIN || sign.born_ms > before + kSameExportMs) ++process.restarts;
       break;
   }
   if (process.born_ms == before) return;

@@ -104,14 +104,16 @@ TEST(Restarts, AreCountedUnderANameThatIsKept) {
 TEST(Restarts, ASeriesThatComesLaterIsNone) {
   CountGrid grid(options());
   grid.add(steady(Track::stable, "s", -15, 15, 900, 10));
-  std::vector<At> requests, errors;
+  std::vector<At> requests, others, errors;
   for (double t = -15; t <= 900; t += 15) {
     const double born = t < 300 ? -3600 : 290;
     requests.push_back({t, 2 * (t - born), born});
+    others.push_back({t, 3 * (t - born), t < 300 ? born : born + 0.04});
     if (t < 300) errors.push_back({t, 5, -3000});
     if (t >= 600) errors.push_back({t, 1, 590});
   }
   grid.add(series(Track::canary, Measure::requests, "c", "/pay", requests));
+  grid.add(series(Track::canary, Measure::requests, "c", "/cart", others));
   grid.add(series(Track::canary, Measure::bad, "c", "/pay", errors));
   std::vector<std::int64_t> when;
   for (const auto& cell : grid.close(kFar)) {

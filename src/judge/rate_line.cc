@@ -70,8 +70,7 @@ void RateLine::add(const Cell& cell, const Cell& with_warm_up, const ArmPhi& phi
   std::visit([&](auto& process) { process.add(tempered, cell, minute); }, harm_);
   for (auto& process : safety_) process.add(tempered);
   for (auto& process : safety_with_warm_up_) process.add(phi.temper(with_warm_up));
-  more_.add(tempered);
-  fewer_.add(tempered);
+  difference_.add(tempered);
   with_warm_up_.add(with_warm_up);
   if (limit_ && usable(with_warm_up)) over_limit_.add(against_known_zero(phi.temper(with_warm_up)));
 }
@@ -104,6 +103,15 @@ double RateLine::log_safety(std::size_t harm) const {
 
 std::optional<Interval> RateLine::difference(double bar_low, double bar_high) const {
   if (!(all().compared > 0)) return std::nullopt;
+  return difference_.at(bar_low, bar_high);
+}
+
+void RateDifference::add(const Cell& tempered) {
+  more_.add(tempered);
+  fewer_.add(tempered);
+}
+
+std::optional<Interval> RateDifference::at(double bar_low, double bar_high) const {
   const double bets = std::log(static_cast<double>(kRatioBets.size()));
   const auto harm = [&](double delta) {
     const auto at = more_.log_sum_at(delta);

@@ -43,6 +43,19 @@ struct LineOptions {
   bool intervals = true;
 };
 
+// A confidence sequence of the difference of rates.
+class RateDifference {
+ public:
+  void add(const Cell& tempered);
+  // The differences that are not rejected by all cells together: below, at bar_low nats, and above,
+  // at bar_high. Nothing when the cells contradict every constant difference.
+  std::optional<Interval> at(double bar_low, double bar_high) const;
+
+ private:
+  ExcessProcess more_;
+  SafetyProcess fewer_;
+};
+
 // Evidence on a rate of bad events.
 class RateLine {
  public:
@@ -68,8 +81,6 @@ class RateLine {
   const Totals& with_warm_up() const { return with_warm_up_; }
   const LinearMargin& margin() const { return margin_; }
   const std::vector<LinearMargin>& harms() const { return harms_; }
-  // The differences that are not rejected by all cells together: below, at bar_low nats, and above,
-  // at bar_high. Nothing when the cells contradict every constant difference.
   std::optional<Interval> difference(double bar_low, double bar_high) const;
 
  private:
@@ -80,8 +91,7 @@ class RateLine {
   // One for each harm.
   std::vector<SafetyProcess> safety_;
   std::vector<SafetyProcess> safety_with_warm_up_;
-  ExcessProcess more_; // for the interval
-  SafetyProcess fewer_;
+  RateDifference difference_;
   ExcessProcess over_limit_; // against "at most limit"
   Totals with_warm_up_;
 };

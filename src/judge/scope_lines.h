@@ -34,6 +34,7 @@ struct WarmUpLine {
       : margin{1, more}, harm(onset, ExcessBets(margin.r0, margin.delta)) {}
   LinearMargin margin;
   OnsetProcess<ExcessBets> harm;
+  RateDifference difference;
 };
 
 // The service, or one route.

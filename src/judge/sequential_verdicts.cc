@@ -57,6 +57,14 @@ void set_rates(SignalVerdict& v, const Totals& totals) {
   if (*v.measured.stable > 0) v.measured.relative = *v.measured.difference / *v.measured.stable;
 }
 
+// An end of -1 or 1 says nothing.
+bool set_difference(SignalVerdict& v, const Interval& range, double level) {
+  const auto known = [](double end) {
+    return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
+  };
+  return set_interval(v, known(range.lower), known(range.upper), level);
+}
+
 } // namespace
 
 void set_no_data(SignalVerdict& v, Cause cause) {
@@ -92,10 +100,7 @@ void SequentialJudge::fill_rate(SignalVerdict& v, const Scope& scope, std::size_
   if (!v.subject.route.empty() && line.log_harm() < 0) return fill_minutes(v, scope, harm);
   if (!harmful || line.from_start()) {
     const auto range = line.difference(bar, std::log(1 / options_.alpha_promote));
-    const auto known = [](double end) {
-      return std::abs(end) < 1 ? std::optional(end) : std::nullopt;
-    };
-    if (range && !set_interval(v, known(range->lower), known(range->upper), level(log_weight))) {
+    if (range && !set_difference(v, *range, level(log_weight))) {
       // No constant difference explains all cells: it began later. What was counted since then is
       // shown, without an interval over both times.
       set_rates(v, line.driver());
@@ -317,6 +322,12 @@ void SequentialJudge::fill_warm_up(SignalVerdict& v, const Scope& scope, std::si
   v.limits.margin = plan_.margin();
   set_rates(v, totals);
   if (!v.measured.canary) return;
+  if (v.subject.route.empty() && !proven) {
+    if (const auto range =
+            scope.warm_up->difference.at(std::log(1 / options_.alpha_rollback) - log_weight,
+                                         std::log(1 / options_.alpha_promote)))
+      set_difference(v, *range, level(log_weight));
+  }
   const double canary = totals.canary_rate(), stable = totals.stable_rate();
   const bool beyond = canary > scope.warm_up->margin.at(stable);
   const bool passes = canary <= stable + allowed_error_difference(stable);

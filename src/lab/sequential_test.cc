@@ -233,6 +233,7 @@ TEST(Sequential, AWarmingCanaryHasAWiderMargin) {
     add_minutes(cells, 5, 40, warming); // +3pp
     const auto out = judge->judge(look(cells));
     EXPECT_EQ(out.decision, warming ? Decision::keep_watching : Decision::rollback);
+    EXPECT_TRUE(out.signals[0].measured.lower.has_value());
     EXPECT_EQ(out.signals[0].reason.find("(+5pp while the canary warms up)") != std::string::npos,
               warming)
         << out.signals[0].reason;
