@@ -21,6 +21,13 @@ coalmine_precompile(coalmine_pch)
 if(COALMINE_TESTS)
   coalmine_precompile(coalmine_test_pch LINK GTest::gtest_main HEADERS <gtest/gtest.h>)
 endif()
+# Under a sanitizer the tests' own files, which take the longest to compile and little time to run, are not optimised.
+if(COALMINE_SANITIZE)
+  set(COALMINE_TEST_OPTIONS -O0)
+  if(TARGET coalmine_test_pch)
+    target_compile_options(coalmine_test_pch PRIVATE ${COALMINE_TEST_OPTIONS})
+  endif()
+endif()
 
 # A room is a folder of src/ = a namespace = a static library coalmine_<room>, its sub-folders included, with one test binary
 # <room>_test for the *_test.cc beside the code. SEES: the rooms it links; tools/check_layers.py checks the includes.
@@ -45,6 +52,7 @@ function(coalmine_room name)
   if(COALMINE_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_link_libraries(${name}_test PRIVATE coalmine_${name} GTest::gtest_main)
+    target_compile_options(${name}_test PRIVATE ${COALMINE_TEST_OPTIONS})
     target_compile_definitions(${name}_test PRIVATE COALMINE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     coalmine_use_precompiled(${name}_test coalmine_test_pch)
     add_test(NAME ${name}_test COMMAND ${name}_test)
