@@ -7,9 +7,9 @@
 // Nothing is chosen after seeing the cell it is applied to. One thread.
 //
 // Parts: sequential_past.h (stable before the canary, dispersion), trial/stable_trial.h (stable as
-// its own canary), error_budget.h (who may spend how much of alpha), scope_lines.h (margins, boundaries, the lines of the service or a route),
-// judged_routes.h, judged_metrics.h, canary_pace.h (forecasts). This class feeds them and reads
-// verdicts off them.
+// its own canary), error_budget.h (who may spend how much of alpha), scope_lines.h (margins,
+// boundaries, the lines of the service or a route), judged_routes.h, judged_metrics.h,
+// canary_pace.h (forecasts). This class feeds them and reads verdicts off them.
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 

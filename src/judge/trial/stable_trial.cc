@@ -17,6 +17,8 @@ namespace {
 
 constexpr std::int64_t kTriedMs = 30 * 60'000; // both halves
 constexpr std::int64_t kShortestMs = 10 * 60'000;
+// Half an hour of cells of 5 s. Shorter cells have a shorter past, or none.
+constexpr std::size_t kMostCells = 360;
 // A process that is silent for longer is not there all the time.
 constexpr std::int64_t kLongestPauseMs = 2 * 60'000;
 // What one trial may cost: buckets of processes, over all cells and all processes tried.
@@ -41,8 +43,9 @@ std::vector<std::string> lasting_processes(std::span<const CountCell> cells) {
   for (const auto& cell : cells) {
     for (const auto& one : cell.instances) {
       if (!is_stable_process(one) || !(one.requests > 0)) continue;
-      auto& of = seen.try_emplace(one.instance, Seen{.until_ms = cells.front().from_ms, .fits = true})
-                     .first->second;
+      auto& of =
+          seen.try_emplace(one.instance, Seen{.until_ms = cells.front().from_ms, .fits = true})
+              .first->second;
       if (cell.from_ms - of.until_ms > kLongestPauseMs || !told_apart(cell, one)) of.fits = false;
       of.until_ms = cell.to_ms;
     }
@@ -91,15 +94,17 @@ double trial_chance(double alpha_rollback) {
 
 std::string trial_sentence(const StableTrial& trial) {
   auto out = fmt::format(
-      "Tried on stable itself: {} of {} instances would have been rolled back as a canary in {:.0f} "
+      "Tried on stable itself: {} of {} instances would have been rolled back as a canary in "
+      "{:.0f} "
       "min",
       trial.rolled_back == 0 ? "none" : fmt::to_string(trial.rolled_back), trial.processes,
       trial.minutes);
   if (trial.asked > 0)
     out += fmt::format(", and a person would have been asked about {}", trial.asked);
   if (trial.widen > 1.005)
-    out += fmt::format(". So evidence now takes at least {:.1f} times the requests that it took there",
-                       std::max(1.1, trial.widen));
+    out +=
+        fmt::format(". So evidence now takes at least {:.1f} times the requests that it took there",
+                    std::max(1.1, trial.widen));
   return out + ".";
 }
 
@@ -109,12 +114,12 @@ void TrialPast::keep(const CountCell& cell) {
   kept.to_ms = cell.to_ms;
   kept.source = cell.source;
   kept.total.stable = cell.total.stable;
-  kept.total.canary.bounds_ms = cell.total.canary.bounds_ms;
   // Cells do not know whose the 4xx answers are.
   kept.total.stable.answered = kept.total.stable.client_errors = 0;
   std::ranges::copy_if(cell.instances, std::back_inserter(kept.instances), is_stable_process);
   cells_.push_back(std::move(kept));
-  while (cells_.back().to_ms - cells_.front().from_ms > kTriedMs) cells_.pop_front();
+  while (cells_.size() > kMostCells || cells_.back().to_ms - cells_.front().from_ms > kTriedMs)
+    cells_.pop_front();
 }
 
 std::optional<TrialCells> TrialPast::take() {
