@@ -117,12 +117,12 @@ void SequentialJudge::try_stable() {
   options.try_stable = false;
   const double from_nats = -std::log(trial_chance(options.alpha_rollback));
   trial_ = run_trial(*cells, options.alpha_rollback, [&](std::span<const CountCell> release) {
-    SequentialJudge judge(options);
-    judge.lasting_ = &dispersion_;
+    SequentialJudge tried(options);
+    tried.lasting_ = &dispersion_;
     std::vector<TrialReading> out;
     for (const auto& cell : release) {
-      judge.add(cell);
-      if (!cell.baseline) out.push_back(judge.trial_reading(from_nats));
+      tried.add(cell);
+      if (!cell.baseline) out.push_back(tried.trial_reading(from_nats));
     }
     return out;
   });

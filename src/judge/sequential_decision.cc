@@ -107,15 +107,15 @@ void SequentialJudge::ask_a_person(Judgement& out, std::size_t culprit,
 // times here, which is more than what decides.
 double SequentialJudge::log_service_harm() const {
   std::vector<double> terms;
-  const auto add = [&](double weight, double log_e) {
+  const auto put = [&](double weight, double log_e) {
     if (weight > 0) terms.push_back(std::log(weight) + log_e);
   };
   if (service_.rate) {
-    add(service_.rate_weight, service_.log_rate_harm());
-    add(service_.rate_weight, service_.log_warm_up_harm());
+    put(service_.rate_weight, service_.log_rate_harm());
+    put(service_.rate_weight, service_.log_warm_up_harm());
   }
   for (std::size_t mark = 0; mark < service_.limits.size(); ++mark)
-    add(service_.tail_weight, service_.log_tail_harm(mark));
+    put(service_.tail_weight, service_.log_tail_harm(mark));
   return log_sum_exp(terms);
 }
 

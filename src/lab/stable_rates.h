@@ -45,7 +45,8 @@ struct RatesOptions {
   int runs = 200;                 // of each kind
   std::uint64_t seed = 1;
 };
-// Made-up releases are judged without the trial of stable (TryStable): it only lowers the rates.
+// Made-up releases are judged without the trial of stable (TryStable), which could only lower the
+// rates of rollbacks.
 Result<SplitRates> rates_on_stable(const ServiceTelemetry& telemetry, const RatesOptions& options);
 
 // The A/A rates by request and by process, or why there are none. Lines.

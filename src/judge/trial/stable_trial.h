@@ -36,9 +36,9 @@ std::string trial_sentence(const StableTrial& trial);
 // At most so many are tried, fewer where cells are many and large.
 inline constexpr std::size_t kMostTried = 20;
 
-// The chance that a trial widens although nothing is wrong (evidence_excess). As large as the
-// chance that one of kMostTried processes is rolled back: so a process that is rolled back always
-// widens, and would not be rolled back with phi that much larger.
+// The chance that a trial widens although nothing is wrong (evidence_excess): that of one of
+// kMostTried processes being rolled back, at most 1/2. So, for an alpha up to 2.5 %, a process that
+// is rolled back always widens, and would not be rolled back with phi that much larger.
 double trial_chance(double alpha_rollback);
 
 // What a judge says of a made-up release up to one of its cells.
